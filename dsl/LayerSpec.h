@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LayerSpec: what a valid spec means, as plain data.
+//
+// SpecReader fills it from JSON, SpecChecks proves it consistent, SpecPrinter writes it back canonically,
+// Reference gives it a meaning in float64 and codegen compiles it. Every default below is the default of the key.
+//
+// Letters: T tokens, E routed experts, K choices per token, H hidden, I expert inner width.
+
+#ifndef MOEC_DSL_LAYERSPEC_H
+#define MOEC_DSL_LAYERSPEC_H
+
+#include "DataType.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Element types of activations (x), parameters, accumulation and y. All four are f32 unless the spec says otherwise.
+struct DataTypes {
+  DataType activation = DataType::F32;
+  DataType weight = DataType::F32;
+  DataType accumulate = DataType::F32;
+  DataType output = DataType::F32; // follows activation unless named
+};
+
+struct ExternalInputs {
+  bool tokenIds = false;  // [T] i32, router.kind table
+  bool expertIds = false; // [T,K] i32, router.kind external
+  bool groupIds = false;  // [T] i32, a given first level
+};
+
+enum class RouterKind { TokenChoice, External, ExpertChoice, Soft, Table, Random, Dense, Hierarchical, ProductKey, Depth };
+enum class JitterScope { Router, Layer };
+enum class BranchInput { X, Residual }; // which activation a branch reads
+enum class LogitDType { Activation, F32 };
+enum class Score { Softmax, Sigmoid, SqrtSoftplus, Softplus, Relu, Identity };
+enum class ScoreOver { All, Selected };
+
+// router.input.norm: x̂ = x / sqrt(mean(x²) + eps) [∘ scale vector][· weight]
+struct RouterNorm {
+  double eps = 1e-6;
+  double scale = 1.0;  // constant factor after the norm
+  bool weight = false; // role router.input_scale [H]
+};
+
+struct RouterInput {
+  std::optional<RouterNorm> norm;
+  double jitter = 0.0; // x · U(1-jitter, 1+jitter), training only
+  JitterScope jitterScope = JitterScope::Router;
+  BranchInput from = BranchInput::X;
+};
+
+enum class TransformOp { Clamp, SoftCap, Temperature, Cosine };
+struct LogitTransform {
+  TransformOp op = TransformOp::Clamp;
+  double min = 0, max = 0; // clamp
+  double value = 1;        // softcap: cap; temperature: value; cosine: scale
+  bool learned = false;    // temperature: role router.temperature; cosine: role router.scale
+};
+
+enum class NoiseKind { None, Normal, Learned, Gumbel };
+enum class NoiseStdFn { Softplus, Softmax };
+enum class NoiseWhen { Train, Always };
+struct RouterNoise {
+  NoiseKind kind = NoiseKind::None;
+  double std = 1.0;
+  NoiseStdFn stdFn = NoiseStdFn::Softplus;
+  double eps = 0.0; // added to the learned std
+  NoiseWhen when = NoiseWhen::Train;
+};
+
+enum class GroupScore { Max, Top2Sum, Sum };
+enum class GroupMasked { Zero, NegInf };
+struct RouterGroups {
+  int64_t count = 1, keep = 1;
+  GroupScore score = GroupScore::Max;
+  GroupMasked masked = GroupMasked::Zero;
+};
+
+enum class SelectKind { TopK, SparseMixer, SecondPolicy, TopP, Threshold };
+enum class SecondPolicy { Always, Gumbel, Random2P, Threshold };
+enum class SelectScope { Batch, Sequence };
+struct RouterSelect {
+  SelectKind kind = SelectKind::TopK;
+  int64_t k = 1;
+  double eps = 0.0; // sparsemixer margin
+  SecondPolicy second = SecondPolicy::Always;
+  double threshold = 0.0; // second: threshold, kind: threshold
+  double p = 0.0;         // top_p
+  int64_t kMax = 0;       // top_p, threshold: columns of ids
+  // expert_choice, depth: tokens taken per expert
+  std::optional<int64_t> tokens;
+  std::optional<double> capacityFactor;
+  SelectScope scope = SelectScope::Batch;
+};
+
+enum class NormalizeKind { None, Sum, Lp, Softmax };
+enum class EpsMode { Add, Floor };
+enum class NormalizeOver { Token, Expert };
+struct RouterNormalize {
+  NormalizeKind kind = NormalizeKind::None;
+  double p = 1.0;
+  double eps = 0.0;
+  EpsMode epsMode = EpsMode::Add;
+  NormalizeOver over = NormalizeOver::Token;
+};
+
+enum class CombineWeights { Own, Dispatch };
+enum class WeightDType { F32, Activation };
+enum class WeightMode { Gathered, One, Mean };
+enum class Unselected { Zero, Identity };
+
+struct RouterSpec {
+  RouterKind kind = RouterKind::TokenChoice;
+  RouterInput input;
+  bool bias = false;
+  LogitDType logitDType = LogitDType::Activation;
+  std::vector<LogitTransform> transform;
+  RouterNoise noise;
+  Score score = Score::Softmax;
+  ScoreOver scoreOver = ScoreOver::All;
+  bool choiceBias = false;
+  std::optional<RouterGroups> groups;
+  RouterSelect select;
+  RouterNormalize normalize;
+  int64_t slots = 1; // soft: slots per expert
+  SelectScope scope = SelectScope::Sequence;
+  CombineWeights combineWeights = CombineWeights::Own;
+  int64_t count = 0;              // number of groups or experts of a level (hierarchical only)
+  std::vector<RouterSpec> levels; // hierarchical
+  double randomReplace = 0.0;     // probability, training
+  Unselected unselected = Unselected::Zero;
+  double scale = 1.0;
+  bool expertScale = false;
+  WeightDType weightDType = WeightDType::F32;
+  WeightMode weightMode = WeightMode::Gathered;
+  std::optional<int64_t> kOverride;
+};
+
+enum class ZeroKind { Identity, Zero, Constant };
+struct ZeroExperts {
+  int64_t count = 0; // ids E .. E+count-1
+  ZeroKind kind = ZeroKind::Identity;
+};
+
+enum class ExpertForm { Glu, Mlp, Linear };
+enum class Activation { Silu, Gelu, GeluTanh, QuickGelu, Relu, Relu2, Identity, Custom };
+enum class ClampAt { PreAct, PostAct };
+struct ExpertClamp {
+  double limit = 0.0; // gate <= limit, |up| <= limit
+  ClampAt at = ClampAt::PreAct;
+};
+struct ExpertBias { bool in = false, out = false; };
+struct LatentSpec { int64_t dim = 0; bool bias = false; };
+struct DropoutSpec { double p = 0.0; bool scaleAtEval = false; };
+enum class LoraAt { Parallel, PerMatrix };
+struct LoraSpec { int64_t rank = 0; double alpha = 0.0; LoraAt at = LoraAt::Parallel; };
+enum class QuantKind { None, Fp8Block, MxFp4, NvFp4, Int8, Int4Group };
+struct QuantSpec {
+  QuantKind kind = QuantKind::None;
+  std::vector<int64_t> block; // one or two extents
+  DataType scaleDType = DataType::F32;
+  bool zeroPoint = false;
+};
+
+struct ExpertsSpec {
+  int64_t count = 0;                 // E
+  std::optional<ZeroExperts> zero;
+  std::vector<int64_t> intermediate; // one width for all experts, or E widths
+  ExpertForm form = ExpertForm::Glu;
+  Activation act = Activation::Silu;
+  std::string actName = "silu"; // name of the function file; differs from the enum's name only for Custom
+  double actAlpha = 1.0;        // silu becomes v·σ(alpha·v)
+  double upOffset = 0.0;        // added to the up branch
+  std::optional<ExpertClamp> clamp;
+  ExpertBias bias;
+  std::optional<LatentSpec> latent;
+  int64_t layers = 1;
+  double outputScale = 1.0;
+  DropoutSpec hiddenDropout, outputDropout;
+  bool normOut = false; // LayerNorm over H on the expert output, eps 1e-5
+  std::optional<LoraSpec> lora;
+  QuantSpec quant;
+
+  bool heterogeneous() const { return intermediate.size() > 1; }
+  int64_t width(int64_t expert) const { return intermediate.size() == 1 ? intermediate[0] : intermediate[expert]; }
+};
+
+enum class SharedReduce { Sum, Mean };
+enum class SharedGate { None, Sigmoid, Softmax2 };
+struct SharedSpec {
+  int64_t intermediate = 0;
+  int64_t count = 1; // separate blocks; a fused wide block is count 1
+  SharedReduce reduce = SharedReduce::Sum;
+  SharedGate gate = SharedGate::None;
+  double scale = 1.0;
+  ExpertForm form = ExpertForm::Glu;
+  Activation act = Activation::Silu;
+  std::string actName = "silu";
+  ExpertBias bias;
+  BranchInput input = BranchInput::X;
+};
+
+enum class CapacityMode { Fixed, Factor, Fraction, Dynamic };
+enum class CapacityRound { Floor, Ceil, Nearest };
+enum class CapacityScope { Batch, Sequence, Group };
+enum class CapacityOrder { Token, Score, Random };
+enum class CapacityMajor { Choice, Token };
+enum class Overflow { Drop, NextBest };
+enum class Dropped { Zero, Identity };
+enum class NormalizeAt { Before, After };
+struct CapacitySpec {
+  CapacityMode mode = CapacityMode::Fixed;
+  double value = 0.0;
+  bool perChoice = true;
+  CapacityRound round = CapacityRound::Ceil;
+  int64_t min = 0;
+  CapacityScope scope = CapacityScope::Batch;
+  int64_t groupSize = 0; // scope: group
+  CapacityOrder order = CapacityOrder::Token;
+  CapacityMajor major = CapacityMajor::Choice;
+  Overflow overflow = Overflow::Drop;
+  Dropped dropped = Dropped::Zero;
+  NormalizeAt normalizeAt = NormalizeAt::Before;
+  std::optional<int64_t> max; // upper bound known when compiling
+};
+
+enum class CombineApply { Output, Input };
+struct CombineSpec {
+  CombineApply apply = CombineApply::Output;
+  bool bias = false;            // role output.bias [H]
+  bool accumulateF32 = true;    // false: in the activation type
+};
+
+// A loss keeps its options as read: only its kind and coefficient are shared by all of them.
+struct LossSpec {
+  std::string kind; // load_balance, z, cv2, entropy, uniform_mse, importance_x_load, count_variance
+  double coef = 0.0;
+  std::map<std::string, std::string> options; // canonical text of every further key
+};
+struct UpdateSpec { std::string kind; double rate = 0.0; }; // bias_sign
+
+enum class LayerWrap { None, Depth, Conditional, Skip };
+struct DenseSpec {
+  int64_t intermediate = 0;
+  ExpertForm form = ExpertForm::Glu;
+  Activation act = Activation::Silu;
+  std::string actName = "silu";
+};
+struct WrapSpec {
+  LayerWrap wrap = LayerWrap::None;
+  std::optional<int64_t> tokens;  // kept per sequence
+  std::optional<double> capacity; // or a fraction of the sequence
+  SelectScope scope = SelectScope::Sequence;
+  bool residual = false;
+  double threshold = 0.5;
+  std::optional<DenseSpec> dense;
+};
+
+enum class StackKind { Single, PerExpert, Stacked, FlatRows };
+enum class AxesKind { OutIn, InOut };
+enum class PartKind { All, FirstHalf, SecondHalf, Even, Odd };
+// Where a role is stored in a checkpoint.
+struct WeightStorage {
+  std::string tensor;                  // per_expert: holds {e}
+  std::optional<StackKind> stack;      // unset: stacked for roles with an expert axis, single otherwise
+  AxesKind axes = AxesKind::OutIn;
+  PartKind part = PartKind::All;       // along the out axis
+};
+
+struct Passes { bool forward = true, backward = false, backwardInput = false; };
+enum class Save { All, Inputs, Ids };
+
+struct LayerSpec {
+  std::string name; // [a-z][a-z0-9_]{0,62}
+  int64_t hidden = 0;
+  DataTypes dtype;
+  ExternalInputs inputs;
+  bool causal = false;
+  RouterSpec router;
+  ExpertsSpec experts;
+  std::optional<SharedSpec> shared;
+  std::optional<CapacitySpec> capacity;
+  CombineSpec combine;
+  std::vector<LossSpec> losses;
+  std::optional<UpdateSpec> update;
+  WrapSpec layer;
+  Passes passes;
+  Save save = Save::All;
+  std::vector<std::string> frozen;
+  std::map<std::string, WeightStorage> weights; // role -> storage; a missing role is stored under its own name
+
+  // Columns of ids and weights a token has: k, k_max or the override.
+  int64_t choices() const {
+    if (router.kOverride) return *router.kOverride;
+    if (router.select.kind == SelectKind::TopP || router.select.kind == SelectKind::Threshold) return router.select.kMax;
+    if (router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy) return 2;
+    return router.select.k;
+  }
+  // Rows of the router: routed plus zero experts.
+  int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
+};
+
+// One parameter of the layer: its role name (semantics as in dsl/README.md) and logical shape, experts stacked first.
+struct Role {
+  std::string name;
+  std::vector<int64_t> shape;
+  bool expertAxis = false; // shape[0] counts experts
+  bool matrix = false;     // last two axes are [out, in]
+};
+
+// All parameters `spec` has, in a fixed order. `spec` must be valid.
+std::vector<Role> rolesOf(const LayerSpec &spec);
+
+} // namespace moec
+
+#endif

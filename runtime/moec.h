@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * moec.h - run one compiled MoE layer. C99, libc only.
+ *
+ * Order      moec_layer_create -> moec_weights_pack, _load or _map -> moec_layer_workspace_bytes
+ *            -> moec_layer_forward (any number of times) -> moec_weights_destroy -> moec_layer_destroy
+ * Shapes     T tokens, E experts, K choices per token, H hidden. Row-major, no gaps. Sizes in bytes where named so.
+ * Threads    a layer and its weights are immutable: any number of threads may share them, one workspace per call.
+ * Ownership  the caller owns every buffer it passes, packed weights and workspace included; they must outlive the
+ *            objects made from them. Nothing passed in is freed here.
+ * Errors     every call returns a status; moec_last_error gives the calling thread's text. After an error outputs are
+ *            untouched and every object is as before.
+ * Stability  status and dtype values are pinned, new ones are appended; option structs grow at the end.
+ */
+#ifndef MOEC_H
+#define MOEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define MOEC_API
+#else
+#define MOEC_API __attribute__((visibility("default")))
+#endif
+
+#define MOEC_VERSION_MAJOR 0
+#define MOEC_VERSION_MINOR 1
+#define MOEC_VERSION_PATCH 0
+
+typedef struct moec_package moec_package; /* what NAME_package() returns          */
+typedef struct moec_layer moec_layer;     /* opaque; immutable after create       */
+typedef struct moec_weights moec_weights; /* opaque; immutable                    */
+
+typedef enum moec_status {
+  MOEC_OK = 0,
+  MOEC_INVALID_ARGUMENT = 1,     /* a value out of its range                               */
+  MOEC_NULL_POINTER = 2,
+  MOEC_SHAPE = 3,                /* a tensor's shape differs from its role's               */
+  MOEC_DTYPE = 4,
+  MOEC_ALIGNMENT = 5,
+  MOEC_OVERLAP = 6,              /* buffers share bytes that may not                       */
+  MOEC_STRIDE = 7,
+  MOEC_WORKSPACE_TOO_SMALL = 8,
+  MOEC_TOKENS_OUT_OF_RANGE = 9,
+  MOEC_INVALID_HANDLE = 10,
+  MOEC_UNSUPPORTED_DEVICE = 11,
+  MOEC_ISA_MISSING = 12,         /* the package holds no kernels this machine can run      */
+  MOEC_OUT_OF_MEMORY = 13,
+  MOEC_DEVICE_ERROR = 14,
+  MOEC_VERSION_MISMATCH = 15,    /* package or packed weights made for another version     */
+  MOEC_INTERNAL = 16,
+  MOEC_MISSING_WEIGHT = 17,      /* a role has no tensor                                   */
+  MOEC_FILE = 18,                /* cannot open, read or map a file                        */
+  MOEC_FILE_FORMAT = 19          /* the file is not what it claims to be                   */
+} moec_status;
+
+typedef enum moec_dtype {
+  MOEC_F32 = 0, MOEC_BF16 = 1, MOEC_F16 = 2, MOEC_I32 = 3, MOEC_FP8E4M3 = 4, MOEC_FP8E5M2 = 5,
+  MOEC_I8 = 6, MOEC_I4 = 7, MOEC_MXFP4 = 8, MOEC_U8 = 9, MOEC_I64 = 10, MOEC_F64 = 11
+} moec_dtype;
+
+/* Runs body(body_arg, i, worker) for every i in [0, count) and returns when all are done. Calls may run at the same
+ * time on different threads; `worker` is in [0, max_threads) and no two calls running at once share one. */
+typedef void (*moec_parallel_for)(void *context, int64_t count, void (*body)(void *body_arg, int64_t i, int32_t worker),
+                                  void *body_arg);
+
+typedef struct moec_layer_options {
+  size_t struct_size;             /* sizeof(moec_layer_options)                                               */
+  int32_t max_threads;            /* workers, the calling thread included; 0 = 1                              */
+  int32_t max_isa;                /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)        */
+  moec_parallel_for parallel_for; /* host's threads; NULL = an own pool, started by the first call that needs it */
+  void *parallel_for_context;
+  int32_t spin_us;                /* how long an idle pool worker spins before it parks; -1 = default (50)    */
+  int32_t reserved;
+} moec_layer_options;
+
+typedef struct moec_tensor {
+  const char *role;     /* "experts.gate"; see moec_layer_role                                              */
+  const void *data;     /* elements of `dtype`, row-major, no gaps                                          */
+  moec_dtype dtype;     /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
+  int32_t rank;
+  int64_t dims[4];      /* the role's logical shape: [E, out, in], [out, in] or [n]                         */
+} moec_tensor;
+
+typedef struct moec_forward_args {
+  size_t struct_size;     /* sizeof(moec_forward_args)                                                       */
+  int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
+  const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
+  void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
+  void *workspace;        /* >= moec_layer_workspace_bytes(layer, T), 256-byte aligned, contents undefined   */
+  size_t workspace_bytes;
+  float *out_logits;      /* [T,E(+zero experts)] or NULL                                                    */
+  int32_t *out_ids;       /* [T,K] or NULL                                                                   */
+  float *out_weights;     /* [T,K] or NULL                                                                   */
+  int32_t *out_counts;    /* [E] or NULL                                                                     */
+} moec_forward_args;
+
+/* Facts of a layer that never change. */
+typedef struct moec_layer_info {
+  size_t struct_size;
+  const char *name;        /* package's storage */
+  int64_t hidden, num_experts, top_k, max_tokens;
+  int64_t num_logits;      /* columns of out_logits */
+  moec_dtype x_dtype, y_dtype;
+  int32_t isa;             /* MOEC_ISA_* in use */
+  const char *isa_name;    /* "amx", "avx512", "avx2", "baseline" */
+  int32_t determinism, max_threads, num_roles;
+} moec_layer_info;
+
+/* Makes a layer of a package for this machine: picks the best ISA the package has among those the machine, the
+ * environment variable MOEC_MAX_ISA (amx, avx512, avx2, baseline; read here only) and options->max_isa allow.
+ * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT. */
+MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer);
+
+/* NULL is fine. Weights of the layer must be destroyed before it. */
+MOEC_API void moec_layer_destroy(moec_layer *layer);
+
+MOEC_API moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_info);
+
+/* Role `index` of the layer's parameters: name (package's storage), rank and logical dims. */
+MOEC_API moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char **out_name, int32_t *out_rank,
+                                     int64_t out_dims[4]);
+
+/* Bytes of the caller's buffer for packed weights, 4096-byte aligned (64 suffices when it is not to be mapped). */
+MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes);
+
+/* Packs one tensor per role into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned), which then holds a header
+ * and every region, may be written to a file as it is, and is adopted again by moec_weights_map.
+ * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role. */
+MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensors, size_t count, void *buffer,
+                                       size_t buffer_bytes, moec_weights **out_weights);
+
+/* The same from a safetensors file through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor
+ * name. The file is mapped while the call runs and never read past its end. MOEC_FILE, MOEC_FILE_FORMAT besides. */
+MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
+                                       size_t buffer_bytes, moec_weights **out_weights);
+
+/* Adopts a buffer that holds weights packed for this very spec. MOEC_VERSION_MISMATCH when its header says otherwise. */
+MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
+                                      moec_weights **out_weights);
+
+MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the buffer stays the caller's */
+
+/* Workspace of a call with num_tokens tokens: monotone in num_tokens, the same formula as in the manifest. */
+MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
+
+/* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
+ * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents. */
+MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */
+
+/* Text of this thread's last error, NUL-terminated and cut to n bytes; returns its full length. */
+MOEC_API size_t moec_last_error(char *buffer, size_t n);
+
+/* Highest MOEC_ISA_* this machine can run, AMX permission included; asks for the permission once per process. */
+MOEC_API int32_t moec_cpu_isa(void);
+MOEC_API const char *moec_isa_name(int32_t isa);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

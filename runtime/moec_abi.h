@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * moec_abi.h - the boundary between a compiled package and the runtime: plain structs that the compiler fills and
+ * the runtime walks. The only header both sides include; C99, libc types only.
+ *
+ * A package is one constant blob (the plan) and one table of function pointers. The blob begins with
+ * moec_plan_header; every other array is found through a {offset, count} pair counted from the blob's start, so the
+ * bytes hold no pointers and can be printed, hashed and compared.
+ *
+ *   +------------------+---------+-------+------+--------+----------+-------+---------+---------+
+ *   | moec_plan_header | buffers | steps | args | covers | variants | roles | weights | strings |
+ *   +------------------+---------+-------+------+--------+----------+-------+---------+---------+
+ *
+ * Versioning: the runtime accepts a package with the same major and a minor not above its own, whose struct sizes are
+ * those it was built with and whose features it knows; anything else is MOEC_VERSION_MISMATCH when a layer is created.
+ */
+#ifndef MOEC_ABI_H
+#define MOEC_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOEC_ABI_MAGIC 0x6365306du /* "m0ec" */
+#define MOEC_ABI_MAJOR 1
+#define MOEC_ABI_MINOR 0
+#define MOEC_PLAN_ALIGN 64
+
+/* Instruction sets in rising order; a machine that has one has all below it. */
+enum { MOEC_ISA_BASELINE = 0, MOEC_ISA_AVX2 = 1, MOEC_ISA_AVX512 = 2, MOEC_ISA_AMX = 3, MOEC_NUM_ISAS = 4 };
+
+/* {offset from the blob's start in bytes, number of elements} */
+typedef struct moec_span { uint32_t offset, count; } moec_span;
+
+/* per_token * T + fixed, in bytes or items */
+typedef struct moec_extent { int64_t per_token, fixed; } moec_extent;
+
+/* ---- buffers ------------------------------------------------------------------------------------------------- */
+
+enum moec_buffer_kind {
+  MOEC_BUFFER_INPUT = 0,       /* x                                                                    */
+  MOEC_BUFFER_OUTPUT = 1,      /* y                                                                    */
+  MOEC_BUFFER_WEIGHT = 2,      /* region `slot` of the packed weights (index into weights)             */
+  MOEC_BUFFER_WORKSPACE = 3,   /* slot `slot` of the workspace                                         */
+  MOEC_BUFFER_OPT_OUTPUT = 4,  /* caller's pointer when asked for, else workspace slot `slot`          */
+  MOEC_BUFFER_ROUTE = 5        /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
+};
+
+/* What the caller may name: inputs, outputs and optional outputs. */
+enum moec_buffer_role {
+  MOEC_ROLE_NONE = 0, MOEC_ROLE_X = 1, MOEC_ROLE_Y = 2,
+  MOEC_ROLE_LOGITS = 3,   /* [T,E]  f32 router logits before any score     */
+  MOEC_ROLE_IDS = 4,      /* [T,K]  i32 chosen experts in selection order  */
+  MOEC_ROLE_WEIGHTS = 5,  /* [T,K]  f32 final routing weights              */
+  MOEC_ROLE_COUNTS = 6    /* [E]    i32 rows per expert                    */
+};
+
+/* The integer tables a dispatch step makes of ids [T,K]. R = rows in use <= T*K, G = groups. All i32.
+ *   offsets   [G+1]   rows of group g are offsets[g] .. offsets[g+1]-1
+ *   row_token [R]     token of a row
+ *   row_slot  [R]     t*K + j of a row
+ *   slot_row  [T*K]   row of a (token, choice) slot, -1 where the slot makes no row
+ * Rows of one group stand in ascending slot order. */
+enum moec_route_part { MOEC_ROUTE_OFFSETS = 0, MOEC_ROUTE_ROW_TOKEN = 1, MOEC_ROUTE_ROW_SLOT = 2, MOEC_ROUTE_SLOT_ROW = 3 };
+
+typedef struct moec_buffer {
+  uint16_t kind;       /* moec_buffer_kind                                   */
+  uint16_t role;       /* moec_buffer_role                                   */
+  uint16_t slot;       /* see kind                                           */
+  uint16_t route;      /* index of the dispatch step that owns it (ROUTE)    */
+  uint16_t dtype;      /* moec_dtype of its elements                         */
+  uint16_t reserved[3];
+  moec_extent bytes;   /* size in bytes                                      */
+  uint32_t name;       /* string offset, for messages and the manifest       */
+  uint32_t row_stride; /* bytes from one row to the next, 0 if not row-wise  */
+} moec_buffer;
+
+/* Workspace, one call, base aligned to 256 bytes:
+ *
+ *   | slot 0 | slot 1 | ... | items | worker 0 scratch | worker 1 scratch | ... |
+ *
+ * A slot is as large as its largest buffer (buffers of disjoint lifetimes share one); every part is rounded up to 256
+ * bytes. `items` is one array of moec_item as large as the largest step needs. Scratch is header.scratch_bytes per
+ * worker, max_threads workers. Everything is affine in T but for that rounding, and monotone in T. */
+#define MOEC_WORKSPACE_ALIGN 256
+
+/* ---- steps --------------------------------------------------------------------------------------------------- */
+
+/* Work of a matmul kernel: rows row0 .. row0+rows-1 of `group` (rows counted over all groups), column panels
+ * panel0 .. panel0+panels-1. */
+typedef struct moec_item {
+  int32_t group, row0, rows, panel0, panels, reserved;
+} moec_item;
+
+/* What every kernel gets besides its buffers. */
+typedef struct moec_call {
+  int64_t num_tokens;      /* T                                                                     */
+  int64_t num_rows;        /* rows of the step's route, T where it has none                         */
+  int64_t num_items;       /* items of the whole step: a kernel may look ahead up to this index     */
+} moec_call;
+
+/* One kernel. `args` are the step's buffers in the order of its args, `scratch` is this worker's (256-byte aligned,
+ * header.scratch_bytes, contents undefined), [first, last) are rows (MOEC_STEP_ROWS) or items (MOEC_STEP_MATMUL).
+ * A kernel touches nothing else, calls nothing but memcpy, memmove, memset, and is re-entrant. */
+typedef void (*moec_kernel_fn)(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last);
+
+enum moec_step_kind {
+  MOEC_STEP_ROWS = 0,     /* kernel over independent rows: T, or the rows of `route`                           */
+  MOEC_STEP_MATMUL = 1,   /* kernel over items; groups of `route`, or one group of T rows where it has none    */
+  MOEC_STEP_DISPATCH = 2, /* runtime: args = {ids}; fills the route tables                                     */
+  MOEC_STEP_COUNTS = 3    /* runtime: args = {counts}; rows per group of `route`, i32                          */
+};
+
+enum { MOEC_NO_ROUTE = 0xffff };
+enum { MOEC_STEP_IF_ASKED = 1 }; /* flag: only when the caller asked for the optional output it writes */
+
+/* How one ISA runs a matmul or row step: `num_variants` kernels from function `first_fn` of the table. A rows step has
+ * one variant. cover[r-1], 1 <= r <= max_rows, is the variant for a block of r rows. A group of n rows becomes
+ * b = ceil(n / max_rows) blocks of ceil(ceil(n/b) / row_multiple) * row_multiple rows (the last one shorter);
+ * items are sorted by variant, then group, then row. num_variants 0: this ISA is not in the package. */
+typedef struct moec_isa_variants {
+  uint32_t first_fn, num_variants;
+  uint32_t cover;        /* offset into header.covers, u8 each */
+  uint32_t max_rows, row_multiple;
+} moec_isa_variants;
+
+typedef struct moec_step {
+  uint16_t kind, flags;
+  uint16_t route;               /* index (in steps) of the dispatch step whose groups it runs over, MOEC_NO_ROUTE */
+  uint16_t num_args;
+  uint32_t first_arg;           /* into header.args: u16 buffer indices */
+  uint32_t name;                /* string offset */
+  uint32_t num_panels;          /* matmul: column panels of one group, what item.panel0 counts */
+  uint32_t rows_per_task;       /* rows steps: rows a worker claims at once */
+  uint32_t num_groups;          /* dispatch: G (ids outside 0..G-1 make no row); matmul: groups of its weights */
+  uint32_t choices;             /* dispatch: K */
+  int64_t flops_per_row;        /* 2*N*K per row, for bench and explain */
+  int64_t bytes_per_group;      /* packed weight bytes of one group */
+  moec_isa_variants isa[MOEC_NUM_ISAS];
+} moec_step;
+
+/* ---- weights ------------------------------------------------------------------------------------------------- */
+
+/* A parameter the caller supplies. dims: logical shape, experts first, [out, in] last. `tensor` may be 0 (none). */
+enum moec_stack { MOEC_STACK_SINGLE = 0, MOEC_STACK_PER_EXPERT = 1, MOEC_STACK_STACKED = 2, MOEC_STACK_FLAT_ROWS = 3 };
+enum moec_axes { MOEC_AXES_OUT_IN = 0, MOEC_AXES_IN_OUT = 1 };
+enum moec_part { MOEC_PART_ALL = 0, MOEC_PART_FIRST_HALF = 1, MOEC_PART_SECOND_HALF = 2, MOEC_PART_EVEN = 3, MOEC_PART_ODD = 4 };
+
+typedef struct moec_role {
+  uint32_t name;    /* string offset: "experts.gate"                              */
+  uint32_t tensor;  /* string offset: name in a checkpoint, may hold "{e}"        */
+  uint16_t rank;    /* 1..3                                                       */
+  uint16_t stack, axes, part;
+  uint16_t expert_axis; /* 1: dims[0] counts experts                              */
+  uint16_t matrix;      /* 1: the last two dims are [out, in] and axes applies    */
+  uint32_t reserved;
+  int64_t dims[3];
+} moec_role;
+
+/* One region of the packed weights.
+ *
+ * MOEC_LAYOUT_VECTOR  f32 [groups][n_padded]: biases, scales. Zero padded.
+ * MOEC_LAYOUT_PANELS  B of a grouped matmul, `parts` matrices [n, k] (out, in) per group, interleaved by 16 columns so
+ *                     that one panel of 32 virtual columns v holds the same outputs of every part:
+ *                         parts 1: column = 32*panel + v          parts 2: part = v/16, column = 16*panel + v%16
+ *                     element (group g, panel p, depth i, virtual column v):
+ *                         f32:  ((g*panels + p)*k_padded + i)*32 + v
+ *                         bf16, f16: (g*panels + p)*k_padded*32 + (i/32)*1024 + (v/16)*512 + (i%32/2)*32 + (v%16)*2 + i%2
+ *                     bf16 is the VNNI form: each run of 512 elements is one 16 x 64-byte AMX tile, and a panel reads
+ *                     straight through in k. k is padded to block_k (32 for 2-byte types, 1 for f32), columns to whole
+ *                     panels, all with zeros, so kernels have no tails in n and k.
+ * Regions start at multiples of 4096 bytes (header.weights order), groups follow each other without gaps. */
+enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
+
+typedef struct moec_weight {
+  uint16_t layout, dtype;   /* packed element type */
+  uint16_t parts;           /* 1 or 2 */
+  uint16_t role[2];         /* role of each part */
+  uint16_t reserved[3];
+  uint32_t groups, n, k;    /* logical; k = 1 for vectors */
+  uint32_t panels;          /* per group (PANELS) */
+  uint32_t n_padded, k_padded;
+  uint64_t offset, bytes;   /* in the packed buffer */
+} moec_weight;
+
+/* ---- the plan ------------------------------------------------------------------------------------------------ */
+
+typedef struct moec_plan_header {
+  uint32_t magic;
+  uint16_t abi_major, abi_minor;
+  uint32_t header_bytes, buffer_bytes, step_bytes, role_bytes, weight_bytes; /* sizeof each struct */
+  uint32_t features;         /* bits a runtime must know; 0 in this version */
+  uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
+  uint32_t determinism;      /* 1: bits repeat from run to run; 2: a row's bits do not depend on other rows */
+  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec; identifies packed weights too */
+  uint32_t name;             /* string offset */
+  uint32_t x_dtype, y_dtype; /* moec_dtype */
+  uint32_t num_experts, top_k;
+  int64_t hidden, max_tokens;
+  uint32_t num_slots;        /* workspace slots */
+  uint32_t scratch_bytes;    /* per worker */
+  uint64_t packed_bytes;     /* all weight regions */
+  moec_extent items;         /* items of the largest step, without column splits */
+  moec_span buffers, steps, args, covers, roles, weights, strings;
+  uint32_t total_bytes;
+  uint32_t reserved;
+} moec_plan_header;
+
+/* What a package's one symbol, `const moec_package *NAME_package(void)`, returns. All static storage. */
+typedef struct moec_package {
+  uint32_t magic;
+  uint16_t abi_major, abi_minor;
+  const void *plan;                 /* moec_plan_header, MOEC_PLAN_ALIGN aligned */
+  uint64_t plan_bytes;
+  const moec_kernel_fn *functions;
+  uint64_t num_functions;
+} moec_package;
+
+/* Column splits: a matmul step with fewer than 4 items per worker is split by panels into at most that many, so the
+ * item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */
+#define MOEC_ITEMS_PER_WORKER 4
+
+#ifdef __cplusplus
+}
+#endif
+#endif
