@@ -97,9 +97,10 @@ typedef struct moec_item {
 
 /* What every kernel gets besides its buffers. */
 typedef struct moec_call {
-  int64_t num_tokens;      /* T                                                                     */
-  int64_t num_rows;        /* rows of the step's route, T where it has none                         */
-  int64_t num_items;       /* items of the whole step: a kernel may look ahead up to this index     */
+  int64_t num_tokens;      /* T                                                    */
+  int64_t num_rows;        /* rows of the step's route, T where it has none        */
+  const moec_item *items;  /* matmul steps: all items of the step                  */
+  int64_t num_items;       /* their number: a kernel may look ahead up to here     */
 } moec_call;
 
 /* One kernel. `args` are the step's buffers in the order of its args, `scratch` is this worker's (256-byte aligned,
@@ -183,7 +184,7 @@ typedef struct moec_weight {
   uint32_t groups, n, k;    /* logical; k = 1 for vectors */
   uint32_t panels;          /* per group (PANELS) */
   uint32_t n_padded, k_padded;
-  uint64_t offset, bytes;   /* in the packed buffer */
+  uint64_t offset, bytes;   /* in the packed buffer, whose first 4096 bytes are the runtime's header */
 } moec_weight;
 
 /* ---- the plan ------------------------------------------------------------------------------------------------ */
@@ -202,7 +203,7 @@ typedef struct moec_plan_header {
   int64_t hidden, max_tokens;
   uint32_t num_slots;        /* workspace slots */
   uint32_t scratch_bytes;    /* per worker */
-  uint64_t packed_bytes;     /* all weight regions */
+  uint64_t packed_bytes;     /* the packed buffer: header page and all weight regions */
   moec_extent items;         /* items of the largest step, without column splits */
   moec_span buffers, steps, args, covers, roles, weights, strings;
   uint32_t total_bytes;
