@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LayerSpec (or moe text) in -> compiled package in memory out. The stages, in order, are the enum below; codegen/README.md
+// says what each one's form is. Nothing here prints, exits or touches the file system, except --templates reading.
+
+#ifndef MOEC_CODEGEN_PIPELINE_H
+#define MOEC_CODEGEN_PIPELINE_H
+
+#include "Target.h"
+
+#include "moe/LaunchPlan.h"
+
+#include "dsl/LayerSpec.h"
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+struct moec_package;
+
+namespace moec {
+
+enum class Stage { Spec, Build, Fuse, Plan, Schedule, Instantiate, Lower, Emit };
+std::optional<Stage> parseStage(llvm::StringRef name);
+llvm::StringRef stageName(Stage stage);
+
+struct CompileOptions {
+  IsaSet isas = IsaSet::all();   // CPU instruction sets to build
+  int64_t maxTokens = 8192;      // largest T the package serves
+  std::string templatesDir;      // overlay folder, empty = built-in templates only
+  std::string scheduleText;      // a schedule to force (text of a schedule file), empty = heuristics
+  std::string scheduleName;      // its file name, for messages
+  unsigned jobs = 2;             // ISAs compiled in parallel
+  std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
+};
+
+// Why compilation stopped. `exitCode` is the command line's: 3 invalid input, 4 unsupported, 7 internal error.
+struct CompileError {
+  int exitCode = 7;
+  std::string code;    // "E-UNSUPPORTED", "E-TEMPLATE", ...
+  std::string path;    // dotted JSON path of the offending key ("experts.quant.kind"), empty if none; the CLI finds its line
+  std::string message; // one sentence: what was found, what is supported
+  std::string hint;    // an action, may be empty
+};
+
+struct ObjectFile {
+  std::string name; // "qwen3_30b_avx512.o"
+  llvm::SmallVector<char, 0> bytes;
+};
+
+struct CompiledPackage {
+  std::string name;          // symbol prefix
+  std::string canonicalSpec; // canonical JSON; empty when compiled from moe text
+  LaunchPlan plan;           // filled, isa variants included
+  std::string scheduleText;  // the schedule used, printed
+  std::vector<std::string> functionNames; // kernel symbols in table order
+  std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
+};
+
+// The input of a compilation: exactly one of the two.
+struct CompileInput {
+  const LayerSpec *spec = nullptr;
+  std::string moeText, moeFile; // text of the moe dialect and its file name for messages
+};
+
+// Errors are appended to `errors`; the result is null exactly when there is one.
+std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
+                                              std::vector<CompileError> &errors);
+
+// Prints the form after `stage` (IR text, plan, schedule, LLVM IR or assembly). False: errors were appended.
+bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
+                std::vector<CompileError> &errors);
+
+// A compiled package linked into this process by the JIT linker: the very bytes that would ship.
+class LoadedPackage {
+public:
+  static std::unique_ptr<LoadedPackage> load(const CompiledPackage &compiled, std::string &error);
+  ~LoadedPackage();
+  const moec_package *get() const { return package; }
+
+private:
+  LoadedPackage() = default;
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+  const moec_package *package = nullptr;
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Machine facts the compiler reasons with: instruction sets, their vector width and LLVM names.
+
+#ifndef MOEC_CODEGEN_TARGET_H
+#define MOEC_CODEGEN_TARGET_H
+
+#include "runtime/moec_abi.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+enum class Isa : uint8_t {
+  Baseline = MOEC_ISA_BASELINE, // x86-64: SSE2, no FMA
+  Avx2 = MOEC_ISA_AVX2,         // AVX2 + FMA
+  Avx512 = MOEC_ISA_AVX512,     // AVX-512 F, BW, VL, DQ
+  Amx = MOEC_ISA_AMX            // AMX-TILE, AMX-BF16, AVX512-BF16
+};
+
+struct IsaFacts {
+  Isa isa;
+  llvm::StringRef name;     // "avx512"
+  llvm::StringRef cpu;      // LLVM -mcpu
+  llvm::StringRef features; // LLVM target features on top of cpu
+  unsigned lanes;           // f32 lanes of a vector
+  unsigned registers;       // vector registers
+  bool fma;
+  bool bf16Convert;         // vcvtneps2bf16
+};
+const IsaFacts &isaFacts(Isa isa);
+
+// A set of instruction sets, bit i = Isa i.
+struct IsaSet {
+  uint32_t mask = 0;
+  static IsaSet all() { return {(1u << MOEC_NUM_ISAS) - 1}; }
+  static IsaSet of(Isa isa) { return {1u << unsigned(isa)}; }
+  bool has(Isa isa) const { return mask >> unsigned(isa) & 1; }
+};
+
+// "cpu" -> all; "cpu:amx", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: not a target this version knows.
+// cpu:amx alone also builds AVX-512 kernels for what AMX cannot do.
+bool parseTarget(llvm::StringRef text, IsaSet &out);
+std::vector<std::string> targetNames();
+
+} // namespace moec
+
+#endif
