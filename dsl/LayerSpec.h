@@ -61,6 +61,7 @@ struct LogitTransform {
   double min = 0, max = 0; // clamp
   double value = 1;        // softcap: cap; temperature: value; cosine: scale
   bool learned = false;    // temperature: role router.temperature; cosine: role router.scale
+  double eps = 1e-6;       // cosine: v / sqrt(sum(v^2) + eps)
 };
 
 enum class NoiseKind { None, Normal, Learned, Gumbel };
@@ -307,6 +308,7 @@ struct LayerSpec {
 };
 
 // One parameter of the layer: its role name (semantics as in dsl/README.md) and logical shape, experts stacked first.
+// An extent of -1 is not in the spec: rows of router.table, the width of experts that differ in width.
 struct Role {
   std::string name;
   std::vector<int64_t> shape;

@@ -32,7 +32,10 @@ extern "C" {
 #define MOEC_VERSION_MINOR 1
 #define MOEC_VERSION_PATCH 0
 
+#ifndef MOEC_PACKAGE_DECLARED
+#define MOEC_PACKAGE_DECLARED
 typedef struct moec_package moec_package; /* what NAME_package() returns          */
+#endif
 typedef struct moec_layer moec_layer;     /* opaque; immutable after create       */
 typedef struct moec_weights moec_weights; /* opaque; immutable                    */
 

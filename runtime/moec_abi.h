@@ -80,10 +80,12 @@ typedef struct moec_buffer {
 
 /* Workspace, one call, base aligned to 256 bytes:
  *
- *   | slot 0 | slot 1 | ... | items | worker 0 scratch | worker 1 scratch | ... |
+ *   | slot 0 | slot 1 | ... | route tables | items | worker 0 scratch | worker 1 scratch | ... |
  *
  * A slot is as large as its largest buffer (buffers of disjoint lifetimes share one); every part is rounded up to 256
- * bytes. `items` is one array of moec_item as large as the largest step needs. Scratch is header.scratch_bytes per
+ * bytes. Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes), row_token, row_slot and
+ * slot_row (4*T*K bytes each), four parts. `items` is one array of moec_item as large as the largest step needs, see
+ * MOEC_ITEMS_PER_WORKER. Scratch is header.scratch_bytes per
  * worker, max_threads workers. Everything is affine in T but for that rounding, and monotone in T. */
 #define MOEC_WORKSPACE_ALIGN 256
 
@@ -211,14 +213,18 @@ typedef struct moec_plan_header {
 } moec_plan_header;
 
 /* What a package's one symbol, `const moec_package *NAME_package(void)`, returns. All static storage. */
-typedef struct moec_package {
+#ifndef MOEC_PACKAGE_DECLARED /* C99 allows one typedef of a name: moec.h and this header share it */
+#define MOEC_PACKAGE_DECLARED
+typedef struct moec_package moec_package;
+#endif
+struct moec_package {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
   const void *plan;                 /* moec_plan_header, MOEC_PLAN_ALIGN aligned */
   uint64_t plan_bytes;
   const moec_kernel_fn *functions;
   uint64_t num_functions;
-} moec_package;
+};
 
 /* Column splits: a matmul step with fewer than 4 items per worker is split by panels into at most that many, so the
  * item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ROOT/{functions,kernels}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of moe/TemplateFiles.h, out.
+file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/package/*.in)
+list(SORT files)
+set(text "// Generated from templates/.\n#include \"codegen/moe/TemplateFiles.h\"\n\nnamespace moec {\n")
+string(APPEND text "const EmbeddedTemplate embeddedTemplates[] = {\n")
+foreach(file IN LISTS files)
+  file(READ ${ROOT}/${file} content)
+  string(APPEND text "    {\"${file}\", R\"moec(${content})moec\"},\n")
+endforeach()
+list(LENGTH files count)
+string(APPEND text "    {\"\", \"\"}};\nconst unsigned numEmbeddedTemplates = ${count};\n} // namespace moec\n")
+file(WRITE ${OUTPUT} "${text}")

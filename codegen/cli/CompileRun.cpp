@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Compile flags and a spec in -> a compiled package out.
+
+#include "CompileRun.h"
+
+#include "Supervisor.h"
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <sys/stat.h>
+
+using namespace llvm;
+
+namespace moec {
+
+static constexpr size_t maxScheduleBytes = 1u << 20;
+
+void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
+  verb.add_option("--target", flags.targets, "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
+                                             "cpu:baseline; repeatable, or a comma list")
+      ->delimiter(',')
+      ->type_name("TARGET");
+  verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
+      ->capture_default_str();
+  verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")->type_name("FILE");
+  verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  verb.add_option("--jobs", flags.jobs, "instruction sets compiled at a time")
+      ->check(CLI::Range(1u, 64u))
+      ->capture_default_str();
+}
+
+static int parseTargets(Session &session, const std::vector<std::string> &targets, IsaSet &isas) {
+  isas = IsaSet{};
+  for (const std::string &target : targets) {
+    IsaSet one;
+    if (parseTarget(target, one)) {
+      isas.mask |= one.mask;
+      continue;
+    }
+    std::string known = join(targetNames(), ", ");
+    if (StringRef(target).starts_with("cuda"))
+      return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                  "target " + quoteText(target) + " is not built by this version; supported: " + known);
+    return fail(session, ExitUsage, "E-USAGE", "unknown target " + quoteText(target), "targets are " + known);
+  }
+  return ExitDone;
+}
+
+int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options) {
+  if (int code = parseTargets(session, flags.targets, options.isas))
+    return code;
+  options.maxTokens = flags.maxTokens;
+  options.jobs = flags.jobs;
+  options.templatesDir = flags.templatesDir;
+  struct stat info;
+  if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
+    return fail(session, ExitFile, "E-FILE", "the templates folder " + quoteText(flags.templatesDir, 256) + " is no folder");
+  options.scheduleName = flags.scheduleFile;
+  if (!flags.scheduleFile.empty())
+    if (int code = readTextFile(session, flags.scheduleFile, "schedule", maxScheduleBytes, options.scheduleText))
+      return code;
+  options.progress = [&session](StringRef stage, StringRef detail, double seconds) {
+    enterStage(stage);
+    if (session.quiet)
+      return;
+    session.err << "  " << left_justify(stage, 12) << format("%6.2f s   ", seconds) << detail << "\n";
+    session.err.flush();
+  };
+  return ExitDone;
+}
+
+std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
+                                         int &exit) {
+  enterStage("compile");
+  std::vector<CompileError> errors;
+  std::unique_ptr<CompiledPackage> package = compileLayer(input.compileInput(), options, errors);
+  if (!package)
+    exit = reportCompileErrors(session, input, errors);
+  return package;
+}
+
+std::string sizeText(int64_t bytes) {
+  std::string text;
+  raw_string_ostream os(text);
+  if (bytes < 1024)
+    os << bytes << " B";
+  else if (bytes < (int64_t(1) << 20))
+    os << format("%.1f KiB", double(bytes) / 1024);
+  else if (bytes < (int64_t(1) << 30))
+    os << format("%.1f MiB", double(bytes) / (1 << 20));
+  else
+    os << format("%.2f GiB", double(bytes) / (1 << 30));
+  return text;
+}
+
+} // namespace moec

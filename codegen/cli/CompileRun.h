@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The flags that every compiling verb has -> CompileOptions, and one compilation with its progress and errors said.
+
+#ifndef MOEC_CODEGEN_CLI_COMPILERUN_H
+#define MOEC_CODEGEN_CLI_COMPILERUN_H
+
+#include "Session.h"
+#include "SpecInput.h"
+
+#include "codegen/Pipeline.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace moec {
+
+struct CompileFlags {
+  std::vector<std::string> targets = {"cpu"};
+  int64_t maxTokens = 8192;
+  std::string scheduleFile, templatesDir;
+  unsigned jobs = 2;
+};
+
+void addCompileFlags(CLI::App &verb, CompileFlags &flags); // `flags` must outlive the parse
+
+// Flags -> options; progress goes to session.err unless quiet. Errors are said, their exit code returned.
+int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options);
+
+// One compilation; null: the errors are said and `exit` is their code.
+std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
+                                         int &exit);
+
+// "386.0 MiB": bytes for people.
+std::string sizeText(int64_t bytes);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What every verb is given: where results and talk go, how loud to be, and how to say that something failed.
+//
+// stdout holds results only, stderr everything else.
+
+#ifndef MOEC_CODEGEN_CLI_SESSION_H
+#define MOEC_CODEGEN_CLI_SESSION_H
+
+#include "dsl/Diagnostic.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+#include <optional>
+#include <string>
+
+namespace moec {
+
+// The process's exit codes; the table is in README.md.
+enum ExitCode : int {
+  ExitDone = 0,
+  ExitCheckFailed = 1,
+  ExitUsage = 2,
+  ExitInvalid = 3,
+  ExitUnsupported = 4,
+  ExitTool = 5,
+  ExitDevice = 6,
+  ExitInternal = 7,
+  ExitFile = 8,
+  ExitLimit = 9,
+  ExitInterrupted = 130
+};
+
+struct Session {
+  llvm::raw_ostream &out, &err;
+  bool quiet = false; // no progress, no summary; errors still
+  bool color = false; // of stderr
+};
+
+// Says one error that has no place in a file and returns `code`:
+//   moec: error[E-EXISTS]: folder "tiny" exists
+//     hint: ...
+int fail(Session &session, ExitCode exit, std::string code, std::string message, std::string hint = {});
+
+// The same form for a warning.
+void warn(Session &session, std::string code, std::string message, std::string hint = {});
+
+// What `moec check --explain CODE` says about codes of the command line; nullopt: none of them.
+std::optional<std::string> explainCliCode(llvm::StringRef code);
+
+// Text of a file of at most `limit` bytes, said and 8 returned where it cannot be read. `what` names it: "spec".
+int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text);
+
+} // namespace moec
+
+#endif

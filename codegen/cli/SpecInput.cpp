@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A SPEC argument in -> SpecInput out.
+
+#include "SpecInput.h"
+
+#include "Supervisor.h"
+
+#include "codegen/moe/TemplateFiles.h"
+
+#include "dsl/Presets.h"
+#include "dsl/SpecPrinter.h"
+
+#include <algorithm>
+#include <sys/stat.h>
+
+namespace moec {
+
+static constexpr size_t maxSpecBytes = 1u << 20;
+static constexpr size_t maxMoeTextBytes = 16u << 20;
+
+CompileInput SpecInput::compileInput() const {
+  CompileInput input;
+  if (isMoeText) {
+    input.moeText = text;
+    input.moeFile = fileName;
+  } else {
+    input.spec = &spec;
+  }
+  return input;
+}
+
+static int readArgument(Session &session, const std::string &argument, SpecInput &out) {
+  out.fileName = argument;
+  struct stat info;
+  bool exists = stat(argument.c_str(), &info) == 0;
+  if (!exists && argument.find('/') == std::string::npos) {
+    if (std::optional<std::string> preset = presetText(argument)) {
+      out.text = *preset;
+      return ExitDone;
+    }
+    std::optional<std::string> closest = closestPreset(argument);
+    return fail(session, ExitFile, "E-FILE",
+                "cannot read the spec " + quoteText(argument, 256) + ": no file and no preset has this name",
+                closest ? "did you mean the preset \"" + *closest + "\"?" : "moec init --list names the presets");
+  }
+  if (exists && S_ISDIR(info.st_mode))
+    return fail(session, ExitFile, "E-FILE", "the spec " + quoteText(argument, 256) + " is a folder",
+                "the spec of a package folder is its share/NAME/spec.json");
+  return readTextFile(session, argument, "spec", out.isMoeText ? maxMoeTextBytes : maxSpecBytes, out.text);
+}
+
+int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out) {
+  enterStage("spec");
+  llvm::StringRef name(argument);
+  out.isMoeText = name.ends_with(".mlir");
+  if (int code = readArgument(session, argument, out))
+    return code;
+  if (out.isMoeText)
+    return ExitDone;
+  ReadOptions options;
+  options.defaultName = layerNameOf(argument);
+  if (!templatesDir.empty())
+    options.activations = templateNames(templatesDir, "functions");
+  DiagnosticList diagnostics;
+  std::optional<LayerSpec> spec = readSpec(out.text, argument, options, out.source, diagnostics);
+  session.err << render(diagnostics, session.color);
+  session.err.flush();
+  if (!spec)
+    return ExitInvalid;
+  out.spec = std::move(*spec);
+  LayerSpec anonymous = out.spec;
+  anonymous.weights.clear();
+  keepForReproducer(printSpec(anonymous));
+  return ExitDone;
+}
+
+int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors) {
+  int exit = ExitDone;
+  bool internal = false;
+  DiagnosticList list;
+  list.setSource(input.fileName, input.text);
+  for (const CompileError &error : errors) {
+    internal |= error.exitCode == ExitInternal;
+    exit = std::max(exit, error.exitCode);
+    SourcePlace place;
+    if (!input.isMoeText && !error.path.empty())
+      place = input.source.locate(error.path);
+    list.error(error.code.empty() ? "E-INTERNAL" : error.code, place, error.message, error.hint, error.path);
+  }
+  list.sort();
+  session.err << render(list, session.color);
+  session.err.flush();
+  return internal || exit == ExitDone ? int(ExitInternal) : exit;
+}
+
+std::string specSummary(const LayerSpec &spec) {
+  std::string text = std::to_string(spec.experts.count) + " experts, top-" + std::to_string(spec.choices()) + ", H " +
+                     std::to_string(spec.hidden) + ", I ";
+  text += spec.experts.heterogeneous() ? "mixed"
+          : spec.experts.intermediate.empty() ? "?"
+                                              : std::to_string(spec.experts.intermediate[0]);
+  std::string_view weight = dataTypeName(spec.dtype.weight), activation = dataTypeName(spec.dtype.activation);
+  text += ", " + std::string(weight);
+  if (weight != activation)
+    text += " weights, " + std::string(activation) + " activations";
+  return text;
+}
+
+} // namespace moec

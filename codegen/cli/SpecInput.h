@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What a person names as SPEC -> a checked LayerSpec with the places of its keys, or the text of a .mlir file.
+
+#ifndef MOEC_CODEGEN_CLI_SPECINPUT_H
+#define MOEC_CODEGEN_CLI_SPECINPUT_H
+
+#include "Session.h"
+
+#include "codegen/Pipeline.h"
+
+#include "dsl/LayerSpec.h"
+#include "dsl/SpecReader.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct SpecInput {
+  bool isMoeText = false;
+  std::string fileName, text; // text: of a .mlir file, or of the spec
+  LayerSpec spec;             // valid unless isMoeText
+  SpecSource source;
+
+  CompileInput compileInput() const;
+};
+
+// `argument` is a JSON file, a .mlir file, or a preset's name where no such file exists. `templatesDir` may be empty.
+// Errors are said and their exit code (3 or 8) returned.
+int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out);
+
+// Says the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
+int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors);
+
+// "128 experts, top-8, H 2048, I 768, bf16": the first line of compile and explain.
+std::string specSummary(const LayerSpec &spec);
+
+} // namespace moec
+
+#endif

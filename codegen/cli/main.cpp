@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec: a command line -> one verb's work, supervised, and an exit code of Session.h.
+
+#include "Supervisor.h"
+#include "Verbs.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <cstdlib>
+#include <unistd.h>
+
+using namespace moec;
+
+namespace {
+struct GlobalFlags {
+  std::string color = "auto";
+  bool quiet = false;
+  Limits limits;
+};
+} // namespace
+
+static void addGlobalFlags(CLI::App &app, GlobalFlags &flags) {
+  app.add_option("--color", flags.color, "colour on stderr: auto, always, never (NO_COLOR turns auto off)")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("-q,--quiet", flags.quiet, "no progress; errors are still said");
+  app.add_option("--timeout", flags.limits.timeoutSeconds, "stop after SECONDS with exit 9")
+      ->check(CLI::Range(0.001, 1e9))
+      ->type_name("SECONDS");
+  app.add_option("--memory-limit", flags.limits.memoryMib, "stop with exit 9 when more address space is needed")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
+      ->type_name("MIB");
+  // Exists for the tests of exit codes 7 and 9; an empty group keeps it out of --help.
+  app.add_option("--fault", flags.limits.fault)->check(CLI::IsMember({"crash", "hang", "throw", "memory"}))->group("");
+}
+
+static bool wantsColor(const std::string &mode) {
+  const char *noColor = std::getenv("NO_COLOR"), *term = std::getenv("TERM");
+  if (mode != "auto")
+    return mode == "always";
+  return isatty(2) && !(noColor && *noColor) && !(term && std::string(term) == "dumb");
+}
+
+// CLI11's own codes (100..127) never leave: asking for help is 0, everything else a usage error.
+static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError &error) {
+  const CLI::App *verb = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+  if (error.get_name() == "CallForHelp" || error.get_name() == "CallForAllHelp") {
+    session.out << verb->help();
+    session.out.flush();
+    return ExitDone;
+  }
+  std::string message = error.what();
+  while (!message.empty() && (message.back() == '\n' || message.back() == '.'))
+    message.pop_back();
+  std::string command = verb == &app ? "moec" : "moec " + verb->get_name();
+  return fail(session, ExitUsage, "E-USAGE", escaped(message), command + " --help lists what it takes");
+}
+
+static int runCommandLine(Session &session, int argc, char **argv) {
+  CLI::App app("moec compiles Mixture-of-Experts layers.", "moec");
+  GlobalFlags flags;
+  addGlobalFlags(app, flags);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_help_flag("-h,--help", "what moec, or one verb, takes");
+  std::vector<Verb> verbs = {addInit(app),   addCheck(app),   addCompile(app), addExplain(app), addVerify(app),
+                             addBench(app),  addTargets(app), addDoctor(app),  addSchema(app),  addVersion(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    session.color = wantsColor("auto");
+    return parseEnd(session, app, error);
+  }
+  session.color = wantsColor(flags.color);
+  session.quiet = flags.quiet;
+  std::vector<std::string> command(argv, argv + argc);
+  for (const Verb &verb : verbs)
+    if (verb.command->parsed())
+      return supervise(session, flags.limits, command, [&] { return verb.body(session); });
+  return fail(session, ExitUsage, "E-USAGE", "no verb was named", "moec --help lists them");
+}
+
+int main(int argc, char **argv) {
+  // The destructor of llvm::outs() aborts on a write error; these two streams are never destroyed.
+  auto *out = new llvm::raw_fd_ostream(1, /*shouldClose=*/false);
+  auto *err = new llvm::raw_fd_ostream(2, /*shouldClose=*/false, /*unbuffered=*/true);
+  Session session{*out, *err};
+  try {
+    int code = runCommandLine(session, argc, argv);
+    out->flush();
+    if (!out->has_error())
+      return code;
+    return code == ExitDone ? int(ExitFile) : code;
+  } catch (const std::bad_alloc &) {
+    return ExitLimit;
+  } catch (const std::exception &error) {
+    return fail(session, ExitInternal, "E-INTERNAL", std::string("unexpected failure: ") + error.what());
+  }
+}

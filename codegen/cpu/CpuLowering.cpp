@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The walk every CPU kernel shares: items, columns, rows, prefetch and epilogue. One pass over the body builds the
+// function; a template's value maps to one or more lowered values, so accumulators expand 1:N without type conversion.
+
+#include "codegen/cpu/CpuLowering.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <cstddef>
+
+using namespace mlir;
+
+namespace moec {
+
+int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, bool amx, ModuleOp module, std::string &error) {
+  return (amx ? makeCpuAmx(kernel, isa) : makeCpuVector(kernel, isa))->run(module, error);
+}
+
+int64_t CpuLowering::stepBytes(tile::PanelsType type) {
+  return integer(type.getBlockK()) * 32 * (type.getElement().isF32() ? 4 : 2);
+}
+
+int64_t CpuLowering::run(ModuleOp module, std::string &error) {
+  e.b.setInsertionPointToEnd(module.getBody());
+  Type ptr = e.ptr(), i64 = e.i64();
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.b.getContext()), {ptr, ptr, ptr, i64, i64});
+  auto function = LLVM::LLVMFuncOp::create(e.b, e.loc, kernel.getSymName(), type);
+  Block *entry = function.addEntryBlock(e.b);
+  e.b.setInsertionPointToStart(entry);
+  call = entry->getArgument(0), args = entry->getArgument(1), scratch = entry->getArgument(2);
+  first = entry->getArgument(3), last = entry->getArgument(4);
+  accStore = e.stack(48 * 128);
+  itemArray = e.load(ptr, e.at(call, int64_t(offsetof(moec_call, items))), 8);
+  numItems = e.load(i64, e.at(call, int64_t(offsetof(moec_call, num_items))), 8);
+  Block &body = kernel.getBody().front();
+  int64_t index = 0;
+  auto argument = [&] { return e.load(ptr, e.at(args, 8 * index++), 8); };
+  // buffers: A, B, OUT, row_token if gathered, then the operands; the items argument is not a buffer
+  bool gathered =
+      cast<tile::RowsType>(body.getArgument(0).getType()).getAccess().getValue() == tile::Access::gathered;
+  for (unsigned i = 0; i < body.getNumArguments(); ++i) {
+    if (i == 3) {
+      if (gathered)
+        rowToken = argument();
+      continue;
+    }
+    values[body.getArgument(i)] = {argument()};
+  }
+  lowerBlock(body);
+  LLVM::ReturnOp::create(e.b, e.loc, ValueRange{});
+  expandMath(function, e.isa);
+  return scratchBytes;
+}
+
+// Scratch is handed out front to back, 256-byte steps; every kernel starts at the worker's base again.
+Value CpuLowering::allocate(int64_t bytes) {
+  Value base = e.at(scratch, scratchBytes);
+  scratchBytes += (bytes + 255) / 256 * 256;
+  return base;
+}
+
+void CpuLowering::lowerBlock(Block &block) {
+  for (Operation &op : block) {
+    e.loc = op.getLoc();
+    TypeSwitch<Operation *>(&op)
+        .Case<tile::ForItemsOp>([&](auto o) { lowerItems(o); })
+        .Case<tile::ForColumnsOp>([&](auto o) {
+          e.loop(e.c(0), items[o.getRange()].panels, 1, [&](Value n) {
+            values[o.getBody().getArgument(0)] = {n};
+            lowerBlock(o.getBody().front());
+          });
+        })
+        .Case<tile::ForRowsOp>([&](auto o) {
+          int64_t block = integer(cast<tile::PackedType>(o.getRange().getType()).getBlockM());
+          e.loop(e.c(0), e.ceilDiv(current.rows, block), 1, [&](Value m) {
+            values[o.getBody().getArgument(0)] = {m};
+            lowerBlock(o.getBody().front());
+          });
+        })
+        .Case<tile::ScratchOp>([&](auto o) {
+          auto packed = dyn_cast<tile::PackedType>(o.getType());
+          int64_t bytes = packed ? packedBytes(packed) : integer(cast<tile::SpillType>(o.getType()).getPanelM()) * 128;
+          values[o.getResult()] = {allocate(bytes)};
+        })
+        .Case<tile::PackOp>([&](auto o) { pack(o); })
+        .Case<tile::PrefetchOp>([&](auto o) { lowerPrefetch(o); })
+        .Case<tile::ZeroOp>([&](auto o) { values[o.getResult()] = zero(integer(o.getType().getRows())); })
+        .Case<tile::MmaOp>([&](auto o) {
+          Accumulator acc = values[o.getAcc()];
+          values[o.getResult()] = mma(o, acc);
+        })
+        .Case<tile::RestoreOp>([&](auto o) { lowerRestore(o); })
+        .Case<tile::SaveOp>([&](auto o) {
+          int64_t rows = integer(cast<tile::AccType>(o.getAcc().getType()).getRows());
+          Value to = e.at(value(o.getSpill()), e.mul(e.toI64(value(o.getRow())), rows * 128));
+          saveAccumulator(values[o.getAcc()], rows, to);
+        })
+        .Case<tile::EpilogueOp>([&](auto o) { lowerEpilogue(o); })
+        .Case<scf::ForOp>([&](auto o) { lowerFor(o); })
+        .Case<tile::EndOp, scf::YieldOp>([](auto) {})
+        .Default([&](Operation *o) { lowerOther(o); });
+  }
+}
+
+// Integer glue of a template: the same op on the lowered operands.
+void CpuLowering::lowerOther(Operation *op) {
+  IRMapping mapping;
+  for (Value operand : op->getOperands()) {
+    Value lowered = value(operand);
+    if (operand.getType().isIndex() && !lowered.getType().isIndex())
+      lowered = arith::IndexCastOp::create(e.b, e.loc, e.b.getIndexType(), lowered);
+    mapping.map(operand, lowered);
+  }
+  Operation *clone = e.b.clone(*op, mapping);
+  for (auto [from, to] : llvm::zip(op->getResults(), clone->getResults()))
+    values[from] = {to};
+}
+
+void CpuLowering::lowerFor(scf::ForOp op) {
+  SmallVector<Value> inits;
+  for (Value init : op.getInitArgs())
+    llvm::append_range(inits, values[init]);
+  auto bound = [&](Value v) { return e.toI64(value(v)); };
+  auto loop = scf::ForOp::create(e.b, e.loc, bound(op.getLowerBound()), bound(op.getUpperBound()), bound(op.getStep()),
+                                 inits);
+  unsigned next = 0;
+  auto take = [&](ValueRange from, size_t count) {
+    Accumulator group(from.begin() + next, from.begin() + next + count);
+    next += count;
+    return group;
+  };
+  for (auto [arg, init] : llvm::zip(op.getRegionIterArgs(), op.getInitArgs()))
+    values[arg] = take(loop.getRegionIterArgs(), values[init].size());
+  values[op.getInductionVar()] = {loop.getInductionVar()};
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    Block *body = loop.getBody();
+    if (inits.empty())
+      e.b.setInsertionPoint(body->getTerminator());
+    else
+      e.b.setInsertionPointToEnd(body);
+    lowerBlock(*op.getBody());
+    if (!inits.empty()) {
+      SmallVector<Value> yields;
+      for (Value v : op.getBody()->getTerminator()->getOperands())
+        llvm::append_range(yields, values[v]);
+      scf::YieldOp::create(e.b, e.loc, yields);
+    }
+  }
+  next = 0;
+  for (auto [result, init] : llvm::zip(op.getResults(), op.getInitArgs())) {
+    size_t count = values[init].size();
+    values[result] = take(loop.getResults(), count);
+  }
+}
+
+CpuLowering::Item CpuLowering::loadItem(Value index) {
+  Value p = e.at(itemArray, e.mul(index, sizeof(moec_item)));
+  auto field = [&](size_t offset) { return e.toI64(e.load(e.b.getI32Type(), e.at(p, int64_t(offset)), 4)); };
+  Item item;
+  item.group = field(offsetof(moec_item, group));
+  item.row0 = field(offsetof(moec_item, row0));
+  item.rows = field(offsetof(moec_item, rows));
+  item.panel0 = field(offsetof(moec_item, panel0));
+  item.panels = field(offsetof(moec_item, panels));
+  Value panel = e.add(e.mul(item.group, shape("panels")), item.panel0);
+  item.base = e.at(value(kernel.getBody().getArgument(1)), e.mul(panel, shape("panel_bytes")));
+  return item;
+}
+
+void CpuLowering::lowerItems(tile::ForItemsOp op) {
+  e.loop(first, last, 1, [&](Value i) {
+    Item item = loadItem(i);
+    Value following = e.minS(e.add(i, e.c(1)), e.sub(numItems, e.c(1)));
+    item.nextBase = loadItem(following).base;
+    items[op.getBody().getArgument(0)] = item;
+    current = item;
+    lowerBlock(op.getBody().front());
+  });
+}
+
+Value CpuLowering::rowPointer(tile::RowsType type, Value base, Value row) {
+  if (type.getAccess().getValue() == tile::Access::gathered)
+    row = e.toI64(e.load(e.b.getI32Type(), e.at(rowToken, e.mul(row, 4)), 4));
+  return e.at(base, e.mul(row, shape("a_stride")));
+}
+
+Value CpuLowering::stepAddress(tile::PanelsType type, const Item &item, Value column, Value step) {
+  Value panel = e.at(item.base, e.mul(e.toI64(column), shape("panel_bytes")));
+  return e.at(panel, e.mul(e.toI64(step), stepBytes(type)));
+}
+
+// The flat walk over an item counts steps q = column * k_steps + step. While block q / block is consumed, block
+// q / block + 1 is fetched: step r of the block fetches lines [r*L, (r+1)*L) of each of its `streams` equal parts,
+// L = lines of a step / streams. A row block m < share fetches its share of those L lines only.
+void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
+  if (op.getHint() == tile::Hint::none)
+    return;
+  auto type = cast<tile::PanelsType>(op.getPanels().getType());
+  const Item &item = items[op.getItem()];
+  int64_t bytes = stepBytes(type), steps = integer(type.getKSteps());
+  int64_t block = op.getBlock().getSExtValue(), streams = op.getStreams().getSExtValue();
+  int64_t share = op.getShare().getSExtValue();
+  streams = std::min<int64_t>(streams, bytes / 64);
+  int64_t lines = bytes / 64 / streams;
+  while (share > lines)
+    share = lines; // more row blocks than lines: the first `lines` of them fetch
+  Value m = e.toI64(value(op.getRow()));
+  int64_t own = (lines + share - 1) / share;
+  auto fetch = [&] {
+    Value q = e.add(e.mul(e.toI64(value(op.getColumn())), steps), e.toI64(value(op.getStep())));
+    Value next = e.mul(e.add(e.divU(q, block), e.c(1)), block), r = e.remU(q, block);
+    Value total = e.mul(item.panels, steps);
+    Value inside = e.less(next, total);
+    Value base = e.select(inside, item.base, item.nextBase);
+    Value start = e.select(inside, next, e.c(0));
+    Value offset = e.add(e.mul(start, bytes), e.mul(r, lines * 64));
+    if (share > 1)
+      offset = e.add(offset, e.mul(m, own * 64));
+    Value p = e.at(base, offset);
+    int32_t locality = op.getHint() == tile::Hint::t0 ? 3 : op.getHint() == tile::Hint::t1 ? 2 : 0;
+    for (int64_t s = 0; s < streams; ++s)
+      for (int64_t l = 0; l < own; ++l)
+        LLVM::Prefetch::create(e.b, e.loc, e.at(p, s * (block * bytes / streams) + l * 64), 0, locality, 1);
+  };
+  if (share > 1)
+    e.when(e.less(m, e.c(share)), fetch);
+  else
+    fetch();
+}
+
+void CpuLowering::lowerRestore(tile::RestoreOp op) {
+  int64_t rows = integer(op.getType().getRows());
+  Value from = e.at(value(op.getSpill()), e.mul(e.toI64(value(op.getRow())), rows * 128));
+  Value isFirst = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq, e.toI64(value(op.getChunk())), e.c(0));
+  Accumulator probe = zero(rows);
+  auto branch = scf::IfOp::create(e.b, e.loc, ValueRange(probe).getTypes(), isFirst, /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToStart(branch.thenBlock());
+    scf::YieldOp::create(e.b, e.loc, zero(rows));
+    e.b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(e.b, e.loc, loadAccumulator(rows, from));
+  }
+  values[op.getResult()] = Accumulator(branch.getResults());
+}
+
+void CpuLowering::forPackedRows(tile::PackedType type, llvm::function_ref<void(Value, Value, Value)> present,
+                                llvm::function_ref<void(Value, Value)> absent) {
+  int64_t block = integer(type.getBlockM());
+  e.loop(e.c(0), e.ceilDiv(current.rows, block), 1, [&](Value m) {
+    e.loop(e.c(0), e.c(block), 1, [&](Value i) {
+      Value row = e.add(e.mul(m, block), i);
+      e.when(e.less(row, current.rows), [&] { present(m, i, row); }, [&] { absent(m, i); });
+    });
+  });
+}
+
+SmallVector<Value> CpuLowering::operandValues(ValueRange operands, const Item &item, Value row, Value column,
+                                              int64_t lanes) {
+  SmallVector<Value> out;
+  for (Value operand : operands) {
+    auto type = cast<tile::OperandType>(operand.getType());
+    Value base = value(operand);
+    StringRef kind = type.getKind().getValue();
+    int64_t size = type.getElement().isF32() ? 4 : 2, stride = integer(type.getStride());
+    Type vector = lanes == 1 ? type.getElement() : Type(e.vec(type.getElement(), lanes));
+    if (kind == "col" || kind == "elem") {
+      Value outer = kind == "col" ? item.group : row;
+      Value p = e.at(base, e.add(e.mul(outer, stride), e.mul(column, size)));
+      out.push_back(e.load(vector, p, unsigned(size)));
+      continue;
+    }
+    Value p = kind == "row" ? e.at(base, e.mul(row, size)) : base;
+    Value scalar = e.load(type.getElement(), p, unsigned(size));
+    out.push_back(lanes == 1 ? scalar : e.splat(scalar, lanes));
+  }
+  return out;
+}
+
+void CpuLowering::lowerEpilogue(tile::EpilogueOp op) {
+  int64_t blockRows = integer(cast<tile::AccType>(op.getAcc().getType()).getRows());
+  saveAccumulator(values[op.getAcc()], blockRows, accStore);
+  const Item &item = items[op.getItem()];
+  Value first = e.mul(e.toI64(value(op.getRow())), blockRows);
+  Value rows = e.minS(e.c(blockRows), e.sub(item.rows, first));
+  Value row0 = e.add(item.row0, first);
+  e.loop(e.c(0), rows, 1, [&](Value r) { epilogueColumns(op, e.add(row0, r), e.at(accStore, e.mul(r, 128))); });
+}
+
+// One row of a block: 16 columns at a time when two parts meet, 32 otherwise, in vectors.
+void CpuLowering::epilogueColumns(tile::EpilogueOp op, Value row, Value accRow) {
+  const Item &item = items[op.getItem()];
+  int64_t width = columnsPerPanel(), lanes = e.isa.lanes;
+  Value column0 = e.mul(e.add(item.panel0, e.toI64(value(op.getColumn()))), width);
+  Value outRow = e.at(value(op.getOut()), e.mul(row, shape("out_stride")));
+  for (int64_t c = 0; c < width; c += lanes) {
+    Value column = e.add(column0, e.c(c));
+    auto emit = [&] {
+      SmallVector<Value> inputs;
+      for (int64_t p = 0; p < parts(); ++p)
+        inputs.push_back(e.load(e.vecF32(), e.at(accRow, (p * 16 + c) * 4), 16));
+      llvm::append_range(inputs, operandValues(op.getExtra(), item, row, column, lanes));
+      Value result = op.getBody().empty() ? inputs[0] : e.inlineVectorised(op.getBody(), inputs, lanes)[0];
+      auto outType = cast<tile::RowsType>(op.getOut().getType()).getElement();
+      if (outType.isBF16() && cast<VectorType>(result.getType()).getElementType().isF32())
+        result = e.toBf16(result);
+      storeColumns(op, result, outRow, column, lanes);
+    };
+    if (shape("n") % width)
+      e.when(e.less(column, e.c(shape("n"))), emit);
+    else
+      emit();
+  }
+}
+
+// A vector that reaches past column N goes through the stack, element by element.
+void CpuLowering::storeColumns(tile::EpilogueOp op, Value result, Value outRow, Value column, int64_t lanes) {
+  Type element = cast<VectorType>(result.getType()).getElementType();
+  int64_t size = element.isF32() ? 4 : 2;
+  Value to = e.at(outRow, e.mul(column, size));
+  if (shape("n") % lanes == 0) {
+    e.store(result, to, unsigned(size));
+    return;
+  }
+  Value left = e.sub(e.c(shape("n")), column);
+  e.when(
+      e.less(left, e.c(lanes)),
+      [&] {
+        Value tail = e.stack(64);
+        e.store(result, tail, 64);
+        e.loop(e.c(0), left, 1, [&](Value i) {
+          Value offset = e.mul(i, size);
+          e.store(e.load(element, e.at(tail, offset), unsigned(size)), e.at(to, offset), unsigned(size));
+        });
+      },
+      [&] { e.store(result, to, unsigned(size)); });
+}
+
+} // namespace moec

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A tile.kernel in -> one llvm.func with the signature of moec_kernel_fn (bodies still hold scf, arith, math, vector).
+
+#ifndef MOEC_CODEGEN_CPU_CPULOWERING_H
+#define MOEC_CODEGEN_CPU_CPULOWERING_H
+
+#include "codegen/Target.h"
+#include "codegen/cpu/Emitter.h"
+#include "codegen/tile/TileDialect.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <memory>
+#include <string>
+
+namespace moec {
+
+// Lowers `kernel` into `module` as the function of its name. With `amx` the multiply uses tiles, which needs bf16 A and B;
+// otherwise vector registers. Returns the worker scratch the function needs in bytes, or -1 with `error` set.
+int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, bool amx, mlir::ModuleOp module, std::string &error);
+
+// The shared walk over a kernel body. A family says how accumulators are made, multiplied, packed for and stored.
+class CpuLowering {
+public:
+  virtual ~CpuLowering() = default;
+  int64_t run(mlir::ModuleOp module, std::string &error);
+
+protected:
+  CpuLowering(tile::KernelOp kernel, const IsaFacts &isa)
+      : e(mlir::OpBuilder(kernel.getContext()), kernel.getLoc(), isa), kernel(kernel) {}
+
+  using Accumulator = llvm::SmallVector<mlir::Value>;
+
+  // -- what a family decides
+  virtual int64_t packedBytes(tile::PackedType type) = 0;
+  virtual void pack(tile::PackOp op) = 0;
+  virtual Accumulator zero(int64_t rows) = 0;
+  virtual Accumulator mma(tile::MmaOp op, const Accumulator &acc) = 0;
+  virtual void saveAccumulator(const Accumulator &acc, int64_t rows, mlir::Value to) = 0; // to: [rows][32] f32
+  virtual Accumulator loadAccumulator(int64_t rows, mlir::Value from) = 0;
+
+  // -- the item in hand, all i64 but the pointers
+  struct Item {
+    mlir::Value group, row0, rows, panel0, panels;
+    mlir::Value base, nextBase; // first panel of this and of the following item
+  };
+
+  static int64_t integer(mlir::IntegerAttr attr) { return attr.getInt(); }
+  int64_t shape(llvm::StringRef name) { return kernel->getAttrOfType<mlir::IntegerAttr>(name).getInt(); }
+  int64_t parts() { return shape("parts"); }
+  int64_t columnsPerPanel() { return parts() == 2 ? 16 : 32; }
+  static int64_t stepBytes(tile::PanelsType type);
+  mlir::Value value(mlir::Value v) { return values.lookup(v).front(); }
+  mlir::Value rowPointer(tile::RowsType type, mlir::Value base, mlir::Value row); // through row_token when gathered
+  mlir::Value stepAddress(tile::PanelsType type, const Item &item, mlir::Value column, mlir::Value step);
+  // Value of each operand of a prologue or epilogue at (row, element offset `column`) on `lanes` elements.
+  llvm::SmallVector<mlir::Value> operandValues(mlir::ValueRange operands, const Item &item, mlir::Value row,
+                                               mlir::Value column, int64_t lanes);
+  // Calls body(block, rowInBlock, row, valid) for every row slot of the packed operand's used blocks.
+  void forPackedRows(tile::PackedType type, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> present,
+                     llvm::function_ref<void(mlir::Value, mlir::Value)> absent);
+
+  Emitter e;
+  tile::KernelOp kernel;
+  llvm::DenseMap<mlir::Value, Accumulator> values;
+  llvm::DenseMap<mlir::Value, Item> items;
+  Item current;
+
+private:
+  void lowerBlock(mlir::Block &block);
+  void lowerFor(mlir::scf::ForOp op);
+  void lowerItems(tile::ForItemsOp op);
+  void lowerPrefetch(tile::PrefetchOp op);
+  void lowerEpilogue(tile::EpilogueOp op);
+  void epilogueColumns(tile::EpilogueOp op, mlir::Value row, mlir::Value accRow);
+  void storeColumns(tile::EpilogueOp op, mlir::Value result, mlir::Value outRow, mlir::Value column, int64_t lanes);
+  void lowerRestore(tile::RestoreOp op);
+  void lowerOther(mlir::Operation *op);
+  mlir::Value allocate(int64_t bytes);
+  Item loadItem(mlir::Value index);
+
+  mlir::Value call, args, scratch, first, last, itemArray, numItems, rowToken;
+  mlir::Value accStore; // [48][32] f32 on the stack
+  int64_t scratchBytes = 0;
+};
+
+std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa);
+std::unique_ptr<CpuLowering> makeCpuVector(tile::KernelOp kernel, const IsaFacts &isa);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LaunchPlan in -> manifest text out. Keys are written in one fixed order; no time, path or host name is.
+
+#include "Manifest.h"
+
+#include "dsl/DataType.h"
+#include "runtime/moec.h"
+
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/JSON.h"
+
+#include <algorithm>
+
+using namespace llvm;
+
+namespace moec {
+
+std::string moecVersion() {
+  return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
+         std::to_string(MOEC_VERSION_PATCH);
+}
+
+std::vector<std::string> isaNames(uint32_t mask) {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i < MOEC_NUM_ISAS; ++i)
+    if (mask >> i & 1)
+      names.push_back(isaFacts(Isa(i)).name.str());
+  return names;
+}
+
+static StringRef dtypeText(uint32_t code) {
+  std::string_view name = dataTypeName(DataType(code));
+  return {name.data(), name.size()};
+}
+
+// The sizes of the buffers that share each slot; a slot is as large as its largest one.
+static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan) {
+  std::vector<std::vector<moec_extent>> members(plan.header.num_slots);
+  for (const moec_buffer &buffer : plan.buffers)
+    if ((buffer.kind == MOEC_BUFFER_WORKSPACE || buffer.kind == MOEC_BUFFER_OPT_OUTPUT) &&
+        buffer.slot < plan.header.num_slots)
+      members[buffer.slot].push_back(buffer.bytes);
+  return members;
+}
+
+int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers) {
+  auto rounded = [](int64_t bytes) {
+    return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
+  };
+  int64_t total = 0;
+  for (const auto &slot : slotMembers(plan)) {
+    int64_t largest = 0;
+    for (moec_extent extent : slot)
+      largest = std::max(largest, extent.per_token * numTokens + extent.fixed);
+    total += rounded(largest);
+  }
+  for (const moec_step &step : plan.steps)
+    if (step.kind == MOEC_STEP_DISPATCH)
+      total += rounded(4 * (int64_t(step.num_groups) + 1)) + 3 * rounded(4 * numTokens * step.choices);
+  int64_t items = plan.header.items.per_token * numTokens + plan.header.items.fixed;
+  total += rounded((items + MOEC_ITEMS_PER_WORKER * workers + 1) * int64_t(sizeof(moec_item)));
+  return total + workers * rounded(plan.header.scratch_bytes);
+}
+
+namespace {
+
+// The parts of the manifest, each one function.
+class ManifestWriter {
+public:
+  ManifestWriter(const CompiledPackage &package, raw_ostream &os) : package(package), plan(package.plan), json(os, 2) {}
+
+  void write(const FileDigests &files);
+
+private:
+  void identity();
+  void argumentList();
+  void argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional);
+  void workspace();
+  void weights();
+  void buffers();
+  void steps();
+  void extent(StringRef key, moec_extent value);
+
+  const CompiledPackage &package;
+  const LaunchPlan &plan;
+  json::OStream json;
+};
+
+} // namespace
+
+void ManifestWriter::extent(StringRef key, moec_extent value) {
+  json.attributeObject(key, [&] {
+    json.attribute("per_token", value.per_token);
+    json.attribute("fixed", value.fixed);
+  });
+}
+
+void ManifestWriter::identity() {
+  Sha256Digest hash;
+  std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
+  json.attribute("schema", "moec.manifest/1");
+  json.attribute("name", package.name);
+  json.attribute("entry", package.name + "_package");
+  json.attributeObject("versions", [&] {
+    json.attribute("moec", moecVersion());
+    json.attribute("abi", std::to_string(MOEC_ABI_MAJOR) + "." + std::to_string(MOEC_ABI_MINOR));
+    json.attribute("llvm", LLVM_VERSION_STRING);
+  });
+  json.attribute("spec_sha256", hexText(hash));
+  json.attributeArray("isas", [&] {
+    for (const std::string &isa : isaNames(plan.header.isa_mask))
+      json.value(isa);
+  });
+  json.attributeObject("sizes", [&] {
+    json.attribute("hidden", plan.header.hidden);
+    json.attribute("num_experts", plan.header.num_experts);
+    json.attribute("top_k", plan.header.top_k);
+    json.attribute("max_tokens", plan.header.max_tokens);
+  });
+  json.attribute("determinism", plan.header.determinism == 2 ? "batch" : "run");
+}
+
+void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional) {
+  json.object([&] {
+    json.attribute("name", name);
+    json.attribute("dtype", dtypeText(dtype));
+    json.attributeArray("shape", [&] {
+      if (columns != "E")
+        json.value("T");
+      json.value(extent);
+    });
+    json.attribute("strides", "row-major without gaps");
+    json.attribute("alignment_bytes", optional ? 4 : 16);
+    json.attribute("bytes_read_past_end", 0);
+    json.attribute("optional", optional);
+  });
+}
+
+void ManifestWriter::argumentList() {
+  json.attributeArray("arguments", [&] {
+    for (const moec_buffer &buffer : plan.buffers) {
+      int64_t experts = plan.header.num_experts, choices = plan.header.top_k;
+      switch (buffer.role) {
+      case MOEC_ROLE_X: argument("x", buffer.dtype, "H", plan.header.hidden, false); break;
+      case MOEC_ROLE_Y: argument("y", buffer.dtype, "H", plan.header.hidden, false); break;
+      case MOEC_ROLE_LOGITS: argument("logits", buffer.dtype, "L", buffer.bytes.per_token / 4, true); break;
+      case MOEC_ROLE_IDS: argument("ids", buffer.dtype, "K", choices, true); break;
+      case MOEC_ROLE_WEIGHTS: argument("weights", buffer.dtype, "K", choices, true); break;
+      case MOEC_ROLE_COUNTS: argument("counts", buffer.dtype, "E", experts, true); break;
+      default: break;
+      }
+    }
+  });
+}
+
+void ManifestWriter::workspace() {
+  json.attributeObject("workspace", [&] {
+    json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
+    json.attribute("formula", "sum over slots of up(max over members of per_token*T + fixed) + sum over routes of "
+                              "(up(4*(groups+1)) + 3*up(4*T*choices)) + up(item_bytes*(items.per_token*T + items.fixed "
+                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers");
+    json.attributeArray("slots", [&] {
+      for (const auto &slot : slotMembers(plan))
+        json.array([&] {
+          for (moec_extent member : slot)
+            json.object([&] {
+              json.attribute("per_token", member.per_token);
+              json.attribute("fixed", member.fixed);
+            });
+        });
+    });
+    json.attributeArray("routes", [&] {
+      for (const moec_step &step : plan.steps)
+        if (step.kind == MOEC_STEP_DISPATCH)
+          json.object([&] {
+            json.attribute("groups", step.num_groups);
+            json.attribute("choices", step.choices);
+          });
+    });
+    extent("items", plan.header.items);
+    json.attribute("item_bytes", int64_t(sizeof(moec_item)));
+    json.attribute("items_per_worker", MOEC_ITEMS_PER_WORKER);
+    json.attribute("scratch_bytes", plan.header.scratch_bytes);
+  });
+}
+
+void ManifestWriter::weights() {
+  json.attribute("packed_weights_bytes", int64_t(plan.header.packed_bytes));
+  json.attributeArray("roles", [&] {
+    for (const moec_role &role : plan.roles)
+      json.object([&] {
+        json.attribute("name", plan.string(role.name));
+        json.attributeArray("shape", [&] {
+          for (unsigned i = 0; i < role.rank && i < 3; ++i)
+            json.value(role.dims[i]);
+        });
+      });
+  });
+  json.attributeArray("regions", [&] {
+    for (const moec_weight &weight : plan.weights)
+      json.object([&] {
+        json.attribute("layout", weight.layout == MOEC_LAYOUT_PANELS ? "panels" : "vector");
+        json.attribute("dtype", dtypeText(weight.dtype));
+        json.attributeArray("roles", [&] {
+          for (unsigned part = 0; part < weight.parts && part < 2; ++part)
+            if (weight.role[part] < plan.roles.size())
+              json.value(plan.string(plan.roles[weight.role[part]].name));
+        });
+        json.attribute("groups", weight.groups);
+        json.attribute("n", weight.n);
+        json.attribute("k", weight.k);
+        json.attribute("offset", int64_t(weight.offset));
+        json.attribute("bytes", int64_t(weight.bytes));
+      });
+  });
+}
+
+void ManifestWriter::buffers() {
+  static const char *kinds[] = {"input", "output", "weight", "workspace", "optional_output", "route"};
+  json.attributeArray("buffers", [&] {
+    for (const moec_buffer &buffer : plan.buffers)
+      json.object([&] {
+        json.attribute("name", plan.string(buffer.name));
+        json.attribute("kind", buffer.kind < std::size(kinds) ? kinds[buffer.kind] : "unknown");
+        json.attribute("slot", int64_t(buffer.slot));
+        json.attribute("dtype", dtypeText(buffer.dtype));
+        extent("bytes", buffer.bytes);
+      });
+  });
+}
+
+void ManifestWriter::steps() {
+  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts"};
+  json.attributeArray("steps", [&] {
+    for (const moec_step &step : plan.steps)
+      json.object([&] {
+        json.attribute("name", plan.string(step.name));
+        json.attribute("kind", step.kind < std::size(kinds) ? kinds[step.kind] : "unknown");
+        json.attribute("if_asked", (step.flags & MOEC_STEP_IF_ASKED) != 0);
+        json.attributeArray("buffers", [&] {
+          for (unsigned i = 0; i < step.num_args && step.first_arg + i < plan.args.size(); ++i)
+            json.value(int64_t(plan.args[step.first_arg + i]));
+        });
+        json.attribute("flops_per_row", step.flops_per_row);
+        json.attribute("bytes_per_group", step.bytes_per_group);
+        json.attributeObject("kernels", [&] {
+          for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa) {
+            const moec_isa_variants &variants = step.isa[isa];
+            if (!variants.num_variants)
+              continue;
+            json.attributeArray(isaFacts(Isa(isa)).name, [&] {
+              for (uint64_t i = variants.first_fn; i < uint64_t(variants.first_fn) + variants.num_variants; ++i)
+                if (i < package.functionNames.size())
+                  json.value(package.functionNames[i]);
+            });
+          }
+        });
+      });
+  });
+}
+
+void ManifestWriter::write(const FileDigests &files) {
+  json.object([&] {
+    identity();
+    argumentList();
+    workspace();
+    weights();
+    buffers();
+    steps();
+    json.attributeObject("files", [&] {
+      for (const auto &[path, digest] : files)
+        json.attribute(path, "sha256:" + hexText(digest));
+    });
+  });
+}
+
+std::string manifestText(const CompiledPackage &package, const FileDigests &files) {
+  std::string text;
+  raw_string_ostream os(text);
+  ManifestWriter(package, os).write(files);
+  os << '\n';
+  return text;
+}
+
+} // namespace moec

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LaunchPlan and kernel names -> manifest.json: everything a program in another language needs to call the package or
+// to plan its memory, printed from the same structs that the runtime walks.
+
+#ifndef MOEC_CODEGEN_EMIT_MANIFEST_H
+#define MOEC_CODEGEN_EMIT_MANIFEST_H
+
+#include "codegen/Pipeline.h"
+
+#include "dsl/Sha256.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moec {
+
+// "sha256 of every other file" of the package, by relative path, in the order given.
+using FileDigests = std::vector<std::pair<std::string, Sha256Digest>>;
+
+std::string manifestText(const CompiledPackage &package, const FileDigests &files);
+
+// Bytes of the workspace of a call: the formula at moec_abi.h's workspace map. The runtime has its own; a test compares
+// the two.
+int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers);
+
+// "0.1.0", of runtime/moec.h.
+std::string moecVersion();
+
+// The instruction sets in `mask`, lowest first: {"baseline", "avx2"}.
+std::vector<std::string> isaNames(uint32_t mask);
+
+} // namespace moec
+
+#endif

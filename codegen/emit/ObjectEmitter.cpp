@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// MLIR's llvm dialect to machine code. LLVM's own vectorisers stay off: kernels say themselves what a vector is, and a
+// second opinion costs compile time and makes bits depend on the LLVM version.
+
+#include "codegen/emit/ObjectEmitter.h"
+
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Triple.h"
+
+#include <mutex>
+
+using namespace mlir;
+
+namespace moec {
+
+bool lowerToLlvmDialect(ModuleOp module, std::string &error) {
+  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+    llvm::raw_string_ostream(error) << diagnostic.getLocation() << ": " << diagnostic << "\n";
+    return success();
+  });
+  PassManager passes(module.getContext());
+  passes.addPass(createCSEPass());
+  passes.addPass(createLoopInvariantCodeMotionPass());
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  return succeeded(passes.run(module));
+}
+
+static std::unique_ptr<llvm::TargetMachine> makeMachine(const IsaFacts &isa, std::string &error) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+  });
+  llvm::Triple triple("x86_64-unknown-linux-gnu");
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return nullptr;
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, isa.cpu, isa.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
+}
+
+// A short pipeline: kernels come out of the lowering nearly in final form.
+static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager sccs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(&machine, tuning);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(
+      passes, "function(sroa,early-cse,simplifycfg,instcombine,loop-mssa(loop-rotate,licm),early-cse,simplifycfg,"
+              "loop(indvars),instcombine)"));
+  passes.run(module, modules);
+}
+
+static bool emit(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
+                 std::string &error) {
+  llvm::raw_svector_ostream os(out);
+  if (form == EmitForm::LlvmIr) {
+    module.print(os, nullptr);
+    return true;
+  }
+  auto type = form == EmitForm::Object ? llvm::CodeGenFileType::ObjectFile : llvm::CodeGenFileType::AssemblyFile;
+  llvm::legacy::PassManager codegen;
+  if (machine.addPassesToEmitFile(codegen, os, nullptr, type)) {
+    error = "the X86 back end cannot write this kind of file";
+    return false;
+  }
+  codegen.run(module);
+  return true;
+}
+
+bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, llvm::SmallVectorImpl<char> &out,
+                std::string &error) {
+  auto machine = makeMachine(isa, error);
+  if (!machine)
+    return false;
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context, "moec");
+  if (!llvmModule) {
+    error = "translation to LLVM IR failed";
+    return false;
+  }
+  llvmModule->setTargetTriple(machine->getTargetTriple());
+  llvmModule->setDataLayout(machine->createDataLayout());
+  llvmModule->setPICLevel(llvm::PICLevel::BigPIC);
+  for (llvm::Function &function : *llvmModule) {
+    if (function.isDeclaration())
+      continue;
+    function.setVisibility(llvm::GlobalValue::HiddenVisibility);
+    function.addFnAttr("target-cpu", isa.cpu);
+    function.addFnAttr("target-features", isa.features);
+    function.addFnAttr("prefer-vector-width", "512");
+    function.addFnAttr(llvm::Attribute::NoInline);
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+    for (unsigned i = 0; i < 3 && i < function.arg_size(); ++i)
+      function.addParamAttr(i, llvm::Attribute::NoAlias);
+  }
+  optimise(*llvmModule, *machine);
+  return emit(*llvmModule, *machine, form, out, error);
+}
+
+bool emitPlanObject(llvm::StringRef name, const std::vector<char> &plan, const std::vector<std::string> &functions,
+                    llvm::SmallVectorImpl<char> &out, std::string &error) {
+  auto machine = makeMachine(isaFacts(Isa::Baseline), error);
+  if (!machine)
+    return false;
+  llvm::LLVMContext context;
+  llvm::Module module("moec", context);
+  module.setTargetTriple(machine->getTargetTriple());
+  module.setDataLayout(machine->createDataLayout());
+  module.setPICLevel(llvm::PICLevel::BigPIC);
+  llvm::IRBuilder<> builder(context);
+  auto *ptr = builder.getPtrTy();
+  auto constant = [&](llvm::Constant *value, const llvm::Twine &suffix, unsigned align) {
+    auto *global = new llvm::GlobalVariable(module, value->getType(), true, llvm::GlobalValue::PrivateLinkage, value,
+                                            "moec_" + name + suffix);
+    global->setAlignment(llvm::Align(align));
+    return global;
+  };
+  auto *blob = constant(llvm::ConstantDataArray::getRaw(llvm::StringRef(plan.data(), plan.size()), plan.size(),
+                                                        builder.getInt8Ty()),
+                        "__plan", MOEC_PLAN_ALIGN);
+  std::vector<llvm::Constant *> entries;
+  auto *kernelType = llvm::FunctionType::get(builder.getVoidTy(), false);
+  for (const std::string &symbol : functions) {
+    if (symbol.empty()) {
+      entries.push_back(llvm::ConstantPointerNull::get(ptr));
+      continue;
+    }
+    auto *function = llvm::cast<llvm::Function>(module.getOrInsertFunction(symbol, kernelType).getCallee());
+    function->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    entries.push_back(function);
+  }
+  auto *tableType = llvm::ArrayType::get(ptr, entries.size());
+  auto *table = constant(llvm::ConstantArray::get(tableType, entries), "__functions", 8);
+  auto *package = constant(
+      llvm::ConstantStruct::getAnon({builder.getInt32(MOEC_ABI_MAGIC), builder.getInt16(MOEC_ABI_MAJOR),
+                                     builder.getInt16(MOEC_ABI_MINOR), blob, builder.getInt64(plan.size()), table,
+                                     builder.getInt64(entries.size())}),
+      "__package", 8);
+  auto *function = llvm::Function::Create(llvm::FunctionType::get(ptr, false), llvm::GlobalValue::ExternalLinkage,
+                                          name + "_package", module);
+  function->addFnAttr(llvm::Attribute::NoUnwind);
+  builder.SetInsertPoint(llvm::BasicBlock::Create(context, "", function));
+  builder.CreateRet(package);
+  return emit(module, *machine, EmitForm::Object, out, error);
+}
+
+} // namespace moec

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// CompiledPackage in -> package files out: the templates of templates/package/ filled, the rest printed.
+
+#include "PackageFiles.h"
+
+#include "Manifest.h"
+#include "PackageTemplate.h"
+
+#include "dsl/DataType.h"
+#include "runtime/moec.h"
+
+#include <algorithm>
+
+using namespace llvm;
+
+namespace moec {
+
+std::string libraryFileName(StringRef name, LibraryKind kind) {
+  return "lib" + name.str() + (kind == LibraryKind::Static ? ".a" : ".so");
+}
+
+// x and y are of one of these.
+static StringRef dtypeMacro(uint32_t code) {
+  switch (code) {
+  case MOEC_F32: return "MOEC_F32";
+  case MOEC_BF16: return "MOEC_BF16";
+  case MOEC_F16: return "MOEC_F16";
+  default: return "";
+  }
+}
+
+static StringRef dtypeText(uint32_t code) {
+  std::string_view name = dataTypeName(DataType(code));
+  return {name.data(), name.size()};
+}
+
+static int64_t numLogits(const LaunchPlan &plan) {
+  for (const moec_buffer &buffer : plan.buffers)
+    if (buffer.role == MOEC_ROLE_LOGITS)
+      return buffer.bytes.per_token / 4;
+  return plan.header.num_experts;
+}
+
+static bool templateValues(const CompiledPackage &package, LibraryKind kind, TemplateValues &values,
+                           std::string &error) {
+  const moec_plan_header &header = package.plan.header;
+  if (!values.identifier("name", package.name) || !values.upperIdentifier("NAME", package.name)) {
+    error = "the package's name is not an identifier";
+    return false;
+  }
+  for (const moec_role &role : package.plan.roles) {
+    std::vector<int64_t> dims(role.dims, role.dims + std::min<unsigned>(role.rank, 3));
+    if (!values.roleLine("roles", package.plan.string(role.name), dims)) {
+      error = "a role of the plan has a name that is none";
+      return false;
+    }
+  }
+  values.word("version", moecVersion());
+  values.word("library", libraryFileName(package.name, kind));
+  values.word("KIND", kind == LibraryKind::Static ? "STATIC" : "SHARED");
+  values.integer("hidden", header.hidden);
+  values.integer("num_experts", header.num_experts);
+  values.integer("top_k", header.top_k);
+  values.integer("num_logits", numLogits(package.plan));
+  values.integer("max_tokens", header.max_tokens);
+  values.word("x_dtype", dtypeText(header.x_dtype));
+  values.word("y_dtype", dtypeText(header.y_dtype));
+  values.word("x_dtype_macro", dtypeMacro(header.x_dtype));
+  values.word("y_dtype_macro", dtypeMacro(header.y_dtype));
+  values.integer("determinism_level", header.determinism);
+  values.word("determinism", header.determinism == 2
+                                 ? "a row's bits depend on that row and the instruction set only."
+                                 : "equal inputs give equal bits, for any number of threads, on one instruction set.");
+  return true;
+}
+
+bool packageFiles(const CompiledPackage &package, LibraryKind kind, std::string libraryBytes,
+                  std::vector<PackageFile> &files, std::string &error) {
+  TemplateValues values;
+  std::string header, config, pkgConfig;
+  if (!templateValues(package, kind, values, error) || !fillPackageTemplate("header.h.in", values, header, error) ||
+      !fillPackageTemplate("config.cmake.in", values, config, error) ||
+      !fillPackageTemplate("pkgconfig.pc.in", values, pkgConfig, error))
+    return false;
+  const std::string &name = package.name, share = "share/" + name + "/";
+  files.push_back({"include/" + name + ".h", std::move(header)});
+  files.push_back({"lib/" + libraryFileName(name, kind), std::move(libraryBytes)});
+  files.push_back({"lib/cmake/" + name + "/" + name + "Config.cmake", std::move(config)});
+  files.push_back({"lib/pkgconfig/" + name + ".pc", std::move(pkgConfig)});
+  files.push_back({share + "schedule.txt", package.scheduleText});
+  if (!package.canonicalSpec.empty())
+    files.push_back({share + "spec.json", package.canonicalSpec});
+  FileDigests digests;
+  for (const PackageFile &file : files)
+    digests.emplace_back(file.path, sha256(file.bytes));
+  files.push_back({share + "manifest.json", manifestText(package, digests)});
+  return true;
+}
+
+} // namespace moec

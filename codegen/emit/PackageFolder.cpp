@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Package files in -> one synced rename out.
+
+#include "PackageFolder.h"
+
+#include "dsl/SourceText.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace fs = std::filesystem;
+
+namespace moec {
+
+static bool fail(FolderError &error, std::string code, std::string message, std::string hint = {}) {
+  error = {std::move(code), std::move(message), std::move(hint)};
+  return false;
+}
+
+static bool cannot(FolderError &error, const char *what, const std::string &path, int number) {
+  return fail(error, "E-WRITE", std::string("cannot ") + what + " " + quoteText(path, 256) + ": " + std::strerror(number),
+              number == ENOSPC ? "free some space or choose another folder with -o" : "");
+}
+
+// A package made by moec has share/NAME/manifest.json; a tree without files holds nothing that could be lost.
+static bool mayBeReplaced(const fs::path &dir) {
+  std::error_code code;
+  bool anyFile = false;
+  for (fs::recursive_directory_iterator it(dir, code), end; !code && it != end; it.increment(code))
+    anyFile |= !it->is_directory(code) || it->is_symlink(code);
+  if (code)
+    return false;
+  if (!anyFile)
+    return true;
+  for (fs::directory_iterator it(dir / "share", code), end; !code && it != end; it.increment(code))
+    if (fs::is_regular_file(it->path() / "manifest.json", code) && fs::is_directory(dir / "lib", code))
+      return true;
+  return false;
+}
+
+bool PackageFolder::check(llvm::StringRef path, Existing existing, FolderError &error) {
+  std::string dir = path.str();
+  struct stat info;
+  if (lstat(dir.c_str(), &info) != 0) {
+    if (errno == ENOENT)
+      return true;
+    return cannot(error, "look at", dir, errno);
+  }
+  if (S_ISLNK(info.st_mode))
+    return fail(error, "E-SYMLINK", quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
+                "name the folder it points to, or remove the link");
+  if (!S_ISDIR(info.st_mode))
+    return fail(error, "E-EXISTS", quoteText(dir, 256) + " exists and is not a folder", "choose another folder with -o");
+  if (existing == Existing::Refuse)
+    return fail(error, "E-EXISTS", "folder " + quoteText(dir, 256) + " exists",
+                "choose another folder with -o, or pass --force to replace a package");
+  if (!mayBeReplaced(dir))
+    return fail(error, "E-EXISTS", "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
+                "--force replaces packages only; choose another folder with -o");
+  return true;
+}
+
+std::unique_ptr<PackageFolder> PackageFolder::stage(llvm::StringRef path, Existing existing, FolderError &error) {
+  std::unique_ptr<PackageFolder> folder(new PackageFolder());
+  while (path.size() > 1 && path.back() == '/')
+    path = path.drop_back();
+  if (path.empty() || path == "/" || path == "." || path == "..") {
+    fail(error, "E-EXISTS", "folder " + quoteText(path.str()) + " cannot be a package folder", "name one with -o");
+    return nullptr;
+  }
+  if (!check(path, existing, error))
+    return nullptr;
+  folder->path = path.str();
+  folder->existing = existing;
+  std::error_code code;
+  fs::path parent = fs::path(folder->path).parent_path();
+  if (!parent.empty() && (fs::create_directories(parent, code), code)) {
+    cannot(error, "make folder", parent.string(), code.value());
+    return nullptr;
+  }
+  std::string staging = folder->path + ".tmp-" + std::to_string(getpid());
+  if (mkdir(staging.c_str(), 0777) != 0) {
+    cannot(error, "make folder", staging, errno);
+    return nullptr;
+  }
+  folder->staging = staging;
+  return folder;
+}
+
+PackageFolder::~PackageFolder() {
+  std::error_code ignored;
+  if (!committed && !staging.empty())
+    fs::remove_all(staging, ignored);
+}
+
+std::string PackageFolder::workDir(FolderError &error) {
+  std::string dir = staging + "/link";
+  if (mkdir(dir.c_str(), 0777) == 0)
+    return dir;
+  cannot(error, "make folder", dir, errno);
+  return {};
+}
+
+static bool syncPath(const std::string &path, int flags, FolderError &error) {
+  int fd = open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
+  // Some file systems cannot sync a folder; that is no reason to refuse a package.
+  bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+  int number = errno;
+  if (fd >= 0)
+    close(fd);
+  return ok || cannot(error, "sync", path, number);
+}
+
+static bool writeFile(const std::string &path, const std::string &bytes, FolderError &error) {
+  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return cannot(error, "create", path, errno);
+  size_t done = 0;
+  int number = 0;
+  while (done < bytes.size() && !number) {
+    ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n >= 0)
+      done += size_t(n);
+    else if (errno != EINTR)
+      number = errno;
+  }
+  if (!number && fsync(fd) != 0)
+    number = errno;
+  if (close(fd) != 0 && !number)
+    number = errno;
+  return !number || cannot(error, "write", path, number);
+}
+
+bool PackageFolder::write(const std::vector<PackageFile> &files, FolderError &error) {
+  for (const PackageFile &file : files) {
+    fs::path target = fs::path(staging) / file.path;
+    std::error_code code;
+    fs::create_directories(target.parent_path(), code);
+    if (code)
+      return cannot(error, "make folder", target.parent_path().string(), code.value());
+    if (!writeFile(target.string(), file.bytes, error))
+      return false;
+  }
+  return true;
+}
+
+bool PackageFolder::commit(FolderError &error) {
+  std::error_code code;
+  fs::remove_all(staging + "/link", code);
+  for (fs::recursive_directory_iterator it(staging, code), end; !code && it != end; it.increment(code))
+    if (it->is_directory(code) && !syncPath(it->path().string(), O_DIRECTORY, error))
+      return false;
+  if (!check(path, existing, error) || !syncPath(staging, O_DIRECTORY, error))
+    return false;
+  struct stat info;
+  bool present = lstat(path.c_str(), &info) == 0;
+  // RENAME_NOREPLACE: somebody who made DIR since the check keeps it. RENAME_EXCHANGE: there is no moment without DIR.
+  unsigned flags = present ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  if (renameat2(AT_FDCWD, staging.c_str(), AT_FDCWD, path.c_str(), flags) != 0) {
+    if (errno != EINVAL && errno != ENOSYS)
+      return cannot(error, "rename the finished package to", path, errno);
+    std::string old = staging + ".old";
+    if (present && rename(path.c_str(), old.c_str()) != 0)
+      return cannot(error, "move the old package", path, errno);
+    if (rename(staging.c_str(), path.c_str()) != 0) {
+      int number = errno;
+      if (present)
+        (void)rename(old.c_str(), path.c_str());
+      return cannot(error, "rename the finished package to", path, number);
+    }
+    fs::remove_all(old, code);
+  } else if (present) {
+    fs::remove_all(staging, code); // the old package stands there after the exchange
+  }
+  committed = true;
+  std::string parent = fs::path(path).parent_path().string();
+  FolderError ignored;
+  syncPath(parent.empty() ? "." : parent, O_DIRECTORY, ignored);
+  return true;
+}
+
+} // namespace moec

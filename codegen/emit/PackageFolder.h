@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Files of a package -> a folder on disk that appears whole or not at all.
+//
+// Everything is written to DIR.tmp-PID beside DIR, synced, and renamed. An error or a destructor removes the staging
+// folder; DIR is touched by the rename only.
+
+#ifndef MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
+#define MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
+
+#include "llvm/ADT/StringRef.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct PackageFile {
+  std::string path; // relative: "include/tiny.h"
+  std::string bytes;
+};
+
+struct FolderError {
+  std::string code; // E-EXISTS, E-SYMLINK, E-WRITE
+  std::string message, hint;
+};
+
+class PackageFolder {
+public:
+  enum class Existing { Refuse, Replace };
+
+  // True when a package may go to `path`: nothing is there, or `existing` is Replace and a package or a folder without
+  // files is. Writes nothing.
+  static bool check(llvm::StringRef path, Existing existing, FolderError &error);
+
+  // Checks and makes the staging folder. Null: see `error`.
+  static std::unique_ptr<PackageFolder> stage(llvm::StringRef path, Existing existing, FolderError &error);
+  ~PackageFolder();
+
+  const std::string &stagingPath() const { return staging; }
+  // A folder inside the staging folder for intermediate files; commit() removes it. Empty: see `error`.
+  std::string workDir(FolderError &error);
+
+  bool write(const std::vector<PackageFile> &files, FolderError &error);
+  bool commit(FolderError &error); // the package is at `path` afterwards, or `path` is as before
+
+private:
+  PackageFolder() = default;
+  std::string path, staging;
+  Existing existing = Existing::Refuse;
+  bool committed = false;
+};
+
+} // namespace moec
+
+#endif

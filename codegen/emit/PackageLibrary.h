@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Object files of a compiled package -> the bytes of libNAME.a or libNAME.so.
+
+#ifndef MOEC_CODEGEN_EMIT_PACKAGELIBRARY_H
+#define MOEC_CODEGEN_EMIT_PACKAGELIBRARY_H
+
+#include "codegen/Pipeline.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <string>
+
+namespace moec {
+
+// A GNU archive without times, owners or paths: equal objects give equal bytes. False: the reason is in `error`.
+bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::string &error);
+
+// A shared library that exports NAME_package and nothing else. The objects and the linker's files go into `workDir`,
+// which must exist and stays the caller's to remove. False: the reason is in `error`.
+bool sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir, std::string &bytes, std::string &error);
+
+// Absolute path of the linker that sharedLibraryBytes runs, empty when PATH holds none.
+std::string findLinker();
+
+} // namespace moec
+
+#endif

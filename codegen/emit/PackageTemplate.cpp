@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Template text and typed values in -> package text out.
+
+#include "PackageTemplate.h"
+
+#include "codegen/moe/TemplateFiles.h"
+
+#include "dsl/SpecReader.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace llvm;
+
+namespace moec {
+
+bool TemplateValues::identifier(StringRef key, StringRef text) {
+  if (!isLayerName({text.data(), text.size()}))
+    return false;
+  values[key.str()] = text.str();
+  return true;
+}
+
+bool TemplateValues::upperIdentifier(StringRef key, StringRef text) {
+  if (!isLayerName({text.data(), text.size()}))
+    return false;
+  values[key.str()] = text.upper();
+  return true;
+}
+
+void TemplateValues::integer(StringRef key, int64_t value) { values[key.str()] = std::to_string(value); }
+
+void TemplateValues::word(StringRef key, StringRef text) { values[key.str()] = text.str(); }
+
+bool TemplateValues::roleLine(StringRef key, StringRef role, const std::vector<int64_t> &dims) {
+  if (role.empty() || !all_of(role, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+      }))
+    return false;
+  std::string line = " *   " + role.str();
+  line.resize(std::max<size_t>(line.size() + 1, 28), ' ');
+  line += '[';
+  for (auto [i, dim] : enumerate(dims))
+    line += (i ? "," : "") + std::to_string(dim);
+  values[key.str()] += line + "]\n";
+  return true;
+}
+
+const std::string *TemplateValues::find(StringRef key) const {
+  auto it = values.find(key.str());
+  return it == values.end() ? nullptr : &it->second;
+}
+
+bool fillPackageTemplate(StringRef name, const TemplateValues &values, std::string &out, std::string &error) {
+  std::optional<TemplateText> found = readTemplate("", ("package/" + name).str(), error);
+  if (!found) {
+    error = "no package template named " + name.str();
+    return false;
+  }
+  out.clear();
+  StringRef rest = found->text;
+  while (true) {
+    auto [plain, tail] = rest.split('@');
+    out += plain;
+    if (tail.empty())
+      return true;
+    auto [key, after] = tail.split('@');
+    const std::string *value = values.find(key);
+    if (!value) {
+      error = "package template " + name.str() + " asks for \"" + key.str() + "\", which has no value";
+      return false;
+    }
+    out += *value;
+    rest = after;
+  }
+}
+
+} // namespace moec

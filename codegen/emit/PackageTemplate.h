@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A text of templates/package/ with @key@ places, and typed values for them -> the text of a package file.
+//
+// Text of a spec reaches a generated file only through identifier(), which checks its grammar (isLayerName): everything
+// else is a number or a word this program chose.
+
+#ifndef MOEC_CODEGEN_EMIT_PACKAGETEMPLATE_H
+#define MOEC_CODEGEN_EMIT_PACKAGETEMPLATE_H
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+class TemplateValues {
+public:
+  bool identifier(llvm::StringRef key, llvm::StringRef text);       // false: not an identifier, nothing is set
+  bool upperIdentifier(llvm::StringRef key, llvm::StringRef text);  // the same in capitals, for macros
+  void integer(llvm::StringRef key, int64_t value);
+  void word(llvm::StringRef key, llvm::StringRef text);             // text of this program, never of a spec
+  // One comment line " *   role  [dims]" more. False: `role` is not made of [a-z0-9_.].
+  bool roleLine(llvm::StringRef key, llvm::StringRef role, const std::vector<int64_t> &dims);
+
+  const std::string *find(llvm::StringRef key) const; // null: not set
+
+private:
+  std::map<std::string, std::string> values;
+};
+
+// Replaces every @key@ of templates/package/NAME, which is built into the binary. False with the reason in `error`: no such template, or a key without a value.
+bool fillPackageTemplate(llvm::StringRef name, const TemplateValues &values, std::string &out, std::string &error);
+
+} // namespace moec
+
+#endif

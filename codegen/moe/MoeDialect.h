@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The moe dialect's C++ classes, generated from MoeOps.td.
+
+#ifndef MOEC_CODEGEN_MOE_MOEDIALECT_H
+#define MOEC_CODEGEN_MOE_MOEDIALECT_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "codegen/moe/MoeOpsDialect.h.inc"
+#include "codegen/moe/MoeOpsEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "codegen/moe/MoeOpsAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "codegen/moe/MoeOpsTypes.h.inc"
+#define GET_OP_CLASSES
+#include "codegen/moe/MoeOps.h.inc"
+
+namespace moec::moe {
+
+// The kind of operand i of a kinds array.
+OperandKind kindAt(mlir::ArrayAttr kinds, unsigned i);
+mlir::ArrayAttr kindArray(mlir::MLIRContext *context, llvm::ArrayRef<OperandKind> kinds);
+
+} // namespace moec::moe
+
+#endif

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The moe dialect: what a layer computes. Generic ops on tensors; a model's gating is a composition of them, never an op
+// of its own.
+//
+// Letters: T tokens, E experts, K choices per token, H hidden, R rows of a route, G groups, N columns, S segments.
+// T and R are the dynamic extents `?`; every other extent is static. All floating arithmetic is f32: f32 and bf16 are
+// element types of storage, and conversions stand in regions as arith.extf and arith.truncf.
+
+#ifndef MOEC_MOE_OPS
+#define MOEC_MOE_OPS
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Moe_Dialect : Dialect {
+  let name = "moe";
+  let cppNamespace = "::moec::moe";
+  let summary = "what a Mixture-of-Experts layer computes: row ops, routing, grouped matmuls";
+  let description = [{
+    A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, any other name for a parameter, whose
+    checkpoint storage may follow in `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
+    "logits", "ids" or "weights". The function's `moe.layer` dictionary holds `spec_hash`, 64 hex digits. Example:
+    tests/moe/tiny.mlir.
+  }];
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
+}
+
+class Moe_Op<string mnemonic, list<Trait> traits = []> : Op<Moe_Dialect, mnemonic, traits>;
+
+// ---- types and attributes --------------------------------------------------------------------------------------------
+
+def Moe_RouteType : TypeDef<Moe_Dialect, "Route"> {
+  let mnemonic = "route";
+  let summary = "which rows every group has: offsets [G+1], row_token [R], row_slot [R], slot_row [T*K], all i32";
+  let description = [{
+    A row r of group g is one (token, choice) pair with ids[token, choice] = g; rows of a group stand in ascending
+    slot order, slot = token*K + choice. Slots whose id is outside 0..G-1 make no row.
+      C1  1 <= groups <= 65536, 1 <= choices <= 65536
+  }];
+  let parameters = (ins "int64_t":$groups, "int64_t":$choices);
+  let assemblyFormat = "`<` $groups `groups` `,` $choices `choices` `>`";
+  let genVerifyDecl = 1;
+}
+
+def Moe_OperandKind : I32EnumAttr<"OperandKind", "how a region's operand is indexed by row r and column n", [
+    I32EnumAttrCase<"elem", 0>,     // v[r,n]
+    I32EnumAttrCase<"row", 1>,      // v[r]
+    I32EnumAttrCase<"col", 2>,      // v[n], or v[g(r),n] where rows have groups
+    I32EnumAttrCase<"segment", 3>,  // v[r, n / (N/S)]
+    I32EnumAttrCase<"scalar", 4>    // v[0]
+  ]> { let cppNamespace = "::moec::moe"; let genSpecializedAttr = 0; }
+def Moe_OperandKindAttr : EnumAttr<Moe_Dialect, Moe_OperandKind, "kind"> { let assemblyFormat = "`<` $value `>`"; }
+def Moe_KindArray : TypedArrayAttrBase<Moe_OperandKindAttr, "operand kinds">;
+
+def Moe_ReduceKind : I32EnumAttr<"ReduceKind", "what reduce computes", [
+    I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>
+  ]> { let cppNamespace = "::moec::moe"; }
+
+// ---- row ops: every row of T or R by itself --------------------------------------------------------------------------
+
+def Moe_MapOp : Moe_Op<"map", [Pure, IsolatedFromAbove]> {
+  let summary = "apply a scalar region to every element";
+  let description = [{
+    out[r,n] = region(v_0, v_1, ...),   v_i the operand's element by its kind
+
+      elem     v[r,n]            the shape of the result
+      row      v[r]              one value per row
+      col      v[n] or v[g,n]    one per column; [G,N] where the rows are those of a route with G groups, g the row's
+      segment  v[r, n/(N/S)]     one per run of N/S columns
+      scalar   v[0]              one value, shape [1]
+
+    Shapes  result [L,N], or [L] with elem and scalar operands only. Without elem, row and segment operands L is T.
+    The region is straight-line scalar arith and math.
+      C1  every operand has the shape its kind asks for
+      C2  the region takes one scalar per operand and yields one of the result's type
+      C3  only scalar arith and math ops stand in the region
+    Example: tests/moe/map.mlir
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$inputs, Moe_KindArray:$kinds);
+  let results = (outs AnyRankedTensor:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Moe_ReduceOp : Moe_Op<"reduce", [Pure]> {
+  let summary = "sum or maximum of every row, or of every segment of a row";
+  let description = [{
+    out[r]   = sum_n x[r,n]                         (ascending n within a lane, then over lanes)
+    out[r,s] = max_{n in segment s} x[r,n]          segment s = columns s*N/S .. (s+1)*N/S-1
+    max ignores NaN; it is NaN only where all values are.
+
+    Shapes  x [L,N] f32 -> [L] f32, with segments -> [L,S] f32
+      C1  segments divide N
+      C2  the result has the shape above
+    Example: tests/moe/reduce.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Moe_ReduceKind:$kind,
+                       ConfinedAttr<OptionalAttr<I64Attr>, [IntPositive]>:$segments);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{ $kind $input (`segments` $segments^)? attr-dict `:` type($input) `->` type($result) }];
+  let hasVerifier = 1;
+}
+
+def Moe_SoftmaxOp : Moe_Op<"softmax", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "softmax of every row";
+  let description = [{
+    p[r,n] = exp(x[r,n] - m[r]) / sum_n exp(x[r,n] - m[r]),   m[r] = max_n x[r,n] ignoring NaN
+
+    Shapes  x [L,N] f32 -> [L,N] f32
+      C1  x is a [L,N] tensor of f32
+    Example: tests/moe/softmax.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Moe_TopKOp : Moe_Op<"top_k", [Pure]> {
+  let summary = "columns of the k largest values of every row, or of every segment";
+  let description = [{
+    ids[r,j] = column of the j-th largest of choice[r,:]       equal values: the lower column first; -0 equals +0
+    With S segments every segment gives k columns, one segment after the other: ids[r, s*k + j]; they are columns of the
+    whole row (not of the segment), so that `take` can use them. A NaN loses to every number; a row of NaN gives the
+    lowest columns. ids are always distinct within a segment and in range.
+
+    Shapes  choice [L,N] f32 -> ids [L,k] i32, with segments [L,S*k] i32
+      C1  1 <= k <= N/S
+      C2  segments divide N
+      C3  ids have the shape above
+    Example: tests/moe/top_k.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$choice, I64Attr:$k,
+                       ConfinedAttr<OptionalAttr<I64Attr>, [IntPositive]>:$segments);
+  let results = (outs AnyRankedTensor:$ids);
+  let assemblyFormat = [{ $k `of` $choice (`segments` $segments^)? attr-dict `:` type($choice) `->` type($ids) }];
+  let hasVerifier = 1;
+}
+
+def Moe_MemberOp : Moe_Op<"member", [Pure]> {
+  let summary = "which columns the ids name";
+  let description = [{
+    mask[r,n] = 1 where some j has ids[r,j] = n, else 0
+
+    Shapes  ids [L,k] i32 -> mask [L,N] i1
+      C1  ids are a [L,k] tensor of i32, the mask a [L,N] tensor of i1
+    Example: tests/moe/member.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$ids);
+  let results = (outs AnyRankedTensor:$mask);
+  let assemblyFormat = "$ids attr-dict `:` type($ids) `->` type($mask)";
+  let hasVerifier = 1;
+}
+
+def Moe_TakeOp : Moe_Op<"take", [Pure]> {
+  let summary = "values at ids";
+  let description = [{
+    out[r,j] = x[r, ids[r,j]], or x[ids[r,j]] where x is one vector for all rows;   0 where an id is outside 0..N-1
+
+    Shapes  x [L,N] or [N] f32, ids [L,k] i32 -> [L,k] f32
+      C1  ids are a [L,k] tensor of i32
+      C2  x is a [L,N] or [N] tensor of f32
+      C3  the result is a [L,k] tensor of f32
+    Example: tests/moe/take.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `at` $ids attr-dict `:` type($input) `,` type($ids) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+// ---- routing and data ------------------------------------------------------------------------------------------------
+
+def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
+  let summary = "sort (token, choice) pairs by the group their id names";
+  let description = [{
+    rows of group g = all slots t*K+j with ids[t,j] = g, ascending;   ids outside 0..G-1 make no row
+
+    Shapes  ids [T,K] i32 -> !moe.route<G groups, K choices>
+      C1  ids are a [T,K] tensor of i32
+      C2  K = choices of the route
+    Example: tests/moe/dispatch.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$ids);
+  let results = (outs Moe_RouteType:$route);
+  let assemblyFormat = "$ids attr-dict `:` type($ids) `->` qualified(type($route))";
+  let hasVerifier = 1;
+}
+
+def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
+  let summary = "bring values of tokens, or of slots, to the rows of a route";
+  let description = [{
+    out[r,h] = x[row_token[r], h]          x [T,H] -> [R,H]
+    out[r]   = x[row_token[r]]             x [T]   -> [R]
+    out[r]   = x[token(r), choice(r)]      x [T,K] -> [R],   K = choices of the route
+
+      C1  the shapes are one of the three lines, element types equal
+    Example: tests/moe/gather.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $route attr-dict `:` type($input) `,` qualified(type($route)) `->` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    // True where one value per slot is brought to its row (third line of the formula).
+    bool bySlot();
+  }];
+}
+
+def Moe_CombineOp : Moe_Op<"combine", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
+  let summary = "weighted sum of a token's rows";
+  let description = [{
+    acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32; w = 1 without
+    out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)          acc itself without a region; the v_i as in `map`, rows are T
+
+    Shapes  rows [R,H] f32 or bf16, w [T,K] f32 -> out [T,H]
+      C1  rows are a [R,H] tensor of f32 or bf16 and the result is [T,H]
+      C2  w is a [T,K] tensor of f32, K = choices of the route
+      C3  without a region the result is f32; a region takes acc (f32) and one scalar per operand and yields one of the
+          result's type
+      C4  every epilogue operand has the shape its kind asks for; kinds are elem, row, col ([H]) and scalar
+    Only FuseStages and hand-written text give it a region. Example: tests/moe/combine.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$rows, Moe_RouteType:$route, Optional<AnyRankedTensor>:$weights,
+                       Variadic<AnyRankedTensor>:$epilogue_operands, Moe_KindArray:$epilogue_kinds);
+  let results = (outs AnyRankedTensor:$result);
+  let regions = (region AnyRegion:$epilogue);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+// ---- matmul ----------------------------------------------------------------------------------------------------------
+
+def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
+  let summary = "rows of A times the matrices of their group";
+  let description = [{
+    acc_p[r,n] = sum_k prologue(A[row(r),k], v...) * B_p[g(r),n,k]        f32
+    out[r,n]   = epilogue(acc_0[r,n], .., acc_{parts-1}[r,n], v...)
+
+    row(r) = row_token[r] where `gathered`, else r. Without a route there is one group and r counts the rows of A.
+    The v are the operands' elements by kind as in `map`: of A's element in the prologue, of the output's in the epilogue.
+
+    Shapes  A [L,K]; B_p [G,N,K] with a route, [N,K] without; out [R,N] or [L,N]
+      C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without
+      C2  G = groups of the route
+      C3  A and B have the same depth K
+      C4  the result is a [.,N] tensor of f32 or bf16
+      C5  gathered needs a route
+      C6  a prologue takes A's element and one scalar per operand and yields one of A's type; its operands are row or
+          scalar, in the rows of the output
+      C7  an epilogue takes one f32 per part and one scalar per operand and yields one of the result's type; its operands
+          are elem, row, col ([G,N] with a route, [N] without) or scalar and have the shape their kind asks for
+      C8  without an epilogue there is one part and the result is f32
+    Only FuseStages and hand-written text give it regions and two parts. Example: tests/moe/grouped_matmul.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$a, Variadic<AnyRankedTensor>:$b, Optional<Moe_RouteType>:$route,
+                       Variadic<AnyRankedTensor>:$prologue_operands, Variadic<AnyRankedTensor>:$epilogue_operands,
+                       Moe_KindArray:$prologue_kinds, Moe_KindArray:$epilogue_kinds, UnitAttr:$gathered);
+  let results = (outs AnyRankedTensor:$result);
+  let regions = (region AnyRegion:$prologue, AnyRegion:$epilogue);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t depth() { return ::llvm::cast<::mlir::RankedTensorType>(getA().getType()).getDimSize(1); }
+    int64_t columns() { return ::llvm::cast<::mlir::RankedTensorType>(getResult().getType()).getDimSize(1); }
+    int64_t groups() { return getRoute() ? ::llvm::cast<RouteType>(getRoute().getType()).getGroups() : 1; }
+    unsigned parts() { return getB().size(); }
+  }];
+}
+
+// ---- made by fusion --------------------------------------------------------------------------------------------------
+
+def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
+  let summary = "row ops that run together, row by row";
+  let description = [{
+    results = body(inputs), for every row of T, or of R where an input is a route: intermediate values never leave a row.
+    Inputs that are parameters ([N], [1]) are the same for all rows.
+
+      C1  the body takes the inputs' types and yields the results' types
+      C2  the body holds map, reduce, softmax, top_k, member, take and gather only
+    Example: tests/moe/row_program.mlir
+  }];
+  let arguments = (ins Variadic<AnyType>:$inputs);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator]> {
+  let summary = "the values of a region";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
+}
+
+#endif

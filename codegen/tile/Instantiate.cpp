@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Instantiating = replacing the values of a template's parameter lines and parsing the result under the template's own
+// file name, so that a message of the parser points at the line a person can open.
+
+#include "codegen/tile/Instantiate.h"
+
+#include "codegen/moe/TemplateFiles.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+
+namespace moec {
+
+// A parameter line: sigil and name, `=`, a value without spaces of its own kind, `//`. Alias lines without a comment
+// (`!acc = ...`) are the template's own business and end the block.
+std::vector<TemplateParameter> templateParameters(StringRef text) {
+  std::vector<TemplateParameter> parameters;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = std::min(text.find('\n', at), text.size());
+    StringRef line = text.slice(at, end);
+    size_t equals = line.find('='), comment = line.find("//");
+    bool named = line.starts_with("#") || line.starts_with("!");
+    if (named && equals != StringRef::npos && comment != StringRef::npos && equals < comment) {
+      TemplateParameter parameter;
+      parameter.name = line.take_front(equals).trim().str();
+      StringRef value = line.slice(equals + 1, comment);
+      parameter.value = value.trim().str();
+      parameter.begin = at + equals + 1 + (value.size() - value.ltrim().size());
+      parameter.end = parameter.begin + parameter.value.size();
+      StringRef note = line.drop_front(comment + 2).ltrim();
+      if (note.consume_front("="))
+        parameter.formula = note.take_until([](char c) { return c == ':'; }).trim().str();
+      parameters.push_back(parameter);
+    }
+    at = end + 1;
+  }
+  return parameters;
+}
+
+namespace {
+
+std::string typeText(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+// The new value of `parameter`, or nullopt to keep its default. `integers` collects what formulas may name.
+std::optional<std::string> boundValue(const TemplateParameter &parameter, const MatmulStage &stage,
+                                      const TemplateBinding &binding, std::map<std::string, int64_t> &integers,
+                                      std::string &error) {
+  std::string name = parameter.name.substr(1);
+  if (parameter.name == "!in")
+    return typeText(stage.in);
+  if (parameter.name == "!weight")
+    return typeText(stage.weight);
+  if (parameter.name == "!result")
+    return typeText(stage.result);
+  if (name == "a_access")
+    return std::string(stage.gathered ? "#tile.access<gathered>" : "#tile.access<direct>");
+  if (auto word = binding.words.find(name); word != binding.words.end())
+    return "#tile.hint<" + word->second + ">";
+  int64_t value = 0;
+  if (!parameter.formula.empty()) {
+    std::string why;
+    if (!evaluateFormula(parameter.formula, integers, value, why)) {
+      error = "parameter " + parameter.name + ": formula '" + parameter.formula + "': " + why;
+      return std::nullopt;
+    }
+  } else if (auto it = binding.integers.find(name); it != binding.integers.end()) {
+    value = it->second;
+  } else {
+    if (!StringRef(parameter.value).split(':').first.trim().getAsInteger(10, value))
+      integers[name] = value;
+    return std::nullopt;
+  }
+  integers[name] = value;
+  return std::to_string(value) + " : index";
+}
+
+std::string bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding, std::string &error) {
+  std::map<std::string, int64_t> integers = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
+  std::vector<TemplateParameter> parameters = templateParameters(text);
+  auto declared = [&](const std::string &name) {
+    for (const TemplateParameter &parameter : parameters)
+      if (parameter.name == "#" + name && parameter.formula.empty())
+        return true;
+    return false;
+  };
+  for (const auto &[name, value] : binding.integers)
+    if (!declared(name))
+      error = "template '" + binding.templateName + "' has no parameter '" + name + "'";
+  for (const auto &[name, value] : binding.words)
+    if (!declared(name))
+      error = "template '" + binding.templateName + "' has no parameter '" + name + "'";
+  std::string out;
+  size_t copied = 0;
+  for (const TemplateParameter &parameter : parameters) {
+    auto value = boundValue(parameter, stage, binding, integers, error);
+    if (!error.empty())
+      return "";
+    if (!value)
+      continue;
+    out += text.slice(copied, parameter.begin);
+    out += *value;
+    copied = parameter.end;
+  }
+  return out + text.drop_front(copied).str();
+}
+
+// Appends the operands' buffers to the kernel's arguments and clones the stage's region into `op`'s.
+void splice(tile::KernelOp kernel, Operation *op, ArrayRef<MatmulOperand> operands, Region *from, Region &to) {
+  MLIRContext *context = kernel.getContext();
+  SmallVector<Value> buffers;
+  for (const MatmulOperand &operand : operands) {
+    Type type = tile::OperandType::get(context, operand.element, StringAttr::get(context, operand.kind),
+                                       IntegerAttr::get(IndexType::get(context), operand.stride));
+    buffers.push_back(kernel.getBody().addArgument(type, kernel.getLoc()));
+  }
+  if (!buffers.empty())
+    op->insertOperands(op->getNumOperands(), buffers);
+  if (!from || from->empty())
+    return;
+  IRMapping mapping;
+  from->cloneInto(&to, mapping);
+  Operation *end = to.front().getTerminator();
+  OpBuilder builder(end);
+  tile::YieldOp::create(builder, end->getLoc(), end->getOperands());
+  end->erase();
+}
+
+} // namespace
+
+OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage &stage, const TemplateBinding &binding,
+                                        StringRef overlayDir, StringRef symbol, std::string &error) {
+  std::optional<TemplateText> source = readTemplate(overlayDir, "kernels/" + binding.templateName + ".mlir", error);
+  if (!source) {
+    if (error.empty())
+      error = "there is no kernel template '" + binding.templateName + "'";
+    return {};
+  }
+  std::string text = bindParameters(source->text, stage, binding, error);
+  if (!error.empty()) {
+    error = source->file + ": " + error;
+    return {};
+  }
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    std::string line;
+    llvm::raw_string_ostream os(line);
+    os << diagnostic.getLocation() << ": " << diagnostic;
+    error += (error.empty() ? "" : "\n") + line;
+    return success();
+  });
+  llvm::SourceMgr sources;
+  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, source->file), SMLoc());
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context, /*verifyAfterParse=*/true));
+  if (!module)
+    return {};
+  auto kernels = llvm::to_vector(module->getOps<tile::KernelOp>());
+  if (kernels.size() != 1) {
+    error = source->file + ": a template holds one tile.kernel, found " + std::to_string(kernels.size());
+    return {};
+  }
+  tile::KernelOp kernel = kernels.front();
+  kernel.setSymName(symbol);
+  Builder builder(&context);
+  auto attach = [&](StringRef name, int64_t value) { kernel->setAttr(name, builder.getIndexAttr(value)); };
+  attach("n", stage.n);
+  attach("k", stage.k);
+  attach("parts", stage.parts);
+  attach("panels", stage.panels);
+  attach("panel_bytes", stage.panelBytes);
+  attach("a_stride", stage.aStride);
+  attach("out_stride", stage.outStride);
+  kernel.getBody().walk([&](tile::PackOp op) {
+    splice(kernel, op, stage.prologueOperands, stage.prologue, op.getPrologue());
+  });
+  kernel.getBody().walk([&](tile::EpilogueOp op) {
+    splice(kernel, op, stage.epilogueOperands, stage.epilogue, op.getBody());
+  });
+  if (failed(verify(*module)))
+    return {};
+  return module;
+}
+
+} // namespace moec

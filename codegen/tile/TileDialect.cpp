@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Text forms and verifiers of the tile dialect.
+
+#include "codegen/tile/TileDialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include "codegen/tile/TileOpsDialect.cpp.inc"
+#include "codegen/tile/TileOpsEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "codegen/tile/TileOpsAttrs.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "codegen/tile/TileOpsTypes.cpp.inc"
+#define GET_OP_CLASSES
+#include "codegen/tile/TileOps.cpp.inc"
+
+using namespace mlir;
+
+namespace moec::tile {
+
+void TileDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "codegen/tile/TileOpsAttrs.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "codegen/tile/TileOpsTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "codegen/tile/TileOps.cpp.inc"
+      >();
+}
+
+// A body's `tile.end` is implied in text.
+static void ensureEnd(Region &region, OpAsmParser &parser, Location loc) {
+  if (region.empty())
+    region.emplaceBlock();
+  Block &block = region.back();
+  if (!block.empty() && block.back().hasTrait<OpTrait::IsTerminator>())
+    return;
+  OpBuilder builder(parser.getContext());
+  builder.setInsertionPointToEnd(&block);
+  EndOp::create(builder, loc);
+}
+
+// ---- kernel: tile.kernel @name for(target) (%a: !A, ...) { ... } -------------------------------------------------
+
+ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
+  StringAttr name;
+  std::string target;
+  SmallVector<OpAsmParser::Argument> args;
+  StringRef word;
+  Region *body = result.addRegion();
+  SMLoc where;
+  if (parser.parseSymbolName(name, SymbolTable::getSymbolAttrName(), result.attributes) || parser.parseKeyword("for") ||
+      parser.parseLParen() || parser.getCurrentLocation(&where) || parser.parseKeyword(&word))
+    return failure();
+  target = word.str();
+  if (parser.parseRParen() || parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren, /*allowType=*/true) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes) || parser.parseRegion(*body, args))
+    return failure();
+  result.addAttribute("target", parser.getBuilder().getStringAttr(target));
+  ensureEnd(*body, parser, result.location);
+  return success();
+}
+
+void KernelOp::print(OpAsmPrinter &printer) {
+  printer << ' ';
+  printer.printSymbolName(getSymName());
+  printer << " for(" << getTarget() << ") (";
+  llvm::interleaveComma(getBody().getArguments(), printer,
+                        [&](BlockArgument argument) { printer.printRegionArgument(argument); });
+  printer << ") ";
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "target"});
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+}
+
+LogicalResult KernelOp::verify() {
+  TypeRange types = getBody().getArgumentTypes();
+  if (types.size() < 4 || !isa<RowsType>(types[0]) || !isa<PanelsType>(types[1]) || !isa<RowsType>(types[2]) ||
+      !isa<ItemsType>(types[3]))
+    return emitOpError("C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows, !tile.items");
+  unsigned packs = 0, epilogues = 0;
+  getBody().walk([&](Operation *op) {
+    packs += isa<PackOp>(op);
+    epilogues += isa<EpilogueOp>(op);
+  });
+  if (packs != 1 || epilogues != 1)
+    return emitOpError("C2: a kernel has one tile.pack and one tile.epilogue, found ") << packs << " and " << epilogues;
+  return success();
+}
+
+// ---- loops: tile.for_x %index in %range { ... } -----------------------------------------------------------------
+
+
+static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType) {
+  OpAsmParser::Argument induction;
+  OpAsmParser::UnresolvedOperand range;
+  Type rangeType;
+  Region *body = result.addRegion();
+  if (parser.parseArgument(induction) || parser.parseKeyword("in") || parser.parseOperand(range) ||
+      parser.parseColonType(rangeType) || parser.resolveOperand(range, rangeType, result.operands))
+    return failure();
+  induction.type = inductionType;
+  if (parser.parseRegion(*body, {induction}) || parser.parseOptionalAttrDict(result.attributes))
+    return failure();
+  ensureEnd(*body, parser, result.location);
+  return success();
+}
+
+static void printLoop(OpAsmPrinter &printer, Operation *op) {
+  printer << ' ' << op->getRegion(0).getArgument(0) << " in " << op->getOperand(0) << " : "
+          << op->getOperand(0).getType() << ' ';
+  printer.printRegion(op->getRegion(0), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+  printer.printOptionalAttrDict(op->getAttrs());
+}
+
+ParseResult ForItemsOp::parse(OpAsmParser &parser, OperationState &result) {
+  return parseLoop(parser, result, ItemType::get(parser.getContext()));
+}
+void ForItemsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
+ParseResult ForColumnsOp::parse(OpAsmParser &parser, OperationState &result) {
+  return parseLoop(parser, result, parser.getBuilder().getIndexType());
+}
+void ForColumnsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
+ParseResult ForRowsOp::parse(OpAsmParser &parser, OperationState &result) {
+  return parseLoop(parser, result, parser.getBuilder().getIndexType());
+}
+void ForRowsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
+
+// ---- verifiers ---------------------------------------------------------------------------------------------------
+
+LogicalResult ScratchOp::verify() {
+  if (!isa<PackedType, SpillType>(getType()))
+    return emitOpError("C1: result must be !tile.packed or !tile.spill, found ") << getType();
+  return success();
+}
+
+LogicalResult PackOp::verify() {
+  auto type = cast<PackedType>(getDest().getType());
+  int64_t panel = type.getPanelM().getInt(), block = type.getBlockM().getInt();
+  if (block < 1 || panel < 1 || panel % block)
+    return emitOpError("C1: panel_m (") << panel << ") must be a positive multiple of block_m (" << block << ")";
+  return success();
+}
+
+LogicalResult PrefetchOp::verify() {
+  auto type = cast<PanelsType>(getPanels().getType());
+  int64_t block = getBlock().getSExtValue(), steps = type.getKSteps().getInt(), streams = getStreams().getSExtValue();
+  if (block < 1 || (steps % block && block % steps))
+    return emitOpError("C1: block (") << block << ") must divide k_steps (" << steps << ") or be a multiple of it";
+  if (streams != 1 && streams != 2 && streams != 4 && streams != 8 && streams != 16)
+    return emitOpError("C2: streams must be 1, 2, 4, 8 or 16, found ") << streams;
+  return success();
+}
+
+LogicalResult MmaOp::verify() {
+  auto acc = cast<AccType>(getAcc().getType());
+  auto a = cast<PackedType>(getA().getType());
+  auto b = cast<PanelsType>(getB().getType());
+  if (acc.getRows() != a.getBlockM())
+    return emitOpError("C1: accumulator has ") << acc.getRows().getInt() << " rows, the packed operand's blocks "
+                                               << a.getBlockM().getInt();
+  if (a.getKSteps() != b.getKSteps() || a.getBlockK() != b.getBlockK())
+    return emitOpError("C2: packed operand has ")
+           << a.getKSteps().getInt() << " steps of " << a.getBlockK().getInt() << ", panels "
+           << b.getKSteps().getInt() << " of " << b.getBlockK().getInt();
+  return success();
+}
+
+} // namespace moec::tile

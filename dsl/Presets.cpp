@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The tables EmbedPresets.cmake writes -> look-up by name.
+
+#include "dsl/Presets.h"
+
+#include "dsl/Spelling.h"
+
+namespace moec {
+
+std::vector<std::string> presetNames() {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i < numEmbeddedPresets; ++i)
+    names.emplace_back(embeddedPresets[i].name);
+  return names;
+}
+
+std::optional<std::string> presetText(std::string_view name) {
+  for (unsigned i = 0; i < numEmbeddedPresets; ++i)
+    if (name == embeddedPresets[i].name)
+      return std::string(embeddedPresets[i].text);
+  return std::nullopt;
+}
+
+std::optional<std::string> closestPreset(std::string_view name) { return closestSpelling(name, presetNames()); }
+
+std::string_view layerSchema() { return embeddedSchema; }
+
+} // namespace moec

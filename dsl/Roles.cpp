@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A valid LayerSpec -> every parameter it has, with shape. The order is fixed: it is the order of packages and reports.
+
+#include "dsl/LayerSpec.h"
+
+namespace moec {
+
+namespace {
+
+// Collects roles in order.
+struct RoleList {
+  std::vector<Role> roles;
+  void vector(std::string name, int64_t n) { roles.push_back({std::move(name), {n}, false, false}); }
+  void matrix(std::string name, int64_t out, int64_t in) {
+    roles.push_back({std::move(name), {out, in}, false, true});
+  }
+  void expertVector(std::string name, int64_t experts, int64_t n) {
+    roles.push_back({std::move(name), {experts, n}, true, false});
+  }
+  void expertMatrix(std::string name, int64_t experts, int64_t out, int64_t in) {
+    roles.push_back({std::move(name), {experts, out, in}, true, true});
+  }
+};
+
+// The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
+bool hasRouterWeight(const LayerSpec &spec) {
+  const RouterSpec &router = spec.router;
+  switch (router.kind) {
+  case RouterKind::TokenChoice:
+  case RouterKind::ExpertChoice:
+  case RouterKind::ProductKey:
+    return true;
+  case RouterKind::Table:
+  case RouterKind::Random:
+    return router.weightMode == WeightMode::Gathered;
+  case RouterKind::Dense:
+    return spec.routerRows() > 1;
+  case RouterKind::External:
+  case RouterKind::Soft:
+  case RouterKind::Hierarchical:
+  case RouterKind::Depth:
+    return false;
+  }
+  return false;
+}
+
+void addTransformRoles(RoleList &list, const RouterSpec &router) {
+  for (const LogitTransform &transform : router.transform) {
+    if (transform.op == TransformOp::Temperature && transform.learned)
+      list.vector("router.temperature", 1);
+    if (transform.op == TransformOp::Cosine && transform.learned)
+      list.vector("router.scale", 1);
+  }
+}
+
+void addRouterRoles(RoleList &list, const LayerSpec &spec) {
+  const RouterSpec &router = spec.router;
+  int64_t rows = spec.routerRows();
+  bool weight = hasRouterWeight(spec);
+  if (weight)
+    list.matrix("router.weight", rows, spec.hidden);
+  if (router.kind == RouterKind::Soft)
+    list.matrix("router.slots", spec.experts.count * router.slots, spec.hidden);
+  if (router.kind == RouterKind::Hierarchical) {
+    int64_t levelRows = 1;
+    for (size_t n = 0; n < router.levels.size(); ++n) {
+      levelRows *= router.levels[n].count;
+      if (router.levels[n].kind == RouterKind::TokenChoice)
+        list.matrix("router.level" + std::to_string(n) + ".weight", levelRows, spec.hidden);
+    }
+  }
+  if (router.bias)
+    list.vector("router.bias", rows);
+  if (router.choiceBias)
+    list.vector("router.choice_bias", rows);
+  if (router.expertScale)
+    list.vector("router.expert_scale", rows);
+  if (router.input.norm && router.input.norm->weight)
+    list.vector("router.input_scale", spec.hidden);
+  if (router.kind == RouterKind::Table)
+    list.roles.push_back({"router.table", {-1, router.select.k}, false, false});
+  addTransformRoles(list, router);
+  if (router.noise.kind == NoiseKind::Learned)
+    list.matrix("router.noise_weight", rows, spec.hidden);
+}
+
+void addLoraRoles(RoleList &list, const LayerSpec &spec, int64_t in, int64_t width, int64_t out) {
+  if (!spec.experts.lora)
+    return;
+  int64_t count = spec.experts.count, rank = spec.experts.lora->rank;
+  if (spec.experts.lora->at == LoraAt::Parallel) {
+    list.expertMatrix("experts.lora_a", count, rank, in);
+    list.expertMatrix("experts.lora_b", count, out, rank);
+    return;
+  }
+  auto pair = [&](const std::string &name, int64_t to, int64_t from) {
+    list.expertMatrix(name + "_lora_a", count, rank, from);
+    list.expertMatrix(name + "_lora_b", count, to, rank);
+  };
+  bool linear = spec.experts.form == ExpertForm::Linear;
+  if (spec.experts.form == ExpertForm::Glu)
+    pair("experts.gate", width, in);
+  pair("experts.up", linear ? out : width, in);
+  if (!linear)
+    pair("experts.down", out, width);
+}
+
+void addExpertRoles(RoleList &list, const LayerSpec &spec) {
+  const ExpertsSpec &experts = spec.experts;
+  bool linear = experts.form == ExpertForm::Linear, glu = experts.form == ExpertForm::Glu;
+  // Inside a latent layer experts never see H.
+  int64_t in = experts.latent ? experts.latent->dim : spec.hidden;
+  int64_t width = linear ? in : experts.heterogeneous() ? -1 : experts.intermediate[0];
+  int64_t count = experts.count;
+  if (experts.latent) {
+    list.matrix("latent.in", in, spec.hidden);
+    if (experts.latent->bias)
+      list.vector("latent.in_bias", in);
+  }
+  if (glu)
+    list.expertMatrix("experts.gate", count, width, in);
+  list.expertMatrix("experts.up", count, width, in);
+  for (int64_t n = 1; n < experts.layers; ++n)
+    list.expertMatrix("experts.hidden" + std::to_string(n), count, width, width);
+  if (!linear)
+    list.expertMatrix("experts.down", count, in, width);
+  if (experts.bias.in) {
+    if (glu)
+      list.expertVector("experts.gate_bias", count, width);
+    list.expertVector("experts.up_bias", count, width);
+    for (int64_t n = 1; n < experts.layers; ++n)
+      list.expertVector("experts.hidden" + std::to_string(n) + "_bias", count, width);
+  }
+  if (experts.bias.out && !linear)
+    list.expertVector("experts.down_bias", count, in);
+  if (experts.normOut) {
+    list.expertVector("experts.norm_weight", count, in);
+    list.expertVector("experts.norm_bias", count, in);
+  }
+  addLoraRoles(list, spec, in, width, in);
+  if (experts.latent) {
+    list.matrix("latent.out", spec.hidden, in);
+    if (experts.latent->bias)
+      list.vector("latent.out_bias", spec.hidden);
+  }
+}
+
+// Blocks are stacked on a leading axis when there are several; one block has no such axis.
+void addSharedRoles(RoleList &list, const LayerSpec &spec) {
+  if (!spec.shared)
+    return;
+  const SharedSpec &shared = *spec.shared;
+  auto matrix = [&](const char *name, int64_t out, int64_t in) {
+    Role role{name, {out, in}, false, true};
+    if (shared.count > 1)
+      role.shape.insert(role.shape.begin(), shared.count);
+    list.roles.push_back(role);
+  };
+  auto vector = [&](const char *name, int64_t n) {
+    Role role{name, {n}, false, false};
+    if (shared.count > 1)
+      role.shape.insert(role.shape.begin(), shared.count);
+    list.roles.push_back(role);
+  };
+  bool linear = shared.form == ExpertForm::Linear, glu = shared.form == ExpertForm::Glu;
+  int64_t width = linear ? spec.hidden : shared.intermediate;
+  if (glu)
+    matrix("shared.gate", width, spec.hidden);
+  matrix("shared.up", width, spec.hidden);
+  if (!linear)
+    matrix("shared.down", spec.hidden, width);
+  if (shared.bias.in && glu)
+    vector("shared.gate_in_bias", width); // shared.gate_bias is the bias of the branch gate
+  if (shared.bias.in)
+    vector("shared.up_bias", width);
+  if (shared.bias.out && !linear)
+    vector("shared.down_bias", spec.hidden);
+  if (shared.gate != SharedGate::None)
+    list.matrix("shared.gate_weight", shared.gate == SharedGate::Softmax2 ? 2 : 1, spec.hidden);
+  if (shared.gate == SharedGate::Softmax2)
+    list.vector("shared.gate_bias", 2);
+}
+
+void addLayerRoles(RoleList &list, const LayerSpec &spec) {
+  if (spec.combine.bias)
+    list.vector("output.bias", spec.hidden);
+  if (spec.layer.wrap == LayerWrap::Depth || spec.router.kind == RouterKind::Depth)
+    list.matrix("depth.weight", 1, spec.hidden);
+  if (spec.layer.wrap == LayerWrap::Skip) {
+    list.matrix("skip.weight", 1, spec.hidden);
+    list.vector("skip.bias", 1);
+  }
+  if (spec.layer.wrap == LayerWrap::Conditional) {
+    list.matrix("selector.weight", 1, spec.hidden);
+    list.vector("selector.bias", 1);
+  }
+  if (spec.layer.dense) {
+    const DenseSpec &dense = *spec.layer.dense;
+    bool linear = dense.form == ExpertForm::Linear;
+    int64_t width = linear ? spec.hidden : dense.intermediate;
+    if (dense.form == ExpertForm::Glu)
+      list.matrix("dense.gate", width, spec.hidden);
+    list.matrix("dense.up", width, spec.hidden);
+    if (!linear)
+      list.matrix("dense.down", spec.hidden, width);
+  }
+}
+
+} // namespace
+
+std::vector<Role> rolesOf(const LayerSpec &spec) {
+  RoleList list;
+  addRouterRoles(list, spec);
+  addExpertRoles(list, spec);
+  addSharedRoles(list, spec);
+  addLayerRoles(list, spec);
+  return std::move(list.roles);
+}
+
+} // namespace moec

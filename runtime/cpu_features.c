@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * cpu_features.c - CPUID, XCR0 and the kernel's AMX permission in -> the highest MOEC_ISA_* of this machine out.
+ *
+ *   avx2    AVX2, FMA, BMI2, F16C                          and the OS saves ymm
+ *   avx512  AVX-512 F, BW, VL, DQ, CD                      and the OS saves zmm and masks
+ *   amx     amx_tile, amx_bf16, avx512_bf16                and the OS saves tiles and lets this process use them
+ */
+#include "cpu_features.h"
+#include "moec.h"
+#include "moec_abi.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+
+static pthread_once_t detect_once = PTHREAD_ONCE_INIT;
+static int32_t detected_isa = MOEC_ISA_BASELINE;
+
+static const char *const isa_names[MOEC_NUM_ISAS] = {"baseline", "avx2", "avx512", "amx"};
+
+const char *moec_isa_name(int32_t isa) {
+  return isa >= 0 && isa < MOEC_NUM_ISAS ? isa_names[isa] : "unknown";
+}
+
+int32_t moec_isa_from_name(const char *name) {
+  for (int32_t isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    if (strcmp(name, isa_names[isa]) == 0)
+      return isa;
+  return -1;
+}
+
+#if defined(__x86_64__)
+
+enum { XCR0_YMM = 0x6, XCR0_ZMM = 0xe6, XCR0_TILES = 0x60000 };
+
+typedef struct cpuid_leaf { uint32_t eax, ebx, ecx, edx; } cpuid_leaf;
+
+static cpuid_leaf read_leaf(uint32_t leaf, uint32_t subleaf) {
+  cpuid_leaf out = {0, 0, 0, 0};
+  if (!__get_cpuid_count(leaf, subleaf, &out.eax, &out.ebx, &out.ecx, &out.edx))
+    memset(&out, 0, sizeof(out));
+  return out;
+}
+
+static int all_bits(uint32_t value, uint32_t bits) { return (value & bits) == bits; }
+
+static uint64_t read_xcr0(void) {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return ((uint64_t)high << 32) | low;
+}
+
+/* NOTE: fails with ENOSPC where a small sigaltstack is installed and with EINVAL on old kernels. Every failure means
+ * "no AMX" and the next lower ISA is taken. */
+static int ask_for_tiles(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+  return 0;
+#endif
+}
+
+static void detect(void) {
+  cpuid_leaf one = read_leaf(1, 0), seven = read_leaf(7, 0), seven_one = read_leaf(7, 1);
+  const uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;        /* leaf 1 ecx */
+  const uint32_t avx2 = 1u << 5, bmi2 = 1u << 8;                             /* leaf 7 ebx */
+  const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
+  const uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24;                   /* leaf 7 edx */
+  const uint32_t avx512_bf16 = 1u << 5;                                      /* leaf 7.1 eax */
+  if (!all_bits(one.ecx, fma | osxsave | f16c) || !all_bits(seven.ebx, avx2 | bmi2))
+    return;
+  uint64_t xcr0 = read_xcr0();
+  if ((xcr0 & XCR0_YMM) != XCR0_YMM)
+    return;
+  detected_isa = MOEC_ISA_AVX2;
+  if (!all_bits(seven.ebx, avx512) || (xcr0 & XCR0_ZMM) != XCR0_ZMM)
+    return;
+  detected_isa = MOEC_ISA_AVX512;
+  if (!all_bits(seven.edx, amx_bf16 | amx_tile) || !all_bits(seven_one.eax, avx512_bf16))
+    return;
+  if ((xcr0 & XCR0_TILES) == XCR0_TILES && ask_for_tiles())
+    detected_isa = MOEC_ISA_AMX;
+}
+
+#else
+
+static void detect(void) {}
+
+#endif
+
+int32_t moec_cpu_isa(void) {
+  pthread_once(&detect_once, detect);
+  return detected_isa;
+}

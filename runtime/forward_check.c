@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * forward_check.c - a call's arguments in -> MOEC_OK, or a status with the caller's memory untouched. O(1) in T.
+ */
+#include "layer.h"
+
+#include "status.h"
+
+#include <inttypes.h>
+
+/* One buffer of the caller: bytes [start, start + bytes). */
+typedef struct caller_range {
+  const char *name;
+  uintptr_t start;
+  uint64_t bytes;
+  uint32_t align;
+  int written;
+} caller_range;
+
+enum { MAX_RANGES = 8 };
+
+void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
+  switch (role) {
+  case MOEC_ROLE_X: return (void *)(uintptr_t)args->x;
+  case MOEC_ROLE_Y: return args->y;
+  case MOEC_ROLE_LOGITS: return args->out_logits;
+  case MOEC_ROLE_IDS: return args->out_ids;
+  case MOEC_ROLE_WEIGHTS: return args->out_weights;
+  case MOEC_ROLE_COUNTS: return args->out_counts;
+  default: return NULL;
+  }
+}
+
+static moec_status check_handles(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  moec_status status = moec_check_layer(layer);
+  if (status != MOEC_OK)
+    return status;
+  if (!weights || !args)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", weights ? "args" : "weights");
+  if (weights->magic != MOEC_WEIGHTS_MAGIC)
+    return moec_error(MOEC_INVALID_HANDLE, "weights is not a live moec_weights");
+  if (weights->plan != layer->plan.header)
+    return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
+  if (args->struct_size < sizeof(*args))
+    return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", args->struct_size, sizeof(*args));
+  if (args->struct_size > sizeof(*args))
+    return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", args->struct_size, sizeof(*args));
+  if (args->num_tokens < 0 || args->num_tokens > layer->plan.header->max_tokens)
+    return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, args->num_tokens,
+                      layer->plan.header->max_tokens);
+  return MOEC_OK;
+}
+
+/* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an optional output this layer does not have. */
+static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                           uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"", "x", "y", "out_logits", "out_ids", "out_weights", "out_counts"};
+  const moec_plan *plan = &layer->plan;
+  int count = 0;
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+    void *pointer = moec_caller_buffer(args, role);
+    int32_t buffer = plan->buffer_of_role[role];
+    if (!pointer)
+      continue;
+    if (buffer < 0)
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this output, expected NULL", names[role],
+                        plan->strings + plan->header->name);
+    uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens);
+    uint32_t align = role <= MOEC_ROLE_Y ? 16 : 4;
+    ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, role != MOEC_ROLE_X};
+  }
+  ranges[count++] = (caller_range){"workspace", (uintptr_t)args->workspace, workspace_bytes, MOEC_WORKSPACE_ALIGN, 1};
+  ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, plan->header->packed_bytes, 1, 0};
+  *out_count = count;
+  return MOEC_OK;
+}
+
+/* Do two ranges share a byte? A range that would pass the end of the address space shares its end with everything. */
+static int overlaps(const caller_range *a, const caller_range *b) {
+  const caller_range *low = a->start <= b->start ? a : b, *high = low == a ? b : a;
+  return low->bytes && high->bytes && high->start - low->start < low->bytes;
+}
+
+static moec_status check_ranges(const caller_range *ranges, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (ranges[i].start % ranges[i].align)
+      return moec_error(MOEC_ALIGNMENT, "%s is not %" PRIu32 "-byte aligned", ranges[i].name, ranges[i].align);
+    if (ranges[i].bytes > UINTPTR_MAX - ranges[i].start)
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: %" PRIu64 " bytes pass the end of the address space", ranges[i].name,
+                        ranges[i].bytes);
+  }
+  for (int i = 0; i < count; ++i)
+    for (int j = i + 1; j < count; ++j)
+      if ((ranges[i].written || ranges[j].written) && overlaps(&ranges[i], &ranges[j]))
+        return moec_error(MOEC_OVERLAP, "%s and %s share bytes", ranges[i].name, ranges[j].name);
+  return MOEC_OK;
+}
+
+moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  moec_status status = check_handles(layer, weights, args);
+  if (status != MOEC_OK || args->num_tokens == 0)
+    return status;
+  if (!args->x || !args->y || !args->workspace)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", !args->x ? "x" : !args->y ? "y" : "workspace");
+  size_t workspace_bytes;
+  status = moec_layer_workspace_bytes(layer, args->num_tokens, &workspace_bytes);
+  if (status != MOEC_OK)
+    return status;
+  if (args->workspace_bytes < workspace_bytes)
+    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens need %zu", args->workspace_bytes,
+                      args->num_tokens, workspace_bytes);
+  caller_range ranges[MAX_RANGES];
+  int count;
+  status = collect(layer, weights, args, workspace_bytes, ranges, &count);
+  return status == MOEC_OK ? check_ranges(ranges, count) : status;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * layer.h - what the opaque handles of moec.h hold, and where the parts of a call's workspace stand.
+ */
+#ifndef MOEC_RUNTIME_LAYER_H
+#define MOEC_RUNTIME_LAYER_H
+
+#include "plan_view.h"
+#include "threads.h"
+
+/* First word of a live handle; cleared when it is destroyed. */
+#define MOEC_LAYER_MAGIC UINT64_C(0x6d6f65636c617972)
+#define MOEC_WEIGHTS_MAGIC UINT64_C(0x6d6f656377676874)
+
+enum { MOEC_MAX_THREADS = 1024, MOEC_WEIGHTS_HEADER_BYTES = 4096, MOEC_WEIGHTS_ALIGN = 64 };
+
+struct moec_layer {
+  uint64_t magic;
+  moec_plan plan;
+  int32_t isa, max_threads;
+  moec_parallel_for parallel_for;
+  void *parallel_for_context;
+  moec_pool *pool; /* NULL with one thread or a host's parallel_for */
+};
+
+struct moec_weights {
+  uint64_t magic;
+  const moec_plan_header *plan; /* the package these are packed for */
+  const char *base;             /* the caller's buffer, header page first */
+};
+
+/* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
+typedef struct moec_workspace_map {
+  int64_t slot[MOEC_MAX_BUFFERS];
+  int64_t route[MOEC_MAX_ROUTES][4]; /* by moec_route_part */
+  int64_t items, num_items;          /* offset, capacity */
+  int64_t scratch, scratch_stride;   /* worker 0, bytes from one worker to the next */
+  int64_t bytes;
+} moec_workspace_map;
+
+/* 0 <= num_tokens <= max_tokens. O(buffers). */
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, moec_workspace_map *out_map);
+
+/* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
+moec_status moec_check_layer(const moec_layer *layer);
+
+/* Everything about a call that can be wrong, in O(1). MOEC_OK means that the plan may be walked. */
+moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* Runs the plan on checked arguments with T >= 1. */
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* Runs a region on the layer's threads, whichever they are. */
+moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);
+
+/* The caller's pointer for a buffer role, NULL where it asked for none. */
+void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * pack.h - one strided matrix or vector in -> its place in a packed region out (weight_layout.h).
+ */
+#ifndef MOEC_RUNTIME_PACK_H
+#define MOEC_RUNTIME_PACK_H
+
+#include "moec.h"
+#include "moec_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Element (out, in) at data + (out * out_stride + in * in_stride) * size, data of any alignment. */
+typedef struct moec_view {
+  const void *data;
+  moec_dtype dtype; /* f32, bf16 or f16 */
+  int64_t out_stride, in_stride;
+} moec_view;
+
+/* Writes all of part `part` of `group`, padding included: every byte of a region is written by packing each of its
+ * parts and groups once. Different (part, group) may be packed at the same time. */
+void moec_pack_panels(const moec_weight *weight, int64_t part, int64_t group, const moec_view *view, void *region);
+
+/* Writes elements first .. first+count-1 of a vector region, counted over its groups without padding; the caller has
+ * zeroed the region. */
+void moec_pack_vector(const moec_weight *weight, int64_t first, int64_t count, const moec_view *view, void *region);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

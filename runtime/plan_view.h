@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * plan_view.h - a package's blob in -> typed pointers into it out, once moec_plan_open has proved every index, span and
+ * string of it in range. The rest of the runtime reads plans through this and checks nothing again.
+ */
+#ifndef MOEC_RUNTIME_PLAN_VIEW_H
+#define MOEC_RUNTIME_PLAN_VIEW_H
+
+#include "moec.h"
+#include "moec_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bounds of what forward keeps on its stack. */
+enum { MOEC_MAX_BUFFERS = 256, MOEC_MAX_STEPS = 256, MOEC_MAX_STEP_ARGS = 64, MOEC_MAX_ROUTES = 16, MOEC_MAX_VARIANTS = 256 };
+
+enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_COUNTS + 1 };
+
+typedef struct moec_plan {
+  const moec_plan_header *header;
+  const moec_buffer *buffers;
+  const moec_step *steps;
+  const uint16_t *args;
+  const uint8_t *covers;
+  const moec_role *roles;
+  const moec_weight *weights;
+  const char *strings;
+  const moec_kernel_fn *functions;
+  uint64_t num_functions;
+  int32_t buffer_of_role[MOEC_NUM_BUFFER_ROLES]; /* buffer the caller names by a role, -1 none */
+  int32_t num_routes;
+  int32_t route_of_step[MOEC_MAX_STEPS];         /* dispatch steps counted from 0; -1 for others */
+  int32_t step_of_route[MOEC_MAX_ROUTES];
+} moec_plan;
+
+/* MOEC_VERSION_MISMATCH for another ABI, MOEC_INVALID_ARGUMENT for a blob that contradicts itself; the text names
+ * the entry. `package` must outlive the plan. */
+moec_status moec_plan_open(const moec_package *package, moec_plan *out_plan);
+
+static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens) {
+  return extent.per_token * num_tokens + extent.fixed;
+}
+
+/* Bytes of one element; 0 for types the runtime does not compute with. */
+static inline int64_t moec_dtype_bytes(uint32_t dtype) {
+  switch (dtype) {
+  case MOEC_F32: case MOEC_I32: return 4;
+  case MOEC_BF16: case MOEC_F16: return 2;
+  default: return 0;
+  }
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * plan_walk.c - a plan and checked arguments in -> every step run once, in order, as one region.
+ *
+ * next_step runs on one thread between two steps: it does the integer steps (dispatch, counts) itself, builds items and
+ * says how many units a kernel step has. Units are rows_per_task rows, or about 1/(4*workers) of the items; with one
+ * worker a step is one unit, so that kernels prefetch across items. No bit depends on units: rows are independent and
+ * items never split a sum.
+ */
+#include "dispatch.h"
+#include "items.h"
+#include "layer.h"
+#include "status.h"
+
+#include <string.h>
+
+/* One call; lives on the calling thread's stack. */
+typedef struct walk {
+  const moec_layer *layer;
+  const moec_forward_args *args;
+  void *buffers[MOEC_MAX_BUFFERS];
+  moec_route routes[MOEC_MAX_ROUTES];
+  moec_item *item_array;
+  char *scratch;
+  int64_t scratch_stride;
+  uint32_t next_index; /* step that next_step looks at */
+
+  /* the step in work: constant while its units run */
+  const moec_step *step;
+  const moec_kernel_fn *kernels; /* one per variant */
+  moec_call call;
+  void *step_args[MOEC_MAX_STEP_ARGS];
+  moec_item_list list;
+  int64_t total, chunk; /* rows or items of the step, and of one unit */
+} walk;
+
+static void resolve_buffers(walk *w, const moec_weights *weights) {
+  const moec_plan *plan = &w->layer->plan;
+  char *base = w->args->workspace;
+  moec_workspace_map map;
+  moec_workspace_map_at(w->layer, w->args->num_tokens, &map);
+  for (int32_t r = 0; r < plan->num_routes; ++r)
+    w->routes[r] = (moec_route){(int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
+                                (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
+  for (uint32_t i = 0; i < plan->header->buffers.count; ++i) {
+    const moec_buffer *buffer = &plan->buffers[i];
+    void *pointer = moec_caller_buffer(w->args, buffer->role);
+    if (buffer->kind == MOEC_BUFFER_WEIGHT)
+      pointer = (void *)(uintptr_t)(weights->base + plan->weights[buffer->slot].offset);
+    else if (buffer->kind == MOEC_BUFFER_ROUTE)
+      pointer = base + map.route[plan->route_of_step[buffer->route]][buffer->slot];
+    else if (!pointer)
+      pointer = base + map.slot[buffer->slot];
+    w->buffers[i] = pointer;
+  }
+  w->item_array = (moec_item *)(base + map.items);
+  w->scratch = base + map.scratch;
+  w->scratch_stride = map.scratch_stride;
+}
+
+static void gather_args(walk *w, const moec_step *step) {
+  const uint16_t *args = w->layer->plan.args + step->first_arg;
+  for (uint32_t i = 0; i < step->num_args; ++i)
+    w->step_args[i] = w->buffers[args[i]];
+}
+
+/* Did the caller ask for an optional output among the step's args? */
+static int is_asked(const walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  for (uint32_t i = 0; i < step->num_args; ++i) {
+    const moec_buffer *buffer = &plan->buffers[plan->args[step->first_arg + i]];
+    if (buffer->kind == MOEC_BUFFER_OPT_OUTPUT && moec_caller_buffer(w->args, buffer->role))
+      return 1;
+  }
+  return 0;
+}
+
+static const moec_route *route_of(const walk *w, const moec_step *step) {
+  return step->route == MOEC_NO_ROUTE ? NULL : &w->routes[w->layer->plan.route_of_step[step->route]];
+}
+
+static void run_dispatch(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  moec_dispatch(w->step_args[0], w->args->num_tokens, step->choices, step->num_groups,
+                &w->routes[w->layer->plan.route_of_step[index]]);
+}
+
+static void run_counts(walk *w, const moec_step *step) {
+  const moec_route *route = route_of(w, step);
+  int32_t *counts = w->step_args[0];
+  uint32_t num_groups = w->layer->plan.steps[step->route].num_groups;
+  for (uint32_t g = 0; g < num_groups; ++g)
+    counts[g] = route->offsets[g + 1] - route->offsets[g];
+}
+
+static void build_items(walk *w, const moec_step *step, const moec_isa_variants *isa) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_route *route = route_of(w, step);
+  const int32_t all_tokens[2] = {0, (int32_t)w->args->num_tokens};
+  w->list.items = w->item_array;
+  moec_items_build(isa, plan->covers + isa->cover, route ? route->offsets : all_tokens,
+                   route ? plan->steps[step->route].num_groups : 1, (int32_t)step->num_panels, &w->list);
+  moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
+}
+
+/* Sets up a kernel step and returns its units, 0 when it has no rows. */
+static uint32_t begin_kernel(walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_isa_variants *isa = &step->isa[w->layer->isa];
+  const moec_route *route = route_of(w, step);
+  int32_t workers = w->layer->max_threads;
+  w->step = step;
+  w->kernels = plan->functions + isa->first_fn;
+  w->call.num_tokens = w->args->num_tokens;
+  w->call.num_rows = route ? route->offsets[plan->steps[step->route].num_groups] : w->args->num_tokens;
+  w->call.items = NULL;
+  w->call.num_items = 0;
+  w->total = w->call.num_rows;
+  w->chunk = step->rows_per_task;
+  if (step->kind == MOEC_STEP_MATMUL) {
+    build_items(w, step, isa);
+    w->call.items = w->list.items;
+    w->call.num_items = w->total = w->list.num_items;
+    w->chunk = w->total / ((int64_t)MOEC_ITEMS_PER_WORKER * workers);
+  }
+  if (workers == 1)
+    w->chunk = w->total;
+  if (w->chunk < 1)
+    w->chunk = 1;
+  return (uint32_t)((w->total + w->chunk - 1) / w->chunk);
+}
+
+static uint32_t next_step(void *context) {
+  walk *w = context;
+  const moec_plan *plan = &w->layer->plan;
+  while (w->next_index < plan->header->steps.count) {
+    uint32_t index = w->next_index++;
+    const moec_step *step = &plan->steps[index];
+    uint32_t units = 0;
+    if ((step->flags & MOEC_STEP_IF_ASKED) && !is_asked(w, step))
+      continue;
+    gather_args(w, step);
+    if (step->kind == MOEC_STEP_DISPATCH)
+      run_dispatch(w, index);
+    else if (step->kind == MOEC_STEP_COUNTS)
+      run_counts(w, step);
+    else
+      units = begin_kernel(w, step);
+    if (units)
+      return units;
+  }
+  return 0;
+}
+
+/* Rows or items [first, last) of the step; items are cut where the variant changes. */
+static void run_unit(void *context, uint32_t unit, int32_t worker) {
+  walk *w = context;
+  void *scratch = w->scratch + worker * w->scratch_stride;
+  int64_t first = unit * w->chunk, end = first + w->chunk < w->total ? first + w->chunk : w->total;
+  if (w->step->kind == MOEC_STEP_ROWS) {
+    w->kernels[0](&w->call, w->step_args, scratch, first, end);
+    return;
+  }
+  for (int32_t variant = 0; first < end; ++variant) {
+    int64_t last = w->list.variant_first[variant + 1] < end ? w->list.variant_first[variant + 1] : end;
+    if (first >= last)
+      continue;
+    w->kernels[variant](&w->call, w->step_args, scratch, first, last);
+    first = last;
+  }
+}
+
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  walk w;
+  w.layer = layer;
+  w.args = args;
+  w.next_index = 0;
+  resolve_buffers(&w, weights);
+  moec_region region = {&w, next_step, run_unit};
+  return moec_layer_run(layer, &region);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * step_check.c - the steps of a plan in -> proof that walking them stays inside buffers, functions, covers and items,
+ * or a status that names the step.
+ */
+#include "plan_check.h"
+
+#include <inttypes.h>
+
+/* "plan: step 3 (ffn_up): " before every text */
+#define CHECK_STEP(condition, format, ...)                                                                             \
+  MOEC_CHECK_PLAN(condition, "plan: step %" PRIu32 " (%.64s): " format, index, plan->strings + step->name, __VA_ARGS__)
+
+static const moec_buffer *arg_buffer(const moec_plan *plan, const moec_step *step, uint32_t arg) {
+  return &plan->buffers[plan->args[step->first_arg + arg]];
+}
+
+/* Bytes `buffer` has at T tokens are at least `need`, for every T up to max_tokens: both sides are affine. */
+static int extent_covers(const moec_plan *plan, moec_extent have, moec_extent need) {
+  int64_t max_tokens = plan->header->max_tokens;
+  return have.fixed >= need.fixed && moec_extent_at(have, max_tokens) >= moec_extent_at(need, max_tokens);
+}
+
+static moec_status check_args(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  const moec_plan_header *header = plan->header;
+  CHECK_STEP(step->num_args <= MOEC_MAX_STEP_ARGS && (uint64_t)step->first_arg + step->num_args <= header->args.count,
+             "args %" PRIu32 " + %d, the plan has %" PRIu32, step->first_arg, step->num_args, header->args.count);
+  int optional = 0;
+  for (uint32_t arg = 0; arg < step->num_args; ++arg) {
+    uint16_t buffer = plan->args[step->first_arg + arg];
+    CHECK_STEP(buffer < header->buffers.count, "arg %" PRIu32 " is buffer %d of %" PRIu32, arg, buffer, header->buffers.count);
+    optional |= plan->buffers[buffer].kind == MOEC_BUFFER_OPT_OUTPUT;
+    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || plan->buffers[buffer].route < index,
+               "arg %" PRIu32 " is a table of a later dispatch", arg);
+  }
+  CHECK_STEP(!(step->flags & MOEC_STEP_IF_ASKED) || optional, "flags %d, but no optional output among the args", step->flags);
+  return MOEC_OK;
+}
+
+static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  const moec_plan_header *header = plan->header;
+  CHECK_STEP(plan->num_routes < MOEC_MAX_ROUTES, "more than %d dispatch steps", MOEC_MAX_ROUTES);
+  CHECK_STEP(step->num_args == 1 && !step->flags, "%d args and flags %d, expected 1 and 0", step->num_args, step->flags);
+  CHECK_STEP(step->num_groups >= 1 && step->num_groups <= 1u << 24, "%" PRIu32 " groups", step->num_groups);
+  CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * header->max_tokens <= INT32_MAX, "%" PRIu32 " choices", step->choices);
+  const moec_buffer *ids = arg_buffer(plan, step, 0);
+  moec_extent need = {4 * (int64_t)step->choices, 0};
+  CHECK_STEP(ids->dtype == MOEC_I32 && extent_covers(plan, ids->bytes, need), "ids (%.64s) are not i32 [T,%" PRIu32 "]",
+             plan->strings + ids->name, step->choices);
+  plan->step_of_route[plan->num_routes] = (int32_t)index;
+  plan->route_of_step[index] = plan->num_routes++;
+  return MOEC_OK;
+}
+
+static moec_status check_counts(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(step->num_args == 1 && step->route != MOEC_NO_ROUTE, "%d args and route %d", step->num_args, step->route);
+  const moec_buffer *counts = arg_buffer(plan, step, 0);
+  moec_extent need = {0, 4 * (int64_t)plan->steps[step->route].num_groups};
+  CHECK_STEP(counts->dtype == MOEC_I32 && extent_covers(plan, counts->bytes, need), "counts (%.64s) are not i32 [%" PRIu32 "]",
+             plan->strings + counts->name, plan->steps[step->route].num_groups);
+  return MOEC_OK;
+}
+
+/* Items a step can need at T tokens: rows R = K*T in G groups make at most min(R, R/max_rows + G) blocks. */
+static int64_t item_bound(int64_t num_rows, int64_t num_groups, int64_t max_rows) {
+  int64_t bound = num_rows / max_rows + num_groups;
+  return num_rows < bound ? num_rows : bound;
+}
+
+/* header.items covers the bound for every T.
+ *
+ * NOTE: the bound is the smaller of two affine functions rounded down, hence concave: below an affine function of
+ * integers it stays below it if it does so at T = 0, at max_tokens and on both sides of the point where the two cross. */
+static int items_fit(const moec_plan *plan, int64_t rows_per_token, int64_t num_groups, int64_t max_rows) {
+  const moec_plan_header *header = plan->header;
+  int64_t crossing = max_rows > 1 ? num_groups * max_rows / (rows_per_token * (max_rows - 1)) : header->max_tokens;
+  int64_t points[] = {0, crossing - 1, crossing, crossing + 1, header->max_tokens};
+  for (int i = 0; i < 5; ++i) {
+    int64_t tokens = points[i] < 0 ? 0 : points[i] > header->max_tokens ? header->max_tokens : points[i];
+    if (item_bound(rows_per_token * tokens, num_groups, max_rows) > moec_extent_at(header->items, tokens))
+      return 0;
+  }
+  return 1;
+}
+
+static moec_status check_matmul_isa(const moec_plan *plan, uint32_t index, const moec_isa_variants *isa) {
+  const moec_step *step = &plan->steps[index];
+  const moec_plan_header *header = plan->header;
+  CHECK_STEP(isa->max_rows >= 1 && isa->max_rows <= 1u << 20, "max_rows is %" PRIu32, isa->max_rows);
+  CHECK_STEP(isa->row_multiple >= 1 && isa->row_multiple <= isa->max_rows, "row_multiple is %" PRIu32, isa->row_multiple);
+  CHECK_STEP((uint64_t)isa->cover + isa->max_rows <= header->covers.count, "cover %" PRIu32 " + %" PRIu32 " rows, the plan has %" PRIu32,
+             isa->cover, isa->max_rows, header->covers.count);
+  for (uint32_t r = 0; r < isa->max_rows; ++r)
+    CHECK_STEP(plan->covers[isa->cover + r] < isa->num_variants, "cover of %" PRIu32 " rows is variant %d of %" PRIu32, r + 1,
+               plan->covers[isa->cover + r], isa->num_variants);
+  int routed = step->route != MOEC_NO_ROUTE;
+  const moec_step *dispatch = routed ? &plan->steps[step->route] : NULL;
+  CHECK_STEP(items_fit(plan, routed ? dispatch->choices : 1, routed ? dispatch->num_groups : 1, isa->max_rows),
+             "header.items (%" PRId64 " per token + %" PRId64 ") is too small", header->items.per_token, header->items.fixed);
+  return MOEC_OK;
+}
+
+static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  int matmul = step->kind == MOEC_STEP_MATMUL;
+  if (matmul) {
+    uint32_t groups = step->route == MOEC_NO_ROUTE ? 1 : plan->steps[step->route].num_groups;
+    CHECK_STEP(step->num_groups >= groups, "%" PRIu32 " groups, its route has %" PRIu32, step->num_groups, groups);
+    CHECK_STEP(step->num_panels >= 1 && step->num_panels <= 1u << 24, "%" PRIu32 " panels", step->num_panels);
+  } else {
+    CHECK_STEP(step->rows_per_task >= 1 && step->rows_per_task <= 1u << 24, "rows_per_task is %" PRIu32, step->rows_per_task);
+  }
+  for (int i = 0; i < MOEC_NUM_ISAS; ++i) {
+    const moec_isa_variants *isa = &step->isa[i];
+    if (!(plan->header->isa_mask >> i & 1))
+      continue;
+    CHECK_STEP(isa->num_variants >= 1 && isa->num_variants <= (matmul ? MOEC_MAX_VARIANTS : 1), "%" PRIu32 " variants for %s",
+               isa->num_variants, moec_isa_name(i));
+    CHECK_STEP((uint64_t)isa->first_fn + isa->num_variants <= plan->num_functions,
+               "functions %" PRIu32 " + %" PRIu32 ", the package has %" PRIu64, isa->first_fn, isa->num_variants,
+               plan->num_functions);
+    moec_status status = matmul ? check_matmul_isa(plan, index, isa) : MOEC_OK;
+    if (status != MOEC_OK)
+      return status;
+  }
+  return MOEC_OK;
+}
+
+static moec_status check_step(moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings", index);
+  CHECK_STEP(step->kind <= MOEC_STEP_COUNTS, "kind is %d", step->kind);
+  CHECK_STEP(!(step->flags & ~MOEC_STEP_IF_ASKED), "flags are %d", step->flags);
+  CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && plan->steps[step->route].kind == MOEC_STEP_DISPATCH),
+             "route %d is no dispatch step before it", step->route);
+  CHECK_STEP(step->kind != MOEC_STEP_DISPATCH || step->route == MOEC_NO_ROUTE, "a dispatch with route %d", step->route);
+  plan->route_of_step[index] = -1;
+  moec_status status = check_args(plan, index);
+  if (status != MOEC_OK)
+    return status;
+  switch (step->kind) {
+  case MOEC_STEP_DISPATCH: return check_dispatch(plan, index);
+  case MOEC_STEP_COUNTS: return check_counts(plan, index);
+  default: return check_kernel(plan, index);
+  }
+}
+
+moec_status moec_check_steps(moec_plan *plan) {
+  for (uint32_t index = 0; index < plan->header->steps.count; ++index) {
+    moec_status status = check_step(plan, index);
+    if (status != MOEC_OK)
+      return status;
+  }
+  return MOEC_OK;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * weights.h - where every role's elements are in memory in -> the packed buffer out; moec_weights_pack and
+ * moec_weights_load differ only in how they find them.
+ */
+#ifndef MOEC_RUNTIME_WEIGHTS_H
+#define MOEC_RUNTIME_WEIGHTS_H
+
+#include "layer.h"
+#include "pack.h"
+
+/* One role: a view per expert (one view where the role has no expert axis), all with the same strides and type. */
+typedef struct moec_role_source {
+  const void **data; /* [experts] */
+  int64_t experts;
+  moec_dtype dtype;
+  int64_t out_stride, in_stride;
+} moec_role_source;
+
+/* `layer` alive, out_weights not NULL, buffer aligned and large enough. */
+moec_status moec_check_weight_buffer(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
+                                     moec_weights **out_weights);
+
+/* One empty source per role with room for its experts; NULL when out of memory. */
+moec_role_source *moec_sources_create(const moec_plan *plan);
+void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources);
+
+/* Writes header page and regions and makes the handle. All sources are filled. */
+moec_status moec_weights_from_sources(const moec_layer *layer, const moec_role_source *sources, void *buffer,
+                                      moec_weights **out_weights);
+
+/* "[4, 6, 8]" into `text`, which is returned. */
+enum { MOEC_SHAPE_TEXT = 192 };
+const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
+
+/* Splits a role's dims: experts (1 without expert axis), out and in extents (1 where it has no such axis). */
+typedef struct moec_role_extent { int64_t experts, out, in; } moec_role_extent;
+moec_role_extent moec_extent_of_role(const moec_role *role);
+
+#endif
