@@ -107,12 +107,26 @@ ShownLine showLine(std::string_view line, size_t column, size_t length) {
   return shown;
 }
 
-std::string indentLines(const std::string &text, const std::string &indent) {
+// Breaks lines at spaces so that none is longer than a terminal; further lines start with `indent`.
+std::string wrapLines(const std::string &text, const std::string &indent) {
   std::string out;
-  for (char c : text) {
-    out += c;
-    if (c == '\n')
-      out += indent;
+  size_t width = 0;
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] == '\n') {
+      out += "\n" + indent;
+      width = 0;
+      ++at;
+      continue;
+    }
+    size_t end = std::min(text.find_first_of(" \n", at + 1), text.size());
+    if (width + (end - at) > maxShownColumns && width > 0) {
+      out += "\n" + indent;
+      width = 0;
+      at += text[at] == ' ';
+    }
+    out += text.substr(at, end - at);
+    width += end - at;
+    at = end;
   }
   return out;
 }
@@ -138,7 +152,7 @@ std::string render(const Diagnostic &diagnostic, const SourceText &source, bool 
            std::string(shown.caret, ' ') + tint + std::string(shown.length, '^') + plain + "\n";
   }
   if (!diagnostic.hint.empty())
-    out += "  hint: " + indentLines(diagnostic.hint, "        ") + "\n";
+    out += "  hint: " + wrapLines(diagnostic.hint, "        ") + "\n";
   return out;
 }
 

@@ -225,6 +225,9 @@ std::string syntaxHint(std::string_view text, size_t offset) {
     return "a comma before a closing bracket is not allowed";
   case '"':
     return "a comma or a colon may be missing before it";
+  case '{':
+  case '[':
+    return "a comma or a colon may be missing before it, or the file holds more than one spec";
   case 'N':
   case 'I':
     return "JSON has no NaN and no Infinity";

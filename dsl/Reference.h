@@ -7,7 +7,8 @@
 //
 // One plain loop nest per stage and nothing shared with the compiler. No value is rounded anywhere, so the dtype and
 // logit_dtype keys have no effect here. Files: ReferenceRouter stages 1-5, ReferenceSelect 6-10, ReferenceCapacity 11,
-// ReferenceExperts 12-14, ReferenceActivation, ReferenceMixing (soft, expert choice), ReferenceLayer (what wraps it).
+// ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft, expert choice) and
+// ReferenceWrap (what stands around the experts) are the other kinds of routing.
 
 #ifndef MOEC_DSL_REFERENCE_H
 #define MOEC_DSL_REFERENCE_H

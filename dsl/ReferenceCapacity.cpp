@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 namespace moec {
 
@@ -50,10 +51,12 @@ std::vector<Slot> queueOf(const CapacitySpec &capacity, const Routing &routing, 
                                                              : 0;
       keyed.push_back({std::isnan(key) ? -HUGE_VAL : key, {t, j}});
     }
-  std::stable_sort(keyed.begin(), keyed.end(), [byChoice](const auto &a, const auto &b) {
+  std::sort(keyed.begin(), keyed.end(), [byChoice](const auto &a, const auto &b) {
     if (byChoice && a.second.choice != b.second.choice)
       return a.second.choice < b.second.choice;
-    return a.first > b.first;
+    if (a.first != b.first)
+      return a.first > b.first;
+    return std::tie(a.second.token, a.second.choice) < std::tie(b.second.token, b.second.choice);
   });
   std::vector<Slot> queue;
   for (const auto &entry : keyed)

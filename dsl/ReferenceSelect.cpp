@@ -14,10 +14,11 @@ namespace moec {
 std::vector<int64_t> topIndices(const double *v, int64_t n, int64_t k) {
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [v](int64_t a, int64_t b) {
-    if (std::isnan(v[a]) || std::isnan(v[b]))
-      return !std::isnan(v[a]) && std::isnan(v[b]);
-    return v[a] > v[b];
+  std::sort(order.begin(), order.end(), [v](int64_t a, int64_t b) {
+    bool noNumberA = std::isnan(v[a]), noNumberB = std::isnan(v[b]);
+    if (noNumberA != noNumberB)
+      return noNumberB;
+    return noNumberA || v[a] == v[b] ? a < b : v[a] > v[b];
   });
   order.resize(std::min(n, k));
   return order;
@@ -129,9 +130,10 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
     double *choice = &routing.choice[t * rows];
     int64_t *ids = &routing.ids[t * choices];
     if (select.kind == SelectKind::SparseMixer) {
+      const double *z = &routing.noisy[t * rows];
       double *weights = &routing.weights[t * choices];
-      ids[0] = sparseMixerPick(choice, rows, -1, select.eps, weights[0]);
-      ids[1] = sparseMixerPick(choice, rows, ids[0], select.eps, weights[1]);
+      ids[0] = sparseMixerPick(z, rows, -1, select.eps, weights[0]);
+      ids[1] = sparseMixerPick(z, rows, ids[0], select.eps, weights[1]);
       continue;
     }
     if (router.groups)

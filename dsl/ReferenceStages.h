@@ -25,6 +25,9 @@ struct ReferenceRun {
   std::vector<int64_t> tokens;   // [T] row of each token in the inputs
   std::vector<int64_t> sequence; // [T] the sequence it belongs to, ascending
 
+  ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error)
+      : spec(spec), inputs(inputs), error(error) {}
+
   bool fail(std::string text) {
     error = std::move(text);
     return false;
@@ -98,6 +101,10 @@ bool activationOf(ReferenceRun &run, Activation act, const std::string &name, do
 // ReferenceMixing.cpp: kinds in which experts, or slots, take tokens
 bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs);
 bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs);
+
+// Reference.cpp: the layer without its wrap. ReferenceWrap.cpp: with it.
+bool runBody(ReferenceRun &run, ReferenceOutputs &outputs);
+bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs);
 
 } // namespace moec
 

@@ -166,9 +166,12 @@ void SpecCheckList::checkHeteroStorage(const std::vector<Role> &roles) {
     if (!role.expertAxis || std::find(role.shape.begin(), role.shape.end(), -1) == role.shape.end())
       continue;
     auto found = spec.weights.find(role.name);
-    if (found == spec.weights.end() || found->second.stack != StackKind::PerExpert)
-      fail("E-HETERO", "weights." + role.name, "role " + quoteText(role.name) + " of experts of different width is stacked",
-           "add \"weights\": {\"" + role.name + "\": {\"tensor\": \"NAME.{e}\", \"stack\": \"per_expert\"}}");
+    if (found != spec.weights.end() && found->second.stack == StackKind::PerExpert)
+      continue;
+    fail("E-HETERO", source.written("weights") ? "weights." + role.name : "experts.intermediate",
+         "experts of different width are stored one by one, but role " + quoteText(role.name) + " is stacked",
+         "add \"weights\": {\"" + role.name + "\": {\"tensor\": \"NAME.{e}\", \"stack\": \"per_expert\"}}, and so for each matrix");
+    return;
   }
 }
 

@@ -50,7 +50,8 @@ static int readArgument(Session &session, const std::string &argument, SpecInput
   return readTextFile(session, argument, "spec", out.isMoeText ? maxMoeTextBytes : maxSpecBytes, out.text);
 }
 
-int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out) {
+int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
+             DiagnosticList *collected) {
   enterStage("spec");
   llvm::StringRef name(argument);
   out.isMoeText = name.ends_with(".mlir");
@@ -62,10 +63,11 @@ int loadSpec(Session &session, const std::string &argument, const std::string &t
   options.defaultName = layerNameOf(argument);
   if (!templatesDir.empty())
     options.activations = templateNames(templatesDir, "functions");
-  DiagnosticList diagnostics;
+  DiagnosticList own;
+  DiagnosticList &diagnostics = collected ? *collected : own;
   std::optional<LayerSpec> spec = readSpec(out.text, argument, options, out.source, diagnostics);
-  session.err << render(diagnostics, session.color);
-  session.err.flush();
+  if (!collected)
+    session.err << render(diagnostics, session.color);
   if (!spec)
     return ExitInvalid;
   out.spec = std::move(*spec);

@@ -27,8 +27,9 @@ struct SpecInput {
 };
 
 // `argument` is a JSON file, a .mlir file, or a preset's name where no such file exists. `templatesDir` may be empty.
-// Errors are said and their exit code (3 or 8) returned.
-int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out);
+// Errors are said and their exit code (3 or 8) returned; those of the spec go to `collected` instead where it is given.
+int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
+             DiagnosticList *collected = nullptr);
 
 // Says the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
 int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors);

@@ -14,23 +14,69 @@ namespace {
 
 class CpuAmx final : public CpuLowering {
 public:
-  CpuAmx(tile::KernelOp kernel, const IsaFacts &isa) : CpuLowering(kernel, isa) {}
+  CpuAmx(tile::KernelOp kernel, const IsaFacts &isa, bool emulated) : CpuLowering(kernel, isa), emulated(emulated) {}
 
 private:
-  Type amxType() { return LLVM::LLVMX86AMXType::get(e.b.getContext()); }
+  Type tileType() {
+    return emulated ? Type(e.vec(e.b.getI32Type(), 256)) : LLVM::LLVMX86AMXType::get(e.b.getContext());
+  }
   Value i16(int64_t v) { return arith::ConstantIntOp::create(e.b, e.loc, e.b.getI16Type(), v); }
   Value intrinsic(StringRef name, ValueRange operands) {
-    auto op = LLVM::CallIntrinsicOp::create(e.b, e.loc, amxType(), e.b.getStringAttr(name), operands);
+    auto op = LLVM::CallIntrinsicOp::create(e.b, e.loc, tileType(), e.b.getStringAttr(name), operands);
     return op.getResult(0);
   }
   static int64_t rowTiles(int64_t rows) { return (rows + 15) / 16; }
   static int64_t tileRows(int64_t rows) { return std::min<int64_t>(rows, 16); }
+
+  // -- the four tile instructions, or calls that do the same (codegen/emulate/AmxTiles.h)
+  Value zeroTile(int64_t rows) {
+    if (emulated)
+      return e.constantI32(0, 256);
+    return intrinsic("llvm.x86.tilezero.internal", {i16(rows), i16(64)});
+  }
   Value loadTile(int64_t rows, Value address, int64_t stride, bool nonTemporal = false) {
+    if (emulated) {
+      Value tile = slot(0);
+      call("moec_emulate_tile_load", {tile, address, e.c(stride), e.c(rows)});
+      return e.load(tileType(), tile, 64);
+    }
     StringRef name = nonTemporal ? "llvm.x86.tileloaddt164.internal" : "llvm.x86.tileloadd64.internal";
     return intrinsic(name, {i16(rows), i16(64), address, e.c(stride)});
   }
+  void storeTile(int64_t rows, Value address, int64_t stride, Value tile) {
+    if (emulated) {
+      e.store(tile, slot(0), 64);
+      call("moec_emulate_tile_store", {slot(0), address, e.c(stride), e.c(rows)});
+      return;
+    }
+    SmallVector<Value> operands = {i16(rows), i16(64), address, e.c(stride), tile};
+    LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.tilestored64.internal"), operands);
+  }
   Value product(int64_t rows, Value acc, Value a, Value b) {
-    return intrinsic("llvm.x86.tdpbf16ps.internal", {i16(rows), i16(64), i16(64), acc, a, b});
+    if (!emulated)
+      return intrinsic("llvm.x86.tdpbf16ps.internal", {i16(rows), i16(64), i16(64), acc, a, b});
+    e.store(acc, slot(0), 64);
+    e.store(a, slot(1), 64);
+    e.store(b, slot(2), 64);
+    call("moec_emulate_tile_product", {slot(0), slot(1), slot(2), e.c(rows)});
+    return e.load(tileType(), slot(0), 64);
+  }
+  Value slot(unsigned i) {
+    if (!slots)
+      slots = e.stack(3 * 1024);
+    return e.at(slots, int64_t(i) * 1024);
+  }
+  void call(StringRef name, ValueRange operands) {
+    auto module = e.b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
+    if (!function) {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPointToStart(module.getBody());
+      auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.b.getContext()),
+                                              SmallVector<Type>(ValueRange(operands).getTypes()));
+      function = LLVM::LLVMFuncOp::create(e.b, e.loc, name, type);
+    }
+    LLVM::CallOp::create(e.b, e.loc, function, operands);
   }
 
   // [block][k_step][row tile][row][32] bf16
@@ -46,15 +92,12 @@ private:
   Accumulator zero(int64_t rows) override {
     Accumulator acc;
     for (int64_t i = 0; i < 2 * rowTiles(rows); ++i)
-      acc.push_back(intrinsic("llvm.x86.tilezero.internal", {i16(tileRows(rows)), i16(64)}));
+      acc.push_back(zeroTile(tileRows(rows)));
     return acc;
   }
   void saveAccumulator(const Accumulator &acc, int64_t rows, Value to) override {
-    for (auto [i, tile] : llvm::enumerate(acc)) {
-      Value address = e.at(to, int64_t(i / 2) * 16 * 128 + int64_t(i % 2) * 64);
-      SmallVector<Value> operands = {i16(tileRows(rows)), i16(64), address, e.c(128), tile};
-      LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.tilestored64.internal"), operands);
-    }
+    for (auto [i, tile] : llvm::enumerate(acc))
+      storeTile(tileRows(rows), e.at(to, int64_t(i / 2) * 16 * 128 + int64_t(i % 2) * 64), 128, tile);
   }
   Accumulator loadAccumulator(int64_t rows, Value from) override {
     Accumulator acc;
@@ -65,6 +108,9 @@ private:
   Accumulator mma(tile::MmaOp op, const Accumulator &acc) override;
   void pack(tile::PackOp op) override;
   void packRow(tile::PackOp op, Value from, Value to, Value row);
+
+  bool emulated;
+  Value slots; // three tiles on the stack, emulation only
 };
 
 // Loads stand before products: measured 3-19 % faster than interleaved for two row tiles. Six accumulators leave two
@@ -104,7 +150,7 @@ void CpuAmx::pack(tile::PackOp op) {
   auto source = cast<tile::RowsType>(op.getSource().getType());
   int64_t step = stepBytesOfA(type), steps = integer(type.getKSteps());
   Value base = value(op.getDest());
-  auto slot = [&](Value m, Value i) {
+  auto rowOf = [&](Value m, Value i) {
     Value tile = e.add(e.mul(e.divU(i, 16), 1024), e.mul(e.remU(i, 16), 64));
     return e.at(base, e.add(e.mul(m, blockBytes(type)), tile));
   };
@@ -112,10 +158,10 @@ void CpuAmx::pack(tile::PackOp op) {
       type,
       [&](Value m, Value i, Value row) {
         Value from = rowPointer(source, value(op.getSource()), e.add(current.row0, row));
-        packRow(op, from, slot(m, i), e.add(current.row0, row));
+        packRow(op, from, rowOf(m, i), e.add(current.row0, row));
       },
       [&](Value m, Value i) {
-        Value zeros = e.constantI32(0, 16), to = slot(m, i);
+        Value zeros = e.constantI32(0, 16), to = rowOf(m, i);
         e.loop(e.c(0), e.c(steps), 1, [&](Value s) { e.store(zeros, e.at(to, e.mul(s, step)), 64); });
       });
 }
@@ -154,8 +200,8 @@ void CpuAmx::packRow(tile::PackOp op, Value from, Value to, Value row) {
 
 } // namespace
 
-std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa) {
-  return std::make_unique<CpuAmx>(kernel, isa);
+std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa, bool emulated) {
+  return std::make_unique<CpuAmx>(kernel, isa, emulated);
 }
 
 } // namespace moec

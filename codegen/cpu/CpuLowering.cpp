@@ -5,6 +5,8 @@
 
 #include "codegen/cpu/CpuLowering.h"
 
+#include "codegen/cpu/KernelFunction.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <cstddef>
@@ -13,29 +15,25 @@ using namespace mlir;
 
 namespace moec {
 
-int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, bool amx, ModuleOp module, std::string &error) {
-  return (amx ? makeCpuAmx(kernel, isa) : makeCpuVector(kernel, isa))->run(module, error);
+int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, ModuleOp module) {
+  if (multiply == Multiply::Vector)
+    return makeCpuVector(kernel, isa)->run(module);
+  return makeCpuAmx(kernel, isa, multiply == Multiply::EmulatedTiles)->run(module);
 }
 
 int64_t CpuLowering::stepBytes(tile::PanelsType type) {
   return integer(type.getBlockK()) * 32 * (type.getElement().isF32() ? 4 : 2);
 }
 
-int64_t CpuLowering::run(ModuleOp module, std::string &error) {
-  e.b.setInsertionPointToEnd(module.getBody());
-  Type ptr = e.ptr(), i64 = e.i64();
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.b.getContext()), {ptr, ptr, ptr, i64, i64});
-  auto function = LLVM::LLVMFuncOp::create(e.b, e.loc, kernel.getSymName(), type);
-  Block *entry = function.addEntryBlock(e.b);
-  e.b.setInsertionPointToStart(entry);
-  call = entry->getArgument(0), args = entry->getArgument(1), scratch = entry->getArgument(2);
-  first = entry->getArgument(3), last = entry->getArgument(4);
+int64_t CpuLowering::run(ModuleOp module) {
+  KernelFunction shell(e, module, kernel.getSymName());
+  scratch = shell.scratch, first = shell.first, last = shell.last;
   accStore = e.stack(48 * 128);
-  itemArray = e.load(ptr, e.at(call, int64_t(offsetof(moec_call, items))), 8);
-  numItems = e.load(i64, e.at(call, int64_t(offsetof(moec_call, num_items))), 8);
+  itemArray = e.load(e.ptr(), e.at(shell.call, int64_t(offsetof(moec_call, items))), 8);
+  numItems = e.load(e.i64(), e.at(shell.call, int64_t(offsetof(moec_call, num_items))), 8);
   Block &body = kernel.getBody().front();
   int64_t index = 0;
-  auto argument = [&] { return e.load(ptr, e.at(args, 8 * index++), 8); };
+  auto argument = [&] { return shell.argument(e, index++); };
   // buffers: A, B, OUT, row_token if gathered, then the operands; the items argument is not a buffer
   bool gathered =
       cast<tile::RowsType>(body.getArgument(0).getType()).getAccess().getValue() == tile::Access::gathered;
@@ -48,8 +46,7 @@ int64_t CpuLowering::run(ModuleOp module, std::string &error) {
     values[body.getArgument(i)] = {argument()};
   }
   lowerBlock(body);
-  LLVM::ReturnOp::create(e.b, e.loc, ValueRange{});
-  expandMath(function, e.isa);
+  shell.finish(e);
   return scratchBytes;
 }
 

@@ -16,15 +16,17 @@
 
 namespace moec {
 
-// Lowers `kernel` into `module` as the function of its name. With `amx` the multiply uses tiles, which needs bf16 A and B;
-// otherwise vector registers. Returns the worker scratch the function needs in bytes, or -1 with `error` set.
-int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, bool amx, mlir::ModuleOp module, std::string &error);
+// What multiplies: vector registers, AMX tiles (bf16 A and B), or calls that do what tiles do.
+enum class Multiply { Vector, Tiles, EmulatedTiles };
+
+// Lowers `kernel` into `module` as the function of its name; returns the worker scratch it needs in bytes.
+int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, mlir::ModuleOp module);
 
 // The shared walk over a kernel body. A family says how accumulators are made, multiplied, packed for and stored.
 class CpuLowering {
 public:
   virtual ~CpuLowering() = default;
-  int64_t run(mlir::ModuleOp module, std::string &error);
+  int64_t run(mlir::ModuleOp module);
 
 protected:
   CpuLowering(tile::KernelOp kernel, const IsaFacts &isa)
@@ -80,12 +82,12 @@ private:
   mlir::Value allocate(int64_t bytes);
   Item loadItem(mlir::Value index);
 
-  mlir::Value call, args, scratch, first, last, itemArray, numItems, rowToken;
+  mlir::Value scratch, first, last, itemArray, numItems, rowToken;
   mlir::Value accStore; // [48][32] f32 on the stack
   int64_t scratchBytes = 0;
 };
 
-std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa);
+std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa, bool emulated);
 std::unique_ptr<CpuLowering> makeCpuVector(tile::KernelOp kernel, const IsaFacts &isa);
 
 } // namespace moec

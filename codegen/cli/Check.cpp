@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec check: specs -> their errors, all of them, and nothing else; or one code -> what it means.
+
+#include "SpecInput.h"
+#include "Verbs.h"
+
+#include "llvm/Support/JSON.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+struct CheckFlags {
+  std::vector<std::string> specs;
+  std::string code, templatesDir;
+  bool json = false;
+};
+} // namespace
+
+static int explain(Session &session, const std::string &code) {
+  std::optional<std::string> text = explainCode(code);
+  if (!text)
+    text = explainCliCode(code);
+  if (!text)
+    return fail(session, ExitUsage, "E-USAGE", "unknown code " + quoteText(code), "codes look like E-K; dsl/README.md lists them");
+  session.out << code << ": " << *text << "\n";
+  return ExitDone;
+}
+
+// {"files": [{"file": ..., "valid": ..., "diagnostics": [...]}]}
+static void writeJson(json::OStream &os, const std::string &file, bool valid, const DiagnosticList &list) {
+  os.object([&] {
+    os.attribute("file", escaped(file));
+    os.attribute("valid", valid);
+    os.attributeArray("diagnostics", [&] {
+      for (const Diagnostic &diagnostic : list.all())
+        os.rawValue(renderJson(diagnostic));
+    });
+  });
+}
+
+static int runCheck(Session &session, const CheckFlags &flags) {
+  if (!flags.code.empty())
+    return explain(session, flags.code);
+  if (flags.specs.empty())
+    return fail(session, ExitUsage, "E-USAGE", "no spec was named", "moec check layer.json");
+  int exit = ExitDone;
+  size_t errors = 0;
+  std::string first;
+  json::OStream os(session.out, flags.json ? 2 : 0);
+  if (flags.json) {
+    os.objectBegin();
+    os.attributeBegin("files");
+    os.arrayBegin();
+  }
+  for (const std::string &file : flags.specs) {
+    SpecInput input;
+    DiagnosticList list;
+    int code = loadSpec(session, file, flags.templatesDir, input, &list);
+    exit = std::max(exit, code);
+    errors += list.numErrors();
+    for (const Diagnostic &diagnostic : list.all())
+      if (first.empty() && diagnostic.severity == Severity::Error)
+        first = diagnostic.code;
+    if (flags.json) {
+      writeJson(os, file, code == ExitDone, list);
+      continue;
+    }
+    session.err << render(list, session.color);
+    if (code == ExitDone)
+      session.out << escaped(file) << ": valid" << (input.isMoeText ? "" : ", " + specSummary(input.spec)) << "\n";
+  }
+  if (flags.json) {
+    os.arrayEnd();
+    os.attributeEnd();
+    os.objectEnd();
+    session.out << "\n";
+  }
+  if (errors && !session.quiet)
+    session.err << errors << (errors == 1 ? " error" : " errors") << ". moec check --explain " << first << " tells more.\n";
+  return exit;
+}
+
+Verb addCheck(CLI::App &app) {
+  auto flags = std::make_shared<CheckFlags>();
+  CLI::App *verb = app.add_subcommand("check", "validate specs");
+  verb->add_option("SPEC", flags->specs, "JSON files or presets");
+  verb->add_option("--explain", flags->code, "say what a diagnostic code means")->type_name("CODE");
+  verb->add_option("--templates", flags->templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  verb->add_flag("--json", flags->json, "one JSON document on stdout");
+  return {verb, [flags](Session &session) { return runCheck(session, *flags); }};
+}
+
+} // namespace moec

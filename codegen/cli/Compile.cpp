@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec compile: a spec -> a package folder that appears whole or not at all, or one stage's form on stdout.
+
+#include "CompileRun.h"
+#include "Supervisor.h"
+#include "Verbs.h"
+
+#include "codegen/emit/Manifest.h"
+#include "codegen/emit/PackageFiles.h"
+#include "codegen/emit/PackageLibrary.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+struct CompileVerbFlags {
+  CompileFlags compile;
+  std::string spec, output, emit = "static", name, stopAfter;
+  bool force = false;
+};
+} // namespace
+
+static int printAfterStage(Session &session, const SpecInput &input, const CompileOptions &options,
+                           const std::string &name) {
+  std::optional<Stage> stage = parseStage(name);
+  if (!stage)
+    return fail(session, ExitUsage, "E-USAGE", "unknown stage " + quoteText(name),
+                "stages are spec, build, fuse, plan, schedule, instantiate, lower, emit");
+  std::vector<CompileError> errors;
+  enterStage(name);
+  if (printStage(input.compileInput(), options, *stage, session.out, errors))
+    return ExitDone;
+  return reportCompileErrors(session, input, errors);
+}
+
+static int folderFailure(Session &session, const FolderError &error) {
+  return fail(session, ExitFile, error.code, error.message, error.hint);
+}
+
+// The library's bytes: an archive in memory, or what the linker made in the staging folder.
+static int makeLibrary(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder,
+                       std::string &bytes) {
+  std::string error;
+  if (kind == LibraryKind::Static)
+    return archiveBytes(package, bytes, error) ? ExitDone : fail(session, ExitInternal, "E-INTERNAL", error);
+  FolderError folderError;
+  std::string workDir = folder.workDir(folderError);
+  if (workDir.empty())
+    return folderFailure(session, folderError);
+  if (sharedLibraryBytes(package, workDir, bytes, error))
+    return ExitDone;
+  return fail(session, ExitTool, "E-TOOL", error, "moec doctor lists the programs moec runs; --emit static needs none");
+}
+
+static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
+  enterStage("package");
+  std::string bytes, error;
+  if (int code = makeLibrary(session, package, kind, folder, bytes))
+    return code;
+  size_t librarySize = bytes.size();
+  std::vector<PackageFile> files;
+  if (!packageFiles(package, kind, std::move(bytes), files, error))
+    return fail(session, ExitInternal, "E-INTERNAL", error);
+  FolderError folderError;
+  if (!folder.write(files, folderError) || !folder.commit(folderError))
+    return folderFailure(session, folderError);
+  ownStagingFolder("");
+  if (!session.quiet) {
+    const moec_plan_header &header = package.plan.header;
+    session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize)) << ", "
+                << join(isaNames(header.isa_mask), " ") << "\n"
+                << "  workspace   " << sizeText(workspaceBytes(package.plan, header.max_tokens, 1)) << " at "
+                << header.max_tokens << " tokens, one thread; packed weights " << sizeText(int64_t(header.packed_bytes))
+                << "; deterministic: " << (header.determinism == 2 ? "per row" : "run to run") << "\n";
+  }
+  return ExitDone;
+}
+
+static int rename(Session &session, SpecInput &input, const std::string &name) {
+  if (name.empty())
+    return ExitDone;
+  if (input.isMoeText)
+    return fail(session, ExitUsage, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
+  if (!isLayerName(name))
+    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
+                "use [a-z][a-z0-9_]{0,62} and no word of C or C++");
+  input.spec.name = name;
+  return ExitDone;
+}
+
+static int runCompile(Session &session, const CompileVerbFlags &flags) {
+  SpecInput input;
+  CompileOptions options;
+  if (int code = compileOptions(session, flags.compile, options))
+    return code;
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+    return code;
+  if (int code = rename(session, input, flags.name))
+    return code;
+  if (!flags.stopAfter.empty())
+    return printAfterStage(session, input, options, flags.stopAfter);
+  auto existing = flags.force ? PackageFolder::Existing::Replace : PackageFolder::Existing::Refuse;
+  std::string output = flags.output.empty() && !input.isMoeText ? input.spec.name : flags.output;
+  FolderError folderError;
+  // Before the work: a folder in the way is said at once.
+  if (!output.empty() && !PackageFolder::check(output, existing, folderError))
+    return folderFailure(session, folderError);
+  if (!session.quiet && !input.isMoeText)
+    session.err << input.spec.name << ": " << specSummary(input.spec) << ", tokens 1.." << options.maxTokens << "\n";
+  int exit = ExitDone;
+  std::unique_ptr<CompiledPackage> package = compile(session, input, options, exit);
+  if (!package)
+    return exit;
+  if (output.empty())
+    output = package->name;
+  std::unique_ptr<PackageFolder> folder = PackageFolder::stage(output, existing, folderError);
+  if (!folder)
+    return folderFailure(session, folderError);
+  ownStagingFolder(folder->stagingPath());
+  LibraryKind kind = flags.emit == "shared" ? LibraryKind::Shared : LibraryKind::Static;
+  if (int code = writePackage(session, *package, kind, *folder))
+    return code;
+  session.out << output << "\n";
+  return ExitDone;
+}
+
+Verb addCompile(CLI::App &app) {
+  auto flags = std::make_shared<CompileVerbFlags>();
+  CLI::App *verb = app.add_subcommand("compile", "build a package");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset")->required();
+  verb->add_option("-o,--output", flags->output, "package folder; default ./NAME")->type_name("DIR");
+  verb->add_option("--emit", flags->emit, "static or shared library")
+      ->check(CLI::IsMember({"static", "shared"}))
+      ->capture_default_str();
+  verb->add_option("--name", flags->name, "name of the package instead of the spec's")->type_name("NAME");
+  verb->add_option("--stop-after", flags->stopAfter,
+                   "print the form after spec, build, fuse, plan, schedule, instantiate, lower or emit")
+      ->type_name("STAGE");
+  verb->add_flag("--force", flags->force, "replace a package folder");
+  addCompileFlags(*verb, flags->compile);
+  return {verb, [flags](Session &session) { return runCompile(session, *flags); }};
+}
+
+} // namespace moec

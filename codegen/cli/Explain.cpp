@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec explain: a spec -> its plan in numbers: steps, kernels per instruction set, FLOPs, bytes, workspace, schedule.
+
+#include "CompileRun.h"
+#include "Supervisor.h"
+#include "TokenRange.h"
+#include "Verbs.h"
+
+#include "codegen/emit/Manifest.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <cmath>
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+struct ExplainFlags {
+  CompileFlags compile;
+  std::string spec, tokens = "1,32,512";
+  bool why = false, json = false;
+};
+
+// What one call of T tokens computes and must read, every expert equally likely.
+struct CallCost {
+  int64_t tokens;
+  double flops, weightBytes, touched;
+  int64_t workspace;
+};
+} // namespace
+
+// Experts that R random choices reach: E * (1 - (1 - K/E)^T).
+static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
+  double experts = plan.header.num_experts, choices = plan.header.top_k;
+  double touched = experts * (1 - std::pow(1 - std::min(1.0, choices / std::max(1.0, experts)), double(tokens)));
+  CallCost cost{tokens, 0, 0, touched, workspaceBytes(plan, tokens, 1)};
+  for (const moec_step &step : plan.steps) {
+    if (step.kind != MOEC_STEP_MATMUL)
+      continue;
+    bool routed = step.route != MOEC_NO_ROUTE;
+    cost.flops += double(step.flops_per_row) * double(tokens) * (routed ? choices : 1);
+    cost.weightBytes += double(step.bytes_per_group) * (routed ? touched : tokens ? double(step.num_groups) : 0);
+  }
+  return cost;
+}
+
+static StringRef stepKind(const moec_step &step) {
+  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts"};
+  return step.kind < std::size(kinds) ? kinds[step.kind] : "unknown";
+}
+
+static void printText(Session &session, const CompiledPackage &package, const std::vector<int64_t> &tokens) {
+  const LaunchPlan &plan = package.plan;
+  raw_ostream &os = session.out;
+  os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(isaNames(plan.header.isa_mask), " ")
+     << ", packed weights " << sizeText(int64_t(plan.header.packed_bytes)) << "\n\n"
+     << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
+               "kernels");
+  for (auto [i, step] : enumerate(plan.steps)) {
+    std::string kernels;
+    for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+      if (step.isa[isa].num_variants)
+        kernels += (kernels.empty() ? "" : ", ") + isaFacts(Isa(isa)).name.str() + " " +
+                   std::to_string(step.isa[isa].num_variants);
+    os << format("%4zu  %-24s %-9s %8u %14lld %14lld  %s\n", i, plan.string(step.name).str().c_str(),
+                 stepKind(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
+                 (long long)step.bytes_per_group, kernels.c_str());
+  }
+  os << "\n" << format("%8s %12s %14s %16s %12s\n", "tokens", "GFLOP", "experts read", "weights read", "workspace");
+  for (int64_t t : tokens) {
+    CallCost cost = costOf(plan, t);
+    os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
+                 sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
+  }
+  os << "\n" << package.scheduleText;
+}
+
+static void printJson(Session &session, const CompiledPackage &package, const std::vector<int64_t> &tokens) {
+  json::OStream os(session.out, 2);
+  os.object([&] {
+    os.attribute("name", package.name);
+    os.attributeArray("steps", [&] {
+      for (const moec_step &step : package.plan.steps)
+        os.object([&] {
+          os.attribute("name", package.plan.string(step.name));
+          os.attribute("kind", stepKind(step));
+          os.attribute("groups", step.num_groups);
+          os.attribute("flops_per_row", step.flops_per_row);
+          os.attribute("bytes_per_group", step.bytes_per_group);
+          os.attributeObject("variants", [&] {
+            for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+              if (step.isa[isa].num_variants)
+                os.attribute(isaFacts(Isa(isa)).name, step.isa[isa].num_variants);
+          });
+        });
+    });
+    os.attributeArray("calls", [&] {
+      for (int64_t t : tokens) {
+        CallCost cost = costOf(package.plan, t);
+        os.object([&] {
+          os.attribute("tokens", t);
+          os.attribute("flops", cost.flops);
+          os.attribute("experts_touched", cost.touched);
+          os.attribute("weight_bytes", cost.weightBytes);
+          os.attribute("workspace_bytes", cost.workspace);
+        });
+      }
+    });
+    os.attribute("schedule", package.scheduleText);
+  });
+  session.out << "\n";
+}
+
+// The fusion stage prints its decisions as comment lines.
+static int printReasons(Session &session, const SpecInput &input, const CompileOptions &options) {
+  std::string text;
+  raw_string_ostream os(text);
+  std::vector<CompileError> errors;
+  if (!printStage(input.compileInput(), options, Stage::Fuse, os, errors))
+    return reportCompileErrors(session, input, errors);
+  session.out << "\nfusion\n";
+  for (StringRef line : split(StringRef(text), '\n'))
+    if (line.ltrim().starts_with("//"))
+      session.out << "  " << line.ltrim().drop_front(2).ltrim() << "\n";
+  return ExitDone;
+}
+
+static int runExplain(Session &session, const ExplainFlags &flags) {
+  SpecInput input;
+  CompileOptions options;
+  std::vector<int64_t> tokens;
+  std::string error;
+  if (int code = compileOptions(session, flags.compile, options))
+    return code;
+  if (!parseTokenRange(flags.tokens, options.maxTokens, tokens, error))
+    return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+    return code;
+  options.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
+  int exit = ExitDone;
+  std::unique_ptr<CompiledPackage> package = compile(session, input, options, exit);
+  if (!package)
+    return exit;
+  if (flags.json) {
+    printJson(session, *package, tokens);
+    return ExitDone;
+  }
+  printText(session, *package, tokens);
+  return flags.why ? printReasons(session, input, options) : int(ExitDone);
+}
+
+Verb addExplain(CLI::App &app) {
+  auto flags = std::make_shared<ExplainFlags>();
+  CLI::App *verb = app.add_subcommand("explain", "the plan of a layer in numbers");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file or preset")->required();
+  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
+  verb->add_flag("--why", flags->why, "say which fusion rules applied where");
+  verb->add_flag("--json", flags->json, "one JSON document on stdout");
+  addCompileFlags(*verb, flags->compile);
+  return {verb, [flags](Session &session) { return runExplain(session, *flags); }};
+}
+
+} // namespace moec

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec init: a preset's name -> a spec file to start from.
+
+#include "Verbs.h"
+
+#include "dsl/Presets.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <memory>
+#include <unistd.h>
+
+namespace moec {
+
+namespace {
+struct InitFlags {
+  std::string preset = "small-4x1", output = "layer.json";
+  bool list = false, force = false;
+};
+} // namespace
+
+static int writeSpec(Session &session, const InitFlags &flags, const std::string &text) {
+  int mode = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (flags.force ? O_TRUNC : O_EXCL);
+  int fd = open(flags.output.c_str(), mode, 0666);
+  if (fd < 0 && errno == EEXIST)
+    return fail(session, ExitFile, "E-EXISTS", "file " + quoteText(flags.output, 256) + " exists",
+                "choose another file with -o, or pass --force to replace it");
+  bool ok = fd >= 0 && write(fd, text.data(), text.size()) == ssize_t(text.size());
+  int number = errno;
+  if (fd >= 0 && close(fd) != 0 && ok) {
+    ok = false;
+    number = errno;
+  }
+  if (!ok)
+    return fail(session, ExitFile, "E-WRITE", "cannot write " + quoteText(flags.output, 256) + ": " + std::strerror(number));
+  session.out << flags.output << "\n";
+  return ExitDone;
+}
+
+static int runInit(Session &session, const InitFlags &flags) {
+  if (flags.list) {
+    for (const std::string &name : presetNames())
+      session.out << name << "\n";
+    return ExitDone;
+  }
+  std::optional<std::string> text = presetText(flags.preset);
+  if (!text) {
+    std::optional<std::string> closest = closestPreset(flags.preset);
+    return fail(session, ExitUsage, "E-USAGE", "unknown preset " + quoteText(flags.preset),
+                closest ? "did you mean \"" + *closest + "\"?" : "moec init --list names the presets");
+  }
+  if (flags.output == "-") {
+    session.out << *text;
+    return ExitDone;
+  }
+  return writeSpec(session, flags, *text);
+}
+
+Verb addInit(CLI::App &app) {
+  auto flags = std::make_shared<InitFlags>();
+  CLI::App *verb = app.add_subcommand("init", "write a starter spec");
+  verb->add_option("--preset", flags->preset, "published or generic layer to start from")->type_name("NAME")->capture_default_str();
+  verb->add_option("-o,--output", flags->output, "file to write; - is stdout")->type_name("FILE")->capture_default_str();
+  verb->add_flag("--list", flags->list, "name the presets");
+  verb->add_flag("--force", flags->force, "replace the file");
+  return {verb, [flags](Session &session) { return runInit(session, *flags); }};
+}
+
+} // namespace moec

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A compiled package in memory and its weights -> a layer of the runtime, ready to run: the same public calls that a
+// program would make.
+
+#ifndef MOEC_CODEGEN_CLI_LAYERRUN_H
+#define MOEC_CODEGEN_CLI_LAYERRUN_H
+
+#include "RandomTensors.h"
+#include "Session.h"
+
+#include "codegen/Pipeline.h"
+
+#include "runtime/moec.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Parameters by role, in the storage the caller chose.
+struct RoleTensor {
+  DataType type = DataType::F32;
+  const void *data = nullptr;
+  std::vector<int64_t> shape;
+};
+using RoleTensors = std::map<std::string, RoleTensor>;
+
+class LayerRun {
+public:
+  // Loads the package. Null: `error` says why.
+  static std::unique_ptr<LayerRun> load(const CompiledPackage &compiled, std::string &error);
+  ~LayerRun();
+
+  // Makes the layer for `threads` and packs `tensors`. A second call replaces the first; the packed buffer is reused
+  // when `tensors` is null. False: `error` says why.
+  bool prepare(int threads, const RoleTensors *tensors, std::string &error);
+
+  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null.
+  bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
+
+  const moec_layer_info &info() const { return facts; }
+  moec_layer *handle() const { return layer; }
+  moec_weights *weightsHandle() const { return weights; }
+  void poisonWorkspace(bool on) { poison = on; }
+  static moec_forward_args noOptional();
+
+private:
+  LayerRun() = default;
+  void release();
+
+  std::unique_ptr<LoadedPackage> package;
+  moec_layer *layer = nullptr;
+  moec_weights *weights = nullptr;
+  moec_layer_info facts = {};
+  PageBuffer packed, workspace;
+  bool poison = false;
+};
+
+std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."
+
+} // namespace moec
+
+#endif

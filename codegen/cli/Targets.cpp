@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec targets: nothing -> the targets this version builds and which of them this machine runs.
+
+#include "Verbs.h"
+
+#include "codegen/Target.h"
+
+#include "runtime/moec.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+// "cpu" picks at run time, so it always runs; "cpu:X" runs where X is not above the machine's best.
+static bool runsHere(StringRef target) {
+  if (target == "cpu")
+    return true;
+  for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    if (target == "cpu:" + isaFacts(Isa(isa)).name.str())
+      return isa <= moec_cpu_isa();
+  return false;
+}
+
+static int runTargets(Session &session, bool json) {
+  if (json) {
+    json::OStream os(session.out, 2);
+    os.array([&] {
+      for (const std::string &target : targetNames())
+        os.object([&] {
+          os.attribute("target", target);
+          os.attribute("runs_here", runsHere(target));
+        });
+    });
+    session.out << "\n";
+    return ExitDone;
+  }
+  for (const std::string &target : targetNames())
+    session.out << left_justify(target, 14) << (runsHere(target) ? "runs here" : "not on this machine")
+                << (target == "cpu" ? std::string(", as ") + moec_isa_name(moec_cpu_isa()) : "") << "\n";
+  return ExitDone;
+}
+
+Verb addTargets(CLI::App &app) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App *verb = app.add_subcommand("targets", "what can be compiled for");
+  verb->add_flag("--json", *json, "one JSON document on stdout");
+  return {verb, [json](Session &session) { return runTargets(session, *json); }};
+}
+
+} // namespace moec

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Row programs. A value of a row is a scalar (shape [L]) or a run of elements (shape [L,N]) kept in scratch, padded to
+// whole vectors; i1 runs are kept as i32. Parameters are read where they lie: packed vectors are padded too.
+
+#include "codegen/cpu/LowerRows.h"
+
+#include "codegen/cpu/KernelFunction.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+// One value as seen from the row in hand.
+struct RowValue {
+  Value value;        // scalar, or pointer to the first element
+  Type element;
+  int64_t count = 0;  // 0: a scalar
+  bool param = false; // the same for all rows
+};
+
+class RowsLowering {
+public:
+  RowsLowering(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa)
+      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(strides) {}
+
+  int64_t run(ModuleOp module, StringRef symbol) {
+    KernelFunction shell(e, module, symbol);
+    scratch = shell.scratch;
+    SmallVector<Value> buffers;
+    for (size_t i = 0; i < strides.size(); ++i)
+      buffers.push_back(shell.argument(e, int64_t(i)));
+    e.loop(shell.first, shell.last, 1, [&](Value row) { lowerRow(row, buffers); });
+    shell.finish(e);
+    return scratchBytes;
+  }
+
+private:
+  int64_t lanes() const { return e.isa.lanes; }
+  static int64_t size(Type element) { return element.isBF16() ? 2 : 4; } // i1 is kept as i32
+  Type stored(Type element) { return element.isInteger(1) ? Type(e.b.getI32Type()) : element; }
+  static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
+
+  void lowerRow(Value row, ArrayRef<Value> buffers);
+  void bindInput(BlockArgument argument, Value row, ArrayRef<Value> buffers, unsigned &next);
+  void lowerOp(Operation &op);
+  void lowerMap(moe::MapOp op);
+  void lowerReduce(moe::ReduceOp op);
+  void lowerSoftmax(moe::SoftmaxOp op);
+  void lowerTopK(moe::TopKOp op);
+  void lowerMember(moe::MemberOp op);
+  void lowerTake(moe::TakeOp op);
+  void lowerGather(moe::GatherOp op);
+  void storeResult(Value result, Type type, Value row, Value buffer, int64_t stride);
+
+  RowValue allocate(Type element, int64_t count) {
+    int64_t bytes = (count * size(element) + 63) / 64 * 64 + 64;
+    RowValue value = {e.at(scratch, scratchBytes), element, count};
+    scratchBytes += bytes;
+    return value;
+  }
+  Value loadVector(const RowValue &v, Value n, int64_t width) {
+    Value p = e.at(v.value, e.mul(n, size(v.element)));
+    Type type = stored(v.element);
+    Value loaded = e.load(width == 1 ? type : Type(e.vec(type, width)), p, unsigned(size(v.element)));
+    return v.element.isInteger(1) ? toBool(loaded) : loaded;
+  }
+  void storeVector(const RowValue &v, Value n, Value x) {
+    if (v.element.isInteger(1)) {
+      auto vector = dyn_cast<VectorType>(x.getType());
+      Type wide = vector ? Type(e.vec(e.b.getI32Type(), vector.getNumElements())) : Type(e.b.getI32Type());
+      x = arith::ExtUIOp::create(e.b, e.loc, wide, x);
+    }
+    e.store(x, e.at(v.value, e.mul(n, size(v.element))), unsigned(size(v.element)));
+  }
+  Value toBool(Value x) {
+    auto vector = dyn_cast<VectorType>(x.getType());
+    Value zero = vector ? e.constantI32(0, vector.getNumElements()) : e.c32(0);
+    return arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ne, x, zero);
+  }
+  Value constantF32(double v, int64_t width) {
+    if (width > 1)
+      return e.constant(v, width);
+    return arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v)));
+  }
+  Value constantInt(int32_t v, int64_t width) { return width > 1 ? e.constantI32(v, width) : e.c32(v); }
+  Value compare(arith::CmpFPredicate p, Value x, Value y) { return arith::CmpFOp::create(e.b, e.loc, p, x, y); }
+  Value compare(arith::CmpIPredicate p, Value x, Value y) { return arith::CmpIOp::create(e.b, e.loc, p, x, y); }
+
+  // acc over elements [begin, begin + count) of a run: whole vectors, then the tail with `neutral` in its idle lanes,
+  // then lanes folded pairwise. width 1 walks element by element.
+  Value fold(const RowValue &v, Value begin, int64_t count, int64_t width, Value neutral,
+             llvm::function_ref<Value(Value acc, Value x)> join);
+  Value foldLanes(Value vector, llvm::function_ref<Value(Value, Value)> join);
+  Value joinMax(Value acc, Value x) { // NaN loses; it stays only while nothing else came
+    Value greater = compare(arith::CmpFPredicate::OGT, x, acc), empty = compare(arith::CmpFPredicate::UNO, acc, acc);
+    return e.select(arith::OrIOp::create(e.b, e.loc, greater, empty), x, acc);
+  }
+  Value rowMax(const RowValue &v, Value begin, int64_t count, int64_t width) {
+    Value nan = constantF32(std::numeric_limits<double>::quiet_NaN(), width);
+    return fold(v, begin, count, width, nan, [&](Value acc, Value x) { return joinMax(acc, x); });
+  }
+  Value rowSum(const RowValue &v, Value begin, int64_t count, int64_t width) {
+    return fold(v, begin, count, width, constantF32(0, width), [&](Value acc, Value x) { return e.addF(acc, x); });
+  }
+  // Vector width for runs of `length` elements inside a longer row: their ends must fall on vector borders.
+  int64_t segmentWidth(int64_t length) { return length % lanes() == 0 ? lanes() : 1; }
+  void selectLargest(const RowValue &keys, Value begin, int64_t count, int64_t width, const RowValue &ids, Value at);
+
+  Emitter e;
+  moe::RowProgramOp op;
+  const RowStrides &strides;
+  Value scratch, row_;
+  DenseMap<Value, RowValue> values;
+  DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
+  int64_t scratchBytes = 0;
+};
+
+void RowsLowering::lowerRow(Value row, ArrayRef<Value> buffers) {
+  Block &body = op.getBody().front();
+  unsigned next = 0;
+  // routes first: gathered inputs need the row's token
+  row_ = row;
+  for (BlockArgument argument : body.getArguments())
+    bindInput(argument, row, buffers, next);
+  for (Operation &inner : body.without_terminator()) {
+    e.loc = inner.getLoc();
+    lowerOp(inner);
+  }
+  for (Value result : body.getTerminator()->getOperands()) {
+    storeResult(result, result.getType(), row, buffers[next], strides[next]);
+    ++next;
+  }
+}
+
+void RowsLowering::bindInput(BlockArgument argument, Value row, ArrayRef<Value> buffers, unsigned &next) {
+  if (isa<moe::RouteType>(argument.getType())) {
+    auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
+    Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
+    routes[argument] = {token, slot};
+    next += 2;
+    return;
+  }
+  auto type = tensor(argument);
+  Type element = type.getElementType();
+  Value base = buffers[next];
+  int64_t stride = strides[next++];
+  bool gathered = llvm::all_of(argument.getUsers(), [&](Operation *user) {
+    auto gather = dyn_cast<moe::GatherOp>(user);
+    return gather && gather.getInput() == argument;
+  });
+  if (!type.isDynamicDim(0)) { // a parameter
+    values[argument] = {base, element, type.getNumElements(), true};
+    return;
+  }
+  if (gathered && !argument.use_empty()) { // indexed by the gather itself
+    values[argument] = {base, element, type.getRank() == 2 ? type.getDimSize(1) : 0, true};
+    return;
+  }
+  Value p = e.at(base, e.mul(row, stride));
+  if (type.getRank() == 1) {
+    values[argument] = {e.load(element, p, unsigned(size(element))), element, 0};
+    return;
+  }
+  int64_t count = type.getDimSize(1);
+  if (count % lanes() == 0) {
+    values[argument] = {p, element, count};
+    return;
+  }
+  RowValue copy = allocate(element, count); // a vector load at the end must not leave the buffer
+  e.copy(copy.value, p, count * size(element));
+  values[argument] = copy;
+}
+
+void RowsLowering::lowerOp(Operation &inner) {
+  TypeSwitch<Operation *>(&inner)
+      .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
+      .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
+      .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
+      .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
+      .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
+      .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
+      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
+}
+
+void RowsLowering::lowerMap(moe::MapOp map) {
+  auto type = tensor(map.getResult());
+  int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0, width = count ? lanes() : 1;
+  for (auto [i, input] : llvm::enumerate(map.getInputs()))
+    if (moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment &&
+        count / values[input].count % lanes())
+      width = 1;
+  auto operands = [&](Value n) {
+    SmallVector<Value> out;
+    for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+      RowValue v = values[input];
+      moe::OperandKind kind = moe::kindAt(map.getKinds(), unsigned(i));
+      bool whole = count && (kind == moe::OperandKind::elem || kind == moe::OperandKind::col);
+      if (whole) {
+        out.push_back(loadVector(v, n, width));
+        continue;
+      }
+      Value scalar = v.count == 0 ? v.value
+                                  : loadVector(v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0), 1);
+      out.push_back(width == 1 ? scalar : e.splat(scalar, width));
+    }
+    return out;
+  };
+  Type element = type.getElementType();
+  if (!count) {
+    values[map.getResult()] = {e.inlineVectorised(map.getBody(), operands(Value()), 1)[0], element, 0};
+    return;
+  }
+  RowValue out = allocate(element, count);
+  e.loop(e.c(0), e.c(count), width,
+         [&](Value n) { storeVector(out, n, e.inlineVectorised(map.getBody(), operands(n), width)[0]); });
+  values[map.getResult()] = out;
+}
+
+Value RowsLowering::foldLanes(Value vector, llvm::function_ref<Value(Value, Value)> join) {
+  int64_t count = cast<VectorType>(vector.getType()).getNumElements();
+  for (; count > 1; count /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t i = 0; i < count / 2; ++i) {
+      low.push_back(i);
+      high.push_back(i + count / 2);
+    }
+    Value a = vector::ShuffleOp::create(e.b, e.loc, vector, vector, low);
+    Value b = vector::ShuffleOp::create(e.b, e.loc, vector, vector, high);
+    vector = join(a, b);
+  }
+  return vector::ExtractOp::create(e.b, e.loc, vector, ArrayRef<int64_t>{0});
+}
+
+Value RowsLowering::fold(const RowValue &v, Value begin, int64_t count, int64_t width, Value neutral,
+                         llvm::function_ref<Value(Value, Value)> join) {
+  int64_t whole = count / width * width, rest = count - whole;
+  Value acc = neutral;
+  if (whole) {
+    auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(whole), e.c(width), ValueRange{acc});
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToEnd(loop.getBody());
+    Value x = loadVector(v, e.add(begin, loop.getInductionVar()), width);
+    scf::YieldOp::create(e.b, e.loc, join(loop.getRegionIterArg(0), x));
+    acc = loop.getResult(0);
+  }
+  if (rest) {
+    SmallVector<bool> live(width, false);
+    std::fill_n(live.begin(), rest, true);
+    auto mask = arith::ConstantOp::create(e.b, e.loc,
+                                          DenseElementsAttr::get(VectorType::get({width}, e.b.getI1Type()), live));
+    Value x = loadVector(v, e.add(begin, e.c(whole)), width);
+    acc = join(acc, e.select(mask, x, neutral));
+  }
+  return width == 1 ? acc : foldLanes(acc, join);
+}
+
+void RowsLowering::lowerReduce(moe::ReduceOp reduce) {
+  RowValue x = values[reduce.getInput()];
+  bool sum = reduce.getKind() == moe::ReduceKind::sum;
+  auto one = [&](Value begin, int64_t count, int64_t width) {
+    return sum ? rowSum(x, begin, count, width) : rowMax(x, begin, count, width);
+  };
+  if (!reduce.getSegments()) {
+    values[reduce.getResult()] = {one(e.c(0), x.count, lanes()), x.element, 0};
+    return;
+  }
+  int64_t segments = *reduce.getSegments(), length = x.count / segments;
+  RowValue out = allocate(x.element, segments);
+  e.loop(e.c(0), e.c(segments), 1,
+         [&](Value s) { storeVector(out, s, one(e.mul(s, length), length, segmentWidth(length))); });
+  values[reduce.getResult()] = out;
+}
+
+void RowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
+  RowValue x = values[softmax.getInput()], out = allocate(x.element, x.count);
+  int64_t width = lanes();
+  Value top = e.splat(rowMax(x, e.c(0), x.count, width), width);
+  e.loop(e.c(0), e.c(x.count), width, [&](Value n) {
+    Value shifted = arith::SubFOp::create(e.b, e.loc, loadVector(x, n, width), top);
+    storeVector(out, n, math::ExpOp::create(e.b, e.loc, shifted));
+  });
+  Value sum = e.splat(rowSum(out, e.c(0), x.count, width), width);
+  e.loop(e.c(0), e.c(x.count), width, [&](Value n) {
+    storeVector(out, n, arith::DivFOp::create(e.b, e.loc, loadVector(out, n, width), sum));
+  });
+  values[softmax.getResult()] = out;
+}
+
+// Selection works on integers that order as the values do, so that every row, NaN or not, gives k distinct ids:
+//
+//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value: INT_MIN
+//
+// and the largest key wins, the lower column among equals.
+void RowsLowering::lowerTopK(moe::TopKOp top) {
+  RowValue x = values[top.getChoice()];
+  int64_t segments = top.getSegments().value_or(1), length = x.count / segments, k = top.getK(), width = lanes();
+  Type i32 = e.b.getI32Type();
+  RowValue keys = allocate(i32, x.count), ids = allocate(i32, segments * k);
+  int64_t padded = (x.count + width - 1) / width * width;
+  if (padded != x.count) // idle lanes of the last vector never win; its real columns are written below
+    e.store(e.constantI32(INT32_MIN, width), e.at(keys.value, (padded - width) * 4), 4);
+  auto key = [&](Value n, int64_t w) {
+    Value v = e.addF(loadVector(x, n, w), constantF32(0, w));
+    Value bits = e.bitcast(v, w > 1 ? Type(e.vec(i32, w)) : i32);
+    Value sign = arith::ShRSIOp::create(e.b, e.loc, bits, constantInt(31, w));
+    Value ordered = arith::XOrIOp::create(e.b, e.loc, bits,
+                                          arith::AndIOp::create(e.b, e.loc, sign, constantInt(0x7fffffff, w)));
+    Value nan = compare(arith::CmpFPredicate::UNO, v, v);
+    storeVector(keys, n, e.select(nan, constantInt(INT32_MIN + 1, w), ordered));
+  };
+  int64_t whole = x.count / width * width;
+  e.loop(e.c(0), e.c(whole), width, [&](Value n) { key(n, width); });
+  e.loop(e.c(whole), e.c(x.count), 1, [&](Value n) { key(n, 1); });
+  bool vectors = segments == 1 || length % width == 0;
+  e.loop(e.c(0), e.c(segments), 1, [&](Value s) {
+    Value begin = e.mul(s, length);
+    e.loop(e.c(0), e.c(k), 1, [&](Value j) {
+      int64_t reach = vectors ? (length + width - 1) / width * width : length;
+      selectLargest(keys, begin, reach, vectors ? width : 1, ids, e.add(e.mul(s, k), j));
+    });
+  });
+  values[top.getIds()] = ids;
+}
+
+// ids[at] = column of the largest key in [begin, begin + count), which is then taken.
+void RowsLowering::selectLargest(const RowValue &keys, Value begin, int64_t count, int64_t width, const RowValue &ids,
+                                 Value at) {
+  Value best = constantInt(INT32_MIN, width), where = constantInt(0, width);
+  Value column = constantInt(0, width);
+  if (width > 1) {
+    SmallVector<int32_t> iota;
+    for (int64_t i = 0; i < width; ++i)
+      iota.push_back(int32_t(i));
+    column = arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(e.vec(e.b.getI32Type(), width), ArrayRef(iota)));
+  }
+  auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(count), e.c(width), ValueRange{best, where, column});
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToEnd(loop.getBody());
+    Value v = loadVector(keys, e.add(begin, loop.getInductionVar()), width), now = loop.getRegionIterArg(2);
+    Value greater = compare(arith::CmpIPredicate::sgt, v, loop.getRegionIterArg(0));
+    Value newBest = e.select(greater, v, loop.getRegionIterArg(0));
+    Value newWhere = e.select(greater, now, loop.getRegionIterArg(1));
+    scf::YieldOp::create(e.b, e.loc, ValueRange{newBest, newWhere, e.add(now, constantInt(int32_t(width), width))});
+  }
+  where = loop.getResult(1);
+  if (width > 1) {
+    auto larger = [&](Value a, Value b) -> Value { return arith::MaxSIOp::create(e.b, e.loc, a, b); };
+    auto smaller = [&](Value a, Value b) -> Value { return arith::MinSIOp::create(e.b, e.loc, a, b); };
+    Value top = e.splat(foldLanes(loop.getResult(0), larger), width);
+    Value equal = compare(arith::CmpIPredicate::eq, loop.getResult(0), top);
+    where = foldLanes(e.select(equal, where, e.constantI32(INT32_MAX, width)), smaller);
+  }
+  Value n = e.add(begin, e.toI64(where));
+  storeVector(keys, n, e.c32(INT32_MIN));
+  storeVector(ids, at, arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), n));
+}
+
+void RowsLowering::lowerMember(moe::MemberOp member) {
+  RowValue ids = values[member.getIds()];
+  int64_t count = tensor(member.getMask()).getDimSize(1);
+  RowValue mask = allocate(e.b.getI1Type(), count);
+  e.loop(e.c(0), e.c(count), lanes(), [&](Value n) {
+    e.store(e.constantI32(0, lanes()), e.at(mask.value, e.mul(n, 4)), 4);
+  });
+  e.loop(e.c(0), e.c(ids.count), 1, [&](Value j) {
+    Value id = e.toI64(loadVector(ids, j, 1));
+    e.when(compare(arith::CmpIPredicate::ult, id, e.c(count)),
+           [&] { e.store(e.c32(1), e.at(mask.value, e.mul(id, 4)), 4); });
+  });
+  values[member.getMask()] = mask;
+}
+
+void RowsLowering::lowerTake(moe::TakeOp take) {
+  RowValue x = values[take.getInput()], ids = values[take.getIds()], out = allocate(x.element, ids.count);
+  e.loop(e.c(0), e.c(ids.count), 1, [&](Value j) {
+    Value id = e.toI64(loadVector(ids, j, 1));
+    Value inside = compare(arith::CmpIPredicate::ult, id, e.c(x.count));
+    Value v = loadVector(x, e.select(inside, id, e.c(0)), 1); // column 0 always exists
+    storeVector(out, j, e.select(inside, v, constantF32(0, 1)));
+  });
+  values[take.getResult()] = out;
+}
+
+void RowsLowering::lowerGather(moe::GatherOp gather) {
+  auto [token, slot] = routes[gather.getRoute()];
+  RowValue x = values[gather.getInput()];
+  Type element = x.element;
+  int64_t bytes = size(element);
+  if (tensor(gather.getResult()).getRank() == 1) {
+    Value index = gather.bySlot() ? slot : token;
+    values[gather.getResult()] = {e.load(element, e.at(x.value, e.mul(index, bytes)), unsigned(bytes)), element, 0};
+    return;
+  }
+  RowValue out = allocate(element, x.count);
+  e.copy(out.value, e.at(x.value, e.mul(token, x.count * bytes)), x.count * bytes);
+  values[gather.getResult()] = out;
+}
+
+void RowsLowering::storeResult(Value result, Type type, Value row, Value buffer, int64_t stride) {
+  RowValue v = values[result];
+  Value to = e.at(buffer, e.mul(row, stride));
+  if (v.count)
+    e.copy(to, v.value, v.count * size(v.element));
+  else
+    e.store(v.value, to, unsigned(size(v.element)));
+}
+
+} // namespace
+
+int64_t lowerRowProgram(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
+                        StringRef symbol) {
+  return RowsLowering(op, strides, isa).run(module, symbol);
+}
+
+} // namespace moec

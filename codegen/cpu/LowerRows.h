@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A moe.row_program or moe.combine in -> one llvm.func with the signature of moec_kernel_fn over rows [first, last).
+
+#ifndef MOEC_CODEGEN_CPU_LOWERROWS_H
+#define MOEC_CODEGEN_CPU_LOWERROWS_H
+
+#include "codegen/Target.h"
+#include "codegen/moe/MoeDialect.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Bytes from one row to the next of each kernel argument, in argument order; 0 where it has no rows.
+using RowStrides = std::vector<int64_t>;
+
+// Arguments [inputs..., outputs...]; a route among the inputs stands for two, row_token and row_slot. Every value of the
+// program is one row in this worker's scratch, vectorised over its last axis, so rows are independent and in any order.
+// Returns the scratch the function needs in bytes.
+int64_t lowerRowProgram(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
+                        llvm::StringRef symbol);
+
+// Arguments [rows, slot_row, weights if any, epilogue operands..., out]; rows are tokens. Needs no scratch.
+int64_t lowerCombine(moe::CombineOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
+                     llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rows of a value follow from what made it; findLayer() checks that they agree wherever values meet.
+
+#include "codegen/moe/LayerChecks.h"
+
+#include "codegen/moe/MoeDialect.h"
+
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+
+namespace moec {
+
+using namespace moe;
+
+namespace {
+
+constexpr int64_t maxTopK = 64, maxColumns = 1 << 20;
+constexpr size_t maxOps = 4096; // also bounds the recursion of rowSpaceOf
+
+bool isDynamicRows(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() > 0 && tensor.isDynamicDim(0);
+}
+
+// Rows of a map-like op: those of its first operand that has rows; tokens where none has.
+RowSpace rowsOfOperands(OperandRange operands) {
+  for (Value operand : operands)
+    if (isDynamicRows(operand.getType()))
+      return rowSpaceOf(operand);
+  return {};
+}
+
+StringRef roleOf(Attribute attribute) {
+  auto text = dyn_cast_or_null<StringAttr>(attribute);
+  return text ? text.getValue() : StringRef();
+}
+
+LogicalResult checkArguments(func::FuncOp function) {
+  unsigned numX = 0;
+  llvm::StringMap<unsigned> seen;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    StringRef role = roleOf(function.getArgAttr(i, "moe.role"));
+    auto type = dyn_cast<RankedTensorType>(function.getArgumentTypes()[i]);
+    if (role.empty() || !type)
+      return function.emitOpError("L2: argument ") << i << " must be a tensor with a moe.role";
+    if (role == "x") {
+      bool activations = type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1) &&
+                         (type.getElementType().isF32() || type.getElementType().isBF16());
+      if (++numX > 1 || !activations)
+        return function.emitOpError("L2: x must come once and be [?,H] of f32 or bf16, found ") << type;
+      continue;
+    }
+    bool weight = type.hasStaticShape() && type.getRank() >= 1 && type.getRank() <= 3 && type.getNumElements() > 0 &&
+                  (type.getElementType().isF32() || type.getElementType().isBF16());
+    if (!weight)
+      return function.emitOpError("L2: parameter ")
+             << role << " must have a static shape of rank 1..3 of f32 or bf16, found " << type;
+    auto [entry, fresh] = seen.try_emplace(role, i);
+    if (!fresh && (function.getArgumentTypes()[entry->second] != type ||
+                   function.getArgAttr(entry->second, "moe.storage") != function.getArgAttr(i, "moe.storage")))
+      return function.emitOpError("L2: parameter ") << role << " comes twice with different types or storage";
+  }
+  return numX == 1 ? success() : function.emitOpError("L2: no argument has the moe.role \"x\"");
+}
+
+LogicalResult checkResults(func::FuncOp function) {
+  llvm::StringSet<> seen;
+  for (unsigned i = 0; i < function.getNumResults(); ++i) {
+    StringRef role = roleOf(function.getResultAttr(i, "moe.role"));
+    auto type = dyn_cast<RankedTensorType>(function.getResultTypes()[i]);
+    bool rows = type && type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
+    Type element = rows ? type.getElementType() : Type();
+    bool fits = rows && ((role == "y" && (element.isF32() || element.isBF16())) ||
+                         ((role == "logits" || role == "weights") && element.isF32()) ||
+                         (role == "ids" && element.isInteger(32)));
+    if (!fits || !seen.insert(role).second)
+      return function.emitOpError("L3: result ")
+             << i << " must be one of y [?,H] f32 or bf16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found \""
+             << role << "\" " << function.getResultTypes()[i];
+  }
+  return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");
+}
+
+std::string nameOf(RowSpace space) { return space ? "rows of a route" : "tokens"; }
+
+// The rows every dynamic tensor operand of `op` must have.
+LogicalResult expectRows(Operation *op, Value operand, RowSpace expected) {
+  RowSpace found = rowSpaceOf(operand);
+  if (!isDynamicRows(operand.getType()) || found == expected)
+    return success();
+  return op->emitOpError("L5: operand ")
+         << operand.getType() << " has " << (found && expected ? "rows of another route" : nameOf(found))
+         << " where " << nameOf(expected) << " are expected";
+}
+
+// Per-group columns need rows that have groups.
+LogicalResult checkColumns(Operation *op, OperandRange operands, ArrayAttr kinds, RowSpace space) {
+  for (auto [i, operand] : llvm::enumerate(operands)) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (kindAt(kinds, i) != OperandKind::col || type.getRank() != 2)
+      continue;
+    int64_t groups = space ? cast<RouteType>(space.getType()).getGroups() : 1;
+    if (!space || groups != type.getDimSize(0))
+      return op->emitOpError("L6: operand ") << i << " has a row for each of " << type.getDimSize(0) << " groups, but "
+                                             << (space ? "the route has " + std::to_string(groups)
+                                                       : std::string("the rows are tokens"));
+  }
+  return success();
+}
+
+LogicalResult checkMatmul(GroupedMatmulOp op) {
+  RowSpace space = op.getRoute(); // null without: rows of A
+  if (!space)
+    space = rowSpaceOf(op.getA());
+  if (failed(expectRows(op, op.getA(), op.getGathered() ? RowSpace() : space)))
+    return failure();
+  for (Value operand : op.getPrologueOperands())
+    if (failed(expectRows(op, operand, space)))
+      return failure();
+  for (Value operand : op.getEpilogueOperands())
+    if (failed(expectRows(op, operand, space)))
+      return failure();
+  return success();
+}
+
+// Inside a row_program all rows are those of its route, or tokens; only gather reads tokens beside a route.
+LogicalResult checkProgram(RowProgramOp program) {
+  RowSpace space = rowSpaceOf(program.getResults().front());
+  if (program.getBody().front().getOperations().size() > maxOps)
+    return program.emitOpError("L4: a row_program has at most ") << maxOps << " ops";
+  for (Operation &op : program.getBody().front())
+    for (Value operand : op.getOperands())
+      if (failed(expectRows(&op, operand, isa<GatherOp>(op) ? RowSpace() : space)))
+        return failure();
+  return success();
+}
+
+LogicalResult checkRows(Operation *op) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case([](GroupedMatmulOp matmul) { return checkMatmul(matmul); })
+      .Case([](GatherOp gather) { return expectRows(gather, gather.getInput(), RowSpace()); })
+      .Case([](DispatchOp dispatch) { return expectRows(dispatch, dispatch.getIds(), RowSpace()); })
+      .Case([](CombineOp combine) {
+        if (failed(expectRows(combine, combine.getRows(), combine.getRoute())))
+          return failure();
+        for (Value operand : combine->getOperands().drop_front(2))
+          if (failed(expectRows(combine, operand, RowSpace())))
+            return failure();
+        return success();
+      })
+      .Case([](RowProgramOp program) {
+        return program.getNumResults() ? checkProgram(program) : program.emitOpError("L5: a row_program has no result");
+      })
+      .Case([](MapOp map) {
+        return checkColumns(map, map.getInputs(), map.getKinds(), rowsOfOperands(map->getOperands()));
+      })
+      .Default(success());
+}
+
+LogicalResult checkOp(Operation *op) {
+  if (isa<func::ReturnOp>(op))
+    return success();
+  if (!isa<MoeDialect>(op->getDialect()) || isa<YieldOp>(op))
+    return op->emitOpError("L4: only moe ops stand in a layer");
+  if (auto topK = dyn_cast<TopKOp>(op))
+    if (topK.getK() > uint64_t(maxTopK))
+      return op->emitOpError("L7: k (") << topK.getK() << ") is larger than " << maxTopK;
+  for (Value value : op->getOperands())
+    if (auto type = dyn_cast<RankedTensorType>(value.getType()))
+      if (type.hasRank() && type.getRank() == 2 && type.getDimSize(1) > maxColumns)
+        return op->emitOpError("L7: ") << type << " has more than " << maxColumns << " columns";
+  bool rowOp = isa<MapOp, ReduceOp, SoftmaxOp, TopKOp, MemberOp, TakeOp>(op);
+  RowSpace space = rowsOfOperands(op->getOperands());
+  for (Value operand : op->getOperands())
+    if (rowOp && failed(expectRows(op, operand, space)))
+      return failure();
+  return checkRows(op);
+}
+
+// L5 of the results: all are tokens.
+LogicalResult checkReturn(func::FuncOp function) {
+  for (Value value : function.getBody().front().getTerminator()->getOperands())
+    if (rowSpaceOf(value))
+      return function.emitOpError("L5: result ") << value.getType() << " has rows of a route, results are tokens";
+  return success();
+}
+
+} // namespace
+
+RowSpace rowSpaceOf(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op) // an argument of the layer, or of a row_program: its input's rows
+    if (auto program = dyn_cast<RowProgramOp>(value.getParentBlock()->getParentOp()))
+      return rowSpaceOf(program.getInputs()[cast<BlockArgument>(value).getArgNumber()]);
+  if (!op)
+    return {};
+  if (isa<CombineOp, DispatchOp>(op))
+    return {};
+  if (auto gather = dyn_cast<GatherOp>(op)) {
+    if (auto program = dyn_cast<RowProgramOp>(op->getParentOp()))
+      return program.getInputs()[cast<BlockArgument>(gather.getRoute()).getArgNumber()];
+    return gather.getRoute();
+  }
+  if (auto matmul = dyn_cast<GroupedMatmulOp>(op))
+    return matmul.getRoute() ? RowSpace(matmul.getRoute()) : rowSpaceOf(matmul.getA());
+  if (auto program = dyn_cast<RowProgramOp>(op)) {
+    for (Value input : program.getInputs())
+      if (isa<RouteType>(input.getType()))
+        return input;
+    return rowsOfOperands(program->getOperands());
+  }
+  return rowsOfOperands(op->getOperands());
+}
+
+func::FuncOp findLayer(ModuleOp module) {
+  func::FuncOp function;
+  for (Operation &op : *module.getBody()) {
+    if (function || !isa<func::FuncOp>(op)) {
+      op.emitOpError("L1: a layer is one func.func, the module holds more");
+      return {};
+    }
+    function = cast<func::FuncOp>(op);
+  }
+  if (!function || !function.getBody().hasOneBlock()) {
+    (function ? function->emitOpError() : module->emitOpError()) << "L1: a layer is one func.func with one block";
+    return {};
+  }
+  if (failed(checkArguments(function)) || failed(checkResults(function)))
+    return {};
+  if (function.getBody().front().getOperations().size() > maxOps) {
+    function.emitOpError("L4: a layer has at most ") << maxOps << " ops, found "
+                                                     << function.getBody().front().getOperations().size();
+    return {};
+  }
+  for (Operation &op : function.getBody().front())
+    if (failed(checkOp(&op)))
+      return {};
+  return succeeded(checkReturn(function)) ? function : func::FuncOp();
+}
+
+} // namespace moec

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A module of moe text -> its layer function with the extent of every value, or diagnostics: what verifiers of single ops
+// cannot see.
+
+#ifndef MOEC_CODEGEN_MOE_LAYERCHECKS_H
+#define MOEC_CODEGEN_MOE_LAYERCHECKS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace moec {
+
+// What the rows of a value are: tokens (null) or the rows of a route (the !moe.route value).
+using RowSpace = mlir::Value;
+
+// Rows of a tensor value whose first extent is dynamic. `value` belongs to a function that findLayer accepted.
+RowSpace rowSpaceOf(mlir::Value value);
+
+// The one layer function of `module`. Null after an error was emitted on the op at fault:
+//   L1  the module holds one func.func with one block
+//   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32 or bf16 and comes once, all others have static
+//       shapes of rank 1..3; roles differ unless types and storage agree
+//   L3  results have the moe.roles y [?,H] and any of logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, each once
+//   L4  only moe ops stand in the function, at most 4096
+//   L5  operands of an op have the same rows (all tokens, or all rows of one route); a route and a gathered or combined
+//       value agree
+//   L6  a per-group column operand [G,N] is in the rows of a route with G groups
+//   L7  k is at most 64 and rows of row ops have at most 1,048,576 columns
+mlir::func::FuncOp findLayer(mlir::ModuleOp module);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The heuristics. Shares are of a bound of 2,500 GFLOP/s and 17 GB/s, one core with AMX, bf16 weights in 2 MiB pages,
+// an intrinsics prototype of a whole expert FFN, 2026-11-22:
+//
+//     rows      blocks                            share of the bound
+//     1..4      one row tile of the rows there are  98 % at T = 1, 99 % at T = 32 (128 experts, 8 chosen)
+//     5..16     one row tile of 16 rows             89 % at T = 128
+//     17..32    2 row tiles x 2 column tiles        82 % at T = 256
+//     33..48    3 x 2: weights are walked once      76 % at T = 512, where half of the experts have so many rows
+//     49..      2 x 2 over blocks of 32             45 % with k in chunks of 16 steps and A past L1, else 20-25 % less
+//
+// Without software prefetch the first two rows reach 65 %.
+
+#include "codegen/schedule/CpuSchedule.h"
+
+#include <algorithm>
+
+namespace moec {
+namespace {
+
+// Rows lastRow + 1 of the entry before .. lastRow, in accumulator blocks of blockM, at most panelM rows packed at once.
+struct RowClass {
+  int64_t lastRow, blockM, panelM;
+  const char *kernel = "panel";
+};
+
+constexpr int64_t openEnd = -1;
+
+// Up to here A of 256 rows (2.25 MiB) and two panels about fill a 2 MiB L2; deeper stages lose their panels to A, so they
+// keep a chunk of k in L1. 16 steps are 32 KiB of B; 12 and 20 steps measured 3 and 7 % slower.
+constexpr int64_t longestWholeDepth = 4608;
+constexpr int64_t chunkSteps = 16;
+
+// Below 256 columns a stage is a router: every token meets the same few panels, which stay in cache, so classes for few
+// rows would only add code.
+constexpr int64_t fewColumns = 256;
+
+std::vector<RowClass> amxClasses(const StageFacts &facts) {
+  if (facts.n < fewColumns)
+    return {{16, 16, 16}, {openEnd, 32, 128}};
+  const char *many = facts.k <= longestWholeDepth ? "panel" : "panel_chunked";
+  return {{4, 4, 4}, {16, 16, 16}, {32, 32, 32}, {48, 48, 48}, {openEnd, 32, 256, many}};
+}
+
+// Accumulators fill the registers: 12 x 2 of 32, with two vectors of B and one broadcast; 2 x 4 of 16 with four and one.
+// Without FMA and with eight vectors per row, one row is all that fits. A row at a time reads weights as fast as memory
+// gives them; more rows are bound by arithmetic, so panel_m only needs to be large enough to use a panel while it is in L2.
+std::vector<RowClass> vectorClasses(Isa isa) {
+  switch (isa) {
+  case Isa::Amx:
+  case Isa::Avx512:
+    return {{1, 1, 1}, {4, 4, 4}, {12, 12, 12}, {openEnd, 12, 132}};
+  case Isa::Avx2:
+    return {{1, 1, 1}, {openEnd, 2, 32}};
+  case Isa::Baseline:
+    break;
+  }
+  return {{openEnd, 1, 16}};
+}
+
+// Very deep stages: a class whose packed rows would pass S6 is left to the one before, and the open end packs fewer rows.
+std::vector<RowClass> fitScratch(std::vector<RowClass> classes, int64_t rowBytes) {
+  int64_t rows = maxPackedBytes / rowBytes;
+  auto fits = [&](const RowClass &c) { return (c.lastRow == openEnd ? c.blockM : c.panelM) <= rows; };
+  while (classes.size() > 1 && !fits(classes.back()))
+    classes.pop_back();
+  RowClass &last = classes.back();
+  last.lastRow = openEnd;
+  last.panelM = std::min(last.panelM, rows / last.blockM * last.blockM);
+  return classes;
+}
+
+} // namespace
+
+// Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse), so the divisor whose block is
+// nearest to that range is taken, as a ratio, within 16..256 KiB. A panel without such a divisor, a prime number of steps
+// for one, takes the smallest divisor above; a panel under 16 KiB is one block.
+int64_t prefetchBlock(int64_t steps, int64_t stepBytes) {
+  constexpr int64_t kib = 1024;
+  int64_t best = 0, above = steps;
+  double bestCost = 0;
+  for (int64_t d = 1; d <= steps; ++d) {
+    if (steps % d)
+      continue;
+    int64_t bytes = d * stepBytes;
+    if (bytes > 256 * kib) {
+      above = d;
+      break;
+    }
+    double cost = std::max({1.0, 64.0 * kib / double(bytes), double(bytes) / (128.0 * kib)});
+    if (bytes >= 16 * kib && (!best || cost <= bestCost)) {
+      best = d;
+      bestCost = cost;
+    }
+  }
+  return best ? best : above;
+}
+
+StageSchedule cpuSchedule(const StageFacts &facts, Isa isa) {
+  bool amx = isa == Isa::Amx && facts.bf16Input && facts.bf16Weight;
+  StageSchedule schedule;
+  schedule.stage = facts.stage;
+  schedule.isa = isa == Isa::Amx && !amx ? Isa::Avx512 : isa;
+  int64_t blockK = facts.bf16Weight ? 32 : 4;
+  int64_t steps = (facts.k + blockK - 1) / blockK, stepBytes = blockK * 32 * facts.weightBytes();
+  std::string numeric = amx ? "amx" : "fma";
+  std::vector<RowClass> classes = fitScratch(amx ? amxClasses(facts) : vectorClasses(isa),
+                                             packedRowBytes(facts, numeric, blockK));
+  int64_t first = 1;
+  for (const RowClass &c : classes) {
+    ScheduleEntry entry;
+    entry.firstRow = first;
+    entry.lastRow = c.lastRow;
+    entry.numeric = numeric;
+    entry.kernel.templateName = c.kernel;
+    // AMX reads the weights tile by tile and needs 8 streams (96 % of the bound at T = 1; 4 streams 91 %, 1 stream no
+    // better than none). On vector registers their number makes no difference, the hint does: a Zen 4 core, 2026-11-23,
+    // 768 x 2048 x 2 bf16, one row per expert, 11.5 GB/s without prefetch, 14.7 with t0, 20.2 with t1.
+    entry.kernel.integers = {{"block_m", c.blockM},
+                             {"panel_m", c.panelM},
+                             {"block_k", blockK},
+                             {"prefetch_block", prefetchBlock(steps, stepBytes)},
+                             {"streams", amx ? 8 : 4}};
+    entry.kernel.words = {{"hint", "t1"}, {"a_hint", "none"}};
+    if (entry.kernel.templateName == "panel_chunked") {
+      entry.kernel.integers["chunk"] = chunkSteps;
+      entry.kernel.words["a_hint"] = "nta"; // A would push the chunk out of L1: 20 % of the speed
+    }
+    schedule.entries.push_back(entry);
+    first = c.lastRow + 1;
+  }
+  return schedule;
+}
+
+} // namespace moec

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Facts of a stage and an instruction set in -> the schedule the compiler uses when nobody forces another.
+
+#ifndef MOEC_CODEGEN_SCHEDULE_CPUSCHEDULE_H
+#define MOEC_CODEGEN_SCHEDULE_CPUSCHEDULE_H
+
+#include "codegen/schedule/Schedule.h"
+
+namespace moec {
+
+// The heuristic schedule: legal (S1 to S6) for every stage of 1 <= n, k <= 2^20, by the built-in templates. For Isa::Amx it
+// has numeric amx where input and weights are bf16; elsewhere tiles cannot be used, and the result is the schedule of
+// Isa::Avx512, marked as such.
+StageSchedule cpuSchedule(const StageFacts &facts, Isa isa);
+
+// Steps of one prefetched block for a panel of `steps` steps of `stepBytes` bytes: a divisor of `steps`.
+int64_t prefetchBlock(int64_t steps, int64_t stepBytes);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Schedule: which kernel template, with which parameter values, runs a matmul stage for a block of r rows of one group.
+//
+//     schedule qwen3_30b                     # the layer
+//     stage ffn_up amx                       # a stage for one instruction set
+//       rows 1..4   panel { block_m = 4, panel_m = 4, hint = t1 }     numeric amx
+//       rows 5..    panel { block_m = 16, panel_m = 64, hint = t1 }   numeric amx
+//
+// Names are [a-z][a-z0-9_]{0,62}, integers 1..1,000,000, `#` starts a comment. Row ranges start at 1, follow each other
+// without a gap, and the last is open. Parameters that are left out keep the default of the template's file; parameters of
+// the stage and those with a formula cannot be set. Nothing else of a template can be reached from this text.
+//
+// An entry is legal for a stage when all of these hold:
+//
+//     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies in
+//         1..1,000,000 and in the allowed set of the parameter's comment: `{a, b}`, `{a .. b}` or `multiple of name`
+//     S2  panel_m >= last row; of an open entry, panel_m >= first row
+//     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16.
+//         block_k is 32 for 2-byte weights and 4 or 8 for f32 (depth is padded to 32 and 8)
+//     S4  numeric fma: with v = 32 / lanes vectors per row, block_m*v + min(block_m, v) + 1 <= vector registers
+//     S5  prefetch_block divides k_steps or is a multiple of it; streams <= lines of a step, block_k*32*bytes / 64
+//     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded, fma: 4*k_padded + 64) bytes
+
+#ifndef MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
+#define MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
+
+#include "codegen/Target.h"
+#include "codegen/tile/Instantiate.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// What a schedule needs to know of a MatmulStage. Weights are f32 where they are not bf16, inputs likewise.
+struct StageFacts {
+  std::string stage;       // "ffn_up"
+  int64_t n = 0, k = 0;    // columns of a part, depth; both at least 1
+  int64_t parts = 1;       // matrices of B
+  int64_t panels = 0;      // column panels of a group
+  bool bf16Weight = false, bf16Input = false;
+
+  int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
+};
+
+struct ScheduleEntry {
+  int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
+  TemplateBinding kernel;
+  std::string numeric = "fma"; // "amx" (bf16 pair sums) or "fma": the two differ in bits
+};
+
+struct StageSchedule {
+  std::string stage;
+  Isa isa = Isa::Baseline;
+  std::vector<ScheduleEntry> entries; // ascending, at most maxScheduleEntries
+
+  // The entry that serves a block of `rows` rows (>= 1), as an index; entries.size() when there is none.
+  size_t entryFor(int64_t rows) const;
+};
+
+struct Schedule {
+  std::string layer;
+  std::vector<StageSchedule> stages;
+
+  // Null when the schedule says nothing of that stage on that instruction set.
+  const StageSchedule *find(llvm::StringRef stage, Isa isa) const;
+};
+
+// A cover table names a variant by one byte; far fewer are ever useful.
+constexpr size_t maxScheduleEntries = 64;
+constexpr size_t maxScheduleStages = 256;
+constexpr size_t maxScheduleBytes = 1 << 20;
+constexpr int64_t maxScheduleInteger = 1000000;
+constexpr int64_t maxPackedBytes = int64_t(64) << 20;
+
+// The text form; parameters in alphabetical order, integers before hints. parseSchedule reads it back to the same values.
+std::string printSchedule(const Schedule &schedule);
+
+// Reads `text`, whatever it holds; templates are looked up in `templatesDir` first (empty: built-in only). False: `error`
+// is one line "file:line:col: what is wrong, what was found, what is expected" and `out` is left as it was. Legality for a
+// stage is not checked here, since the text does not know shapes.
+bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
+                   llvm::StringRef templatesDir = "");
+
+// S1 to S6 for one entry. False: `error` is one line "stage ffn_up amx rows 1..4: S2: ...".
+bool checkEntry(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
+                llvm::StringRef templatesDir = "");
+
+// Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
+bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::string &error,
+                llvm::StringRef templatesDir = "");
+
+// Where a parameter gets its value: only Integer and Word parameters can be set by a schedule.
+enum class ParameterKind { Integer, Word, Derived, Stage };
+ParameterKind parameterKind(const TemplateParameter &parameter);
+
+// {none, t0, t1, nta}
+bool isHintWord(llvm::StringRef word);
+
+// Bytes of the worker's scratch that `rows` packed rows of A take (S6).
+int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK);
+
+// "1..4" or "17.."
+std::string rowRangeText(const ScheduleEntry &entry);
+
+} // namespace moec
+
+#endif

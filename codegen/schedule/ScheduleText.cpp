@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Schedule -> text, and text that nobody vouches for -> Schedule or one message with its place.
+//
+//     file  = 'schedule' name stage*                stage = 'stage' name isa entry+
+//     entry = 'rows' integer '..' [integer] name '{' [value (',' value)*] '}' 'numeric' ('amx' | 'fma')
+//     value = name '=' (integer | hint)
+
+#include "codegen/moe/TemplateFiles.h"
+#include "codegen/schedule/Schedule.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace moec {
+
+// ---- printing ----------------------------------------------------------------------------------------------------
+
+static std::string entryText(const ScheduleEntry &entry, size_t rangeWidth) {
+  std::string range = rowRangeText(entry), text = "  rows " + range;
+  text.append(rangeWidth - range.size() + 1, ' ');
+  std::string values;
+  for (const auto &[name, value] : entry.kernel.integers)
+    values += (values.empty() ? " " : ", ") + name + " = " + std::to_string(value);
+  for (const auto &[name, word] : entry.kernel.words)
+    values += (values.empty() ? " " : ", ") + name + " = " + word;
+  return text + entry.kernel.templateName + " {" + values + " } numeric " + entry.numeric + "\n";
+}
+
+std::string printSchedule(const Schedule &schedule) {
+  std::string text = "schedule " + schedule.layer + "\n";
+  for (const StageSchedule &stage : schedule.stages) {
+    text += "stage " + stage.stage + " " + isaFacts(stage.isa).name.str() + "\n";
+    size_t width = 0;
+    for (const ScheduleEntry &entry : stage.entries)
+      width = std::max(width, rowRangeText(entry).size());
+    for (const ScheduleEntry &entry : stage.entries)
+      text += entryText(entry, width);
+  }
+  return text;
+}
+
+// ---- reading -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Token {
+  enum Kind { Name, Integer, Mark, End, Bad } kind = End;
+  llvm::StringRef text; // what stands in the file
+  size_t at = 0;        // its offset
+};
+
+// At most 32 bytes of a token, every byte that is not printable ASCII as \xNN.
+std::string printable(llvm::StringRef text) {
+  std::string out;
+  for (char c : text.take_front(32)) {
+    if (llvm::isPrint(c))
+      out += c;
+    else
+      out += "\\x" + llvm::utohexstr(uint8_t(c), /*LowerCase=*/true, /*Width=*/2);
+  }
+  return out + (text.size() > 32 ? "..." : "");
+}
+
+class Reader {
+public:
+  Reader(llvm::StringRef text, llvm::StringRef file, llvm::StringRef templatesDir)
+      : text(text), file(file), templatesDir(templatesDir) {}
+
+  std::string error;
+  bool readFile(Schedule &out);
+
+private:
+  bool failAt(size_t at, const std::string &message);
+  bool failHere(const std::string &expected) {
+    std::string found = token.kind == Token::End ? "the end of the file" : "'" + printable(token.text) + "'";
+    return failAt(token.at, "found " + found + ", expected " + expected);
+  }
+  void advance();
+  bool is(llvm::StringRef word) { return token.kind != Token::End && token.text == word; }
+  bool expect(llvm::StringRef word, llvm::StringRef where) {
+    if (!is(word))
+      return failHere("'" + word.str() + "' " + where.str());
+    advance();
+    return true;
+  }
+  bool name(std::string &out, const std::string &what);
+  bool integer(int64_t &out, const std::string &what);
+
+  bool readStage(Schedule &schedule);
+  bool readEntry(StageSchedule &stage);
+  bool readRange(const StageSchedule &stage, ScheduleEntry &entry);
+  bool readTemplateName(TemplateBinding &kernel);
+  bool readValues(TemplateBinding &kernel);
+  bool readValue(TemplateBinding &kernel);
+
+  llvm::StringRef text, file, templatesDir;
+  Token token;
+  size_t position = 0;
+  // of the last template named; schedules name the same few again and again
+  std::string parametersOf;
+  std::vector<TemplateParameter> parameters;
+};
+
+bool Reader::failAt(size_t at, const std::string &message) {
+  llvm::StringRef before = text.take_front(at);
+  size_t lineStart = before.rfind('\n');
+  size_t column = at - (lineStart == llvm::StringRef::npos ? 0 : lineStart + 1) + 1;
+  error = file.str() + ":" + std::to_string(before.count('\n') + 1) + ":" + std::to_string(column) + ": " + message;
+  return false;
+}
+
+void Reader::advance() {
+  auto space = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
+  auto word = [](char c) { return llvm::isAlnum(c) || c == '_'; };
+  while (position < text.size() && (space(text[position]) || text[position] == '#')) {
+    if (text[position] == '#')
+      position = std::min(text.find('\n', position), text.size());
+    else
+      ++position;
+  }
+  llvm::StringRef rest = text.drop_front(position);
+  size_t length = rest.take_while(word).size();
+  if (rest.empty()) {
+    token = {Token::End, rest, position};
+    return;
+  }
+  if (length) {
+    llvm::StringRef run = rest.take_front(length);
+    bool digits = run.find_if_not([](char c) { return llvm::isDigit(c); }) == llvm::StringRef::npos;
+    token = {digits ? Token::Integer : Token::Name, run, position};
+  } else {
+    length = rest.starts_with("..") ? 2 : 1;
+    bool mark = length == 2 || rest[0] == '{' || rest[0] == '}' || rest[0] == ',' || rest[0] == '=';
+    token = {mark ? Token::Mark : Token::Bad, rest.take_front(length), position};
+  }
+  position += length;
+}
+
+bool Reader::name(std::string &out, const std::string &what) {
+  llvm::StringRef t = token.text;
+  bool good = token.kind == Token::Name && t.size() <= 63 && llvm::isLower(t[0]) &&
+              t.find_if([](char c) { return llvm::isUpper(c); }) == llvm::StringRef::npos;
+  if (!good)
+    return failHere(what + ", [a-z][a-z0-9_]{0,62}");
+  out = t.str();
+  advance();
+  return true;
+}
+
+bool Reader::integer(int64_t &out, const std::string &what) {
+  if (token.kind != Token::Integer || token.text.getAsInteger(10, out) || out < 1 || out > maxScheduleInteger)
+    return failHere(what + ", an integer in 1..1000000");
+  advance();
+  return true;
+}
+
+bool Reader::readFile(Schedule &out) {
+  if (text.size() > maxScheduleBytes)
+    return failAt(0, "found a file of " + std::to_string(text.size()) + " bytes, expected at most " +
+                         std::to_string(maxScheduleBytes));
+  advance();
+  if (!expect("schedule", "at the start of a schedule") || !name(out.layer, "the name of the layer"))
+    return false;
+  while (token.kind != Token::End) {
+    if (out.stages.size() == maxScheduleStages)
+      return failAt(token.at, "found more than " + std::to_string(maxScheduleStages) + " stages");
+    if (!readStage(out))
+      return false;
+  }
+  return true;
+}
+
+bool Reader::readStage(Schedule &schedule) {
+  StageSchedule stage;
+  size_t at = token.at;
+  if (!expect("stage", "or the end of the file") || !name(stage.stage, "the name of a stage"))
+    return false;
+  unsigned isa = 0;
+  while (isa < MOEC_NUM_ISAS && !is(isaFacts(Isa(isa)).name))
+    ++isa;
+  if (isa == MOEC_NUM_ISAS)
+    return failHere("an instruction set: baseline, avx2, avx512 or amx");
+  stage.isa = Isa(isa);
+  advance();
+  if (schedule.find(stage.stage, stage.isa))
+    return failAt(at, "found a second schedule of stage '" + stage.stage + "' for " +
+                          isaFacts(stage.isa).name.str() + ", expected one");
+  do {
+    if (!readEntry(stage))
+      return false;
+  } while (stage.entries.back().lastRow > 0);
+  schedule.stages.push_back(std::move(stage));
+  return true;
+}
+
+bool Reader::readEntry(StageSchedule &stage) {
+  ScheduleEntry entry;
+  if (stage.entries.empty() ? !is("rows") : token.kind == Token::End || !is("rows"))
+    return failHere(stage.entries.empty() ? "'rows'"
+                                          : "'rows': the last range of a stage has an open end, as in 'rows " +
+                                                std::to_string(stage.entries.back().lastRow + 1) + "..'");
+  if (stage.entries.size() == maxScheduleEntries)
+    return failAt(token.at, "found more than " + std::to_string(maxScheduleEntries) + " row ranges in a stage");
+  advance();
+  if (!readRange(stage, entry) || !readTemplateName(entry.kernel) || !expect("{", "before the parameters") ||
+      !readValues(entry.kernel) || !expect("numeric", "after the parameters"))
+    return false;
+  if (!is("amx") && !is("fma"))
+    return failHere("'amx' or 'fma'");
+  entry.numeric = token.text.str();
+  advance();
+  stage.entries.push_back(std::move(entry));
+  return true;
+}
+
+bool Reader::readRange(const StageSchedule &stage, ScheduleEntry &entry) {
+  size_t at = token.at;
+  int64_t next = stage.entries.empty() ? 1 : stage.entries.back().lastRow + 1;
+  if (!integer(entry.firstRow, "the first row"))
+    return false;
+  if (entry.firstRow != next)
+    return failAt(at, "found first row " + std::to_string(entry.firstRow) + ", expected " + std::to_string(next) +
+                          (next == 1 ? ": ranges start at row 1" : ": ranges follow each other without a gap"));
+  if (!expect("..", "after the first row"))
+    return false;
+  if (token.kind != Token::Integer)
+    return true;
+  at = token.at;
+  if (!integer(entry.lastRow, "the last row"))
+    return false;
+  if (entry.lastRow < entry.firstRow)
+    return failAt(at, "found last row " + std::to_string(entry.lastRow) + ", expected at least the first row, " +
+                          std::to_string(entry.firstRow));
+  return true;
+}
+
+bool Reader::readTemplateName(TemplateBinding &kernel) {
+  size_t at = token.at;
+  if (!name(kernel.templateName, "the name of a kernel template"))
+    return false;
+  if (kernel.templateName == parametersOf)
+    return true;
+  std::string why;
+  auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir", why);
+  if (!source)
+    return failAt(at, !why.empty() ? why
+                                   : "found template '" + kernel.templateName + "', expected one of: " +
+                                         llvm::join(templateNames(templatesDir, "kernels"), ", "));
+  parameters = templateParameters(source->text);
+  parametersOf = kernel.templateName;
+  return true;
+}
+
+bool Reader::readValues(TemplateBinding &kernel) {
+  if (!is("}")) {
+    if (!readValue(kernel))
+      return false;
+    while (is(",")) {
+      advance();
+      if (!readValue(kernel))
+        return false;
+    }
+  }
+  return expect("}", "or ',' after a parameter");
+}
+
+bool Reader::readValue(TemplateBinding &kernel) {
+  size_t at = token.at;
+  std::string key, settable;
+  if (!name(key, "a parameter"))
+    return false;
+  std::optional<ParameterKind> kind;
+  for (const TemplateParameter &parameter : parameters) {
+    ParameterKind k = parameterKind(parameter);
+    if (parameter.name.substr(1) == key)
+      kind = k;
+    if (k == ParameterKind::Integer || k == ParameterKind::Word)
+      settable += (settable.empty() ? "" : ", ") + parameter.name.substr(1);
+  }
+  if (kind != ParameterKind::Integer && kind != ParameterKind::Word)
+    return failAt(at, "found " + std::string(kind ? "'" + key + "', which follows from the stage" : "parameter '" + key + "'") +
+                          ", expected one of " + settable);
+  if (kernel.integers.count(key) || kernel.words.count(key))
+    return failAt(at, "found '" + key + "' a second time, expected it once");
+  if (!expect("=", "after a parameter"))
+    return false;
+  if (kind == ParameterKind::Integer)
+    return integer(kernel.integers[key], "the value of " + key);
+  if (token.kind != Token::Name || !isHintWord(token.text))
+    return failHere("the value of " + key + ": none, t0, t1 or nta");
+  kernel.words[key] = token.text.str();
+  advance();
+  return true;
+}
+
+} // namespace
+
+bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
+                   llvm::StringRef templatesDir) {
+  Reader reader(text, fileName, templatesDir);
+  Schedule schedule;
+  if (!reader.readFile(schedule)) {
+    error = reader.error;
+    return false;
+  }
+  out = std::move(schedule);
+  return true;
+}
+
+} // namespace moec

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Included by the root CMakeLists.txt: what `cmake --install` copies, and the CMake and pkg-config files that find it.
+# PREFIX/{bin/moec, include/moec.h, lib/libmoec.a, lib/cmake/moec/} has the same form in the build tree, so that
+# CMAKE_PREFIX_PATH=build finds moec without installing it.
+include(CMakePackageConfigHelpers)
+
+# Files that differ between the two trees: where moec.h is.
+function(moec_configure_finders folder include_dir pc_include_dir)
+  set(MOEC_CONFIG_INCLUDE_DIR "${include_dir}")
+  set(MOEC_PC_INCLUDE_DIR "${pc_include_dir}")
+  set(from ${PROJECT_SOURCE_DIR}/runtime/cmake)
+  configure_file(${from}/moecConfig.cmake.in ${folder}/cmake/moec/moecConfig.cmake COPYONLY)
+  configure_file(${from}/moecAddLayer.cmake ${folder}/cmake/moec/moecAddLayer.cmake COPYONLY)
+  configure_file(${from}/moecTargets.cmake.in ${folder}/cmake/moec/moecTargets.cmake @ONLY)
+  configure_file(${from}/moec.pc.in ${folder}/pkgconfig/moec.pc @ONLY)
+  write_basic_package_version_file(${folder}/cmake/moec/moecConfigVersion.cmake VERSION ${PROJECT_VERSION}
+                                   COMPATIBILITY SameMinorVersion)
+endfunction()
+
+moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${PROJECT_SOURCE_DIR}/runtime" "${PROJECT_SOURCE_DIR}/runtime")
+moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include")
+
+install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
+install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h DESTINATION include)
+install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
+if(TARGET moec)
+  install(TARGETS moec RUNTIME DESTINATION bin)
+endif()

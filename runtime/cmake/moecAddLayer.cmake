@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# A spec -> an imported library target that is compiled by moec when the build needs it.
+#
+#   moec_add_layer(<name>
+#     SPEC <file>              layer.json, or a .mlir file whose function is called <name>
+#     [TARGETS <target>...]    default: cpu
+#     [TOKENS <max>|1-<max>]   largest T, default 8192
+#     [KIND STATIC|SHARED]     default STATIC
+#     [SCHEDULE <file>] [TEMPLATES <folder>])
+#
+# The package is called <name> whatever the spec calls itself, so every path is known when CMake configures and the
+# compiler runs in the build only. Sets <name>_PACKAGE_DIR and <name>_MANIFEST in the caller's scope.
+function(moec_add_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "SPEC;TOKENS;KIND;SCHEDULE;TEMPLATES" "TARGETS")
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "moec_add_layer(${name}): unknown argument ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT ARG_SPEC)
+    message(FATAL_ERROR "moec_add_layer(${name}): SPEC is missing")
+  endif()
+  if(NOT name MATCHES "^[a-z][a-z0-9_]*$")
+    message(FATAL_ERROR "moec_add_layer(${name}): the name is a symbol prefix: use [a-z][a-z0-9_]*")
+  endif()
+  if(NOT moec_HOST_EXECUTABLE)
+    message(FATAL_ERROR "moec_add_layer(${name}): no moec program found; set moec_HOST_EXECUTABLE")
+  endif()
+  if(NOT ARG_KIND)
+    set(ARG_KIND STATIC)
+  endif()
+  if(NOT ARG_KIND MATCHES "^(STATIC|SHARED)$")
+    message(FATAL_ERROR "moec_add_layer(${name}): KIND is STATIC or SHARED, not ${ARG_KIND}")
+  endif()
+  if(NOT ARG_TARGETS)
+    set(ARG_TARGETS cpu)
+  endif()
+  if(NOT ARG_TOKENS)
+    set(ARG_TOKENS 8192)
+  endif()
+  if(NOT ARG_TOKENS MATCHES "^([0-9]+-)?([0-9]+)$")
+    message(FATAL_ERROR "moec_add_layer(${name}): TOKENS is <max> or <first>-<max>, not ${ARG_TOKENS}")
+  endif()
+  set(max_tokens ${CMAKE_MATCH_2})
+
+  get_filename_component(spec "${ARG_SPEC}" ABSOLUTE)
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/moec/${name}")
+  string(TOLOWER ${ARG_KIND} emit)
+  set(library "${folder}/lib/lib${name}.a")
+  if(ARG_KIND STREQUAL "SHARED")
+    set(library "${folder}/lib/lib${name}.so")
+  endif()
+  list(JOIN ARG_TARGETS "," targets)
+  set(options --quiet --force --emit ${emit} --target ${targets} --max-tokens ${max_tokens} -o ${folder})
+  set(depends "${spec}" "${moec_HOST_EXECUTABLE}")
+  if(NOT spec MATCHES "[.]mlir$")
+    list(APPEND options --name ${name})
+  endif()
+  if(ARG_SCHEDULE)
+    get_filename_component(schedule "${ARG_SCHEDULE}" ABSOLUTE)
+    list(APPEND options --schedule ${schedule})
+    list(APPEND depends "${schedule}")
+  endif()
+  if(ARG_TEMPLATES)
+    get_filename_component(templates "${ARG_TEMPLATES}" ABSOLUTE)
+    list(APPEND options --templates ${templates})
+    file(GLOB_RECURSE template_files CONFIGURE_DEPENDS "${templates}/*.mlir")
+    list(APPEND depends ${template_files})
+  endif()
+
+  set(header "${folder}/include/${name}.h")
+  set(manifest "${folder}/share/${name}/manifest.json")
+  add_custom_command(
+    OUTPUT "${library}" "${header}" "${manifest}"
+    COMMAND "${moec_HOST_EXECUTABLE}" compile "${spec}" ${options}
+    DEPENDS ${depends}
+    COMMENT "moec: compiling ${name}"
+    VERBATIM)
+  add_custom_target(${name}_package DEPENDS "${library}" "${header}" "${manifest}")
+
+  # An imported target's include folder must exist when CMake generates.
+  file(MAKE_DIRECTORY "${folder}/include")
+  add_library(${name} ${ARG_KIND} IMPORTED GLOBAL)
+  add_dependencies(${name} ${name}_package)
+  set_target_properties(${name} PROPERTIES
+    IMPORTED_LOCATION "${library}"
+    INTERFACE_INCLUDE_DIRECTORIES "${folder}/include"
+    INTERFACE_LINK_LIBRARIES moec::moec)
+  set(${name}_PACKAGE_DIR "${folder}" PARENT_SCOPE)
+  set(${name}_MANIFEST "${manifest}" PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# The dynamic symbols LIBRARY defines are exactly the functions HEADER marks MOEC_API.
+execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE symbols RESULT_VARIABLE status)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "${NM} failed on ${LIBRARY}")
+endif()
+string(REGEX MATCHALL "[A-Za-z] [A-Za-z_][A-Za-z0-9_]*" symbols "${symbols}")
+list(TRANSFORM symbols REPLACE "^[A-Za-z] " "")
+list(FILTER symbols EXCLUDE REGEX "^(_init|_fini|_edata|_end|__bss_start)$")
+file(READ ${HEADER} header)
+string(REGEX MATCHALL "\nMOEC_API [^(]*\\(" functions "${header}")
+list(TRANSFORM functions REPLACE "\nMOEC_API .*[ *](moec_[a-z_]+)\\($" "\\1")
+list(SORT symbols)
+list(SORT functions)
+if(NOT symbols STREQUAL functions)
+  message(FATAL_ERROR "exported: ${symbols}\nMOEC_API: ${functions}")
+endif()

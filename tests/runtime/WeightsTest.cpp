@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Weights from tensors, from files in every storage form, and from packed buffers: all give the same packed bytes.
+
+#include "TinyLayer.h"
+#include "runtime/float_convert.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <functional>
+#include <unistd.h>
+
+using namespace moec::test;
+
+namespace {
+
+constexpr size_t packedBytes = 16384;
+
+// A safetensors file under construction.
+struct FileWriter {
+  std::string header, data;
+
+  void add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values, moec_dtype dtype = MOEC_F32) {
+    size_t begin = data.size();
+    for (float value : values) {
+      uint16_t bits = dtype == MOEC_BF16 ? moec_bf16_of_f32(value) : moec_f16_of_f32(value);
+      data.append(dtype == MOEC_F32 ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits), dtype == MOEC_F32 ? 4 : 2);
+    }
+    header += (header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"") +
+              (dtype == MOEC_F32 ? "F32" : dtype == MOEC_BF16 ? "BF16" : "F16") + "\",\"shape\":[";
+    for (size_t i = 0; i < shape.size(); ++i)
+      header += (i ? "," : "") + std::to_string(shape[i]);
+    header += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+  }
+
+  void write(const std::string &path) const {
+    std::string text = header + "}", length(8, '\0');
+    for (size_t i = 0; i < 8; ++i)
+      length[i] = static_cast<char>(text.size() >> (8 * i));
+    FILE *stream = std::fopen(path.c_str(), "wb");
+    for (const std::string &part : {length, text, data})
+      std::fwrite(part.data(), 1, part.size(), stream);
+    std::fclose(stream);
+  }
+};
+
+// gate and up interleaved, input axis first: the storage the hand-written package names.
+std::vector<float> gateUpEvenOdd(const TinyWeights &w) {
+  std::vector<float> out;
+  for (int64_t e = 0; e < experts; ++e)
+    for (int64_t d = 0; d < hidden; ++d)
+      for (int64_t i = 0; i < inner; ++i) {
+        out.push_back(w.gate[(e * inner + i) * hidden + d]);
+        out.push_back(w.up[(e * inner + i) * hidden + d]);
+      }
+  return out;
+}
+
+std::vector<float> slice(const std::vector<float> &values, int64_t from, int64_t count) {
+  return {values.begin() + from, values.begin() + from + count};
+}
+
+FileWriter wholeFile(const TinyWeights &w, const std::string &prefix = "") {
+  FileWriter file;
+  file.add(prefix + "router.weight", {experts, hidden}, w.router);
+  file.add(prefix + "experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(w));
+  for (int64_t e = 0; e < experts; ++e)
+    file.add(prefix + "experts." + std::to_string(e) + ".down", {hidden, inner}, slice(w.down, e * hidden * inner, hidden * inner));
+  return file;
+}
+
+class Weights : public testing::Test {
+protected:
+  Weights() : source(1), path(testing::TempDir() + "moec_weights_" + std::to_string(getpid())) {
+    EXPECT_EQ(moec_layer_create(tiny_package(), nullptr, &layer), MOEC_OK);
+    want = pack(layer, source);
+  }
+  ~Weights() override {
+    moec_layer_destroy(layer);
+    unlink(path.c_str());
+  }
+
+  static std::string pack(const moec_layer *layer, const TinyWeights &source) {
+    AlignedBytes buffer(packedBytes, 0x5a);
+    std::vector<moec_tensor> tensors = source.tensors();
+    moec_weights *weights = nullptr;
+    EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK) << lastError();
+    moec_weights_destroy(weights);
+    return {static_cast<char *>(buffer.data()), packedBytes};
+  }
+
+  static std::string load(const moec_layer *layer, const std::string &path, const char *prefix, moec_status *status) {
+    AlignedBytes buffer(packedBytes, 0x5a);
+    moec_weights *weights = nullptr;
+    *status = moec_weights_load(layer, path.c_str(), prefix, buffer.data(), packedBytes, &weights);
+    moec_weights_destroy(weights);
+    return {static_cast<char *>(buffer.data()), packedBytes};
+  }
+
+  // The regions, without the header page: its layout hash differs between packages.
+  static std::string regions(const std::string &packed) { return packed.substr(4096); }
+
+  void expectLoaded(const FileWriter &file, const char *prefix = nullptr) {
+    file.write(path);
+    moec_status status;
+    EXPECT_TRUE(load(layer, path, prefix, &status) == want);
+    EXPECT_EQ(status, MOEC_OK) << lastError();
+  }
+
+  void expectLoadError(const FileWriter &file, moec_status expected, const std::string &text) {
+    file.write(path);
+    moec_status status;
+    load(layer, path, nullptr, &status);
+    EXPECT_STREQ(moec_status_name(status), moec_status_name(expected));
+    EXPECT_EQ(lastError(), text);
+  }
+
+  void expectPackError(const std::function<void(std::vector<moec_tensor> &)> &spoil, moec_status expected, const std::string &text) {
+    AlignedBytes buffer(packedBytes, 0x5a);
+    std::vector<moec_tensor> tensors = source.tensors();
+    spoil(tensors);
+    moec_weights *weights = nullptr;
+    EXPECT_STREQ(moec_status_name(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights)),
+                 moec_status_name(expected));
+    EXPECT_EQ(lastError(), text);
+    EXPECT_EQ(weights, nullptr);
+    EXPECT_EQ(std::string(static_cast<char *>(buffer.data()), packedBytes), std::string(packedBytes, '\x5a'));
+  }
+
+  TinyWeights source;
+  std::string path, want;
+  moec_layer *layer = nullptr;
+};
+
+} // namespace
+
+// ---- packed buffers ---------------------------------------------------------------------------------------------
+
+TEST_F(Weights, packed_buffer_is_saved_and_mapped_again) {
+  AlignedBytes buffer(packedBytes);
+  std::memcpy(buffer.data(), want.data(), packedBytes);
+  moec_weights *weights = nullptr;
+  ASSERT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, &weights), MOEC_OK) << lastError();
+  TinyLayer tiny(source);
+  std::vector<float> x = randomInput(20, 1);
+  TinyResult direct = runTiny(tiny, x);
+  std::swap(tiny.weights, weights);
+  moec_layer *own = tiny.layer;
+  tiny.layer = layer;
+  EXPECT_TRUE(runTiny(tiny, x) == direct);
+  tiny.layer = own;
+  std::swap(tiny.weights, weights);
+  moec_weights_destroy(weights);
+}
+
+TEST_F(Weights, map_refuses_other_buffers) {
+  auto expectMap = [&](const std::function<void(char *)> &spoil, moec_status status, const std::string &text) {
+    AlignedBytes buffer(packedBytes);
+    std::memcpy(buffer.data(), want.data(), packedBytes);
+    spoil(static_cast<char *>(buffer.data()));
+    moec_weights *weights = nullptr;
+    EXPECT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, &weights), status);
+    EXPECT_EQ(lastError(), text);
+    EXPECT_EQ(weights, nullptr);
+  };
+  expectMap([](char *b) { b[0] = 'x'; }, MOEC_VERSION_MISMATCH, "buffer does not hold packed weights");
+  expectMap([](char *b) { std::swap(b[8], b[11]), std::swap(b[9], b[10]); }, MOEC_VERSION_MISMATCH, "packed weights have the other byte order");
+  expectMap([](char *b) { b[12] = 2; }, MOEC_VERSION_MISMATCH, "packed weights were made for ABI 2, this package has 1");
+  expectMap([](char *b) { b[63] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights belong to another spec than package tiny");
+  expectMap([](char *b) { b[24] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights have another layout than package tiny; pack them again");
+  expectMap([](char *b) { b[16] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights have another layout than package tiny; pack them again");
+}
+
+TEST_F(Weights, buffer_arguments) {
+  AlignedBytes buffer(packedBytes + 64);
+  char *memory = static_cast<char *>(buffer.data());
+  std::vector<moec_tensor> tensors = source.tensors();
+  moec_weights *weights = nullptr;
+  auto packInto = [&](const moec_layer *l, void *data, size_t bytes, moec_weights **out) {
+    return moec_weights_pack(l, tensors.data(), tensors.size(), data, bytes, out);
+  };
+  EXPECT_EQ(packInto(nullptr, memory, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(packInto(layer, nullptr, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "buffer is NULL");
+  EXPECT_EQ(packInto(layer, memory, packedBytes, nullptr), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "out_weights is NULL");
+  EXPECT_EQ(packInto(layer, memory + 32, packedBytes, &weights), MOEC_ALIGNMENT);
+  EXPECT_EQ(lastError(), "buffer is not 64-byte aligned");
+  EXPECT_EQ(packInto(layer, memory, packedBytes - 1, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(lastError(), "buffer has 16383 bytes, packed weights need 16384");
+  EXPECT_EQ(moec_weights_pack(layer, nullptr, 1, memory, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "tensors is NULL");
+  EXPECT_EQ(moec_weights_map(layer, nullptr, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_map(nullptr, memory, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_map(layer, memory + 1, packedBytes, &weights), MOEC_ALIGNMENT);
+  std::memcpy(memory, want.data(), packedBytes);
+  EXPECT_EQ(moec_weights_map(layer, memory, 5000, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(lastError(), "buffer has 5000 bytes, packed weights need 16384");
+  EXPECT_EQ(moec_weights_map(layer, memory, 3, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(moec_weights_map(layer, memory, packedBytes, nullptr), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_load(layer, nullptr, nullptr, memory, packedBytes, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "path is NULL");
+  EXPECT_EQ(weights, nullptr);
+}
+
+TEST_F(Weights, threads_pack_the_same_bytes) {
+  moec_layer_options options = threadOptions(3);
+  moec_layer *parallel = nullptr;
+  ASSERT_EQ(moec_layer_create(tiny_package(), &options, &parallel), MOEC_OK);
+  EXPECT_TRUE(pack(parallel, source) == want);
+  moec_layer_destroy(parallel);
+}
+
+// ---- tensors ----------------------------------------------------------------------------------------------------
+
+TEST_F(Weights, tensor_errors) {
+  using Tensors = std::vector<moec_tensor>;
+  expectPackError([](Tensors &t) { t.pop_back(); }, MOEC_MISSING_WEIGHT, "no tensor for role experts.down");
+  expectPackError([](Tensors &t) { t.clear(); }, MOEC_MISSING_WEIGHT, "no tensor for role router.weight");
+  expectPackError([](Tensors &t) { t[1].role = "experts.gates"; }, MOEC_INVALID_ARGUMENT, "tensors[1]: package tiny has no role \"experts.gates\"");
+  expectPackError([](Tensors &t) { t[2].role = "experts.gate"; }, MOEC_INVALID_ARGUMENT, "tensors[2]: role experts.gate is given twice");
+  expectPackError([](Tensors &t) { t[0].role = nullptr; }, MOEC_NULL_POINTER, "tensors[0]: role is NULL");
+  expectPackError([](Tensors &t) { t[3].data = nullptr; }, MOEC_NULL_POINTER, "tensors[3]: data is NULL");
+  expectPackError([](Tensors &t) { t[0].dtype = MOEC_I8; }, MOEC_DTYPE, "router.weight: dtype is 6, expected f32 (0), bf16 (1) or f16 (2)");
+  expectPackError([](Tensors &t) { t[1].dims[2] = 9; }, MOEC_SHAPE, "experts.gate: shape is [4, 6, 9], expected [4, 6, 8]");
+  expectPackError([](Tensors &t) { t[0].rank = 3; }, MOEC_SHAPE, "router.weight: shape is [4, 8, 0], expected [4, 8]");
+  expectPackError([](Tensors &t) { t[0].rank = 5; }, MOEC_SHAPE, "router.weight: rank is 5, expected 2");
+}
+
+TEST_F(Weights, tensor_inside_the_buffer) {
+  AlignedBytes buffer(packedBytes);
+  std::vector<moec_tensor> tensors = source.tensors();
+  tensors[0].data = static_cast<char *>(buffer.data()) + packedBytes - 16;
+  moec_weights *weights = nullptr;
+  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OVERLAP);
+  EXPECT_EQ(lastError(), "router.weight and buffer share bytes");
+}
+
+// ---- files ------------------------------------------------------------------------------------------------------
+
+TEST_F(Weights, file_as_the_package_names_it) { expectLoaded(wholeFile(source)); }
+
+TEST_F(Weights, file_with_a_prefix) { expectLoaded(wholeFile(source, "model.layers.3."), "model.layers.3."); }
+
+// Every storage form of experts.down: the same regions come out.
+TEST_F(Weights, file_in_every_storage_form) {
+  for (int stack : {MOEC_STACK_PER_EXPERT, MOEC_STACK_STACKED, MOEC_STACK_FLAT_ROWS})
+    for (int axes : {MOEC_AXES_OUT_IN, MOEC_AXES_IN_OUT})
+      for (int part : {MOEC_PART_ALL, MOEC_PART_FIRST_HALF, MOEC_PART_SECOND_HALF, MOEC_PART_EVEN, MOEC_PART_ODD}) {
+        EditablePackage edited;
+        moec_role &role = edited.role(3);
+        role.stack = static_cast<uint16_t>(stack);
+        role.axes = static_cast<uint16_t>(axes);
+        role.part = static_cast<uint16_t>(part);
+        int64_t stored = part == MOEC_PART_ALL ? hidden : 2 * hidden;
+        std::vector<float> values;
+        for (int64_t e = 0; e < experts; ++e)
+          for (int64_t i = 0; i < stored * inner; ++i) {
+            int64_t out = axes == MOEC_AXES_OUT_IN ? i / inner : i % stored, in = axes == MOEC_AXES_OUT_IN ? i % inner : i / stored;
+            bool second = part == MOEC_PART_EVEN || part == MOEC_PART_ODD ? out % 2 : out >= hidden;
+            bool wanted = part == MOEC_PART_ALL || second == (part == MOEC_PART_SECOND_HALF || part == MOEC_PART_ODD);
+            int64_t row = part == MOEC_PART_ALL ? out : part >= MOEC_PART_EVEN ? out / 2 : out % hidden;
+            values.push_back(wanted ? source.down[(e * hidden + row) * inner + in] : 1e30f);
+          }
+        int64_t rows = axes == MOEC_AXES_OUT_IN ? stored : inner, columns = axes == MOEC_AXES_OUT_IN ? inner : stored;
+        FileWriter file;
+        file.add("router.weight", {1, experts, hidden}, source.router); // a leading 1 is ignored
+        file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
+        if (stack == MOEC_STACK_STACKED)
+          file.add("experts.{e}.down", {experts, rows, columns}, values);
+        else if (stack == MOEC_STACK_FLAT_ROWS)
+          file.add("experts.{e}.down", {experts * rows, columns}, values);
+        else
+          for (int64_t e = 0; e < experts; ++e)
+            file.add("experts." + std::to_string(e) + ".down", {rows, columns}, slice(values, e * rows * columns, rows * columns));
+        file.write(path);
+        moec_layer *other = nullptr;
+        ASSERT_EQ(moec_layer_create(&edited.package, nullptr, &other), MOEC_OK) << lastError();
+        moec_status status;
+        EXPECT_TRUE(regions(load(other, path, nullptr, &status)) == regions(want)) << stack << " " << axes << " " << part;
+        EXPECT_EQ(status, MOEC_OK) << lastError();
+        moec_layer_destroy(other);
+      }
+}
+
+TEST_F(Weights, file_of_two_byte_types) {
+  for (float &value : source.router)
+    value = moec_f32_of_bf16(moec_bf16_of_f32(value));
+  for (float &value : source.down)
+    value = moec_f32_of_f16(moec_f16_of_f32(value));
+  want = pack(layer, source);
+  FileWriter file;
+  file.add("router.weight", {experts, hidden}, source.router, MOEC_BF16);
+  file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
+  for (int64_t e = 0; e < experts; ++e)
+    file.add("experts." + std::to_string(e) + ".down", {hidden, inner}, slice(source.down, e * hidden * inner, hidden * inner), MOEC_F16);
+  expectLoaded(file);
+}
+
+TEST_F(Weights, file_errors) {
+  FileWriter file;
+  file.add("router.weight", {hidden, experts}, source.router);
+  expectLoadError(file, MOEC_SHAPE, "router.weight: tensor \"router.weight\" has shape [8, 4], expected [4, 8]");
+  file = FileWriter();
+  file.add("router.weight", {experts, hidden}, source.router);
+  expectLoadError(file, MOEC_MISSING_WEIGHT, "experts.gate: tensor \"experts.gate_up\" is not in " + path);
+  file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
+  file.add("experts.0.down", {hidden, inner}, slice(source.down, 0, hidden * inner));
+  file.add("experts.1.down", {hidden, inner}, slice(source.down, 0, hidden * inner), MOEC_BF16);
+  expectLoadError(file, MOEC_DTYPE, "experts.down: tensor \"experts.1.down\" is BF16, its experts before are of another type");
+  file = FileWriter();
+  file.header = R"({"router.weight":{"dtype":"I32","shape":[4,8],"data_offsets":[0,128]})";
+  file.data = std::string(128, 'x');
+  expectLoadError(file, MOEC_DTYPE, "router.weight: tensor \"router.weight\" is I32, expected F32, BF16 or F16");
+}
+
+TEST_F(Weights, file_with_a_prefix_that_is_too_long) {
+  wholeFile(source).write(path);
+  moec_status status;
+  load(layer, path, std::string(2000, 'p').c_str(), &status);
+  EXPECT_EQ(status, MOEC_INVALID_ARGUMENT);
+  EXPECT_EQ(lastError(), "router.weight: its tensor name with prefix has more than 1023 bytes");
+}
+
+TEST_F(Weights, file_cut_anywhere_is_refused) {
+  wholeFile(source).write(path);
+  FILE *stream = std::fopen(path.c_str(), "rb");
+  std::string whole(65536, '\0');
+  whole.resize(std::fread(&whole[0], 1, whole.size(), stream));
+  std::fclose(stream);
+  for (size_t bytes = 0; bytes < whole.size(); bytes += bytes < 1000 ? 1 : 37) {
+    ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(bytes)), 0);
+    moec_status status;
+    load(layer, path, nullptr, &status);
+    ASSERT_EQ(status, MOEC_FILE_FORMAT) << bytes;
+    wholeFile(source).write(path);
+  }
+}
