@@ -36,6 +36,7 @@ struct CompileOptions {
   std::string scheduleText;      // a schedule to force (text of a schedule file), empty = heuristics
   std::string scheduleName;      // its file name, for messages
   unsigned jobs = 2;             // ISAs compiled in parallel
+  bool emulateTiles = false;     // AMX kernels with tile instructions as calls, in the baseline slot; for tests only
   std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
 };
 
@@ -58,6 +59,7 @@ struct CompiledPackage {
   std::string canonicalSpec; // canonical JSON; empty when compiled from moe text
   LaunchPlan plan;           // filled, isa variants included
   std::string scheduleText;  // the schedule used, printed
+  std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
   std::vector<std::string> functionNames; // kernel symbols in table order
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
 };

@@ -9,35 +9,34 @@
 #define MOEC_DSL_COMPARE_H
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace moec {
 
 struct CompareOptions {
-  double maxRel = 2e-5;  // of max|expected|
-  double nmse = 0;       // 0: maxRel², the value that an error of maxRel in every element would give at worst
-  double poison = 0;     // a value that untouched memory was filled with; any element equal to it fails
-  bool hasPoison = false;
+  double maxRel = 2e-5;         // largest |actual - expected| / max|expected|
+  std::optional<double> nmse;   // largest Σ (actual - expected)² / Σ expected²; unset: maxRel²
+  std::optional<double> poison; // what the output held before the call: an element that still does was not written
 };
 
 struct Comparison {
+  double maxAbs = 0, maxRel = 0, nmse = 0; // over elements that are finite in `expected`
+  int64_t worstRow = -1, worstCol = -1;    // of maxAbs, or of the first refused element; -1: all equal
   bool pass = false;
-  double maxAbs = 0;                   // max |actual - expected| over elements that are finite on both sides
-  double maxRel = 0;                   // maxAbs / max|expected|
-  double nmse = 0;                     // Σ (actual - expected)² / Σ expected²
-  int64_t worstRow = -1, worstCol = -1; // of maxAbs, or of the first element that is refused outright; -1: none
-  std::string text;                    // one line for a person: verdict, numbers, place
+  std::string text; // one line: verdict, numbers, place
 };
 
-// actual, expected: [rows, cols], row-major. Fails on a wrong number of elements, on NaN, infinity or poison in
-// `actual`, on an element that is not finite in `expected` only where `actual` differs in kind, and on an `expected`
-// that is zero throughout while `actual` is not. 0 elements pass.
+// actual, expected: [rows, cols], row-major; no elements pass. Refused whatever the tolerance: another number of
+// elements, NaN or infinity where `expected` is finite (where it is not, `actual` must be the same), poison where
+// `expected` is another value, and anything but zeros where all of `expected` is zero.
 Comparison compareRows(const std::vector<double> &actual, const std::vector<double> &expected, int64_t cols,
                        const CompareOptions &options);
 
-// Stored ids [T,K] as sets and weights [T,K] aligned by id; -1 ids and weights exactly 0 of dropped choices are left
-// out of the sets. Weights may differ by options.maxRel of the largest expected weight.
+// ids [T,K] as sets per token and weights [T,K] aligned by id. Slots of id -1 or of a weight below
+// 1e-30 do not count. Weights are compared like elements, relative to the largest expected one; rows are tokens,
+// worstCol is an expert.
 Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vector<double> &actualWeights,
                           const std::vector<int64_t> &expectedIds, const std::vector<double> &expectedWeights,
                           int64_t choices, const CompareOptions &options);

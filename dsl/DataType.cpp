@@ -13,10 +13,18 @@ struct Row {
   int bits;
 };
 constexpr Row rows[] = {
-    {DataType::F32, "f32", 32},          {DataType::BF16, "bf16", 16},        {DataType::F16, "f16", 16},
-    {DataType::I32, "i32", 32},          {DataType::FP8E4M3, "fp8_e4m3", 8},  {DataType::FP8E5M2, "fp8_e5m2", 8},
-    {DataType::I8, "i8", 8},             {DataType::I4, "i4", 4},             {DataType::MXFP4, "mxfp4", 4},
-    {DataType::U8, "u8", 8},             {DataType::I64, "i64", 64},          {DataType::F64, "f64", 64},
+    {DataType::F32, "f32", 32},
+    {DataType::BF16, "bf16", 16},
+    {DataType::F16, "f16", 16},
+    {DataType::I32, "i32", 32},
+    {DataType::FP8E4M3, "fp8_e4m3", 8},
+    {DataType::FP8E5M2, "fp8_e5m2", 8},
+    {DataType::I8, "i8", 8},
+    {DataType::I4, "i4", 4},
+    {DataType::MXFP4, "mxfp4", 4},
+    {DataType::U8, "u8", 8},
+    {DataType::I64, "i64", 64},
+    {DataType::F64, "f64", 64},
 };
 } // namespace
 

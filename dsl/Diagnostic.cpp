@@ -135,10 +135,10 @@ std::string wrapLines(const std::string &text, const std::string &indent) {
 
 std::string render(const Diagnostic &diagnostic, const SourceText &source, bool color) {
   const char *bold = color ? "\033[1m" : "", *plain = color ? "\033[0m" : "";
-  const char *tint = !color                                      ? ""
-                     : diagnostic.severity == Severity::Error    ? "\033[1;31m"
+  const char *tint = !color                                     ? ""
+                     : diagnostic.severity == Severity::Error   ? "\033[1;31m"
                      : diagnostic.severity == Severity::Warning ? "\033[1;35m"
-                                                                 : "\033[1;36m";
+                                                                : "\033[1;36m";
   std::string out = bold + diagnostic.file;
   if (diagnostic.line)
     out += ":" + std::to_string(diagnostic.line) + ":" + std::to_string(diagnostic.column);

@@ -53,8 +53,9 @@ const Row rows[] = {
                            "normalize and any k but 2 contradict it."},
     {"E-TOKENS", "expert_choice and depth let experts take tokens. How many is said by exactly one of select.tokens (a "
                  "number) and select.capacity_factor (that many times T / E)."},
-    {"E-TRANSFORM", "A logit transform contradicts itself: clamp needs min < max, cosine replaces the product of tokens "
-                    "and router rows and stands first, and each kind has one learned parameter."},
+    {"E-TRANSFORM",
+     "A logit transform contradicts itself: clamp needs min < max, cosine replaces the product of tokens "
+     "and router rows and stands first, and each kind has one learned parameter."},
     {"E-LEVELS", "A hierarchical router has two levels whose counts multiply to experts.count; level 0 chooses groups, "
                  "level 1 experts inside them. A product_key router needs a square number of experts."},
     {"E-CAUSAL", "`causal: true` promises that no token depends on a later one. expert_choice, soft and depth choose "
@@ -75,8 +76,9 @@ const Row rows[] = {
                 "fp8, and sums are always f32. Quantised experts are described by experts.quant."},
     {"E-QUANT-SHAPE", "Hidden and inner width must be multiples of the quantisation block, and the block must have as "
                       "many extents as its kind: two for fp8_block, one otherwise."},
-    {"E-QUANT-BWD", "A weight gradient is defined for float weights only. Ask for backward_input to get the gradient of "
-                    "the input over quantised weights."},
+    {"E-QUANT-BWD",
+     "A weight gradient is defined for float weights only. Ask for backward_input to get the gradient of "
+     "the input over quantised weights."},
     {"E-LORA-QUANT", "Adapters on each matrix of a quantised base have no backward pass. Use lora.at parallel or "
                      "forward only."},
     // Capacity
@@ -86,12 +88,14 @@ const Row rows[] = {
                   "capacity.max must say how large it may become."},
     {"E-CAP-KIND", "With expert_choice and soft the number of tokens per expert is fixed by the selection itself; a "
                    "capacity on top of it has no meaning."},
-    {"E-CAP-NEXT", "overflow next_best sends a token to its next expert in rank. Tables, random routing and sparsemixer "
-                   "rank nothing, and where every expert is chosen there is no next one."},
+    {"E-CAP-NEXT",
+     "overflow next_best sends a token to its next expert in rank. Tables, random routing and sparsemixer "
+     "rank nothing, and where every expert is chosen there is no next one."},
     // Training
     {"E-PASSES", "`passes` must contain forward: the backward passes use what forward keeps."},
-    {"E-TRAIN-SPARSEMIXER", "Training through sparsemixer needs the sampled ids and masks as inputs; only the inference "
-                            "form is generated."},
+    {"E-TRAIN-SPARSEMIXER",
+     "Training through sparsemixer needs the sampled ids and masks as inputs; only the inference "
+     "form is generated."},
     {"E-LOSS-NOGRAD", "No gradient exists: counts of tokens are constants and a hard switch has no slope. Such a loss "
                       "can be reported with coef 0, such a role must be frozen."},
     {"E-LOSS-LOAD", "The load of an expert is the probability to be chosen under noise, so cv2 of load needs "
@@ -99,23 +103,26 @@ const Row rows[] = {
     {"E-LOSS-KIND", "The quantity of the loss does not exist with this router: no balance to reach where every expert "
                     "takes the same number of tokens, no logits where ids come from a table."},
     {"E-UPDATE", "update bias_sign changes router.choice_bias after each step, so choice_bias must be true."},
-    {"E-FROZEN", "An entry of `frozen` is a role of this layer, or role[a:b] with 0 <= a < b <= experts.count for a role "
-                 "with an expert axis."},
+    {"E-FROZEN",
+     "An entry of `frozen` is a role of this layer, or role[a:b] with 0 <= a < b <= experts.count for a role "
+     "with an expert axis."},
     // Layer and storage
     {"E-WRAP", "layer.wrap depth needs exactly one of tokens and capacity; conditional needs the dense block that the "
                "other tokens take."},
-    {"E-WEIGHTS", "`weights` says where each parameter stands in a checkpoint. A role must exist in the layer; per_expert "
-                  "names hold {e} and others do not; gate, up and down of a block are given together; two roles share a "
-                  "tensor only as two halves, or as even and odd rows. A wrong choice gives wrong numbers without any "
-                  "other sign, which is why nothing is guessed."},
+    {"E-WEIGHTS",
+     "`weights` says where each parameter stands in a checkpoint. A role must exist in the layer; per_expert "
+     "names hold {e} and others do not; gate, up and down of a block are given together; two roles share a "
+     "tensor only as two halves, or as even and odd rows. A wrong choice gives wrong numbers without any "
+     "other sign, which is why nothing is guessed."},
     // Scope
     {"E-SCOPE-AGENTS", "A mixture of agents joins the text of several whole models; it is not a layer."},
     {"E-SCOPE-ATTN", "Attention is outside of a layer spec. Each of its projections can be a layer of linear experts."},
     // Later stages
     {"E-UNSUPPORTED", "The spec is valid, but this version cannot build it. The message names the key and the hint the "
                       "nearest setting that is supported."},
-    {"E-TEMPLATE", "A file of the templates folder cannot be used: it does not parse, lacks a parameter it promises, or "
-                   "a parameter has a value outside its allowed set."},
+    {"E-TEMPLATE",
+     "A file of the templates folder cannot be used: it does not parse, lacks a parameter it promises, or "
+     "a parameter has a value outside its allowed set."},
     {"E-SCHEDULE", "A schedule given with --schedule does not fit the layer, the target or the templates."},
 };
 

@@ -27,9 +27,7 @@ std::string foundText(const JsonNode &node) {
   }
 }
 
-std::string rangeText(IntRange range) {
-  return std::to_string(range.min) + ".." + std::to_string(range.max);
-}
+std::string rangeText(IntRange range) { return std::to_string(range.min) + ".." + std::to_string(range.max); }
 
 std::string rangeText(NumberRange range) {
   if (range.min <= -1e30)
@@ -54,13 +52,24 @@ std::string spellingHint(std::string_view found, const std::vector<std::string> 
 
 // Names of model configuration files, where people copy sizes from.
 std::string_view configName(std::string_view key) {
-  static const std::pair<std::string_view, std::string_view> names[] = {
-      {"hidden_size", "hidden"},           {"d_model", "hidden"},           {"num_experts", "count"},
-      {"num_local_experts", "count"},      {"n_routed_experts", "count"},   {"intermediate_size", "intermediate"},
-      {"moe_intermediate_size", "intermediate"}, {"hidden_act", "act"},     {"activation", "act"},
-      {"num_experts_per_tok", "top_k"},    {"topk", "top_k"},               {"k", "top_k"},
-      {"routed_scaling_factor", "scale"},  {"norm_topk_prob", "normalize"}, {"scoring_func", "score"},
-      {"n_group", "groups"},               {"torch_dtype", "dtype"},        {"description", "name"}};
+  static const std::pair<std::string_view, std::string_view> names[] = {{"hidden_size", "hidden"},
+                                                                        {"d_model", "hidden"},
+                                                                        {"num_experts", "count"},
+                                                                        {"num_local_experts", "count"},
+                                                                        {"n_routed_experts", "count"},
+                                                                        {"intermediate_size", "intermediate"},
+                                                                        {"moe_intermediate_size", "intermediate"},
+                                                                        {"hidden_act", "act"},
+                                                                        {"activation", "act"},
+                                                                        {"num_experts_per_tok", "top_k"},
+                                                                        {"topk", "top_k"},
+                                                                        {"k", "top_k"},
+                                                                        {"routed_scaling_factor", "scale"},
+                                                                        {"norm_topk_prob", "normalize"},
+                                                                        {"scoring_func", "score"},
+                                                                        {"n_group", "groups"},
+                                                                        {"torch_dtype", "dtype"},
+                                                                        {"description", "name"}};
   for (const auto &[from, to] : names)
     if (key == from)
       return to;
@@ -72,10 +81,10 @@ struct OutOfScope {
   std::string_view word, code, message, hint;
 };
 const OutOfScope *outOfScope(std::string_view path, std::string_view word) {
-  static const OutOfScope kinds[] = {
-      {"base", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated", "its inference form is token_choice"},
-      {"sinkhorn", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated",
-       "its inference form is token_choice"}};
+  static const OutOfScope kinds[] = {{"base", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated",
+                                      "its inference form is token_choice"},
+                                     {"sinkhorn", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated",
+                                      "its inference form is token_choice"}};
   static const OutOfScope keys[] = {
       {"agents", "E-SCOPE-AGENTS", "a mixture of agents is not a layer", "compile the layers of each model"},
       {"attention", "E-SCOPE-ATTN", "attention is outside of a layer spec",

@@ -30,11 +30,11 @@ enum class JsonKind { Null, Bool, Number, String, Array, Object };
 struct JsonNode {
   JsonKind kind = JsonKind::Null;
   bool boolean = false;
-  std::string text;                     // String: decoded; Number: as written
-  size_t offset = 0, length = 0;        // bytes of the value; of the opening bracket for Array and Object
-  std::string key;                      // name in the parent object
-  size_t keyOffset = 0, keyLength = 0;  // bytes of the key, quotes included
-  std::vector<size_t> children;         // indices into JsonTree::nodes, in file order
+  std::string text;                    // String: decoded; Number: as written
+  size_t offset = 0, length = 0;       // bytes of the value; of the opening bracket for Array and Object
+  std::string key;                     // name in the parent object
+  size_t keyOffset = 0, keyLength = 0; // bytes of the key, quotes included
+  std::vector<size_t> children;        // indices into JsonTree::nodes, in file order
 };
 
 // nodes[0] is the root.

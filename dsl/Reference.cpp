@@ -238,6 +238,7 @@ bool runTokenChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   outputs.weights = std::move(routing.weights);
   outputs.kept = std::move(routing.kept);
   outputs.counts = std::move(routing.counts);
+  outputs.margins = std::move(routing.margins);
   return finishOutput(run, outputs.y);
 }
 

@@ -61,6 +61,9 @@ struct ReferenceOutputs {
   std::vector<double> weights;   // [T,K] final; 0 where there is no expert or the choice was dropped
   std::vector<uint8_t> kept;     // [T,K] 1 where the choice reaches its expert
   std::vector<int64_t> counts;   // [R] choices on each expert before drops
+  std::vector<double> margins;   // [T] how clearly the chosen won: (last chosen - first not chosen) / max|c|, the
+                                 // smaller one of experts and groups. Ids of less exact arithmetic agree where this
+                                 // exceeds its error. Only for token_choice without sparsemixer
   std::vector<double> y;         // [T,H]
   int64_t expertCapacity = 0;            // expert_choice: C
   std::vector<int64_t> expertTokens;     // [E,C], -1 = fewer tokens

@@ -28,8 +28,20 @@ namespace {
 
 constexpr double negInf = -std::numeric_limits<double>::infinity();
 
-// R choice values cut into `count` equal runs; all but the `keep` best runs become 0 or -infinity.
-void maskGroups(const RouterGroups &groups, double *choice, int64_t rows) {
+// How clearly the k best of v win: (k-th - next) / max|v|; infinite where nothing is left out, 0 where NaN stands.
+double marginOf(const double *v, int64_t n, int64_t k) {
+  std::vector<int64_t> order = topIndices(v, n, k + 1);
+  if (int64_t(order.size()) <= k)
+    return -negInf;
+  double high = 0;
+  for (int64_t i = 0; i < n; ++i)
+    high = std::max(high, std::isfinite(v[i]) ? std::fabs(v[i]) : 0);
+  double gap = v[order[k - 1]] - v[order[k]];
+  return gap > 0 ? gap / high : 0;
+}
+
+// R choice values cut into `count` equal runs; all but the `keep` best runs become 0 or -infinity. Returns the margin.
+double maskGroups(const RouterGroups &groups, double *choice, int64_t rows) {
   int64_t size = rows / groups.count;
   Doubles score(groups.count);
   for (int64_t g = 0; g < groups.count; ++g) {
@@ -44,6 +56,7 @@ void maskGroups(const RouterGroups &groups, double *choice, int64_t rows) {
   for (int64_t e = 0; e < groups.count * size; ++e)
     if (!kept[e / size])
       choice[e] = groups.masked == GroupMasked::Zero ? 0 : negInf;
+  return marginOf(score.data(), groups.count, groups.keep);
 }
 
 // One pick: i = argmax z over what is left; w = softmax at i over the j with (z_i - z_j) / max(|z_j|, z_i) <= 2ε.
@@ -126,6 +139,7 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
   routing.choices = choices;
   routing.ids.assign(routing.numTokens * choices, -1);
   routing.weights.assign(routing.numTokens * choices, 0);
+  routing.margins.assign(routing.numTokens, -negInf);
   for (int64_t t = 0; t < routing.numTokens; ++t) {
     double *choice = &routing.choice[t * rows];
     int64_t *ids = &routing.ids[t * choices];
@@ -137,12 +151,13 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
       continue;
     }
     if (router.groups)
-      maskGroups(*router.groups, choice, rows);
+      routing.margins[t] = maskGroups(*router.groups, choice, rows);
     std::vector<int64_t> order = topIndices(choice, rows, choices);
     if (select.kind == SelectKind::TopP)
       order.resize(topPCount(order, &routing.scores[t * rows], select.p));
     if (select.kind == SelectKind::Threshold)
       order.resize(aboveCount(order, choice, select.threshold));
+    routing.margins[t] = std::min(routing.margins[t], marginOf(choice, rows, order.size()));
     std::copy(order.begin(), order.end(), ids);
   }
   routing.kept.resize(routing.ids.size());

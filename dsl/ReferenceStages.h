@@ -54,6 +54,7 @@ struct Routing {
   std::vector<uint8_t> kept;   // [T,K]
   std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
   std::vector<int64_t> counts; // [R]
+  Doubles margins;             // [T]
 };
 
 // One row of an expert's input: y[token] += weight * expert(x[token]).

@@ -12,9 +12,7 @@ namespace {
 struct RoleList {
   std::vector<Role> roles;
   void vector(std::string name, int64_t n) { roles.push_back({std::move(name), {n}, false, false}); }
-  void matrix(std::string name, int64_t out, int64_t in) {
-    roles.push_back({std::move(name), {out, in}, false, true});
-  }
+  void matrix(std::string name, int64_t out, int64_t in) { roles.push_back({std::move(name), {out, in}, false, true}); }
   void expertVector(std::string name, int64_t experts, int64_t n) {
     roles.push_back({std::move(name), {experts, n}, true, false});
   }

@@ -28,41 +28,41 @@ public:
 
 private:
   // SpecChecksRouting.cpp
-  void checkTopK();              // E-K
-  void checkGroups();            // E-GROUP-DIV, E-GROUP-SELECTED
-  void checkScoreNorm();         // E-SCORE-NORM
-  void checkSparseMixer();       // E-BIAS-SPARSEMIXER
-  void checkTokensTaken();       // E-TOKENS
-  void checkVariableChoices();   // E-MISSING, E-K
-  void checkTransforms();        // E-TRANSFORM
-  void checkLevels();            // E-LEVELS
-  void checkProductKey();        // E-LEVELS
-  void checkCausal();            // E-CAUSAL
-  void checkTableIds();          // E-TABLE-IDS
+  void checkTopK();            // E-K
+  void checkGroups();          // E-GROUP-DIV, E-GROUP-SELECTED
+  void checkScoreNorm();       // E-SCORE-NORM
+  void checkSparseMixer();     // E-BIAS-SPARSEMIXER
+  void checkTokensTaken();     // E-TOKENS
+  void checkVariableChoices(); // E-MISSING, E-K
+  void checkTransforms();      // E-TRANSFORM
+  void checkLevels();          // E-LEVELS
+  void checkProductKey();      // E-LEVELS
+  void checkCausal();          // E-CAUSAL
+  void checkTableIds();        // E-TABLE-IDS
   // SpecChecksExperts.cpp
-  void checkWidths();            // E-MISSING, E-HETERO
-  void checkZeroExperts();       // E-ZERO
-  void checkApplyInput();        // E-APPLY-INPUT
-  void checkShared();            // E-SHARED-DIM
-  void checkTypes();             // E-DTYPE
-  void checkQuant();             // E-QUANT-SHAPE, E-QUANT-BWD
-  void checkLora();              // E-LORA-QUANT
+  void checkWidths();      // E-MISSING, E-HETERO
+  void checkZeroExperts(); // E-ZERO
+  void checkApplyInput();  // E-APPLY-INPUT
+  void checkShared();      // E-SHARED-DIM
+  void checkTypes();       // E-DTYPE
+  void checkQuant();       // E-QUANT-SHAPE, E-QUANT-BWD
+  void checkLora();        // E-LORA-QUANT
   // SpecChecksLayer.cpp
-  void checkCapacityValue();     // E-CAP-VALUE, E-CAP-DYN
-  void checkCapacityKind();      // E-CAP-KIND, E-CAP-NEXT
-  void checkLosses();            // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
-  void checkPasses();            // E-PASSES, E-TRAIN-SPARSEMIXER
-  void checkUpdate();            // E-UPDATE
-  void checkWrap();              // E-WRAP
+  void checkCapacityValue(); // E-CAP-VALUE, E-CAP-DYN
+  void checkCapacityKind();  // E-CAP-KIND, E-CAP-NEXT
+  void checkLosses();        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
+  void checkPasses();        // E-PASSES, E-TRAIN-SPARSEMIXER
+  void checkUpdate();        // E-UPDATE
+  void checkWrap();          // E-WRAP
   // SpecChecksStorage.cpp
-  void checkFrozen(const std::vector<Role> &roles);                          // E-FROZEN
-  void checkWeightRoles(const std::vector<Role> &roles);                     // E-WEIGHTS
-  void checkStorageForm(const Role &role, const WeightStorage &storage);     // E-WEIGHTS
-  void checkSiblings(const std::vector<Role> &roles);                        // E-WEIGHTS
-  void checkSharedTensors();                                                 // E-WEIGHTS
-  void checkHeteroStorage(const std::vector<Role> &roles);                   // E-HETERO
+  void checkFrozen(const std::vector<Role> &roles);                      // E-FROZEN
+  void checkWeightRoles(const std::vector<Role> &roles);                 // E-WEIGHTS
+  void checkStorageForm(const Role &role, const WeightStorage &storage); // E-WEIGHTS
+  void checkSiblings(const std::vector<Role> &roles);                    // E-WEIGHTS
+  void checkSharedTensors();                                             // E-WEIGHTS
+  void checkHeteroStorage(const std::vector<Role> &roles);               // E-HETERO
   // SpecChecksUnused.cpp
-  void checkUnusedSelect();      // E-UNUSED, all of them
+  void checkUnusedSelect(); // E-UNUSED, all of them
   void checkUnusedLogits();
   void checkUnusedRouter();
   void checkUnusedNoise();

@@ -84,9 +84,7 @@ void SpecCheckList::checkShared() {
 void SpecCheckList::checkTypes() {
   if (!readable({"dtype"}))
     return;
-  auto isFloat = [](DataType type) {
-    return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
-  };
+  auto isFloat = [](DataType type) { return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16; };
   // A single name stands for all keys of the block.
   auto refuse = [&](const char *key, DataType type, const std::string &expected, const std::string &hint) {
     std::string path = std::string("dtype.") + key;
@@ -110,8 +108,8 @@ void SpecCheckList::checkQuant() {
   const QuantSpec &quant = spec.experts.quant;
   if (!readable({"experts.quant", "experts.intermediate", "hidden", "passes"}))
     return;
-  bool narrow = quant.kind != QuantKind::None || spec.dtype.weight == DataType::FP8E4M3 ||
-                spec.dtype.weight == DataType::FP8E5M2;
+  bool narrow =
+      quant.kind != QuantKind::None || spec.dtype.weight == DataType::FP8E4M3 || spec.dtype.weight == DataType::FP8E5M2;
   if (narrow && spec.passes.backward)
     fail("E-QUANT-BWD", "passes", "weight gradients are not defined for quantised weights",
          "use \"passes\": [\"forward\", \"backward_input\"], or float weights");
@@ -126,8 +124,8 @@ void SpecCheckList::checkQuant() {
   size_t extents = quant.kind == QuantKind::Fp8Block ? 2 : 1;
   if (block.size() != extents) {
     fail("E-QUANT-SHAPE", "experts.quant.block",
-         "quant.kind " + kind + " needs a block of " + std::to_string(extents) + (extents == 1 ? " extent" : " extents") +
-             ", found " + std::to_string(block.size()),
+         "quant.kind " + kind + " needs a block of " + std::to_string(extents) +
+             (extents == 1 ? " extent" : " extents") + ", found " + std::to_string(block.size()),
          extents == 2 ? "for example \"block\": [128, 128], rows and columns" : "for example \"block\": [32]");
     return;
   }

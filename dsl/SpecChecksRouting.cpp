@@ -108,7 +108,8 @@ void SpecCheckList::checkScoreNorm() {
   bool divides = router.normalize.kind == NormalizeKind::Sum || router.normalize.kind == NormalizeKind::Lp;
   if (!divides || router.score != Score::Identity || !readable({"router.normalize", "router.score"}))
     return;
-  fail("E-SCORE-NORM", "router.normalize.kind", "weights of score identity may be negative and cannot be divided by their sum",
+  fail("E-SCORE-NORM", "router.normalize.kind",
+       "weights of score identity may be negative and cannot be divided by their sum",
        "use normalize.kind softmax, or score softmax");
 }
 
@@ -153,7 +154,8 @@ void SpecCheckList::checkTransforms() {
       fail("E-TRANSFORM", path + ".max", "clamp needs min below max", "swap the two numbers");
     bool cosine = transform.op == TransformOp::Cosine;
     if (transform.learned && ++learned[cosine] == 2)
-      fail("E-TRANSFORM", path, std::string("a second learned ") + (cosine ? "cosine" : "temperature") + " has no parameter",
+      fail("E-TRANSFORM", path,
+           std::string("a second learned ") + (cosine ? "cosine" : "temperature") + " has no parameter",
            "keep one learned transform of each kind");
     if (cosine && i != 0)
       fail("E-TRANSFORM", path, "cosine replaces the product of tokens and router rows and must come first",
@@ -183,11 +185,12 @@ void SpecCheckList::checkLevels() {
     std::string path = "router.levels[" + std::to_string(i) + "]";
     bool given = i == 0 && level.kind == RouterKind::Table;
     if (level.kind != RouterKind::TokenChoice && !given)
-      fail("E-LEVELS", path + ".kind", "level " + std::to_string(i) + " cannot have kind " + std::string(routerKindWords[int(level.kind)]),
+      fail("E-LEVELS", path + ".kind",
+           "level " + std::to_string(i) + " cannot have kind " + std::string(routerKindWords[int(level.kind)]),
            "a level is token_choice; level 0 may be table, with the group given by inputs.group_ids");
     if (level.select.kind != SelectKind::TopK)
-      fail("E-LEVELS", path + ".select.kind", "a level cannot select by " + std::string(selectKindWords[int(level.select.kind)]),
-           "use select.kind topk");
+      fail("E-LEVELS", path + ".select.kind",
+           "a level cannot select by " + std::string(selectKindWords[int(level.select.kind)]), "use select.kind topk");
     if (level.select.k < 1 || level.select.k > level.count)
       fail("E-K", path + ".select.k",
            "select.k (" + std::to_string(level.select.k) + ") is not within 1.." + std::to_string(level.count) +
@@ -227,12 +230,13 @@ void SpecCheckList::checkTableIds() {
   const RouterSpec &router = spec.router;
   auto need = [&](bool needed, bool given, const std::string &input, const std::string &who) {
     if (needed && !given)
-      fail("E-TABLE-IDS", "inputs." + input, who + " needs inputs." + input, "set it to true, or leave it out: it is implied");
+      fail("E-TABLE-IDS", "inputs." + input, who + " needs inputs." + input,
+           "set it to true, or leave it out: it is implied");
   };
   need(router.kind == RouterKind::Table, spec.inputs.tokenIds, "token_ids", "router.kind table");
   need(router.kind == RouterKind::External, spec.inputs.expertIds, "expert_ids", "router.kind external");
-  bool fixedGroup = router.kind == RouterKind::Hierarchical && !router.levels.empty() &&
-                    router.levels[0].kind == RouterKind::Table;
+  bool fixedGroup =
+      router.kind == RouterKind::Hierarchical && !router.levels.empty() && router.levels[0].kind == RouterKind::Table;
   need(fixedGroup, spec.inputs.groupIds, "group_ids", "a first level of kind table");
 }
 

@@ -57,7 +57,8 @@ void SpecCheckList::checkFrozen(const std::vector<Role> &roles) {
     size_t bracket = text.find('[');
     const Role *role = findRole(roles, text.substr(0, bracket));
     if (!role) {
-      fail("E-FROZEN", path, "frozen names role " + quoteText(text.substr(0, bracket)) + ", which this layer does not have",
+      fail("E-FROZEN", path,
+           "frozen names role " + quoteText(text.substr(0, bracket)) + ", which this layer does not have",
            roleHint(roles, text.substr(0, bracket)));
       continue;
     }
@@ -170,7 +171,8 @@ void SpecCheckList::checkHeteroStorage(const std::vector<Role> &roles) {
       continue;
     fail("E-HETERO", source.written("weights") ? "weights." + role.name : "experts.intermediate",
          "experts of different width are stored one by one, but role " + quoteText(role.name) + " is stacked",
-         "add \"weights\": {\"" + role.name + "\": {\"tensor\": \"NAME.{e}\", \"stack\": \"per_expert\"}}, and so for each matrix");
+         "add \"weights\": {\"" + role.name +
+             "\": {\"tensor\": \"NAME.{e}\", \"stack\": \"per_expert\"}}, and so for each matrix");
     return;
   }
 }

@@ -46,8 +46,7 @@ void SpecCheckList::checkUnusedSelect() {
   unused("router.select.tokens", takesTokens || !select.tokens, kind);
   unused("router.select.capacity_factor", takesTokens || !select.capacityFactor, kind);
   unused("router.select.scope", takesTokens || select.scope == SelectScope::Batch, kind);
-  unused("router.k_override", !router.kOverride || (topK && select.kind == SelectKind::TopK),
-         topK ? selects : kind);
+  unused("router.k_override", !router.kOverride || (topK && select.kind == SelectKind::TopK), topK ? selects : kind);
 }
 
 // Keys of the logits and what becomes of them, for kinds that have none.
@@ -95,8 +94,8 @@ void SpecCheckList::checkUnusedRouter() {
   unused("router.normalize.p", normalize.kind == NormalizeKind::Lp || normalize.p == 1, "normalize.kind is not lp");
   unused("router.normalize.eps", divides || normalize.eps == 0, "normalize.kind divides by no sum");
   unused("router.normalize.eps_mode", divides || normalize.epsMode == EpsMode::Add, "normalize.kind divides by no sum");
-  unused("router.normalize.over",
-         router.kind == RouterKind::ExpertChoice || normalize.over == NormalizeOver::Token, kind);
+  unused("router.normalize.over", router.kind == RouterKind::ExpertChoice || normalize.over == NormalizeOver::Token,
+         kind);
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
   unused("inputs.expert_ids", router.kind == RouterKind::External || !spec.inputs.expertIds, kind);
   unused("inputs.group_ids", router.kind == RouterKind::Hierarchical || !spec.inputs.groupIds, kind);
@@ -178,7 +177,8 @@ void SpecCheckList::checkUnusedLayer() {
            "capacity.scope is not group");
     unused("capacity.per_choice", capacity.mode == CapacityMode::Factor || capacity.perChoice,
            "capacity.mode is not factor");
-    unused("capacity.round", rounds || capacity.round == CapacityRound::Ceil, "nothing is rounded in this capacity.mode");
+    unused("capacity.round", rounds || capacity.round == CapacityRound::Ceil,
+           "nothing is rounded in this capacity.mode");
     unused("capacity.value", capacity.mode != CapacityMode::Dynamic || capacity.value == 0,
            "capacity.mode dynamic gets its value with every call");
   }

@@ -90,8 +90,8 @@ public:
     describe(*this, value);
     leave();
   }
-  template <class S> void optionalBlock(std::string_view key, std::optional<S> &value,
-                                        void (*describe)(FieldVisitor &, S &)) {
+  template <class S>
+  void optionalBlock(std::string_view key, std::optional<S> &value, void (*describe)(FieldVisitor &, S &)) {
     if (!enter(key, value ? Presence::Present : Presence::Absent))
       return;
     S block = value.value_or(S());

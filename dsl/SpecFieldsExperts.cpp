@@ -14,7 +14,6 @@ namespace {
 
 constexpr double big = 1e30;
 
-
 void describeZero(FieldVisitor &v, ZeroExperts &zero) {
   v.integer("count", zero.count, 0, {1, maxExperts}, Need::Required);
   v.choice("kind", zero.kind, ZeroKind::Identity, {"identity", "zero", "constant"});

@@ -150,7 +150,7 @@ void describeCapacity(FieldVisitor &v, CapacitySpec &capacity) {
 }
 
 void describeLoss(FieldVisitor &v, LossSpec &loss) {
-  static const WordList kinds = {"load_balance", "z", "cv2", "entropy", "uniform_mse", "importance_x_load",
+  static const WordList kinds = {"load_balance",  "z", "cv2", "entropy", "uniform_mse", "importance_x_load",
                                  "count_variance"};
   int kind = 0;
   for (size_t i = 0; i < kinds.size(); ++i)

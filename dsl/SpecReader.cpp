@@ -73,8 +73,8 @@ void implyInputs(LayerSpec &spec, const SpecSource &source) {
     spec.inputs.tokenIds = true;
   if (router.kind == RouterKind::External && !source.written("inputs.expert_ids"))
     spec.inputs.expertIds = true;
-  bool given = router.kind == RouterKind::Hierarchical && !router.levels.empty() &&
-               router.levels[0].kind == RouterKind::Table;
+  bool given =
+      router.kind == RouterKind::Hierarchical && !router.levels.empty() && router.levels[0].kind == RouterKind::Table;
   if (given && !source.written("inputs.group_ids"))
     spec.inputs.groupIds = true;
 }

@@ -8,8 +8,7 @@
 
 namespace moec {
 
-SpecSource::SpecSource(std::string_view fileName, std::string_view text)
-    : name(fileName), source(std::string(text)) {}
+SpecSource::SpecSource(std::string_view fileName, std::string_view text) : name(fileName), source(std::string(text)) {}
 
 namespace {
 

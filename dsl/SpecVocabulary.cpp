@@ -126,7 +126,8 @@ std::vector<VocabularyKey> specVocabulary() {
     spec.router.transform.push_back(transform);
   }
   spec.router.levels.resize(1);
-  for (const char *kind : {"load_balance", "z", "cv2", "entropy", "uniform_mse", "importance_x_load", "count_variance"}) {
+  for (const char *kind :
+       {"load_balance", "z", "cv2", "entropy", "uniform_mse", "importance_x_load", "count_variance"}) {
     LossSpec loss;
     loss.kind = kind;
     spec.losses.push_back(loss);

@@ -110,7 +110,7 @@ moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weig
     return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens need %zu", args->workspace_bytes,
                       args->num_tokens, workspace_bytes);
   caller_range ranges[MAX_RANGES];
-  int count;
+  int count = 0;
   status = collect(layer, weights, args, workspace_bytes, ranges, &count);
   return status == MOEC_OK ? check_ranges(ranges, count) : status;
 }

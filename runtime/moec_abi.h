@@ -173,7 +173,7 @@ typedef struct moec_role {
  *                         f32:  ((g*panels + p)*k_padded + i)*32 + v
  *                         bf16, f16: (g*panels + p)*k_padded*32 + (i/32)*1024 + (v/16)*512 + (i%32/2)*32 + (v%16)*2 + i%2
  *                     bf16 is the VNNI form: each run of 512 elements is one 16 x 64-byte AMX tile, and a panel reads
- *                     straight through in k. k is padded to block_k (32 for 2-byte types, 1 for f32), columns to whole
+ *                     straight through in k. k is padded to a multiple of 32 (2-byte types) or 8 (f32), columns to whole
  *                     panels, all with zeros, so kernels have no tails in n and k.
  * Regions start at multiples of 4096 bytes (header.weights order), groups follow each other without gaps. */
 enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };

@@ -35,9 +35,10 @@ void LayerRun::release() {
 
 LayerRun::~LayerRun() { release(); }
 
-bool LayerRun::prepare(int threads, const RoleTensors *tensors, std::string &error) {
+bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
   release();
   auto check = [&](moec_status status) {
+    missing = status == MOEC_ISA_MISSING;
     if (status != MOEC_OK)
       error = lastRuntimeError(status);
     return status == MOEC_OK;
@@ -45,6 +46,7 @@ bool LayerRun::prepare(int threads, const RoleTensors *tensors, std::string &err
   moec_layer_options options = {};
   options.struct_size = sizeof options;
   options.max_threads = threads;
+  options.max_isa = maxIsa + 1;
   options.spin_us = -1;
   facts.struct_size = sizeof facts;
   if (!check(moec_layer_create(package->get(), &options, &layer)) || !check(moec_layer_get_info(layer, &facts)))

@@ -34,9 +34,10 @@ public:
   static std::unique_ptr<LayerRun> load(const CompiledPackage &compiled, std::string &error);
   ~LayerRun();
 
-  // Makes the layer for `threads` and packs `tensors`. A second call replaces the first; the packed buffer is reused
-  // when `tensors` is null. False: `error` says why.
-  bool prepare(int threads, const RoleTensors *tensors, std::string &error);
+  // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`. A
+  // second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
+  bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
+  bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
 
   // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null.
   bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
@@ -56,7 +57,7 @@ private:
   moec_weights *weights = nullptr;
   moec_layer_info facts = {};
   PageBuffer packed, workspace;
-  bool poison = false;
+  bool poison = false, missing = false;
 };
 
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."

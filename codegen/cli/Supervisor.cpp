@@ -54,7 +54,10 @@ static void store(char *to, size_t size, llvm::StringRef text) {
   _exit(ExitLimit);
 }
 
-static void injectFault(const std::string &fault) {
+static void injectFault(llvm::StringRef text, llvm::StringRef stage) {
+  auto [fault, where] = text.split('@');
+  if (!where.empty() && where != stage)
+    return;
   if (fault == "crash")
     std::abort();
   if (fault == "hang")
@@ -71,7 +74,7 @@ void enterStage(llvm::StringRef stage) {
     return;
   store(shared->stage, sizeof shared->stage, stage);
   if (activeLimits && !activeLimits->fault.empty())
-    injectFault(activeLimits->fault);
+    injectFault(activeLimits->fault, stage);
 }
 
 void ownStagingFolder(llvm::StringRef path) {

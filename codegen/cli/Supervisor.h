@@ -22,7 +22,7 @@ namespace moec {
 struct Limits {
   double timeoutSeconds = 0; // 0: none
   int64_t memoryMib = 0;     // of address space; 0: none
-  std::string fault;         // tests: "crash", "hang", "throw" or "memory" when the work enters its next stage
+  std::string fault;         // tests: "crash", "hang", "throw" or "memory" in the first stage, "hang@package" in that one
 };
 
 // Runs `work` and returns its exit code. A crash or an exception gives 7 and saves moec-repro-HASH with `command`; a

@@ -67,7 +67,7 @@ private:
     return e.at(slots, int64_t(i) * 1024);
   }
   void call(StringRef name, ValueRange operands) {
-    auto module = e.b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+    auto module = e.function->getParentOfType<ModuleOp>();
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
     if (!function) {
       OpBuilder::InsertionGuard guard(e.b);

@@ -231,15 +231,16 @@ void CpuLowering::lowerRestore(tile::RestoreOp op) {
   int64_t rows = integer(op.getType().getRows());
   Value from = e.at(value(op.getSpill()), e.mul(e.toI64(value(op.getRow())), rows * 128));
   Value isFirst = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq, e.toI64(value(op.getChunk())), e.c(0));
-  Accumulator probe = zero(rows);
-  auto branch = scf::IfOp::create(e.b, e.loc, ValueRange(probe).getTypes(), isFirst, /*withElseRegion=*/true);
-  {
-    OpBuilder::InsertionGuard guard(e.b);
-    e.b.setInsertionPointToStart(branch.thenBlock());
-    scf::YieldOp::create(e.b, e.loc, zero(rows));
-    e.b.setInsertionPointToStart(branch.elseBlock());
-    scf::YieldOp::create(e.b, e.loc, loadAccumulator(rows, from));
-  }
+  auto within = [&](llvm::function_ref<Accumulator()> make) {
+    return [&, make](OpBuilder &builder, Location) {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPoint(builder.getInsertionBlock(), builder.getInsertionPoint());
+      scf::YieldOp::create(e.b, e.loc, make());
+    };
+  };
+  auto zeros = [&] { return zero(rows); };
+  auto saved = [&] { return loadAccumulator(rows, from); };
+  auto branch = scf::IfOp::create(e.b, e.loc, isFirst, within(zeros), within(saved));
   values[op.getResult()] = Accumulator(branch.getResults());
 }
 

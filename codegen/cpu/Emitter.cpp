@@ -12,10 +12,7 @@ namespace moec {
 
 Value Emitter::stack(int64_t bytes) {
   OpBuilder::InsertionGuard guard(b);
-  auto function = b.getInsertionBlock()->getParentOp();
-  if (!isa_and_nonnull<LLVM::LLVMFuncOp>(function))
-    function = function->getParentOfType<LLVM::LLVMFuncOp>();
-  b.setInsertionPointToStart(&cast<LLVM::LLVMFuncOp>(function).getBody().front());
+  b.setInsertionPointToStart(&function.getBody().front());
   return LLVM::AllocaOp::create(b, loc, ptr(), b.getI8Type(), c(bytes), /*alignment=*/64);
 }
 

@@ -26,6 +26,7 @@ public:
   mlir::OpBuilder b;
   mlir::Location loc;
   const IsaFacts &isa;
+  mlir::LLVM::LLVMFuncOp function; // the kernel being built; set by KernelFunction
 
   // -- types
   mlir::Type i64() { return b.getI64Type(); }

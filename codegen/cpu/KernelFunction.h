@@ -21,6 +21,7 @@ struct KernelFunction {
     mlir::Type ptr = e.ptr(), i64 = e.i64();
     auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), {ptr, ptr, ptr, i64, i64});
     function = mlir::LLVM::LLVMFuncOp::create(e.b, e.loc, symbol, type);
+    e.function = function;
     mlir::Block *entry = function.addEntryBlock(e.b);
     e.b.setInsertionPointToStart(entry);
     call = entry->getArgument(0), args = entry->getArgument(1), scratch = entry->getArgument(2);

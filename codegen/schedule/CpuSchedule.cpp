@@ -27,8 +27,8 @@ struct RowClass {
 
 constexpr int64_t openEnd = -1;
 
-// Up to here A of 256 rows (2.25 MiB) and two panels about fill a 2 MiB L2; deeper stages lose their panels to A, so they
-// keep a chunk of k in L1. 16 steps are 32 KiB of B; 12 and 20 steps measured 3 and 7 % slower.
+// Up to here A of 256 rows (2.25 MiB) and two panels about fill a 2 MiB L2; deeper stages lose their panels to A, so
+// they keep a chunk of k in L1. 16 steps are 32 KiB of B; 12 and 20 steps measured 3 and 7 % slower.
 constexpr int64_t longestWholeDepth = 4608;
 constexpr int64_t chunkSteps = 16;
 
@@ -43,9 +43,10 @@ std::vector<RowClass> amxClasses(const StageFacts &facts) {
   return {{4, 4, 4}, {16, 16, 16}, {32, 32, 32}, {48, 48, 48}, {openEnd, 32, 256, many}};
 }
 
-// Accumulators fill the registers: 12 x 2 of 32, with two vectors of B and one broadcast; 2 x 4 of 16 with four and one.
-// Without FMA and with eight vectors per row, one row is all that fits. A row at a time reads weights as fast as memory
-// gives them; more rows are bound by arithmetic, so panel_m only needs to be large enough to use a panel while it is in L2.
+// Accumulators fill the registers: 12 x 2 of 32, with two vectors of B and one broadcast; 2 x 4 of 16 with four and
+// one. Without FMA and with eight vectors per row, one row is all that fits. A row at a time reads weights as fast as
+// memory gives them; more rows are bound by arithmetic, so panel_m only needs to be large enough to use a panel while
+// it is in L2.
 std::vector<RowClass> vectorClasses(Isa isa) {
   switch (isa) {
   case Isa::Amx:
@@ -59,12 +60,16 @@ std::vector<RowClass> vectorClasses(Isa isa) {
   return {{openEnd, 1, 16}};
 }
 
-// Very deep stages: a class whose packed rows would pass S6 is left to the one before, and the open end packs fewer rows.
+// Very deep stages: a class whose packed rows would pass S6 is left to the one before; the open end packs fewer rows.
 std::vector<RowClass> fitScratch(std::vector<RowClass> classes, int64_t rowBytes) {
   int64_t rows = maxPackedBytes / rowBytes;
-  auto fits = [&](const RowClass &c) { return (c.lastRow == openEnd ? c.blockM : c.panelM) <= rows; };
-  while (classes.size() > 1 && !fits(classes.back()))
+  while (classes.size() > 1) {
+    const RowClass &c = classes.back();
+    int64_t firstRow = classes[classes.size() - 2].lastRow + 1;
+    if (c.lastRow == openEnd ? rows / c.blockM * c.blockM >= firstRow : c.panelM <= rows)
+      break;
     classes.pop_back();
+  }
   RowClass &last = classes.back();
   last.lastRow = openEnd;
   last.panelM = std::min(last.panelM, rows / last.blockM * last.blockM);
@@ -74,8 +79,8 @@ std::vector<RowClass> fitScratch(std::vector<RowClass> classes, int64_t rowBytes
 } // namespace
 
 // Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse), so the divisor whose block is
-// nearest to that range is taken, as a ratio, within 16..256 KiB. A panel without such a divisor, a prime number of steps
-// for one, takes the smallest divisor above; a panel under 16 KiB is one block.
+// nearest to that range is taken, as a ratio, within 16..256 KiB. A panel without such a divisor, a prime number of
+// steps for one, takes the smallest divisor above; a panel under 16 KiB is one block.
 int64_t prefetchBlock(int64_t steps, int64_t stepBytes) {
   constexpr int64_t kib = 1024;
   int64_t best = 0, above = steps;
@@ -105,8 +110,8 @@ StageSchedule cpuSchedule(const StageFacts &facts, Isa isa) {
   int64_t blockK = facts.bf16Weight ? 32 : 4;
   int64_t steps = (facts.k + blockK - 1) / blockK, stepBytes = blockK * 32 * facts.weightBytes();
   std::string numeric = amx ? "amx" : "fma";
-  std::vector<RowClass> classes = fitScratch(amx ? amxClasses(facts) : vectorClasses(isa),
-                                             packedRowBytes(facts, numeric, blockK));
+  std::vector<RowClass> classes =
+      fitScratch(amx ? amxClasses(facts) : vectorClasses(isa), packedRowBytes(facts, numeric, blockK));
   int64_t first = 1;
   for (const RowClass &c : classes) {
     ScheduleEntry entry;

@@ -9,9 +9,9 @@
 
 namespace moec {
 
-// The heuristic schedule: legal (S1 to S6) for every stage of 1 <= n, k <= 2^20, by the built-in templates. For Isa::Amx it
-// has numeric amx where input and weights are bf16; elsewhere tiles cannot be used, and the result is the schedule of
-// Isa::Avx512, marked as such.
+// The heuristic schedule: legal (S1 to S6) for every stage of 1 <= n, k <= 2^20, by the built-in templates. For
+// Isa::Amx it has numeric amx where input and weights are bf16; elsewhere tiles cannot be used, and the result is the
+// schedule of Isa::Avx512, marked as such.
 StageSchedule cpuSchedule(const StageFacts &facts, Isa isa);
 
 // Steps of one prefetched block for a panel of `steps` steps of `stepBytes` bytes: a divisor of `steps`.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Legality of schedule entries: a template's parameter block and the facts of a stage in -> which of S1 to S6 is violated.
+// Legality of schedule entries: a template's parameter block and the facts of a stage in -> which of S1 to S6 is
+// violated.
 
 #include "codegen/schedule/Schedule.h"
 
@@ -41,6 +42,16 @@ ParameterKind parameterKind(const TemplateParameter &parameter) {
   if (parameter.name[0] == '#' && value.ends_with("index"))
     return ParameterKind::Integer;
   return ParameterKind::Stage;
+}
+
+bool defaultInteger(const TemplateParameter &parameter, int64_t &out) {
+  return !llvm::StringRef(parameter.value).split(':').first.trim().getAsInteger(10, out);
+}
+
+std::string defaultWord(const TemplateParameter &parameter) {
+  llvm::StringRef value = parameter.value;
+  value.consume_front("#tile.hint<");
+  return value.take_until([](char c) { return c == '>'; }).str();
 }
 
 bool isHintWord(llvm::StringRef word) { return word == "none" || word == "t0" || word == "t1" || word == "nta"; }
@@ -146,25 +157,24 @@ bool EntryChecker::bindValues() {
   values = {{"n", facts.n}, {"k", facts.k}, {"parts", facts.parts}};
   for (const TemplateParameter &parameter : parameters) {
     std::string name = parameter.name.substr(1), why;
-    llvm::StringRef fallback = parameter.value;
     int64_t value = 0;
     switch (parameterKind(parameter)) {
     case ParameterKind::Stage:
       continue;
     case ParameterKind::Word: {
       auto it = entry.kernel.words.find(name);
-      fallback.consume_front("#tile.hint<");
-      words[name] = it != entry.kernel.words.end() ? it->second : fallback.take_until([](char c) { return c == '>'; }).str();
+      words[name] = it != entry.kernel.words.end() ? it->second : defaultWord(parameter);
       continue;
     }
     case ParameterKind::Derived:
       if (!evaluateFormula(parameter.formula, values, value, why))
-        return fail("S1", "formula '" + parameter.formula + "' of parameter '" + name + "' of " + quoted() + ": " + why);
+        return fail("S1",
+                    "formula '" + parameter.formula + "' of parameter '" + name + "' of " + quoted() + ": " + why);
       break;
     case ParameterKind::Integer:
       if (auto it = entry.kernel.integers.find(name); it != entry.kernel.integers.end())
         value = it->second;
-      else if (fallback.split(':').first.trim().getAsInteger(10, value))
+      else if (!defaultInteger(parameter, value))
         return fail("S1", "default '" + parameter.value + "' of parameter '" + name + "' of " + quoted() +
                               " is not an integer");
       if (value < 1 || value > maxScheduleInteger)
@@ -296,8 +306,8 @@ bool EntryChecker::checkPrefetch() {
 bool EntryChecker::checkScratch() {
   int64_t bytes = values["panel_m"] * packedRowBytes(facts, entry.numeric, values["block_k"]);
   if (bytes > maxPackedBytes)
-    return fail("S6", "panel_m " + text(values["panel_m"]) + " packs " + text(bytes) + " bytes of A, expected at most " +
-                          text(maxPackedBytes));
+    return fail("S6", "panel_m " + text(values["panel_m"]) + " packs " + text(bytes) +
+                          " bytes of A, expected at most " + text(maxPackedBytes));
   return true;
 }
 
@@ -312,8 +322,8 @@ bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::str
                 llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + isaFacts(schedule.isa).name.str() + ": ";
   if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {
-    error = where + std::to_string(schedule.entries.size()) + " entries, expected 1.." +
-            std::to_string(maxScheduleEntries);
+    error =
+        where + std::to_string(schedule.entries.size()) + " entries, expected 1.." + std::to_string(maxScheduleEntries);
     return false;
   }
   int64_t next = 1;

@@ -2,19 +2,19 @@
 //
 // Schedule: which kernel template, with which parameter values, runs a matmul stage for a block of r rows of one group.
 //
-//     schedule qwen3_30b                     # the layer
+//     schedule tiny                          # the layer
 //     stage ffn_up amx                       # a stage for one instruction set
 //       rows 1..4   panel { block_m = 4, panel_m = 4, hint = t1 }     numeric amx
 //       rows 5..    panel { block_m = 16, panel_m = 64, hint = t1 }   numeric amx
 //
 // Names are [a-z][a-z0-9_]{0,62}, integers 1..1,000,000, `#` starts a comment. Row ranges start at 1, follow each other
-// without a gap, and the last is open. Parameters that are left out keep the default of the template's file; parameters of
-// the stage and those with a formula cannot be set. Nothing else of a template can be reached from this text.
+// without a gap, and the last is open. Parameters that are left out get the default of the template's file; parameters
+// of the stage and those with a formula cannot be set. Nothing else of a template can be reached from this text.
 //
 // An entry is legal for a stage when all of these hold:
 //
-//     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies in
-//         1..1,000,000 and in the allowed set of the parameter's comment: `{a, b}`, `{a .. b}` or `multiple of name`
+//     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies
+//         in 1..1,000,000 and in the allowed set of its comment: `{a, b}`, `{a .. b}` or `multiple of name`
 //     S2  panel_m >= last row; of an open entry, panel_m >= first row
 //     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16.
 //         block_k is 32 for 2-byte weights and 4 or 8 for f32 (depth is padded to 32 and 8)
@@ -38,10 +38,10 @@ namespace moec {
 
 // What a schedule needs to know of a MatmulStage. Weights are f32 where they are not bf16, inputs likewise.
 struct StageFacts {
-  std::string stage;       // "ffn_up"
-  int64_t n = 0, k = 0;    // columns of a part, depth; both at least 1
-  int64_t parts = 1;       // matrices of B
-  int64_t panels = 0;      // column panels of a group
+  std::string stage;    // "ffn_up"
+  int64_t n = 0, k = 0; // columns of a part, depth; both at least 1
+  int64_t parts = 1;    // matrices of B
+  int64_t panels = 0;   // column panels of a group
   bool bf16Weight = false, bf16Input = false;
 
   int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
@@ -77,11 +77,11 @@ constexpr size_t maxScheduleBytes = 1 << 20;
 constexpr int64_t maxScheduleInteger = 1000000;
 constexpr int64_t maxPackedBytes = int64_t(64) << 20;
 
-// The text form; parameters in alphabetical order, integers before hints. parseSchedule reads it back to the same values.
+// The text form; parameters in alphabetical order, integers before hints. parseSchedule reads back the same values.
 std::string printSchedule(const Schedule &schedule);
 
-// Reads `text`, whatever it holds; templates are looked up in `templatesDir` first (empty: built-in only). False: `error`
-// is one line "file:line:col: what is wrong, what was found, what is expected" and `out` is left as it was. Legality for a
+// Reads `text`, whatever it holds; templates are looked up in `templatesDir` first (empty: built-in only). False:
+// `error` is one line "file:line:col: what was found, what is expected" and `out` is left as it was. Legality for a
 // stage is not checked here, since the text does not know shapes.
 bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
                    llvm::StringRef templatesDir = "");
@@ -97,6 +97,9 @@ bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::str
 // Where a parameter gets its value: only Integer and Word parameters can be set by a schedule.
 enum class ParameterKind { Integer, Word, Derived, Stage };
 ParameterKind parameterKind(const TemplateParameter &parameter);
+// The default of an Integer parameter (false: the template's text holds no 64-bit integer) and of a Word parameter.
+bool defaultInteger(const TemplateParameter &parameter, int64_t &out);
+std::string defaultWord(const TemplateParameter &parameter);
 
 // {none, t0, t1, nta}
 bool isHintWord(llvm::StringRef word);

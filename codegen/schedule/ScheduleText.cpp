@@ -95,6 +95,7 @@ private:
   bool readTemplateName(TemplateBinding &kernel);
   bool readValues(TemplateBinding &kernel);
   bool readValue(TemplateBinding &kernel);
+  void fillDefaults(TemplateBinding &kernel);
 
   llvm::StringRef text, file, templatesDir;
   Token token;
@@ -186,8 +187,8 @@ bool Reader::readStage(Schedule &schedule) {
   stage.isa = Isa(isa);
   advance();
   if (schedule.find(stage.stage, stage.isa))
-    return failAt(at, "found a second schedule of stage '" + stage.stage + "' for " +
-                          isaFacts(stage.isa).name.str() + ", expected one");
+    return failAt(at, "found a second schedule of stage '" + stage.stage + "' for " + isaFacts(stage.isa).name.str() +
+                          ", expected one");
   do {
     if (!readEntry(stage))
       return false;
@@ -198,7 +199,7 @@ bool Reader::readStage(Schedule &schedule) {
 
 bool Reader::readEntry(StageSchedule &stage) {
   ScheduleEntry entry;
-  if (stage.entries.empty() ? !is("rows") : token.kind == Token::End || !is("rows"))
+  if (!is("rows"))
     return failHere(stage.entries.empty() ? "'rows'"
                                           : "'rows': the last range of a stage has an open end, as in 'rows " +
                                                 std::to_string(stage.entries.back().lastRow + 1) + "..'");
@@ -264,7 +265,23 @@ bool Reader::readValues(TemplateBinding &kernel) {
         return false;
     }
   }
-  return expect("}", "or ',' after a parameter");
+  if (!expect("}", "or ',' after a parameter"))
+    return false;
+  fillDefaults(kernel);
+  return true;
+}
+
+// An entry holds every parameter, so that users of a schedule need not know the template and its print says it all.
+// What is wrong with a default is checkEntry's to say.
+void Reader::fillDefaults(TemplateBinding &kernel) {
+  for (const TemplateParameter &parameter : parameters) {
+    std::string key = parameter.name.substr(1);
+    int64_t value = 0;
+    if (parameterKind(parameter) == ParameterKind::Word)
+      kernel.words.emplace(key, defaultWord(parameter));
+    else if (parameterKind(parameter) == ParameterKind::Integer && defaultInteger(parameter, value))
+      kernel.integers.emplace(key, value);
+  }
 }
 
 bool Reader::readValue(TemplateBinding &kernel) {
@@ -281,8 +298,9 @@ bool Reader::readValue(TemplateBinding &kernel) {
       settable += (settable.empty() ? "" : ", ") + parameter.name.substr(1);
   }
   if (kind != ParameterKind::Integer && kind != ParameterKind::Word)
-    return failAt(at, "found " + std::string(kind ? "'" + key + "', which follows from the stage" : "parameter '" + key + "'") +
-                          ", expected one of " + settable);
+    return failAt(
+        at, "found " + std::string(kind ? "'" + key + "', which follows from the stage" : "parameter '" + key + "'") +
+                ", expected one of " + settable);
   if (kernel.integers.count(key) || kernel.words.count(key))
     return failAt(at, "found '" + key + "' a second time, expected it once");
   if (!expect("=", "after a parameter"))

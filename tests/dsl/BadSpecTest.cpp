@@ -87,8 +87,9 @@ TEST(bad_specs, labels_name_their_code) {
       if (start == label && code.size() > best.size())
         best = code;
     }
-    if (!best.empty())
+    if (!best.empty()) {
       EXPECT_NE(one.expected.find("error[" + best + "]"), std::string::npos) << one.label;
+    }
   }
 }
 
@@ -100,8 +101,9 @@ TEST(bad_specs, every_code_has_a_case) {
   const std::set<std::string> elsewhere = {"E-UNSUPPORTED", "E-TEMPLATE", "E-SCHEDULE", // stages after the spec
                                            "E-LIMIT"};                                  // ReaderLimitsTest
   for (const std::string &code : diagnosticCodes())
-    if (!elsewhere.count(code))
+    if (!elsewhere.count(code)) {
       EXPECT_NE(all.find("error[" + code + "]"), std::string::npos) << code;
+    }
 }
 
 // A code that a source names is explained, and one that is explained is documented.

@@ -2,8 +2,8 @@
 //
 // Rendering: places, cut lines, escapes, colour, JSON; spelling; element types.
 
-#include "dsl/DataType.h"
 #include "dsl/Diagnostic.h"
+#include "dsl/DataType.h"
 #include "dsl/Spelling.h"
 
 #include <gtest/gtest.h>

@@ -26,7 +26,8 @@ std::string rolesText(const std::string &text) {
 }
 
 std::string spec(const std::string &router, const std::string &experts, const std::string &rest = "") {
-  return "{\"moec\": 1, \"hidden\": 8, \"router\": {" + router + "}, \"experts\": {\"count\": 4, " + experts + "}" + rest + "}";
+  return "{\"moec\": 1, \"hidden\": 8, \"router\": {" + router + "}, \"experts\": {\"count\": 4, " + experts + "}" +
+         rest + "}";
 }
 
 // Names and shapes of a safetensors file.
@@ -46,7 +47,7 @@ TEST(roles, forms) {
   EXPECT_EQ(rolesText(fileText("examples/tiny.json")),
             "router.weight 4x8, experts.gate 4x6x8, experts.up 4x6x8, experts.down 4x8x6");
   EXPECT_EQ(rolesText(spec("\"top_k\": 1", "\"form\": \"mlp\", \"layers\": 3, \"intermediate\": 6, "
-                                            "\"bias\": {\"in\": true, \"out\": true}")),
+                                           "\"bias\": {\"in\": true, \"out\": true}")),
             "router.weight 4x8, experts.up 4x6x8, experts.hidden1 4x6x6, experts.hidden2 4x6x6, experts.down 4x8x6, "
             "experts.up_bias 4x6, experts.hidden1_bias 4x6, experts.hidden2_bias 4x6, experts.down_bias 4x8");
   EXPECT_EQ(rolesText(spec("\"top_k\": 1", "\"form\": \"linear\"")), "router.weight 4x8, experts.up 4x8x8");
@@ -63,7 +64,8 @@ TEST(roles, router_kinds) {
                            "\"noise\": {\"kind\": \"learned\"}, \"input\": {\"norm\": {\"weight\": true}}",
                            mlp + ", \"zero\": {\"count\": 2}")),
             "router.weight 6x8, router.bias 6, router.choice_bias 6, router.expert_scale 6, router.input_scale 8, "
-            "router.noise_weight 6x8, " + experts);
+            "router.noise_weight 6x8, " +
+                experts);
 }
 
 TEST(roles, shared_blocks) {

@@ -25,10 +25,13 @@ struct Random {
   size_t below(size_t n) { return n ? next() % n : 0; }
 };
 
-const char *const tokens[] = {"{",     "}",         "[",     "]",      ",",      ":",     "\"",       "null",  "true",
-                              "false", "0",         "-1",    "1e308",  "1e-320", "9223372036854775808",     "0.5",
-                              "\"\"",  "\"top_k\"", "\"k\"", "\"{e}\"", "\\u0000", "\xff", "\"soft\"", "\"table\"",
-                              "\"hierarchical\"", "\"linear\"", "\"mlp\"", "65536", "1048576", "[1, 2]", "{}"};
+const char *const tokens[] = {"{",          "}",       "[",         "]",         ",",
+                              ":",          "\"",      "null",      "true",      "false",
+                              "0",          "-1",      "1e308",     "1e-320",    "9223372036854775808",
+                              "0.5",        "\"\"",    "\"top_k\"", "\"k\"",     "\"{e}\"",
+                              "\\u0000",    "\xff",    "\"soft\"",  "\"table\"", "\"hierarchical\"",
+                              "\"linear\"", "\"mlp\"", "65536",     "1048576",   "[1, 2]",
+                              "{}"};
 
 std::string mutated(std::string text, const std::vector<std::string> &corpus, Random &random) {
   for (size_t edits = 1 + random.below(3); edits > 0; --edits) {

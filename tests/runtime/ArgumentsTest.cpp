@@ -205,8 +205,9 @@ TEST_F(Arguments, optional_outputs_may_each_be_left_out) {
     args.out_counts = mask & 8 ? args.out_counts : nullptr;
     ASSERT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &args), MOEC_OK) << lastError();
     EXPECT_EQ(std::memcmp(y.data(), want.y.data(), want.y.size() * sizeof(float)), 0) << mask;
-    if (args.out_counts)
+    if (args.out_counts) {
       EXPECT_EQ(std::memcmp(args.out_counts, want.counts.data(), 16), 0);
+    }
   }
 }
 

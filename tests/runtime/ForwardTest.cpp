@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <sys/wait.h>
@@ -139,7 +141,9 @@ TEST(Forward, two_threads_share_one_layer) {
 }
 
 // NOTE: the thread sanitizer refuses to start threads in the child of a process with threads.
-#if defined(__has_feature)
+#if defined(__SANITIZE_THREAD__)
+#define MOEC_TEST_UNDER_TSAN
+#elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define MOEC_TEST_UNDER_TSAN
 #endif
@@ -162,6 +166,33 @@ TEST(Forward, pool_works_in_a_forked_child) {
   EXPECT_TRUE(runTiny(tiny, x) == want);
 }
 #endif
+
+// How often each item of ffn_up was handed to a kernel.
+static std::atomic<int> itemRuns[1024];
+static std::atomic<int64_t> itemCount;
+
+static void countItems(const moec_call *call, void *const *, void *, int64_t first, int64_t last) {
+  itemCount = call->num_items;
+  for (int64_t i = first; i < last; ++i)
+    ++itemRuns[i];
+}
+
+TEST(Forward, every_item_runs_once) {
+  EditablePackage edited;
+  for (int i : {4, 5, 6})
+    edited.functions[static_cast<size_t>(i)] = countItems;
+  moec_layer_options hosted = threadOptions(3), pool = threadOptions(3), one = threadOptions(1);
+  hosted.parallel_for = reversed;
+  for (const moec_layer_options &options : {hosted, pool, one}) {
+    TinyLayer tiny(TinyWeights(13), &options, &edited.package);
+    for (std::atomic<int> &runs : itemRuns)
+      runs = 0;
+    runTiny(tiny, randomInput(301, 1));
+    ASSERT_GT(itemCount, 100);
+    for (int64_t i = 0; i < 1024; ++i)
+      ASSERT_EQ(itemRuns[i], i < itemCount ? 1 : 0) << i;
+  }
+}
 
 // ---- memory -----------------------------------------------------------------------------------------------------
 
@@ -298,6 +329,7 @@ TEST(Forward, floating_point_mode_of_the_caller_is_kept_and_does_not_matter) {
   TinyLayer one(weights), two(weights, &options);
   std::vector<float> x = randomInput(50, 6);
   TinyResult want = runTiny(one, x);
+  EXPECT_TRUE(std::any_of(want.y.begin(), want.y.end(), [](float y) { return std::fpclassify(y) == FP_SUBNORMAL; }));
   unsigned before = _mm_getcsr();
   for (unsigned mode : {0x3f80u, 0x5f80u, 0x7f80u, 0x9fc0u}) { // round down, up, to zero; flush and denormals as zero
     for (const TinyLayer *tiny : {&one, &two}) {

@@ -96,8 +96,9 @@ TEST(Items, splits_keep_order_and_cover_every_panel_once) {
     int64_t before = list.num_items;
     moec_items_split(&list, panels, workers);
     ASSERT_LE(list.num_items, std::max<int64_t>(before, MOEC_ITEMS_PER_WORKER * workers));
-    if (workers > 1 && before && before * 2 <= MOEC_ITEMS_PER_WORKER * workers && panels > 1)
+    if (workers > 1 && before && before * 2 <= MOEC_ITEMS_PER_WORKER * workers && panels > 1) {
       ASSERT_GT(list.num_items, before);
+    }
     int32_t next = 0;
     for (int64_t i = 0; i < list.num_items; ++i) {
       ASSERT_EQ(items[i].panel0, next);

@@ -163,12 +163,14 @@ TEST(Pack, conversions_of_all_16_bit_values) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     uint16_t pattern = static_cast<uint16_t>(bits);
     float half = moec_f32_of_f16(pattern), brain = moec_f32_of_bf16(pattern);
-    if (half == half)
+    if (half == half) {
       ASSERT_EQ(moec_f16_of_f32(half), pattern);
-    else
+    } else {
       ASSERT_TRUE(std::isnan(moec_f32_of_f16(moec_f16_of_f32(half))));
-    if (brain == brain)
+    }
+    if (brain == brain) {
       ASSERT_EQ(moec_bf16_of_f32(brain), pattern);
+    }
     if ((pattern & 0x7fff) >= 0x7bff)
       continue;
     float next = moec_f32_of_f16(static_cast<uint16_t>(pattern + 1)), middle = (half + next) / 2;

@@ -85,7 +85,7 @@ TEST_F(Safetensors, every_truncation_is_refused) {
 TEST_F(Safetensors, random_damage_never_crashes) {
   std::mt19937 generator(1);
   std::string whole = framed(good, "ABCDefgh");
-  for (int repeat = 0; repeat < 2000; ++repeat) {
+  for (int repeat = 0; repeat < 1000; ++repeat) {
     std::string bytes = whole;
     for (unsigned flips = 1 + generator() % 3; flips > 0; --flips)
       bytes[generator() % bytes.size()] = static_cast<char>(generator());
@@ -116,8 +116,8 @@ TEST_F(Safetensors, offsets) {
   refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[4,8])"), "tensor \"a\" begins at data byte 4, expected 0");
   refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0,4])"), "tensors end at data byte 4, the file has 8");
   refuse(entry(R"("dtype":"U8","shape":[9],"data_offsets":[0,9])"), "tensors end at data byte 9, the file has 8");
-  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[8,4])"), "header byte 54: expected data_offsets [begin, end] with begin <= end");
-  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0])"), "header byte 52: expected data_offsets [begin, end] with begin <= end");
+  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[8,4])"), "header byte 51: expected data_offsets [begin, end] with begin <= end");
+  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0])"), "header byte 49: expected data_offsets [begin, end] with begin <= end");
   refuse(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
          "tensor \"b\" begins at data byte 4, expected 5");
   refuse(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
@@ -128,7 +128,7 @@ TEST_F(Safetensors, shapes) {
   refuse(entry(R"("dtype":"F32","shape":[3],"data_offsets":[0,8])"),
          "tensor \"a\": F32 of its shape has 12 bytes, data_offsets say 8");
   refuse(entry(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8])"), "tensor \"a\": its shape is too large");
-  refuse(entry(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8])"), "header byte 42: expected fewer numbers");
+  refuse(entry(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8])"), "header byte 45: expected fewer numbers");
   refuse(entry(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), "header byte 29: expected an integer of at least 0");
   refuse(entry(R"("dtype":"F32","shape":[2.0],"data_offsets":[0,8])"), "header byte 30: expected ',' or ']'");
   refuse(entry(R"("dtype":"F32","shape":[02],"data_offsets":[0,8])"), "header byte 31: expected an integer without leading zeros");
@@ -158,7 +158,7 @@ TEST_F(Safetensors, json) {
   refuse("{\"a\":1}", "header byte 5: expected '{'");
   refuse("{}x", "header byte 2: expected nothing after the object");
   refuse(entry(R"("dtype":"U8","shape":[8])"), "header byte 31: expected dtype, shape and data_offsets, each once");
-  refuse(entry(R"("dtype":"U8","dtype":"U8")"), "header byte 26: expected dtype, shape and data_offsets, each once");
+  refuse(entry(R"("dtype":"U8","dtype":"U8")"), "header byte 27: expected dtype, shape and data_offsets, each once");
   refuse(entry(R"("kind":"U8")"), "header byte 13: expected dtype, shape and data_offsets, each once");
   refuse(R"({"__metadata__":{},"__metadata__":{}})", "header byte 34: expected __metadata__ once");
   refuse(R"({"__metadata__":{"a":1}})", "header byte 21: expected a string");

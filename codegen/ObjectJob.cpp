@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernel by kernel into one module, which is then lowered and emitted as a whole.
+
+#include "ObjectJob.h"
+
+#include "codegen/cpu/CpuLowering.h"
+#include "codegen/cpu/LowerRows.h"
+#include "codegen/emit/ObjectEmitter.h"
+#include "codegen/moe/BuildLayer.h"
+#include "codegen/tile/DescribeMatmul.h"
+#include "codegen/tile/Instantiate.h"
+
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
+#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Index/IR/IndexDialect.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+void prepareContext(MLIRContext &context) {
+  DialectRegistry registry;
+  arith::registerConvertArithToLLVMInterface(registry);
+  cf::registerConvertControlFlowToLLVMInterface(registry);
+  index::registerConvertIndexToLLVMInterface(registry);
+  registerConvertFuncToLLVMInterface(registry);
+  registerConvertMathToLLVMInterface(registry);
+  ub::registerConvertUBToLLVMInterface(registry);
+  vector::registerConvertVectorToLLVMInterface(registry);
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  context.appendDialectRegistry(registry);
+  loadMoeDialects(context);
+  context.loadDialect<tile::TileDialect, arith::ArithDialect, cf::ControlFlowDialect, index::IndexDialect,
+                      LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
+}
+
+class ObjectBuilder {
+public:
+  ObjectBuilder(ObjectJob &job, const ObjectInput &input) : job(job), input(input) { prepareContext(context); }
+
+  void run() {
+    fused = parseSourceString<ModuleOp>(input.fusedModule, ParserConfig(&context));
+    if (!fused) {
+      job.error = "the fused module does not parse back";
+      return;
+    }
+    for (Operation &op : func::FuncOp(*fused->getOps<func::FuncOp>().begin()).getBody().front())
+      stages.push_back(&op);
+    output = ModuleOp::create(UnknownLoc::get(&context));
+    for (const KernelJob &kernel : *job.kernels) {
+      lower(kernel);
+      if (!job.error.empty()) {
+        job.error = "kernel " + kernel.symbol + ": " + job.error;
+        return;
+      }
+    }
+    finish();
+  }
+
+private:
+  void lower(const KernelJob &kernel) {
+    const moec_step &step = input.plan.steps[kernel.step];
+    Operation *op = stages[input.stageOrdinals[kernel.step]];
+    int64_t scratch;
+    if (kernel.entry) {
+      auto stage = describeMatmul(cast<moe::GroupedMatmulOp>(op), input.plan, step);
+      auto module = instantiateKernel(context, stage, kernel.entry->kernel, input.options.templatesDir, kernel.symbol,
+                                      job.error);
+      if (!module) {
+        job.invalidInput = true;
+        return;
+      }
+      if (input.form == ObjectForm::Tile)
+        return append(*module);
+      scratch = lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(job.isa), multiply(*kernel.entry), *output);
+    } else {
+      if (input.form == ObjectForm::Tile)
+        return;
+      RowStrides strides;
+      for (unsigned i = 0; i < step.num_args; ++i)
+        strides.push_back(input.plan.buffers[input.plan.args[step.first_arg + i]].row_stride);
+      if (auto program = dyn_cast<moe::RowProgramOp>(op))
+        scratch = lowerRowProgram(program, strides, isaFacts(job.isa), *output, kernel.symbol);
+      else
+        scratch = lowerCombine(cast<moe::CombineOp>(op), strides, isaFacts(job.isa), *output, kernel.symbol);
+    }
+    job.scratchBytes = std::max(job.scratchBytes, scratch);
+  }
+
+  Multiply multiply(const ScheduleEntry &entry) const {
+    if (entry.numeric != "amx")
+      return Multiply::Vector;
+    return input.options.emulateTiles ? Multiply::EmulatedTiles : Multiply::Tiles;
+  }
+
+  void append(ModuleOp module) {
+    llvm::raw_svector_ostream os(job.bytes);
+    module.print(os);
+    os << "\n";
+  }
+
+  void finish() {
+    if (input.form == ObjectForm::Tile)
+      return;
+    if (failed(verify(*output))) {
+      job.error = "the lowered module does not verify";
+      return;
+    }
+    if (!lowerToLlvmDialect(*output, job.error))
+      return;
+    if (input.form == ObjectForm::LlvmDialect)
+      return append(*output);
+    EmitForm form = input.form == ObjectForm::Object ? EmitForm::Object : EmitForm::Assembly;
+    emitModule(*output, isaFacts(job.isa), form, job.bytes, job.error);
+  }
+
+  ObjectJob &job;
+  const ObjectInput &input;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> fused, output;
+  std::vector<Operation *> stages;
+};
+
+} // namespace
+
+void ObjectJob::run(const ObjectInput &input) { ObjectBuilder(*this, input).run(); }
+
+} // namespace moec

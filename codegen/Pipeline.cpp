@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The stages in order. Everything up to the schedule happens once; instantiate, lower and emit happen per object file, each
+// in a context of its own so that they can run side by side.
+
+#include "Pipeline.h"
+
+#include "KernelJobs.h"
+#include "ObjectJob.h"
+
+#include "codegen/emit/ObjectEmitter.h"
+#include "codegen/moe/BuildLayer.h"
+#include "codegen/moe/FunctionLibrary.h"
+#include "codegen/moe/FuseStages.h"
+#include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/PlanLaunch.h"
+#include "codegen/tile/DescribeMatmul.h"
+
+#include "dsl/SpecPrinter.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+using namespace mlir;
+
+namespace moec {
+
+static const llvm::StringLiteral stageNames[] = {"spec",     "build",       "fuse",  "plan",
+                                                 "schedule", "instantiate", "lower", "emit"};
+
+std::optional<Stage> parseStage(llvm::StringRef name) {
+  for (unsigned i = 0; i < std::size(stageNames); ++i)
+    if (stageNames[i] == name)
+      return Stage(i);
+  return std::nullopt;
+}
+
+llvm::StringRef stageName(Stage stage) { return stageNames[unsigned(stage)]; }
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<CompileError> &errors)
+      : input(input), options(options), errors(errors) {
+    loadMoeDialects(context);
+  }
+
+  // Runs the stages up to and including `last`; false when an error was added.
+  bool run(Stage last);
+  bool print(Stage stage, llvm::raw_ostream &os);
+  std::unique_ptr<CompiledPackage> package();
+
+private:
+  bool parseOrBuild();
+  bool fuse();
+  bool plan();
+  bool schedule();
+  bool runJobs(ObjectForm form);
+  // Runs `body` with MLIR's diagnostics collected; what failed becomes one error.
+  bool collecting(int exitCode, const char *code, llvm::function_ref<bool()> body);
+  void note(Stage stage, const llvm::Twine &detail);
+
+  const CompileInput &input;
+  const CompileOptions &options;
+  std::vector<CompileError> &errors;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp layer;
+  std::vector<FusionNote> fusionNotes;
+  LaunchPlan launchPlan;
+  std::vector<StageFacts> facts;
+  Schedule chosen;
+  KernelJobs jobs;
+  std::vector<ObjectJob> objects;
+  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+};
+
+void Compilation::note(Stage stage, const llvm::Twine &detail) {
+  auto now = std::chrono::steady_clock::now();
+  if (options.progress)
+    options.progress(stageName(stage), detail.str(), std::chrono::duration<double>(now - since).count());
+  since = now;
+}
+
+bool Compilation::collecting(int exitCode, const char *code, llvm::function_ref<bool()> body) {
+  std::string text;
+  bool ok;
+  {
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+        return success();
+      llvm::raw_string_ostream os(text);
+      if (!text.empty())
+        os << "\n";
+      if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
+        os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn() << ": ";
+      os << diagnostic;
+      return success();
+    });
+    ok = body();
+  }
+  if (!ok)
+    errors.push_back({exitCode, code, "", text.empty() ? "failed without a message" : text, ""});
+  return ok;
+}
+
+bool Compilation::parseOrBuild() {
+  if (input.spec) {
+    FunctionLibrary functions(context, options.templatesDir);
+    std::vector<Refusal> refusals;
+    module = buildLayer(context, *input.spec, specHash(*input.spec), functions, refusals);
+    for (const Refusal &refusal : refusals)
+      errors.push_back({refusal.code == "E-TEMPLATE" ? 3 : 4, refusal.code, refusal.path, refusal.message, refusal.hint});
+    if (!module)
+      return false;
+  } else {
+    bool parsed = collecting(3, "E-MOE", [&] {
+      llvm::SourceMgr sources;
+      sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(input.moeText, input.moeFile), SMLoc());
+      module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+      return bool(module);
+    });
+    if (!parsed)
+      return false;
+  }
+  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+    layer = findLayer(*module);
+    return bool(layer);
+  });
+}
+
+bool Compilation::fuse() {
+  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+    return succeeded(fuseStages(layer, fusionNotes)) && succeeded(verify(*module));
+  });
+}
+
+bool Compilation::plan() {
+  PlanOptions planOptions;
+  planOptions.maxTokens = options.maxTokens;
+  return collecting(input.spec ? 7 : 3, "E-PLAN",
+                    [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
+}
+
+bool Compilation::schedule() {
+  facts.resize(launchPlan.steps.size());
+  for (size_t i = 0; i < facts.size(); ++i) {
+    auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]);
+    if (!op)
+      continue;
+    MatmulStage stage = describeMatmul(op, launchPlan, launchPlan.steps[i]);
+    facts[i].stage = stage.name;
+    facts[i].n = stage.n;
+    facts[i].k = stage.k;
+    facts[i].parts = stage.parts;
+    facts[i].panels = stage.panels;
+    facts[i].bf16Input = stage.in.isBF16();
+    facts[i].bf16Weight = stage.weight.isBF16();
+  }
+  if (!chooseSchedule(launchPlan, facts, options, chosen, errors))
+    return false;
+  jobs = planKernels(launchPlan, facts, chosen, options);
+  for (moec_step &step : launchPlan.steps)
+    if (step.kind == MOEC_STEP_ROWS && !step.rows_per_task)
+      step.rows_per_task = 8;
+  finishSchedule(launchPlan);
+  return true;
+}
+
+// One job per ISA, the heaviest first; a job that failed names its kernel.
+bool Compilation::runJobs(ObjectForm form) {
+  std::string fused;
+  llvm::raw_string_ostream os(fused);
+  module->print(os);
+  std::map<Operation *, unsigned> ordinals;
+  unsigned next = 0;
+  for (Operation &op : layer.getBody().front())
+    ordinals[&op] = next++;
+  std::vector<unsigned> stageOrdinals;
+  for (Operation *op : launchPlan.stageOf)
+    stageOrdinals.push_back(op ? ordinals.at(op) : ~0u);
+  for (auto it = jobs.modules.rbegin(); it != jobs.modules.rend(); ++it)
+    objects.emplace_back(it->first, &it->second);
+  const ObjectInput shared = {fused, launchPlan, stageOrdinals, options, form};
+  std::atomic<size_t> claimed{0};
+  auto work = [&] {
+    for (size_t i; (i = claimed++) < objects.size();)
+      objects[i].run(shared);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::min<size_t>(options.jobs, objects.size()); ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+  for (const ObjectJob &object : objects) {
+    if (!object.error.empty())
+      errors.push_back({object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
+    launchPlan.header.scratch_bytes = std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
+  }
+  return errors.empty();
+}
+
+bool Compilation::run(Stage last) {
+  if (last == Stage::Spec)
+    return true;
+  if (!parseOrBuild())
+    return false;
+  note(Stage::Build, "moe ops");
+  if (last == Stage::Build)
+    return true;
+  if (!fuse())
+    return false;
+  note(Stage::Fuse, llvm::Twine(fusionNotes.size()) + " rules applied");
+  if (last == Stage::Fuse)
+    return true;
+  if (!plan())
+    return false;
+  note(Stage::Plan, llvm::Twine(launchPlan.steps.size()) + " steps");
+  if (last == Stage::Plan)
+    return true;
+  if (!schedule())
+    return false;
+  note(Stage::Schedule, llvm::Twine(jobs.table.size()) + " kernels");
+  if (last == Stage::Schedule)
+    return true;
+  ObjectForm form = last == Stage::Instantiate ? ObjectForm::Tile
+                    : last == Stage::Lower     ? ObjectForm::LlvmDialect
+                                               : ObjectForm::Object;
+  if (!runJobs(form))
+    return false;
+  note(last, llvm::Twine(objects.size()) + " object files");
+  return true;
+}
+
+bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
+  if (stage == Stage::Spec) {
+    os << (input.spec ? printSpec(*input.spec) : input.moeText);
+    return true;
+  }
+  if (stage == Stage::Emit) {
+    if (!run(Stage::Schedule) || !runJobs(ObjectForm::Assembly))
+      return false;
+  } else if (!run(stage)) {
+    return false;
+  }
+  if (stage == Stage::Build || stage == Stage::Fuse) {
+    module->print(os);
+    os << "\n";
+  } else if (stage == Stage::Plan) {
+    launchPlan.print(os);
+  } else if (stage == Stage::Schedule) {
+    os << printSchedule(chosen);
+  } else {
+    for (const ObjectJob &object : objects)
+      os << (stage == Stage::Emit ? "# ---- " : "// ---- ") << isaFacts(object.isa).name << "\n"
+         << llvm::StringRef(object.bytes.data(), object.bytes.size());
+  }
+  return true;
+}
+
+std::unique_ptr<CompiledPackage> Compilation::package() {
+  if (!run(Stage::Emit))
+    return nullptr;
+  auto result = std::make_unique<CompiledPackage>();
+  result->name = launchPlan.string(launchPlan.header.name).str();
+  if (input.spec)
+    result->canonicalSpec = printSpec(*input.spec);
+  result->scheduleText = printSchedule(chosen);
+  result->functionNames = jobs.table;
+  for (const FusionNote &n : fusionNotes)
+    result->fusionNotes.push_back(n.rule + "  " + n.text);
+  for (ObjectJob &object : objects)
+    result->objects.push_back({result->name + "_" + isaFacts(object.isa).name.str() + ".o", std::move(object.bytes)});
+  launchPlan.stageOf.clear();
+  result->plan = launchPlan;
+  ObjectFile planObject;
+  planObject.name = result->name + "_plan.o";
+  std::string error;
+  if (!emitPlanObject(result->name, result->plan.serialize(), jobs.table, planObject.bytes, error)) {
+    errors.push_back({7, "E-INTERNAL", "", error, ""});
+    return nullptr;
+  }
+  result->objects.push_back(std::move(planObject));
+  return result;
+}
+
+} // namespace
+
+std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
+                                              std::vector<CompileError> &errors) {
+  std::vector<CompileError> own;
+  auto result = Compilation(input, options, own).package();
+  errors.insert(errors.end(), own.begin(), own.end());
+  return result;
+}
+
+bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
+                std::vector<CompileError> &errors) {
+  std::vector<CompileError> own;
+  bool ok = Compilation(input, options, own).print(stage, os);
+  errors.insert(errors.end(), own.begin(), own.end());
+  return ok;
+}
+
+} // namespace moec

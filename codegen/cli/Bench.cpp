@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec bench: a layer -> the time of a call for each T, beside what this machine could do at most in the same minute.
+//
+//   per round   probe, call, probe; the call's weights come from memory, because the probe before it read 128 MiB or
+//               more of something else and consecutive calls take inputs that reach other experts
+
+#include "BenchReport.h"
+#include "BenchWorkload.h"
+#include "Ceilings.h"
+#include "CompileRun.h"
+#include "OutputCheck.h"
+#include "Supervisor.h"
+#include "TokenRange.h"
+#include "Verbs.h"
+
+#include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+struct BenchFlags {
+  CompileFlags compile;
+  std::string spec, tokens = "1,32,512", skew = "uniform", format = "md";
+  int threads = 1, rounds = 0;
+  bool json = false, warm = false, ceilings = false;
+};
+
+// A T whose rounds are being taken.
+struct Measuring {
+  LayerRun &layer;
+  const BenchInputs &inputs;
+  const std::vector<CallWork> &work; // per variant
+  CeilingProbe &probe;
+  const BenchFlags &flags;
+};
+} // namespace
+
+static double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Without --rounds: until 15 rounds are accepted, at most 45 rounds and 12 seconds, at least 5 rounds.
+static bool enough(const BenchFlags &flags, const BenchSeries &series, const ProbeResult &best, double spent) {
+  if (flags.rounds)
+    return int(series.rounds.size()) >= flags.rounds;
+  size_t good = 0;
+  for (const BenchRound &round : series.rounds)
+    good += accepted(round, best);
+  return series.rounds.size() >= 5 && (good >= 15 || series.rounds.size() >= 45 || spent > 12);
+}
+
+static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
+  CallOutputs out(m.layer.info(), series.tokens);
+  if (!out.ready()) {
+    error = "not enough memory for the outputs";
+    return false;
+  }
+  double begin = now();
+  ProbeResult before = m.probe.probe();
+  for (int i = 0; !enough(m.flags, series, m.probe.best(), now() - begin); ++i) {
+    int variant = m.flags.warm ? 0 : i % m.inputs.count();
+    const void *x = m.inputs.at(variant);
+    if (m.flags.warm && !m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
+      return false;
+    double start = now();
+    if (!m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
+      return false;
+    BenchRound round;
+    round.us = (now() - start) * 1e6;
+    round.work = m.work[size_t(variant)];
+    round.before = before;
+    round.after = before = m.probe.probe();
+    series.rounds.push_back(round);
+  }
+  return true;
+}
+
+// The first call of each variant also says where its tokens go, and whether its results are numbers at all.
+static bool routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchInputs &inputs, int64_t tokens,
+                          std::vector<CallWork> &work, std::string &error) {
+  for (int v = 0; v < inputs.count(); ++v) {
+    CallOutputs out(layer.info(), tokens);
+    if (!out.ready() || !out.run(layer, inputs.at(v), error)) {
+      error = error.empty() ? "not enough memory for the outputs" : error;
+      return false;
+    }
+    for (double value : tokens ? out.yRow(tokens - 1) : std::vector<double>())
+      if (!std::isfinite(value)) {
+        error = "y is not finite; moec verify tells more";
+        return false;
+      }
+    work.push_back(workOf(plan, tokens, out.ids));
+  }
+  return true;
+}
+
+// Two lines on stderr while it runs: nobody should wonder whether it hangs.
+static void sayProgress(Session &session, const BenchSeries &series, const ProbeResult &best) {
+  if (session.quiet)
+    return;
+  BenchFigures figures = figuresOf(series, best);
+  session.err << format("  T = %-6lld %12.1f us  %5.1f %% of the bound, %zu of %zu rounds accepted\n",
+                        (long long)series.tokens, figures.usMedian, 100 * figures.share, figures.accepted, figures.rounds);
+}
+
+static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput &input, const CompiledPackage &compiled,
+                      const std::vector<int64_t> &tokens) {
+  std::string error;
+  auto noMemory = [&](const char *what) {
+    return fail(session, ExitLimit, "E-MEMORY", std::string("not enough memory for ") + what);
+  };
+  std::unique_ptr<LayerRun> layer = LayerRun::load(compiled, error);
+  if (!layer)
+    return fail(session, ExitInternal, "E-INTERNAL", error);
+  {
+    BenchWeights weights;
+    if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), weights))
+      return noMemory("the weights");
+    if (!layer->prepare(flags.threads, -1, &weights.tensors, error))
+      return fail(session, layer->isaMissing() ? ExitDevice : ExitLimit, layer->isaMissing() ? "E-MACHINE" : "E-MEMORY", error);
+  }
+  PeakKind peak = peakOf(layer->info().isa, input.spec.dtype.weight == DataType::BF16);
+  CeilingProbe probe(peak, flags.threads);
+  if (!probe.ready())
+    return noMemory("the read probe");
+  probe.calibrate();
+  BenchRun run;
+  run.name = compiled.name;
+  run.isa = layer->info().isa_name;
+  run.skew = flags.skew;
+  run.peak = peakName(peak);
+  run.threads = flags.threads;
+  run.cold = !flags.warm;
+  for (int64_t t : tokens) {
+    BenchInputs inputs(input.spec, t, t <= 64 ? 16 : 4);
+    std::vector<CallWork> work;
+    if (!inputs.ready())
+      return noMemory("the inputs");
+    BenchSeries series;
+    series.tokens = t;
+    Measuring measuring{*layer, inputs, work, probe, flags};
+    if (!routeVariants(*layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
+      return fail(session, ExitInternal, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
+    sayProgress(session, series, probe.best());
+    run.series.push_back(std::move(series));
+  }
+  run.ceilings = probe.best();
+  run.pattern = probe.pattern();
+  for (const BenchSeries &series : run.series)
+    if (figuresOf(series, run.ceilings).accepted == 0)
+      warn(session, "W-SPREAD", "T=" + std::to_string(series.tokens) + ": no round was accepted; its figures are of all rounds",
+           "run again when the machine is quiet");
+  writeReport(session.out, run, flags.json ? "json" : flags.format);
+  return ExitDone;
+}
+
+// The ceilings alone, for scripts that measure something else beside them.
+static int printCeilings(Session &session, const BenchFlags &flags) {
+  PeakKind peak = peakOf(moec_cpu_isa(), true);
+  CeilingProbe probe(peak, flags.threads);
+  if (!probe.ready())
+    return fail(session, ExitLimit, "E-MEMORY", "not enough memory for the read probe");
+  probe.calibrate();
+  probe.probe();
+  if (flags.json) {
+    json::OStream os(session.out, 2);
+    os.object([&] {
+      os.attribute("compute_gflops", std::round(probe.best().gflops * 10) / 10);
+      os.attribute("compute_kind", peakName(peak));
+      os.attribute("read_gbps", std::round(probe.best().gbps * 100) / 100);
+      os.attribute("read_pattern", probe.pattern());
+    });
+    session.out << "\n";
+    return ExitDone;
+  }
+  session.out << format("compute_gflops %.1f\nread_gbps %.2f\n", probe.best().gflops, probe.best().gbps);
+  return ExitDone;
+}
+
+static int runBench(Session &session, const BenchFlags &flags) {
+  if (flags.ceilings)
+    return printCeilings(session, flags);
+  if (flags.spec.empty())
+    return fail(session, ExitUsage, "E-USAGE", "no spec was named", "moec bench layer.json --tokens 1,32,512");
+  SpecInput input;
+  CompileOptions options;
+  std::vector<int64_t> tokens;
+  std::string error;
+  if (int code = compileOptions(session, flags.compile, options))
+    return code;
+  if (!parseTokenRange(flags.tokens, options.maxTokens, tokens, error))
+    return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+    return code;
+  if (input.isMoeText)
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "bench makes weights for the roles of a JSON spec; a .mlir file has none",
+                "name the JSON spec");
+  int exit = ExitDone;
+  std::unique_ptr<CompiledPackage> compiled = compile(session, input, options, exit);
+  if (!compiled)
+    return exit;
+  enterStage("bench");
+  return benchLayer(session, flags, input, *compiled, tokens);
+}
+
+Verb addBench(CLI::App &app) {
+  auto flags = std::make_shared<BenchFlags>();
+  CLI::App *verb = app.add_subcommand("bench", "time a layer beside this machine's ceilings");
+  verb->add_option("SPEC", flags->spec, "JSON file or preset");
+  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
+  verb->add_option("--threads", flags->threads, "threads of a call and of the probes")->check(CLI::Range(1, 256))->capture_default_str();
+  verb->add_option("--rounds", flags->rounds, "calls per T; default: until 15 are accepted")->check(CLI::Range(1, 100000));
+  verb->add_option("--skew", flags->skew, "routing: uniform, zipf, one-hot")
+      ->check(CLI::IsMember({"uniform", "zipf", "one-hot"}))
+      ->capture_default_str();
+  verb->add_option("--format", flags->format, "md, csv, json or jsonl")
+      ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+      ->capture_default_str();
+  verb->add_flag("--json", flags->json, "the same as --format json");
+  verb->add_flag("--warm", flags->warm, "repeat one input, so that its weights may be in cache");
+  verb->add_flag("--ceilings", flags->ceilings, "only probe the machine");
+  addCompileFlags(*verb, flags->compile);
+  return {verb, [flags](Session &session) { return runBench(session, *flags); }};
+}
+
+} // namespace moec

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Seeds and a skew in -> weights, inputs and the work they ask for out.
+
+#include "BenchWorkload.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace moec {
+
+std::optional<Skew> parseSkew(const std::string &text) {
+  if (text == "uniform")
+    return Skew::Uniform;
+  if (text == "zipf")
+    return Skew::Zipf;
+  if (text == "one-hot")
+    return Skew::OneHot;
+  return std::nullopt;
+}
+
+static double logPopularity(Skew skew, int64_t expert, int64_t choices) {
+  switch (skew) {
+  case Skew::Uniform: return 0;
+  case Skew::Zipf: return -std::log(1.0 + double(expert));
+  case Skew::OneHot: return expert < choices ? 30 : 0;
+  }
+  return 0;
+}
+
+static int64_t elements(const Role &role) {
+  int64_t count = 1;
+  for (int64_t extent : role.shape)
+    count *= extent;
+  return count;
+}
+
+bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out) {
+  DataType type = spec.dtype.weight;
+  int64_t elementBytes = dataTypeBits(type) / 8, largest = 0;
+  std::vector<Role> roles = rolesOf(spec);
+  auto isExpertMatrix = [](const Role &role) { return role.matrix && role.name.rfind("router.", 0) != 0; };
+  for (const Role &role : roles)
+    if (isExpertMatrix(role))
+      largest = std::max(largest, elements(role));
+  PageBuffer shared(size_t(largest * elementBytes));
+  if (!shared.data())
+    return false;
+  fillNormal(shared.data(), type, largest, 0, 1 / std::sqrt(double(spec.hidden)), 1);
+  for (const Role &role : roles) {
+    if (isExpertMatrix(role)) {
+      out.tensors[role.name] = {type, shared.data(), role.shape};
+      continue;
+    }
+    PageBuffer own(size_t(elements(role) * elementBytes));
+    if (!own.data())
+      return false;
+    Distribution distribution = distributionOf(role);
+    bool bias = role.name.find("bias") != std::string::npos; // a bias would add its own skew
+    fillNormal(own.data(), type, elements(role), distribution.mean, bias ? 0 : distribution.deviation, out.memory.size() + 2);
+    if (role.name == "router.weight")
+      for (int64_t e = 0; e < role.shape[0]; ++e)
+        storeElement(own.data(), type, e * role.shape[1], logPopularity(skew, e, spec.choices()));
+    out.tensors[role.name] = {type, own.data(), role.shape};
+    out.memory.push_back(std::move(own));
+  }
+  out.memory.push_back(std::move(shared));
+  return true;
+}
+
+CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &ids) {
+  CallWork work;
+  std::vector<int64_t> rowsOf(plan.header.num_experts, 0);
+  for (int32_t id : ids)
+    if (id >= 0 && size_t(id) < rowsOf.size())
+      ++rowsOf[size_t(id)];
+  for (int64_t rows : rowsOf) {
+    work.expertsTouched += rows > 0;
+    work.rows += rows;
+    work.mostRows = std::max(work.mostRows, rows);
+  }
+  for (const moec_step &step : plan.steps) {
+    if (step.kind != MOEC_STEP_MATMUL || step.num_args < 2)
+      continue;
+    const moec_buffer &buffer = plan.buffers[plan.args[step.first_arg + 1]];
+    if (buffer.kind != MOEC_BUFFER_WEIGHT || buffer.slot >= plan.weights.size())
+      continue;
+    const moec_weight &weight = plan.weights[buffer.slot];
+    if (plan.string(plan.roles[weight.role[0]].name).starts_with("router."))
+      continue;
+    double matrix = double(weight.n) * double(weight.k) * weight.parts;
+    bool routed = step.route != MOEC_NO_ROUTE;
+    work.flops += 2 * matrix * double(routed ? work.rows : tokens);
+    work.weightBytes += matrix * (dataTypeBits(DataType(weight.dtype)) / 8) *
+                        double(routed ? work.expertsTouched : tokens ? int64_t(weight.groups) : 0);
+  }
+  return work;
+}
+
+BenchInputs::BenchInputs(const LayerSpec &spec, int64_t tokens, int variants) : variants(variants) {
+  DataType type = spec.dtype.activation;
+  stride = size_t(tokens * spec.hidden * dataTypeBits(type) / 8 + 4095) / 4096 * 4096;
+  x = PageBuffer(stride * size_t(variants));
+  for (int v = 0; x.data() && v < variants; ++v) {
+    void *rows = const_cast<void *>(at(v));
+    fillNormal(rows, type, tokens * spec.hidden, 0, 1, 1000 + uint64_t(v));
+    for (int64_t t = 0; t < tokens; ++t)
+      storeElement(rows, type, t * spec.hidden, 1);
+  }
+}
+
+const void *BenchInputs::at(int variant) const { return static_cast<const char *>(x.data()) + stride * size_t(variant); }
+
+} // namespace moec

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Buffers of one call in -> their contents after it out.
+
+#include "OutputCheck.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace moec {
+
+CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens)
+    : tokens(tokens), hidden(info.hidden), choices(info.top_k), numLogits(info.num_logits), experts(info.num_experts),
+      type(DataType(info.y_dtype)), y(size_t(tokens * info.hidden) * 4) {
+  logits.resize(size_t(tokens * numLogits));
+  weights.resize(size_t(tokens * choices));
+  ids.resize(size_t(tokens * choices));
+  counts.resize(size_t(experts));
+}
+
+bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
+  if (y.data())
+    std::memset(y.data(), 0xff, y.size());
+  std::fill(logits.begin(), logits.end(), std::numeric_limits<float>::quiet_NaN());
+  std::fill(weights.begin(), weights.end(), std::numeric_limits<float>::quiet_NaN());
+  std::fill(ids.begin(), ids.end(), INT32_MIN);
+  std::fill(counts.begin(), counts.end(), INT32_MIN);
+  moec_forward_args args = LayerRun::noOptional();
+  args.out_logits = logits.data();
+  args.out_ids = ids.data();
+  args.out_weights = weights.data();
+  args.out_counts = counts.data();
+  return layer.forward(tokens, x, y.data(), args, error);
+}
+
+bool CallOutputs::sameBits(const CallOutputs &other) const {
+  auto same = [](const auto &a, const auto &b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  return y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
+         same(logits, other.logits) && same(weights, other.weights) && same(ids, other.ids) && same(counts, other.counts);
+}
+
+std::vector<double> CallOutputs::yRow(int64_t token) const {
+  std::vector<double> values(static_cast<size_t>(hidden));
+  for (int64_t i = 0; i < hidden; ++i)
+    values[size_t(i)] = loadElement(y.data(), type, token * hidden + i);
+  return values;
+}
+
+std::vector<double> CallOutputs::yValues() const {
+  std::vector<double> values(size_t(tokens * hidden));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = loadElement(y.data(), type, int64_t(i));
+  return values;
+}
+
+bool WorstError::take(const Comparison &comparison, const char *what, std::string &reason) {
+  if (!comparison.pass) {
+    reason = std::string(what) + ": " + comparison.text;
+    return false;
+  }
+  nmse = std::max(nmse, comparison.nmse);
+  if (comparison.maxRel > value || place.empty()) {
+    value = std::max(value, comparison.maxRel);
+    place = std::string(what) + " row " + std::to_string(std::max<int64_t>(comparison.worstRow, 0));
+  }
+  return true;
+}
+
+} // namespace moec

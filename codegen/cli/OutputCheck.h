@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One call of a layer with every output asked for, and the worst error found in several of them.
+
+#ifndef MOEC_CODEGEN_CLI_OUTPUTCHECK_H
+#define MOEC_CODEGEN_CLI_OUTPUTCHECK_H
+
+#include "LayerRun.h"
+
+#include "dsl/Compare.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Every output of one call, filled with a NaN pattern before it, so that what a kernel does not write is seen.
+struct CallOutputs {
+  int64_t tokens = 0, hidden = 0, choices = 0, numLogits = 0, experts = 0;
+  DataType type = DataType::F32;
+  PageBuffer y;
+  std::vector<float> logits, weights;
+  std::vector<int32_t> ids, counts;
+
+  CallOutputs(const moec_layer_info &info, int64_t tokens);
+  bool ready() const { return y.data() != nullptr; }
+  bool run(LayerRun &layer, const void *x, std::string &error);
+  bool sameBits(const CallOutputs &other) const;
+
+  std::vector<double> yValues() const;            // [T,H]
+  std::vector<double> yRow(int64_t token) const;  // [H]
+};
+
+// The largest relative error of several comparisons, and where it was.
+struct WorstError {
+  double value = 0, nmse = 0;
+  std::string place;
+  // Notes `comparison` of the output `what`; false with its text in `reason` when it did not pass.
+  bool take(const Comparison &comparison, const char *what, std::string &reason);
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A fused moe.grouped_matmul and its place in the plan -> the MatmulStage a kernel template is instantiated for.
+
+#ifndef MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
+#define MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
+
+#include "codegen/moe/LaunchPlan.h"
+#include "codegen/moe/MoeDialect.h"
+#include "codegen/tile/MatmulStage.h"
+
+namespace moec {
+
+// `step` is the op's step in `plan`. The regions stay owned by `op`.
+MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, const moec_step &step);
+
+} // namespace moec
+
+#endif

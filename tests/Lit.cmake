@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# moec_add_lit(moe) -> ctest lit.moe, all .mlir and .test files of tests/moe.
+function(moec_add_lit folder)
+  find_package(MLIR 22.1 REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/mlir)
+  get_filename_component(MOEC_TESTS_DIR ${CMAKE_CURRENT_FUNCTION_LIST_DIR} ABSOLUTE)
+  configure_file(${MOEC_TESTS_DIR}/lit.site.cfg.py.in ${CMAKE_BINARY_DIR}/tests/lit.site.cfg.py @ONLY)
+  find_program(MOEC_LIT NAMES lit llvm-lit HINTS ${LLVM_TOOLS_BINARY_DIR} REQUIRED)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/tests/${folder})
+  add_test(NAME lit.${folder} COMMAND ${MOEC_LIT} -sv -j2 ${CMAKE_BINARY_DIR}/tests/${folder})
+endfunction()

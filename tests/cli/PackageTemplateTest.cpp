@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Typed values -> template text; nothing but identifiers and numbers gets in.
+
+#include "codegen/emit/PackageTemplate.h"
+
+#include <gtest/gtest.h>
+
+using namespace moec;
+
+TEST(PackageTemplate, identifier_refuses_what_is_none) {
+  TemplateValues values;
+  for (const char *text : {"", "A", "1a", "a-b", "a b", "int", "a\nb", "a*/", "${x}", "@name@"})
+    EXPECT_FALSE(values.identifier("name", text)) << text;
+  EXPECT_EQ(values.find("name"), nullptr);
+  EXPECT_FALSE(values.identifier("name", std::string(64, 'a')));
+  EXPECT_TRUE(values.identifier("name", std::string(63, 'a')));
+  EXPECT_TRUE(values.upperIdentifier("NAME", "tiny_2"));
+  EXPECT_EQ(*values.find("NAME"), "TINY_2");
+}
+
+TEST(PackageTemplate, role_line_refuses_other_characters) {
+  TemplateValues values;
+  EXPECT_FALSE(values.roleLine("roles", "a */ int x;", {1}));
+  EXPECT_TRUE(values.roleLine("roles", "experts.gate", {4, 6, 8}));
+  EXPECT_EQ(*values.find("roles"), " *   experts.gate           [4,6,8]\n");
+}
+
+TEST(PackageTemplate, fill_needs_every_value) {
+  TemplateValues values;
+  std::string text, error;
+  EXPECT_FALSE(fillPackageTemplate("nothing.in", values, text, error));
+  EXPECT_EQ(error, "no package template named nothing.in");
+  EXPECT_FALSE(fillPackageTemplate("pkgconfig.pc.in", values, text, error));
+  EXPECT_EQ(error, "package template pkgconfig.pc.in asks for \"name\", which has no value");
+  ASSERT_TRUE(values.identifier("name", "tiny"));
+  values.word("version", "0.1.0");
+  ASSERT_TRUE(fillPackageTemplate("pkgconfig.pc.in", values, text, error)) << error;
+  EXPECT_NE(text.find("Libs: -L${libdir} -ltiny\n"), std::string::npos);
+  EXPECT_EQ(text.find('@'), std::string::npos);
+}

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# moec init and moec check: files in, diagnostics whole, exit 0, 3 and 8.
+. "$2/tests/cli/expect.sh"
+
+cp "$source_dir/examples/tiny.json" tiny.json
+run check tiny.json
+expect_status 0
+expect_out 'tiny.json: valid, 4 experts, top-2, H 8, I 6, f32'
+expect_err ''
+
+sed 's/"top_k": 2/"top_k": 12/' tiny.json >bad.json
+run check bad.json tiny.json
+expect_status 3
+expect_out 'tiny.json: valid, 4 experts, top-2, H 8, I 6, f32'
+expect_err 'bad.json:5:44: error[E-K]: top_k (12) is larger than experts.count (4)
+    5 |   "router": { "score": "softmax", "top_k": 12, "normalize": { "kind": "sum" } },
+      |                                            ^^
+  hint: top_k counts experts per token and must be 1..4; did you swap the two numbers?
+1 error. moec check --explain E-K tells more.'
+
+run check --color always bad.json
+expect_status 3
+expect_in err "$(printf '\033[')"
+run check bad.json
+expect_that 'no colour without a terminal' sh -c '! grep -q "$(printf "\033")" err'
+
+run check --json bad.json
+expect_status 3
+expect_err '1 error. moec check --explain E-K tells more.'
+expect_that 'check --json holds the place' python3 -c '
+import json
+d = json.load(open("out"))["files"][0]
+assert not d["valid"]
+e = d["diagnostics"][0]
+assert (e["code"], e["line"], e["column"]) == ("E-K", 5, 44), e'
+
+run check --explain E-K
+expect_status 0
+expect_in out 'E-K: '
+run check --explain E-SYMLINK
+expect_status 0
+expect_out 'E-SYMLINK: The package folder is a symbolic link. Exit 8. moec does not write through links.'
+run check --explain E-NOTHING
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown code "E-NOTHING"
+  hint: codes look like E-K; dsl/README.md lists them'
+
+run check nothing.json
+expect_status 8
+expect_err 'moec: error[E-FILE]: cannot read the spec "nothing.json": no file and no preset has this name
+  hint: moec init --list names the presets'
+run check qwen3-30b-a3
+expect_status 8
+expect_err 'moec: error[E-FILE]: cannot read the spec "qwen3-30b-a3": no file and no preset has this name
+  hint: did you mean the preset "qwen3-30b-a3b"?'
+mkdir folder
+run check folder
+expect_status 8
+expect_err 'moec: error[E-FILE]: the spec "folder" is a folder
+  hint: the spec of a package folder is its share/NAME/spec.json'
+
+run check qwen3-30b-a3b
+expect_status 0
+expect_out 'qwen3-30b-a3b: valid, 128 experts, top-8, H 2048, I 768, bf16'
+
+head -c 2000000 /dev/zero | tr '\0' ' ' >large.json
+run check large.json
+expect_status 3
+expect_err 'moec: error[E-LIMIT]: spec "large.json" is larger than 1048576 bytes'
+
+run init
+expect_status 0
+expect_out 'layer.json'
+run check layer.json
+expect_status 0
+run init
+expect_status 8
+expect_err 'moec: error[E-EXISTS]: file "layer.json" exists
+  hint: choose another file with -o, or pass --force to replace it'
+run init --force --preset mixtral-8x7b
+expect_status 0
+run init --preset mixtral-8x7
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown preset "mixtral-8x7"
+  hint: did you mean "mixtral-8x7b"?'
+run init --list
+cp out presets
+while read -r preset; do
+  run check "$preset"
+  expect_status 0
+done <presets
+expect_that '19 presets or more' test "$(wc -l <presets)" -ge 19
+done_testing

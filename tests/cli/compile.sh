@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# moec compile: the package folder appears whole or not at all; existing folders, links, interrupts and limits.
+. "$2/tests/cli/expect.sh"
+cp "$source_dir/examples/tiny.json" tiny.json
+no_leftovers() { expect_that "nothing left of $1" sh -c "! ls -d $1 $1.tmp-* 2>/dev/null | grep -q ."; }
+
+run compile tiny.json -q
+expect_status 0
+expect_out tiny
+expect_err ''
+files=$(cd tiny && find . -type f | sort | tr '\n' ' ')
+expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cmake/tiny/tinyConfig.cmake ./lib/libtiny.a ./lib/pkgconfig/tiny.pc ./share/tiny/manifest.json ./share/tiny/schedule.txt ./share/tiny/spec.json '
+expect_that 'manifest digests are those of the files' python3 -c '
+import hashlib, json
+m = json.load(open("tiny/share/tiny/manifest.json"))
+assert len(m["files"]) == 6, m["files"]
+for path, digest in m["files"].items():
+    assert "sha256:" + hashlib.sha256(open("tiny/" + path, "rb").read()).hexdigest() == digest, path'
+
+run compile tiny.json -q -o again --jobs 1
+expect_that 'two compilations give equal bytes' diff -r tiny again
+
+run compile tiny.json
+expect_status 8
+expect_err 'moec: error[E-EXISTS]: folder "tiny" exists
+  hint: choose another folder with -o, or pass --force to replace a package'
+run compile tiny.json --force -q --max-tokens 64
+expect_status 0
+expect_in tiny/include/tiny.h '#define TINY_MAX_TOKENS 64'
+expect_that 'no folder but the packages' test "$(ls -d tiny* again*)" = 'again
+tiny
+tiny.json'
+
+ln -s tiny link
+run compile tiny.json -o link --force
+expect_status 8
+expect_err 'moec: error[E-SYMLINK]: "link" is a symbolic link; a package folder is never written through one
+  hint: name the folder it points to, or remove the link'
+mkdir mine
+echo mine >mine/file
+run compile tiny.json -o mine --force
+expect_status 8
+expect_err 'moec: error[E-EXISTS]: folder "mine" holds files and is not a package made by moec
+  hint: --force replaces packages only; choose another folder with -o'
+expect_that 'a folder that is no package stays' test "$(cat mine/file)" = mine
+
+sed 's/"top_k": 2/"top_k": 12/' tiny.json >bad.json
+run compile bad.json -o none
+expect_status 3
+no_leftovers none
+
+sed 's/"form": "glu"/"form": "glu", "quant": { "kind": "int8" }/' tiny.json >quant.json
+run compile quant.json -o none
+expect_status 4
+expect_in err 'quant.json:6:'
+expect_in err 'error[E-UNSUPPORTED]'
+no_leftovers none
+
+run compile tiny.json --name 'a b' -o none
+expect_status 2
+expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name
+  hint: use [a-z][a-z0-9_]{0,62} and no word of C or C++'
+run compile tiny.json --stop-after linking
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown stage "linking"
+  hint: stages are spec, build, fuse, plan, schedule, instantiate, lower, emit'
+
+run compile tiny.json -o none --fault crash
+expect_status 7
+expect_in err 'moec: error[E-INTERNAL]: this is a mistake in moec: stage "spec" ended with signal Aborted'
+expect_that 'a reproducer' sh -c 'grep -q "^command: .*\"compile\" \"tiny.json\"" moec-repro-*/report.txt'
+no_leftovers none
+run compile tiny.json -o none --fault hang --timeout 0.5
+expect_status 9
+expect_err 'moec: error[E-TIMEOUT]: stopped after 1 s in stage "spec"
+  hint: raise --timeout'
+run compile tiny.json -o none --fault memory
+expect_status 9
+expect_err 'moec: error[E-MEMORY]: out of memory
+  hint: raise --memory-limit, or use a smaller layer or fewer --jobs'
+no_leftovers none
+
+# An interrupt, a crash and a limit while the staging folder exists.
+run compile tiny.json -o none -q --fault crash@package
+expect_status 7
+expect_in err 'stage "package" ended with signal Aborted'
+no_leftovers none
+last='interrupted compile'
+"$moec" compile tiny.json -o none -q --fault hang@package >out 2>err &
+pid=$!
+tries=0
+while [ $tries -lt 200 ] && ! ls -d none.tmp-* >/dev/null 2>&1; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
+expect_that 'a staging folder while it runs' test $tries -lt 200
+kill -INT $pid
+wait $pid
+status=$?
+expect_status 130
+expect_err 'moec: error[E-INTERRUPTED]: interrupted; no output was left behind'
+no_leftovers none
+
+if [ -w /dev/full ]; then
+  last='schema >/dev/full'
+  "$moec" schema >/dev/full 2>err
+  status=$?
+  expect_status 8
+  expect_err 'moec: error[E-WRITE]: cannot write to standard output: No space left on device'
+fi
+
+# A disk that is full: needs a mount of its own.
+mkdir small
+if mount -t tmpfs -o size=24k tmpfs small 2>/dev/null; then
+  run compile tiny.json -q -o small/tiny
+  status_full=$status
+  left=$(ls small)
+  cp err err_full
+  umount small
+  status=$status_full
+  expect_status 8
+  expect_in err_full 'No space left on device'
+  expect_that 'nothing left on the full disk' test -z "$left"
+else
+  echo 'SKIPPED: a full disk (no right to mount a tmpfs)'
+fi
+done_testing

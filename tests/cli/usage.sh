@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Exit 2: what moec does not understand, and how it says so; help and version are no errors.
+. "$2/tests/cli/expect.sh"
+
+run
+expect_status 2
+expect_err 'moec: error[E-USAGE]: no verb was named
+  hint: moec --help lists what it takes'
+expect_out ''
+
+run chekc
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown verb "chekc"
+  hint: did you mean "check"?'
+
+run compile
+expect_status 2
+expect_err 'moec: error[E-USAGE]: SPEC is required
+  hint: moec compile --help lists what it takes'
+
+run compile x.json --max-tokens 0
+expect_status 2
+expect_err 'moec: error[E-USAGE]: --max-tokens: Value 0 not in range 1 to 16777216
+  hint: moec compile --help lists what it takes'
+
+run compile x.json --target cpu:foo
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown target "cpu:foo"
+  hint: targets are cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline'
+
+run compile x.json --target cpu,cuda:sm_90a
+expect_status 4
+expect_err 'moec: error[E-UNSUPPORTED]: target "cuda:sm_90a" is not built by this version; supported: cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline'
+
+run verify
+expect_status 2
+expect_err 'moec: error[E-USAGE]: verify takes either a spec or --golden DIR
+  hint: moec verify layer.json'
+
+run bench small-4x1 --tokens 4-1
+expect_status 2
+expect_err 'moec: error[E-USAGE]: token range "4-1" is outside 0..8192 or runs backwards
+  hint: --tokens 1,2,4-64*2 or a larger --max-tokens'
+
+run explain small-4x1 --tokens 0-4*2
+expect_status 2
+expect_err 'moec: error[E-USAGE]: token range "0-4*2" has a step that goes nowhere
+  hint: --tokens 1,2,4-64*2 or a larger --max-tokens'
+
+for verb in init check compile explain verify bench targets doctor schema version; do
+  run "$verb" --help
+  expect_status 0
+  expect_err ''
+  expect_in out "Usage: moec $verb"
+done
+
+run version
+expect_status 0
+expect_in out 'moec 0.1.0 (package ABI 1.0, LLVM 22.'
+run version --json
+expect_status 0
+expect_that 'version --json is JSON' python3 -c 'import json; assert json.load(open("out"))["moec"] == "0.1.0"'
+
+run schema
+expect_status 0
+expect_that 'schema is JSON' python3 -c 'import json; assert "$schema" in json.load(open("out"))'
+run schema --version 2
+expect_status 4
+expect_err 'moec: error[E-UNSUPPORTED]: spec version 2 is not known; supported: 1'
+
+run targets
+expect_status 0
+expect_in out 'cpu:baseline  runs here'
+run doctor --json
+expect_that 'doctor --json is JSON' python3 -c 'import json; assert json.load(open("out"))[0]["what"] == "moec"'
+done_testing

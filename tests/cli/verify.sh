@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# moec verify, explain and bench: what they print and where.
+. "$2/tests/cli/expect.sh"
+cp "$source_dir/examples/tiny.json" tiny.json
+
+run verify tiny.json -q --tokens 0-9,33 --seeds 2
+expect_status 0
+expect_err ''
+expect_that 'a summary that adds up' python3 -c '
+import re
+last = open("out").read().splitlines()[-1]
+n, p, f, s = map(int, re.fullmatch(r"(\d+) cases, (\d+) passed, (\d+) failed, (\d+) skipped", last).groups())
+assert n == p + f + s and p >= 22 and f == 0, last'
+run verify tiny.json -q --json --tokens 1
+expect_status 0
+expect_that 'verify --json is JSON' python3 -c 'import json; assert json.load(open("out"))["failed"] == 0'
+
+mkdir golden
+cp "$source_dir"/tests/golden/mixtral-f32.* golden
+cp golden/mixtral-f32.json golden/broken.json
+cp golden/mixtral-f32.safetensors golden/broken.safetensors
+run verify --golden golden
+expect_status 0
+expect_in out 'pass mixtral-f32'
+expect_that 'the summary is last' test "$(tail -1 out)" = '2 cases, 2 passed, 0 failed, 0 skipped'
+expect_err ''
+# A case whose file is cut short must fail, and say which.
+head -c 3000 golden/mixtral-f32.safetensors >golden/broken.safetensors
+run verify --golden golden
+expect_status 1
+expect_in out 'FAIL broken'
+expect_that 'the failed case is counted' test "$(tail -1 out)" = '2 cases, 1 passed, 1 failed, 0 skipped'
+# So must one whose expected output is another one: the file's last bytes are data.
+cp "$source_dir/tests/golden/mixtral-f32.safetensors" golden/broken.safetensors
+python3 - <<'PY'
+import json, struct
+path = "golden/broken.safetensors"
+data = bytearray(open(path, "rb").read())
+size = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + size])
+begin = header["b1.y"]["data_offsets"][0] + 8 + size
+data[begin:begin + 4] = struct.pack("<f", 123.0)
+open(path, "wb").write(data)
+PY
+run verify --golden golden
+expect_status 1
+expect_in out 'FAIL broken'
+run verify --golden nowhere
+expect_status 8
+
+run explain tiny.json --tokens 1,4
+expect_status 0
+expect_err ''
+expect_in out 'tiny: tokens 0..8192'
+run explain tiny.json --json --tokens 4
+expect_that 'explain --json is JSON' python3 -c '
+import json
+d = json.load(open("out"))
+assert d["calls"][0]["tokens"] == 4 and d["steps"]'
+
+run bench tiny.json -q --tokens 1,8 --rounds 3 --json
+expect_status 0
+expect_that 'bench --json has its fields' python3 -c '
+import json
+d = json.load(open("out"))
+assert d["ceilings"]["compute_gflops"] > 0 and d["ceilings"]["read_gbps"] > 0
+for r, t in zip(d["results"], (1, 8)):
+    assert r["tokens"] == t and 0 < r["share_of_bound"] < 1.5 and r["us_low"] <= r["us_median"] <= r["us_high"], r
+    assert r["gflops"] > 0 and r["gbps"] > 0 and r["bound_us"] > 0'
+run bench tiny.json -q --tokens 8 --rounds 3 --skew one-hot --format csv
+expect_status 0
+expect_that 'csv has a head and a row' test "$(wc -l <out)" = 2
+done_testing

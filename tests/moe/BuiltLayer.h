@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Test fixture: text of a spec -> built, fused and planned layer, with what went wrong on the way.
+
+#ifndef MOEC_TESTS_MOE_BUILTLAYER_H
+#define MOEC_TESTS_MOE_BUILTLAYER_H
+
+#include "codegen/moe/BuildLayer.h"
+#include "codegen/moe/FunctionLibrary.h"
+#include "codegen/moe/FuseStages.h"
+#include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/PlanLaunch.h"
+#include "dsl/SpecPrinter.h"
+#include "dsl/SpecReader.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Verifier.h"
+
+#include <fstream>
+#include <sstream>
+
+namespace moec {
+
+inline std::string readFile(const std::string &path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct BuiltLayer {
+  mlir::MLIRContext context;
+  std::optional<LayerSpec> spec;
+  std::vector<Refusal> refusals;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  mlir::func::FuncOp layer;
+  std::vector<FusionNote> notes;
+  LaunchPlan plan;
+
+  bool read(const std::string &text, const std::string &dtype = "") {
+    SpecSource source;
+    DiagnosticList diagnostics;
+    ReadOptions options;
+    options.dtype = dtype;
+    options.defaultName = "layer";
+    spec = readSpec(text, "test.json", options, source, diagnostics);
+    return spec.has_value();
+  }
+  bool build(const std::string &templates = "") {
+    loadMoeDialects(context);
+    FunctionLibrary functions(context, templates);
+    module = buildLayer(context, *spec, specHash(*spec), functions, refusals);
+    return bool(module);
+  }
+  bool fuse() {
+    layer = findLayer(*module);
+    return layer && succeeded(fuseStages(layer, notes)) && succeeded(mlir::verify(*module));
+  }
+  bool makePlan(int64_t maxTokens = 64) {
+    PlanOptions options;
+    options.maxTokens = maxTokens;
+    return succeeded(planLaunch(layer, options, plan));
+  }
+  std::string text() {
+    std::string out;
+    llvm::raw_string_ostream stream(out);
+    module->print(stream);
+    return out;
+  }
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What is valid but not built is refused at its key, and what acts in training only is not.
+
+#include "tests/moe/BuiltLayer.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+
+using namespace moec;
+
+namespace {
+
+LayerSpec plainSpec() {
+  LayerSpec spec;
+  spec.name = "plain";
+  spec.hidden = 8;
+  spec.experts.count = 4;
+  spec.experts.intermediate = {6};
+  spec.router.select.k = 2;
+  return spec;
+}
+
+struct RefusedField {
+  const char *label;
+  std::function<void(LayerSpec &)> change;
+  const char *path, *message, *hint;
+};
+
+const RefusedField refusedFields[] = {
+    {"activation_type", [](LayerSpec &s) { s.dtype.activation = DataType::F16; }, "dtype.activation",
+     "dtype.activation f16 is not built; f32 and bf16 are", "use bf16"},
+    {"weight_type", [](LayerSpec &s) { s.dtype.weight = DataType::FP8E4M3; }, "dtype.weight",
+     "dtype.weight fp8e4m3 is not built; f32 and bf16 are", "use bf16"},
+    {"accumulate_type", [](LayerSpec &s) { s.dtype.accumulate = DataType::BF16; }, "dtype.accumulate",
+     "dtype.accumulate bf16 is not built; sums are f32", "leave it out"},
+    {"router_kind", [](LayerSpec &s) { s.router.kind = RouterKind::Soft; }, "router.kind",
+     "of router.kind only token_choice is built", "use token_choice"},
+    {"select_kind", [](LayerSpec &s) { s.router.select.kind = SelectKind::SparseMixer; }, "router.select.kind",
+     "of router.select.kind only topk is built", "use topk"},
+    {"cosine", [](LayerSpec &s) { s.router.transform = {{}, {}}; s.router.transform[1].op = TransformOp::Cosine; },
+     "router.transform[1].op", "cosine logits are not built; clamp, softcap and temperature are", "use temperature"},
+    {"noise_always",
+     [](LayerSpec &s) { s.router.noise.kind = NoiseKind::Normal; s.router.noise.when = NoiseWhen::Always; },
+     "router.noise.when", "noise outside of training is not built", "use when: train"},
+    {"residual_input", [](LayerSpec &s) { s.router.input.from = BranchInput::Residual; }, "router.input.from",
+     "a router that reads the residual is not built", "use from: x"},
+    {"lp_norm", [](LayerSpec &s) { s.router.normalize.kind = NormalizeKind::Lp; s.router.normalize.p = 3; },
+     "router.normalize.p", "of the lp norms p = 1 and p = 2 are built", "use p: 1 or p: 2"},
+    {"many_choices", [](LayerSpec &s) { s.experts.count = 128; s.router.select.k = 65; }, "router.select.k",
+     "k (65) is larger than 64, the largest built", "choose a smaller k"},
+    {"many_experts", [](LayerSpec &s) { s.experts.count = 4097; }, "experts.count",
+     "the router has 4097 rows, at most 4096 are built", "choose fewer experts"},
+    {"widths", [](LayerSpec &s) { s.experts.intermediate = {1, 2, 3, 4}; }, "experts.intermediate",
+     "experts of different width are not built", "give one width for all experts"},
+    {"norm_out", [](LayerSpec &s) { s.experts.normOut = true; }, "experts.norm_out",
+     "LayerNorm on the expert output is not built", "leave it out"},
+    {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
+     "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
+    {"shared_gate", [](LayerSpec &s) { s.shared.emplace(); s.shared->gate = SharedGate::Softmax2; }, "shared.gate",
+     "of shared.gate none and sigmoid are built", "use sigmoid"},
+    {"capacity", [](LayerSpec &s) { s.capacity.emplace(); }, "capacity",
+     "a capacity is not built; every choice reaches its expert", "leave it out"},
+    {"wrap", [](LayerSpec &s) { s.layer.wrap = LayerWrap::Skip; }, "layer.wrap", "of layer.wrap only none is built",
+     "leave it out"},
+    {"backward", [](LayerSpec &s) { s.passes.backward = true; }, "passes", "of passes only forward is built",
+     "use passes: [forward]"},
+};
+
+class RefusedSpec : public testing::TestWithParam<RefusedField> {};
+
+TEST_P(RefusedSpec, refusal_names_key) {
+  LayerSpec spec = plainSpec();
+  ASSERT_TRUE(refusalsOf(spec).empty());
+  GetParam().change(spec);
+  std::vector<Refusal> refusals = refusalsOf(spec);
+  ASSERT_EQ(refusals.size(), 1u);
+  EXPECT_EQ(refusals[0].code, "E-UNSUPPORTED");
+  EXPECT_EQ(refusals[0].path, GetParam().path);
+  EXPECT_EQ(refusals[0].message, GetParam().message);
+  EXPECT_EQ(refusals[0].hint, GetParam().hint);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RefusedSpec, testing::ValuesIn(refusedFields),
+                         [](const auto &info) { return std::string(info.param.label); });
+
+TEST(Refusals, refusal_not_for_training_only_keys) {
+  LayerSpec spec = plainSpec();
+  spec.router.input.jitter = 0.1;
+  spec.router.noise.kind = NoiseKind::Normal;
+  spec.router.randomReplace = 0.5;
+  spec.experts.hiddenDropout.p = 0.1;
+  spec.losses.push_back({"load_balance", 0.01, {}});
+  spec.update = UpdateSpec{"bias_sign", 0.001};
+  EXPECT_TRUE(refusalsOf(spec).empty());
+}
+
+// A temporary overlay folder with one function file.
+struct Overlay {
+  std::filesystem::path dir = std::filesystem::temp_directory_path() / ("moec-overlay-" + std::to_string(getpid()));
+  explicit Overlay(const std::string &text) {
+    std::filesystem::create_directories(dir / "functions");
+    std::ofstream(dir / "functions" / "wave.mlir") << text;
+  }
+  ~Overlay() { std::filesystem::remove_all(dir); }
+  std::string place(const std::string &rest) const { return (dir / "functions" / "wave.mlir").string() + rest; }
+};
+
+const char *const allowedText = "allowed are at most 256 of arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,"
+                                "cmpf,select}, math.{exp,log,log1p,tanh,erf,sqrt,absf} on f32";
+
+Refusal refusalOfFunction(const Overlay &overlay) {
+  BuiltLayer built;
+  built.spec = plainSpec();
+  built.spec->experts.act = Activation::Custom;
+  built.spec->experts.actName = "wave";
+  EXPECT_FALSE(built.build(overlay.dir.string()));
+  return built.refusals.size() == 1 ? built.refusals[0] : Refusal();
+}
+
+TEST(FunctionLibrary, function_overlay_is_used) {
+  Overlay overlay("func.func @wave(%x: f32) -> f32 {\n  %y = math.tanh %x : f32\n  func.return %y : f32\n}\n");
+  BuiltLayer built;
+  built.spec = plainSpec();
+  built.spec->experts.act = Activation::Custom;
+  built.spec->experts.actName = "wave";
+  ASSERT_TRUE(built.build(overlay.dir.string()));
+  EXPECT_NE(built.text().find("math.tanh"), std::string::npos);
+}
+
+TEST(FunctionLibrary, function_e_template_op_not_allowed) {
+  Overlay overlay("func.func @wave(%x: f32) -> f32 {\n  %y = math.sin %x : f32\n  func.return %y : f32\n}\n");
+  Refusal refusal = refusalOfFunction(overlay);
+  EXPECT_EQ(refusal.code, "E-TEMPLATE");
+  EXPECT_EQ(refusal.path, "experts.act");
+  EXPECT_EQ(refusal.message, overlay.place(":2:8: found math.sin, ") + allowedText);
+}
+
+TEST(FunctionLibrary, function_e_template_not_mlir) {
+  Overlay overlay("func.func @wave(%x: f32) -> f32 {\n  %y = math.tanh %z : f32\n  func.return %y : f32\n}\n");
+  EXPECT_EQ(refusalOfFunction(overlay).message, overlay.place(":2:18: use of undeclared SSA value name"));
+}
+
+TEST(FunctionLibrary, function_e_template_wrong_signature) {
+  Overlay overlay("func.func @wave(%x: f64) -> f64 {\n  func.return %x : f64\n}\n");
+  EXPECT_EQ(refusalOfFunction(overlay).message,
+            overlay.place(":1:1: expected func.func @wave(%x: f32) -> f32 { ... }"));
+}
+
+TEST(FunctionLibrary, function_e_template_declaration_only) {
+  Overlay overlay("func.func private @wave(%x: f32) -> f32\n");
+  EXPECT_EQ(refusalOfFunction(overlay).message,
+            overlay.place(":1:1: expected func.func @wave(%x: f32) -> f32 { ... }"));
+}
+
+TEST(FunctionLibrary, function_e_template_unknown_name) {
+  mlir::MLIRContext context;
+  loadMoeDialects(context);
+  FunctionLibrary library(context, "");
+  std::string error;
+  EXPECT_FALSE(library.load("../kernels/panel", error));
+  EXPECT_EQ(error.rfind("there is no function file for '../kernels/panel'; known are ", 0), 0u) << error;
+}
+
+} // namespace

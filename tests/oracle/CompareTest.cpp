@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The harness judged: what is equal passes, and every classic way of being wrong is refused.
+
+#include "TinyLayer.h"
+
+#include "dsl/Compare.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace moec;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double notANumber = std::numeric_limits<double>::quiet_NaN();
+
+const std::string text = "{\"moec\": 1, \"hidden\": 16, \"router\": {\"top_k\": 2, \"normalize\": {\"kind\": \"sum\"}}, "
+                         "\"experts\": {\"count\": 4, \"intermediate\": 8}}";
+
+std::vector<double> honest() {
+  TinyLayer layer(text);
+  layer.randomX(9);
+  return layer.run().y;
+}
+
+Comparison against(const std::vector<double> &actual, const std::vector<double> &expected, double maxRel = 2e-5) {
+  CompareOptions options;
+  options.maxRel = maxRel;
+  return compareRows(actual, expected, 16, options);
+}
+
+} // namespace
+
+TEST(Compare, rows_equal_and_nearly_equal_pass) {
+  std::vector<double> y = honest(), rounded = y;
+  EXPECT_TRUE(against(y, y).pass);
+  EXPECT_EQ(against(y, y).text, "ok max relative error 0 (limit 2e-05), nmse 0 (limit 4e-10)");
+  for (double &v : rounded)
+    v = float(v);
+  EXPECT_TRUE(against(rounded, y).pass) << against(rounded, y).text;
+  EXPECT_GT(against(rounded, y).maxAbs, 0);
+  EXPECT_TRUE(against({}, {}).pass);
+}
+
+TEST(Compare, rows_wrong_outputs_are_refused) {
+  std::vector<double> y = honest();
+  std::vector<double> zeroed(y.size(), 0), flipped, reversed(y.rbegin(), y.rend()), rotated = y, lastRow = y, oneRow = y,
+      scaled = y;
+  for (double v : y)
+    flipped.push_back(-v);
+  std::rotate(rotated.begin(), rotated.begin() + 16, rotated.end());
+  std::fill(lastRow.end() - 16, lastRow.end(), 0);
+  std::swap_ranges(oneRow.begin(), oneRow.begin() + 8, oneRow.begin() + 8);
+  for (double &v : scaled)
+    v *= 1.0001;
+  // Also where bf16 arithmetic throughout is allowed.
+  for (double tolerance : {2e-5, 2e-2}) {
+    EXPECT_FALSE(against(zeroed, y, tolerance).pass);
+    EXPECT_FALSE(against(flipped, y, tolerance).pass);
+    EXPECT_FALSE(against(reversed, y, tolerance).pass);
+    EXPECT_FALSE(against(rotated, y, tolerance).pass);
+    EXPECT_FALSE(against(lastRow, y, tolerance).pass);
+    EXPECT_FALSE(against(oneRow, y, tolerance).pass);
+  }
+  EXPECT_FALSE(against(scaled, y).pass);
+  EXPECT_EQ(against(lastRow, y).worstRow, 8);
+}
+
+TEST(Compare, rows_wrong_layers_are_refused) {
+  std::vector<double> y = honest();
+  TinyLayer swapped(text), dropped(text), permuted(text);
+  for (TinyLayer *layer : {&swapped, &dropped, &permuted})
+    layer->randomX(9);
+  std::swap(swapped.tensors["experts.gate"], swapped.tensors["experts.up"]);
+  EXPECT_FALSE(against(swapped.run().y, y, 2e-2).pass);
+  int64_t expert = swapped.out.ids[0], size = 16 * 8;
+  std::vector<float> &down = dropped.tensors["experts.down"];
+  std::fill_n(down.begin() + expert * size, size, 0.0f);
+  EXPECT_FALSE(against(dropped.run().y, y, 2e-2).pass);
+  std::vector<float> &gate = permuted.tensors["experts.gate"];
+  std::rotate(gate.begin(), gate.begin() + size, gate.end());
+  EXPECT_FALSE(against(permuted.run().y, y, 2e-2).pass);
+}
+
+TEST(Compare, rows_small_error_everywhere_fails_by_nmse) {
+  // One large element hides an error of half the others' size from the largest relative difference.
+  std::vector<double> y(160, 1e-3), off(160, 1.5e-3);
+  y[0] = off[0] = 100;
+  CompareOptions options;
+  options.maxRel = 2e-5;
+  Comparison result = compareRows(off, y, 16, options);
+  EXPECT_LT(result.maxRel, options.maxRel);
+  EXPECT_FALSE(result.pass);
+  options.nmse = 1e-8;
+  EXPECT_TRUE(compareRows(off, y, 16, options).pass);
+}
+
+TEST(Compare, rows_not_finite_is_refused) {
+  std::vector<double> y = honest(), bad = y;
+  for (double value : {notANumber, inf, -inf}) {
+    bad[21] = value;
+    Comparison result = against(bad, y, 1e9);
+    EXPECT_FALSE(result.pass);
+    EXPECT_EQ(result.worstRow, 1);
+    EXPECT_EQ(result.worstCol, 5);
+    EXPECT_TRUE(against(bad, bad).pass);
+    EXPECT_FALSE(against(y, bad, 1e9).pass);
+  }
+  bad = y;
+  bad[0] = inf;
+  EXPECT_EQ(against(bad, std::vector<double>(y.size(), 0.5), 1e9).text, "FAIL row 0 column 0 is inf; expected 0.5");
+}
+
+TEST(Compare, rows_poison_is_refused) {
+  CompareOptions options;
+  options.maxRel = 1e9;
+  options.poison = -1234.5;
+  EXPECT_EQ(compareRows({1, -1234.5}, {1, 2}, 2, options).text,
+            "FAIL row 0 column 1 still holds the poison -1.23e+03; expected 2");
+  EXPECT_TRUE(compareRows({1, -1234.5}, {1, -1234.5}, 2, options).pass);
+}
+
+TEST(Compare, rows_zero_expected_and_wrong_size) {
+  CompareOptions options;
+  EXPECT_TRUE(compareRows({0, -0.0}, {0, 0}, 2, options).pass);
+  EXPECT_FALSE(compareRows({0, 1e-30}, {0, 0}, 2, options).pass);
+  EXPECT_EQ(compareRows({1, 2, 3}, {1, 2}, 2, options).text, "FAIL 3 elements; expected 2 in rows of 2");
+  EXPECT_FALSE(compareRows({1, 2, 3}, {1, 2, 3}, 2, options).pass);
+  EXPECT_FALSE(compareRows({1}, {1}, 0, options).pass);
+}
+
+TEST(Compare, choices_as_sets_aligned_by_id) {
+  CompareOptions options;
+  auto compare = [&](Ids ids, std::vector<double> weights) {
+    return compareChoices(ids, weights, {3, 1, 0, 2}, {0.75, 0.25, 1, 0}, 2, options);
+  };
+  EXPECT_TRUE(compare({3, 1, 0, 2}, {0.75, 0.25, 1, 0}).pass);
+  EXPECT_TRUE(compare({1, 3, 0, -1}, {0.25, 0.75, 1, 0}).pass);
+  EXPECT_EQ(compare({1, 3, 0, 2}, {0.75, 0.25, 1, 0}).text,
+            "FAIL max relative error 0.5 (limit 2e-05), nmse 0.308 (limit 4e-10), worst at row 0 expert 1");
+  EXPECT_EQ(compare({3, 2, 0, 2}, {0.75, 0.25, 1, 0}).text, "FAIL token 0 has experts {2, 3}; expected {1, 3}");
+  EXPECT_EQ(compare({3, 1, 0, 2}, {0.75, 0.25, 1, 0.5}).text, "FAIL token 1 has experts {0, 2}; expected {0}");
+  EXPECT_EQ(compare({3, 3, 0, 2}, {0.75, 0.25, 1, 0}).text, "FAIL token 0 has one expert twice");
+  EXPECT_EQ(compare({3, 1, 0, 2}, {notANumber, 0.25, 1, 0}).text,
+            "FAIL the weight at row 0 expert 3 is nan; expected 0.75");
+  EXPECT_EQ(compare({3, 1}, {0.75, 0.25}).text, "FAIL 2 ids and 2 weights; expected 4 in rows of 2");
+}

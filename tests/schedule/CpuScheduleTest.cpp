@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The heuristics: every schedule of every instruction set is legal over a grid of stages, instantiates and lowers.
+
+#include "codegen/schedule/CpuSchedule.h"
+
+#include "codegen/cpu/CpuLowering.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Verifier.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace moec {
+namespace {
+
+const Isa isas[] = {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx};
+
+StageFacts facts(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input) {
+  int64_t columns = parts == 2 ? 16 : 32;
+  return {"up", n, k, parts, (n + columns - 1) / columns, bf16Weight, bf16Input};
+}
+
+template <typename Visit> void forTypes(int64_t n, int64_t k, int64_t parts, Visit visit) {
+  for (bool bf16Weight : {false, true})
+    for (bool bf16Input : {false, true})
+      visit(facts(n, k, parts, bf16Weight, bf16Input));
+}
+
+std::string describe(const StageFacts &f, Isa isa) {
+  return isaFacts(isa).name.str() + " n " + std::to_string(f.n) + " k " + std::to_string(f.k) + " weight " +
+         (f.bf16Weight ? "bf16" : "f32") + " input " + (f.bf16Input ? "bf16" : "f32");
+}
+
+// "1..4 panel 4x4 a_hint=none, ..." of a schedule
+std::string classes(const StageSchedule &schedule) {
+  std::string text;
+  for (const ScheduleEntry &e : schedule.entries)
+    text += (text.empty() ? "" : ", ") + rowRangeText(e) + " " + e.kernel.templateName + " " +
+            std::to_string(e.kernel.integers.at("block_m")) + "/" + std::to_string(e.kernel.integers.at("panel_m")) +
+            " " + e.numeric;
+  return text;
+}
+
+TEST(cpu_schedule, legal_for_every_stage) {
+  for (int64_t n : {1, 8, 100, 255, 256, 2048, 1 << 20})
+    for (int64_t k : {1,    3,    4,     31,       33,       64,        768,    2048,   4100,    4608,
+                      4640, 7168, 14336, 32 * 131, 32 * 262, 32 * 2053, 131072, 131104, 1 << 20, (1 << 20) - 3})
+      for (int64_t parts : {1, 2})
+        forTypes(n, k, parts, [&](const StageFacts &f) {
+          for (Isa isa : isas) {
+            StageSchedule schedule = cpuSchedule(f, isa);
+            std::string error;
+            EXPECT_TRUE(checkStage(f, schedule, error)) << describe(f, isa) << ": " << error;
+            EXPECT_EQ(schedule.stage, "up");
+            bool amx = f.bf16Weight && f.bf16Input;
+            EXPECT_EQ(schedule.isa, isa == Isa::Amx && !amx ? Isa::Avx512 : isa);
+            for (const ScheduleEntry &e : schedule.entries)
+              EXPECT_EQ(e.numeric, isa == Isa::Amx && amx ? "amx" : "fma");
+          }
+        });
+}
+
+TEST(cpu_schedule, row_classes) {
+  StageFacts wide = facts(768, 2048, 2, true, true);
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Amx)),
+            "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49.. panel "
+            "32/256 amx");
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx512)),
+            "1..1 panel 1/1 fma, 2..4 panel 4/4 fma, 5..12 panel 12/12 fma, 13.. panel 12/132 fma");
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)), "1..1 panel 1/1 fma, 2.. panel 2/32 fma");
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Baseline)), "1.. panel 1/16 fma");
+}
+
+TEST(cpu_schedule, router_has_two_classes) {
+  EXPECT_EQ(classes(cpuSchedule(facts(255, 2048, 1, true, true), Isa::Amx)),
+            "1..16 panel 16/16 amx, 17.. panel 32/128 amx");
+  EXPECT_EQ(cpuSchedule(facts(256, 2048, 1, true, true), Isa::Amx).entries.size(), 5u);
+}
+
+TEST(cpu_schedule, deep_stages_are_chunked) {
+  EXPECT_EQ(cpuSchedule(facts(4096, 4608, 1, true, true), Isa::Amx).entries.back().kernel.templateName, "panel");
+  TemplateBinding deep = cpuSchedule(facts(4096, 4640, 1, true, true), Isa::Amx).entries.back().kernel;
+  EXPECT_EQ(deep.templateName, "panel_chunked");
+  EXPECT_EQ(deep.integers.at("chunk"), 16);
+  EXPECT_EQ(deep.words.at("a_hint"), "nta");
+}
+
+// A row of 2 MiB (tiles) or 4 MiB (f32): classes that would pass 64 MiB are left out, those before take their rows.
+TEST(cpu_schedule, very_deep_stages_fit_s6) {
+  EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, true, true), Isa::Amx)),
+            "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17.. panel 32/32 amx");
+  EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Avx512)),
+            "1..1 panel 1/1 fma, 2..4 panel 4/4 fma, 5.. panel 12/12 fma");
+  EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Baseline)), "1.. panel 1/15 fma");
+}
+
+TEST(cpu_schedule, prefetch_blocks) {
+  EXPECT_EQ(prefetchBlock(64, 2048), 64);     // 128 KiB: the largest of the range
+  EXPECT_EQ(prefetchBlock(24, 2048), 24);     // 48 KiB: all there is
+  EXPECT_EQ(prefetchBlock(1, 512), 1);        // less than a block
+  EXPECT_EQ(prefetchBlock(224, 2048), 56);    // 112 KiB
+  EXPECT_EQ(prefetchBlock(2 * 67, 2048), 67); // 134 KiB, nearer than 4 or 268
+  EXPECT_EQ(prefetchBlock(127, 2048), 127);   // prime, within 256 KiB
+  EXPECT_EQ(prefetchBlock(131, 2048), 131);   // prime and above: no other choice
+  EXPECT_EQ(prefetchBlock(2 * 131, 2048), 131);
+  EXPECT_EQ(prefetchBlock(11 * 131, 2048), 11); // 22 KiB
+  EXPECT_EQ(prefetchBlock(512, 512), 256);
+}
+
+// Blocks are 64..128 KiB wherever k is a multiple of 1024, whatever the type.
+TEST(cpu_schedule, prefetch_blocks_of_round_depths) {
+  for (int64_t k = 1024; k <= 32768; k += 1024)
+    forTypes(1024, k, 1, [&](const StageFacts &f) {
+      std::map<std::string, int64_t> values = cpuSchedule(f, Isa::Avx512).entries[0].kernel.integers;
+      int64_t bytes = values.at("prefetch_block") * values.at("block_k") * 32 * f.weightBytes();
+      EXPECT_GE(bytes, 64 << 10) << describe(f, Isa::Avx512);
+      EXPECT_LE(bytes, 128 << 10) << describe(f, Isa::Avx512);
+    });
+}
+
+class Kernels : public testing::Test {
+protected:
+  Kernels() : context(mlir::MLIRContext::Threading::DISABLED) {
+    context.loadDialect<tile::TileDialect, mlir::arith::ArithDialect, mlir::scf::SCFDialect, mlir::LLVM::LLVMDialect,
+                        mlir::math::MathDialect, mlir::vector::VectorDialect>();
+  }
+  MatmulStage stageOf(const StageFacts &f) {
+    mlir::Type f32 = mlir::Float32Type::get(&context), bf16 = mlir::BFloat16Type::get(&context);
+    MatmulStage stage;
+    stage.name = f.stage;
+    stage.n = f.n, stage.k = f.k, stage.parts = f.parts, stage.panels = f.panels;
+    stage.groups = 3;
+    stage.in = f.bf16Input ? bf16 : f32;
+    stage.weight = f.bf16Weight ? bf16 : f32;
+    stage.result = f32;
+    int64_t padded = f.bf16Weight ? (f.k + 31) / 32 * 32 : (f.k + 7) / 8 * 8;
+    stage.panelBytes = padded * 32 * f.weightBytes();
+    stage.aStride = f.k * (f.bf16Input ? 2 : 4);
+    stage.outStride = f.n * 4;
+    return stage;
+  }
+  mlir::OwningOpRef<mlir::ModuleOp> instantiate(const StageFacts &f, Isa isa, const ScheduleEntry &e) {
+    std::string error;
+    auto module = instantiateKernel(context, stageOf(f), e.kernel, "", "kernel", error);
+    EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": " << error;
+    return module;
+  }
+  mlir::MLIRContext context;
+};
+
+TEST_F(Kernels, heuristic_entries_instantiate) {
+  std::set<std::string> seen;
+  for (int64_t n : {8, 300})
+    for (int64_t k : {1, 100, 2048, 7168, 32 * 131})
+      for (int64_t parts : {1, 2})
+        forTypes(n, k, parts, [&](const StageFacts &f) {
+          for (Isa isa : isas)
+            for (const ScheduleEntry &e : cpuSchedule(f, isa).entries)
+              if (seen.insert(printSchedule({"l", {{describe(f, isa), isa, {e}}}})).second)
+                instantiate(f, isa, e);
+        });
+  EXPECT_GT(seen.size(), 200u);
+}
+
+// What S6 counts is what the lowering asks for; the rest of the scratch is the spill area of a chunked kernel.
+TEST_F(Kernels, s6_counts_what_the_lowering_takes) {
+  for (int64_t k : {100, 7168})
+    forTypes(300, k, 1, [&](const StageFacts &f) {
+      for (Isa isa : isas) {
+        StageSchedule schedule = cpuSchedule(f, isa);
+        for (const ScheduleEntry &e : schedule.entries) {
+          auto module = instantiate(f, isa, e);
+          ASSERT_TRUE(module);
+          mlir::OwningOpRef<mlir::ModuleOp> lowered = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+          int64_t bytes = lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(schedule.isa),
+                                      e.numeric == "amx" ? Multiply::Tiles : Multiply::Vector, *lowered);
+          EXPECT_TRUE(mlir::succeeded(mlir::verify(*lowered))) << describe(f, isa);
+          int64_t rows = e.kernel.integers.at("panel_m");
+          int64_t packed = rows * packedRowBytes(f, e.numeric, e.kernel.integers.at("block_k"));
+          int64_t spill = e.kernel.templateName == "panel_chunked" ? rows * 128 : 0;
+          EXPECT_EQ(bytes, (packed + 255) / 256 * 256 + (spill + 255) / 256 * 256) << describe(f, isa);
+        }
+      }
+    });
+}
+
+} // namespace
+} // namespace moec
