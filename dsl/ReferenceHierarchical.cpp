@@ -42,25 +42,11 @@ bool givenGroups(ReferenceRun &run, int64_t groups, Routing &top) {
   return true;
 }
 
-// What a level has no parameters or no meaning for.
-bool checkLevel(ReferenceRun &run, const RouterSpec &level, const std::string &path) {
-  const char *key = level.bias                                   ? "bias"
-                    : level.choiceBias                           ? "choice_bias"
-                    : level.expertScale                          ? "expert_scale"
-                    : level.noise.kind != NoiseKind::None        ? "noise"
-                    : level.select.kind != SelectKind::TopK      ? "select.kind"
-                    : level.input.norm || level.input.jitter != 0 ? "input"
-                                                                 : nullptr;
-  return !key || run.fail(path + "." + key + " is not supported in a level by the reference");
-}
-
 } // namespace
 
 bool routeHierarchical(ReferenceRun &run, Routing &routing) {
   const RouterSpec &first = run.spec.router.levels[0], &second = run.spec.router.levels[1];
   int64_t groups = first.count, each = second.count;
-  if (!checkLevel(run, first, "router.levels[0]") || !checkLevel(run, second, "router.levels[1]"))
-    return false;
   Routing top;
   top.numTokens = run.numTokens;
   top.rows = groups;

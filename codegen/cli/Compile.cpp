@@ -93,7 +93,7 @@ static int rename(Session &session, SpecInput &input, const std::string &name) {
     return fail(session, ExitUsage, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
   if (!isLayerName(name))
     return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
-                "use [a-z][a-z0-9_]{0,62} and no word of C or C++");
+                "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");
   input.spec.name = name;
   return ExitDone;
 }

@@ -9,7 +9,7 @@ using namespace moec;
 
 TEST(PackageTemplate, identifier_refuses_what_is_none) {
   TemplateValues values;
-  for (const char *text : {"", "A", "1a", "a-b", "a b", "int", "a\nb", "a*/", "${x}", "@name@"})
+  for (const char *text : {"", "A", "1a", "a-b", "a b", "moec", "moec_x", "a\nb", "a*/", "${x}", "@name@"})
     EXPECT_FALSE(values.identifier("name", text)) << text;
   EXPECT_EQ(values.find("name"), nullptr);
   EXPECT_FALSE(values.identifier("name", std::string(64, 'a')));

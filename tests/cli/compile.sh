@@ -59,7 +59,7 @@ no_leftovers none
 run compile tiny.json --name 'a b' -o none
 expect_status 2
 expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name
-  hint: use [a-z][a-z0-9_]{0,62} and no word of C or C++'
+  hint: use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime'"'"'s'
 run compile tiny.json --stop-after linking
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown stage "linking"

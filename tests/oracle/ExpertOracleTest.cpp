@@ -5,6 +5,7 @@
 #include "TinyLayer.h"
 
 #include <cmath>
+#include <cstring>
 
 using namespace moec;
 
@@ -270,8 +271,9 @@ TEST(ExpertOracle, decode_bf16_and_f16_exactly) {
     uint16_t half = uint16_t(i);
     _Float16 value;
     memcpy(&value, &half, 2);
-    if (!std::isnan(float(value)))
+    if (!std::isnan(float(value))) {
       ASSERT_EQ(decodeFloat16(half), double(value)) << i;
+    }
   }
 #endif
 }

@@ -87,20 +87,23 @@ void compareBatch(const GoldenCase &golden, const GoldenBatch &batch) {
   std::string error;
   ASSERT_TRUE(runReference(golden.spec, referenceInputs(golden, batch, weights), outputs, error)) << error;
   EXPECT_LE(relativeError(outputs.y, batch.find("y")->values()), tolerance);
-  if (batch.find("logits"))
+  if (batch.find("logits")) {
     EXPECT_LE(relativeError(outputs.logits, batch.find("logits")->values()), tolerance);
+  }
   if (batch.find("ids") && batch.find("weights"))
     compareChoices(outputs, batch, tolerance);
   if (batch.find("expert_tokens"))
     compareExpertChoice(outputs, batch, golden.spec.experts.count, tolerance);
-  if (batch.find("counts"))
+  if (batch.find("counts")) {
     EXPECT_EQ(std::vector<double>(outputs.counts.begin(), outputs.counts.end()), batch.find("counts")->values());
-  for (const char *name : {"used_moe", "skipped"})
-    if (batch.find(name)) {
-      std::vector<double> expected = batch.find(name)->values();
-      for (size_t t = 0; t < expected.size(); ++t)
-        EXPECT_EQ(outputs.routed[t] != 0, (expected[t] != 0) == (std::string(name) == "used_moe")) << "token " << t;
-    }
+  }
+  for (const char *name : {"used_moe", "skipped"}) {
+    if (!batch.find(name))
+      continue;
+    std::vector<double> expected = batch.find(name)->values();
+    for (size_t t = 0; t < expected.size(); ++t)
+      EXPECT_EQ(outputs.routed[t] != 0, (expected[t] != 0) == (std::string(name) == "used_moe")) << "token " << t;
+  }
 }
 
 class GoldenOracle : public testing::TestWithParam<std::string> {};

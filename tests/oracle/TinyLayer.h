@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <string>
@@ -55,7 +56,7 @@ public:
     tensors.at(role).assign(tensors.at(role).size(), value);
   }
   void setX(std::vector<double> values) {
-    inputs.numTokens = int64_t(values.size()) / spec.hidden;
+    inputs.numTokens = int64_t(values.size()) / std::max<int64_t>(spec.hidden, 1);
     inputs.x = {{inputs.numTokens, spec.hidden}, std::move(values)};
   }
   void randomX(int64_t numTokens, unsigned seed = 1) {
