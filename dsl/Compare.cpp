@@ -80,8 +80,9 @@ struct Sums {
 Comparison compareRows(const std::vector<double> &actual, const std::vector<double> &expected, int64_t cols,
                        const CompareOptions &options) {
   if (actual.size() != expected.size() || cols < 1 || expected.size() % cols != 0)
-    return refuse(-1, -1, std::to_string(actual.size()) + " elements; expected " + std::to_string(expected.size()) +
-                              " in rows of " + std::to_string(cols));
+    return refuse(-1, -1,
+                  std::to_string(actual.size()) + " elements; expected " + std::to_string(expected.size()) +
+                      " in rows of " + std::to_string(cols));
   Comparison result;
   Sums sums;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -125,8 +126,9 @@ Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vect
   size_t size = expectedIds.size();
   if (choices < 1 || size % choices != 0 || actualIds.size() != size || actualWeights.size() != size ||
       expectedWeights.size() != size)
-    return refuse(-1, -1, std::to_string(actualIds.size()) + " ids and " + std::to_string(actualWeights.size()) +
-                              " weights; expected " + std::to_string(size) + " in rows of " + std::to_string(choices));
+    return refuse(-1, -1,
+                  std::to_string(actualIds.size()) + " ids and " + std::to_string(actualWeights.size()) +
+                      " weights; expected " + std::to_string(size) + " in rows of " + std::to_string(choices));
   Comparison result;
   Sums sums;
   for (int64_t t = 0; t < int64_t(size) / choices; ++t) {
@@ -134,12 +136,12 @@ Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vect
     choicesOf(expectedIds, expectedWeights, t, choices, expected);
     if (!choicesOf(actualIds, actualWeights, t, choices, actual))
       return refuse(t, -1, "token " + std::to_string(t) + " has one expert twice");
-    bool same = actual.size() == expected.size() &&
-                std::equal(actual.begin(), actual.end(), expected.begin(),
-                           [](const auto &a, const auto &b) { return a.first == b.first; });
+    bool same =
+        actual.size() == expected.size() && std::equal(actual.begin(), actual.end(), expected.begin(),
+                                                       [](const auto &a, const auto &b) { return a.first == b.first; });
     if (!same)
-      return refuse(t, -1, "token " + std::to_string(t) + " has experts " + idsText(actual) + "; expected " +
-                               idsText(expected));
+      return refuse(
+          t, -1, "token " + std::to_string(t) + " has experts " + idsText(actual) + "; expected " + idsText(expected));
     for (const auto &[id, weight] : expected) {
       if (auto why = refusal(actual[id], weight, options))
         return refuse(t, id, "the weight at " + place("expert", t, id) + " " + *why);

@@ -76,7 +76,8 @@ bool readBatches(const nlohmann::json &list, const GoldenTensorMap &tensors, Gol
     batch.batch = number(entry, "batch");
     batch.tokensPerSequence = number(entry, "tokens_per_sequence");
     if (batch.index < 0 || batch.batch < 0 || batch.tokensPerSequence < 0 || batch.numTokens() > maxTokens) {
-      error = "a batch needs index, batch and tokens_per_sequence, with at most " + std::to_string(maxTokens) + " tokens";
+      error =
+          "a batch needs index, batch and tokens_per_sequence, with at most " + std::to_string(maxTokens) + " tokens";
       return false;
     }
     std::string prefix = "b" + std::to_string(batch.index) + ".";

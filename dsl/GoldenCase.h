@@ -29,8 +29,8 @@ struct GoldenTensor {
 
 struct GoldenBatch {
   int64_t index = 0;
-  int64_t batch = 0, tokensPerSequence = 0;      // T is their product
-  std::map<std::string, GoldenTensor> tensors;   // by the name behind "b<index>.": x, y, logits, ids, weights, ...
+  int64_t batch = 0, tokensPerSequence = 0;    // T is their product
+  std::map<std::string, GoldenTensor> tensors; // by the name behind "b<index>.": x, y, logits, ids, weights, ...
 
   int64_t numTokens() const { return batch * tokensPerSequence; }
   const GoldenTensor *find(const std::string &name) const; // nullptr: not stored
@@ -38,9 +38,9 @@ struct GoldenBatch {
 
 struct GoldenCase {
   std::string name;
-  DataType dtype = DataType::F32; // of parameters and x; fills spec.dtype where the spec has none
+  DataType dtype = DataType::F32;  // of parameters and x; fills spec.dtype where the spec has none
   std::optional<double> tolerance; // of y, relative to max|y|
-  std::string specText;           // the spec as JSON
+  std::string specText;            // the spec as JSON
   LayerSpec spec;
   std::map<std::string, GoldenTensor> weights; // role -> its logical shape, experts stacked, [out, in]
   std::vector<GoldenBatch> batches;            // every one has x and y of T·H elements

@@ -57,7 +57,9 @@ int64_t bytesOf(const std::vector<int64_t> &shape, int64_t elementBytes, int64_t
 
 bool parseTensor(const nlohmann::json &entry, const char *data, int64_t dataBytes, GoldenTensor &out,
                  std::string &error) {
-  auto field = [&](const char *key) { return entry.is_object() && entry.contains(key) ? entry[key] : nlohmann::json(); };
+  auto field = [&](const char *key) {
+    return entry.is_object() && entry.contains(key) ? entry[key] : nlohmann::json();
+  };
   nlohmann::json dtype = field("dtype");
   auto type = dtype.is_string() ? storedType(dtype.get<std::string>()) : std::nullopt;
   if (!type) {
@@ -181,10 +183,14 @@ struct RoleStorage {
   int64_t row(int64_t o) const {
     switch (part) {
     case PartKind::All:
-    case PartKind::FirstHalf: return o;
-    case PartKind::SecondHalf: return out + o;
-    case PartKind::Even: return 2 * o;
-    case PartKind::Odd: return 2 * o + 1;
+    case PartKind::FirstHalf:
+      return o;
+    case PartKind::SecondHalf:
+      return out + o;
+    case PartKind::Even:
+      return 2 * o;
+    case PartKind::Odd:
+      return 2 * o + 1;
     }
     return o;
   }

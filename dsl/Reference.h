@@ -55,20 +55,20 @@ struct ReferenceInputs {
 // T tokens, K = columns of ids (E for kind dense), R = routed plus zero experts. Kinds that choose tokens instead of
 // experts (expert_choice, soft) leave ids, weights and kept empty.
 struct ReferenceOutputs {
-  int64_t choices = 0;           // K
-  std::vector<double> logits;    // [T,R] after transforms, before noise; empty where no logits exist
-  std::vector<int64_t> ids;      // [T,K] in selection order, -1 = none
-  std::vector<double> weights;   // [T,K] final; 0 where there is no expert or the choice was dropped
-  std::vector<uint8_t> kept;     // [T,K] 1 where the choice reaches its expert
-  std::vector<int64_t> counts;   // [R] choices on each expert before drops
-  std::vector<double> margins;   // [T] how clearly the chosen won: (last chosen - first not chosen) / max|c|, the
-                                 // smaller one of experts and groups. Ids of less exact arithmetic agree where this
-                                 // exceeds its error. Only for token_choice without sparsemixer
-  std::vector<double> y;         // [T,H]
-  int64_t expertCapacity = 0;            // expert_choice: C
-  std::vector<int64_t> expertTokens;     // [E,C], -1 = fewer tokens
-  std::vector<double> expertWeights;     // [E,C]
-  std::vector<uint8_t> routed;           // [T] 1 where a wrapped layer runs its experts; empty without a wrap
+  int64_t choices = 0;               // K
+  std::vector<double> logits;        // [T,R] after transforms, before noise; empty where no logits exist
+  std::vector<int64_t> ids;          // [T,K] in selection order, -1 = none
+  std::vector<double> weights;       // [T,K] final; 0 where there is no expert or the choice was dropped
+  std::vector<uint8_t> kept;         // [T,K] 1 where the choice reaches its expert
+  std::vector<int64_t> counts;       // [R] choices on each expert before drops
+  std::vector<double> margins;       // [T] how clearly the chosen won: (last chosen - first not chosen) / max|c|, the
+                                     // smaller one of experts and groups. Ids of less exact arithmetic agree where this
+                                     // exceeds its error. Only for token_choice without sparsemixer
+  std::vector<double> y;             // [T,H]
+  int64_t expertCapacity = 0;        // expert_choice: C
+  std::vector<int64_t> expertTokens; // [E,C], -1 = fewer tokens
+  std::vector<double> expertWeights; // [E,C]
+  std::vector<uint8_t> routed;       // [T] 1 where a wrapped layer runs its experts; empty without a wrap
 };
 
 // Runs the layer. False: `error` is one sentence naming the key or tensor, `outputs` is unspecified. Refuses what has

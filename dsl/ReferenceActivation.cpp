@@ -27,26 +27,40 @@ double gated(double v, double g) { return g == 0 ? 0 : v * g; }
 double referenceActivation(Activation activation, double v) {
   const double sqrt2 = 1.4142135623730950488, sqrt2OverPi = 0.79788456080286535588;
   switch (activation) {
-  case Activation::Silu: return gated(v, sigmoid(v));
-  case Activation::Gelu: return gated(v, 0.5 * std::erfc(-v / sqrt2));
-  case Activation::GeluTanh: return gated(v, 0.5 * (1 + std::tanh(sqrt2OverPi * v * (1 + 0.044715 * v * v))));
-  case Activation::QuickGelu: return gated(v, sigmoid(1.702 * v));
-  case Activation::Relu: return v < 0 ? 0 : v;
-  case Activation::Relu2: return v < 0 ? 0 : v * v;
-  case Activation::Identity: return v;
-  case Activation::Custom: break;
+  case Activation::Silu:
+    return gated(v, sigmoid(v));
+  case Activation::Gelu:
+    return gated(v, 0.5 * std::erfc(-v / sqrt2));
+  case Activation::GeluTanh:
+    return gated(v, 0.5 * (1 + std::tanh(sqrt2OverPi * v * (1 + 0.044715 * v * v))));
+  case Activation::QuickGelu:
+    return gated(v, sigmoid(1.702 * v));
+  case Activation::Relu:
+    return v < 0 ? 0 : v;
+  case Activation::Relu2:
+    return v < 0 ? 0 : v * v;
+  case Activation::Identity:
+    return v;
+  case Activation::Custom:
+    break;
   }
   return std::numeric_limits<double>::quiet_NaN();
 }
 
 double referenceScore(Score score, double z) {
   switch (score) {
-  case Score::Sigmoid: return sigmoid(z);
-  case Score::SqrtSoftplus: return std::sqrt(softplus(z));
-  case Score::Softplus: return softplus(z);
-  case Score::Relu: return z < 0 ? 0 : z;
-  case Score::Identity: return z;
-  case Score::Softmax: break;
+  case Score::Sigmoid:
+    return sigmoid(z);
+  case Score::SqrtSoftplus:
+    return std::sqrt(softplus(z));
+  case Score::Softplus:
+    return softplus(z);
+  case Score::Relu:
+    return z < 0 ? 0 : z;
+  case Score::Identity:
+    return z;
+  case Score::Softmax:
+    break;
   }
   return std::numeric_limits<double>::quiet_NaN();
 }

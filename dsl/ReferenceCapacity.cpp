@@ -97,8 +97,7 @@ bool applyCapacity(ReferenceRun &run, Routing &routing) {
       scopes.push_back({t, std::min(t + capacity.groupSize, run.numTokens)});
   }
   for (auto [first, last] : scopes) {
-    std::vector<int64_t> free(routing.rows,
-                              placesPerExpert(capacity, given, last - first, routing.choices, experts));
+    std::vector<int64_t> free(routing.rows, placesPerExpert(capacity, given, last - first, routing.choices, experts));
     // Zero experts hold no parameters and have room for everybody.
     std::fill(free.begin() + experts, free.end(), INT64_MAX);
     for (Slot slot : queueOf(capacity, routing, priority, first, last)) {

@@ -17,13 +17,13 @@ namespace {
 
 // One feed-forward block: where its parameters are and what it computes.
 struct Block {
-  std::string prefix;   // "experts", "shared", "dense"
-  int64_t index = 0;    // of the expert or shared block
+  std::string prefix; // "experts", "shared", "dense"
+  int64_t index = 0;  // of the expert or shared block
   int64_t in = 0, width = 0;
   ExpertForm form = ExpertForm::Glu;
   ScalarFn act;
   ExpertBias bias;
-  std::string gateBias; // role of the gate's bias
+  std::string gateBias;                 // role of the gate's bias
   const ExpertsSpec *options = nullptr; // clamp, offset, layers, lora, dropout; nullptr: none of them
 };
 

@@ -14,8 +14,8 @@ namespace {
 // Tokens each expert takes of a scope of T: select.tokens, or round(capacity_factor · T / E); 1..T.
 int64_t tokensTaken(const LayerSpec &spec, int64_t tokens) {
   const RouterSelect &select = spec.router.select;
-  double count = select.tokens ? double(*select.tokens)
-                               : std::floor(*select.capacityFactor * tokens / spec.experts.count + 0.5);
+  double count =
+      select.tokens ? double(*select.tokens) : std::floor(*select.capacityFactor * tokens / spec.experts.count + 0.5);
   return int64_t(std::clamp(count, std::min(1.0, double(tokens)), double(tokens)));
 }
 
@@ -118,7 +118,8 @@ Doubles transposedProduct(const Doubles &a, int64_t n, const double *b, int64_t 
 
 // One scope of T tokens and P slots per expert:
 //   L = x·Φᵀ [T, E·P]   D = softmax of L over tokens   C = softmax of L over slots
-//   slot_s = Σ_t D[t,s]·x_t   o_s = expert_{s/P}(slot_s)   y_t = scale · Σ_s C[t,s]·o_s   (D for combine_weights dispatch)
+//   slot_s = Σ_t D[t,s]·x_t   o_s = expert_{s/P}(slot_s)   y_t = scale · Σ_s C[t,s]·o_s   (D for combine_weights
+//   dispatch)
 bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
   const LayerSpec &spec = run.spec;
   int64_t hidden = spec.hidden, slots = spec.experts.count * spec.router.slots, each = spec.router.slots;

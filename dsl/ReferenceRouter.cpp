@@ -99,10 +99,17 @@ bool transform(ReferenceRun &run, const LogitTransform &step, Doubles &logits) {
     return false;
   for (double &z : logits)
     switch (step.op) {
-    case TransformOp::Clamp: z = z < step.min ? step.min : z > step.max ? step.max : z; break;
-    case TransformOp::SoftCap: z = step.value * std::tanh(z / step.value); break;
-    case TransformOp::Temperature: z /= tau[0]; break;
-    case TransformOp::Cosine: break; // rawLogits
+    case TransformOp::Clamp:
+      z = z < step.min ? step.min : z > step.max ? step.max : z;
+      break;
+    case TransformOp::SoftCap:
+      z = step.value * std::tanh(z / step.value);
+      break;
+    case TransformOp::Temperature:
+      z /= tau[0];
+      break;
+    case TransformOp::Cosine:
+      break; // rawLogits
     }
   return true;
 }

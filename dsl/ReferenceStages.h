@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The stages of the oracle: what earlier ones left in Routing -> what the next one needs. Private to dsl/Reference*.cpp.
+// The stages of the oracle: what earlier ones left in Routing -> what the next one needs. Private to
+// dsl/Reference*.cpp.
 //
-// Every stage that returns bool returns false after setting the run's error. T tokens, R routed + zero experts, K choices.
+// Every stage that returns bool returns false after setting the run's error. T tokens, R routed + zero experts, K
+// choices.
 
 #ifndef MOEC_DSL_REFERENCESTAGES_H
 #define MOEC_DSL_REFERENCESTAGES_H
@@ -42,19 +44,19 @@ struct ReferenceRun {
 };
 
 struct Routing {
-  int64_t numTokens = 0;       // T
-  int64_t rows = 0;            // R
-  int64_t choices = 0;         // K
-  Doubles logits;              // [T,R]
-  Doubles noisy;               // [T,R] the logits that weights are made of
-  Doubles scores;              // [T,R] s; `noisy` itself with score_over selected
-  Doubles choice;              // [T,R] c: what selection compares
-  std::vector<int64_t> ids;    // [T,K]
-  Doubles weights;             // [T,K]
-  std::vector<uint8_t> kept;   // [T,K]
+  int64_t numTokens = 0;           // T
+  int64_t rows = 0;                // R
+  int64_t choices = 0;             // K
+  Doubles logits;                  // [T,R]
+  Doubles noisy;                   // [T,R] the logits that weights are made of
+  Doubles scores;                  // [T,R] s; `noisy` itself with score_over selected
+  Doubles choice;                  // [T,R] c: what selection compares
+  std::vector<int64_t> ids;        // [T,K]
+  Doubles weights;                 // [T,K]
+  std::vector<uint8_t> kept;       // [T,K]
   std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
-  std::vector<int64_t> counts; // [R]
-  Doubles margins;             // [T]
+  std::vector<int64_t> counts;     // [R]
+  Doubles margins;                 // [T]
 };
 
 // One row of an expert's input: y[token] += weight * expert(x[token]).
@@ -74,7 +76,8 @@ Doubles product(const Doubles &in, const MatrixView &m);
 // ReferenceRouter.cpp, stages 1-5
 bool applyJitter(ReferenceRun &run, const RouterInput &options, Doubles &rows);
 bool routerInput(ReferenceRun &run, Doubles &out);
-bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows, Doubles &out);
+bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows,
+                       Doubles &out);
 bool addNoise(ReferenceRun &run, Routing &routing);
 void scoreInPlace(Score score, double *row, int64_t n);
 bool computeScores(ReferenceRun &run, Routing &routing);

@@ -39,13 +39,12 @@ struct PredicateInfo {
 };
 
 constexpr PredicateInfo predicateTable[] = {
-    {"false", 0}, {"oeq", 2}, {"ogt", 4},  {"oge", 6},  {"olt", 1},  {"ole", 3},  {"one", 5},  {"ord", 7},
+    {"false", 0}, {"oeq", 2},  {"ogt", 4},  {"oge", 6}, {"olt", 1},  {"ole", 3},  {"one", 5}, {"ord", 7},
     {"ueq", 10},  {"ugt", 12}, {"uge", 14}, {"ult", 9}, {"ule", 11}, {"une", 13}, {"uno", 8}, {"true", 15},
 };
 
 bool isWordChar(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-         c == '$';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '$';
 }
 
 } // namespace
@@ -112,9 +111,8 @@ private:
       if (c == '-' && text.substr(pos, 1) == ">") {
         ++pos;
       } else if (number || c == '%' || c == '@' || isWordChar(c)) {
-        while (pos < text.size() &&
-               (isWordChar(text[pos]) ||
-                (number && (text[pos] == '+' || text[pos] == '-') && (text[pos - 1] | 0x20) == 'e')))
+        while (pos < text.size() && (isWordChar(text[pos]) || (number && (text[pos] == '+' || text[pos] == '-') &&
+                                                               (text[pos - 1] | 0x20) == 'e')))
           ++pos;
       }
     }
@@ -199,8 +197,9 @@ private:
         advance();
         return expect(",");
       }
-    return fail("found " + found() + "; expected a predicate of arith.cmpf: oeq, ogt, oge, olt, ole, one, ord, ueq, "
-                                     "ugt, uge, ult, ule, une, uno, true or false");
+    return fail("found " + found() +
+                "; expected a predicate of arith.cmpf: oeq, ogt, oge, olt, ole, one, ord, ueq, "
+                "ugt, uge, ult, ule, une, uno, true or false");
   }
 
   bool parseOperands(const OpInfo &info, ScalarFunction::Instruction &instruction) {
@@ -269,23 +268,57 @@ double ScalarFunction::operator()(double x) const {
     double a = values[ins.operand[0]], b = values[ins.operand[1]], y = 0;
     bool unordered = std::isnan(a) || std::isnan(b);
     switch (ins.op) {
-    case Op::Constant: y = ins.constant; break;
-    case Op::Add: y = a + b; break;
-    case Op::Sub: y = a - b; break;
-    case Op::Mul: y = a * b; break;
-    case Op::Div: y = a / b; break;
-    case Op::Neg: y = -a; break;
-    case Op::Maximum: y = unordered ? a + b : std::fmax(a, b); break;
-    case Op::Minimum: y = unordered ? a + b : std::fmin(a, b); break;
-    case Op::Compare: y = (ins.predicate & (unordered ? 8 : a < b ? 1 : a == b ? 2 : 4)) != 0; break;
-    case Op::Select: y = a != 0 ? b : values[ins.operand[2]]; break;
-    case Op::Exp: y = std::exp(a); break;
-    case Op::Log: y = std::log(a); break;
-    case Op::Log1p: y = std::log1p(a); break;
-    case Op::Tanh: y = std::tanh(a); break;
-    case Op::Erf: y = std::erf(a); break;
-    case Op::Sqrt: y = std::sqrt(a); break;
-    case Op::Abs: y = std::fabs(a); break;
+    case Op::Constant:
+      y = ins.constant;
+      break;
+    case Op::Add:
+      y = a + b;
+      break;
+    case Op::Sub:
+      y = a - b;
+      break;
+    case Op::Mul:
+      y = a * b;
+      break;
+    case Op::Div:
+      y = a / b;
+      break;
+    case Op::Neg:
+      y = -a;
+      break;
+    case Op::Maximum:
+      y = unordered ? a + b : std::fmax(a, b);
+      break;
+    case Op::Minimum:
+      y = unordered ? a + b : std::fmin(a, b);
+      break;
+    case Op::Compare:
+      y = (ins.predicate & (unordered ? 8 : a < b ? 1 : a == b ? 2 : 4)) != 0;
+      break;
+    case Op::Select:
+      y = a != 0 ? b : values[ins.operand[2]];
+      break;
+    case Op::Exp:
+      y = std::exp(a);
+      break;
+    case Op::Log:
+      y = std::log(a);
+      break;
+    case Op::Log1p:
+      y = std::log1p(a);
+      break;
+    case Op::Tanh:
+      y = std::tanh(a);
+      break;
+    case Op::Erf:
+      y = std::erf(a);
+      break;
+    case Op::Sqrt:
+      y = std::sqrt(a);
+      break;
+    case Op::Abs:
+      y = std::fabs(a);
+      break;
     }
     values[i + 1] = y;
   }

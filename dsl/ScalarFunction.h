@@ -39,7 +39,23 @@ public:
   size_t numOps() const { return ops.size(); }
 
   enum class Op : uint8_t {
-    Constant, Add, Sub, Mul, Div, Neg, Maximum, Minimum, Compare, Select, Exp, Log, Log1p, Tanh, Erf, Sqrt, Abs
+    Constant,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Neg,
+    Maximum,
+    Minimum,
+    Compare,
+    Select,
+    Exp,
+    Log,
+    Log1p,
+    Tanh,
+    Erf,
+    Sqrt,
+    Abs
   };
 
 private:

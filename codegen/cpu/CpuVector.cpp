@@ -37,13 +37,15 @@ private:
   }
   Accumulator mma(tile::MmaOp op, const Accumulator &acc) override;
   void multiply(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, ArrayRef<Value> b);
+  void multiplyPairs(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, Value b, int64_t depth,
+                     int64_t firstTile, int64_t tiles);
   void pack(tile::PackOp op) override;
   void packRow(tile::PackOp op, Value from, Value to, Value row);
 };
 
 // acc[i][j] += a[i] * b[j]. Rows first while all of b fits beside the accumulators, else columns first.
 void CpuVector::multiply(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, ArrayRef<Value> b) {
-  int64_t nv = vectors();
+  int64_t nv = int64_t(b.size());
   auto broadcast = [&](int64_t i) { return e.splat(e.load(e.f32(), e.at(a, i * rowBytes), 4), e.isa.lanes); };
   if (rows * nv + nv + 1 <= int64_t(e.isa.registers)) {
     for (int64_t i = 0; i < rows; ++i) {
@@ -78,27 +80,47 @@ CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) 
     }
     return out;
   }
-  // 16 pairs of k: a loop, since unrolling 32 depths would dominate compile time
-  auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(depth / 2), e.c(1), ValueRange(out));
-  OpBuilder::InsertionGuard guard(e.b);
-  e.b.setInsertionPointToEnd(loop.getBody());
-  Accumulator inner(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
-  Value pair = loop.getInductionVar();
-  Value line = e.at(pb, e.mul(pair, 64)), px = e.at(pa, e.mul(pair, 8));
-  SmallVector<Value> raw;
-  for (int64_t j = 0; j < vectors(); ++j)
-    raw.push_back(e.load(e.vec(e.b.getI32Type(), lanes), e.at(line, j * lanes / 16 * 1024 + j * lanes % 16 * 4), 16));
-  for (int64_t odd = 0; odd < 2; ++odd) {
-    SmallVector<Value> bv;
-    for (Value bits : raw) {
-      Value half = odd ? arith::AndIOp::create(e.b, e.loc, bits, e.constantI32(int32_t(0xffff0000), lanes)).getResult()
-                       : arith::ShLIOp::create(e.b, e.loc, bits, e.constantI32(16, lanes)).getResult();
-      bv.push_back(e.bitcast(half, e.vecF32()));
+  // Few rows are bound by memory and walk the step's two tiles one after the other, one linear stream; more rows are bound
+  // by arithmetic and use each broadcast of A for both tiles.
+  int64_t tiles = rows <= 4 ? 1 : 2;
+  for (int64_t tile = 0; tile < 2; tile += tiles)
+    multiplyPairs(out, rows, pa, rowBytes(a), pb, depth, tile, tiles);
+  return out;
+}
+
+// acc += A * B over the pairs of k of one step, for `tiles` 16-column tiles from `firstTile` on. A loop, since unrolling
+// 32 depths would dominate compile time.
+void CpuVector::multiplyPairs(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, Value b, int64_t depth,
+                              int64_t firstTile, int64_t tiles) {
+  int64_t lanes = e.isa.lanes, nv = vectors(), first = firstTile * 16 / lanes, count = tiles * 16 / lanes;
+  Accumulator part;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < count; ++j)
+      part.push_back(acc[i * nv + first + j]);
+  auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(depth / 2), e.c(1), ValueRange(part));
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToEnd(loop.getBody());
+    Accumulator inner(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
+    Value pair = loop.getInductionVar();
+    Value line = e.at(b, e.mul(pair, 64)), px = e.at(a, e.mul(pair, 8));
+    SmallVector<Value> raw;
+    for (int64_t j = first; j < first + count; ++j)
+      raw.push_back(e.load(e.vec(e.b.getI32Type(), lanes), e.at(line, j * lanes / 16 * 1024 + j * lanes % 16 * 4), 16));
+    for (int64_t odd = 0; odd < 2; ++odd) {
+      SmallVector<Value> bv;
+      for (Value bits : raw) {
+        Value half = odd ? arith::AndIOp::create(e.b, e.loc, bits, e.constantI32(int32_t(0xffff0000), lanes)).getResult()
+                         : arith::ShLIOp::create(e.b, e.loc, bits, e.constantI32(16, lanes)).getResult();
+        bv.push_back(e.bitcast(half, e.vecF32()));
+      }
+      multiply(inner, rows, e.at(px, odd * 4), rowBytes, bv);
     }
-    multiply(inner, rows, e.at(px, odd * 4), rowBytes(a), bv);
+    scf::YieldOp::create(e.b, e.loc, inner);
   }
-  scf::YieldOp::create(e.b, e.loc, inner);
-  return Accumulator(loop.getResults().begin(), loop.getResults().end());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < count; ++j)
+      acc[i * nv + first + j] = loop.getResult(unsigned(i * count + j));
 }
 
 void CpuVector::pack(tile::PackOp op) {

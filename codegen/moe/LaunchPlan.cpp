@@ -11,6 +11,8 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace moec {
@@ -143,6 +145,9 @@ std::vector<char> LaunchPlan::serialize() {
   header.strings = append(blob, std::vector<char>(strings.begin(), strings.end()));
   header.total_bytes = uint32_t(blob.size());
   std::memcpy(blob.data(), &header, sizeof(header));
+  // The only implicit padding of the structs; equal plans must have equal bytes.
+  constexpr size_t padding = offsetof(moec_plan_header, top_k) + sizeof(header.top_k);
+  std::fill(blob.begin() + padding, blob.begin() + offsetof(moec_plan_header, hidden), '\0');
   return blob;
 }
 

@@ -16,8 +16,8 @@ using Kept = std::vector<uint8_t>;
 struct Layer3 : TinyLayer {
   Layer3(const std::string &router, const std::string &capacity, const std::string &more = "")
       : TinyLayer("{\"moec\": 1, \"hidden\": 3, \"router\": {" +
-                  std::string(router.find("score\"") == router.npos ? "\"score\": \"identity\"" : "\"slots\": 1") + router +
-                  "}, \"experts\": {\"count\": 3, \"form\": \"linear\"}" +
+                  std::string(router.find("score\"") == router.npos ? "\"score\": \"identity\"" : "\"slots\": 1") +
+                  router + "}, \"experts\": {\"count\": 3, \"form\": \"linear\"}" +
                   (capacity.empty() ? "" : ", \"capacity\": {" + capacity + "}") + more + "}") {
     set("router.weight", identityMatrix(3));
     std::vector<float> all;
@@ -54,7 +54,8 @@ TEST(CapacityOracle, mode_every_kind) {
   EXPECT_EQ(keptOf(top1, "\"mode\": \"dynamic\", \"max\": 4"), (Kept{1, 1, 1, 0}));
   // factor counts both choices unless told not to: ceil(8/3) and ceil(4/3) places
   EXPECT_EQ(keptOf(top2, "\"mode\": \"factor\", \"value\": 1.0"), (Kept{1, 1, 1, 1, 1, 1, 0, 0}));
-  EXPECT_EQ(keptOf(top2, "\"mode\": \"factor\", \"value\": 1.0, \"per_choice\": false"), (Kept{1, 1, 1, 1, 0, 0, 0, 0}));
+  EXPECT_EQ(keptOf(top2, "\"mode\": \"factor\", \"value\": 1.0, \"per_choice\": false"),
+            (Kept{1, 1, 1, 1, 0, 0, 0, 0}));
 }
 
 TEST(CapacityOracle, order_every_kind) {
@@ -64,7 +65,8 @@ TEST(CapacityOracle, order_every_kind) {
   EXPECT_EQ(keptOf(top1, two + "\"order\": \"random\""), (Kept{0, 1, 1, 0}));
   // second choices weigh 1, 2, 4, 3: choice-major ranks them by the first choice, token-major by themselves
   EXPECT_EQ(keptOf(", \"top_k\": 2", two + "\"order\": \"score\""), (Kept{0, 0, 1, 1, 0, 0, 1, 1}));
-  EXPECT_EQ(keptOf(", \"top_k\": 2", two + "\"order\": \"score\", \"major\": \"token\""), (Kept{0, 0, 1, 0, 0, 1, 1, 1}));
+  EXPECT_EQ(keptOf(", \"top_k\": 2", two + "\"order\": \"score\", \"major\": \"token\""),
+            (Kept{0, 0, 1, 0, 0, 1, 1, 1}));
 }
 
 TEST(CapacityOracle, major_choice_and_token) {
@@ -92,8 +94,8 @@ TEST(CapacityOracle, scope_every_kind) {
 
 TEST(CapacityOracle, dropped_zero_and_identity) {
   for (bool identity : {false, true}) {
-    Layer3 layer(", \"top_k\": 1", std::string("\"mode\": \"fixed\", \"value\": 1") +
-                                       (identity ? ", \"dropped\": \"identity\"" : ""));
+    Layer3 layer(", \"top_k\": 1",
+                 std::string("\"mode\": \"fixed\", \"value\": 1") + (identity ? ", \"dropped\": \"identity\"" : ""));
     layer.fill("experts.up", 0);
     layer.setX({2, 0, 0, 3, 1, 0});
     layer.run();
@@ -150,8 +152,9 @@ TEST(CapacityOracle, expert_choice_capacity_factor_per_sequence) {
 }
 
 TEST(CapacityOracle, wrap_depth_takes_the_largest_per_sequence) {
-  TinyLayer layer("{\"moec\": 1, \"hidden\": 1, \"router\": {\"kind\": \"dense\"}, \"experts\": {\"count\": 1, \"form\": "
-                  "\"linear\"}, \"layer\": {\"wrap\": \"depth\", \"capacity\": 0.5, \"residual\": true}}");
+  TinyLayer layer(
+      "{\"moec\": 1, \"hidden\": 1, \"router\": {\"kind\": \"dense\"}, \"experts\": {\"count\": 1, \"form\": "
+      "\"linear\"}, \"layer\": {\"wrap\": \"depth\", \"capacity\": 0.5, \"residual\": true}}");
   layer.fill("depth.weight", 1);
   layer.fill("experts.up", 10);
   layer.setX({1, 3, 2, 3, 7, 5});

@@ -16,8 +16,9 @@ namespace {
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double notANumber = std::numeric_limits<double>::quiet_NaN();
 
-const std::string text = "{\"moec\": 1, \"hidden\": 16, \"router\": {\"top_k\": 2, \"normalize\": {\"kind\": \"sum\"}}, "
-                         "\"experts\": {\"count\": 4, \"intermediate\": 8}}";
+const std::string text =
+    "{\"moec\": 1, \"hidden\": 16, \"router\": {\"top_k\": 2, \"normalize\": {\"kind\": \"sum\"}}, "
+    "\"experts\": {\"count\": 4, \"intermediate\": 8}}";
 
 std::vector<double> honest() {
   TinyLayer layer(text);
@@ -46,8 +47,8 @@ TEST(Compare, rows_equal_and_nearly_equal_pass) {
 
 TEST(Compare, rows_wrong_outputs_are_refused) {
   std::vector<double> y = honest();
-  std::vector<double> zeroed(y.size(), 0), flipped, reversed(y.rbegin(), y.rend()), rotated = y, lastRow = y, oneRow = y,
-      scaled = y;
+  std::vector<double> zeroed(y.size(), 0), flipped, reversed(y.rbegin(), y.rend()), rotated = y, lastRow = y,
+                                                                                    oneRow = y, scaled = y;
   for (double v : y)
     flipped.push_back(-v);
   std::rotate(rotated.begin(), rotated.begin() + 16, rotated.end());

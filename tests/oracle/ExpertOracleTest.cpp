@@ -29,7 +29,8 @@ void expectNear(const std::vector<double> &actual, const std::vector<double> &ex
 } // namespace
 
 TEST(ExpertOracle, glu_formula_with_biases_offset_and_alpha) {
-  OneExpert layer("\"intermediate\": 1, \"act_alpha\": 2.0, \"up_offset\": 1.0, \"bias\": {\"in\": true, \"out\": true}");
+  OneExpert layer(
+      "\"intermediate\": 1, \"act_alpha\": 2.0, \"up_offset\": 1.0, \"bias\": {\"in\": true, \"out\": true}");
   layer.set("experts.gate", {1, 2});
   layer.set("experts.up", {3, 4});
   layer.set("experts.down", {5, 6});
@@ -70,9 +71,9 @@ TEST(ExpertOracle, mlp_hidden_layers) {
 
 TEST(ExpertOracle, activation_every_kind) {
   const std::map<std::string, double> at = {
-      {"silu", silu(1.5)},  {"gelu", 0.75 * (1 + std::erf(1.5 / std::sqrt(2)))},
-      {"relu", 1.5},        {"gelu_tanh", 0.75 * (1 + std::tanh(std::sqrt(2 / M_PI) * (1.5 + 0.044715 * 3.375)))},
-      {"relu2", 2.25},      {"quick_gelu", 1.5 / (1 + std::exp(-1.702 * 1.5))},
+      {"silu", silu(1.5)}, {"gelu", 0.75 * (1 + std::erf(1.5 / std::sqrt(2)))},
+      {"relu", 1.5},       {"gelu_tanh", 0.75 * (1 + std::tanh(std::sqrt(2 / M_PI) * (1.5 + 0.044715 * 3.375)))},
+      {"relu2", 2.25},     {"quick_gelu", 1.5 / (1 + std::exp(-1.702 * 1.5))},
       {"identity", 1.5}};
   for (const auto &[act, value] : at) {
     OneExpert layer("\"form\": \"mlp\", \"intermediate\": 1, \"act\": \"" + act + "\"");
@@ -153,11 +154,14 @@ TEST(ExpertOracle, latent_wraps_the_expert_sum) {
 }
 
 TEST(ExpertOracle, heterogeneous_widths) {
-  LayerSpec spec = TinyLayer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 2, \"weight_mode\": \"one\"}, "
-                             "\"experts\": {\"count\": 2, \"form\": \"mlp\", \"act\": \"identity\", "
-                             "\"intermediate\": [1, 2]}, \"weights\": {\"experts.up\": {\"tensor\": \"u{e}\", \"stack\": "
-                             "\"per_expert\"}, \"experts.down\": {\"tensor\": \"d{e}\", \"stack\": \"per_expert\"}}}").spec;
-  const float router[4] = {1, 0, 0, 1}, up0[2] = {1, 1}, down0[2] = {1, 0}, up1[4] = {1, 0, 0, 1}, down1[4] = {0, 1, 1, 0};
+  LayerSpec spec =
+      TinyLayer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 2, \"weight_mode\": \"one\"}, "
+                "\"experts\": {\"count\": 2, \"form\": \"mlp\", \"act\": \"identity\", "
+                "\"intermediate\": [1, 2]}, \"weights\": {\"experts.up\": {\"tensor\": \"u{e}\", \"stack\": "
+                "\"per_expert\"}, \"experts.down\": {\"tensor\": \"d{e}\", \"stack\": \"per_expert\"}}}")
+          .spec;
+  const float router[4] = {1, 0, 0, 1}, up0[2] = {1, 1}, down0[2] = {1, 0}, up1[4] = {1, 0, 0, 1},
+              down1[4] = {0, 1, 1, 0};
   MemoryWeights weights;
   auto add = [&](const char *role, int64_t index, const float *data, int64_t rows, int64_t cols) {
     weights.addMatrix(role, index, MatrixView{data, DataType::F32, rows, cols, cols, 1});
@@ -181,7 +185,8 @@ TEST(ExpertOracle, combine_apply_input_is_not_apply_output) {
   auto yOf = [](const std::string &apply) {
     TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1, \"score\": \"sigmoid\"}, \"experts\": "
                     "{\"count\": 2, \"form\": \"mlp\", \"act\": \"relu2\", \"intermediate\": 1}, "
-                    "\"combine\": {\"apply\": \"" + apply + "\"}}");
+                    "\"combine\": {\"apply\": \"" +
+                    apply + "\"}}");
     layer.fill("router.weight", 0);
     layer.set("experts.up", {1, 1, 0, 0});
     layer.set("experts.down", {1, 2, 0, 0});
@@ -224,7 +229,8 @@ TEST(ExpertOracle, combine_bias_and_shared_gates) {
 TEST(ExpertOracle, untouched_experts_are_not_read) {
   // Only expert 2 has parameters; every token goes there.
   LayerSpec spec = TinyLayer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1}, \"experts\": {\"count\": 4, "
-                             "\"form\": \"linear\"}}").spec;
+                             "\"form\": \"linear\"}}")
+                       .spec;
   const float router[8] = {0, 0, 0, 0, 9, 9, 0, 0}, up[4] = {1, 0, 0, 1};
   MemoryWeights weights;
   weights.addMatrix("router.weight", 0, MatrixView{router, DataType::F32, 4, 2, 2, 1});

@@ -84,10 +84,10 @@ struct Folder {
 
 TEST(GoldenCase, storage_every_stack_axes_and_part) {
   Role role{"experts.gate", {2, 2, 3}, true, true}; // [E=2, out=2, in=3]
-  GoldenTensorMap tensors = {{"w.all", counting({2, 2, 3})},   {"w.in_out", counting({2, 3, 2})},
-                             {"w.wide", counting({2, 4, 3})},  {"w.wide_in_out", counting({2, 3, 4})},
-                             {"w.flat", counting({4, 3})},     {"w.flat_in_out", counting({6, 2})},
-                             {"w.e0", counting({2, 3})},       {"w.e1", counting({2, 3})}};
+  GoldenTensorMap tensors = {{"w.all", counting({2, 2, 3})},  {"w.in_out", counting({2, 3, 2})},
+                             {"w.wide", counting({2, 4, 3})}, {"w.wide_in_out", counting({2, 3, 4})},
+                             {"w.flat", counting({4, 3})},    {"w.flat_in_out", counting({6, 2})},
+                             {"w.e0", counting({2, 3})},      {"w.e1", counting({2, 3})}};
   auto valuesOf = [&](const WeightStorage &storage) {
     GoldenTensor out;
     std::string error;
@@ -100,7 +100,8 @@ TEST(GoldenCase, storage_every_stack_axes_and_part) {
   EXPECT_EQ(valuesOf({"all", {}}), (Values{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
   EXPECT_EQ(valuesOf({"in_out", {}, in_out}), (Values{1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12}));
   EXPECT_EQ(valuesOf({"wide", {}, out_in, PartKind::FirstHalf}), (Values{1, 2, 3, 4, 5, 6, 13, 14, 15, 16, 17, 18}));
-  EXPECT_EQ(valuesOf({"wide", {}, out_in, PartKind::SecondHalf}), (Values{7, 8, 9, 10, 11, 12, 19, 20, 21, 22, 23, 24}));
+  EXPECT_EQ(valuesOf({"wide", {}, out_in, PartKind::SecondHalf}),
+            (Values{7, 8, 9, 10, 11, 12, 19, 20, 21, 22, 23, 24}));
   EXPECT_EQ(valuesOf({"wide", {}, out_in, PartKind::Odd}), (Values{4, 5, 6, 10, 11, 12, 16, 17, 18, 22, 23, 24}));
   EXPECT_EQ(valuesOf({"wide_in_out", {}, in_out, PartKind::Even}), (Values{1, 5, 9, 3, 7, 11, 13, 17, 21, 15, 19, 23}));
   EXPECT_EQ(valuesOf({"flat", StackKind::FlatRows}), (Values{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
@@ -152,8 +153,10 @@ TEST(GoldenCase, files_missing_or_wrong_are_named) {
   EXPECT_EQ(folder.errorOf("a"), "DIR/a.json: a golden case is a JSON object with 'spec' and a list 'batches'");
   folder.write("b.json", "{\"spec\": {}, \"batches\": [], \"dtype\": \"q\"}");
   EXPECT_EQ(folder.errorOf("b"), "DIR/b.json: dtype is \"q\"; expected f32, bf16 or f16");
-  std::string spec = "{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1}, \"experts\": {\"count\": 1, \"form\": \"linear\"}}";
-  folder.write("c.json", "{\"spec\": " + spec + ", \"batches\": [{\"index\": 0, \"batch\": 1, \"tokens_per_sequence\": 1}]}");
+  std::string spec =
+      "{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1}, \"experts\": {\"count\": 1, \"form\": \"linear\"}}";
+  folder.write("c.json",
+               "{\"spec\": " + spec + ", \"batches\": [{\"index\": 0, \"batch\": 1, \"tokens_per_sequence\": 1}]}");
   EXPECT_EQ(folder.errorOf("c"), "DIR/c.safetensors: cannot be read");
   folder.write("c.safetensors", safetensors("{}", ""));
   EXPECT_EQ(folder.errorOf("c"), "DIR/c.safetensors: tensor 'b0.x' is missing; expected 1 tokens of 2");

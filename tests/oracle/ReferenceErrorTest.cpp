@@ -28,11 +28,13 @@ TEST(ReferenceError, kinds_without_a_reference_are_named) {
   EXPECT_EQ(errorOf("\"kind\": \"product_key\", \"top_k\": 1", "\"experts\": {\"count\": 4, \"form\": \"linear\"}"),
             "router.kind product_key has no reference");
   EXPECT_EQ(errorOf("\"kind\": \"depth\", \"select\": {\"tokens\": 1}"), "router.kind depth has no reference");
-  EXPECT_EQ(errorOf("\"top_k\": 1", "\"experts\": {\"count\": 2, \"form\": \"linear\", \"zero\": {\"count\": 1, \"kind\": "
-                                    "\"constant\"}}"),
+  EXPECT_EQ(errorOf("\"top_k\": 1",
+                    "\"experts\": {\"count\": 2, \"form\": \"linear\", \"zero\": {\"count\": 1, \"kind\": "
+                    "\"constant\"}}"),
             "experts.zero.kind constant has no reference");
-  EXPECT_EQ(errorOf("\"top_k\": 1", "\"experts\": {\"count\": 2, \"intermediate\": 32, \"quant\": {\"kind\": \"int8\"}}"),
-            "experts.quant has no reference: give the experts in floating point");
+  EXPECT_EQ(
+      errorOf("\"top_k\": 1", "\"experts\": {\"count\": 2, \"intermediate\": 32, \"quant\": {\"kind\": \"int8\"}}"),
+      "experts.quant has no reference: give the experts in floating point");
 }
 
 TEST(ReferenceError, missing_inputs_name_the_key_that_needs_them) {
@@ -40,7 +42,8 @@ TEST(ReferenceError, missing_inputs_name_the_key_that_needs_them) {
             "input 'residual' is missing; router.input.from needs it");
   EXPECT_EQ(errorOf("\"top_k\": 1, \"input\": {\"jitter\": 0.1}"),
             "input 'jitter' is missing; router.input.jitter needs it");
-  EXPECT_EQ(errorOf("\"top_k\": 1, \"noise\": {\"kind\": \"normal\"}"), "input 'noise' is missing; router.noise needs it");
+  EXPECT_EQ(errorOf("\"top_k\": 1, \"noise\": {\"kind\": \"normal\"}"),
+            "input 'noise' is missing; router.noise needs it");
   EXPECT_EQ(errorOf("\"kind\": \"random\", \"top_k\": 1, \"weight_mode\": \"one\""),
             "input 'expert_ids' is missing; router.kind needs it");
   EXPECT_EQ(errorOf("\"top_k\": 1", experts + ", \"capacity\": {\"mode\": \"dynamic\", \"max\": 4}"),
@@ -67,8 +70,10 @@ TEST(ReferenceError, shapes_of_inputs_and_weights_are_checked) {
 }
 
 TEST(ReferenceError, token_ids_outside_the_table_are_refused) {
-  TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"kind\": \"table\", \"top_k\": 1, \"weight_mode\": \"one\"}, "
-                  "\"inputs\": {\"token_ids\": true}, " + experts + "}");
+  TinyLayer layer(
+      "{\"moec\": 1, \"hidden\": 2, \"router\": {\"kind\": \"table\", \"top_k\": 1, \"weight_mode\": \"one\"}, "
+      "\"inputs\": {\"token_ids\": true}, " +
+      experts + "}");
   layer.randomX(2);
   layer.set("router.table", {0, 1, 0, 1, 7});
   layer.setExtra("token_ids", {1, 3});
@@ -82,9 +87,10 @@ TEST(ReferenceError, token_ids_outside_the_table_are_refused) {
 }
 
 TEST(ReferenceError, hierarchical_group_ids_outside_are_refused) {
-  TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"kind\": \"hierarchical\", \"levels\": [{\"count\": 2, "
-                  "\"kind\": \"table\", \"top_k\": 1}, {\"count\": 2, \"top_k\": 2}]}, \"inputs\": {\"group_ids\": true}, "
-                  "\"experts\": {\"count\": 4, \"form\": \"linear\"}}");
+  TinyLayer layer(
+      "{\"moec\": 1, \"hidden\": 2, \"router\": {\"kind\": \"hierarchical\", \"levels\": [{\"count\": 2, "
+      "\"kind\": \"table\", \"top_k\": 1}, {\"count\": 2, \"top_k\": 2}]}, \"inputs\": {\"group_ids\": true}, "
+      "\"experts\": {\"count\": 4, \"form\": \"linear\"}}");
   layer.fill("router.level1.weight", 0);
   layer.randomX(2);
   layer.setExtra("group_ids", {1, 0});

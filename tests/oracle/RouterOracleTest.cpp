@@ -15,8 +15,8 @@ constexpr double notANumber = std::numeric_limits<double>::quiet_NaN();
 
 // H = E = 4, router.weight the identity, linear experts; `router` are further keys of the router block.
 std::string spec4(const std::string &router, const std::string &more = "") {
-  return "{\"moec\": 1, \"hidden\": 4, \"router\": {" + router + "}, \"experts\": {\"count\": 4, \"form\": \"linear\"}" +
-         more + "}";
+  return "{\"moec\": 1, \"hidden\": 4, \"router\": {" + router +
+         "}, \"experts\": {\"count\": 4, \"form\": \"linear\"}" + more + "}";
 }
 
 struct Layer4 : TinyLayer {
@@ -176,7 +176,8 @@ TEST(RouterOracle, bias_enters_the_weight) {
 }
 
 TEST(RouterOracle, groups_masked_zero_and_neg_inf) {
-  const std::string block = "\"top_k\": 2, \"score\": \"identity\", \"groups\": {\"count\": 2, \"keep\": 1, \"score\": ";
+  const std::string block =
+      "\"top_k\": 2, \"score\": \"identity\", \"groups\": {\"count\": 2, \"keep\": 1, \"score\": ";
   Layer4 zero(block + "\"max\"}"), negInf(block + "\"max\", \"masked\": \"neg_inf\"}");
   zero.setX({5, -4, 1, 1});
   negInf.setX({5, -4, 1, 1});
@@ -188,7 +189,9 @@ TEST(RouterOracle, groups_masked_zero_and_neg_inf) {
 TEST(RouterOracle, groups_score_every_kind) {
   auto idsOf = [](const std::string &score) {
     TinyLayer layer("{\"moec\": 1, \"hidden\": 6, \"router\": {\"top_k\": 1, \"score\": \"identity\", \"groups\": "
-                    "{\"count\": 2, \"keep\": 1, \"score\": \"" + score + "\"}}, "
+                    "{\"count\": 2, \"keep\": 1, \"score\": \"" +
+                    score +
+                    "\"}}, "
                     "\"experts\": {\"count\": 6, \"form\": \"linear\"}}");
     layer.set("router.weight", identityMatrix(6));
     layer.setX({9, 0, 0, 6, 5, -3, 5, 4, 4, 6, 5, -3});
@@ -254,7 +257,8 @@ TEST(RouterOracle, threshold_at_least_the_best) {
 TEST(RouterOracle, second_policy_every_kind) {
   const std::vector<double> x = {std::log(0.6), std::log(0.3), std::log(0.1), -50};
   auto keptOf = [&](const std::string &second, std::vector<double> uniform, std::vector<double> noise) {
-    Layer4 layer("\"select\": {\"kind\": \"second_policy\", \"k\": 2, " + second + "}, \"normalize\": {\"kind\": \"sum\"}");
+    Layer4 layer("\"select\": {\"kind\": \"second_policy\", \"k\": 2, " + second +
+                 "}, \"normalize\": {\"kind\": \"sum\"}");
     layer.setX(x);
     layer.setExtra("uniform", uniform);
     layer.setExtra("noise", noise);
@@ -328,7 +332,9 @@ TEST(RouterOracle, input_residual_is_read_by_the_router_only) {
 TEST(RouterOracle, jitter_scope_router_and_layer) {
   for (std::string scope : {"router", "layer"}) {
     TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1, \"weight_mode\": \"one\", \"input\": "
-                    "{\"jitter\": 0.5, \"jitter_scope\": \"" + scope + "\"}}, "
+                    "{\"jitter\": 0.5, \"jitter_scope\": \"" +
+                    scope +
+                    "\"}}, "
                     "\"experts\": {\"count\": 2, \"form\": \"linear\"}}");
     layer.set("router.weight", identityMatrix(2));
     layer.set("experts.up", {1, 0, 0, 1, 1, 0, 0, 1});
@@ -399,7 +405,8 @@ TEST(RouterOracle, random_replace_in_training) {
 TEST(RouterOracle, zero_experts_return_the_token_or_nothing) {
   for (std::string kind : {"identity", "zero"}) {
     TinyLayer layer("{\"moec\": 1, \"hidden\": 4, \"router\": {\"top_k\": 1, \"score\": \"identity\"}, \"experts\": "
-                    "{\"count\": 3, \"form\": \"linear\", \"zero\": {\"count\": 1, \"kind\": \"" + kind + "\"}}}");
+                    "{\"count\": 3, \"form\": \"linear\", \"zero\": {\"count\": 1, \"kind\": \"" +
+                    kind + "\"}}}");
     layer.set("router.weight", identityMatrix(4));
     layer.setX({0, 1, 0, 5});
     EXPECT_EQ(layer.run().ids, (Ids{3}));

@@ -2,9 +2,9 @@
 //
 // templates/functions/*.mlir and texts like them, good and bad -> values in float64 or an error.
 
+#include "dsl/ScalarFunction.h"
 #include "dsl/GoldenTensors.h"
 #include "dsl/Reference.h"
-#include "dsl/ScalarFunction.h"
 
 #include <gtest/gtest.h>
 
@@ -99,8 +99,8 @@ TEST(ScalarFunction, functions_agree_with_formulas_on_a_grid) {
 
 TEST(ScalarFunction, functions_have_their_limits) {
   const std::map<std::string, std::pair<double, double>> limits = {
-      {"silu", {0, inf}},   {"gelu", {0, inf}},     {"gelu_tanh", {0, inf}},    {"quick_gelu", {0, inf}},
-      {"relu", {0, inf}},   {"relu2", {0, inf}},    {"identity", {-inf, inf}},  {"sigmoid", {0, 1}},
+      {"silu", {0, inf}},     {"gelu", {0, inf}},         {"gelu_tanh", {0, inf}},   {"quick_gelu", {0, inf}},
+      {"relu", {0, inf}},     {"relu2", {0, inf}},        {"identity", {-inf, inf}}, {"sigmoid", {0, 1}},
       {"softplus", {0, inf}}, {"sqrtsoftplus", {0, inf}}, {"tanh", {-1, 1}},
   };
   for (const auto &[name, limit] : limits) {
@@ -123,12 +123,14 @@ TEST(ScalarFunction, operations_compute) {
   EXPECT_EQ(valueOf("%c = arith.constant 2.5 : f32\n%y = arith.subf %x, %c : f32\nfunc.return %y : f32\n", 1), -1.5);
   EXPECT_EQ(valueOf("%c = arith.constant 0x3FC00000 : f32\nfunc.return %c : f32\n", 1), 1.5);
   EXPECT_EQ(valueOf("%c = arith.constant 0xFF800000 : f32\nfunc.return %c : f32\n", 1), -inf);
-  EXPECT_EQ(valueOf("%c = arith.constant 1.0e-3 : f32\n%y = arith.minimumf %x, %c : f32\nfunc.return %y : f32\n", 1), 1e-3);
+  EXPECT_EQ(valueOf("%c = arith.constant 1.0e-3 : f32\n%y = arith.minimumf %x, %c : f32\nfunc.return %y : f32\n", 1),
+            1e-3);
   EXPECT_EQ(valueOf("%y = math.log %x : f32\nfunc.return %y : f32\n", std::exp(1.0)), 1);
 }
 
 TEST(ScalarFunction, cmpf_every_predicate) {
-  const std::map<std::string, std::string> truth = { // x < 1, x = 1, x > 1, x = NaN
+  const std::map<std::string, std::string> truth = {
+      // x < 1, x = 1, x > 1, x = NaN
       {"false", "0000"}, {"oeq", "0100"}, {"ogt", "0010"}, {"oge", "0110"}, {"olt", "1000"}, {"ole", "1100"},
       {"one", "1010"},   {"ord", "1110"}, {"ueq", "0101"}, {"ugt", "0011"}, {"uge", "0111"}, {"ult", "1001"},
       {"ule", "1101"},   {"une", "1011"}, {"uno", "0001"}, {"true", "1111"}};
@@ -156,7 +158,8 @@ TEST(ScalarFunction, errors_say_where_and_what) {
             "math.tanh, math.erf, math.sqrt, math.absf");
   EXPECT_EQ(errorOf(around("%y = arith.constant 1 : f32\n")),
             "f.mlir:2: found \"1\"; a constant of type f32 needs a decimal point");
-  EXPECT_EQ(errorOf(around("%y = arith.constant 1.0e999 : f32\n")), "f.mlir:2: found \"1.0e999\"; expected a finite number");
+  EXPECT_EQ(errorOf(around("%y = arith.constant 1.0e999 : f32\n")),
+            "f.mlir:2: found \"1.0e999\"; expected a finite number");
   EXPECT_EQ(errorOf(around("%y = arith.constant 0x7F : f32\n")),
             "f.mlir:2: found \"0x7F\"; expected 0x and the eight hexadecimal digits of an f32");
   EXPECT_EQ(errorOf(around("%c = arith.cmpf lt, %x, %x : f32\n")),

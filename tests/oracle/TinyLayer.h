@@ -52,9 +52,7 @@ public:
     ASSERT_EQ(values.size(), tensors.at(role).size()) << role;
     tensors[role] = std::move(values);
   }
-  void fill(const std::string &role, float value) {
-    tensors.at(role).assign(tensors.at(role).size(), value);
-  }
+  void fill(const std::string &role, float value) { tensors.at(role).assign(tensors.at(role).size(), value); }
   void setX(std::vector<double> values) {
     inputs.numTokens = int64_t(values.size()) / std::max<int64_t>(spec.hidden, 1);
     inputs.x = {{inputs.numTokens, spec.hidden}, std::move(values)};

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# sh package.sh SOURCE BUILD CMAKE: installs moec from BUILD into a folder of its own, then uses a package of
+# examples/tiny.json as other people would: through CMake (static and shared), pkg-config and dlopen. The program of
+# examples/quickstart checks the results in each of them.
+set -eu
+source_dir=$1
+build=$2
+cmake=$3
+work=$(mktemp -d "${TMPDIR:-/tmp}/moec-e2e-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+say() { printf '== %s\n' "$*"; }
+
+say install
+"$cmake" --install "$build" --prefix "$work/prefix" >/dev/null
+for file in bin/moec include/moec.h include/moec_abi.h lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
+  lib/cmake/moec/moecTargets.cmake lib/cmake/moec/moecConfigVersion.cmake lib/cmake/moec/moecAddLayer.cmake \
+  lib/pkgconfig/moec.pc; do
+  [ -e "$work/prefix/$file" ] || { echo "not installed: $file"; exit 1; }
+done
+if grep -rn "$source_dir" "$work/prefix/lib/cmake" "$work/prefix/lib/pkgconfig"; then
+  echo 'an installed file names the source folder'
+  exit 1
+fi
+moec=$work/prefix/bin/moec
+
+for kind in STATIC SHARED; do
+  say "CMake, $kind"
+  "$cmake" -S "$source_dir/examples/quickstart" -B "$work/$kind" -DCMAKE_PREFIX_PATH="$work/prefix" \
+    -DQUICKSTART_SPEC="$source_dir/examples/tiny.json" -DQUICKSTART_KIND=$kind >"$work/log" || { cat "$work/log"; exit 1; }
+  "$cmake" --build "$work/$kind" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  "$work/$kind/quickstart"
+  "$cmake" --build "$work/$kind" >"$work/log" 2>&1
+  if grep -q 'moec: compiling' "$work/log"; then
+    echo 'a second build compiled the layer again'
+    exit 1
+  fi
+done
+
+cd "$work"
+"$moec" compile "$source_dir/examples/tiny.json" --name layer -o static -q >/dev/null
+"$moec" compile "$source_dir/examples/tiny.json" --name layer -o shared --emit shared -q >/dev/null
+
+say 'find_package of a package folder'
+mkdir consumer
+cat >consumer/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(consumer LANGUAGES C)
+find_package(layer REQUIRED)
+add_executable(quickstart ${QUICKSTART}/quickstart.c)
+target_link_libraries(quickstart PRIVATE layer::layer m)
+END
+for kind in static shared; do
+  "$cmake" -S consumer -B "consumer-$kind" -DCMAKE_PREFIX_PATH="$work/$kind;$work/prefix" \
+    -DQUICKSTART="$source_dir/examples/quickstart" >log || { cat log; exit 1; }
+  "$cmake" --build "consumer-$kind" >log 2>&1 || { cat log; exit 1; }
+  "consumer-$kind/quickstart" >log || { cat log; exit 1; }
+done
+
+for cc in cc gcc-12 clang-22; do
+  command -v $cc >/dev/null 2>&1 || { echo "SKIPPED: $cc is not here"; continue; }
+  say "pkg-config, $cc"
+  flags=$(PKG_CONFIG_PATH=$work/static/lib/pkgconfig:$work/prefix/lib/pkgconfig pkg-config --cflags --libs layer)
+  # shellcheck disable=SC2086 # one word per flag
+  $cc -std=c11 -Wall -Wextra -Werror -O1 "$source_dir/examples/quickstart/quickstart.c" -o "pc-$cc" $flags -lm -Wl,-rpath,"$work/prefix/lib"
+  "./pc-$cc" >log || { cat log; exit 1; }
+done
+
+say dlopen
+flags=$(PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig pkg-config --cflags --libs moec)
+# shellcheck disable=SC2086
+cc -std=c11 -O1 -Ishared/include "$source_dir/examples/quickstart/quickstart.c" "$source_dir/tests/e2e/dlopen_layer.c" -o dl \
+  $flags -lm -ldl -Wl,-rpath,"$work/prefix/lib"
+LAYER_LIBRARY=$work/shared/lib/liblayer.so ./dl
+
+say 'symbols'
+exported=$(nm -D --defined-only shared/lib/liblayer.so | awk '{print $3}')
+[ "$exported" = layer_package ] || { echo "exported: $exported"; exit 1; }
+wanted=$(nm -u static/lib/liblayer.a | awk '$1 == "U" {print $2}' | sort -u |
+  grep -vE '^(memcpy|memmove|memset|moec_[a-z0-9_]*|_GLOBAL_OFFSET_TABLE_)$' || true)
+defined=$(nm --defined-only static/lib/liblayer.a | awk 'NF == 3 {print $3}' | sort -u)
+for symbol in $wanted; do
+  echo "$defined" | grep -qxF "$symbol" || { echo "needs $symbol"; exit 1; }
+done
+size=$(wc -c <static/lib/liblayer.a)
+[ "$size" -le 2097152 ] || { echo "the static library has $size bytes"; exit 1; }
+
+say 'header in C99 and C++11'
+for mode in 'cc -std=c99 -x c' 'g++ -std=c++11 -x c++'; do
+  # shellcheck disable=SC2086
+  $mode -Wall -Wextra -Wpedantic -Wconversion -Werror -fsyntax-only -Istatic/include -Iprefix/include static/include/layer.h
+done
+echo 'a package works through CMake, pkg-config and dlopen'

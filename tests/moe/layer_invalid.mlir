@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a layer as a whole must be: labels L1..L7 of LayerChecks.h, F2, and P1..P6 of PlanLaunch.h.
+// RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
+
+// expected-error @below {{L1: a layer is one func.func with one block}}
+module {
+}
+
+// -----
+// expected-error @below {{'func.func' op L2: argument 0 must be a tensor with a moe.role}}
+func.func @layer_l2_role(%x: tensor<?x8xf32>) {
+  return
+}
+
+// -----
+// expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32 or bf16, found 'tensor<?x8xf32>'}}
+func.func @layer_l2_parameter(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x8xf32> {moe.role = "w"}) {
+  return
+}
+
+// -----
+// expected-error @below {{'func.func' op L3: no result has the moe.role "y"}}
+func.func @layer_l3_no_y(%x: tensor<?x8xf32> {moe.role = "x"}) {
+  return
+}
+
+// -----
+// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32 or bf16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found "z" 'tensor<?x8xf32>'}}
+func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "z"}) {
+  return %x : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l4_ops(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  // expected-error @below {{'arith.addf' op L4: only moe ops stand in a layer}}
+  %y = arith.addf %x, %x : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l5_rows(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
+  %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  // expected-error @below {{'moe.map' op L5: operand 'tensor<?x8xf32>' has rows of a route where tokens are expected}}
+  %y = moe.map (%a = %x elem : tensor<?x8xf32>, %b = %g elem : tensor<?x8xf32>) -> tensor<?x8xf32> {
+    moe.yield %a : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op L5: result 'tensor<?x8xf32>' has rows of a route, results are tokens}}
+func.func @layer_l5_result(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
+  %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  return %g : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l6_groups(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  // expected-error @below {{'moe.map' op L6: operand 1 has a row for each of 4 groups, but the rows are tokens}}
+  %y = moe.map (%a = %x elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
+    moe.yield %a : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l7_k(%x: tensor<?x128xf32> {moe.role = "x"}) -> (tensor<?x128xf32> {moe.role = "y"}, tensor<?x65xi32> {moe.role = "ids"}) {
+  // expected-error @below {{'moe.top_k' op L7: k (65) is larger than 64}}
+  %i = moe.top_k 65 of %x : tensor<?x128xf32> -> tensor<?x65xi32>
+  %y = moe.softmax %x : tensor<?x128xf32>
+  return %y, %i : tensor<?x128xf32>, tensor<?x65xi32>
+}
+
+// -----
+func.func @layer_f2_columns_per_group(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
+  %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  // expected-error @below {{'moe.map' op F2: operand 1 has columns per group, which only the epilogue of a matmul of that route can use}}
+  %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
+    moe.yield %a : f32
+  }
+  %y = moe.combine %h : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, even or odd}}
+func.func @plan_p1_storage(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {moe.role = "w", moe.storage = {stack = "pile"}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P1: parameter w has stack stacked but no expert axis}}
+func.func @plan_p1_expert_axis(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {moe.role = "w", moe.storage = {stack = "stacked"}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P2: result y must be made by a stage of its own}}
+func.func @plan_p2_stage(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  return %x : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P2: y has 4 columns, x has 8}}
+func.func @plan_p2_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf32> {moe.role = "w"}) -> (tensor<?x4xf32> {moe.role = "y"}) {
+  %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<4x8xf32> -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P4: parameter b is used as a vector, which must be f32 of rank 1 or 2, found 'tensor<8xbf16>'}}
+func.func @plan_p4_vector_type(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<8xbf16> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %y = moe.map (%a = %x elem : tensor<?x8xf32>, %c = %b col : tensor<8xbf16>) -> tensor<?x8xf32> {
+    moe.yield %a : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P5: ids have 2 columns, weights 3}}
+func.func @plan_p5_columns(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}, tensor<?x3xf32> {moe.role = "weights"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  %j = moe.top_k 3 of %x : tensor<?x8xf32> -> tensor<?x3xi32>
+  %w = moe.take %x at %j : tensor<?x8xf32>, tensor<?x3xi32> -> tensor<?x3xf32>
+  return %y, %i, %w : tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x3xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P6: spec_hash must be 64 hex digits, found "12"}}
+func.func @plan_p6_hash(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) attributes {moe.layer = {spec_hash = "12"}} {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
