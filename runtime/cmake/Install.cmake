@@ -24,5 +24,7 @@ install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY
 install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h DESTINATION include)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
 if(TARGET moec)
+  # The LLVM libraries stand in a folder of their own that the loader does not search.
+  set_target_properties(moec PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS moec RUNTIME DESTINATION bin)
 endif()

@@ -74,8 +74,9 @@ TEST(cpu_schedule, row_classes) {
             "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49.. panel "
             "32/256 amx");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx512)),
-            "1..1 panel 1/1 fma, 2..4 panel 4/4 fma, 5..12 panel 12/12 fma, 13.. panel 12/132 fma");
-  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)), "1..1 panel 1/1 fma, 2.. panel 2/32 fma");
+            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
+            "7..8 panel 8/8 fma, 9..12 panel 12/12 fma, 13.. panel 8/128 fma");
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)), "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4.. panel 3/96 fma");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Baseline)), "1.. panel 1/16 fma");
 }
 
