@@ -327,8 +327,7 @@ void nameStages(func::FuncOp layer) {
     std::string name = op.getName().stripDialect().str();
     if (auto matmul = dyn_cast<GroupedMatmulOp>(op)) {
       name = roleOfArgument(matmul.getB().front()).str();
-      if (matmul.parts() == 2)
-        name += "_" + roleOfArgument(matmul.getB().back()).rsplit('.').second.str();
+  XX
       StringRef stem = name;
       if (stem.consume_back(".weight"))
         name = stem.str();

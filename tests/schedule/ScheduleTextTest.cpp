@@ -82,7 +82,7 @@ TEST(text, print_is_aligned_and_complete) {
       "stage ffn_up avx512\n"
       "  rows 1..1 panel { block_k = 32, block_m = 1, panel_m = 1, prefetch_block = 2, streams = 4, a_hint = none, "
       "hint = none } numeric fma\n"
-      "  rows 13.. panel { block_k = 32, block_m = 8, panel_m = 128, prefetch_block = 2, streams = 4, a_hint = none, "
+      "  rows 65.. panel { block_k = 32, block_m = 8, panel_m = 128, prefetch_block = 2, streams = 4, a_hint = none, "
       "hint = t1 } numeric fma\n");
 }
 
