@@ -90,7 +90,7 @@ static bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRu
 }
 
 // Every instruction set the package has and this machine can run.
-static CaseResult runOnEveryIsa(const GoldenCase &golden, LayerRun &layer) {
+static CaseResult runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated) {
   RoleTensors tensors;
   for (const auto &[role, tensor] : golden.weights)
     tensors[role] = {tensor.type, tensor.bytes.data(), tensor.shape};
@@ -104,10 +104,11 @@ static CaseResult runOnEveryIsa(const GoldenCase &golden, LayerRun &layer) {
     }
     if (layer.info().isa != isa)
       continue;
+    const char *isaName = emulated ? "amx-emulated" : moec_isa_name(isa);
     for (const GoldenBatch &batch : golden.batches)
       if (!runBatch(golden, batch, layer, result.worst, error))
-        return failed(std::string(moec_isa_name(isa)) + ", batch " + std::to_string(batch.index) + ": " + error);
-    result.text += std::string(result.text.empty() ? "" : " ") + moec_isa_name(isa);
+        return failed(std::string(isaName) + ", batch " + std::to_string(batch.index) + ": " + error);
+    result.text += std::string(result.text.empty() ? "" : " ") + isaName;
   }
   return result.text.empty() ? skipped("this machine runs no instruction set of the target") : result;
 }
@@ -136,7 +137,7 @@ static CaseResult verifyCase(const std::string &folder, const std::string &name,
   if (!compiled)
     return failed("does not compile: " + (errors.empty() ? "no reason given" : errors.front().message));
   std::unique_ptr<LayerRun> layer = LayerRun::load(*compiled, error);
-  return layer ? runOnEveryIsa(golden, *layer) : failed("does not load: " + error);
+  return layer ? runOnEveryIsa(golden, *layer, options.emulateTiles) : failed("does not load: " + error);
 }
 
 int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options) {

@@ -35,6 +35,7 @@ struct VerifyFlags {
   std::string spec, golden, tokens = "0-17,31-33,64";
   int seeds = 1, threads = 3;
   bool json = false;
+  bool emulate = false;
 };
 
 // One random set of weights; kept whole because the oracle reads the unpacked form.
@@ -202,7 +203,7 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
       return false;
     if (layer.info().isa != isa)
       return true;
-    result.name = moec_isa_name(isa);
+    result.name = flags.emulate ? "amx-emulated" : moec_isa_name(isa);
     for (int64_t t : tokens) {
       std::string reason;
       ++result.cases;
@@ -306,6 +307,10 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
     return code;
   if (flags.spec.empty() == flags.golden.empty())
     return fail(session, ExitUsage, "E-USAGE", "verify takes either a spec or --golden DIR", "moec verify layer.json");
+  if (flags.emulate && !options.isas.has(Isa::Amx))
+    return fail(session, ExitUsage, "E-USAGE", "--emulate is for AMX kernels, and no target here has them",
+                "use --target cpu:amx");
+  options.emulateTiles = flags.emulate;
   return flags.golden.empty() ? verifySpec(session, flags, options) : verifyGolden(session, flags.golden, options);
 }
 
@@ -319,6 +324,8 @@ Verb addVerify(CLI::App &app) {
   verb->add_option("--threads", flags->threads, "most threads; 1..N must give equal bits")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
+  verb->add_flag("--emulate", flags->emulate,
+                 "run the AMX kernels on any machine, tile instructions replaced by calls that do the same");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runVerify(session, *flags); }};

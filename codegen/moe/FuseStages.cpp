@@ -327,7 +327,10 @@ void nameStages(func::FuncOp layer) {
     std::string name = op.getName().stripDialect().str();
     if (auto matmul = dyn_cast<GroupedMatmulOp>(op)) {
       name = roleOfArgument(matmul.getB().front()).str();
-  XX
+      if (matmul.parts() == 2) {
+        auto [head, tail] = roleOfArgument(matmul.getB().back()).rsplit('.');
+        name += "_" + (tail.empty() ? head : tail).str();
+      }
       StringRef stem = name;
       if (stem.consume_back(".weight"))
         name = stem.str();

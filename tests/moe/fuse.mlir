@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Each fusion rule where it applies, and where it must not.
-// RUN: moec-opt %s -split-input-file --moe-fuse-stages=why=1 2>&1 | FileCheck %s
+// RUN: moec-opt %s -split-input-file --moe-fuse-stages=why=1 -o /dev/null 2>&1 | FileCheck %s --check-prefix=WHY
+// RUN: moec-opt %s -split-input-file --moe-fuse-stages | FileCheck %s
 
 // F1 takes the maps between along; the order of the parts is that of the operands.
-// CHECK: F1 g and u: one matmul with two parts
-// CHECK-NOT: F4
+// WHY: F1 g and u: one matmul with two parts
+// WHY-NOT: F4
 // CHECK-LABEL: @fuse_f1_maps_between
 // CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32>, %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%[[G:.*]], %[[U:.*]], %[[B:.*]] = %arg3 col : tensor<8xf32>) {
 // CHECK-NEXT: %[[S:.*]] = arith.addf %[[G]], %[[B]] : f32
 // CHECK-NEXT: %[[N:.*]] = arith.negf %[[U]] : f32
 // CHECK-NEXT: %[[Q:.*]] = arith.mulf %[[S]], %[[N]] : f32
 // CHECK-NEXT: moe.yield %[[Q]] : f32
-// CHECK-NEXT: } attributes {moe.stage = "g_"}
+// CHECK-NEXT: } attributes {moe.stage = "g_u"}
 // CHECK-NEXT: return
 func.func @fuse_f1_maps_between(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tensor<8x8xf32> {moe.role = "g"},
     %wu: tensor<8x8xf32> {moe.role = "u"}, %b: tensor<8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
@@ -34,8 +35,8 @@ func.func @fuse_f1_maps_between(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tenso
 
 // -----
 // Matmuls of different inputs stay apart: the later one takes the map.
-// CHECK-NOT: F1
-// CHECK: F4 map after u: epilogue
+// WHY-NOT: F1
+// WHY: F4 map after u: epilogue
 // CHECK-LABEL: @fuse_f1_other_input
 // CHECK: %[[G:.*]] = moe.grouped_matmul %arg0 {{.*}} attributes {moe.stage = "g"}
 // CHECK: moe.grouped_matmul %[[G]] : tensor<?x8xf32> by %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%{{.*}}, %{{.*}} = %[[G]] elem : tensor<?x8xf32>)
@@ -52,9 +53,9 @@ func.func @fuse_f1_other_input(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tensor
 
 // -----
 // F3: the weighted row becomes gathered access and a prologue; the weight itself is brought to the rows first.
-// CHECK: F3 map before w: prologue
-// CHECK-NEXT: F3 gather before w: rows are read through the route
-// CHECK: F2 gather: one row program
+// WHY: F3 map before w: prologue
+// WHY-NEXT: F3 gather before w: rows are read through the route
+// WHY: F2 gather: one row program
 // CHECK-LABEL: @fuse_f3_prologue
 // CHECK: %[[W:.*]] = moe.row_program (%{{.*}} = %[[V:.*]] : tensor<?x2xf32>, %{{.*}} = %[[R:.*]] : !moe.route<4 groups, 2 choices>) -> tensor<?xf32>
 // CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<4x8x8xf32> over %[[R]] : !moe.route<4 groups, 2 choices> gathered -> tensor<?x8xf32> prologue(%{{.*}}, %{{.*}} = %[[W]] row : tensor<?xf32>)
@@ -76,9 +77,9 @@ func.func @fuse_f3_prologue(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8
 
 // -----
 // F4 appends to the epilogue; a value that is also a result stays. F5 takes the sum although a matmul is beside it.
-// CHECK: F4 map after d: epilogue
-// CHECK: F4 map after d: epilogue
-// CHECK: F5 map after combine: epilogue
+// WHY: F4 map after d: epilogue
+// WHY: F4 map after d: epilogue
+// WHY: F5 map after combine: epilogue
 // CHECK-LABEL: @fuse_f4_f5
 // CHECK: %[[Z:.*]] = moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32> -> tensor<?x8xf32> attributes {moe.stage = "z"}
 // CHECK: %[[D:.*]] = moe.grouped_matmul {{.*}} epilogue(%[[A:.*]], %{{.*}} = %arg3 col : tensor<4x8xf32>) {
@@ -116,8 +117,8 @@ func.func @fuse_f4_f5(%x: tensor<?x8xf32> {moe.role = "x"}, %wz: tensor<8x8xf32>
 
 // -----
 // F2: row ops on both sides of a matmul are two programs.
-// CHECK: F2 map, reduce, map: one row program
-// CHECK-NEXT: F2 softmax: one row program
+// WHY: F2 map, reduce, map: one row program
+// WHY-NEXT: F2 softmax: one row program
 // CHECK-LABEL: @fuse_f2_levels
 // CHECK: moe.row_program
 // CHECK: moe.grouped_matmul
