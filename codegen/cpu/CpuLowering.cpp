@@ -201,10 +201,9 @@ void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
   int64_t share = op.getShare().getSExtValue();
   streams = std::min<int64_t>(streams, bytes / 64);
   int64_t lines = bytes / 64 / streams;
-  while (share > lines)
-    share = lines; // more row blocks than lines: the first `lines` of them fetch
   Value m = e.toI64(value(op.getRow()));
   int64_t own = (lines + share - 1) / share;
+  share = (lines + own - 1) / own; // row blocks after these have nothing left to fetch
   auto fetch = [&] {
     Value q = e.add(e.mul(e.toI64(value(op.getColumn())), steps), e.toI64(value(op.getStep())));
     Value next = e.mul(e.add(e.divU(q, block), e.c(1)), block), r = e.remU(q, block);

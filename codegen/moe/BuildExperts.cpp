@@ -69,9 +69,8 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
     operands.push_back({parameter(shape.prefix + (linear ? ".up_bias" : ".down_bias")), OperandKind::col});
   if (operands.size() == 1 && shape.outputScale == 1)
     return output;
-  return map(operands, rows(builder.getF32Type(), shape.outputs), [&](ValueRange v) {
-    return scaled(v.size() > 1 ? add(v[0], v[1]) : v[0], shape.outputScale);
-  });
+  return map(operands, rows(builder.getF32Type(), shape.outputs),
+             [&](ValueRange v) { return scaled(v.size() > 1 ? add(v[0], v[1]) : v[0], shape.outputScale); });
 }
 
 // o + (in·Aᵀ)·Bᵀ·alpha/rank
@@ -142,14 +141,13 @@ Value LayerBuilder::buildExperts(const RouterValues &router) {
   bool weightsInput = spec.combine.apply == CombineApply::Input;
   if (weightsInput) {
     Value weight = moe::GatherOp::create(builder, loc, rowVector(f32), router.weights, route);
-    input = map({{input, OperandKind::elem}, {weight, OperandKind::row}}, tokenType, [&](ValueRange v) {
-      return fromF32(multiply(toF32(v[0]), v[1]), tokenType.getElementType());
-    });
+    input = map({{input, OperandKind::elem}, {weight, OperandKind::row}}, tokenType,
+                [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), tokenType.getElementType()); });
   }
   Value output = lora(input, expertRows(input, route, shape), route);
-  Value combined = moe::CombineOp::create(builder, loc, rows(f32, shape.outputs), output, route,
-                                          weightsInput ? Value() : router.weights, ValueRange(),
-                                          builder.getArrayAttr({}));
+  Value combined =
+      moe::CombineOp::create(builder, loc, rows(f32, shape.outputs), output, route,
+                             weightsInput ? Value() : router.weights, ValueRange(), builder.getArrayAttr({}));
   return spec.experts.latent ? latentOut(combined) : combined;
 }
 

@@ -118,10 +118,9 @@ Value LayerBuilder::finish(Value combined, const RouterValues &router, Value sha
   if (identity) {
     Value ownWeights = map({{router.weights, OperandKind::elem}, {router.ids, OperandKind::elem}},
                            rows(builder.getF32Type(), spec.choices()), [&](ValueRange v) -> Value {
-                             Value count = arith::ConstantOp::create(builder, loc,
-                                                                     builder.getI32IntegerAttr(spec.experts.count));
-                             Value routed =
-                                 arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], count);
+                             Value count =
+                                 arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(spec.experts.count));
+                             Value routed = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], count);
                              return arith::SelectOp::create(builder, loc, routed, number(0), v[0]);
                            });
     operands.push_back({sumRows(ownWeights), OperandKind::row});
@@ -160,8 +159,8 @@ OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHas
   builder.setInsertionPointToEnd(module->getBody());
   auto function = func::FuncOp::create(builder, loc, spec.name, builder.getFunctionType(inputs, results));
   std::string hash = llvm::toHex(ArrayRef<uint8_t>(specHash), /*LowerCase=*/true);
-  function->setAttr("moe.layer", builder.getDictionaryAttr(
-                                     builder.getNamedAttr("spec_hash", builder.getStringAttr(hash))));
+  function->setAttr("moe.layer",
+                    builder.getDictionaryAttr(builder.getNamedAttr("spec_hash", builder.getStringAttr(hash))));
   addArguments(function, roles);
   const char *const resultRoles[] = {"y", "logits", "ids", "weights"};
   for (auto [i, role] : llvm::enumerate(resultRoles))

@@ -40,8 +40,8 @@ Value LayerBuilder::routerInput() {
 Value LayerBuilder::logits() {
   Value z = matmul(routerInput(), parameter("router.weight"), Value());
   if (spec.router.bias)
-    z = map({{z, OperandKind::elem}, {parameter("router.bias"), OperandKind::col}},
-            cast<RankedTensorType>(z.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
+    z = map({{z, OperandKind::elem}, {parameter("router.bias"), OperandKind::col}}, cast<RankedTensorType>(z.getType()),
+            [&](ValueRange v) { return add(v[0], v[1]); });
   for (const LogitTransform &transform : spec.router.transform)
     z = transformed(z, transform);
   return z;
@@ -101,9 +101,7 @@ Value LayerBuilder::maskedByGroups(Value choice) {
   Value mask = moe::MemberOp::create(builder, loc, rows(builder.getI1Type(), groups.count), kept);
   double masked = groups.masked == GroupMasked::Zero ? 0.0 : -std::numeric_limits<double>::infinity();
   return map({{choice, OperandKind::elem}, {mask, OperandKind::segment}}, cast<RankedTensorType>(choice.getType()),
-             [&](ValueRange v) -> Value {
-               return arith::SelectOp::create(builder, loc, v[1], v[0], number(masked));
-             });
+             [&](ValueRange v) -> Value { return arith::SelectOp::create(builder, loc, v[1], v[0], number(masked)); });
 }
 
 // [T] the divisor of the weights before eps: Σ v, Σ |v| or sqrt(Σ v²)
@@ -135,15 +133,17 @@ Value LayerBuilder::finalWeights(Value values, Value ids) {
   if (divides)
     operands.push_back({norm(values), OperandKind::row});
   if (router.expertScale)
-    operands.push_back({moe::TakeOp::create(builder, loc, type, parameter("router.expert_scale"), ids),
-                        OperandKind::elem});
+    operands.push_back(
+        {moe::TakeOp::create(builder, loc, type, parameter("router.expert_scale"), ids), OperandKind::elem});
   if (operands.size() == 1 && router.scale == 1 && !rounds)
     return values;
   return map(operands, type, [&](ValueRange v) {
     Value weight = v[0];
     if (divides) {
       bool floor = normalize.epsMode == EpsMode::Floor;
-      Value divisor = normalize.eps == 0 ? v[1] : floor ? atLeast(v[1], normalize.eps) : add(v[1], number(normalize.eps));
+      Value divisor = normalize.eps == 0 ? v[1]
+                      : floor            ? atLeast(v[1], normalize.eps)
+                                         : add(v[1], number(normalize.eps));
       weight = divide(weight, divisor);
     }
     weight = scaled(weight, router.scale);

@@ -26,8 +26,8 @@ constexpr const char *allowedOps =
 std::string placed(Location loc, const std::string &text) {
   std::string place;
   if (auto file = loc->findInstanceOf<FileLineColLoc>())
-    place = file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" + std::to_string(file.getColumn()) +
-            ": ";
+    place =
+        file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" + std::to_string(file.getColumn()) + ": ";
   return place + text;
 }
 

@@ -58,7 +58,7 @@ GroupedMatmulOp matmulBehind(Value value, unsigned depth = 0) {
     return {};
   if (auto matmul = value.getDefiningOp<GroupedMatmulOp>())
     return matmul.parts() == 1 && matmul.getEpilogue().empty() && matmul.getPrologue().empty() ? matmul
-                                                                                              : GroupedMatmulOp();
+                                                                                               : GroupedMatmulOp();
   auto map = value.getDefiningOp<MapOp>();
   GroupedMatmulOp found;
   for (unsigned i = 0; map && i < map.getInputs().size(); ++i)
@@ -87,8 +87,8 @@ MapOp absorb(MapOp map, unsigned index) {
     operands.kinds.insert(operands.kinds.begin() + index + i, kindAt(inner.getKinds(), i));
   }
   OpBuilder builder(map);
-  auto merged = MapOp::create(builder, map.getLoc(), map.getType(), operands.values,
-                              operands.kindsAttr(map.getContext()));
+  auto merged =
+      MapOp::create(builder, map.getLoc(), map.getType(), operands.values, operands.kindsAttr(map.getContext()));
   Block *block = startRegion(merged.getBody(), {}, operands, map.getLoc());
   ValueRange all = block->getArguments();
   SmallVector<Value> arguments(all.take_front(index));
@@ -230,8 +230,7 @@ bool fusePrologue(GroupedMatmulOp matmul, std::vector<FusionNote> &notes) {
   OpBuilder builder(matmul);
   GroupedMatmulOp fused = createMatmul(builder, matmul.getLoc(), matmul.getType(), pieces);
   fused.getEpilogue().takeBody(matmul.getEpilogue());
-  Block *block =
-      startRegion(fused.getPrologue(), typeOf(pieces.a).getElementType(), pieces.prologue, map.getLoc());
+  Block *block = startRegion(fused.getPrologue(), typeOf(pieces.a).getElementType(), pieces.prologue, map.getLoc());
   SmallVector<Value> arguments;
   for (unsigned i : position)
     arguments.push_back(block->getArgument(i));

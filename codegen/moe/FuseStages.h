@@ -12,7 +12,8 @@
 
 namespace moec {
 
-// One application of a rule, as explain --why prints it: "F1", "experts.gate and experts.up: one matmul with two parts".
+// One application of a rule, as explain --why prints it: "F1", "experts.gate and experts.up: one matmul with two
+// parts".
 struct FusionNote {
   std::string rule, text;
 };
@@ -28,15 +29,15 @@ struct FusionNote {
 //   F5  a map after a combine, its other operands elem, row, col [H] or scalar -> epilogue of the combine
 //   F2  row ops that are left: all of one kind of rows that no stage lies between -> one row_program
 //
-// Every stage gets a unique `moe.stage` name. Fails, with an error emitted, only where a per-group column operand met no
-// rule (F2: no other stage knows a row's group). `layer` is one that findLayer accepted.
+// Every stage gets a unique `moe.stage` name. Fails, with an error emitted, only where a per-group column operand met
+// no rule (F2: no other stage knows a row's group). `layer` is one that findLayer accepted.
 mlir::LogicalResult fuseStages(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 
 // For the parts of fusion.
-bool fuseParts(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                         // F1
-bool fuseAccess(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                        // F3
-bool fuseEpilogues(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                     // F4, F5
-mlir::LogicalResult formRowPrograms(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);    // F2
+bool fuseParts(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                      // F1
+bool fuseAccess(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                     // F3
+bool fuseEpilogues(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                  // F4, F5
+mlir::LogicalResult formRowPrograms(mlir::func::FuncOp layer, std::vector<FusionNote> &notes); // F2
 void nameStages(mlir::func::FuncOp layer);
 
 // "experts.gate and experts.up": what notes call a matmul; "combine", "map", ... other ops.

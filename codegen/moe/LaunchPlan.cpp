@@ -24,7 +24,8 @@ const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts"};
 const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
-const char *const typeNames[] = {"f32", "bf16", "f16", "i32", "fp8e4m3", "fp8e5m2", "i8", "i4", "mxfp4", "u8", "i64", "f64"};
+const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8e4m3", "fp8e5m2",
+                                 "i8",  "i4",   "mxfp4", "u8",  "i64",     "f64"};
 const char *const isaNames[] = {"baseline", "avx2", "avx512", "amx"};
 
 template <size_t N> const char *nameIn(const char *const (&names)[N], size_t i) { return i < N ? names[i] : "?"; }
@@ -65,7 +66,8 @@ void printWeights(const LaunchPlan &plan, llvm::raw_ostream &os) {
     for (unsigned part = 0; part < weight.parts; ++part)
       os << ' ' << plan.string(plan.roles[weight.role[part]].name);
     os << " groups " << weight.groups << " n " << weight.n << " k " << weight.k << " padded " << weight.n_padded << 'x'
-       << weight.k_padded << " panels " << weight.panels << " at " << weight.offset << " bytes " << weight.bytes << '\n';
+       << weight.k_padded << " panels " << weight.panels << " at " << weight.offset << " bytes " << weight.bytes
+       << '\n';
   }
 }
 

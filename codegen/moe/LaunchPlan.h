@@ -29,12 +29,12 @@ struct LaunchPlan {
   std::vector<moec_role> roles;
   std::vector<moec_weight> weights;
   std::string strings = std::string(1, '\0'); // offset 0 = the empty string
-  std::vector<mlir::Operation *> stageOf;      // per step: the stage op in the fused module, null for runtime steps
+  std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
 
-  uint32_t addString(llvm::StringRef text);     // offset of `text`, shared when already there
+  uint32_t addString(llvm::StringRef text); // offset of `text`, shared when already there
   llvm::StringRef string(uint32_t offset) const;
-  std::vector<char> serialize();                // fills the spans and sizes of `header`, returns the blob
-  void print(llvm::raw_ostream &os) const;      // the text of --stop-after=plan
+  std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
+  void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
 };
 
 // Packed layout of a weight region; sets panels, n_padded, k_padded and bytes from parts, groups, n, k and dtype.

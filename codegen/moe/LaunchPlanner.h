@@ -51,8 +51,8 @@ private:
   mlir::LogicalResult finishWeights();
 };
 
-// PlanSlots.cpp: gives every workspace and optional buffer a slot; buffers share one only when their lifetimes, first to
-// last step that uses them, do not meet.
+// PlanSlots.cpp: gives every workspace and optional buffer a slot; buffers share one only when their lifetimes, first
+// to last step that uses them, do not meet.
 void assignSlots(LaunchPlan &plan);
 
 int64_t elementBytesOf(mlir::Type type); // i1 is stored as a byte

@@ -90,9 +90,9 @@ LogicalResult expectRows(Operation *op, Value operand, RowSpace expected) {
   RowSpace found = rowSpaceOf(operand);
   if (!isDynamicRows(operand.getType()) || found == expected)
     return success();
-  return op->emitOpError("L5: operand ")
-         << operand.getType() << " has " << (found && expected ? "rows of another route" : nameOf(found))
-         << " where " << nameOf(expected) << " are expected";
+  return op->emitOpError("L5: operand ") << operand.getType() << " has "
+                                         << (found && expected ? "rows of another route" : nameOf(found)) << " where "
+                                         << nameOf(expected) << " are expected";
 }
 
 // Per-group columns need rows that have groups.
@@ -103,9 +103,9 @@ LogicalResult checkColumns(Operation *op, OperandRange operands, ArrayAttr kinds
       continue;
     int64_t groups = space ? cast<RouteType>(space.getType()).getGroups() : 1;
     if (!space || groups != type.getDimSize(0))
-      return op->emitOpError("L6: operand ") << i << " has a row for each of " << type.getDimSize(0) << " groups, but "
-                                             << (space ? "the route has " + std::to_string(groups)
-                                                       : std::string("the rows are tokens"));
+      return op->emitOpError("L6: operand ")
+             << i << " has a row for each of " << type.getDimSize(0) << " groups, but "
+             << (space ? "the route has " + std::to_string(groups) : std::string("the rows are tokens"));
   }
   return success();
 }
@@ -230,8 +230,8 @@ func::FuncOp findLayer(ModuleOp module) {
   if (failed(checkArguments(function)) || failed(checkResults(function)))
     return {};
   if (function.getBody().front().getOperations().size() > maxOps) {
-    function.emitOpError("L4: a layer has at most ") << maxOps << " ops, found "
-                                                     << function.getBody().front().getOperations().size();
+    function.emitOpError("L4: a layer has at most ")
+        << maxOps << " ops, found " << function.getBody().front().getOperations().size();
     return {};
   }
   for (Operation &op : function.getBody().front())

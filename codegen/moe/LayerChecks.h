@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A module of moe text -> its layer function with the extent of every value, or diagnostics: what verifiers of single ops
-// cannot see.
+// A module of moe text -> its layer function with the extent of every value, or diagnostics: what verifiers of single
+// ops cannot see.
 
 #ifndef MOEC_CODEGEN_MOE_LAYERCHECKS_H
 #define MOEC_CODEGEN_MOE_LAYERCHECKS_H
@@ -19,7 +19,8 @@ RowSpace rowSpaceOf(mlir::Value value);
 
 // The one layer function of `module`. Null after an error was emitted on the op at fault:
 //   L1  the module holds one func.func with one block
-//   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32 or bf16 and comes once, all others have static
+//   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32 or bf16 and comes once, all others have
+//   static
 //       shapes of rank 1..3; roles differ unless types and storage agree
 //   L3  results have the moe.roles y [?,H] and any of logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, each once
 //   L4  only moe ops stand in the function, at most 4096

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Verifiers of the moe ops, one check per label of MoeOps.td. Messages give both numbers. Extents of T and R are dynamic
-// here; whether they agree is LayerChecks' business.
+// Verifiers of the moe ops, one check per label of MoeOps.td. Messages give both numbers. Extents of T and R are
+// dynamic here; whether they agree is LayerChecks' business.
 
 #include "codegen/moe/MoeDialect.h"
 
@@ -78,10 +78,11 @@ LogicalResult checkOperands(Operation *op, StringRef label, OperandRange operand
     OperandKind kind = kindAt(kinds, i);
     if (!fitsKind(type, kind, out, groups, expected))
       return op->emitOpError(label) << ": operand " << i << " of kind " << stringifyOperandKind(kind)
-                                    << " must have shape " << (kind == OperandKind::col && groups < 0
-                                                                   ? "[" + std::to_string(columnsOf(out)) + "] or [G," +
-                                                                         std::to_string(columnsOf(out)) + "]"
-                                                                   : expected)
+                                    << " must have shape "
+                                    << (kind == OperandKind::col && groups < 0
+                                            ? "[" + std::to_string(columnsOf(out)) + "] or [G," +
+                                                  std::to_string(columnsOf(out)) + "]"
+                                            : expected)
                                     << ", found " << type;
   }
   return success();
@@ -218,8 +219,7 @@ LogicalResult GatherOp::verify() {
   bool slots = rows && bySlot() && isRows(output, 1) && columnsOf(input) == choices;
   if ((!same && !slots) || input.getElementType() != output.getElementType())
     return emitOpError("C1: cannot bring ") << input << " to rows as " << output
-                                            << "; expected [?,H] -> [?,H], [?] -> [?] or [?," << choices
-                                            << "] -> [?]";
+                                            << "; expected [?,H] -> [?,H], [?] -> [?] or [?," << choices << "] -> [?]";
   return success();
 }
 

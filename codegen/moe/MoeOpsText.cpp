@@ -185,7 +185,7 @@ ParseResult CombineOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.resolveOperands(bindings.operands, bindings.types, where, result.operands))
     return failure();
   result.getOrAddProperties<Properties>().operandSegmentSizes = {1, 1, int32_t(weighted),
-                                                                int32_t(bindings.operands.size())};
+                                                                 int32_t(bindings.operands.size())};
   result.addAttribute(getEpilogueKindsAttrName(result.name), kindArray(parser.getContext(), bindings.kinds));
   result.addTypes(type);
   return success();
@@ -265,9 +265,9 @@ ParseResult GroupedMatmulOp::parse(OpAsmParser &parser, OperationState &result) 
       parser.resolveOperands(text.prologue.operands, text.prologue.types, where, result.operands) ||
       parser.resolveOperands(text.epilogue.operands, text.epilogue.types, where, result.operands))
     return failure();
-  result.getOrAddProperties<Properties>().operandSegmentSizes = {
-      1, int32_t(text.parts.size()), int32_t(text.routed), int32_t(text.prologue.operands.size()),
-      int32_t(text.epilogue.operands.size())};
+  result.getOrAddProperties<Properties>().operandSegmentSizes = {1, int32_t(text.parts.size()), int32_t(text.routed),
+                                                                 int32_t(text.prologue.operands.size()),
+                                                                 int32_t(text.epilogue.operands.size())};
   MLIRContext *context = parser.getContext();
   result.addAttribute(getPrologueKindsAttrName(result.name), kindArray(context, text.prologue.kinds));
   result.addAttribute(getEpilogueKindsAttrName(result.name), kindArray(context, text.epilogue.kinds));

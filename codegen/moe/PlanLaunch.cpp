@@ -27,7 +27,9 @@ StringRef stageName(Operation *op) { return cast<StringAttr>(op->getAttr("moe.st
 int64_t columnsOf(RankedTensorType type) { return type.getRank() == 2 ? type.getDimSize(1) : 1; }
 
 // Rows a worker claims at once: about 16 Ki elements, so that claiming costs nothing beside the work.
-uint32_t rowsPerTask(int64_t columns) { return uint32_t(std::clamp<int64_t>(16384 / std::max<int64_t>(columns, 1), 1, 64)); }
+uint32_t rowsPerTask(int64_t columns) {
+  return uint32_t(std::clamp<int64_t>(16384 / std::max<int64_t>(columns, 1), 1, 64));
+}
 
 } // namespace
 
@@ -35,7 +37,7 @@ int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16()
 
 uint16_t typeCodeOf(Type type) {
   if (type.isBF16())
-    return 1; // MOEC_BF16
+    return 1;                                                // MOEC_BF16
   return type.isInteger(32) ? 3 : type.isInteger(1) ? 9 : 0; // MOEC_I32, MOEC_U8, MOEC_F32
 }
 
@@ -106,8 +108,8 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
   buffer.slot = part;
   buffer.route = routeSteps.lookup(route);
   buffer.dtype = 3; // MOEC_I32
-  buffer.bytes = part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1)}
-                                            : moec_extent{4 * type.getChoices(), 0};
+  buffer.bytes =
+      part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1)} : moec_extent{4 * type.getChoices(), 0};
   std::string name = plan.string(plan.steps[buffer.route].name).str() + "." + names[part];
   return routeBuffers[key] = addBuffer(buffer, name);
 }
@@ -230,8 +232,9 @@ LogicalResult LaunchPlanner::checkResults() {
     int64_t columns = columnsOf(cast<RankedTensorType>(value.getType()));
     if (role == "y" && columns != hidden)
       return layer.emitOpError("P2: y has ") << columns << " columns, x has " << hidden;
-    (role == "ids" ? idColumns : role == "weights" ? weightColumns : hidden) =
-        role == "ids" || role == "weights" ? columns : hidden;
+    (role == "ids"       ? idColumns
+     : role == "weights" ? weightColumns
+                         : hidden) = role == "ids" || role == "weights" ? columns : hidden;
   }
   if (idColumns && weightColumns && idColumns != weightColumns)
     return layer.emitOpError("P5: ids have ") << idColumns << " columns, weights " << weightColumns;
@@ -275,8 +278,9 @@ LogicalResult LaunchPlanner::checkLimits() {
                                      << ", " << maxSteps << ", " << maxArgs << ", " << maxRoutes;
   for (const moec_buffer &buffer : plan.buffers)
     if (buffer.bytes.per_token > maxBytes / std::max<int64_t>(plan.header.max_tokens, 1))
-      return layer.emitOpError("P3: buffer ") << plan.string(buffer.name) << " has " << buffer.bytes.per_token
-                                              << " bytes per token, too many for " << plan.header.max_tokens << " tokens";
+      return layer.emitOpError("P3: buffer ")
+             << plan.string(buffer.name) << " has " << buffer.bytes.per_token << " bytes per token, too many for "
+             << plan.header.max_tokens << " tokens";
   return success();
 }
 
@@ -323,8 +327,8 @@ void finishSchedule(LaunchPlan &plan) {
       bool routed = step.route != MOEC_NO_ROUTE;
       int64_t rowsPerToken = routed ? plan.steps[step.route].choices : 1;
       int64_t groups = routed ? plan.steps[step.route].num_groups : 1;
-      header.items.per_token = std::max<int64_t>(header.items.per_token,
-                                                 int64_t(llvm::divideCeil(rowsPerToken, variants.max_rows)));
+      header.items.per_token =
+          std::max<int64_t>(header.items.per_token, int64_t(llvm::divideCeil(rowsPerToken, variants.max_rows)));
       header.items.fixed = std::max(header.items.fixed, groups);
     }
 }

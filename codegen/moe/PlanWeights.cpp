@@ -36,7 +36,8 @@ LogicalResult LaunchPlanner::readStorage(StringRef name, DictionaryAttr storage,
                       .Case("stacked", MOEC_STACK_STACKED)
                       .Case("flat_rows", MOEC_STACK_FLAT_ROWS)
                       .Default(-1);
-  int axesCode = llvm::StringSwitch<int>(axes).Case("out_in", MOEC_AXES_OUT_IN).Case("in_out", MOEC_AXES_IN_OUT).Default(-1);
+  int axesCode =
+      llvm::StringSwitch<int>(axes).Case("out_in", MOEC_AXES_OUT_IN).Case("in_out", MOEC_AXES_IN_OUT).Default(-1);
   int partCode = llvm::StringSwitch<int>(part)
                      .Case("all", MOEC_PART_ALL)
                      .Case("first_half", MOEC_PART_FIRST_HALF)

@@ -100,8 +100,7 @@ Operation *appendEpilogue(Operation *op, MapOp map, unsigned index) {
     fused = result;
   } else {
     auto combine = cast<CombineOp>(op);
-    RegionOperands operands =
-        withMapOperands(combine.getEpilogueOperands(), combine.getEpilogueKinds(), map, index);
+    RegionOperands operands = withMapOperands(combine.getEpilogueOperands(), combine.getEpilogueKinds(), map, index);
     auto result = CombineOp::create(builder, combine.getLoc(), map.getType(), combine.getRows(), combine.getRoute(),
                                     combine.getWeights(), operands.values, operands.kindsAttr(op->getContext()));
     spliceEpilogues(result.getEpilogue(), combine.getEpilogue(), 1, combine.getEpilogueOperands().size(), map, index,

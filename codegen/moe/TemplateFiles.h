@@ -25,8 +25,8 @@ struct TemplateText {
   std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
 };
 
-// The text of `path` ("functions/silu.mlir"). Nullopt where there is no such file, or `error` says what is wrong with it
-// (over 1 MiB, not readable).
+// The text of `path` ("functions/silu.mlir"). Nullopt where there is no such file, or `error` says what is wrong with
+// it (over 1 MiB, not readable).
 std::optional<TemplateText> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path, std::string &error);
 
 // Names of the templates in a folder ("functions" -> "silu", "gelu", ...), overlay included, sorted.

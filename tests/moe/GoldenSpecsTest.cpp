@@ -79,25 +79,12 @@ std::vector<std::string> builtNames() {
 
 std::string testName(const testing::TestParamInfo<std::string> &info) {
   std::string name = info.param;
-  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  return name;
-}
-
-std::vector<std::string> builtNames() {
-  std::vector<std::string> names = goldenNames();
-  names.erase(std::remove_if(names.begin(), names.end(), [](const auto &name) { return refusedAt.count(name); }),
-              names.end());
-  return names;
-}
-
-std::string testName(const testing::TestParamInfo<std::string> &info) {
-  std::string name = info.param;
-  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
 }
 
 class GoldenSpec : public testing::TestWithParam<std::string> {};
-class BuiltGoldenSpec : public testing::TestWithParam<std::string> {};
 class BuiltGoldenSpec : public testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenSpec, golden_plan_runtime_accepts) {

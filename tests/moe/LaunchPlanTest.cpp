@@ -18,9 +18,7 @@ const char *const tinyText = R"({"moec": 1, "name": "tiny", "hidden": 8,
 
 struct PlannedTiny : testing::Test {
   BuiltLayer built;
-  void SetUp() override {
-    ASSERT_TRUE(built.read(tinyText) && built.build() && built.fuse() && built.makePlan());
-  }
+  void SetUp() override { ASSERT_TRUE(built.read(tinyText) && built.build() && built.fuse() && built.makePlan()); }
   const moec_step &step(llvm::StringRef name) {
     for (const moec_step &candidate : built.plan.steps)
       if (built.plan.string(candidate.name) == name)
@@ -88,11 +86,14 @@ TEST_F(PlannedTiny, plan_serialize_spans_hold_the_arrays) {
   EXPECT_EQ(header.total_bytes, blob.size());
   EXPECT_EQ(header.steps.count, plan.steps.size());
   EXPECT_EQ(header.steps.offset % 8, 0u);
-  EXPECT_EQ(std::memcmp(blob.data() + header.steps.offset, plan.steps.data(), plan.steps.size() * sizeof(moec_step)), 0);
-  EXPECT_EQ(std::memcmp(blob.data() + header.buffers.offset, plan.buffers.data(),
-                        plan.buffers.size() * sizeof(moec_buffer)), 0);
-  EXPECT_EQ(std::memcmp(blob.data() + header.weights.offset, plan.weights.data(),
-                        plan.weights.size() * sizeof(moec_weight)), 0);
+  EXPECT_EQ(std::memcmp(blob.data() + header.steps.offset, plan.steps.data(), plan.steps.size() * sizeof(moec_step)),
+            0);
+  EXPECT_EQ(
+      std::memcmp(blob.data() + header.buffers.offset, plan.buffers.data(), plan.buffers.size() * sizeof(moec_buffer)),
+      0);
+  EXPECT_EQ(
+      std::memcmp(blob.data() + header.weights.offset, plan.weights.data(), plan.weights.size() * sizeof(moec_weight)),
+      0);
   EXPECT_STREQ(blob.data() + header.strings.offset + header.name, "tiny");
   EXPECT_EQ(blob.back(), '\0');
   EXPECT_EQ(blob, plan.serialize());

@@ -40,27 +40,49 @@ const RefusedField refusedFields[] = {
      "of router.kind only token_choice is built", "use token_choice"},
     {"select_kind", [](LayerSpec &s) { s.router.select.kind = SelectKind::SparseMixer; }, "router.select.kind",
      "of router.select.kind only topk is built", "use topk"},
-    {"cosine", [](LayerSpec &s) { s.router.transform = {{}, {}}; s.router.transform[1].op = TransformOp::Cosine; },
+    {"cosine",
+     [](LayerSpec &s) {
+       s.router.transform = {{}, {}};
+       s.router.transform[1].op = TransformOp::Cosine;
+     },
      "router.transform[1].op", "cosine logits are not built; clamp, softcap and temperature are", "use temperature"},
     {"noise_always",
-     [](LayerSpec &s) { s.router.noise.kind = NoiseKind::Normal; s.router.noise.when = NoiseWhen::Always; },
+     [](LayerSpec &s) {
+       s.router.noise.kind = NoiseKind::Normal;
+       s.router.noise.when = NoiseWhen::Always;
+     },
      "router.noise.when", "noise outside of training is not built", "use when: train"},
     {"residual_input", [](LayerSpec &s) { s.router.input.from = BranchInput::Residual; }, "router.input.from",
      "a router that reads the residual is not built", "use from: x"},
-    {"lp_norm", [](LayerSpec &s) { s.router.normalize.kind = NormalizeKind::Lp; s.router.normalize.p = 3; },
+    {"lp_norm",
+     [](LayerSpec &s) {
+       s.router.normalize.kind = NormalizeKind::Lp;
+       s.router.normalize.p = 3;
+     },
      "router.normalize.p", "of the lp norms p = 1 and p = 2 are built", "use p: 1 or p: 2"},
-    {"many_choices", [](LayerSpec &s) { s.experts.count = 128; s.router.select.k = 65; }, "router.select.k",
-     "k (65) is larger than 64, the largest built", "choose a smaller k"},
+    {"many_choices",
+     [](LayerSpec &s) {
+       s.experts.count = 128;
+       s.router.select.k = 65;
+     },
+     "router.select.k", "k (65) is larger than 64, the largest built", "choose a smaller k"},
     {"many_experts", [](LayerSpec &s) { s.experts.count = 4097; }, "experts.count",
      "the router has 4097 rows, at most 4096 are built", "choose fewer experts"},
-    {"widths", [](LayerSpec &s) { s.experts.intermediate = {1, 2, 3, 4}; }, "experts.intermediate",
-     "experts of different width are not built", "give one width for all experts"},
+    {"widths",
+     [](LayerSpec &s) {
+       s.experts.intermediate = {1, 2, 3, 4};
+     },
+     "experts.intermediate", "experts of different width are not built", "give one width for all experts"},
     {"norm_out", [](LayerSpec &s) { s.experts.normOut = true; }, "experts.norm_out",
      "LayerNorm on the expert output is not built", "leave it out"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
-    {"shared_gate", [](LayerSpec &s) { s.shared.emplace(); s.shared->gate = SharedGate::Softmax2; }, "shared.gate",
-     "of shared.gate none and sigmoid are built", "use sigmoid"},
+    {"shared_gate",
+     [](LayerSpec &s) {
+       s.shared.emplace();
+       s.shared->gate = SharedGate::Softmax2;
+     },
+     "shared.gate", "of shared.gate none and sigmoid are built", "use sigmoid"},
     {"capacity", [](LayerSpec &s) { s.capacity.emplace(); }, "capacity",
      "a capacity is not built; every choice reaches its expert", "leave it out"},
     {"wrap", [](LayerSpec &s) { s.layer.wrap = LayerWrap::Skip; }, "layer.wrap", "of layer.wrap only none is built",

@@ -8,8 +8,8 @@
 // WHY-NOT: F4
 // CHECK-LABEL: @fuse_f1_maps_between
 // CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32>, %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%[[G:.*]], %[[U:.*]], %[[B:.*]] = %arg3 col : tensor<8xf32>) {
-// CHECK-NEXT: %[[S:.*]] = arith.addf %[[G]], %[[B]] : f32
-// CHECK-NEXT: %[[N:.*]] = arith.negf %[[U]] : f32
+// CHECK-DAG: %[[S:.*]] = arith.addf %[[G]], %[[B]] : f32
+// CHECK-DAG: %[[N:.*]] = arith.negf %[[U]] : f32
 // CHECK-NEXT: %[[Q:.*]] = arith.mulf %[[S]], %[[N]] : f32
 // CHECK-NEXT: moe.yield %[[Q]] : f32
 // CHECK-NEXT: } attributes {moe.stage = "g_u"}

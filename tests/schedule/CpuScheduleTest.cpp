@@ -71,8 +71,8 @@ TEST(cpu_schedule, legal_for_every_stage) {
 TEST(cpu_schedule, row_classes) {
   StageFacts wide = facts(768, 2048, 2, true, true);
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Amx)),
-            "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49.. panel "
-            "32/256 amx");
+            "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49..64 panel "
+            "32/64 amx, 65..128 panel 32/128 amx, 129.. panel 32/256 amx");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx512)),
             "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
             "7..8 panel 8/8 fma, 9..12 panel 12/12 fma, 13..32 panel 8/32 fma, 33..64 panel 8/64 fma, "
@@ -84,12 +84,12 @@ TEST(cpu_schedule, row_classes) {
 TEST(cpu_schedule, router_has_two_classes) {
   EXPECT_EQ(classes(cpuSchedule(facts(255, 2048, 1, true, true), Isa::Amx)),
             "1..16 panel 16/16 amx, 17.. panel 32/128 amx");
-  EXPECT_EQ(cpuSchedule(facts(256, 2048, 1, true, true), Isa::Amx).entries.size(), 5u);
+  EXPECT_EQ(cpuSchedule(facts(256, 2048, 1, true, true), Isa::Amx).entries.size(), 7u);
 }
 
 TEST(cpu_schedule, deep_stages_are_chunked) {
-  EXPECT_EQ(cpuSchedule(facts(4096, 4608, 1, true, true), Isa::Amx).entries.back().kernel.templateName, "panel");
-  TemplateBinding deep = cpuSchedule(facts(4096, 4640, 1, true, true), Isa::Amx).entries.back().kernel;
+  EXPECT_EQ(cpuSchedule(facts(4096, 3072, 1, true, true), Isa::Amx).entries.back().kernel.templateName, "panel");
+  TemplateBinding deep = cpuSchedule(facts(4096, 3104, 1, true, true), Isa::Amx).entries.back().kernel;
   EXPECT_EQ(deep.templateName, "panel_chunked");
   EXPECT_EQ(deep.integers.at("chunk"), 16);
   EXPECT_EQ(deep.words.at("a_hint"), "nta");
