@@ -100,7 +100,8 @@ TEST(cpu_schedule, very_deep_stages_fit_s6) {
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, true, true), Isa::Amx)),
             "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17.. panel 32/32 amx");
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Avx512)),
-            "1..1 panel 1/1 fma, 2..4 panel 4/4 fma, 5.. panel 12/12 fma");
+            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
+            "7..8 panel 8/8 fma, 9.. panel 12/12 fma");
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Baseline)), "1.. panel 1/15 fma");
 }
 

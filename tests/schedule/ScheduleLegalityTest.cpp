@@ -63,7 +63,7 @@ TEST(entry, s1_names) {
 
 TEST(entry, s1_allowed_sets) {
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 5}, {"panel_m", 5}})),
-            "S1: block_m is 5, expected one of {1, 2, 3, 4, 8, 12, 14, 16, 32, 48}");
+            "S1: block_m is 5, expected one of {1, 2, 3, 4, 6, 8, 12, 14, 16, 32, 48}");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 4}, {"panel_m", 6}})),
             "S1: panel_m is 6, expected a multiple of block_m (4)");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 4}, {"panel_m", 1000004}})),

@@ -73,7 +73,7 @@ TEST(text, left_out_parameters_get_the_defaults_of_the_template) {
 }
 
 TEST(text, print_is_aligned_and_complete) {
-  StageFacts facts{"ffn_up", 64, 64, 2, 4, true, true};
+  StageFacts facts{"ffn_up", 256, 64, 2, 16, true, true};
   Schedule schedule{"tiny", {cpuSchedule(facts, Isa::Avx512)}};
   schedule.stages[0].entries.erase(schedule.stages[0].entries.begin() + 1, schedule.stages[0].entries.end() - 1);
   EXPECT_EQ(
