@@ -5,6 +5,8 @@
 
 #include "CompiledLayer.h"
 
+#include <algorithm>
+
 namespace moec {
 namespace {
 
@@ -90,20 +92,64 @@ TEST_P(StageSizes, sizes_f32_around_tile_multiples) {
   }
 }
 
-// Deeper than the depth that stays whole: the down stage sums over 4704 in chunks.
-TEST_P(StageSizes, deep_bf16_chunked_down_stage) {
-  std::string json = R"({"moec": 1, "name": "deep", "dtype": "bf16", "hidden": 64, "router": {"top_k": 1},
-                         "experts": {"count": 1, "intermediate": 4704}})";
-  sweep(GetParam(), json, {1, 33, 49, 70});
+// The row classes of wide AMX stages, forced on stages too narrow to get them by themselves.
+std::string wideAmxSchedule(const std::string &layer, const std::string &open) {
+  auto entry = [](const char *rows, const std::string &kernel, int blockM, int panelM, const char *more) {
+    return std::string("  rows ") + rows + " " + kernel + " { block_k = 32, block_m = " + std::to_string(blockM) +
+           ", panel_m = " + std::to_string(panelM) + more + ", prefetch_block = 1, streams = 8 } numeric amx\n";
+  };
+  std::string text = "schedule " + layer + "\n";
+  for (const char *stage : {"experts_gate_up", "experts_down"})
+    text += std::string("stage ") + stage + " amx\n" + entry("1..4", "panel", 4, 4, "") +
+            entry("5..16", "panel", 16, 16, "") + entry("17..32", "panel", 32, 32, "") +
+            entry("33..48", "panel", 48, 48, "") +
+            entry("49..", open, 32, 256, open == "panel" ? "" : ", chunk = 16");
+  return text;
 }
 
-TEST(StageSizesTest, deep_amx_uses_the_chunked_template) {
-  SpecSource source;
+void sweepForced(const std::string &json, const std::string &schedule, const std::vector<int64_t> &counts) {
+  auto layer = CompiledLayer::make(json, cpuTargets().back(), schedule);
+  ASSERT_TRUE(layer);
+  std::vector<float> x = layer->randomX(counts.back());
+  ReferenceOutputs expected = layer->oracle(x);
+  for (int64_t tokens : counts)
+    checkCount(*layer, x, expected, tokens);
+}
+
+const char *singleExpert = R"({"moec": 1, "name": "single", "dtype": "bf16", "hidden": 33, "router": {"top_k": 1},
+                               "experts": {"count": 1, "intermediate": 17}})";
+
+TEST(RowClasses, wide_amx_every_class_and_split) {
+  sweepForced(singleExpert, wideAmxSchedule("single", "panel"),
+              {1, 4, 5, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 96, 97, 255, 256, 257, 272, 300, 513});
+}
+
+TEST(RowClasses, wide_amx_chunked_open_class) {
+  sweepForced(singleExpert, wideAmxSchedule("single", "panel_chunked"), {48, 49, 64, 65, 97, 255, 256, 257, 300, 513});
+}
+
+// 4704 of depth are 147 steps: nine chunks of 16 and a shorter one.
+TEST(RowClasses, deep_amx_chunked_down_stage) {
+  std::string json = R"({"moec": 1, "name": "deep", "dtype": "bf16", "hidden": 64, "router": {"top_k": 1},
+                         "experts": {"count": 1, "intermediate": 4704}})";
+  sweepForced(json, wideAmxSchedule("deep", "panel_chunked"), {49, 70});
+}
+
+// Without a forced schedule the heuristics take the chunked template for such a depth.
+TEST(RowClasses, deep_amx_uses_the_chunked_template) {
   auto layer = CompiledLayer::make(R"({"moec": 1, "name": "deep", "dtype": "bf16", "hidden": 320,
                                        "router": {"top_k": 1}, "experts": {"count": 1, "intermediate": 4704}})",
                                    cpuTargets().back());
   ASSERT_TRUE(layer);
   EXPECT_NE(layer->package->scheduleText.find("panel_chunked"), std::string::npos) << layer->package->scheduleText;
+  std::vector<float> x = layer->randomX(50);
+  EXPECT_EQ(disagreement(layer->spec, layer->run(x), layer->oracle(x)), "");
+}
+
+TEST_P(StageSizes, deep_bf16_down_stage) {
+  std::string json = R"({"moec": 1, "name": "deep", "dtype": "bf16", "hidden": 64, "router": {"top_k": 1},
+                         "experts": {"count": 1, "intermediate": 4704}})";
+  sweep(GetParam(), json, {1, 33});
 }
 
 } // namespace
