@@ -125,7 +125,7 @@ private:
     if (input.form == ObjectForm::LlvmDialect)
       return append(*output);
     EmitForm form = input.form == ObjectForm::Object ? EmitForm::Object : EmitForm::Assembly;
-    emitModule(*output, isaFacts(job.isa), form, job.bytes, job.error);
+    emitModule(*output, isaFacts(job.isa), form, input.options.sanitizer, job.bytes, job.error);
   }
 
   ObjectJob &job;

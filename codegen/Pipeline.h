@@ -8,6 +8,7 @@
 
 #include "Target.h"
 
+#include "emit/Sanitizer.h"
 #include "moe/LaunchPlan.h"
 
 #include "dsl/LayerSpec.h"
@@ -37,6 +38,7 @@ struct CompileOptions {
   std::string scheduleName;      // its file name, for messages
   unsigned jobs = 2;             // ISAs compiled in parallel
   bool emulateTiles = false;     // AMX kernels with tile instructions as calls, in the baseline slot; for tests only
+  Sanitizer sanitizer = Sanitizer::None; // checks inside the kernels, not with AMX; for tests only
   std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
 };
 

@@ -25,7 +25,7 @@ namespace moec {
 namespace {
 struct CompileVerbFlags {
   CompileFlags compile;
-  std::string spec, output, emit = "static", name, stopAfter;
+  std::string spec, output, emit = "static", name, stopAfter, sanitizer;
   bool force = false;
 };
 } // namespace
@@ -98,10 +98,24 @@ static int rename(Session &session, SpecInput &input, const std::string &name) {
   return ExitDone;
 }
 
+// Sanitizers do not see the memory that tiles touch, so AMX is left out.
+static int chooseSanitizer(Session &session, const std::string &name, CompileOptions &options) {
+  if (name.empty())
+    return ExitDone;
+  options.sanitizer = name == "address" ? Sanitizer::Address : Sanitizer::Thread;
+  options.isas.mask &= ~IsaSet::of(Isa::Amx).mask;
+  if (!options.isas.mask)
+    return fail(session, ExitUsage, "E-USAGE", "--sanitize does not apply to cpu:amx",
+                "name cpu:avx512, cpu:avx2, cpu:baseline, or cpu for the three");
+  return ExitDone;
+}
+
 static int runCompile(Session &session, const CompileVerbFlags &flags) {
   SpecInput input;
   CompileOptions options;
   if (int code = compileOptions(session, flags.compile, options))
+    return code;
+  if (int code = chooseSanitizer(session, flags.sanitizer, options))
     return code;
   if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
     return code;
@@ -146,6 +160,10 @@ Verb addCompile(CLI::App &app) {
   verb->add_option("--stop-after", flags->stopAfter,
                    "print the form after spec, build, fuse, plan, schedule, instantiate, lower or emit")
       ->type_name("STAGE");
+  verb->add_option("--sanitize", flags.sanitizer,
+                   "for tests of moec itself: kernels without AMX that report every access to the address or thread "
+                   "sanitizer of the program they are linked into")
+      ->check(CLI::IsMember({"address", "thread"}));
   verb->add_flag("--force", flags->force, "replace a package folder");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runCompile(session, *flags); }};

@@ -16,9 +16,10 @@ public:
 
 private:
   int64_t vectors() { return 32 / e.isa.lanes; }
-  // f32 rows padded by one line: rows a multiple of 4 KiB apart would share one cache set
+  // f32 rows of whole lines, which vector stores fill to the end, and one line more: rows a multiple of 4 KiB apart would
+  // share one cache set
   static int64_t rowBytes(tile::PackedType type) {
-    return integer(type.getKSteps()) * integer(type.getBlockK()) * 4 + 64;
+    return llvm::alignTo(integer(type.getKSteps()) * integer(type.getBlockK()) * 4, 64) + 64;
   }
   int64_t packedBytes(tile::PackedType type) override { return rowBytes(type) * integer(type.getPanelM()); }
 

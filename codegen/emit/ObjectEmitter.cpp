@@ -96,8 +96,8 @@ static bool emit(llvm::Module &module, llvm::TargetMachine &machine, EmitForm fo
   return true;
 }
 
-bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, llvm::SmallVectorImpl<char> &out,
-                std::string &error) {
+bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
+                llvm::SmallVectorImpl<char> &out, std::string &error) {
   auto machine = makeMachine(isa, error);
   if (!machine)
     return false;
@@ -123,6 +123,7 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, llvm::Small
       function.addParamAttr(i, llvm::Attribute::NoAlias);
   }
   optimise(*llvmModule, *machine);
+  instrument(*llvmModule, sanitizer);
   return emit(*llvmModule, *machine, form, out, error);
 }
 

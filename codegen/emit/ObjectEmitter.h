@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_EMIT_OBJECTEMITTER_H
 
 #include "codegen/Target.h"
+#include "codegen/emit/Sanitizer.h"
 #include "codegen/moe/LaunchPlan.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -22,8 +23,8 @@ enum class EmitForm { Object, LlvmIr, Assembly };
 bool lowerToLlvmDialect(mlir::ModuleOp module, std::string &error);
 
 // Translates an llvm-dialect module, optimises and emits it for `isa`; every function gets hidden visibility.
-bool emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, llvm::SmallVectorImpl<char> &out,
-                std::string &error);
+bool emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
+                llvm::SmallVectorImpl<char> &out, std::string &error);
 
 // The object that defines NAME_package: the plan's bytes, the function table and the moec_package that joins them.
 // `functions` are kernel symbols in table order, defined by the other objects; an empty name is a null entry.

@@ -58,7 +58,7 @@ bool isHintWord(llvm::StringRef word) { return word == "none" || word == "t0" ||
 
 int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK) {
   int64_t padded = (facts.k + blockK - 1) / blockK * blockK;
-  return numeric == "amx" ? padded * 2 : padded * 4 + 64;
+  return numeric == "amx" ? padded * 2 : (padded * 4 + 63) / 64 * 64 + 64;
 }
 
 namespace {

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LLVM's own passes do the work, but for what the thread sanitizer leaves out: it ignores accesses of more than 16
+// bytes and masked ones, which are nearly all that a wide kernel makes.
+
+#include "Sanitizer.h"
+
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Transforms/Instrumentation/AddressSanitizer.h"
+#include "llvm/Transforms/Instrumentation/ThreadSanitizer.h"
+
+using namespace llvm;
+
+namespace moec {
+namespace {
+
+constexpr uint64_t largestOfThreadPass = 16; // bytes
+
+// One access the pass leaves out: `mask` lanes of `type` at `pointer`, all of them where it is null.
+struct WideAccess {
+  Instruction *place;
+  Value *pointer, *mask;
+  Type *type;
+  bool write;
+};
+
+std::vector<WideAccess> wideAccesses(Function &function) {
+  const DataLayout &layout = function.getDataLayout();
+  auto wide = [&](Type *type) { return layout.getTypeStoreSize(type).getFixedValue() > largestOfThreadPass; };
+  std::vector<WideAccess> found;
+  for (Instruction &instruction : instructions(function)) {
+    if (auto *load = dyn_cast<LoadInst>(&instruction)) {
+      if (wide(load->getType()))
+        found.push_back({load, load->getPointerOperand(), nullptr, load->getType(), false});
+    } else if (auto *store = dyn_cast<StoreInst>(&instruction)) {
+      Type *type = store->getValueOperand()->getType();
+      if (wide(type))
+        found.push_back({store, store->getPointerOperand(), nullptr, type, true});
+    } else if (auto *call = dyn_cast<IntrinsicInst>(&instruction)) {
+      if (call->getIntrinsicID() == Intrinsic::masked_load)
+        found.push_back({call, call->getArgOperand(0), call->getArgOperand(1), call->getType(), false});
+      else if (call->getIntrinsicID() == Intrinsic::masked_store)
+        found.push_back({call, call->getArgOperand(1), call->getArgOperand(2), call->getArgOperand(0)->getType(), true});
+    }
+  }
+  return found;
+}
+
+// Bytes of an access. The masks of kernels choose the first lanes, so that their count is a length.
+Value *accessBytes(IRBuilder<> &builder, const WideAccess &access, const DataLayout &layout) {
+  auto *word = builder.getInt64Ty();
+  if (!access.mask)
+    return ConstantInt::get(word, layout.getTypeStoreSize(access.type));
+  auto *vector = cast<FixedVectorType>(access.type);
+  unsigned lanes = vector->getNumElements();
+  Value *bits = builder.CreateBitCast(access.mask, builder.getIntNTy(lanes));
+  Value *count = builder.CreateUnaryIntrinsic(Intrinsic::ctpop, builder.CreateZExtOrTrunc(bits, word));
+  return builder.CreateMul(count, ConstantInt::get(word, layout.getTypeStoreSize(vector->getElementType())));
+}
+
+void reportWideAccesses(Function &function) {
+  for (const WideAccess &access : wideAccesses(function)) {
+    IRBuilder<> builder(access.place);
+    auto callee = function.getParent()->getOrInsertFunction(access.write ? "__tsan_write_range" : "__tsan_read_range",
+                                                            builder.getVoidTy(), builder.getPtrTy(), builder.getInt64Ty());
+    builder.CreateCall(callee, {access.pointer, accessBytes(builder, access, function.getDataLayout())});
+  }
+}
+
+void runPasses(Module &module, Sanitizer sanitizer) {
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager sccs;
+  ModuleAnalysisManager modules;
+  PassBuilder builder;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  ModulePassManager passes;
+  if (sanitizer == Sanitizer::Address) {
+    passes.addPass(AddressSanitizerPass(AddressSanitizerOptions()));
+  } else {
+    passes.addPass(ModuleThreadSanitizerPass());
+    passes.addPass(createModuleToFunctionPassAdaptor(ThreadSanitizerPass()));
+  }
+  passes.run(module, modules);
+}
+
+} // namespace
+
+void instrument(Module &module, Sanitizer sanitizer) {
+  if (sanitizer == Sanitizer::None)
+    return;
+  // Red zones around constants would need a registry of globals that differs between compilers.
+  for (GlobalVariable &global : module.globals()) {
+    GlobalValue::SanitizerMetadata metadata;
+    metadata.NoAddress = true;
+    global.setSanitizerMetadata(metadata);
+  }
+  for (Function &function : module) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr(sanitizer == Sanitizer::Address ? Attribute::SanitizeAddress : Attribute::SanitizeThread);
+    if (sanitizer == Sanitizer::Thread)
+      reportWideAccesses(function);
+  }
+  runPasses(module, sanitizer);
+}
+
+} // namespace moec
