@@ -75,8 +75,9 @@ void KernelOp::print(OpAsmPrinter &printer) {
   printer << " for(" << getTarget() << ") (";
   llvm::interleaveComma(getBody().getArguments(), printer,
                         [&](BlockArgument argument) { printer.printRegionArgument(argument); });
-  printer << ") ";
+  printer << ")";
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "target"});
+  printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }
 

@@ -141,7 +141,7 @@ tile.kernel @prefetch_c1_ragged for(cpu) (%a: !tile.rows<f32, #tile.access<direc
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.prefetch' op C1: block (3) must divide k_steps (4) or be a multiple of it}}
-        tile.prefetch %b[%item, %n, %m, %n] block 3 streams 8 share 1 hint #tile.hint<t1> : !tile.panels<f32, 4 : index, 8 : index>
+        tile.prefetch %b[%item, %n, %m, %n] block 3 streams 8 share 1 hint <t1> : !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -157,7 +157,7 @@ tile.kernel @prefetch_c1_zero for(cpu) (%a: !tile.rows<f32, #tile.access<direct>
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.prefetch' op C1: block (0) must divide k_steps (4) or be a multiple of it}}
-        tile.prefetch %b[%item, %n, %m, %n] block 0 streams 8 share 1 hint #tile.hint<t1> : !tile.panels<f32, 4 : index, 8 : index>
+        tile.prefetch %b[%item, %n, %m, %n] block 0 streams 8 share 1 hint <t1> : !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -173,7 +173,7 @@ tile.kernel @prefetch_c1_ragged_multiple for(cpu) (%a: !tile.rows<f32, #tile.acc
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.prefetch' op C1: block (6) must divide k_steps (4) or be a multiple of it}}
-        tile.prefetch %b[%item, %n, %m, %n] block 6 streams 8 share 1 hint #tile.hint<t1> : !tile.panels<f32, 4 : index, 8 : index>
+        tile.prefetch %b[%item, %n, %m, %n] block 6 streams 8 share 1 hint <t1> : !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -189,7 +189,7 @@ tile.kernel @prefetch_c2_streams for(cpu) (%a: !tile.rows<f32, #tile.access<dire
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.prefetch' op C2: streams must be 1, 2, 4, 8 or 16, found 3}}
-        tile.prefetch %b[%item, %n, %m, %n] block 4 streams 3 share 1 hint #tile.hint<t1> : !tile.panels<f32, 4 : index, 8 : index>
+        tile.prefetch %b[%item, %n, %m, %n] block 4 streams 3 share 1 hint <t1> : !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -205,7 +205,7 @@ tile.kernel @mma_c1_rows for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<3 : index>
         // expected-error @below {{'tile.mma' op C1: accumulator has 3 rows, the packed operand's blocks 2}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint #tile.hint<none> : !tile.acc<3 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<3 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<3 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -221,7 +221,7 @@ tile.kernel @mma_c2_steps for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.mma' op C2: packed operand has 4 steps of 8, panels 5 of 8}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint #tile.hint<none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 5 : index, 8 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 5 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -237,7 +237,7 @@ tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.mma' op C2: packed operand has 4 steps of 8, panels 4 of 4}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint #tile.hint<none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 4 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 4 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
