@@ -160,7 +160,7 @@ Verb addCompile(CLI::App &app) {
   verb->add_option("--stop-after", flags->stopAfter,
                    "print the form after spec, build, fuse, plan, schedule, instantiate, lower or emit")
       ->type_name("STAGE");
-  verb->add_option("--sanitize", flags.sanitizer,
+  verb->add_option("--sanitize", flags->sanitizer,
                    "for tests of moec itself: kernels without AMX that report every access to the address or thread "
                    "sanitizer of the program they are linked into")
       ->check(CLI::IsMember({"address", "thread"}));

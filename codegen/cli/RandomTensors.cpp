@@ -104,7 +104,10 @@ void fillNormal(void *data, DataType type, int64_t count, double mean, double de
 Distribution distributionOf(const Role &role) {
   if (role.matrix)
     return {0, 1 / std::sqrt(double(role.shape.back()))};
-  if (role.name.find("scale") != std::string::npos || role.name.find("norm") != std::string::npos)
+  bool factor = role.name == "router.temperature"; // a divisor of the logits
+  for (const char *word : {"scale", "norm"})
+    factor |= role.name.find(word) != std::string::npos;
+  if (factor)
     return {1, 0.1};
   return {0, 0.1};
 }

@@ -74,8 +74,10 @@ static bool makeWeights(const LayerSpec &spec, uint64_t seed, RandomLayer &out) 
 
 // The oracle costs about 6*H*I*K multiplications per token: it looks at all tokens of small layers, at 2 or more of others.
 static std::vector<int64_t> sampledTokens(const LayerSpec &spec, int64_t tokens) {
-  double perToken = 3.0 * double(spec.hidden) * double(std::max<int64_t>(1, spec.choices())) * double(spec.experts.width(0));
-  int64_t most = std::clamp<int64_t>(int64_t(4e7 / std::max(1.0, perToken)), 2, tokens);
+  bool linear = spec.experts.form == ExpertForm::Linear; // without an inner width
+  double width = double(linear ? spec.hidden : spec.experts.width(0));
+  double perToken = 3.0 * double(spec.hidden) * double(std::max<int64_t>(1, spec.choices())) * width;
+  int64_t most = std::min<int64_t>(tokens, std::max<int64_t>(2, int64_t(4e7 / std::max(1.0, perToken))));
   std::set<int64_t> chosen;
   for (int64_t i = 0; i < most; ++i)
     chosen.insert(most == 1 ? 0 : i * (tokens - 1) / (most - 1));

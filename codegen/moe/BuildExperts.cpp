@@ -40,15 +40,15 @@ Value LayerBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
   });
 }
 
-// h = act(in·Wᵀ + b)
-Value LayerBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role) {
+// h = factor · act(in·Wᵀ + b)
+Value LayerBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role, double factor) {
   SmallVector<Bound> operands = {{matmul(input, parameter(role), route), OperandKind::elem}};
   if (shape.bias.in)
     operands.push_back({parameter(role + "_bias"), OperandKind::col});
   Type type = typeOf(spec.dtype.activation);
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
     Value value = shape.bias.in ? add(v[0], v[1]) : v[0];
-    return fromF32(scaled(activated(value, shape), shape.hiddenScale), type);
+    return fromF32(scaled(activated(value, shape), factor), type);
   });
 }
 
@@ -59,9 +59,11 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
   if (shape.form == ExpertForm::Glu)
     hidden = gluHidden(input, route, shape);
   if (shape.form == ExpertForm::Mlp) {
-    hidden = mlpHidden(input, route, shape, shape.prefix + ".up");
+    // Dropout stands before the last matrix only.
+    auto factor = [&](int64_t n) { return n + 1 == shape.layers ? shape.hiddenScale : 1.0; };
+    hidden = mlpHidden(input, route, shape, shape.prefix + ".up", factor(0));
     for (int64_t n = 1; n < shape.layers; ++n)
-      hidden = mlpHidden(hidden, route, shape, shape.prefix + ".hidden" + std::to_string(n));
+      hidden = mlpHidden(hidden, route, shape, shape.prefix + ".hidden" + std::to_string(n), factor(n));
   }
   Value output = matmul(hidden, parameter(shape.prefix + (linear ? ".up" : ".down")), route);
   SmallVector<Bound> operands = {{output, OperandKind::elem}};
@@ -73,7 +75,7 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
              [&](ValueRange v) { return scaled(v.size() > 1 ? add(v[0], v[1]) : v[0], shape.outputScale); });
 }
 
-// o + (in·Aᵀ)·Bᵀ·alpha/rank
+// (o + (in·Aᵀ)·Bᵀ·alpha/rank) times the output scale
 Value LayerBuilder::lora(Value input, Value output, Value route) {
   if (!spec.experts.lora)
     return output;
@@ -83,12 +85,17 @@ Value LayerBuilder::lora(Value input, Value output, Value route) {
                   rows(type, spec.experts.lora->rank), [&](ValueRange v) { return fromF32(v[0], type); });
   Value high = matmul(low, parameter("experts.lora_b"), route);
   return map({{high, OperandKind::elem}, {output, OperandKind::elem}}, cast<RankedTensorType>(output.getType()),
-             [&](ValueRange v) { return add(v[1], scaled(v[0], factor)); });
+             [&](ValueRange v) { return scaled(add(v[1], scaled(v[0], factor)), outputScale()); });
+}
+
+// output_scale, and 1 - p of a dropout that scales at inference.
+double LayerBuilder::outputScale() const {
+  const DropoutSpec &dropout = spec.experts.outputDropout;
+  return spec.experts.outputScale * (dropout.scaleAtEval ? 1 - dropout.p : 1.0);
 }
 
 MlpShape LayerBuilder::expertShape() const {
   const ExpertsSpec &experts = spec.experts;
-  auto kept = [](const DropoutSpec &dropout) { return dropout.scaleAtEval ? 1 - dropout.p : 1.0; };
   MlpShape shape;
   shape.prefix = "experts";
   shape.gateBias = "experts.gate_bias";
@@ -101,8 +108,8 @@ MlpShape LayerBuilder::expertShape() const {
   shape.actAlpha = experts.actAlpha;
   shape.upOffset = experts.upOffset;
   shape.clamp = experts.clamp;
-  shape.hiddenScale = kept(experts.hiddenDropout);
-  shape.outputScale = experts.outputScale * kept(experts.outputDropout);
+  shape.hiddenScale = experts.hiddenDropout.scaleAtEval ? 1 - experts.hiddenDropout.p : 1.0;
+  shape.outputScale = experts.lora ? 1.0 : outputScale(); // with lora it follows the sum
   return shape;
 }
 

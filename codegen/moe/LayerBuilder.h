@@ -100,9 +100,11 @@ private:
   mlir::Value latentOut(mlir::Value combined);
   mlir::Value expertRows(mlir::Value input, mlir::Value route, const MlpShape &shape);
   mlir::Value gluHidden(mlir::Value input, mlir::Value route, const MlpShape &shape);
-  mlir::Value mlpHidden(mlir::Value input, mlir::Value route, const MlpShape &shape, const std::string &role);
+  mlir::Value mlpHidden(mlir::Value input, mlir::Value route, const MlpShape &shape, const std::string &role,
+                        double factor);
   mlir::Value activated(mlir::Value value, const MlpShape &shape);
   mlir::Value lora(mlir::Value input, mlir::Value output, mlir::Value route);
+  double outputScale() const;
 };
 
 } // namespace moec

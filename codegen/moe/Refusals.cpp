@@ -94,6 +94,10 @@ void RefusalWalk::checkSelection() {
   refuse(spec.choices() > maxChoices, "router.select.k",
          "k (" + llvm::Twine(spec.choices()) + ") is larger than " + llvm::Twine(maxChoices) + ", the largest built",
          "choose a smaller k");
+  refuse(router.groups && router.groups->keep > maxChoices, "router.groups.keep",
+         "router.groups.keep (" + llvm::Twine(router.groups ? router.groups->keep : 0) + ") is larger than " +
+             llvm::Twine(maxChoices) + ", the largest built",
+         "keep fewer groups");
   refuse(spec.routerRows() > maxRouterRows, "experts.count",
          "the router has " + llvm::Twine(spec.routerRows()) + " rows, at most " + llvm::Twine(maxRouterRows) +
              " are built",
@@ -118,6 +122,10 @@ void RefusalWalk::checkExperts() {
 void RefusalWalk::checkShared() {
   if (!spec.shared)
     return;
+  refuse(spec.shared->count > maxChoices, "shared.count",
+         "shared.count (" + llvm::Twine(spec.shared->count) + ") is larger than " + llvm::Twine(maxChoices) +
+             ", the largest built",
+         "use one wide block, count 1");
   refuse(spec.shared->gate == SharedGate::Softmax2, "shared.gate", "of shared.gate none and sigmoid are built",
          "use sigmoid");
   refuse(spec.shared->input != BranchInput::X, "shared.input", "a shared expert that reads the residual is not built",

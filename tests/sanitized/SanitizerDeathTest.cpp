@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The other tests of this folder can fail: wrong buffers and a shared output make the sanitizer stop inside a kernel.
+
+#include "SanitizedLayer.h"
+
+#include <thread>
+
+namespace moec {
+namespace {
+
+class SanitizerDeath : public testing::TestWithParam<SanitizedPackage> {
+protected:
+  void SetUp() override { testing::FLAGS_gtest_death_test_style = "threadsafe"; }
+};
+INSTANTIATE_TEST_SUITE_P(Sanitized, SanitizerDeath, testing::ValuesIn(sanitizedPackages()), packageTestName);
+
+#ifdef MOEC_SANITIZER_address
+
+const char *overflow = "AddressSanitizer: heap-buffer-overflow";
+
+TEST_P(SanitizerDeath, y_one_element_short_is_caught) {
+  auto layer = SanitizedLayer::make(GetParam(), 1);
+  ASSERT_TRUE(layer);
+  Shortage shortage;
+  shortage.y = layer->spec.dtype.output == DataType::BF16 ? 2 : 4;
+  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), overflow);
+}
+
+TEST_P(SanitizerDeath, x_one_element_short_is_caught) {
+  auto layer = SanitizedLayer::make(GetParam(), 1);
+  ASSERT_TRUE(layer);
+  Shortage shortage;
+  shortage.x = layer->spec.dtype.activation == DataType::BF16 ? 2 : 4;
+  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), overflow);
+}
+
+TEST_P(SanitizerDeath, workspace_half_missing_is_caught) {
+  auto layer = SanitizedLayer::make(GetParam(), 1);
+  ASSERT_TRUE(layer);
+  Shortage shortage;
+  shortage.workspace = layer->workspaceBytes(5) / 2;
+  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), overflow);
+}
+
+#else
+
+// y is written by kernels only, so that the report shows that their writes are seen.
+TEST_P(SanitizerDeath, y_shared_by_two_callers_is_a_race) {
+  auto layer = SanitizedLayer::make(GetParam(), 1);
+  ASSERT_TRUE(layer);
+  std::vector<float> x = layer->randomX(33);
+  ExactBuffer y(layer->yBytes(33), 16);
+  auto twoCallers = [&] {
+    std::thread callers[2];
+    for (std::thread &caller : callers)
+      caller = std::thread([&] { layer->runInto(x, y.data()); });
+    for (std::thread &caller : callers)
+      caller.join();
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(twoCallers(), testing::ExitedWithCode(66), "ThreadSanitizer: data race");
+}
+
+#endif
+
+} // namespace
+} // namespace moec
