@@ -22,6 +22,7 @@ struct RowValue {
   Type element;
   int64_t count = 0;  // 0: a scalar
   bool param = false; // the same for all rows
+  int64_t stride = 0; // of what a gather indexes: bytes from one row to the next
 };
 
 class RowsLowering {
@@ -159,7 +160,7 @@ void RowsLowering::bindInput(BlockArgument argument, Value row, ArrayRef<Value> 
     return;
   }
   if (gathered && !argument.use_empty()) { // indexed by the gather itself
-    values[argument] = {base, element, type.getRank() == 2 ? type.getDimSize(1) : 0, true};
+    values[argument] = {base, element, type.getRank() == 2 ? type.getDimSize(1) : 0, true, stride};
     return;
   }
   Value p = e.at(base, e.mul(row, stride));
@@ -399,7 +400,7 @@ void RowsLowering::lowerGather(moe::GatherOp gather) {
     return;
   }
   RowValue out = allocate(element, x.count);
-  e.copy(out.value, e.at(x.value, e.mul(token, x.count * bytes)), x.count * bytes);
+  e.copy(out.value, e.at(x.value, e.mul(token, x.stride)), x.count * bytes);
   values[gather.getResult()] = out;
 }
 

@@ -88,21 +88,43 @@ std::optional<std::string> boundValue(const TemplateParameter &parameter, const 
   return std::to_string(value) + " : index";
 }
 
+// What is wrong with setting parameters to the values of `binding`; empty: nothing.
+std::string bindingError(ArrayRef<TemplateParameter> parameters, const TemplateBinding &binding) {
+  auto find = [&](const std::string &name) -> const TemplateParameter * {
+    for (const TemplateParameter &parameter : parameters)
+      if (parameter.name == "#" + name && parameter.formula.empty())
+        return &parameter;
+    return nullptr;
+  };
+  auto isHint = [](const TemplateParameter &parameter) { return StringRef(parameter.value).starts_with("#tile.hint<"); };
+  auto unknown = [&](const std::string &name) {
+    return "template '" + binding.templateName + "' has no parameter '" + name + "'";
+  };
+  for (const auto &[name, value] : binding.integers) {
+    const TemplateParameter *parameter = find(name);
+    if (!parameter)
+      return unknown(name);
+    if (isHint(*parameter))
+      return "parameter '" + name + "' takes a hint, found " + std::to_string(value);
+  }
+  for (const auto &[name, word] : binding.words) {
+    const TemplateParameter *parameter = find(name);
+    if (!parameter)
+      return unknown(name);
+    if (!isHint(*parameter))
+      return "parameter '" + name + "' takes an integer, found '" + word + "'";
+    if (!tile::symbolizeHint(word))
+      return "parameter '" + name + "' takes none, t0, t1 or nta, found '" + word + "'";
+  }
+  return "";
+}
+
 std::string bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding, std::string &error) {
   std::map<std::string, int64_t> integers = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
   std::vector<TemplateParameter> parameters = templateParameters(text);
-  auto declared = [&](const std::string &name) {
-    for (const TemplateParameter &parameter : parameters)
-      if (parameter.name == "#" + name && parameter.formula.empty())
-        return true;
-    return false;
-  };
-  for (const auto &[name, value] : binding.integers)
-    if (!declared(name))
-      error = "template '" + binding.templateName + "' has no parameter '" + name + "'";
-  for (const auto &[name, value] : binding.words)
-    if (!declared(name))
-      error = "template '" + binding.templateName + "' has no parameter '" + name + "'";
+  error = bindingError(parameters, binding);
+  if (!error.empty())
+    return "";
   std::string out;
   size_t copied = 0;
   for (const TemplateParameter &parameter : parameters) {
@@ -157,7 +179,11 @@ OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage 
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     std::string line;
     llvm::raw_string_ostream os(line);
-    os << diagnostic.getLocation() << ": " << diagnostic;
+    if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
+      os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn();
+    else
+      os << source->file;
+    os << ": " << diagnostic;
     error += (error.empty() ? "" : "\n") + line;
     return success();
   });
