@@ -58,7 +58,7 @@ TEST_P(Layers, workspace_one_byte_too_small_is_refused) {
   auto layer = SanitizedLayer::make(GetParam(), 1);
   ASSERT_TRUE(layer);
   Shortage shortage;
-  shortage.told = 1;
+  shortage.workspace = 1;
   SanitizedCall call = layer->run(layer->randomX(5), shortage);
   EXPECT_EQ(call.status, MOEC_WORKSPACE_TOO_SMALL);
   char text[256];

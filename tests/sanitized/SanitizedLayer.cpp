@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <random>
+#include <sanitizer/asan_interface.h>
 #include <sstream>
 
 extern "C" {
@@ -24,7 +25,7 @@ const moec_package *wide_package(void);
 
 namespace moec {
 
-// aligned_alloc of the sanitizers takes any size; the C standard of a multiple of the alignment would hide bytes.
+// Not aligned_alloc: its size must be a multiple of the alignment, and the bytes that fill up would hide errors.
 ExactBuffer::ExactBuffer(size_t bytes, size_t alignment) : block(nullptr), bytes(bytes) {
   if (posix_memalign(&block, std::max(alignment, sizeof(void *)), bytes) != 0)
     std::abort();
@@ -176,16 +177,17 @@ SanitizedCall SanitizedLayer::run(const std::vector<float> &x, const Shortage &s
   int64_t tokens = int64_t(x.size()) / spec.hidden;
   size_t bytes = workspaceBytes(tokens), choices = size_t(tokens * info.top_k);
   auto in = stored(x, shortage.x);
-  ExactBuffer y(yBytes(tokens) - shortage.y, 16), workspace(bytes - shortage.workspace - shortage.told, 256);
+  ExactBuffer y(yBytes(tokens) - shortage.y, 16), workspace(bytes - shortage.workspace, 256);
   ExactBuffer logits(size_t(tokens * info.num_logits) * 4, 4), weightsOut(choices * 4, 4), ids(choices * 4, 4),
       counts(size_t(info.num_experts) * 4, 4);
   moec_forward_args args = {};
   args.struct_size = sizeof args;
   args.num_tokens = tokens;
   args.x = in->data(), args.y = y.data();
-  args.workspace = workspace.data(), args.workspace_bytes = bytes - shortage.told;
+  args.workspace = workspace.data(), args.workspace_bytes = workspace.size();
   args.out_logits = logits.as<float>(), args.out_weights = weightsOut.as<float>();
   args.out_ids = ids.as<int32_t>(), args.out_counts = counts.as<int32_t>();
+  ASAN_POISON_MEMORY_REGION(workspace.data(), shortage.poisoned);
   SanitizedCall call;
   call.status = moec_layer_forward(layer, weights, &args);
   auto copy = [](auto &to, const ExactBuffer &from) {

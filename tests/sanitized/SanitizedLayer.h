@@ -55,9 +55,11 @@ struct SanitizedCall {
   bool sameBits(const SanitizedCall &other) const;
 };
 
-// How much of a buffer is there; the call is always told that all of it is.
+// Bytes that a call lacks.
 struct Shortage {
-  size_t x = 0, y = 0, workspace = 0, told = 0; // bytes that are missing; told: of the workspace, and the call knows
+  size_t x = 0, y = 0;  // at the end of the buffer
+  size_t workspace = 0; // at its end, and the call is told so
+  size_t poisoned = 0;  // first bytes of the workspace, which the address sanitizer then forbids
 };
 
 class SanitizedLayer {

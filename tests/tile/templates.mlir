@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every kernel template is valid as it stands, and printing it reaches a fixed point at once.
-// RUN: mkdir -p %t && for f in %S/../../templates/kernels/*.mlir; do moec-opt $f > %t/once && moec-opt %t/once > %t/twice && diff %t/once %t/twice && cat %t/once; done > %t/all
+// RUN: mkdir -p %t
+// RUN: sh -ec 'for f in %S/../../templates/kernels/*.mlir; do moec-opt $f >%t/once; moec-opt %t/once >%t/twice; diff %t/once %t/twice; cat %t/once; done' > %t/all
 // RUN: FileCheck %s < %t/all
 // RUN: FileCheck %s --check-prefix=CHUNKED < %t/all
 
