@@ -252,6 +252,9 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
   } else if (!run(stage)) {
     return false;
   }
+  if (stage == Stage::Fuse)
+    for (const FusionNote &n : fusionNotes)
+      os << "// " << n.rule << "  " << n.text << "\n";
   if (stage == Stage::Build || stage == Stage::Fuse) {
     module->print(os);
     os << "\n";

@@ -68,10 +68,10 @@ struct Sums {
       result.worstCol = col;
     }
   }
-  void finish(Comparison &result) const {
+  void finish(Comparison &result, double scale, double count) const {
     bool exact = result.maxAbs == 0;
-    result.maxRel = exact ? 0 : result.maxAbs / most; // infinite where all of `expected` is zero
-    result.nmse = exact ? 0 : error / square;
+    result.maxRel = exact ? 0 : result.maxAbs / std::max(most, scale); // infinite where all of `expected` is zero
+    result.nmse = exact ? 0 : error / std::max(square, count * scale * scale);
   }
 };
 
@@ -92,7 +92,7 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
     if (std::isfinite(expected[i]))
       sums.add(actual[i], expected[i], row, col, result);
   }
-  sums.finish(result);
+  sums.finish(result, options.scale, double(expected.size()));
   judge(result, options, "column");
   return result;
 }
@@ -149,7 +149,7 @@ Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vect
         sums.add(actual[id], weight, t, id, result);
     }
   }
-  sums.finish(result);
+  sums.finish(result, options.scale, double(expectedIds.size()));
   judge(result, options, "expert");
   return result;
 }

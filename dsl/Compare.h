@@ -18,6 +18,7 @@ namespace moec {
 struct CompareOptions {
   double maxRel = 2e-5;         // largest |actual - expected| / max|expected|
   std::optional<double> nmse;   // largest Σ (actual - expected)² / Σ expected²; unset: maxRel²
+  double scale = 0;             // `expected` counts as at least this large, for sums that cancel; 0: as it is
   std::optional<double> poison; // what the output held before the call: an element that still does was not written
 };
 

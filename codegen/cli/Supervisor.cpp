@@ -204,6 +204,11 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
     return fail(session, ExitLimit, "E-MEMORY", std::string("cannot start a process: ") + std::strerror(errno));
   if (child == 0) {
     sigprocmask(SIG_SETMASK, &before, nullptr);
+    signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
+    llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
+      std::fprintf(stderr, "%s\n", reason);
+      std::abort(); // LLVM would exit with 1, which here means a failed check
+    });
     int code = runChild(session, limits, work);
     session.out.flush();
     session.err.flush();

@@ -11,6 +11,8 @@
 #include "TokenRange.h"
 #include "Verbs.h"
 
+#include "codegen/moe/TemplateFiles.h"
+
 #include "dsl/Reference.h"
 
 #include "llvm/Support/Format.h"
@@ -43,7 +45,23 @@ struct RandomLayer {
   std::vector<PageBuffer> memory;
   RoleTensors tensors;
   MemoryWeights view;
+  std::map<std::string, std::string> functions; // texts of activations that are not built in
 };
+
+// Texts of the activations that function files define, for the oracle to evaluate.
+static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, const std::string &templatesDir) {
+  std::map<std::string, std::string> texts;
+  auto add = [&](Activation act, const std::string &name) {
+    std::string error;
+    if (act == Activation::Custom)
+      if (std::optional<TemplateText> found = readTemplate(templatesDir, "functions/" + name + ".mlir", error))
+        texts[name] = found->text;
+  };
+  add(spec.experts.act, spec.experts.actName);
+  if (spec.shared)
+    add(spec.shared->act, spec.shared->actName);
+  return texts;
+}
 
 // What happened on one instruction set.
 struct IsaResult {
@@ -109,18 +127,37 @@ static bool isTie(const ReferenceOutputs &want, int64_t row, const std::set<int6
   return close;
 }
 
+// How far a token may be off. A row that cancels to almost nothing is measured by the size of its neighbours.
+struct Tolerance {
+  CompareOptions values, logits, y;
+};
+
+static double rootMeanSquare(const std::vector<double> &values) {
+  double sum = 0;
+  for (double v : values)
+    sum += v * v;
+  return std::isfinite(sum) && !values.empty() ? std::sqrt(sum / double(values.size())) : 0;
+}
+
+static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want) {
+  bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
+  Tolerance tolerance;
+  tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
+  tolerance.logits.maxRel = 2e-5;
+  tolerance.logits.scale = rootMeanSquare(want.logits);
+  tolerance.y.scale = rootMeanSquare(want.y);
+  return tolerance;
+}
+
 // Row `token` of `out` against row `row` of the oracle's answer.
 static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceOutputs &want, int64_t row,
-                         double tolerance, IsaResult &result, std::string &reason) {
-  CompareOptions options, logitOptions;
-  options.maxRel = tolerance;
-  logitOptions.maxRel = 2e-5;
+                         const Tolerance &tolerance, IsaResult &result, std::string &reason) {
   auto part = [](const auto &from, int64_t index, int64_t columns) {
     return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
   };
   if (!want.logits.empty() &&
       !result.worst.take(compareRows(part(out.logits, token, out.numLogits), part(want.logits, row, out.numLogits),
-                                     out.numLogits, logitOptions), "logits", reason))
+                                     out.numLogits, tolerance.logits), "logits", reason))
     return false;
   if (!want.ids.empty()) {
     int64_t k = out.choices;
@@ -131,11 +168,11 @@ static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceO
       ++result.tied;
       return true;
     }
-    if (!result.worst.take(compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, options),
+    if (!result.worst.take(compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, tolerance.values),
                            "ids and weights", reason))
       return false;
   }
-  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, options), "y", reason);
+  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y", reason);
 }
 
 static bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const CallOutputs &out,
@@ -144,6 +181,7 @@ static bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, c
     return true;
   std::vector<int64_t> tokens = sampledTokens(spec, out.tokens);
   ReferenceInputs inputs;
+  inputs.functions = weights.functions;
   inputs.numTokens = int64_t(tokens.size());
   inputs.x.shape = {inputs.numTokens, out.hidden};
   for (int64_t token : tokens)
@@ -153,9 +191,9 @@ static bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, c
   ReferenceOutputs want;
   if (!runReference(spec, inputs, want, reason))
     return false;
-  bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
+  Tolerance tolerance = toleranceOf(spec, want);
   for (size_t i = 0; i < tokens.size(); ++i)
-    if (!compareToken(out, tokens[i], want, int64_t(i), narrow ? 2e-2 : 2e-5, result, reason)) {
+    if (!compareToken(out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
       reason = "T=" + std::to_string(out.tokens) + " token " + std::to_string(tokens[i]) + " " + reason;
       return false;
     }
@@ -200,6 +238,7 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
       error = "not enough memory for the weights";
       return false;
     }
+    weights.functions = functionTexts(spec, flags.compile.templatesDir);
     fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, uint64_t(seed) + 77);
     if (!layer.prepare(1, isa, &weights.tensors, error))
       return false;

@@ -261,12 +261,14 @@ SmallVector<Value> CpuLowering::operandValues(ValueRange operands, const Item &i
     auto type = cast<tile::OperandType>(operand.getType());
     Value base = value(operand);
     StringRef kind = type.getKind().getValue();
-    int64_t size = type.getElement().isF32() ? 4 : 2, stride = integer(type.getStride());
+    int64_t size = type.getElement().getIntOrFloatBitWidth() / 8, stride = integer(type.getStride());
     Type vector = lanes == 1 ? type.getElement() : Type(e.vec(type.getElement(), lanes));
     if (kind == "col" || kind == "elem") {
       Value outer = kind == "col" ? item.group : row;
       Value p = e.at(base, e.add(e.mul(outer, stride), e.mul(column, size)));
-      out.push_back(e.load(vector, p, unsigned(size)));
+      // parameters are padded to whole vectors; a row of a buffer ends at column N
+      bool tail = kind == "elem" && lanes > 1 && shape("n") % lanes;
+      out.push_back(tail ? loadTail(type.getElement(), p, column, lanes) : e.load(vector, p, unsigned(size)));
       continue;
     }
     Value p = kind == "row" ? e.at(base, e.mul(row, size)) : base;
@@ -274,6 +276,24 @@ SmallVector<Value> CpuLowering::operandValues(ValueRange operands, const Item &i
     out.push_back(lanes == 1 ? scalar : e.splat(scalar, lanes));
   }
   return out;
+}
+
+// A vector of `lanes` elements at `p` of which only those below column N are read.
+Value CpuLowering::loadTail(Type element, Value p, Value column, int64_t lanes) {
+  int64_t size = element.getIntOrFloatBitWidth() / 8;
+  Value copy = e.stack(64), left = e.sub(e.c(shape("n")), column);
+  Type vector = e.vec(element, lanes);
+  e.when(
+      e.less(left, e.c(lanes)),
+      [&] {
+        e.store(e.constantI32(0, 16), copy, 64);
+        e.loop(e.c(0), left, 1, [&](Value i) {
+          Value offset = e.mul(i, size);
+          e.store(e.load(element, e.at(p, offset), unsigned(size)), e.at(copy, offset), unsigned(size));
+        });
+      },
+      [&] { e.store(e.load(vector, p, unsigned(size)), copy, 64); });
+  return e.load(vector, copy, 64);
 }
 
 void CpuLowering::lowerEpilogue(tile::EpilogueOp op) {

@@ -59,6 +59,7 @@ protected:
   // Value of each operand of a prologue or epilogue at (row, element offset `column`) on `lanes` elements.
   llvm::SmallVector<mlir::Value> operandValues(mlir::ValueRange operands, const Item &item, mlir::Value row,
                                                mlir::Value column, int64_t lanes);
+  mlir::Value loadTail(mlir::Type element, mlir::Value p, mlir::Value column, int64_t lanes);
   // Calls body(block, rowInBlock, row, valid) for every row slot of the packed operand's used blocks.
   void forPackedRows(tile::PackedType type, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> present,
                      llvm::function_ref<void(mlir::Value, mlir::Value)> absent);

@@ -3,8 +3,8 @@
 // Elementary functions as arithmetic, on scalars and vectors alike. Errors are against a float64 evaluation over all
 // finite f32 inputs of the useful range; tests/cpu checks them.
 //
-//     exp x    = 2^n p(r), n = round(x / ln 2), r = x - n ln 2 in two parts, p of degree 6: 1 ulp
-//     tanh x   = sign(x) (1 - 2 / (exp(2|x|) + 1)); x (1 - x²/3 + 2x⁴/15) below 1/8: 3 ulp
+//     exp x    = 2^n p(r), n = round(x / ln 2), r = x - n ln 2 in two parts, p of degree 7: 1 ulp
+//     tanh x   = sign(x) (1 - 2 / (exp(2|x|) + 1)), and x times the Taylor series of tanh(x)/x to x^8 below 1/4: 3 ulp
 //     erf x    = Abramowitz and Stegun 7.1.26, absolute error 2e-7
 //     log x    = e ln 2 + log m, m in [sqrt(1/2), sqrt 2), log m through 2 atanh((m-1)/(m+1)): 2 ulp
 //     log1p x  = log(u) x / (u - 1), u = 1 + x (x where u is 1): the rounding of 1 + x cancels

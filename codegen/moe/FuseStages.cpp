@@ -28,6 +28,8 @@ RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getTy
 
 // Whether operand i of a map may become an operand of an epilogue: rows with groups have columns [G,N], others [N].
 bool fitsEpilogue(MapOp map, unsigned i, bool routed) {
+  if (!isa<FloatType>(typeOf(map.getInputs()[i]).getElementType()))
+    return false; // masks and ids stay with the row ops
   switch (kindAt(map.getKinds(), i)) {
   case OperandKind::elem:
   case OperandKind::row:

@@ -214,6 +214,20 @@ RowSpace rowSpaceOf(Value value) {
   return rowsOfOperands(op->getOperands());
 }
 
+// The name becomes a symbol, a file and a CMake target.
+static bool isLayerName(StringRef name) {
+  auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  return !name.empty() && name.size() <= 63 && letter(name[0]) &&
+         llvm::all_of(name, [&](char c) { return letter(c) || llvm::isDigit(c) || c == '_'; });
+}
+
+static std::string printable(StringRef text) {
+  std::string out;
+  for (char c : text.take_front(80))
+    out += llvm::isPrint(c) ? c : '?';
+  return out;
+}
+
 func::FuncOp findLayer(ModuleOp module) {
   func::FuncOp function;
   for (Operation &op : *module.getBody()) {
@@ -225,6 +239,11 @@ func::FuncOp findLayer(ModuleOp module) {
   }
   if (!function || !function.getBody().hasOneBlock()) {
     (function ? function->emitOpError() : module->emitOpError()) << "L1: a layer is one func.func with one block";
+    return {};
+  }
+  if (!isLayerName(function.getSymName())) {
+    function.emitOpError("L1: a layer's name is [a-z][a-z0-9_]{0,62}, found \"")
+        << printable(function.getSymName()) << "\"";
     return {};
   }
   if (failed(checkArguments(function)) || failed(checkResults(function)))

@@ -18,7 +18,7 @@ using RowSpace = mlir::Value;
 RowSpace rowSpaceOf(mlir::Value value);
 
 // The one layer function of `module`. Null after an error was emitted on the op at fault:
-//   L1  the module holds one func.func with one block
+//   L1  the module holds one func.func with one block, named [a-z][a-z0-9_]{0,62}
 //   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32 or bf16 and comes once, all others have
 //   static
 //       shapes of rank 1..3; roles differ unless types and storage agree

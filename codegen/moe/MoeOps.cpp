@@ -116,7 +116,11 @@ LogicalResult checkRegion(Operation *op, StringRef label, Region &region, ArrayR
   if (values.size() != 1 || values[0].getType() != result)
     return op->emitOpError(label) << ": the region must yield one " << result;
   for (Operation &inner : block.without_terminator()) {
-    bool scalar = isa<arith::ArithDialect, math::MathDialect>(inner.getDialect()) && inner.getNumRegions() == 0;
+    // math ops that kernels expand; any other, and remainders, would become a call of a math library
+    bool expanded = isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::AbsFOp,
+                        math::CopySignOp>(inner);
+    bool scalar = (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded;
+    scalar &= inner.getNumRegions() == 0;
     for (Type type : inner.getResultTypes())
       scalar &= type.isIntOrFloat();
     if (!scalar)
