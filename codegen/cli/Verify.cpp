@@ -144,6 +144,7 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
   Tolerance tolerance;
   tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
   tolerance.logits.maxRel = 2e-5;
+  tolerance.values.scale = rootMeanSquare(want.weights);
   tolerance.logits.scale = rootMeanSquare(want.logits);
   tolerance.y.scale = rootMeanSquare(want.y);
   return tolerance;

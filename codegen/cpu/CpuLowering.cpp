@@ -194,6 +194,9 @@ Value CpuLowering::stepAddress(tile::PanelsType type, const Item &item, Value co
 void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
   if (op.getHint() == tile::Hint::none)
     return;
+  OpBuilder::InsertionGuard guard(e.b);
+  if (prefetchesFirst())
+    e.b.setInsertionPointToStart(e.b.getInsertionBlock());
   auto type = cast<tile::PanelsType>(op.getPanels().getType());
   const Item &item = items[op.getItem()];
   int64_t bytes = stepBytes(type), steps = integer(type.getKSteps());

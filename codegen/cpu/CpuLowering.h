@@ -41,6 +41,7 @@ protected:
   virtual Accumulator mma(tile::MmaOp op, const Accumulator &acc) = 0;
   virtual void saveAccumulator(const Accumulator &acc, int64_t rows, mlir::Value to) = 0; // to: [rows][32] f32
   virtual Accumulator loadAccumulator(int64_t rows, mlir::Value from) = 0;
+  virtual bool prefetchesFirst() { return false; } // a step fetches before it multiplies, whatever the template's order
 
   // -- the item in hand, all i64 but the pointers
   struct Item {

@@ -6,6 +6,7 @@
 
 #include "codegen/moe/MoeDialect.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -45,6 +46,14 @@ LogicalResult checkArguments(func::FuncOp function) {
     auto type = dyn_cast<RankedTensorType>(function.getArgumentTypes()[i]);
     if (role.empty() || !type)
       return function.emitOpError("L2: argument ") << i << " must be a tensor with a moe.role";
+    // The emitted header lists roles in a comment.
+    if (!llvm::all_of(role, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '_' || c == '.'; })) {
+      std::string found;
+      llvm::raw_string_ostream os(found);
+      llvm::printEscapedString(role, os);
+      return function.emitOpError("L2: the role of argument ")
+             << i << " must be of a-z, 0-9, _ and ., found \"" << found << "\"";
+    }
     if (role == "x") {
       bool activations = type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1) &&
                          (type.getElementType().isF32() || type.getElementType().isBF16());

@@ -209,10 +209,11 @@ TEST_P(GeneratedCode, amx_tiles_stay_in_registers) {
       std::vector<Instructions> loops = function.innermostLoops("tdpbf16ps");
       ASSERT_FALSE(loops.empty()) << function.symbol;
       for (const Instructions &loop : loops) {
-        // per step: rowTiles tiles of A and two of B for 2 * rowTiles products
+        // per step: rowTiles tiles of A and two of B for 2 * rowTiles products; of eight tile registers six accumulators
+        // leave two, so that A is loaded again for the second column
         int64_t products = countOf(loop, "tdpbf16ps"), loads = countOf(loop, "tileload");
         EXPECT_EQ(products % (2 * rowTiles), 0) << function.symbol;
-        EXPECT_EQ(loads, products / (2 * rowTiles) * (rowTiles + 2)) << function.symbol;
+        EXPECT_EQ(loads, products / (2 * rowTiles) * (rowTiles == 3 ? 8 : rowTiles + 2)) << function.symbol;
         EXPECT_EQ(countOf(loop, "tilestore"), 0) << function.symbol;
         if (rowTiles == 2) {
           EXPECT_EQ(products, 4) << function.symbol;
@@ -238,7 +239,7 @@ void checkAccumulators(const LayerSpec &spec, Isa isa, const char *multiply) {
       std::vector<Instructions> loops = function.innermostLoops(multiply);
       EXPECT_FALSE(loops.empty()) << function.symbol;
       for (const Instructions &loop : loops) {
-        if (countOf(loop, multiply) < 4) // the epilogue's functions
+        if (countOf(loop, "vdiv")) // an activation in the epilogue
           continue;
         ++checked;
         for (const Instruction &i : loop) {

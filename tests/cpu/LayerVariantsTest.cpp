@@ -27,6 +27,12 @@ const Variant variants[] = {
      R"(, "combine": {"apply": "input"}, "shared": {"intermediate": 19})"},
     {"mlp_gelu", R"("top_k": 2)", R"("count": 5, "form": "mlp", "act": "gelu", "bias": {"in": true, "out": true})", ""},
     {"mlp_relu2", R"("top_k": 2)", R"("count": 5, "form": "mlp", "act": "relu2")", ""},
+    {"output_scale_over_lora", R"("top_k": 2)",
+     R"("count": 5, "output_scale": 1.5, "output_dropout": {"p": 0.2, "eval": "scale"}, "lora": {"rank": 3, "alpha": 4})", ""},
+    {"hidden_dropout_once", R"("top_k": 2)",
+     R"("count": 5, "form": "mlp", "act": "relu", "layers": 3, "hidden_dropout": {"p": 0.25, "eval": "scale"})", ""},
+    {"gather_of_padded_rows", R"("top_k": 2)",
+     R"("count": 5, "latent": {"dim": 3}, "lora": {"rank": 3, "alpha": 4})", R"(, "combine": {"apply": "input"})"},
     {"glu_gelu_tanh", R"("top_k": 2)", R"("count": 5, "act": "gelu_tanh")", ""},
 };
 

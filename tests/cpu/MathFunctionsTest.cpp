@@ -112,7 +112,7 @@ template <class Op> Value unary(Emitter &e, Value x) { return Op::create(e.b, e.
 const Function functions[] = {
     {"exp", unary<math::ExpOp>, std::exp, -87.3f, 88.7f, 1.5, 0},
     {"tanh", unary<math::TanhOp>, std::tanh, -inf, inf, 6, 0},
-    {"erf", unary<math::ErfOp>, std::erf, -inf, inf, 0, 6e-7},
+    {"erf", unary<math::ErfOp>, std::erf, -inf, inf, 0, 7e-7},
     {"log", unary<math::LogOp>, std::log, 0, std::numeric_limits<float>::max(), 2, 0},
     {"log1p", unary<math::Log1pOp>, std::log1p, -0.99999994f, std::numeric_limits<float>::max(), 4, 0},
 };

@@ -66,6 +66,20 @@ const RefusedField refusedFields[] = {
        s.router.select.k = 65;
      },
      "router.select.k", "k (65) is larger than 64, the largest built", "choose a smaller k"},
+    {"many_groups_kept",
+     [](LayerSpec &s) {
+       s.experts.count = 70;
+       s.router.groups.emplace();
+       s.router.groups->count = 70;
+       s.router.groups->keep = 65;
+     },
+     "router.groups.keep", "router.groups.keep (65) is larger than 64, the largest built", "keep fewer groups"},
+    {"many_shared_blocks",
+     [](LayerSpec &s) {
+       s.shared.emplace();
+       s.shared->count = 65;
+     },
+     "shared.count", "shared.count (65) is larger than 64, the largest built", "use one wide block, count 1"},
     {"many_experts", [](LayerSpec &s) { s.experts.count = 4097; }, "experts.count",
      "the router has 4097 rows, at most 4096 are built", "choose fewer experts"},
     {"widths",

@@ -13,6 +13,12 @@ func.func @layer_l2_role(%x: tensor<?x8xf32>) {
 }
 
 // -----
+// expected-error @below {{'func.func' op L2: the role of argument 1 must be of a-z, 0-9, _ and ., found "w\0A*/"}}
+func.func @layer_l2_role_letters(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf32> {moe.role = "w\0A*/"}) {
+  return
+}
+
+// -----
 // expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32 or bf16, found 'tensor<?x8xf32>'}}
 func.func @layer_l2_parameter(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x8xf32> {moe.role = "w"}) {
   return

@@ -6,6 +6,10 @@
 
 #include <thread>
 
+// The options of tests/sanitize.sh, so that the program stops at the first report when it is run by hand as well.
+extern "C" const char *__tsan_default_options() { return "halt_on_error=1"; }
+extern "C" const char *__ubsan_default_options() { return "halt_on_error=1"; }
+
 namespace moec {
 namespace {
 
