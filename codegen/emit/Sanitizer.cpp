@@ -44,7 +44,8 @@ std::vector<WideAccess> wideAccesses(Function &function) {
       if (call->getIntrinsicID() == Intrinsic::masked_load)
         found.push_back({call, call->getArgOperand(0), call->getArgOperand(1), call->getType(), false});
       else if (call->getIntrinsicID() == Intrinsic::masked_store)
-        found.push_back({call, call->getArgOperand(1), call->getArgOperand(2), call->getArgOperand(0)->getType(), true});
+        found.push_back(
+            {call, call->getArgOperand(1), call->getArgOperand(2), call->getArgOperand(0)->getType(), true});
     }
   }
   return found;
@@ -65,8 +66,9 @@ Value *accessBytes(IRBuilder<> &builder, const WideAccess &access, const DataLay
 void reportWideAccesses(Function &function) {
   for (const WideAccess &access : wideAccesses(function)) {
     IRBuilder<> builder(access.place);
-    auto callee = function.getParent()->getOrInsertFunction(access.write ? "__tsan_write_range" : "__tsan_read_range",
-                                                            builder.getVoidTy(), builder.getPtrTy(), builder.getInt64Ty());
+    const char *name = access.write ? "__tsan_write_range" : "__tsan_read_range";
+    auto callee = function.getParent()->getOrInsertFunction(name, builder.getVoidTy(), builder.getPtrTy(),
+                                                            builder.getInt64Ty());
     builder.CreateCall(callee, {access.pointer, accessBytes(builder, access, function.getDataLayout())});
   }
 }
@@ -81,7 +83,8 @@ void copyBf16AsBits(Function &function) {
       auto *loaded = builder.CreateAlignedLoad(bits, load->getPointerOperand(), load->getAlign());
       load->replaceAllUsesWith(builder.CreateBitCast(loaded, load->getType()));
       load->eraseFromParent();
-    } else if (auto *store = dyn_cast<StoreInst>(&instruction); store && store->getValueOperand()->getType()->isBFloatTy()) {
+    } else if (auto *store = dyn_cast<StoreInst>(&instruction);
+               store && store->getValueOperand()->getType()->isBFloatTy()) {
       auto *cast = dyn_cast<BitCastInst>(store->getValueOperand());
       bool wasBits = cast && cast->getOperand(0)->getType() == bits;
       Value *value = wasBits ? cast->getOperand(0) : builder.CreateBitCast(store->getValueOperand(), bits);
