@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ROOT/{functions,kernels}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of moe/TemplateFiles.h, out.
-file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/package/*.in)
+# ROOT/{functions,kernels,kernels/cuda}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of moe/TemplateFiles.h, out.
+file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
+     ${ROOT}/package/*.in)
 list(SORT files)
 set(text "// Generated from templates/.\n#include \"codegen/moe/TemplateFiles.h\"\n\nnamespace moec {\n")
 string(APPEND text "const EmbeddedTemplate embeddedTemplates[] = {\n")

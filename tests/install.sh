@@ -12,7 +12,14 @@ moec_install() {
   [ -n "$missing" ] || return 0
   echo "installing:$missing" >&2
   as_root=
-  [ "$(id -u)" = 0 ] || as_root=sudo
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "sudo is not installed; run this as root, then start again:" >&2
+      echo "  apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+      return 1
+    }
+    as_root=sudo
+  fi
   $as_root apt-get update -qq >&2 || return 5
   # shellcheck disable=SC2086 # one word per package
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 || {

@@ -11,7 +11,6 @@
 #include "CompileRun.h"
 #include "OutputCheck.h"
 #include "Supervisor.h"
-#include "TokenRange.h"
 #include "Verbs.h"
 
 #include "llvm/Support/Format.h"
@@ -129,7 +128,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
     if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), weights))
       return noMemory("the weights");
     if (!layer->prepare(flags.threads, -1, &weights.tensors, error))
-      return fail(session, layer->isaMissing() ? ExitDevice : ExitLimit, layer->isaMissing() ? "E-MACHINE" : "E-MEMORY", error);
+      return failToPrepare(session, *layer, ExitLimit, "E-MEMORY", error);
   }
   PeakKind peak = peakOf(layer->info().isa, input.spec.dtype.weight == DataType::BF16);
   CeilingProbe probe(peak, flags.threads);
@@ -197,16 +196,12 @@ static int runBench(Session &session, const BenchFlags &flags) {
   SpecInput input;
   CompileOptions options;
   std::vector<int64_t> tokens;
-  std::string error;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
-  if (!parseTokenRange(flags.tokens, options.maxTokens, tokens, error))
-    return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  if (input.isMoeText)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "bench makes weights for the roles of a JSON spec; a .mlir file has none",
-                "name the JSON spec");
+  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "bench", input))
+    return code;
   int exit = ExitDone;
   std::unique_ptr<CompiledPackage> compiled = compile(session, input, options, exit);
   if (!compiled)

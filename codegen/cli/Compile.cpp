@@ -3,6 +3,7 @@
 // moec compile: a spec -> a package folder that appears whole or not at all, or one stage's form on stdout.
 
 #include "CompileRun.h"
+#include "ScheduleInput.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 
@@ -36,6 +37,8 @@ static int printAfterStage(Session &session, const SpecInput &input, const Compi
   if (!stage)
     return fail(session, ExitUsage, "E-USAGE", "unknown stage " + quoteText(name),
                 "stages are spec, build, fuse, plan, schedule, instantiate, lower, emit");
+  if (int code = checkSchedule(session, input.compileInput(), options))
+    return code;
   std::vector<CompileError> errors;
   enterStage(name);
   if (printStage(input.compileInput(), options, *stage, session.out, errors))
@@ -60,6 +63,18 @@ static int makeLibrary(Session &session, const CompiledPackage &package, Library
   if (sharedLibraryBytes(package, workDir, bytes, error))
     return ExitDone;
   return fail(session, ExitTool, "E-TOOL", error, "moec doctor lists the programs moec runs; --emit static needs none");
+}
+
+// Buffers grow with --max-tokens; past this size that is rather a mistake than a wish.
+static constexpr int64_t largeWorkspace = int64_t(16) << 30;
+
+static void warnOfWorkspace(Session &session, const LaunchPlan &plan) {
+  int64_t tokens = plan.header.max_tokens, bytes = workspaceBytes(plan, tokens, 1);
+  if (bytes > largeWorkspace)
+    warn(session, "W-WORKSPACE",
+         "a call of " + std::to_string(tokens) + " tokens needs a workspace of " + std::to_string(bytes) + " bytes (" +
+             sizeText(bytes) + ") on one thread",
+         "a smaller --max-tokens; callers may split their tokens over several calls");
 }
 
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
@@ -137,6 +152,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return exit;
   if (output.empty())
     output = package->name;
+  warnOfWorkspace(session, package->plan);
   std::unique_ptr<PackageFolder> folder = PackageFolder::stage(output, existing, folderError);
   if (!folder)
     return folderFailure(session, folderError);

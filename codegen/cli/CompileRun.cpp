@@ -4,7 +4,9 @@
 
 #include "CompileRun.h"
 
+#include "ScheduleInput.h"
 #include "Supervisor.h"
+#include "TokenRange.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -19,8 +21,6 @@
 using namespace llvm;
 
 namespace moec {
-
-static constexpr size_t maxScheduleBytes = 1u << 20;
 
 void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
   verb.add_option("--target", flags.targets, "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
@@ -65,7 +65,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
     return fail(session, ExitFile, "E-FILE", "the templates folder " + quoteText(flags.templatesDir, 256) + " is no folder");
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())
-    if (int code = readTextFile(session, flags.scheduleFile, "schedule", maxScheduleBytes, options.scheduleText))
+    if (int code = loadSchedule(session, options))
       return code;
   options.progress = [&session](StringRef stage, StringRef detail, double seconds) {
     enterStage(stage);
@@ -80,11 +80,32 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
 std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
                                          int &exit) {
   enterStage("compile");
+  if ((exit = checkSchedule(session, input.compileInput(), options)))
+    return nullptr;
   std::vector<CompileError> errors;
   std::unique_ptr<CompiledPackage> package = compileLayer(input.compileInput(), options, errors);
   if (!package)
     exit = reportCompileErrors(session, input, errors);
   return package;
+}
+
+int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {
+  std::string error;
+  if (parseTokenRange(text, maxTokens, out, error))
+    return ExitDone;
+  return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
+}
+
+int loadJsonSpec(Session &session, const std::string &argument, const CompileFlags &flags, const std::string &verb,
+                 SpecInput &out) {
+  if (int code = loadSpec(session, argument, flags.templatesDir, out))
+    return code;
+  if (!out.isMoeText)
+    return ExitDone;
+  return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+              "moec " + verb + " reads JSON specs and presets; " + quoteText(argument, 256) +
+                  " is text of the moe dialect, for which no reference and no weights are known",
+              "name the JSON spec; moec compile and moec explain read .mlir files");
 }
 
 std::string sizeText(int64_t bytes) {

@@ -36,6 +36,13 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
 std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
                                          int &exit);
 
+// The counts of --tokens. Errors are said, their exit code returned.
+int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);
+
+// loadSpec for a verb that needs what only a JSON spec says: 4 for a .mlir file.
+int loadJsonSpec(Session &session, const std::string &argument, const CompileFlags &flags, const std::string &verb,
+                 SpecInput &out);
+
 // "386.0 MiB": bytes for people.
 std::string sizeText(int64_t bytes);
 

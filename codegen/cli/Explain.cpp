@@ -4,7 +4,6 @@
 
 #include "CompileRun.h"
 #include "Supervisor.h"
-#include "TokenRange.h"
 #include "Verbs.h"
 
 #include "codegen/emit/Manifest.h"
@@ -139,11 +138,10 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
   SpecInput input;
   CompileOptions options;
   std::vector<int64_t> tokens;
-  std::string error;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
-  if (!parseTokenRange(flags.tokens, options.maxTokens, tokens, error))
-    return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
+  if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
+    return code;
   if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
     return code;
   options.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };

@@ -8,6 +8,10 @@
 
 namespace moec {
 
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error) {
+  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error) : fail(session, exit, code, error);
+}
+
 std::string lastRuntimeError(moec_status status) {
   char text[512];
   moec_last_error(text, sizeof text);

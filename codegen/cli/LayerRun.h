@@ -60,6 +60,9 @@ private:
   bool poison = false, missing = false;
 };
 
+// Says why `layer` could not be prepared and returns the exit code: 6 without an instruction set it needs, else `exit`.
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error);
+
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."
 
 } // namespace moec

@@ -55,6 +55,8 @@ static constexpr CliCode cliCodes[] = {
     {"E-MEMORY", "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
     {"E-INTERRUPTED", "Interrupted by a signal. Exit 130. Nothing is left of the output."},
     {"E-MISMATCH", "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
+    {"W-WORKSPACE", "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
+                    "need less; moec explain --tokens LIST shows how much."},
     {"W-SPREAD", "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
                  "all rounds; run again when the machine is quiet."},
 };

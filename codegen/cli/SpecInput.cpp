@@ -12,7 +12,10 @@
 #include "dsl/SpecPrinter.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <sys/stat.h>
+
+namespace fs = std::filesystem;
 
 namespace moec {
 
@@ -30,6 +33,22 @@ CompileInput SpecInput::compileInput() const {
   return input;
 }
 
+// A package is what compile makes and no input; the spec inside it is.
+static int refuseFolder(Session &session, const std::string &folder) {
+  std::error_code code;
+  for (fs::directory_iterator it(fs::path(folder) / "share", code), end; !code && it != end; it.increment(code)) {
+    if (!fs::is_regular_file(it->path() / "manifest.json", code))
+      continue;
+    fs::path spec = it->path() / "spec.json";
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                quoteText(folder, 256) + " is a package folder; moec reads specs, .mlir files and presets",
+                fs::is_regular_file(spec, code) ? "the spec it was made from is " + quoteText(spec.string(), 256)
+                                                : "it was made from a .mlir file; name that one");
+  }
+  return fail(session, ExitFile, "E-FILE", "the spec " + quoteText(folder, 256) + " is a folder",
+              "name a JSON file, a .mlir file or a preset; moec init --list names the presets");
+}
+
 static int readArgument(Session &session, const std::string &argument, SpecInput &out) {
   out.fileName = argument;
   struct stat info;
@@ -45,8 +64,7 @@ static int readArgument(Session &session, const std::string &argument, SpecInput
                 closest ? "did you mean the preset \"" + *closest + "\"?" : "moec init --list names the presets");
   }
   if (exists && S_ISDIR(info.st_mode))
-    return fail(session, ExitFile, "E-FILE", "the spec " + quoteText(argument, 256) + " is a folder",
-                "the spec of a package folder is its share/NAME/spec.json");
+    return refuseFolder(session, argument);
   return readTextFile(session, argument, "spec", out.isMoeText ? maxMoeTextBytes : maxSpecBytes, out.text);
 }
 

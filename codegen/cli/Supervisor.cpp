@@ -19,7 +19,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <new>
+#include <sstream>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -165,13 +167,19 @@ static Ending waitForChild(pid_t child, const Limits &limits, int &status) {
   }
 }
 
+// As it was given: "0.2", "90".
+static std::string secondsText(double seconds) {
+  std::ostringstream text;
+  text << std::setprecision(12) << seconds;
+  return text.str();
+}
+
 static int answer(Session &session, const Limits &limits, const std::vector<std::string> &command, Ending ending,
                   int status) {
   int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   if (ending == Ending::Timeout)
     return fail(session, ExitLimit, "E-TIMEOUT",
-                "stopped after " + std::to_string(int64_t(std::ceil(limits.timeoutSeconds))) + " s in stage \"" +
-                    shared->stage + "\"",
+                "stopped after " + secondsText(limits.timeoutSeconds) + " s in stage \"" + shared->stage + "\"",
                 "raise --timeout");
   if (ending == Ending::Interrupted || number == SIGINT || number == SIGTERM || number == SIGHUP)
     return fail(session, ExitInterrupted, "E-INTERRUPTED", "interrupted; no output was left behind");

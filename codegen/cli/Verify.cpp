@@ -8,7 +8,6 @@
 #include "LayerRun.h"
 #include "OutputCheck.h"
 #include "Supervisor.h"
-#include "TokenRange.h"
 #include "Verbs.h"
 
 #include "codegen/moe/TemplateFiles.h"
@@ -308,13 +307,10 @@ static int verifySpec(Session &session, const VerifyFlags &flags, CompileOptions
   SpecInput input;
   std::vector<int64_t> tokens;
   std::string error;
-  if (!parseTokenRange(flags.tokens, options.maxTokens, tokens, error))
-    return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  if (input.isMoeText)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "verify compares to the meaning of a JSON spec; a .mlir file has none",
-                "name the JSON spec");
+  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "verify", input))
+    return code;
   int exit = ExitDone;
   std::unique_ptr<CompiledPackage> compiled = compile(session, input, options, exit);
   if (!compiled)
@@ -331,7 +327,7 @@ static int verifySpec(Session &session, const VerifyFlags &flags, CompileOptions
     IsaResult result;
     bool above = isa > moec_cpu_isa();
     if (!above && !verifyIsa(input.spec, *layer, isa, tokens, flags, result, error))
-      return fail(session, layer->isaMissing() ? ExitDevice : ExitInternal, layer->isaMissing() ? "E-MACHINE" : "E-INTERNAL", error);
+      return failToPrepare(session, *layer, ExitInternal, "E-INTERNAL", error);
     if (result.name.empty()) {
       ++skipped;
       if (!flags.json)
@@ -352,6 +348,9 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   if (flags.emulate && !options.isas.has(Isa::Amx))
     return fail(session, ExitUsage, "E-USAGE", "--emulate is for AMX kernels, and no target here has them",
                 "use --target cpu:amx");
+  if (!flags.golden.empty() && !flags.compile.scheduleFile.empty())
+    return fail(session, ExitUsage, "E-USAGE", "--schedule does not apply to --golden: a schedule is one layer's",
+                "name the spec of one case");
   options.emulateTiles = flags.emulate;
   return flags.golden.empty() ? verifySpec(session, flags, options) : verifyGolden(session, flags.golden, options);
 }

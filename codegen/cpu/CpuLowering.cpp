@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The walk every CPU kernel shares: items, columns, rows, prefetch and epilogue. One pass over the body builds the
-// function; a template's value maps to one or more lowered values, so accumulators expand 1:N without type conversion.
+// What every CPU kernel shares: items, columns, rows, prefetch and epilogue. One pass over the body builds the function.
 
 #include "codegen/cpu/CpuLowering.h"
 
@@ -57,99 +56,44 @@ Value CpuLowering::allocate(int64_t bytes) {
   return base;
 }
 
-void CpuLowering::lowerBlock(Block &block) {
-  for (Operation &op : block) {
-    e.loc = op.getLoc();
-    TypeSwitch<Operation *>(&op)
-        .Case<tile::ForItemsOp>([&](auto o) { lowerItems(o); })
-        .Case<tile::ForColumnsOp>([&](auto o) {
-          e.loop(e.c(0), items[o.getRange()].panels, 1, [&](Value n) {
-            values[o.getBody().getArgument(0)] = {n};
-            lowerBlock(o.getBody().front());
-          });
-        })
-        .Case<tile::ForRowsOp>([&](auto o) {
-          int64_t block = integer(cast<tile::PackedType>(o.getRange().getType()).getBlockM());
-          e.loop(e.c(0), e.ceilDiv(current.rows, block), 1, [&](Value m) {
-            values[o.getBody().getArgument(0)] = {m};
-            lowerBlock(o.getBody().front());
-          });
-        })
-        .Case<tile::ScratchOp>([&](auto o) {
-          auto packed = dyn_cast<tile::PackedType>(o.getType());
-          int64_t bytes = packed ? packedBytes(packed) : integer(cast<tile::SpillType>(o.getType()).getPanelM()) * 128;
-          values[o.getResult()] = {allocate(bytes)};
-        })
-        .Case<tile::PackOp>([&](auto o) { pack(o); })
-        .Case<tile::PrefetchOp>([&](auto o) { lowerPrefetch(o); })
-        .Case<tile::ZeroOp>([&](auto o) { values[o.getResult()] = zero(integer(o.getType().getRows())); })
-        .Case<tile::MmaOp>([&](auto o) {
-          Accumulator acc = values[o.getAcc()];
-          values[o.getResult()] = mma(o, acc);
-        })
-        .Case<tile::RestoreOp>([&](auto o) { lowerRestore(o); })
-        .Case<tile::SaveOp>([&](auto o) {
-          int64_t rows = integer(cast<tile::AccType>(o.getAcc().getType()).getRows());
-          Value to = e.at(value(o.getSpill()), e.mul(e.toI64(value(o.getRow())), rows * 128));
-          saveAccumulator(values[o.getAcc()], rows, to);
-        })
-        .Case<tile::EpilogueOp>([&](auto o) { lowerEpilogue(o); })
-        .Case<scf::ForOp>([&](auto o) { lowerFor(o); })
-        .Case<tile::EndOp, scf::YieldOp>([](auto) {})
-        .Default([&](Operation *o) { lowerOther(o); });
-  }
-}
-
-// Integer glue of a template: the same op on the lowered operands.
-void CpuLowering::lowerOther(Operation *op) {
-  IRMapping mapping;
-  for (Value operand : op->getOperands()) {
-    Value lowered = value(operand);
-    if (operand.getType().isIndex() && !lowered.getType().isIndex())
-      lowered = arith::IndexCastOp::create(e.b, e.loc, e.b.getIndexType(), lowered);
-    mapping.map(operand, lowered);
-  }
-  Operation *clone = e.b.clone(*op, mapping);
-  for (auto [from, to] : llvm::zip(op->getResults(), clone->getResults()))
-    values[from] = {to};
-}
-
-void CpuLowering::lowerFor(scf::ForOp op) {
-  SmallVector<Value> inits;
-  for (Value init : op.getInitArgs())
-    llvm::append_range(inits, values[init]);
-  auto bound = [&](Value v) { return e.toI64(value(v)); };
-  auto loop = scf::ForOp::create(e.b, e.loc, bound(op.getLowerBound()), bound(op.getUpperBound()), bound(op.getStep()),
-                                 inits);
-  unsigned next = 0;
-  auto take = [&](ValueRange from, size_t count) {
-    Accumulator group(from.begin() + next, from.begin() + next + count);
-    next += count;
-    return group;
-  };
-  for (auto [arg, init] : llvm::zip(op.getRegionIterArgs(), op.getInitArgs()))
-    values[arg] = take(loop.getRegionIterArgs(), values[init].size());
-  values[op.getInductionVar()] = {loop.getInductionVar()};
-  {
-    OpBuilder::InsertionGuard guard(e.b);
-    Block *body = loop.getBody();
-    if (inits.empty())
-      e.b.setInsertionPoint(body->getTerminator());
-    else
-      e.b.setInsertionPointToEnd(body);
-    lowerBlock(*op.getBody());
-    if (!inits.empty()) {
-      SmallVector<Value> yields;
-      for (Value v : op.getBody()->getTerminator()->getOperands())
-        llvm::append_range(yields, values[v]);
-      scf::YieldOp::create(e.b, e.loc, yields);
-    }
-  }
-  next = 0;
-  for (auto [result, init] : llvm::zip(op.getResults(), op.getInitArgs())) {
-    size_t count = values[init].size();
-    values[result] = take(loop.getResults(), count);
-  }
+bool CpuLowering::lowerOp(Operation *op) {
+  bool known = true;
+  TypeSwitch<Operation *>(op)
+      .Case<tile::ForItemsOp>([&](auto o) { lowerItems(o); })
+      .Case<tile::ForColumnsOp>([&](auto o) {
+        e.loop(e.c(0), items[o.getRange()].panels, 1, [&](Value n) {
+          values[o.getBody().getArgument(0)] = {n};
+          lowerBlock(o.getBody().front());
+        });
+      })
+      .Case<tile::ForRowsOp>([&](auto o) {
+        int64_t block = integer(cast<tile::PackedType>(o.getRange().getType()).getBlockM());
+        e.loop(e.c(0), e.ceilDiv(current.rows, block), 1, [&](Value m) {
+          values[o.getBody().getArgument(0)] = {m};
+          lowerBlock(o.getBody().front());
+        });
+      })
+      .Case<tile::ScratchOp>([&](auto o) {
+        auto packed = dyn_cast<tile::PackedType>(o.getType());
+        int64_t bytes = packed ? packedBytes(packed) : integer(cast<tile::SpillType>(o.getType()).getPanelM()) * 128;
+        values[o.getResult()] = {allocate(bytes)};
+      })
+      .Case<tile::PackOp>([&](auto o) { pack(o); })
+      .Case<tile::PrefetchOp>([&](auto o) { lowerPrefetch(o); })
+      .Case<tile::ZeroOp>([&](auto o) { values[o.getResult()] = zero(integer(o.getType().getRows())); })
+      .Case<tile::MmaOp>([&](auto o) {
+        Accumulator acc = values[o.getAcc()];
+        values[o.getResult()] = mma(o, acc);
+      })
+      .Case<tile::RestoreOp>([&](auto o) { lowerRestore(o); })
+      .Case<tile::SaveOp>([&](auto o) {
+        int64_t rows = integer(cast<tile::AccType>(o.getAcc().getType()).getRows());
+        Value to = e.at(value(o.getSpill()), e.mul(e.toI64(value(o.getRow())), rows * 128));
+        saveAccumulator(values[o.getAcc()], rows, to);
+      })
+      .Case<tile::EpilogueOp>([&](auto o) { lowerEpilogue(o); })
+      .Default([&](Operation *) { known = false; });
+  return known;
 }
 
 CpuLowering::Item CpuLowering::loadItem(Value index) {

@@ -6,7 +6,7 @@
 #define MOEC_CODEGEN_CPU_CPULOWERING_H
 
 #include "codegen/Target.h"
-#include "codegen/cpu/Emitter.h"
+#include "codegen/cpu/TemplateWalk.h"
 #include "codegen/tile/TileDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -22,17 +22,14 @@ enum class Multiply { Vector, Tiles, EmulatedTiles };
 // Lowers `kernel` into `module` as the function of its name; returns the worker scratch it needs in bytes.
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, mlir::ModuleOp module);
 
-// The shared walk over a kernel body. A family says how accumulators are made, multiplied, packed for and stored.
-class CpuLowering {
+// The CPU's items, columns and rows. A family says how accumulators are made, multiplied, packed for and stored.
+class CpuLowering : public TemplateWalk {
 public:
-  virtual ~CpuLowering() = default;
   int64_t run(mlir::ModuleOp module);
 
 protected:
   CpuLowering(tile::KernelOp kernel, const IsaFacts &isa)
-      : e(mlir::OpBuilder(kernel.getContext()), kernel.getLoc(), isa), kernel(kernel) {}
-
-  using Accumulator = llvm::SmallVector<mlir::Value>;
+      : TemplateWalk(e), e(mlir::OpBuilder(kernel.getContext()), kernel.getLoc(), isa), kernel(kernel) {}
 
   // -- what a family decides
   virtual int64_t packedBytes(tile::PackedType type) = 0;
@@ -54,7 +51,6 @@ protected:
   int64_t parts() { return shape("parts"); }
   int64_t columnsPerPanel() { return parts() == 2 ? 16 : 32; }
   static int64_t stepBytes(tile::PanelsType type);
-  mlir::Value value(mlir::Value v) { return values.lookup(v).front(); }
   mlir::Value rowPointer(tile::RowsType type, mlir::Value base, mlir::Value row); // through row_token when gathered
   mlir::Value stepAddress(tile::PanelsType type, const Item &item, mlir::Value column, mlir::Value step);
   // Value of each operand of a prologue or epilogue at (row, element offset `column`) on `lanes` elements.
@@ -67,20 +63,17 @@ protected:
 
   Emitter e;
   tile::KernelOp kernel;
-  llvm::DenseMap<mlir::Value, Accumulator> values;
   llvm::DenseMap<mlir::Value, Item> items;
   Item current;
 
 private:
-  void lowerBlock(mlir::Block &block);
-  void lowerFor(mlir::scf::ForOp op);
+  bool lowerOp(mlir::Operation *op) override;
   void lowerItems(tile::ForItemsOp op);
   void lowerPrefetch(tile::PrefetchOp op);
   void lowerEpilogue(tile::EpilogueOp op);
   void epilogueColumns(tile::EpilogueOp op, mlir::Value row, mlir::Value accRow);
   void storeColumns(tile::EpilogueOp op, mlir::Value result, mlir::Value outRow, mlir::Value column, int64_t lanes);
   void lowerRestore(tile::RestoreOp op);
-  void lowerOther(mlir::Operation *op);
   mlir::Value allocate(int64_t bytes);
   Item loadItem(mlir::Value index);
 

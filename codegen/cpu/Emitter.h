@@ -63,14 +63,15 @@ public:
 
   // -- memory
   mlir::Value at(mlir::Value base, mlir::Value byteOffset) {
-    return mlir::LLVM::GEPOp::create(b, loc, ptr(), b.getI8Type(), base, mlir::ArrayRef<mlir::LLVM::GEPArg>{byteOffset});
+    return mlir::LLVM::GEPOp::create(b, loc, base.getType(), b.getI8Type(), base,
+                                     mlir::ArrayRef<mlir::LLVM::GEPArg>{byteOffset});
   }
   mlir::Value at(mlir::Value base, int64_t byteOffset) {
     if (byteOffset == 0)
       return base;
     if (byteOffset > INT32_MAX || byteOffset < INT32_MIN)
       return at(base, c(byteOffset));
-    return mlir::LLVM::GEPOp::create(b, loc, ptr(), b.getI8Type(), base,
+    return mlir::LLVM::GEPOp::create(b, loc, base.getType(), b.getI8Type(), base,
                                      mlir::ArrayRef<mlir::LLVM::GEPArg>{int32_t(byteOffset)});
   }
   mlir::Value load(mlir::Type type, mlir::Value address, unsigned align) {

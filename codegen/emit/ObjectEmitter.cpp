@@ -5,6 +5,8 @@
 
 #include "codegen/emit/ObjectEmitter.h"
 
+#include "codegen/emit/SymbolCheck.h"
+
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Pass/PassManager.h"
@@ -124,7 +126,9 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer s
   }
   optimise(*llvmModule, *machine);
   instrument(*llvmModule, sanitizer);
-  return emit(*llvmModule, *machine, form, out, error);
+  if (!emit(*llvmModule, *machine, form, out, error))
+    return false;
+  return form != EmitForm::Object || checkSymbols({out.data(), out.size()}, sanitizer, error);
 }
 
 bool emitPlanObject(llvm::StringRef name, const std::vector<char> &plan, const std::vector<std::string> &functions,

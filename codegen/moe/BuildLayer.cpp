@@ -3,11 +3,11 @@
 // The layer's function: arguments by role, router, experts, shared experts, results; and the pieces all parts use.
 
 #include "codegen/moe/LayerBuilder.h"
+#include "codegen/moe/LayerIdentity.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Verifier.h"
-#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -158,9 +158,6 @@ OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHas
                                rows(builder.getI32Type(), spec.choices()), rows(f32, spec.choices())};
   builder.setInsertionPointToEnd(module->getBody());
   auto function = func::FuncOp::create(builder, loc, spec.name, builder.getFunctionType(inputs, results));
-  std::string hash = llvm::toHex(ArrayRef<uint8_t>(specHash), /*LowerCase=*/true);
-  function->setAttr("moe.layer",
-                    builder.getDictionaryAttr(builder.getNamedAttr("spec_hash", builder.getStringAttr(hash))));
   addArguments(function, roles);
   const char *const resultRoles[] = {"y", "logits", "ids", "weights"};
   for (auto [i, role] : llvm::enumerate(resultRoles))
@@ -172,6 +169,7 @@ OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHas
   Value shared = spec.shared ? buildShared() : Value();
   Value y = finish(combined, router, shared);
   func::ReturnOp::create(builder, loc, ValueRange{y, router.logits, router.ids, router.weights});
+  stampIdentity(function, specHash);
   return module;
 }
 

@@ -33,7 +33,8 @@ std::vector<Refusal> refusalsOf(const LayerSpec &spec);
 void loadMoeDialects(mlir::MLIRContext &context);
 
 // The layer as row ops, routing and matmuls; nothing of it depends on a model's name. `spec` is valid (SpecChecks),
-// `specHash` becomes moe.layer's spec_hash. Null exactly when `refusals` got an entry. The module verifies.
+// `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly when `refusals` got an entry.
+// The module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
                                              const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
                                              std::vector<Refusal> &refusals);

@@ -5,8 +5,10 @@
 #include "codegen/moe/FuseStages.h"
 
 #include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/LayerIdentity.h"
 #include "codegen/moe/RegionFusion.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -321,6 +323,21 @@ bool fuseEpilogues(func::FuncOp layer, std::vector<FusionNote> &notes) {
   });
 }
 
+// `name` as schedules spell stages, [a-z][a-z0-9_]{0,62}, with a number where another stage has it already.
+static std::string uniqueName(std::string name, llvm::StringSet<> &taken) {
+  for (char &c : name)
+    c = llvm::isAlnum(c) ? llvm::toLower(c) : '_';
+  if (name.empty() || !llvm::isAlpha(name[0]))
+    name = "stage_" + name;
+  constexpr size_t longest = 63;
+  std::string unique = name.substr(0, longest);
+  for (unsigned n = 2; !taken.insert(unique).second; ++n) {
+    std::string number = "_" + std::to_string(n);
+    unique = name.substr(0, longest - number.size()) + number;
+  }
+  return unique;
+}
+
 // Names say what a stage computes: the role of its weights, "route" where ids are made.
 void nameStages(func::FuncOp layer) {
   llvm::StringSet<> taken;
@@ -338,16 +355,12 @@ void nameStages(func::FuncOp layer) {
     }
     if (isa<RowProgramOp>(op))
       name = llvm::any_of(op.getUsers(), [](Operation *user) { return isa<DispatchOp>(user); }) ? "route" : "rows";
-    for (char &c : name)
-      c = llvm::isAlnum(c) ? c : '_';
-    std::string unique = name;
-    for (unsigned n = 2; !taken.insert(unique).second; ++n)
-      unique = name + "_" + std::to_string(n);
-    op.setAttr("moe.stage", StringAttr::get(op.getContext(), unique));
+    op.setAttr("moe.stage", StringAttr::get(op.getContext(), uniqueName(name, taken)));
   }
 }
 
 LogicalResult fuseStages(func::FuncOp layer, std::vector<FusionNote> &notes) {
+  settleIdentity(layer);
   Block &block = layer.getBody().front();
   auto removeUnused = [&] {
     for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block.without_terminator())))

@@ -29,7 +29,8 @@ struct FusionNote {
 //   F5  a map after a combine, its other operands elem, row, col [H] or scalar -> epilogue of the combine
 //   F2  row ops that are left: all of one kind of rows that no stage lies between -> one row_program
 //
-// Every stage gets a unique `moe.stage` name. Fails, with an error emitted, only where a per-group column operand met
+// Every stage gets a unique `moe.stage` name, [a-z][a-z0-9_]{0,62}; the layer's identity is settled first
+// (LayerIdentity.h). Fails, with an error emitted, only where a per-group column operand met
 // no rule (F2: no other stage knows a row's group). `layer` is one that findLayer accepted.
 mlir::LogicalResult fuseStages(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 

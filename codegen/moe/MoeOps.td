@@ -22,8 +22,8 @@ def Moe_Dialect : Dialect {
   let description = [{
     A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, any other name for a parameter, whose
     checkpoint storage may follow in `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
-    "logits", "ids" or "weights". The function's `moe.layer` dictionary holds `spec_hash`, 64 hex digits. Example:
-    tests/moe/tiny.mlir.
+    "logits", "ids" or "weights". The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
+    64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;

@@ -43,7 +43,7 @@ std::vector<std::string> templateNames(llvm::StringRef overlayDir, llvm::StringR
   std::string prefix = folder.str() + "/";
   for (unsigned i = 0; i < numEmbeddedTemplates; ++i) {
     llvm::StringRef path = embeddedTemplates[i].path;
-    if (path.consume_front(prefix) && path.consume_back(".mlir"))
+    if (path.consume_front(prefix) && path.consume_back(".mlir") && !path.contains('/'))
       names.push_back(path.str());
   }
   if (!overlayDir.empty()) {

@@ -75,7 +75,7 @@ public:
 
 private:
   bool fail(llvm::StringRef label, const std::string &message) {
-    error = "stage " + facts.stage + " " + isaFacts(isa).name.str() + " rows " + rowRangeText(entry) + ": " +
+    error = entryPlaceText(facts.stage, isa, entry) +
             label.str() + ": " + message;
     return false;
   }
@@ -312,6 +312,10 @@ bool EntryChecker::checkScratch() {
 }
 
 } // namespace
+
+std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry) {
+  return "stage " + stage.str() + " " + isaFacts(isa).name.str() + " rows " + rowRangeText(entry) + ": ";
+}
 
 bool checkEntry(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
                 llvm::StringRef templatesDir) {

@@ -52,12 +52,14 @@ struct ScheduleEntry {
   int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
   TemplateBinding kernel;
   std::string numeric = "fma"; // "amx" (bf16 pair sums) or "fma": the two differ in bits
+  size_t at = 0;               // offset of `rows` in the text it was read from
 };
 
 struct StageSchedule {
   std::string stage;
   Isa isa = Isa::Baseline;
   std::vector<ScheduleEntry> entries; // ascending, at most maxScheduleEntries
+  size_t at = 0;                      // offset of `stage` in the text it was read from
 
   // The entry that serves a block of `rows` rows (>= 1), as an index; entries.size() when there is none.
   size_t entryFor(int64_t rows) const;
@@ -81,15 +83,27 @@ constexpr int64_t maxPackedBytes = int64_t(64) << 20;
 // The text form; parameters in alphabetical order, integers before hints. parseSchedule reads back the same values.
 std::string printSchedule(const Schedule &schedule);
 
+// What is wrong with a schedule's text: "found ..., expected ..." and the bytes it is about.
+struct ScheduleError {
+  size_t at = 0, length = 0;
+  std::string message;
+};
+
 // Reads `text`, whatever it holds; templates are looked up in `templatesDir` first (empty: built-in only). False:
-// `error` is one line "file:line:col: what was found, what is expected" and `out` is left as it was. Legality for a
-// stage is not checked here, since the text does not know shapes.
+// `error` is set and `out` is left as it was. Legality for a stage is not checked here, since the text does not know
+// shapes.
+bool parseSchedule(llvm::StringRef text, Schedule &out, ScheduleError &error, llvm::StringRef templatesDir = "");
+
+// The same; `error` is one line "file:line:col: found ..., expected ...".
 bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
                    llvm::StringRef templatesDir = "");
 
 // S1 to S6 for one entry. False: `error` is one line "stage ffn_up amx rows 1..4: S2: ...".
 bool checkEntry(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
                 llvm::StringRef templatesDir = "");
+
+// How an error of an entry begins: "stage ffn_up amx rows 1..4: ".
+std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry);
 
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
 bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::string &error,

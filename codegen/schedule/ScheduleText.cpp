@@ -66,14 +66,14 @@ std::string printable(llvm::StringRef text) {
 
 class Reader {
 public:
-  Reader(llvm::StringRef text, llvm::StringRef file, llvm::StringRef templatesDir)
-      : text(text), file(file), templatesDir(templatesDir) {}
+  Reader(llvm::StringRef text, llvm::StringRef templatesDir) : text(text), templatesDir(templatesDir) {}
 
-  std::string error;
+  ScheduleError error;
   bool readFile(Schedule &out);
 
 private:
   bool failAt(size_t at, const std::string &message);
+  size_t lengthOfTokenAt(size_t at) const;
   bool failHere(const std::string &expected) {
     std::string found = token.kind == Token::End ? "the end of the file" : "'" + printable(token.text) + "'";
     return failAt(token.at, "found " + found + ", expected " + expected);
@@ -97,7 +97,7 @@ private:
   bool readValue(TemplateBinding &kernel);
   void fillDefaults(TemplateBinding &kernel);
 
-  llvm::StringRef text, file, templatesDir;
+  llvm::StringRef text, templatesDir;
   Token token;
   size_t position = 0;
   // of the last template named; schedules name the same few again and again
@@ -105,17 +105,23 @@ private:
   std::vector<TemplateParameter> parameters;
 };
 
+bool isWordChar(char c) { return llvm::isAlnum(c) || c == '_'; }
+
+// Bytes of the word, "..", or single byte that stands there.
+size_t Reader::lengthOfTokenAt(size_t at) const {
+  llvm::StringRef rest = text.drop_front(std::min(at, text.size()));
+  if (size_t length = rest.take_while(isWordChar).size())
+    return length;
+  return rest.starts_with("..") ? 2 : std::min<size_t>(1, rest.size());
+}
+
 bool Reader::failAt(size_t at, const std::string &message) {
-  llvm::StringRef before = text.take_front(at);
-  size_t lineStart = before.rfind('\n');
-  size_t column = at - (lineStart == llvm::StringRef::npos ? 0 : lineStart + 1) + 1;
-  error = file.str() + ":" + std::to_string(before.count('\n') + 1) + ":" + std::to_string(column) + ": " + message;
+  error = {at, lengthOfTokenAt(at), message};
   return false;
 }
 
 void Reader::advance() {
   auto space = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
-  auto word = [](char c) { return llvm::isAlnum(c) || c == '_'; };
   while (position < text.size() && (space(text[position]) || text[position] == '#')) {
     if (text[position] == '#')
       position = std::min(text.find('\n', position), text.size());
@@ -123,17 +129,16 @@ void Reader::advance() {
       ++position;
   }
   llvm::StringRef rest = text.drop_front(position);
-  size_t length = rest.take_while(word).size();
   if (rest.empty()) {
     token = {Token::End, rest, position};
     return;
   }
-  if (length) {
+  size_t length = lengthOfTokenAt(position);
+  if (isWordChar(rest[0])) {
     llvm::StringRef run = rest.take_front(length);
     bool digits = run.find_if_not([](char c) { return llvm::isDigit(c); }) == llvm::StringRef::npos;
     token = {digits ? Token::Integer : Token::Name, run, position};
   } else {
-    length = rest.starts_with("..") ? 2 : 1;
     bool mark = length == 2 || rest[0] == '{' || rest[0] == '}' || rest[0] == ',' || rest[0] == '=';
     token = {mark ? Token::Mark : Token::Bad, rest.take_front(length), position};
   }
@@ -185,6 +190,7 @@ bool Reader::readStage(Schedule &schedule) {
   if (isa == MOEC_NUM_ISAS)
     return failHere("an instruction set: baseline, avx2, avx512 or amx");
   stage.isa = Isa(isa);
+  stage.at = at;
   advance();
   if (schedule.find(stage.stage, stage.isa))
     return failAt(at, "found a second schedule of stage '" + stage.stage + "' for " + isaFacts(stage.isa).name.str() +
@@ -205,6 +211,7 @@ bool Reader::readEntry(StageSchedule &stage) {
                                                 std::to_string(stage.entries.back().lastRow + 1) + "..'");
   if (stage.entries.size() == maxScheduleEntries)
     return failAt(token.at, "found more than " + std::to_string(maxScheduleEntries) + " row ranges in a stage");
+  entry.at = token.at;
   advance();
   if (!readRange(stage, entry) || !readTemplateName(entry.kernel) || !expect("{", "before the parameters") ||
       !readValues(entry.kernel) || !expect("numeric", "after the parameters"))
@@ -316,9 +323,8 @@ bool Reader::readValue(TemplateBinding &kernel) {
 
 } // namespace
 
-bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
-                   llvm::StringRef templatesDir) {
-  Reader reader(text, fileName, templatesDir);
+bool parseSchedule(llvm::StringRef text, Schedule &out, ScheduleError &error, llvm::StringRef templatesDir) {
+  Reader reader(text, templatesDir);
   Schedule schedule;
   if (!reader.readFile(schedule)) {
     error = reader.error;
@@ -326,6 +332,19 @@ bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out
   }
   out = std::move(schedule);
   return true;
+}
+
+bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
+                   llvm::StringRef templatesDir) {
+  ScheduleError placed;
+  if (parseSchedule(text, out, placed, templatesDir))
+    return true;
+  llvm::StringRef before = text.take_front(placed.at);
+  size_t lineStart = before.rfind('\n');
+  size_t column = placed.at - (lineStart == llvm::StringRef::npos ? 0 : lineStart + 1) + 1;
+  error = fileName.str() + ":" + std::to_string(before.count('\n') + 1) + ":" + std::to_string(column) + ": " +
+          placed.message;
+  return false;
 }
 
 } // namespace moec

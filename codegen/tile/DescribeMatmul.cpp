@@ -26,6 +26,7 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.aStride = buffer(0).row_stride;
   stage.outStride = buffer(2).row_stride;
   stage.gathered = op.getGathered();
+  stage.routed = bool(op.getRoute());
   stage.in = elementOf(op.getA());
   stage.weight = elementOf(op.getB().front());
   stage.result = elementOf(op.getResult());

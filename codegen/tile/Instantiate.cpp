@@ -140,8 +140,8 @@ std::string bindParameters(StringRef text, const MatmulStage &stage, const Templ
   return out + text.drop_front(copied).str();
 }
 
-// Appends the operands' buffers to the kernel's arguments and clones the stage's region into `op`'s.
-void splice(tile::KernelOp kernel, Operation *op, ArrayRef<MatmulOperand> operands, Region *from, Region &to) {
+// Appends the operands' buffers to the kernel's arguments.
+SmallVector<Value> addBuffers(tile::KernelOp kernel, ArrayRef<MatmulOperand> operands) {
   MLIRContext *context = kernel.getContext();
   SmallVector<Value> buffers;
   for (const MatmulOperand &operand : operands) {
@@ -149,6 +149,11 @@ void splice(tile::KernelOp kernel, Operation *op, ArrayRef<MatmulOperand> operan
                                        IntegerAttr::get(IndexType::get(context), operand.stride));
     buffers.push_back(kernel.getBody().addArgument(type, kernel.getLoc()));
   }
+  return buffers;
+}
+
+// Gives `op` the buffers and clones the stage's region into its own, `to`.
+void splice(Operation *op, ArrayRef<Value> buffers, Region *from, Region &to) {
   if (!buffers.empty())
     op->insertOperands(op->getNumOperands(), buffers);
   if (!from || from->empty())
@@ -159,6 +164,21 @@ void splice(tile::KernelOp kernel, Operation *op, ArrayRef<MatmulOperand> operan
   OpBuilder builder(end);
   tile::YieldOp::create(builder, end->getLoc(), end->getOperands());
   end->erase();
+}
+
+void spliceStage(tile::KernelOp kernel, const MatmulStage &stage) {
+  SmallVector<Value> prologue = addBuffers(kernel, stage.prologueOperands);
+  SmallVector<Value> epilogue = addBuffers(kernel, stage.epilogueOperands);
+  kernel.getBody().walk([&](Operation *op) {
+    if (auto pack = dyn_cast<tile::PackOp>(op))
+      splice(op, prologue, stage.prologue, pack.getPrologue());
+    else if (auto copy = dyn_cast<tile::CopyOp>(op))
+      splice(op, prologue, stage.prologue, copy.getPrologue());
+    else if (auto end = dyn_cast<tile::EpilogueOp>(op))
+      splice(op, epilogue, stage.epilogue, end.getBody());
+    else if (auto store = dyn_cast<tile::StoreOp>(op))
+      splice(op, epilogue, stage.epilogue, store.getBody());
+  });
 }
 
 } // namespace
@@ -208,12 +228,9 @@ OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage 
   attach("panel_bytes", stage.panelBytes);
   attach("a_stride", stage.aStride);
   attach("out_stride", stage.outStride);
-  kernel.getBody().walk([&](tile::PackOp op) {
-    splice(kernel, op, stage.prologueOperands, stage.prologue, op.getPrologue());
-  });
-  kernel.getBody().walk([&](tile::EpilogueOp op) {
-    splice(kernel, op, stage.epilogueOperands, stage.epilogue, op.getBody());
-  });
+  if (stage.routed)
+    kernel->setAttr("routed", builder.getUnitAttr());
+  spliceStage(kernel, stage);
   if (failed(verify(*module)))
     return {};
   return module;

@@ -31,6 +31,7 @@ struct MatmulStage {
   int64_t aStride = 0;         // bytes from one row of A to the next
   int64_t outStride = 0;       // bytes from one row of the output to the next
   bool gathered = false;       // A rows through row_token
+  bool routed = false;         // rows belong to groups of a route; else one group
   mlir::Type in, weight, result;
   llvm::SmallVector<MatmulOperand> prologueOperands, epilogueOperands;
   mlir::Region *prologue = nullptr, *epilogue = nullptr; // null or empty: identity

@@ -82,17 +82,23 @@ void KernelOp::print(OpAsmPrinter &printer) {
 }
 
 LogicalResult KernelOp::verify() {
+  StringRef target = getTarget();
+  bool cpu = target == "cpu";
+  if (!cpu && target != "sm_80" && target != "sm_90a")
+    return emitOpError("C3: target must be cpu, sm_80 or sm_90a, found ") << target;
   TypeRange types = getBody().getArgumentTypes();
-  if (types.size() < 4 || !isa<RowsType>(types[0]) || !isa<PanelsType>(types[1]) || !isa<RowsType>(types[2]) ||
-      !isa<ItemsType>(types[3]))
-    return emitOpError("C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows, !tile.items");
-  unsigned packs = 0, epilogues = 0;
+  bool rightB = types.size() >= 4 && (cpu ? isa<PanelsType>(types[1]) : isa<MatricesType>(types[1]));
+  if (!rightB || !isa<RowsType>(types[0]) || !isa<RowsType>(types[2]) || !isa<ItemsType>(types[3]))
+    return emitOpError("C1: arguments must begin with !tile.rows, ")
+           << (cpu ? "!tile.panels" : "!tile.matrices") << ", !tile.rows, !tile.items";
+  unsigned first = 0, last = 0;
   getBody().walk([&](Operation *op) {
-    packs += isa<PackOp>(op);
-    epilogues += isa<EpilogueOp>(op);
+    first += cpu ? isa<PackOp>(op) : isa<RingOp>(op);
+    last += cpu ? isa<EpilogueOp>(op) : isa<StoreOp>(op);
   });
-  if (packs != 1 || epilogues != 1)
-    return emitOpError("C2: a kernel has one tile.pack and one tile.epilogue, found ") << packs << " and " << epilogues;
+  if (first != 1 || last != 1)
+    return emitOpError("C2: a kernel has one ") << (cpu ? "tile.pack and one tile.epilogue" : "tile.ring and one tile.store")
+                                                << ", found " << first << " and " << last;
   return success();
 }
 
@@ -134,6 +140,30 @@ ParseResult ForRowsOp::parse(OpAsmParser &parser, OperationState &result) {
 }
 void ForRowsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
 
+// tile.for_tiles %item, %column in %items : !tile.items { ... }
+ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
+  OpAsmParser::Argument item, column;
+  OpAsmParser::UnresolvedOperand range;
+  Type rangeType;
+  Region *body = result.addRegion();
+  if (parser.parseArgument(item) || parser.parseComma() || parser.parseArgument(column) || parser.parseKeyword("in") ||
+      parser.parseOperand(range) || parser.parseColonType(rangeType) ||
+      parser.resolveOperand(range, rangeType, result.operands))
+    return failure();
+  item.type = ItemType::get(parser.getContext());
+  column.type = parser.getBuilder().getIndexType();
+  if (parser.parseRegion(*body, {item, column}) || parser.parseOptionalAttrDict(result.attributes))
+    return failure();
+  ensureEnd(*body, parser, result.location);
+  return success();
+}
+void ForTilesOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getBody().getArgument(0) << ", " << getBody().getArgument(1) << " in " << getRange() << " : "
+          << getRange().getType() << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+  printer.printOptionalAttrDict((*this)->getAttrs());
+}
+
 // ---- verifiers ---------------------------------------------------------------------------------------------------
 
 LogicalResult ScratchOp::verify() {
@@ -171,6 +201,34 @@ LogicalResult MmaOp::verify() {
     return emitOpError("C2: packed operand has ")
            << a.getKSteps().getInt() << " steps of " << a.getBlockK().getInt() << ", panels "
            << b.getKSteps().getInt() << " of " << b.getBlockK().getInt();
+  return success();
+}
+
+static int64_t elementBytes(Type type) { return type.getIntOrFloatBitWidth() / 8; }
+
+LogicalResult RingOp::verify() {
+  RingType type = getType();
+  int64_t k = type.getBlockK().getInt(), stages = type.getStages().getInt();
+  int64_t m = type.getBlockM().getInt(), n = type.getBlockN().getInt();
+  for (Type element : {type.getIn(), type.getWeight()}) {
+    int64_t bytes = k * elementBytes(element);
+    if (bytes != 32 && bytes != 64 && bytes != 128)
+      return emitOpError("C1: a row of ") << k << " " << element << " has " << bytes << " bytes, must have 32, 64 or 128";
+  }
+  if (stages < 2 || stages > 8)
+    return emitOpError("C2: stages must be 2..8, found ") << stages;
+  if (m < 16 || m % 16 || n < 16 || n % 16)
+    return emitOpError("C3: block_m (") << m << ") and block_n (" << n << ") must be multiples of 16";
+  return success();
+}
+
+LogicalResult MultiplyOp::verify() {
+  FragmentType acc = getAcc().getType();
+  RingType ring = getRing().getType();
+  if (acc.getBlockM() != ring.getBlockM() || acc.getBlockN() != ring.getBlockN())
+    return emitOpError("C1: the fragment is ")
+           << acc.getBlockM().getInt() << " x " << acc.getBlockN().getInt() << ", the ring's tiles are "
+           << ring.getBlockM().getInt() << " x " << ring.getBlockN().getInt();
   return success();
 }
 

@@ -88,9 +88,11 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
 
     Arguments are A, B, the output (a direct !tile.rows) and the items; operands of prologue and epilogue are appended
-    when a stage is instantiated. Example: templates/kernels/panel.mlir.
-      C1  the arguments begin with rows, panels, rows, items
-      C2  the body holds exactly one tile.pack and one tile.epilogue
+    when a stage is instantiated. `target` is cpu, sm_80 or sm_90a: the first machine it runs on.
+    Examples: templates/kernels/panel.mlir, templates/kernels/cuda/multistage.mlir.
+      C1  the arguments begin with rows, panels (cpu) or matrices (CUDA), rows, items
+      C2  cpu: exactly one tile.pack and one tile.epilogue; CUDA: exactly one tile.ring and one tile.store
+      C3  the target is cpu, sm_80 or sm_90a
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target);
   let regions = (region SizedRegion<1>:$body);
@@ -198,5 +200,7 @@ def Tile_EpilogueOp : Tile_Op<"epilogue"> {
   let assemblyFormat = [{ $acc `[` $item `,` $column `,` $row `]` `->` $out (`with` `(` $extra^ `:` type($extra) `)`)?
                           `:` type($acc) `,` type($out) attr-dict (`body` $body^)? }];
 }
+
+include "codegen/tile/TileCudaOps.td"
 
 #endif

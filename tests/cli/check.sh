@@ -57,7 +57,7 @@ mkdir folder
 run check folder
 expect_status 8
 expect_err 'moec: error[E-FILE]: the spec "folder" is a folder
-  hint: the spec of a package folder is its share/NAME/spec.json'
+  hint: name a JSON file, a .mlir file or a preset; moec init --list names the presets'
 
 run check qwen3-30b-a3b
 expect_status 0

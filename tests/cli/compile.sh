@@ -72,7 +72,7 @@ expect_that 'a reproducer' sh -c 'grep -q "^command: .*\"compile\" \"tiny.json\"
 no_leftovers none
 run compile tiny.json -o none --fault hang --timeout 0.5
 expect_status 9
-expect_err 'moec: error[E-TIMEOUT]: stopped after 1 s in stage "spec"
+expect_err 'moec: error[E-TIMEOUT]: stopped after 0.5 s in stage "spec"
   hint: raise --timeout'
 run compile tiny.json -o none --fault memory
 expect_status 9
@@ -100,6 +100,25 @@ status=$?
 expect_status 130
 expect_err 'moec: error[E-INTERRUPTED]: interrupted; no output was left behind'
 no_leftovers none
+
+# Sizes that nobody has are said, exactly: the manifest's formula gives the same number.
+cat >wide.json <<'JSON'
+{"moec": 1, "name": "wide", "hidden": 16384, "router": {"top_k": 2}, "experts": {"count": 2, "intermediate": 64}}
+JSON
+run compile wide.json -q --max-tokens 16777216
+expect_status 0
+expect_that 'the workspace is that of the manifest' python3 -c '
+import json
+m = json.load(open("wide/share/wide/manifest.json"))
+w, T, W = m["workspace"], 16777216, 1
+up = lambda n: (n + 255) // 256 * 256
+at = lambda e: e["per_token"] * T + e["fixed"]
+total = sum(up(max(map(at, slot))) for slot in w["slots"])
+total += sum(up(4 * (r["groups"] + 1)) + 3 * up(4 * T * r["choices"]) for r in w["routes"])
+total += up(w["item_bytes"] * (at(w["items"]) + w["items_per_worker"] * W + 1)) + W * up(w["scratch_bytes"])
+assert open("err").read() == f"""moec: warning[W-WORKSPACE]: a call of {T} tokens needs a workspace of {total} bytes ({total / 2**30:.2f} GiB) on one thread
+  hint: a smaller --max-tokens; callers may split their tokens over several calls
+"""'
 
 if [ -w /dev/full ]; then
   last='schema >/dev/full'

@@ -33,7 +33,7 @@ TEST_P(SanitizerDeath, y_one_element_short_is_caught) {
   ASSERT_TRUE(layer);
   Shortage shortage;
   shortage.y = layer->spec.dtype.output == DataType::BF16 ? 2 : 4;
-  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), insideKernel(overflow));
+  EXPECT_DEATH(layer->run(layer->randomX(5), Place::Heap, shortage), insideKernel(overflow));
 }
 
 TEST_P(SanitizerDeath, x_one_element_short_is_caught) {
@@ -41,7 +41,7 @@ TEST_P(SanitizerDeath, x_one_element_short_is_caught) {
   ASSERT_TRUE(layer);
   Shortage shortage;
   shortage.x = layer->spec.dtype.activation == DataType::BF16 ? 2 : 4;
-  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), insideKernel(overflow));
+  EXPECT_DEATH(layer->run(layer->randomX(5), Place::Heap, shortage), insideKernel(overflow));
 }
 
 TEST_P(SanitizerDeath, workspace_bytes_forbidden_are_caught) {
@@ -49,7 +49,7 @@ TEST_P(SanitizerDeath, workspace_bytes_forbidden_are_caught) {
   ASSERT_TRUE(layer);
   Shortage shortage;
   shortage.poisoned = 64;
-  EXPECT_DEATH(layer->run(layer->randomX(5), shortage), insideKernel(poison));
+  EXPECT_DEATH(layer->run(layer->randomX(5), Place::Heap, shortage), insideKernel(poison));
 }
 
 #else

@@ -56,6 +56,35 @@ protected:
       llvm::raw_string_ostream(text) << **module;
     return text;
   }
+  // Every template of `folder`, instantiated as it stands, for the target its text names.
+  void compileDefaults(const std::string &folder, const std::string &target) {
+    std::vector<std::string> names = templateNames("", "kernels" + folder);
+    ASSERT_FALSE(names.empty());
+    for (std::string name : names) {
+      if (!folder.empty())
+        name = folder.substr(1) + "/" + name;
+      SCOPED_TRACE(name);
+      std::map<std::string, int64_t> values;
+      auto parameters = templateParameters(builtIn(name));
+      ASSERT_FALSE(parameters.empty());
+      for (const TemplateParameter &parameter : parameters) {
+        int64_t value;
+        if (!llvm::StringRef(parameter.value).split(':').first.trim().getAsInteger(10, value))
+          values[parameter.name.substr(1)] = value;
+      }
+      stage.k = values["k_steps"] * values["block_k"];
+      std::map<std::string, int64_t> known = values;
+      known.insert({{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}});
+      for (const TemplateParameter &parameter : parameters) {
+        int64_t value;
+        if (parameter.formula.empty())
+          continue;
+        ASSERT_TRUE(evaluateFormula(parameter.formula, known, value, error)) << error;
+        EXPECT_EQ(value, values[parameter.name.substr(1)]) << parameter.name << " = " << parameter.formula;
+      }
+      EXPECT_NE(made({name, {}, {}}).find("tile.kernel @moec_test for(" + target + ")"), std::string::npos) << error;
+    }
+  }
   // What instantiating panel.mlir says after `from` became `to`.
   std::string complaint(const std::string &from, const std::string &to) {
     std::string text = builtIn("panel");
@@ -107,31 +136,28 @@ TEST(TemplateParameters, text_without_lines_has_none) {
 }
 
 // Every template of the folder: its defaults make a kernel, and derived parameters stand for what their formula gives.
-TEST_F(Instantiate, every_template_compiles_with_its_defaults) {
-  std::vector<std::string> names = templateNames("", "kernels");
-  ASSERT_FALSE(names.empty());
-  for (const std::string &name : names) {
-    SCOPED_TRACE(name);
-    std::map<std::string, int64_t> values;
-    auto parameters = templateParameters(builtIn(name));
-    ASSERT_FALSE(parameters.empty());
-    for (const TemplateParameter &parameter : parameters) {
-      int64_t value;
-      if (!llvm::StringRef(parameter.value).split(':').first.trim().getAsInteger(10, value))
-        values[parameter.name.substr(1)] = value;
-    }
-    stage.k = values["k_steps"] * values["block_k"];
-    std::map<std::string, int64_t> known = values;
-    known.insert({{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}});
-    for (const TemplateParameter &parameter : parameters) {
-      int64_t value;
-      if (parameter.formula.empty())
-        continue;
-      ASSERT_TRUE(evaluateFormula(parameter.formula, known, value, error)) << error;
-      EXPECT_EQ(value, values[parameter.name.substr(1)]) << parameter.name << " = " << parameter.formula;
-    }
-    EXPECT_NE(made({name, {}, {}}).find("tile.kernel @moec_test for(cpu)"), std::string::npos) << error;
-  }
+TEST_F(Instantiate, every_template_compiles_with_its_defaults) { compileDefaults("", "cpu"); }
+TEST_F(Instantiate, every_cuda_template_compiles_with_its_defaults) { compileDefaults("/cuda", "sm_80"); }
+
+// The template copies ahead and in its loop: both copies get the one buffer and the one prologue.
+TEST_F(Instantiate, operands_cuda_copies_share_a_prologue) {
+  mlir::OpBuilder builder(&context);
+  mlir::Region prologue;
+  mlir::Block &block = prologue.emplaceBlock();
+  mlir::Location loc = builder.getUnknownLoc();
+  mlir::Value x = block.addArgument(stage.in, loc);
+  block.addArgument(builder.getF32Type(), loc);
+  builder.setInsertionPointToEnd(&block);
+  tile::YieldOp::create(builder, loc, mlir::ValueRange{x});
+  stage.prologue = &prologue;
+  stage.prologueOperands.push_back({builder.getF32Type(), "row", 4});
+  std::string text = made({"cuda/multistage", {}, {}});
+  std::string argument = "%arg4: !tile.operand<f32, \"row\", 4 : index>";
+  EXPECT_NE(text.find(argument), std::string::npos) << text << error;
+  EXPECT_EQ(text.find("%arg5: !tile.operand"), std::string::npos) << text;
+  size_t first = text.find("with(%arg4"), second = text.find("with(%arg4", first + 1);
+  EXPECT_NE(second, std::string::npos) << text;
+  EXPECT_EQ(text.find("with(%arg4", second + 1), std::string::npos) << text;
 }
 
 TEST_F(Instantiate, stage_and_binding_fill_the_parameters) {

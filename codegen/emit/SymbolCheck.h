@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A relocatable object in -> what it needs that a package must not need: names outside the C library's three memory
+// functions and the package itself.
+
+#ifndef MOEC_CODEGEN_EMIT_SYMBOLCHECK_H
+#define MOEC_CODEGEN_EMIT_SYMBOLCHECK_H
+
+#include "Sanitizer.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <string>
+
+namespace moec {
+
+// Allowed are memcpy, memmove, memset and moec_*; with a sanitizer its __asan_* or __tsan_* as well. False: `error` is
+// one sentence that names the others, or says why the bytes are no object.
+bool checkSymbols(llvm::StringRef object, Sanitizer sanitizer, std::string &error);
+
+} // namespace moec
+
+#endif

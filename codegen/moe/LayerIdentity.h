@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A layer's text -> the 32 bytes that tell its packages and packed weights from those of every other layer.
+//
+// moe.layer holds two hashes while a layer is not fused:
+//
+//     spec_hash   the identity
+//     text_hash   SHA-256 of the printed function without text_hash: the text that spec_hash belongs to
+//
+// A layer built from a spec keeps the spec's hash, also when its text was printed and read back. Text that differs by
+// anything but white space and comments is another layer, and its identity is the SHA-256 of its own text.
+
+#ifndef MOEC_CODEGEN_MOE_LAYERIDENTITY_H
+#define MOEC_CODEGEN_MOE_LAYERIDENTITY_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include "dsl/Sha256.h"
+
+namespace moec {
+
+// Writes both hashes into moe.layer: `identity` and the text's.
+void stampIdentity(mlir::func::FuncOp layer, const Sha256Digest &identity);
+
+// Before the first change of a layer, built or read: afterwards spec_hash is its identity and text_hash is gone. A
+// spec_hash that is no hash stays as it is, for planLaunch to refuse (P6).
+void settleIdentity(mlir::func::FuncOp layer);
+
+} // namespace moec
+
+#endif

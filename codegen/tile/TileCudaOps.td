@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The CUDA half of the tile dialect: tiles of a grid instead of items of a worker, a ring of stages in shared memory,
+// fragments in the registers of many threads. Included by TileOps.td.
+
+#ifndef MOEC_TILE_CUDA_OPS
+#define MOEC_TILE_CUDA_OPS
+
+// ---- types -----------------------------------------------------------------------------------------------------
+
+def Tile_MatricesType : Tile_Type<"Matrices", "matrices"> {
+  let summary = "B: plain rows [group][part][n][k] of `element` (MOEC_LAYOUT_ROWS of moec_cuda_abi.h)";
+  let parameters = (ins "::mlir::Type":$element);
+  let assemblyFormat = "`<` $element `>`";
+}
+def Tile_RingType : Tile_Type<"Ring", "ring"> {
+  let summary = "`stages` slots of shared memory, each one step of block_k depth of both operands";
+  let description = [{
+    A slot holds block_m rows of A, then block_n rows of B (block_n/parts of every part), block_k elements each. A row's
+    16-byte chunks are permuted, chunk c of row r standing at c ^ (r mod 8) where a row has 128 bytes, so that neither
+    the copies nor the reads of a warp meet in one bank. }];
+  let parameters = (ins "::mlir::Type":$in, "::mlir::Type":$weight, "::mlir::IntegerAttr":$blockM,
+                        "::mlir::IntegerAttr":$blockN, "::mlir::IntegerAttr":$blockK, "::mlir::IntegerAttr":$stages);
+  let assemblyFormat = "`<` $in `,` $weight `,` $blockM `,` $blockN `,` $blockK `,` $stages `>`";
+}
+def Tile_FragmentType : Tile_Type<"Fragment", "fragment"> {
+  let summary = "f32 accumulators [block_m, block_n] spread over the registers of warps_m x warps_n warps";
+  let description = [{
+    Columns are those of all parts: part p holds columns p*block_n/parts ... A thread holds the same rows and columns of
+    every part, so that an epilogue sees all parts of an output without a shuffle. }];
+  let parameters = (ins "::mlir::IntegerAttr":$blockM, "::mlir::IntegerAttr":$blockN, "::mlir::IntegerAttr":$warpsM,
+                        "::mlir::IntegerAttr":$warpsN);
+  let assemblyFormat = "`<` $blockM `,` $blockN `,` $warpsM `,` $warpsN `>`";
+}
+
+// ---- structure -------------------------------------------------------------------------------------------------
+
+def Tile_ForTilesOp : Tile_Op<"for_tiles"> {
+  let summary = "for every output tile of this block's share: (item, column tile), items of at most block_m rows";
+  let description = [{
+    Tile t = item * column tiles + column; block b takes t = b, b + grid, b + 2 grid, ... Items are those of the list that
+    dispatch made for block_m, or runs of block_m tokens without a route.
+    Example: templates/kernels/cuda/multistage.mlir }];
+  let arguments = (ins Tile_ItemsType:$range);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+}
+def Tile_RingOp : Tile_Op<"ring"> {
+  let summary = "the kernel's ring of stages";
+  let description = [{
+      C1  a row of a slot, block_k elements, has 32, 64 or 128 bytes, of A and of B
+      C2  stages is 2..8
+      C3  block_m and block_n are multiples of 16 }];
+  let results = (outs Tile_RingType:$result);
+  let assemblyFormat = "`:` type($result) attr-dict";
+  let hasVerifier = 1;
+}
+
+// ---- copies and multiplication ---------------------------------------------------------------------------------
+
+def Tile_CopyOp : Tile_Op<"copy"> {
+  let summary = "begin copying step `step` of both operands into slot step mod stages";
+  let description = [{
+    Asynchronous 16-byte copies; rows past the item, columns past N and depth past K become zeros. A step past the last
+    copies nothing. Where rows of A do not start at multiples of 16 bytes, or a prologue computes on them, A is copied
+    through registers. The prologue region is empty in a template. }];
+  let arguments = (ins Tile_RowsType:$a, Tile_MatricesType:$b, Tile_ItemType:$item, Index:$column, Index:$step,
+                       Tile_RingType:$ring, Variadic<Tile_OperandType>:$extra);
+  let regions = (region AnyRegion:$prologue);
+  let assemblyFormat = [{ $a `,` $b `[` $item `,` $column `]` `step` $step `->` $ring
+                          (`with` `(` $extra^ `:` type($extra) `)`)? `:` type($a) `,` type($b) `,` type($ring) attr-dict
+                          (`prologue` $prologue^)? }];
+}
+def Tile_AwaitOp : Tile_Op<"await"> {
+  let summary = "wait until the oldest copy in flight has arrived and every thread has left the slot that is copied next";
+  let arguments = (ins Tile_RingType:$ring);
+  let assemblyFormat = "$ring `:` type($ring) attr-dict";
+}
+def Tile_DrainOp : Tile_Op<"drain"> {
+  let summary = "wait until no copy is in flight and every thread has left every slot";
+  let arguments = (ins Tile_RingType:$ring);
+  let assemblyFormat = "$ring `:` type($ring) attr-dict";
+}
+def Tile_ClearOp : Tile_Op<"clear", [Pure]> {
+  let summary = "a fragment of zeros";
+  let results = (outs Tile_FragmentType:$result);
+  let assemblyFormat = "`:` type($result) attr-dict";
+}
+def Tile_MultiplyOp : Tile_Op<"multiply", [AllTypesMatch<["acc", "result"]>]> {
+  let summary = "acc += A * B of the slot of step `step`";
+  let description = [{
+    bf16 and f16 operands: tensor cores, products exact, f32 sums. Otherwise FMA in ascending depth, exactly f32.
+      C1  block_m and block_n of the fragment are the ring's }];
+  let arguments = (ins Tile_FragmentType:$acc, Tile_RingType:$ring, Index:$step);
+  let results = (outs Tile_FragmentType:$result);
+  let assemblyFormat = "$acc `,` $ring `[` $step `]` `:` type($acc) `,` type($ring) attr-dict";
+  let hasVerifier = 1;
+}
+def Tile_StoreOp : Tile_Op<"store"> {
+  let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the tile's rows and columns that exist";
+  let description = [{ An empty region, as in a template, stores the accumulator itself. }];
+  let arguments = (ins Tile_FragmentType:$acc, Tile_ItemType:$item, Index:$column, Tile_RowsType:$out,
+                       Variadic<Tile_OperandType>:$extra);
+  let regions = (region AnyRegion:$body);
+  let assemblyFormat = [{ $acc `[` $item `,` $column `]` `->` $out (`with` `(` $extra^ `:` type($extra) `)`)?
+                          `:` type($acc) `,` type($out) attr-dict (`body` $body^)? }];
+}
+
+#endif

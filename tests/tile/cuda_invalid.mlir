@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// RUN: moec-opt %s --verify-diagnostics --split-input-file
+
+// expected-error @below {{'tile.kernel' op C3: target must be cpu, sm_80 or sm_90a, found sm_70}}
+tile.kernel @t for(sm_70) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) {
+}
+
+// -----
+
+// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.matrices, !tile.rows, !tile.items}}
+tile.kernel @t for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.panels<bf16, 1 : index, 32 : index>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) {
+}
+
+// -----
+
+// expected-error @below {{'tile.kernel' op C2: a kernel has one tile.ring and one tile.store, found 1 and 0}}
+tile.kernel @t for(sm_90a) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 64 : index, 64 : index, 4 : index>
+}
+
+// -----
+
+func.func @row_bytes() {
+  // expected-error @below {{'tile.ring' op C1: a row of 48 'bf16' has 96 bytes, must have 32, 64 or 128}}
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 64 : index, 48 : index, 4 : index>
+  return
+}
+
+// -----
+
+func.func @stages() {
+  // expected-error @below {{'tile.ring' op C2: stages must be 2..8, found 9}}
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 64 : index, 64 : index, 9 : index>
+  return
+}
+
+// -----
+
+func.func @tile_size() {
+  // expected-error @below {{'tile.ring' op C3: block_m (8) and block_n (64) must be multiples of 16}}
+  %r = tile.ring : !tile.ring<bf16, bf16, 8 : index, 64 : index, 64 : index, 4 : index>
+  return
+}
+
+// -----
+
+func.func @shapes(%k: index) {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 64 : index, 64 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<32 : index, 64 : index, 1 : index, 2 : index>
+  // expected-error @below {{'tile.multiply' op C1: the fragment is 32 x 64, the ring's tiles are 64 x 64}}
+  %d = tile.multiply %c, %r[%k] : !tile.fragment<32 : index, 64 : index, 1 : index, 2 : index>, !tile.ring<bf16, bf16, 64 : index, 64 : index, 64 : index, 4 : index>
+  return
+}
