@@ -19,16 +19,18 @@ typedef struct caller_range {
 
 enum { MAX_RANGES = 8 };
 
-void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
-  switch (role) {
-  case MOEC_ROLE_X: return (void *)(uintptr_t)args->x;
-  case MOEC_ROLE_Y: return args->y;
-  case MOEC_ROLE_LOGITS: return args->out_logits;
-  case MOEC_ROLE_IDS: return args->out_ids;
-  case MOEC_ROLE_WEIGHTS: return args->out_weights;
-  case MOEC_ROLE_COUNTS: return args->out_counts;
-  default: return NULL;
-  }
+/* The weights are where the layer runs and a stream is there for GPUs only. */
+static moec_status check_device(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  const moec_cuda_layer *cuda = layer->cuda;
+  if (!cuda && moec_stream_of(args))
+    return moec_error(MOEC_INVALID_ARGUMENT, "stream is set, but the layer runs on the CPU, expected NULL");
+  if (weights->target != (cuda ? cuda->target.target : NULL))
+    return moec_error(MOEC_INVALID_ARGUMENT, "weights are not packed for %s, where the layer runs",
+                      cuda ? cuda->name : "the CPU");
+  if (cuda && weights->cuda_device != cuda->device)
+    return moec_error(MOEC_INVALID_ARGUMENT, "weights are on CUDA device %d, the layer runs on device %d",
+                      (int)weights->cuda_device, (int)cuda->device);
+  return MOEC_OK;
 }
 
 static moec_status check_handles(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
@@ -41,10 +43,13 @@ static moec_status check_handles(const moec_layer *layer, const moec_weights *we
     return moec_error(MOEC_INVALID_HANDLE, "weights is not a live moec_weights");
   if (weights->plan != layer->plan.header)
     return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
-  if (args->struct_size < sizeof(*args))
+  if (args->struct_size < sizeof(*args) && args->struct_size != offsetof(moec_forward_args, stream))
     return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", args->struct_size, sizeof(*args));
   if (args->struct_size > sizeof(*args))
     return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", args->struct_size, sizeof(*args));
+  status = check_device(layer, weights, args);
+  if (status != MOEC_OK)
+    return status;
   if (args->num_tokens < 0 || args->num_tokens > layer->plan.header->max_tokens)
     return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, args->num_tokens,
                       layer->plan.header->max_tokens);
@@ -70,7 +75,7 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
     ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, role != MOEC_ROLE_X};
   }
   ranges[count++] = (caller_range){"workspace", (uintptr_t)args->workspace, workspace_bytes, MOEC_WORKSPACE_ALIGN, 1};
-  ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, plan->header->packed_bytes, 1, 0};
+  ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, moec_weight_set_of(layer)->packed_bytes, 1, 0};
   *out_count = count;
   return MOEC_OK;
 }

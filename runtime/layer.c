@@ -7,7 +7,9 @@
 #include "cpu_features.h"
 #include "status.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 moec_status moec_check_layer(const moec_layer *layer) {
   if (!layer)
@@ -18,7 +20,7 @@ moec_status moec_check_layer(const moec_layer *layer) {
 }
 
 static moec_status check_options(const moec_layer_options *options) {
-  if (options->struct_size < sizeof(*options))
+  if (options->struct_size < sizeof(*options) && options->struct_size != offsetof(moec_layer_options, device))
     return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", options->struct_size, sizeof(*options));
   if (options->struct_size > sizeof(*options))
     return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu", options->struct_size,
@@ -32,12 +34,21 @@ static moec_status check_options(const moec_layer_options *options) {
     return moec_error(MOEC_INVALID_ARGUMENT, "options: spin_us is %d, expected -1 or more", (int)options->spin_us);
   if (options->reserved)
     return moec_error(MOEC_INVALID_ARGUMENT, "options: reserved is %d, expected 0", (int)options->reserved);
+  if (options->struct_size < sizeof(*options))
+    return MOEC_OK;
+  if (options->device != MOEC_DEVICE_CPU && options->device != MOEC_DEVICE_CUDA)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)", (int)options->device);
+  if (options->cuda_device < -1)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected -1 or more", (int)options->cuda_device);
   return MOEC_OK;
 }
 
 /* The best ISA the package has among those the machine, MOEC_MAX_ISA and the options allow. */
 static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *options, int32_t *out_isa) {
   int32_t limit = moec_cpu_isa();
+  if (!plan->header->isa_mask)
+    return moec_error(MOEC_ISA_MISSING, "package %.64s holds CUDA kernels only, expected options.device MOEC_DEVICE_CUDA",
+                      plan->strings + plan->header->name);
   const char *text = getenv("MOEC_MAX_ISA");
   if (text && *text) {
     int32_t named = moec_isa_from_name(text);
@@ -67,17 +78,19 @@ moec_status moec_layer_create(const moec_package *package, const moec_layer_opti
   if (status != MOEC_OK)
     return status;
   if (options)
-    chosen = *options;
+    memcpy(&chosen, options, options->struct_size);
   moec_layer *layer = calloc(1, sizeof(*layer));
   if (!layer)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a layer of %zu bytes", sizeof(*layer));
   status = moec_plan_open(package, &layer->plan);
-  if (status == MOEC_OK)
+  if (status == MOEC_OK && chosen.device == MOEC_DEVICE_CUDA)
+    status = moec_cuda_layer_create(package, &layer->plan, &chosen, &layer->cuda);
+  else if (status == MOEC_OK)
     status = choose_isa(&layer->plan, &chosen, &layer->isa);
   layer->max_threads = chosen.max_threads ? chosen.max_threads : 1;
   layer->parallel_for = chosen.parallel_for;
   layer->parallel_for_context = chosen.parallel_for_context;
-  if (status == MOEC_OK && layer->max_threads > 1 && !layer->parallel_for) {
+  if (status == MOEC_OK && !layer->cuda && layer->max_threads > 1 && !layer->parallel_for) {
     layer->pool = moec_pool_create(layer->max_threads, chosen.spin_us);
     if (!layer->pool)
       status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for a pool of %d threads", (int)layer->max_threads);
@@ -96,6 +109,7 @@ void moec_layer_destroy(moec_layer *layer) {
     return;
   layer->magic = 0;
   moec_pool_destroy(layer->pool);
+  moec_cuda_layer_destroy(layer->cuda);
   free(layer);
 }
 
@@ -105,13 +119,13 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
     return status;
   if (!out_info)
     return moec_error(MOEC_NULL_POINTER, "out_info is NULL");
-  if (out_info->struct_size < sizeof(*out_info))
+  if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm))
     return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size, sizeof(*out_info));
   const moec_plan *plan = &layer->plan;
   const moec_plan_header *header = plan->header;
   int32_t logits = plan->buffer_of_role[MOEC_ROLE_LOGITS];
   size_t struct_size = out_info->struct_size;
-  *out_info = (moec_layer_info){
+  const moec_layer_info info = {
       .struct_size = struct_size,
       .name = plan->strings + header->name,
       .hidden = header->hidden,
@@ -121,12 +135,15 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
       .num_logits = logits < 0 ? 0 : plan->buffers[logits].bytes.per_token / 4,
       .x_dtype = (moec_dtype)header->x_dtype,
       .y_dtype = (moec_dtype)header->y_dtype,
-      .isa = layer->isa,
-      .isa_name = moec_isa_name(layer->isa),
+      .isa = layer->cuda ? -1 : layer->isa,
+      .isa_name = layer->cuda ? layer->cuda->name : moec_isa_name(layer->isa),
       .determinism = (int32_t)header->determinism,
       .max_threads = layer->max_threads,
       .num_roles = (int32_t)header->roles.count,
+      .device = layer->cuda ? MOEC_DEVICE_CUDA : MOEC_DEVICE_CPU,
+      .cuda_sm = layer->cuda ? (int32_t)layer->cuda->target.target->sm : 0,
   };
+  memcpy(out_info, &info, struct_size < sizeof(info) ? struct_size : sizeof(info));
   return MOEC_OK;
 }
 
@@ -152,6 +169,8 @@ moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weig
   moec_status status = moec_check_forward(layer, weights, args);
   if (status != MOEC_OK || args->num_tokens == 0)
     return status;
+  if (layer->cuda)
+    return moec_cuda_walk(layer, weights, args);
   uint32_t mode = moec_fp_mode_enter();
   status = moec_plan_walk(layer, weights, args);
   moec_fp_mode_leave(mode);

@@ -5,6 +5,7 @@
 #ifndef MOEC_RUNTIME_LAYER_H
 #define MOEC_RUNTIME_LAYER_H
 
+#include "cuda_layer.h"
 #include "plan_view.h"
 #include "threads.h"
 
@@ -20,13 +21,17 @@ struct moec_layer {
   int32_t isa, max_threads;
   moec_parallel_for parallel_for;
   void *parallel_for_context;
-  moec_pool *pool; /* NULL with one thread or a host's parallel_for */
+  moec_pool *pool; /* NULL with one thread, a host's parallel_for or CUDA */
+  moec_cuda_layer *cuda; /* NULL on the CPU; then isa, threads and pool mean nothing */
 };
 
 struct moec_weights {
   uint64_t magic;
   const moec_plan_header *plan; /* the package these are packed for */
-  const char *base;             /* the caller's buffer, header page first */
+  const char *base;             /* the caller's buffer, header page first; device memory on CUDA */
+  const moec_cuda_target *target; /* what `maps` are for; NULL on the CPU */
+  int32_t cuda_device;
+  void *maps;                   /* the target's TMA descriptors, own memory; NULL where it has none */
 };
 
 /* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
@@ -35,6 +40,7 @@ typedef struct moec_workspace_map {
   int64_t route[MOEC_MAX_ROUTES][4]; /* by moec_route_part */
   int64_t items, num_items;          /* offset, capacity */
   int64_t scratch, scratch_stride;   /* worker 0, bytes from one worker to the next */
+  int64_t table[MOEC_MAX_CUDA_TABLES]; /* CUDA: instead of items and scratch */
   int64_t bytes;
 } moec_workspace_map;
 
@@ -52,6 +58,24 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
 
 /* Runs a region on the layer's threads, whichever they are. */
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);
+
+/* CUDA: enqueues the target's launches on checked arguments with T >= 1. */
+moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* The regions of the packed weights this layer reads. */
+static inline const moec_weight_set *moec_weight_set_of(const moec_layer *layer) {
+  return layer->cuda ? &layer->cuda->plan.weight_set : &layer->plan.weight_set;
+}
+
+/* Address of buffer `index` in one call. */
+void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                          const moec_workspace_map *map, uint32_t index);
+
+/* Did the caller ask for an optional output among the step's args? */
+int moec_step_is_asked(const moec_plan *plan, const moec_forward_args *args, const moec_step *step);
+
+/* What may be run in a stream of the caller's; NULL where args are of the size that has none. */
+void *moec_stream_of(const moec_forward_args *args);
 
 /* The caller's pointer for a buffer role, NULL where it asked for none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);

@@ -72,26 +72,33 @@ typedef enum moec_dtype {
 typedef void (*moec_parallel_for)(void *context, int64_t count, void (*body)(void *body_arg, int64_t i, int32_t worker),
                                   void *body_arg);
 
+/* Where a layer runs. */
+enum { MOEC_DEVICE_CPU = 0, MOEC_DEVICE_CUDA = 1 };
+
 typedef struct moec_layer_options {
-  size_t struct_size;             /* sizeof(moec_layer_options)                                               */
+  size_t struct_size;             /* sizeof(moec_layer_options); 40, without `device` and below, is fine too  */
   int32_t max_threads;            /* workers, the calling thread included; 0 = 1                              */
   int32_t max_isa;                /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)        */
   moec_parallel_for parallel_for; /* host's threads; NULL = an own pool, started by the first call that needs it */
   void *parallel_for_context;
   int32_t spin_us;                /* how long an idle pool worker spins before it parks; -1 = default (50)    */
   int32_t reserved;
+  int32_t device;                 /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above are the CPU's      */
+  int32_t cuda_device;            /* ordinal; -1 = the device of the current context, 0 where there is none   */
+  const void *cuda_driver;        /* NULL = this machine's driver; else a moec_cuda_driver (cuda_driver.h) that
+                                   * outlives the layer: an emulator's                                        */
 } moec_layer_options;
 
 typedef struct moec_tensor {
   const char *role;     /* "experts.gate"; see moec_layer_role                                              */
-  const void *data;     /* elements of `dtype`, row-major, no gaps                                          */
+  const void *data;     /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
   moec_dtype dtype;     /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
   int32_t rank;
   int64_t dims[4];      /* the role's logical shape: [E, out, in], [out, in] or [n]                         */
 } moec_tensor;
 
 typedef struct moec_forward_args {
-  size_t struct_size;     /* sizeof(moec_forward_args)                                                       */
+  size_t struct_size;     /* sizeof(moec_forward_args); 80, without `stream`, is fine too                    */
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
   void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
@@ -101,23 +108,33 @@ typedef struct moec_forward_args {
   int32_t *out_ids;       /* [T,K] or NULL                                                                   */
   float *out_weights;     /* [T,K] or NULL                                                                   */
   int32_t *out_counts;    /* [E] or NULL                                                                     */
+  void *stream;           /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
 } moec_forward_args;
 
 /* Facts of a layer that never change. */
 typedef struct moec_layer_info {
-  size_t struct_size;
+  size_t struct_size;      /* sizeof(moec_layer_info); 96, without `cuda_sm`, is fine too */
   const char *name;        /* package's storage */
   int64_t hidden, num_experts, top_k, max_tokens;
   int64_t num_logits;      /* columns of out_logits */
   moec_dtype x_dtype, y_dtype;
-  int32_t isa;             /* MOEC_ISA_* in use */
-  const char *isa_name;    /* "amx", "avx512", "avx2", "baseline" */
+  int32_t isa;             /* MOEC_ISA_* in use, -1 on CUDA */
+  const char *isa_name;    /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
   int32_t determinism, max_threads, num_roles;
+  int32_t device;          /* MOEC_DEVICE_* */
+  int32_t cuda_sm;         /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
 } moec_layer_info;
 
 /* Makes a layer of a package for this machine: picks the best ISA the package has among those the machine, the
  * environment variable MOEC_MAX_ISA (amx, avx512, avx2, baseline; read here only) and options->max_isa allow.
- * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT. */
+ * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
+ *
+ * On CUDA it picks the package's kernels for the device's compute capability, and everything slow happens here: the
+ * driver library is opened, the image loaded, every kernel found and given its shared memory. The layer lives in the
+ * calling thread's current context where that is one of the device, else in the device's primary context, which it
+ * retains; a context of the caller's must outlive the layer. The current context is the same after the call, after this
+ * one and every other. Not to be called while a stream is being captured. MOEC_UNSUPPORTED_DEVICE: no driver, one too
+ * old for the images, or no kernels for the device; MOEC_DEVICE_ERROR: the driver refused, with its words. */
 MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer);
 
 /* NULL is fine. Weights of the layer must be destroyed before it. */
@@ -129,12 +146,17 @@ MOEC_API moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_inf
 MOEC_API moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char **out_name, int32_t *out_rank,
                                      int64_t out_dims[4]);
 
-/* Bytes of the caller's buffer for packed weights, 4096-byte aligned (64 suffices when it is not to be mapped). */
+/* Bytes of the caller's buffer for packed weights, 4096-byte aligned (64 suffices when it is not to be mapped). A CUDA
+ * layer's buffer is device memory of its device, 64-byte aligned, better 256. */
 MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes);
 
 /* Packs one tensor per role into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned), which then holds a header
  * and every region, may be written to a file as it is, and is adopted again by moec_weights_map.
- * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role. */
+ * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role.
+ *
+ * On CUDA the call returns when the weights are on the device, with at most 64 MiB (or one row of a matrix) of host
+ * memory in use meanwhile; tensors in device memory must be complete. Not to be called during capture. After
+ * MOEC_DEVICE_ERROR the buffer's contents are undefined. */
 MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensors, size_t count, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
@@ -153,7 +175,14 @@ MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the 
 MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
 
 /* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
- * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents. */
+ * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents.
+ *
+ * On CUDA every pointer of `args` is device memory of the layer's device and the call is asynchronous: it enqueues a
+ * bounded number of kernels on `stream` and returns; MOEC_OK means accepted, faults appear where the caller waits. It
+ * allocates nothing, waits for nothing and may be captured into a graph. Buffers must live, and the workspace be used by
+ * no other call, until the kernels have run; any number of threads and streams may share layer and weights.
+ * MOEC_DEVICE_ERROR names stage and kernel the driver refused; kernels before it may run, so y is undefined then.
+ * MOEC_TOKENS_OUT_OF_RANGE also where a grid would have more than 2^31-1 blocks. */
 MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
 
 MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */

@@ -198,7 +198,8 @@ typedef struct moec_plan_header {
   uint32_t features;         /* bits a runtime must know; 0 in this version */
   uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
   uint32_t determinism;      /* 1: bits repeat from run to run; 2: a row's bits do not depend on other rows */
-  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec; identifies packed weights too */
+  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it
+                              * stands; identifies packed weights too */
   uint32_t name;             /* string offset */
   uint32_t x_dtype, y_dtype; /* moec_dtype */
   uint32_t num_experts, top_k;
@@ -217,6 +218,7 @@ typedef struct moec_plan_header {
 #define MOEC_PACKAGE_DECLARED
 typedef struct moec_package moec_package;
 #endif
+typedef struct moec_cuda_image { const void *data; uint64_t bytes; } moec_cuda_image;
 struct moec_package {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
@@ -224,6 +226,10 @@ struct moec_package {
   uint64_t plan_bytes;
   const moec_kernel_fn *functions;
   uint64_t num_functions;
+  const void *cuda_plan;            /* moec_cuda_plan_header (moec_cuda_abi.h), 64-byte aligned; NULL: CPU only */
+  uint64_t cuda_plan_bytes;
+  const moec_cuda_image *images;    /* cubins and PTX (NUL-terminated) */
+  uint64_t num_images;
 };
 
 /* Column splits: a matmul step with fewer than 4 items per worker is split by panels into at most that many, so the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * pack.c - source rows -> panels, by way of a block of 16 columns and 32 depths that stays in the first-level cache.
+ * pack.c - source rows -> panels or padded rows, by way of a block of 16 columns and 32 depths that stays in the first-level cache.
  *
  *   source (any strides, any alignment) --gather, convert--> block [16 columns][32 depths] --transpose--> panel
  *
@@ -137,6 +137,45 @@ void moec_pack_panels(const moec_weight *weight, int64_t part, int64_t group, co
     int64_t panel, v;
     moec_panel_column(weight, part, out, &panel, &v);
     pack_half_panel(weight, group, panel, v, out, outs, view, region);
+  }
+}
+
+/* Depths in..in+depths-1 of a block's first `outs` columns become runs of as many rows of `k_padded` elements. */
+static void store_rows(const moec_weight *weight, const block *b, int64_t outs, int64_t in, int64_t depths, void *rows) {
+  for (int64_t o = 0; o < outs; ++o) {
+    int64_t at = o * weight->k_padded + in;
+    if (weight->dtype == MOEC_F32)
+      memcpy((float *)rows + at, b->f32[o], (size_t)depths * sizeof(float));
+    else
+      memcpy((uint16_t *)rows + at, b->bits[o], (size_t)depths * sizeof(uint16_t));
+  }
+}
+
+/* At most 16 rows. */
+static void pack_row_block(const moec_weight *weight, int64_t out, int64_t outs, const moec_view *view, void *rows) {
+  int same_type = weight->dtype != MOEC_F32 && (uint32_t)view->dtype == weight->dtype;
+  block b;
+  memset(&b, 0, sizeof(b));
+  for (int64_t in = 0; in < weight->k_padded; in += MOEC_BLOCK_K) {
+    int64_t left = (int64_t)weight->k - in, depths = (int64_t)weight->k_padded - in;
+    int64_t ins = left < 0 ? 0 : left < MOEC_BLOCK_K ? left : MOEC_BLOCK_K;
+    if (ins < MOEC_BLOCK_K)
+      memset(&b, 0, sizeof(b));
+    if (same_type)
+      load_bits(view, out, outs, in, ins, &b);
+    else
+      load_f32(view, out, outs, in, ins, &b);
+    if (!same_type && weight->dtype != MOEC_F32)
+      round_block(weight->dtype, &b);
+    store_rows(weight, &b, outs, in, depths < MOEC_BLOCK_K ? depths : MOEC_BLOCK_K, rows);
+  }
+}
+
+void moec_pack_rows(const moec_weight *weight, int64_t first, int64_t count, const moec_view *view, void *rows) {
+  int64_t row_bytes = weight->k_padded * moec_dtype_bytes(weight->dtype);
+  for (int64_t done = 0; done < count; done += MOEC_HALF_PANEL) {
+    int64_t outs = count - done < MOEC_HALF_PANEL ? count - done : MOEC_HALF_PANEL;
+    pack_row_block(weight, first + done, outs, view, (char *)rows + done * row_bytes);
   }
 }
 

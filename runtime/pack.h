@@ -23,6 +23,10 @@ typedef struct moec_view {
  * parts and groups once. Different (part, group) may be packed at the same time. */
 void moec_pack_panels(const moec_weight *weight, int64_t part, int64_t group, const moec_view *view, void *region);
 
+/* Writes rows first .. first+count-1 of one part and group of a MOEC_LAYOUT_ROWS region to `rows`, padded to k_padded
+ * with zeros. `view` is that part's whole matrix. */
+void moec_pack_rows(const moec_weight *weight, int64_t first, int64_t count, const moec_view *view, void *rows);
+
 /* Writes elements first .. first+count-1 of a vector region, counted over its groups without padding; the caller has
  * zeroed the region. */
 void moec_pack_vector(const moec_weight *weight, int64_t first, int64_t count, const moec_view *view, void *region);

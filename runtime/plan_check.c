@@ -22,7 +22,7 @@ static moec_status check_version(const moec_package *package) {
   if (package->abi_major != MOEC_ABI_MAJOR || package->abi_minor > MOEC_ABI_MINOR)
     return moec_error(MOEC_VERSION_MISMATCH, "package: made for ABI %d.%d, this runtime has %d.%d", package->abi_major,
                       package->abi_minor, MOEC_ABI_MAJOR, MOEC_ABI_MINOR);
-  if (!package->plan || !package->functions)
+  if (!package->plan || (package->num_functions && !package->functions))
     return moec_error(MOEC_NULL_POINTER, "package: plan or functions is NULL");
   if ((uintptr_t)package->plan % MOEC_PLAN_ALIGN)
     return moec_error(MOEC_ALIGNMENT, "package: the plan is not %d-byte aligned", MOEC_PLAN_ALIGN);
@@ -43,12 +43,15 @@ static moec_status check_version(const moec_package *package) {
   return MOEC_OK;
 }
 
-/* Where `count` elements of `size` bytes at `span` begin, NULL when they do not lie in the blob or not aligned. */
-static const void *open_span(const moec_plan_header *header, moec_span span, size_t size, size_t align) {
+const void *moec_open_span(const void *blob, size_t header_bytes, uint32_t total_bytes, moec_span span, size_t size, size_t align) {
   uint64_t end = (uint64_t)span.offset + (uint64_t)span.count * size;
-  if (span.offset < sizeof(moec_plan_header) || span.offset % align || end > header->total_bytes)
+  if (span.offset < header_bytes || span.offset % align || end > total_bytes)
     return NULL;
-  return (const char *)header + span.offset;
+  return (const char *)blob + span.offset;
+}
+
+static const void *open_span(const moec_plan_header *header, moec_span span, size_t size, size_t align) {
+  return moec_open_span(header, sizeof(*header), header->total_bytes, span, size, align);
 }
 
 static moec_status open_spans(const moec_package *package, moec_plan *plan) {
@@ -61,9 +64,12 @@ static moec_status open_spans(const moec_package *package, moec_plan *plan) {
   plan->args = open_span(header, header->args, sizeof(uint16_t), 2);
   plan->covers = open_span(header, header->covers, 1, 1);
   plan->roles = open_span(header, header->roles, sizeof(moec_role), 8);
-  plan->weights = open_span(header, header->weights, sizeof(moec_weight), 8);
+  plan->weight_set.weights = open_span(header, header->weights, sizeof(moec_weight), 8);
+  plan->weight_set.count = header->weights.count;
+  plan->weight_set.packed_bytes = header->packed_bytes;
   plan->strings = open_span(header, header->strings, 1, 1);
-  MOEC_CHECK_PLAN(plan->buffers && plan->steps && plan->args && plan->covers && plan->roles && plan->weights && plan->strings,
+  MOEC_CHECK_PLAN(plan->buffers && plan->steps && plan->args && plan->covers && plan->roles && plan->weight_set.weights &&
+                      plan->strings,
                   "plan: an array lies outside the blob of %" PRIu32 " bytes", header->total_bytes);
   MOEC_CHECK_PLAN(header->strings.count && !plan->strings[header->strings.count - 1], "plan: strings do not end with a NUL");
   MOEC_CHECK_PLAN(header->name < header->strings.count, "plan: name is outside the strings");
@@ -81,9 +87,10 @@ static moec_status open_spans(const moec_package *package, moec_plan *plan) {
 
 static int is_activation_type(uint32_t dtype) { return dtype == MOEC_F32 || dtype == MOEC_BF16 || dtype == MOEC_F16; }
 
-static moec_status check_header(const moec_plan_header *header) {
-  MOEC_CHECK_PLAN(header->isa_mask && header->isa_mask < 1u << MOEC_NUM_ISAS, "plan: isa_mask is 0x%" PRIx32,
-                  header->isa_mask);
+/* A package without CPU kernels has CUDA kernels. */
+static moec_status check_header(const moec_package *package, const moec_plan_header *header) {
+  MOEC_CHECK_PLAN(header->isa_mask || package->cuda_plan, "plan: isa_mask is 0x0");
+  MOEC_CHECK_PLAN(header->isa_mask < 1u << MOEC_NUM_ISAS, "plan: isa_mask is 0x%" PRIx32, header->isa_mask);
   MOEC_CHECK_PLAN(header->determinism <= 2, "plan: determinism is %" PRIu32, header->determinism);
   MOEC_CHECK_PLAN(is_activation_type(header->x_dtype) && is_activation_type(header->y_dtype),
                   "plan: x_dtype %" PRIu32 " or y_dtype %" PRIu32 " is not f32, bf16 or f16", header->x_dtype, header->y_dtype);
@@ -170,12 +177,14 @@ moec_status moec_plan_open(const moec_package *package, moec_plan *out_plan) {
   if (status == MOEC_OK)
     status = open_spans(package, out_plan);
   if (status == MOEC_OK)
-    status = check_header(out_plan->header);
+    status = check_header(package, out_plan->header);
   if (status == MOEC_OK)
     status = check_buffers(out_plan);
   if (status == MOEC_OK)
     status = moec_check_steps(out_plan);
   if (status == MOEC_OK)
-    status = moec_check_weights(out_plan);
+    status = moec_check_roles(out_plan);
+  if (status == MOEC_OK)
+    status = moec_check_weight_set(out_plan, &out_plan->weight_set, MOEC_LAYOUT_PANELS, "plan");
   return status;
 }

@@ -18,6 +18,14 @@ enum { MOEC_MAX_BUFFERS = 256, MOEC_MAX_STEPS = 256, MOEC_MAX_STEP_ARGS = 64, MO
 
 enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_COUNTS + 1 };
 
+/* The regions of one device's packed weights: the plan's own on the CPU, the CUDA plan's on a GPU. Both have the same
+ * number, so that a buffer's slot means the same region. */
+typedef struct moec_weight_set {
+  const moec_weight *weights;
+  uint32_t count;
+  uint64_t packed_bytes;
+} moec_weight_set;
+
 typedef struct moec_plan {
   const moec_plan_header *header;
   const moec_buffer *buffers;
@@ -25,7 +33,7 @@ typedef struct moec_plan {
   const uint16_t *args;
   const uint8_t *covers;
   const moec_role *roles;
-  const moec_weight *weights;
+  moec_weight_set weight_set;
   const char *strings;
   const moec_kernel_fn *functions;
   uint64_t num_functions;

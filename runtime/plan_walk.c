@@ -42,17 +42,8 @@ static void resolve_buffers(walk *w, const moec_weights *weights) {
   for (int32_t r = 0; r < plan->num_routes; ++r)
     w->routes[r] = (moec_route){(int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
                                 (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
-  for (uint32_t i = 0; i < plan->header->buffers.count; ++i) {
-    const moec_buffer *buffer = &plan->buffers[i];
-    void *pointer = moec_caller_buffer(w->args, buffer->role);
-    if (buffer->kind == MOEC_BUFFER_WEIGHT)
-      pointer = (void *)(uintptr_t)(weights->base + plan->weights[buffer->slot].offset);
-    else if (buffer->kind == MOEC_BUFFER_ROUTE)
-      pointer = base + map.route[plan->route_of_step[buffer->route]][buffer->slot];
-    else if (!pointer)
-      pointer = base + map.slot[buffer->slot];
-    w->buffers[i] = pointer;
-  }
+  for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
+    w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, &map, i);
   w->item_array = (moec_item *)(base + map.items);
   w->scratch = base + map.scratch;
   w->scratch_stride = map.scratch_stride;
@@ -62,17 +53,6 @@ static void gather_args(walk *w, const moec_step *step) {
   const uint16_t *args = w->layer->plan.args + step->first_arg;
   for (uint32_t i = 0; i < step->num_args; ++i)
     w->step_args[i] = w->buffers[args[i]];
-}
-
-/* Did the caller ask for an optional output among the step's args? */
-static int is_asked(const walk *w, const moec_step *step) {
-  const moec_plan *plan = &w->layer->plan;
-  for (uint32_t i = 0; i < step->num_args; ++i) {
-    const moec_buffer *buffer = &plan->buffers[plan->args[step->first_arg + i]];
-    if (buffer->kind == MOEC_BUFFER_OPT_OUTPUT && moec_caller_buffer(w->args, buffer->role))
-      return 1;
-  }
-  return 0;
 }
 
 static const moec_route *route_of(const walk *w, const moec_step *step) {
@@ -137,7 +117,7 @@ static uint32_t next_step(void *context) {
     uint32_t index = w->next_index++;
     const moec_step *step = &plan->steps[index];
     uint32_t units = 0;
-    if ((step->flags & MOEC_STEP_IF_ASKED) && !is_asked(w, step))
+    if ((step->flags & MOEC_STEP_IF_ASKED) && !moec_step_is_asked(plan, w->args, step))
       continue;
     gather_args(w, step);
     if (step->kind == MOEC_STEP_DISPATCH)

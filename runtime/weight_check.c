@@ -3,6 +3,8 @@
  * weight_check.c - roles and weight regions of a plan in -> proof that packing stays inside both, or a status.
  */
 #include "plan_check.h"
+
+#include "moec_cuda_abi.h"
 #include "weight_layout.h"
 
 #include <inttypes.h>
@@ -10,7 +12,16 @@
 #define CHECK_ROLE(condition, format, ...)                                                                             \
   MOEC_CHECK_PLAN(condition, "plan: role %" PRIu32 " (%.64s): " format, index, plan->strings + role->name, __VA_ARGS__)
 #define CHECK_WEIGHT(condition, format, ...)                                                                           \
-  MOEC_CHECK_PLAN(condition, "plan: weight %" PRIu32 ": " format, index, __VA_ARGS__)
+  MOEC_CHECK_PLAN(condition, "%s: weight %" PRIu32 ": " format, set->blob, index, __VA_ARGS__)
+
+/* What moec_check_weight_set was given. */
+typedef struct checked_set {
+  const moec_plan *plan;
+  const moec_weight *weights;
+  uint64_t packed_bytes;
+  int matrix_layout;
+  const char *blob;
+} checked_set;
 
 static moec_status check_role(const moec_plan *plan, uint32_t index) {
   const moec_role *role = &plan->roles[index];
@@ -41,7 +52,7 @@ static int part_fits(const moec_plan *plan, const moec_weight *weight, int part)
     return 0;
   const moec_role *role = &plan->roles[weight->role[part]];
   int64_t groups = role->expert_axis ? role->dims[0] : 1;
-  if (weight->layout == MOEC_LAYOUT_PANELS)
+  if (weight->layout != MOEC_LAYOUT_VECTOR)
     return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == weight->n &&
            role->dims[role->rank - 1] == weight->k;
   int64_t elements = 1;
@@ -50,36 +61,55 @@ static int part_fits(const moec_plan *plan, const moec_weight *weight, int part)
   return !role->matrix && elements == (int64_t)weight->groups * weight->n && (weight->groups == 1 || weight->groups == groups);
 }
 
-static moec_status check_layout(const moec_plan *plan, uint32_t index) {
-  const moec_weight *weight = &plan->weights[index];
-  int64_t need;
+static moec_status check_panels(const checked_set *set, uint32_t index, int64_t *out_group_bytes) {
+  const moec_weight *weight = &set->weights[index];
+  uint32_t columns = MOEC_PANEL_COLUMNS / weight->parts;
+  CHECK_WEIGHT(weight->panels == (weight->n - 1) / columns + 1, "%" PRIu32 " panels for %" PRIu32 " columns", weight->panels, weight->n);
+  CHECK_WEIGHT(weight->k_padded >= weight->k && (weight->dtype == MOEC_F32 || weight->k_padded % MOEC_BLOCK_K == 0),
+               "k_padded %" PRIu32 " for k %" PRIu32, weight->k_padded, weight->k);
+  int64_t panel_bytes = (int64_t)weight->k_padded * MOEC_PANEL_COLUMNS * moec_dtype_bytes(weight->dtype);
+  CHECK_WEIGHT(!__builtin_mul_overflow(panel_bytes, (int64_t)weight->panels, out_group_bytes), "%" PRIu32 " panels are too many", weight->panels);
+  return MOEC_OK;
+}
+
+/* Rows of MOEC_LAYOUT_ROWS are whole multiples of 16 bytes. */
+static moec_status check_rows(const checked_set *set, uint32_t index, int64_t *out_group_bytes) {
+  const moec_weight *weight = &set->weights[index];
+  int64_t row_bytes = (int64_t)weight->k_padded * moec_dtype_bytes(weight->dtype);
+  CHECK_WEIGHT(weight->k_padded >= weight->k && row_bytes % 16 == 0, "k_padded %" PRIu32 " for k %" PRIu32, weight->k_padded, weight->k);
+  CHECK_WEIGHT(!__builtin_mul_overflow(row_bytes, (int64_t)weight->n * weight->parts, out_group_bytes), "%" PRIu32 " rows are too many",
+               weight->n);
+  return MOEC_OK;
+}
+
+static moec_status check_layout(const checked_set *set, uint32_t index) {
+  const moec_weight *weight = &set->weights[index];
+  int64_t need = 0;
+  moec_status status = MOEC_OK;
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
     CHECK_WEIGHT(weight->dtype == MOEC_F32 && weight->parts == 1 && weight->k == 1, "a vector of type %d with %d parts and k %" PRIu32,
                  weight->dtype, weight->parts, weight->k);
     CHECK_WEIGHT(weight->n_padded >= weight->n, "n_padded %" PRIu32 " below n %" PRIu32, weight->n_padded, weight->n);
     need = (int64_t)weight->n_padded * 4;
   } else {
-    CHECK_WEIGHT(weight->layout == MOEC_LAYOUT_PANELS, "layout is %d", weight->layout);
+    CHECK_WEIGHT(weight->layout == set->matrix_layout, "layout is %d", weight->layout);
     CHECK_WEIGHT(weight->dtype == MOEC_F32 || weight->dtype == MOEC_BF16 || weight->dtype == MOEC_F16, "type is %d", weight->dtype);
     CHECK_WEIGHT(weight->parts == 1 || weight->parts == 2, "%d parts", weight->parts);
-    uint32_t columns = MOEC_PANEL_COLUMNS / weight->parts;
-    CHECK_WEIGHT(weight->panels == (weight->n - 1) / columns + 1, "%" PRIu32 " panels for %" PRIu32 " columns", weight->panels, weight->n);
-    CHECK_WEIGHT(weight->k_padded >= weight->k && (weight->dtype == MOEC_F32 || weight->k_padded % MOEC_BLOCK_K == 0),
-                 "k_padded %" PRIu32 " for k %" PRIu32, weight->k_padded, weight->k);
-    int64_t panel_bytes = (int64_t)weight->k_padded * MOEC_PANEL_COLUMNS * moec_dtype_bytes(weight->dtype);
-    CHECK_WEIGHT(!__builtin_mul_overflow(panel_bytes, (int64_t)weight->panels, &need), "%" PRIu32 " panels are too many", weight->panels);
+    status = set->matrix_layout == MOEC_LAYOUT_PANELS ? check_panels(set, index, &need) : check_rows(set, index, &need);
   }
+  if (status != MOEC_OK)
+    return status;
   CHECK_WEIGHT(!__builtin_mul_overflow(need, (int64_t)weight->groups, &need) && (uint64_t)need <= weight->bytes,
                "%" PRIu64 " bytes are too few", weight->bytes);
   return MOEC_OK;
 }
 
-static moec_status check_weight(const moec_plan *plan, uint32_t index, uint64_t *end) {
-  const moec_weight *weight = &plan->weights[index];
-  uint64_t packed = plan->header->packed_bytes;
+static moec_status check_weight(const checked_set *set, uint32_t index, uint64_t *end) {
+  const moec_weight *weight = &set->weights[index];
+  uint64_t packed = set->packed_bytes;
   CHECK_WEIGHT(weight->groups >= 1 && weight->groups <= 1u << 20 && weight->n >= 1 && weight->k >= 1, "%" PRIu32 " groups of [%" PRIu32 ", %" PRIu32 "]",
                weight->groups, weight->n, weight->k);
-  moec_status status = check_layout(plan, index);
+  moec_status status = check_layout(set, index);
   if (status != MOEC_OK)
     return status;
   CHECK_WEIGHT(weight->offset % 4096 == 0 && weight->offset >= *end && weight->offset <= packed &&
@@ -88,16 +118,22 @@ static moec_status check_weight(const moec_plan *plan, uint32_t index, uint64_t 
                weight->bytes, *end, packed);
   *end = weight->offset + weight->bytes;
   for (int part = 0; part < weight->parts; ++part)
-    CHECK_WEIGHT(part_fits(plan, weight, part), "role %d does not have its shape", weight->role[part]);
+    CHECK_WEIGHT(part_fits(set->plan, weight, part), "role %d does not have its shape", weight->role[part]);
   return MOEC_OK;
 }
 
-moec_status moec_check_weights(const moec_plan *plan) {
+moec_status moec_check_roles(const moec_plan *plan) {
   moec_status status = MOEC_OK;
   for (uint32_t index = 0; status == MOEC_OK && index < plan->header->roles.count; ++index)
     status = check_role(plan, index);
+  return status;
+}
+
+moec_status moec_check_weight_set(const moec_plan *plan, const moec_weight_set *set, int matrix_layout, const char *blob) {
+  const checked_set checked = {plan, set->weights, set->packed_bytes, matrix_layout, blob};
+  moec_status status = MOEC_OK;
   uint64_t end = 4096; /* the header page */
-  for (uint32_t index = 0; status == MOEC_OK && index < plan->header->weights.count; ++index)
-    status = check_weight(plan, index, &end);
+  for (uint32_t index = 0; status == MOEC_OK && index < set->count; ++index)
+    status = check_weight(&checked, index, &end);
   return status;
 }

@@ -27,24 +27,26 @@ typedef struct packed_header {
 
 enum { BYTE_ORDER_MARK = 0x01020304 };
 
-static uint64_t layout_hash(const moec_plan *plan) { /* FNV-1a */
-  const unsigned char *bytes = (const unsigned char *)plan->weights;
-  size_t count = plan->header->weights.count * sizeof(moec_weight);
+static uint64_t layout_hash(const moec_weight_set *set) { /* FNV-1a */
+  const unsigned char *bytes = (const unsigned char *)set->weights;
+  size_t count = set->count * sizeof(moec_weight);
   uint64_t hash = UINT64_C(0xcbf29ce484222325);
   for (size_t i = 0; i < count; ++i)
     hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
   return hash;
 }
 
-static packed_header header_of(const moec_plan *plan) {
+static packed_header header_of(const moec_layer *layer) {
+  const moec_plan *plan = &layer->plan;
+  const moec_weight_set *set = moec_weight_set_of(layer);
   packed_header header;
   memset(&header, 0, sizeof(header));
   memcpy(header.magic, "moecpack", sizeof(header.magic));
   header.byte_order = BYTE_ORDER_MARK;
   header.abi_major = plan->header->abi_major;
   header.abi_minor = plan->header->abi_minor;
-  header.packed_bytes = plan->header->packed_bytes;
-  header.layout_hash = layout_hash(plan);
+  header.packed_bytes = set->packed_bytes;
+  header.layout_hash = layout_hash(set);
   memcpy(header.spec_hash, plan->header->spec_hash, sizeof(header.spec_hash));
   return header;
 }
@@ -75,7 +77,7 @@ moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes)
     return status;
   if (!out_bytes)
     return moec_error(MOEC_NULL_POINTER, "out_bytes is NULL");
-  *out_bytes = (size_t)layer->plan.header->packed_bytes;
+  *out_bytes = (size_t)moec_weight_set_of(layer)->packed_bytes;
   return MOEC_OK;
 }
 
@@ -88,10 +90,10 @@ moec_status moec_check_weight_buffer(const moec_layer *layer, const void *buffer
     return moec_error(MOEC_NULL_POINTER, "%s is NULL", buffer ? "out_weights" : "buffer");
   if ((uintptr_t)buffer % MOEC_WEIGHTS_ALIGN)
     return moec_error(MOEC_ALIGNMENT, "buffer is not %d-byte aligned", MOEC_WEIGHTS_ALIGN);
-  if (buffer_bytes < layer->plan.header->packed_bytes)
-    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "buffer has %zu bytes, packed weights need %" PRIu64, buffer_bytes,
-                      layer->plan.header->packed_bytes);
-  return MOEC_OK;
+  uint64_t packed_bytes = moec_weight_set_of(layer)->packed_bytes;
+  if (buffer_bytes < packed_bytes)
+    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "buffer has %zu bytes, packed weights need %" PRIu64, buffer_bytes, packed_bytes);
+  return layer->cuda ? moec_cuda_check_device_memory(layer->cuda, buffer, "buffer") : MOEC_OK;
 }
 
 moec_role_source *moec_sources_create(const moec_plan *plan) {
@@ -133,8 +135,8 @@ static uint32_t units_of_weight(const moec_weight *weight) {
 static uint32_t next_packing_step(void *context) {
   packing *p = context;
   uint32_t units = 0;
-  for (uint32_t i = 0; !p->started && i < p->plan->header->weights.count; ++i)
-    units += units_of_weight(&p->plan->weights[i]);
+  for (uint32_t i = 0; !p->started && i < p->plan->weight_set.count; ++i)
+    units += units_of_weight(&p->plan->weight_set.weights[i]);
   p->started = 1;
   return units;
 }
@@ -155,7 +157,7 @@ static void pack_vector_region(const packing *p, const moec_weight *weight) {
 
 static void pack_unit(void *context, uint32_t unit, int32_t worker) {
   const packing *p = context;
-  const moec_weight *weight = p->plan->weights;
+  const moec_weight *weight = p->plan->weight_set.weights;
   for (; unit >= units_of_weight(weight); ++weight)
     unit -= units_of_weight(weight);
   (void)worker;
@@ -168,39 +170,61 @@ static void pack_unit(void *context, uint32_t unit, int32_t worker) {
   moec_pack_panels(weight, part, group, &view, p->base + weight->offset);
 }
 
+void moec_write_header_page(const moec_layer *layer, void *page) {
+  packed_header header = header_of(layer);
+  memset(page, 0, MOEC_WEIGHTS_HEADER_BYTES);
+  memcpy(page, &header, sizeof(header));
+}
+
 /* NOTE: bytes between regions are part of the file a caller may save; they are zero so that equal weights give equal files. */
-static void write_header_and_gaps(const moec_plan *plan, char *base) {
-  packed_header header = header_of(plan);
-  memset(base, 0, MOEC_WEIGHTS_HEADER_BYTES);
-  memcpy(base, &header, sizeof(header));
-  for (uint32_t i = 0; i < plan->header->weights.count; ++i) {
-    const moec_weight *weight = &plan->weights[i];
+static void write_header_and_gaps(const moec_layer *layer, char *base) {
+  const moec_weight_set *set = &layer->plan.weight_set;
+  moec_write_header_page(layer, base);
+  for (uint32_t i = 0; i < set->count; ++i) {
+    const moec_weight *weight = &set->weights[i];
     uint64_t used = weight->offset;
     if (weight->layout == MOEC_LAYOUT_PANELS)
       used += (uint64_t)moec_panel_offset(weight, weight->groups, 0, 0, 0) * (uint64_t)moec_dtype_bytes(weight->dtype);
-    uint64_t end = i + 1 < plan->header->weights.count ? plan->weights[i + 1].offset : plan->header->packed_bytes;
+    uint64_t end = i + 1 < set->count ? set->weights[i + 1].offset : set->packed_bytes;
     memset(base + used, 0, (size_t)(end - used));
   }
 }
 
-static moec_weights *new_handle(const moec_layer *layer, const void *buffer) {
-  moec_weights *weights = malloc(sizeof(*weights));
-  if (weights)
-    *weights = (moec_weights){MOEC_WEIGHTS_MAGIC, layer->plan.header, buffer};
-  else
-    moec_error(MOEC_OUT_OF_MEMORY, "no memory for a weights handle");
-  return weights;
+/* Keeps the status's text where it fails. */
+static moec_status new_handle(const moec_layer *layer, const void *buffer, moec_weights **out_weights) {
+  moec_weights *weights = calloc(1, sizeof(*weights));
+  if (!weights)
+    return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a weights handle");
+  weights->plan = layer->plan.header;
+  weights->base = buffer;
+  if (layer->cuda) {
+    weights->target = layer->cuda->target.target;
+    weights->cuda_device = layer->cuda->device;
+    moec_status status = moec_cuda_encode_maps(layer->cuda, buffer, &weights->maps);
+    if (status != MOEC_OK) {
+      free(weights);
+      return status;
+    }
+  }
+  weights->magic = MOEC_WEIGHTS_MAGIC;
+  *out_weights = weights;
+  return MOEC_OK;
 }
 
 moec_status moec_weights_from_sources(const moec_layer *layer, const moec_role_source *sources, void *buffer,
                                       moec_weights **out_weights) {
   packing p = {&layer->plan, sources, buffer, 0};
   moec_region region = {&p, next_packing_step, pack_unit};
-  moec_weights *weights = new_handle(layer, buffer);
-  if (!weights)
-    return MOEC_OUT_OF_MEMORY;
-  write_header_and_gaps(&layer->plan, buffer);
-  moec_status status = moec_layer_run(layer, &region);
+  moec_weights *weights = NULL;
+  moec_status status = new_handle(layer, buffer, &weights);
+  if (status != MOEC_OK)
+    return status;
+  if (layer->cuda) {
+    status = moec_cuda_pack(layer, sources, buffer);
+  } else {
+    write_header_and_gaps(layer, buffer);
+    status = moec_layer_run(layer, &region);
+  }
   if (status == MOEC_OK)
     *out_weights = weights;
   else
@@ -224,8 +248,9 @@ static int same_shape(const moec_tensor *tensor, const moec_role *role) {
 }
 
 /* Checks one tensor against its role and points the role's source into it. */
-static moec_status take_tensor(const moec_plan *plan, const moec_tensor *tensor, size_t index, const void *buffer,
+static moec_status take_tensor(const moec_layer *layer, const moec_tensor *tensor, size_t index, const void *buffer,
                                moec_role_source *sources) {
+  const moec_plan *plan = &layer->plan;
   if (!tensor->role || !tensor->data)
     return moec_error(MOEC_NULL_POINTER, "tensors[%zu]: %s is NULL", index, tensor->role ? "data" : "role");
   int32_t found = role_index(plan, tensor->role);
@@ -248,7 +273,8 @@ static moec_status take_tensor(const moec_plan *plan, const moec_tensor *tensor,
   moec_role_extent extent = moec_extent_of_role(role);
   int64_t expert_bytes = extent.out * extent.in * moec_dtype_bytes((uint32_t)tensor->dtype);
   uintptr_t start = (uintptr_t)tensor->data, packed = (uintptr_t)buffer;
-  if (start < packed + plan->header->packed_bytes && packed < start + (uintptr_t)(expert_bytes * extent.experts))
+  uint64_t packed_bytes = moec_weight_set_of(layer)->packed_bytes;
+  if (start < packed + packed_bytes && packed < start + (uintptr_t)(expert_bytes * extent.experts))
     return moec_error(MOEC_OVERLAP, "%s and buffer share bytes", tensor->role);
   source->dtype = tensor->dtype;
   source->out_stride = extent.in;
@@ -270,7 +296,7 @@ moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensor
   if (!sources)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for the tensor table");
   for (size_t i = 0; status == MOEC_OK && i < count; ++i)
-    status = take_tensor(plan, &tensors[i], i, buffer, sources);
+    status = take_tensor(layer, &tensors[i], i, buffer, sources);
   for (uint32_t i = 0; status == MOEC_OK && i < plan->header->roles.count; ++i)
     if (!sources[i].data[0])
       status = moec_error(MOEC_MISSING_WEIGHT, "no tensor for role %s", plan->strings + plan->roles[i].name);
@@ -280,13 +306,22 @@ moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensor
   return status;
 }
 
+static moec_status read_header(const moec_layer *layer, const void *buffer, packed_header *out_header) {
+  if (layer->cuda)
+    return moec_cuda_read(layer->cuda, buffer, sizeof(*out_header), out_header);
+  memcpy(out_header, buffer, sizeof(*out_header));
+  return MOEC_OK;
+}
+
 moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes, moec_weights **out_weights) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
-  packed_header want = header_of(&layer->plan), have;
+  packed_header want = header_of(layer), have;
   if (buffer && buffer_bytes >= sizeof(have) && (uintptr_t)buffer % MOEC_WEIGHTS_ALIGN == 0) {
-    memcpy(&have, buffer, sizeof(have));
+    status = read_header(layer, buffer, &have);
+    if (status != MOEC_OK)
+      return status;
     if (memcmp(have.magic, want.magic, sizeof(want.magic)) != 0)
       return moec_error(MOEC_VERSION_MISMATCH, "buffer does not hold packed weights");
     if (have.byte_order != want.byte_order)
@@ -303,16 +338,13 @@ moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t
   status = moec_check_weight_buffer(layer, buffer, buffer_bytes, out_weights);
   if (status != MOEC_OK)
     return status;
-  moec_weights *weights = new_handle(layer, buffer);
-  if (!weights)
-    return MOEC_OUT_OF_MEMORY;
-  *out_weights = weights;
-  return MOEC_OK;
+  return new_handle(layer, buffer, out_weights);
 }
 
 void moec_weights_destroy(moec_weights *weights) {
   if (!weights || weights->magic != MOEC_WEIGHTS_MAGIC)
     return;
   weights->magic = 0;
+  free(weights->maps);
   free(weights);
 }

@@ -29,6 +29,12 @@ void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources);
 moec_status moec_weights_from_sources(const moec_layer *layer, const moec_role_source *sources, void *buffer,
                                       moec_weights **out_weights);
 
+/* Writes the MOEC_WEIGHTS_HEADER_BYTES bytes a packed buffer begins with. */
+void moec_write_header_page(const moec_layer *layer, void *page);
+
+/* CUDA: fills the packed buffer in device memory, padding and gaps with zeros, and waits for it. */
+moec_status moec_cuda_pack(const moec_layer *layer, const moec_role_source *sources, void *buffer);
+
 /* "[4, 6, 8]" into `text`, which is returned. */
 enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);

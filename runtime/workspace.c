@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * workspace.c - a layer and T in -> offsets of the workspace's parts and their sum out. The map is in moec_abi.h.
+ * workspace.c - a layer and T in -> offsets of the workspace's parts and their sum out. The map is in moec_abi.h,
+ * that of CUDA layers in moec_cuda_abi.h.
  */
 #include "layer.h"
 
@@ -39,6 +40,12 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, moec_wor
     out_map->route[route][MOEC_ROUTE_ROW_TOKEN] = take(out_map, 4 * slots);
     out_map->route[route][MOEC_ROUTE_ROW_SLOT] = take(out_map, 4 * slots);
     out_map->route[route][MOEC_ROUTE_SLOT_ROW] = take(out_map, 4 * slots);
+  }
+  if (layer->cuda) {
+    const moec_cuda_target_view *target = &layer->cuda->target;
+    for (uint32_t table = 0; table < target->target->tables.count; ++table)
+      out_map->table[table] = take(out_map, moec_extent_at(target->tables[table].bytes, num_tokens));
+    return;
   }
   out_map->num_items = moec_extent_at(header->items, num_tokens) + (int64_t)MOEC_ITEMS_PER_WORKER * layer->max_threads + 1;
   out_map->items = take(out_map, out_map->num_items * (int64_t)sizeof(moec_item));

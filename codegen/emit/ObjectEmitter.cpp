@@ -168,7 +168,8 @@ bool emitPlanObject(llvm::StringRef name, const std::vector<char> &plan, const s
   auto *package = constant(
       llvm::ConstantStruct::getAnon({builder.getInt32(MOEC_ABI_MAGIC), builder.getInt16(MOEC_ABI_MAJOR),
                                      builder.getInt16(MOEC_ABI_MINOR), blob, builder.getInt64(plan.size()), table,
-                                     builder.getInt64(entries.size())}),
+                                     builder.getInt64(entries.size()), llvm::ConstantPointerNull::get(ptr),
+                                     builder.getInt64(0), llvm::ConstantPointerNull::get(ptr), builder.getInt64(0)}),
       "__package", 8);
   auto *function = llvm::Function::Create(llvm::FunctionType::get(ptr, false), llvm::GlobalValue::ExternalLinkage,
                                           name + "_package", module);

@@ -111,7 +111,14 @@ TEST_P(GoldenSpec, golden_plan_runtime_accepts) {
   char *base = reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(aligned.data()) + 63) & ~uintptr_t(63));
   std::copy(bytes.begin(), bytes.end(), base);
   const moec_kernel_fn functions[] = {noKernel};
-  moec_package package = {MOEC_ABI_MAGIC, MOEC_ABI_MAJOR, MOEC_ABI_MINOR, base, bytes.size(), functions, 1};
+  moec_package package = {};
+  package.magic = MOEC_ABI_MAGIC;
+  package.abi_major = MOEC_ABI_MAJOR;
+  package.abi_minor = MOEC_ABI_MINOR;
+  package.plan = base;
+  package.plan_bytes = bytes.size();
+  package.functions = functions;
+  package.num_functions = 1;
   moec_layer *layer = nullptr;
   moec_status status = moec_layer_create(&package, nullptr, &layer);
   char text[256] = "";

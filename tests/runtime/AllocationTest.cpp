@@ -2,7 +2,7 @@
 //
 // Counts every allocation of this process while calls run: there are none.
 
-#include "TinyLayer.h"
+#include "TinyCuda.h"
 
 #include <gtest/gtest.h>
 
@@ -64,6 +64,24 @@ TEST(Allocation, forward_allocates_nothing) {
       EXPECT_EQ(allocations, 0) << "T = " << t;
     }
   }
+}
+
+// The fake driver's own allocations are kept out: its launch and context calls are replaced by ones that do nothing.
+TEST(Allocation, cuda_forward_allocates_nothing) {
+  FakeDriver driver;
+  addTinyKernels(driver);
+  TinyCuda tiny(driver, TinyWeights(1));
+  TinyCall call(driver, tiny, randomInput(20, 1));
+  driver.table.launch_kernel_ex = [](const moec_cuda_launch_config *, void *, void **, void **) { return 0; };
+  driver.table.ctx_get_current = [](void **context) { *context = nullptr; return 0; };
+  driver.table.ctx_push_current = [](void *) { return 0; };
+  driver.table.ctx_pop_current = [](void **) { return 0; };
+  allocations = 0;
+  counting = true;
+  moec_status status = moec_layer_forward(tiny.layer, tiny.weights, &call.args);
+  counting = false;
+  EXPECT_EQ(status, MOEC_OK);
+  EXPECT_EQ(allocations, 0);
 }
 
 TEST(Allocation, counter_sees_an_allocation) {

@@ -3,6 +3,7 @@
 // Weights from tensors, from files in every storage form, and from packed buffers: all give the same packed bytes.
 
 #include "TinyLayer.h"
+#include "WeightFile.h"
 #include "runtime/float_convert.h"
 
 #include <gtest/gtest.h>
@@ -16,50 +17,6 @@ using namespace moec::test;
 namespace {
 
 constexpr size_t packedBytes = 16384;
-
-// A safetensors file under construction.
-struct FileWriter {
-  std::string header, data;
-
-  void add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values, moec_dtype dtype = MOEC_F32) {
-    size_t begin = data.size();
-    for (float value : values) {
-      uint16_t bits = dtype == MOEC_BF16 ? moec_bf16_of_f32(value) : moec_f16_of_f32(value);
-      data.append(dtype == MOEC_F32 ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits), dtype == MOEC_F32 ? 4 : 2);
-    }
-    header += (header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"") +
-              (dtype == MOEC_F32 ? "F32" : dtype == MOEC_BF16 ? "BF16" : "F16") + "\",\"shape\":[";
-    for (size_t i = 0; i < shape.size(); ++i)
-      header += (i ? "," : "") + std::to_string(shape[i]);
-    header += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
-  }
-
-  void write(const std::string &path) const {
-    std::string text = header + "}", length(8, '\0');
-    for (size_t i = 0; i < 8; ++i)
-      length[i] = static_cast<char>(text.size() >> (8 * i));
-    FILE *stream = std::fopen(path.c_str(), "wb");
-    for (const std::string &part : {length, text, data})
-      std::fwrite(part.data(), 1, part.size(), stream);
-    std::fclose(stream);
-  }
-};
-
-// gate and up interleaved, input axis first: the storage the hand-written package names.
-std::vector<float> gateUpEvenOdd(const TinyWeights &w) {
-  std::vector<float> out;
-  for (int64_t e = 0; e < experts; ++e)
-    for (int64_t d = 0; d < hidden; ++d)
-      for (int64_t i = 0; i < inner; ++i) {
-        out.push_back(w.gate[(e * inner + i) * hidden + d]);
-        out.push_back(w.up[(e * inner + i) * hidden + d]);
-      }
-  return out;
-}
-
-std::vector<float> slice(const std::vector<float> &values, int64_t from, int64_t count) {
-  return {values.begin() + from, values.begin() + from + count};
-}
 
 FileWriter wholeFile(const TinyWeights &w, const std::string &prefix = "") {
   FileWriter file;
@@ -253,28 +210,7 @@ TEST_F(Weights, file_in_every_storage_form) {
         role.stack = static_cast<uint16_t>(stack);
         role.axes = static_cast<uint16_t>(axes);
         role.part = static_cast<uint16_t>(part);
-        int64_t stored = part == MOEC_PART_ALL ? hidden : 2 * hidden;
-        std::vector<float> values;
-        for (int64_t e = 0; e < experts; ++e)
-          for (int64_t i = 0; i < stored * inner; ++i) {
-            int64_t out = axes == MOEC_AXES_OUT_IN ? i / inner : i % stored, in = axes == MOEC_AXES_OUT_IN ? i % inner : i / stored;
-            bool second = part == MOEC_PART_EVEN || part == MOEC_PART_ODD ? out % 2 : out >= hidden;
-            bool wanted = part == MOEC_PART_ALL || second == (part == MOEC_PART_SECOND_HALF || part == MOEC_PART_ODD);
-            int64_t row = part == MOEC_PART_ALL ? out : part >= MOEC_PART_EVEN ? out / 2 : out % hidden;
-            values.push_back(wanted ? source.down[(e * hidden + row) * inner + in] : 1e30f);
-          }
-        int64_t rows = axes == MOEC_AXES_OUT_IN ? stored : inner, columns = axes == MOEC_AXES_OUT_IN ? inner : stored;
-        FileWriter file;
-        file.add("router.weight", {1, experts, hidden}, source.router); // a leading 1 is ignored
-        file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
-        if (stack == MOEC_STACK_STACKED)
-          file.add("experts.{e}.down", {experts, rows, columns}, values);
-        else if (stack == MOEC_STACK_FLAT_ROWS)
-          file.add("experts.{e}.down", {experts * rows, columns}, values);
-        else
-          for (int64_t e = 0; e < experts; ++e)
-            file.add("experts." + std::to_string(e) + ".down", {rows, columns}, slice(values, e * rows * columns, rows * columns));
-        file.write(path);
+        fileWithDown(source, stack, axes, part, MOEC_F32).write(path);
         moec_layer *other = nullptr;
         ASSERT_EQ(moec_layer_create(&edited.package, nullptr, &other), MOEC_OK) << lastError();
         moec_status status;

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A moe.combine in -> one CUDA kernel in which a thread computes 8 columns of a token.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDACOMBINE_H
+#define MOEC_CODEGEN_CUDA_CUDACOMBINE_H
+
+#include "codegen/cpu/LowerRows.h"
+#include "codegen/cuda/CudaKernel.h"
+
+namespace moec {
+
+// Kernel parameters: T, then the arguments of `strides`: [rows, slot_row, weights if any, epilogue operands..., out]. Choices
+// are added in ascending order, f32, with the formula of the CPU. A buffer whose stride is a multiple of 16 bytes is read
+// and written 16 bytes at a time and must be 16-byte aligned. Needs no shared memory.
+CudaKernelFacts lowerCudaCombine(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
+                                 llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Groups and choices of a route in -> CUDA kernels that sort ids [T,K] into the route's tables and lists of row blocks.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDADISPATCH_H
+#define MOEC_CODEGEN_CUDA_CUDADISPATCH_H
+
+#include "codegen/cuda/CudaKernel.h"
+#include "runtime/moec_abi.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Groups whose counters fit a block's shared memory.
+constexpr int64_t cuda_dispatch_max_groups = 4096;
+// Slots (T*K) up to which one block sorts alone.
+constexpr int64_t cuda_dispatch_one_block_slots = 16384;
+
+struct CudaDispatchShape {
+  int64_t groups = 0, choices = 0;  // 1 <= groups <= cuda_dispatch_max_groups
+  std::vector<int64_t> blockSizes;  // one list per block size, in rows
+  int64_t sm = 90;
+};
+
+struct CudaDispatchKernel {
+  std::string symbol;
+  CudaKernelFacts facts;
+  int64_t minTokens = 0, maxTokens = INT64_MAX; // launched for min <= T <= max
+};
+
+struct CudaDispatch {
+  std::vector<CudaDispatchKernel> kernels; // in launch order
+  moec_extent tableBytes = {0, 0};         // scratch between the kernels of one dispatch
+};
+
+// Every kernel has the parameters (T, ids, offsets, row_token, row_slot, slot_row, table, lists...): the tables of
+// moec_route_part, `table` of tableBytes, and one list (moec_cuda_item) per block size. Rows of a group stand in ascending
+// slot order; ids outside 0..G-1 make no row and slot_row -1. T*K < 2^31. The result is the same on every run.
+//
+//     SYMBOL_one                      T*K <= cuda_dispatch_one_block_slots
+//     SYMBOL_count, _scan, _place     more
+CudaDispatch lowerCudaDispatch(const CudaDispatchShape &shape, mlir::Location loc, mlir::ModuleOp module,
+                               llvm::StringRef symbol);
+
+// Bytes of the list for blocks of `blockSize` rows.
+moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize);
+
+// counts[g] = offsets[g+1] - offsets[g]; parameters (T, offsets, counts).
+CudaKernelFacts lowerCudaCounts(int64_t groups, int64_t sm, mlir::Location loc, mlir::ModuleOp module,
+                                llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif

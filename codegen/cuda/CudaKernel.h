@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The empty shell of a CUDA kernel: an llvm.func (i64 T, global pointers...) and what a launch must know of it.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDAKERNEL_H
+#define MOEC_CODEGEN_CUDA_CUDAKERNEL_H
+
+#include "codegen/cuda/CudaEmitter.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace moec {
+
+// grid = max(1, ceil((unitsPerToken * T + unitsFixed) / unitsPerBlock)), one-dimensional.
+struct CudaKernelFacts {
+  int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0;
+};
+
+// Parameters: i64 num_tokens, then `pointers` pointers to global memory. They carry no alias claims: a load through a
+// pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
+struct CudaKernelShell {
+  mlir::LLVM::LLVMFuncOp function;
+  mlir::Value numTokens;
+
+  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later).
+  // Loads the NVVM dialect into the context, so no other thread may be using that context.
+  CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm) {
+    e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
+    e.b.setInsertionPointToEnd(module.getBody());
+    llvm::SmallVector<mlir::Type> types(pointers + 1, e.globalPtr());
+    types[0] = e.i64();
+    auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), types);
+    function = mlir::LLVM::LLVMFuncOp::create(e.b, e.loc, symbol, type);
+    function->setAttr("nvvm.kernel", e.b.getUnitAttr());
+    e.function = function;
+    mlir::Block *entry = function.addEntryBlock(e.b);
+    e.b.setInsertionPointToStart(entry);
+    numTokens = entry->getArgument(0);
+    if (sm >= 90)
+      e.gridWait();
+  }
+  mlir::Value argument(size_t index) { return function.getBody().front().getArgument(unsigned(index) + 1); }
+  // Ends the function: exact block size, no math library.
+  void finish(CudaEmitter &e, int64_t blockThreads) {
+    mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});
+    function->setAttr("nvvm.reqntid", e.b.getDenseI32ArrayAttr({int32_t(blockThreads)}));
+    expandCudaMath(function);
+  }
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Row programs on CUDA. A value of a row is a scalar (shape [L]), the same in all lanes of the row's warp, or a run of
+// elements (shape [L,N]): in global memory where it is an input, a gathered row or a result nothing else reads, else in
+// the warp's part of shared memory, 4 bytes per element whatever its type, for as long as something reads it.
+//
+//     shared memory   | warp 0: runs | warp 1: runs | ...      the same offsets for every warp
+//
+// Lanes exchange elements through shared memory only between ops, and a warp_sync stands there.
+
+#include "codegen/cuda/CudaRows.h"
+
+#include "codegen/cuda/CudaRun.h"
+#include "codegen/cuda/CudaTopK.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+class CudaRowsLowering {
+public:
+  CudaRowsLowering(moe::RowProgramOp op, const RowStrides &strides)
+      : e(OpBuilder(op.getContext()), op.getLoc()), runs(e), op(op), strides(strides) {}
+
+  CudaKernelFacts run(ModuleOp module, StringRef symbol, int64_t sm);
+
+private:
+  using Values = CudaEmitter::Values;
+
+  static int64_t size(Type element) { return element.isInteger(1) ? 4 : element.getIntOrFloatBitWidth() / 8; }
+  static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
+
+  void lowerRow(ArrayRef<Value> buffers);
+  void bindInput(BlockArgument argument, ArrayRef<Value> buffers, unsigned &next);
+  void lowerOp(Operation &op);
+  void lowerMap(moe::MapOp op);
+  Values mapOperands(moe::MapOp op, int64_t count, Value n);
+  void lowerReduce(moe::ReduceOp op);
+  void reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum);
+  void lowerSoftmax(moe::SoftmaxOp op);
+  void lowerTopK(moe::TopKOp op);
+  void lowerMember(moe::MemberOp op);
+  void lowerTake(moe::TakeOp op);
+  void lowerGather(moe::GatherOp op);
+  void storeResult(Value result, Value buffer, int64_t stride);
+  void copyWide(Value to, Value from, int64_t bytes);
+
+  RowRun allocate(Type element, int64_t count) {
+    int64_t offset = memory.allocate(count * 4);
+    return {e.at(warpMemory, offset), element, count, 4, offset, 4};
+  }
+  RowRun place(Value result);
+  void release(Operation &op);
+  Value lane32() { return e.toI32(runs.lane); }
+  void byFirstLane(llvm::function_ref<void()> body) { e.when(e.equal(runs.lane, e.c(0)), body); }
+
+  Value joinMax(Value acc, Value x) { // NaN loses; it stays only while nothing else came
+    Value greater = e.compare(arith::CmpFPredicate::OGT, x, acc);
+    return e.select(e.either(greater, e.compare(arith::CmpFPredicate::UNO, acc, acc)), x, acc);
+  }
+  Value join(bool sum, Value acc, Value x) { return sum ? e.addF(acc, x) : joinMax(acc, x); }
+  Value neutral(bool sum) { return e.f(sum ? 0.0 : std::numeric_limits<double>::quiet_NaN()); }
+  // This lane's part of elements [begin, begin + count) joined, each passed through `map` first.
+  Value foldLane(const RowRun &x, Value begin, int64_t count, bool sum, llvm::function_ref<Value(Value)> map = nullptr);
+  Value foldWarp(Value acc, bool sum) {
+    runs.joinLanes(acc, [&](Value a, Value x) { return join(sum, a, x); });
+    return acc;
+  }
+
+  CudaEmitter e;
+  RunWalker runs;
+  moe::RowProgramOp op;
+  const RowStrides &strides;
+  SharedRuns memory;
+  ArrayRef<Value> buffers;
+  Value warpMemory, row;
+  DenseMap<Value, RowRun> values;
+  DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
+  llvm::DenseSet<Value> stored;                    // results that their op writes itself
+  bool touched = false;                            // shared memory since the last warp_sync
+};
+
+// The size of a warp's memory, and with it the number of warps, is known only when all ops are lowered: both are
+// constants that are settled at the end.
+CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t sm) {
+  auto routeInput = llvm::find_if(op.getInputs(), [](Value v) { return isa<moe::RouteType>(v.getType()); });
+  moe::RouteType route;
+  if (routeInput != op.getInputs().end())
+    route = cast<moe::RouteType>((*routeInput).getType());
+  CudaKernelShell shell(e, module, symbol, strides.size() + (route ? 1 : 0), sm);
+  Values arguments;
+  for (size_t i = 0; i < strides.size(); ++i)
+    arguments.push_back(shell.argument(i));
+  buffers = arguments;
+  auto settled = [&] { return arith::ConstantIntOp::create(e.b, e.loc, e.i64(), 0); };
+  arith::ConstantOp warps = settled(), warpBytes = settled();
+  Value tid = e.unsignedI64(e.tid());
+  runs.lane = e.remU(tid, cuda_warp_threads);
+  Value warp = e.divU(tid, cuda_warp_threads);
+  warpMemory = e.at(e.shared(), e.mul(warp, warpBytes.getResult()));
+  row = e.add(e.mul(e.unsignedI64(e.ctaid()), warps.getResult()), warp);
+  Value rows = shell.numTokens;
+  if (route)
+    rows = e.toI64(e.load(e.i32(), e.at(shell.argument(strides.size()), route.getGroups() * 4), 4));
+  e.when(e.less(row, rows), [&] { lowerRow(arguments); });
+  int64_t bytes = memory.peak(), count = 4;
+  while (count > 1 && count * bytes > 48 * 1024)
+    count /= 2;
+  warps.setValueAttr(e.b.getI64IntegerAttr(count));
+  warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
+  shell.finish(e, count * cuda_warp_threads);
+  return {count * cuda_warp_threads, count * bytes, count, route ? route.getChoices() : 1, 0};
+}
+
+void CudaRowsLowering::lowerRow(ArrayRef<Value> buffers) {
+  Block &body = op.getBody().front();
+  unsigned next = 0;
+  for (BlockArgument argument : body.getArguments())
+    bindInput(argument, buffers, next);
+  for (Operation &inner : body.without_terminator()) {
+    e.loc = inner.getLoc();
+    lowerOp(inner);
+    release(inner);
+  }
+  if (touched)
+    e.warpSync();
+  for (Value result : body.getTerminator()->getOperands()) {
+    if (!stored.contains(result))
+      storeResult(result, buffers[next], strides[next]);
+    ++next;
+  }
+}
+
+void CudaRowsLowering::bindInput(BlockArgument argument, ArrayRef<Value> buffers, unsigned &next) {
+  if (isa<moe::RouteType>(argument.getType())) {
+    auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
+    routes[argument] = {entry(buffers[next]), entry(buffers[next + 1])};
+    next += 2;
+    return;
+  }
+  auto type = tensor(argument);
+  Type element = type.getElementType();
+  Value base = buffers[next];
+  int64_t stride = strides[next++], bytes = size(element), align = stride % 16 ? bytes : 16;
+  if (!type.isDynamicDim(0)) { // a parameter, the same for all rows
+    values[argument] = {base, element, type.getNumElements(), bytes, -1, bytes};
+    return;
+  }
+  int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0;
+  bool gathered = !argument.use_empty() && llvm::all_of(argument.getUsers(), [&](Operation *user) {
+    auto gather = dyn_cast<moe::GatherOp>(user);
+    return gather && gather.getInput() == argument;
+  });
+  if (gathered) { // the gather adds the row it wants
+    values[argument] = {base, element, count, bytes, -1, align, stride};
+    return;
+  }
+  Value p = e.at(base, e.mul(row, stride));
+  if (count)
+    values[argument] = {p, element, count, bytes, -1, align};
+  else
+    values[argument] = {e.load(element, p, unsigned(bytes)), element};
+}
+
+// Where an op writes its run: straight to the result that alone reads it, else to shared memory.
+RowRun CudaRowsLowering::place(Value result) {
+  auto type = tensor(result);
+  Type element = type.getElementType();
+  int64_t count = type.getDimSize(1);
+  Operation *yield = op.getBody().front().getTerminator();
+  if (!result.hasOneUse() || *result.user_begin() != yield)
+    return allocate(element, count);
+  size_t index = strides.size() - yield->getNumOperands() + result.use_begin()->getOperandNumber();
+  stored.insert(result);
+  return {e.at(buffers[index], e.mul(row, strides[index])), element, count, size(element), -1, size(element)};
+}
+
+// Runs that no later op reads give their memory back.
+void CudaRowsLowering::release(Operation &inner) {
+  auto readLater = [&](Value v) {
+    return llvm::any_of(v.getUsers(), [&](Operation *user) { return inner.isBeforeInBlock(user); });
+  };
+  llvm::SmallDenseSet<Value> seen;
+  auto releaseOne = [&](Value v) {
+    auto found = values.find(v);
+    if (seen.insert(v).second && found != values.end() && found->second.offset >= 0 && !readLater(v))
+      memory.release(found->second.offset);
+  };
+  for (Value v : inner.getOperands())
+    releaseOne(v);
+  for (Value v : inner.getResults())
+    releaseOne(v);
+}
+
+void CudaRowsLowering::lowerOp(Operation &inner) {
+  auto isRun = [&](Value v) { return isa<RankedTensorType>(v.getType()) && tensor(v).getRank() == 2; };
+  bool touches = llvm::any_of(inner.getOperands(), isRun) || llvm::any_of(inner.getResults(), isRun);
+  if (touched && touches) {
+    e.warpSync();
+    touched = false;
+  }
+  TypeSwitch<Operation *>(&inner)
+      .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
+      .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
+      .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
+      .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
+      .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
+      .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
+      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
+  auto inShared = [&](Value v) { return values.contains(v) && values[v].offset >= 0; };
+  touched |= llvm::any_of(inner.getOperands(), inShared) || llvm::any_of(inner.getResults(), inShared);
+}
+
+CudaRowsLowering::Values CudaRowsLowering::mapOperands(moe::MapOp map, int64_t count, Value n) {
+  Values out;
+  for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+    const RowRun &v = values[input];
+    moe::OperandKind kind = moe::kindAt(map.getKinds(), unsigned(i));
+    if (v.count == 0)
+      out.push_back(v.value);
+    else if (count && (kind == moe::OperandKind::elem || kind == moe::OperandKind::col))
+      out.push_back(loadElement(e, v, n));
+    else
+      out.push_back(loadElement(e, v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0)));
+  }
+  return out;
+}
+
+void CudaRowsLowering::lowerMap(moe::MapOp map) {
+  auto type = tensor(map.getResult());
+  if (type.getRank() == 1) {
+    values[map.getResult()] = {e.inlineScalar(map.getBody(), mapOperands(map, 0, Value()))[0], type.getElementType()};
+    return;
+  }
+  RowRun out = place(map.getResult());
+  runs.forEach(out.count, [&](ArrayRef<Value> columns) {
+    SmallVector<Values> operands;
+    for (Value n : columns)
+      operands.push_back(mapOperands(map, out.count, n));
+    for (auto [n, inputs] : llvm::zip(columns, operands))
+      storeElement(e, out, n, e.inlineScalar(map.getBody(), inputs)[0]);
+  });
+  values[map.getResult()] = out;
+}
+
+Value CudaRowsLowering::foldLane(const RowRun &x, Value begin, int64_t count, bool sum,
+                                 llvm::function_ref<Value(Value)> map) {
+  return runs.fold(count, {neutral(sum)}, [&](Values acc, ArrayRef<Value> columns, Value valid) -> Values {
+    Values loaded;
+    for (Value n : columns)
+      loaded.push_back(loadElement(e, x, begin ? e.add(begin, n) : n));
+    for (Value v : loaded) {
+      v = map ? map(v) : v;
+      acc[0] = join(sum, acc[0], valid ? e.select(valid, v, neutral(sum)) : v);
+    }
+    return acc;
+  })[0];
+}
+
+void CudaRowsLowering::lowerReduce(moe::ReduceOp reduce) {
+  const RowRun x = values[reduce.getInput()];
+  bool sum = reduce.getKind() == moe::ReduceKind::sum;
+  if (!reduce.getSegments()) {
+    values[reduce.getResult()] = {foldWarp(foldLane(x, Value(), x.count, sum), sum), x.element};
+    return;
+  }
+  RowRun out = place(reduce.getResult());
+  reduceSegments(x, out, int64_t(*reduce.getSegments()), sum);
+  values[reduce.getResult()] = out;
+}
+
+// Few long segments: the warp takes 8 at a time, whose shuffles overlap. Else a lane takes a segment, element by element.
+void CudaRowsLowering::reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum) {
+  int64_t length = x.count / segments;
+  if (segments <= cuda_warp_threads && length >= 16) {
+    for (int64_t first = 0; first < segments; first += 8) {
+      Values acc;
+      for (int64_t s = first; s < std::min(first + 8, segments); ++s)
+        acc.push_back(foldLane(x, e.c(s * length), length, sum));
+      runs.joinLanes(acc, [&](Value a, Value v) { return join(sum, a, v); });
+      byFirstLane([&] {
+        for (auto [i, v] : llvm::enumerate(acc))
+          storeElement(e, out, e.c(first + int64_t(i)), v);
+      });
+    }
+    return;
+  }
+  runs.forEach(segments, [&](ArrayRef<Value> columns) {
+    for (Value s : columns) {
+      auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(length), e.c(1), ValueRange{neutral(sum)});
+      {
+        OpBuilder::InsertionGuard guard(e.b);
+        e.b.setInsertionPointToEnd(loop.getBody());
+        Value v = loadElement(e, x, e.add(e.mul(s, length), loop.getInductionVar()));
+        scf::YieldOp::create(e.b, e.loc, join(sum, loop.getRegionIterArg(0), v));
+      }
+      storeElement(e, out, s, loop.getResult(0));
+    }
+  });
+}
+
+// Three passes over x; exponentials are computed twice rather than kept.
+void CudaRowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
+  const RowRun x = values[softmax.getInput()];
+  RowRun out = place(softmax.getResult());
+  Value top = foldWarp(foldLane(x, Value(), x.count, false), false);
+  auto shiftedExp = [&](Value v) -> Value {
+    return math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, v, top));
+  };
+  Value sum = foldWarp(foldLane(x, Value(), x.count, true, shiftedExp), true);
+  runs.forEach(x.count, [&](ArrayRef<Value> columns) {
+    Values loaded;
+    for (Value n : columns)
+      loaded.push_back(loadElement(e, x, n));
+    for (auto [n, v] : llvm::zip(columns, loaded))
+      storeElement(e, out, n, e.div(shiftedExp(v), sum));
+  });
+  values[softmax.getResult()] = out;
+}
+
+void CudaRowsLowering::lowerTopK(moe::TopKOp top) {
+  const RowRun x = values[top.getChoice()];
+  RowRun ids = place(top.getIds());
+  int64_t segments = int64_t(top.getSegments().value_or(1));
+  TopKShape shape = {segments, x.count / segments, int64_t(top.getK())};
+  if (shape.keysInRegisters()) {
+    emitTopK(e, runs, shape, x, ids);
+  } else {
+    RowRun keys = allocate(e.i32(), x.count);
+    emitLongTopK(e, runs, shape, x, keys, ids);
+    memory.release(keys.offset);
+    touched = true; // the next op may get this memory
+  }
+  values[top.getIds()] = ids;
+}
+
+void CudaRowsLowering::lowerMember(moe::MemberOp member) {
+  const RowRun ids = values[member.getIds()];
+  RowRun mask = place(member.getMask());
+  runs.forEach(mask.count, [&](ArrayRef<Value> columns) {
+    for (Value n : columns) {
+      Value none = arith::ConstantIntOp::create(e.b, e.loc, e.i1(), 0), column = e.toI32(n);
+      auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(ids.count), e.c(1), ValueRange{none});
+      {
+        OpBuilder::InsertionGuard guard(e.b);
+        e.b.setInsertionPointToEnd(loop.getBody());
+        Value hit = e.equal(loadElement(e, ids, loop.getInductionVar()), column);
+        scf::YieldOp::create(e.b, e.loc, e.either(loop.getRegionIterArg(0), hit));
+      }
+      storeElement(e, mask, n, loop.getResult(0));
+    }
+  });
+  values[member.getMask()] = mask;
+}
+
+void CudaRowsLowering::lowerTake(moe::TakeOp take) {
+  const RowRun x = values[take.getInput()], ids = values[take.getIds()];
+  RowRun out = place(take.getResult());
+  runs.forEach(ids.count, [&](ArrayRef<Value> columns) {
+    for (Value j : columns) {
+      Value id = e.toI64(loadElement(e, ids, j));
+      Value inside = e.compare(arith::CmpIPredicate::ult, id, e.c(x.count));
+      Value v = loadElement(e, x, e.select(inside, id, e.c(0))); // column 0 always exists
+      storeElement(e, out, j, e.select(inside, v, e.f(0)));
+    }
+  });
+  values[take.getResult()] = out;
+}
+
+void CudaRowsLowering::lowerGather(moe::GatherOp gather) {
+  auto [token, slot] = routes[gather.getRoute()];
+  RowRun x = values[gather.getInput()];
+  if (tensor(gather.getResult()).getRank() == 1) {
+    Value p = e.at(x.value, e.mul(gather.bySlot() ? slot : token, size(x.element)));
+    values[gather.getResult()] = {e.load(x.element, p, unsigned(size(x.element))), x.element};
+    return;
+  }
+  x.value = e.at(x.value, e.mul(token, x.stride));
+  values[gather.getResult()] = x;
+}
+
+void CudaRowsLowering::storeResult(Value result, Value buffer, int64_t stride) {
+  const RowRun &v = values[result];
+  Value to = e.at(buffer, e.mul(row, stride));
+  int64_t bytes = v.count * size(v.element);
+  if (v.count == 0) {
+    byFirstLane([&] { e.store(v.value, to, unsigned(size(v.element))); });
+    return;
+  }
+  if (v.align == 16 && bytes % 16 == 0 && stride % 16 == 0) {
+    copyWide(to, v.value, bytes);
+    return;
+  }
+  RowRun out = {to, v.element, v.count, size(v.element), -1, size(v.element)};
+  runs.forEach(v.count, [&](ArrayRef<Value> columns) {
+    Values loaded;
+    for (Value n : columns)
+      loaded.push_back(loadElement(e, v, n));
+    for (auto [n, x] : llvm::zip(columns, loaded))
+      storeElement(e, out, n, x);
+  });
+}
+
+// A row that stays as it is: 16 bytes per lane and step.
+void CudaRowsLowering::copyWide(Value to, Value from, int64_t bytes) {
+  Type four = e.vec(e.i32(), 4);
+  runs.forEach(bytes / 16, [&](ArrayRef<Value> columns) {
+    Values loaded;
+    for (Value n : columns)
+      loaded.push_back(e.load(four, e.at(from, e.mul(n, 16)), 16));
+    for (auto [n, x] : llvm::zip(columns, loaded))
+      e.store(x, e.at(to, e.mul(n, 16)), 16);
+  });
+}
+
+} // namespace
+
+CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, ModuleOp module,
+                                    StringRef symbol) {
+  return CudaRowsLowering(op, strides).run(module, symbol, sm);
+}
+
+} // namespace moec

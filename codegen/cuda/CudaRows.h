@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A moe.row_program in -> one CUDA kernel in which a warp computes a row.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDAROWS_H
+#define MOEC_CODEGEN_CUDA_CUDAROWS_H
+
+#include "codegen/cpu/LowerRows.h"
+#include "codegen/cuda/CudaKernel.h"
+
+namespace moec {
+
+// Kernel parameters: T, the arguments of `strides` ([inputs..., outputs...]; a route among the inputs stands for two,
+// row_token and row_slot), then offsets [G+1] of the route if the program runs over one. Units are rows, T or at most
+// T*K. Shared memory is what the widest moment of the program needs, times the warps of a block (4, 2 or 1), and more
+// than 48 KiB only where one row alone needs that; facts.sharedBytes above the device's limit means the program is too
+// wide for this target.
+CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
+                                    llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// cp.async and TMA -> copies that happen some time later, and the moments when a thread may rely on them.
+
+#include "codegen/emulate/CudaBlock.h"
+
+#include "codegen/emulate/CudaMbarrier.h"
+
+#include <cstring>
+
+namespace moec {
+
+void CudaBlock::later(uint64_t most, std::function<void()> action) {
+  engine_.emplace(tick_ + random(most), std::move(action));
+}
+
+bool CudaBlock::runEngine() {
+  bool ran = false;
+  while (!engine_.empty() && engine_.begin()->first <= tick_ && !stopped_) {
+    auto action = std::move(engine_.begin()->second);
+    engine_.erase(engine_.begin());
+    action();
+    ran = true;
+  }
+  return ran;
+}
+
+void CudaBlock::copyNow(CudaThread &thread, CudaCopy &copy) {
+  if (copy.copied)
+    return;
+  copy.copied = true;
+  char *target = shared_.at(copy.offset);
+  std::memset(target, 0, 16);
+  if (copy.bytes && !memory_.contains(copy.source, copy.bytes)) {
+    report(thread.index,
+           "cp_async of " + std::to_string(copy.bytes) + " bytes at device memory " + memory_.describe(copy.source));
+    stopped_ = true;
+    return;
+  }
+  std::memcpy(target, copy.source, copy.bytes);
+}
+
+// Copies chosen by `which` are complete: their words belong to the accesses of `epoch`.
+void CudaBlock::settle(CudaThread &thread, const std::function<bool(const CudaCopy &)> &which, uint32_t epoch) {
+  while (!thread.copies.empty() && which(thread.copies.front())) {
+    CudaCopy &copy = thread.copies.front();
+    copyNow(thread, copy);
+    shared_.endAsyncWrite(copy.offset, 16, epoch, /*async_proxy=*/false);
+    thread.copies.pop_front();
+  }
+}
+
+void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *operands) {
+  CudaThread &thread = *current_;
+  switch (instruction.opcode) {
+  case CudaOpcode::CpAsync: {
+    CudaCopy copy;
+    copy.offset = sharedOffset(operands[0], 16, 16, "cp_async to");
+    copy.source = reinterpret_cast<const void *>(operands[1]);
+    copy.bytes = uint32_t(operands[2]);
+    copy.group = thread.groups;
+    copy.sequence = thread.sequence++;
+    if (copy.bytes > 16)
+      stop("cp_async of " + std::to_string(copy.bytes) + " bytes; 0 to 16 are possible");
+    if (copy.bytes && operands[1] % 16)
+      stop("cp_async from an address that is not a multiple of 16");
+    shared_.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
+    if (random(2))
+      copyNow(thread, copy);
+    thread.copies.push_back(copy);
+    break;
+  }
+  case CudaOpcode::CpAsyncCommit:
+    ++thread.groups;
+    break;
+  case CudaOpcode::CpAsyncWait: {
+    uint64_t kept = instruction.n;
+    settle(
+        thread, [&](const CudaCopy &copy) { return copy.group + kept < thread.groups; }, clocks_.epoch(thread.index));
+    break;
+  }
+  default: { // cp_async_arrive
+    CudaBarrierState &state = mbarrierAt(operands[0], "cp_async_arrive at");
+    uint64_t sequence = thread.sequence;
+    uint32_t epoch = clocks_.epoch(thread.index);
+    clocks_.advance(thread.index);
+    later(64, [this, &thread, &state, sequence, epoch] {
+      settle(
+          thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
+      clocks_.releaseEpoch(epoch, state.arriving);
+      arrive(state, thread.index);
+    });
+  }
+  }
+  while (stopped_)
+    thread.fibre.leave();
+}
+
+// Element {x + i, y + j, z + k} of the tensor -> byte ((k*box_y + j)*box_x + i)*size of the box, swizzled; elements
+// outside the tensor are zeros.
+void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread) {
+  uint32_t size = map.element_bytes, row_bytes = map.box[0] * size, row = 0;
+  for (uint32_t k = 0; k < map.box[2]; ++k)
+    for (uint32_t j = 0; j < map.box[1]; ++j, ++row) {
+      int64_t x = origin[0], y = int64_t(origin[1]) + j, z = int64_t(origin[2]) + k;
+      bool inside = y >= 0 && z >= 0 && y < int64_t(map.dims[1]) && z < int64_t(map.dims[2]);
+      int64_t first = std::max<int64_t>(x, 0), end = std::min<int64_t>(x + map.box[0], int64_t(map.dims[0]));
+      unsigned char line[256 * 8] = {};
+      if (inside && first < end) {
+        uint64_t source =
+            map.base + uint64_t(z) * map.strides[1] + uint64_t(y) * map.strides[0] + uint64_t(first) * size;
+        auto *bytes = reinterpret_cast<const char *>(source);
+        size_t count = size_t(end - first) * size;
+        if (!memory_.contains(bytes, count)) {
+          report(thread, "tma_load_3d reads device memory " + memory_.describe(bytes));
+          stopped_ = true;
+          return;
+        }
+        std::memcpy(line + size_t(first - x) * size, bytes, count);
+      }
+      for (uint32_t chunk = 0; chunk < row_bytes; chunk += 16)
+        std::memcpy(shared_.at(swizzleAddress(offset + row * row_bytes + chunk, map.swizzle_bytes)), line + chunk, 16);
+    }
+}
+
+void CudaBlock::tmaLoad(const uint64_t *operands) {
+  auto *map = reinterpret_cast<const CudaTensorMap *>(operands[1]);
+  if (operands[1] % 64)
+    stop("tma_load_3d with a tensor map that is not 64-byte aligned");
+  if (map->magic != CudaTensorMap::valid_magic || map->rank != 3)
+    stop("tma_load_3d of what is no tensor map of 3 dimensions");
+  CudaTensorMap copy = *map;
+  uint32_t bytes = copy.boxBytes(), align = copy.swizzle_bytes ? copy.swizzle_bytes * 8u : 128u;
+  uint32_t offset = sharedOffset(operands[0], bytes, align, "tma_load_3d to");
+  CudaBarrierState &state = mbarrierAt(operands[5], "tma_load_3d completes at");
+  unsigned thread = current_->index;
+  if (!state.fenced)
+    report(thread, "tma_load_3d completes at the mbarrier at " + std::to_string(state.offset) +
+                       ", whose initialisation no fence_mbar_init or fence_async followed");
+  state.fenced = true;
+  shared_.beginAsyncWrite(thread, offset, bytes, "tma_load_3d writes");
+  int32_t x = int32_t(operands[2]), y = int32_t(operands[3]), z = int32_t(operands[4]);
+  later(200, [this, copy, offset, bytes, thread, x, y, z, &state] {
+    const int32_t origin[3] = {x, y, z};
+    tmaCopy(copy, origin, offset, thread);
+    unsigned actor = clocks_.engineActor(state.offset / 8);
+    uint32_t epoch = clocks_.epoch(actor);
+    clocks_.advance(actor);
+    shared_.endAsyncWrite(offset, bytes, epoch, /*async_proxy=*/true);
+    clocks_.releaseEpoch(epoch, state.arriving);
+    state.bytes -= bytes;
+    completeIfDone(state);
+  });
+}
+
+} // namespace moec

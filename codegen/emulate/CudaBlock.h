@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A kernel and its launch sizes -> one block after another run to its end, every CUDA thread a fibre.
+//
+// A thread runs natively until an instruction makes it wait; then the scheduler picks another warp at random, now and
+// then starving one for a while. Nothing polls: who can complete a wait wakes the waiters, so an empty ready list with
+// no asynchronous operation under way is a deadlock. Asynchronous copies are executed after random delays.
+
+#ifndef MOEC_CODEGEN_EMULATE_CUDABLOCK_H
+#define MOEC_CODEGEN_EMULATE_CUDABLOCK_H
+
+#include "codegen/emulate/CudaFibre.h"
+#include "codegen/emulate/CudaInstruction.h"
+#include "codegen/emulate/CudaMemory.h"
+#include "codegen/emulate/CudaShared.h"
+#include "codegen/emulate/CudaTensorMap.h"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// What the emulator has to say about a run: the first 8 texts that differ in more than numbers, and how many there were
+// in all.
+class CudaFindings {
+public:
+  void add(std::string text);
+  const std::vector<std::string> &texts() const { return texts_; }
+  uint64_t count() const { return count_; }
+  void clear();
+
+private:
+  std::vector<std::string> texts_, kinds_; // kinds: the texts without digits
+  uint64_t count_ = 0;
+};
+
+// One launch. `params` as cuLaunchKernel takes them; they and the texts live until the launch ends.
+struct CudaLaunch {
+  const char *kernel = "";
+  void (*thunk)(void **params) = nullptr;
+  void **params = nullptr;
+  uint32_t grid = 1, threads = 1, shared_bytes = 0;
+};
+
+struct CudaBarrierState;
+class CudaTensorCore;
+
+struct CudaCopy { // one cp.async
+  uint32_t offset = 0, bytes = 0;
+  const void *source = nullptr;
+  uint64_t group = 0, sequence = 0;
+  bool copied = false;
+};
+
+struct CudaThread {
+  CudaFibre fibre;
+  unsigned index = 0, warp = 0, lane = 0;
+  bool done = false;
+  std::function<std::string()> waiting; // describes the wait; empty while the thread can run
+  std::deque<CudaCopy> copies;
+  uint64_t groups = 0, sequence = 0;
+};
+
+struct CudaWarp {
+  uint32_t ready = 0;   // lanes that can run
+  uint32_t arrived = 0; // lanes gathered at `at`
+  const CudaInstruction *at = nullptr;
+  const uint64_t *operands[32] = {};
+  uint64_t *results[32] = {};
+  uint64_t starved_until = 0;
+};
+
+struct CudaNamedBarrier {
+  std::vector<unsigned> waiting;
+  uint32_t threads = 0;
+  CudaClock clock;
+};
+
+// Runs blocks of one launch at a time; one operating-system thread at a time (the arena is the process's).
+class CudaBlock {
+public:
+  CudaBlock(uint64_t seed, CudaMemory &memory, CudaFindings &findings);
+  ~CudaBlock();
+
+  // Runs block `block_index` of `launch`; false when a finding ended it early.
+  bool run(const CudaLaunch &launch, uint32_t block_index);
+  uint64_t random(uint64_t below);
+  void reseed(uint64_t seed) { random_.seed(seed); }
+  void setLoopLimit(uint64_t rounds) { loop_limit_ = rounds; }
+
+  // Called by compiled kernels through CudaMachine's entry points, on the fibre of the current thread.
+  void execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
+  void sharedAccess(const void *address, uint32_t bytes, uint32_t align, CudaAccess kind);
+  void pause();
+  void fault(const void *address, bool write); // on a clean stack of the current fibre
+  bool inFibre() const { return current_ != nullptr; }
+  void *stackTop() const { return current_->fibre.top(); }
+
+private:
+  friend class CudaTensorCore;
+
+  // Findings and waiting.
+  void report(unsigned thread, const std::string &text);
+  [[noreturn]] void stop(const std::string &text);
+  void wait(std::function<std::string()> description);
+  void wake(unsigned thread);
+  void yieldReady();
+  uint32_t sharedOffset(uint64_t address, uint32_t bytes, uint32_t align, const char *what);
+
+  // The scheduler (CudaBlock.cpp).
+  void prepare(const CudaLaunch &launch, uint32_t block_index);
+  bool schedule();
+  int pickWarp();
+  void runWarp(CudaWarp &warp, unsigned first);
+  void reportDeadlock();
+  static void threadMain();
+
+  // Warp instructions (CudaWarp.cpp): gather returns in the last lane to arrive, with all slots at hand, after which
+  // scatter wakes the others.
+  bool gather(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
+  void scatter();
+  void runWarpInstruction(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
+  void shuffle(const CudaInstruction &instruction, CudaWarp &warp);
+
+  // Barriers (CudaBarriers.cpp).
+  void barrier(const CudaInstruction &instruction);
+  void mbarrier(const CudaInstruction &instruction, const uint64_t *operands);
+  CudaBarrierState &mbarrierAt(uint64_t address, const char *what);
+  void arrive(CudaBarrierState &state, unsigned thread);
+  void completeIfDone(CudaBarrierState &state);
+
+  // Asynchronous copies (CudaAsync.cpp).
+  void cpAsync(const CudaInstruction &instruction, const uint64_t *operands);
+  void copyNow(CudaThread &thread, CudaCopy &copy);
+  void settle(CudaThread &thread, const std::function<bool(const CudaCopy &)> &which, uint32_t epoch);
+  void tmaLoad(const uint64_t *operands);
+  void tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread);
+  void later(uint64_t most, std::function<void()> action);
+  bool runEngine();
+
+  // Matrices (CudaMatrix.cpp).
+  void loadMatrices(const CudaInstruction &instruction, CudaWarp &warp);
+  void storeMatrices(const CudaInstruction &instruction, CudaWarp &warp);
+  void multiplyFragments(const CudaInstruction &instruction, CudaWarp &warp);
+
+  CudaMemory &memory_;
+  CudaFindings &findings_;
+  std::mt19937_64 random_;
+  CudaClocks clocks_;
+  CudaShared shared_;
+  CudaLaunch launch_;
+  uint32_t block_index_ = 0;
+  std::vector<std::unique_ptr<CudaThread>> threads_;
+  std::vector<CudaWarp> warps_;
+  CudaThread *current_ = nullptr;
+  unsigned live_ = 0;
+  bool stopped_ = false, preempted_ = false;
+  uint64_t tick_ = 0, loops_ = 0, loop_limit_ = 400u * 1000 * 1000;
+  CudaNamedBarrier named_[16];
+  std::map<uint32_t, std::unique_ptr<CudaBarrierState>> mbarriers_; // by shared offset
+  std::multimap<uint64_t, std::function<void()>> engine_;           // by due tick
+  std::unique_ptr<CudaTensorCore> tensor_core_;
+};
+
+// Rounds of loops until pause() is due; compiled kernels count it down.
+extern "C" int64_t moec_emulate_rounds;
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Device modules -> images, and a driver table that "loads" and runs them on one emulated device in this process.
+//
+//   CudaEmulator emulator({.seed = 1, .capability = 90, .multiprocessors = 3});
+//   auto image = emulator.addModule(std::move(module), std::move(context));   // goes where a cubin would
+//   options.cuda_driver = emulator.driver();
+//   ... run ...
+//   emulator.findings()                                                       // empty when all rules were kept
+
+#ifndef MOEC_CODEGEN_EMULATE_CUDAEMULATOR_H
+#define MOEC_CODEGEN_EMULATE_CUDAEMULATOR_H
+
+#include "codegen/emulate/CudaHostCode.h"
+#include "codegen/emulate/CudaMachine.h"
+
+#include "runtime/cuda_driver.h"
+
+#include <mutex>
+
+namespace moec {
+
+struct CudaEmulatorOptions {
+  uint64_t seed = 1;
+  uint32_t capability = 90; // 80 or 90
+  uint32_t multiprocessors = 3;
+};
+
+// The driver's functions have no place for a handle, so the emulator made last is the one they reach, until it is gone;
+// make and destroy emulators like a stack. The driver's functions may be called from any thread; launches run at once.
+class CudaEmulator {
+public:
+  explicit CudaEmulator(CudaEmulatorOptions options);
+  ~CudaEmulator();
+  CudaEmulator(const CudaEmulator &) = delete;
+  CudaEmulator &operator=(const CudaEmulator &) = delete;
+
+  // Compiles the module for the host. The image is a text with its terminating zero. `capability` 0: loads on every
+  // device; else on a device of that capability alone. Errors name the function and the instruction.
+  llvm::Expected<std::string> addModule(std::unique_ptr<llvm::Module> module,
+                                        std::unique_ptr<llvm::LLVMContext> context, uint32_t capability = 0);
+
+  const moec_cuda_driver *driver() const;
+
+  // The first 8 findings since the emulator was made or cleared, and how many there were.
+  const std::vector<std::string> &findings() { return machine_.findings().texts(); }
+  uint64_t numFindings() { return machine_.findings().count(); }
+  void clearFindings() { machine_.findings().clear(); }
+  void reseed(uint64_t seed) { machine_.block().reseed(seed); }
+
+  // For the driver's functions.
+  static CudaEmulator *active();
+  CudaMachine &machine() { return machine_; }
+  const CudaEmulatorOptions &options() const { return options_; }
+  std::recursive_mutex &mutex() { return mutex_; }
+  const CudaHostCode *codeOf(const char *image) const; // null when this device cannot load it
+
+private:
+  struct Image {
+    std::unique_ptr<CudaHostCode> code;
+    uint32_t capability;
+  };
+
+  CudaEmulatorOptions options_;
+  CudaMachine machine_;
+  std::vector<Image> images_;
+  std::recursive_mutex mutex_;
+  CudaEmulator *below_;
+};
+
+} // namespace moec
+
+#endif

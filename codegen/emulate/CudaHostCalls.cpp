@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Emulator calls: one walk over each function collects what has to be replaced, then each kind is rewritten.
+
+#include "codegen/emulate/CudaHostCalls.h"
+
+#include "codegen/emulate/CudaBlock.h"
+
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Analysis/CFG.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Transforms/Utils/BasicBlockUtils.h"
+
+using namespace llvm;
+
+namespace moec {
+
+static constexpr unsigned shared_space = 3;
+
+namespace {
+class HostCalls {
+public:
+  HostCalls(Function &function, CudaInstructions &instructions)
+      : function_(function), module_(*function.getParent()), instructions_(instructions),
+        context_(function.getContext()), int32_(Type::getInt32Ty(context_)), int64_(Type::getInt64Ty(context_)),
+        pointer_(PointerType::get(context_, 0)) {}
+
+  Error run();
+
+private:
+  Error refuse(const Twine &what, Instruction &where);
+  Error collect();
+  Error replaceAssembly(CallInst &call);
+  Value *simpleValue(const CudaInstruction &parsed, CallInst &call);
+  Value *toSlot(IRBuilder<> &builder, Value *value);
+  Value *fromSlot(IRBuilder<> &builder, Value *slot, Type *type);
+  Value *slots(AllocaInst *&alloca, unsigned count);
+  void reportAccess(Instruction &access, Value *pointer, Type *type, Align align, StringRef hook);
+  void countRounds();
+  void expandBfloat(CastInst &cast);
+  Value *address(const void *pointer);
+
+  Function &function_;
+  Module &module_;
+  CudaInstructions &instructions_;
+  LLVMContext &context_;
+  Type *int32_, *int64_, *pointer_;
+  AllocaInst *operands_ = nullptr, *results_ = nullptr;
+  SmallVector<CallInst *> assembly_;
+  SmallVector<Instruction *> accesses_;
+  SmallVector<CastInst *> bfloat_casts_;
+};
+} // namespace
+
+Error HostCalls::refuse(const Twine &what, Instruction &where) {
+  std::string text;
+  raw_string_ostream stream(text);
+  where.print(stream);
+  return createStringError(inconvertibleErrorCode(),
+                           "function \"" + function_.getName() + "\": " + what + ":" + StringRef(text).rtrim());
+}
+
+Value *HostCalls::address(const void *pointer) {
+  return ConstantExpr::getIntToPtr(ConstantInt::get(int64_, reinterpret_cast<uint64_t>(pointer)), pointer_);
+}
+
+Value *HostCalls::slots(AllocaInst *&alloca, unsigned count) {
+  if (!alloca) {
+    IRBuilder<> builder(&function_.getEntryBlock(), function_.getEntryBlock().begin());
+    alloca = new AllocaInst(ArrayType::get(int64_, count), 0, "slots", function_.getEntryBlock().begin());
+  } else if (cast<ArrayType>(alloca->getAllocatedType())->getNumElements() < count) {
+    alloca->setAllocatedType(ArrayType::get(int64_, count));
+  }
+  return alloca;
+}
+
+Value *HostCalls::toSlot(IRBuilder<> &builder, Value *value) {
+  Type *type = value->getType();
+  if (type->isPointerTy())
+    return builder.CreatePtrToInt(value, int64_);
+  uint64_t bits = module_.getDataLayout().getTypeSizeInBits(type);
+  if (bits == 0 || bits > 64 || !(type->isIntegerTy() || type->isFloatingPointTy() || type->isVectorTy()))
+    return nullptr;
+  if (!type->isIntegerTy())
+    value = builder.CreateBitCast(value, IntegerType::get(context_, unsigned(bits)));
+  return builder.CreateZExt(value, int64_);
+}
+
+Value *HostCalls::fromSlot(IRBuilder<> &builder, Value *slot, Type *type) {
+  uint64_t bits = type->isSized() ? uint64_t(module_.getDataLayout().getTypeSizeInBits(type)) : 0;
+  if (bits == 0 || bits > 64 || !(type->isIntegerTy() || type->isFloatingPointTy() || type->isVectorTy()))
+    return nullptr;
+  Value *value = builder.CreateTrunc(slot, IntegerType::get(context_, unsigned(bits)));
+  return type->isIntegerTy() ? value : builder.CreateBitCast(value, type);
+}
+
+// Instructions that are plain arithmetic on the host.
+Value *HostCalls::simpleValue(const CudaInstruction &parsed, CallInst &call) {
+  IRBuilder<> builder(&call);
+  if (!call.getType()->isFloatTy())
+    return nullptr;
+  if (parsed.opcode == CudaOpcode::Div)
+    return builder.CreateFDiv(call.getArgOperand(0), call.getArgOperand(1));
+  if (parsed.opcode != CudaOpcode::Ex2)
+    return nullptr;
+  Value *power = builder.CreateUnaryIntrinsic(Intrinsic::exp2, call.getArgOperand(0));
+  Value *smallest = ConstantFP::get(call.getType(), 0x1p-126);
+  return builder.CreateSelect(builder.CreateFCmpOLT(power, smallest), ConstantFP::get(call.getType(), 0.0), power);
+}
+
+Error HostCalls::replaceAssembly(CallInst &call) {
+  auto *assembly = cast<InlineAsm>(call.getCalledOperand());
+  auto parsed = parseCudaInstruction(assembly->getAsmString());
+  if (!parsed)
+    return createStringError(inconvertibleErrorCode(),
+                             "function \"" + function_.getName() + "\": " + toString(parsed.takeError()));
+  SmallVector<Type *> types;
+  if (auto *type = dyn_cast<StructType>(call.getType()))
+    types.append(type->element_begin(), type->element_end());
+  else if (!call.getType()->isVoidTy())
+    types.push_back(call.getType());
+  if (call.arg_size() != parsed->num_operands || types.size() != parsed->num_results)
+    return refuse("\"" + parsed->text + "\" has " + Twine(parsed->num_operands) + " operands and " +
+                      Twine(parsed->num_results) + " results",
+                  call);
+  Value *result = simpleValue(*parsed, call);
+  if (!result) {
+    IRBuilder<> builder(&call);
+    Value *operands = slots(operands_, std::max(1u, parsed->num_operands));
+    Value *results = slots(results_, std::max(1u, parsed->num_results));
+    for (unsigned i = 0; i < call.arg_size(); ++i) {
+      Value *slot = toSlot(builder, call.getArgOperand(i));
+      if (!slot)
+        return refuse("an operand of more than 8 bytes", call);
+      builder.CreateStore(slot, builder.CreateConstGEP1_32(int64_, operands, i));
+    }
+    instructions_.push_back(std::make_unique<CudaInstruction>(*parsed));
+    FunctionCallee hook =
+        module_.getOrInsertFunction("moec_emulate", Type::getVoidTy(context_), pointer_, pointer_, pointer_);
+    builder.CreateCall(hook, {address(instructions_.back().get()), results, operands})->setConvergent();
+    if (types.size() > 1)
+      result = PoisonValue::get(call.getType());
+    for (unsigned i = 0; i < types.size(); ++i) {
+      Value *slot = builder.CreateLoad(int64_, builder.CreateConstGEP1_32(int64_, results, i));
+      Value *value = fromSlot(builder, slot, types[i]);
+      if (!value)
+        return refuse("a result of more than 8 bytes", call);
+      result = isa<StructType>(call.getType()) ? builder.CreateInsertValue(result, value, i) : value;
+    }
+  }
+  if (result)
+    call.replaceAllUsesWith(result);
+  call.eraseFromParent();
+  return Error::success();
+}
+
+void HostCalls::reportAccess(Instruction &access, Value *pointer, Type *type, Align align, StringRef hook) {
+  IRBuilder<> builder(&access);
+  FunctionCallee callee =
+      module_.getOrInsertFunction(hook, Type::getVoidTy(context_), pointer->getType(), int32_, int32_);
+  uint64_t bytes = module_.getDataLayout().getTypeStoreSize(type);
+  builder.CreateCall(callee, {pointer, builder.getInt32(uint32_t(bytes)), builder.getInt32(uint32_t(align.value()))});
+}
+
+void HostCalls::countRounds() {
+  SmallVector<std::pair<const BasicBlock *, const BasicBlock *>> edges;
+  FindFunctionBackedges(function_, edges);
+  SmallSetVector<BasicBlock *, 8> latches;
+  for (auto &[from, to] : edges)
+    latches.insert(const_cast<BasicBlock *>(from));
+  FunctionCallee pause = module_.getOrInsertFunction("moec_emulate_pause", Type::getVoidTy(context_));
+  for (BasicBlock *latch : latches) {
+    IRBuilder<> builder(latch->getTerminator());
+    Value *counter = address(&moec_emulate_rounds);
+    Value *left = builder.CreateSub(builder.CreateLoad(int64_, counter), builder.getInt64(1));
+    builder.CreateStore(left, counter);
+    Value *over = builder.CreateICmpSLT(left, builder.getInt64(0));
+    Instruction *then = SplitBlockAndInsertIfThen(over, latch->getTerminator()->getIterator(), false);
+    IRBuilder<>(then).CreateCall(pause);
+  }
+}
+
+// float -> bfloat: (u + 0x7FFF + (u >> 16 & 1)) >> 16, a NaN keeps its upper half and becomes quiet.
+void HostCalls::expandBfloat(CastInst &cast) {
+  IRBuilder<> builder(&cast);
+  Value *value = cast.getOperand(0);
+  auto integers = [&](Type *type, unsigned bits) -> Type * {
+    Type *element = IntegerType::get(context_, bits);
+    if (auto *vector = dyn_cast<VectorType>(type))
+      return VectorType::get(element, vector->getElementCount());
+    return element;
+  };
+  Type *wide = integers(value->getType(), 32), *narrow = integers(value->getType(), 16);
+  Value *result;
+  if (isa<FPExtInst>(cast)) {
+    Value *bits = builder.CreateZExt(builder.CreateBitCast(value, narrow), wide);
+    result = builder.CreateBitCast(builder.CreateShl(bits, 16), cast.getType());
+  } else {
+    Value *bits = builder.CreateBitCast(value, wide);
+    Value *odd = builder.CreateAnd(builder.CreateLShr(bits, 16), ConstantInt::get(wide, 1));
+    Value *rounded = builder.CreateAdd(builder.CreateAdd(bits, ConstantInt::get(wide, 0x7FFF)), odd);
+    Value *quiet = builder.CreateOr(bits, ConstantInt::get(wide, 0x400000));
+    Value *half = builder.CreateLShr(builder.CreateSelect(builder.CreateFCmpUNO(value, value), quiet, rounded), 16);
+    result = builder.CreateBitCast(builder.CreateTrunc(half, narrow), cast.getType());
+  }
+  cast.replaceAllUsesWith(result);
+  cast.eraseFromParent();
+}
+
+Error HostCalls::collect() {
+  auto isShared = [](Type *type) {
+    return type->isPtrOrPtrVectorTy() && type->getPointerAddressSpace() == shared_space;
+  };
+  for (Instruction &instruction : instructions(function_)) {
+    if (auto *call = dyn_cast<CallInst>(&instruction)) {
+      if (call->isInlineAsm()) {
+        assembly_.push_back(call);
+        continue;
+      }
+      Function *callee = call->getCalledFunction();
+      if (!callee || (callee->isDeclaration() && !callee->isIntrinsic()) || callee->getName().starts_with("llvm.nvvm"))
+        return refuse("the emulator cannot make this call", instruction);
+      if (callee->isIntrinsic() && any_of(call->args(), [&](Use &use) { return isShared(use->getType()); }))
+        return refuse("an intrinsic on shared memory", instruction);
+    }
+    if (auto *cast = dyn_cast<AddrSpaceCastInst>(&instruction))
+      if (isShared(cast->getSrcTy()) || isShared(cast->getDestTy()))
+        return refuse("a shared pointer becomes a generic one or the reverse", instruction);
+    if (isShared(instruction.getType()) && isa<AllocaInst>(instruction))
+      return refuse("a local variable in shared memory", instruction);
+    if (const Value *pointer = getLoadStorePointerOperand(&instruction); pointer && isShared(pointer->getType()))
+      accesses_.push_back(&instruction);
+    if (isa<AtomicRMWInst, AtomicCmpXchgInst>(instruction) && isShared(instruction.getOperand(0)->getType()))
+      accesses_.push_back(&instruction);
+    if (auto *cast = dyn_cast<CastInst>(&instruction); cast && isa<FPExtInst, FPTruncInst>(cast)) {
+      Type *from = cast->getSrcTy()->getScalarType(), *to = cast->getDestTy()->getScalarType();
+      if ((from->isBFloatTy() && to->isFloatTy()) || (from->isFloatTy() && to->isBFloatTy()))
+        bfloat_casts_.push_back(cast);
+    }
+  }
+  return Error::success();
+}
+
+Error HostCalls::run() {
+  if (Error error = collect())
+    return error;
+  for (Instruction *access : accesses_) {
+    if (auto *load = dyn_cast<LoadInst>(access))
+      reportAccess(*load, load->getPointerOperand(), load->getType(), load->getAlign(), "moec_emulate_shared_load");
+    else if (auto *store = dyn_cast<StoreInst>(access))
+      reportAccess(*store, store->getPointerOperand(), store->getValueOperand()->getType(), store->getAlign(),
+                   "moec_emulate_shared_store");
+    else if (auto *update = dyn_cast<AtomicRMWInst>(access))
+      reportAccess(*update, update->getPointerOperand(), update->getType(), update->getAlign(),
+                   "moec_emulate_shared_atomic");
+    else if (auto *swap = dyn_cast<AtomicCmpXchgInst>(access))
+      reportAccess(*swap, swap->getPointerOperand(), swap->getCompareOperand()->getType(), swap->getAlign(),
+                   "moec_emulate_shared_atomic");
+  }
+  for (CastInst *cast : bfloat_casts_)
+    expandBfloat(*cast);
+  for (CallInst *call : assembly_)
+    if (Error error = replaceAssembly(*call))
+      return error;
+  countRounds();
+  return Error::success();
+}
+
+Error insertCudaHostCalls(Module &module, CudaInstructions &out_instructions) {
+  SmallVector<Function *> functions;
+  for (Function &function : module)
+    if (!function.isDeclaration())
+      functions.push_back(&function);
+  for (Function *function : functions)
+    if (Error error = HostCalls(*function, out_instructions).run())
+      return error;
+  return Error::success();
+}
+
+} // namespace moec

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A host module -> machine code in this process, with the kernels' thunks by name.
+
+#ifndef MOEC_CODEGEN_EMULATE_CUDAHOSTCODE_H
+#define MOEC_CODEGEN_EMULATE_CUDAHOSTCODE_H
+
+#include "codegen/emulate/CudaHostModule.h"
+
+#include <memory>
+
+namespace llvm::orc {
+class LLJIT;
+}
+
+namespace moec {
+
+struct CudaHostKernel {
+  CudaKernel kernel;
+  void (*thunk)(void **params) = nullptr;
+};
+
+// Owns the code; thunks are valid as long as it lives.
+class CudaHostCode {
+public:
+  // Compiles `host`; `context` is the one its module lives in. The device module must be gone by then.
+  static llvm::Expected<std::unique_ptr<CudaHostCode>> make(CudaHostModule host,
+                                                            std::unique_ptr<llvm::LLVMContext> context);
+  ~CudaHostCode();
+
+  const CudaHostKernel *find(llvm::StringRef name) const; // null when there is no such kernel
+
+private:
+  CudaHostCode();
+
+  std::unique_ptr<llvm::orc::LLJIT> jit_;
+  CudaInstructions instructions_;
+  std::vector<CudaHostKernel> kernels_;
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Launches -> blocks run in a random order; owns device memory, catches faults, collects findings.
+
+#ifndef MOEC_CODEGEN_EMULATE_CUDAMACHINE_H
+#define MOEC_CODEGEN_EMULATE_CUDAMACHINE_H
+
+#include "codegen/emulate/CudaBlock.h"
+
+namespace moec {
+
+// One device. Launches of all machines of the process run one at a time, on the calling thread.
+class CudaMachine {
+public:
+  explicit CudaMachine(uint64_t seed) : block_(seed, memory_, findings_) {}
+
+  // Runs every block of the launch; false when there were findings in it. A finding that leaves the kernel in no state
+  // to go on (a fault, a deadlock, an access outside shared memory) ends the launch.
+  bool launch(const CudaLaunch &launch);
+
+  CudaMemory &memory() { return memory_; }
+  CudaFindings &findings() { return findings_; }
+  CudaBlock &block() { return block_; }
+
+private:
+  CudaMemory memory_;
+  CudaFindings findings_;
+  CudaBlock block_;
+};
+
+} // namespace moec
+
+// What compiled kernels call; only while a launch runs, on a fibre of it.
+extern "C" {
+void moec_emulate(const void *instruction, uint64_t *results, const uint64_t *operands);
+void moec_emulate_shared_load(const void *address, uint32_t bytes, uint32_t align);
+void moec_emulate_shared_store(const void *address, uint32_t bytes, uint32_t align);
+void moec_emulate_shared_atomic(const void *address, uint32_t bytes, uint32_t align);
+void moec_emulate_pause();
+}
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Sizes -> device memory of the emulator: host pages between guard regions, so that an overrun is a fault with a name.
+//
+//   | 1 MiB no access | allocation, 256-byte aligned | 0..255 bytes watched | 1 MiB no access |
+//
+// Fresh memory is 0xFF in every byte (NaN in every float type, -1 in every integer type).
+
+#ifndef MOEC_CODEGEN_EMULATE_CUDAMEMORY_H
+#define MOEC_CODEGEN_EMULATE_CUDAMEMORY_H
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Owns every allocation. One thread at a time.
+class CudaMemory {
+public:
+  CudaMemory() = default;
+  CudaMemory(const CudaMemory &) = delete;
+  CudaMemory &operator=(const CudaMemory &) = delete;
+  ~CudaMemory();
+
+  void *allocate(size_t bytes); // null when the system has no memory or bytes is 0
+  bool release(void *pointer);  // false when `pointer` is no start of an allocation
+  bool contains(const void *pointer, size_t bytes) const;
+  size_t allocatedBytes() const { return allocated_bytes_; }
+
+  // Where an address is, for messages: "16 bytes after the end of an allocation of 1024 bytes".
+  std::string describe(const void *address) const;
+
+  // One text per allocation whose watched bytes were overwritten since the last call.
+  std::vector<std::string> overwritten();
+
+private:
+  struct Region {
+    char *mapped = nullptr;
+    size_t mapped_bytes = 0, bytes = 0;
+  };
+  std::map<const char *, Region> regions_; // by start
+  size_t allocated_bytes_ = 0;
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * cuda_layer.h - a package's CUDA part and a device in -> a loaded image whose kernels can be launched out.
+ */
+#ifndef MOEC_RUNTIME_CUDA_LAYER_H
+#define MOEC_RUNTIME_CUDA_LAYER_H
+
+#include "cuda_driver.h"
+#include "cuda_plan.h"
+
+/* Immutable after create; any thread may use it. */
+typedef struct moec_cuda_layer {
+  const moec_cuda_driver *driver;
+  moec_cuda_plan plan;
+  moec_cuda_target_view target;     /* the one in use                                       */
+  char name[MOEC_CUDA_NAME_ROOM];   /* "sm_90a"                                             */
+  int32_t device, num_sms;
+  int32_t capability;               /* of the device: 90                                    */
+  void *context;
+  int32_t retained;                 /* 1: the primary context, released at destroy          */
+  void *module;
+  void **functions;                 /* [launches of the target], own memory                 */
+} moec_cuda_layer;
+
+/* Opens the driver, chooses device, context and target, loads the image and sets up every kernel; nothing is left for
+ * later. The current context is the same afterwards. Errors as moec_layer_create documents them. */
+moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan, const moec_layer_options *options,
+                                   moec_cuda_layer **out_layer);
+void moec_cuda_layer_destroy(moec_cuda_layer *layer); /* NULL is fine */
+
+/* Makes the layer's context current where it is not; `out_pushed` is for moec_cuda_leave, which puts the caller's back. */
+moec_status moec_cuda_enter(const moec_cuda_layer *layer, int *out_pushed);
+void moec_cuda_leave(const moec_cuda_layer *layer, int pushed);
+
+/* MOEC_INVALID_ARGUMENT when the driver does not know `pointer` as device memory; `name` is for the text. */
+moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const void *pointer, const char *name);
+
+/* Copies `bytes` bytes of device memory to the host and waits for them. */
+moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
+
+/* Encodes the target's TMA descriptors for weights at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to that,
+ * freed by free(); NULL where the target has none. */
+moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * moec_cuda_abi.h - the CUDA part of a compiled package: one more blob beside the plan of moec_abi.h, whose buffers,
+ * steps, roles and weights it names by index, and the device images. Filled by the compiler, walked by the runtime.
+ *
+ *   +-------------------------+---------+----------+--------+--------+------+---------+---------+
+ *   | moec_cuda_plan_header   | targets | launches | params | tables | maps | weights | strings |
+ *   +-------------------------+---------+----------+--------+--------+------+---------+---------+
+ *
+ * A target (sm_90a, sm_80) is a list of launches in stream order. Routing stays on the device: dispatch is launches too,
+ * a grid depends on T alone and kernels leave early, so that a call never waits for the device and can be captured.
+ */
+#ifndef MOEC_CUDA_ABI_H
+#define MOEC_CUDA_ABI_H
+
+#include "moec_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOEC_CUDA_MAGIC 0x6475306du /* "m0ud" */
+
+/* Parts of the packed weights as CUDA kernels read them, in the order and number of moec_plan_header.weights.
+ *
+ * MOEC_LAYOUT_ROWS    B of a grouped matmul: element (group g, part p, output n, depth i) at
+ *                         ((g*parts + p)*n_rows + n)*k_padded + i,     n_rows = moec_weight.n
+ *                     k is padded with zeros so that a row is a multiple of 16 bytes (TMA's and cp.async's unit).
+ * MOEC_LAYOUT_VECTOR  as on the CPU.
+ * Regions start at multiples of 4096 bytes; the first 4096 bytes of the buffer are the runtime's header. */
+enum { MOEC_LAYOUT_ROWS = 2 };
+
+/* What a kernel parameter is. Pointers are device addresses, 8 bytes; a map is 128 bytes by value, 64-byte aligned. */
+enum moec_cuda_param_kind {
+  MOEC_CUDA_TOKENS = 0, /* int64_t T                                                     */
+  MOEC_CUDA_BUFFER = 1, /* pointer: buffer `index` of the plan                           */
+  MOEC_CUDA_ROUTE = 2,  /* pointer: part `part` of the route of dispatch step `index`    */
+  MOEC_CUDA_TABLE = 3,  /* pointer: table `index` of the target                          */
+  MOEC_CUDA_MAP = 4     /* CUtensorMap: map `index` of the target                        */
+};
+
+typedef struct moec_cuda_param { uint16_t kind, index, part, reserved; } moec_cuda_param;
+
+/* A piece of the workspace only this target's kernels know: item lists, counters of dispatch. The workspace of a CUDA
+ * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes:
+ *
+ *   | slot 0 | slot 1 | ... | route tables | table 0 | table 1 | ... | */
+typedef struct moec_cuda_table {
+  moec_extent bytes;
+  uint32_t name; /* string offset */
+  uint32_t reserved;
+} moec_cuda_table;
+
+/* A TMA descriptor of a weight region seen as the tensor [groups*parts][n][k], innermost last; boxes of one group and
+ * part, box_n rows by box_k elements; elements outside are read as zeros. Encoded once when weights are adopted. */
+typedef struct moec_cuda_map {
+  uint32_t weight;    /* index into weights */
+  uint32_t swizzle;   /* bytes: 0, 32, 64 or 128 */
+  uint32_t box_n, box_k;
+} moec_cuda_map;
+
+enum {
+  MOEC_CUDA_IF_ASKED = 1, /* only when the caller asked for the optional output the step writes                 */
+  MOEC_CUDA_OVERLAP = 2   /* programmatic dependent launch: the kernel itself waits for its predecessor         */
+};
+
+/* One kernel launch. grid = ceil(units(T) / units_per_block), at most blocks_per_sm * SMs where that is not 0 (the
+ * kernel then strides by its grid), at least 1; one-dimensional, as blocks are. */
+typedef struct moec_cuda_launch {
+  uint16_t step, flags;
+  uint32_t symbol;          /* string offset: the kernel's name in the image */
+  uint32_t block_threads;
+  uint32_t shared_bytes;    /* dynamic shared memory */
+  moec_extent units;
+  uint32_t units_per_block, blocks_per_sm;
+  int64_t min_tokens, max_tokens; /* launched for min <= T <= max */
+  uint32_t first_param, num_params;
+  uint32_t registers, spill_bytes, local_bytes, reserved; /* per thread, what ptxas said; 0 without ptxas */
+} moec_cuda_launch;
+
+typedef struct moec_cuda_target {
+  uint32_t sm;                     /* 80: sm_80; 90: sm_90a */
+  uint32_t exact;                  /* 1: runs on compute capability sm only, 0: on that and every later one */
+  uint32_t first_image, num_images; /* into moec_package.images: what the driver is given, in this order, until it takes one */
+  moec_span launches, params, tables, maps;
+} moec_cuda_target;
+
+typedef struct moec_cuda_plan_header {
+  uint32_t magic;
+  uint32_t header_bytes, target_bytes, launch_bytes, param_bytes, table_bytes, map_bytes; /* sizeof each struct */
+  uint32_t cuda_version; /* of the toolkit that made the images, 13000 for 13.0, for messages; 0: not known */
+  uint64_t packed_bytes; /* the packed buffer: header page and all weight regions, the same for every target */
+  moec_span targets;     /* moec_cuda_target, best first */
+  moec_span weights;     /* moec_weight */
+  moec_span strings;     /* bytes */
+  uint32_t total_bytes, reserved2;
+} moec_cuda_plan_header;
+
+/* What stands in a list of items that dispatch makes: int32 count, 3 words unused, then `count` of these, ascending by
+ * group and row. Block b of a group of n rows: rows row0 .. row0+rows-1, rows <= the list's block size. */
+typedef struct moec_cuda_item { int32_t group, row0, rows, reserved; } moec_cuda_item;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * step_args.c - a checked call in -> the address of each of the plan's buffers, and which optional steps it asks for.
+ */
+#include "layer.h"
+
+void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
+  switch (role) {
+  case MOEC_ROLE_X: return (void *)(uintptr_t)args->x;
+  case MOEC_ROLE_Y: return args->y;
+  case MOEC_ROLE_LOGITS: return args->out_logits;
+  case MOEC_ROLE_IDS: return args->out_ids;
+  case MOEC_ROLE_WEIGHTS: return args->out_weights;
+  case MOEC_ROLE_COUNTS: return args->out_counts;
+  default: return NULL;
+  }
+}
+
+void *moec_stream_of(const moec_forward_args *args) {
+  return args->struct_size > offsetof(moec_forward_args, stream) ? args->stream : NULL;
+}
+
+void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                          const moec_workspace_map *map, uint32_t index) {
+  const moec_plan *plan = &layer->plan;
+  const moec_buffer *buffer = &plan->buffers[index];
+  char *workspace = args->workspace;
+  void *asked = moec_caller_buffer(args, buffer->role);
+  if (buffer->kind == MOEC_BUFFER_WEIGHT)
+    return (void *)(uintptr_t)(weights->base + moec_weight_set_of(layer)->weights[buffer->slot].offset);
+  if (buffer->kind == MOEC_BUFFER_ROUTE)
+    return workspace + map->route[plan->route_of_step[buffer->route]][buffer->slot];
+  return asked ? asked : workspace + map->slot[buffer->slot];
+}
+
+int moec_step_is_asked(const moec_plan *plan, const moec_forward_args *args, const moec_step *step) {
+  for (uint32_t i = 0; i < step->num_args; ++i) {
+    const moec_buffer *buffer = &plan->buffers[plan->args[step->first_arg + i]];
+    if (buffer->kind == MOEC_BUFFER_OPT_OUTPUT && moec_caller_buffer(args, buffer->role))
+      return 1;
+  }
+  return 0;
+}

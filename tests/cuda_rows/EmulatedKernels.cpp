@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// From the MLIR of kernels to launches through the emulator's driver table.
+
+#include "BothKernels.h"
+
+#include "codegen/emit/ObjectEmitter.h"
+#include "codegen/moe/BuildLayer.h"
+
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Index/IR/IndexDialect.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/Module.h"
+
+using namespace mlir;
+
+namespace moec {
+
+std::unique_ptr<MLIRContext> makeKernelContext() {
+  DialectRegistry registry;
+  arith::registerConvertArithToLLVMInterface(registry);
+  cf::registerConvertControlFlowToLLVMInterface(registry);
+  index::registerConvertIndexToLLVMInterface(registry);
+  registerConvertMathToLLVMInterface(registry);
+  ub::registerConvertUBToLLVMInterface(registry);
+  vector::registerConvertVectorToLLVMInterface(registry);
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  registerNVVMDialectTranslation(registry);
+  auto context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  loadMoeDialects(*context);
+  context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, index::IndexDialect, LLVM::LLVMDialect,
+                       math::MathDialect, scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
+  return context;
+}
+
+EmulatedKernels::EmulatedKernels(ModuleOp module, uint64_t seed) : emulator_({seed, 90, 3}) {
+  if (failed(verify(module)) || !lowerToLlvmDialect(module, error_)) {
+    error_ = "the kernels are not valid: " + error_;
+    return;
+  }
+  auto llvmContext = std::make_unique<llvm::LLVMContext>();
+  auto llvmModule = translateModuleToLLVMIR(module, *llvmContext, "kernels");
+  if (!llvmModule) {
+    error_ = "translation to LLVM IR failed";
+    return;
+  }
+  llvmModule->setDataLayout("e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64");
+  auto image = emulator_.addModule(std::move(llvmModule), std::move(llvmContext));
+  if (!image) {
+    error_ = llvm::toString(image.takeError());
+    return;
+  }
+  image_ = *image;
+  void *device = nullptr;
+  emulator_.driver()->primary_ctx_retain(&device, 0);
+  emulator_.driver()->ctx_push_current(device);
+  if (emulator_.driver()->module_load_data_ex(&module_, image_.c_str(), 0, nullptr, nullptr))
+    error_ = "the driver does not take the image";
+}
+
+EmulatedKernels::~EmulatedKernels() {
+  if (module_) {
+    emulator_.driver()->module_unload(module_);
+    emulator_.driver()->ctx_pop_current(nullptr);
+  }
+}
+
+void *EmulatedKernels::upload(const std::vector<char> &bytes) {
+  moec_cuda_pointer pointer = 0;
+  emulator_.driver()->mem_alloc(&pointer, std::max<size_t>(bytes.size(), 1));
+  std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char *>(pointer));
+  return reinterpret_cast<void *>(pointer);
+}
+
+std::string EmulatedKernels::launch(const std::string &symbol, const CudaKernelFacts &facts, int64_t numTokens,
+                                    std::vector<void *> pointers) {
+  const moec_cuda_driver *driver = emulator_.driver();
+  void *function = nullptr;
+  if (driver->module_get_function(&function, module_, symbol.c_str()) ||
+      driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, 200 * 1024))
+    return "no kernel " + symbol;
+  int64_t units = facts.unitsPerToken * numTokens + facts.unitsFixed;
+  moec_cuda_launch_config config = {};
+  config.grid_x = unsigned(std::max<int64_t>(1, (units + facts.unitsPerBlock - 1) / facts.unitsPerBlock));
+  config.block_x = unsigned(facts.blockThreads);
+  config.grid_y = config.grid_z = config.block_y = config.block_z = 1;
+  config.shared_bytes = unsigned(facts.sharedBytes);
+  std::vector<void *> params = {&numTokens};
+  for (void *&pointer : pointers)
+    params.push_back(&pointer);
+  int result = driver->launch_kernel_ex(&config, function, params.data(), nullptr);
+  std::string text;
+  for (const std::string &finding : emulator_.findings())
+    text += finding + "\n";
+  return result && text.empty() ? symbol + ": the launch returned " + std::to_string(result) : text;
+}
+
+} // namespace moec

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernels as LLVM IR text -> a run on the emulator through its driver table, with buffers and findings for the tests.
+
+#ifndef MOEC_TESTS_EMULATE_EMULATEDKERNEL_H
+#define MOEC_TESTS_EMULATE_EMULATEDKERNEL_H
+
+#include "codegen/emulate/CudaEmulator.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// "call RESULT asm sideeffect "/*moec TAG*/ ptx", "constraints"(OPERANDS)" for operands as in IR: "i32 %a, float %b".
+std::string ptx(const std::string &result, const std::string &tag, const std::string &operands = "");
+
+// `name = getelementptr of @moec_shared by `offset`, an i32 value or constant, as a line of IR.
+std::string sharedPointer(const std::string &name, const std::string &offset);
+
+// A kernel @k of `threads` (nvvm.reqntid) with the given parameters and a body that begins with %tid.
+std::string kernelText(const std::string &params, const std::string &body);
+
+class EmulatedKernel {
+public:
+  explicit EmulatedKernel(const std::string &text, uint64_t seed = 1);
+  ~EmulatedKernel();
+
+  // The error of loading, "" when the kernel is there.
+  const std::string &error() const { return error_; }
+
+  template <typename T> T *upload(const std::vector<T> &values) {
+    T *memory = allocate<T>(values.size());
+    std::copy(values.begin(), values.end(), memory);
+    return memory;
+  }
+  template <typename T> T *allocate(size_t count) { return static_cast<T *>(allocateBytes(count * sizeof(T))); }
+
+  // Launches @k; params point at the values. The driver's result.
+  int launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params);
+
+  const std::vector<std::string> &findings() { return emulator_.findings(); }
+  // The findings joined by line ends: what a whole-text comparison wants.
+  std::string report();
+  CudaEmulator &emulator() { return emulator_; }
+  void *function() { return function_; }
+
+private:
+  void *allocateBytes(size_t bytes);
+
+  CudaEmulator emulator_;
+  std::string image_, error_;
+  void *module_ = nullptr, *function_ = nullptr;
+};
+
+// 64-byte aligned room for a tensor map, and the map of a [dims[2]][dims[1]][dims[0]] tensor of bf16.
+struct alignas(64) TensorMapBytes {
+  char bytes[128];
+};
+TensorMapBytes encodeMap(const void *memory, std::vector<uint64_t> dims, std::vector<uint32_t> box, int swizzle);
+
+uint16_t bf16Of(float value); // exact for the small integers tests use
+float floatOfBf16(uint16_t bits);
+
+} // namespace moec
+
+#endif
