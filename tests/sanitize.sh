@@ -13,6 +13,6 @@ export TSAN_OPTIONS=halt_on_error=1
 status=0
 for preset in asan tsan; do
   moec_build "$preset" "build-$preset"
-  ctest --test-dir "build-$preset" --output-on-failure "$@" || status=$?
+  ctest --test-dir "build-$preset" --output-on-failure -j "$(nproc)" "$@" || status=$?
 done
 exit "$status"

@@ -14,7 +14,7 @@ namespace moec {
 
 namespace {
 
-enum { NotInitialized = 3, InvalidContext = 201, InvalidHandle = 400 };
+constexpr int NotInitialized = 3, InvalidContext = 201, InvalidHandle = 400;
 constexpr uint32_t default_shared_bytes = 48 * 1024;
 
 struct DriverFunction {
