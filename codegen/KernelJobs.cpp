@@ -6,6 +6,7 @@
 
 #include "Pipeline.h"
 #include "schedule/CpuSchedule.h"
+#include "schedule/CudaSchedule.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -38,10 +39,13 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts
       !parseSchedule(options.scheduleText, options.scheduleName, forced, why, options.templatesDir))
     return fail(why);
   out.layer = plan.string(plan.header.name).str();
-  for (const StageSchedule &stage : forced.stages)
-    if (llvm::none_of(facts, [&](const StageFacts &f) { return f.stage == stage.stage; }))
-      return fail(options.scheduleName + ": the layer has no matmul stage '" + stage.stage + "'",
-                  "moec explain prints the schedule with the stages it has");
+  auto isStage = [&](const auto &stage) {
+    return llvm::any_of(facts, [&](const StageFacts &f) { return f.stage == stage.stage; }) ||
+           fail(options.scheduleName + ": the layer has no matmul stage '" + stage.stage + "'",
+                "moec explain prints the schedule with the stages it has");
+  };
+  if (!llvm::all_of(forced.stages, isStage) || !llvm::all_of(forced.cudaStages, isStage))
+    return false;
   for (const StageFacts &stage : facts) {
     if (stage.stage.empty())
       continue;
@@ -52,6 +56,14 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts
       const StageSchedule *chosen = forced.find(stage.stage, used);
       out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
       if (!checkStage(stage, out.stages.back(), why, options.templatesDir))
+        return fail(why);
+    }
+    for (CudaArch arch : options.archs) {
+      if (out.find(stage.stage, arch))
+        continue;
+      const CudaStage *chosen = forced.find(stage.stage, arch);
+      out.cudaStages.push_back(chosen ? *chosen : cudaSchedule(stage, arch));
+      if (!checkStage(stage, out.cudaStages.back(), why, options.templatesDir))
         return fail(why);
     }
   }

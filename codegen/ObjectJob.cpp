@@ -4,53 +4,25 @@
 
 #include "ObjectJob.h"
 
+#include "KernelContext.h"
+
 #include "codegen/cpu/CpuLowering.h"
 #include "codegen/cpu/LowerRows.h"
 #include "codegen/emit/ObjectEmitter.h"
-#include "codegen/moe/BuildLayer.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
-#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Dialect/Index/IR/IndexDialect.h"
-#include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 
 using namespace mlir;
 
 namespace moec {
 namespace {
 
-void prepareContext(MLIRContext &context) {
-  DialectRegistry registry;
-  arith::registerConvertArithToLLVMInterface(registry);
-  cf::registerConvertControlFlowToLLVMInterface(registry);
-  index::registerConvertIndexToLLVMInterface(registry);
-  registerConvertFuncToLLVMInterface(registry);
-  registerConvertMathToLLVMInterface(registry);
-  ub::registerConvertUBToLLVMInterface(registry);
-  vector::registerConvertVectorToLLVMInterface(registry);
-  registerBuiltinDialectTranslation(registry);
-  registerLLVMDialectTranslation(registry);
-  context.appendDialectRegistry(registry);
-  loadMoeDialects(context);
-  context.loadDialect<tile::TileDialect, arith::ArithDialect, cf::ControlFlowDialect, index::IndexDialect,
-                      LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
-}
-
 class ObjectBuilder {
 public:
-  ObjectBuilder(ObjectJob &job, const ObjectInput &input) : job(job), input(input) { prepareContext(context); }
+  ObjectBuilder(ObjectJob &job, const ObjectInput &input) : job(job), input(input) { prepareKernelContext(context); }
 
   void run() {
     fused = parseSourceString<ModuleOp>(input.fusedModule, ParserConfig(&context));

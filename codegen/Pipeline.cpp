@@ -5,6 +5,7 @@
 
 #include "Pipeline.h"
 
+#include "CudaJob.h"
 #include "KernelJobs.h"
 #include "ObjectJob.h"
 
@@ -22,6 +23,8 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
 #include "llvm/Support/SourceMgr.h"
 
 #include <atomic>
@@ -64,6 +67,7 @@ private:
   bool plan();
   bool schedule();
   bool runJobs(ObjectForm form);
+  void addDevices(CompiledPackage &result);
   // Runs `body` with MLIR's diagnostics collected; what failed becomes one error.
   bool collecting(int exitCode, const char *code, llvm::function_ref<bool()> body);
   void note(Stage stage, const llvm::Twine &detail);
@@ -80,6 +84,7 @@ private:
   Schedule chosen;
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
+  std::vector<CudaJob> devices;
   std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
@@ -164,6 +169,8 @@ bool Compilation::schedule() {
     facts[i].panels = stage.panels;
     facts[i].bf16Input = stage.in.isBF16();
     facts[i].bf16Weight = stage.weight.isBF16();
+    facts[i].groups = stage.routed ? stage.groups : 1;
+    facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
   }
   if (!chooseSchedule(launchPlan, facts, options, chosen, errors))
     return false;
@@ -175,7 +182,7 @@ bool Compilation::schedule() {
   return true;
 }
 
-// One job per ISA, the heaviest first; a job that failed names its kernel.
+// One job per CUDA architecture and ISA, the heaviest first; a job that failed names its kernel.
 bool Compilation::runJobs(ObjectForm form) {
   std::string fused;
   llvm::raw_string_ostream os(fused);
@@ -190,13 +197,19 @@ bool Compilation::runJobs(ObjectForm form) {
   for (auto it = jobs.modules.rbegin(); it != jobs.modules.rend(); ++it)
     objects.emplace_back(it->first, &it->second);
   const ObjectInput shared = {fused, launchPlan, stageOrdinals, options, form};
+  for (CudaArch arch : options.archs)
+    devices.emplace_back(arch);
   std::atomic<size_t> claimed{0};
+  size_t numJobs = devices.size() + objects.size();
   auto work = [&] {
-    for (size_t i; (i = claimed++) < objects.size();)
-      objects[i].run(shared);
+    for (size_t i; (i = claimed++) < numJobs;)
+      if (i < devices.size())
+        devices[i].run(shared, chosen);
+      else
+        objects[i - devices.size()].run(shared);
   };
   std::vector<std::thread> threads;
-  for (unsigned i = 1; i < std::min<size_t>(options.jobs, objects.size()); ++i)
+  for (unsigned i = 1; i < std::min<size_t>(options.jobs, numJobs); ++i)
     threads.emplace_back(work);
   work();
   for (std::thread &thread : threads)
@@ -205,6 +218,11 @@ bool Compilation::runJobs(ObjectForm form) {
     if (!object.error.empty())
       errors.push_back({object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
     launchPlan.header.scratch_bytes = std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
+  }
+  for (const CudaJob &device : devices) {
+    const char *code = device.exitCode == 3 ? "E-TEMPLATE" : device.exitCode == 4 ? "E-UNSUPPORTED" : "E-INTERNAL";
+    if (!device.error.empty())
+      errors.push_back({device.exitCode, code, "", device.error, ""});
   }
   return errors.empty();
 }
@@ -237,7 +255,8 @@ bool Compilation::run(Stage last) {
                                                : ObjectForm::Object;
   if (!runJobs(form))
     return false;
-  note(last, llvm::Twine(objects.size()) + " object files");
+  note(last, llvm::Twine(objects.size()) + " object files" +
+                 (devices.empty() ? llvm::Twine() : ", " + llvm::Twine(devices.size()) + " CUDA targets"));
   return true;
 }
 
@@ -263,11 +282,33 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
   } else if (stage == Stage::Schedule) {
     os << printSchedule(chosen);
   } else {
+    const char *comment = stage == Stage::Emit ? "# ---- " : "// ---- ";
+    for (const CudaJob &device : devices)
+      os << "// ---- " << cudaArchFacts(device.arch).name << "\n" << device.text;
     for (const ObjectJob &object : objects)
-      os << (stage == Stage::Emit ? "# ---- " : "// ---- ") << isaFacts(object.isa).name << "\n"
+      os << comment << isaFacts(object.isa).name << "\n"
          << llvm::StringRef(object.bytes.data(), object.bytes.size());
   }
   return true;
+}
+
+// Images in the order of the targets; a target's cubin comes before its PTX.
+void Compilation::addDevices(CompiledPackage &result) {
+  if (devices.empty())
+    return;
+  result.cuda.weights = cudaWeights(launchPlan, result.cuda.packedBytes);
+  for (CudaJob &device : devices) {
+    device.plan.firstImage = uint32_t(result.images.size());
+    if (options.emulateCuda) {
+      result.images.emplace_back();
+      result.deviceModules.push_back({device.arch, std::move(device.context), std::move(device.module)});
+    }
+    for (std::string *image : {&device.cubin, &device.ptx})
+      if (!image->empty())
+        result.images.push_back(std::move(*image));
+    device.plan.numImages = uint32_t(result.images.size()) - device.plan.firstImage;
+    result.cuda.targets.push_back(std::move(device.plan));
+  }
 }
 
 std::unique_ptr<CompiledPackage> Compilation::package() {
@@ -288,7 +329,11 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   ObjectFile planObject;
   planObject.name = result->name + "_plan.o";
   std::string error;
-  if (!emitPlanObject(result->name, result->plan.serialize(), jobs.table, planObject.bytes, error)) {
+  addDevices(*result);
+  PlanObjectInput input = {result->name, result->plan.serialize(), jobs.table, {}, result->images};
+  if (!devices.empty())
+    input.cudaPlan = result->cuda.serialize();
+  if (!emitPlanObject(input, planObject.bytes, error)) {
     errors.push_back({7, "E-INTERNAL", "", error, ""});
     return nullptr;
   }
@@ -297,6 +342,9 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
 }
 
 } // namespace
+
+CompiledPackage::CompiledPackage() = default;
+CompiledPackage::~CompiledPackage() = default;
 
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
                                               std::vector<CompileError> &errors) {

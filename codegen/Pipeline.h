@@ -8,6 +8,7 @@
 
 #include "Target.h"
 
+#include "cuda/CudaPlan.h"
 #include "emit/Sanitizer.h"
 #include "moe/LaunchPlan.h"
 
@@ -24,6 +25,11 @@
 
 struct moec_package;
 
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
 namespace moec {
 
 enum class Stage { Spec, Build, Fuse, Plan, Schedule, Instantiate, Lower, Emit };
@@ -32,12 +38,14 @@ llvm::StringRef stageName(Stage stage);
 
 struct CompileOptions {
   IsaSet isas = IsaSet::all();   // CPU instruction sets to build
+  std::vector<CudaArch> archs;   // CUDA architectures to build
   int64_t maxTokens = 8192;      // largest T the package serves
   std::string templatesDir;      // overlay folder, empty = built-in templates only
   std::string scheduleText;      // a schedule to force (text of a schedule file), empty = heuristics
   std::string scheduleName;      // its file name, for messages
-  unsigned jobs = 2;             // ISAs compiled in parallel
+  unsigned jobs = 2;             // ISAs and CUDA architectures compiled in parallel
   bool emulateTiles = false;     // AMX kernels with tile instructions as calls, in the baseline slot; for tests only
+  bool emulateCuda = false;      // CUDA kernels are kept as modules for the emulator, not assembled; for tests only
   Sanitizer sanitizer = Sanitizer::None; // checks inside the kernels, not with AMX; for tests only
   std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
 };
@@ -56,7 +64,17 @@ struct ObjectFile {
   llvm::SmallVector<char, 0> bytes;
 };
 
+// Kernels of a CUDA target for the emulator.
+struct DeviceModule {
+  CudaArch arch = CudaArch::Sm80;
+  std::unique_ptr<llvm::LLVMContext> context; // outlives `module`
+  std::unique_ptr<llvm::Module> module;
+};
+
 struct CompiledPackage {
+  CompiledPackage();
+  ~CompiledPackage();
+
   std::string name;          // symbol prefix
   std::string canonicalSpec; // canonical JSON; empty when compiled from moe text
   LaunchPlan plan;           // filled, isa variants included
@@ -64,6 +82,9 @@ struct CompiledPackage {
   std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
   std::vector<std::string> functionNames; // kernel symbols in table order
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
+  CudaPlan cuda;                          // without targets: CPU only
+  std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
+  std::vector<DeviceModule> deviceModules; // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
 };
 
 // The input of a compilation: exactly one of the two.
@@ -80,7 +101,8 @@ std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const C
 bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
                 std::vector<CompileError> &errors);
 
-// A compiled package linked into this process by the JIT linker: the very bytes that would ship.
+// A compiled package linked into this process by the JIT linker: the very bytes that would ship, but for CUDA images,
+// which are `compiled.images`.
 class LoadedPackage {
 public:
   static std::unique_ptr<LoadedPackage> load(const CompiledPackage &compiled, std::string &error);

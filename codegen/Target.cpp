@@ -4,6 +4,8 @@
 
 #include "codegen/Target.h"
 
+#include <set>
+
 namespace moec {
 
 const IsaFacts &isaFacts(Isa isa) {
@@ -14,6 +16,15 @@ const IsaFacts &isaFacts(Isa isa) {
       {Isa::Amx, "amx", "x86-64-v4", "+amx-tile,+amx-bf16,+avx512bf16", 16, 32, true, true},
   };
   return facts[unsigned(isa)];
+}
+
+// sm_80 counts what the smallest of its later devices have, compute capability 8.6, 8.9 and 12.0: 99 KiB a block.
+const CudaArchFacts &cudaArchFacts(CudaArch arch) {
+  static const CudaArchFacts facts[] = {
+      {CudaArch::Sm80, "sm_80", 80, false, 99 << 10, 164 << 10},
+      {CudaArch::Sm90a, "sm_90a", 90, true, 227 << 10, 228 << 10},
+  };
+  return facts[unsigned(arch)];
 }
 
 bool parseTarget(llvm::StringRef text, IsaSet &out) {
@@ -31,10 +42,25 @@ bool parseTarget(llvm::StringRef text, IsaSet &out) {
   return false;
 }
 
+bool parseTarget(llvm::StringRef text, std::vector<CudaArch> &out) {
+  bool known = text == "cuda";
+  std::set<CudaArch> archs(out.begin(), out.end());
+  for (unsigned i = 0; i < numCudaArchs; ++i)
+    if (text == "cuda" || text == "cuda:" + cudaArchFacts(CudaArch(i)).name.str()) {
+      known = true;
+      archs.insert(CudaArch(i));
+    }
+  out.assign(archs.rbegin(), archs.rend());
+  return known;
+}
+
 std::vector<std::string> targetNames() {
   std::vector<std::string> names = {"cpu"};
   for (unsigned i = MOEC_NUM_ISAS; i-- > 0;)
     names.push_back("cpu:" + isaFacts(Isa(i)).name.str());
+  names.push_back("cuda");
+  for (unsigned i = numCudaArchs; i-- > 0;)
+    names.push_back("cuda:" + cudaArchFacts(CudaArch(i)).name.str());
   return names;
 }
 

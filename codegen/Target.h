@@ -42,9 +42,25 @@ struct IsaSet {
   bool has(Isa isa) const { return mask >> unsigned(isa) & 1; }
 };
 
+// CUDA architectures that kernels are built for. Their code in rising order.
+enum class CudaArch : uint8_t { Sm80, Sm90a };
+constexpr unsigned numCudaArchs = 2;
+
+struct CudaArchFacts {
+  CudaArch arch;
+  llvm::StringRef name;    // "sm_90a": target name, LLVM -mcpu and ptxas -arch
+  int64_t sm;              // 90
+  bool exact;              // runs on that compute capability only; else on every later one too, by its PTX
+  int64_t maxSharedBytes;  // dynamic shared memory of a block, on every device the target runs on
+  int64_t smSharedBytes;   // of a multiprocessor
+};
+const CudaArchFacts &cudaArchFacts(CudaArch arch);
+
 // "cpu" -> all; "cpu:amx", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: not a target this version knows.
 // cpu:amx alone also builds AVX-512 kernels for what AMX cannot do.
 bool parseTarget(llvm::StringRef text, IsaSet &out);
+// "cuda" -> all, "cuda:sm_90a", "cuda:sm_80" -> one; added to `out`, which stays sorted, best first. False as above.
+bool parseTarget(llvm::StringRef text, std::vector<CudaArch> &out);
 std::vector<std::string> targetNames();
 
 } // namespace moec

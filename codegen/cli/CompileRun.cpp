@@ -24,7 +24,8 @@ namespace moec {
 
 void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
   verb.add_option("--target", flags.targets, "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
-                                             "cpu:baseline; repeatable, or a comma list")
+                                             "cpu:baseline, cuda (both), cuda:sm_90a, cuda:sm_80; repeatable, or a "
+                                             "comma list")
       ->delimiter(',')
       ->type_name("TARGET");
   verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call")
@@ -32,30 +33,22 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
       ->capture_default_str();
   verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")->type_name("FILE");
   verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
-  verb.add_option("--jobs", flags.jobs, "instruction sets compiled at a time")
+  verb.add_option("--jobs", flags.jobs, "instruction sets and CUDA architectures compiled at a time")
       ->check(CLI::Range(1u, 64u))
       ->capture_default_str();
 }
 
-static int parseTargets(Session &session, const std::vector<std::string> &targets, IsaSet &isas) {
-  isas = IsaSet{};
-  for (const std::string &target : targets) {
-    IsaSet one;
-    if (parseTarget(target, one)) {
-      isas.mask |= one.mask;
-      continue;
-    }
-    std::string known = join(targetNames(), ", ");
-    if (StringRef(target).starts_with("cuda"))
-      return fail(session, ExitUnsupported, "E-UNSUPPORTED",
-                  "target " + quoteText(target) + " is not built by this version; supported: " + known);
-    return fail(session, ExitUsage, "E-USAGE", "unknown target " + quoteText(target), "targets are " + known);
-  }
+static int parseTargets(Session &session, const std::vector<std::string> &targets, CompileOptions &options) {
+  options.isas = IsaSet{};
+  for (const std::string &target : targets)
+    if (!parseTarget(target, options.isas) && !parseTarget(target, options.archs))
+      return fail(session, ExitUsage, "E-USAGE", "unknown target " + quoteText(target),
+                  "targets are " + join(targetNames(), ", "));
   return ExitDone;
 }
 
 int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options) {
-  if (int code = parseTargets(session, flags.targets, options.isas))
+  if (int code = parseTargets(session, flags.targets, options))
     return code;
   options.maxTokens = flags.maxTokens;
   options.jobs = flags.jobs;
@@ -87,6 +80,27 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
   if (!package)
     exit = reportCompileErrors(session, input, errors);
   return package;
+}
+
+std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
+  std::vector<CompileOptions> parts;
+  if (options.isas.mask) {
+    parts.push_back(options);
+    parts.back().archs.clear();
+  }
+  if (!options.archs.empty() && !options.emulateCuda) {
+    parts.push_back(options);
+    parts.back().isas = IsaSet{};
+  }
+  for (CudaArch arch : options.archs) {
+    if (!options.emulateCuda)
+      break;
+    parts.push_back(options);
+    parts.back().isas = IsaSet{};
+    parts.back().emulateTiles = false;
+    parts.back().archs = {arch};
+  }
+  return parts;
 }
 
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {

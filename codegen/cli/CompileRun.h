@@ -36,6 +36,10 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
 std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
                                          int &exit);
 
+// What of `options` one device runs: its CPU instruction sets, or one CUDA architecture on its own where kernels are
+// emulated.
+std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
+
 // The counts of --tokens. Errors are said, their exit code returned.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);
 

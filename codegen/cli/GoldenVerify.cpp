@@ -4,6 +4,8 @@
 
 #include "GoldenVerify.h"
 
+#include "CompileRun.h"
+#include "EmulatedDevice.h"
 #include "LayerRun.h"
 #include "OutputCheck.h"
 #include "Supervisor.h"
@@ -89,28 +91,85 @@ static bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRu
   return compareBatch(golden, batch, out, worst, reason);
 }
 
-// Every instruction set the package has and this machine can run.
-static CaseResult runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated) {
+static RoleTensors tensorsOf(const GoldenCase &golden) {
   RoleTensors tensors;
   for (const auto &[role, tensor] : golden.weights)
     tensors[role] = {tensor.type, tensor.bytes.data(), tensor.shape};
-  CaseResult result;
+  return tensors;
+}
+
+// Every batch on the layer as it is prepared; adds `machine` to the text of what passed.
+static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result) {
+  std::string error;
+  for (const GoldenBatch &batch : golden.batches)
+    if (!runBatch(golden, batch, layer, result.worst, error)) {
+      result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);
+      return false;
+    }
+  result.text += (result.text.empty() ? "" : " ") + machine;
+  return true;
+}
+
+// Every instruction set the package has and this machine can run.
+static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated, CaseResult &result) {
+  RoleTensors tensors = tensorsOf(golden);
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
     std::string error;
     if (!layer.prepare(2, isa, &tensors, error)) {
       if (layer.isaMissing())
         continue;
-      return failed(error);
+      result = failed(error);
+      return;
     }
-    if (layer.info().isa != isa)
-      continue;
-    const char *isaName = emulated ? "amx-emulated" : moec_isa_name(isa);
-    for (const GoldenBatch &batch : golden.batches)
-      if (!runBatch(golden, batch, layer, result.worst, error))
-        return failed(std::string(isaName) + ", batch " + std::to_string(batch.index) + ": " + error);
-    result.text += std::string(result.text.empty() ? "" : " ") + isaName;
+    if (layer.info().isa == isa && !runBatches(golden, layer, emulated ? "amx-emulated" : moec_isa_name(isa), result))
+      return;
   }
-  return result.text.empty() ? skipped("this machine runs no instruction set of the target") : result;
+}
+
+// The device that runs the package; neither: none here does.
+struct Device {
+  std::unique_ptr<EmulatedDevice> emulated;
+  std::unique_ptr<DeviceContext> real;
+};
+
+static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, CaseResult &result) {
+  std::string error;
+  const DeviceContext &context = device.emulated ? device.emulated->context() : *device.real;
+  if (!layer.prepare(context, tensorsOf(golden), error)) {
+    if (!layer.isaMissing())
+      result = failed(error);
+    return;
+  }
+  runBatches(golden, layer, std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : ""), result);
+}
+
+// One package: the CPU's, or a device's.
+static void verifyPart(const GoldenCase &golden, const CompileOptions &options, CaseResult &result) {
+  std::string error;
+  CompileInput input;
+  input.spec = &golden.spec;
+  std::vector<CompileError> errors;
+  std::unique_ptr<CompiledPackage> compiled = compileLayer(input, options, errors);
+  if (!compiled) {
+    bool unsupported = !errors.empty() && errors.front().exitCode == ExitUnsupported;
+    std::string message = errors.empty() ? "no reason given" : errors.front().message;
+    result = unsupported ? skipped(message) : failed("does not compile: " + message);
+    return;
+  }
+  Device device;
+  if (options.emulateCuda && !options.archs.empty() && !(device.emulated = EmulatedDevice::make(*compiled, error))) {
+    result = failed(error);
+    return;
+  }
+  if (!options.archs.empty() && !device.emulated && !(device.real = DeviceContext::open(nullptr, error)))
+    return;
+  std::unique_ptr<LayerRun> layer = LayerRun::load(*compiled, error);
+  if (!layer)
+    result = failed("does not load: " + error);
+  else if (options.archs.empty())
+    runOnEveryIsa(golden, *layer, options.emulateTiles, result);
+  else
+    runOnDevice(golden, *layer, device, result);
 }
 
 static CaseResult verifyCase(const std::string &folder, const std::string &name, const CompileOptions &options) {
@@ -128,16 +187,13 @@ static CaseResult verifyCase(const std::string &folder, const std::string &name,
       names += (names.empty() ? "" : ", ") + input;
     return skipped("needs inputs that packages do not take: " + (names.empty() ? "training mode" : names));
   }
-  CompileInput input;
-  input.spec = &golden.spec;
-  std::vector<CompileError> errors;
-  std::unique_ptr<CompiledPackage> compiled = compileLayer(input, options, errors);
-  if (!compiled && !errors.empty() && errors.front().exitCode == ExitUnsupported)
-    return skipped(errors.front().message);
-  if (!compiled)
-    return failed("does not compile: " + (errors.empty() ? "no reason given" : errors.front().message));
-  std::unique_ptr<LayerRun> layer = LayerRun::load(*compiled, error);
-  return layer ? runOnEveryIsa(golden, *layer, options.emulateTiles) : failed("does not load: " + error);
+  CaseResult result;
+  for (const CompileOptions &part : splitByDevice(options)) {
+    verifyPart(golden, part, result);
+    if (result.outcome != Outcome::Passed)
+      return result;
+  }
+  return result.text.empty() ? skipped("this machine runs nothing of the target") : result;
 }
 
 int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options) {

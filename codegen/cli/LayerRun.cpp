@@ -39,34 +39,27 @@ void LayerRun::release() {
 
 LayerRun::~LayerRun() { release(); }
 
-bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
+bool LayerRun::check(moec_status status, std::string &error) {
+  missing = status == MOEC_ISA_MISSING || status == MOEC_UNSUPPORTED_DEVICE;
+  if (status != MOEC_OK)
+    error = lastRuntimeError(status);
+  return status == MOEC_OK;
+}
+
+bool LayerRun::create(const moec_layer_options &options, size_t &weightBytes, std::string &error) {
   release();
-  auto check = [&](moec_status status) {
-    missing = status == MOEC_ISA_MISSING;
-    if (status != MOEC_OK)
-      error = lastRuntimeError(status);
-    return status == MOEC_OK;
-  };
-  moec_layer_options options = {};
-  options.struct_size = sizeof options;
-  options.max_threads = threads;
-  options.max_isa = maxIsa + 1;
-  options.spin_us = -1;
   facts.struct_size = sizeof facts;
-  if (!check(moec_layer_create(package->get(), &options, &layer)) || !check(moec_layer_get_info(layer, &facts)))
-    return false;
-  size_t bytes = 0;
-  if (!check(moec_layer_weights_bytes(layer, &bytes)))
-    return false;
-  if (!tensors)
-    return check(moec_weights_map(layer, packed.data(), packed.size(), &weights));
-  packed = PageBuffer(bytes);
-  if (!packed.data()) {
+  return check(moec_layer_create(package->get(), &options, &layer), error) &&
+         check(moec_layer_get_info(layer, &facts), error) && check(moec_layer_weights_bytes(layer, &weightBytes), error);
+}
+
+bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error) {
+  if (!buffer) {
     error = "no memory for " + std::to_string(bytes) + " bytes of packed weights";
     return false;
   }
   std::vector<moec_tensor> list;
-  for (const auto &[role, tensor] : *tensors) {
+  for (const auto &[role, tensor] : tensors) {
     moec_tensor entry = {};
     entry.role = role.c_str();
     entry.data = tensor.data;
@@ -76,32 +69,102 @@ bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std:
       entry.dims[i] = tensor.shape[i];
     list.push_back(entry);
   }
-  return check(moec_weights_pack(layer, list.data(), list.size(), packed.data(), packed.size(), &weights));
+  return check(moec_weights_pack(layer, list.data(), list.size(), buffer, bytes, &weights), error);
+}
+
+bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
+  size_t bytes = 0;
+  moec_layer_options options = {};
+  options.struct_size = sizeof options;
+  options.max_threads = threads;
+  options.max_isa = maxIsa + 1;
+  options.spin_us = -1;
+  device = nullptr;
+  if (!create(options, bytes, error))
+    return false;
+  if (!tensors)
+    return check(moec_weights_map(layer, packed.data(), packed.size(), &weights), error);
+  packed = PageBuffer(bytes);
+  return pack(*tensors, packed.data(), bytes, error);
+}
+
+bool LayerRun::prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error) {
+  size_t bytes = 0;
+  moec_layer_options options = {};
+  options.struct_size = sizeof options;
+  options.device = MOEC_DEVICE_CUDA;
+  options.cuda_device = -1;
+  options.cuda_driver = context.driver;
+  device = &context;
+  if (!create(options, bytes, error))
+    return false;
+  devicePacked = DeviceMemory(context, bytes);
+  return pack(tensors, devicePacked.data(), bytes, error);
 }
 
 bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_args args, std::string &error) {
-  size_t bytes = 0;
-  moec_status status = moec_layer_workspace_bytes(layer, numTokens, &bytes);
-  if (status == MOEC_OK && workspace.size() < bytes) {
-    workspace = PageBuffer(bytes);
-    if (!workspace.data()) {
-      error = "no memory for a workspace of " + std::to_string(bytes) + " bytes";
+  args.num_tokens = numTokens;
+  args.x = x;
+  args.y = y;
+  if (!check(moec_layer_workspace_bytes(layer, numTokens, &args.workspace_bytes), error))
+    return false;
+  if (device)
+    return forwardOnDevice(args, error);
+  if (workspace.size() < args.workspace_bytes)
+    workspace = PageBuffer(args.workspace_bytes);
+  if (!workspace.data()) {
+    error = "no memory for a workspace of " + std::to_string(args.workspace_bytes) + " bytes";
+    return false;
+  }
+  if (poison)
+    std::memset(workspace.data(), 0xff, args.workspace_bytes);
+  args.workspace = workspace.data();
+  return check(moec_layer_forward(layer, weights, &args), error);
+}
+
+namespace {
+// A host pointer of the call's arguments while it points at device memory.
+struct Moved {
+  void *host = nullptr;
+  DeviceMemory memory;
+};
+} // namespace
+
+bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
+  size_t tokens = size_t(args.num_tokens);
+  std::vector<Moved> moved;
+  auto move = [&](auto &pointer, size_t bytes) {
+    if (!pointer)
+      return true;
+    void *host = const_cast<void *>(static_cast<const void *>(pointer));
+    moved.push_back({host, DeviceMemory(*device, bytes)});
+    pointer = static_cast<std::remove_reference_t<decltype(pointer)>>(moved.back().memory.data());
+    return pointer && moved.back().memory.upload(host);
+  };
+  auto elementBytes = [](uint32_t type) { return size_t(dataTypeBits(DataType(type))) / 8; };
+  DeviceMemory space(*device, args.workspace_bytes);
+  args.workspace = space.data();
+  size_t choices = tokens * size_t(facts.top_k) * 4;
+  if (!args.workspace || (poison && !space.fill(0xff)) || !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
+      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
+      !move(args.out_logits, tokens * size_t(facts.num_logits) * 4) || !move(args.out_ids, choices) ||
+      !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4)) {
+    error = "no device memory for a call of " + std::to_string(tokens) + " tokens";
+    return false;
+  }
+  if (device->beforeRun)
+    device->beforeRun();
+  if (!check(moec_layer_forward(layer, weights, &args), error))
+    return false;
+  bool done = device->synchronize(error);
+  if (device->complaints)
+    if (std::string said = device->complaints(); !said.empty()) {
+      error = said;
       return false;
     }
-  }
-  if (status == MOEC_OK) {
-    if (poison)
-      std::memset(workspace.data(), 0xff, bytes);
-    args.num_tokens = numTokens;
-    args.x = x;
-    args.y = y;
-    args.workspace = workspace.data();
-    args.workspace_bytes = bytes;
-    status = moec_layer_forward(layer, weights, &args);
-  }
-  if (status != MOEC_OK)
-    error = lastRuntimeError(status);
-  return status == MOEC_OK;
+  for (size_t i = 1; done && i < moved.size(); ++i) // all but x
+    done = moved[i].memory.download(moved[i].host);
+  return done;
 }
 
 } // namespace moec

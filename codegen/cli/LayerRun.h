@@ -6,6 +6,7 @@
 #ifndef MOEC_CODEGEN_CLI_LAYERRUN_H
 #define MOEC_CODEGEN_CLI_LAYERRUN_H
 
+#include "DeviceMemory.h"
 #include "RandomTensors.h"
 #include "Session.h"
 
@@ -37,9 +38,12 @@ public:
   // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`. A
   // second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
   bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
+  // The same on the device of `context`, which must outlive this object.
+  bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
   bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
 
-  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null.
+  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers are
+  // host memory on a device too: what they point at is copied there and back, all of it in allocations of its exact size.
   bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
 
   const moec_layer_info &info() const { return facts; }
@@ -51,12 +55,18 @@ public:
 private:
   LayerRun() = default;
   void release();
+  bool create(const moec_layer_options &options, size_t &weightBytes, std::string &error);
+  bool pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error);
+  bool check(moec_status status, std::string &error);
+  bool forwardOnDevice(moec_forward_args args, std::string &error);
 
   std::unique_ptr<LoadedPackage> package;
   moec_layer *layer = nullptr;
   moec_weights *weights = nullptr;
   moec_layer_info facts = {};
   PageBuffer packed, workspace;
+  const DeviceContext *device = nullptr;
+  DeviceMemory devicePacked;
   bool poison = false, missing = false;
 };
 

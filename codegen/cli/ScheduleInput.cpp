@@ -4,9 +4,12 @@
 
 #include "ScheduleInput.h"
 
-#include "codegen/schedule/Schedule.h"
+#include "codegen/schedule/CudaSchedule.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+
+#include <map>
 
 using namespace llvm;
 
@@ -35,41 +38,60 @@ int loadSchedule(Session &session, CompileOptions &options) {
   return sayErrors(session, list);
 }
 
-// "experts_down: avx2, avx512; router: avx2, avx512"
+static StringRef machineName(const StageSchedule &stage) { return isaFacts(stage.isa).name; }
+static StringRef machineName(const CudaStage &stage) { return cudaArchFacts(stage.arch).name; }
+static const StageSchedule *findSame(const Schedule &in, const StageSchedule &stage) { return in.find(stage.stage, stage.isa); }
+static const CudaStage *findSame(const Schedule &in, const CudaStage &stage) { return in.find(stage.stage, stage.arch); }
+
+// "experts_down: avx2, avx512, sm_80; router: avx2, avx512, sm_80"
 static std::string builtText(const Schedule &built) {
+  std::map<std::string, std::string> machines; // by stage
+  auto add = [&](const auto &stage) {
+    std::string &text = machines[stage.stage];
+    text += (text.empty() ? "" : ", ") + machineName(stage).str();
+  };
+  for_each(built.stages, add);
+  for_each(built.cudaStages, add);
   std::string text;
-  StringRef last;
-  for (const StageSchedule &stage : built.stages) {
-    bool same = stage.stage == last;
-    text += (same ? ", " : text.empty() ? stage.stage + ": " : "; " + stage.stage + ": ") + isaFacts(stage.isa).name.str();
-    last = stage.stage;
-  }
+  for (const auto &[stage, names] : machines)
+    text += (text.empty() ? "" : "; ") + stage + ": " + names;
   return text;
 }
 
 // Every stage of `forced` that would never run.
 static void refuseUnused(const Schedule &forced, const Schedule &built, DiagnosticList &list) {
-  for (const StageSchedule &stage : forced.stages) {
-    if (built.find(stage.stage, stage.isa))
-      continue;
-    bool known = any_of(built.stages, [&](const StageSchedule &other) { return other.stage == stage.stage; });
-    std::string isa = isaFacts(stage.isa).name.str();
+  auto hasStage = [&](StringRef name) {
+    auto same = [&](const auto &stage) { return stage.stage == name; };
+    return any_of(built.stages, same) || any_of(built.cudaStages, same);
+  };
+  auto refuse = [&](const auto &stage) {
+    if (findSame(built, stage))
+      return;
     list.error(code, list.source().place(stage.at, StringRef("stage").size()),
-               known ? "stage '" + stage.stage + "' has no kernels of " + isa + " in this package"
-                     : "the layer has no matmul stage '" + stage.stage + "'",
+               hasStage(stage.stage) ? "stage '" + stage.stage + "' has no kernels of " + machineName(stage).str() +
+                                           " in this package"
+                                     : "the layer has no matmul stage '" + stage.stage + "'",
                list.hasErrors() ? "" : "built are " + builtText(built));
-  }
+  };
+  for_each(forced.stages, refuse);
+  for_each(forced.cudaStages, refuse);
 }
 
 // An error of the compiler at the entry it names.
 static void placeIllegal(const CompileError &error, const Schedule &forced, DiagnosticList &list) {
   SourcePlace place;
-  std::string message = error.message;
+  StringRef message = error.message, rules = "codegen/schedule/Schedule.h has the rules S1 to S6";
   for (const StageSchedule &stage : forced.stages)
     for (const ScheduleEntry &entry : stage.entries)
-      if (StringRef(error.message).starts_with(entryPlaceText(stage.stage, stage.isa, entry)))
+      if (message.starts_with(entryPlaceText(stage.stage, stage.isa, entry)))
         place = list.source().place(entry.at, StringRef("rows").size());
-  list.error(error.code, place, message, "codegen/schedule/Schedule.h has the rules S1 to S6");
+  for (const CudaStage &stage : forced.cudaStages)
+    for (const CudaEntry &entry : stage.entries)
+      if (message.starts_with(entryPlaceText(stage, entry))) {
+        place = list.source().place(entry.at, StringRef("tokens").size());
+        rules = "codegen/schedule/CudaSchedule.h has the rules D1 to D5";
+      }
+  list.error(error.code, place, error.message, rules.str());
 }
 
 int checkSchedule(Session &session, const CompileInput &input, const CompileOptions &options) {

@@ -18,6 +18,18 @@ namespace moec {
 
 struct LoadedPackage::Impl {
   std::unique_ptr<llvm::orc::LLJIT> jit;
+  std::vector<std::string> images;
+  std::vector<moec_cuda_image> imageTable;
+  moec_package package; // the object's, but for its images
+
+  void takeImages(const moec_package &linked, const std::vector<std::string> &from) {
+    package = linked;
+    images = from;
+    for (const std::string &image : images)
+      imageTable.push_back({image.data(), image.size()});
+    package.images = imageTable.empty() ? nullptr : imageTable.data();
+    package.num_images = imageTable.size();
+  }
 };
 
 LoadedPackage::~LoadedPackage() = default;
@@ -66,7 +78,8 @@ std::unique_ptr<LoadedPackage> LoadedPackage::load(const CompiledPackage &compil
     error = llvm::toString(package.takeError());
     return nullptr;
   }
-  loaded->package = *package;
+  loaded->impl->takeImages(**package, compiled.images);
+  loaded->package = &loaded->impl->package;
   return loaded;
 }
 

@@ -12,7 +12,6 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
-#include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -41,7 +40,7 @@ bool lowerToLlvmDialect(ModuleOp module, std::string &error) {
   return succeeded(passes.run(module));
 }
 
-static std::unique_ptr<llvm::TargetMachine> makeMachine(const IsaFacts &isa, std::string &error) {
+std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::string &error) {
   static std::once_flag once;
   std::call_once(once, [] {
     LLVMInitializeX86TargetInfo();
@@ -81,7 +80,7 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
   passes.run(module, modules);
 }
 
-static bool emit(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
+bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
                  std::string &error) {
   llvm::raw_svector_ostream os(out);
   if (form == EmitForm::LlvmIr) {
@@ -100,7 +99,7 @@ static bool emit(llvm::Module &module, llvm::TargetMachine &machine, EmitForm fo
 
 bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
                 llvm::SmallVectorImpl<char> &out, std::string &error) {
-  auto machine = makeMachine(isa, error);
+  auto machine = makeCpuMachine(isa, error);
   if (!machine)
     return false;
   llvm::LLVMContext context;
@@ -126,57 +125,9 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer s
   }
   optimise(*llvmModule, *machine);
   instrument(*llvmModule, sanitizer);
-  if (!emit(*llvmModule, *machine, form, out, error))
+  if (!writeModule(*llvmModule, *machine, form, out, error))
     return false;
   return form != EmitForm::Object || checkSymbols({out.data(), out.size()}, sanitizer, error);
-}
-
-bool emitPlanObject(llvm::StringRef name, const std::vector<char> &plan, const std::vector<std::string> &functions,
-                    llvm::SmallVectorImpl<char> &out, std::string &error) {
-  auto machine = makeMachine(isaFacts(Isa::Baseline), error);
-  if (!machine)
-    return false;
-  llvm::LLVMContext context;
-  llvm::Module module("moec", context);
-  module.setTargetTriple(machine->getTargetTriple());
-  module.setDataLayout(machine->createDataLayout());
-  module.setPICLevel(llvm::PICLevel::BigPIC);
-  llvm::IRBuilder<> builder(context);
-  auto *ptr = builder.getPtrTy();
-  auto constant = [&](llvm::Constant *value, const llvm::Twine &suffix, unsigned align) {
-    auto *global = new llvm::GlobalVariable(module, value->getType(), true, llvm::GlobalValue::PrivateLinkage, value,
-                                            "moec_" + name + suffix);
-    global->setAlignment(llvm::Align(align));
-    return global;
-  };
-  auto *blob = constant(llvm::ConstantDataArray::getRaw(llvm::StringRef(plan.data(), plan.size()), plan.size(),
-                                                        builder.getInt8Ty()),
-                        "__plan", MOEC_PLAN_ALIGN);
-  std::vector<llvm::Constant *> entries;
-  auto *kernelType = llvm::FunctionType::get(builder.getVoidTy(), false);
-  for (const std::string &symbol : functions) {
-    if (symbol.empty()) {
-      entries.push_back(llvm::ConstantPointerNull::get(ptr));
-      continue;
-    }
-    auto *function = llvm::cast<llvm::Function>(module.getOrInsertFunction(symbol, kernelType).getCallee());
-    function->setVisibility(llvm::GlobalValue::HiddenVisibility);
-    entries.push_back(function);
-  }
-  auto *tableType = llvm::ArrayType::get(ptr, entries.size());
-  auto *table = constant(llvm::ConstantArray::get(tableType, entries), "__functions", 8);
-  auto *package = constant(
-      llvm::ConstantStruct::getAnon({builder.getInt32(MOEC_ABI_MAGIC), builder.getInt16(MOEC_ABI_MAJOR),
-                                     builder.getInt16(MOEC_ABI_MINOR), blob, builder.getInt64(plan.size()), table,
-                                     builder.getInt64(entries.size()), llvm::ConstantPointerNull::get(ptr),
-                                     builder.getInt64(0), llvm::ConstantPointerNull::get(ptr), builder.getInt64(0)}),
-      "__package", 8);
-  auto *function = llvm::Function::Create(llvm::FunctionType::get(ptr, false), llvm::GlobalValue::ExternalLinkage,
-                                          name + "_package", module);
-  function->addFnAttr(llvm::Attribute::NoUnwind);
-  builder.SetInsertPoint(llvm::BasicBlock::Create(context, "", function));
-  builder.CreateRet(package);
-  return emit(module, *machine, EmitForm::Object, out, error);
 }
 
 } // namespace moec

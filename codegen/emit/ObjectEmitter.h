@@ -12,8 +12,14 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 
+#include <memory>
 #include <string>
 #include <vector>
+
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
 
 namespace moec {
 
@@ -26,10 +32,22 @@ bool lowerToLlvmDialect(mlir::ModuleOp module, std::string &error);
 bool emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
                 llvm::SmallVectorImpl<char> &out, std::string &error);
 
-// The object that defines NAME_package: the plan's bytes, the function table and the moec_package that joins them.
-// `functions` are kernel symbols in table order, defined by the other objects; an empty name is a null entry.
-bool emitPlanObject(llvm::StringRef name, const std::vector<char> &plan, const std::vector<std::string> &functions,
-                    llvm::SmallVectorImpl<char> &out, std::string &error);
+// Code generator for `isa`; null: `error` says why.
+std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::string &error);
+bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
+                 std::string &error);
+
+struct PlanObjectInput {
+  std::string name;
+  std::vector<char> plan;
+  const std::vector<std::string> &functions; // kernel symbols in table order; an empty name is a null entry
+  std::vector<char> cudaPlan;                // empty: CPU only
+  const std::vector<std::string> &images;    // what cudaPlan's targets name
+};
+
+// The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that joins
+// them. Functions are defined by the other objects.
+bool emitPlanObject(const PlanObjectInput &input, llvm::SmallVectorImpl<char> &out, std::string &error);
 
 } // namespace moec
 

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Legality of schedule entries: a template's parameter block and the facts of a stage in -> which of S1 to S6 is
-// violated.
+// Legality of schedule entries: the values of a template's parameters and the facts of a stage in -> which of S1 to S6
+// is violated.
 
 #include "codegen/schedule/Schedule.h"
 
-#include "codegen/moe/TemplateFiles.h"
-
-#include "llvm/ADT/SmallVector.h"
-#include "llvm/ADT/StringExtras.h"
-
 #include <algorithm>
-#include <optional>
 
 namespace moec {
 
@@ -29,32 +23,16 @@ const StageSchedule *Schedule::find(llvm::StringRef stage, Isa isa) const {
   return nullptr;
 }
 
+const CudaStage *Schedule::find(llvm::StringRef stage, CudaArch arch) const {
+  for (const CudaStage &schedule : cudaStages)
+    if (stage == schedule.stage && arch == schedule.arch)
+      return &schedule;
+  return nullptr;
+}
+
 std::string rowRangeText(const ScheduleEntry &entry) {
   return std::to_string(entry.firstRow) + ".." + (entry.lastRow < 0 ? "" : std::to_string(entry.lastRow));
 }
-
-ParameterKind parameterKind(const TemplateParameter &parameter) {
-  if (!parameter.formula.empty())
-    return ParameterKind::Derived;
-  llvm::StringRef value = parameter.value;
-  if (parameter.name[0] == '#' && value.starts_with("#tile.hint<"))
-    return ParameterKind::Word;
-  if (parameter.name[0] == '#' && value.ends_with("index"))
-    return ParameterKind::Integer;
-  return ParameterKind::Stage;
-}
-
-bool defaultInteger(const TemplateParameter &parameter, int64_t &out) {
-  return !llvm::StringRef(parameter.value).split(':').first.trim().getAsInteger(10, out);
-}
-
-std::string defaultWord(const TemplateParameter &parameter) {
-  llvm::StringRef value = parameter.value;
-  value.consume_front("#tile.hint<");
-  return value.take_until([](char c) { return c == '>'; }).str();
-}
-
-bool isHintWord(llvm::StringRef word) { return word == "none" || word == "t0" || word == "t1" || word == "nta"; }
 
 int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK) {
   int64_t padded = (facts.k + blockK - 1) / blockK * blockK;
@@ -69,8 +47,7 @@ public:
       : facts(facts), isa(isa), entry(entry), error(error) {}
 
   bool run(llvm::StringRef templatesDir) {
-    return readParameters(templatesDir) && checkNames() && bindValues() && checkAllowed() && checkRows() &&
-           checkNumeric() && checkRegisters() && checkPrefetch() && checkScratch();
+    return bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() && checkScratch();
   }
 
 private:
@@ -79,14 +56,13 @@ private:
             label.str() + ": " + message;
     return false;
   }
-  std::string quoted() const { return "template '" + entry.kernel.templateName + "'"; }
   static std::string text(int64_t value) { return std::to_string(value); }
 
-  bool readParameters(llvm::StringRef templatesDir);
-  bool checkNames();
-  bool bindValues();
-  bool checkAllowed();
-  bool checkAllowedInteger(const TemplateParameter &parameter, llvm::StringRef allowed);
+  bool bind(llvm::StringRef templatesDir) {
+    StageShape shape = {facts.n, facts.k, facts.parts};
+    return bindTemplateValues(entry.kernel, shape, {"block_m", "panel_m", "block_k"}, templatesDir, values, error) ||
+           fail("S1", error);
+  }
   bool checkRows();
   bool checkNumeric();
   bool checkRegisters();
@@ -98,151 +74,8 @@ private:
   const ScheduleEntry &entry;
   std::string &error;
 
-  std::vector<TemplateParameter> parameters;
-  std::vector<std::string> allowed;      // per parameter: its comment up to the ':'
   std::map<std::string, int64_t> values; // integers and derived parameters by name, and n, k, parts
-  std::map<std::string, std::string> words;
 };
-
-bool EntryChecker::readParameters(llvm::StringRef templatesDir) {
-  std::string why;
-  auto source = readTemplate(templatesDir, "kernels/" + entry.kernel.templateName + ".mlir", why);
-  if (!source)
-    return fail("S1", why.empty() ? "there is no kernel " + quoted() : why);
-  parameters = templateParameters(source->text);
-  for (const TemplateParameter &parameter : parameters) {
-    llvm::StringRef rest = llvm::StringRef(source->text).drop_front(parameter.end);
-    llvm::StringRef comment = rest.take_until([](char c) { return c == '\n'; }).split("//").second;
-    allowed.push_back(comment.take_until([](char c) { return c == ':'; }).trim().str());
-  }
-  return true;
-}
-
-// What is set must be settable, and the parameters this check reasons with must exist.
-bool EntryChecker::checkNames() {
-  auto kindOf = [&](const std::string &name) -> std::optional<ParameterKind> {
-    for (const TemplateParameter &parameter : parameters)
-      if (parameter.name.substr(1) == name)
-        return parameterKind(parameter);
-    return std::nullopt;
-  };
-  auto check = [&](const std::string &name, ParameterKind wanted) {
-    auto kind = kindOf(name);
-    if (!kind)
-      return fail("S1", quoted() + " has no parameter '" + name + "'");
-    if (*kind == ParameterKind::Derived || *kind == ParameterKind::Stage)
-      return fail("S1", "parameter '" + name + "' of " + quoted() + " follows from the stage and cannot be set");
-    if (*kind != wanted)
-      return fail("S1", "parameter '" + name + "' of " + quoted() + " takes " +
-                            (*kind == ParameterKind::Integer ? "an integer" : "one of none, t0, t1, nta"));
-    return true;
-  };
-  for (const auto &[name, value] : entry.kernel.integers)
-    if (!check(name, ParameterKind::Integer))
-      return false;
-  for (const auto &[name, word] : entry.kernel.words)
-    if (!check(name, ParameterKind::Word))
-      return false;
-  for (const char *name : {"block_m", "panel_m", "block_k"})
-    if (kindOf(name) != ParameterKind::Integer)
-      return fail("S1", quoted() + " has no integer parameter '" + name + "', which a schedule needs");
-  return true;
-}
-
-// The value every parameter will have: the entry's, its formula's, else the template's default.
-bool EntryChecker::bindValues() {
-  if (facts.n < 1 || facts.k < 1 || facts.n > INT32_MAX || facts.k > INT32_MAX)
-    return fail("S1", "a stage of " + text(facts.n) + " columns and depth " + text(facts.k) +
-                          " cannot be scheduled, expected both in 1..2147483647");
-  values = {{"n", facts.n}, {"k", facts.k}, {"parts", facts.parts}};
-  for (const TemplateParameter &parameter : parameters) {
-    std::string name = parameter.name.substr(1), why;
-    int64_t value = 0;
-    switch (parameterKind(parameter)) {
-    case ParameterKind::Stage:
-      continue;
-    case ParameterKind::Word: {
-      auto it = entry.kernel.words.find(name);
-      words[name] = it != entry.kernel.words.end() ? it->second : defaultWord(parameter);
-      continue;
-    }
-    case ParameterKind::Derived:
-      if (!evaluateFormula(parameter.formula, values, value, why))
-        return fail("S1",
-                    "formula '" + parameter.formula + "' of parameter '" + name + "' of " + quoted() + ": " + why);
-      break;
-    case ParameterKind::Integer:
-      if (auto it = entry.kernel.integers.find(name); it != entry.kernel.integers.end())
-        value = it->second;
-      else if (!defaultInteger(parameter, value))
-        return fail("S1", "default '" + parameter.value + "' of parameter '" + name + "' of " + quoted() +
-                              " is not an integer");
-      if (value < 1 || value > maxScheduleInteger)
-        return fail("S1", name + " is " + text(value) + ", expected 1..1000000");
-    }
-    values[name] = value;
-  }
-  return true;
-}
-
-// "{1, 2, 4}" -> its items; nullopt where the comment is not a list.
-std::optional<llvm::SmallVector<llvm::StringRef>> listItems(llvm::StringRef allowed) {
-  if (!allowed.consume_front("{") || !allowed.consume_back("}") || allowed.contains(".."))
-    return std::nullopt;
-  llvm::SmallVector<llvm::StringRef> items;
-  allowed.split(items, ',');
-  for (llvm::StringRef &item : items)
-    item = item.trim();
-  return items;
-}
-
-bool EntryChecker::checkAllowedInteger(const TemplateParameter &parameter, llvm::StringRef set) {
-  std::string name = parameter.name.substr(1);
-  int64_t value = values[name];
-  std::string found = name + " is " + text(value) + ", expected ";
-  if (auto items = listItems(set)) {
-    if (!llvm::is_contained(*items, text(value)))
-      return fail("S1", found + "one of " + set.str());
-    return true;
-  }
-  llvm::StringRef body = set;
-  if (body.consume_front("{") && body.consume_back("}")) {
-    auto [low, high] = body.split("..");
-    int64_t first, last;
-    if (low.trim().getAsInteger(10, first) || high.trim().getAsInteger(10, last))
-      return fail("S1", "the allowed set '" + set.str() + "' of parameter '" + name + "' of " + quoted() +
-                            " is neither {a, b, ...} nor {a .. b}");
-    if (value < first || value > last)
-      return fail("S1", found + text(first) + ".." + text(last));
-    return true;
-  }
-  if (body = set; body.consume_front("multiple of ")) {
-    auto base = values.find(body.trim().str());
-    if (base == values.end() || base->second < 1)
-      return fail("S1", "the comment of parameter '" + name + "' of " + quoted() + " names '" + body.trim().str() +
-                            "', which is not a parameter above it");
-    if (value % base->second)
-      return fail("S1", found + "a multiple of " + base->first + " (" + text(base->second) + ")");
-  }
-  return true;
-}
-
-// S1. A comment that is none of the three forms is prose and restricts nothing.
-bool EntryChecker::checkAllowed() {
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    std::string name = parameters[i].name.substr(1);
-    ParameterKind kind = parameterKind(parameters[i]);
-    if (kind == ParameterKind::Integer && !checkAllowedInteger(parameters[i], allowed[i]))
-      return false;
-    if (kind != ParameterKind::Word)
-      continue;
-    auto items = listItems(allowed[i]);
-    if (!isHintWord(words[name]) || (items && !llvm::is_contained(*items, words[name])))
-      return fail("S1", name + " is " + words[name] + ", expected one of " +
-                            (items ? allowed[i] : std::string("{none, t0, t1, nta}")));
-  }
-  return true;
-}
 
 bool EntryChecker::checkRows() {
   bool open = entry.lastRow < 0;

@@ -11,7 +11,13 @@
 // without a gap, and the last is open. Parameters that are left out get the default of the template's file; parameters
 // of the stage and those with a formula cannot be set. Nothing else of a template can be reached from this text.
 //
-// An entry is legal for a stage when all of these hold:
+// Stages of a CUDA architecture have ranges of tokens of a call instead; see CudaSchedule.h for their rules.
+//
+//     stage ffn_up sm_90a
+//       tokens 1..64   multistage { block_m = 16, block_n = 128, stages = 5 }
+//       tokens 65..    multistage { block_m = 64 }
+//
+// An entry is legal for a CPU stage when all of these hold:
 //
 //     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies
 //         in 1..1,000,000 and in the allowed set of its comment: `{a, b}`, `{a .. b}` or `multiple of name`
@@ -27,7 +33,7 @@
 #define MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
 
 #include "codegen/Target.h"
-#include "codegen/tile/Instantiate.h"
+#include "codegen/schedule/TemplateValues.h"
 
 #include "llvm/ADT/StringRef.h"
 
@@ -44,7 +50,10 @@ struct StageFacts {
   int64_t parts = 1;    // matrices of B
   int64_t panels = 0;   // column panels of a group
   bool bf16Weight = false, bf16Input = false;
+  int64_t groups = 1;         // of the route the stage runs over; 1 without one
+  int64_t rowsPerToken = 1;   // choices of that route
 
+  int64_t inputBytes() const { return bf16Input ? 2 : 4; }
   int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
 };
 
@@ -65,19 +74,34 @@ struct StageSchedule {
   size_t entryFor(int64_t rows) const;
 };
 
+// A kernel for calls of firstToken..lastToken tokens.
+struct CudaEntry {
+  int64_t firstToken = 1, lastToken = -1; // inclusive; lastToken -1: open end
+  TemplateBinding kernel;                 // templateName "cuda/multistage"
+  size_t at = 0;                          // offset of `tokens` in the text it was read from
+};
+
+struct CudaStage {
+  std::string stage;
+  CudaArch arch = CudaArch::Sm80;
+  std::vector<CudaEntry> entries; // ascending, at most maxScheduleEntries
+  size_t at = 0;                  // offset of `stage` in the text it was read from
+};
+
 struct Schedule {
   std::string layer;
   std::vector<StageSchedule> stages;
+  std::vector<CudaStage> cudaStages;
 
   // Null when the schedule says nothing of that stage on that instruction set.
   const StageSchedule *find(llvm::StringRef stage, Isa isa) const;
+  const CudaStage *find(llvm::StringRef stage, CudaArch arch) const;
 };
 
 // A cover table names a variant by one byte; far fewer are ever useful.
 constexpr size_t maxScheduleEntries = 64;
 constexpr size_t maxScheduleStages = 256;
 constexpr size_t maxScheduleBytes = 1 << 20;
-constexpr int64_t maxScheduleInteger = 1000000;
 constexpr int64_t maxPackedBytes = int64_t(64) << 20;
 
 // The text form; parameters in alphabetical order, integers before hints. parseSchedule reads back the same values.
@@ -108,16 +132,6 @@ std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
 bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::string &error,
                 llvm::StringRef templatesDir = "");
-
-// Where a parameter gets its value: only Integer and Word parameters can be set by a schedule.
-enum class ParameterKind { Integer, Word, Derived, Stage };
-ParameterKind parameterKind(const TemplateParameter &parameter);
-// The default of an Integer parameter (false: the template's text holds no 64-bit integer) and of a Word parameter.
-bool defaultInteger(const TemplateParameter &parameter, int64_t &out);
-std::string defaultWord(const TemplateParameter &parameter);
-
-// {none, t0, t1, nta}
-bool isHintWord(llvm::StringRef word);
 
 // Bytes of the worker's scratch that `rows` packed rows of A take (S6).
 int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK);

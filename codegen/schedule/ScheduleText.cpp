@@ -2,11 +2,13 @@
 //
 // Schedule -> text, and text that nobody vouches for -> Schedule or one message with its place.
 //
-//     file  = 'schedule' name stage*                stage = 'stage' name isa entry+
-//     entry = 'rows' integer '..' [integer] name '{' [value (',' value)*] '}' 'numeric' ('amx' | 'fma')
+//     file  = 'schedule' name stage*                stage = 'stage' name (isa entry+ | arch cuda+)
+//     entry = 'rows' range kernel 'numeric' ('amx' | 'fma')         cuda  = 'tokens' range kernel
+//     range = integer '..' [integer]                kernel = name '{' [value (',' value)*] '}'
 //     value = name '=' (integer | hint)
 
 #include "codegen/moe/TemplateFiles.h"
+#include "codegen/schedule/CudaSchedule.h"
 #include "codegen/schedule/Schedule.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -18,27 +20,44 @@ namespace moec {
 
 // ---- printing ----------------------------------------------------------------------------------------------------
 
-static std::string entryText(const ScheduleEntry &entry, size_t rangeWidth) {
-  std::string range = rowRangeText(entry), text = "  rows " + range;
-  text.append(rangeWidth - range.size() + 1, ' ');
+static constexpr llvm::StringLiteral cudaFolder = "cuda/"; // of templates/kernels; the text leaves it out
+
+static std::string kernelText(const TemplateBinding &kernel) {
+  llvm::StringRef name = kernel.templateName;
+  name.consume_front(cudaFolder);
   std::string values;
-  for (const auto &[name, value] : entry.kernel.integers)
-    values += (values.empty() ? " " : ", ") + name + " = " + std::to_string(value);
-  for (const auto &[name, word] : entry.kernel.words)
-    values += (values.empty() ? " " : ", ") + name + " = " + word;
-  return text + entry.kernel.templateName + " {" + values + " } numeric " + entry.numeric + "\n";
+  for (const auto &[key, value] : kernel.integers)
+    values += (values.empty() ? " " : ", ") + key + " = " + std::to_string(value);
+  for (const auto &[key, word] : kernel.words)
+    values += (values.empty() ? " " : ", ") + key + " = " + word;
+  return name.str() + " {" + values + " }";
+}
+
+// "  rows 1..4   panel { ... }", kernels below each other
+template <typename Entry, typename RangeText>
+static std::string entryTexts(const std::vector<Entry> &entries, llvm::StringRef unit, RangeText rangeText) {
+  size_t width = 0;
+  for (const Entry &entry : entries)
+    width = std::max(width, rangeText(entry).size());
+  std::string text;
+  for (const Entry &entry : entries) {
+    std::string range = rangeText(entry);
+    text += "  " + unit.str() + " " + range + std::string(width - range.size() + 1, ' ') + kernelText(entry.kernel);
+    if constexpr (std::is_same_v<Entry, ScheduleEntry>)
+      text += " numeric " + entry.numeric;
+    text += "\n";
+  }
+  return text;
 }
 
 std::string printSchedule(const Schedule &schedule) {
   std::string text = "schedule " + schedule.layer + "\n";
-  for (const StageSchedule &stage : schedule.stages) {
-    text += "stage " + stage.stage + " " + isaFacts(stage.isa).name.str() + "\n";
-    size_t width = 0;
-    for (const ScheduleEntry &entry : stage.entries)
-      width = std::max(width, rowRangeText(entry).size());
-    for (const ScheduleEntry &entry : stage.entries)
-      text += entryText(entry, width);
-  }
+  for (const StageSchedule &stage : schedule.stages)
+    text += "stage " + stage.stage + " " + isaFacts(stage.isa).name.str() + "\n" +
+            entryTexts(stage.entries, "rows", rowRangeText);
+  for (const CudaStage &stage : schedule.cudaStages)
+    text += "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + "\n" +
+            entryTexts(stage.entries, "tokens", tokenRangeText);
   return text;
 }
 
@@ -90,9 +109,14 @@ private:
   bool integer(int64_t &out, const std::string &what);
 
   bool readStage(Schedule &schedule);
+  bool readCpuStage(size_t at, const std::string &stageName, Isa isa, Schedule &schedule);
+  bool readCudaStage(size_t at, const std::string &stageName, CudaArch arch, Schedule &schedule);
+  bool beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, size_t &at);
   bool readEntry(StageSchedule &stage);
-  bool readRange(const StageSchedule &stage, ScheduleEntry &entry);
-  bool readTemplateName(TemplateBinding &kernel);
+  bool readEntry(CudaStage &stage);
+  bool readRange(llvm::StringRef unit, int64_t next, int64_t &first, int64_t &last);
+  bool readKernel(llvm::StringRef folder, TemplateBinding &kernel);
+  bool readTemplateName(llvm::StringRef folder, TemplateBinding &kernel);
   bool readValues(TemplateBinding &kernel);
   bool readValue(TemplateBinding &kernel);
   void fillDefaults(TemplateBinding &kernel);
@@ -180,20 +204,27 @@ bool Reader::readFile(Schedule &out) {
 }
 
 bool Reader::readStage(Schedule &schedule) {
-  StageSchedule stage;
+  std::string stageName;
   size_t at = token.at;
-  if (!expect("stage", "or the end of the file") || !name(stage.stage, "the name of a stage"))
+  if (!expect("stage", "or the end of the file") || !name(stageName, "the name of a stage"))
     return false;
-  unsigned isa = 0;
-  while (isa < MOEC_NUM_ISAS && !is(isaFacts(Isa(isa)).name))
-    ++isa;
-  if (isa == MOEC_NUM_ISAS)
-    return failHere("an instruction set: baseline, avx2, avx512 or amx");
-  stage.isa = Isa(isa);
+  for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    if (is(isaFacts(Isa(isa)).name))
+      return readCpuStage(at, stageName, Isa(isa), schedule);
+  for (unsigned arch = 0; arch < numCudaArchs; ++arch)
+    if (is(cudaArchFacts(CudaArch(arch)).name))
+      return readCudaStage(at, stageName, CudaArch(arch), schedule);
+  return failHere("an instruction set, baseline, avx2, avx512 or amx, or a CUDA architecture, sm_80 or sm_90a");
+}
+
+bool Reader::readCpuStage(size_t at, const std::string &stageName, Isa isa, Schedule &schedule) {
+  StageSchedule stage;
+  stage.stage = stageName;
+  stage.isa = isa;
   stage.at = at;
   advance();
-  if (schedule.find(stage.stage, stage.isa))
-    return failAt(at, "found a second schedule of stage '" + stage.stage + "' for " + isaFacts(stage.isa).name.str() +
+  if (schedule.find(stageName, isa))
+    return failAt(at, "found a second schedule of stage '" + stageName + "' for " + isaFacts(isa).name.str() +
                           ", expected one");
   do {
     if (!readEntry(stage))
@@ -203,18 +234,44 @@ bool Reader::readStage(Schedule &schedule) {
   return true;
 }
 
+bool Reader::readCudaStage(size_t at, const std::string &stageName, CudaArch arch, Schedule &schedule) {
+  CudaStage stage;
+  stage.stage = stageName;
+  stage.arch = arch;
+  stage.at = at;
+  advance();
+  if (schedule.find(stageName, arch))
+    return failAt(at, "found a second schedule of stage '" + stageName + "' for " + cudaArchFacts(arch).name.str() +
+                          ", expected one");
+  do {
+    if (!readEntry(stage))
+      return false;
+  } while (stage.entries.back().lastToken > 0);
+  schedule.cudaStages.push_back(std::move(stage));
+  return true;
+}
+
+// The word before a range; `last` is the end of the range before, 0 at the first.
+bool Reader::beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, size_t &at) {
+  std::string word = unit.str();
+  if (!is(unit))
+    return failHere(!numEntries ? "'" + word + "'"
+                                : "'" + word + "': the last range of a stage has an open end, as in '" + word + " " +
+                                      std::to_string(last + 1) + "..'");
+  if (numEntries == maxScheduleEntries)
+    return failAt(token.at, "found more than " + std::to_string(maxScheduleEntries) + " " +
+                                word.substr(0, word.size() - 1) + " ranges in a stage");
+  at = token.at;
+  advance();
+  return true;
+}
+
 bool Reader::readEntry(StageSchedule &stage) {
   ScheduleEntry entry;
-  if (!is("rows"))
-    return failHere(stage.entries.empty() ? "'rows'"
-                                          : "'rows': the last range of a stage has an open end, as in 'rows " +
-                                                std::to_string(stage.entries.back().lastRow + 1) + "..'");
-  if (stage.entries.size() == maxScheduleEntries)
-    return failAt(token.at, "found more than " + std::to_string(maxScheduleEntries) + " row ranges in a stage");
-  entry.at = token.at;
-  advance();
-  if (!readRange(stage, entry) || !readTemplateName(entry.kernel) || !expect("{", "before the parameters") ||
-      !readValues(entry.kernel) || !expect("numeric", "after the parameters"))
+  int64_t last = stage.entries.empty() ? 0 : stage.entries.back().lastRow;
+  if (!beginEntry("rows", stage.entries.size(), last, entry.at) ||
+      !readRange("row", last + 1, entry.firstRow, entry.lastRow) || !readKernel("", entry.kernel) ||
+      !expect("numeric", "after the parameters"))
     return false;
   if (!is("amx") && !is("fma"))
     return failHere("'amx' or 'fma'");
@@ -224,39 +281,55 @@ bool Reader::readEntry(StageSchedule &stage) {
   return true;
 }
 
-bool Reader::readRange(const StageSchedule &stage, ScheduleEntry &entry) {
-  size_t at = token.at;
-  int64_t next = stage.entries.empty() ? 1 : stage.entries.back().lastRow + 1;
-  if (!integer(entry.firstRow, "the first row"))
+bool Reader::readEntry(CudaStage &stage) {
+  CudaEntry entry;
+  int64_t last = stage.entries.empty() ? 0 : stage.entries.back().lastToken;
+  if (!beginEntry("tokens", stage.entries.size(), last, entry.at) ||
+      !readRange("token", last + 1, entry.firstToken, entry.lastToken) || !readKernel(cudaFolder, entry.kernel))
     return false;
-  if (entry.firstRow != next)
-    return failAt(at, "found first row " + std::to_string(entry.firstRow) + ", expected " + std::to_string(next) +
-                          (next == 1 ? ": ranges start at row 1" : ": ranges follow each other without a gap"));
-  if (!expect("..", "after the first row"))
+  stage.entries.push_back(std::move(entry));
+  return true;
+}
+
+bool Reader::readRange(llvm::StringRef unit, int64_t next, int64_t &first, int64_t &last) {
+  std::string word = unit.str();
+  size_t at = token.at;
+  if (!integer(first, "the first " + word))
+    return false;
+  if (first != next)
+    return failAt(at, "found first " + word + " " + std::to_string(first) + ", expected " + std::to_string(next) +
+                          (next == 1 ? ": ranges start at " + word + " 1" : ": ranges follow each other without a gap"));
+  if (!expect("..", "after the first " + word))
     return false;
   if (token.kind != Token::Integer)
     return true;
   at = token.at;
-  if (!integer(entry.lastRow, "the last row"))
+  if (!integer(last, "the last " + word))
     return false;
-  if (entry.lastRow < entry.firstRow)
-    return failAt(at, "found last row " + std::to_string(entry.lastRow) + ", expected at least the first row, " +
-                          std::to_string(entry.firstRow));
+  if (last < first)
+    return failAt(at, "found last " + word + " " + std::to_string(last) + ", expected at least the first " + word + ", " +
+                          std::to_string(first));
   return true;
 }
 
-bool Reader::readTemplateName(TemplateBinding &kernel) {
+bool Reader::readKernel(llvm::StringRef folder, TemplateBinding &kernel) {
+  return readTemplateName(folder, kernel) && expect("{", "before the parameters") && readValues(kernel);
+}
+
+bool Reader::readTemplateName(llvm::StringRef folder, TemplateBinding &kernel) {
   size_t at = token.at;
-  if (!name(kernel.templateName, "the name of a kernel template"))
+  std::string word;
+  if (!name(word, "the name of a kernel template"))
     return false;
+  kernel.templateName = folder.str() + word;
   if (kernel.templateName == parametersOf)
     return true;
   std::string why;
   auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir", why);
   if (!source)
     return failAt(at, !why.empty() ? why
-                                   : "found template '" + kernel.templateName + "', expected one of: " +
-                                         llvm::join(templateNames(templatesDir, "kernels"), ", "));
+                                   : "found template '" + word + "', expected one of: " +
+                                         llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')), ", "));
   parameters = templateParameters(source->text);
   parametersOf = kernel.templateName;
   return true;

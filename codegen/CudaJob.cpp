@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Step by step into one module, which is then lowered, translated and assembled as a whole.
+
+#include "CudaJob.h"
+
+#include "KernelContext.h"
+
+#include "codegen/cuda/CudaStages.h"
+#include "codegen/cuda/CudaAssemble.h"
+#include "codegen/emit/ObjectEmitter.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+class CudaBuilder {
+public:
+  CudaBuilder(CudaJob &job, const ObjectInput &input, const Schedule &schedule)
+      : job(job), input(input), schedule(schedule) {
+    prepareKernelContext(context);
+  }
+
+  void run() {
+    if (!makeKernels() || input.form == ObjectForm::Tile)
+      return;
+    if (failed(verify(*output)))
+      return fail("the lowered module of " + name() + " does not verify");
+    std::string why;
+    if (!lowerToLlvmDialect(*output, why))
+      return fail(why);
+    if (input.form == ObjectForm::LlvmDialect) {
+      llvm::raw_string_ostream(job.text) << *output << "\n";
+      return;
+    }
+    translate();
+  }
+
+private:
+  std::string name() const { return cudaArchFacts(job.arch).name.str(); }
+  void fail(std::string text, int exitCode = 7) {
+    job.error = std::move(text);
+    job.exitCode = exitCode;
+  }
+
+  bool makeKernels() {
+    fused = parseSourceString<ModuleOp>(input.fusedModule, ParserConfig(&context));
+    if (!fused) {
+      fail("the fused module does not parse back");
+      return false;
+    }
+    std::vector<Operation *> stages;
+    for (Operation &op : func::FuncOp(*fused->getOps<func::FuncOp>().begin()).getBody().front())
+      stages.push_back(&op);
+    output = ModuleOp::create(UnknownLoc::get(&context));
+    CudaStages builder(input.plan, schedule, job.arch, *output, input.options.templatesDir);
+    llvm::raw_string_ostream os(job.text);
+    if (input.form == ObjectForm::Tile)
+      builder.printTiles(&os);
+    for (size_t step = 0; step < input.plan.steps.size(); ++step) {
+      unsigned ordinal = input.stageOrdinals[step];
+      if (builder.add(step, ordinal == ~0u ? nullptr : stages[ordinal]))
+        continue;
+      fail("target cuda:" + name() + ": " + builder.error(),
+           builder.isTemplateError() ? 3 : builder.isUnsupported() ? 4 : 7);
+      return false;
+    }
+    job.plan = builder.takePlan();
+    return true;
+  }
+
+  void translate() {
+    auto llvmContext = std::make_unique<llvm::LLVMContext>();
+    std::string why;
+    std::unique_ptr<llvm::Module> module = translateCuda(*output, *llvmContext, why);
+    if (!module)
+      return fail(why);
+    if (input.options.emulateCuda && input.form == ObjectForm::Object) {
+      job.context = std::move(llvmContext);
+      job.module = std::move(module);
+      return;
+    }
+    assemble(std::move(module));
+  }
+
+  void assemble(std::unique_ptr<llvm::Module> module) {}
+
+  CudaJob &job;
+  const ObjectInput &input;
+  const Schedule &schedule;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> fused, output;
+};
+
+} // namespace
+
+void CudaJob::run(const ObjectInput &input, const Schedule &schedule) { CudaBuilder(*this, input, schedule).run(); }
+
+} // namespace moec

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A CUDA driver, this machine's or an emulator's, in -> a context on its first device and memory in it.
+
+#ifndef MOEC_CODEGEN_CLI_DEVICEMEMORY_H
+#define MOEC_CODEGEN_CLI_DEVICEMEMORY_H
+
+#include "runtime/cuda_driver.h"
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace moec {
+
+// The device's primary context, current on the thread that opened it until it is destroyed there.
+class DeviceContext {
+public:
+  // `driver` null: this machine's. Null result: `error` says why.
+  static std::unique_ptr<DeviceContext> open(const moec_cuda_driver *driver, std::string &error);
+  ~DeviceContext();
+
+  const moec_cuda_driver *driver = nullptr;
+  std::function<std::string()> complaints; // what went wrong since the last call although every call succeeded; may be empty
+  std::function<void()> beforeRun;         // may be empty
+
+  bool synchronize(std::string &error) const; // waits for the default stream
+
+private:
+  DeviceContext() = default;
+  void *context = nullptr;
+};
+
+// `bytes` bytes of device memory, freed by the destructor; data() is null where there is no memory. The context must
+// outlive it.
+class DeviceMemory {
+public:
+  DeviceMemory() = default;
+  DeviceMemory(const DeviceContext &context, size_t bytes);
+  ~DeviceMemory() { release(); }
+  DeviceMemory(DeviceMemory &&other) noexcept { *this = std::move(other); }
+  DeviceMemory &operator=(DeviceMemory &&other) noexcept;
+
+  void *data() const { return reinterpret_cast<void *>(pointer); }
+  size_t size() const { return bytes; }
+  bool fill(unsigned char value);
+  bool upload(const void *from);   // size() bytes
+  bool download(void *to) const;   // size() bytes
+
+private:
+  void release();
+  const DeviceContext *context = nullptr;
+  moec_cuda_pointer pointer = 0;
+  size_t bytes = 0;
+};
+
+} // namespace moec
+
+#endif

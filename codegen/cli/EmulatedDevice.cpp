@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Modules to an emulator, and its findings as the complaints of a device.
+
+#include "EmulatedDevice.h"
+
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+namespace moec {
+
+std::unique_ptr<EmulatedDevice> EmulatedDevice::make(CompiledPackage &compiled, std::string &error) {
+  DeviceModule &kernels = compiled.deviceModules.front();
+  std::unique_ptr<EmulatedDevice> device(new EmulatedDevice(uint32_t(cudaArchFacts(kernels.arch).sm)));
+  auto image = device->emulator.addModule(std::move(kernels.module), std::move(kernels.context));
+  if (!image) {
+    error = llvm::toString(image.takeError());
+    return nullptr;
+  }
+  compiled.images.front() = *image;
+  device->deviceContext = DeviceContext::open(device->emulator.driver(), error);
+  if (!device->deviceContext)
+    return nullptr;
+  EmulatedDevice *made = device.get();
+  made->deviceContext->beforeRun = [made] { made->emulator.reseed(++made->seed); };
+  made->deviceContext->complaints = [made] {
+    std::string text;
+    if (uint64_t count = made->emulator.numFindings())
+      text = std::to_string(count) + " findings of the emulator, the first: " + made->emulator.findings().front();
+    made->emulator.clearFindings();
+    return text;
+  };
+  return device;
+}
+
+} // namespace moec

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The walk of a matmul template: arguments, tiles of the grid, and what each op of the template becomes.
+
+#include "codegen/cuda/CudaMatmulLowering.h"
+
+#include "runtime/moec_cuda_abi.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace moec {
+
+static int64_t integer(IntegerAttr attribute) { return attribute.getInt(); }
+
+CudaMatmulLowering::CudaMatmulLowering(tile::KernelOp kernel, int64_t sm)
+    : TemplateWalk(e), e(OpBuilder(kernel.getContext()), kernel.getLoc()), kernel(kernel), sm(sm) {
+  readTemplate();
+}
+
+int64_t CudaMatmulLowering::shape(StringRef name) const { return kernel->getAttrOfType<IntegerAttr>(name).getInt(); }
+
+void CudaMatmulLowering::readTemplate() {
+  parts = shape("parts");
+  routed = kernel->hasAttr("routed");
+  auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
+  gathered = rows.getAccess().getValue() == tile::Access::gathered;
+  kernel.getBody().walk([&](Operation *op) {
+    if (auto ring = dyn_cast<tile::RingOp>(op)) {
+      auto type = ring.getType();
+      int64_t depth = integer(type.getBlockK());
+      a.element = type.getIn(), b.element = type.getWeight();
+      a.rows = integer(type.getBlockM()), b.rows = integer(type.getBlockN());
+      a.rowBytes = depth * a.elementBytes(), b.rowBytes = depth * b.elementBytes();
+      b.offset = a.rows * a.rowBytes;
+      stages = integer(type.getStages());
+      kSteps = int64_t(llvm::divideCeil(uint64_t(shape("k")), uint64_t(depth)));
+    } else if (auto clear = dyn_cast<tile::ClearOp>(op)) {
+      warpsM = integer(clear.getType().getWarpsM()), warpsN = integer(clear.getType().getWarpsN());
+    } else if (auto copy = dyn_cast<tile::CopyOp>(op); copy && !copyOp) {
+      copyOp = copy;
+    }
+  });
+}
+
+Value CudaMatmulLowering::div32(Value x, int64_t y) {
+  return y == 1 ? x : arith::DivUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult();
+}
+Value CudaMatmulLowering::rem32(Value x, int64_t y) {
+  return y == 1 ? e.c32(0) : arith::RemUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult();
+}
+Value CudaMatmulLowering::add32(Value x, int64_t y) { return y == 0 ? x : e.add(x, e.c32(int32_t(y))); }
+Value CudaMatmulLowering::mul32(Value x, int64_t y) { return y == 1 ? x : e.mul(x, e.c32(int32_t(y))); }
+
+Value CudaMatmulLowering::slotAddress(Value step, const Side &side) {
+  Value slot = rem32(e.toI32(e.toI64(step)), stages);
+  return e.at(shared, e.toI64(add32(mul32(slot, slotBytes()), side.offset)));
+}
+
+Value CudaMatmulLowering::chunkOffset(const Side &side, Value row, Value chunk) {
+  int64_t chunks = side.chunks();
+  Value key = chunks == 8 ? row : div32(row, chunks == 4 ? 2 : 4);
+  key = arith::AndIOp::create(e.b, e.loc, key, e.c32(int32_t(chunks - 1)));
+  Value place = arith::XOrIOp::create(e.b, e.loc, chunk, key);
+  return e.add(mul32(row, side.rowBytes), mul32(place, 16));
+}
+
+// Buffers in the order of the header; the template's fourth argument is the items.
+void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
+  Block &body = kernel.getBody().front();
+  size_t next = 0;
+  numTokens = shell.numTokens;
+  aBase = shell.argument(next++), bBase = shell.argument(next++), outBase = shell.argument(next++);
+  if (gathered)
+    rowToken = shell.argument(next++);
+  if (routed)
+    list = shell.argument(next++);
+  values[body.getArgument(0)] = {aBase};
+  values[body.getArgument(1)] = {bBase};
+  values[body.getArgument(2)] = {outBase};
+  for (unsigned i = 4; i < body.getNumArguments(); ++i)
+    values[body.getArgument(i)] = {shell.argument(next++)};
+}
+
+CudaKernelFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
+  size_t pointers = kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0);
+  CudaKernelShell shell(e, module, symbol, pointers, sm);
+  bindArguments(shell);
+  tid = e.tid();
+  lane = rem32(tid, cuda_warp_threads);
+  Value warp = div32(tid, cuda_warp_threads);
+  warpM = div32(warp, warpsN);
+  warpN = rem32(warp, warpsN);
+  shared = e.shared();
+  lowerBlock(kernel.getBody().front());
+  shell.finish(e, threads());
+  CudaKernelFacts facts;
+  facts.blockThreads = threads();
+  facts.sharedBytes = stages * slotBytes();
+  int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
+  facts.unitsPerToken = tileColumns;
+  facts.unitsFixed = tileColumns * (a.rows - 1);
+  facts.unitsPerBlock = a.rows;
+  return facts;
+}
+
+bool CudaMatmulLowering::lowerOp(Operation *op) {
+  bool known = true;
+  TypeSwitch<Operation *>(op)
+      .Case<tile::ForTilesOp>([&](auto o) { lowerTiles(o); })
+      .Case<tile::RingOp>([&](auto o) { values[o.getResult()] = {shared}; })
+      .Case<tile::CopyOp>([&](auto o) { lowerCopy(o); })
+      .Case<tile::AwaitOp>([&](auto) {
+        e.cpAsyncWait(stages - 2);
+        e.barrier(0, threads());
+      })
+      .Case<tile::DrainOp>([&](auto) {
+        e.cpAsyncWait(0);
+        e.barrier(0, threads());
+      })
+      .Case<tile::ClearOp>([&](auto o) {
+        values[o.getResult()] = Accumulator(size_t(parts * fragmentRows() * fragmentColumns()), e.f(0));
+      })
+      .Case<tile::MultiplyOp>([&](auto o) {
+        Accumulator acc = values[o.getAcc()];
+        values[o.getResult()] = multiply(acc, value(o.getStep()));
+      })
+      .Case<tile::StoreOp>([&](auto o) { lowerStore(o); })
+      .Default([&](Operation *) { known = false; });
+  return known;
+}
+
+void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
+  Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
+  int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
+  Value total = e.mul(items, tileColumns), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
+  auto loop = scf::ForOp::create(e.b, e.loc, first, total, step);
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPoint(loop.getBody()->getTerminator());
+  Value index = loop.getInductionVar();
+  tile.column0 = e.mul(e.remU(index, tileColumns), columns());
+  loadTile(e.divU(index, tileColumns));
+  findSources();
+  Block &body = op.getBody().front();
+  values[body.getArgument(0)] = {index};
+  values[body.getArgument(1)] = {index};
+  lowerBlock(body);
+}
+
+void CudaMatmulLowering::loadTile(Value index) {
+  if (!routed) {
+    tile.group = e.c(0);
+    tile.row0 = e.mul(index, a.rows);
+    tile.rows = e.minS(e.c(a.rows), e.sub(numTokens, tile.row0));
+    return;
+  }
+  Value at = e.at(list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
+  Value item = e.load(e.vec(e.i32(), 4), at, 16);
+  auto field = [&](int64_t i) {
+    return e.toI64(vector::ExtractOp::create(e.b, e.loc, item, ArrayRef<int64_t>{i}).getResult());
+  };
+  tile.group = field(0), tile.row0 = field(1), tile.rows = field(2);
+}
+
+CudaKernelFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
+  return CudaMatmulLowering(kernel, sm).run(module, symbol);
+}
+
+} // namespace moec

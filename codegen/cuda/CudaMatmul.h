@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A tile.kernel of templates/kernels/cuda, instantiated for a stage, in -> one CUDA kernel.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDAMATMUL_H
+#define MOEC_CODEGEN_CUDA_CUDAMATMUL_H
+
+#include "codegen/cuda/CudaKernel.h"
+#include "codegen/tile/TileDialect.h"
+
+namespace moec {
+
+// Kernel parameters: T, A, B (MOEC_LAYOUT_ROWS), OUT, row_token if A is gathered, the list of items if the stage is
+// routed, prologue operands, epilogue operands. A stage without a route has the items of T rows cut every block_m rows.
+// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
+//
+// The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
+// of the list.
+CudaKernelFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Global rows -> a slot of the ring. A thread copies the same chunk of the same rows at every step, so that what a copy
+// costs inside the loop is one address and, in a last step that k does not fill, one byte count.
+
+#include "codegen/cuda/CudaMatmulLowering.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace moec {
+
+int64_t CudaMatmulLowering::copiesOf(const Side &side) const {
+  return int64_t(llvm::divideCeil(uint64_t(side.rows * side.chunks()), uint64_t(threads())));
+}
+
+Value CudaMatmulLowering::copyRow(const Side &side, int64_t i) {
+  return add32(div32(tid, side.chunks()), i * threads() / side.chunks());
+}
+
+void CudaMatmulLowering::forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body) {
+  if ((i + 1) * threads() <= side.rows * side.chunks())
+    return body();
+  e.when(e.compare(arith::CmpIPredicate::ult, copyRow(side, i), e.c32(int32_t(side.rows))), body);
+}
+
+// Rows of A start at multiples of 16 bytes and nothing computes on them.
+bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && copyOp.getPrologue().empty(); }
+
+// A row past the item stands for the item's first, of which nothing is read.
+void CudaMatmulLowering::findSources() {
+  aSource = {}, bSource = {};
+  Value chunkOfA = e.mul(e.unsignedI64(rem32(tid, a.chunks())), 16);
+  for (int64_t i = 0; i < copiesOf(a); ++i) {
+    Value row = e.unsignedI64(copyRow(a, i)), present = e.less(row, tile.rows);
+    row = e.add(tile.row0, e.select(present, row, e.c(0)));
+    aSource.present.push_back(present);
+    aSource.rows.push_back(row);
+    if (gathered)
+      row = e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4));
+    aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
+  }
+  int64_t n = shape("n"), unit = 16 / b.elementBytes();
+  int64_t rowBytes = int64_t(llvm::alignTo(uint64_t(shape("k")), uint64_t(unit))) * b.elementBytes();
+  Value chunkOfB = e.mul(e.unsignedI64(rem32(tid, b.chunks())), 16);
+  for (int64_t i = 0; i < copiesOf(b); ++i) {
+    Value row = copyRow(b, i), part = e.unsignedI64(div32(row, columns()));
+    Value column = e.add(tile.column0, e.unsignedI64(rem32(row, columns())));
+    Value present = e.less(column, e.c(n));
+    if (b.rows * b.chunks() % threads() != 0) // rows past the slot copy nothing, but their address is made
+      present = e.both(present, e.less(part, e.c(parts)));
+    Value matrix = e.add(e.mul(tile.group, parts), e.select(present, part, e.c(0)));
+    Value source = e.add(e.mul(matrix, n), e.select(present, column, e.c(0)));
+    bSource.present.push_back(present);
+    bSource.pointers.push_back(e.at(e.at(bBase, e.mul(source, rowBytes)), chunkOfB));
+  }
+}
+
+void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
+  Value step = e.toI64(value(op.getStep()));
+  e.when(e.less(step, e.c(kSteps)), [&] {
+    int64_t k = shape("k"), unit = 16 / b.elementBytes();
+    int64_t paddedBytes = int64_t(llvm::alignTo(uint64_t(k), uint64_t(unit))) * b.elementBytes();
+    if (copiesAsync())
+      copyAsync(a, aSource, step, slotAddress(step, a), k * a.elementBytes());
+    else
+      copyThroughRegisters(op, step, slotAddress(step, a));
+    copyAsync(b, bSource, step, slotAddress(step, b), paddedBytes);
+  });
+  e.cpAsyncCommit();
+}
+
+// Bytes of the row that this chunk of this step still has, 0..16.
+void CudaMatmulLowering::copyAsync(const Side &side, const Source &source, Value step, Value slot, int64_t depthBytes) {
+  Value chunk = rem32(tid, side.chunks()), offset = e.mul(step, side.rowBytes), available = e.c32(16);
+  if (depthBytes % side.rowBytes) {
+    Value left = e.sub(e.c(depthBytes), e.add(offset, e.mul(e.unsignedI64(chunk), 16)));
+    available = e.toI32(e.minS(arith::MaxSIOp::create(e.b, e.loc, left, e.c(0)), e.c(16)));
+    // nothing is read from a chunk past the end, and its address stays inside the row
+    offset = e.select(e.less(e.c(0), left), offset, e.c(0));
+  }
+  for (int64_t i = 0; i < copiesOf(side); ++i)
+    forCopy(side, i, [&] {
+      Value to = e.at(slot, e.toI64(chunkOffset(side, copyRow(side, i), chunk)));
+      e.cpAsync(to, e.at(source.pointers[size_t(i)], offset), e.select(source.present[size_t(i)], available, e.c32(0)));
+    });
+}
+
+// Element by element: any stride, any depth, and the prologue on what exists; the rest is zero whatever it makes of zeros.
+void CudaMatmulLowering::copyThroughRegisters(tile::CopyOp op, Value step, Value slot) {
+  Value chunk = rem32(tid, a.chunks());
+  int64_t size = a.elementBytes(), k = shape("k");
+  Value first = e.add(e.mul(step, a.rowBytes / size), e.mul(e.unsignedI64(chunk), a.perChunk()));
+  Value zero = arith::ConstantOp::create(e.b, e.loc, e.b.getFloatAttr(a.element, 0));
+  for (int64_t i = 0; i < copiesOf(a); ++i)
+    forCopy(a, i, [&] {
+      Values chunkValues;
+      Values operands = op.getPrologue().empty() ? Values() : rowOperands(op.getExtra(), aSource.rows[size_t(i)]);
+      for (int64_t l = 0; l < a.perChunk(); ++l) {
+        Value exists = e.both(aSource.present[size_t(i)], e.less(e.add(first, e.c(l)), e.c(k)));
+        auto within = [&](bool read) {
+          return [&, read](OpBuilder &builder, Location) {
+            OpBuilder::InsertionGuard guard(e.b);
+            e.b.setInsertionPoint(builder.getInsertionBlock(), builder.getInsertionPoint());
+            Value x = zero;
+            if (read) {
+              Value from = e.at(aSource.pointers[size_t(i)], e.add(e.mul(step, a.rowBytes), e.c(l * size)));
+              x = e.load(a.element, from, unsigned(size));
+              Values inputs = {x};
+              inputs.append(operands);
+              if (!op.getPrologue().empty())
+                x = e.inlineScalar(op.getPrologue(), inputs)[0];
+            }
+            scf::YieldOp::create(e.b, e.loc, x);
+          };
+        };
+        chunkValues.push_back(scf::IfOp::create(e.b, e.loc, exists, within(true), within(false)).getResult(0));
+      }
+      Value packed = vector::FromElementsOp::create(e.b, e.loc, e.vec(a.element, a.perChunk()), chunkValues);
+      e.store(packed, e.at(slot, e.toI64(chunkOffset(a, copyRow(a, i), chunk))), 16);
+    });
+}
+
+} // namespace moec

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The state of one lowerCudaMatmul() call. Private to codegen/cuda/CudaMatmul*.cpp.
+//
+// A slot of the ring holds block_m rows of A, then block_n rows of B (part 0's columns, part 1's), block_k elements each:
+//
+//     | slot 0: A rows | B rows | slot 1: A rows | B rows | ...
+//
+// A row's 16-byte chunk c stands at c ^ f(row), f = row & 7, (row >> 1) & 3 or (row >> 2) & 1 for rows of 8, 4 or 2 chunks:
+// eight consecutive rows then cover all 32 banks whichever chunk is read.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
+#define MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
+
+#include "codegen/cpu/TemplateWalk.h"
+#include "codegen/cuda/CudaMatmul.h"
+
+namespace moec {
+
+class CudaMatmulLowering : public TemplateWalk {
+public:
+  CudaMatmulLowering(tile::KernelOp kernel, int64_t sm);
+  CudaKernelFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
+
+protected:
+  bool lowerOp(mlir::Operation *op) override;
+
+private:
+  using Values = CudaEmitter::Values;
+
+  // One operand's half of a slot.
+  struct Side {
+    mlir::Type element;
+    int64_t rows = 0, rowBytes = 0; // rows of a slot, bytes of a row
+    int64_t offset = 0;             // in the slot
+    int64_t elementBytes() const { return element.getIntOrFloatBitWidth() / 8; }
+    int64_t chunks() const { return rowBytes / 16; }
+    int64_t perChunk() const { return 16 / elementBytes(); }
+  };
+  // The tile under way; all values are defined where for_tiles begins one.
+  struct Tile {
+    mlir::Value group, row0, rows; // i64
+    mlir::Value column0;           // i64, first output column
+  };
+  // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
+  struct Source {
+    Values pointers;  // global, at chunk `chunk` of step 0
+    Values present;   // i1: the row exists
+    Values rows;      // i64, row of the operation, for prologue operands; A only
+  };
+
+  int64_t shape(llvm::StringRef name) const;
+  int64_t threads() const { return cuda_warp_threads * warpsM * warpsN; }
+  int64_t columns() const { return b.rows / parts; } // output columns of a tile
+  int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
+  int64_t rowsPerWarp() const { return a.rows / warpsM; }
+  int64_t columnsPerWarp() const { return columns() / warpsN; }
+  bool tensorCores() const { return a.element == b.element && !a.element.isF32(); }
+  mlir::Value div32(mlir::Value x, int64_t y);
+  mlir::Value rem32(mlir::Value x, int64_t y);
+  mlir::Value add32(mlir::Value x, int64_t y);
+  mlir::Value mul32(mlir::Value x, int64_t y);
+  mlir::Value slotAddress(mlir::Value step, const Side &side); // shared pointer to the side's rows
+  // Byte offset in a side of chunk `chunk` of row `row`, both i32.
+  mlir::Value chunkOffset(const Side &side, mlir::Value row, mlir::Value chunk);
+
+  // CudaMatmul.cpp
+  void readTemplate();
+  void bindArguments(CudaKernelShell &shell);
+  void lowerTiles(tile::ForTilesOp op);
+  void loadTile(mlir::Value index);
+
+  // CudaMatmulCopy.cpp
+  void findSources();
+  int64_t copiesOf(const Side &side) const; // of a thread
+  mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
+  // Emits `body` for copy i, under a condition where not all threads have one.
+  void forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body);
+  bool copiesAsync();
+  void lowerCopy(tile::CopyOp op);
+  void copyAsync(const Side &side, const Source &source, mlir::Value step, mlir::Value slot, int64_t depthBytes);
+  void copyThroughRegisters(tile::CopyOp op, mlir::Value step, mlir::Value slot);
+
+  // CudaMatmulMultiply.cpp
+  Values multiply(const Values &acc, mlir::Value step);
+  void multiplyTensor(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
+  void multiplyFma(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
+  Values loadDepth(const Side &side, mlir::Value slot, mlir::Value row, int64_t first, int64_t count);
+
+  // CudaMatmulStore.cpp: the thread's accumulators in order (part, row, column), rows and columns of its fragment
+  int64_t fragmentRows() const;
+  int64_t fragmentColumns() const; // of one part
+  mlir::Value fragmentRow(int64_t i);    // i64, row of the tile
+  mlir::Value fragmentColumn(int64_t j); // i64, column of the tile
+  int64_t accumulatorIndex(int64_t part, int64_t i, int64_t j) const;
+  void lowerStore(tile::StoreOp op);
+  void storeRow(tile::StoreOp op, const Values &acc, int64_t i);
+  Values rowOperands(mlir::ValueRange operands, mlir::Value row);
+  mlir::Value columnValue(tile::StoreOp op, const Values &acc, const Values &rowValues, mlir::Value row, int64_t i, int64_t j);
+
+  CudaEmitter e;
+  tile::KernelOp kernel;
+  int64_t sm, stages = 0, warpsM = 0, warpsN = 0, parts = 1, kSteps = 0;
+  Side a, b;
+  bool gathered = false, routed = false;
+  tile::CopyOp copyOp; // the first of the template: its prologue is that of all
+
+  mlir::Value numTokens, aBase, bBase, outBase, rowToken, list;
+  mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
+  Tile tile;
+  Source aSource, bSource;
+};
+
+} // namespace moec
+
+#endif

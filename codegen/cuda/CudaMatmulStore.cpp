@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Accumulators -> epilogue -> output, in the thread that holds them. Where its rows and columns are:
+//
+//     tensor cores   rows 16 i + lane/4 and + 8, columns 8 j + 2 (lane%4) and + 1      (the D fragment of m16n8k16)
+//     FMA            rows 4 i + lane/8,          columns 8 j + lane%8
+
+#include "codegen/cuda/CudaMatmulLowering.h"
+
+using namespace mlir;
+
+namespace moec {
+
+int64_t CudaMatmulLowering::fragmentRows() const { return rowsPerWarp() / (tensorCores() ? 8 : 4); }
+int64_t CudaMatmulLowering::fragmentColumns() const { return columnsPerWarp() / (tensorCores() ? 4 : 8); }
+
+Value CudaMatmulLowering::fragmentRow(int64_t i) {
+  Value inWarp = tensorCores() ? add32(div32(lane, 4), 8 * i) : add32(div32(lane, 8), 4 * i);
+  return e.unsignedI64(e.add(mul32(warpM, rowsPerWarp()), inWarp));
+}
+
+Value CudaMatmulLowering::fragmentColumn(int64_t j) {
+  Value inWarp = tensorCores() ? add32(mul32(rem32(lane, 4), 2), 8 * (j / 2) + j % 2) : add32(rem32(lane, 8), 8 * j);
+  return e.unsignedI64(e.add(mul32(warpN, columnsPerWarp()), inWarp));
+}
+
+int64_t CudaMatmulLowering::accumulatorIndex(int64_t part, int64_t i, int64_t j) const {
+  return (part * fragmentRows() + i) * fragmentColumns() + j;
+}
+
+void CudaMatmulLowering::lowerStore(tile::StoreOp op) {
+  Values acc = values[op.getAcc()];
+  for (int64_t i = 0; i < fragmentRows(); ++i)
+    e.when(e.less(fragmentRow(i), tile.rows), [&] { storeRow(op, acc, i); });
+}
+
+// Values of operands that do not depend on the column; null for the others.
+CudaMatmulLowering::Values CudaMatmulLowering::rowOperands(ValueRange operands, Value row) {
+  Values out;
+  for (Value operand : operands) {
+    auto type = cast<tile::OperandType>(operand.getType());
+    StringRef kind = type.getKind().getValue();
+    int64_t size = type.getElement().getIntOrFloatBitWidth() / 8;
+    Value base = value(operand);
+    if (kind == "row" || kind == "scalar")
+      out.push_back(e.load(type.getElement(), kind == "row" ? e.at(base, e.mul(row, size)) : base, unsigned(size)));
+    else
+      out.push_back(Value());
+  }
+  return out;
+}
+
+// What the epilogue makes of accumulator (i, j) of every part, in the output's type.
+Value CudaMatmulLowering::columnValue(tile::StoreOp op, const Values &acc, const Values &rowValues, Value row, int64_t i,
+                                      int64_t j) {
+  Value column = e.add(tile.column0, fragmentColumn(j));
+  Values inputs;
+  for (int64_t part = 0; part < parts; ++part)
+    inputs.push_back(acc[size_t(accumulatorIndex(part, i, j))]);
+  for (auto [operand, rowValue] : llvm::zip(op.getExtra(), rowValues)) {
+    auto type = cast<tile::OperandType>(operand.getType());
+    int64_t size = type.getElement().getIntOrFloatBitWidth() / 8, stride = type.getStride().getInt();
+    if (rowValue) {
+      inputs.push_back(rowValue);
+      continue;
+    }
+    Value outer = type.getKind().getValue() == "col" ? tile.group : row;
+    Value at = e.add(e.mul(outer, stride), e.mul(column, size));
+    inputs.push_back(e.load(type.getElement(), e.at(value(operand), at), unsigned(size)));
+  }
+  Value result = op.getBody().empty() ? inputs[0] : e.inlineScalar(op.getBody(), inputs)[0];
+  Type element = cast<tile::RowsType>(op.getOut().getType()).getElement();
+  return result.getType() == element ? result : e.narrow(result, element);
+}
+
+// Two neighbouring columns are stored at once where both or neither exist and their address is aligned.
+void CudaMatmulLowering::storeRow(tile::StoreOp op, const Values &acc, int64_t i) {
+  Value row = e.add(tile.row0, fragmentRow(i));
+  Values rowValues = rowOperands(op.getExtra(), row);
+  Type element = cast<tile::RowsType>(op.getOut().getType()).getElement();
+  int64_t size = element.getIntOrFloatBitWidth() / 8, n = shape("n"), stride = shape("out_stride");
+  Value outRow = e.at(outBase, e.mul(row, stride));
+  bool pairs = tensorCores() && n % 2 == 0 && stride % (2 * size) == 0;
+  for (int64_t j = 0; j < fragmentColumns(); j += pairs ? 2 : 1) {
+    Value column = e.add(tile.column0, fragmentColumn(j)), to = e.at(outRow, e.mul(column, size));
+    auto store = [&] {
+      Value result = columnValue(op, acc, rowValues, row, i, j);
+      if (pairs) {
+        Value second = columnValue(op, acc, rowValues, row, i, j + 1);
+        result = vector::FromElementsOp::create(e.b, e.loc, e.vec(element, 2), ValueRange{result, second});
+      }
+      e.store(result, to, unsigned(pairs ? 2 * size : size));
+    };
+    if (n % columns())
+      e.when(e.less(column, e.c(n)), store);
+    else
+      store();
+  }
+}
+
+} // namespace moec

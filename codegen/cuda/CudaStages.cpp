@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Step by step: kernel and launch are made together, so that a launch's parameters are the kernel's by construction.
+
+#include "codegen/cuda/CudaStages.h"
+
+#include "codegen/cuda/CudaCombine.h"
+#include "codegen/cuda/CudaDispatch.h"
+#include "codegen/cuda/CudaMatmul.h"
+#include "codegen/cuda/CudaRows.h"
+#include "codegen/tile/DescribeMatmul.h"
+#include "codegen/tile/Instantiate.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+
+using namespace mlir;
+
+namespace moec {
+
+static int64_t blockRowsOf(const CudaEntry &entry) { return entry.kernel.integers.at("block_m"); }
+
+CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, ModuleOp module,
+                       llvm::StringRef templatesDir)
+    : plan(plan), schedule(schedule), arch(cudaArchFacts(arch)), module(module), templatesDir(templatesDir) {
+  target.sm = uint32_t(this->arch.sm);
+  target.exact = this->arch.exact;
+  for (const moec_step &step : plan.steps) {
+    if (step.kind != MOEC_STEP_MATMUL || step.route == MOEC_NO_ROUTE)
+      continue;
+    if (const CudaStage *stage = schedule.find(plan.string(step.name), arch))
+      for (const CudaEntry &entry : stage->entries)
+        blockRows[step.route].insert(blockRowsOf(entry));
+  }
+}
+
+bool CudaStages::fail(std::string text, bool isUnsupported) {
+  message = std::move(text);
+  unsupported = isUnsupported;
+  return false;
+}
+
+std::string CudaStages::symbolOf(size_t step, const std::string &variant) const {
+  std::string stage = plan.string(plan.steps[step].name).str();
+  for (char &c : stage)
+    if (!llvm::isAlnum(c))
+      c = '_';
+  return "moec_" + plan.string(plan.header.name).str() + "__" + std::to_string(step) + "_" + stage +
+         (variant.empty() ? "" : "_" + variant);
+}
+
+moec_cuda_param CudaStages::argument(size_t step, unsigned number) const {
+  uint16_t index = plan.args[plan.steps[step].first_arg + number];
+  const moec_buffer &buffer = plan.buffers[index];
+  if (buffer.kind == MOEC_BUFFER_ROUTE)
+    return {MOEC_CUDA_ROUTE, buffer.route, buffer.slot, 0};
+  return {MOEC_CUDA_BUFFER, index, 0, 0};
+}
+
+void CudaStages::addArguments(size_t step, std::vector<moec_cuda_param> &params) const {
+  for (unsigned i = 0; i < plan.steps[step].num_args; ++i)
+    params.push_back(argument(step, i));
+}
+
+// Every kernel of sm_90a waits for its predecessor itself, so all of them may overlap its end.
+CudaPlannedLaunch &CudaStages::addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts) {
+  CudaPlannedLaunch made;
+  made.symbol = symbol;
+  made.launch.step = uint16_t(step);
+  made.launch.flags = uint16_t((plan.steps[step].flags & MOEC_STEP_IF_ASKED ? MOEC_CUDA_IF_ASKED : 0) |
+                               (arch.sm >= 90 ? MOEC_CUDA_OVERLAP : 0));
+  made.launch.block_threads = uint32_t(facts.blockThreads);
+  made.launch.shared_bytes = uint32_t(facts.sharedBytes);
+  made.launch.units = {facts.unitsPerToken, facts.unitsFixed};
+  made.launch.units_per_block = uint32_t(facts.unitsPerBlock);
+  made.launch.max_tokens = plan.header.max_tokens;
+  made.params.push_back({MOEC_CUDA_TOKENS, 0, 0, 0});
+  target.launches.push_back(std::move(made));
+  return target.launches.back();
+}
+
+bool CudaStages::checkShared(const std::string &symbol, const CudaKernelFacts &facts) {
+  if (facts.sharedBytes <= arch.maxSharedBytes)
+    return true;
+  return fail("kernel " + symbol + " needs " + std::to_string(facts.sharedBytes) + " bytes of shared memory, a block of " +
+                  arch.name.str() + " has " + std::to_string(arch.maxSharedBytes),
+              /*isUnsupported=*/true);
+}
+
+bool CudaStages::addRows(size_t step, Operation *op) {
+  const moec_step &planned = plan.steps[step];
+  RowStrides strides;
+  for (unsigned i = 0; i < planned.num_args; ++i)
+    strides.push_back(plan.buffers[plan.args[planned.first_arg + i]].row_stride);
+  std::string symbol = symbolOf(step, "");
+  auto program = dyn_cast<moe::RowProgramOp>(op);
+  CudaKernelFacts facts = program ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
+                                  : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
+  if (!checkShared(symbol, facts))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  addArguments(step, launch.params);
+  if (program && planned.route != MOEC_NO_ROUTE)
+    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+  return true;
+}
+
+uint16_t CudaStages::listOf(uint16_t route, int64_t rows) { return lists.at({route, rows}); }
+
+bool CudaStages::addDispatch(size_t step) {
+  const moec_step &planned = plan.steps[step];
+  CudaDispatchShape shape;
+  shape.groups = planned.num_groups;
+  shape.choices = planned.choices;
+  shape.sm = arch.sm;
+  const std::set<int64_t> &sizes = blockRows[uint16_t(step)];
+  shape.blockSizes.assign(sizes.begin(), sizes.end());
+  if (shape.groups > cuda_dispatch_max_groups)
+    return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) + " groups, found " +
+                    std::to_string(shape.groups),
+                true);
+  if (plan.header.max_tokens > INT32_MAX / shape.choices)
+    return fail("CUDA kernels count rows in 31 bits: " + std::to_string(plan.header.max_tokens) + " tokens of " +
+                    std::to_string(shape.choices) + " choices are too many",
+                true);
+  std::string name = plan.string(planned.name).str();
+  CudaDispatch made = lowerCudaDispatch(shape, UnknownLoc::get(module.getContext()), module, symbolOf(step, ""));
+  uint16_t scratch = target.addTable(made.tableBytes, name + " scratch");
+  for (int64_t rows : shape.blockSizes)
+    lists[{uint16_t(step), rows}] = target.addTable(cudaListBytes(shape.groups, shape.choices, rows),
+                                                    name + " blocks of " + std::to_string(rows));
+  for (const CudaDispatchKernel &kernel : made.kernels) {
+    if (!checkShared(kernel.symbol, kernel.facts))
+      return false;
+    CudaPlannedLaunch &launch = addLaunch(step, kernel.symbol, kernel.facts);
+    launch.launch.min_tokens = kernel.minTokens;
+    launch.launch.max_tokens = kernel.maxTokens;
+    launch.params.push_back(argument(step, 0));
+    for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
+      launch.params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
+    launch.params.push_back({MOEC_CUDA_TABLE, scratch, 0, 0});
+    for (int64_t rows : shape.blockSizes)
+      launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
+  }
+  return true;
+}
+
+bool CudaStages::addCounts(size_t step) {
+  const moec_step &planned = plan.steps[step];
+  std::string symbol = symbolOf(step, "");
+  CudaKernelFacts facts = lowerCudaCounts(plan.steps[planned.route].num_groups, arch.sm,
+                                          UnknownLoc::get(module.getContext()), module, symbol);
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+  launch.params.push_back(argument(step, 0));
+  return true;
+}
+
+bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
+  const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
+  for (const CudaEntry &entry : stage->entries)
+    if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry))
+      return false;
+  return true;
+}
+
+// Tiles are blocks of rows times column tiles, and a route of R rows and G groups has at most min(R, R / block_m + G)
+// blocks. The kernel strides by its grid, so a grid never needs more blocks than the device runs at once.
+static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices, int64_t blockM, int64_t blockN) {
+  int64_t columns = int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
+  bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
+  launch.units.per_token = choices * columns;
+  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : blockM - 1);
+  launch.units_per_block = uint32_t(few ? 1 : blockM);
+}
+
+bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
+  MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
+  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""), message);
+  templateError = !tile;
+  if (tile)
+    *tiles << *tile << "\n";
+  return bool(tile);
+}
+
+bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
+  if (tiles)
+    return printTile(step, op, entry);
+  const moec_step &planned = plan.steps[step];
+  MatmulStage stage = describeMatmul(op, plan, planned);
+  std::string symbol = symbolOf(step, "t" + std::to_string(entry.firstToken));
+  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbol, message);
+  templateError = !tile;
+  if (!tile)
+    return false;
+  CudaKernelFacts facts = lowerCudaMatmul(*tile->getOps<tile::KernelOp>().begin(), arch.sm, module, symbol);
+  if (!checkShared(symbol, facts))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = entry.firstToken;
+  launch.launch.max_tokens = entry.lastToken < 0 ? plan.header.max_tokens : std::min(entry.lastToken, plan.header.max_tokens);
+  int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
+  setTiles(launch.launch, stage, choices, blockRowsOf(entry), entry.kernel.integers.at("block_n"));
+  int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
+  launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
+  unsigned before = stage.gathered ? 4 : 3;
+  for (unsigned i = 0; i < planned.num_args; ++i) {
+    if (i == before && stage.routed)
+      launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
+    launch.params.push_back(argument(step, i));
+  }
+  if (planned.num_args == before && stage.routed)
+    launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
+  return true;
+}
+
+bool CudaStages::add(size_t step, Operation *op) {
+  switch (plan.steps[step].kind) {
+  case MOEC_STEP_MATMUL:
+    return addMatmul(step, cast<moe::GroupedMatmulOp>(op));
+  case MOEC_STEP_ROWS:
+    return tiles || addRows(step, op);
+  case MOEC_STEP_DISPATCH:
+    return tiles || addDispatch(step);
+  default:
+    return tiles || addCounts(step);
+  }
+}
+
+} // namespace moec

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Fused stages, plan and schedule in -> the kernels of one CUDA target in one module, and its launches.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDASTAGES_H
+#define MOEC_CODEGEN_CUDA_CUDASTAGES_H
+
+#include "codegen/cuda/CudaKernel.h"
+#include "codegen/cuda/CudaPlan.h"
+#include "codegen/moe/MoeDialect.h"
+#include "codegen/schedule/Schedule.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// One use per target and context. Steps become launches in plan order:
+//
+//     rows, combine   one kernel; parameters T, the step's arguments, offsets of the route it runs over
+//     dispatch        the kernels of lowerCudaDispatch, with a list per block size its matmuls use
+//     counts          one kernel, only when asked
+//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token
+class CudaStages {
+public:
+  CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, mlir::ModuleOp module,
+             llvm::StringRef templatesDir);
+
+  // Adds step `step`, whose op is `op` (null: a step of the runtime). False: error() says why.
+  bool add(size_t step, mlir::Operation *op);
+  // The text of the matmul kernels before lowering instead, nothing is lowered: for --stage printing.
+  void printTiles(llvm::raw_ostream *os) { tiles = os; }
+
+  CudaTargetPlan takePlan() { return std::move(target); }
+  const std::string &error() const { return message; }
+  bool isTemplateError() const { return templateError; }   // the error is a template's
+  bool isUnsupported() const { return unsupported; }       // the layer is too large for the target in some way
+
+private:
+  bool addRows(size_t step, mlir::Operation *op);
+  bool addDispatch(size_t step);
+  bool addCounts(size_t step);
+  bool addMatmul(size_t step, moe::GroupedMatmulOp op);
+  bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);
+
+  CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
+  // Pointers to the step's arguments; routes are told from buffers.
+  void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
+  moec_cuda_param argument(size_t step, unsigned number) const;
+  uint16_t listOf(uint16_t route, int64_t blockRows);
+  std::string symbolOf(size_t step, const std::string &variant) const;
+  bool checkShared(const std::string &symbol, const CudaKernelFacts &facts);
+  bool fail(std::string text, bool isUnsupported = false);
+  bool printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);
+
+  const LaunchPlan &plan;
+  const Schedule &schedule;
+  const CudaArchFacts &arch;
+  mlir::ModuleOp module;
+  std::string templatesDir;
+  llvm::raw_ostream *tiles = nullptr;
+
+  CudaTargetPlan target;
+  std::map<uint16_t, std::set<int64_t>> blockRows;             // block sizes of a route's matmuls
+  std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
+  std::string message;
+  bool templateError = false, unsupported = false;
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Token ranges follow the rows a group can expect, m = T * choices / groups (uniform routing):
+//
+//     m        block_m   what bounds it
+//     ..16     16        weight bytes: small tiles, many of them, as many bytes in flight as shared memory holds
+//     ..32     32        the same
+//     ..96     64        both
+//     ..       128       tensor cores: 128 x 128 reads 1 byte of shared memory per 32 multiplications
+
+#include "codegen/schedule/CudaSchedule.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+
+namespace moec {
+namespace {
+
+struct RowClass {
+  int64_t rows, blockM; // up to so many expected rows of a group; rows 0: the rest
+};
+
+// Ring bytes of a block: two blocks share a multiprocessor of sm_90a, and of sm_80 where it has 164 KiB.
+int64_t ringBudget(CudaArch arch) { return arch == CudaArch::Sm90a ? 96 << 10 : 80 << 10; }
+
+// Powers of two down to the first that fits.
+template <typename Fits> int64_t largest(int64_t from, int64_t least, Fits fits) {
+  while (from > least && !fits(from))
+    from /= 2;
+  return from;
+}
+
+// Columns of a tile, all parts together: no wider than the stage has, in warps of at least 16 per part.
+int64_t blockColumns(const StageFacts &facts, int64_t most) {
+  int64_t columns = int64_t(llvm::NextPowerOf2(uint64_t(facts.n * facts.parts - 1)));
+  return std::clamp<int64_t>(columns, 32, most);
+}
+
+// f32 sums by FMA keep all accumulators of a tile busy with half the columns, and their rows are twice as long.
+std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch, int64_t blockM) {
+  bool tensorCores = facts.bf16Input && facts.bf16Weight;
+  if (!tensorCores)
+    blockM = std::min<int64_t>(blockM, 64);
+  int64_t blockN = blockColumns(facts, tensorCores ? 128 : 64);
+  int64_t blockK = !tensorCores ? 16 : blockM == 128 ? 32 : 64;
+  int64_t warpsM = blockM >= 64 ? 2 : 1;
+  int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
+  int64_t slot = blockK * (blockM * facts.inputBytes() + blockN * facts.weightBytes());
+  int64_t stages = std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8);
+  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK},
+          {"stages", stages},  {"warps_m", warpsM}, {"warps_n", warpsN}};
+}
+
+class EntryChecker {
+public:
+  EntryChecker(const StageFacts &facts, const CudaStage &stage, const CudaEntry &entry, std::string &error)
+      : facts(facts), stage(stage), arch(cudaArchFacts(stage.arch)), entry(entry), error(error) {}
+
+  bool run(llvm::StringRef templatesDir) {
+    StageShape shape = {facts.n, facts.k, facts.parts};
+    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages", "warps_m", "warps_n"},
+                            templatesDir, values, error))
+      return fail("S1", error);
+    return checkRows() && checkWarps() && checkShared() && checkThreads();
+  }
+
+private:
+  bool fail(llvm::StringRef label, const std::string &message) {
+    error = entryPlaceText(stage, entry) + label.str() + ": " + message;
+    return false;
+  }
+  static std::string text(int64_t value) { return std::to_string(value); }
+
+  bool checkRows() {
+    for (auto [name, bytes] : {std::pair("input", facts.inputBytes()), std::pair("weights", facts.weightBytes())}) {
+      int64_t row = values["block_k"] * bytes;
+      if (row != 32 && row != 64 && row != 128)
+        return fail("D2", "block_k " + text(values["block_k"]) + " makes rows of " + text(row) + " bytes of " + name +
+                              ", expected 32, 64 or 128");
+    }
+    return true;
+  }
+
+  bool checkWarps() {
+    int64_t rows = 16 * values["warps_m"], columns = 16 * facts.parts * values["warps_n"];
+    if (values["block_m"] % rows)
+      return fail("D3", "block_m is " + text(values["block_m"]) + ", expected a multiple of 16 * warps_m, " + text(rows));
+    if (values["block_n"] % columns)
+      return fail("D3", "block_n is " + text(values["block_n"]) + ", expected a multiple of 16 * parts * warps_n, " +
+                            text(columns));
+    return true;
+  }
+
+  bool checkShared() {
+    int64_t slot = values["block_k"] * (values["block_m"] * facts.inputBytes() + values["block_n"] * facts.weightBytes());
+    int64_t bytes = values["stages"] * slot;
+    if (bytes > arch.maxSharedBytes)
+      return fail("D4", text(values["stages"]) + " stages of " + text(slot) + " bytes take " + text(bytes) +
+                            " bytes of shared memory, expected at most " + text(arch.maxSharedBytes));
+    return true;
+  }
+
+  bool checkThreads() {
+    int64_t threads = 32 * values["warps_m"] * values["warps_n"];
+    int64_t accumulators = values["block_m"] * values["block_n"] / threads;
+    if (threads > 512)
+      return fail("D5", text(threads) + " threads, expected at most 512");
+    if (accumulators > 128)
+      return fail("D5", text(values["block_m"]) + " x " + text(values["block_n"]) + " sums on " + text(threads) +
+                            " threads are " + text(accumulators) + " each, expected at most 128");
+    return true;
+  }
+
+  const StageFacts &facts;
+  const CudaStage &stage;
+  const CudaArchFacts &arch;
+  const CudaEntry &entry;
+  std::string &error;
+  std::map<std::string, int64_t> values;
+};
+
+} // namespace
+
+std::string tokenRangeText(const CudaEntry &entry) {
+  return std::to_string(entry.firstToken) + ".." + (entry.lastToken < 0 ? "" : std::to_string(entry.lastToken));
+}
+
+std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
+  return "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + " tokens " + tokenRangeText(entry) + ": ";
+}
+
+CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
+  CudaStage schedule;
+  schedule.stage = facts.stage;
+  schedule.arch = arch;
+  int64_t first = 1;
+  for (RowClass c : {RowClass{16, 16}, RowClass{32, 32}, RowClass{96, 64}, RowClass{0, 128}}) {
+    CudaEntry entry;
+    entry.firstToken = first;
+    entry.kernel.templateName = "cuda/multistage";
+    entry.kernel.integers = tileValues(facts, arch, c.blockM);
+    int64_t last = c.rows * facts.groups / facts.rowsPerToken;
+    bool sameAsBefore = !schedule.entries.empty() && schedule.entries.back().kernel.integers == entry.kernel.integers;
+    if (c.rows && (last < first || last > maxScheduleInteger))
+      continue;
+    entry.lastToken = c.rows ? last : -1;
+    if (sameAsBefore)
+      schedule.entries.back().lastToken = entry.lastToken;
+    else
+      schedule.entries.push_back(std::move(entry));
+    first = last + 1;
+  }
+  return schedule;
+}
+
+bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {
+  std::string where = "stage " + schedule.stage + " " + cudaArchFacts(schedule.arch).name.str() + ": ";
+  if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {
+    error =
+        where + std::to_string(schedule.entries.size()) + " entries, expected 1.." + std::to_string(maxScheduleEntries);
+    return false;
+  }
+  int64_t next = 1;
+  for (const CudaEntry &entry : schedule.entries) {
+    bool last = &entry == &schedule.entries.back();
+    if (entry.firstToken != next || (entry.lastToken < 0) != last) {
+      error = where + "found tokens " + tokenRangeText(entry) + ", expected a range from " + std::to_string(next) +
+              (last ? " with an open end" : " with a last token");
+      return false;
+    }
+    if (!EntryChecker(facts, schedule, entry, error).run(templatesDir))
+      return false;
+    next = entry.lastToken + 1;
+  }
+  return true;
+}
+
+} // namespace moec
