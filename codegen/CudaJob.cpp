@@ -6,8 +6,9 @@
 
 #include "KernelContext.h"
 
-#include "codegen/cuda/CudaStages.h"
 #include "codegen/cuda/CudaAssemble.h"
+#include "codegen/cuda/CudaGates.h"
+#include "codegen/cuda/CudaStages.h"
 #include "codegen/emit/ObjectEmitter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -23,8 +24,8 @@ namespace {
 
 class CudaBuilder {
 public:
-  CudaBuilder(CudaJob &job, const ObjectInput &input, const Schedule &schedule)
-      : job(job), input(input), schedule(schedule) {
+  CudaBuilder(CudaJob &job, const ObjectInput &input, const Schedule &schedule, const Ptxas *ptxas)
+      : job(job), input(input), schedule(schedule), ptxas(ptxas) {
     prepareKernelContext(context);
   }
 
@@ -87,20 +88,42 @@ private:
       job.module = std::move(module);
       return;
     }
-    assemble(std::move(module));
+    assemble(*module);
   }
 
-  void assemble(std::unique_ptr<llvm::Module> module) {}
+  void assemble(llvm::Module &module) {
+    std::string why;
+    if (!emitPtx(module, job.arch, job.ptx, why))
+      return fail(why);
+    if (input.form == ObjectForm::Assembly) {
+      job.text = std::move(job.ptx);
+      return;
+    }
+    Assembled assembled;
+    if (ptxas && !runPtxas(*ptxas, job.ptx, job.arch, assembled, why))
+      return fail("target cuda:" + name() + ": " + why);
+    job.plan.setCosts(assembled.kernels);
+    job.findings = cudaGateFindings(job.plan, job.arch, job.ptx, assembled.messages);
+    job.cubin = std::move(assembled.cubin);
+    // PTX of an exact target runs nowhere that its cubin does not
+    if (cudaArchFacts(job.arch).exact && !job.cubin.empty())
+      job.ptx.clear();
+    else
+      job.ptx.push_back('\0');
+  }
 
   CudaJob &job;
   const ObjectInput &input;
   const Schedule &schedule;
+  const Ptxas *ptxas;
   MLIRContext context{MLIRContext::Threading::DISABLED};
   OwningOpRef<ModuleOp> fused, output;
 };
 
 } // namespace
 
-void CudaJob::run(const ObjectInput &input, const Schedule &schedule) { CudaBuilder(*this, input, schedule).run(); }
+void CudaJob::run(const ObjectInput &input, const Schedule &schedule, const Ptxas *ptxas) {
+  CudaBuilder(*this, input, schedule, ptxas).run();
+}
 
 } // namespace moec

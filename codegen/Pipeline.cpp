@@ -85,6 +85,7 @@ private:
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
   std::vector<CudaJob> devices;
+  std::optional<Ptxas> ptxas;
   std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
@@ -199,12 +200,14 @@ bool Compilation::runJobs(ObjectForm form) {
   const ObjectInput shared = {fused, launchPlan, stageOrdinals, options, form};
   for (CudaArch arch : options.archs)
     devices.emplace_back(arch);
+  if (!devices.empty() && form == ObjectForm::Object && !options.emulateCuda)
+    ptxas = findPtxas();
   std::atomic<size_t> claimed{0};
   size_t numJobs = devices.size() + objects.size();
   auto work = [&] {
     for (size_t i; (i = claimed++) < numJobs;)
       if (i < devices.size())
-        devices[i].run(shared, chosen);
+        devices[i].run(shared, chosen, ptxas ? &*ptxas : nullptr);
       else
         objects[i - devices.size()].run(shared);
   };
@@ -297,6 +300,8 @@ void Compilation::addDevices(CompiledPackage &result) {
   if (devices.empty())
     return;
   result.cuda.weights = cudaWeights(launchPlan, result.cuda.packedBytes);
+  result.cuda.cudaVersion = ptxas ? ptxas->version : 0;
+  result.ptxasMissing = !ptxas && !options.emulateCuda;
   for (CudaJob &device : devices) {
     device.plan.firstImage = uint32_t(result.images.size());
     if (options.emulateCuda) {
@@ -308,6 +313,7 @@ void Compilation::addDevices(CompiledPackage &result) {
         result.images.push_back(std::move(*image));
     device.plan.numImages = uint32_t(result.images.size()) - device.plan.firstImage;
     result.cuda.targets.push_back(std::move(device.plan));
+    result.cudaFindings.insert(result.cudaFindings.end(), device.findings.begin(), device.findings.end());
   }
 }
 

@@ -84,6 +84,8 @@ struct CompiledPackage {
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
   CudaPlan cuda;                          // without targets: CPU only
   std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
+  std::vector<std::string> cudaFindings;  // of the gates (cuda/CudaGates.h): kernels that run, but not as they should
+  bool ptxasMissing = false;              // images are PTX alone, and only the gates that read PTX were checked
   std::vector<DeviceModule> deviceModules; // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
 };
 

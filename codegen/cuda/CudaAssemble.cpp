@@ -1,11 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A short pass pipeline before the NVPTX back end: kernels come out of the lowering nearly in final form, and what LLVM
+// would unroll or vectorise further only costs registers.
+
 #include "codegen/cuda/CudaAssemble.h"
+
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/Instructions.h"
+#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Triple.h"
+
+#include <mutex>
+
 namespace moec {
+namespace {
+
+constexpr llvm::StringLiteral dataLayout = "e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64";
+
+// Barriers, shuffles and matrix instructions mean all threads that reach them together: no pass may copy one into a
+// branch or let two paths share one.
+void markConvergent(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &instruction : llvm::instructions(function))
+      if (auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction))
+        if (auto *text = llvm::dyn_cast<llvm::InlineAsm>(call->getCalledOperand()); text && text->hasSideEffects())
+          call->setConvergent();
+}
+
+std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &error) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+  });
+  llvm::Triple triple("nvptx64-nvidia-cuda");
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return nullptr;
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
+  return std::unique_ptr<llvm::TargetMachine>(
+      target->createTargetMachine(triple, cudaArchFacts(arch).name, "+ptx80", options, std::nullopt, std::nullopt,
+                                  llvm::CodeGenOptLevel::Aggressive));
+}
+
+void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager sccs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  llvm::ModulePassManager passes;
+  llvm::cantFail(builder.parsePassPipeline(
+      passes, "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),early-cse,"
+              "simplifycfg,loop(indvars),instcombine<no-verify-fixpoint>)"));
+  passes.run(module, modules);
+}
+
+} // namespace
+
 std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error) {
-  auto m = mlir::translateModuleToLLVMIR(module, context, "kernels");
-  if (!m) { error = "translation to LLVM IR failed"; return nullptr; }
-  m->setDataLayout("e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64");
-  return m;
+  std::unique_ptr<llvm::Module> translated = mlir::translateModuleToLLVMIR(module, context, "moec");
+  if (!translated) {
+    error = "translation to LLVM IR failed";
+    return nullptr;
+  }
+  translated->setTargetTriple(llvm::Triple("nvptx64-nvidia-cuda"));
+  translated->setDataLayout(dataLayout);
+  markConvergent(*translated);
+  return translated;
 }
+
+bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string &error) {
+  auto machine = makeMachine(arch, error);
+  if (!machine)
+    return false;
+  module.setDataLayout(machine->createDataLayout());
+  optimise(module, *machine);
+  llvm::SmallString<0> text;
+  llvm::raw_svector_ostream os(text);
+  llvm::legacy::PassManager codegen;
+  if (machine->addPassesToEmitFile(codegen, os, nullptr, llvm::CodeGenFileType::AssemblyFile)) {
+    error = "the NVPTX back end cannot write PTX";
+    return false;
+  }
+  codegen.run(module);
+  ptx = text.str().str();
+  return true;
 }
+
+} // namespace moec

@@ -1,10 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// An llvm-dialect module of CUDA kernels -> LLVM IR -> PTX.
+
 #ifndef MOEC_CODEGEN_CUDA_CUDAASSEMBLE_H
 #define MOEC_CODEGEN_CUDA_CUDAASSEMBLE_H
+
+#include "codegen/Target.h"
+
 #include "mlir/IR/BuiltinOps.h"
+
 #include <memory>
 #include <string>
-namespace llvm { class Module; class LLVMContext; }
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
 namespace moec {
+
+// The module as PTX is made of it and as the emulator runs it. Its context must have the NVVM translation. Null: `error`.
 std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error);
-}
+
+// PTX 8.0 for `arch`, without a NUL at the end. Multiplications and additions stay apart unless the module fuses them, so
+// that the emulator computes the same bits. False: `error`.
+bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string &error);
+
+} // namespace moec
+
 #endif

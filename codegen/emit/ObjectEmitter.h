@@ -40,9 +40,9 @@ bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm fo
 struct PlanObjectInput {
   std::string name;
   std::vector<char> plan;
-  const std::vector<std::string> &functions; // kernel symbols in table order; an empty name is a null entry
-  std::vector<char> cudaPlan;                // empty: CPU only
-  const std::vector<std::string> &images;    // what cudaPlan's targets name
+  std::vector<std::string> functions; // kernel symbols in table order; an empty name is a null entry
+  std::vector<char> cudaPlan;         // empty: CPU only
+  std::vector<std::string> images;    // what cudaPlan's targets name
 };
 
 // The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that joins

@@ -66,7 +66,7 @@ public:
     std::string error;
     bool ok = lowerToLlvmDialect(*module, error) &&
               emitModule(*module, isa, EmitForm::Object, Sanitizer::None, package.objects[0].bytes, error) &&
-              emitPlanObject("math", std::vector<char>(64), {"moec_math__vector", "moec_math__scalar"},
+              emitPlanObject({"math", std::vector<char>(64), {"moec_math__vector", "moec_math__scalar"}, {}, {}},
                              package.objects[1].bytes, error);
     if (ok)
       loaded = LoadedPackage::load(package, error);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A target's launches, PTX and what ptxas said -> what no shipped kernel may have.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDAGATES_H
+#define MOEC_CODEGEN_CUDA_CUDAGATES_H
+
+#include "codegen/Target.h"
+#include "codegen/cuda/CudaPlan.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// One sentence per violation, "kernel NAME: found, allowed":
+//
+//     G1  no spills and no local memory: nothing of a kernel's state leaves registers by accident
+//     G2  registers * threads <= 65536, and shared memory <= the target's limit
+//     G3  no message of ptxas: C75xx say that wgmma runs serialised
+//     G4  no ld.global.nc: ptxas may hoist such a load above griddepcontrol.wait, where it reads what the kernel before
+//         has not written yet
+//
+// G1 to G3 see nothing without ptxas (registers 0, no messages).
+std::vector<std::string> cudaGateFindings(const CudaTargetPlan &plan, CudaArch arch, llvm::StringRef ptx,
+                                          const std::vector<std::string> &messages);
+
+} // namespace moec
+
+#endif

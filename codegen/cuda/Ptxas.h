@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// PTX text -> cubin and what each kernel costs, by NVIDIA's assembler in a process of its own.
+
+#ifndef MOEC_CODEGEN_CUDA_PTXAS_H
+#define MOEC_CODEGEN_CUDA_PTXAS_H
+
+#include "codegen/Target.h"
+#include "codegen/cuda/CudaPlan.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct Ptxas {
+  std::string path;
+  uint32_t version = 0; // 13000 for 13.0; 0: it does not say
+};
+
+// Where the environment may name one.
+struct PtxasPlaces {
+  std::string path, cudaHome, virtualEnv, home; // PATH, CUDA_HOME, VIRTUAL_ENV, HOME
+  std::string root = "/";                       // of the absolute places
+};
+PtxasPlaces ptxasPlaces(); // of this process
+
+// Folders in the order they are searched: those of PATH, CUDA_HOME/bin, /usr/local/cuda/bin, then the Python packages
+// nvidia-cuda-nvcc (nvidia/cu13/bin) and nvidia-cuda-nvcc-cu12 (nvidia/cuda_nvcc/bin) of the virtual environment, the
+// user and the system.
+std::vector<std::string> ptxasFolders(const PtxasPlaces &places);
+std::optional<Ptxas> findPtxas(const PtxasPlaces &places = ptxasPlaces());
+// What to do where there is none; a sentence.
+std::string ptxasAdvice();
+
+struct Assembled {
+  std::string cubin;
+  std::map<std::string, CudaKernelCost> kernels; // by symbol
+  std::vector<std::string> messages;             // what it says beyond that: C75xx advice and warnings
+};
+
+// Runs `ptxas` on `ptx` (no shell; no file is made on disk). False: `error` is its exit and first lines.
+bool runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch, Assembled &out, std::string &error);
+
+// The text of -v.
+void parsePtxasLog(llvm::StringRef log, Assembled &out);
+
+} // namespace moec
+
+#endif
