@@ -250,7 +250,9 @@ bool Compilation::run(Stage last) {
     return true;
   if (!schedule())
     return false;
-  note(Stage::Schedule, llvm::Twine(jobs.table.size()) + " kernels");
+  note(Stage::Schedule, llvm::Twine(jobs.table.size()) + " CPU kernels" +
+                            (chosen.cudaStages.empty() ? llvm::Twine() : ", " + llvm::Twine(chosen.cudaStages.size()) +
+                                                                             " CUDA stages"));
   if (last == Stage::Schedule)
     return true;
   ObjectForm form = last == Stage::Instantiate ? ObjectForm::Tile

@@ -198,6 +198,9 @@ static int runBench(Session &session, const BenchFlags &flags) {
   std::vector<int64_t> tokens;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
+  if (!options.archs.empty())
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "moec bench measures CPU targets; CUDA kernels are measured by "
+                "tests/cuda/run.sh on a machine with a GPU", "leave the cuda targets out");
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
   if (int code = loadJsonSpec(session, flags.spec, flags.compile, "bench", input))

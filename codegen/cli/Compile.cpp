@@ -7,6 +7,7 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
+#include "codegen/cuda/Ptxas.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageFiles.h"
 #include "codegen/emit/PackageLibrary.h"
@@ -77,6 +78,17 @@ static void warnOfWorkspace(Session &session, const LaunchPlan &plan) {
          "a smaller --max-tokens; callers may split their tokens over several calls");
 }
 
+// Kernels that are right but not as they should be, and what could not be looked at.
+static void warnOfKernels(Session &session, const CompiledPackage &package) {
+  if (package.ptxasMissing)
+    warn(session, "W-PTXAS",
+         "there is no ptxas: the package holds PTX alone, which the driver assembles when a layer is made, and the checks of "
+         "registers, spills and local memory are skipped for " + std::to_string(package.cuda.targets.size()) + " CUDA targets",
+         ptxasAdvice());
+  for (const std::string &finding : package.cudaFindings)
+    warn(session, "W-KERNEL", finding, "moec explain prints what every kernel costs; --schedule FILE chooses other tiles");
+}
+
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
   enterStage("package");
   std::string bytes, error;
@@ -93,7 +105,7 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
   if (!session.quiet) {
     const moec_plan_header &header = package.plan.header;
     session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize)) << ", "
-                << join(isaNames(header.isa_mask), " ") << "\n"
+                << join(machineNames(package), " ") << "\n"
                 << "  workspace   " << sizeText(workspaceBytes(package.plan, header.max_tokens, 1)) << " at "
                 << header.max_tokens << " tokens, one thread; packed weights " << sizeText(int64_t(header.packed_bytes))
                 << "; deterministic: " << (header.determinism == 2 ? "per row" : "run to run") << "\n";
@@ -119,6 +131,8 @@ static int chooseSanitizer(Session &session, const std::string &name, CompileOpt
     return ExitDone;
   options.sanitizer = name == "address" ? Sanitizer::Address : Sanitizer::Thread;
   options.isas.mask &= ~IsaSet::of(Isa::Amx).mask;
+  if (!options.archs.empty())
+    return fail(session, ExitUsage, "E-USAGE", "--sanitize is for CPU kernels", "leave the cuda targets out");
   if (!options.isas.mask)
     return fail(session, ExitUsage, "E-USAGE", "--sanitize does not apply to cpu:amx",
                 "name cpu:avx512, cpu:avx2, cpu:baseline, or cpu for the three");
@@ -153,6 +167,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
   if (output.empty())
     output = package->name;
   warnOfWorkspace(session, package->plan);
+  warnOfKernels(session, *package);
   std::unique_ptr<PackageFolder> folder = PackageFolder::stage(output, existing, folderError);
   if (!folder)
     return folderFailure(session, folderError);

@@ -7,6 +7,7 @@
 #include "Verbs.h"
 
 #include "codegen/emit/Manifest.h"
+#include "codegen/emit/ManifestCuda.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -58,10 +59,25 @@ static StringRef stepKind(const moec_step &step) {
   return step.kind < std::size(kinds) ? kinds[step.kind] : "unknown";
 }
 
+static void printKernels(raw_ostream &os, const CompiledPackage &package, const CudaTargetPlan &target) {
+  os << "\n" << "sm_" << target.sm << (target.exact ? "a" : "") << (package.cuda.cudaVersion ? "" : ", without ptxas") << "\n"
+     << format("%4s  %-44s %14s %8s %10s %8s %7s %7s\n", "step", "kernel", "tokens", "threads", "registers", "shared", "spills",
+               "local");
+  for (const CudaPlannedLaunch &planned : target.launches) {
+    const moec_cuda_launch &launch = planned.launch;
+    bool open = launch.max_tokens >= package.plan.header.max_tokens;
+    std::string tokens = std::to_string(launch.min_tokens) + ".." + (open ? "" : std::to_string(launch.max_tokens));
+    StringRef symbol = planned.symbol;
+    symbol.consume_front("moec_" + package.name + "__");
+    os << format("%4u  %-44s %14s %8u %10u %8u %7u %7u\n", unsigned(launch.step), symbol.str().c_str(), tokens.c_str(),
+                 launch.block_threads, launch.registers, launch.shared_bytes, launch.spill_bytes, launch.local_bytes);
+  }
+}
+
 static void printText(Session &session, const CompiledPackage &package, const std::vector<int64_t> &tokens) {
   const LaunchPlan &plan = package.plan;
   raw_ostream &os = session.out;
-  os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(isaNames(plan.header.isa_mask), " ")
+  os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
      << ", packed weights " << sizeText(int64_t(plan.header.packed_bytes)) << "\n\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");
@@ -81,6 +97,8 @@ static void printText(Session &session, const CompiledPackage &package, const st
     os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
                  sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
   }
+  for (const CudaTargetPlan &target : package.cuda.targets)
+    printKernels(os, package, target);
   os << "\n" << package.scheduleText;
 }
 
@@ -115,6 +133,8 @@ static void printJson(Session &session, const CompiledPackage &package, const st
         });
       }
     });
+    if (!package.cuda.targets.empty())
+      os.attributeObject("cuda", [&] { writeCudaManifest(package, os); });
     os.attribute("schedule", package.scheduleText);
   });
   session.out << "\n";

@@ -9,7 +9,8 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
-#include <map>
+#include <utility>
+#include <vector>
 
 using namespace llvm;
 
@@ -45,10 +46,13 @@ static const CudaStage *findSame(const Schedule &in, const CudaStage &stage) { r
 
 // "experts_down: avx2, avx512, sm_80; router: avx2, avx512, sm_80"
 static std::string builtText(const Schedule &built) {
-  std::map<std::string, std::string> machines; // by stage
+  std::vector<std::pair<std::string, std::string>> machines; // by stage, in the layer's order
   auto add = [&](const auto &stage) {
-    std::string &text = machines[stage.stage];
-    text += (text.empty() ? "" : ", ") + machineName(stage).str();
+    auto found = find_if(machines, [&](const auto &known) { return known.first == stage.stage; });
+    if (found == machines.end())
+      machines.emplace_back(stage.stage, machineName(stage).str());
+    else
+      found->second += ", " + machineName(stage).str();
   };
   for_each(built.stages, add);
   for_each(built.cudaStages, add);

@@ -6,8 +6,10 @@
 
 #include "codegen/Target.h"
 
+#include "runtime/cuda_driver.h"
 #include "runtime/moec.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -22,10 +24,31 @@ using namespace llvm;
 
 namespace moec {
 
-// "cpu" picks at run time, so it always runs; "cpu:X" runs where X is not above the machine's best.
+// Compute capability of the first GPU, 0 without one.
+static int gpuCapability() {
+  const moec_cuda_driver *driver = nullptr;
+  int count = 0, device = 0, major = 0, minor = 0;
+  if (moec_cuda_driver_get(&driver) != MOEC_OK || driver->init(0) != MOEC_CUDA_SUCCESS ||
+      driver->device_get_count(&count) != MOEC_CUDA_SUCCESS || count < 1 ||
+      driver->device_get(&device, 0) != MOEC_CUDA_SUCCESS)
+    return 0;
+  driver->device_get_attribute(&major, MOEC_CUDA_CAPABILITY_MAJOR, device);
+  driver->device_get_attribute(&minor, MOEC_CUDA_CAPABILITY_MINOR, device);
+  return 10 * major + minor;
+}
+
+// "cpu" picks at run time, so it always runs; "cpu:X" runs where X is not above the machine's best. An exact CUDA
+// architecture runs on its own capability, any other on later ones too, and "cuda" is both.
 static bool runsHere(StringRef target) {
   if (target == "cpu")
     return true;
+  if (std::vector<CudaArch> archs; parseTarget(target, archs)) {
+    int64_t capability = gpuCapability();
+    return any_of(archs, [&](CudaArch arch) {
+      const CudaArchFacts &facts = cudaArchFacts(arch);
+      return facts.exact ? facts.sm == capability : facts.sm <= capability;
+    });
+  }
   for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
     if (target == "cpu:" + isaFacts(Isa(isa)).name.str())
       return isa <= moec_cpu_isa();

@@ -4,6 +4,8 @@
 
 #include "Manifest.h"
 
+#include "ManifestCuda.h"
+
 #include "dsl/DataType.h"
 #include "runtime/moec.h"
 
@@ -26,6 +28,13 @@ std::vector<std::string> isaNames(uint32_t mask) {
   for (unsigned i = 0; i < MOEC_NUM_ISAS; ++i)
     if (mask >> i & 1)
       names.push_back(isaFacts(Isa(i)).name.str());
+  return names;
+}
+
+std::vector<std::string> machineNames(const CompiledPackage &package) {
+  std::vector<std::string> names = isaNames(package.plan.header.isa_mask);
+  for (auto target = package.cuda.targets.rbegin(); target != package.cuda.targets.rend(); ++target)
+    names.push_back("sm_" + std::to_string(target->sm) + (target->exact ? "a" : ""));
   return names;
 }
 
@@ -268,6 +277,8 @@ void ManifestWriter::write(const FileDigests &files) {
     weights();
     buffers();
     steps();
+    if (!package.cuda.targets.empty())
+      json.attributeObject("cuda", [&] { writeCudaManifest(package, json); });
     json.attributeObject("files", [&] {
       for (const auto &[path, digest] : files)
         json.attribute(path, "sha256:" + hexText(digest));

@@ -31,6 +31,9 @@ std::string moecVersion();
 // The instruction sets in `mask`, lowest first: {"baseline", "avx2"}.
 std::vector<std::string> isaNames(uint32_t mask);
 
+// What the package holds kernels for: instruction sets, then CUDA architectures, lowest first.
+std::vector<std::string> machineNames(const CompiledPackage &package);
+
 } // namespace moec
 
 #endif

@@ -68,10 +68,13 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
   values.word("y_dtype", dtypeText(header.y_dtype));
   values.word("x_dtype_macro", dtypeMacro(header.x_dtype));
   values.word("y_dtype_macro", dtypeMacro(header.y_dtype));
+  bool cpu = header.isa_mask != 0, cuda = !package.cuda.targets.empty();
+  values.word("pointers", !cuda ? "host memory." : std::string(cpu ? "host memory; " : "") +
+                              "device memory of its device in a layer made with moec_layer_options.device MOEC_DEVICE_CUDA.");
   values.integer("determinism_level", header.determinism);
   values.word("determinism", header.determinism == 2
-                                 ? "a row's bits depend on that row and the instruction set only."
-                                 : "equal inputs give equal bits, for any number of threads, on one instruction set.");
+                                 ? "a row's bits depend on that row and the instruction set or GPU only."
+                                 : "equal inputs give equal bits, for any number of threads, on one instruction set or GPU.");
   return true;
 }
 

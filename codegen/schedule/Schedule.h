@@ -91,7 +91,7 @@ struct CudaStage {
 struct Schedule {
   std::string layer;
   std::vector<StageSchedule> stages;
-  std::vector<CudaStage> cudaStages;
+  std::vector<CudaStage> cudaStages = {};
 
   // Null when the schedule says nothing of that stage on that instruction set.
   const StageSchedule *find(llvm::StringRef stage, Isa isa) const;

@@ -26,11 +26,22 @@ expect_err 'moec: error[E-USAGE]: --max-tokens: Value 0 not in range 1 to 167772
 run compile x.json --target cpu:foo
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown target "cpu:foo"
-  hint: targets are cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline'
+  hint: targets are cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a, cuda:sm_80'
 
-run compile x.json --target cpu,cuda:sm_90a
+run compile x.json --target cpu,cuda:sm_75
+expect_status 2
+expect_err 'moec: error[E-USAGE]: unknown target "cuda:sm_75"
+  hint: targets are cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a, cuda:sm_80'
+
+run compile x.json --target cuda --sanitize address
+expect_status 2
+expect_err 'moec: error[E-USAGE]: --sanitize is for CPU kernels
+  hint: leave the cuda targets out'
+
+run bench small-4x1 --target cuda
 expect_status 4
-expect_err 'moec: error[E-UNSUPPORTED]: target "cuda:sm_90a" is not built by this version; supported: cpu, cpu:amx, cpu:avx512, cpu:avx2, cpu:baseline'
+expect_err 'moec: error[E-UNSUPPORTED]: moec bench measures CPU targets; CUDA kernels are measured by tests/cuda/run.sh on a machine with a GPU
+  hint: leave the cuda targets out'
 
 run verify
 expect_status 2

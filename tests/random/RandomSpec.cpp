@@ -148,8 +148,7 @@ Json layer(Random &random, uint64_t seed, int64_t most) {
     spec["shared"] = shared;
   }
   const Json &made = spec["experts"];
-  bool outBias = made.contains("bias") && made["bias"]["out"].get<bool>();
-  bool input = !outBias && !made.contains("zero") && random.chance(50); // weights on inputs do not commute with these
+  bool input = !made.contains("bias") && !made.contains("zero") && random.chance(50); // weights on inputs do not commute with these
   if (random.chance(25))
     spec["combine"] = {{"apply", input ? "input" : "output"}, {"bias", random.chance(40)}};
   return spec;
