@@ -154,9 +154,7 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   }
   if (device->beforeRun)
     device->beforeRun();
-  if (!check(moec_layer_forward(layer, weights, &args), error))
-    return false;
-  bool done = device->synchronize(error);
+  bool done = check(moec_layer_forward(layer, weights, &args), error) && device->synchronize(error);
   if (device->complaints)
     if (std::string said = device->complaints(); !said.empty()) {
       error = said;

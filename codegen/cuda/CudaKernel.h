@@ -17,7 +17,8 @@ struct CudaKernelFacts {
   int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0;
 };
 
-// Parameters: i64 num_tokens, then `pointers` pointers to global memory. They carry no alias claims: a load through a
+// Parameters: i64 num_tokens, then `pointers` pointers to global memory, of which those in `maps` are TMA descriptors
+// instead, 128 bytes by value. Pointers carry no alias claims: a load through a
 // pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
 struct CudaKernelShell {
   mlir::LLVM::LLVMFuncOp function;
@@ -25,14 +26,23 @@ struct CudaKernelShell {
 
   // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later).
   // Loads the NVVM dialect into the context, so no other thread may be using that context.
-  CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm) {
+  CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm,
+                  llvm::ArrayRef<size_t> maps = {}) {
     e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
     e.b.setInsertionPointToEnd(module.getBody());
     llvm::SmallVector<mlir::Type> types(pointers + 1, e.globalPtr());
     types[0] = e.i64();
+    for (size_t map : maps)
+      types[map + 1] = e.ptr();
     auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), types);
     function = mlir::LLVM::LLVMFuncOp::create(e.b, e.loc, symbol, type);
     function->setAttr("nvvm.kernel", e.b.getUnitAttr());
+    for (size_t map : maps) {
+      auto bytes = mlir::LLVM::LLVMArrayType::get(e.b.getI8Type(), 128);
+      function.setArgAttr(unsigned(map) + 1, "llvm.byval", mlir::TypeAttr::get(bytes));
+      function.setArgAttr(unsigned(map) + 1, "llvm.align", e.b.getI64IntegerAttr(64));
+      function.setArgAttr(unsigned(map) + 1, "nvvm.grid_constant", e.b.getUnitAttr());
+    }
     e.function = function;
     mlir::Block *entry = function.addEntryBlock(e.b);
     e.b.setInsertionPointToStart(entry);

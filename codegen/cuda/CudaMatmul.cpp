@@ -39,8 +39,12 @@ void CudaMatmulLowering::readTemplate() {
       kSteps = int64_t(llvm::divideCeil(uint64_t(shape("k")), uint64_t(depth)));
     } else if (auto clear = dyn_cast<tile::ClearOp>(op)) {
       warpsM = integer(clear.getType().getWarpsM()), warpsN = integer(clear.getType().getWarpsN());
-    } else if (auto copy = dyn_cast<tile::CopyOp>(op); copy && !copyOp) {
-      copyOp = copy;
+    } else if (auto copy = dyn_cast<tile::CopyOp>(op)) {
+      prologue = &copy.getPrologue(), prologueOperands = copy.getExtra();
+    } else if (auto fill = dyn_cast<tile::FillOp>(op)) {
+      prologue = &fill.getPrologue(), prologueOperands = fill.getExtra();
+    } else if (auto roles = dyn_cast<tile::RolesOp>(op)) {
+      consumers = roles.getConsumers().getSExtValue(), lag = roles.getLag().getSExtValue();
     }
   });
 }
@@ -84,21 +88,28 @@ void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
     values[body.getArgument(i)] = {shell.argument(next++)};
 }
 
-CudaKernelFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
+CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   size_t pointers = kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0);
-  CudaKernelShell shell(e, module, symbol, pointers, sm);
+  llvm::SmallVector<size_t> maps;
+  if (hasRoles())
+    maps.push_back(1);
+  CudaKernelShell shell(e, module, symbol, pointers, sm, maps);
   bindArguments(shell);
   tid = e.tid();
   lane = rem32(tid, cuda_warp_threads);
   Value warp = div32(tid, cuda_warp_threads);
+  if (hasRoles()) // consumers count from behind the producer
+    warp = e.sub(warp, e.c32(warpgroup_threads / cuda_warp_threads));
   warpM = div32(warp, warpsN);
   warpN = rem32(warp, warpsN);
   shared = e.shared();
   lowerBlock(kernel.getBody().front());
   shell.finish(e, threads());
-  CudaKernelFacts facts;
+  CudaMatmulFacts facts;
   facts.blockThreads = threads();
-  facts.sharedBytes = stages * slotBytes();
+  facts.sharedBytes = stages * (slotBytes() + (hasRoles() ? 16 : 0));
+  if (hasRoles())
+    facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
   facts.unitsPerToken = tileColumns;
   facts.unitsFixed = tileColumns * (a.rows - 1);
@@ -127,6 +138,17 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
         Accumulator acc = values[o.getAcc()];
         values[o.getResult()] = multiply(acc, value(o.getStep()));
       })
+      .Case<tile::RolesOp>([&](auto o) { lowerRoles(o); })
+      .Case<tile::FillOp>([&](auto o) { lowerFill(o); })
+      .Case<tile::FlushOp>([&](auto) { lowerFlush(); })
+      .Case<tile::ConsumeOp>([&](auto o) {
+        Accumulator acc = values[o.getAcc()];
+        values[o.getResult()] = consume(acc, e.toI64(value(o.getStep())));
+      })
+      .Case<tile::FinishOp>([&](auto o) {
+        Accumulator acc = values[o.getAcc()];
+        values[o.getResult()] = finish(acc);
+      })
       .Case<tile::StoreOp>([&](auto o) { lowerStore(o); })
       .Default([&](Operation *) { known = false; });
   return known;
@@ -136,17 +158,29 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
   Value total = e.mul(items, tileColumns), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
-  auto loop = scf::ForOp::create(e.b, e.loc, first, total, step);
-  OpBuilder::InsertionGuard guard(e.b);
-  e.b.setInsertionPoint(loop.getBody()->getTerminator());
-  Value index = loop.getInductionVar();
-  tile.column0 = e.mul(e.remU(index, tileColumns), columns());
-  loadTile(e.divU(index, tileColumns));
-  findSources();
-  Block &body = op.getBody().front();
-  values[body.getArgument(0)] = {index};
-  values[body.getArgument(1)] = {index};
-  lowerBlock(body);
+  // with roles, the steps of the tiles before are carried along
+  auto loop = scf::ForOp::create(e.b, e.loc, first, total, step, hasRoles() ? ValueRange(e.c(0)) : ValueRange());
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    Value index = loop.getInductionVar();
+    if (hasRoles()) {
+      e.b.setInsertionPointToEnd(loop.getBody());
+      tile.step0 = loop.getRegionIterArgs()[0];
+    } else {
+      e.b.setInsertionPoint(loop.getBody()->getTerminator());
+    }
+    tile.column0 = e.mul(e.remU(index, tileColumns), columns());
+    loadTile(e.divU(index, tileColumns));
+    findSources();
+    Block &body = op.getBody().front();
+    values[body.getArgument(0)] = {index};
+    values[body.getArgument(1)] = {index};
+    lowerBlock(body);
+    if (hasRoles())
+      scf::YieldOp::create(e.b, e.loc, e.add(tile.step0, e.c(kSteps)));
+  }
+  if (hasRoles())
+    steps = loop.getResult(0);
 }
 
 void CudaMatmulLowering::loadTile(Value index) {
@@ -164,7 +198,7 @@ void CudaMatmulLowering::loadTile(Value index) {
   tile.group = field(0), tile.row0 = field(1), tile.rows = field(2);
 }
 
-CudaKernelFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
+CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
   return CudaMatmulLowering(kernel, sm).run(module, symbol);
 }
 

@@ -10,13 +10,16 @@
 
 namespace moec {
 
-// Kernel parameters: T, A, B (MOEC_LAYOUT_ROWS), OUT, row_token if A is gathered, the list of items if the stage is
+// Kernel parameters: T, A, B (MOEC_LAYOUT_ROWS; a kernel with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
 // routed, prologue operands, epilogue operands. A stage without a route has the items of T rows cut every block_m rows.
 // A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
 //
 // The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
 // of the list.
-CudaKernelFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
+struct CudaMatmulFacts : CudaKernelFacts {
+  int64_t mapRows = 0, mapDepth = 0; // box of B's descriptor, 128-byte swizzle; 0: B is a pointer
+};
+CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 } // namespace moec
 

@@ -12,21 +12,21 @@ using namespace mlir;
 namespace moec {
 
 int64_t CudaMatmulLowering::copiesOf(const Side &side) const {
-  return int64_t(llvm::divideCeil(uint64_t(side.rows * side.chunks()), uint64_t(threads())));
+  return int64_t(llvm::divideCeil(uint64_t(side.rows * side.chunks()), uint64_t(copyThreads())));
 }
 
 Value CudaMatmulLowering::copyRow(const Side &side, int64_t i) {
-  return add32(div32(tid, side.chunks()), i * threads() / side.chunks());
+  return add32(div32(tid, side.chunks()), i * copyThreads() / side.chunks());
 }
 
 void CudaMatmulLowering::forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body) {
-  if ((i + 1) * threads() <= side.rows * side.chunks())
+  if ((i + 1) * copyThreads() <= side.rows * side.chunks())
     return body();
   e.when(e.compare(arith::CmpIPredicate::ult, copyRow(side, i), e.c32(int32_t(side.rows))), body);
 }
 
 // Rows of A start at multiples of 16 bytes and nothing computes on them.
-bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && copyOp.getPrologue().empty(); }
+bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (!prologue || prologue->empty()); }
 
 // A row past the item stands for the item's first, of which nothing is read.
 void CudaMatmulLowering::findSources() {
@@ -41,6 +41,8 @@ void CudaMatmulLowering::findSources() {
       row = e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4));
     aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
   }
+  if (hasRoles()) // B comes by TMA
+    return;
   int64_t n = shape("n"), unit = 16 / b.elementBytes();
   int64_t rowBytes = int64_t(llvm::alignTo(uint64_t(shape("k")), uint64_t(unit))) * b.elementBytes();
   Value chunkOfB = e.mul(e.unsignedI64(rem32(tid, b.chunks())), 16);
@@ -48,7 +50,7 @@ void CudaMatmulLowering::findSources() {
     Value row = copyRow(b, i), part = e.unsignedI64(div32(row, columns()));
     Value column = e.add(tile.column0, e.unsignedI64(rem32(row, columns())));
     Value present = e.less(column, e.c(n));
-    if (b.rows * b.chunks() % threads() != 0) // rows past the slot copy nothing, but their address is made
+    if (b.rows * b.chunks() % copyThreads() != 0) // rows past the slot copy nothing, but their address is made
       present = e.both(present, e.less(part, e.c(parts)));
     Value matrix = e.add(e.mul(tile.group, parts), e.select(present, part, e.c(0)));
     Value source = e.add(e.mul(matrix, n), e.select(present, column, e.c(0)));
@@ -62,13 +64,17 @@ void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
   e.when(e.less(step, e.c(kSteps)), [&] {
     int64_t k = shape("k"), unit = 16 / b.elementBytes();
     int64_t paddedBytes = int64_t(llvm::alignTo(uint64_t(k), uint64_t(unit))) * b.elementBytes();
-    if (copiesAsync())
-      copyAsync(a, aSource, step, slotAddress(step, a), k * a.elementBytes());
-    else
-      copyThroughRegisters(op, step, slotAddress(step, a));
+    copyA(step, slotAddress(step, a));
     copyAsync(b, bSource, step, slotAddress(step, b), paddedBytes);
   });
   e.cpAsyncCommit();
+}
+
+void CudaMatmulLowering::copyA(Value step, Value slot) {
+  if (copiesAsync())
+    copyAsync(a, aSource, step, slot, shape("k") * a.elementBytes());
+  else
+    copyThroughRegisters(step, slot);
 }
 
 // Bytes of the row that this chunk of this step still has, 0..16.
@@ -87,39 +93,53 @@ void CudaMatmulLowering::copyAsync(const Side &side, const Source &source, Value
     });
 }
 
-// Element by element: any stride, any depth, and the prologue on what exists; the rest is zero whatever it makes of zeros.
-void CudaMatmulLowering::copyThroughRegisters(tile::CopyOp op, Value step, Value slot) {
+// Where rows begin at multiples of 16 bytes and k fills whole chunks, a chunk is read at once; else element by element: any
+// stride, any depth. The prologue sees what exists; the rest is zero whatever it makes of zeros.
+void CudaMatmulLowering::copyThroughRegisters(Value step, Value slot) {
   Value chunk = rem32(tid, a.chunks());
   int64_t size = a.elementBytes(), k = shape("k");
+  bool whole = shape("a_stride") % 16 == 0 && k % a.perChunk() == 0;
+  int64_t lanes = whole ? a.perChunk() : 1;
   Value first = e.add(e.mul(step, a.rowBytes / size), e.mul(e.unsignedI64(chunk), a.perChunk()));
-  Value zero = arith::ConstantOp::create(e.b, e.loc, e.b.getFloatAttr(a.element, 0));
   for (int64_t i = 0; i < copiesOf(a); ++i)
     forCopy(a, i, [&] {
-      Values chunkValues;
-      Values operands = op.getPrologue().empty() ? Values() : rowOperands(op.getExtra(), aSource.rows[size_t(i)]);
-      for (int64_t l = 0; l < a.perChunk(); ++l) {
+      Values elements;
+      Value row = aSource.rows[size_t(i)];
+      Values operands = prologue->empty() ? Values() : rowOperands(prologueOperands, row);
+      for (int64_t l = 0; l < a.perChunk(); l += lanes) {
         Value exists = e.both(aSource.present[size_t(i)], e.less(e.add(first, e.c(l)), e.c(k)));
-        auto within = [&](bool read) {
-          return [&, read](OpBuilder &builder, Location) {
-            OpBuilder::InsertionGuard guard(e.b);
-            e.b.setInsertionPoint(builder.getInsertionBlock(), builder.getInsertionPoint());
-            Value x = zero;
-            if (read) {
-              Value from = e.at(aSource.pointers[size_t(i)], e.add(e.mul(step, a.rowBytes), e.c(l * size)));
-              x = e.load(a.element, from, unsigned(size));
-              Values inputs = {x};
-              inputs.append(operands);
-              if (!op.getPrologue().empty())
-                x = e.inlineScalar(op.getPrologue(), inputs)[0];
-            }
-            scf::YieldOp::create(e.b, e.loc, x);
-          };
-        };
-        chunkValues.push_back(scf::IfOp::create(e.b, e.loc, exists, within(true), within(false)).getResult(0));
+        Value from = e.at(aSource.pointers[size_t(i)], e.add(e.mul(step, a.rowBytes), e.c(l * size)));
+        Values run = loadOrZero(exists, from, lanes, operands);
+        elements.append(run.begin(), run.end());
       }
-      Value packed = vector::FromElementsOp::create(e.b, e.loc, e.vec(a.element, a.perChunk()), chunkValues);
+      Value packed = vector::FromElementsOp::create(e.b, e.loc, e.vec(a.element, a.perChunk()), elements);
       e.store(packed, e.at(slot, e.toI64(chunkOffset(a, copyRow(a, i), chunk))), 16);
     });
+}
+
+// `lanes` elements of A behind the prologue, zeros where `exists` is false.
+CudaMatmulLowering::Values CudaMatmulLowering::loadOrZero(Value exists, Value from, int64_t lanes, const Values &operands) {
+  auto within = [&](bool read) {
+    return [&, read](OpBuilder &builder, Location) {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPoint(builder.getInsertionBlock(), builder.getInsertionPoint());
+      Values run(static_cast<size_t>(lanes), Value());
+      if (!read) {
+        run.assign(size_t(lanes), arith::ConstantOp::create(e.b, e.loc, e.b.getFloatAttr(a.element, 0)).getResult());
+      } else {
+        unsigned bytes = unsigned(lanes * a.elementBytes());
+        Value loaded = e.load(lanes == 1 ? a.element : Type(e.vec(a.element, lanes)), from, bytes);
+        for (int64_t l = 0; l < lanes; ++l) {
+          Value x = lanes == 1 ? loaded : vector::ExtractOp::create(e.b, e.loc, loaded, ArrayRef<int64_t>{l}).getResult();
+          Values inputs = {x};
+          inputs.append(operands);
+          run[size_t(l)] = prologue->empty() ? x : e.inlineScalar(*prologue, inputs)[0];
+        }
+      }
+      scf::YieldOp::create(e.b, e.loc, run);
+    };
+  };
+  return Values(scf::IfOp::create(e.b, e.loc, exists, within(true), within(false)).getResults());
 }
 
 } // namespace moec

@@ -20,7 +20,7 @@ namespace moec {
 class CudaMatmulLowering : public TemplateWalk {
 public:
   CudaMatmulLowering(tile::KernelOp kernel, int64_t sm);
-  CudaKernelFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
+  CudaMatmulFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
 
 protected:
   bool lowerOp(mlir::Operation *op) override;
@@ -41,6 +41,7 @@ private:
   struct Tile {
     mlir::Value group, row0, rows; // i64
     mlir::Value column0;           // i64, first output column
+    mlir::Value step0;             // i64, steps of the block's tiles before it; with roles
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
   struct Source {
@@ -50,7 +51,10 @@ private:
   };
 
   int64_t shape(llvm::StringRef name) const;
-  int64_t threads() const { return cuda_warp_threads * warpsM * warpsN; }
+  bool hasRoles() const { return consumers != 0; }
+  int64_t threads() const { return cuda_warp_threads * warpsM * warpsN + (hasRoles() ? warpgroup_threads : 0); }
+  int64_t copyThreads() const { return hasRoles() ? warpgroup_threads : threads(); } // the first of the block
+  static constexpr int64_t warpgroup_threads = 128;
   int64_t columns() const { return b.rows / parts; } // output columns of a tile
   int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
   int64_t rowsPerWarp() const { return a.rows / warpsM; }
@@ -78,14 +82,29 @@ private:
   void forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body);
   bool copiesAsync();
   void lowerCopy(tile::CopyOp op);
+  void copyA(mlir::Value step, mlir::Value slot); // `slot`: shared pointer
   void copyAsync(const Side &side, const Source &source, mlir::Value step, mlir::Value slot, int64_t depthBytes);
-  void copyThroughRegisters(tile::CopyOp op, mlir::Value step, mlir::Value slot);
+  void copyThroughRegisters(mlir::Value step, mlir::Value slot);
+  Values loadOrZero(mlir::Value exists, mlir::Value from, int64_t lanes, const Values &operands);
 
   // CudaMatmulMultiply.cpp
   Values multiply(const Values &acc, mlir::Value step);
   void multiplyTensor(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
   void multiplyFma(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
   Values loadDepth(const Side &side, mlir::Value slot, mlir::Value row, int64_t first, int64_t count);
+
+  // CudaMatmulRoles.cpp
+  mlir::Value barrier(mlir::Value step, bool full); // mbarrier of step `step` of the block, i64
+  mlir::Value turn(mlir::Value step);               // i32, of its slot
+  void lowerRoles(tile::RolesOp op);
+  void initialiseBarriers();
+  void lowerFill(tile::FillOp op);
+  void sayFull(mlir::Value step);
+  void lowerFlush();
+  Values consume(const Values &acc, mlir::Value step);
+  Values finish(const Values &acc);
+  Values permuted(const Values &acc, bool toInstruction);
+  void giveBack(mlir::Value step);
 
   // CudaMatmulStore.cpp: the thread's accumulators in order (part, row, column), rows and columns of its fragment
   int64_t fragmentRows() const;
@@ -103,10 +122,13 @@ private:
   int64_t sm, stages = 0, warpsM = 0, warpsN = 0, parts = 1, kSteps = 0;
   Side a, b;
   bool gathered = false, routed = false;
-  tile::CopyOp copyOp; // the first of the template: its prologue is that of all
+  int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
+  mlir::Region *prologue = nullptr; // of the template's copies, all the same
+  mlir::ValueRange prologueOperands;
 
   mlir::Value numTokens, aBase, bBase, outBase, rowToken, list;
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
+  mlir::Value steps; // i64, steps of all tiles of the block, behind a loop over them
   Tile tile;
   Source aSource, bSource;
 };

@@ -6,7 +6,6 @@
 
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaDispatch.h"
-#include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
@@ -196,7 +195,7 @@ bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const Cuda
   templateError = !tile;
   if (!tile)
     return false;
-  CudaKernelFacts facts = lowerCudaMatmul(*tile->getOps<tile::KernelOp>().begin(), arch.sm, module, symbol);
+  CudaMatmulFacts facts = lowerCudaMatmul(*tile->getOps<tile::KernelOp>().begin(), arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
@@ -210,11 +209,24 @@ bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const Cuda
   for (unsigned i = 0; i < planned.num_args; ++i) {
     if (i == before && stage.routed)
       launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
-    launch.params.push_back(argument(step, i));
+    launch.params.push_back(i == 1 && facts.mapRows ? mapOf(step, facts) : argument(step, i));
   }
   if (planned.num_args == before && stage.routed)
     launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
   return true;
+}
+
+// The descriptor of the weights of matmul step `step` in the kernel's boxes.
+moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
+  const moec_buffer &weights = plan.buffers[plan.args[plan.steps[step].first_arg + 1]];
+  moec_cuda_map map = {weights.slot, 128, uint32_t(facts.mapRows), uint32_t(facts.mapDepth)};
+  auto same = [&](const moec_cuda_map &other) {
+    return other.weight == map.weight && other.box_n == map.box_n && other.box_k == map.box_k;
+  };
+  size_t index = size_t(llvm::find_if(target.maps, same) - target.maps.begin());
+  if (index == target.maps.size())
+    target.maps.push_back(map);
+  return {MOEC_CUDA_MAP, uint16_t(index), 0, 0};
 }
 
 bool CudaStages::add(size_t step, Operation *op) {

@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDASTAGES_H
 #define MOEC_CODEGEN_CUDA_CUDASTAGES_H
 
-#include "codegen/cuda/CudaKernel.h"
+#include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/schedule/Schedule.h"
@@ -49,6 +49,7 @@ private:
   // Pointers to the step's arguments; routes are told from buffers.
   void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
   moec_cuda_param argument(size_t step, unsigned number) const;
+  moec_cuda_param mapOf(size_t step, const CudaMatmulFacts &facts);
   uint16_t listOf(uint16_t route, int64_t blockRows);
   std::string symbolOf(size_t step, const std::string &variant) const;
   bool checkShared(const std::string &symbol, const CudaKernelFacts &facts);

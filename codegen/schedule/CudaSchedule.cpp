@@ -7,6 +7,8 @@
 //     ..32     32        the same
 //     ..96     64        both
 //     ..       128       tensor cores: 128 x 128 reads 1 byte of shared memory per 32 multiplications
+//
+// On sm_90a the last two are warp-specialised: 64 rows and 128 columns, two blocks a multiprocessor, then 128 x 256.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -53,6 +55,14 @@ std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch
           {"stages", stages},  {"warps_m", warpsM}, {"warps_n", warpsN}};
 }
 
+// Roles: one warpgroup copies for one or two that multiply 64 rows each.
+std::map<std::string, int64_t> roleValues(const StageFacts &facts, int64_t blockM) {
+  int64_t blockN = std::max<int64_t>(64, blockColumns(facts, blockM == 128 ? 256 : 128));
+  int64_t slot = 64 * 2 * (blockM + blockN) + 16, budget = blockM == 128 ? 200 << 10 : 108 << 10;
+  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", 64}, {"stages", std::clamp<int64_t>(budget / slot, 3, 8)},
+          {"lag", 1},          {"consumers", blockM / 64}};
+}
+
 class EntryChecker {
 public:
   EntryChecker(const StageFacts &facts, const CudaStage &stage, const CudaEntry &entry, std::string &error)
@@ -60,10 +70,12 @@ public:
 
   bool run(llvm::StringRef templatesDir) {
     StageShape shape = {facts.n, facts.k, facts.parts};
-    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages", "warps_m", "warps_n"},
-                            templatesDir, values, error))
+    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values, error))
       return fail("S1", error);
-    return checkRows() && checkWarps() && checkShared() && checkThreads();
+    for (const char *name : {"warps_m", "warps_n"})
+      if (!values.count(name))
+        return fail("D1", "template '" + entry.kernel.templateName + "' has no integer parameter '" + name + "'");
+    return checkRoles() && checkRows() && checkWarps() && checkShared() && checkThreads();
   }
 
 private:
@@ -72,6 +84,23 @@ private:
     return false;
   }
   static std::string text(int64_t value) { return std::to_string(value); }
+
+  bool hasRoles() const { return values.count("consumers"); }
+
+  bool checkRoles() {
+    if (!hasRoles())
+      return true;
+    std::string named = "template '" + entry.kernel.templateName + "'";
+    if (stage.arch != CudaArch::Sm90a)
+      return fail("D6", named + " is for sm_90a");
+    if (!facts.bf16Input || !facts.bf16Weight)
+      return fail("D6", named + " needs bf16 input and weights");
+    if (values["block_m"] != 64 * values["consumers"])
+      return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " + text(64 * values["consumers"]));
+    if (values["lag"] > values["stages"] - 2)
+      return fail("D6", "lag is " + text(values["lag"]) + ", expected at most stages - 2, " + text(values["stages"] - 2));
+    return true;
+  }
 
   bool checkRows() {
     for (auto [name, bytes] : {std::pair("input", facts.inputBytes()), std::pair("weights", facts.weightBytes())}) {
@@ -95,6 +124,7 @@ private:
 
   bool checkShared() {
     int64_t slot = values["block_k"] * (values["block_m"] * facts.inputBytes() + values["block_n"] * facts.weightBytes());
+    slot += hasRoles() ? 16 : 0;
     int64_t bytes = values["stages"] * slot;
     if (bytes > arch.maxSharedBytes)
       return fail("D4", text(values["stages"]) + " stages of " + text(slot) + " bytes take " + text(bytes) +
@@ -139,10 +169,13 @@ CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
   for (RowClass c : {RowClass{16, 16}, RowClass{32, 32}, RowClass{96, 64}, RowClass{0, 128}}) {
     CudaEntry entry;
     entry.firstToken = first;
-    entry.kernel.templateName = "cuda/multistage";
-    entry.kernel.integers = tileValues(facts, arch, c.blockM);
+    bool roles = arch == CudaArch::Sm90a && c.blockM >= 64 && facts.bf16Input && facts.bf16Weight;
+    entry.kernel.templateName = roles ? "cuda/warp_specialised" : "cuda/multistage";
+    entry.kernel.integers = roles ? roleValues(facts, c.blockM) : tileValues(facts, arch, c.blockM);
     int64_t last = c.rows * facts.groups / facts.rowsPerToken;
-    bool sameAsBefore = !schedule.entries.empty() && schedule.entries.back().kernel.integers == entry.kernel.integers;
+    bool sameAsBefore = !schedule.entries.empty() &&
+                        schedule.entries.back().kernel.templateName == entry.kernel.templateName &&
+                        schedule.entries.back().kernel.integers == entry.kernel.integers;
     if (c.rows && (last < first || last > maxScheduleInteger))
       continue;
     entry.lastToken = c.rows ? last : -1;

@@ -174,6 +174,8 @@ void spliceStage(tile::KernelOp kernel, const MatmulStage &stage) {
       splice(op, prologue, stage.prologue, pack.getPrologue());
     else if (auto copy = dyn_cast<tile::CopyOp>(op))
       splice(op, prologue, stage.prologue, copy.getPrologue());
+    else if (auto fill = dyn_cast<tile::FillOp>(op))
+      splice(op, prologue, stage.prologue, fill.getPrologue());
     else if (auto end = dyn_cast<tile::EpilogueOp>(op))
       splice(op, epilogue, stage.epilogue, end.getBody());
     else if (auto store = dyn_cast<tile::StoreOp>(op))

@@ -96,6 +96,55 @@ def Tile_MultiplyOp : Tile_Op<"multiply", [AllTypesMatch<["acc", "result"]>]> {
   let assemblyFormat = "$acc `,` $ring `[` $step `]` `:` type($acc) `,` type($ring) attr-dict";
   let hasVerifier = 1;
 }
+
+// ---- roles: sm_90a ---------------------------------------------------------------------------------------------
+
+def Tile_RolesOp : Tile_Op<"roles", [NoTerminator]> {
+  let summary = "one warpgroup runs `producer`, `consumers` others run `consumer`; the ring has a full and an empty mbarrier a slot";
+  let description = [{
+    full[s]: every producer thread arrives once and one of them with the bytes that TMA brings. empty[s]: every consumer
+    warp arrives once. Step q of a block, counted over all its tiles, uses slot q mod stages in turn q / stages.
+      C1  consumers is 1 or 2, and the ring has 64 rows of A for each
+      C2  1 <= lag <= stages - 2: a consumer gives a slot back one step late, the producer tells of one `lag` steps late,
+          and with fewer slots each would wait for the other
+      C3  a row of a slot has 128 bytes, and A and B have the same 2-byte type }];
+  let arguments = (ins Tile_RingType:$ring, IndexAttr:$consumers, IndexAttr:$lag);
+  let regions = (region SizedRegion<1>:$producer, SizedRegion<1>:$consumer);
+  let assemblyFormat = [{ $ring `consumers` $consumers `lag` $lag `:` type($ring)
+                          `producer` $producer `consumer` $consumer attr-dict }];
+  let hasVerifier = 1;
+}
+def Tile_FillOp : Tile_Op<"fill"> {
+  let summary = "producer: wait until the slot of step `step` is empty, begin copying both operands, tell of the step `lag` before";
+  let description = [{ As tile.copy, with B by TMA. }];
+  let arguments = (ins Tile_RowsType:$a, Tile_MatricesType:$b, Tile_ItemType:$item, Index:$column, Index:$step,
+                       Tile_RingType:$ring, Variadic<Tile_OperandType>:$extra);
+  let regions = (region AnyRegion:$prologue);
+  let assemblyFormat = [{ $a `,` $b `[` $item `,` $column `]` `step` $step `->` $ring
+                          (`with` `(` $extra^ `:` type($extra) `)`)? `:` type($a) `,` type($b) `,` type($ring) attr-dict
+                          (`prologue` $prologue^)? }];
+}
+def Tile_FlushOp : Tile_Op<"flush"> {
+  let summary = "producer, after its last tile: wait for the copies in flight and tell of their steps";
+  let arguments = (ins Tile_RingType:$ring);
+  let assemblyFormat = "$ring `:` type($ring) attr-dict";
+}
+def Tile_ConsumeOp : Tile_Op<"consume", [AllTypesMatch<["acc", "result"]>]> {
+  let summary = "consumer: wait until the slot of step `step` is full, begin acc += A * B, give the slot of the step before back";
+  let description = [{ The result may only be an operand of tile.consume and tile.finish: the sums are still under way. }];
+  let arguments = (ins Tile_FragmentType:$acc, Tile_RingType:$ring, Index:$step);
+  let results = (outs Tile_FragmentType:$result);
+  let assemblyFormat = "$acc `,` $ring `[` $step `]` `:` type($acc) `,` type($ring) attr-dict";
+}
+def Tile_FinishOp : Tile_Op<"finish", [AllTypesMatch<["acc", "result"]>]> {
+  let summary = "consumer: wait for the sums of the tile and give its last slot back";
+  let arguments = (ins Tile_FragmentType:$acc, Tile_RingType:$ring);
+  let results = (outs Tile_FragmentType:$result);
+  let assemblyFormat = "$acc `,` $ring `:` type($acc) `,` type($ring) attr-dict";
+}
+
+// ---- output ----------------------------------------------------------------------------------------------------
+
 def Tile_StoreOp : Tile_Op<"store"> {
   let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the tile's rows and columns that exist";
   let description = [{ An empty region, as in a template, stores the accumulator itself. }];

@@ -222,6 +222,20 @@ LogicalResult RingOp::verify() {
   return success();
 }
 
+LogicalResult RolesOp::verify() {
+  RingType ring = getRing().getType();
+  int64_t consumers = getConsumers().getSExtValue(), lag = getLag().getSExtValue();
+  int64_t m = ring.getBlockM().getInt(), stages = ring.getStages().getInt();
+  if (consumers < 1 || consumers > 2 || m != 64 * consumers)
+    return emitOpError("C1: consumers must be 1 or 2 with 64 rows of A each, found ") << consumers << " and " << m << " rows";
+  if (lag < 1 || lag > stages - 2)
+    return emitOpError("C2: lag must be 1..stages-2 (") << stages - 2 << "), found " << lag;
+  if (ring.getIn() != ring.getWeight() || elementBytes(ring.getIn()) != 2 || ring.getBlockK().getInt() != 64)
+    return emitOpError("C3: A and B must have one 2-byte type and rows of 64 elements, found ")
+           << ring.getIn() << ", " << ring.getWeight() << " and " << ring.getBlockK().getInt();
+  return success();
+}
+
 LogicalResult MultiplyOp::verify() {
   FragmentType acc = getAcc().getType();
   RingType ring = getRing().getType();

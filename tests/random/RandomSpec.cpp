@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// random_spec SEED [most] -> the JSON spec of one random valid layer on stdout. Sizes are at most `most` (default 200), and
-// rather odd than even; every key of the forward vocabulary that packages hold is used by some seed.
+// random_spec SEED [MOST [EXPERTS]] -> the JSON spec of one random valid layer on stdout. Sizes are at most MOST (default
+// 200), and rather odd than even, experts at most EXPERTS (140) and their groups; every key of the forward vocabulary that packages hold is used by some seed.
 
 #include "nlohmann/json.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -120,7 +121,7 @@ Json experts(Random &random, int64_t count, int64_t most, bool grouped) {
   return block;
 }
 
-Json layer(Random &random, uint64_t seed, int64_t most) {
+Json layer(Random &random, uint64_t seed, int64_t most, int64_t mostExperts) {
   Json spec;
   spec["moec"] = 1;
   spec["name"] = "random_" + std::to_string(seed);
@@ -128,7 +129,8 @@ Json layer(Random &random, uint64_t seed, int64_t most) {
   // rows of a few columns can cancel to nothing, and what 16-bit storage then leaves is no measure of a kernel
   spec["hidden"] = spec["dtype"] == "f32" ? random.size(most) : 15 + random.size(most);
   int64_t count = random.chance(20) ? random.in(1, 3) : random.chance(70) ? random.in(2, 33) : random.in(33, 140);
-  if (random.chance(40))
+  count = std::min(count, mostExperts);
+  if (random.chance(40) && mostExperts >= 8)
     count = (count + 7) / 8 * 8;
   spec["router"] = router(random, count);
   spec["experts"] = experts(random, count, most, spec["router"].contains("groups"));
@@ -157,13 +159,14 @@ Json layer(Random &random, uint64_t seed, int64_t most) {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc < 2 || argc > 3) {
-    std::fprintf(stderr, "usage: random_spec SEED [MOST]\n");
+  if (argc < 2 || argc > 4) {
+    std::fprintf(stderr, "usage: random_spec SEED [MOST [EXPERTS]]\n");
     return 2;
   }
   uint64_t seed = std::strtoull(argv[1], nullptr, 10);
-  int64_t most = argc == 3 ? std::strtoll(argv[2], nullptr, 10) : 200;
+  int64_t most = argc >= 3 ? std::strtoll(argv[2], nullptr, 10) : 200;
+  int64_t experts = argc >= 4 ? std::strtoll(argv[3], nullptr, 10) : 140;
   Random random(seed);
-  std::printf("%s\n", layer(random, seed, most < 1 ? 1 : most).dump(2).c_str());
+  std::printf("%s\n", layer(random, seed, std::max<int64_t>(most, 1), std::max<int64_t>(experts, 1)).dump(2).c_str());
   return 0;
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/random/random.sh MOEC RANDOM_SPEC FIRST COUNT MOST [flags of moec verify] -> COUNT random layers, seeds FIRST and
-# up, sizes to MOST, against the reference. A layer this version does not build (exit 4) is counted by its reason. Fails at
+# sh tests/random/random.sh MOEC RANDOM_SPEC FIRST COUNT SIZES [flags of moec verify] -> COUNT random layers, seeds FIRST and
+# up, SIZES "MOST" or "MOST EXPERTS" as random_spec has them, against the reference. A layer this version does not build (exit 4) is counted by its reason. Fails at
 # the end when any layer failed, naming the seeds; their specs stay in $TMPDIR/moec-random-SEED.json.
 set -u
 moec=$1 generator=$2 first=$3 count=$4 most=$5
@@ -13,7 +13,7 @@ passed=0 refused=0 failed=""
 seed=$first
 while [ "$seed" -lt $((first + count)) ]; do
   spec=$folder/spec.json
-  "$generator" "$seed" "$most" >"$spec" || exit 1
+  "$generator" "$seed" $most >"$spec" || exit 1
   "$moec" verify "$spec" -q "$@" >"$folder/out" 2>"$folder/err"
   code=$?
   case $code in

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D5 each just broken, text that reads back.
+// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D6 each just broken, text that reads back.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -110,6 +110,23 @@ TEST(cuda_schedule, d5_threads_and_accumulators) {
             "stage up sm_80 tokens 1..: D5: 1024 threads, expected at most 512");
 }
 
+TEST(cuda_schedule, d6_roles) {
+  const std::string roles = "cuda/warp_specialised";
+  Values values = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"lag", 2}, {"consumers", 2}};
+  EXPECT_EQ(check(bf16Stage, stage(values, CudaArch::Sm90a, roles)), "");
+  EXPECT_EQ(check(bf16Stage, stage(values, CudaArch::Sm80, roles)),
+            "stage up sm_80 tokens 1..: D6: template 'cuda/warp_specialised' is for sm_90a");
+  EXPECT_EQ(check(stageOf(768, 2048, 2, true, false), stage(values, CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D6: template 'cuda/warp_specialised' needs bf16 input and weights");
+  EXPECT_EQ(check(bf16Stage, stage(with(values, "consumers", 1), CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D6: block_m is 128, expected 64 * consumers, 64");
+  EXPECT_EQ(check(bf16Stage, stage(with(with(values, "stages", 3), "lag", 2), CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D6: lag is 2, expected at most stages - 2, 1");
+  EXPECT_EQ(check(bf16Stage, stage(with(values, "stages", 5), CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D4: 5 stages of 49168 bytes take 245840 bytes of shared memory, expected at most "
+            "232448");
+}
+
 TEST(cuda_schedule, ranges_of_a_stage) {
   CudaStage made = stage(good);
   made.entries.front().lastToken = 4;
@@ -150,7 +167,8 @@ TEST(cuda_schedule, text_errors) {
             "t.txt:3:10: found first token 2, expected 1: ranges start at token 1");
   EXPECT_EQ(errorOf("  tokens 1..4 multistage { } tokens 6.. multistage { }"),
             "t.txt:3:37: found first token 6, expected 5: ranges follow each other without a gap");
-  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: multistage");
+  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: multistage, "
+                                                    "warp_specialised");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { k_steps = 3 }"),
             "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "
             "warps_m, warps_n");

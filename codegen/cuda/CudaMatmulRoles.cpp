@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Producer and consumers around a ring with mbarriers, behind its slots: full[s] at 16 s, empty[s] at 16 s + 8.
+//
+//     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and one
+//                with the bytes of B. Step q completes phase q / stages.
+//     empty[s]   arrivals: one lane of every consumer warp, once wgmma of the step is done
+//
+// A wait for the phase before the first returns at once, which is how the producer finds its first slots empty.
+
+#include "codegen/cuda/CudaMatmulLowering.h"
+
+using namespace mlir;
+
+namespace moec {
+
+// 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the addresses
+// of 8 rows, for which 56 are too few.
+static constexpr int64_t producerRegisters = 72, consumerRegisters = 216;
+
+Value CudaMatmulLowering::turn(Value step) { return div32(e.toI32(step), stages); }
+
+Value CudaMatmulLowering::barrier(Value step, bool full) {
+  Value slot = rem32(e.toI32(step), stages);
+  return e.at(shared, e.toI64(add32(mul32(slot, 16), stages * slotBytes() + (full ? 0 : 8))));
+}
+
+// Two consumer warpgroups with 128 sums a thread need registers that the producer's threads do not. Kernels that have enough
+// anyway must not ask: ptxas ignores setmaxnreg where it is free to choose fewer, and says so (C7508).
+void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
+  initialiseBarriers();
+  bool moveRegisters = consumers == 2 && b.rows > 192;
+  Value isProducer = e.compare(arith::CmpIPredicate::ult, tid, e.c32(warpgroup_threads));
+  e.when(
+      isProducer,
+      [&] {
+        if (moveRegisters)
+          e.setMaxNreg(producerRegisters, false);
+        lowerBlock(op.getProducer().front());
+      },
+      [&] {
+        if (moveRegisters)
+          e.setMaxNreg(consumerRegisters, true);
+        lowerBlock(op.getConsumer().front());
+      });
+}
+
+void CudaMatmulLowering::initialiseBarriers() {
+  e.when(e.equal(tid, e.c32(0)), [&] {
+    for (int64_t s = 0; s < stages; ++s) {
+      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(warpgroup_threads + 1)));
+      e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
+    }
+    e.fenceMbarInit();
+    e.tmaPrefetch(bBase);
+  });
+  e.barrier(0, threads());
+}
+
+void CudaMatmulLowering::lowerFill(tile::FillOp op) {
+  Value step = e.toI64(value(op.getStep())), q = e.add(tile.step0, step);
+  Value odd = arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1));
+  e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1)));
+  e.when(e.equal(tid, e.c32(0)), [&] {
+    Value full = barrier(q, true), slot = slotAddress(q, b);
+    e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes)));
+    Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
+    for (int64_t part = 0; part < parts; ++part) {
+      Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
+      e.tmaLoad3d(e.at(slot, part * columns() * b.rowBytes), bBase, {x, y, z}, full);
+    }
+  });
+  copyA(step, slotAddress(q, a));
+  e.cpAsyncCommit();
+  Value told = e.sub(q, e.c(lag));
+  e.when(e.less(e.c(-1), told), [&] {
+    e.cpAsyncWait(lag);
+    sayFull(told);
+  });
+}
+
+// This thread's copies of step `step` are done: wgmma, which reads by the asynchronous proxy, may see them.
+void CudaMatmulLowering::sayFull(Value step) {
+  e.fenceAsync();
+  e.mbarArrive(barrier(step, true));
+}
+
+void CudaMatmulLowering::lowerFlush() {
+  e.cpAsyncWait(0);
+  for (int64_t i = lag; i >= 1; --i) {
+    Value step = e.sub(steps, e.c(i));
+    e.when(e.less(e.c(-1), step), [&] { sayFull(step); });
+  }
+}
+
+// wgmma's order is (8 columns of all parts, row half, column of two); ours is (part, row half, column).
+CudaMatmulLowering::Values CudaMatmulLowering::permuted(const Values &acc, bool toInstruction) {
+  Values out(acc.size());
+  for (int64_t part = 0; part < parts; ++part)
+    for (int64_t i = 0; i < 2; ++i)
+      for (int64_t j = 0; j < fragmentColumns(); ++j) {
+        size_t own = size_t(accumulatorIndex(part, i, j));
+        size_t instruction = size_t(((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2);
+        out[toInstruction ? instruction : own] = acc[toInstruction ? own : instruction];
+      }
+  return out;
+}
+
+// Descriptor of rows of 128 bytes in 128-byte swizzle: start and the distance of 8 rows, 1024 bytes, in units of 16.
+static Value descriptor(CudaEmitter &e, Value address) {
+  Value bits = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address);
+  bits = arith::AndIOp::create(e.b, e.loc, bits, e.c32(0x3ffff));
+  Value start = e.unsignedI64(arith::ShRUIOp::create(e.b, e.loc, bits, e.c32(4)));
+  return arith::OrIOp::create(e.b, e.loc, start, e.c(int64_t(1ull << 62 | 64ull << 32 | 1ull << 16)));
+}
+
+CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value step) {
+  Value q = e.add(tile.step0, step);
+  e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
+  Values sums = e.wgmmaFence(permuted(acc, true));
+  Value group = e.toI64(mul32(div32(warpM, 4), 64 * a.rowBytes));
+  Value aRows = descriptor(e, e.at(slotAddress(q, a), group)), bRows = descriptor(e, slotAddress(q, b));
+  for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
+    sums = e.wgmma(b.rows, a.element, sums, e.add(aRows, e.c(2 * depth)), e.add(bRows, e.c(2 * depth)), e.c32(1));
+  e.wgmmaCommit();
+  sums = e.wgmmaWait(1, sums);
+  e.when(e.less(e.c(0), step), [&] { giveBack(e.sub(q, e.c(1))); });
+  return permuted(sums, false);
+}
+
+CudaMatmulLowering::Values CudaMatmulLowering::finish(const Values &acc) {
+  Values sums = e.wgmmaWait(0, permuted(acc, true));
+  giveBack(e.add(tile.step0, e.c(kSteps - 1)));
+  return permuted(sums, false);
+}
+
+void CudaMatmulLowering::giveBack(Value step) {
+  e.when(e.equal(lane, e.c32(0)), [&] { e.mbarArrive(barrier(step, false)); });
+}
+
+} // namespace moec
