@@ -16,7 +16,7 @@ namespace moec {
 
 // 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the addresses
 // of 8 rows, for which 56 are too few.
-static constexpr int64_t producerRegisters = 72, consumerRegisters = 216;
+static constexpr int64_t producerRegisters = 88, consumerRegisters = 208;
 
 Value CudaMatmulLowering::turn(Value step) { return div32(e.toI32(step), stages); }
 
