@@ -9,7 +9,7 @@
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 #include "CompileRun.h"
-#include "OutputCheck.h"
+#include "codegen/check/OutputCheck.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 
@@ -120,24 +120,25 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
   auto noMemory = [&](const char *what) {
     return fail(session, ExitLimit, "E-MEMORY", std::string("not enough memory for ") + what);
   };
-  std::unique_ptr<LayerRun> layer = LayerRun::load(compiled, error);
-  if (!layer)
+  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  if (!package)
     return fail(session, ExitInternal, "E-INTERNAL", error);
+  LayerRun layer(package->get());
   {
     BenchWeights weights;
     if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), weights))
       return noMemory("the weights");
-    if (!layer->prepare(flags.threads, -1, &weights.tensors, error))
-      return failToPrepare(session, *layer, ExitLimit, "E-MEMORY", error);
+    if (!layer.prepare(flags.threads, -1, &weights.tensors, error))
+      return failToPrepare(session, layer, ExitLimit, "E-MEMORY", error);
   }
-  PeakKind peak = peakOf(layer->info().isa, input.spec.dtype.weight == DataType::BF16);
+  PeakKind peak = peakOf(layer.info().isa, input.spec.dtype.weight == DataType::BF16);
   CeilingProbe probe(peak, flags.threads);
   if (!probe.ready())
     return noMemory("the read probe");
   probe.calibrate();
   BenchRun run;
   run.name = compiled.name;
-  run.isa = layer->info().isa_name;
+  run.isa = layer.info().isa_name;
   run.skew = flags.skew;
   run.peak = peakName(peak);
   run.threads = flags.threads;
@@ -149,8 +150,8 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
       return noMemory("the inputs");
     BenchSeries series;
     series.tokens = t;
-    Measuring measuring{*layer, inputs, work, probe, flags};
-    if (!routeVariants(*layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
+    Measuring measuring{layer, inputs, work, probe, flags};
+    if (!routeVariants(layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
       return fail(session, ExitInternal, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
     sayProgress(session, series, probe.best());
     run.series.push_back(std::move(series));

@@ -11,7 +11,8 @@
 #ifndef MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 #define MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 
-#include "LayerRun.h"
+#include "codegen/check/LayerRun.h"
+#include "codegen/moe/LaunchPlan.h"
 
 #include "dsl/LayerSpec.h"
 

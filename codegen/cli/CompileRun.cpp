@@ -103,6 +103,10 @@ std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
   return parts;
 }
 
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error) {
+  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error) : fail(session, exit, code, error);
+}
+
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {
   std::string error;
   if (parseTokenRange(text, maxTokens, out, error))

@@ -9,6 +9,7 @@
 #include "SpecInput.h"
 
 #include "codegen/Pipeline.h"
+#include "codegen/check/LayerRun.h"
 
 #include <memory>
 #include <string>
@@ -39,6 +40,9 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
 // What of `options` one device runs: its CPU instruction sets, or one CUDA architecture on its own where kernels are
 // emulated.
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
+
+// Says why `layer` could not be prepared and returns the exit code: 6 without an instruction set it needs, else `exit`.
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error);
 
 // The counts of --tokens. Errors are said, their exit code returned.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);

@@ -3,7 +3,7 @@
 // moec doctor: this machine -> what moec finds on it; exit 5 where something that a verb needs is missing.
 
 #include "CompileRun.h"
-#include "LayerRun.h"
+#include "codegen/check/LayerRun.h"
 #include "Verbs.h"
 
 #include "codegen/cuda/Ptxas.h"

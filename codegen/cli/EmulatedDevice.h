@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_CLI_EMULATEDDEVICE_H
 #define MOEC_CODEGEN_CLI_EMULATEDDEVICE_H
 
-#include "DeviceMemory.h"
+#include "codegen/check/DeviceMemory.h"
 
 #include "codegen/Pipeline.h"
 #include "codegen/emulate/CudaEmulator.h"

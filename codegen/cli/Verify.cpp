@@ -7,14 +7,13 @@
 #include "CompileRun.h"
 #include "EmulatedDevice.h"
 #include "GoldenVerify.h"
-#include "LayerRun.h"
-#include "OutputCheck.h"
+#include "codegen/check/LayerRun.h"
+#include "codegen/check/OutputCheck.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 
+#include "codegen/check/OracleCheck.h"
 #include "codegen/moe/TemplateFiles.h"
-
-#include "dsl/Reference.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -34,20 +33,19 @@ using namespace llvm;
 namespace moec {
 
 namespace {
+// What happened on one instruction set or device.
+struct IsaResult : OracleResult {
+  std::string name;
+  size_t cases = 0, failed = 0;
+  std::string firstFailure;
+};
+
 struct VerifyFlags {
   CompileFlags compile;
   std::string spec, golden, tokens = "0-17,31-33,64";
   int seeds = 1, threads = 3;
   bool json = false;
   bool emulate = false;
-};
-
-// One random set of weights; kept whole because the oracle reads the unpacked form.
-struct RandomLayer {
-  std::vector<PageBuffer> memory;
-  RoleTensors tensors;
-  MemoryWeights view;
-  std::map<std::string, std::string> functions; // texts of activations that are not built in
 };
 
 // Texts of the activations that function files define, for the oracle to evaluate.
@@ -65,143 +63,7 @@ static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, c
   return texts;
 }
 
-// What happened on one instruction set.
-struct IsaResult {
-  std::string name;
-  size_t cases = 0, failed = 0, tied = 0;
-  WorstError worst;
-  std::string firstFailure;
-};
 } // namespace
-
-static bool makeWeights(const LayerSpec &spec, uint64_t seed, RandomLayer &out) {
-  for (const Role &role : rolesOf(spec)) {
-    int64_t count = 1;
-    for (int64_t extent : role.shape)
-      count *= extent;
-    PageBuffer buffer(size_t(count) * size_t(dataTypeBits(spec.dtype.weight)) / 8);
-    if (!buffer.data())
-      return false;
-    Distribution distribution = distributionOf(role);
-    fillNormal(buffer.data(), spec.dtype.weight, count, distribution.mean, distribution.deviation,
-               seed * 1000 + out.memory.size());
-    out.tensors[role.name] = {spec.dtype.weight, buffer.data(), role.shape};
-    out.view.add(role, spec.dtype.weight, buffer.data());
-    out.memory.push_back(std::move(buffer));
-  }
-  return true;
-}
-
-// The oracle costs about 6*H*I*K multiplications per token: it looks at all tokens of small layers, at 2 or more of others.
-static std::vector<int64_t> sampledTokens(const LayerSpec &spec, int64_t tokens) {
-  bool linear = spec.experts.form == ExpertForm::Linear; // without an inner width
-  double width = double(linear ? spec.hidden : spec.experts.width(0));
-  double perToken = 3.0 * double(spec.hidden) * double(std::max<int64_t>(1, spec.choices())) * width;
-  int64_t most = std::min<int64_t>(tokens, std::max<int64_t>(2, int64_t(4e7 / std::max(1.0, perToken))));
-  std::set<int64_t> chosen;
-  for (int64_t i = 0; i < most; ++i)
-    chosen.insert(most == 1 ? 0 : i * (tokens - 1) / (most - 1));
-  return {chosen.begin(), chosen.end()};
-}
-
-// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong.
-static bool isTie(const ReferenceOutputs &want, int64_t row, const std::set<int64_t> &got, double tolerance) {
-  int64_t columns = want.choices, experts = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
-  std::vector<double> in, out;
-  double scale = 1e-30;
-  for (int64_t e = 0; e < experts; ++e)
-    scale = std::max(scale, std::fabs(want.logits[size_t(row * experts + e)]));
-  std::set<int64_t> wanted(want.ids.begin() + row * columns, want.ids.begin() + (row + 1) * columns);
-  for (int64_t id : wanted)
-    if (!got.count(id) && id >= 0 && id < experts)
-      in.push_back(want.logits[size_t(row * experts + id)]);
-  for (int64_t id : got)
-    if (!wanted.count(id)) {
-      if (id < 0 || id >= experts)
-        return false;
-      out.push_back(want.logits[size_t(row * experts + id)]);
-    }
-  std::sort(in.begin(), in.end());
-  std::sort(out.begin(), out.end());
-  bool close = in.size() == out.size();
-  for (size_t i = 0; close && i < in.size(); ++i)
-    close = std::fabs(in[i] - out[i]) <= tolerance * scale;
-  return close;
-}
-
-// How far a token may be off. A row that cancels to almost nothing is measured by the size of its neighbours.
-struct Tolerance {
-  CompareOptions values, logits, y;
-};
-
-static double rootMeanSquare(const std::vector<double> &values) {
-  double sum = 0;
-  for (double v : values)
-    sum += v * v;
-  return std::isfinite(sum) && !values.empty() ? std::sqrt(sum / double(values.size())) : 0;
-}
-
-static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want) {
-  bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
-  Tolerance tolerance;
-  tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
-  tolerance.logits.maxRel = 2e-5;
-  tolerance.values.scale = rootMeanSquare(want.weights);
-  tolerance.logits.scale = rootMeanSquare(want.logits);
-  tolerance.y.scale = rootMeanSquare(want.y);
-  return tolerance;
-}
-
-// Row `token` of `out` against row `row` of the oracle's answer.
-static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceOutputs &want, int64_t row,
-                         const Tolerance &tolerance, IsaResult &result, std::string &reason) {
-  auto part = [](const auto &from, int64_t index, int64_t columns) {
-    return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
-  };
-  if (!want.logits.empty() &&
-      !result.worst.take(compareRows(part(out.logits, token, out.numLogits), part(want.logits, row, out.numLogits),
-                                     out.numLogits, tolerance.logits), "logits", reason))
-    return false;
-  if (!want.ids.empty()) {
-    int64_t k = out.choices;
-    std::vector<int64_t> got(out.ids.begin() + token * k, out.ids.begin() + (token + 1) * k);
-    std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
-    std::set<int64_t> gotSet(got.begin(), got.end());
-    if (gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(want, row, gotSet, 1e-5)) {
-      ++result.tied;
-      return true;
-    }
-    if (!result.worst.take(compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, tolerance.values),
-                           "ids and weights", reason))
-      return false;
-  }
-  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y", reason);
-}
-
-static bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const CallOutputs &out,
-                            IsaResult &result, std::string &reason) {
-  if (out.tokens == 0)
-    return true;
-  std::vector<int64_t> tokens = sampledTokens(spec, out.tokens);
-  ReferenceInputs inputs;
-  inputs.functions = weights.functions;
-  inputs.numTokens = int64_t(tokens.size());
-  inputs.x.shape = {inputs.numTokens, out.hidden};
-  for (int64_t token : tokens)
-    for (int64_t i = 0; i < out.hidden; ++i)
-      inputs.x.data.push_back(loadElement(x, spec.dtype.activation, token * out.hidden + i));
-  inputs.weights = &weights.view;
-  ReferenceOutputs want;
-  if (!runReference(spec, inputs, want, reason))
-    return false;
-  Tolerance tolerance = toleranceOf(spec, want);
-  for (size_t i = 0; i < tokens.size(); ++i)
-    if (!compareToken(out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
-      reason = "T=" + std::to_string(out.tokens) + " token " + std::to_string(tokens[i]) + " " + reason;
-      return false;
-    }
-  return true;
-}
 
 // Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
 static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const RandomLayer &weights, const void *x,
@@ -244,7 +106,7 @@ static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const s
   PageBuffer x(size_t(std::max<int64_t>(1, most) * spec.hidden) * 4);
   for (int seed = 0; seed < flags.seeds; ++seed) {
     RandomLayer weights;
-    if (!x.data() || !makeWeights(spec, uint64_t(seed) + 1, weights)) {
+    if (!x.data() || !weights.make(spec, uint64_t(seed) + 1)) {
       error = "not enough memory for the weights";
       return false;
     }
@@ -382,16 +244,17 @@ struct Verification {
 
 static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
   std::string error;
-  std::unique_ptr<LayerRun> layer = LayerRun::load(compiled, error);
-  if (!layer)
+  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  if (!package)
     return fail(v.session, ExitInternal, "E-INTERNAL", error);
+  LayerRun layer(package->get());
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
     if (!(compiled.plan.header.isa_mask >> isa & 1))
       continue;
     IsaResult result;
     bool above = isa > moec_cpu_isa();
-    if (!above && !verifyIsa(v.input.spec, *layer, isa, v.tokens, v.flags, result, error))
-      return failToPrepare(v.session, *layer, ExitInternal, "E-INTERNAL", error);
+    if (!above && !verifyIsa(v.input.spec, layer, isa, v.tokens, v.flags, result, error))
+      return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
     if (result.name.empty())
       v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
     else
@@ -411,12 +274,13 @@ static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileO
     v.skip(options.archs.size() > 1 ? "cuda" : name, error);
     return ExitDone;
   }
-  std::unique_ptr<LayerRun> layer = LayerRun::load(compiled, error);
-  if (!layer)
+  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  if (!package)
     return fail(v.session, ExitInternal, "E-INTERNAL", error);
+  LayerRun layer(package->get());
   IsaResult result;
-  if (!verifyDevice(v.input.spec, *layer, emulated ? emulated->context() : *real, v.tokens, v.flags, result, error))
-    return failToPrepare(v.session, *layer, ExitInternal, "E-INTERNAL", error);
+  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, result, error))
+    return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
   v.results.push_back(std::move(result));
   return ExitDone;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Seeds -> values of the mean, deviation and rounding asked for.
 
-#include "codegen/cli/RandomTensors.h"
+#include "codegen/check/RandomTensors.h"
 
 #include <gtest/gtest.h>
 

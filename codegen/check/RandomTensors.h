@@ -2,8 +2,8 @@
 //
 // A seed -> weights and activations of a layer, the same on every machine.
 
-#ifndef MOEC_CODEGEN_CLI_RANDOMTENSORS_H
-#define MOEC_CODEGEN_CLI_RANDOMTENSORS_H
+#ifndef MOEC_CODEGEN_CHECK_RANDOMTENSORS_H
+#define MOEC_CODEGEN_CHECK_RANDOMTENSORS_H
 
 #include "dsl/DataType.h"
 #include "dsl/LayerSpec.h"

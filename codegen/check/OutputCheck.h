@@ -2,10 +2,10 @@
 //
 // One call of a layer with every output asked for, and the worst error found in several of them.
 
-#ifndef MOEC_CODEGEN_CLI_OUTPUTCHECK_H
-#define MOEC_CODEGEN_CLI_OUTPUTCHECK_H
+#ifndef MOEC_CODEGEN_CHECK_OUTPUTCHECK_H
+#define MOEC_CODEGEN_CHECK_OUTPUTCHECK_H
 
-#include "LayerRun.h"
+#include "codegen/check/LayerRun.h"
 
 #include "dsl/Compare.h"
 

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A compiled package in memory and its weights -> a layer of the runtime, ready to run: the same public calls that a
-// program would make.
+// A package and weights -> a layer of the runtime, ready to run: the same public calls that a program would make. Nothing
+// here knows the compiler, so that programs on machines without it can use it.
 
-#ifndef MOEC_CODEGEN_CLI_LAYERRUN_H
-#define MOEC_CODEGEN_CLI_LAYERRUN_H
+#ifndef MOEC_CODEGEN_CHECK_LAYERRUN_H
+#define MOEC_CODEGEN_CHECK_LAYERRUN_H
 
-#include "DeviceMemory.h"
-#include "RandomTensors.h"
-#include "Session.h"
-
-#include "codegen/Pipeline.h"
+#include "codegen/check/DeviceMemory.h"
+#include "codegen/check/RandomTensors.h"
 
 #include "runtime/moec.h"
 
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,9 +27,10 @@ using RoleTensors = std::map<std::string, RoleTensor>;
 
 class LayerRun {
 public:
-  // Loads the package. Null: `error` says why.
-  static std::unique_ptr<LayerRun> load(const CompiledPackage &compiled, std::string &error);
+  explicit LayerRun(const moec_package *package) : package(package) {} // which outlives it
   ~LayerRun();
+  LayerRun(const LayerRun &) = delete;
+  LayerRun &operator=(const LayerRun &) = delete;
 
   // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`. A
   // second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
@@ -53,14 +50,13 @@ public:
   static moec_forward_args noOptional();
 
 private:
-  LayerRun() = default;
   void release();
   bool create(const moec_layer_options &options, size_t &weightBytes, std::string &error);
   bool pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error);
   bool check(moec_status status, std::string &error);
   bool forwardOnDevice(moec_forward_args args, std::string &error);
 
-  std::unique_ptr<LoadedPackage> package;
+  const moec_package *package;
   moec_layer *layer = nullptr;
   moec_weights *weights = nullptr;
   moec_layer_info facts = {};
@@ -69,9 +65,6 @@ private:
   DeviceMemory devicePacked;
   bool poison = false, missing = false;
 };
-
-// Says why `layer` could not be prepared and returns the exit code: 6 without an instruction set it needs, else `exit`.
-int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error);
 
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."
 

@@ -2,7 +2,7 @@
 //
 // Seeds in -> tensors out.
 
-#include "RandomTensors.h"
+#include "codegen/check/RandomTensors.h"
 
 #include "dsl/ReferenceWeights.h"
 

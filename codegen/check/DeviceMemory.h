@@ -2,8 +2,8 @@
 //
 // A CUDA driver, this machine's or an emulator's, in -> a context on its first device and memory in it.
 
-#ifndef MOEC_CODEGEN_CLI_DEVICEMEMORY_H
-#define MOEC_CODEGEN_CLI_DEVICEMEMORY_H
+#ifndef MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
+#define MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
 
 #include "runtime/cuda_driver.h"
 

@@ -2,15 +2,11 @@
 //
 // Public runtime calls in the order of moec.h, their errors turned into texts.
 
-#include "LayerRun.h"
+#include "codegen/check/LayerRun.h"
 
 #include <cstring>
 
 namespace moec {
-
-int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error) {
-  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error) : fail(session, exit, code, error);
-}
 
 std::string lastRuntimeError(moec_status status) {
   char text[512];
@@ -22,12 +18,6 @@ moec_forward_args LayerRun::noOptional() {
   moec_forward_args args = {};
   args.struct_size = sizeof args;
   return args;
-}
-
-std::unique_ptr<LayerRun> LayerRun::load(const CompiledPackage &compiled, std::string &error) {
-  std::unique_ptr<LayerRun> run(new LayerRun());
-  run->package = LoadedPackage::load(compiled, error);
-  return run->package ? std::move(run) : nullptr;
 }
 
 void LayerRun::release() {
@@ -49,7 +39,7 @@ bool LayerRun::check(moec_status status, std::string &error) {
 bool LayerRun::create(const moec_layer_options &options, size_t &weightBytes, std::string &error) {
   release();
   facts.struct_size = sizeof facts;
-  return check(moec_layer_create(package->get(), &options, &layer), error) &&
+  return check(moec_layer_create(package, &options, &layer), error) &&
          check(moec_layer_get_info(layer, &facts), error) && check(moec_layer_weights_bytes(layer, &weightBytes), error);
 }
 

@@ -2,9 +2,9 @@
 //
 // Thin wrappers of driver calls.
 
-#include "DeviceMemory.h"
+#include "codegen/check/DeviceMemory.h"
 
-#include "LayerRun.h"
+#include "codegen/check/LayerRun.h"
 
 #include <algorithm>
 

@@ -2,7 +2,7 @@
 //
 // Buffers of one call in -> their contents after it out.
 
-#include "OutputCheck.h"
+#include "codegen/check/OutputCheck.h"
 
 #include <algorithm>
 #include <cstring>

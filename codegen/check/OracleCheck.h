@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A spec -> random weights for it, and what a layer made of them against the float64 reference.
+
+#ifndef MOEC_CODEGEN_CHECK_ORACLECHECK_H
+#define MOEC_CODEGEN_CHECK_ORACLECHECK_H
+
+#include "codegen/check/OutputCheck.h"
+
+#include "dsl/Reference.h"
+#include "dsl/ReferenceWeights.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// One random set of weights; kept whole because the oracle reads the unpacked form.
+struct RandomLayer {
+  std::vector<PageBuffer> memory;
+  RoleTensors tensors;
+  MemoryWeights view;
+  std::map<std::string, std::string> functions; // texts of activations that are not built in
+
+  bool make(const LayerSpec &spec, uint64_t seed); // false: no memory
+};
+
+struct OracleResult {
+  size_t tied = 0; // tokens whose choice differs by a tie
+  WorstError worst;
+};
+
+// Two experts whose logits differ by rounding only may change places; everything else that differs by more than the
+// tolerance of the spec's types is wrong. All tokens of small layers are looked at, 2 or more of others. False: `reason`.
+bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const CallOutputs &out,
+                     OracleResult &result, std::string &reason);
+
+} // namespace moec
+
+#endif

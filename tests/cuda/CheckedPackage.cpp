@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Files of a bundle, and lines of the results.
+
+#include "CheckedPackage.h"
+
+#include "dsl/SpecReader.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace moec {
+
+const moec_package *openPackage(const std::string &folder, const std::string &name, std::string &error) {
+  void *library = dlopen((folder + "/lib" + name + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  void *entry = library ? dlsym(library, (name + "_package").c_str()) : nullptr;
+  if (!entry) {
+    error = dlerror();
+    return nullptr;
+  }
+  return reinterpret_cast<const moec_package *(*)()>(entry)();
+}
+
+std::optional<LayerSpec> readSpecFile(const std::string &path, std::string &error) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  SpecSource source;
+  DiagnosticList diagnostics;
+  std::optional<LayerSpec> spec = file ? readSpec(text.str(), path, {}, source, diagnostics) : std::nullopt;
+  if (!spec)
+    error = path + " cannot be read";
+  return spec;
+}
+
+std::vector<std::string> stemsIn(const std::string &folder, const std::string &extension) {
+  std::vector<std::string> stems;
+  std::error_code code;
+  for (const auto &entry : std::filesystem::directory_iterator(folder, code))
+    if (entry.path().extension() == extension)
+      stems.push_back(entry.path().stem().string());
+  std::sort(stems.begin(), stems.end());
+  return stems;
+}
+
+void Report::add(const std::string &kind, const std::string &name, bool good, const std::string &text) {
+  ++(good ? passed : failed);
+  std::printf("%s %s %s: %s\n", good ? "pass" : "FAIL", kind.c_str(), name.c_str(), text.c_str());
+  std::fflush(stdout);
+}
+
+void Report::skip(const std::string &kind, const std::string &name, const std::string &why) {
+  ++skipped;
+  std::printf("skip %s %s: %s\n", kind.c_str(), name.c_str(), why.c_str());
+}
+
+int Report::summary(const std::string &kind) const {
+  std::printf("%s: %zu checks, %zu passed, %zu failed, %zu skipped\n", kind.c_str(), passed + failed + skipped, passed,
+              failed, skipped);
+  return failed || !passed ? 1 : 0;
+}
+
+} // namespace moec

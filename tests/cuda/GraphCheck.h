@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Packages of a folder -> calls captured in CUDA graphs and calls on two streams, compared with plain calls.
+
+#ifndef MOEC_TESTS_CUDA_GRAPHCHECK_H
+#define MOEC_TESTS_CUDA_GRAPHCHECK_H
+
+#include "codegen/check/DeviceMemory.h"
+
+#include <string>
+
+namespace moec {
+
+// A captured call replayed 1,000 times, every time with other inputs and therefore other routing, must give the bits of
+// a plain call; calls of two streams at once, with a workspace each, those of calls alone. Exit code.
+int checkGraphs(const std::string &folder, const DeviceContext &device);
+
+} // namespace moec
+
+#endif

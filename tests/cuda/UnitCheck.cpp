@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Units to and from files, and onto a device.
+
+#include "UnitCheck.h"
+
+#include "CheckedPackage.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+namespace moec {
+
+bool writeUnit(const std::string &path, const Unit &unit) {
+  std::ofstream file(path, std::ios::binary);
+  file << "moec-unit 1 " << unit.threads << " " << unit.shared << " " << unit.input.size() << " " << unit.output.size()
+       << " " << unit.ulp << " " << unit.image.size() << "\n";
+  file.write(unit.input.data(), std::streamsize(unit.input.size()));
+  file.write(unit.output.data(), std::streamsize(unit.output.size()));
+  file.write(unit.image.data(), std::streamsize(unit.image.size()));
+  return bool(file.flush());
+}
+
+bool readUnit(const std::string &path, Unit &unit) {
+  std::ifstream file(path, std::ios::binary);
+  std::string line, magic;
+  size_t version = 0, input = 0, output = 0, image = 0;
+  std::getline(file, line);
+  std::istringstream words(line);
+  words >> magic >> version >> unit.threads >> unit.shared >> input >> output >> unit.ulp >> image;
+  if (!words || magic != "moec-unit" || version != 1 || std::max({input, output, image}) > size_t(1) << 26)
+    return false;
+  unit.input.resize(input), unit.output.resize(output), unit.image.resize(image);
+  file.read(unit.input.data(), std::streamsize(input));
+  file.read(unit.output.data(), std::streamsize(output));
+  file.read(unit.image.data(), std::streamsize(image));
+  return bool(file);
+}
+
+bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &output, std::string &error) {
+  const moec_cuda_driver *driver = device.driver;
+  void *module = nullptr, *function = nullptr;
+  auto check = [&](int result, const char *what) {
+    if (result != MOEC_CUDA_SUCCESS)
+      error = std::string(what) + ": CUDA error " + std::to_string(result);
+    return result == MOEC_CUDA_SUCCESS;
+  };
+  if (!check(driver->module_load_data_ex(&module, unit.image.data(), 0, nullptr, nullptr), "image"))
+    return false;
+  DeviceMemory in(device, unit.input.size()), out(device, unit.output.size());
+  bool good = in.upload(unit.input.data()) && out.fill(0xff) &&
+              check(driver->module_get_function(&function, module, "unit"), "kernel") &&
+              check(driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, int(unit.shared)), "shared memory");
+  int64_t tokens = 1;
+  void *inData = in.data(), *outData = out.data();
+  alignas(64) char map[MOEC_CUDA_MAP_BYTES] = {};
+  const uint64_t dims[] = {64, 64, 1}, strides[] = {128, 8192};
+  const uint32_t box[] = {64, 64, 1}, steps[] = {1, 1, 1};
+  const int bf16 = 9, swizzle128 = 3; // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B
+  if (unit.input.size() >= 8192)
+    good = good && check(driver->tensor_map_encode_tiled(map, bf16, 3, inData, dims, strides, box, steps, 0, swizzle128, 0, 0),
+                         "TMA descriptor");
+  void *params[] = {&tokens, &inData, &outData, map};
+  moec_cuda_launch_config config = {};
+  config.grid_x = config.grid_y = config.grid_z = config.block_y = config.block_z = 1;
+  config.block_x = unit.threads;
+  config.shared_bytes = unit.shared;
+  good = good && check(driver->launch_kernel_ex(&config, function, params, nullptr), "launch") && device.synchronize(error);
+  output.resize(unit.output.size());
+  good = good && out.download(output.data());
+  driver->module_unload(module);
+  if (good && device.complaints)
+    error = device.complaints();
+  return good && error.empty();
+}
+
+// Floats of one sign in order of their bits are in order of their values: the distance of the bits is that in ulp.
+static int64_t ordered(uint32_t bits) { return bits >> 31 ? -int64_t(bits & 0x7fffffff) : int64_t(bits); }
+
+size_t differingWords(const Unit &unit, const std::vector<char> &output) {
+  size_t differing = 0;
+  for (size_t i = 0; i + 4 <= unit.output.size(); i += 4) {
+    uint32_t want, got;
+    std::memcpy(&want, &unit.output[i], 4);
+    std::memcpy(&got, &output[i], 4);
+    differing += std::llabs(ordered(want) - ordered(got)) > int64_t(unit.ulp);
+  }
+  return differing;
+}
+
+int checkUnits(const std::string &folder, const DeviceContext &device) {
+  Report report;
+  for (const std::string &name : stemsIn(folder, ".unit")) {
+    Unit unit;
+    std::vector<char> output;
+    std::string error;
+    if (!readUnit(folder + "/" + name + ".unit", unit)) {
+      report.add("unit", name, false, "the file cannot be read");
+      continue;
+    }
+    bool ran = runUnit(device, unit, output, error);
+    size_t wrong = ran ? differingWords(unit, output) : 0;
+    report.add("unit", name, ran && !wrong,
+               !ran ? error : std::to_string(wrong) + " of " + std::to_string(output.size() / 4) + " words differ");
+  }
+  return report.summary("unit");
+}
+
+} // namespace moec
