@@ -6,6 +6,7 @@
 //     random FOLDER    NAME.json + libNAME.so, the float64 reference at several token counts
 //     graph FOLDER     as random: captured once, replayed 1,000 times with other inputs; two streams at once
 //     unit FOLDER      NAME.unit: one instruction, what the emulator made of it
+//     spec FOLDER NAME the spec of a golden case, types filled in, for bundle.sh; needs no GPU
 //     device           the device and its driver, one line
 
 #include "CheckedPackage.h"
@@ -14,6 +15,8 @@
 
 #include "codegen/check/GoldenCheck.h"
 #include "codegen/check/OracleCheck.h"
+
+#include "dsl/SpecPrinter.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -109,11 +112,24 @@ static int describeDevice(const DeviceContext &context) {
   return 0;
 }
 
+static int printGoldenSpec(const std::string &folder, const std::string &name) {
+  GoldenCase golden;
+  std::string error;
+  if (!readGoldenCase(folder, name, golden, error)) {
+    std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
+    return 1;
+  }
+  std::printf("%s", printSpec(golden.spec).c_str());
+  return 0;
+}
+
 int main(int argc, char **argv) {
   std::string kind = argc > 1 ? argv[1] : "", folder = argc > 2 ? argv[2] : "", error;
+  if (kind == "spec" && argc == 4)
+    return printGoldenSpec(folder, argv[3]);
   bool known = kind == "golden" || kind == "random" || kind == "graph" || kind == "unit";
   if (!(kind == "device" && argc == 2) && !(known && argc == 3)) {
-    std::fprintf(stderr, "usage: moec-cuda-check golden|random|graph|unit FOLDER, or device\n");
+    std::fprintf(stderr, "usage: moec-cuda-check golden|random|graph|unit FOLDER, spec FOLDER NAME, or device\n");
     return 2;
   }
   std::unique_ptr<DeviceContext> device = DeviceContext::open(nullptr, error);
