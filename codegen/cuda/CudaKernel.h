@@ -47,8 +47,11 @@ struct CudaKernelShell {
     mlir::Block *entry = function.addEntryBlock(e.b);
     e.b.setInsertionPointToStart(entry);
     numTokens = entry->getArgument(0);
-    if (sm >= 90)
+    // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself.
+    if (sm >= 90) {
       e.gridWait();
+      e.gridLaunch();
+    }
   }
   mlir::Value argument(size_t index) { return function.getBody().front().getArgument(unsigned(index) + 1); }
   // Ends the function: exact block size, no math library.

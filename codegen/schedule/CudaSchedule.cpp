@@ -3,6 +3,8 @@
 // Token ranges follow the rows a group can expect, m = T * choices / groups (uniform routing):
 //
 //     m        block_m   what bounds it
+//     1        16        as the next, but columns so narrow that every multiprocessor has two tiles where the stage has as
+//                        many: one block reads 50 to 100 GB/s, whatever the device could
 //     ..16     16        weight bytes: small tiles, many of them, as many bytes in flight as shared memory holds
 //     ..32     32        the same
 //     ..96     64        both
@@ -16,13 +18,10 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace moec {
 namespace {
-
-struct RowClass {
-  int64_t rows, blockM; // up to so many expected rows of a group; rows 0: the rest
-};
 
 // Ring bytes of a block: two blocks share a multiprocessor of sm_90a, and of sm_80 where it has 164 KiB.
 int64_t ringBudget(CudaArch arch) { return arch == CudaArch::Sm90a ? 96 << 10 : 80 << 10; }
@@ -41,11 +40,11 @@ int64_t blockColumns(const StageFacts &facts, int64_t most) {
 }
 
 // f32 sums by FMA keep all accumulators of a tile busy with half the columns, and their rows are twice as long.
-std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch, int64_t blockM) {
+std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch, int64_t blockM, int64_t mostColumns) {
   bool tensorCores = facts.bf16Input && facts.bf16Weight;
   if (!tensorCores)
     blockM = std::min<int64_t>(blockM, 64);
-  int64_t blockN = blockColumns(facts, tensorCores ? 128 : 64);
+  int64_t blockN = blockColumns(facts, std::min<int64_t>(mostColumns, tensorCores ? 128 : 64));
   int64_t blockK = !tensorCores ? 16 : blockM == 128 ? 32 : 64;
   int64_t warpsM = blockM >= 64 ? 2 : 1;
   int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
@@ -62,6 +61,85 @@ std::map<std::string, int64_t> roleValues(const StageFacts &facts, int64_t block
   return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", 64}, {"stages", std::clamp<int64_t>(budget / slot, 3, 8)},
           {"lag", 1},          {"consumers", blockM / 64}};
 }
+
+constexpr int64_t multiprocessors = 132; // of an H100 and an H200; an A100 has 108
+
+class ScheduleBuilder {
+public:
+  ScheduleBuilder(const StageFacts &facts, CudaArch arch) : facts(facts), arch(arch) {
+    schedule.stage = facts.stage;
+    schedule.arch = arch;
+  }
+  CudaStage schedule;
+
+  // A router or a shared expert: all rows are one group, and small tiles go on until larger ones fill the device.
+  void dense() {
+    int64_t columnsOfAll = facts.n * facts.parts;
+    for (auto [blockM, blockN] : {std::pair<int64_t, int64_t>{16, 32}, {32, 64}, {64, 128}, {128, 256}}) {
+      int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(columnsOfAll), uint64_t(blockN)));
+      int64_t rowBlocks = int64_t(llvm::divideCeil(uint64_t(multiprocessors), uint64_t(tileColumns)));
+      int64_t from = schedule.entries.empty() ? 1 : (rowBlocks - 1) * blockM + 1;
+      if (from > maxScheduleInteger)
+        break;
+      start(from, kernelFor(blockM, blockN));
+    }
+  }
+
+  // Two narrow tiles a multiprocessor for a few tokens, where wide ones would leave some without; then by expected rows.
+  void routed() {
+    int64_t columns = 128;
+    while (columns > 32 && tilesOf(1, columns) < 2 * multiprocessors)
+      columns /= 2;
+    start(1, kernelFor(16, columns));
+    int64_t wide = 1;
+    while (wide * facts.rowsPerToken < facts.groups && tilesOf(wide, 128) < 2 * multiprocessors)
+      ++wide;
+    start(wide, kernelFor(16, 128));
+    for (auto [rows, blockM, blockN] : {std::tuple<int64_t, int64_t, int64_t>{16, 32, 128}, {32, 64, 128}, {96, 128, 256}})
+      if (int64_t from = rows * facts.groups / facts.rowsPerToken + 1; from <= maxScheduleInteger)
+        start(from, kernelFor(blockM, blockN));
+  }
+
+private:
+  // Tiles of a call of `tokens` tokens, one block of rows per group.
+  int64_t tilesOf(int64_t tokens, int64_t blockN) const {
+    int64_t blocks = std::min(facts.groups, tokens * facts.rowsPerToken);
+    return blocks * int64_t(llvm::divideCeil(uint64_t(facts.n * facts.parts), uint64_t(blockN)));
+  }
+
+  TemplateBinding kernelFor(int64_t blockM, int64_t blockN) const {
+    TemplateBinding kernel;
+    bool roles = arch == CudaArch::Sm90a && blockM >= 64 && facts.bf16Input && facts.bf16Weight;
+    kernel.templateName = roles ? "cuda/warp_specialised" : "cuda/multistage";
+    kernel.integers = roles ? roleValues(facts, blockM) : tileValues(facts, arch, blockM, blockN);
+    return kernel;
+  }
+
+  // From `from` tokens on; what began there or later is given up.
+  void start(int64_t from, TemplateBinding kernel) {
+    auto &entries = schedule.entries;
+    while (!entries.empty() && entries.back().firstToken >= from)
+      entries.pop_back();
+    if (entries.empty())
+      from = 1;
+    auto same = [&](const TemplateBinding &other) {
+      return other.templateName == kernel.templateName && other.integers == kernel.integers;
+    };
+    if (!entries.empty() && same(entries.back().kernel)) {
+      entries.back().lastToken = -1;
+      return;
+    }
+    if (!entries.empty())
+      entries.back().lastToken = from - 1;
+    CudaEntry entry;
+    entry.firstToken = from;
+    entry.kernel = std::move(kernel);
+    entries.push_back(std::move(entry));
+  }
+
+  const StageFacts &facts;
+  CudaArch arch;
+};
 
 class EntryChecker {
 public:
@@ -162,30 +240,12 @@ std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
 }
 
 CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
-  CudaStage schedule;
-  schedule.stage = facts.stage;
-  schedule.arch = arch;
-  int64_t first = 1;
-  for (RowClass c : {RowClass{16, 16}, RowClass{32, 32}, RowClass{96, 64}, RowClass{0, 128}}) {
-    CudaEntry entry;
-    entry.firstToken = first;
-    bool roles = arch == CudaArch::Sm90a && c.blockM >= 64 && facts.bf16Input && facts.bf16Weight;
-    entry.kernel.templateName = roles ? "cuda/warp_specialised" : "cuda/multistage";
-    entry.kernel.integers = roles ? roleValues(facts, c.blockM) : tileValues(facts, arch, c.blockM);
-    int64_t last = c.rows * facts.groups / facts.rowsPerToken;
-    bool sameAsBefore = !schedule.entries.empty() &&
-                        schedule.entries.back().kernel.templateName == entry.kernel.templateName &&
-                        schedule.entries.back().kernel.integers == entry.kernel.integers;
-    if (c.rows && (last < first || last > maxScheduleInteger))
-      continue;
-    entry.lastToken = c.rows ? last : -1;
-    if (sameAsBefore)
-      schedule.entries.back().lastToken = entry.lastToken;
-    else
-      schedule.entries.push_back(std::move(entry));
-    first = last + 1;
-  }
-  return schedule;
+  ScheduleBuilder builder(facts, arch);
+  if (facts.groups == 1 && facts.rowsPerToken == 1)
+    builder.dense();
+  else
+    builder.routed();
+  return std::move(builder.schedule);
 }
 
 bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {

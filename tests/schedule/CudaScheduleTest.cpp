@@ -58,11 +58,27 @@ TEST(cuda_schedule, legal_for_every_stage) {
             }
 }
 
+// "1..256:16x128 ..." of the heuristic
+static std::string ranges(const StageFacts &facts, CudaArch arch) {
+  std::string text;
+  for (const CudaEntry &entry : cudaSchedule(facts, arch).entries)
+    text += (text.empty() ? "" : " ") + tokenRangeText(entry) + ":" + std::to_string(entry.kernel.integers.at("block_m")) + "x" +
+            std::to_string(entry.kernel.integers.at("block_n"));
+  return text;
+}
+
 TEST(cuda_schedule, ranges_follow_expected_rows) {
-  std::string ranges;
-  for (const CudaEntry &entry : cudaSchedule(bf16Stage, CudaArch::Sm90a).entries)
-    ranges += tokenRangeText(entry) + ":" + std::to_string(entry.kernel.integers.at("block_m")) + " ";
-  EXPECT_EQ(ranges, "1..256:16 257..512:32 513..1536:64 1537..:128 ");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm90a), "1..2:16x32 3..256:16x128 257..512:32x128 513..1536:64x128 1537..:128x256");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm80), "1..2:16x32 3..256:16x128 257..512:32x128 513..1536:64x128 1537..:128x128");
+  EXPECT_EQ(ranges(stageOf(14336, 4096, 2, true, true, 8, 2), CudaArch::Sm90a),
+            "1..64:16x128 65..128:32x128 129..384:64x128 385..:128x256");
+}
+
+TEST(cuda_schedule, dense_stages_fill_the_device) {
+  EXPECT_EQ(ranges(stageOf(128, 2048, 1, true, true, 1, 1), CudaArch::Sm90a),
+            "1..2080:16x32 2081..8384:32x64 8385..16768:64x128 16769..:128x128");
+  EXPECT_EQ(ranges(stageOf(2048, 7168, 2, true, true, 1, 1), CudaArch::Sm90a),
+            "1..64:16x32 65..256:32x64 257..1024:64x128 1025..:128x256");
 }
 
 TEST(cuda_schedule, s1_and_d1) {
@@ -145,8 +161,8 @@ TEST(cuda_schedule, text_reads_back) {
   schedule.cudaStages = {cudaSchedule(bf16Stage, CudaArch::Sm90a), cudaSchedule(bf16Stage, CudaArch::Sm80)};
   std::string text = printSchedule(schedule), error;
   EXPECT_EQ(text.substr(0, text.find('}') + 2),
-            "schedule tiny\nstage up sm_90a\n  tokens 1..256    multistage { block_k = 64, block_m = 16, block_n = 128, "
-            "stages = 5, warps_m = 1, warps_n = 4 }\n");
+            "schedule tiny\nstage up sm_90a\n  tokens 1..2      multistage { block_k = 64, block_m = 16, block_n = 32, "
+            "stages = 8, warps_m = 1, warps_n = 1 }\n");
   Schedule back;
   ASSERT_TRUE(parseSchedule(text, "t.txt", back, error)) << error;
   EXPECT_EQ(printSchedule(back), text);

@@ -51,3 +51,57 @@ func.func @shapes(%k: index) {
   %d = tile.multiply %c, %r[%k] : !tile.fragment<32 : index, 64 : index, 1 : index, 2 : index>, !tile.ring<bf16, bf16, 64 : index, 64 : index, 64 : index, 4 : index>
   return
 }
+
+// -----
+
+func.func @consumers() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 128 : index, 128 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C1: consumers must be 1 or 2 with 64 rows of A each, found 3 and 128 rows}}
+  tile.roles %r consumers 3 lag 1 : !tile.ring<bf16, bf16, 128 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
+
+// -----
+
+func.func @rows_of_consumers() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C1: consumers must be 1 or 2 with 64 rows of A each, found 2 and 64 rows}}
+  tile.roles %r consumers 2 lag 1 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
+
+// -----
+
+func.func @lag() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C2: lag must be 1..stages-2 (2), found 3}}
+  tile.roles %r consumers 1 lag 3 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
+
+// -----
+
+func.func @no_lag() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C2: lag must be 1..stages-2 (2), found 0}}
+  tile.roles %r consumers 1 lag 0 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
+
+// -----
+
+func.func @types() {
+  %r = tile.ring : !tile.ring<bf16, f16, 64 : index, 128 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found 'bf16', 'f16' and 64}}
+  tile.roles %r consumers 1 lag 1 : !tile.ring<bf16, f16, 64 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
+
+// -----
+
+func.func @depth() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 128 : index, 32 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found 'bf16', 'bf16' and 32}}
+  tile.roles %r consumers 1 lag 1 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 32 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}
