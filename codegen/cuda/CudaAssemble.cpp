@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A short pass pipeline before the NVPTX back end: kernels come out of the lowering nearly in final form, and what LLVM
-// would unroll or vectorise further only costs registers.
+// The short pipeline, then the NVPTX back end.
 
 #include "codegen/cuda/CudaAssemble.h"
+
+#include "codegen/emit/ShortPipeline.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/InlineAsm.h"
@@ -12,7 +13,6 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Triple.h"
@@ -53,24 +53,6 @@ std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &err
                                   llvm::CodeGenOptLevel::Aggressive));
 }
 
-void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager sccs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
-  llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),early-cse,"
-              "simplifycfg,loop(indvars),instcombine<no-verify-fixpoint>)"));
-  passes.run(module, modules);
-}
-
 } // namespace
 
 std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error) {
@@ -90,7 +72,7 @@ bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string 
   if (!machine)
     return false;
   module.setDataLayout(machine->createDataLayout());
-  optimise(module, *machine);
+  runShortPipeline(module, *machine);
   llvm::SmallString<0> text;
   llvm::raw_svector_ostream os(text);
   llvm::legacy::PassManager codegen;

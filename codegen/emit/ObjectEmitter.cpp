@@ -5,6 +5,7 @@
 
 #include "codegen/emit/ObjectEmitter.h"
 
+#include "codegen/emit/ShortPipeline.h"
 #include "codegen/emit/SymbolCheck.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
@@ -15,7 +16,6 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Triple.h"
@@ -56,28 +56,6 @@ std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::st
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       triple, isa.cpu, isa.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
-}
-
-// A short pipeline: kernels come out of the lowering nearly in final form.
-static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager sccs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&machine, tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
-  llvm::ModulePassManager passes;
-  llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),early-cse,simplifycfg,"
-              "loop(indvars),instcombine<no-verify-fixpoint>)"));
-  passes.run(module, modules);
 }
 
 bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
@@ -123,7 +101,7 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer s
     for (unsigned i = 0; i < 3 && i < function.arg_size(); ++i)
       function.addParamAttr(i, llvm::Attribute::NoAlias);
   }
-  optimise(*llvmModule, *machine);
+  runShortPipeline(*llvmModule, *machine);
   instrument(*llvmModule, sanitizer);
   if (!writeModule(*llvmModule, *machine, form, out, error))
     return false;

@@ -5,21 +5,11 @@
 
 #include "CompiledLayer.h"
 
+#include "codegen/KernelContext.h"
 #include "codegen/cpu/KernelFunction.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "runtime/float_convert.h"
 
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Dialect/Index/IR/IndexDialect.h"
-#include "mlir/Dialect/UB/IR/UBOps.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 
 #include <cmath>
 #include <functional>
@@ -33,28 +23,13 @@ namespace {
 constexpr float inf = std::numeric_limits<float>::infinity();
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
-void prepare(MLIRContext &context) {
-  DialectRegistry registry;
-  arith::registerConvertArithToLLVMInterface(registry);
-  cf::registerConvertControlFlowToLLVMInterface(registry);
-  index::registerConvertIndexToLLVMInterface(registry);
-  registerConvertMathToLLVMInterface(registry);
-  ub::registerConvertUBToLLVMInterface(registry);
-  vector::registerConvertVectorToLLVMInterface(registry);
-  registerBuiltinDialectTranslation(registry);
-  registerLLVMDialectTranslation(registry);
-  context.appendDialectRegistry(registry);
-  context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect, index::IndexDialect, LLVM::LLVMDialect,
-                      math::MathDialect, scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
-}
-
 // body(e, x) on f32 values, compiled as out[i] = body(in[i]) in vectors and once more in scalars.
 class CompiledFunction {
 public:
   using Body = std::function<Value(Emitter &, Value)>;
 
   CompiledFunction(const IsaFacts &isa, const Body &body) : lanes(isa.lanes) {
-    prepare(context);
+    prepareKernelContext(context);
     OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
     build(*module, isa, body, lanes, "moec_math__vector");
     build(*module, isa, body, 0, "moec_math__scalar");

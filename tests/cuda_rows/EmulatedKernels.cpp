@@ -4,23 +4,11 @@
 
 #include "BothKernels.h"
 
+#include "codegen/KernelContext.h"
+#include "codegen/cuda/CudaAssemble.h"
 #include "codegen/emit/ObjectEmitter.h"
-#include "codegen/moe/BuildLayer.h"
 
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Dialect/Index/IR/IndexDialect.h"
-#include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/Module.h"
 
 using namespace mlir;
@@ -28,20 +16,8 @@ using namespace mlir;
 namespace moec {
 
 std::unique_ptr<MLIRContext> makeKernelContext() {
-  DialectRegistry registry;
-  arith::registerConvertArithToLLVMInterface(registry);
-  cf::registerConvertControlFlowToLLVMInterface(registry);
-  index::registerConvertIndexToLLVMInterface(registry);
-  registerConvertMathToLLVMInterface(registry);
-  ub::registerConvertUBToLLVMInterface(registry);
-  vector::registerConvertVectorToLLVMInterface(registry);
-  registerBuiltinDialectTranslation(registry);
-  registerLLVMDialectTranslation(registry);
-  registerNVVMDialectTranslation(registry);
-  auto context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
-  loadMoeDialects(*context);
-  context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, index::IndexDialect, LLVM::LLVMDialect,
-                       math::MathDialect, scf::SCFDialect, ub::UBDialect, vector::VectorDialect>();
+  auto context = std::make_unique<MLIRContext>(MLIRContext::Threading::DISABLED);
+  prepareKernelContext(*context);
   return context;
 }
 
@@ -51,12 +27,9 @@ EmulatedKernels::EmulatedKernels(ModuleOp module, uint64_t seed) : emulator_({se
     return;
   }
   auto llvmContext = std::make_unique<llvm::LLVMContext>();
-  auto llvmModule = translateModuleToLLVMIR(module, *llvmContext, "kernels");
-  if (!llvmModule) {
-    error_ = "translation to LLVM IR failed";
+  auto llvmModule = translateCuda(module, *llvmContext, error_);
+  if (!llvmModule)
     return;
-  }
-  llvmModule->setDataLayout("e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64");
   auto image = emulator_.addModule(std::move(llvmModule), std::move(llvmContext));
   if (!image) {
     error_ = llvm::toString(image.takeError());
