@@ -10,7 +10,6 @@
 #include "codegen/emit/ObjectEmitter.h"
 #include "runtime/float_convert.h"
 
-
 #include <cmath>
 #include <functional>
 #include <limits>
