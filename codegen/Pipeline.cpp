@@ -63,6 +63,7 @@ public:
 
 private:
   bool parseOrBuild();
+  bool checkTypes();
   bool fuse();
   bool plan();
   bool schedule();
@@ -143,6 +144,25 @@ bool Compilation::parseOrBuild() {
   });
 }
 
+// CPU kernels convert f32 and bf16 only.
+bool Compilation::checkTypes() {
+  auto isHalf = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.getElementType().isF16();
+  };
+  bool halves = false;
+  layer.walk([&](Operation *op) {
+    halves |= llvm::any_of(op->getOperandTypes(), isHalf) || llvm::any_of(op->getResultTypes(), isHalf);
+  });
+  if (!halves || !options.isas.mask)
+    return true;
+  bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
+  bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
+  errors.push_back({4, "E-UNSUPPORTED", activation ? "dtype.activation" : weight ? "dtype.weight" : "dtype.output",
+                    "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda", "use --target cuda or bf16"});
+  return false;
+}
+
 bool Compilation::fuse() {
   return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
     return succeeded(fuseStages(layer, fusionNotes)) && succeeded(verify(*module));
@@ -168,8 +188,10 @@ bool Compilation::schedule() {
     facts[i].k = stage.k;
     facts[i].parts = stage.parts;
     facts[i].panels = stage.panels;
-    facts[i].bf16Input = stage.in.isBF16();
-    facts[i].bf16Weight = stage.weight.isBF16();
+    facts[i].bf16Input = !stage.in.isF32();
+    facts[i].bf16Weight = !stage.weight.isF32();
+    facts[i].f16 = stage.in.isF16() || stage.weight.isF16();
+    facts[i].oneType = stage.in == stage.weight;
     facts[i].groups = stage.routed ? stage.groups : 1;
     facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
   }
@@ -233,7 +255,7 @@ bool Compilation::runJobs(ObjectForm form) {
 bool Compilation::run(Stage last) {
   if (last == Stage::Spec)
     return true;
-  if (!parseOrBuild())
+  if (!parseOrBuild() || !checkTypes())
     return false;
   note(Stage::Build, "moe ops");
   if (last == Stage::Build)

@@ -18,7 +18,9 @@ using moe::OperandKind;
 // ---- types and ops ----------------------------------------------------------------------------------------------
 
 Type LayerBuilder::typeOf(DataType type) {
-  return type == DataType::BF16 ? Type(builder.getBF16Type()) : Type(builder.getF32Type());
+  return type == DataType::BF16  ? Type(builder.getBF16Type())
+         : type == DataType::F16 ? Type(builder.getF16Type())
+                                 : Type(builder.getF32Type());
 }
 
 RankedTensorType LayerBuilder::rows(Type element, int64_t columns) {

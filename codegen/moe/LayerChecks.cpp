@@ -17,6 +17,8 @@ using namespace moe;
 
 namespace {
 
+bool isStorageFloat(Type type) { return type.isF32() || type.isBF16() || type.isF16(); }
+
 constexpr int64_t maxTopK = 64, maxColumns = 1 << 20;
 constexpr size_t maxOps = 4096; // also bounds the recursion of rowSpaceOf
 
@@ -56,16 +58,16 @@ LogicalResult checkArguments(func::FuncOp function) {
     }
     if (role == "x") {
       bool activations = type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1) &&
-                         (type.getElementType().isF32() || type.getElementType().isBF16());
+                         isStorageFloat(type.getElementType());
       if (++numX > 1 || !activations)
-        return function.emitOpError("L2: x must come once and be [?,H] of f32 or bf16, found ") << type;
+        return function.emitOpError("L2: x must come once and be [?,H] of f32, bf16 or f16, found ") << type;
       continue;
     }
     bool weight = type.hasStaticShape() && type.getRank() >= 1 && type.getRank() <= 3 && type.getNumElements() > 0 &&
-                  (type.getElementType().isF32() || type.getElementType().isBF16());
+                  isStorageFloat(type.getElementType());
     if (!weight)
       return function.emitOpError("L2: parameter ")
-             << role << " must have a static shape of rank 1..3 of f32 or bf16, found " << type;
+             << role << " must have a static shape of rank 1..3 of f32, bf16 or f16, found " << type;
     auto [entry, fresh] = seen.try_emplace(role, i);
     if (!fresh && (function.getArgumentTypes()[entry->second] != type ||
                    function.getArgAttr(entry->second, "moe.storage") != function.getArgAttr(i, "moe.storage")))
@@ -81,12 +83,12 @@ LogicalResult checkResults(func::FuncOp function) {
     auto type = dyn_cast<RankedTensorType>(function.getResultTypes()[i]);
     bool rows = type && type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
     Type element = rows ? type.getElementType() : Type();
-    bool fits = rows && ((role == "y" && (element.isF32() || element.isBF16())) ||
+    bool fits = rows && ((role == "y" && isStorageFloat(element)) ||
                          ((role == "logits" || role == "weights") && element.isF32()) ||
                          (role == "ids" && element.isInteger(32)));
     if (!fits || !seen.insert(role).second)
       return function.emitOpError("L3: result ")
-             << i << " must be one of y [?,H] f32 or bf16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found \""
+             << i << " must be one of y [?,H] f32, bf16 or f16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found \""
              << role << "\" " << function.getResultTypes()[i];
   }
   return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");

@@ -19,7 +19,7 @@ RowSpace rowSpaceOf(mlir::Value value);
 
 // The one layer function of `module`. Null after an error was emitted on the op at fault:
 //   L1  the module holds one func.func with one block, named [a-z][a-z0-9_]{0,62}
-//   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32 or bf16 and comes once, all others have
+//   L2  every argument has a moe.role; "x" is the only [?,H] tensor of f32, bf16 or f16 and comes once, all others have
 //   static
 //       shapes of rank 1..3; roles differ unless types and storage agree
 //   L3  results have the moe.roles y [?,H] and any of logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, each once

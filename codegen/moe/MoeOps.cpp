@@ -29,7 +29,7 @@ bool isF32Rows(RankedTensorType type, int64_t rank) { return isRows(type, rank) 
 // Columns of a rank-2 tensor, 1 of a rank-1 one.
 int64_t columnsOf(RankedTensorType type) { return type.getRank() == 2 ? type.getDimSize(1) : 1; }
 
-bool isStorageFloat(Type type) { return type.isF32() || type.isBF16(); }
+bool isStorageFloat(Type type) { return type.isF32() || type.isBF16() || type.isF16(); }
 
 bool isScalar(Type type) { return isStorageFloat(type) || type.isInteger(1) || type.isInteger(32); }
 
@@ -74,7 +74,7 @@ LogicalResult checkOperands(Operation *op, StringRef label, OperandRange operand
     std::string expected;
     if (!isScalar(type.getElementType()))
       return op->emitOpError(label) << ": operand " << i << " has element type " << type.getElementType()
-                                    << ", expected f32, bf16, i32 or i1";
+                                    << ", expected f32, bf16, f16, i32 or i1";
     OperandKind kind = kindAt(kinds, i);
     if (!fitsKind(type, kind, out, groups, expected))
       return op->emitOpError(label) << ": operand " << i << " of kind " << stringifyOperandKind(kind)
@@ -141,7 +141,7 @@ SmallVector<Type> elementTypes(ArrayRef<Type> leading, OperandRange operands) {
 LogicalResult MapOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   if ((!isRows(type, 1) && !isRows(type, 2)) || !isScalar(type.getElementType()))
-    return emitOpError("C1: the result must be [?] or [?,N] of f32, bf16, i32 or i1, found ") << type;
+    return emitOpError("C1: the result must be [?] or [?,N] of f32, bf16, f16, i32 or i1, found ") << type;
   if (failed(checkOperands(*this, "C1", getInputs(), getKinds(), type, /*groups=*/-1)))
     return failure();
   return checkRegion(*this, "C2", getBody(), elementTypes({}, getInputs()), type.getElementType());
@@ -231,7 +231,7 @@ LogicalResult CombineOp::verify() {
   auto rows = tensorOf(getRows()), output = cast<RankedTensorType>(getType());
   if (!isRows(rows, 2) || !isStorageFloat(rows.getElementType()) || !isRows(output, 2) ||
       columnsOf(rows) != columnsOf(output) || !isStorageFloat(output.getElementType()))
-    return emitOpError("C1: rows and result must be [?,H] of f32 or bf16, found ") << rows << " and " << output;
+    return emitOpError("C1: rows and result must be [?,H] of f32, bf16 or f16, found ") << rows << " and " << output;
   int64_t choices = cast<RouteType>(getRoute().getType()).getChoices();
   if (Value weights = getWeights())
     if (!isF32Rows(tensorOf(weights), 2) || columnsOf(tensorOf(weights)) != choices)
@@ -260,14 +260,14 @@ static LogicalResult verifyMatmulShapes(GroupedMatmulOp op) {
     return op.emitOpError("C1: both parts must have one type, found ") << b << " and " << op.getB().back().getType();
   bool routed = bool(op.getRoute());
   if (!b.hasStaticShape() || b.getRank() != (routed ? 3 : 2) || !isStorageFloat(b.getElementType()))
-    return op.emitOpError("C1: B must be ") << (routed ? "[G,N,K]" : "[N,K]") << " of f32 or bf16, found " << b;
+    return op.emitOpError("C1: B must be ") << (routed ? "[G,N,K]" : "[N,K]") << " of f32, bf16 or f16, found " << b;
   if (routed && b.getDimSize(0) != op.groups())
     return op.emitOpError("C2: B has ") << b.getDimSize(0) << " groups, the route " << op.groups();
   int64_t n = b.getDimSize(b.getRank() - 2), k = b.getDimSize(b.getRank() - 1);
   if (!isRows(a, 2) || !isStorageFloat(a.getElementType()) || columnsOf(a) != k)
-    return op.emitOpError("C3: A must be [?,") << k << "] of f32 or bf16 to fit B, found " << a;
+    return op.emitOpError("C3: A must be [?,") << k << "] of f32, bf16 or f16 to fit B, found " << a;
   if (!isRows(output, 2) || !isStorageFloat(output.getElementType()) || columnsOf(output) != n)
-    return op.emitOpError("C4: the result must be [?,") << n << "] of f32 or bf16, found " << output;
+    return op.emitOpError("C4: the result must be [?,") << n << "] of f32, bf16 or f16, found " << output;
   if (op.getGathered() && !routed)
     return op.emitOpError("C5: gathered needs a route");
   return success();

@@ -218,8 +218,8 @@ def Moe_CombineOp : Moe_Op<"combine", [Pure, AttrSizedOperandSegments, IsolatedF
     acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32; w = 1 without
     out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)          acc itself without a region; the v_i as in `map`, rows are T
 
-    Shapes  rows [R,H] f32 or bf16, w [T,K] f32 -> out [T,H]
-      C1  rows are a [R,H] tensor of f32 or bf16 and the result is [T,H]
+    Shapes  rows [R,H] f32, bf16 or f16, w [T,K] f32 -> out [T,H]
+      C1  rows are a [R,H] tensor of f32, bf16 or f16 and the result is [T,H]
       C2  w is a [T,K] tensor of f32, K = choices of the route
       C3  without a region the result is f32; a region takes acc (f32) and one scalar per operand and yields one of the
           result's type
@@ -249,7 +249,7 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
       C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without
       C2  G = groups of the route
       C3  A and B have the same depth K
-      C4  the result is a [.,N] tensor of f32 or bf16
+      C4  the result is a [.,N] tensor of f32, bf16 or f16
       C5  gathered needs a route
       C6  a prologue takes A's element and one scalar per operand and yields one of A's type; its operands are row or
           scalar, in the rows of the output

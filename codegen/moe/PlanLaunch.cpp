@@ -33,11 +33,13 @@ uint32_t rowsPerTask(int64_t columns) {
 
 } // namespace
 
-int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16() ? 2 : 4; }
+int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16() || type.isF16() ? 2 : 4; }
 
 uint16_t typeCodeOf(Type type) {
   if (type.isBF16())
-    return 1;                                                // MOEC_BF16
+    return 1; // MOEC_BF16
+  if (type.isF16())
+    return 2;                                                // MOEC_F16
   return type.isInteger(32) ? 3 : type.isInteger(1) ? 9 : 0; // MOEC_I32, MOEC_U8, MOEC_F32
 }
 
@@ -250,7 +252,7 @@ LogicalResult LaunchPlanner::fillHeader(const PlanOptions &options) {
   for (const moec_buffer &buffer : plan.buffers) {
     if (buffer.role == MOEC_ROLE_X) {
       header.x_dtype = buffer.dtype;
-      header.hidden = buffer.row_stride / (buffer.dtype == 1 ? 2 : 4);
+      header.hidden = buffer.row_stride / (buffer.dtype == 0 ? 4 : 2);
     }
     if (buffer.role == MOEC_ROLE_Y)
       header.y_dtype = buffer.dtype;

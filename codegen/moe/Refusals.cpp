@@ -38,8 +38,8 @@ private:
       refusals.push_back({"E-UNSUPPORTED", path, message.str(), hint.str()});
   }
   void refuseType(DataType type, const char *path) {
-    refuse(type != DataType::F32 && type != DataType::BF16, path,
-           llvm::Twine(path) + " " + std::string(dataTypeName(type)) + " is not built; f32 and bf16 are", "use bf16");
+    refuse(type != DataType::F32 && type != DataType::BF16 && type != DataType::F16, path,
+           llvm::Twine(path) + " " + std::string(dataTypeName(type)) + " is not built; f32, bf16 and f16 are", "use bf16");
   }
   void checkTypes();
   void checkRouter();

@@ -41,7 +41,7 @@ int64_t blockColumns(const StageFacts &facts, int64_t most) {
 
 // f32 sums by FMA keep all accumulators of a tile busy with half the columns, and their rows are twice as long.
 std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch, int64_t blockM, int64_t mostColumns) {
-  bool tensorCores = facts.bf16Input && facts.bf16Weight;
+  bool tensorCores = facts.tensorCores();
   if (!tensorCores)
     blockM = std::min<int64_t>(blockM, 64);
   int64_t blockN = blockColumns(facts, std::min<int64_t>(mostColumns, tensorCores ? 128 : 64));
@@ -109,7 +109,7 @@ private:
 
   TemplateBinding kernelFor(int64_t blockM, int64_t blockN) const {
     TemplateBinding kernel;
-    bool roles = arch == CudaArch::Sm90a && blockM >= 64 && facts.bf16Input && facts.bf16Weight;
+    bool roles = arch == CudaArch::Sm90a && blockM >= 64 && facts.tensorCores();
     kernel.templateName = roles ? "cuda/warp_specialised" : "cuda/multistage";
     kernel.integers = roles ? roleValues(facts, blockM) : tileValues(facts, arch, blockM, blockN);
     return kernel;
@@ -171,8 +171,8 @@ private:
     std::string named = "template '" + entry.kernel.templateName + "'";
     if (stage.arch != CudaArch::Sm90a)
       return fail("D6", named + " is for sm_90a");
-    if (!facts.bf16Input || !facts.bf16Weight)
-      return fail("D6", named + " needs bf16 input and weights");
+    if (!facts.tensorCores())
+      return fail("D6", named + " needs bf16 input and weights, or f16");
     if (values["block_m"] != 64 * values["consumers"])
       return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " + text(64 * values["consumers"]));
     if (values["lag"] > values["stages"] - 2)

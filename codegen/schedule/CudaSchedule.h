@@ -11,7 +11,7 @@
 //     D4  stages * block_k * (block_m * A bytes + block_n * B bytes), and 16 bytes a stage with roles, <= shared memory of a
 //         block: 99 KiB for sm_80, whose PTX later devices run, 227 KiB for sm_90a
 //     D5  32 * warps_m * warps_n threads, at most 512, hold at most 128 accumulators each
-//     D6  a template with roles, which has consumers: sm_90a, bf16 input and weights, block_m = 64 * consumers,
+//     D6  a template with roles, which has consumers: sm_90a, bf16 input and weights or f16, block_m = 64 * consumers,
 //         lag <= stages - 2
 
 #ifndef MOEC_CODEGEN_SCHEDULE_CUDASCHEDULE_H

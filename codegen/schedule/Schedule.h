@@ -53,6 +53,11 @@ struct StageFacts {
   int64_t groups = 1;         // of the route the stage runs over; 1 without one
   int64_t rowsPerToken = 1;   // choices of that route
 
+  bool f16 = false;           // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
+  bool oneType = true;        // input and weights have one type
+
+  // Tensor cores multiply 2-byte elements of one type.
+  bool tensorCores() const { return bf16Input && bf16Weight && oneType; }
   int64_t inputBytes() const { return bf16Input ? 2 : 4; }
   int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
 };

@@ -56,6 +56,23 @@ expect_in err 'quant.json:6:'
 expect_in err 'error[E-UNSUPPORTED]'
 no_leftovers none
 
+sed 's/"hidden": 8,/"hidden": 8, "dtype": "f16",/' tiny.json >half.json
+run compile half.json -o none -q
+expect_status 4
+expect_err 'half.json:4:25: error[E-UNSUPPORTED]: f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda
+    4 |   "hidden": 8, "dtype": "f16",
+      |                         ^^^^^
+  hint: use --target cuda or bf16'
+no_leftovers none
+
+run compile half.json -o half --target cuda -q
+expect_status 0
+expect_that 'the CUDA targets are in the manifest' python3 -c '
+import json
+m = json.load(open("half/share/tiny/manifest.json"))
+assert m["isas"] == [], m["isas"]
+assert [t["name"] for t in m["cuda"]["targets"]] == ["sm_90a", "sm_80"], m["cuda"]'
+
 run compile tiny.json --name 'a b' -o none
 expect_status 2
 expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name

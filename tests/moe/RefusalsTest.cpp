@@ -30,10 +30,10 @@ struct RefusedField {
 };
 
 const RefusedField refusedFields[] = {
-    {"activation_type", [](LayerSpec &s) { s.dtype.activation = DataType::F16; }, "dtype.activation",
-     "dtype.activation f16 is not built; f32 and bf16 are", "use bf16"},
+    {"activation_type", [](LayerSpec &s) { s.dtype.activation = DataType::FP8E4M3; }, "dtype.activation",
+     "dtype.activation fp8_e4m3 is not built; f32, bf16 and f16 are", "use bf16"},
     {"weight_type", [](LayerSpec &s) { s.dtype.weight = DataType::FP8E4M3; }, "dtype.weight",
-     "dtype.weight fp8_e4m3 is not built; f32 and bf16 are", "use bf16"},
+     "dtype.weight fp8_e4m3 is not built; f32, bf16 and f16 are", "use bf16"},
     {"accumulate_type", [](LayerSpec &s) { s.dtype.accumulate = DataType::BF16; }, "dtype.accumulate",
      "dtype.accumulate bf16 is not built; sums are f32", "leave it out"},
     {"router_kind", [](LayerSpec &s) { s.router.kind = RouterKind::Soft; }, "router.kind",

@@ -19,7 +19,7 @@ func.func @layer_l2_role_letters(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tenso
 }
 
 // -----
-// expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32 or bf16, found 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32, bf16 or f16, found 'tensor<?x8xf32>'}}
 func.func @layer_l2_parameter(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x8xf32> {moe.role = "w"}) {
   return
 }
@@ -31,7 +31,7 @@ func.func @layer_l3_no_y(%x: tensor<?x8xf32> {moe.role = "x"}) {
 }
 
 // -----
-// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32 or bf16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found "z" 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found "z" 'tensor<?x8xf32>'}}
 func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "z"}) {
   return %x : tensor<?x8xf32>
 }

@@ -30,7 +30,7 @@ func.func @map_c1_segment_divides(%x: tensor<?x3xf32>) -> tensor<?x8xf32> {
 
 // -----
 func.func @map_c1_result_type(%x: tensor<?x8xf64>) -> tensor<?x8xf64> {
-  // expected-error @below {{'moe.map' op C1: the result must be [?] or [?,N] of f32, bf16, i32 or i1, found 'tensor<?x8xf64>'}}
+  // expected-error @below {{'moe.map' op C1: the result must be [?] or [?,N] of f32, bf16, f16, i32 or i1, found 'tensor<?x8xf64>'}}
   %y = moe.map (%a = %x elem : tensor<?x8xf64>) -> tensor<?x8xf64> {
     moe.yield %a : f64
   }

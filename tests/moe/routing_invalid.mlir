@@ -28,7 +28,7 @@ func.func @gather_c1_shapes(%w: tensor<?x3xf32>, %r: !moe.route<4 groups, 2 choi
 
 // -----
 func.func @combine_c1_columns(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?x4xf32> {
-  // expected-error @below {{'moe.combine' op C1: rows and result must be [?,H] of f32 or bf16, found 'tensor<?x8xf32>' and 'tensor<?x4xf32>'}}
+  // expected-error @below {{'moe.combine' op C1: rows and result must be [?,H] of f32, bf16 or f16, found 'tensor<?x8xf32>' and 'tensor<?x4xf32>'}}
   %a = moe.combine %o : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x4xf32>
   return %a : tensor<?x4xf32>
 }

@@ -133,7 +133,7 @@ TEST(cuda_schedule, d6_roles) {
   EXPECT_EQ(check(bf16Stage, stage(values, CudaArch::Sm80, roles)),
             "stage up sm_80 tokens 1..: D6: template 'cuda/warp_specialised' is for sm_90a");
   EXPECT_EQ(check(stageOf(768, 2048, 2, true, false), stage(values, CudaArch::Sm90a, roles)),
-            "stage up sm_90a tokens 1..: D6: template 'cuda/warp_specialised' needs bf16 input and weights");
+            "stage up sm_90a tokens 1..: D6: template 'cuda/warp_specialised' needs bf16 input and weights, or f16");
   EXPECT_EQ(check(bf16Stage, stage(with(values, "consumers", 1), CudaArch::Sm90a, roles)),
             "stage up sm_90a tokens 1..: D6: block_m is 128, expected 64 * consumers, 64");
   EXPECT_EQ(check(bf16Stage, stage(with(with(values, "stages", 3), "lag", 2), CudaArch::Sm90a, roles)),
