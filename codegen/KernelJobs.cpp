@@ -135,7 +135,7 @@ KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, c
   KernelPlanner planner(plan, options);
   for (size_t step = 0; step < plan.steps.size(); ++step)
     for (Isa isa : isasOf(options)) {
-      if (plan.steps[step].kind == MOEC_STEP_ROWS)
+      if (plan.steps[step].kind == MOEC_STEP_ROWS || plan.steps[step].kind == MOEC_STEP_COLUMNS)
         planner.rows(step, isa);
       else if (plan.steps[step].kind == MOEC_STEP_MATMUL)
         planner.matmul(step, isa, *schedule.find(facts[step].stage, scheduledIsa(facts[step], isa)));

@@ -8,6 +8,7 @@
 
 #include "codegen/cpu/CpuLowering.h"
 #include "codegen/cpu/LowerRows.h"
+#include "codegen/cpu/LowerTokens.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
@@ -67,6 +68,10 @@ private:
         strides.push_back(input.plan.buffers[input.plan.args[step.first_arg + i]].row_stride);
       if (auto program = dyn_cast<moe::RowProgramOp>(op))
         scratch = lowerRowProgram(program, strides, isaFacts(job.isa), *output, kernel.symbol);
+      else if (auto reduce = dyn_cast<moe::TokenReduceOp>(op))
+        scratch = lowerTokenReduce(reduce, strides, isaFacts(job.isa), *output, kernel.symbol);
+      else if (auto inputs = dyn_cast<moe::SlotInputsOp>(op))
+        scratch = lowerSlotInputs(inputs, strides, isaFacts(job.isa), *output, kernel.symbol);
       else
         scratch = lowerCombine(cast<moe::CombineOp>(op), strides, isaFacts(job.isa), *output, kernel.symbol);
     }

@@ -32,6 +32,7 @@ struct ExternalInputs {
   bool tokenIds = false;  // [T] i32, router.kind table
   bool expertIds = false; // [T,K] i32, router.kind external
   bool groupIds = false;  // [T] i32, a given first level
+  bool topK = false;      // [1] i32, choices to use of the compiled K
 };
 
 enum class RouterKind { TokenChoice, External, ExpertChoice, Soft, Table, Random, Dense, Hierarchical, ProductKey, Depth };
@@ -129,6 +130,7 @@ struct RouterSpec {
   std::optional<RouterGroups> groups;
   RouterSelect select;
   RouterNormalize normalize;
+  int64_t vocab = 0; // table: rows of router.table; 0: not known
   int64_t slots = 1; // soft: slots per expert
   SelectScope scope = SelectScope::Sequence;
   CombineWeights combineWeights = CombineWeights::Own;
@@ -296,13 +298,28 @@ struct LayerSpec {
   std::vector<std::string> frozen;
   std::map<std::string, WeightStorage> weights; // role -> storage; a missing role is stored under its own name
 
-  // Columns of ids and weights a token has: k, k_max or the override.
+  // Columns of ids and weights a token has: k, k_max or the override; every expert where each is asked, the product of the
+  // levels' k. 0: the layer has none (soft).
   int64_t choices() const {
+    if (router.kind == RouterKind::Soft) return 0;
+    if (router.kind == RouterKind::Dense) return routerRows();
+    if (router.kind == RouterKind::ExpertChoice) return experts.count;
+    if (router.kind == RouterKind::Hierarchical && router.levels.size() == 2)
+      return (router.levels[0].kind == RouterKind::Table ? 1 : router.levels[0].select.k) * router.levels[1].select.k;
     if (router.kOverride) return *router.kOverride;
     if (router.select.kind == SelectKind::TopP || router.select.kind == SelectKind::Threshold) return router.select.kMax;
     if (router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy) return 2;
     return router.select.k;
   }
+  // The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
+  bool hasRouterWeight() const;
+  // Noise is an input of a forward pass when it always acts, and in training.
+  bool takesNoise() const {
+    return router.noise.kind != NoiseKind::None &&
+           (router.noise.when == NoiseWhen::Always || passes.backward || passes.backwardInput);
+  }
+  // Names of what a forward pass reads besides x and parameters, as the oracle and the runtime call them.
+  std::vector<std::string> inputNames() const;
   // Rows of the router: routed plus zero experts.
   int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
 };

@@ -92,9 +92,12 @@ bool applyCapacity(ReferenceRun &run, Routing &routing) {
   }
   std::vector<std::pair<int64_t, int64_t>> scopes = run.scopes(capacity.scope == CapacityScope::Sequence);
   if (capacity.scope == CapacityScope::Group) {
-    scopes.clear();
-    for (int64_t t = 0; t < run.numTokens; t += capacity.groupSize)
-      scopes.push_back({t, std::min(t + capacity.groupSize, run.numTokens)});
+    scopes.clear(); // by position in the call, whichever tokens a wrap lets through
+    for (int64_t t = 0; t < run.numTokens; ++t) {
+      if (t == 0 || run.tokens[t] / capacity.groupSize != run.tokens[t - 1] / capacity.groupSize)
+        scopes.push_back({t, t});
+      scopes.back().second = t + 1;
+    }
   }
   for (auto [first, last] : scopes) {
     std::vector<int64_t> free(routing.rows, placesPerExpert(capacity, given, last - first, routing.choices, experts));

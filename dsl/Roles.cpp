@@ -21,28 +21,6 @@ struct RoleList {
   }
 };
 
-// The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
-bool hasRouterWeight(const LayerSpec &spec) {
-  const RouterSpec &router = spec.router;
-  switch (router.kind) {
-  case RouterKind::TokenChoice:
-  case RouterKind::ExpertChoice:
-  case RouterKind::ProductKey:
-    return true;
-  case RouterKind::Table:
-  case RouterKind::Random:
-    return router.weightMode == WeightMode::Gathered;
-  case RouterKind::Dense:
-    return spec.routerRows() > 1;
-  case RouterKind::External:
-  case RouterKind::Soft:
-  case RouterKind::Hierarchical:
-  case RouterKind::Depth:
-    return false;
-  }
-  return false;
-}
-
 void addTransformRoles(RoleList &list, const RouterSpec &router) {
   for (const LogitTransform &transform : router.transform) {
     if (transform.op == TransformOp::Temperature && transform.learned)
@@ -55,8 +33,7 @@ void addTransformRoles(RoleList &list, const RouterSpec &router) {
 void addRouterRoles(RoleList &list, const LayerSpec &spec) {
   const RouterSpec &router = spec.router;
   int64_t rows = spec.routerRows();
-  bool weight = hasRouterWeight(spec);
-  if (weight)
+  if (spec.hasRouterWeight())
     list.matrix("router.weight", rows, spec.hidden);
   if (router.kind == RouterKind::Soft)
     list.matrix("router.slots", spec.experts.count * router.slots, spec.hidden);
@@ -77,7 +54,7 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
   if (router.input.norm && router.input.norm->weight)
     list.vector("router.input_scale", spec.hidden);
   if (router.kind == RouterKind::Table)
-    list.roles.push_back({"router.table", {-1, router.select.k}, false, false});
+    list.roles.push_back({"router.table", {router.vocab ? router.vocab : -1, router.select.k}, false, false});
   addTransformRoles(list, router);
   if (router.noise.kind == NoiseKind::Learned)
     list.matrix("router.noise_weight", rows, spec.hidden);
@@ -206,6 +183,47 @@ void addLayerRoles(RoleList &list, const LayerSpec &spec) {
 }
 
 } // namespace
+
+bool LayerSpec::hasRouterWeight() const {
+  switch (router.kind) {
+  case RouterKind::TokenChoice:
+  case RouterKind::ExpertChoice:
+  case RouterKind::ProductKey:
+    return true;
+  case RouterKind::Table:
+  case RouterKind::Random:
+    return router.weightMode == WeightMode::Gathered;
+  case RouterKind::Dense:
+    return routerRows() > 1;
+  case RouterKind::External:
+  case RouterKind::Soft:
+  case RouterKind::Hierarchical:
+  case RouterKind::Depth:
+    return false;
+  }
+  return false;
+}
+
+std::vector<std::string> LayerSpec::inputNames() const {
+  std::vector<std::string> names;
+  auto need = [&](bool needed, const char *name) {
+    if (needed)
+      names.push_back(name);
+  };
+  bool reads = hasRouterWeight() || router.kind == RouterKind::Soft || router.kind == RouterKind::Hierarchical;
+  bool second = router.select.kind == SelectKind::SecondPolicy, external = router.kind == RouterKind::External;
+  need((router.input.from == BranchInput::Residual && reads) || (shared && shared->input == BranchInput::Residual), "residual");
+  need(takesNoise() || (second && router.select.second == SecondPolicy::Gumbel), "noise");
+  need(second && router.select.second == SecondPolicy::Random2P, "uniform");
+  need(router.kind == RouterKind::Table, "token_ids");
+  need(external || router.kind == RouterKind::Random, "expert_ids");
+  need(external, "expert_weights");
+  need(router.kind == RouterKind::Hierarchical && router.levels[0].kind == RouterKind::Table, "group_ids");
+  need(capacity && capacity->order == CapacityOrder::Random, "priority");
+  need(capacity && capacity->mode == CapacityMode::Dynamic, "capacity");
+  need(inputs.topK, "top_k");
+  return names;
+}
 
 std::vector<Role> rolesOf(const LayerSpec &spec) {
   RoleList list;

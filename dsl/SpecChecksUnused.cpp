@@ -79,6 +79,7 @@ void SpecCheckList::checkUnusedRouter() {
   std::string kind = kindText(router.kind);
   bool soft = router.kind == RouterKind::Soft;
   bool leavesOut = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
+  unused("router.vocab", router.kind == RouterKind::Table || router.vocab == 0, kind);
   unused("router.slots", soft || router.slots == 1, kind);
   unused("router.scope", soft || router.scope == SelectScope::Sequence, kind);
   unused("router.combine_weights", soft || router.combineWeights == CombineWeights::Own, kind);
@@ -98,6 +99,8 @@ void SpecCheckList::checkUnusedRouter() {
          kind);
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
   unused("inputs.expert_ids", router.kind == RouterKind::External || !spec.inputs.expertIds, kind);
+  bool ranked = router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::TopK;
+  unused("inputs.top_k", ranked || !spec.inputs.topK, ranked ? kind : "only topk has a number of choices to lower");
   unused("inputs.group_ids", router.kind == RouterKind::Hierarchical || !spec.inputs.groupIds, kind);
 }
 
@@ -115,6 +118,7 @@ void SpecCheckList::checkUnusedLevels() {
     unused(path + "groups", !level.groups, why);
     unused(path + "select.tokens", !level.select.tokens, why);
     unused(path + "select.capacity_factor", !level.select.capacityFactor, why);
+    unused(path + "vocab", level.vocab == 0, why);
     unused(path + "slots", level.slots == 1, why);
     unused(path + "scope", level.scope == SelectScope::Sequence, why);
     unused(path + "combine_weights", level.combineWeights == CombineWeights::Own, why);

@@ -61,6 +61,7 @@ void describeExternalInputs(FieldVisitor &v, ExternalInputs &inputs) {
   v.flag("token_ids", inputs.tokenIds, false);
   v.flag("expert_ids", inputs.expertIds, false);
   v.flag("group_ids", inputs.groupIds, false);
+  v.flag("top_k", inputs.topK, false);
 }
 
 void describeCombine(FieldVisitor &v, CombineSpec &combine) {

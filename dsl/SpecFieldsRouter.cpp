@@ -148,6 +148,7 @@ void describeRouter(FieldVisitor &v, RouterSpec &router, bool level) {
     v.leave();
   }
   v.block("normalize", router.normalize, describeNormalize);
+  v.integer("vocab", router.vocab, 0, {0, maxVocab});
   v.integer("slots", router.slots, 1, {1, maxExperts});
   v.choice("scope", router.scope, SelectScope::Sequence, scopeWords);
   v.choice("combine_weights", router.combineWeights, CombineWeights::Own, {"own", "dispatch"});

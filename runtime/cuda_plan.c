@@ -146,7 +146,7 @@ static moec_status check_param(const target_check *c, uint32_t index, uint32_t n
   const moec_plan_header *header = c->plan->header;
   uint32_t count;
   switch (param->kind) {
-  case MOEC_CUDA_TOKENS: return MOEC_OK;
+  case MOEC_CUDA_TOKENS: case MOEC_CUDA_SEQUENCE: return MOEC_OK;
   case MOEC_CUDA_BUFFER: count = header->buffers.count; break;
   case MOEC_CUDA_ROUTE: count = header->steps.count; break;
   case MOEC_CUDA_TABLE: count = c->view.target->tables.count; break;

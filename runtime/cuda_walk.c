@@ -18,6 +18,7 @@ typedef struct walk {
   const moec_cuda_layer *cuda;
   const moec_weights *weights;
   const moec_forward_args *args;
+  int64_t num_sequences;
   moec_workspace_map map;
 } walk;
 
@@ -31,7 +32,7 @@ static int is_launched(const walk *w, const moec_cuda_launch *launch) {
 
 /* Blocks of a launch; see moec_cuda_launch. */
 static int64_t grid_of(const walk *w, const moec_cuda_launch *launch) {
-  int64_t units = moec_extent_at(launch->units, w->args->num_tokens);
+  int64_t units = moec_extent_at(launch->units, w->args->num_tokens, w->num_sequences);
   int64_t blocks = (units + launch->units_per_block - 1) / launch->units_per_block;
   int64_t most = (int64_t)launch->blocks_per_sm * w->cuda->num_sms;
   if (most && blocks > most)
@@ -63,6 +64,7 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
   case MOEC_CUDA_ROUTE:
     return (uint64_t)(uintptr_t)(workspace + w->map.route[w->layer->plan.route_of_step[param->index]][param->part]);
   case MOEC_CUDA_TABLE: return (uint64_t)(uintptr_t)(workspace + w->map.table[param->index]);
+  case MOEC_CUDA_SEQUENCE: return (uint64_t)(w->args->num_tokens / w->num_sequences);
   default: return (uint64_t)w->args->num_tokens;
   }
 }
@@ -87,7 +89,7 @@ static moec_status launch_kernel(const walk *w, uint32_t index) {
       .grid_x = (unsigned)grid_of(w, launch), .grid_y = 1, .grid_z = 1,
       .block_x = launch->block_threads, .block_y = 1, .block_z = 1,
       .shared_bytes = launch->shared_bytes,
-      .stream = moec_stream_of(w->args),
+      .stream = w->args->stream,
       .attributes = overlaps ? &overlap : NULL, .num_attributes = overlaps ? 1 : 0,
   };
   int result = w->cuda->driver->launch_kernel_ex(&config, w->cuda->functions[index], params, NULL);
@@ -105,7 +107,8 @@ moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights,
   w.cuda = layer->cuda;
   w.weights = weights;
   w.args = args;
-  moec_workspace_map_at(layer, args->num_tokens, &w.map);
+  w.num_sequences = moec_num_sequences(args->num_tokens, args->tokens_per_sequence);
+  moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, &w.map);
   moec_status status = check_grids(&w);
   if (status == MOEC_OK)
     status = moec_cuda_enter(w.cuda, &pushed);

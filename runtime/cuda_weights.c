@@ -133,6 +133,26 @@ static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t 
   return MOEC_OK;
 }
 
+/* Row sums of squares, by way of host memory, as many rows at a time as the staging holds. */
+static moec_status pack_squares(packing *p, const moec_weight *weight, int64_t depth, int64_t group) {
+  const moec_view source = view_of(&p->sources[weight->role[0]], group);
+  int64_t at_once = MOEC_STAGING_BYTES / 2 / (depth * moec_dtype_bytes((uint32_t)source.dtype));
+  moec_status status = reserve(&p->rows, &p->rows_bytes, (int64_t)weight->n_padded * 4);
+  if (status != MOEC_OK)
+    return status;
+  memset(p->rows, 0, (size_t)weight->n_padded * 4);
+  for (int64_t first = 0, count; first < weight->n; first += count) {
+    moec_view view;
+    count = at_once < 1 ? 1 : at_once;
+    count = weight->n - first < count ? weight->n - first : count;
+    status = host_view(p, &source, first, count, &view);
+    if (status != MOEC_OK)
+      return status;
+    moec_pack_squares(&view, count, depth, (float *)p->rows + first);
+  }
+  return write_region(p, p->rows, weight->offset + (uint64_t)group * weight->n_padded * 4, (int64_t)weight->n_padded * 4);
+}
+
 static moec_status pack_vector_region(packing *p, const moec_weight *weight) {
   int64_t group_bytes = (int64_t)weight->n_padded * 4, at_once = MOEC_STAGING_BYTES / 2 / group_bytes;
   if (at_once < 1)
@@ -159,6 +179,12 @@ static moec_status pack_regions(packing *p, const moec_layer *layer) {
   moec_status status = MOEC_OK;
   for (uint32_t i = 0; status == MOEC_OK && i < set->count; ++i) {
     const moec_weight *weight = &set->weights[i];
+    if (weight->derived == MOEC_DERIVED_SQUARES) {
+      const moec_role *role = &layer->plan.roles[weight->role[0]];
+      for (int64_t group = 0; status == MOEC_OK && group < weight->groups; ++group)
+        status = pack_squares(p, weight, role->dims[role->rank - 1], group);
+      continue;
+    }
     if (weight->layout == MOEC_LAYOUT_VECTOR) {
       status = pack_vector_region(p, weight);
       continue;

@@ -7,6 +7,7 @@
 #include "status.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* One buffer of the caller: bytes [start, start + bytes). */
 typedef struct caller_range {
@@ -17,12 +18,12 @@ typedef struct caller_range {
   int written;
 } caller_range;
 
-enum { MAX_RANGES = 8 };
+enum { MAX_RANGES = MOEC_NUM_BUFFER_ROLES + 2 };
 
 /* The weights are where the layer runs and a stream is there for GPUs only. */
 static moec_status check_device(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
   const moec_cuda_layer *cuda = layer->cuda;
-  if (!cuda && moec_stream_of(args))
+  if (!cuda && args->stream)
     return moec_error(MOEC_INVALID_ARGUMENT, "stream is set, but the layer runs on the CPU, expected NULL");
   if (weights->target != (cuda ? cuda->target.target : NULL))
     return moec_error(MOEC_INVALID_ARGUMENT, "weights are not packed for %s, where the layer runs",
@@ -43,36 +44,49 @@ static moec_status check_handles(const moec_layer *layer, const moec_weights *we
     return moec_error(MOEC_INVALID_HANDLE, "weights is not a live moec_weights");
   if (weights->plan != layer->plan.header)
     return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
-  if (args->struct_size < sizeof(*args) && args->struct_size != offsetof(moec_forward_args, stream))
+  int known = args->struct_size == offsetof(moec_forward_args, stream) ||
+              args->struct_size == offsetof(moec_forward_args, tokens_per_sequence);
+  if (args->struct_size < sizeof(*args) && !known)
     return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", args->struct_size, sizeof(*args));
   if (args->struct_size > sizeof(*args))
     return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", args->struct_size, sizeof(*args));
-  status = check_device(layer, weights, args);
-  if (status != MOEC_OK)
-    return status;
-  if (args->num_tokens < 0 || args->num_tokens > layer->plan.header->max_tokens)
-    return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, args->num_tokens,
-                      layer->plan.header->max_tokens);
   return MOEC_OK;
 }
 
-/* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an optional output this layer does not have. */
+static moec_status check_tokens(const moec_layer *layer, const moec_forward_args *args) {
+  if (args->num_tokens < 0 || args->num_tokens > layer->plan.header->max_tokens)
+    return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, args->num_tokens,
+                      layer->plan.header->max_tokens);
+  if (args->tokens_per_sequence < 0 || (args->tokens_per_sequence && args->num_tokens % args->tokens_per_sequence))
+    return moec_error(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of num_tokens %" PRId64,
+                      args->tokens_per_sequence, args->num_tokens);
+  return MOEC_OK;
+}
+
+static int is_written(uint32_t role) { return role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS; }
+
+/* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an input or optional output this layer does not have,
+ * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"", "x", "y", "out_logits", "out_ids", "out_weights", "out_counts"};
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"", "x", "y", "out_logits", "out_ids", "out_weights", "out_counts", "residual", "noise",
+                                                           "uniform", "token_ids", "expert_ids", "expert_weights", "group_ids", "priority",
+                                                           "capacity", "top_k"};
   const moec_plan *plan = &layer->plan;
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
     void *pointer = moec_caller_buffer(args, role);
     int32_t buffer = plan->buffer_of_role[role];
+    if (!pointer && buffer >= 0 && !is_written(role))
+      return moec_error(MOEC_NULL_POINTER, "%s is NULL, package %.64s reads it", names[role], plan->strings + plan->header->name);
     if (!pointer)
       continue;
     if (buffer < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this output, expected NULL", names[role],
-                        plan->strings + plan->header->name);
-    uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens);
-    uint32_t align = role <= MOEC_ROLE_Y ? 16 : 4;
-    ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, role != MOEC_ROLE_X};
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this %s, expected NULL", names[role],
+                        plan->strings + plan->header->name, is_written(role) ? "output" : "input");
+    uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, 0);
+    uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
+    ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, is_written(role)};
   }
   ranges[count++] = (caller_range){"workspace", (uintptr_t)args->workspace, workspace_bytes, MOEC_WORKSPACE_ALIGN, 1};
   ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, moec_weight_set_of(layer)->packed_bytes, 1, 0};
@@ -101,14 +115,22 @@ static moec_status check_ranges(const caller_range *ranges, int count) {
   return MOEC_OK;
 }
 
-moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
-  moec_status status = check_handles(layer, weights, args);
+moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *caller,
+                               moec_forward_args *args) {
+  moec_status status = check_handles(layer, weights, caller);
+  if (status != MOEC_OK)
+    return status;
+  memset(args, 0, sizeof(*args));
+  memcpy(args, caller, caller->struct_size);
+  status = check_device(layer, weights, args);
+  if (status == MOEC_OK)
+    status = check_tokens(layer, args);
   if (status != MOEC_OK || args->num_tokens == 0)
     return status;
   if (!args->x || !args->y || !args->workspace)
     return moec_error(MOEC_NULL_POINTER, "%s is NULL", !args->x ? "x" : !args->y ? "y" : "workspace");
   size_t workspace_bytes;
-  status = moec_layer_workspace_bytes(layer, args->num_tokens, &workspace_bytes);
+  status = moec_layer_workspace_bytes_for(layer, args->num_tokens, args->tokens_per_sequence, &workspace_bytes);
   if (status != MOEC_OK)
     return status;
   if (args->workspace_bytes < workspace_bytes)

@@ -166,13 +166,14 @@ moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char *
 }
 
 moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
-  moec_status status = moec_check_forward(layer, weights, args);
-  if (status != MOEC_OK || args->num_tokens == 0)
+  moec_forward_args checked;
+  moec_status status = moec_check_forward(layer, weights, args, &checked);
+  if (status != MOEC_OK || checked.num_tokens == 0)
     return status;
   if (layer->cuda)
-    return moec_cuda_walk(layer, weights, args);
+    return moec_cuda_walk(layer, weights, &checked);
   uint32_t mode = moec_fp_mode_enter();
-  status = moec_plan_walk(layer, weights, args);
+  status = moec_plan_walk(layer, weights, &checked);
   moec_fp_mode_leave(mode);
   return status;
 }

@@ -44,14 +44,21 @@ typedef struct moec_workspace_map {
   int64_t bytes;
 } moec_workspace_map;
 
-/* 0 <= num_tokens <= max_tokens. O(buffers). */
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, moec_workspace_map *out_map);
+/* 0 <= num_tokens <= max_tokens, sequences of sequence_tokens tokens, which divide them (0: one sequence). O(buffers). */
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, moec_workspace_map *out_map);
+
+/* Sequences of a checked call; at least 1. */
+static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_tokens) {
+  return sequence_tokens > 0 ? num_tokens / sequence_tokens : 1;
+}
 
 /* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
 moec_status moec_check_layer(const moec_layer *layer);
 
-/* Everything about a call that can be wrong, in O(1). MOEC_OK means that the plan may be walked. */
-moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+/* Everything about a call that can be wrong, in O(1). MOEC_OK means that the plan may be walked with *out_args: the
+ * caller's with every field this runtime knows, zero where the caller's struct ends before it. */
+moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                               moec_forward_args *out_args);
 
 /* Runs the plan on checked arguments with T >= 1. */
 moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
@@ -74,10 +81,7 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
 /* Did the caller ask for an optional output among the step's args? */
 int moec_step_is_asked(const moec_plan *plan, const moec_forward_args *args, const moec_step *step);
 
-/* What may be run in a stream of the caller's; NULL where args are of the size that has none. */
-void *moec_stream_of(const moec_forward_args *args);
-
-/* The caller's pointer for a buffer role, NULL where it asked for none. */
+/* The caller's pointer for a buffer role, NULL where it gave none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
 
 #endif

@@ -98,7 +98,7 @@ typedef struct moec_tensor {
 } moec_tensor;
 
 typedef struct moec_forward_args {
-  size_t struct_size;     /* sizeof(moec_forward_args); 80, without `stream`, is fine too                    */
+  size_t struct_size;     /* sizeof(moec_forward_args); 80 and 88, up to out_counts and stream, are fine too */
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
   void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
@@ -109,6 +109,19 @@ typedef struct moec_forward_args {
   float *out_weights;     /* [T,K] or NULL                                                                   */
   int32_t *out_counts;    /* [E] or NULL                                                                     */
   void *stream;           /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
+  /* What some layers read besides x. The package's header lists those of its layer: they must be there, others NULL.
+   * Numbers are trusted to be what they are called: ids out of range name no expert. */
+  int64_t tokens_per_sequence; /* for layers that look at whole sequences: T/B, a divisor of T; 0 = one sequence */
+  const void *residual;        /* [T,H] in the layer's input type, 16-byte aligned                              */
+  const float *noise;          /* [T,E(+zero experts)] draws: standard normal, or standard Gumbel where the spec says so */
+  const float *uniform;        /* [T] draws of [0,1)                                                            */
+  const int32_t *token_ids;    /* [T] rows of router.table                                                      */
+  const int32_t *expert_ids;   /* [T,K], -1 = none                                                              */
+  const float *expert_weights; /* [T,K]                                                                         */
+  const int32_t *group_ids;    /* [T] groups of a given first level                                             */
+  const float *priority;       /* [T] who finds a place first: larger before smaller                            */
+  const int32_t *capacity;     /* [1] places per expert                                                         */
+  const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
 } moec_forward_args;
 
 /* Facts of a layer that never change. */
@@ -171,8 +184,13 @@ MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffe
 
 MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the buffer stays the caller's */
 
-/* Workspace of a call with num_tokens tokens: monotone in num_tokens, the same formula as in the manifest. */
+/* Workspace of a call with num_tokens tokens of one sequence: monotone in num_tokens, the same formula as in the manifest. */
 MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
+
+/* The same for a call with tokens_per_sequence; only layers that keep something for every sequence (slots, tokens taken
+ * per sequence) need more for more of them. */
+MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                                    size_t *out_bytes);
 
 /* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
  * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents.

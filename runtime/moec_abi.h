@@ -35,13 +35,13 @@ enum { MOEC_ISA_BASELINE = 0, MOEC_ISA_AVX2 = 1, MOEC_ISA_AVX512 = 2, MOEC_ISA_A
 /* {offset from the blob's start in bytes, number of elements} */
 typedef struct moec_span { uint32_t offset, count; } moec_span;
 
-/* per_token * T + fixed, in bytes or items */
-typedef struct moec_extent { int64_t per_token, fixed; } moec_extent;
+/* per_token * T + per_sequence * B + fixed, in bytes, rows or items; B sequences, T/B tokens each */
+typedef struct moec_extent { int64_t per_token, fixed, per_sequence; } moec_extent;
 
 /* ---- buffers ------------------------------------------------------------------------------------------------- */
 
 enum moec_buffer_kind {
-  MOEC_BUFFER_INPUT = 0,       /* x                                                                    */
+  MOEC_BUFFER_INPUT = 0,       /* x, and every further input the layer reads                           */
   MOEC_BUFFER_OUTPUT = 1,      /* y                                                                    */
   MOEC_BUFFER_WEIGHT = 2,      /* region `slot` of the packed weights (index into weights)             */
   MOEC_BUFFER_WORKSPACE = 3,   /* slot `slot` of the workspace                                         */
@@ -55,15 +55,29 @@ enum moec_buffer_role {
   MOEC_ROLE_LOGITS = 3,   /* [T,E]  f32 router logits before any score     */
   MOEC_ROLE_IDS = 4,      /* [T,K]  i32 chosen experts in selection order  */
   MOEC_ROLE_WEIGHTS = 5,  /* [T,K]  f32 final routing weights              */
-  MOEC_ROLE_COUNTS = 6    /* [E]    i32 rows per expert                    */
+  MOEC_ROLE_COUNTS = 6,   /* [E]    i32 rows per expert                    */
+  /* further inputs, in the order and under the names of moec_forward_args */
+  MOEC_ROLE_RESIDUAL = 7,        /* [T,H] in x's type  */
+  MOEC_ROLE_NOISE = 8,           /* [T,n] f32          */
+  MOEC_ROLE_UNIFORM = 9,         /* [T]   f32          */
+  MOEC_ROLE_TOKEN_IDS = 10,      /* [T]   i32          */
+  MOEC_ROLE_EXPERT_IDS = 11,     /* [T,K] i32          */
+  MOEC_ROLE_EXPERT_WEIGHTS = 12, /* [T,K] f32          */
+  MOEC_ROLE_GROUP_IDS = 13,      /* [T]   i32          */
+  MOEC_ROLE_PRIORITY = 14,       /* [T]   f32          */
+  MOEC_ROLE_CAPACITY = 15,       /* [1]   i32          */
+  MOEC_ROLE_TOP_K = 16           /* [1]   i32          */
 };
 
-/* The integer tables a dispatch step makes of ids [T,K]. R = rows in use <= T*K, G = groups. All i32.
+/* The integer tables a dispatch step makes of ids [T,K], a slots step of nothing. R = rows in use <= T*K, G = groups.
+ * All i32.
  *   offsets   [G+1]   rows of group g are offsets[g] .. offsets[g+1]-1
  *   row_token [R]     token of a row
  *   row_slot  [R]     t*K + j of a row
  *   slot_row  [T*K]   row of a (token, choice) slot, -1 where the slot makes no row
- * Rows of one group stand in ascending slot order. */
+ * Rows of one group stand in ascending slot order. A slots step makes rows of slots instead of tokens, K of them per
+ * sequence, G groups of K/G slots: group g, then sequence b, then slot s of g; row_token is the first token of b,
+ * row_slot is s, and slot_row[t*K + s] the row of slot s of t's sequence. */
 enum moec_route_part { MOEC_ROUTE_OFFSETS = 0, MOEC_ROUTE_ROW_TOKEN = 1, MOEC_ROUTE_ROW_SLOT = 2, MOEC_ROUTE_SLOT_ROW = 3 };
 
 typedef struct moec_buffer {
@@ -103,6 +117,7 @@ typedef struct moec_call {
   int64_t num_rows;        /* rows of the step's route, T where it has none        */
   const moec_item *items;  /* matmul steps: all items of the step                  */
   int64_t num_items;       /* their number: a kernel may look ahead up to here     */
+  int64_t sequence_tokens; /* tokens of one sequence, T where there is one         */
 } moec_call;
 
 /* One kernel. `args` are the step's buffers in the order of its args, `scratch` is this worker's (256-byte aligned,
@@ -114,8 +129,47 @@ enum moec_step_kind {
   MOEC_STEP_ROWS = 0,     /* kernel over independent rows: T, or the rows of `route`                           */
   MOEC_STEP_MATMUL = 1,   /* kernel over items; groups of `route`, or one group of T rows where it has none    */
   MOEC_STEP_DISPATCH = 2, /* runtime: args = {ids}; fills the route tables                                     */
-  MOEC_STEP_COUNTS = 3    /* runtime: args = {counts}; rows per group of `route`, i32                          */
+  MOEC_STEP_COUNTS = 3,   /* runtime: args = {counts}; rows per group of `route`, i32                          */
+  MOEC_STEP_CAPACITY = 4, /* runtime: args = {ids, kept ids, ...}; see moec_places                              */
+  MOEC_STEP_TOP_TOKENS = 5, /* runtime: args = {values, mask, ...}; see moec_places                             */
+  MOEC_STEP_SLOTS = 6,    /* runtime: no args; fills the route tables                                           */
+  MOEC_STEP_COLUMNS = 7   /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
 };
+
+/* How many of its tokens a scope gives to one group. Of n tokens
+ *
+ *     C = clamp(round(value), least, most)                   MOEC_PLACES_FIXED
+ *     C = clamp(round(value * n * times / over), ...)        MOEC_PLACES_SHARE, in this order of operations, float64
+ *     C = clamp(capacity, ...)                               MOEC_PLACES_GIVEN, the call's
+ *
+ * A capacity step keeps, of every group's queue, the first C slots: kept[t,j] = ids[t,j], else -1. Ids outside 0..G-1
+ * pass. The queue stands in the order of `major` (all first choices before all second ones, or token by token), inside
+ * of it by key, larger first and NaN last, inside of that by position. With MOEC_PLACES_NEXT a slot whose queue is full
+ * takes the best id with room that its token's earlier slots do not name, by rank [T,n].
+ * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; what stands
+ * in brackets by flags and mode. `queue` is this step's own to write.
+ *
+ * A top-tokens step gives every column its C largest tokens, the lower token among equals, NaN last: mask[t,n] = 1, else
+ * 0. args: values [T,N] f32, mask [T,N] i32, [present [T] i32].
+ *
+ * Where `present` is, tokens with 0 are not there: they do not count in n and are not taken. */
+enum moec_places_mode { MOEC_PLACES_FIXED = 0, MOEC_PLACES_SHARE = 1, MOEC_PLACES_GIVEN = 2 };
+enum moec_places_round { MOEC_ROUND_FLOOR = 0, MOEC_ROUND_CEIL = 1, MOEC_ROUND_NEAREST = 2 }; /* nearest: floor(v + 1/2) */
+enum moec_places_scope { MOEC_SCOPE_BATCH = 0, MOEC_SCOPE_SEQUENCE = 1, MOEC_SCOPE_GROUP = 2 };
+enum {
+  MOEC_PLACES_TOKEN_MAJOR = 1, /* else choice by choice                          */
+  MOEC_PLACES_KEYS = 2,        /* args hold keys and queue ...                   */
+  MOEC_PLACES_SLOT_KEYS = 4,   /* ... keys [T,K] instead of [T]                  */
+  MOEC_PLACES_NEXT = 8,        /* args hold rank                                 */
+  MOEC_PLACES_PRESENT = 16     /* args hold present                              */
+};
+
+typedef struct moec_places {
+  double value;
+  int64_t times, over, least, most;
+  int64_t group_tokens;          /* tokens of a group (MOEC_SCOPE_GROUP) */
+  uint16_t mode, round, scope, flags;
+} moec_places;
 
 enum { MOEC_NO_ROUTE = 0xffff };
 enum { MOEC_STEP_IF_ASKED = 1 }; /* flag: only when the caller asked for the optional output it writes */
@@ -138,10 +192,12 @@ typedef struct moec_step {
   uint32_t name;                /* string offset */
   uint32_t num_panels;          /* matmul: column panels of one group, what item.panel0 counts */
   uint32_t rows_per_task;       /* rows steps: rows a worker claims at once */
-  uint32_t num_groups;          /* dispatch: G (ids outside 0..G-1 make no row); matmul: groups of its weights */
-  uint32_t choices;             /* dispatch: K */
+  uint32_t num_groups;          /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
+                                 * top tokens: N */
+  uint32_t choices;             /* dispatch, slots, capacity: K; columns: blocks */
   int64_t flops_per_row;        /* 2*N*K per row, for bench and explain */
   int64_t bytes_per_group;      /* packed weight bytes of one group */
+  moec_places places;           /* capacity, top tokens; slots and columns: its scope, batch or sequence */
   moec_isa_variants isa[MOEC_NUM_ISAS];
 } moec_step;
 
@@ -178,11 +234,15 @@ typedef struct moec_role {
  * Regions start at multiples of 4096 bytes (header.weights order), groups follow each other without gaps. */
 enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
 
+/* What a vector holds: the role's own numbers, or of a matrix [n, k] the sum of squares of each of its n rows. */
+enum moec_derived { MOEC_DERIVED_NONE = 0, MOEC_DERIVED_SQUARES = 1 };
+
 typedef struct moec_weight {
   uint16_t layout, dtype;   /* packed element type */
   uint16_t parts;           /* 1 or 2 */
   uint16_t role[2];         /* role of each part */
-  uint16_t reserved[3];
+  uint16_t derived;         /* moec_derived: vectors only */
+  uint16_t reserved[2];
   uint32_t groups, n, k;    /* logical; k = 1 for vectors */
   uint32_t panels;          /* per group (PANELS) */
   uint32_t n_padded, k_padded;

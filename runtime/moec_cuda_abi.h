@@ -36,7 +36,8 @@ enum moec_cuda_param_kind {
   MOEC_CUDA_BUFFER = 1, /* pointer: buffer `index` of the plan                           */
   MOEC_CUDA_ROUTE = 2,  /* pointer: part `part` of the route of dispatch step `index`    */
   MOEC_CUDA_TABLE = 3,  /* pointer: table `index` of the target                          */
-  MOEC_CUDA_MAP = 4     /* CUtensorMap: map `index` of the target                        */
+  MOEC_CUDA_MAP = 4,    /* CUtensorMap: map `index` of the target                        */
+  MOEC_CUDA_SEQUENCE = 5 /* int64_t tokens of one sequence                               */
 };
 
 typedef struct moec_cuda_param { uint16_t kind, index, part, reserved; } moec_cuda_param;

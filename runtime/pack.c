@@ -32,6 +32,13 @@ static float read_f32(const char *source) {
   return value;
 }
 
+static int64_t read_int(const char *source, size_t bytes) {
+  int32_t narrow = 0;
+  int64_t wide = 0;
+  memcpy(bytes == 4 ? (void *)&narrow : (void *)&wide, source, bytes);
+  return bytes == 4 ? narrow : wide;
+}
+
 /* target[i * target_stride] = source element i * source_stride as f32, for count elements. */
 static void convert_run(float *target, int64_t target_stride, const char *source, int64_t source_stride, moec_dtype dtype,
                         int64_t count) {
@@ -43,6 +50,14 @@ static void convert_run(float *target, int64_t target_stride, const char *source
   case MOEC_F16:
     for (int64_t i = 0; i < count; ++i)
       target[i * target_stride] = moec_f32_of_f16(read_u16(source + 2 * i * source_stride));
+    return;
+  case MOEC_I32:
+    for (int64_t i = 0; i < count; ++i)
+      target[i * target_stride] = (float)(int32_t)read_int(source + 4 * i * source_stride, 4);
+    return;
+  case MOEC_I64:
+    for (int64_t i = 0; i < count; ++i)
+      target[i * target_stride] = (float)read_int(source + 8 * i * source_stride, 8);
     return;
   default:
     for (int64_t i = 0; i < count; ++i)
@@ -183,5 +198,19 @@ void moec_pack_vector(const moec_weight *weight, int64_t first, int64_t count, c
   for (int64_t i = 0; i < count; ++i) {
     int64_t group = (first + i) / weight->n, n = (first + i) % weight->n;
     convert_run((float *)region + group * weight->n_padded + n, 1, element(view, i, 0), 1, view->dtype, 1);
+  }
+}
+
+void moec_pack_squares(const moec_view *view, int64_t count, int64_t depth, float *sums) {
+  for (int64_t n = 0; n < count; ++n) {
+    double sum = 0;
+    float run[MOEC_BLOCK_K];
+    for (int64_t i = 0; i < depth; i += MOEC_BLOCK_K) {
+      int64_t left = depth - i < MOEC_BLOCK_K ? depth - i : MOEC_BLOCK_K;
+      convert_run(run, 1, element(view, n, i), view->in_stride, view->dtype, left);
+      for (int64_t j = 0; j < left; ++j)
+        sum += (double)run[j] * run[j];
+    }
+    sums[n] = (float)sum;
   }
 }

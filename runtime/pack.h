@@ -15,7 +15,7 @@ extern "C" {
 /* Element (out, in) at data + (out * out_stride + in * in_stride) * size, data of any alignment. */
 typedef struct moec_view {
   const void *data;
-  moec_dtype dtype; /* f32, bf16 or f16 */
+  moec_dtype dtype; /* f32, bf16 or f16; of vectors also i32 and i64 */
   int64_t out_stride, in_stride;
 } moec_view;
 
@@ -30,6 +30,9 @@ void moec_pack_rows(const moec_weight *weight, int64_t first, int64_t count, con
 /* Writes elements first .. first+count-1 of a vector region, counted over its groups without padding; the caller has
  * zeroed the region. */
 void moec_pack_vector(const moec_weight *weight, int64_t first, int64_t count, const moec_view *view, void *region);
+
+/* sums[n] = sum over i < depth of element (n, i) squared, for `count` rows of the view; summed in float64. */
+void moec_pack_squares(const moec_view *view, int64_t count, int64_t depth, float *sums);
 
 #ifdef __cplusplus
 }

@@ -9,9 +9,10 @@
 #include <string.h>
 
 int moec_extent_fits(moec_extent extent, int64_t max_tokens) {
-  int64_t product;
-  return extent.per_token >= 0 && extent.fixed >= 0 && extent.fixed <= MOEC_PLAN_LIMIT &&
-         !__builtin_mul_overflow(extent.per_token, max_tokens, &product) && product <= MOEC_PLAN_LIMIT;
+  int64_t tokens, sequences;
+  return extent.per_token >= 0 && extent.per_sequence >= 0 && extent.fixed >= 0 && extent.fixed <= MOEC_PLAN_LIMIT &&
+         !__builtin_mul_overflow(extent.per_token, max_tokens, &tokens) && tokens <= MOEC_PLAN_LIMIT &&
+         !__builtin_mul_overflow(extent.per_sequence, max_tokens, &sequences) && sequences <= MOEC_PLAN_LIMIT;
 }
 
 /* Major, minor, sizes and features: everything that decides whether the other bytes may be read at all. */
@@ -104,15 +105,37 @@ static moec_status check_header(const moec_package *package, const moec_plan_hea
   MOEC_CHECK_PLAN(header->packed_bytes >= 4096 && header->packed_bytes <= (uint64_t)MOEC_PLAN_LIMIT,
                   "plan: packed_bytes is %" PRIu64, header->packed_bytes);
   MOEC_CHECK_PLAN(moec_extent_fits(header->items, header->max_tokens) &&
-                      moec_extent_at(header->items, header->max_tokens) <= INT32_MAX,
+                      header->items.per_sequence == 0 &&
+                      moec_extent_at(header->items, header->max_tokens, 0) <= INT32_MAX,
                   "plan: items is out of range");
   return MOEC_OK;
 }
 
-/* What the caller may name has a shape it can rely on: x, y [T,H], logits [T,n], ids and weights [T,K], counts [E]. */
+/* An input beside x. `columns` values per token; 0: any number of them; -1: one value for the whole call. */
+static int is_input(const moec_buffer *buffer, uint32_t dtype, int64_t columns) {
+  moec_extent bytes = buffer->bytes;
+  int64_t element = moec_dtype_bytes(dtype);
+  if (buffer->kind != MOEC_BUFFER_INPUT || buffer->dtype != dtype)
+    return 0;
+  if (columns < 0)
+    return bytes.per_token == 0 && bytes.fixed == element;
+  return bytes.fixed == 0 && bytes.per_token > 0 && (columns ? bytes.per_token == columns * element : bytes.per_token % element == 0);
+}
+
+/* What the caller may name has a shape it can rely on: x, y [T,H], logits [T,n], ids and weights [T,K], counts [E], and
+ * the further inputs as moec_buffer_role has them. */
 static int role_shape_holds(const moec_plan_header *header, const moec_buffer *buffer) {
   moec_extent bytes = buffer->bytes;
+  if (buffer->role != MOEC_ROLE_NONE && bytes.per_sequence)
+    return 0;
   switch (buffer->role) {
+  case MOEC_ROLE_RESIDUAL: return is_input(buffer, header->x_dtype, header->hidden);
+  case MOEC_ROLE_NOISE: return is_input(buffer, MOEC_F32, 0);
+  case MOEC_ROLE_UNIFORM: case MOEC_ROLE_PRIORITY: return is_input(buffer, MOEC_F32, 1);
+  case MOEC_ROLE_TOKEN_IDS: case MOEC_ROLE_GROUP_IDS: return is_input(buffer, MOEC_I32, 1);
+  case MOEC_ROLE_EXPERT_IDS: return is_input(buffer, MOEC_I32, 0);
+  case MOEC_ROLE_EXPERT_WEIGHTS: return is_input(buffer, MOEC_F32, 0);
+  case MOEC_ROLE_CAPACITY: case MOEC_ROLE_TOP_K: return is_input(buffer, MOEC_I32, -1);
   case MOEC_ROLE_X:
     return buffer->kind == MOEC_BUFFER_INPUT && buffer->dtype == header->x_dtype && bytes.fixed == 0 &&
            bytes.per_token == header->hidden * moec_dtype_bytes(header->x_dtype);
@@ -143,7 +166,7 @@ static int buffer_slot_holds(const moec_plan *plan, const moec_buffer *buffer) {
   case MOEC_BUFFER_WORKSPACE: case MOEC_BUFFER_OPT_OUTPUT: return buffer->slot < header->num_slots;
   case MOEC_BUFFER_ROUTE:
     return buffer->slot <= MOEC_ROUTE_SLOT_ROW && buffer->route < header->steps.count &&
-           plan->steps[buffer->route].kind == MOEC_STEP_DISPATCH;
+           moec_makes_route(&plan->steps[buffer->route]);
   default: return 0;
   }
 }

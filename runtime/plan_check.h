@@ -18,7 +18,7 @@
 /* Largest size, count or product a plan may reach: sums of a few hundred of them stay far below 2^63. */
 #define MOEC_PLAN_LIMIT ((int64_t)1 << 46)
 
-/* Both values and their value at max_tokens are in [0, MOEC_PLAN_LIMIT]. */
+/* All parts, at max_tokens tokens and sequences, are in [0, MOEC_PLAN_LIMIT]. */
 int moec_extent_fits(moec_extent extent, int64_t max_tokens);
 
 /* Steps: kinds, args, routes, variants and covers. Buffers must have been checked; fills the route maps of `plan`. */

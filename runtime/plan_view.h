@@ -16,7 +16,7 @@ extern "C" {
 /* Bounds of what forward keeps on its stack. */
 enum { MOEC_MAX_BUFFERS = 256, MOEC_MAX_STEPS = 256, MOEC_MAX_STEP_ARGS = 64, MOEC_MAX_ROUTES = 16, MOEC_MAX_VARIANTS = 256 };
 
-enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_COUNTS + 1 };
+enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_TOP_K + 1 };
 
 /* The regions of one device's packed weights: the plan's own on the CPU, the CUDA plan's on a GPU. Both have the same
  * number, so that a buffer's slot means the same region. */
@@ -39,7 +39,7 @@ typedef struct moec_plan {
   uint64_t num_functions;
   int32_t buffer_of_role[MOEC_NUM_BUFFER_ROLES]; /* buffer the caller names by a role, -1 none */
   int32_t num_routes;
-  int32_t route_of_step[MOEC_MAX_STEPS];         /* dispatch steps counted from 0; -1 for others */
+  int32_t route_of_step[MOEC_MAX_STEPS];         /* steps that make a route, counted from 0; -1 for others */
   int32_t step_of_route[MOEC_MAX_ROUTES];
 } moec_plan;
 
@@ -47,8 +47,13 @@ typedef struct moec_plan {
  * the entry. `package` must outlive the plan. */
 moec_status moec_plan_open(const moec_package *package, moec_plan *out_plan);
 
-static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens) {
-  return extent.per_token * num_tokens + extent.fixed;
+static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens, int64_t num_sequences) {
+  return extent.per_token * num_tokens + extent.per_sequence * num_sequences + extent.fixed;
+}
+
+/* Dispatch and slots: steps that make a route. */
+static inline int moec_makes_route(const moec_step *step) {
+  return step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_SLOTS;
 }
 
 /* Bytes of one element; 0 for types the runtime does not compute with. */
@@ -56,6 +61,7 @@ static inline int64_t moec_dtype_bytes(uint32_t dtype) {
   switch (dtype) {
   case MOEC_F32: case MOEC_I32: return 4;
   case MOEC_BF16: case MOEC_F16: return 2;
+  case MOEC_I64: return 8;
   default: return 0;
   }
 }

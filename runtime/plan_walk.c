@@ -2,7 +2,7 @@
  *
  * plan_walk.c - a plan and checked arguments in -> every step run once, in order, as one region.
  *
- * next_step runs on one thread between two steps: it does the integer steps (dispatch, counts) itself, builds items and
+ * next_step runs on one thread between two steps: it does the integer steps (dispatch, capacity, ...) itself, builds items and
  * says how many units a kernel step has. Units are rows_per_task rows, or about 1/(4*workers) of the items; with one
  * worker a step is one unit, so that kernels prefetch across items. No bit depends on units: rows are independent and
  * items never split a sum.
@@ -10,6 +10,7 @@
 #include "dispatch.h"
 #include "items.h"
 #include "layer.h"
+#include "places.h"
 #include "status.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ typedef struct walk {
   moec_item *item_array;
   char *scratch;
   int64_t scratch_stride;
+  int64_t sequence_tokens;
   uint32_t next_index; /* step that next_step looks at */
 
   /* the step in work: constant while its units run */
@@ -38,7 +40,7 @@ static void resolve_buffers(walk *w, const moec_weights *weights) {
   const moec_plan *plan = &w->layer->plan;
   char *base = w->args->workspace;
   moec_workspace_map map;
-  moec_workspace_map_at(w->layer, w->args->num_tokens, &map);
+  moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, &map);
   for (int32_t r = 0; r < plan->num_routes; ++r)
     w->routes[r] = (moec_route){(int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
                                 (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
@@ -65,6 +67,38 @@ static void run_dispatch(walk *w, uint32_t index) {
                 &w->routes[w->layer->plan.route_of_step[index]]);
 }
 
+static int64_t columns_of(const walk *w, const moec_step *step, uint32_t arg) {
+  const moec_plan *plan = &w->layer->plan;
+  return plan->buffers[plan->args[step->first_arg + arg]].bytes.per_token / 4;
+}
+
+static void run_capacity(walk *w, const moec_step *step) {
+  const moec_places *places = &step->places;
+  moec_capacity_call call = {.places = places, .num_tokens = w->args->num_tokens, .sequence_tokens = w->sequence_tokens,
+                             .choices = step->choices, .num_groups = step->num_groups, .ids = w->step_args[0],
+                             .kept = w->step_args[1], .free_places = (int32_t *)w->scratch};
+  uint32_t arg = 2;
+  if (places->flags & MOEC_PLACES_KEYS) {
+    call.keys = w->step_args[arg++];
+    call.queue = w->step_args[arg++];
+  }
+  if (places->flags & MOEC_PLACES_NEXT) {
+    call.rank_columns = columns_of(w, step, arg);
+    call.rank = w->step_args[arg++];
+  }
+  if (places->flags & MOEC_PLACES_PRESENT)
+    call.present = w->step_args[arg++];
+  if (places->mode == MOEC_PLACES_GIVEN)
+    call.capacity = w->step_args[arg++];
+  moec_keep_capacity(&call);
+}
+
+static void run_slots(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->args->num_tokens;
+  moec_make_slots(w->args->num_tokens, tokens, step->choices, step->num_groups, &w->routes[w->layer->plan.route_of_step[index]]);
+}
+
 static void run_counts(walk *w, const moec_step *step) {
   const moec_route *route = route_of(w, step);
   int32_t *counts = w->step_args[0];
@@ -83,6 +117,22 @@ static void build_items(walk *w, const moec_step *step, const moec_isa_variants 
   moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
 }
 
+/* Runs a step that is no kernel; 0 for kernels. */
+static int run_integers(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  switch (step->kind) {
+  case MOEC_STEP_DISPATCH: run_dispatch(w, index); return 1;
+  case MOEC_STEP_COUNTS: run_counts(w, step); return 1;
+  case MOEC_STEP_CAPACITY: run_capacity(w, step); return 1;
+  case MOEC_STEP_SLOTS: run_slots(w, index); return 1;
+  case MOEC_STEP_TOP_TOKENS:
+    moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups, w->step_args[0],
+                    step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[2] : NULL, w->step_args[1]);
+    return 1;
+  default: return 0;
+  }
+}
+
 /* Sets up a kernel step and returns its units, 0 when it has no rows. */
 static uint32_t begin_kernel(walk *w, const moec_step *step) {
   const moec_plan *plan = &w->layer->plan;
@@ -95,8 +145,13 @@ static uint32_t begin_kernel(walk *w, const moec_step *step) {
   w->call.num_rows = route ? route->offsets[plan->steps[step->route].num_groups] : w->args->num_tokens;
   w->call.items = NULL;
   w->call.num_items = 0;
+  w->call.sequence_tokens = w->sequence_tokens;
   w->total = w->call.num_rows;
   w->chunk = step->rows_per_task;
+  if (step->kind == MOEC_STEP_COLUMNS) {
+    w->total = step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->args->num_tokens / w->sequence_tokens : 1);
+    w->chunk = 1;
+  }
   if (step->kind == MOEC_STEP_MATMUL) {
     build_items(w, step, isa);
     w->call.items = w->list.items;
@@ -120,11 +175,7 @@ static uint32_t next_step(void *context) {
     if ((step->flags & MOEC_STEP_IF_ASKED) && !moec_step_is_asked(plan, w->args, step))
       continue;
     gather_args(w, step);
-    if (step->kind == MOEC_STEP_DISPATCH)
-      run_dispatch(w, index);
-    else if (step->kind == MOEC_STEP_COUNTS)
-      run_counts(w, step);
-    else
+    if (!run_integers(w, index))
       units = begin_kernel(w, step);
     if (units)
       return units;
@@ -137,7 +188,7 @@ static void run_unit(void *context, uint32_t unit, int32_t worker) {
   walk *w = context;
   void *scratch = w->scratch + worker * w->scratch_stride;
   int64_t first = unit * w->chunk, end = first + w->chunk < w->total ? first + w->chunk : w->total;
-  if (w->step->kind == MOEC_STEP_ROWS) {
+  if (w->step->kind != MOEC_STEP_MATMUL) {
     w->kernels[0](&w->call, w->step_args, scratch, first, end);
     return;
   }
@@ -154,6 +205,7 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
   walk w;
   w.layer = layer;
   w.args = args;
+  w.sequence_tokens = args->tokens_per_sequence ? args->tokens_per_sequence : args->num_tokens;
   w.next_index = 0;
   resolve_buffers(&w, weights);
   moec_region region = {&w, next_step, run_unit};

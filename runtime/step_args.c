@@ -12,12 +12,18 @@ void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
   case MOEC_ROLE_IDS: return args->out_ids;
   case MOEC_ROLE_WEIGHTS: return args->out_weights;
   case MOEC_ROLE_COUNTS: return args->out_counts;
+  case MOEC_ROLE_RESIDUAL: return (void *)(uintptr_t)args->residual;
+  case MOEC_ROLE_NOISE: return (void *)(uintptr_t)args->noise;
+  case MOEC_ROLE_UNIFORM: return (void *)(uintptr_t)args->uniform;
+  case MOEC_ROLE_TOKEN_IDS: return (void *)(uintptr_t)args->token_ids;
+  case MOEC_ROLE_EXPERT_IDS: return (void *)(uintptr_t)args->expert_ids;
+  case MOEC_ROLE_EXPERT_WEIGHTS: return (void *)(uintptr_t)args->expert_weights;
+  case MOEC_ROLE_GROUP_IDS: return (void *)(uintptr_t)args->group_ids;
+  case MOEC_ROLE_PRIORITY: return (void *)(uintptr_t)args->priority;
+  case MOEC_ROLE_CAPACITY: return (void *)(uintptr_t)args->capacity;
+  case MOEC_ROLE_TOP_K: return (void *)(uintptr_t)args->top_k;
   default: return NULL;
   }
-}
-
-void *moec_stream_of(const moec_forward_args *args) {
-  return args->struct_size > offsetof(moec_forward_args, stream) ? args->stream : NULL;
 }
 
 void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,

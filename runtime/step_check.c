@@ -18,7 +18,7 @@ static const moec_buffer *arg_buffer(const moec_plan *plan, const moec_step *ste
 /* Bytes `buffer` has at T tokens are at least `need`, for every T up to max_tokens: both sides are affine. */
 static int extent_covers(const moec_plan *plan, moec_extent have, moec_extent need) {
   int64_t max_tokens = plan->header->max_tokens;
-  return have.fixed >= need.fixed && moec_extent_at(have, max_tokens) >= moec_extent_at(need, max_tokens);
+  return have.fixed >= need.fixed && moec_extent_at(have, max_tokens, 0) >= moec_extent_at(need, max_tokens, 0);
 }
 
 static moec_status check_args(const moec_plan *plan, uint32_t index) {
@@ -38,27 +38,109 @@ static moec_status check_args(const moec_plan *plan, uint32_t index) {
   return MOEC_OK;
 }
 
-static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
+/* Groups, choices and the route they make. */
+static moec_status check_route(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   const moec_plan_header *header = plan->header;
-  CHECK_STEP(plan->num_routes < MOEC_MAX_ROUTES, "more than %d dispatch steps", MOEC_MAX_ROUTES);
-  CHECK_STEP(step->num_args == 1 && !step->flags, "%d args and flags %d, expected 1 and 0", step->num_args, step->flags);
   CHECK_STEP(step->num_groups >= 1 && step->num_groups <= 1u << 24, "%" PRIu32 " groups", step->num_groups);
   CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * header->max_tokens <= INT32_MAX, "%" PRIu32 " choices", step->choices);
-  const moec_buffer *ids = arg_buffer(plan, step, 0);
-  moec_extent need = {4 * (int64_t)step->choices, 0};
-  CHECK_STEP(ids->dtype == MOEC_I32 && extent_covers(plan, ids->bytes, need), "ids (%.64s) are not i32 [T,%" PRIu32 "]",
-             plan->strings + ids->name, step->choices);
+  if (!moec_makes_route(step))
+    return MOEC_OK;
+  CHECK_STEP(plan->num_routes < MOEC_MAX_ROUTES, "more than %d routes", MOEC_MAX_ROUTES);
   plan->step_of_route[plan->num_routes] = (int32_t)index;
   plan->route_of_step[index] = plan->num_routes++;
   return MOEC_OK;
+}
+
+/* Argument `arg` has `columns` values of `dtype` per token. */
+static moec_status check_values(const moec_plan *plan, uint32_t index, uint32_t arg, uint32_t dtype, int64_t columns) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(arg < step->num_args, "%d args, expected more", step->num_args);
+  const moec_buffer *buffer = arg_buffer(plan, step, arg);
+  moec_extent need = {4 * columns, 0, 0};
+  CHECK_STEP(buffer->dtype == dtype && extent_covers(plan, buffer->bytes, need), "%.64s is not %s [T,%" PRId64 "]",
+             plan->strings + buffer->name, dtype == MOEC_I32 ? "i32" : "f32", columns);
+  return MOEC_OK;
+}
+
+static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(step->num_args == 1 && !step->flags, "%d args and flags %d, expected 1 and 0", step->num_args, step->flags);
+  moec_status status = check_values(plan, index, 0, MOEC_I32, step->choices);
+  return status == MOEC_OK ? check_route(plan, index) : status;
+}
+
+static moec_status check_slots(moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(step->num_args == 0 && !step->flags, "%d args and flags %d, expected 0 and 0", step->num_args, step->flags);
+  CHECK_STEP(step->num_groups && step->choices % step->num_groups == 0, "%" PRIu32 " slots in %" PRIu32 " groups", step->choices,
+             step->num_groups);
+  CHECK_STEP(step->places.scope <= MOEC_SCOPE_SEQUENCE, "scope is %d", step->places.scope);
+  return check_route(plan, index);
+}
+
+static moec_status check_places(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  const moec_places *places = &step->places;
+  CHECK_STEP(places->mode <= MOEC_PLACES_GIVEN && places->round <= MOEC_ROUND_NEAREST && places->scope <= MOEC_SCOPE_GROUP,
+             "places: mode %d, round %d, scope %d", places->mode, places->round, places->scope);
+  CHECK_STEP(places->times >= 1 && places->over >= 1 && places->least >= 0 && places->most >= places->least && !(places->value < 0),
+             "places: times %" PRId64 " over %" PRId64 ", from %" PRId64 " to %" PRId64, places->times, places->over, places->least,
+             places->most);
+  CHECK_STEP(places->scope != MOEC_SCOPE_GROUP || places->group_tokens >= 1, "places: groups of %" PRId64 " tokens", places->group_tokens);
+  return MOEC_OK;
+}
+
+static moec_status check_top_tokens(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  moec_status status = check_places(plan, index);
+  CHECK_STEP(step->num_groups >= 1 && !step->flags, "%" PRIu32 " columns, flags %d", step->num_groups, step->flags);
+  CHECK_STEP(step->num_args == 2 + !!(step->places.flags & MOEC_PLACES_PRESENT), "%d args", step->num_args);
+  CHECK_STEP(step->places.mode != MOEC_PLACES_GIVEN && !(step->places.flags & ~MOEC_PLACES_PRESENT), "places: mode %d, flags %d",
+             step->places.mode, step->places.flags);
+  if (status == MOEC_OK)
+    status = check_values(plan, index, 0, MOEC_F32, step->num_groups);
+  if (status == MOEC_OK)
+    status = check_values(plan, index, 1, MOEC_I32, step->num_groups);
+  return status == MOEC_OK && step->num_args == 3 ? check_values(plan, index, 2, MOEC_I32, 1) : status;
+}
+
+static moec_status check_capacity(moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  uint32_t flags = step->places.flags, arg = 2;
+  int64_t choices = step->choices;
+  moec_status status = check_places(plan, index);
+  CHECK_STEP(!step->flags, "flags are %d", step->flags);
+  CHECK_STEP(4 * (int64_t)step->num_groups <= plan->header->scratch_bytes || !plan->header->isa_mask,
+             "%" PRIu32 " groups, the scratch has %" PRIu32 " bytes", step->num_groups, plan->header->scratch_bytes);
+  if (status == MOEC_OK)
+    status = check_route(plan, index);
+  for (uint32_t i = 0; status == MOEC_OK && i < 2; ++i)
+    status = check_values(plan, index, i, MOEC_I32, choices);
+  if (status == MOEC_OK && (flags & MOEC_PLACES_KEYS)) {
+    status = check_values(plan, index, arg, MOEC_F32, flags & MOEC_PLACES_SLOT_KEYS ? choices : 1);
+    if (status == MOEC_OK)
+      status = check_values(plan, index, arg + 1, MOEC_I32, choices);
+    arg += 2;
+  }
+  if (status == MOEC_OK && (flags & MOEC_PLACES_NEXT))
+    status = check_values(plan, index, arg++, MOEC_F32, step->num_groups);
+  if (status == MOEC_OK && (flags & MOEC_PLACES_PRESENT))
+    status = check_values(plan, index, arg++, MOEC_I32, 1);
+  if (status == MOEC_OK && step->places.mode == MOEC_PLACES_GIVEN) {
+    CHECK_STEP(arg < step->num_args && arg_buffer(plan, step, arg)->role == MOEC_ROLE_CAPACITY, "argument %" PRIu32 " is not the call's capacity", arg);
+    ++arg;
+  }
+  if (status == MOEC_OK)
+    CHECK_STEP(arg == step->num_args && !(flags & ~31u), "%d args, expected %" PRIu32, step->num_args, arg);
+  return status;
 }
 
 static moec_status check_counts(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   CHECK_STEP(step->num_args == 1 && step->route != MOEC_NO_ROUTE, "%d args and route %d", step->num_args, step->route);
   const moec_buffer *counts = arg_buffer(plan, step, 0);
-  moec_extent need = {0, 4 * (int64_t)plan->steps[step->route].num_groups};
+  moec_extent need = {0, 4 * (int64_t)plan->steps[step->route].num_groups, 0};
   CHECK_STEP(counts->dtype == MOEC_I32 && extent_covers(plan, counts->bytes, need), "counts (%.64s) are not i32 [%" PRIu32 "]",
              plan->strings + counts->name, plan->steps[step->route].num_groups);
   return MOEC_OK;
@@ -80,7 +162,7 @@ static int items_fit(const moec_plan *plan, int64_t rows_per_token, int64_t num_
   int64_t points[] = {0, crossing - 1, crossing, crossing + 1, header->max_tokens};
   for (int i = 0; i < 5; ++i) {
     int64_t tokens = points[i] < 0 ? 0 : points[i] > header->max_tokens ? header->max_tokens : points[i];
-    if (item_bound(rows_per_token * tokens, num_groups, max_rows) > moec_extent_at(header->items, tokens))
+    if (item_bound(rows_per_token * tokens, num_groups, max_rows) > moec_extent_at(header->items, tokens, 0))
       return 0;
   }
   return 1;
@@ -110,6 +192,9 @@ static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
     uint32_t groups = step->route == MOEC_NO_ROUTE ? 1 : plan->steps[step->route].num_groups;
     CHECK_STEP(step->num_groups >= groups, "%" PRIu32 " groups, its route has %" PRIu32, step->num_groups, groups);
     CHECK_STEP(step->num_panels >= 1 && step->num_panels <= 1u << 24, "%" PRIu32 " panels", step->num_panels);
+  } else if (step->kind == MOEC_STEP_COLUMNS) {
+    CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * plan->header->max_tokens <= INT32_MAX && step->places.scope <= MOEC_SCOPE_SEQUENCE,
+               "%" PRIu32 " blocks in scope %d", step->choices, step->places.scope);
   } else {
     CHECK_STEP(step->rows_per_task >= 1 && step->rows_per_task <= 1u << 24, "rows_per_task is %" PRIu32, step->rows_per_task);
   }
@@ -132,11 +217,11 @@ static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
 static moec_status check_step(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings", index);
-  CHECK_STEP(step->kind <= MOEC_STEP_COUNTS, "kind is %d", step->kind);
+  CHECK_STEP(step->kind <= MOEC_STEP_COLUMNS, "kind is %d", step->kind);
   CHECK_STEP(!(step->flags & ~MOEC_STEP_IF_ASKED), "flags are %d", step->flags);
-  CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && plan->steps[step->route].kind == MOEC_STEP_DISPATCH),
-             "route %d is no dispatch step before it", step->route);
-  CHECK_STEP(step->kind != MOEC_STEP_DISPATCH || step->route == MOEC_NO_ROUTE, "a dispatch with route %d", step->route);
+  CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && moec_makes_route(&plan->steps[step->route])),
+             "route %d is no dispatch or slots step before it", step->route);
+  CHECK_STEP(!moec_makes_route(step) || step->route == MOEC_NO_ROUTE, "it makes a route and has route %d", step->route);
   plan->route_of_step[index] = -1;
   moec_status status = check_args(plan, index);
   if (status != MOEC_OK)
@@ -144,6 +229,9 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
   switch (step->kind) {
   case MOEC_STEP_DISPATCH: return check_dispatch(plan, index);
   case MOEC_STEP_COUNTS: return check_counts(plan, index);
+  case MOEC_STEP_CAPACITY: return check_capacity(plan, index);
+  case MOEC_STEP_TOP_TOKENS: return check_top_tokens(plan, index);
+  case MOEC_STEP_SLOTS: return check_slots(plan, index);
   default: return check_kernel(plan, index);
   }
 }

@@ -56,6 +56,8 @@ static int part_fits(const moec_plan *plan, const moec_weight *weight, int part)
     return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == weight->n &&
            role->dims[role->rank - 1] == weight->k;
   int64_t elements = 1;
+  if (weight->derived == MOEC_DERIVED_SQUARES)
+    return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == weight->n;
   for (int i = 0; i < role->rank; ++i)
     elements *= role->dims[i];
   return !role->matrix && elements == (int64_t)weight->groups * weight->n && (weight->groups == 1 || weight->groups == groups);
@@ -86,6 +88,8 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   const moec_weight *weight = &set->weights[index];
   int64_t need = 0;
   moec_status status = MOEC_OK;
+  CHECK_WEIGHT(weight->derived <= (weight->layout == MOEC_LAYOUT_VECTOR ? MOEC_DERIVED_SQUARES : MOEC_DERIVED_NONE),
+               "derived is %d", weight->derived);
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
     CHECK_WEIGHT(weight->dtype == MOEC_F32 && weight->parts == 1 && weight->k == 1, "a vector of type %d with %d parts and k %" PRIu32,
                  weight->dtype, weight->parts, weight->k);

@@ -147,11 +147,15 @@ static moec_view view_of(const moec_role_source *source, int64_t expert) {
 
 static void pack_vector_region(const packing *p, const moec_weight *weight) {
   const moec_role_source *source = &p->sources[weight->role[0]];
+  const moec_role *role = &p->plan->roles[weight->role[0]];
   int64_t count = (int64_t)weight->groups * weight->n / source->experts;
   memset(p->base + weight->offset, 0, (size_t)weight->bytes);
   for (int64_t e = 0; e < source->experts; ++e) {
     moec_view view = view_of(source, e);
-    moec_pack_vector(weight, e * count, count, &view, p->base + weight->offset);
+    if (weight->derived == MOEC_DERIVED_SQUARES)
+      moec_pack_squares(&view, weight->n, role->dims[role->rank - 1], (float *)(p->base + weight->offset) + e * weight->n_padded);
+    else
+      moec_pack_vector(weight, e * count, count, &view, p->base + weight->offset);
   }
 }
 
@@ -261,7 +265,8 @@ static moec_status take_tensor(const moec_layer *layer, const moec_tensor *tenso
   moec_role_source *source = &sources[found];
   if (source->data[0])
     return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: role %s is given twice", index, tensor->role);
-  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16)
+  int integer = !role->matrix && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
+  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
     return moec_error(MOEC_DTYPE, "%s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role, (int)tensor->dtype);
   if (tensor->rank < 0 || tensor->rank > 4)
     return moec_error(MOEC_SHAPE, "%s: rank is %d, expected %d", tensor->role, (int)tensor->rank, role->rank);

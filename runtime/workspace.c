@@ -20,13 +20,14 @@ static int64_t take(moec_workspace_map *map, int64_t bytes) {
   return offset;
 }
 
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, moec_workspace_map *out_map) {
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, moec_workspace_map *out_map) {
   const moec_plan *plan = &layer->plan;
+  int64_t num_sequences = moec_num_sequences(num_tokens, sequence_tokens);
   const moec_plan_header *header = plan->header;
   int64_t slot_bytes[MOEC_MAX_BUFFERS] = {0};
   for (uint32_t i = 0; i < header->buffers.count; ++i) {
     const moec_buffer *buffer = &plan->buffers[i];
-    int64_t bytes = moec_extent_at(buffer->bytes, num_tokens);
+    int64_t bytes = moec_extent_at(buffer->bytes, num_tokens, num_sequences);
     if ((buffer->kind == MOEC_BUFFER_WORKSPACE || buffer->kind == MOEC_BUFFER_OPT_OUTPUT) && bytes > slot_bytes[buffer->slot])
       slot_bytes[buffer->slot] = bytes;
   }
@@ -44,16 +45,20 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, moec_wor
   if (layer->cuda) {
     const moec_cuda_target_view *target = &layer->cuda->target;
     for (uint32_t table = 0; table < target->target->tables.count; ++table)
-      out_map->table[table] = take(out_map, moec_extent_at(target->tables[table].bytes, num_tokens));
+      out_map->table[table] = take(out_map, moec_extent_at(target->tables[table].bytes, num_tokens, num_sequences));
     return;
   }
-  out_map->num_items = moec_extent_at(header->items, num_tokens) + (int64_t)MOEC_ITEMS_PER_WORKER * layer->max_threads + 1;
+  out_map->num_items = moec_extent_at(header->items, num_tokens, 0) + (int64_t)MOEC_ITEMS_PER_WORKER * layer->max_threads + 1;
   out_map->items = take(out_map, out_map->num_items * (int64_t)sizeof(moec_item));
   out_map->scratch_stride = round_up(header->scratch_bytes);
   out_map->scratch = take(out_map, out_map->scratch_stride * layer->max_threads);
 }
 
 moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes) {
+  return moec_layer_workspace_bytes_for(layer, num_tokens, 0, out_bytes);
+}
+
+moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, size_t *out_bytes) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
@@ -62,8 +67,11 @@ moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_toke
   if (num_tokens < 0 || num_tokens > layer->plan.header->max_tokens)
     return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, num_tokens,
                       layer->plan.header->max_tokens);
+  if (tokens_per_sequence < 0 || (tokens_per_sequence && num_tokens % tokens_per_sequence))
+    return moec_error(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of %" PRId64 " tokens",
+                      tokens_per_sequence, num_tokens);
   moec_workspace_map map;
-  moec_workspace_map_at(layer, num_tokens, &map);
+  moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, &map);
   *out_bytes = (size_t)map.bytes;
   return MOEC_OK;
 }

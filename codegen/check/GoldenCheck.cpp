@@ -13,6 +13,35 @@ RoleTensors tensorsOf(const GoldenCase &golden) {
   return tensors;
 }
 
+CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch) {
+  MemoryWeights none;
+  CallInputs inputs;
+  if (batch.batch > 1)
+    inputs.tokensPerSequence = batch.tokensPerSequence;
+  ReferenceInputs given = referenceInputs(golden, batch, none);
+  for (const std::string &name : golden.spec.inputNames())
+    if (auto found = given.extra.find(name); found != given.extra.end())
+      inputs.set(name, found->second.data, golden.spec.dtype.activation);
+  return inputs;
+}
+
+bool fitPackage(GoldenCase &golden, std::string &reason) {
+  MemoryWeights none;
+  for (const GoldenBatch &batch : golden.batches)
+    for (const auto &[name, tensor] : referenceInputs(golden, batch, none).extra) {
+      moec_forward_args args = {};
+      if (!inputField(args, name)) {
+        reason = "needs an input that packages do not take: " + name;
+        return false;
+      }
+      if (name == "noise" && golden.spec.router.noise.kind != NoiseKind::None)
+        golden.spec.router.noise.when = NoiseWhen::Always; // the case was made in training
+    }
+  if (auto table = golden.weights.find("router.table"); table != golden.weights.end())
+    golden.spec.router.vocab = table->second.shape.front();
+  return true;
+}
+
 // semantics of the tolerance: a fraction of max|y|; bf16 storage rounds the hidden values.
 static double toleranceOf(const GoldenCase &golden) {
   if (golden.tolerance)
@@ -21,6 +50,27 @@ static double toleranceOf(const GoldenCase &golden) {
 }
 
 static std::vector<double> asDoubles(const std::vector<float> &values) { return {values.begin(), values.end()}; }
+
+// Which tokens every expert took, where the case says it: expert_tokens and expert_weights [E,C].
+static bool compareTaken(const GoldenBatch &batch, const CallOutputs &out, const CompareOptions &options, WorstError &worst,
+                         std::string &reason) {
+  const GoldenTensor *tokens = batch.find("expert_tokens"), *weights = batch.find("expert_weights");
+  if (!tokens || !weights || tokens->shape.size() != 2 || tokens->shape[0] != out.choices)
+    return true;
+  std::vector<double> taken = tokens->values(), given = weights->values();
+  std::vector<int64_t> ids(out.ids.size(), -1);
+  std::vector<double> own(out.ids.size(), 0);
+  int64_t columns = tokens->shape[1];
+  for (int64_t i = 0; i < int64_t(taken.size()); ++i) {
+    int64_t token = int64_t(taken[size_t(i)]), expert = i / columns;
+    if (token < 0 || token >= out.tokens)
+      continue;
+    ids[size_t(token * out.choices + expert)] = expert;
+    own[size_t(token * out.choices + expert)] = given[size_t(i)];
+  }
+  return worst.take(compareChoices({out.ids.begin(), out.ids.end()}, asDoubles(out.weights), ids, own, out.choices, options),
+                    "tokens of experts", reason);
+}
 
 static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, const CallOutputs &out, WorstError &worst,
                          std::string &reason) {
@@ -41,6 +91,8 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
                     "ids and weights", reason))
       return false;
   }
+  if (!compareTaken(batch, out, options, worst, reason))
+    return false;
   if (counts && counts->numElements() == out.experts &&
       !worst.take(compareRows({out.counts.begin(), out.counts.end()}, counts->values(), out.experts, exact), "counts", reason))
     return false;
@@ -60,11 +112,15 @@ bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &laye
   }
   for (size_t i = 0; i < values.size(); ++i)
     storeElement(x.data(), DataType(info.x_dtype), int64_t(i), values[i]);
+  CallInputs inputs = inputsOf(golden, batch);
+  layer.setInputs(&inputs);
   layer.poisonWorkspace(true);
   if (!out.run(layer, x.data(), reason))
     return false;
   layer.poisonWorkspace(false);
-  if (!again.run(layer, x.data(), reason))
+  bool ran = again.run(layer, x.data(), reason);
+  layer.setInputs(nullptr);
+  if (!ran)
     return false;
   if (!out.sameBits(again)) {
     reason = "two runs on the same input differ in their bits";

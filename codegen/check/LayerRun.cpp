@@ -96,7 +96,9 @@ bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_a
   args.num_tokens = numTokens;
   args.x = x;
   args.y = y;
-  if (!check(moec_layer_workspace_bytes(layer, numTokens, &args.workspace_bytes), error))
+  if (inputs)
+    inputs->fill(args);
+  if (!check(moec_layer_workspace_bytes_for(layer, numTokens, args.tokens_per_sequence, &args.workspace_bytes), error))
     return false;
   if (device)
     return forwardOnDevice(args, error);
@@ -132,10 +134,17 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
     return pointer && moved.back().memory.upload(host);
   };
   auto elementBytes = [](uint32_t type) { return size_t(dataTypeBits(DataType(type))) / 8; };
+  std::vector<DeviceMemory> given;
+  bool complete = true;
+  for (const auto &[name, data] : inputs ? inputs->bytes : std::map<std::string, std::vector<char>>()) {
+    given.emplace_back(*device, data.size());
+    *inputField(args, name) = given.back().data();
+    complete = complete && given.back().data() && given.back().upload(data.data());
+  }
   DeviceMemory space(*device, args.workspace_bytes);
   args.workspace = space.data();
   size_t choices = tokens * size_t(facts.top_k) * 4;
-  if (!args.workspace || (poison && !space.fill(0xff)) || !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
+  if (!complete || !args.workspace || (poison && !space.fill(0xff)) || !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
       !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
       !move(args.out_logits, tokens * size_t(facts.num_logits) * 4) || !move(args.out_ids, choices) ||
       !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4)) {

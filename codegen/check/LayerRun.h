@@ -6,6 +6,7 @@
 #ifndef MOEC_CODEGEN_CHECK_LAYERRUN_H
 #define MOEC_CODEGEN_CHECK_LAYERRUN_H
 
+#include "codegen/check/CallInputs.h"
 #include "codegen/check/DeviceMemory.h"
 #include "codegen/check/RandomTensors.h"
 
@@ -47,6 +48,8 @@ public:
   moec_layer *handle() const { return layer; }
   moec_weights *weightsHandle() const { return weights; }
   void poisonWorkspace(bool on) { poison = on; }
+  // What calls give besides x, from now on; must outlive them. Null: nothing.
+  void setInputs(const CallInputs *given) { inputs = given; }
   static moec_forward_args noOptional();
 
 private:
@@ -62,6 +65,7 @@ private:
   moec_layer_info facts = {};
   PageBuffer packed, workspace;
   const DeviceContext *device = nullptr;
+  const CallInputs *inputs = nullptr;
   DeviceMemory devicePacked;
   bool poison = false, missing = false;
 };

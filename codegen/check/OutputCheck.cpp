@@ -27,10 +27,10 @@ bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   std::fill(ids.begin(), ids.end(), INT32_MIN);
   std::fill(counts.begin(), counts.end(), INT32_MIN);
   moec_forward_args args = LayerRun::noOptional();
-  args.out_logits = logits.data();
-  args.out_ids = ids.data();
-  args.out_weights = weights.data();
-  args.out_counts = counts.data();
+  args.out_logits = numLogits ? logits.data() : nullptr; // layers without logits or ids do not have these outputs
+  args.out_ids = choices ? ids.data() : nullptr;
+  args.out_weights = choices ? weights.data() : nullptr;
+  args.out_counts = choices ? counts.data() : nullptr;
   return layer.forward(tokens, x, y.data(), args, error);
 }
 

@@ -112,16 +112,8 @@ static CaseResult verifyCase(const std::string &folder, const std::string &name,
   std::string error;
   if (!readGoldenCase(folder, name, golden, error))
     return failed(error);
-  MemoryWeights view = golden.view();
-  for (const GoldenBatch &batch : golden.batches) {
-    ReferenceInputs inputs = referenceInputs(golden, batch, view);
-    if (inputs.extra.empty() && !inputs.training)
-      continue;
-    std::string names;
-    for (const auto &[input, tensor] : inputs.extra)
-      names += (names.empty() ? "" : ", ") + input;
-    return skipped("needs inputs that packages do not take: " + (names.empty() ? "training mode" : names));
-  }
+  if (!fitPackage(golden, error))
+    return skipped(error);
   CaseResult result;
   for (const CompileOptions &part : splitByDevice(options)) {
     verifyPart(golden, part, result);

@@ -22,7 +22,7 @@ struct RowValue {
   Type element;
   int64_t count = 0;  // 0: a scalar
   bool param = false; // the same for all rows
-  int64_t stride = 0; // of what a gather indexes: bytes from one row to the next
+  int64_t stride = 0; // of what a gather or lookup indexes: bytes from one row to the next
 };
 
 class RowsLowering {
@@ -54,6 +54,9 @@ private:
   void lowerReduce(moe::ReduceOp op);
   void lowerSoftmax(moe::SoftmaxOp op);
   void lowerTopK(moe::TopKOp op);
+  void lowerColumns(moe::ColumnsOp op);
+  void lowerPrefixSum(moe::PrefixSumOp op);
+  void lowerLookup(moe::LookupOp op);
   void lowerMember(moe::MemberOp op);
   void lowerTake(moe::TakeOp op);
   void lowerGather(moe::GatherOp op);
@@ -156,7 +159,7 @@ void RowsLowering::bindInput(BlockArgument argument, Value row, ArrayRef<Value> 
     return gather && gather.getInput() == argument;
   });
   if (!type.isDynamicDim(0)) { // a parameter
-    values[argument] = {base, element, type.getNumElements(), true};
+    values[argument] = {base, element, type.getNumElements(), true, stride};
     return;
   }
   if (gathered && !argument.use_empty()) { // indexed by the gather itself
@@ -183,6 +186,9 @@ void RowsLowering::lowerOp(Operation &inner) {
       .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
       .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
       .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
+      .Case<moe::ColumnsOp>([&](auto o) { lowerColumns(o); })
+      .Case<moe::PrefixSumOp>([&](auto o) { lowerPrefixSum(o); })
+      .Case<moe::LookupOp>([&](auto o) { lowerLookup(o); })
       .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
@@ -280,17 +286,56 @@ void RowsLowering::lowerReduce(moe::ReduceOp reduce) {
 
 void RowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
   RowValue x = values[softmax.getInput()], out = allocate(x.element, x.count);
-  int64_t width = lanes();
-  Value top = e.splat(rowMax(x, e.c(0), x.count, width), width);
-  e.loop(e.c(0), e.c(x.count), width, [&](Value n) {
-    Value shifted = arith::SubFOp::create(e.b, e.loc, loadVector(x, n, width), top);
-    storeVector(out, n, math::ExpOp::create(e.b, e.loc, shifted));
-  });
-  Value sum = e.splat(rowSum(out, e.c(0), x.count, width), width);
-  e.loop(e.c(0), e.c(x.count), width, [&](Value n) {
-    storeVector(out, n, arith::DivFOp::create(e.b, e.loc, loadVector(out, n, width), sum));
+  int64_t segments = int64_t(softmax.getSegments().value_or(1)), length = x.count / segments;
+  int64_t width = segments == 1 ? lanes() : segmentWidth(length);
+  auto spread = [&](Value v) { return width == 1 ? v : e.splat(v, width); };
+  e.loop(e.c(0), e.c(segments), 1, [&](Value s) {
+    Value begin = e.mul(s, length), end = e.add(begin, e.c(length));
+    Value top = spread(rowMax(x, begin, length, width));
+    e.loop(begin, end, width, [&](Value n) {
+      Value shifted = arith::SubFOp::create(e.b, e.loc, loadVector(x, n, width), top);
+      storeVector(out, n, math::ExpOp::create(e.b, e.loc, shifted));
+    });
+    Value sum = spread(rowSum(out, begin, length, width));
+    e.loop(begin, end, width, [&](Value n) {
+      storeVector(out, n, arith::DivFOp::create(e.b, e.loc, loadVector(out, n, width), sum));
+    });
   });
   values[softmax.getResult()] = out;
+}
+
+void RowsLowering::lowerColumns(moe::ColumnsOp columns) {
+  RowValue out = allocate(e.b.getI32Type(), tensor(columns.getResult()).getDimSize(1));
+  e.loop(e.c(0), e.c(out.count), 1,
+         [&](Value n) { storeVector(out, n, arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), n)); });
+  values[columns.getResult()] = out;
+}
+
+void RowsLowering::lowerPrefixSum(moe::PrefixSumOp prefix) {
+  RowValue x = values[prefix.getInput()], out = allocate(x.element, x.count);
+  auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(x.count), e.c(1), ValueRange{constantF32(0, 1)});
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToEnd(loop.getBody());
+    Value n = loop.getInductionVar(), before = loop.getRegionIterArg(0), next = e.addF(before, loadVector(x, n, 1));
+    storeVector(out, n, before);
+    scf::YieldOp::create(e.b, e.loc, next);
+  }
+  values[prefix.getResult()] = out;
+}
+
+// The row is copied where it is, or filled with -1: what follows then reads a run like any other.
+void RowsLowering::lowerLookup(moe::LookupOp lookup) {
+  RowValue table = values[lookup.getTable()];
+  auto type = tensor(lookup.getTable());
+  int64_t rows = type.getDimSize(0), count = type.getDimSize(1);
+  RowValue out = allocate(table.element, count);
+  Value index = e.toI64(values[lookup.getIndex()].value);
+  e.when(
+      compare(arith::CmpIPredicate::ult, index, e.c(rows)),
+      [&] { e.copy(out.value, e.at(table.value, e.mul(index, table.stride)), count * 4); },
+      [&] { e.loop(e.c(0), e.c(count), 1, [&](Value n) { storeVector(out, n, constantF32(-1, 1)); }); });
+  values[lookup.getResult()] = out;
 }
 
 // Selection works on integers that order as the values do, so that every row, NaN or not, gives k distinct ids:
@@ -384,7 +429,8 @@ void RowsLowering::lowerTake(moe::TakeOp take) {
     Value id = e.toI64(loadVector(ids, j, 1));
     Value inside = compare(arith::CmpIPredicate::ult, id, e.c(x.count));
     Value v = loadVector(x, e.select(inside, id, e.c(0)), 1); // column 0 always exists
-    storeVector(out, j, e.select(inside, v, constantF32(0, 1)));
+    Value none = x.element.isInteger(32) ? e.c32(0) : constantF32(0, 1);
+    storeVector(out, j, e.select(inside, v, none));
   });
   values[take.getResult()] = out;
 }

@@ -61,11 +61,11 @@ int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t worker
   for (const auto &slot : slotMembers(plan)) {
     int64_t largest = 0;
     for (moec_extent extent : slot)
-      largest = std::max(largest, extent.per_token * numTokens + extent.fixed);
+      largest = std::max(largest, extent.per_token * numTokens + extent.per_sequence + extent.fixed);
     total += rounded(largest);
   }
   for (const moec_step &step : plan.steps)
-    if (step.kind == MOEC_STEP_DISPATCH)
+    if (step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS)
       total += rounded(4 * (int64_t(step.num_groups) + 1)) + 3 * rounded(4 * numTokens * step.choices);
   int64_t items = plan.header.items.per_token * numTokens + plan.header.items.fixed;
   total += rounded((items + MOEC_ITEMS_PER_WORKER * workers + 1) * int64_t(sizeof(moec_item)));
@@ -102,6 +102,8 @@ void ManifestWriter::extent(StringRef key, moec_extent value) {
   json.attributeObject(key, [&] {
     json.attribute("per_token", value.per_token);
     json.attribute("fixed", value.fixed);
+    if (value.per_sequence)
+      json.attribute("per_sequence", value.per_sequence);
   });
 }
 
@@ -157,7 +159,10 @@ void ManifestWriter::argumentList() {
       case MOEC_ROLE_IDS: argument("ids", buffer.dtype, "K", choices, true); break;
       case MOEC_ROLE_WEIGHTS: argument("weights", buffer.dtype, "K", choices, true); break;
       case MOEC_ROLE_COUNTS: argument("counts", buffer.dtype, "E", experts, true); break;
-      default: break;
+      default:
+        if (buffer.kind == MOEC_BUFFER_INPUT)
+          argument(plan.string(buffer.name), buffer.dtype, "", buffer.bytes.per_token / 4, false);
+        break;
       }
     }
   });
@@ -166,9 +171,9 @@ void ManifestWriter::argumentList() {
 void ManifestWriter::workspace() {
   json.attributeObject("workspace", [&] {
     json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
-    json.attribute("formula", "sum over slots of up(max over members of per_token*T + fixed) + sum over routes of "
+    json.attribute("formula", "sum over slots of up(max over members of per_token*T + per_sequence*B + fixed) + sum over routes of "
                               "(up(4*(groups+1)) + 3*up(4*T*choices)) + up(item_bytes*(items.per_token*T + items.fixed "
-                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers");
+                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers; B sequences");
     json.attributeArray("slots", [&] {
       for (const auto &slot : slotMembers(plan))
         json.array([&] {
@@ -176,12 +181,14 @@ void ManifestWriter::workspace() {
             json.object([&] {
               json.attribute("per_token", member.per_token);
               json.attribute("fixed", member.fixed);
+              if (member.per_sequence)
+                json.attribute("per_sequence", member.per_sequence);
             });
         });
     });
     json.attributeArray("routes", [&] {
       for (const moec_step &step : plan.steps)
-        if (step.kind == MOEC_STEP_DISPATCH)
+        if (step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS)
           json.object([&] {
             json.attribute("groups", step.num_groups);
             json.attribute("choices", step.choices);

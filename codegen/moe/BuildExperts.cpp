@@ -4,6 +4,9 @@
 
 #include "codegen/moe/LayerBuilder.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
 using namespace mlir;
 
 namespace moec {
@@ -18,8 +21,8 @@ Value LayerBuilder::activated(Value value, const MlpShape &shape) {
 
 // h = act(min(g, L)) · (clamp(u, -L, L) + offset),   g = in·Gᵀ + b, u = in·Uᵀ + b;   post_act: min(act(g), L)
 Value LayerBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
-  Value gate = matmul(input, parameter(shape.prefix + ".gate"), route);
-  Value up = matmul(input, parameter(shape.prefix + ".up"), route);
+  Value gate = projected(input, shape.prefix + ".gate", route, shape);
+  Value up = projected(input, shape.prefix + ".up", route, shape);
   SmallVector<Bound> operands = {{gate, OperandKind::elem}, {up, OperandKind::elem}};
   if (shape.bias.in) {
     operands.push_back({parameter(shape.gateBias), OperandKind::col});
@@ -40,15 +43,35 @@ Value LayerBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
   });
 }
 
-// h = factor · act(in·Wᵀ + b)
+// in·Wᵀ, with lora per matrix + alpha/rank · (in·Aᵀ)·Bᵀ
+Value LayerBuilder::projected(Value input, const std::string &role, Value route, const MlpShape &shape) {
+  Value product = matmul(input, parameter(role), route);
+  if (!shape.matrixLora)
+    return product;
+  Type type = typeOf(spec.dtype.activation);
+  Value low = map({{matmul(input, parameter(role + "_lora_a"), route), OperandKind::elem}},
+                  rows(type, shape.matrixLora->rank), [&](ValueRange v) { return fromF32(v[0], type); });
+  Value high = matmul(low, parameter(role + "_lora_b"), route);
+  double factor = shape.matrixLora->alpha / double(shape.matrixLora->rank);
+  return map({{high, OperandKind::elem}, {product, OperandKind::elem}}, cast<RankedTensorType>(product.getType()),
+             [&](ValueRange v) { return add(v[1], scaled(v[0], factor)); });
+}
+
+// h = factor · act(in·Wᵀ + b), within ±L before or after the activation where there is a clamp
 Value LayerBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role, double factor) {
-  SmallVector<Bound> operands = {{matmul(input, parameter(role), route), OperandKind::elem}};
+  SmallVector<Bound> operands = {{projected(input, role, route, shape), OperandKind::elem}};
+  auto clamped = [&](Value value, ClampAt at) {
+    if (!shape.clamp || shape.clamp->at != at)
+      return value;
+    return atLeast(atMost(value, shape.clamp->limit), -shape.clamp->limit);
+  };
   if (shape.bias.in)
     operands.push_back({parameter(role + "_bias"), OperandKind::col});
   Type type = typeOf(spec.dtype.activation);
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
     Value value = shape.bias.in ? add(v[0], v[1]) : v[0];
-    return fromF32(scaled(activated(value, shape), factor), type);
+    value = clamped(activated(clamped(value, ClampAt::PreAct), shape), ClampAt::PostAct);
+    return fromF32(scaled(value, factor), type);
   });
 }
 
@@ -65,7 +88,7 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
     for (int64_t n = 1; n < shape.layers; ++n)
       hidden = mlpHidden(hidden, route, shape, shape.prefix + ".hidden" + std::to_string(n), factor(n));
   }
-  Value output = matmul(hidden, parameter(shape.prefix + (linear ? ".up" : ".down")), route);
+  Value output = projected(hidden, shape.prefix + (linear ? ".up" : ".down"), route, shape);
   SmallVector<Bound> operands = {{output, OperandKind::elem}};
   if (linear ? shape.bias.in : shape.bias.out)
     operands.push_back({parameter(shape.prefix + (linear ? ".up_bias" : ".down_bias")), OperandKind::col});
@@ -75,17 +98,45 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
              [&](ValueRange v) { return scaled(v.size() > 1 ? add(v[0], v[1]) : v[0], shape.outputScale); });
 }
 
-// (o + (in·Aᵀ)·Bᵀ·alpha/rank) times the output scale
-Value LayerBuilder::lora(Value input, Value output, Value route) {
-  if (!spec.experts.lora)
-    return output;
+// o + (in·Aᵀ)·Bᵀ·alpha/rank
+Value LayerBuilder::lora(Value input, Value output, Value route, int64_t width) {
   Type type = typeOf(spec.dtype.activation);
   double factor = spec.experts.lora->alpha / double(spec.experts.lora->rank);
   Value low = map({{matmul(input, parameter("experts.lora_a"), route), OperandKind::elem}},
                   rows(type, spec.experts.lora->rank), [&](ValueRange v) { return fromF32(v[0], type); });
   Value high = matmul(low, parameter("experts.lora_b"), route);
-  return map({{high, OperandKind::elem}, {output, OperandKind::elem}}, cast<RankedTensorType>(output.getType()),
-             [&](ValueRange v) { return scaled(add(v[1], scaled(v[0], factor)), outputScale()); });
+  return map({{high, OperandKind::elem}, {output, OperandKind::elem}}, rows(builder.getF32Type(), width),
+             [&](ValueRange v) { return add(v[1], scaled(v[0], factor)); });
+}
+
+Value LayerBuilder::scaledOutput(Value output, double factor) {
+  if (factor == 1)
+    return output;
+  return map({{output, OperandKind::elem}}, cast<RankedTensorType>(output.getType()),
+             [&](ValueRange v) { return scaled(v[0], factor); });
+}
+
+// (o - mean) / sqrt(var + 1e-5) · weight[e] + bias[e], over the columns of a row of expert e; population variance
+Value LayerBuilder::layerNorm(Value output, const RouterValues &router, Value route, int64_t width) {
+  Type f32 = builder.getF32Type();
+  RankedTensorType type = rows(f32, width);
+  Value group = moe::GatherOp::create(builder, loc, rowVector(builder.getI32Type()), router.kept, route);
+  auto own = [&](const char *role) {
+    return moe::LookupOp::create(builder, loc, type, parameter(role), group).getResult();
+  };
+  Value count = sumRows(output);
+  Value centred = map({{output, OperandKind::elem}, {count, OperandKind::row}}, type, [&](ValueRange v) -> Value {
+    return arith::SubFOp::create(builder, loc, v[0], divide(v[1], number(double(width))));
+  });
+  Value squares =
+      sumRows(map({{centred, OperandKind::elem}}, type, [&](ValueRange v) { return multiply(v[0], v[0]); }));
+  return map({{centred, OperandKind::elem}, {squares, OperandKind::row}, {own("experts.norm_weight"), OperandKind::elem},
+              {own("experts.norm_bias"), OperandKind::elem}},
+             type, [&](ValueRange v) {
+               Value variance = add(divide(v[1], number(double(width))), number(1e-5));
+               Value unit = divide(v[0], math::SqrtOp::create(builder, loc, variance));
+               return add(multiply(unit, v[2]), v[3]);
+             });
 }
 
 // output_scale, and 1 - p of a dropout that scales at inference.
@@ -109,7 +160,10 @@ MlpShape LayerBuilder::expertShape() const {
   shape.upOffset = experts.upOffset;
   shape.clamp = experts.clamp;
   shape.hiddenScale = experts.hiddenDropout.scaleAtEval ? 1 - experts.hiddenDropout.p : 1.0;
-  shape.outputScale = experts.lora ? 1.0 : outputScale(); // with lora it follows the sum
+  bool parallel = experts.lora && experts.lora->at == LoraAt::Parallel;
+  shape.outputScale = parallel || experts.normOut ? 1.0 : outputScale(); // else it follows them
+  if (experts.lora && !parallel)
+    shape.matrixLora = experts.lora;
   return shape;
 }
 
@@ -124,7 +178,7 @@ Value LayerBuilder::latentIn() {
              [&](ValueRange v) { return fromF32(v.size() > 1 ? add(v[0], v[1]) : v[0], type); });
 }
 
-Value LayerBuilder::latentOut(Value combined) {
+Value LayerBuilder::latentOut(Value combined, Value biasFactor) {
   Type type = typeOf(spec.dtype.activation);
   Value rounded = type.isF32() ? combined
                                : map({{combined, OperandKind::elem}}, rows(type, spec.experts.latent->dim),
@@ -132,16 +186,32 @@ Value LayerBuilder::latentOut(Value combined) {
   Value wide = matmul(rounded, parameter("latent.out"), Value());
   if (!spec.experts.latent->bias)
     return wide;
-  return map({{wide, OperandKind::elem}, {parameter("latent.out_bias"), OperandKind::col}},
-             cast<RankedTensorType>(wide.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
+  SmallVector<Bound> operands = {{wide, OperandKind::elem}, {parameter("latent.out_bias"), OperandKind::col}};
+  if (biasFactor)
+    operands.push_back({biasFactor, OperandKind::row});
+  return map(operands, cast<RankedTensorType>(wide.getType()),
+             [&](ValueRange v) { return add(v[0], v.size() > 2 ? multiply(v[1], v[2]) : v[1]); });
+}
+
+// o of every row, whatever follows the last matrix included
+Value LayerBuilder::expertOutputs(Value input, Value route, const RouterValues &router) {
+  MlpShape shape = expertShape();
+  Value output = expertRows(input, route, shape);
+  bool parallel = spec.experts.lora && spec.experts.lora->at == LoraAt::Parallel;
+  if (parallel)
+    output = lora(input, output, route, shape.outputs);
+  if (spec.experts.normOut)
+    output = layerNorm(output, router, route, shape.outputs);
+  return parallel || spec.experts.normOut ? scaledOutput(output, outputScale()) : output;
 }
 
 // Σ_j w_j · expert_{id_j}(x), or Σ_j expert_{id_j}(w_j · x) where the weight is applied to the input; f32
 Value LayerBuilder::buildExperts(const RouterValues &router) {
-  MlpShape shape = expertShape();
   Type f32 = builder.getF32Type();
-  auto routeType = moe::RouteType::get(builder.getContext(), spec.experts.count, spec.choices());
-  Value route = moe::DispatchOp::create(builder, loc, routeType, router.ids);
+  moe::RouteType routeType = routeOfExperts();
+  auto dispatch = moe::DispatchOp::create(builder, loc, routeType, router.kept);
+  dispatch->setAttr("moe.experts", builder.getUnitAttr());
+  Value route = dispatch;
   Value tokens = spec.experts.latent ? latentIn() : x;
   auto tokenType = cast<RankedTensorType>(tokens.getType());
   Value input = moe::GatherOp::create(builder, loc, tokenType, tokens, route);
@@ -151,27 +221,23 @@ Value LayerBuilder::buildExperts(const RouterValues &router) {
     input = map({{input, OperandKind::elem}, {weight, OperandKind::row}}, tokenType,
                 [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), tokenType.getElementType()); });
   }
-  Value output = lora(input, expertRows(input, route, shape), route);
-  Value combined =
-      moe::CombineOp::create(builder, loc, rows(f32, shape.outputs), output, route,
-                             weightsInput ? Value() : router.weights, ValueRange(), builder.getArrayAttr({}));
+  Value output = expertOutputs(input, route, router);
+  int64_t width = spec.experts.latent ? spec.experts.latent->dim : spec.hidden;
+  Value combined = moe::CombineOp::create(builder, loc, rows(f32, width), output, route,
+                                          weightsInput ? Value() : router.weights, ValueRange(), builder.getArrayAttr({}));
   return spec.experts.latent ? latentOut(combined) : combined;
 }
 
-// Several blocks are groups that every token visits: ids 0..count-1, which is what top_k gives of equal values.
-Value LayerBuilder::sharedBlocks(const MlpShape &shape) {
+// Several blocks are groups that every token visits.
+Value LayerBuilder::sharedBlocks(const MlpShape &shape, Value tokens) {
   const SharedSpec &shared = *spec.shared;
   if (shared.count == 1)
-    return expertRows(x, Value(), shape);
-  Type f32 = builder.getF32Type();
-  Value equal = map({}, rows(f32, shared.count), [&](ValueRange) { return number(0); });
-  Value ids = moe::TopKOp::create(builder, loc, rows(builder.getI32Type(), shared.count), equal,
-                                  builder.getI64IntegerAttr(shared.count), IntegerAttr());
+    return expertRows(tokens, Value(), shape);
   auto routeType = moe::RouteType::get(builder.getContext(), shared.count, shared.count);
-  Value route = moe::DispatchOp::create(builder, loc, routeType, ids);
-  Value input = moe::GatherOp::create(builder, loc, x.getType(), x, route);
-  return moe::CombineOp::create(builder, loc, rows(f32, spec.hidden), expertRows(input, route, shape), route, Value(),
-                                ValueRange(), builder.getArrayAttr({}));
+  Value route = moe::DispatchOp::create(builder, loc, routeType, columns(shared.count));
+  Value input = moe::GatherOp::create(builder, loc, tokens.getType(), tokens, route);
+  return moe::CombineOp::create(builder, loc, rows(builder.getF32Type(), spec.hidden), expertRows(input, route, shape),
+                                route, Value(), ValueRange(), builder.getArrayAttr({}));
 }
 
 // [T] σ(x·gᵀ)
@@ -181,8 +247,23 @@ Value LayerBuilder::sharedGate() {
              [&](ValueRange v) { return functions.apply(builder, loc, "sigmoid", v[0]); });
 }
 
-// [T,H] f32: scale · gate · (Σ or mean over blocks)
-Value LayerBuilder::buildShared() {
+// (own, factor) = softmax(x·Cᵀ + c)
+void LayerBuilder::mixShared(SharedValues &shared) {
+  Value product = matmul(x, parameter("shared.gate_weight"), Value());
+  auto type = cast<RankedTensorType>(product.getType());
+  Value z = map({{product, OperandKind::elem}, {parameter("shared.gate_bias"), OperandKind::col}}, type,
+                [&](ValueRange v) { return add(v[0], v[1]); });
+  Value pair = moe::SoftmaxOp::create(builder, loc, type, z, IntegerAttr());
+  auto part = [&](int32_t n) {
+    return sumRows(map({{pair, OperandKind::elem}, {columns(2), OperandKind::elem}}, type,
+                       [&](ValueRange v) { return select(equal(v[1], n), v[0], number(0)); }));
+  };
+  shared.own = part(0);
+  shared.factor = part(1);
+}
+
+// scale · (Σ or mean over blocks), and the gate
+SharedValues LayerBuilder::buildShared() {
   const SharedSpec &shared = *spec.shared;
   MlpShape shape;
   shape.prefix = "shared";
@@ -192,18 +273,14 @@ Value LayerBuilder::buildShared() {
   shape.width = shared.form == ExpertForm::Linear ? spec.hidden : shared.intermediate;
   shape.outputs = spec.hidden;
   shape.bias = shared.bias;
-  Value output = sharedBlocks(shape);
-  double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0);
-  bool gated = shared.gate == SharedGate::Sigmoid;
-  if (!gated && factor == 1)
-    return output;
-  SmallVector<Bound> operands = {{output, OperandKind::elem}};
-  if (gated)
-    operands.push_back({sharedGate(), OperandKind::row});
-  return map(operands, cast<RankedTensorType>(output.getType()), [&](ValueRange v) {
-    Value value = scaled(v[0], factor);
-    return gated ? multiply(value, v[1]) : value;
-  });
+  SharedValues out;
+  out.output = sharedBlocks(shape, shared.input == BranchInput::Residual ? input("residual") : x);
+  out.output = scaledOutput(out.output, shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0));
+  if (shared.gate == SharedGate::Sigmoid)
+    out.factor = sharedGate();
+  if (shared.gate == SharedGate::Softmax2)
+    mixShared(out);
+  return out;
 }
 
 } // namespace moec

@@ -4,6 +4,7 @@
 
 #include "codegen/moe/LayerBuilder.h"
 #include "codegen/moe/LayerIdentity.h"
+#include "codegen/moe/LayerInputs.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -86,6 +87,42 @@ Value LayerBuilder::atLeast(Value a, double limit) {
   return arith::SelectOp::create(builder, loc, below, bound, a);
 }
 
+Value LayerBuilder::integer(int32_t value) {
+  return arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(value));
+}
+Value LayerBuilder::equal(Value a, int32_t b) {
+  return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, a, integer(b));
+}
+Value LayerBuilder::isChosen(Value id) {
+  return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, id, integer(0));
+}
+Value LayerBuilder::select(Value condition, Value a, Value b) {
+  return arith::SelectOp::create(builder, loc, condition, a, b);
+}
+
+// ---- rows -------------------------------------------------------------------------------------------------------
+
+Value LayerBuilder::columns(int64_t count) {
+  return moe::ColumnsOp::create(builder, loc, rows(builder.getI32Type(), count));
+}
+
+Value LayerBuilder::rowsOf(Value column) { return sumRows(column); }
+
+Value LayerBuilder::maskedBy(Value values, Value ids, double other) {
+  return map({{values, OperandKind::elem}, {ids, OperandKind::elem}}, cast<RankedTensorType>(values.getType()),
+             [&](ValueRange v) { return select(isChosen(v[1]), v[0], number(other)); });
+}
+
+Value LayerBuilder::take(Value values, Value ids) {
+  Type element = cast<RankedTensorType>(values.getType()).getElementType();
+  return moe::TakeOp::create(builder, loc, rows(element, cast<RankedTensorType>(ids.getType()).getDimSize(1)), values, ids);
+}
+
+Value LayerBuilder::topK(Value values, int64_t k, int64_t segments) {
+  return moe::TopKOp::create(builder, loc, rows(builder.getI32Type(), segments * k), values, builder.getI64IntegerAttr(k),
+                             segments > 1 ? builder.getI64IntegerAttr(segments) : IntegerAttr());
+}
+
 // ---- the function -----------------------------------------------------------------------------------------------
 
 static DictionaryAttr storageAttr(Builder &builder, const WeightStorage &storage, bool expertAxis) {
@@ -100,77 +137,81 @@ static DictionaryAttr storageAttr(Builder &builder, const WeightStorage &storage
                                     entry("axes", axes[int(storage.axes)]), entry("part", parts[int(storage.part)])});
 }
 
+// Names and types of what a call gives besides x.
+std::vector<std::pair<std::string, Type>> LayerBuilder::inputTypes() {
+  bool soft = spec.router.kind == RouterKind::Soft;
+  int64_t logits = soft ? spec.experts.count * spec.router.slots : spec.routerRows();
+  std::vector<std::pair<std::string, Type>> types;
+  for (const std::string &name : spec.inputNames()) {
+    const LayerInput &input = *findLayerInput(name);
+    Type element = input.integer ? Type(builder.getI32Type()) : Type(builder.getF32Type());
+    RankedTensorType type = rowVector(element);
+    if (input.shape == InputShape::LikeX)
+      type = rows(typeOf(spec.dtype.activation), spec.hidden);
+    if (input.shape == InputShape::Rows)
+      type = rows(element, name == "noise" ? logits : spec.choices());
+    if (input.shape == InputShape::One)
+      type = RankedTensorType::get({1}, element);
+    types.push_back({name, type});
+  }
+  return types;
+}
+
 void LayerBuilder::addArguments(func::FuncOp function, const std::vector<Role> &roles) {
   Block *entry = function.addEntryBlock();
   x = entry->getArgument(0);
   function.setArgAttr(0, "moe.role", builder.getStringAttr("x"));
-  for (auto [i, role] : llvm::enumerate(roles)) {
-    parameters[role.name] = entry->getArgument(i + 1);
-    function.setArgAttr(i + 1, "moe.role", builder.getStringAttr(role.name));
+  unsigned next = 1;
+  auto add = [&](const std::string &name) {
+    parameters[name] = entry->getArgument(next);
+    function.setArgAttr(next, "moe.role", builder.getStringAttr(name));
+    return next++;
+  };
+  for (const auto &[name, type] : inputTypes())
+    add(name);
+  for (const Role &role : roles) {
+    unsigned index = add(role.name);
     auto storage = spec.weights.find(role.name);
+    bool stacked = role.expertAxis || (!role.matrix && role.shape.size() == 2);
     if (storage != spec.weights.end())
-      function.setArgAttr(i + 1, "moe.storage", storageAttr(builder, storage->second, role.expertAxis));
+      function.setArgAttr(index, "moe.storage", storageAttr(builder, storage->second, stacked));
   }
-}
-
-// y = combined + zw·x + shared + bias, in the output's type; zw = sum of the weights of identity experts.
-Value LayerBuilder::finish(Value combined, const RouterValues &router, Value shared) {
-  SmallVector<Bound> operands = {{combined, OperandKind::elem}};
-  bool identity = spec.experts.zero && spec.experts.zero->kind == ZeroKind::Identity;
-  if (identity) {
-    Value ownWeights = map({{router.weights, OperandKind::elem}, {router.ids, OperandKind::elem}},
-                           rows(builder.getF32Type(), spec.choices()), [&](ValueRange v) -> Value {
-                             Value count =
-                                 arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(spec.experts.count));
-                             Value routed = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], count);
-                             return arith::SelectOp::create(builder, loc, routed, number(0), v[0]);
-                           });
-    operands.push_back({sumRows(ownWeights), OperandKind::row});
-    operands.push_back({x, OperandKind::elem});
-  }
-  if (spec.combine.bias)
-    operands.push_back({parameter("output.bias"), OperandKind::col});
-  if (shared)
-    operands.push_back({shared, OperandKind::elem});
-  Type output = typeOf(spec.dtype.output);
-  if (operands.size() == 1 && output.isF32())
-    return combined;
-  return map(operands, rows(output, spec.hidden), [&](ValueRange v) {
-    Value sum = v[0];
-    size_t next = 1;
-    if (identity) {
-      sum = add(sum, multiply(v[1], toF32(v[2])));
-      next = 3;
-    }
-    for (; next < v.size(); ++next)
-      sum = add(sum, v[next]);
-    return fromF32(sum, output);
-  });
 }
 
 OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHash) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
   std::vector<Role> roles = rolesOf(spec);
   SmallVector<Type> inputs = {rows(typeOf(spec.dtype.activation), spec.hidden)};
+  for (const auto &[name, type] : inputTypes())
+    inputs.push_back(type);
   for (const Role &role : roles)
     inputs.push_back(
         RankedTensorType::get(role.shape, role.matrix ? typeOf(spec.dtype.weight) : Type(builder.getF32Type())));
-  Type f32 = builder.getF32Type();
-  SmallVector<Type> results = {rows(typeOf(spec.dtype.output), spec.hidden), rows(f32, spec.routerRows()),
-                               rows(builder.getI32Type(), spec.choices()), rows(f32, spec.choices())};
   builder.setInsertionPointToEnd(module->getBody());
-  auto function = func::FuncOp::create(builder, loc, spec.name, builder.getFunctionType(inputs, results));
+  auto function = func::FuncOp::create(builder, loc, spec.name, builder.getFunctionType(inputs, {}));
   addArguments(function, roles);
-  const char *const resultRoles[] = {"y", "logits", "ids", "weights"};
-  for (auto [i, role] : llvm::enumerate(resultRoles))
-    function.setResultAttr(i, "moe.role", builder.getStringAttr(role));
-
   builder.setInsertionPointToEnd(&function.getBody().front());
+  buildPresence();
   RouterValues router = buildRouter();
-  Value combined = buildExperts(router);
-  Value shared = spec.shared ? buildShared() : Value();
-  Value y = finish(combined, router, shared);
-  func::ReturnOp::create(builder, loc, ValueRange{y, router.logits, router.ids, router.weights});
+  Value combined = router.route ? buildSlotExperts(router) : buildExperts(router);
+  std::optional<SharedValues> shared;
+  if (spec.shared)
+    shared = buildShared();
+  SmallVector<Value> results = {finish(combined, router, shared)};
+  SmallVector<StringRef> names = {"y"};
+  auto give = [&](Value value, StringRef name) {
+    if (value) {
+      results.push_back(value);
+      names.push_back(name);
+    }
+  };
+  give(router.logits, "logits");
+  give(router.ids, "ids");
+  give(router.ids ? router.weights : Value(), "weights");
+  func::ReturnOp::create(builder, loc, results);
+  function.setFunctionType(builder.getFunctionType(inputs, ValueRange(results).getTypes()));
+  for (auto [i, name] : llvm::enumerate(names))
+    function.setResultAttr(unsigned(i), "moe.role", builder.getStringAttr(name));
   stampIdentity(function, specHash);
   return module;
 }
@@ -181,14 +222,20 @@ OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHas
 static std::vector<std::pair<std::string, std::string>> functionsOf(const LayerSpec &spec) {
   static const char *const scores[] = {"", "sigmoid", "sqrtsoftplus", "softplus", "relu", ""};
   std::vector<std::pair<std::string, std::string>> names;
-  if (std::string score = scores[int(spec.router.score)]; !score.empty())
-    names.push_back({score, "router.score"});
-  if (spec.experts.form != ExpertForm::Linear)
-    names.push_back({spec.experts.actAlpha != 1 ? "sigmoid" : spec.experts.actName, "experts.act"});
-  if (spec.shared && spec.shared->form != ExpertForm::Linear)
-    names.push_back({spec.shared->actName, "shared.act"});
-  if (spec.shared && spec.shared->gate == SharedGate::Sigmoid)
-    names.push_back({"sigmoid", "shared.gate"});
+  auto need = [&](bool needed, const std::string &name, const char *path) {
+    if (needed && !name.empty())
+      names.push_back({name, path});
+  };
+  need(true, scores[int(spec.router.score)], "router.score");
+  for (const RouterSpec &level : spec.router.levels)
+    need(true, scores[int(level.score)], "router.levels");
+  need(spec.router.noise.kind == NoiseKind::Learned, "softplus", "router.noise.std_fn");
+  need(spec.experts.form != ExpertForm::Linear, spec.experts.actAlpha != 1 ? "sigmoid" : spec.experts.actName, "experts.act");
+  need(spec.shared && spec.shared->form != ExpertForm::Linear, spec.shared ? spec.shared->actName : "", "shared.act");
+  need(spec.shared && spec.shared->gate == SharedGate::Sigmoid, "sigmoid", "shared.gate");
+  need(spec.layer.wrap != LayerWrap::None, "sigmoid", "layer.wrap");
+  need(spec.layer.dense && spec.layer.dense->form != ExpertForm::Linear, spec.layer.dense ? spec.layer.dense->actName : "",
+       "layer.dense.act");
   return names;
 }
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// router block of a spec -> row ops: logits, scores, choice value, group limit, selection, weights.
+// router block of a spec -> row ops: input, logits, noise, scores, and the order of all stages.
 
 #include "codegen/moe/LayerBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-
-#include <limits>
 
 using namespace mlir;
 
@@ -15,17 +13,18 @@ namespace moec {
 
 using moe::OperandKind;
 
-// x, or x / sqrt(mean(x²) + eps) · scale ∘ weight in f32
+// x or the residual, or x / sqrt(mean(x²) + eps) · scale ∘ weight in f32
 Value LayerBuilder::routerInput() {
+  Value from = spec.router.input.from == BranchInput::Residual ? input("residual") : x;
   const std::optional<RouterNorm> &norm = spec.router.input.norm;
   if (!norm)
-    return x;
+    return from;
   Type f32 = builder.getF32Type();
-  Value squares = map({{x, OperandKind::elem}}, rows(f32, spec.hidden), [&](ValueRange v) {
+  Value squares = map({{from, OperandKind::elem}}, rows(f32, spec.hidden), [&](ValueRange v) {
     Value value = toF32(v[0]);
     return multiply(value, value);
   });
-  SmallVector<Bound> operands = {{x, OperandKind::elem}, {sumRows(squares), OperandKind::row}};
+  SmallVector<Bound> operands = {{from, OperandKind::elem}, {sumRows(squares), OperandKind::row}};
   if (norm->weight)
     operands.push_back({parameter("router.input_scale"), OperandKind::col});
   return map(operands, rows(f32, spec.hidden), [&](ValueRange v) {
@@ -37,14 +36,39 @@ Value LayerBuilder::routerInput() {
 }
 
 // z = x·Wᵀ + b, then the transforms. Always f32: a sum in f32 is never rounded to the activation type.
-Value LayerBuilder::logits() {
-  Value z = matmul(routerInput(), parameter("router.weight"), Value());
-  if (spec.router.bias)
-    z = map({{z, OperandKind::elem}, {parameter("router.bias"), OperandKind::col}}, cast<RankedTensorType>(z.getType()),
+Value LayerBuilder::logits(const RouterSpec &router, const std::string &role) {
+  Value from = routerInput(), weight = parameter(role), z = matmul(from, weight, Value());
+  auto type = cast<RankedTensorType>(z.getType());
+  if (!router.transform.empty() && router.transform[0].op == TransformOp::Cosine)
+    z = cosine(z, from, weight, router.transform[0]);
+  if (router.bias)
+    z = map({{z, OperandKind::elem}, {parameter("router.bias"), OperandKind::col}}, type,
             [&](ValueRange v) { return add(v[0], v[1]); });
-  for (const LogitTransform &transform : spec.router.transform)
-    z = transformed(z, transform);
+  for (const LogitTransform &transform : router.transform)
+    if (transform.op != TransformOp::Cosine)
+      z = transformed(z, transform);
   return z;
+}
+
+// scale · z / (sqrt(Σ x² + eps) · sqrt(Σ w² + eps))
+Value LayerBuilder::cosine(Value z, Value from, Value weight, const LogitTransform &transform) {
+  auto type = cast<RankedTensorType>(z.getType()), fromType = cast<RankedTensorType>(from.getType());
+  Type f32 = builder.getF32Type();
+  Value squares = sumRows(map({{from, OperandKind::elem}}, rows(f32, fromType.getDimSize(1)), [&](ValueRange v) {
+    Value value = toF32(v[0]);
+    return multiply(value, value);
+  }));
+  Value weights = moe::SquareSumsOp::create(builder, loc, RankedTensorType::get({type.getDimSize(1)}, f32), weight);
+  SmallVector<Bound> operands = {{z, OperandKind::elem}, {squares, OperandKind::row}, {weights, OperandKind::col}};
+  if (transform.learned)
+    operands.push_back({parameter("router.scale"), OperandKind::scalar});
+  return map(operands, type, [&](ValueRange v) {
+    auto root = [&](Value sum) -> Value {
+      return math::SqrtOp::create(builder, loc, add(sum, number(transform.eps)));
+    };
+    Value unit = divide(v[0], multiply(root(v[1]), root(v[2])));
+    return transform.learned ? multiply(unit, v[3]) : scaled(unit, transform.value);
+  });
 }
 
 Value LayerBuilder::transformed(Value z, const LogitTransform &transform) {
@@ -62,124 +86,79 @@ Value LayerBuilder::transformed(Value z, const LogitTransform &transform) {
     case TransformOp::Temperature:
       return divide(v[0], learned ? v[1] : number(transform.value));
     case TransformOp::Cosine:
-      break; // refused
+      break; // part of the product
     }
     return v[0];
   });
 }
 
-Value LayerBuilder::scored(Value z) {
+// h = z + σ·n · learned: h = z + n·(f(x·W_n) + eps) · gumbel: for choosing only, so that weights stay those of z
+NoisyLogits LayerBuilder::withNoise(Value z) {
+  const RouterNoise &noise = spec.router.noise;
+  if (!spec.takesNoise())
+    return {z, z};
+  auto type = cast<RankedTensorType>(z.getType());
+  SmallVector<Bound> operands = {{z, OperandKind::elem}, {input("noise"), OperandKind::elem}};
+  bool learned = noise.kind == NoiseKind::Learned;
+  if (learned) {
+    Value deviation = matmul(routerInput(), parameter("router.noise_weight"), Value());
+    Score function = noise.stdFn == NoiseStdFn::Softmax ? Score::Softmax : Score::Softplus;
+    operands.push_back({scored(function, deviation), OperandKind::elem});
+  }
+  Value noisy = map(operands, type, [&](ValueRange v) {
+    if (learned)
+      return add(v[0], multiply(v[1], noise.eps == 0 ? v[2] : add(v[2], number(noise.eps))));
+    return add(v[0], noise.kind == NoiseKind::Normal ? scaled(v[1], noise.std) : v[1]);
+  });
+  return {noisy, noise.kind == NoiseKind::Gumbel ? z : noisy};
+}
+
+// f(z), softmax over each of `segments` runs of a row
+Value LayerBuilder::scored(Score score, Value z, int64_t segments) {
   static const char *const names[] = {"", "sigmoid", "sqrtsoftplus", "softplus", "relu", ""};
   auto type = cast<RankedTensorType>(z.getType());
-  if (spec.router.score == Score::Softmax)
-    return moe::SoftmaxOp::create(builder, loc, type, z);
-  if (spec.router.score == Score::Identity)
+  if (score == Score::Softmax)
+    return moe::SoftmaxOp::create(builder, loc, type, z, segments > 1 ? builder.getI64IntegerAttr(segments) : IntegerAttr());
+  if (score == Score::Identity)
     return z;
   return map({{z, OperandKind::elem}}, type,
-             [&](ValueRange v) { return functions.apply(builder, loc, names[int(spec.router.score)], v[0]); });
+             [&](ValueRange v) { return functions.apply(builder, loc, names[int(score)], v[0]); });
 }
 
-// The columns of all but the best `keep` groups become 0 or -inf.
-Value LayerBuilder::maskedByGroups(Value choice) {
-  const RouterGroups &groups = *spec.router.groups;
-  Type f32 = builder.getF32Type(), i32 = builder.getI32Type();
-  auto reduced = [&](Value from, moe::ReduceKind kind) -> Value {
-    return moe::ReduceOp::create(builder, loc, rows(f32, groups.count), from, kind,
-                                 builder.getI64IntegerAttr(groups.count));
-  };
-  Value score;
-  if (groups.score == GroupScore::Top2Sum) {
-    Value best = moe::TopKOp::create(builder, loc, rows(i32, 2 * groups.count), choice, builder.getI64IntegerAttr(2),
-                                     builder.getI64IntegerAttr(groups.count));
-    Value values = moe::TakeOp::create(builder, loc, rows(f32, 2 * groups.count), choice, best);
-    score = reduced(values, moe::ReduceKind::sum);
-  } else {
-    score = reduced(choice, groups.score == GroupScore::Max ? moe::ReduceKind::max : moe::ReduceKind::sum);
-  }
-  Value kept = moe::TopKOp::create(builder, loc, rows(i32, groups.keep), score, builder.getI64IntegerAttr(groups.keep),
-                                   IntegerAttr());
-  Value mask = moe::MemberOp::create(builder, loc, rows(builder.getI1Type(), groups.count), kept);
-  double masked = groups.masked == GroupMasked::Zero ? 0.0 : -std::numeric_limits<double>::infinity();
-  return map({{choice, OperandKind::elem}, {mask, OperandKind::segment}}, cast<RankedTensorType>(choice.getType()),
-             [&](ValueRange v) -> Value { return arith::SelectOp::create(builder, loc, v[1], v[0], number(masked)); });
-}
-
-// [T] the divisor of the weights before eps: Σ v, Σ |v| or sqrt(Σ v²)
-Value LayerBuilder::norm(Value values) {
-  auto type = cast<RankedTensorType>(values.getType());
-  const RouterNormalize &normalize = spec.router.normalize;
-  if (normalize.kind == NormalizeKind::Sum)
-    return sumRows(values);
-  bool square = normalize.p == 2;
-  Value sum = sumRows(map({{values, OperandKind::elem}}, type, [&](ValueRange v) -> Value {
-    return square ? multiply(v[0], v[0]) : Value(math::AbsFOp::create(builder, loc, v[0]));
-  }));
-  if (!square)
-    return sum;
-  return map({{sum, OperandKind::elem}}, rowVector(builder.getF32Type()),
-             [&](ValueRange v) -> Value { return math::SqrtOp::create(builder, loc, v[0]); });
-}
-
-// normalise -> scale -> per-expert scale -> rounding
-Value LayerBuilder::finalWeights(Value values, Value ids) {
+// score_over all: s = f(h), c = f(h or its Gumbel form) + b. score_over selected: selection is on h itself.
+void LayerBuilder::scoreLogits(RouterValues &values) {
   const RouterSpec &router = spec.router;
-  const RouterNormalize &normalize = router.normalize;
-  auto type = cast<RankedTensorType>(values.getType());
-  if (normalize.kind == NormalizeKind::Softmax)
-    values = moe::SoftmaxOp::create(builder, loc, type, values);
-  bool divides = normalize.kind == NormalizeKind::Sum || normalize.kind == NormalizeKind::Lp;
-  bool rounds = router.weightDType == WeightDType::Activation && spec.dtype.activation != DataType::F32;
-  SmallVector<Bound> operands = {{values, OperandKind::elem}};
-  if (divides)
-    operands.push_back({norm(values), OperandKind::row});
-  if (router.expertScale)
-    operands.push_back(
-        {moe::TakeOp::create(builder, loc, type, parameter("router.expert_scale"), ids), OperandKind::elem});
-  if (operands.size() == 1 && router.scale == 1 && !rounds)
-    return values;
-  return map(operands, type, [&](ValueRange v) {
-    Value weight = v[0];
-    if (divides) {
-      bool floor = normalize.epsMode == EpsMode::Floor;
-      Value divisor = normalize.eps == 0 ? v[1]
-                      : floor            ? atLeast(v[1], normalize.eps)
-                                         : add(v[1], number(normalize.eps));
-      weight = divide(weight, divisor);
-    }
-    weight = scaled(weight, router.scale);
-    if (router.expertScale)
-      weight = multiply(weight, v.back());
-    return rounds ? toF32(fromF32(weight, typeOf(spec.dtype.activation))) : weight;
-  });
-}
-
-Value LayerBuilder::constantWeights(double value) {
-  return map({}, rows(builder.getF32Type(), spec.choices()), [&](ValueRange) { return number(value); });
+  NoisyLogits noisy = withNoise(values.logits);
+  bool all = router.scoreOver == ScoreOver::All;
+  values.scores = all ? scored(router.score, noisy.weights) : noisy.weights;
+  values.choice = noisy.choice == noisy.weights ? values.scores : all ? scored(router.score, noisy.choice) : noisy.choice;
+  if (router.choiceBias)
+    values.choice = map({{values.choice, OperandKind::elem}, {parameter("router.choice_bias"), OperandKind::col}},
+                        cast<RankedTensorType>(values.choice.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
+  if (router.groups)
+    values.choice = maskedByGroups(values.choice);
 }
 
 RouterValues LayerBuilder::buildRouter() {
-  const RouterSpec &router = spec.router;
-  RouterValues out;
-  out.logits = logits();
-  bool all = router.scoreOver == ScoreOver::All;
-  Value scores = all ? scored(out.logits) : out.logits;
-  Value choice = scores;
-  if (router.choiceBias)
-    choice = map({{scores, OperandKind::elem}, {parameter("router.choice_bias"), OperandKind::col}},
-                 cast<RankedTensorType>(scores.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
-  if (router.groups)
-    choice = maskedByGroups(choice);
-  int64_t k = spec.choices();
-  out.ids = moe::TopKOp::create(builder, loc, rows(builder.getI32Type(), k), choice, builder.getI64IntegerAttr(k),
-                                IntegerAttr());
-  if (router.weightMode != WeightMode::Gathered) {
-    out.weights = constantWeights(router.weightMode == WeightMode::One ? 1.0 : 1.0 / double(k));
-    out.weights = router.scale == 1 && !router.expertScale ? out.weights : finalWeights(out.weights, out.ids);
-    return out;
+  RouterKind kind = spec.router.kind;
+  if (kind == RouterKind::Soft)
+    return buildSoft();
+  if (kind == RouterKind::ExpertChoice)
+    return buildExpertChoice();
+  RouterValues values;
+  if (kind == RouterKind::Hierarchical) {
+    chooseByLevels(values);
+  } else {
+    if (spec.hasRouterWeight()) {
+      values.logits = logits(spec.router, "router.weight");
+      scoreLogits(values);
+    }
+    choose(values);
+    gatherWeights(values);
   }
-  Value values = moe::TakeOp::create(builder, loc, rows(builder.getF32Type(), k), scores, out.ids);
-  out.weights = finalWeights(all ? values : scored(values), out.ids);
-  return out;
+  dropAbsent(values);
+  finishWeights(values);
+  return values;
 }
 
 } // namespace moec

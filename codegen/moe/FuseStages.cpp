@@ -29,7 +29,8 @@ StringRef roleOfArgument(Value value) {
 RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 // Whether operand i of a map may become an operand of an epilogue: rows with groups have columns [G,N], others [N].
-bool fitsEpilogue(MapOp map, unsigned i, bool routed) {
+// A route with one group takes both.
+bool fitsEpilogue(MapOp map, unsigned i, bool routed, bool oneGroup = false) {
   if (!isa<FloatType>(typeOf(map.getInputs()[i]).getElementType()))
     return false; // masks and ids stay with the row ops
   switch (kindAt(map.getKinds(), i)) {
@@ -38,7 +39,7 @@ bool fitsEpilogue(MapOp map, unsigned i, bool routed) {
   case OperandKind::scalar:
     return true;
   case OperandKind::col:
-    return typeOf(map.getInputs()[i]).getRank() == (routed ? 2 : 1);
+    return typeOf(map.getInputs()[i]).getRank() == (routed ? 2 : 1) || (routed && oneGroup);
   case OperandKind::segment:
     return false;
   }
@@ -112,17 +113,16 @@ bool samePlace(GroupedMatmulOp a, GroupedMatmulOp b) {
 
 // The matmuls of a map that can be the two parts, by operand; empty where there is no such pair.
 SmallVector<unsigned> pairOf(MapOp map) {
-  SmallVector<unsigned> operands;
-  SmallVector<GroupedMatmulOp> matmuls;
+  SmallVector<std::pair<unsigned, GroupedMatmulOp>> matmuls;
   for (unsigned i = 0; i < map.getInputs().size(); ++i)
     if (kindAt(map.getKinds(), i) == OperandKind::elem)
       if (GroupedMatmulOp matmul = matmulBehind(map.getInputs()[i])) {
-        operands.push_back(i);
-        matmuls.push_back(matmul);
+        for (auto [first, other] : matmuls)
+          if (samePlace(other, matmul))
+            return {first, i};
+        matmuls.push_back({i, matmul});
       }
-  if (operands.size() != 2 || !samePlace(matmuls[0], matmuls[1]))
-    return {};
-  return operands;
+  return {};
 }
 
 // All operands but the accumulators, of the map and of the maps between, may stand in an epilogue.
@@ -363,9 +363,12 @@ LogicalResult fuseStages(func::FuncOp layer, std::vector<FusionNote> &notes) {
   settleIdentity(layer);
   Block &block = layer.getBody().front();
   auto removeUnused = [&] {
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block.without_terminator())))
-      if (op.use_empty())
-        op.erase();
+    SmallVector<Operation *> ops;
+    for (Operation &op : block.without_terminator())
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops))
+      if (op->use_empty())
+        op->erase();
   };
   removeUnused();
   fuseParts(layer, notes);

@@ -20,12 +20,15 @@ namespace moec {
 namespace {
 
 const char *const bufferKinds[] = {"input", "output", "weight", "workspace", "optional", "route"};
-const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts"};
+const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
 const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
 const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8e4m3", "fp8e5m2",
                                  "i8",  "i4",   "mxfp4", "u8",  "i64",     "f64"};
+const char *const placesModes[] = {"fixed", "share", "given"};
+const char *const roundNames[] = {"floor", "ceil", "nearest"};
+const char *const scopeNames[] = {"batch", "sequence", "group"};
 const char *const isaNames[] = {"baseline", "avx2", "avx512", "amx"};
 
 template <size_t N> const char *nameIn(const char *const (&names)[N], size_t i) { return i < N ? names[i] : "?"; }
@@ -34,6 +37,8 @@ std::string extentText(moec_extent extent) {
   std::string text;
   if (extent.per_token)
     text = std::to_string(extent.per_token) + "*T";
+  if (extent.per_sequence)
+    text += (text.empty() ? "" : "+") + std::to_string(extent.per_sequence) + "*B";
   if (extent.fixed || text.empty())
     text += (text.empty() ? "" : "+") + std::to_string(extent.fixed);
   return text;
@@ -88,6 +93,16 @@ void printBuffers(const LaunchPlan &plan, llvm::raw_ostream &os) {
   }
 }
 
+void printPlaces(const moec_places &places, llvm::raw_ostream &os) {
+  os << " places " << nameIn(placesModes, places.mode) << ' ' << llvm::format("%g", places.value);
+  if (places.mode == MOEC_PLACES_SHARE)
+    os << '*' << places.times << '/' << places.over;
+  os << ' ' << nameIn(roundNames, places.round) << " in " << places.least << ".." << places.most << " scope "
+     << nameIn(scopeNames, places.scope);
+  if (places.scope == MOEC_SCOPE_GROUP)
+    os << " of " << places.group_tokens;
+}
+
 void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream &os) {
   os << plan.string(step.name) << ' ' << nameIn(stepKinds, step.kind) << " (";
   for (unsigned i = 0; i < step.num_args; ++i)
@@ -95,11 +110,15 @@ void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream 
   os << ')';
   if (step.route != MOEC_NO_ROUTE)
     os << " over step " << step.route;
-  if (step.kind == MOEC_STEP_DISPATCH)
+  if (step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS || step.kind == MOEC_STEP_CAPACITY)
     os << " groups " << step.num_groups << " choices " << step.choices;
   if (step.kind == MOEC_STEP_MATMUL)
     os << " groups " << step.num_groups << " panels " << step.num_panels << " flops/row " << step.flops_per_row
        << " bytes/group " << step.bytes_per_group;
+  if (step.kind == MOEC_STEP_CAPACITY || step.kind == MOEC_STEP_TOP_TOKENS)
+    printPlaces(step.places, os);
+  if (step.kind == MOEC_STEP_COLUMNS)
+    os << " blocks " << step.choices << " scope " << nameIn(scopeNames, step.places.scope);
   if (step.kind == MOEC_STEP_ROWS)
     os << " rows/task " << step.rows_per_task;
   if (step.flags & MOEC_STEP_IF_ASKED)

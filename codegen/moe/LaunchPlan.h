@@ -37,6 +37,14 @@ struct LaunchPlan {
   void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
 };
 
+// Columns that one unit of a columns step reduces.
+constexpr int64_t token_reduce_block = 64;
+
+// Steps that are kernels of the package, not calls of the runtime.
+inline bool isKernelStep(const moec_step &step) {
+  return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS;
+}
+
 // Packed layout of a weight region; sets panels, n_padded, k_padded and bytes from parts, groups, n, k and dtype.
 void finishWeightLayout(moec_weight &weight);
 

@@ -38,6 +38,11 @@ private:
   mlir::LogicalResult addRowProgram(moe::RowProgramOp op);
   mlir::LogicalResult addCombine(moe::CombineOp op);
   mlir::LogicalResult addDispatch(moe::DispatchOp op);
+  mlir::LogicalResult addCapacity(moe::CapacityOp op);
+  mlir::LogicalResult addTopTokens(moe::TopTokensOp op);
+  mlir::LogicalResult addTokenReduce(moe::TokenReduceOp op);
+  mlir::LogicalResult addSlots(moe::SlotsOp op);
+  mlir::LogicalResult addSlotInputs(moe::SlotInputsOp op);
   mlir::LogicalResult checkResults();
   mlir::LogicalResult fillHeader(const PlanOptions &options);
   mlir::LogicalResult checkLimits();
@@ -45,6 +50,7 @@ private:
   // PlanWeights.cpp
   std::optional<uint16_t> panelBuffer(moe::GroupedMatmulOp op); // all parts in one region
   uint16_t vectorBuffer(mlir::Value parameter);
+  uint16_t squaresBuffer(moe::SquareSumsOp op);
   uint16_t weightBuffer(moec_weight weight, const std::string &name);
   std::optional<uint16_t> roleOf(mlir::Value parameter, bool matrix);
   mlir::LogicalResult readStorage(llvm::StringRef name, mlir::DictionaryAttr storage, moec_role &role);
@@ -55,6 +61,7 @@ private:
 // to last step that uses them, do not meet.
 void assignSlots(LaunchPlan &plan);
 
+moec_extent rowBound(moe::RouteType type); // most rows a route of this type has
 int64_t elementBytesOf(mlir::Type type); // i1 is stored as a byte
 uint16_t typeCodeOf(mlir::Type type);    // moec_dtype
 

@@ -20,11 +20,22 @@ struct Bound {
   moe::OperandKind kind;
 };
 
-// What routing leaves for the experts.
+// What the stages of a router leave for each other and for the experts. Null: the layer has none.
 struct RouterValues {
-  mlir::Value logits;  // [T,E'] f32, after transforms; E' = routed plus zero experts
-  mlir::Value ids;     // [T,K] i32
-  mlir::Value weights; // [T,K] f32, final
+  mlir::Value logits;  // [T,R] f32, after transforms; R = routed plus zero experts
+  mlir::Value scores;  // [T,R] what weights are gathered from
+  mlir::Value choice;  // [T,R] what selection compares
+  mlir::Value ids;     // [T,K] i32, -1 = none
+  mlir::Value weights; // [T,K] f32
+  mlir::Value kept;    // [T,K] i32, the ids that reach their experts, -1 elsewhere
+  mlir::Value passed;  // [T] f32, the weight with which x passes by the experts
+  mlir::Value route;   // of soft routing: slots
+  bool partial = false; // some ids may be -1
+};
+
+// Logits to compare and logits that weights are made of, which noise may tell apart.
+struct NoisyLogits {
+  mlir::Value choice, weights;
 };
 
 // Shape of one MLP: routed experts and shared blocks are built by the same code.
@@ -38,6 +49,13 @@ struct MlpShape {
   ExpertBias bias;
   double actAlpha = 1, upOffset = 0, hiddenScale = 1, outputScale = 1;
   std::optional<ExpertClamp> clamp;
+  std::optional<LoraSpec> matrixLora; // beside every matrix: NAME_lora_a, NAME_lora_b
+};
+
+// The shared experts' output and how it is mixed in: y = own · y + factor · output; null factors are 1.
+struct SharedValues {
+  mlir::Value output;      // [T,H] f32
+  mlir::Value own, factor; // [T] f32
 };
 
 class LayerBuilder {
@@ -54,13 +72,16 @@ private:
   const FunctionLibrary &functions;
   mlir::OpBuilder builder;
   mlir::Location loc;
-  std::map<std::string, mlir::Value> parameters; // by role
+  std::map<std::string, mlir::Value> parameters; // by role, inputs by name
   mlir::Value x;
+  mlir::Value wrapFactor; // [T] f32: what depth multiplies the experts' output by
+  mlir::Value present; // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
 
   // BuildLayer.cpp
+  std::vector<std::pair<std::string, mlir::Type>> inputTypes();
   void addArguments(mlir::func::FuncOp function, const std::vector<Role> &roles);
-  mlir::Value finish(mlir::Value combined, const RouterValues &router, mlir::Value shared);
   mlir::Value parameter(const std::string &role) const { return parameters.at(role); }
+  mlir::Value input(const std::string &name) const { return parameters.at(name); }
   mlir::Type typeOf(DataType type);
   mlir::RankedTensorType rows(mlir::Type element, int64_t columns);
   mlir::RankedTensorType rowVector(mlir::Type element);
@@ -79,31 +100,87 @@ private:
   mlir::Value atMost(mlir::Value a, double limit);  // NaN stays NaN
   mlir::Value atLeast(mlir::Value a, double limit);
 
-  // BuildRouter.cpp
+  mlir::Value integer(int32_t value);
+  mlir::Value equal(mlir::Value a, int32_t b);
+  mlir::Value isChosen(mlir::Value id); // id >= 0
+  mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
+
+  // Rows.
+  mlir::Value columns(int64_t count);                                      // [T,count] i32
+  mlir::Value rowsOf(mlir::Value column);                                  // [T,1] -> [T] f32
+  mlir::Value maskedBy(mlir::Value values, mlir::Value ids, double other); // other where the id is -1
+  mlir::Value take(mlir::Value values, mlir::Value ids);
+  mlir::Value topK(mlir::Value values, int64_t k, int64_t segments = 1);
+
+  // BuildRouter.cpp: the router's input, logits, noise, scores
   RouterValues buildRouter();
   mlir::Value routerInput();
-  mlir::Value logits();
+  mlir::Value logits(const RouterSpec &router, const std::string &role);
+  mlir::Value cosine(mlir::Value z, mlir::Value input, mlir::Value weight, const LogitTransform &transform);
   mlir::Value transformed(mlir::Value logits, const LogitTransform &transform);
-  mlir::Value scored(mlir::Value logits);
+  NoisyLogits withNoise(mlir::Value logits);
+  mlir::Value scored(Score score, mlir::Value logits, int64_t segments = 1);
+  void scoreLogits(RouterValues &values);
+
+  // BuildChoice.cpp: ids
   mlir::Value maskedByGroups(mlir::Value choice);
-  mlir::Value finalWeights(mlir::Value values, mlir::Value ids);
-  mlir::Value norm(mlir::Value values);
-  mlir::Value constantWeights(double value);
+  void choose(RouterValues &values);
+  void chooseRanked(RouterValues &values);
+  void choosePair(RouterValues &values, const NoisyLogits &logits);
+  void chooseSparse(RouterValues &values, mlir::Value logits);
+  void chooseGiven(RouterValues &values);
+  void chooseByLevels(RouterValues &values);
+  std::pair<mlir::Value, mlir::Value> chooseLevel(const RouterSpec &level, mlir::Value logits, int64_t segments);
+  void dropAbsent(RouterValues &values);
+
+  // BuildWeights.cpp: weights, and which choices reach their experts
+  void gatherWeights(RouterValues &values);
+  mlir::Value normalized(const RouterNormalize &normalize, mlir::Value values, mlir::Value ids, bool partial);
+  mlir::Value powered(const RouterNormalize &normalize, mlir::Value values);
+  mlir::Value rooted(const RouterNormalize &normalize, mlir::Value sum);   // inside a map, as the next two
+  mlir::Value divisor(const RouterNormalize &normalize, mlir::Value norm);
+  mlir::Value power(mlir::Value v, double p);
+  mlir::Value scaledWeights(mlir::Value values, mlir::Value ids);
+  mlir::Value finalWeights(mlir::Value values, mlir::Value ids, bool partial);
+  void finishWeights(RouterValues &values);
+  mlir::Value keptSeconds(const RouterValues &values);
+  mlir::Value capacity(const RouterValues &values, mlir::Value ids);
+  void passAround(RouterValues &values, mlir::Value before);
+
+  // BuildMixing.cpp: experts or slots that take tokens
+  RouterValues buildExpertChoice();
+  RouterValues buildSoft();
+  mlir::Value tokenSoftmax(mlir::Value values, moe::Scope scope);
+  mlir::Value tokenReduce(mlir::Value values, moe::ReduceKind kind, moe::Scope scope);
+  mlir::Value overExperts(mlir::Value weights, mlir::Value ids, moe::Scope scope);
+  mlir::Value buildSlotExperts(const RouterValues &router);
+
+  // BuildWrap.cpp: what stands around the experts
+  void buildPresence();
+  mlir::Value wrapLogit();
+  mlir::Value buildDense();
+  mlir::Value finish(mlir::Value combined, const RouterValues &router, const std::optional<SharedValues> &shared);
 
   // BuildExperts.cpp
   mlir::Value buildExperts(const RouterValues &router);
-  mlir::Value buildShared();
-  mlir::Value sharedBlocks(const MlpShape &shape);
+  SharedValues buildShared();
+  mlir::Value sharedBlocks(const MlpShape &shape, mlir::Value tokens);
   mlir::Value sharedGate();
+  void mixShared(SharedValues &shared);
+  mlir::Value projected(mlir::Value input, const std::string &role, mlir::Value route, const MlpShape &shape);
+  mlir::Value layerNorm(mlir::Value output, const RouterValues &router, mlir::Value route, int64_t width);
+  moe::RouteType routeOfExperts(); // bounded by what experts take
+  mlir::Value expertOutputs(mlir::Value input, mlir::Value route, const RouterValues &router);
   MlpShape expertShape() const;
   mlir::Value latentIn();
-  mlir::Value latentOut(mlir::Value combined);
+  mlir::Value latentOut(mlir::Value combined, mlir::Value biasFactor = {}); // [T] f32, null: 1
   mlir::Value expertRows(mlir::Value input, mlir::Value route, const MlpShape &shape);
   mlir::Value gluHidden(mlir::Value input, mlir::Value route, const MlpShape &shape);
   mlir::Value mlpHidden(mlir::Value input, mlir::Value route, const MlpShape &shape, const std::string &role,
                         double factor);
   mlir::Value activated(mlir::Value value, const MlpShape &shape);
-  mlir::Value lora(mlir::Value input, mlir::Value output, mlir::Value route);
+  mlir::Value lora(mlir::Value input, mlir::Value output, mlir::Value route, int64_t width);
+  mlir::Value scaledOutput(mlir::Value output, double factor);
   double outputScale() const;
 };
 

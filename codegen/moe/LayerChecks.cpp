@@ -4,6 +4,7 @@
 
 #include "codegen/moe/LayerChecks.h"
 
+#include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/MoeDialect.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -40,9 +41,25 @@ StringRef roleOf(Attribute attribute) {
   return text ? text.getValue() : StringRef();
 }
 
+// Types of the further inputs, once there is an x.
+LogicalResult checkInputs(func::FuncOp function) {
+  RankedTensorType x;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    if (roleOf(function.getArgAttr(i, "moe.role")) == "x")
+      x = cast<RankedTensorType>(function.getArgumentTypes()[i]);
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    const LayerInput *input = findLayerInput(roleOf(function.getArgAttr(i, "moe.role")));
+    auto type = cast<RankedTensorType>(function.getArgumentTypes()[i]);
+    if (input && !fitsInput(*input, type, x))
+      return function.emitOpError("L2: input ") << input->name << " must be " << input->shapeText << ", found " << type;
+  }
+  return success();
+}
+
 LogicalResult checkArguments(func::FuncOp function) {
   unsigned numX = 0;
   llvm::StringMap<unsigned> seen;
+  llvm::StringSet<> inputs;
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
     StringRef role = roleOf(function.getArgAttr(i, "moe.role"));
     auto type = dyn_cast<RankedTensorType>(function.getArgumentTypes()[i]);
@@ -63,6 +80,11 @@ LogicalResult checkArguments(func::FuncOp function) {
         return function.emitOpError("L2: x must come once and be [?,H] of f32, bf16 or f16, found ") << type;
       continue;
     }
+    if (findLayerInput(role)) {
+      if (!inputs.insert(role).second)
+        return function.emitOpError("L2: input ") << role << " comes twice";
+      continue;
+    }
     bool weight = type.hasStaticShape() && type.getRank() >= 1 && type.getRank() <= 3 && type.getNumElements() > 0 &&
                   isStorageFloat(type.getElementType());
     if (!weight)
@@ -73,7 +95,9 @@ LogicalResult checkArguments(func::FuncOp function) {
                    function.getArgAttr(entry->second, "moe.storage") != function.getArgAttr(i, "moe.storage")))
       return function.emitOpError("L2: parameter ") << role << " comes twice with different types or storage";
   }
-  return numX == 1 ? success() : function.emitOpError("L2: no argument has the moe.role \"x\"");
+  if (numX != 1)
+    return function.emitOpError("L2: no argument has the moe.role \"x\"");
+  return checkInputs(function);
 }
 
 LogicalResult checkResults(func::FuncOp function) {
@@ -153,6 +177,12 @@ LogicalResult checkRows(Operation *op) {
       .Case([](GroupedMatmulOp matmul) { return checkMatmul(matmul); })
       .Case([](GatherOp gather) { return expectRows(gather, gather.getInput(), RowSpace()); })
       .Case([](DispatchOp dispatch) { return expectRows(dispatch, dispatch.getIds(), RowSpace()); })
+      .Case<CapacityOp, TopTokensOp, TokenReduceOp, SlotInputsOp>([](Operation *tokens) {
+        for (Value operand : tokens->getOperands())
+          if (!isa<RouteType>(operand.getType()) && failed(expectRows(tokens, operand, RowSpace())))
+            return failure();
+        return success();
+      })
       .Case([](CombineOp combine) {
         if (failed(expectRows(combine, combine.getRows(), combine.getRoute())))
           return failure();
@@ -182,7 +212,7 @@ LogicalResult checkOp(Operation *op) {
     if (auto type = dyn_cast<RankedTensorType>(value.getType()))
       if (type.hasRank() && type.getRank() == 2 && type.getDimSize(1) > maxColumns)
         return op->emitOpError("L7: ") << type << " has more than " << maxColumns << " columns";
-  bool rowOp = isa<MapOp, ReduceOp, SoftmaxOp, TopKOp, MemberOp, TakeOp>(op);
+  bool rowOp = isRowOp(op) && !isa<GatherOp>(op);
   RowSpace space = rowsOfOperands(op->getOperands());
   for (Value operand : op->getOperands())
     if (rowOp && failed(expectRows(op, operand, space)))
@@ -207,8 +237,10 @@ RowSpace rowSpaceOf(Value value) {
       return rowSpaceOf(program.getInputs()[cast<BlockArgument>(value).getArgNumber()]);
   if (!op)
     return {};
-  if (isa<CombineOp, DispatchOp>(op))
+  if (isa<CombineOp, DispatchOp, SlotsOp>(op))
     return {};
+  if (auto slots = dyn_cast<SlotInputsOp>(op))
+    return slots.getRoute();
   if (auto gather = dyn_cast<GatherOp>(op)) {
     if (auto program = dyn_cast<RowProgramOp>(op->getParentOp()))
       return program.getInputs()[cast<BlockArgument>(gather.getRoute()).getArgNumber()];

@@ -36,10 +36,8 @@ void MoeDialect::initialize() {
       >();
 }
 
-LogicalResult RouteType::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t groups, int64_t choices) {
-  if (groups < 1 || groups > 65536 || choices < 1 || choices > 65536)
-    return emitError() << "C1: groups (" << groups << ") and choices (" << choices << ") must be 1..65536";
-  return success();
+bool isRowOp(Operation *op) {
+  return isa<MapOp, ReduceOp, SoftmaxOp, ColumnsOp, PrefixSumOp, LookupOp, TopKOp, MemberOp, TakeOp, GatherOp>(op);
 }
 
 OperandKind kindAt(ArrayAttr kinds, unsigned i) { return cast<OperandKindAttr>(kinds[i]).getValue(); }

@@ -52,6 +52,8 @@ bool fitsKind(RankedTensorType operand, OperandKind kind, RankedTensorType out, 
     if (groups < 0) // a map does not know whether its rows have groups
       return (operand.getRank() == 1 && operand.getDimSize(0) == n) ||
              (operand.getRank() == 2 && operand.getDimSize(1) == n);
+    if (groups == 1 && operand.getShape() == ArrayRef<int64_t>{n})
+      return true;
     if (groups)
       return operand.getShape() == ArrayRef<int64_t>{groups, n};
     return operand.getShape() == ArrayRef<int64_t>{n};
@@ -165,6 +167,32 @@ LogicalResult ReduceOp::verify() {
 LogicalResult SoftmaxOp::verify() {
   if (!isF32Rows(tensorOf(getInput()), 2))
     return emitOpError("C1: the input must be a [?,N] tensor of f32, found ") << getInput().getType();
+  int64_t columns = columnsOf(tensorOf(getInput())), segments = int64_t(getSegments().value_or(1));
+  if (columns % segments)
+    return emitOpError("C2: segments (") << segments << ") must divide the columns (" << columns << ")";
+  return success();
+}
+
+LogicalResult ColumnsOp::verify() {
+  if (!isRowsOf(cast<RankedTensorType>(getType()), 2, 32))
+    return emitOpError("C1: the result must be a [?,N] tensor of i32, found ") << getType();
+  return success();
+}
+
+LogicalResult PrefixSumOp::verify() {
+  if (!isF32Rows(tensorOf(getInput()), 2))
+    return emitOpError("C1: the input must be a [?,N] tensor of f32, found ") << getInput().getType();
+  return success();
+}
+
+LogicalResult LookupOp::verify() {
+  auto table = tensorOf(getTable()), output = cast<RankedTensorType>(getType());
+  if (table.getRank() != 2 || !table.hasStaticShape() || !table.getElementType().isF32())
+    return emitOpError("C1: the table must be a [V,N] tensor of f32, found ") << table;
+  if (!isRowsOf(tensorOf(getIndex()), 1, 32))
+    return emitOpError("C2: the index must be a [?] tensor of i32, found ") << getIndex().getType();
+  if (!isF32Rows(output, 2) || columnsOf(output) != columnsOf(table))
+    return emitOpError("C3: the result must be tensor<?x") << columnsOf(table) << "xf32>, found " << output;
   return success();
 }
 
@@ -194,10 +222,10 @@ LogicalResult TakeOp::verify() {
   if (!isRowsOf(ids, 2, 32))
     return emitOpError("C1: the ids must be a [?,k] tensor of i32, found ") << ids;
   bool shared = input.getRank() == 1 && input.hasStaticShape() && input.getElementType().isF32();
-  if (!shared && !isF32Rows(input, 2))
-    return emitOpError("C2: the values must be a [?,N] or [N] tensor of f32, found ") << input;
-  if (!isF32Rows(output, 2) || columnsOf(output) != columnsOf(ids))
-    return emitOpError("C3: the result must be tensor<?x") << columnsOf(ids) << "xf32>, found " << output;
+  if (!shared && !isF32Rows(input, 2) && !isRowsOf(input, 2, 32))
+    return emitOpError("C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32, found ") << input;
+  if (!isRows(output, 2) || output.getElementType() != input.getElementType() || columnsOf(output) != columnsOf(ids))
+    return emitOpError("C3: the result must be tensor<?x") << columnsOf(ids) << "x" << input.getElementType() << ">, found " << output;
   return success();
 }
 
@@ -218,7 +246,8 @@ bool GatherOp::bySlot() {
 LogicalResult GatherOp::verify() {
   auto input = tensorOf(getInput()), output = cast<RankedTensorType>(getType());
   int64_t choices = cast<RouteType>(getRoute().getType()).getChoices();
-  bool rows = (isRows(input, 1) || isRows(input, 2)) && isStorageFloat(input.getElementType());
+  bool rows = (isRows(input, 1) || isRows(input, 2)) &&
+              (isStorageFloat(input.getElementType()) || input.getElementType().isInteger(32));
   bool same = rows && isRows(output, input.getRank()) && columnsOf(input) == columnsOf(output);
   bool slots = rows && bySlot() && isRows(output, 1) && columnsOf(input) == choices;
   if ((!same && !slots) || input.getElementType() != output.getElementType())
@@ -258,10 +287,11 @@ static LogicalResult verifyMatmulShapes(GroupedMatmulOp op) {
   auto a = tensorOf(op.getA()), b = tensorOf(op.getB().front()), output = cast<RankedTensorType>(op.getType());
   if (b != op.getB().back().getType())
     return op.emitOpError("C1: both parts must have one type, found ") << b << " and " << op.getB().back().getType();
-  bool routed = bool(op.getRoute());
-  if (!b.hasStaticShape() || b.getRank() != (routed ? 3 : 2) || !isStorageFloat(b.getElementType()))
+  bool routed = bool(op.getRoute()), oneGroup = op.groups() == 1;
+  bool ranked = b.getRank() == (routed ? 3 : 2) || (oneGroup && b.getRank() == 2);
+  if (!b.hasStaticShape() || !ranked || !isStorageFloat(b.getElementType()))
     return op.emitOpError("C1: B must be ") << (routed ? "[G,N,K]" : "[N,K]") << " of f32, bf16 or f16, found " << b;
-  if (routed && b.getDimSize(0) != op.groups())
+  if (b.getRank() == 3 && b.getDimSize(0) != op.groups())
     return op.emitOpError("C2: B has ") << b.getDimSize(0) << " groups, the route " << op.groups();
   int64_t n = b.getDimSize(b.getRank() - 2), k = b.getDimSize(b.getRank() - 1);
   if (!isRows(a, 2) || !isStorageFloat(a.getElementType()) || columnsOf(a) != k)
@@ -310,7 +340,7 @@ LogicalResult RowProgramOp::verify() {
   if (block.empty() || !isa<YieldOp>(block.back()) || block.back().getOperandTypes() != getResultTypes())
     return emitOpError("C1: the body must yield the types of the results");
   for (Operation &inner : block.without_terminator())
-    if (!isa<MapOp, ReduceOp, SoftmaxOp, TopKOp, MemberOp, TakeOp, GatherOp>(inner))
+    if (!isRowOp(&inner))
       return inner.emitOpError("C2: is not a row op, so it cannot stand in a row_program");
   return success();
 }

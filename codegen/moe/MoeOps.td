@@ -20,8 +20,9 @@ def Moe_Dialect : Dialect {
   let cppNamespace = "::moec::moe";
   let summary = "what a Mixture-of-Experts layer computes: row ops, routing, grouped matmuls";
   let description = [{
-    A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, any other name for a parameter, whose
-    checkpoint storage may follow in `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
+    A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, the name of a further input of a
+    call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow in
+    `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
     "logits", "ids" or "weights". The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
     64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
   }];
@@ -39,10 +40,19 @@ def Moe_RouteType : TypeDef<Moe_Dialect, "Route"> {
   let description = [{
     A row r of group g is one (token, choice) pair with ids[token, choice] = g; rows of a group stand in ascending
     slot order, slot = token*K + choice. Slots whose id is outside 0..G-1 make no row.
+    R <= rowsPerToken * T + rowsPerSequence * B + rowsFixed, B sequences; without them K * T.
+
+      !moe.route<8 groups, 2 choices>      !moe.route<8 groups, 8 choices, rows 2 0 8>
+
       C1  1 <= groups <= 65536, 1 <= choices <= 65536
+      C2  none of the three bounds is negative
   }];
-  let parameters = (ins "int64_t":$groups, "int64_t":$choices);
-  let assemblyFormat = "`<` $groups `groups` `,` $choices `choices` `>`";
+  let parameters = (ins "int64_t":$groups, "int64_t":$choices, "int64_t":$rowsPerToken, "int64_t":$rowsPerSequence,
+                        "int64_t":$rowsFixed);
+  let builders = [TypeBuilder<(ins "int64_t":$groups, "int64_t":$choices), [{
+    return $_get($_ctxt, groups, choices, choices, 0, 0);
+  }]>];
+  let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
 
@@ -107,17 +117,66 @@ def Moe_ReduceOp : Moe_Op<"reduce", [Pure]> {
 }
 
 def Moe_SoftmaxOp : Moe_Op<"softmax", [Pure, AllTypesMatch<["input", "result"]>]> {
-  let summary = "softmax of every row";
+  let summary = "softmax of every row, or of every segment of a row";
   let description = [{
     p[r,n] = exp(x[r,n] - m[r]) / sum_n exp(x[r,n] - m[r]),   m[r] = max_n x[r,n] ignoring NaN
+    With S segments maximum and sum are those of n's run of N/S columns.
 
     Shapes  x [L,N] f32 -> [L,N] f32
       C1  x is a [L,N] tensor of f32
+      C2  segments divide N
     Example: tests/moe/softmax.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, ConfinedAttr<OptionalAttr<I64Attr>, [IntPositive]>:$segments);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input (`segments` $segments^)? attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Moe_ColumnsOp : Moe_Op<"columns", [Pure]> {
+  let summary = "the number of every column";
+  let description = [{
+    out[t,n] = n
+
+    Shapes  -> [T,N] i32
+      C1  the result is a [T,N] tensor of i32
+    Example: tests/moe/columns.mlir
+  }];
+  let arguments = (ins);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Moe_PrefixSumOp : Moe_Op<"prefix_sum", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "sum of the columns before each";
+  let description = [{
+    out[r,n] = sum_{m < n} x[r,m]          ascending m
+
+    Shapes  x [L,N] f32 -> [L,N] f32
+      C1  x is a [L,N] tensor of f32
+    Example: tests/moe/prefix_sum.mlir
   }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Moe_LookupOp : Moe_Op<"lookup", [Pure]> {
+  let summary = "rows of a parameter by number";
+  let description = [{
+    out[r,n] = p[index[r], n];   -1 where index[r] is outside 0..V-1
+
+    Shapes  p [V,N] f32, a parameter, index [L] i32 -> [L,N] f32
+      C1  p is a [V,N] tensor of f32
+      C2  index is a [L] tensor of i32
+      C3  the result is a [L,N] tensor of f32
+    Example: tests/moe/lookup.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$table, AnyRankedTensor:$index);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$table `at` $index attr-dict `:` type($table) `,` type($index) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -162,10 +221,10 @@ def Moe_TakeOp : Moe_Op<"take", [Pure]> {
   let description = [{
     out[r,j] = x[r, ids[r,j]], or x[ids[r,j]] where x is one vector for all rows;   0 where an id is outside 0..N-1
 
-    Shapes  x [L,N] or [N] f32, ids [L,k] i32 -> [L,k] f32
+    Shapes  x [L,N] f32 or i32, or [N] f32, ids [L,k] i32 -> [L,k] of x's type
       C1  ids are a [L,k] tensor of i32
-      C2  x is a [L,N] or [N] tensor of f32
-      C3  the result is a [L,k] tensor of f32
+      C2  x is a [L,N] tensor of f32 or i32, or a [N] tensor of f32
+      C3  the result is a [L,k] tensor of x's type
     Example: tests/moe/take.mlir
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids);
@@ -192,6 +251,144 @@ def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
   let hasVerifier = 1;
 }
 
+// How many of a scope's tokens one group takes; the formulas are those of moec_places in runtime/moec_abi.h.
+def Moe_PlacesMode : I32EnumAttr<"PlacesMode", "where C comes from", [
+    I32EnumAttrCase<"fixed", 0>,  // value
+    I32EnumAttrCase<"share", 1>,  // value * n * times / over, n the scope's tokens
+    I32EnumAttrCase<"given", 2>   // the operand `places`
+  ]> { let cppNamespace = "::moec::moe"; }
+def Moe_Rounding : I32EnumAttr<"Rounding", "how C becomes a whole number", [
+    I32EnumAttrCase<"floor", 0>, I32EnumAttrCase<"ceil", 1>, I32EnumAttrCase<"nearest", 2>
+  ]> { let cppNamespace = "::moec::moe"; }
+def Moe_Scope : I32EnumAttr<"Scope", "tokens that are looked at together", [
+    I32EnumAttrCase<"batch", 0>,     // all of the call
+    I32EnumAttrCase<"sequence", 1>,  // those of one sequence
+    I32EnumAttrCase<"group", 2>      // runs of group_tokens
+  ]> { let cppNamespace = "::moec::moe"; }
+
+class Moe_PlacesOp<string mnemonic, list<Trait> traits = []> : Moe_Op<mnemonic, !listconcat([Pure], traits)> {
+  dag placesArguments = (ins Moe_PlacesMode:$mode, DefaultValuedAttr<F64Attr, "0.0">:$value,
+                             DefaultValuedAttr<I64Attr, "1">:$times, DefaultValuedAttr<I64Attr, "1">:$over,
+                             Moe_Rounding:$round, DefaultValuedAttr<I64Attr, "0">:$least,
+                             DefaultValuedAttr<I64Attr, "INT32_MAX">:$most, Moe_Scope:$scope,
+                             DefaultValuedAttr<I64Attr, "0">:$group_tokens);
+  let hasVerifier = 1;
+}
+
+def Moe_CapacityOp : Moe_PlacesOp<"capacity", [AttrSizedOperandSegments]> {
+  let summary = "keep the choices that find a place at their group";
+  let description = [{
+    kept[t,j] = ids[t,j] where slot (t,j) is among the first C of its group's queue in its scope, else -1
+
+    C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n = tokens of the scope,
+    those that are present. The queue: all first choices before all second ones (token_major: token by token), inside of
+    that larger keys first, NaN last, then by position. Ids outside 0..groups-1 pass. With `ranked` a slot whose queue is
+    full takes the id with the largest rank that has room and that no earlier slot of its token names.
+
+    Shapes  ids [T,K] i32 -> kept [T,K] i32;  keys [T,1] or [T,K] f32;  ranked [T,N] f32;  present [T,1] i32;  places [1] i32
+            queue [T,K] i32 comes with keys and is the op's own to write
+      C1  ids and kept are [T,K] tensors of i32, and so is queue, which is there with keys
+      C2  the operands have the shapes above, N >= groups
+      C3  times and over are positive, 0 <= least <= most, value is not negative; group_tokens is positive for scope group
+      C4  places is there for mode given
+    Example: tests/moe/capacity.mlir
+  }];
+  let arguments = !con((ins AnyRankedTensor:$ids, Optional<AnyRankedTensor>:$keys, Optional<AnyRankedTensor>:$ranked,
+                            Optional<AnyRankedTensor>:$present, Optional<AnyRankedTensor>:$places,
+                            ConfinedAttr<I64Attr, [IntPositive]>:$groups, UnitAttr:$token_major), placesArguments);
+  let results = (outs AnyRankedTensor:$kept, Optional<AnyRankedTensor>:$queue);
+  let assemblyFormat = [{
+    $ids (`keys` $keys^)? (`ranked` $ranked^)? (`present` $present^)? (`places` $places^)? attr-dict `:`
+    functional-type(operands, results)
+  }];
+}
+
+def Moe_TopTokensOp : Moe_PlacesOp<"top_tokens"> {
+  let summary = "the tokens every column takes";
+  let description = [{
+    mask[t,n] = 1 where t is among the C largest of x[:,n] in its scope, else 0;   equal values: the lower token first
+
+    C as in `capacity`; tokens that are not present are never taken. A NaN loses to every number.
+
+    Shapes  x [T,N] f32 -> mask [T,N] i32;  present [T,1] i32
+      C1  x is a [T,N] tensor of f32, the mask one of i32
+      C2  present is a [T,1] tensor of i32
+      C3  as in `capacity`, and the mode is not given
+    Example: tests/moe/top_tokens.mlir
+  }];
+  let arguments = !con((ins AnyRankedTensor:$input, Optional<AnyRankedTensor>:$present), placesArguments);
+  let results = (outs AnyRankedTensor:$mask);
+  let assemblyFormat = "$input (`present` $present^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Moe_TokenReduceOp : Moe_Op<"token_reduce", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "sum or maximum of every column over the tokens of a scope";
+  let description = [{
+    out[t,n] = sum or max of x[u,n] over the tokens u of t's scope          max ignores NaN
+
+    Shapes  x [T,N] f32 -> [T,N] f32
+      C1  x is a [T,N] tensor of f32
+      C2  the scope is batch or sequence
+    Example: tests/moe/token_reduce.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Moe_ReduceKind:$kind, Moe_Scope:$scope);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$kind $input `over` $scope attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Moe_SlotsOp : Moe_Op<"slots", [Pure]> {
+  let summary = "a route whose rows are slots, the same number for every scope";
+  let description = [{
+    Choices of the route are slots, K/G of each group; every scope has K rows, one per slot. A row's token is the first
+    of its scope and its slot s; slot_row[t*K + s] is the row of slot s of t's scope.
+
+    Shapes  -> !moe.route<G groups, K choices>
+      C1  G divides K
+      C2  the scope is batch or sequence
+    Example: tests/moe/slots.mlir
+  }];
+  let arguments = (ins Moe_Scope:$scope);
+  let results = (outs Moe_RouteType:$route);
+  let assemblyFormat = "$scope attr-dict `:` qualified(type($route))";
+  let hasVerifier = 1;
+}
+
+def Moe_SlotInputsOp : Moe_Op<"slot_inputs", [Pure]> {
+  let summary = "what every slot reads: a weighted sum over the tokens of its scope";
+  let description = [{
+    out[r,h] = sum over tokens t of r's scope of w[t, slot(r)] * x[t,h]      f32, rounded once
+
+    Shapes  x [T,H], w [T,K] f32, route of `slots` with K choices -> [R,H] of x's type
+      C1  the route comes from `slots`
+      C2  x is a [T,H] tensor of f32, bf16 or f16 and the result a [R,H] one of the same type
+      C3  w is a [T,K] tensor of f32
+    Example: tests/moe/slot_inputs.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weights, Moe_RouteType:$route);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `weighted` $weights `,` $route attr-dict `:` type($input) `,` type($weights) `,` qualified(type($route)) `->`
+    type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_SquareSumsOp : Moe_Op<"square_sums", [Pure]> {
+  let summary = "sum of squares of every row of a parameter matrix, once, when weights are packed";
+  let description = [{
+    out[n] = sum_k w[n,k]^2
+
+    Shapes  w [N,K], a parameter -> [N] f32
+      C1  w is a parameter [N,K] of f32, bf16 or f16, the result is [N] of f32
+    Example: tests/moe/square_sums.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$matrix);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$matrix attr-dict `:` type($matrix) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
   let summary = "bring values of tokens, or of slots, to the rows of a route";
   let description = [{
@@ -199,7 +396,7 @@ def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
     out[r]   = x[row_token[r]]             x [T]   -> [R]
     out[r]   = x[token(r), choice(r)]      x [T,K] -> [R],   K = choices of the route
 
-      C1  the shapes are one of the three lines, element types equal
+      C1  the shapes are one of the three lines, element types equal: f32, bf16, f16 or i32
     Example: tests/moe/gather.mlir
   }];
   let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route);
@@ -245,8 +442,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
     row(r) = row_token[r] where `gathered`, else r. Without a route there is one group and r counts the rows of A.
     The v are the operands' elements by kind as in `map`: of A's element in the prologue, of the output's in the epilogue.
 
-    Shapes  A [L,K]; B_p [G,N,K] with a route, [N,K] without; out [R,N] or [L,N]
-      C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without
+    Shapes  A [L,K]; B_p [G,N,K] with a route, [N,K] without or where G = 1; out [R,N] or [L,N]
+      C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without one or with one of one group
       C2  G = groups of the route
       C3  A and B have the same depth K
       C4  the result is a [.,N] tensor of f32, bf16 or f16
@@ -254,7 +451,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
       C6  a prologue takes A's element and one scalar per operand and yields one of A's type; its operands are row or
           scalar, in the rows of the output
       C7  an epilogue takes one f32 per part and one scalar per operand and yields one of the result's type; its operands
-          are elem, row, col ([G,N] with a route, [N] without) or scalar and have the shape their kind asks for
+          are elem, row, col ([G,N] with a route, [N] without or where G = 1) or scalar and have the shape their kind
+          asks for
       C8  without an epilogue there is one part and the result is f32
     Only FuseStages and hand-written text give it regions and two parts. Example: tests/moe/grouped_matmul.mlir
   }];
@@ -282,7 +480,7 @@ def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
     Inputs that are parameters ([N], [1]) are the same for all rows.
 
       C1  the body takes the inputs' types and yields the results' types
-      C2  the body holds map, reduce, softmax, top_k, member, take and gather only
+      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take and gather only
     Example: tests/moe/row_program.mlir
   }];
   let arguments = (ins Variadic<AnyType>:$inputs);

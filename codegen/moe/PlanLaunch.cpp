@@ -7,6 +7,7 @@
 #include "codegen/moe/FuseStages.h"
 #include "codegen/moe/LaunchPlanner.h"
 #include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/LayerInputs.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -67,6 +68,18 @@ static std::optional<std::pair<uint16_t, StringRef>> resultRole(func::FuncOp lay
   return std::nullopt;
 }
 
+// Steps of the runtime, and what reads columns, know rows without gaps only.
+static bool isReadWithoutGaps(Value value) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    auto inputs = dyn_cast<SlotInputsOp>(user);
+    return isa<CapacityOp, TopTokensOp, TokenReduceOp>(user) || (inputs && inputs.getWeights() == value);
+  });
+}
+
+moec_extent rowBound(RouteType type) {
+  return {type.getRowsPerToken(), type.getRowsFixed(), type.getRowsPerSequence()};
+}
+
 uint16_t LaunchPlanner::bufferOf(Value value) {
   if (auto found = buffers.find(value); found != buffers.end())
     return found->second;
@@ -76,9 +89,13 @@ uint16_t LaunchPlanner::bufferOf(Value value) {
   buffer.dtype = typeCodeOf(type.getElementType());
   int64_t stride = columnsOf(type) * elementBytesOf(type.getElementType());
   std::string name = "x";
+  bool once = false; // for the whole call
   if (!def) {
+    const LayerInput *input = inputOf(value);
     buffer.kind = MOEC_BUFFER_INPUT;
-    buffer.role = MOEC_ROLE_X;
+    buffer.role = input ? input->role : uint16_t(MOEC_ROLE_X);
+    once = input && input->shape == InputShape::One;
+    name = input ? input->name.str() : name;
   } else {
     name = stageName(def).str();
     if (def->getNumResults() > 1)
@@ -88,14 +105,15 @@ uint16_t LaunchPlanner::bufferOf(Value value) {
       buffer.kind = role->first == MOEC_ROLE_Y ? MOEC_BUFFER_OUTPUT : MOEC_BUFFER_OPT_OUTPUT;
       buffer.role = role->first;
       name = role->second.str();
-    } else if (!isa<RowProgramOp>(def)) {
+    } else if (isa<GroupedMatmulOp, CombineOp, SlotInputsOp>(def) && !isReadWithoutGaps(value)) {
       stride = llvm::alignTo(stride, 64);
     }
   }
   RowSpace space = rowSpaceOf(value);
-  int64_t rowsPerToken = space ? cast<RouteType>(space.getType()).getChoices() : 1;
-  buffer.bytes = {stride * rowsPerToken, 0};
-  buffer.row_stride = uint32_t(stride);
+  moec_extent rows = space ? rowBound(cast<RouteType>(space.getType())) : moec_extent{1, 0, 0};
+  buffer.bytes = once ? moec_extent{0, stride, 0}
+                      : moec_extent{stride * rows.per_token, stride * rows.fixed, stride * rows.per_sequence};
+  buffer.row_stride = once ? 0 : uint32_t(stride);
   return buffers[value] = addBuffer(buffer, name);
 }
 
@@ -111,14 +129,16 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
   buffer.route = routeSteps.lookup(route);
   buffer.dtype = 3; // MOEC_I32
   buffer.bytes =
-      part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1)} : moec_extent{4 * type.getChoices(), 0};
+      part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1), 0} : moec_extent{4 * type.getChoices(), 0, 0};
   std::string name = plan.string(plan.steps[buffer.route].name).str() + "." + names[part];
   return routeBuffers[key] = addBuffer(buffer, name);
 }
 
 // A region's operand, an input of a row program: a parameter or a value.
 uint16_t LaunchPlanner::operandBuffer(Value value) {
-  bool parameter = !value.getDefiningOp() && cast<RankedTensorType>(value.getType()).hasStaticShape();
+  if (auto squares = value.getDefiningOp<SquareSumsOp>())
+    return squaresBuffer(squares);
+  bool parameter = !value.getDefiningOp() && cast<RankedTensorType>(value.getType()).hasStaticShape() && !inputOf(value);
   return parameter ? vectorBuffer(value) : bufferOf(value);
 }
 
@@ -164,7 +184,7 @@ LogicalResult LaunchPlanner::addRowProgram(RowProgramOp op) {
   SmallVector<uint16_t> args;
   int64_t columns = 0;
   for (Value input : op.getInputs()) {
-    if (isa<RouteType>(input.getType())) {
+    if (isa<RouteType>(input.getType())) { // also where only the rows matter
       args.push_back(routeBuffer(input, MOEC_ROUTE_ROW_TOKEN));
       args.push_back(routeBuffer(input, MOEC_ROUTE_ROW_SLOT));
       continue;
@@ -203,8 +223,10 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   step.choices = uint32_t(type.getChoices());
   uint16_t index = uint16_t(plan.steps.size() - 1);
   routeSteps[op.getRoute()] = index;
-  auto role = resultRole(layer, op.getIds());
-  if (!role || role->first != MOEC_ROLE_IDS || plan.header.num_experts)
+  // The first dispatch of several groups is that of the experts.
+  if (!op->hasAttr("moe.experts") && (!resultRole(layer, op.getIds()) || resultRole(layer, op.getIds())->first != MOEC_ROLE_IDS))
+    return success();
+  if (plan.header.num_experts)
     return success();
   plan.header.num_experts = step.num_groups;
   moec_buffer counts = {};
@@ -218,6 +240,91 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   return success();
 }
 
+// ---- places, columns and slots ----------------------------------------------------------------------------------
+
+template <typename Op> static moec_places placesOf(Op op) {
+  moec_places places = {};
+  places.value = op.getValue().convertToDouble();
+  places.times = op.getTimes();
+  places.over = op.getOver();
+  places.least = op.getLeast();
+  places.most = op.getMost();
+  places.group_tokens = op.getGroupTokens();
+  places.mode = uint16_t(op.getMode());
+  places.round = uint16_t(op.getRound());
+  places.scope = uint16_t(op.getScope());
+  return places;
+}
+
+LogicalResult LaunchPlanner::addCapacity(CapacityOp op) {
+  moec_places places = placesOf(op);
+  SmallVector<uint16_t> args = {bufferOf(op.getIds()), bufferOf(op.getKept())};
+  if (Value keys = op.getKeys()) {
+    int64_t columns = columnsOf(cast<RankedTensorType>(keys.getType()));
+    places.flags |= MOEC_PLACES_KEYS | (columns > 1 ? MOEC_PLACES_SLOT_KEYS : 0);
+    args.append({bufferOf(keys), bufferOf(op.getQueue())});
+  }
+  if (op.getRanked()) {
+    places.flags |= MOEC_PLACES_NEXT;
+    args.push_back(bufferOf(op.getRanked()));
+  }
+  if (op.getPresent()) {
+    places.flags |= MOEC_PLACES_PRESENT;
+    args.push_back(bufferOf(op.getPresent()));
+  }
+  if (op.getPlaces())
+    args.push_back(bufferOf(op.getPlaces()));
+  places.flags |= op.getTokenMajor() ? MOEC_PLACES_TOKEN_MAJOR : 0;
+  moec_step &step = addStep(MOEC_STEP_CAPACITY, stageName(op), args, op);
+  step.places = places;
+  step.num_groups = uint32_t(op.getGroups());
+  step.choices = uint32_t(columnsOf(cast<RankedTensorType>(op.getIds().getType())));
+  plan.header.scratch_bytes = std::max<uint32_t>(plan.header.scratch_bytes, 4 * step.num_groups); // free places
+  return success();
+}
+
+LogicalResult LaunchPlanner::addTopTokens(TopTokensOp op) {
+  moec_places places = placesOf(op);
+  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getMask())};
+  if (op.getPresent()) {
+    places.flags |= MOEC_PLACES_PRESENT;
+    args.push_back(bufferOf(op.getPresent()));
+  }
+  moec_step &step = addStep(MOEC_STEP_TOP_TOKENS, stageName(op), args, op);
+  step.places = places;
+  step.num_groups = uint32_t(columnsOf(cast<RankedTensorType>(op.getMask().getType())));
+  return success();
+}
+
+LogicalResult LaunchPlanner::addTokenReduce(TokenReduceOp op) {
+  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getResult())};
+  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), args, op);
+  step.places.scope = uint16_t(op.getScope());
+  step.choices = uint32_t(llvm::divideCeil(columnsOf(cast<RankedTensorType>(op.getType())), token_reduce_block));
+  return success();
+}
+
+LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
+  auto type = cast<RouteType>(op.getRoute().getType());
+  moec_step &step = addStep(MOEC_STEP_SLOTS, stageName(op), {}, op);
+  step.places.scope = uint16_t(op.getScope());
+  step.num_groups = uint32_t(type.getGroups());
+  step.choices = uint32_t(type.getChoices());
+  routeSteps[op.getRoute()] = uint16_t(plan.steps.size() - 1);
+  if (!plan.header.num_experts)
+    plan.header.num_experts = step.num_groups;
+  return success();
+}
+
+LogicalResult LaunchPlanner::addSlotInputs(SlotInputsOp op) {
+  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getWeights()), bufferOf(op.getResult()),
+                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_TOKEN), routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_SLOT)};
+  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), args, op);
+  step.route = routeSteps.lookup(op.getRoute());
+  step.rows_per_task = 1;
+  return success();
+}
+
 // ---- the whole --------------------------------------------------------------------------------------------------
 
 LogicalResult LaunchPlanner::checkResults() {
@@ -225,7 +332,7 @@ LogicalResult LaunchPlanner::checkResults() {
   llvm::SmallPtrSet<void *, 4> seen;
   int64_t hidden = 0, idColumns = 0, weightColumns = 0;
   for (BlockArgument argument : layer.getArguments())
-    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape())
+    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
       hidden = columnsOf(cast<RankedTensorType>(argument.getType()));
   for (auto [i, value] : llvm::enumerate(end->getOperands())) {
     StringRef role = cast<StringAttr>(layer.getResultAttr(i, "moe.role")).getValue();
@@ -272,14 +379,14 @@ LogicalResult LaunchPlanner::checkLimits() {
   size_t args = 0, routes = 0;
   for (const moec_step &step : plan.steps) {
     args = std::max<size_t>(args, step.num_args);
-    routes += step.kind == MOEC_STEP_DISPATCH;
+    routes += step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS;
   }
   if (plan.buffers.size() > maxBuffers || plan.steps.size() > maxSteps || args > maxArgs || routes > maxRoutes)
     return layer.emitOpError("P3: ") << plan.buffers.size() << " buffers, " << plan.steps.size() << " steps, " << args
-                                     << " arguments of a step, " << routes << " dispatches; at most " << maxBuffers
+                                     << " arguments of a step, " << routes << " routes; at most " << maxBuffers
                                      << ", " << maxSteps << ", " << maxArgs << ", " << maxRoutes;
   for (const moec_buffer &buffer : plan.buffers)
-    if (buffer.bytes.per_token > maxBytes / std::max<int64_t>(plan.header.max_tokens, 1))
+    if (std::max(buffer.bytes.per_token, buffer.bytes.per_sequence) > maxBytes / std::max<int64_t>(plan.header.max_tokens, 1))
       return layer.emitOpError("P3: buffer ")
              << plan.string(buffer.name) << " has " << buffer.bytes.per_token << " bytes per token, too many for "
              << plan.header.max_tokens << " tokens";
@@ -291,7 +398,7 @@ LogicalResult LaunchPlanner::run(const PlanOptions &options) {
   if (failed(checkResults()))
     return failure();
   for (BlockArgument argument : layer.getArguments())
-    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape())
+    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
       bufferOf(argument); // x is buffer 0, used or not
   for (Operation &op : layer.getBody().front().without_terminator()) {
     LogicalResult added = llvm::TypeSwitch<Operation *, LogicalResult>(&op)
@@ -299,6 +406,12 @@ LogicalResult LaunchPlanner::run(const PlanOptions &options) {
                               .Case([&](RowProgramOp program) { return addRowProgram(program); })
                               .Case([&](CombineOp combine) { return addCombine(combine); })
                               .Case([&](DispatchOp dispatch) { return addDispatch(dispatch); })
+                              .Case([&](CapacityOp capacity) { return addCapacity(capacity); })
+                              .Case([&](TopTokensOp top) { return addTopTokens(top); })
+                              .Case([&](TokenReduceOp reduce) { return addTokenReduce(reduce); })
+                              .Case([&](SlotsOp slots) { return addSlots(slots); })
+                              .Case([&](SlotInputsOp inputs) { return addSlotInputs(inputs); })
+                              .Case([&](SquareSumsOp) { return success(); }) // made when weights are packed
                               .Default([](Operation *other) { return other->emitOpError("is not a stage"); });
     if (failed(added) || failed(weightStatus))
       return failure();
@@ -318,7 +431,7 @@ void finishSchedule(LaunchPlan &plan) {
   header.isa_mask = (1u << MOEC_NUM_ISAS) - 1;
   for (const moec_step &step : plan.steps)
     for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)
-      if ((step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL) && !step.isa[isa].num_variants)
+      if (isKernelStep(step) && !step.isa[isa].num_variants)
         header.isa_mask &= ~(1u << isa);
   header.items = {};
   for (const moec_step &step : plan.steps)

@@ -22,14 +22,19 @@ struct PlanOptions {
 //   row_program      inputs..., results...; an input that is a route becomes row_token, row_slot
 //   combine          rows, slot_row, weights if any, epilogue operands..., out
 //   dispatch         ids
+//   capacity         ids, kept, keys and queue if any, ranked if any, present if any, places if any
+//   top_tokens       values, mask, present if any
+//   token_reduce     values, out
+//   slots            nothing
+//   slot_inputs      x, weights, out, row_token, row_slot
 //
 // B of all parts is one buffer; a parameter used twice in the same form is packed once. Rows of a matmul's or combine's
-// workspace result begin every row_stride bytes, a multiple of 64; all other buffers have no gaps. A counts step (only
+// or slot_inputs' workspace result begin every row_stride bytes, a multiple of 64; all other buffers have no gaps. A counts step (only
 // when asked) follows the dispatch of the result ids. Fails with an error emitted on the op at fault:
 //
 //   P1  moe.storage names known stack, axes and part, and a stack only where there is an expert axis
 //   P2  y, logits, ids and weights are made by stages, each by one; y has the columns of x
-//   P3  at most 256 buffers, 256 steps, 64 arguments of a step, 16 dispatches, and sizes within 2^52 bytes
+//   P3  at most 256 buffers, 256 steps, 64 arguments of a step, 16 routes, and sizes within 2^52 bytes
 //   P4  a parameter is either a matrix (B of matmuls) or a vector of f32, and not x
 //   P5  ids and weights have the same number of columns
 //   P6  moe.layer's spec_hash is 64 hex digits

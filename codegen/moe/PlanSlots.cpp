@@ -54,9 +54,10 @@ void assignSlots(LaunchPlan &plan) {
       if (slots[i].busyUntil < life.first && (best == slots.size() || distance(i) < distance(best)))
         best = i;
     if (best == slots.size())
-      slots.push_back({{0, 0}, 0});
+      slots.push_back({{0, 0, 0}, 0});
     Slot &slot = slots[best];
     slot.bytes.per_token = std::max(slot.bytes.per_token, buffer.bytes.per_token);
+    slot.bytes.per_sequence = std::max(slot.bytes.per_sequence, buffer.bytes.per_sequence);
     slot.busyUntil = life.last;
     buffer.slot = uint16_t(best);
   }

@@ -144,6 +144,24 @@ uint16_t LaunchPlanner::vectorBuffer(Value parameter) {
   return weightBuffer(weight, plan.string(plan.roles[*role].name).str());
 }
 
+// A parameter that is a matrix elsewhere, and here the sums of its rows' squares.
+uint16_t LaunchPlanner::squaresBuffer(SquareSumsOp op) {
+  std::optional<uint16_t> role = roleOf(op.getMatrix(), /*matrix=*/true);
+  if (!role) {
+    weightStatus = failure();
+    return 0;
+  }
+  moec_weight weight = {};
+  weight.layout = MOEC_LAYOUT_VECTOR;
+  weight.derived = MOEC_DERIVED_SQUARES;
+  weight.parts = 1;
+  weight.role[0] = *role;
+  weight.groups = 1;
+  weight.n = uint32_t(typeOf(op.getMatrix()).getDimSize(0));
+  weight.k = 1;
+  return weightBuffer(weight, "squares of " + plan.string(plan.roles[*role].name).str());
+}
+
 LogicalResult LaunchPlanner::finishWeights() {
   uint64_t end = regionAlign; // the runtime's header page
   for (moec_weight &weight : plan.weights) {

@@ -57,41 +57,22 @@ void RefusalWalk::checkTypes() {
          llvm::Twine("dtype.accumulate ") + std::string(dataTypeName(spec.dtype.accumulate)) +
              " is not built; sums are f32",
          "leave it out");
-  refuse(spec.inputs.tokenIds || spec.inputs.expertIds || spec.inputs.groupIds, "inputs",
-         "external inputs besides x are not built", "use router.kind token_choice");
 }
 
 void RefusalWalk::checkRouter() {
   const RouterSpec &router = spec.router;
-  refuse(router.kind != RouterKind::TokenChoice, "router.kind", "of router.kind only token_choice is built",
+  refuse(router.kind == RouterKind::Depth, "router.kind", "router.kind depth is not built; layer.wrap depth is",
+         "use layer.wrap depth around the experts");
+  refuse(router.kind == RouterKind::ProductKey, "router.kind", "router.kind product_key is not built",
          "use token_choice");
-  refuse(router.input.from != BranchInput::X, "router.input.from", "a router that reads the residual is not built",
-         "use from: x");
-  for (size_t i = 0; i < router.transform.size(); ++i)
-    refuse(router.transform[i].op == TransformOp::Cosine, ("router.transform[" + std::to_string(i) + "].op").c_str(),
-           "cosine logits are not built; clamp, softcap and temperature are", "use temperature");
-  refuse(router.noise.kind != NoiseKind::None && router.noise.when == NoiseWhen::Always, "router.noise.when",
-         "noise outside of training is not built", "use when: train");
-  refuse(router.slots != 1, "router.slots", "soft routing with slots is not built", "use router.kind token_choice");
-  refuse(router.combineWeights != CombineWeights::Own, "router.combine_weights", "dispatch weights are not built",
-         "use own");
-  refuse(!router.levels.empty() || router.count != 0, "router.levels", "hierarchical routing is not built",
-         "use router.kind token_choice with groups");
-  refuse(router.unselected != Unselected::Zero, "router.unselected", "identity for unselected tokens is not built",
-         "use zero");
-  refuse(router.normalize.over != NormalizeOver::Token, "router.normalize.over",
-         "normalising over an expert's tokens is not built", "use over: token");
-  refuse(router.normalize.kind == NormalizeKind::Lp && router.normalize.p != 1 && router.normalize.p != 2,
-         "router.normalize.p", "of the lp norms p = 1 and p = 2 are built", "use p: 1 or p: 2");
+  refuse(router.kind == RouterKind::Table && !router.vocab, "router.vocab",
+         "router.kind table needs router.vocab, the number of rows of router.table", "add \"vocab\" to router");
 }
 
 void RefusalWalk::checkSelection() {
   const RouterSpec &router = spec.router;
-  const RouterSelect &select = router.select;
-  refuse(select.kind != SelectKind::TopK, "router.select.kind", "of router.select.kind only topk is built", "use topk");
-  refuse(select.tokens || select.capacityFactor || select.scope != SelectScope::Batch, "router.select.tokens",
-         "selection of tokens by experts is not built", "use select.kind topk");
-  refuse(spec.choices() > maxChoices, "router.select.k",
+  bool ranked = router.kind == RouterKind::TokenChoice;
+  refuse(ranked && spec.choices() > maxChoices, "router.select.k",
          "k (" + llvm::Twine(spec.choices()) + ") is larger than " + llvm::Twine(maxChoices) + ", the largest built",
          "choose a smaller k");
   refuse(router.groups && router.groups->keep > maxChoices, "router.groups.keep",
@@ -110,11 +91,8 @@ void RefusalWalk::checkExperts() {
          "constant experts are not built; identity and zero are", "use identity");
   refuse(experts.heterogeneous(), "experts.intermediate", "experts of different width are not built",
          "give one width for all experts");
-  refuse(experts.clamp && experts.form != ExpertForm::Glu, "experts.clamp", "a clamp is built for form glu only",
-         "use form: glu");
-  refuse(experts.normOut, "experts.norm_out", "LayerNorm on the expert output is not built", "leave it out");
-  refuse(experts.lora && experts.lora->at != LoraAt::Parallel, "experts.lora.at",
-         "lora per matrix is not built; parallel is", "use at: parallel");
+  refuse(experts.normOut && spec.router.kind == RouterKind::Soft, "experts.norm_out",
+         "LayerNorm on the expert output is not built for soft routing", "leave it out");
   refuse(experts.quant.kind != QuantKind::None, "experts.quant.kind", "quantised experts are not built",
          "use quant.kind none and dtype.weight bf16");
 }
@@ -126,18 +104,11 @@ void RefusalWalk::checkShared() {
          "shared.count (" + llvm::Twine(spec.shared->count) + ") is larger than " + llvm::Twine(maxChoices) +
              ", the largest built",
          "use one wide block, count 1");
-  refuse(spec.shared->gate == SharedGate::Softmax2, "shared.gate", "of shared.gate none and sigmoid are built",
-         "use sigmoid");
-  refuse(spec.shared->input != BranchInput::X, "shared.input", "a shared expert that reads the residual is not built",
-         "use input: x");
 }
 
 void RefusalWalk::checkRest() {
-  refuse(bool(spec.capacity), "capacity", "a capacity is not built; every choice reaches its expert", "leave it out");
   refuse(!spec.combine.accumulateF32 && spec.dtype.activation != DataType::F32, "combine.accumulate",
          "sums over choices in the activation type are not built", "use accumulate: f32");
-  refuse(spec.layer.wrap != LayerWrap::None, "layer.wrap", "of layer.wrap only none is built", "leave it out");
-  refuse(spec.layer.residual, "layer.residual", "a residual inside the layer is not built", "add x outside");
   refuse(spec.passes.backward || spec.passes.backwardInput, "passes", "of passes only forward is built",
          "use passes: [forward]");
 }

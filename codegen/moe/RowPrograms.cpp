@@ -26,8 +26,6 @@ using namespace moe;
 
 namespace {
 
-bool isRowOp(Operation *op) { return isa<MapOp, ReduceOp, SoftmaxOp, TopKOp, MemberOp, TakeOp, GatherOp>(op); }
-
 using GroupKey = std::pair<void *, unsigned>; // rows, level
 using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
 

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernels that look at all tokens of a scope: reductions of columns, and the inputs of slots. Tokens are summed in runs of
+// 64, the runs after one another, so that the error of a sum grows with T/64 + 64 and not with T.
+
+#include "codegen/cpu/LowerTokens.h"
+
+#include "codegen/cpu/KernelFunction.h"
+#include "codegen/moe/LaunchPlan.h"
+
+#include <cstddef>
+#include <limits>
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+constexpr int64_t token_run = 64;
+
+class TokensLowering {
+public:
+  TokensLowering(Operation *op, const RowStrides &strides, const IsaFacts &isa)
+      : e(OpBuilder(op->getContext()), op->getLoc(), isa), strides(strides) {}
+
+  void reduceColumns(moe::TokenReduceOp op, ModuleOp module, StringRef symbol);
+  void slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol);
+
+private:
+  using Values = SmallVector<Value>;
+  static int64_t size(Type element) { return element.isBF16() ? 2 : 4; }
+
+  Value callField(const KernelFunction &shell, size_t offset) {
+    return e.load(e.i64(), e.at(shell.call, int64_t(offset)), 8);
+  }
+  Value number(double v, int64_t width) {
+    return width > 1 ? e.constant(v, width) : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v))).getResult();
+  }
+  // acc = step(acc, t) for t in [first, first + tokens): runs of token_run tokens begin with `neutral`.
+  Values overTokens(Value first, Value tokens, Values neutral, llvm::function_ref<Values(const Values &, Value)> step,
+                    llvm::function_ref<Value(Value, Value)> join);
+
+  Emitter e;
+  const RowStrides &strides;
+};
+
+TokensLowering::Values TokensLowering::overTokens(Value first, Value tokens, Values neutral,
+                                                  llvm::function_ref<Values(const Values &, Value)> step,
+                                                  llvm::function_ref<Value(Value, Value)> join) {
+  Value end = e.add(first, tokens);
+  auto runs = scf::ForOp::create(e.b, e.loc, first, end, e.c(token_run), neutral);
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPointToEnd(runs.getBody());
+  Value begin = runs.getInductionVar(), last = e.minS(e.add(begin, e.c(token_run)), end);
+  auto inner = scf::ForOp::create(e.b, e.loc, begin, last, e.c(1), neutral);
+  {
+    OpBuilder::InsertionGuard innerGuard(e.b);
+    e.b.setInsertionPointToEnd(inner.getBody());
+    scf::YieldOp::create(e.b, e.loc, step(Values(inner.getRegionIterArgs()), inner.getInductionVar()));
+  }
+  Values joined;
+  for (auto [whole, part] : llvm::zip(runs.getRegionIterArgs(), inner.getResults()))
+    joined.push_back(join(whole, part));
+  scf::YieldOp::create(e.b, e.loc, joined);
+  return Values(runs.getResults());
+}
+
+// Unit = scope * blocks + block of columns; every token of the scope gets the result.
+void TokensLowering::reduceColumns(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
+  int64_t columns = cast<RankedTensorType>(op.getType()).getDimSize(1);
+  int64_t blocks = (columns + token_reduce_block - 1) / token_reduce_block;
+  bool sum = op.getKind() == moe::ReduceKind::sum, sequences = op.getScope() == moe::Scope::sequence;
+  KernelFunction shell(e, module, symbol);
+  Value from = shell.argument(e, 0), to = shell.argument(e, 1);
+  Value tokens = callField(shell, sequences ? offsetof(moec_call, sequence_tokens) : offsetof(moec_call, num_tokens));
+  auto join = [&](Value acc, Value x) -> Value {
+    if (sum)
+      return e.addF(acc, x);
+    Value larger = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGT, x, acc);
+    Value empty = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::UNO, acc, acc);
+    return e.select(arith::OrIOp::create(e.b, e.loc, larger, empty), x, acc);
+  };
+  double neutral = sum ? 0 : std::numeric_limits<double>::quiet_NaN();
+  e.loop(shell.first, shell.last, 1, [&](Value unit) {
+    Value first = e.mul(e.divU(unit, blocks), tokens), begin = e.mul(e.remU(unit, blocks), token_reduce_block);
+    Value end = e.minS(e.add(begin, e.c(token_reduce_block)), e.c(columns));
+    auto run = [&](Value n, int64_t width) {
+      Type type = width > 1 ? Type(e.vec(e.f32(), width)) : e.f32();
+      auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(n, 4))); };
+      Value reduced = overTokens(first, tokens, {number(neutral, width)}, [&](const Values &acc, Value t) -> Values {
+        return {join(acc[0], e.load(type, at(from, t), 4))};
+      }, join)[0];
+      e.loop(first, e.add(first, tokens), 1, [&](Value t) { e.store(reduced, at(to, t), 4); });
+    };
+    int64_t lanes = e.isa.lanes;
+    Value whole = e.add(begin, e.mul(e.divU(e.sub(end, begin), lanes), lanes));
+    e.loop(begin, whole, lanes, [&](Value n) { run(n, lanes); });
+    e.loop(whole, end, 1, [&](Value n) { run(n, 1); });
+  });
+  shell.finish(e);
+}
+
+// Row r reads tokens row_token[r] .. of its scope, weighted by w[t, row_slot[r]].
+void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol) {
+  auto type = cast<RankedTensorType>(op.getType());
+  Type element = type.getElementType();
+  int64_t hidden = type.getDimSize(1), slots = cast<RankedTensorType>(op.getWeights().getType()).getDimSize(1);
+  bool sequences = cast<moe::SlotsOp>(op.getRoute().getDefiningOp()).getScope() == moe::Scope::sequence;
+  KernelFunction shell(e, module, symbol);
+  Value x = shell.argument(e, 0), w = shell.argument(e, 1), out = shell.argument(e, 2);
+  Value rowToken = shell.argument(e, 3), rowSlot = shell.argument(e, 4);
+  Value tokens = callField(shell, sequences ? offsetof(moec_call, sequence_tokens) : offsetof(moec_call, num_tokens));
+  int64_t lanes = e.isa.lanes, run = lanes * std::max<int64_t>(1, e.isa.registers / 4);
+  auto add = [&](Value a, Value b) { return e.addF(a, b); };
+  e.loop(shell.first, shell.last, 1, [&](Value row) {
+    auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
+    Value first = entry(rowToken), slot = entry(rowSlot);
+    auto columns = [&](int64_t begin, int64_t end, int64_t step, int64_t width) {
+      if (begin == end)
+        return;
+      e.loop(e.c(begin), e.c(end), step, [&](Value h) {
+        Values zero(step / width, number(0, width));
+        Values sums = overTokens(first, tokens, zero, [&](const Values &acc, Value t) -> Values {
+          Value weight = e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
+          if (width > 1)
+            weight = e.splat(weight, width);
+          Value p = e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, size(element))));
+          Values next;
+          for (auto [i, a] : llvm::enumerate(acc)) {
+            Type loaded = width > 1 ? Type(e.vec(element, width)) : element;
+            Value v = e.load(loaded, e.at(p, int64_t(i) * width * size(element)), unsigned(size(element)));
+            next.push_back(e.fma(weight, element.isBF16() ? e.fromBf16(v) : v, a));
+          }
+          return next;
+        }, add);
+        Value to = e.at(out, e.add(e.mul(row, strides[2]), e.mul(h, size(element))));
+        for (auto [i, v] : llvm::enumerate(sums))
+          e.store(element.isBF16() ? e.toBf16(v) : v, e.at(to, int64_t(i) * width * size(element)), unsigned(size(element)));
+      });
+    };
+    int64_t wide = hidden / run * run, vectors = hidden / lanes * lanes;
+    columns(0, wide, run, lanes);
+    columns(wide, vectors, lanes, lanes);
+    columns(vectors, hidden, 1, 1);
+  });
+  shell.finish(e);
+}
+
+} // namespace
+
+int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
+                         StringRef symbol) {
+  TokensLowering(op, strides, isa).reduceColumns(op, module, symbol);
+  return 0;
+}
+
+int64_t lowerSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
+                        StringRef symbol) {
+  TokensLowering(op, strides, isa).slotInputs(op, module, symbol);
+  return 0;
+}
+
+} // namespace moec
