@@ -431,12 +431,12 @@ CudaDispatch lowerCudaDispatch(const CudaDispatchShape &shape, Location loc, Mod
   out.kernels.push_back(together.count((symbol + "_count").str()));
   out.kernels.push_back(together.scan((symbol + "_scan").str()));
   out.kernels.push_back(together.place((symbol + "_place").str()));
-  out.tableBytes = {0, shares * shape.groups * 4};
+  out.tableBytes = {0, shares * shape.groups * 4, 0};
   return out;
 }
 
 moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize) {
-  return {(16 * choices + blockSize - 1) / blockSize, 16 * (groups + 1)};
+  return {(16 * choices + blockSize - 1) / blockSize, 16 * (groups + 1), 0};
 }
 
 CudaKernelFacts lowerCudaCounts(int64_t groups, int64_t sm, Location loc, ModuleOp module, StringRef symbol) {

@@ -32,7 +32,7 @@ struct CudaDispatchKernel {
 
 struct CudaDispatch {
   std::vector<CudaDispatchKernel> kernels; // in launch order
-  moec_extent tableBytes = {0, 0};         // scratch between the kernels of one dispatch
+  moec_extent tableBytes = {0, 0, 0};         // scratch between the kernels of one dispatch
 };
 
 // Every kernel has the parameters (T, ids, offsets, row_token, row_slot, slot_row, table, lists...): the tables of

@@ -12,13 +12,13 @@
 
 namespace moec {
 
-// grid = max(1, ceil((unitsPerToken * T + unitsFixed) / unitsPerBlock)), one-dimensional.
+// grid = max(1, ceil((unitsPerToken * T + unitsPerSequence * B + unitsFixed) / unitsPerBlock)), one-dimensional.
 struct CudaKernelFacts {
-  int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0;
+  int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0, unitsPerSequence = 0;
 };
 
 // Parameters: i64 num_tokens, then `pointers` pointers to global memory, of which those in `maps` are TMA descriptors
-// instead, 128 bytes by value. Pointers carry no alias claims: a load through a
+// instead, 128 bytes by value; last, where asked for, i64 tokens of one sequence. Pointers carry no alias claims: a load through a
 // pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
 struct CudaKernelShell {
   mlir::LLVM::LLVMFuncOp function;
@@ -27,13 +27,15 @@ struct CudaKernelShell {
   // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later).
   // Loads the NVVM dialect into the context, so no other thread may be using that context.
   CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm,
-                  llvm::ArrayRef<size_t> maps = {}) {
+                  llvm::ArrayRef<size_t> maps = {}, bool sequence = false) {
     e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
     e.b.setInsertionPointToEnd(module.getBody());
     llvm::SmallVector<mlir::Type> types(pointers + 1, e.globalPtr());
     types[0] = e.i64();
     for (size_t map : maps)
       types[map + 1] = e.ptr();
+    if (sequence)
+      types.push_back(e.i64());
     auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), types);
     function = mlir::LLVM::LLVMFuncOp::create(e.b, e.loc, symbol, type);
     function->setAttr("nvvm.kernel", e.b.getUnitAttr());
@@ -54,6 +56,7 @@ struct CudaKernelShell {
     }
   }
   mlir::Value argument(size_t index) { return function.getBody().front().getArgument(unsigned(index) + 1); }
+  mlir::Value sequence() { return function.getBody().front().getArguments().back(); }
   // Ends the function: exact block size, no math library.
   void finish(CudaEmitter &e, int64_t blockThreads) {
     mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});

@@ -26,7 +26,7 @@ struct CudaPlannedLaunch {
 };
 
 struct CudaPlannedTable {
-  moec_extent bytes = {0, 0};
+  moec_extent bytes = {0, 0, 0};
   std::string name;
 };
 

@@ -44,6 +44,9 @@ private:
   void reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum);
   void lowerSoftmax(moe::SoftmaxOp op);
   void lowerTopK(moe::TopKOp op);
+  void lowerColumns(moe::ColumnsOp op);
+  void lowerPrefixSum(moe::PrefixSumOp op);
+  void lowerLookup(moe::LookupOp op);
   void lowerMember(moe::MemberOp op);
   void lowerTake(moe::TakeOp op);
   void lowerGather(moe::GatherOp op);
@@ -114,7 +117,13 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
   warps.setValueAttr(e.b.getI64IntegerAttr(count));
   warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
   shell.finish(e, count * cuda_warp_threads);
-  return {count * cuda_warp_threads, count * bytes, count, route ? route.getChoices() : 1, 0};
+  CudaKernelFacts facts = {count * cuda_warp_threads, count * bytes, count, 1, 0};
+  if (route) {
+    facts.unitsPerToken = route.getRowsPerToken();
+    facts.unitsFixed = route.getRowsFixed();
+    facts.unitsPerSequence = route.getRowsPerSequence();
+  }
+  return facts;
 }
 
 void CudaRowsLowering::lowerRow(ArrayRef<Value> buffers) {
@@ -148,7 +157,7 @@ void CudaRowsLowering::bindInput(BlockArgument argument, ArrayRef<Value> buffers
   Value base = buffers[next];
   int64_t stride = strides[next++], bytes = size(element), align = stride % 16 ? bytes : 16;
   if (!type.isDynamicDim(0)) { // a parameter, the same for all rows
-    values[argument] = {base, element, type.getNumElements(), bytes, -1, bytes};
+    values[argument] = {base, element, type.getNumElements(), bytes, -1, bytes, stride};
     return;
   }
   int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0;
@@ -208,6 +217,9 @@ void CudaRowsLowering::lowerOp(Operation &inner) {
       .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
       .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
       .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
+      .Case<moe::ColumnsOp>([&](auto o) { lowerColumns(o); })
+      .Case<moe::PrefixSumOp>([&](auto o) { lowerPrefixSum(o); })
+      .Case<moe::LookupOp>([&](auto o) { lowerLookup(o); })
       .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
@@ -308,19 +320,68 @@ void CudaRowsLowering::reduceSegments(const RowRun &x, const RowRun &out, int64_
 void CudaRowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
   const RowRun x = values[softmax.getInput()];
   RowRun out = place(softmax.getResult());
-  Value top = foldWarp(foldLane(x, Value(), x.count, false), false);
-  auto shiftedExp = [&](Value v) -> Value {
-    return math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, v, top));
+  int64_t segments = int64_t(softmax.getSegments().value_or(1)), length = x.count / segments;
+  auto one = [&](Value begin) {
+    Value top = foldWarp(foldLane(x, begin, length, false), false);
+    auto shiftedExp = [&](Value v) -> Value {
+      return math::ExpOp::create(e.b, e.loc, arith::SubFOp::create(e.b, e.loc, v, top));
+    };
+    Value sum = foldWarp(foldLane(x, begin, length, true, shiftedExp), true);
+    runs.forEach(length, [&](ArrayRef<Value> columns) {
+      Values places, loaded;
+      for (Value n : columns) {
+        places.push_back(begin ? e.add(begin, n) : n);
+        loaded.push_back(loadElement(e, x, places.back()));
+      }
+      for (auto [n, v] : llvm::zip(places, loaded))
+        storeElement(e, out, n, e.div(shiftedExp(v), sum));
+    });
   };
-  Value sum = foldWarp(foldLane(x, Value(), x.count, true, shiftedExp), true);
-  runs.forEach(x.count, [&](ArrayRef<Value> columns) {
+  if (segments == 1)
+    one(Value());
+  else
+    e.loop(e.c(0), e.c(segments), 1, [&](Value s) { one(e.mul(s, length)); });
+  values[softmax.getResult()] = out;
+}
+
+void CudaRowsLowering::lowerColumns(moe::ColumnsOp columns) {
+  RowRun out = place(columns.getResult());
+  runs.forEach(out.count, [&](ArrayRef<Value> own) {
+    for (Value n : own)
+      storeElement(e, out, n, e.toI32(n));
+  });
+  values[columns.getResult()] = out;
+}
+
+// In the CPU's order, by one lane: rows of choices are short.
+void CudaRowsLowering::lowerPrefixSum(moe::PrefixSumOp prefix) {
+  const RowRun x = values[prefix.getInput()];
+  RowRun out = place(prefix.getResult());
+  byFirstLane([&] {
+    auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(x.count), e.c(1), ValueRange{e.f(0)});
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToEnd(loop.getBody());
+    Value n = loop.getInductionVar(), before = loop.getRegionIterArg(0), next = e.addF(before, loadElement(e, x, n));
+    storeElement(e, out, n, before);
+    scf::YieldOp::create(e.b, e.loc, next);
+  });
+  values[prefix.getResult()] = out;
+}
+
+void CudaRowsLowering::lowerLookup(moe::LookupOp lookup) {
+  RowRun table = values[lookup.getTable()];
+  Value index = e.toI64(values[lookup.getIndex()].value);
+  Value inside = e.compare(arith::CmpIPredicate::ult, index, e.c(tensor(lookup.getTable()).getDimSize(0)));
+  table.value = e.at(table.value, e.mul(e.select(inside, index, e.c(0)), table.stride)); // row 0 always exists
+  RowRun out = place(lookup.getResult());
+  runs.forEach(out.count, [&](ArrayRef<Value> columns) {
     Values loaded;
     for (Value n : columns)
-      loaded.push_back(loadElement(e, x, n));
+      loaded.push_back(loadElement(e, table, n));
     for (auto [n, v] : llvm::zip(columns, loaded))
-      storeElement(e, out, n, e.div(shiftedExp(v), sum));
+      storeElement(e, out, n, e.select(inside, v, e.f(-1)));
   });
-  values[softmax.getResult()] = out;
+  values[lookup.getResult()] = out;
 }
 
 void CudaRowsLowering::lowerTopK(moe::TopKOp top) {
@@ -366,7 +427,7 @@ void CudaRowsLowering::lowerTake(moe::TakeOp take) {
       Value id = e.toI64(loadElement(e, ids, j));
       Value inside = e.compare(arith::CmpIPredicate::ult, id, e.c(x.count));
       Value v = loadElement(e, x, e.select(inside, id, e.c(0))); // column 0 always exists
-      storeElement(e, out, j, e.select(inside, v, e.f(0)));
+      storeElement(e, out, j, e.select(inside, v, x.element.isInteger(32) ? e.c32(0) : e.f(0)));
     }
   });
   values[take.getResult()] = out;

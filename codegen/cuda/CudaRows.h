@@ -11,8 +11,8 @@
 namespace moec {
 
 // Kernel parameters: T, the arguments of `strides` ([inputs..., outputs...]; a route among the inputs stands for two,
-// row_token and row_slot), then offsets [G+1] of the route if the program runs over one. Units are rows, T or at most
-// T*K. Shared memory is what the widest moment of the program needs, times the warps of a block (4, 2 or 1), and more
+// row_token and row_slot), then offsets [G+1] of the route if the program runs over one. Units are rows, T or the
+// most the route has. Shared memory is what the widest moment of the program needs, times the warps of a block (4, 2 or 1), and more
 // than 48 KiB only where one row alone needs that; facts.sharedBytes above the device's limit means the program is too
 // wide for this target.
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,

@@ -6,11 +6,14 @@
 
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaDispatch.h"
+#include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
+#include "codegen/cuda/CudaTokens.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -72,7 +75,7 @@ CudaPlannedLaunch &CudaStages::addLaunch(size_t step, const std::string &symbol,
                                (arch.sm >= 90 ? MOEC_CUDA_OVERLAP : 0));
   made.launch.block_threads = uint32_t(facts.blockThreads);
   made.launch.shared_bytes = uint32_t(facts.sharedBytes);
-  made.launch.units = {facts.unitsPerToken, facts.unitsFixed};
+  made.launch.units = {facts.unitsPerToken, facts.unitsFixed, facts.unitsPerSequence};
   made.launch.units_per_block = uint32_t(facts.unitsPerBlock);
   made.launch.max_tokens = plan.header.max_tokens;
   made.params.push_back({MOEC_CUDA_TOKENS, 0, 0, 0});
@@ -144,6 +147,49 @@ bool CudaStages::addDispatch(size_t step) {
     for (int64_t rows : shape.blockSizes)
       launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
   }
+  return true;
+}
+
+// What looks at whole scopes: capacity, the tokens experts take, columns, inputs of slots.
+bool CudaStages::addTokens(size_t step, Operation *op) {
+  const moec_step &planned = plan.steps[step];
+  RowStrides strides;
+  for (unsigned i = 0; i < planned.num_args; ++i)
+    strides.push_back(plan.buffers[plan.args[planned.first_arg + i]].row_stride);
+  std::string symbol = symbolOf(step, "");
+  CudaKernelFacts facts =
+      llvm::TypeSwitch<Operation *, CudaKernelFacts>(op)
+          .Case([&](moe::CapacityOp capacity) { return lowerCudaCapacity(capacity, arch.sm, module, symbol); })
+          .Case([&](moe::TopTokensOp top) { return lowerCudaTopTokens(top, arch.sm, module, symbol); })
+          .Case([&](moe::TokenReduceOp reduce) { return lowerCudaTokenReduce(reduce, arch.sm, module, symbol); })
+          .Default([&](Operation *inputs) {
+            return lowerCudaSlotInputs(cast<moe::SlotInputsOp>(inputs), strides, arch.sm, module, symbol);
+          });
+  if (!checkShared(symbol, facts))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  addArguments(step, launch.params);
+  launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
+  return true;
+}
+
+bool CudaStages::addSlots(size_t step, Operation *op) {
+  const moec_step &planned = plan.steps[step];
+  const std::set<int64_t> &sizes = blockRows[uint16_t(step)];
+  std::vector<int64_t> blockSizes(sizes.begin(), sizes.end());
+  std::string symbol = symbolOf(step, ""), name = plan.string(planned.name).str();
+  CudaKernelFacts facts = lowerCudaSlots(cast<moe::SlotsOp>(op), blockSizes, arch.sm, module, symbol);
+  for (int64_t rows : blockSizes)
+    lists[{uint16_t(step), rows}] = target.addTable(cudaListBytes(planned.num_groups, planned.choices, rows),
+                                                    name + " blocks of " + std::to_string(rows));
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
+    launch.params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
+  for (int64_t rows : blockSizes)
+    launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
+  launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
   return true;
 }
 
@@ -234,7 +280,13 @@ bool CudaStages::add(size_t step, Operation *op) {
   case MOEC_STEP_MATMUL:
     return addMatmul(step, cast<moe::GroupedMatmulOp>(op));
   case MOEC_STEP_ROWS:
-    return tiles || addRows(step, op);
+    return tiles || (isa<moe::SlotInputsOp>(op) ? addTokens(step, op) : addRows(step, op));
+  case MOEC_STEP_CAPACITY:
+  case MOEC_STEP_TOP_TOKENS:
+  case MOEC_STEP_COLUMNS:
+    return tiles || addTokens(step, op);
+  case MOEC_STEP_SLOTS:
+    return tiles || addSlots(step, op);
   case MOEC_STEP_DISPATCH:
     return tiles || addDispatch(step);
   default:

@@ -21,6 +21,8 @@ namespace moec {
 //
 //     rows, combine   one kernel; parameters T, the step's arguments, offsets of the route it runs over
 //     dispatch        the kernels of lowerCudaDispatch, with a list per block size its matmuls use
+//     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's arguments
+//                     (of slots: its route's tables and lists), the tokens of one sequence
 //     counts          one kernel, only when asked
 //     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token
 class CudaStages {
@@ -41,6 +43,8 @@ public:
 private:
   bool addRows(size_t step, mlir::Operation *op);
   bool addDispatch(size_t step);
+  bool addTokens(size_t step, mlir::Operation *op);
+  bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
   bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);

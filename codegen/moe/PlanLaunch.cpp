@@ -233,7 +233,7 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   counts.kind = MOEC_BUFFER_OPT_OUTPUT;
   counts.role = MOEC_ROLE_COUNTS;
   counts.dtype = 3; // MOEC_I32
-  counts.bytes = {0, 4 * type.getGroups()};
+  counts.bytes = {0, 4 * type.getGroups(), 0};
   moec_step &countStep = addStep(MOEC_STEP_COUNTS, "counts", addBuffer(counts, "counts"), nullptr);
   countStep.route = index;
   countStep.flags = MOEC_STEP_IF_ASKED;

@@ -100,7 +100,7 @@ uint16_t LaunchPlanner::weightBuffer(moec_weight weight, const std::string &name
   buffer.kind = MOEC_BUFFER_WEIGHT;
   buffer.slot = uint16_t(plan.weights.size());
   buffer.dtype = weight.dtype;
-  buffer.bytes = {0, int64_t(weight.bytes)};
+  buffer.bytes = {0, int64_t(weight.bytes), 0};
   if (weight.layout == MOEC_LAYOUT_VECTOR)
     buffer.row_stride = weight.n_padded * 4; // from one group to the next
   plan.weights.push_back(weight);

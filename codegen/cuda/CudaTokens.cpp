@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Threads of a block are columns times strands; strand i of a column reads tokens i, i + strands, ... in runs of 32, and the
+// strands are joined in ascending order.
+
+#include "codegen/cuda/CudaTokens.h"
+
+#include "codegen/moe/LaunchPlan.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace moec {
+namespace {
+
+constexpr int64_t threads = 256, token_run = 32, slots_per_block = 8;
+using Values = CudaEmitter::Values;
+
+class CudaTokens {
+public:
+  CudaTokens(Operation *op, int64_t sm) : e(OpBuilder(op->getContext()), op->getLoc()), sm(sm) {}
+
+  CudaKernelFacts reduce(moe::TokenReduceOp op, ModuleOp module, StringRef symbol);
+  CudaKernelFacts slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol);
+  CudaKernelFacts slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol);
+
+private:
+  // acc = step(acc, t) for t = first, first + stride, ... below end; runs of token_run begin with `neutral`.
+  Values overTokens(Value first, Value end, int64_t stride, const Values &neutral,
+                    llvm::function_ref<Values(const Values &, Value)> step, llvm::function_ref<Value(Value, Value)> join);
+  Value divide(Value x, Value y) { return arith::DivUIOp::create(e.b, e.loc, x, y); }
+  Value modulo(Value x, Value y) { return arith::RemUIOp::create(e.b, e.loc, x, y); }
+  void storeWord(Value base, Value index, Value v) { e.store(e.toI32(v), e.at(base, e.mul(index, 4)), 4); }
+
+  CudaEmitter e;
+  int64_t sm;
+};
+
+Values CudaTokens::overTokens(Value first, Value end, int64_t stride, const Values &neutral,
+                              llvm::function_ref<Values(const Values &, Value)> step,
+                              llvm::function_ref<Value(Value, Value)> join) {
+  auto runs = scf::ForOp::create(e.b, e.loc, first, end, e.c(stride * token_run), neutral);
+  OpBuilder::InsertionGuard guard(e.b);
+  e.b.setInsertionPointToEnd(runs.getBody());
+  Value begin = runs.getInductionVar(), last = e.minS(e.add(begin, e.c(stride * token_run)), end);
+  auto inner = scf::ForOp::create(e.b, e.loc, begin, last, e.c(stride), neutral);
+  {
+    OpBuilder::InsertionGuard innerGuard(e.b);
+    e.b.setInsertionPointToEnd(inner.getBody());
+    scf::YieldOp::create(e.b, e.loc, step(Values(inner.getRegionIterArgs()), inner.getInductionVar()));
+  }
+  Values joined;
+  for (auto [whole, part] : llvm::zip(runs.getRegionIterArgs(), inner.getResults()))
+    joined.push_back(join(whole, part));
+  scf::YieldOp::create(e.b, e.loc, joined);
+  return Values(runs.getResults());
+}
+
+CudaKernelFacts CudaTokens::reduce(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
+  constexpr int64_t width = token_reduce_block, strands = threads / width;
+  int64_t columns = cast<RankedTensorType>(op.getType()).getDimSize(1), blocks = (columns + width - 1) / width;
+  bool sum = op.getKind() == moe::ReduceKind::sum, sequences = op.getScope() == moe::Scope::sequence;
+  CudaKernelShell shell(e, module, symbol, 2, sm, {}, /*sequence=*/true);
+  Value from = shell.argument(0), to = shell.argument(1), tokens = sequences ? shell.sequence() : shell.numTokens;
+  auto join = [&](Value acc, Value x) -> Value {
+    if (sum)
+      return e.addF(acc, x);
+    Value larger = e.compare(arith::CmpFPredicate::OGT, x, acc);
+    return e.select(e.either(larger, e.compare(arith::CmpFPredicate::UNO, acc, acc)), x, acc);
+  };
+  Value neutral = e.f(sum ? 0 : std::numeric_limits<double>::quiet_NaN());
+  Value tid = e.unsignedI64(e.tid()), block = e.unsignedI64(e.ctaid());
+  Value strand = e.divU(tid, width), own = e.remU(tid, width), n = e.add(e.mul(e.remU(block, blocks), width), own);
+  Value first = e.mul(e.divU(block, blocks), tokens), end = e.add(first, tokens), live = e.less(n, e.c(columns));
+  Value column = e.select(live, n, e.c(0)); // idle threads read what is there
+  auto at = [&](Value base, Value t) { return e.at(base, e.mul(e.add(e.mul(t, columns), column), 4)); };
+  Value part = overTokens(e.add(first, strand), end, strands, {neutral}, [&](const Values &acc, Value t) -> Values {
+    return {join(acc[0], e.load(e.f32(), at(from, t), 4))};
+  }, join)[0];
+  auto place = [&](Value s) { return e.at(e.shared(), e.mul(e.add(e.mul(s, width), own), 4)); };
+  e.store(part, place(strand), 4);
+  e.barrier(0, threads);
+  Value all = e.load(e.f32(), place(e.c(0)), 4);
+  for (int64_t s = 1; s < strands; ++s)
+    all = join(all, e.load(e.f32(), place(e.c(s)), 4));
+  e.when(live, [&] { e.loop(e.add(first, strand), end, strands, [&](Value t) { e.store(all, at(to, t), 4); }); });
+  shell.finish(e, threads);
+  CudaKernelFacts facts = {threads, threads * 4, 1, 0, sequences ? 0 : blocks};
+  facts.unitsPerSequence = sequences ? blocks : 0;
+  return facts;
+}
+
+// Unit = (scope * slot blocks + slot block) * column parts + part. Rows of the 8 slots follow from the layout of a route of
+// slots, so that its tables are not read.
+CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol) {
+  auto type = cast<RankedTensorType>(op.getType());
+  auto route = cast<moe::RouteType>(op.getRoute().getType());
+  Type element = type.getElementType();
+  int64_t hidden = type.getDimSize(1), slots = route.getChoices(), each = slots / route.getGroups();
+  int64_t parts = (hidden + threads - 1) / threads, blocks = (slots + slots_per_block - 1) / slots_per_block;
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  bool sequences = cast<moe::SlotsOp>(op.getRoute().getDefiningOp()).getScope() == moe::Scope::sequence;
+  CudaKernelShell shell(e, module, symbol, 5, sm, {}, /*sequence=*/true);
+  Value x = shell.argument(0), w = shell.argument(1), out = shell.argument(2);
+  Value tokens = sequences ? shell.sequence() : shell.numTokens, scopes = divide(shell.numTokens, tokens);
+  Value block = e.unsignedI64(e.ctaid()), unit = e.divU(block, parts);
+  Value h = e.add(e.mul(e.remU(block, parts), threads), e.unsignedI64(e.tid()));
+  Value scope = e.divU(unit, blocks), slot0 = e.mul(e.remU(unit, blocks), slots_per_block);
+  Value first = e.mul(scope, tokens);
+  auto add = [&](Value a, Value b) { return e.addF(a, b); };
+  e.when(e.both(e.less(scope, scopes), e.less(h, e.c(hidden))), [&] {
+    Values own; // slots of this block; past the end the last one again
+    for (int64_t i = 0; i < slots_per_block; ++i)
+      own.push_back(e.minS(e.add(slot0, e.c(i)), e.c(slots - 1)));
+    Values sums = overTokens(first, e.add(first, tokens), 1, Values(slots_per_block, e.f(0)), [&](const Values &acc, Value t) {
+      Value v = e.widen(e.load(element, e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, bytes))), unsigned(bytes)));
+      Values weights, next;
+      for (Value s : own)
+        weights.push_back(e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), s), 4)), 4));
+      for (auto [weight, a] : llvm::zip(weights, acc))
+        next.push_back(e.fma(weight, v, a));
+      return next;
+    }, add);
+    for (int64_t i = 0; i < slots_per_block; ++i)
+      e.when(e.less(e.add(slot0, e.c(i)), e.c(slots)), [&] {
+        Value row = e.add(e.mul(e.add(e.mul(e.divU(own[i], each), scopes), scope), each), e.remU(own[i], each));
+        e.store(e.narrow(sums[i], element), e.at(out, e.add(e.mul(row, strides[2]), e.mul(h, bytes))), unsigned(bytes));
+      });
+  });
+  shell.finish(e, threads);
+  CudaKernelFacts facts = {threads, 0, 1, 0, sequences ? 0 : blocks * parts};
+  facts.unitsPerSequence = sequences ? blocks * parts : 0;
+  return facts;
+}
+
+// Threads of the grid stride over the entries of every table.
+CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol) {
+  auto route = cast<moe::RouteType>(op.getRoute().getType());
+  int64_t groups = route.getGroups(), slots = route.getChoices(), each = slots / groups;
+  bool sequences = op.getScope() == moe::Scope::sequence;
+  CudaKernelShell shell(e, module, symbol, 4 + blockSizes.size(), sm, {}, /*sequence=*/true);
+  Value tokens = sequences ? shell.sequence() : shell.numTokens, scopes = divide(shell.numTokens, tokens);
+  Value first = e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid()));
+  Value stride = e.mul(e.unsignedI64(e.nctaid()), threads), rowsOfGroup = e.mul(scopes, each);
+  auto strided = [&](Value count, llvm::function_ref<void(Value)> body) {
+    auto loop = scf::ForOp::create(e.b, e.loc, first, count, stride);
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPoint(loop.getBody()->getTerminator());
+    body(loop.getInductionVar());
+  };
+  strided(e.c(groups + 1), [&](Value g) { storeWord(shell.argument(0), g, e.mul(g, rowsOfGroup)); });
+  strided(e.mul(shell.numTokens, slots), [&](Value i) {
+    Value t = e.divU(i, slots), s = e.remU(i, slots), scope = divide(t, tokens);
+    Value row = e.add(e.mul(e.add(e.mul(e.divU(s, each), scopes), scope), each), e.remU(s, each));
+    storeWord(shell.argument(3), i, row);
+    e.when(e.equal(modulo(t, tokens), e.c(0)), [&] {
+      storeWord(shell.argument(1), row, t);
+      storeWord(shell.argument(2), row, s);
+    });
+  });
+  for (auto [k, size] : llvm::enumerate(blockSizes)) {
+    int64_t blockSize = size;
+    Value list = shell.argument(4 + k), perGroup = e.ceilDiv(rowsOfGroup, blockSize), total = e.mul(perGroup, groups);
+    e.when(e.equal(first, e.c(0)), [&] { e.storeV4(list, {e.toI32(total), e.c32(0), e.c32(0), e.c32(0)}); });
+    strided(total, [&](Value i) {
+      Value group = divide(i, perGroup), begin = e.mul(modulo(i, perGroup), blockSize);
+      Value rows = e.minS(e.sub(rowsOfGroup, begin), e.c(blockSize));
+      e.storeV4(e.at(list, e.mul(e.add(i, e.c(1)), 16)),
+                {e.toI32(group), e.toI32(e.add(e.mul(group, rowsOfGroup), begin)), e.toI32(rows), e.c32(0)});
+    });
+  }
+  shell.finish(e, threads);
+  return {threads, 0, threads, slots, groups + 1};
+}
+
+} // namespace
+
+CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, ModuleOp module, StringRef symbol) {
+  return CudaTokens(op, sm).reduce(op, module, symbol);
+}
+
+CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, ModuleOp module,
+                                    StringRef symbol) {
+  return CudaTokens(op, sm).slotInputs(op, strides, module, symbol);
+}
+
+CudaKernelFacts lowerCudaSlots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, int64_t sm, ModuleOp module,
+                               StringRef symbol) {
+  return CudaTokens(op, sm).slots(op, blockSizes, module, symbol);
+}
+
+} // namespace moec

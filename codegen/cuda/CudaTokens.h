@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernels that look at all tokens of a scope: columns reduced, slots made and filled.
+
+#ifndef MOEC_CODEGEN_CUDA_CUDATOKENS_H
+#define MOEC_CODEGEN_CUDA_CUDATOKENS_H
+
+#include "codegen/cpu/LowerRows.h"
+#include "codegen/cuda/CudaKernel.h"
+
+#include <vector>
+
+namespace moec {
+
+// Every kernel's last parameter is i64, the tokens of one sequence. Tokens are summed in a fixed order that depends on
+// their number alone.
+
+// Parameters (T, values, out, sequence). A block reduces 64 columns of a scope.
+CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
+
+// Parameters (T, x, weights, out, row_token, row_slot, sequence). A block makes 8 slots of a scope.
+CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
+                                    llvm::StringRef symbol);
+
+// Parameters (T, offsets, row_token, row_slot, slot_row, lists..., sequence): the tables of a route of slots, and one
+// list (moec_cuda_item) per block size.
+CudaKernelFacts lowerCudaSlots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, int64_t sm, mlir::ModuleOp module,
+                               llvm::StringRef symbol);
+
+} // namespace moec
+
+#endif
