@@ -61,6 +61,9 @@ struct CudaKernelShell {
   void finish(CudaEmitter &e, int64_t blockThreads) {
     mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});
     function->setAttr("nvvm.reqntid", e.b.getDenseI32ArrayAttr({int32_t(blockThreads)}));
+    // Of 1024 threads one block fits a multiprocessor's registers; told nothing, ptxas may spill to make room for two.
+    if (blockThreads == 1024)
+      function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1));
     expandCudaMath(function);
   }
 };
