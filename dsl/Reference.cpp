@@ -186,12 +186,25 @@ bool scoreTokens(ReferenceRun &run, Routing &routing) {
          computeScores(run, routing);
 }
 
+// The call's first top_k choices.
+bool keepFirst(ReferenceRun &run, Routing &routing) {
+  if (!run.spec.inputs.topK)
+    return true;
+  auto it = run.inputs.extra.find("top_k");
+  if (it == run.inputs.extra.end() || it->second.data.size() != 1)
+    return run.fail("inputs.top_k needs the input 'top_k' with one value");
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    if (double(int64_t(i) % routing.choices) >= it->second.data[0])
+      routing.ids[i] = -1;
+  return true;
+}
+
 // Stages 6-8.
 bool chooseExperts(ReferenceRun &run, Routing &routing) {
   const RouterSpec &router = run.spec.router;
   routing.choices = run.spec.choices();
   if (router.kind == RouterKind::TokenChoice) {
-    if (!selectExperts(run, router, routing.choices, routing))
+    if (!selectExperts(run, router, routing.choices, routing) || !keepFirst(run, routing))
       return false;
   } else if (router.kind == RouterKind::Dense) {
     routing.choices = routing.rows;

@@ -42,6 +42,7 @@ struct ReferenceTensor {
 //   replace_ids    [T,K]      ... by these ids
 //   priority       [T]        capacity.order random: larger first
 //   capacity       [1]        capacity.mode dynamic: places per expert
+//   top_k          [1]        inputs.top_k: choices to use, later ones are -1
 struct ReferenceInputs {
   int64_t numTokens = 0;                    // T
   int64_t batch = 0, tokensPerSequence = 0; // T = batch · tokensPerSequence; batch 0: one sequence of T tokens

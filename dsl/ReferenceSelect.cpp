@@ -235,10 +235,14 @@ bool normalizeAndScale(ReferenceRun &run, const std::vector<uint8_t> &used, Rout
 }
 
 // A choice that does not reach its expert weighs nothing, unless what overflowed passes its token through.
-void clearDropped(const LayerSpec &spec, Routing &routing) {
+bool isUsed(const LayerSpec &spec, const Routing &routing, size_t i) {
   bool identity = spec.capacity && spec.capacity->dropped == Dropped::Identity;
+  return routing.kept[i] || (identity && routing.overflowed[i] && routing.ids[i] >= 0);
+}
+
+void clearDropped(const LayerSpec &spec, Routing &routing) {
   for (size_t i = 0; i < routing.weights.size(); ++i)
-    if (!routing.kept[i] && !(identity && routing.overflowed[i] && routing.ids[i] >= 0))
+    if (!isUsed(spec, routing, i))
       routing.weights[i] = 0;
 }
 
@@ -265,9 +269,9 @@ bool finishWeights(ReferenceRun &run, Routing &routing) {
     if (nextBest)
       gatherWeights(spec.router, routing); // the score of the expert really used
     clearDropped(spec, routing);
-    std::vector<uint8_t> used = routing.kept;
+    std::vector<uint8_t> used(routing.kept.size());
     for (size_t i = 0; i < used.size(); ++i)
-      used[i] |= routing.weights[i] != 0;
+      used[i] = isUsed(spec, routing, i);
     return normalizeAndScale(run, used, routing);
   }
   std::vector<uint8_t> used(routing.ids.size());

@@ -50,7 +50,7 @@ void SpecCheckList::checkCapacityKind() {
   if (spec.capacity->overflow != Overflow::NextBest)
     return;
   std::string why;
-  if (kind == RouterKind::Table || kind == RouterKind::Random)
+  if (kind != RouterKind::TokenChoice)
     why = "router.kind " + std::string(routerKindWords[int(kind)]);
   else if (spec.router.select.kind == SelectKind::SparseMixer)
     why = "select.kind sparsemixer";

@@ -4,6 +4,8 @@
 
 #include "codegen/check/OracleCheck.h"
 
+#include "codegen/check/RandomSource.h"
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -15,9 +17,21 @@ bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
     int64_t count = 1;
     for (int64_t extent : role.shape)
       count *= extent;
-    PageBuffer buffer(size_t(count) * size_t(dataTypeBits(spec.dtype.weight)) / 8);
+    PageBuffer buffer(size_t(count) * 4);
     if (!buffer.data())
       return false;
+    if (role.name == "router.table") { // ids of experts
+      RandomSource random(seed);
+      int64_t columns = role.shape.back();
+      for (int64_t i = 0, first = 0; i < count; ++i) { // distinct in a row
+        first = i % columns ? first + 1 : random.in(0, spec.routerRows() - 1);
+        storeElement(buffer.data(), DataType::F32, i, double(first % spec.routerRows()));
+      }
+      tensors[role.name] = {DataType::F32, buffer.data(), role.shape};
+      view.add(role, DataType::F32, buffer.data());
+      memory.push_back(std::move(buffer));
+      continue;
+    }
     Distribution distribution = distributionOf(role);
     fillNormal(buffer.data(), spec.dtype.weight, count, distribution.mean, distribution.deviation,
                seed * 1000 + memory.size());
@@ -38,6 +52,13 @@ static std::vector<int64_t> sampledTokens(const LayerSpec &spec, int64_t tokens)
   for (int64_t i = 0; i < most; ++i)
     chosen.insert(most == 1 ? 0 : i * (tokens - 1) / (most - 1));
   return {chosen.begin(), chosen.end()};
+}
+
+static std::vector<int64_t> allTokens(int64_t tokens) {
+  std::vector<int64_t> all;
+  for (int64_t t = 0; t < tokens; ++t)
+    all.push_back(t);
+  return all;
 }
 
 // Two experts whose logits differ by rounding only may change places; everything else that differs is wrong.
@@ -83,6 +104,8 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
   tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
   tolerance.logits.maxRel = 2e-5;
   tolerance.values.scale = rootMeanSquare(want.weights);
+  if (spec.router.score == Score::Identity) // weights are logits, which may cancel
+    tolerance.values.scale = std::max({tolerance.values.scale, rootMeanSquare(want.logits), 1.0});
   tolerance.logits.scale = rootMeanSquare(want.logits);
   tolerance.y.scale = rootMeanSquare(want.y);
   return tolerance;
@@ -94,7 +117,8 @@ static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceO
   auto part = [](const auto &from, int64_t index, int64_t columns) {
     return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
   };
-  if (!want.logits.empty() &&
+  bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it
+  if (!want.logits.empty() && !absent &&
       !result.worst.take(compareRows(part(out.logits, token, out.numLogits), part(want.logits, row, out.numLogits),
                                      out.numLogits, tolerance.logits), "logits", reason))
     return false;
@@ -103,7 +127,8 @@ static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceO
     std::vector<int64_t> got(out.ids.begin() + token * k, out.ids.begin() + (token + 1) * k);
     std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
     std::set<int64_t> gotSet(got.begin(), got.end());
-    if (gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(want, row, gotSet, 1e-5)) {
+    bool comparable = int64_t(want.logits.size()) > row && !absent;
+    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(want, row, gotSet, 1e-5)) {
       ++result.tied;
       return true;
     }
@@ -114,14 +139,59 @@ static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceO
   return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y", reason);
 }
 
-bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const CallOutputs &out,
-                            OracleResult &result, std::string &reason) {
+// Whether what a token gets depends on the other tokens of its call.
+static bool looksAtAllTokens(const LayerSpec &spec) {
+  RouterKind kind = spec.router.kind;
+  return spec.capacity || kind == RouterKind::ExpertChoice || kind == RouterKind::Soft || spec.layer.wrap == LayerWrap::Depth;
+}
+
+// The oracle's inputs for `tokens` of the call's T.
+static void takeTokens(const ReferenceInputs &all, const std::vector<int64_t> &tokens, ReferenceInputs &out) {
+  for (const auto &[name, tensor] : all.extra) {
+    ReferenceTensor &part = out.extra[name];
+    int64_t size = int64_t(tensor.data.size());
+    if (name == "capacity" || name == "top_k" || all.numTokens == 0) {
+      part = tensor;
+      continue;
+    }
+    int64_t columns = size / all.numTokens;
+    for (int64_t token : tokens)
+      part.data.insert(part.data.end(), tensor.data.begin() + token * columns, tensor.data.begin() + (token + 1) * columns);
+    part.shape = {int64_t(part.data.size())};
+  }
+}
+
+// ids and weights [T,E] where experts took tokens, as packages give them.
+static void spreadTaken(const LayerSpec &spec, ReferenceOutputs &want, int64_t numTokens) {
+  if (spec.router.kind != RouterKind::ExpertChoice)
+    return;
+  int64_t experts = spec.experts.count;
+  want.choices = experts;
+  want.ids.assign(size_t(numTokens * experts), -1);
+  want.weights.assign(size_t(numTokens * experts), 0);
+  for (size_t i = 0; i < want.expertTokens.size(); ++i) {
+    int64_t token = want.expertTokens[i], expert = int64_t(i) / want.expertCapacity;
+    if (token < 0)
+      continue;
+    want.ids[size_t(token * experts + expert)] = expert;
+    want.weights[size_t(token * experts + expert)] = want.expertWeights[i];
+  }
+}
+
+bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const ReferenceInputs &given,
+                     const CallOutputs &out, OracleResult &result, std::string &reason) {
   if (out.tokens == 0)
     return true;
-  std::vector<int64_t> tokens = sampledTokens(spec, out.tokens);
+  bool all = looksAtAllTokens(spec);
+  std::vector<int64_t> tokens = all ? allTokens(out.tokens) : sampledTokens(spec, out.tokens);
   ReferenceInputs inputs;
   inputs.functions = weights.functions;
   inputs.numTokens = int64_t(tokens.size());
+  if (all) {
+    inputs.batch = given.batch;
+    inputs.tokensPerSequence = given.tokensPerSequence;
+  }
+  takeTokens(given, tokens, inputs);
   inputs.x.shape = {inputs.numTokens, out.hidden};
   for (int64_t token : tokens)
     for (int64_t i = 0; i < out.hidden; ++i)
@@ -130,6 +200,7 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
   ReferenceOutputs want;
   if (!runReference(spec, inputs, want, reason))
     return false;
+  spreadTaken(spec, want, out.tokens);
   Tolerance tolerance = toleranceOf(spec, want);
   for (size_t i = 0; i < tokens.size(); ++i)
     if (!compareToken(out, tokens[i], want, int64_t(i), tolerance, result, reason)) {

@@ -32,9 +32,10 @@ struct OracleResult {
 };
 
 // Two experts whose logits differ by rounding only may change places; everything else that differs by more than the
-// tolerance of the spec's types is wrong. All tokens of small layers are looked at, 2 or more of others. False: `reason`.
-bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const CallOutputs &out,
-                     OracleResult &result, std::string &reason);
+// tolerance of the spec's types is wrong. `inputs` is what the call was given besides x. All tokens of small layers are
+// looked at, and of those in which one token's experts depend on others; 2 or more of others. False: `reason`.
+bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const ReferenceInputs &inputs,
+                     const CallOutputs &out, OracleResult &result, std::string &reason);
 
 } // namespace moec
 

@@ -35,6 +35,19 @@ Value LayerBuilder::maskedByGroups(Value choice) {
              [&](ValueRange v) { return select(v[1], v[0], number(masked)); });
 }
 
+// [T,k] how many prefixes up to column n sum to p or more; scores may be negative, so that sums can fall below p again.
+Value LayerBuilder::reachedBefore(Value scores, double p) {
+  auto type = cast<RankedTensorType>(scores.getType());
+  Value sums = moe::PrefixSumOp::create(builder, loc, type, scores);
+  Value reached = map({{sums, OperandKind::elem}}, type, [&](ValueRange v) {
+    Value enough = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, v[0], number(p));
+    return select(enough, number(1), number(0));
+  });
+  Value before = moe::PrefixSumOp::create(builder, loc, type, reached);
+  return map({{before, OperandKind::elem}, {reached, OperandKind::elem}}, type,
+             [&](ValueRange v) { return add(v[0], v[1]); });
+}
+
 // The k best; of them the shortest prefix whose scores reach p, those above the threshold, the call's first top_k.
 void LayerBuilder::chooseRanked(RouterValues &values) {
   const RouterSelect &chosen = spec.router.select;
@@ -48,15 +61,14 @@ void LayerBuilder::chooseRanked(RouterValues &values) {
   if (spec.inputs.topK)
     operands.push_back({input("top_k"), OperandKind::scalar});
   else if (chosen.kind == SelectKind::TopP)
-    operands.push_back({moe::PrefixSumOp::create(builder, loc, rows(builder.getF32Type(), k), take(values.scores, order)),
-                        OperandKind::elem});
+    operands.push_back({reachedBefore(take(values.scores, order), chosen.p), OperandKind::elem});
   else
     operands.push_back({take(values.choice, order), OperandKind::elem});
   values.ids = map(operands, rows(builder.getI32Type(), k), [&](ValueRange v) -> Value {
     if (spec.inputs.topK)
       return select(arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], v[2]), v[0], integer(-1));
-    bool sum = chosen.kind == SelectKind::TopP; // a sum that is no number never reaches p
-    Value more = sum ? arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::ULT, v[2], number(chosen.p))
+    bool sum = chosen.kind == SelectKind::TopP;
+    Value more = sum ? arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[2], number(0))
                      : arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[2], number(chosen.threshold));
     return select(arith::OrIOp::create(builder, loc, equal(v[1], 0), more), v[0], integer(-1));
   });

@@ -240,16 +240,16 @@ Value LayerBuilder::sharedBlocks(const MlpShape &shape, Value tokens) {
                                 route, Value(), ValueRange(), builder.getArrayAttr({}));
 }
 
-// [T] σ(x·gᵀ)
-Value LayerBuilder::sharedGate() {
-  Value z = matmul(x, parameter("shared.gate_weight"), Value());
+// [T] σ(in·gᵀ)
+Value LayerBuilder::sharedGate(Value tokens) {
+  Value z = matmul(tokens, parameter("shared.gate_weight"), Value());
   return map({{sumRows(z), OperandKind::elem}}, rowVector(builder.getF32Type()),
              [&](ValueRange v) { return functions.apply(builder, loc, "sigmoid", v[0]); });
 }
 
-// (own, factor) = softmax(x·Cᵀ + c)
-void LayerBuilder::mixShared(SharedValues &shared) {
-  Value product = matmul(x, parameter("shared.gate_weight"), Value());
+// (own, factor) = softmax(in·Cᵀ + c)
+void LayerBuilder::mixShared(Value tokens, SharedValues &shared) {
+  Value product = matmul(tokens, parameter("shared.gate_weight"), Value());
   auto type = cast<RankedTensorType>(product.getType());
   Value z = map({{product, OperandKind::elem}, {parameter("shared.gate_bias"), OperandKind::col}}, type,
                 [&](ValueRange v) { return add(v[0], v[1]); });
@@ -262,7 +262,7 @@ void LayerBuilder::mixShared(SharedValues &shared) {
   shared.factor = part(1);
 }
 
-// scale · (Σ or mean over blocks), and the gate
+// scale · (Σ or mean over blocks), and the gate, which reads what the blocks read
 SharedValues LayerBuilder::buildShared() {
   const SharedSpec &shared = *spec.shared;
   MlpShape shape;
@@ -274,12 +274,13 @@ SharedValues LayerBuilder::buildShared() {
   shape.outputs = spec.hidden;
   shape.bias = shared.bias;
   SharedValues out;
-  out.output = sharedBlocks(shape, shared.input == BranchInput::Residual ? input("residual") : x);
+  Value tokens = shared.input == BranchInput::Residual ? input("residual") : x;
+  out.output = sharedBlocks(shape, tokens);
   out.output = scaledOutput(out.output, shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0));
   if (shared.gate == SharedGate::Sigmoid)
-    out.factor = sharedGate();
+    out.factor = sharedGate(tokens);
   if (shared.gate == SharedGate::Softmax2)
-    mixShared(out);
+    mixShared(tokens, out);
   return out;
 }
 

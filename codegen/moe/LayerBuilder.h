@@ -125,6 +125,7 @@ private:
   // BuildChoice.cpp: ids
   mlir::Value maskedByGroups(mlir::Value choice);
   void choose(RouterValues &values);
+  mlir::Value reachedBefore(mlir::Value scores, double p);
   void chooseRanked(RouterValues &values);
   void choosePair(RouterValues &values, const NoisyLogits &logits);
   void chooseSparse(RouterValues &values, mlir::Value logits);
@@ -165,8 +166,8 @@ private:
   mlir::Value buildExperts(const RouterValues &router);
   SharedValues buildShared();
   mlir::Value sharedBlocks(const MlpShape &shape, mlir::Value tokens);
-  mlir::Value sharedGate();
-  void mixShared(SharedValues &shared);
+  mlir::Value sharedGate(mlir::Value tokens);
+  void mixShared(mlir::Value tokens, SharedValues &shared);
   mlir::Value projected(mlir::Value input, const std::string &role, mlir::Value route, const MlpShape &shape);
   mlir::Value layerNorm(mlir::Value output, const RouterValues &router, mlir::Value route, int64_t width);
   moe::RouteType routeOfExperts(); // bounded by what experts take

@@ -14,6 +14,7 @@
 #include "UnitCheck.h"
 
 #include "codegen/check/GoldenCheck.h"
+#include "codegen/check/RandomSpec.h"
 #include "codegen/check/OracleCheck.h"
 
 #include "dsl/SpecPrinter.h"
@@ -68,16 +69,22 @@ static bool checkRandomLayer(const LayerSpec &spec, const moec_package *package,
   fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, 77);
   for (int64_t tokens : {0, 1, 2, 7, 17, 33, 64, 130}) {
     CallOutputs first(layer.info(), tokens), again(layer.info(), tokens);
+    CallInputs inputs;
+    ReferenceInputs oracle;
+    randomInputs(spec, tokens, uint64_t(tokens), inputs, oracle);
+    layer.setInputs(&inputs);
     layer.poisonWorkspace(true);
     bool ran = first.run(layer, x.data(), error);
     layer.poisonWorkspace(false);
-    if (!ran || !again.run(layer, x.data(), error))
+    ran = ran && again.run(layer, x.data(), error);
+    layer.setInputs(nullptr);
+    if (!ran)
       return false;
     if (tokens && !first.sameBits(again)) {
       error = "T=" + std::to_string(tokens) + ": bits differ between two runs";
       return false;
     }
-    if (!compareToOracle(spec, weights, x.data(), first, result, error))
+    if (!compareToOracle(spec, weights, x.data(), oracle, first, result, error))
       return false;
   }
   return true;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// moec verify --random: seeds -> layers, each against the reference; a failure is one line that makes it again.
+
+#include "Supervisor.h"
+#include "VerifyLayer.h"
+
+#include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
+
+#include <map>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+struct Tally {
+  int passed = 0, failed = 0, refused = 0;
+  size_t cases = 0, ties = 0;
+  double worst = 0;
+  std::map<std::string, int> reasons; // of refusals
+};
+} // namespace
+
+// "moec verify --random 1 --seed 17 --most 200 --most-experts 140 --tokens 0-17 --target cpu": what makes this one again.
+static std::string reproducer(const VerifyFlags &flags, uint64_t seed) {
+  std::string text = "moec verify --random 1 --seed " + std::to_string(seed) + " --most " + std::to_string(flags.sizes.most) +
+                     " --most-experts " + std::to_string(flags.sizes.experts) + " --tokens " + flags.tokens + " --target ";
+  for (size_t i = 0; i < flags.compile.targets.size(); ++i)
+    text += (i ? "," : "") + flags.compile.targets[i];
+  return text + (flags.emulate ? " --emulate" : "");
+}
+
+static bool loadRandom(const VerifyFlags &flags, uint64_t seed, SpecInput &input, std::string &error) {
+  input.text = randomSpecText(seed, flags.sizes);
+  input.fileName = "random_" + std::to_string(seed) + ".json";
+  DiagnosticList diagnostics;
+  std::optional<LayerSpec> spec = readSpec(input.text, input.fileName, {}, input.source, diagnostics);
+  if (!spec) {
+    error = "the generator drew no valid spec";
+    return false;
+  }
+  input.spec = *spec;
+  return true;
+}
+
+// One layer; what it says goes to a text, because a passing layer has nothing to say.
+static void verifyOne(Session &session, const VerifyFlags &flags, const CompileOptions &options, uint64_t seed,
+                      const std::vector<int64_t> &tokens, Tally &tally) {
+  SpecInput input;
+  std::string said, error;
+  raw_string_ostream os(said);
+  Session quiet{os, os};
+  quiet.quiet = true;
+  Verification v{quiet, flags, input, tokens, {}};
+  int code = loadRandom(flags, seed, input, error) ? verifyLayer(v, options) : ExitInternal;
+  for (const IsaResult &result : v.results) {
+    tally.cases += result.cases;
+    tally.ties += result.tied;
+    tally.worst = std::max(tally.worst, result.worst.value);
+    if (result.failed && error.empty())
+      error = result.name + ": " + result.firstFailure;
+  }
+  if (code == ExitUnsupported) {
+    ++tally.refused;
+    ++tally.reasons[StringRef(os.str()).split('\n').first.str()];
+    return;
+  }
+  if (code == ExitDone && error.empty()) {
+    ++tally.passed;
+    return;
+  }
+  ++tally.failed;
+  session.err << "FAIL seed " << seed << ": " << escaped(error.empty() ? StringRef(os.str()).trim().str() : error) << "\n  "
+              << reproducer(flags, seed) << "\n";
+}
+
+int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOptions &options) {
+  std::vector<int64_t> tokens;
+  if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
+    return code;
+  if (flags.printSpecs) {
+    for (int i = 0; i < flags.random; ++i)
+      session.out << randomSpecText(flags.seed + uint64_t(i), flags.sizes);
+    return ExitDone;
+  }
+  CompileOptions quiet = options;
+  quiet.progress = nullptr;
+  VerifyFlags each = flags;
+  each.quietSkips = true;
+  Tally tally;
+  for (int i = 0; i < flags.random; ++i) {
+    uint64_t seed = flags.seed + uint64_t(i);
+    enterStage("random layer, seed " + std::to_string(seed));
+    verifyOne(session, each, quiet, seed, tokens, tally);
+    if (!session.quiet && (i + 1) % 25 == 0)
+      session.err << format("  %d of %d layers, %d failed\n", i + 1, flags.random, tally.failed);
+  }
+  if (flags.json) {
+    json::OStream os(session.out, 2);
+    os.object([&] {
+      os.attribute("layers", flags.random);
+      os.attribute("passed", tally.passed);
+      os.attribute("failed", tally.failed);
+      os.attribute("not_built", tally.refused);
+      os.attribute("cases", int64_t(tally.cases));
+      os.attribute("ties", int64_t(tally.ties));
+      os.attribute("worst_relative_error", tally.worst);
+    });
+    session.out << "\n";
+  } else {
+    for (const auto &[reason, count] : tally.reasons)
+      session.out << "not built " << count << ": " << escaped(reason) << "\n";
+    session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, " << tally.refused
+                << " not built; " << tally.cases << " cases, " << tally.ties
+                << format(" ties, worst error %.1e\n", tally.worst);
+  }
+  return tally.failed ? ExitCheckFailed : ExitDone;
+}
+
+} // namespace moec

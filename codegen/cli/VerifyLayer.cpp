@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A spec's package run on random weights and inputs and compared to the float64 reference, on every instruction set of
+// the target and 1..N threads, and on the GPU or an emulated one.
+
+#include "VerifyLayer.h"
+
+#include "EmulatedDevice.h"
+#include "Supervisor.h"
+
+#include "codegen/check/LayerRun.h"
+#include "codegen/check/OutputCheck.h"
+#include "codegen/check/RandomSpec.h"
+#include "codegen/moe/TemplateFiles.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+// Texts of the activations that function files define, for the oracle to evaluate.
+static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, const std::string &templatesDir) {
+  std::map<std::string, std::string> texts;
+  auto add = [&](Activation act, const std::string &name) {
+    std::string error;
+    if (act == Activation::Custom)
+      if (std::optional<TemplateText> found = readTemplate(templatesDir, "functions/" + name + ".mlir", error))
+        texts[name] = found->text;
+  };
+  if (spec.layer.dense)
+    add(spec.layer.dense->act, spec.layer.dense->actName);
+  add(spec.experts.act, spec.experts.actName);
+  if (spec.shared)
+    add(spec.shared->act, spec.shared->actName);
+  return texts;
+}
+
+} // namespace
+
+// T tokens and what else the call is given.
+struct RandomCall {
+  int64_t tokens = 0;
+  CallInputs inputs;
+  ReferenceInputs oracle;
+};
+
+// Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
+static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const RandomLayer &weights, const void *x,
+                       const RandomCall &call, int threads, IsaResult &result, std::string &reason) {
+  int64_t tokens = call.tokens;
+  std::unique_ptr<CallOutputs> first;
+  for (int n = 1; n <= threads; ++n) {
+    if (!layer.prepare(n, isa, nullptr, reason))
+      return false;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      auto out = std::make_unique<CallOutputs>(layer.info(), tokens);
+      layer.poisonWorkspace(repeat == 0);
+      if (!out->ready()) {
+        reason = "out of memory";
+        return false;
+      }
+      if (!out->run(layer, x, reason))
+        return false;
+      if (tokens && first && !first->sameBits(*out)) {
+        reason = "T=" + std::to_string(tokens) + ": bits differ between run 1 on 1 thread and run " +
+                 std::to_string(repeat + 1) + " on " + std::to_string(n) + " threads";
+        return false;
+      }
+      if (!first)
+        first = std::move(out);
+    }
+  }
+  return compareToOracle(spec, weights, x, call.oracle, *first, result, reason);
+}
+
+// Prepares the layer for weights (false: the reason) and runs T tokens of x (false: the reason).
+struct Machine {
+  std::function<bool(const RandomLayer &weights, std::string &error)> prepare;
+  std::function<bool(const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &result, std::string &reason)> run;
+};
+
+// Every seed and token count on one machine. False: `error` says why nothing could be run.
+static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const std::vector<int64_t> &tokens,
+                          const VerifyFlags &flags, IsaResult &result, std::string &error) {
+  int64_t most = *std::max_element(tokens.begin(), tokens.end());
+  PageBuffer x(size_t(std::max<int64_t>(1, most) * spec.hidden) * 4);
+  for (int seed = 0; seed < flags.seeds; ++seed) {
+    RandomLayer weights;
+    if (!x.data() || !weights.make(spec, uint64_t(seed) + 1)) {
+      error = "not enough memory for the weights";
+      return false;
+    }
+    weights.functions = functionTexts(spec, flags.compile.templatesDir);
+    fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, uint64_t(seed) + 77);
+    if (!machine.prepare(weights, error))
+      return false;
+    if (result.name.empty())
+      return true;
+    for (int64_t t : tokens) {
+      std::string reason;
+      ++result.cases;
+      RandomCall call;
+      call.tokens = t;
+      randomInputs(spec, t, uint64_t(seed) * 1000 + uint64_t(t), call.inputs, call.oracle);
+      if (machine.run(weights, x.data(), call, result, reason))
+        continue;
+      ++result.failed;
+      if (result.firstFailure.empty())
+        result.firstFailure = "seed " + std::to_string(seed) + ", " + reason;
+    }
+  }
+  return true;
+}
+
+static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
+                      const VerifyFlags &flags, IsaResult &result, std::string &error) {
+  Machine machine;
+  machine.prepare = [&](const RandomLayer &weights, std::string &why) {
+    if (!layer.prepare(1, isa, &weights.tensors, why))
+      return false;
+    if (layer.info().isa == isa)
+      result.name = flags.emulate ? "amx-emulated" : moec_isa_name(isa);
+    return true;
+  };
+  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
+    layer.setInputs(&call.inputs);
+    bool good = verifyCall(spec, layer, isa, weights, x, call, flags.threads, out, reason);
+    layer.setInputs(nullptr);
+    return good;
+  };
+  return verifyMachine(spec, machine, tokens, flags, result, error);
+}
+
+// Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
+static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const RandomLayer &weights, const void *x,
+                             const RandomCall &call, IsaResult &result, std::string &reason) {
+  int64_t tokens = call.tokens;
+  CallOutputs first(layer.info(), tokens), again(layer.info(), tokens);
+  layer.poisonWorkspace(true);
+  bool ran = first.run(layer, x, reason);
+  layer.poisonWorkspace(false);
+  if (!ran || !again.run(layer, x, reason)) {
+    reason = "T=" + std::to_string(tokens) + ": " + reason;
+    return false;
+  }
+  if (tokens && !first.sameBits(again)) {
+    reason = "T=" + std::to_string(tokens) + ": bits differ between two runs";
+    return false;
+  }
+  return compareToOracle(spec, weights, x, call.oracle, first, result, reason);
+}
+
+static bool verifyDevice(const LayerSpec &spec, LayerRun &layer, const DeviceContext &context,
+                         const std::vector<int64_t> &tokens, const VerifyFlags &flags, IsaResult &result,
+                         std::string &error) {
+  Machine machine;
+  machine.prepare = [&](const RandomLayer &weights, std::string &why) {
+    if (!layer.prepare(context, weights.tensors, why))
+      return false;
+    result.name = std::string(layer.info().isa_name) + (flags.emulate ? "-emulated" : "");
+    return true;
+  };
+  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
+    layer.setInputs(&call.inputs);
+    bool good = verifyDeviceCall(spec, layer, weights, x, call, out, reason);
+    layer.setInputs(nullptr);
+    return good;
+  };
+  return verifyMachine(spec, machine, tokens, flags, result, error);
+}
+
+static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
+  std::string error;
+  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  if (!package)
+    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+  LayerRun layer(package->get());
+  for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
+    if (!(compiled.plan.header.isa_mask >> isa & 1))
+      continue;
+    IsaResult result;
+    bool above = isa > moec_cpu_isa();
+    if (!above && !verifyIsa(v.input.spec, layer, isa, v.tokens, v.flags, result, error))
+      return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
+    if (result.name.empty())
+      v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
+    else
+      v.results.push_back(std::move(result));
+  }
+  return ExitDone;
+}
+
+// Emulated, or on this machine's GPU; without one the package is skipped.
+static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileOptions &options) {
+  std::string error, name = "cuda:" + cudaArchFacts(options.archs.front()).name.str();
+  std::unique_ptr<EmulatedDevice> emulated;
+  std::unique_ptr<DeviceContext> real;
+  if (options.emulateCuda && !(emulated = EmulatedDevice::make(compiled, error)))
+    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+  if (!emulated && !(real = DeviceContext::open(nullptr, error))) {
+    v.skip(options.archs.size() > 1 ? "cuda" : name, error);
+    return ExitDone;
+  }
+  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  if (!package)
+    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+  LayerRun layer(package->get());
+  IsaResult result;
+  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, result, error))
+    return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
+  v.results.push_back(std::move(result));
+  return ExitDone;
+}
+
+int verifyLayer(Verification &v, const CompileOptions &options) {
+  for (const CompileOptions &part : splitByDevice(options)) {
+    int exit = ExitDone;
+    std::unique_ptr<CompiledPackage> compiled = compile(v.session, v.input, part, exit);
+    if (!compiled)
+      return exit;
+    enterStage("verify");
+    exit = part.archs.empty() ? verifyCpu(v, *compiled) : verifyCuda(v, *compiled, part);
+    if (exit != ExitDone)
+      return exit;
+  }
+  return ExitDone;
+}
+
+} // namespace moec

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A spec's package run on random weights and inputs and compared to the float64 reference, on every instruction set of
+// the target and 1..N threads, and on the GPU or an emulated one.
+
+#ifndef MOEC_CODEGEN_CLI_VERIFYLAYER_H
+#define MOEC_CODEGEN_CLI_VERIFYLAYER_H
+
+#include "CompileRun.h"
+#include "SpecInput.h"
+
+#include "codegen/check/OracleCheck.h"
+#include "codegen/check/RandomSpec.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// What happened on one instruction set or device.
+struct IsaResult : OracleResult {
+  std::string name;
+  size_t cases = 0, failed = 0;
+  std::string firstFailure;
+};
+
+struct VerifyFlags {
+  CompileFlags compile;
+  std::string spec, golden, tokens = "0-17,31-33,64";
+  int seeds = 1, threads = 3;
+  int random = 0;
+  uint64_t seed = 1;
+  RandomSizes sizes;
+  bool json = false;
+  bool emulate = false;
+  bool printSpecs = false;
+  bool quietSkips = false; // several layers: a machine that is not there is said once
+};
+
+// What all parts of one verification add to.
+struct Verification {
+  Session &session;
+  const VerifyFlags &flags;
+  const SpecInput &input;
+  std::vector<int64_t> tokens;
+  std::vector<IsaResult> results;
+  size_t skipped = 0;
+
+  void skip(const std::string &name, const std::string &why) {
+    ++skipped;
+    if (!flags.json && !flags.quietSkips)
+      session.out << "skip " << name << ": " << escaped(why) << "\n";
+  }
+};
+
+// Compiles v.input for `options`, device by device, and runs it. Anything but ExitDone: the reason is said.
+int verifyLayer(Verification &v, const CompileOptions &options);
+
+// moec verify --random: `count` random layers from `seed` on, each compiled and compared; what fails is said in a line that
+// makes it again.
+int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOptions &options);
+
+} // namespace moec
+
+#endif
