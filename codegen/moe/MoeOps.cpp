@@ -225,7 +225,8 @@ LogicalResult TakeOp::verify() {
   if (!shared && !isF32Rows(input, 2) && !isRowsOf(input, 2, 32))
     return emitOpError("C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32, found ") << input;
   if (!isRows(output, 2) || output.getElementType() != input.getElementType() || columnsOf(output) != columnsOf(ids))
-    return emitOpError("C3: the result must be tensor<?x") << columnsOf(ids) << "x" << input.getElementType() << ">, found " << output;
+    return emitOpError("C3: the result must be ") << RankedTensorType::get({ShapedType::kDynamic, columnsOf(ids)}, input.getElementType())
+                                                 << ", found " << output;
   return success();
 }
 

@@ -50,6 +50,6 @@ expect_err "illegal.txt:3:3: error[E-SCHEDULE]: stage router avx2 rows 1..3: S2:
 
 run verify --golden "$source_dir/tests/golden" --schedule all.txt
 expect_status 2
-expect_err 'moec: error[E-USAGE]: --schedule does not apply to --golden: a schedule is one layer'"'"'s
+expect_err 'moec: error[E-USAGE]: --schedule applies to a spec alone: a schedule is one layer'"'"'s
   hint: name the spec of one case'
 done_testing

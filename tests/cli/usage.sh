@@ -45,7 +45,7 @@ expect_err 'moec: error[E-UNSUPPORTED]: moec bench measures CPU targets; CUDA ke
 
 run verify
 expect_status 2
-expect_err 'moec: error[E-USAGE]: verify takes either a spec or --golden DIR
+expect_err 'moec: error[E-USAGE]: verify takes one of a spec, --golden DIR and --random N
   hint: moec verify layer.json'
 
 run bench small-4x1 --tokens 4-1

@@ -39,7 +39,7 @@ static int checkGolden(const std::string &folder, const DeviceContext &device) {
     std::string error;
     if (!std::filesystem::exists(folder + "/" + name + ".safetensors"))
       continue;
-    if (!readGoldenCase(folder, name, golden, error)) {
+    if (!readGoldenCase(folder, name, golden, error) || !fitPackage(golden, error)) {
       report.add("golden", name, false, error);
       continue;
     }
@@ -122,7 +122,7 @@ static int describeDevice(const DeviceContext &context) {
 static int printGoldenSpec(const std::string &folder, const std::string &name) {
   GoldenCase golden;
   std::string error;
-  if (!readGoldenCase(folder, name, golden, error)) {
+  if (!readGoldenCase(folder, name, golden, error) || !fitPackage(golden, error)) {
     std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
     return 1;
   }

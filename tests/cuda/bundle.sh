@@ -14,7 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 folder=$work/moec-cuda-bundle
 mkdir -p "$folder/bin" "$folder/lib" "$folder/golden" "$folder/graph" "$folder/units" "$folder/bench"
-for program in moec moec-cuda-check moec-cuda-units random_spec; do
+for program in moec moec-cuda-check moec-cuda-units; do
   [ -x "$build/bin/$program" ] || { echo "bundle.sh: no $build/bin/$program; build first: sh tests/run.sh" >&2; exit 2; }
 done
 cp "$build/bin/moec-cuda-check" "$folder/bin/"
@@ -53,7 +53,7 @@ while [ "$seed" -le "$layers" ]; do
   target=cuda:sm_90a
   [ $((seed % 4)) -ne 0 ] || target=cuda:sm_80 # its PTX, which every later GPU takes
   mkdir -p "$part"
-  "$build/bin/random_spec" "$seed" 200 >"$part/random_$seed.json"
+  "$moec" verify --random 1 --seed "$seed" --print-specs >"$part/random_$seed.json"
   if package "$part/random_$seed.json" "$target" 256; then
     cp "$work"/package/lib/*.so "$part/"
     if [ "$seed" -le 12 ]; then

@@ -36,30 +36,12 @@ const RefusedField refusedFields[] = {
      "dtype.weight fp8_e4m3 is not built; f32, bf16 and f16 are", "use bf16"},
     {"accumulate_type", [](LayerSpec &s) { s.dtype.accumulate = DataType::BF16; }, "dtype.accumulate",
      "dtype.accumulate bf16 is not built; sums are f32", "leave it out"},
-    {"router_kind", [](LayerSpec &s) { s.router.kind = RouterKind::Soft; }, "router.kind",
-     "of router.kind only token_choice is built", "use token_choice"},
-    {"select_kind", [](LayerSpec &s) { s.router.select.kind = SelectKind::SparseMixer; }, "router.select.kind",
-     "of router.select.kind only topk is built", "use topk"},
-    {"cosine",
-     [](LayerSpec &s) {
-       s.router.transform = {{}, {}};
-       s.router.transform[1].op = TransformOp::Cosine;
-     },
-     "router.transform[1].op", "cosine logits are not built; clamp, softcap and temperature are", "use temperature"},
-    {"noise_always",
-     [](LayerSpec &s) {
-       s.router.noise.kind = NoiseKind::Normal;
-       s.router.noise.when = NoiseWhen::Always;
-     },
-     "router.noise.when", "noise outside of training is not built", "use when: train"},
-    {"residual_input", [](LayerSpec &s) { s.router.input.from = BranchInput::Residual; }, "router.input.from",
-     "a router that reads the residual is not built", "use from: x"},
-    {"lp_norm",
-     [](LayerSpec &s) {
-       s.router.normalize.kind = NormalizeKind::Lp;
-       s.router.normalize.p = 3;
-     },
-     "router.normalize.p", "of the lp norms p = 1 and p = 2 are built", "use p: 1 or p: 2"},
+    {"depth", [](LayerSpec &s) { s.router.kind = RouterKind::Depth; }, "router.kind",
+     "router.kind depth is not built; layer.wrap depth is", "use layer.wrap depth around the experts"},
+    {"product_key", [](LayerSpec &s) { s.router.kind = RouterKind::ProductKey; }, "router.kind",
+     "router.kind product_key is not built", "use token_choice"},
+    {"table", [](LayerSpec &s) { s.router.kind = RouterKind::Table; }, "router.vocab",
+     "router.kind table needs router.vocab, the number of rows of router.table", "add \"vocab\" to router"},
     {"many_choices",
      [](LayerSpec &s) {
        s.experts.count = 128;
@@ -87,20 +69,14 @@ const RefusedField refusedFields[] = {
        s.experts.intermediate = {1, 2, 3, 4};
      },
      "experts.intermediate", "experts of different width are not built", "give one width for all experts"},
-    {"norm_out", [](LayerSpec &s) { s.experts.normOut = true; }, "experts.norm_out",
-     "LayerNorm on the expert output is not built", "leave it out"},
+    {"soft_norm_out",
+     [](LayerSpec &s) {
+       s.router.kind = RouterKind::Soft;
+       s.experts.normOut = true;
+     },
+     "experts.norm_out", "LayerNorm on the expert output is not built for soft routing", "leave it out"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
-    {"shared_gate",
-     [](LayerSpec &s) {
-       s.shared.emplace();
-       s.shared->gate = SharedGate::Softmax2;
-     },
-     "shared.gate", "of shared.gate none and sigmoid are built", "use sigmoid"},
-    {"capacity", [](LayerSpec &s) { s.capacity.emplace(); }, "capacity",
-     "a capacity is not built; every choice reaches its expert", "leave it out"},
-    {"wrap", [](LayerSpec &s) { s.layer.wrap = LayerWrap::Skip; }, "layer.wrap", "of layer.wrap only none is built",
-     "leave it out"},
     {"backward", [](LayerSpec &s) { s.passes.backward = true; }, "passes", "of passes only forward is built",
      "use passes: [forward]"},
 };

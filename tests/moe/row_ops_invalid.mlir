@@ -59,14 +59,14 @@ func.func @take_c1_ids(%x: tensor<?x8xf32>, %i: tensor<?x2xf32>) -> tensor<?x2xf
 
 // -----
 func.func @take_c2_values(%x: tensor<?xf32>, %i: tensor<?x2xi32>) -> tensor<?x2xf32> {
-  // expected-error @below {{'moe.take' op C2: the values must be a [?,N] or [N] tensor of f32, found 'tensor<?xf32>'}}
+  // expected-error @below {{'moe.take' op C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32, found 'tensor<?xf32>'}}
   %a = moe.take %x at %i : tensor<?xf32>, tensor<?x2xi32> -> tensor<?x2xf32>
   return %a : tensor<?x2xf32>
 }
 
 // -----
 func.func @take_c3_result(%x: tensor<8xf32>, %i: tensor<?x2xi32>) -> tensor<?x3xf32> {
-  // expected-error @below {{'moe.take' op C3: the result must be tensor<?x2xf32>, found 'tensor<?x3xf32>'}}
+  // expected-error @below {{'moe.take' op C3: the result must be 'tensor<?x2xf32>', found 'tensor<?x3xf32>'}}
   %a = moe.take %x at %i : tensor<8xf32>, tensor<?x2xi32> -> tensor<?x3xf32>
   return %a : tensor<?x3xf32>
 }

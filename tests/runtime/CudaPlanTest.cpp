@@ -118,7 +118,7 @@ TEST(CudaPlan, launches) {
 
 TEST(CudaPlan, params) {
   BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 1 with index 13 of 13", p.param(0, 1).index = 13);
-  BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 5 with index 0 of 0", p.param(0, 1).kind = 5);
+  BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 6 with index 0 of 0", p.param(0, 1).kind = 6);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: kind 2 with index 7 of 7", p.param(0, 10).index = 7);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 0 of step 3 is no table of a dispatch", p.param(0, 10).index = 3);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 4 of step 2 is no table of a dispatch", p.param(0, 10).part = 4);

@@ -115,17 +115,17 @@ TEST(PlanCheck, buffers) {
 }
 
 TEST(PlanCheck, steps) {
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): kind is 4", p.step(1).kind = 4);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): kind is 8", p.step(1).kind = 8);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): flags are 2", p.step(1).flags = 2);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): flags 1, but no optional output among the args", p.step(3).flags = 1);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is no dispatch step before it", p.step(3).route = 3);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is no dispatch or slots step before it", p.step(3).route = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): args 17 + 3, the plan has 19", p.step(1).first_arg = 17);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): arg 1 is buffer 13 of 13", p.arg(4) = 13);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): arg 0 is a table of a later dispatch", p.arg(3) = 11);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): ids (logits) are not i32 [T,2]", p.arg(6) = 3);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): ids (ids) are not i32 [T,3]", p.step(2).choices = 3);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): logits is not i32 [T,2]", p.arg(6) = 3);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): ids is not i32 [T,3]", p.step(2).choices = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): 0 groups", p.step(2).num_groups = 0);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): 4194304 choices", p.step(2).choices = 1u << 22);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 2 (dispatch): ids is not i32 [T,4194304]", p.step(2).choices = 1u << 22);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 6 (counts): counts (ids) are not i32 [4]", p.arg(18) = 4);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): 3 groups, its route has 4", p.step(3).num_groups = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): 0 panels", p.step(3).num_panels = 0);
