@@ -117,6 +117,14 @@ const Row rows[] = {
     // Scope
     {"E-SCOPE-AGENTS", "A mixture of agents joins the text of several whole models; it is not a layer."},
     {"E-SCOPE-ATTN", "Attention is outside of a layer spec. Each of its projections can be a layer of linear experts."},
+    // Importing a config
+    {"E-IMPORT-KEY", "A config.json lacks a key that its family needs, or holds a value that is not understood. Nothing is "
+                     "assumed, because class defaults differ from what is published."},
+    {"E-IMPORT-MODEL", "The model_type of a config is none the importer knows. A spec written by hand can describe the layer: "
+                       "no part of the compiler knows models."},
+    {"E-IMPORT-LAYER", "The layer asked for has no experts, or is none of the model's."},
+    {"W-QUIRK", "The model does something its config does not say, or says otherwise; the message names it and what was "
+                "chosen."},
     // Later stages
     {"E-UNSUPPORTED", "The spec is valid, but this version cannot build it. The message names the key and the hint the "
                       "nearest setting that is supported."},

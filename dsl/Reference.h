@@ -70,6 +70,8 @@ struct ReferenceOutputs {
   std::vector<int64_t> expertTokens; // [E,C], -1 = fewer tokens
   std::vector<double> expertWeights; // [E,C]
   std::vector<uint8_t> routed;       // [T] 1 where a wrapped layer runs its experts; empty without a wrap
+  std::vector<double> wrapMargins;   // [T] how clearly the wrap decided about the token: distance to its threshold, or to
+                                     // the value on the other side of the choice, relative to max|r|; empty without a wrap
 };
 
 // Runs the layer. False: `error` is one sentence naming the key or tensor, `outputs` is unspecified. Refuses what has

@@ -5,6 +5,7 @@
 #include "dsl/ReferenceStages.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace moec {
@@ -24,13 +25,23 @@ bool oneRow(ReferenceRun &run, const std::string &name, bool bias, Doubles &out)
 }
 
 // depth: the C largest r of each scope go in, C = tokens or floor(capacity·S), at least 1.
-void chooseDeep(const ReferenceRun &run, const Doubles &r, std::vector<uint8_t> &routed) {
+void chooseDeep(const ReferenceRun &run, const Doubles &r, std::vector<uint8_t> &routed, Doubles &margins) {
   const WrapSpec &layer = run.spec.layer;
   for (auto [first, last] : run.scopes(layer.scope == SelectScope::Sequence)) {
     int64_t length = last - first;
     int64_t count = layer.tokens ? *layer.tokens : std::max<int64_t>(1, int64_t(*layer.capacity * length));
-    for (int64_t t : topIndices(&r[first], length, count))
-      routed[first + t] = 1;
+    std::vector<int64_t> order = topIndices(&r[first], length, length);
+    count = std::min(count, length);
+    double high = 1e-300;
+    for (int64_t i = 0; i < length; ++i)
+      high = std::max(high, std::fabs(r[first + i]));
+    for (int64_t i = 0; i < length; ++i) {
+      bool in = i < count;
+      routed[first + order[i]] = in;
+      bool both = count > 0 && count < length; // else nothing stands on the other side
+      int64_t other = in ? count : count - 1;
+      margins[first + order[i]] = both ? std::fabs(r[first + order[i]] - r[first + order[other]]) / high : HUGE_VAL;
+    }
   }
 }
 
@@ -72,10 +83,13 @@ bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs) {
   if (!oneRow(run, depth ? "depth" : skip ? "skip" : "selector", !depth, r))
     return false;
   std::vector<uint8_t> routed(run.numTokens, 0);
+  Doubles margins(run.numTokens, 0);
   if (depth)
-    chooseDeep(run, r, routed);
-  for (int64_t t = 0; t < run.numTokens && !depth; ++t)
+    chooseDeep(run, r, routed, margins);
+  for (int64_t t = 0; t < run.numTokens && !depth; ++t) {
     routed[t] = (sigmoid(r[t]) > layer.threshold) != skip;
+    margins[t] = std::fabs(sigmoid(r[t]) - layer.threshold);
+  }
   ReferenceRun inner = subset(run, routed);
   if (!runBody(inner, outputs))
     return false;
@@ -99,6 +113,7 @@ bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs) {
     outputs.y[i] = own + (layer.residual && (in || !skip) ? run.x[i] : 0);
   }
   outputs.routed = std::move(routed);
+  outputs.wrapMargins = std::move(margins);
   return true;
 }
 

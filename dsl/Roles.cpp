@@ -77,6 +77,8 @@ void addLoraRoles(RoleList &list, const LayerSpec &spec, int64_t in, int64_t wid
   if (spec.experts.form == ExpertForm::Glu)
     pair("experts.gate", width, in);
   pair("experts.up", linear ? out : width, in);
+  for (int64_t n = 1; n < spec.experts.layers; ++n)
+    pair("experts.hidden" + std::to_string(n), width, width);
   if (!linear)
     pair("experts.down", out, width);
 }

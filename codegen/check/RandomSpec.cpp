@@ -44,6 +44,7 @@ private:
   uint64_t seed;
   const RandomSizes &sizes;
   int64_t count = 1; // experts
+  int64_t hidden = 1;
   bool grouped = false;
 };
 
@@ -61,11 +62,12 @@ Json RandomLayerSpec::normalize() {
 
 // What stands before scores: the input, transforms, noise.
 void RandomLayerSpec::logitStages(Json &block, bool plainWeights) {
-  if (random.chance(15))
+  bool wide = hidden >= 8; // few normalised columns make equal logits, and what wins then is rounding
+  if (wide && random.chance(15))
     block["input"]["norm"] = {{"kind", "rms"}, {"scale", 0.5}, {"weight", random.chance(50)}};
   if (random.chance(8))
     block["input"]["from"] = "residual";
-  if (random.chance(10))
+  if (wide && random.chance(10))
     block["transform"].push_back({{"op", "cosine"}});
   if (block.contains("transform") && random.chance(60))
     block["transform"][0]["scale"] = random.chance(50) ? Json(4.0) : Json("learned");
@@ -354,7 +356,8 @@ Json RandomLayerSpec::draw() {
   spec["name"] = "random_" + std::to_string(seed);
   spec["dtype"] = random.of({"f32", "f32", "bf16", "bf16"});
   // rows of a few columns can cancel to nothing, and what 16-bit storage then leaves is no measure of a kernel
-  spec["hidden"] = spec["dtype"] == "f32" ? random.size(sizes.most) : 15 + random.size(sizes.most);
+  hidden = spec["dtype"] == "f32" ? random.size(sizes.most) : 15 + random.size(sizes.most);
+  spec["hidden"] = hidden;
   count = random.chance(20) ? random.in(1, 3) : random.chance(70) ? random.in(2, 33) : random.in(33, 140);
   count = std::min(count, sizes.experts);
   if (random.chance(40) && sizes.experts >= 8)

@@ -2,6 +2,7 @@
 //
 // moec init: a preset's name -> a spec file to start from.
 
+#include "SpecFile.h"
 #include "Verbs.h"
 
 #include "dsl/Presets.h"
@@ -10,11 +11,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
 #include <memory>
-#include <unistd.h>
 
 namespace moec {
 
@@ -24,24 +21,6 @@ struct InitFlags {
   bool list = false, force = false;
 };
 } // namespace
-
-static int writeSpec(Session &session, const InitFlags &flags, const std::string &text) {
-  int mode = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (flags.force ? O_TRUNC : O_EXCL);
-  int fd = open(flags.output.c_str(), mode, 0666);
-  if (fd < 0 && errno == EEXIST)
-    return fail(session, ExitFile, "E-EXISTS", "file " + quoteText(flags.output, 256) + " exists",
-                "choose another file with -o, or pass --force to replace it");
-  bool ok = fd >= 0 && write(fd, text.data(), text.size()) == ssize_t(text.size());
-  int number = errno;
-  if (fd >= 0 && close(fd) != 0 && ok) {
-    ok = false;
-    number = errno;
-  }
-  if (!ok)
-    return fail(session, ExitFile, "E-WRITE", "cannot write " + quoteText(flags.output, 256) + ": " + std::strerror(number));
-  session.out << flags.output << "\n";
-  return ExitDone;
-}
 
 static int runInit(Session &session, const InitFlags &flags) {
   if (flags.list) {
@@ -59,7 +38,10 @@ static int runInit(Session &session, const InitFlags &flags) {
     session.out << *text;
     return ExitDone;
   }
-  return writeSpec(session, flags, *text);
+  if (int code = writeSpecFile(session, flags.output, *text, flags.force))
+    return code;
+  session.out << flags.output << "\n";
+  return ExitDone;
 }
 
 Verb addInit(CLI::App &app) {

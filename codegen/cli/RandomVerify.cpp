@@ -86,13 +86,15 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
     return ExitDone;
   }
   CompileOptions quiet = options;
-  quiet.progress = nullptr;
   VerifyFlags each = flags;
   each.quietSkips = true;
   Tally tally;
   for (int i = 0; i < flags.random; ++i) {
     uint64_t seed = flags.seed + uint64_t(i);
-    enterStage("random layer, seed " + std::to_string(seed));
+    quiet.progress = [seed](StringRef stage, StringRef, double) {
+      enterStage((stage + " of the random layer of seed " + Twine(seed)).str());
+    };
+    quiet.progress("spec", "", 0);
     verifyOne(session, each, quiet, seed, tokens, tally);
     if (!session.quiet && (i + 1) % 25 == 0)
       session.err << format("  %d of %d layers, %d failed\n", i + 1, flags.random, tally.failed);

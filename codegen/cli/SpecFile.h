@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Writing a spec for people to edit.
+
+#ifndef MOEC_CODEGEN_CLI_SPECFILE_H
+#define MOEC_CODEGEN_CLI_SPECFILE_H
+
+#include "Session.h"
+
+#include <string>
+
+namespace moec {
+
+// Writes `text` to a new file; with `force` it may exist. Errors are said, their exit code returned.
+int writeSpecFile(Session &session, const std::string &path, const std::string &text, bool force);
+
+} // namespace moec
+
+#endif

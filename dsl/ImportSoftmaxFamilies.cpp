@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Families that weigh experts by a softmax, or by what was chosen. Facts are those of the published modelling code.
+
+#include "dsl/ImportPieces.h"
+
+#include <cmath>
+
+namespace moec::families {
+
+void mixtral(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  sumNorm(i);
+  double jitter = i.numberOr({"router_jitter_noise"}, 0);
+  if (jitter != 0) {
+    i.put("router.input.jitter", jitter, "router_jitter_noise");
+    i.fromFamily("router.input.jitter_scope", "layer");
+  }
+  i.weight("router.weight", "block_sparse_moe.gate.weight");
+  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+}
+
+void minimaxM2(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  i.fromFamily("router.score", "sigmoid");
+  topK(i);
+  sumNorm(i);
+  if (i.flagOr({"use_routing_bias"}, true)) {
+    i.put("router.choice_bias", true, i.has("use_routing_bias") ? "use_routing_bias" : "family " + i.out.family);
+    i.weight("router.choice_bias", "block_sparse_moe.e_score_correction_bias");
+  }
+  i.weight("router.weight", "block_sparse_moe.gate.weight");
+  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+}
+
+void phi(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  if (i.integerOr({"num_experts_per_tok"}, 2) != 2)
+    i.fail("E-IMPORT-KEY", "num_experts_per_tok", "sparsemixer routes to 2 experts, num_experts_per_tok says otherwise");
+  i.fromFamily("router.select.kind", "sparsemixer");
+  i.fromFamily("router.select.k", 2);
+  const Json *eps = i.find({"router_jitter_noise"});
+  if (!eps || !eps->is_number())
+    return i.missing({"router_jitter_noise"}, "router.select.eps");
+  i.put("router.select.eps", eps->get<double>(), "router_jitter_noise");
+  i.quirk("router_jitter_noise", "router_jitter_noise is the margin of sparsemixer here, not noise", "router.select.eps");
+  i.weight("router.weight", "block_sparse_moe.gate.weight");
+  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+}
+
+void arctic(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  sumNorm(i);
+  if (i.flagOr({"use_residual"}, true)) {
+    i.put("shared.intermediate", i.integerOr({"hidden_size"}, 1), "hidden_size");
+    i.sharedBlock("residual_mlp.", "w1", "w3", "w2");
+    if (i.flagOr({"parallel_attn_mlp_res"}, false))
+      i.put("shared.input", "residual", "parallel_attn_mlp_res");
+  }
+  i.weight("router.weight", "block_sparse_moe.gate.weight");
+  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+}
+
+static void qwenExperts(I &i) {
+  experts(i, {"num_experts"}, {"moe_intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  i.weight("router.weight", "mlp.gate.weight");
+}
+
+void qwen2(I &i) {
+  qwenExperts(i);
+  if (i.has("norm_topk_prob"))
+    sumNormIfAsked(i);
+  mlpExperts(i);
+  gatedShared(i);
+}
+
+void qwen3(I &i) {
+  qwenExperts(i);
+  sumNormIfAsked(i);
+  mlpExperts(i);
+}
+
+void qwen3Next(I &i) {
+  qwenExperts(i);
+  sumNormIfAsked(i);
+  mlpExperts(i);
+  gatedShared(i);
+}
+
+void qwen35(I &i) {
+  qwenExperts(i);
+  sumNorm(i);
+  mlpExperts(i);
+  gatedShared(i);
+}
+
+void qwen3Vl(I &i) {
+  qwenExperts(i);
+  sumNorm(i);
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "first_half");
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "second_half");
+  i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
+}
+
+void olmoe(I &i) {
+  experts(i, {"num_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  if (i.has("norm_topk_prob"))
+    sumNormIfAsked(i);
+  i.weight("router.weight", "mlp.gate.weight");
+  mlpExperts(i);
+}
+
+void jamba(I &i) {
+  experts(i, {"num_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  i.weight("router.weight", "feed_forward.router.weight");
+  i.perExpert("feed_forward.experts.{e}.", "gate_proj", "up_proj", "down_proj");
+}
+
+void dbrx(I &i) {
+  experts(i, {"ffn_config.moe_num_experts"}, {"ffn_config.ffn_hidden_size"});
+  i.activation("experts.act", {"ffn_config.ffn_act_fn.name"}, "silu");
+  topK(i, {"ffn_config.moe_top_k"});
+  if (const Json *p = i.find({"ffn_config.moe_normalize_expert_weights"}); p && p->is_number()) {
+    i.put("router.normalize.kind", "lp", "ffn_config.moe_normalize_expert_weights");
+    i.put("router.normalize.p", p->get<double>(), "ffn_config.moe_normalize_expert_weights");
+  }
+  i.optionalNumber("router.input.jitter", {"ffn_config.moe_jitter_eps"}, 0);
+  i.weight("router.weight", "ffn.router.layer.weight");
+  i.weight("experts.gate", "ffn.experts.mlp.w1", "flat_rows");
+  i.weight("experts.up", "ffn.experts.mlp.v1", "flat_rows");
+  i.weight("experts.down", "ffn.experts.mlp.w2", "flat_rows", "in_out");
+}
+
+void granite(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  i.fromFamily("router.score_over", "selected");
+  i.weight("router.weight", "block_sparse_moe.router.layer.weight");
+  i.weight("experts.gate", "block_sparse_moe.input_linear.weight", "", "", "first_half");
+  i.weight("experts.up", "block_sparse_moe.input_linear.weight", "", "", "second_half");
+  i.weight("experts.down", "block_sparse_moe.output_linear.weight");
+  if (i.integerOr({"shared_intermediate_size"}, 0) > 0) {
+    i.integer("shared.intermediate", {"shared_intermediate_size"});
+    i.weight("shared.gate", "shared_mlp.input_linear.weight", "", "", "first_half");
+    i.weight("shared.up", "shared_mlp.input_linear.weight", "", "", "second_half");
+    i.weight("shared.down", "shared_mlp.output_linear.weight");
+  }
+}
+
+void jetmoe(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"activation_function"}, "silu");
+  topK(i);
+  i.fromFamily("router.score_over", "selected");
+  i.fromFamily("combine.bias", true);
+  i.weight("router.weight", "mlp.router.layer.weight");
+  i.weight("experts.gate", "mlp.input_linear.weight", "", "", "first_half");
+  i.weight("experts.up", "mlp.input_linear.weight", "", "", "second_half");
+  i.weight("experts.down", "mlp.output_linear.weight");
+  i.weight("output.bias", "mlp.bias");
+}
+
+void aria(I &i) {
+  experts(i, {"moe_num_experts"}, {"intermediate_size"});
+  topK(i, {"moe_topk", "num_experts_per_tok"});
+  i.fromFamily("router.score_over", "selected");
+  wideShared(i, {"moe_num_shared_experts"}, "mlp.shared_experts.", {"intermediate_size"});
+  i.weight("router.weight", "mlp.router.weight");
+  i.weight("experts.gate", "mlp.experts.fc1.weight", "", "in_out", "first_half");
+  i.weight("experts.up", "mlp.experts.fc1.weight", "", "in_out", "second_half");
+  i.weight("experts.down", "mlp.experts.fc2.weight", "", "in_out");
+}
+
+void gptOss(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  topK(i);
+  i.fromFamily("router.bias", true);
+  i.fromFamily("router.score_over", "selected");
+  i.fromFamily("experts.act_alpha", 1.702);
+  i.fromFamily("experts.up_offset", 1);
+  double limit = i.numberOr({"swiglu_limit"}, 7.0);
+  i.put("experts.clamp.limit", limit, i.has("swiglu_limit") ? "swiglu_limit" : "family " + i.out.family);
+  i.fromFamily("experts.bias.in", true);
+  i.fromFamily("experts.bias.out", true);
+  i.quirk("swiglu_limit", "the gate is limited from above only, the other branch on both sides", "experts.clamp");
+  i.weight("router.weight", "mlp.router.weight");
+  i.weight("router.bias", "mlp.router.bias");
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "even");
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "odd");
+  i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
+  i.weight("experts.gate_bias", "mlp.experts.gate_up_proj_bias", "", "", "even");
+  i.weight("experts.up_bias", "mlp.experts.gate_up_proj_bias", "", "", "odd");
+  i.weight("experts.down_bias", "mlp.experts.down_proj_bias");
+}
+
+void llama4(I &i) {
+  experts(i, {"num_local_experts"}, {"intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
+  i.fromFamily("router.score", "sigmoid");
+  i.fromFamily("router.score_over", "selected");
+  i.fromFamily("combine.apply", "input");
+  i.put("shared.intermediate", i.integerOr({"intermediate_size"}, 1), "intermediate_size");
+  i.weight("router.weight", "feed_forward.router.weight");
+  i.weight("experts.gate", "feed_forward.experts.gate_up_proj", "", "in_out", "first_half");
+  i.weight("experts.up", "feed_forward.experts.gate_up_proj", "", "in_out", "second_half");
+  i.weight("experts.down", "feed_forward.experts.down_proj", "", "in_out");
+  i.sharedBlock("feed_forward.shared_expert.", "gate_proj", "up_proj", "down_proj");
+}
+
+void grok1(I &i) {
+  experts(i, {"num_local_experts", "num_experts"}, {"moe_intermediate_size", "intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "gelu_tanh");
+  topK(i, {"num_experts_per_tok", "num_selected_experts"});
+  f32Logits(i);
+  i.quirk("num_experts_per_tok", "weights of the chosen experts are not divided by their sum", "router.normalize none");
+  i.weight("router.weight", "block_sparse_moe.gate.weight");
+  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+}
+
+} // namespace moec::families
