@@ -64,11 +64,12 @@ std::vector<Slot> queueOf(const CapacitySpec &capacity, const Routing &routing, 
   return queue;
 }
 
-// The best expert with room that the token does not use yet, by choice value; -1: none.
-int64_t nextBest(const Routing &routing, const std::vector<int64_t> &free, Slot slot) {
-  const int64_t *ids = &routing.ids[slot.token * routing.choices];
+// The best expert with room that no placed choice of the token uses, by choice value; -1: none.
+int64_t nextBest(const Routing &routing, const std::vector<uint8_t> &placed, const std::vector<int64_t> &free, Slot slot) {
   for (int64_t e : topIndices(&routing.choice[slot.token * routing.rows], routing.rows, routing.rows)) {
-    bool taken = std::find(ids, ids + slot.choice, e) != ids + slot.choice;
+    bool taken = false;
+    for (int64_t i = slot.token * routing.choices; i < (slot.token + 1) * routing.choices; ++i)
+      taken |= placed[i] && routing.ids[i] == e;
     if (!taken && free[e] > 0)
       return e;
   }
@@ -99,6 +100,7 @@ bool applyCapacity(ReferenceRun &run, Routing &routing) {
       scopes.back().second = t + 1;
     }
   }
+  std::vector<uint8_t> placed(routing.ids.size(), 0);
   for (auto [first, last] : scopes) {
     std::vector<int64_t> free(routing.rows, placesPerExpert(capacity, given, last - first, routing.choices, experts));
     // Zero experts hold no parameters and have room for everybody.
@@ -109,7 +111,8 @@ bool applyCapacity(ReferenceRun &run, Routing &routing) {
       if (!routing.kept[at])
         continue;
       if (capacity.overflow == Overflow::NextBest)
-        id = nextBest(routing, free, slot);
+        id = nextBest(routing, placed, free, slot);
+      placed[at] = 1;
       if (id >= 0 && free[id] > 0) {
         --free[id];
       } else {

@@ -145,7 +145,7 @@ enum moec_step_kind {
  * A capacity step keeps, of every group's queue, the first C slots: kept[t,j] = ids[t,j], else -1. Ids outside 0..G-1
  * pass. The queue stands in the order of `major` (all first choices before all second ones, or token by token), inside
  * of it by key, larger first and NaN last, inside of that by position. With MOEC_PLACES_NEXT a slot whose queue is full
- * takes the best id with room that its token's earlier slots do not name, by rank [T,n].
+ * takes the best id with room that no slot of its token which has a place names, by rank [T,n].
  * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; what stands
  * in brackets by flags and mode. `queue` is this step's own to write.
  *

@@ -95,7 +95,10 @@ static void sort_queue(const moec_capacity_call *call, int32_t *queue, int64_t c
   }
 }
 
-/* The best id with room that no earlier choice of the token names; -1: none. Ids from num_groups on always have room. */
+/* Choices that wait for their turn with next best, so that they are told from those that have a place. */
+static int32_t waiting(int32_t id) { return -2 - id; }
+
+/* The best id with room that no placed choice of the token names; -1: none. Ids from num_groups on always have room. */
 static int32_t next_best(const moec_capacity_call *call, int64_t slot) {
   int64_t token = slot / call->choices, first = token * call->choices, best_key = -1;
   const float *rank = call->rank + token * call->rank_columns;
@@ -103,10 +106,10 @@ static int32_t next_best(const moec_capacity_call *call, int64_t slot) {
   for (int64_t id = 0; id < call->rank_columns; ++id) {
     if ((id < call->num_groups && call->free_places[id] <= 0) || (int64_t)key_of(rank[id]) <= best_key)
       continue;
-    int64_t other = first;
-    while (other < slot && call->kept[other] != id)
+    int64_t other = first, end = first + call->choices;
+    while (other < end && call->kept[other] != id)
       ++other;
-    if (other == slot) {
+    if (other == end) {
       best = (int32_t)id;
       best_key = key_of(rank[id]);
     }
@@ -116,11 +119,11 @@ static int32_t next_best(const moec_capacity_call *call, int64_t slot) {
 
 static void place_slot(const moec_capacity_call *call, int64_t slot) {
   int32_t id = call->kept[slot];
-  int64_t known = call->rank ? call->rank_columns : call->num_groups;
-  if (id < 0 || id >= known)
-    return;
-  if (call->rank)
+  if (call->rank) {
+    if (id > waiting(0))
+      return;
     call->kept[slot] = id = next_best(call, slot);
+  }
   if (id < 0 || id >= call->num_groups)
     return;
   if (call->free_places[id] > 0)
@@ -144,6 +147,11 @@ void moec_keep_capacity(const moec_capacity_call *call) {
   const moec_places *places = call->places;
   int64_t choices = call->choices;
   memcpy(call->kept, call->ids, (size_t)(call->num_tokens * choices) * sizeof(*call->kept));
+  for (int64_t slot = 0; call->rank && slot < call->num_tokens * choices; ++slot)
+    if (call->ids[slot] >= 0 && call->ids[slot] < call->rank_columns)
+      call->kept[slot] = waiting(call->ids[slot]);
+    else if (call->ids[slot] < 0)
+      call->kept[slot] = -1;
   for (int64_t first = 0, tokens; first < call->num_tokens; first += tokens) {
     tokens = scope_tokens(places, first, call->num_tokens, call->sequence_tokens);
     int64_t count = moec_places_at(places, count_present(call->present, first, tokens), call->capacity ? *call->capacity : 0);

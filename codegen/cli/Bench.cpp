@@ -61,6 +61,7 @@ static bool enough(const BenchFlags &flags, const BenchSeries &series, const Pro
 }
 
 static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
+  m.layer.setInputs(&m.inputs.others());
   CallOutputs out(m.layer.info(), series.tokens);
   if (!out.ready()) {
     error = "not enough memory for the outputs";
@@ -89,6 +90,7 @@ static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
 // The first call of each variant also says where its tokens go, and whether its results are numbers at all.
 static bool routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchInputs &inputs, int64_t tokens,
                           std::vector<CallWork> &work, std::string &error) {
+  layer.setInputs(&inputs.others());
   for (int v = 0; v < inputs.count(); ++v) {
     CallOutputs out(layer.info(), tokens);
     if (!out.ready() || !out.run(layer, inputs.at(v), error)) {
@@ -100,7 +102,7 @@ static bool routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchIn
         error = "y is not finite; moec verify tells more";
         return false;
       }
-    work.push_back(workOf(plan, tokens, out.ids));
+    work.push_back(workOf(plan, tokens, out.counts));
   }
   return true;
 }

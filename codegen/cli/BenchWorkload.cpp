@@ -4,6 +4,8 @@
 
 #include "BenchWorkload.h"
 
+#include "codegen/check/RandomSpec.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -68,12 +70,14 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out) {
   return true;
 }
 
-CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &ids) {
+CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts) {
   CallWork work;
-  std::vector<int64_t> rowsOf(plan.header.num_experts, 0);
-  for (int32_t id : ids)
-    if (id >= 0 && size_t(id) < rowsOf.size())
-      ++rowsOf[size_t(id)];
+  std::vector<int64_t> rowsOf(counts.begin(), counts.end());
+  if (!tokens)
+    rowsOf.clear(); // such a call writes nothing
+  for (const moec_step &step : plan.steps) // slots are rows of their own, here of one sequence
+    if (step.kind == MOEC_STEP_SLOTS)
+      rowsOf.assign(step.num_groups, tokens ? int64_t(step.choices / step.num_groups) : 0);
   for (int64_t rows : rowsOf) {
     work.expertsTouched += rows > 0;
     work.rows += rows;
@@ -107,6 +111,9 @@ BenchInputs::BenchInputs(const LayerSpec &spec, int64_t tokens, int variants) : 
     for (int64_t t = 0; t < tokens; ++t)
       storeElement(rows, type, t * spec.hidden, 1);
   }
+  ReferenceInputs unused;
+  randomInputs(spec, tokens, 7, more, unused);
+  more.tokensPerSequence = 0;
 }
 
 const void *BenchInputs::at(int variant) const { return static_cast<const char *>(x.data()) + stride * size_t(variant); }

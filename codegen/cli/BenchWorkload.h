@@ -11,6 +11,7 @@
 #ifndef MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 #define MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 
+#include "codegen/check/CallInputs.h"
 #include "codegen/check/LayerRun.h"
 #include "codegen/moe/LaunchPlan.h"
 
@@ -38,7 +39,7 @@ struct CallWork {
   double flops = 0, weightBytes = 0;
   int64_t expertsTouched = 0, rows = 0, mostRows = 0; // mostRows: of the busiest expert
 };
-CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &ids);
+CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts);
 
 // `variants` inputs of T rows, to be taken in turn: each routes to other experts, so that weights are cold at T = 1.
 class BenchInputs {
@@ -47,9 +48,11 @@ public:
   bool ready() const { return x.data() != nullptr; }
   const void *at(int variant) const;
   int count() const { return variants; }
+  const CallInputs &others() const { return more; } // what the layer reads besides x, the same for all
 
 private:
   PageBuffer x;
+  CallInputs more;
   int variants;
   size_t stride;
 };

@@ -55,7 +55,7 @@ static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
 }
 
 static StringRef stepKind(const moec_step &step) {
-  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts"};
+  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
   return step.kind < std::size(kinds) ? kinds[step.kind] : "unknown";
 }
 

@@ -295,21 +295,22 @@ void CudaPlaces::dropping(moe::CapacityOp op, CudaKernelShell &shell) {
   });
 }
 
-// One slot, by the whole warp: the best id with room that no earlier choice of the token names.
+// One slot, by the whole warp: the best id with room that no placed choice of the token names. Choices that wait for their
+// turn are kept as -2 - id.
 void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slot) {
   int64_t choices = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1), groups = int64_t(op.getGroups());
   int64_t columns = cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1);
   RunWalker runs(e);
   runs.lane = lane;
   Value token = e.divU(slot, choices), firstSlot = e.mul(token, choices);
-  Value known = e.compare(Predicate::ult, loadWord(kept, slot), e.c32(int32_t(columns)));
-  e.when(known, [&] {
+  Value waits = e.compare(Predicate::sle, loadWord(kept, slot), e.c32(-2));
+  e.when(waits, [&] {
     Values best = runs.fold(columns, {e.c32(INT32_MIN), e.c32(INT32_MAX)}, [&](Values acc, ArrayRef<Value> own, Value valid) -> Values {
       for (Value n : own) {
         Value id = e.toI32(n), grouped = e.less(n, e.c(groups));
         Value places = loadWord(e.shared(), e.select(grouped, n, e.c(0)));
         Value room = e.either(e.compare(Predicate::sge, n, e.c(groups)), e.compare(Predicate::sgt, places, e.c32(0)));
-        auto named = scf::ForOp::create(e.b, e.loc, firstSlot, slot, e.c(1), ValueRange{room});
+        auto named = scf::ForOp::create(e.b, e.loc, firstSlot, e.add(firstSlot, e.c(choices)), e.c(1), ValueRange{room});
         {
           OpBuilder::InsertionGuard guard(e.b);
           e.b.setInsertionPointToEnd(named.getBody());
@@ -353,7 +354,10 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
   e.when(e.both(inside, e.equal(warp, e.c(0))), [&] {
     Value slots = e.mul(tokens, choices), firstSlot = e.mul(first, choices);
     e.loop(lane, slots, cuda_warp_threads, [&](Value i) {
-      storeWord(kept, e.add(firstSlot, i), loadWord(ids, e.add(firstSlot, i)));
+      Value id = loadWord(ids, e.add(firstSlot, i));
+      Value known = e.compare(Predicate::ult, id, e.c32(int32_t(cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1))));
+      Value none = e.select(e.compare(Predicate::slt, id, e.c32(0)), e.c32(-1), id);
+      storeWord(kept, e.add(firstSlot, i), e.select(known, e.sub(e.c32(-2), id), none));
     });
     e.loop(lane, e.c(groups), cuda_warp_threads, [&](Value g) { storeWord(e.shared(), g, places); });
     e.warpSync();

@@ -137,9 +137,9 @@ void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns,
     json.attribute("name", name);
     json.attribute("dtype", dtypeText(dtype));
     json.attributeArray("shape", [&] {
-      if (columns != "E")
+      if (columns != "E" && extent)
         json.value("T");
-      json.value(extent);
+      json.value(extent ? extent : 1);
     });
     json.attribute("strides", "row-major without gaps");
     json.attribute("alignment_bytes", optional ? 4 : 16);

@@ -4,6 +4,8 @@
 
 #include "PackageFiles.h"
 
+#include "codegen/moe/LayerInputs.h"
+
 #include "Manifest.h"
 #include "PackageTemplate.h"
 
@@ -56,6 +58,13 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
       return false;
     }
   }
+  std::string inputs; // beside x: fields of moec_forward_args that must be there
+  for (const LayerInput &input : layerInputs())
+    for (const moec_buffer &buffer : package.plan.buffers)
+      if (buffer.kind == MOEC_BUFFER_INPUT && buffer.role == input.role)
+        inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
+                  input.shapeText.str() + ": " + input.text.str() + ".\n";
+  values.word("inputs", inputs);
   values.word("version", moecVersion());
   values.word("library", libraryFileName(package.name, kind));
   values.word("KIND", kind == LibraryKind::Static ? "STATIC" : "SHARED");

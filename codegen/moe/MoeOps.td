@@ -283,7 +283,7 @@ def Moe_CapacityOp : Moe_PlacesOp<"capacity", [AttrSizedOperandSegments]> {
     C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n = tokens of the scope,
     those that are present. The queue: all first choices before all second ones (token_major: token by token), inside of
     that larger keys first, NaN last, then by position. Ids outside 0..groups-1 pass. With `ranked` a slot whose queue is
-    full takes the id with the largest rank that has room and that no earlier slot of its token names.
+    full takes the id with the largest rank that has room and that no slot of its token with a place names.
 
     Shapes  ids [T,K] i32 -> kept [T,K] i32;  keys [T,1] or [T,K] f32;  ranked [T,N] f32;  present [T,1] i32;  places [1] i32
             queue [T,K] i32 comes with keys and is the op's own to write

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# moec import hf: a config becomes a spec that compiles; what is missing or unknown is said.
+. "$2/tests/cli/expect.sh"
+
+cat >config.json <<'EOF'
+{"model_type": "deepseek_v3", "hidden_size": 64, "moe_intermediate_size": 32, "n_routed_experts": 16, "n_shared_experts": 1,
+ "num_experts_per_tok": 4, "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5, "norm_topk_prob": true,
+ "hidden_act": "silu", "torch_dtype": "float32", "num_hidden_layers": 4, "first_k_dense_replace": 1}
+EOF
+run import hf config.json -o v3.json
+expect_status 0
+expect_err ''
+expect_in out 'router.top_k            4               num_experts_per_tok'
+expect_in out 'tensors stand behind "model.layers.1."; the third argument of moec_weights_load'
+run check v3.json
+expect_status 0
+expect_out 'v3.json: valid, 16 experts, top-4, H 64, I 32, f32'
+run verify v3.json --tokens 1,5 -q
+expect_status 0
+
+run import hf config.json -o v3.json
+expect_status 8
+expect_err 'moec: error[E-EXISTS]: file "v3.json" exists
+  hint: choose another file with -o, or pass --force to replace it'
+run import hf config.json -o v3.json --force --layer 3 --json
+expect_status 0
+expect_in out '"prefix": "model.layers.3."'
+
+run import hf config.json -o - --layer 0
+expect_status 3
+expect_err 'moec: error[E-IMPORT-LAYER]: layer 0 has no experts
+  hint: those from first_k_dense_replace on have'
+sed 's/deepseek_v3/deepsek_v3/' config.json >unknown.json
+run import hf unknown.json -o -
+expect_status 3
+expect_err 'moec: error[E-IMPORT-MODEL]: model_type "deepsek_v3" is not known
+  hint: did you mean "deepseek_v3"? else write the spec by hand: dsl/README.md'
+sed 's/"hidden_size": 64, //' config.json >missing.json
+run import hf missing.json -o -
+expect_status 3
+expect_in err 'error[E-IMPORT-KEY]: the config has no hidden_size'
+run import hf --list
+expect_status 0
+expect_in out 'qwen3_moe'
+done_testing
