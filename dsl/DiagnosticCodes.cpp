@@ -117,6 +117,8 @@ const Row rows[] = {
     // Scope
     {"E-SCOPE-AGENTS", "A mixture of agents joins the text of several whole models; it is not a layer."},
     {"E-SCOPE-ATTN", "Attention is outside of a layer spec. Each of its projections can be a layer of linear experts."},
+    {"E-SCOPE-EXPERT", "An expert computes each token by itself. Convolutions and attention look at a token's neighbours, which a "
+                       "routed token does not have beside it; such experts are outside of a layer spec."},
     // Importing a config
     {"E-IMPORT-KEY", "A config.json lacks a key that its family needs, or holds a value that is not understood. Nothing is "
                      "assumed, because class defaults differ from what is published."},

@@ -80,17 +80,28 @@ std::string_view configName(std::string_view key) {
 struct OutOfScope {
   std::string_view word, code, message, hint;
 };
+constexpr std::string_view notRows = "experts that mix tokens, convolutions and attention, are not generated",
+                           rowForms = "an expert works on one token at a time: glu, mlp or linear";
 const OutOfScope *outOfScope(std::string_view path, std::string_view word) {
   static const OutOfScope kinds[] = {{"base", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated",
                                       "its inference form is token_choice"},
                                      {"sinkhorn", "E-ROUTE-ASSIGN", "balanced assignment of tokens is not generated",
                                       "its inference form is token_choice"}};
+  static const OutOfScope forms[] = {{"conv", "E-SCOPE-EXPERT", notRows, rowForms},
+                                     {"conv1d", "E-SCOPE-EXPERT", notRows, rowForms},
+                                     {"conv2d", "E-SCOPE-EXPERT", notRows, rowForms},
+                                     {"convolution", "E-SCOPE-EXPERT", notRows, rowForms},
+                                     {"attention", "E-SCOPE-EXPERT", notRows, rowForms}};
   static const OutOfScope keys[] = {
       {"agents", "E-SCOPE-AGENTS", "a mixture of agents is not a layer", "compile the layers of each model"},
       {"attention", "E-SCOPE-ATTN", "attention is outside of a layer spec",
        "a projection of it can be a layer with experts.form linear"}};
   if (path == "router.kind")
     for (const OutOfScope &row : kinds)
+      if (row.word == word)
+        return &row;
+  if (path == "experts.form" || path == "shared.form")
+    for (const OutOfScope &row : forms)
       if (row.word == word)
         return &row;
   if (path.empty())

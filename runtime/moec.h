@@ -107,7 +107,7 @@ typedef struct moec_forward_args {
   float *out_logits;      /* [T,E(+zero experts)] or NULL                                                    */
   int32_t *out_ids;       /* [T,K] or NULL                                                                   */
   float *out_weights;     /* [T,K] or NULL                                                                   */
-  int32_t *out_counts;    /* [E] or NULL                                                                     */
+  int32_t *out_counts;    /* [E] rows each expert computes, or NULL                                          */
   void *stream;           /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
   /* What some layers read besides x. The package's header lists those of its layer: they must be there, others NULL.
    * Numbers are trusted to be what they are called: ids out of range name no expert. */

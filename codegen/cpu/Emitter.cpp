@@ -73,6 +73,26 @@ void Emitter::when(Value condition, llvm::function_ref<void()> then, llvm::funct
   }
 }
 
+Emitter::Values Emitter::foldInRuns(Value first, Value end, int64_t stride, int64_t run, const Values &neutral,
+                                    llvm::function_ref<Values(const Values &, Value)> step,
+                                    llvm::function_ref<Value(Value, Value)> join) {
+  auto runs = scf::ForOp::create(b, loc, first, end, c(stride * run), neutral);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(runs.getBody());
+  Value begin = runs.getInductionVar(), last = minS(add(begin, c(stride * run)), end);
+  auto inner = scf::ForOp::create(b, loc, begin, last, c(stride), neutral);
+  {
+    OpBuilder::InsertionGuard innerGuard(b);
+    b.setInsertionPointToEnd(inner.getBody());
+    scf::YieldOp::create(b, loc, step(Values(inner.getRegionIterArgs()), inner.getInductionVar()));
+  }
+  Values joined;
+  for (auto [whole, part] : llvm::zip(runs.getRegionIterArgs(), inner.getResults()))
+    joined.push_back(join(whole, part));
+  scf::YieldOp::create(b, loc, joined);
+  return Values(runs.getResults());
+}
+
 SmallVector<Value> Emitter::inlineVectorised(Region &region, ValueRange args, int64_t lanes) {
   int64_t width = lanes == 1 ? 0 : lanes; // scalars keep their types
   IRMapping mapping;

@@ -118,6 +118,13 @@ public:
   void loop(mlir::Value first, mlir::Value last, int64_t step, llvm::function_ref<void(mlir::Value)> body);
   void when(mlir::Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = nullptr);
 
+  // acc = step(acc, i) for i = first, first + stride, ... below end, in runs of `run` values of i that each begin with
+  // `neutral` and are then joined in order: the error of a sum grows with n/run + run, not with n.
+  using Values = llvm::SmallVector<mlir::Value>;
+  Values foldInRuns(mlir::Value first, mlir::Value end, int64_t stride, int64_t run, const Values &neutral,
+                    llvm::function_ref<Values(const Values &, mlir::Value)> step,
+                    llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join);
+
   // Clones the straight-line scalar `region` on vectors of `lanes` elements (lanes 1: on scalars) and returns what its
   // terminator yields. `args` stand for the region's arguments.
   llvm::SmallVector<mlir::Value> inlineVectorised(mlir::Region &region, mlir::ValueRange args, int64_t lanes);

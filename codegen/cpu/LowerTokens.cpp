@@ -27,7 +27,7 @@ public:
   void slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol);
 
 private:
-  using Values = SmallVector<Value>;
+  using Values = Emitter::Values;
   static int64_t size(Type element) { return element.isBF16() ? 2 : 4; }
 
   Value callField(const KernelFunction &shell, size_t offset) {
@@ -36,34 +36,9 @@ private:
   Value number(double v, int64_t width) {
     return width > 1 ? e.constant(v, width) : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v))).getResult();
   }
-  // acc = step(acc, t) for t in [first, first + tokens): runs of token_run tokens begin with `neutral`.
-  Values overTokens(Value first, Value tokens, Values neutral, llvm::function_ref<Values(const Values &, Value)> step,
-                    llvm::function_ref<Value(Value, Value)> join);
-
   Emitter e;
   const RowStrides &strides;
 };
-
-TokensLowering::Values TokensLowering::overTokens(Value first, Value tokens, Values neutral,
-                                                  llvm::function_ref<Values(const Values &, Value)> step,
-                                                  llvm::function_ref<Value(Value, Value)> join) {
-  Value end = e.add(first, tokens);
-  auto runs = scf::ForOp::create(e.b, e.loc, first, end, e.c(token_run), neutral);
-  OpBuilder::InsertionGuard guard(e.b);
-  e.b.setInsertionPointToEnd(runs.getBody());
-  Value begin = runs.getInductionVar(), last = e.minS(e.add(begin, e.c(token_run)), end);
-  auto inner = scf::ForOp::create(e.b, e.loc, begin, last, e.c(1), neutral);
-  {
-    OpBuilder::InsertionGuard innerGuard(e.b);
-    e.b.setInsertionPointToEnd(inner.getBody());
-    scf::YieldOp::create(e.b, e.loc, step(Values(inner.getRegionIterArgs()), inner.getInductionVar()));
-  }
-  Values joined;
-  for (auto [whole, part] : llvm::zip(runs.getRegionIterArgs(), inner.getResults()))
-    joined.push_back(join(whole, part));
-  scf::YieldOp::create(e.b, e.loc, joined);
-  return Values(runs.getResults());
-}
 
 // Unit = scope * blocks + block of columns; every token of the scope gets the result.
 void TokensLowering::reduceColumns(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
@@ -87,7 +62,7 @@ void TokensLowering::reduceColumns(moe::TokenReduceOp op, ModuleOp module, Strin
     auto run = [&](Value n, int64_t width) {
       Type type = width > 1 ? Type(e.vec(e.f32(), width)) : e.f32();
       auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(n, 4))); };
-      Value reduced = overTokens(first, tokens, {number(neutral, width)}, [&](const Values &acc, Value t) -> Values {
+      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {number(neutral, width)}, [&](const Values &acc, Value t) -> Values {
         return {join(acc[0], e.load(type, at(from, t), 4))};
       }, join)[0];
       e.loop(first, e.add(first, tokens), 1, [&](Value t) { e.store(reduced, at(to, t), 4); });
@@ -120,7 +95,7 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
         return;
       e.loop(e.c(begin), e.c(end), step, [&](Value h) {
         Values zero(step / width, number(0, width));
-        Values sums = overTokens(first, tokens, zero, [&](const Values &acc, Value t) -> Values {
+        Values sums = e.foldInRuns(first, e.add(first, tokens), 1, token_run, zero, [&](const Values &acc, Value t) -> Values {
           Value weight = e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
           if (width > 1)
             weight = e.splat(weight, width);

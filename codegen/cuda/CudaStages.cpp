@@ -66,6 +66,13 @@ void CudaStages::addArguments(size_t step, std::vector<moec_cuda_param> &params)
     params.push_back(argument(step, i));
 }
 
+std::vector<int64_t> CudaStages::stridesOf(size_t step) const {
+  RowStrides strides;
+  for (unsigned i = 0; i < plan.steps[step].num_args; ++i)
+    strides.push_back(plan.buffers[plan.args[plan.steps[step].first_arg + i]].row_stride);
+  return strides;
+}
+
 // Every kernel of sm_90a waits for its predecessor itself, so all of them may overlap its end.
 CudaPlannedLaunch &CudaStages::addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts) {
   CudaPlannedLaunch made;
@@ -93,9 +100,7 @@ bool CudaStages::checkShared(const std::string &symbol, const CudaKernelFacts &f
 
 bool CudaStages::addRows(size_t step, Operation *op) {
   const moec_step &planned = plan.steps[step];
-  RowStrides strides;
-  for (unsigned i = 0; i < planned.num_args; ++i)
-    strides.push_back(plan.buffers[plan.args[planned.first_arg + i]].row_stride);
+  RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
   auto program = dyn_cast<moe::RowProgramOp>(op);
   CudaKernelFacts facts = program ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
@@ -152,10 +157,7 @@ bool CudaStages::addDispatch(size_t step) {
 
 // What looks at whole scopes: capacity, the tokens experts take, columns, inputs of slots.
 bool CudaStages::addTokens(size_t step, Operation *op) {
-  const moec_step &planned = plan.steps[step];
-  RowStrides strides;
-  for (unsigned i = 0; i < planned.num_args; ++i)
-    strides.push_back(plan.buffers[plan.args[planned.first_arg + i]].row_stride);
+  RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
   CudaKernelFacts facts =
       llvm::TypeSwitch<Operation *, CudaKernelFacts>(op)

@@ -52,6 +52,7 @@ private:
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
   // Pointers to the step's arguments; routes are told from buffers.
   void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
+  std::vector<int64_t> stridesOf(size_t step) const; // of its arguments, in bytes
   moec_cuda_param argument(size_t step, unsigned number) const;
   moec_cuda_param mapOf(size_t step, const CudaMatmulFacts &facts);
   uint16_t listOf(uint16_t route, int64_t blockRows);

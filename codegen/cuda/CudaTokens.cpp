@@ -26,9 +26,6 @@ public:
   CudaKernelFacts slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol);
 
 private:
-  // acc = step(acc, t) for t = first, first + stride, ... below end; runs of token_run begin with `neutral`.
-  Values overTokens(Value first, Value end, int64_t stride, const Values &neutral,
-                    llvm::function_ref<Values(const Values &, Value)> step, llvm::function_ref<Value(Value, Value)> join);
   Value divide(Value x, Value y) { return arith::DivUIOp::create(e.b, e.loc, x, y); }
   Value modulo(Value x, Value y) { return arith::RemUIOp::create(e.b, e.loc, x, y); }
   void storeWord(Value base, Value index, Value v) { e.store(e.toI32(v), e.at(base, e.mul(index, 4)), 4); }
@@ -36,26 +33,6 @@ private:
   CudaEmitter e;
   int64_t sm;
 };
-
-Values CudaTokens::overTokens(Value first, Value end, int64_t stride, const Values &neutral,
-                              llvm::function_ref<Values(const Values &, Value)> step,
-                              llvm::function_ref<Value(Value, Value)> join) {
-  auto runs = scf::ForOp::create(e.b, e.loc, first, end, e.c(stride * token_run), neutral);
-  OpBuilder::InsertionGuard guard(e.b);
-  e.b.setInsertionPointToEnd(runs.getBody());
-  Value begin = runs.getInductionVar(), last = e.minS(e.add(begin, e.c(stride * token_run)), end);
-  auto inner = scf::ForOp::create(e.b, e.loc, begin, last, e.c(stride), neutral);
-  {
-    OpBuilder::InsertionGuard innerGuard(e.b);
-    e.b.setInsertionPointToEnd(inner.getBody());
-    scf::YieldOp::create(e.b, e.loc, step(Values(inner.getRegionIterArgs()), inner.getInductionVar()));
-  }
-  Values joined;
-  for (auto [whole, part] : llvm::zip(runs.getRegionIterArgs(), inner.getResults()))
-    joined.push_back(join(whole, part));
-  scf::YieldOp::create(e.b, e.loc, joined);
-  return Values(runs.getResults());
-}
 
 CudaKernelFacts CudaTokens::reduce(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
   constexpr int64_t width = token_reduce_block, strands = threads / width;
@@ -75,7 +52,7 @@ CudaKernelFacts CudaTokens::reduce(moe::TokenReduceOp op, ModuleOp module, Strin
   Value first = e.mul(e.divU(block, blocks), tokens), end = e.add(first, tokens), live = e.less(n, e.c(columns));
   Value column = e.select(live, n, e.c(0)); // idle threads read what is there
   auto at = [&](Value base, Value t) { return e.at(base, e.mul(e.add(e.mul(t, columns), column), 4)); };
-  Value part = overTokens(e.add(first, strand), end, strands, {neutral}, [&](const Values &acc, Value t) -> Values {
+  Value part = e.foldInRuns(e.add(first, strand), end, strands, token_run, {neutral}, [&](const Values &acc, Value t) -> Values {
     return {join(acc[0], e.load(e.f32(), at(from, t), 4))};
   }, join)[0];
   auto place = [&](Value s) { return e.at(e.shared(), e.mul(e.add(e.mul(s, width), own), 4)); };
@@ -113,7 +90,7 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
     Values own; // slots of this block; past the end the last one again
     for (int64_t i = 0; i < slots_per_block; ++i)
       own.push_back(e.minS(e.add(slot0, e.c(i)), e.c(slots - 1)));
-    Values sums = overTokens(first, e.add(first, tokens), 1, Values(slots_per_block, e.f(0)), [&](const Values &acc, Value t) {
+    Values sums = e.foldInRuns(first, e.add(first, tokens), 1, token_run, Values(slots_per_block, e.f(0)), [&](const Values &acc, Value t) {
       Value v = e.widen(e.load(element, e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, bytes))), unsigned(bytes)));
       Values weights, next;
       for (Value s : own)

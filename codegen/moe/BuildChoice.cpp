@@ -164,7 +164,6 @@ std::pair<Value, Value> LayerBuilder::chooseLevel(const RouterSpec &level, Value
   Value ids = topK(scores, level.select.k, segments), weights = take(scores, ids);
   if (!all)
     weights = scored(level.score, weights, segments);
-  int64_t k = level.select.k;
   auto type = cast<RankedTensorType>(weights.getType());
   const RouterNormalize &normalize = level.normalize;
   if (normalize.kind == NormalizeKind::Softmax)
@@ -176,7 +175,6 @@ std::pair<Value, Value> LayerBuilder::chooseLevel(const RouterSpec &level, Value
     weights = map({{weights, OperandKind::elem}, {sums, OperandKind::segment}}, type,
                   [&](ValueRange v) { return divide(v[0], divisor(normalize, rooted(normalize, v[1]))); });
   }
-  (void)k;
   return {ids, weights};
 }
 

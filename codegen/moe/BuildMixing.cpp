@@ -120,14 +120,13 @@ RouterValues LayerBuilder::buildSoft() {
   RouterValues values;
   values.logits = logits(router, "router.slots");
   Value z = withNoise(values.logits).weights;
-  Value there = z;
   auto absentTo = [&](Value from, double other) {
     if (!present)
       return from;
     return map({{from, OperandKind::elem}, {present, OperandKind::segment}}, rows(f32, slots),
                [&](ValueRange v) { return select(equal(v[1], 0), number(other), v[0]); });
   };
-  values.scores = tokenSoftmax(absentTo(there, negInf), scope);
+  values.scores = tokenSoftmax(absentTo(z, negInf), scope);
   bool own = router.combineWeights == CombineWeights::Own;
   values.weights = scaledOutput(own ? absentTo(scored(Score::Softmax, z), 0) : values.scores, router.scale);
   bool sequence = scope == moe::Scope::sequence;

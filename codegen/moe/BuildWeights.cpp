@@ -151,9 +151,6 @@ Value LayerBuilder::capacity(const RouterValues &values, Value ids) {
     keys = map({{input("priority"), OperandKind::row}}, rows(f32, 1), [&](ValueRange v) { return v[0]; });
   bool given = from.mode == CapacityMode::Dynamic, share = from.mode == CapacityMode::Factor || from.mode == CapacityMode::Fraction;
   int64_t times = from.mode == CapacityMode::Factor && from.perChoice ? spec.choices() : 1;
-  SmallVector<Type> results = {type};
-  if (keys)
-    results.push_back(type);
   auto op = moe::CapacityOp::create(
       builder, loc, type, keys ? Type(type) : Type(), ids, keys, next ? values.choice : Value(), present,
       given ? input("capacity") : Value(), uint64_t(spec.experts.count), major,

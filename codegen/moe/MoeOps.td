@@ -240,6 +240,9 @@ def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
   let description = [{
     rows of group g = all slots t*K+j with ids[t,j] = g, ascending;   ids outside 0..G-1 make no row
 
+    The attribute moe.experts marks the dispatch whose rows per group are the layer's counts; without one it is that of the
+    result ids.
+
     Shapes  ids [T,K] i32 -> !moe.route<G groups, K choices>
       C1  ids are a [T,K] tensor of i32
       C2  K = choices of the route
