@@ -10,7 +10,7 @@ EOF
 run import hf config.json -o v3.json
 expect_status 0
 expect_err ''
-expect_in out 'router.top_k            4               num_experts_per_tok'
+expect_in out 'router.top_k           4               num_experts_per_tok'
 expect_in out 'tensors stand behind "model.layers.1."; the third argument of moec_weights_load'
 run check v3.json
 expect_status 0
