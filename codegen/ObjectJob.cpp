@@ -70,6 +70,8 @@ private:
         scratch = lowerRowProgram(program, strides, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto reduce = dyn_cast<moe::TokenReduceOp>(op))
         scratch = lowerTokenReduce(reduce, strides, isaFacts(job.isa), *output, kernel.symbol);
+      else if (auto total = dyn_cast<moe::TokenTotalOp>(op))
+        scratch = lowerTokenTotal(total, strides, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto inputs = dyn_cast<moe::SlotInputsOp>(op))
         scratch = lowerSlotInputs(inputs, strides, isaFacts(job.isa), *output, kernel.symbol);
       else

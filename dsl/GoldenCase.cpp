@@ -41,6 +41,9 @@ bool readMeta(const nlohmann::json &root, GoldenCase &out, std::string &error) {
     error = "tolerance.y_rel must be a number from 0";
     return false;
   }
+  if (root.contains("gradients") && root["gradients"].is_object() && root["gradients"].contains("batch") &&
+      root["gradients"]["batch"].is_number_integer())
+    out.lossBatch = root["gradients"]["batch"].get<int64_t>();
   out.specText = root["spec"].dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
   return true;
 }
@@ -131,6 +134,15 @@ const GoldenTensor *GoldenBatch::find(const std::string &name) const {
   return it == tensors.end() ? nullptr : &it->second;
 }
 
+std::optional<double> GoldenCase::lossOf(size_t index, int64_t batch) const {
+  const LossSpec &loss = spec.losses[index];
+  std::string name = loss.kind;
+  if (loss.kind == "cv2")
+    name += loss.is("of", "load") ? "_load" : loss.is("of", "counts") ? "_counts" : "_importance";
+  auto found = losses.find(name);
+  return found == losses.end() || batch != lossBatch ? std::nullopt : std::optional<double>(found->second);
+}
+
 MemoryWeights GoldenCase::view() const {
   MemoryWeights view;
   if (weights.empty())
@@ -179,7 +191,11 @@ bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCa
   GoldenTensorMap tensors;
   if (!readGoldenFile(tensorPath, maxTensorBytes, bytes, error))
     return false;
-  if (!parseSafetensors(bytes, tensors, error) || !readBatches(root["batches"], tensors, out, error) ||
+  bool parsed = parseSafetensors(bytes, tensors, error);
+  for (const auto &[key, tensor] : tensors)
+    if (key.rfind("g.loss.", 0) == 0 && tensor.numElements() == 1)
+      out.losses[key.substr(7)] = tensor.values()[0];
+  if (!parsed || !readBatches(root["batches"], tensors, out, error) ||
       !readWeights(tensors, out, error)) {
     error = tensorPath + ": " + error;
     return false;

@@ -44,7 +44,11 @@ struct GoldenCase {
   LayerSpec spec;
   std::map<std::string, GoldenTensor> weights; // role -> its logical shape, experts stacked, [out, in]
   std::vector<GoldenBatch> batches;            // every one has x and y of T·H elements
+  std::map<std::string, double> losses;        // by the name behind "g.loss."
+  int64_t lossBatch = 0;                       // the batch they are of
 
+  // The stored value of spec.losses[index] on batch `batch`, where there is one: KIND, or KIND_OF.
+  std::optional<double> lossOf(size_t index, int64_t batch) const;
   MemoryWeights view() const; // of `weights`, valid as long as they are
 };
 

@@ -245,6 +245,12 @@ struct LossSpec {
   std::string kind; // load_balance, z, cv2, entropy, uniform_mse, importance_x_load, count_variance
   double coef = 0.0;
   std::map<std::string, std::string> options; // canonical text of every further key
+
+  // Options by key; one that is not written has its default.
+  bool is(const char *key, const char *word) const;
+  bool flag(const char *key) const;
+  int64_t integer(const char *key, int64_t fallback) const;
+  double number(const char *key, double fallback) const;
 };
 struct UpdateSpec { std::string kind; double rate = 0.0; }; // bias_sign
 

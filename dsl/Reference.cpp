@@ -245,7 +245,11 @@ bool runTokenChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   for (size_t i = 0; i < routing.ids.size(); ++i)
     if (routing.kept[i])
       assignments.push_back({int64_t(i) / routing.choices, routing.ids[i], routing.weights[i]});
-  if (!runExperts(run, assignments, outputs.y))
+  OutputSums sums;
+  run.outputSums = &sums;
+  bool ran = runExperts(run, assignments, outputs.y);
+  run.outputSums = nullptr;
+  if (!ran || !reportRun(run, routing, sums, outputs))
     return false;
   // dropped identity: the choice passes its token through, weighted
   for (size_t i = 0; i < routing.ids.size(); ++i)

@@ -70,6 +70,12 @@ struct ReferenceOutputs {
   std::vector<int64_t> expertTokens; // [E,C], -1 = fewer tokens
   std::vector<double> expertWeights; // [E,C]
   std::vector<uint8_t> routed;       // [T] 1 where a wrapped layer runs its experts; empty without a wrap
+  // What a call reports on request; means and sums are over the tokens that reach the router.
+  std::vector<double> probabilities; // [T,R] s / sum of s, softmax(z) for softmax and identity; empty without logits
+  std::vector<double> losses;        // one value per entry of spec.losses, without its coefficient
+  double logitMean = 0, logitMax = 0; // of |z|; NaN without logits
+  double diversity = 0;              // of the experts' outputs, see ReferenceReports.cpp
+  int64_t droppedTokens = 0;         // tokens that chose experts and reach none
   std::vector<double> wrapMargins;   // [T] how clearly the wrap decided about the token: distance to its threshold, or to
                                      // the value on the other side of the choice, relative to max|r|; empty without a wrap
 };

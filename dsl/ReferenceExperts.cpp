@@ -183,6 +183,21 @@ bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out) {
   return activationOf(run, dense.act, dense.actName, 1, block.act) && runBlock(run, block, in, out);
 }
 
+static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, int64_t width, int64_t tokens, OutputSums &sums) {
+  sums.width = width;
+  sums.sum.resize(size_t(tokens * width), 0.0);
+  sums.squares.resize(size_t(tokens), 0.0);
+  sums.rows.resize(size_t(tokens), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ++sums.rows[size_t(rows[i].token)];
+    for (int64_t c = 0; c < width; ++c) {
+      double v = out[i * size_t(width) + size_t(c)];
+      sums.sum[size_t(rows[i].token * width + c)] += v;
+      sums.squares[size_t(rows[i].token)] += v * v;
+    }
+  }
+}
+
 // y[t] += w · expert(x[t]), or expert(w · x[t]) with combine.apply input; zero experts give x or 0.
 bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, Doubles &y) {
   const LayerSpec &spec = run.spec;
@@ -205,6 +220,8 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     } else {
       out = spec.experts.zero->kind == ZeroKind::Identity ? in : Doubles(in.size(), 0.0);
     }
+    if (run.outputSums && expert < spec.experts.count)
+      addOutputs(rows, out, width, run.numTokens, *run.outputSums);
     for (size_t i = 0; i < rows.size(); ++i)
       for (int64_t c = 0; c < width; ++c)
         sum[rows[i].token * width + c] += out[i * width + c] * (onInput ? 1 : rows[i].weight);

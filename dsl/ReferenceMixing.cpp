@@ -69,6 +69,22 @@ void recordTaken(const std::vector<Assignment> &taken, const ReferenceRun &run, 
 
 } // namespace
 
+// What experts took, as choices of the tokens: column e of a token is expert e.
+static Routing asChoices(Routing routing, const std::vector<Assignment> &taken) {
+  routing.choices = routing.rows;
+  routing.ids.assign(size_t(routing.numTokens * routing.rows), -1);
+  routing.weights.assign(routing.ids.size(), 0);
+  routing.kept.assign(routing.ids.size(), 0);
+  for (const Assignment &a : taken) {
+    size_t at = size_t(a.token * routing.rows + a.expert);
+    routing.ids[at] = a.expert;
+    routing.weights[at] = a.weight;
+    routing.kept[at] = 1;
+  }
+  routing.wanted = routing.ids;
+  return routing;
+}
+
 // S = score(z); expert e takes the C tokens with the largest S[:,e]; y_t = Σ_{e took t} S[t,e] · expert_e(x_t)
 bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   const LayerSpec &spec = run.spec;
@@ -94,7 +110,11 @@ bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   }
   recordTaken(taken, run, outputs);
   outputs.logits = routing.logits;
-  if (!runExperts(run, taken, outputs.y))
+  OutputSums sums;
+  run.outputSums = &sums;
+  bool ran = runExperts(run, taken, outputs.y);
+  run.outputSums = nullptr;
+  if (!ran || !reportRun(run, asChoices(routing, taken), sums, outputs))
     return false;
   for (int64_t t = 0; t < run.numTokens && spec.router.unselected == Unselected::Identity; ++t)
     for (int64_t i = t * spec.hidden; i < (t + 1) * spec.hidden && !reached[t]; ++i)
@@ -160,6 +180,8 @@ bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
         for (int64_t c = 0; c < hidden; ++c)
           outputs.y[(first + t) * hidden + c] += spec.router.scale * combine[t * slots + s] * slotOut[s * hidden + c];
   }
+  if (!reportRun(run, routing, OutputSums(), outputs))
+    return false;
   return finishOutput(run, outputs.y);
 }
 

@@ -132,6 +132,24 @@ bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::s
                      [&](const LogitTransform &step) { return transform(run, step, out); });
 }
 
+// σ of the noise: the constant, f(x·W_n) + eps, or 1
+bool noiseDeviation(ReferenceRun &run, int64_t rows, Doubles &out) {
+  const RouterNoise &noise = run.spec.router.noise;
+  out.assign(size_t(run.numTokens * rows), noise.kind == NoiseKind::Normal ? noise.std : 1.0);
+  if (noise.kind != NoiseKind::Learned)
+    return true;
+  MatrixView weight;
+  Doubles input;
+  if (!run.matrix("router.noise_weight", 0, rows, run.spec.hidden, weight) || !routerInput(run, input))
+    return false;
+  out = product(input, weight);
+  for (int64_t t = 0; t < run.numTokens && noise.stdFn == NoiseStdFn::Softmax; ++t)
+    softmaxInPlace(&out[t * rows], rows);
+  for (double &d : out)
+    d = (noise.stdFn == NoiseStdFn::Softmax ? d : softplus(d)) + noise.eps;
+  return true;
+}
+
 // h = z + σ·n · learned: h = z + n·(f(x·W_n) + eps) · gumbel: for choosing only, so that weights stay those of z.
 // Leaves what weights are made of in `noisy` and what is compared in `choice`.
 bool addNoise(ReferenceRun &run, Routing &routing) {
@@ -139,20 +157,9 @@ bool addNoise(ReferenceRun &run, Routing &routing) {
   routing.noisy = routing.choice = routing.logits;
   if (noise.kind == NoiseKind::None || (noise.when == NoiseWhen::Train && !run.inputs.training))
     return true;
-  Doubles draws, deviation(routing.logits.size(), noise.kind == NoiseKind::Normal ? noise.std : 1.0);
-  if (!run.extra("noise", routing.rows, "router.noise", draws))
+  Doubles draws, deviation;
+  if (!run.extra("noise", routing.rows, "router.noise", draws) || !noiseDeviation(run, routing.rows, deviation))
     return false;
-  if (noise.kind == NoiseKind::Learned) {
-    MatrixView weight;
-    Doubles input;
-    if (!run.matrix("router.noise_weight", 0, routing.rows, run.spec.hidden, weight) || !routerInput(run, input))
-      return false;
-    deviation = product(input, weight);
-    for (int64_t t = 0; t < routing.numTokens && noise.stdFn == NoiseStdFn::Softmax; ++t)
-      softmaxInPlace(&deviation[t * routing.rows], routing.rows);
-    for (double &d : deviation)
-      d = (noise.stdFn == NoiseStdFn::Softmax ? d : softplus(d)) + noise.eps;
-  }
   for (size_t i = 0; i < draws.size(); ++i)
     routing.choice[i] += deviation[i] * draws[i];
   if (noise.kind != NoiseKind::Gumbel)

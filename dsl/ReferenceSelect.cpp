@@ -262,6 +262,8 @@ bool finishWeights(ReferenceRun &run, Routing &routing) {
   if (spec.router.select.kind == SelectKind::SecondPolicy && !dispatchSecond(run, routing))
     return false;
   countChoices(routing);
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    routing.wanted.push_back(routing.kept[i] ? routing.ids[i] : -1);
   bool nextBest = spec.capacity && spec.capacity->overflow == Overflow::NextBest;
   if (spec.capacity && (nextBest || spec.capacity->normalizeAt == NormalizeAt::After)) {
     if (!applyCapacity(run, routing))

@@ -17,6 +17,14 @@ namespace moec {
 
 using Doubles = std::vector<double>;
 
+// What the experts' outputs o, before weighting, come to per token.
+struct OutputSums {
+  int64_t width = 0;
+  Doubles sum;               // [T,width] Σ_j o_j
+  Doubles squares;           // [T] Σ_j |o_j|²
+  std::vector<int64_t> rows; // [T] how many experts
+};
+
 // One call on some tokens: all tokens of the layer, or those a wrap lets through.
 struct ReferenceRun {
   const LayerSpec &spec;
@@ -26,6 +34,7 @@ struct ReferenceRun {
   Doubles x;                     // [T,H] as the experts read it
   std::vector<int64_t> tokens;   // [T] row of each token in the inputs
   std::vector<int64_t> sequence; // [T] the sequence it belongs to, ascending
+  OutputSums *outputSums = nullptr; // runExperts adds to it
 
   ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error)
       : spec(spec), inputs(inputs), error(error) {}
@@ -52,6 +61,7 @@ struct Routing {
   Doubles scores;                  // [T,R] s; `noisy` itself with score_over selected
   Doubles choice;                  // [T,R] c: what selection compares
   std::vector<int64_t> ids;        // [T,K]
+  std::vector<int64_t> wanted;     // [T,K] ids before capacity, -1 where there is none
   Doubles weights;                 // [T,K]
   std::vector<uint8_t> kept;       // [T,K]
   std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
@@ -79,6 +89,7 @@ bool routerInput(ReferenceRun &run, Doubles &out);
 bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows,
                        Doubles &out);
 bool addNoise(ReferenceRun &run, Routing &routing);
+bool noiseDeviation(ReferenceRun &run, int64_t rows, Doubles &out); // [T,rows]
 void scoreInPlace(Score score, double *row, int64_t n);
 bool computeScores(ReferenceRun &run, Routing &routing);
 
@@ -97,6 +108,10 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
 bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out); // rows of H, or of latent.dim
 bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out);
 bool finishOutput(ReferenceRun &run, Doubles &y); // output.bias and shared
+
+// ReferenceReports.cpp
+Doubles normalizedScores(Score score, const Doubles &logits, int64_t rows);
+bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums, ReferenceOutputs &outputs);
 
 // ReferenceActivation.cpp
 using ScalarFn = std::function<double(double)>;

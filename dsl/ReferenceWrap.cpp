@@ -98,6 +98,7 @@ bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs) {
   spread<int64_t>(outputs.ids, routed, inner.numTokens, -1);
   spread(outputs.weights, routed, inner.numTokens, 0.0);
   spread<uint8_t>(outputs.kept, routed, inner.numTokens, 0);
+  spread(outputs.probabilities, routed, inner.numTokens, std::numeric_limits<double>::quiet_NaN());
   spread(outputs.margins, routed, inner.numTokens, std::numeric_limits<double>::infinity());
   outputs.y.resize(run.numTokens * hidden, 0.0);
   outputs.ids.resize(run.numTokens * outputs.choices, -1);

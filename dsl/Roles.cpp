@@ -2,7 +2,10 @@
 //
 // A valid LayerSpec -> every parameter it has, with shape. The order is fixed: it is the order of packages and reports.
 
+#include "dsl/JsonTree.h"
 #include "dsl/LayerSpec.h"
+
+#include <cstdlib>
 
 namespace moec {
 
@@ -185,6 +188,24 @@ void addLayerRoles(RoleList &list, const LayerSpec &spec) {
 }
 
 } // namespace
+
+// Options are stored only where they differ from their defaults, and the default of a word is the first of its list.
+bool LossSpec::is(const char *key, const char *word) const {
+  auto found = options.find(key);
+  return found != options.end() && found->second == "\"" + std::string(word) + "\"";
+}
+bool LossSpec::flag(const char *key) const {
+  auto found = options.find(key);
+  return found != options.end() && found->second == "true";
+}
+int64_t LossSpec::integer(const char *key, int64_t fallback) const {
+  auto found = options.find(key);
+  return found == options.end() ? fallback : std::strtoll(found->second.c_str(), nullptr, 10);
+}
+double LossSpec::number(const char *key, double fallback) const {
+  auto found = options.find(key);
+  return found == options.end() ? fallback : doubleOf(found->second).value_or(fallback);
+}
 
 bool LayerSpec::hasRouterWeight() const {
   switch (router.kind) {

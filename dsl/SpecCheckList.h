@@ -50,7 +50,8 @@ private:
   // SpecChecksLayer.cpp
   void checkCapacityValue(); // E-CAP-VALUE, E-CAP-DYN
   void checkCapacityKind();  // E-CAP-KIND, E-CAP-NEXT
-  void checkLosses();        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
+  void checkLosses();
+  void checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits);        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
   void checkPasses();        // E-PASSES, E-TRAIN-SPARSEMIXER
   void checkUpdate();        // E-UPDATE
   void checkWrap();          // E-WRAP

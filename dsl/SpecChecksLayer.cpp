@@ -87,6 +87,7 @@ void SpecCheckList::checkLosses() {
   if (!readable({"losses", "router.kind", "router.noise"}))
     return;
   RouterKind kind = spec.router.kind;
+  bool logits = spec.hasRouterWeight() || kind == RouterKind::Soft;
   bool slotted = kind == RouterKind::Soft || kind == RouterKind::ExpertChoice;
   for (size_t i = 0; i < spec.losses.size(); ++i) {
     const LossSpec &loss = spec.losses[i];
@@ -110,7 +111,32 @@ void SpecCheckList::checkLosses() {
     if (loss.kind == "z" && kind == RouterKind::Table)
       fail("E-LOSS-KIND", path + ".kind", "loss z does not exist with router.kind table",
            "the ids do not come from logits");
+    checkLossQuantities(loss, path, logits);
   }
+}
+
+// What a loss is made of must exist: logits of all experts, choices, groups of one size.
+void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits) {
+  RouterKind kind = spec.router.kind;
+  std::string with = " does not exist with router.kind " + std::string(routerKindWords[int(kind)]);
+  bool importance = loss.kind == "cv2" && !loss.is("of", "load") && !loss.is("of", "counts");
+  bool selected = loss.kind == "uniform_mse" && loss.is("over", "selected");
+  bool onIds = importance || selected || loss.kind == "count_variance" || (loss.kind == "cv2" && loss.is("of", "counts"));
+  if (!logits && !onIds)
+    fail("E-LOSS-KIND", path + ".kind", "loss " + loss.kind + with, "it is made of logits of all experts");
+  if (kind == RouterKind::Soft && onIds)
+    fail("E-LOSS-KIND", path + ".kind", "loss " + loss.kind + with, "tokens choose no experts there");
+  bool ranked = kind == RouterKind::TokenChoice && spec.router.select.kind == SelectKind::TopK;
+  if (logits && loss.kind == "cv2" && loss.is("of", "load") && !ranked)
+    fail("E-LOSS-LOAD", path + ".of", "cv2 of load needs router.kind token_choice with select.kind topk",
+         "load is the chance to be among the k largest; use \"of\": \"importance\"");
+  if (loss.is("probs", "normalized_score") && spec.router.score == Score::Identity)
+    fail("E-SCORE-NORM", path + ".probs", "probs normalized_score needs scores that are not negative; score is identity",
+         "use probs softmax_all");
+  int64_t groups = loss.integer("groups", 1);
+  if (groups > 1 && spec.routerRows() % groups)
+    fail("E-LOSS-KIND", path + ".groups", std::to_string(spec.routerRows()) + " experts cannot be cut into " +
+         std::to_string(groups) + " groups of one size", "groups must divide the number of experts, zero experts included");
 }
 
 void SpecCheckList::checkUpdate() {

@@ -160,21 +160,12 @@ static moec_status check_param(const target_check *c, uint32_t index, uint32_t n
   return MOEC_OK;
 }
 
-static int has_optional_output(const moec_plan *plan, const moec_step *step) {
-  for (uint32_t i = 0; i < step->num_args; ++i)
-    if (plan->buffers[plan->args[step->first_arg + i]].kind == MOEC_BUFFER_OPT_OUTPUT)
-      return 1;
-  return 0;
-}
-
 static moec_status check_launch(const target_check *c, uint32_t index) {
   const moec_cuda_launch *launch = &c->view.launches[index];
   int64_t max_tokens = c->plan->header->max_tokens;
   CHECK_TARGET(launch->step < c->plan->header->steps.count, "launch %" PRIu32 ": step %d of %" PRIu32, index, launch->step,
                c->plan->header->steps.count);
-  CHECK_LAUNCH(!(launch->flags & ~(MOEC_CUDA_IF_ASKED | MOEC_CUDA_OVERLAP)), "flags are %d", launch->flags);
-  CHECK_LAUNCH(!(launch->flags & MOEC_CUDA_IF_ASKED) || has_optional_output(c->plan, &c->plan->steps[launch->step]),
-               "flags %d, but no optional output among the step's args", launch->flags);
+  CHECK_LAUNCH(!(launch->flags & ~MOEC_CUDA_OVERLAP), "flags are %d", launch->flags);
   CHECK_LAUNCH(launch->symbol < c->cuda->header->strings.count, "symbol %" PRIu32 " is outside the strings", launch->symbol);
   CHECK_LAUNCH(launch->block_threads >= 1 && launch->block_threads <= 1024, "%" PRIu32 " threads, expected 1 to 1024", launch->block_threads);
   CHECK_LAUNCH(launch->shared_bytes <= MOEC_MAX_CUDA_SHARED, "%" PRIu32 " bytes of shared memory", launch->shared_bytes);

@@ -26,8 +26,7 @@ static int is_launched(const walk *w, const moec_cuda_launch *launch) {
   int64_t num_tokens = w->args->num_tokens;
   if (num_tokens < launch->min_tokens || num_tokens > launch->max_tokens)
     return 0;
-  return !(launch->flags & MOEC_CUDA_IF_ASKED) ||
-         moec_step_is_asked(&w->layer->plan, w->args, &w->layer->plan.steps[launch->step]);
+  return moec_step_is_asked(w->args, &w->layer->plan.steps[launch->step]);
 }
 
 /* Blocks of a launch; see moec_cuda_launch. */

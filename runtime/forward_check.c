@@ -45,7 +45,8 @@ static moec_status check_handles(const moec_layer *layer, const moec_weights *we
   if (weights->plan != layer->plan.header)
     return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
   int known = args->struct_size == offsetof(moec_forward_args, stream) ||
-              args->struct_size == offsetof(moec_forward_args, tokens_per_sequence);
+              args->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
+              args->struct_size == offsetof(moec_forward_args, out_probabilities);
   if (args->struct_size < sizeof(*args) && !known)
     return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", args->struct_size, sizeof(*args));
   if (args->struct_size > sizeof(*args))
@@ -63,7 +64,9 @@ static moec_status check_tokens(const moec_layer *layer, const moec_forward_args
   return MOEC_OK;
 }
 
-static int is_written(uint32_t role) { return role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS; }
+static int is_written(uint32_t role) {
+  return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || role >= MOEC_ROLE_PROBABILITIES;
+}
 
 /* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an input or optional output this layer does not have,
  * MOEC_NULL_POINTER for a missing input it has. */
@@ -71,7 +74,8 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
   static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"", "x", "y", "out_logits", "out_ids", "out_weights", "out_counts", "residual", "noise",
                                                            "uniform", "token_ids", "expert_ids", "expert_weights", "group_ids", "priority",
-                                                           "capacity", "top_k"};
+                                                           "capacity", "top_k", "out_probabilities", "out_choice_counts", "out_losses",
+                                                           "out_logit_mean", "out_logit_max", "out_diversity", "out_dropped_tokens"};
   const moec_plan *plan = &layer->plan;
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {

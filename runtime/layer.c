@@ -113,13 +113,27 @@ void moec_layer_destroy(moec_layer *layer) {
   free(layer);
 }
 
+/* Values of an optional output that is one vector per call. */
+static int32_t report_count(const moec_plan *plan, uint32_t role) {
+  int32_t buffer = plan->buffer_of_role[role];
+  return buffer < 0 ? 0 : (int32_t)(plan->buffers[buffer].bytes.fixed / 4);
+}
+
+static uint32_t reports_of(const moec_plan *plan) {
+  uint32_t reports = 0;
+  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role <= MOEC_ROLE_DROPPED_TOKENS; ++role)
+    reports |= plan->buffer_of_role[role] < 0 ? 0 : 1u << (role - MOEC_ROLE_PROBABILITIES);
+  return reports;
+}
+
 moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_info) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
   if (!out_info)
     return moec_error(MOEC_NULL_POINTER, "out_info is NULL");
-  if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm))
+  if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm) &&
+      out_info->struct_size != offsetof(moec_layer_info, num_losses))
     return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size, sizeof(*out_info));
   const moec_plan *plan = &layer->plan;
   const moec_plan_header *header = plan->header;
@@ -142,6 +156,9 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
       .num_roles = (int32_t)header->roles.count,
       .device = layer->cuda ? MOEC_DEVICE_CUDA : MOEC_DEVICE_CPU,
       .cuda_sm = layer->cuda ? (int32_t)layer->cuda->target.target->sm : 0,
+      .num_losses = report_count(plan, MOEC_ROLE_LOSSES),
+      .num_choice_counts = report_count(plan, MOEC_ROLE_CHOICE_COUNTS),
+      .reports = reports_of(plan),
   };
   memcpy(out_info, &info, struct_size < sizeof(info) ? struct_size : sizeof(info));
   return MOEC_OK;

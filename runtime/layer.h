@@ -79,7 +79,7 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
                           const moec_workspace_map *map, uint32_t index);
 
 /* Did the caller ask for an optional output among the step's args? */
-int moec_step_is_asked(const moec_plan *plan, const moec_forward_args *args, const moec_step *step);
+int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
 
 /* The caller's pointer for a buffer role, NULL where it gave none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);

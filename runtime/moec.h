@@ -98,7 +98,7 @@ typedef struct moec_tensor {
 } moec_tensor;
 
 typedef struct moec_forward_args {
-  size_t struct_size;     /* sizeof(moec_forward_args); 80 and 88, up to out_counts and stream, are fine too */
+  size_t struct_size;     /* sizeof(moec_forward_args); 80, 88 and 176, up to out_counts, stream and top_k, are fine too */
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
   void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
@@ -122,11 +122,28 @@ typedef struct moec_forward_args {
   const float *priority;       /* [T] who finds a place first: larger before smaller                            */
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
+  /* Reports, each made only where it is asked for; NULL else. A layer without logits has no probabilities, no logit_mean and
+   * no logit_max; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses.
+   * Means are over the tokens that reach the router: those that layer.wrap leads around it do not count. */
+  float *out_probabilities;    /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
+  int32_t *out_choice_counts;  /* [num_choice_counts] choices on every expert before drops, zero experts last   */
+  float *out_losses;           /* [num_losses] values of the spec's losses, in its order, without coefficients  */
+  float *out_logit_mean;       /* [1] mean of |logit|                                                           */
+  float *out_logit_max;        /* [1] largest |logit|                                                           */
+  float *out_diversity;        /* [1] mean over tokens of two or more experts of sum_{i<j} |o_i - o_j|^2 /
+                                * ((K-1) sum_j |o_j|^2): 0 where all say the same, 1 where they are orthogonal  */
+  int32_t *out_dropped_tokens; /* [1] tokens that chose experts and reach none                                  */
 } moec_forward_args;
+
+/* Which reports a layer has, in moec_layer_info.reports. */
+enum {
+  MOEC_REPORT_PROBABILITIES = 1, MOEC_REPORT_CHOICE_COUNTS = 2, MOEC_REPORT_LOSSES = 4, MOEC_REPORT_LOGIT_MEAN = 8,
+  MOEC_REPORT_LOGIT_MAX = 16, MOEC_REPORT_DIVERSITY = 32, MOEC_REPORT_DROPPED_TOKENS = 64
+};
 
 /* Facts of a layer that never change. */
 typedef struct moec_layer_info {
-  size_t struct_size;      /* sizeof(moec_layer_info); 96, without `cuda_sm`, is fine too */
+  size_t struct_size;      /* sizeof(moec_layer_info); 96 and 104, up to `device` and `cuda_sm`, are fine too */
   const char *name;        /* package's storage */
   int64_t hidden, num_experts, top_k, max_tokens;
   int64_t num_logits;      /* columns of out_logits */
@@ -136,6 +153,10 @@ typedef struct moec_layer_info {
   int32_t determinism, max_threads, num_roles;
   int32_t device;          /* MOEC_DEVICE_* */
   int32_t cuda_sm;         /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
+  int32_t num_losses;      /* of out_losses, 0: none */
+  int32_t num_choice_counts; /* of out_choice_counts: routed plus zero experts, 0: none */
+  uint32_t reports;        /* MOEC_REPORT_* bits */
+  int32_t reserved;
 } moec_layer_info;
 
 /* Makes a layer of a package for this machine: picks the best ISA the package has among those the machine, the
@@ -202,6 +223,27 @@ MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int
  * MOEC_DEVICE_ERROR names stage and kernel the driver refused; kernels before it may run, so y is undefined then.
  * MOEC_TOKENS_OUT_OF_RANGE also where a grid would have more than 2^31-1 blocks. */
 MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* What counts [num_experts], rows or choices per expert in host memory, say about the load f_e = counts_e / sum. */
+typedef struct moec_load {
+  int64_t total;        /* sum of the counts                                                     */
+  int64_t dead_experts; /* experts with count 0                                                  */
+  double entropy;       /* -sum f log f in nats; log(num_experts) where all have the same        */
+  double variation;     /* coefficient of variation: standard deviation (population) over mean   */
+  double max_share;     /* largest f                                                             */
+} moec_load;
+
+/* All zero for a total of 0. MOEC_NULL_POINTER; MOEC_INVALID_ARGUMENT for num_experts < 1 or a negative count. */
+MOEC_API moec_status moec_load_of_counts(const int32_t *counts, int64_t num_experts, moec_load *out_load);
+
+/* One step of a router's choice bias, after a training step: b_e += rate * sign(mean(counts) - counts_e), then, where
+ * `centre` is not 0, b_e -= mean(b). counts are choices before drops of the whole batch; both arrays are host memory. The
+ * weights of a layer are packed anew to take effect. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+MOEC_API moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate, int32_t centre);
+
+/* The next capacity factor by the variation v of the load: v < 0.1 gives max(1.1, factor - 0.1), v > 0.5 gives
+ * min(3.0, factor + 0.1), else factor itself. With capacity.mode dynamic the next call's capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+MOEC_API moec_status moec_next_capacity_factor(const int32_t *counts, int64_t num_experts, double *factor);
 
 MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */
 

@@ -66,7 +66,15 @@ enum moec_buffer_role {
   MOEC_ROLE_GROUP_IDS = 13,      /* [T]   i32          */
   MOEC_ROLE_PRIORITY = 14,       /* [T]   f32          */
   MOEC_ROLE_CAPACITY = 15,       /* [1]   i32          */
-  MOEC_ROLE_TOP_K = 16           /* [1]   i32          */
+  MOEC_ROLE_TOP_K = 16,          /* [1]   i32          */
+  /* reports, made only when asked for */
+  MOEC_ROLE_PROBABILITIES = 17,  /* [T,n] f32, n = columns of the logits */
+  MOEC_ROLE_CHOICE_COUNTS = 18,  /* [n]   i32          */
+  MOEC_ROLE_LOSSES = 19,         /* [L]   f32          */
+  MOEC_ROLE_LOGIT_MEAN = 20,     /* [1]   f32          */
+  MOEC_ROLE_LOGIT_MAX = 21,      /* [1]   f32          */
+  MOEC_ROLE_DIVERSITY = 22,      /* [1]   f32          */
+  MOEC_ROLE_DROPPED_TOKENS = 23  /* [1]   i32          */
 };
 
 /* The integer tables a dispatch step makes of ids [T,K], a slots step of nothing. R = rows in use <= T*K, G = groups.
@@ -172,7 +180,6 @@ typedef struct moec_places {
 } moec_places;
 
 enum { MOEC_NO_ROUTE = 0xffff };
-enum { MOEC_STEP_IF_ASKED = 1 }; /* flag: only when the caller asked for the optional output it writes */
 
 /* How one ISA runs a matmul or row step: `num_variants` kernels from function `first_fn` of the table. A rows step has
  * one variant. cover[r-1], 1 <= r <= max_rows, is the variant for a block of r rows. A group of n rows becomes
@@ -185,7 +192,7 @@ typedef struct moec_isa_variants {
 } moec_isa_variants;
 
 typedef struct moec_step {
-  uint16_t kind, flags;
+  uint16_t kind, reserved;
   uint16_t route;               /* index (in steps) of the dispatch step whose groups it runs over, MOEC_NO_ROUTE */
   uint16_t num_args;
   uint32_t first_arg;           /* into header.args: u16 buffer indices */
@@ -195,6 +202,8 @@ typedef struct moec_step {
   uint32_t num_groups;          /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
                                  * top tokens: N */
   uint32_t choices;             /* dispatch, slots, capacity: K; columns: blocks */
+  uint32_t asked;               /* 0: always; else only when the caller asked for an output of one of these roles, 1 << role */
+  uint32_t reserved2;
   int64_t flops_per_row;        /* 2*N*K per row, for bench and explain */
   int64_t bytes_per_group;      /* packed weight bytes of one group */
   moec_places places;           /* capacity, top tokens; slots and columns: its scope, batch or sequence */

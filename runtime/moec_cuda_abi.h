@@ -61,8 +61,7 @@ typedef struct moec_cuda_map {
 } moec_cuda_map;
 
 enum {
-  MOEC_CUDA_IF_ASKED = 1, /* only when the caller asked for the optional output the step writes                 */
-  MOEC_CUDA_OVERLAP = 2   /* programmatic dependent launch: the kernel itself waits for its predecessor         */
+  MOEC_CUDA_OVERLAP = 1   /* programmatic dependent launch: the kernel itself waits for its predecessor         */
 };
 
 /* One kernel launch. grid = ceil(units(T) / units_per_block), at most blocks_per_sm * SMs where that is not 0 (the

@@ -122,6 +122,13 @@ static int is_input(const moec_buffer *buffer, uint32_t dtype, int64_t columns) 
   return bytes.fixed == 0 && bytes.per_token > 0 && (columns ? bytes.per_token == columns * element : bytes.per_token % element == 0);
 }
 
+/* Numbers of the whole call; `count` of them, 0: any number. */
+static int is_report(const moec_buffer *buffer, uint32_t dtype, int64_t count) {
+  moec_extent bytes = buffer->bytes;
+  return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == dtype && bytes.per_token == 0 && bytes.fixed > 0 &&
+         (count ? bytes.fixed == 4 * count : bytes.fixed % 4 == 0);
+}
+
 /* What the caller may name has a shape it can rely on: x, y [T,H], logits [T,n], ids and weights [T,K], counts [E], and
  * the further inputs as moec_buffer_role has them. */
 static int role_shape_holds(const moec_plan_header *header, const moec_buffer *buffer) {
@@ -153,6 +160,12 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
   case MOEC_ROLE_COUNTS:
     return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_I32 && bytes.per_token == 0 &&
            bytes.fixed == 4 * (int64_t)header->num_experts;
+  case MOEC_ROLE_PROBABILITIES:
+    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_F32 && bytes.fixed == 0 && bytes.per_token % 4 == 0;
+  case MOEC_ROLE_CHOICE_COUNTS: return is_report(buffer, MOEC_I32, 0);
+  case MOEC_ROLE_LOSSES: return is_report(buffer, MOEC_F32, 0);
+  case MOEC_ROLE_LOGIT_MEAN: case MOEC_ROLE_LOGIT_MAX: case MOEC_ROLE_DIVERSITY: return is_report(buffer, MOEC_F32, 1);
+  case MOEC_ROLE_DROPPED_TOKENS: return is_report(buffer, MOEC_I32, 1);
   default:
     return buffer->kind != MOEC_BUFFER_INPUT && buffer->kind != MOEC_BUFFER_OUTPUT && buffer->kind != MOEC_BUFFER_OPT_OUTPUT;
   }

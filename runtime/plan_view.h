@@ -16,7 +16,7 @@ extern "C" {
 /* Bounds of what forward keeps on its stack. */
 enum { MOEC_MAX_BUFFERS = 256, MOEC_MAX_STEPS = 256, MOEC_MAX_STEP_ARGS = 64, MOEC_MAX_ROUTES = 16, MOEC_MAX_VARIANTS = 256 };
 
-enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_TOP_K + 1 };
+enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_DROPPED_TOKENS + 1 };
 
 /* The regions of one device's packed weights: the plan's own on the CPU, the CUDA plan's on a GPU. Both have the same
  * number, so that a buffer's slot means the same region. */

@@ -172,7 +172,7 @@ static uint32_t next_step(void *context) {
     uint32_t index = w->next_index++;
     const moec_step *step = &plan->steps[index];
     uint32_t units = 0;
-    if ((step->flags & MOEC_STEP_IF_ASKED) && !moec_step_is_asked(plan, w->args, step))
+    if (!moec_step_is_asked(w->args, step))
       continue;
     gather_args(w, step);
     if (!run_integers(w, index))

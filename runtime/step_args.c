@@ -22,6 +22,13 @@ void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
   case MOEC_ROLE_PRIORITY: return (void *)(uintptr_t)args->priority;
   case MOEC_ROLE_CAPACITY: return (void *)(uintptr_t)args->capacity;
   case MOEC_ROLE_TOP_K: return (void *)(uintptr_t)args->top_k;
+  case MOEC_ROLE_PROBABILITIES: return args->out_probabilities;
+  case MOEC_ROLE_CHOICE_COUNTS: return args->out_choice_counts;
+  case MOEC_ROLE_LOSSES: return args->out_losses;
+  case MOEC_ROLE_LOGIT_MEAN: return args->out_logit_mean;
+  case MOEC_ROLE_LOGIT_MAX: return args->out_logit_max;
+  case MOEC_ROLE_DIVERSITY: return args->out_diversity;
+  case MOEC_ROLE_DROPPED_TOKENS: return args->out_dropped_tokens;
   default: return NULL;
   }
 }
@@ -39,11 +46,9 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
   return asked ? asked : workspace + map->slot[buffer->slot];
 }
 
-int moec_step_is_asked(const moec_plan *plan, const moec_forward_args *args, const moec_step *step) {
-  for (uint32_t i = 0; i < step->num_args; ++i) {
-    const moec_buffer *buffer = &plan->buffers[plan->args[step->first_arg + i]];
-    if (buffer->kind == MOEC_BUFFER_OPT_OUTPUT && moec_caller_buffer(args, buffer->role))
+int moec_step_is_asked(const moec_forward_args *args, const moec_step *step) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role)
+    if (step->asked >> role & 1 && moec_caller_buffer(args, role))
       return 1;
-  }
-  return 0;
+  return !step->asked;
 }

@@ -21,20 +21,30 @@ static int extent_covers(const moec_plan *plan, moec_extent have, moec_extent ne
   return have.fixed >= need.fixed && moec_extent_at(have, max_tokens, 0) >= moec_extent_at(need, max_tokens, 0);
 }
 
+/* Is there an output of this role that a caller may ask for? */
+static int is_optional(const moec_plan *plan, uint32_t role) {
+  int32_t buffer = role < MOEC_NUM_BUFFER_ROLES ? plan->buffer_of_role[role] : -1;
+  return buffer >= 0 && plan->buffers[buffer].kind == MOEC_BUFFER_OPT_OUTPUT;
+}
+
+/* Does `maker` run in every call in which `step` does? */
+static int runs_with(const moec_step *maker, const moec_step *step) {
+  return !maker->asked || (step->asked && !(step->asked & ~maker->asked));
+}
+
 static moec_status check_args(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   const moec_plan_header *header = plan->header;
   CHECK_STEP(step->num_args <= MOEC_MAX_STEP_ARGS && (uint64_t)step->first_arg + step->num_args <= header->args.count,
              "args %" PRIu32 " + %d, the plan has %" PRIu32, step->first_arg, step->num_args, header->args.count);
-  int optional = 0;
   for (uint32_t arg = 0; arg < step->num_args; ++arg) {
     uint16_t buffer = plan->args[step->first_arg + arg];
     CHECK_STEP(buffer < header->buffers.count, "arg %" PRIu32 " is buffer %d of %" PRIu32, arg, buffer, header->buffers.count);
-    optional |= plan->buffers[buffer].kind == MOEC_BUFFER_OPT_OUTPUT;
     CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || plan->buffers[buffer].route < index,
                "arg %" PRIu32 " is a table of a later dispatch", arg);
+    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || runs_with(&plan->steps[plan->buffers[buffer].route], step),
+               "arg %" PRIu32 " is a table that is not made whenever it runs", arg);
   }
-  CHECK_STEP(!(step->flags & MOEC_STEP_IF_ASKED) || optional, "flags %d, but no optional output among the args", step->flags);
   return MOEC_OK;
 }
 
@@ -65,14 +75,14 @@ static moec_status check_values(const moec_plan *plan, uint32_t index, uint32_t 
 
 static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  CHECK_STEP(step->num_args == 1 && !step->flags, "%d args and flags %d, expected 1 and 0", step->num_args, step->flags);
+  CHECK_STEP(step->num_args == 1, "%d args, expected 1", step->num_args);
   moec_status status = check_values(plan, index, 0, MOEC_I32, step->choices);
   return status == MOEC_OK ? check_route(plan, index) : status;
 }
 
 static moec_status check_slots(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  CHECK_STEP(step->num_args == 0 && !step->flags, "%d args and flags %d, expected 0 and 0", step->num_args, step->flags);
+  CHECK_STEP(step->num_args == 0, "%d args, expected 0", step->num_args);
   CHECK_STEP(step->num_groups && step->choices % step->num_groups == 0, "%" PRIu32 " slots in %" PRIu32 " groups", step->choices,
              step->num_groups);
   CHECK_STEP(step->places.scope <= MOEC_SCOPE_SEQUENCE, "scope is %d", step->places.scope);
@@ -94,7 +104,7 @@ static moec_status check_places(const moec_plan *plan, uint32_t index) {
 static moec_status check_top_tokens(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   moec_status status = check_places(plan, index);
-  CHECK_STEP(step->num_groups >= 1 && !step->flags, "%" PRIu32 " columns, flags %d", step->num_groups, step->flags);
+  CHECK_STEP(step->num_groups >= 1, "%" PRIu32 " columns", step->num_groups);
   CHECK_STEP(step->num_args == 2 + !!(step->places.flags & MOEC_PLACES_PRESENT), "%d args", step->num_args);
   CHECK_STEP(step->places.mode != MOEC_PLACES_GIVEN && !(step->places.flags & ~MOEC_PLACES_PRESENT), "places: mode %d, flags %d",
              step->places.mode, step->places.flags);
@@ -110,7 +120,6 @@ static moec_status check_capacity(moec_plan *plan, uint32_t index) {
   uint32_t flags = step->places.flags, arg = 2;
   int64_t choices = step->choices;
   moec_status status = check_places(plan, index);
-  CHECK_STEP(!step->flags, "flags are %d", step->flags);
   CHECK_STEP(4 * (int64_t)step->num_groups <= plan->header->scratch_bytes || !plan->header->isa_mask,
              "%" PRIu32 " groups, the scratch has %" PRIu32 " bytes", step->num_groups, plan->header->scratch_bytes);
   if (status == MOEC_OK)
@@ -218,9 +227,12 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings", index);
   CHECK_STEP(step->kind <= MOEC_STEP_COLUMNS, "kind is %d", step->kind);
-  CHECK_STEP(!(step->flags & ~MOEC_STEP_IF_ASKED), "flags are %d", step->flags);
+  CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved, step->reserved2);
   CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && moec_makes_route(&plan->steps[step->route])),
              "route %d is no dispatch or slots step before it", step->route);
+  for (uint32_t role = 0; role < 32; ++role)
+    CHECK_STEP(!(step->asked >> role & 1) || is_optional(plan, role), "role %" PRIu32 ", which it waits for, is no optional output", role);
+  CHECK_STEP(step->route == MOEC_NO_ROUTE || runs_with(&plan->steps[step->route], step), "route %d is not made whenever it runs", step->route);
   CHECK_STEP(!moec_makes_route(step) || step->route == MOEC_NO_ROUTE, "it makes a route and has route %d", step->route);
   plan->route_of_step[index] = -1;
   moec_status status = check_args(plan, index);

@@ -273,7 +273,7 @@ static _Alignas(MOEC_PLAN_ALIGN) const tiny_plan plan = {
             [STEP_FFN_DOWN] = {.kind = MOEC_STEP_MATMUL, .route = STEP_DISPATCH, .num_args = 3, .first_arg = 11, .name = TEXT(ffn_down), .num_panels = 1, .num_groups = EXPERTS,
                                .flops_per_row = 2 * INNER * HIDDEN, .bytes_per_group = INNER * PANEL * 4, BOTH(EVEN_VARIANTS(FN_FFN_DOWN))},
             [STEP_COMBINE] = {.kind = MOEC_STEP_ROWS, .route = MOEC_NO_ROUTE, .num_args = 4, .first_arg = 14, .name = TEXT(combine), .rows_per_task = 5, BOTH(ROW_VARIANT(FN_COMBINE))},
-            [STEP_COUNTS] = {.kind = MOEC_STEP_COUNTS, .flags = MOEC_STEP_IF_ASKED, .route = STEP_DISPATCH, .num_args = 1, .first_arg = 18, .name = TEXT(counts)},
+            [STEP_COUNTS] = {.kind = MOEC_STEP_COUNTS, .asked = 1u << MOEC_ROLE_COUNTS, .route = STEP_DISPATCH, .num_args = 1, .first_arg = 18, .name = TEXT(counts)},
         },
     .roles =
         {

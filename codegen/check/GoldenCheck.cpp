@@ -96,6 +96,14 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
   if (counts && counts->numElements() == out.experts &&
       !worst.take(compareRows({out.counts.begin(), out.counts.end()}, counts->values(), out.experts, exact), "counts", reason))
     return false;
+  for (size_t i = 0; i < out.losses.size(); ++i)
+    if (std::optional<double> wanted = golden.lossOf(i, batch.index))
+      if (!worst.take(compareRows({out.losses[i]}, {*wanted}, 1, options), golden.spec.losses[i].kind.c_str(), reason))
+        return false;
+  if (out.tokens && golden.lossBatch == batch.index && out.losses.size() < golden.losses.size()) {
+    reason = "the case has " + std::to_string(golden.losses.size()) + " losses, the package " + std::to_string(out.losses.size());
+    return false;
+  }
   return worst.take(compareRows(out.yValues(), batch.find("y")->values(), out.hidden, options), "y", reason);
 }
 
@@ -105,7 +113,7 @@ bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &laye
   const moec_layer_info &info = layer.info();
   std::vector<double> values = batch.find("x")->values();
   PageBuffer x(values.size() * 4);
-  CallOutputs out(info, batch.numTokens()), again(info, batch.numTokens());
+  CallOutputs out(info, batch.numTokens()), again(info, batch.numTokens(), /*reports=*/false);
   if (!x.data() || !out.ready() || !again.ready()) {
     reason = "out of memory";
     return false;
@@ -123,7 +131,7 @@ bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &laye
   if (!ran)
     return false;
   if (!out.sameBits(again)) {
-    reason = "two runs on the same input differ in their bits";
+    reason = "two runs on the same input, with and without reports, differ in their bits";
     return false;
   }
   return compareBatch(golden, batch, out, worst, reason);

@@ -147,7 +147,10 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   if (!complete || !args.workspace || (poison && !space.fill(0xff)) || !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
       !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
       !move(args.out_logits, tokens * size_t(facts.num_logits) * 4) || !move(args.out_ids, choices) ||
-      !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4)) {
+      !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4) ||
+      !move(args.out_probabilities, tokens * size_t(facts.num_logits) * 4) || !move(args.out_losses, size_t(facts.num_losses) * 4) ||
+      !move(args.out_choice_counts, size_t(facts.num_choice_counts) * 4) || !move(args.out_logit_mean, 4) ||
+      !move(args.out_logit_max, 4) || !move(args.out_diversity, 4) || !move(args.out_dropped_tokens, 4)) {
     error = "no device memory for a call of " + std::to_string(tokens) + " tokens";
     return false;
   }

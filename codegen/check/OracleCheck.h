@@ -37,6 +37,10 @@ struct OracleResult {
 bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const ReferenceInputs &inputs,
                      const CallOutputs &out, OracleResult &result, std::string &reason);
 
+// The call's reports against the oracle's, which must have seen all of its tokens. False: `reason`.
+bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, OracleResult &result,
+                    std::string &reason);
+
 } // namespace moec
 
 #endif

@@ -10,27 +10,44 @@
 
 namespace moec {
 
-CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens)
+CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, bool withReports)
     : tokens(tokens), hidden(info.hidden), choices(info.top_k), numLogits(info.num_logits), experts(info.num_experts),
       type(DataType(info.y_dtype)), y(size_t(tokens * info.hidden) * 4) {
   logits.resize(size_t(tokens * numLogits));
   weights.resize(size_t(tokens * choices));
   ids.resize(size_t(tokens * choices));
   counts.resize(size_t(experts));
+  reports = withReports ? info.reports : 0;
+  auto has = [&](uint32_t report, int64_t count) { return size_t(reports & report ? count : 0); };
+  probabilities.resize(has(MOEC_REPORT_PROBABILITIES, tokens * numLogits));
+  losses.resize(has(MOEC_REPORT_LOSSES, info.num_losses));
+  logitMean.resize(has(MOEC_REPORT_LOGIT_MEAN, 1));
+  logitMax.resize(has(MOEC_REPORT_LOGIT_MAX, 1));
+  diversity.resize(has(MOEC_REPORT_DIVERSITY, 1));
+  choiceCounts.resize(has(MOEC_REPORT_CHOICE_COUNTS, info.num_choice_counts));
+  droppedTokens.resize(has(MOEC_REPORT_DROPPED_TOKENS, 1));
 }
 
 bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   if (y.data())
     std::memset(y.data(), 0xff, y.size());
-  std::fill(logits.begin(), logits.end(), std::numeric_limits<float>::quiet_NaN());
-  std::fill(weights.begin(), weights.end(), std::numeric_limits<float>::quiet_NaN());
-  std::fill(ids.begin(), ids.end(), INT32_MIN);
-  std::fill(counts.begin(), counts.end(), INT32_MIN);
+  for (std::vector<float> *values : {&logits, &weights, &probabilities, &losses, &logitMean, &logitMax, &diversity})
+    std::fill(values->begin(), values->end(), std::numeric_limits<float>::quiet_NaN());
+  for (std::vector<int32_t> *values : {&ids, &counts, &choiceCounts, &droppedTokens})
+    std::fill(values->begin(), values->end(), INT32_MIN);
   moec_forward_args args = LayerRun::noOptional();
   args.out_logits = numLogits ? logits.data() : nullptr; // layers without logits or ids do not have these outputs
   args.out_ids = choices ? ids.data() : nullptr;
   args.out_weights = choices ? weights.data() : nullptr;
   args.out_counts = choices ? counts.data() : nullptr;
+  auto asked = [](auto &values) { return values.empty() ? nullptr : values.data(); };
+  args.out_probabilities = asked(probabilities);
+  args.out_choice_counts = asked(choiceCounts);
+  args.out_losses = asked(losses);
+  args.out_logit_mean = asked(logitMean);
+  args.out_logit_max = asked(logitMax);
+  args.out_diversity = asked(diversity);
+  args.out_dropped_tokens = asked(droppedTokens);
   return layer.forward(tokens, x, y.data(), args, error);
 }
 
@@ -38,7 +55,11 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
   auto same = [](const auto &a, const auto &b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
   };
-  return y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
+  bool sameReports = !reports || !other.reports ||
+                     (same(probabilities, other.probabilities) && same(losses, other.losses) && same(logitMean, other.logitMean) &&
+                      same(logitMax, other.logitMax) && same(diversity, other.diversity) && same(choiceCounts, other.choiceCounts) &&
+                      same(droppedTokens, other.droppedTokens));
+  return sameReports && y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
          same(logits, other.logits) && same(weights, other.weights) && same(ids, other.ids) && same(counts, other.counts);
 }
 

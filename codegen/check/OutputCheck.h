@@ -22,11 +22,15 @@ struct CallOutputs {
   PageBuffer y;
   std::vector<float> logits, weights;
   std::vector<int32_t> ids, counts;
+  uint32_t reports = 0; // MOEC_REPORT_* bits of what is asked for; the vectors of others are empty
+  std::vector<float> probabilities, losses, logitMean, logitMax, diversity;
+  std::vector<int32_t> choiceCounts, droppedTokens;
 
-  CallOutputs(const moec_layer_info &info, int64_t tokens);
+  // `reports`: ask for all that the layer has, or for none.
+  CallOutputs(const moec_layer_info &info, int64_t tokens, bool reports = true);
   bool ready() const { return y.data() != nullptr; }
   bool run(LayerRun &layer, const void *x, std::string &error);
-  bool sameBits(const CallOutputs &other) const;
+  bool sameBits(const CallOutputs &other) const; // reports only where both have them
 
   std::vector<double> yValues() const;            // [T,H]
   std::vector<double> yRow(int64_t token) const;  // [H]

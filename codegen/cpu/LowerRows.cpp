@@ -59,6 +59,7 @@ private:
   void lowerLookup(moe::LookupOp op);
   void lowerMember(moe::MemberOp op);
   void lowerTake(moe::TakeOp op);
+  void lowerPut(moe::PutOp op);
   void lowerGather(moe::GatherOp op);
   void storeResult(Value result, Type type, Value row, Value buffer, int64_t stride);
 
@@ -192,6 +193,7 @@ void RowsLowering::lowerOp(Operation &inner) {
       .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
+      .Case<moe::PutOp>([&](auto o) { lowerPut(o); })
       .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
 }
 
@@ -433,6 +435,18 @@ void RowsLowering::lowerTake(moe::TakeOp take) {
     storeVector(out, j, e.select(inside, v, none));
   });
   values[take.getResult()] = out;
+}
+
+void RowsLowering::lowerPut(moe::PutOp put) {
+  RowValue v = values[put.getInput()], ids = values[put.getIds()];
+  RowValue out = allocate(v.element, tensor(put.getResult()).getDimSize(1));
+  e.loop(e.c(0), e.c(out.count), lanes(), [&](Value n) { storeVector(out, n, constantF32(0, lanes())); });
+  e.loop(e.c(0), e.c(ids.count), 1, [&](Value j) {
+    Value id = e.toI64(loadVector(ids, j, 1));
+    e.when(compare(arith::CmpIPredicate::ult, id, e.c(out.count)),
+           [&] { storeVector(out, id, e.addF(loadVector(out, id, 1), loadVector(v, j, 1))); });
+  });
+  values[put.getResult()] = out;
 }
 
 void RowsLowering::lowerGather(moe::GatherOp gather) {

@@ -23,7 +23,8 @@ public:
   TokensLowering(Operation *op, const RowStrides &strides, const IsaFacts &isa)
       : e(OpBuilder(op->getContext()), op->getLoc(), isa), strides(strides) {}
 
-  void reduceColumns(moe::TokenReduceOp op, ModuleOp module, StringRef symbol);
+  // Of [T,N] values: to every token of the scope, or once for the whole call.
+  void reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module, StringRef symbol);
   void slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol);
 
 private:
@@ -40,32 +41,45 @@ private:
   const RowStrides &strides;
 };
 
-// Unit = scope * blocks + block of columns; every token of the scope gets the result.
-void TokensLowering::reduceColumns(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
-  int64_t columns = cast<RankedTensorType>(op.getType()).getDimSize(1);
-  int64_t blocks = (columns + token_reduce_block - 1) / token_reduce_block;
-  bool sum = op.getKind() == moe::ReduceKind::sum, sequences = op.getScope() == moe::Scope::sequence;
+// Unit = scope * blocks + block of columns; every token of the scope gets the result, or out[n] of a total.
+void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
+                                   StringRef symbol) {
+  int64_t columns = type.getDimSize(1), blocks = (columns + token_reduce_block - 1) / token_reduce_block;
+  bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   KernelFunction shell(e, module, symbol);
   Value from = shell.argument(e, 0), to = shell.argument(e, 1);
   Value tokens = callField(shell, sequences ? offsetof(moec_call, sequence_tokens) : offsetof(moec_call, num_tokens));
   auto join = [&](Value acc, Value x) -> Value {
+    if (integers)
+      return arith::AddIOp::create(e.b, e.loc, acc, x);
     if (sum)
       return e.addF(acc, x);
     Value larger = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGT, x, acc);
     Value empty = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::UNO, acc, acc);
     return e.select(arith::OrIOp::create(e.b, e.loc, larger, empty), x, acc);
   };
-  double neutral = sum ? 0 : std::numeric_limits<double>::quiet_NaN();
+  auto neutral = [&](int64_t width) -> Value {
+    if (integers)
+      return width > 1 ? e.constantI32(0, width) : e.c32(0);
+    return number(sum ? 0 : std::numeric_limits<double>::quiet_NaN(), width);
+  };
   e.loop(shell.first, shell.last, 1, [&](Value unit) {
     Value first = e.mul(e.divU(unit, blocks), tokens), begin = e.mul(e.remU(unit, blocks), token_reduce_block);
     Value end = e.minS(e.add(begin, e.c(token_reduce_block)), e.c(columns));
-    auto run = [&](Value n, int64_t width) {
-      Type type = width > 1 ? Type(e.vec(e.f32(), width)) : e.f32();
-      auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(n, 4))); };
-      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {number(neutral, width)}, [&](const Values &acc, Value t) -> Values {
-        return {join(acc[0], e.load(type, at(from, t), 4))};
+    auto run = [&](Value column, int64_t width) {
+      Type loaded = width > 1 ? Type(e.vec(type.getElementType(), width)) : type.getElementType();
+      auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(column, 4))); };
+      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {neutral(width)}, [&](const Values &acc, Value t) -> Values {
+        return {join(acc[0], e.load(loaded, at(from, t), 4))};
       }, join)[0];
-      e.loop(first, e.add(first, tokens), 1, [&](Value t) { e.store(reduced, at(to, t), 4); });
+      if (kind == moe::TotalKind::mean) {
+        Value n = arith::SIToFPOp::create(e.b, e.loc, e.f32(), tokens);
+        reduced = arith::DivFOp::create(e.b, e.loc, reduced, width > 1 ? e.splat(n, width) : n);
+      }
+      if (total)
+        e.store(reduced, e.at(to, e.mul(column, 4)), 4);
+      else
+        e.loop(first, e.add(first, tokens), 1, [&](Value t) { e.store(reduced, at(to, t), 4); });
     };
     int64_t lanes = e.isa.lanes;
     Value whole = e.add(begin, e.mul(e.divU(e.sub(end, begin), lanes), lanes));
@@ -125,7 +139,16 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
 
 int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
                          StringRef symbol) {
-  TokensLowering(op, strides, isa).reduceColumns(op, module, symbol);
+  bool sequences = op.getScope() == moe::Scope::sequence;
+  TokensLowering(op, strides, isa)
+      .reduceColumns(cast<RankedTensorType>(op.getType()), op.getKind() == moe::ReduceKind::sum ? moe::TotalKind::sum : moe::TotalKind::max, sequences, /*total=*/false, module, symbol);
+  return 0;
+}
+
+int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
+                        StringRef symbol) {
+  TokensLowering(op, strides, isa)
+      .reduceColumns(cast<RankedTensorType>(op.getInput().getType()), op.getKind(), /*sequences=*/false, /*total=*/true, module, symbol);
   return 0;
 }
 

@@ -14,6 +14,9 @@ int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const
                          llvm::StringRef symbol);
 
 // Arguments [x, weights, out, row_token, row_slot]; [first, last) are rows of the route of slots. Needs no scratch.
+int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
+                        llvm::StringRef symbol);
+
 int64_t lowerSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 

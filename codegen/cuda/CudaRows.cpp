@@ -49,6 +49,7 @@ private:
   void lowerLookup(moe::LookupOp op);
   void lowerMember(moe::MemberOp op);
   void lowerTake(moe::TakeOp op);
+  void lowerPut(moe::PutOp op);
   void lowerGather(moe::GatherOp op);
   void storeResult(Value result, Value buffer, int64_t stride);
   void copyWide(Value to, Value from, int64_t bytes);
@@ -223,6 +224,7 @@ void CudaRowsLowering::lowerOp(Operation &inner) {
       .Case<moe::TopKOp>([&](auto o) { lowerTopK(o); })
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
+      .Case<moe::PutOp>([&](auto o) { lowerPut(o); })
       .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
   auto inShared = [&](Value v) { return values.contains(v) && values[v].offset >= 0; };
   touched |= llvm::any_of(inner.getOperands(), inShared) || llvm::any_of(inner.getResults(), inShared);
@@ -431,6 +433,27 @@ void CudaRowsLowering::lowerTake(moe::TakeOp take) {
     }
   });
   values[take.getResult()] = out;
+}
+
+// Every column looks through the ids, so that no two lanes add to one word.
+void CudaRowsLowering::lowerPut(moe::PutOp put) {
+  const RowRun v = values[put.getInput()], ids = values[put.getIds()];
+  RowRun out = place(put.getResult());
+  runs.forEach(out.count, [&](ArrayRef<Value> columns) {
+    for (Value n : columns) {
+      Value column = e.toI32(n);
+      auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(ids.count), e.c(1), ValueRange{e.f(0)});
+      {
+        OpBuilder::InsertionGuard guard(e.b);
+        e.b.setInsertionPointToEnd(loop.getBody());
+        Value j = loop.getInductionVar(), sum = loop.getRegionIterArg(0);
+        Value added = e.addF(sum, loadElement(e, v, j));
+        scf::YieldOp::create(e.b, e.loc, e.select(e.equal(loadElement(e, ids, j), column), added, sum));
+      }
+      storeElement(e, out, n, loop.getResult(0));
+    }
+  });
+  values[put.getResult()] = out;
 }
 
 void CudaRowsLowering::lowerGather(moe::GatherOp gather) {

@@ -78,8 +78,7 @@ CudaPlannedLaunch &CudaStages::addLaunch(size_t step, const std::string &symbol,
   CudaPlannedLaunch made;
   made.symbol = symbol;
   made.launch.step = uint16_t(step);
-  made.launch.flags = uint16_t((plan.steps[step].flags & MOEC_STEP_IF_ASKED ? MOEC_CUDA_IF_ASKED : 0) |
-                               (arch.sm >= 90 ? MOEC_CUDA_OVERLAP : 0));
+  made.launch.flags = uint16_t(arch.sm >= 90 ? MOEC_CUDA_OVERLAP : 0);
   made.launch.block_threads = uint32_t(facts.blockThreads);
   made.launch.shared_bytes = uint32_t(facts.sharedBytes);
   made.launch.units = {facts.unitsPerToken, facts.unitsFixed, facts.unitsPerSequence};
@@ -164,6 +163,7 @@ bool CudaStages::addTokens(size_t step, Operation *op) {
           .Case([&](moe::CapacityOp capacity) { return lowerCudaCapacity(capacity, arch.sm, module, symbol); })
           .Case([&](moe::TopTokensOp top) { return lowerCudaTopTokens(top, arch.sm, module, symbol); })
           .Case([&](moe::TokenReduceOp reduce) { return lowerCudaTokenReduce(reduce, arch.sm, module, symbol); })
+          .Case([&](moe::TokenTotalOp total) { return lowerCudaTokenTotal(total, arch.sm, module, symbol); })
           .Default([&](Operation *inputs) {
             return lowerCudaSlotInputs(cast<moe::SlotInputsOp>(inputs), strides, arch.sm, module, symbol);
           });

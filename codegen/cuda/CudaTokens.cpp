@@ -21,7 +21,8 @@ class CudaTokens {
 public:
   CudaTokens(Operation *op, int64_t sm) : e(OpBuilder(op->getContext()), op->getLoc()), sm(sm) {}
 
-  CudaKernelFacts reduce(moe::TokenReduceOp op, ModuleOp module, StringRef symbol);
+  // Of [T,N] values: to every token of the scope, or once for the whole call.
+  CudaKernelFacts reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module, StringRef symbol);
   CudaKernelFacts slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol);
   CudaKernelFacts slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol);
 
@@ -34,34 +35,43 @@ private:
   int64_t sm;
 };
 
-CudaKernelFacts CudaTokens::reduce(moe::TokenReduceOp op, ModuleOp module, StringRef symbol) {
+CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
+                                   StringRef symbol) {
   constexpr int64_t width = token_reduce_block, strands = threads / width;
-  int64_t columns = cast<RankedTensorType>(op.getType()).getDimSize(1), blocks = (columns + width - 1) / width;
-  bool sum = op.getKind() == moe::ReduceKind::sum, sequences = op.getScope() == moe::Scope::sequence;
+  int64_t columns = type.getDimSize(1), blocks = (columns + width - 1) / width;
+  bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
+  Type element = type.getElementType();
   CudaKernelShell shell(e, module, symbol, 2, sm, {}, /*sequence=*/true);
   Value from = shell.argument(0), to = shell.argument(1), tokens = sequences ? shell.sequence() : shell.numTokens;
   auto join = [&](Value acc, Value x) -> Value {
+    if (integers)
+      return arith::AddIOp::create(e.b, e.loc, acc, x);
     if (sum)
       return e.addF(acc, x);
     Value larger = e.compare(arith::CmpFPredicate::OGT, x, acc);
     return e.select(e.either(larger, e.compare(arith::CmpFPredicate::UNO, acc, acc)), x, acc);
   };
-  Value neutral = e.f(sum ? 0 : std::numeric_limits<double>::quiet_NaN());
+  Value neutral = integers ? e.c32(0) : e.f(sum ? 0 : std::numeric_limits<double>::quiet_NaN());
   Value tid = e.unsignedI64(e.tid()), block = e.unsignedI64(e.ctaid());
   Value strand = e.divU(tid, width), own = e.remU(tid, width), n = e.add(e.mul(e.remU(block, blocks), width), own);
   Value first = e.mul(e.divU(block, blocks), tokens), end = e.add(first, tokens), live = e.less(n, e.c(columns));
   Value column = e.select(live, n, e.c(0)); // idle threads read what is there
   auto at = [&](Value base, Value t) { return e.at(base, e.mul(e.add(e.mul(t, columns), column), 4)); };
   Value part = e.foldInRuns(e.add(first, strand), end, strands, token_run, {neutral}, [&](const Values &acc, Value t) -> Values {
-    return {join(acc[0], e.load(e.f32(), at(from, t), 4))};
+    return {join(acc[0], e.load(element, at(from, t), 4))};
   }, join)[0];
   auto place = [&](Value s) { return e.at(e.shared(), e.mul(e.add(e.mul(s, width), own), 4)); };
   e.store(part, place(strand), 4);
   e.barrier(0, threads);
-  Value all = e.load(e.f32(), place(e.c(0)), 4);
+  Value all = e.load(element, place(e.c(0)), 4);
   for (int64_t s = 1; s < strands; ++s)
-    all = join(all, e.load(e.f32(), place(e.c(s)), 4));
-  e.when(live, [&] { e.loop(e.add(first, strand), end, strands, [&](Value t) { e.store(all, at(to, t), 4); }); });
+    all = join(all, e.load(element, place(e.c(s)), 4));
+  if (kind == moe::TotalKind::mean)
+    all = e.div(all, arith::SIToFPOp::create(e.b, e.loc, e.f32(), tokens));
+  if (total)
+    e.when(e.both(live, e.equal(strand, e.c(0))), [&] { e.store(all, e.at(to, e.mul(column, 4)), 4); });
+  else
+    e.when(live, [&] { e.loop(e.add(first, strand), end, strands, [&](Value t) { e.store(all, at(to, t), 4); }); });
   shell.finish(e, threads);
   CudaKernelFacts facts = {threads, threads * 4, 1, 0, sequences ? 0 : blocks};
   facts.unitsPerSequence = sequences ? blocks : 0;
@@ -154,7 +164,13 @@ CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &b
 } // namespace
 
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, ModuleOp module, StringRef symbol) {
-  return CudaTokens(op, sm).reduce(op, module, symbol);
+  bool sequences = op.getScope() == moe::Scope::sequence;
+  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getType()), op.getKind() == moe::ReduceKind::sum ? moe::TotalKind::sum : moe::TotalKind::max, sequences, /*total=*/false, module, symbol);
+}
+
+CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, ModuleOp module, StringRef symbol) {
+  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getInput().getType()), op.getKind(), /*sequences=*/false,
+                                   /*total=*/true, module, symbol);
 }
 
 CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, ModuleOp module,

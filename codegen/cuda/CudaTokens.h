@@ -19,6 +19,8 @@ namespace moec {
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 // Parameters (T, x, weights, out, row_token, row_slot, sequence). A block makes 8 slots of a scope.
+CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
+
 CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 

@@ -22,7 +22,7 @@ static void writeLaunch(const CompiledPackage &package, const CudaPlannedLaunch 
     json.attribute("step", int64_t(launch.step));
     json.attribute("min_tokens", launch.min_tokens);
     json.attribute("max_tokens", launch.max_tokens);
-    json.attribute("if_asked", (launch.flags & MOEC_CUDA_IF_ASKED) != 0);
+    json.attribute("if_asked", package.plan.steps[launch.step].asked != 0);
     json.attribute("overlap", (launch.flags & MOEC_CUDA_OVERLAP) != 0);
     json.attribute("block_threads", launch.block_threads);
     json.attribute("shared_bytes", launch.shared_bytes);

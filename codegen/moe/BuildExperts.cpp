@@ -222,6 +222,7 @@ Value LayerBuilder::buildExperts(const RouterValues &router) {
                 [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), tokenType.getElementType()); });
   }
   Value output = expertOutputs(input, route, router);
+  routed = {output, route};
   int64_t width = spec.experts.latent ? spec.experts.latent->dim : spec.hidden;
   Value combined = moe::CombineOp::create(builder, loc, rows(f32, width), output, route,
                                           weightsInput ? Value() : router.weights, ValueRange(), builder.getArrayAttr({}));

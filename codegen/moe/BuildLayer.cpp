@@ -208,6 +208,8 @@ OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHas
   give(router.logits, "logits");
   give(router.ids, "ids");
   give(router.ids ? router.weights : Value(), "weights");
+  for (auto [name, value] : buildReports(router))
+    give(value, name);
   func::ReturnOp::create(builder, loc, results);
   function.setFunctionType(builder.getFunctionType(inputs, ValueRange(results).getTypes()));
   for (auto [i, name] : llvm::enumerate(names))

@@ -78,7 +78,7 @@ RouterValues LayerBuilder::buildExpertChoice() {
       moe::Rounding::nearest, uint64_t(1), uint64_t(INT32_MAX), scope, uint64_t(0));
   values.ids = map({{mask, OperandKind::elem}, {columns(experts), OperandKind::elem}}, rows(i32, experts),
                    [&](ValueRange v) { return select(equal(v[0], 0), integer(-1), v[1]); });
-  values.kept = values.ids;
+  values.wanted = values.kept = values.ids;
   values.partial = true;
   values.weights = overExperts(maskedBy(values.scores, values.ids, 0), values.ids, scope);
   if (router.normalize.over == NormalizeOver::Token)

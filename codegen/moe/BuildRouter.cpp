@@ -92,6 +92,12 @@ Value LayerBuilder::transformed(Value z, const LogitTransform &transform) {
   });
 }
 
+// f(x·W_n)
+Value LayerBuilder::noiseDeviation() {
+  Value deviation = matmul(routerInput(), parameter("router.noise_weight"), Value());
+  return scored(spec.router.noise.stdFn == NoiseStdFn::Softmax ? Score::Softmax : Score::Softplus, deviation);
+}
+
 // h = z + σ·n · learned: h = z + n·(f(x·W_n) + eps) · gumbel: for choosing only, so that weights stay those of z
 NoisyLogits LayerBuilder::withNoise(Value z) {
   const RouterNoise &noise = spec.router.noise;
@@ -100,11 +106,8 @@ NoisyLogits LayerBuilder::withNoise(Value z) {
   auto type = cast<RankedTensorType>(z.getType());
   SmallVector<Bound> operands = {{z, OperandKind::elem}, {input("noise"), OperandKind::elem}};
   bool learned = noise.kind == NoiseKind::Learned;
-  if (learned) {
-    Value deviation = matmul(routerInput(), parameter("router.noise_weight"), Value());
-    Score function = noise.stdFn == NoiseStdFn::Softmax ? Score::Softmax : Score::Softplus;
-    operands.push_back({scored(function, deviation), OperandKind::elem});
-  }
+  if (learned)
+    operands.push_back({noiseDeviation(), OperandKind::elem});
   Value noisy = map(operands, type, [&](ValueRange v) {
     if (learned)
       return add(v[0], multiply(v[1], noise.eps == 0 ? v[2] : add(v[2], number(noise.eps))));

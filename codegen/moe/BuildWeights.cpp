@@ -191,6 +191,7 @@ void LayerBuilder::finishWeights(RouterValues &values) {
   bool identity = limited && spec.capacity->dropped == Dropped::Identity;
   bool next = limited && spec.capacity->overflow == Overflow::NextBest;
   Value race = keptSeconds(values); // what stands in the queues
+  values.wanted = race;
   Value before = identity && !next ? race : Value();
   if (limited && (next || spec.capacity->normalizeAt == NormalizeAt::After)) {
     values.kept = capacity(values, race);

@@ -121,7 +121,7 @@ void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream 
     os << " blocks " << step.choices << " scope " << nameIn(scopeNames, step.places.scope);
   if (step.kind == MOEC_STEP_ROWS)
     os << " rows/task " << step.rows_per_task;
-  if (step.flags & MOEC_STEP_IF_ASKED)
+  if (step.asked)
     os << " if asked";
   os << '\n';
   for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)

@@ -7,6 +7,7 @@
 
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/moe/PlanLaunch.h"
+#include "codegen/moe/ReportUse.h"
 
 #include <map>
 #include <optional>
@@ -15,12 +16,13 @@ namespace moec {
 
 class LaunchPlanner {
 public:
-  LaunchPlanner(mlir::func::FuncOp layer, LaunchPlan &plan) : layer(layer), plan(plan) {}
+  LaunchPlanner(mlir::func::FuncOp layer, LaunchPlan &plan) : layer(layer), plan(plan), reports(layer) {}
   mlir::LogicalResult run(const PlanOptions &options);
 
 private:
   mlir::func::FuncOp layer;
   LaunchPlan &plan;
+  ReportUse reports;
   llvm::DenseMap<mlir::Value, uint16_t> buffers;
   llvm::DenseMap<mlir::Value, uint16_t> routeSteps;             // step of a !moe.route value
   std::map<std::pair<void *, uint16_t>, uint16_t> routeBuffers; // by route and part
@@ -41,6 +43,7 @@ private:
   mlir::LogicalResult addCapacity(moe::CapacityOp op);
   mlir::LogicalResult addTopTokens(moe::TopTokensOp op);
   mlir::LogicalResult addTokenReduce(moe::TokenReduceOp op);
+  mlir::LogicalResult addTokenTotal(moe::TokenTotalOp op);
   mlir::LogicalResult addSlots(moe::SlotsOp op);
   mlir::LogicalResult addSlotInputs(moe::SlotInputsOp op);
   mlir::LogicalResult checkResults();

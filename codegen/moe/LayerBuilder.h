@@ -27,6 +27,7 @@ struct RouterValues {
   mlir::Value choice;  // [T,R] what selection compares
   mlir::Value ids;     // [T,K] i32, -1 = none
   mlir::Value weights; // [T,K] f32
+  mlir::Value wanted;  // [T,K] i32, the ids that ask for a place, -1 elsewhere
   mlir::Value kept;    // [T,K] i32, the ids that reach their experts, -1 elsewhere
   mlir::Value passed;  // [T] f32, the weight with which x passes by the experts
   mlir::Value route;   // of soft routing: slots
@@ -58,6 +59,11 @@ struct SharedValues {
   mlir::Value own, factor; // [T] f32
 };
 
+// What the routed experts put out, before weights.
+struct RoutedRows {
+  mlir::Value outputs, route; // [R,width]
+};
+
 class LayerBuilder {
 public:
   LayerBuilder(mlir::MLIRContext &context, const LayerSpec &spec, const FunctionLibrary &functions)
@@ -75,6 +81,7 @@ private:
   std::map<std::string, mlir::Value> parameters; // by role, inputs by name
   mlir::Value x;
   mlir::Value wrapFactor; // [T] f32: what depth multiplies the experts' output by
+  RoutedRows routed;
   mlir::Value present; // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
 
   // BuildLayer.cpp
@@ -119,6 +126,7 @@ private:
   mlir::Value cosine(mlir::Value z, mlir::Value input, mlir::Value weight, const LogitTransform &transform);
   mlir::Value transformed(mlir::Value logits, const LogitTransform &transform);
   NoisyLogits withNoise(mlir::Value logits);
+  mlir::Value noiseDeviation(); // [T,E] of learned noise, without eps
   mlir::Value scored(Score score, mlir::Value logits, int64_t segments = 1);
   void scoreLogits(RouterValues &values);
 
@@ -161,6 +169,30 @@ private:
   mlir::Value wrapLogit();
   mlir::Value buildDense();
   mlir::Value finish(mlir::Value combined, const RouterValues &router, const std::optional<SharedValues> &shared);
+
+  // BuildReports.cpp: results that a call makes only when asked, by their moe.role
+  std::vector<std::pair<llvm::StringRef, mlir::Value>> buildReports(const RouterValues &router);
+  mlir::Value probabilities(Score score, mlir::Value logits);
+  mlir::Value ones(int64_t columns);                            // [T,columns] f32
+  mlir::Value ifPresent(mlir::Value values);                    // 0 in rows of tokens that do not reach the router
+  mlir::Value asColumn(mlir::Value row);                        // [T] -> [T,1]
+  mlir::Value presentTokens(moe::Scope scope);                  // [T,1] f32, how many reach the router, at least 1
+  mlir::Value meanOfTokens(mlir::Value row);                    // [T]: its mean over the tokens of total() is that over present ones
+  mlir::Value total(mlir::Value values, moe::TotalKind kind);   // [T,N] -> [N]
+  mlir::Value diversity(const RouterValues &router);
+
+  // BuildLosses.cpp: [T] of which the mean over tokens is the loss
+  mlir::Value buildLosses(const RouterValues &router); // [L]
+  mlir::Value loss(const LossSpec &loss, const RouterValues &router);
+  mlir::Value loadBalance(const LossSpec &loss, const RouterValues &router, mlir::Value p);
+  mlir::Value choiceCounts(mlir::Value ids, moe::Scope scope); // [T,E]
+  mlir::Value zLoss(mlir::Value logits);
+  mlir::Value squaredVariation(const LossSpec &loss, mlir::Value perExpert);
+  mlir::Value varianceOf(mlir::Value perExpert, bool sample); // [T]
+  mlir::Value load(const RouterValues &router);
+  mlir::Value entropy(const LossSpec &loss, mlir::Value p);
+  mlir::Value uniformError(const LossSpec &loss, const RouterValues &router, mlir::Value p);
+  mlir::Value meanOver(mlir::Value values); // [T,N]: every column's mean over the tokens that reach the router
 
   // BuildExperts.cpp
   mlir::Value buildExperts(const RouterValues &router);

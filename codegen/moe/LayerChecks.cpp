@@ -100,6 +100,15 @@ LogicalResult checkArguments(func::FuncOp function) {
   return checkInputs(function);
 }
 
+// Results that are numbers of the whole call.
+bool fitsTotal(StringRef role, RankedTensorType type) {
+  if (!type || type.getRank() != 1 || !type.hasStaticShape() || type.getDimSize(0) < 1)
+    return false;
+  bool one = type.getDimSize(0) == 1, integers = type.getElementType().isInteger(32), floats = type.getElementType().isF32();
+  return (role == "choice_counts" && integers) || (role == "losses" && floats) || (role == "dropped_tokens" && integers && one) ||
+         ((role == "logit_mean" || role == "logit_max" || role == "diversity") && floats && one);
+}
+
 LogicalResult checkResults(func::FuncOp function) {
   llvm::StringSet<> seen;
   for (unsigned i = 0; i < function.getNumResults(); ++i) {
@@ -108,12 +117,13 @@ LogicalResult checkResults(func::FuncOp function) {
     bool rows = type && type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
     Type element = rows ? type.getElementType() : Type();
     bool fits = rows && ((role == "y" && isStorageFloat(element)) ||
-                         ((role == "logits" || role == "weights") && element.isF32()) ||
+                         ((role == "logits" || role == "weights" || role == "probabilities") && element.isF32()) ||
                          (role == "ids" && element.isInteger(32)));
-    if (!fits || !seen.insert(role).second)
+    if ((!fits && !fitsTotal(role, type)) || !seen.insert(role).second)
       return function.emitOpError("L3: result ")
-             << i << " must be one of y [?,H] f32, bf16 or f16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found \""
-             << role << "\" " << function.getResultTypes()[i];
+             << i << " must be one of y [?,H] f32, bf16 or f16, logits and probabilities [?,E] f32, ids [?,K] i32, weights [?,K] "
+             << "f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32, dropped_tokens [1] i32, "
+             << "found \"" << role << "\" " << function.getResultTypes()[i];
   }
   return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");
 }
@@ -177,7 +187,7 @@ LogicalResult checkRows(Operation *op) {
       .Case([](GroupedMatmulOp matmul) { return checkMatmul(matmul); })
       .Case([](GatherOp gather) { return expectRows(gather, gather.getInput(), RowSpace()); })
       .Case([](DispatchOp dispatch) { return expectRows(dispatch, dispatch.getIds(), RowSpace()); })
-      .Case<CapacityOp, TopTokensOp, TokenReduceOp, SlotInputsOp>([](Operation *tokens) {
+      .Case<CapacityOp, TopTokensOp, TokenReduceOp, TokenTotalOp, SlotInputsOp>([](Operation *tokens) {
         for (Value operand : tokens->getOperands())
           if (!isa<RouteType>(operand.getType()) && failed(expectRows(tokens, operand, RowSpace())))
             return failure();
@@ -212,6 +222,9 @@ LogicalResult checkOp(Operation *op) {
     if (auto type = dyn_cast<RankedTensorType>(value.getType()))
       if (type.hasRank() && type.getRank() == 2 && type.getDimSize(1) > maxColumns)
         return op->emitOpError("L7: ") << type << " has more than " << maxColumns << " columns";
+  for (Value value : op->getOperands())
+    if (value.getDefiningOp<TokenTotalOp>())
+      return op->emitOpError("L8: a token_total is a result of the layer, no stage reads it");
   bool rowOp = isRowOp(op) && !isa<GatherOp>(op);
   RowSpace space = rowsOfOperands(op->getOperands());
   for (Value operand : op->getOperands())
@@ -237,7 +250,7 @@ RowSpace rowSpaceOf(Value value) {
       return rowSpaceOf(program.getInputs()[cast<BlockArgument>(value).getArgNumber()]);
   if (!op)
     return {};
-  if (isa<CombineOp, DispatchOp, SlotsOp>(op))
+  if (isa<CombineOp, DispatchOp, SlotsOp, TokenTotalOp>(op))
     return {};
   if (auto slots = dyn_cast<SlotInputsOp>(op))
     return slots.getRoute();

@@ -230,6 +230,15 @@ LogicalResult TakeOp::verify() {
   return success();
 }
 
+LogicalResult PutOp::verify() {
+  auto input = tensorOf(getInput()), ids = tensorOf(getIds());
+  if (!isRowsOf(ids, 2, 32) || !isF32Rows(input, 2) || columnsOf(input) != columnsOf(ids))
+    return emitOpError("C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found ") << input << " and " << ids;
+  if (!isF32Rows(cast<RankedTensorType>(getType()), 2))
+    return emitOpError("C2: the result must be a [?,N] tensor of f32, found ") << getType();
+  return success();
+}
+
 LogicalResult DispatchOp::verify() {
   auto ids = tensorOf(getIds());
   if (!isRowsOf(ids, 2, 32))

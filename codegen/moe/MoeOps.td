@@ -23,7 +23,8 @@ def Moe_Dialect : Dialect {
     A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, the name of a further input of a
     call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow in
     `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
-    "logits", "ids" or "weights". The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
+    "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts", "losses", "logit_mean", "logit_max",
+    "diversity", "dropped_tokens". What only reports need runs only where one of them is asked for. The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
     64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
@@ -233,6 +234,22 @@ def Moe_TakeOp : Moe_Op<"take", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Moe_PutOp : Moe_Op<"put", [Pure]> {
+  let summary = "values to the columns their ids name";
+  let description = [{
+    out[r,n] = sum over the j with ids[r,j] = n of v[r,j]          ascending j; 0 where no id names n
+
+    Shapes  v [L,k] f32, ids [L,k] i32 -> [L,N] f32
+      C1  ids are a [L,k] tensor of i32 and v one of f32
+      C2  the result is a [L,N] tensor of f32
+    Example: tests/moe/put.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$ids);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `at` $ids attr-dict `:` type($input) `,` type($ids) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 // ---- routing and data ------------------------------------------------------------------------------------------------
 
 def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
@@ -337,6 +354,27 @@ def Moe_TokenReduceOp : Moe_Op<"token_reduce", [Pure, AllTypesMatch<["input", "r
   let arguments = (ins AnyRankedTensor:$input, Moe_ReduceKind:$kind, Moe_Scope:$scope);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$kind $input `over` $scope attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Moe_TotalKind : I32EnumAttr<"TotalKind", "what token_total computes", [
+    I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>, I32EnumAttrCase<"mean", 2>
+  ]> { let cppNamespace = "::moec::moe"; }
+
+def Moe_TokenTotalOp : Moe_Op<"token_total", [Pure]> {
+  let summary = "sum, maximum or mean of every column over all tokens of the call";
+  let description = [{
+    out[n] = sum, max or mean of x[t,n] over the tokens t          max ignores NaN
+
+    Only results of the layer are made by it: numbers of the whole call.
+
+    Shapes  x [T,N] f32 or i32 -> [N] of x's type
+      C1  x is a [T,N] tensor of f32, or of i32 for a sum, and the result a [N] tensor of its type
+    Example: tests/moe/token_total.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Moe_TotalKind:$kind);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -483,7 +521,7 @@ def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
     Inputs that are parameters ([N], [1]) are the same for all rows.
 
       C1  the body takes the inputs' types and yields the results' types
-      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take and gather only
+      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put and gather only
     Example: tests/moe/row_program.mlir
   }];
   let arguments = (ins Variadic<AnyType>:$inputs);

@@ -119,6 +119,15 @@ LogicalResult TokenReduceOp::verify() {
   return getScope() != Scope::group ? success() : emitOpError("C2: the scope must be batch or sequence");
 }
 
+LogicalResult TokenTotalOp::verify() {
+  auto input = tensorOf(getInput()), output = cast<RankedTensorType>(getType());
+  bool integers = isTokens(input, true) && getKind() == TotalKind::sum;
+  if (!isTokens(input, false) && !integers)
+    return emitOpError("C1: the values must be [?,N] of f32, or of i32 for a sum, found ") << input;
+  auto expected = RankedTensorType::get({input.getDimSize(1)}, input.getElementType());
+  return output == expected ? success() : emitOpError("C1: the result must be ") << expected << ", found " << output;
+}
+
 LogicalResult SlotsOp::verify() {
   auto route = cast<RouteType>(getRoute().getType());
   if (route.getChoices() % route.getGroups())

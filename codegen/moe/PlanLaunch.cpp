@@ -62,7 +62,8 @@ static std::optional<std::pair<uint16_t, StringRef>> resultRole(func::FuncOp lay
                         .Case("y", MOEC_ROLE_Y)
                         .Case("logits", MOEC_ROLE_LOGITS)
                         .Case("ids", MOEC_ROLE_IDS)
-                        .Default(MOEC_ROLE_WEIGHTS);
+                        .Case("weights", MOEC_ROLE_WEIGHTS)
+                        .Default(reportRole(name).value_or(MOEC_ROLE_NONE));
     return std::make_pair(role, name);
   }
   return std::nullopt;
@@ -72,7 +73,7 @@ static std::optional<std::pair<uint16_t, StringRef>> resultRole(func::FuncOp lay
 static bool isReadWithoutGaps(Value value) {
   return llvm::any_of(value.getUsers(), [&](Operation *user) {
     auto inputs = dyn_cast<SlotInputsOp>(user);
-    return isa<CapacityOp, TopTokensOp, TokenReduceOp>(user) || (inputs && inputs.getWeights() == value);
+    return isa<CapacityOp, TopTokensOp, TokenReduceOp, TokenTotalOp>(user) || (inputs && inputs.getWeights() == value);
   });
 }
 
@@ -89,7 +90,9 @@ uint16_t LaunchPlanner::bufferOf(Value value) {
   buffer.dtype = typeCodeOf(type.getElementType());
   int64_t stride = columnsOf(type) * elementBytesOf(type.getElementType());
   std::string name = "x";
-  bool once = false; // for the whole call
+  bool once = def && type.hasStaticShape(); // for the whole call
+  if (once)
+    stride = type.getNumElements() * elementBytesOf(type.getElementType());
   if (!def) {
     const LayerInput *input = inputOf(value);
     buffer.kind = MOEC_BUFFER_INPUT;
@@ -236,7 +239,7 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   counts.bytes = {0, 4 * type.getGroups(), 0};
   moec_step &countStep = addStep(MOEC_STEP_COUNTS, "counts", addBuffer(counts, "counts"), nullptr);
   countStep.route = index;
-  countStep.flags = MOEC_STEP_IF_ASKED;
+  countStep.asked = 1u << MOEC_ROLE_COUNTS;
   return success();
 }
 
@@ -301,6 +304,14 @@ LogicalResult LaunchPlanner::addTokenReduce(TokenReduceOp op) {
   moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), args, op);
   step.places.scope = uint16_t(op.getScope());
   step.choices = uint32_t(llvm::divideCeil(columnsOf(cast<RankedTensorType>(op.getType())), token_reduce_block));
+  return success();
+}
+
+LogicalResult LaunchPlanner::addTokenTotal(TokenTotalOp op) {
+  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getResult())};
+  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), args, op);
+  step.places.scope = MOEC_SCOPE_BATCH;
+  step.choices = uint32_t(llvm::divideCeil(cast<RankedTensorType>(op.getType()).getNumElements(), token_reduce_block));
   return success();
 }
 
@@ -401,6 +412,7 @@ LogicalResult LaunchPlanner::run(const PlanOptions &options) {
     if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
       bufferOf(argument); // x is buffer 0, used or not
   for (Operation &op : layer.getBody().front().without_terminator()) {
+    size_t before = plan.steps.size();
     LogicalResult added = llvm::TypeSwitch<Operation *, LogicalResult>(&op)
                               .Case([&](GroupedMatmulOp matmul) { return addMatmul(matmul); })
                               .Case([&](RowProgramOp program) { return addRowProgram(program); })
@@ -409,12 +421,15 @@ LogicalResult LaunchPlanner::run(const PlanOptions &options) {
                               .Case([&](CapacityOp capacity) { return addCapacity(capacity); })
                               .Case([&](TopTokensOp top) { return addTopTokens(top); })
                               .Case([&](TokenReduceOp reduce) { return addTokenReduce(reduce); })
+                              .Case([&](TokenTotalOp total) { return addTokenTotal(total); })
                               .Case([&](SlotsOp slots) { return addSlots(slots); })
                               .Case([&](SlotInputsOp inputs) { return addSlotInputs(inputs); })
                               .Case([&](SquareSumsOp) { return success(); }) // made when weights are packed
                               .Default([](Operation *other) { return other->emitOpError("is not a stage"); });
     if (failed(added) || failed(weightStatus))
       return failure();
+    for (uint32_t asked = reports.askedBy(&op); before < plan.steps.size(); ++before)
+      plan.steps[before].asked |= asked;
   }
   if (failed(fillHeader(options)) || failed(finishWeights()) || failed(checkLimits()))
     return failure();

@@ -25,6 +25,7 @@ struct PlanOptions {
 //   capacity         ids, kept, keys and queue if any, ranked if any, present if any, places if any
 //   top_tokens       values, mask, present if any
 //   token_reduce     values, out
+//   token_total      values, out
 //   slots            nothing
 //   slot_inputs      x, weights, out, row_token, row_slot
 //

@@ -7,10 +7,15 @@
 //
 //   level(row op) = max over operands: level(def) for row ops of the same rows, level(def) + 1 for everything else
 //   level(stage)  = max over operands: level(def)
+//
+// An op without operands is cloned for each of its users and stands beside it: its rows are never stored.
+//
+// Ops that serve reports alone (ReportUse.h) keep apart from the others: what every call runs does not do their work.
 
 #include "codegen/moe/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/ReportUse.h"
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/IR/Builders.h"
@@ -26,26 +31,53 @@ using namespace moe;
 
 namespace {
 
-using GroupKey = std::pair<void *, unsigned>; // rows, level
+using GroupKey = std::tuple<void *, unsigned, unsigned>; // rows, 1 for reports alone, level
 using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
 
-Groups groupRowOps(Block &block) {
+bool isSource(Operation *op) { return isRowOp(op) && op->getNumOperands() == 0; }
+
+// Every source of a row op gets one user. Stages and the layer's results keep theirs.
+void cloneSources(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(block.without_terminator())) {
+    if (!isSource(&op))
+      continue;
+    for (OpOperand &use : llvm::make_early_inc_range(op.getUses()))
+      if (isRowOp(use.getOwner()) && !op.hasOneUse()) {
+        Operation *copy = OpBuilder(use.getOwner()).clone(op);
+        use.set(copy->getResult(0));
+      }
+    if (op.use_empty())
+      op.erase();
+  }
+}
+
+// Whether `op` goes into the program of its user.
+bool followsUser(Operation *op) { return isSource(op) && op->hasOneUse() && isRowOp(*op->user_begin()); }
+
+Groups groupRowOps(Block &block, const ReportUse &reports) {
   DenseMap<Operation *, unsigned> levels;
   Groups groups;
   for (Operation &op : block.without_terminator()) {
+    if (followsUser(&op))
+      continue;
     bool row = isRowOp(&op);
     void *space = row ? rowSpaceOf(op.getResult(0)).getAsOpaquePointer() : nullptr;
+    bool report = reports.askedBy(&op) != 0;
     unsigned level = 0;
     for (Value operand : op.getOperands()) {
       Operation *def = operand.getDefiningOp();
-      if (!def)
+      if (!def || followsUser(def))
         continue;
-      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space;
+      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space &&
+                      (reports.askedBy(def) != 0) == report;
       level = std::max(level, levels[def] + (row && !together));
     }
     levels[&op] = level;
+    for (Value operand : op.getOperands())
+      if (Operation *def = operand.getDefiningOp(); def && followsUser(def))
+        groups[{space, unsigned(report), level}].push_back(def);
     if (row)
-      groups[{space, level}].push_back(&op);
+      groups[{space, unsigned(report), level}].push_back(&op);
   }
   return groups;
 }
@@ -104,7 +136,8 @@ LogicalResult formRowPrograms(func::FuncOp layer, std::vector<FusionNote> &notes
   for (Operation &op : block)
     if (failed(checkMember(&op)))
       return failure();
-  for (auto &[key, members] : groupRowOps(block)) {
+  cloneSources(block);
+  for (auto &[key, members] : groupRowOps(block, ReportUse(layer))) {
     formProgram(members, block, notes);
   }
   sortTopologically(&block);

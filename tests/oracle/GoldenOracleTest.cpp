@@ -97,6 +97,10 @@ void compareBatch(const GoldenCase &golden, const GoldenBatch &batch) {
   if (batch.find("counts")) {
     EXPECT_EQ(std::vector<double>(outputs.counts.begin(), outputs.counts.end()), batch.find("counts")->values());
   }
+  for (size_t i = 0; i < golden.spec.losses.size(); ++i)
+    if (std::optional<double> wanted = golden.lossOf(i, batch.index)) {
+      EXPECT_NEAR(outputs.losses[i], *wanted, 1e-5 * std::fabs(*wanted)) << golden.spec.losses[i].kind;
+    }
   for (const char *name : {"used_moe", "skipped"}) {
     if (!batch.find(name))
       continue;

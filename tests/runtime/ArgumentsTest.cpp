@@ -186,7 +186,7 @@ TEST_F(Arguments, forward_optional_output_the_package_lacks) {
   EditablePackage edited;
   edited.buffer(6).role = MOEC_ROLE_NONE; // counts become a private buffer
   edited.buffer(6).kind = MOEC_BUFFER_WORKSPACE;
-  edited.step(6).flags = 0;
+  edited.step(6).asked = 0;
   TinyLayer other(TinyWeights(1), nullptr, &edited.package);
   EXPECT_EQ(moec_layer_forward(other.layer, other.weights, &args), MOEC_INVALID_ARGUMENT);
   EXPECT_EQ(lastError(), "out_counts: package tiny does not have this output, expected NULL");

@@ -103,7 +103,7 @@ TEST(CudaPlan, maps) {
 TEST(CudaPlan, launches) {
   BAD("cuda plan: target sm_90a: launch 3: step 7 of 7", p.launch(0, 3).step = 7);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): flags are 4", p.launch(0, 3).flags = 4);
-  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): flags 1, but no optional output among the step's args", p.launch(0, 3).flags = 1);
+  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): flags are 3", p.launch(0, 3).flags = 3);
   BAD("cuda plan: target sm_80: launch 3 (ffn_up): symbol 99999 is outside the strings", p.launch(1, 3).symbol = 99999);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 0 threads, expected 1 to 1024", p.launch(0, 3).block_threads = 0);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 1025 threads, expected 1 to 1024", p.launch(0, 3).block_threads = 1025);

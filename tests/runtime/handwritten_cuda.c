@@ -75,7 +75,7 @@ typedef struct cuda_blob {
           .flags = MOEC_CUDA_OVERLAP),                                                                                 \
    LAUNCH(STEP_FFN_DOWN, down, 20, 4, .units = {2, EXPERTS}, .blocks_per_sm = 2, .flags = MOEC_CUDA_OVERLAP),          \
    LAUNCH(STEP_COMBINE, combine, 24, 5, .units = {1, 0}, .flags = MOEC_CUDA_OVERLAP),                                  \
-   LAUNCH(STEP_COUNTS, counts, 29, 2, .units = {0, 1}, .flags = MOEC_CUDA_IF_ASKED)}
+   LAUNCH(STEP_COUNTS, counts, 29, 2, .units = {0, 1})}
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Winitializer-overrides" /* LAUNCH's defaults */
