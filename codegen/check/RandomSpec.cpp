@@ -7,8 +7,6 @@
 
 #include "codegen/check/RandomSource.h"
 
-#include "dsl/SpecReader.h"
-
 #include "nlohmann/json.hpp"
 
 namespace moec {
@@ -378,22 +376,16 @@ Json RandomLayerSpec::draw() {
   return spec;
 }
 
-bool isValid(const std::string &text) {
-  SpecSource source;
-  DiagnosticList diagnostics;
-  return readSpec(text, "random.json", {}, source, diagnostics).has_value();
-}
-
 } // namespace
 
 std::string randomSpecText(uint64_t seed, const RandomSizes &sizes) {
   std::string text;
   for (uint64_t attempt = 0; attempt < 1000; ++attempt) {
     text = RandomLayerSpec(seed, attempt, sizes).draw().dump(2) + "\n";
-    if (isValid(text))
+    if (isValidSpec(text))
       break;
   }
-  return text;
+  return withRandomLosses(text, seed);
 }
 
 } // namespace moec

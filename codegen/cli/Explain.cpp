@@ -87,6 +87,8 @@ static void printText(Session &session, const CompiledPackage &package, const st
       if (step.isa[isa].num_variants)
         kernels += (kernels.empty() ? "" : ", ") + isaFacts(Isa(isa)).name.str() + " " +
                    std::to_string(step.isa[isa].num_variants);
+    if (step.asked)
+      kernels += kernels.empty() ? "if asked" : "; if asked";
     os << format("%4zu  %-24s %-9s %8u %14lld %14lld  %s\n", i, plan.string(step.name).str().c_str(),
                  stepKind(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
                  (long long)step.bytes_per_group, kernels.c_str());
@@ -111,6 +113,7 @@ static void printJson(Session &session, const CompiledPackage &package, const st
         os.object([&] {
           os.attribute("name", package.plan.string(step.name));
           os.attribute("kind", stepKind(step));
+          os.attribute("if_asked", step.asked != 0);
           os.attribute("groups", step.num_groups);
           os.attribute("flops_per_row", step.flops_per_row);
           os.attribute("bytes_per_group", step.bytes_per_group);

@@ -159,7 +159,10 @@ void ManifestWriter::argumentList() {
       case MOEC_ROLE_IDS: argument("ids", buffer.dtype, "K", choices, true); break;
       case MOEC_ROLE_WEIGHTS: argument("weights", buffer.dtype, "K", choices, true); break;
       case MOEC_ROLE_COUNTS: argument("counts", buffer.dtype, "E", experts, true); break;
+      case MOEC_ROLE_PROBABILITIES: argument("probabilities", buffer.dtype, "L", buffer.bytes.per_token / 4, true); break;
       default:
+        if (buffer.role >= MOEC_ROLE_CHOICE_COUNTS)
+          argument(plan.string(buffer.name), buffer.dtype, "E", buffer.bytes.fixed / 4, true);
         if (buffer.kind == MOEC_BUFFER_INPUT)
           argument(plan.string(buffer.name), buffer.dtype, "", buffer.bytes.per_token / 4, false);
         break;

@@ -44,6 +44,41 @@ static int64_t numLogits(const LaunchPlan &plan) {
   return plan.header.num_experts;
 }
 
+// Values of an output that is one vector per call; 0: the layer has none.
+static int64_t reportCount(const LaunchPlan &plan, uint16_t role) {
+  for (const moec_buffer &buffer : plan.buffers)
+    if (buffer.role == role)
+      return buffer.bytes.fixed / 4;
+  return 0;
+}
+
+// What the layer reports on request, a line each.
+static std::string reportLines(const LaunchPlan &plan) {
+  struct Report {
+    uint16_t role;
+    const char *name, *text;
+  };
+  static const Report all[] = {
+      {MOEC_ROLE_PROBABILITIES, "probabilities", "scores over their sum"},
+      {MOEC_ROLE_CHOICE_COUNTS, "choice_counts", "choices per expert before drops"},
+      {MOEC_ROLE_LOSSES, "losses", "values of the spec's losses, in its order"},
+      {MOEC_ROLE_LOGIT_MEAN, "logit_mean", "mean of |logit|"},
+      {MOEC_ROLE_LOGIT_MAX, "logit_max", "largest |logit|"},
+      {MOEC_ROLE_DIVERSITY, "diversity", "how far the experts of a token differ"},
+      {MOEC_ROLE_DROPPED_TOKENS, "dropped_tokens", "tokens that reach no expert they chose"}};
+  std::string lines;
+  for (const Report &report : all)
+    for (const moec_buffer &buffer : plan.buffers) {
+      if (buffer.role != report.role)
+        continue;
+      bool perToken = buffer.bytes.per_token != 0;
+      std::string shape = "[" + std::string(perToken ? "T," : "") +
+                          std::to_string((perToken ? buffer.bytes.per_token : buffer.bytes.fixed) / 4) + "] ";
+      lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() + ", on request: " + report.text + ".\n";
+    }
+  return lines;
+}
+
 static bool templateValues(const CompiledPackage &package, LibraryKind kind, TemplateValues &values,
                            std::string &error) {
   const moec_plan_header &header = package.plan.header;
@@ -65,6 +100,9 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
         inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
                   input.shapeText.str() + ": " + input.text.str() + ".\n";
   values.word("inputs", inputs);
+  values.word("reports", reportLines(package.plan));
+  values.integer("num_losses", reportCount(package.plan, MOEC_ROLE_LOSSES));
+  values.integer("num_choice_counts", reportCount(package.plan, MOEC_ROLE_CHOICE_COUNTS));
   values.word("version", moecVersion());
   values.word("library", libraryFileName(package.name, kind));
   values.word("KIND", kind == LibraryKind::Static ? "STATIC" : "SHARED");

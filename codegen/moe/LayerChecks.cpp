@@ -236,7 +236,9 @@ LogicalResult checkOp(Operation *op) {
 // L5 of the results: all are tokens.
 LogicalResult checkReturn(func::FuncOp function) {
   for (Value value : function.getBody().front().getTerminator()->getOperands())
-    if (rowSpaceOf(value))
+    if (cast<RankedTensorType>(value.getType()).hasStaticShape() && !value.getDefiningOp<TokenTotalOp>())
+      return function.emitOpError("L8: result ") << value.getType() << " is of the whole call, which only a token_total makes";
+    else if (rowSpaceOf(value))
       return function.emitOpError("L5: result ") << value.getType() << " has rows of a route, results are tokens";
   return success();
 }

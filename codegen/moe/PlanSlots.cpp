@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Lifetimes of buffers -> workspace slots, greedily in the order of their first step. A slot is as large as its largest
-// buffer, so a buffer takes the free slot nearest to its own size.
+// buffer, so a buffer takes the free slot that grows least by it, among those the smallest.
 
 #include "codegen/moe/LaunchPlanner.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <utility>
 
 namespace moec {
 
@@ -49,9 +49,12 @@ void assignSlots(LaunchPlan &plan) {
   for (const Lifetime &life : lifetimes(plan)) {
     moec_buffer &buffer = plan.buffers[life.buffer];
     size_t best = slots.size();
-    auto distance = [&](size_t slot) { return std::llabs(slots[slot].bytes.per_token - buffer.bytes.per_token); };
+    auto cost = [&](size_t slot) {
+      int64_t more = buffer.bytes.per_token - slots[slot].bytes.per_token;
+      return std::make_pair(std::max<int64_t>(more, 0), -more);
+    };
     for (size_t i = 0; i < slots.size(); ++i)
-      if (slots[i].busyUntil < life.first && (best == slots.size() || distance(i) < distance(best)))
+      if (slots[i].busyUntil < life.first && (best == slots.size() || cost(i) < cost(best)))
         best = i;
     if (best == slots.size())
       slots.push_back({{0, 0, 0}, 0});

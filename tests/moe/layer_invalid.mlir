@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a layer as a whole must be: labels L1..L7 of LayerChecks.h, F2, and P1..P6 of PlanLaunch.h.
+// What a layer as a whole must be: labels L1..L8 of LayerChecks.h, F2, and P1..P6 of PlanLaunch.h.
 // RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
 
 // expected-error @below {{L1: a layer is one func.func with one block}}
@@ -31,7 +31,7 @@ func.func @layer_l3_no_y(%x: tensor<?x8xf32> {moe.role = "x"}) {
 }
 
 // -----
-// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, found "z" 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits and probabilities [?,E] f32, ids [?,K] i32, weights [?,K] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32, dropped_tokens [1] i32, found "z" 'tensor<?x8xf32>'}}
 func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "z"}) {
   return %x : tensor<?x8xf32>
 }
@@ -145,4 +145,22 @@ func.func @plan_p5_columns(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8x
 func.func @plan_p6_hash(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) attributes {moe.layer = {spec_hash = "12"}} {
   %y = moe.softmax %x : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l8_read(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %t = moe.token_total sum %x : tensor<?x8xf32> -> tensor<8xf32>
+  // expected-error @below {{'moe.map' op L8: a token_total is a result of the layer, no stage reads it}}
+  %y = moe.map (%a = %x elem : tensor<?x8xf32>, %b = %t col : tensor<8xf32>) -> tensor<?x8xf32> {
+    moe.yield %a : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op L8: result 'tensor<4xf32>' is of the whole call, which only a token_total makes}}
+func.func @layer_l8_made(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf32> {moe.role = "w"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<4xf32> {moe.role = "losses"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  %s = moe.square_sums %w : tensor<4x8xf32> -> tensor<4xf32>
+  return %y, %s : tensor<?x8xf32>, tensor<4xf32>
 }

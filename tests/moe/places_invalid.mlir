@@ -137,3 +137,17 @@ func.func @square_sums_c1(%w: tensor<4x8xf32>) -> tensor<5xf32> {
   %a = moe.square_sums %w : tensor<4x8xf32> -> tensor<5xf32>
   return %a : tensor<5xf32>
 }
+
+// -----
+func.func @token_total_c1_values(%x: tensor<?x3xi32>) -> tensor<3xi32> {
+  // expected-error @below {{'moe.token_total' op C1: the values must be [?,N] of f32, or of i32 for a sum, found 'tensor<?x3xi32>'}}
+  %a = moe.token_total max %x : tensor<?x3xi32> -> tensor<3xi32>
+  return %a : tensor<3xi32>
+}
+
+// -----
+func.func @token_total_c1_result(%x: tensor<?x3xf32>) -> tensor<4xf32> {
+  // expected-error @below {{'moe.token_total' op C1: the result must be 'tensor<3xf32>', found 'tensor<4xf32>'}}
+  %a = moe.token_total sum %x : tensor<?x3xf32> -> tensor<4xf32>
+  return %a : tensor<4xf32>
+}

@@ -70,3 +70,17 @@ func.func @take_c3_result(%x: tensor<8xf32>, %i: tensor<?x2xi32>) -> tensor<?x3x
   %a = moe.take %x at %i : tensor<8xf32>, tensor<?x2xi32> -> tensor<?x3xf32>
   return %a : tensor<?x3xf32>
 }
+
+// -----
+func.func @put_c1_values(%v: tensor<?x3xf32>, %i: tensor<?x2xi32>) -> tensor<?x8xf32> {
+  // expected-error @below {{'moe.put' op C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
+  %a = moe.put %v at %i : tensor<?x3xf32>, tensor<?x2xi32> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
+func.func @put_c2_result(%v: tensor<?x2xf32>, %i: tensor<?x2xi32>) -> tensor<?x8xi32> {
+  // expected-error @below {{'moe.put' op C2: the result must be a [?,N] tensor of f32, found 'tensor<?x8xi32>'}}
+  %a = moe.put %v at %i : tensor<?x2xf32>, tensor<?x2xi32> -> tensor<?x8xi32>
+  return %a : tensor<?x8xi32>
+}

@@ -135,3 +135,16 @@ TEST(GoldenOracleFolder, golden_all_cases_found) {
   EXPECT_EQ(names.size(), 65u);
   RecordProperty("cases", int(names.size()));
 }
+
+// Losses are compared above where the case has them.
+TEST(GoldenOracleFolder, golden_losses_are_compared) {
+  size_t compared = 0;
+  for (const std::string &name : allCases()) {
+    GoldenCase golden;
+    std::string error;
+    ASSERT_TRUE(readGoldenCase(folder, name, golden, error)) << error;
+    for (size_t i = 0; i < golden.spec.losses.size(); ++i)
+      compared += golden.lossOf(i, golden.lossBatch).has_value();
+  }
+  EXPECT_EQ(compared, 10u);
+}

@@ -215,7 +215,7 @@ TEST_F(CudaLayer, forward_arguments) {
   call.args.num_tokens = 513;
   expect(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is 513, expected 0 to 512");
   call.args.struct_size = 84;
-  expect(MOEC_INVALID_ARGUMENT, "args: struct_size is 84, expected 176");
+  expect(MOEC_INVALID_ARGUMENT, "args: struct_size is 84, expected " + std::to_string(sizeof(moec_forward_args)) + "");
   call.args.struct_size = 80;
   EXPECT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_OK) << lastError();
   for (const FakeLaunch &launch : driver.launches)
