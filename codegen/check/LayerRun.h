@@ -38,6 +38,8 @@ public:
   bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
   // The same on the device of `context`, which must outlive this object.
   bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
+  // The same with weights from a safetensors file, whose tensors of this layer stand behind `prefix`.
+  bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
   bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
 
   // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers are
@@ -55,6 +57,7 @@ public:
 private:
   void release();
   bool create(const moec_layer_options &options, size_t &weightBytes, std::string &error);
+  bool createOnCpu(int threads, int maxIsa, size_t &weightBytes, std::string &error);
   bool pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error);
   bool check(moec_status status, std::string &error);
   bool forwardOnDevice(moec_forward_args args, std::string &error);
