@@ -78,6 +78,8 @@ bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std:
     return false;
   if (!tensors)
     return check(moec_weights_map(layer, packed.data(), packed.size(), &weights), error);
+  if (weightMemory.first && weightMemory.second >= bytes)
+    return pack(*tensors, weightMemory.first, bytes, error);
   packed = PageBuffer(bytes);
   return pack(*tensors, packed.data(), bytes, error);
 }
@@ -123,7 +125,7 @@ bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_a
   if (poison)
     std::memset(workspace.data(), 0xff, args.workspace_bytes);
   args.workspace = workspace.data();
-  return check(moec_layer_forward(layer, weights, &args), error);
+  return check(moec_layer_forward_probed(layer, weights, &args, probe), error);
 }
 
 namespace {

@@ -11,9 +11,11 @@
 #include "codegen/check/RandomTensors.h"
 
 #include "runtime/moec.h"
+#include "runtime/walk_probe.h"
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moec {
@@ -52,6 +54,10 @@ public:
   void poisonWorkspace(bool on) { poison = on; }
   // What calls give besides x, from now on; must outlive them. Null: nothing.
   void setInputs(const CallInputs *given) { inputs = given; }
+  // Watches calls from now on; must outlive them. Null: nobody does. CPU only.
+  void setProbe(const moec_walk_probe *given) { probe = given; }
+  // Buffers of packed weights come from `given` instead of memory of their own; it must outlive this object.
+  void setWeightMemory(void *given, size_t bytes) { weightMemory = {given, bytes}; }
   static moec_forward_args noOptional();
 
 private:
@@ -69,6 +75,8 @@ private:
   PageBuffer packed, workspace;
   const DeviceContext *device = nullptr;
   const CallInputs *inputs = nullptr;
+  const moec_walk_probe *probe = nullptr;
+  std::pair<void *, size_t> weightMemory = {nullptr, 0};
   DeviceMemory devicePacked;
   bool poison = false, missing = false;
 };

@@ -57,6 +57,8 @@ static constexpr CliCode cliCodes[] = {
     {"E-MISMATCH", "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
     {"W-WORKSPACE", "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
                     "need less; moec explain --tokens LIST shows how much."},
+    {"W-SHARED", "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
+                 "storage of its own is many times larger than the caches, so weights are read from memory all the same."},
     {"W-SPREAD", "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
                  "all rounds; run again when the machine is quiet."},
 };
