@@ -125,6 +125,8 @@ const Row rows[] = {
     {"E-IMPORT-MODEL", "The model_type of a config is none the importer knows. A spec written by hand can describe the layer: "
                        "no part of the compiler knows models."},
     {"E-IMPORT-LAYER", "The layer asked for has no experts, or is none of the model's."},
+    {"W-IMPORT-LAYER", "The config does not say which of the model's layers have experts; the layer taken is named. A wrong one is found when "
+                       "its tensors are not in the checkpoint."},
     {"W-QUIRK", "The model does something its config does not say, or says otherwise; the message names it and what was "
                 "chosen."},
     // Later stages

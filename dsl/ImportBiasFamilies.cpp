@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Families with shared experts, group limits, choice biases or capacities of their own. Facts are those of the published
+// Families with shared experts, group limits or choice biases of their own. Facts are those of the published
 // modelling code.
 
 #include "dsl/ImportPieces.h"
@@ -20,12 +20,16 @@ static void deepseekExperts(I &i) {
 
 void deepseekV1(I &i) {
   deepseekExperts(i);
-  sumNormIfAsked(i, 1e-20);
+  score(i, "softmax");
+  sumNormIfAsked(i, 1e-20, /*above1=*/true);
+  if (!i.flagOr({"norm_topk_prob"}, false))
+    keptRatios(i, "norm_topk_prob");
 }
 
 void deepseekV2(I &i) {
   deepseekExperts(i);
   f32Logits(i);
+  score(i, "softmax");
   std::string method = i.wordOr({"topk_method"}, "");
   if (method.empty())
     return i.missing({"topk_method"}, "router.groups");
@@ -33,34 +37,94 @@ void deepseekV2(I &i) {
     groups(i, "max");
   else if (method != "greedy")
     i.fail("E-IMPORT-KEY", "topk_method", "topk_method is neither greedy nor group_limited_greedy");
-  bool norm = i.flagOr({"norm_topk_prob"}, false);
-  if (norm) {
-    i.put("router.normalize.kind", "sum", "norm_topk_prob");
-    i.fromFamily("router.normalize.eps", 1e-20);
-    i.quirk("norm_topk_prob", "the authors' code leaves out routed_scaling_factor where it normalises", "router.scale 1");
-  } else {
-    i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
+  if (!i.flagOr({"norm_topk_prob"}, false) || i.integerOr({"num_experts_per_tok"}, 0) == 1) {
+    i.number("router.scale", {"routed_scaling_factor"}, 1);
+    return keptRatios(i, "norm_topk_prob");
   }
+  i.put("router.normalize.kind", "sum", "norm_topk_prob");
+  i.fromFamily("router.normalize.eps", 1e-20);
+  i.quirk("norm_topk_prob", "the authors' code leaves out routed_scaling_factor where it normalises, other code scales and does not normalise",
+          "router.normalize sum, router.scale 1");
 }
 
 // Sigmoid scores, a bias that chooses, weights divided by their sum.
-static void correctedSigmoid(I &i, const char *bias, double eps = 1e-20) {
-  i.fromFamily("router.score", "sigmoid");
+static void correctedSigmoid(I &i, const char *bias, Keys scale = {"routed_scaling_factor"}) {
+  score(i, "sigmoid");
   i.fromFamily("router.choice_bias", true);
   i.weight("router.choice_bias", bias);
-  if (!i.has("norm_topk_prob") || i.flagOr({"norm_topk_prob"}, true))
-    sumNorm(i, eps);
-  i.optionalNumber("router.scale", {"routed_scaling_factor", "route_scale", "router_scaling_factor"}, 1);
+  if (!i.has("norm_topk_prob") || i.flag("router.normalize", {"norm_topk_prob"}))
+    sumNorm(i, 1e-20);
+  i.number("router.scale", scale, 1);
 }
 
+// topk_method, where the config has one: with noaux_tc a bias chooses and groups are scored by their best two; without it
+// there is no bias and a group is as good as its best expert.
 void deepseekV3(I &i) {
   deepseekExperts(i);
   f32Logits(i);
-  correctedSigmoid(i, "mlp.gate.e_score_correction_bias");
+  std::string method = i.wordOr({"topk_method"}, "noaux_tc");
+  if (method == "noaux_tc") {
+    correctedSigmoid(i, "mlp.gate.e_score_correction_bias");
+    return groups(i, "top2_sum");
+  }
+  if (method != "greedy" && method != "group_limited_greedy")
+    return i.fail("E-IMPORT-KEY", "topk_method", "topk_method is none of noaux_tc, greedy and group_limited_greedy");
+  score(i, "sigmoid");
+  if (!i.has("norm_topk_prob") || i.flag("router.normalize", {"norm_topk_prob"}))
+    sumNorm(i, 1e-20);
+  i.number("router.scale", {"routed_scaling_factor"}, 1);
+  if (method == "group_limited_greedy")
+    groups(i, "max");
+}
+
+// The same with a flag that must be there.
+void dots(I &i) {
+  i.flag("router.normalize", {"norm_topk_prob"});
+  deepseekV3(i);
+}
+
+// Scale null means 1; one choice is never divided.
+void mimo(I &i) {
+  deepseekExperts(i);
+  f32Logits(i);
+  score(i, "sigmoid");
+  refuseUnless(i, "topk_method", "noaux_tc", "this family chooses by a bias");
+  i.fromFamily("router.choice_bias", true);
+  i.weight("router.choice_bias", "mlp.gate.e_score_correction_bias");
+  sumNormIfAsked(i, 1e-20, /*above1=*/true);
+  if (!i.writes("routed_scaling_factor"))
+    i.missing({"routed_scaling_factor"}, "router.scale");
+  i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
   groups(i, "top2_sum");
 }
 
-void glm(I &i) { deepseekV3(i); }
+// Limits of the activations by layer; experts stand stacked under one name each.
+void step(I &i) {
+  experts(i, {"moe_num_experts"}, {"moe_intermediate_size"});
+  topK(i, {"moe_top_k"});
+  f32Logits(i);
+  i.fromFamily("router.score", "sigmoid");
+  i.fromFamily("router.choice_bias", true);
+  if (i.flag("router.normalize", {"norm_expert_weight"})) {
+    i.put("router.normalize.kind", "sum", "norm_expert_weight");
+    i.fromFamily("router.normalize.eps", 1e-20);
+  }
+  i.number("router.scale", {"moe_router_scaling_factor"}, 1);
+  if (i.numberOr({"swiglu_limits"}, 0) > 0) {
+    i.put("experts.clamp.limit", i.numberOr({"swiglu_limits"}, 0), "swiglu_limits");
+    i.fromFamily("experts.clamp.at", "post_act");
+  }
+  if (i.numberOr({"swiglu_limits_shared"}, 0) > 0)
+    return i.unsupported("swiglu_limits_shared", "a limit on the activations of the shared experts is not built, and layer " +
+                         std::to_string(i.layer()) + " has one", "layers whose entry is 0 are supported");
+  i.integer("shared.intermediate", {"share_expert_dim"});
+  i.sharedBlock("share_expert.", "gate_proj", "up_proj", "down_proj");
+  i.weight("router.weight", "moe.gate.weight");
+  i.weight("router.choice_bias", "moe.router_bias");
+  i.weight("experts.gate", "moe.gate_proj.weight");
+  i.weight("experts.up", "moe.up_proj.weight");
+  i.weight("experts.down", "moe.down_proj.weight");
+}
 
 void exaone(I &i) {
   experts(i, {"num_experts", "n_routed_experts"}, {"moe_intermediate_size"});
@@ -77,11 +141,13 @@ void exaone(I &i) {
 void deepseekV4(I &i) {
   deepseekExperts(i);
   f32Logits(i);
-  i.put("router.score", i.wordOr({"scoring_func"}, "sqrtsoftplus"), i.has("scoring_func") ? "scoring_func" : "family " + i.out.family);
+  score(i, "sqrtsoftplus");
   sumNorm(i, 1e-20);
-  i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
+  i.number("router.scale", {"routed_scaling_factor"}, 1);
   if (i.has("swiglu_limit"))
-    i.put("experts.clamp.limit", i.numberOr({"swiglu_limit"}, 10), "swiglu_limit");
+    i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
+  else
+    i.fromFamily("experts.clamp.limit", 10);
   if (i.layer() < i.integerOr({"num_hash_layers"}, 3)) {
     i.fromFamily("router.kind", "table");
     i.integer("router.vocab", {"vocab_size"});
@@ -96,13 +162,13 @@ void lfm2(I &i) {
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.fromFamily("router.score", "sigmoid");
   topK(i);
-  if (i.flagOr({"norm_topk_prob"}, true))
+  if (!i.has("norm_topk_prob") || i.flag("router.normalize", {"norm_topk_prob"}))
     sumNorm(i, 1e-6);
-  if (i.flagOr({"use_expert_bias"}, false)) {
+  if (i.flag("router.choice_bias", {"use_expert_bias"})) {
     i.put("router.choice_bias", true, "use_expert_bias");
     i.weight("router.choice_bias", "feed_forward.expert_bias");
   }
-  i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
+  i.number("router.scale", {"routed_scaling_factor"}, 1);
   i.weight("router.weight", "feed_forward.gate.weight");
   i.perExpert("feed_forward.experts.{e}.", "w1", "w3", "w2");
 }
@@ -111,38 +177,39 @@ void afmoe(I &i) {
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
-  correctedSigmoid(i, "mlp.expert_bias");
+  correctedSigmoid(i, "mlp.expert_bias", {"route_scale"});
+  refuseUnless(i, "score_func", "sigmoid", "only the sigmoid of this family was published");
+  refuseUnless(i, "route_norm", true, "weights of this family are divided by their sum");
+  refuseUnless(i, "n_group", 1, "groups of this family were never published");
   i.weight("router.weight", "mlp.router.gate.weight");
   mlpExperts(i);
   wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
 }
 
+// The first version is a softmax without groups; the second says what it is.
 void bailing(I &i) {
+  bool first = i.out.family == "bailing_moe" && !i.has("score_function");
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
-  std::string score = i.wordOr({"score_function"}, "softmax");
-  if (score != "softmax" && score != "sigmoid")
-    return i.fail("E-IMPORT-KEY", "score_function", "score_function is neither softmax nor sigmoid");
-  i.put("router.score", score, i.has("score_function") ? "score_function" : "family " + i.out.family);
-  if (i.flagOr({"norm_topk_prob"}, false)) {
-    i.put("router.normalize.kind", "sum", "norm_topk_prob");
-    i.fromFamily("router.normalize.eps", 1e-20);
-  }
-  if (i.flagOr({"moe_router_enable_expert_bias"}, false)) {
+  if (!first && !i.has("score_function"))
+    i.missing({"score_function"}, "router.score");
+  score(i, "softmax", {"score_function"});
+  sumNormIfAsked(i, 1e-20, /*above1=*/true);
+  if (!first && i.flag("router.choice_bias", {"moe_router_enable_expert_bias"})) {
     i.put("router.choice_bias", true, "moe_router_enable_expert_bias");
     i.weight("router.choice_bias", "mlp.gate.expert_bias");
   }
-  groups(i, "top2_sum");
-  i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
+  if (!first) {
+    groups(i, "top2_sum");
+    i.number("router.scale", {"routed_scaling_factor"}, 1);
+  }
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  if (i.has("moe_shared_expert_intermediate_size")) {
-    i.integer("shared.intermediate", {"moe_shared_expert_intermediate_size"});
-    i.sharedBlock("mlp.shared_experts.", "gate_proj", "up_proj", "down_proj");
-  } else {
-    wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
-  }
+  if (!i.has("moe_shared_expert_intermediate_size") || i.integerOr({"num_shared_experts"}, 1) == 0)
+    return wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
+  i.integer("shared.intermediate", {"moe_shared_expert_intermediate_size"});
+  i.sharedBlock("mlp.shared_experts.", "gate_proj", "up_proj", "down_proj");
 }
 
 void ernie(I &i) {
@@ -152,38 +219,54 @@ void ernie(I &i) {
   f32Logits(i);
   i.fromFamily("router.choice_bias", true);
   i.fromFamily("router.normalize.kind", "sum");
-  i.put("router.normalize.eps", i.numberOr({"moe_norm_min"}, 1e-12), i.has("moe_norm_min") ? "moe_norm_min" : "family " + i.out.family);
+  if (i.has("moe_norm_min"))
+    i.number("router.normalize.eps", {"moe_norm_min"}, 0);
+  else
+    i.fromFamily("router.normalize.eps", 1e-12);
   i.fromFamily("router.normalize.eps_mode", "floor");
-  if (i.flagOr({"use_bias"}, false))
-    i.fail("E-IMPORT-KEY", "use_bias", "use_bias true is not understood: expert biases of this family were never published");
+  refuseUnless(i, "use_bias", false, "expert biases of this family were never published");
   i.weight("router.weight", "mlp.gate.weight");
   i.weight("router.choice_bias", "mlp.moe_statics.e_score_correction_bias");
   mlpExperts(i);
   wideShared(i, {"moe_num_shared_experts"}, "mlp.shared_experts.");
 }
 
+// Two widths of text and vision experts that a token's kind decides between.
+void ernieVl(I &i) {
+  i.unsupported("moe_intermediate_size", "experts of different width are not built, and text and vision experts of this family have different ones",
+                "one width for all experts is supported: the text experts alone are a layer as those of ernie4_5_moe");
+}
+
 void hunyuan(I &i) {
-  experts(i, {"num_experts"}, {"moe_intermediate_size", "intermediate_size"});
+  experts(i, {"num_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
+  int64_t width = i.integerOr({"intermediate_size"}, 0), other = i.integerOr({"moe_intermediate_size"}, width);
+  if (other != width)
+    i.fail("E-IMPORT-KEY", "moe_intermediate_size", "moe_intermediate_size (" + std::to_string(other) + ") and intermediate_size (" +
+           std::to_string(width) + ") contradict each other: experts of this family have one width");
   topK(i, {"moe_topk"});
   f32Logits(i);
   sumNorm(i);
-  int64_t shared = i.integerOr({"num_shared_expert"}, 1);
-  i.put("shared.intermediate", shared * i.integerOr({"intermediate_size"}, 1), "num_shared_expert * intermediate_size");
-  i.sharedBlock("mlp.shared_mlp.", "gate_proj", "up_proj", "down_proj");
   i.weight("router.weight", "mlp.gate.wg.weight");
   mlpExperts(i);
+  if (i.writes("num_shared_expert"))
+    return wideShared(i, {"num_shared_expert"}, "mlp.shared_mlp.", {"intermediate_size"});
+  i.put("shared.intermediate", width, "intermediate_size");
+  i.sharedBlock("mlp.shared_mlp.", "gate_proj", "up_proj", "down_proj");
 }
 
 void longcat(I &i) {
   experts(i, {"n_routed_experts"}, {"expert_ffn_hidden_size"});
   topK(i, {"moe_topk"});
   f32Logits(i);
+  i.activation("experts.act", {"hidden_act"}, "silu");
   i.fromFamily("router.choice_bias", true);
-  i.optionalNumber("router.scale", {"routed_scaling_factor"}, 1);
-  int64_t zero = i.integerOr({"zero_expert_num"}, 0);
-  if (zero > 0) {
-    i.put("experts.zero.count", zero, "zero_expert_num");
+  i.number("router.scale", {"routed_scaling_factor"}, 1);
+  refuseUnless(i, "norm_topk_prob", false, "weights of this family are not divided by their sum");
+  if (!i.has("zero_expert_num"))
+    i.missing({"zero_expert_num"}, "experts.zero");
+  if (i.integerOr({"zero_expert_num"}, 0) != 0) {
+    i.integer("experts.zero.count", {"zero_expert_num"});
     std::string kind = i.wordOr({"zero_expert_type"}, "identity");
     if (kind != "identity")
       i.fail("E-IMPORT-KEY", "zero_expert_type", "zero_expert_type is not identity, the only kind this family published");
@@ -204,22 +287,27 @@ void nemotron(I &i) {
   f32Logits(i);
   correctedSigmoid(i, "mixer.gate.e_score_correction_bias");
   groups(i, "top2_sum");
-  if (i.integerOr({"moe_latent_size"}, 0) > 0) {
-    i.put("experts.latent.dim", i.integerOr({"moe_latent_size"}, 1), "moe_latent_size");
+  refuseUnless(i, "mlp_bias", false, "expert biases of this family were never published");
+  if (i.has("moe_latent_size") && i.integerOr({"moe_latent_size"}, 1) != 0) {
+    i.integer("experts.latent.dim", {"moe_latent_size"});
     i.weight("latent.in", "mixer.fc1_latent_proj.weight");
     i.weight("latent.out", "mixer.fc2_latent_proj.weight");
   }
   i.weight("router.weight", "mixer.gate.weight");
   i.perExpert("mixer.experts.{e}.", nullptr, "up_proj", "down_proj");
-  if (i.integerOr({"n_shared_experts"}, 1) > 0 && i.has("moe_shared_expert_intermediate_size")) {
-    i.integer("shared.intermediate", {"moe_shared_expert_intermediate_size"});
-    i.fromFamily("shared.form", "mlp");
-    i.activation("shared.act", {"mlp_hidden_act"}, "relu2");
-    i.sharedBlock("mixer.shared_experts.", nullptr, "up_proj", "down_proj");
-  }
+  if (!i.writes("n_shared_experts"))
+    return i.missing({"n_shared_experts"}, "shared");
+  if (i.integerOr({"n_shared_experts"}, 0) == 0)
+    return;
+  i.integer("shared.intermediate", {"moe_shared_expert_intermediate_size"});
+  i.fromFamily("shared.form", "mlp");
+  i.activation("shared.act", {"mlp_hidden_act"}, "relu2");
+  i.sharedBlock("mixer.shared_experts.", nullptr, "up_proj", "down_proj");
 }
 
 void gemma4(I &i) {
+  if (!i.flagOr({"enable_moe_block"}, true))
+    return i.fail("E-IMPORT-LAYER", "enable_moe_block", "enable_moe_block is false: this model has no experts");
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_activation"}, "gelu_tanh");
   topK(i, {"top_k_experts"});
@@ -228,7 +316,9 @@ void gemma4(I &i) {
   i.fromFamily("router.expert_scale", true);
   i.fromFamily("router.input.from", "residual");
   i.fromFamily("router.input.norm.kind", "rms");
-  i.put("router.input.norm.eps", i.numberOr({"rms_norm_eps"}, 1e-6), i.has("rms_norm_eps") ? "rms_norm_eps" : "family " + i.out.family);
+  i.put("router.input.norm.eps", i.numberOr({"rms_norm_eps"}, 0), "rms_norm_eps");
+  if (!i.has("rms_norm_eps"))
+    i.missing({"rms_norm_eps"}, "router.input.norm.eps");
   i.put("router.input.norm.scale", 1 / std::sqrt(double(i.integerOr({"hidden_size"}, 1))), "hidden_size ^ -1/2");
   i.fromFamily("router.input.norm.weight", true);
   i.quirk("num_experts", "a dense block runs beside the experts with norms of its own, outside of this layer", "no shared experts");
@@ -247,60 +337,16 @@ void klear(I &i) {
   f32Logits(i);
   i.fromFamily("router.score", "sigmoid");
   i.fromFamily("router.choice_bias", true);
-  if (i.flagOr({"norm_topk_prob"}, true))
-    sumNorm(i);
+  sumNormIfAsked(i);
   wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.");
+  if (!i.spec.contains("shared"))
+    return i.fail("E-IMPORT-KEY", "n_shared_experts", "n_shared_experts is 0, but this family mixes routed and shared experts");
   i.fromFamily("shared.gate", "softmax2");
   i.weight("router.weight", "mlp.gate.weight");
   i.weight("router.choice_bias", "mlp.expert_bias");
   i.weight("shared.gate_weight", "mlp.coefficient.weight");
   i.weight("shared.gate_bias", "mlp.coefficient.bias");
   mlpExperts(i);
-}
-
-void switchTransformers(I &i) {
-  experts(i, {"num_experts"}, {"d_ff"});
-  i.fromFamily("experts.form", "mlp");
-  i.activation("experts.act", {"dense_act_fn"}, "relu");
-  i.fromFamily("router.top_k", 1);
-  f32Logits(i);
-  i.optionalNumber("router.input.jitter", {"router_jitter_noise"}, 0);
-  i.fromFamily("capacity.mode", "fixed");
-  i.integer("capacity.value", {"expert_capacity"});
-  i.fromFamily("capacity.scope", "sequence");
-  i.quirk("expert_capacity", "some versions of the published code count the capacity along an axis of length 1 and drop nothing",
-          "capacity per sequence, in token order");
-  i.weight("router.weight", "mlp.router.classifier.weight");
-  i.perExpert("mlp.experts.expert_{e}.", nullptr, "wi", "wo");
-}
-
-void nllb(I &i) {
-  experts(i, {"num_experts"}, {"decoder_ffn_dim", "encoder_ffn_dim"});
-  i.fromFamily("experts.form", "mlp");
-  i.activation("experts.act", {"activation_function"}, "relu");
-  i.fromFamily("experts.bias.in", true);
-  i.fromFamily("experts.bias.out", true);
-  i.fromFamily("router.top_k", 2);
-  f32Logits(i);
-  i.fromFamily("router.normalize.kind", "sum");
-  i.fromFamily("router.normalize.eps", 1.1920928955078125e-07);
-  i.fromFamily("router.normalize.eps_mode", "floor");
-  double dropout = i.numberOr({"moe_token_dropout"}, 0.2);
-  i.put("experts.output_scale", 1 - dropout, i.has("moe_token_dropout") ? "1 - moe_token_dropout" : "family " + i.out.family);
-  double fraction = i.numberOr({"moe_eval_capacity_token_fraction"}, 1.0);
-  if (fraction > 0 && fraction <= 1) {
-    i.fromFamily("capacity.mode", "fraction");
-    i.put("capacity.value", fraction, "moe_eval_capacity_token_fraction");
-  } else {
-    i.fromFamily("capacity.mode", "fixed");
-    i.integer("capacity.value", {"expert_capacity"});
-  }
-  i.put("capacity.normalize_at", i.flagOr({"normalize_router_prob_before_dropping"}, false) ? "before" : "after",
-        "normalize_router_prob_before_dropping");
-  i.weight("router.weight", "ffn.router.classifier.weight");
-  i.perExpert("ffn.experts.expert_{e}.", nullptr, "fc1", "fc2");
-  i.weight("experts.up_bias", "ffn.experts.expert_{e}.fc1.bias", "per_expert");
-  i.weight("experts.down_bias", "ffn.experts.expert_{e}.fc2.bias", "per_expert");
 }
 
 } // namespace moec::families

@@ -2,7 +2,7 @@
 //
 // Finding keys, checking their types, and the order of an import; what models mean by them is ImportFamilies.cpp.
 
-#include "dsl/ConfigImport.h"
+#include "dsl/ImportPieces.h"
 
 #include "dsl/Spelling.h"
 
@@ -56,6 +56,13 @@ const Json *ConfigImport::find(Keys keys, std::string *key) const {
   return nullptr;
 }
 
+bool ConfigImport::writes(const char *key) const {
+  std::string path = key;
+  size_t dot = path.rfind('.');
+  const Json *owner = dot == std::string::npos ? &config : member(config, path.substr(0, dot));
+  return owner && owner->is_object() && owner->contains(path.substr(dot + 1));
+}
+
 int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
   const Json *value = find(keys);
   return value && value->is_number_integer() ? value->get<int64_t>() : other;
@@ -82,6 +89,10 @@ void ConfigImport::fail(const char *code, const std::string &key, const std::str
 
 void ConfigImport::quirk(const std::string &key, const std::string &message, const std::string &chosen) {
   out.findings.push_back({false, "W-QUIRK", key, message, chosen});
+}
+
+void ConfigImport::unsupported(const std::string &key, const std::string &message, const std::string &hint) {
+  out.findings.push_back({true, "E-UNSUPPORTED", key, message, hint});
 }
 
 bool ConfigImport::failed() const {
@@ -123,6 +134,22 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
   return number;
 }
 
+void ConfigImport::number(const char *path, Keys keys, double fallback) {
+  if (!find(keys))
+    return missing(keys, path);
+  optionalNumber(path, keys, fallback);
+}
+
+bool ConfigImport::flag(const char *path, Keys keys) {
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (!value)
+    missing(keys, path);
+  else if (!value->is_boolean())
+    fail("E-IMPORT-KEY", key, key + " is neither true nor false", "");
+  return value && value->is_boolean() && value->get<bool>();
+}
+
 void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) {
   std::string key;
   const Json *value = find(keys, &key);
@@ -158,7 +185,27 @@ void ConfigImport::weight(const char *role, const std::string &tensor, const cha
   spec["weights"][role] = entry;
 }
 
+// "block_sparse_moe.experts.{e}." -> "mlp.experts.": code that stacks experts calls every block of them mlp.
+static std::string stackedStem(std::string stem) {
+  if (size_t at = stem.find("block_sparse_moe."); at == 0)
+    stem.replace(0, 17, "mlp.");
+  if (size_t at = stem.find("{e}."); at != std::string::npos)
+    stem.erase(at);
+  return stem;
+}
+
 void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down, const char *tail) {
+  if (options.stacked && gate) {
+    std::string at = stackedStem(stem);
+    stackedUsed = true;
+    weight("experts.gate", at + "gate_up_proj", "", "", "first_half");
+    weight("experts.up", at + "gate_up_proj", "", "", "second_half");
+    weight("experts.down", at + "down_proj");
+    for (const char *role : {"router.weight", "router.choice_bias"})
+      if (spec["weights"].contains(role))
+        spec["weights"][role]["tensor"] = stackedStem(spec["weights"][role]["tensor"].get<std::string>());
+    return;
+  }
   if (gate)
     weight("experts.gate", stem + gate + tail, "per_expert");
   weight("experts.up", stem + up + tail, "per_expert");
@@ -172,23 +219,30 @@ void ConfigImport::sharedBlock(const std::string &stem, const char *gate, const 
   weight("shared.down", stem + down + ".weight");
 }
 
-void ConfigImport::chooseLayer(std::optional<int64_t> asked, int64_t numLayers,
-                               bool (*hasExperts)(const ConfigImport &, int64_t), const std::string &what) {
-  auto has = [&](int64_t index) { return !hasExperts || hasExperts(*this, index); };
-  if (asked) {
-    out.layer = *asked;
-    if (*asked < 0 || *asked >= numLayers)
-      return fail("E-IMPORT-LAYER", "num_hidden_layers", "layer " + std::to_string(*asked) + " is none of the model's " +
+void ConfigImport::chooseLayer(const LayerRule &rule) {
+  constexpr int64_t mostLayers = 1 << 12; // of a config that does not say how many it has
+  static const Keys encoderKeys = {"num_hidden_layers", "n_layers", "num_layers", "encoder_layers", "decoder_layers"};
+  static const Keys decoderKeys = {"num_decoder_layers", "decoder_layers", "num_hidden_layers", "num_layers"};
+  int64_t numLayers = integerOr(options.decoder ? decoderKeys : encoderKeys, mostLayers);
+  bool known = std::any_of(rule.keys.begin(), rule.keys.end(), [&](const char *key) { return writes(key); });
+  auto has = [&](int64_t index) { return !rule.hasExperts || !known || rule.hasExperts(*this, index); };
+  out.layer = options.layer.value_or(0);
+  if (rule.hasExperts && !known)
+    out.findings.push_back({false, "W-IMPORT-LAYER", rule.keys.front(), "the config does not say which layers have experts: it has no " +
+                                std::string(rule.keys.front()), "layer " + std::to_string(out.layer)});
+  if (options.layer) {
+    if (out.layer < 0 || out.layer >= numLayers)
+      return fail("E-IMPORT-LAYER", "num_hidden_layers", "layer " + std::to_string(out.layer) + " is none of the model's " +
                       std::to_string(numLayers), "");
-    if (!has(*asked))
-      fail("E-IMPORT-LAYER", "", "layer " + std::to_string(*asked) + " has no experts", what);
+    if (!has(out.layer))
+      fail("E-IMPORT-LAYER", "", "layer " + std::to_string(out.layer) + " has no experts", rule.says);
     return;
   }
-  for (out.layer = 0; out.layer < numLayers; ++out.layer)
+  for (; out.layer < std::min(numLayers, mostLayers); ++out.layer)
     if (has(out.layer))
       return;
   out.layer = 0;
-  fail("E-IMPORT-LAYER", "", "no layer of this config has experts", what);
+  fail("E-IMPORT-LAYER", "", "no layer of this config has experts", rule.says);
 }
 
 namespace {
@@ -208,11 +262,13 @@ const Json &textConfig(const Json &root) {
 }
 
 void fillTypes(ConfigImport &import, const Json &root) {
-  std::string key = "torch_dtype", word = import.wordOr({"torch_dtype", "dtype"}, "");
-  if (word.empty() && root.is_object())
+  std::string key, word;
+  for (const Json *from : {&import.config, &root})
     for (const char *name : {"torch_dtype", "dtype"})
-      if (const Json *value = member(root, name); value && value->is_string())
+      if (const Json *value = member(*from, name); value && value->is_string() && word.empty()) {
+        key = name;
         word = value->get<std::string>();
+      }
   const char *type = word == "bfloat16" ? "bf16" : word == "float16" ? "f16" : word == "float32" ? "f32" : nullptr;
   if (type)
     import.put("dtype", type, key);
@@ -220,14 +276,19 @@ void fillTypes(ConfigImport &import, const Json &root) {
     import.put("dtype", "bf16", "default: the config names no floating-point type");
 }
 
+// A quantised checkpoint is refused, because no package reads its weights; its layer in floating point can be had.
 void noteQuantisation(ConfigImport &import, const Json &root) {
   for (const Json *from : {&import.config, &root})
     if (const Json *quant = member(*from, "quantization_config"); quant && !import.out.quantised) {
       import.out.quantised = true;
       const Json *method = member(*quant, "quant_method");
       std::string word = method && method->is_string() ? method->get<std::string>().substr(0, maxWord) : "unnamed";
-      import.quirk("quantization_config", "the checkpoint's experts are quantised (" + word + "), and this spec describes the layer in floating point",
-                   "convert the weights before they are loaded");
+      if (import.options.floatWeights)
+        import.quirk("quantization_config", "the checkpoint is quantised (" + word + "), and this spec describes the layer in floating point",
+                     "the weights are converted before they are loaded");
+      else
+        import.unsupported("quantization_config", "quantised experts are not built, and this checkpoint is quantised (" + word + ")",
+                           "f32, bf16 and f16 weights are supported: convert the checkpoint and pass --float");
     }
 }
 
@@ -248,45 +309,55 @@ std::vector<std::string> importableModels() {
   return names;
 }
 
-bool importConfig(std::string_view text, std::optional<int64_t> layer, const std::string &name, ImportResult &out) {
-  out = {};
-  auto refuse = [&](const char *code, const char *key, std::string message, std::string hint = "") {
-    out.findings.push_back({true, code, key, std::move(message), std::move(hint)});
-    return false;
-  };
-  if (text.size() > maxConfigBytes)
-    return refuse("E-IMPORT-KEY", "", "the config has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(maxConfigBytes) + " are read");
-  Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!root.is_object())
-    return refuse("E-IMPORT-KEY", "", "the config is no JSON object");
-  const Json &config = textConfig(root);
+static bool refuse(ImportResult &out, const char *code, const char *key, std::string message, std::string hint = "") {
+  out.findings.push_back({true, code, key, std::move(message), std::move(hint)});
+  return false;
+}
+
+// The row of the config's model_type; null: the reason is in `out`.
+static const ImportFamily *chooseFamily(const Json &config, const Json &root, ImportResult &out) {
   const Json *type = member(config, "model_type");
   if (!type || !type->is_string() || !familyOf(type->get<std::string>()))
     if (const Json *outer = member(root, "model_type"); outer && outer->is_string())
       type = outer;
-  if (!type || !type->is_string())
-    return refuse("E-IMPORT-KEY", "model_type", "the config has no model_type", "it names the family whose rules apply");
-  std::string model = type->get<std::string>();
-  const ImportFamily *family = familyOf(model);
-  if (!family) {
-    std::string shown = model.substr(0, maxWord);
-    std::optional<std::string> closest = closestSpelling(shown, importableModels());
-    return refuse("E-IMPORT-MODEL", "model_type", "model_type " + inQuotes(shown) + " is not known",
-                  closest ? "did you mean \"" + *closest + "\"? else write the spec by hand: dsl/README.md"
-                          : "write the spec by hand: dsl/README.md; moec import hf --list names the known ones");
+  if (!type || !type->is_string()) {
+    refuse(out, "E-IMPORT-KEY", "model_type", "the config has no model_type", "it names the family whose rules apply");
+    return nullptr;
   }
-  out.family = model;
-  ConfigImport import(config, out);
+  out.family = type->get<std::string>();
+  const ImportFamily *family = familyOf(out.family);
+  if (family)
+    return family;
+  std::string shown = out.family.substr(0, maxWord);
+  std::optional<std::string> closest = closestSpelling(shown, importableModels());
+  refuse(out, "E-IMPORT-MODEL", "model_type", "model_type " + inQuotes(shown) + " is not known",
+         closest ? "did you mean \"" + *closest + "\"? else write the spec by hand: dsl/README.md"
+                 : "write the spec by hand: dsl/README.md; moec import hf --list names the known ones");
+  return nullptr;
+}
+
+bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out) {
+  out = {};
+  if (text.size() > maxConfigBytes)
+    return refuse(out, "E-IMPORT-KEY", "", "the config has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(maxConfigBytes) + " are read");
+  Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!root.is_object())
+    return refuse(out, "E-IMPORT-KEY", "", "the config is no JSON object");
+  const Json &config = textConfig(root);
+  const ImportFamily *family = chooseFamily(config, root, out);
+  if (!family)
+    return false;
+  ConfigImport import(config, options, out);
   import.spec["moec"] = 1;
-  import.spec["name"] = name;
-  int64_t numLayers = import.integerOr({"num_hidden_layers", "n_layers", "num_layers", "decoder_layers"}, layer ? *layer + 1 : 1);
-  import.chooseLayer(layer, numLayers, family->hasExperts, family->layers);
+  import.spec["name"] = options.name;
+  import.chooseLayer(family->rule);
   if (import.failed())
     return false;
-  out.prefix = withLayer(family->prefix, out.layer);
+  out.prefix = withLayer(&config != &root && family->nested ? family->nested : family->prefix, out.layer);
   import.integer("hidden", {"hidden_size", "d_model", "emb_size"});
   fillTypes(import, root);
   family->fill(import);
+  families::finish(import);
   noteQuantisation(import, root);
   if (import.failed())
     return false;

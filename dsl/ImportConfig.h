@@ -22,21 +22,30 @@ struct ImportedValue {
 
 struct ImportFinding {
   bool error = true;
-  std::string code, key, message, hint; // E-IMPORT-KEY, E-IMPORT-MODEL, E-IMPORT-LAYER, W-QUIRK; key: of the config
+  std::string code, key, message, hint; // E-IMPORT-*, E-UNSUPPORTED, W-QUIRK, W-IMPORT-LAYER; key: of the config
+};
+
+struct ImportOptions {
+  std::optional<int64_t> layer;  // decoder layer; none: the first that has experts
+  std::string name = "imported"; // of the layer
+  bool decoder = false;          // of an encoder-decoder model: a layer of the decoder, not of the encoder
+  bool floatWeights = false;     // the weights of a quantised checkpoint were converted: its quantization_config is ignored
+  bool stacked = false;          // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
+  bool losses = false;           // training losses of the config too
+  bool maskedNegInf = false;     // groups that are not kept score -inf instead of 0
 };
 
 struct ImportResult {
   std::string spec;                   // JSON text; empty after an error
   std::string family, prefix;         // prefix: what stands before the tensor names of this layer in a checkpoint
   int64_t layer = 0;
-  bool quantised = false;             // the checkpoint holds quantised experts, which the spec does not describe
+  bool quantised = false;             // the config says that the checkpoint is quantised
   std::vector<ImportedValue> mapping; // in the order of the spec
   std::vector<ImportFinding> findings;
 };
 
-// `layer`: the decoder layer; nullopt: the first that has experts. `name` becomes the layer's name. False: findings hold
-// an error. Input is untrusted: no value of it reaches the spec unchecked.
-bool importConfig(std::string_view text, std::optional<int64_t> layer, const std::string &name, ImportResult &out);
+// False: findings hold an error. Input is untrusted: no value of it reaches the spec unchecked.
+bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out);
 
 // Values of model_type that importConfig knows, sorted.
 std::vector<std::string> importableModels();

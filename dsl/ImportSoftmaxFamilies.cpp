@@ -4,20 +4,24 @@
 
 #include "dsl/ImportPieces.h"
 
-#include <cmath>
-
 namespace moec::families {
+
+// Training only, and in place: experts see it too.
+static void layerJitter(I &i, const char *key) {
+  double jitter = i.numberOr({key}, 0);
+  if (jitter == 0)
+    return;
+  i.put("router.input.jitter", jitter, key);
+  i.fromFamily("router.input.jitter_scope", "layer");
+  i.quirk(key, "the noise on the input is in place, so that experts see it as the router does", "router.input.jitter_scope layer");
+}
 
 void mixtral(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
   sumNorm(i);
-  double jitter = i.numberOr({"router_jitter_noise"}, 0);
-  if (jitter != 0) {
-    i.put("router.input.jitter", jitter, "router_jitter_noise");
-    i.fromFamily("router.input.jitter_scope", "layer");
-  }
+  layerJitter(i, "router_jitter_noise");
   i.weight("router.weight", "block_sparse_moe.gate.weight");
   i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
 }
@@ -25,10 +29,10 @@ void mixtral(I &i) {
 void minimaxM2(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
-  i.fromFamily("router.score", "sigmoid");
+  score(i, "sigmoid");
   topK(i);
   sumNorm(i);
-  if (i.flagOr({"use_routing_bias"}, true)) {
+  if (!i.has("use_routing_bias") || i.flag("router.choice_bias", {"use_routing_bias"})) {
     i.put("router.choice_bias", true, i.has("use_routing_bias") ? "use_routing_bias" : "family " + i.out.family);
     i.weight("router.choice_bias", "block_sparse_moe.e_score_correction_bias");
   }
@@ -39,15 +43,16 @@ void minimaxM2(I &i) {
 void phi(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
-  if (i.integerOr({"num_experts_per_tok"}, 2) != 2)
-    i.fail("E-IMPORT-KEY", "num_experts_per_tok", "sparsemixer routes to 2 experts, num_experts_per_tok says otherwise");
+  refuseUnless(i, "num_experts_per_tok", 2, "sparsemixer routes to 2 experts");
   i.fromFamily("router.select.kind", "sparsemixer");
   i.fromFamily("router.select.k", 2);
   const Json *eps = i.find({"router_jitter_noise"});
   if (!eps || !eps->is_number())
     return i.missing({"router_jitter_noise"}, "router.select.eps");
   i.put("router.select.eps", eps->get<double>(), "router_jitter_noise");
-  i.quirk("router_jitter_noise", "router_jitter_noise is the margin of sparsemixer here, not noise", "router.select.eps");
+  i.quirk("router_jitter_noise", "router_jitter_noise is the margin of sparsemixer here, not noise; its first test compares with the logits, "
+          "its second with the second best of them", "router.select.eps");
+  layerJitter(i, "input_jitter_noise");
   i.weight("router.weight", "block_sparse_moe.gate.weight");
   i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
 }
@@ -56,12 +61,12 @@ void arctic(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
-  sumNorm(i);
-  if (i.flagOr({"use_residual"}, true)) {
+  if (i.integerOr({"num_experts_per_tok"}, 0) > 1)
+    sumNorm(i);
+  if (i.flag("shared", {"use_residual"})) { // a dense block as wide as a token, which has a norm of its own
     i.put("shared.intermediate", i.integerOr({"hidden_size"}, 1), "hidden_size");
+    i.put("shared.input", "residual", "use_residual");
     i.sharedBlock("residual_mlp.", "w1", "w3", "w2");
-    if (i.flagOr({"parallel_attn_mlp_res"}, false))
-      i.put("shared.input", "residual", "parallel_attn_mlp_res");
   }
   i.weight("router.weight", "block_sparse_moe.gate.weight");
   i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
@@ -78,6 +83,8 @@ void qwen2(I &i) {
   qwenExperts(i);
   if (i.has("norm_topk_prob"))
     sumNormIfAsked(i);
+  if (!i.flagOr({"norm_topk_prob"}, false))
+    keptRatios(i, "norm_topk_prob");
   mlpExperts(i);
   gatedShared(i);
 }
@@ -128,15 +135,27 @@ void jamba(I &i) {
   i.perExpert("feed_forward.experts.{e}.", "gate_proj", "up_proj", "down_proj");
 }
 
+// The key absent: the published 1; null: none.
+static void dbrxNorm(I &i) {
+  const char *key = "ffn_config.moe_normalize_expert_weights";
+  if (i.writes(key) && !i.has(key))
+    return;
+  const Json *p = i.find({key});
+  if (p && (!p->is_number() || p->get<double>() <= 0))
+    return i.fail("E-IMPORT-KEY", key, std::string(key) + " is no number above 0");
+  std::string source = p ? key : "family " + i.out.family;
+  i.put("router.normalize.kind", "lp", source);
+  i.put("router.normalize.p", p ? p->get<double>() : 1.0, source);
+}
+
 void dbrx(I &i) {
   experts(i, {"ffn_config.moe_num_experts"}, {"ffn_config.ffn_hidden_size"});
   i.activation("experts.act", {"ffn_config.ffn_act_fn.name"}, "silu");
   topK(i, {"ffn_config.moe_top_k"});
-  if (const Json *p = i.find({"ffn_config.moe_normalize_expert_weights"}); p && p->is_number()) {
-    i.put("router.normalize.kind", "lp", "ffn_config.moe_normalize_expert_weights");
-    i.put("router.normalize.p", p->get<double>(), "ffn_config.moe_normalize_expert_weights");
-  }
+  dbrxNorm(i);
   i.optionalNumber("router.input.jitter", {"ffn_config.moe_jitter_eps"}, 0);
+  i.quirk("ffn_config", "some versions of the published code size the router by ffn_hidden_size and multiply by matrices that are not transposed",
+          "router [E,H], w1 and v1 out by in, w2 in by out");
   i.weight("router.weight", "ffn.router.layer.weight");
   i.weight("experts.gate", "ffn.experts.mlp.w1", "flat_rows");
   i.weight("experts.up", "ffn.experts.mlp.v1", "flat_rows");
@@ -144,6 +163,8 @@ void dbrx(I &i) {
 }
 
 void granite(I &i) {
+  if (i.integerOr({"num_local_experts"}, 1) == 0)
+    return i.fail("E-IMPORT-LAYER", "num_local_experts", "num_local_experts is 0: this model has no experts");
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
@@ -178,6 +199,7 @@ void aria(I &i) {
   topK(i, {"moe_topk", "num_experts_per_tok"});
   i.fromFamily("router.score_over", "selected");
   wideShared(i, {"moe_num_shared_experts"}, "mlp.shared_experts.", {"intermediate_size"});
+  refuseUnless(i, "mlp_bias", false, "shared experts with biases were never published");
   i.weight("router.weight", "mlp.router.weight");
   i.weight("experts.gate", "mlp.experts.fc1.weight", "", "in_out", "first_half");
   i.weight("experts.up", "mlp.experts.fc1.weight", "", "in_out", "second_half");
@@ -191,8 +213,10 @@ void gptOss(I &i) {
   i.fromFamily("router.score_over", "selected");
   i.fromFamily("experts.act_alpha", 1.702);
   i.fromFamily("experts.up_offset", 1);
-  double limit = i.numberOr({"swiglu_limit"}, 7.0);
-  i.put("experts.clamp.limit", limit, i.has("swiglu_limit") ? "swiglu_limit" : "family " + i.out.family);
+  if (i.has("swiglu_limit"))
+    i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
+  else
+    i.fromFamily("experts.clamp.limit", 7);
   i.fromFamily("experts.bias.in", true);
   i.fromFamily("experts.bias.out", true);
   i.quirk("swiglu_limit", "the gate is limited from above only, the other branch on both sides", "experts.clamp");
@@ -221,14 +245,35 @@ void llama4(I &i) {
   i.sharedBlock("feed_forward.shared_expert.", "gate_proj", "up_proj", "down_proj");
 }
 
+// The published checkpoint has one flat list of tensors; ports of the family's code name them as Mixtral does.
 void grok1(I &i) {
+  bool native = i.has("emb_size");
   experts(i, {"num_local_experts", "num_experts"}, {"moe_intermediate_size", "intermediate_size"});
-  i.activation("experts.act", {"hidden_act"}, "gelu_tanh");
+  if (std::string act = i.wordOr({"hidden_act"}, "gelu"); act.rfind("gelu", 0) != 0)
+    i.fail("E-IMPORT-KEY", "hidden_act", "hidden_act is not gelu: this family has the tanh form of gelu");
+  i.fromFamily("experts.act", "gelu_tanh");
   topK(i, {"num_experts_per_tok", "num_selected_experts"});
   f32Logits(i);
-  i.quirk("num_experts_per_tok", "weights of the chosen experts are not divided by their sum", "router.normalize none");
-  i.weight("router.weight", "block_sparse_moe.gate.weight");
-  i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+  if (i.has("router_logit_softcapping")) {
+    OrderedJson softcap = {{"op", "softcap"}, {"cap", i.numberOr({"router_logit_softcapping"}, 0)}};
+    i.put("router.transform", OrderedJson::array({softcap}), "router_logit_softcapping");
+  }
+  keptRatios(i, "num_experts_per_tok");
+  if (!native) {
+    i.weight("router.weight", "block_sparse_moe.gate.weight");
+    return i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
+  }
+  i.out.prefix = "transformer/decoder_layer_" + std::to_string(i.layer()) + "/";
+  i.weight("router.weight", "router/w", "", "in_out");
+  i.weight("experts.gate", "moe/linear/w", "", "in_out");
+  i.weight("experts.up", "moe/linear_v/w", "", "in_out");
+  i.weight("experts.down", "moe/linear_1/w", "", "in_out");
+}
+
+// 2 sqrt(E) keys of half logits name E experts of one hidden value each.
+void doge(I &i) {
+  i.unsupported("model_type", "routing by product keys is not built, and experts of this family are chosen by them",
+                "a layer with router.kind token_choice is supported");
 }
 
 } // namespace moec::families

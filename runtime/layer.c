@@ -182,17 +182,24 @@ moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char *
   return MOEC_OK;
 }
 
-moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+moec_status moec_layer_forward_probed(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                                      const moec_walk_probe *probe) {
   moec_forward_args checked;
   moec_status status = moec_check_forward(layer, weights, args, &checked);
   if (status != MOEC_OK || checked.num_tokens == 0)
     return status;
+  if (layer->cuda && probe)
+    return moec_error(MOEC_UNSUPPORTED_DEVICE, "a probe watches CPU layers only");
   if (layer->cuda)
     return moec_cuda_walk(layer, weights, &checked);
   uint32_t mode = moec_fp_mode_enter();
-  status = moec_plan_walk(layer, weights, &checked);
+  status = moec_plan_walk(layer, weights, &checked, probe);
   moec_fp_mode_leave(mode);
   return status;
+}
+
+moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  return moec_layer_forward_probed(layer, weights, args, NULL);
 }
 
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region) {

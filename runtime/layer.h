@@ -8,6 +8,7 @@
 #include "cuda_layer.h"
 #include "plan_view.h"
 #include "threads.h"
+#include "walk_probe.h"
 
 /* First word of a live handle; cleared when it is destroyed. */
 #define MOEC_LAYER_MAGIC UINT64_C(0x6d6f65636c617972)
@@ -60,8 +61,9 @@ moec_status moec_check_layer(const moec_layer *layer);
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                                moec_forward_args *out_args);
 
-/* Runs the plan on checked arguments with T >= 1. */
-moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+/* Runs the plan on checked arguments with T >= 1; `probe` may be NULL. */
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                           const moec_walk_probe *probe);
 
 /* Runs a region on the layer's threads, whichever they are. */
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);

@@ -19,6 +19,7 @@
 typedef struct walk {
   const moec_layer *layer;
   const moec_forward_args *args;
+  const moec_walk_probe *probe; /* NULL in every call but a measurement's */
   void *buffers[MOEC_MAX_BUFFERS];
   moec_route routes[MOEC_MAX_ROUTES];
   moec_item *item_array;
@@ -114,6 +115,9 @@ static void build_items(walk *w, const moec_step *step, const moec_isa_variants 
   w->list.items = w->item_array;
   moec_items_build(isa, plan->covers + isa->cover, route ? route->offsets : all_tokens,
                    route ? plan->steps[step->route].num_groups : 1, (int32_t)step->num_panels, &w->list);
+  if (w->probe && w->probe->distinct_groups && route)
+    for (int64_t i = 0; i < w->list.num_items; ++i)
+      w->list.items[i].group %= (int32_t)w->probe->distinct_groups;
   moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
 }
 
@@ -174,6 +178,8 @@ static uint32_t next_step(void *context) {
     uint32_t units = 0;
     if (!moec_step_is_asked(w->args, step))
       continue;
+    if (w->probe && w->probe->on_step)
+      w->probe->on_step(w->probe->context, index);
     gather_args(w, step);
     if (!run_integers(w, index))
       units = begin_kernel(w, step);
@@ -201,13 +207,18 @@ static void run_unit(void *context, uint32_t unit, int32_t worker) {
   }
 }
 
-moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                           const moec_walk_probe *probe) {
   walk w;
   w.layer = layer;
   w.args = args;
+  w.probe = probe;
   w.sequence_tokens = args->tokens_per_sequence ? args->tokens_per_sequence : args->num_tokens;
   w.next_index = 0;
   resolve_buffers(&w, weights);
   moec_region region = {&w, next_step, run_unit};
-  return moec_layer_run(layer, &region);
+  moec_status status = moec_layer_run(layer, &region);
+  if (probe && probe->on_step)
+    probe->on_step(probe->context, layer->plan.header->steps.count);
+  return status;
 }

@@ -25,11 +25,12 @@ typedef struct stored_role {
   int32_t rank;
   int64_t tensors;  /* 1, or one per expert */
   int64_t out_stride, in_stride, first, expert_stride; /* in elements */
+  int integers;     /* may be i32 or i64: tables of ids */
 } stored_role;
 
 static stored_role storage_of(const moec_plan *plan, const moec_role *role) {
   moec_role_extent extent = moec_extent_of_role(role);
-  stored_role s = {.role_name = plan->strings + role->name, .tensors = 1};
+  stored_role s = {.role_name = plan->strings + role->name, .tensors = 1, .integers = !role->matrix};
   int64_t stored_out = role->part == MOEC_PART_ALL ? extent.out : 2 * extent.out;
   int64_t step = role->part == MOEC_PART_EVEN || role->part == MOEC_PART_ODD ? 2 : 1;
   int swapped = role->matrix && role->axes == MOEC_AXES_IN_OUT;
@@ -85,7 +86,8 @@ static moec_status take_stored(const moec_file *file, const char *path, const st
   const moec_file_tensor *tensor = moec_file_find(file, name);
   if (!tensor)
     return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name, path);
-  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16)
+  int integer = s->integers && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
+  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
     return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, expected F32, BF16 or F16", s->role_name, name, tensor->type);
   if (!shape_agrees(tensor, s)) {
     char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];

@@ -62,20 +62,34 @@ bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std:
   return check(moec_weights_pack(layer, list.data(), list.size(), buffer, bytes, &weights), error);
 }
 
-bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
-  size_t bytes = 0;
+bool LayerRun::createOnCpu(int threads, int maxIsa, size_t &weightBytes, std::string &error) {
   moec_layer_options options = {};
   options.struct_size = sizeof options;
   options.max_threads = threads;
   options.max_isa = maxIsa + 1;
   options.spin_us = -1;
   device = nullptr;
-  if (!create(options, bytes, error))
+  return create(options, weightBytes, error);
+}
+
+bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
+  size_t bytes = 0;
+  if (!createOnCpu(threads, maxIsa, bytes, error))
     return false;
   if (!tensors)
     return check(moec_weights_map(layer, packed.data(), packed.size(), &weights), error);
+  if (weightMemory.first && weightMemory.second >= bytes)
+    return pack(*tensors, weightMemory.first, bytes, error);
   packed = PageBuffer(bytes);
   return pack(*tensors, packed.data(), bytes, error);
+}
+
+bool LayerRun::load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error) {
+  size_t bytes = 0;
+  if (!createOnCpu(threads, maxIsa, bytes, error))
+    return false;
+  packed = PageBuffer(bytes);
+  return check(moec_weights_load(layer, path.c_str(), prefix.c_str(), packed.data(), bytes, &weights), error);
 }
 
 bool LayerRun::prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error) {
@@ -111,7 +125,7 @@ bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_a
   if (poison)
     std::memset(workspace.data(), 0xff, args.workspace_bytes);
   args.workspace = workspace.data();
-  return check(moec_layer_forward(layer, weights, &args), error);
+  return check(moec_layer_forward_probed(layer, weights, &args, probe), error);
 }
 
 namespace {

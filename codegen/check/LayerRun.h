@@ -11,9 +11,11 @@
 #include "codegen/check/RandomTensors.h"
 
 #include "runtime/moec.h"
+#include "runtime/walk_probe.h"
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moec {
@@ -38,6 +40,8 @@ public:
   bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
   // The same on the device of `context`, which must outlive this object.
   bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
+  // The same with weights from a safetensors file, whose tensors of this layer stand behind `prefix`.
+  bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
   bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
 
   // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers are
@@ -50,11 +54,16 @@ public:
   void poisonWorkspace(bool on) { poison = on; }
   // What calls give besides x, from now on; must outlive them. Null: nothing.
   void setInputs(const CallInputs *given) { inputs = given; }
+  // Watches calls from now on; must outlive them. Null: nobody does. CPU only.
+  void setProbe(const moec_walk_probe *given) { probe = given; }
+  // Buffers of packed weights come from `given` instead of memory of their own; it must outlive this object.
+  void setWeightMemory(void *given, size_t bytes) { weightMemory = {given, bytes}; }
   static moec_forward_args noOptional();
 
 private:
   void release();
   bool create(const moec_layer_options &options, size_t &weightBytes, std::string &error);
+  bool createOnCpu(int threads, int maxIsa, size_t &weightBytes, std::string &error);
   bool pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error);
   bool check(moec_status status, std::string &error);
   bool forwardOnDevice(moec_forward_args args, std::string &error);
@@ -66,6 +75,8 @@ private:
   PageBuffer packed, workspace;
   const DeviceContext *device = nullptr;
   const CallInputs *inputs = nullptr;
+  const moec_walk_probe *probe = nullptr;
+  std::pair<void *, size_t> weightMemory = {nullptr, 0};
   DeviceMemory devicePacked;
   bool poison = false, missing = false;
 };

@@ -6,6 +6,7 @@
 //               more of something else and consecutive calls take inputs that reach other experts
 
 #include "BenchReport.h"
+#include "BenchStages.h"
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 #include "CompileRun.h"
@@ -33,7 +34,8 @@ struct BenchFlags {
   CompileFlags compile;
   std::string spec, tokens = "1,32,512", skew = "uniform", format = "md";
   int threads = 1, rounds = 0;
-  bool json = false, warm = false, ceilings = false;
+  int64_t distinct = 0;
+  bool json = false, warm = false, ceilings = false, stages = false;
 };
 
 // A T whose rounds are being taken.
@@ -43,6 +45,7 @@ struct Measuring {
   const std::vector<CallWork> &work; // per variant
   CeilingProbe &probe;
   const BenchFlags &flags;
+  StageClock *clock; // null: times of steps are not asked for
 };
 } // namespace
 
@@ -74,11 +77,15 @@ static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
     const void *x = m.inputs.at(variant);
     if (m.flags.warm && !m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
       return false;
+    if (m.clock)
+      m.clock->take();
     double start = now();
     if (!m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
       return false;
     BenchRound round;
     round.us = (now() - start) * 1e6;
+    if (m.clock)
+      round.stepUs = m.clock->take();
     round.work = m.work[size_t(variant)];
     round.before = before;
     round.after = before = m.probe.probe();
@@ -116,43 +123,81 @@ static void sayProgress(Session &session, const BenchSeries &series, const Probe
                         (long long)series.tokens, figures.usMedian, 100 * figures.share, figures.accepted, figures.rounds);
 }
 
+namespace {
+// A layer with packed weights, and what watches its calls.
+struct BenchedLayer {
+  std::unique_ptr<LoadedPackage> package;
+  std::unique_ptr<SharedExperts> storage; // null: every expert has its own
+  StageClock clock;
+  moec_walk_probe watch;
+  LayerRun layer;
+
+  BenchedLayer(std::unique_ptr<LoadedPackage> loaded, size_t numSteps, uint32_t distinct)
+      : package(std::move(loaded)), clock(numSteps), watch(clock.probe(distinct)), layer(package->get()) {}
+};
+} // namespace
+
+static int noMemory(Session &session, const char *what) {
+  return fail(session, ExitLimit, "E-MEMORY", std::string("not enough memory for ") + what);
+}
+
+// Packs the weights; where they do not fit, or --distinct-experts says so, experts share storage.
+static int packWeights(Session &session, const BenchFlags &flags, const SpecInput &input, const LaunchPlan &plan, BenchedLayer &benched) {
+  std::string error;
+  int64_t distinct = benched.watch.distinct_groups;
+  if (distinct && !(benched.storage = std::make_unique<SharedExperts>(plan, distinct))->ready())
+    return noMemory(session, "the weights");
+  if (distinct)
+    benched.layer.setWeightMemory(benched.storage->data(), benched.storage->size());
+  if (distinct && !flags.distinct)
+    warn(session, "W-SHARED", "the experts do not all fit into memory: " + std::to_string(distinct) + " of " + std::to_string(plan.header.num_experts) +
+         " have storage of their own, which the others share", "times are those of weights that come from memory, results those of such a layer");
+  if (!flags.stages)
+    benched.watch.on_step = nullptr;
+  if (flags.stages || distinct)
+    benched.layer.setProbe(&benched.watch);
+  BenchWeights weights;
+  if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), distinct > 0, weights))
+    return noMemory(session, "the weights");
+  if (!benched.layer.prepare(flags.threads, -1, &weights.tensors, error))
+    return failToPrepare(session, benched.layer, ExitLimit, "E-MEMORY", error);
+  return ExitDone;
+}
+
 static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput &input, const CompiledPackage &compiled,
                       const std::vector<int64_t> &tokens) {
   std::string error;
-  auto noMemory = [&](const char *what) {
-    return fail(session, ExitLimit, "E-MEMORY", std::string("not enough memory for ") + what);
-  };
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
     return fail(session, ExitInternal, "E-INTERNAL", error);
-  LayerRun layer(package->get());
-  {
-    BenchWeights weights;
-    if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), weights))
-      return noMemory("the weights");
-    if (!layer.prepare(flags.threads, -1, &weights.tensors, error))
-      return failToPrepare(session, layer, ExitLimit, "E-MEMORY", error);
-  }
+  BenchRun run;
+  run.experts = compiled.plan.header.num_experts;
+  run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(input.spec));
+  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), uint32_t(run.distinctExperts));
+  if (int code = packWeights(session, flags, input, compiled.plan, benched))
+    return code;
+  LayerRun &layer = benched.layer;
   PeakKind peak = peakOf(layer.info().isa, input.spec.dtype.weight == DataType::BF16);
   CeilingProbe probe(peak, flags.threads);
   if (!probe.ready())
-    return noMemory("the read probe");
+    return noMemory(session, "the read probe");
   probe.calibrate();
-  BenchRun run;
   run.name = compiled.name;
   run.isa = layer.info().isa_name;
   run.skew = flags.skew;
   run.peak = peakName(peak);
   run.threads = flags.threads;
   run.cold = !flags.warm;
+  if (flags.stages)
+    run.steps = benchSteps(compiled.plan);
   for (int64_t t : tokens) {
     BenchInputs inputs(input.spec, t, t <= 64 ? 16 : 4);
     std::vector<CallWork> work;
     if (!inputs.ready())
-      return noMemory("the inputs");
+      return noMemory(session, "the inputs");
     BenchSeries series;
     series.tokens = t;
-    Measuring measuring{layer, inputs, work, probe, flags};
+    Measuring measuring{layer, inputs, work, probe, flags, flags.stages ? &benched.clock : nullptr};
     if (!routeVariants(layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
       return fail(session, ExitInternal, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
     sayProgress(session, series, probe.best());
@@ -230,6 +275,10 @@ Verb addBench(CLI::App &app) {
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();
   verb->add_flag("--json", flags->json, "the same as --format json");
+  verb->add_flag("--stages", flags->stages, "time every step of a call too: router, route, dispatch, matmuls, combine");
+  verb->add_option("--distinct-experts", flags->distinct,
+                   "experts with storage of their own, which the others share; default: all, or as many as fit")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 20));
   verb->add_flag("--warm", flags->warm, "repeat one input, so that its weights may be in cache");
   verb->add_flag("--ceilings", flags->ceilings, "only probe the machine");
   addCompileFlags(*verb, flags->compile);

@@ -4,6 +4,8 @@
 
 #include "BenchReport.h"
 
+#include "BenchStages.h"
+
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 
@@ -96,6 +98,7 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
     number(os, "experts_touched", figures.expertsTouched);
     os.attribute("rounds", int64_t(figures.rounds));
     os.attribute("rounds_accepted", int64_t(figures.accepted));
+    writeStageMembers(os, run, series);
     if (withCeilings)
       writeCeilings(os, run);
   });
@@ -109,6 +112,8 @@ static void writeJson(raw_ostream &out, const BenchRun &run) {
     os.attribute("threads", run.threads);
     os.attribute("skew", run.skew);
     os.attribute("weights", run.cold ? "cold" : "warm");
+    if (run.distinctExperts)
+      os.attribute("distinct_experts", run.distinctExperts);
     writeCeilings(os, run);
     number(os, "accepted_fraction", acceptedFraction);
     os.attributeArray("results", [&] {
@@ -120,6 +125,8 @@ static void writeJson(raw_ostream &out, const BenchRun &run) {
 }
 
 static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
+  if (csv && !run.steps.empty())
+    return writeStageTable(os, run, csv);
   if (csv)
     os << "name,isa,threads,tokens,us_median,us_low,us_high,gflops,gbps,bound_us,share_of_bound,rounds,rounds_accepted,"
           "compute_gflops,read_gbps\n";
@@ -142,6 +149,11 @@ static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
                  run.name.c_str(), run.isa.c_str(), run.threads, run.threads == 1 ? "" : "s", run.skew.c_str(),
                  run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps, run.pattern.c_str())
        << format("Rounds count when both probes around them reach %.2f of these.\n", acceptedFraction);
+  if (!csv && run.distinctExperts)
+    os << format("Experts share storage: %lld of %lld have their own.\n",
+                 (long long)run.distinctExperts, (long long)run.experts);
+  if (!csv && !run.steps.empty())
+    writeStageTable(os, run, csv);
 }
 
 void writeReport(raw_ostream &os, const BenchRun &run, StringRef format) {

@@ -20,6 +20,13 @@ struct BenchRound {
   double us = 0;
   CallWork work;
   ProbeResult before, after;
+  std::vector<double> stepUs; // of every step of the plan, where they were asked for
+};
+
+// One step of the plan; `routing`: it is none of the experts' matmuls.
+struct BenchStep {
+  std::string name, kind;
+  bool routing = false;
 };
 
 struct BenchSeries {
@@ -33,6 +40,8 @@ struct BenchRun {
   bool cold = true;
   ProbeResult ceilings; // best of the whole run
   std::vector<BenchSeries> series;
+  std::vector<BenchStep> steps;                // empty: times of steps were not asked for
+  int64_t experts = 0, distinctExperts = 0;    // experts with storage of their own; 0: all
 };
 
 // bound_us = max(flops / peak, weightBytes / bandwidth); share = bound of the median call / us_median.

@@ -37,21 +37,31 @@ static int64_t elements(const Role &role) {
   return count;
 }
 
-bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out) {
-  DataType type = spec.dtype.weight;
-  int64_t elementBytes = dataTypeBits(type) / 8, largest = 0;
-  std::vector<Role> roles = rolesOf(spec);
-  auto isExpertMatrix = [](const Role &role) { return role.matrix && role.name.rfind("router.", 0) != 0; };
-  for (const Role &role : roles)
+static bool isExpertMatrix(const Role &role) { return role.matrix && role.name.rfind("router.", 0) != 0; }
+
+int64_t benchSourceBytes(const LayerSpec &spec) {
+  int64_t largest = 0;
+  for (const Role &role : rolesOf(spec))
     if (isExpertMatrix(role))
       largest = std::max(largest, elements(role));
-  PageBuffer shared(size_t(largest * elementBytes));
-  if (!shared.data())
+  return largest * (dataTypeBits(spec.dtype.weight) / 8);
+}
+
+bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out) {
+  DataType type = spec.dtype.weight;
+  int64_t elementBytes = dataTypeBits(type) / 8, bytes = benchSourceBytes(spec);
+  std::vector<Role> roles = rolesOf(spec);
+  PageBuffer whole(repeat ? 0 : size_t(bytes));
+  if (repeat)
+    out.repeated = std::make_unique<RepeatedPages>(size_t(bytes), size_t(64) << 20);
+  void *shared = repeat ? out.repeated->data() : whole.data();
+  if (!shared)
     return false;
-  fillNormal(shared.data(), type, largest, 0, 1 / std::sqrt(double(spec.hidden)), 1);
+  int64_t written = repeat ? int64_t(out.repeated->blockBytes()) : bytes;
+  fillNormal(shared, type, written / elementBytes, 0, 1 / std::sqrt(double(spec.hidden)), 1);
   for (const Role &role : roles) {
     if (isExpertMatrix(role)) {
-      out.tensors[role.name] = {type, shared.data(), role.shape};
+      out.tensors[role.name] = {type, shared, role.shape};
       continue;
     }
     PageBuffer own(size_t(elements(role) * elementBytes));
@@ -66,7 +76,7 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out) {
     out.tensors[role.name] = {type, own.data(), role.shape};
     out.memory.push_back(std::move(own));
   }
-  out.memory.push_back(std::move(shared));
+  out.memory.push_back(std::move(whole));
   return true;
 }
 

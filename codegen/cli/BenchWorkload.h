@@ -11,12 +11,15 @@
 #ifndef MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 #define MOEC_CODEGEN_CLI_BENCHWORKLOAD_H
 
+#include "SharedExperts.h"
+
 #include "codegen/check/CallInputs.h"
 #include "codegen/check/LayerRun.h"
 #include "codegen/moe/LaunchPlan.h"
 
 #include "dsl/LayerSpec.h"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,9 +33,12 @@ std::optional<Skew> parseSkew(const std::string &text);
 // layer of 20 GB needs no second copy. The router's have an own one.
 struct BenchWeights {
   std::vector<PageBuffer> memory;
+  std::unique_ptr<RepeatedPages> repeated; // instead of the shared block, where that would not fit either
   RoleTensors tensors;
 };
-bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out);
+bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out);
+
+int64_t benchSourceBytes(const LayerSpec &spec); // of the shared block
 
 // What one call costs at least: expert matrices only (routed and shared), logical sizes without padding.
 struct CallWork {

@@ -3,6 +3,8 @@
 // moec explain: a spec -> its plan in numbers: steps, kernels per instruction set, FLOPs, bytes, workspace, schedule.
 
 #include "CompileRun.h"
+#include "RoutingFolder.h"
+#include "RoutingReport.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 
@@ -27,7 +29,7 @@ namespace moec {
 namespace {
 struct ExplainFlags {
   CompileFlags compile;
-  std::string spec, tokens = "1,32,512";
+  std::string spec, tokens = "1,32,512", routings;
   bool why = false, json = false;
 };
 
@@ -157,7 +159,35 @@ static int printReasons(Session &session, const SpecInput &input, const CompileO
   return ExitDone;
 }
 
+// Recorded routings of the layer instead of its plan: nothing is compiled.
+static int explainRoutings(Session &session, const ExplainFlags &flags) {
+  SpecInput input;
+  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "explain --routings", input))
+    return code;
+  if (input.spec.choices() < 1)
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "this layer's tokens choose no experts, so there is no routing to explain",
+                "a router that chooses experts for tokens has one");
+  RoutingStats stats(input.spec.routerRows());
+  std::vector<std::string> labels;
+  if (int code = readRoutings(session, flags.routings, input.spec.choices(), stats, labels))
+    return code;
+  warnOfRouting(session, stats);
+  if (!flags.json) {
+    printRouting(session.out, stats, labels);
+    return ExitDone;
+  }
+  json::OStream os(session.out, 2);
+  os.object([&] {
+    os.attribute("name", input.spec.name);
+    os.attributeObject("routing", [&] { writeRouting(os, stats, labels); });
+  });
+  session.out << "\n";
+  return ExitDone;
+}
+
 static int runExplain(Session &session, const ExplainFlags &flags) {
+  if (!flags.routings.empty())
+    return explainRoutings(session, flags);
   SpecInput input;
   CompileOptions options;
   std::vector<int64_t> tokens;
@@ -185,6 +215,10 @@ Verb addExplain(CLI::App &app) {
   CLI::App *verb = app.add_subcommand("explain", "the plan of a layer in numbers");
   verb->add_option("SPEC", flags->spec, "JSON file, .mlir file or preset")->required();
   verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
+  verb->add_option("--routings", flags->routings,
+                   "recorded routings instead of the plan: *.safetensors with ids [T,K] i32 and, if there are, weights [T,K], logits [T,n] "
+                   "f32, labels [T] i32; names of labels in labels.json or the files' metadata")
+      ->type_name("DIR");
   verb->add_flag("--why", flags->why, "say which fusion rules applied where");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);

@@ -23,9 +23,10 @@ namespace moec {
 
 namespace {
 struct ImportFlags {
-  std::string kind, config, output = "layer.json", name;
+  std::string kind, config, output = "layer.json", name, masked = "zero";
   int64_t layer = -1;
   bool list = false, force = false, json = false;
+  ImportOptions options;
 };
 } // namespace
 
@@ -69,6 +70,13 @@ static int checkImported(Session &session, const ImportResult &result) {
   return fail(session, ExitInvalid, "E-IMPORT-KEY", "the values of this config contradict each other, see above");
 }
 
+// Invalid outranks unsupported.
+static int sayError(Session &session, const ImportFinding &finding, int before) {
+  ExitCode exit = finding.code == "E-UNSUPPORTED" ? ExitUnsupported : ExitInvalid;
+  fail(session, exit, finding.code, escaped(finding.message), escaped(finding.hint));
+  return before == ExitInvalid ? before : int(exit);
+}
+
 static int runImport(Session &session, const ImportFlags &flags) {
   if (flags.list) {
     for (const std::string &name : importableModels())
@@ -84,11 +92,16 @@ static int runImport(Session &session, const ImportFlags &flags) {
   std::string name = flags.name.empty() ? layerNameOf(flags.output == "-" ? flags.config : flags.output) : flags.name;
   if (!isLayerName(name) || isReservedName(name))
     return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is no name of a layer", "[a-z][a-z0-9_]{0,62}");
-  bool good = importConfig(text, flags.layer < 0 ? std::nullopt : std::optional<int64_t>(flags.layer), name, result);
+  ImportOptions options = flags.options;
+  options.name = name;
+  options.maskedNegInf = flags.masked == "neg_inf";
+  if (flags.layer >= 0)
+    options.layer = flags.layer;
+  bool good = importConfig(text, options, result);
   int code = ExitDone;
   for (const ImportFinding &finding : result.findings)
     if (finding.error)
-      code = fail(session, ExitInvalid, finding.code, escaped(finding.message), escaped(finding.hint));
+      code = sayError(session, finding, code);
     else
       warn(session, finding.code, escaped(finding.message), finding.hint.empty() ? "" : "chosen: " + escaped(finding.hint));
   if (!good)
@@ -114,6 +127,13 @@ Verb addImport(CLI::App &app) {
   verb->add_option("FORMAT", flags->kind, "hf: a config.json of a checkpoint")->required()->check(CLI::IsMember({"hf"}));
   verb->add_option("CONFIG", flags->config, "the file");
   verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")->check(CLI::Range(int64_t(0), int64_t(1) << 20));
+  verb->add_flag("--decoder", flags->options.decoder, "of an encoder-decoder model: a layer of the decoder, not of the encoder");
+  verb->add_flag("--float", flags->options.floatWeights, "a quantised checkpoint's weights were converted to floating point");
+  verb->add_flag("--stacked", flags->options.stacked, "experts were stacked after loading: gate_up_proj [E,2I,H], down_proj [E,H,I]");
+  verb->add_flag("--losses", flags->options.losses, "training losses of the config too");
+  verb->add_option("--masked-groups", flags->masked, "what experts of groups that are not kept score: zero or neg_inf")
+      ->check(CLI::IsMember({"zero", "neg_inf"}))
+      ->capture_default_str();
   verb->add_option("-o,--output", flags->output, "spec to write; - is stdout")->type_name("FILE")->capture_default_str();
   verb->add_option("--name", flags->name, "name of the layer; default: that of the file");
   verb->add_flag("--list", flags->list, "name the values of model_type that are known");

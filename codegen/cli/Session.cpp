@@ -57,6 +57,14 @@ static constexpr CliCode cliCodes[] = {
     {"E-MISMATCH", "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
     {"W-WORKSPACE", "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
                     "need less; moec explain --tokens LIST shows how much."},
+    {"E-ROUTINGS", "A folder of recorded routings is not what moec explain --routings reads: *.safetensors with ids [T,K] of\n"
+                   "the layer's K, and weights [T,K], logits [T,n], labels [T] where there are."},
+    {"W-COLLAPSE", "Few experts take most of the tokens: the balance (H - ln K) / (ln E - ln K) of the load entropy H is below\n"
+                   "0.5, or one expert is chosen by more than half of the tokens and 4 times its even share."},
+    {"W-IDLE", "Experts are chosen by less than 1 % of the tokens, or than half of an even share where that is below 2 %."},
+    {"W-LOGITS", "Router logits are larger than 10 in magnitude, or no numbers."},
+    {"W-SHARED", "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
+                 "storage of its own is many times larger than the caches, so weights are read from memory all the same."},
     {"W-SPREAD", "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
                  "all rounds; run again when the machine is quiet."},
 };

@@ -3,6 +3,7 @@
 // moec verify: flags -> a spec, random specs or a folder of golden vectors run against the reference, and a table.
 
 #include "GoldenVerify.h"
+#include "RoutingReport.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 #include "VerifyLayer.h"
@@ -21,7 +22,11 @@ using namespace llvm;
 
 namespace moec {
 
-static int printResults(Session &session, const std::vector<IsaResult> &results, size_t skippedIsas, const VerifyFlags &flags) {
+static int printResults(Verification &v) {
+  Session &session = v.session;
+  const std::vector<IsaResult> &results = v.results;
+  const VerifyFlags &flags = v.flags;
+  size_t skippedIsas = v.skipped;
   size_t cases = 0, failures = 0, skipped = 0, perIsa = results.empty() ? 0 : results.front().cases;
   for (const IsaResult &result : results) {
     cases += result.cases;
@@ -48,6 +53,8 @@ static int printResults(Session &session, const std::vector<IsaResult> &results,
             os.attribute("first_failure", escaped(result.firstFailure));
           });
       });
+      if (v.routing)
+        os.attributeObject("routing", [&] { writeRouting(os, *v.routing, {}); });
     });
     session.out << "\n";
     return failures ? ExitCheckFailed : ExitDone;
@@ -73,9 +80,20 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
     return code;
   if (int code = loadJsonSpec(session, flags.spec, flags.compile, "verify", input))
     return code;
+  if (flags.routing && input.spec.choices() < 1)
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "this layer's tokens choose no experts, so it has no routing to report",
+                "leave --routing out");
+  if (flags.routing)
+    v.routing.emplace(input.spec.routerRows());
   if (int code = verifyLayer(v, options))
     return code;
-  return printResults(session, v.results, v.skipped, flags);
+  if (v.routing)
+    warnOfRouting(session, *v.routing);
+  if (v.routing && !flags.json) {
+    printRouting(session.out, *v.routing, {});
+    session.out << "\n";
+  }
+  return printResults(v);
 }
 
 static int runVerify(Session &session, const VerifyFlags &flags) {
@@ -85,6 +103,8 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   if (!flags.spec.empty() + !flags.golden.empty() + (flags.random > 0) != 1)
     return fail(session, ExitUsage, "E-USAGE", "verify takes one of a spec, --golden DIR and --random N",
                 "moec verify layer.json");
+  if (flags.routing && flags.spec.empty())
+    return fail(session, ExitUsage, "E-USAGE", "--routing reports on one layer", "name its spec");
   if (flags.emulate && !options.isas.has(Isa::Amx) && options.archs.empty())
     return fail(session, ExitUsage, "E-USAGE", "--emulate is for AMX and CUDA kernels, and no target here has them",
                 "use --target cpu:amx, cuda:sm_90a or cuda:sm_80");
@@ -120,6 +140,7 @@ Verb addVerify(CLI::App &app) {
   verb->add_flag("--emulate", flags->emulate,
                  "run AMX and CUDA kernels on any machine: tile instructions as calls that do the same, CUDA threads on "
                  "the host, with rules of the device checked");
+  verb->add_flag("--routing", flags->routing, "how much each expert is used by the random tokens, and what that says");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runVerify(session, *flags); }};

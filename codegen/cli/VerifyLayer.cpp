@@ -48,9 +48,25 @@ struct RandomCall {
   ReferenceInputs oracle;
 };
 
+// What the call's outputs say about its routing. They agreed with the reference, so they do not contradict themselves.
+static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
+  if (!stats || out.choices < 1)
+    return;
+  RoutingRecord record;
+  record.tokens = out.tokens;
+  record.choices = out.choices;
+  record.ids = out.ids;
+  record.weights = out.weights;
+  record.logits = out.logits;
+  if (out.tokens)
+    record.kept.assign(out.counts.begin(), out.counts.end());
+  std::string ignored;
+  stats->add(record, ignored);
+}
+
 // Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
 static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const RandomLayer &weights, const void *x,
-                       const RandomCall &call, int threads, IsaResult &result, std::string &reason) {
+                       const RandomCall &call, int threads, RoutingStats *routing, IsaResult &result, std::string &reason) {
   int64_t tokens = call.tokens;
   std::unique_ptr<CallOutputs> first;
   for (int n = 1; n <= threads; ++n) {
@@ -74,7 +90,10 @@ static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const Ra
         first = std::move(out);
     }
   }
-  return compareToOracle(spec, weights, x, call.oracle, *first, result, reason);
+  if (!compareToOracle(spec, weights, x, call.oracle, *first, result, reason))
+    return false;
+  noteRouting(routing, *first);
+  return true;
 }
 
 // Prepares the layer for weights (false: the reason) and runs T tokens of x (false: the reason).
@@ -117,7 +136,7 @@ static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const s
 }
 
 static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
-                      const VerifyFlags &flags, IsaResult &result, std::string &error) {
+                      const VerifyFlags &flags, RoutingStats *routing, IsaResult &result, std::string &error) {
   Machine machine;
   machine.prepare = [&](const RandomLayer &weights, std::string &why) {
     if (!layer.prepare(1, isa, &weights.tensors, why))
@@ -128,7 +147,7 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
   };
   machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
     layer.setInputs(&call.inputs);
-    bool good = verifyCall(spec, layer, isa, weights, x, call, flags.threads, out, reason);
+    bool good = verifyCall(spec, layer, isa, weights, x, call, flags.threads, routing, out, reason);
     layer.setInputs(nullptr);
     return good;
   };
@@ -137,7 +156,7 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
 
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
 static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const RandomLayer &weights, const void *x,
-                             const RandomCall &call, IsaResult &result, std::string &reason) {
+                             const RandomCall &call, RoutingStats *routing, IsaResult &result, std::string &reason) {
   int64_t tokens = call.tokens;
   CallOutputs first(layer.info(), tokens), again(layer.info(), tokens);
   layer.poisonWorkspace(true);
@@ -151,12 +170,15 @@ static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const Rando
     reason = "T=" + std::to_string(tokens) + ": bits differ between two runs";
     return false;
   }
-  return compareToOracle(spec, weights, x, call.oracle, first, result, reason);
+  if (!compareToOracle(spec, weights, x, call.oracle, first, result, reason))
+    return false;
+  noteRouting(routing, first);
+  return true;
 }
 
 static bool verifyDevice(const LayerSpec &spec, LayerRun &layer, const DeviceContext &context,
-                         const std::vector<int64_t> &tokens, const VerifyFlags &flags, IsaResult &result,
-                         std::string &error) {
+                         const std::vector<int64_t> &tokens, const VerifyFlags &flags, RoutingStats *routing,
+                         IsaResult &result, std::string &error) {
   Machine machine;
   machine.prepare = [&](const RandomLayer &weights, std::string &why) {
     if (!layer.prepare(context, weights.tensors, why))
@@ -166,7 +188,7 @@ static bool verifyDevice(const LayerSpec &spec, LayerRun &layer, const DeviceCon
   };
   machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
     layer.setInputs(&call.inputs);
-    bool good = verifyDeviceCall(spec, layer, weights, x, call, out, reason);
+    bool good = verifyDeviceCall(spec, layer, weights, x, call, routing, out, reason);
     layer.setInputs(nullptr);
     return good;
   };
@@ -184,7 +206,7 @@ static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
       continue;
     IsaResult result;
     bool above = isa > moec_cpu_isa();
-    if (!above && !verifyIsa(v.input.spec, layer, isa, v.tokens, v.flags, result, error))
+    if (!above && !verifyIsa(v.input.spec, layer, isa, v.tokens, v.flags, v.firstRouting(), result, error))
       return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
     if (result.name.empty())
       v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
@@ -210,7 +232,7 @@ static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileO
     return fail(v.session, ExitInternal, "E-INTERNAL", error);
   LayerRun layer(package->get());
   IsaResult result;
-  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, result, error))
+  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result, error))
     return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
   v.results.push_back(std::move(result));
   return ExitDone;

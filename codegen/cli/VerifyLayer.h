@@ -12,6 +12,9 @@
 #include "codegen/check/OracleCheck.h"
 #include "codegen/check/RandomSpec.h"
 
+#include "dsl/RoutingStats.h"
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,7 @@ struct VerifyFlags {
   bool json = false;
   bool emulate = false;
   bool printSpecs = false;
+  bool routing = false;
   bool quietSkips = false; // several layers: a machine that is not there is said once
 };
 
@@ -45,7 +49,10 @@ struct Verification {
   std::vector<int64_t> tokens;
   std::vector<IsaResult> results;
   size_t skipped = 0;
+  std::optional<RoutingStats> routing = std::nullopt; // of every call on the first machine, where it is asked for
 
+  // Every machine routes the same tokens, so one of them is enough.
+  RoutingStats *firstRouting() { return routing && results.empty() ? &*routing : nullptr; }
   void skip(const std::string &name, const std::string &why) {
     ++skipped;
     if (!flags.json && !flags.quietSkips)

@@ -9,7 +9,8 @@ cat >config.json <<'EOF'
 EOF
 run import hf config.json -o v3.json
 expect_status 0
-expect_err ''
+expect_err 'moec: warning[W-QUIRK]: experts of groups that are not kept score 0 in the published code and -inf in its authors'"'"', which differs where a kept score with its bias is not above 0
+  hint: chosen: router.groups.masked zero; --masked-groups neg_inf is the other'
 expect_in out 'router.top_k           4               num_experts_per_tok'
 expect_in out 'tensors stand behind "model.layers.1."; the third argument of moec_weights_load'
 run check v3.json
@@ -20,8 +21,8 @@ expect_status 0
 
 run import hf config.json -o v3.json
 expect_status 8
-expect_err 'moec: error[E-EXISTS]: file "v3.json" exists
-  hint: choose another file with -o, or pass --force to replace it'
+expect_in err 'error[E-EXISTS]: file "v3.json" exists'
+expect_in err '  hint: choose another file with -o, or pass --force to replace it'
 run import hf config.json -o v3.json --force --layer 3 --json
 expect_status 0
 expect_in out '"prefix": "model.layers.3."'
@@ -39,6 +40,22 @@ sed 's/"hidden_size": 64, //' config.json >missing.json
 run import hf missing.json -o -
 expect_status 3
 expect_in err 'error[E-IMPORT-KEY]: the config has no hidden_size'
+# Quantised weights are not built: said as such, and what is supported; converted ones are a layer like others.
+sed 's/"hidden_size"/"quantization_config": {"quant_method": "fp8"}, &/' config.json >fp8.json
+run import hf fp8.json -o -
+expect_status 4
+expect_in err 'error[E-UNSUPPORTED]: quantised experts are not built, and this checkpoint is quantised (fp8)'
+expect_in err '  hint: f32, bf16 and f16 weights are supported: convert the checkpoint and pass --float'
+expect_that 'no spec is printed' test ! -s out
+run import hf fp8.json -o - --float --masked-groups neg_inf
+expect_status 0
+expect_in out '"masked": "neg_inf"'
+run import hf config.json -o - --stacked
+expect_status 0
+expect_in out '"tensor": "mlp.experts.gate_up_proj"'
+run import hf config.json -o - --decoder
+expect_status 3
+expect_in err 'error[E-IMPORT-KEY]: --decoder is for models with an encoder too'
 run import hf --list
 expect_status 0
 expect_in out 'qwen3_moe'

@@ -75,4 +75,18 @@ for r, t in zip(d["results"], (1, 8)):
 run bench tiny.json -q --tokens 8 --rounds 3 --skew one-hot --format csv
 expect_status 0
 expect_that 'csv has a head and a row' test "$(wc -l <out)" = 2
+run bench tiny.json -q --tokens 1,8 --rounds 3 --stages --distinct-experts 2 --json
+expect_status 0
+expect_that 'bench --stages times every step' python3 -c '
+import json
+d = json.load(open("out"))
+assert d["distinct_experts"] == 2
+for r in d["results"]:
+    names = [s["name"] for s in r["steps"]]
+    assert names == ["router", "route", "dispatch", "counts", "experts_gate_up", "experts_down", "combine"], names
+    assert [s["name"] for s in r["steps"] if not s["routing"]] == ["experts_gate_up", "experts_down"]
+    assert 0.5 < sum(s["share"] for s in r["steps"]) < 1.5 and 0 < r["routing_share"] < 1 and r["routing_us_median"] > 0, r'
+run bench tiny.json -q --tokens 8 --rounds 3 --stages
+expect_status 0
+expect_in out '**all but expert matmuls**'
 done_testing

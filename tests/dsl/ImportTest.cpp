@@ -9,7 +9,11 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
+#include <fstream>
+#include <set>
 
 using namespace moec;
 
@@ -23,149 +27,253 @@ LayerSpec specOf(const std::string &text) {
   return spec.value_or(LayerSpec{});
 }
 
+// One entry of published_configs.json: a config with the values a model was published with, and its layer: a preset's, or
+// the spec beside it.
 struct Published {
-  const char *label, *preset, *config; // preset: null where there is none
-  int64_t layer;                       // that is found
+  std::string label, config;
+  int64_t layer = 0; // that is found
+  nlohmann::json entry;
 };
 
-const Published published[] = {
-    {"mixtral", "mixtral-8x7b",
-     R"({"model_type": "mixtral", "hidden_size": 4096, "intermediate_size": 14336, "num_local_experts": 8, "num_experts_per_tok": 2, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 32, "router_jitter_noise": 0.0})", 0},
-    {"qwen3", "qwen3-30b-a3b",
-     R"({"model_type": "qwen3_moe", "hidden_size": 2048, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": true, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 48, "decoder_sparse_step": 1, "mlp_only_layers": []})", 0},
-    {"qwen3_skips_dense", "qwen3-30b-a3b",
-     R"({"model_type": "qwen3_moe", "hidden_size": 2048, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": true, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 48, "decoder_sparse_step": 2, "mlp_only_layers": [1]})", 3},
-    {"qwen2", "qwen2-57b-a14b",
-     R"({"model_type": "qwen2_moe", "hidden_size": 3584, "moe_intermediate_size": 2560, "shared_expert_intermediate_size": 20480, "num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": false, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 28})", 0},
-    {"olmoe", "olmoe-1b-7b",
-     R"({"model_type": "olmoe", "hidden_size": 2048, "intermediate_size": 1024, "num_experts": 64, "num_experts_per_tok": 8, "norm_topk_prob": false, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 16})", 0},
-    {"deepseek_v2", "deepseek-v2",
-     R"({"model_type": "deepseek_v2", "hidden_size": 5120, "moe_intermediate_size": 1536, "n_routed_experts": 160, "n_shared_experts": 2, "num_experts_per_tok": 6, "topk_method": "group_limited_greedy", "n_group": 8, "topk_group": 3, "routed_scaling_factor": 16.0, "norm_topk_prob": false, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 60, "first_k_dense_replace": 1, "moe_layer_freq": 1})", 1},
-    {"deepseek_v2_lite", "deepseek-v2-lite",
-     R"({"model_type": "deepseek_v2", "hidden_size": 2048, "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "topk_method": "greedy", "n_group": 1, "topk_group": 1, "routed_scaling_factor": 1.0, "norm_topk_prob": false, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 27, "first_k_dense_replace": 1})", 1},
-    {"deepseek_v3", "deepseek-v3",
-     R"({"model_type": "deepseek_v3", "hidden_size": 7168, "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8, "topk_method": "noaux_tc", "scoring_func": "sigmoid", "n_group": 8, "topk_group": 4, "routed_scaling_factor": 2.5, "norm_topk_prob": true, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 61, "first_k_dense_replace": 3, "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}})", 3},
-    {"kimi_k2", "kimi-k2",
-     R"({"model_type": "kimi_k2", "hidden_size": 7168, "moe_intermediate_size": 2048, "n_routed_experts": 384, "n_shared_experts": 1, "num_experts_per_tok": 8, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 2.827, "norm_topk_prob": true, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 61, "first_k_dense_replace": 1})", 1},
-    {"glm", "glm-4.5",
-     R"({"model_type": "glm4_moe", "hidden_size": 5120, "moe_intermediate_size": 1536, "n_routed_experts": 160, "n_shared_experts": 1, "num_experts_per_tok": 8, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 2.5, "norm_topk_prob": true, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 92, "first_k_dense_replace": 3})", 3},
-    {"gpt_oss", "gpt-oss-20b",
-     R"({"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_local_experts": 32, "num_experts_per_tok": 4, "hidden_act": "silu", "swiglu_limit": 7.0, "torch_dtype": "bfloat16", "num_hidden_layers": 24})", 0},
-    {"llama4", "llama-4-scout",
-     R"({"model_type": "llama4", "text_config": {"model_type": "llama4_text", "hidden_size": 5120, "intermediate_size": 8192, "num_local_experts": 16, "num_experts_per_tok": 1, "hidden_act": "silu", "torch_dtype": "bfloat16", "num_hidden_layers": 48, "interleave_moe_layer_step": 1}})", 0},
-    {"switch", "switch-base-128",
-     R"({"model_type": "switch_transformers", "d_model": 768, "d_ff": 3072, "num_experts": 128, "dense_act_fn": "relu", "expert_capacity": 64, "router_jitter_noise": 0.0, "torch_dtype": "float32", "num_layers": 12, "num_sparse_encoder_layers": 6})", 1},
-    {"minimax_m2", nullptr,
-     R"({"model_type": "minimax_m2", "hidden_size": 3072, "intermediate_size": 1536, "num_local_experts": 256, "num_experts_per_tok": 8, "use_routing_bias": true, "hidden_act": "silu", "dtype": "bfloat16", "num_hidden_layers": 62})", 0},
-    {"phi", nullptr,
-     R"({"model_type": "phimoe", "hidden_size": 4096, "intermediate_size": 6400, "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01, "hidden_act": "silu", "torch_dtype": "bfloat16"})", 0},
-    {"arctic", nullptr,
-     R"({"model_type": "arctic", "hidden_size": 7168, "intermediate_size": 4864, "num_local_experts": 128, "num_experts_per_tok": 2, "use_residual": true, "parallel_attn_mlp_res": true, "hidden_act": "silu", "num_hidden_layers": 35, "moe_layer_frequency": 2})", 1},
-    {"qwen3_next", nullptr,
-     R"({"model_type": "qwen3_next", "hidden_size": 2048, "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512, "num_experts": 512, "num_experts_per_tok": 10, "norm_topk_prob": true, "hidden_act": "silu", "num_hidden_layers": 48})", 0},
-    {"qwen3_vl", nullptr,
-     R"({"model_type": "qwen3_vl_moe", "text_config": {"model_type": "qwen3_vl_moe_text", "hidden_size": 2048, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "hidden_act": "silu", "num_hidden_layers": 48}})", 0},
-    {"jamba", nullptr,
-     R"({"model_type": "jamba", "hidden_size": 4096, "intermediate_size": 14336, "num_experts": 16, "num_experts_per_tok": 2, "hidden_act": "silu", "num_hidden_layers": 32, "expert_layer_period": 2, "expert_layer_offset": 1})", 1},
-    {"dbrx", nullptr,
-     R"({"model_type": "dbrx", "d_model": 6144, "n_layers": 40, "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4, "moe_normalize_expert_weights": 1, "ffn_act_fn": {"name": "silu"}}})", 0},
-    {"granite", nullptr,
-     R"({"model_type": "granitemoeshared", "hidden_size": 1024, "intermediate_size": 512, "shared_intermediate_size": 1024, "num_local_experts": 32, "num_experts_per_tok": 8, "hidden_act": "silu", "num_hidden_layers": 24})", 0},
-    {"jetmoe", nullptr,
-     R"({"model_type": "jetmoe", "hidden_size": 2048, "intermediate_size": 5632, "num_local_experts": 8, "num_experts_per_tok": 2, "activation_function": "silu", "num_hidden_layers": 24})", 0},
-    {"aria", nullptr,
-     R"({"model_type": "aria", "text_config": {"model_type": "aria_text", "hidden_size": 2560, "intermediate_size": 1664, "moe_num_experts": 64, "moe_topk": 6, "moe_num_shared_experts": 2, "num_hidden_layers": 28}})", 0},
-    {"deepseek_v4", nullptr,
-     R"({"model_type": "deepseek_v4", "hidden_size": 4096, "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 6, "scoring_func": "sqrtsoftplus", "routed_scaling_factor": 1.5, "swiglu_limit": 10.0, "num_hash_layers": 3, "vocab_size": 129280, "hidden_act": "silu", "num_hidden_layers": 43})", 0},
-    {"lfm2", nullptr,
-     R"({"model_type": "lfm2_moe", "hidden_size": 2048, "moe_intermediate_size": 1792, "num_experts": 32, "num_experts_per_tok": 4, "use_expert_bias": true, "norm_topk_prob": true, "num_dense_layers": 2, "num_hidden_layers": 24})", 2},
-    {"afmoe", nullptr,
-     R"({"model_type": "afmoe", "hidden_size": 2048, "moe_intermediate_size": 1024, "num_experts": 128, "num_experts_per_tok": 8, "num_shared_experts": 1, "route_scale": 2.826, "hidden_act": "silu", "num_dense_layers": 2, "num_hidden_layers": 32})", 2},
-    {"bailing", nullptr,
-     R"({"model_type": "bailing_moe_v2", "hidden_size": 2048, "moe_intermediate_size": 512, "num_experts": 256, "num_experts_per_tok": 8, "num_shared_experts": 1, "score_function": "sigmoid", "norm_topk_prob": true, "moe_router_enable_expert_bias": true, "n_group": 8, "topk_group": 4, "routed_scaling_factor": 2.5, "hidden_act": "silu", "first_k_dense_replace": 1, "num_hidden_layers": 20})", 1},
-    {"ernie", nullptr,
-     R"({"model_type": "ernie4_5_moe", "hidden_size": 2560, "moe_intermediate_size": 1536, "moe_num_experts": 64, "moe_k": 6, "moe_num_shared_experts": 2, "hidden_act": "silu", "moe_layer_interval": 1, "moe_layer_start_index": 1, "moe_layer_end_index": 27, "num_hidden_layers": 28})", 1},
-    {"hunyuan", nullptr,
-     R"({"model_type": "hunyuan_v1_moe", "hidden_size": 4096, "intermediate_size": 3072, "moe_intermediate_size": [3072, 3072], "num_experts": 64, "moe_topk": [8, 8], "num_shared_expert": [1, 1], "hidden_act": "silu", "num_hidden_layers": 2})", 0},
-    {"longcat", nullptr,
-     R"({"model_type": "longcat_flash", "hidden_size": 6144, "expert_ffn_hidden_size": 2048, "n_routed_experts": 512, "zero_expert_num": 256, "zero_expert_type": "identity", "moe_topk": 12, "routed_scaling_factor": 6.0, "router_bias": true, "num_layers": 28})", 0},
-    {"nemotron", nullptr,
-     R"({"model_type": "nemotron_h", "hidden_size": 2688, "moe_intermediate_size": 1856, "n_routed_experts": 128, "n_shared_experts": 1, "moe_shared_expert_intermediate_size": 3712, "num_experts_per_tok": 6, "norm_topk_prob": true, "routed_scaling_factor": 2.5, "mlp_hidden_act": "relu2", "n_group": 1, "topk_group": 1, "num_hidden_layers": 4, "hybrid_override_pattern": "MEM*"})", 1},
-    {"gemma4", nullptr,
-     R"({"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "hidden_size": 2816, "moe_intermediate_size": 704, "num_experts": 128, "top_k_experts": 8, "hidden_activation": "gelu_pytorch_tanh", "num_hidden_layers": 30}})", 0},
-    {"klear", nullptr,
-     R"({"model_type": "Klear", "hidden_size": 2048, "moe_intermediate_size": 896, "num_experts": 256, "num_experts_per_tok": 8, "n_shared_experts": 1, "norm_topk_prob": true, "hidden_act": "silu", "num_hidden_layers": 32})", 0},
-    {"nllb", nullptr,
-     R"({"model_type": "nllb-moe", "d_model": 2048, "decoder_ffn_dim": 8192, "num_experts": 128, "activation_function": "relu", "moe_token_dropout": 0.2, "moe_eval_capacity_token_fraction": 1.0, "normalize_router_prob_before_dropping": false, "decoder_layers": 24, "decoder_sparse_step": 4})", 3},
-    {"exaone", nullptr,
-     R"({"model_type": "exaone_moe", "hidden_size": 6144, "moe_intermediate_size": 2048, "num_experts": 128, "num_shared_experts": 1, "num_experts_per_tok": 8, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 2.5, "norm_topk_prob": true, "hidden_act": "silu", "first_k_dense_replace": 1, "num_hidden_layers": 48})", 1},
-    {"deepseek_v1", nullptr,
-     R"({"model_type": "deepseek", "hidden_size": 2048, "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "norm_topk_prob": false, "hidden_act": "silu", "first_k_dense_replace": 1, "num_hidden_layers": 28})", 1},
-};
+void PrintTo(const Published &published, std::ostream *os) { *os << published.label; }
+
+std::vector<Published> publishedConfigs() {
+  std::ifstream file(MOEC_SOURCE_DIR "/tests/dsl/published_configs.json");
+  std::vector<Published> all;
+  for (const nlohmann::json &entry : nlohmann::json::parse(file))
+    all.push_back({entry["label"], entry["config"].dump(), entry["layer"], entry});
+  return all;
+}
+
+Published publishedAs(const std::string &label) {
+  for (Published &published : publishedConfigs())
+    if (published.label == label)
+      return published;
+  ADD_FAILURE() << "no config is called " << label;
+  return {};
+}
+
+bool import(const std::string &config, std::optional<int64_t> layer, ImportResult &result) {
+  ImportOptions options;
+  options.layer = layer;
+  return importConfig(config, options, result);
+}
 
 class PublishedConfig : public testing::TestWithParam<Published> {};
 
-TEST_P(PublishedConfig, is_its_preset) {
+TEST_P(PublishedConfig, is_its_layer) {
+  const nlohmann::json &entry = GetParam().entry;
   ImportResult result;
-  ASSERT_TRUE(importConfig(GetParam().config, std::nullopt, "imported", result))
-      << (result.findings.empty() ? "" : result.findings.back().message);
+  ASSERT_TRUE(import(GetParam().config, std::nullopt, result)) << (result.findings.empty() ? "" : result.findings.back().message);
   EXPECT_EQ(result.layer, GetParam().layer);
-  EXPECT_NE(result.prefix.find(std::to_string(result.layer)), std::string::npos) << result.prefix;
-  LayerSpec spec = specOf(result.spec);
-  EXPECT_GE(result.mapping.size(), 5u);
-  if (!GetParam().preset)
-    return;
-  LayerSpec preset = specOf(presetText(GetParam().preset).value());
-  preset.name = spec.name;
-  EXPECT_EQ(printSpec(spec), printSpec(preset));
+  LayerSpec spec = specOf(result.spec), wanted = specOf(entry.contains("preset") ? presetText(entry["preset"].get<std::string>()).value() : entry["spec"].dump());
+  wanted.name = spec.name;
+  EXPECT_EQ(printSpec(spec), printSpec(wanted));
+  if (entry.contains("prefix"))
+    EXPECT_EQ(result.prefix, entry["prefix"].get<std::string>());
+  for (const ImportedValue &value : result.mapping)
+    EXPECT_FALSE(value.key.empty() || value.value.empty() || value.source.empty()) << value.key;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(published),
-                         [](const auto &info) { return std::string(info.param.label); });
+INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(publishedConfigs()), [](const auto &info) { return info.param.label; });
+
+TEST(Import, every_model_type_has_a_published_config) {
+  std::set<std::string> seen = {"doge", "ernie4_5_vl_moe"}; // refused: the tests of refusals have theirs
+  for (const Published &published : publishedConfigs()) {
+    const nlohmann::json &config = published.entry["config"];
+    seen.insert(config["model_type"]);
+    if (config.contains("text_config"))
+      seen.insert(config["text_config"]["model_type"]);
+  }
+  std::set<std::string> sameAsAnother = {"klear", "Klear"};
+  for (const std::string &model : importableModels())
+    EXPECT_TRUE(seen.count(model) || sameAsAnother.count(model)) << model;
+}
 
 const ImportFinding *findingOf(const ImportResult &result, const std::string &code) {
   auto found = std::find_if(result.findings.begin(), result.findings.end(), [&](const ImportFinding &f) { return f.code == code; });
   return found == result.findings.end() ? nullptr : &*found;
 }
 
+const char *const qwen3Config = R"({"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32, "num_experts": 8,
+"num_experts_per_tok": 2, "norm_topk_prob": true, "decoder_sparse_step": 1})";
+
+// `config` with `keys` merged into it; a key that is null there is removed.
+std::string changed(const std::string &config, const char *keys) {
+  nlohmann::json merged = nlohmann::json::parse(config);
+  merged.merge_patch(nlohmann::json::parse(keys));
+  return merged.dump();
+}
+
 TEST(Import, missing_key_is_named) {
   ImportResult result;
-  EXPECT_FALSE(importConfig(R"({"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2})",
-                            std::nullopt, "imported", result));
+  EXPECT_FALSE(import(changed(qwen3Config, R"({"norm_topk_prob": null})"), std::nullopt, result));
   const ImportFinding *finding = findingOf(result, "E-IMPORT-KEY");
   ASSERT_TRUE(finding);
   EXPECT_EQ(finding->message, "the config has no norm_topk_prob, which router.normalize of a qwen3_moe layer needs");
   EXPECT_TRUE(result.spec.empty());
 }
 
+struct Refused {
+  const char *label, *model, *keys, *code, *message;
+};
+void PrintTo(const Refused &refused, std::ostream *os) { *os << refused.label; }
+
+class RefusedConfig : public testing::TestWithParam<Refused> {};
+
+// A published config with one key changed or removed.
+TEST_P(RefusedConfig, is_said) {
+  ImportResult result;
+  EXPECT_FALSE(import(changed(publishedAs(GetParam().model).config, GetParam().keys), std::nullopt, result));
+  const ImportFinding *finding = findingOf(result, GetParam().code);
+  ASSERT_TRUE(finding) << (result.findings.empty() ? "nothing was found" : result.findings.back().message);
+  EXPECT_NE(finding->message.find(GetParam().message), std::string::npos) << finding->message;
+  EXPECT_TRUE(result.spec.empty());
+}
+
+const Refused refused[] = {
+    {"no_width", "mixtral", R"({"intermediate_size": null})", "E-IMPORT-KEY", "no intermediate_size"},
+    {"no_experts", "olmoe", R"({"num_experts": null})", "E-IMPORT-KEY", "no num_experts"},
+    {"no_choices", "jamba", R"({"num_experts_per_tok": null})", "E-IMPORT-KEY", "no num_experts_per_tok"},
+    {"no_method", "deepseek_v2", R"({"topk_method": null})", "E-IMPORT-KEY", "no topk_method"},
+    {"no_scale", "deepseek_v3", R"({"routed_scaling_factor": null})", "E-IMPORT-KEY", "no routed_scaling_factor"},
+    {"no_shared_experts", "deepseek_v3", R"({"n_shared_experts": null})", "E-IMPORT-KEY", "no n_shared_experts"},
+    {"kept_groups_missing", "deepseek_v3", R"({"topk_group": null})", "E-IMPORT-KEY", "no topk_group"},
+    {"unknown_score", "deepseek_v3", R"({"scoring_func": "tanh"})", "E-IMPORT-KEY", "scoring_func is none of"},
+    {"unknown_method", "deepseek_v3", R"({"topk_method": "random"})", "E-IMPORT-KEY", "topk_method is none of"},
+    {"no_flag", "dots1", R"({"norm_topk_prob": null})", "E-IMPORT-KEY", "no norm_topk_prob"},
+    {"flag_is_a_number", "qwen3", R"({"norm_topk_prob": 1})", "E-IMPORT-KEY", "neither true nor false"},
+    {"no_bias_flag", "lfm2", R"({"use_expert_bias": null})", "E-IMPORT-KEY", "no use_expert_bias"},
+    {"no_margin", "phi", R"({"router_jitter_noise": null})", "E-IMPORT-KEY", "no router_jitter_noise"},
+    {"three_choices", "phi", R"({"num_experts_per_tok": 3})", "E-IMPORT-KEY", "num_experts_per_tok is not 2"},
+    {"no_residual_flag", "arctic", R"({"use_residual": null})", "E-IMPORT-KEY", "no use_residual"},
+    {"two_widths", "hunyuan", R"({"moe_intermediate_size": 1024})", "E-IMPORT-KEY", "contradict each other"},
+    {"biased_shared_experts", "aria", R"({"text_config": {"mlp_bias": true}})", "E-IMPORT-KEY", "mlp_bias is not false"},
+    {"biased_experts", "ernie", R"({"use_bias": true})", "E-IMPORT-KEY", "use_bias is not false"},
+    {"divided_weights", "longcat", R"({"norm_topk_prob": true})", "E-IMPORT-KEY", "norm_topk_prob is not false"},
+    {"zero_experts_missing", "longcat", R"({"zero_expert_num": null})", "E-IMPORT-KEY", "no zero_expert_num"},
+    {"zero_experts_of_a_kind", "longcat", R"({"zero_expert_type": "copy"})", "E-IMPORT-KEY", "zero_expert_type"},
+    {"no_dropout", "nllb", R"({"moe_token_dropout": null})", "E-IMPORT-KEY", "no moe_token_dropout"},
+    {"second_by_chance", "nllb", R"({"second_expert_policy": "sampling"})", "E-IMPORT-KEY", "second_expert_policy is not"},
+    {"no_shared_width", "nemotron", R"({"moe_shared_expert_intermediate_size": null})", "E-IMPORT-KEY", "no moe_shared_expert"},
+    {"no_eps", "gemma4", R"({"text_config": {"rms_norm_eps": null}})", "E-IMPORT-KEY", "no rms_norm_eps"},
+    {"no_moe_block", "gemma4", R"({"text_config": {"enable_moe_block": false}})", "E-IMPORT-LAYER", "no experts"},
+    {"no_experts_at_all", "granitemoehybrid", R"({"num_local_experts": 0})", "E-IMPORT-LAYER", "no experts"},
+    {"only_dense_layers", "qwen3", R"({"decoder_sparse_step": 49})", "E-IMPORT-LAYER", "no layer"},
+    {"fp8", "deepseek_v3", R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}})", "E-UNSUPPORTED", "fp8"},
+    {"mxfp4", "gpt_oss", R"({"quantization_config": {"quant_method": "mxfp4"}})", "E-UNSUPPORTED", "mxfp4"},
+    {"gptq", "mixtral", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})", "E-UNSUPPORTED", "gptq"},
+    {"awq", "qwen3", R"({"quantization_config": {"quant_method": "awq"}})", "E-UNSUPPORTED", "awq"},
+    {"compressed", "qwen3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", "E-UNSUPPORTED", "compressed-tensors"},
+    {"quantised_around", "llama4", R"({"quantization_config": {"quant_method": "fp8"}})", "E-UNSUPPORTED", "fp8"},
+    {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
+    {"product_keys", "mixtral", R"({"model_type": "doge"})", "E-UNSUPPORTED", "product keys"},
+    {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "different width"},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused), [](const auto &info) { return std::string(info.param.label); });
+
+// Traps of the published code are said; what is chosen stands in the spec.
+TEST(Import, traps_are_said) {
+  const std::pair<const char *, const char *> traps[] = {
+      {"deepseek_v3", "n_group"}, {"dbrx", "ffn_config"},          {"gpt_oss", "swiglu_limit"},       {"phi", "router_jitter_noise"},
+      {"longcat", "router_bias"}, {"nllb", "expert_capacity"},     {"switch", "expert_capacity"},     {"qwen2", "norm_topk_prob"},
+      {"grok_1", "num_experts_per_tok"}, {"mixtral_with_noise", "router_jitter_noise"}, {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"}};
+  for (auto [label, key] : traps) {
+    ImportResult result;
+    ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;
+    const ImportFinding *finding = findingOf(result, "W-QUIRK");
+    ASSERT_TRUE(finding) << label;
+    EXPECT_EQ(finding->key, key) << label;
+    EXPECT_FALSE(finding->hint.empty()) << label;
+  }
+  ImportResult result;
+  ASSERT_TRUE(import(changed(publishedAs("deepseek_v2").config, R"({"norm_topk_prob": true})"), std::nullopt, result));
+  ASSERT_TRUE(findingOf(result, "W-QUIRK"));
+  EXPECT_EQ(specOf(result.spec).router.scale, 1);
+  ASSERT_TRUE(import(publishedAs("mixtral").config, std::nullopt, result));
+  EXPECT_TRUE(result.findings.empty());
+}
+
+TEST(Import, options_choose_the_form) {
+  ImportOptions options;
+  ImportResult result;
+  options.maskedNegInf = true;
+  ASSERT_TRUE(importConfig(publishedAs("deepseek_v3").config, options, result));
+  EXPECT_EQ(specOf(result.spec).router.groups->masked, GroupMasked::NegInf);
+  options = {};
+  options.floatWeights = true;
+  ASSERT_TRUE(importConfig(changed(publishedAs("gpt_oss").config, R"({"quantization_config": {"quant_method": "mxfp4"}})"), options, result));
+  EXPECT_TRUE(result.quantised);
+  options = {};
+  options.stacked = true;
+  ASSERT_TRUE(importConfig(publishedAs("mixtral").config, options, result));
+  LayerSpec spec = specOf(result.spec);
+  EXPECT_EQ(spec.weights["router.weight"].tensor, "mlp.gate.weight");
+  EXPECT_EQ(spec.weights["experts.up"].tensor, "mlp.experts.gate_up_proj");
+  EXPECT_FALSE(importConfig(publishedAs("dbrx").config, options, result));
+  options = {};
+  options.decoder = true;
+  ASSERT_TRUE(importConfig(publishedAs("nllb").config, options, result));
+  EXPECT_EQ(result.prefix, "model.decoder.layers.3.");
+  EXPECT_FALSE(importConfig(publishedAs("mixtral").config, options, result));
+}
+
+TEST(Import, losses_are_taken_when_asked_for) {
+  ImportOptions options;
+  ImportResult result;
+  std::string config = changed(publishedAs("deepseek_v2").config, R"({"aux_loss_alpha": 0.001, "seq_aux": true})");
+  ASSERT_TRUE(importConfig(config, options, result));
+  EXPECT_TRUE(specOf(result.spec).losses.empty());
+  options.losses = true;
+  ASSERT_TRUE(importConfig(config, options, result));
+  LayerSpec spec = specOf(result.spec);
+  ASSERT_EQ(spec.losses.size(), 1u);
+  EXPECT_EQ(spec.losses[0].coef, 0.001);
+  ASSERT_TRUE(importConfig(changed(publishedAs("switch").config, R"({"router_aux_loss_coef": 0.02, "router_z_loss_coef": 0.003})"), options, result));
+  EXPECT_EQ(specOf(result.spec).losses.size(), 2u);
+}
+
+TEST(Import, config_that_does_not_say_its_layers_is_taken_with_a_warning) {
+  ImportResult result;
+  ASSERT_TRUE(import(changed(publishedAs("jamba").config, R"({"expert_layer_period": null, "expert_layer_offset": null})"), 4, result));
+  EXPECT_EQ(result.layer, 4);
+  EXPECT_TRUE(findingOf(result, "W-IMPORT-LAYER"));
+}
+
 TEST(Import, unknown_model_gets_a_suggestion) {
   ImportResult result;
-  EXPECT_FALSE(importConfig(R"({"model_type": "mixtrall", "hidden_size": 64})", std::nullopt, "imported", result));
+  EXPECT_FALSE(import(R"({"model_type": "mixtrall", "hidden_size": 64})", std::nullopt, result));
   const ImportFinding *finding = findingOf(result, "E-IMPORT-MODEL");
   ASSERT_TRUE(finding);
   EXPECT_NE(finding->hint.find("did you mean \"mixtral\"?"), std::string::npos) << finding->hint;
 }
 
 TEST(Import, layer_without_experts_is_refused) {
-  const char *config = published[7].config;
+  std::string config = publishedAs("deepseek_v3").config;
   ImportResult result;
-  EXPECT_FALSE(importConfig(config, 2, "imported", result));
+  EXPECT_FALSE(import(config, 2, result));
   EXPECT_TRUE(findingOf(result, "E-IMPORT-LAYER"));
-  EXPECT_FALSE(importConfig(config, 61, "imported", result));
+  EXPECT_FALSE(import(config, 61, result));
   EXPECT_TRUE(findingOf(result, "E-IMPORT-LAYER"));
-  EXPECT_TRUE(importConfig(config, 60, "imported", result));
+  EXPECT_TRUE(import(config, 60, result));
   EXPECT_EQ(result.prefix, "model.layers.60.");
-  EXPECT_TRUE(result.quantised);
-  EXPECT_TRUE(findingOf(result, "W-QUIRK"));
+  // A list says it layer by layer.
+  EXPECT_FALSE(import(publishedAs("mimo").config, 0, result));
+  EXPECT_TRUE(import(publishedAs("mimo").config, 2, result));
 }
 
 TEST(Import, layers_of_one_model_may_differ) {
-  const Published *v4 = std::find_if(std::begin(published), std::end(published), [](const Published &p) { return std::string(p.label) == "deepseek_v4"; });
+  std::string v4 = publishedAs("deepseek_v4").config, step = publishedAs("step").config;
   ImportResult table, ranked;
-  ASSERT_TRUE(importConfig(v4->config, 2, "imported", table));
-  ASSERT_TRUE(importConfig(v4->config, 3, "imported", ranked));
+  ASSERT_TRUE(import(v4, 2, table));
+  ASSERT_TRUE(import(v4, 3, ranked));
   EXPECT_EQ(specOf(table.spec).router.kind, RouterKind::Table);
   EXPECT_EQ(specOf(ranked.spec).router.kind, RouterKind::TokenChoice);
+  ASSERT_TRUE(import(changed(step, R"({"moe_layers_enum": "2,3"})"), 2, table));
+  EXPECT_FALSE(specOf(table.spec).experts.clamp);
+  ASSERT_TRUE(import(changed(publishedAs("hunyuan").config, R"({"moe_topk": [8, 4]})"), 1, ranked));
+  EXPECT_EQ(specOf(ranked.spec).choices(), 4);
 }
 
 TEST(Import, garbage_is_an_error) {
@@ -174,7 +282,7 @@ TEST(Import, garbage_is_an_error) {
                            R"({"model_type": "mixtral", "text_config": 7})", R"({"model_type": "dbrx", "ffn_config": []})",
                            R"({"model_type": "mixtral", "hidden_size": 64, "intermediate_size": 32, "num_local_experts": 8, "num_experts_per_tok": 2, "hidden_act": "evil\"; code"})"}) {
     ImportResult result;
-    EXPECT_FALSE(importConfig(text, std::nullopt, "imported", result)) << text;
+    EXPECT_FALSE(import(text, std::nullopt, result)) << text;
     EXPECT_FALSE(result.findings.empty()) << text;
     EXPECT_TRUE(result.spec.empty()) << text;
   }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A folder of recorded routings -> their statistics.
+//
+//   *.safetensors  each one record of T tokens:
+//     ids      [T,K]  I32 or I64   experts 0..E-1 (and of zero experts behind them), -1 none
+//     weights  [T,K]  F32          optional; a choice of weight 0 counts as dropped
+//     logits   [T,n]  F32          optional
+//     labels   [T]    I32 or I64   optional; from 0
+//   labels.json    optional: a list of the labels' names; or, in a file's metadata, "labels": the same list as text
+//
+// K is the layer's. F16, BF16 and F64 are read as F32. Files are of unknown origin: what they say is checked.
+
+#ifndef MOEC_CODEGEN_CLI_ROUTINGFOLDER_H
+#define MOEC_CODEGEN_CLI_ROUTINGFOLDER_H
+
+#include "Session.h"
+
+#include "dsl/RoutingStats.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// `stats` is that of the layer's experts and `choices` its K. Errors are said, their exit code returned.
+int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats, std::vector<std::string> &labelNames);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Statistics of routing -> tables for people, JSON, and warnings.
+
+#ifndef MOEC_CODEGEN_CLI_ROUTINGREPORT_H
+#define MOEC_CODEGEN_CLI_ROUTINGREPORT_H
+
+#include "Session.h"
+
+#include "dsl/RoutingStats.h"
+
+#include "llvm/Support/JSON.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Use of each expert, then how even it is, then, where tokens have labels, the experts of each label.
+void printRouting(llvm::raw_ostream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
+
+// The same as members of an open object.
+void writeRouting(llvm::json::OStream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
+
+// Every warning on stderr.
+void warnOfRouting(Session &session, const RoutingStats &stats);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Weight regions of a plan -> which of their pages are real.
+
+#include "SharedExperts.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace moec {
+
+static constexpr size_t pageBytes = 4096, scratchBytes = size_t(32) << 20;
+
+// Maps [begin, begin + bytes) onto the first `block` bytes of `fd` again and again.
+static bool mapRepeated(char *begin, size_t bytes, int fd, size_t block) {
+  for (size_t at = 0; at < bytes; at += block)
+    if (mmap(begin + at, std::min(block, bytes - at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+      return false;
+  return true;
+}
+
+static int scratchFile(size_t bytes) {
+  int fd = memfd_create("moec-bench", MFD_CLOEXEC);
+  if (fd >= 0 && ftruncate(fd, off_t(bytes)) != 0) {
+    close(fd);
+    fd = -1;
+  }
+  return fd;
+}
+
+RepeatedPages::RepeatedPages(size_t size, size_t blockBytes) : bytes((size + pageBytes - 1) / pageBytes * pageBytes), block(std::min(blockBytes, bytes)) {
+  void *range = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  int fd = range == MAP_FAILED ? -1 : scratchFile(block);
+  if (fd >= 0 && mapRepeated(static_cast<char *>(range), bytes, fd, block))
+    pointer = range;
+  else if (range != MAP_FAILED)
+    munmap(range, bytes);
+  if (fd >= 0)
+    close(fd);
+}
+
+RepeatedPages::~RepeatedPages() {
+  if (pointer)
+    munmap(pointer, bytes);
+}
+
+static bool isShared(const moec_weight &weight, uint32_t experts) { return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS; }
+
+SharedExperts::SharedExperts(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
+  int fd = memory.data() ? scratchFile(scratchBytes) : -1;
+  good = fd >= 0;
+  for (const moec_weight &weight : plan.weights) {
+    if (!good || !isShared(weight, plan.header.num_experts))
+      continue;
+    uint64_t kept = weight.bytes / weight.groups * uint64_t(distinct);
+    size_t begin = (weight.offset + kept + pageBytes - 1) / pageBytes * pageBytes, end = (weight.offset + weight.bytes) / pageBytes * pageBytes;
+    if (begin < end)
+      good = mapRepeated(static_cast<char *>(memory.data()) + begin, end - begin, fd, scratchBytes);
+  }
+  if (fd >= 0)
+    close(fd);
+}
+
+// MemAvailable of this machine; 0: it does not say.
+static int64_t availableBytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("MemAvailable:", 0) == 0)
+      return std::atoll(line.c_str() + 13) * 1024;
+  return 0;
+}
+
+int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes) {
+  int64_t available = availableBytes(), perExpert = 0;
+  for (const moec_weight &weight : plan.weights)
+    if (isShared(weight, plan.header.num_experts))
+      perExpert += int64_t(weight.bytes / weight.groups);
+  if (!available || !perExpert || int64_t(plan.header.packed_bytes) + sourceBytes <= available / 10 * 6)
+    return 0;
+  constexpr int64_t enough = int64_t(4) << 30; // a hundred times a large cache
+  int64_t distinct = std::min(enough, available / 10 * 3) / perExpert;
+  return std::clamp<int64_t>(distinct, 1, plan.header.num_experts);
+}
+
+} // namespace moec

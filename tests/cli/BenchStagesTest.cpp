@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Rounds with known times of steps -> medians, shares, tables; a layer whose experts share storage.
+
+#include "codegen/cli/BenchStages.h"
+#include "codegen/cli/SharedExperts.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+using namespace moec;
+
+namespace {
+
+BenchRound round(std::vector<double> steps, double probe = 1) {
+  BenchRound r;
+  r.stepUs = std::move(steps);
+  r.us = std::accumulate(r.stepUs.begin(), r.stepUs.end(), 0.0);
+  r.before = {100 * probe, 10 * probe};
+  r.after = {100, 10};
+  return r;
+}
+
+BenchRun runOf(std::vector<BenchRound> rounds) {
+  BenchRun run;
+  run.name = "tiny";
+  run.isa = "avx2";
+  run.ceilings = {100, 10};
+  run.steps = {{"router", "matmul", true}, {"experts_down", "matmul", false}, {"combine", "rows", true}};
+  run.series.resize(1);
+  run.series[0].tokens = 4;
+  run.series[0].rounds = std::move(rounds);
+  return run;
+}
+
+} // namespace
+
+TEST(BenchStages, figures_are_medians_of_the_rounds_that_count) {
+  BenchRun run = runOf({round({1, 8, 1}), round({3, 16, 1}), round({2, 6, 2}), round({900, 1, 99}, 0.5)});
+  std::vector<StageFigures> figures = stageFigures(run.series[0], run.ceilings);
+  ASSERT_EQ(figures.size(), 3u);
+  EXPECT_DOUBLE_EQ(figures[0].usMedian, 2);
+  EXPECT_DOUBLE_EQ(figures[0].share, 0.15); // of 0.1, 0.15 and 0.2
+  EXPECT_DOUBLE_EQ(figures[1].share, 0.8);
+  StageFigures routing = routingFigures(run, run.series[0]);
+  EXPECT_DOUBLE_EQ(routing.usMedian, 4);
+  EXPECT_DOUBLE_EQ(routing.share, 0.2);
+}
+
+TEST(BenchStages, clock_gives_each_step_its_own_time) {
+  StageClock clock(3);
+  moec_walk_probe probe = clock.probe(5);
+  EXPECT_EQ(probe.distinct_groups, 5u);
+  auto wait = [] {
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200); std::chrono::steady_clock::now() < end;) {
+    }
+  };
+  probe.on_step(probe.context, 0);
+  wait();
+  probe.on_step(probe.context, 2); // 1 is not asked for
+  probe.on_step(probe.context, 3);
+  wait();
+  std::vector<double> times = clock.take();
+  EXPECT_GE(times[0], 200);
+  EXPECT_EQ(times[1], 0);
+  EXPECT_LT(times[2], times[0]);
+  EXPECT_EQ(clock.take(), std::vector<double>(3));
+}
+
+TEST(BenchStages, tables_name_every_step) {
+  BenchRun run = runOf({round({1, 8, 1})});
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  writeReport(os, run, "csv");
+  EXPECT_EQ(os.str(), "name,isa,threads,tokens,step,kind,routing,us_median,share,rounds,rounds_accepted\n"
+                      "tiny,avx2,1,4,router,matmul,yes,1,0.1,1,1\n"
+                      "tiny,avx2,1,4,experts_down,matmul,no,8,0.8,1,1\n"
+                      "tiny,avx2,1,4,combine,rows,yes,1,0.1,1,1\n");
+  text.clear();
+  run.distinctExperts = 2;
+  run.experts = 8;
+  writeReport(os, run, "md");
+  EXPECT_NE(os.str().find("| 4 | experts_down | matmul | 8.0 | 80.00 % |"), std::string::npos) << text;
+  EXPECT_NE(os.str().find("| 4 | **all but expert matmuls** | | 2.0 | 20.00 % |"), std::string::npos) << text;
+  EXPECT_NE(os.str().find("Experts share storage: 2 of 8 have their own."), std::string::npos) << text;
+}
+
+TEST(SharedExperts, only_the_first_have_pages_of_their_own) {
+  LaunchPlan plan;
+  plan.header.num_experts = 8;
+  moec_weight weight = {};
+  weight.layout = MOEC_LAYOUT_PANELS;
+  weight.groups = 8;
+  weight.offset = 4096;
+  weight.bytes = 8 * 6000; // no multiple of a page: the page where the kept ones end is kept whole
+  plan.weights.push_back(weight);
+  plan.header.packed_bytes = 4096 + 8 * 6000;
+  SharedExperts shared(plan, 2);
+  ASSERT_TRUE(shared.ready());
+  ASSERT_EQ(shared.size(), plan.header.packed_bytes);
+  auto *bytes = static_cast<unsigned char *>(shared.data());
+  for (size_t i = 0; i < shared.size(); ++i)
+    bytes[i] = static_cast<unsigned char>(i / 6000 + 1);
+  for (size_t i = 0; i < 4096 + 2 * 6000; ++i)
+    ASSERT_EQ(bytes[i], static_cast<unsigned char>(i / 6000 + 1)) << i;
+}
+
+TEST(SharedExperts, pages_repeat_their_block) {
+  RepeatedPages pages(5 * 4096 + 100, 8192);
+  ASSERT_TRUE(pages.data());
+  ASSERT_EQ(pages.blockBytes(), 8192u);
+  auto *bytes = static_cast<unsigned char *>(pages.data());
+  std::memset(bytes, 7, 4096);
+  std::memset(bytes + 4096, 9, 4096);
+  EXPECT_EQ(bytes[2 * 4096], 7);
+  EXPECT_EQ(bytes[5 * 4096 + 99], 9);
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A checkpoint and its config.json, written from a golden case under the published names, through moec import hf, moec
+// compile and moec_weights_load -> the golden outputs. A wrong name stops it, a wrong layout gives other numbers.
+
+#include "CheckpointFile.h"
+
+#include "dsl/GoldenTensors.h"
+#include "dsl/SpecReader.h"
+
+#include "codegen/check/GoldenCheck.h"
+#include "codegen/check/OracleCheck.h"
+#include "codegen/check/RandomSpec.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+using namespace moec;
+
+namespace {
+
+const std::string goldenFolder = MOEC_SOURCE_DIR "/tests/golden";
+
+struct Checkpoint {
+  std::string label, golden;
+  const char *keys;   // merged into the case's own config
+  std::string prefix; // before the names of the golden case, or of `layout`
+  std::string layout; // where the roles stand, a line each; empty: as in the golden case
+  std::string flags;  // of moec import hf
+};
+
+void PrintTo(const Checkpoint &checkpoint, std::ostream *os) { *os << checkpoint.label; }
+
+// An empty folder that goes away with its owner.
+struct WorkFolder {
+  std::filesystem::path path;
+  WorkFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "moec-import-XXXXXX").string();
+    path = mkdtemp(name.data());
+  }
+  ~WorkFolder() { std::filesystem::remove_all(path); }
+  std::string operator/(const char *name) const { return (path / name).string(); }
+};
+
+std::string output(const std::string &command, int &status) {
+  std::string text;
+  FILE *pipe = popen((command + " 2>&1").c_str(), "r");
+  char buffer[4096];
+  for (size_t n; pipe && (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;)
+    text.append(buffer, n);
+  status = pipe ? pclose(pipe) : -1;
+  return text;
+}
+
+// moec import hf of folder/config.json: the spec as layer.json, and the prefix that was printed; empty after an error.
+std::string importIn(const WorkFolder &folder, const std::string &flags, std::string &error) {
+  int status = 0;
+  std::string said = output(std::string(MOEC_TOOL) + " import hf " + (folder / "config.json") + " -o " + (folder / "layer.json") + " " + flags, status);
+  const std::string before = "tensors stand behind \"", after = "\"; the third argument of moec_weights_load";
+  size_t begin = said.find(before), end = said.find(after);
+  if (status == 0 && end != std::string::npos)
+    return said.substr(begin + before.size(), end - begin - before.size());
+  error = said;
+  return "";
+}
+
+LayerSpec specIn(const WorkFolder &folder) {
+  std::ostringstream text;
+  text << std::ifstream(folder / "layer.json").rdbuf();
+  SpecSource source;
+  DiagnosticList diagnostics;
+  std::optional<LayerSpec> spec = readSpec(text.str(), "layer.json", {}, source, diagnostics);
+  EXPECT_TRUE(spec) << render(diagnostics, false);
+  return spec.value_or(LayerSpec{});
+}
+
+// moec compile of folder/layer.json, loaded.
+struct Package {
+  void *library = nullptr;
+  const moec_package *package = nullptr;
+  std::string error;
+
+  explicit Package(const WorkFolder &folder) {
+    int status = 0;
+    error = output(std::string(MOEC_TOOL) + " compile " + (folder / "layer.json") + " --emit shared -q --max-tokens 64 -o " + (folder / "package"), status);
+    if (status == 0)
+      library = dlopen((folder / "package/lib/liblayer.so").c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (auto get = library ? reinterpret_cast<const moec_package *(*)()>(dlsym(library, "layer_package")) : nullptr)
+      package = get();
+  }
+  ~Package() {
+    if (library)
+      dlclose(library);
+  }
+  Package(const Package &) = delete;
+};
+
+nlohmann::json configOf(const Checkpoint &checkpoint, DataType type) {
+  std::ifstream file(goldenFolder + "/" + checkpoint.golden + ".json");
+  nlohmann::json entry = nlohmann::json::parse(file), config = entry.value("config", nlohmann::json::object());
+  config["torch_dtype"] = type == DataType::BF16 ? "bfloat16" : "float32";
+  config.merge_patch(nlohmann::json::parse(checkpoint.keys));
+  std::string outer = config.value("outer_model_type", "");
+  if (outer.empty())
+    return config;
+  config.erase("outer_model_type");
+  return {{"model_type", outer}, {"text_config", config}};
+}
+
+// Every role under its name in `layout`, which must name all of them and no other.
+void storeRoles(const LayerSpec &spec, const std::map<std::string, GoldenTensor> &parameters, const std::string &prefix,
+                const std::string &layout, CheckpointFile &file) {
+  std::istringstream lines(layout);
+  std::map<std::string, Role> left;
+  for (const Role &role : rolesOf(spec))
+    left[role.name] = role;
+  for (std::string line; std::getline(lines, line);) {
+    auto role = left.find(line.substr(0, line.find(' ')));
+    ASSERT_TRUE(role != left.end()) << line;
+    file.store(prefix, line, parameters.at(role->first), role->second.expertAxis);
+    left.erase(role);
+  }
+  EXPECT_TRUE(left.empty()) << left.begin()->first;
+}
+
+void writeCheckpoint(const Checkpoint &checkpoint, const GoldenCase &golden, const WorkFolder &folder) {
+  std::ofstream(folder / "config.json") << configOf(checkpoint, golden.dtype).dump(1);
+  CheckpointFile file;
+  std::string bytes, error;
+  GoldenTensorMap tensors;
+  ASSERT_TRUE(readGoldenFile(goldenFolder + "/" + checkpoint.golden + ".safetensors", size_t(1) << 28, bytes, error)) << error;
+  ASSERT_TRUE(parseSafetensors(bytes, tensors, error)) << error;
+  if (!checkpoint.layout.empty())
+    ASSERT_NO_FATAL_FAILURE(storeRoles(golden.spec, golden.weights, checkpoint.prefix, checkpoint.layout, file));
+  else
+    for (const auto &[name, tensor] : tensors)
+      if (name.rfind("w.", 0) == 0)
+        file.add(checkpoint.prefix + name.substr(2), tensor);
+  file.write(folder / "model.safetensors");
+}
+
+// A layer that reads a residual gets x as it: the cases without one were computed so.
+void giveResidual(GoldenCase &golden, const LayerSpec &imported) {
+  golden.spec.router.input.from = imported.router.input.from;
+  for (GoldenBatch &batch : golden.batches)
+    if (imported.router.input.from == BranchInput::Residual)
+      batch.tensors["residual"] = batch.tensors.at("x");
+}
+
+// All batches of the case on folder/layer.json with the weights of folder/model.safetensors. Empty: they agree.
+std::string runGolden(GoldenCase &golden, const WorkFolder &folder, const std::string &prefix) {
+  std::string error;
+  Package package(folder);
+  if (!package.package)
+    return package.error;
+  giveResidual(golden, specIn(folder));
+  LayerRun layer(package.package);
+  WorstError worst;
+  if (!layer.load(1, -1, folder / "model.safetensors", prefix, error))
+    return error;
+  for (const GoldenBatch &batch : golden.batches)
+    if (!runBatch(golden, batch, layer, worst, error))
+      return "batch " + std::to_string(batch.index) + ": " + error;
+  return "";
+}
+
+class ImportedCheckpoint : public testing::TestWithParam<Checkpoint> {};
+
+TEST_P(ImportedCheckpoint, gives_the_golden_outputs) {
+  WorkFolder folder;
+  GoldenCase golden;
+  std::string error;
+  ASSERT_TRUE(readGoldenCase(goldenFolder, GetParam().golden, golden, error)) << error;
+  ASSERT_NO_FATAL_FAILURE(writeCheckpoint(GetParam(), golden, folder));
+  std::string prefix = importIn(folder, GetParam().flags, error);
+  ASSERT_FALSE(prefix.empty()) << error;
+  EXPECT_EQ(GetParam().prefix.rfind(prefix, 0), 0u) << prefix;
+  EXPECT_EQ(runGolden(golden, folder, prefix), "");
+}
+
+// The same with a map that has gate and up in each other's place, and one with a name that the file does not have.
+TEST(WrongMap, is_found) {
+  WorkFolder folder;
+  GoldenCase golden;
+  std::string error;
+  Checkpoint checkpoint = {"", "qwen3_moe-f32", "{}", "model.layers.0.mlp.", "", ""};
+  ASSERT_TRUE(readGoldenCase(goldenFolder, checkpoint.golden, golden, error)) << error;
+  ASSERT_NO_FATAL_FAILURE(writeCheckpoint(checkpoint, golden, folder));
+  std::string prefix = importIn(folder, "", error);
+  std::ifstream in(folder / "layer.json");
+  nlohmann::json right = nlohmann::json::parse(in), swapped = right, misnamed = right;
+  std::swap(swapped["weights"]["experts.gate"], swapped["weights"]["experts.up"]);
+  misnamed["weights"]["router.weight"]["tensor"] = "mlp.gates.weight";
+  for (const nlohmann::json &spec : {swapped, misnamed}) {
+    std::filesystem::remove_all(folder.path / "package");
+    std::ofstream(folder / "layer.json") << spec.dump(1);
+    EXPECT_NE(runGolden(golden, folder, prefix), "");
+  }
+}
+
+// Layers without a golden case: random parameters, the reference on a spec written by hand.
+struct Referenced {
+  std::string label, config, prefix, layout, spec;
+};
+
+void PrintTo(const Referenced &referenced, std::ostream *os) { *os << referenced.label; }
+
+class ReferencedCheckpoint : public testing::TestWithParam<Referenced> {};
+
+TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
+  WorkFolder folder;
+  std::ofstream(folder / "config.json") << GetParam().config;
+  std::string error;
+  SpecSource source;
+  DiagnosticList diagnostics;
+  std::optional<LayerSpec> spec = readSpec(GetParam().spec, "spec", {}, source, diagnostics);
+  ASSERT_TRUE(spec) << render(diagnostics, false);
+  RandomLayer weights;
+  ASSERT_TRUE(weights.make(*spec, 5));
+  std::map<std::string, GoldenTensor> parameters;
+  for (const auto &[role, tensor] : weights.tensors) {
+    size_t bytes = size_t(dataTypeBits(tensor.type) / 8);
+    for (int64_t extent : tensor.shape)
+      bytes *= size_t(extent);
+    auto *data = static_cast<const unsigned char *>(tensor.data);
+    parameters[role] = {tensor.type, tensor.shape, {data, data + bytes}};
+  }
+  CheckpointFile file;
+  ASSERT_NO_FATAL_FAILURE(storeRoles(*spec, parameters, GetParam().prefix, GetParam().layout, file));
+  file.write(folder / "model.safetensors");
+  std::string prefix = importIn(folder, "", error);
+  ASSERT_EQ(prefix, GetParam().prefix) << error;
+  Package package(folder);
+  ASSERT_TRUE(package.package) << package.error;
+  LayerRun layer(package.package);
+  ASSERT_TRUE(layer.load(1, -1, folder / "model.safetensors", prefix, error)) << error;
+  constexpr int64_t tokens = 9;
+  PageBuffer x(size_t(tokens * spec->hidden) * 4);
+  fillNormal(x.data(), spec->dtype.activation, tokens * spec->hidden, 0, 1, 3);
+  CallInputs given;
+  ReferenceInputs oracle;
+  randomInputs(*spec, tokens, 4, given, oracle);
+  layer.setInputs(&given);
+  CallOutputs out(layer.info(), tokens);
+  OracleResult result;
+  ASSERT_TRUE(out.run(layer, x.data(), error)) << error;
+  EXPECT_TRUE(compareToOracle(*spec, weights, x.data(), oracle, out, result, error)) << error;
+}
+
+// ---- the checkpoints ------------------------------------------------------------------------------------------------
+
+// Lines of a layout: `names` are those of gate (none: "-"), up and down behind `stem`, with `words` behind each.
+std::string lines(const std::string &block, const std::string &stem, const std::string &names, const std::string &words) {
+  std::istringstream text(names);
+  std::string gate, up, down;
+  text >> gate >> up >> down;
+  auto line = [&](const char *role, const std::string &name) { return block + role + " " + stem + name + (words.empty() ? "" : " ") + words + "\n"; };
+  return (gate == "-" ? "" : line("gate", gate)) + line("up", up) + line("down", down);
+}
+std::string halves(const std::string &block, const std::string &both, const std::string &down, const std::string &axes) {
+  return block + "gate " + both + " " + axes + " first_half\n" + block + "up " + both + " " + axes + " second_half\n" + block + "down " + down + " " + axes + "\n";
+}
+
+const std::string proj = "gate_proj.weight up_proj.weight down_proj.weight", plainProj = "- up_proj.weight down_proj.weight", w132 = "w1.weight w3.weight w2.weight";
+const std::string experts = lines("experts.", "mlp.experts.{e}.", proj, "per_expert"), gate = "router.weight mlp.gate.weight\n",
+                  shared = lines("shared.", "mlp.shared_experts.", proj, ""), sharedGated = lines("shared.", "mlp.shared_expert.", proj, "") +
+                                                                                        "shared.gate_weight mlp.shared_expert_gate.weight\n",
+                  mixtralLayout = "router.weight block_sparse_moe.gate.weight\n" + lines("experts.", "block_sparse_moe.experts.{e}.", w132, "per_expert");
+
+const std::vector<Checkpoint> &checkpoints() {
+  static const std::string layer0 = "model.layers.0.", mlp0 = "model.layers.0.mlp.", sparse = "model.layers.0.block_sparse_moe.";
+  static const std::vector<Checkpoint> list = {
+      // as the golden case has them: names less the layer's prefix and block
+      {"mixtral", "mixtral-f32", R"({"num_hidden_layers": 2})", sparse, "", ""},
+      {"mixtral_bf16", "mixtral-bf16", "{}", "model.layers.5.block_sparse_moe.", "", "--layer 5"},
+      {"phimoe", "phimoe-f32", "{}", sparse, "", ""},
+      {"phimoe_bf16", "phimoe-bf16", "{}", sparse, "", ""},
+      {"phimoe_wide", "phimoe_wide-f32", "{}", sparse, "", ""},
+      {"qwen2_moe", "qwen2_moe-f32", R"({"decoder_sparse_step": 2, "mlp_only_layers": [1], "num_hidden_layers": 4})", "model.layers.3.mlp.", "", ""},
+      {"qwen2_moe_bf16", "qwen2_moe-bf16", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
+      {"qwen3_moe", "qwen3_moe-f32", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
+      {"qwen3_moe_bf16", "qwen3_moe-bf16", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
+      {"qwen3_next", "qwen3_next-f32", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
+      {"olmoe", "olmoe-f32", "{}", mlp0, "", ""},
+      {"olmoe_bf16", "olmoe-bf16", "{}", mlp0, "", ""},
+      {"jamba", "jamba-f32", R"({"expert_layer_period": 2, "expert_layer_offset": 1})", "model.layers.1.feed_forward.", "", ""},
+      {"dbrx", "dbrx-f32", R"({"n_layers": 3})", "transformer.blocks.2.ffn.", "", "--layer 2"},
+      {"granitemoe", "granitemoe-f32", "{}", sparse, "", ""},
+      {"jetmoe", "jetmoe-f32", "{}", mlp0, "", ""},
+      {"aria_text", "aria-f32", "{}", mlp0, "", ""},
+      {"aria", "aria-f32", R"({"outer_model_type": "aria"})", "language_model.model.layers.0.mlp.", "", ""},
+      {"gpt_oss", "gpt_oss-f32", "{}", mlp0, "", ""},
+      {"gpt_oss_bf16", "gpt_oss-bf16", "{}", mlp0, "", ""},
+      {"llama4", "llama4-f32", R"({"outer_model_type": "llama4", "interleave_moe_layer_step": 2})", "language_model.model.layers.1.feed_forward.", "", ""},
+      {"llama4_bf16", "llama4-bf16", R"({"moe_layers": [3]})", "model.layers.3.feed_forward.", "", ""},
+      {"llama4_two", "llama4_k2-f32", "{}", "model.layers.0.feed_forward.", "", ""},
+      {"deepseek_v2", "deepseek_v2-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
+      {"deepseek_v2_bf16", "deepseek_v2-bf16", R"({"first_k_dense_replace": 0, "moe_layer_freq": 1})", mlp0, "", ""},
+      {"deepseek_v2_lite", "deepseek_v2_lite-f32", R"({"first_k_dense_replace": 0})", mlp0, "", ""},
+      {"deepseek_v3", "deepseek_v3-f32", R"({"first_k_dense_replace": 3})", "model.layers.3.mlp.", "", ""},
+      {"deepseek_v3_bf16", "deepseek_v3-bf16", R"({"first_k_dense_replace": 3, "quantization_config": {"quant_method": "fp8"}})", "model.layers.3.mlp.", "",
+       "--float"},
+      {"kimi_k2", "kimi_k2-f32", R"({"model_type": "kimi_k2", "first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
+      {"glm4_moe", "glm4_moe-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
+      {"glm4_moe_bf16", "glm4_moe-bf16", R"({"model_type": "glm_moe_dsa", "mlp_layer_types": ["dense", "dense", "sparse"]})", "model.layers.2.mlp.", "", ""},
+      {"dots1", "dots1-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
+      {"ernie4_5_moe", "ernie4_5_moe-f32", R"({"moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_layer_end_index": 3})", "model.layers.1.mlp.", "", ""},
+      {"hunyuan", "hunyuan_v1_moe-f32", R"({"moe_topk": [7, 2], "num_shared_expert": [1, 1]})", "model.layers.1.mlp.", "", "--layer 1"},
+      {"longcat", "longcat_flash-f32", R"({"num_layers": 4})", mlp0, "", ""},
+      {"afmoe", "afmoe-f32", R"({"num_dense_layers": 2})", "model.layers.2.mlp.", "", ""},
+      {"switch", "switch-f32", R"({"num_layers": 12, "num_sparse_encoder_layers": 6})", "encoder.block.1.layer.1.mlp.", "", ""},
+      {"switch_decoder_bf16", "switch-bf16", R"({"num_layers": 12, "num_decoder_layers": 12, "num_sparse_decoder_layers": 4})",
+       "decoder.block.4.layer.2.mlp.", "", "--decoder --layer 4"},
+      {"nllb", "nllb_moe-f32", R"({"encoder_sparse_step": 4, "encoder_layers": 24})", "model.encoder.layers.3.ffn.", "", ""},
+      // stacked after loading
+      {"lfm2_stacked", "lfm2_moe-f32", R"({"num_dense_layers": 2})", "model.layers.2.feed_forward.", "", "--stacked"},
+      {"minimax_m2_stacked", "minimax_m2-f32", "{}", mlp0, "", "--stacked"},
+      {"mixtral_stacked", "mixtral-f32", "{}", layer0, gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", ""), "--stacked"},
+      // other families of the same computation, and forms the golden cases do not store
+      {"lfm2", "lfm2_moe-f32", R"({"num_dense_layers": 0})", layer0, "router.weight feed_forward.gate.weight\nrouter.choice_bias feed_forward.expert_bias\n" +
+       lines("experts.", "feed_forward.experts.{e}.", w132, "per_expert"), ""},
+      {"minimax_m2", "minimax_m2-f32", "{}", layer0, "router.choice_bias block_sparse_moe.e_score_correction_bias\n" + mixtralLayout, ""},
+      {"minimax", "mixtral-f32", R"({"model_type": "minimax"})", layer0, mixtralLayout, ""},
+      {"flex_olmo", "olmoe-f32", R"({"model_type": "flex_olmo"})", layer0, gate + experts, ""},
+      {"qwen3_vl", "qwen3_moe-f32", R"({"model_type": "qwen3_vl_moe_text", "outer_model_type": "qwen3_vl_moe", "decoder_sparse_step": 1})",
+       "model.language_model.layers.0.", gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "in_out"), ""},
+      {"qwen3_5", "qwen3_next-f32", R"({"model_type": "qwen3_5_moe_text", "outer_model_type": "qwen3_5_moe", "norm_topk_prob": null})",
+       "model.language_model.layers.0.", gate + experts + sharedGated, ""},
+      {"granitemoeshared", "aria-f32", R"({"model_type": "granitemoeshared", "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 48})",
+       layer0, "router.weight block_sparse_moe.router.layer.weight\n" +
+       halves("experts.", "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight", "") +
+       halves("shared.", "shared_mlp.input_linear.weight", "shared_mlp.output_linear.weight", ""), ""},
+      {"deepseek_v1", "deepseek_v2_lite-f32", R"({"model_type": "deepseek", "first_k_dense_replace": 0})", layer0, gate + experts + shared, ""},
+      {"solar", "deepseek_v3-f32", R"({"model_type": "solar_open", "first_k_dense_replace": 0})", layer0,
+       gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts + shared, ""},
+      {"exaone", "deepseek_v3-f32", R"({"model_type": "exaone_moe", "num_experts": 16, "num_shared_experts": 2, "first_k_dense_replace": 0})", layer0,
+       gate + "router.choice_bias mlp.e_score_correction_bias\n" + experts + shared, ""},
+      {"bailing_v2", "deepseek_v3-f32", R"({"model_type": "bailing_moe_v2", "num_experts": 16, "num_shared_experts": 2, "score_function": "sigmoid",
+                                           "moe_router_enable_expert_bias": true, "first_k_dense_replace": 0})", layer0,
+       gate + "router.choice_bias mlp.gate.expert_bias\n" + experts + shared, ""},
+      {"mimo", "kimi_k2-f32", R"({"model_type": "mimo_v2_flash", "moe_layer_freq": [0, 1]})", "model.layers.1.",
+       gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts + shared, ""},
+      {"step3p5", "kimi_k2-f32", R"({"model_type": "step3p5", "moe_num_experts": 8, "moe_top_k": 3, "share_expert_dim": 32, "norm_expert_weight": true,
+                                    "moe_router_scaling_factor": 2.827, "moe_layers_enum": "3,4", "num_hidden_layers": 5})", "model.layers.3.",
+       "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") + lines("shared.", "share_expert.", proj, ""), ""},
+      // cases computed from formulas
+      {"deepseek_v4", "deepseek_v4", R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6, "n_shared_experts": 0,
+                                        "num_experts_per_tok": 2, "routed_scaling_factor": 1.5, "scoring_func": "sqrtsoftplus", "swiglu_limit": 2.0,
+                                        "num_hash_layers": 3})", "model.layers.3.", gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts, "--layer 3"},
+      {"deepseek_v4_table", "deepseek_v4_table", R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6,
+                                                    "n_shared_experts": 0, "num_experts_per_tok": 2, "routed_scaling_factor": 1.5, "swiglu_limit": 2.0,
+                                                    "num_hash_layers": 3, "vocab_size": 23})", layer0, gate + "router.table mlp.gate.tid2eid\n" + experts, ""},
+      {"nemotron_latent", "nemotron_h_latent", R"({"model_type": "nemotron_h", "hidden_size": 32, "moe_intermediate_size": 16, "moe_latent_size": 16,
+                                                  "n_routed_experts": 6, "n_shared_experts": 1, "moe_shared_expert_intermediate_size": 32, "num_experts_per_tok": 2,
+                                                  "routed_scaling_factor": 2.5, "norm_topk_prob": true, "mlp_hidden_act": "relu2", "hybrid_override_pattern": "ME"})",
+       "backbone.layers.1.", "router.weight mixer.gate.weight\nrouter.choice_bias mixer.gate.e_score_correction_bias\nlatent.in mixer.fc1_latent_proj.weight\n"
+       "latent.out mixer.fc2_latent_proj.weight\n" + lines("experts.", "mixer.experts.{e}.", plainProj, "per_expert") + lines("shared.", "mixer.shared_experts.", plainProj, ""), ""},
+      {"gemma4", "gemma4_router", R"({"model_type": "gemma4_text", "outer_model_type": "gemma4", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6,
+                                     "top_k_experts": 2, "rms_norm_eps": 1e-06, "hidden_activation": "gelu_pytorch_tanh", "enable_moe_block": true})",
+       "model.language_model.layers.0.", "router.weight router.proj.weight\nrouter.input_scale router.scale\nrouter.expert_scale router.per_expert_scale\n" +
+       halves("experts.", "experts.gate_up_proj", "experts.down_proj", ""), ""},
+      {"klear", "klear_softmax2", R"({"model_type": "Klear", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6, "num_experts_per_tok": 2,
+                                     "n_shared_experts": 1, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []})", layer0,
+       gate + "router.choice_bias mlp.expert_bias\nshared.gate_weight mlp.coefficient.weight\nshared.gate_bias mlp.coefficient.bias\n" + experts + shared, ""},
+  };
+  return list;
+}
+
+const Referenced referenced[] = {
+    {"grok_1", R"({"model_type": "grok-1", "emb_size": 48, "intermediate_size": 40, "num_experts": 4, "num_selected_experts": 2, "dtype": "float32"})",
+     "transformer/decoder_layer_0/", "router.weight router/w in_out\nexperts.gate moe/linear/w in_out\nexperts.up moe/linear_v/w in_out\n"
+     "experts.down moe/linear_1/w in_out\n",
+     R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"logit_dtype": "f32", "top_k": 2},
+         "experts": {"count": 4, "intermediate": 40, "act": "gelu_tanh"}})"},
+    {"grok_2", R"({"model_type": "grok", "hidden_size": 48, "moe_intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2,
+                  "router_logit_softcapping": 0.5, "torch_dtype": "float32"})", "model.layers.0.", mixtralLayout,
+     R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"logit_dtype": "f32", "top_k": 2, "transform": [{"op": "softcap", "cap": 0.5}]},
+         "experts": {"count": 4, "intermediate": 40, "act": "gelu_tanh"}})"},
+    {"arctic", R"({"model_type": "arctic", "hidden_size": 48, "intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2, "use_residual": true,
+                  "moe_layer_frequency": 2, "torch_dtype": "float32"})", "model.layers.1.", mixtralLayout + lines("shared.", "residual_mlp.", w132, ""),
+     R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"top_k": 2, "normalize": {"kind": "sum"}},
+         "experts": {"count": 4, "intermediate": 40}, "shared": {"intermediate": 48, "input": "residual"}})"},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, ImportedCheckpoint, testing::ValuesIn(checkpoints()), [](const auto &info) { return info.param.label; });
+INSTANTIATE_TEST_SUITE_P(All, ReferencedCheckpoint, testing::ValuesIn(referenced), [](const auto &info) { return info.param.label; });
+
+} // namespace
