@@ -140,16 +140,17 @@ bool addNoise(ReferenceRun &run, Routing &routing) {
   if (noise.kind == NoiseKind::None || (noise.when == NoiseWhen::Train && !run.inputs.training))
     return true;
   Doubles draws, deviation(routing.logits.size(), noise.kind == NoiseKind::Normal ? noise.std : 1.0);
-  if (!run.extra("noise", routing.rows, "router.noise", draws))
+  int64_t columns = run.spec.logitColumns();
+  if (!run.extra("noise", columns, "router.noise", draws))
     return false;
   if (noise.kind == NoiseKind::Learned) {
     MatrixView weight;
     Doubles input;
-    if (!run.matrix("router.noise_weight", 0, routing.rows, run.spec.hidden, weight) || !routerInput(run, input))
+    if (!run.matrix("router.noise_weight", 0, columns, run.spec.hidden, weight) || !routerInput(run, input))
       return false;
     deviation = product(input, weight);
     for (int64_t t = 0; t < routing.numTokens && noise.stdFn == NoiseStdFn::Softmax; ++t)
-      softmaxInPlace(&deviation[t * routing.rows], routing.rows);
+      softmaxInPlace(&deviation[t * columns], columns);
     for (double &d : deviation)
       d = (noise.stdFn == NoiseStdFn::Softmax ? d : softplus(d)) + noise.eps;
   }

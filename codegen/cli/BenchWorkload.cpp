@@ -40,7 +40,7 @@ static int64_t elements(const Role &role) {
 bool makeBenchWeights(const LayerSpec &spec, Skew skew, BenchWeights &out) {
   DataType type = spec.dtype.weight;
   int64_t elementBytes = dataTypeBits(type) / 8, largest = 0;
-  std::vector<Role> roles = rolesOf(spec);
+  std::vector<Role> roles = tensorsOf(spec);
   auto isExpertMatrix = [](const Role &role) { return role.matrix && role.name.rfind("router.", 0) != 0; };
   for (const Role &role : roles)
     if (isExpertMatrix(role))

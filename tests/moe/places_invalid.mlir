@@ -137,3 +137,10 @@ func.func @square_sums_c1(%w: tensor<4x8xf32>) -> tensor<5xf32> {
   %a = moe.square_sums %w : tensor<4x8xf32> -> tensor<5xf32>
   return %a : tensor<5xf32>
 }
+
+// -----
+func.func @columns_c2_numbers() -> tensor<?x3xi32> {
+  // expected-error @below {{'moe.columns' op C2: 2 numbers for 3 columns}}
+  %a = moe.columns of [3, 1] : tensor<?x3xi32>
+  return %a : tensor<?x3xi32>
+}
