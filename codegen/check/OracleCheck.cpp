@@ -61,18 +61,20 @@ static std::vector<int64_t> allTokens(int64_t tokens) {
   return all;
 }
 
-// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong.
-static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t row, const std::set<int64_t> &got,
-                  double tolerance) {
+// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong, equal logits
+// included: there the lower id wins. `own` are the kernel's logits of the token.
+static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t row, const std::vector<double> &own,
+                  const std::set<int64_t> &got, double tolerance) {
   int64_t columns = want.choices, width = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
   bool keys = spec.router.kind == RouterKind::ProductKey;
   int64_t experts = keys ? spec.experts.count : width, half = width / 2;
-  std::vector<double> in, out;
+  std::vector<std::pair<double, double>> in, out; // by the oracle and by the kernel
   double scale = 1e-30;
   const double *logits = &want.logits[size_t(row * width)];
   for (int64_t e = 0; e < width; ++e)
     scale = std::max(scale, std::fabs(logits[e]));
-  auto logit = [&](int64_t id) { return keys ? logits[id / half] + logits[half + id % half] : logits[id]; };
+  auto of = [&](const double *z, int64_t id) { return keys ? z[id / half] + z[half + id % half] : z[id]; };
+  auto logit = [&](int64_t id) { return std::make_pair(of(logits, id), of(own.data(), id)); };
   std::set<int64_t> wanted(want.ids.begin() + row * columns, want.ids.begin() + (row + 1) * columns);
   for (int64_t id : wanted)
     if (!got.count(id) && id >= 0 && id < experts)
@@ -87,7 +89,7 @@ static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t r
   std::sort(out.begin(), out.end());
   bool close = in.size() == out.size();
   for (size_t i = 0; close && i < in.size(); ++i)
-    close = std::fabs(in[i] - out[i]) <= tolerance * scale;
+    close = std::fabs(in[i].first - out[i].first) <= tolerance * scale && in[i] != out[i];
   return close;
 }
 
@@ -137,7 +139,7 @@ static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t 
     std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
     std::set<int64_t> gotSet(got.begin(), got.end());
     bool comparable = int64_t(want.logits.size()) > row && !absent;
-    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(spec, want, row, gotSet, 1e-5)) {
+    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(spec, want, row, part(out.logits, token, out.numLogits), gotSet, 1e-5)) {
       ++result.tied;
       return true;
     }
