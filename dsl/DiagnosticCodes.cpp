@@ -71,7 +71,7 @@ const Row rows[] = {
                       "dropped tokens passed through, that is not what any reference computes."},
     {"E-SHARED-DIM", "A shared block needs its inner width, and the gate softmax2 weighs one routed against one shared "
                      "sum, which a mean over blocks contradicts."},
-    {"E-HETERO", "Experts of different width: one width per expert, stored one tensor per expert, not quantised."},
+    {"E-HETERO", "Experts of different width: one width per expert, stored one tensor per expert (the default), not quantised."},
     {"E-DTYPE", "The element type is not possible there: activations and output are f32, bf16 or f16, weights also "
                 "fp8, and sums are always f32. Quantised experts are described by experts.quant."},
     {"E-QUANT-SHAPE", "Hidden and inner width must be multiples of the quantisation block, and the block must have as "

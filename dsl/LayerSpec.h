@@ -319,6 +319,10 @@ struct LayerSpec {
   }
   // The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
   bool hasRouterWeight() const;
+  // A logit for every expert, or slot: not sub-keys, and no ids from elsewhere.
+  bool hasExpertLogits() const {
+    return router.kind == RouterKind::Soft || (hasRouterWeight() && router.kind != RouterKind::ProductKey);
+  }
   // Noise is an input of a forward pass when it always acts, and in training.
   bool takesNoise() const {
     return router.noise.kind != NoiseKind::None &&
@@ -328,6 +332,17 @@ struct LayerSpec {
   std::vector<std::string> inputNames() const;
   // Rows of the router: routed plus zero experts.
   int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
+  // n of product_key, E = n * n: sub-keys of each of its two sets.
+  int64_t subKeys() const {
+    int64_t n = 1;
+    while (n * n < experts.count) ++n;
+    return n;
+  }
+  // Columns of the logits: one per row of the router, two sets of sub-keys, or one per slot.
+  int64_t logitColumns() const {
+    if (router.kind == RouterKind::Soft) return experts.count * router.slots;
+    return router.kind == RouterKind::ProductKey ? 2 * subKeys() : routerRows();
+  }
 };
 
 // One parameter of the layer: its role name (semantics as in dsl/README.md) and logical shape, experts stacked first.
@@ -337,10 +352,16 @@ struct Role {
   std::vector<int64_t> shape;
   bool expertAxis = false; // shape[0] counts experts
   bool matrix = false;     // last two axes are [out, in]
+  std::string stackedName = ""; // of one expert's part of a role: the role's name ...
+  int64_t expert = -1;     // ... and the expert
 };
 
 // All parameters `spec` has, in a fixed order. `spec` must be valid.
 std::vector<Role> rolesOf(const LayerSpec &spec);
+
+// The same as a package takes them: where experts differ in width, a role with an expert axis is one tensor per expert,
+// NAME.e, of that expert's own shape. The only extent of -1 left is that of router.table.
+std::vector<Role> tensorsOf(const LayerSpec &spec);
 
 } // namespace moec
 

@@ -112,13 +112,10 @@ bool checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs, std::stri
   else if (int64_t(inputs.x.data.size()) != inputs.numTokens * spec.hidden)
     error = "input 'x' has " + std::to_string(inputs.x.data.size()) + " values; expected " +
             shapeText({inputs.numTokens, spec.hidden});
-  else if (spec.router.kind == RouterKind::ProductKey || spec.router.kind == RouterKind::Depth)
-    error = std::string("router.kind ") + (spec.router.kind == RouterKind::Depth ? "depth" : "product_key") +
-            " has no reference";
+  else if (spec.router.kind == RouterKind::Depth)
+    error = "router.kind depth has no reference";
   else if (spec.experts.quant.kind != QuantKind::None)
     error = "experts.quant has no reference: give the experts in floating point";
-  else if (spec.experts.zero && spec.experts.zero->kind == ZeroKind::Constant)
-    error = "experts.zero.kind constant has no reference";
   else if (spec.capacity && spec.capacity->overflow == Overflow::NextBest &&
            spec.router.kind != RouterKind::TokenChoice)
     error = "capacity.overflow next_best needs router.kind token_choice";
@@ -182,8 +179,9 @@ bool scoreTokens(ReferenceRun &run, Routing &routing) {
     routing.scores.assign(run.numTokens, 1); // softmax of one value
     return true;
   }
-  return transformedLogits(run, router, "router.weight", routing.rows, routing.logits) && addNoise(run, routing) &&
-         computeScores(run, routing);
+  if (!transformedLogits(run, router, "router.weight", run.spec.logitColumns(), routing.logits) || !addNoise(run, routing))
+    return false;
+  return router.kind == RouterKind::ProductKey || computeScores(run, routing);
 }
 
 // The call's first top_k choices.
@@ -203,7 +201,11 @@ bool keepFirst(ReferenceRun &run, Routing &routing) {
 bool chooseExperts(ReferenceRun &run, Routing &routing) {
   const RouterSpec &router = run.spec.router;
   routing.choices = run.spec.choices();
-  if (router.kind == RouterKind::TokenChoice) {
+  if (router.kind == RouterKind::ProductKey) {
+    chooseProductKeys(run.spec, routing);
+    if (!keepFirst(run, routing))
+      return false;
+  } else if (router.kind == RouterKind::TokenChoice) {
     if (!selectExperts(run, router, routing.choices, routing) || !keepFirst(run, routing))
       return false;
   } else if (router.kind == RouterKind::Dense) {
@@ -219,6 +221,10 @@ bool chooseExperts(ReferenceRun &run, Routing &routing) {
   routing.kept.resize(routing.ids.size());
   for (size_t i = 0; i < routing.ids.size(); ++i)
     routing.kept[i] = routing.ids[i] >= 0;
+  if (router.kind == RouterKind::ProductKey) {
+    gatherProductKeys(run.spec, routing);
+    return true;
+  }
   if (router.kind != RouterKind::External) {
     gatherWeights(router, routing);
     return true;

@@ -31,7 +31,7 @@ struct ReferenceTensor {
 // Names of `extra`; each is needed only by the keys named behind it. Integers are exact in double.
 //   residual       [T,H]      router.input.from, shared.input
 //   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u; training
-//   noise          [T,E]      standard normal draws (noise normal, learned), standard Gumbel draws (noise gumbel,
+//   noise          [T,L]      L columns of logits; standard normal draws (noise normal, learned), standard Gumbel draws (noise gumbel,
 //                             select.second gumbel)
 //   uniform        [T]        draws u in [0,1): select.second random_2p keeps the second expert where 2·w2 > u
 //   token_ids      [T]        kind table
@@ -57,7 +57,8 @@ struct ReferenceInputs {
 // experts (expert_choice, soft) leave ids, weights and kept empty.
 struct ReferenceOutputs {
   int64_t choices = 0;               // K
-  std::vector<double> logits;        // [T,R] after transforms, before noise; empty where no logits exist
+  std::vector<double> logits;        // [T,R] after transforms, before noise; [T,2n] with product_key; empty where no
+                                     // logits exist
   std::vector<int64_t> ids;          // [T,K] in selection order, -1 = none
   std::vector<double> weights;       // [T,K] final; 0 where there is no expert or the choice was dropped
   std::vector<uint8_t> kept;         // [T,K] 1 where the choice reaches its expert
@@ -81,7 +82,7 @@ struct ReferenceOutputs {
 };
 
 // Runs the layer. False: `error` is one sentence naming the key or tensor, `outputs` is unspecified. Refuses what has
-// no forward meaning here (product_key, quantised experts) by naming the key. Reads only weights it needs, and of the
+// no forward meaning here (router.kind depth, quantised experts) by naming the key. Reads only weights it needs, and of the
 // experts only those that tokens reach. Thread-safe.
 bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
 

@@ -198,7 +198,21 @@ static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, 
   }
 }
 
-// y[t] += w · expert(x[t]), or expert(w · x[t]) with combine.apply input; zero experts give x or 0.
+// Zero expert number z of every row: x, 0, or column z of experts.zero_constant [H,Z].
+static bool zeroExpert(ReferenceRun &run, int64_t z, const Doubles &in, Doubles &out) {
+  const ZeroExperts &zero = *run.spec.experts.zero;
+  out = zero.kind == ZeroKind::Identity ? in : Doubles(in.size(), 0.0);
+  MatrixView constant;
+  if (zero.kind != ZeroKind::Constant)
+    return true;
+  if (!run.matrix("experts.zero_constant", 0, run.spec.hidden, zero.count, constant))
+    return false;
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = constant.at(int64_t(i) % run.spec.hidden, z);
+  return true;
+}
+
+// y[t] += w · expert(x[t]), or expert(w · x[t]) with combine.apply input; zero experts give x, 0 or a constant.
 bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, Doubles &y) {
   const LayerSpec &spec = run.spec;
   bool onInput = spec.combine.apply == CombineApply::Input;
@@ -217,8 +231,8 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     if (expert < spec.experts.count) {
       if (!runExpert(run, expert, in, out))
         return false;
-    } else {
-      out = spec.experts.zero->kind == ZeroKind::Identity ? in : Doubles(in.size(), 0.0);
+    } else if (!zeroExpert(run, expert - spec.experts.count, in, out)) {
+      return false;
     }
     if (run.outputSums && expert < spec.experts.count)
       addOutputs(rows, out, width, run.numTokens, *run.outputSums);

@@ -175,7 +175,9 @@ double Losses::positiveLoad(const Doubles &p) const {
 }
 
 bool Losses::value(const LossSpec &loss, double &out) {
-  Doubles p = loss.is("probs", "normalized_score") ? normalizedScores(run.spec.router.score, routing.logits, rows)
+  Doubles p;
+  if (run.spec.hasExpertLogits())
+    p = loss.is("probs", "normalized_score") ? normalizedScores(run.spec.router.score, routing.logits, rows)
                                                    : normalizedScores(Score::Softmax, routing.logits, rows);
   if (loss.kind == "load_balance") {
     out = loadBalance(loss, p);
@@ -255,7 +257,8 @@ Doubles normalizedScores(Score score, const Doubles &logits, int64_t rows) {
 bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums, ReferenceOutputs &outputs) {
   outputs.logitMean = outputs.logitMax = std::numeric_limits<double>::quiet_NaN();
   if (!routing.logits.empty()) {
-    outputs.probabilities = normalizedScores(run.spec.router.score, routing.logits, routing.rows);
+    if (run.spec.hasExpertLogits())
+      outputs.probabilities = normalizedScores(run.spec.router.score, routing.logits, routing.rows);
     outputs.logitMean = outputs.logitMax = 0;
     for (double z : routing.logits) {
       outputs.logitMean += std::fabs(z) / double(routing.logits.size());

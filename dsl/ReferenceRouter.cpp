@@ -157,8 +157,9 @@ bool addNoise(ReferenceRun &run, Routing &routing) {
   routing.noisy = routing.choice = routing.logits;
   if (noise.kind == NoiseKind::None || (noise.when == NoiseWhen::Train && !run.inputs.training))
     return true;
+  int64_t columns = run.spec.logitColumns();
   Doubles draws, deviation;
-  if (!run.extra("noise", routing.rows, "router.noise", draws) || !noiseDeviation(run, routing.rows, deviation))
+  if (!run.extra("noise", columns, "router.noise", draws) || !noiseDeviation(run, columns, deviation))
     return false;
   for (size_t i = 0; i < draws.size(); ++i)
     routing.choice[i] += deviation[i] * draws[i];

@@ -100,6 +100,10 @@ void normalizeInPlace(const RouterNormalize &normalize, double *weights, int64_t
 bool finishWeights(ReferenceRun &run, Routing &routing);
 bool routeHierarchical(ReferenceRun &run, Routing &routing);
 
+// ReferenceProductKeys.cpp: ids from two sets of sub-keys, and the weights of ids
+void chooseProductKeys(const LayerSpec &spec, Routing &routing);
+void gatherProductKeys(const LayerSpec &spec, Routing &routing);
+
 // ReferenceCapacity.cpp, stage 11: clears kept (and moves ids with overflow next_best)
 bool applyCapacity(ReferenceRun &run, Routing &routing);
 

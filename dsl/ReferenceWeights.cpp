@@ -87,6 +87,10 @@ void MemoryWeights::add(const Role &role, DataType type, const void *data) {
   view.cols = role.shape.back();
   view.rows = role.shape.size() - first == 2 ? role.shape[first] : 1;
   view.rowStride = view.cols;
+  if (role.expert >= 0) {
+    view.data = data;
+    return addMatrix(role.stackedName, role.expert, view);
+  }
   int64_t bytes = view.rows * view.cols * (dataTypeBits(type) / 8);
   for (int64_t i = 0; i < count; ++i) {
     view.data = static_cast<const unsigned char *>(data) + i * bytes;

@@ -37,7 +37,7 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
   const RouterSpec &router = spec.router;
   int64_t rows = spec.routerRows();
   if (spec.hasRouterWeight())
-    list.matrix("router.weight", rows, spec.hidden);
+    list.matrix("router.weight", spec.logitColumns(), spec.hidden);
   if (router.kind == RouterKind::Soft)
     list.matrix("router.slots", spec.experts.count * router.slots, spec.hidden);
   if (router.kind == RouterKind::Hierarchical) {
@@ -49,7 +49,7 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
     }
   }
   if (router.bias)
-    list.vector("router.bias", rows);
+    list.vector("router.bias", spec.logitColumns());
   if (router.choiceBias)
     list.vector("router.choice_bias", rows);
   if (router.expertScale)
@@ -60,7 +60,7 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
     list.roles.push_back({"router.table", {router.vocab ? router.vocab : -1, router.select.k}, false, false});
   addTransformRoles(list, router);
   if (router.noise.kind == NoiseKind::Learned)
-    list.matrix("router.noise_weight", rows, spec.hidden);
+    list.matrix("router.noise_weight", spec.logitColumns(), spec.hidden);
 }
 
 void addLoraRoles(RoleList &list, const LayerSpec &spec, int64_t in, int64_t width, int64_t out) {
@@ -119,6 +119,8 @@ void addExpertRoles(RoleList &list, const LayerSpec &spec) {
     list.expertVector("experts.norm_bias", count, in);
   }
   addLoraRoles(list, spec, in, width, in);
+  if (experts.zero && experts.zero->kind == ZeroKind::Constant)
+    list.matrix("experts.zero_constant", spec.hidden, experts.zero->count);
   if (experts.latent) {
     list.matrix("latent.out", spec.hidden, in);
     if (experts.latent->bias)
@@ -255,6 +257,23 @@ std::vector<Role> rolesOf(const LayerSpec &spec) {
   addSharedRoles(list, spec);
   addLayerRoles(list, spec);
   return std::move(list.roles);
+}
+
+std::vector<Role> tensorsOf(const LayerSpec &spec) {
+  std::vector<Role> tensors;
+  for (const Role &role : rolesOf(spec)) {
+    if (!role.expertAxis || !spec.experts.heterogeneous()) {
+      tensors.push_back(role);
+      continue;
+    }
+    for (int64_t e = 0; e < spec.experts.count; ++e) {
+      Role own{role.name + "." + std::to_string(e), {}, false, role.matrix, role.name, e};
+      for (size_t i = 1; i < role.shape.size(); ++i)
+        own.shape.push_back(role.shape[i] < 0 ? spec.experts.width(e) : role.shape[i]);
+      tensors.push_back(std::move(own));
+    }
+  }
+  return tensors;
 }
 
 } // namespace moec

@@ -48,7 +48,8 @@ void SpecCheckList::checkZeroExperts() {
     with = "combine.apply input";
   else if (spec.experts.latent)
     with = "experts.latent";
-  else if (spec.router.kind == RouterKind::ExpertChoice || spec.router.kind == RouterKind::Soft)
+  else if (spec.router.kind == RouterKind::ExpertChoice || spec.router.kind == RouterKind::Soft ||
+           spec.router.kind == RouterKind::ProductKey)
     with = "router.kind " + std::string(routerKindWords[int(spec.router.kind)]);
   if (!with.empty())
     fail("E-ZERO", "experts.zero", "experts.zero does not go with " + with,

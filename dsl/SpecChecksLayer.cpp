@@ -87,7 +87,7 @@ void SpecCheckList::checkLosses() {
   if (!readable({"losses", "router.kind", "router.noise"}))
     return;
   RouterKind kind = spec.router.kind;
-  bool logits = spec.hasRouterWeight() || kind == RouterKind::Soft;
+  bool logits = spec.hasExpertLogits();
   bool slotted = kind == RouterKind::Soft || kind == RouterKind::ExpertChoice;
   for (size_t i = 0; i < spec.losses.size(); ++i) {
     const LossSpec &loss = spec.losses[i];

@@ -98,7 +98,8 @@ void SpecCheckList::checkStorageForm(const Role &role, const WeightStorage &stor
          "it is made of visible ASCII characters");
     return;
   }
-  StackKind stack = storage.stack.value_or(role.expertAxis ? StackKind::Stacked : StackKind::Single);
+  bool apart = spec.experts.heterogeneous();
+  StackKind stack = storage.stack.value_or(!role.expertAxis ? StackKind::Single : apart ? StackKind::PerExpert : StackKind::Stacked);
   if (stack != StackKind::Single && !role.expertAxis)
     fail("E-WEIGHTS", path + ".stack", "role " + quoteText(role.name) + " has no expert axis to stack",
          "leave stack out, or use \"single\"");
@@ -164,15 +165,13 @@ void SpecCheckList::checkHeteroStorage(const std::vector<Role> &roles) {
   if (!spec.experts.heterogeneous())
     return;
   for (const Role &role : roles) {
-    if (!role.expertAxis || std::find(role.shape.begin(), role.shape.end(), -1) == role.shape.end())
-      continue;
     auto found = spec.weights.find(role.name);
-    if (found != spec.weights.end() && found->second.stack == StackKind::PerExpert)
+    if (!role.expertAxis || found == spec.weights.end() || found->second.stack.value_or(StackKind::PerExpert) == StackKind::PerExpert)
       continue;
-    fail("E-HETERO", source.written("weights") ? "weights." + role.name : "experts.intermediate",
+    fail("E-HETERO", "weights." + role.name + ".stack",
          "experts of different width are stored one by one, but role " + quoteText(role.name) + " is stacked",
-         "add \"weights\": {\"" + role.name +
-             "\": {\"tensor\": \"NAME.{e}\", \"stack\": \"per_expert\"}}, and so for each matrix");
+         "use \"stack\": \"per_expert\" and a tensor name with {e}, or leave the role out: its tensors are then " +
+             role.name + ".0, " + role.name + ".1 and so on");
     return;
   }
 }

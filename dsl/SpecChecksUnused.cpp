@@ -33,7 +33,8 @@ void SpecCheckList::checkUnusedSelect() {
   bool takesTokens = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
   bool variable = select.kind == SelectKind::TopP || select.kind == SelectKind::Threshold;
   std::string selects = "select.kind is " + std::string(selectKindWords[int(select.kind)]);
-  unused("router.select.kind", topK || select.kind == SelectKind::TopK, kind);
+  bool ranksAll = topK && router.kind != RouterKind::ProductKey;
+  unused("router.select.kind", ranksAll || select.kind == SelectKind::TopK, topK ? kind + ", which takes the k best" : kind);
   unused("router.select.k", (topK && !variable) || select.k == 1, topK ? selects + ", which has k_max" : kind);
   unused("router.select.eps", select.kind == SelectKind::SparseMixer || select.eps == 0, selects);
   unused("router.select.second", select.kind == SelectKind::SecondPolicy || select.second == SecondPolicy::Always,
@@ -60,7 +61,7 @@ void SpecCheckList::checkUnusedLogits() {
   bool none = fixed || router.kind == RouterKind::External || router.kind == RouterKind::Hierarchical ||
               router.kind == RouterKind::Depth;
   bool scores = !none && router.kind != RouterKind::Soft;
-  bool ranks = router.kind == RouterKind::TokenChoice || router.kind == RouterKind::ProductKey;
+  bool ranks = router.kind == RouterKind::TokenChoice;
   unused("router.bias", scores || !router.bias, why);
   unused("router.logit_dtype", !none || router.logitDType == LogitDType::Activation, why);
   unused("router.transform", !none || router.transform.empty(), why);
@@ -99,7 +100,8 @@ void SpecCheckList::checkUnusedRouter() {
          kind);
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
   unused("inputs.expert_ids", router.kind == RouterKind::External || !spec.inputs.expertIds, kind);
-  bool ranked = router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::TopK;
+  bool ranked = (router.kind == RouterKind::TokenChoice || router.kind == RouterKind::ProductKey) &&
+                router.select.kind == SelectKind::TopK;
   unused("inputs.top_k", ranked || !spec.inputs.topK, ranked ? kind : "only topk has a number of choices to lower");
   unused("inputs.group_ids", router.kind == RouterKind::Hierarchical || !spec.inputs.groupIds, kind);
 }

@@ -106,13 +106,31 @@ static moec_status convert_part(packing *p, const moec_weight *weight, const moe
   return status;
 }
 
-static moec_status pack_part(packing *p, const moec_weight *weight, int64_t group, int64_t part) {
-  const moec_view source = view_of(&p->sources[weight->role[part]], group);
+static moec_status pack_part(packing *p, const moec_plan *plan, const moec_weight *weight, int64_t group, int64_t part) {
+  const moec_group_source own = moec_source_of_group(plan, p->sources, weight, part, group);
+  const moec_view source = own.view;
   int64_t size = moec_dtype_bytes(weight->dtype), row_bytes = weight->k_padded * size;
   uint64_t offset = weight->offset + (uint64_t)((group * weight->parts + part) * weight->n * row_bytes);
   if ((uint32_t)source.dtype != weight->dtype || source.in_stride != 1)
-    return convert_part(p, weight, &source, offset);
-  return copy_rows(p, source.data, source.out_stride * size, offset, row_bytes, weight->k * size, weight->n);
+    return convert_part(p, &own.weight, &source, offset);
+  return copy_rows(p, source.data, source.out_stride * size, offset, row_bytes, own.weight.k * size, own.weight.n);
+}
+
+/* A vector for each group; the buffer is zero already. */
+static moec_status pack_vector_members(packing *p, const moec_plan *plan, const moec_weight *weight) {
+  int64_t group_bytes = (int64_t)weight->n_padded * 4;
+  moec_status status = reserve(&p->rows, &p->rows_bytes, group_bytes);
+  for (int64_t group = 0; status == MOEC_OK && group < weight->groups; ++group) {
+    const moec_group_source own = moec_source_of_group(plan, p->sources, weight, 0, group);
+    moec_view view;
+    status = host_view(p, &own.view, 0, own.weight.n, &view);
+    if (status != MOEC_OK)
+      return status;
+    memset(p->rows, 0, (size_t)group_bytes);
+    moec_pack_vector(weight, 0, own.weight.n, &view, p->rows);
+    status = write_region(p, p->rows, weight->offset + (uint64_t)(group * group_bytes), group_bytes);
+  }
+  return status;
 }
 
 /* Elements begin .. end-1 of a vector region, counted without padding, into p->rows, which begins with `first_group`. */
@@ -186,11 +204,11 @@ static moec_status pack_regions(packing *p, const moec_layer *layer) {
       continue;
     }
     if (weight->layout == MOEC_LAYOUT_VECTOR) {
-      status = pack_vector_region(p, weight);
+      status = weight->role_per_group ? pack_vector_members(p, &layer->plan, weight) : pack_vector_region(p, weight);
       continue;
     }
     for (int64_t unit = 0; status == MOEC_OK && unit < (int64_t)weight->groups * weight->parts; ++unit)
-      status = pack_part(p, weight, unit / weight->parts, unit % weight->parts);
+      status = pack_part(p, &layer->plan, weight, unit / weight->parts, unit % weight->parts);
   }
   /* last, so that a buffer whose packing failed is not taken for packed weights */
   moec_write_header_page(layer, page);

@@ -90,7 +90,8 @@ typedef struct moec_layer_options {
 } moec_layer_options;
 
 typedef struct moec_tensor {
-  const char *role;     /* "experts.gate"; see moec_layer_role                                              */
+  const char *role;     /* "experts.gate", or "experts.gate.3" where experts differ in width: then every
+                         * expert's part of a role is a tensor of its own. See moec_layer_role              */
   const void *data;     /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
   moec_dtype dtype;     /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
   int32_t rank;
@@ -104,7 +105,7 @@ typedef struct moec_forward_args {
   void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
   void *workspace;        /* >= moec_layer_workspace_bytes(layer, T), 256-byte aligned, contents undefined   */
   size_t workspace_bytes;
-  float *out_logits;      /* [T,E(+zero experts)] or NULL                                                    */
+  float *out_logits;      /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
   int32_t *out_ids;       /* [T,K] or NULL                                                                   */
   float *out_weights;     /* [T,K] or NULL                                                                   */
   int32_t *out_counts;    /* [E] rows each expert computes, or NULL                                          */
@@ -113,7 +114,7 @@ typedef struct moec_forward_args {
    * Numbers are trusted to be what they are called: ids out of range name no expert. */
   int64_t tokens_per_sequence; /* for layers that look at whole sequences: T/B, a divisor of T; 0 = one sequence */
   const void *residual;        /* [T,H] in the layer's input type, 16-byte aligned                              */
-  const float *noise;          /* [T,E(+zero experts)] draws: standard normal, or standard Gumbel where the spec says so */
+  const float *noise;          /* [T,num_logits] draws: standard normal, or standard Gumbel where the spec says so */
   const float *uniform;        /* [T] draws of [0,1)                                                            */
   const int32_t *token_ids;    /* [T] rows of router.table                                                      */
   const int32_t *expert_ids;   /* [T,K], -1 = none                                                              */

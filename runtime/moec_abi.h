@@ -251,7 +251,8 @@ typedef struct moec_weight {
   uint16_t parts;           /* 1 or 2 */
   uint16_t role[2];         /* role of each part */
   uint16_t derived;         /* moec_derived: vectors only */
-  uint16_t reserved[2];
+  uint16_t role_per_group;  /* 1: group g of a part is role[part] + g, of rank 2 or 1 and at most [n, k]; zeros fill the rest */
+  uint16_t reserved;
   uint32_t groups, n, k;    /* logical; k = 1 for vectors */
   uint32_t panels;          /* per group (PANELS) */
   uint32_t n_padded, k_padded;
@@ -260,11 +261,13 @@ typedef struct moec_weight {
 
 /* ---- the plan ------------------------------------------------------------------------------------------------ */
 
+enum { MOEC_FEATURE_ROLE_PER_GROUP = 1, MOEC_KNOWN_FEATURES = 1 }; /* weights with role_per_group */
+
 typedef struct moec_plan_header {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
   uint32_t header_bytes, buffer_bytes, step_bytes, role_bytes, weight_bytes; /* sizeof each struct */
-  uint32_t features;         /* bits a runtime must know; 0 in this version */
+  uint32_t features;         /* MOEC_FEATURE_*: bits a runtime must know */
   uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
   uint32_t determinism;      /* 1: bits repeat from run to run; 2: a row's bits do not depend on other rows */
   uint8_t spec_hash[32];     /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it

@@ -36,9 +36,9 @@ static moec_status check_version(const moec_package *package) {
       header->step_bytes != sizeof(moec_step) || header->role_bytes != sizeof(moec_role) ||
       header->weight_bytes != sizeof(moec_weight))
     return moec_error(MOEC_VERSION_MISMATCH, "plan: struct sizes differ from this runtime's");
-  if (header->features)
+  if (header->features & ~(uint32_t)MOEC_KNOWN_FEATURES)
     return moec_error(MOEC_VERSION_MISMATCH, "plan: needs features 0x%" PRIx32 " this runtime does not know",
-                      header->features);
+                      header->features & ~(uint32_t)MOEC_KNOWN_FEATURES);
   MOEC_CHECK_PLAN(header->total_bytes >= sizeof(moec_plan_header) && header->total_bytes <= package->plan_bytes,
                   "plan: total_bytes is %" PRIu32 ", the package holds %" PRIu64, header->total_bytes, package->plan_bytes);
   return MOEC_OK;
@@ -78,9 +78,9 @@ static moec_status open_spans(const moec_package *package, moec_plan *plan) {
                   header->buffers.count, MOEC_MAX_BUFFERS);
   MOEC_CHECK_PLAN(header->steps.count && header->steps.count <= MOEC_MAX_STEPS, "plan: %" PRIu32 " steps, expected 1 to %d",
                   header->steps.count, MOEC_MAX_STEPS);
-  MOEC_CHECK_PLAN(header->roles.count <= MOEC_MAX_BUFFERS && header->weights.count <= MOEC_MAX_BUFFERS,
-                  "plan: %" PRIu32 " roles and %" PRIu32 " weights, at most %d each", header->roles.count, header->weights.count,
-                  MOEC_MAX_BUFFERS);
+  MOEC_CHECK_PLAN(header->roles.count <= MOEC_MAX_ROLES && header->weights.count <= MOEC_MAX_BUFFERS,
+                  "plan: %" PRIu32 " roles and %" PRIu32 " weights, at most %d and %d", header->roles.count, header->weights.count,
+                  MOEC_MAX_ROLES, MOEC_MAX_BUFFERS);
   for (uint64_t i = 0; i < package->num_functions; ++i)
     MOEC_CHECK_PLAN(package->functions[i], "package: function %" PRIu64 " is NULL", i);
   return MOEC_OK;

@@ -46,8 +46,22 @@ static moec_status check_role(const moec_plan *plan, uint32_t index) {
   return MOEC_OK;
 }
 
+/* Every group of a part has a role of its own, no larger than the group. */
+static int members_fit(const moec_plan *plan, const moec_weight *weight, int part) {
+  int64_t count = plan->header->roles.count, rank = weight->layout == MOEC_LAYOUT_VECTOR ? 1 : 2;
+  if (weight->derived != MOEC_DERIVED_NONE || weight->role[part] + (int64_t)weight->groups > count)
+    return 0;
+  for (const moec_role *role = &plan->roles[weight->role[part]], *end = role + weight->groups; role < end; ++role)
+    if (role->expert_axis || role->rank != rank || role->matrix != (rank == 2) || role->dims[0] > weight->n ||
+        (rank == 2 && role->dims[1] > weight->k))
+      return 0;
+  return 1;
+}
+
 /* Every part is a role of the region's shape: groups x [n, k], or groups * n elements of a vector. */
 static int part_fits(const moec_plan *plan, const moec_weight *weight, int part) {
+  if (weight->role_per_group)
+    return members_fit(plan, weight, part);
   if (weight->role[part] >= plan->header->roles.count)
     return 0;
   const moec_role *role = &plan->roles[weight->role[part]];

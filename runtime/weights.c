@@ -145,6 +145,29 @@ static moec_view view_of(const moec_role_source *source, int64_t expert) {
   return (moec_view){source->data[expert], source->dtype, source->out_stride, source->in_stride};
 }
 
+moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources, const moec_weight *weight,
+                                       int64_t part, int64_t group) {
+  moec_group_source out = {.weight = *weight};
+  if (!weight->role_per_group) {
+    out.view = view_of(&sources[weight->role[part]], group);
+    return out;
+  }
+  int64_t index = weight->role[part] + group;
+  moec_role_extent extent = moec_extent_of_role(&plan->roles[index]);
+  out.view = view_of(&sources[index], 0);
+  out.weight.n = (uint32_t)extent.out;
+  out.weight.k = (uint32_t)extent.in;
+  return out;
+}
+
+static void pack_vector_members(const packing *p, const moec_weight *weight) {
+  memset(p->base + weight->offset, 0, (size_t)weight->bytes);
+  for (int64_t group = 0; group < weight->groups; ++group) {
+    moec_group_source source = moec_source_of_group(p->plan, p->sources, weight, 0, group);
+    moec_pack_vector(weight, group * weight->n, source.weight.n, &source.view, p->base + weight->offset);
+  }
+}
+
 static void pack_vector_region(const packing *p, const moec_weight *weight) {
   const moec_role_source *source = &p->sources[weight->role[0]];
   const moec_role *role = &p->plan->roles[weight->role[0]];
@@ -166,12 +189,15 @@ static void pack_unit(void *context, uint32_t unit, int32_t worker) {
     unit -= units_of_weight(weight);
   (void)worker;
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
-    pack_vector_region(p, weight);
+    if (weight->role_per_group)
+      pack_vector_members(p, weight);
+    else
+      pack_vector_region(p, weight);
     return;
   }
   int64_t part = unit % weight->parts, group = unit / weight->parts;
-  moec_view view = view_of(&p->sources[weight->role[part]], group);
-  moec_pack_panels(weight, part, group, &view, p->base + weight->offset);
+  moec_group_source source = moec_source_of_group(p->plan, p->sources, weight, part, group);
+  moec_pack_panels(&source.weight, part, group, &source.view, p->base + weight->offset);
 }
 
 void moec_write_header_page(const moec_layer *layer, void *page) {

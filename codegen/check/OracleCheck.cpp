@@ -13,7 +13,7 @@
 namespace moec {
 
 bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
-  for (const Role &role : rolesOf(spec)) {
+  for (const Role &role : tensorsOf(spec)) {
     int64_t count = 1;
     for (int64_t extent : role.shape)
       count *= extent;
@@ -61,28 +61,35 @@ static std::vector<int64_t> allTokens(int64_t tokens) {
   return all;
 }
 
-// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong.
-static bool isTie(const ReferenceOutputs &want, int64_t row, const std::set<int64_t> &got, double tolerance) {
-  int64_t columns = want.choices, experts = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
-  std::vector<double> in, out;
+// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong, equal logits
+// included: there the lower id wins. `own` are the kernel's logits of the token.
+static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t row, const std::vector<double> &own,
+                  const std::set<int64_t> &got, double tolerance) {
+  int64_t columns = want.choices, width = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
+  bool keys = spec.router.kind == RouterKind::ProductKey;
+  int64_t experts = keys ? spec.experts.count : width, half = width / 2;
+  std::vector<std::pair<double, double>> in, out; // by the oracle and by the kernel
   double scale = 1e-30;
-  for (int64_t e = 0; e < experts; ++e)
-    scale = std::max(scale, std::fabs(want.logits[size_t(row * experts + e)]));
+  const double *logits = &want.logits[size_t(row * width)];
+  for (int64_t e = 0; e < width; ++e)
+    scale = std::max(scale, std::fabs(logits[e]));
+  auto of = [&](const double *z, int64_t id) { return keys ? z[id / half] + z[half + id % half] : z[id]; };
+  auto logit = [&](int64_t id) { return std::make_pair(of(logits, id), of(own.data(), id)); };
   std::set<int64_t> wanted(want.ids.begin() + row * columns, want.ids.begin() + (row + 1) * columns);
   for (int64_t id : wanted)
     if (!got.count(id) && id >= 0 && id < experts)
-      in.push_back(want.logits[size_t(row * experts + id)]);
+      in.push_back(logit(id));
   for (int64_t id : got)
     if (!wanted.count(id)) {
       if (id < 0 || id >= experts)
         return false;
-      out.push_back(want.logits[size_t(row * experts + id)]);
+      out.push_back(logit(id));
     }
   std::sort(in.begin(), in.end());
   std::sort(out.begin(), out.end());
   bool close = in.size() == out.size();
   for (size_t i = 0; close && i < in.size(); ++i)
-    close = std::fabs(in[i] - out[i]) <= tolerance * scale;
+    close = std::fabs(in[i].first - out[i].first) <= tolerance * scale && in[i] != out[i];
   return close;
 }
 
@@ -112,7 +119,7 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
 }
 
 // Row `token` of `out` against row `row` of the oracle's answer.
-static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceOutputs &want, int64_t row,
+static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want, int64_t row,
                          const Tolerance &tolerance, OracleResult &result, std::string &reason) {
   auto part = [](const auto &from, int64_t index, int64_t columns) {
     return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
@@ -132,7 +139,7 @@ static bool compareToken(const CallOutputs &out, int64_t token, const ReferenceO
     std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
     std::set<int64_t> gotSet(got.begin(), got.end());
     bool comparable = int64_t(want.logits.size()) > row && !absent;
-    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(want, row, gotSet, 1e-5)) {
+    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(spec, want, row, part(out.logits, token, out.numLogits), gotSet, 1e-5)) {
       ++result.tied;
       return true;
     }
@@ -209,7 +216,7 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
   Tolerance tolerance = toleranceOf(spec, want);
   size_t tied = result.tied;
   for (size_t i = 0; i < tokens.size(); ++i)
-    if (!compareToken(out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
+    if (!compareToken(spec, out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
       reason = "T=" + std::to_string(out.tokens) + " token " + std::to_string(tokens[i]) + " " + reason;
       return false;
     }

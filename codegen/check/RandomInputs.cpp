@@ -34,7 +34,7 @@ Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &na
   if (name == "top_k")
     return {double(random.in(1, choices))};
   int64_t columns = name == "residual"         ? spec.hidden
-                    : name == "noise"          ? (spec.router.kind == RouterKind::Soft ? spec.experts.count * spec.router.slots : rows)
+                    : name == "noise"          ? spec.logitColumns()
                     : name == "expert_weights" ? choices
                                                : 1;
   Doubles values;

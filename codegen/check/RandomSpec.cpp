@@ -9,6 +9,9 @@
 
 #include "nlohmann/json.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace moec {
 
 using Json = nlohmann::ordered_json;
@@ -31,6 +34,7 @@ private:
   Json level(int64_t count);
   Json normalize();
   Json experts();
+  Json widths();
   void expertExtras(Json &block);
   Json shared();
   Json capacity();
@@ -94,6 +98,8 @@ Json RandomLayerSpec::selection(int64_t reach, bool selected) {
   if (draw <= 62 || reach < 2) {
     block["kind"] = "topk";
     block["k"] = random.chance(10) ? random.in(1, std::min<int64_t>(reach, 32)) : k;
+    if (random.chance(4)) // as many as there are
+      block["k"] = random.in(1, std::min<int64_t>(reach, 256));
   } else if (draw <= 70) {
     block = {{"kind", "sparsemixer"}, {"k", 2}, {"eps", 0.05}};
   } else if (draw <= 82) {
@@ -182,6 +188,20 @@ Json RandomLayerSpec::otherKind(const std::string &kind) {
     block["scope"] = random.of({"batch", "sequence"});
     if (random.chance(30))
       block["combine_weights"] = "dispatch";
+  } else if (kind == "product_key") {
+    int64_t n = random.in(1, std::max<int64_t>(1, std::min<int64_t>(12, int64_t(std::sqrt(double(sizes.experts))))));
+    count = n * n;
+    logitStages(block, true);
+    block["score"] = random.of({"softmax", "softmax", "sigmoid", "sqrtsoftplus", "softplus", "relu", "identity"});
+    if (random.chance(50))
+      block["score_over"] = "selected";
+    if (random.chance(25))
+      block["bias"] = true;
+    block["select"] = {{"kind", "topk"}, {"k", random.in(1, std::min<int64_t>(count, random.chance(20) ? 40 : 8))}};
+    if (random.chance(10))
+      block["weight_mode"] = random.of({"one", "mean"});
+    else if (random.chance(60))
+      block["normalize"] = normalize();
   } else if (kind == "hierarchical") {
     int64_t groups = random.in(1, 6), each = random.in(1, 8);
     count = groups * each;
@@ -211,7 +231,7 @@ Json RandomLayerSpec::router() {
     block = tokenChoice();
   else
     block = otherKind(random.of({"expert_choice", "expert_choice", "soft", "hierarchical", "hierarchical", "table", "random",
-                                 "external", "dense"}));
+                                 "external", "dense", "product_key", "product_key"}));
   bool soft = block.contains("kind") && block["kind"] == "soft";
   if (random.chance(30))
     block["scale"] = 0.25 * double(random.in(1, 12));
@@ -257,18 +277,30 @@ void RandomLayerSpec::expertExtras(Json &block) {
     block["lora"] = {{"rank", random.in(1, 9)}, {"alpha", 4}, {"at", random.of({"parallel", "per_matrix"})}};
 }
 
+// One width for each expert, drawn from a few or, of few experts, all of their own.
+Json RandomLayerSpec::widths() {
+  std::vector<int64_t> some;
+  for (int64_t i = random.in(1, 4); i > 0; --i)
+    some.push_back(random.size(sizes.most));
+  Json list = Json::array();
+  bool own = count <= 8 && random.chance(40);
+  for (int64_t e = 0; e < count; ++e)
+    list.push_back(own ? random.size(sizes.most) : some[size_t(random.in(0, int64_t(some.size()) - 1))]);
+  return count > 1 ? list : list[0];
+}
+
 Json RandomLayerSpec::experts() {
   Json block;
   block["count"] = count;
   if (random.chance(8)) {
     block["form"] = "linear";
   } else {
-    block["intermediate"] = random.size(sizes.most);
+    block["intermediate"] = random.chance(14) ? widths() : Json(random.size(sizes.most));
     feedForward(block);
   }
   expertExtras(block);
   if (!grouped && random.chance(10)) // groups divide all ids, those of zero experts too
-    block["zero"] = {{"count", random.in(1, 3)}, {"kind", random.of({"identity", "zero"})}};
+    block["zero"] = {{"count", random.in(1, 3)}, {"kind", random.of({"identity", "zero", "constant"})}};
   return block;
 }
 
@@ -287,7 +319,7 @@ Json RandomLayerSpec::shared() {
   if (random.chance(20))
     block["bias"]["in"] = true;
   if (random.chance(20)) {
-    block["count"] = random.in(2, 3);
+    block["count"] = random.chance(8) ? random.in(60, 80) : random.in(2, 3);
     block["reduce"] = random.of({"sum", "mean"});
   }
   if (random.chance(10))

@@ -41,7 +41,7 @@ static bool isExpertMatrix(const Role &role) { return role.matrix && role.name.r
 
 int64_t benchSourceBytes(const LayerSpec &spec) {
   int64_t largest = 0;
-  for (const Role &role : rolesOf(spec))
+  for (const Role &role : tensorsOf(spec))
     if (isExpertMatrix(role))
       largest = std::max(largest, elements(role));
   return largest * (dataTypeBits(spec.dtype.weight) / 8);
@@ -50,7 +50,7 @@ int64_t benchSourceBytes(const LayerSpec &spec) {
 bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out) {
   DataType type = spec.dtype.weight;
   int64_t elementBytes = dataTypeBits(type) / 8, bytes = benchSourceBytes(spec);
-  std::vector<Role> roles = rolesOf(spec);
+  std::vector<Role> roles = tensorsOf(spec);
   PageBuffer whole(repeat ? 0 : size_t(bytes));
   if (repeat)
     out.repeated = std::make_unique<RepeatedPages>(size_t(bytes), size_t(64) << 20);

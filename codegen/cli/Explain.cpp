@@ -10,6 +10,7 @@
 
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ManifestCuda.h"
+#include "codegen/moe/ExpertClasses.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -76,7 +77,21 @@ static void printKernels(raw_ostream &os, const CompiledPackage &package, const 
   }
 }
 
-static void printText(Session &session, const CompiledPackage &package, const std::vector<int64_t> &tokens) {
+// Experts of different width: which are computed together, and what that costs.
+static void printClasses(raw_ostream &os, const LayerSpec &spec) {
+  if (!spec.experts.heterogeneous())
+    return;
+  os << "\nexperts of different width: " << format("%.1f", 100 * paddedShare(spec.experts)) << " % more columns than theirs\n";
+  for (auto [i, members] : enumerate(expertClasses(spec.experts))) {
+    int64_t least = members.width;
+    for (int64_t e : members.experts)
+      least = std::min(least, spec.experts.width(e));
+    os << "  class" << i << ": " << members.experts.size() << " experts, widths " << least << ".." << members.width << "\n";
+  }
+}
+
+static void printText(Session &session, const SpecInput &input, const CompiledPackage &package,
+                      const std::vector<int64_t> &tokens) {
   const LaunchPlan &plan = package.plan;
   raw_ostream &os = session.out;
   os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
@@ -101,6 +116,7 @@ static void printText(Session &session, const CompiledPackage &package, const st
     os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
                  sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
   }
+  printClasses(os, input.spec);
   for (const CudaTargetPlan &target : package.cuda.targets)
     printKernels(os, package, target);
   os << "\n" << package.scheduleText;
@@ -206,7 +222,7 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
     printJson(session, *package, tokens);
     return ExitDone;
   }
-  printText(session, *package, tokens);
+  printText(session, input, *package, tokens);
   return flags.why ? printReasons(session, input, options) : int(ExitDone);
 }
 

@@ -16,6 +16,23 @@ Value Emitter::stack(int64_t bytes) {
   return LLVM::AllocaOp::create(b, loc, ptr(), b.getI8Type(), c(bytes), /*alignment=*/64);
 }
 
+Value Emitter::numberTable(ArrayRef<int32_t> numbers, int64_t padding, unsigned addressSpace) {
+  auto module = function->getParentOfType<ModuleOp>();
+  SmallVector<int32_t> padded(numbers);
+  padded.append(size_t(padding), 0);
+  std::string name;
+  for (int n = 0; n == 0 || module.lookupSymbol(name); ++n)
+    name = (function.getName() + "_numbers" + Twine(n)).str();
+  auto data = DenseElementsAttr::get(RankedTensorType::get({int64_t(padded.size())}, b.getI32Type()), ArrayRef(padded));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI32Type(), unsigned(padded.size())), /*isConstant=*/true,
+                           LLVM::Linkage::Internal, name, data, /*alignment=*/64, addressSpace);
+  }
+  return LLVM::AddressOfOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), addressSpace), name);
+}
+
 static int64_t lanesOf(Type type) {
   auto vector = dyn_cast<VectorType>(type);
   return vector ? vector.getNumElements() : 0;

@@ -86,6 +86,9 @@ public:
     mlir::LLVM::MemcpyInlineOp::create(b, loc, to, from, b.getI64IntegerAttr(bytes), /*isVolatile=*/false);
   }
 
+  // Address of `numbers` as i32 constants of the module, with `padding` zeros behind them.
+  mlir::Value numberTable(llvm::ArrayRef<int32_t> numbers, int64_t padding, unsigned addressSpace);
+
   // -- vectors
   mlir::Value splat(mlir::Value scalar, int64_t lanes) {
     return mlir::vector::BroadcastOp::create(b, loc, vec(scalar.getType(), lanes), scalar);

@@ -144,9 +144,11 @@ void RowsLowering::lowerRow(Value row, ArrayRef<Value> buffers) {
 }
 
 void RowsLowering::bindInput(BlockArgument argument, Value row, ArrayRef<Value> buffers, unsigned &next) {
-  if (isa<moe::RouteType>(argument.getType())) {
+  if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
     Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
+    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
+      slot = e.add(e.mul(token, route.getChoices()), slot);
     routes[argument] = {token, slot};
     next += 2;
     return;
@@ -307,6 +309,10 @@ void RowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
 }
 
 void RowsLowering::lowerColumns(moe::ColumnsOp columns) {
+  if (auto numbers = columns.getNumbers()) { // the same for all rows
+    values[columns.getResult()] = {e.numberTable(*numbers, lanes(), 0), e.b.getI32Type(), int64_t(numbers->size()), true};
+    return;
+  }
   RowValue out = allocate(e.b.getI32Type(), tensor(columns.getResult()).getDimSize(1));
   e.loop(e.c(0), e.c(out.count), 1,
          [&](Value n) { storeVector(out, n, arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), n)); });

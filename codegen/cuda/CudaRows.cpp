@@ -147,9 +147,12 @@ void CudaRowsLowering::lowerRow(ArrayRef<Value> buffers) {
 }
 
 void CudaRowsLowering::bindInput(BlockArgument argument, ArrayRef<Value> buffers, unsigned &next) {
-  if (isa<moe::RouteType>(argument.getType())) {
+  if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
-    routes[argument] = {entry(buffers[next]), entry(buffers[next + 1])};
+    Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
+    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
+      slot = e.add(e.mul(token, route.getChoices()), slot);
+    routes[argument] = {token, slot};
     next += 2;
     return;
   }
@@ -347,6 +350,10 @@ void CudaRowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
 }
 
 void CudaRowsLowering::lowerColumns(moe::ColumnsOp columns) {
+  if (auto numbers = columns.getNumbers()) { // a constant of the image, the same for all rows
+    values[columns.getResult()] = {e.numberTable(*numbers, 0, 1), e.i32(), int64_t(numbers->size()), 4, -1, 4};
+    return;
+  }
   RowRun out = place(columns.getResult());
   runs.forEach(out.count, [&](ArrayRef<Value> own) {
     for (Value n : own)

@@ -74,6 +74,54 @@ void LayerBuilder::chooseRanked(RouterValues &values) {
   });
 }
 
+// a = z[0:n], b = z[n:2n]: the m = min(k, n) best of each, ascending, make m·m pairs; id = i·n + j of the k best sums.
+void LayerBuilder::chooseProductKeys(RouterValues &values) {
+  const RouterSpec &router = spec.router;
+  int64_t n = spec.subKeys(), k = spec.choices(), m = std::min(k, n);
+  Type i32 = builder.getI32Type(), f32 = builder.getF32Type();
+  NoisyLogits noisy = withNoise(values.logits);
+  // columns of the best, in ascending order so that among equal sums the lower id comes first
+  Value best = topK(noisy.choice, m, 2);
+  Value descending = map({{best, OperandKind::elem}}, rows(f32, 2 * m), [&](ValueRange v) -> Value {
+    return arith::NegFOp::create(builder, loc, arith::SIToFPOp::create(builder, loc, builder.getF32Type(), v[0]));
+  });
+  best = take(best, topK(descending, m, 2));
+  Value pairs = columns(m * m);
+  auto half = [&](Value from, Value pair, bool second) {
+    int64_t count = cast<RankedTensorType>(pair.getType()).getDimSize(1);
+    return take(from, map({{pair, OperandKind::elem}}, rows(i32, count), [&](ValueRange v) {
+                  return second ? plus(rest(v[0], int32_t(m)), int32_t(m)) : quotient(v[0], int32_t(m));
+                }));
+  };
+  auto sum = [&](Value a, Value b) {
+    return map({{a, OperandKind::elem}, {b, OperandKind::elem}}, cast<RankedTensorType>(a.getType()),
+               [&](ValueRange v) { return add(v[0], v[1]); });
+  };
+  Value reached = take(noisy.choice, best);
+  Value chosen = topK(sum(half(reached, pairs, false), half(reached, pairs, true)), k);
+  Value first = half(best, chosen, false), second = half(best, chosen, true); // columns of z
+  values.partial = spec.inputs.topK;
+  SmallVector<Bound> operands = {{first, OperandKind::elem}, {second, OperandKind::elem}};
+  if (values.partial)
+    operands.append({{columns(k), OperandKind::elem}, {input("top_k"), OperandKind::scalar}});
+  values.ids = map(operands, rows(i32, k), [&](ValueRange v) -> Value {
+    Value id = arith::AddIOp::create(builder, loc, times(v[0], int32_t(n)), plus(v[1], int32_t(-n)));
+    if (!values.partial)
+      return id;
+    return select(arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[2], v[3]), id, integer(-1));
+  });
+  bool all = router.scoreOver == ScoreOver::All;
+  if (all && router.score == Score::Softmax) {
+    Value halves = scored(Score::Softmax, noisy.weights, 2); // the softmax over all sums is the product of both
+    values.chosen = map({{take(halves, first), OperandKind::elem}, {take(halves, second), OperandKind::elem}}, rows(f32, k),
+                        [&](ValueRange v) { return multiply(v[0], v[1]); });
+    return;
+  }
+  values.chosen = sum(take(noisy.weights, first), take(noisy.weights, second));
+  if (all)
+    values.chosen = scored(router.score, values.chosen);
+}
+
 // The two best, the second by Gumbel-perturbed logits where the policy says so: the first is out of that race.
 void LayerBuilder::choosePair(RouterValues &values, const NoisyLogits &logits) {
   values.ids = topK(values.choice, 2);
@@ -147,6 +195,8 @@ void LayerBuilder::choose(RouterValues &values) {
   const RouterSpec &router = spec.router;
   if (router.kind == RouterKind::Dense)
     values.ids = columns(spec.routerRows());
+  else if (router.kind == RouterKind::ProductKey)
+    chooseProductKeys(values);
   else if (router.kind != RouterKind::TokenChoice)
     chooseGiven(values);
   else if (router.select.kind == SelectKind::SparseMixer)

@@ -102,9 +102,9 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
 Value LayerBuilder::lora(Value input, Value output, Value route, int64_t width) {
   Type type = typeOf(spec.dtype.activation);
   double factor = spec.experts.lora->alpha / double(spec.experts.lora->rank);
-  Value low = map({{matmul(input, parameter("experts.lora_a"), route), OperandKind::elem}},
+  Value low = map({{matmul(input, parameter(expertPrefix + ".lora_a"), route), OperandKind::elem}},
                   rows(type, spec.experts.lora->rank), [&](ValueRange v) { return fromF32(v[0], type); });
-  Value high = matmul(low, parameter("experts.lora_b"), route);
+  Value high = matmul(low, parameter(expertPrefix + ".lora_b"), route);
   return map({{high, OperandKind::elem}, {output, OperandKind::elem}}, rows(builder.getF32Type(), width),
              [&](ValueRange v) { return add(v[1], scaled(v[0], factor)); });
 }
@@ -116,13 +116,19 @@ Value LayerBuilder::scaledOutput(Value output, double factor) {
              [&](ValueRange v) { return scaled(v[0], factor); });
 }
 
-// (o - mean) / sqrt(var + 1e-5) · weight[e] + bias[e], over the columns of a row of expert e; population variance
+// (o - mean) / sqrt(var + 1e-5) · weight[e] + bias[e], over the columns of a row of expert e; population variance.
 Value LayerBuilder::layerNorm(Value output, const RouterValues &router, Value route, int64_t width) {
   Type f32 = builder.getF32Type();
   RankedTensorType type = rows(f32, width);
-  Value group = moe::GatherOp::create(builder, loc, rowVector(builder.getI32Type()), router.kept, route);
+  Value groups = router.kept; // the group of every choice; slot s belongs to expert s / P
+  if (!groups) {
+    auto slots = cast<moe::RouteType>(route.getType());
+    groups = map({{columns(slots.getChoices()), OperandKind::elem}}, rows(builder.getI32Type(), slots.getChoices()),
+                 [&](ValueRange v) { return quotient(v[0], int32_t(slots.getChoices() / slots.getGroups())); });
+  }
+  Value group = moe::GatherOp::create(builder, loc, rowVector(builder.getI32Type()), groups, route);
   auto own = [&](const char *role) {
-    return moe::LookupOp::create(builder, loc, type, parameter(role), group).getResult();
+    return moe::LookupOp::create(builder, loc, type, parameter(expertPrefix + role), group).getResult();
   };
   Value count = sumRows(output);
   Value centred = map({{output, OperandKind::elem}, {count, OperandKind::row}}, type, [&](ValueRange v) -> Value {
@@ -130,8 +136,8 @@ Value LayerBuilder::layerNorm(Value output, const RouterValues &router, Value ro
   });
   Value squares =
       sumRows(map({{centred, OperandKind::elem}}, type, [&](ValueRange v) { return multiply(v[0], v[0]); }));
-  return map({{centred, OperandKind::elem}, {squares, OperandKind::row}, {own("experts.norm_weight"), OperandKind::elem},
-              {own("experts.norm_bias"), OperandKind::elem}},
+  return map({{centred, OperandKind::elem}, {squares, OperandKind::row}, {own(".norm_weight"), OperandKind::elem},
+              {own(".norm_bias"), OperandKind::elem}},
              type, [&](ValueRange v) {
                Value variance = add(divide(v[1], number(double(width))), number(1e-5));
                Value unit = divide(v[0], math::SqrtOp::create(builder, loc, variance));
@@ -148,12 +154,12 @@ double LayerBuilder::outputScale() const {
 MlpShape LayerBuilder::expertShape() const {
   const ExpertsSpec &experts = spec.experts;
   MlpShape shape;
-  shape.prefix = "experts";
-  shape.gateBias = "experts.gate_bias";
+  shape.prefix = expertPrefix;
+  shape.gateBias = expertPrefix + ".gate_bias";
   shape.form = experts.form;
   shape.activation = experts.actName;
   shape.outputs = experts.latent ? experts.latent->dim : spec.hidden;
-  shape.width = experts.form == ExpertForm::Linear ? shape.outputs : experts.intermediate[0];
+  shape.width = experts.form == ExpertForm::Linear ? shape.outputs : expertWidth;
   shape.layers = experts.layers;
   shape.bias = experts.bias;
   shape.actAlpha = experts.actAlpha;
@@ -205,14 +211,20 @@ Value LayerBuilder::expertOutputs(Value input, Value route, const RouterValues &
   return parallel || spec.experts.normOut ? scaledOutput(output, outputScale()) : output;
 }
 
-// Σ_j w_j · expert_{id_j}(x), or Σ_j expert_{id_j}(w_j · x) where the weight is applied to the input; f32
 Value LayerBuilder::buildExperts(const RouterValues &router) {
-  Type f32 = builder.getF32Type();
-  moe::RouteType routeType = routeOfExperts();
-  auto dispatch = moe::DispatchOp::create(builder, loc, routeType, router.kept);
-  dispatch->setAttr("moe.experts", builder.getUnitAttr());
-  Value route = dispatch;
   Value tokens = spec.experts.latent ? latentIn() : x;
+  Value combined = spec.experts.heterogeneous() ? buildClasses(router, tokens)
+                                                : routedOutputs(router, tokens, spec.experts.count);
+  return spec.experts.latent ? latentOut(combined) : combined;
+}
+
+// Σ_j w_j · expert_{id_j}(x), or Σ_j expert_{id_j}(w_j · x) where the weight is applied to the input; f32
+Value LayerBuilder::routedOutputs(const RouterValues &router, Value tokens, int64_t experts) {
+  Type f32 = builder.getF32Type();
+  auto dispatch = moe::DispatchOp::create(builder, loc, routeOfExperts(experts), router.kept);
+  if (!spec.experts.heterogeneous())
+    dispatch->setAttr("moe.experts", builder.getUnitAttr());
+  Value route = dispatch;
   auto tokenType = cast<RankedTensorType>(tokens.getType());
   Value input = moe::GatherOp::create(builder, loc, tokenType, tokens, route);
   bool weightsInput = spec.combine.apply == CombineApply::Input;
@@ -222,11 +234,10 @@ Value LayerBuilder::buildExperts(const RouterValues &router) {
                 [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), tokenType.getElementType()); });
   }
   Value output = expertOutputs(input, route, router);
-  routed = {output, route};
+  routed.push_back({output, route});
   int64_t width = spec.experts.latent ? spec.experts.latent->dim : spec.hidden;
-  Value combined = moe::CombineOp::create(builder, loc, rows(f32, width), output, route,
-                                          weightsInput ? Value() : router.weights, ValueRange(), builder.getArrayAttr({}));
-  return spec.experts.latent ? latentOut(combined) : combined;
+  return moe::CombineOp::create(builder, loc, rows(f32, width), output, route, weightsInput ? Value() : router.weights,
+                                ValueRange(), builder.getArrayAttr({}));
 }
 
 // Several blocks are groups that every token visits.

@@ -90,6 +90,10 @@ Value LayerBuilder::atLeast(Value a, double limit) {
 Value LayerBuilder::integer(int32_t value) {
   return arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(value));
 }
+Value LayerBuilder::plus(Value a, int32_t b) { return arith::AddIOp::create(builder, loc, a, integer(b)); }
+Value LayerBuilder::times(Value a, int32_t b) { return arith::MulIOp::create(builder, loc, a, integer(b)); }
+Value LayerBuilder::quotient(Value a, int32_t b) { return arith::DivSIOp::create(builder, loc, a, integer(b)); }
+Value LayerBuilder::rest(Value a, int32_t b) { return arith::RemSIOp::create(builder, loc, a, integer(b)); }
 Value LayerBuilder::equal(Value a, int32_t b) {
   return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, a, integer(b));
 }
@@ -103,7 +107,12 @@ Value LayerBuilder::select(Value condition, Value a, Value b) {
 // ---- rows -------------------------------------------------------------------------------------------------------
 
 Value LayerBuilder::columns(int64_t count) {
-  return moe::ColumnsOp::create(builder, loc, rows(builder.getI32Type(), count));
+  return moe::ColumnsOp::create(builder, loc, rows(builder.getI32Type(), count), DenseI32ArrayAttr());
+}
+
+Value LayerBuilder::numbers(ArrayRef<int32_t> numbers) {
+  return moe::ColumnsOp::create(builder, loc, rows(builder.getI32Type(), int64_t(numbers.size())),
+                                builder.getDenseI32ArrayAttr(numbers));
 }
 
 Value LayerBuilder::rowsOf(Value column) { return sumRows(column); }
@@ -125,11 +134,11 @@ Value LayerBuilder::topK(Value values, int64_t k, int64_t segments) {
 
 // ---- the function -----------------------------------------------------------------------------------------------
 
-static DictionaryAttr storageAttr(Builder &builder, const WeightStorage &storage, bool expertAxis) {
+static DictionaryAttr storageAttr(Builder &builder, const WeightStorage &storage, StackKind otherwise) {
   static const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
   static const char *const axes[] = {"out_in", "in_out"};
   static const char *const parts[] = {"all", "first_half", "second_half", "even", "odd"};
-  StackKind stack = storage.stack.value_or(expertAxis ? StackKind::Stacked : StackKind::Single);
+  StackKind stack = storage.stack.value_or(otherwise);
   auto entry = [&](const char *name, StringRef value) {
     return builder.getNamedAttr(name, builder.getStringAttr(value));
   };
@@ -139,8 +148,6 @@ static DictionaryAttr storageAttr(Builder &builder, const WeightStorage &storage
 
 // Names and types of what a call gives besides x.
 std::vector<std::pair<std::string, Type>> LayerBuilder::inputTypes() {
-  bool soft = spec.router.kind == RouterKind::Soft;
-  int64_t logits = soft ? spec.experts.count * spec.router.slots : spec.routerRows();
   std::vector<std::pair<std::string, Type>> types;
   for (const std::string &name : spec.inputNames()) {
     const LayerInput &input = *findLayerInput(name);
@@ -149,7 +156,7 @@ std::vector<std::pair<std::string, Type>> LayerBuilder::inputTypes() {
     if (input.shape == InputShape::LikeX)
       type = rows(typeOf(spec.dtype.activation), spec.hidden);
     if (input.shape == InputShape::Rows)
-      type = rows(element, name == "noise" ? logits : spec.choices());
+      type = rows(element, name == "noise" ? spec.logitColumns() : spec.choices());
     if (input.shape == InputShape::One)
       type = RankedTensorType::get({1}, element);
     types.push_back({name, type});
@@ -157,7 +164,7 @@ std::vector<std::pair<std::string, Type>> LayerBuilder::inputTypes() {
   return types;
 }
 
-void LayerBuilder::addArguments(func::FuncOp function, const std::vector<Role> &roles) {
+void LayerBuilder::addArguments(func::FuncOp function, const std::vector<LayerParameter> &list) {
   Block *entry = function.addEntryBlock();
   x = entry->getArgument(0);
   function.setArgAttr(0, "moe.role", builder.getStringAttr("x"));
@@ -169,27 +176,32 @@ void LayerBuilder::addArguments(func::FuncOp function, const std::vector<Role> &
   };
   for (const auto &[name, type] : inputTypes())
     add(name);
-  for (const Role &role : roles) {
-    unsigned index = add(role.name);
-    auto storage = spec.weights.find(role.name);
-    bool stacked = role.expertAxis || (!role.matrix && role.shape.size() == 2);
-    if (storage != spec.weights.end())
-      function.setArgAttr(index, "moe.storage", storageAttr(builder, storage->second, stacked));
+  for (const LayerParameter &parameter : list) {
+    unsigned index = add(parameter.name);
+    StackKind stack = parameter.stacked ? StackKind::Stacked : StackKind::Single;
+    if (parameter.members) {
+      function.setArgAttr(index, "moe.members", parameter.members);
+      stack = StackKind::PerExpert;
+    }
+    if (auto storage = spec.weights.find(parameter.role); storage != spec.weights.end())
+      function.setArgAttr(index, "moe.storage", storageAttr(builder, storage->second, stack));
   }
 }
 
 OwningOpRef<ModuleOp> LayerBuilder::build(const std::array<uint8_t, 32> &specHash) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
-  std::vector<Role> roles = rolesOf(spec);
   SmallVector<Type> inputs = {rows(typeOf(spec.dtype.activation), spec.hidden)};
   for (const auto &[name, type] : inputTypes())
     inputs.push_back(type);
-  for (const Role &role : roles)
-    inputs.push_back(
-        RankedTensorType::get(role.shape, role.matrix ? typeOf(spec.dtype.weight) : Type(builder.getF32Type())));
+  std::vector<LayerParameter> list;
+  for (const Role &role : rolesOf(spec))
+    for (LayerParameter &parameter : parametersOf(role))
+      list.push_back(std::move(parameter));
+  for (const LayerParameter &parameter : list)
+    inputs.push_back(parameter.type);
   builder.setInsertionPointToEnd(module->getBody());
   auto function = func::FuncOp::create(builder, loc, spec.name, builder.getFunctionType(inputs, {}));
-  addArguments(function, roles);
+  addArguments(function, list);
   builder.setInsertionPointToEnd(&function.getBody().front());
   buildPresence();
   RouterValues router = buildRouter();

@@ -161,7 +161,7 @@ Value LayerBuilder::loss(const LossSpec &loss, const RouterValues &router) {
     return squaredVariation(loss, tokenReduce(sparse, moe::ReduceKind::sum, moe::Scope::batch));
   }
   Value p;
-  if (router.logits)
+  if (spec.hasExpertLogits())
     p = probabilities(loss.is("probs", "normalized_score") ? spec.router.score : Score::Softmax, router.logits);
   if (loss.kind == "load_balance")
     return loadBalance(loss, router, p);

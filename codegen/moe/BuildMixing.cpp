@@ -96,8 +96,8 @@ RouterValues LayerBuilder::buildExpertChoice() {
 }
 
 // Experts that take tokens take few of them: a scope of n tokens gives E · C rows. Else K per token.
-moe::RouteType LayerBuilder::routeOfExperts() {
-  int64_t experts = spec.experts.count, choices = spec.choices();
+moe::RouteType LayerBuilder::routeOfExperts(int64_t experts) {
+  int64_t choices = spec.choices();
   const RouterSelect &chosen = spec.router.select;
   MLIRContext *context = builder.getContext();
   if (spec.router.kind != RouterKind::ExpertChoice)
@@ -129,21 +129,32 @@ RouterValues LayerBuilder::buildSoft() {
   values.scores = tokenSoftmax(absentTo(z, negInf), scope);
   bool own = router.combineWeights == CombineWeights::Own;
   values.weights = scaledOutput(own ? absentTo(scored(Score::Softmax, z), 0) : values.scores, router.scale);
-  bool sequence = scope == moe::Scope::sequence;
-  auto type = moe::RouteType::get(builder.getContext(), spec.experts.count, slots, 0, sequence ? slots : 0, sequence ? 0 : slots);
-  values.route = moe::SlotsOp::create(builder, loc, type, scope);
+  values.route = slotRoute(spec.experts.count);
   return values;
+}
+
+// P rows for each of `experts` experts and every scope.
+Value LayerBuilder::slotRoute(int64_t experts) {
+  int64_t slots = experts * spec.router.slots;
+  moe::Scope scope = scopeOf(spec.router.scope);
+  bool sequence = scope == moe::Scope::sequence;
+  auto type = moe::RouteType::get(builder.getContext(), experts, slots, 0, sequence ? slots : 0, sequence ? 0 : slots);
+  return moe::SlotsOp::create(builder, loc, type, scope);
 }
 
 //   slot_s = Σ_t D[t,s]·x_t   o_s = expert_{s/P}(slot_s)   y_t = Σ_s C[t,s]·o_s
 // A latent projection before the slots is one after them, because every column of D sums to 1.
-Value LayerBuilder::buildSlotExperts(const RouterValues &router) {
-  Value tokens = spec.experts.latent ? latentIn() : x;
+Value LayerBuilder::slotOutputs(const RouterValues &router, Value tokens) {
   int64_t width = spec.experts.latent ? spec.experts.latent->dim : spec.hidden;
   Value input = moe::SlotInputsOp::create(builder, loc, tokens.getType(), tokens, router.scores, router.route);
   Value output = expertOutputs(input, router.route, router);
-  Value combined = moe::CombineOp::create(builder, loc, rows(builder.getF32Type(), width), output, router.route,
-                                          router.weights, ValueRange(), builder.getArrayAttr({}));
+  return moe::CombineOp::create(builder, loc, rows(builder.getF32Type(), width), output, router.route, router.weights,
+                                ValueRange(), builder.getArrayAttr({}));
+}
+
+Value LayerBuilder::buildSlotExperts(const RouterValues &router) {
+  Value tokens = spec.experts.latent ? latentIn() : x;
+  Value combined = spec.experts.heterogeneous() ? buildClasses(router, tokens) : slotOutputs(router, tokens);
   if (!spec.experts.latent)
     return combined;
   return latentOut(combined, spec.experts.latent->bias ? sumRows(router.weights) : Value());

@@ -60,20 +60,26 @@ Value LayerBuilder::probabilities(Score score, Value logits) {
 // D = (K·S - U) / ((K-1)·S) with S = sum_j |o_j|², U = |sum_j o_j|² of the K >= 2 experts of a token: the mean over such tokens
 Value LayerBuilder::diversity(const RouterValues &router) {
   Type f32 = builder.getF32Type();
-  auto outputs = cast<RankedTensorType>(routed.outputs.getType());
-  int64_t width = outputs.getDimSize(1), experts = spec.experts.count;
+  int64_t width = cast<RankedTensorType>(routed.front().outputs.getType()).getDimSize(1), experts = spec.experts.count;
   auto squared = [&](Value values) {
     return sumRows(map({{values, OperandKind::elem}}, rows(f32, width), [&](ValueRange v) {
       Value wide = toF32(v[0]);
       return multiply(wide, wide);
     }));
   };
-  auto combined = [&](Value values) -> Value {
-    int64_t columns = cast<RankedTensorType>(values.getType()).getDimSize(1);
-    return moe::CombineOp::create(builder, loc, rows(f32, columns), values, routed.route, Value(), ValueRange(), builder.getArrayAttr({}));
+  auto combined = [&](Value values, Value route, Value before) -> Value {
+    auto type = rows(f32, cast<RankedTensorType>(values.getType()).getDimSize(1));
+    Value sum = moe::CombineOp::create(builder, loc, type, values, route, Value(), ValueRange(), builder.getArrayAttr({}));
+    return before ? map({{sum, OperandKind::elem}, {before, OperandKind::elem}}, type, [&](ValueRange v) { return add(v[1], v[0]); }) : sum;
   };
-  Value own = map({{squared(routed.outputs), OperandKind::row}}, rows(f32, 1), [&](ValueRange v) { return v[0]; });
-  Value apart = sumRows(combined(own)), together = squared(combined(routed.outputs));
+  Value apart, together;
+  for (const RoutedRows &part : routed) {
+    Value own = map({{squared(part.outputs), OperandKind::row}}, rows(f32, 1), [&](ValueRange v) { return v[0]; });
+    apart = combined(own, part.route, apart);
+    together = combined(part.outputs, part.route, together);
+  }
+  apart = sumRows(apart);
+  together = squared(together);
   auto kept = cast<RankedTensorType>(router.kept.getType());
   Value count = sumRows(map({{router.kept, OperandKind::elem}}, rows(f32, kept.getDimSize(1)), [&](ValueRange v) {
     Value expert = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[0], integer(int32_t(experts)));
@@ -108,7 +114,8 @@ std::vector<std::pair<StringRef, Value>> LayerBuilder::buildReports(const Router
     Value largest = moe::ReduceOp::create(builder, loc, rowVector(f32), sizes, moe::ReduceKind::max, IntegerAttr());
     Value mean = map({{sumRows(sizes), OperandKind::elem}}, rowVector(f32),
                      [&](ValueRange v) { return divide(v[0], number(double(type.getDimSize(1)))); });
-    reports.push_back({"probabilities", probabilities(spec.router.score, router.logits)});
+    if (spec.hasExpertLogits())
+      reports.push_back({"probabilities", probabilities(spec.router.score, router.logits)});
     reports.push_back({"logit_mean", total(asColumn(meanOfTokens(mean)), moe::TotalKind::mean)});
     reports.push_back({"logit_max", total(ifPresent(asColumn(largest)), moe::TotalKind::max)});
   }
@@ -128,7 +135,7 @@ std::vector<std::pair<StringRef, Value>> LayerBuilder::buildReports(const Router
     });
     reports.push_back({"dropped_tokens", total(lost, moe::TotalKind::sum)});
   }
-  if (routed.outputs)
+  if (!routed.empty())
     reports.push_back({"diversity", diversity(router)});
   if (!spec.losses.empty())
     reports.push_back({"losses", buildLosses(router)});

@@ -152,15 +152,16 @@ RouterValues LayerBuilder::buildRouter() {
   if (kind == RouterKind::Hierarchical) {
     chooseByLevels(values);
   } else {
-    if (spec.hasRouterWeight()) {
+    if (spec.hasRouterWeight())
       values.logits = logits(spec.router, "router.weight");
+    if (values.logits && kind != RouterKind::ProductKey)
       scoreLogits(values);
-    }
     choose(values);
     gatherWeights(values);
   }
   dropAbsent(values);
   finishWeights(values);
+  values.added = constantExperts(values);
   return values;
 }
 

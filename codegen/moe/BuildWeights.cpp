@@ -29,7 +29,7 @@ void LayerBuilder::gatherWeights(RouterValues &values) {
     return;
   }
   bool mean = router.weightMode == WeightMode::Mean;
-  if (router.weightMode != WeightMode::Gathered || !values.scores) {
+  if (router.weightMode != WeightMode::Gathered || (!values.scores && !values.chosen)) {
     values.weights = map({}, type, [&](ValueRange) { return number(mean && !values.partial ? 1.0 / double(k) : 1.0); });
     if (!values.partial)
       return;
@@ -39,7 +39,10 @@ void LayerBuilder::gatherWeights(RouterValues &values) {
                            [&](ValueRange v) { return divide(v[0], atLeast(v[1], 1)); });
     return;
   }
-  values.weights = router.kind == RouterKind::Dense ? values.scores : take(values.scores, values.ids);
+  if (values.chosen)
+    values.weights = values.partial ? maskedBy(values.chosen, values.ids, 0) : values.chosen;
+  else
+    values.weights = router.kind == RouterKind::Dense ? values.scores : take(values.scores, values.ids);
   if (router.scoreOver == ScoreOver::All)
     return;
   if (values.partial && router.score == Score::Softmax)
@@ -183,6 +186,28 @@ void LayerBuilder::passAround(RouterValues &values, Value before) {
     }
     return select(passes, v[0], number(0));
   }));
+}
+
+// Σ_j w_j · constant of id_j:   p[t,z] = Σ_j w_j where id_j = E + z,   p · Cᵀ
+Value LayerBuilder::constantExperts(const RouterValues &values) {
+  if (!spec.experts.zero || spec.experts.zero->kind != ZeroKind::Constant)
+    return {};
+  int64_t count = spec.experts.zero->count, k = cast<RankedTensorType>(values.kept.getType()).getDimSize(1);
+  Type i32 = builder.getI32Type(), f32 = builder.getF32Type();
+  Value pairs = columns(count * k); // z·K + j
+  Value choice = map({{pairs, OperandKind::elem}}, rows(i32, count * k),
+                     [&](ValueRange v) { return rest(v[0], int32_t(k)); });
+  Value own = map({{take(values.weights, choice), OperandKind::elem}, {take(values.kept, choice), OperandKind::elem},
+                   {pairs, OperandKind::elem}},
+                  rows(f32, count * k), [&](ValueRange v) {
+                    Value id = plus(quotient(v[2], int32_t(k)), int32_t(spec.experts.count));
+                    Value hit = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, v[1], id);
+                    return select(hit, v[0], number(0));
+                  });
+  Value shares = own;
+  if (count > 1 || k > 1)
+    shares = moe::ReduceOp::create(builder, loc, rows(f32, count), own, moe::ReduceKind::sum, builder.getI64IntegerAttr(count));
+  return matmul(shares, parameter("experts.zero_constant"), Value());
 }
 
 // From gathered weights to final ones, with capacity before or after normalising.

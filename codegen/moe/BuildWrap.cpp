@@ -79,7 +79,7 @@ struct Operands {
 };
 } // namespace
 
-//   v = combined + passed·x + bias,   v = own·v + factor·shared
+//   v = combined + passed·x + constants + bias,   v = own·v + factor·shared
 //   depth        y = [x +] r·v where present, [x] elsewhere      [ ] with residual
 //   skip         y = [x +] v where present, x elsewhere
 //   conditional  y = [x +] v where present, [x +] dense elsewhere
@@ -90,6 +90,7 @@ Value LayerBuilder::finish(Value combined, const RouterValues &router, const std
   operands.add(combined, OperandKind::elem);
   size_t passed = operands.add(router.passed, OperandKind::row);
   size_t own = operands.add(router.passed || residual ? x : Value(), OperandKind::elem);
+  size_t added = operands.add(router.added, OperandKind::elem);
   size_t bias = operands.add(spec.combine.bias ? parameter("output.bias") : Value(), OperandKind::col);
   size_t output = operands.add(shared ? shared->output : Value(), OperandKind::elem);
   size_t factor = operands.add(shared ? shared->factor : Value(), OperandKind::row);
@@ -112,6 +113,8 @@ Value LayerBuilder::finish(Value combined, const RouterValues &router, const std
       Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[passed], number(0));
       sum = add(sum, select(none, number(0), multiply(v[passed], toF32(v[own]))));
     }
+    if (router.added)
+      sum = add(sum, v[added]);
     if (spec.combine.bias)
       sum = add(sum, v[bias]);
     if (shared && shared->own)

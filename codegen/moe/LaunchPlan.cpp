@@ -137,6 +137,10 @@ uint32_t LaunchPlan::addString(llvm::StringRef text) {
   for (size_t at = 0; at < strings.size(); at += std::strlen(strings.c_str() + at) + 1)
     if (text == strings.c_str() + at)
       return uint32_t(at);
+  return appendString(text);
+}
+
+uint32_t LaunchPlan::appendString(llvm::StringRef text) {
   uint32_t offset = uint32_t(strings.size());
   strings.append(text.data(), text.size());
   strings.push_back('\0');

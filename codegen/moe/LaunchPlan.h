@@ -32,6 +32,7 @@ struct LaunchPlan {
   std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
 
   uint32_t addString(llvm::StringRef text); // offset of `text`, shared when already there
+  uint32_t appendString(llvm::StringRef text); // without looking for it
   llvm::StringRef string(uint32_t offset) const;
   std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
   void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan

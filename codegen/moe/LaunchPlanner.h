@@ -56,6 +56,8 @@ private:
   uint16_t squaresBuffer(moe::SquareSumsOp op);
   uint16_t weightBuffer(moec_weight weight, const std::string &name);
   std::optional<uint16_t> roleOf(mlir::Value parameter, bool matrix);
+  bool hasMembers(mlir::Value parameter); // one role per group, one behind the other
+  mlir::LogicalResult addMembers(unsigned index, moec_role role);
   mlir::LogicalResult readStorage(llvm::StringRef name, mlir::DictionaryAttr storage, moec_role &role);
   mlir::LogicalResult finishWeights();
 };

@@ -22,14 +22,16 @@ struct Bound {
 
 // What the stages of a router leave for each other and for the experts. Null: the layer has none.
 struct RouterValues {
-  mlir::Value logits;  // [T,R] f32, after transforms; R = routed plus zero experts
+  mlir::Value logits;  // [T,R] f32, after transforms; R = routed plus zero experts; [T,2n] of product keys
   mlir::Value scores;  // [T,R] what weights are gathered from
+  mlir::Value chosen;  // [T,K] of product keys, instead of scores: the weights' scores, or logits with score_over selected
   mlir::Value choice;  // [T,R] what selection compares
   mlir::Value ids;     // [T,K] i32, -1 = none
   mlir::Value weights; // [T,K] f32
   mlir::Value wanted;  // [T,K] i32, the ids that ask for a place, -1 elsewhere
   mlir::Value kept;    // [T,K] i32, the ids that reach their experts, -1 elsewhere
   mlir::Value passed;  // [T] f32, the weight with which x passes by the experts
+  mlir::Value added;   // [T,H] f32, what constant experts add
   mlir::Value route;   // of soft routing: slots
   bool partial = false; // some ids may be -1
 };
@@ -64,10 +66,22 @@ struct RoutedRows {
   mlir::Value outputs, route; // [R,width]
 };
 
+// One argument of the layer's function for `role`, or for a class of experts of it: `members` then names the tensors that it
+// is made of.
+struct LayerParameter {
+  std::string name, role;
+  mlir::RankedTensorType type;
+  bool stacked;
+  mlir::DictionaryAttr members;
+};
+
 class LayerBuilder {
 public:
   LayerBuilder(mlir::MLIRContext &context, const LayerSpec &spec, const FunctionLibrary &functions)
-      : spec(spec), functions(functions), builder(&context), loc(builder.getUnknownLoc()) {}
+      : spec(spec), functions(functions), builder(&context), loc(builder.getUnknownLoc()) {
+    if (!spec.experts.intermediate.empty())
+      expertWidth = spec.experts.intermediate[0];
+  }
 
   mlir::OwningOpRef<mlir::ModuleOp> build(const std::array<uint8_t, 32> &specHash);
 
@@ -80,13 +94,15 @@ private:
   mlir::Location loc;
   std::map<std::string, mlir::Value> parameters; // by role, inputs by name
   mlir::Value x;
+  std::string expertPrefix = "experts"; // roles of the experts in work, "experts.class0" where they differ in width ...
+  int64_t expertWidth = 0;              // ... and their inner width
   mlir::Value wrapFactor; // [T] f32: what depth multiplies the experts' output by
-  RoutedRows routed;
+  llvm::SmallVector<RoutedRows> routed; // one per class of experts
   mlir::Value present; // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
 
   // BuildLayer.cpp
   std::vector<std::pair<std::string, mlir::Type>> inputTypes();
-  void addArguments(mlir::func::FuncOp function, const std::vector<Role> &roles);
+  void addArguments(mlir::func::FuncOp function, const std::vector<LayerParameter> &list);
   mlir::Value parameter(const std::string &role) const { return parameters.at(role); }
   mlir::Value input(const std::string &name) const { return parameters.at(name); }
   mlir::Type typeOf(DataType type);
@@ -108,12 +124,17 @@ private:
   mlir::Value atLeast(mlir::Value a, double limit);
 
   mlir::Value integer(int32_t value);
+  mlir::Value plus(mlir::Value a, int32_t b); // of i32, as the next four
+  mlir::Value times(mlir::Value a, int32_t b);
+  mlir::Value quotient(mlir::Value a, int32_t b); // a >= 0
+  mlir::Value rest(mlir::Value a, int32_t b);
   mlir::Value equal(mlir::Value a, int32_t b);
   mlir::Value isChosen(mlir::Value id); // id >= 0
   mlir::Value select(mlir::Value condition, mlir::Value a, mlir::Value b);
 
   // Rows.
   mlir::Value columns(int64_t count);                                      // [T,count] i32
+  mlir::Value numbers(llvm::ArrayRef<int32_t> numbers);                    // [T,N] i32, the same for every token
   mlir::Value rowsOf(mlir::Value column);                                  // [T,1] -> [T] f32
   mlir::Value maskedBy(mlir::Value values, mlir::Value ids, double other); // other where the id is -1
   mlir::Value take(mlir::Value values, mlir::Value ids);
@@ -135,6 +156,7 @@ private:
   void choose(RouterValues &values);
   mlir::Value reachedBefore(mlir::Value scores, double p);
   void chooseRanked(RouterValues &values);
+  void chooseProductKeys(RouterValues &values);
   void choosePair(RouterValues &values, const NoisyLogits &logits);
   void chooseSparse(RouterValues &values, mlir::Value logits);
   void chooseGiven(RouterValues &values);
@@ -155,6 +177,7 @@ private:
   mlir::Value keptSeconds(const RouterValues &values);
   mlir::Value capacity(const RouterValues &values, mlir::Value ids);
   void passAround(RouterValues &values, mlir::Value before);
+  mlir::Value constantExperts(const RouterValues &values);
 
   // BuildMixing.cpp: experts or slots that take tokens
   RouterValues buildExpertChoice();
@@ -162,6 +185,8 @@ private:
   mlir::Value tokenSoftmax(mlir::Value values, moe::Scope scope);
   mlir::Value tokenReduce(mlir::Value values, moe::ReduceKind kind, moe::Scope scope);
   mlir::Value overExperts(mlir::Value weights, mlir::Value ids, moe::Scope scope);
+  mlir::Value slotRoute(int64_t experts);
+  mlir::Value slotOutputs(const RouterValues &router, mlir::Value tokens);
   mlir::Value buildSlotExperts(const RouterValues &router);
 
   // BuildWrap.cpp: what stands around the experts
@@ -194,15 +219,23 @@ private:
   mlir::Value uniformError(const LossSpec &loss, const RouterValues &router, mlir::Value p);
   mlir::Value meanOver(mlir::Value values); // [T,N]: every column's mean over the tokens that reach the router
 
+  // BuildClasses.cpp: experts of different width
+  std::vector<LayerParameter> parametersOf(const Role &role);
+  static std::string classRole(size_t number, const std::string &role);
+  RouterValues routerOfClass(const RouterValues &router, mlir::Value place, size_t number, int64_t members);
+  RouterValues slotsOfClass(const RouterValues &router, llvm::ArrayRef<int64_t> experts);
+  mlir::Value buildClasses(const RouterValues &router, mlir::Value tokens);
+
   // BuildExperts.cpp
   mlir::Value buildExperts(const RouterValues &router);
+  mlir::Value routedOutputs(const RouterValues &router, mlir::Value tokens, int64_t experts);
   SharedValues buildShared();
   mlir::Value sharedBlocks(const MlpShape &shape, mlir::Value tokens);
   mlir::Value sharedGate(mlir::Value tokens);
   void mixShared(mlir::Value tokens, SharedValues &shared);
   mlir::Value projected(mlir::Value input, const std::string &role, mlir::Value route, const MlpShape &shape);
   mlir::Value layerNorm(mlir::Value output, const RouterValues &router, mlir::Value route, int64_t width);
-  moe::RouteType routeOfExperts(); // bounded by what experts take
+  moe::RouteType routeOfExperts(int64_t experts); // bounded by what experts take
   mlir::Value expertOutputs(mlir::Value input, mlir::Value route, const RouterValues &router);
   MlpShape expertShape() const;
   mlir::Value latentIn();

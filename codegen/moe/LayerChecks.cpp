@@ -20,7 +20,7 @@ namespace {
 
 bool isStorageFloat(Type type) { return type.isF32() || type.isBF16() || type.isF16(); }
 
-constexpr int64_t maxTopK = 64, maxColumns = 1 << 20;
+constexpr int64_t maxTopK = 256, maxColumns = 1 << 20;
 constexpr size_t maxOps = 4096; // also bounds the recursion of rowSpaceOf
 
 bool isDynamicRows(Type type) {
@@ -41,6 +41,10 @@ StringRef roleOf(Attribute attribute) {
   return text ? text.getValue() : StringRef();
 }
 
+bool isRoleName(StringRef role) {
+  return llvm::all_of(role, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '_' || c == '.'; });
+}
+
 // Types of the further inputs, once there is an x.
 LogicalResult checkInputs(func::FuncOp function) {
   RankedTensorType x;
@@ -56,6 +60,28 @@ LogicalResult checkInputs(func::FuncOp function) {
   return success();
 }
 
+// moe.members {role, experts, shapes}: the tensors that a parameter [G,...] stands for, one per group, none larger than its share.
+LogicalResult checkMembers(func::FuncOp function, unsigned index, RankedTensorType type) {
+  Attribute attribute = function.getArgAttr(index, "moe.members");
+  if (!attribute)
+    return success();
+  auto members = dyn_cast<DictionaryAttr>(attribute);
+  auto role = members ? members.getAs<StringAttr>("role") : StringAttr();
+  auto experts = members ? members.getAs<DenseI64ArrayAttr>("experts") : DenseI64ArrayAttr();
+  auto shapes = members ? members.getAs<DenseI64ArrayAttr>("shapes") : DenseI64ArrayAttr();
+  int64_t rank = type.getRank() - 1;
+  bool fits = role && !role.getValue().empty() && experts && shapes && rank >= 1 && experts.size() == type.getDimSize(0) &&
+              shapes.size() == experts.size() * rank && isRoleName(role.getValue());
+  for (int64_t i = 0; fits && i < shapes.size(); ++i)
+    fits = shapes[i] >= 1 && shapes[i] <= type.getDimSize(unsigned(1 + i % rank));
+  for (int64_t i = 0; fits && i < experts.size(); ++i)
+    fits = experts[i] >= 0 && experts[i] < (1 << 20);
+  if (!fits)
+    return function.emitOpError("L2: moe.members of argument ")
+           << index << " must hold a role, one expert for each group of " << type << " and the shapes of their tensors";
+  return success();
+}
+
 LogicalResult checkArguments(func::FuncOp function) {
   unsigned numX = 0;
   llvm::StringMap<unsigned> seen;
@@ -66,7 +92,7 @@ LogicalResult checkArguments(func::FuncOp function) {
     if (role.empty() || !type)
       return function.emitOpError("L2: argument ") << i << " must be a tensor with a moe.role";
     // The emitted header lists roles in a comment.
-    if (!llvm::all_of(role, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '_' || c == '.'; })) {
+    if (!isRoleName(role)) {
       std::string found;
       llvm::raw_string_ostream os(found);
       llvm::printEscapedString(role, os);
@@ -90,6 +116,8 @@ LogicalResult checkArguments(func::FuncOp function) {
     if (!weight)
       return function.emitOpError("L2: parameter ")
              << role << " must have a static shape of rank 1..3 of f32, bf16 or f16, found " << type;
+    if (failed(checkMembers(function, i, type)))
+      return failure();
     auto [entry, fresh] = seen.try_emplace(role, i);
     if (!fresh && (function.getArgumentTypes()[entry->second] != type ||
                    function.getArgAttr(entry->second, "moe.storage") != function.getArgAttr(i, "moe.storage")))

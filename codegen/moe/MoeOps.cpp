@@ -176,6 +176,9 @@ LogicalResult SoftmaxOp::verify() {
 LogicalResult ColumnsOp::verify() {
   if (!isRowsOf(cast<RankedTensorType>(getType()), 2, 32))
     return emitOpError("C1: the result must be a [?,N] tensor of i32, found ") << getType();
+  int64_t columns = cast<RankedTensorType>(getType()).getDimSize(1);
+  if (getNumbers() && int64_t(getNumbers()->size()) != columns)
+    return emitOpError("C2: ") << getNumbers()->size() << " numbers for " << columns << " columns";
   return success();
 }
 

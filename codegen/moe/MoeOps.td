@@ -22,9 +22,11 @@ def Moe_Dialect : Dialect {
   let description = [{
     A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, the name of a further input of a
     call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow in
-    `moe.storage` ({tensor, stack, axes, part} strings). Results carry `moe.role` "y",
+    `moe.storage` ({tensor, stack, axes, part} strings). `moe.members` ({role, experts, shapes}) says that a parameter
+    [G,...] is made of one tensor ROLE.e for each of G experts, of its own shape and padded with zeros. Results carry `moe.role` "y",
     "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts", "losses", "logit_mean", "logit_max",
-    "diversity", "dropped_tokens". What only reports need runs only where one of them is asked for. The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
+    "diversity", "dropped_tokens". What only reports need runs only where one of them is asked for. The function's
+    `moe.layer` dictionary holds `spec_hash` and `text_hash`,
     64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
@@ -135,17 +137,18 @@ def Moe_SoftmaxOp : Moe_Op<"softmax", [Pure, AllTypesMatch<["input", "result"]>]
 }
 
 def Moe_ColumnsOp : Moe_Op<"columns", [Pure]> {
-  let summary = "the number of every column";
+  let summary = "the number of every column, or a number given for it";
   let description = [{
-    out[t,n] = n
+    out[t,n] = n, or numbers[n]
 
     Shapes  -> [T,N] i32
       C1  the result is a [T,N] tensor of i32
+      C2  there are N numbers
     Example: tests/moe/columns.mlir
   }];
-  let arguments = (ins);
+  let arguments = (ins OptionalAttr<DenseI32ArrayAttr>:$numbers);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "attr-dict `:` type($result)";
+  let assemblyFormat = "(`of` $numbers^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

@@ -322,8 +322,7 @@ LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
   step.num_groups = uint32_t(type.getGroups());
   step.choices = uint32_t(type.getChoices());
   routeSteps[op.getRoute()] = uint16_t(plan.steps.size() - 1);
-  if (!plan.header.num_experts)
-    plan.header.num_experts = step.num_groups;
+  plan.header.num_experts += step.num_groups; // experts of different width have a route for each class
   return success();
 }
 

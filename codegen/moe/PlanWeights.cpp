@@ -16,6 +16,7 @@ using namespace moe;
 namespace {
 
 constexpr uint64_t regionAlign = 4096, maxPackedBytes = uint64_t(1) << 50;
+constexpr size_t maxRoles = 65535;
 
 RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -79,16 +80,55 @@ std::optional<uint16_t> LaunchPlanner::roleOf(Value parameter, bool matrix) {
     layer.emitOpError("P4: parameter ") << name << " is used as a matrix and as a vector";
     return std::nullopt;
   }
-  role.name = plan.addString(name);
   if ((!matrix && !type.getElementType().isF32()) || (!matrix && type.getRank() > 2)) {
     layer.emitOpError("P4: parameter ") << name << " is used as a vector, which must be f32 of rank 1 or 2, found "
                                         << type;
     return std::nullopt;
   }
+  size_t first = plan.roles.size(), count = hasMembers(parameter) ? size_t(type.getDimSize(0)) : 1;
+  if (first + count > maxRoles) {
+    layer.emitOpError("P3: more than ") << maxRoles << " tensors of parameters";
+    return std::nullopt;
+  }
+  if (hasMembers(parameter)) {
+    if (failed(addMembers(index, role)))
+      return std::nullopt;
+    return roles[name.str()] = uint16_t(first);
+  }
+  role.name = plan.addString(name);
   if (failed(readStorage(name, layer.getArgAttrOfType<DictionaryAttr>(index, "moe.storage"), role)))
     return std::nullopt;
   plan.roles.push_back(role);
-  return roles[name.str()] = uint16_t(plan.roles.size() - 1);
+  return roles[name.str()] = uint16_t(first);
+}
+
+bool LaunchPlanner::hasMembers(Value parameter) {
+  return bool(layer.getArgAttrOfType<DictionaryAttr>(cast<BlockArgument>(parameter).getArgNumber(), "moe.members"));
+}
+
+// One role NAME.e for each expert of a class, of that expert's own shape and in a tensor of its own.
+LogicalResult LaunchPlanner::addMembers(unsigned index, moec_role role) {
+  auto members = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.members");
+  auto storage = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.storage");
+  std::string base = members.getAs<StringAttr>("role").getValue().str(), pattern = textOf(storage, "tensor", base + ".{e}");
+  ArrayRef<int64_t> experts = members.getAs<DenseI64ArrayAttr>("experts"), shapes = members.getAs<DenseI64ArrayAttr>("shapes");
+  if (failed(readStorage(base, storage, role)))
+    return failure();
+  role.rank -= 1;
+  role.expert_axis = 0;
+  role.stack = MOEC_STACK_SINGLE;
+  for (auto [i, expert] : llvm::enumerate(experts)) {
+    std::string number = std::to_string(expert), tensor = pattern;
+    for (size_t at = tensor.find("{e}"); at != std::string::npos; at = tensor.find("{e}", at))
+      tensor.replace(at, 3, number);
+    role.name = plan.appendString(base + "." + number);
+    role.tensor = plan.appendString(tensor);
+    std::fill(std::begin(role.dims), std::end(role.dims), 0);
+    std::copy_n(shapes.begin() + ptrdiff_t(i * role.rank), role.rank, role.dims);
+    plan.roles.push_back(role);
+  }
+  plan.header.features |= MOEC_FEATURE_ROLE_PER_GROUP;
+  return success();
 }
 
 uint16_t LaunchPlanner::weightBuffer(moec_weight weight, const std::string &name) {
@@ -122,6 +162,7 @@ std::optional<uint16_t> LaunchPlanner::panelBuffer(GroupedMatmulOp op) {
     if (!role)
       return std::nullopt;
     weight.role[i] = *role;
+    weight.role_per_group = hasMembers(part);
     name += (i ? "+" : "") + plan.string(plan.roles[*role].name).str();
   }
   return weightBuffer(weight, name);
@@ -138,6 +179,7 @@ uint16_t LaunchPlanner::vectorBuffer(Value parameter) {
   weight.layout = MOEC_LAYOUT_VECTOR;
   weight.parts = 1;
   weight.role[0] = *role;
+  weight.role_per_group = hasMembers(parameter);
   weight.groups = type.getRank() == 2 ? uint32_t(type.getDimSize(0)) : 1;
   weight.n = uint32_t(type.getShape().back());
   weight.k = 1;

@@ -6,6 +6,7 @@
 // dropout without eval: scale act in training only; causal is a promise that token choice keeps.
 
 #include "codegen/moe/BuildLayer.h"
+#include "codegen/moe/ExpertClasses.h"
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
@@ -14,7 +15,10 @@ namespace moec {
 
 namespace {
 
-constexpr int64_t maxRouterRows = 4096, maxChoices = 64;
+// One token's logits, and what is computed of them, stay in the memory of a warp.
+constexpr int64_t maxExperts = 4096, maxRouterRows = 5120, maxConstantPairs = 8192, maxChoices = 256;
+// Experts of different width: columns beyond their own, as a share of these.
+constexpr double maxPadding = 0.5;
 
 class RefusalWalk {
 public:
@@ -63,36 +67,42 @@ void RefusalWalk::checkRouter() {
   const RouterSpec &router = spec.router;
   refuse(router.kind == RouterKind::Depth, "router.kind", "router.kind depth is not built; layer.wrap depth is",
          "use layer.wrap depth around the experts");
-  refuse(router.kind == RouterKind::ProductKey, "router.kind", "router.kind product_key is not built",
-         "use token_choice");
   refuse(router.kind == RouterKind::Table && !router.vocab, "router.vocab",
          "router.kind table needs router.vocab, the number of rows of router.table", "add \"vocab\" to router");
 }
 
 void RefusalWalk::checkSelection() {
   const RouterSpec &router = spec.router;
-  bool ranked = router.kind == RouterKind::TokenChoice;
-  refuse(ranked && spec.choices() > maxChoices, "router.select.k",
-         "k (" + llvm::Twine(spec.choices()) + ") is larger than " + llvm::Twine(maxChoices) + ", the largest built",
-         "choose a smaller k");
   refuse(router.groups && router.groups->keep > maxChoices, "router.groups.keep",
          "router.groups.keep (" + llvm::Twine(router.groups ? router.groups->keep : 0) + ") is larger than " +
              llvm::Twine(maxChoices) + ", the largest built",
          "keep fewer groups");
-  refuse(spec.routerRows() > maxRouterRows, "experts.count",
+  for (size_t i = 0; i < router.levels.size(); ++i)
+    refuse(router.levels[i].select.k > maxChoices, i ? "router.levels[1].select.k" : "router.levels[0].select.k",
+           "k (" + llvm::Twine(router.levels[i].select.k) + ") of a level is larger than " + llvm::Twine(maxChoices) +
+               ", the largest built",
+           "choose a smaller k");
+  refuse(spec.experts.count > maxExperts, "experts.count",
+         llvm::Twine(spec.experts.count) + " experts are more than the " + llvm::Twine(maxExperts) + " that are built",
+         "choose fewer experts");
+  refuse(spec.experts.count <= maxExperts && spec.routerRows() > maxRouterRows, "experts.zero.count",
          "the router has " + llvm::Twine(spec.routerRows()) + " rows, at most " + llvm::Twine(maxRouterRows) +
              " are built",
-         "choose fewer experts");
+         "choose fewer zero experts");
 }
 
 void RefusalWalk::checkExperts() {
   const ExpertsSpec &experts = spec.experts;
-  refuse(experts.zero && experts.zero->kind == ZeroKind::Constant, "experts.zero.kind",
-         "constant experts are not built; identity and zero are", "use identity");
-  refuse(experts.heterogeneous(), "experts.intermediate", "experts of different width are not built",
-         "give one width for all experts");
-  refuse(experts.normOut && spec.router.kind == RouterKind::Soft, "experts.norm_out",
-         "LayerNorm on the expert output is not built for soft routing", "leave it out");
+  int64_t pairs = experts.zero && experts.zero->kind == ZeroKind::Constant ? experts.zero->count * spec.choices() : 0;
+  refuse(pairs > maxConstantPairs, "experts.zero.count",
+         "constant experts times k (" + llvm::Twine(pairs) + ") are more than the " + llvm::Twine(maxConstantPairs) +
+             " that are built",
+         "choose fewer zero experts, or a smaller k");
+  double padded = experts.heterogeneous() ? paddedShare(experts) : 0;
+  refuse(padded > maxPadding, "experts.intermediate",
+         "experts of these widths would compute " + llvm::Twine(int64_t(padded * 100)) +
+             " % of columns that are zero; classes of one width each: " + llvm::Twine(expertClasses(experts).size()),
+         "use fewer different widths");
   refuse(experts.quant.kind != QuantKind::None, "experts.quant.kind", "quantised experts are not built",
          "use quant.kind none and dtype.weight bf16");
 }

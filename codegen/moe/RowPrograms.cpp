@@ -107,6 +107,8 @@ void formProgram(ArrayRef<Operation *> members, Block &block, std::vector<Fusion
         outputs.push_back(result);
   }
   notes.push_back({"F2", names + ": one row program"});
+  if (RowSpace space = rowSpaceOf(members.front()->getResult(0))) // kernels need the route to know how many rows there are
+    inputs.insert(space);
   OpBuilder builder(block.getTerminator());
   Location loc = members.front()->getLoc();
   SmallVector<Type> types;

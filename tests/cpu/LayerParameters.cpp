@@ -44,7 +44,7 @@ bool LayerParameters::draw(const std::string &json, const std::string &fileName)
   spec = *read;
   std::mt19937 random(7);
   std::normal_distribution<float> normal(0, 0.5f);
-  for (const Role &role : rolesOf(spec)) {
+  for (const Role &role : tensorsOf(spec)) {
     roles[role.name] = role;
     int64_t size = 1;
     for (int64_t extent : role.shape)

@@ -36,6 +36,11 @@ for kind in STATIC SHARED; do
   fi
 done
 
+say 'a block of four packages'
+"$cmake" -S "$source_dir/examples/switchall" -B "$work/switchall" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+"$cmake" --build "$work/switchall" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/switchall/switchall"
+
 cd "$work"
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o static -q >/dev/null
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o shared --emit shared -q >/dev/null

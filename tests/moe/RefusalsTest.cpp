@@ -38,43 +38,60 @@ const RefusedField refusedFields[] = {
      "dtype.accumulate bf16 is not built; sums are f32", "leave it out"},
     {"depth", [](LayerSpec &s) { s.router.kind = RouterKind::Depth; }, "router.kind",
      "router.kind depth is not built; layer.wrap depth is", "use layer.wrap depth around the experts"},
-    {"product_key", [](LayerSpec &s) { s.router.kind = RouterKind::ProductKey; }, "router.kind",
-     "router.kind product_key is not built", "use token_choice"},
     {"table", [](LayerSpec &s) { s.router.kind = RouterKind::Table; }, "router.vocab",
      "router.kind table needs router.vocab, the number of rows of router.table", "add \"vocab\" to router"},
-    {"many_choices",
-     [](LayerSpec &s) {
-       s.experts.count = 128;
-       s.router.select.k = 65;
-     },
-     "router.select.k", "k (65) is larger than 64, the largest built", "choose a smaller k"},
     {"many_groups_kept",
      [](LayerSpec &s) {
-       s.experts.count = 70;
+       s.experts.count = 300;
        s.router.groups.emplace();
-       s.router.groups->count = 70;
-       s.router.groups->keep = 65;
+       s.router.groups->count = 300;
+       s.router.groups->keep = 257;
      },
-     "router.groups.keep", "router.groups.keep (65) is larger than 64, the largest built", "keep fewer groups"},
+     "router.groups.keep", "router.groups.keep (257) is larger than 256, the largest built", "keep fewer groups"},
+    {"many_choices_of_a_level",
+     [](LayerSpec &s) {
+       s.router.kind = RouterKind::Hierarchical;
+       s.experts.count = 300;
+       s.router.levels.resize(2);
+       s.router.levels[0].count = 1;
+       s.router.levels[1].count = 300;
+       s.router.levels[1].select.k = 257;
+     },
+     "router.levels[1].select.k", "k (257) of a level is larger than 256, the largest built", "choose a smaller k"},
     {"many_shared_blocks",
      [](LayerSpec &s) {
        s.shared.emplace();
-       s.shared->count = 65;
+       s.shared->count = 257;
      },
-     "shared.count", "shared.count (65) is larger than 64, the largest built", "use one wide block, count 1"},
+     "shared.count", "shared.count (257) is larger than 256, the largest built", "use one wide block, count 1"},
     {"many_experts", [](LayerSpec &s) { s.experts.count = 4097; }, "experts.count",
-     "the router has 4097 rows, at most 4096 are built", "choose fewer experts"},
+     "4097 experts are more than the 4096 that are built", "choose fewer experts"},
+    {"many_zero_experts",
+     [](LayerSpec &s) {
+       s.experts.count = 4096;
+       s.experts.zero = ZeroExperts{1025, ZeroKind::Zero};
+     },
+     "experts.zero.count", "the router has 5121 rows, at most 5120 are built", "choose fewer zero experts"},
+    {"many_constant_experts",
+     [](LayerSpec &s) {
+       s.experts.zero = ZeroExperts{1000, ZeroKind::Constant};
+       s.router.select.k = 9;
+     },
+     "experts.zero.count", "constant experts times k (9000) are more than the 8192 that are built",
+     "choose fewer zero experts, or a smaller k"},
     {"widths",
      [](LayerSpec &s) {
-       s.experts.intermediate = {1, 2, 3, 4};
+       // 65 matrices of an expert leave room for one class
+       s.experts.count = 24;
+       s.experts.layers = 64;
+       s.experts.form = ExpertForm::Mlp;
+       s.experts.intermediate.clear();
+       for (int64_t e = 0; e < 24; ++e)
+         s.experts.intermediate.push_back(int64_t(32) * (e < 20 ? 1 : 20));
      },
-     "experts.intermediate", "experts of different width are not built", "give one width for all experts"},
-    {"soft_norm_out",
-     [](LayerSpec &s) {
-       s.router.kind = RouterKind::Soft;
-       s.experts.normOut = true;
-     },
-     "experts.norm_out", "LayerNorm on the expert output is not built for soft routing", "leave it out"},
+     "experts.intermediate",
+     "experts of these widths would compute 380 % of columns that are zero; classes of one width each: 1",
+     "use fewer different widths"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
     {"backward", [](LayerSpec &s) { s.passes.backward = true; }, "passes", "of passes only forward is built",

@@ -74,11 +74,11 @@ func.func @layer_l6_groups(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8x
 }
 
 // -----
-func.func @layer_l7_k(%x: tensor<?x128xf32> {moe.role = "x"}) -> (tensor<?x128xf32> {moe.role = "y"}, tensor<?x65xi32> {moe.role = "ids"}) {
-  // expected-error @below {{'moe.top_k' op L7: k (65) is larger than 64}}
-  %i = moe.top_k 65 of %x : tensor<?x128xf32> -> tensor<?x65xi32>
-  %y = moe.softmax %x : tensor<?x128xf32>
-  return %y, %i : tensor<?x128xf32>, tensor<?x65xi32>
+func.func @layer_l7_k(%x: tensor<?x300xf32> {moe.role = "x"}) -> (tensor<?x300xf32> {moe.role = "y"}, tensor<?x257xi32> {moe.role = "ids"}) {
+  // expected-error @below {{'moe.top_k' op L7: k (257) is larger than 256}}
+  %i = moe.top_k 257 of %x : tensor<?x300xf32> -> tensor<?x257xi32>
+  %y = moe.softmax %x : tensor<?x300xf32>
+  return %y, %i : tensor<?x300xf32>, tensor<?x257xi32>
 }
 
 // -----

@@ -151,3 +151,10 @@ func.func @token_total_c1_result(%x: tensor<?x3xf32>) -> tensor<4xf32> {
   %a = moe.token_total sum %x : tensor<?x3xf32> -> tensor<4xf32>
   return %a : tensor<4xf32>
 }
+
+// -----
+func.func @columns_c2_numbers() -> tensor<?x3xi32> {
+  // expected-error @below {{'moe.columns' op C2: 2 numbers for 3 columns}}
+  %a = moe.columns of [3, 1] : tensor<?x3xi32>
+  return %a : tensor<?x3xi32>
+}

@@ -25,13 +25,7 @@ std::string errorOf(const std::string &router, const std::string &more = experts
 } // namespace
 
 TEST(ReferenceError, kinds_without_a_reference_are_named) {
-  EXPECT_EQ(errorOf("\"kind\": \"product_key\", \"top_k\": 1", "\"experts\": {\"count\": 4, \"form\": \"linear\"}"),
-            "router.kind product_key has no reference");
   EXPECT_EQ(errorOf("\"kind\": \"depth\", \"select\": {\"tokens\": 1}"), "router.kind depth has no reference");
-  EXPECT_EQ(errorOf("\"top_k\": 1",
-                    "\"experts\": {\"count\": 2, \"form\": \"linear\", \"zero\": {\"count\": 1, \"kind\": "
-                    "\"constant\"}}"),
-            "experts.zero.kind constant has no reference");
   EXPECT_EQ(
       errorOf("\"top_k\": 1", "\"experts\": {\"count\": 2, \"intermediate\": 32, \"quant\": {\"kind\": \"int8\"}}"),
       "experts.quant has no reference: give the experts in floating point");

@@ -34,7 +34,7 @@ public:
     spec = *read;
     std::mt19937 random(7);
     std::normal_distribution<float> normal(0, 0.5f);
-    for (Role role : rolesOf(spec)) {
+    for (Role role : tensorsOf(spec)) {
       int64_t size = 1;
       for (int64_t &extent : role.shape) {
         extent = extent < 0 ? 5 : extent;
