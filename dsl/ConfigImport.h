@@ -40,6 +40,7 @@ public:
   const Json *find(Keys keys, std::string *key = nullptr) const;
   bool has(const char *key) const { return find({key}) != nullptr; }
   bool writes(const char *key) const; // null too
+  // `other` where there is none of `keys`; a value of another kind is an error.
   int64_t integerOr(Keys keys, int64_t other) const;
   double numberOr(Keys keys, double other) const;
   bool flagOr(Keys keys, bool other) const;
@@ -67,7 +68,7 @@ public:
   // does not say which do: any layer is taken and that is said.
   void chooseLayer(const LayerRule &rule);
 
-  void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "");
+  void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "") const;
   void unsupported(const std::string &key, const std::string &message, const std::string &hint);
   void missing(Keys keys, const char *path);
   void quirk(const std::string &key, const std::string &message, const std::string &chosen);

@@ -64,26 +64,50 @@ bool ConfigImport::writes(const char *key) const {
 }
 
 int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
-  const Json *value = find(keys);
-  return value && value->is_number_integer() ? value->get<int64_t>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_number_integer())
+    return value->get<int64_t>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no whole number");
+  return other;
 }
 
 double ConfigImport::numberOr(Keys keys, double other) const {
-  const Json *value = find(keys);
-  return value && value->is_number() && std::isfinite(value->get<double>()) ? value->get<double>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_number() && std::isfinite(value->get<double>()))
+    return value->get<double>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no number");
+  return other;
 }
 
 bool ConfigImport::flagOr(Keys keys, bool other) const {
-  const Json *value = find(keys);
-  return value && value->is_boolean() ? value->get<bool>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_boolean())
+    return value->get<bool>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is neither true nor false");
+  return other;
 }
 
 std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
-  const Json *value = find(keys);
-  return value && value->is_string() ? value->get<std::string>().substr(0, maxWord) : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_string())
+    return value->get<std::string>().substr(0, maxWord);
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no text");
+  return other;
 }
 
-void ConfigImport::fail(const char *code, const std::string &key, const std::string &message, const std::string &hint) {
+// Once for each key: several steps may look at it.
+void ConfigImport::fail(const char *code, const std::string &key, const std::string &message, const std::string &hint) const {
+  for (const ImportFinding &finding : out.findings)
+    if (finding.error && finding.key == key && finding.message == message)
+      return;
   out.findings.push_back({true, code, key, message, hint});
 }
 
@@ -130,6 +154,11 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
     return low;
   }
   int64_t number = value->get<int64_t>();
+  // Two names of one number; a width of experts beside that of dense layers is none.
+  for (const char *other : keys)
+    if (const Json *again = find({other}); again && *again != *value && std::string(path) != "experts.intermediate")
+      fail("E-IMPORT-KEY", other, key + " (" + std::to_string(number) + ") and " + other + " (" + again->dump().substr(0, maxWord) +
+           ") contradict each other", "both are " + std::string(path));
   put(path, number, key);
   return number;
 }
@@ -265,8 +294,10 @@ void fillTypes(ConfigImport &import, const Json &root) {
   std::string key, word;
   for (const Json *from : {&import.config, &root})
     for (const char *name : {"torch_dtype", "dtype"})
-      if (const Json *value = member(*from, name); value && value->is_string() && word.empty()) {
+      if (const Json *value = member(*from, name); value && word.empty()) {
         key = name;
+        if (!value->is_string())
+          return import.fail("E-IMPORT-KEY", key, key + " is no text");
         word = value->get<std::string>();
       }
   const char *type = word == "bfloat16" ? "bf16" : word == "float16" ? "f16" : word == "float32" ? "f32" : nullptr;

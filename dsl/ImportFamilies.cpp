@@ -26,42 +26,56 @@ const Json *entryOf(const I &i, const char *key, int64_t l) {
   return found != i.config.end() && found->is_array() && size_t(l) < found->size() ? &(*found)[size_t(l)] : nullptr;
 }
 
-bool isList(const I &i, const char *key) { return i.config.contains(key) && i.config[key].is_array(); }
+// Something that is there must be a list, unless it may be a number too.
+bool isList(const I &i, const char *key, bool orNumber = false) {
+  auto found = i.config.find(key);
+  if (found == i.config.end() || found->is_null())
+    return false;
+  if (!found->is_array() && !(orNumber && found->is_number_integer()))
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " is no list");
+  return found->is_array();
+}
 
-int64_t stepOf(const I &i, Keys keys) { return std::max<int64_t>(1, i.integerOr(keys, 1)); }
+int64_t stepOf(const I &i, const char *key) {
+  int64_t step = i.integerOr({key}, 1);
+  if (step < 1)
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " is below 1");
+  return std::max<int64_t>(1, step);
+}
 
 bool sparseSteps(const I &i, int64_t l) {
   if (isList(i, "mlp_only_layers") && lists(i, "mlp_only_layers", l))
     return false;
-  return (l + 1) % stepOf(i, {"decoder_sparse_step"}) == 0;
+  return (l + 1) % stepOf(i, "decoder_sparse_step") == 0;
 }
 
 bool afterFirstDense(const I &i, int64_t l) {
-  if (const Json *type = entryOf(i, "mlp_layer_types", l))
-    return *type == "sparse";
-  if (isList(i, "moe_layer_freq")) {
+  if (isList(i, "mlp_layer_types"))
+    if (const Json *type = entryOf(i, "mlp_layer_types", l))
+      return *type == "sparse";
+  if (isList(i, "moe_layer_freq", /*orNumber=*/true)) {
     const Json *entry = entryOf(i, "moe_layer_freq", l);
     return entry && *entry == 1;
   }
   int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense"}, 0);
-  return l >= first && l % stepOf(i, {"moe_layer_freq"}) == 0;
+  return l >= first && l % stepOf(i, "moe_layer_freq") == 0;
 }
 
-bool jambaLayers(const I &i, int64_t l) { return l % stepOf(i, {"expert_layer_period"}) == i.integerOr({"expert_layer_offset"}, 0); }
+bool jambaLayers(const I &i, int64_t l) { return l % stepOf(i, "expert_layer_period") == i.integerOr({"expert_layer_offset"}, 0); }
 
 bool llamaLayers(const I &i, int64_t l) {
   if (isList(i, "moe_layers"))
     return lists(i, "moe_layers", l);
-  int64_t step = stepOf(i, {"interleave_moe_layer_step"});
+  int64_t step = stepOf(i, "interleave_moe_layer_step");
   return l % step == step - 1;
 }
 
 bool ernieLayers(const I &i, int64_t l) {
   int64_t end = i.integerOr({"moe_layer_end_index"}, -1);
-  return (l + 1) % stepOf(i, {"moe_layer_interval"}) == 0 && l >= i.integerOr({"moe_layer_start_index"}, 0) && (end < 0 || l <= end);
+  return (l + 1) % stepOf(i, "moe_layer_interval") == 0 && l >= i.integerOr({"moe_layer_start_index"}, 0) && (end < 0 || l <= end);
 }
 
-bool arcticLayers(const I &i, int64_t l) { return (l + 1) % stepOf(i, {"moe_layer_frequency"}) == 0; }
+bool arcticLayers(const I &i, int64_t l) { return (l + 1) % stepOf(i, "moe_layer_frequency") == 0; }
 
 bool switchLayers(const I &i, int64_t l) {
   int64_t sparse = i.options.decoder ? i.integerOr({"num_sparse_decoder_layers"}, 0) : i.integerOr({"num_sparse_encoder_layers"}, 0);
@@ -76,8 +90,9 @@ bool nllbLayers(const I &i, int64_t l) {
 }
 
 bool nemotronLayers(const I &i, int64_t l) {
-  if (const Json *type = entryOf(i, "layers_block_type", l))
-    return *type == "moe";
+  if (isList(i, "layers_block_type"))
+    if (const Json *type = entryOf(i, "layers_block_type", l))
+      return *type == "moe";
   auto found = i.config.find("hybrid_override_pattern");
   if (found == i.config.end() || !found->is_string())
     return false;
@@ -129,7 +144,7 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"grok-1", "grok"}, every, decoder, nullptr, grok1},
       {{"deepseek"}, afterDense, decoder, nullptr, deepseekV1},
       {{"deepseek_v2"}, afterDense, decoder, nullptr, deepseekV2},
-      {{"deepseek_v3", "kimi_k2", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa"}, afterDense, decoder, language, deepseekV3},
+      {{"deepseek_v3", "kimi_k2", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa"}, afterDense, decoder, languageModel, deepseekV3},
       {{"dots1"}, afterDense, decoder, nullptr, dots},
       {{"mimo_v2_flash"}, afterDense, decoder, nullptr, mimo},
       {{"step3p5"}, {stepLayers, "those in moe_layers_enum have", {"moe_layers_enum"}}, decoder, nullptr, step},

@@ -31,7 +31,7 @@ void sumNormIfAsked(I &i, double eps, bool above1) {
 
 // Absent or 1: no groups. The published code and the authors' differ in what masked groups score.
 void groups(I &i, const char *score) {
-  if (i.integerOr({"n_group"}, 1) <= 1)
+  if (!i.has("n_group") || i.integerOr({"n_group"}, 1) == 1)
     return;
   i.integer("router.groups.count", {"n_group"});
   i.integer("router.groups.keep", {"topk_group"});

@@ -147,6 +147,7 @@ const Refused refused[] = {
     {"no_margin", "phi", R"({"router_jitter_noise": null})", "E-IMPORT-KEY", "no router_jitter_noise"},
     {"three_choices", "phi", R"({"num_experts_per_tok": 3})", "E-IMPORT-KEY", "num_experts_per_tok is not 2"},
     {"no_residual_flag", "arctic", R"({"use_residual": null})", "E-IMPORT-KEY", "no use_residual"},
+    {"two_counts", "exaone", R"({"n_routed_experts": 64})", "E-IMPORT-KEY", "num_experts (128) and n_routed_experts (64) contradict each other"},
     {"two_widths", "hunyuan", R"({"moe_intermediate_size": 1024})", "E-IMPORT-KEY", "contradict each other"},
     {"biased_shared_experts", "aria", R"({"text_config": {"mlp_bias": true}})", "E-IMPORT-KEY", "mlp_bias is not false"},
     {"biased_experts", "ernie", R"({"use_bias": true})", "E-IMPORT-KEY", "use_bias is not false"},
@@ -286,6 +287,36 @@ TEST(Import, garbage_is_an_error) {
     EXPECT_FALSE(result.findings.empty()) << text;
     EXPECT_TRUE(result.spec.empty()) << text;
   }
+}
+
+// Every value of every published config replaced by every kind of wrong one: an error, or a spec that is a spec's text.
+TEST(Import, any_value_may_be_wrong) {
+  const nlohmann::json wrong[] = {nullptr, true, -1, 0, 7, int64_t(1) << 40, UINT64_MAX, 1e300, -0.5, "", "x", std::string(5000, 'y'),
+                                  nlohmann::json::array(), {1, -2}, {"a", nullptr}, nlohmann::json::object(), {{"a", 1}}};
+  ImportOptions options;
+  options.losses = options.floatWeights = true;
+  size_t refused = 0, taken = 0;
+  for (const Published &published : publishedConfigs()) {
+    nlohmann::json flat = published.entry["config"].flatten();
+    for (const auto &[path, value] : flat.items())
+      for (const nlohmann::json &bad : wrong) {
+        nlohmann::json config = published.entry["config"];
+        config[nlohmann::json::json_pointer(path)] = bad;
+        for (std::optional<int64_t> layer : {std::optional<int64_t>(), std::optional<int64_t>(2)}) {
+          ImportResult result;
+          options.layer = layer;
+          bool good = importConfig(config.dump(), options, result);
+          ASSERT_EQ(good, !result.spec.empty()) << published.label << path << bad;
+          ++(good ? taken : refused);
+          SpecSource source;
+          DiagnosticList diagnostics;
+          if (good && !readSpec(result.spec, "spec", {}, source, diagnostics))
+            ASSERT_TRUE(diagnostics.hasErrors()) << published.label << path << bad;
+        }
+      }
+  }
+  EXPECT_GT(refused, 5000u);
+  EXPECT_GT(taken, 1000u);
 }
 
 TEST(Import, models_are_sorted_and_unique) {

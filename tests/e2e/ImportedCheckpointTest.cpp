@@ -313,6 +313,7 @@ const std::vector<Checkpoint> &checkpoints() {
       {"glm4_moe_bf16", "glm4_moe-bf16", R"({"model_type": "glm_moe_dsa", "mlp_layer_types": ["dense", "dense", "sparse"]})", "model.layers.2.mlp.", "", ""},
       {"dots1", "dots1-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
       {"ernie4_5_moe", "ernie4_5_moe-f32", R"({"moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_layer_end_index": 3})", "model.layers.1.mlp.", "", ""},
+      {"ernie4_5_moe_bf16", "ernie4_5_moe-bf16", "{}", mlp0, "", ""},
       {"hunyuan", "hunyuan_v1_moe-f32", R"({"moe_topk": [7, 2], "num_shared_expert": [1, 1]})", "model.layers.1.mlp.", "", "--layer 1"},
       {"longcat", "longcat_flash-f32", R"({"num_layers": 4})", mlp0, "", ""},
       {"afmoe", "afmoe-f32", R"({"num_dense_layers": 2})", "model.layers.2.mlp.", "", ""},
