@@ -105,7 +105,9 @@ void qwen3Next(I &i) {
 void qwen35(I &i) {
   qwenExperts(i);
   sumNorm(i);
-  mlpExperts(i);
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "", "first_half");
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "", "second_half");
+  i.weight("experts.down", "mlp.experts.down_proj");
   gatedShared(i);
 }
 

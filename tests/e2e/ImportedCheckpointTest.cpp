@@ -334,7 +334,7 @@ const std::vector<Checkpoint> &checkpoints() {
       {"qwen3_vl", "qwen3_moe-f32", R"({"model_type": "qwen3_vl_moe_text", "outer_model_type": "qwen3_vl_moe", "decoder_sparse_step": 1})",
        "model.language_model.layers.0.", gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "in_out"), ""},
       {"qwen3_5", "qwen3_next-f32", R"({"model_type": "qwen3_5_moe_text", "outer_model_type": "qwen3_5_moe", "norm_topk_prob": null})",
-       "model.language_model.layers.0.", gate + experts + sharedGated, ""},
+       "model.language_model.layers.0.", gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "") + sharedGated, ""},
       {"granitemoeshared", "aria-f32", R"({"model_type": "granitemoeshared", "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 48})",
        layer0, "router.weight block_sparse_moe.router.layer.weight\n" +
        halves("experts.", "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight", "") +
