@@ -129,6 +129,7 @@ RoutingSummary summaryOf(const RoutingStats &stats) {
   summary.dead = std::count(stats.chosen.begin(), stats.chosen.end(), 0);
   if (total == 0 || stats.tokens == 0)
     return summary;
+  summary.even = mean / double(stats.tokens);
   auto busiest = std::max_element(stats.chosen.begin(), stats.chosen.end());
   summary.busiest = busiest - stats.chosen.begin();
   summary.largest = double(*busiest) / double(stats.tokens);
@@ -169,7 +170,7 @@ bool enoughToJudge(const RoutingStats &stats) { return stats.choicesMade() >= ch
 std::vector<RoutingWarning> warningsOf(const RoutingStats &stats) {
   std::vector<RoutingWarning> warnings;
   RoutingSummary summary = summaryOf(stats);
-  double even = double(stats.choices) / double(std::max<int64_t>(1, stats.experts));
+  double even = summary.even;
   if (enoughToJudge(stats)) {
     bool byShare = summary.largest > collapseShare && summary.largest > collapseTimesEven * even;
     if (summary.balance < collapseBalance || byShare)

@@ -21,7 +21,7 @@ static std::string labelName(const std::vector<std::string> &names, size_t label
 }
 
 static void printUse(raw_ostream &os, const RoutingStats &stats) {
-  double even = double(stats.choices) / double(stats.experts);
+  double even = summaryOf(stats).even;
   os << format("%6s %10s %9s %9s %10s\n", "expert", "tokens", "share", "of even", "dropped");
   for (int64_t e = 0; e < stats.experts; ++e) {
     os << format("%6lld %10lld %7.2f %% %9.2f ", (long long)e, (long long)stats.chosen[size_t(e)], 100 * shareOf(stats, e), even > 0 ? shareOf(stats, e) / even : 0);
