@@ -104,7 +104,8 @@ std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
 }
 
 // Once for each key: several steps may look at it.
-void ConfigImport::fail(const char *code, const std::string &key, const std::string &message, const std::string &hint) const {
+void ConfigImport::fail(const char *code, const std::string &key, const std::string &message,
+                        const std::string &hint) const {
   for (const ImportFinding &finding : out.findings)
     if (finding.error && finding.key == key && finding.message == message)
       return;
@@ -124,7 +125,8 @@ bool ConfigImport::failed() const {
 }
 
 void ConfigImport::missing(Keys keys, const char *path) {
-  fail("E-IMPORT-KEY", *keys.begin(), "the config has no " + listOf(keys) + ", which " + std::string(path) + " of a " + out.family + " layer needs",
+  fail("E-IMPORT-KEY", *keys.begin(),
+       "the config has no " + listOf(keys) + ", which " + std::string(path) + " of a " + out.family + " layer needs",
        "use the config.json of the checkpoint itself: class defaults differ from what is published");
 }
 
@@ -157,8 +159,10 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
   // Two names of one number; a width of experts beside that of dense layers is none.
   for (const char *other : keys)
     if (const Json *again = find({other}); again && *again != *value && std::string(path) != "experts.intermediate")
-      fail("E-IMPORT-KEY", other, key + " (" + std::to_string(number) + ") and " + other + " (" + again->dump().substr(0, maxWord) +
-           ") contradict each other", "both are " + std::string(path));
+      fail("E-IMPORT-KEY", other,
+           key + " (" + std::to_string(number) + ") and " + other + " (" + again->dump().substr(0, maxWord) +
+               ") contradict each other",
+           "both are " + std::string(path));
   put(path, number, key);
   return number;
 }
@@ -191,9 +195,16 @@ void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) 
 }
 
 void ConfigImport::activation(const char *path, Keys keys, const std::string &fallback) {
-  static const std::pair<const char *, const char *> names[] = {
-      {"silu", "silu"},   {"swish", "silu"},    {"gelu", "gelu"},   {"gelu_new", "gelu_tanh"}, {"gelu_pytorch_tanh", "gelu_tanh"},
-      {"gelu_tanh", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}, {"quick_gelu", "quick_gelu"}, {"relu", "relu"}, {"relu2", "relu2"}};
+  static const std::pair<const char *, const char *> names[] = {{"silu", "silu"},
+                                                                {"swish", "silu"},
+                                                                {"gelu", "gelu"},
+                                                                {"gelu_new", "gelu_tanh"},
+                                                                {"gelu_pytorch_tanh", "gelu_tanh"},
+                                                                {"gelu_tanh", "gelu_tanh"},
+                                                                {"gelu_fast", "gelu_tanh"},
+                                                                {"quick_gelu", "quick_gelu"},
+                                                                {"relu", "relu"},
+                                                                {"relu2", "relu2"}};
   std::string key, word;
   const Json *value = find(keys, &key);
   if (!value && fallback.empty())
@@ -206,7 +217,8 @@ void ConfigImport::activation(const char *path, Keys keys, const std::string &fa
        "silu, gelu, gelu_tanh, quick_gelu, relu and relu2 are");
 }
 
-void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes, const char *part) {
+void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes,
+                          const char *part) {
   OrderedJson entry = {{"tensor", tensor}};
   for (auto [key, value] : {std::pair("stack", stack), std::pair("axes", axes), std::pair("part", part)})
     if (*value)
@@ -223,7 +235,8 @@ static std::string stackedStem(std::string stem) {
   return stem;
 }
 
-void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down, const char *tail) {
+void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
+                             const char *tail) {
   if (options.stacked && gate) {
     std::string at = stackedStem(stem);
     stackedUsed = true;
@@ -257,12 +270,14 @@ void ConfigImport::chooseLayer(const LayerRule &rule) {
   auto has = [&](int64_t index) { return !rule.hasExperts || !known || rule.hasExperts(*this, index); };
   out.layer = options.layer.value_or(0);
   if (rule.hasExperts && !known)
-    out.findings.push_back({false, "W-IMPORT-LAYER", rule.keys.front(), "the config does not say which layers have experts: it has no " +
-                                std::string(rule.keys.front()), "layer " + std::to_string(out.layer)});
+    out.findings.push_back(
+        {false, "W-IMPORT-LAYER", rule.keys.front(),
+         "the config does not say which layers have experts: it has no " + std::string(rule.keys.front()),
+         "layer " + std::to_string(out.layer)});
   if (options.layer) {
     if (out.layer < 0 || out.layer >= numLayers)
-      return fail("E-IMPORT-LAYER", "num_hidden_layers", "layer " + std::to_string(out.layer) + " is none of the model's " +
-                      std::to_string(numLayers), "");
+      return fail("E-IMPORT-LAYER", "num_hidden_layers",
+                  "layer " + std::to_string(out.layer) + " is none of the model's " + std::to_string(numLayers), "");
     if (!has(out.layer))
       fail("E-IMPORT-LAYER", "", "layer " + std::to_string(out.layer) + " has no experts", rule.says);
     return;
@@ -315,10 +330,12 @@ void noteQuantisation(ConfigImport &import, const Json &root) {
       const Json *method = member(*quant, "quant_method");
       std::string word = method && method->is_string() ? method->get<std::string>().substr(0, maxWord) : "unnamed";
       if (import.options.floatWeights)
-        import.quirk("quantization_config", "the checkpoint is quantised (" + word + "), and this spec describes the layer in floating point",
+        import.quirk("quantization_config",
+                     "the checkpoint is quantised (" + word + "), and this spec describes the layer in floating point",
                      "the weights are converted before they are loaded");
       else
-        import.unsupported("quantization_config", "quantised experts are not built, and this checkpoint is quantised (" + word + ")",
+        import.unsupported("quantization_config",
+                           "quantised experts are not built, and this checkpoint is quantised (" + word + ")",
                            "f32, bf16 and f16 weights are supported: convert the checkpoint and pass --float");
     }
 }
@@ -370,7 +387,9 @@ static const ImportFamily *chooseFamily(const Json &config, const Json &root, Im
 bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out) {
   out = {};
   if (text.size() > maxConfigBytes)
-    return refuse(out, "E-IMPORT-KEY", "", "the config has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(maxConfigBytes) + " are read");
+    return refuse(out, "E-IMPORT-KEY", "",
+                  "the config has " + std::to_string(text.size()) + " bytes, at most " +
+                      std::to_string(maxConfigBytes) + " are read");
   Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
     return refuse(out, "E-IMPORT-KEY", "", "the config is no JSON object");

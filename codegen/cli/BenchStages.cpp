@@ -70,9 +70,11 @@ static double median(std::vector<double> values) {
 }
 
 // The steps that `takes` of every round that counts, together, as they are and as a fraction of all steps of the round.
-template <typename Takes> static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult &best, Takes takes) {
+template <typename Takes>
+static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult &best, Takes takes) {
   std::vector<double> times, cpuTimes, shares;
-  bool any = std::any_of(series.rounds.begin(), series.rounds.end(), [&](const BenchRound &round) { return accepted(round, best); });
+  bool any = std::any_of(series.rounds.begin(), series.rounds.end(),
+                         [&](const BenchRound &round) { return accepted(round, best); });
   for (const BenchRound &round : series.rounds) {
     StepTime all, part;
     for (size_t i = 0; i < round.steps.size(); ++i)
@@ -99,7 +101,8 @@ std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeRes
 }
 
 StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
-  return figuresOfSteps(series, run.ceilings, [&](size_t step) { return step < run.steps.size() && run.steps[step].routing; });
+  return figuresOfSteps(series, run.ceilings,
+                        [&](size_t step) { return step < run.steps.size() && run.steps[step].routing; });
 }
 
 void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
@@ -111,19 +114,22 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
     for (size_t i = 0; i < figures.size(); ++i) {
       const BenchStep &step = run.steps[i];
       if (csv)
-        os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << "," << step.kind << ","
-           << (step.routing ? "yes" : "no") << format(",%.6g,%.6g,%.6g,%zu,%zu\n", figures[i].usMedian, figures[i].cpuMedian, figures[i].share, call.rounds, call.accepted);
+        os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << ","
+           << step.kind << "," << (step.routing ? "yes" : "no")
+           << format(",%.6g,%.6g,%.6g,%zu,%zu\n", figures[i].usMedian, figures[i].cpuMedian, figures[i].share,
+                     call.rounds, call.accepted);
       else
-        os << format("| %lld | %s | %s | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens, step.name.c_str(), step.kind.c_str(),
-                     figures[i].usMedian, figures[i].cpuMedian, 100 * figures[i].share);
+        os << format("| %lld | %s | %s | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens, step.name.c_str(),
+                     step.kind.c_str(), figures[i].usMedian, figures[i].cpuMedian, 100 * figures[i].share);
     }
     StageFigures routing = routingFigures(run, series);
     if (!csv)
-      os << format("| %lld | **all but expert matmuls** | | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens, routing.usMedian,
-                   routing.cpuMedian, 100 * routing.share);
+      os << format("| %lld | **all but expert matmuls** | | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens,
+                   routing.usMedian, routing.cpuMedian, 100 * routing.share);
   }
   if (!csv)
-    os << "\nMedians of the rounds above, each step from its begin to the next one's; shares are of the steps of the same round"
+    os << "\nMedians of the rounds above, each step from its begin to the next one's; shares are of the steps of the "
+          "same round"
        << (run.threads == 1 ? ", of processor time: a busy machine interrupts long steps only.\n" : ".\n");
 }
 

@@ -17,8 +17,8 @@
 
 namespace moec {
 
-// Name, kind and side of every step of a plan. Routing is everything but the matmuls of experts and of blocks beside them:
-// router, choice, capacity, dispatch, counts, combine.
+// Name, kind and side of every step of a plan. Routing is everything but the matmuls of experts and of blocks beside
+// them: router, choice, capacity, dispatch, counts, combine.
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan);
 
 // Times of the steps of one call, in microseconds: from one step's begin to the next one's. With one thread also the
@@ -38,11 +38,11 @@ private:
   double cpuBegin = 0;
 };
 
-// Of one step over the rounds that count: the median times, and the median of its share of the same round's steps, which is
-// of processor time where there is one.
+// Of one step over the rounds that count: the median times, and the median of its share of the same round's steps,
+// which is of processor time where there is one.
 //
-// NOTE: time on the clock would flatter short steps. On a busy machine the long ones are interrupted in every round, the
-// short ones in few.
+// NOTE: time on the clock would flatter short steps. On a busy machine the long ones are interrupted in every round,
+// the short ones in few.
 struct StageFigures {
   double usMedian = 0, cpuMedian = 0, share = 0;
 };

@@ -69,7 +69,8 @@ TEST(BenchStages, clock_gives_each_step_its_own_time) {
   moec_walk_probe probe = clock.probe(5);
   EXPECT_EQ(probe.distinct_groups, 5u);
   auto wait = [] {
-    for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200); std::chrono::steady_clock::now() < end;) {
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+         std::chrono::steady_clock::now() < end;) {
     }
   };
   probe.on_step(probe.context, 0);
