@@ -26,7 +26,8 @@ struct LayerRule {
 
 class ConfigImport {
 public:
-  ConfigImport(const Json &config, const ImportOptions &options, ImportResult &out) : config(config), options(options), out(out) {}
+  ConfigImport(const Json &config, const ImportOptions &options, ImportResult &out)
+      : config(config), options(options), out(out) {}
 
   const Json &config;
   const ImportOptions &options;
@@ -35,11 +36,12 @@ public:
   bool stackedUsed = false;
 
   // -- what the config says
-  // The value of the first of `keys` that is there and not null, of a nested one as "ffn_config.moe_top_k"; a list with an
-  // entry per layer gives that of this layer. `key`: which one it was.
+  // The value of the first of `keys` that is there and not null, of a nested one as "ffn_config.moe_top_k"; a list with
+  // an entry per layer gives that of this layer. `key`: which one it was.
   const Json *find(Keys keys, std::string *key = nullptr) const;
   bool has(const char *key) const { return find({key}) != nullptr; }
   bool writes(const char *key) const; // null too
+  // `other` where there is none of `keys`; a value of another kind is an error.
   int64_t integerOr(Keys keys, int64_t other) const;
   double numberOr(Keys keys, double other) const;
   bool flagOr(Keys keys, bool other) const;
@@ -47,7 +49,7 @@ public:
 
   // -- what goes into the spec: from a key that must be there, from one that may be, or from the family
   int64_t integer(const char *path, Keys keys, int64_t low = 1);
-  void number(const char *path, Keys keys, double fallback);         // left out where it is `fallback`
+  void number(const char *path, Keys keys, double fallback); // left out where it is `fallback`
   void optionalNumber(const char *path, Keys keys, double fallback);
   // A flag the config must hold; false after an error too.
   bool flag(const char *path, Keys keys);
@@ -57,17 +59,19 @@ public:
   void activation(const char *path, Keys keys, const std::string &fallback = "");
 
   // -- where weights stand, behind the layer's prefix
-  void weight(const char *role, const std::string &tensor, const char *stack = "", const char *axes = "", const char *part = "");
-  void perExpert(const std::string &stem, const char *gate, const char *up, const char *down, const char *tail = ".weight");
+  void weight(const char *role, const std::string &tensor, const char *stack = "", const char *axes = "",
+              const char *part = "");
+  void perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
+                 const char *tail = ".weight");
   void sharedBlock(const std::string &stem, const char *gate, const char *up, const char *down);
 
   // -- layers
   int64_t layer() const { return out.layer; }
-  // Chooses the layer: the asked one, which must have experts, else the first that has. A config without the rule's keys
-  // does not say which do: any layer is taken and that is said.
+  // Chooses the layer: the asked one, which must have experts, else the first that has. A config without the rule's
+  // keys does not say which do: any layer is taken and that is said.
   void chooseLayer(const LayerRule &rule);
 
-  void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "");
+  void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "") const;
   void unsupported(const std::string &key, const std::string &message, const std::string &hint);
   void missing(Keys keys, const char *path);
   void quirk(const std::string &key, const std::string &message, const std::string &chosen);

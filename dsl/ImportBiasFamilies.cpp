@@ -43,7 +43,9 @@ void deepseekV2(I &i) {
   }
   i.put("router.normalize.kind", "sum", "norm_topk_prob");
   i.fromFamily("router.normalize.eps", 1e-20);
-  i.quirk("norm_topk_prob", "the authors' code leaves out routed_scaling_factor where it normalises, other code scales and does not normalise",
+  i.quirk("norm_topk_prob",
+          "the authors' code leaves out routed_scaling_factor where it normalises, other code scales and does not "
+          "normalise",
           "router.normalize sum, router.scale 1");
 }
 
@@ -57,8 +59,8 @@ static void correctedSigmoid(I &i, const char *bias, Keys scale = {"routed_scali
   i.number("router.scale", scale, 1);
 }
 
-// topk_method, where the config has one: with noaux_tc a bias chooses and groups are scored by their best two; without it
-// there is no bias and a group is as good as its best expert.
+// topk_method, where the config has one: with noaux_tc a bias chooses and groups are scored by their best two; without
+// it there is no bias and a group is as good as its best expert.
 void deepseekV3(I &i) {
   deepseekExperts(i);
   f32Logits(i);
@@ -115,8 +117,10 @@ void step(I &i) {
     i.fromFamily("experts.clamp.at", "post_act");
   }
   if (i.numberOr({"swiglu_limits_shared"}, 0) > 0)
-    return i.unsupported("swiglu_limits_shared", "a limit on the activations of the shared experts is not built, and layer " +
-                         std::to_string(i.layer()) + " has one", "layers whose entry is 0 are supported");
+    return i.unsupported("swiglu_limits_shared",
+                         "a limit on the activations of the shared experts is not built, and layer " +
+                             std::to_string(i.layer()) + " has one",
+                         "layers whose entry is 0 are supported");
   i.integer("shared.intermediate", {"share_expert_dim"});
   i.sharedBlock("share_expert.", "gate_proj", "up_proj", "down_proj");
   i.weight("router.weight", "moe.gate.weight");
@@ -233,8 +237,10 @@ void ernie(I &i) {
 
 // Two widths of text and vision experts that a token's kind decides between.
 void ernieVl(I &i) {
-  i.unsupported("moe_intermediate_size", "experts of different width are not built, and text and vision experts of this family have different ones",
-                "one width for all experts is supported: the text experts alone are a layer as those of ernie4_5_moe");
+  i.unsupported(
+      "moe_intermediate_size",
+      "experts of different width are not built, and text and vision experts of this family have different ones",
+      "one width for all experts is supported: the text experts alone are a layer as those of ernie4_5_moe");
 }
 
 void hunyuan(I &i) {
@@ -242,8 +248,9 @@ void hunyuan(I &i) {
   i.activation("experts.act", {"hidden_act"}, "silu");
   int64_t width = i.integerOr({"intermediate_size"}, 0), other = i.integerOr({"moe_intermediate_size"}, width);
   if (other != width)
-    i.fail("E-IMPORT-KEY", "moe_intermediate_size", "moe_intermediate_size (" + std::to_string(other) + ") and intermediate_size (" +
-           std::to_string(width) + ") contradict each other: experts of this family have one width");
+    i.fail("E-IMPORT-KEY", "moe_intermediate_size",
+           "moe_intermediate_size (" + std::to_string(other) + ") and intermediate_size (" + std::to_string(width) +
+               ") contradict each other: experts of this family have one width");
   topK(i, {"moe_topk"});
   f32Logits(i);
   sumNorm(i);
@@ -269,7 +276,8 @@ void longcat(I &i) {
     i.integer("experts.zero.count", {"zero_expert_num"});
     std::string kind = i.wordOr({"zero_expert_type"}, "identity");
     if (kind != "identity")
-      i.fail("E-IMPORT-KEY", "zero_expert_type", "zero_expert_type is not identity, the only kind this family published");
+      i.fail("E-IMPORT-KEY", "zero_expert_type",
+             "zero_expert_type is not identity, the only kind this family published");
     i.put("experts.zero.kind", "identity", i.has("zero_expert_type") ? "zero_expert_type" : "family " + i.out.family);
   }
   if (i.flagOr({"router_bias"}, false))
@@ -321,7 +329,8 @@ void gemma4(I &i) {
     i.missing({"rms_norm_eps"}, "router.input.norm.eps");
   i.put("router.input.norm.scale", 1 / std::sqrt(double(i.integerOr({"hidden_size"}, 1))), "hidden_size ^ -1/2");
   i.fromFamily("router.input.norm.weight", true);
-  i.quirk("num_experts", "a dense block runs beside the experts with norms of its own, outside of this layer", "no shared experts");
+  i.quirk("num_experts", "a dense block runs beside the experts with norms of its own, outside of this layer",
+          "no shared experts");
   i.weight("router.weight", "router.proj.weight");
   i.weight("router.input_scale", "router.scale");
   i.weight("router.expert_scale", "router.per_expert_scale");
@@ -340,7 +349,8 @@ void klear(I &i) {
   sumNormIfAsked(i);
   wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.");
   if (!i.spec.contains("shared"))
-    return i.fail("E-IMPORT-KEY", "n_shared_experts", "n_shared_experts is 0, but this family mixes routed and shared experts");
+    return i.fail("E-IMPORT-KEY", "n_shared_experts",
+                  "n_shared_experts is 0, but this family mixes routed and shared experts");
   i.fromFamily("shared.gate", "softmax2");
   i.weight("router.weight", "mlp.gate.weight");
   i.weight("router.choice_bias", "mlp.expert_bias");

@@ -64,26 +64,51 @@ bool ConfigImport::writes(const char *key) const {
 }
 
 int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
-  const Json *value = find(keys);
-  return value && value->is_number_integer() ? value->get<int64_t>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_number_integer())
+    return value->get<int64_t>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no whole number");
+  return other;
 }
 
 double ConfigImport::numberOr(Keys keys, double other) const {
-  const Json *value = find(keys);
-  return value && value->is_number() && std::isfinite(value->get<double>()) ? value->get<double>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_number() && std::isfinite(value->get<double>()))
+    return value->get<double>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no number");
+  return other;
 }
 
 bool ConfigImport::flagOr(Keys keys, bool other) const {
-  const Json *value = find(keys);
-  return value && value->is_boolean() ? value->get<bool>() : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_boolean())
+    return value->get<bool>();
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is neither true nor false");
+  return other;
 }
 
 std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
-  const Json *value = find(keys);
-  return value && value->is_string() ? value->get<std::string>().substr(0, maxWord) : other;
+  std::string key;
+  const Json *value = find(keys, &key);
+  if (value && value->is_string())
+    return value->get<std::string>().substr(0, maxWord);
+  if (value)
+    fail("E-IMPORT-KEY", key, key + " is no text");
+  return other;
 }
 
-void ConfigImport::fail(const char *code, const std::string &key, const std::string &message, const std::string &hint) {
+// Once for each key: several steps may look at it.
+void ConfigImport::fail(const char *code, const std::string &key, const std::string &message,
+                        const std::string &hint) const {
+  for (const ImportFinding &finding : out.findings)
+    if (finding.error && finding.key == key && finding.message == message)
+      return;
   out.findings.push_back({true, code, key, message, hint});
 }
 
@@ -100,7 +125,8 @@ bool ConfigImport::failed() const {
 }
 
 void ConfigImport::missing(Keys keys, const char *path) {
-  fail("E-IMPORT-KEY", *keys.begin(), "the config has no " + listOf(keys) + ", which " + std::string(path) + " of a " + out.family + " layer needs",
+  fail("E-IMPORT-KEY", *keys.begin(),
+       "the config has no " + listOf(keys) + ", which " + std::string(path) + " of a " + out.family + " layer needs",
        "use the config.json of the checkpoint itself: class defaults differ from what is published");
 }
 
@@ -130,6 +156,13 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
     return low;
   }
   int64_t number = value->get<int64_t>();
+  // Two names of one number; a width of experts beside that of dense layers is none.
+  for (const char *other : keys)
+    if (const Json *again = find({other}); again && *again != *value && std::string(path) != "experts.intermediate")
+      fail("E-IMPORT-KEY", other,
+           key + " (" + std::to_string(number) + ") and " + other + " (" + again->dump().substr(0, maxWord) +
+               ") contradict each other",
+           "both are " + std::string(path));
   put(path, number, key);
   return number;
 }
@@ -162,9 +195,16 @@ void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) 
 }
 
 void ConfigImport::activation(const char *path, Keys keys, const std::string &fallback) {
-  static const std::pair<const char *, const char *> names[] = {
-      {"silu", "silu"},   {"swish", "silu"},    {"gelu", "gelu"},   {"gelu_new", "gelu_tanh"}, {"gelu_pytorch_tanh", "gelu_tanh"},
-      {"gelu_tanh", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}, {"quick_gelu", "quick_gelu"}, {"relu", "relu"}, {"relu2", "relu2"}};
+  static const std::pair<const char *, const char *> names[] = {{"silu", "silu"},
+                                                                {"swish", "silu"},
+                                                                {"gelu", "gelu"},
+                                                                {"gelu_new", "gelu_tanh"},
+                                                                {"gelu_pytorch_tanh", "gelu_tanh"},
+                                                                {"gelu_tanh", "gelu_tanh"},
+                                                                {"gelu_fast", "gelu_tanh"},
+                                                                {"quick_gelu", "quick_gelu"},
+                                                                {"relu", "relu"},
+                                                                {"relu2", "relu2"}};
   std::string key, word;
   const Json *value = find(keys, &key);
   if (!value && fallback.empty())
@@ -177,7 +217,8 @@ void ConfigImport::activation(const char *path, Keys keys, const std::string &fa
        "silu, gelu, gelu_tanh, quick_gelu, relu and relu2 are");
 }
 
-void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes, const char *part) {
+void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes,
+                          const char *part) {
   OrderedJson entry = {{"tensor", tensor}};
   for (auto [key, value] : {std::pair("stack", stack), std::pair("axes", axes), std::pair("part", part)})
     if (*value)
@@ -194,7 +235,8 @@ static std::string stackedStem(std::string stem) {
   return stem;
 }
 
-void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down, const char *tail) {
+void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
+                             const char *tail) {
   if (options.stacked && gate) {
     std::string at = stackedStem(stem);
     stackedUsed = true;
@@ -228,12 +270,14 @@ void ConfigImport::chooseLayer(const LayerRule &rule) {
   auto has = [&](int64_t index) { return !rule.hasExperts || !known || rule.hasExperts(*this, index); };
   out.layer = options.layer.value_or(0);
   if (rule.hasExperts && !known)
-    out.findings.push_back({false, "W-IMPORT-LAYER", rule.keys.front(), "the config does not say which layers have experts: it has no " +
-                                std::string(rule.keys.front()), "layer " + std::to_string(out.layer)});
+    out.findings.push_back(
+        {false, "W-IMPORT-LAYER", rule.keys.front(),
+         "the config does not say which layers have experts: it has no " + std::string(rule.keys.front()),
+         "layer " + std::to_string(out.layer)});
   if (options.layer) {
     if (out.layer < 0 || out.layer >= numLayers)
-      return fail("E-IMPORT-LAYER", "num_hidden_layers", "layer " + std::to_string(out.layer) + " is none of the model's " +
-                      std::to_string(numLayers), "");
+      return fail("E-IMPORT-LAYER", "num_hidden_layers",
+                  "layer " + std::to_string(out.layer) + " is none of the model's " + std::to_string(numLayers), "");
     if (!has(out.layer))
       fail("E-IMPORT-LAYER", "", "layer " + std::to_string(out.layer) + " has no experts", rule.says);
     return;
@@ -265,8 +309,10 @@ void fillTypes(ConfigImport &import, const Json &root) {
   std::string key, word;
   for (const Json *from : {&import.config, &root})
     for (const char *name : {"torch_dtype", "dtype"})
-      if (const Json *value = member(*from, name); value && value->is_string() && word.empty()) {
+      if (const Json *value = member(*from, name); value && word.empty()) {
         key = name;
+        if (!value->is_string())
+          return import.fail("E-IMPORT-KEY", key, key + " is no text");
         word = value->get<std::string>();
       }
   const char *type = word == "bfloat16" ? "bf16" : word == "float16" ? "f16" : word == "float32" ? "f32" : nullptr;
@@ -284,10 +330,12 @@ void noteQuantisation(ConfigImport &import, const Json &root) {
       const Json *method = member(*quant, "quant_method");
       std::string word = method && method->is_string() ? method->get<std::string>().substr(0, maxWord) : "unnamed";
       if (import.options.floatWeights)
-        import.quirk("quantization_config", "the checkpoint is quantised (" + word + "), and this spec describes the layer in floating point",
+        import.quirk("quantization_config",
+                     "the checkpoint is quantised (" + word + "), and this spec describes the layer in floating point",
                      "the weights are converted before they are loaded");
       else
-        import.unsupported("quantization_config", "quantised experts are not built, and this checkpoint is quantised (" + word + ")",
+        import.unsupported("quantization_config",
+                           "quantised experts are not built, and this checkpoint is quantised (" + word + ")",
                            "f32, bf16 and f16 weights are supported: convert the checkpoint and pass --float");
     }
 }
@@ -339,7 +387,9 @@ static const ImportFamily *chooseFamily(const Json &config, const Json &root, Im
 bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out) {
   out = {};
   if (text.size() > maxConfigBytes)
-    return refuse(out, "E-IMPORT-KEY", "", "the config has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(maxConfigBytes) + " are read");
+    return refuse(out, "E-IMPORT-KEY", "",
+                  "the config has " + std::to_string(text.size()) + " bytes, at most " +
+                      std::to_string(maxConfigBytes) + " are read");
   Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
     return refuse(out, "E-IMPORT-KEY", "", "the config is no JSON object");

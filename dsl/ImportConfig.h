@@ -2,8 +2,8 @@
 //
 // A model's config.json -> the spec of one of its MoE layers, with where every value came from.
 //
-// What a model does and a config does not say (its score function, its epsilon) comes from its family; what a config says
-// is never assumed: a key that is missing is an error.
+// What a model does and a config does not say (its score function, its epsilon) comes from its family; what a config
+// says is never assumed: a key that is missing is an error.
 
 #ifndef MOEC_DSL_IMPORTCONFIG_H
 #define MOEC_DSL_IMPORTCONFIG_H
@@ -29,15 +29,15 @@ struct ImportOptions {
   std::optional<int64_t> layer;  // decoder layer; none: the first that has experts
   std::string name = "imported"; // of the layer
   bool decoder = false;          // of an encoder-decoder model: a layer of the decoder, not of the encoder
-  bool floatWeights = false;     // the weights of a quantised checkpoint were converted: its quantization_config is ignored
-  bool stacked = false;          // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
-  bool losses = false;           // training losses of the config too
-  bool maskedNegInf = false;     // groups that are not kept score -inf instead of 0
+  bool floatWeights = false; // the weights of a quantised checkpoint were converted: its quantization_config is ignored
+  bool stacked = false; // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
+  bool losses = false;  // training losses of the config too
+  bool maskedNegInf = false; // groups that are not kept score -inf instead of 0
 };
 
 struct ImportResult {
-  std::string spec;                   // JSON text; empty after an error
-  std::string family, prefix;         // prefix: what stands before the tensor names of this layer in a checkpoint
+  std::string spec;           // JSON text; empty after an error
+  std::string family, prefix; // prefix: what stands before the tensor names of this layer in a checkpoint
   int64_t layer = 0;
   bool quantised = false;             // the config says that the checkpoint is quantised
   std::vector<ImportedValue> mapping; // in the order of the spec

@@ -33,7 +33,8 @@ void switchTransformers(I &i) {
   i.optionalNumber("router.input.jitter", {"router_jitter_noise"}, 0);
   fixedCapacity(i);
   i.fromFamily("capacity.scope", "sequence");
-  i.quirk("expert_capacity", "some versions of the published code count the capacity along an axis of length 1 and drop nothing",
+  i.quirk("expert_capacity",
+          "some versions of the published code count the capacity along an axis of length 1 and drop nothing",
           "capacity per sequence, in token order");
   if (i.options.decoder)
     i.out.prefix = "decoder.block." + std::to_string(i.layer()) + ".layer.2.";
@@ -74,12 +75,14 @@ void nllb(I &i) {
   i.fromFamily("router.normalize.eps_mode", "floor");
   double dropout = i.numberOr({"moe_token_dropout"}, -1);
   if (dropout < 0 || dropout >= 1)
-    i.fail("E-IMPORT-KEY", "moe_token_dropout", "the config has no moe_token_dropout from 0 to below 1, which experts.output_scale needs",
+    i.fail("E-IMPORT-KEY", "moe_token_dropout",
+           "the config has no moe_token_dropout from 0 to below 1, which experts.output_scale needs",
            "use the config.json of the checkpoint itself: class defaults differ from what is published");
   else if (dropout > 0)
     i.put("experts.output_scale", 1 - dropout, "1 - moe_token_dropout");
   nllbCapacity(i);
-  i.out.prefix = std::string(i.options.decoder ? "model.decoder.layers." : "model.encoder.layers.") + std::to_string(i.layer()) + ".";
+  i.out.prefix = std::string(i.options.decoder ? "model.decoder.layers." : "model.encoder.layers.") +
+                 std::to_string(i.layer()) + ".";
   classifier(i, "ffn.");
   i.perExpert("ffn.experts.expert_{e}.", nullptr, "fc1", "fc2");
   i.weight("experts.up_bias", "ffn.experts.expert_{e}.fc1.bias", "per_expert");

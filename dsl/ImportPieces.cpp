@@ -31,7 +31,7 @@ void sumNormIfAsked(I &i, double eps, bool above1) {
 
 // Absent or 1: no groups. The published code and the authors' differ in what masked groups score.
 void groups(I &i, const char *score) {
-  if (i.integerOr({"n_group"}, 1) <= 1)
+  if (!i.has("n_group") || i.integerOr({"n_group"}, 1) == 1)
     return;
   i.integer("router.groups.count", {"n_group"});
   i.integer("router.groups.keep", {"topk_group"});
@@ -39,8 +39,11 @@ void groups(I &i, const char *score) {
   if (i.options.maskedNegInf)
     i.put("router.groups.masked", "neg_inf", "--masked-groups");
   else if (i.spec["router"].contains("choice_bias"))
-    i.quirk("n_group", "experts of groups that are not kept score 0 in the published code and -inf in its authors', which differs where a "
-            "kept score with its bias is not above 0", "router.groups.masked zero; --masked-groups neg_inf is the other");
+    i.quirk("n_group",
+            "experts of groups that are not kept score 0 in the published code and -inf in its authors', which differs "
+            "where a "
+            "kept score with its bias is not above 0",
+            "router.groups.masked zero; --masked-groups neg_inf is the other");
 }
 
 void score(I &i, const char *family, Keys keys) {
@@ -111,7 +114,8 @@ static void addLoss(I &i, OrderedJson loss, const std::string &key) {
 static void addLosses(I &i) {
   std::string key;
   bool encoderDecoder = i.out.family == "switch_transformers" || i.out.family == "nllb-moe";
-  if (i.find({"router_aux_loss_coef", "aux_loss_coef", "ffn_config.moe_loss_weight"}, &key) && i.numberOr({key.c_str()}, 0) > 0) {
+  if (i.find({"router_aux_loss_coef", "aux_loss_coef", "ffn_config.moe_loss_weight"}, &key) &&
+      i.numberOr({key.c_str()}, 0) > 0) {
     OrderedJson loss = {{"kind", "load_balance"}, {"coef", i.numberOr({key.c_str()}, 0)}};
     if (encoderDecoder) {
       loss["scope"] = "sequence";
@@ -138,10 +142,13 @@ void finish(I &i) {
   if (i.options.losses)
     addLosses(i);
   if (i.options.decoder && i.out.family != "switch_transformers" && i.out.family != "nllb-moe")
-    i.fail("E-IMPORT-KEY", "model_type", "--decoder is for models with an encoder too, which " + i.out.family + " is not", "leave --decoder out");
+    i.fail("E-IMPORT-KEY", "model_type",
+           "--decoder is for models with an encoder too, which " + i.out.family + " is not", "leave --decoder out");
   if (i.options.stacked && !i.stackedUsed)
-    i.fail("E-IMPORT-KEY", "model_type", "--stacked is for models whose checkpoints hold one tensor for each gated expert; those of " +
-           i.out.family + " do not", "leave --stacked out");
+    i.fail("E-IMPORT-KEY", "model_type",
+           "--stacked is for models whose checkpoints hold one tensor for each gated expert; those of " + i.out.family +
+               " do not",
+           "leave --stacked out");
 }
 
 } // namespace moec::families

@@ -13,7 +13,8 @@ static void layerJitter(I &i, const char *key) {
     return;
   i.put("router.input.jitter", jitter, key);
   i.fromFamily("router.input.jitter_scope", "layer");
-  i.quirk(key, "the noise on the input is in place, so that experts see it as the router does", "router.input.jitter_scope layer");
+  i.quirk(key, "the noise on the input is in place, so that experts see it as the router does",
+          "router.input.jitter_scope layer");
 }
 
 void mixtral(I &i) {
@@ -50,8 +51,10 @@ void phi(I &i) {
   if (!eps || !eps->is_number())
     return i.missing({"router_jitter_noise"}, "router.select.eps");
   i.put("router.select.eps", eps->get<double>(), "router_jitter_noise");
-  i.quirk("router_jitter_noise", "router_jitter_noise is the margin of sparsemixer here, not noise; its first test compares with the logits, "
-          "its second with the second best of them", "router.select.eps");
+  i.quirk("router_jitter_noise",
+          "router_jitter_noise is the margin of sparsemixer here, not noise; its first test compares with the logits, "
+          "its second with the second best of them",
+          "router.select.eps");
   layerJitter(i, "input_jitter_noise");
   i.weight("router.weight", "block_sparse_moe.gate.weight");
   i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
@@ -105,7 +108,9 @@ void qwen3Next(I &i) {
 void qwen35(I &i) {
   qwenExperts(i);
   sumNorm(i);
-  mlpExperts(i);
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "", "first_half");
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "", "second_half");
+  i.weight("experts.down", "mlp.experts.down_proj");
   gatedShared(i);
 }
 
@@ -154,7 +159,9 @@ void dbrx(I &i) {
   topK(i, {"ffn_config.moe_top_k"});
   dbrxNorm(i);
   i.optionalNumber("router.input.jitter", {"ffn_config.moe_jitter_eps"}, 0);
-  i.quirk("ffn_config", "some versions of the published code size the router by ffn_hidden_size and multiply by matrices that are not transposed",
+  i.quirk("ffn_config",
+          "some versions of the published code size the router by ffn_hidden_size and multiply by matrices that are "
+          "not transposed",
           "router [E,H], w1 and v1 out by in, w2 in by out");
   i.weight("router.weight", "ffn.router.layer.weight");
   i.weight("experts.gate", "ffn.experts.mlp.w1", "flat_rows");

@@ -24,18 +24,21 @@ bool fits(const RoutingRecord &record, const RoutingStats &stats, std::string &e
   if (record.tokens < 0 || record.choices < 1 || record.ids.size() != slots)
     return wrong("ids is no table of tokens and choices");
   if (stats.choices && record.choices != stats.choices)
-    return wrong("ids has " + std::to_string(record.choices) + " choices, records before have " + std::to_string(stats.choices));
+    return wrong("ids has " + std::to_string(record.choices) + " choices, records before have " +
+                 std::to_string(stats.choices));
   if (!record.weights.empty() && record.weights.size() != slots)
     return wrong("weights has another shape than ids");
   if (!record.labels.empty() && record.labels.size() != tokens)
-    return wrong("labels has " + std::to_string(record.labels.size()) + " entries for " + std::to_string(tokens) + " tokens");
+    return wrong("labels has " + std::to_string(record.labels.size()) + " entries for " + std::to_string(tokens) +
+                 " tokens");
   if (!record.kept.empty() && int64_t(record.kept.size()) > stats.experts)
     return wrong("kept has more entries than experts");
   if (!record.logits.empty() && (tokens == 0 || record.logits.size() % tokens))
     return wrong("logits has no whole row for every token");
   for (int32_t id : record.ids)
     if (id < -1 || id >= stats.experts)
-      return wrong("ids holds " + std::to_string(id) + "; experts are 0.." + std::to_string(stats.experts - 1) + ", and -1 is none");
+      return wrong("ids holds " + std::to_string(id) + "; experts are 0.." + std::to_string(stats.experts - 1) +
+                   ", and -1 is none");
   for (int32_t label : record.labels)
     if (label < 0 || label >= mostLabels)
       return wrong("labels holds " + std::to_string(label) + ", expected 0.." + std::to_string(mostLabels - 1));
@@ -129,6 +132,7 @@ RoutingSummary summaryOf(const RoutingStats &stats) {
   summary.dead = std::count(stats.chosen.begin(), stats.chosen.end(), 0);
   if (total == 0 || stats.tokens == 0)
     return summary;
+  summary.even = mean / double(stats.tokens);
   auto busiest = std::max_element(stats.chosen.begin(), stats.chosen.end());
   summary.busiest = busiest - stats.chosen.begin();
   summary.largest = double(*busiest) / double(stats.tokens);
@@ -164,17 +168,21 @@ double labelLift(const RoutingStats &stats, size_t label, int64_t expert) {
   return chosen ? labelShare(stats, label, expert) / (double(chosen) / double(tokens)) : 0;
 }
 
-bool enoughToJudge(const RoutingStats &stats) { return stats.choicesMade() >= choicesToJudge * stats.experts && stats.choices < stats.experts; }
+bool enoughToJudge(const RoutingStats &stats) {
+  return stats.choicesMade() >= choicesToJudge * stats.experts && stats.choices < stats.experts;
+}
 
 std::vector<RoutingWarning> warningsOf(const RoutingStats &stats) {
   std::vector<RoutingWarning> warnings;
   RoutingSummary summary = summaryOf(stats);
-  double even = double(stats.choices) / double(std::max<int64_t>(1, stats.experts));
+  double even = summary.even;
   if (enoughToJudge(stats)) {
     bool byShare = summary.largest > collapseShare && summary.largest > collapseTimesEven * even;
     if (summary.balance < collapseBalance || byShare)
-      warnings.push_back({"W-COLLAPSE", "routing collapses: expert " + std::to_string(summary.busiest) + " is chosen by " + percent(summary.largest) +
-                              " of the tokens, an even share is " + percent(even) + "; the balance of loads is " + number(summary.balance) + " of 1",
+      warnings.push_back({"W-COLLAPSE",
+                          "routing collapses: expert " + std::to_string(summary.busiest) + " is chosen by " +
+                              percent(summary.largest) + " of the tokens, an even share is " + percent(even) +
+                              "; the balance of loads is " + number(summary.balance) + " of 1",
                           "a balancing loss, a choice bias or a capacity spreads tokens"});
     std::vector<int64_t> idle;
     double limit = std::min(idleShare, even / 2);
@@ -182,17 +190,22 @@ std::vector<RoutingWarning> warningsOf(const RoutingStats &stats) {
       if (double(stats.chosen[size_t(e)]) < limit * double(stats.tokens))
         idle.push_back(e);
     if (!idle.empty())
-      warnings.push_back({"W-IDLE", std::to_string(idle.size()) + (idle.size() == 1 ? " expert is" : " experts are") + " chosen by less than " +
-                              percent(limit) + " of the tokens: " + listOf(idle),
+      warnings.push_back({"W-IDLE",
+                          std::to_string(idle.size()) + (idle.size() == 1 ? " expert is" : " experts are") +
+                              " chosen by less than " + percent(limit) + " of the tokens: " + listOf(idle),
                           "they learn little and cost memory"});
   }
   if (stats.largeLogits)
-    warnings.push_back({"W-LOGITS", "router logits reach " + number(stats.largestLogit) + ", above " + number(logitLimit) + " for " +
-                            std::to_string(stats.largeLogits) + " of " + std::to_string(stats.tokens) + " tokens",
+    warnings.push_back({"W-LOGITS",
+                        "router logits reach " + number(stats.largestLogit) + ", above " + number(logitLimit) +
+                            " for " + std::to_string(stats.largeLogits) + " of " + std::to_string(stats.tokens) +
+                            " tokens",
                         "scores saturate; a z loss or a soft cap holds them"});
   if (stats.brokenLogits)
-    warnings.push_back({"W-LOGITS", "router logits of " + std::to_string(stats.brokenLogits) + " of " + std::to_string(stats.tokens) +
-                            " tokens hold values that are no numbers", "look at the inputs and the router's weights"});
+    warnings.push_back({"W-LOGITS",
+                        "router logits of " + std::to_string(stats.brokenLogits) + " of " +
+                            std::to_string(stats.tokens) + " tokens hold values that are no numbers",
+                        "look at the inputs and the router's weights"});
   return warnings;
 }
 

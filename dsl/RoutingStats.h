@@ -25,12 +25,12 @@ struct RoutingRecord {
 struct RoutingStats {
   explicit RoutingStats(int64_t experts) : experts(experts), chosen(size_t(experts)), dropped(size_t(experts)) {}
 
-  int64_t experts, choices = 0;    // E, K; K is 0 before the first record
-  int64_t tokens = 0, none = 0;    // none: choices of no expert
-  std::vector<int64_t> chosen;     // [E] n_e
-  std::vector<int64_t> dropped;    // [E], meaningful where dropsKnown
+  int64_t experts, choices = 0; // E, K; K is 0 before the first record
+  int64_t tokens = 0, none = 0; // none: choices of no expert
+  std::vector<int64_t> chosen;  // [E] n_e
+  std::vector<int64_t> dropped; // [E], meaningful where dropsKnown
   bool dropsKnown = true;
-  double largestLogit = 0;         // largest finite |z|
+  double largestLogit = 0;                   // largest finite |z|
   int64_t largeLogits = 0, brokenLogits = 0; // tokens with |z| above the limit; with a NaN or an infinity
   std::vector<int64_t> labelTokens;          // [L]
   std::vector<std::vector<int64_t>> byLabel; // [L][E] n_el
@@ -47,6 +47,7 @@ struct RoutingStats {
 //   largest   max n_e / T, the share of the tokens that choose the busiest expert
 struct RoutingSummary {
   double entropy = 0, balance = 1, cv = 0, largest = 0;
+  double even = 0; // sum of n / (E T): every expert's share of the tokens if all had the same; K/E with no -1
   int64_t busiest = -1, dead = 0; // dead: experts no token chose
 };
 RoutingSummary summaryOf(const RoutingStats &stats);
@@ -63,7 +64,7 @@ struct RoutingWarning {
 };
 
 // Where the records are enough to judge (10 choices per expert):
-//   W-COLLAPSE  balance below 0.5, or an expert chosen by more than half of the tokens and 4 times its even share K/E
+//   W-COLLAPSE  balance below 0.5, or an expert chosen by more than half of the tokens and 4 times the even share
 //   W-IDLE      experts chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %
 // and always
 //   W-LOGITS    |z| above 10, or not a number

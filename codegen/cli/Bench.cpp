@@ -85,7 +85,7 @@ static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
     BenchRound round;
     round.us = (now() - start) * 1e6;
     if (m.clock)
-      round.stepUs = m.clock->take();
+      round.steps = m.clock->take();
     round.work = m.work[size_t(variant)];
     round.before = before;
     round.after = before = m.probe.probe();
@@ -132,8 +132,8 @@ struct BenchedLayer {
   moec_walk_probe watch;
   LayerRun layer;
 
-  BenchedLayer(std::unique_ptr<LoadedPackage> loaded, size_t numSteps, uint32_t distinct)
-      : package(std::move(loaded)), clock(numSteps), watch(clock.probe(distinct)), layer(package->get()) {}
+  BenchedLayer(std::unique_ptr<LoadedPackage> loaded, size_t numSteps, bool oneThread, uint32_t distinct)
+      : package(std::move(loaded)), clock(numSteps, oneThread), watch(clock.probe(distinct)), layer(package->get()) {}
 };
 } // namespace
 
@@ -173,7 +173,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
   run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(input.spec));
-  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), uint32_t(run.distinctExperts));
+  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1, uint32_t(run.distinctExperts));
   if (int code = packWeights(session, flags, input, compiled.plan, benched))
     return code;
   LayerRun &layer = benched.layer;

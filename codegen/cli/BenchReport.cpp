@@ -98,6 +98,8 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
     number(os, "experts_touched", figures.expertsTouched);
     os.attribute("rounds", int64_t(figures.rounds));
     os.attribute("rounds_accepted", int64_t(figures.accepted));
+    if (withCeilings && run.distinctExperts)
+      os.attribute("distinct_experts", run.distinctExperts);
     writeStageMembers(os, run, series);
     if (withCeilings)
       writeCeilings(os, run);

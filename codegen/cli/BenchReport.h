@@ -15,12 +15,17 @@
 
 namespace moec {
 
+// One step of a call. cpuUs: processor time of the call's only thread, 0 with several.
+struct StepTime {
+  double us = 0, cpuUs = 0;
+};
+
 // One timed call between two probes.
 struct BenchRound {
   double us = 0;
   CallWork work;
   ProbeResult before, after;
-  std::vector<double> stepUs; // of every step of the plan, where they were asked for
+  std::vector<StepTime> steps; // of the plan, where they were asked for
 };
 
 // One step of the plan; `routing`: it is none of the experts' matmuls.

@@ -7,7 +7,7 @@
 #include "llvm/Support/Format.h"
 
 #include <algorithm>
-#include <numeric>
+#include <ctime>
 
 using namespace llvm;
 
@@ -35,17 +35,27 @@ std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   return steps;
 }
 
-void StageClock::onStep(void *context, uint32_t step) {
-  auto *clock = static_cast<StageClock *>(context);
-  auto now = std::chrono::steady_clock::now();
-  if (clock->open < clock->times.size())
-    clock->times[clock->open] += std::chrono::duration<double, std::micro>(now - clock->begin).count();
-  clock->open = step;
-  clock->begin = now;
+static double threadCpuUs() {
+  timespec spent = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return double(spent.tv_sec) * 1e6 + double(spent.tv_nsec) * 1e-3;
 }
 
-std::vector<double> StageClock::take() {
-  std::vector<double> taken(times.size());
+void StageClock::onStep(void *context, uint32_t step) {
+  auto *clock = static_cast<StageClock *>(context);
+  auto end = std::chrono::steady_clock::now();
+  double cpuEnd = clock->oneThread ? threadCpuUs() : 0;
+  if (clock->open < clock->times.size()) {
+    clock->times[clock->open].us += std::chrono::duration<double, std::micro>(end - clock->begin).count();
+    clock->times[clock->open].cpuUs += cpuEnd - clock->cpuBegin;
+  }
+  clock->open = step;
+  clock->cpuBegin = cpuEnd;
+  clock->begin = std::chrono::steady_clock::now();
+}
+
+std::vector<StepTime> StageClock::take() {
+  std::vector<StepTime> taken(times.size());
   std::swap(taken, times);
   open = SIZE_MAX;
   return taken;
@@ -59,58 +69,68 @@ static double median(std::vector<double> values) {
   return values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
-// `part` of every round that counts, as it is and as a fraction of all steps of the round.
-template <typename Part> static StageFigures figuresOfPart(const BenchSeries &series, const ProbeResult &best, Part part) {
-  std::vector<double> times, shares;
-  bool any = std::any_of(series.rounds.begin(), series.rounds.end(), [&](const BenchRound &round) { return accepted(round, best); });
+// The steps that `takes` of every round that counts, together, as they are and as a fraction of all steps of the round.
+template <typename Takes>
+static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult &best, Takes takes) {
+  std::vector<double> times, cpuTimes, shares;
+  bool any = std::any_of(series.rounds.begin(), series.rounds.end(),
+                         [&](const BenchRound &round) { return accepted(round, best); });
   for (const BenchRound &round : series.rounds) {
-    double all = std::accumulate(round.stepUs.begin(), round.stepUs.end(), 0.0);
-    if ((any && !accepted(round, best)) || all <= 0)
+    StepTime all, part;
+    for (size_t i = 0; i < round.steps.size(); ++i)
+      for (StepTime *sum : {&all, &part})
+        if (sum == &all || takes(i)) {
+          sum->us += round.steps[i].us;
+          sum->cpuUs += round.steps[i].cpuUs;
+        }
+    if ((any && !accepted(round, best)) || all.us <= 0)
       continue;
-    times.push_back(part(round));
-    shares.push_back(times.back() / all);
+    times.push_back(part.us);
+    cpuTimes.push_back(part.cpuUs);
+    shares.push_back(all.cpuUs > 0 ? part.cpuUs / all.cpuUs : part.us / all.us);
   }
-  return {median(times), median(shares)};
+  return {median(times), median(cpuTimes), median(shares)};
 }
 
 std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeResult &best) {
   std::vector<StageFigures> figures;
-  size_t steps = series.rounds.empty() ? 0 : series.rounds.front().stepUs.size();
+  size_t steps = series.rounds.empty() ? 0 : series.rounds.front().steps.size();
   for (size_t i = 0; i < steps; ++i)
-    figures.push_back(figuresOfPart(series, best, [i](const BenchRound &round) { return round.stepUs[i]; }));
+    figures.push_back(figuresOfSteps(series, best, [i](size_t step) { return step == i; }));
   return figures;
 }
 
 StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
-  return figuresOfPart(series, run.ceilings, [&](const BenchRound &round) {
-    double sum = 0;
-    for (size_t i = 0; i < round.stepUs.size() && i < run.steps.size(); ++i)
-      sum += run.steps[i].routing ? round.stepUs[i] : 0;
-    return sum;
-  });
+  return figuresOfSteps(series, run.ceilings,
+                        [&](size_t step) { return step < run.steps.size() && run.steps[step].routing; });
 }
 
 void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
-  os << (csv ? "name,isa,threads,tokens,step,kind,routing,us_median,share,rounds,rounds_accepted\n"
-             : "\n| T | step | kind | time, us | share |\n|---:|---|---|---:|---:|\n");
+  os << (csv ? "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
+             : "\n| T | step | kind | time, us | processor time, us | share |\n|---:|---|---|---:|---:|---:|\n");
   for (const BenchSeries &series : run.series) {
     std::vector<StageFigures> figures = stageFigures(series, run.ceilings);
     BenchFigures call = figuresOf(series, run.ceilings);
     for (size_t i = 0; i < figures.size(); ++i) {
       const BenchStep &step = run.steps[i];
       if (csv)
-        os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << "," << step.kind << ","
-           << (step.routing ? "yes" : "no") << format(",%.6g,%.6g,%zu,%zu\n", figures[i].usMedian, figures[i].share, call.rounds, call.accepted);
+        os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << ","
+           << step.kind << "," << (step.routing ? "yes" : "no")
+           << format(",%.6g,%.6g,%.6g,%zu,%zu\n", figures[i].usMedian, figures[i].cpuMedian, figures[i].share,
+                     call.rounds, call.accepted);
       else
-        os << format("| %lld | %s | %s | %.1f | %.2f %% |\n", (long long)series.tokens, step.name.c_str(), step.kind.c_str(),
-                     figures[i].usMedian, 100 * figures[i].share);
+        os << format("| %lld | %s | %s | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens, step.name.c_str(),
+                     step.kind.c_str(), figures[i].usMedian, figures[i].cpuMedian, 100 * figures[i].share);
     }
     StageFigures routing = routingFigures(run, series);
     if (!csv)
-      os << format("| %lld | **all but expert matmuls** | | %.1f | %.2f %% |\n", (long long)series.tokens, routing.usMedian, 100 * routing.share);
+      os << format("| %lld | **all but expert matmuls** | | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens,
+                   routing.usMedian, routing.cpuMedian, 100 * routing.share);
   }
   if (!csv)
-    os << "\nMedians of the rounds above, each step from its begin to the next one's; shares are of the steps of the same round.\n";
+    os << "\nMedians of the rounds above, each step from its begin to the next one's; shares are of the steps of the "
+          "same round"
+       << (run.threads == 1 ? ", of processor time: a busy machine interrupts long steps only.\n" : ".\n");
 }
 
 void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries &series) {
@@ -131,11 +151,13 @@ void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries
         os.attribute("kind", run.steps[i].kind);
         os.attribute("routing", run.steps[i].routing);
         number("us_median", figures[i].usMedian);
+        number("cpu_us_median", figures[i].cpuMedian);
         number("share", figures[i].share);
       });
   });
   StageFigures routing = routingFigures(run, series);
   number("routing_us_median", routing.usMedian);
+  number("routing_cpu_us_median", routing.cpuMedian);
   number("routing_share", routing.share);
 }
 

@@ -17,27 +17,34 @@
 
 namespace moec {
 
-// Name, kind and side of every step of a plan. Routing is everything but the matmuls of experts and of blocks beside them:
-// router, choice, capacity, dispatch, counts, combine.
+// Name, kind and side of every step of a plan. Routing is everything but the matmuls of experts and of blocks beside
+// them: router, choice, capacity, dispatch, counts, combine.
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan);
 
-// Times of the steps of one call, in microseconds: from one step's begin to the next one's.
+// Times of the steps of one call, in microseconds: from one step's begin to the next one's. With one thread also the
+// processor time of it, which a machine that does other things beside it does not lengthen.
 class StageClock {
 public:
-  explicit StageClock(size_t numSteps) : times(numSteps) {}
+  StageClock(size_t numSteps, bool oneThread) : times(numSteps), oneThread(oneThread) {}
   moec_walk_probe probe(uint32_t distinctGroups) { return {onStep, this, distinctGroups}; }
-  std::vector<double> take(); // of the last call, which are then forgotten
+  std::vector<StepTime> take(); // of the last call, which are then forgotten
 
 private:
   static void onStep(void *context, uint32_t step);
-  std::vector<double> times;
+  std::vector<StepTime> times;
+  bool oneThread;
   size_t open = SIZE_MAX; // step in work
   std::chrono::steady_clock::time_point begin;
+  double cpuBegin = 0;
 };
 
-// Of one step over the rounds that count: the median time, and the median of its share of the same round's steps.
+// Of one step over the rounds that count: the median times, and the median of its share of the same round's steps,
+// which is of processor time where there is one.
+//
+// NOTE: time on the clock would flatter short steps. On a busy machine the long ones are interrupted in every round,
+// the short ones in few.
 struct StageFigures {
-  double usMedian = 0, share = 0;
+  double usMedian = 0, cpuMedian = 0, share = 0;
 };
 std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeResult &best);
 

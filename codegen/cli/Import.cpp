@@ -56,6 +56,15 @@ static void printJson(Session &session, const ImportFlags &flags, const ImportRe
           os.attribute("source", escaped(value.source));
         });
     });
+    os.attributeArray("warnings", [&] {
+      for (const ImportFinding &finding : result.findings)
+        os.object([&] {
+          os.attribute("code", finding.code);
+          os.attribute("key", escaped(finding.key));
+          os.attribute("message", escaped(finding.message));
+          os.attribute("chosen", escaped(finding.hint));
+        });
+    });
   });
   session.out << "\n";
 }

@@ -28,9 +28,11 @@ bool parseLabels(const std::string &text, std::vector<std::string> &names, std::
   nlohmann::json list = nlohmann::json::parse(text, nullptr, false);
   bool good = list.is_array() && !list.empty() && list.size() <= maxLabels;
   for (size_t i = 0; good && i < list.size(); ++i)
-    good = list[i].is_string() && !list[i].get_ref<const std::string &>().empty() && list[i].get_ref<const std::string &>().size() <= maxLabelName;
+    good = list[i].is_string() && !list[i].get_ref<const std::string &>().empty() &&
+           list[i].get_ref<const std::string &>().size() <= maxLabelName;
   if (!good) {
-    error = "labels are a list of 1 to " + std::to_string(maxLabels) + " names of 1 to " + std::to_string(maxLabelName) + " bytes";
+    error = "labels are a list of 1 to " + std::to_string(maxLabels) + " names of 1 to " +
+            std::to_string(maxLabelName) + " bytes";
     return false;
   }
   names = list.get<std::vector<std::string>>();
@@ -61,7 +63,8 @@ bool readMetadata(const std::string &bytes, std::vector<std::string> &names, std
 bool isInteger(DataType type) { return type == DataType::I32 || type == DataType::I64; }
 
 // The tensor, whose rank and kind of type must be these. False: `error`; a tensor that is not there is none.
-bool take(const GoldenTensorMap &tensors, const std::string &name, size_t rank, bool integer, const GoldenTensor *&out, std::string &error) {
+bool take(const GoldenTensorMap &tensors, const std::string &name, size_t rank, bool integer, const GoldenTensor *&out,
+          std::string &error) {
   auto found = tensors.find(name);
   out = found == tensors.end() ? nullptr : &found->second;
   if (!out || (out->shape.size() == rank && isInteger(out->type) == integer))
@@ -80,19 +83,22 @@ template <typename T> std::vector<T> valuesOf(const GoldenTensor *tensor) {
 bool readRecord(const std::string &bytes, int64_t choices, RoutingStats &stats, std::string &error) {
   GoldenTensorMap tensors;
   const GoldenTensor *ids, *weights, *logits, *labels;
-  if (!parseSafetensors(bytes, tensors, error) || !take(tensors, "ids", 2, true, ids, error) || !take(tensors, "weights", 2, false, weights, error) ||
-      !take(tensors, "logits", 2, false, logits, error) || !take(tensors, "labels", 1, true, labels, error))
+  if (!parseSafetensors(bytes, tensors, error) || !take(tensors, "ids", 2, true, ids, error) ||
+      !take(tensors, "weights", 2, false, weights, error) || !take(tensors, "logits", 2, false, logits, error) ||
+      !take(tensors, "labels", 1, true, labels, error))
     return false;
   RoutingRecord record;
   if (!ids || ids->shape[1] != choices) {
-    error = !ids ? "there is no tensor ids" : "ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices);
+    error = !ids ? "there is no tensor ids"
+                 : "ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices);
     return false;
   }
   record.tokens = ids->shape[0];
   record.choices = choices;
   for (auto [name, tensor] : {std::pair("weights", weights), std::pair("logits", logits), std::pair("labels", labels)})
     if (tensor && tensor->shape[0] != record.tokens) {
-      error = std::string(name) + " has " + std::to_string(tensor->shape[0]) + " rows, ids has " + std::to_string(record.tokens);
+      error = std::string(name) + " has " + std::to_string(tensor->shape[0]) + " rows, ids has " +
+              std::to_string(record.tokens);
       return false;
     }
   record.ids = valuesOf<int32_t>(ids);
@@ -113,14 +119,17 @@ int listFolder(Session &session, const std::string &folder, std::vector<std::str
   if (status)
     return fail(session, ExitFile, "E-FILE", "cannot list " + quoteText(folder, 256) + ": " + status.message());
   if (paths.empty() || paths.size() > maxFiles)
-    return refuse(session, folder, paths.empty() ? "it holds no *.safetensors" : "it holds more than " + std::to_string(maxFiles) + " *.safetensors");
+    return refuse(session, folder,
+                  paths.empty() ? "it holds no *.safetensors"
+                                : "it holds more than " + std::to_string(maxFiles) + " *.safetensors");
   std::sort(paths.begin(), paths.end());
   return ExitDone;
 }
 
 } // namespace
 
-int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats, std::vector<std::string> &labelNames) {
+int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats,
+                 std::vector<std::string> &labelNames) {
   std::vector<std::string> paths;
   std::string bytes, error, namesPath = folder + "/labels.json";
   if (int code = listFolder(session, folder, paths))
@@ -139,7 +148,9 @@ int readRoutings(Session &session, const std::string &folder, int64_t choices, R
       return refuse(session, path, error);
   }
   if (!labelNames.empty() && stats.labelTokens.size() > labelNames.size())
-    return refuse(session, folder, "label " + std::to_string(stats.labelTokens.size() - 1) + " has no name: there are " + std::to_string(labelNames.size()) + " of them");
+    return refuse(session, folder,
+                  "label " + std::to_string(stats.labelTokens.size() - 1) + " has no name: there are " +
+                      std::to_string(labelNames.size()) + " of them");
   return ExitDone;
 }
 

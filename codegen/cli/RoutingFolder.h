@@ -24,7 +24,8 @@
 namespace moec {
 
 // `stats` is that of the layer's experts and `choices` its K. Errors are said, their exit code returned.
-int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats, std::vector<std::string> &labelNames);
+int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats,
+                 std::vector<std::string> &labelNames);
 
 } // namespace moec
 

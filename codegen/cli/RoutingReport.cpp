@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Shares are of tokens: a token of K choices counts for K experts, so a column adds up to K where every choice names one.
+// Shares are of tokens: a token of K choices counts for K experts, so a column adds up to K where every choice names
+// one.
 
 #include "RoutingReport.h"
 
@@ -21,10 +22,11 @@ static std::string labelName(const std::vector<std::string> &names, size_t label
 }
 
 static void printUse(raw_ostream &os, const RoutingStats &stats) {
-  double even = double(stats.choices) / double(stats.experts);
+  double even = summaryOf(stats).even;
   os << format("%6s %10s %9s %9s %10s\n", "expert", "tokens", "share", "of even", "dropped");
   for (int64_t e = 0; e < stats.experts; ++e) {
-    os << format("%6lld %10lld %7.2f %% %9.2f ", (long long)e, (long long)stats.chosen[size_t(e)], 100 * shareOf(stats, e), even > 0 ? shareOf(stats, e) / even : 0);
+    os << format("%6lld %10lld %7.2f %% %9.2f ", (long long)e, (long long)stats.chosen[size_t(e)],
+                 100 * shareOf(stats, e), even > 0 ? shareOf(stats, e) / even : 0);
     if (stats.dropsKnown)
       os << format("%10lld\n", (long long)stats.dropped[size_t(e)]);
     else
@@ -53,20 +55,24 @@ static void printSpecialisation(raw_ostream &os, const RoutingStats &stats, cons
   for (int64_t e = 0; e < stats.experts; ++e)
     row(std::to_string(e), [&](size_t l) { return text("%.2f %%", 100 * labelShare(stats, l, e)); });
   row("tokens", [&](size_t l) { return std::to_string(stats.labelTokens[l]); });
-  row("best", [&](size_t l) { return bestExpert(stats, l) < 0 ? std::string("-") : std::to_string(bestExpert(stats, l)); });
-  row("times", [&](size_t l) { return bestExpert(stats, l) < 0 ? std::string("-") : text("%.2f", labelLift(stats, l, bestExpert(stats, l))); });
+  row("best",
+      [&](size_t l) { return bestExpert(stats, l) < 0 ? std::string("-") : std::to_string(bestExpert(stats, l)); });
+  row("times", [&](size_t l) {
+    return bestExpert(stats, l) < 0 ? std::string("-") : text("%.2f", labelLift(stats, l, bestExpert(stats, l)));
+  });
   os << "\nbest: the expert that most of the label's tokens chose; times: its share over that of all labelled tokens\n";
 }
 
 void printRouting(raw_ostream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames) {
   RoutingSummary summary = summaryOf(stats);
-  os << "routing of " << stats.tokens << " tokens, " << stats.choicesMade() << " choices of " << stats.experts << " experts";
+  os << "routing of " << stats.tokens << " tokens, " << stats.choicesMade() << " choices of " << stats.experts
+     << " experts";
   if (stats.none)
     os << ", " << stats.none << " of none";
   os << "\n";
   printUse(os, stats);
-  os << format("load entropy %.3f nats, balance %.3f, coefficient of variation %.3f, dead experts %lld", summary.entropy, summary.balance,
-               summary.cv, (long long)summary.dead);
+  os << format("load entropy %.3f nats, balance %.3f, coefficient of variation %.3f, dead experts %lld",
+               summary.entropy, summary.balance, summary.cv, (long long)summary.dead);
   if (stats.largestLogit > 0)
     os << format(", largest logit %.2f", stats.largestLogit);
   os << "\n";

@@ -60,8 +60,8 @@ static constexpr CliCode cliCodes[] = {
     {"E-ROUTINGS", "A folder of recorded routings is not what moec explain --routings reads: *.safetensors with ids [T,K] of\n"
                    "the layer's K, and weights [T,K], logits [T,n], labels [T] where there are."},
     {"W-COLLAPSE", "Few experts take most of the tokens: the balance (H - ln K) / (ln E - ln K) of the load entropy H is below\n"
-                   "0.5, or one expert is chosen by more than half of the tokens and 4 times its even share."},
-    {"W-IDLE", "Experts are chosen by less than 1 % of the tokens, or than half of an even share where that is below 2 %."},
+                   "0.5, or one expert is chosen by more than half of the tokens and 4 times the even share."},
+    {"W-IDLE", "Experts are chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %."},
     {"W-LOGITS", "Router logits are larger than 10 in magnitude, or no numbers."},
     {"W-SHARED", "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
                  "storage of its own is many times larger than the caches, so weights are read from memory all the same."},

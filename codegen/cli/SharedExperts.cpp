@@ -17,7 +17,8 @@ static constexpr size_t pageBytes = 4096, scratchBytes = size_t(32) << 20;
 // Maps [begin, begin + bytes) onto the first `block` bytes of `fd` again and again.
 static bool mapRepeated(char *begin, size_t bytes, int fd, size_t block) {
   for (size_t at = 0; at < bytes; at += block)
-    if (mmap(begin + at, std::min(block, bytes - at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+    if (mmap(begin + at, std::min(block, bytes - at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+        MAP_FAILED)
       return false;
   return true;
 }
@@ -31,7 +32,8 @@ static int scratchFile(size_t bytes) {
   return fd;
 }
 
-RepeatedPages::RepeatedPages(size_t size, size_t blockBytes) : bytes((size + pageBytes - 1) / pageBytes * pageBytes), block(std::min(blockBytes, bytes)) {
+RepeatedPages::RepeatedPages(size_t size, size_t blockBytes)
+    : bytes((size + pageBytes - 1) / pageBytes * pageBytes), block(std::min(blockBytes, bytes)) {
   void *range = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   int fd = range == MAP_FAILED ? -1 : scratchFile(block);
   if (fd >= 0 && mapRepeated(static_cast<char *>(range), bytes, fd, block))
@@ -47,7 +49,9 @@ RepeatedPages::~RepeatedPages() {
     munmap(pointer, bytes);
 }
 
-static bool isShared(const moec_weight &weight, uint32_t experts) { return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS; }
+static bool isShared(const moec_weight &weight, uint32_t experts) {
+  return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
+}
 
 SharedExperts::SharedExperts(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
   int fd = memory.data() ? scratchFile(scratchBytes) : -1;
@@ -56,7 +60,8 @@ SharedExperts::SharedExperts(const LaunchPlan &plan, int64_t distinct) : memory(
     if (!good || !isShared(weight, plan.header.num_experts))
       continue;
     uint64_t kept = weight.bytes / weight.groups * uint64_t(distinct);
-    size_t begin = (weight.offset + kept + pageBytes - 1) / pageBytes * pageBytes, end = (weight.offset + weight.bytes) / pageBytes * pageBytes;
+    size_t begin = (weight.offset + kept + pageBytes - 1) / pageBytes * pageBytes,
+           end = (weight.offset + weight.bytes) / pageBytes * pageBytes;
     if (begin < end)
       good = mapRepeated(static_cast<char *>(memory.data()) + begin, end - begin, fd, scratchBytes);
   }

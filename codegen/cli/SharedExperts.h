@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer whose experts do not fit into memory -> memory for its packed weights in which they share storage, so that its
-// time can still be measured.
+// A layer whose experts do not fit into memory -> memory for its packed weights in which they share storage, so that
+// its time can still be measured.
 //
 //   packed region of E experts   | 0 | 1 | ... | D-1 | D ... E-1: one block of scratch, mapped again and again |
 //
-// Packing writes all of it, calls with moec_walk_probe.distinct_groups = D read the first D only. D experts are many times
-// larger than any cache, so that weights come from memory as they would with E.
+// Packing writes all of it, calls with moec_walk_probe.distinct_groups = D read the first D only. D experts are many
+// times larger than any cache, so that weights come from memory as they would with E.
 
 #ifndef MOEC_CODEGEN_CLI_SHAREDEXPERTS_H
 #define MOEC_CODEGEN_CLI_SHAREDEXPERTS_H

@@ -7,16 +7,18 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <numeric>
 
 using namespace moec;
 
 namespace {
 
-BenchRound round(std::vector<double> steps, double probe = 1) {
+// Every step took `times` as long on the clock as on the processor.
+BenchRound round(std::vector<double> steps, double probe = 1, double times = 1) {
   BenchRound r;
-  r.stepUs = std::move(steps);
-  r.us = std::accumulate(r.stepUs.begin(), r.stepUs.end(), 0.0);
+  for (double us : steps) {
+    r.steps.push_back({us * times, us});
+    r.us += us * times;
+  }
   r.before = {100 * probe, 10 * probe};
   r.after = {100, 10};
   return r;
@@ -48,12 +50,27 @@ TEST(BenchStages, figures_are_medians_of_the_rounds_that_count) {
   EXPECT_DOUBLE_EQ(routing.share, 0.2);
 }
 
+// A machine that stands still in the long step of every round does not change the shares.
+TEST(BenchStages, shares_are_of_processor_time) {
+  BenchRound busy = round({1, 8, 1});
+  busy.steps[1].us = 80;
+  BenchRun run = runOf({busy});
+  std::vector<StageFigures> figures = stageFigures(run.series[0], run.ceilings);
+  EXPECT_DOUBLE_EQ(figures[1].usMedian, 80);
+  EXPECT_DOUBLE_EQ(figures[1].cpuMedian, 8);
+  EXPECT_DOUBLE_EQ(figures[1].share, 0.8);
+  for (StepTime &step : run.series[0].rounds[0].steps)
+    step.cpuUs = 0; // several threads: there is no such time
+  EXPECT_NEAR(stageFigures(run.series[0], run.ceilings)[1].share, 80.0 / 82, 1e-12);
+}
+
 TEST(BenchStages, clock_gives_each_step_its_own_time) {
-  StageClock clock(3);
+  StageClock clock(3, true);
   moec_walk_probe probe = clock.probe(5);
   EXPECT_EQ(probe.distinct_groups, 5u);
   auto wait = [] {
-    for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200); std::chrono::steady_clock::now() < end;) {
+    for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+         std::chrono::steady_clock::now() < end;) {
     }
   };
   probe.on_step(probe.context, 0);
@@ -61,11 +78,20 @@ TEST(BenchStages, clock_gives_each_step_its_own_time) {
   probe.on_step(probe.context, 2); // 1 is not asked for
   probe.on_step(probe.context, 3);
   wait();
-  std::vector<double> times = clock.take();
-  EXPECT_GE(times[0], 200);
-  EXPECT_EQ(times[1], 0);
-  EXPECT_LT(times[2], times[0]);
-  EXPECT_EQ(clock.take(), std::vector<double>(3));
+  std::vector<StepTime> times = clock.take();
+  EXPECT_GE(times[0].us, 200);
+  EXPECT_GT(times[0].cpuUs, 0);
+  EXPECT_LT(times[0].cpuUs, times[0].us + 50);
+  EXPECT_EQ(times[1].us, 0);
+  EXPECT_LT(times[2].us, times[0].us);
+  for (const StepTime &time : clock.take())
+    EXPECT_EQ(time.us, 0);
+  StageClock several(2, false);
+  probe = several.probe(0);
+  probe.on_step(probe.context, 0);
+  wait();
+  probe.on_step(probe.context, 2);
+  EXPECT_EQ(several.take()[0].cpuUs, 0);
 }
 
 TEST(BenchStages, tables_name_every_step) {
@@ -73,16 +99,16 @@ TEST(BenchStages, tables_name_every_step) {
   std::string text;
   llvm::raw_string_ostream os(text);
   writeReport(os, run, "csv");
-  EXPECT_EQ(os.str(), "name,isa,threads,tokens,step,kind,routing,us_median,share,rounds,rounds_accepted\n"
-                      "tiny,avx2,1,4,router,matmul,yes,1,0.1,1,1\n"
-                      "tiny,avx2,1,4,experts_down,matmul,no,8,0.8,1,1\n"
-                      "tiny,avx2,1,4,combine,rows,yes,1,0.1,1,1\n");
+  EXPECT_EQ(os.str(), "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
+                      "tiny,avx2,1,4,router,matmul,yes,1,1,0.1,1,1\n"
+                      "tiny,avx2,1,4,experts_down,matmul,no,8,8,0.8,1,1\n"
+                      "tiny,avx2,1,4,combine,rows,yes,1,1,0.1,1,1\n");
   text.clear();
   run.distinctExperts = 2;
   run.experts = 8;
   writeReport(os, run, "md");
-  EXPECT_NE(os.str().find("| 4 | experts_down | matmul | 8.0 | 80.00 % |"), std::string::npos) << text;
-  EXPECT_NE(os.str().find("| 4 | **all but expert matmuls** | | 2.0 | 20.00 % |"), std::string::npos) << text;
+  EXPECT_NE(os.str().find("| 4 | experts_down | matmul | 8.0 | 8.0 | 80.00 % |"), std::string::npos) << text;
+  EXPECT_NE(os.str().find("| 4 | **all but expert matmuls** | | 2.0 | 2.0 | 20.00 % |"), std::string::npos) << text;
   EXPECT_NE(os.str().find("Experts share storage: 2 of 8 have their own."), std::string::npos) << text;
 }
 

@@ -26,6 +26,11 @@ expect_in err '  hint: choose another file with -o, or pass --force to replace i
 run import hf config.json -o v3.json --force --layer 3 --json
 expect_status 0
 expect_in out '"prefix": "model.layers.3."'
+expect_that 'import --json holds mapping and warnings' python3 -c '
+import json
+d = json.load(open("out"))
+assert {"key": "router.top_k", "value": "4", "source": "num_experts_per_tok"} in d["mapping"], d
+assert [(w["code"], w["key"]) for w in d["warnings"]] == [("W-QUIRK", "n_group")], d'
 
 run import hf config.json -o - --layer 0
 expect_status 3

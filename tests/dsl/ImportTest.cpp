@@ -27,8 +27,8 @@ LayerSpec specOf(const std::string &text) {
   return spec.value_or(LayerSpec{});
 }
 
-// One entry of published_configs.json: a config with the values a model was published with, and its layer: a preset's, or
-// the spec beside it.
+// One entry of published_configs.json: a config with the values a model was published with, and its layer: a preset's,
+// or the spec beside it.
 struct Published {
   std::string label, config;
   int64_t layer = 0; // that is found
@@ -64,9 +64,12 @@ class PublishedConfig : public testing::TestWithParam<Published> {};
 TEST_P(PublishedConfig, is_its_layer) {
   const nlohmann::json &entry = GetParam().entry;
   ImportResult result;
-  ASSERT_TRUE(import(GetParam().config, std::nullopt, result)) << (result.findings.empty() ? "" : result.findings.back().message);
+  ASSERT_TRUE(import(GetParam().config, std::nullopt, result))
+      << (result.findings.empty() ? "" : result.findings.back().message);
   EXPECT_EQ(result.layer, GetParam().layer);
-  LayerSpec spec = specOf(result.spec), wanted = specOf(entry.contains("preset") ? presetText(entry["preset"].get<std::string>()).value() : entry["spec"].dump());
+  LayerSpec spec = specOf(result.spec),
+            wanted = specOf(entry.contains("preset") ? presetText(entry["preset"].get<std::string>()).value()
+                                                     : entry["spec"].dump());
   wanted.name = spec.name;
   EXPECT_EQ(printSpec(spec), printSpec(wanted));
   if (entry.contains("prefix"))
@@ -75,7 +78,8 @@ TEST_P(PublishedConfig, is_its_layer) {
     EXPECT_FALSE(value.key.empty() || value.value.empty() || value.source.empty()) << value.key;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(publishedConfigs()), [](const auto &info) { return info.param.label; });
+INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(publishedConfigs()),
+                         [](const auto &info) { return info.param.label; });
 
 TEST(Import, every_model_type_has_a_published_config) {
   std::set<std::string> seen = {"doge", "ernie4_5_vl_moe"}; // refused: the tests of refusals have theirs
@@ -91,11 +95,13 @@ TEST(Import, every_model_type_has_a_published_config) {
 }
 
 const ImportFinding *findingOf(const ImportResult &result, const std::string &code) {
-  auto found = std::find_if(result.findings.begin(), result.findings.end(), [&](const ImportFinding &f) { return f.code == code; });
+  auto found = std::find_if(result.findings.begin(), result.findings.end(),
+                            [&](const ImportFinding &f) { return f.code == code; });
   return found == result.findings.end() ? nullptr : &*found;
 }
 
-const char *const qwen3Config = R"({"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32, "num_experts": 8,
+const char *const qwen3Config =
+    R"({"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32, "num_experts": 8,
 "num_experts_per_tok": 2, "norm_topk_prob": true, "decoder_sparse_step": 1})";
 
 // `config` with `keys` merged into it; a key that is null there is removed.
@@ -147,38 +153,49 @@ const Refused refused[] = {
     {"no_margin", "phi", R"({"router_jitter_noise": null})", "E-IMPORT-KEY", "no router_jitter_noise"},
     {"three_choices", "phi", R"({"num_experts_per_tok": 3})", "E-IMPORT-KEY", "num_experts_per_tok is not 2"},
     {"no_residual_flag", "arctic", R"({"use_residual": null})", "E-IMPORT-KEY", "no use_residual"},
+    {"two_counts", "exaone", R"({"n_routed_experts": 64})", "E-IMPORT-KEY",
+     "num_experts (128) and n_routed_experts (64) contradict each other"},
     {"two_widths", "hunyuan", R"({"moe_intermediate_size": 1024})", "E-IMPORT-KEY", "contradict each other"},
-    {"biased_shared_experts", "aria", R"({"text_config": {"mlp_bias": true}})", "E-IMPORT-KEY", "mlp_bias is not false"},
+    {"biased_shared_experts", "aria", R"({"text_config": {"mlp_bias": true}})", "E-IMPORT-KEY",
+     "mlp_bias is not false"},
     {"biased_experts", "ernie", R"({"use_bias": true})", "E-IMPORT-KEY", "use_bias is not false"},
     {"divided_weights", "longcat", R"({"norm_topk_prob": true})", "E-IMPORT-KEY", "norm_topk_prob is not false"},
     {"zero_experts_missing", "longcat", R"({"zero_expert_num": null})", "E-IMPORT-KEY", "no zero_expert_num"},
     {"zero_experts_of_a_kind", "longcat", R"({"zero_expert_type": "copy"})", "E-IMPORT-KEY", "zero_expert_type"},
     {"no_dropout", "nllb", R"({"moe_token_dropout": null})", "E-IMPORT-KEY", "no moe_token_dropout"},
-    {"second_by_chance", "nllb", R"({"second_expert_policy": "sampling"})", "E-IMPORT-KEY", "second_expert_policy is not"},
-    {"no_shared_width", "nemotron", R"({"moe_shared_expert_intermediate_size": null})", "E-IMPORT-KEY", "no moe_shared_expert"},
+    {"second_by_chance", "nllb", R"({"second_expert_policy": "sampling"})", "E-IMPORT-KEY",
+     "second_expert_policy is not"},
+    {"no_shared_width", "nemotron", R"({"moe_shared_expert_intermediate_size": null})", "E-IMPORT-KEY",
+     "no moe_shared_expert"},
     {"no_eps", "gemma4", R"({"text_config": {"rms_norm_eps": null}})", "E-IMPORT-KEY", "no rms_norm_eps"},
     {"no_moe_block", "gemma4", R"({"text_config": {"enable_moe_block": false}})", "E-IMPORT-LAYER", "no experts"},
     {"no_experts_at_all", "granitemoehybrid", R"({"num_local_experts": 0})", "E-IMPORT-LAYER", "no experts"},
     {"only_dense_layers", "qwen3", R"({"decoder_sparse_step": 49})", "E-IMPORT-LAYER", "no layer"},
-    {"fp8", "deepseek_v3", R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}})", "E-UNSUPPORTED", "fp8"},
+    {"fp8", "deepseek_v3", R"({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}})",
+     "E-UNSUPPORTED", "fp8"},
     {"mxfp4", "gpt_oss", R"({"quantization_config": {"quant_method": "mxfp4"}})", "E-UNSUPPORTED", "mxfp4"},
     {"gptq", "mixtral", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})", "E-UNSUPPORTED", "gptq"},
     {"awq", "qwen3", R"({"quantization_config": {"quant_method": "awq"}})", "E-UNSUPPORTED", "awq"},
-    {"compressed", "qwen3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", "E-UNSUPPORTED", "compressed-tensors"},
+    {"compressed", "qwen3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", "E-UNSUPPORTED",
+     "compressed-tensors"},
     {"quantised_around", "llama4", R"({"quantization_config": {"quant_method": "fp8"}})", "E-UNSUPPORTED", "fp8"},
     {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
     {"product_keys", "mixtral", R"({"model_type": "doge"})", "E-UNSUPPORTED", "product keys"},
     {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "different width"},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused), [](const auto &info) { return std::string(info.param.label); });
+INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused),
+                         [](const auto &info) { return std::string(info.param.label); });
 
 // Traps of the published code are said; what is chosen stands in the spec.
 TEST(Import, traps_are_said) {
   const std::pair<const char *, const char *> traps[] = {
-      {"deepseek_v3", "n_group"}, {"dbrx", "ffn_config"},          {"gpt_oss", "swiglu_limit"},       {"phi", "router_jitter_noise"},
-      {"longcat", "router_bias"}, {"nllb", "expert_capacity"},     {"switch", "expert_capacity"},     {"qwen2", "norm_topk_prob"},
-      {"grok_1", "num_experts_per_tok"}, {"mixtral_with_noise", "router_jitter_noise"}, {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"}};
+      {"deepseek_v3", "n_group"},        {"dbrx", "ffn_config"},
+      {"gpt_oss", "swiglu_limit"},       {"phi", "router_jitter_noise"},
+      {"longcat", "router_bias"},        {"nllb", "expert_capacity"},
+      {"switch", "expert_capacity"},     {"qwen2", "norm_topk_prob"},
+      {"grok_1", "num_experts_per_tok"}, {"mixtral_with_noise", "router_jitter_noise"},
+      {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"}};
   for (auto [label, key] : traps) {
     ImportResult result;
     ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;
@@ -203,7 +220,9 @@ TEST(Import, options_choose_the_form) {
   EXPECT_EQ(specOf(result.spec).router.groups->masked, GroupMasked::NegInf);
   options = {};
   options.floatWeights = true;
-  ASSERT_TRUE(importConfig(changed(publishedAs("gpt_oss").config, R"({"quantization_config": {"quant_method": "mxfp4"}})"), options, result));
+  ASSERT_TRUE(
+      importConfig(changed(publishedAs("gpt_oss").config, R"({"quantization_config": {"quant_method": "mxfp4"}})"),
+                   options, result));
   EXPECT_TRUE(result.quantised);
   options = {};
   options.stacked = true;
@@ -230,13 +249,17 @@ TEST(Import, losses_are_taken_when_asked_for) {
   LayerSpec spec = specOf(result.spec);
   ASSERT_EQ(spec.losses.size(), 1u);
   EXPECT_EQ(spec.losses[0].coef, 0.001);
-  ASSERT_TRUE(importConfig(changed(publishedAs("switch").config, R"({"router_aux_loss_coef": 0.02, "router_z_loss_coef": 0.003})"), options, result));
+  ASSERT_TRUE(importConfig(
+      changed(publishedAs("switch").config, R"({"router_aux_loss_coef": 0.02, "router_z_loss_coef": 0.003})"), options,
+      result));
   EXPECT_EQ(specOf(result.spec).losses.size(), 2u);
 }
 
 TEST(Import, config_that_does_not_say_its_layers_is_taken_with_a_warning) {
   ImportResult result;
-  ASSERT_TRUE(import(changed(publishedAs("jamba").config, R"({"expert_layer_period": null, "expert_layer_offset": null})"), 4, result));
+  ASSERT_TRUE(
+      import(changed(publishedAs("jamba").config, R"({"expert_layer_period": null, "expert_layer_offset": null})"), 4,
+             result));
   EXPECT_EQ(result.layer, 4);
   EXPECT_TRUE(findingOf(result, "W-IMPORT-LAYER"));
 }
@@ -277,15 +300,62 @@ TEST(Import, layers_of_one_model_may_differ) {
 }
 
 TEST(Import, garbage_is_an_error) {
-  for (const char *text : {"", "[]", "{", "{\"model_type\": 3}", R"({"model_type": "mixtral", "hidden_size": "x"})",
-                           R"({"model_type": "mixtral", "hidden_size": -4, "num_local_experts": 1e99})",
-                           R"({"model_type": "mixtral", "text_config": 7})", R"({"model_type": "dbrx", "ffn_config": []})",
-                           R"({"model_type": "mixtral", "hidden_size": 64, "intermediate_size": 32, "num_local_experts": 8, "num_experts_per_tok": 2, "hidden_act": "evil\"; code"})"}) {
+  for (
+      const char *text :
+      {"", "[]", "{", "{\"model_type\": 3}", R"({"model_type": "mixtral", "hidden_size": "x"})",
+       R"({"model_type": "mixtral", "hidden_size": -4, "num_local_experts": 1e99})",
+       R"({"model_type": "mixtral", "text_config": 7})", R"({"model_type": "dbrx", "ffn_config": []})",
+       R"({"model_type": "mixtral", "hidden_size": 64, "intermediate_size": 32, "num_local_experts": 8, "num_experts_per_tok": 2, "hidden_act": "evil\"; code"})"}) {
     ImportResult result;
     EXPECT_FALSE(import(text, std::nullopt, result)) << text;
     EXPECT_FALSE(result.findings.empty()) << text;
     EXPECT_TRUE(result.spec.empty()) << text;
   }
+}
+
+// Every value of every published config replaced by every kind of wrong one: an error, or a spec that is a spec's text.
+TEST(Import, any_value_may_be_wrong) {
+  const nlohmann::json wrong[] = {nullptr,
+                                  true,
+                                  -1,
+                                  0,
+                                  7,
+                                  int64_t(1) << 40,
+                                  UINT64_MAX,
+                                  1e300,
+                                  -0.5,
+                                  "",
+                                  "x",
+                                  std::string(5000, 'y'),
+                                  nlohmann::json::array(),
+                                  {1, -2},
+                                  {"a", nullptr},
+                                  nlohmann::json::object(),
+                                  {{"a", 1}}};
+  ImportOptions options;
+  options.losses = options.floatWeights = true;
+  size_t refused = 0, taken = 0;
+  for (const Published &published : publishedConfigs()) {
+    nlohmann::json flat = published.entry["config"].flatten();
+    for (const auto &[path, value] : flat.items())
+      for (const nlohmann::json &bad : wrong) {
+        nlohmann::json config = published.entry["config"];
+        config[nlohmann::json::json_pointer(path)] = bad;
+        for (std::optional<int64_t> layer : {std::optional<int64_t>(), std::optional<int64_t>(2)}) {
+          ImportResult result;
+          options.layer = layer;
+          bool good = importConfig(config.dump(), options, result);
+          ASSERT_EQ(good, !result.spec.empty()) << published.label << path << bad;
+          ++(good ? taken : refused);
+          SpecSource source;
+          DiagnosticList diagnostics;
+          if (good && !readSpec(result.spec, "spec", {}, source, diagnostics))
+            ASSERT_TRUE(diagnostics.hasErrors()) << published.label << path << bad;
+        }
+      }
+  }
+  EXPECT_GT(refused, 5000u);
+  EXPECT_GT(taken, 1000u);
 }
 
 TEST(Import, models_are_sorted_and_unique) {

@@ -79,6 +79,8 @@ TEST(RoutingStats, summary_follows_the_formulas) {
   EXPECT_NEAR(even.balance, 1, 1e-12);
   EXPECT_NEAR(even.cv, 0, 1e-12);
   EXPECT_DOUBLE_EQ(even.largest, 0.25);
+  EXPECT_DOUBLE_EQ(even.even, 0.25);
+  EXPECT_DOUBLE_EQ(summaryOf(statsOf(4, record(2, {0, -1, 1, -1}))).even, 0.25); // one choice of two names an expert
   RoutingSummary one = summaryOf(statsOf(8, cyclic(80, 2, 8, 2)));
   EXPECT_NEAR(one.entropy, std::log(2), 1e-12);
   EXPECT_NEAR(one.balance, 0, 1e-12);

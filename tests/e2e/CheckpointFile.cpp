@@ -34,16 +34,22 @@ struct Storage {
 
 std::string safetensorsType(DataType type) {
   switch (type) {
-  case DataType::BF16: return "BF16";
-  case DataType::F16: return "F16";
-  case DataType::I32: return "I32";
-  case DataType::I64: return "I64";
-  default: return "F32";
+  case DataType::BF16:
+    return "BF16";
+  case DataType::F16:
+    return "F16";
+  case DataType::I32:
+    return "I32";
+  case DataType::I64:
+    return "I64";
+  default:
+    return "F32";
   }
 }
 
 // The tensor of this name, made when it is not there.
-GoldenTensor &tensorOf(std::map<std::string, GoldenTensor> &tensors, const std::string &name, DataType type, std::vector<int64_t> shape) {
+GoldenTensor &tensorOf(std::map<std::string, GoldenTensor> &tensors, const std::string &name, DataType type,
+                       std::vector<int64_t> shape) {
   GoldenTensor &tensor = tensors[name];
   if (tensor.bytes.empty()) {
     size_t bytes = size_t(dataTypeBits(type) / 8);
@@ -58,12 +64,14 @@ GoldenTensor &tensorOf(std::map<std::string, GoldenTensor> &tensors, const std::
 
 } // namespace
 
-void CheckpointFile::store(const std::string &prefix, const std::string &line, const GoldenTensor &parameter, bool hasExperts) {
+void CheckpointFile::store(const std::string &prefix, const std::string &line, const GoldenTensor &parameter,
+                           bool hasExperts) {
   Storage storage(line);
   std::vector<int64_t> shape = parameter.shape;
   int64_t experts = hasExperts ? shape.front() : 1;
   bool matrix = shape.size() > size_t(hasExperts) + 1;
-  int64_t rows = shape[size_t(hasExperts)], columns = matrix ? shape.back() : 1, size = dataTypeBits(parameter.type) / 8;
+  int64_t rows = shape[size_t(hasExperts)], columns = matrix ? shape.back() : 1,
+          size = dataTypeBits(parameter.type) / 8;
   int64_t storedRows = storage.isPart() ? 2 * rows : rows;
   bool perExpert = storage.is("per_expert"), swapped = storage.is("in_out");
   std::vector<int64_t> one = {storedRows};
@@ -83,7 +91,8 @@ void CheckpointFile::store(const std::string &prefix, const std::string &line, c
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < columns; ++c) {
         int64_t row = storage.storedRow(r, rows), to = base + (swapped ? c * storedRows + row : row * columns + c);
-        std::memcpy(&tensor.bytes[size_t(to * size)], &parameter.bytes[size_t(((e * rows + r) * columns + c) * size)], size_t(size));
+        std::memcpy(&tensor.bytes[size_t(to * size)], &parameter.bytes[size_t(((e * rows + r) * columns + c) * size)],
+                    size_t(size));
       }
   }
 }
@@ -92,7 +101,9 @@ void CheckpointFile::write(const std::string &path) const {
   nlohmann::ordered_json header;
   size_t at = 0;
   for (const auto &[name, tensor] : tensors) {
-    header[name] = {{"dtype", safetensorsType(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {at, at + tensor.bytes.size()}}};
+    header[name] = {{"dtype", safetensorsType(tensor.type)},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {at, at + tensor.bytes.size()}}};
     at += tensor.bytes.size();
   }
   std::string text = header.dump();

@@ -63,7 +63,9 @@ std::string output(const std::string &command, int &status) {
 // moec import hf of folder/config.json: the spec as layer.json, and the prefix that was printed; empty after an error.
 std::string importIn(const WorkFolder &folder, const std::string &flags, std::string &error) {
   int status = 0;
-  std::string said = output(std::string(MOEC_TOOL) + " import hf " + (folder / "config.json") + " -o " + (folder / "layer.json") + " " + flags, status);
+  std::string said = output(std::string(MOEC_TOOL) + " import hf " + (folder / "config.json") + " -o " +
+                                (folder / "layer.json") + " " + flags,
+                            status);
   const std::string before = "tensors stand behind \"", after = "\"; the third argument of moec_weights_load";
   size_t begin = said.find(before), end = said.find(after);
   if (status == 0 && end != std::string::npos)
@@ -90,7 +92,9 @@ struct Package {
 
   explicit Package(const WorkFolder &folder) {
     int status = 0;
-    error = output(std::string(MOEC_TOOL) + " compile " + (folder / "layer.json") + " --emit shared -q --max-tokens 64 -o " + (folder / "package"), status);
+    error = output(std::string(MOEC_TOOL) + " compile " + (folder / "layer.json") +
+                       " --emit shared -q --max-tokens 64 -o " + (folder / "package"),
+                   status);
     if (status == 0)
       library = dlopen((folder / "package/lib/liblayer.so").c_str(), RTLD_NOW | RTLD_LOCAL);
     if (auto get = library ? reinterpret_cast<const moec_package *(*)()>(dlsym(library, "layer_package")) : nullptr)
@@ -136,7 +140,8 @@ void writeCheckpoint(const Checkpoint &checkpoint, const GoldenCase &golden, con
   CheckpointFile file;
   std::string bytes, error;
   GoldenTensorMap tensors;
-  ASSERT_TRUE(readGoldenFile(goldenFolder + "/" + checkpoint.golden + ".safetensors", size_t(1) << 28, bytes, error)) << error;
+  ASSERT_TRUE(readGoldenFile(goldenFolder + "/" + checkpoint.golden + ".safetensors", size_t(1) << 28, bytes, error))
+      << error;
   ASSERT_TRUE(parseSafetensors(bytes, tensors, error)) << error;
   if (!checkpoint.layout.empty())
     ASSERT_NO_FATAL_FAILURE(storeRoles(golden.spec, golden.weights, checkpoint.prefix, checkpoint.layout, file));
@@ -258,25 +263,34 @@ TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
 // ---- the checkpoints ------------------------------------------------------------------------------------------------
 
 // Lines of a layout: `names` are those of gate (none: "-"), up and down behind `stem`, with `words` behind each.
-std::string lines(const std::string &block, const std::string &stem, const std::string &names, const std::string &words) {
+std::string lines(const std::string &block, const std::string &stem, const std::string &names,
+                  const std::string &words) {
   std::istringstream text(names);
   std::string gate, up, down;
   text >> gate >> up >> down;
-  auto line = [&](const char *role, const std::string &name) { return block + role + " " + stem + name + (words.empty() ? "" : " ") + words + "\n"; };
+  auto line = [&](const char *role, const std::string &name) {
+    return block + role + " " + stem + name + (words.empty() ? "" : " ") + words + "\n";
+  };
   return (gate == "-" ? "" : line("gate", gate)) + line("up", up) + line("down", down);
 }
-std::string halves(const std::string &block, const std::string &both, const std::string &down, const std::string &axes) {
-  return block + "gate " + both + " " + axes + " first_half\n" + block + "up " + both + " " + axes + " second_half\n" + block + "down " + down + " " + axes + "\n";
+std::string halves(const std::string &block, const std::string &both, const std::string &down,
+                   const std::string &axes) {
+  return block + "gate " + both + " " + axes + " first_half\n" + block + "up " + both + " " + axes + " second_half\n" +
+         block + "down " + down + " " + axes + "\n";
 }
 
-const std::string proj = "gate_proj.weight up_proj.weight down_proj.weight", plainProj = "- up_proj.weight down_proj.weight", w132 = "w1.weight w3.weight w2.weight";
-const std::string experts = lines("experts.", "mlp.experts.{e}.", proj, "per_expert"), gate = "router.weight mlp.gate.weight\n",
-                  shared = lines("shared.", "mlp.shared_experts.", proj, ""), sharedGated = lines("shared.", "mlp.shared_expert.", proj, "") +
-                                                                                        "shared.gate_weight mlp.shared_expert_gate.weight\n",
-                  mixtralLayout = "router.weight block_sparse_moe.gate.weight\n" + lines("experts.", "block_sparse_moe.experts.{e}.", w132, "per_expert");
+const std::string proj = "gate_proj.weight up_proj.weight down_proj.weight",
+                  plainProj = "- up_proj.weight down_proj.weight", w132 = "w1.weight w3.weight w2.weight";
+const std::string experts = lines("experts.", "mlp.experts.{e}.", proj, "per_expert"),
+                  gate = "router.weight mlp.gate.weight\n", shared = lines("shared.", "mlp.shared_experts.", proj, ""),
+                  sharedGated = lines("shared.", "mlp.shared_expert.", proj, "") +
+                                "shared.gate_weight mlp.shared_expert_gate.weight\n",
+                  mixtralLayout = "router.weight block_sparse_moe.gate.weight\n" +
+                                  lines("experts.", "block_sparse_moe.experts.{e}.", w132, "per_expert");
 
 const std::vector<Checkpoint> &checkpoints() {
-  static const std::string layer0 = "model.layers.0.", mlp0 = "model.layers.0.mlp.", sparse = "model.layers.0.block_sparse_moe.";
+  static const std::string layer0 = "model.layers.0.", mlp0 = "model.layers.0.mlp.",
+                           sparse = "model.layers.0.block_sparse_moe.";
   static const std::vector<Checkpoint> list = {
       // as the golden case has them: names less the layer's prefix and block
       {"mixtral", "mixtral-f32", R"({"num_hidden_layers": 2})", sparse, "", ""},
@@ -284,14 +298,16 @@ const std::vector<Checkpoint> &checkpoints() {
       {"phimoe", "phimoe-f32", "{}", sparse, "", ""},
       {"phimoe_bf16", "phimoe-bf16", "{}", sparse, "", ""},
       {"phimoe_wide", "phimoe_wide-f32", "{}", sparse, "", ""},
-      {"qwen2_moe", "qwen2_moe-f32", R"({"decoder_sparse_step": 2, "mlp_only_layers": [1], "num_hidden_layers": 4})", "model.layers.3.mlp.", "", ""},
+      {"qwen2_moe", "qwen2_moe-f32", R"({"decoder_sparse_step": 2, "mlp_only_layers": [1], "num_hidden_layers": 4})",
+       "model.layers.3.mlp.", "", ""},
       {"qwen2_moe_bf16", "qwen2_moe-bf16", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
       {"qwen3_moe", "qwen3_moe-f32", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
       {"qwen3_moe_bf16", "qwen3_moe-bf16", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
       {"qwen3_next", "qwen3_next-f32", R"({"decoder_sparse_step": 1})", mlp0, "", ""},
       {"olmoe", "olmoe-f32", "{}", mlp0, "", ""},
       {"olmoe_bf16", "olmoe-bf16", "{}", mlp0, "", ""},
-      {"jamba", "jamba-f32", R"({"expert_layer_period": 2, "expert_layer_offset": 1})", "model.layers.1.feed_forward.", "", ""},
+      {"jamba", "jamba-f32", R"({"expert_layer_period": 2, "expert_layer_offset": 1})", "model.layers.1.feed_forward.",
+       "", ""},
       {"dbrx", "dbrx-f32", R"({"n_layers": 3})", "transformer.blocks.2.ffn.", "", "--layer 2"},
       {"granitemoe", "granitemoe-f32", "{}", sparse, "", ""},
       {"jetmoe", "jetmoe-f32", "{}", mlp0, "", ""},
@@ -299,98 +315,156 @@ const std::vector<Checkpoint> &checkpoints() {
       {"aria", "aria-f32", R"({"outer_model_type": "aria"})", "language_model.model.layers.0.mlp.", "", ""},
       {"gpt_oss", "gpt_oss-f32", "{}", mlp0, "", ""},
       {"gpt_oss_bf16", "gpt_oss-bf16", "{}", mlp0, "", ""},
-      {"llama4", "llama4-f32", R"({"outer_model_type": "llama4", "interleave_moe_layer_step": 2})", "language_model.model.layers.1.feed_forward.", "", ""},
+      {"llama4", "llama4-f32", R"({"outer_model_type": "llama4", "interleave_moe_layer_step": 2})",
+       "language_model.model.layers.1.feed_forward.", "", ""},
       {"llama4_bf16", "llama4-bf16", R"({"moe_layers": [3]})", "model.layers.3.feed_forward.", "", ""},
       {"llama4_two", "llama4_k2-f32", "{}", "model.layers.0.feed_forward.", "", ""},
       {"deepseek_v2", "deepseek_v2-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
       {"deepseek_v2_bf16", "deepseek_v2-bf16", R"({"first_k_dense_replace": 0, "moe_layer_freq": 1})", mlp0, "", ""},
       {"deepseek_v2_lite", "deepseek_v2_lite-f32", R"({"first_k_dense_replace": 0})", mlp0, "", ""},
       {"deepseek_v3", "deepseek_v3-f32", R"({"first_k_dense_replace": 3})", "model.layers.3.mlp.", "", ""},
-      {"deepseek_v3_bf16", "deepseek_v3-bf16", R"({"first_k_dense_replace": 3, "quantization_config": {"quant_method": "fp8"}})", "model.layers.3.mlp.", "",
+      {"deepseek_v3_bf16", "deepseek_v3-bf16",
+       R"({"first_k_dense_replace": 3, "quantization_config": {"quant_method": "fp8"}})", "model.layers.3.mlp.", "",
        "--float"},
-      {"kimi_k2", "kimi_k2-f32", R"({"model_type": "kimi_k2", "first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
+      {"kimi_k2", "kimi_k2-f32", R"({"model_type": "kimi_k2", "first_k_dense_replace": 1})", "model.layers.1.mlp.", "",
+       ""},
       {"glm4_moe", "glm4_moe-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
-      {"glm4_moe_bf16", "glm4_moe-bf16", R"({"model_type": "glm_moe_dsa", "mlp_layer_types": ["dense", "dense", "sparse"]})", "model.layers.2.mlp.", "", ""},
+      {"glm4_moe_bf16", "glm4_moe-bf16",
+       R"({"model_type": "glm_moe_dsa", "mlp_layer_types": ["dense", "dense", "sparse"]})", "model.layers.2.mlp.", "",
+       ""},
       {"dots1", "dots1-f32", R"({"first_k_dense_replace": 1})", "model.layers.1.mlp.", "", ""},
-      {"ernie4_5_moe", "ernie4_5_moe-f32", R"({"moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_layer_end_index": 3})", "model.layers.1.mlp.", "", ""},
-      {"hunyuan", "hunyuan_v1_moe-f32", R"({"moe_topk": [7, 2], "num_shared_expert": [1, 1]})", "model.layers.1.mlp.", "", "--layer 1"},
+      {"ernie4_5_moe", "ernie4_5_moe-f32",
+       R"({"moe_layer_start_index": 1, "moe_layer_interval": 1, "moe_layer_end_index": 3})", "model.layers.1.mlp.", "",
+       ""},
+      {"ernie4_5_moe_bf16", "ernie4_5_moe-bf16", "{}", mlp0, "", ""},
+      {"hunyuan", "hunyuan_v1_moe-f32", R"({"moe_topk": [7, 2], "num_shared_expert": [1, 1]})", "model.layers.1.mlp.",
+       "", "--layer 1"},
       {"longcat", "longcat_flash-f32", R"({"num_layers": 4})", mlp0, "", ""},
       {"afmoe", "afmoe-f32", R"({"num_dense_layers": 2})", "model.layers.2.mlp.", "", ""},
-      {"switch", "switch-f32", R"({"num_layers": 12, "num_sparse_encoder_layers": 6})", "encoder.block.1.layer.1.mlp.", "", ""},
-      {"switch_decoder_bf16", "switch-bf16", R"({"num_layers": 12, "num_decoder_layers": 12, "num_sparse_decoder_layers": 4})",
+      {"switch", "switch-f32", R"({"num_layers": 12, "num_sparse_encoder_layers": 6})", "encoder.block.1.layer.1.mlp.",
+       "", ""},
+      {"switch_decoder_bf16", "switch-bf16",
+       R"({"num_layers": 12, "num_decoder_layers": 12, "num_sparse_decoder_layers": 4})",
        "decoder.block.4.layer.2.mlp.", "", "--decoder --layer 4"},
-      {"nllb", "nllb_moe-f32", R"({"encoder_sparse_step": 4, "encoder_layers": 24})", "model.encoder.layers.3.ffn.", "", ""},
+      {"nllb", "nllb_moe-f32", R"({"encoder_sparse_step": 4, "encoder_layers": 24})", "model.encoder.layers.3.ffn.", "",
+       ""},
       // stacked after loading
       {"lfm2_stacked", "lfm2_moe-f32", R"({"num_dense_layers": 2})", "model.layers.2.feed_forward.", "", "--stacked"},
       {"minimax_m2_stacked", "minimax_m2-f32", "{}", mlp0, "", "--stacked"},
-      {"mixtral_stacked", "mixtral-f32", "{}", layer0, gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", ""), "--stacked"},
+      {"mixtral_stacked", "mixtral-f32", "{}", layer0,
+       gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", ""), "--stacked"},
       // other families of the same computation, and forms the golden cases do not store
-      {"lfm2", "lfm2_moe-f32", R"({"num_dense_layers": 0})", layer0, "router.weight feed_forward.gate.weight\nrouter.choice_bias feed_forward.expert_bias\n" +
-       lines("experts.", "feed_forward.experts.{e}.", w132, "per_expert"), ""},
-      {"minimax_m2", "minimax_m2-f32", "{}", layer0, "router.choice_bias block_sparse_moe.e_score_correction_bias\n" + mixtralLayout, ""},
+      {"lfm2", "lfm2_moe-f32", R"({"num_dense_layers": 0})", layer0,
+       "router.weight feed_forward.gate.weight\nrouter.choice_bias feed_forward.expert_bias\n" +
+           lines("experts.", "feed_forward.experts.{e}.", w132, "per_expert"),
+       ""},
+      {"minimax_m2", "minimax_m2-f32", "{}", layer0,
+       "router.choice_bias block_sparse_moe.e_score_correction_bias\n" + mixtralLayout, ""},
       {"minimax", "mixtral-f32", R"({"model_type": "minimax"})", layer0, mixtralLayout, ""},
       {"flex_olmo", "olmoe-f32", R"({"model_type": "flex_olmo"})", layer0, gate + experts, ""},
-      {"qwen3_vl", "qwen3_moe-f32", R"({"model_type": "qwen3_vl_moe_text", "outer_model_type": "qwen3_vl_moe", "decoder_sparse_step": 1})",
-       "model.language_model.layers.0.", gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "in_out"), ""},
-      {"qwen3_5", "qwen3_next-f32", R"({"model_type": "qwen3_5_moe_text", "outer_model_type": "qwen3_5_moe", "norm_topk_prob": null})",
-       "model.language_model.layers.0.", gate + experts + sharedGated, ""},
-      {"granitemoeshared", "aria-f32", R"({"model_type": "granitemoeshared", "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 48})",
-       layer0, "router.weight block_sparse_moe.router.layer.weight\n" +
-       halves("experts.", "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight", "") +
-       halves("shared.", "shared_mlp.input_linear.weight", "shared_mlp.output_linear.weight", ""), ""},
-      {"deepseek_v1", "deepseek_v2_lite-f32", R"({"model_type": "deepseek", "first_k_dense_replace": 0})", layer0, gate + experts + shared, ""},
+      {"qwen3_vl", "qwen3_moe-f32",
+       R"({"model_type": "qwen3_vl_moe_text", "outer_model_type": "qwen3_vl_moe", "decoder_sparse_step": 1})",
+       "model.language_model.layers.0.",
+       gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "in_out"), ""},
+      {"qwen3_5", "qwen3_next-f32",
+       R"({"model_type": "qwen3_5_moe_text", "outer_model_type": "qwen3_5_moe", "norm_topk_prob": null})",
+       "model.language_model.layers.0.",
+       gate + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "") + sharedGated, ""},
+      {"granitemoeshared", "aria-f32",
+       R"({"model_type": "granitemoeshared", "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 48})",
+       layer0,
+       "router.weight block_sparse_moe.router.layer.weight\n" +
+           halves("experts.", "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight", "") +
+           halves("shared.", "shared_mlp.input_linear.weight", "shared_mlp.output_linear.weight", ""),
+       ""},
+      {"deepseek_v1", "deepseek_v2_lite-f32", R"({"model_type": "deepseek", "first_k_dense_replace": 0})", layer0,
+       gate + experts + shared, ""},
       {"solar", "deepseek_v3-f32", R"({"model_type": "solar_open", "first_k_dense_replace": 0})", layer0,
        gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts + shared, ""},
-      {"exaone", "deepseek_v3-f32", R"({"model_type": "exaone_moe", "num_experts": 16, "num_shared_experts": 2, "first_k_dense_replace": 0})", layer0,
-       gate + "router.choice_bias mlp.e_score_correction_bias\n" + experts + shared, ""},
-      {"bailing_v2", "deepseek_v3-f32", R"({"model_type": "bailing_moe_v2", "num_experts": 16, "num_shared_experts": 2, "score_function": "sigmoid",
-                                           "moe_router_enable_expert_bias": true, "first_k_dense_replace": 0})", layer0,
-       gate + "router.choice_bias mlp.gate.expert_bias\n" + experts + shared, ""},
+      {"exaone", "deepseek_v3-f32",
+       R"({"model_type": "exaone_moe", "num_experts": 16, "num_shared_experts": 2, "first_k_dense_replace": 0})",
+       layer0, gate + "router.choice_bias mlp.e_score_correction_bias\n" + experts + shared, ""},
+      {"bailing_v2", "deepseek_v3-f32",
+       R"({"model_type": "bailing_moe_v2", "num_experts": 16, "num_shared_experts": 2, "score_function": "sigmoid",
+                                           "moe_router_enable_expert_bias": true, "first_k_dense_replace": 0})",
+       layer0, gate + "router.choice_bias mlp.gate.expert_bias\n" + experts + shared, ""},
       {"mimo", "kimi_k2-f32", R"({"model_type": "mimo_v2_flash", "moe_layer_freq": [0, 1]})", "model.layers.1.",
        gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts + shared, ""},
-      {"step3p5", "kimi_k2-f32", R"({"model_type": "step3p5", "moe_num_experts": 8, "moe_top_k": 3, "share_expert_dim": 32, "norm_expert_weight": true,
-                                    "moe_router_scaling_factor": 2.827, "moe_layers_enum": "3,4", "num_hidden_layers": 5})", "model.layers.3.",
-       "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") + lines("shared.", "share_expert.", proj, ""), ""},
+      {"step3p5", "kimi_k2-f32",
+       R"({"model_type": "step3p5", "moe_num_experts": 8, "moe_top_k": 3, "share_expert_dim": 32, "norm_expert_weight": true,
+                                    "moe_router_scaling_factor": 2.827, "moe_layers_enum": "3,4", "num_hidden_layers": 5})",
+       "model.layers.3.",
+       "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") +
+           lines("shared.", "share_expert.", proj, ""),
+       ""},
       // cases computed from formulas
-      {"deepseek_v4", "deepseek_v4", R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6, "n_shared_experts": 0,
+      {"deepseek_v4", "deepseek_v4",
+       R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6, "n_shared_experts": 0,
                                         "num_experts_per_tok": 2, "routed_scaling_factor": 1.5, "scoring_func": "sqrtsoftplus", "swiglu_limit": 2.0,
-                                        "num_hash_layers": 3})", "model.layers.3.", gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts, "--layer 3"},
-      {"deepseek_v4_table", "deepseek_v4_table", R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6,
+                                        "num_hash_layers": 3})",
+       "model.layers.3.", gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts, "--layer 3"},
+      {"deepseek_v4_table", "deepseek_v4_table",
+       R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6,
                                                     "n_shared_experts": 0, "num_experts_per_tok": 2, "routed_scaling_factor": 1.5, "swiglu_limit": 2.0,
-                                                    "num_hash_layers": 3, "vocab_size": 23})", layer0, gate + "router.table mlp.gate.tid2eid\n" + experts, ""},
-      {"nemotron_latent", "nemotron_h_latent", R"({"model_type": "nemotron_h", "hidden_size": 32, "moe_intermediate_size": 16, "moe_latent_size": 16,
+                                                    "num_hash_layers": 3, "vocab_size": 23})",
+       layer0, gate + "router.table mlp.gate.tid2eid\n" + experts, ""},
+      {"nemotron_latent", "nemotron_h_latent",
+       R"({"model_type": "nemotron_h", "hidden_size": 32, "moe_intermediate_size": 16, "moe_latent_size": 16,
                                                   "n_routed_experts": 6, "n_shared_experts": 1, "moe_shared_expert_intermediate_size": 32, "num_experts_per_tok": 2,
                                                   "routed_scaling_factor": 2.5, "norm_topk_prob": true, "mlp_hidden_act": "relu2", "hybrid_override_pattern": "ME"})",
-       "backbone.layers.1.", "router.weight mixer.gate.weight\nrouter.choice_bias mixer.gate.e_score_correction_bias\nlatent.in mixer.fc1_latent_proj.weight\n"
-       "latent.out mixer.fc2_latent_proj.weight\n" + lines("experts.", "mixer.experts.{e}.", plainProj, "per_expert") + lines("shared.", "mixer.shared_experts.", plainProj, ""), ""},
-      {"gemma4", "gemma4_router", R"({"model_type": "gemma4_text", "outer_model_type": "gemma4", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6,
+       "backbone.layers.1.",
+       "router.weight mixer.gate.weight\nrouter.choice_bias mixer.gate.e_score_correction_bias\nlatent.in "
+       "mixer.fc1_latent_proj.weight\n"
+       "latent.out mixer.fc2_latent_proj.weight\n" +
+           lines("experts.", "mixer.experts.{e}.", plainProj, "per_expert") +
+           lines("shared.", "mixer.shared_experts.", plainProj, ""),
+       ""},
+      {"gemma4", "gemma4_router",
+       R"({"model_type": "gemma4_text", "outer_model_type": "gemma4", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6,
                                      "top_k_experts": 2, "rms_norm_eps": 1e-06, "hidden_activation": "gelu_pytorch_tanh", "enable_moe_block": true})",
-       "model.language_model.layers.0.", "router.weight router.proj.weight\nrouter.input_scale router.scale\nrouter.expert_scale router.per_expert_scale\n" +
-       halves("experts.", "experts.gate_up_proj", "experts.down_proj", ""), ""},
-      {"klear", "klear_softmax2", R"({"model_type": "Klear", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6, "num_experts_per_tok": 2,
-                                     "n_shared_experts": 1, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []})", layer0,
-       gate + "router.choice_bias mlp.expert_bias\nshared.gate_weight mlp.coefficient.weight\nshared.gate_bias mlp.coefficient.bias\n" + experts + shared, ""},
+       "model.language_model.layers.0.",
+       "router.weight router.proj.weight\nrouter.input_scale router.scale\nrouter.expert_scale "
+       "router.per_expert_scale\n" +
+           halves("experts.", "experts.gate_up_proj", "experts.down_proj", ""),
+       ""},
+      {"klear", "klear_softmax2",
+       R"({"model_type": "Klear", "hidden_size": 32, "moe_intermediate_size": 16, "num_experts": 6, "num_experts_per_tok": 2,
+                                     "n_shared_experts": 1, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": []})",
+       layer0,
+       gate +
+           "router.choice_bias mlp.expert_bias\nshared.gate_weight mlp.coefficient.weight\nshared.gate_bias "
+           "mlp.coefficient.bias\n" +
+           experts + shared,
+       ""},
   };
   return list;
 }
 
 const Referenced referenced[] = {
-    {"grok_1", R"({"model_type": "grok-1", "emb_size": 48, "intermediate_size": 40, "num_experts": 4, "num_selected_experts": 2, "dtype": "float32"})",
-     "transformer/decoder_layer_0/", "router.weight router/w in_out\nexperts.gate moe/linear/w in_out\nexperts.up moe/linear_v/w in_out\n"
+    {"grok_1",
+     R"({"model_type": "grok-1", "emb_size": 48, "intermediate_size": 40, "num_experts": 4, "num_selected_experts": 2, "dtype": "float32"})",
+     "transformer/decoder_layer_0/",
+     "router.weight router/w in_out\nexperts.gate moe/linear/w in_out\nexperts.up moe/linear_v/w in_out\n"
      "experts.down moe/linear_1/w in_out\n",
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"logit_dtype": "f32", "top_k": 2},
          "experts": {"count": 4, "intermediate": 40, "act": "gelu_tanh"}})"},
-    {"grok_2", R"({"model_type": "grok", "hidden_size": 48, "moe_intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2,
-                  "router_logit_softcapping": 0.5, "torch_dtype": "float32"})", "model.layers.0.", mixtralLayout,
+    {"grok_2",
+     R"({"model_type": "grok", "hidden_size": 48, "moe_intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2,
+                  "router_logit_softcapping": 0.5, "torch_dtype": "float32"})",
+     "model.layers.0.", mixtralLayout,
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"logit_dtype": "f32", "top_k": 2, "transform": [{"op": "softcap", "cap": 0.5}]},
          "experts": {"count": 4, "intermediate": 40, "act": "gelu_tanh"}})"},
-    {"arctic", R"({"model_type": "arctic", "hidden_size": 48, "intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2, "use_residual": true,
-                  "moe_layer_frequency": 2, "torch_dtype": "float32"})", "model.layers.1.", mixtralLayout + lines("shared.", "residual_mlp.", w132, ""),
+    {"arctic",
+     R"({"model_type": "arctic", "hidden_size": 48, "intermediate_size": 40, "num_local_experts": 4, "num_experts_per_tok": 2, "use_residual": true,
+                  "moe_layer_frequency": 2, "torch_dtype": "float32"})",
+     "model.layers.1.", mixtralLayout + lines("shared.", "residual_mlp.", w132, ""),
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"top_k": 2, "normalize": {"kind": "sum"}},
          "experts": {"count": 4, "intermediate": 40}, "shared": {"intermediate": 48, "input": "residual"}})"},
 };
 
-INSTANTIATE_TEST_SUITE_P(All, ImportedCheckpoint, testing::ValuesIn(checkpoints()), [](const auto &info) { return info.param.label; });
-INSTANTIATE_TEST_SUITE_P(All, ReferencedCheckpoint, testing::ValuesIn(referenced), [](const auto &info) { return info.param.label; });
+INSTANTIATE_TEST_SUITE_P(All, ImportedCheckpoint, testing::ValuesIn(checkpoints()),
+                         [](const auto &info) { return info.param.label; });
+INSTANTIATE_TEST_SUITE_P(All, ReferencedCheckpoint, testing::ValuesIn(referenced),
+                         [](const auto &info) { return info.param.label; });
 
 } // namespace

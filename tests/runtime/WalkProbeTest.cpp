@@ -18,7 +18,8 @@ constexpr uint32_t countsStep = 6, theEnd = 7;
 
 void note(void *context, uint32_t step) { static_cast<std::vector<uint32_t> *>(context)->push_back(step); }
 
-std::vector<float> watched(const TinyLayer &tiny, const std::vector<float> &x, const moec_walk_probe *probe, bool counts, moec_status *status = nullptr) {
+std::vector<float> watched(const TinyLayer &tiny, const std::vector<float> &x, const moec_walk_probe *probe,
+                           bool counts, moec_status *status = nullptr) {
   int64_t tokens = int64_t(x.size()) / hidden;
   AlignedBytes workspace(tiny.workspaceBytes(tokens), 0xff), input(x.size() * 4), output(x.size() * 4, 0xff);
   std::memcpy(input.data(), x.data(), x.size() * 4);
@@ -82,7 +83,8 @@ TEST(WalkProbe, refused_call_says_nothing) {
 TEST(WalkProbe, experts_share_the_storage_of_the_first) {
   TinyWeights own(3), equal = own;
   for (std::vector<float> *matrix : {&equal.gate, &equal.up, &equal.down})
-    std::copy(matrix->begin(), matrix->begin() + std::ptrdiff_t(matrix->size() / 2), matrix->begin() + std::ptrdiff_t(matrix->size() / 2));
+    std::copy(matrix->begin(), matrix->begin() + std::ptrdiff_t(matrix->size() / 2),
+              matrix->begin() + std::ptrdiff_t(matrix->size() / 2));
   TinyLayer layer(own), wanted(equal);
   std::vector<float> x = randomInput(64, 4);
   moec_walk_probe probe = {nullptr, nullptr, 2};
