@@ -36,6 +36,7 @@ kind keys_first_choices f32 '"kind": "product_key", "top_k": 5, "score": "sigmoi
 kind constants bf16 '"top_k": 3' '"count": 4, "intermediate": 21, "zero": {"count": 5, "kind": "constant"}'
 kind constants_dropped f32 '"top_k": 3' '"count": 4, "intermediate": 21, "zero": {"count": 2, "kind": "constant"}' \
   '"capacity": {"mode": "fixed", "value": 4, "dropped": "identity"}'
+kind next_best_of_many f32 '"top_k": 100' '"count": 520, "intermediate": 5' '"capacity": {"mode": "fixed", "value": 2, "overflow": "next_best"}'
 kind k_256 f32 '"score": "sigmoid", "top_k": 256' '"count": 300, "intermediate": 5'
 kind groups_keep_130 f32 '"score": "sigmoid", "groups": {"count": 140, "keep": 130, "score": "max"}, "top_k": 100' \
   '"count": 280, "intermediate": 5'
