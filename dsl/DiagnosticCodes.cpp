@@ -66,12 +66,13 @@ const Row rows[] = {
                        "generated. Its inference form is router.kind token_choice."},
     // Experts
     {"E-ZERO", "Zero experts return their input, zero or a constant. They need the hidden width and a weight on the "
-               "output, so combine.apply input, experts.latent, expert_choice and soft exclude them."},
+               "output, so combine.apply input, experts.latent, expert_choice, soft and product_key exclude them."},
     {"E-APPLY-INPUT", "combine.apply input multiplies the weight into the input of an expert. With biases, or with "
                       "dropped tokens passed through, that is not what any reference computes."},
     {"E-SHARED-DIM", "A shared block needs its inner width, and the gate softmax2 weighs one routed against one shared "
                      "sum, which a mean over blocks contradicts."},
-    {"E-HETERO", "Experts of different width: one width per expert, stored one tensor per expert (the default), not quantised."},
+    {"E-HETERO",
+     "Experts of different width: one width per expert, stored one tensor per expert (the default), not quantised."},
     {"E-DTYPE", "The element type is not possible there: activations and output are f32, bf16 or f16, weights also "
                 "fp8, and sums are always f32. Quantised experts are described by experts.quant."},
     {"E-QUANT-SHAPE", "Hidden and inner width must be multiples of the quantisation block, and the block must have as "

@@ -80,14 +80,31 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeight
   return true;
 }
 
+// Matrices of one class of experts that differ in width: rows of each expert, and its own sizes.
+static void addClass(const LaunchPlan &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf, CallWork &work) {
+  for (unsigned part = 0; part < weight.parts; ++part)
+    for (uint32_t group = 0; group < weight.groups; ++group) {
+      const moec_role &role = plan.roles[weight.role[part] + group];
+      size_t expert = 0; // the number at the end of "experts.gate.3"
+      llvm::StringRef number = plan.string(role.name).rsplit('.').second;
+      if (number.getAsInteger(10, expert) || expert >= rowsOf.size() || !rowsOf[expert])
+        continue;
+      double matrix = double(role.dims[0]) * double(role.dims[1]);
+      work.flops += 2 * matrix * double(rowsOf[expert]);
+      work.weightBytes += matrix * (dataTypeBits(DataType(weight.dtype)) / 8);
+    }
+}
+
 CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts) {
   CallWork work;
   std::vector<int64_t> rowsOf(counts.begin(), counts.end());
   if (!tokens)
     rowsOf.clear(); // such a call writes nothing
+  if (std::any_of(plan.steps.begin(), plan.steps.end(), [](const moec_step &step) { return step.kind == MOEC_STEP_SLOTS; }))
+    rowsOf.clear();
   for (const moec_step &step : plan.steps) // slots are rows of their own, here of one sequence
     if (step.kind == MOEC_STEP_SLOTS)
-      rowsOf.assign(step.num_groups, tokens ? int64_t(step.choices / step.num_groups) : 0);
+      rowsOf.insert(rowsOf.end(), step.num_groups, tokens ? int64_t(step.choices / step.num_groups) : 0);
   for (int64_t rows : rowsOf) {
     work.expertsTouched += rows > 0;
     work.rows += rows;
@@ -102,6 +119,10 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
     const moec_weight &weight = plan.weights[buffer.slot];
     if (plan.string(plan.roles[weight.role[0]].name).starts_with("router."))
       continue;
+    if (weight.role_per_group) {
+      addClass(plan, weight, rowsOf, work);
+      continue;
+    }
     double matrix = double(weight.n) * double(weight.k) * weight.parts;
     bool routed = step.route != MOEC_NO_ROUTE;
     work.flops += 2 * matrix * double(routed ? work.rows : tokens);

@@ -51,8 +51,10 @@ static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
     if (step.kind != MOEC_STEP_MATMUL)
       continue;
     bool routed = step.route != MOEC_NO_ROUTE;
-    cost.flops += double(step.flops_per_row) * double(tokens) * (routed ? choices : 1);
-    cost.weightBytes += double(step.bytes_per_group) * (routed ? touched : tokens ? double(step.num_groups) : 0);
+    const moec_weight &weight = plan.weights[plan.buffers[plan.args[step.first_arg + 1]].slot];
+    double share = weight.role_per_group ? double(step.num_groups) / experts : 1; // of the experts, in one class of them
+    cost.flops += double(step.flops_per_row) * double(tokens) * (routed ? choices * share : 1);
+    cost.weightBytes += double(step.bytes_per_group) * (routed ? touched * share : tokens ? double(step.num_groups) : 0);
   }
   return cost;
 }

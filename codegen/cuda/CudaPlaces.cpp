@@ -310,21 +310,23 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
         Value id = e.toI32(n), grouped = e.less(n, e.c(groups));
         Value places = loadWord(e.shared(), e.select(grouped, n, e.c(0)));
         Value room = e.either(e.compare(Predicate::sge, n, e.c(groups)), e.compare(Predicate::sgt, places, e.c32(0)));
-        auto named = scf::ForOp::create(e.b, e.loc, firstSlot, e.add(firstSlot, e.c(choices)), e.c(1), ValueRange{room});
+        Value rank = e.load(e.f32(), word(ranked, e.add(e.mul(token, columns), n)), 4);
+        // signed order; no NaN is as low as what has no room
+        Value key = arith::XOrIOp::create(e.b, e.loc, orderedKey(rank), e.c32(INT32_MIN));
+        key = e.select(e.equal(key, e.c32(INT32_MIN)), e.c32(INT32_MIN + 1), key);
+        room = e.both(room, e.compare(Predicate::sgt, key, acc[0]));
+        if (valid)
+          room = e.both(room, valid);
+        // the token's choices are looked through for an id that would win
+        Value end = e.add(firstSlot, e.select(room, e.c(choices), e.c(0)));
+        auto named = scf::ForOp::create(e.b, e.loc, firstSlot, end, e.c(1), ValueRange{room});
         {
           OpBuilder::InsertionGuard guard(e.b);
           e.b.setInsertionPointToEnd(named.getBody());
           Value other = e.compare(Predicate::ne, loadWord(kept, named.getInductionVar()), id);
           scf::YieldOp::create(e.b, e.loc, e.both(named.getRegionIterArg(0), other));
         }
-        Value free = named.getResult(0);
-        if (valid)
-          free = e.both(free, valid);
-        Value rank = e.load(e.f32(), word(ranked, e.add(e.mul(token, columns), n)), 4);
-        // signed order; no NaN is as low as what has no room
-        Value key = arith::XOrIOp::create(e.b, e.loc, orderedKey(rank), e.c32(INT32_MIN));
-        key = e.select(e.equal(key, e.c32(INT32_MIN)), e.c32(INT32_MIN + 1), key);
-        runs.keepLarger(acc[0], acc[1], e.select(free, key, e.c32(INT32_MIN)), id);
+        runs.keepLarger(acc[0], acc[1], e.select(named.getResult(0), key, e.c32(INT32_MIN)), id);
       }
       return acc;
     });

@@ -223,9 +223,11 @@ void ManifestWriter::weights() {
         json.attribute("dtype", dtypeText(weight.dtype));
         json.attributeArray("roles", [&] {
           for (unsigned part = 0; part < weight.parts && part < 2; ++part)
-            if (weight.role[part] < plan.roles.size())
-              json.value(plan.string(plan.roles[weight.role[part]].name));
+            for (size_t i = 0; i < (weight.role_per_group ? weight.groups : 1) && weight.role[part] + i < plan.roles.size(); ++i)
+              json.value(plan.string(plan.roles[weight.role[part] + i].name));
         });
+        if (weight.role_per_group) // experts of different width: the roles of part 0, one per group, then those of part 1
+          json.attribute("role_per_group", true);
         json.attribute("groups", weight.groups);
         json.attribute("n", weight.n);
         json.attribute("k", weight.k);

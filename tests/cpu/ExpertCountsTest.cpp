@@ -92,8 +92,8 @@ double routingTime(int64_t experts, const CpuTarget &target) {
   return best;
 }
 
-// 8 times the experts may take 8 times as long, four times over for caches and noise; work that grows with E² would take
-// 64 times as long.
+// 8 times the experts take 7 times as long (0.57, 1.6 and 10.7 ms of an EPYC core of the Zen 4 family, 2026-11-26); they
+// may take 20 times as long, for caches and noise. Work that grows with E² would take 64 times as long.
 TEST(ExpertCountsGrowth, time_grows_no_faster_than_linearly) {
   CpuTarget best = cpuTargets().front();
   for (const CpuTarget &target : cpuTargets())
@@ -104,7 +104,7 @@ TEST(ExpertCountsGrowth, time_grows_no_faster_than_linearly) {
     double seconds = routingTime(experts, best);
     RecordProperty("E" + std::to_string(experts) + "_us", int(seconds * 1e6));
     if (previous > 0)
-      EXPECT_LT(seconds, 32 * previous) << "E " << experts;
+      EXPECT_LT(seconds, 20 * previous) << "E " << experts;
     previous = seconds;
   }
 }

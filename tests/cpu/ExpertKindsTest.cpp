@@ -5,7 +5,9 @@
 
 #include "CompiledLayer.h"
 
+#include <fstream>
 #include <map>
+#include <unistd.h>
 
 namespace moec {
 namespace {
@@ -133,6 +135,109 @@ TEST(ExpertWidths, roles_of_a_package_are_one_per_expert) {
     if (weight.role_per_group && weight.parts == 2)
       columns.push_back(weight.groups * weight.n);
   EXPECT_EQ(columns, (std::vector<uint32_t>{14, 80, 96}));
+}
+
+// A layer of a package, the tensors of its roles, and a buffer for packed weights.
+struct WidthsLayer {
+  std::unique_ptr<CompiledLayer> parameters;
+  std::unique_ptr<LoadedPackage> loaded;
+  moec_layer *layer = nullptr;
+  std::vector<std::string> names;
+  std::vector<moec_tensor> tensors;
+  size_t bytes = 0;
+
+  explicit WidthsLayer(const std::string &json) : parameters(CompiledLayer::make(json, cpuTargets().front())) {
+    std::string error;
+    loaded = LoadedPackage::load(*parameters->package, error);
+    EXPECT_TRUE(loaded) << error;
+    EXPECT_EQ(moec_layer_create(loaded->get(), nullptr, &layer), MOEC_OK);
+    EXPECT_EQ(moec_layer_weights_bytes(layer, &bytes), MOEC_OK);
+    moec_layer_info info = {};
+    info.struct_size = sizeof info;
+    moec_layer_get_info(layer, &info);
+    for (int32_t i = 0; i < info.num_roles; ++i) {
+      const char *name = nullptr;
+      moec_tensor tensor = {};
+      moec_layer_role(layer, i, &name, &tensor.rank, tensor.dims);
+      tensor.role = name;
+      tensor.data = parameters->tensor(name).data();
+      tensors.push_back(tensor);
+    }
+  }
+  ~WidthsLayer() { moec_layer_destroy(layer); }
+
+  // The packed bytes, or the error's text.
+  std::string pack() const {
+    GuardedBuffer buffer(bytes, 4096, Edge::Back);
+    buffer.fill(0x5a5a5a5au);
+    moec_weights *weights = nullptr;
+    moec_status status = moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), bytes, &weights);
+    moec_weights_destroy(weights);
+    return status == MOEC_OK ? std::string(static_cast<const char *>(buffer.data()), bytes) : lastErrorText(status);
+  }
+  std::string load(const std::string &path) const {
+    GuardedBuffer buffer(bytes, 4096, Edge::Back);
+    buffer.fill(0x5a5a5a5au);
+    moec_weights *weights = nullptr;
+    moec_status status = moec_weights_load(layer, path.c_str(), "", buffer.data(), bytes, &weights);
+    moec_weights_destroy(weights);
+    return status == MOEC_OK ? std::string(static_cast<const char *>(buffer.data()), bytes) : lastErrorText(status);
+  }
+};
+
+const char *const storedWidths = R"({"moec": 1, "name": "kind", "hidden": 8, "router": {"top_k": 2},
+  "experts": {"count": 3, "intermediate": [5, 70, 33], "bias": {"in": true}},
+  "weights": {"experts.gate": {"tensor": "e{e}.gate"}, "experts.up": {"tensor": "e{e}.up", "stack": "per_expert"},
+              "experts.down": {"tensor": "e{e}.down", "axes": "in_out"}}})";
+
+// One tensor of a file, f32: `values` [rows, cols], or turned over.
+void addTensor(std::string &header, std::string &data, const std::string &name, std::vector<int64_t> shape,
+               const std::vector<float> &values, bool turned) {
+  size_t begin = data.size();
+  for (size_t i = 0; i < values.size(); ++i) {
+    size_t rows = size_t(shape[0]), cols = values.size() / rows, at = turned ? i % rows * cols + i / rows : i;
+    data.append(reinterpret_cast<const char *>(&values[at]), 4);
+  }
+  if (turned)
+    std::swap(shape[0], shape[1]);
+  header += (header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"F32\",\"shape\":[");
+  for (size_t i = 0; i < shape.size(); ++i)
+    header += (i ? "," : "") + std::to_string(shape[i]);
+  header += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+}
+
+TEST(ExpertWidths, weights_load_from_a_file_of_one_tensor_per_expert) {
+  WidthsLayer widths(storedWidths);
+  std::string header, data, path = testing::TempDir() + "moec_widths_" + std::to_string(getpid());
+  for (const moec_tensor &tensor : widths.tensors) {
+    std::string role = tensor.role, name = role;
+    for (const char *part : {"gate", "up", "down"})
+      for (int e = 0; e < 3; ++e)
+        if (role == std::string("experts.") + part + "." + std::to_string(e))
+          name = "e" + std::to_string(e) + "." + part;
+    addTensor(header, data, name, {tensor.dims, tensor.dims + tensor.rank}, widths.parameters->tensor(role),
+              role.rfind("experts.down.", 0) == 0);
+  }
+  std::string text = header + "}", length(8, '\0');
+  for (size_t i = 0; i < 8; ++i)
+    length[i] = char(text.size() >> (8 * i));
+  std::ofstream(path, std::ios::binary) << length << text << data;
+  std::string packed = widths.pack();
+  EXPECT_EQ(packed.size(), widths.bytes) << packed;
+  EXPECT_TRUE(widths.load(path) == packed);
+  unlink(path.c_str());
+}
+
+TEST(ExpertWidths, weights_of_another_shape_or_missing_are_named) {
+  WidthsLayer widths(storedWidths);
+  for (moec_tensor &tensor : widths.tensors)
+    if (tensor.role == std::string("experts.up.1")) {
+      tensor.dims[0] = 5;
+      EXPECT_EQ(widths.pack(), "MOEC_SHAPE: experts.up.1: shape is [5, 8], expected [70, 8]");
+      tensor.dims[0] = 70;
+    }
+  widths.tensors.pop_back();
+  EXPECT_EQ(widths.pack(), "MOEC_MISSING_WEIGHT: no tensor for role experts.down.1");
 }
 
 } // namespace

@@ -53,6 +53,30 @@ TEST(roles, forms) {
   EXPECT_EQ(rolesText(spec("\"top_k\": 1", "\"form\": \"linear\"")), "router.weight 4x8, experts.up 4x8x8");
 }
 
+TEST(roles, experts_of_different_width_are_one_tensor_each) {
+  const std::string text = spec("\"top_k\": 1", "\"form\": \"mlp\", \"intermediate\": [6, 3, 6, 9], \"bias\": {\"out\": true}");
+  EXPECT_EQ(rolesText(text), "router.weight 4x8, experts.up 4x-1x8, experts.down 4x8x-1, experts.down_bias 4x8");
+  ReadResult result = readText(text);
+  ASSERT_TRUE(result.spec) << result.rendered();
+  std::vector<Role> tensors = tensorsOf(*result.spec);
+  ASSERT_EQ(tensors.size(), 1u + 3 * 4);
+  EXPECT_EQ(tensors[4].name, "experts.up.3");
+  EXPECT_EQ(tensors[4].stackedName, "experts.up");
+  EXPECT_EQ(tensors[4].expert, 3);
+  EXPECT_EQ(tensors[4].shape, (std::vector<int64_t>{9, 8}));
+  EXPECT_EQ(tensors[6].shape, (std::vector<int64_t>{8, 3}));
+  EXPECT_EQ(tensors[12].name, "experts.down_bias.3");
+  EXPECT_EQ(tensors[12].shape, (std::vector<int64_t>{8}));
+}
+
+TEST(roles, product_keys_and_constants) {
+  EXPECT_EQ(rolesText(spec("\"kind\": \"product_key\", \"top_k\": 2, \"bias\": true, \"noise\": {\"kind\": \"learned\"}",
+                           "\"form\": \"linear\"")),
+            "router.weight 4x8, router.bias 4, router.noise_weight 4x8, experts.up 4x8x8");
+  EXPECT_EQ(rolesText(spec("\"top_k\": 2", "\"form\": \"linear\", \"zero\": {\"count\": 3, \"kind\": \"constant\"}")),
+            "router.weight 7x8, experts.up 4x8x8, experts.zero_constant 8x3");
+}
+
 TEST(roles, router_kinds) {
   const std::string mlp = "\"form\": \"mlp\", \"intermediate\": 6";
   const std::string experts = "experts.up 4x6x8, experts.down 4x8x6";

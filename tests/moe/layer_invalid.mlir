@@ -74,6 +74,20 @@ func.func @layer_l6_groups(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8x
 }
 
 // -----
+// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of 'tensor<2x4x8xf32>' and the shapes of their tensors}}
+func.func @layer_l2_members_shapes(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<2x4x8xf32> {moe.role = "experts.class0.up", moe.members = {role = "experts.up", experts = array<i64: 0, 1>, shapes = array<i64: 4, 8, 5, 8>}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of 'tensor<2x4x8xf32>' and the shapes of their tensors}}
+func.func @layer_l2_members_experts(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<2x4x8xf32> {moe.role = "experts.class0.up", moe.members = {role = "experts.up", experts = array<i64: 0>, shapes = array<i64: 4, 8>}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
 func.func @layer_l7_k(%x: tensor<?x300xf32> {moe.role = "x"}) -> (tensor<?x300xf32> {moe.role = "y"}, tensor<?x257xi32> {moe.role = "ids"}) {
   // expected-error @below {{'moe.top_k' op L7: k (257) is larger than 256}}
   %i = moe.top_k 257 of %x : tensor<?x300xf32> -> tensor<?x257xi32>

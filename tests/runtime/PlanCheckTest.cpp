@@ -157,6 +157,10 @@ TEST(PlanCheck, weights) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 0: 1000 bytes are too few", p.weight(0).bytes = 1000);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 0: role 1 does not have its shape", p.weight(0).role[0] = 1);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: role 4 does not have its shape", p.weight(1).role[1] = 4);
+  // one role per group: four roles of rank 2 are needed, and there are not four behind the first
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: role 1 does not have its shape", p.weight(1).role_per_group = 1);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: role 65000 does not have its shape",
+          (p.weight(1).role_per_group = 1, p.weight(1).role[0] = 65000));
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: offset 4096 and 4096 bytes, expected multiples of 4096 in 5120..16384", p.weight(1).offset = 4096);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 2: offset 16384 and 3072 bytes, expected multiples of 4096 in 12288..16384", p.weight(2).offset = 16384);
 }

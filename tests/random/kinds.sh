@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# kinds.sh MOEC [FLAGS of moec verify]: kinds of experts and routers by name, each against the reference. The CPU's are
+# tests/cpu/ExpertKindsTest.cpp; these run on the emulated GPU.
+set -u
+moec=$1
+shift
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT INT TERM
+failed=0 ran=0
+
+# kind LABEL DTYPE "members of router" "members of experts" ["members of the top level"]
+kind() {
+  printf '{"moec": 1, "name": "kind", "dtype": "%s", "hidden": 40, "router": {%s}, "experts": {%s}%s}\n' "$2" "$3" "$4" \
+    "${5:+, $5}" >"$folder/layer.json"
+  ran=$((ran + 1))
+  if ! said=$("$moec" verify "$folder/layer.json" --tokens 0,1,5,40 -q $flags 2>&1); then
+    failed=$((failed + 1))
+    echo "FAIL $1: $said"
+  fi
+}
+
+flags=$*
+mixed='"count": 6, "intermediate": [40, 7, 130, 96, 7, 40]'
+kind widths f32 '"top_k": 2' "$mixed"
+kind widths_f16 f16 '"top_k": 2' "$mixed, \"bias\": {\"in\": true, \"out\": true}, \"act\": \"gelu\""
+kind widths_bf16_norm_lora bf16 '"top_k": 3' "$mixed, \"norm_out\": \"layernorm\", \"lora\": {\"rank\": 3, \"alpha\": 4}"
+kind widths_latent_capacity bf16 '"top_k": 3' "$mixed, \"latent\": {\"dim\": 24}" '"capacity": {"mode": "fixed", "value": 4}'
+kind widths_expert_choice f32 '"kind": "expert_choice", "select": {"tokens": 3}' "$mixed"
+kind widths_soft bf16 '"kind": "soft", "slots": 2' "$mixed, \"norm_out\": \"layernorm\""
+# rows of slots whose program reads nothing else of their route
+kind soft_norm f32 '"kind": "soft", "slots": 3, "scope": "batch"' '"count": 4, "intermediate": 21, "norm_out": "layernorm"'
+kind keys f32 '"kind": "product_key", "top_k": 3' '"count": 64, "intermediate": 16'
+kind keys_selected bf16 '"kind": "product_key", "top_k": 9, "score_over": "selected", "bias": true' '"count": 49, "intermediate": 16'
+kind keys_first_choices f32 '"kind": "product_key", "top_k": 5, "score": "sigmoid"' '"count": 36, "intermediate": 16' '"inputs": {"top_k": true}'
+kind constants bf16 '"top_k": 3' '"count": 4, "intermediate": 21, "zero": {"count": 5, "kind": "constant"}'
+kind constants_dropped f32 '"top_k": 3' '"count": 4, "intermediate": 21, "zero": {"count": 2, "kind": "constant"}' \
+  '"capacity": {"mode": "fixed", "value": 4, "dropped": "identity"}'
+kind next_best_of_many f32 '"top_k": 100' '"count": 520, "intermediate": 5' '"capacity": {"mode": "fixed", "value": 2, "overflow": "next_best"}'
+kind k_256 f32 '"score": "sigmoid", "top_k": 256' '"count": 300, "intermediate": 5'
+kind groups_keep_130 f32 '"score": "sigmoid", "groups": {"count": 140, "keep": 130, "score": "max"}, "top_k": 100' \
+  '"count": 280, "intermediate": 5'
+kind shared_256 f32 '"top_k": 1' '"count": 2, "intermediate": 5' '"shared": {"intermediate": 5, "count": 256}'
+kind most_rows bf16 '"score": "sigmoid", "choice_bias": true, "top_k": 200, "input": {"norm": {"kind": "rms"}}' \
+  '"count": 4096, "intermediate": 8, "zero": {"count": 1024}'
+echo "$ran layers, $failed failed"
+[ "$failed" -eq 0 ]
