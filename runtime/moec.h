@@ -133,7 +133,8 @@ typedef struct moec_layer_info {
   moec_dtype x_dtype, y_dtype;
   int32_t isa;             /* MOEC_ISA_* in use, -1 on CUDA */
   const char *isa_name;    /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
-  int32_t determinism, max_threads, num_roles;
+  int32_t determinism;     /* 0: bits may differ from run to run; 1: they repeat; 2: a row's do not depend on other rows */
+  int32_t max_threads, num_roles;
   int32_t device;          /* MOEC_DEVICE_* */
   int32_t cuda_sm;         /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
 } moec_layer_info;

@@ -25,6 +25,8 @@ int64_t CudaMatmulLowering::shape(StringRef name) const { return kernel->getAttr
 void CudaMatmulLowering::readTemplate() {
   parts = shape("parts");
   routed = kernel->hasAttr("routed");
+  tf32 = kernel->hasAttr("tf32");
+  unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
   kernel.getBody().walk([&](Operation *op) {
@@ -39,6 +41,9 @@ void CudaMatmulLowering::readTemplate() {
       kSteps = int64_t(llvm::divideCeil(uint64_t(shape("k")), uint64_t(depth)));
     } else if (auto clear = dyn_cast<tile::ClearOp>(op)) {
       warpsM = integer(clear.getType().getWarpsM()), warpsN = integer(clear.getType().getWarpsN());
+      columnsFirst = clear.getType().columnsFirst();
+    } else if (auto tiles = dyn_cast<tile::ForTilesOp>(op)) {
+      splits = tiles.getSplits() ? tiles.getSplits()->getSExtValue() : 1;
     } else if (auto copy = dyn_cast<tile::CopyOp>(op)) {
       prologue = &copy.getPrologue(), prologueOperands = copy.getExtra();
     } else if (auto fill = dyn_cast<tile::FillOp>(op)) {
@@ -47,6 +52,9 @@ void CudaMatmulLowering::readTemplate() {
       consumers = roles.getConsumers().getSExtValue(), lag = roles.getLag().getSExtValue();
     }
   });
+  kSteps = int64_t(llvm::divideCeil(uint64_t(kSteps), uint64_t(splits)));
+  if (splits > 1)
+    splitRows = shape("split_rows");
 }
 
 Value CudaMatmulLowering::div32(Value x, int64_t y) {
@@ -86,14 +94,24 @@ void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
   values[body.getArgument(2)] = {outBase};
   for (unsigned i = 4; i < body.getNumArguments(); ++i)
     values[body.getArgument(i)] = {shell.argument(next++)};
+  if (splits > 1)
+    partials = shell.argument(next++);
+  if (unordered)
+    sumToken = shell.argument(next++), sumSlot = shell.argument(next++);
+  if (weighted)
+    sumWeights = shell.argument(next++);
+}
+
+size_t CudaMatmulLowering::numPointers() {
+  return kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) + (unordered ? 2 : 0) +
+         (weighted ? 1 : 0);
 }
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
-  size_t pointers = kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0);
   llvm::SmallVector<size_t> maps;
   if (hasRoles())
     maps.push_back(1);
-  CudaKernelShell shell(e, module, symbol, pointers, sm, maps);
+  CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps);
   bindArguments(shell);
   tid = e.tid();
   lane = rem32(tid, cuda_warp_threads);
@@ -111,9 +129,10 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   if (hasRoles())
     facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
-  facts.unitsPerToken = tileColumns;
-  facts.unitsFixed = tileColumns * (a.rows - 1);
+  facts.unitsPerToken = tileColumns * splits;
+  facts.unitsFixed = tileColumns * splits * (a.rows - 1);
   facts.unitsPerBlock = a.rows;
+  facts.splits = splits;
   return facts;
 }
 
@@ -157,7 +176,7 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
 void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
-  Value total = e.mul(items, tileColumns), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
+  Value total = e.mul(items, tileColumns * splits), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
   // with roles, the steps of the tiles before are carried along
   auto loop = scf::ForOp::create(e.b, e.loc, first, total, step, hasRoles() ? ValueRange(e.c(0)) : ValueRange());
   {
@@ -168,6 +187,11 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
       tile.step0 = loop.getRegionIterArgs()[0];
     } else {
       e.b.setInsertionPoint(loop.getBody()->getTerminator());
+    }
+    if (splits > 1) {
+      tile.share = e.remU(index, splits);
+      tile.firstStep = e.mul(tile.share, kSteps);
+      index = e.divU(index, splits);
     }
     tile.column0 = e.mul(e.remU(index, tileColumns), columns());
     loadTile(e.divU(index, tileColumns));
@@ -200,6 +224,10 @@ void CudaMatmulLowering::loadTile(Value index) {
 
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
   return CudaMatmulLowering(kernel, sm).run(module, symbol);
+}
+
+CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
+  return CudaMatmulLowering(kernel, sm).runSums(module, symbol);
 }
 
 } // namespace moec

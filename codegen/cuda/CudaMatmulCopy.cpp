@@ -59,13 +59,15 @@ void CudaMatmulLowering::findSources() {
   }
 }
 
+Value CudaMatmulLowering::depthStep(Value step) { return splits > 1 ? e.add(tile.firstStep, step) : step; }
+
 void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
   Value step = e.toI64(value(op.getStep()));
   e.when(e.less(step, e.c(kSteps)), [&] {
     int64_t k = shape("k"), unit = 16 / b.elementBytes();
     int64_t paddedBytes = int64_t(llvm::alignTo(uint64_t(k), uint64_t(unit))) * b.elementBytes();
-    copyA(step, slotAddress(step, a));
-    copyAsync(b, bSource, step, slotAddress(step, b), paddedBytes);
+    copyA(depthStep(step), slotAddress(step, a));
+    copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes);
   });
   e.cpAsyncCommit();
 }
@@ -80,7 +82,7 @@ void CudaMatmulLowering::copyA(Value step, Value slot) {
 // Bytes of the row that this chunk of this step still has, 0..16.
 void CudaMatmulLowering::copyAsync(const Side &side, const Source &source, Value step, Value slot, int64_t depthBytes) {
   Value chunk = rem32(tid, side.chunks()), offset = e.mul(step, side.rowBytes), available = e.c32(16);
-  if (depthBytes % side.rowBytes) {
+  if (depthBytes % (side.rowBytes * kSteps * splits)) { // the last step, or the last share, is not full
     Value left = e.sub(e.c(depthBytes), e.add(offset, e.mul(e.unsignedI64(chunk), 16)));
     available = e.toI32(e.minS(arith::MaxSIOp::create(e.b, e.loc, left, e.c(0)), e.c(16)));
     // nothing is read from a chunk past the end, and its address stays inside the row

@@ -93,14 +93,21 @@ void CudaMatmulLowering::lowerFlush() {
   }
 }
 
-// wgmma's order is (8 columns of all parts, row half, column of two); ours is (part, row half, column).
+// Register of wgmma that is sum (i, j) of a part: one instruction's order is (8 of its columns, half of its rows, one of two
+// columns). With columns first there is an instruction a part, whose rows are our columns.
+int64_t CudaMatmulLowering::instructionIndex(int64_t part, int64_t i, int64_t j) const {
+  if (columnsFirst)
+    return part * a.rows / 2 + (i / 2 * 2 + j) * 2 + i % 2;
+  return ((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2;
+}
+
+// Sums in the order of the fragment <-> in the order of the instructions' registers.
 CudaMatmulLowering::Values CudaMatmulLowering::permuted(const Values &acc, bool toInstruction) {
   Values out(acc.size());
   for (int64_t part = 0; part < parts; ++part)
-    for (int64_t i = 0; i < 2; ++i)
+    for (int64_t i = 0; i < fragmentRows(); ++i)
       for (int64_t j = 0; j < fragmentColumns(); ++j) {
-        size_t own = size_t(accumulatorIndex(part, i, j));
-        size_t instruction = size_t(((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2);
+        size_t own = size_t(accumulatorIndex(part, i, j)), instruction = size_t(instructionIndex(part, i, j));
         out[toInstruction ? instruction : own] = acc[toInstruction ? own : instruction];
       }
   return out;
@@ -117,15 +124,31 @@ static Value descriptor(CudaEmitter &e, Value address) {
 CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value step) {
   Value q = e.add(tile.step0, step);
   e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
-  Values sums = e.wgmmaFence(permuted(acc, true));
-  Value group = e.toI64(mul32(div32(warpM, 4), 64 * a.rowBytes));
-  Value aRows = descriptor(e, e.at(slotAddress(q, a), group)), bRows = descriptor(e, slotAddress(q, b));
-  for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
-    sums = e.wgmma(b.rows, a.element, sums, e.add(aRows, e.c(2 * depth)), e.add(bRows, e.c(2 * depth)), e.c32(1));
+  Values sums = multiplyAsync(e.wgmmaFence(permuted(acc, true)), q);
   e.wgmmaCommit();
   sums = e.wgmmaWait(1, sums);
   e.when(e.less(e.c(0), step), [&] { giveBack(e.sub(q, e.c(1))); });
   return permuted(sums, false);
+}
+
+// The instructions of the slot of step q: 64 rows of A and all columns, or, columns first, 64 columns of each part and all rows.
+CudaMatmulLowering::Values CudaMatmulLowering::multiplyAsync(Values sums, Value q) {
+  Value warpgroup = div32(columnsFirst ? warpN : warpM, 4), rows = e.toI64(mul32(warpgroup, 64 * a.rowBytes));
+  auto issue = [&](int64_t n, Values acc, Value first, Value second) {
+    for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
+      acc = e.wgmma(n, a.element, acc, e.add(first, e.c(2 * depth)), e.add(second, e.c(2 * depth)), e.c32(1));
+    return acc;
+  };
+  if (!columnsFirst)
+    return issue(b.rows, sums, descriptor(e, e.at(slotAddress(q, a), rows)), descriptor(e, slotAddress(q, b)));
+  Values out;
+  size_t count = size_t(a.rows) / 2;
+  for (int64_t part = 0; part < parts; ++part) {
+    Value first = e.at(e.at(slotAddress(q, b), rows), part * columns() * b.rowBytes);
+    Values own(llvm::ArrayRef(sums).slice(size_t(part) * count, count));
+    out.append(issue(a.rows, own, descriptor(e, first), descriptor(e, slotAddress(q, a))));
+  }
+  return out;
 }
 
 CudaMatmulLowering::Values CudaMatmulLowering::finish(const Values &acc) {

@@ -9,6 +9,7 @@
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/cuda/CudaTokens.h"
+#include "codegen/moe/NumericModes.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
@@ -103,13 +104,19 @@ bool CudaStages::addRows(size_t step, Operation *op) {
   RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
   auto program = dyn_cast<moe::RowProgramOp>(op);
-  CudaKernelFacts facts = program ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
-                                  : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
+  bool summed = op->hasAttr(moe::unorderedAttr);
+  if (summed)
+    strides[0] = 4 * cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(1);
+  CudaKernelFacts facts = program  ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
+                          : summed ? lowerCudaFinish(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol)
+                                   : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
   addArguments(step, launch.params);
+  if (summed)
+    launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step), 0, 0};
   if (program && planned.route != MOEC_NO_ROUTE)
     launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
   return true;
@@ -208,6 +215,8 @@ bool CudaStages::addCounts(size_t step) {
 
 bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
   const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
+  if (!tiles && op->hasAttr(moe::unorderedAttr))
+    addClear(step, combineOf(step));
   for (const CudaEntry &entry : stage->entries)
     if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry))
       return false;
@@ -216,8 +225,9 @@ bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
 
 // Tiles are blocks of rows times column tiles, and a route of R rows and G groups has at most min(R, R / block_m + G)
 // blocks. The kernel strides by its grid, so a grid never needs more blocks than the device runs at once.
-static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices, int64_t blockM, int64_t blockN) {
-  int64_t columns = int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
+static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices, int64_t blockM, int64_t blockN,
+                     int64_t splits) {
+  int64_t columns = splits * int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
   bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
   launch.units.per_token = choices * columns;
   launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : blockM - 1);
@@ -228,9 +238,60 @@ bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry
   MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
   auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""), message);
   templateError = !tile;
-  if (tile)
-    *tiles << *tile << "\n";
-  return bool(tile);
+  if (!tile)
+    return false;
+  describeKernel(step, stage, entry, *tile->getOps<tile::KernelOp>().begin());
+  *tiles << *tile << "\n";
+  return true;
+}
+
+size_t CudaStages::combineOf(size_t step) const {
+  auto rows = plan.args[plan.steps[step].first_arg + 2];
+  for (size_t i = step + 1; i < plan.steps.size(); ++i)
+    if (plan.steps[i].kind == MOEC_STEP_ROWS && plan.args[plan.steps[i].first_arg] == rows)
+      return i;
+  return step; // never: the mark stands on both
+}
+
+// f32, as wide as the combine's result.
+uint16_t CudaStages::sumsOf(size_t combine) {
+  auto found = sums.find(combine);
+  if (found != sums.end())
+    return found->second;
+  return sums[combine] = target.addTable({4 * plan.header.hidden, 0, 0}, plan.string(plan.steps[combine].name).str() + " sums");
+}
+
+void CudaStages::addClear(size_t step, size_t combine) {
+  std::string symbol = symbolOf(combine, "clear");
+  CudaKernelFacts facts =
+      lowerCudaClear(4 * plan.header.hidden, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine), 0, 0});
+}
+
+// What a kernel must know that neither its template nor its stage alone say.
+void CudaStages::describeKernel(size_t step, const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel) {
+  Builder builder(kernel.getContext());
+  if (!stage.routed && entry.lastToken > 0)
+    kernel->setAttr("split_rows", builder.getIndexAttr(std::min(entry.lastToken, plan.header.max_tokens)));
+  if (!stage.unordered)
+    return;
+  kernel->setAttr("unordered", builder.getUnitAttr());
+  kernel->setAttr("out_stride", builder.getIndexAttr(4 * stage.n));
+  if (stage.weightedSums)
+    kernel->setAttr("weighted", builder.getUnitAttr());
+}
+
+// The second launch of a stage with splits: parameters as the first's.
+void CudaStages::addSums(size_t step, const MatmulStage &stage, tile::KernelOp kernel, const CudaPlannedLaunch &first) {
+  moec_cuda_launch launch = first.launch;
+  std::vector<moec_cuda_param> params = first.params;
+  std::string symbol = first.symbol + "_sums";
+  CudaPlannedLaunch &sums = addLaunch(step, symbol, lowerCudaMatmulSums(kernel, arch.sm, module, symbol));
+  sums.launch.min_tokens = launch.min_tokens;
+  sums.launch.max_tokens = launch.max_tokens;
+  sums.params = std::move(params);
 }
 
 bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
@@ -243,24 +304,39 @@ bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const Cuda
   templateError = !tile;
   if (!tile)
     return false;
-  CudaMatmulFacts facts = lowerCudaMatmul(*tile->getOps<tile::KernelOp>().begin(), arch.sm, module, symbol);
+  tile::KernelOp kernel = *tile->getOps<tile::KernelOp>().begin();
+  describeKernel(step, stage, entry, kernel);
+  CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = entry.firstToken;
   launch.launch.max_tokens = entry.lastToken < 0 ? plan.header.max_tokens : std::min(entry.lastToken, plan.header.max_tokens);
   int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
-  setTiles(launch.launch, stage, choices, blockRowsOf(entry), entry.kernel.integers.at("block_n"));
+  setTiles(launch.launch, stage, choices, blockRowsOf(entry), entry.kernel.integers.at("block_n"), facts.splits);
   int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
   unsigned before = stage.gathered ? 4 : 3;
   for (unsigned i = 0; i < planned.num_args; ++i) {
     if (i == before && stage.routed)
       launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
-    launch.params.push_back(i == 1 && facts.mapRows ? mapOf(step, facts) : argument(step, i));
+    launch.params.push_back(i == 1 && facts.mapRows      ? mapOf(step, facts)
+                            : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(step)), 0, 0}
+                                                        : argument(step, i));
   }
   if (planned.num_args == before && stage.routed)
     launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
+  if (stage.unordered) {
+    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
+    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
+    if (stage.weightedSums)
+      launch.params.push_back(argument(combineOf(step), 2));
+  }
+  if (facts.splits > 1) {
+    int64_t rows = launch.launch.max_tokens * stage.parts * stage.n;
+    launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, facts.splits * rows * 4, 0}, stage.name + " partial sums"), 0, 0});
+    addSums(step, stage, kernel, launch);
+  }
   return true;
 }
 

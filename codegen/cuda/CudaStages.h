@@ -8,6 +8,7 @@
 #include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/tile/MatmulStage.h"
 #include "codegen/schedule/Schedule.h"
 
 #include <map>
@@ -24,7 +25,9 @@ namespace moec {
 //     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's arguments
 //                     (of slots: its route's tables and lists), the tokens of one sequence
 //     counts          one kernel, only when asked
-//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token
+//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
+//                     With splits two, the second adds partial sums
+//     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
 class CudaStages {
 public:
   CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, mlir::ModuleOp module,
@@ -49,6 +52,13 @@ private:
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
   bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);
 
+  void addSums(size_t step, const MatmulStage &stage, tile::KernelOp kernel, const CudaPlannedLaunch &first);
+  // The combine that the rows of matmul step `step` are added up for, which is marked so.
+  size_t combineOf(size_t step) const;
+  uint16_t sumsOf(size_t combine); // table of its tokens' sums, made by the first call
+  void addClear(size_t step, size_t combine);
+  void describeKernel(size_t step, const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
+
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
   // Pointers to the step's arguments; routes are told from buffers.
   void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
@@ -71,6 +81,7 @@ private:
   CudaTargetPlan target;
   std::map<uint16_t, std::set<int64_t>> blockRows;             // block sizes of a route's matmuls
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
+  std::map<size_t, uint16_t> sums;                             // table of a combine's sums of tokens
   std::string message;
   bool templateError = false, unsupported = false;
 };
