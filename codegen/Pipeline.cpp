@@ -13,6 +13,7 @@
 #include "codegen/moe/BuildLayer.h"
 #include "codegen/moe/FunctionLibrary.h"
 #include "codegen/moe/FuseStages.h"
+#include "codegen/moe/JoinStages.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/NumericModes.h"
 #include "codegen/moe/PlanLaunch.h"
@@ -172,6 +173,8 @@ bool Compilation::fuse() {
       markTf32(layer, fusionNotes);
     if (!options.archs.empty() && options.determinism == Determinism::Off)
       markUnordered(layer, fusionNotes);
+    if (!options.archs.empty())
+      joinStages(layer, fusionNotes);
     return succeeded(verify(*module));
   });
 }

@@ -26,6 +26,7 @@ void CudaMatmulLowering::readTemplate() {
   parts = shape("parts");
   routed = kernel->hasAttr("routed");
   tf32 = kernel->hasAttr("tf32");
+  joined = kernel->hasAttr("joined");
   unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
@@ -80,30 +81,49 @@ Value CudaMatmulLowering::chunkOffset(const Side &side, Value row, Value chunk) 
 }
 
 // Buffers in the order of the header; the template's fourth argument is the items.
-void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
-  Block &body = kernel.getBody().front();
-  size_t next = 0;
-  numTokens = shell.numTokens;
-  aBase = shell.argument(next++), bBase = shell.argument(next++), outBase = shell.argument(next++);
-  if (gathered)
+void CudaMatmulLowering::bindStage(CudaKernelShell &shell, size_t &next, bool second) {
+  Buffers &stage = buffers[second];
+  stage.a = shell.argument(next++), stage.b = shell.argument(next++), stage.out = shell.argument(next++);
+  if (gathered && !second)
     rowToken = shell.argument(next++);
-  if (routed)
+  if (routed && !second)
     list = shell.argument(next++);
+  for (unsigned i = 4; i < kernel.getBody().getNumArguments(); ++i)
+    stage.operands.push_back(shell.argument(next++));
+}
+
+// Of the first stage outside of tiles and where there is no other. A descriptor is chosen where it is used.
+void CudaMatmulLowering::chooseStage() {
+  Block &body = kernel.getBody().front();
+  auto choose = [&](Value one, Value two) { return tile.isSecond ? e.select(tile.isSecond, two, one) : one; };
+  aBase = choose(buffers[0].a, buffers[1].a);
+  bBase = hasRoles() ? buffers[0].b : choose(buffers[0].b, buffers[1].b);
+  outBase = choose(buffers[0].out, buffers[1].out);
   values[body.getArgument(0)] = {aBase};
   values[body.getArgument(1)] = {bBase};
   values[body.getArgument(2)] = {outBase};
   for (unsigned i = 4; i < body.getNumArguments(); ++i)
-    values[body.getArgument(i)] = {shell.argument(next++)};
+    values[body.getArgument(i)] = {choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
+}
+
+void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
+  size_t next = 0;
+  numTokens = shell.numTokens;
+  bindStage(shell, next, false);
+  chooseStage();
   if (splits > 1)
     partials = shell.argument(next++);
   if (unordered)
     sumToken = shell.argument(next++), sumSlot = shell.argument(next++);
   if (weighted)
     sumWeights = shell.argument(next++);
+  if (joined)
+    bindStage(shell, next, true);
 }
 
 size_t CudaMatmulLowering::numPointers() {
-  return kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) + (unordered ? 2 : 0) +
+  size_t ofStage = kernel.getBody().getNumArguments() - 1;
+  return ofStage * (joined ? 2 : 1) + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) + (unordered ? 2 : 0) +
          (weighted ? 1 : 0);
 }
 
@@ -111,6 +131,8 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   llvm::SmallVector<size_t> maps;
   if (hasRoles())
     maps.push_back(1);
+  if (hasRoles() && joined)
+    maps.push_back(numPointers() - kernel.getBody().getNumArguments() + 2); // B of the last stage
   CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps);
   bindArguments(shell);
   tid = e.tid();
@@ -176,6 +198,10 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
 void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
+  if (joined) {
+    firstItems = items;
+    items = e.add(items, e.ceilDiv(numTokens, a.rows));
+  }
   Value total = e.mul(items, tileColumns * splits), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
   // with roles, the steps of the tiles before are carried along
   auto loop = scf::ForOp::create(e.b, e.loc, first, total, step, hasRoles() ? ValueRange(e.c(0)) : ValueRange());
@@ -195,6 +221,8 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
     }
     tile.column0 = e.mul(e.remU(index, tileColumns), columns());
     loadTile(e.divU(index, tileColumns));
+    if (joined)
+      chooseStage();
     findSources();
     Block &body = op.getBody().front();
     values[body.getArgument(0)] = {index};
@@ -205,15 +233,31 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   }
   if (hasRoles())
     steps = loop.getResult(0);
+  tile.isSecond = Value();
 }
 
 void CudaMatmulLowering::loadTile(Value index) {
+  if (joined) { // an item of the list, which may be empty, or rows of all tokens
+    tile.isSecond = e.compare(arith::CmpIPredicate::uge, index, firstItems);
+    Value own = e.sub(index, firstItems);
+    index = e.select(tile.isSecond, e.c(0), index);
+    loadItem(index);
+    Value row0 = e.mul(own, a.rows);
+    tile.group = e.select(tile.isSecond, e.c(0), tile.group);
+    tile.row0 = e.select(tile.isSecond, row0, tile.row0);
+    tile.rows = e.select(tile.isSecond, e.minS(e.c(a.rows), e.sub(numTokens, row0)), tile.rows);
+    return;
+  }
   if (!routed) {
     tile.group = e.c(0);
     tile.row0 = e.mul(index, a.rows);
     tile.rows = e.minS(e.c(a.rows), e.sub(numTokens, tile.row0));
     return;
   }
+  loadItem(index);
+}
+
+void CudaMatmulLowering::loadItem(Value index) {
   Value at = e.at(list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
   Value item = e.load(e.vec(e.i32(), 4), at, 16);
   auto field = [&](int64_t i) {

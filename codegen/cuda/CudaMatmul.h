@@ -15,6 +15,9 @@ namespace moec {
 // stage, whose OUT is [T, n] f32, row_token, row_slot and, if weighted, the weights of slots. A stage without a route has the items of T rows cut every block_m rows.
 // A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
 //
+// A kernel with the unit attribute `joined` computes a second stage too, without a route: the same matmul of other A, B and OUT and
+// other operands, of T rows. These, A to OUT and operands, follow as the last parameters. Its tiles follow the first's.
+//
 // The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
 // of the list.
 struct CudaMatmulFacts : CudaKernelFacts {

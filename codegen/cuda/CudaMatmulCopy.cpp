@@ -28,6 +28,8 @@ void CudaMatmulLowering::forCopy(const Side &side, int64_t i, llvm::function_ref
 // Rows of A start at multiples of 16 bytes and nothing computes on them.
 bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (!prologue || prologue->empty()); }
 
+Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4)); }
+
 // A row past the item stands for the item's first, of which nothing is read.
 void CudaMatmulLowering::findSources() {
   aSource = {}, bSource = {};
@@ -37,8 +39,10 @@ void CudaMatmulLowering::findSources() {
     row = e.add(tile.row0, e.select(present, row, e.c(0)));
     aSource.present.push_back(present);
     aSource.rows.push_back(row);
-    if (gathered)
-      row = e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4));
+    if (gathered && joined) // the other stage's rows are those of A
+      row = e.select(tile.isSecond, row, tokenOf(e.select(tile.isSecond, e.c(0), row)));
+    else if (gathered)
+      row = tokenOf(row);
     aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
   }
   if (hasRoles()) // B comes by TMA

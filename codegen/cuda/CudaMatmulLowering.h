@@ -43,6 +43,7 @@ private:
     mlir::Value group, row0, rows; // i64
     mlir::Value column0;           // i64, first output column
     mlir::Value step0;             // i64, steps of the block's tiles before it; with roles
+    mlir::Value isSecond;          // i1, of the stage that runs beside; with one
     mlir::Value share, firstStep;  // i64, the tile's share of the depth and its first step; with splits
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
@@ -75,11 +76,15 @@ private:
   void readTemplate();
   size_t numPointers(); // parameters of the kernel behind T
   void bindArguments(CudaKernelShell &shell);
+  void bindStage(CudaKernelShell &shell, size_t &next, bool second);
+  void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
   void loadTile(mlir::Value index);
+  void loadItem(mlir::Value index); // of the route's list
 
   // CudaMatmulCopy.cpp
   void findSources();
+  mlir::Value tokenOf(mlir::Value row); // of the route, i64
   int64_t copiesOf(const Side &side) const; // of a thread
   mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
   // Emits `body` for copy i, under a condition where not all threads have one.
@@ -145,9 +150,18 @@ private:
   mlir::Region *prologue = nullptr; // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 
+  // Buffers of a stage. A kernel of two stages chooses for every tile.
+  struct Buffers {
+    mlir::Value a, b, out;
+    Values operands; // of prologue and epilogue
+  };
+  Buffers buffers[2];
+  bool joined = false;
+
   mlir::Value numTokens, aBase, bBase, outBase, rowToken, list, partials;
   mlir::Value sumToken, sumSlot, sumWeights; // of a row, where rows are added to tokens
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
+  mlir::Value firstItems; // i64, items of the first of two stages
   mlir::Value steps; // i64, steps of all tiles of the block, behind a loop over them
   Tile tile;
   Source aSource, bSource;

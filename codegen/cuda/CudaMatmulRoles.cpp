@@ -52,7 +52,9 @@ void CudaMatmulLowering::initialiseBarriers() {
       e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
     }
     e.fenceMbarInit();
-    e.tmaPrefetch(bBase);
+    e.tmaPrefetch(buffers[0].b);
+    if (joined)
+      e.tmaPrefetch(buffers[1].b);
   });
   e.barrier(0, threads());
 }
@@ -67,7 +69,12 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
     Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
     for (int64_t part = 0; part < parts; ++part) {
       Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
-      e.tmaLoad3d(e.at(slot, part * columns() * b.rowBytes), bBase, {x, y, z}, full);
+      Value to = e.at(slot, part * columns() * b.rowBytes);
+      auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
+      if (joined)
+        e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
+      else
+        load(bBase);
     }
   });
   copyA(step, slotAddress(q, a));

@@ -9,6 +9,7 @@
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/cuda/CudaTokens.h"
+#include "codegen/moe/JoinStages.h"
 #include "codegen/moe/NumericModes.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
@@ -213,24 +214,58 @@ bool CudaStages::addCounts(size_t step) {
   return true;
 }
 
+bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
+  auto routed = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getNextNode());
+  if (!op->hasAttr(moe::joinedAttr) || !routed || plan.steps[dense + 1].kind != MOEC_STEP_MATMUL)
+    return false;
+  MatmulStage one = describeMatmul(op, plan, plan.steps[dense]), two = describeMatmul(routed, plan, plan.steps[dense + 1]);
+  auto sameStride = [](auto pair) {
+    const MatmulOperand &x = std::get<0>(pair), &y = std::get<1>(pair);
+    return x.kind == "col" || x.stride == y.stride;
+  };
+  return two.routed && one.aStride == two.aStride && one.outStride == two.outStride &&
+         llvm::all_of(llvm::zip(one.epilogueOperands, two.epilogueOperands), sameStride);
+}
+
+// What of the entry's range is left from `firstToken` on: launches for two steps up to joinedTokens, then for one.
+bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
+                                std::optional<size_t> second) {
+  if (tiles)
+    return printTile(step, op, entry);
+  int64_t most = plan.header.max_tokens, first = std::max(entry.firstToken, firstToken);
+  int64_t last = entry.lastToken < 0 ? most : std::min(entry.lastToken, most);
+  int64_t both = std::min(last, joinedTokens);
+  if (second && first <= both && !addMatmulKernel({step, op, entry, first, both, second}))
+    return false;
+  first = second ? std::max(first, both + 1) : first;
+  return first > last || addMatmulKernel({step, op, entry, first, last});
+}
+
 bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
   const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
   if (!tiles && op->hasAttr(moe::unorderedAttr))
     addClear(step, combineOf(step));
+  auto before = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getPrevNode());
+  std::optional<size_t> second;
+  if (before && step && joins(step - 1, before))
+    second = step - 1;
+  int64_t firstToken = joins(step, op) ? joinedTokens + 1 : 1;
   for (const CudaEntry &entry : stage->entries)
-    if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry))
+    if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry, firstToken, second))
       return false;
   return true;
 }
 
 // Tiles are blocks of rows times column tiles, and a route of R rows and G groups has at most min(R, R / block_m + G)
 // blocks. The kernel strides by its grid, so a grid never needs more blocks than the device runs at once.
-static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices, int64_t blockM, int64_t blockN,
-                     int64_t splits) {
+// A second stage without a route adds those of T rows.
+static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices,
+                     const std::map<std::string, int64_t> &values, int64_t splits, bool second) {
+  int64_t blockM = values.at("block_m"), blockN = values.at("block_n");
   int64_t columns = splits * int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
   bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
-  launch.units.per_token = choices * columns;
-  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : blockM - 1);
+  launch.units.per_token = (choices + (second ? 1 : 0)) * columns;
+  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : 0) + (stage.routed && !second ? 0 : columns * (blockM - 1));
   launch.units_per_block = uint32_t(few ? 1 : blockM);
 }
 
@@ -240,7 +275,7 @@ bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry
   templateError = !tile;
   if (!tile)
     return false;
-  describeKernel(step, stage, entry, *tile->getOps<tile::KernelOp>().begin());
+  describeKernel(stage, entry, *tile->getOps<tile::KernelOp>().begin());
   *tiles << *tile << "\n";
   return true;
 }
@@ -271,7 +306,7 @@ void CudaStages::addClear(size_t step, size_t combine) {
 }
 
 // What a kernel must know that neither its template nor its stage alone say.
-void CudaStages::describeKernel(size_t step, const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel) {
+void CudaStages::describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel) {
   Builder builder(kernel.getContext());
   if (!stage.routed && entry.lastToken > 0)
     kernel->setAttr("split_rows", builder.getIndexAttr(std::min(entry.lastToken, plan.header.max_tokens)));
@@ -284,7 +319,7 @@ void CudaStages::describeKernel(size_t step, const MatmulStage &stage, const Cud
 }
 
 // The second launch of a stage with splits: parameters as the first's.
-void CudaStages::addSums(size_t step, const MatmulStage &stage, tile::KernelOp kernel, const CudaPlannedLaunch &first) {
+void CudaStages::addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first) {
   moec_cuda_launch launch = first.launch;
   std::vector<moec_cuda_param> params = first.params;
   std::string symbol = first.symbol + "_sums";
@@ -294,50 +329,60 @@ void CudaStages::addSums(size_t step, const MatmulStage &stage, tile::KernelOp k
   sums.params = std::move(params);
 }
 
-bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
-  if (tiles)
-    return printTile(step, op, entry);
-  const moec_step &planned = plan.steps[step];
-  MatmulStage stage = describeMatmul(op, plan, planned);
-  std::string symbol = symbolOf(step, "t" + std::to_string(entry.firstToken));
-  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbol, message);
+bool CudaStages::addMatmulKernel(const MatmulJob &job) {
+  const moec_step &planned = plan.steps[job.step];
+  MatmulStage stage = describeMatmul(job.op, plan, planned);
+  std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + (job.second ? "_joined" : ""));
+  auto tile = instantiateKernel(*module.getContext(), stage, job.entry.kernel, templatesDir, symbol, message);
   templateError = !tile;
   if (!tile)
     return false;
   tile::KernelOp kernel = *tile->getOps<tile::KernelOp>().begin();
-  describeKernel(step, stage, entry, kernel);
+  describeKernel(stage, job.entry, kernel);
+  if (job.second)
+    kernel->setAttr("joined", UnitAttr::get(kernel.getContext()));
   CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
-  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = entry.firstToken;
-  launch.launch.max_tokens = entry.lastToken < 0 ? plan.header.max_tokens : std::min(entry.lastToken, plan.header.max_tokens);
+  CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
+  launch.launch.min_tokens = job.firstToken;
+  launch.launch.max_tokens = job.lastToken;
   int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
-  setTiles(launch.launch, stage, choices, blockRowsOf(entry), entry.kernel.integers.at("block_n"), facts.splits);
+  setTiles(launch.launch, stage, choices, job.entry.kernel.integers, facts.splits, bool(job.second));
   int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
+  addMatmulParams(job, stage, facts, launch);
+  if (facts.splits == 1)
+    return true;
+  int64_t bytes = facts.splits * launch.launch.max_tokens * stage.parts * stage.n * 4;
+  launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, bytes, 0}, stage.name + " partial sums"), 0, 0});
+  addSums(job.step, kernel, launch);
+  return true;
+}
+
+// In the order of CudaMatmul.h.
+void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
+                                 CudaPlannedLaunch &launch) {
+  const moec_step &planned = plan.steps[job.step];
+  std::vector<moec_cuda_param> &params = launch.params;
   unsigned before = stage.gathered ? 4 : 3;
   for (unsigned i = 0; i < planned.num_args; ++i) {
     if (i == before && stage.routed)
-      launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
-    launch.params.push_back(i == 1 && facts.mapRows      ? mapOf(step, facts)
-                            : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(step)), 0, 0}
-                                                        : argument(step, i));
+      params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
+    params.push_back(i == 1 && facts.mapRows      ? mapOf(job.step, facts)
+                     : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step)), 0, 0}
+                                                 : argument(job.step, i));
   }
   if (planned.num_args == before && stage.routed)
-    launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
+    params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
   if (stage.unordered) {
-    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
-    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
-    if (stage.weightedSums)
-      launch.params.push_back(argument(combineOf(step), 2));
+    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
+    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
   }
-  if (facts.splits > 1) {
-    int64_t rows = launch.launch.max_tokens * stage.parts * stage.n;
-    launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, facts.splits * rows * 4, 0}, stage.name + " partial sums"), 0, 0});
-    addSums(step, stage, kernel, launch);
-  }
-  return true;
+  if (stage.weightedSums)
+    params.push_back(argument(combineOf(job.step), 2));
+  for (unsigned i = 0; job.second && i < plan.steps[*job.second].num_args; ++i)
+    params.push_back(i == 1 && facts.mapRows ? mapOf(*job.second, facts) : argument(*job.second, i));
 }
 
 // The descriptor of the weights of matmul step `step` in the kernel's boxes.

@@ -12,6 +12,7 @@
 #include "codegen/schedule/Schedule.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ namespace moec {
 //     counts          one kernel, only when asked
 //     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
 //                     With splits two, the second adds partial sums
+//     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
 //     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
 class CudaStages {
 public:
@@ -50,14 +52,27 @@ private:
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
-  bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);
+  // A matmul kernel to be made: of an entry, for a part of its range; `second` is the step that runs beside, if one does.
+  struct MatmulJob {
+    size_t step;
+    moe::GroupedMatmulOp op;
+    const CudaEntry &entry;
+    int64_t firstToken, lastToken;
+    std::optional<size_t> second = std::nullopt;
+  };
+  bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
+                      std::optional<size_t> second);
+  bool addMatmulKernel(const MatmulJob &job);
+  void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts, CudaPlannedLaunch &launch);
+  // Whether strides let `dense`, marked so, run in the launches of the step behind it.
+  bool joins(size_t dense, moe::GroupedMatmulOp op);
 
-  void addSums(size_t step, const MatmulStage &stage, tile::KernelOp kernel, const CudaPlannedLaunch &first);
+  void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
   // The combine that the rows of matmul step `step` are added up for, which is marked so.
   size_t combineOf(size_t step) const;
   uint16_t sumsOf(size_t combine); // table of its tokens' sums, made by the first call
   void addClear(size_t step, size_t combine);
-  void describeKernel(size_t step, const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
+  void describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
   // Pointers to the step's arguments; routes are told from buffers.

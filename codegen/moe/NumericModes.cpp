@@ -36,10 +36,12 @@ static SmallVector<Value> decisions(func::FuncOp layer) {
   return values;
 }
 
+llvm::DenseSet<Operation *> decidingStages(func::FuncOp layer) { return sourcesOf(decisions(layer)); }
+
 static bool isF32(Value value) { return cast<RankedTensorType>(value.getType()).getElementType().isF32(); }
 
 void markTf32(func::FuncOp layer, std::vector<FusionNote> &notes) {
-  llvm::DenseSet<Operation *> exact = sourcesOf(decisions(layer));
+  llvm::DenseSet<Operation *> exact = decidingStages(layer);
   layer.walk([&](GroupedMatmulOp op) {
     if (!isF32(op.getA()) || !isF32(op.getB().front()))
       return;
@@ -51,11 +53,23 @@ void markTf32(func::FuncOp layer, std::vector<FusionNote> &notes) {
   });
 }
 
+// Whether `value` is there before `op`; the stage that makes it is moved up where its inputs are.
+static bool isReadyBefore(Value value, Operation *op) {
+  Operation *def = value ? value.getDefiningOp() : nullptr;
+  if (!def || def->isBeforeInBlock(op))
+    return true;
+  for (Value input : def->getOperands())
+    if (Operation *source = input.getDefiningOp(); source && !source->isBeforeInBlock(op))
+      return false;
+  def->moveBefore(op);
+  return true;
+}
+
 void markUnordered(func::FuncOp layer, std::vector<FusionNote> &notes) {
   layer.walk([&](CombineOp combine) {
     auto matmul = combine.getRows().getDefiningOp<GroupedMatmulOp>();
     if (!matmul || !matmul.getResult().hasOneUse() || matmul.getRoute() != combine.getRoute() ||
-        !combine.getRoute().getDefiningOp<DispatchOp>())
+        !combine.getRoute().getDefiningOp<DispatchOp>() || !isReadyBefore(combine.getWeights(), matmul))
       return;
     matmul->setAttr(unorderedAttr, UnitAttr::get(combine.getContext()));
     combine->setAttr(unorderedAttr, UnitAttr::get(combine.getContext()));

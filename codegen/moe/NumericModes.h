@@ -7,6 +7,7 @@
 
 #include "codegen/moe/FuseStages.h"
 
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/StringRef.h"
 
 namespace moec {
@@ -17,11 +18,15 @@ namespace moe {
 inline constexpr llvm::StringLiteral tf32Attr = "moe.tf32", unorderedAttr = "moe.unordered";
 } // namespace moe
 
+// Stages from which a choice follows or an output of routing.
+llvm::DenseSet<mlir::Operation *> decidingStages(mlir::func::FuncOp layer);
+
 // Matmuls of f32 by f32, but for those from which a choice follows (an id, a token that an expert takes, a place) or an output
 // of routing: a logit that is off by 1e-3 sends tokens elsewhere.
 void markTf32(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 
-// Matmuls whose rows nothing reads but a combine over the route of a dispatch, and these combines.
+// Matmuls whose rows nothing reads but a combine over the route of a dispatch, and these combines, where the weights of the
+// choices are known before the matmul runs.
 void markUnordered(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 
 } // namespace moec
