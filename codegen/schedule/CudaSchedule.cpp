@@ -57,7 +57,7 @@ std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch
   int64_t slot = blockK * (blockM * facts.inputBytes() + blockN * facts.weightBytes());
   int64_t stages = std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8);
   return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK},
-          {"stages", stages},  {"warps_m", warpsM}, {"warps_n", warpsN}};
+          {"stages", stages},  {"warps_m", warpsM}, {"warps_n", warpsN}, {"splits", 1}};
 }
 
 // Roles: one warpgroup copies for one or two that multiply 64 rows each.
@@ -74,7 +74,7 @@ std::map<std::string, int64_t> swappedValues(const StageFacts &facts, CudaArch a
   int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
   int64_t slot = 128 * (blockM + blockN);
   return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK},
-          {"stages", std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8)}, {"warps_m", 1}, {"warps_n", warpsN}};
+          {"stages", std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8)}, {"warps_m", 1}, {"warps_n", warpsN}, {"splits", 1}};
 }
 
 // The same with roles: 64 columns of every part for each consumer, two blocks a multiprocessor.
