@@ -204,6 +204,8 @@ bool Compilation::schedule() {
     facts[i].oneType = stage.in == stage.weight;
     facts[i].routed = stage.routed;
     facts[i].tf32 = stage.tf32;
+    facts[i].gathered = stage.gathered;
+    facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
     facts[i].groups = stage.routed ? stage.groups : 1;
     facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
   }

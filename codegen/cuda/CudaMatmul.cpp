@@ -30,6 +30,7 @@ void CudaMatmulLowering::readTemplate() {
   unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
+  contiguous = rows.getAccess().getValue() == tile::Access::contiguous;
   kernel.getBody().walk([&](Operation *op) {
     if (auto ring = dyn_cast<tile::RingOp>(op)) {
       auto type = ring.getType();
@@ -129,6 +130,8 @@ size_t CudaMatmulLowering::numPointers() {
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   llvm::SmallVector<size_t> maps;
+  if (contiguous)
+    maps.push_back(0);
   if (hasRoles())
     maps.push_back(1);
   if (hasRoles() && joined)
@@ -149,7 +152,7 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   facts.blockThreads = threads();
   facts.sharedBytes = stages * (slotBytes() + (hasRoles() ? 16 : 0));
   if (hasRoles())
-    facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
+    facts.aMapRows = contiguous ? a.rows : 0, facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
   facts.unitsPerToken = tileColumns * splits;
   facts.unitsFixed = tileColumns * splits * (a.rows - 1);

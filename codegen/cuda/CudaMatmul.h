@@ -10,7 +10,8 @@
 
 namespace moec {
 
-// Kernel parameters: T, A, B (MOEC_LAYOUT_ROWS; a kernel with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
+// Kernel parameters: T, A (contiguous: the TMA descriptor of rows in the order of the output), B (MOEC_LAYOUT_ROWS; a kernel
+// with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
 // routed, prologue operands, epilogue operands; with splits the table of partial sums; of an unordered
 // stage, whose OUT is [T, n] f32, row_token, row_slot and, if weighted, the weights of slots. A stage without a route has the items of T rows cut every block_m rows.
 // A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
@@ -22,6 +23,7 @@ namespace moec {
 // of the list.
 struct CudaMatmulFacts : CudaKernelFacts {
   int64_t mapRows = 0, mapDepth = 0; // box of B's descriptor, 128-byte swizzle; 0: B is a pointer
+  int64_t aMapRows = 0;              // rows of the box of A's descriptor, of the same depth; 0: A is a pointer
   int64_t splits = 1;                // more than 1: the sums kernel follows
 };
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);

@@ -33,6 +33,8 @@ Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.
 // A row past the item stands for the item's first, of which nothing is read.
 void CudaMatmulLowering::findSources() {
   aSource = {}, bSource = {};
+  if (contiguous) // both come by TMA
+    return;
   Value chunkOfA = e.mul(e.unsignedI64(rem32(tid, a.chunks())), 16);
   for (int64_t i = 0; i < copiesOf(a); ++i) {
     Value row = e.unsignedI64(copyRow(a, i)), present = e.less(row, tile.rows);

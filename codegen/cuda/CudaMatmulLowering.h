@@ -111,6 +111,7 @@ private:
   void lowerRoles(tile::RolesOp op);
   void initialiseBarriers();
   void lowerFill(tile::FillOp op);
+  void loadByTma(mlir::Value step, mlir::Value q);
   void sayFull(mlir::Value step);
   void lowerFlush();
   Values consume(const Values &acc, mlir::Value step);
@@ -145,6 +146,7 @@ private:
   Side a, b;
   int64_t splits = 1, splitRows = 0; // shares of the depth; rows of a share's sums
   bool gathered = false, routed = false, tf32 = false, columnsFirst = false;
+  bool contiguous = false; // rows of A by TMA
   bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
   int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
   mlir::Region *prologue = nullptr; // of the template's copies, all the same

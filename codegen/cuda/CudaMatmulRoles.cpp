@@ -3,7 +3,7 @@
 // Producer and consumers around a ring with mbarriers, behind its slots: full[s] at 16 s, empty[s] at 16 s + 8.
 //
 //     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and one
-//                with the bytes of B. Step q completes phase q / stages.
+//                with the bytes of B; where A comes by TMA too, one with the bytes of both. Step q completes phase q / stages.
 //     empty[s]   arrivals: one lane of every consumer warp, once wgmma of the step is done
 //
 // A wait for the phase before the first returns at once, which is how the producer finds its first slots empty.
@@ -48,11 +48,13 @@ void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
 void CudaMatmulLowering::initialiseBarriers() {
   e.when(e.equal(tid, e.c32(0)), [&] {
     for (int64_t s = 0; s < stages; ++s) {
-      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(warpgroup_threads + 1)));
+      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(contiguous ? 1 : warpgroup_threads + 1)));
       e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
     }
     e.fenceMbarInit();
     e.tmaPrefetch(buffers[0].b);
+    if (contiguous)
+      e.tmaPrefetch(buffers[0].a);
     if (joined)
       e.tmaPrefetch(buffers[1].b);
   });
@@ -62,21 +64,14 @@ void CudaMatmulLowering::initialiseBarriers() {
 void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   Value step = e.toI64(value(op.getStep())), q = e.add(tile.step0, step);
   Value odd = arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1));
-  e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1)));
-  e.when(e.equal(tid, e.c32(0)), [&] {
-    Value full = barrier(q, true), slot = slotAddress(q, b);
-    e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes)));
-    Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
-    for (int64_t part = 0; part < parts; ++part) {
-      Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
-      Value to = e.at(slot, part * columns() * b.rowBytes);
-      auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
-      if (joined)
-        e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
-      else
-        load(bBase);
-    }
-  });
+  auto wait = [&] { e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1))); };
+  if (contiguous) // the other threads have nothing to do
+    return e.when(e.equal(tid, e.c32(0)), [&] {
+      wait();
+      loadByTma(step, q);
+    });
+  wait();
+  e.when(e.equal(tid, e.c32(0)), [&] { loadByTma(step, q); });
   copyA(step, slotAddress(q, a));
   e.cpAsyncCommit();
   Value told = e.sub(q, e.c(lag));
@@ -86,6 +81,24 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   });
 }
 
+// By one thread: what TMA brings of step `step` into the slot of step q of the block.
+void CudaMatmulLowering::loadByTma(Value step, Value q) {
+  Value full = barrier(q, true), slot = slotAddress(q, b);
+  e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes + (contiguous ? a.rows * a.rowBytes : 0))));
+  Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
+  if (contiguous)
+    e.tmaLoad3d(slotAddress(q, a), aBase, {x, e.toI32(tile.row0), e.c32(0)}, full);
+  for (int64_t part = 0; part < parts; ++part) {
+    Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
+    Value to = e.at(slot, part * columns() * b.rowBytes);
+    auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
+    if (joined)
+      e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
+    else
+      load(bBase);
+  }
+}
+
 // This thread's copies of step `step` are done: wgmma, which reads by the asynchronous proxy, may see them.
 void CudaMatmulLowering::sayFull(Value step) {
   e.fenceAsync();
@@ -93,6 +106,8 @@ void CudaMatmulLowering::sayFull(Value step) {
 }
 
 void CudaMatmulLowering::lowerFlush() {
+  if (contiguous) // TMA completes full by itself
+    return;
   e.cpAsyncWait(0);
   for (int64_t i = lag; i >= 1; --i) {
     Value step = e.sub(steps, e.c(i));

@@ -6,6 +6,7 @@
 
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaDispatch.h"
+#include "codegen/cuda/CudaPermute.h"
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/cuda/CudaTokens.h"
@@ -19,10 +20,13 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace mlir;
 
 namespace moec {
+
+static constexpr llvm::StringLiteral contiguousTemplate = "cuda/contiguous";
 
 static int64_t blockRowsOf(const CudaEntry &entry) { return entry.kernel.integers.at("block_m"); }
 
@@ -219,6 +223,13 @@ bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
   if (!op->hasAttr(moe::joinedAttr) || !routed || plan.steps[dense + 1].kind != MOEC_STEP_MATMUL)
     return false;
   MatmulStage one = describeMatmul(op, plan, plan.steps[dense]), two = describeMatmul(routed, plan, plan.steps[dense + 1]);
+  // up to joinedTokens only kernels that find the rows of either stage
+  const CudaStage *entries = schedule.find(two.name, arch.arch);
+  auto byTma = [](const CudaEntry &entry) {
+    return entry.firstToken <= joinedTokens && entry.kernel.templateName == contiguousTemplate;
+  };
+  if (llvm::any_of(entries->entries, byTma))
+    return false;
   auto sameStride = [](auto pair) {
     const MatmulOperand &x = std::get<0>(pair), &y = std::get<1>(pair);
     return x.kind == "col" || x.stride == y.stride;
@@ -344,6 +355,8 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
+  if (facts.aMapRows && stage.gathered && !addPermute(job, stage))
+    return false;
   CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
   launch.launch.min_tokens = job.firstToken;
   launch.launch.max_tokens = job.lastToken;
@@ -369,7 +382,10 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
   for (unsigned i = 0; i < planned.num_args; ++i) {
     if (i == before && stage.routed)
       params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
-    params.push_back(i == 1 && facts.mapRows      ? mapOf(job.step, facts)
+    if (i == 3 && stage.gathered && facts.aMapRows) // row_token: rows are in order
+      continue;
+    params.push_back(i == 0 && facts.aMapRows     ? rowMapOf(job, stage, facts)
+                     : i == 1 && facts.mapRows   ? mapOf(job.step, facts)
                      : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step)), 0, 0}
                                                  : argument(job.step, i));
   }
@@ -388,10 +404,48 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
 // The descriptor of the weights of matmul step `step` in the kernel's boxes.
 moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
   const moec_buffer &weights = plan.buffers[plan.args[plan.steps[step].first_arg + 1]];
-  moec_cuda_map map = {weights.slot, 128, uint32_t(facts.mapRows), uint32_t(facts.mapDepth)};
-  auto same = [&](const moec_cuda_map &other) {
-    return other.weight == map.weight && other.box_n == map.box_n && other.box_k == map.box_k;
+  moec_cuda_map map = {};
+  map.weight = weights.slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows), map.box_k = uint32_t(facts.mapDepth);
+  return mapOf(map);
+}
+
+moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts) {
+  moec_cuda_map map = {};
+  map.swizzle = 128, map.box_n = uint32_t(facts.aMapRows), map.box_k = uint32_t(facts.mapDepth);
+  map.dtype = stage.in.isBF16() ? 1 : 2; // MOEC_BF16, MOEC_F16
+  map.columns = uint32_t(stage.k);
+  map.source = stage.gathered ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER;
+  map.index = stage.gathered ? permuted.at(job.step) : plan.args[plan.steps[job.step].first_arg];
+  map.row_bytes = uint32_t(stage.gathered ? cudaPermutedStride(stage.k * 2) : stage.aStride);
+  return mapOf(map);
+}
+
+// As many rows as the output has.
+bool CudaStages::addPermute(const MatmulJob &job, const MatmulStage &stage) {
+  const moec_step &planned = plan.steps[job.step];
+  const moec_buffer &out = plan.buffers[plan.args[planned.first_arg + 2]];
+  CudaPermuteShape shape = {stage.k * 2, stage.aStride, int64_t(stage.groups)};
+  auto rowsTimes = [&](int64_t factor) {
+    auto times = [&](int64_t bytes) { return bytes / out.row_stride * factor; };
+    return moec_extent{times(out.bytes.per_token), times(out.bytes.fixed), times(out.bytes.per_sequence)};
   };
+  if (!permuted.count(job.step))
+    permuted[job.step] = target.addTable(rowsTimes(cudaPermutedStride(shape.rowBytes)), stage.name + " rows in order");
+  std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + "_permute");
+  CudaKernelFacts facts = lowerCudaPermute(shape, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
+  CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
+  launch.launch.min_tokens = job.firstToken;
+  launch.launch.max_tokens = job.lastToken;
+  launch.launch.units = rowsTimes(facts.unitsPerToken);
+  launch.params.push_back(argument(job.step, 0));
+  launch.params.push_back({MOEC_CUDA_TABLE, permuted[job.step], 0, 0});
+  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
+  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+  return checkShared(symbol, facts);
+}
+
+moec_cuda_param CudaStages::mapOf(const moec_cuda_map &map) {
+  auto same = [&](const moec_cuda_map &other) { return std::memcmp(&other, &map, sizeof map) == 0; };
   size_t index = size_t(llvm::find_if(target.maps, same) - target.maps.begin());
   if (index == target.maps.size())
     target.maps.push_back(map);

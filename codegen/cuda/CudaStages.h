@@ -27,7 +27,7 @@ namespace moec {
 //                     (of slots: its route's tables and lists), the tokens of one sequence
 //     counts          one kernel, only when asked
 //     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
-//                     With splits two, the second adds partial sums
+//                     With splits two, the second adds partial sums; contiguous and gathered two, the first copies rows
 //     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
 //     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
 class CudaStages {
@@ -80,6 +80,10 @@ private:
   std::vector<int64_t> stridesOf(size_t step) const; // of its arguments, in bytes
   moec_cuda_param argument(size_t step, unsigned number) const;
   moec_cuda_param mapOf(size_t step, const CudaMatmulFacts &facts);
+  moec_cuda_param mapOf(const moec_cuda_map &map); // in the target's list, once
+  // A of a contiguous kernel: the buffer, or a table of rows in the route's order, which addPermute fills.
+  moec_cuda_param rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts);
+  bool addPermute(const MatmulJob &job, const MatmulStage &stage);
   uint16_t listOf(uint16_t route, int64_t blockRows);
   std::string symbolOf(size_t step, const std::string &variant) const;
   bool checkShared(const std::string &symbol, const CudaKernelFacts &facts);
@@ -97,6 +101,7 @@ private:
   std::map<uint16_t, std::set<int64_t>> blockRows;             // block sizes of a route's matmuls
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
   std::map<size_t, uint16_t> sums;                             // table of a combine's sums of tokens
+  std::map<size_t, uint16_t> permuted;                         // table of a matmul's rows in the order of the route
   std::string message;
   bool templateError = false, unsupported = false;
 };

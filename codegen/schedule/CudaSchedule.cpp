@@ -15,6 +15,10 @@
 // On sm_90a the last two are warp-specialised: 64 rows and 128 columns, two blocks a multiprocessor, then 128 x 256; so are
 // the first ones where columns are wide. Without tensor cores rows come first and block_m is 16 from the start.
 //
+// Where A is not gathered TMA brings its rows too. A gathered A could be copied into the route's order first: 2 * T * choices * k
+// * 2 bytes more traffic for the same multiplications, 3 % of a layer of 4096 x 1536 x 128 experts at 8192 tokens, for a
+// producer that costs the multiplying warpgroups nothing either way. A schedule may say so.
+//
 // A stage without a route has no more tiles than its columns make at few tokens; where those are fewer than
 // multiprocessors and a tile's weights take one block longer to read than the second kernel costs, blocks share the depth.
 
@@ -151,8 +155,11 @@ private:
   TemplateBinding kernelFor(int64_t blockM, int64_t blockN) const {
     TemplateBinding kernel;
     bool roles = arch == CudaArch::Sm90a && blockM >= 64 && facts.halves();
-    kernel.templateName = roles ? "cuda/warp_specialised" : "cuda/multistage";
+    bool contiguous = roles && !facts.gathered && facts.plainRows;
+    kernel.templateName = contiguous ? "cuda/contiguous" : roles ? "cuda/warp_specialised" : "cuda/multistage";
     kernel.integers = roles ? roleValues(facts, blockM) : tileValues(facts, arch, blockM, blockN);
+    if (contiguous)
+      kernel.integers.erase("lag");
     return kernel;
   }
 
@@ -218,7 +225,7 @@ public:
     for (const char *name : {"warps_m", "warps_n"})
       if (!values.count(name))
         return fail("D1", "template '" + entry.kernel.templateName + "' has no integer parameter '" + name + "'");
-    return checkSwapped() && checkRoles() && checkRows() && checkWarps() && checkShared() && checkThreads() && checkSplits();
+    return checkContiguous() && checkSwapped() && checkRoles() && checkRows() && checkWarps() && checkShared() && checkThreads() && checkSplits();
   }
 
 private:
@@ -240,6 +247,13 @@ private:
     if (int64_t row = values["block_k"] * facts.inputBytes(); row < 64)
       return fail("D7", "block_k " + text(values["block_k"]) + " makes rows of " + text(row) + " bytes, expected 64 or 128");
     return true;
+  }
+
+  bool checkContiguous() {
+    if (!values.count("by_tma") || facts.plainRows)
+      return true;
+    return fail("D9", "template '" + entry.kernel.templateName +
+                          "' needs rows of A as they are, at multiples of 16 bytes where they are not gathered");
   }
 
   bool checkSplits() {

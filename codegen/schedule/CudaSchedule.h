@@ -16,6 +16,8 @@
 //     D7  a template whose unit_m is 8, weights first: tensor cores (bf16 or f16, f32 as tf32), rows of at least 64 bytes
 //     D8  splits > 1: a stage without a route, a last token of at most 64, a step for every share, and partial sums,
 //         splits * last token * parts * n * 4 bytes, of at most 64 MiB
+//     D9  a template whose by_tma is 1, A by TMA: nothing computes on A, and rows that are not gathered begin at multiples of
+//         16 bytes
 
 #ifndef MOEC_CODEGEN_SCHEDULE_CUDASCHEDULE_H
 #define MOEC_CODEGEN_SCHEDULE_CUDASCHEDULE_H
@@ -27,7 +29,7 @@ namespace moec {
 // The heuristic schedule: legal for every stage of 1 <= n, k <= 2^20, by the built-in templates.
 CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch);
 
-// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D8 of every entry. False: `error` is
+// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D9 of every entry. False: `error` is
 // one line "stage ffn_up sm_80 tokens 1..4: D2: ...".
 bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error,
                 llvm::StringRef templatesDir = "");

@@ -57,6 +57,8 @@ struct StageFacts {
   bool oneType = true;        // input and weights have one type
   bool routed = false;        // rows belong to groups of a route, of one group or many
   bool tf32 = false;          // f32 by f32, allowed to multiply in tf32
+  bool gathered = false;      // rows of A are found through the route
+  bool plainRows = true;      // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
 
   // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
   bool halves() const { return bf16Input && bf16Weight && oneType; }
