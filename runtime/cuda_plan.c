@@ -128,6 +128,8 @@ static moec_status check_row_map(const target_check *c, uint32_t i, const moec_c
                    (uint64_t)map->columns * (uint64_t)moec_dtype_bytes(map->dtype) <= map->row_bytes,
                "map %" PRIu32 ": %" PRIu32 " columns in rows of %" PRIu32 " bytes", i, map->columns, map->row_bytes);
   moec_extent bytes = map->source == MOEC_CUDA_MAP_TABLE ? c->view.tables[map->index].bytes : c->plan->buffers[map->index].bytes;
+  int64_t max_tokens = c->plan->header->max_tokens;
+  CHECK_TARGET(moec_extent_at(bytes, max_tokens, max_tokens) < INT64_C(1) << 40, "map %" PRIu32 ": rows of 2^40 bytes or more", i);
   CHECK_TARGET(bytes.per_token + bytes.per_sequence + bytes.fixed >= map->row_bytes, "map %" PRIu32 ": no row of %" PRIu32 " bytes fits", i,
                map->row_bytes);
   CHECK_TARGET(map->source == MOEC_CUDA_MAP_TABLE || c->plan->buffers[map->index].kind != MOEC_BUFFER_WEIGHT,

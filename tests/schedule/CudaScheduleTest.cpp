@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D8 each just broken, text that reads back.
+// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D9 each just broken, text that reads back.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -17,7 +17,7 @@ StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf
   facts.stage = "up";
   facts.n = n, facts.k = k, facts.parts = parts;
   facts.bf16Weight = bf16Weight, facts.bf16Input = bf16Input;
-  facts.groups = groups, facts.rowsPerToken = choices, facts.routed = groups > 1;
+  facts.groups = groups, facts.rowsPerToken = choices, facts.routed = facts.gathered = groups > 1;
   return facts;
 }
 
@@ -59,7 +59,8 @@ TEST(cuda_schedule, legal_for_every_stage) {
             }
 }
 
-// "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, s swapped, S swapped_specialised; /4 splits
+// "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, c contiguous, s swapped, S swapped_specialised; /4
+// splits
 static std::string ranges(const StageFacts &facts, CudaArch arch) {
   std::string text;
   for (const CudaEntry &entry : cudaSchedule(facts, arch).entries) {
@@ -67,6 +68,7 @@ static std::string ranges(const StageFacts &facts, CudaArch arch) {
     const std::string &name = entry.kernel.templateName;
     const char *letter = name == "cuda/multistage"         ? "m"
                          : name == "cuda/warp_specialised" ? "w"
+                         : name == "cuda/contiguous"       ? "c"
                          : name == "cuda/swapped"          ? "s"
                                                            : "S";
     int64_t splits = values.count("splits") ? values.at("splits") : 1;
@@ -90,9 +92,9 @@ TEST(cuda_schedule, ranges_follow_expected_rows) {
 
 TEST(cuda_schedule, dense_stages_fill_the_device) {
   EXPECT_EQ(ranges(stageOf(128, 2048, 1, true, true, 1, 1), CudaArch::Sm90a),
-            "1..8:s8x32/8 9..16:s16x32/8 17..2080:m16x32 2081..8384:m32x64 8385..16768:w64x128 16769..:w128x128");
+            "1..8:s8x32/8 9..16:s16x32/8 17..2080:m16x32 2081..8384:m32x64 8385..16768:c64x128 16769..:c128x128");
   EXPECT_EQ(ranges(stageOf(2048, 7168, 2, true, true, 1, 1), CudaArch::Sm90a),
-            "1..8:s8x32 9..16:s16x32 17..64:m16x32 65..256:m32x64 257..1024:w64x128 1025..:w128x256");
+            "1..8:s8x32 9..16:s16x32 17..64:m16x32 65..256:m32x64 257..1024:c64x128 1025..:c128x256");
   EXPECT_EQ(ranges(stageOf(256, 7168, 1, false, false, 1, 1), CudaArch::Sm80), // a router in f32
             "1..16:m16x32/16 17..1024:m16x32 1025..4160:m32x64 4161..:m64x64");
   EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).substr(0, 9), "1..8:s8x3"); // 64 KiB: one block's
@@ -116,6 +118,19 @@ TEST(cuda_schedule, d7_weights_first) {
             "stage up sm_80 tokens 1..: D6: template 'cuda/swapped_specialised' is for sm_90a");
   EXPECT_EQ(check(bf16Stage, stage(with(specialised, "consumers", 2), CudaArch::Sm90a, roles)),
             "stage up sm_90a tokens 1..: D6: block_n is 128, expected a multiple of 64 * parts * consumers, 256");
+}
+
+TEST(cuda_schedule, d9_rows_by_tma) {
+  Values values = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"consumers", 2}};
+  StageFacts facts = bf16Stage;
+  EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")), "");
+  facts.plainRows = false;
+  EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")),
+            "stage up sm_90a tokens 1..: D9: template 'cuda/contiguous' needs rows of A as they are, at multiples of 16 bytes "
+            "where they are not gathered");
+  EXPECT_EQ(check(facts, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/warp_specialised")), "");
+  EXPECT_EQ(check(bf16Stage, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/contiguous")),
+            "stage up sm_90a tokens 1..: S1: parameter 'lag' of template 'cuda/contiguous' follows from the stage and cannot be set");
 }
 
 TEST(cuda_schedule, d8_splits) {
@@ -244,7 +259,7 @@ TEST(cuda_schedule, text_errors) {
             "t.txt:3:10: found first token 2, expected 1: ranges start at token 1");
   EXPECT_EQ(errorOf("  tokens 1..4 multistage { } tokens 6.. multistage { }"),
             "t.txt:3:37: found first token 6, expected 5: ranges follow each other without a gap");
-  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: multistage, "
+  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: contiguous, multistage, "
                                                     "swapped, swapped_specialised, warp_specialised");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { k_steps = 3 }"),
             "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "

@@ -4,6 +4,9 @@
 // RUN: sh -ec 'for f in %S/../../templates/kernels/cuda/*.mlir; do moec-opt $f >%t/once; moec-opt %t/once >%t/twice; diff %t/once %t/twice; cat %t/once; done' > %t/all
 // RUN: FileCheck %s < %t/all
 
+// CHECK-LABEL: tile.kernel @contiguous for(sm_90a) (%{{.*}}: !tile.rows<bf16, <contiguous>>,
+// CHECK: tile.roles %{{.*}} consumers 2 lag 1 :
+
 // CHECK-LABEL: tile.kernel @multistage for(sm_80) (
 // CHECK-SAME: %[[A:.*]]: !tile.rows<bf16, <direct>>, %[[B:.*]]: !tile.matrices<bf16>, %[[O:.*]]: !tile.rows<f32, <direct>>, %[[ITEMS:.*]]: !tile.items) {
 // CHECK: %[[R:.*]] = tile.ring : <bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index>
