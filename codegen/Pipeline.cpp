@@ -13,7 +13,9 @@
 #include "codegen/moe/BuildLayer.h"
 #include "codegen/moe/FunctionLibrary.h"
 #include "codegen/moe/FuseStages.h"
+#include "codegen/moe/JoinStages.h"
 #include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/NumericModes.h"
 #include "codegen/moe/PlanLaunch.h"
 #include "codegen/tile/DescribeMatmul.h"
 
@@ -165,7 +167,17 @@ bool Compilation::checkTypes() {
 
 bool Compilation::fuse() {
   return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
-    return succeeded(fuseStages(layer, fusionNotes)) && succeeded(verify(*module));
+    if (!options.archs.empty() && options.determinism == Determinism::Off)
+      dropDiversity(layer);
+    if (failed(fuseStages(layer, fusionNotes)))
+      return false;
+    if (!options.archs.empty() && options.math == MathMode::Tf32)
+      markTf32(layer, fusionNotes);
+    if (!options.archs.empty() && options.determinism == Determinism::Off)
+      markUnordered(layer, fusionNotes);
+    if (!options.archs.empty())
+      joinStages(layer, fusionNotes);
+    return succeeded(verify(*module));
   });
 }
 
@@ -192,6 +204,10 @@ bool Compilation::schedule() {
     facts[i].bf16Weight = !stage.weight.isF32();
     facts[i].f16 = stage.in.isF16() || stage.weight.isF16();
     facts[i].oneType = stage.in == stage.weight;
+    facts[i].routed = stage.routed;
+    facts[i].tf32 = stage.tf32;
+    facts[i].gathered = stage.gathered;
+    facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
     facts[i].groups = stage.routed ? stage.groups : 1;
     facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
   }
@@ -349,6 +365,8 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   if (input.spec)
     result->canonicalSpec = printSpec(*input.spec);
   result->scheduleText = printSchedule(chosen);
+  if (!options.archs.empty())
+    result->math = options.math;
   result->functionNames = jobs.table;
   for (const FusionNote &n : fusionNotes)
     result->fusionNotes.push_back(n.rule + "  " + n.text);

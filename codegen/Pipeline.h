@@ -36,6 +36,13 @@ enum class Stage { Spec, Build, Fuse, Plan, Schedule, Instantiate, Lower, Emit }
 std::optional<Stage> parseStage(llvm::StringRef name);
 llvm::StringRef stageName(Stage stage);
 
+// What f32 matmuls of CUDA kernels multiply with: f32, or on tensor cores tf32, which has 10 bits of mantissa. Where a
+// choice of experts follows from a matmul it is exact either way.
+enum class MathMode { Exact, Tf32 };
+// What repeats: the bits of a call from run to run, or, where CUDA kernels add rows to tokens in any order, its values but
+// for rounding.
+enum class Determinism { Off, Run };
+
 struct CompileOptions {
   IsaSet isas = IsaSet::all();   // CPU instruction sets to build
   std::vector<CudaArch> archs;   // CUDA architectures to build
@@ -43,6 +50,8 @@ struct CompileOptions {
   std::string templatesDir;      // overlay folder, empty = built-in templates only
   std::string scheduleText;      // a schedule to force (text of a schedule file), empty = heuristics
   std::string scheduleName;      // its file name, for messages
+  MathMode math = MathMode::Exact;
+  Determinism determinism = Determinism::Run;
   unsigned jobs = 2;             // ISAs and CUDA architectures compiled in parallel
   bool emulateTiles = false;     // AMX kernels with tile instructions as calls, in the baseline slot; for tests only
   bool emulateCuda = false;      // CUDA kernels are kept as modules for the emulator, not assembled; for tests only
@@ -82,6 +91,7 @@ struct CompiledPackage {
   std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
   std::vector<std::string> functionNames; // kernel symbols in table order
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
+  MathMode math = MathMode::Exact;        // of the CUDA kernels
   CudaPlan cuda;                          // without targets: CPU only
   std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
   std::vector<std::string> cudaFindings;  // of the gates (cuda/CudaGates.h): kernels that run, but not as they should

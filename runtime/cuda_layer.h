@@ -38,8 +38,12 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
 /* Copies `bytes` bytes of device memory to the host and waits for them. */
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
 
-/* Encodes the target's TMA descriptors for weights at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to that,
+/* Encodes the target's TMA descriptors of weights, which stand at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to that,
  * freed by free(); NULL where the target has none. */
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps);
+
+/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, 64-byte aligned. The driver's
+ * result. */
+int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows, void *out_map);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * cuda_maps.c - packed weights in device memory in -> the target's TMA descriptors out.
  *
- * A region is the tensor [groups*parts][n][k] with rows of k_padded elements; what lies beyond n or k reads as zero.
+ * A region is the tensor [groups*parts][n][k] with rows of k_padded elements; what lies beyond n or k reads as zero. Rows of a
+ * call are known at the call.
  */
 #include "cuda_layer.h"
 
@@ -29,6 +30,14 @@ static int encode(const moec_cuda_layer *layer, const moec_cuda_map *map, const 
                                                 swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
 }
 
+int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows, void *out_map) {
+  const uint64_t dims[] = {map->columns, (uint64_t)num_rows, 1};
+  const uint64_t strides[] = {map->row_bytes, map->row_bytes * (uint64_t)num_rows};
+  const uint32_t box[] = {map->box_k, map->box_n, 1}, steps[] = {1, 1, 1};
+  return layer->driver->tensor_map_encode_tiled(out_map, element_type(map->dtype), 3, base, dims, strides, box, steps, 0,
+                                                swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
+}
+
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps) {
   uint32_t count = layer->target.target->maps.count;
   int pushed;
@@ -45,6 +54,8 @@ moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base
     return status;
   }
   for (uint32_t i = 0; status == MOEC_OK && i < count; ++i) {
+    if (layer->target.maps[i].source != MOEC_CUDA_MAP_WEIGHT)
+      continue;
     int result = encode(layer, &layer->target.maps[i], base, maps + (size_t)i * MOEC_CUDA_MAP_BYTES);
     if (result != MOEC_CUDA_SUCCESS)
       status = moec_cuda_error(layer->driver, result, "TMA descriptor %u of weight %u cannot be encoded", (unsigned)i,

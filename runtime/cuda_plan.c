@@ -118,24 +118,52 @@ static moec_status check_tables(const target_check *c) {
   return MOEC_OK;
 }
 
+/* What a map of rows says of them; its rows fit a buffer or table that holds at least one for every call. */
+static moec_status check_row_map(const target_check *c, uint32_t i, const moec_cuda_map *map) {
+  uint32_t count = map->source == MOEC_CUDA_MAP_TABLE ? c->view.target->tables.count : c->plan->header->buffers.count;
+  CHECK_TARGET(map->source <= MOEC_CUDA_MAP_TABLE && map->index < count, "map %" PRIu32 ": source %" PRIu32 ", index %" PRIu32 " of %" PRIu32,
+               i, map->source, map->index, count);
+  CHECK_TARGET(map->dtype <= MOEC_F16, "map %" PRIu32 ": dtype %" PRIu32 " is not f32, bf16 or f16", i, map->dtype);
+  CHECK_TARGET(map->columns >= 1 && map->row_bytes % 16 == 0 && map->row_bytes <= INT32_MAX &&
+                   (uint64_t)map->columns * (uint64_t)moec_dtype_bytes(map->dtype) <= map->row_bytes,
+               "map %" PRIu32 ": %" PRIu32 " columns in rows of %" PRIu32 " bytes", i, map->columns, map->row_bytes);
+  moec_extent bytes = map->source == MOEC_CUDA_MAP_TABLE ? c->view.tables[map->index].bytes : c->plan->buffers[map->index].bytes;
+  int64_t max_tokens = c->plan->header->max_tokens;
+  CHECK_TARGET(moec_extent_at(bytes, max_tokens, max_tokens) < INT64_C(1) << 40, "map %" PRIu32 ": rows of 2^40 bytes or more", i);
+  CHECK_TARGET(bytes.per_token + bytes.per_sequence + bytes.fixed >= map->row_bytes, "map %" PRIu32 ": no row of %" PRIu32 " bytes fits", i,
+               map->row_bytes);
+  CHECK_TARGET(map->source == MOEC_CUDA_MAP_TABLE || c->plan->buffers[map->index].kind != MOEC_BUFFER_WEIGHT,
+               "map %" PRIu32 ": buffer %" PRIu32 " is a weight", i, map->index);
+  return MOEC_OK;
+}
+
+static moec_status check_weight_map(const target_check *c, uint32_t i, const moec_cuda_map *map) {
+  CHECK_TARGET(map->weight < c->cuda->weight_set.count, "map %" PRIu32 ": weight %" PRIu32 " of %" PRIu32, i, map->weight,
+               c->cuda->weight_set.count);
+  const moec_weight *weight = &c->cuda->weight_set.weights[map->weight];
+  CHECK_TARGET(weight->layout == MOEC_LAYOUT_ROWS, "map %" PRIu32 ": weight %" PRIu32 " is a vector", i, map->weight);
+  int64_t part_bytes = (int64_t)weight->k_padded * moec_dtype_bytes(weight->dtype) * weight->n;
+  CHECK_TARGET(part_bytes < INT64_C(1) << 40, "map %" PRIu32 ": a part of %" PRId64 " bytes, at most 2^40 - 1", i, part_bytes);
+  return MOEC_OK;
+}
+
 /* What cuTensorMapEncodeTiled asks for, so that it never refuses a map of an accepted blob. */
 static moec_status check_maps(const target_check *c) {
   CHECK_TARGET(!c->view.target->maps.count || c->view.target->sm >= 90, "%" PRIu32 " TMA maps before sm_90", c->view.target->maps.count);
   for (uint32_t i = 0; i < c->view.target->maps.count; ++i) {
     const moec_cuda_map *map = &c->view.maps[i];
-    CHECK_TARGET(map->weight < c->cuda->weight_set.count, "map %" PRIu32 ": weight %" PRIu32 " of %" PRIu32, i, map->weight,
-                 c->cuda->weight_set.count);
-    const moec_weight *weight = &c->cuda->weight_set.weights[map->weight];
-    CHECK_TARGET(weight->layout == MOEC_LAYOUT_ROWS, "map %" PRIu32 ": weight %" PRIu32 " is a vector", i, map->weight);
+    int of_weight = map->source == MOEC_CUDA_MAP_WEIGHT;
+    moec_status status = of_weight ? check_weight_map(c, i, map) : check_row_map(c, i, map);
+    if (status != MOEC_OK)
+      return status;
     CHECK_TARGET(map->swizzle == 0 || map->swizzle == 32 || map->swizzle == 64 || map->swizzle == 128,
                  "map %" PRIu32 ": swizzle is %" PRIu32 ", expected 0, 32, 64 or 128", i, map->swizzle);
     CHECK_TARGET(map->box_n >= 1 && map->box_n <= 256 && map->box_k >= 1 && map->box_k <= 256,
                  "map %" PRIu32 ": box %" PRIu32 " x %" PRIu32 ", expected 1 to 256 each", i, map->box_n, map->box_k);
-    int64_t box_bytes = (int64_t)map->box_k * moec_dtype_bytes(weight->dtype);
+    uint32_t dtype = of_weight ? c->cuda->weight_set.weights[map->weight].dtype : map->dtype;
+    int64_t box_bytes = (int64_t)map->box_k * moec_dtype_bytes(dtype);
     CHECK_TARGET(box_bytes % 16 == 0 && (!map->swizzle || box_bytes <= map->swizzle),
                  "map %" PRIu32 ": rows of %" PRId64 " bytes with swizzle %" PRIu32, i, box_bytes, map->swizzle);
-    int64_t part_bytes = (int64_t)weight->k_padded * moec_dtype_bytes(weight->dtype) * weight->n;
-    CHECK_TARGET(part_bytes < INT64_C(1) << 40, "map %" PRIu32 ": a part of %" PRId64 " bytes, at most 2^40 - 1", i, part_bytes);
   }
   return MOEC_OK;
 }
@@ -179,10 +207,17 @@ static moec_status check_launch(const target_check *c, uint32_t index) {
                    (uint64_t)launch->first_param + launch->num_params <= c->view.target->params.count,
                "params %" PRIu32 " + %" PRIu32 ", the target has %" PRIu32, launch->first_param, launch->num_params,
                c->view.target->params.count);
-  moec_status status = MOEC_OK;
-  for (uint32_t number = 0; status == MOEC_OK && number < launch->num_params; ++number)
-    status = check_param(c, index, number);
-  return status;
+  uint32_t row_maps = 0;
+  for (uint32_t number = 0; number < launch->num_params; ++number) {
+    moec_status status = check_param(c, index, number);
+    if (status != MOEC_OK)
+      return status;
+    const moec_cuda_param *param = &c->view.params[launch->first_param + number];
+    row_maps += param->kind == MOEC_CUDA_MAP && c->view.maps[param->index].source != MOEC_CUDA_MAP_WEIGHT;
+  }
+  CHECK_LAUNCH(row_maps <= MOEC_MAX_CUDA_ROW_MAPS, "%" PRIu32 " maps of rows, at most %d", row_maps, MOEC_MAX_CUDA_ROW_MAPS);
+  CHECK_LAUNCH(!row_maps || launch->min_tokens >= 1, "maps of rows, but %" PRId64 " tokens are enough", launch->min_tokens);
+  return MOEC_OK;
 }
 
 static moec_status check_target(const moec_package *package, const moec_plan *plan, const moec_cuda_plan *cuda, uint32_t index) {

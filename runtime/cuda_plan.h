@@ -19,6 +19,7 @@ enum {
   MOEC_MAX_CUDA_PARAMS = 64, /* of one launch */
   MOEC_MAX_CUDA_TABLES = 64,
   MOEC_MAX_CUDA_MAPS = 256,
+  MOEC_MAX_CUDA_ROW_MAPS = 2, /* of one launch */
   MOEC_MAX_CUDA_SHARED = 1 << 20,
   MOEC_CUDA_NAME_ROOM = 16
 };

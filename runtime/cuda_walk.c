@@ -68,12 +68,29 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
   }
 }
 
+/* The descriptor of rows of this call. The driver's result. */
+static int encode_rows(const walk *w, const moec_cuda_map *map, void *out_map) {
+  int table = map->source == MOEC_CUDA_MAP_TABLE;
+  moec_cuda_param rows = {.kind = table ? MOEC_CUDA_TABLE : MOEC_CUDA_BUFFER, .index = (uint16_t)map->index};
+  moec_extent bytes = table ? w->cuda->target.tables[map->index].bytes : w->layer->plan.buffers[map->index].bytes;
+  int64_t num_rows = moec_extent_at(bytes, w->args->num_tokens, w->num_sequences) / map->row_bytes;
+  return moec_cuda_encode_rows(w->cuda, map, (void *)(uintptr_t)param_value(w, &rows), num_rows, out_map);
+}
+
 static moec_status launch_kernel(const walk *w, uint32_t index) {
   const moec_cuda_launch *launch = &w->cuda->target.launches[index];
   uint64_t values[MOEC_MAX_CUDA_PARAMS];
   void *params[MOEC_MAX_CUDA_PARAMS + 1] = {0};
+  _Alignas(64) char row_maps[MOEC_MAX_CUDA_ROW_MAPS][MOEC_CUDA_MAP_BYTES];
+  uint32_t num_row_maps = 0;
+  int result = MOEC_CUDA_SUCCESS;
   for (uint32_t i = 0; i < launch->num_params; ++i) {
     const moec_cuda_param *param = &w->cuda->target.params[launch->first_param + i];
+    if (param->kind == MOEC_CUDA_MAP && w->cuda->target.maps[param->index].source != MOEC_CUDA_MAP_WEIGHT) {
+      params[i] = row_maps[num_row_maps++];
+      result = result ? result : encode_rows(w, &w->cuda->target.maps[param->index], params[i]);
+      continue;
+    }
     if (param->kind == MOEC_CUDA_MAP) {
       params[i] = (char *)w->weights->maps + (size_t)param->index * MOEC_CUDA_MAP_BYTES;
       continue;
@@ -91,7 +108,7 @@ static moec_status launch_kernel(const walk *w, uint32_t index) {
       .stream = w->args->stream,
       .attributes = overlaps ? &overlap : NULL, .num_attributes = overlaps ? 1 : 0,
   };
-  int result = w->cuda->driver->launch_kernel_ex(&config, w->cuda->functions[index], params, NULL);
+  result = result ? result : w->cuda->driver->launch_kernel_ex(&config, w->cuda->functions[index], params, NULL);
   if (result == MOEC_CUDA_SUCCESS)
     return MOEC_OK;
   moec_cuda_error(w->cuda->driver, result, "%.64s: kernel %.200s cannot be launched", step_name(w, launch),

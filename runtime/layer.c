@@ -151,7 +151,8 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
       .y_dtype = (moec_dtype)header->y_dtype,
       .isa = layer->cuda ? -1 : layer->isa,
       .isa_name = layer->cuda ? layer->cuda->name : moec_isa_name(layer->isa),
-      .determinism = (int32_t)header->determinism,
+      /* what CUDA kernels may do in any order, CPU kernels do not */
+      .determinism = (int32_t)(header->determinism || layer->cuda ? header->determinism : 1),
       .max_threads = layer->max_threads,
       .num_roles = (int32_t)header->roles.count,
       .device = layer->cuda ? MOEC_DEVICE_CUDA : MOEC_DEVICE_CPU,

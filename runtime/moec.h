@@ -124,7 +124,8 @@ typedef struct moec_forward_args {
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
   /* Reports, each made only where it is asked for; NULL else. A layer without logits has no probabilities, no logit_mean and
-   * no logit_max; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses.
+   * no logit_max; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses; one compiled
+   * with --det off no diversity.
    * Means are over the tokens that reach the router: those that layer.wrap leads around it do not count. */
   float *out_probabilities;    /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
   int32_t *out_choice_counts;  /* [num_choice_counts] choices on every expert before drops, zero experts last   */
@@ -151,7 +152,8 @@ typedef struct moec_layer_info {
   moec_dtype x_dtype, y_dtype;
   int32_t isa;             /* MOEC_ISA_* in use, -1 on CUDA */
   const char *isa_name;    /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
-  int32_t determinism, max_threads, num_roles;
+  int32_t determinism;     /* 0: bits may differ from run to run; 1: they repeat; 2: a row's do not depend on other rows */
+  int32_t max_threads, num_roles;
   int32_t device;          /* MOEC_DEVICE_* */
   int32_t cuda_sm;         /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
   int32_t num_losses;      /* of out_losses, 0: none */

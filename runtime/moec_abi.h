@@ -269,7 +269,8 @@ typedef struct moec_plan_header {
   uint32_t header_bytes, buffer_bytes, step_bytes, role_bytes, weight_bytes; /* sizeof each struct */
   uint32_t features;         /* MOEC_FEATURE_*: bits a runtime must know */
   uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
-  uint32_t determinism;      /* 1: bits repeat from run to run; 2: a row's bits do not depend on other rows */
+  uint32_t determinism;      /* 0: CUDA kernels add a token's rows in any order, CPU kernels are as 1; 1: bits repeat from
+                              * run to run; 2: a row's bits do not depend on other rows */
   uint8_t spec_hash[32];     /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it
                               * stands; identifies packed weights too */
   uint32_t name;             /* string offset */

@@ -36,7 +36,7 @@ enum moec_cuda_param_kind {
   MOEC_CUDA_BUFFER = 1, /* pointer: buffer `index` of the plan                           */
   MOEC_CUDA_ROUTE = 2,  /* pointer: part `part` of the route of dispatch step `index`    */
   MOEC_CUDA_TABLE = 3,  /* pointer: table `index` of the target                          */
-  MOEC_CUDA_MAP = 4,    /* CUtensorMap: map `index` of the target                        */
+  MOEC_CUDA_MAP = 4,    /* CUtensorMap: map `index` of the target; at most 2 of rows     */
   MOEC_CUDA_SEQUENCE = 5 /* int64_t tokens of one sequence                               */
 };
 
@@ -52,12 +52,21 @@ typedef struct moec_cuda_table {
   uint32_t reserved;
 } moec_cuda_table;
 
-/* A TMA descriptor of a weight region seen as the tensor [groups*parts][n][k], innermost last; boxes of one group and
- * part, box_n rows by box_k elements; elements outside are read as zeros. Encoded once when weights are adopted. */
+/* What a TMA descriptor describes. */
+enum moec_cuda_map_source { MOEC_CUDA_MAP_WEIGHT = 0, MOEC_CUDA_MAP_BUFFER = 1, MOEC_CUDA_MAP_TABLE = 2 };
+
+/* A TMA descriptor; boxes of box_n rows by box_k elements; elements outside are read as zeros.
+ *
+ *   of a weight region   the tensor [groups*parts][n][k], innermost last; a box is of one group and part. Encoded once when
+ *                        weights are adopted
+ *   of rows of a call    the tensor [1][rows][columns] of a buffer or a table, as many rows of row_bytes as it has for T
+ *                        tokens. Encoded for every launch, on the host */
 typedef struct moec_cuda_map {
-  uint32_t weight;    /* index into weights */
+  uint32_t weight;    /* index into weights; 0 where the source is another */
   uint32_t swizzle;   /* bytes: 0, 32, 64 or 128 */
   uint32_t box_n, box_k;
+  uint32_t source, index;     /* moec_cuda_map_source; buffer of the plan or table of the target; 0 of a weight, as the next */
+  uint32_t dtype, columns, row_bytes, reserved;
 } moec_cuda_map;
 
 enum {

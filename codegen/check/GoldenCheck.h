@@ -20,8 +20,10 @@ CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch);
 // was made with something that no package takes; `reason`.
 bool fitPackage(GoldenCase &golden, std::string &reason);
 
-// One batch on the layer as it is prepared: once, and again for the same bits. False: `reason`.
-bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst, std::string &reason);
+// One batch on the layer as it is prepared: once, and again for the same bits where the package promises them. `tf32`: its
+// kernels may round f32 operands. False: `reason`.
+bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst, std::string &reason,
+              bool tf32 = false);
 
 } // namespace moec
 

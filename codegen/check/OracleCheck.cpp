@@ -105,10 +105,12 @@ static double rootMeanSquare(const std::vector<double> &values) {
   return std::isfinite(sum) && !values.empty() ? std::sqrt(sum / double(values.size())) : 0;
 }
 
-static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want) {
+static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want, bool tf32) {
   bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
   Tolerance tolerance;
   tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
+  if (tf32)
+    tolerance.y.maxRel = std::max(tolerance.y.maxRel, tf32Tolerance);
   tolerance.logits.maxRel = 2e-5;
   tolerance.values.scale = rootMeanSquare(want.weights);
   if (spec.router.score == Score::Identity) // weights are logits, which may cancel
@@ -213,14 +215,14 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
   if (!runReference(spec, inputs, want, reason))
     return false;
   spreadTaken(spec, want, out.tokens);
-  Tolerance tolerance = toleranceOf(spec, want);
+  Tolerance tolerance = toleranceOf(spec, want, weights.tf32);
   size_t tied = result.tied;
   for (size_t i = 0; i < tokens.size(); ++i)
     if (!compareToken(spec, out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
       reason = "T=" + std::to_string(out.tokens) + " token " + std::to_string(tokens[i]) + " " + reason;
       return false;
     }
-  if (all && result.tied == tied && !compareReports(spec, out, want, result, reason)) {
+  if (all && result.tied == tied && !compareReports(spec, out, want, weights.tf32, result, reason)) {
     reason = "T=" + std::to_string(out.tokens) + " " + reason;
     return false;
   }

@@ -22,6 +22,7 @@ struct RandomLayer {
   RoleTensors tensors;
   MemoryWeights view;
   std::map<std::string, std::string> functions; // texts of activations that are not built in
+  bool tf32 = false;                            // what runs may round f32 operands of matmuls to tf32
 
   bool make(const LayerSpec &spec, uint64_t seed); // false: no memory
 };
@@ -38,8 +39,8 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
                      const CallOutputs &out, OracleResult &result, std::string &reason);
 
 // The call's reports against the oracle's, which must have seen all of its tokens. False: `reason`.
-bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, OracleResult &result,
-                    std::string &reason);
+bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, bool tf32,
+                    OracleResult &result, std::string &reason);
 
 } // namespace moec
 

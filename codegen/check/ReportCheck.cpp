@@ -11,9 +11,9 @@
 namespace moec {
 
 // How far the value may be off, relative to itself and absolutely. Variations cancel, load divides by the noise, and
-// weights and outputs of 2-byte types are rounded, which the oracle does not do.
-static bool isNear(const LayerSpec &spec, const LossSpec *loss, double got, double want) {
-  bool narrow = spec.dtype.activation != DataType::F32;
+// weights and outputs of 2-byte types, and outputs in tf32, are rounded, which the oracle does not do.
+static bool isNear(const LayerSpec &spec, const LossSpec *loss, bool tf32, double got, double want) {
+  bool narrow = spec.dtype.activation != DataType::F32 || (tf32 && !loss);
   bool ofWeights = !loss || (loss->kind == "cv2" && !loss->is("of", "load") && !loss->is("of", "counts")) || loss->is("over", "selected");
   double relative = loss && loss->is("of", "load") ? 2e-3 : 1e-4, absolute = 2e-5;
   if (narrow && ofWeights)
@@ -31,9 +31,9 @@ static bool isDecided(const LossSpec &loss, const ReferenceOutputs &want) {
   return std::none_of(want.logits.begin(), want.logits.end(), [&](double z) { return std::fabs(z) < 1e-5 * scale; });
 }
 
-static bool isReported(const std::vector<float> &got, double want, const LayerSpec &spec, const LossSpec *loss, const std::string &name,
-                       std::string &reason) {
-  if (got.empty() || !std::isfinite(want) || isNear(spec, loss, got[0], want))
+static bool isReported(const std::vector<float> &got, double want, const LayerSpec &spec, const LossSpec *loss, bool tf32,
+                       const std::string &name, std::string &reason) {
+  if (got.empty() || !std::isfinite(want) || isNear(spec, loss, tf32, got[0], want))
     return true;
   reason = name + ": got " + std::to_string(got[0]) + ", expected " + std::to_string(want);
   return false;
@@ -49,8 +49,8 @@ static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int
   return true;
 }
 
-bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, OracleResult &result,
-                    std::string &reason) {
+bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, bool tf32,
+                    OracleResult &result, std::string &reason) {
   if (!out.probabilities.empty() && !want.probabilities.empty()) {
     CompareOptions options;
     std::vector<double> got(out.probabilities.begin(), out.probabilities.end());
@@ -61,13 +61,13 @@ bool compareReports(const LayerSpec &spec, const CallOutputs &out, const Referen
   }
   for (size_t i = 0; i < out.losses.size(); ++i)
     if (isDecided(spec.losses[i], want) &&
-        !isReported({out.losses[i]}, want.losses[i], spec, &spec.losses[i], "losses[" + std::to_string(i) + "] " + spec.losses[i].kind, reason))
+        !isReported({out.losses[i]}, want.losses[i], spec, &spec.losses[i], tf32, "losses[" + std::to_string(i) + "] " + spec.losses[i].kind, reason))
       return false;
   LossSpec exact; // of logits, f32 in every layer
   exact.kind = "logits";
-  return isReported(out.logitMean, want.logitMean, spec, &exact, "logit_mean", reason) &&
-         isReported(out.logitMax, want.logitMax, spec, &exact, "logit_max", reason) &&
-         isReported(out.diversity, want.diversity, spec, nullptr, "diversity", reason) &&
+  return isReported(out.logitMean, want.logitMean, spec, &exact, tf32, "logit_mean", reason) &&
+         isReported(out.logitMax, want.logitMax, spec, &exact, tf32, "logit_max", reason) &&
+         isReported(out.diversity, want.diversity, spec, nullptr, tf32, "diversity", reason) &&
          compareCounts(out.choiceCounts, want.counts, "choice_counts", reason) &&
          compareCounts(out.droppedTokens, {want.droppedTokens}, "dropped_tokens", reason);
 }

@@ -108,7 +108,10 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
                 << join(machineNames(package), " ") << "\n"
                 << "  workspace   " << sizeText(workspaceBytes(package.plan, header.max_tokens, 1)) << " at "
                 << header.max_tokens << " tokens, one thread; packed weights " << sizeText(int64_t(header.packed_bytes))
-                << "; deterministic: " << (header.determinism == 2 ? "per row" : "run to run") << "\n";
+                << "; deterministic: " << (header.determinism == 0 ? "no, rows are added in any order on CUDA"
+                                         : header.determinism == 2 ? "per row"
+                                                                   : "run to run")
+                << "\n";
   }
   return ExitDone;
 }

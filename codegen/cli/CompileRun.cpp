@@ -33,6 +33,14 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
       ->capture_default_str();
   verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")->type_name("FILE");
   verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  verb.add_option("--math", flags.math, "tf32: CUDA kernels may round f32 operands to tf32 and use tensor cores; routing "
+                                        "stays exact")
+      ->check(CLI::IsMember({"exact", "tf32"}))
+      ->capture_default_str();
+  verb.add_option("--det", flags.determinism, "what repeats: run, bits from run to run; off, CUDA kernels may add a token's "
+                                              "rows in any order; batch is not built")
+      ->check(CLI::IsMember({"off", "run", "batch"}))
+      ->capture_default_str();
   verb.add_option("--jobs", flags.jobs, "instruction sets and CUDA architectures compiled at a time")
       ->check(CLI::Range(1u, 64u))
       ->capture_default_str();
@@ -50,6 +58,12 @@ static int parseTargets(Session &session, const std::vector<std::string> &target
 int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options) {
   if (int code = parseTargets(session, flags.targets, options))
     return code;
+  if (flags.determinism == "batch")
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                "--det batch is not built: a row's kernel follows from the rows of the call, and its bits with it",
+                "--det run repeats bits from run to run for equal calls");
+  options.math = flags.math == "tf32" ? MathMode::Tf32 : MathMode::Exact;
+  options.determinism = flags.determinism == "off" ? Determinism::Off : Determinism::Run;
   options.maxTokens = flags.maxTokens;
   options.jobs = flags.jobs;
   options.templatesDir = flags.templatesDir;

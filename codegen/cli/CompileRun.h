@@ -24,7 +24,7 @@ namespace moec {
 struct CompileFlags {
   std::vector<std::string> targets = {"cpu"};
   int64_t maxTokens = 8192;
-  std::string scheduleFile, templatesDir;
+  std::string scheduleFile, templatesDir, math = "exact", determinism = "run";
   unsigned jobs = 2;
 };
 

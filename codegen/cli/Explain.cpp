@@ -97,7 +97,11 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
   const LaunchPlan &plan = package.plan;
   raw_ostream &os = session.out;
   os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
-     << ", packed weights " << sizeText(int64_t(plan.header.packed_bytes)) << "\n\n"
+     << ", packed weights " << sizeText(int64_t(plan.header.packed_bytes)) << "\n";
+  if (!package.cuda.targets.empty())
+    os << "CUDA kernels: math " << (package.math == MathMode::Tf32 ? "tf32" : "exact") << ", determinism "
+       << determinismWord(plan.header.determinism) << "\n";
+  os << "\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");
   for (auto [i, step] : enumerate(plan.steps)) {
@@ -128,6 +132,7 @@ static void printJson(Session &session, const CompiledPackage &package, const st
   json::OStream os(session.out, 2);
   os.object([&] {
     os.attribute("name", package.name);
+    os.attribute("determinism", determinismWord(package.plan.header.determinism));
     os.attributeArray("steps", [&] {
       for (const moec_step &step : package.plan.steps)
         os.object([&] {

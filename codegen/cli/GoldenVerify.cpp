@@ -31,10 +31,11 @@ static CaseResult failed(std::string why) { return {Outcome::Failed, std::move(w
 static CaseResult skipped(std::string why) { return {Outcome::Skipped, std::move(why), {}}; }
 
 // Every batch on the layer as it is prepared; adds `machine` to the text of what passed.
-static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result) {
+static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result,
+                       bool tf32 = false) {
   std::string error;
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, result.worst, error)) {
+    if (!runBatch(golden, batch, layer, result.worst, error, tf32)) {
       result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);
       return false;
     }
@@ -64,7 +65,7 @@ struct Device {
   std::unique_ptr<DeviceContext> real;
 };
 
-static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, CaseResult &result) {
+static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, MathMode math, CaseResult &result) {
   std::string error;
   const DeviceContext &context = device.emulated ? device.emulated->context() : *device.real;
   if (!layer.prepare(context, tensorsOf(golden), error)) {
@@ -72,7 +73,8 @@ static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device 
       result = failed(error);
     return;
   }
-  runBatches(golden, layer, std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : ""), result);
+  runBatches(golden, layer, std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : ""), result,
+             math == MathMode::Tf32);
 }
 
 // One package: the CPU's, or a device's.
@@ -104,7 +106,7 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
   if (options.archs.empty())
     runOnEveryIsa(golden, layer, options.emulateTiles, result);
   else
-    runOnDevice(golden, layer, device, result);
+    runOnDevice(golden, layer, device, options.math, result);
 }
 
 static CaseResult verifyCase(const std::string &folder, const std::string &name, const CompileOptions &options) {

@@ -29,6 +29,10 @@ static std::string reproducer(const VerifyFlags &flags, uint64_t seed) {
                      " --most-experts " + std::to_string(flags.sizes.experts) + " --tokens " + flags.tokens + " --target ";
   for (size_t i = 0; i < flags.compile.targets.size(); ++i)
     text += (i ? "," : "") + flags.compile.targets[i];
+  if (flags.compile.math != "exact")
+    text += " --math " + flags.compile.math;
+  if (flags.compile.determinism != "run")
+    text += " --det " + flags.compile.determinism;
   return text + (flags.emulate ? " --emulate" : "");
 }
 

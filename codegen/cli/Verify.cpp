@@ -41,6 +41,8 @@ static int printResults(Verification &v) {
       os.attribute("passed", cases - failures - skipped);
       os.attribute("failed", failures);
       os.attribute("skipped", skipped);
+      os.attribute("math", flags.compile.math);
+      os.attribute("determinism", flags.compile.determinism);
       os.attributeArray("isas", [&] {
         for (const IsaResult &result : results)
           os.object([&] {
@@ -96,6 +98,16 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   return printResults(v);
 }
 
+// What a comparison of CUDA kernels asks for where flags let them be less exact.
+static void sayTolerances(Session &session, const VerifyFlags &flags, const CompileOptions &options) {
+  if (options.archs.empty() || flags.json)
+    return;
+  if (options.math == MathMode::Tf32)
+    session.out << format("cuda, --math tf32: y of f32 layers within %.0e, routing as exact as ever\n", tf32Tolerance);
+  if (options.determinism == Determinism::Off)
+    session.out << "cuda, --det off: two runs are compared with the reference, not with each other\n";
+}
+
 static int runVerify(Session &session, const VerifyFlags &flags) {
   CompileOptions options;
   if (int code = compileOptions(session, flags.compile, options))
@@ -111,6 +123,7 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   if (flags.spec.empty() && !flags.compile.scheduleFile.empty())
     return fail(session, ExitUsage, "E-USAGE", "--schedule applies to a spec alone: a schedule is one layer's",
                 "name the spec of one case");
+  sayTolerances(session, flags, options);
   options.emulateTiles = flags.emulate && options.isas.has(Isa::Amx);
   options.emulateCuda = flags.emulate;
   if (flags.random)

@@ -12,10 +12,10 @@ namespace {
 
 class CudaCombineLowering {
 public:
-  CudaCombineLowering(moe::CombineOp op, const RowStrides &strides)
-      : e(OpBuilder(op.getContext()), op.getLoc()), op(op), strides(strides) {
+  CudaCombineLowering(moe::CombineOp op, const RowStrides &strides, bool summed)
+      : e(OpBuilder(op.getContext()), op.getLoc()), op(op), strides(strides), summed(summed) {
     auto type = cast<RankedTensorType>(op.getRows().getType());
-    rowElement = type.getElementType();
+    rowElement = summed ? e.f32() : type.getElementType();
     hidden = type.getDimSize(1);
     choices = cast<moe::RouteType>(op.getRoute().getType()).getChoices();
     outElement = cast<RankedTensorType>(op.getResult().getType()).getElementType();
@@ -40,6 +40,7 @@ private:
   CudaEmitter e;
   moe::CombineOp op;
   const RowStrides &strides;
+  bool summed; // the first buffer has the sums of tokens
   SmallVector<Value> buffers;
   Type rowElement, outElement;
   int64_t hidden = 0, choices = 0;
@@ -80,7 +81,9 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
 }
 
 void CudaCombineLowering::columns(Value t, Value h, int64_t count, bool wide) {
-  Values result = epilogue(t, h, sumChoices(t, h, count, wide), wide);
+  Value sums = e.at(buffers[0], e.add(e.mul(t, strides[0]), e.mul(h, 4)));
+  Values acc = summed ? loadRun(e.f32(), sums, count, wide && strides[0] % 16 == 0) : sumChoices(t, h, count, wide);
+  Values result = epilogue(t, h, acc, wide);
   Value to = e.at(buffers.back(), e.add(e.mul(t, strides.back()), e.mul(h, size(outElement))));
   storeRun(result, to, wide && strides.back() % 16 == 0);
 }
@@ -183,7 +186,24 @@ void CudaCombineLowering::storeRun(Values v, Value p, bool wide) {
 
 CudaKernelFacts lowerCudaCombine(moe::CombineOp op, const RowStrides &strides, int64_t sm, ModuleOp module,
                                  StringRef symbol) {
-  return CudaCombineLowering(op, strides).run(module, symbol, sm);
+  return CudaCombineLowering(op, strides, /*summed=*/false).run(module, symbol, sm);
+}
+
+CudaKernelFacts lowerCudaFinish(moe::CombineOp op, const RowStrides &strides, int64_t sm, ModuleOp module,
+                                StringRef symbol) {
+  return CudaCombineLowering(op, strides, /*summed=*/true).run(module, symbol, sm);
+}
+
+CudaKernelFacts lowerCudaClear(int64_t bytesPerToken, int64_t sm, Location loc, ModuleOp module, StringRef symbol) {
+  constexpr int64_t threads = 256, bytes = 16;
+  CudaEmitter e(OpBuilder(loc.getContext()), loc);
+  CudaKernelShell shell(e, module, symbol, 1, sm);
+  Value at = e.mul(e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid())), bytes);
+  e.when(e.less(at, e.mul(shell.numTokens, bytesPerToken)), [&] {
+    e.storeV4(e.at(shell.argument(0), at), {e.c32(0), e.c32(0), e.c32(0), e.c32(0)});
+  });
+  shell.finish(e, threads);
+  return {threads, 0, threads * bytes, bytesPerToken, 0};
 }
 
 } // namespace moec

@@ -44,6 +44,10 @@ void CudaEmitter::atomicAdd(Value address, Value value) {
   LLVM::AtomicRMWOp::create(b, loc, LLVM::AtomicBinOp::add, address, value, LLVM::AtomicOrdering::monotonic);
 }
 
+void CudaEmitter::reduceAdd(Value address, Value value) {
+  effect("red_add_f32", "red.global.add.f32 [$0], $1;", "l,f", {address, value});
+}
+
 void CudaEmitter::effect(std::string tag, std::string text, std::string constraints, ValueRange operands) {
   emitPtx(b, loc, {std::move(tag), std::move(text), std::move(constraints), false}, {}, operands);
 }
@@ -95,6 +99,10 @@ Value CudaEmitter::ballot(Value v) {
 
 Value CudaEmitter::div(Value x, Value y) {
   return emitPtx(b, loc, {"div", "div.full.f32 $0, $1, $2;", "=f,f,f", true}, {f32()}, {x, y})[0];
+}
+
+Value CudaEmitter::roundTf32(Value bits) {
+  return emitPtx(b, loc, {"cvt_tf32", "cvt.rna.tf32.f32 $0, $1;", "=r,r", true}, {i32()}, {bits})[0];
 }
 
 Value CudaEmitter::ex2(Value x) {

@@ -54,6 +54,8 @@ public:
   mlir::Value shared(); // start of the block's dynamic shared memory, 1024-byte aligned
   // *address += value, both i32, relaxed; no result
   void atomicAdd(mlir::Value address, mlir::Value value);
+  // the same in global memory and f32; the order of several threads' additions is not said
+  void reduceAdd(mlir::Value address, mlir::Value value);
 
   // -- special registers, as i32
   mlir::Value tid() { return special("tid"); }
@@ -71,6 +73,7 @@ public:
 
   // -- arithmetic; pure
   mlir::Value div(mlir::Value x, mlir::Value y);
+  mlir::Value roundTf32(mlir::Value bits);                     // i32: bits of an f32 -> of the nearest tf32
   mlir::Value ex2(mlir::Value x);
 
   // -- asynchronous copies: `to` and mbarriers are shared pointers, `from` a global one, `bytes` i32

@@ -25,8 +25,12 @@ int64_t CudaMatmulLowering::shape(StringRef name) const { return kernel->getAttr
 void CudaMatmulLowering::readTemplate() {
   parts = shape("parts");
   routed = kernel->hasAttr("routed");
+  tf32 = kernel->hasAttr("tf32");
+  joined = kernel->hasAttr("joined");
+  unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
+  contiguous = rows.getAccess().getValue() == tile::Access::contiguous;
   kernel.getBody().walk([&](Operation *op) {
     if (auto ring = dyn_cast<tile::RingOp>(op)) {
       auto type = ring.getType();
@@ -39,6 +43,9 @@ void CudaMatmulLowering::readTemplate() {
       kSteps = int64_t(llvm::divideCeil(uint64_t(shape("k")), uint64_t(depth)));
     } else if (auto clear = dyn_cast<tile::ClearOp>(op)) {
       warpsM = integer(clear.getType().getWarpsM()), warpsN = integer(clear.getType().getWarpsN());
+      columnsFirst = clear.getType().columnsFirst();
+    } else if (auto tiles = dyn_cast<tile::ForTilesOp>(op)) {
+      splits = tiles.getSplits() ? tiles.getSplits()->getSExtValue() : 1;
     } else if (auto copy = dyn_cast<tile::CopyOp>(op)) {
       prologue = &copy.getPrologue(), prologueOperands = copy.getExtra();
     } else if (auto fill = dyn_cast<tile::FillOp>(op)) {
@@ -47,6 +54,9 @@ void CudaMatmulLowering::readTemplate() {
       consumers = roles.getConsumers().getSExtValue(), lag = roles.getLag().getSExtValue();
     }
   });
+  kSteps = int64_t(llvm::divideCeil(uint64_t(kSteps), uint64_t(splits)));
+  if (splits > 1)
+    splitRows = shape("split_rows");
 }
 
 Value CudaMatmulLowering::div32(Value x, int64_t y) {
@@ -72,28 +82,61 @@ Value CudaMatmulLowering::chunkOffset(const Side &side, Value row, Value chunk) 
 }
 
 // Buffers in the order of the header; the template's fourth argument is the items.
-void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
-  Block &body = kernel.getBody().front();
-  size_t next = 0;
-  numTokens = shell.numTokens;
-  aBase = shell.argument(next++), bBase = shell.argument(next++), outBase = shell.argument(next++);
-  if (gathered)
+void CudaMatmulLowering::bindStage(CudaKernelShell &shell, size_t &next, bool second) {
+  Buffers &stage = buffers[second];
+  stage.a = shell.argument(next++), stage.b = shell.argument(next++), stage.out = shell.argument(next++);
+  if (gathered && !second)
     rowToken = shell.argument(next++);
-  if (routed)
+  if (routed && !second)
     list = shell.argument(next++);
+  for (unsigned i = 4; i < kernel.getBody().getNumArguments(); ++i)
+    stage.operands.push_back(shell.argument(next++));
+}
+
+// Of the first stage outside of tiles and where there is no other. A descriptor is chosen where it is used.
+void CudaMatmulLowering::chooseStage() {
+  Block &body = kernel.getBody().front();
+  auto choose = [&](Value one, Value two) { return tile.isSecond ? e.select(tile.isSecond, two, one) : one; };
+  aBase = choose(buffers[0].a, buffers[1].a);
+  bBase = hasRoles() ? buffers[0].b : choose(buffers[0].b, buffers[1].b);
+  outBase = choose(buffers[0].out, buffers[1].out);
   values[body.getArgument(0)] = {aBase};
   values[body.getArgument(1)] = {bBase};
   values[body.getArgument(2)] = {outBase};
   for (unsigned i = 4; i < body.getNumArguments(); ++i)
-    values[body.getArgument(i)] = {shell.argument(next++)};
+    values[body.getArgument(i)] = {choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
+}
+
+void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
+  size_t next = 0;
+  numTokens = shell.numTokens;
+  bindStage(shell, next, false);
+  chooseStage();
+  if (splits > 1)
+    partials = shell.argument(next++);
+  if (unordered)
+    sumToken = shell.argument(next++), sumSlot = shell.argument(next++);
+  if (weighted)
+    sumWeights = shell.argument(next++);
+  if (joined)
+    bindStage(shell, next, true);
+}
+
+size_t CudaMatmulLowering::numPointers() {
+  size_t ofStage = kernel.getBody().getNumArguments() - 1;
+  return ofStage * (joined ? 2 : 1) + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) + (unordered ? 2 : 0) +
+         (weighted ? 1 : 0);
 }
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
-  size_t pointers = kernel.getBody().getNumArguments() - 1 + (gathered ? 1 : 0) + (routed ? 1 : 0);
   llvm::SmallVector<size_t> maps;
+  if (contiguous)
+    maps.push_back(0);
   if (hasRoles())
     maps.push_back(1);
-  CudaKernelShell shell(e, module, symbol, pointers, sm, maps);
+  if (hasRoles() && joined)
+    maps.push_back(numPointers() - kernel.getBody().getNumArguments() + 2); // B of the last stage
+  CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps);
   bindArguments(shell);
   tid = e.tid();
   lane = rem32(tid, cuda_warp_threads);
@@ -109,11 +152,12 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   facts.blockThreads = threads();
   facts.sharedBytes = stages * (slotBytes() + (hasRoles() ? 16 : 0));
   if (hasRoles())
-    facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
+    facts.aMapRows = contiguous ? a.rows : 0, facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
-  facts.unitsPerToken = tileColumns;
-  facts.unitsFixed = tileColumns * (a.rows - 1);
+  facts.unitsPerToken = tileColumns * splits;
+  facts.unitsFixed = tileColumns * splits * (a.rows - 1);
   facts.unitsPerBlock = a.rows;
+  facts.splits = splits;
   return facts;
 }
 
@@ -157,7 +201,11 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
 void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
   int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
-  Value total = e.mul(items, tileColumns), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
+  if (joined) {
+    firstItems = items;
+    items = e.add(items, e.ceilDiv(numTokens, a.rows));
+  }
+  Value total = e.mul(items, tileColumns * splits), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
   // with roles, the steps of the tiles before are carried along
   auto loop = scf::ForOp::create(e.b, e.loc, first, total, step, hasRoles() ? ValueRange(e.c(0)) : ValueRange());
   {
@@ -169,8 +217,15 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
     } else {
       e.b.setInsertionPoint(loop.getBody()->getTerminator());
     }
+    if (splits > 1) {
+      tile.share = e.remU(index, splits);
+      tile.firstStep = e.mul(tile.share, kSteps);
+      index = e.divU(index, splits);
+    }
     tile.column0 = e.mul(e.remU(index, tileColumns), columns());
     loadTile(e.divU(index, tileColumns));
+    if (joined)
+      chooseStage();
     findSources();
     Block &body = op.getBody().front();
     values[body.getArgument(0)] = {index};
@@ -181,15 +236,31 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
   }
   if (hasRoles())
     steps = loop.getResult(0);
+  tile.isSecond = Value();
 }
 
 void CudaMatmulLowering::loadTile(Value index) {
+  if (joined) { // an item of the list, which may be empty, or rows of all tokens
+    tile.isSecond = e.compare(arith::CmpIPredicate::uge, index, firstItems);
+    Value own = e.sub(index, firstItems);
+    index = e.select(tile.isSecond, e.c(0), index);
+    loadItem(index);
+    Value row0 = e.mul(own, a.rows);
+    tile.group = e.select(tile.isSecond, e.c(0), tile.group);
+    tile.row0 = e.select(tile.isSecond, row0, tile.row0);
+    tile.rows = e.select(tile.isSecond, e.minS(e.c(a.rows), e.sub(numTokens, row0)), tile.rows);
+    return;
+  }
   if (!routed) {
     tile.group = e.c(0);
     tile.row0 = e.mul(index, a.rows);
     tile.rows = e.minS(e.c(a.rows), e.sub(numTokens, tile.row0));
     return;
   }
+  loadItem(index);
+}
+
+void CudaMatmulLowering::loadItem(Value index) {
   Value at = e.at(list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
   Value item = e.load(e.vec(e.i32(), 4), at, 16);
   auto field = [&](int64_t i) {
@@ -200,6 +271,10 @@ void CudaMatmulLowering::loadTile(Value index) {
 
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
   return CudaMatmulLowering(kernel, sm).run(module, symbol);
+}
+
+CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
+  return CudaMatmulLowering(kernel, sm).runSums(module, symbol);
 }
 
 } // namespace moec

@@ -10,16 +10,31 @@
 
 namespace moec {
 
-// Kernel parameters: T, A, B (MOEC_LAYOUT_ROWS; a kernel with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
-// routed, prologue operands, epilogue operands. A stage without a route has the items of T rows cut every block_m rows.
+// Kernel parameters: T, A (contiguous: the TMA descriptor of rows in the order of the output), B (MOEC_LAYOUT_ROWS; a kernel
+// with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
+// routed, prologue operands, epilogue operands; with splits the table of partial sums; of an unordered
+// stage, whose OUT is [T, n] f32, row_token, row_slot and, if weighted, the weights of slots. A stage without a route has the items of T rows cut every block_m rows.
 // A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
+//
+// A kernel with the unit attribute `joined` computes a second stage too, without a route: the same matmul of other A, B and OUT and
+// other operands, of T rows. These, A to OUT and operands, follow as the last parameters. Its tiles follow the first's.
 //
 // The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
 // of the list.
 struct CudaMatmulFacts : CudaKernelFacts {
   int64_t mapRows = 0, mapDepth = 0; // box of B's descriptor, 128-byte swizzle; 0: B is a pointer
+  int64_t aMapRows = 0;              // rows of the box of A's descriptor, of the same depth; 0: A is a pointer
+  int64_t splits = 1;                // more than 1: the sums kernel follows
 };
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
+
+// The second kernel of a stage whose depth is split: adds the shares' partial sums in ascending order, runs the epilogue and
+// writes OUT. Parameters are those of the first kernel, whose table of partial sums f32
+//
+//     partial[share][row][part][column],   rows 0 .. split_rows - 1, the attribute of the tile.kernel
+//
+// holds as many rows as the largest call has tokens.
+CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 } // namespace moec
 

@@ -28,17 +28,23 @@ void CudaMatmulLowering::forCopy(const Side &side, int64_t i, llvm::function_ref
 // Rows of A start at multiples of 16 bytes and nothing computes on them.
 bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (!prologue || prologue->empty()); }
 
+Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4)); }
+
 // A row past the item stands for the item's first, of which nothing is read.
 void CudaMatmulLowering::findSources() {
   aSource = {}, bSource = {};
+  if (contiguous) // both come by TMA
+    return;
   Value chunkOfA = e.mul(e.unsignedI64(rem32(tid, a.chunks())), 16);
   for (int64_t i = 0; i < copiesOf(a); ++i) {
     Value row = e.unsignedI64(copyRow(a, i)), present = e.less(row, tile.rows);
     row = e.add(tile.row0, e.select(present, row, e.c(0)));
     aSource.present.push_back(present);
     aSource.rows.push_back(row);
-    if (gathered)
-      row = e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4));
+    if (gathered && joined) // the other stage's rows are those of A
+      row = e.select(tile.isSecond, row, tokenOf(e.select(tile.isSecond, e.c(0), row)));
+    else if (gathered)
+      row = tokenOf(row);
     aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
   }
   if (hasRoles()) // B comes by TMA
@@ -59,13 +65,15 @@ void CudaMatmulLowering::findSources() {
   }
 }
 
+Value CudaMatmulLowering::depthStep(Value step) { return splits > 1 ? e.add(tile.firstStep, step) : step; }
+
 void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
   Value step = e.toI64(value(op.getStep()));
   e.when(e.less(step, e.c(kSteps)), [&] {
     int64_t k = shape("k"), unit = 16 / b.elementBytes();
     int64_t paddedBytes = int64_t(llvm::alignTo(uint64_t(k), uint64_t(unit))) * b.elementBytes();
-    copyA(step, slotAddress(step, a));
-    copyAsync(b, bSource, step, slotAddress(step, b), paddedBytes);
+    copyA(depthStep(step), slotAddress(step, a));
+    copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes);
   });
   e.cpAsyncCommit();
 }
@@ -80,7 +88,7 @@ void CudaMatmulLowering::copyA(Value step, Value slot) {
 // Bytes of the row that this chunk of this step still has, 0..16.
 void CudaMatmulLowering::copyAsync(const Side &side, const Source &source, Value step, Value slot, int64_t depthBytes) {
   Value chunk = rem32(tid, side.chunks()), offset = e.mul(step, side.rowBytes), available = e.c32(16);
-  if (depthBytes % side.rowBytes) {
+  if (depthBytes % (side.rowBytes * kSteps * splits)) { // the last step, or the last share, is not full
     Value left = e.sub(e.c(depthBytes), e.add(offset, e.mul(e.unsignedI64(chunk), 16)));
     available = e.toI32(e.minS(arith::MaxSIOp::create(e.b, e.loc, left, e.c(0)), e.c(16)));
     // nothing is read from a chunk past the end, and its address stays inside the row

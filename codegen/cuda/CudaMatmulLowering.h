@@ -21,6 +21,7 @@ class CudaMatmulLowering : public TemplateWalk {
 public:
   CudaMatmulLowering(tile::KernelOp kernel, int64_t sm);
   CudaMatmulFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
+  CudaKernelFacts runSums(mlir::ModuleOp module, llvm::StringRef symbol);
 
 protected:
   bool lowerOp(mlir::Operation *op) override;
@@ -42,6 +43,8 @@ private:
     mlir::Value group, row0, rows; // i64
     mlir::Value column0;           // i64, first output column
     mlir::Value step0;             // i64, steps of the block's tiles before it; with roles
+    mlir::Value isSecond;          // i1, of the stage that runs beside; with one
+    mlir::Value share, firstStep;  // i64, the tile's share of the depth and its first step; with splits
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
   struct Source {
@@ -59,7 +62,8 @@ private:
   int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
   int64_t rowsPerWarp() const { return a.rows / warpsM; }
   int64_t columnsPerWarp() const { return columns() / warpsN; }
-  bool tensorCores() const { return a.element == b.element && !a.element.isF32(); }
+  bool tensorCores() const { return a.element == b.element && (tf32 || !a.element.isF32()); }
+  mlir::Value depthStep(mlir::Value step); // of the whole depth, of a step of the tile's share
   mlir::Value div32(mlir::Value x, int64_t y);
   mlir::Value rem32(mlir::Value x, int64_t y);
   mlir::Value add32(mlir::Value x, int64_t y);
@@ -70,12 +74,17 @@ private:
 
   // CudaMatmul.cpp
   void readTemplate();
+  size_t numPointers(); // parameters of the kernel behind T
   void bindArguments(CudaKernelShell &shell);
+  void bindStage(CudaKernelShell &shell, size_t &next, bool second);
+  void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
   void loadTile(mlir::Value index);
+  void loadItem(mlir::Value index); // of the route's list
 
   // CudaMatmulCopy.cpp
   void findSources();
+  mlir::Value tokenOf(mlir::Value row); // of the route, i64
   int64_t copiesOf(const Side &side) const; // of a thread
   mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
   // Emits `body` for copy i, under a condition where not all threads have one.
@@ -90,6 +99,9 @@ private:
   // CudaMatmulMultiply.cpp
   Values multiply(const Values &acc, mlir::Value step);
   void multiplyTensor(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
+  void multiplySwapped(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
+  Values loadPiece(const Side &side, mlir::Value slot, mlir::Value row, mlir::Value chunk);
+  Values multiplied(const Values &first, const Values &second, const Values &acc, llvm::ArrayRef<int64_t> at);
   void multiplyFma(Values &acc, mlir::Value aSlot, mlir::Value bSlot);
   Values loadDepth(const Side &side, mlir::Value slot, mlir::Value row, int64_t first, int64_t count);
 
@@ -99,11 +111,14 @@ private:
   void lowerRoles(tile::RolesOp op);
   void initialiseBarriers();
   void lowerFill(tile::FillOp op);
+  void loadByTma(mlir::Value step, mlir::Value q);
   void sayFull(mlir::Value step);
   void lowerFlush();
   Values consume(const Values &acc, mlir::Value step);
   Values finish(const Values &acc);
   Values permuted(const Values &acc, bool toInstruction);
+  int64_t instructionIndex(int64_t part, int64_t i, int64_t j) const;
+  Values multiplyAsync(Values sums, mlir::Value q);
   void giveBack(mlir::Value step);
 
   // CudaMatmulStore.cpp: the thread's accumulators in order (part, row, column), rows and columns of its fragment
@@ -114,20 +129,41 @@ private:
   int64_t accumulatorIndex(int64_t part, int64_t i, int64_t j) const;
   void lowerStore(tile::StoreOp op);
   void storeRow(tile::StoreOp op, const Values &acc, int64_t i);
+  void addRow(tile::StoreOp op, const Values &acc, int64_t i);
+  void whenColumn(mlir::Value column, llvm::function_ref<void()> body); // where the output has such a column
   Values rowOperands(mlir::ValueRange operands, mlir::Value row);
-  mlir::Value columnValue(tile::StoreOp op, const Values &acc, const Values &rowValues, mlir::Value row, int64_t i, int64_t j);
+  Values partsOf(const Values &acc, int64_t i, int64_t j); // accumulator (i, j) of every part
+  mlir::Value columnValue(tile::StoreOp op, Values sums, const Values &rowValues, mlir::Value row, mlir::Value column);
+
+  // CudaMatmulSplits.cpp
+  mlir::Value partialAt(mlir::Value share, mlir::Value row, mlir::Value column, int64_t part);
+  void storePartials(const Values &acc);
+  void addShares(tile::StoreOp op, mlir::Value index);
 
   CudaEmitter e;
   tile::KernelOp kernel;
   int64_t sm, stages = 0, warpsM = 0, warpsN = 0, parts = 1, kSteps = 0;
   Side a, b;
-  bool gathered = false, routed = false;
+  int64_t splits = 1, splitRows = 0; // shares of the depth; rows of a share's sums
+  bool gathered = false, routed = false, tf32 = false, columnsFirst = false;
+  bool contiguous = false; // rows of A by TMA
+  bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
   int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
   mlir::Region *prologue = nullptr; // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 
-  mlir::Value numTokens, aBase, bBase, outBase, rowToken, list;
+  // Buffers of a stage. A kernel of two stages chooses for every tile.
+  struct Buffers {
+    mlir::Value a, b, out;
+    Values operands; // of prologue and epilogue
+  };
+  Buffers buffers[2];
+  bool joined = false;
+
+  mlir::Value numTokens, aBase, bBase, outBase, rowToken, list, partials;
+  mlir::Value sumToken, sumSlot, sumWeights; // of a row, where rows are added to tokens
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
+  mlir::Value firstItems; // i64, items of the first of two stages
   mlir::Value steps; // i64, steps of all tiles of the block, behind a loop over them
   Tile tile;
   Source aSource, bSource;

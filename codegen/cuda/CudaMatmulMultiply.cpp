@@ -3,7 +3,8 @@
 // One step of depth: acc += A * B of a slot.
 //
 // Tensor cores, m16n8k16: a warp's tile is cut into 16 x 8 fragments; ldmatrix brings a 16 x 16 piece of A, or 16 columns
-// of B, with one instruction. Otherwise FMA: lanes stand 4 x 8 in the warp's tile, lane l at row l / 8, column l % 8, and
+// of B, with one instruction. With columns first the two change places: 16 columns of B are the instruction's rows and 8
+// rows of A its columns. tf32, m16n8k8: the same 32 bytes of a row are 8 elements. Otherwise FMA: lanes stand 4 x 8 in the warp's tile, lane l at row l / 8, column l % 8, and
 // hold every fourth row and every eighth column.
 
 #include "codegen/cuda/CudaMatmulLowering.h"
@@ -17,11 +18,31 @@ namespace moec {
 CudaMatmulLowering::Values CudaMatmulLowering::multiply(const Values &acc, Value step) {
   Values sums = acc;
   Value aSlot = slotAddress(step, a), bSlot = slotAddress(step, b);
-  if (tensorCores())
+  if (tensorCores() && columnsFirst)
+    multiplySwapped(sums, aSlot, bSlot);
+  else if (tensorCores())
     multiplyTensor(sums, aSlot, bSlot);
   else
     multiplyFma(sums, aSlot, bSlot);
   return sums;
+}
+
+// Four pieces of 8 rows by 16 bytes, of the lanes' rows and chunks; f32 rounded to tf32.
+CudaMatmulLowering::Values CudaMatmulLowering::loadPiece(const Side &side, Value slot, Value row, Value chunk) {
+  Values piece = e.ldmatrix(e.at(slot, e.toI64(chunkOffset(side, row, chunk))), false);
+  if (side.element.isF32())
+    for (Value &x : piece)
+      x = e.roundTf32(x);
+  return piece;
+}
+
+// Sums number `at` of acc plus first * second, in the order of the instruction's result.
+CudaMatmulLowering::Values CudaMatmulLowering::multiplied(const Values &first, const Values &second, const Values &acc,
+                                                          ArrayRef<int64_t> at) {
+  Values c;
+  for (int64_t index : at)
+    c.push_back(acc[size_t(index)]);
+  return e.mma(a.element, first, second, c);
 }
 
 void CudaMatmulLowering::multiplyTensor(Values &acc, Value aSlot, Value bSlot) {
@@ -33,25 +54,47 @@ void CudaMatmulLowering::multiplyTensor(Values &acc, Value aSlot, Value bSlot) {
   Value bChunk = rem32(div32(lane, 8), 2);
   for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth) {
     llvm::SmallVector<Values> aPieces;
-    for (int64_t i = 0; i < rowTiles; ++i) {
-      Value offset = chunkOffset(a, add32(aRow, 16 * i), add32(aChunk, 2 * depth));
-      aPieces.push_back(e.ldmatrix(e.at(aSlot, e.toI64(offset)), false));
-    }
+    for (int64_t i = 0; i < rowTiles; ++i)
+      aPieces.push_back(loadPiece(a, aSlot, add32(aRow, 16 * i), add32(aChunk, 2 * depth)));
     for (int64_t part = 0; part < parts; ++part)
       for (int64_t pair = 0; pair < columnPairs; ++pair) {
-        Value offset = chunkOffset(b, add32(bRow, part * columns() + 16 * pair), add32(bChunk, 2 * depth));
-        Values piece = e.ldmatrix(e.at(bSlot, e.toI64(offset)), false);
+        Values piece = loadPiece(b, bSlot, add32(bRow, part * columns() + 16 * pair), add32(bChunk, 2 * depth));
         for (int64_t half = 0; half < 2; ++half)
           for (int64_t i = 0; i < rowTiles; ++i) {
             int64_t column = 2 * (2 * pair + half); // of the thread's fragment columns
             int64_t at[] = {accumulatorIndex(part, 2 * i, column), accumulatorIndex(part, 2 * i, column + 1),
                             accumulatorIndex(part, 2 * i + 1, column), accumulatorIndex(part, 2 * i + 1, column + 1)};
-            Values c = {acc[size_t(at[0])], acc[size_t(at[1])], acc[size_t(at[2])], acc[size_t(at[3])]};
-            Values d = e.mma(a.element, aPieces[size_t(i)], {piece[size_t(2 * half)], piece[size_t(2 * half + 1)]}, c);
+            Values d = multiplied(aPieces[size_t(i)], {piece[size_t(2 * half)], piece[size_t(2 * half + 1)]}, acc, at);
             for (int64_t r = 0; r < 4; ++r)
               acc[size_t(at[r])] = d[size_t(r)];
           }
       }
+  }
+}
+
+// One ldmatrix brings 8 rows of A for two steps of depth.
+void CudaMatmulLowering::multiplySwapped(Values &acc, Value aSlot, Value bSlot) {
+  int64_t rowTiles = rowsPerWarp() / 8, columnTiles = columnsPerWarp() / 16;
+  Value aRow = e.add(mul32(warpM, rowsPerWarp()), rem32(lane, 8)), aChunk = div32(lane, 8);
+  Value bRow = e.add(mul32(warpN, columnsPerWarp()), rem32(lane, 16)), bChunk = div32(lane, 16);
+  for (int64_t depth = 0; depth < a.rowBytes / 32; depth += 2) {
+    llvm::SmallVector<Values> aPieces;
+    for (int64_t i = 0; i < rowTiles; ++i)
+      aPieces.push_back(loadPiece(a, aSlot, add32(aRow, 8 * i), add32(aChunk, 2 * depth)));
+    for (int64_t part = 0; part < parts; ++part)
+      for (int64_t j = 0; j < columnTiles; ++j)
+        for (int64_t half = 0; half < 2; ++half) {
+          Value row = add32(bRow, part * columns() + 16 * j);
+          Values piece = loadPiece(b, bSlot, row, add32(bChunk, 2 * (depth + half)));
+          for (int64_t i = 0; i < rowTiles; ++i) {
+            const Values &rows = aPieces[size_t(i)];
+            int64_t at[] = {accumulatorIndex(part, 2 * i, 2 * j), accumulatorIndex(part, 2 * i + 1, 2 * j),
+                            accumulatorIndex(part, 2 * i, 2 * j + 1), accumulatorIndex(part, 2 * i + 1, 2 * j + 1)};
+            Values d = multiplied(piece, {rows[size_t(2 * half)], rows[size_t(2 * half + 1)]}, acc, at);
+            for (int64_t r = 0; r < 4; ++r)
+              acc[size_t(at[r])] = d[size_t(r)];
+          }
+        }
   }
 }
 

@@ -3,7 +3,7 @@
 // Producer and consumers around a ring with mbarriers, behind its slots: full[s] at 16 s, empty[s] at 16 s + 8.
 //
 //     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and one
-//                with the bytes of B. Step q completes phase q / stages.
+//                with the bytes of B; where A comes by TMA too, one with the bytes of both. Step q completes phase q / stages.
 //     empty[s]   arrivals: one lane of every consumer warp, once wgmma of the step is done
 //
 // A wait for the phase before the first returns at once, which is how the producer finds its first slots empty.
@@ -48,11 +48,15 @@ void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
 void CudaMatmulLowering::initialiseBarriers() {
   e.when(e.equal(tid, e.c32(0)), [&] {
     for (int64_t s = 0; s < stages; ++s) {
-      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(warpgroup_threads + 1)));
+      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(contiguous ? 1 : warpgroup_threads + 1)));
       e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
     }
     e.fenceMbarInit();
-    e.tmaPrefetch(bBase);
+    e.tmaPrefetch(buffers[0].b);
+    if (contiguous)
+      e.tmaPrefetch(buffers[0].a);
+    if (joined)
+      e.tmaPrefetch(buffers[1].b);
   });
   e.barrier(0, threads());
 }
@@ -60,16 +64,14 @@ void CudaMatmulLowering::initialiseBarriers() {
 void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   Value step = e.toI64(value(op.getStep())), q = e.add(tile.step0, step);
   Value odd = arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1));
-  e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1)));
-  e.when(e.equal(tid, e.c32(0)), [&] {
-    Value full = barrier(q, true), slot = slotAddress(q, b);
-    e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes)));
-    Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
-    for (int64_t part = 0; part < parts; ++part) {
-      Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
-      e.tmaLoad3d(e.at(slot, part * columns() * b.rowBytes), bBase, {x, y, z}, full);
-    }
-  });
+  auto wait = [&] { e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1))); };
+  if (contiguous) // the other threads have nothing to do
+    return e.when(e.equal(tid, e.c32(0)), [&] {
+      wait();
+      loadByTma(step, q);
+    });
+  wait();
+  e.when(e.equal(tid, e.c32(0)), [&] { loadByTma(step, q); });
   copyA(step, slotAddress(q, a));
   e.cpAsyncCommit();
   Value told = e.sub(q, e.c(lag));
@@ -79,6 +81,24 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   });
 }
 
+// By one thread: what TMA brings of step `step` into the slot of step q of the block.
+void CudaMatmulLowering::loadByTma(Value step, Value q) {
+  Value full = barrier(q, true), slot = slotAddress(q, b);
+  e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes + (contiguous ? a.rows * a.rowBytes : 0))));
+  Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
+  if (contiguous)
+    e.tmaLoad3d(slotAddress(q, a), aBase, {x, e.toI32(tile.row0), e.c32(0)}, full);
+  for (int64_t part = 0; part < parts; ++part) {
+    Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
+    Value to = e.at(slot, part * columns() * b.rowBytes);
+    auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
+    if (joined)
+      e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
+    else
+      load(bBase);
+  }
+}
+
 // This thread's copies of step `step` are done: wgmma, which reads by the asynchronous proxy, may see them.
 void CudaMatmulLowering::sayFull(Value step) {
   e.fenceAsync();
@@ -86,6 +106,8 @@ void CudaMatmulLowering::sayFull(Value step) {
 }
 
 void CudaMatmulLowering::lowerFlush() {
+  if (contiguous) // TMA completes full by itself
+    return;
   e.cpAsyncWait(0);
   for (int64_t i = lag; i >= 1; --i) {
     Value step = e.sub(steps, e.c(i));
@@ -93,14 +115,21 @@ void CudaMatmulLowering::lowerFlush() {
   }
 }
 
-// wgmma's order is (8 columns of all parts, row half, column of two); ours is (part, row half, column).
+// Register of wgmma that is sum (i, j) of a part: one instruction's order is (8 of its columns, half of its rows, one of two
+// columns). With columns first there is an instruction a part, whose rows are our columns.
+int64_t CudaMatmulLowering::instructionIndex(int64_t part, int64_t i, int64_t j) const {
+  if (columnsFirst)
+    return part * a.rows / 2 + (i / 2 * 2 + j) * 2 + i % 2;
+  return ((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2;
+}
+
+// Sums in the order of the fragment <-> in the order of the instructions' registers.
 CudaMatmulLowering::Values CudaMatmulLowering::permuted(const Values &acc, bool toInstruction) {
   Values out(acc.size());
   for (int64_t part = 0; part < parts; ++part)
-    for (int64_t i = 0; i < 2; ++i)
+    for (int64_t i = 0; i < fragmentRows(); ++i)
       for (int64_t j = 0; j < fragmentColumns(); ++j) {
-        size_t own = size_t(accumulatorIndex(part, i, j));
-        size_t instruction = size_t(((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2);
+        size_t own = size_t(accumulatorIndex(part, i, j)), instruction = size_t(instructionIndex(part, i, j));
         out[toInstruction ? instruction : own] = acc[toInstruction ? own : instruction];
       }
   return out;
@@ -117,15 +146,31 @@ static Value descriptor(CudaEmitter &e, Value address) {
 CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value step) {
   Value q = e.add(tile.step0, step);
   e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
-  Values sums = e.wgmmaFence(permuted(acc, true));
-  Value group = e.toI64(mul32(div32(warpM, 4), 64 * a.rowBytes));
-  Value aRows = descriptor(e, e.at(slotAddress(q, a), group)), bRows = descriptor(e, slotAddress(q, b));
-  for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
-    sums = e.wgmma(b.rows, a.element, sums, e.add(aRows, e.c(2 * depth)), e.add(bRows, e.c(2 * depth)), e.c32(1));
+  Values sums = multiplyAsync(e.wgmmaFence(permuted(acc, true)), q);
   e.wgmmaCommit();
   sums = e.wgmmaWait(1, sums);
   e.when(e.less(e.c(0), step), [&] { giveBack(e.sub(q, e.c(1))); });
   return permuted(sums, false);
+}
+
+// The instructions of the slot of step q: 64 rows of A and all columns, or, columns first, 64 columns of each part and all rows.
+CudaMatmulLowering::Values CudaMatmulLowering::multiplyAsync(Values sums, Value q) {
+  Value warpgroup = div32(columnsFirst ? warpN : warpM, 4), rows = e.toI64(mul32(warpgroup, 64 * a.rowBytes));
+  auto issue = [&](int64_t n, Values acc, Value first, Value second) {
+    for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
+      acc = e.wgmma(n, a.element, acc, e.add(first, e.c(2 * depth)), e.add(second, e.c(2 * depth)), e.c32(1));
+    return acc;
+  };
+  if (!columnsFirst)
+    return issue(b.rows, sums, descriptor(e, e.at(slotAddress(q, a), rows)), descriptor(e, slotAddress(q, b)));
+  Values out;
+  size_t count = size_t(a.rows) / 2;
+  for (int64_t part = 0; part < parts; ++part) {
+    Value first = e.at(e.at(slotAddress(q, b), rows), part * columns() * b.rowBytes);
+    Values own(llvm::ArrayRef(sums).slice(size_t(part) * count, count));
+    out.append(issue(a.rows, own, descriptor(e, first), descriptor(e, slotAddress(q, a))));
+  }
+  return out;
 }
 
 CudaMatmulLowering::Values CudaMatmulLowering::finish(const Values &acc) {

@@ -2,8 +2,9 @@
 //
 // Accumulators -> epilogue -> output, in the thread that holds them. Where its rows and columns are:
 //
-//     tensor cores   rows 16 i + lane/4 and + 8, columns 8 j + 2 (lane%4) and + 1      (the D fragment of m16n8k16)
-//     FMA            rows 4 i + lane/8,          columns 8 j + lane%8
+//     tensor cores   rows 16 i + lane/4 and + 8,     columns 8 j + 2 (lane%4) and + 1    (the D fragment of m16n8k16)
+//     columns first  rows 8 i + 2 (lane%4) and + 1,  columns 16 j + lane/4 and + 8       (the same, transposed)
+//     FMA            rows 4 i + lane/8,              columns 8 j + lane%8
 
 #include "codegen/cuda/CudaMatmulLowering.h"
 
@@ -11,16 +12,22 @@ using namespace mlir;
 
 namespace moec {
 
-int64_t CudaMatmulLowering::fragmentRows() const { return rowsPerWarp() / (tensorCores() ? 8 : 4); }
-int64_t CudaMatmulLowering::fragmentColumns() const { return columnsPerWarp() / (tensorCores() ? 4 : 8); }
+int64_t CudaMatmulLowering::fragmentRows() const { return rowsPerWarp() / (tensorCores() && !columnsFirst ? 8 : 4); }
+int64_t CudaMatmulLowering::fragmentColumns() const {
+  return columnsPerWarp() / (tensorCores() && !columnsFirst ? 4 : 8);
+}
 
 Value CudaMatmulLowering::fragmentRow(int64_t i) {
-  Value inWarp = tensorCores() ? add32(div32(lane, 4), 8 * i) : add32(div32(lane, 8), 4 * i);
+  Value inWarp = !tensorCores()  ? add32(div32(lane, 8), 4 * i)
+                 : columnsFirst ? add32(mul32(rem32(lane, 4), 2), 8 * (i / 2) + i % 2)
+                                : add32(div32(lane, 4), 8 * i);
   return e.unsignedI64(e.add(mul32(warpM, rowsPerWarp()), inWarp));
 }
 
 Value CudaMatmulLowering::fragmentColumn(int64_t j) {
-  Value inWarp = tensorCores() ? add32(mul32(rem32(lane, 4), 2), 8 * (j / 2) + j % 2) : add32(rem32(lane, 8), 8 * j);
+  Value inWarp = !tensorCores()  ? add32(rem32(lane, 8), 8 * j)
+                 : columnsFirst ? add32(div32(lane, 4), 8 * j)
+                                : add32(mul32(rem32(lane, 4), 2), 8 * (j / 2) + j % 2);
   return e.unsignedI64(e.add(mul32(warpN, columnsPerWarp()), inWarp));
 }
 
@@ -30,8 +37,33 @@ int64_t CudaMatmulLowering::accumulatorIndex(int64_t part, int64_t i, int64_t j)
 
 void CudaMatmulLowering::lowerStore(tile::StoreOp op) {
   Values acc = values[op.getAcc()];
+  if (splits > 1)
+    return storePartials(acc);
   for (int64_t i = 0; i < fragmentRows(); ++i)
-    e.when(e.less(fragmentRow(i), tile.rows), [&] { storeRow(op, acc, i); });
+    e.when(e.less(fragmentRow(i), tile.rows), [&] { unordered ? addRow(op, acc, i) : storeRow(op, acc, i); });
+}
+
+void CudaMatmulLowering::whenColumn(Value column, llvm::function_ref<void()> body) {
+  if (shape("n") % columns() == 0)
+    return body();
+  e.when(e.less(column, e.c(shape("n"))), body);
+}
+
+// out[row_token[row], column] += weights[row_slot[row]] * value: who is first is not said.
+void CudaMatmulLowering::addRow(tile::StoreOp op, const Values &acc, int64_t i) {
+  Value row = e.add(tile.row0, fragmentRow(i)), weight;
+  Values rowValues = rowOperands(op.getExtra(), row);
+  auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
+  Value outRow = e.at(outBase, e.mul(entry(sumToken), shape("out_stride")));
+  if (weighted)
+    weight = e.load(e.f32(), e.at(sumWeights, e.mul(entry(sumSlot), 4)), 4);
+  for (int64_t j = 0; j < fragmentColumns(); ++j) {
+    Value column = e.add(tile.column0, fragmentColumn(j));
+    whenColumn(column, [&] {
+      Value x = e.widen(columnValue(op, partsOf(acc, i, j), rowValues, row, column));
+      e.reduceAdd(e.at(outRow, e.mul(column, 4)), weighted ? e.mulF(weight, x) : x);
+    });
+  }
 }
 
 // Values of operands that do not depend on the column; null for the others.
@@ -50,13 +82,15 @@ CudaMatmulLowering::Values CudaMatmulLowering::rowOperands(ValueRange operands, 
   return out;
 }
 
-// What the epilogue makes of accumulator (i, j) of every part, in the output's type.
-Value CudaMatmulLowering::columnValue(tile::StoreOp op, const Values &acc, const Values &rowValues, Value row, int64_t i,
-                                      int64_t j) {
-  Value column = e.add(tile.column0, fragmentColumn(j));
-  Values inputs;
+CudaMatmulLowering::Values CudaMatmulLowering::partsOf(const Values &acc, int64_t i, int64_t j) {
+  Values sums;
   for (int64_t part = 0; part < parts; ++part)
-    inputs.push_back(acc[size_t(accumulatorIndex(part, i, j))]);
+    sums.push_back(acc[size_t(accumulatorIndex(part, i, j))]);
+  return sums;
+}
+
+// What the epilogue makes of the sums of all parts, in the output's type.
+Value CudaMatmulLowering::columnValue(tile::StoreOp op, Values inputs, const Values &rowValues, Value row, Value column) {
   for (auto [operand, rowValue] : llvm::zip(op.getExtra(), rowValues)) {
     auto type = cast<tile::OperandType>(operand.getType());
     int64_t size = type.getElement().getIntOrFloatBitWidth() / 8, stride = type.getStride().getInt();
@@ -80,21 +114,19 @@ void CudaMatmulLowering::storeRow(tile::StoreOp op, const Values &acc, int64_t i
   Type element = cast<tile::RowsType>(op.getOut().getType()).getElement();
   int64_t size = element.getIntOrFloatBitWidth() / 8, n = shape("n"), stride = shape("out_stride");
   Value outRow = e.at(outBase, e.mul(row, stride));
-  bool pairs = tensorCores() && n % 2 == 0 && stride % (2 * size) == 0;
+  bool pairs = tensorCores() && !columnsFirst && n % 2 == 0 && stride % (2 * size) == 0;
   for (int64_t j = 0; j < fragmentColumns(); j += pairs ? 2 : 1) {
     Value column = e.add(tile.column0, fragmentColumn(j)), to = e.at(outRow, e.mul(column, size));
     auto store = [&] {
-      Value result = columnValue(op, acc, rowValues, row, i, j);
+      Value result = columnValue(op, partsOf(acc, i, j), rowValues, row, column);
       if (pairs) {
-        Value second = columnValue(op, acc, rowValues, row, i, j + 1);
+        Value next = e.add(tile.column0, fragmentColumn(j + 1));
+        Value second = columnValue(op, partsOf(acc, i, j + 1), rowValues, row, next);
         result = vector::FromElementsOp::create(e.b, e.loc, e.vec(element, 2), ValueRange{result, second});
       }
       e.store(result, to, unsigned(pairs ? 2 * size : size));
     };
-    if (n % columns())
-      e.when(e.less(column, e.c(n)), store);
-    else
-      store();
+    whenColumn(column, store);
   }
 }
 

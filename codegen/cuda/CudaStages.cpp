@@ -6,9 +6,12 @@
 
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaDispatch.h"
+#include "codegen/cuda/CudaPermute.h"
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/cuda/CudaTokens.h"
+#include "codegen/moe/JoinStages.h"
+#include "codegen/moe/NumericModes.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
@@ -17,10 +20,13 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace mlir;
 
 namespace moec {
+
+static constexpr llvm::StringLiteral contiguousTemplate = "cuda/contiguous";
 
 static int64_t blockRowsOf(const CudaEntry &entry) { return entry.kernel.integers.at("block_m"); }
 
@@ -102,13 +108,19 @@ bool CudaStages::addRows(size_t step, Operation *op) {
   RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
   auto program = dyn_cast<moe::RowProgramOp>(op);
-  CudaKernelFacts facts = program ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
-                                  : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
+  bool summed = op->hasAttr(moe::unorderedAttr);
+  if (summed)
+    strides[0] = 4 * cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(1);
+  CudaKernelFacts facts = program  ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
+                          : summed ? lowerCudaFinish(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol)
+                                   : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
   addArguments(step, launch.params);
+  if (summed)
+    launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step), 0, 0};
   if (program && planned.route != MOEC_NO_ROUTE)
     launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
   return true;
@@ -206,21 +218,65 @@ bool CudaStages::addCounts(size_t step) {
   return true;
 }
 
+bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
+  auto routed = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getNextNode());
+  if (!op->hasAttr(moe::joinedAttr) || !routed || plan.steps[dense + 1].kind != MOEC_STEP_MATMUL)
+    return false;
+  MatmulStage one = describeMatmul(op, plan, plan.steps[dense]), two = describeMatmul(routed, plan, plan.steps[dense + 1]);
+  // up to joinedTokens only kernels that find the rows of either stage
+  const CudaStage *entries = schedule.find(two.name, arch.arch);
+  auto byTma = [](const CudaEntry &entry) {
+    return entry.firstToken <= joinedTokens && entry.kernel.templateName == contiguousTemplate;
+  };
+  if (llvm::any_of(entries->entries, byTma))
+    return false;
+  auto sameStride = [](auto pair) {
+    const MatmulOperand &x = std::get<0>(pair), &y = std::get<1>(pair);
+    return x.kind == "col" || x.stride == y.stride;
+  };
+  return two.routed && one.aStride == two.aStride && one.outStride == two.outStride &&
+         llvm::all_of(llvm::zip(one.epilogueOperands, two.epilogueOperands), sameStride);
+}
+
+// What of the entry's range is left from `firstToken` on: launches for two steps up to joinedTokens, then for one.
+bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
+                                std::optional<size_t> second) {
+  if (tiles)
+    return printTile(step, op, entry);
+  int64_t most = plan.header.max_tokens, first = std::max(entry.firstToken, firstToken);
+  int64_t last = entry.lastToken < 0 ? most : std::min(entry.lastToken, most);
+  int64_t both = std::min(last, joinedTokens);
+  if (second && first <= both && !addMatmulKernel({step, op, entry, first, both, second}))
+    return false;
+  first = second ? std::max(first, both + 1) : first;
+  return first > last || addMatmulKernel({step, op, entry, first, last});
+}
+
 bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
   const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
+  if (!tiles && op->hasAttr(moe::unorderedAttr))
+    addClear(step, combineOf(step));
+  auto before = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getPrevNode());
+  std::optional<size_t> second;
+  if (before && step && joins(step - 1, before))
+    second = step - 1;
+  int64_t firstToken = joins(step, op) ? joinedTokens + 1 : 1;
   for (const CudaEntry &entry : stage->entries)
-    if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry))
+    if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry, firstToken, second))
       return false;
   return true;
 }
 
 // Tiles are blocks of rows times column tiles, and a route of R rows and G groups has at most min(R, R / block_m + G)
 // blocks. The kernel strides by its grid, so a grid never needs more blocks than the device runs at once.
-static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices, int64_t blockM, int64_t blockN) {
-  int64_t columns = int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
+// A second stage without a route adds those of T rows.
+static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t choices,
+                     const std::map<std::string, int64_t> &values, int64_t splits, bool second) {
+  int64_t blockM = values.at("block_m"), blockN = values.at("block_n");
+  int64_t columns = splits * int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
   bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
-  launch.units.per_token = choices * columns;
-  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : blockM - 1);
+  launch.units.per_token = (choices + (second ? 1 : 0)) * columns;
+  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : 0) + (stage.routed && !second ? 0 : columns * (blockM - 1));
   launch.units_per_block = uint32_t(few ? 1 : blockM);
 }
 
@@ -228,49 +284,168 @@ bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry
   MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
   auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""), message);
   templateError = !tile;
-  if (tile)
-    *tiles << *tile << "\n";
-  return bool(tile);
+  if (!tile)
+    return false;
+  describeKernel(stage, entry, *tile->getOps<tile::KernelOp>().begin());
+  *tiles << *tile << "\n";
+  return true;
 }
 
-bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
-  if (tiles)
-    return printTile(step, op, entry);
-  const moec_step &planned = plan.steps[step];
-  MatmulStage stage = describeMatmul(op, plan, planned);
-  std::string symbol = symbolOf(step, "t" + std::to_string(entry.firstToken));
-  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbol, message);
+size_t CudaStages::combineOf(size_t step) const {
+  auto rows = plan.args[plan.steps[step].first_arg + 2];
+  for (size_t i = step + 1; i < plan.steps.size(); ++i)
+    if (plan.steps[i].kind == MOEC_STEP_ROWS && plan.args[plan.steps[i].first_arg] == rows)
+      return i;
+  return step; // never: the mark stands on both
+}
+
+// f32, as wide as the combine's result.
+uint16_t CudaStages::sumsOf(size_t combine) {
+  auto found = sums.find(combine);
+  if (found != sums.end())
+    return found->second;
+  return sums[combine] = target.addTable({4 * plan.header.hidden, 0, 0}, plan.string(plan.steps[combine].name).str() + " sums");
+}
+
+void CudaStages::addClear(size_t step, size_t combine) {
+  std::string symbol = symbolOf(combine, "clear");
+  CudaKernelFacts facts =
+      lowerCudaClear(4 * plan.header.hidden, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine), 0, 0});
+}
+
+// What a kernel must know that neither its template nor its stage alone say.
+void CudaStages::describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel) {
+  Builder builder(kernel.getContext());
+  if (!stage.routed && entry.lastToken > 0)
+    kernel->setAttr("split_rows", builder.getIndexAttr(std::min(entry.lastToken, plan.header.max_tokens)));
+  if (!stage.unordered)
+    return;
+  kernel->setAttr("unordered", builder.getUnitAttr());
+  kernel->setAttr("out_stride", builder.getIndexAttr(4 * stage.n));
+  if (stage.weightedSums)
+    kernel->setAttr("weighted", builder.getUnitAttr());
+}
+
+// The second launch of a stage with splits: parameters as the first's.
+void CudaStages::addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first) {
+  moec_cuda_launch launch = first.launch;
+  std::vector<moec_cuda_param> params = first.params;
+  std::string symbol = first.symbol + "_sums";
+  CudaPlannedLaunch &sums = addLaunch(step, symbol, lowerCudaMatmulSums(kernel, arch.sm, module, symbol));
+  sums.launch.min_tokens = launch.min_tokens;
+  sums.launch.max_tokens = launch.max_tokens;
+  sums.params = std::move(params);
+}
+
+bool CudaStages::addMatmulKernel(const MatmulJob &job) {
+  const moec_step &planned = plan.steps[job.step];
+  MatmulStage stage = describeMatmul(job.op, plan, planned);
+  std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + (job.second ? "_joined" : ""));
+  auto tile = instantiateKernel(*module.getContext(), stage, job.entry.kernel, templatesDir, symbol, message);
   templateError = !tile;
   if (!tile)
     return false;
-  CudaMatmulFacts facts = lowerCudaMatmul(*tile->getOps<tile::KernelOp>().begin(), arch.sm, module, symbol);
+  tile::KernelOp kernel = *tile->getOps<tile::KernelOp>().begin();
+  describeKernel(stage, job.entry, kernel);
+  if (job.second)
+    kernel->setAttr("joined", UnitAttr::get(kernel.getContext()));
+  CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
-  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = entry.firstToken;
-  launch.launch.max_tokens = entry.lastToken < 0 ? plan.header.max_tokens : std::min(entry.lastToken, plan.header.max_tokens);
+  if (facts.aMapRows && stage.gathered && !addPermute(job, stage))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
+  launch.launch.min_tokens = job.firstToken;
+  launch.launch.max_tokens = job.lastToken;
   int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
-  setTiles(launch.launch, stage, choices, blockRowsOf(entry), entry.kernel.integers.at("block_n"));
+  setTiles(launch.launch, stage, choices, job.entry.kernel.integers, facts.splits, bool(job.second));
   int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
+  addMatmulParams(job, stage, facts, launch);
+  if (facts.splits == 1)
+    return true;
+  int64_t bytes = facts.splits * launch.launch.max_tokens * stage.parts * stage.n * 4;
+  launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, bytes, 0}, stage.name + " partial sums"), 0, 0});
+  addSums(job.step, kernel, launch);
+  return true;
+}
+
+// In the order of CudaMatmul.h.
+void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
+                                 CudaPlannedLaunch &launch) {
+  const moec_step &planned = plan.steps[job.step];
+  std::vector<moec_cuda_param> &params = launch.params;
   unsigned before = stage.gathered ? 4 : 3;
   for (unsigned i = 0; i < planned.num_args; ++i) {
     if (i == before && stage.routed)
-      launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
-    launch.params.push_back(i == 1 && facts.mapRows ? mapOf(step, facts) : argument(step, i));
+      params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
+    if (i == 3 && stage.gathered && facts.aMapRows) // row_token: rows are in order
+      continue;
+    params.push_back(i == 0 && facts.aMapRows     ? rowMapOf(job, stage, facts)
+                     : i == 1 && facts.mapRows   ? mapOf(job.step, facts)
+                     : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step)), 0, 0}
+                                                 : argument(job.step, i));
   }
   if (planned.num_args == before && stage.routed)
-    launch.params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(entry)), 0, 0});
-  return true;
+    params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
+  if (stage.unordered) {
+    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
+    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
+  }
+  if (stage.weightedSums)
+    params.push_back(argument(combineOf(job.step), 2));
+  for (unsigned i = 0; job.second && i < plan.steps[*job.second].num_args; ++i)
+    params.push_back(i == 1 && facts.mapRows ? mapOf(*job.second, facts) : argument(*job.second, i));
 }
 
 // The descriptor of the weights of matmul step `step` in the kernel's boxes.
 moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
   const moec_buffer &weights = plan.buffers[plan.args[plan.steps[step].first_arg + 1]];
-  moec_cuda_map map = {weights.slot, 128, uint32_t(facts.mapRows), uint32_t(facts.mapDepth)};
-  auto same = [&](const moec_cuda_map &other) {
-    return other.weight == map.weight && other.box_n == map.box_n && other.box_k == map.box_k;
+  moec_cuda_map map = {};
+  map.weight = weights.slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows), map.box_k = uint32_t(facts.mapDepth);
+  return mapOf(map);
+}
+
+moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts) {
+  moec_cuda_map map = {};
+  map.swizzle = 128, map.box_n = uint32_t(facts.aMapRows), map.box_k = uint32_t(facts.mapDepth);
+  map.dtype = stage.in.isBF16() ? 1 : 2; // MOEC_BF16, MOEC_F16
+  map.columns = uint32_t(stage.k);
+  map.source = stage.gathered ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER;
+  map.index = stage.gathered ? permuted.at(job.step) : plan.args[plan.steps[job.step].first_arg];
+  map.row_bytes = uint32_t(stage.gathered ? cudaPermutedStride(stage.k * 2) : stage.aStride);
+  return mapOf(map);
+}
+
+// As many rows as the output has.
+bool CudaStages::addPermute(const MatmulJob &job, const MatmulStage &stage) {
+  const moec_step &planned = plan.steps[job.step];
+  const moec_buffer &out = plan.buffers[plan.args[planned.first_arg + 2]];
+  CudaPermuteShape shape = {stage.k * 2, stage.aStride, int64_t(stage.groups)};
+  auto rowsTimes = [&](int64_t factor) {
+    auto times = [&](int64_t bytes) { return bytes / out.row_stride * factor; };
+    return moec_extent{times(out.bytes.per_token), times(out.bytes.fixed), times(out.bytes.per_sequence)};
   };
+  if (!permuted.count(job.step))
+    permuted[job.step] = target.addTable(rowsTimes(cudaPermutedStride(shape.rowBytes)), stage.name + " rows in order");
+  std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + "_permute");
+  CudaKernelFacts facts = lowerCudaPermute(shape, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
+  CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
+  launch.launch.min_tokens = job.firstToken;
+  launch.launch.max_tokens = job.lastToken;
+  launch.launch.units = rowsTimes(facts.unitsPerToken);
+  launch.params.push_back(argument(job.step, 0));
+  launch.params.push_back({MOEC_CUDA_TABLE, permuted[job.step], 0, 0});
+  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
+  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+  return checkShared(symbol, facts);
+}
+
+moec_cuda_param CudaStages::mapOf(const moec_cuda_map &map) {
+  auto same = [&](const moec_cuda_map &other) { return std::memcmp(&other, &map, sizeof map) == 0; };
   size_t index = size_t(llvm::find_if(target.maps, same) - target.maps.begin());
   if (index == target.maps.size())
     target.maps.push_back(map);

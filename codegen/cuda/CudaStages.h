@@ -8,9 +8,11 @@
 #include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/tile/MatmulStage.h"
 #include "codegen/schedule/Schedule.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,7 +26,10 @@ namespace moec {
 //     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's arguments
 //                     (of slots: its route's tables and lists), the tokens of one sequence
 //     counts          one kernel, only when asked
-//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token
+//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
+//                     With splits two, the second adds partial sums; contiguous and gathered two, the first copies rows
+//     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
+//     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
 class CudaStages {
 public:
   CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, mlir::ModuleOp module,
@@ -47,7 +52,27 @@ private:
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
-  bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry);
+  // A matmul kernel to be made: of an entry, for a part of its range; `second` is the step that runs beside, if one does.
+  struct MatmulJob {
+    size_t step;
+    moe::GroupedMatmulOp op;
+    const CudaEntry &entry;
+    int64_t firstToken, lastToken;
+    std::optional<size_t> second = std::nullopt;
+  };
+  bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
+                      std::optional<size_t> second);
+  bool addMatmulKernel(const MatmulJob &job);
+  void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts, CudaPlannedLaunch &launch);
+  // Whether strides let `dense`, marked so, run in the launches of the step behind it.
+  bool joins(size_t dense, moe::GroupedMatmulOp op);
+
+  void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
+  // The combine that the rows of matmul step `step` are added up for, which is marked so.
+  size_t combineOf(size_t step) const;
+  uint16_t sumsOf(size_t combine); // table of its tokens' sums, made by the first call
+  void addClear(size_t step, size_t combine);
+  void describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
   // Pointers to the step's arguments; routes are told from buffers.
@@ -55,6 +80,10 @@ private:
   std::vector<int64_t> stridesOf(size_t step) const; // of its arguments, in bytes
   moec_cuda_param argument(size_t step, unsigned number) const;
   moec_cuda_param mapOf(size_t step, const CudaMatmulFacts &facts);
+  moec_cuda_param mapOf(const moec_cuda_map &map); // in the target's list, once
+  // A of a contiguous kernel: the buffer, or a table of rows in the route's order, which addPermute fills.
+  moec_cuda_param rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts);
+  bool addPermute(const MatmulJob &job, const MatmulStage &stage);
   uint16_t listOf(uint16_t route, int64_t blockRows);
   std::string symbolOf(size_t step, const std::string &variant) const;
   bool checkShared(const std::string &symbol, const CudaKernelFacts &facts);
@@ -71,6 +100,8 @@ private:
   CudaTargetPlan target;
   std::map<uint16_t, std::set<int64_t>> blockRows;             // block sizes of a route's matmuls
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
+  std::map<size_t, uint16_t> sums;                             // table of a combine's sums of tokens
+  std::map<size_t, uint16_t> permuted;                         // table of a matmul's rows in the order of the route
   std::string message;
   bool templateError = false, unsupported = false;
 };

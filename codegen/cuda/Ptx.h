@@ -18,6 +18,7 @@
 //     ballot                    v -> mask                    lanes whose v is not 0
 //     div                       f32, f32 -> f32              div.full: 2 ulp
 //     ex2                       f32 -> f32                   2^x, 2 ulp, subnormals flushed
+//     cvt_tf32                  f32 bits -> tf32 bits        to nearest, ties away from zero (cvt.rna.tf32.f32)
 //     cp_async                  p3, p1, bytes                16 bytes, zeros after the first `bytes` (0..16)
 //     cp_async_commit           ; cp_async_wait n=N          groups; all but the N youngest are complete
 //     cp_async_arrive           p3                           mbarrier arrival (noinc) once earlier cp_async are complete
@@ -39,6 +40,7 @@
 //     setmaxnreg n=N dir=inc|dec
 //     grid_wait                 ; grid_launch                griddepcontrol.wait, .launch_dependents
 //     store_v4                  p1, 4 x i32                  plain 16-byte store (st.global.v4.b32)
+//     red_add_f32               p1, f32                      *p1 += f32, relaxed, subnormals flushed (red.global.add.f32)
 
 #ifndef MOEC_CODEGEN_CUDA_PTX_H
 #define MOEC_CODEGEN_CUDA_PTX_H

@@ -107,6 +107,10 @@ void ManifestWriter::extent(StringRef key, moec_extent value) {
   });
 }
 
+StringRef determinismWord(uint32_t determinism) {
+  return determinism == 0 ? "off" : determinism == 1 ? "run" : "batch";
+}
+
 void ManifestWriter::identity() {
   Sha256Digest hash;
   std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
@@ -129,7 +133,7 @@ void ManifestWriter::identity() {
     json.attribute("top_k", plan.header.top_k);
     json.attribute("max_tokens", plan.header.max_tokens);
   });
-  json.attribute("determinism", plan.header.determinism == 2 ? "batch" : "run");
+  json.attribute("determinism", determinismWord(plan.header.determinism));
 }
 
 void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional) {

@@ -28,6 +28,9 @@ int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t worker
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();
 
+// The plan's determinism in a word: "off", "run", "batch".
+llvm::StringRef determinismWord(uint32_t determinism);
+
 // The instruction sets in `mask`, lowest first: {"baseline", "avx2"}.
 std::vector<std::string> isaNames(uint32_t mask);
 

@@ -66,6 +66,7 @@ void writeCudaManifest(const CompiledPackage &package, json::OStream &json) {
   if (package.cuda.cudaVersion)
     json.attribute("toolkit", std::to_string(package.cuda.cudaVersion / 1000) + "." +
                                   std::to_string(package.cuda.cudaVersion % 1000 / 10));
+  json.attribute("math", package.math == MathMode::Tf32 ? "tf32" : "exact");
   json.attribute("packed_weights_bytes", int64_t(package.cuda.packedBytes));
   json.attribute("workspace_formula", "slots and routes as above, without items and scratch, + sum over the target's tables "
                                       "of up(per_token*T + fixed)");

@@ -119,7 +119,9 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
   values.word("pointers", !cuda ? "host memory." : std::string(cpu ? "host memory; " : "") +
                               "device memory of its device in a layer made with moec_layer_options.device MOEC_DEVICE_CUDA.");
   values.integer("determinism_level", header.determinism);
-  values.word("determinism", header.determinism == 2
+  values.word("determinism", header.determinism == 0
+                                 ? "on a GPU bits may differ from call to call, because a token's rows are added in any order."
+                             : header.determinism == 2
                                  ? "a row's bits depend on that row and the instruction set or GPU only."
                                  : "equal inputs give equal bits, for any number of threads, on one instruction set or GPU.");
   return true;

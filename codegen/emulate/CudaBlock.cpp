@@ -5,11 +5,14 @@
 
 #include "codegen/emulate/CudaBlock.h"
 
+#include "codegen/emulate/CudaFloats.h"
 #include "codegen/emulate/CudaMbarrier.h"
 #include "codegen/emulate/CudaTensorCore.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
+#include <limits>
 
 extern "C" {
 int64_t moec_emulate_rounds = 0;
@@ -246,6 +249,15 @@ void CudaBlock::fault(const void *address, bool write) {
                 : (write ? "writes device memory " : "reads device memory ") + memory_.describe(address));
 }
 
+// One addition after the other, in the order in which threads come by; subnormals are zeros of their sign.
+void CudaBlock::addToMemory(uint64_t address, float value) {
+  if (address % 4)
+    stop("red_add_f32 to an address that is not a multiple of 4");
+  auto flushed = [](float x) { return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x; };
+  float *to = reinterpret_cast<float *>(address);
+  *to = flushed(flushed(*to) + flushed(value));
+}
+
 void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands) {
   switch (instruction.opcode) {
   case CudaOpcode::Tid:
@@ -290,6 +302,8 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
     for (unsigned i = 0; i < 4; ++i)
       reinterpret_cast<uint32_t *>(operands[0])[i] = uint32_t(operands[i + 1]);
     return;
+  case CudaOpcode::RedAddF32:
+    return addToMemory(operands[0], floatOfBits(uint32_t(operands[1])));
   default:
     return runWarpInstruction(instruction, results, operands);
   }

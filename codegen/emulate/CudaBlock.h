@@ -138,6 +138,7 @@ private:
   void copyNow(CudaThread &thread, CudaCopy &copy);
   void settle(CudaThread &thread, const std::function<bool(const CudaCopy &)> &which, uint32_t epoch);
   void tmaLoad(const uint64_t *operands);
+  void addToMemory(uint64_t address, float value);
   void tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread);
   void later(uint64_t most, std::function<void()> action);
   bool runEngine();

@@ -98,9 +98,20 @@ Value *HostCalls::fromSlot(IRBuilder<> &builder, Value *slot, Type *type) {
   return type->isIntegerTy() ? value : builder.CreateBitCast(value, type);
 }
 
+// To nearest, ties away from zero: half of the last kept bit is added to the magnitude and 13 bits are cut, which carries
+// into the exponent as it should. A NaN becomes the canonical one.
+static Value *roundedToTf32(IRBuilder<> &builder, Value *bits) {
+  Value *rounded = builder.CreateAnd(builder.CreateAdd(bits, builder.getInt32(0x1000)), builder.getInt32(0xFFFFE000));
+  Value *magnitude = builder.CreateAnd(bits, builder.getInt32(0x7FFFFFFF));
+  Value *isNan = builder.CreateICmpUGT(magnitude, builder.getInt32(0x7F800000));
+  return builder.CreateSelect(isNan, builder.getInt32(0x7FFFFFFF), rounded);
+}
+
 // Instructions that are plain arithmetic on the host.
 Value *HostCalls::simpleValue(const CudaInstruction &parsed, CallInst &call) {
   IRBuilder<> builder(&call);
+  if (parsed.opcode == CudaOpcode::CvtTf32 && call.getType()->isIntegerTy(32))
+    return roundedToTf32(builder, call.getArgOperand(0));
   if (!call.getType()->isFloatTy())
     return nullptr;
   if (parsed.opcode == CudaOpcode::Div)

@@ -34,6 +34,7 @@ const Row rows[] = {
     {"ballot", CudaOpcode::Ballot, "", 1, 1},
     {"div", CudaOpcode::Div, "", 2, 1},
     {"ex2", CudaOpcode::Ex2, "", 1, 1},
+    {"cvt_tf32", CudaOpcode::CvtTf32, "", 1, 1},
     {"cp_async", CudaOpcode::CpAsync, "", 3, 0},
     {"cp_async_commit", CudaOpcode::CpAsyncCommit, "", 0, 0},
     {"cp_async_wait", CudaOpcode::CpAsyncWait, "n", 0, 0},
@@ -57,6 +58,7 @@ const Row rows[] = {
     {"grid_wait", CudaOpcode::GridWait, "", 0, 0},
     {"grid_launch", CudaOpcode::GridLaunch, "", 0, 0},
     {"store_v4", CudaOpcode::StoreV4, "", 5, 0},
+    {"red_add_f32", CudaOpcode::RedAddF32, "", 2, 0},
 };
 
 llvm::Error malformed(llvm::StringRef tag, const llvm::Twine &why) {

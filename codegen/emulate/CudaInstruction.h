@@ -26,6 +26,7 @@ enum class CudaOpcode : uint8_t {
   Ballot,
   Div,
   Ex2,
+  CvtTf32,
   CpAsync,
   CpAsyncCommit,
   CpAsyncWait,
@@ -48,7 +49,8 @@ enum class CudaOpcode : uint8_t {
   SetMaxNreg,
   GridWait,
   GridLaunch,
-  StoreV4
+  StoreV4,
+  RedAddF32
 };
 
 enum class CudaElement : uint8_t { None, Bf16, F16, Tf32 };

@@ -498,6 +498,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
           are elem, row, col ([G,N] with a route, [N] without or where G = 1) or scalar and have the shape their kind
           asks for
       C8  without an epilogue there is one part and the result is f32
+    Unit attributes that say what a target may do with it stand in NumericModes.h (moe.tf32, moe.unordered) and JoinStages.h
+    (moe.joined).
     Only FuseStages and hand-written text give it regions and two parts. Example: tests/moe/grouped_matmul.mlir
   }];
   let arguments = (ins AnyRankedTensor:$a, Variadic<AnyRankedTensor>:$b, Optional<Moe_RouteType>:$route,

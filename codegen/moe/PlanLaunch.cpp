@@ -8,6 +8,7 @@
 #include "codegen/moe/LaunchPlanner.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerInputs.h"
+#include "codegen/moe/NumericModes.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -366,6 +367,10 @@ LogicalResult LaunchPlanner::fillHeader(const PlanOptions &options) {
   header.name = plan.addString(layer.getName());
   header.max_tokens = options.maxTokens;
   header.determinism = 1;
+  layer.walk([&](CombineOp combine) {
+    if (combine->hasAttr(unorderedAttr))
+      header.determinism = 0;
+  });
   for (const moec_buffer &buffer : plan.buffers) {
     if (buffer.role == MOEC_ROLE_X) {
       header.x_dtype = buffer.dtype;

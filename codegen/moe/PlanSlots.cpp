@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Lifetimes of buffers -> workspace slots, greedily in the order of their first step. A slot is as large as its largest
-// buffer, so a buffer takes the free slot that grows least by it, among those the smallest.
+// buffer, so a buffer takes the free slot that grows least by it, among those the smallest. Joined steps count as one:
+// either may run first.
 
+#include "codegen/moe/JoinStages.h"
 #include "codegen/moe/LaunchPlanner.h"
 
 #include <algorithm>
@@ -25,6 +27,12 @@ bool needsSlot(const moec_buffer &buffer) {
   return buffer.kind == MOEC_BUFFER_WORKSPACE || buffer.kind == MOEC_BUFFER_OPT_OUTPUT;
 }
 
+// A joined step has the place of the step behind it.
+size_t placeOf(const LaunchPlan &plan, size_t step) {
+  mlir::Operation *stage = plan.stageOf[step];
+  return stage && stage->hasAttr(moe::joinedAttr) ? step + 1 : step;
+}
+
 std::vector<Lifetime> lifetimes(const LaunchPlan &plan) {
   std::vector<Lifetime> all;
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
@@ -32,8 +40,8 @@ std::vector<Lifetime> lifetimes(const LaunchPlan &plan) {
     for (size_t s = 0; s < plan.steps.size(); ++s)
       for (unsigned a = 0; a < plan.steps[s].num_args; ++a)
         if (plan.args[plan.steps[s].first_arg + a] == i) {
-          life.first = std::min(life.first, s);
-          life.last = std::max(life.last, s);
+          life.first = std::min(life.first, placeOf(plan, s));
+          life.last = std::max(life.last, placeOf(plan, s));
         }
     if (needsSlot(plan.buffers[i]))
       all.push_back(life);

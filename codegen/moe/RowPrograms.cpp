@@ -10,7 +10,7 @@
 //
 // An op without operands is cloned for each of its users and stands beside it: its rows are never stored.
 //
-// Ops that serve reports alone (ReportUse.h) keep apart from the others: what every call runs does not do their work.
+// Ops that serve other reports (ReportUse.h) keep apart: no call does the work of a report that it does not ask for.
 
 #include "codegen/moe/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
@@ -31,7 +31,7 @@ using namespace moe;
 
 namespace {
 
-using GroupKey = std::tuple<void *, unsigned, unsigned>; // rows, 1 for reports alone, level
+using GroupKey = std::tuple<void *, uint32_t, unsigned>; // rows, reports that are served, level
 using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
 
 bool isSource(Operation *op) { return isRowOp(op) && op->getNumOperands() == 0; }
@@ -62,22 +62,22 @@ Groups groupRowOps(Block &block, const ReportUse &reports) {
       continue;
     bool row = isRowOp(&op);
     void *space = row ? rowSpaceOf(op.getResult(0)).getAsOpaquePointer() : nullptr;
-    bool report = reports.askedBy(&op) != 0;
+    uint32_t report = reports.askedBy(&op);
     unsigned level = 0;
     for (Value operand : op.getOperands()) {
       Operation *def = operand.getDefiningOp();
       if (!def || followsUser(def))
         continue;
       bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space &&
-                      (reports.askedBy(def) != 0) == report;
+                      reports.askedBy(def) == report;
       level = std::max(level, levels[def] + (row && !together));
     }
     levels[&op] = level;
     for (Value operand : op.getOperands())
       if (Operation *def = operand.getDefiningOp(); def && followsUser(def))
-        groups[{space, unsigned(report), level}].push_back(def);
+        groups[{space, report, level}].push_back(def);
     if (row)
-      groups[{space, unsigned(report), level}].push_back(&op);
+      groups[{space, report, level}].push_back(&op);
   }
   return groups;
 }

@@ -55,9 +55,14 @@ struct StageFacts {
 
   bool f16 = false;           // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
   bool oneType = true;        // input and weights have one type
+  bool routed = false;        // rows belong to groups of a route, of one group or many
+  bool tf32 = false;          // f32 by f32, allowed to multiply in tf32
+  bool gathered = false;      // rows of A are found through the route
+  bool plainRows = true;      // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
 
-  // Tensor cores multiply 2-byte elements of one type.
-  bool tensorCores() const { return bf16Input && bf16Weight && oneType; }
+  // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
+  bool halves() const { return bf16Input && bf16Weight && oneType; }
+  bool tensorCores() const { return halves() || tf32; }
   int64_t inputBytes() const { return bf16Input ? 2 : 4; }
   int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
 };

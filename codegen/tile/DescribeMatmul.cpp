@@ -4,6 +4,8 @@
 
 #include "codegen/tile/DescribeMatmul.h"
 
+#include "codegen/moe/NumericModes.h"
+
 using namespace mlir;
 
 namespace moec {
@@ -27,6 +29,10 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.outStride = buffer(2).row_stride;
   stage.gathered = op.getGathered();
   stage.routed = bool(op.getRoute());
+  stage.tf32 = op->hasAttr(moe::tf32Attr);
+  stage.unordered = op->hasAttr(moe::unorderedAttr);
+  if (stage.unordered)
+    stage.weightedSums = bool(cast<moe::CombineOp>(*op.getResult().user_begin()).getWeights());
   stage.in = elementOf(op.getA());
   stage.weight = elementOf(op.getB().front());
   stage.result = elementOf(op.getResult());

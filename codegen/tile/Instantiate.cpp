@@ -232,6 +232,8 @@ OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage 
   attach("out_stride", stage.outStride);
   if (stage.routed)
     kernel->setAttr("routed", builder.getUnitAttr());
+  if (stage.tf32 && kernel.getTarget() != "cpu")
+    kernel->setAttr("tf32", builder.getUnitAttr());
   spliceStage(kernel, stage);
   if (failed(verify(*module)))
     return {};

@@ -32,6 +32,9 @@ struct MatmulStage {
   int64_t outStride = 0;       // bytes from one row of the output to the next
   bool gathered = false;       // A rows through row_token
   bool routed = false;         // rows belong to groups of a route; else one group
+  bool tf32 = false;           // f32 operands may be rounded to tf32 (CUDA)
+  bool unordered = false;      // rows are added to the sums of their tokens (CUDA)
+  bool weightedSums = false;   // unordered, and times the weight of the row's slot
   mlir::Type in, weight, result;
   llvm::SmallVector<MatmulOperand> prologueOperands, epilogueOperands;
   mlir::Region *prologue = nullptr, *epilogue = nullptr; // null or empty: identity

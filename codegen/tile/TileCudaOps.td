@@ -27,10 +27,16 @@ def Tile_FragmentType : Tile_Type<"Fragment", "fragment"> {
   let summary = "f32 accumulators [block_m, block_n] spread over the registers of warps_m x warps_n warps";
   let description = [{
     Columns are those of all parts: part p holds columns p*block_n/parts ... A thread holds the same rows and columns of
-    every part, so that an epilogue sees all parts of an output without a shuffle. }];
+    every part, so that an epilogue sees all parts of an output without a shuffle.
+    unit_m is the least number of rows of A that a tensor-core instruction multiplies. 16, or left out: A is its first
+    operand, 16 or 64 rows, and columns are the second, 8 or more. 8: columns are the first operand, 16 or 64 of a
+    part, and rows of A the second, so that few rows fill an instruction. }];
   let parameters = (ins "::mlir::IntegerAttr":$blockM, "::mlir::IntegerAttr":$blockN, "::mlir::IntegerAttr":$warpsM,
-                        "::mlir::IntegerAttr":$warpsN);
-  let assemblyFormat = "`<` $blockM `,` $blockN `,` $warpsM `,` $warpsN `>`";
+                        "::mlir::IntegerAttr":$warpsN, OptionalParameter<"::mlir::IntegerAttr">:$unitM);
+  let assemblyFormat = "`<` $blockM `,` $blockN `,` $warpsM `,` $warpsN (`,` $unitM^)? `>`";
+  let extraClassDeclaration = [{
+    bool columnsFirst() const { return getUnitM() && getUnitM().getInt() == 8; }
+  }];
 }
 
 // ---- structure -------------------------------------------------------------------------------------------------
@@ -40,17 +46,22 @@ def Tile_ForTilesOp : Tile_Op<"for_tiles"> {
   let description = [{
     Tile t = item * column tiles + column; block b takes t = b, b + grid, b + 2 grid, ... Items are those of the list that
     dispatch made for block_m, or runs of block_m tokens without a route.
+    With `splits` s, s tiles stand for each of these: tile (t, share) multiplies steps share * k_steps .. of the depth, k_steps
+    a share's steps, which copy and multiply count from 0. Its sums are kept apart; the stage's second kernel adds those of
+    all shares in ascending order and runs the epilogue.
+      C1  splits is 1..64, and only of a kernel without roles
     Example: templates/kernels/cuda/multistage.mlir }];
-  let arguments = (ins Tile_ItemsType:$range);
+  let arguments = (ins Tile_ItemsType:$range, OptionalAttr<IndexAttr>:$splits);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
 }
 def Tile_RingOp : Tile_Op<"ring"> {
   let summary = "the kernel's ring of stages";
   let description = [{
       C1  a row of a slot, block_k elements, has 32, 64 or 128 bytes, of A and of B
       C2  stages is 2..8
-      C3  block_m and block_n are multiples of 16 }];
+      C3  block_m is a multiple of 8 and block_n of 16 }];
   let results = (outs Tile_RingType:$result);
   let assemblyFormat = "`:` type($result) attr-dict";
   let hasVerifier = 1;
@@ -89,8 +100,10 @@ def Tile_ClearOp : Tile_Op<"clear", [Pure]> {
 def Tile_MultiplyOp : Tile_Op<"multiply", [AllTypesMatch<["acc", "result"]>]> {
   let summary = "acc += A * B of the slot of step `step`";
   let description = [{
-    bf16 and f16 operands: tensor cores, products exact, f32 sums. Otherwise FMA in ascending depth, exactly f32.
-      C1  block_m and block_n of the fragment are the ring's }];
+    bf16 and f16 operands: tensor cores, products exact, f32 sums. f32 operands of a kernel that carries `tf32`: tensor
+    cores, both rounded to 10 bits of mantissa. Otherwise FMA in ascending depth, exactly f32.
+      C1  block_m and block_n of the fragment are the ring's
+      C2  with columns first, rows of a slot have 64 or 128 bytes }];
   let arguments = (ins Tile_FragmentType:$acc, Tile_RingType:$ring, Index:$step);
   let results = (outs Tile_FragmentType:$result);
   let assemblyFormat = "$acc `,` $ring `[` $step `]` `:` type($acc) `,` type($ring) attr-dict";
@@ -104,7 +117,8 @@ def Tile_RolesOp : Tile_Op<"roles", [NoTerminator]> {
   let description = [{
     full[s]: every producer thread arrives once and one of them with the bytes that TMA brings. empty[s]: every consumer
     warp arrives once. Step q of a block, counted over all its tiles, uses slot q mod stages in turn q / stages.
-      C1  consumers is 1 or 2, and the ring has 64 rows of A for each
+      C1  consumers is 1 or 2, and the ring has 64 rows of A for each; where fragments have columns first, a multiple of 8
+          rows of A, and 64 columns of every part for each consumer
       C2  1 <= lag <= stages - 2: a consumer gives a slot back one step late, the producer tells of one `lag` steps late,
           and with fewer slots each would wait for the other
       C3  a row of a slot has 128 bytes, and A and B have the same 2-byte type }];

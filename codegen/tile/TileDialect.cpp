@@ -147,8 +147,12 @@ ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
   Type rangeType;
   Region *body = result.addRegion();
   if (parser.parseArgument(item) || parser.parseComma() || parser.parseArgument(column) || parser.parseKeyword("in") ||
-      parser.parseOperand(range) || parser.parseColonType(rangeType) ||
-      parser.resolveOperand(range, rangeType, result.operands))
+      parser.parseOperand(range))
+    return failure();
+  IntegerAttr splits;
+  if (succeeded(parser.parseOptionalKeyword("splits")) && parser.parseAttribute(splits, "splits", result.attributes))
+    return failure();
+  if (parser.parseColonType(rangeType) || parser.resolveOperand(range, rangeType, result.operands))
     return failure();
   item.type = ItemType::get(parser.getContext());
   column.type = parser.getBuilder().getIndexType();
@@ -158,10 +162,12 @@ ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
   return success();
 }
 void ForTilesOp::print(OpAsmPrinter &printer) {
-  printer << ' ' << getBody().getArgument(0) << ", " << getBody().getArgument(1) << " in " << getRange() << " : "
-          << getRange().getType() << ' ';
+  printer << ' ' << getBody().getArgument(0) << ", " << getBody().getArgument(1) << " in " << getRange();
+  if (getSplitsAttr())
+    printer << " splits " << getSplitsAttr();
+  printer << " : " << getRange().getType() << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
-  printer.printOptionalAttrDict((*this)->getAttrs());
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"splits"});
 }
 
 // ---- verifiers ---------------------------------------------------------------------------------------------------
@@ -217,16 +223,37 @@ LogicalResult RingOp::verify() {
   }
   if (stages < 2 || stages > 8)
     return emitOpError("C2: stages must be 2..8, found ") << stages;
-  if (m < 16 || m % 16 || n < 16 || n % 16)
-    return emitOpError("C3: block_m (") << m << ") and block_n (" << n << ") must be multiples of 16";
+  if (m < 8 || m % 8 || n < 16 || n % 16)
+    return emitOpError("C3: block_m (") << m << ") must be a multiple of 8 and block_n (" << n << ") of 16";
   return success();
+}
+
+LogicalResult ForTilesOp::verify() {
+  if (!getSplits())
+    return success();
+  int64_t splits = getSplits()->getSExtValue();
+  if (splits < 1 || splits > 64 || (splits > 1 && (*this)->getParentOfType<RolesOp>()))
+    return emitOpError("C1: splits must be 1..64, and 1 inside tile.roles, found ") << splits;
+  return success();
+}
+
+// The fragment that `op`, or an op inside it, makes.
+static FragmentType fragmentIn(Operation *op) {
+  FragmentType type;
+  op->walk([&](ClearOp clear) { type = clear.getType(); });
+  return type;
 }
 
 LogicalResult RolesOp::verify() {
   RingType ring = getRing().getType();
   int64_t consumers = getConsumers().getSExtValue(), lag = getLag().getSExtValue();
   int64_t m = ring.getBlockM().getInt(), stages = ring.getStages().getInt();
-  if (consumers < 1 || consumers > 2 || m != 64 * consumers)
+  FragmentType fragment = fragmentIn(*this);
+  if (fragment && fragment.columnsFirst()) {
+    if (consumers < 1 || consumers > 2 || ring.getBlockN().getInt() % (64 * consumers))
+      return emitOpError("C1: consumers must be 1 or 2 with 64 columns of B each, found ")
+             << consumers << " and " << ring.getBlockN().getInt() << " columns";
+  } else if (consumers < 1 || consumers > 2 || m != 64 * consumers)
     return emitOpError("C1: consumers must be 1 or 2 with 64 rows of A each, found ") << consumers << " and " << m << " rows";
   if (lag < 1 || lag > stages - 2)
     return emitOpError("C2: lag must be 1..stages-2 (") << stages - 2 << "), found " << lag;
@@ -243,6 +270,9 @@ LogicalResult MultiplyOp::verify() {
     return emitOpError("C1: the fragment is ")
            << acc.getBlockM().getInt() << " x " << acc.getBlockN().getInt() << ", the ring's tiles are "
            << ring.getBlockM().getInt() << " x " << ring.getBlockN().getInt();
+  int64_t rowBytes = ring.getBlockK().getInt() * elementBytes(ring.getIn());
+  if (acc.columnsFirst() && rowBytes < 64)
+    return emitOpError("C2: with columns first a row of a slot must have 64 or 128 bytes, found ") << rowBytes;
   return success();
 }
 

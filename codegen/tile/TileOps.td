@@ -28,7 +28,8 @@ class Tile_Type<string name, string mnem> : TypeDef<Tile_Dialect, name> { let mn
 
 def Tile_Access : I32EnumAttr<"Access", "how A finds the row of an output row", [
     I32EnumAttrCase<"direct", 0>,    // row r of A
-    I32EnumAttrCase<"gathered", 1>   // row row_token[r] of A
+    I32EnumAttrCase<"gathered", 1>,  // row row_token[r] of A
+    I32EnumAttrCase<"contiguous", 2> // row r of A by TMA; where the stage gathers, of a copy in the route's order
   ]> { let cppNamespace = "::moec::tile"; let genSpecializedAttr = 0; }
 def Tile_AccessAttr : EnumAttr<Tile_Dialect, Tile_Access, "access"> { let assemblyFormat = "`<` $value `>`"; }
 

@@ -54,7 +54,7 @@ struct Reported : testing::Test {
   std::string complaint() {
     OracleResult result;
     std::string reason;
-    return compareReports(spec, *out, want, result, reason) ? "" : reason;
+    return compareReports(spec, *out, want, /*tf32=*/false, result, reason) ? "" : reason;
   }
 };
 

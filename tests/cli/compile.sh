@@ -73,6 +73,29 @@ m = json.load(open("half/share/tiny/manifest.json"))
 assert m["isas"] == [], m["isas"]
 assert [t["name"] for t in m["cuda"]["targets"]] == ["sm_90a", "sm_80"], m["cuda"]'
 
+# What repeats, and what f32 is multiplied with, on CUDA.
+run compile tiny.json -o none --det batch
+expect_status 4
+expect_in err 'error[E-UNSUPPORTED]: --det batch is not built'
+no_leftovers none
+run compile tiny.json -o loose --target cpu:avx2,cuda:sm_80 --det off --math tf32 -q
+expect_status 0
+expect_in loose/include/tiny.h '#define TINY_DETERMINISM 0'
+expect_that 'the manifest says so' python3 -c '
+import json
+m = json.load(open("loose/share/tiny/manifest.json"))
+assert m["determinism"] == "off" and m["cuda"]["math"] == "tf32", m
+names = [l["kernel"] for l in m["cuda"]["targets"][0]["launches"]]
+assert any(n.endswith("combine_clear") for n in names), names'
+run compile tiny.json -o strict --target cpu:avx2 --det off --math tf32 -q
+expect_status 0
+expect_in strict/include/tiny.h '#define TINY_DETERMINISM 1'
+run compile tiny.json -o plain --target cpu:avx2 -q
+expect_that 'CPU packages stay as they are' diff -r plain strict
+run explain tiny.json --target cuda:sm_80 --det off --why
+expect_in out 'CUDA kernels: math exact, determinism off'
+expect_in out 'det  experts.down: rows are added to their tokens in any order, without a combine'
+
 run compile tiny.json --name 'a b' -o none
 expect_status 2
 expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name

@@ -15,6 +15,17 @@ run verify tiny.json -q --json --tokens 1
 expect_status 0
 expect_that 'verify --json is JSON' python3 -c 'import json; assert json.load(open("out"))["failed"] == 0'
 
+# Rounding to tf32 is seen, and no more of it than is allowed; routing does not change.
+run verify "$source_dir/tests/cuda_package/single.json" -q --json --tokens 5,20 --target cuda:sm_80 --emulate --math tf32
+expect_status 0
+expect_that 'tf32 shows' python3 -c '
+import json
+d = json.load(open("out"))
+assert d["math"] == "tf32" and 2e-5 < d["isas"][0]["worst_relative_error"] < 5e-3, d'
+run verify tiny.json -q --tokens 5 --target cuda:sm_80 --emulate --det off
+expect_status 0
+expect_in out 'cuda, --det off: two runs are compared with the reference, not with each other'
+
 # Linear experts have no inner width; one column of output may cancel to nothing.
 printf '%s\n' '{"moec": 1, "name": "linear", "hidden": 1, "router": {"top_k": 2}, "experts": {"count": 4, "form": "linear"}}' >linear.json
 run verify linear.json -q --tokens 1,70

@@ -69,6 +69,7 @@ void addArithmetic(std::vector<UnitKernel> &list) {
   };
   add("div", 4, [](Body &b, Value x, Value y) { return b.e.div(x, y); });
   add("ex2", 4, [](Body &b, Value x, Value) { return b.e.ex2(x); });
+  add("cvt_tf32", 0, [](Body &b, Value x, Value) { return b.e.roundTf32(b.e.bitcast(x, b.e.i32())); });
   add("fma", 0, [](Body &b, Value x, Value y) { return b.e.fma(x, y, x); });
   add("mul_add", 0, [](Body &b, Value x, Value y) { return b.e.addF(b.e.mulF(x, y), x); });
   add("bf16", 0, [](Body &b, Value x, Value) { return b.e.widen(b.e.narrow(x, b.e.b.getBF16Type())); });
@@ -97,6 +98,17 @@ void addWarp(std::vector<UnitKernel> &list) {
     return b.e.matchAny(arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(0x300)));
   });
   add("ballot", [](Body &b, Value v) { return b.e.ballot(arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(0x200))); });
+  // a + b is b + a: two additions to 0 have one result whoever is first
+  list.push_back({"red_add_f32", 64, 0, 0, 0, 0, false, [](Body &b) {
+                    for (int64_t i = 0; i < 4; ++i)
+                      b.put(i, b.e.f(0));
+                    b.e.barrier(0, 64);
+                    Value other = b.times(arith::XOrIOp::create(b.e.b, b.e.loc, b.tid, b.e.c32(33)), 16);
+                    for (int64_t i = 0; i < 4; ++i) {
+                      b.e.reduceAdd(b.e.at(b.own(b.out), 4 * i), b.word(i, b.e.f32()));
+                      b.e.reduceAdd(b.e.at(b.e.at(b.out, b.e.unsignedI64(other)), 4 * i), b.word(3 - i, b.e.f32()));
+                    }
+                  }});
   list.push_back({"atomic_add", 64, 64, 0, 0, 0, false, [](Body &b) {
                     b.e.when(b.e.compare(arith::CmpIPredicate::ult, b.tid, b.e.c32(16)),
                              [&] { b.e.store(b.e.c32(0), b.sharedAt(b.times(b.tid, 4)), 4); });
@@ -205,7 +217,7 @@ Value descriptor(CudaEmitter &e, Value address) {
 
 // A: the first 8192 bytes of the input, 64 rows of 64; B: n rows behind it; both as they are, so swizzled rows.
 void addWgmma(std::vector<UnitKernel> &list) {
-  for (int64_t n : {8, 64, 128, 256})
+  for (int64_t n : {8, 16, 64, 128, 256})
     for (bool half : {false, true}) {
       size_t bytes = 8192 + size_t(n) * 128;
       list.push_back({"wgmma_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 4096, bytes,

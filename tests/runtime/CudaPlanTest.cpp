@@ -100,6 +100,26 @@ TEST(CudaPlan, maps) {
   BAD("cuda plan: target sm_90a: map 0: rows of 64 bytes with swizzle 32", p.map(0).box_k = 16);
 }
 
+// Map 0 as one of rows of the table of items, which has 64 bytes and 16 a token.
+static moec_cuda_map &rows(EditableCuda &p) {
+  p.launch(0, 3).min_tokens = 1;
+  p.map(0) = {0, 32, 6, 8, MOEC_CUDA_MAP_TABLE, 0, MOEC_F32, 4, 16, 0};
+  return p.map(0);
+}
+
+TEST(CudaPlan, maps_of_rows) {
+  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): maps of rows, but 0 tokens are enough", rows(p), p.launch(0, 3).min_tokens = 0);
+  BAD("cuda plan: target sm_90a: map 0: source 3, index 0 of 13", rows(p).source = 3);
+  BAD("cuda plan: target sm_90a: map 0: source 2, index 1 of 1", rows(p).index = 1);
+  BAD("cuda plan: target sm_90a: map 0: dtype 3 is not f32, bf16 or f16", rows(p).dtype = MOEC_I32);
+  BAD("cuda plan: target sm_90a: map 0: 0 columns in rows of 16 bytes", rows(p).columns = 0);
+  BAD("cuda plan: target sm_90a: map 0: 5 columns in rows of 16 bytes", rows(p).columns = 5);
+  BAD("cuda plan: target sm_90a: map 0: 4 columns in rows of 24 bytes", rows(p).row_bytes = 24);
+  BAD("cuda plan: target sm_90a: map 0: no row of 96 bytes fits", rows(p).row_bytes = 96);
+  BAD("cuda plan: target sm_90a: map 0: buffer 2 is a weight", rows(p).index = 2, p.map(0).source = MOEC_CUDA_MAP_BUFFER);
+  BAD("cuda plan: target sm_90a: map 0: swizzle is 48, expected 0, 32, 64 or 128", rows(p).swizzle = 48);
+}
+
 TEST(CudaPlan, launches) {
   BAD("cuda plan: target sm_90a: launch 3: step 7 of 7", p.launch(0, 3).step = 7);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): flags are 4", p.launch(0, 3).flags = 4);

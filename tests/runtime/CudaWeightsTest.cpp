@@ -201,6 +201,32 @@ TEST_F(CudaWeights, maps_describe_the_regions) {
   EXPECT_EQ(down.swizzle, 0);
 }
 
+// Rows of a buffer and of a table: as many as the call has.
+TEST_F(CudaWeights, maps_of_rows_follow_the_call) {
+  for (bool table : {false, true}) {
+    EditableCuda edited;
+    edited.launch(0, 3).min_tokens = 1;
+    edited.map(0) = {0, 32, 6, 8, uint32_t(table ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER), 0, MOEC_F32, 8, 32, 0};
+    TinyCuda tiny(driver, source, &edited.package);
+    for (int64_t t : {1, 5, 40}) {
+      FakeMap up = {};
+      driver.kernels["ffn_up_sm_90a"] = [&up](void **params) { std::memcpy(&up, params[1], sizeof(up)); };
+      driver.kernels["ffn_down_sm_90a"] = driver.kernels["combine"] = [](void **) {};
+      TinyCall call(driver, tiny, randomInput(t, 1));
+      ASSERT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_OK) << lastError();
+      uint64_t rows = uint64_t(table ? (16 * t + 64) / 32 : t); // the table has 64 bytes and 16 a token
+      char *workspace = static_cast<char *>(call.workspace.data());
+      if (table)
+        EXPECT_TRUE(up.address > workspace && up.address < workspace + call.workspaceBytes);
+      else
+        EXPECT_EQ(up.address, call.x.data());
+      EXPECT_EQ(std::vector<uint64_t>(up.dims, up.dims + 3), (std::vector<uint64_t>{8, rows, 1}));
+      EXPECT_EQ(std::vector<uint64_t>(up.strides, up.strides + 2), (std::vector<uint64_t>{32, 32 * rows}));
+      EXPECT_EQ(std::vector<uint32_t>(up.box, up.box + 3), (std::vector<uint32_t>{8, 6, 1}));
+    }
+  }
+}
+
 // ---- packed buffers ---------------------------------------------------------------------------------------------
 
 TEST_F(CudaWeights, packed_buffer_is_mapped_again) {

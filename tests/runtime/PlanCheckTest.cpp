@@ -85,6 +85,19 @@ TEST(PlanCheck, versions) {
   REFUSED(MOEC_INVALID_ARGUMENT, "package: function 2 is NULL", p.functions[2] = nullptr);
 }
 
+// What CUDA kernels of a package may do in any order, its CPU kernels do not.
+TEST(PlanCheck, determinism_of_the_cpu) {
+  EditablePackage edited;
+  edited.header().determinism = 0;
+  moec_layer *layer = nullptr;
+  ASSERT_EQ(moec_layer_create(&edited.package, nullptr, &layer), MOEC_OK) << lastError();
+  moec_layer_info info = {};
+  info.struct_size = sizeof(info);
+  EXPECT_EQ(moec_layer_get_info(layer, &info), MOEC_OK);
+  EXPECT_EQ(info.determinism, 1);
+  moec_layer_destroy(layer);
+}
+
 TEST(PlanCheck, header) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: isa_mask is 0x0", p.header().isa_mask = 0);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: isa_mask is 0x10", p.header().isa_mask = 16);

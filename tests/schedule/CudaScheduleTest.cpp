@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D6 each just broken, text that reads back.
+// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D9 each just broken, text that reads back.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -17,7 +17,7 @@ StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf
   facts.stage = "up";
   facts.n = n, facts.k = k, facts.parts = parts;
   facts.bf16Weight = bf16Weight, facts.bf16Input = bf16Input;
-  facts.groups = groups, facts.rowsPerToken = choices;
+  facts.groups = groups, facts.rowsPerToken = choices, facts.routed = facts.gathered = groups > 1;
   return facts;
 }
 
@@ -50,35 +50,111 @@ TEST(cuda_schedule, legal_for_every_stage) {
   for (int64_t n : {1, 8, 100, 256, 2048, 1 << 20})
     for (int64_t k : {1, 3, 33, 768, 7168, 1 << 20})
       for (int64_t parts : {1, 2})
-        for (int types = 0; types < 4; ++types)
+        for (int types = 0; types < 5; ++types) // 4: f32 as tf32
           for (auto [groups, choices] : {std::pair<int64_t, int64_t>{1, 1}, {8, 2}, {256, 8}, {4096, 1}, {3, 3}})
             for (CudaArch arch : {CudaArch::Sm80, CudaArch::Sm90a}) {
               StageFacts facts = stageOf(n, k, parts, types & 1, types & 2, groups, choices);
+              facts.tf32 = types == 4;
               EXPECT_EQ(check(facts, cudaSchedule(facts, arch)), "") << n << " " << k << " " << parts << " " << types;
             }
 }
 
-// "1..256:16x128 ..." of the heuristic
+// "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, c contiguous, s swapped, S swapped_specialised; /4
+// splits
 static std::string ranges(const StageFacts &facts, CudaArch arch) {
   std::string text;
-  for (const CudaEntry &entry : cudaSchedule(facts, arch).entries)
-    text += (text.empty() ? "" : " ") + tokenRangeText(entry) + ":" + std::to_string(entry.kernel.integers.at("block_m")) + "x" +
-            std::to_string(entry.kernel.integers.at("block_n"));
+  for (const CudaEntry &entry : cudaSchedule(facts, arch).entries) {
+    const auto &values = entry.kernel.integers;
+    const std::string &name = entry.kernel.templateName;
+    const char *letter = name == "cuda/multistage"         ? "m"
+                         : name == "cuda/warp_specialised" ? "w"
+                         : name == "cuda/contiguous"       ? "c"
+                         : name == "cuda/swapped"          ? "s"
+                                                           : "S";
+    int64_t splits = values.count("splits") ? values.at("splits") : 1;
+    text += (text.empty() ? "" : " ") + tokenRangeText(entry) + ":" + letter + std::to_string(values.at("block_m")) + "x" +
+            std::to_string(values.at("block_n")) + (splits > 1 ? "/" + std::to_string(splits) : "");
+  }
   return text;
 }
 
 TEST(cuda_schedule, ranges_follow_expected_rows) {
-  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm90a), "1..2:16x32 3..256:16x128 257..512:32x128 513..1536:64x128 1537..:128x256");
-  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm80), "1..2:16x32 3..256:16x128 257..512:32x128 513..1536:64x128 1537..:128x128");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm90a), "1..2:s8x32 3..64:S8x128 65..192:S16x128 193..512:m32x128 513..1536:w64x128 1537..:w128x256");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm80), "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
   EXPECT_EQ(ranges(stageOf(14336, 4096, 2, true, true, 8, 2), CudaArch::Sm90a),
-            "1..64:16x128 65..128:32x128 129..384:64x128 385..:128x256");
+            "1..16:S8x128 17..48:S16x128 49..128:m32x128 129..384:w64x128 385..:w128x256");
+  StageFacts f32Stage = stageOf(768, 2048, 2, false, false);
+  EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a), "1..2:m16x32 3..192:m16x64 193..512:m32x64 513..:m64x64");
+  f32Stage.tf32 = true;
+  EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a),
+            "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
 }
 
 TEST(cuda_schedule, dense_stages_fill_the_device) {
   EXPECT_EQ(ranges(stageOf(128, 2048, 1, true, true, 1, 1), CudaArch::Sm90a),
-            "1..2080:16x32 2081..8384:32x64 8385..16768:64x128 16769..:128x128");
+            "1..8:s8x32/8 9..16:s16x32/8 17..2080:m16x32 2081..8384:m32x64 8385..16768:c64x128 16769..:c128x128");
   EXPECT_EQ(ranges(stageOf(2048, 7168, 2, true, true, 1, 1), CudaArch::Sm90a),
-            "1..64:16x32 65..256:32x64 257..1024:64x128 1025..:128x256");
+            "1..8:s8x32 9..16:s16x32 17..64:m16x32 65..256:m32x64 257..1024:c64x128 1025..:c128x256");
+  EXPECT_EQ(ranges(stageOf(256, 7168, 1, false, false, 1, 1), CudaArch::Sm80), // a router in f32
+            "1..16:m16x32/16 17..1024:m16x32 1025..4160:m32x64 4161..:m64x64");
+  EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).substr(0, 9), "1..8:s8x3"); // 64 KiB: one block's
+  EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).find('/'), std::string::npos);
+}
+
+TEST(cuda_schedule, d7_weights_first) {
+  Values few = {{"block_m", 8}, {"block_n", 128}, {"block_k", 64}, {"stages", 4}, {"warps_m", 1}, {"warps_n", 4}};
+  const std::string swapped = "cuda/swapped", roles = "cuda/swapped_specialised";
+  EXPECT_EQ(check(bf16Stage, stage(few, CudaArch::Sm80, swapped)), "");
+  EXPECT_EQ(check(stageOf(768, 2048, 2, false, false), stage(with(few, "block_k", 32), CudaArch::Sm80, swapped)),
+            "stage up sm_80 tokens 1..: D7: template 'cuda/swapped' needs input and weights of one type that tensor cores "
+            "multiply: bf16, f16, or f32 with --math tf32");
+  EXPECT_EQ(check(bf16Stage, stage(with(few, "block_k", 16), CudaArch::Sm80, swapped)),
+            "stage up sm_80 tokens 1..: D7: block_k 16 makes rows of 32 bytes, expected 64 or 128");
+  EXPECT_EQ(check(bf16Stage, stage(with(few, "block_n", 16), CudaArch::Sm80, swapped)),
+            "stage up sm_80 tokens 1..: D3: block_n is 16, expected a multiple of 16 * parts * warps_n, 128");
+  Values specialised = {{"block_m", 8}, {"block_n", 128}, {"block_k", 64}, {"stages", 6}, {"lag", 3}, {"consumers", 1}};
+  EXPECT_EQ(check(bf16Stage, stage(specialised, CudaArch::Sm90a, roles)), "");
+  EXPECT_EQ(check(bf16Stage, stage(specialised, CudaArch::Sm80, roles)),
+            "stage up sm_80 tokens 1..: D6: template 'cuda/swapped_specialised' is for sm_90a");
+  EXPECT_EQ(check(bf16Stage, stage(with(specialised, "consumers", 2), CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D6: block_n is 128, expected a multiple of 64 * parts * consumers, 256");
+}
+
+TEST(cuda_schedule, d9_rows_by_tma) {
+  Values values = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"consumers", 2}};
+  StageFacts facts = bf16Stage;
+  EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")), "");
+  facts.plainRows = false;
+  EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")),
+            "stage up sm_90a tokens 1..: D9: template 'cuda/contiguous' needs rows of A as they are, at multiples of 16 bytes "
+            "where they are not gathered");
+  EXPECT_EQ(check(facts, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/warp_specialised")), "");
+  EXPECT_EQ(check(bf16Stage, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/contiguous")),
+            "stage up sm_90a tokens 1..: S1: parameter 'lag' of template 'cuda/contiguous' follows from the stage and cannot be set");
+}
+
+TEST(cuda_schedule, d8_splits) {
+  StageFacts router = stageOf(128, 2048, 1, true, true, 1, 1);
+  Values values = {{"block_m", 16}, {"block_n", 32}, {"block_k", 64}, {"stages", 4}, {"warps_m", 1}, {"warps_n", 2}, {"splits", 8}};
+  auto until = [&](int64_t last, const Values &chosen) {
+    CudaStage made = stage(chosen);
+    made.entries.push_back(made.entries.front());
+    made.entries.front().lastToken = last;
+    made.entries.back().firstToken = last + 1;
+    made.entries.back().kernel.integers["splits"] = 1;
+    return made;
+  };
+  EXPECT_EQ(check(router, until(64, values)), "");
+  EXPECT_EQ(check(router, until(65, values)), "stage up sm_80 tokens 1..65: D8: splits is 8, expected 1 beyond 64 tokens");
+  EXPECT_EQ(check(router, stage(values)), "stage up sm_80 tokens 1..: D8: splits is 8, expected 1 beyond 64 tokens");
+  EXPECT_EQ(check(router, until(8, with(values, "splits", 33))),
+            "stage up sm_80 tokens 1..8: D8: splits is 33, but 32 steps make 32 shares");
+  EXPECT_EQ(check(router, until(8, with(values, "splits", 12))),
+            "stage up sm_80 tokens 1..8: D8: splits is 12, but 32 steps make 11 shares");
+  EXPECT_EQ(check(stageOf(128, 2048, 1, true, true), until(8, values)),
+            "stage up sm_80 tokens 1..8: D8: splits is 8, expected 1 for a stage with a route");
+  EXPECT_EQ(check(stageOf(1 << 20, 2048, 1, true, true, 1, 1), until(16, values)),
+            "stage up sm_80 tokens 1..16: D8: partial sums take 536870912 bytes, expected at most 67108864");
 }
 
 TEST(cuda_schedule, s1_and_d1) {
@@ -161,8 +237,8 @@ TEST(cuda_schedule, text_reads_back) {
   schedule.cudaStages = {cudaSchedule(bf16Stage, CudaArch::Sm90a), cudaSchedule(bf16Stage, CudaArch::Sm80)};
   std::string text = printSchedule(schedule), error;
   EXPECT_EQ(text.substr(0, text.find('}') + 2),
-            "schedule tiny\nstage up sm_90a\n  tokens 1..2      multistage { block_k = 64, block_m = 16, block_n = 32, "
-            "stages = 8, warps_m = 1, warps_n = 1 }\n");
+            "schedule tiny\nstage up sm_90a\n  tokens 1..2      swapped { block_k = 64, block_m = 8, block_n = 32, "
+            "splits = 1, stages = 8, warps_m = 1, warps_n = 1 }\n");
   Schedule back;
   ASSERT_TRUE(parseSchedule(text, "t.txt", back, error)) << error;
   EXPECT_EQ(printSchedule(back), text);
@@ -183,11 +259,11 @@ TEST(cuda_schedule, text_errors) {
             "t.txt:3:10: found first token 2, expected 1: ranges start at token 1");
   EXPECT_EQ(errorOf("  tokens 1..4 multistage { } tokens 6.. multistage { }"),
             "t.txt:3:37: found first token 6, expected 5: ranges follow each other without a gap");
-  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: multistage, "
-                                                    "warp_specialised");
+  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: contiguous, multistage, "
+                                                    "swapped, swapped_specialised, warp_specialised");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { k_steps = 3 }"),
             "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "
-            "warps_m, warps_n");
+            "warps_m, warps_n, splits");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { } stage up sm_80 tokens 1.. multistage { }"),
             "t.txt:3:29: found a second schedule of stage 'up' for sm_80, expected one");
 }

@@ -37,8 +37,38 @@ func.func @stages() {
 // -----
 
 func.func @tile_size() {
-  // expected-error @below {{'tile.ring' op C3: block_m (8) and block_n (64) must be multiples of 16}}
+  // expected-error @below {{'tile.ring' op C3: block_m (12) must be a multiple of 8 and block_n (64) of 16}}
+  %r = tile.ring : !tile.ring<bf16, bf16, 12 : index, 64 : index, 64 : index, 4 : index>
+  return
+}
+
+// -----
+
+tile.kernel @splits for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) {
+  %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
+  // expected-error @below {{'tile.for_tiles' op C1: splits must be 1..64, and 1 inside tile.roles, found 65}}
+  tile.for_tiles %item, %n in %i splits 65 : index : !tile.items {
+    tile.store %c[%item, %n] -> %o : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>, !tile.rows<f32, <direct>>
+  }
+}
+
+// -----
+
+func.func @narrow_rows(%k: index) {
+  %r = tile.ring : !tile.ring<bf16, bf16, 8 : index, 64 : index, 16 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<8 : index, 64 : index, 1 : index, 2 : index, 8 : index>
+  // expected-error @below {{'tile.multiply' op C2: with columns first a row of a slot must have 64 or 128 bytes, found 32}}
+  %d = tile.multiply %c, %r[%k] : !tile.fragment<8 : index, 64 : index, 1 : index, 2 : index, 8 : index>, !tile.ring<bf16, bf16, 8 : index, 64 : index, 16 : index, 4 : index>
+  return
+}
+
+// -----
+
+func.func @columns_of_consumers() {
   %r = tile.ring : !tile.ring<bf16, bf16, 8 : index, 64 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C1: consumers must be 1 or 2 with 64 columns of B each, found 2 and 64 columns}}
+  tile.roles %r consumers 2 lag 1 : !tile.ring<bf16, bf16, 8 : index, 64 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = tile.clear : !tile.fragment<8 : index, 64 : index, 1 : index, 8 : index, 8 : index> }
   return
 }
 

@@ -14,7 +14,8 @@
 #stages   = 4 : index             // {2 .. 8}: slots of the ring
 #warps_m  = 2 : index             // {1, 2, 4}: warps over the rows of a tile
 #warps_n  = 4 : index             // {1, 2, 4, 8}: warps over its columns
-#k_steps  = 4 : index             // = ceildiv(k, block_k)
+#splits   = 1 : index             // {1 .. 64}: blocks that share the depth of a tile; 1 with a route
+#k_steps  = 4 : index             // = ceildiv(k, block_k * splits)
 #ahead    = 3 : index             // = stages - 1
 #a_access = #tile.access<direct>  // {direct, gathered}
 !in       = bf16                  // {bf16, f16, f32}: element of A
@@ -33,7 +34,7 @@ tile.kernel @multistage for(sm_80) (%a: !A, %b: !B, %out: !O, %items: !tile.item
   %steps = arith.constant #k_steps
   %ahead = arith.constant #ahead
   %ring = tile.ring : !ring
-  tile.for_tiles %item, %n in %items : !tile.items {
+  tile.for_tiles %item, %n in %items splits #splits : !tile.items {
     scf.for %s = %c0 to %ahead step %c1 {
       tile.copy %a, %b[%item, %n] step %s -> %ring : !A, !B, !ring
     }

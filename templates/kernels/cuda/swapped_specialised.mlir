@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// swapped_specialised.mlir - grouped matmul on Hopper for few rows per group: one warpgroup copies, the others multiply,
+// and weights are the first operand of wgmma
+//
+//     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
+//
+// wgmma's first operand has 64 rows whatever there is to multiply, its second 8 or more: 64 columns of B, which come by TMA, are
+// the first and the rows of A the second. A consumer has the same 64 columns of every part, one wgmma each, which puts
+// gate and up of an output into the same thread. Sums are few, so the ring may be deep: what hides memory is the number
+// of weight bytes in flight. The walk is that of warp_specialised.mlir.
+
+#block_m   = 8 : index            // {8, 16, 32, 64}: rows of a tile
+#block_n   = 128 : index          // {64, 128, 256}: columns of a tile, all parts together
+#block_k   = 64 : index           // {64}: depth of a step, 128 bytes
+#stages    = 6 : index            // {3 .. 8}: slots of the ring
+#lag       = 3 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
+#consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 columns of every part each
+#warps_m   = 1 : index            // = 1
+#warps_n   = 8 : index            // = 4 * consumers
+#unit_m    = 8 : index            // = 8: rows of the narrowest instruction
+#k_steps   = 4 : index            // = ceildiv(k, block_k)
+#a_access  = #tile.access<direct> // {direct, gathered}
+!in        = bf16                 // {bf16, f16}: element of A
+!weight    = bf16                 // {bf16, f16}: element of B, as A
+!result    = f32                  // {bf16, f16, f32}: element of the output
+
+!A    = !tile.rows<!in, #a_access>
+!B    = !tile.matrices<!weight>
+!O    = !tile.rows<!result, #tile.access<direct>>
+!ring = !tile.ring<!in, !weight, #block_m, #block_n, #block_k, #stages>
+!acc  = !tile.fragment<#block_m, #block_n, #warps_m, #warps_n, #unit_m>
+
+tile.kernel @swapped_specialised for(sm_90a) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %steps = arith.constant #k_steps
+  %ring = tile.ring : !ring
+  tile.roles %ring consumers #consumers lag #lag : !ring producer {
+    tile.for_tiles %item, %n in %items : !tile.items {
+      scf.for %k = %c0 to %steps step %c1 {
+        tile.fill %a, %b[%item, %n] step %k -> %ring : !A, !B, !ring
+      }
+    }
+    tile.flush %ring : !ring
+  } consumer {
+    tile.for_tiles %item, %n in %items : !tile.items {
+      %zero = tile.clear : !acc
+      %acc = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {
+        %d = tile.consume %c, %ring[%k] : !acc, !ring
+        scf.yield %d : !acc
+      }
+      %sum = tile.finish %acc, %ring : !acc, !ring
+      tile.store %sum[%item, %n] -> %out : !acc, !O
+    }
+  }
+}
