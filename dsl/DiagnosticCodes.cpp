@@ -102,7 +102,7 @@ const Row rows[] = {
     {"E-LOSS-LOAD", "The load of an expert is the probability to be chosen under noise, so cv2 of load needs "
                     "router.noise normal or learned."},
     {"E-LOSS-KIND", "The quantity of the loss does not exist with this router: no balance to reach where every expert "
-                    "takes the same number of tokens, no logits where ids come from a table."},
+                    "takes the same number of tokens, no logits where ids come from a table, no groups of one size."},
     {"E-UPDATE", "update bias_sign changes router.choice_bias after each step, so choice_bias must be true."},
     {"E-FROZEN",
      "An entry of `frozen` is a role of this layer, or role[a:b] with 0 <= a < b <= experts.count for a role "

@@ -74,12 +74,12 @@ Doubles Losses::means(const Doubles &p) const {
   return mean;
 }
 
-// G · Σ_g F_g · P_g, F and P summed over the R / G columns of a group; G = R without groups.   f_e = n_e / n or n_e / (K n)
+// G · Σ_g F_g · P_g, F and P summed over the R / G columns of a group; G = R without groups.   f_e = n_e / n or n_e / (K n), K = 1 where first choices count
 double Losses::balanceOf(const LossSpec &loss, const ScopeSums &sums) const {
   int64_t groups = loss.integer("groups", 1);
   if (groups <= 1)
     groups = rows;
-  double n = double(std::max<int64_t>(1, sums.tokens)), per = n * (loss.flag("per_choice") ? double(choices) : 1), value = 0;
+  double n = double(std::max<int64_t>(1, sums.tokens)), per = n * (loss.flag("per_choice") && !loss.is("count", "first") ? double(choices) : 1), value = 0;
   for (int64_t g = 0; g < groups; ++g) {
     double f = 0, p = 0;
     for (int64_t e = g * (rows / groups); e < (g + 1) * (rows / groups); ++e) {
@@ -107,12 +107,13 @@ double Losses::loadBalance(const LossSpec &loss, const Doubles &p) const {
   return sequences ? value / double(std::max<int64_t>(1, run.inputs.batch)) : value;
 }
 
-// Var(v) / (mean(v)² + ε)
+// Var(v) / (mean(v)² + ε), 0 where all are the same
 double Losses::squaredVariation(const LossSpec &loss, const Doubles &v) const {
   double mean = 0;
   for (double x : v)
     mean += x / double(v.size());
-  return variance(v, loss.is("variance", "sample")) / (mean * mean + loss.number("eps", 1e-10));
+  double spread = variance(v, loss.is("variance", "sample"));
+  return spread == 0 ? 0 : spread / (mean * mean + loss.number("eps", 1e-10));
 }
 
 // load_e = Σ_t Φ((z_te - θ_te) / σ_te), θ the K-th largest of h_t without e: the chance that e is chosen under the noise

@@ -83,10 +83,15 @@ void SpecCheckList::checkPasses() {
          std::string("add \"") + role + "\" to frozen");
 }
 
+constexpr size_t maxLosses = 16;
+
 void SpecCheckList::checkLosses() {
   if (!readable({"losses", "router.kind", "router.noise"}))
     return;
   RouterKind kind = spec.router.kind;
+  if (spec.losses.size() > maxLosses)
+    fail("E-RANGE", "losses", "a layer has " + std::to_string(spec.losses.size()) + " losses; at most " + std::to_string(maxLosses) + " are allowed",
+         "each is a value of its own: leave out those that repeat");
   bool logits = spec.hasExpertLogits();
   bool slotted = kind == RouterKind::Soft || kind == RouterKind::ExpertChoice;
   for (size_t i = 0; i < spec.losses.size(); ++i) {

@@ -124,7 +124,7 @@ moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights,
   w.weights = weights;
   w.args = args;
   w.num_sequences = moec_num_sequences(args->num_tokens, args->tokens_per_sequence);
-  moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, &w.map);
+  moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, moec_asks_reports(args), &w.map);
   moec_status status = check_grids(&w);
   if (status == MOEC_OK)
     status = moec_cuda_enter(w.cuda, &pushed);

@@ -34,6 +34,19 @@ static moec_status check_device(const moec_layer *layer, const moec_weights *wei
   return MOEC_OK;
 }
 
+moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args) {
+  int known = caller->struct_size == offsetof(moec_forward_args, stream) ||
+              caller->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
+              caller->struct_size == offsetof(moec_forward_args, out_probabilities);
+  if (caller->struct_size < sizeof(*args) && !known)
+    return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", caller->struct_size, sizeof(*args));
+  if (caller->struct_size > sizeof(*args))
+    return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", caller->struct_size, sizeof(*args));
+  memset(args, 0, sizeof(*args));
+  memcpy(args, caller, caller->struct_size);
+  return MOEC_OK;
+}
+
 static moec_status check_handles(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
@@ -44,13 +57,6 @@ static moec_status check_handles(const moec_layer *layer, const moec_weights *we
     return moec_error(MOEC_INVALID_HANDLE, "weights is not a live moec_weights");
   if (weights->plan != layer->plan.header)
     return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
-  int known = args->struct_size == offsetof(moec_forward_args, stream) ||
-              args->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
-              args->struct_size == offsetof(moec_forward_args, out_probabilities);
-  if (args->struct_size < sizeof(*args) && !known)
-    return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", args->struct_size, sizeof(*args));
-  if (args->struct_size > sizeof(*args))
-    return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", args->struct_size, sizeof(*args));
   return MOEC_OK;
 }
 
@@ -122,11 +128,10 @@ static moec_status check_ranges(const caller_range *ranges, int count) {
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *caller,
                                moec_forward_args *args) {
   moec_status status = check_handles(layer, weights, caller);
-  if (status != MOEC_OK)
-    return status;
-  memset(args, 0, sizeof(*args));
-  memcpy(args, caller, caller->struct_size);
-  status = check_device(layer, weights, args);
+  if (status == MOEC_OK)
+    status = moec_read_args(caller, args);
+  if (status == MOEC_OK)
+    status = check_device(layer, weights, args);
   if (status == MOEC_OK)
     status = check_tokens(layer, args);
   if (status != MOEC_OK || args->num_tokens == 0)
@@ -134,12 +139,12 @@ moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weig
   if (!args->x || !args->y || !args->workspace)
     return moec_error(MOEC_NULL_POINTER, "%s is NULL", !args->x ? "x" : !args->y ? "y" : "workspace");
   size_t workspace_bytes;
-  status = moec_layer_workspace_bytes_for(layer, args->num_tokens, args->tokens_per_sequence, &workspace_bytes);
+  status = moec_layer_workspace_bytes_call(layer, args, &workspace_bytes);
   if (status != MOEC_OK)
     return status;
   if (args->workspace_bytes < workspace_bytes)
-    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens need %zu", args->workspace_bytes,
-                      args->num_tokens, workspace_bytes);
+    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens%s need %zu", args->workspace_bytes,
+                      args->num_tokens, moec_asks_reports(args) ? " with reports" : "", workspace_bytes);
   caller_range ranges[MAX_RANGES];
   int count = 0;
   status = collect(layer, weights, args, workspace_bytes, ranges, &count);

@@ -133,7 +133,7 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
   if (!out_info)
     return moec_error(MOEC_NULL_POINTER, "out_info is NULL");
   if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm) &&
-      out_info->struct_size != offsetof(moec_layer_info, num_losses))
+      out_info->struct_size != offsetof(moec_layer_info, num_losses) + 4) /* with its padding */
     return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size, sizeof(*out_info));
   const moec_plan *plan = &layer->plan;
   const moec_plan_header *header = plan->header;

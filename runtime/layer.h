@@ -46,7 +46,8 @@ typedef struct moec_workspace_map {
 } moec_workspace_map;
 
 /* 0 <= num_tokens <= max_tokens, sequences of sequence_tokens tokens, which divide them (0: one sequence). O(buffers). */
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, moec_workspace_map *out_map);
+/* `reports`: of a call that asks for a report. */
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports, moec_workspace_map *out_map);
 
 /* Sequences of a checked call; at least 1. */
 static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_tokens) {
@@ -81,6 +82,9 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
                           const moec_workspace_map *map, uint32_t index);
 
 /* Did the caller ask for an optional output among the step's args? */
+/* The caller's arguments of any struct_size this runtime knows, what it did not pass as zeros. */
+moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args);
+int moec_asks_reports(const moec_forward_args *args);
 int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
 
 /* The caller's pointer for a buffer role, NULL where it gave none. */

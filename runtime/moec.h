@@ -103,7 +103,7 @@ typedef struct moec_forward_args {
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
   void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
-  void *workspace;        /* >= moec_layer_workspace_bytes(layer, T), 256-byte aligned, contents undefined   */
+  void *workspace;        /* >= moec_layer_workspace_bytes(layer, T), or _call with reports, 256-byte aligned, contents undefined */
   size_t workspace_bytes;
   float *out_logits;      /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
   int32_t *out_ids;       /* [T,K] or NULL                                                                   */
@@ -123,15 +123,16 @@ typedef struct moec_forward_args {
   const float *priority;       /* [T] who finds a place first: larger before smaller                            */
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
-  /* Reports, each made only where it is asked for; NULL else. A layer without logits has no probabilities, no logit_mean and
-   * no logit_max; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses; one compiled
+  /* Reports, each made only where it is asked for; NULL else. Their call needs more workspace: moec_layer_workspace_bytes_call.
+   * A layer without logits has no logit_mean and no logit_max, one without a logit per expert (product keys) no probabilities; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses; one compiled
    * with --det off no diversity.
-   * Means are over the tokens that reach the router: those that layer.wrap leads around it do not count. */
+   * Means are over the tokens that reach the router: those that layer.wrap leads around it do not count. A call of 0 tokens
+   * writes none of them. */
   float *out_probabilities;    /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
   int32_t *out_choice_counts;  /* [num_choice_counts] choices on every expert before drops, zero experts last   */
   float *out_losses;           /* [num_losses] values of the spec's losses, in its order, without coefficients  */
   float *out_logit_mean;       /* [1] mean of |logit|                                                           */
-  float *out_logit_max;        /* [1] largest |logit|                                                           */
+  float *out_logit_max;        /* [1] largest |logit|; NaN does not count, so look at the mean too              */
   float *out_diversity;        /* [1] mean over tokens of two or more experts of sum_{i<j} |o_i - o_j|^2 /
                                 * ((K-1) sum_j |o_j|^2): 0 where all say the same, 1 where they are orthogonal  */
   int32_t *out_dropped_tokens; /* [1] tokens that chose experts and reach none                                  */
@@ -208,13 +209,18 @@ MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffe
 
 MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the buffer stays the caller's */
 
-/* Workspace of a call with num_tokens tokens of one sequence: monotone in num_tokens, the same formula as in the manifest. */
+/* Workspace of a call with num_tokens tokens of one sequence that asks for no report: monotone in num_tokens, the same formula
+ * as in the manifest. */
 MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
 
 /* The same for a call with tokens_per_sequence; only layers that keep something for every sequence (slots, tokens taken
  * per sequence) need more for more of them. */
 MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
                                                     size_t *out_bytes);
+
+/* The same for the very call `args` describes: its num_tokens, tokens_per_sequence, and whether one of its reports
+ * (out_probabilities and below) is not NULL; nothing else of it is looked at but struct_size. */
+MOEC_API moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, const moec_forward_args *args, size_t *out_bytes);
 
 /* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
  * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents.
@@ -245,7 +251,7 @@ MOEC_API moec_status moec_load_of_counts(const int32_t *counts, int64_t num_expe
 MOEC_API moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate, int32_t centre);
 
 /* The next capacity factor by the variation v of the load: v < 0.1 gives max(1.1, factor - 0.1), v > 0.5 gives
- * min(3.0, factor + 0.1), else factor itself. With capacity.mode dynamic the next call's capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+ * min(3.0, factor + 0.1), else, and for a total of 0, factor itself. With capacity.mode dynamic the next call's capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
 MOEC_API moec_status moec_next_capacity_factor(const int32_t *counts, int64_t num_experts, double *factor);
 
 MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */

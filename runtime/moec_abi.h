@@ -105,7 +105,7 @@ typedef struct moec_buffer {
  *   | slot 0 | slot 1 | ... | route tables | items | worker 0 scratch | worker 1 scratch | ... |
  *
  * A slot is as large as its largest buffer (buffers of disjoint lifetimes share one); every part is rounded up to 256
- * bytes. Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes), row_token, row_slot and
+ * bytes. The last num_report_slots slots are there only in calls that ask for a report (roles from MOEC_ROLE_PROBABILITIES). Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes), row_token, row_slot and
  * slot_row (4*T*K bytes each), four parts. `items` is one array of moec_item as large as the largest step needs, see
  * MOEC_ITEMS_PER_WORKER. Scratch is header.scratch_bytes per
  * worker, max_threads workers. Everything is affine in T but for that rounding, and monotone in T. */
@@ -283,7 +283,7 @@ typedef struct moec_plan_header {
   moec_extent items;         /* items of the largest step, without column splits */
   moec_span buffers, steps, args, covers, roles, weights, strings;
   uint32_t total_bytes;
-  uint32_t reserved;
+  uint32_t num_report_slots; /* of num_slots, the last ones: 0 bytes in a call that asks for no report */
 } moec_plan_header;
 
 /* What a package's one symbol, `const moec_package *NAME_package(void)`, returns. All static storage. */

@@ -102,6 +102,8 @@ static moec_status check_header(const moec_package *package, const moec_plan_hea
                   header->num_experts, header->top_k);
   MOEC_CHECK_PLAN(header->num_slots <= MOEC_MAX_BUFFERS, "plan: %" PRIu32 " slots, at most %d", header->num_slots,
                   MOEC_MAX_BUFFERS);
+  MOEC_CHECK_PLAN(header->num_report_slots <= header->num_slots, "plan: %" PRIu32 " of %" PRIu32 " slots are for reports",
+                  header->num_report_slots, header->num_slots);
   MOEC_CHECK_PLAN(header->packed_bytes >= 4096 && header->packed_bytes <= (uint64_t)MOEC_PLAN_LIMIT,
                   "plan: packed_bytes is %" PRIu64, header->packed_bytes);
   MOEC_CHECK_PLAN(moec_extent_fits(header->items, header->max_tokens) &&
@@ -126,7 +128,7 @@ static int is_input(const moec_buffer *buffer, uint32_t dtype, int64_t columns) 
 static int is_report(const moec_buffer *buffer, uint32_t dtype, int64_t count) {
   moec_extent bytes = buffer->bytes;
   return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == dtype && bytes.per_token == 0 && bytes.fixed > 0 &&
-         (count ? bytes.fixed == 4 * count : bytes.fixed % 4 == 0);
+         (count ? bytes.fixed == 4 * count : bytes.fixed % 4 == 0 && bytes.fixed <= 4 << 24);
 }
 
 /* What the caller may name has a shape it can rely on: x, y [T,H], logits [T,n], ids and weights [T,K], counts [E], and

@@ -22,6 +22,9 @@
 int moec_extent_fits(moec_extent extent, int64_t max_tokens);
 
 /* Steps: kinds, args, routes, variants and covers. Buffers must have been checked; fills the route maps of `plan`. */
+/* Does `maker` run in every call in which `step` does? */
+int moec_runs_with(const moec_step *maker, const moec_step *step);
+
 moec_status moec_check_steps(moec_plan *plan);
 
 /* Roles: ranks, shapes, storage. */

@@ -41,7 +41,7 @@ static void resolve_buffers(walk *w, const moec_weights *weights) {
   const moec_plan *plan = &w->layer->plan;
   char *base = w->args->workspace;
   moec_workspace_map map;
-  moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, &map);
+  moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, moec_asks_reports(w->args), &map);
   for (int32_t r = 0; r < plan->num_routes; ++r)
     w->routes[r] = (moec_route){(int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
                                 (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};

@@ -46,6 +46,13 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
   return asked ? asked : workspace + map->slot[buffer->slot];
 }
 
+int moec_asks_reports(const moec_forward_args *args) {
+  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role < MOEC_NUM_BUFFER_ROLES; ++role)
+    if (moec_caller_buffer(args, role))
+      return 1;
+  return 0;
+}
+
 int moec_step_is_asked(const moec_forward_args *args, const moec_step *step) {
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role)
     if (step->asked >> role & 1 && moec_caller_buffer(args, role))

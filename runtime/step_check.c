@@ -27,10 +27,17 @@ static int is_optional(const moec_plan *plan, uint32_t role) {
   return buffer >= 0 && plan->buffers[buffer].kind == MOEC_BUFFER_OPT_OUTPUT;
 }
 
-/* Does `maker` run in every call in which `step` does? */
-static int runs_with(const moec_step *maker, const moec_step *step) {
+int moec_runs_with(const moec_step *maker, const moec_step *step) {
   return !maker->asked || (step->asked && !(step->asked & ~maker->asked));
 }
+
+static int in_report_slot(const moec_plan_header *header, const moec_buffer *buffer) {
+  int slotted = buffer->kind == MOEC_BUFFER_WORKSPACE || buffer->kind == MOEC_BUFFER_OPT_OUTPUT;
+  return slotted && buffer->slot >= header->num_slots - header->num_report_slots;
+}
+
+/* Does the step run only in calls that ask for a report? */
+static int waits_for_report(const moec_step *step) { return step->asked && step->asked >> MOEC_ROLE_PROBABILITIES << MOEC_ROLE_PROBABILITIES == step->asked; }
 
 static moec_status check_args(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
@@ -42,8 +49,10 @@ static moec_status check_args(const moec_plan *plan, uint32_t index) {
     CHECK_STEP(buffer < header->buffers.count, "arg %" PRIu32 " is buffer %d of %" PRIu32, arg, buffer, header->buffers.count);
     CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || plan->buffers[buffer].route < index,
                "arg %" PRIu32 " is a table of a later dispatch", arg);
-    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || runs_with(&plan->steps[plan->buffers[buffer].route], step),
+    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || moec_runs_with(&plan->steps[plan->buffers[buffer].route], step),
                "arg %" PRIu32 " is a table that is not made whenever it runs", arg);
+    CHECK_STEP(!in_report_slot(header, &plan->buffers[buffer]) || waits_for_report(step),
+               "arg %" PRIu32 " is in a slot for reports, which the step does not wait for", arg);
   }
   return MOEC_OK;
 }
@@ -232,7 +241,7 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
              "route %d is no dispatch or slots step before it", step->route);
   for (uint32_t role = 0; role < 32; ++role)
     CHECK_STEP(!(step->asked >> role & 1) || is_optional(plan, role), "role %" PRIu32 ", which it waits for, is no optional output", role);
-  CHECK_STEP(step->route == MOEC_NO_ROUTE || runs_with(&plan->steps[step->route], step), "route %d is not made whenever it runs", step->route);
+  CHECK_STEP(step->route == MOEC_NO_ROUTE || moec_runs_with(&plan->steps[step->route], step), "route %d is not made whenever it runs", step->route);
   CHECK_STEP(!moec_makes_route(step) || step->route == MOEC_NO_ROUTE, "it makes a route and has route %d", step->route);
   plan->route_of_step[index] = -1;
   moec_status status = check_args(plan, index);

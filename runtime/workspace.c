@@ -20,7 +20,7 @@ static int64_t take(moec_workspace_map *map, int64_t bytes) {
   return offset;
 }
 
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, moec_workspace_map *out_map) {
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports, moec_workspace_map *out_map) {
   const moec_plan *plan = &layer->plan;
   int64_t num_sequences = moec_num_sequences(num_tokens, sequence_tokens);
   const moec_plan_header *header = plan->header;
@@ -33,7 +33,7 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
   }
   out_map->bytes = 0;
   for (uint32_t slot = 0; slot < header->num_slots; ++slot)
-    out_map->slot[slot] = take(out_map, slot_bytes[slot]);
+    out_map->slot[slot] = take(out_map, reports || slot < header->num_slots - header->num_report_slots ? slot_bytes[slot] : 0);
   for (int32_t route = 0; route < plan->num_routes; ++route) {
     const moec_step *step = &plan->steps[plan->step_of_route[route]];
     int64_t slots = num_tokens * step->choices;
@@ -58,7 +58,8 @@ moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_toke
   return moec_layer_workspace_bytes_for(layer, num_tokens, 0, out_bytes);
 }
 
-moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, size_t *out_bytes) {
+static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, int reports,
+                                   size_t *out_bytes) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
@@ -71,7 +72,21 @@ moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_
     return moec_error(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of %" PRId64 " tokens",
                       tokens_per_sequence, num_tokens);
   moec_workspace_map map;
-  moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, &map);
+  moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, reports, &map);
   *out_bytes = (size_t)map.bytes;
   return MOEC_OK;
+}
+
+moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, size_t *out_bytes) {
+  return workspace_bytes(layer, num_tokens, tokens_per_sequence, 0, out_bytes);
+}
+
+moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, const moec_forward_args *args, size_t *out_bytes) {
+  moec_forward_args known;
+  if (!args)
+    return moec_error(MOEC_NULL_POINTER, "args is NULL");
+  moec_status status = moec_read_args(args, &known);
+  if (status != MOEC_OK)
+    return status;
+  return workspace_bytes(layer, known.num_tokens, known.tokens_per_sequence, moec_asks_reports(&known), out_bytes);
 }

@@ -115,7 +115,7 @@ bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &laye
   const moec_layer_info &info = layer.info();
   std::vector<double> values = batch.find("x")->values();
   PageBuffer x(values.size() * 4);
-  CallOutputs out(info, batch.numTokens()), again(info, batch.numTokens(), /*reports=*/false);
+  CallOutputs out(info, batch.numTokens()), again(info, batch.numTokens(), /*ask=*/0);
   if (!x.data() || !out.ready() || !again.ready()) {
     reason = "out of memory";
     return false;

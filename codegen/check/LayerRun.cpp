@@ -112,7 +112,7 @@ bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_a
   args.y = y;
   if (inputs)
     inputs->fill(args);
-  if (!check(moec_layer_workspace_bytes_for(layer, numTokens, args.tokens_per_sequence, &args.workspace_bytes), error))
+  if (!check(moec_layer_workspace_bytes_call(layer, &args, &args.workspace_bytes), error))
     return false;
   if (device)
     return forwardOnDevice(args, error);

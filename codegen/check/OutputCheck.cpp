@@ -10,14 +10,16 @@
 
 namespace moec {
 
-CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, bool withReports)
+CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t ask)
     : tokens(tokens), hidden(info.hidden), choices(info.top_k), numLogits(info.num_logits), experts(info.num_experts),
       type(DataType(info.y_dtype)), y(size_t(tokens * info.hidden) * 4) {
   logits.resize(size_t(tokens * numLogits));
   weights.resize(size_t(tokens * choices));
   ids.resize(size_t(tokens * choices));
   counts.resize(size_t(experts));
-  reports = withReports ? info.reports : 0;
+  asked = ask;
+  reports = info.reports & ask;
+  ordered = info.determinism != 0;
   auto has = [&](uint32_t report, int64_t count) { return size_t(reports & report ? count : 0); };
   probabilities.resize(has(MOEC_REPORT_PROBABILITIES, tokens * numLogits));
   losses.resize(has(MOEC_REPORT_LOSSES, info.num_losses));
@@ -55,10 +57,11 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
   auto same = [](const auto &a, const auto &b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
   };
-  bool sameReports = !reports || !other.reports ||
-                     (same(probabilities, other.probabilities) && same(losses, other.losses) && same(logitMean, other.logitMean) &&
-                      same(logitMax, other.logitMax) && same(diversity, other.diversity) && same(choiceCounts, other.choiceCounts) &&
-                      same(droppedTokens, other.droppedTokens));
+  auto sameReport = [&](const auto &a, const auto &b) { return a.empty() || b.empty() || same(a, b); };
+  bool sameReports = sameReport(probabilities, other.probabilities) && sameReport(losses, other.losses) &&
+                     sameReport(logitMean, other.logitMean) && sameReport(logitMax, other.logitMax) &&
+                     sameReport(diversity, other.diversity) && sameReport(choiceCounts, other.choiceCounts) &&
+                     sameReport(droppedTokens, other.droppedTokens);
   return sameReports && y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
          same(logits, other.logits) && same(weights, other.weights) && same(ids, other.ids) && same(counts, other.counts);
 }

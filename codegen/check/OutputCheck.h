@@ -22,15 +22,16 @@ struct CallOutputs {
   PageBuffer y;
   std::vector<float> logits, weights;
   std::vector<int32_t> ids, counts;
-  uint32_t reports = 0; // MOEC_REPORT_* bits of what is asked for; the vectors of others are empty
+  uint32_t asked = 0, reports = 0; // MOEC_REPORT_* bits: to ask for, and those of them that are there; other vectors are empty
+  bool ordered = true;             // the package promises to repeat its bits
   std::vector<float> probabilities, losses, logitMean, logitMax, diversity;
   std::vector<int32_t> choiceCounts, droppedTokens;
 
-  // `reports`: ask for all that the layer has, or for none.
-  CallOutputs(const moec_layer_info &info, int64_t tokens, bool reports = true);
+  // `ask`: MOEC_REPORT_* bits of the reports to ask for, of those that the layer has.
+  CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t ask = ~0u);
   bool ready() const { return y.data() != nullptr; }
   bool run(LayerRun &layer, const void *x, std::string &error);
-  bool sameBits(const CallOutputs &other) const; // reports only where both have them
+  bool sameBits(const CallOutputs &other) const; // of reports those that both asked for
 
   std::vector<double> yValues() const;            // [T,H]
   std::vector<double> yRow(int64_t token) const;  // [H]

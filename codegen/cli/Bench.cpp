@@ -65,7 +65,7 @@ static bool enough(const BenchFlags &flags, const BenchSeries &series, const Pro
 
 static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
   m.layer.setInputs(&m.inputs.others());
-  CallOutputs out(m.layer.info(), series.tokens, /*reports=*/false);
+  CallOutputs out(m.layer.info(), series.tokens, /*ask=*/0);
   if (!out.ready()) {
     error = "not enough memory for the outputs";
     return false;
@@ -99,7 +99,7 @@ static bool routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchIn
                           std::vector<CallWork> &work, std::string &error) {
   layer.setInputs(&inputs.others());
   for (int v = 0; v < inputs.count(); ++v) {
-    CallOutputs out(layer.info(), tokens, /*reports=*/false);
+    CallOutputs out(layer.info(), tokens, /*ask=*/0);
     if (!out.ready() || !out.run(layer, inputs.at(v), error)) {
       error = error.empty() ? "not enough memory for the outputs" : error;
       return false;

@@ -48,7 +48,7 @@ static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
   double touched = experts * (1 - std::pow(1 - std::min(1.0, choices / std::max(1.0, experts)), double(tokens)));
   CallCost cost{tokens, 0, 0, touched, workspaceBytes(plan, tokens, 1)};
   for (const moec_step &step : plan.steps) {
-    if (step.kind != MOEC_STEP_MATMUL)
+    if (step.kind != MOEC_STEP_MATMUL || step.asked)
       continue;
     bool routed = step.route != MOEC_NO_ROUTE;
     const moec_weight &weight = plan.weights[plan.buffers[plan.args[step.first_arg + 1]].slot];

@@ -453,6 +453,18 @@ moec_cuda_param CudaStages::mapOf(const moec_cuda_map &map) {
 }
 
 bool CudaStages::add(size_t step, Operation *op) {
+  size_t before = target.launches.size();
+  if (!addStep(step, op))
+    return false;
+  for (size_t i = before; i < target.launches.size(); ++i)
+    if (size_t params = target.launches[i].params.size(); params > MOEC_MAX_CUDA_PARAMS)
+      return fail("a kernel of stage '" + plan.string(plan.steps[step].name).str() + "' would take " + std::to_string(params) +
+                      " arguments, at most " + std::to_string(MOEC_MAX_CUDA_PARAMS) + " are passed",
+                  true);
+  return true;
+}
+
+bool CudaStages::addStep(size_t step, Operation *op) {
   switch (plan.steps[step].kind) {
   case MOEC_STEP_MATMUL:
     return addMatmul(step, cast<moe::GroupedMatmulOp>(op));

@@ -46,6 +46,7 @@ public:
   bool isUnsupported() const { return unsupported; }       // the layer is too large for the target in some way
 
 private:
+  bool addStep(size_t step, mlir::Operation *op);
   bool addRows(size_t step, mlir::Operation *op);
   bool addDispatch(size_t step);
   bool addTokens(size_t step, mlir::Operation *op);

@@ -58,7 +58,9 @@ int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t worker
     return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
   };
   int64_t total = 0;
-  for (const auto &slot : slotMembers(plan)) {
+  auto slots = slotMembers(plan);
+  slots.resize(slots.size() - plan.header.num_report_slots);
+  for (const auto &slot : slots) {
     int64_t largest = 0;
     for (moec_extent extent : slot)
       largest = std::max(largest, extent.per_token * numTokens + extent.per_sequence + extent.fixed);
@@ -180,7 +182,9 @@ void ManifestWriter::workspace() {
     json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
     json.attribute("formula", "sum over slots of up(max over members of per_token*T + per_sequence*B + fixed) + sum over routes of "
                               "(up(4*(groups+1)) + 3*up(4*T*choices)) + up(item_bytes*(items.per_token*T + items.fixed "
-                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers; B sequences");
+                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers; B sequences; the last report_slots slots "
+                              "only in calls that ask for reports");
+    json.attribute("report_slots", int64_t(plan.header.num_report_slots)); // the last ones
     json.attributeArray("slots", [&] {
       for (const auto &slot : slotMembers(plan))
         json.array([&] {

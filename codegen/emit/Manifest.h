@@ -23,6 +23,7 @@ std::string manifestText(const CompiledPackage &package, const FileDigests &file
 
 // Bytes of the workspace of a call: the formula at moec_abi.h's workspace map. The runtime has its own; a test compares
 // the two.
+// Without reports.
 int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers);
 
 // "0.1.0", of runtime/moec.h.

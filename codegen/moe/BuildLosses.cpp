@@ -47,7 +47,7 @@ Value LayerBuilder::loadBalance(const LossSpec &loss, const RouterValues &router
   };
   if (groups <= 1)
     groups = spec.routerRows();
-  double perToken = loss.flag("per_choice") ? double(spec.choices()) : 1;
+  double perToken = loss.flag("per_choice") && !loss.is("count", "first") ? double(spec.choices()) : 1;
   return sumRows(map({{counts = grouped(counts), OperandKind::elem}, {grouped(sums), OperandKind::elem},
                       {presentTokens(scope), OperandKind::segment}},
                      cast<RankedTensorType>(counts.getType()), [&](ValueRange v) {
@@ -83,13 +83,14 @@ Value LayerBuilder::varianceOf(Value perExpert, bool sample) {
              [&](ValueRange v) { return divide(v[0], number(divisor)); });
 }
 
-// Var(v) / (mean(v)² + eps)
+// Var(v) / (mean(v)² + eps), 0 where all are the same
 Value LayerBuilder::squaredVariation(const LossSpec &loss, Value perExpert) {
   double n = double(columnsOf(perExpert)), eps = loss.number("eps", 1e-10);
   return map({{varianceOf(perExpert, loss.is("variance", "sample")), OperandKind::elem}, {sumRows(perExpert), OperandKind::elem}},
              rowVector(builder.getF32Type()), [&](ValueRange v) {
                Value mean = divide(v[1], number(n));
-               return divide(v[0], add(multiply(mean, mean), number(eps)));
+               Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[0], number(0));
+               return select(none, number(0), divide(v[0], add(multiply(mean, mean), number(eps))));
              });
 }
 

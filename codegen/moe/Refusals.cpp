@@ -27,6 +27,7 @@ public:
     checkTypes();
     checkRouter();
     checkSelection();
+    checkLosses();
     checkExperts();
     checkShared();
     checkRest();
@@ -48,6 +49,7 @@ private:
   void checkTypes();
   void checkRouter();
   void checkSelection();
+  void checkLosses();
   void checkExperts();
   void checkShared();
   void checkRest();
@@ -89,6 +91,14 @@ void RefusalWalk::checkSelection() {
          "the router has " + llvm::Twine(spec.routerRows()) + " rows, at most " + llvm::Twine(maxRouterRows) +
              " are built",
          "choose fewer zero experts");
+}
+
+// The k + 1 largest logits tell how near an expert was to being chosen.
+void RefusalWalk::checkLosses() {
+  for (const LossSpec &loss : spec.losses)
+    refuse(loss.kind == "cv2" && loss.is("of", "load") && spec.choices() >= maxChoices && spec.experts.count > spec.choices(), "losses",
+           "cv2 of load with k (" + llvm::Twine(spec.choices()) + ") is not built for k of " + llvm::Twine(maxChoices) + " or more",
+           "use of: importance, or a smaller k");
 }
 
 void RefusalWalk::checkExperts() {

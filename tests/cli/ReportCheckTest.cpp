@@ -51,10 +51,11 @@ struct Reported : testing::Test {
     out->diversity = {0.75f};
     out->droppedTokens = {1};
   }
+  bool tied = false;
   std::string complaint() {
     OracleResult result;
     std::string reason;
-    return compareReports(spec, *out, want, /*tf32=*/false, result, reason) ? "" : reason;
+    return compareReports(spec, *out, want, /*tf32=*/false, /*tied=*/tied, result, reason) ? "" : reason;
   }
 };
 
@@ -77,6 +78,19 @@ TEST_F(Reported, loss_that_was_not_written) {
 TEST_F(Reported, wrong_count) {
   out->choiceCounts[2] = 2;
   EXPECT_EQ(complaint(), "choice_counts[2]: got 2, expected 1");
+}
+TEST_F(Reported, tie_excuses_what_is_made_of_choices_only) {
+  tied = true;
+  out->choiceCounts[2] = 2;
+  out->losses[1] = 9; // load_balance
+  EXPECT_EQ(complaint(), "");
+  out->losses[0] = 9; // z
+  EXPECT_NE(complaint(), "");
+}
+TEST_F(Reported, expected_ones_follow_from_the_spec) {
+  EXPECT_EQ(reportsOf(spec, true), 127u);
+  EXPECT_EQ(reportsOf(spec, false), 127u & ~uint32_t(MOEC_REPORT_DIVERSITY));
+  EXPECT_EQ(reportsOf(specWith("[]"), true), 127u & ~uint32_t(MOEC_REPORT_LOSSES));
 }
 TEST_F(Reported, wrong_logits) {
   out->logitMean[0] = 0.501f;

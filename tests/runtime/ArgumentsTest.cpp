@@ -192,6 +192,72 @@ TEST_F(Arguments, forward_optional_output_the_package_lacks) {
   EXPECT_EQ(lastError(), "out_counts: package tiny does not have this output, expected NULL");
 }
 
+TEST_F(Arguments, forward_reports_the_package_lacks) {
+  float value = 7;
+  moec_forward_args valid = args;
+  args.out_losses = &value;
+  expectForward(MOEC_INVALID_ARGUMENT, "out_losses: package tiny does not have this output, expected NULL");
+  args = valid;
+  args.out_diversity = &value;
+  expectForward(MOEC_INVALID_ARGUMENT, "out_diversity: package tiny does not have this output, expected NULL");
+  args = valid;
+  args.struct_size = offsetof(moec_forward_args, out_probabilities); // a caller that knows no reports
+  args.out_losses = &value;
+  EXPECT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &args), MOEC_OK) << lastError();
+  EXPECT_EQ(value, 7);
+}
+
+TEST_F(Arguments, workspace_of_the_very_call) {
+  size_t plain = 0, call = 0;
+  ASSERT_EQ(moec_layer_workspace_bytes(tiny.layer, args.num_tokens, &plain), MOEC_OK);
+  ASSERT_EQ(moec_layer_workspace_bytes_call(tiny.layer, &args, &call), MOEC_OK);
+  EXPECT_EQ(call, plain);
+  EXPECT_EQ(moec_layer_workspace_bytes_call(tiny.layer, nullptr, &call), MOEC_NULL_POINTER);
+  args.struct_size = 84;
+  EXPECT_EQ(moec_layer_workspace_bytes_call(tiny.layer, &args, &call), MOEC_INVALID_ARGUMENT);
+}
+
+// Reports live in slots that a call without them does not have.
+TEST_F(Arguments, workspace_of_reports) {
+  EditablePackage edited;
+  edited.buffer(6).role = MOEC_ROLE_LOSSES; // the counts step writes a report
+  edited.buffer(6).dtype = MOEC_F32;
+  edited.step(6).kind = MOEC_STEP_ROWS;
+  edited.step(6).rows_per_task = 1;
+  edited.step(6).asked = 1u << MOEC_ROLE_LOSSES;
+  edited.buffer(6).slot = uint16_t(edited.header().num_slots++);
+  edited.header().num_report_slots = 1;
+  for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    edited.step(6).isa[isa] = edited.step(1).isa[isa];
+  TinyLayer other(TinyWeights(1), nullptr, &edited.package);
+  ASSERT_TRUE(other.layer);
+  float losses[4] = {};
+  size_t plain = 0, call = 0;
+  args.out_counts = nullptr;
+  ASSERT_EQ(moec_layer_workspace_bytes_call(other.layer, &args, &plain), MOEC_OK);
+  args.out_losses = losses;
+  ASSERT_EQ(moec_layer_workspace_bytes_call(other.layer, &args, &call), MOEC_OK);
+  EXPECT_EQ(call, plain + MOEC_WORKSPACE_ALIGN);
+  moec_layer_info info = {};
+  info.struct_size = sizeof info;
+  ASSERT_EQ(moec_layer_get_info(other.layer, &info), MOEC_OK);
+  EXPECT_EQ(info.num_losses, 4);
+  EXPECT_EQ(info.reports, uint32_t(MOEC_REPORT_LOSSES));
+  args.workspace_bytes = plain;
+  EXPECT_EQ(moec_layer_forward(other.layer, other.weights, &args), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_NE(lastError().find("tokens with reports need"), std::string::npos) << lastError();
+}
+
+TEST_F(Arguments, layer_info_of_older_callers) {
+  moec_layer_info info = {};
+  for (size_t size : {size_t(96), size_t(104), sizeof info}) {
+    info.struct_size = size;
+    EXPECT_EQ(moec_layer_get_info(tiny.layer, &info), MOEC_OK) << size << lastError();
+  }
+  info.struct_size = 100;
+  EXPECT_EQ(moec_layer_get_info(tiny.layer, &info), MOEC_INVALID_ARGUMENT);
+}
+
 TEST_F(Arguments, optional_outputs_may_each_be_left_out) {
   TinyResult want = runTiny(tiny, std::vector<float>(numTokens * hidden, 0.25f));
   for (size_t i = 0; i < numTokens * hidden; ++i)

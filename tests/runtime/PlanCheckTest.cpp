@@ -127,6 +127,12 @@ TEST(PlanCheck, buffers) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: no buffer for x or y", p.buffer(0) = p.buffer(9));
 }
 
+TEST(PlanCheck, reports) {
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: 6 of 5 slots are for reports", p.header().num_report_slots = 6);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): arg 2 is in a slot for reports, which the step does not wait for",
+          p.header().num_report_slots = 1); // slot 4, of h
+}
+
 TEST(PlanCheck, steps) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): kind is 8", p.step(1).kind = 8);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): reserved words are 2 and 0", p.step(1).reserved = 2);
