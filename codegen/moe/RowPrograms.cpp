@@ -7,6 +7,8 @@
 //
 //   level(row op) = max over operands: level(def) for row ops of the same rows, level(def) + 1 for everything else
 //   level(stage)  = max over operands: level(def)
+//
+// What depends on no value, columns and maps of them, goes along with what uses it.
 
 #include "codegen/moe/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
@@ -29,24 +31,75 @@ namespace {
 using GroupKey = std::pair<void *, unsigned>; // rows, level
 using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
 
+// Row ops that are the same for all tokens: columns, and what is computed of them alone. Each program that uses one
+// computes its own, instead of reading a buffer that another one fills.
+class OwnConstants {
+public:
+  llvm::SmallPtrSet<Operation *, 16> originals; // not those made here
+
+  explicit OwnConstants(ArrayRef<Operation *> ops) {
+    auto constant = [&](Value operand) { return originals.contains(operand.getDefiningOp()); };
+    for (Operation *op : ops)
+      if (isa<ColumnsOp>(op) || (isa<MapOp>(op) && op->getNumOperands() && llvm::all_of(op->getOperands(), constant)))
+        originals.insert(op);
+  }
+
+  // Gives `op`, of level `level` and with token rows, constants of its program; new ones go to `members`.
+  void give(Operation *op, unsigned level, SmallVector<Operation *> &members) {
+    for (OpOperand &operand : op->getOpOperands())
+      if (Operation *def = operand.get().getDefiningOp(); originals.contains(def))
+        operand.set(own(def, op, level, members)->getResult(0));
+  }
+
+private:
+  DenseMap<std::pair<Operation *, unsigned>, Operation *> copies;
+
+  Operation *own(Operation *constant, Operation *user, unsigned level, SmallVector<Operation *> &members) {
+    if (Operation *copy = copies.lookup({constant, level}))
+      return copy;
+    SmallVector<Value> operands;
+    for (Value operand : constant->getOperands())
+      operands.push_back(own(operand.getDefiningOp(), user, level, members)->getResult(0));
+    Operation *copy = OpBuilder(user).clone(*constant);
+    copy->setOperands(operands);
+    members.push_back(copy);
+    copies[{constant, level}] = copy;
+    return copy;
+  }
+};
+
 Groups groupRowOps(Block &block) {
   DenseMap<Operation *, unsigned> levels;
   Groups groups;
-  for (Operation &op : block.without_terminator()) {
-    bool row = isRowOp(&op);
-    void *space = row ? rowSpaceOf(op.getResult(0)).getAsOpaquePointer() : nullptr;
+  SmallVector<Operation *> ops;
+  for (Operation &op : block.without_terminator())
+    ops.push_back(&op);
+  OwnConstants constants(ops);
+  llvm::SmallPtrSetImpl<Operation *> &originals = constants.originals;
+  for (Operation *op : ops) {
+    bool row = isRowOp(op);
+    void *space = row ? rowSpaceOf(op->getResult(0)).getAsOpaquePointer() : nullptr;
     unsigned level = 0;
-    for (Value operand : op.getOperands()) {
+    for (Value operand : op->getOperands()) {
       Operation *def = operand.getDefiningOp();
       if (!def)
         continue;
       bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space;
       level = std::max(level, levels[def] + (row && !together));
     }
-    levels[&op] = level;
-    if (row)
-      groups[{space, level}].push_back(&op);
+    levels[op] = level;
+    if (!row || originals.contains(op))
+      continue;
+    if (!space)
+      constants.give(op, level, groups[{space, level}]);
+    groups[{space, level}].push_back(op);
   }
+  for (Operation *op : llvm::reverse(ops))
+    if (originals.contains(op) && op->use_empty())
+      op->erase(), originals.erase(op);
+  for (Operation *op : ops) // what is no row op of tokens reads those that are left
+    if (originals.contains(op))
+      groups[{nullptr, 0}].push_back(op);
   return groups;
 }
 
