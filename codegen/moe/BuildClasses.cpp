@@ -2,8 +2,9 @@
 //
 // Experts of different width -> one route and one set of matmuls for each class of experts; their outputs add up.
 //
-//   place[e] = class · E + number in the class        ids_c[t,j] = place[ids[t,j]] - c · E where that is a member of c, else -1
-//   y = Σ_c combine_c                                  the choices of a class in ascending order, class after class
+//   place[e]    class · E + number in the class
+//   ids_c[t,j]  place[ids[t,j]] - c · E where that is a member of c, else -1
+//   y           Σ_c combine_c: the choices of a class in ascending order, class after class
 
 #include "codegen/moe/ExpertClasses.h"
 #include "codegen/moe/LayerBuilder.h"
@@ -35,9 +36,10 @@ std::vector<LayerParameter> LayerBuilder::parametersOf(const Role &role) {
       for (size_t i = 1; i < role.shape.size(); ++i)
         shapes.push_back(role.shape[i] < 0 ? spec.experts.width(e) : role.shape[i]);
     own.push_back(parameter(classRole(own.size(), role.name), shape));
-    own.back().members = builder.getDictionaryAttr({builder.getNamedAttr("role", builder.getStringAttr(role.name)),
-                                                    builder.getNamedAttr("experts", builder.getDenseI64ArrayAttr(members.experts)),
-                                                    builder.getNamedAttr("shapes", builder.getDenseI64ArrayAttr(shapes))});
+    auto entry = [&](StringRef name, Attribute value) { return builder.getNamedAttr(name, value); };
+    own.back().members = builder.getDictionaryAttr({entry("role", builder.getStringAttr(role.name)),
+                                                    entry("experts", builder.getDenseI64ArrayAttr(members.experts)),
+                                                    entry("shapes", builder.getDenseI64ArrayAttr(shapes))});
   }
   return own;
 }
@@ -85,12 +87,11 @@ Value LayerBuilder::buildClasses(const RouterValues &router, Value tokens) {
       for (size_t i = 0; i < classes[c].experts.size(); ++i)
         places[size_t(classes[c].experts[i])] = int32_t(int64_t(c) * spec.experts.count + int64_t(i));
     Value taken = take(numbers(places), router.kept);
-    place = map({{taken, OperandKind::elem}, {router.kept, OperandKind::elem}}, cast<RankedTensorType>(router.kept.getType()),
-                [&](ValueRange v) -> Value {
-                  Value expert = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[1],
-                                                       integer(int32_t(spec.experts.count)));
-                  return select(expert, v[0], integer(-1));
-                });
+    auto type = cast<RankedTensorType>(router.kept.getType());
+    place = map({{taken, OperandKind::elem}, {router.kept, OperandKind::elem}}, type, [&](ValueRange v) -> Value {
+      Value count = integer(int32_t(spec.experts.count));
+      return select(arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[1], count), v[0], integer(-1));
+    });
   }
   Value sum;
   for (auto [c, members] : llvm::enumerate(classes)) {

@@ -27,7 +27,8 @@ struct FusionNote {
 //       prologue, unless it follows a matmul (then F4)
 //   F4  a map after a matmul, its other operands elem, row, col or scalar -> epilogue, unless a combine is among them
 //   F5  a map after a combine, its other operands elem, row, col [H] or scalar -> epilogue of the combine
-//   F2  row ops that are left: all of one kind of rows that no stage lies between -> one row_program
+//   F2  row ops that are left: all of one kind of rows that no stage lies between -> one row_program, which computes
+//       the columns it uses itself
 //
 // Every stage gets a unique `moe.stage` name, [a-z][a-z0-9_]{0,62}; the layer's identity is settled first
 // (LayerIdentity.h). Fails, with an error emitted, only where a per-group column operand met

@@ -60,7 +60,8 @@ LogicalResult checkInputs(func::FuncOp function) {
   return success();
 }
 
-// moe.members {role, experts, shapes}: the tensors that a parameter [G,...] stands for, one per group, none larger than its share.
+// moe.members {role, experts, shapes}: the tensors that a parameter [G,...] stands for, one per group and none larger
+// than its share.
 LogicalResult checkMembers(func::FuncOp function, unsigned index, RankedTensorType type) {
   Attribute attribute = function.getArgAttr(index, "moe.members");
   if (!attribute)

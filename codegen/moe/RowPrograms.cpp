@@ -8,7 +8,7 @@
 //   level(row op) = max over operands: level(def) for row ops of the same rows, level(def) + 1 for everything else
 //   level(stage)  = max over operands: level(def)
 //
-// An op without operands is cloned for each of its users and stands beside it: its rows are never stored.
+// What depends on no value, columns and maps of them, goes along with what uses it.
 //
 // Ops that serve other reports (ReportUse.h) keep apart: no call does the work of a report that it does not ask for.
 
@@ -23,6 +23,9 @@
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
+#include <map>
+#include <tuple>
+
 using namespace mlir;
 
 namespace moec {
@@ -34,51 +37,77 @@ namespace {
 using GroupKey = std::tuple<void *, uint32_t, unsigned>; // rows, reports that are served, level
 using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
 
-bool isSource(Operation *op) { return isRowOp(op) && op->getNumOperands() == 0; }
+// Row ops that are the same for all tokens: columns, and what is computed of them alone. Each program that uses one
+// computes its own, instead of reading a buffer that another one fills.
+class OwnConstants {
+public:
+  llvm::SmallPtrSet<Operation *, 16> originals; // not those made here
 
-// Every source of a row op gets one user. Stages and the layer's results keep theirs.
-void cloneSources(Block &block) {
-  for (Operation &op : llvm::make_early_inc_range(block.without_terminator())) {
-    if (!isSource(&op))
-      continue;
-    for (OpOperand &use : llvm::make_early_inc_range(op.getUses()))
-      if (isRowOp(use.getOwner()) && !op.hasOneUse()) {
-        Operation *copy = OpBuilder(use.getOwner()).clone(op);
-        use.set(copy->getResult(0));
-      }
-    if (op.use_empty())
-      op.erase();
+  explicit OwnConstants(ArrayRef<Operation *> ops) {
+    auto constant = [&](Value operand) { return originals.contains(operand.getDefiningOp()); };
+    for (Operation *op : ops)
+      if (isa<ColumnsOp>(op) || (isa<MapOp>(op) && llvm::all_of(op->getOperands(), constant)))
+        originals.insert(op);
   }
-}
 
-// Whether `op` goes into the program of its user.
-bool followsUser(Operation *op) { return isSource(op) && op->hasOneUse() && isRowOp(*op->user_begin()); }
+  // Gives `op`, which has token rows, constants of its program `key`; new ones go to `members`.
+  void give(Operation *op, const GroupKey &key, SmallVector<Operation *> &members) {
+    for (OpOperand &operand : op->getOpOperands())
+      if (Operation *def = operand.get().getDefiningOp(); originals.contains(def))
+        operand.set(own(def, op, key, members)->getResult(0));
+  }
+
+private:
+  std::map<std::pair<Operation *, GroupKey>, Operation *> copies;
+
+  Operation *own(Operation *constant, Operation *user, const GroupKey &key, SmallVector<Operation *> &members) {
+    if (auto found = copies.find({constant, key}); found != copies.end())
+      return found->second;
+    SmallVector<Value> operands;
+    for (Value operand : constant->getOperands())
+      operands.push_back(own(operand.getDefiningOp(), user, key, members)->getResult(0));
+    Operation *copy = OpBuilder(user).clone(*constant);
+    copy->setOperands(operands);
+    members.push_back(copy);
+    copies[{constant, key}] = copy;
+    return copy;
+  }
+};
 
 Groups groupRowOps(Block &block, const ReportUse &reports) {
   DenseMap<Operation *, unsigned> levels;
   Groups groups;
-  for (Operation &op : block.without_terminator()) {
-    if (followsUser(&op))
-      continue;
-    bool row = isRowOp(&op);
-    void *space = row ? rowSpaceOf(op.getResult(0)).getAsOpaquePointer() : nullptr;
-    uint32_t report = reports.askedBy(&op);
+  SmallVector<Operation *> ops;
+  for (Operation &op : block.without_terminator())
+    ops.push_back(&op);
+  OwnConstants constants(ops);
+  llvm::SmallPtrSetImpl<Operation *> &originals = constants.originals;
+  for (Operation *op : ops) {
+    bool row = isRowOp(op);
+    void *space = row ? rowSpaceOf(op->getResult(0)).getAsOpaquePointer() : nullptr;
+    uint32_t report = reports.askedBy(op);
     unsigned level = 0;
-    for (Value operand : op.getOperands()) {
+    for (Value operand : op->getOperands()) {
       Operation *def = operand.getDefiningOp();
-      if (!def || followsUser(def))
+      if (!def || (originals.contains(def) && row && !space)) // it gets a copy
         continue;
-      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space &&
-                      reports.askedBy(def) == report;
+      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space && reports.askedBy(def) == report;
       level = std::max(level, levels[def] + (row && !together));
     }
-    levels[&op] = level;
-    for (Value operand : op.getOperands())
-      if (Operation *def = operand.getDefiningOp(); def && followsUser(def))
-        groups[{space, report, level}].push_back(def);
-    if (row)
-      groups[{space, report, level}].push_back(&op);
+    levels[op] = level;
+    if (!row || originals.contains(op))
+      continue;
+    GroupKey key = {space, report, level};
+    if (!space)
+      constants.give(op, key, groups[key]);
+    groups[key].push_back(op);
   }
+  for (Operation *op : llvm::reverse(ops))
+    if (originals.contains(op) && op->use_empty())
+      op->erase(), originals.erase(op);
+  for (Operation *op : ops) // what is no row op of tokens reads those that are left
+    if (originals.contains(op))
+      groups[{nullptr, reports.askedBy(op), 0}].push_back(op);
   return groups;
 }
 
@@ -138,7 +167,6 @@ LogicalResult formRowPrograms(func::FuncOp layer, std::vector<FusionNote> &notes
   for (Operation &op : block)
     if (failed(checkMember(&op)))
       return failure();
-  cloneSources(block);
   for (auto &[key, members] : groupRowOps(block, ReportUse(layer))) {
     formProgram(members, block, notes);
   }

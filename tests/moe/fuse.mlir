@@ -140,3 +140,47 @@ func.func @fuse_f2_levels(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf
   %y = moe.softmax %z : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+// F2: columns, and what is computed of them alone, stand in the program that uses them.
+// WHY: F2 columns, map, map: one row program
+// CHECK-LABEL: @fuse_f2_columns
+// CHECK: %[[Z:.*]] = moe.grouped_matmul
+// CHECK-NEXT: moe.row_program (%{{.*}} = %[[Z]] : tensor<?x4xf32>) -> tensor<?x4xf32> {
+// CHECK-NEXT: moe.columns : tensor<?x4xi32>
+func.func @fuse_f2_columns(%x: tensor<?x4xf32> {moe.role = "x"}, %w: tensor<4x4xf32> {moe.role = "w"}) -> (tensor<?x4xf32> {moe.role = "y"}) {
+  %c = moe.columns : tensor<?x4xi32>
+  %d = moe.map (%a = %c elem : tensor<?x4xi32>) -> tensor<?x4xi32> {
+    %s = arith.addi %a, %a : i32
+    moe.yield %s : i32
+  }
+  %z = moe.grouped_matmul %x : tensor<?x4xf32> by %w : tensor<4x4xf32> -> tensor<?x4xf32>
+  %y = moe.map (%a = %z elem : tensor<?x4xf32>, %n = %d elem : tensor<?x4xi32>) -> tensor<?x4xf32> {
+    %f = arith.sitofp %n : i32 to f32
+    %s = arith.addf %a, %f : f32
+    moe.yield %s : f32
+  }
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+// F2: a program over the rows of a route reads the route, which says how many there are.
+// WHY: F2 reduce, map: one row program
+// CHECK-LABEL: @fuse_f2_rows_of_a_route
+// CHECK: %[[R:.*]] = moe.slots
+// CHECK: moe.row_program (%{{.*}} = %{{.*}} : tensor<?x8xf32>, %{{.*}} = %[[R]] : !moe.route<2 groups, 2 choices, rows 0 0 2>) -> tensor<?x8xf32>
+func.func @fuse_f2_rows_of_a_route(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<2x8xf32> {moe.role = "w"},
+    %u: tensor<2x8x8xf32> {moe.role = "u"}, %d: tensor<2x8x8xf32> {moe.role = "d"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %z = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<2x8xf32> -> tensor<?x2xf32>
+  %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
+  %s = moe.slot_inputs %x weighted %z, %r : tensor<?x8xf32>, tensor<?x2xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %h = moe.grouped_matmul %s : tensor<?x8xf32> by %u : tensor<2x8x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %n = moe.reduce max %h : tensor<?x8xf32> -> tensor<?xf32>
+  %o = moe.map (%a = %h elem : tensor<?x8xf32>, %b = %n row : tensor<?xf32>) -> tensor<?x8xf32> {
+    %q = arith.subf %a, %b : f32
+    moe.yield %q : f32
+  }
+  %p = moe.grouped_matmul %o : tensor<?x8xf32> by %d : tensor<2x8x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %y = moe.combine %p : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
