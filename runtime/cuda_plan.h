@@ -16,7 +16,6 @@ extern "C" {
 enum {
   MOEC_MAX_CUDA_TARGETS = 16,
   MOEC_MAX_CUDA_LAUNCHES = 1024,
-  MOEC_MAX_CUDA_PARAMS = 64, /* of one launch */
   MOEC_MAX_CUDA_TABLES = 64,
   MOEC_MAX_CUDA_MAPS = 256,
   MOEC_MAX_CUDA_ROW_MAPS = 2, /* of one launch */

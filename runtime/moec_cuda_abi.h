@@ -73,6 +73,8 @@ enum {
   MOEC_CUDA_OVERLAP = 1   /* programmatic dependent launch: the kernel itself waits for its predecessor         */
 };
 
+enum { MOEC_MAX_CUDA_PARAMS = 64 }; /* of one launch */
+
 /* One kernel launch. grid = ceil(units(T) / units_per_block), at most blocks_per_sm * SMs where that is not 0 (the
  * kernel then strides by its grid), at least 1; one-dimensional, as blocks are. */
 typedef struct moec_cuda_launch {

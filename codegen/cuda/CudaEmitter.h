@@ -95,7 +95,8 @@ public:
   void mbarExpect(mlir::Value mbarrier, mlir::Value bytes);    // bytes: i32
   void mbarWait(mlir::Value mbarrier, mlir::Value parity);     // parity: i32
   void fenceMbarInit();
-  void fenceAsync();
+  void fenceAsync();       // of shared memory
+  void fenceAsyncGlobal();
   void tmaLoad3d(mlir::Value to, mlir::Value map, llvm::ArrayRef<mlir::Value> xyz, mlir::Value mbarrier); // xyz: i32
   void tmaPrefetch(mlir::Value map);
   // d: N/2 x f32, descriptors i64, scaleD i32 (0: d is not read) -> N/2 x f32

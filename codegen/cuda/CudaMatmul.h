@@ -10,14 +10,22 @@
 
 namespace moec {
 
-// Kernel parameters: T, A (contiguous: the TMA descriptor of rows in the order of the output), B (MOEC_LAYOUT_ROWS; a kernel
-// with roles takes its TMA descriptor instead), OUT, row_token if A is gathered, the list of items if the stage is
-// routed, prologue operands, epilogue operands; with splits the table of partial sums; of an unordered
-// stage, whose OUT is [T, n] f32, row_token, row_slot and, if weighted, the weights of slots. A stage without a route has the items of T rows cut every block_m rows.
-// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right.
+// Kernel parameters, in this order:
 //
-// A kernel with the unit attribute `joined` computes a second stage too, without a route: the same matmul of other A, B and OUT and
-// other operands, of T rows. These, A to OUT and operands, follow as the last parameters. Its tiles follow the first's.
+//     T
+//     A              contiguous: the TMA descriptor of rows in the order of the output
+//     B              MOEC_LAYOUT_ROWS; with roles its TMA descriptor
+//     OUT            unordered: [T, n] f32, sums of tokens
+//     row_token      where A is gathered
+//     list of items  where the stage is routed; else its items are T rows cut every block_m rows
+//     operands       of the prologue, then of the epilogue
+//     partial sums   with splits
+//     row_token, row_slot, and weighted the weights of slots     unordered
+//     A, B, OUT, operands of the second stage                    joined
+//
+// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right. A kernel with the
+// unit attribute `joined` computes a second stage too, without a route: the same matmul of other buffers, of T rows, whose tiles
+// follow the first's.
 //
 // The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
 // of the list.

@@ -53,8 +53,10 @@ void CudaMatmulLowering::initialiseBarriers() {
     }
     e.fenceMbarInit();
     e.tmaPrefetch(buffers[0].b);
-    if (contiguous)
+    if (contiguous) { // kernels before stored these rows
+      e.fenceAsyncGlobal();
       e.tmaPrefetch(buffers[0].a);
+    }
     if (joined)
       e.tmaPrefetch(buffers[1].b);
   });

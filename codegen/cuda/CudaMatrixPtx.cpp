@@ -93,6 +93,7 @@ void CudaEmitter::mbarWait(Value mbarrier, Value parity) {
 }
 
 void CudaEmitter::fenceMbarInit() { effect("fence_mbar_init", "fence.mbarrier_init.release.cluster;", "", {}); }
+void CudaEmitter::fenceAsyncGlobal() { effect("fence_async_global", "fence.proxy.async.global;", "", {}); }
 void CudaEmitter::fenceAsync() { effect("fence_async", "fence.proxy.async.shared::cta;", "", {}); }
 
 void CudaEmitter::tmaLoad3d(Value to, Value map, ArrayRef<Value> xyz, Value mbarrier) {

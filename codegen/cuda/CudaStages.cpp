@@ -276,7 +276,8 @@ static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t
   int64_t columns = splits * int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
   bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
   launch.units.per_token = (choices + (second ? 1 : 0)) * columns;
-  launch.units.fixed = few ? 0 : columns * (stage.routed ? stage.groups * blockM : 0) + (stage.routed && !second ? 0 : columns * (blockM - 1));
+  int64_t ofGroups = stage.routed ? stage.groups * blockM : 0, ofTokens = !stage.routed || second ? blockM - 1 : 0;
+  launch.units.fixed = few ? 0 : columns * (ofGroups + ofTokens);
   launch.units_per_block = uint32_t(few ? 1 : blockM);
 }
 

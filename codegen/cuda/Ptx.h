@@ -31,6 +31,7 @@
 //     mbar_expect               p3, bytes                    arrive.expect_tx
 //     mbar_wait                 p3, parity                   until the phase of that parity is complete
 //     fence_mbar_init           ; fence_async                fence.mbarrier_init, fence.proxy.async.shared::cta
+//     fence_async_global                                     fence.proxy.async.global: TMA may read what earlier kernels stored
 //     tma_load_3d               p3, map pointer, x, y, z, p3 mbarrier     a box at {x, y, z}, x innermost
 //     tma_prefetch              map pointer
 //     wgmma n=N type=bf16|f16   N/2 x f32 D, i64 desc A, i64 desc B, scale_d -> N/2 x f32    m64nNk16, both K-major

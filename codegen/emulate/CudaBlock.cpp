@@ -295,6 +295,7 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
     return tensor_core_->execute(instruction, results, operands);
   case CudaOpcode::GridWait:
   case CudaOpcode::GridLaunch:
+  case CudaOpcode::FenceAsyncGlobal:
     return;
   case CudaOpcode::StoreV4:
     if (operands[0] % 16)

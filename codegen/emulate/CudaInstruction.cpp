@@ -48,6 +48,7 @@ const Row rows[] = {
     {"mbar_wait", CudaOpcode::MbarWait, "", 2, 0},
     {"fence_mbar_init", CudaOpcode::FenceMbarInit, "", 0, 0},
     {"fence_async", CudaOpcode::FenceAsync, "", 0, 0},
+    {"fence_async_global", CudaOpcode::FenceAsyncGlobal, "", 0, 0},
     {"tma_load_3d", CudaOpcode::TmaLoad3d, "", 6, 0},
     {"tma_prefetch", CudaOpcode::TmaPrefetch, "", 1, 0},
     {"wgmma", CudaOpcode::Wgmma, "n type", 3, 0, Extra::Wgmma, Extra::Wgmma},

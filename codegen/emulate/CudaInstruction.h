@@ -40,6 +40,7 @@ enum class CudaOpcode : uint8_t {
   MbarWait,
   FenceMbarInit,
   FenceAsync,
+  FenceAsyncGlobal,
   TmaLoad3d,
   TmaPrefetch,
   Wgmma,

@@ -225,7 +225,8 @@ public:
     for (const char *name : {"warps_m", "warps_n"})
       if (!values.count(name))
         return fail("D1", "template '" + entry.kernel.templateName + "' has no integer parameter '" + name + "'");
-    return checkContiguous() && checkSwapped() && checkRoles() && checkRows() && checkWarps() && checkShared() && checkThreads() && checkSplits();
+    return checkContiguous() && checkSwapped() && checkRoles() && checkRows() && checkWarps() && checkShared() &&
+           checkThreads() && checkSplits();
   }
 
 private:
@@ -243,7 +244,8 @@ private:
       return true;
     std::string named = "template '" + entry.kernel.templateName + "'";
     if (!facts.tensorCores())
-      return fail("D7", named + " needs input and weights of one type that tensor cores multiply: bf16, f16, or f32 with --math tf32");
+      return fail("D7", named + " needs input and weights of one type that tensor cores multiply: bf16, f16, or f32 with "
+                                "--math tf32");
     if (int64_t row = values["block_k"] * facts.inputBytes(); row < 64)
       return fail("D7", "block_k " + text(values["block_k"]) + " makes rows of " + text(row) + " bytes, expected 64 or 128");
     return true;
@@ -265,7 +267,8 @@ private:
     if (entry.lastToken < 0 || entry.lastToken > mostSplitTokens)
       return fail("D8", "splits is " + text(splits) + ", expected 1 beyond " + text(mostSplitTokens) + " tokens");
     int64_t steps = int64_t(llvm::divideCeil(uint64_t(facts.k), uint64_t(values["block_k"])));
-    if (int64_t used = int64_t(llvm::divideCeil(uint64_t(steps), llvm::divideCeil(uint64_t(steps), uint64_t(splits)))); used < splits)
+    int64_t used = int64_t(llvm::divideCeil(uint64_t(steps), llvm::divideCeil(uint64_t(steps), uint64_t(splits))));
+    if (used < splits)
       return fail("D8", "splits is " + text(splits) + ", but " + text(steps) + " steps make " + text(used) + " shares");
     if (int64_t bytes = splits * entry.lastToken * facts.parts * facts.n * 4; bytes > mostPartialBytes)
       return fail("D8", "partial sums take " + text(bytes) + " bytes, expected at most " + text(mostPartialBytes));
@@ -281,7 +284,8 @@ private:
     if (!facts.halves())
       return fail("D6", named + " needs bf16 input and weights, or f16");
     if (int64_t columns = 64 * facts.parts * values["consumers"]; isSwapped() && values["block_n"] % columns)
-      return fail("D6", "block_n is " + text(values["block_n"]) + ", expected a multiple of 64 * parts * consumers, " + text(columns));
+      return fail("D6", "block_n is " + text(values["block_n"]) + ", expected a multiple of 64 * parts * consumers, " +
+                            text(columns));
     if (!isSwapped() && values["block_m"] != 64 * values["consumers"])
       return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " + text(64 * values["consumers"]));
     if (values["lag"] > values["stages"] - 2)
@@ -303,7 +307,8 @@ private:
     int64_t unit = isSwapped() ? 8 : 16;
     int64_t rows = unit * values["warps_m"], columns = 16 * facts.parts * values["warps_n"];
     if (values["block_m"] % rows)
-      return fail("D3", "block_m is " + text(values["block_m"]) + ", expected a multiple of " + text(unit) + " * warps_m, " + text(rows));
+      return fail("D3", "block_m is " + text(values["block_m"]) + ", expected a multiple of " + text(unit) + " * warps_m, " +
+                            text(rows));
     if (values["block_n"] % columns)
       return fail("D3", "block_n is " + text(values["block_n"]) + ", expected a multiple of 16 * parts * warps_n, " +
                             text(columns));

@@ -162,6 +162,7 @@ void addCopies(std::vector<UnitKernel> &list) {
                     b.whenFirst([&] {
                       b.e.mbarInit(full, b.e.c32(1));
                       b.e.fenceMbarInit();
+                      b.e.fenceAsyncGlobal();
                       b.e.tmaPrefetch(b.map);
                       b.e.mbarExpect(full, b.e.c32(8192));
                       b.e.tmaLoad3d(b.e.shared(), b.map, {b.e.c32(0), b.e.c32(0), b.e.c32(0)}, full);

@@ -193,7 +193,7 @@ TEST(WarpInstruction, RedAddAddsEveryThread) {
 }
 
 TEST(WarpInstruction, OrderingInstructionsDoNothing) {
-  expectLanes(ptx("void", "grid_wait") + ptx("void", "grid_launch") + ptx("void", "setmaxnreg n=40 dir=dec") +
+  expectLanes(ptx("void", "grid_wait") + ptx("void", "grid_launch") + ptx("void", "fence_async_global") + ptx("void", "setmaxnreg n=40 dir=dec") +
                   "%r = add i32 %tid, 1\n",
               [](uint32_t i) { return i + 1; });
 }
