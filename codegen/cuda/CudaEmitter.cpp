@@ -44,8 +44,9 @@ void CudaEmitter::atomicAdd(Value address, Value value) {
   LLVM::AtomicRMWOp::create(b, loc, LLVM::AtomicBinOp::add, address, value, LLVM::AtomicOrdering::monotonic);
 }
 
-void CudaEmitter::reduceAdd(Value address, Value value) {
-  effect("red_add_f32", "red.global.add.f32 [$0], $1;", "l,f", {address, value});
+void CudaEmitter::reduceAdd(Value address, int64_t offset, Value value) {
+  std::string at = std::to_string(offset);
+  effect("red_add_f32 at=" + at, "red.global.add.f32 [$0+" + at + "], $1;", "l,f", {address, value});
 }
 
 void CudaEmitter::effect(std::string tag, std::string text, std::string constraints, ValueRange operands) {

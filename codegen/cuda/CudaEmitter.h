@@ -54,8 +54,8 @@ public:
   mlir::Value shared(); // start of the block's dynamic shared memory, 1024-byte aligned
   // *address += value, both i32, relaxed; no result
   void atomicAdd(mlir::Value address, mlir::Value value);
-  // the same in global memory and f32; the order of several threads' additions is not said
-  void reduceAdd(mlir::Value address, mlir::Value value);
+  // the same in global memory, `offset` bytes behind `address`, and f32; the order of several threads' additions is not said
+  void reduceAdd(mlir::Value address, int64_t offset, mlir::Value value);
 
   // -- special registers, as i32
   mlir::Value tid() { return special("tid"); }

@@ -126,6 +126,7 @@ private:
   int64_t fragmentColumns() const; // of one part
   mlir::Value fragmentRow(int64_t i);    // i64, row of the tile
   mlir::Value fragmentColumn(int64_t j); // i64, column of the tile
+  int64_t columnDistance(int64_t j) const; // from fragment column 0
   int64_t accumulatorIndex(int64_t part, int64_t i, int64_t j) const;
   void lowerStore(tile::StoreOp op);
   void storeRow(tile::StoreOp op, const Values &acc, int64_t i);

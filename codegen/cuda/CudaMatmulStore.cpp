@@ -24,10 +24,15 @@ Value CudaMatmulLowering::fragmentRow(int64_t i) {
   return e.unsignedI64(e.add(mul32(warpM, rowsPerWarp()), inWarp));
 }
 
+int64_t CudaMatmulLowering::columnDistance(int64_t j) const {
+  return tensorCores() && !columnsFirst ? 8 * (j / 2) + j % 2 : 8 * j;
+}
+
 Value CudaMatmulLowering::fragmentColumn(int64_t j) {
-  Value inWarp = !tensorCores()  ? add32(rem32(lane, 8), 8 * j)
-                 : columnsFirst ? add32(div32(lane, 4), 8 * j)
-                                : add32(mul32(rem32(lane, 4), 2), 8 * (j / 2) + j % 2);
+  Value first = !tensorCores()  ? rem32(lane, 8)
+                : columnsFirst ? div32(lane, 4)
+                               : mul32(rem32(lane, 4), 2);
+  Value inWarp = add32(first, columnDistance(j));
   return e.unsignedI64(e.add(mul32(warpN, columnsPerWarp()), inWarp));
 }
 
@@ -49,19 +54,21 @@ void CudaMatmulLowering::whenColumn(Value column, llvm::function_ref<void()> bod
   e.when(e.less(column, e.c(shape("n"))), body);
 }
 
-// out[row_token[row], column] += weights[row_slot[row]] * value: who is first is not said.
+// out[row_token[row], column] += weights[row_slot[row]] * value: who is first is not said. One address serves the row, since an
+// instruction of 64 columns each would keep as many addresses in registers.
 void CudaMatmulLowering::addRow(tile::StoreOp op, const Values &acc, int64_t i) {
   Value row = e.add(tile.row0, fragmentRow(i)), weight;
   Values rowValues = rowOperands(op.getExtra(), row);
   auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
   Value outRow = e.at(outBase, e.mul(entry(sumToken), shape("out_stride")));
+  Value first = e.at(outRow, e.mul(e.add(tile.column0, fragmentColumn(0)), 4));
   if (weighted)
     weight = e.load(e.f32(), e.at(sumWeights, e.mul(entry(sumSlot), 4)), 4);
   for (int64_t j = 0; j < fragmentColumns(); ++j) {
     Value column = e.add(tile.column0, fragmentColumn(j));
     whenColumn(column, [&] {
       Value x = e.widen(columnValue(op, partsOf(acc, i, j), rowValues, row, column));
-      e.reduceAdd(e.at(outRow, e.mul(column, 4)), weighted ? e.mulF(weight, x) : x);
+      e.reduceAdd(first, 4 * columnDistance(j), weighted ? e.mulF(weight, x) : x);
     });
   }
 }

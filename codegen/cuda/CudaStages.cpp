@@ -120,7 +120,7 @@ bool CudaStages::addRows(size_t step, Operation *op) {
   launch.launch.min_tokens = 1;
   addArguments(step, launch.params);
   if (summed)
-    launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step), 0, 0};
+    launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step, strides[0] / 4), 0, 0};
   if (program && planned.route != MOEC_NO_ROUTE)
     launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
   return true;
@@ -255,7 +255,7 @@ bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const Cuda
 bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
   const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
   if (!tiles && op->hasAttr(moe::unorderedAttr))
-    addClear(step, combineOf(step));
+    addClear(step, combineOf(step), op.columns());
   auto before = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getPrevNode());
   std::optional<size_t> second;
   if (before && step && joins(step - 1, before))
@@ -300,21 +300,19 @@ size_t CudaStages::combineOf(size_t step) const {
   return step; // never: the mark stands on both
 }
 
-// f32, as wide as the combine's result.
-uint16_t CudaStages::sumsOf(size_t combine) {
+uint16_t CudaStages::sumsOf(size_t combine, int64_t columns) {
   auto found = sums.find(combine);
   if (found != sums.end())
     return found->second;
-  return sums[combine] = target.addTable({4 * plan.header.hidden, 0, 0}, plan.string(plan.steps[combine].name).str() + " sums");
+  return sums[combine] = target.addTable({4 * columns, 0, 0}, plan.string(plan.steps[combine].name).str() + " sums");
 }
 
-void CudaStages::addClear(size_t step, size_t combine) {
+void CudaStages::addClear(size_t step, size_t combine, int64_t columns) {
   std::string symbol = symbolOf(combine, "clear");
-  CudaKernelFacts facts =
-      lowerCudaClear(4 * plan.header.hidden, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
+  CudaKernelFacts facts = lowerCudaClear(4 * columns, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
-  launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine), 0, 0});
+  launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine, columns), 0, 0});
 }
 
 // What a kernel must know that neither its template nor its stage alone say.
@@ -387,7 +385,7 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
       continue;
     params.push_back(i == 0 && facts.aMapRows     ? rowMapOf(job, stage, facts)
                      : i == 1 && facts.mapRows   ? mapOf(job.step, facts)
-                     : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step)), 0, 0}
+                     : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step), stage.n), 0, 0}
                                                  : argument(job.step, i));
   }
   if (planned.num_args == before && stage.routed)

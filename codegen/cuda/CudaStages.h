@@ -71,8 +71,8 @@ private:
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
   // The combine that the rows of matmul step `step` are added up for, which is marked so.
   size_t combineOf(size_t step) const;
-  uint16_t sumsOf(size_t combine); // table of its tokens' sums, made by the first call
-  void addClear(size_t step, size_t combine);
+  uint16_t sumsOf(size_t combine, int64_t columns); // table of its tokens' sums, made by the first call
+  void addClear(size_t step, size_t combine, int64_t columns);
   void describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);

@@ -41,7 +41,7 @@
 //     setmaxnreg n=N dir=inc|dec
 //     grid_wait                 ; grid_launch                griddepcontrol.wait, .launch_dependents
 //     store_v4                  p1, 4 x i32                  plain 16-byte store (st.global.v4.b32)
-//     red_add_f32               p1, f32                      *p1 += f32, relaxed, subnormals flushed (red.global.add.f32)
+//     red_add_f32 at=B          p1, f32                      f32 at p1 + B bytes += f32, relaxed, subnormals flushed
 
 #ifndef MOEC_CODEGEN_CUDA_PTX_H
 #define MOEC_CODEGEN_CUDA_PTX_H

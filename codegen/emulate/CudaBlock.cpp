@@ -304,7 +304,7 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
       reinterpret_cast<uint32_t *>(operands[0])[i] = uint32_t(operands[i + 1]);
     return;
   case CudaOpcode::RedAddF32:
-    return addToMemory(operands[0], floatOfBits(uint32_t(operands[1])));
+    return addToMemory(operands[0] + instruction.n, floatOfBits(uint32_t(operands[1])));
   default:
     return runWarpInstruction(instruction, results, operands);
   }

@@ -59,7 +59,7 @@ const Row rows[] = {
     {"grid_wait", CudaOpcode::GridWait, "", 0, 0},
     {"grid_launch", CudaOpcode::GridLaunch, "", 0, 0},
     {"store_v4", CudaOpcode::StoreV4, "", 5, 0},
-    {"red_add_f32", CudaOpcode::RedAddF32, "", 2, 0},
+    {"red_add_f32", CudaOpcode::RedAddF32, "at", 2, 0},
 };
 
 llvm::Error malformed(llvm::StringRef tag, const llvm::Twine &why) {
@@ -73,7 +73,7 @@ bool setNumber(CudaInstruction &instruction, llvm::StringRef key, uint32_t value
     instruction.regs = value;
   else if (key == "trans" && value <= 1)
     instruction.flag = value == 1;
-  else if (key == "n" || key == "id" || key == "mask" || key == "delta")
+  else if (key == "n" || key == "id" || key == "mask" || key == "delta" || key == "at")
     instruction.n = value;
   else
     return false;

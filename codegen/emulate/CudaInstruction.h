@@ -62,7 +62,7 @@ struct CudaInstruction {
   CudaOpcode opcode = CudaOpcode::Tid;
   CudaElement type = CudaElement::None;
   bool flag = false;    // trans=1, dir=inc
-  uint32_t n = 0;       // n=, mask=, delta=, id=
+  uint32_t n = 0;       // n=, mask=, delta=, id=, at=
   uint32_t threads = 0; // threads=; 0: the whole block
   uint32_t regs = 0;    // regs=
   uint32_t num_operands = 0, num_results = 0;

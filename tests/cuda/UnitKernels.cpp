@@ -105,8 +105,8 @@ void addWarp(std::vector<UnitKernel> &list) {
                     b.e.barrier(0, 64);
                     Value other = b.times(arith::XOrIOp::create(b.e.b, b.e.loc, b.tid, b.e.c32(33)), 16);
                     for (int64_t i = 0; i < 4; ++i) {
-                      b.e.reduceAdd(b.e.at(b.own(b.out), 4 * i), b.word(i, b.e.f32()));
-                      b.e.reduceAdd(b.e.at(b.e.at(b.out, b.e.unsignedI64(other)), 4 * i), b.word(3 - i, b.e.f32()));
+                      b.e.reduceAdd(b.own(b.out), 4 * i, b.word(i, b.e.f32()));
+                      b.e.reduceAdd(b.e.at(b.out, b.e.unsignedI64(other)), 4 * i, b.word(3 - i, b.e.f32()));
                     }
                   }});
   list.push_back({"atomic_add", 64, 64, 0, 0, 0, false, [](Body &b) {

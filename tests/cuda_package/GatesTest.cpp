@@ -104,6 +104,31 @@ TEST(CudaGates, RegisterFileSharedMemoryAndMessages) {
   EXPECT_TRUE(cudaGateFindings(plan, CudaArch::Sm80, "", {}).empty());
 }
 
+// Kernels that only flags make: sums in any order with the most accumulators a thread has, tf32 tiles.
+TEST(CudaGates, KernelsOfFlagsPass) {
+  for (bool tf32 : {false, true}) {
+    std::string text = *presetText("qwen3-30b-a3b");
+    if (tf32)
+      text.replace(text.find("bf16"), 4, "f32");
+    DiagnosticList diagnostics;
+    SpecSource source;
+    std::optional<LayerSpec> spec = readSpec(text, "preset", {}, source, diagnostics);
+    ASSERT_TRUE(spec);
+    CompileInput input;
+    input.spec = &*spec;
+    CompileOptions options;
+    options.isas = IsaSet{};
+    options.archs = {CudaArch::Sm90a, CudaArch::Sm80};
+    options.determinism = Determinism::Off;
+    options.math = tf32 ? MathMode::Tf32 : MathMode::Exact;
+    std::vector<CompileError> errors;
+    std::unique_ptr<CompiledPackage> package = compileLayer(input, options, errors);
+    ASSERT_TRUE(package) << (errors.empty() ? "" : errors.front().message);
+    for (const std::string &finding : package->cudaFindings)
+      ADD_FAILURE() << (tf32 ? "tf32: " : "") << finding;
+  }
+}
+
 class PresetGates : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(PresetGates, EveryKernelPasses) {

@@ -234,15 +234,15 @@ TEST(PlantedBug, MisalignedCopyIsReported) {
 }
 
 TEST(PlantedBug, MisalignedReductionIsReported) {
-  std::string add = "%p = getelementptr i8, ptr addrspace(1) %g, i64 6\n" +
-                    ptx("void", "red_add_f32", "ptr addrspace(1) %p, float 1.0");
+  std::string add = "%p = getelementptr i8, ptr addrspace(1) %g, i64 2\n" +
+                    ptx("void", "red_add_f32 at=4", "ptr addrspace(1) %p, float 1.0");
   EXPECT_EQ(reportOf(only(4, add, "a")),
             "kernel k, block 0, thread 4: red_add_f32 to an address that is not a multiple of 4\n");
 }
 
 TEST(PlantedBug, ReductionBeyondItsBufferIsReported) {
-  std::string add = "%p = getelementptr i8, ptr addrspace(1) %g, i64 256\n" +
-                    ptx("void", "red_add_f32", "ptr addrspace(1) %p, float 1.0");
+  std::string add = "%p = getelementptr i8, ptr addrspace(1) %g, i64 128\n" +
+                    ptx("void", "red_add_f32 at=128", "ptr addrspace(1) %p, float 1.0");
   std::string report = reportOf(only(4, add, "a"));
   EXPECT_NE(report.find("device memory 0 bytes after the end of an allocation of 256 bytes"), std::string::npos) << report;
 }

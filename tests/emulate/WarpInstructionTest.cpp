@@ -180,7 +180,7 @@ TEST(WarpInstruction, Tf32RoundsToNearestTiesAway) {
 TEST(WarpInstruction, RedAddAddsEveryThread) {
   EmulatedKernel kernel(kernelText("ptr addrspace(1) %out, float %x",
                                    "%w = and i32 %tid, 3\n%p = getelementptr float, ptr addrspace(1) %out, i32 %w\n" +
-                                       ptx("void", "red_add_f32", "ptr addrspace(1) %p, float %x") + "ret void\n"));
+                                       ptx("void", "red_add_f32 at=0", "ptr addrspace(1) %p, float %x") + "ret void\n"));
   ASSERT_EQ(kernel.error(), "");
   auto *out = kernel.upload<float>({0, 1, 2, 3});
   float x = 0.5f, tiny = 1e-40f;
