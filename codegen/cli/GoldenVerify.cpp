@@ -34,6 +34,11 @@ static CaseResult skipped(std::string why) { return {Outcome::Skipped, std::move
 static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result,
                        bool tf32 = false) {
   std::string error;
+  if (size_t(layer.info().num_losses) != golden.spec.losses.size()) {
+    result = failed(machine + ": the package has " + std::to_string(layer.info().num_losses) + " losses, its spec " +
+                    std::to_string(golden.spec.losses.size()));
+    return false;
+  }
   for (const GoldenBatch &batch : golden.batches)
     if (!runBatch(golden, batch, layer, result.worst, error, tf32)) {
       result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);

@@ -153,7 +153,7 @@ m = json.load(open("wide/share/wide/manifest.json"))
 w, T, W = m["workspace"], 16777216, 1
 up = lambda n: (n + 255) // 256 * 256
 at = lambda e: e["per_token"] * T + e["fixed"]
-total = sum(up(max(map(at, slot))) for slot in w["slots"])
+total = sum(up(max(map(at, slot))) for slot in w["slots"][:len(w["slots"]) - w["report_slots"]])
 total += sum(up(4 * (r["groups"] + 1)) + 3 * up(4 * T * r["choices"]) for r in w["routes"])
 total += up(w["item_bytes"] * (at(w["items"]) + w["items_per_worker"] * W + 1)) + W * up(w["scratch_bytes"])
 assert open("err").read() == f"""moec: warning[W-WORKSPACE]: a call of {T} tokens needs a workspace of {total} bytes ({total / 2**30:.2f} GiB) on one thread

@@ -5,7 +5,9 @@
 #include "tests/moe/BuiltLayer.h"
 
 #include "codegen/moe/JoinStages.h"
+#include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/NumericModes.h"
+#include "codegen/moe/ReportUse.h"
 
 #include <gtest/gtest.h>
 
@@ -23,11 +25,12 @@ std::string layerText(const std::string &shared, const std::string &more = "") {
 const char *const sameShared = R"(, "shared": {"intermediate": 6, "form": "glu", "act": "silu"})";
 const char *const widerShared = R"(, "shared": {"intermediate": 12, "form": "glu", "act": "silu"})";
 
-// Stages in order, those with the attribute with a star.
+// Stages of every call in order, those with the attribute with a star.
 std::string marked(BuiltLayer &built, llvm::StringRef attribute) {
   std::string text;
+  ReportUse reports(built.layer);
   for (mlir::Operation &op : built.layer.getBody().front())
-    if (auto name = op.getAttrOfType<mlir::StringAttr>("moe.stage"))
+    if (auto name = op.getAttrOfType<mlir::StringAttr>("moe.stage"); name && !reports.askedBy(&op))
       text += (text.empty() ? "" : " ") + name.getValue().str() + (op.hasAttr(attribute) ? "*" : "");
   return text;
 }
@@ -52,9 +55,19 @@ TEST(NumericModes, tf32_leaves_bf16) {
   EXPECT_EQ(marked(built, moe::tf32Attr).find('*'), std::string::npos);
 }
 
-TEST(NumericModes, unordered_marks_down_and_combine) {
+// Rows that a report reads as well are kept, and added in order.
+TEST(NumericModes, unordered_leaves_rows_that_a_report_reads) {
   BuiltLayer built;
   ASSERT_TRUE(built.read(layerText("")) && built.build() && built.fuse());
+  markUnordered(built.layer, built.notes);
+  EXPECT_EQ(marked(built, moe::unorderedAttr).find('*'), std::string::npos);
+}
+
+TEST(NumericModes, unordered_marks_down_and_combine) {
+  BuiltLayer built;
+  ASSERT_TRUE(built.read(layerText("")) && built.build());
+  dropDiversity(findLayer(*built.module));
+  ASSERT_TRUE(built.fuse());
   ASSERT_TRUE(built.makePlan());
   EXPECT_EQ(built.plan.header.determinism, 1u);
   markUnordered(built.layer, built.notes);
@@ -69,7 +82,9 @@ TEST(NumericModes, unordered_moves_the_weights_up) {
   BuiltLayer built;
   std::string capacity = R"(, "capacity": {"mode": "fixed", "value": 2, "scope": "sequence", "order": "token",
     "overflow": "drop", "dropped": "zero"})";
-  ASSERT_TRUE(built.read(layerText(capacity)) && built.build() && built.fuse());
+  ASSERT_TRUE(built.read(layerText(capacity)) && built.build());
+  dropDiversity(findLayer(*built.module));
+  ASSERT_TRUE(built.fuse());
   std::string before = marked(built, "");
   markUnordered(built.layer, built.notes);
   std::string after = marked(built, moe::unorderedAttr);
