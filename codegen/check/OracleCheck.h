@@ -22,7 +22,8 @@ struct RandomLayer {
   RoleTensors tensors;
   MemoryWeights view;
   std::map<std::string, std::string> functions; // texts of activations that are not built in
-  bool tf32 = false;                            // what runs may round f32 operands of matmuls to tf32
+  bool tf32 = false;                            // what runs may round f32 operands of matmuls to tf32 ...
+  bool unordered = false;                       // ... and was made with --det off
 
   bool make(const LayerSpec &spec, uint64_t seed); // false: no memory
 };

@@ -19,7 +19,6 @@ CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t a
   counts.resize(size_t(experts));
   asked = ask;
   reports = info.reports & ask;
-  ordered = info.determinism != 0;
   auto has = [&](uint32_t report, int64_t count) { return size_t(reports & report ? count : 0); };
   probabilities.resize(has(MOEC_REPORT_PROBABILITIES, tokens * numLogits));
   losses.resize(has(MOEC_REPORT_LOSSES, info.num_losses));

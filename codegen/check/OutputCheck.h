@@ -23,7 +23,6 @@ struct CallOutputs {
   std::vector<float> logits, weights;
   std::vector<int32_t> ids, counts;
   uint32_t asked = 0, reports = 0; // MOEC_REPORT_* bits: to ask for, and those of them that are there; other vectors are empty
-  bool ordered = true;             // the package promises to repeat its bits
   std::vector<float> probabilities, losses, logitMean, logitMax, diversity;
   std::vector<int32_t> choiceCounts, droppedTokens;
 

@@ -32,6 +32,7 @@ struct BenchRound {
 struct BenchStep {
   std::string name, kind;
   bool routing = false;
+  bool always = true; // else it waits for a report, which no call of a benchmark asks for
 };
 
 struct BenchSeries {

@@ -31,7 +31,7 @@ static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   std::vector<BenchStep> steps;
   for (const moec_step &step : plan.steps)
-    steps.push_back({plan.string(step.name).str(), kindOf(step), !isExpertMatmul(plan, step)});
+    steps.push_back({plan.string(step.name).str(), kindOf(step), !isExpertMatmul(plan, step), step.asked == 0});
   return steps;
 }
 
@@ -113,6 +113,8 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
     BenchFigures call = figuresOf(series, run.ceilings);
     for (size_t i = 0; i < figures.size(); ++i) {
       const BenchStep &step = run.steps[i];
+      if (!step.always)
+        continue;
       if (csv)
         os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << ","
            << step.kind << "," << (step.routing ? "yes" : "no")
@@ -145,7 +147,9 @@ void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries
   if (figures.empty())
     return;
   os.attributeArray("steps", [&] {
-    for (size_t i = 0; i < figures.size(); ++i)
+    for (size_t i = 0; i < figures.size(); ++i) {
+      if (!run.steps[i].always)
+        continue;
       os.object([&] {
         os.attribute("name", run.steps[i].name);
         os.attribute("kind", run.steps[i].kind);
@@ -154,6 +158,7 @@ void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries
         number("cpu_us_median", figures[i].cpuMedian);
         number("share", figures[i].share);
       });
+    }
   });
   StageFigures routing = routingFigures(run, series);
   number("routing_us_median", routing.usMedian);

@@ -116,6 +116,7 @@ static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const s
       return false;
     }
     weights.tf32 = machine.tf32;
+    weights.unordered = flags.compile.determinism == "off";
     weights.functions = functionTexts(spec, flags.compile.templatesDir);
     fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, uint64_t(seed) + 77);
     if (!machine.prepare(weights, error))

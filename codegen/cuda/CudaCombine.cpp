@@ -77,6 +77,8 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
           [&] { columns(t, h, hidden % run_columns, false); });
   });
   shell.finish(e, threads);
+  // 64 registers a thread are enough; told nothing, ptxas spills a word where 32 just do not suffice.
+  shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(int32_t(std::max<int64_t>(1, 65536 / (64 * threads)))));
   return {threads, 0, parts == 1 ? tokens : 1, parts, 0};
 }
 

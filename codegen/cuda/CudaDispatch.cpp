@@ -261,7 +261,9 @@ DispatchLowering::Values DispatchLowering::startGroups(const Values &rows) {
 }
 
 void DispatchLowering::writeLists(const Values &rows) {
+  int64_t firstSum = sums; // every list has the words of the one before, whose last barrier ends their reading
   for (size_t i = 0; i < lists.size(); ++i) {
+    sums = firstSum;
     Value list = lists[i];
     int64_t blockSize = shape.blockSizes[i];
     Values blocks;

@@ -94,7 +94,7 @@ d = json.load(open("out"))
 assert d["distinct_experts"] == 2
 for r in d["results"]:
     names = [s["name"] for s in r["steps"]]
-    assert names == ["router", "route", "dispatch", "counts", "experts_gate_up", "experts_down", "combine"], names
+    assert names == ["router", "route", "dispatch", "experts_gate_up", "experts_down", "combine"], names
     assert [s["name"] for s in r["steps"] if not s["routing"]] == ["experts_gate_up", "experts_down"]
     assert 0.5 < sum(s["share"] for s in r["steps"]) < 1.5 and 0 < r["routing_share"] < 1 and r["routing_us_median"] > 0, r'
 run bench tiny.json -q --tokens 8 --rounds 3 --stages

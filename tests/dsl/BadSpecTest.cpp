@@ -15,6 +15,7 @@ namespace {
 struct BadSpec {
   std::string label, text, expected;
 };
+void PrintTo(const BadSpec &one, std::ostream *os) { *os << one.label; }
 
 const char *const files[] = {"file", "routing", "experts", "layer"};
 
