@@ -113,6 +113,10 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
   bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
   Tolerance tolerance;
   tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
+  // A weight on the input is rounded, and so is its product with x, before both factors of an expert read it: in f32 such layers
+  // agree like all others, in bf16 the errors of few columns add up to a little over 2e-2 in one of some thousand layers.
+  if (narrow && spec.combine.apply == CombineApply::Input)
+    tolerance.y.maxRel = 3e-2;
   if (tf32)
     tolerance.y.maxRel = std::max(tolerance.y.maxRel, tf32Tolerance);
   tolerance.logits.maxRel = 2e-5;
