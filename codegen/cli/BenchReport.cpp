@@ -5,6 +5,7 @@
 #include "BenchReport.h"
 
 #include "BenchStages.h"
+#include "Session.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -63,20 +64,11 @@ BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
   return figures;
 }
 
-// %.6g keeps what was measured and no more.
-static void number(json::OStream &os, StringRef key, double value) {
-  std::string text;
-  raw_string_ostream(text) << format("%.6g", value);
-  os.attributeBegin(key);
-  os.rawValue(text);
-  os.attributeEnd();
-}
-
 static void writeCeilings(json::OStream &os, const BenchRun &run) {
   os.attributeObject("ceilings", [&] {
-    number(os, "compute_gflops", run.ceilings.gflops);
+    writeNumber(os, "compute_gflops", run.ceilings.gflops);
     os.attribute("compute_kind", run.peak);
-    number(os, "read_gbps", run.ceilings.gbps);
+    writeNumber(os, "read_gbps", run.ceilings.gbps);
     os.attribute("read_pattern", run.pattern);
   });
 }
@@ -87,15 +79,15 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
     if (withCeilings)
       os.attribute("name", run.name);
     os.attribute("tokens", series.tokens);
-    number(os, "us_median", figures.usMedian);
-    number(os, "us_low", figures.usLow);
-    number(os, "us_high", figures.usHigh);
-    number(os, "gflops", figures.gflops);
-    number(os, "gbps", figures.gbps);
-    number(os, "bound_us", figures.boundUs);
-    number(os, "share_of_bound", figures.share);
+    writeNumber(os, "us_median", figures.usMedian);
+    writeNumber(os, "us_low", figures.usLow);
+    writeNumber(os, "us_high", figures.usHigh);
+    writeNumber(os, "gflops", figures.gflops);
+    writeNumber(os, "gbps", figures.gbps);
+    writeNumber(os, "bound_us", figures.boundUs);
+    writeNumber(os, "share_of_bound", figures.share);
     os.attribute("bound_by", figures.computeBound ? "compute" : "read");
-    number(os, "experts_touched", figures.expertsTouched);
+    writeNumber(os, "experts_touched", figures.expertsTouched);
     os.attribute("rounds", int64_t(figures.rounds));
     os.attribute("rounds_accepted", int64_t(figures.accepted));
     if (withCeilings && run.distinctExperts)
@@ -117,7 +109,7 @@ static void writeJson(raw_ostream &out, const BenchRun &run) {
     if (run.distinctExperts)
       os.attribute("distinct_experts", run.distinctExperts);
     writeCeilings(os, run);
-    number(os, "accepted_fraction", acceptedFraction);
+    writeNumber(os, "accepted_fraction", acceptedFraction);
     os.attributeArray("results", [&] {
       for (const BenchSeries &series : run.series)
         writeResult(os, run, series, false);

@@ -4,6 +4,8 @@
 
 #include "BenchStages.h"
 
+#include "Session.h"
+
 #include "llvm/Support/Format.h"
 
 #include <algorithm>
@@ -12,11 +14,6 @@
 using namespace llvm;
 
 namespace moec {
-
-static const char *kindOf(const moec_step &step) {
-  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
-  return step.kind < std::size(kinds) ? kinds[step.kind] : "unknown";
-}
 
 // A matmul whose weights are no router's.
 static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
@@ -31,7 +28,7 @@ static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   std::vector<BenchStep> steps;
   for (const moec_step &step : plan.steps)
-    steps.push_back({plan.string(step.name).str(), kindOf(step), !isExpertMatmul(plan, step), step.asked == 0});
+    steps.push_back({plan.string(step.name).str(), stepKindName(step).str(), !isExpertMatmul(plan, step), step.asked == 0});
   return steps;
 }
 
@@ -136,13 +133,6 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
 }
 
 void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries &series) {
-  auto number = [&](StringRef key, double value) {
-    std::string text;
-    raw_string_ostream(text) << format("%.6g", value);
-    os.attributeBegin(key);
-    os.rawValue(text);
-    os.attributeEnd();
-  };
   std::vector<StageFigures> figures = stageFigures(series, run.ceilings);
   if (figures.empty())
     return;
@@ -154,16 +144,16 @@ void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries
         os.attribute("name", run.steps[i].name);
         os.attribute("kind", run.steps[i].kind);
         os.attribute("routing", run.steps[i].routing);
-        number("us_median", figures[i].usMedian);
-        number("cpu_us_median", figures[i].cpuMedian);
-        number("share", figures[i].share);
+        writeNumber(os, "us_median", figures[i].usMedian);
+        writeNumber(os, "cpu_us_median", figures[i].cpuMedian);
+        writeNumber(os, "share", figures[i].share);
       });
     }
   });
   StageFigures routing = routingFigures(run, series);
-  number("routing_us_median", routing.usMedian);
-  number("routing_cpu_us_median", routing.cpuMedian);
-  number("routing_share", routing.share);
+  writeNumber(os, "routing_us_median", routing.usMedian);
+  writeNumber(os, "routing_cpu_us_median", routing.cpuMedian);
+  writeNumber(os, "routing_share", routing.share);
 }
 
 } // namespace moec

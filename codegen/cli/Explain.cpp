@@ -59,11 +59,6 @@ static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
   return cost;
 }
 
-static StringRef stepKind(const moec_step &step) {
-  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
-  return step.kind < std::size(kinds) ? kinds[step.kind] : "unknown";
-}
-
 static void printKernels(raw_ostream &os, const CompiledPackage &package, const CudaTargetPlan &target) {
   os << "\n" << "sm_" << target.sm << (target.exact ? "a" : "") << (package.cuda.cudaVersion ? "" : ", without ptxas") << "\n"
      << format("%4s  %-44s %14s %8s %10s %8s %7s %7s\n", "step", "kernel", "tokens", "threads", "registers", "shared", "spills",
@@ -113,7 +108,7 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
     if (step.asked)
       kernels += kernels.empty() ? "if asked" : "; if asked";
     os << format("%4zu  %-24s %-9s %8u %14lld %14lld  %s\n", i, plan.string(step.name).str().c_str(),
-                 stepKind(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
+                 stepKindName(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
                  (long long)step.bytes_per_group, kernels.c_str());
   }
   os << "\n" << format("%8s %12s %14s %16s %12s\n", "tokens", "GFLOP", "experts read", "weights read", "workspace");
@@ -137,7 +132,7 @@ static void printJson(Session &session, const CompiledPackage &package, const st
       for (const moec_step &step : package.plan.steps)
         os.object([&] {
           os.attribute("name", package.plan.string(step.name));
-          os.attribute("kind", stepKind(step));
+          os.attribute("kind", stepKindName(step));
           os.attribute("if_asked", step.asked != 0);
           os.attribute("groups", step.num_groups);
           os.attribute("flops_per_row", step.flops_per_row);

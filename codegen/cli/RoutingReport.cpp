@@ -82,15 +82,6 @@ void printRouting(raw_ostream &os, const RoutingStats &stats, const std::vector<
     printSpecialisation(os, stats, labelNames);
 }
 
-// %.6g keeps what was counted and no more.
-static void number(json::OStream &os, StringRef key, double value) {
-  std::string text;
-  raw_string_ostream(text) << format("%.6g", value);
-  os.attributeBegin(key);
-  os.rawValue(text);
-  os.attributeEnd();
-}
-
 static void writeLabels(json::OStream &os, const RoutingStats &stats, const std::vector<std::string> &names) {
   os.attributeArray("labels", [&] {
     for (size_t l = 0; l < stats.labelTokens.size(); ++l)
@@ -99,7 +90,7 @@ static void writeLabels(json::OStream &os, const RoutingStats &stats, const std:
         os.attribute("name", json::fixUTF8(labelName(names, l)));
         os.attribute("tokens", stats.labelTokens[l]);
         os.attribute("best_expert", best);
-        number(os, "best_times", best < 0 ? 0 : labelLift(stats, l, best));
+        writeNumber(os, "best_times", best < 0 ? 0 : labelLift(stats, l, best));
         os.attributeArray("tokens_by_expert", [&] {
           for (int64_t n : stats.byLabel[l])
             os.value(n);
@@ -113,17 +104,17 @@ void writeRouting(json::OStream &os, const RoutingStats &stats, const std::vecto
   os.attribute("tokens", stats.tokens);
   os.attribute("choices", stats.choices);
   os.attribute("without_expert", stats.none);
-  number(os, "entropy", summary.entropy);
-  number(os, "balance", summary.balance);
-  number(os, "coefficient_of_variation", summary.cv);
-  number(os, "largest_share", summary.largest);
+  writeNumber(os, "entropy", summary.entropy);
+  writeNumber(os, "balance", summary.balance);
+  writeNumber(os, "coefficient_of_variation", summary.cv);
+  writeNumber(os, "largest_share", summary.largest);
   os.attribute("dead_experts", summary.dead);
-  number(os, "largest_logit", stats.largestLogit);
+  writeNumber(os, "largest_logit", stats.largestLogit);
   os.attributeArray("experts", [&] {
     for (int64_t e = 0; e < stats.experts; ++e)
       os.object([&] {
         os.attribute("tokens", stats.chosen[size_t(e)]);
-        number(os, "share", shareOf(stats, e));
+        writeNumber(os, "share", shareOf(stats, e));
         if (stats.dropsKnown)
           os.attribute("dropped", stats.dropped[size_t(e)]);
       });

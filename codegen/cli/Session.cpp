@@ -4,6 +4,9 @@
 
 #include "Session.h"
 
+#include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -30,6 +33,14 @@ int fail(Session &session, ExitCode exit, std::string code, std::string message,
 
 void warn(Session &session, std::string code, std::string message, std::string hint) {
   say(session, Severity::Warning, std::move(code), std::move(message), std::move(hint));
+}
+
+void writeNumber(llvm::json::OStream &os, llvm::StringRef key, double value) {
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::format("%.6g", value);
+  os.attributeBegin(key);
+  os.rawValue(text);
+  os.attributeEnd();
 }
 
 namespace {

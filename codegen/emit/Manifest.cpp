@@ -260,12 +260,11 @@ void ManifestWriter::buffers() {
 }
 
 void ManifestWriter::steps() {
-  static const char *kinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
   json.attributeArray("steps", [&] {
     for (const moec_step &step : plan.steps)
       json.object([&] {
         json.attribute("name", plan.string(step.name));
-        json.attribute("kind", step.kind < std::size(kinds) ? kinds[step.kind] : "unknown");
+        json.attribute("kind", stepKindName(step));
         json.attribute("if_asked", step.asked != 0);
         json.attributeArray("buffers", [&] {
           for (unsigned i = 0; i < step.num_args && step.first_arg + i < plan.args.size(); ++i)

@@ -104,7 +104,7 @@ void printPlaces(const moec_places &places, llvm::raw_ostream &os) {
 }
 
 void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream &os) {
-  os << plan.string(step.name) << ' ' << nameIn(stepKinds, step.kind) << " (";
+  os << plan.string(step.name) << ' ' << stepKindName(step) << " (";
   for (unsigned i = 0; i < step.num_args; ++i)
     os << (i ? ", " : "") << plan.string(plan.buffers[plan.args[step.first_arg + i]].name);
   os << ')';
@@ -132,6 +132,8 @@ void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream 
 }
 
 } // namespace
+
+llvm::StringRef stepKindName(const moec_step &step) { return nameIn(stepKinds, step.kind); }
 
 uint32_t LaunchPlan::addString(llvm::StringRef text) {
   for (size_t at = 0; at < strings.size(); at += std::strlen(strings.c_str() + at) + 1)

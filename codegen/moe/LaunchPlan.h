@@ -41,6 +41,9 @@ struct LaunchPlan {
 // Columns that one unit of a columns step reduces.
 constexpr int64_t token_reduce_block = 64;
 
+// "rows", "matmul", "dispatch", ...; "?": none of moec_abi.h.
+llvm::StringRef stepKindName(const moec_step &step);
+
 // Steps that are kernels of the package, not calls of the runtime.
 inline bool isKernelStep(const moec_step &step) {
   return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS;

@@ -225,6 +225,8 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   moec_step &step = addStep(MOEC_STEP_DISPATCH, stageName(op), bufferOf(op.getIds()), nullptr);
   step.num_groups = uint32_t(type.getGroups());
   step.choices = uint32_t(type.getChoices());
+  if (op.getRoute().use_empty()) // its lists are for the counts below alone
+    step.asked = 1u << MOEC_ROLE_COUNTS;
   uint16_t index = uint16_t(plan.steps.size() - 1);
   routeSteps[op.getRoute()] = index;
   // The first dispatch of several groups is that of the experts.

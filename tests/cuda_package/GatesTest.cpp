@@ -104,25 +104,32 @@ TEST(CudaGates, RegisterFileSharedMemoryAndMessages) {
   EXPECT_TRUE(cudaGateFindings(plan, CudaArch::Sm80, "", {}).empty());
 }
 
+// For every target with GPU kernels and no processor; null and no error: the text is no layer.
+static std::unique_ptr<CompiledPackage> compileForGpus(const std::string &text, CompileOptions options,
+                                                       std::vector<CompileError> &errors) {
+  DiagnosticList diagnostics;
+  SpecSource source;
+  std::optional<LayerSpec> spec = readSpec(text, "preset", {}, source, diagnostics);
+  if (!spec)
+    return nullptr;
+  CompileInput input;
+  input.spec = &*spec;
+  options.isas = IsaSet{};
+  options.archs = {CudaArch::Sm90a, CudaArch::Sm80};
+  return compileLayer(input, options, errors);
+}
+
 // Kernels that only flags make: sums in any order with the most accumulators a thread has, tf32 tiles.
 TEST(CudaGates, KernelsOfFlagsPass) {
   for (bool tf32 : {false, true}) {
     std::string text = *presetText("qwen3-30b-a3b");
     if (tf32)
       text.replace(text.find("bf16"), 4, "f32");
-    DiagnosticList diagnostics;
-    SpecSource source;
-    std::optional<LayerSpec> spec = readSpec(text, "preset", {}, source, diagnostics);
-    ASSERT_TRUE(spec);
-    CompileInput input;
-    input.spec = &*spec;
     CompileOptions options;
-    options.isas = IsaSet{};
-    options.archs = {CudaArch::Sm90a, CudaArch::Sm80};
     options.determinism = Determinism::Off;
     options.math = tf32 ? MathMode::Tf32 : MathMode::Exact;
     std::vector<CompileError> errors;
-    std::unique_ptr<CompiledPackage> package = compileLayer(input, options, errors);
+    std::unique_ptr<CompiledPackage> package = compileForGpus(text, options, errors);
     ASSERT_TRUE(package) << (errors.empty() ? "" : errors.front().message);
     for (const std::string &finding : package->cudaFindings)
       ADD_FAILURE() << (tf32 ? "tf32: " : "") << finding;
@@ -132,19 +139,10 @@ TEST(CudaGates, KernelsOfFlagsPass) {
 class PresetGates : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(PresetGates, EveryKernelPasses) {
-  DiagnosticList diagnostics;
-  SpecSource source;
   std::optional<std::string> text = presetText(GetParam());
   ASSERT_TRUE(text);
-  std::optional<LayerSpec> spec = readSpec(*text, GetParam(), {}, source, diagnostics);
-  ASSERT_TRUE(spec);
-  CompileInput input;
-  input.spec = &*spec;
-  CompileOptions options;
-  options.isas = IsaSet{};
-  options.archs = {CudaArch::Sm90a, CudaArch::Sm80};
   std::vector<CompileError> errors;
-  std::unique_ptr<CompiledPackage> package = compileLayer(input, options, errors);
+  std::unique_ptr<CompiledPackage> package = compileForGpus(*text, {}, errors);
   if (!package && !errors.empty() && errors.front().exitCode == 4)
     GTEST_SKIP() << GetParam() << " is not built: " << errors.front().message;
   ASSERT_TRUE(package) << (errors.empty() ? "" : errors.front().message);
