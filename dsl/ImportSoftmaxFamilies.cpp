@@ -277,10 +277,27 @@ void grok1(I &i) {
   i.weight("experts.down", "moe/linear_1/w", "", "in_out");
 }
 
-// 2 sqrt(E) keys of half logits name E experts of one hidden value each.
+// Product keys name E experts of one hidden value each, x·d_e and times u_e, beside a dense block.
 void doge(I &i) {
-  i.unsupported("model_type", "routing by product keys is not built, and experts of this family are chosen by them",
-                "a layer with router.kind token_choice is supported");
+  if (!i.flag("router", {"is_moe"}))
+    return i.fail("E-IMPORT-LAYER", "is_moe", "is_moe is not true: this model has no experts");
+  i.integer("experts.count", {"num_experts"});
+  i.fromFamily("experts.intermediate", 1);
+  i.fromFamily("experts.form", "mlp");
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  i.fromFamily("router.kind", "product_key");
+  i.fromFamily("router.score_over", "selected");
+  topK(i);
+  sumNormIfAsked(i);
+  i.quirk("num_experts",
+          "some versions of the published code read the two halves of a token's logits from the logits of other tokens",
+          "both halves of the token's own");
+  refuseUnless(i, "mlp_bias", false, "a dense block with biases was never published");
+  i.integer("shared.intermediate", {"intermediate_size"});
+  i.weight("router.weight", "mlp.router_gate.weight");
+  i.weight("experts.up", "mlp.down_embed.weight", "flat_rows");
+  i.weight("experts.down", "mlp.up_embed.weight", "flat_rows", "in_out");
+  i.sharedBlock("mlp.", "gate_proj", "up_proj", "down_proj");
 }
 
 } // namespace moec::families

@@ -24,7 +24,8 @@ public:
       : e(OpBuilder(op->getContext()), op->getLoc(), isa), strides(strides) {}
 
   // Of [T,N] values: to every token of the scope, or once for the whole call.
-  void reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module, StringRef symbol);
+  void reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
+                     StringRef symbol);
   void slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol);
 
 private:
@@ -69,9 +70,8 @@ void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, b
     auto run = [&](Value column, int64_t width) {
       Type loaded = width > 1 ? Type(e.vec(type.getElementType(), width)) : type.getElementType();
       auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(column, 4))); };
-      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {neutral(width)}, [&](const Values &acc, Value t) -> Values {
-        return {join(acc[0], e.load(loaded, at(from, t), 4))};
-      }, join)[0];
+      auto step = [&](const Values &acc, Value t) -> Values { return {join(acc[0], e.load(loaded, at(from, t), 4))}; };
+      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {neutral(width)}, step, join)[0];
       if (kind == moe::TotalKind::mean) {
         Value n = arith::SIToFPOp::create(e.b, e.loc, e.f32(), tokens);
         reduced = arith::DivFOp::create(e.b, e.loc, reduced, width > 1 ? e.splat(n, width) : n);
@@ -141,14 +141,15 @@ int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const
                          StringRef symbol) {
   bool sequences = op.getScope() == moe::Scope::sequence;
   TokensLowering(op, strides, isa)
-      .reduceColumns(cast<RankedTensorType>(op.getType()), op.getKind() == moe::ReduceKind::sum ? moe::TotalKind::sum : moe::TotalKind::max, sequences, /*total=*/false, module, symbol);
+      .reduceColumns(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false, module, symbol);
   return 0;
 }
 
 int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
                         StringRef symbol) {
   TokensLowering(op, strides, isa)
-      .reduceColumns(cast<RankedTensorType>(op.getInput().getType()), op.getKind(), /*sequences=*/false, /*total=*/true, module, symbol);
+      .reduceColumns(cast<RankedTensorType>(op.getInput().getType()), op.getKind(), /*sequences=*/false, /*total=*/true,
+                     module, symbol);
   return 0;
 }
 

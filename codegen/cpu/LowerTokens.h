@@ -13,10 +13,11 @@ namespace moec {
 int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                          llvm::StringRef symbol);
 
-// Arguments [x, weights, out, row_token, row_slot]; [first, last) are rows of the route of slots. Needs no scratch.
+// Arguments [values, out [N]], once for the call. Needs no scratch.
 int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 
+// Arguments [x, weights, out, row_token, row_slot]; [first, last) are rows of the route of slots. Needs no scratch.
 int64_t lowerSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 

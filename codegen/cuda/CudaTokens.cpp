@@ -22,7 +22,8 @@ public:
   CudaTokens(Operation *op, int64_t sm) : e(OpBuilder(op->getContext()), op->getLoc()), sm(sm) {}
 
   // Of [T,N] values: to every token of the scope, or once for the whole call.
-  CudaKernelFacts reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module, StringRef symbol);
+  CudaKernelFacts reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
+                         StringRef symbol);
   CudaKernelFacts slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol);
   CudaKernelFacts slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol);
 
@@ -57,9 +58,8 @@ CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, b
   Value first = e.mul(e.divU(block, blocks), tokens), end = e.add(first, tokens), live = e.less(n, e.c(columns));
   Value column = e.select(live, n, e.c(0)); // idle threads read what is there
   auto at = [&](Value base, Value t) { return e.at(base, e.mul(e.add(e.mul(t, columns), column), 4)); };
-  Value part = e.foldInRuns(e.add(first, strand), end, strands, token_run, {neutral}, [&](const Values &acc, Value t) -> Values {
-    return {join(acc[0], e.load(element, at(from, t), 4))};
-  }, join)[0];
+  auto step = [&](const Values &acc, Value t) -> Values { return {join(acc[0], e.load(element, at(from, t), 4))}; };
+  Value part = e.foldInRuns(e.add(first, strand), end, strands, token_run, {neutral}, step, join)[0];
   auto place = [&](Value s) { return e.at(e.shared(), e.mul(e.add(e.mul(s, width), own), 4)); };
   e.store(part, place(strand), 4);
   e.barrier(0, threads);
@@ -165,7 +165,8 @@ CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &b
 
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, ModuleOp module, StringRef symbol) {
   bool sequences = op.getScope() == moe::Scope::sequence;
-  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getType()), op.getKind() == moe::ReduceKind::sum ? moe::TotalKind::sum : moe::TotalKind::max, sequences, /*total=*/false, module, symbol);
+  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false,
+                                   module, symbol);
 }
 
 CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, ModuleOp module, StringRef symbol) {

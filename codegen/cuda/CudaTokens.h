@@ -18,9 +18,10 @@ namespace moec {
 // Parameters (T, values, out, sequence). A block reduces 64 columns of a scope.
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
-// Parameters (T, x, weights, out, row_token, row_slot, sequence). A block makes 8 slots of a scope.
+// The same with out [N], once for the call.
 CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
+// Parameters (T, x, weights, out, row_token, row_slot, sequence). A block makes 8 slots of a scope.
 CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 

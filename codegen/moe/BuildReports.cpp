@@ -74,8 +74,7 @@ Value LayerBuilder::diversity(const RouterValues &router) {
   };
   Value apart, together;
   for (const RoutedRows &part : routed) {
-    Value own = map({{squared(part.outputs), OperandKind::row}}, rows(f32, 1), [&](ValueRange v) { return v[0]; });
-    apart = combined(own, part.route, apart);
+    apart = combined(asColumn(squared(part.outputs)), part.route, apart);
     together = combined(part.outputs, part.route, together);
   }
   apart = sumRows(apart);

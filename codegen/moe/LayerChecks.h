@@ -29,7 +29,7 @@ RowSpace rowSpaceOf(mlir::Value value);
 //   L5  operands of an op have the same rows (all tokens, or all rows of one route); a route and a gathered or combined
 //       value agree
 //   L6  a per-group column operand [G,N] is in the rows of a route with G groups
-//   L7  k is at most 64 and rows of row ops have at most 1,048,576 columns
+//   L7  k is at most 256 and rows of row ops have at most 1,048,576 columns
 //   L8  a token_total is a result, and only it makes results of the whole call
 mlir::func::FuncOp findLayer(mlir::ModuleOp module);
 

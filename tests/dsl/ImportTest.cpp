@@ -82,7 +82,7 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(publishedConfig
                          [](const auto &info) { return info.param.label; });
 
 TEST(Import, every_model_type_has_a_published_config) {
-  std::set<std::string> seen = {"doge", "ernie4_5_vl_moe"}; // refused: the tests of refusals have theirs
+  std::set<std::string> seen = {"ernie4_5_vl_moe"}; // refused: the tests of refusals have it
   for (const Published &published : publishedConfigs()) {
     const nlohmann::json &config = published.entry["config"];
     seen.insert(config["model_type"]);
@@ -180,8 +180,9 @@ const Refused refused[] = {
      "compressed-tensors"},
     {"quantised_around", "llama4", R"({"quantization_config": {"quant_method": "fp8"}})", "E-UNSUPPORTED", "fp8"},
     {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
-    {"product_keys", "mixtral", R"({"model_type": "doge"})", "E-UNSUPPORTED", "product keys"},
-    {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "different width"},
+    {"dense_doge", "doge", R"({"is_moe": false})", "E-IMPORT-LAYER", "no experts"},
+    {"biases_of_doge", "doge", R"({"mlp_bias": true})", "E-IMPORT-KEY", "mlp_bias is not false"},
+    {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "choice bias"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused),
@@ -195,7 +196,8 @@ TEST(Import, traps_are_said) {
       {"longcat", "router_bias"},        {"nllb", "expert_capacity"},
       {"switch", "expert_capacity"},     {"qwen2", "norm_topk_prob"},
       {"grok_1", "num_experts_per_tok"}, {"mixtral_with_noise", "router_jitter_noise"},
-      {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"}};
+      {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"},
+      {"doge", "num_experts"}};
   for (auto [label, key] : traps) {
     ImportResult result;
     ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;

@@ -460,6 +460,15 @@ const Referenced referenced[] = {
      "model.layers.1.", mixtralLayout + lines("shared.", "residual_mlp.", w132, ""),
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"top_k": 2, "normalize": {"kind": "sum"}},
          "experts": {"count": 4, "intermediate": 40}, "shared": {"intermediate": 48, "input": "residual"}})"},
+    {"doge",
+     R"({"model_type": "doge", "hidden_size": 48, "intermediate_size": 40, "is_moe": true, "num_experts": 25, "num_experts_per_tok": 3,
+                  "hidden_act": "silu", "norm_topk_prob": true, "torch_dtype": "float32"})",
+     "model.layers.0.",
+     "router.weight mlp.router_gate.weight\nexperts.up mlp.down_embed.weight flat_rows\n"
+     "experts.down mlp.up_embed.weight flat_rows in_out\n" + lines("shared.", "mlp.", proj, ""),
+     R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32",
+         "router": {"kind": "product_key", "score_over": "selected", "top_k": 3, "normalize": {"kind": "sum"}},
+         "experts": {"count": 25, "intermediate": 1, "form": "mlp"}, "shared": {"intermediate": 40}})"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, ImportedCheckpoint, testing::ValuesIn(checkpoints()),
