@@ -29,6 +29,16 @@ CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t a
   droppedTokens.resize(has(MOEC_REPORT_DROPPED_TOKENS, 1));
 }
 
+CallOutputs CallOutputs::onlyY(const moec_layer_info &info, int64_t tokens) {
+  CallOutputs outputs(info, tokens, /*ask=*/0);
+  outputs.alone = true;
+  outputs.logits.clear();
+  outputs.weights.clear();
+  outputs.ids.clear();
+  outputs.counts.clear();
+  return outputs;
+}
+
 bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   if (y.data())
     std::memset(y.data(), 0xff, y.size());
@@ -37,10 +47,10 @@ bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   for (std::vector<int32_t> *values : {&ids, &counts, &choiceCounts, &droppedTokens})
     std::fill(values->begin(), values->end(), INT32_MIN);
   moec_forward_args args = LayerRun::noOptional();
-  args.out_logits = numLogits ? logits.data() : nullptr; // layers without logits or ids do not have these outputs
-  args.out_ids = choices ? ids.data() : nullptr;
-  args.out_weights = choices ? weights.data() : nullptr;
-  args.out_counts = choices ? counts.data() : nullptr;
+  args.out_logits = !alone && numLogits ? logits.data() : nullptr; // layers without logits or ids do not have these outputs
+  args.out_ids = !alone && choices ? ids.data() : nullptr;
+  args.out_weights = !alone && choices ? weights.data() : nullptr;
+  args.out_counts = !alone && choices ? counts.data() : nullptr;
   auto asked = [](auto &values) { return values.empty() ? nullptr : values.data(); };
   args.out_probabilities = asked(probabilities);
   args.out_choice_counts = asked(choiceCounts);
@@ -56,13 +66,14 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
   auto same = [](const auto &a, const auto &b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
   };
-  auto sameReport = [&](const auto &a, const auto &b) { return a.empty() || b.empty() || same(a, b); };
-  bool sameReports = sameReport(probabilities, other.probabilities) && sameReport(losses, other.losses) &&
-                     sameReport(logitMean, other.logitMean) && sameReport(logitMax, other.logitMax) &&
-                     sameReport(diversity, other.diversity) && sameReport(choiceCounts, other.choiceCounts) &&
-                     sameReport(droppedTokens, other.droppedTokens);
+  auto sameWhereAsked = [&](const auto &a, const auto &b) { return a.empty() || b.empty() || same(a, b); };
+  bool sameReports = sameWhereAsked(probabilities, other.probabilities) && sameWhereAsked(losses, other.losses) &&
+                     sameWhereAsked(logitMean, other.logitMean) && sameWhereAsked(logitMax, other.logitMax) &&
+                     sameWhereAsked(diversity, other.diversity) && sameWhereAsked(choiceCounts, other.choiceCounts) &&
+                     sameWhereAsked(droppedTokens, other.droppedTokens);
   return sameReports && y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
-         same(logits, other.logits) && same(weights, other.weights) && same(ids, other.ids) && same(counts, other.counts);
+         sameWhereAsked(logits, other.logits) && sameWhereAsked(weights, other.weights) && sameWhereAsked(ids, other.ids) &&
+         sameWhereAsked(counts, other.counts);
 }
 
 std::vector<double> CallOutputs::yRow(int64_t token) const {

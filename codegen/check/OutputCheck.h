@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One call of a layer with every output asked for, and the worst error found in several of them.
+// One call of a layer with every output asked for, or y alone, and the worst error found in several of them.
 
 #ifndef MOEC_CODEGEN_CHECK_OUTPUTCHECK_H
 #define MOEC_CODEGEN_CHECK_OUTPUTCHECK_H
@@ -19,6 +19,7 @@ namespace moec {
 struct CallOutputs {
   int64_t tokens = 0, hidden = 0, choices = 0, numLogits = 0, experts = 0;
   DataType type = DataType::F32;
+  bool alone = false; // y is all that is asked for
   PageBuffer y;
   std::vector<float> logits, weights;
   std::vector<int32_t> ids, counts;
@@ -28,9 +29,11 @@ struct CallOutputs {
 
   // `ask`: MOEC_REPORT_* bits of the reports to ask for, of those that the layer has.
   CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t ask = ~0u);
+  // Asks for y alone, as a program that serves does: other launches then stand next to each other.
+  static CallOutputs onlyY(const moec_layer_info &info, int64_t tokens);
   bool ready() const { return y.data() != nullptr; }
   bool run(LayerRun &layer, const void *x, std::string &error);
-  bool sameBits(const CallOutputs &other) const; // of reports those that both asked for
+  bool sameBits(const CallOutputs &other) const; // of the outputs that both asked for
 
   std::vector<double> yValues() const;            // [T,H]
   std::vector<double> yRow(int64_t token) const;  // [H]

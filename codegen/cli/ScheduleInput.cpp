@@ -93,7 +93,7 @@ static void placeIllegal(const CompileError &error, const Schedule &forced, Diag
     for (const CudaEntry &entry : stage.entries)
       if (message.starts_with(entryPlaceText(stage, entry))) {
         place = list.source().place(entry.at, StringRef("tokens").size());
-        rules = "codegen/schedule/CudaSchedule.h has the rules D1 to D9";
+        rules = "codegen/schedule/CudaSchedule.h has the rules D1 to D11";
       }
   list.error(error.code, place, error.message, rules.str());
 }

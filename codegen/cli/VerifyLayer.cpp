@@ -158,12 +158,16 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
   return verifyMachine(spec, machine, tokens, flags, result, error);
 }
 
-// Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's. A
-// package that promises no bits is compared both times.
+// Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's. The second
+// time with fewer outputs, since what is not asked for is not launched and other kernels follow each other. A package that promises
+// no bits is compared both times.
 static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const RandomLayer &weights, const void *x,
                              const RandomCall &call, RoutingStats *routing, IsaResult &result, std::string &reason) {
   int64_t tokens = call.tokens;
-  CallOutputs first(layer.info(), tokens), again(layer.info(), tokens, layer.info().determinism ? 1u << (tokens % 7) : ~0u);
+  bool repeats = layer.info().determinism != 0;
+  CallOutputs first(layer.info(), tokens);
+  CallOutputs again = repeats && tokens % 2 == 0 ? CallOutputs::onlyY(layer.info(), tokens)
+                                                 : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % 7) : ~0u);
   layer.poisonWorkspace(true);
   bool ran = first.run(layer, x, reason);
   layer.poisonWorkspace(false);
@@ -171,7 +175,6 @@ static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const Rando
     reason = "T=" + std::to_string(tokens) + ": " + reason;
     return false;
   }
-  bool repeats = layer.info().determinism != 0;
   if (tokens && repeats && !first.sameBits(again)) {
     reason = "T=" + std::to_string(tokens) + ": bits differ between two runs";
     return false;

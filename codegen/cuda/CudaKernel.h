@@ -12,6 +12,8 @@
 
 namespace moec {
 
+constexpr int64_t cuda_map_align = 128; // of a TMA descriptor, as CUtensorMap of the driver's header has it
+
 // grid = max(1, ceil((unitsPerToken * T + unitsPerSequence * B + unitsFixed) / unitsPerBlock)), one-dimensional.
 struct CudaKernelFacts {
   int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0, unitsPerSequence = 0;
@@ -24,10 +26,10 @@ struct CudaKernelShell {
   mlir::LLVM::LLVMFuncOp function;
   mlir::Value numTokens;
 
-  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later).
-  // Loads the NVVM dialect into the context, so no other thread may be using that context.
+  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later), or
+  // before it where the kernel `waitsItself`. Loads the NVVM dialect into the context, so no other thread may be using it.
   CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm,
-                  llvm::ArrayRef<size_t> maps = {}, bool sequence = false) {
+                  llvm::ArrayRef<size_t> maps = {}, bool sequence = false, bool waitsItself = false) {
     e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
     e.b.setInsertionPointToEnd(module.getBody());
     llvm::SmallVector<mlir::Type> types(pointers + 1, e.globalPtr());
@@ -42,18 +44,21 @@ struct CudaKernelShell {
     for (size_t map : maps) {
       auto bytes = mlir::LLVM::LLVMArrayType::get(e.b.getI8Type(), 128);
       function.setArgAttr(unsigned(map) + 1, "llvm.byval", mlir::TypeAttr::get(bytes));
-      function.setArgAttr(unsigned(map) + 1, "llvm.align", e.b.getI64IntegerAttr(64));
+      function.setArgAttr(unsigned(map) + 1, "llvm.align", e.b.getI64IntegerAttr(cuda_map_align));
       function.setArgAttr(unsigned(map) + 1, "nvvm.grid_constant", e.b.getUnitAttr());
     }
     e.function = function;
     mlir::Block *entry = function.addEntryBlock(e.b);
     e.b.setInsertionPointToStart(entry);
     numTokens = entry->getArgument(0);
-    // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself.
-    if (sm >= 90) {
-      e.gridWait();
-      e.gridLaunch();
-    }
+    if (sm >= 90 && !waitsItself)
+      waitForPredecessor(e);
+  }
+  // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself. In this
+  // order, since what the next kernel does early relies on the launch before this one having ended.
+  static void waitForPredecessor(CudaEmitter &e) {
+    e.gridWait();
+    e.gridLaunch();
   }
   mlir::Value argument(size_t index) { return function.getBody().front().getArgument(unsigned(index) + 1); }
   mlir::Value sequence() { return function.getBody().front().getArguments().back(); }

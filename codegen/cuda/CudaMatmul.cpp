@@ -28,6 +28,7 @@ void CudaMatmulLowering::readTemplate() {
   tf32 = kernel->hasAttr("tf32");
   joined = kernel->hasAttr("joined");
   unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
+  early = sm >= 90 && kernel.getEarly() ? kernel.getEarly()->getSExtValue() : 1;
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
   contiguous = rows.getAccess().getValue() == tile::Access::contiguous;
@@ -52,6 +53,7 @@ void CudaMatmulLowering::readTemplate() {
       prologue = &fill.getPrologue(), prologueOperands = fill.getExtra();
     } else if (auto roles = dyn_cast<tile::RolesOp>(op)) {
       consumers = roles.getConsumers().getSExtValue(), lag = roles.getLag().getSExtValue();
+      vacantReturns = roles.getVacant() && roles.getVacant()->getSExtValue() == 2;
     }
   });
   kSteps = int64_t(llvm::divideCeil(uint64_t(kSteps), uint64_t(splits)));
@@ -136,7 +138,7 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
     maps.push_back(1);
   if (hasRoles() && joined)
     maps.push_back(numPointers() - kernel.getBody().getNumArguments() + 2); // B of the last stage
-  CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps);
+  CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps, /*sequence=*/false, /*waitsItself=*/early > 1);
   bindArguments(shell);
   tid = e.tid();
   lane = rem32(tid, cuda_warp_threads);
@@ -146,6 +148,10 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   warpM = div32(warp, warpsN);
   warpN = rem32(warp, warpsN);
   shared = e.shared();
+  if (!hasRoles() && early > 1) { // with roles, their threads wait
+    askForWeights();
+    waitForPredecessor();
+  }
   lowerBlock(kernel.getBody().front());
   shell.finish(e, threads());
   CudaMatmulFacts facts;
@@ -153,9 +159,8 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   facts.sharedBytes = stages * (slotBytes() + (hasRoles() ? 16 : 0));
   if (hasRoles())
     facts.aMapRows = contiguous ? a.rows : 0, facts.mapRows = columns(), facts.mapDepth = b.rowBytes / b.elementBytes();
-  int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
-  facts.unitsPerToken = tileColumns * splits;
-  facts.unitsFixed = tileColumns * splits * (a.rows - 1);
+  facts.unitsPerToken = tileColumns() * splits;
+  facts.unitsFixed = tileColumns() * splits * (a.rows - 1);
   facts.unitsPerBlock = a.rows;
   facts.splits = splits;
   return facts;
@@ -198,14 +203,31 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
   return known;
 }
 
-void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
+int64_t CudaMatmulLowering::tileColumns() { return int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns()))); }
+
+Value CudaMatmulLowering::countTiles() {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
-  int64_t tileColumns = int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
   if (joined) {
     firstItems = items;
     items = e.add(items, e.ceilDiv(numTokens, a.rows));
   }
-  Value total = e.mul(items, tileColumns * splits), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
+  return e.mul(items, tileColumns() * splits);
+}
+
+void CudaMatmulLowering::enterTile(Value index) {
+  if (splits > 1) {
+    tile.share = e.remU(index, splits);
+    tile.firstStep = e.mul(tile.share, kSteps);
+    index = e.divU(index, splits);
+  }
+  tile.column0 = e.mul(e.remU(index, tileColumns()), columns());
+  loadTile(e.divU(index, tileColumns()));
+  if (joined)
+    chooseStage();
+}
+
+void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
+  Value total = countTiles(), first = e.unsignedI64(e.ctaid()), step = e.unsignedI64(e.nctaid());
   // with roles, the steps of the tiles before are carried along
   auto loop = scf::ForOp::create(e.b, e.loc, first, total, step, hasRoles() ? ValueRange(e.c(0)) : ValueRange());
   {
@@ -217,20 +239,20 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
     } else {
       e.b.setInsertionPoint(loop.getBody()->getTerminator());
     }
-    if (splits > 1) {
-      tile.share = e.remU(index, splits);
-      tile.firstStep = e.mul(tile.share, kSteps);
-      index = e.divU(index, splits);
-    }
-    tile.column0 = e.mul(e.remU(index, tileColumns), columns());
-    loadTile(e.divU(index, tileColumns));
-    if (joined)
-      chooseStage();
-    findSources();
+    if (asksEarly() && !hasRoles())
+      tile.isFirst = e.equal(index, first);
+    enterTile(index);
+    findRows();
+    findWeights();
     Block &body = op.getBody().front();
     values[body.getArgument(0)] = {index};
     values[body.getArgument(1)] = {index};
-    lowerBlock(body);
+    if (returnsVacant(op)) {
+      Value row0 = e.unsignedI64(mul32(div32(warpM, 4), 64)); // of this consumer
+      e.when(e.less(row0, tile.rows), [&] { lowerBlock(body); }, [&] { returnSlots(); });
+    } else {
+      lowerBlock(body);
+    }
     if (hasRoles())
       scf::YieldOp::create(e.b, e.loc, e.add(tile.step0, e.c(kSteps)));
   }

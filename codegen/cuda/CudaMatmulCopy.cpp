@@ -31,9 +31,9 @@ bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (
 Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4)); }
 
 // A row past the item stands for the item's first, of which nothing is read.
-void CudaMatmulLowering::findSources() {
-  aSource = {}, bSource = {};
-  if (contiguous) // both come by TMA
+void CudaMatmulLowering::findRows() {
+  aSource = {};
+  if (contiguous) // by TMA
     return;
   Value chunkOfA = e.mul(e.unsignedI64(rem32(tid, a.chunks())), 16);
   for (int64_t i = 0; i < copiesOf(a); ++i) {
@@ -47,10 +47,13 @@ void CudaMatmulLowering::findSources() {
       row = tokenOf(row);
     aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
   }
-  if (hasRoles()) // B comes by TMA
+}
+
+void CudaMatmulLowering::findWeights() {
+  bSource = {};
+  if (hasRoles()) // by TMA
     return;
-  int64_t n = shape("n"), unit = 16 / b.elementBytes();
-  int64_t rowBytes = int64_t(llvm::alignTo(uint64_t(shape("k")), uint64_t(unit))) * b.elementBytes();
+  int64_t n = shape("n");
   Value chunkOfB = e.mul(e.unsignedI64(rem32(tid, b.chunks())), 16);
   for (int64_t i = 0; i < copiesOf(b); ++i) {
     Value row = copyRow(b, i), part = e.unsignedI64(div32(row, columns()));
@@ -61,8 +64,13 @@ void CudaMatmulLowering::findSources() {
     Value matrix = e.add(e.mul(tile.group, parts), e.select(present, part, e.c(0)));
     Value source = e.add(e.mul(matrix, n), e.select(present, column, e.c(0)));
     bSource.present.push_back(present);
-    bSource.pointers.push_back(e.at(e.at(bBase, e.mul(source, rowBytes)), chunkOfB));
+    bSource.pointers.push_back(e.at(e.at(bBase, e.mul(source, paddedBytes())), chunkOfB));
   }
+}
+
+int64_t CudaMatmulLowering::paddedBytes() {
+  int64_t unit = 16 / b.elementBytes();
+  return int64_t(llvm::alignTo(uint64_t(shape("k")), uint64_t(unit))) * b.elementBytes();
 }
 
 Value CudaMatmulLowering::depthStep(Value step) { return splits > 1 ? e.add(tile.firstStep, step) : step; }
@@ -70,10 +78,9 @@ Value CudaMatmulLowering::depthStep(Value step) { return splits > 1 ? e.add(tile
 void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
   Value step = e.toI64(value(op.getStep()));
   e.when(e.less(step, e.c(kSteps)), [&] {
-    int64_t k = shape("k"), unit = 16 / b.elementBytes();
-    int64_t paddedBytes = int64_t(llvm::alignTo(uint64_t(k), uint64_t(unit))) * b.elementBytes();
     copyA(depthStep(step), slotAddress(step, a));
-    copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes);
+    auto copyB = [&] { copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes()); };
+    asksEarly() ? e.when(wasAsked(step), [] {}, copyB) : copyB();
   });
   e.cpAsyncCommit();
 }

@@ -15,6 +15,8 @@
 #include "codegen/cpu/TemplateWalk.h"
 #include "codegen/cuda/CudaMatmul.h"
 
+#include <algorithm>
+
 namespace moec {
 
 class CudaMatmulLowering : public TemplateWalk {
@@ -45,6 +47,7 @@ private:
     mlir::Value step0;             // i64, steps of the block's tiles before it; with roles
     mlir::Value isSecond;          // i1, of the stage that runs beside; with one
     mlir::Value share, firstStep;  // i64, the tile's share of the depth and its first step; with splits
+    mlir::Value isFirst;           // i1, of the block; where its weights are asked for early
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
   struct Source {
@@ -79,17 +82,29 @@ private:
   void bindStage(CudaKernelShell &shell, size_t &next, bool second);
   void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
+  int64_t tileColumns();
+  mlir::Value countTiles();             // i64, of the whole grid
+  void enterTile(mlir::Value index);    // `tile` becomes that one, i64
   void loadTile(mlir::Value index);
   void loadItem(mlir::Value index); // of the route's list
 
+  // CudaMatmulEarly.cpp
+  bool asksEarly() const { return early == 3; }
+  int64_t earlySteps() const { return std::min(hasRoles() ? stages : stages - 1, kSteps); } // of the block's first tile
+  void waitForPredecessor();
+  void askForWeights();
+  mlir::Value wasAsked(mlir::Value step); // i1: the weights of this step of the tile under way
+
   // CudaMatmulCopy.cpp
-  void findSources();
+  void findRows();
+  void findWeights();
   mlir::Value tokenOf(mlir::Value row); // of the route, i64
   int64_t copiesOf(const Side &side) const; // of a thread
   mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
   // Emits `body` for copy i, under a condition where not all threads have one.
   void forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body);
   bool copiesAsync();
+  int64_t paddedBytes(); // of a row of B in memory
   void lowerCopy(tile::CopyOp op);
   void copyA(mlir::Value step, mlir::Value slot); // `slot`: shared pointer
   void copyAsync(const Side &side, const Source &source, mlir::Value step, mlir::Value slot, int64_t depthBytes);
@@ -112,6 +127,11 @@ private:
   void initialiseBarriers();
   void lowerFill(tile::FillOp op);
   void loadByTma(mlir::Value step, mlir::Value q);
+  void expectBytes(mlir::Value q);
+  void loadRows(mlir::Value step, mlir::Value q);
+  void loadWeights(mlir::Value step, mlir::Value q);
+  bool returnsVacant(tile::ForTilesOp op) const; // of the consumers' loop
+  void returnSlots();
   void sayFull(mlir::Value step);
   void lowerFlush();
   Values consume(const Values &acc, mlir::Value step);
@@ -150,6 +170,8 @@ private:
   bool contiguous = false; // rows of A by TMA
   bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
   int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
+  int64_t early = 1;                // of the kernel: 1, 2 or 3
+  bool vacantReturns = false;       // consumers without a row of the tile do not multiply
   mlir::Region *prologue = nullptr; // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 

@@ -36,11 +36,19 @@ void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
       [&] {
         if (moveRegisters)
           e.setMaxNreg(producerRegisters, false);
+        if (early > 1) {
+          askForWeights();
+          waitForPredecessor();
+        }
+        if (contiguous) // kernels before stored the rows that TMA reads
+          e.when(e.equal(tid, e.c32(0)), [&] { e.fenceAsyncGlobal(); });
         lowerBlock(op.getProducer().front());
       },
       [&] {
         if (moveRegisters)
           e.setMaxNreg(consumerRegisters, true);
+        if (early > 1)
+          waitForPredecessor();
         lowerBlock(op.getConsumer().front());
       });
 }
@@ -53,10 +61,8 @@ void CudaMatmulLowering::initialiseBarriers() {
     }
     e.fenceMbarInit();
     e.tmaPrefetch(buffers[0].b);
-    if (contiguous) { // kernels before stored these rows
-      e.fenceAsyncGlobal();
+    if (contiguous)
       e.tmaPrefetch(buffers[0].a);
-    }
     if (joined)
       e.tmaPrefetch(buffers[1].b);
   });
@@ -83,13 +89,30 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   });
 }
 
-// By one thread: what TMA brings of step `step` into the slot of step q of the block.
+// By one thread: what TMA brings of step `step` into the slot of step q of the block, but for weights that were asked for.
 void CudaMatmulLowering::loadByTma(Value step, Value q) {
-  Value full = barrier(q, true), slot = slotAddress(q, b);
-  e.mbarExpect(full, e.c32(int32_t(b.rows * b.rowBytes + (contiguous ? a.rows * a.rowBytes : 0))));
-  Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
+  auto weights = [&] {
+    expectBytes(q);
+    loadWeights(step, q);
+  };
+  asksEarly() ? e.when(wasAsked(q), [] {}, weights) : weights();
   if (contiguous)
-    e.tmaLoad3d(slotAddress(q, a), aBase, {x, e.toI32(tile.row0), e.c32(0)}, full);
+    loadRows(step, q);
+}
+
+// The one arrival of the thread that asks TMA, with the bytes of all it will ask for.
+void CudaMatmulLowering::expectBytes(Value q) {
+  e.mbarExpect(barrier(q, true), e.c32(int32_t(b.rows * b.rowBytes + (contiguous ? a.rows * a.rowBytes : 0))));
+}
+
+void CudaMatmulLowering::loadRows(Value step, Value q) {
+  Value x = e.toI32(e.mul(step, a.rowBytes / a.elementBytes()));
+  e.tmaLoad3d(slotAddress(q, a), aBase, {x, e.toI32(tile.row0), e.c32(0)}, barrier(q, true));
+}
+
+void CudaMatmulLowering::loadWeights(Value step, Value q) {
+  Value full = barrier(q, true), slot = slotAddress(q, b);
+  Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
   for (int64_t part = 0; part < parts; ++part) {
     Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
     Value to = e.at(slot, part * columns() * b.rowBytes);
@@ -179,6 +202,21 @@ CudaMatmulLowering::Values CudaMatmulLowering::finish(const Values &acc) {
   Values sums = e.wgmmaWait(0, permuted(acc, true));
   giveBack(e.add(tile.step0, e.c(kSteps - 1)));
   return permuted(sums, false);
+}
+
+// A consumer whose 64 rows all lie behind the tile's last.
+bool CudaMatmulLowering::returnsVacant(tile::ForTilesOp op) const {
+  auto roles = dyn_cast<tile::RolesOp>(op->getParentOp());
+  return roles && op->getParentRegion() == &roles.getConsumer() && vacantReturns && consumers > 1;
+}
+
+// Each slot as it fills: an arrival ahead of it would count for the turn before.
+void CudaMatmulLowering::returnSlots() {
+  e.loop(e.c(0), e.c(kSteps), 1, [&](Value step) {
+    Value q = e.add(tile.step0, step);
+    e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
+    giveBack(q);
+  });
 }
 
 void CudaMatmulLowering::giveBack(Value step) {

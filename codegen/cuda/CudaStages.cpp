@@ -339,6 +339,16 @@ void CudaStages::addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLa
   sums.params = std::move(params);
 }
 
+// Told nothing, ptxas spills a kernel of 64 threads to make room for more blocks than shared memory has. Where the blocks that
+// it does have leave every thread more registers than a kernel takes, they are what it is told.
+void CudaStages::setBlocksPerSm(StringRef symbol, int64_t threads, int64_t blocks) {
+  constexpr int64_t registersOfSm = 65536, enough = 200;
+  if (registersOfSm / (threads * blocks) < enough)
+    return;
+  auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(symbol);
+  function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(int32_t(blocks)));
+}
+
 bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   const moec_step &planned = plan.steps[job.step];
   MatmulStage stage = describeMatmul(job.op, plan, planned);
@@ -363,6 +373,7 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   setTiles(launch.launch, stage, choices, job.entry.kernel.integers, facts.splits, bool(job.second));
   int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
+  setBlocksPerSm(symbol, facts.blockThreads, launch.launch.blocks_per_sm);
   addMatmulParams(job, stage, facts, launch);
   if (facts.splits == 1)
     return true;

@@ -68,6 +68,7 @@ private:
   // Whether strides let `dense`, marked so, run in the launches of the step behind it.
   bool joins(size_t dense, moe::GroupedMatmulOp op);
 
+  void setBlocksPerSm(llvm::StringRef symbol, int64_t threads, int64_t blocks);
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
   // The combine that the rows of matmul step `step` are added up for, which is marked so.
   size_t combineOf(size_t step) const;

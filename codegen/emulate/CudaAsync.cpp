@@ -64,6 +64,7 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
       stop("cp_async of " + std::to_string(copy.bytes) + " bytes; 0 to 16 are possible");
     if (copy.bytes && operands[1] % 16)
       stop("cp_async from an address that is not a multiple of 16");
+    checkEarlyRead(thread.index, copy.source, copy.bytes);
     shared_.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
     if (random(2))
       copyNow(thread, copy);
@@ -98,7 +99,7 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
 
 // Element {x + i, y + j, z + k} of the tensor -> byte ((k*box_y + j)*box_x + i)*size of the box, swizzled; elements
 // outside the tensor are zeros.
-void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread) {
+void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread, bool early) {
   uint32_t size = map.element_bytes, row_bytes = map.box[0] * size, row = 0;
   for (uint32_t k = 0; k < map.box[2]; ++k)
     for (uint32_t j = 0; j < map.box[1]; ++j, ++row) {
@@ -116,6 +117,8 @@ void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint3
           stopped_ = true;
           return;
         }
+        if (early && memory_.storedBy(bytes, count, launch_.number - 1))
+          report(thread, "tma_load_3d reads device memory that the launch before stores to, before grid_wait");
         std::memcpy(line + size_t(first - x) * size, bytes, count);
       }
       for (uint32_t chunk = 0; chunk < row_bytes; chunk += 16)
@@ -140,9 +143,10 @@ void CudaBlock::tmaLoad(const uint64_t *operands) {
   state.fenced = true;
   shared_.beginAsyncWrite(thread, offset, bytes, "tma_load_3d writes");
   int32_t x = int32_t(operands[2]), y = int32_t(operands[3]), z = int32_t(operands[4]);
-  later(200, [this, copy, offset, bytes, thread, x, y, z, &state] {
+  bool early = !current_->waited;
+  later(200, [this, copy, offset, bytes, thread, early, x, y, z, &state] {
     const int32_t origin[3] = {x, y, z};
-    tmaCopy(copy, origin, offset, thread);
+    tmaCopy(copy, origin, offset, thread, early);
     unsigned actor = clocks_.engineActor(state.offset / 8);
     uint32_t epoch = clocks_.epoch(actor);
     clocks_.advance(actor);

@@ -121,6 +121,7 @@ void CudaBlock::prepare(const CudaLaunch &launch, uint32_t block_index) {
     thread.warp = i / 32;
     thread.lane = i % 32;
     thread.done = false;
+    thread.waited = !launch.overlaps;
     thread.waiting = nullptr;
     thread.copies.clear();
     thread.groups = thread.sequence = 0;
@@ -243,6 +244,28 @@ void CudaBlock::sharedAccess(const void *address, uint32_t bytes, uint32_t align
   shared_.access(current_->index, offset, bytes, kind, what);
 }
 
+// Before its wait a thread may read what no one writes any more, and store nothing.
+void CudaBlock::globalAccess(const void *address, uint32_t bytes, CudaAccess kind) {
+  if (kind == CudaAccess::Read)
+    return checkEarlyRead(current_->index, address, bytes);
+  if (!current_->waited)
+    report(current_->index, "stores to device memory before grid_wait");
+  memory_.noteStore(address, bytes, launch_.number);
+}
+
+void CudaBlock::checkEarlyRead(unsigned thread, const void *address, size_t bytes) {
+  if (!threads_[thread]->waited && memory_.storedBy(address, bytes, launch_.number - 1))
+    report(thread, "reads device memory that the launch before stores to, before grid_wait");
+}
+
+// What a launch reads before its own wait relies on the launch before having waited for its predecessor first.
+void CudaBlock::gridDependency(CudaOpcode opcode) {
+  if (opcode == CudaOpcode::GridWait)
+    current_->waited = true;
+  else if (!current_->waited)
+    report(current_->index, "grid_launch before grid_wait");
+}
+
 void CudaBlock::fault(const void *address, bool write) {
   bool overflow = current_->fibre.ownsAddress(address);
   stop(overflow ? std::string("the thread's stack overflowed")
@@ -253,6 +276,7 @@ void CudaBlock::fault(const void *address, bool write) {
 void CudaBlock::addToMemory(uint64_t address, float value) {
   if (address % 4)
     stop("red_add_f32 to an address that is not a multiple of 4");
+  globalAccess(reinterpret_cast<const void *>(address), 4, CudaAccess::Atomic);
   auto flushed = [](float x) { return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x; };
   float *to = reinterpret_cast<float *>(address);
   *to = flushed(flushed(*to) + flushed(value));
@@ -295,11 +319,13 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
     return tensor_core_->execute(instruction, results, operands);
   case CudaOpcode::GridWait:
   case CudaOpcode::GridLaunch:
+    return gridDependency(instruction.opcode);
   case CudaOpcode::FenceAsyncGlobal:
     return;
   case CudaOpcode::StoreV4:
     if (operands[0] % 16)
       stop("store_v4 to an address that is not a multiple of 16");
+    globalAccess(reinterpret_cast<const void *>(operands[0]), 16, CudaAccess::Write);
     for (unsigned i = 0; i < 4; ++i)
       reinterpret_cast<uint32_t *>(operands[0])[i] = uint32_t(operands[i + 1]);
     return;

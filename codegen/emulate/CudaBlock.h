@@ -44,6 +44,8 @@ struct CudaLaunch {
   void (*thunk)(void **params) = nullptr;
   void **params = nullptr;
   uint32_t grid = 1, threads = 1, shared_bytes = 0;
+  bool overlaps = false; // starts before the launch before has ended: its threads wait for that themselves
+  uint32_t number = 0;   // launches of the machine count from 1
 };
 
 struct CudaBarrierState;
@@ -60,6 +62,7 @@ struct CudaThread {
   CudaFibre fibre;
   unsigned index = 0, warp = 0, lane = 0;
   bool done = false;
+  bool waited = false; // for the launch before
   std::function<std::string()> waiting; // describes the wait; empty while the thread can run
   std::deque<CudaCopy> copies;
   uint64_t groups = 0, sequence = 0;
@@ -95,6 +98,7 @@ public:
   // Called by compiled kernels through CudaMachine's entry points, on the fibre of the current thread.
   void execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
   void sharedAccess(const void *address, uint32_t bytes, uint32_t align, CudaAccess kind);
+  void globalAccess(const void *address, uint32_t bytes, CudaAccess kind);
   void pause();
   void fault(const void *address, bool write); // on a clean stack of the current fibre
   bool inFibre() const { return current_ != nullptr; }
@@ -109,6 +113,8 @@ private:
   void wait(std::function<std::string()> description);
   void wake(unsigned thread);
   void yieldReady();
+  void checkEarlyRead(unsigned thread, const void *address, size_t bytes);
+  void gridDependency(CudaOpcode opcode);
   uint32_t sharedOffset(uint64_t address, uint32_t bytes, uint32_t align, const char *what);
 
   // The scheduler (CudaBlock.cpp).
@@ -139,7 +145,7 @@ private:
   void settle(CudaThread &thread, const std::function<bool(const CudaCopy &)> &which, uint32_t epoch);
   void tmaLoad(const uint64_t *operands);
   void addToMemory(uint64_t address, float value);
-  void tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread);
+  void tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread, bool early);
   void later(uint64_t most, std::function<void()> action);
   bool runEngine();
 

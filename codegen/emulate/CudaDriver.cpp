@@ -218,7 +218,14 @@ int func_set_attribute(void *function, int attribute, int value) {
   });
 }
 
-// Parameters are copied at the launch, tensor maps to 64-byte aligned places.
+static bool overlapsPredecessor(const moec_cuda_launch_config &config) {
+  for (unsigned i = 0; i < config.num_attributes; ++i)
+    if (config.attributes[i].id == MOEC_CUDA_PROGRAMMATIC_SERIALIZATION && config.attributes[i].value.allowed)
+      return true;
+  return false;
+}
+
+// Parameters are copied at the launch, tensor maps to places as aligned as the driver's.
 int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void **params, void **extra) {
   return withEmulator(true, [&](CudaEmulator &emulator) -> int {
     auto *held = static_cast<DriverFunction *>(function);
@@ -229,7 +236,7 @@ int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void
     const CudaKernel &kernel = held->kernel->kernel;
     if (kernel.threads && kernel.threads != config->block_x)
       return MOEC_CUDA_INVALID_VALUE;
-    struct alignas(64) Place {
+    struct alignas(128) Place {
       char bytes[128];
     };
     std::vector<Place> places(kernel.param_bytes.size());
@@ -247,6 +254,7 @@ int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void
     launch.grid = config->grid_x;
     launch.threads = config->block_x;
     launch.shared_bytes = config->shared_bytes;
+    launch.overlaps = overlapsPredecessor(*config);
     return emulator.machine().launch(launch) ? MOEC_CUDA_SUCCESS : MOEC_CUDA_LAUNCH_FAILED;
   });
 }

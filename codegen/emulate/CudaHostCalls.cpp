@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Analysis/CFG.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/InstIterator.h"
@@ -19,7 +20,7 @@ using namespace llvm;
 
 namespace moec {
 
-static constexpr unsigned shared_space = 3;
+static constexpr unsigned global_space = 1, shared_space = 3;
 
 namespace {
 class HostCalls {
@@ -39,6 +40,7 @@ private:
   Value *toSlot(IRBuilder<> &builder, Value *value);
   Value *fromSlot(IRBuilder<> &builder, Value *slot, Type *type);
   Value *slots(AllocaInst *&alloca, unsigned count);
+  void collectGlobalAccesses();
   void reportAccess(Instruction &access, Value *pointer, Type *type, Align align, StringRef hook);
   void countRounds();
   void expandBfloat(CastInst &cast);
@@ -51,7 +53,7 @@ private:
   Type *int32_, *int64_, *pointer_;
   AllocaInst *operands_ = nullptr, *results_ = nullptr;
   SmallVector<CallInst *> assembly_;
-  SmallVector<Instruction *> accesses_;
+  SmallVector<Instruction *> accesses_, early_loads_, global_stores_;
   SmallVector<CastInst *> bfloat_casts_;
 };
 } // namespace
@@ -222,6 +224,29 @@ void HostCalls::expandBfloat(CastInst &cast) {
   cast.eraseFromParent();
 }
 
+static bool isGridWait(const CallInst &call) {
+  auto *assembly = dyn_cast<InlineAsm>(call.getCalledOperand());
+  return assembly && assembly->getAsmString().starts_with("/*moec grid_wait*/");
+}
+
+// Of a kernel that waits for the launch before: every store, and the loads that a thread may reach before its wait.
+void HostCalls::collectGlobalAccesses() {
+  auto isWait = [](CallInst *call) { return isGridWait(*call); };
+  if (none_of(assembly_, isWait))
+    return;
+  DominatorTree dominators(function_);
+  for (Instruction &instruction : instructions(function_)) {
+    const Value *pointer = getLoadStorePointerOperand(&instruction);
+    if (!pointer || pointer->getType()->getPointerAddressSpace() != global_space)
+      continue;
+    auto isBehind = [&](CallInst *call) { return isWait(call) && dominators.dominates(call, &instruction); };
+    if (isa<StoreInst>(instruction))
+      global_stores_.push_back(&instruction);
+    else if (none_of(assembly_, isBehind))
+      early_loads_.push_back(&instruction);
+  }
+}
+
 Error HostCalls::collect() {
   auto isShared = [](Type *type) {
     return type->isPtrOrPtrVectorTy() && type->getPointerAddressSpace() == shared_space;
@@ -253,6 +278,7 @@ Error HostCalls::collect() {
         bfloat_casts_.push_back(cast);
     }
   }
+  collectGlobalAccesses();
   return Error::success();
 }
 
@@ -272,6 +298,11 @@ Error HostCalls::run() {
       reportAccess(*swap, swap->getPointerOperand(), swap->getCompareOperand()->getType(), swap->getAlign(),
                    "moec_emulate_shared_atomic");
   }
+  for (Instruction *load : early_loads_)
+    reportAccess(*load, getLoadStorePointerOperand(load), load->getType(), getLoadStoreAlignment(load), "moec_emulate_global_load");
+  for (Instruction *store : global_stores_)
+    reportAccess(*store, getLoadStorePointerOperand(store), getLoadStoreType(store), getLoadStoreAlignment(store),
+                 "moec_emulate_global_store");
   for (CastInst *cast : bfloat_casts_)
     expandBfloat(*cast);
   for (CallInst *call : assembly_)

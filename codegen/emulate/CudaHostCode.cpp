@@ -51,6 +51,8 @@ static Error defineEntryPoints(LLJIT &jit) {
   add("moec_emulate_shared_load", moec_emulate_shared_load);
   add("moec_emulate_shared_store", moec_emulate_shared_store);
   add("moec_emulate_shared_atomic", moec_emulate_shared_atomic);
+  add("moec_emulate_global_load", moec_emulate_global_load);
+  add("moec_emulate_global_store", moec_emulate_global_store);
   add("moec_emulate_pause", moec_emulate_pause);
   return jit.getMainJITDylib().define(absoluteSymbols(std::move(symbols)));
 }

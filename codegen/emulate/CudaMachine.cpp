@@ -70,10 +70,11 @@ private:
 };
 } // namespace
 
-bool CudaMachine::launch(const CudaLaunch &launch) {
+bool CudaMachine::launch(CudaLaunch launch) {
   static std::mutex one_at_a_time;
   std::lock_guard<std::mutex> lock(one_at_a_time);
   uint64_t before = findings_.count();
+  launch.number = ++launches_;
   std::vector<uint32_t> order(launch.grid);
   std::iota(order.begin(), order.end(), 0u);
   for (size_t i = order.size(); i > 1; --i)
@@ -102,5 +103,11 @@ void moec_emulate_shared_store(const void *address, uint32_t bytes, uint32_t ali
 }
 void moec_emulate_shared_atomic(const void *address, uint32_t bytes, uint32_t align) {
   moec::active->sharedAccess(address, bytes, align, moec::CudaAccess::Atomic);
+}
+void moec_emulate_global_load(const void *address, uint32_t bytes, uint32_t align) {
+  moec::active->globalAccess(address, bytes, moec::CudaAccess::Read);
+}
+void moec_emulate_global_store(const void *address, uint32_t bytes, uint32_t align) {
+  moec::active->globalAccess(address, bytes, moec::CudaAccess::Write);
 }
 void moec_emulate_pause() { moec::active->pause(); }

@@ -16,7 +16,7 @@ public:
 
   // Runs every block of the launch; false when there were findings in it. A finding that leaves the kernel in no state
   // to go on (a fault, a deadlock, an access outside shared memory) ends the launch.
-  bool launch(const CudaLaunch &launch);
+  bool launch(CudaLaunch launch);
 
   CudaMemory &memory() { return memory_; }
   CudaFindings &findings() { return findings_; }
@@ -26,6 +26,7 @@ private:
   CudaMemory memory_;
   CudaFindings findings_;
   CudaBlock block_;
+  uint32_t launches_ = 0;
 };
 
 } // namespace moec
@@ -36,6 +37,8 @@ void moec_emulate(const void *instruction, uint64_t *results, const uint64_t *op
 void moec_emulate_shared_load(const void *address, uint32_t bytes, uint32_t align);
 void moec_emulate_shared_store(const void *address, uint32_t bytes, uint32_t align);
 void moec_emulate_shared_atomic(const void *address, uint32_t bytes, uint32_t align);
+void moec_emulate_global_load(const void *address, uint32_t bytes, uint32_t align);
+void moec_emulate_global_store(const void *address, uint32_t bytes, uint32_t align);
 void moec_emulate_pause();
 }
 

@@ -4,6 +4,7 @@
 
 #include "codegen/emulate/CudaMemory.h"
 
+#include <algorithm>
 #include <cstring>
 #include <sys/mman.h>
 
@@ -33,7 +34,7 @@ void *CudaMemory::allocate(size_t bytes) {
   }
   char *start = base + guard_bytes + usable - roundUp(bytes, unit_bytes);
   std::memset(base + guard_bytes, poison, usable);
-  regions_[start] = {base, total, bytes};
+  regions_[start] = {base, total, bytes, {}};
   allocated_bytes_ += bytes;
   return start;
 }
@@ -56,6 +57,35 @@ bool CudaMemory::contains(const void *pointer, size_t bytes) const {
   auto &[start, region] = *std::prev(next);
   size_t offset = static_cast<size_t>(byte - start);
   return offset <= region.bytes && bytes <= region.bytes - offset;
+}
+
+const CudaMemory::Region *CudaMemory::wordsOf(const void *pointer, size_t bytes, size_t &first, size_t &end) const {
+  if (!bytes || !contains(pointer, bytes))
+    return nullptr;
+  auto *byte = static_cast<const char *>(pointer);
+  auto &[start, region] = *std::prev(regions_.upper_bound(byte));
+  first = size_t(byte - start) / 4;
+  end = (size_t(byte - start) + bytes + 3) / 4;
+  return &region;
+}
+
+void CudaMemory::noteStore(const void *pointer, size_t bytes, uint32_t launch) {
+  size_t first = 0, end = 0;
+  auto *region = const_cast<Region *>(wordsOf(pointer, bytes, first, end));
+  if (!region)
+    return;
+  if (region->launches.empty())
+    region->launches.resize((region->bytes + 3) / 4);
+  std::fill(region->launches.begin() + ptrdiff_t(first), region->launches.begin() + ptrdiff_t(end), launch);
+}
+
+bool CudaMemory::storedBy(const void *pointer, size_t bytes, uint32_t launch) const {
+  size_t first = 0, end = 0;
+  const Region *region = wordsOf(pointer, bytes, first, end);
+  if (!region || region->launches.empty())
+    return false;
+  auto begin = region->launches.begin();
+  return std::find(begin + ptrdiff_t(first), begin + ptrdiff_t(end), launch) != begin + ptrdiff_t(end);
 }
 
 std::string CudaMemory::describe(const void *address) const {

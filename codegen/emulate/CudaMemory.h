@@ -30,6 +30,10 @@ public:
   bool contains(const void *pointer, size_t bytes) const;
   size_t allocatedBytes() const { return allocated_bytes_; }
 
+  // Which launch stored to a 4-byte word last, by its number, at least 1. Nothing is kept for memory outside allocations.
+  void noteStore(const void *pointer, size_t bytes, uint32_t launch);
+  bool storedBy(const void *pointer, size_t bytes, uint32_t launch) const; // any of the words
+
   // Where an address is, for messages: "16 bytes after the end of an allocation of 1024 bytes".
   std::string describe(const void *address) const;
 
@@ -37,9 +41,13 @@ public:
   std::vector<std::string> overwritten();
 
 private:
+  struct Region;
+  // The region and the words of [pointer, pointer + bytes) in it; null where it is not all inside one.
+  const Region *wordsOf(const void *pointer, size_t bytes, size_t &first, size_t &end) const;
   struct Region {
     char *mapped = nullptr;
     size_t mapped_bytes = 0, bytes = 0;
+    std::vector<uint32_t> launches; // of each word's last store; empty before the first
   };
   std::map<const char *, Region> regions_; // by start
   size_t allocated_bytes_ = 0;

@@ -160,6 +160,14 @@ private:
     kernel.integers = roles ? roleValues(facts, blockM) : tileValues(facts, arch, blockM, blockN);
     if (contiguous)
       kernel.integers.erase("lag");
+    if (roles)
+      kernel.integers["vacant"] = blockM == 128 ? 2 : 1;
+    return withEarly(std::move(kernel), roles);
+  }
+
+  // As much as can be done while the launch before still runs.
+  TemplateBinding withEarly(TemplateBinding kernel, bool roles) const {
+    kernel.integers["early"] = arch != CudaArch::Sm90a ? 1 : facts.weightsEarly ? 3 : roles ? 2 : 1;
     return kernel;
   }
 
@@ -171,7 +179,7 @@ private:
     bool roles = arch == CudaArch::Sm90a && facts.halves() && blockN >= 128 && facts.n * facts.parts >= 128;
     kernel.templateName = roles ? "cuda/swapped_specialised" : "cuda/swapped";
     kernel.integers = roles ? swappedRoleValues(facts, blockM) : swappedValues(facts, arch, blockM, blockN);
-    return kernel;
+    return withEarly(std::move(kernel), roles);
   }
 
   // With as many blocks for a tile's depth as the device has room for, each of at least 4 steps; no share is empty.
@@ -226,7 +234,7 @@ public:
       if (!values.count(name))
         return fail("D1", "template '" + entry.kernel.templateName + "' has no integer parameter '" + name + "'");
     return checkContiguous() && checkSwapped() && checkRoles() && checkRows() && checkWarps() && checkShared() &&
-           checkThreads() && checkSplits();
+           checkThreads() && checkSplits() && checkEarly() && checkVacant();
   }
 
 private:
@@ -272,6 +280,21 @@ private:
       return fail("D8", "splits is " + text(splits) + ", but " + text(steps) + " steps make " + text(used) + " shares");
     if (int64_t bytes = splits * entry.lastToken * facts.parts * facts.n * 4; bytes > mostPartialBytes)
       return fail("D8", "partial sums take " + text(bytes) + " bytes, expected at most " + text(mostPartialBytes));
+    return true;
+  }
+
+  bool checkEarly() {
+    int64_t early = values.count("early") ? values["early"] : 1;
+    if (early > 1 && stage.arch != CudaArch::Sm90a)
+      return fail("D10", "early is " + text(early) + ", expected 1: only sm_90a starts a kernel before the one before has ended");
+    if (early == 3 && !facts.weightsEarly)
+      return fail("D10", "early is 3, but which weights a block reads first is known only when the launch before has ended");
+    return true;
+  }
+
+  bool checkVacant() {
+    if (values.count("vacant") && values["vacant"] == 2 && values["consumers"] < 2)
+      return fail("D11", "vacant is 2, expected 1 with one consumer, which has rows of every tile");
     return true;
   }
 

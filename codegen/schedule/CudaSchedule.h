@@ -18,6 +18,9 @@
 //         splits * last token * parts * n * 4 bytes, of at most 64 MiB
 //     D9  a template whose by_tma is 1, A by TMA: nothing computes on A, and rows that are not gathered begin at multiples of
 //         16 bytes
+//     D10 early > 1: sm_90a; early 3: another launch of the call stands between the stage and what says which weights its
+//         blocks read first, the beginning of the call or the step that makes its lists
+//     D11 vacant 2: two consumers
 
 #ifndef MOEC_CODEGEN_SCHEDULE_CUDASCHEDULE_H
 #define MOEC_CODEGEN_SCHEDULE_CUDASCHEDULE_H
@@ -29,7 +32,7 @@ namespace moec {
 // The heuristic schedule: legal for every stage of 1 <= n, k <= 2^20, by the built-in templates.
 CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch);
 
-// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D9 of every entry. False: `error` is
+// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D11 of every entry. False: `error` is
 // one line "stage ffn_up sm_80 tokens 1..4: D2: ...".
 bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error,
                 llvm::StringRef templatesDir = "");

@@ -58,6 +58,7 @@ struct StageFacts {
   bool routed = false;        // rows belong to groups of a route, of one group or many
   bool tf32 = false;          // f32 by f32, allowed to multiply in tf32
   bool gathered = false;      // rows of A are found through the route
+  bool weightsEarly = false;  // which weights a block reads first is known before the launch before ends (CUDA)
   bool plainRows = true;      // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
 
   // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.

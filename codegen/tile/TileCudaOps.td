@@ -121,10 +121,13 @@ def Tile_RolesOp : Tile_Op<"roles", [NoTerminator]> {
           rows of A, and 64 columns of every part for each consumer
       C2  1 <= lag <= stages - 2: a consumer gives a slot back one step late, the producer tells of one `lag` steps late,
           and with fewer slots each would wait for the other
-      C3  a row of a slot has 128 bytes, and A and B have the same 2-byte type }];
-  let arguments = (ins Tile_RingType:$ring, IndexAttr:$consumers, IndexAttr:$lag);
+      C3  a row of a slot has 128 bytes, and A and B have the same 2-byte type
+    `vacant` is what a consumer does with a tile that ends before its 64 rows: 1 multiplies all the same, 2 returns the
+    slots and stores nothing. Left out: 1.
+      C4  vacant is 1 or 2, and 2 only where consumers share the rows of A }];
+  let arguments = (ins Tile_RingType:$ring, IndexAttr:$consumers, IndexAttr:$lag, OptionalAttr<IndexAttr>:$vacant);
   let regions = (region SizedRegion<1>:$producer, SizedRegion<1>:$consumer);
-  let assemblyFormat = [{ $ring `consumers` $consumers `lag` $lag `:` type($ring)
+  let assemblyFormat = [{ $ring `consumers` $consumers `lag` $lag (`vacant` $vacant^)? `:` type($ring)
                           `producer` $producer `consumer` $consumer attr-dict }];
   let hasVerifier = 1;
 }

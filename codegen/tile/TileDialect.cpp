@@ -99,6 +99,10 @@ LogicalResult KernelOp::verify() {
   if (first != 1 || last != 1)
     return emitOpError("C2: a kernel has one ") << (cpu ? "tile.pack and one tile.epilogue" : "tile.ring and one tile.store")
                                                 << ", found " << first << " and " << last;
+  int64_t early = getEarly() ? getEarly()->getSExtValue() : 1;
+  bool roles = !getBody().getOps<RolesOp>().empty();
+  if (early < 1 || early > 3 || (early == 2 && !roles) || (cpu && getEarly()))
+    return emitOpError("C4: early must be 1..3 of a CUDA kernel, and 2 only with tile.roles, found ") << early;
   return success();
 }
 
@@ -260,6 +264,9 @@ LogicalResult RolesOp::verify() {
   if (ring.getIn() != ring.getWeight() || elementBytes(ring.getIn()) != 2 || ring.getBlockK().getInt() != 64)
     return emitOpError("C3: A and B must have one 2-byte type and rows of 64 elements, found ")
            << ring.getIn() << ", " << ring.getWeight() << " and " << ring.getBlockK().getInt();
+  int64_t vacant = getVacant() ? getVacant()->getSExtValue() : 1;
+  if (vacant < 1 || vacant > 2 || (vacant == 2 && fragment && fragment.columnsFirst()))
+    return emitOpError("C4: vacant must be 1 or 2, and 1 where consumers share the columns, found ") << vacant;
   return success();
 }
 

@@ -94,8 +94,11 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
       C1  the arguments begin with rows, panels (cpu) or matrices (CUDA), rows, items
       C2  cpu: exactly one tile.pack and one tile.epilogue; CUDA: exactly one tile.ring and one tile.store
       C3  the target is cpu, sm_80 or sm_90a
+    `early` is what a CUDA kernel does before it waits for the launch before: 1 nothing, 2 its mbarriers and descriptors,
+    3 the weights of its first steps as well. Left out: 1.
+      C4  early is 1..3, and 2 only with tile.roles; of a CUDA kernel
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target);
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target, OptionalAttr<IndexAttr>:$early);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;

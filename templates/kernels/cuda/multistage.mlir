@@ -12,6 +12,7 @@
 #block_n  = 128 : index           // {32, 64, 128, 256}: columns of a tile, all parts together
 #block_k  = 64 : index            // {16, 32, 64}: depth of a step
 #stages   = 4 : index             // {2 .. 8}: slots of the ring
+#early    = 1 : index             // {1, 3}: before the wait for the launch before: 1 nothing, 3 the first steps' weights
 #warps_m  = 2 : index             // {1, 2, 4}: warps over the rows of a tile
 #warps_n  = 4 : index             // {1, 2, 4, 8}: warps over its columns
 #splits   = 1 : index             // {1 .. 64}: blocks that share the depth of a tile; 1 with a route
@@ -28,7 +29,7 @@
 !ring = !tile.ring<!in, !weight, #block_m, #block_n, #block_k, #stages>
 !acc  = !tile.fragment<#block_m, #block_n, #warps_m, #warps_n>
 
-tile.kernel @multistage for(sm_80) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
+tile.kernel @multistage for(sm_80) (%a: !A, %b: !B, %out: !O, %items: !tile.items) attributes {early = #early} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %steps = arith.constant #k_steps

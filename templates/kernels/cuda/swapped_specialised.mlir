@@ -16,6 +16,7 @@
 #stages    = 6 : index            // {3 .. 8}: slots of the ring
 #lag       = 3 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 columns of every part each
+#early     = 1 : index            // {1, 2, 3}: before the wait for the launch before: 1 nothing, 2 mbarriers, 3 weights too
 #warps_m   = 1 : index            // = 1
 #warps_n   = 8 : index            // = 4 * consumers
 #unit_m    = 8 : index            // = 8: rows of the narrowest instruction
@@ -31,7 +32,8 @@
 !ring = !tile.ring<!in, !weight, #block_m, #block_n, #block_k, #stages>
 !acc  = !tile.fragment<#block_m, #block_n, #warps_m, #warps_n, #unit_m>
 
-tile.kernel @swapped_specialised for(sm_90a) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
+tile.kernel @swapped_specialised for(sm_90a)
+    (%a: !A, %b: !B, %out: !O, %items: !tile.items) attributes {early = #early} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %steps = arith.constant #k_steps

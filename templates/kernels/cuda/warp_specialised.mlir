@@ -17,6 +17,8 @@
 #stages    = 4 : index            // {3 .. 8}: slots of the ring
 #lag       = 2 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 rows each
+#early     = 1 : index            // {1, 2, 3}: before the wait for the launch before: 1 nothing, 2 mbarriers, 3 weights too
+#vacant    = 1 : index            // {1, 2}: a consumer behind the last row of a tile: 1 multiplies, 2 returns slots
 #warps_m   = 8 : index            // = 4 * consumers
 #warps_n   = 1 : index            // = 1
 #k_steps   = 4 : index            // = ceildiv(k, block_k)
@@ -31,12 +33,12 @@
 !ring = !tile.ring<!in, !weight, #block_m, #block_n, #block_k, #stages>
 !acc  = !tile.fragment<#block_m, #block_n, #warps_m, #warps_n>
 
-tile.kernel @warp_specialised for(sm_90a) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
+tile.kernel @warp_specialised for(sm_90a) (%a: !A, %b: !B, %out: !O, %items: !tile.items) attributes {early = #early} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %steps = arith.constant #k_steps
   %ring = tile.ring : !ring
-  tile.roles %ring consumers #consumers lag #lag : !ring producer {
+  tile.roles %ring consumers #consumers lag #lag vacant #vacant : !ring producer {
     tile.for_tiles %item, %n in %items : !tile.items {
       scf.for %k = %c0 to %steps step %c1 {
         tile.fill %a, %b[%item, %n] step %k -> %ring : !A, !B, !ring

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What a kernel of sm_90a does before griddepcontrol.wait, while the launch before still runs.
+//
+// Weights are the layer's and do not change within a call. Which of them a block reads first follows from T, or from a list of
+// items: it may be read where the launch that wrote it is not the one before, since every kernel lets the next one start only
+// after its own wait (CudaKernelShell). A's rows, epilogue operands and every store come behind the wait.
+
+#include "codegen/cuda/CudaMatmulLowering.h"
+
+using namespace mlir;
+
+namespace moec {
+
+void CudaMatmulLowering::waitForPredecessor() { CudaKernelShell::waitForPredecessor(e); }
+
+// The first steps of the block's first tile. With roles by one thread, whose arrival also covers what comes of A; else by all
+// threads, and the copies belong to the group of step 0, which is committed later.
+void CudaMatmulLowering::askForWeights() {
+  if (!asksEarly())
+    return;
+  auto ask = [&] {
+    Value first = e.unsignedI64(e.ctaid());
+    e.when(e.less(first, countTiles()), [&] {
+      enterTile(first);
+      tile.step0 = e.c(0);
+      findWeights();
+      e.loop(e.c(0), e.c(earlySteps()), 1, [&](Value step) {
+        if (!hasRoles())
+          return copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes());
+        expectBytes(step);
+        loadWeights(step, step);
+      });
+    });
+  };
+  hasRoles() ? e.when(e.equal(tid, e.c32(0)), ask) : ask();
+  tile = Tile();
+}
+
+// With roles steps are counted over all tiles of the block.
+Value CudaMatmulLowering::wasAsked(Value step) {
+  Value asked = e.less(step, e.c(earlySteps()));
+  return hasRoles() ? asked : e.both(tile.isFirst, asked);
+}
+
+} // namespace moec
