@@ -5,6 +5,7 @@
 #include "KernelJobs.h"
 
 #include "Pipeline.h"
+#include "moe/RouteFront.h"
 #include "schedule/CpuSchedule.h"
 #include "schedule/CudaSchedule.h"
 
@@ -46,6 +47,13 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts
   };
   if (!llvm::all_of(forced.stages, isStage) || !llvm::all_of(forced.cudaStages, isStage))
     return false;
+  std::vector<CudaArch> fronts = routeFronts(plan).empty() ? std::vector<CudaArch>() : options.archs;
+  if (fronts.empty() && !forced.fronts.empty())
+    return fail(options.scheduleName + ": the layer has no front: no choices of its tokens go straight to a dispatch");
+  for (CudaArch arch : fronts) {
+    const CudaFrontEntry *chosen = forced.findFront(arch);
+    out.fronts.push_back(chosen ? *chosen : cudaFront(arch));
+  }
   for (const StageFacts &stage : facts) {
     if (stage.stage.empty())
       continue;

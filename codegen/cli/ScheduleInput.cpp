@@ -79,6 +79,12 @@ static void refuseUnused(const Schedule &forced, const Schedule &built, Diagnost
   };
   for_each(forced.stages, refuse);
   for_each(forced.cudaStages, refuse);
+  for (const CudaFrontEntry &front : forced.fronts)
+    if (!built.findFront(front.arch))
+      list.error(code, list.source().place(front.at, StringRef("front").size()),
+                 "the package has no front for " + cudaArchFacts(front.arch).name.str() + ", which would never run",
+                 built.fronts.empty() ? "a front needs choices that go straight to a dispatch, and a CUDA target"
+                                      : "built is one for " + cudaArchFacts(built.fronts.front().arch).name.str());
 }
 
 // An error of the compiler at the entry it names.

@@ -21,20 +21,27 @@ using namespace mlir;
 namespace moec {
 namespace {
 
-constexpr int64_t threads = 1024, warps = threads / cuda_warp_threads;
+constexpr int64_t most_threads = 1024, most_warps = most_threads / cuda_warp_threads;
 constexpr int64_t shares = 128; // blocks that count and place
 constexpr int64_t batch = 4;    // loads of a lane in flight
 
 class DispatchLowering {
 public:
   DispatchLowering(const CudaDispatchShape &shape, Location loc, ModuleOp module, bool gridWide)
-      : e(OpBuilder(loc.getContext()), loc), shape(shape), module(module), G(shape.groups), gridWide(gridWide) {
-    counterWarps = warps;
-    while (counterWarps > 4 && counterWarps * G * 4 > 32 * 1024)
-      counterWarps /= 2;
+      : e(OpBuilder(loc.getContext()), loc), shape(shape), module(module), G(shape.groups) {
+    int64_t mostOfOne = cuda_dispatch_one_block_slots / shape.choices;
+    firstToken = gridWide ? mostOfOne + 1 : 0, lastToken = gridWide ? INT64_MAX : mostOfOne;
+    limitCounters();
+  }
+  // Inside another kernel.
+  DispatchLowering(const CudaDispatchShape &shape, const CudaEmitter &within, int64_t threads, int64_t firstToken, int64_t lastToken)
+      : e(within), shape(shape), G(shape.groups), threads(threads), warps(threads / cuda_warp_threads), firstToken(firstToken),
+        lastToken(lastToken) {
+    limitCounters();
   }
 
   CudaDispatchKernel one(StringRef symbol);
+  int64_t within(CudaKernelShell &shell, size_t firstArgument);
   CudaDispatchKernel count(StringRef symbol);
   CudaDispatchKernel scan(StringRef symbol);
   CudaDispatchKernel place(StringRef symbol);
@@ -42,7 +49,13 @@ public:
 private:
   using Values = CudaEmitter::Values;
 
-  void begin(CudaKernelShell &shell, bool ownShare);
+  void limitCounters() {
+    counterWarps = warps;
+    while (counterWarps > 4 && counterWarps * G * 4 > 32 * 1024)
+      counterWarps /= 2;
+  }
+  void begin(CudaKernelShell &shell, bool ownShare, size_t firstArgument = 0);
+  void sortAlone();
   CudaDispatchKernel end(CudaKernelShell &shell, StringRef symbol);
   int64_t sharedBytes() const { return sumsAt() + sums * 128; }
   int64_t firstAt() const { return std::max(counterWarps * G * 4, threads * 4); }
@@ -72,6 +85,8 @@ private:
   Values prefix(const Values &v, Value &total);
   Values startGroups(const Values &rows);
   void writeLists(const Values &rows);
+  void writeList(Value list, int64_t blockSize, const Values &rows);
+  void whenRead(const CudaDispatchList &list, llvm::function_ref<void()> body);
   void writeItems(Value list, int64_t blockSize);
   int64_t columnParts() const;
   Value sumShares(Value part, Value group, int64_t parts);
@@ -80,21 +95,23 @@ private:
   CudaEmitter e;
   const CudaDispatchShape &shape;
   ModuleOp module;
-  int64_t G, counterWarps, sums = 0;
-  bool gridWide;
-  Value ids, offsets, rowToken, rowSlot, slotRow, table, tid, lane, warp, share, firstSlot, lastSlot;
+  int64_t G, counterWarps = 0, sums = 0;
+  int64_t threads = most_threads, warps = most_warps;
+  int64_t firstToken = 0, lastToken = 0; // of the calls that launch the kernel
+  Value tokens, ids, offsets, rowToken, rowSlot, slotRow, table, tid, lane, warp, share, firstSlot, lastSlot;
   SmallVector<Value> lists;
 };
 
 // ownShare: the block works on share ctaid of the slots, else on all of them.
-void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare) {
+void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare, size_t firstArgument) {
   sums = 0;
   Value *arguments[] = {&ids, &offsets, &rowToken, &rowSlot, &slotRow, &table};
-  for (size_t i = 0; i < 6; ++i)
-    *arguments[i] = shell.argument(i);
+  for (Value *argument : arguments)
+    *argument = shell.argument(firstArgument++);
   lists.clear();
-  for (size_t i = 0; i < shape.blockSizes.size(); ++i)
-    lists.push_back(shell.argument(6 + i));
+  for (size_t i = 0; i < shape.lists.size(); ++i)
+    lists.push_back(shell.argument(firstArgument++));
+  tokens = shell.numTokens;
   tid = e.unsignedI64(e.tid());
   lane = e.remU(tid, cuda_warp_threads);
   warp = e.divU(tid, cuda_warp_threads);
@@ -110,11 +127,7 @@ void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare) {
 
 CudaDispatchKernel DispatchLowering::end(CudaKernelShell &shell, StringRef symbol) {
   shell.finish(e, threads);
-  int64_t most = cuda_dispatch_one_block_slots / shape.choices;
-  CudaDispatchKernel kernel = {symbol.str(), {threads, sharedBytes(), 1, 0, 1}, 0, most};
-  if (gridWide)
-    kernel.minTokens = most + 1, kernel.maxTokens = INT64_MAX;
-  return kernel;
+  return {symbol.str(), {threads, sharedBytes(), 1, 0, 1}, firstToken, lastToken};
 }
 
 void DispatchLowering::clearCounters() {
@@ -228,7 +241,10 @@ std::pair<Value, Value> DispatchLowering::blockSum(Value v) {
   Value ownWarp = inclusive(v);
   e.when(e.equal(lane, e.c(cuda_warp_threads - 1)), [&] { storeWord(place, warp, ownWarp); });
   sync();
-  Value total = loadWord(place, lane), upTo = inclusive(total);
+  Value total = loadWord(place, warps == cuda_warp_threads ? lane : e.remU(lane, warps));
+  if (warps < cuda_warp_threads)
+    total = e.select(e.less(lane, e.c(warps)), total, e.c32(0));
+  Value upTo = inclusive(total);
   Value before = e.shflIdx(e.sub(upTo, total), e.toI32(warp));
   return {e.add(before, e.sub(ownWarp, v)), e.shflIdx(upTo, e.c32(cuda_warp_threads - 1))};
 }
@@ -261,22 +277,44 @@ DispatchLowering::Values DispatchLowering::startGroups(const Values &rows) {
 }
 
 void DispatchLowering::writeLists(const Values &rows) {
-  int64_t firstSum = sums; // every list has the words of the one before, whose last barrier ends their reading
+  int64_t firstSum = sums, mostSums = sums; // every list has the words of the one before, whose last barrier ends their reading
   for (size_t i = 0; i < lists.size(); ++i) {
     sums = firstSum;
-    Value list = lists[i];
-    int64_t blockSize = shape.blockSizes[i];
-    Values blocks;
-    for (Value n : rows)
-      blocks.push_back(arith::DivUIOp::create(e.b, e.loc, e.add(n, e.c32(int32_t(blockSize - 1))), e.c32(int32_t(blockSize))));
-    Value total; // the barrier of each sum also ends the reading of item0 for the list before
-    Values starts = prefix(blocks, total);
-    for (int64_t q = 0; q < rounds(); ++q)
-      e.when(e.less(groupOf(q), e.c(G)), [&] { storeWord(region(itemAt()), groupOf(q), starts[q]); });
-    e.when(e.equal(tid, e.c(0)), [&] { e.storeV4(list, {total, e.c32(0), e.c32(0), e.c32(0)}); });
-    sync();
-    writeItems(list, blockSize);
+    whenRead(shape.lists[i], [&] { writeList(lists[i], shape.lists[i].blockSize, rows); });
+    mostSums = std::max(mostSums, sums);
   }
+  sums = mostSums;
+}
+
+// Emits `body` for the calls that read the list; all threads agree on T, so barriers may stand in it.
+void DispatchLowering::whenRead(const CudaDispatchList &list, llvm::function_ref<void()> body) {
+  Value read;
+  bool always = list.tokens.empty();
+  for (auto [first, last] : list.tokens) {
+    first = std::max(first, firstToken), last = std::min(last, lastToken);
+    if (first > last)
+      continue;
+    always |= first == firstToken && last == lastToken;
+    Value inside = e.both(e.less(e.c(first - 1), tokens), e.less(tokens, e.c(last == INT64_MAX ? last : last + 1)));
+    read = read ? e.either(read, inside) : inside;
+  }
+  if (always)
+    body();
+  else if (read)
+    e.when(read, body);
+}
+
+void DispatchLowering::writeList(Value list, int64_t blockSize, const Values &rows) {
+  Values blocks;
+  for (Value n : rows)
+    blocks.push_back(arith::DivUIOp::create(e.b, e.loc, e.add(n, e.c32(int32_t(blockSize - 1))), e.c32(int32_t(blockSize))));
+  Value total; // the barrier of each sum also ends the reading of item0 for the list before
+  Values starts = prefix(blocks, total);
+  for (int64_t q = 0; q < rounds(); ++q)
+    e.when(e.less(groupOf(q), e.c(G)), [&] { storeWord(region(itemAt()), groupOf(q), starts[q]); });
+  e.when(e.equal(tid, e.c(0)), [&] { e.storeV4(list, {total, e.c32(0), e.c32(0), e.c32(0)}); });
+  sync();
+  writeItems(list, blockSize);
 }
 
 // A warp takes a group, its lanes the blocks.
@@ -293,9 +331,8 @@ void DispatchLowering::writeItems(Value list, int64_t blockSize) {
   });
 }
 
-CudaDispatchKernel DispatchLowering::one(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, 6 + shape.blockSizes.size(), shape.sm);
-  begin(shell, /*ownShare=*/false);
+// By one block.
+void DispatchLowering::sortAlone() {
   clearCounters();
   sync();
   rankSlots();
@@ -306,12 +343,24 @@ CudaDispatchKernel DispatchLowering::one(StringRef symbol) {
   sync();
   placeSlots();
   writeLists(rows);
+}
+
+CudaDispatchKernel DispatchLowering::one(StringRef symbol) {
+  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
+  begin(shell, /*ownShare=*/false);
+  sortAlone();
   return end(shell, symbol);
+}
+
+int64_t DispatchLowering::within(CudaKernelShell &shell, size_t firstArgument) {
+  begin(shell, /*ownShare=*/false, firstArgument);
+  sortAlone();
+  return sharedBytes();
 }
 
 // table[share][g] = slots of the share that name g
 CudaDispatchKernel DispatchLowering::count(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, 6 + shape.blockSizes.size(), shape.sm);
+  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
   begin(shell, /*ownShare=*/true);
   strided(G, [&](Value g) { storeWord(e.shared(), g, e.c32(0)); });
   sync();
@@ -372,7 +421,7 @@ void DispatchLowering::startShares(Value part, Value group, int64_t parts, Value
 // One block turns counts into first rows. Thread = part * G + group where several parts fit; their sums meet in the
 // counters' memory, sum[part][g].
 CudaDispatchKernel DispatchLowering::scan(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, 6 + shape.blockSizes.size(), shape.sm);
+  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
   begin(shell, /*ownShare=*/false);
   int64_t parts = columnParts();
   Value part = e.divU(tid, G), group = e.remU(tid, G), working = e.less(tid, e.c(parts * G));
@@ -410,7 +459,7 @@ CudaDispatchKernel DispatchLowering::scan(StringRef symbol) {
 }
 
 CudaDispatchKernel DispatchLowering::place(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, 6 + shape.blockSizes.size(), shape.sm);
+  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
   begin(shell, /*ownShare=*/true);
   clearCounters();
   sync();
@@ -426,15 +475,23 @@ CudaDispatchKernel DispatchLowering::place(StringRef symbol) {
 
 } // namespace
 
-CudaDispatch lowerCudaDispatch(const CudaDispatchShape &shape, Location loc, ModuleOp module, StringRef symbol) {
-  CudaDispatch out;
+moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape) { return {0, shares * shape.groups * 4, 0}; }
+
+std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape, Location loc, ModuleOp module, StringRef symbol) {
   DispatchLowering alone(shape, loc, module, /*gridWide=*/false), together(shape, loc, module, /*gridWide=*/true);
-  out.kernels.push_back(alone.one((symbol + "_one").str()));
-  out.kernels.push_back(together.count((symbol + "_count").str()));
-  out.kernels.push_back(together.scan((symbol + "_scan").str()));
-  out.kernels.push_back(together.place((symbol + "_place").str()));
-  out.tableBytes = {0, shares * shape.groups * 4, 0};
-  return out;
+  std::vector<CudaDispatchKernel> kernels;
+  kernels.push_back(alone.one((symbol + "_one").str()));
+  kernels.push_back(together.count((symbol + "_count").str()));
+  kernels.push_back(together.scan((symbol + "_scan").str()));
+  kernels.push_back(together.place((symbol + "_place").str()));
+  return kernels;
+}
+
+size_t cudaDispatchPointers(const CudaDispatchShape &shape) { return 6 + shape.lists.size(); }
+
+int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument, int64_t threads,
+                         int64_t firstToken, int64_t lastToken) {
+  return DispatchLowering(shape, e, threads, firstToken, lastToken).within(shell, firstArgument);
 }
 
 moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize) {

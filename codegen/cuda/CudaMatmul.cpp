@@ -109,8 +109,7 @@ void CudaMatmulLowering::chooseStage() {
     values[body.getArgument(i)] = {choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
 }
 
-void CudaMatmulLowering::bindArguments(CudaKernelShell &shell) {
-  size_t next = 0;
+void CudaMatmulLowering::bindArguments(CudaKernelShell &shell, size_t next) {
   numTokens = shell.numTokens;
   bindStage(shell, next, false);
   chooseStage();
@@ -293,6 +292,12 @@ void CudaMatmulLowering::loadItem(Value index) {
 
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {
   return CudaMatmulLowering(kernel, sm).run(module, symbol);
+}
+
+size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm) { return CudaMatmulLowering(kernel, sm).numPointers(); }
+
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument, int64_t threads) {
+  CudaMatmulLowering(kernel, sm).sumsWithin(e, shell, firstArgument, threads);
 }
 
 CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {

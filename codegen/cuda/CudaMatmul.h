@@ -44,6 +44,12 @@ CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleO
 // holds as many rows as the largest call has tokens.
 CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
+size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm); // parameters behind T
+
+// The sums inside another kernel, by all of its `threads`; their parameters begin with the kernel's number `firstArgument`. Uses no
+// shared memory.
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument, int64_t threads);
+
 } // namespace moec
 
 #endif

@@ -24,6 +24,8 @@ public:
   CudaMatmulLowering(tile::KernelOp kernel, int64_t sm);
   CudaMatmulFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
   CudaKernelFacts runSums(mlir::ModuleOp module, llvm::StringRef symbol);
+  void sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument, int64_t threads);
+  size_t numPointers(); // parameters of the kernel behind T
 
 protected:
   bool lowerOp(mlir::Operation *op) override;
@@ -77,8 +79,7 @@ private:
 
   // CudaMatmul.cpp
   void readTemplate();
-  size_t numPointers(); // parameters of the kernel behind T
-  void bindArguments(CudaKernelShell &shell);
+  void bindArguments(CudaKernelShell &shell, size_t next = 0);
   void bindStage(CudaKernelShell &shell, size_t &next, bool second);
   void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
@@ -159,6 +160,7 @@ private:
   // CudaMatmulSplits.cpp
   mlir::Value partialAt(mlir::Value share, mlir::Value row, mlir::Value column, int64_t part);
   void storePartials(const Values &acc);
+  void addShares(mlir::Value index);
   void addShares(tile::StoreOp op, mlir::Value index);
 
   CudaEmitter e;

@@ -36,15 +36,24 @@ CudaKernelFacts CudaMatmulLowering::runSums(ModuleOp module, StringRef symbol) {
   CudaKernelShell shell(e, module, symbol, numPointers(), sm);
   bindArguments(shell);
   Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), sum_threads), e.unsignedI64(e.tid()));
-  kernel.getBody().walk([&](tile::StoreOp op) {
-    e.when(e.less(index, e.mul(numTokens, shape("n"))), [&] { addShares(op, index); });
-  });
+  e.when(e.less(index, e.mul(numTokens, shape("n"))), [&] { addShares(index); });
   shell.finish(e, sum_threads);
   CudaKernelFacts facts;
   facts.blockThreads = sum_threads;
   facts.unitsPerToken = shape("n");
   facts.unitsPerBlock = sum_threads;
   return facts;
+}
+
+void CudaMatmulLowering::sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument, int64_t threads) {
+  e.b.setInsertionPoint(outer.b.getInsertionBlock(), outer.b.getInsertionPoint());
+  e.function = outer.function;
+  bindArguments(shell, firstArgument);
+  e.loop(e.unsignedI64(e.tid()), e.mul(numTokens, shape("n")), threads, [&](Value index) { addShares(index); });
+}
+
+void CudaMatmulLowering::addShares(Value index) {
+  kernel.getBody().walk([&](tile::StoreOp op) { addShares(op, index); });
 }
 
 // Loads of several shares are under way at a time; they are added one by one.

@@ -27,7 +27,12 @@ public:
   CudaRowsLowering(moe::RowProgramOp op, const RowStrides &strides)
       : e(OpBuilder(op.getContext()), op.getLoc()), runs(e), op(op), strides(strides) {}
 
+  // Inside another kernel.
+  CudaRowsLowering(const CudaEmitter &within, moe::RowProgramOp op, const RowStrides &strides)
+      : e(within), runs(e), op(op), strides(strides) {}
+
   CudaKernelFacts run(ModuleOp module, StringRef symbol, int64_t sm);
+  int64_t within(CudaKernelShell &shell, size_t firstArgument, int64_t threads, int64_t mostBytes);
 
 private:
   using Values = CudaEmitter::Values;
@@ -35,8 +40,11 @@ private:
   static int64_t size(Type element) { return element.isInteger(1) ? 4 : element.getIntOrFloatBitWidth() / 8; }
   static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 
-  void lowerRow(ArrayRef<Value> buffers);
-  void bindInput(BlockArgument argument, ArrayRef<Value> buffers, unsigned &next);
+  void begin(CudaKernelShell &shell, size_t firstArgument);
+  void placeWarp(arith::ConstantOp warpBytes);
+  arith::ConstantOp settledLater() { return arith::ConstantIntOp::create(e.b, e.loc, e.i64(), 0); }
+  void lowerRow();
+  void bindInput(BlockArgument argument, unsigned &next);
   void lowerOp(Operation &op);
   void lowerMap(moe::MapOp op);
   Values mapOperands(moe::MapOp op, int64_t count, Value n);
@@ -81,40 +89,42 @@ private:
   moe::RowProgramOp op;
   const RowStrides &strides;
   SharedRuns memory;
-  ArrayRef<Value> buffers;
-  Value warpMemory, row;
+  Values buffers;
+  Value warp, warpMemory, row;
   DenseMap<Value, RowRun> values;
   DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
   llvm::DenseSet<Value> stored;                    // results that their op writes itself
   bool touched = false;                            // shared memory since the last warp_sync
 };
 
+static moe::RouteType routeOf(moe::RowProgramOp op) {
+  for (Value input : op.getInputs())
+    if (auto route = dyn_cast<moe::RouteType>(input.getType()))
+      return route;
+  return nullptr;
+}
+
+// As many as fit, a half each time; one always does.
+static int64_t warpsOf(int64_t most, int64_t bytesOfWarp, int64_t mostBytes) {
+  while (most > 1 && most * bytesOfWarp > mostBytes)
+    most /= 2;
+  return most;
+}
+
 // The size of a warp's memory, and with it the number of warps, is known only when all ops are lowered: both are
 // constants that are settled at the end.
 CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t sm) {
-  auto routeInput = llvm::find_if(op.getInputs(), [](Value v) { return isa<moe::RouteType>(v.getType()); });
-  moe::RouteType route;
-  if (routeInput != op.getInputs().end())
-    route = cast<moe::RouteType>((*routeInput).getType());
-  CudaKernelShell shell(e, module, symbol, strides.size() + (route ? 1 : 0), sm);
-  Values arguments;
-  for (size_t i = 0; i < strides.size(); ++i)
-    arguments.push_back(shell.argument(i));
-  buffers = arguments;
-  auto settled = [&] { return arith::ConstantIntOp::create(e.b, e.loc, e.i64(), 0); };
-  arith::ConstantOp warps = settled(), warpBytes = settled();
-  Value tid = e.unsignedI64(e.tid());
-  runs.lane = e.remU(tid, cuda_warp_threads);
-  Value warp = e.divU(tid, cuda_warp_threads);
-  warpMemory = e.at(e.shared(), e.mul(warp, warpBytes.getResult()));
+  moe::RouteType route = routeOf(op);
+  CudaKernelShell shell(e, module, symbol, cudaRowProgramPointers(op, strides), sm);
+  begin(shell, 0);
+  arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
+  placeWarp(warpBytes);
   row = e.add(e.mul(e.unsignedI64(e.ctaid()), warps.getResult()), warp);
   Value rows = shell.numTokens;
   if (route)
     rows = e.toI64(e.load(e.i32(), e.at(shell.argument(strides.size()), route.getGroups() * 4), 4));
-  e.when(e.less(row, rows), [&] { lowerRow(arguments); });
-  int64_t bytes = memory.peak(), count = 4;
-  while (count > 1 && count * bytes > 48 * 1024)
-    count /= 2;
+  e.when(e.less(row, rows), [&] { lowerRow(); });
+  int64_t bytes = memory.peak(), count = warpsOf(4, bytes, 48 * 1024);
   warps.setValueAttr(e.b.getI64IntegerAttr(count));
   warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
   shell.finish(e, count * cuda_warp_threads);
@@ -127,11 +137,43 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
   return facts;
 }
 
-void CudaRowsLowering::lowerRow(ArrayRef<Value> buffers) {
+void CudaRowsLowering::begin(CudaKernelShell &shell, size_t firstArgument) {
+  for (size_t i = 0; i < strides.size(); ++i)
+    buffers.push_back(shell.argument(firstArgument + i));
+  Value tid = e.unsignedI64(e.tid());
+  runs.lane = e.remU(tid, cuda_warp_threads);
+  warp = e.divU(tid, cuda_warp_threads);
+}
+
+void CudaRowsLowering::placeWarp(arith::ConstantOp warpBytes) {
+  warpMemory = e.at(e.shared(), e.mul(warp, warpBytes.getResult()));
+}
+
+// Rows of T; a warp that starts its next row has left the memory of the one before.
+int64_t CudaRowsLowering::within(CudaKernelShell &shell, size_t firstArgument, int64_t threads, int64_t mostBytes) {
+  begin(shell, firstArgument);
+  arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
+  placeWarp(warpBytes);
+  Value works = e.less(warp, warps.getResult());
+  auto loop = scf::ForOp::create(e.b, e.loc, e.select(works, warp, shell.numTokens), shell.numTokens, warps.getResult());
+  {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPoint(loop.getBody()->getTerminator());
+    row = loop.getInductionVar();
+    lowerRow();
+    e.warpSync();
+  }
+  int64_t bytes = memory.peak(), count = warpsOf(threads / cuda_warp_threads, bytes, mostBytes);
+  warps.setValueAttr(e.b.getI64IntegerAttr(count));
+  warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
+  return count * bytes;
+}
+
+void CudaRowsLowering::lowerRow() {
   Block &body = op.getBody().front();
   unsigned next = 0;
   for (BlockArgument argument : body.getArguments())
-    bindInput(argument, buffers, next);
+    bindInput(argument, next);
   for (Operation &inner : body.without_terminator()) {
     e.loc = inner.getLoc();
     lowerOp(inner);
@@ -146,7 +188,7 @@ void CudaRowsLowering::lowerRow(ArrayRef<Value> buffers) {
   }
 }
 
-void CudaRowsLowering::bindInput(BlockArgument argument, ArrayRef<Value> buffers, unsigned &next) {
+void CudaRowsLowering::bindInput(BlockArgument argument, unsigned &next) {
   if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
     Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
@@ -510,6 +552,15 @@ void CudaRowsLowering::copyWide(Value to, Value from, int64_t bytes) {
 }
 
 } // namespace
+
+size_t cudaRowProgramPointers(moe::RowProgramOp op, const RowStrides &strides) {
+  return strides.size() + (routeOf(op) ? 1 : 0);
+}
+
+int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides, size_t firstArgument,
+                           int64_t threads, int64_t mostBytes) {
+  return CudaRowsLowering(e, op, strides).within(shell, firstArgument, threads, mostBytes);
+}
 
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, ModuleOp module,
                                     StringRef symbol) {

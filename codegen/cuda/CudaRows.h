@@ -18,6 +18,14 @@ namespace moec {
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 
+size_t cudaRowProgramPointers(moe::RowProgramOp op, const RowStrides &strides); // parameters behind T
+
+// The same inside another kernel, for a program without a route: warp w of `threads` threads computes rows w, w + warps, ... of T,
+// with as many warps as `mostBytes` of shared memory serve; its parameters begin with the kernel's number `firstArgument`. Bytes
+// of shared memory it uses, from the first.
+int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides, size_t firstArgument,
+                           int64_t threads, int64_t mostBytes);
+
 } // namespace moec
 
 #endif

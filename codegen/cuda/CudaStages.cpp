@@ -6,6 +6,7 @@
 
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaDispatch.h"
+#include "codegen/cuda/CudaFront.h"
 #include "codegen/cuda/CudaPermute.h"
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
@@ -40,8 +41,13 @@ CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArc
       continue;
     if (const CudaStage *stage = schedule.find(plan.string(step.name), arch))
       for (const CudaEntry &entry : stage->entries)
-        blockRows[step.route].insert(blockRowsOf(entry));
+        blockRows[step.route][blockRowsOf(entry)].push_back(
+            {entry.firstToken, entry.lastToken < 0 ? INT64_MAX : entry.lastToken});
   }
+  if (const CudaFrontEntry *front = schedule.findFront(arch))
+    frontTokens = std::min(front->lastToken, plan.header.max_tokens);
+  if (frontTokens)
+    fronts = routeFronts(plan);
 }
 
 bool CudaStages::fail(std::string text, bool isUnsupported) {
@@ -105,6 +111,11 @@ bool CudaStages::checkShared(const std::string &symbol, const CudaKernelFacts &f
 
 bool CudaStages::addRows(size_t step, Operation *op) {
   const moec_step &planned = plan.steps[step];
+  const RouteFront *front = frontAt(step);
+  if (front && !addFronts(*front, cast<moe::RowProgramOp>(op)))
+    return false;
+  if (firstBehindFront(step) > plan.header.max_tokens)
+    return true;
   RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
   auto program = dyn_cast<moe::RowProgramOp>(op);
@@ -117,7 +128,7 @@ bool CudaStages::addRows(size_t step, Operation *op) {
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = 1;
+  launch.launch.min_tokens = std::max<int64_t>(1, firstBehindFront(step));
   addArguments(step, launch.params);
   if (summed)
     launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step, strides[0] / 4), 0, 0};
@@ -126,16 +137,22 @@ bool CudaStages::addRows(size_t step, Operation *op) {
   return true;
 }
 
-uint16_t CudaStages::listOf(uint16_t route, int64_t rows) { return lists.at({route, rows}); }
+uint16_t CudaStages::listOf(uint16_t route, int64_t rows) const { return lists.at({route, rows}); }
 
-bool CudaStages::addDispatch(size_t step) {
-  const moec_step &planned = plan.steps[step];
+CudaDispatchShape CudaStages::dispatchShape(size_t step) const {
   CudaDispatchShape shape;
-  shape.groups = planned.num_groups;
-  shape.choices = planned.choices;
+  shape.groups = plan.steps[step].num_groups;
+  shape.choices = plan.steps[step].choices;
   shape.sm = arch.sm;
-  const std::set<int64_t> &sizes = blockRows[uint16_t(step)];
-  shape.blockSizes.assign(sizes.begin(), sizes.end());
+  if (auto sizes = blockRows.find(uint16_t(step)); sizes != blockRows.end())
+    for (const auto &[rows, tokens] : sizes->second)
+      shape.lists.push_back({rows, tokens});
+  return shape;
+}
+
+bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape) {
+  if (dispatchScratch.count(uint16_t(step)))
+    return true;
   if (shape.groups > cuda_dispatch_max_groups)
     return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) + " groups, found " +
                     std::to_string(shape.groups),
@@ -144,25 +161,91 @@ bool CudaStages::addDispatch(size_t step) {
     return fail("CUDA kernels count rows in 31 bits: " + std::to_string(plan.header.max_tokens) + " tokens of " +
                     std::to_string(shape.choices) + " choices are too many",
                 true);
-  std::string name = plan.string(planned.name).str();
-  CudaDispatch made = lowerCudaDispatch(shape, UnknownLoc::get(module.getContext()), module, symbolOf(step, ""));
-  uint16_t scratch = target.addTable(made.tableBytes, name + " scratch");
-  for (int64_t rows : shape.blockSizes)
-    lists[{uint16_t(step), rows}] = target.addTable(cudaListBytes(shape.groups, shape.choices, rows),
-                                                    name + " blocks of " + std::to_string(rows));
-  for (const CudaDispatchKernel &kernel : made.kernels) {
+  std::string name = plan.string(plan.steps[step].name).str();
+  dispatchScratch[uint16_t(step)] = target.addTable(cudaDispatchTableBytes(shape), name + " scratch");
+  for (const CudaDispatchList &list : shape.lists)
+    lists[{uint16_t(step), list.blockSize}] = target.addTable(cudaListBytes(shape.groups, shape.choices, list.blockSize),
+                                                              name + " blocks of " + std::to_string(list.blockSize));
+  return true;
+}
+
+void CudaStages::addDispatchParams(size_t step, std::vector<moec_cuda_param> &params) const {
+  params.push_back(argument(step, 0));
+  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
+    params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
+  params.push_back({MOEC_CUDA_TABLE, dispatchScratch.at(uint16_t(step)), 0, 0});
+  for (const CudaDispatchList &list : dispatchShape(step).lists)
+    params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), list.blockSize), 0, 0});
+}
+
+bool CudaStages::addDispatch(size_t step) {
+  CudaDispatchShape shape = dispatchShape(step);
+  if (!makeDispatchTables(step, shape))
+    return false;
+  std::vector<CudaDispatchKernel> kernels =
+      lowerCudaDispatch(shape, UnknownLoc::get(module.getContext()), module, symbolOf(step, ""));
+  for (const CudaDispatchKernel &kernel : kernels) {
     if (!checkShared(kernel.symbol, kernel.facts))
       return false;
+    int64_t firstToken = std::max(kernel.minTokens, firstBehindFront(step));
+    if (firstToken > kernel.maxTokens)
+      continue;
     CudaPlannedLaunch &launch = addLaunch(step, kernel.symbol, kernel.facts);
-    launch.launch.min_tokens = kernel.minTokens;
+    launch.launch.min_tokens = firstToken;
     launch.launch.max_tokens = kernel.maxTokens;
-    launch.params.push_back(argument(step, 0));
-    for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
-      launch.params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
-    launch.params.push_back({MOEC_CUDA_TABLE, scratch, 0, 0});
-    for (int64_t rows : shape.blockSizes)
-      launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
+    addDispatchParams(step, launch.params);
   }
+  return true;
+}
+
+const RouteFront *CudaStages::frontAt(std::optional<size_t> step) const {
+  auto isOf = [&](const RouteFront &front) { return front.router == step || front.rows == step || front.dispatch == step; };
+  auto found = llvm::find_if(fronts, isOf);
+  return found == fronts.end() ? nullptr : &*found;
+}
+
+// A front runs for calls of no token too, whose groups begin and end at row 0.
+int64_t CudaStages::firstBehindFront(size_t step) const { return frontAt(step) ? frontTokens + 1 : 0; }
+
+// The router's calls with a split depth, and what is left between them.
+bool CudaStages::addFronts(const RouteFront &front, moe::RowProgramOp rows) {
+  int64_t next = 0;
+  for (FrontSums &sums : frontSums) {
+    if (sums.router != front.router)
+      continue;
+    int64_t first = sums.firstToken == 1 ? 0 : sums.firstToken; // without a token there is nothing to add
+    if (next < first && !addFront(front, rows, next, first - 1, nullptr))
+      return false;
+    if (!addFront(front, rows, first, sums.lastToken, &sums))
+      return false;
+    next = sums.lastToken + 1;
+  }
+  return next > frontTokens || addFront(front, rows, next, frontTokens, nullptr);
+}
+
+bool CudaStages::addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,
+                          FrontSums *sums) {
+  CudaFrontShape shape;
+  if (sums)
+    shape.split = *sums->tile->getOps<tile::KernelOp>().begin();
+  shape.rows = rows;
+  shape.strides = stridesOf(front.rows);
+  shape.dispatch = dispatchShape(front.dispatch);
+  shape.firstToken = firstToken;
+  shape.lastToken = lastToken;
+  if (!makeDispatchTables(front.dispatch, shape.dispatch))
+    return false;
+  std::string symbol = symbolOf(front.rows, "front_t" + std::to_string(firstToken));
+  CudaKernelFacts facts = lowerCudaFront(shape, module, symbol);
+  if (!checkShared(symbol, facts))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(front.rows, symbol, facts);
+  launch.launch.min_tokens = firstToken;
+  launch.launch.max_tokens = lastToken;
+  if (sums)
+    launch.params.insert(launch.params.end(), sums->params.begin() + 1, sums->params.end()); // behind T
+  addArguments(front.rows, launch.params);
+  addDispatchParams(front.dispatch, launch.params);
   return true;
 }
 
@@ -190,8 +273,9 @@ bool CudaStages::addTokens(size_t step, Operation *op) {
 
 bool CudaStages::addSlots(size_t step, Operation *op) {
   const moec_step &planned = plan.steps[step];
-  const std::set<int64_t> &sizes = blockRows[uint16_t(step)];
-  std::vector<int64_t> blockSizes(sizes.begin(), sizes.end());
+  std::vector<int64_t> blockSizes;
+  for (const auto &size : blockRows[uint16_t(step)])
+    blockSizes.push_back(size.first);
   std::string symbol = symbolOf(step, ""), name = plan.string(planned.name).str();
   CudaKernelFacts facts = lowerCudaSlots(cast<moe::SlotsOp>(op), blockSizes, arch.sm, module, symbol);
   for (int64_t rows : blockSizes)
@@ -379,7 +463,14 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
     return true;
   int64_t bytes = facts.splits * launch.launch.max_tokens * stage.parts * stage.n * 4;
   launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, bytes, 0}, stage.name + " partial sums"), 0, 0});
-  addSums(job.step, kernel, launch);
+  int64_t inFront = frontAt(job.step) ? std::min(job.lastToken, frontTokens) : 0;
+  CudaPlannedLaunch shares = launch; // addSums moves it
+  if (job.lastToken > inFront) {
+    shares.launch.min_tokens = std::max(job.firstToken, inFront + 1);
+    addSums(job.step, kernel, shares);
+  }
+  if (inFront >= job.firstToken)
+    frontSums.push_back({job.step, job.firstToken, inFront, std::move(tile), std::move(shares.params)});
   return true;
 }
 

@@ -5,9 +5,11 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDASTAGES_H
 #define MOEC_CODEGEN_CUDA_CUDASTAGES_H
 
+#include "codegen/cuda/CudaDispatch.h"
 #include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/RouteFront.h"
 #include "codegen/tile/MatmulStage.h"
 #include "codegen/schedule/Schedule.h"
 
@@ -15,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moec {
@@ -25,11 +28,21 @@ namespace moec {
 //     dispatch        the kernels of lowerCudaDispatch, with a list per block size its matmuls use
 //     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's arguments
 //                     (of slots: its route's tables and lists), the tokens of one sequence
+//     row program and dispatch of a front (RouteFront.h), up to the schedule's tokens: one kernel, CudaFront.h, in the row program's
+//                     place; with the sums of its router, where that is split. Beyond, kernels of their own
 //     counts          one kernel, only when asked
 //     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
 //                     With splits two, the second adds partial sums; contiguous and gathered two, the first copies rows
 //     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
 //     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
+// Sums of a split router that a front adds: of its calls, with the parameters of the kernel that made the shares.
+struct FrontSums {
+  size_t router;
+  int64_t firstToken, lastToken;
+  mlir::OwningOpRef<mlir::ModuleOp> tile;
+  std::vector<moec_cuda_param> params;
+};
+
 class CudaStages {
 public:
   CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, mlir::ModuleOp module,
@@ -49,6 +62,9 @@ private:
   bool addStep(size_t step, mlir::Operation *op);
   bool addRows(size_t step, mlir::Operation *op);
   bool addDispatch(size_t step);
+  CudaDispatchShape dispatchShape(size_t step) const;
+  bool makeDispatchTables(size_t step, const CudaDispatchShape &shape); // once
+  void addDispatchParams(size_t step, std::vector<moec_cuda_param> &params) const;
   bool addTokens(size_t step, mlir::Operation *op);
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
@@ -68,6 +84,12 @@ private:
   // Whether strides let `dense`, marked so, run in the launches of the step behind it.
   bool joins(size_t dense, moe::GroupedMatmulOp op);
 
+  // The front that the step is the router, the row program or the dispatch of; null: none of this schedule.
+  const RouteFront *frontAt(std::optional<size_t> step) const;
+  int64_t firstBehindFront(size_t step) const; // tokens from which the step has kernels of its own
+  bool addFronts(const RouteFront &front, moe::RowProgramOp rows);
+  bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken, FrontSums *sums);
+
   void setBlocksPerSm(llvm::StringRef symbol, int64_t threads, int64_t blocks);
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
   // The combine that the rows of matmul step `step` are added up for, which is marked so.
@@ -86,7 +108,7 @@ private:
   // A of a contiguous kernel: the buffer, or a table of rows in the route's order, which addPermute fills.
   moec_cuda_param rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts);
   bool addPermute(const MatmulJob &job, const MatmulStage &stage);
-  uint16_t listOf(uint16_t route, int64_t blockRows);
+  uint16_t listOf(uint16_t route, int64_t blockRows) const;
   std::string symbolOf(size_t step, const std::string &variant) const;
   bool checkShared(const std::string &symbol, const CudaKernelFacts &facts);
   bool fail(std::string text, bool isUnsupported = false);
@@ -100,7 +122,11 @@ private:
   llvm::raw_ostream *tiles = nullptr;
 
   CudaTargetPlan target;
-  std::map<uint16_t, std::set<int64_t>> blockRows;             // block sizes of a route's matmuls
+  std::map<uint16_t, std::map<int64_t, std::vector<std::pair<int64_t, int64_t>>>> blockRows; // of a route's matmuls: sizes, their T
+  std::map<uint16_t, uint16_t> dispatchScratch;                // table of a dispatch
+  std::vector<RouteFront> fronts;
+  int64_t frontTokens = 0;                                     // 0: no front
+  std::vector<FrontSums> frontSums;
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
   std::map<size_t, uint16_t> sums;                             // table of a combine's sums of tokens
   std::map<size_t, uint16_t> permuted;                         // table of a matmul's rows in the order of the route

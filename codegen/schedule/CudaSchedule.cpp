@@ -386,6 +386,8 @@ CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
   return std::move(builder.schedule);
 }
 
+CudaFrontEntry cudaFront(CudaArch arch) { return {arch, 16}; }
+
 bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + cudaArchFacts(schedule.arch).name.str() + ": ";
   if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {

@@ -32,6 +32,9 @@ namespace moec {
 // The heuristic schedule: legal for every stage of 1 <= n, k <= 2^20, by the built-in templates.
 CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch);
 
+// The front that an architecture gets: up to 16 tokens, from where a warp has more than one of them.
+CudaFrontEntry cudaFront(CudaArch arch);
+
 // Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D11 of every entry. False: `error` is
 // one line "stage ffn_up sm_80 tokens 1..4: D2: ...".
 bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error,

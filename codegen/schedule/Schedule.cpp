@@ -30,6 +30,13 @@ const CudaStage *Schedule::find(llvm::StringRef stage, CudaArch arch) const {
   return nullptr;
 }
 
+const CudaFrontEntry *Schedule::findFront(CudaArch arch) const {
+  for (const CudaFrontEntry &front : fronts)
+    if (arch == front.arch)
+      return &front;
+  return nullptr;
+}
+
 std::string rowRangeText(const ScheduleEntry &entry) {
   return std::to_string(entry.firstRow) + ".." + (entry.lastRow < 0 ? "" : std::to_string(entry.lastRow));
 }

@@ -17,6 +17,11 @@
 //       tokens 1..64   multistage { block_m = 16, block_n = 128, stages = 5 }
 //       tokens 65..    multistage { block_m = 64 }
 //
+// Between a router and its experts a CUDA architecture chooses and sorts in one launch for few tokens, where a layer's choices go
+// straight to a dispatch:
+//
+//     front sm_90a tokens 1..16              # or: front sm_90a none
+//
 // An entry is legal for a CPU stage when all of these hold:
 //
 //     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies
@@ -99,15 +104,27 @@ struct CudaStage {
   size_t at = 0;                  // offset of `stage` in the text it was read from
 };
 
+// Calls of up to lastToken tokens add up, choose and sort in one launch (cuda/CudaFront.h); 0: none do.
+struct CudaFrontEntry {
+  CudaArch arch = CudaArch::Sm80;
+  int64_t lastToken = 0;
+  size_t at = 0; // offset of `front` in the text it was read from
+};
+
 struct Schedule {
   std::string layer;
   std::vector<StageSchedule> stages;
   std::vector<CudaStage> cudaStages = {};
+  std::vector<CudaFrontEntry> fronts = {}; // at most one of an architecture
 
   // Null when the schedule says nothing of that stage on that instruction set.
   const StageSchedule *find(llvm::StringRef stage, Isa isa) const;
   const CudaStage *find(llvm::StringRef stage, CudaArch arch) const;
+  const CudaFrontEntry *findFront(CudaArch arch) const;
 };
+
+// One block does the work of a front, whose time grows with T.
+constexpr int64_t maxFrontTokens = 64;
 
 // A cover table names a variant by one byte; far fewer are ever useful.
 constexpr size_t maxScheduleEntries = 64;

@@ -2,7 +2,8 @@
 //
 // Schedule -> text, and text that nobody vouches for -> Schedule or one message with its place.
 //
-//     file  = 'schedule' name stage*                stage = 'stage' name (isa entry+ | arch cuda+)
+//     file  = 'schedule' name (stage | front)*      stage = 'stage' name (isa entry+ | arch cuda+)
+//     front = 'front' arch ('none' | 'tokens' '1' '..' integer)
 //     entry = 'rows' range kernel 'numeric' ('amx' | 'fma')         cuda  = 'tokens' range kernel
 //     range = integer '..' [integer]                kernel = name '{' [value (',' value)*] '}'
 //     value = name '=' (integer | hint)
@@ -58,6 +59,9 @@ std::string printSchedule(const Schedule &schedule) {
   for (const CudaStage &stage : schedule.cudaStages)
     text += "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + "\n" +
             entryTexts(stage.entries, "tokens", tokenRangeText);
+  for (const CudaFrontEntry &front : schedule.fronts)
+    text += "front " + cudaArchFacts(front.arch).name.str() +
+            (front.lastToken ? " tokens 1.." + std::to_string(front.lastToken) : std::string(" none")) + "\n";
   return text;
 }
 
@@ -109,6 +113,8 @@ private:
   bool integer(int64_t &out, const std::string &what);
 
   bool readStage(Schedule &schedule);
+  bool readFront(Schedule &schedule);
+  bool arch(CudaArch &out);
   bool readCpuStage(size_t at, const std::string &stageName, Isa isa, Schedule &schedule);
   bool readCudaStage(size_t at, const std::string &stageName, CudaArch arch, Schedule &schedule);
   bool beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, size_t &at);
@@ -197,7 +203,7 @@ bool Reader::readFile(Schedule &out) {
   while (token.kind != Token::End) {
     if (out.stages.size() == maxScheduleStages)
       return failAt(token.at, "found more than " + std::to_string(maxScheduleStages) + " stages");
-    if (!readStage(out))
+    if (is("front") ? !readFront(out) : !readStage(out))
       return false;
   }
   return true;
@@ -206,7 +212,7 @@ bool Reader::readFile(Schedule &out) {
 bool Reader::readStage(Schedule &schedule) {
   std::string stageName;
   size_t at = token.at;
-  if (!expect("stage", "or the end of the file") || !name(stageName, "the name of a stage"))
+  if (!expect("stage", "or 'front' or the end of the file") || !name(stageName, "the name of a stage"))
     return false;
   for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)
     if (is(isaFacts(Isa(isa)).name))
@@ -215,6 +221,38 @@ bool Reader::readStage(Schedule &schedule) {
     if (is(cudaArchFacts(CudaArch(arch)).name))
       return readCudaStage(at, stageName, CudaArch(arch), schedule);
   return failHere("an instruction set, baseline, avx2, avx512 or amx, or a CUDA architecture, sm_80 or sm_90a");
+}
+
+bool Reader::arch(CudaArch &out) {
+  for (unsigned arch = 0; arch < numCudaArchs; ++arch)
+    if (is(cudaArchFacts(CudaArch(arch)).name)) {
+      out = CudaArch(arch);
+      advance();
+      return true;
+    }
+  return failHere("a CUDA architecture, sm_80 or sm_90a");
+}
+
+bool Reader::readFront(Schedule &schedule) {
+  CudaFrontEntry front;
+  front.at = token.at;
+  advance();
+  if (!arch(front.arch))
+    return false;
+  if (schedule.findFront(front.arch))
+    return failAt(front.at, "found a second front for " + cudaArchFacts(front.arch).name.str() + ", expected one");
+  int64_t first = 0;
+  if (is("none")) {
+    advance();
+  } else if (!expect("tokens", "or 'none' after the architecture of a front") || !readRange("token", 1, first, front.lastToken)) {
+    return false;
+  } else if (front.lastToken < 1 || front.lastToken > maxFrontTokens) {
+    return failAt(front.at, "found a front " + (front.lastToken < 1 ? std::string("without a last token")
+                                                                     : "of " + std::to_string(front.lastToken) + " tokens") +
+                                ", expected at most " + std::to_string(maxFrontTokens) + ": one block does its work");
+  }
+  schedule.fronts.push_back(front);
+  return true;
 }
 
 bool Reader::readCpuStage(size_t at, const std::string &stageName, Isa isa, Schedule &schedule) {

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One part after the other, a barrier of the block between them: what one stored the next may read, and shared memory is free again.
+
+#include "codegen/cuda/CudaFront.h"
+
+#include <algorithm>
+
+using namespace mlir;
+
+namespace moec {
+
+// A warp for each of 16 tokens, and registers for the widest row programs.
+static constexpr int64_t front_threads = 512;
+static constexpr int64_t most_row_bytes = 96 << 10; // of shared memory, for rows side by side
+
+CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, StringRef symbol) {
+  Operation *rows = shape.rows;
+  CudaEmitter e(OpBuilder(rows->getContext()), rows->getLoc());
+  int64_t sm = shape.dispatch.sm;
+  size_t ofSplit = shape.split ? cudaMatmulPointers(shape.split, sm) : 0;
+  size_t ofRows = cudaRowProgramPointers(shape.rows, shape.strides);
+  CudaKernelShell shell(e, module, symbol, ofSplit + ofRows + cudaDispatchPointers(shape.dispatch), sm);
+  if (shape.split) {
+    emitCudaMatmulSums(e, shell, shape.split, sm, 0, front_threads);
+    e.barrier(0, front_threads);
+  }
+  int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, ofSplit, front_threads, most_row_bytes);
+  e.barrier(0, front_threads);
+  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, ofSplit + ofRows, front_threads, shape.firstToken, shape.lastToken));
+  shell.finish(e, front_threads);
+  return {front_threads, bytes, 1, 0, 1};
+}
+
+} // namespace moec
