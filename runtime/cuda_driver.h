@@ -47,7 +47,7 @@ enum { MOEC_CUDA_MEMORY_HOST = 1, MOEC_CUDA_MEMORY_DEVICE = 2 };              /*
 enum { MOEC_CUDA_JIT_ERROR_LOG = 5, MOEC_CUDA_JIT_ERROR_LOG_BYTES = 6 };      /* CUjit_option */
 enum { MOEC_CUDA_TENSOR_F16 = 6, MOEC_CUDA_TENSOR_F32 = 7, MOEC_CUDA_TENSOR_BF16 = 9 }; /* CUtensorMapDataType */
 enum { MOEC_CUDA_L2_256B = 3 };                                               /* CUtensorMapL2promotion */
-enum { MOEC_CUDA_MAP_BYTES = 128, MOEC_CUDA_MAP_ALIGN = 64 };
+enum { MOEC_CUDA_MAP_BYTES = 128, MOEC_CUDA_MAP_ALIGN = 128 };
 
 /* CUlaunchAttribute and the one kind that is used: 1 lets a kernel start before its predecessor in the stream ended. */
 enum { MOEC_CUDA_PROGRAMMATIC_SERIALIZATION = 6 };

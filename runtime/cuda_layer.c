@@ -240,6 +240,17 @@ static moec_status set_up_kernel(moec_cuda_layer *layer, uint32_t index) {
   return MOEC_OK;
 }
 
+/* Buffers of the plan that another target fills and reads, as rows that --det off adds up at once, need no workspace here. */
+static void note_buffers(moec_cuda_layer *layer) {
+  const moec_cuda_target *target = layer->target.target;
+  for (uint32_t i = 0; i < target->params.count; ++i)
+    if (layer->target.params[i].kind == MOEC_CUDA_BUFFER)
+      layer->names[layer->target.params[i].index] = 1;
+  for (uint32_t i = 0; i < target->maps.count; ++i)
+    if (layer->target.maps[i].source == MOEC_CUDA_MAP_BUFFER)
+      layer->names[layer->target.maps[i].index] = 1;
+}
+
 static moec_status load_kernels(moec_cuda_layer *layer, const moec_plan *plan) {
   uint32_t count = layer->target.target->launches.count;
   layer->functions = calloc(count, sizeof(*layer->functions));
@@ -272,6 +283,8 @@ moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan 
     status = read_device(layer);
   if (status == MOEC_OK)
     status = choose_target(layer, plan);
+  if (status == MOEC_OK)
+    note_buffers(layer);
   if (status == MOEC_OK)
     status = open_context(layer);
   if (status == MOEC_OK)

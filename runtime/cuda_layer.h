@@ -20,6 +20,7 @@ typedef struct moec_cuda_layer {
   int32_t retained;                 /* 1: the primary context, released at destroy          */
   void *module;
   void **functions;                 /* [launches of the target], own memory                 */
+  uint8_t names[MOEC_MAX_BUFFERS];  /* 1: a launch has the buffer among its parameters      */
 } moec_cuda_layer;
 
 /* Opens the driver, chooses device, context and target, loads the image and sets up every kernel; nothing is left for
@@ -42,7 +43,7 @@ moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_
  * freed by free(); NULL where the target has none. */
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps);
 
-/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, 64-byte aligned. The driver's
+/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, aligned to as many. The driver's
  * result. */
 int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows, void *out_map);
 

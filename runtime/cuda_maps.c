@@ -44,7 +44,7 @@ moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base
   *out_maps = NULL;
   if (!count)
     return MOEC_OK;
-  char *maps = aligned_alloc(MOEC_CUDA_MAP_BYTES, (size_t)count * MOEC_CUDA_MAP_BYTES);
+  char *maps = aligned_alloc(MOEC_CUDA_MAP_ALIGN, (size_t)count * MOEC_CUDA_MAP_BYTES);
   if (!maps)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for %u TMA descriptors", (unsigned)count);
   memset(maps, 0, (size_t)count * MOEC_CUDA_MAP_BYTES);

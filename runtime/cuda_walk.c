@@ -81,7 +81,7 @@ static moec_status launch_kernel(const walk *w, uint32_t index) {
   const moec_cuda_launch *launch = &w->cuda->target.launches[index];
   uint64_t values[MOEC_MAX_CUDA_PARAMS];
   void *params[MOEC_MAX_CUDA_PARAMS + 1] = {0};
-  _Alignas(64) char row_maps[MOEC_MAX_CUDA_ROW_MAPS][MOEC_CUDA_MAP_BYTES];
+  _Alignas(MOEC_CUDA_MAP_ALIGN) char row_maps[MOEC_MAX_CUDA_ROW_MAPS][MOEC_CUDA_MAP_BYTES];
   uint32_t num_row_maps = 0;
   int result = MOEC_CUDA_SUCCESS;
   for (uint32_t i = 0; i < launch->num_params; ++i) {

@@ -43,7 +43,8 @@ enum moec_cuda_param_kind {
 typedef struct moec_cuda_param { uint16_t kind, index, part, reserved; } moec_cuda_param;
 
 /* A piece of the workspace only this target's kernels know: item lists, counters of dispatch. The workspace of a CUDA
- * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes:
+ * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes. A slot has
+ * room for those of its buffers that are parameters of the target's launches, or the rows of its maps:
  *
  *   | slot 0 | slot 1 | ... | route tables | table 0 | table 1 | ... | */
 typedef struct moec_cuda_table {

@@ -28,6 +28,8 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
   for (uint32_t i = 0; i < header->buffers.count; ++i) {
     const moec_buffer *buffer = &plan->buffers[i];
     int64_t bytes = moec_extent_at(buffer->bytes, num_tokens, num_sequences);
+    if (layer->cuda && !layer->cuda->names[i])
+      continue;
     if ((buffer->kind == MOEC_BUFFER_WORKSPACE || buffer->kind == MOEC_BUFFER_OPT_OUTPUT) && bytes > slot_bytes[buffer->slot])
       slot_bytes[buffer->slot] = bytes;
   }

@@ -69,12 +69,12 @@ static int makeLibrary(Session &session, const CompiledPackage &package, Library
 // Buffers grow with --max-tokens; past this size that is rather a mistake than a wish.
 static constexpr int64_t largeWorkspace = int64_t(16) << 30;
 
-static void warnOfWorkspace(Session &session, const LaunchPlan &plan) {
-  int64_t tokens = plan.header.max_tokens, bytes = workspaceBytes(plan, tokens, 1);
+static void warnOfWorkspace(Session &session, const CompiledPackage &package) {
+  int64_t tokens = package.plan.header.max_tokens, bytes = largestWorkspaceBytes(package, tokens);
   if (bytes > largeWorkspace)
     warn(session, "W-WORKSPACE",
          "a call of " + std::to_string(tokens) + " tokens needs a workspace of " + std::to_string(bytes) + " bytes (" +
-             sizeText(bytes) + ") on one thread",
+             sizeText(bytes) + ")" + (package.cuda.targets.empty() ? " on one thread" : ""),
          "a smaller --max-tokens; callers may split their tokens over several calls");
 }
 
@@ -87,6 +87,20 @@ static void warnOfKernels(Session &session, const CompiledPackage &package) {
          ptxasAdvice());
   for (const std::string &finding : package.cudaFindings)
     warn(session, "W-KERNEL", finding, "moec explain prints what every kernel costs; --schedule FILE chooses other tiles");
+}
+
+// "38.1 MiB on one thread, 41.0 MiB on sm_90a"
+static std::string workspaceText(const CompiledPackage &package) {
+  int64_t tokens = package.plan.header.max_tokens;
+  std::string text;
+  auto add = [&](int64_t bytes, const std::string &where) {
+    text += (text.empty() ? "" : ", ") + sizeText(bytes) + " on " + where;
+  };
+  if (package.plan.header.isa_mask)
+    add(workspaceBytes(package.plan, tokens, 1), "one thread");
+  for (const CudaTargetPlan &target : package.cuda.targets)
+    add(cudaWorkspaceBytes(package.plan, target, tokens), "sm_" + std::to_string(target.sm) + (target.exact ? "a" : ""));
+  return text;
 }
 
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
@@ -106,8 +120,8 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
     const moec_plan_header &header = package.plan.header;
     session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize)) << ", "
                 << join(machineNames(package), " ") << "\n"
-                << "  workspace   " << sizeText(workspaceBytes(package.plan, header.max_tokens, 1)) << " at "
-                << header.max_tokens << " tokens, one thread; packed weights " << sizeText(int64_t(header.packed_bytes))
+                << "  workspace   " << workspaceText(package) << " at " << header.max_tokens << " tokens; packed weights "
+                << sizeText(int64_t(package.plan.header.isa_mask ? header.packed_bytes : package.cuda.packedBytes))
                 << "; deterministic: " << (header.determinism == 0 ? "no, rows are added in any order on CUDA"
                                          : header.determinism == 2 ? "per row"
                                                                    : "run to run")
@@ -169,7 +183,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return exit;
   if (output.empty())
     output = package->name;
-  warnOfWorkspace(session, package->plan);
+  warnOfWorkspace(session, *package);
   warnOfKernels(session, *package);
   std::unique_ptr<PackageFolder> folder = PackageFolder::stage(output, existing, folderError);
   if (!folder)

@@ -43,10 +43,11 @@ struct CallCost {
 } // namespace
 
 // Experts that R random choices reach: E * (1 - (1 - K/E)^T).
-static CallCost costOf(const LaunchPlan &plan, int64_t tokens) {
+static CallCost costOf(const CompiledPackage &package, int64_t tokens) {
+  const LaunchPlan &plan = package.plan;
   double experts = plan.header.num_experts, choices = plan.header.top_k;
   double touched = experts * (1 - std::pow(1 - std::min(1.0, choices / std::max(1.0, experts)), double(tokens)));
-  CallCost cost{tokens, 0, 0, touched, workspaceBytes(plan, tokens, 1)};
+  CallCost cost{tokens, 0, 0, touched, largestWorkspaceBytes(package, tokens)};
   for (const moec_step &step : plan.steps) {
     if (step.kind != MOEC_STEP_MATMUL || step.asked)
       continue;
@@ -113,7 +114,7 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
   }
   os << "\n" << format("%8s %12s %14s %16s %12s\n", "tokens", "GFLOP", "experts read", "weights read", "workspace");
   for (int64_t t : tokens) {
-    CallCost cost = costOf(plan, t);
+    CallCost cost = costOf(package, t);
     os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
                  sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
   }
@@ -146,7 +147,7 @@ static void printJson(Session &session, const CompiledPackage &package, const st
     });
     os.attributeArray("calls", [&] {
       for (int64_t t : tokens) {
-        CallCost cost = costOf(package.plan, t);
+        CallCost cost = costOf(package, t);
         os.object([&] {
           os.attribute("tokens", t);
           os.attribute("flops", cost.flops);

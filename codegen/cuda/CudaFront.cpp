@@ -29,6 +29,7 @@ CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, Str
   e.barrier(0, front_threads);
   bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, ofSplit + ofRows, front_threads, shape.firstToken, shape.lastToken));
   shell.finish(e, front_threads);
+  shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1)); // one block runs: registers need not serve two
   return {front_threads, bytes, 1, 0, 1};
 }
 

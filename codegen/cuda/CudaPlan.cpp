@@ -76,6 +76,18 @@ uint16_t CudaTargetPlan::addTable(moec_extent bytes, std::string name) {
   return uint16_t(tables.size() - 1);
 }
 
+std::set<size_t> CudaTargetPlan::buffers() const {
+  std::set<size_t> named;
+  for (const CudaPlannedLaunch &launch : launches)
+    for (const moec_cuda_param &param : launch.params)
+      if (param.kind == MOEC_CUDA_BUFFER)
+        named.insert(param.index);
+  for (const moec_cuda_map &map : maps)
+    if (map.source == MOEC_CUDA_MAP_BUFFER)
+      named.insert(map.index);
+  return named;
+}
+
 void CudaTargetPlan::setCosts(const std::map<std::string, CudaKernelCost> &costs) {
   for (CudaPlannedLaunch &launch : launches)
     if (auto found = costs.find(launch.symbol); found != costs.end()) {

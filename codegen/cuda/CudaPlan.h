@@ -9,6 +9,7 @@
 #include "runtime/moec_cuda_abi.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@ struct CudaTargetPlan {
   std::vector<CudaPlannedTable> tables;
   std::vector<moec_cuda_map> maps;
 
+  std::set<size_t> buffers() const; // of the launch plan, that launches or maps name
   uint16_t addTable(moec_extent bytes, std::string name);
   // Fills registers, spill and local bytes of every launch whose kernel `costs` names.
   void setCosts(const std::map<std::string, CudaKernelCost> &costs);

@@ -9,10 +9,12 @@
 #include "dsl/DataType.h"
 #include "runtime/moec.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/JSON.h"
 
 #include <algorithm>
+#include <set>
 
 using namespace llvm;
 
@@ -44,21 +46,25 @@ static StringRef dtypeText(uint32_t code) {
 }
 
 // The sizes of the buffers that share each slot; a slot is as large as its largest one.
-static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan) {
+static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan, llvm::function_ref<bool(size_t)> isUsed) {
   std::vector<std::vector<moec_extent>> members(plan.header.num_slots);
-  for (const moec_buffer &buffer : plan.buffers)
+  for (auto [i, buffer] : llvm::enumerate(plan.buffers))
     if ((buffer.kind == MOEC_BUFFER_WORKSPACE || buffer.kind == MOEC_BUFFER_OPT_OUTPUT) &&
-        buffer.slot < plan.header.num_slots)
+        buffer.slot < plan.header.num_slots && isUsed(i))
       members[buffer.slot].push_back(buffer.bytes);
   return members;
 }
 
-int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers) {
-  auto rounded = [](int64_t bytes) {
-    return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
-  };
+static bool isAlwaysUsed(size_t) { return true; }
+
+static int64_t rounded(int64_t bytes) {
+  return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
+}
+
+// Slots and route tables, without reports.
+static int64_t sharedWorkspaceBytes(const LaunchPlan &plan, int64_t numTokens, llvm::function_ref<bool(size_t)> isUsed) {
   int64_t total = 0;
-  auto slots = slotMembers(plan);
+  auto slots = slotMembers(plan, isUsed);
   slots.resize(slots.size() - plan.header.num_report_slots);
   for (const auto &slot : slots) {
     int64_t largest = 0;
@@ -69,6 +75,23 @@ int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t worker
   for (const moec_step &step : plan.steps)
     if (step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS)
       total += rounded(4 * (int64_t(step.num_groups) + 1)) + 3 * rounded(4 * numTokens * step.choices);
+  return total;
+}
+
+int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens) {
+  std::set<size_t> used = target.buffers();
+  return sharedWorkspaceBytes(plan, numTokens, [&](size_t i) { return used.count(i) != 0; }) + cudaTableBytes(target, numTokens);
+}
+
+int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens) {
+  int64_t most = package.plan.header.isa_mask ? workspaceBytes(package.plan, numTokens, 1) : 0;
+  for (const CudaTargetPlan &target : package.cuda.targets)
+    most = std::max(most, cudaWorkspaceBytes(package.plan, target, numTokens));
+  return most;
+}
+
+int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers) {
+  int64_t total = sharedWorkspaceBytes(plan, numTokens, isAlwaysUsed);
   int64_t items = plan.header.items.per_token * numTokens + plan.header.items.fixed;
   total += rounded((items + MOEC_ITEMS_PER_WORKER * workers + 1) * int64_t(sizeof(moec_item)));
   return total + workers * rounded(plan.header.scratch_bytes);
@@ -186,7 +209,7 @@ void ManifestWriter::workspace() {
                               "only in calls that ask for reports");
     json.attribute("report_slots", int64_t(plan.header.num_report_slots)); // the last ones
     json.attributeArray("slots", [&] {
-      for (const auto &slot : slotMembers(plan))
+      for (const auto &slot : slotMembers(plan, isAlwaysUsed))
         json.array([&] {
           for (moec_extent member : slot)
             json.object([&] {

@@ -26,6 +26,11 @@ std::string manifestText(const CompiledPackage &package, const FileDigests &file
 // Without reports.
 int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers);
 
+// The same of a layer made on a CUDA device: only buffers that the target's kernels name, and the target's tables.
+int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens);
+// The largest of the package's CPU code, with one thread, and of its CUDA targets.
+int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens);
+
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();
 

@@ -212,7 +212,10 @@ bool Reader::readFile(Schedule &out) {
 bool Reader::readStage(Schedule &schedule) {
   std::string stageName;
   size_t at = token.at;
-  if (!expect("stage", "or 'front' or the end of the file") || !name(stageName, "the name of a stage"))
+  if (!is("stage"))
+    return failHere("'stage', 'front' or the end of the file");
+  advance();
+  if (!name(stageName, "the name of a stage"))
     return false;
   for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)
     if (is(isaFacts(Isa(isa)).name))

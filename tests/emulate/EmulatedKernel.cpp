@@ -81,12 +81,17 @@ void *EmulatedKernel::allocateBytes(size_t bytes) {
   return reinterpret_cast<void *>(pointer);
 }
 
-int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params) {
+int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params, bool overlaps) {
   moec_cuda_launch_config config = {};
   config.grid_x = grid;
   config.grid_y = config.grid_z = config.block_y = config.block_z = 1;
   config.block_x = threads;
   config.shared_bytes = shared_bytes;
+  moec_cuda_launch_attribute attribute = {};
+  attribute.id = MOEC_CUDA_PROGRAMMATIC_SERIALIZATION;
+  attribute.value.allowed = 1;
+  config.attributes = &attribute;
+  config.num_attributes = overlaps ? 1 : 0;
   return emulator_.driver()->launch_kernel_ex(&config, function_, params.data(), nullptr);
 }
 

@@ -36,8 +36,8 @@ public:
   }
   template <typename T> T *allocate(size_t count) { return static_cast<T *>(allocateBytes(count * sizeof(T))); }
 
-  // Launches @k; params point at the values. The driver's result.
-  int launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params);
+  // Launches @k; params point at the values. With `overlaps` it may begin before the launch before has ended. The driver's result.
+  int launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params, bool overlaps = false);
 
   const std::vector<std::string> &findings() { return emulator_.findings(); }
   // The findings joined by line ends: what a whole-text comparison wants.
@@ -53,8 +53,8 @@ private:
   void *module_ = nullptr, *function_ = nullptr;
 };
 
-// 64-byte aligned room for a tensor map, and the map of a [dims[2]][dims[1]][dims[0]] tensor of bf16.
-struct alignas(64) TensorMapBytes {
+// Aligned room for a tensor map, and the map of a [dims[2]][dims[1]][dims[0]] tensor of bf16.
+struct alignas(MOEC_CUDA_MAP_ALIGN) TensorMapBytes {
   char bytes[128];
 };
 TensorMapBytes encodeMap(const void *memory, std::vector<uint64_t> dims, std::vector<uint32_t> box, int swizzle);

@@ -247,5 +247,45 @@ TEST(PlantedBug, ReductionBeyondItsBufferIsReported) {
   EXPECT_NE(report.find("device memory 0 bytes after the end of an allocation of 256 bytes"), std::string::npos) << report;
 }
 
+// Launched twice; the second launch may begin before the first has ended.
+std::string overlappedReportOf(const std::string &body) {
+  EmulatedKernel kernel(kernelText("ptr addrspace(1) %g, ptr addrspace(1) %older", body + "ret void\n"));
+  if (!kernel.error().empty())
+    return kernel.error();
+  auto *memory = kernel.allocate<uint32_t>(64), *older = kernel.allocate<uint32_t>(64);
+  kernel.launch(1, 32, 1024, {&memory, &older});
+  EXPECT_EQ(kernel.report(), "");
+  kernel.launch(1, 32, 1024, {&memory, &older}, /*overlaps=*/true);
+  return kernel.report();
+}
+
+const std::string gridWait = ptx("void", "grid_wait"), gridLaunch = ptx("void", "grid_launch");
+const std::string loadNew = "%n = load volatile i32, ptr addrspace(1) %g\n", loadOld = "%o = load volatile i32, ptr addrspace(1) %older\n";
+const std::string storeNew = "store volatile i32 1, ptr addrspace(1) %g\n";
+
+TEST(PlantedBug, ReadingBeforeTheWaitWhatTheLaunchBeforeStoresIsReported) {
+  EXPECT_EQ(overlappedReportOf(only(4, loadNew + gridWait + gridLaunch + storeNew, "a")),
+            "kernel k, block 0, thread 4: reads device memory that the launch before stores to, before grid_wait\n");
+  EXPECT_EQ(overlappedReportOf(only(4, loadOld + gridWait + gridLaunch + loadNew + storeNew, "a")), "");
+}
+
+TEST(PlantedBug, StoringBeforeTheWaitIsReported) {
+  EXPECT_EQ(overlappedReportOf(only(4, storeNew + gridWait, "a")),
+            "kernel k, block 0, thread 4: stores to device memory before grid_wait\n");
+}
+
+TEST(PlantedBug, LettingTheNextLaunchStartBeforeTheWaitIsReported) {
+  EXPECT_EQ(overlappedReportOf(only(4, gridLaunch + gridWait + storeNew, "a")),
+            "kernel k, block 0, thread 4: grid_launch before grid_wait\n");
+}
+
+TEST(PlantedBug, CopyingBeforeTheWaitWhatTheLaunchBeforeStoresIsReported) {
+  std::string rest = ptx("void", "cp_async_commit") + gridWait + storeNew + ptx("void", "cp_async_wait n=0");
+  EXPECT_EQ(overlappedReportOf(sharedPointer("%s", "16") + only(4, copy + rest, "a")),
+            "kernel k, block 0, thread 4: reads device memory that the launch before stores to, before grid_wait\n");
+  std::string copyOld = ptx("void", "cp_async", "ptr addrspace(3) %s, ptr addrspace(1) %older, i32 16");
+  EXPECT_EQ(overlappedReportOf(sharedPointer("%s", "16") + only(4, copyOld + rest, "a")), "");
+}
+
 } // namespace
 } // namespace moec

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D9 each just broken, text that reads back.
+// The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D11 each just broken, text that reads back.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -18,6 +18,7 @@ StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf
   facts.n = n, facts.k = k, facts.parts = parts;
   facts.bf16Weight = bf16Weight, facts.bf16Input = bf16Input;
   facts.groups = groups, facts.rowsPerToken = choices, facts.routed = facts.gathered = groups > 1;
+  facts.weightsEarly = parts == 1;
   return facts;
 }
 
@@ -157,6 +158,32 @@ TEST(cuda_schedule, d8_splits) {
             "stage up sm_80 tokens 1..16: D8: partial sums take 536870912 bytes, expected at most 67108864");
 }
 
+TEST(cuda_schedule, d10_early) {
+  StageFacts first = stageOf(768, 2048, 2, true, true), second = first;
+  second.weightsEarly = true;
+  Values plain = with(good, "early", 3);
+  EXPECT_EQ(check(second, stage(plain, CudaArch::Sm90a)), "");
+  EXPECT_EQ(check(first, stage(plain, CudaArch::Sm90a)),
+            "stage up sm_90a tokens 1..: D10: early is 3, but which weights a block reads first is known only when the launch "
+            "before has ended");
+  EXPECT_EQ(check(second, stage(plain)),
+            "stage up sm_80 tokens 1..: D10: early is 3, expected 1: only sm_90a starts a kernel before the one before has ended");
+  EXPECT_EQ(check(second, stage(with(good, "early", 2), CudaArch::Sm90a)),
+            "stage up sm_90a tokens 1..: S1: early is 2, expected one of {1, 3}");
+  Values roles = {{"block_m", 64}, {"block_n", 128}, {"block_k", 64}, {"stages", 4}, {"lag", 1}, {"consumers", 1}, {"early", 2}};
+  EXPECT_EQ(check(first, stage(roles, CudaArch::Sm90a, "cuda/warp_specialised")), "");
+}
+
+TEST(cuda_schedule, d11_vacant) {
+  const std::string roles = "cuda/warp_specialised";
+  Values two = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"lag", 1}, {"consumers", 2}, {"vacant", 2}};
+  Values one = with(with(with(two, "block_m", 64), "block_n", 128), "consumers", 1);
+  EXPECT_EQ(check(bf16Stage, stage(two, CudaArch::Sm90a, roles)), "");
+  EXPECT_EQ(check(bf16Stage, stage(one, CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D11: vacant is 2, expected 1 with one consumer, which has rows of every tile");
+  EXPECT_EQ(check(bf16Stage, stage(with(one, "vacant", 1), CudaArch::Sm90a, roles)), "");
+}
+
 TEST(cuda_schedule, s1_and_d1) {
   EXPECT_EQ(check(bf16Stage, stage(good)), "");
   EXPECT_EQ(check(bf16Stage, stage(good, CudaArch::Sm90a, "cuda/none")),
@@ -235,16 +262,21 @@ TEST(cuda_schedule, text_reads_back) {
   Schedule schedule;
   schedule.layer = "tiny";
   schedule.cudaStages = {cudaSchedule(bf16Stage, CudaArch::Sm90a), cudaSchedule(bf16Stage, CudaArch::Sm80)};
+  schedule.fronts = {cudaFront(CudaArch::Sm90a), {CudaArch::Sm80, 0}};
   std::string text = printSchedule(schedule), error;
   EXPECT_EQ(text.substr(0, text.find('}') + 2),
             "schedule tiny\nstage up sm_90a\n  tokens 1..2      swapped { block_k = 64, block_m = 8, block_n = 32, "
-            "splits = 1, stages = 8, warps_m = 1, warps_n = 1 }\n");
+            "early = 1, splits = 1, stages = 8, warps_m = 1, warps_n = 1 }\n");
   Schedule back;
   ASSERT_TRUE(parseSchedule(text, "t.txt", back, error)) << error;
   EXPECT_EQ(printSchedule(back), text);
   EXPECT_TRUE(back.stages.empty());
   EXPECT_NE(back.find("up", CudaArch::Sm80), nullptr);
   EXPECT_EQ(back.find("down", CudaArch::Sm80), nullptr);
+  EXPECT_EQ(text.substr(text.find("front")), "front sm_90a tokens 1..16\nfront sm_80 none\n");
+  ASSERT_NE(back.findFront(CudaArch::Sm80), nullptr);
+  EXPECT_EQ(back.findFront(CudaArch::Sm90a)->lastToken, 16);
+  EXPECT_EQ(back.findFront(CudaArch::Sm80)->lastToken, 0);
 }
 
 TEST(cuda_schedule, text_errors) {
@@ -263,9 +295,19 @@ TEST(cuda_schedule, text_errors) {
                                                     "swapped, swapped_specialised, warp_specialised");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { k_steps = 3 }"),
             "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "
-            "warps_m, warps_n, splits");
+            "early, warps_m, warps_n, splits");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { } stage up sm_80 tokens 1.. multistage { }"),
             "t.txt:3:29: found a second schedule of stage 'up' for sm_80, expected one");
+  const std::string stage = "  tokens 1.. multistage { }\n";
+  EXPECT_EQ(errorOf(stage + "front sm_75 none"), "t.txt:4:7: found 'sm_75', expected a CUDA architecture, sm_80 or sm_90a");
+  EXPECT_EQ(errorOf(stage + "front sm_80 all"),
+            "t.txt:4:13: found 'all', expected 'tokens' or 'none' after the architecture of a front");
+  EXPECT_EQ(errorOf(stage + "front sm_80 tokens 1.."),
+            "t.txt:4:1: found a front without a last token, expected at most 64: one block does its work");
+  EXPECT_EQ(errorOf(stage + "front sm_80 tokens 1..65"),
+            "t.txt:4:1: found a front of 65 tokens, expected at most 64: one block does its work");
+  EXPECT_EQ(errorOf(stage + "front sm_80 tokens 2..9"), "t.txt:4:20: found first token 2, expected 1: ranges start at token 1");
+  EXPECT_EQ(errorOf(stage + "front sm_80 none front sm_80 none"), "t.txt:4:18: found a second front for sm_80, expected one");
 }
 
 } // namespace moec

@@ -127,7 +127,7 @@ TEST(text, refuses_a_wrong_head) {
   EXPECT_EQ(refusal("schedule " + std::string(64, 'a')),
             "t.txt:1:10: found '" + std::string(32, 'a') +
                 "...', expected the name of the layer, [a-z][a-z0-9_]{0,62}");
-  EXPECT_EQ(refusal("schedule l\nlayer"), "t.txt:2:1: found 'layer', expected 'stage' or the end of the file");
+  EXPECT_EQ(refusal("schedule l\nlayer"), "t.txt:2:1: found 'layer', expected 'stage', 'front' or the end of the file");
   EXPECT_EQ(refusal("schedule l\n\n stage \xff"),
             "t.txt:3:8: found '\\xff', expected the name of a stage, [a-z][a-z0-9_]{0,62}");
   EXPECT_EQ(refusal("schedule l\nstage s sse9"),
@@ -144,7 +144,7 @@ TEST(text, refuses_wrong_stages) {
   EXPECT_EQ(refusal("schedule l\n" + stage + stage),
             "t.txt:3:1: found a second schedule of stage 's' for avx2, expected one");
   EXPECT_EQ(refusal("schedule l\n" + stage + "rows 2.. panel {} numeric fma"),
-            "t.txt:3:1: found 'rows', expected 'stage' or the end of the file");
+            "t.txt:3:1: found 'rows', expected 'stage', 'front' or the end of the file");
 }
 
 TEST(text, refuses_wrong_ranges) {

@@ -135,3 +135,23 @@ func.func @depth() {
   tile.roles %r consumers 1 lag 1 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 32 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
   return
 }
+
+// -----
+
+// expected-error @below {{'tile.kernel' op C4: early must be 1..3 of a CUDA kernel, and 2 only with tile.roles, found 2}}
+tile.kernel @early for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) attributes {early = 2 : index} {
+  %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
+  tile.for_tiles %item, %n in %i : !tile.items {
+    tile.store %c[%item, %n] -> %o : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>, !tile.rows<f32, <direct>>
+  }
+}
+
+// -----
+
+func.func @vacant() {
+  %r = tile.ring : !tile.ring<bf16, bf16, 128 : index, 256 : index, 64 : index, 4 : index>
+  // expected-error @below {{'tile.roles' op C4: vacant must be 1 or 2, and 1 where consumers share the columns, found 3}}
+  tile.roles %r consumers 2 lag 1 vacant 3 : !tile.ring<bf16, bf16, 128 : index, 256 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
+  return
+}

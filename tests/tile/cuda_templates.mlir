@@ -5,10 +5,10 @@
 // RUN: FileCheck %s < %t/all
 
 // CHECK-LABEL: tile.kernel @contiguous for(sm_90a) (%{{.*}}: !tile.rows<bf16, <contiguous>>,
-// CHECK: tile.roles %{{.*}} consumers 2 lag 1 :
+// CHECK: tile.roles %{{.*}} consumers 2 lag 1 vacant 1 :
 
 // CHECK-LABEL: tile.kernel @multistage for(sm_80) (
-// CHECK-SAME: %[[A:.*]]: !tile.rows<bf16, <direct>>, %[[B:.*]]: !tile.matrices<bf16>, %[[O:.*]]: !tile.rows<f32, <direct>>, %[[ITEMS:.*]]: !tile.items) {
+// CHECK-SAME: %[[A:.*]]: !tile.rows<bf16, <direct>>, %[[B:.*]]: !tile.matrices<bf16>, %[[O:.*]]: !tile.rows<f32, <direct>>, %[[ITEMS:.*]]: !tile.items) attributes {early = 1 : index} {
 // CHECK: %[[R:.*]] = tile.ring : <bf16, bf16, 64 : index, 128 : index, 64 : index, 4 : index>
 // CHECK-NEXT: tile.for_tiles %[[ITEM:.*]], %[[N:.*]] in %[[ITEMS]] splits 1 : index : !tile.items {
 // CHECK-NEXT: scf.for %[[S:.*]] = %{{.*}} to %{{.*}} step %{{.*}} {
