@@ -4,7 +4,7 @@
 
 #include "KernelJobs.h"
 
-#include "Pipeline.h"
+#include "codegen/CompileOptions.h"
 #include "moe/RouteFront.h"
 #include "schedule/CpuSchedule.h"
 #include "schedule/CudaSchedule.h"

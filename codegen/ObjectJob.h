@@ -6,7 +6,7 @@
 #define MOEC_CODEGEN_OBJECTJOB_H
 
 #include "KernelJobs.h"
-#include "Pipeline.h"
+#include "codegen/CompileOptions.h"
 
 #include "llvm/ADT/SmallVector.h"
 

@@ -402,9 +402,6 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
 
 } // namespace
 
-CompiledPackage::CompiledPackage() = default;
-CompiledPackage::~CompiledPackage() = default;
-
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
                                               std::vector<CompileError> &errors) {
   std::vector<CompileError> own;

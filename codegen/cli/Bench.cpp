@@ -11,6 +11,7 @@
 #include "Ceilings.h"
 #include "CompileRun.h"
 #include "codegen/check/OutputCheck.h"
+#include "codegen/emit/LoadedPackage.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 

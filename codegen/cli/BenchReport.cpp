@@ -5,7 +5,7 @@
 #include "BenchReport.h"
 
 #include "BenchStages.h"
-#include "Session.h"
+#include "JsonNumber.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"

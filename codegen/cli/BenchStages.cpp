@@ -4,7 +4,7 @@
 
 #include "BenchStages.h"
 
-#include "Session.h"
+#include "JsonNumber.h"
 
 #include "llvm/Support/Format.h"
 

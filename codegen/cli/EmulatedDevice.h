@@ -7,7 +7,7 @@
 
 #include "codegen/check/DeviceMemory.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/CompiledPackage.h"
 #include "codegen/emulate/CudaEmulator.h"
 
 #include <memory>

@@ -7,6 +7,7 @@
 #include "CompileRun.h"
 #include "EmulatedDevice.h"
 #include "codegen/check/GoldenCheck.h"
+#include "codegen/emit/LoadedPackage.h"
 #include "Supervisor.h"
 
 #include "dsl/GoldenCase.h"

@@ -35,14 +35,6 @@ void warn(Session &session, std::string code, std::string message, std::string h
   say(session, Severity::Warning, std::move(code), std::move(message), std::move(hint));
 }
 
-void writeNumber(llvm::json::OStream &os, llvm::StringRef key, double value) {
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::format("%.6g", value);
-  os.attributeBegin(key);
-  os.rawValue(text);
-  os.attributeEnd();
-}
-
 namespace {
 struct CliCode {
   const char *code, *text;

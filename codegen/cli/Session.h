@@ -14,10 +14,6 @@
 #include <optional>
 #include <string>
 
-namespace llvm::json {
-class OStream;
-}
-
 namespace moec {
 
 // The process's exit codes; the table is in README.md.
@@ -54,9 +50,6 @@ std::optional<std::string> explainCliCode(llvm::StringRef code);
 
 // Text of a file of at most `limit` bytes, said and 8 returned where it cannot be read. `what` names it: "spec".
 int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text);
-
-// "key": value, of six digits: what was measured or counted and no more.
-void writeNumber(llvm::json::OStream &os, llvm::StringRef key, double value);
 
 } // namespace moec
 

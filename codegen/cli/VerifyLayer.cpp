@@ -12,6 +12,7 @@
 #include "codegen/check/OutputCheck.h"
 #include "codegen/check/RandomSpec.h"
 #include "codegen/moe/TemplateFiles.h"
+#include "codegen/emit/LoadedPackage.h"
 
 #include <algorithm>
 #include <functional>

@@ -3,7 +3,7 @@
 // A compiled package linked into this process: objects go to the JIT linker as they are, so what verify and bench run
 // are the bytes that ship.
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/LoadedPackage.h"
 
 #include "codegen/emulate/AmxTiles.h"
 

@@ -6,7 +6,7 @@
 #ifndef MOEC_CODEGEN_EMIT_MANIFEST_H
 #define MOEC_CODEGEN_EMIT_MANIFEST_H
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/CompiledPackage.h"
 
 #include "dsl/Sha256.h"
 

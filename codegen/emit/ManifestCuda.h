@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_EMIT_MANIFESTCUDA_H
 #define MOEC_CODEGEN_EMIT_MANIFESTCUDA_H
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/CompiledPackage.h"
 
 #include "llvm/Support/JSON.h"
 

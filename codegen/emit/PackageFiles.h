@@ -11,7 +11,7 @@
 
 #include "PackageFolder.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/CompiledPackage.h"
 
 #include <string>
 #include <vector>

@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_EMIT_PACKAGELIBRARY_H
 #define MOEC_CODEGEN_EMIT_PACKAGELIBRARY_H
 
-#include "codegen/Pipeline.h"
+#include "codegen/emit/CompiledPackage.h"
 
 #include "llvm/ADT/StringRef.h"
 

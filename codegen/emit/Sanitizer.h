@@ -5,16 +5,13 @@
 #ifndef MOEC_CODEGEN_EMIT_SANITIZER_H
 #define MOEC_CODEGEN_EMIT_SANITIZER_H
 
-#include <cstdint>
+#include "codegen/CompileOptions.h"
 
 namespace llvm {
 class Module;
 }
 
 namespace moec {
-
-// Whose checks the kernels hold. The program that links them must be built with the same one.
-enum class Sanitizer : uint8_t { None, Address, Thread };
 
 // Adds the checks in place. The module then needs the functions of libasan or libtsan, those of gcc or of clang.
 void instrument(llvm::Module &module, Sanitizer sanitizer);

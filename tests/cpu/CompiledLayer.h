@@ -10,6 +10,7 @@
 #include "LayerParameters.h"
 
 #include "codegen/Pipeline.h"
+#include "codegen/emit/LoadedPackage.h"
 #include "runtime/moec.h"
 
 #include <gtest/gtest.h>

@@ -8,6 +8,7 @@
 #include "codegen/KernelContext.h"
 #include "codegen/cpu/KernelFunction.h"
 #include "codegen/emit/ObjectEmitter.h"
+#include "codegen/emit/LoadedPackage.h"
 #include "runtime/float_convert.h"
 
 #include <cmath>

@@ -4,6 +4,7 @@
 
 #include "codegen/cli/EmulatedDevice.h"
 #include "codegen/emit/Manifest.h"
+#include "codegen/emit/LoadedPackage.h"
 
 #include "dsl/SpecReader.h"
 #include "runtime/moec.h"

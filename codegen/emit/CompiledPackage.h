@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A compiled layer in memory: objects, plan, device images, and what was decided on the way.
+
+#ifndef MOEC_CODEGEN_EMIT_COMPILEDPACKAGE_H
+#define MOEC_CODEGEN_EMIT_COMPILEDPACKAGE_H
+
+#include "codegen/CompileOptions.h"
+#include "codegen/cuda/CudaPlan.h"
+#include "codegen/moe/LaunchPlan.h"
+
+#include "llvm/ADT/SmallVector.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace llvm {
+class LLVMContext;
+class Module;
+} // namespace llvm
+
+namespace moec {
+
+struct ObjectFile {
+  std::string name; // "qwen3_30b_avx512.o"
+  llvm::SmallVector<char, 0> bytes;
+};
+
+// Kernels of a CUDA target for the emulator.
+struct DeviceModule {
+  CudaArch arch = CudaArch::Sm80;
+  std::unique_ptr<llvm::LLVMContext> context; // outlives `module`
+  std::unique_ptr<llvm::Module> module;
+};
+
+struct CompiledPackage {
+  CompiledPackage();
+  ~CompiledPackage();
+
+  std::string name;          // symbol prefix
+  std::string canonicalSpec; // canonical JSON; empty when compiled from moe text
+  LaunchPlan plan;           // filled, isa variants included
+  std::string scheduleText;  // the schedule used, printed
+  std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
+  std::vector<std::string> functionNames; // kernel symbols in table order
+  std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
+  MathMode math = MathMode::Exact;        // of the CUDA kernels
+  CudaPlan cuda;                          // without targets: CPU only
+  std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
+  std::vector<std::string> cudaFindings;  // of the gates (cuda/CudaGates.h): kernels that run, but not as they should
+  bool ptxasMissing = false;              // images are PTX alone, and only the gates that read PTX were checked
+  std::vector<DeviceModule> deviceModules; // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
+};
+
+} // namespace moec
+
+#endif
