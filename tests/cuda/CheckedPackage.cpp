@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Files of a bundle, and lines of the results.
+// Files of a bundle.
 
 #include "CheckedPackage.h"
 
 #include "dsl/SpecReader.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
@@ -37,6 +36,12 @@ std::optional<LayerSpec> readSpecFile(const std::string &path, std::string &erro
   return spec;
 }
 
+const moec_package *openCase(const std::string &folder, const std::string &name, std::optional<LayerSpec> &spec,
+                             std::string &error) {
+  spec = readSpecFile(folder + "/" + name + ".json", error);
+  return spec ? openPackage(folder + "/" + name, spec->name, error) : nullptr;
+}
+
 std::vector<std::string> stemsIn(const std::string &folder, const std::string &extension) {
   std::vector<std::string> stems;
   std::error_code code;
@@ -45,23 +50,6 @@ std::vector<std::string> stemsIn(const std::string &folder, const std::string &e
       stems.push_back(entry.path().stem().string());
   std::sort(stems.begin(), stems.end());
   return stems;
-}
-
-void Report::add(const std::string &kind, const std::string &name, bool good, const std::string &text) {
-  ++(good ? passed : failed);
-  std::printf("%s %s %s: %s\n", good ? "pass" : "FAIL", kind.c_str(), name.c_str(), text.c_str());
-  std::fflush(stdout);
-}
-
-void Report::skip(const std::string &kind, const std::string &name, const std::string &why) {
-  ++skipped;
-  std::printf("skip %s %s: %s\n", kind.c_str(), name.c_str(), why.c_str());
-}
-
-int Report::summary(const std::string &kind) const {
-  std::printf("%s: %zu checks, %zu passed, %zu failed, %zu skipped\n", kind.c_str(), passed + failed + skipped, passed,
-              failed, skipped);
-  return failed || !passed ? 1 : 0;
 }
 
 } // namespace moec

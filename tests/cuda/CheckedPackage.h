@@ -15,24 +15,17 @@
 
 namespace moec {
 
-// One package of a bundle: FOLDER/libNAME.so; the library stays open.
+// FOLDER/libNAME.so; the library stays open. Null: `error`.
 const moec_package *openPackage(const std::string &folder, const std::string &name, std::string &error);
 
-// FOLDER/NAME.json, read; nullopt: `error`.
+// A case of a bundle: FOLDER/CASE.json, a spec, and FOLDER/CASE/libNAME.so of the layer NAME that it describes. Null: `error`.
+const moec_package *openCase(const std::string &folder, const std::string &name, std::optional<LayerSpec> &spec,
+                             std::string &error);
+
+// A file of a spec, read; nullopt: `error`.
 std::optional<LayerSpec> readSpecFile(const std::string &path, std::string &error);
 
 std::vector<std::string> stemsIn(const std::string &folder, const std::string &extension); // sorted
-
-// One line of the results: "pass KIND NAME: text".
-class Report {
-public:
-  void add(const std::string &kind, const std::string &name, bool passed, const std::string &text);
-  void skip(const std::string &kind, const std::string &name, const std::string &why);
-  int summary(const std::string &kind) const; // prints "KIND: N checks, ..."; 0 when none failed
-
-private:
-  size_t passed = 0, failed = 0, skipped = 0;
-};
 
 } // namespace moec
 

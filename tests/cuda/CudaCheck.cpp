@@ -1,110 +1,128 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec-cuda-check KIND FOLDER -> one line per check on this machine's GPU, then a summary; exit 0 when none failed.
+// moec-cuda-check [OPTION...] KIND FOLDER [CASE...] -> one line per case on this machine's GPU, then a summary.
 //
-//     golden FOLDER    NAME.json + NAME.safetensors + libNAME.so, stored outputs
-//     random FOLDER    NAME.json + libNAME.so, the float64 reference at several token counts
-//     graph FOLDER     as random: captured once, replayed 1,000 times with other inputs; two streams at once
-//     unit FOLDER      NAME.unit: one instruction, what the emulator made of it
-//     spec FOLDER NAME the spec of a golden case, types filled in, for bundle.sh; needs no GPU
-//     device           the device and its driver, one line
+//     golden  NAME.json + NAME.safetensors + NAME/lib*.so, stored outputs
+//     random  NAME.json (a spec) + NAME/lib*.so, the float64 reference at several T
+//     large   as random, of any size and T: sampled tokens (LargeCheck.h)
+//     graph   as random: captured once, replayed 1,000 times with other inputs; two streams at once
+//     profile as random: microseconds of calls and of their kernels
+//     unit    NAME.unit: one instruction, what the emulator made of it
+//
+// device prints the device and its driver. Needing no GPU, for bundle.sh: `spec FOLDER NAME` prints the spec of a golden
+// case, types filled in; `takes-x-alone FILE` exits 0 where calls of the spec need no input besides x.
+//
+// Exit: 0 no case failed, 1 one did, 2 usage, 6 no GPU, 8 the results cannot be written, 20 a kernel faulted, 21 one hung;
+// after these two the cases behind the one under way wait for a fresh process (--after).
 
 #include "CheckedPackage.h"
 #include "GraphCheck.h"
+#include "LargeCheck.h"
+#include "ProfileCheck.h"
+#include "RandomCheck.h"
+#include "Report.h"
 #include "UnitCheck.h"
+#include "WatchedDriver.h"
 
 #include "codegen/check/GoldenCheck.h"
-#include "codegen/check/RandomSpec.h"
-#include "codegen/check/OracleCheck.h"
 
 #include "dsl/SpecPrinter.h"
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <filesystem>
+#include <sstream>
 
 using namespace moec;
 
-static std::string errorText(const WorstError &worst) {
+namespace {
+
+const char usage[] = "usage: moec-cuda-check [OPTION...] golden|random|large|graph|profile|unit FOLDER [CASE...]\n"
+                     "       moec-cuda-check device | spec FOLDER NAME | takes-x-alone FILE\n"
+                     "  --unwatched        launches do not wait for their kernels\n"
+                     "  --hang-after S     seconds a kernel may take (default 10)\n"
+                     "  --tokens 1,8,64    of large and profile (default: those of NAME.tokens)\n"
+                     "  --as NAME          what lines call the kind\n"
+                     "  --after CASE       the cases behind this one\n"
+                     "  --share I/N        every N-th case from the I-th on, counted from 0\n"
+                     "  --begun FILE       holds the case under way\n"
+                     "  --kernels FILE     gets \"KIND/CASE KERNEL\" for every kernel of a case that passed\n";
+
+struct Arguments {
+  WatchOptions watch;
+  CaseOptions cases;
+  std::vector<int64_t> tokens;
+  std::string as;
+  std::vector<std::string> words; // KIND FOLDER CASE...
+
+  bool parse(int argc, char **argv) {
+    for (int i = 1; i < argc; ++i) {
+      std::string word = argv[i];
+      if (word == "--unwatched")
+        watch.eachLaunch = false;
+      else if (word.rfind("--", 0) != 0)
+        words.push_back(word);
+      else if (++i == argc || !option(word, argv[i]))
+        return false;
+    }
+    return !words.empty();
+  }
+
+private:
+  bool option(const std::string &name, const std::string &value) {
+    if (name == "--hang-after")
+      return (watch.seconds = std::atol(value.c_str())) > 0;
+    if (name == "--tokens")
+      return parseTokens(value);
+    if (name == "--share")
+      return std::sscanf(value.c_str(), "%zu/%zu", &cases.share, &cases.shares) == 2 && cases.share < cases.shares;
+    std::string *text = name == "--as"        ? &as
+                        : name == "--after"   ? &cases.after
+                        : name == "--begun"   ? &cases.begunFile
+                        : name == "--kernels" ? &cases.kernelsFile
+                                              : nullptr;
+    if (text)
+      *text = value;
+    return text != nullptr;
+  }
+  bool parseTokens(const std::string &text) {
+    std::istringstream list(text);
+    for (std::string part; std::getline(list, part, ',');)
+      tokens.push_back(std::atoll(part.c_str()));
+    return !tokens.empty() && *std::min_element(tokens.begin(), tokens.end()) > 0;
+  }
+};
+
+std::string errorText(const WorstError &worst) {
   char text[64];
   std::snprintf(text, sizeof text, "worst %.1e ", worst.value);
   return text + worst.place;
 }
 
-static int checkGolden(const std::string &folder, const DeviceContext &device) {
-  Report report;
-  for (const std::string &name : stemsIn(folder, ".json")) {
+int checkGolden(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
+  Report report("golden", options);
+  for (const std::string &name : report.casesIn(folder, ".safetensors")) {
+    report.begin(name);
     GoldenCase golden;
     std::string error;
-    if (!std::filesystem::exists(folder + "/" + name + ".safetensors"))
-      continue;
-    if (!readGoldenCase(folder, name, golden, error) || !fitPackage(golden, error)) {
-      report.add("golden", name, false, error);
-      continue;
-    }
-    std::string library = golden.spec.name;
-    const moec_package *package = openPackage(folder + "/" + name, library, error);
-    bool good = package != nullptr;
+    bool good = readGoldenCase(folder, name, golden, error) && fitPackage(golden, error);
+    const moec_package *package = good ? openPackage(folder + "/" + name, golden.spec.name, error) : nullptr;
     WorstError worst;
-    if (good) {
-      LayerRun layer(package);
-      good = layer.prepare(device, tensorsOf(golden), error);
-      for (size_t i = 0; good && i < golden.batches.size(); ++i)
-        good = runBatch(golden, golden.batches[i], layer, worst, error);
-    }
-    report.add("golden", name, good, good ? errorText(worst) : error);
+    LayerRun layer(package);
+    good = package && layer.prepare(device, tensorsOf(golden), error);
+    for (size_t i = 0; good && i < golden.batches.size(); ++i)
+      good = runBatch(golden, golden.batches[i], layer, worst, error);
+    if (good)
+      report.pass(name, errorText(worst));
+    else
+      report.fail(name, error);
   }
-  return report.summary("golden");
+  return report.summary();
 }
 
-static bool checkRandomLayer(const LayerSpec &spec, const moec_package *package, const DeviceContext &device,
-                             OracleResult &result, std::string &error) {
-  RandomLayer weights;
-  LayerRun layer(package);
-  const int64_t most = 130;
-  PageBuffer x(size_t(most * spec.hidden) * 4);
-  if (!x.data() || !weights.make(spec, 1) || !layer.prepare(device, weights.tensors, error))
-    return false;
-  fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, 77);
-  for (int64_t tokens : {0, 1, 2, 7, 17, 33, 64, 130}) {
-    CallOutputs first(layer.info(), tokens), again(layer.info(), tokens);
-    CallInputs inputs;
-    ReferenceInputs oracle;
-    randomInputs(spec, tokens, uint64_t(tokens), inputs, oracle);
-    layer.setInputs(&inputs);
-    layer.poisonWorkspace(true);
-    bool ran = first.run(layer, x.data(), error);
-    layer.poisonWorkspace(false);
-    ran = ran && again.run(layer, x.data(), error);
-    layer.setInputs(nullptr);
-    if (!ran)
-      return false;
-    if (tokens && !first.sameBits(again)) {
-      error = "T=" + std::to_string(tokens) + ": bits differ between two runs";
-      return false;
-    }
-    if (!compareToOracle(spec, weights, x.data(), oracle, first, result, error))
-      return false;
-  }
-  return true;
-}
-
-static int checkRandom(const std::string &folder, const DeviceContext &device) {
-  Report report;
-  for (const std::string &name : stemsIn(folder, ".json")) {
-    std::string error;
-    std::optional<LayerSpec> spec = readSpecFile(folder + "/" + name + ".json", error);
-    const moec_package *package = spec ? openPackage(folder, name, error) : nullptr;
-    OracleResult result;
-    bool good = package && checkRandomLayer(*spec, package, device, result, error);
-    report.add("random", name, good, good ? errorText(result.worst) : error);
-  }
-  return report.summary("random");
-}
-
-static int describeDevice(const DeviceContext &context) {
-  int device = 0, version = 0, major = 0, minor = 0, sms = 0;
+int describeDevice(const DeviceContext &context) {
+  int device = 0, version = 0, major = 0, minor = 0, sms = 0, shared = 0;
   char name[96] = "";
   const moec_cuda_driver *driver = context.driver;
   driver->device_get(&device, 0);
@@ -113,13 +131,14 @@ static int describeDevice(const DeviceContext &context) {
   driver->device_get_attribute(&major, MOEC_CUDA_CAPABILITY_MAJOR, device);
   driver->device_get_attribute(&minor, MOEC_CUDA_CAPABILITY_MINOR, device);
   driver->device_get_attribute(&sms, MOEC_CUDA_MULTIPROCESSORS, device);
+  driver->device_get_attribute(&shared, MOEC_CUDA_MAX_SHARED_OPTIN, device);
   name[sizeof name - 1] = '\0';
-  std::printf("device: %s, sm_%d%d, %d SMs, driver for CUDA %d.%d\n", name, major, minor, sms, version / 1000,
-              version % 1000 / 10);
-  return 0;
+  std::printf("device: %s, sm_%d%d, %d multiprocessors, %d bytes of shared memory a block, driver for CUDA %d.%d\n", name, major,
+              minor, sms, shared, version / 1000, version % 1000 / 10);
+  return std::fflush(stdout) ? cannotWrite : 0;
 }
 
-static int printGoldenSpec(const std::string &folder, const std::string &name) {
+int printGoldenSpec(const std::string &folder, const std::string &name) {
   GoldenCase golden;
   std::string error;
   if (!readGoldenCase(folder, name, golden, error) || !fitPackage(golden, error)) {
@@ -130,25 +149,53 @@ static int printGoldenSpec(const std::string &folder, const std::string &name) {
   return 0;
 }
 
+int takesXAlone(const std::string &path) {
+  std::string error;
+  std::optional<LayerSpec> spec = readSpecFile(path, error);
+  return spec && spec->inputNames().empty() ? 0 : 1;
+}
+
+int run(const Arguments &arguments, const DeviceContext &device) {
+  const std::vector<std::string> &words = arguments.words;
+  const std::string &kind = words[0];
+  if (kind == "device")
+    return describeDevice(device);
+  const std::string &folder = words[1];
+  CaseOptions cases = arguments.cases;
+  cases.names.assign(words.begin() + 2, words.end());
+  if (kind == "golden")
+    return checkGolden(folder, cases, device);
+  if (kind == "random")
+    return checkRandom(folder, cases, device);
+  if (kind == "graph")
+    return checkGraphs(folder, cases, device);
+  if (kind == "large")
+    return checkLarge(arguments.as.empty() ? kind : arguments.as, folder, arguments.tokens, cases, device);
+  return kind == "unit" ? checkUnits(folder, cases, device) : profileCalls(folder, arguments.tokens, cases, device);
+}
+
+} // namespace
+
 int main(int argc, char **argv) {
-  std::string kind = argc > 1 ? argv[1] : "", folder = argc > 2 ? argv[2] : "", error;
-  if (kind == "spec" && argc == 4)
-    return printGoldenSpec(folder, argv[3]);
-  bool known = kind == "golden" || kind == "random" || kind == "graph" || kind == "unit";
-  if (!(kind == "device" && argc == 2) && !(known && argc == 3)) {
-    std::fprintf(stderr, "usage: moec-cuda-check golden|random|graph|unit FOLDER, spec FOLDER NAME, or device\n");
+  Arguments arguments;
+  bool good = arguments.parse(argc, argv);
+  const std::string kind = good ? arguments.words[0] : "";
+  size_t words = arguments.words.size();
+  if (kind == "spec" && words == 3)
+    return printGoldenSpec(arguments.words[1], arguments.words[2]);
+  if (kind == "takes-x-alone" && words == 2)
+    return takesXAlone(arguments.words[1]);
+  bool ofFolder = kind == "golden" || kind == "random" || kind == "large" || kind == "graph" || kind == "profile" || kind == "unit";
+  if (!good || !(kind == "device" ? words == 1 : ofFolder && words >= 2)) {
+    std::fputs(usage, stderr);
     return 2;
   }
-  std::unique_ptr<DeviceContext> device = DeviceContext::open(nullptr, error);
+  std::string error;
+  const moec_cuda_driver *driver = watchedDriver(arguments.watch, error);
+  std::unique_ptr<DeviceContext> device = driver ? DeviceContext::open(driver, error) : nullptr;
   if (!device) {
     std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
     return 6;
   }
-  if (kind == "golden")
-    return checkGolden(folder, *device);
-  if (kind == "random")
-    return checkRandom(folder, *device);
-  if (kind == "graph")
-    return checkGraphs(folder, *device);
-  return kind == "unit" ? checkUnits(folder, *device) : describeDevice(*device);
+  return run(arguments, *device);
 }

@@ -7,6 +7,7 @@
 #include "CheckedPackage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -17,10 +18,11 @@ namespace moec {
 
 bool writeUnit(const std::string &path, const Unit &unit) {
   std::ofstream file(path, std::ios::binary);
-  file << "moec-unit 1 " << unit.threads << " " << unit.shared << " " << unit.input.size() << " " << unit.output.size()
-       << " " << unit.ulp << " " << unit.image.size() << "\n";
+  file << "moec-unit 2 " << unit.threads << " " << unit.shared << " " << unit.input.size() << " " << unit.output.size()
+       << " " << unit.ulp << " " << unit.sums.size() << " " << unit.image.size() << "\n";
   file.write(unit.input.data(), std::streamsize(unit.input.size()));
   file.write(unit.output.data(), std::streamsize(unit.output.size()));
+  file.write(unit.sums.data(), std::streamsize(unit.sums.size()));
   file.write(unit.image.data(), std::streamsize(unit.image.size()));
   return bool(file.flush());
 }
@@ -28,15 +30,16 @@ bool writeUnit(const std::string &path, const Unit &unit) {
 bool readUnit(const std::string &path, Unit &unit) {
   std::ifstream file(path, std::ios::binary);
   std::string line, magic;
-  size_t version = 0, input = 0, output = 0, image = 0;
+  size_t version = 0, input = 0, output = 0, sums = 0, image = 0;
   std::getline(file, line);
   std::istringstream words(line);
-  words >> magic >> version >> unit.threads >> unit.shared >> input >> output >> unit.ulp >> image;
-  if (!words || magic != "moec-unit" || version != 1 || std::max({input, output, image}) > size_t(1) << 26)
+  words >> magic >> version >> unit.threads >> unit.shared >> input >> output >> unit.ulp >> sums >> image;
+  if (!words || magic != "moec-unit" || version != 2 || std::max({input, output, image}) > size_t(1) << 26 || (sums && sums != output))
     return false;
-  unit.input.resize(input), unit.output.resize(output), unit.image.resize(image);
+  unit.input.resize(input), unit.output.resize(output), unit.sums.resize(sums), unit.image.resize(image);
   file.read(unit.input.data(), std::streamsize(input));
   file.read(unit.output.data(), std::streamsize(output));
+  file.read(unit.sums.data(), std::streamsize(sums));
   file.read(unit.image.data(), std::streamsize(image));
   return bool(file);
 }
@@ -57,7 +60,7 @@ bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &o
               check(driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, int(unit.shared)), "shared memory");
   int64_t tokens = 1;
   void *inData = in.data(), *outData = out.data();
-  alignas(64) char map[MOEC_CUDA_MAP_BYTES] = {};
+  alignas(128) char map[MOEC_CUDA_MAP_BYTES] = {};
   const uint64_t dims[] = {64, 64, 1}, strides[] = {128, 8192};
   const uint32_t box[] = {64, 64, 1}, steps[] = {1, 1, 1};
   const int bf16 = 9, swizzle128 = 3; // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B
@@ -81,33 +84,47 @@ bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &o
 // Floats of one sign in order of their bits are in order of their values: the distance of the bits is that in ulp.
 static int64_t ordered(uint32_t bits) { return bits >> 31 ? -int64_t(bits & 0x7fffffff) : int64_t(bits); }
 
+static float floatAt(const std::vector<char> &bytes, size_t offset) {
+  float value;
+  std::memcpy(&value, &bytes[offset], 4);
+  return value;
+}
+
+// False for NaN.
+static bool isNearSum(float want, float got, float sum) {
+  const double lost = 0x1p-20;
+  return std::fabs(double(want) - double(got)) <= lost * double(sum);
+}
+
 size_t differingWords(const Unit &unit, const std::vector<char> &output) {
   size_t differing = 0;
   for (size_t i = 0; i + 4 <= unit.output.size(); i += 4) {
     uint32_t want, got;
     std::memcpy(&want, &unit.output[i], 4);
     std::memcpy(&got, &output[i], 4);
-    differing += std::llabs(ordered(want) - ordered(got)) > int64_t(unit.ulp);
+    bool right = unit.sums.empty() ? std::llabs(ordered(want) - ordered(got)) <= int64_t(unit.ulp)
+                                   : isNearSum(floatAt(unit.output, i), floatAt(output, i), floatAt(unit.sums, i));
+    differing += !right;
   }
   return differing;
 }
 
-int checkUnits(const std::string &folder, const DeviceContext &device) {
-  Report report;
-  for (const std::string &name : stemsIn(folder, ".unit")) {
+int checkUnits(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
+  Report report("unit", options);
+  for (const std::string &name : report.casesIn(folder, ".unit")) {
+    report.begin(name);
     Unit unit;
     std::vector<char> output;
-    std::string error;
-    if (!readUnit(folder + "/" + name + ".unit", unit)) {
-      report.add("unit", name, false, "the file cannot be read");
-      continue;
-    }
-    bool ran = runUnit(device, unit, output, error);
+    std::string error = "the file cannot be read";
+    bool ran = readUnit(folder + "/" + name + ".unit", unit) && runUnit(device, unit, output, error = "");
     size_t wrong = ran ? differingWords(unit, output) : 0;
-    report.add("unit", name, ran && !wrong,
-               !ran ? error : std::to_string(wrong) + " of " + std::to_string(output.size() / 4) + " words differ");
+    std::string words = std::to_string(wrong) + " of " + std::to_string(output.size() / 4) + " words differ";
+    if (ran && !wrong)
+      report.pass(name, words);
+    else
+      report.fail(name, ran ? words : error);
   }
-  return report.summary("unit");
+  return report.summary();
 }
 
 } // namespace moec

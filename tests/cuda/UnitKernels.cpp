@@ -58,6 +58,7 @@ struct UnitKernel {
   size_t inputBytes = 0, outputBytes = 0; // 0: 16 per thread
   bool halves = false;                    // input is bf16 and f16 of moderate size, else f32 in -4..4
   std::function<void(Body &)> build;
+  bool products = false;                  // the output is sums of products of input: tolerance by their magnitudes
 };
 
 void addArithmetic(std::vector<UnitKernel> &list) {
@@ -75,7 +76,7 @@ void addArithmetic(std::vector<UnitKernel> &list) {
   add("bf16", 0, [](Body &b, Value x, Value) { return b.e.widen(b.e.narrow(x, b.e.b.getBF16Type())); });
   add("f16", 0, [](Body &b, Value x, Value) { return b.e.widen(b.e.narrow(x, b.e.b.getF16Type())); });
   add("exp", 16, [](Body &b, Value x, Value) { return math::ExpOp::create(b.e.b, b.e.loc, x).getResult(); });
-  add("tanh", 16, [](Body &b, Value x, Value) { return math::TanhOp::create(b.e.b, b.e.loc, x).getResult(); });
+  add("tanh", 32, [](Body &b, Value x, Value) { return math::TanhOp::create(b.e.b, b.e.loc, x).getResult(); });
   add("sqrt", 0, [](Body &b, Value x, Value) {
     return math::SqrtOp::create(b.e.b, b.e.loc, math::AbsFOp::create(b.e.b, b.e.loc, x)).getResult();
   });
@@ -191,8 +192,8 @@ void addMatrices(std::vector<UnitKernel> &list) {
                     for (int64_t i = 0; i < 4; ++i)
                       b.put(i, b.e.load(b.e.i32(), b.sharedAt(b.e.add(b.times(b.tid, 16), b.e.c32(int32_t(4 * i)))), 4));
                   }});
-  auto mma = [&](const char *name, std::function<Type(CudaEmitter &)> type, bool halves, unsigned ulp) {
-    list.push_back({name, 32, 0, ulp, 1024, 0, halves, [type](Body &b) {
+  auto mma = [&](const char *name, std::function<Type(CudaEmitter &)> type, bool halves) {
+    list.push_back({name, 32, 0, 0, 1024, 0, halves, [type](Body &b) {
                       Value second = b.e.at(b.own(b.in), 512);
                       Body::Values a, bb, c;
                       for (int64_t i = 0; i < 4; ++i)
@@ -201,12 +202,11 @@ void addMatrices(std::vector<UnitKernel> &list) {
                         bb.push_back(b.e.load(b.e.i32(), b.e.at(second, 4 * i), 4));
                       c.assign(4, b.e.f(0.5));
                       b.put(b.e.mma(type(b.e), a, bb, c));
-                    }});
+                    }, true});
   };
-  // sums of 8 or 16 products: the order of additions inside the instruction is not said, so the last bits may differ
-  mma("mma_bf16", [](CudaEmitter &e) { return Type(e.b.getBF16Type()); }, true, 512);
-  mma("mma_f16", [](CudaEmitter &e) { return Type(e.b.getF16Type()); }, true, 512);
-  mma("mma_tf32", [](CudaEmitter &e) { return e.f32(); }, false, 512);
+  mma("mma_bf16", [](CudaEmitter &e) { return Type(e.b.getBF16Type()); }, true);
+  mma("mma_f16", [](CudaEmitter &e) { return Type(e.b.getF16Type()); }, true);
+  mma("mma_tf32", [](CudaEmitter &e) { return e.f32(); }, false);
 }
 
 Value descriptor(CudaEmitter &e, Value address) {
@@ -221,7 +221,7 @@ void addWgmma(std::vector<UnitKernel> &list) {
   for (int64_t n : {8, 16, 64, 128, 256})
     for (bool half : {false, true}) {
       size_t bytes = 8192 + size_t(n) * 128;
-      list.push_back({"wgmma_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 4096, bytes,
+      list.push_back({"wgmma_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 0, bytes,
                       size_t(n) * 256, true, [=](Body &b) {
                         CudaEmitter &e = b.e;
                         b.fillShared(8192, 128);
@@ -245,7 +245,7 @@ void addWgmma(std::vector<UnitKernel> &list) {
                         Value own = b.own(b.out, n * 2);
                         for (auto [i, sum] : llvm::enumerate(sums))
                           e.store(sum, e.at(own, int64_t(4 * i)), 4);
-                      }});
+                      }, true});
     }
 }
 
@@ -261,6 +261,13 @@ std::vector<char> inputOf(const UnitKernel &kernel) {
   return bytes;
 }
 
+// The same input without signs: every product adds its magnitude.
+std::vector<char> magnitudesOf(const UnitKernel &kernel, std::vector<char> input) {
+  for (size_t i = kernel.halves ? 1 : 3; i < input.size(); i += kernel.halves ? 2 : 4)
+    input[i] = char(input[i] & 0x7f);
+  return input;
+}
+
 // Builds, emulates and assembles one unit. False: `error`.
 bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::string &error) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
@@ -271,7 +278,7 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
   Body body{e, shell.argument(0), shell.argument(1), shell.argument(2), e.tid()};
   kernel.build(body);
   shell.finish(e, kernel.threads);
-  unit = {kernel.threads, kernel.shared, kernel.ulp, inputOf(kernel), {}, {}};
+  unit = {kernel.threads, kernel.shared, kernel.ulp, inputOf(kernel), {}, {}, {}};
   unit.output.resize(kernel.outputBytes ? kernel.outputBytes : 16 * kernel.threads);
   if (!lowerToLlvmDialect(*module, error))
     return false;
@@ -293,6 +300,11 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
   std::unique_ptr<DeviceContext> device = DeviceContext::open(emulator.driver(), error);
   std::vector<char> output;
   bool ran = device && runUnit(*device, unit, output, error);
+  if (kernel.products) {
+    Unit magnitudes = unit;
+    magnitudes.input = magnitudesOf(kernel, unit.input);
+    ran = ran && runUnit(*device, magnitudes, unit.sums, error);
+  }
   if (emulator.numFindings())
     error = emulator.findings().front();
   unit.output = output;

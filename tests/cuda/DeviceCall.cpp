@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The public calls of the runtime, on memory that stays.
+
+#include "DeviceCall.h"
+
+namespace moec {
+
+static size_t rowBytes(const moec_layer_info &info, moec_dtype type, int64_t tokens) {
+  return size_t(tokens * info.hidden * dataTypeBits(DataType(type)) / 8);
+}
+
+DeviceCall::DeviceCall(const LayerRun &layer, const DeviceContext &device, int64_t tokens)
+    : layer(layer), device(device), tokens(tokens) {
+  const moec_layer_info &info = layer.info();
+  size_t bytes = 0;
+  moec_layer_workspace_bytes(layer.handle(), tokens, &bytes);
+  x = DeviceMemory(device, rowBytes(info, info.x_dtype, tokens));
+  y = DeviceMemory(device, rowBytes(info, info.y_dtype, tokens));
+  workspace = DeviceMemory(device, bytes);
+  const unsigned nonBlocking = 1; // does not wait for the default stream
+  device.driver->stream_create(&stream, nonBlocking);
+}
+
+DeviceCall::~DeviceCall() {
+  if (stream)
+    device.driver->stream_destroy(stream);
+}
+
+bool DeviceCall::setInput(const std::vector<char> &bytes) {
+  return x.upload(bytes.data()) && y.fill(0xff) && device.driver->stream_synchronize(nullptr) == MOEC_CUDA_SUCCESS;
+}
+
+moec_status DeviceCall::enqueue() {
+  moec_forward_args args = LayerRun::noOptional();
+  args.num_tokens = tokens;
+  args.x = x.data();
+  args.y = y.data();
+  args.workspace = workspace.data();
+  args.workspace_bytes = workspace.size();
+  args.stream = stream;
+  return moec_layer_forward(layer.handle(), layer.weightsHandle(), &args);
+}
+
+std::vector<char> DeviceCall::output() {
+  std::vector<char> bytes(y.size());
+  if (device.driver->stream_synchronize(stream) != MOEC_CUDA_SUCCESS || !y.download(bytes.data()))
+    bytes.clear();
+  return bytes;
+}
+
+std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed) {
+  const moec_layer_info &info = layer.info();
+  std::vector<char> bytes(rowBytes(info, info.x_dtype, tokens));
+  fillNormal(bytes.data(), DataType(info.x_dtype), tokens * info.hidden, 0, 1, seed);
+  return bytes;
+}
+
+} // namespace moec

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The driver's event functions are looked up here: the runtime itself needs none of them.
+
+#include "ProfileCheck.h"
+
+#include "CheckedPackage.h"
+#include "DeviceCall.h"
+#include "LargeWeights.h"
+#include "WatchedDriver.h"
+
+#include <algorithm>
+#include <dlfcn.h>
+
+namespace moec {
+namespace {
+
+struct EventFunctions {
+  int (*create)(void **event, unsigned flags) = nullptr;
+  int (*record)(void *event, void *stream) = nullptr;
+  int (*elapsed)(float *milliseconds, void *from, void *to) = nullptr;
+  int (*destroy)(void *event) = nullptr;
+
+  bool open() {
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    auto find = [&](auto &function, const char *name) {
+      function = library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
+      return function != nullptr;
+    };
+    return find(create, "cuEventCreate") && find(record, "cuEventRecord") && find(elapsed, "cuEventElapsedTime") &&
+           find(destroy, "cuEventDestroy_v2");
+  }
+};
+
+// Two events on a stream.
+class Interval {
+public:
+  explicit Interval(const EventFunctions &events) : events(events) {
+    good = !events.create(&from, 0) && !events.create(&to, 0);
+  }
+  ~Interval() {
+    events.destroy(from);
+    events.destroy(to);
+  }
+  Interval(const Interval &) = delete;
+  Interval &operator=(const Interval &) = delete;
+
+  void begin(void *stream) { good = good && !events.record(from, stream); }
+  void end(void *stream) { good = good && !events.record(to, stream); }
+  double microseconds() const { // of a stream that was waited for; -1: not known
+    float milliseconds = 0;
+    return good && !events.elapsed(&milliseconds, from, to) ? double(milliseconds) * 1e3 : -1;
+  }
+
+private:
+  const EventFunctions &events;
+  void *from = nullptr, *to = nullptr;
+  bool good;
+};
+
+struct Stage {
+  LaunchedKernel kernel;
+  double microseconds;
+};
+
+constexpr int numCalls = 7;
+
+bool timeCalls(const EventFunctions &events, DeviceCall &call, double &least, std::string &error) {
+  UnwatchedLaunches unwatched;
+  least = -1;
+  for (int i = 0; i < numCalls; ++i) {
+    Interval interval(events);
+    interval.begin(call.ownStream());
+    moec_status status = call.enqueue();
+    interval.end(call.ownStream());
+    if (status != MOEC_OK || call.output().empty()) {
+      error = status != MOEC_OK ? lastRuntimeError(status) : "y cannot be read";
+      return false;
+    }
+    double took = interval.microseconds();
+    least = least < 0 ? took : std::min(least, took);
+  }
+  return true;
+}
+
+std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call) {
+  UnwatchedLaunches unwatched;
+  std::vector<std::unique_ptr<Interval>> intervals;
+  std::vector<Stage> stages;
+  aroundLaunches([&](const LaunchedKernel &kernel, void *stream, const std::function<int()> &launch) {
+    intervals.push_back(std::make_unique<Interval>(events));
+    stages.push_back({kernel, 0});
+    intervals.back()->begin(stream);
+    int result = launch();
+    intervals.back()->end(stream);
+    return result;
+  });
+  call.enqueue();
+  aroundLaunches(nullptr);
+  call.output();
+  for (size_t i = 0; i < stages.size(); ++i)
+    stages[i].microseconds = intervals[i]->microseconds();
+  return stages;
+}
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
+bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceContext &device, const std::string &name,
+             int64_t tokens, Report &report, std::string &error) {
+  DeviceCall call(layer, device, tokens);
+  double least;
+  if (!call.ready() || !call.setInput(normalInput(layer, tokens, 3))) {
+    error = "no device memory";
+    return false;
+  }
+  if (!timeCalls(events, call, least, error))
+    return false;
+  std::string head = name + " " + std::to_string(tokens) + " ";
+  report.say("call " + head + number(least));
+  for (const Stage &stage : timeStages(events, call))
+    report.say("stage " + head + stage.kernel.name + " " + std::to_string(stage.kernel.grid) + " " +
+               std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " + number(stage.microseconds));
+  return true;
+}
+
+} // namespace
+
+int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,
+                 const DeviceContext &device) {
+  Report report("profile", options);
+  EventFunctions events;
+  bool open = events.open();
+  for (const std::string &name : report.casesIn(folder, ".json")) {
+    report.begin(name);
+    std::string error;
+    std::optional<LayerSpec> spec;
+    const moec_package *package = openCase(folder, name, spec, error);
+    if (!open) {
+      report.skip(name, "the driver has no events");
+      continue;
+    }
+    RandomLayer weights;
+    LayerRun layer(package);
+    bool good = package && makeLargeWeights(*spec, 1, weights, error) && layer.prepare(device, weights.tensors, error);
+    weights = RandomLayer(); // the device has them
+    for (size_t i = 0; good && i < tokens.size(); ++i)
+      if (good = profile(events, layer, device, name, tokens[i], report, error); !good)
+        error = "T=" + std::to_string(tokens[i]) + ": " + error;
+    if (good)
+      report.pass(name, std::to_string(tokens.size()) + " calls");
+    else
+      report.fail(name, error);
+  }
+  return report.summary();
+}
+
+} // namespace moec

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Packages of a folder -> microseconds of a call and of every kernel in it, by the device's own clock.
+
+#ifndef MOEC_TESTS_CUDA_PROFILECHECK_H
+#define MOEC_TESTS_CUDA_PROFILECHECK_H
+
+#include "Report.h"
+
+#include "codegen/check/DeviceMemory.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Lines of every case and T, between the other lines:
+//
+//     call NAME T MICROSECONDS                          the least of several calls as they are, kernels overlapping
+//     stage NAME T KERNEL GRID BLOCK SHARED MICROSECONDS   of one call with an event around every launch: no overlap
+//
+// Times are the events' of the device; a stage's holds 1 to 2 microseconds of the events themselves. Exit code.
+int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,
+                 const DeviceContext &device);
+
+} // namespace moec
+
+#endif
