@@ -4,6 +4,8 @@
 
 #include "DeviceCall.h"
 
+#include <cmath>
+
 namespace moec {
 
 static size_t rowBytes(const moec_layer_info &info, moec_dtype type, int64_t tokens) {
@@ -47,6 +49,15 @@ std::vector<char> DeviceCall::output() {
   if (device.driver->stream_synchronize(stream) != MOEC_CUDA_SUCCESS || !y.download(bytes.data()))
     bytes.clear();
   return bytes;
+}
+
+bool isWritten(const LayerRun &layer, const std::vector<char> &y) {
+  DataType type = DataType(layer.info().y_dtype);
+  int64_t count = int64_t(y.size() * 8 / dataTypeBits(type));
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(loadElement(y.data(), type, i)))
+      return false;
+  return count > 0;
 }
 
 std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed) {

@@ -36,6 +36,9 @@ private:
   void *stream = nullptr;
 };
 
+// False where a value of y, [.., hidden] in the layer's type, is not finite: what setInput fills it with, or wrong.
+bool isWritten(const LayerRun &layer, const std::vector<char> &y);
+
 // Normal x for `tokens` tokens, in the layer's type.
 std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed);
 

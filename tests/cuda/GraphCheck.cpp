@@ -62,8 +62,10 @@ private:
       if (!plain.setInput(in.back()) || plain.enqueue() != MOEC_OK)
         return false;
       want.push_back(plain.output());
-      if (want.back().empty())
+      if (!isWritten(layer, want.back())) {
+        error = "T=" + std::to_string(tokens) + ": a plain call leaves values of y unwritten or not finite";
         return false;
+      }
     }
     return true;
   }

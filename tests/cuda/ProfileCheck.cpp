@@ -83,7 +83,7 @@ bool timeCalls(const EventFunctions &events, DeviceCall &call, double &least, st
   return true;
 }
 
-std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call) {
+std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call, std::vector<char> &y) {
   UnwatchedLaunches unwatched;
   std::vector<std::unique_ptr<Interval>> intervals;
   std::vector<Stage> stages;
@@ -97,7 +97,7 @@ std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call) {
   });
   call.enqueue();
   aroundLaunches(nullptr);
-  call.output();
+  y = call.output();
   for (size_t i = 0; i < stages.size(); ++i)
     stages[i].microseconds = intervals[i]->microseconds();
   return stages;
@@ -121,10 +121,13 @@ bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceCo
     return false;
   std::string head = name + " " + std::to_string(tokens) + " ";
   report.say("call " + head + number(least));
-  for (const Stage &stage : timeStages(events, call))
+  std::vector<char> y;
+  for (const Stage &stage : timeStages(events, call, y))
     report.say("stage " + head + stage.kernel.name + " " + std::to_string(stage.kernel.grid) + " " +
                std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " + number(stage.microseconds));
-  return true;
+  if (!isWritten(layer, y))
+    error = "values of y are not written or not finite";
+  return error.empty();
 }
 
 } // namespace

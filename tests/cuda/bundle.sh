@@ -1,78 +1,220 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/bundle.sh [OUT.tar.gz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a driver
-# but no compiler: the check program, the runtime, packages of all golden cases and of RANDOM_LAYERS random layers
-# (default 500), unit kernels, the benchmark. Under 60 MiB. BUILD names the build folder (default build), which must be built.
+# sh tests/cuda/bundle.sh [OUT.tar.xz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a driver but no
+# compiler, at most 48 MiB. BUILD names the build folder (default build), which must be built; needs python3 and xz.
+#
+#   units     unit kernels                                    random   layers of every kind, every fourth for sm_80
+#   core      tests/cuda/specs: expert kernels at toy size    graph    layers that take x alone
+#   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt)
+#   golden    tests/golden                                    classes, preset-classes   what kernels those are
+#
+# Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt too, makes
+# only what is missing. For a smaller bundle:
+#
+#   RANDOM_LAYERS (40), GRAPH_LAYERS (12)     how many
+#   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of variants.txt; globs
+#   JOBS                                      compilers at a time (all processors)
+#
+# Exit: 0 done, 1 a package failed or the bundle is too large, 2 nothing is built, 5 a tool is missing.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
+here=$root/tests/cuda
 build=${BUILD:-$root/build}
-out=${1:-$root/moec-cuda-bundle.tar.gz}
-layers=${RANDOM_LAYERS:-500}
-moec=$build/bin/moec
+out=${1:-$root/moec-cuda-bundle.tar.xz}
+layers=${RANDOM_LAYERS:-40} graphs=${GRAPH_LAYERS:-12} jobs=${JOBS:-$(nproc)}
+golden=${GOLDEN-*} presets=${PRESETS-*} cases=${LAYERS-*}
+most=49152 # KiB of the packed bundle
+
+say() { echo "bundle.sh: $*" >&2; }
+die() { code=$1; shift; say "$*"; exit "$code"; }
+for tool in python3 xz sha256sum; do
+  command -v $tool >/dev/null || die 5 "$tool is not installed"
+done
+for program in moec moec-cuda-check moec-cuda-units; do
+  [ -x "$build/bin/$program" ] || die 2 "no $build/bin/$program; build first: sh tests/run.sh"
+done
+export MOEC="$build/bin/moec" CACHE="$build/cuda-bundle" PYTHONDONTWRITEBYTECODE=1
+MOEC_HASH=$(sha256sum "$MOEC" | cut -d' ' -f1)
+export MOEC_HASH
+mkdir -p "$CACHE"
+rm -rf "$CACHE"/tmp.* "$CACHE"/err.*
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 folder=$work/moec-cuda-bundle
-mkdir -p "$folder/bin" "$folder/lib" "$folder/golden" "$folder/graph" "$folder/units" "$folder/bench"
-for program in moec moec-cuda-check moec-cuda-units; do
-  [ -x "$build/bin/$program" ] || { echo "bundle.sh: no $build/bin/$program; build first: sh tests/run.sh" >&2; exit 2; }
-done
-cp "$build/bin/moec-cuda-check" "$folder/bin/"
-cp -L "$(find "$build" -name 'libmoec.so' | head -n 1)" "$folder/lib/libmoec.so"
-cp "$root/tests/cuda/run.sh" "$root/tests/cuda/bench/"*.py "$folder/"
-git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || echo unknown >"$folder/commit"
-
-echo "unit kernels" >&2
-"$moec" doctor -q | grep ptxas >"$folder/toolkit" || true
-"$build/bin/moec-cuda-units" "$folder/units" >&2
-
-# package SPEC TARGET FOLDER: FOLDER/libNAME.so, or nothing where this version does not build the layer
-package() {
-  rm -rf "$work/package"
-  code=0
-  "$moec" compile "$1" -q --target "$2" --emit shared --max-tokens "${3}" -o "$work/package" >/dev/null 2>"$work/err" || code=$?
-  [ "$code" -eq 0 ] || [ "$code" -eq 4 ] || { cat "$work/err" >&2; exit 1; }
-  return "$code"
+for part in bin lib units core presets golden random graph bench; do mkdir -p "$folder/$part"; done
+jobs_file=$work/jobs
+: >"$jobs_file"
+is_chosen() { # NAME GLOB...
+  chosen_name=$1
+  shift
+  for glob; do
+    # shellcheck disable=SC2254 # a glob on purpose
+    case $chosen_name in $glob) return 0 ;; esac
+  done
+  return 1
+}
+set -f # globs of the environment are matched with names, not with files
+# job CASE SPEC SCHEDULE SCRIPT FLAG...: a line for xargs, to which a blank at its end would join the next one
+job() {
+  printf "'%s'" "$1" >>"$jobs_file"
+  shift
+  for word; do printf " '%s'" "$word"; done >>"$jobs_file"
+  echo >>"$jobs_file"
+}
+# Compiles the jobs of the file; says how far it is.
+compile() {
+  total=$(wc -l <"$jobs_file")
+  : >"$CACHE/done"
+  xargs -P "$jobs" -L 1 sh "$here/package.sh" <"$jobs_file" &
+  compiling=$!
+  while sleep 1 && kill -0 $compiling 2>/dev/null; do
+    finished=$(wc -l <"$CACHE/done")
+    [ $((finished % 10)) -ne 0 ] || [ "$finished" = "${said:-}" ] || say "$1: $finished of $total packages, $(($(date +%s) - began)) s"
+    said=$finished
+  done
+  wait $compiling || die 1 "$1: a package failed"
+  : >"$jobs_file"
+  check_size "$1"
+}
+# Packed, a bundle takes about a sixth of its size.
+check_size() {
+  raw=$(du -sk "$folder" | cut -f1)
+  [ $((raw / 6)) -le $most ] || die 1 "after $1: $raw KiB, about $((raw / 6)) packed, at most $most"
 }
 
-echo "golden cases" >&2
-for file in "$root"/tests/golden/*.safetensors; do
-  name=$(basename "$file" .safetensors)
-  "$folder/bin/moec-cuda-check" spec "$root/tests/golden" "$name" >"$work/spec.json"
-  if package "$work/spec.json" cuda 256; then
-    mkdir "$folder/golden/$name"
-    cp "$work"/package/lib/*.so "$folder/golden/$name/"
-    cp "$root/tests/golden/$name.json" "$file" "$folder/golden/"
-  fi
-done
+began=$(date +%s)
+preset_names=$(cd "$root/dsl/presets" && set +f && ls ./*.json | sed 's|^\./||; s|\.json$||')
+golden_names=$(cd "$root/tests/golden" && set +f && ls ./*.safetensors | sed 's|^\./||; s|\.safetensors$||')
+count() { # NAMES GLOB...: how many of the names a glob chooses
+  counted=0 counted_names=$1
+  shift
+  for one in $counted_names; do
+    ! is_chosen "$one" "$@" || counted=$((counted + 1))
+  done
+  echo $counted
+}
+num_golden=$(count "$golden_names" $golden) num_presets=$(count "$preset_names" $presets)
+num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$here/variants.txt")" $cases)
+packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs))
+# KiB packed, measured: 1200 programs and units, 66 a golden case, 80 a preset or layer of real size, 95 a random layer
+estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs)))
+[ $estimate -le $most ] || die 1 "$packages packages are about $estimate KiB, at most $most; set RANDOM_LAYERS lower"
+say "$packages packages, about $estimate KiB, at $jobs a time"
 
-echo "$layers random layers" >&2
+cp "$build/bin/moec-cuda-check" "$folder/bin/"
+strip "$folder/bin/moec-cuda-check" 2>/dev/null || true
+cp -L "$(find "$build" -name libmoec.so | head -n 1)" "$folder/lib/libmoec.so"
+set +f
+cp "$here"/run.sh "$here"/*.awk "$here"/*.py "$here"/bench/*.py "$folder/"
+set -f
+git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || echo unknown >"$folder/commit"
+"$MOEC" doctor -q 2>/dev/null | sed -n 's/.*ptxas/ptxas/p' | head -n 1 >"$folder/toolkit"
+"$build/bin/moec-cuda-units" "$folder/units" >&2
+
+# All packages but those that need another's schedule.
+for file in "$here"/specs/hopper-core.json "$here"/specs/hopper-tiles.json; do
+  name=$(basename "$file" .json)
+  cp "$file" "$folder/core/$name.json"
+  echo "1 2 7 17 33 64 130" >"$folder/core/$name.tokens"
+  job "$folder/core/$name" "$file" - - --max-tokens 256
+done
+for name in $preset_names; do
+  is_chosen "$name" $presets || continue
+  job "$work/whole/$name" "$root/dsl/presets/$name.json" - - --max-tokens 32768
+done
+mkdir "$work/whole"
+for name in $golden_names; do
+  is_chosen "$name" $golden || continue
+  "$folder/bin/moec-cuda-check" spec "$root/tests/golden" "$name" >"$work/$name.json"
+  cp "$root/tests/golden/$name.safetensors" "$root/tests/golden/$name.json" "$folder/golden/"
+  job "$folder/golden/$name" "$work/$name.json" - - --max-tokens 256
+done
 seed=1
 while [ "$seed" -le "$layers" ]; do
-  part=$folder/random$((seed % 8))
   target=cuda:sm_90a
   [ $((seed % 4)) -ne 0 ] || target=cuda:sm_80 # its PTX, which every later GPU takes
-  mkdir -p "$part"
-  "$moec" verify --random 1 --seed "$seed" --print-specs >"$part/random_$seed.json"
-  if package "$part/random_$seed.json" "$target" 256; then
-    cp "$work"/package/lib/*.so "$part/"
-    if [ "$seed" -le 12 ]; then
-      cp "$part/random_$seed.json" "$work"/package/lib/*.so "$folder/graph/"
-    fi
-  else
-    rm "$part/random_$seed.json"
+  "$MOEC" verify --random 1 --seed $seed --print-specs >"$folder/random/random_$seed.json"
+  job "$folder/random/random_$seed" "$folder/random/random_$seed.json" - - --max-tokens 256 --target $target
+  seed=$((seed + 1))
+done
+found=0 seed=1001
+while [ $found -lt $((graphs + graphs / 4)) ]; do # a few more than needed: some layers are not built
+  "$MOEC" verify --random 1 --seed $seed --print-specs >"$work/graph.json"
+  if "$folder/bin/moec-cuda-check" takes-x-alone "$work/graph.json"; then
+    cp "$work/graph.json" "$folder/graph/random_$seed.json"
+    job "$folder/graph/random_$seed" "$folder/graph/random_$seed.json" - - --max-tokens 256
+    found=$((found + 1))
   fi
   seed=$((seed + 1))
 done
+# CASE | PRESET | T checked | T timed | flags | script
+grep '|' "$here/variants.txt" | grep -v '^#' >"$work/variants"
+: >"$folder/measured"
+while IFS='|' read -r case preset checked timed flags script; do
+  case=$(echo $case) preset=$(echo $preset)
+  is_chosen "$case" $cases || continue
+  echo $checked >"$folder/bench/$case.tokens"
+  case $timed in
+  *with*) sed -i "/^$(echo $timed | sed 's/with *//') /s/\$/,$case/" "$folder/measured" ;;
+  *) echo $case $timed '' >>"$folder/measured" ;;
+  esac
+  job "$folder/bench/$case" "$root/dsl/presets/$preset.json" - "$(printf '%s\n' "$script" | sed 's/^ *//; s/ *$//; s/^$/-/')" \
+    --max-tokens 32768 $flags
+  echo "$preset $case" >>"$work/big"
+done <"$work/variants"
+sed -i 's/ ,/ /' "$folder/measured"
+touch "$work/big"
+# A process of run.sh per preset, whose cases share their weights.
+awk '{ if (!($1 in names)) order[++n] = $1; names[$1] = names[$1] " " $2 } END { for (i = 1; i <= n; ++i) print names[order[i]] }' \
+  "$work/big" | sed 's/^ //' >"$folder/big"
+compile "packages"
 
-echo "benchmark" >&2
-for preset in qwen3-30b-a3b qwen3-235b-a22b olmoe-1b-7b deepseek-v3 mixtral-8x7b gpt-oss-20b; do
-  package "$preset" cuda:sm_90a 32768
-  name=$(basename "$work"/package/lib/*.so .so)
-  mv "$work/package" "$folder/bench/${name#lib}"
+# Presets with narrow experts, by the schedules of the whole ones.
+for name in $preset_names; do
+  is_chosen "$name" $presets || continue
+  python3 "$here/narrow.py" spec "$root/dsl/presets/$name.json" "$folder/presets/$name.json"
+  python3 "$here/narrow.py" tokens "$work/whole/$name" "$folder/presets/$name.tokens"
+  job "$folder/presets/$name" "$folder/presets/$name.json" "$work/whole/$name/schedule.txt" - --max-tokens 32768
 done
+compile "narrow presets"
 
-tar czf "$out" -C "$work" moec-cuda-bundle
-bytes=$(wc -c <"$out")
-echo "$out: $((bytes / 1024)) KiB" >&2
-[ "$bytes" -lt 62914560 ] || { echo "bundle.sh: more than 60 MiB" >&2; exit 1; }
+# Cases that this version does not build go; of graph layers those beyond the number.
+set +f
+for spec in "$folder"/random/*.json "$folder"/graph/*.json; do
+  [ ! -e "$spec" ] || [ -d "${spec%.json}" ] || rm "$spec"
+done
+for file in "$folder"/golden/*.safetensors; do
+  [ ! -e "$file" ] || [ -d "${file%.safetensors}" ] || rm "$file" "${file%.safetensors}.json"
+done
+kept=0
+for spec in "$folder"/graph/*.json; do
+  [ -e "$spec" ] || continue
+  kept=$((kept + 1))
+  [ $kept -le "$graphs" ] || rm -r "$spec" "${spec%.json}"
+done
+[ $kept -ge "$graphs" ] || die 1 "$kept graph layers are built, expected $graphs"
+
+# Every kernel of a preset must be one of the packages that are checked.
+named() { for case in "$1"/*/; do [ ! -d "$case" ] || echo "$(basename "$case")=${case%/}"; done; }
+for part in core presets golden random graph bench; do
+  # shellcheck disable=SC2046 # one word per case; paths have no blanks
+  python3 "$here/kernel_classes.py" of $part $(named "$folder/$part")
+done >"$folder/classes"
+if [ -n "$(named "$work/whole")" ]; then
+  # shellcheck disable=SC2046
+  python3 "$here/kernel_classes.py" presets $(named "$work/whole") >"$folder/preset-classes"
+  python3 "$here/kernel_classes.py" missing "$folder/classes" "$folder/preset-classes" >&2 ||
+    die 1 "kernels of presets are in no package that is checked"
+  say "$(wc -l <"$folder/preset-classes") classes of kernels that presets have, each in a package that is checked"
+fi
+for part in core presets golden random graph; do rm -f "$folder/$part"/*/manifest.json "$folder/$part"/*/schedule.txt "$folder/$part"/*/spec.json; done
+
+check_size "all packages"
+say "packing $(du -sk "$folder" | cut -f1) KiB, $(($(date +%s) - began)) s"
+tar c --sort=name --owner=0 --group=0 --mtime=@0 -C "$work" moec-cuda-bundle | xz -9 -T0 >"$out.tmp"
+kib=$(($(wc -c <"$out.tmp") / 1024))
+[ $kib -le $most ] || { rm "$out.tmp"; die 1 "$kib KiB packed, at most $most"; }
+mv "$out.tmp" "$out"
+say "$out: $kib KiB, $(($(date +%s) - began)) s"

@@ -1,83 +1,295 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/run.sh [BUNDLE.tar.gz] [RESULTS_FOLDER] -> every check on this machine's GPU, then the benchmark, into one
-# file RESULTS_FOLDER/DATE-DEVICE.txt (default tests/cuda/results). Under 8 minutes. Without a bundle one is made, which needs
-# the build; inside an unpacked bundle that one is used. Needs the driver and libc; the benchmark's peers need Python with
-# PyTorch and are skipped, and named, without. Exit 0: no check failed.
+# sh tests/cuda/run.sh BUNDLE RESULTS [PART...] -> every check on this machine's GPU, then the benchmark, into the folder RESULTS.
+# BUNDLE is what bundle.sh made, packed or unpacked. Needs the driver, libc, tar and timeout; bench needs Python with PyTorch.
+#
+#   part              what                                                                             seconds at most
+#   device            name, driver, clocks                                                                         20
+#   units             one instruction each, against the emulator                                                   30
+#   core              every expert kernel of sm_90a at toy size, each launch waited for                            40
+#   presets           every preset with narrow experts and its own schedule: all kernels that presets have         60
+#   golden-watched    stored vectors, each launch waited for                                                       40
+#   golden-unwatched  the same, kernels overlapping as in a program                                                30
+#   big               layers of real size against float64 of sampled tokens                                        70
+#   random            layers of every kind, in 16 processes                                                        60
+#   graph             captured calls, replayed; two streams                                                        30
+#   bench             beside PyTorch, one process per layer                                                       110
+#   profile           microseconds of every kernel of a call                                                       45
+#   sanitizer         memcheck and racecheck of a core case                                                        80
+#
+# Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with grid, block and
+# shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at its limit. At the end
+# classes.txt says which kernels of presets ran; a full run is not green while one has not.
+#
+#   RESULTS/results.txt   lines "pass|FAIL|skip KIND CASE: text"    bench.jsonl   rows of the benchmark
+#           kernels.txt   what ran in cases that passed             bench.txt     measured beside predicted
+#           classes.txt   kernels of presets: ran or not            log.txt       stderr of all parts
+#
+# MOEC_SECONDS_PART (golden-watched: MOEC_SECONDS_golden_watched) sets a part's limit, MOEC_SECONDS that of all parts (600),
+# MOEC_HANG_AFTER that of a kernel (10).
+#
+# Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results cannot be
+# written, 9 nothing failed but a limit of time cut the run.
 set -u
-here=$(cd "$(dirname "$0")" && pwd)
-bundle=${1:-}
-results=${2:-$here/results}
-work=$(mktemp -d) || exit 1
+all_parts='device units core presets golden-watched golden-unwatched big random graph bench profile sanitizer'
+
+usage() {
+  echo "usage: sh run.sh BUNDLE RESULTS [PART...], parts: $all_parts" >&2
+  exit 2
+}
+[ $# -ge 2 ] || usage
+bundle=$1 results=$2
+shift 2
+parts=${*:-$all_parts}
+for part in $parts; do
+  case " $all_parts " in *" $part "*) ;; *) echo "run.sh: found part '$part'" >&2; usage ;; esac
+done
+
+start=$(date +%s)
+work=$(mktemp -d) || exit 8
 trap 'rm -rf "$work"' EXIT
-if [ -z "$bundle" ] && [ ! -x "$here/bin/moec-cuda-check" ]; then
-  bundle=$work/bundle.tar.gz
-  sh "$here/bundle.sh" "$bundle" || exit 1
-fi
-folder=$here
-if [ -n "$bundle" ]; then
-  tar xzf "$bundle" -C "$work" || exit 1
+trap 'exit 130' INT TERM
+refuse() { echo "run.sh: $*" >&2; exit 8; }
+
+folder=$bundle
+if [ ! -d "$bundle" ]; then
+  [ -r "$bundle" ] || refuse "$bundle cannot be read; sh tests/cuda/bundle.sh makes a bundle"
+  if ! tar xf "$bundle" -C "$work" 2>"$work/tar" && # tar needs the program xz, Python has its own
+    ! python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$bundle" "$work" 2>>"$work/tar"; then
+    refuse "$bundle cannot be unpacked: $(tail -n 1 "$work/tar")"
+  fi
   folder=$work/moec-cuda-bundle
 fi
 check=$folder/bin/moec-cuda-check
-mkdir -p "$results" || exit 1
-file=$work/results.txt
-failed=0
-section() {
-  printf '\n== %s\n' "$1" | tee -a "$file" >&2
+[ -x "$check" ] || refuse "$bundle is no bundle: expected moec-cuda-bundle/bin/moec-cuda-check in it"
+mkdir -p "$results" || exit 8
+file=$results/results.txt log=$results/log.txt kernels=$results/kernels.txt
+[ ! -s "$file" ] || refuse "$file exists; name another folder, or remove it"
+
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64:/usr/local/nvidia/lib"
+hang_after=${MOEC_HANG_AFTER:-10} total=${MOEC_SECONDS:-600}
+
+now() { echo $(($(date +%s) - start)); }
+unwritable() {
+  : >"$work/unwritable" # for the shell that waits for this one
+  refuse "$file cannot be written: is the disk full?"
+}
+say() { { printf '%s\n' "$*" >>"$file"; } 2>/dev/null || unwritable; }
+fail() { : >"$work/failed"; say "FAIL $*"; }
+
+# limit_of PART SECONDS -> SECONDS or what the environment says, and no more than what is left of the run
+limit_of() {
+  eval "asked=\${MOEC_SECONDS_$(echo "$1" | tr - _):-$2}"
+  left=$((total - $(now)))
+  [ "$asked" -le "$left" ] || asked=$left
+  echo "$asked"
 }
 
-{
-  echo "moec on a GPU"
-  echo "date: $(date -u '+%Y-%m-%d %H:%M UTC')"
-  echo "commit: $(cat "$folder/commit" 2>/dev/null || echo unknown)"
-  sed 's/^ptxas *[^,]*, /ptxas: /' "$folder/toolkit" 2>/dev/null
-} >"$file"
-"$check" device >>"$file" || exit 6
-name=$(sed -n 's/^device: //p' "$file" | cut -d, -f1 | tr -cs 'A-Za-z0-9' '-' | sed 's/-*$//')
-
-section "unit kernels against the emulator"
-"$check" unit "$folder/units" >>"$file" 2>&1 || failed=1
-section "golden cases"
-"$check" golden "$folder/golden" >>"$file" 2>&1 || failed=1
-section "random layers"
-for part in "$folder"/random[0-9]; do
-  ("$check" random "$part" >"$part.log" 2>&1 || echo "exit $?" >>"$part.failed") &
-done
-wait
-for part in "$folder"/random[0-9]; do
-  grep -v '^pass' "$part.log" >>"$file"
-  [ ! -e "$part.failed" ] || failed=1
-done
-section "CUDA graphs and streams"
-"$check" graph "$folder/graph" >>"$file" 2>&1 || failed=1
-section "compute-sanitizer"
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-if [ -n "$sanitizer" ]; then
-  mkdir "$work/few"
-  first=$(ls "$folder/graph" | sed -n 's/\.json$//p' | head -n 1)
-  cp "$folder/graph/$first.json" "$folder/graph/lib$first.so" "$work/few/"
-  for tool in memcheck racecheck; do
-    if timeout 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$check" random "$work/few" >"$work/sanitizer.txt" 2>&1; then
-      echo "pass $tool $first" >>"$file"
-    else
-      echo "FAIL $tool $first" >>"$file"
-      tail -n 20 "$work/sanitizer.txt" >>"$file"
-      failed=1
+# cases PART SECONDS NAME OPTION... KIND FOLDER [CASE...]: one process, and a fresh one behind each case that ended it. NAME is of
+# this process alone among those of the part.
+cases() {
+  part_name=$1 part_end=$(($(date +%s) + $2)) begun=$work/begun.$3 after=
+  shift 3
+  while :; do
+    seconds=$((part_end - $(date +%s)))
+    : >"$begun"
+    code=124
+    if [ "$seconds" -gt 0 ]; then
+      code=0
+      timeout -k 2 "$seconds" "$check" --hang-after "$hang_after" --begun "$begun" --kernels "$kernels" --after "$after" "$@" \
+        >>"$file" 2>>"$log" || code=$?
+    fi
+    case $code in
+    0) return ;;
+    1) : >"$work/failed"; return ;;
+    8) unwritable ;;
+    20) : >"$work/failed" ;; # the line is written
+    21) : >"$work/failed"; echo hang >>"$work/hangs.$part_name" ;;
+    124 | 137)
+      : >"$work/limited"
+      say "FAIL $part_name: the time of the part is over, at case $(cat "$begun" 2>/dev/null)"
+      return ;;
+    *) fail "$part_name $(cat "$begun"): the process ended with code $code" ;;
+    esac
+    after=$(cat "$begun")
+    if [ -z "$after" ]; then
+      fail "$part_name: the process ended with code $code before its first case; see log.txt"
+      return
+    fi
+    if [ "$(wc -l 2>/dev/null <"$work/hangs.$part_name" || echo 0)" -ge 3 ]; then
+      fail "$part_name: stopped after three hangs; the cases behind $after are not run"
+      return
     fi
   done
-else
-  echo "skip compute-sanitizer: it is not installed" >>"$file"
-fi
-section "benchmark"
-bench=$folder/bench.py
-if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-  timeout 300 python3 "$bench" "$folder" --seconds 220 >>"$file" 2>"$work/bench.err" || { failed=1; tail -n 5 "$work/bench.err" >>"$file"; }
-else
-  echo "skip benchmark: no Python with PyTorch that sees the GPU" >>"$file"
-fi
-out=$results/$(date -u '+%Y-%m-%d')-$name.txt
-cp "$file" "$out" || exit 1
-echo "$out" # results
-[ "$failed" -eq 0 ]
+}
+
+# What of the part a person reads first: all but what passed and what was measured.
+show() {
+  tail -n "+$1" "$file" | grep -vE '^(pass|call|stage) ' | head -n 40 | cut -c1-240
+  echo "   passed: $(tail -n "+$1" "$file" | grep -c '^pass ')"
+}
+
+run_device() {
+  code=0
+  timeout -k 2 "$1" "$check" device >>"$file" 2>"$work/device" || code=$?
+  cat "$work/device" >>"$log"
+  case $code in
+  0) ;;
+  8) unwritable ;;
+  *) say "FAIL device: $(tail -n 1 "$work/device")"
+    cat "$work/device" >&2
+    exit 6 ;;
+  esac
+  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit,temperature.gpu --format=csv >>"$file" 2>>"$log"
+}
+
+run_random() {
+  i=0
+  while [ $i -lt 16 ]; do
+    (cases random "$1" $i --share $i/16 random "$folder/random") &
+    i=$((i + 1))
+  done
+  wait
+}
+
+run_presets() {
+  i=0
+  while [ $i -lt 8 ]; do
+    (cases presets "$1" $i --share $i/8 --as presets large "$folder/presets") &
+    i=$((i + 1))
+  done
+  wait
+}
+
+# Layers of a line "CASE T,T,... checked T,T,... measured"; `-`: none.
+run_big() {
+  end=$(($(date +%s) + $1))
+  while read -r tokens names; do
+    # shellcheck disable=SC2086 # one word per case
+    cases big $((end - $(date +%s))) 0 --unwatched --as big --tokens "$tokens" large "$folder/bench" $names
+  done <"$folder/big"
+}
+
+run_bench() {
+  if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>>"$log"; then
+    say "skip bench: no Python with a PyTorch that sees the GPU"
+    return
+  fi
+  end=$(($(date +%s) + $1))
+  while read -r name tokens variants; do
+    seconds=$((end - $(date +%s)))
+    if [ $seconds -lt 5 ]; then
+      : >"$work/limited"
+      say "FAIL bench $name: not run, the time of the part is over"
+      continue
+    fi
+    code=0
+    timeout -k 2 $seconds python3 "$folder/bench.py" "$folder" "$name" --tokens "$tokens" --seconds $((seconds - 3)) \
+      ${variants:+--variants "$variants"} >>"$results/bench.jsonl" 2>>"$log" || code=$?
+    case $code in
+    0) say "pass bench $name: measured" ;;
+    1) fail "bench $name: $(grep '"row": "FAIL"' "$results/bench.jsonl" | tail -n 1 | cut -c1-300)" ;;
+    124 | 137) : >"$work/limited"; say "FAIL bench $name: the time of the part is over" ;;
+    *) fail "bench $name: the process ended with code $code; see log.txt" ;;
+    esac
+  done <"$folder/measured"
+}
+
+run_profile() {
+  end=$(($(date +%s) + $1))
+  while read -r name tokens _; do
+    cases profile $((end - $(date +%s))) 0 --unwatched --tokens "$tokens" profile "$folder/bench" "$name"
+  done <"$folder/measured"
+}
+
+run_sanitizer() {
+  tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  [ -n "$tool" ] || { say "skip sanitizer: compute-sanitizer is not installed"; return; }
+  for name in "$folder"/core/*.json; do break; done
+  name=$(basename "$name" .json)
+  for kind in memcheck racecheck; do
+    # the runtime asks the driver whether plain host memory is the device's, which is an error of the API to this tool
+    code=0
+    timeout -k 2 $(($1 / 2)) "$tool" --tool $kind --report-api-errors no --error-exitcode 9 "$check" --unwatched --hang-after 60 \
+      --tokens 1,33,130 --as "$kind" large "$folder/core" "$name" >"$work/sanitizer" 2>&1 || code=$?
+    if [ $code -eq 0 ]; then
+      say "pass sanitizer $kind: $name"
+    elif grep -qi 'not supported' "$work/sanitizer"; then
+      say "skip sanitizer $kind: $(grep -i -m 1 'not supported' "$work/sanitizer")"
+    else
+      fail "sanitizer $kind: $name: exit code $code"
+      tail -n 20 "$work/sanitizer" | cut -c1-240 >>"$file" || unwritable
+    fi
+  done
+}
+
+# Which classes of kernels that presets have ran in a case that passed.
+run_classes() {
+  [ -s "$folder/preset-classes" ] || { say "skip classes: the bundle names no kernels of presets"; return; }
+  grep -q ' sm_90,' "$file" || { say "skip classes: kernels of presets are those of sm_90a"; return; }
+  : >>"$kernels"
+  awk -f "$folder/classes.awk" "$folder/classes" "$kernels" "$folder/preset-classes" >"$results/classes.txt" || unwritable
+  ran=$(grep -c '^ran ' "$results/classes.txt") missing=$(grep -c '^MISSING ' "$results/classes.txt")
+  if [ "$missing" -eq 0 ]; then
+    say "pass classes: all $ran kernels of presets ran"
+  elif [ "$parts" = "$all_parts" ]; then
+    fail "classes: $missing of $((ran + missing)) kernels of presets did not run; see classes.txt"
+  else
+    say "skip classes: $missing of $((ran + missing)) kernels of presets did not run in the parts chosen"
+  fi
+}
+
+run_report() {
+  [ -s "$results/bench.jsonl" ] || grep -q '^call ' "$file" || return
+  if ! python3 "$folder/report.py" "$folder" "$file" "$results/bench.jsonl" >"$results/bench.txt" 2>>"$log"; then
+    fail "report: bench.txt cannot be made; see log.txt"
+  fi
+}
+
+part() { # PART
+  case $1 in
+  device) run_device "$2" ;;
+  units) cases units "$2" 0 unit "$folder/units" ;;
+  core) cases core "$2" 0 --as core large "$folder/core" ;;
+  presets) run_presets "$2" ;;
+  golden-watched) cases golden-watched "$2" 0 golden "$folder/golden" ;;
+  golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;
+  big) run_big "$2" ;;
+  random) run_random "$2" ;;
+  graph) cases graph "$2" 0 graph "$folder/graph" ;;
+  bench) run_bench "$2" ;;
+  profile) run_profile "$2" ;;
+  sanitizer) run_sanitizer "$2" ;;
+  esac
+}
+
+say "moec on a GPU, $(date -u '+%Y-%m-%d %H:%M UTC')"
+say "commit: $(cat "$folder/commit" 2>/dev/null || echo unknown), ptxas: $(cat "$folder/toolkit" 2>/dev/null || echo unknown)"
+case " $parts " in *" device "*) ;; *) run_device 20 ;; esac
+for one in $parts; do
+  seconds=$(limit_of "$one" "$(sed -n "s/^#   $one  *.* \([0-9][0-9]*\)\$/\1/p" "$0")")
+  first=$(($(wc -l <"$file") + 1))
+  say "== $one (at $(now) s)"
+  if [ "$seconds" -le 0 ]; then
+    : >"$work/limited"
+    say "FAIL $one: not run, the time of the run is over"
+  else
+    part "$one" "$seconds"
+    [ ! -e "$work/unwritable" ] || exit 8
+  fi
+  show "$first"
+done
+first=$(($(wc -l <"$file") + 1))
+say "== classes and report (at $(now) s)"
+run_classes
+run_report
+code=0
+[ ! -e "$work/limited" ] || code=9
+[ ! -e "$work/failed" ] || code=1
+say "finished at $(now) s: $(grep -c '^pass ' "$file") passed, $(grep -c '^FAIL ' "$file") failed, $(grep -c '^skip ' "$file") skipped, exit $code"
+show "$first"
+for one in "$results"/*.txt "$results"/*.jsonl; do # what comes back from a lent machine may be limited to 16 MiB a file
+  [ -e "$one" ] && [ "$(wc -c <"$one")" -gt 16777216 ] && head -c 16777000 "$one" >"$work/cut" && cat "$work/cut" >"$one"
+done
+exit $code

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# python3 bench.py BUNDLE [--seconds N] [--layers a,b] [--tokens 1,8,...] -> one JSON line per row on stdout.
+# bench.py BUNDLE CASE [--variants a,b] [--tokens 1,8,...] [--seconds N] -> one JSON line per row on stdout, of one layer.
 #
-# A row is a layer, a routing and T; its contenders are captured as CUDA graphs in one process and timed in turn, round by
-# round, with caches flushed before every call. Reported: median and quartiles in microseconds; beside them the ceilings of
-# the same run: device copy, and a dense product of the layer's FLOPs.
+# A row is a routing and T; its contenders, the layer, its variants and PyTorch, are captured as CUDA graphs in one process and timed
+# in turn, round by round, with caches flushed before every call. Reported: median and quartiles in microseconds; beside them the
+# ceilings of the same run: device copy, and a dense product of the layer's FLOPs.
 #
-#     bound_us = max(FLOPs / dense FLOP/s, bytes of touched experts / copy bandwidth)
+# Every package is checked first: y against PyTorch with the package's own choices and weights, |y - want| / |want| at most 1e-2.
+# Rows of two right layers that route for themselves differ by 5e-2, because a logit rounded to bf16 changes choices.
+#
+# What does not fit into the device's memory is said before it is tried. Exit: 0, 1 a package is wrong or failed ("row": "FAIL").
 import argparse
 import json
 import os
@@ -16,11 +19,13 @@ import time
 
 import torch
 
+from bench_memory import row_bytes
 from moec_package import Layer, open_runtime, read_package
 from peers import TorchLayer, grouped_mm, products_grouped, products_loop
 
-LAYERS = ["qwen3_30b_a3b", "qwen3_235b_a22b", "olmoe_1b_7b", "deepseek_v3", "mixtral_8x7b", "gpt_oss_20b"]
-TOKENS = [1, 8, 32, 128, 1024, 8192, 32768]
+MOST_DIFFERENCE = 1e-2
+CHECKED_TOKENS = 1024  # of a call, spread over it
+ZIPF_TOKENS = (128, 1024, 8192)
 
 
 def make_tensors(shapes, seed):
@@ -34,26 +39,28 @@ def make_tensors(shapes, seed):
     return tensors
 
 
-def make_input(tensors, tokens, hidden, skew, seed):
-    """Column 0 of x is 1 and column 0 of the router holds the log of an expert's popularity: the routing follows it."""
+def favour(router, skew):
+    """Column 0 of x is 1, and this one of the router holds the log of an expert's popularity: routing follows it."""
+    popularity = torch.arange(1, router.shape[0] + 1, device="cuda", dtype=torch.float32).pow(-1.0 if skew == "zipf" else 0.0)
+    router[:, 0] = popularity.log().to(router.dtype)
+
+
+def make_input(tokens, hidden, seed):
     generator = torch.Generator(device="cuda").manual_seed(seed)
     x = torch.empty(tokens, hidden, device="cuda", dtype=torch.bfloat16).normal_(0, 1, generator=generator)
     x[:, 0] = 1
-    experts = tensors["router.weight"].shape[0]
-    popularity = torch.arange(1, experts + 1, device="cuda", dtype=torch.float32).pow(-1.0 if skew == "zipf" else 0.0)
-    tensors["router.weight"][:, 0] = popularity.log().to(torch.bfloat16)
     return x
 
 
-def capture(call):
-    """`call` as a CUDA graph; None when it cannot be captured."""
+def capture(call, pool):
+    """`call` as a CUDA graph whose memory is that of every graph of the pool."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(2):
             call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=stream, pool=pool):
         call()
     return graph
 
@@ -71,118 +78,150 @@ class Clock:
         end.synchronize()
         return begin.elapsed_time(end) * 1e3
 
+    def median(self, call, rounds):
+        graph = capture(call, torch.cuda.graph_pool_handle())
+        return statistics.median(self.time(graph) for _ in range(rounds))
 
-def ceilings(clock):
-    source, target = torch.empty(1 << 30, dtype=torch.uint8, device="cuda"), torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
-    copy = capture(lambda: target.copy_(source))
-    times = [clock.time(copy) for _ in range(9)]
-    return {"copy_gbps": 2 * (1 << 30) / statistics.median(times) * 1e-3}
+
+def copy_gbps(clock):
+    source, target = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
+    return 2 * (1 << 30) / clock.median(lambda: target.copy_(source), 9) * 1e-3
 
 
 def dense_flops(clock, rows, k, n):
     """FLOP/s of cuBLAS on [rows,k] x [k,n]."""
     a, b = torch.randn(rows, k, device="cuda", dtype=torch.bfloat16), torch.randn(n, k, device="cuda", dtype=torch.bfloat16)
     out = torch.empty(rows, n, device="cuda", dtype=torch.bfloat16)
-    graph = capture(lambda: torch.mm(a, b.t(), out=out))
-    return 2 * rows * k * n / (statistics.median([clock.time(graph) for _ in range(7)]) * 1e-6)
+    return 2 * rows * k * n / (clock.median(lambda: torch.mm(a, b.t(), out=out), 7) * 1e-6)
 
 
-def contenders(layer, peer, x, counts):
-    y, workspace = torch.empty_like(x), layer.workspace(x.shape[0])
-    yield "moec", lambda: layer(x, y, workspace)
-    if grouped_mm():
+def difference(layer, peer, x):
+    """|y - want| / |want| of CHECKED_TOKENS tokens, y poisoned before; (it, choices per expert of the whole call)."""
+    tokens = x.shape[0]
+    y = torch.full_like(x, float("nan"))
+    ids = torch.full((tokens, peer.k), -1, dtype=torch.int32, device="cuda")
+    weights = torch.zeros(tokens, peer.k, device="cuda")
+    layer(x, y, torch.empty(layer.workspace_bytes(tokens), dtype=torch.uint8, device="cuda"), ids, weights)
+    some = torch.linspace(0, tokens - 1, min(tokens, CHECKED_TOKENS), device="cuda").long()
+    want = peer.reference(x[some], ids[some].long(), weights[some])
+    written = bool(torch.isfinite(y).all())
+    off = ((y[some].float() - want).norm() / want.norm()).item()
+    return (off if written else float("nan")), torch.bincount(ids.flatten().long(), minlength=peer.e["count"]).tolist()
+
+
+def contenders(layers, peer, x, counts, with_peers):
+    tokens = x.shape[0]
+    y = torch.empty_like(x)
+    workspace = torch.empty(max(layer.workspace_bytes(tokens) for layer in layers.values()), dtype=torch.uint8, device="cuda")
+    for name, layer in layers.items():
+        yield name, lambda layer=layer: layer(x, y, workspace)
+    if with_peers and grouped_mm():
         yield "grouped_mm", lambda: peer(x, products_grouped)
-    yield "cublas_loop", lambda: peer(x, products_loop, counts)
+    if with_peers:
+        yield "cublas_loop", lambda: peer(x, products_loop, counts)
 
 
-def run_row(layer, peer, tensors, x, clock, rounds):
-    counts = torch.bincount(peer.route(x)[0].flatten(), minlength=peer.e["count"]).tolist()
-    graphs, errors = {}, {}
-    for name, call in contenders(layer, peer, x, counts):
+def time_row(layers, peer, x, counts, clock, with_peers):
+    """(figures by contender, why others have none)."""
+    graphs, errors, pool = {}, {}, torch.cuda.graph_pool_handle()
+    for name, call in contenders(layers, peer, x, counts, with_peers):
         try:
-            graphs[name] = capture(call)
+            graphs[name] = capture(call, pool)
         except Exception as error:  # a peer that this torch cannot run is named, not hidden
+            if name in layers:
+                raise
             errors[name] = str(error).splitlines()[0][:200]
             torch.cuda.synchronize()
     times = {name: [] for name in graphs}
-    for _ in range(rounds):
+    for _ in range(15 if x.shape[0] < 8192 else 7):
         for name, graph in graphs.items():
             times[name].append(clock.time(graph))
-    y, want = torch.empty_like(x), peer(x, products_loop, counts).float()
-    layer(x, y, layer.workspace(x.shape[0]))
-    difference = ((y.float() - want).norm() / want.norm()).item()
     figures = {}
     for name, values in times.items():
         low, middle, high = statistics.quantiles(values, n=4)
         figures[name] = {"us_median": round(middle, 2), "us_low": round(low, 2), "us_high": round(high, 2)}
-    return counts, figures, errors, difference
+    return figures, errors
 
 
-def work_of(peer, tensors, counts, tokens):
-    """(FLOPs, bytes of the weights that are read)."""
-    i, h = tensors["experts.gate"].shape[1:]
-    touched = sum(1 for n in counts if n)
-    flops = 6.0 * sum(counts) * i * h
-    read = touched * 3.0 * i * h * 2
-    if "shared.gate" in tensors:
-        s = tensors["shared.gate"].shape[0]
-        flops, read = flops + 6.0 * tokens * s * h, read + 6.0 * s * h
-    return flops, read, touched
+def free_bytes():
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info()[0]
+
+
+def run_row(layers, peer, spec, tokens, skew, clock, head):
+    hidden, intermediate = spec["hidden"], spec["experts"]["intermediate"]
+    need = row_bytes(tokens, peer.k, hidden, intermediate, max(layer.workspace_bytes(tokens) for layer in layers.values()))
+    free = free_bytes()
+    if need["layer"] > free:
+        return {**head, "row": "skipped", "why": "%d MiB needed, %d free" % (need["layer"] >> 20, free >> 20)}
+    with_peers = need["layer"] + need["peer"] <= free
+    x = make_input(tokens, hidden, 3 + tokens)
+    off = {}
+    for name, layer in layers.items():
+        off[name], counts = difference(layer, peer, x)
+    row = {**head, "row": "layer", "difference": off, "experts_touched": sum(1 for n in counts if n)}
+    wrong = [name for name, value in off.items() if not value <= MOST_DIFFERENCE]
+    if wrong:
+        return {**row, "row": "FAIL", "why": "%s: |y - want| / |want| above %g or y not written" % (", ".join(wrong), MOST_DIFFERENCE)}
+    row["times"], row["errors"] = time_row(layers, peer, x, counts, clock, with_peers)
+    if not with_peers:
+        row["errors"]["peers"] = "%d MiB needed, %d free" % ((need["layer"] + need["peer"]) >> 20, free >> 20)
+    rows = min(sum(counts), 65536)
+    if tokens >= 1024:
+        row["dense_tflops"] = dense_flops(clock, rows, hidden, 2 * intermediate) * 1e-12
+    return row
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle")
-    parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--layers", default=",".join(LAYERS))
-    parser.add_argument("--tokens", default=",".join(map(str, TOKENS)))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("case")
+    parser.add_argument("--variants", default="")
+    parser.add_argument("--tokens", default="1,8,32,128,1024,8192,32768")
+    parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
-    start, say = time.time(), lambda row: print(json.dumps(row), flush=True)
+    start, failed = time.time(), False
     runtime = open_runtime(os.path.join(args.bundle, "lib", "libmoec.so"))
-    clock = Clock()
-    ceiling = ceilings(clock)
-    say({"row": "ceilings", "torch": torch.__version__, "device": torch.cuda.get_device_name(), **ceiling})
+    folder = lambda case: os.path.join(args.bundle, "bench", case)
+    spec, shapes = read_package(folder(args.case))
+
+    def say(row):
+        nonlocal failed
+        failed = failed or row["row"] == "FAIL"
+        print(json.dumps(row), flush=True)
+
     with torch.inference_mode():
-        for name in args.layers.split(","):
-            folder = os.path.join(args.bundle, "bench", name)
-            spec, shapes = read_package(folder, name)
+        clock = Clock()
+        say({"row": "ceilings", "case": args.case, "torch": torch.__version__, "device": torch.cuda.get_device_name(),
+             "copy_gbps": copy_gbps(clock)})
+        for skew in ("uniform", "zipf"):
             tensors = make_tensors(shapes, 1)
-            for skew in ("uniform", "zipf"):
-                make_input(tensors, 1, spec["hidden"], skew, 2)  # sets the router before it is packed
-                layer, peer = Layer(runtime, folder, name, tensors), TorchLayer(spec, tensors)
-                for tokens in map(int, args.tokens.split(",")):
-                    if time.time() - start > args.seconds:
-                        say({"row": "skipped", "layer": name, "routing": skew, "tokens": tokens, "why": "time is over"})
-                        continue
-                    x = make_input(tensors, tokens, spec["hidden"], skew, 3 + tokens)
-                    try:
-                        counts, figures, errors, difference = run_row(layer, peer, tensors, x, clock,
-                                                                      args.rounds if tokens < 8192 else 7)
-                    except Exception as error:
-                        say({"row": "failed", "layer": name, "routing": skew, "tokens": tokens, "why": str(error)[:300]})
-                        torch.cuda.empty_cache()
-                        continue
-                    flops, read, touched = work_of(peer, tensors, counts, tokens)
-                    row = {"row": "layer", "layer": name, "routing": skew, "tokens": tokens, "experts_touched": touched,
-                           "rms_difference": difference, "errors": errors, "times": figures}
-                    bound = read / ceiling["copy_gbps"] * 1e-3
-                    if tokens >= 1024:
-                        rows = sum(counts)
-                        i, h = tensors["experts.gate"].shape[1:]
-                        dense = dense_flops(clock, min(rows, 65536), h, 2 * i)
-                        row["dense_tflops"] = dense * 1e-12
-                        bound = max(bound, flops / dense * 1e6)
-                    row["bound_us"] = round(bound, 2)
-                    row["share_of_bound"] = {k: round(bound / v["us_median"], 4) for k, v in figures.items()}
-                    say(row)
+            favour(tensors["router.weight"], skew)
+            base = Layer(runtime, folder(args.case), spec["name"], tensors)
+            layers = {"moec": base}
+            for variant in filter(None, args.variants.split(",")):
+                layers[variant] = Layer(runtime, folder(variant), spec["name"], base)
+            peer = TorchLayer(spec, tensors)
+            for tokens in map(int, args.tokens.split(",")):
+                if skew == "zipf" and tokens not in ZIPF_TOKENS:
+                    continue
+                head = {"case": args.case, "routing": skew, "tokens": tokens}
+                if time.time() - start > args.seconds:
+                    say({**head, "row": "skipped", "why": "time is over"})
+                    continue
+                try:
+                    say(run_row(layers, peer, spec, tokens, skew, clock, head))
+                except torch.cuda.OutOfMemoryError as error:
+                    say({**head, "row": "skipped", "why": str(error).splitlines()[0][:200]})
+                except Exception as error:  # of the device: it ends this process, and this layer alone
+                    say({**head, "row": "FAIL", "why": str(error)[:300]})
+                    return 1
+            for layer in reversed(list(layers.values())):
                 layer.close()
-                del layer, peer
-                torch.cuda.empty_cache()
-            del tensors
+            del layers, base, peer, tensors
             torch.cuda.empty_cache()
-    print("bench.py: %.0f s" % (time.time() - start), file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

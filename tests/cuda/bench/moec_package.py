@@ -27,13 +27,14 @@ class Args(c.Structure):
 
 
 class Layer:
-    """One layer of the package FOLDER/NAME (as moec compile --emit shared writes it), weights packed on the device.
+    """A layer of the package FOLDER/lib*.so, a case of a bundle, with its weights on the device.
 
-    tensors: role -> contiguous torch tensor on the device. They may be freed afterwards."""
+    weights: role -> contiguous torch tensor on the device, packed and then free to go; or another Layer of the same spec, whose packed
+    weights are used."""
 
-    def __init__(self, runtime, folder, name, tensors):
+    def __init__(self, runtime, folder, name, weights):
         self.api = runtime
-        self.package = c.CDLL(os.path.join(folder, "lib", "lib%s.so" % name))
+        self.package = c.CDLL(os.path.join(folder, "lib%s.so" % name))
         entry = getattr(self.package, name + "_package")
         entry.restype = c.c_void_p
         options = Options(struct_size=c.sizeof(Options), spin_us=-1, device=1, cuda_device=-1)
@@ -41,7 +42,14 @@ class Layer:
         self.check(self.api.moec_layer_create(c.c_void_p(entry()), c.byref(options), c.byref(self.layer)))
         size = c.c_size_t()
         self.check(self.api.moec_layer_weights_bytes(self.layer, c.byref(size)))
-        self.packed = torch.empty(size.value, dtype=torch.uint8, device="cuda")
+        if isinstance(weights, Layer):
+            self.packed = weights.packed
+            self.check(self.api.moec_weights_map(self.layer, c.c_void_p(self.packed.data_ptr()), size, c.byref(self.weights)))
+        else:
+            self.packed = torch.empty(size.value, dtype=torch.uint8, device="cuda")
+            self.pack(weights, size)
+
+    def pack(self, tensors, size):
         rows = (Tensor * len(tensors))()
         for row, (role, tensor) in zip(rows, tensors.items()):
             assert tensor.is_contiguous()
@@ -58,14 +66,16 @@ class Layer:
             self.api.moec_last_error(text, c.c_size_t(512))
             raise RuntimeError(text.value.decode())
 
-    def workspace(self, tokens):
+    def workspace_bytes(self, tokens):
         size = c.c_size_t()
         self.check(self.api.moec_layer_workspace_bytes(self.layer, c.c_int64(tokens), c.byref(size)))
-        return torch.empty(size.value, dtype=torch.uint8, device="cuda")
+        return size.value
 
-    def __call__(self, x, y, workspace):
+    def __call__(self, x, y, workspace, ids=None, weights=None):
+        """ids [T,K] i32 and weights [T,K] f32 get the routing where they are given."""
         args = Args(struct_size=c.sizeof(Args), num_tokens=x.shape[0], x=x.data_ptr(), y=y.data_ptr(),
                     workspace=workspace.data_ptr(), workspace_bytes=workspace.numel(),
+                    out_ids=None if ids is None else ids.data_ptr(), out_weights=None if weights is None else weights.data_ptr(),
                     stream=torch.cuda.current_stream().cuda_stream)
         self.check(self.api.moec_layer_forward(self.layer, self.weights, c.byref(args)))
 
@@ -83,8 +93,7 @@ def open_runtime(path):
     return api
 
 
-def read_package(folder, name):
-    """(spec, role shapes) of a package folder."""
-    with open(os.path.join(folder, "share", name, "spec.json")) as spec, open(
-            os.path.join(folder, "share", name, "manifest.json")) as manifest:
+def read_package(folder):
+    """(spec, role shapes) of a case of a bundle."""
+    with open(os.path.join(folder, "spec.json")) as spec, open(os.path.join(folder, "manifest.json")) as manifest:
         return json.load(spec), {role["name"]: role["shape"] for role in json.load(manifest)["roles"]}

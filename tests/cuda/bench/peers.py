@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # The same layer in PyTorch, as model code writes it: router, sort by expert, two grouped products, weighted sum. The router
-# and the sum are one implementation for all peers; `products` is what differs.
+# and the sum are one implementation for all peers; `products` is what differs. `reference` is the same with the routing given and sums
+# in f32: what a layer's y is compared with.
 import torch
 import torch.nn.functional as F
 
@@ -19,8 +20,8 @@ class TorchLayer:
     def __init__(self, spec, tensors):
         self.router, self.t, self.e = spec["router"], tensors, spec["experts"]
         self.k = self.router["select"]["k"]
-        self.gate_up = torch.cat([tensors["experts.gate"], tensors["experts.up"]], dim=1)  # [E,2I,H]
         self.down = tensors["experts.down"]  # [E,H,I]
+        self.gate_up = torch.cat([tensors.pop("experts.gate"), tensors.pop("experts.up")], dim=1)  # [E,2I,H], in their place
 
     def route(self, x):
         r, t = self.router, self.t
@@ -54,22 +55,35 @@ class TorchLayer:
             return gate * torch.sigmoid(self.e["act_alpha"] * gate) * (up + self.e.get("up_offset", 0))
         return F.silu(gate) * up
 
-    def __call__(self, x, products, counts=None):
-        """products(a, b, offsets): rows of group e of a, times b[e] transposed. counts: per expert, on the host, for loops."""
-        ids, weights = self.route(x)
+    def rows(self, x, ids, products, counts):
+        """What experts make of their rows: (rows [R,H], places of the rows in ids, in the order of experts)."""
         experts, order = ids.flatten().sort(stable=True)
-        token = order // self.k
         offsets = torch.searchsorted(experts, self.ends(x.device), right=True).to(torch.int32)
-        h = self.activate(products(x[token], self.gate_up, offsets, counts), experts)
+        h = self.activate(products(x[order // self.k], self.gate_up, offsets, counts), experts)
         o = products(h, self.down, offsets, counts)
         if "experts.down_bias" in self.t:
             o = o + self.t["experts.down_bias"][experts].to(o)
+        return o, order
+
+    def shared(self, x):
+        t = self.t
+        return F.linear(F.silu(F.linear(x, t["shared.gate"])) * F.linear(x, t["shared.up"]), t["shared.down"])
+
+    def __call__(self, x, products, counts=None):
+        """products(a, b, offsets): rows of group e of a, times b[e] transposed. counts: per expert, on the host, for loops."""
+        ids, weights = self.route(x)
+        o, order = self.rows(x, ids, products, counts)
         o = o * weights.flatten()[order].unsqueeze(-1).to(o.dtype)
-        y = torch.zeros_like(x).index_add_(0, token, o)
-        if "shared.gate" in self.t:
-            t = self.t
-            y = y + F.linear(F.silu(F.linear(x, t["shared.gate"])) * F.linear(x, t["shared.up"]), t["shared.down"])
-        return y
+        y = torch.zeros_like(x).index_add_(0, order // self.k, o)
+        return y + self.shared(x) if "shared.gate" in self.t else y
+
+    def reference(self, x, ids, weights):
+        """y [T,H] in f32 of the choices ids [T,K] with weights [T,K]."""
+        counts = torch.bincount(ids.flatten(), minlength=self.e["count"]).tolist()
+        o, order = self.rows(x, ids, products_loop, counts)
+        o = o.float() * weights.flatten()[order].unsqueeze(-1)
+        y = torch.zeros(x.shape, dtype=torch.float32, device=x.device).index_add_(0, order // self.k, o)
+        return y + self.shared(x).float() if "shared.gate" in self.t else y
 
     def ends(self, device):
         if not hasattr(self, "_ends"):

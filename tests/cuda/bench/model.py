@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# model.py PACKAGE... [--gpu h100|h200] [--tokens 1,8,...] -> what every stage of a call should take, from its manifest and schedule.
+#
+# Per launch, with uniform routing (rows of an expert are binomial), in seconds:
+#
+#     matmul    max(tensor + epilogue, L2, DRAM) + startup
+#                 tensor    2 * tiles * rows of an instruction * block_n * k / (rate * peak), whole waves of tiles counted
+#                 epilogue  tiles of a multiprocessor * clocks of one / clock, where one block has the multiprocessor to itself
+#                 L2        tiles * k * (block_m + columns) * bytes + output, at l2
+#                 DRAM      weights of the experts reached + rows in + rows out, at dram
+#     others    bytes of their buffers / dram + startup
+#
+#     bound     max(FLOP / peak, weights of the experts reached / dram): no schedule is faster
+#
+# Peaks are what large products and copies reach, not what data sheets say; startup and the rates of templates are what the model
+# assumes until they are measured.
+import argparse
+import math
+import os
+import sys
+
+sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+from package_facts import BYTES, Package, binomial
+
+SPEC = {  # FLOP/s of dense bf16, bytes/s, bytes/s, clocks/s, multiprocessors
+    "h100": {"peak": 798e12, "dram": 3.0e12, "l2": 6.0e12, "clock": 1.6e9, "multiprocessors": 132},
+    "h200": {"peak": 788e12, "dram": 4.3e12, "l2": 6.0e12, "clock": 1.6e9, "multiprocessors": 132},
+}
+STARTUP = 2.0e-6  # of a launch that overlaps its predecessor's end
+RATE = {"warp_specialised": 1.0, "contiguous": 1.0, "swapped_specialised": 0.5, "multistage": 0.6, "swapped": 0.5}  # of the peak
+F32_RATE = 0.06  # FMA instead of tensor cores
+EPILOGUE = {1: 3300, 2: 4000}  # clocks of a 128 x 256 tile, by parts
+TOKENS = [1, 8, 32, 128, 1024, 8192, 32768]
+
+
+class Load:
+    """Rows per group: how many groups have some, and how many blocks of rows there are."""
+
+    def __init__(self, matmul, tokens):
+        self.groups = matmul.groups if matmul.routed else 1
+        self.rows = tokens * matmul.rows_per_token
+        chance = 1.0 if self.groups == 1 else min(1.0, matmul.rows_per_token / self.groups)
+        self.counts = binomial(tokens, chance)
+        self.reached = self.groups * sum(p for n, p in self.counts if n)
+
+    def blocks(self, block_rows):
+        return self.groups * sum(p * -(-n // block_rows) for n, p in self.counts)
+
+
+def joined(package, launch):
+    """The dense stage whose tiles the launch has besides its own, if any: the one before it of the same shape."""
+    if not launch.variant.endswith("_joined"):
+        return None
+    own = launch.matmul
+    for step in range(launch.row["step"] - 1, -1, -1):
+        if package.manifest["steps"][step]["kind"] == "matmul":
+            other = package.matmul(step)
+            if (other.n, other.k, other.parts) == (own.n, own.k, own.parts) and not other.routed:
+                return other
+    return None
+
+
+def matmul_seconds(package, launch, tokens, gpu):
+    template, integers = launch.kernel
+    seconds = {"tensor": 0.0, "l2": 0.0, "dram": 0.0}
+    tiles = 0.0
+    for matmul in filter(None, (launch.matmul, joined(package, launch))):
+        load = Load(matmul, tokens)
+        block_m, block_n, width = integers["block_m"], integers["block_n"], BYTES[matmul.b.dtype]
+        columns = -(-matmul.n * matmul.parts // block_n)
+        own_tiles = load.blocks(block_m) * columns
+        tiles += own_tiles * integers.get("splits", 1)
+        wide = "specialised" in template or template == "contiguous"  # wgmma: one operand of 64 rows
+        rows = max(block_m, 64) if wide and "swapped" not in template else block_m
+        rate = RATE[template] if width == 2 else F32_RATE
+        seconds["tensor"] += 2 * own_tiles * rows * block_n * matmul.k / (rate * gpu["peak"])
+        out = load.rows * matmul.n * BYTES[matmul.out.dtype]
+        seconds["l2"] += (own_tiles * matmul.k * (block_m + block_n) * width + out) / gpu["l2"]
+        rows_in = (tokens if matmul.gathered or not matmul.routed else load.rows) * matmul.k * BYTES[matmul.a.dtype]
+        seconds["dram"] += (load.reached * matmul.n * matmul.parts * matmul.k * width + rows_in + out) / gpu["dram"]
+    # the last wave of tiles is as long as a full one
+    resident = launch.row["blocks_per_sm"] * gpu["multiprocessors"]
+    if tiles > 0.9 * resident:
+        seconds["tensor"] *= math.ceil(tiles / resident) * resident / tiles if tiles > resident else 1
+    # nothing multiplies while a block that is alone stores a tile
+    if launch.row["blocks_per_sm"] == 1 and launch.kernel[0] in ("warp_specialised", "contiguous"):
+        share = integers["block_m"] * integers["block_n"] / (128 * 256)
+        waves = math.ceil(tiles / gpu["multiprocessors"])
+        seconds["tensor"] += waves * share * EPILOGUE[launch.matmul.parts] / gpu["clock"]
+    cause = max(seconds, key=seconds.get)
+    return seconds[cause] + STARTUP, cause
+
+
+def other_seconds(package, launch, tokens, gpu):
+    moved = 0
+    for index in launch.step["buffers"]:
+        moved += package.buffers[index].per_token * tokens
+    if launch.kind == "matmul":  # a copy of rows, cleared sums or added partial sums
+        moved = 2 * tokens * launch.matmul.rows_per_token * launch.matmul.k * BYTES[launch.matmul.a.dtype]
+        if launch.variant.endswith("sums"):
+            moved = tokens * launch.matmul.n * 4 * 8
+    return moved / gpu["dram"] + STARTUP, "bytes"
+
+
+def stages(package, tokens, gpu):
+    """[(launch, seconds, what bounds it)] of a call."""
+    made = []
+    for launch in package.launches_at(tokens):
+        seconds = matmul_seconds if launch.kernel and not launch.variant.endswith(("sums", "permute")) else other_seconds
+        made.append((launch,) + seconds(package, launch, tokens, gpu))
+    return made
+
+
+def bound(package, tokens, gpu):
+    flops = weights = 0.0
+    for step, facts in enumerate(package.manifest["steps"]):
+        if facts["kind"] == "matmul" and not facts["if_asked"]:
+            matmul = package.matmul(step)
+            load = Load(matmul, tokens)
+            flops += 2.0 * load.rows * matmul.n * matmul.k * matmul.parts
+            weights += load.reached * matmul.n * matmul.k * matmul.parts * BYTES[matmul.b.dtype]
+    return max(flops / gpu["peak"], weights / gpu["dram"])
+
+
+def experts_flops(package, tokens):
+    """FLOP of the experts' matmuls, shared ones included, the router's not: what rates are given in."""
+    total = 0.0
+    for step, facts in enumerate(package.manifest["steps"]):
+        if facts["kind"] == "matmul" and not facts["if_asked"] and facts["name"] != "router":
+            matmul = package.matmul(step)
+            total += 2.0 * tokens * matmul.rows_per_token * matmul.n * matmul.k * matmul.parts
+    return total
+
+
+def predict(package, tokens, gpu):
+    """(seconds of a call, seconds of its bound)."""
+    return sum(seconds for _, seconds, _ in stages(package, tokens, gpu)), bound(package, tokens, gpu)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="what every stage of a call should take")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="folder that moec compile made, or a case of a bundle")
+    parser.add_argument("--gpu", choices=sorted(SPEC), default="h100")
+    parser.add_argument("--tokens", default=",".join(map(str, TOKENS)))
+    parser.add_argument("--arch", default="sm_90a")
+    parser.add_argument("--stages", action="store_true", help="every launch of every call")
+    args = parser.parse_args()
+    gpu = SPEC[args.gpu]
+    print("%-18s %6s %10s %10s %6s %7s" % (args.gpu, "T", "us", "bound us", "share", "TFLOP/s"))
+    for folder in args.packages:
+        try:
+            package = Package(folder, args.arch)
+        except (OSError, ValueError) as error:
+            print("model.py: %s" % error, file=sys.stderr)
+            return 2
+        for tokens in map(int, args.tokens.split(",")):
+            seconds, least = predict(package, tokens, gpu)
+            print("%-18s %6d %10.1f %10.1f %5.0f%% %7.0f" % (package.name, tokens, seconds * 1e6, least * 1e6, 100 * least / seconds,
+                                                             experts_flops(package, tokens) / seconds * 1e-12))
+            for launch, took, cause in stages(package, tokens, gpu) if args.stages else ():
+                print("    %-40s %10.1f  %s" % (launch.symbol.split("__")[1], took * 1e6, cause))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Packages -> the class of every kernel in them: two kernels of a class are the same code but for the depth and the columns of a
+# matmul, so what one has shown on a device holds for the other.
+#
+#   kernel_classes.py of KIND CASE=FOLDER...      "KIND/CASE KERNEL CLASS" a line: what classes.awk joins with what ran
+#   kernel_classes.py presets NAME=FOLDER...      "CLASS  [NAME...]" a line, each class once
+#   kernel_classes.py missing CLASSES PRESETS     classes of the second file of which the first, made by `of`, has no kernel;
+#                                                 exit 1 where there is one
+#
+# A class of a matmul: template and integers, parts, types, rows gathered or not, groups or one, joined launches, sums of shares,
+# operands and formula of its epilogue. Of every other kernel: all of its launch and its buffers, and of routing the router's keys.
+import json
+import re
+import sys
+
+from package_facts import Package
+
+
+def formula_of(package, stage):
+    """What the spec says of the epilogue of an expert's or a shared expert's stage."""
+    part = dict(package.spec.get("shared" if stage.startswith("shared") else "experts", {}))
+    for size in ("count", "intermediate"):
+        part.pop(size, None)
+    return json.dumps(part, sort_keys=True, separators=(",", ":")) if not stage.startswith("router") else ""
+
+
+def matmul_class(package, launch):
+    matmul = launch.matmul
+    suffix = re.sub(r"^t\d+", "", launch.variant)
+    words = ["matmul" + suffix]
+    if launch.kernel:
+        template, integers = launch.kernel
+        words += [template] + ["%s=%d" % pair for pair in sorted(integers.items())]
+    words += ["parts=%d" % matmul.parts, "%s*%s->%s" % (matmul.a.dtype, matmul.b.dtype, matmul.out.dtype),
+              "gathered" if matmul.gathered else "direct", "groups" if matmul.routed else "dense"]
+    words += ["operand=%s:%s" % (buffer.kind, buffer.dtype) for buffer in matmul.operands]
+    return " ".join(words + [formula_of(package, matmul.name)]).strip()
+
+
+def other_class(package, launch):
+    row = launch.row
+    name = re.sub(r"_\d+$", "", launch.step["name"])
+    words = [launch.kind, name, launch.variant, "threads=%d" % row["block_threads"], "shared=%d" % row["shared_bytes"],
+             "units=%d+%dT/%d" % (row["units"]["fixed"], row["units"]["per_token"], row["units_per_block"])]
+    words += ["%s:%d" % (buffer.dtype, buffer.columns()) for buffer in (package.buffers[i] for i in launch.step["buffers"])]
+    if launch.kind == "dispatch":
+        words.append("lists=" + ",".join(t["name"].split()[-1] for t in package.tables if " blocks of " in t["name"]))
+    if name == "route":
+        words.append(json.dumps(package.spec["router"], sort_keys=True, separators=(",", ":")))
+    return " ".join(word for word in words if word)
+
+
+def class_of(package, launch):
+    return package.arch + " " + (matmul_class if launch.matmul else other_class)(package, launch)
+
+
+def named_packages(words):
+    for word in words:
+        name, _, folder = word.partition("=")
+        yield name, folder
+
+
+def print_of(kind, words):
+    for name, folder in named_packages(words):
+        try:
+            package = Package(folder)
+        except ValueError:  # made for another architecture: a class of this one it has none
+            continue
+        for launch in package.launches:
+            print("%s/%s %s %s" % (kind, name, launch.symbol, class_of(package, launch)))
+
+
+def print_presets(words):
+    presets = {}
+    for name, folder in named_packages(words):
+        package = Package(folder)
+        for launch in package.launches:
+            presets.setdefault(class_of(package, launch), set()).add(name)
+    for text in sorted(presets):
+        print("%s  [%s]" % (text, " ".join(sorted(presets[text]))))
+
+
+def print_missing(classes_file, presets_file):
+    with open(classes_file) as file:
+        have = {line.rstrip("\n").split(" ", 2)[2] for line in file}
+    with open(presets_file) as file:
+        missing = [line.rstrip("\n") for line in file if line.rstrip("\n").rsplit("  [", 1)[0] not in have]
+    for line in missing:
+        print("MISSING " + line)
+    return 1 if missing else 0
+
+
+def main(words):
+    if len(words) > 2 and words[0] == "of":
+        return print_of(words[1], words[2:])
+    if len(words) > 1 and words[0] == "presets":
+        return print_presets(words[1:])
+    if len(words) == 3 and words[0] == "missing":
+        return print_missing(words[1], words[2])
+    print("usage: kernel_classes.py of KIND CASE=FOLDER... | presets NAME=FOLDER... | missing CLASSES PRESETS", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
