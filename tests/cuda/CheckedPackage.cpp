@@ -42,6 +42,11 @@ const moec_package *openCase(const std::string &folder, const std::string &name,
   return spec ? openPackage(folder + "/" + name, spec->name, error) : nullptr;
 }
 
+bool prepareOn(const DeviceContext *device, const RoleTensors &tensors, LayerRun &layer, std::string &error) {
+  const int oneThread = 1, anyIsa = -1;
+  return device ? layer.prepare(*device, tensors, error) : layer.prepare(oneThread, anyIsa, &tensors, error);
+}
+
 std::vector<std::string> stemsIn(const std::string &folder, const std::string &extension) {
   std::vector<std::string> stems;
   std::error_code code;

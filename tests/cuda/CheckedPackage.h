@@ -22,6 +22,9 @@ const moec_package *openPackage(const std::string &folder, const std::string &na
 const moec_package *openCase(const std::string &folder, const std::string &name, std::optional<LayerSpec> &spec,
                              std::string &error);
 
+// Weights packed on `device`, for the CPU kernels of this machine where it is null. False: `error`.
+bool prepareOn(const DeviceContext *device, const RoleTensors &tensors, LayerRun &layer, std::string &error);
+
 // A file of a spec, read; nullopt: `error`.
 std::optional<LayerSpec> readSpecFile(const std::string &path, std::string &error);
 

@@ -47,6 +47,7 @@ const char usage[] = "usage: moec-cuda-check [OPTION...] golden|random|large|gra
                      "  --after CASE       the cases behind this one\n"
                      "  --share I/N        every N-th case from the I-th on, counted from 0\n"
                      "  --begun FILE       holds the case under way\n"
+                     "  --on-cpu           golden, random, large: the packages' CPU kernels, to try the checks themselves\n"
                      "  --kernels FILE     gets \"KIND/CASE KERNEL\" for every kernel of a case that passed\n";
 
 struct Arguments {
@@ -54,6 +55,7 @@ struct Arguments {
   CaseOptions cases;
   std::vector<int64_t> tokens;
   std::string as;
+  bool onCpu = false;
   std::vector<std::string> words; // KIND FOLDER CASE...
 
   bool parse(int argc, char **argv) {
@@ -61,6 +63,8 @@ struct Arguments {
       std::string word = argv[i];
       if (word == "--unwatched")
         watch.eachLaunch = false;
+      else if (word == "--on-cpu")
+        onCpu = true;
       else if (word.rfind("--", 0) != 0)
         words.push_back(word);
       else if (++i == argc || !option(word, argv[i]))
@@ -100,7 +104,7 @@ std::string errorText(const WorstError &worst) {
   return text + worst.place;
 }
 
-int checkGolden(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
+int checkGolden(const std::string &folder, const CaseOptions &options, const DeviceContext *device) {
   Report report("golden", options);
   for (const std::string &name : report.casesIn(folder, ".safetensors")) {
     report.begin(name);
@@ -110,7 +114,7 @@ int checkGolden(const std::string &folder, const CaseOptions &options, const Dev
     const moec_package *package = good ? openPackage(folder + "/" + name, golden.spec.name, error) : nullptr;
     WorstError worst;
     LayerRun layer(package);
-    good = package && layer.prepare(device, tensorsOf(golden), error);
+    good = package && prepareOn(device, tensorsOf(golden), layer, error);
     for (size_t i = 0; good && i < golden.batches.size(); ++i)
       good = runBatch(golden, golden.batches[i], layer, worst, error);
     if (good)
@@ -155,11 +159,12 @@ int takesXAlone(const std::string &path) {
   return spec && spec->inputNames().empty() ? 0 : 1;
 }
 
-int run(const Arguments &arguments, const DeviceContext &device) {
+// `device` null: the CPU.
+int run(const Arguments &arguments, const DeviceContext *device) {
   const std::vector<std::string> &words = arguments.words;
   const std::string &kind = words[0];
   if (kind == "device")
-    return describeDevice(device);
+    return describeDevice(*device);
   const std::string &folder = words[1];
   CaseOptions cases = arguments.cases;
   cases.names.assign(words.begin() + 2, words.end());
@@ -168,10 +173,10 @@ int run(const Arguments &arguments, const DeviceContext &device) {
   if (kind == "random")
     return checkRandom(folder, cases, device);
   if (kind == "graph")
-    return checkGraphs(folder, cases, device);
+    return checkGraphs(folder, cases, *device);
   if (kind == "large")
     return checkLarge(arguments.as.empty() ? kind : arguments.as, folder, arguments.tokens, cases, device);
-  return kind == "unit" ? checkUnits(folder, cases, device) : profileCalls(folder, arguments.tokens, cases, device);
+  return kind == "unit" ? checkUnits(folder, cases, *device) : profileCalls(folder, arguments.tokens, cases, *device);
 }
 
 } // namespace
@@ -185,11 +190,14 @@ int main(int argc, char **argv) {
     return printGoldenSpec(arguments.words[1], arguments.words[2]);
   if (kind == "takes-x-alone" && words == 2)
     return takesXAlone(arguments.words[1]);
+  bool onCpu = arguments.onCpu && (kind == "golden" || kind == "random" || kind == "large");
   bool ofFolder = kind == "golden" || kind == "random" || kind == "large" || kind == "graph" || kind == "profile" || kind == "unit";
-  if (!good || !(kind == "device" ? words == 1 : ofFolder && words >= 2)) {
+  if (!good || !(kind == "device" ? words == 1 : ofFolder && words >= 2) || (arguments.onCpu && !onCpu)) {
     std::fputs(usage, stderr);
     return 2;
   }
+  if (onCpu)
+    return run(arguments, nullptr);
   std::string error;
   const moec_cuda_driver *driver = watchedDriver(arguments.watch, error);
   std::unique_ptr<DeviceContext> device = driver ? DeviceContext::open(driver, error) : nullptr;
@@ -197,5 +205,5 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
     return 6;
   }
-  return run(arguments, *device);
+  return run(arguments, device.get());
 }

@@ -203,7 +203,7 @@ bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &l
 } // namespace
 
 int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &given, const CaseOptions &options,
-               const DeviceContext &device) {
+               const DeviceContext *device) {
   Report report(kind, options);
   Weights weights;
   for (const std::string &name : report.casesIn(folder, ".json")) {
@@ -213,7 +213,7 @@ int checkLarge(const std::string &kind, const std::string &folder, const std::ve
     const moec_package *package = openCase(folder, name, spec, text);
     bool good = package && weights.make(*spec, text);
     LayerRun layer(package);
-    good = good && layer.prepare(device, weights.random->tensors, text) &&
+    good = good && prepareOn(device, weights.random->tensors, layer, text) &&
            checkPackage(*spec, *weights.random, layer, given.empty() ? tokensOf(folder, name) : given, text);
     if (good)
       report.pass(name, text);

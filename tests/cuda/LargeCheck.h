@@ -14,6 +14,8 @@
 
 namespace moec {
 
+// `device` null: the CPU kernels of the packages.
+//
 // Every case of the folder (CheckedPackage.h) for every T of `tokens`, of NAME.tokens where that is empty:
 //
 //     every value of y is written and finite           both runs, the second with a poisoned workspace
@@ -24,7 +26,7 @@ namespace moec {
 // The reference routes in float64 from the bits of x and the weights that the device reads. Where tokens depend on each other
 // the call has sequences of at most 256 tokens, and whole ones are sampled. Exit code.
 int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,
-               const DeviceContext &device);
+               const DeviceContext *device);
 
 } // namespace moec
 

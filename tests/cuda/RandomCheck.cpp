@@ -30,14 +30,14 @@ static bool checkCall(const LayerSpec &spec, const RandomLayer &weights, LayerRu
   return ran && compareToOracle(spec, weights, x, oracle, first, result, error);
 }
 
-static bool checkLayer(const LayerSpec &spec, const moec_package *package, const DeviceContext &device, OracleResult &result,
+static bool checkLayer(const LayerSpec &spec, const moec_package *package, const DeviceContext *device, OracleResult &result,
                        std::string &error) {
   RandomLayer weights;
   LayerRun layer(package);
   const int64_t most = 130;
   PageBuffer x(size_t(most * spec.hidden) * 4);
   error = "no memory";
-  if (!x.data() || !weights.make(spec, 1) || !layer.prepare(device, weights.tensors, error))
+  if (!x.data() || !weights.make(spec, 1) || !prepareOn(device, weights.tensors, layer, error))
     return false;
   fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, 77);
   for (int64_t tokens : {0, 1, 2, 7, 17, 33, 64, 130})
@@ -46,7 +46,7 @@ static bool checkLayer(const LayerSpec &spec, const moec_package *package, const
   return true;
 }
 
-int checkRandom(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
+int checkRandom(const std::string &folder, const CaseOptions &options, const DeviceContext *device) {
   Report report("random", options);
   for (const std::string &name : report.casesIn(folder, ".json")) {
     report.begin(name);

@@ -13,7 +13,8 @@
 
 namespace moec {
 
-int checkRandom(const std::string &folder, const CaseOptions &options, const DeviceContext &device); // exit code
+// `device` null: the CPU kernels of the packages. Exit code.
+int checkRandom(const std::string &folder, const CaseOptions &options, const DeviceContext *device);
 
 } // namespace moec
 

@@ -31,7 +31,7 @@ std::vector<LaunchedKernel> pending; // launched since the last wait that ended 
 std::vector<std::string> ofCase;     // names launched by the case
 bool waits = false;                  // a call that waits is under way, ...
 Clock::time_point waitBegan;         // ... since then
-constexpr size_t maxPending = 16;
+constexpr size_t maxPending = 64;
 
 // Errors of one call; the context goes on. Every other one is the device's and stays.
 bool isOfTheCall(int result) {
@@ -50,9 +50,9 @@ std::string errorName(int result) {
 std::string pendingText() {
   if (pending.empty())
     return ofCase.empty() ? "no kernel was launched" : "all kernels launched one by one had ended; a graph of them, or a copy";
-  std::string text = pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " kernels, launched last to first: ";
-  for (auto kernel = pending.rbegin(); kernel != pending.rend(); ++kernel)
-    text += (kernel == pending.rbegin() ? "" : ", ") + kernel->text();
+  std::string text = pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " kernels, in the order of their launches: ";
+  for (size_t i = 0; i < pending.size(); ++i)
+    text += (i ? ", " : "") + pending[i].text();
   return text;
 }
 

@@ -13,7 +13,9 @@
 # only what is missing. For a smaller bundle:
 #
 #   RANDOM_LAYERS (40), GRAPH_LAYERS (12)     how many
-#   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of variants.txt; globs
+#   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of the table; globs
+#   VARIANTS                                  another table than variants.txt
+#   CACHE (BUILD/cuda-bundle)                 finished packages
 #   JOBS                                      compilers at a time (all processors)
 #
 # Exit: 0 done, 1 a package failed or the bundle is too large, 2 nothing is built, 5 a tool is missing.
@@ -23,6 +25,7 @@ here=$root/tests/cuda
 build=${BUILD:-$root/build}
 out=${1:-$root/moec-cuda-bundle.tar.xz}
 layers=${RANDOM_LAYERS:-40} graphs=${GRAPH_LAYERS:-12} jobs=${JOBS:-$(nproc)}
+variants=${VARIANTS:-$here/variants.txt}
 golden=${GOLDEN-*} presets=${PRESETS-*} cases=${LAYERS-*}
 most=49152 # KiB of the packed bundle
 
@@ -34,14 +37,16 @@ done
 for program in moec moec-cuda-check moec-cuda-units; do
   [ -x "$build/bin/$program" ] || die 2 "no $build/bin/$program; build first: sh tests/run.sh"
 done
-export MOEC="$build/bin/moec" CACHE="$build/cuda-bundle" PYTHONDONTWRITEBYTECODE=1
-MOEC_HASH=$(sha256sum "$MOEC" | cut -d' ' -f1)
-export MOEC_HASH
-mkdir -p "$CACHE"
-rm -rf "$CACHE"/tmp.* "$CACHE"/err.*
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+export MOEC="$build/bin/moec" CACHE="${CACHE:-$build/cuda-bundle}" FINISHED="$work/finished" PYTHONDONTWRITEBYTECODE=1
+MOEC_HASH=$(sha256sum "$MOEC" | cut -d' ' -f1)
+export MOEC_HASH
+mkdir -p "$CACHE"
+for left in "$CACHE"/tmp.*; do # of compilers that are gone; another bundle.sh may be at work
+  kill -0 "${left##*.}" 2>/dev/null || rm -rf "$left"
+done
 folder=$work/moec-cuda-bundle
 for part in bin lib units core presets golden random graph bench; do mkdir -p "$folder/$part"; done
 jobs_file=$work/jobs
@@ -66,11 +71,11 @@ job() {
 # Compiles the jobs of the file; says how far it is.
 compile() {
   total=$(wc -l <"$jobs_file")
-  : >"$CACHE/done"
+  : >"$FINISHED"
   xargs -P "$jobs" -L 1 sh "$here/package.sh" <"$jobs_file" &
   compiling=$!
   while sleep 1 && kill -0 $compiling 2>/dev/null; do
-    finished=$(wc -l <"$CACHE/done")
+    finished=$(wc -l <"$FINISHED")
     [ $((finished % 10)) -ne 0 ] || [ "$finished" = "${said:-}" ] || say "$1: $finished of $total packages, $(($(date +%s) - began)) s"
     said=$finished
   done
@@ -96,7 +101,7 @@ count() { # NAMES GLOB...: how many of the names a glob chooses
   echo $counted
 }
 num_golden=$(count "$golden_names" $golden) num_presets=$(count "$preset_names" $presets)
-num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$here/variants.txt")" $cases)
+num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$variants")" $cases)
 packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs))
 # KiB packed, measured: 1200 programs and units, 66 a golden case, 80 a preset or layer of real size, 95 a random layer
 estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs)))
@@ -108,6 +113,7 @@ strip "$folder/bin/moec-cuda-check" 2>/dev/null || true
 cp -L "$(find "$build" -name libmoec.so | head -n 1)" "$folder/lib/libmoec.so"
 set +f
 cp "$here"/run.sh "$here"/*.awk "$here"/*.py "$here"/bench/*.py "$folder/"
+rm "$folder"/*_test.py
 set -f
 git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || echo unknown >"$folder/commit"
 "$MOEC" doctor -q 2>/dev/null | sed -n 's/.*ptxas/ptxas/p' | head -n 1 >"$folder/toolkit"
@@ -150,7 +156,7 @@ while [ $found -lt $((graphs + graphs / 4)) ]; do # a few more than needed: some
   seed=$((seed + 1))
 done
 # CASE | PRESET | T checked | T timed | flags | script
-grep '|' "$here/variants.txt" | grep -v '^#' >"$work/variants"
+grep '|' "$variants" | grep -v '^#' >"$work/variants"
 : >"$folder/measured"
 while IFS='|' read -r case preset checked timed flags script; do
   case=$(echo $case) preset=$(echo $preset)

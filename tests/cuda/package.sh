@@ -7,6 +7,7 @@
 #
 #   MOEC, MOEC_HASH   the compiler and its sha256
 #   CACHE             finished packages by the hash of compiler, spec, schedule and flags; an entry appears whole or not at all
+#   FINISHED          a file that gets a line when the case is there; may be missing
 set -eu
 case=$1 spec=$2 schedule=$3 script=$4
 shift 4
@@ -22,16 +23,15 @@ entry() {
     rm -rf "$made"
     code=0
     [ "$text" = - ] || set -- "$@" --schedule "$text"
-    "$MOEC" compile "$spec" -q --emit shared "$@" -o "$made" >/dev/null 2>"$CACHE/err.$$" || code=$?
+    "$MOEC" compile "$spec" -q --emit shared "$@" -o "$made" >/dev/null 2>"$case.err" || code=$?
     case $code in
     0) ;;
     4) mkdir "$made" && : >"$made/not-built" ;;
     *) echo "package.sh: $case: moec compile ended with code $code" >&2
-      cat "$CACHE/err.$$" >&2
-      rm -f "$CACHE/err.$$"
+      cat "$case.err" >&2
       exit 1 ;;
     esac
-    rm -f "$CACHE/err.$$"
+    rm -f "$case.err"
     mv "$made" "$CACHE/$key" 2>/dev/null || rm -rf "$made" # another process was faster
   fi
   echo "$CACHE/$key"
@@ -53,4 +53,4 @@ if [ ! -e "$made/not-built" ]; then
   cp "$made"/lib/*.so "$made"/share/*/* "$case/"
   [ -e "$case.json" ] || cp "$case/spec.json" "$case.json"
 fi
-echo . >>"$CACHE/done"
+[ -z "${FINISHED:-}" ] || echo . >>"$FINISHED"

@@ -162,12 +162,13 @@ run_presets() {
   wait
 }
 
-# Layers of a line "CASE T,T,... checked T,T,... measured"; `-`: none.
+# A line of `big` names the packages of one layer, which share their weights.
 run_big() {
+  [ -s "$folder/big" ] || say "skip big: the bundle has no layers of real size"
   end=$(($(date +%s) + $1))
-  while read -r tokens names; do
+  while read -r names; do
     # shellcheck disable=SC2086 # one word per case
-    cases big $((end - $(date +%s))) 0 --unwatched --as big --tokens "$tokens" large "$folder/bench" $names
+    cases big $((end - $(date +%s))) 0 --unwatched --as big large "$folder/bench" $names
   done <"$folder/big"
 }
 

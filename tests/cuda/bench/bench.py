@@ -19,7 +19,7 @@ import time
 
 import torch
 
-from bench_memory import row_bytes
+from memory import row_bytes
 from moec_package import Layer, open_runtime, read_package
 from peers import TorchLayer, grouped_mm, products_grouped, products_loop
 

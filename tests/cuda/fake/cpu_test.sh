@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its package is of
+# another layer: another activation, other weights of choices.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../../..
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+check=$1/bin/moec-cuda-check
+export MOEC="$1/bin/moec" MOEC_HASH=none CACHE="$work/cache" PYTHONDONTWRITEBYTECODE=1
+mkdir "$CACHE" "$work/large" "$work/golden" "$work/wrong"
+failed=0
+package() { sh "$here/../package.sh" "$@" --target cpu || failed=1; }
+expect() { # CODE PATTERN ARGUMENT...
+  want=$1 pattern=$2 code=0
+  shift 2
+  "$check" --on-cpu "$@" >"$work/out" 2>&1 || code=$?
+  if [ $code -ne "$want" ] || ! grep -qE "$pattern" "$work/out"; then
+    echo "FAIL moec-cuda-check $*: exit $code, expected $want and a line $pattern"
+    cat "$work/out"
+    failed=1
+  fi
+}
+# edited FROM TO PYTHON: the spec FROM after `PYTHON` ran on it, as TO
+edited() { python3 -c "import json, sys; s = json.load(open(sys.argv[1])); $3; json.dump(s, open(sys.argv[2], 'w'))" "$1" "$2"; }
+
+# Sampled tokens, whole sequences where capacity makes tokens depend on each other, several T.
+for preset in small-4x1 switch-base-128; do
+  python3 "$here/../narrow.py" spec "$root/dsl/presets/$preset.json" "$work/large/$preset.json"
+  package "$work/large/$preset" "$work/large/$preset.json" - - --max-tokens 512
+  echo "1 2 33 300" >"$work/large/$preset.tokens"
+done
+expect 0 '^pass large small-4x1: 4 calls, ' large "$work/large"
+expect 0 '^pass big switch-base-128: 4 calls, ' --as big large "$work/large" switch-base-128
+edited "$work/large/small-4x1.json" "$work/wrong/other-act.json" 's["experts"]["act"] = "gelu"'
+edited "$work/large/small-4x1.json" "$work/wrong/other-scale.json" 's["router"]["scale"] = 1.02'
+edited "$work/large/switch-base-128.json" "$work/wrong/other-capacity.json" 's["capacity"]["value"] = 1'
+for name in other-act other-scale; do cp -r "$work/large/small-4x1" "$work/wrong/$name"; done
+cp -r "$work/large/switch-base-128" "$work/wrong/other-capacity"
+expect 1 '^FAIL large other-act: T=' --tokens 2,40 large "$work/wrong" other-act
+expect 1 '^FAIL large other-scale: T=' --tokens 2,40 large "$work/wrong" other-scale
+expect 1 '^FAIL large other-capacity: T=' --tokens 256 large "$work/wrong" other-capacity
+
+# Stored vectors; cases behind another, shares of cases.
+for name in mixtral-f32 olmoe-f32; do
+  "$check" spec "$root/tests/golden" $name >"$work/$name.json"
+  cp "$root/tests/golden/$name.json" "$root/tests/golden/$name.safetensors" "$work/golden/"
+  package "$work/golden/$name" "$work/$name.json" - - --max-tokens 256
+done
+expect 0 '^golden: 2 checks, 2 passed' golden "$work/golden"
+expect 0 '^golden: 1 checks, 1 passed' --after mixtral-f32 golden "$work/golden"
+expect 0 '^golden: 1 checks, 1 passed' --share 1/2 golden "$work/golden"
+expect 0 '^golden: 0 checks' --after olmoe-f32 golden "$work/golden"
+mkdir "$work/empty"
+expect 1 '^golden: 0 checks' golden "$work/empty"
+expect 2 '^usage: ' --on-cpu graph "$work/golden"
+expect 2 '^usage: ' golden
+[ $failed -eq 0 ] && echo "moec-cuda-check: all as expected"
+exit $failed
