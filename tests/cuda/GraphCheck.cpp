@@ -87,7 +87,9 @@ private:
   bool replay(std::string &error) {
     for (int i = 0; i < numReplays; ++i) {
       size_t which = size_t(i * 7 % numInputs);
-      if (captured.setInput(in[which]) && !graphs.launch(executable, captured.ownStream()) && captured.output() == want[which])
+      bool launched = captured.setInput(in[which]) && !graphs.launch(executable, captured.ownStream());
+      watchGraph();
+      if (launched && captured.output() == want[which])
         continue;
       error = "T=" + std::to_string(tokens) + " replay " + std::to_string(i) + " differs from the plain call";
       return false;

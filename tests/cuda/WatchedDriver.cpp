@@ -49,8 +49,8 @@ std::string errorName(int result) {
 // The kernel, or all that may be the one. The lock is held.
 std::string pendingText() {
   if (pending.empty())
-    return ofCase.empty() ? "no kernel was launched" : "all kernels launched one by one had ended; a graph of them, or a copy";
-  std::string text = pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " kernels, in the order of their launches: ";
+    return "no kernel is pending";
+  std::string text = pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " launches, in the order of their launches: ";
   for (size_t i = 0; i < pending.size(); ++i)
     text += (i ? ", " : "") + pending[i].text();
   return text;
@@ -97,7 +97,7 @@ void watchTheClock() {
     std::string kernels;
     {
       std::lock_guard<std::mutex> guard(lock);
-      if (!waits || Clock::now() - waitBegan < std::chrono::seconds(watching.seconds))
+      if (!waits || pending.empty() || Clock::now() - waitBegan < std::chrono::seconds(watching.seconds))
         continue;
       kernels = pendingText();
     }
@@ -113,12 +113,17 @@ int getFunction(void **function, void *module, const char *name) {
   return result;
 }
 
-LaunchedKernel noteLaunch(const moec_cuda_launch_config &config, void *function) {
-  std::lock_guard<std::mutex> guard(lock);
-  LaunchedKernel kernel{functionNames[function], config.grid_x, config.block_x, config.shared_bytes};
+// The lock is held.
+void addPending(const LaunchedKernel &kernel) {
   if (pending.size() == maxPending)
     pending.erase(pending.begin());
   pending.push_back(kernel);
+}
+
+LaunchedKernel noteLaunch(const moec_cuda_launch_config &config, void *function) {
+  std::lock_guard<std::mutex> guard(lock);
+  LaunchedKernel kernel{functionNames[function], config.grid_x, config.block_x, config.shared_bytes};
+  addPending(kernel);
   if (std::find(ofCase.begin(), ofCase.end(), kernel.name) == ofCase.end())
     ofCase.push_back(kernel.name);
   return kernel;
@@ -157,6 +162,8 @@ int release(moec_cuda_pointer pointer) {
 } // namespace
 
 std::string LaunchedKernel::text() const {
+  if (!block)
+    return name;
   return "kernel " + name + " grid " + std::to_string(grid) + " block " + std::to_string(block) + " shared " + std::to_string(shared);
 }
 
@@ -185,6 +192,14 @@ void watchCase(const std::string &name) {
   std::lock_guard<std::mutex> guard(lock);
   caseName = name;
   ofCase.clear();
+}
+
+void watchGraph() {
+  std::lock_guard<std::mutex> guard(lock);
+  std::string kernels;
+  for (const std::string &name : ofCase)
+    kernels += (kernels.empty() ? "" : ", ") + name;
+  addPending({"a graph of kernels among " + kernels, 0, 0, 0});
 }
 
 std::vector<std::string> kernelsOfCase() {

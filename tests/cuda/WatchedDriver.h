@@ -8,6 +8,8 @@
 //                                  ├─ the device's error:  "FAIL CASE: fault: KERNEL ...: CUDA_ERROR_..."  exit deviceFault
 //                                  └─ longer than allowed: "FAIL CASE: hang: KERNEL ..."                   exit deviceHang
 //
+// A copy that no kernel is pending for may take as long as it likes.
+//
 // A fault leaves a context of which every later call fails, so the process ends and its caller starts a fresh one.
 
 #ifndef MOEC_TESTS_CUDA_WATCHEDDRIVER_H
@@ -33,7 +35,7 @@ struct WatchOptions {
 struct LaunchedKernel {
   std::string name;
   unsigned grid = 0, block = 0, shared = 0;
-  std::string text() const; // "kernel NAME grid 4 block 128 shared 8192"
+  std::string text() const; // "kernel NAME grid 4 block 128 shared 8192"; the name of a graph, whose block is 0
 };
 
 // Null with `error`: there is no driver. One table per process.
@@ -41,6 +43,9 @@ const moec_cuda_driver *watchedDriver(const WatchOptions &options, std::string &
 
 // What lines of faults and hangs begin with, "golden mixtral-f32"; forgets the kernels of the case before.
 void watchCase(const std::string &name);
+
+// A graph of captured launches was launched: something is pending again.
+void watchGraph();
 
 // The distinct names of the kernels launched since the last watchCase, in the order of their first launch.
 std::vector<std::string> kernelsOfCase();

@@ -92,7 +92,7 @@ def print_missing(classes_file, presets_file):
 
 
 def main(words):
-    if len(words) > 2 and words[0] == "of":
+    if len(words) > 1 and words[0] == "of":
         return print_of(words[1], words[2:])
     if len(words) > 1 and words[0] == "presets":
         return print_presets(words[1:])

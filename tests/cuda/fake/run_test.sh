@@ -63,7 +63,7 @@ has '^FAIL golden olmoe-f32: logits'
 
 # Launches that overlap: the kernel is one of those that were not waited for.
 run overlap 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=mixtral__1_ MOEC_HANG_AFTER=1 -- golden-unwatched
-has '^FAIL golden mixtral-f32: hang: one of [0-9]+ kernels, in the order of their launches: .*kernel moec_mixtral__1_route grid '
+has '^FAIL golden mixtral-f32: hang: one of [0-9]+ launches, in the order of their launches: .*kernel moec_mixtral__1_route grid '
 has '^FAIL golden olmoe-f32: logits'
 
 # A fault stays in its process: the cases behind it do not fail with it.
