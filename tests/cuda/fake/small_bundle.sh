@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # sh small_bundle.sh BUILD OUT -> a bundle of a few cases in the folder OUT, unpacked; twice, because a second run makes no package
-# anew. Exit 77: there is no ptxas.
+# anew. Exit 77: a tool is missing, ptxas or xz.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 "$1/bin/moec" doctor -q 2>/dev/null | grep -q ptxas || exit 77
@@ -12,7 +12,10 @@ make_bundle() {
   env BUILD="$1" CACHE="$2/cache" RANDOM_LAYERS=3 GRAPH_LAYERS=1 GOLDEN='mixtral-f32 olmoe-f32 qwen3_moe-* switch-f32' PRESETS=small-4x1 \
     VARIANTS="$here/variants.txt" sh "$here/../bundle.sh" "$2/bundle.tar.xz"
 }
-make_bundle "$1" "$2"
+code=0
+make_bundle "$1" "$2" || code=$?
+[ $code -ne 5 ] || exit 77
+[ $code -eq 0 ] || exit 1
 before=$(ls "$2/cache")
 sum=$(sha256sum <"$2/bundle.tar.xz")
 mkdir "$2/cache/tmp.99999999" # what an interrupted compiler leaves
