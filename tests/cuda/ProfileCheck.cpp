@@ -20,6 +20,7 @@ struct EventFunctions {
   int (*record)(void *event, void *stream) = nullptr;
   int (*elapsed)(float *milliseconds, void *from, void *to) = nullptr;
   int (*destroy)(void *event) = nullptr;
+  int (*resident)(int *blocks, void *function, int threads, size_t shared) = nullptr; // may be missing
 
   bool open() {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -27,6 +28,7 @@ struct EventFunctions {
       function = library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
       return function != nullptr;
     };
+    find(resident, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
     return find(create, "cuEventCreate") && find(record, "cuEventRecord") && find(elapsed, "cuEventElapsedTime") &&
            find(destroy, "cuEventDestroy_v2");
   }
@@ -60,7 +62,8 @@ private:
 
 struct Stage {
   LaunchedKernel kernel;
-  double microseconds;
+  double microseconds = -1;
+  int resident = -1;
 };
 
 constexpr int numCalls = 7;
@@ -89,7 +92,7 @@ std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call, st
   std::vector<Stage> stages;
   aroundLaunches([&](const LaunchedKernel &kernel, void *stream, const std::function<int()> &launch) {
     intervals.push_back(std::make_unique<Interval>(events));
-    stages.push_back({kernel, 0});
+    stages.push_back({kernel});
     intervals.back()->begin(stream);
     int result = launch();
     intervals.back()->end(stream);
@@ -98,8 +101,12 @@ std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call, st
   call.enqueue();
   aroundLaunches(nullptr);
   y = call.output();
-  for (size_t i = 0; i < stages.size(); ++i)
-    stages[i].microseconds = intervals[i]->microseconds();
+  for (size_t i = 0; i < stages.size(); ++i) {
+    Stage &stage = stages[i];
+    stage.microseconds = intervals[i]->microseconds();
+    if (!events.resident || events.resident(&stage.resident, stage.kernel.function, int(stage.kernel.block), stage.kernel.shared))
+      stage.resident = -1;
+  }
   return stages;
 }
 
@@ -124,7 +131,8 @@ bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceCo
   std::vector<char> y;
   for (const Stage &stage : timeStages(events, call, y))
     report.say("stage " + head + stage.kernel.name + " " + std::to_string(stage.kernel.grid) + " " +
-               std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " + number(stage.microseconds));
+               std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " + std::to_string(stage.resident) +
+               " " + number(stage.microseconds));
   if (!isWritten(layer, y))
     error = "values of y are not written or not finite";
   return error.empty();

@@ -122,7 +122,7 @@ void addPending(const LaunchedKernel &kernel) {
 
 LaunchedKernel noteLaunch(const moec_cuda_launch_config &config, void *function) {
   std::lock_guard<std::mutex> guard(lock);
-  LaunchedKernel kernel{functionNames[function], config.grid_x, config.block_x, config.shared_bytes};
+  LaunchedKernel kernel{functionNames[function], config.grid_x, config.block_x, config.shared_bytes, function};
   addPending(kernel);
   if (std::find(ofCase.begin(), ofCase.end(), kernel.name) == ofCase.end())
     ofCase.push_back(kernel.name);
@@ -199,7 +199,7 @@ void watchGraph() {
   std::string kernels;
   for (const std::string &name : ofCase)
     kernels += (kernels.empty() ? "" : ", ") + name;
-  addPending({"a graph of kernels among " + kernels, 0, 0, 0});
+  addPending({"a graph of kernels among " + kernels, 0, 0, 0, nullptr});
 }
 
 std::vector<std::string> kernelsOfCase() {

@@ -35,6 +35,7 @@ struct WatchOptions {
 struct LaunchedKernel {
   std::string name;
   unsigned grid = 0, block = 0, shared = 0;
+  void *function = nullptr;
   std::string text() const; // "kernel NAME grid 4 block 128 shared 8192"; the name of a graph, whose block is 0
 };
 

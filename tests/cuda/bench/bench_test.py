@@ -88,7 +88,7 @@ class BenchTest(unittest.TestCase):
         results, bench = os.path.join(self.work, "results.txt"), os.path.join(self.work, "bench.jsonl")
         with open(results, "w") as file:
             file.write("device: NVIDIA H200, sm_90\ncall qwen3-30b-a3b 8 150.00\ncall qwen3-30b-a3b 32 300.00\n"
-                       "stage qwen3-30b-a3b 8 moec_qwen3_30b_a3b__12_combine 8 256 0 4.00\nstage cut off\n")
+                       "stage qwen3-30b-a3b 8 moec_qwen3_30b_a3b__11_experts_down_t3 264 384 104544 1 4.00\nstage cut off\n")
         times = lambda us: {"us_median": us, "us_low": us, "us_high": us}
         head = {"case": "qwen3-30b-a3b", "routing": "uniform", "tokens": 8}
         rows = [{"row": "ceilings", "case": "qwen3-30b-a3b", "torch": "2", "device": "NVIDIA H200", "copy_gbps": 4300.0},
@@ -106,7 +106,7 @@ class BenchTest(unittest.TestCase):
         self.assertTrue(find("qwen3-30b-a3b ", "uniform", " 8 ", "140.0", "900.0"))
         self.assertTrue(find("qwen3-30b-a3b-lag2 ", "150.0"))
         self.assertTrue(find("qwen3-30b-a3b ", " 32 ", "300.0~"))  # of the profile, where the benchmark has none
-        self.assertTrue(find("12_combine", "4.0"))
+        self.assertTrue(find("11_experts_down_t3", "4.0", "(2 assumed)"))
         self.assertTrue(find("FAIL qwen3-30b-a3b uniform T=8: lag2: wrong"))
         self.assertTrue(find("grouped_mm has no time: not there"))
 

@@ -3,7 +3,8 @@
 # report.py BUNDLE RESULTS_TXT BENCH_JSONL -> measured beside predicted, as text on stdout; needs no PyTorch.
 #
 #   calls     per layer, routing and T: predicted (model.py), measured, their ratio, the bound's share, and the peers beside
-#   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio
+#   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its blocks fit onto
+#             a multiprocessor, which is said where the grid assumes more
 #
 # Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked `~`.
 import collections
@@ -30,15 +31,15 @@ def read_rows(path):
 
 
 def read_profile(path):
-    """({(case, T): us}, {(case, T): [(kernel, grid, us)]}) of the lines `call` and `stage`."""
+    """({(case, T): us}, {(case, T): [(kernel, grid, resident, us)]}) of the lines `call` and `stage`."""
     calls, kernels = {}, collections.defaultdict(list)
     with open(path, errors="replace") as file:
         for line in file:
             words = line.split()
             if words[:1] == ["call"] and len(words) == 4:
                 calls[words[1], int(words[2])] = float(words[3])
-            elif words[:1] == ["stage"] and len(words) == 8:
-                kernels[words[1], int(words[2])].append((words[3], int(words[4]), float(words[7])))
+            elif words[:1] == ["stage"] and len(words) == 9:
+                kernels[words[1], int(words[2])].append((words[3], int(words[4]), int(words[7]), float(words[8])))
     return calls, kernels
 
 
@@ -105,12 +106,15 @@ def print_stages(packages, profiled, gpu):
         if not package:
             continue
         want = {launch.symbol: (took * 1e6, cause) for launch, took, cause in stages(package, tokens, gpu)}
-        print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, sum(us for _, _, us in kernels), len(kernels)))
-        print("  %-44s %8s %10s %10s %6s  %s" % ("kernel", "grid", "predicted", "measured", "ratio", "bound by"))
-        for symbol, grid, us in kernels:
+        print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, sum(us for _, _, _, us in kernels), len(kernels)))
+        print("  %-44s %8s %8s %10s %10s %6s  %s" % ("kernel", "grid", "resident", "predicted", "measured", "ratio", "bound by"))
+        assumed = {launch.symbol: launch.row["blocks_per_sm"] for launch in package.launches}
+        for symbol, grid, resident, us in kernels:
             predicted, cause = want.get(symbol, (None, "not predicted"))
             ratio = "%6.2f" % (us / predicted) if predicted else "%6s" % "-"
-            print("  %-44s %8d %s %s %s  %s" % (symbol.split("__")[-1], grid, micro(predicted), micro(us), ratio, cause))
+            short = " (%d assumed)" % assumed[symbol] if 0 <= resident < assumed.get(symbol, 0) else ""
+            print("  %-44s %8d %8d %s %s %s  %s%s" % (symbol.split("__")[-1], grid, resident, micro(predicted), micro(us), ratio, cause,
+                                                      short))
 
 
 def print_others(rows):
