@@ -18,7 +18,8 @@ namespace moec {
 // FOLDER/libNAME.so; the library stays open. Null: `error`.
 const moec_package *openPackage(const std::string &folder, const std::string &name, std::string &error);
 
-// A case of a bundle: FOLDER/CASE.json, a spec, and FOLDER/CASE/libNAME.so of the layer NAME that it describes. Null: `error`.
+// A case of a bundle: FOLDER/CASE.json, a spec, and FOLDER/CASE/libNAME.so of the layer NAME that it describes. Null:
+// `error`.
 const moec_package *openCase(const std::string &folder, const std::string &name, std::optional<LayerSpec> &spec,
                              std::string &error);
 

@@ -9,11 +9,11 @@
 //     profile as random: microseconds of calls and of their kernels
 //     unit    NAME.unit: one instruction, what the emulator made of it
 //
-// device prints the device and its driver. Needing no GPU, for bundle.sh: `spec FOLDER NAME` prints the spec of a golden
-// case, types filled in; `takes-x-alone FILE` exits 0 where calls of the spec need no input besides x.
+// device prints the device and its driver. Needing no GPU, for bundle.sh: `spec FOLDER NAME` prints the spec of a
+// golden case, types filled in; `takes-x-alone FILE` exits 0 where calls of the spec need no input besides x.
 //
-// Exit: 0 no case failed, 1 one did, 2 usage, 6 no GPU, 8 the results cannot be written, 20 a kernel faulted, 21 one hung;
-// after these two the cases behind the one under way wait for a fresh process (--after).
+// Exit: 0 no case failed, 1 one did, 2 usage, 6 no GPU, 8 the results cannot be written, 20 a kernel faulted, 21 one
+// hung; after these two the cases behind the one under way wait for a fresh process (--after).
 
 #include "CheckedPackage.h"
 #include "GraphCheck.h"
@@ -38,17 +38,18 @@ using namespace moec;
 
 namespace {
 
-const char usage[] = "usage: moec-cuda-check [OPTION...] golden|random|large|graph|profile|unit FOLDER [CASE...]\n"
-                     "       moec-cuda-check device | spec FOLDER NAME | takes-x-alone FILE\n"
-                     "  --unwatched        launches do not wait for their kernels\n"
-                     "  --hang-after S     seconds a kernel may take (default 10)\n"
-                     "  --tokens 1,8,64    of large and profile (default: those of NAME.tokens)\n"
-                     "  --as NAME          what lines call the kind\n"
-                     "  --after CASE       the cases behind this one\n"
-                     "  --share I/N        every N-th case from the I-th on, counted from 0\n"
-                     "  --begun FILE       holds the case under way\n"
-                     "  --on-cpu           golden, random, large: the packages' CPU kernels, to try the checks themselves\n"
-                     "  --kernels FILE     gets \"KIND/CASE KERNEL\" for every kernel of a case that passed\n";
+const char usage[] =
+    "usage: moec-cuda-check [OPTION...] golden|random|large|graph|profile|unit FOLDER [CASE...]\n"
+    "       moec-cuda-check device | spec FOLDER NAME | takes-x-alone FILE\n"
+    "  --unwatched        launches do not wait for their kernels\n"
+    "  --hang-after S     seconds a kernel may take (default 10)\n"
+    "  --tokens 1,8,64    of large and profile (default: those of NAME.tokens)\n"
+    "  --as NAME          what lines call the kind\n"
+    "  --after CASE       the cases behind this one\n"
+    "  --share I/N        every N-th case from the I-th on, counted from 0\n"
+    "  --begun FILE       holds the case under way\n"
+    "  --on-cpu           golden, random, large: the packages' CPU kernels, to try the checks themselves\n"
+    "  --kernels FILE     gets \"KIND/CASE KERNEL\" for every kernel of a case that passed\n";
 
 struct Arguments {
   WatchOptions watch;
@@ -137,8 +138,8 @@ int describeDevice(const DeviceContext &context) {
   driver->device_get_attribute(&sms, MOEC_CUDA_MULTIPROCESSORS, device);
   driver->device_get_attribute(&shared, MOEC_CUDA_MAX_SHARED_OPTIN, device);
   name[sizeof name - 1] = '\0';
-  std::printf("device: %s, sm_%d%d, %d multiprocessors, %d bytes of shared memory a block, driver for CUDA %d.%d\n", name, major,
-              minor, sms, shared, version / 1000, version % 1000 / 10);
+  std::printf("device: %s, sm_%d%d, %d multiprocessors, %d bytes of shared memory a block, driver for CUDA %d.%d\n",
+              name, major, minor, sms, shared, version / 1000, version % 1000 / 10);
   return std::fflush(stdout) ? cannotWrite : 0;
 }
 
@@ -191,7 +192,8 @@ int main(int argc, char **argv) {
   if (kind == "takes-x-alone" && words == 2)
     return takesXAlone(arguments.words[1]);
   bool onCpu = arguments.onCpu && (kind == "golden" || kind == "random" || kind == "large");
-  bool ofFolder = kind == "golden" || kind == "random" || kind == "large" || kind == "graph" || kind == "profile" || kind == "unit";
+  bool ofFolder =
+      kind == "golden" || kind == "random" || kind == "large" || kind == "graph" || kind == "profile" || kind == "unit";
   if (!good || !(kind == "device" ? words == 1 : ofFolder && words >= 2) || (arguments.onCpu && !onCpu)) {
     std::fputs(usage, stderr);
     return 2;

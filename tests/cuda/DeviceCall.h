@@ -22,8 +22,8 @@ public:
   bool ready() const { return x.data() && y.data() && workspace.data() && stream; } // false: no device memory
   void *ownStream() const { return stream; }
 
-  // x, and y filled with a NaN pattern, so that an output of the call before is not taken for this one's. Complete on return:
-  // a copy from pageable memory may return before the device has it, and the own stream waits for no other.
+  // x, and y filled with a NaN pattern, so that an output of the call before is not taken for this one's. Complete on
+  // return: a copy from pageable memory may return before the device has it, and the own stream waits for no other.
   bool setInput(const std::vector<char> &bytes);
   moec_status enqueue();
   std::vector<char> output(); // waits; empty: it cannot be read

@@ -26,7 +26,8 @@ struct GraphFunctions {
   bool open() {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     auto find = [&](auto &function, const char *name) {
-      function = library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
+      function =
+          library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
       return function != nullptr;
     };
     return find(begin, "cuStreamBeginCapture_v2") && find(end, "cuStreamEndCapture") &&
@@ -48,9 +49,7 @@ public:
       graphs.destroy(graph);
   }
 
-  bool check(std::string &error) {
-    return runPlain(error) && capture(error) && replay(error);
-  }
+  bool check(std::string &error) { return runPlain(error) && capture(error) && replay(error); }
 
 private:
   bool runPlain(std::string &error) {
@@ -78,7 +77,8 @@ private:
       return false;
     }
     moec_status status = captured.enqueue();
-    bool good = status == MOEC_OK && !graphs.end(captured.ownStream(), &graph) && !graphs.instantiate(&executable, graph, 0);
+    bool good =
+        status == MOEC_OK && !graphs.end(captured.ownStream(), &graph) && !graphs.instantiate(&executable, graph, 0);
     if (!good)
       error = "the call cannot be captured: " + lastRuntimeError(status);
     return good;

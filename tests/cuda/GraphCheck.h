@@ -14,8 +14,8 @@
 namespace moec {
 
 // A captured call replayed 1,000 times, every time with other inputs and therefore other routing, must give the bits of
-// a plain call; calls of two streams at once, with a workspace each, those of calls alone. y is poisoned before each replay.
-// Layers take x alone. Exit code.
+// a plain call; calls of two streams at once, with a workspace each, those of calls alone. y is poisoned before each
+// replay. Layers take x alone. Exit code.
 int checkGraphs(const std::string &folder, const CaseOptions &options, const DeviceContext &device);
 
 } // namespace moec

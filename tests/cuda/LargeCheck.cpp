@@ -10,6 +10,7 @@
 #include "dsl/SpecPrinter.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -74,13 +75,15 @@ std::vector<Sample> samplesOf(int64_t tokens, int64_t unit) {
 CallOutputs rowsOf(const CallOutputs &from, const Sample &sample, const moec_layer_info &info) {
   CallOutputs part(info, sample.count, 0);
   auto take = [&](const auto &all, auto &some, int64_t columns) {
-    std::copy(all.begin() + sample.first * columns, all.begin() + (sample.first + sample.count) * columns, some.begin());
+    std::copy(all.begin() + sample.first * columns, all.begin() + (sample.first + sample.count) * columns,
+              some.begin());
   };
   take(from.logits, part.logits, from.numLogits);
   take(from.weights, part.weights, from.choices);
   take(from.ids, part.ids, from.choices);
   size_t row = size_t(from.hidden) * dataTypeBits(from.type) / 8;
-  std::memcpy(part.y.data(), static_cast<const char *>(from.y.data()) + size_t(sample.first) * row, size_t(sample.count) * row);
+  std::memcpy(part.y.data(), static_cast<const char *>(from.y.data()) + size_t(sample.first) * row,
+              size_t(sample.count) * row);
   return part;
 }
 
@@ -101,7 +104,8 @@ int64_t firstUnwritten(const CallOutputs &out) {
 
 class LargeLayer {
 public:
-  LargeLayer(const LayerSpec &spec, const RandomLayer &weights, LayerRun &layer) : spec(spec), weights(weights), layer(layer) {}
+  LargeLayer(const LayerSpec &spec, const RandomLayer &weights, LayerRun &layer)
+      : spec(spec), weights(weights), layer(layer) {}
   OracleResult result; // the worst of all calls
 
   bool check(int64_t tokens, std::string &error) {
@@ -187,8 +191,8 @@ std::string resultText(const OracleResult &result, size_t calls) {
 }
 
 // One package at every T; `text` is what to say of it.
-bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &layer, const std::vector<int64_t> &tokens,
-                  std::string &text) {
+bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &layer,
+                  const std::vector<int64_t> &tokens, std::string &text) {
   LargeLayer large(spec, weights, layer);
   std::string error;
   for (int64_t t : tokens)
@@ -202,8 +206,8 @@ bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &l
 
 } // namespace
 
-int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &given, const CaseOptions &options,
-               const DeviceContext *device) {
+int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &given,
+               const CaseOptions &options, const DeviceContext *device) {
   Report report(kind, options);
   Weights weights;
   for (const std::string &name : report.casesIn(folder, ".json")) {
@@ -213,10 +217,14 @@ int checkLarge(const std::string &kind, const std::string &folder, const std::ve
     const moec_package *package = openCase(folder, name, spec, text);
     bool good = package && weights.make(*spec, text);
     LayerRun layer(package);
-    good = good && prepareOn(device, weights.random->tensors, layer, text) &&
-           checkPackage(*spec, *weights.random, layer, given.empty() ? tokensOf(folder, name) : given, text);
+    auto began = std::chrono::steady_clock::now();
+    good = good && prepareOn(device, weights.random->tensors, layer, text);
+    std::chrono::duration<double> packing = std::chrono::steady_clock::now() - began;
+    good = good && checkPackage(*spec, *weights.random, layer, given.empty() ? tokensOf(folder, name) : given, text);
+    char packed[32];
+    std::snprintf(packed, sizeof packed, "; packed in %.1f s", packing.count());
     if (good)
-      report.pass(name, text);
+      report.pass(name, text + packed);
     else
       report.fail(name, text);
   }

@@ -20,13 +20,13 @@ namespace moec {
 //
 //     every value of y is written and finite           both runs, the second with a poisoned workspace
 //     bits of both runs are the same                   where the package promises it
-//     sampled tokens                                   logits, ids and weights as of random layers; y: |y - want| / |want|
-//                                                      of a row at most 1e-2, ties of the router apart
+//     sampled tokens                                   logits, ids and weights as of random layers; ties of the router
+//                                                      apart, |y - want| / |want| of a row at most 1e-2
 //
-// The reference routes in float64 from the bits of x and the weights that the device reads. Where tokens depend on each other
-// the call has sequences of at most 256 tokens, and whole ones are sampled. Exit code.
-int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,
-               const DeviceContext *device);
+// The reference routes in float64 from the bits of x and the weights that the device reads. Where tokens depend on each
+// other the call has sequences of at most 256 tokens, and whole ones are sampled. Exit code.
+int checkLarge(const std::string &kind, const std::string &folder, const std::vector<int64_t> &tokens,
+               const CaseOptions &options, const DeviceContext *device);
 
 } // namespace moec
 

@@ -53,15 +53,16 @@ bool makeLargeWeights(const LayerSpec &spec, uint64_t seed, RandomLayer &weights
       return false;
     }
     for (int64_t first = 0; first < count; first += chunkElements)
-      chunks.push_back({static_cast<char *>(buffer.data()) + first * elementBytes, std::min(chunkElements, count - first),
-                        distributionOf(role), seed * 1000003 + chunks.size()});
+      chunks.push_back({static_cast<char *>(buffer.data()) + first * elementBytes,
+                        std::min(chunkElements, count - first), distributionOf(role), seed * 1000003 + chunks.size()});
     weights.tensors[role.name] = {spec.dtype.weight, buffer.data(), role.shape};
     weights.view.add(role, spec.dtype.weight, buffer.data());
     weights.memory.push_back(std::move(buffer));
   }
   onAllThreads(int64_t(chunks.size()), [&](int64_t i) {
     const Chunk &chunk = chunks[size_t(i)];
-    fillNormal(chunk.data, spec.dtype.weight, chunk.count, chunk.distribution.mean, chunk.distribution.deviation, chunk.seed);
+    fillNormal(chunk.data, spec.dtype.weight, chunk.count, chunk.distribution.mean, chunk.distribution.deviation,
+               chunk.seed);
   });
   return true;
 }

@@ -25,7 +25,8 @@ struct EventFunctions {
   bool open() {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     auto find = [&](auto &function, const char *name) {
-      function = library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
+      function =
+          library ? reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name)) : nullptr;
       return function != nullptr;
     };
     find(resident, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
@@ -104,7 +105,8 @@ std::vector<Stage> timeStages(const EventFunctions &events, DeviceCall &call, st
   for (size_t i = 0; i < stages.size(); ++i) {
     Stage &stage = stages[i];
     stage.microseconds = intervals[i]->microseconds();
-    if (!events.resident || events.resident(&stage.resident, stage.kernel.function, int(stage.kernel.block), stage.kernel.shared))
+    if (!events.resident ||
+        events.resident(&stage.resident, stage.kernel.function, int(stage.kernel.block), stage.kernel.shared))
       stage.resident = -1;
   }
   return stages;
@@ -131,8 +133,8 @@ bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceCo
   std::vector<char> y;
   for (const Stage &stage : timeStages(events, call, y))
     report.say("stage " + head + stage.kernel.name + " " + std::to_string(stage.kernel.grid) + " " +
-               std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " + std::to_string(stage.resident) +
-               " " + number(stage.microseconds));
+               std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " +
+               std::to_string(stage.resident) + " " + number(stage.microseconds));
   if (!isWritten(layer, y))
     error = "values of y are not written or not finite";
   return error.empty();

@@ -17,8 +17,9 @@ namespace moec {
 // Lines of every case and T, between the other lines:
 //
 //     call NAME T MICROSECONDS                          the least of several calls as they are, kernels overlapping
-//     stage NAME T KERNEL GRID BLOCK SHARED RESIDENT MICROSECONDS   of one call with an event around every launch: no overlap;
-//                                                               RESIDENT blocks fit onto a multiprocessor, -1: not known
+//     stage NAME T KERNEL GRID BLOCK SHARED RESIDENT MICROSECONDS
+//                                                       of one call with an event around every launch: no overlap.
+//                                                       RESIDENT blocks fit onto a multiprocessor, -1: not known
 //
 // Times are the events' of the device; a stage's holds 1 to 2 microseconds of the events themselves. Exit code.
 int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,

@@ -30,8 +30,8 @@ static bool checkCall(const LayerSpec &spec, const RandomLayer &weights, LayerRu
   return ran && compareToOracle(spec, weights, x, oracle, first, result, error);
 }
 
-static bool checkLayer(const LayerSpec &spec, const moec_package *package, const DeviceContext *device, OracleResult &result,
-                       std::string &error) {
+static bool checkLayer(const LayerSpec &spec, const moec_package *package, const DeviceContext *device,
+                       OracleResult &result, std::string &error) {
   RandomLayer weights;
   LayerRun layer(package);
   const int64_t most = 130;

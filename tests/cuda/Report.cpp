@@ -29,7 +29,8 @@ std::vector<std::string> Report::casesIn(const std::string &folder, const std::s
   std::vector<std::string> stems = stemsIn(folder, extension), chosen;
   empty = stems.empty();
   for (size_t i = 0; i < stems.size(); ++i) {
-    bool named = options.names.empty() || std::find(options.names.begin(), options.names.end(), stems[i]) != options.names.end();
+    bool named =
+        options.names.empty() || std::find(options.names.begin(), options.names.end(), stems[i]) != options.names.end();
     if (named && i % options.shares == options.share && stems[i] > options.after)
       chosen.push_back(stems[i]);
   }
@@ -68,8 +69,8 @@ void Report::add(const char *verdict, size_t &count, const std::string &name, co
 void Report::say(const std::string &line) { writeLine(line); }
 
 int Report::summary() const {
-  writeLine(kind + ": " + std::to_string(passed + failed + skipped) + " checks, " + std::to_string(passed) + " passed, " +
-            std::to_string(failed) + " failed, " + std::to_string(skipped) + " skipped");
+  writeLine(kind + ": " + std::to_string(passed + failed + skipped) + " checks, " + std::to_string(passed) +
+            " passed, " + std::to_string(failed) + " failed, " + std::to_string(skipped) + " skipped");
   return failed || empty ? 1 : 0;
 }
 

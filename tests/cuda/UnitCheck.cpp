@@ -34,7 +34,8 @@ bool readUnit(const std::string &path, Unit &unit) {
   std::getline(file, line);
   std::istringstream words(line);
   words >> magic >> version >> unit.threads >> unit.shared >> input >> output >> unit.ulp >> sums >> image;
-  if (!words || magic != "moec-unit" || version != 2 || std::max({input, output, image}) > size_t(1) << 26 || (sums && sums != output))
+  if (!words || magic != "moec-unit" || version != 2 || std::max({input, output, image}) > size_t(1) << 26 ||
+      (sums && sums != output))
     return false;
   unit.input.resize(input), unit.output.resize(output), unit.sums.resize(sums), unit.image.resize(image);
   file.read(unit.input.data(), std::streamsize(input));
@@ -55,9 +56,10 @@ bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &o
   if (!check(driver->module_load_data_ex(&module, unit.image.data(), 0, nullptr, nullptr), "image"))
     return false;
   DeviceMemory in(device, unit.input.size()), out(device, unit.output.size());
-  bool good = in.upload(unit.input.data()) && out.fill(0xff) &&
-              check(driver->module_get_function(&function, module, "unit"), "kernel") &&
-              check(driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, int(unit.shared)), "shared memory");
+  bool good =
+      in.upload(unit.input.data()) && out.fill(0xff) &&
+      check(driver->module_get_function(&function, module, "unit"), "kernel") &&
+      check(driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, int(unit.shared)), "shared memory");
   int64_t tokens = 1;
   void *inData = in.data(), *outData = out.data();
   alignas(128) char map[MOEC_CUDA_MAP_BYTES] = {};
@@ -65,14 +67,16 @@ bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &o
   const uint32_t box[] = {64, 64, 1}, steps[] = {1, 1, 1};
   const int bf16 = 9, swizzle128 = 3; // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B
   if (unit.input.size() >= 8192)
-    good = good && check(driver->tensor_map_encode_tiled(map, bf16, 3, inData, dims, strides, box, steps, 0, swizzle128, 0, 0),
-                         "TMA descriptor");
+    good = good &&
+           check(driver->tensor_map_encode_tiled(map, bf16, 3, inData, dims, strides, box, steps, 0, swizzle128, 0, 0),
+                 "TMA descriptor");
   void *params[] = {&tokens, &inData, &outData, map};
   moec_cuda_launch_config config = {};
   config.grid_x = config.grid_y = config.grid_z = config.block_y = config.block_z = 1;
   config.block_x = unit.threads;
   config.shared_bytes = unit.shared;
-  good = good && check(driver->launch_kernel_ex(&config, function, params, nullptr), "launch") && device.synchronize(error);
+  good = good && check(driver->launch_kernel_ex(&config, function, params, nullptr), "launch") &&
+         device.synchronize(error);
   output.resize(unit.output.size());
   good = good && out.download(output.data());
   driver->module_unload(module);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Entries of the table are plain functions, so what they know of stands beside them. One lock guards it; it is never held
-// while the driver is called.
+// Entries of the table are plain functions, so what they know of stands beside them. One lock guards it; it is never
+// held while the driver is called.
 
 #include "WatchedDriver.h"
 
@@ -50,7 +50,9 @@ std::string errorName(int result) {
 std::string pendingText() {
   if (pending.empty())
     return "no kernel is pending";
-  std::string text = pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " launches, in the order of their launches: ";
+  std::string text = pending.size() == 1
+                         ? ""
+                         : "one of " + std::to_string(pending.size()) + " launches, in the order of their launches: ";
   for (size_t i = 0; i < pending.size(); ++i)
     text += (i ? ", " : "") + pending[i].text();
   return text;
@@ -164,7 +166,8 @@ int release(moec_cuda_pointer pointer) {
 std::string LaunchedKernel::text() const {
   if (!block)
     return name;
-  return "kernel " + name + " grid " + std::to_string(grid) + " block " + std::to_string(block) + " shared " + std::to_string(shared);
+  return "kernel " + name + " grid " + std::to_string(grid) + " block " + std::to_string(block) + " shared " +
+         std::to_string(shared);
 }
 
 const moec_cuda_driver *watchedDriver(const WatchOptions &options, std::string &error) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// This machine's CUDA driver -> the same table, which knows what runs: a kernel that faults or never ends is named, and ends
-// the process.
+// This machine's CUDA driver -> the same table, which knows what runs: a kernel that faults or never ends is named, and
+// ends the process.
 //
 //     launch ─▶ pending kernels ─▶ a call that waits (synchronise, copy, fill, free) ─▶ none pending
 //                                  │
-//                                  ├─ the device's error:  "FAIL CASE: fault: KERNEL ...: CUDA_ERROR_..."  exit deviceFault
-//                                  └─ longer than allowed: "FAIL CASE: hang: KERNEL ..."                   exit deviceHang
+//                                  ├─ the device's error:  "FAIL CASE: fault: KERNEL ...: CUDA_ERROR_..."
+//                                  │                        exit deviceFault
+//                                  └─ longer than allowed: "FAIL CASE: hang: KERNEL ...", exit deviceHang
 //
 // A copy that no kernel is pending for may take as long as it likes.
 //

@@ -5,7 +5,10 @@
 #   CLASSES         CASE KERNEL CLASS...    what class a kernel of a package is of
 #   KERNELS         CASE KERNEL             what ran in cases that passed; cases of big are packages of the folder bench
 #   PRESET_CLASSES  CLASS...  [PRESET...]   what presets have, with the presets in brackets
-{ sub(/^big\//, "bench/") }
+{
+  sub(/^big\//, "bench/")
+  sub(/^core-unwatched\//, "core/")
+}
 FILENAME == ARGV[1] {
   key = $1 " " $2
   sub(/^[^ ]+ [^ ]+ /, "")

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Packages -> the class of every kernel in them: two kernels of a class are the same code but for the depth and the columns of a
-# matmul, so what one has shown on a device holds for the other.
+# Packages -> the class of every kernel in them: two kernels of a class are the same code, only the depth and the columns of
+# a matmul differ, so what one has shown on a device holds for the other.
 #
 #   kernel_classes.py of KIND CASE=FOLDER...      "KIND/CASE KERNEL CLASS" a line: what classes.awk joins with what ran
 #   kernel_classes.py presets NAME=FOLDER...      "CLASS  [NAME...]" a line, each class once
-#   kernel_classes.py missing CLASSES PRESETS     classes of the second file of which the first, made by `of`, has no kernel;
+#   kernel_classes.py missing CLASSES PRESETS     classes of the second file that no kernel of the first, made by `of`, has;
 #                                                 exit 1 where there is one
 #
-# A class of a matmul: template and integers, parts, types, rows gathered or not, groups or one, joined launches, sums of shares,
-# operands and formula of its epilogue. Of every other kernel: all of its launch and its buffers, and of routing the router's keys.
+# A class of a matmul: template and integers, parts, types, rows gathered or not, groups or one, joined launches, sums of
+# shares, operands and formula of its epilogue. Of every other kernel: all of its launch and its buffers, and of routing the
+# router's keys.
 import json
 import re
 import sys
@@ -43,7 +44,8 @@ def other_class(package, launch):
     name = re.sub(r"_\d+$", "", launch.step["name"])
     words = [launch.kind, name, launch.variant, "threads=%d" % row["block_threads"], "shared=%d" % row["shared_bytes"],
              "units=%d+%dT/%d" % (row["units"]["fixed"], row["units"]["per_token"], row["units_per_block"])]
-    words += ["%s:%d" % (buffer.dtype, buffer.columns()) for buffer in (package.buffers[i] for i in launch.step["buffers"])]
+    buffers = [package.buffers[i] for i in launch.step["buffers"]]
+    words += ["%s:%d" % (buffer.dtype, buffer.columns()) for buffer in buffers]
     if launch.kind == "dispatch":
         words.append("lists=" + ",".join(t["name"].split()[-1] for t in package.tables if " blocks of " in t["name"]))
     if name == "route":
@@ -98,7 +100,8 @@ def main(words):
         return print_presets(words[1:])
     if len(words) == 3 and words[0] == "missing":
         return print_missing(words[1], words[2])
-    print("usage: kernel_classes.py of KIND CASE=FOLDER... | presets NAME=FOLDER... | missing CLASSES PRESETS", file=sys.stderr)
+    print("usage: kernel_classes.py of KIND CASE=FOLDER... | presets NAME=FOLDER... | missing CLASSES PRESETS",
+          file=sys.stderr)
     return 2
 
 

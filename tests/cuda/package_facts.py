@@ -4,7 +4,7 @@
 #
 #   facts = Package(FOLDER)            as `moec compile` writes it, or a case of a bundle
 #   facts.launches_at(T)               what a call of T tokens without reports launches, in order
-#   facts.launches[i].matmul           the grouped matmul a launch is of, or None; its template and integers stand in .kernel
+#   facts.launches[i].matmul           the grouped matmul of a launch, or None; .kernel has its template and integers
 import glob
 import json
 import math
@@ -47,7 +47,7 @@ class Launch:
         self.kind, self.if_asked = self.step["kind"], row["if_asked"]
         stage = re.sub(r"[^A-Za-z0-9]", "_", self.step["name"])
         prefix = "moec_%s__%d_%s" % (package.name, row["step"], stage)
-        inside = self.symbol.startswith(prefix)  # the kernel that clears a combine's sums is launched by the step before it
+        inside = self.symbol.startswith(prefix)  # what clears a combine's sums is launched by the step before it
         self.variant = self.symbol[len(prefix):].lstrip("_") if inside else self.symbol.rsplit("_", 1)[1]
         self.matmul = self.kernel = None
         if self.kind == "matmul":
@@ -67,9 +67,11 @@ class Launch:
 
 class Package:
     def __init__(self, folder, arch="sm_90a"):
-        manifest = glob.glob(os.path.join(folder, "share", "*", "manifest.json")) + glob.glob(os.path.join(folder, "manifest.json"))
+        places = (os.path.join(folder, "share", "*"), folder)
+        manifest = [path for place in places for path in glob.glob(os.path.join(place, "manifest.json"))]
         if len(manifest) != 1:
-            raise ValueError("%s: found %d files manifest.json, expected a package or a case of a bundle" % (folder, len(manifest)))
+            raise ValueError("%s: found %d files manifest.json, expected a package or a case of a bundle" %
+                             (folder, len(manifest)))
         here = os.path.dirname(manifest[0])
         with open(manifest[0]) as file:
             self.manifest = json.load(file)
@@ -110,7 +112,8 @@ class Package:
         up = lambda n: -(-n // 256) * 256
         space = self.manifest["workspace"]
         slots = space["slots"][:len(space["slots"]) - space["report_slots"]]
-        total = sum(up(max(m["per_token"] * tokens + m["fixed"] + m.get("per_sequence", 0) for m in slot)) for slot in slots if slot)
+        size = lambda member: member["per_token"] * tokens + member["fixed"] + member.get("per_sequence", 0)
+        total = sum(up(max(map(size, slot))) for slot in slots if slot)
         total += sum(up(4 * (r["groups"] + 1)) + 3 * up(4 * tokens * r["choices"]) for r in space["routes"])
         return total + sum(up(t["bytes"]["per_token"] * tokens + t["bytes"]["fixed"]) for t in self.tables)
 
@@ -135,6 +138,6 @@ def binomial(trials, chance):
         return [(trials, 1.0)]
     mean, deviation = trials * chance, math.sqrt(trials * chance * (1 - chance))
     low, high = max(0, int(mean - 9 * deviation) - 1), min(trials, int(mean + 9 * deviation) + 9)
-    logs = lambda n: (math.lgamma(trials + 1) - math.lgamma(n + 1) - math.lgamma(trials - n + 1) + n * math.log(chance) +
-                      (trials - n) * math.log1p(-chance))
+    ways = lambda n: math.lgamma(trials + 1) - math.lgamma(n + 1) - math.lgamma(trials - n + 1)
+    logs = lambda n: ways(n) + n * math.log(chance) + (trials - n) * math.log1p(-chance)
     return [(n, math.exp(logs(n))) for n in range(low, high + 1)]

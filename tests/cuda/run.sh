@@ -7,7 +7,7 @@
 #   part              what                                                                             seconds at most
 #   device            name, driver, clocks                                                                         20
 #   units             one instruction each, against the emulator                                                   30
-#   core              every expert kernel of sm_90a at toy size, each launch waited for                            40
+#   core              every expert kernel of sm_90a at toy size, each launch waited for, then overlapping           40
 #   presets           every preset with narrow experts and its own schedule: all kernels that presets have         60
 #   golden-watched    stored vectors, each launch waited for                                                       40
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
@@ -108,7 +108,8 @@ cases() {
     21) : >"$work/failed"; echo hang >>"$work/hangs.$part_name" ;;
     124 | 137)
       : >"$work/limited"
-      say "FAIL $part_name: the time of the part is over, at case $(cat "$begun" 2>/dev/null)"
+      at=$(cat "$begun")
+      say "FAIL $part_name: the time of the part is over, ${at:+at case }${at:-before the first case of $*}"
       return ;;
     *) fail "$part_name $(cat "$begun"): the process ended with code $code" ;;
     esac
@@ -243,7 +244,9 @@ run_classes() {
 
 run_report() {
   [ -s "$results/bench.jsonl" ] || grep -q '^call ' "$file" || return
-  if ! python3 "$folder/report.py" "$folder" "$file" "$results/bench.jsonl" >"$results/bench.txt" 2>>"$log"; then
+  if ! command -v python3 >/dev/null; then
+    say "skip report: python3 is not installed"
+  elif ! python3 "$folder/report.py" "$folder" "$file" "$results/bench.jsonl" >"$results/bench.txt" 2>>"$log"; then
     fail "report: bench.txt cannot be made; see log.txt"
   fi
 }
@@ -252,7 +255,9 @@ part() { # PART
   case $1 in
   device) run_device "$2" ;;
   units) cases units "$2" 0 unit "$folder/units" ;;
-  core) cases core "$2" 0 --as core large "$folder/core" ;;
+  core)
+    cases core "$2" 0 --as core large "$folder/core"
+    cases core "$2" 0 --as core-unwatched --unwatched large "$folder/core" ;;
   presets) run_presets "$2" ;;
   golden-watched) cases golden-watched "$2" 0 golden "$folder/golden" ;;
   golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;

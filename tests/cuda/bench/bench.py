@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# bench.py BUNDLE CASE [--variants a,b] [--tokens 1,8,...] [--seconds N] -> one JSON line per row on stdout, of one layer.
+# bench.py BUNDLE CASE [--variants a,b] [--tokens 1,8,...] [--seconds N] -> one JSON line per row, of one layer.
 #
-# A row is a routing and T; its contenders, the layer, its variants and PyTorch, are captured as CUDA graphs in one process and timed
-# in turn, round by round, with caches flushed before every call. Reported: median and quartiles in microseconds; beside them the
-# ceilings of the same run: device copy, and a dense product of the layer's FLOPs.
+# A row is a routing and T; its contenders, the layer, its variants and PyTorch, are captured as CUDA graphs in one process
+# and timed in turn, round by round, with caches flushed before every call. Reported: median and quartiles in microseconds;
+# beside them the ceilings of the same run: device copy, and a dense product of the layer's FLOPs.
 #
-# Every package is checked first: y against PyTorch with the package's own choices and weights, |y - want| / |want| at most 1e-2.
-# Rows of two right layers that route for themselves differ by 5e-2, because a logit rounded to bf16 changes choices.
+# Every package is checked first: y against PyTorch with the package's own choices and weights, |y - want| / |want| at most
+# 1e-2. Two right layers that route for themselves differ by 5e-2, because a logit rounded to bf16 changes choices.
 #
-# What does not fit into the device's memory is said before it is tried. Exit: 0, 1 a package is wrong or failed ("row": "FAIL").
+# What does not fit into the device's memory is said before it is tried. Exit: 0, or 1 where a package is wrong or failed
+# ("row": "FAIL").
 import argparse
 import json
 import os
@@ -41,7 +42,8 @@ def make_tensors(shapes, seed):
 
 def favour(router, skew):
     """Column 0 of x is 1, and this one of the router holds the log of an expert's popularity: routing follows it."""
-    popularity = torch.arange(1, router.shape[0] + 1, device="cuda", dtype=torch.float32).pow(-1.0 if skew == "zipf" else 0.0)
+    popularity = torch.arange(1, router.shape[0] + 1, device="cuda", dtype=torch.float32)
+    popularity = popularity.pow(-1.0 if skew == "zipf" else 0.0)
     router[:, 0] = popularity.log().to(router.dtype)
 
 
@@ -90,7 +92,7 @@ def copy_gbps(clock):
 
 def dense_flops(clock, rows, k, n):
     """FLOP/s of cuBLAS on [rows,k] x [k,n]."""
-    a, b = torch.randn(rows, k, device="cuda", dtype=torch.bfloat16), torch.randn(n, k, device="cuda", dtype=torch.bfloat16)
+    a, b = (torch.randn(extent, k, device="cuda", dtype=torch.bfloat16) for extent in (rows, n))
     out = torch.empty(rows, n, device="cuda", dtype=torch.bfloat16)
     return 2 * rows * k * n / (clock.median(lambda: torch.mm(a, b.t(), out=out), 7) * 1e-6)
 
@@ -109,10 +111,14 @@ def difference(layer, peer, x):
     return (off if written else float("nan")), torch.bincount(ids.flatten().long(), minlength=peer.e["count"]).tolist()
 
 
+def most_workspace(layers, tokens):
+    return max(layer.workspace_bytes(tokens) for layer in layers.values())
+
+
 def contenders(layers, peer, x, counts, with_peers):
     tokens = x.shape[0]
     y = torch.empty_like(x)
-    workspace = torch.empty(max(layer.workspace_bytes(tokens) for layer in layers.values()), dtype=torch.uint8, device="cuda")
+    workspace = torch.empty(most_workspace(layers, tokens), dtype=torch.uint8, device="cuda")
     for name, layer in layers.items():
         yield name, lambda layer=layer: layer(x, y, workspace)
     if with_peers and grouped_mm():
@@ -150,7 +156,7 @@ def free_bytes():
 
 def run_row(layers, peer, spec, tokens, skew, clock, head):
     hidden, intermediate = spec["hidden"], spec["experts"]["intermediate"]
-    need = row_bytes(tokens, peer.k, hidden, intermediate, max(layer.workspace_bytes(tokens) for layer in layers.values()))
+    need = row_bytes(tokens, peer.k, hidden, intermediate, most_workspace(layers, tokens))
     free = free_bytes()
     if need["layer"] > free:
         return {**head, "row": "skipped", "why": "%d MiB needed, %d free" % (need["layer"] >> 20, free >> 20)}
@@ -162,7 +168,8 @@ def run_row(layers, peer, spec, tokens, skew, clock, head):
     row = {**head, "row": "layer", "difference": off, "experts_touched": sum(1 for n in counts if n)}
     wrong = [name for name, value in off.items() if not value <= MOST_DIFFERENCE]
     if wrong:
-        return {**row, "row": "FAIL", "why": "%s: |y - want| / |want| above %g or y not written" % (", ".join(wrong), MOST_DIFFERENCE)}
+        why = "%s: |y - want| / |want| above %g or y not written" % (", ".join(wrong), MOST_DIFFERENCE)
+        return {**row, "row": "FAIL", "why": why}
     row["times"], row["errors"] = time_row(layers, peer, x, counts, clock, with_peers)
     if not with_peers:
         row["errors"]["peers"] = "%d MiB needed, %d free" % ((need["layer"] + need["peer"]) >> 20, free >> 20)

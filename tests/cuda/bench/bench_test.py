@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# bench_test.py MOEC -> the parts of the benchmark that need no GPU and no PyTorch: model, memory, report; the others compile.
+# bench_test.py MOEC -> the parts of the benchmark that need no GPU and no PyTorch: model, memory, report; others compile.
 import contextlib
 import io
 import json
@@ -35,8 +35,9 @@ class BenchTest(unittest.TestCase):
     def setUpClass(cls):
         cls.work = tempfile.mkdtemp()
         for name in ("qwen3-30b-a3b", "deepseek-v3"):
-            subprocess.run([MOEC, "compile", name, "-q", "--target", "cuda:sm_90a", "--emit", "shared", "--max-tokens", "32768",
-                            "-o", os.path.join(cls.work, name)], check=True, stdout=subprocess.DEVNULL, cwd=cls.work)
+            flags = ["-q", "--target", "cuda:sm_90a", "--emit", "shared", "--max-tokens", "32768"]
+            subprocess.run([MOEC, "compile", name, *flags, "-o", os.path.join(cls.work, name)], check=True,
+                           stdout=subprocess.DEVNULL, cwd=cls.work)
         cls.packages = {name: Package(os.path.join(cls.work, name)) for name in ("qwen3-30b-a3b", "deepseek-v3")}
 
     @classmethod
@@ -63,7 +64,8 @@ class BenchTest(unittest.TestCase):
         package = self.packages["deepseek-v3"]
         for tokens in (16, 17):  # in one launch with the routed ones, and alone
             weights = 3 * 7168 * 2048 * 2 * (256 * (1 - (1 - 8 / 256) ** tokens) + 1)
-            read = sum(took for launch, took, cause in model.stages(package, tokens, model.SPEC["h100"]) if cause == "dram")
+            stages = model.stages(package, tokens, model.SPEC["h100"])
+            read = sum(took for _, took, cause in stages if cause == "dram")
             self.assertAlmostEqual(read * 3.0e12 / weights, 1, delta=0.02)
 
     def test_rows_of_groups(self):
@@ -88,10 +90,12 @@ class BenchTest(unittest.TestCase):
         results, bench = os.path.join(self.work, "results.txt"), os.path.join(self.work, "bench.jsonl")
         with open(results, "w") as file:
             file.write("device: NVIDIA H200, sm_90\ncall qwen3-30b-a3b 8 150.00\ncall qwen3-30b-a3b 32 300.00\n"
-                       "stage qwen3-30b-a3b 8 moec_qwen3_30b_a3b__11_experts_down_t3 264 384 104544 1 4.00\nstage cut off\n")
+                       "stage qwen3-30b-a3b 8 moec_qwen3_30b_a3b__11_experts_down_t3 264 384 104544 1 4.00\n"
+                       "stage cut off\n")
         times = lambda us: {"us_median": us, "us_low": us, "us_high": us}
         head = {"case": "qwen3-30b-a3b", "routing": "uniform", "tokens": 8}
-        rows = [{"row": "ceilings", "case": "qwen3-30b-a3b", "torch": "2", "device": "NVIDIA H200", "copy_gbps": 4300.0},
+        ceilings = {"torch": "2", "device": "NVIDIA H200", "copy_gbps": 4300.0}
+        rows = [{"row": "ceilings", "case": "qwen3-30b-a3b", **ceilings},
                 {**head, "row": "layer", "difference": {"moec": 2e-3}, "errors": {"grouped_mm": "not there"},
                  "times": {"moec": times(140.0), "qwen3-30b-a3b-lag2": times(150.0), "cublas_loop": times(900.0)}},
                 {**head, "row": "FAIL", "why": "lag2: wrong"}]
@@ -114,7 +118,7 @@ class BenchTest(unittest.TestCase):
         for folder in (HERE, os.path.dirname(HERE)):
             for name in os.listdir(folder):
                 if name.endswith(".py"):
-                    py_compile.compile(os.path.join(folder, name), cfile=os.path.join(self.work, "compiled"), doraise=True)
+                    py_compile.compile(os.path.join(folder, name), os.path.join(self.work, "compiled"), doraise=True)
 
 
 if __name__ == "__main__":

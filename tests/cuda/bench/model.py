@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# model.py PACKAGE... [--gpu h100|h200] [--tokens 1,8,...] -> what every stage of a call should take, from its manifest and schedule.
+# model.py PACKAGE... [--gpu h100|h200] [--tokens 1,8,...] -> what every stage of a call should take, by its manifest and
+# schedule.
 #
 # Per launch, with uniform routing (rows of an expert are binomial), in seconds:
 #
 #     matmul    max(tensor + epilogue, L2, DRAM) + startup
-#                 tensor    2 * tiles * rows of an instruction * block_n * k / (rate * peak), whole waves of tiles counted
-#                 epilogue  tiles of a multiprocessor * clocks of one / clock, where one block has the multiprocessor to itself
+#                 tensor    2 * tiles * rows of an instruction * block_n * k / (rate * peak), whole waves of tiles
+#                 epilogue  tiles of a multiprocessor * clocks of one / clock, where a block has it to itself
 #                 L2        tiles * k * (block_m + columns) * bytes + output, at l2
 #                 DRAM      weights of the experts reached + rows in + rows out, at dram
 #     others    bytes of their buffers / dram + startup
 #
 #     bound     max(FLOP / peak, weights of the experts reached / dram): no schedule is faster
 #
-# Peaks are what large products and copies reach, not what data sheets say; startup and the rates of templates are what the model
-# assumes until they are measured.
+# Peaks are what large products and copies reach, not what data sheets say; startup and the rates of templates are what the
+# model assumes until they are measured.
 import argparse
 import math
 import os
@@ -28,7 +29,8 @@ SPEC = {  # FLOP/s of dense bf16, bytes/s, bytes/s, clocks/s, multiprocessors
     "h200": {"peak": 788e12, "dram": 4.3e12, "l2": 6.0e12, "clock": 1.6e9, "multiprocessors": 132},
 }
 STARTUP = 2.0e-6  # of a launch that overlaps its predecessor's end
-RATE = {"warp_specialised": 1.0, "contiguous": 1.0, "swapped_specialised": 0.5, "multistage": 0.6, "swapped": 0.5}  # of the peak
+# of the peak
+RATE = {"warp_specialised": 1.0, "contiguous": 1.0, "swapped_specialised": 0.5, "multistage": 0.6, "swapped": 0.5}
 F32_RATE = 0.06  # FMA instead of tensor cores
 EPILOGUE = {1: 3300, 2: 4000}  # clocks of a 128 x 256 tile, by parts
 TOKENS = [1, 8, 32, 128, 1024, 8192, 32768]
@@ -107,8 +109,8 @@ def stages(package, tokens, gpu):
     """[(launch, seconds, what bounds it)] of a call."""
     made = []
     for launch in package.launches_at(tokens):
-        seconds = matmul_seconds if launch.kernel and not launch.variant.endswith(("sums", "permute")) else other_seconds
-        made.append((launch,) + seconds(package, launch, tokens, gpu))
+        multiplies = launch.kernel and not launch.variant.endswith(("sums", "permute"))
+        made.append((launch,) + (matmul_seconds if multiplies else other_seconds)(package, launch, tokens, gpu))
     return made
 
 
@@ -140,7 +142,7 @@ def predict(package, tokens, gpu):
 
 def main():
     parser = argparse.ArgumentParser(description="what every stage of a call should take")
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="folder that moec compile made, or a case of a bundle")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="what moec compile made, or a case of a bundle")
     parser.add_argument("--gpu", choices=sorted(SPEC), default="h100")
     parser.add_argument("--tokens", default=",".join(map(str, TOKENS)))
     parser.add_argument("--arch", default="sm_90a")
@@ -156,8 +158,9 @@ def main():
             return 2
         for tokens in map(int, args.tokens.split(",")):
             seconds, least = predict(package, tokens, gpu)
-            print("%-18s %6d %10.1f %10.1f %5.0f%% %7.0f" % (package.name, tokens, seconds * 1e6, least * 1e6, 100 * least / seconds,
-                                                             experts_flops(package, tokens) / seconds * 1e-12))
+            rate = experts_flops(package, tokens) / seconds
+            print("%-18s %6d %10.1f %10.1f %5.0f%% %7.0f" %
+                  (package.name, tokens, seconds * 1e6, least * 1e6, 100 * least / seconds, rate * 1e-12))
             for launch, took, cause in stages(package, tokens, gpu) if args.stages else ():
                 print("    %-40s %10.1f  %s" % (launch.symbol.split("__")[1], took * 1e6, cause))
     return 0

@@ -29,8 +29,8 @@ class Args(c.Structure):
 class Layer:
     """A layer of the package FOLDER/lib*.so, a case of a bundle, with its weights on the device.
 
-    weights: role -> contiguous torch tensor on the device, packed and then free to go; or another Layer of the same spec, whose packed
-    weights are used."""
+    weights: role -> contiguous torch tensor on the device, packed and then free to go; or another Layer of the same spec,
+    whose packed weights are used."""
 
     def __init__(self, runtime, folder, name, weights):
         self.api = runtime
@@ -44,7 +44,8 @@ class Layer:
         self.check(self.api.moec_layer_weights_bytes(self.layer, c.byref(size)))
         if isinstance(weights, Layer):
             self.packed = weights.packed
-            self.check(self.api.moec_weights_map(self.layer, c.c_void_p(self.packed.data_ptr()), size, c.byref(self.weights)))
+            packed = c.c_void_p(self.packed.data_ptr())
+            self.check(self.api.moec_weights_map(self.layer, packed, size, c.byref(self.weights)))
         else:
             self.packed = torch.empty(size.value, dtype=torch.uint8, device="cuda")
             self.pack(weights, size)
@@ -75,7 +76,8 @@ class Layer:
         """ids [T,K] i32 and weights [T,K] f32 get the routing where they are given."""
         args = Args(struct_size=c.sizeof(Args), num_tokens=x.shape[0], x=x.data_ptr(), y=y.data_ptr(),
                     workspace=workspace.data_ptr(), workspace_bytes=workspace.numel(),
-                    out_ids=None if ids is None else ids.data_ptr(), out_weights=None if weights is None else weights.data_ptr(),
+                    out_ids=None if ids is None else ids.data_ptr(),
+                    out_weights=None if weights is None else weights.data_ptr(),
                     stream=torch.cuda.current_stream().cuda_stream)
         self.check(self.api.moec_layer_forward(self.layer, self.weights, c.byref(args)))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # The same layer in PyTorch, as model code writes it: router, sort by expert, two grouped products, weighted sum. The router
-# and the sum are one implementation for all peers; `products` is what differs. `reference` is the same with the routing given and sums
-# in f32: what a layer's y is compared with.
+# and the sum are one implementation for all peers; `products` is what differs. `reference` is the same with the routing
+# given and sums in f32: what a layer's y is compared with.
 import torch
 import torch.nn.functional as F
 
@@ -21,7 +21,8 @@ class TorchLayer:
         self.router, self.t, self.e = spec["router"], tensors, spec["experts"]
         self.k = self.router["select"]["k"]
         self.down = tensors["experts.down"]  # [E,H,I]
-        self.gate_up = torch.cat([tensors.pop("experts.gate"), tensors.pop("experts.up")], dim=1)  # [E,2I,H], in their place
+        halves = [tensors.pop("experts.gate"), tensors.pop("experts.up")]
+        self.gate_up = torch.cat(halves, dim=1)  # [E,2I,H], in their place
 
     def route(self, x):
         r, t = self.router, self.t

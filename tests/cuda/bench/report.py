@@ -3,8 +3,8 @@
 # report.py BUNDLE RESULTS_TXT BENCH_JSONL -> measured beside predicted, as text on stdout; needs no PyTorch.
 #
 #   calls     per layer, routing and T: predicted (model.py), measured, their ratio, the bound's share, and the peers beside
-#   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its blocks fit onto
-#             a multiprocessor, which is said where the grid assumes more
+#   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its
+#             blocks fit onto a multiprocessor, which is said where the grid assumes more
 #
 # Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked `~`.
 import collections
@@ -85,18 +85,19 @@ def measured_calls(rows, profiled):
 
 
 def print_calls(packages, table, gpu):
-    print("%-26s %-8s %6s %10s %10s %6s %6s %7s %10s %10s %9s" % ("layer", "routing", "T", "predicted", "measured", "ratio", "share",
-                                                                  "TFLOP/s", "grouped_mm", "loop", "dense TF"))
+    print("%-26s %-8s %6s %10s %10s %6s %6s %7s %10s %10s %9s" %
+          ("layer", "routing", "T", "predicted", "measured", "ratio", "share", "TFLOP/s", "grouped_mm", "loop", "dense TF"))
     for (case, routing, tokens), times in table.items():
         package = packages.find(case)
         if not package:
             continue
         seconds, least = predict(package, tokens, gpu)
         own = times["own"]
+        mark = "~" if times.get("profiled") else " "
         dense = "%9.0f" % times["dense"] if times.get("dense") else "%9s" % "-"
         print("%-26s %-8s %6d %10.1f %s%s %6.2f %5.0f%% %7.0f %s %s %s" %
-              (case, routing, tokens, seconds * 1e6, micro(own), "~" if times.get("profiled") else " ", own / (seconds * 1e6),
-               100 * least * 1e6 / own, experts_flops(package, tokens) / own * 1e-6, micro(times.get("grouped_mm")),
+              (case, routing, tokens, seconds * 1e6, micro(own), mark, own / (seconds * 1e6), 100 * least * 1e6 / own,
+               experts_flops(package, tokens) / own * 1e-6, micro(times.get("grouped_mm")),
                micro(times.get("cublas_loop")), dense))
 
 
@@ -106,15 +107,17 @@ def print_stages(packages, profiled, gpu):
         if not package:
             continue
         want = {launch.symbol: (took * 1e6, cause) for launch, took, cause in stages(package, tokens, gpu)}
-        print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, sum(us for _, _, _, us in kernels), len(kernels)))
-        print("  %-44s %8s %8s %10s %10s %6s  %s" % ("kernel", "grid", "resident", "predicted", "measured", "ratio", "bound by"))
+        total = sum(us for _, _, _, us in kernels)
+        print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, total, len(kernels)))
+        print("  %-44s %8s %8s %10s %10s %6s  %s" %
+              ("kernel", "grid", "resident", "predicted", "measured", "ratio", "bound by"))
         assumed = {launch.symbol: launch.row["blocks_per_sm"] for launch in package.launches}
         for symbol, grid, resident, us in kernels:
             predicted, cause = want.get(symbol, (None, "not predicted"))
             ratio = "%6.2f" % (us / predicted) if predicted else "%6s" % "-"
             short = " (%d assumed)" % assumed[symbol] if 0 <= resident < assumed.get(symbol, 0) else ""
-            print("  %-44s %8d %8d %s %s %s  %s%s" % (symbol.split("__")[-1], grid, resident, micro(predicted), micro(us), ratio, cause,
-                                                      short))
+            print("  %-44s %8d %8d %s %s %s  %s%s" %
+                  (symbol.split("__")[-1], grid, resident, micro(predicted), micro(us), ratio, cause, short))
 
 
 def print_others(rows):
@@ -123,8 +126,8 @@ def print_others(rows):
             print("%s: device copy %.0f GB/s, torch %s, %s" % (row["case"], row["copy_gbps"], row["torch"], row["device"]))
     for row in rows:
         if row.get("row") == "layer":
-            print("%s %s T=%d: |y - want| / |want| %s" % (row["case"], row["routing"], row["tokens"],
-                                                       ", ".join("%s %.1e" % pair for pair in row["difference"].items())))
+            off = ", ".join("%s %.1e" % pair for pair in row["difference"].items())
+            print("%s %s T=%d: |y - want| / |want| %s" % (row["case"], row["routing"], row["tokens"], off))
         if row.get("row") in ("FAIL", "skipped"):
             print("%s %s %s T=%s: %s" % (row["row"], row["case"], row["routing"], row["tokens"], row["why"]))
         for peer, why in row.get("errors", {}).items():

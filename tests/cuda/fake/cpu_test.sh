@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its package is of
-# another layer: another activation, other weights of choices.
+# another layer: another activation, other weights of choices. Packages are made once, and never half.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -57,5 +57,24 @@ mkdir "$work/empty"
 expect 1 '^golden: 0 checks' golden "$work/empty"
 expect 2 '^usage: ' --on-cpu graph "$work/golden"
 expect 2 '^usage: ' golden
+
+# A finished package is used again without the compiler; one that was interrupted is made again.
+small() { # as above
+  sh "$here/../package.sh" "$work/again" "$work/large/small-4x1.json" - - --max-tokens 512 --target cpu
+}
+rm -rf "$work/again"
+MOEC=false small && [ -e "$work/again/manifest.json" ] || { echo "FAIL package.sh: a finished package is not used again"; failed=1; }
+cat >"$work/interrupted" <<'STUB'
+#!/bin/sh
+for last; do :; done
+mkdir -p "$last/lib" && : >"$last/lib/half.so"
+exit 130
+STUB
+rm -rf "$work/again" "$CACHE"
+mkdir "$CACHE"
+chmod +x "$work/interrupted"
+MOEC="$work/interrupted" small 2>/dev/null && { echo "FAIL package.sh: an interrupted compiler is taken for done"; failed=1; }
+[ ! -e "$work/again/half.so" ] || { echo "FAIL package.sh: half a package"; failed=1; }
+small && [ -e "$work/again/manifest.json" ] || { echo "FAIL package.sh: nothing is made after an interrupt"; failed=1; }
 [ $failed -eq 0 ] && echo "moec-cuda-check: all as expected"
 exit $failed

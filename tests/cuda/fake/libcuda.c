@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * libcuda.c - a libcuda.so.1 without a GPU, for tests of the tools around one: device memory is host memory, and a kernel does
- * what the environment says.
+ * libcuda.c - a libcuda.so.1 without a GPU, for tests of the tools around one: device memory is host memory, and a kernel
+ * does what the environment says.
  *
  *     MOEC_FAKE_CUDA_DOES     nothing (default), hang, fault: what a chosen launch does; all others do nothing
- *     MOEC_FAKE_CUDA_AT       the chosen launches: those whose kernel's name holds this text, or, where it is a number, that
- *                             one of the process, counted from 1
+ *     MOEC_FAKE_CUDA_AT       the chosen launches: those whose kernel's name holds this text, or, where it is a number,
+ *                             that one of the process, counted from 1
  *     MOEC_FAKE_CUDA_ANSWERS  a folder of .unit files: a kernel loaded from the image of one writes the output it states
  *     MOEC_FAKE_CUDA_DEVICES  0: the driver finds no device
  *
- * Launches return at once. A hang shows in the next call that waits, as on a device; so does a fault, and every call after it
- * fails with the same error. Arguments that the driver would refuse are refused.
+ * Launches return at once. A hang shows in the next call that waits, as on a device; so does a fault, and every call after
+ * it fails with the same error. Arguments that the driver would refuse are refused.
  */
 #include "runtime/cuda_driver.h"
 
@@ -158,8 +158,8 @@ static answer answer_of(const char *path, const char *image) {
   unsigned threads, shared;
   size_t input, output, ulp, sums, size;
   FILE *file = fopen(path, "rb");
-  if (!file || fscanf(file, "moec-unit 2 %u %u %zu %zu %zu %zu %zu", &threads, &shared, &input, &output, &ulp, &sums, &size) != 7 ||
-      fgetc(file) != '\n') {
+  const char *line = "moec-unit 2 %u %u %zu %zu %zu %zu %zu";
+  if (!file || fscanf(file, line, &threads, &shared, &input, &output, &ulp, &sums, &size) != 7 || fgetc(file) != '\n') {
     if (file)
       fclose(file);
     return none;
@@ -358,7 +358,8 @@ int cuPointerGetAttribute(void *value, int attribute, moec_cuda_pointer pointer)
 
 /* Limits of cuTensorMapEncodeTiled. */
 int cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *base, const uint64_t *dims, const uint64_t *strides,
-                           const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int l2, int outside) {
+                           const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int l2,
+                           int outside) {
   const int swizzle_128 = 3;
   uint32_t element = type == MOEC_CUDA_TENSOR_F32 ? 4 : 2;
   (void)element_strides, (void)interleave, (void)l2, (void)outside;
