@@ -52,7 +52,7 @@ std::string pendingText() {
     return "no kernel is pending";
   std::string text = pending.size() == 1
                          ? ""
-                         : "one of " + std::to_string(pending.size()) + " launches, in the order of their launches: ";
+                         : "one of " + std::to_string(pending.size()) + " launches, in their order: ";
   for (size_t i = 0; i < pending.size(); ++i)
     text += (i ? ", " : "") + pending[i].text();
   return text;

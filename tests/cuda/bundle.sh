@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/bundle.sh [OUT.tar.xz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a driver but no
-# compiler, at most 48 MiB. BUILD names the build folder (default build), which must be built; needs python3 and xz.
+# sh tests/cuda/bundle.sh [OUT.tar.xz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a driver but
+# no compiler, at most 48 MiB. BUILD names the build folder (default build), which must be built; needs python3 and xz.
 #
 #   units     unit kernels                                    random   layers of every kind, every fourth for sm_80
 #   core      tests/cuda/specs: expert kernels at toy size    graph    layers that take x alone
 #   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt)
 #   golden    tests/golden                                    classes, preset-classes   what kernels those are
 #
-# Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt too, makes
-# only what is missing. For a smaller bundle:
+# Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt too,
+# makes only what is missing. For a smaller bundle:
 #
 #   RANDOM_LAYERS (40), GRAPH_LAYERS (12)     how many
 #   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of the table; globs
@@ -76,7 +76,8 @@ compile() {
   compiling=$!
   while sleep 1 && kill -0 $compiling 2>/dev/null; do
     finished=$(wc -l <"$FINISHED")
-    [ $((finished % 10)) -ne 0 ] || [ "$finished" = "${said:-}" ] || say "$1: $finished of $total packages, $(($(date +%s) - began)) s"
+    [ $((finished % 10)) -ne 0 ] || [ "$finished" = "${said:-}" ] ||
+      say "$1: $finished of $total packages, $(($(date +%s) - began)) s"
     said=$finished
   done
   wait $compiling || die 1 "$1: a package failed"
@@ -166,15 +167,15 @@ while IFS='|' read -r case preset checked timed flags script; do
   *with*) sed -i "/^$(echo $timed | sed 's/with *//') /s/\$/,$case/" "$folder/measured" ;;
   *) echo $case $timed '' >>"$folder/measured" ;;
   esac
-  job "$folder/bench/$case" "$root/dsl/presets/$preset.json" - "$(printf '%s\n' "$script" | sed 's/^ *//; s/ *$//; s/^$/-/')" \
-    --max-tokens 32768 $flags
+  script=$(printf '%s\n' "$script" | sed 's/^ *//; s/ *$//; s/^$/-/')
+  job "$folder/bench/$case" "$root/dsl/presets/$preset.json" - "$script" --max-tokens 32768 $flags
   echo "$preset $case" >>"$work/big"
 done <"$work/variants"
 sed -i 's/ ,/ /' "$folder/measured"
 touch "$work/big"
 # A process of run.sh per preset, whose cases share their weights.
-awk '{ if (!($1 in names)) order[++n] = $1; names[$1] = names[$1] " " $2 } END { for (i = 1; i <= n; ++i) print names[order[i]] }' \
-  "$work/big" | sed 's/^ //' >"$folder/big"
+awk '{ if (!($1 in names)) order[++n] = $1; names[$1] = names[$1] " " $2 }
+  END { for (i = 1; i <= n; ++i) print names[order[i]] }' "$work/big" | sed 's/^ //' >"$folder/big"
 compile "packages"
 
 # Presets with narrow experts, by the schedules of the whole ones.
@@ -215,7 +216,9 @@ if [ -n "$(named "$work/whole")" ]; then
     die 1 "kernels of presets are in no package that is checked"
   say "$(wc -l <"$folder/preset-classes") classes of kernels that presets have, each in a package that is checked"
 fi
-for part in core presets golden random graph; do rm -f "$folder/$part"/*/manifest.json "$folder/$part"/*/schedule.txt "$folder/$part"/*/spec.json; done
+for part in core presets golden random graph; do
+  rm -f "$folder/$part"/*/manifest.json "$folder/$part"/*/schedule.txt "$folder/$part"/*/spec.json
+done
 
 check_size "all packages"
 say "packing $(du -sk "$folder" | cut -f1) KiB, $(($(date +%s) - began)) s"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/run.sh BUNDLE RESULTS [PART...] -> every check on this machine's GPU, then the benchmark, into the folder RESULTS.
-# BUNDLE is what bundle.sh made, packed or unpacked. Needs the driver, libc, tar and timeout; bench needs Python with PyTorch.
+# sh tests/cuda/run.sh BUNDLE RESULTS [PART...] -> every check on this machine's GPU, then the benchmark, into the folder
+# RESULTS. BUNDLE is what bundle.sh made, packed or unpacked. Needs the driver, libc, tar and timeout; bench needs Python with
+# PyTorch.
 #
 #   part              what                                                                             seconds at most
 #   device            name, driver, clocks                                                                         20
@@ -18,9 +19,9 @@
 #   profile           microseconds of every kernel of a call                                                       45
 #   sanitizer         memcheck and racecheck of a core case                                                        80
 #
-# Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with grid, block and
-# shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at its limit. At the end
-# classes.txt says which kernels of presets ran; a full run is not green while one has not.
+# Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with grid,
+# block and shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at its limit. At
+# the end classes.txt says which kernels of presets ran; a full run is not green while one has not.
 #
 #   RESULTS/results.txt   lines "pass|FAIL|skip KIND CASE: text"    bench.jsonl   rows of the benchmark
 #           kernels.txt   what ran in cases that passed             bench.txt     measured beside predicted
@@ -29,8 +30,8 @@
 # MOEC_SECONDS_PART (golden-watched: MOEC_SECONDS_golden_watched) sets a part's limit, MOEC_SECONDS that of all parts (600),
 # MOEC_HANG_AFTER that of a kernel (10).
 #
-# Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results cannot be
-# written, 9 nothing failed but a limit of time cut the run.
+# Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results
+# cannot be written, 9 nothing failed but a limit of time cut the run.
 set -u
 all_parts='device units core presets golden-watched golden-unwatched big random graph bench profile sanitizer'
 
@@ -55,8 +56,9 @@ refuse() { echo "run.sh: $*" >&2; exit 8; }
 folder=$bundle
 if [ ! -d "$bundle" ]; then
   [ -r "$bundle" ] || refuse "$bundle cannot be read; sh tests/cuda/bundle.sh makes a bundle"
+  unpack='import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])'
   if ! tar xf "$bundle" -C "$work" 2>"$work/tar" && # tar needs the program xz, Python has its own
-    ! python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$bundle" "$work" 2>>"$work/tar"; then
+    ! python3 -c "$unpack" "$bundle" "$work" 2>>"$work/tar"; then
     refuse "$bundle cannot be unpacked: $(tail -n 1 "$work/tar")"
   fi
   folder=$work/moec-cuda-bundle
@@ -86,8 +88,8 @@ limit_of() {
   echo "$asked"
 }
 
-# cases PART SECONDS NAME OPTION... KIND FOLDER [CASE...]: one process, and a fresh one behind each case that ended it. NAME is of
-# this process alone among those of the part.
+# cases PART SECONDS NAME OPTION... KIND FOLDER [CASE...]: one process, and a fresh one behind each case that ended it. NAME
+# is of this process alone among those of the part.
 cases() {
   part_name=$1 part_end=$(($(date +%s) + $2)) begun=$work/begun.$3 after=
   shift 3
@@ -97,8 +99,8 @@ cases() {
     code=124
     if [ "$seconds" -gt 0 ]; then
       code=0
-      timeout -k 2 "$seconds" "$check" --hang-after "$hang_after" --begun "$begun" --kernels "$kernels" --after "$after" "$@" \
-        >>"$file" 2>>"$log" || code=$?
+      timeout -k 2 "$seconds" "$check" --hang-after "$hang_after" --begun "$begun" --kernels "$kernels" --after "$after" \
+        "$@" >>"$file" 2>>"$log" || code=$?
     fi
     case $code in
     0) return ;;
@@ -142,7 +144,8 @@ run_device() {
     cat "$work/device" >&2
     exit 6 ;;
   esac
-  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit,temperature.gpu --format=csv >>"$file" 2>>"$log"
+  asked=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit,temperature.gpu
+  nvidia-smi --query-gpu=$asked --format=csv >>"$file" 2>>"$log"
 }
 
 run_random() {
@@ -213,8 +216,9 @@ run_sanitizer() {
   for kind in memcheck racecheck; do
     # the runtime asks the driver whether plain host memory is the device's, which is an error of the API to this tool
     code=0
-    timeout -k 2 $(($1 / 2)) "$tool" --tool $kind --report-api-errors no --error-exitcode 9 "$check" --unwatched --hang-after 60 \
-      --tokens 1,33,130 --as "$kind" large "$folder/core" "$name" >"$work/sanitizer" 2>&1 || code=$?
+    timeout -k 2 $(($1 / 2)) "$tool" --tool $kind --report-api-errors no --error-exitcode 9 \
+      "$check" --unwatched --hang-after 60 --tokens 1,33,130 --as "$kind" large "$folder/core" "$name" \
+      >"$work/sanitizer" 2>&1 || code=$?
     if [ $code -eq 0 ]; then
       say "pass sanitizer $kind: $name"
     elif grep -qi 'not supported' "$work/sanitizer"; then
@@ -231,7 +235,8 @@ run_classes() {
   [ -s "$folder/preset-classes" ] || { say "skip classes: the bundle names no kernels of presets"; return; }
   grep -q ' sm_90,' "$file" || { say "skip classes: kernels of presets are those of sm_90a"; return; }
   : >>"$kernels"
-  awk -f "$folder/classes.awk" "$folder/classes" "$kernels" "$folder/preset-classes" >"$results/classes.txt" || unwritable
+  awk -f "$folder/classes.awk" "$folder/classes" "$kernels" "$folder/preset-classes" >"$results/classes.txt" ||
+    unwritable
   ran=$(grep -c '^ran ' "$results/classes.txt") missing=$(grep -c '^MISSING ' "$results/classes.txt")
   if [ "$missing" -eq 0 ]; then
     say "pass classes: all $ran kernels of presets ran"
@@ -271,7 +276,7 @@ part() { # PART
 }
 
 say "moec on a GPU, $(date -u '+%Y-%m-%d %H:%M UTC')"
-say "commit: $(cat "$folder/commit" 2>/dev/null || echo unknown), ptxas: $(cat "$folder/toolkit" 2>/dev/null || echo unknown)"
+say "commit: $(cat "$folder/commit" 2>/dev/null), $(cat "$folder/toolkit" 2>/dev/null)"
 case " $parts " in *" device "*) ;; *) run_device 20 ;; esac
 for one in $parts; do
   seconds=$(limit_of "$one" "$(sed -n "s/^#   $one  *.* \([0-9][0-9]*\)\$/\1/p" "$0")")
@@ -293,9 +298,11 @@ run_report
 code=0
 [ ! -e "$work/limited" ] || code=9
 [ ! -e "$work/failed" ] || code=1
-say "finished at $(now) s: $(grep -c '^pass ' "$file") passed, $(grep -c '^FAIL ' "$file") failed, $(grep -c '^skip ' "$file") skipped, exit $code"
+lines() { grep -c "^$1 " "$file"; }
+say "finished at $(now) s: $(lines pass) passed, $(lines FAIL) failed, $(lines skip) skipped, exit $code"
 show "$first"
 for one in "$results"/*.txt "$results"/*.jsonl; do # what comes back from a lent machine may be limited to 16 MiB a file
-  [ -e "$one" ] && [ "$(wc -c <"$one")" -gt 16777216 ] && head -c 16777000 "$one" >"$work/cut" && cat "$work/cut" >"$one"
+  [ -e "$one" ] && [ "$(wc -c <"$one")" -gt 16777216 ] || continue
+  head -c 16777000 "$one" >"$work/cut" && cat "$work/cut" >"$one"
 done
 exit $code

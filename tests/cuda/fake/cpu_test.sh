@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its package is of
-# another layer: another activation, other weights of choices. Packages are made once, and never half.
+# sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its package
+# is of another layer: another activation, other weights of choices. Packages are made once, and never half.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..
@@ -24,7 +24,9 @@ expect() { # CODE PATTERN ARGUMENT...
   fi
 }
 # edited FROM TO PYTHON: the spec FROM after `PYTHON` ran on it, as TO
-edited() { python3 -c "import json, sys; s = json.load(open(sys.argv[1])); $3; json.dump(s, open(sys.argv[2], 'w'))" "$1" "$2"; }
+edited() {
+  python3 -c "import json, sys; s = json.load(open(sys.argv[1])); $3; json.dump(s, open(sys.argv[2], 'w'))" "$1" "$2"
+}
 
 # Sampled tokens, whole sequences where capacity makes tokens depend on each other, several T.
 for preset in small-4x1 switch-base-128; do
@@ -63,7 +65,9 @@ small() { # as above
   sh "$here/../package.sh" "$work/again" "$work/large/small-4x1.json" - - --max-tokens 512 --target cpu
 }
 rm -rf "$work/again"
-MOEC=false small && [ -e "$work/again/manifest.json" ] || { echo "FAIL package.sh: a finished package is not used again"; failed=1; }
+bad() { echo "FAIL package.sh: $*"; failed=1; }
+is_whole() { [ -e "$work/again/manifest.json" ]; }
+MOEC=false small && is_whole || bad "a finished package is not used again"
 cat >"$work/interrupted" <<'STUB'
 #!/bin/sh
 for last; do :; done
@@ -73,8 +77,8 @@ STUB
 rm -rf "$work/again" "$CACHE"
 mkdir "$CACHE"
 chmod +x "$work/interrupted"
-MOEC="$work/interrupted" small 2>/dev/null && { echo "FAIL package.sh: an interrupted compiler is taken for done"; failed=1; }
-[ ! -e "$work/again/half.so" ] || { echo "FAIL package.sh: half a package"; failed=1; }
-small && [ -e "$work/again/manifest.json" ] || { echo "FAIL package.sh: nothing is made after an interrupt"; failed=1; }
+MOEC="$work/interrupted" small 2>/dev/null && bad "an interrupted compiler is taken for done"
+[ ! -e "$work/again/half.so" ] || bad "half a package"
+small && is_whole || bad "nothing is made after an interrupt"
 [ $failed -eq 0 ] && echo "moec-cuda-check: all as expected"
 exit $failed

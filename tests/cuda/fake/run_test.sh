@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh run_test.sh FOLDER FAKE_DRIVER_FOLDER -> run.sh on the small bundle of FOLDER with a driver without a GPU (libcuda.c): every way a
-# run can go wrong gives a file of results that names the case, and the exit code of its kind. Exit 77: there is no bundle.
+# sh run_test.sh FOLDER FAKE_DRIVER_FOLDER -> run.sh on the small bundle of FOLDER with a driver without a GPU (libcuda.c):
+# every way a run can go wrong gives a file of results that names the case, and the exit code of its kind. Exit 77: there is no
+# bundle.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1 driver=$2
@@ -39,7 +40,7 @@ run green 0 -- units
 has '^pass unit wgmma_n128_bf16: 0 of 8192 words differ'
 has '^finished .* 0 failed, .* exit 0$'
 
-# Kernels that do nothing: every case is red by its name, the measured times of wrong kernels too; what no kernel ran is listed.
+# Kernels that do nothing: every case is red by its name, the measured times of wrong kernels too; what did not run is listed.
 run nothing 1 MOEC_FAKE_CUDA_ANSWERS= --
 has '^FAIL unit fma: 128 of 128 words differ'
 has '^FAIL core hopper-core: T=1: y of token 0 is not written or not finite'
@@ -58,12 +59,12 @@ has '^small-4x1  *uniform  *1  *[0-9.]* ' bench.txt
 
 # A kernel that never ends: its case ends, is named with its kernel, and the cases behind it run.
 run hang 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=mixtral__1_ MOEC_HANG_AFTER=1 -- golden-watched
-has '^FAIL golden mixtral-f32: hang: kernel moec_mixtral__1_route grid [0-9]+ block [0-9]+ shared [0-9]+: not ended after 1 s$'
+has '^FAIL golden mixtral-f32: hang: kernel moec_mixtral__1_route grid [0-9]+ block [0-9]+ shared [0-9]+: not ended after 1 s'
 has '^FAIL golden olmoe-f32: logits'
 
 # Launches that overlap: the kernel is one of those that were not waited for.
 run overlap 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=mixtral__1_ MOEC_HANG_AFTER=1 -- golden-unwatched
-has '^FAIL golden mixtral-f32: hang: one of [0-9]+ launches, in the order of their launches: .*kernel moec_mixtral__1_route grid '
+has '^FAIL golden mixtral-f32: hang: one of [0-9]+ launches, in their order: .*kernel moec_mixtral__1_route grid '
 has '^FAIL golden olmoe-f32: logits'
 
 # A fault stays in its process: the cases behind it do not fail with it.
@@ -78,7 +79,8 @@ has '^FAIL random random_1: fault: kernel moec_random_1__'
 has '^FAIL random random_2: '
 
 # A part that is over: the case under way is named; nothing else failed.
-run limit 9 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=__0_ MOEC_HANG_AFTER=60 MOEC_SECONDS_golden_watched=1 -- units golden-watched
+run limit 9 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=__0_ MOEC_HANG_AFTER=60 MOEC_SECONDS_golden_watched=1 -- \
+  units golden-watched
 hasnt '^FAIL unit'
 has '^FAIL golden-watched: the time of the part is over, at case mixtral-f32$'
 has ' exit 9$'
@@ -134,7 +136,8 @@ sh "$here/../run.sh" "$bundle" >"$work/$name.out" 2>&1 || code=$?
 name=classes
 grep -v '^presets/\|^bench/' "$bundle/classes" >"$work/classes"
 code=0
-PYTHONDONTWRITEBYTECODE=1 python3 "$here/../kernel_classes.py" missing "$work/classes" "$bundle/preset-classes" >"$work/classes.out" || code=$?
+export PYTHONDONTWRITEBYTECODE=1
+python3 "$here/../kernel_classes.py" missing "$work/classes" "$bundle/preset-classes" >"$work/classes.out" || code=$?
 [ $code -eq 1 ] && grep -q '^MISSING sm_90a ' "$work/classes.out" || bad "exit $code, expected 1 and names"
 [ $failed -eq 0 ] && echo "run.sh: all as expected"
 exit $failed
