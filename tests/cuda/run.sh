@@ -17,7 +17,7 @@
 #   graph             captured calls, replayed; two streams                                                        30
 #   bench             beside PyTorch, one process per layer                                                       110
 #   profile           microseconds of every kernel of a call                                                       45
-#   sanitizer         memcheck and racecheck of a core case                                                        80
+#   sanitizer         memcheck and racecheck of a core case; memcheck of a red one comes with core                 80
 #
 # Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with grid,
 # block and shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at its limit. At
@@ -208,25 +208,37 @@ run_profile() {
   done <"$folder/measured"
 }
 
+# sanitize KIND SECONDS CASE: one core case under compute-sanitizer; a line for what it says.
+sanitize() {
+  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  [ -n "$sanitizer" ] || { say "skip sanitizer $1: compute-sanitizer is not installed"; return; }
+  # the runtime asks the driver whether plain host memory is the device's, which is an error of the API to this tool
+  code=0
+  timeout -k 2 "$2" "$sanitizer" --tool "$1" --report-api-errors no --error-exitcode 9 \
+    "$check" --unwatched --hang-after 60 --tokens 1,33,130 --as "$1" large "$folder/core" "$3" \
+    >"$work/sanitizer" 2>&1 || code=$?
+  if [ $code -eq 0 ]; then
+    say "pass sanitizer $1: $3"
+  elif grep -qi 'not supported' "$work/sanitizer"; then
+    say "skip sanitizer $1: $(grep -i -m 1 'not supported' "$work/sanitizer")"
+  else
+    fail "sanitizer $1: $3: exit code $code"
+    tail -n 20 "$work/sanitizer" | cut -c1-240 >>"$file" || unwritable
+  fi
+}
+
+# A core case that is red is what everything else hangs on: what memcheck says of it comes at once.
+run_core() {
+  cases core "$1" 0 --as core large "$folder/core"
+  cases core "$1" 0 --as core-unwatched --unwatched large "$folder/core"
+  red=$(sed -n 's/^FAIL core \([^ :]*\):.*/\1/p' "$file" | head -n 1)
+  [ -z "$red" ] || sanitize memcheck 40 "$red"
+}
+
 run_sanitizer() {
-  tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
-  [ -n "$tool" ] || { say "skip sanitizer: compute-sanitizer is not installed"; return; }
   for name in "$folder"/core/*.json; do break; done
-  name=$(basename "$name" .json)
   for kind in memcheck racecheck; do
-    # the runtime asks the driver whether plain host memory is the device's, which is an error of the API to this tool
-    code=0
-    timeout -k 2 $(($1 / 2)) "$tool" --tool $kind --report-api-errors no --error-exitcode 9 \
-      "$check" --unwatched --hang-after 60 --tokens 1,33,130 --as "$kind" large "$folder/core" "$name" \
-      >"$work/sanitizer" 2>&1 || code=$?
-    if [ $code -eq 0 ]; then
-      say "pass sanitizer $kind: $name"
-    elif grep -qi 'not supported' "$work/sanitizer"; then
-      say "skip sanitizer $kind: $(grep -i -m 1 'not supported' "$work/sanitizer")"
-    else
-      fail "sanitizer $kind: $name: exit code $code"
-      tail -n 20 "$work/sanitizer" | cut -c1-240 >>"$file" || unwritable
-    fi
+    sanitize $kind $(($1 / 2)) "$(basename "$name" .json)"
   done
 }
 
@@ -260,9 +272,7 @@ part() { # PART
   case $1 in
   device) run_device "$2" ;;
   units) cases units "$2" 0 unit "$folder/units" ;;
-  core)
-    cases core "$2" 0 --as core large "$folder/core"
-    cases core "$2" 0 --as core-unwatched --unwatched large "$folder/core" ;;
+  core) run_core "$2" ;;
   presets) run_presets "$2" ;;
   golden-watched) cases golden-watched "$2" 0 golden "$folder/golden" ;;
   golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;

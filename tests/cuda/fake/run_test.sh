@@ -95,6 +95,17 @@ run three 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=__0_ MOEC_HANG_AFTER=1 --
 has '^FAIL golden-watched: stopped after three hangs; the cases behind qwen3_moe-bf16 are not run$'
 has '^pass unit fma: '
 
+# What memcheck says of a red core case comes at once; here a tool that finds something.
+mkdir "$work/tools"
+printf '#!/bin/sh\necho "Invalid __global__ write of size 4 bytes"\nexit 9\n' >"$work/tools/compute-sanitizer"
+chmod +x "$work/tools/compute-sanitizer"
+run memcheck 1 PATH="$work/tools:$PATH" -- core sanitizer
+has '^FAIL core-unwatched hopper-core: '
+has '^Invalid __global__ write of size 4 bytes$'
+[ "$(grep -c '^FAIL sanitizer memcheck: hopper-core: exit code 9' "$work/memcheck/results.txt")" -eq 2 ] ||
+  bad "not two lines of memcheck"
+has '^FAIL sanitizer racecheck: hopper-core: exit code 9'
+
 # No line is lost without a word: a disk that is full ends the run.
 mkdir "$work/full"
 ln -s /dev/full "$work/full/results.txt"
