@@ -40,6 +40,16 @@ run green 0 -- units
 has '^pass unit wgmma_n128_bf16: 0 of 8192 words differ'
 has '^finished .* 0 failed, .* exit 0$'
 
+# Sums of products may be off by 2^-20 of the magnitudes they add, and by no more.
+for share in 5e-7 2e-6; do
+  mkdir "$work/units$share"
+  python3 "$here/shift_unit.py" "$bundle/units/wgmma_n64_bf16.unit" "$work/units$share/wgmma.unit" $share
+done
+run near 1 MOEC_FAKE_CUDA_ANSWERS="$work/units5e-7" -- units
+has '^pass unit wgmma_n64_bf16: 0 of 4096 words differ'
+run far 1 MOEC_FAKE_CUDA_ANSWERS="$work/units2e-6" -- units
+has '^FAIL unit wgmma_n64_bf16: [0-9]+ of 4096 words differ'
+
 # Kernels that do nothing: every case is red by its name, the measured times of wrong kernels too; what did not run is listed.
 run nothing 1 MOEC_FAKE_CUDA_ANSWERS= --
 has '^FAIL unit fma: 128 of 128 words differ'
