@@ -154,29 +154,34 @@ def free_bytes():
     return torch.cuda.mem_get_info()[0]
 
 
-def run_row(layers, peer, spec, tokens, skew, clock, head):
+def rows_of(layers, peer, spec, tokens, clock, head):
+    """The rows of a routing and T: "FAIL" for packages that are wrong, which are not timed, then "layer"; or "skipped"."""
     hidden, intermediate = spec["hidden"], spec["experts"]["intermediate"]
     need = row_bytes(tokens, peer.k, hidden, intermediate, most_workspace(layers, tokens))
     free = free_bytes()
     if need["layer"] > free:
-        return {**head, "row": "skipped", "why": "%d MiB needed, %d free" % (need["layer"] >> 20, free >> 20)}
+        yield {**head, "row": "skipped", "why": "%d MiB needed, %d free" % (need["layer"] >> 20, free >> 20)}
+        return
     with_peers = need["layer"] + need["peer"] <= free
     x = make_input(tokens, hidden, 3 + tokens)
     off = {}
     for name, layer in layers.items():
         off[name], counts = difference(layer, peer, x)
-    row = {**head, "row": "layer", "difference": off, "experts_touched": sum(1 for n in counts if n)}
+    row = {**head, "difference": off, "experts_touched": sum(1 for n in counts if n)}
     wrong = [name for name, value in off.items() if not value <= MOST_DIFFERENCE]
     if wrong:
         why = "%s: |y - want| / |want| above %g or y not written" % (", ".join(wrong), MOST_DIFFERENCE)
-        return {**row, "row": "FAIL", "why": why}
+        yield {**row, "row": "FAIL", "why": why}
+    if "moec" in wrong:
+        return
+    layers = {name: layer for name, layer in layers.items() if name not in wrong}
     row["times"], row["errors"] = time_row(layers, peer, x, counts, clock, with_peers)
     if not with_peers:
         row["errors"]["peers"] = "%d MiB needed, %d free" % ((need["layer"] + need["peer"]) >> 20, free >> 20)
     rows = min(sum(counts), 65536)
     if tokens >= 1024:
         row["dense_tflops"] = dense_flops(clock, rows, hidden, 2 * intermediate) * 1e-12
-    return row
+    yield {**row, "row": "layer"}
 
 
 def main():
@@ -207,7 +212,10 @@ def main():
             base = Layer(runtime, folder(args.case), spec["name"], tensors)
             layers = {"moec": base}
             for variant in filter(None, args.variants.split(",")):
-                layers[variant] = Layer(runtime, folder(variant), spec["name"], base)
+                try:
+                    layers[variant] = Layer(runtime, folder(variant), spec["name"], base)
+                except RuntimeError as error:  # of the runtime, in words
+                    say({"row": "FAIL", "case": variant, "routing": skew, "tokens": 0, "why": str(error)[:300]})
             peer = TorchLayer(spec, tensors)
             for tokens in map(int, args.tokens.split(",")):
                 if skew == "zipf" and tokens not in ZIPF_TOKENS:
@@ -217,7 +225,8 @@ def main():
                     say({**head, "row": "skipped", "why": "time is over"})
                     continue
                 try:
-                    say(run_row(layers, peer, spec, tokens, skew, clock, head))
+                    for row in rows_of(layers, peer, spec, tokens, clock, head):
+                        say(row)
                 except torch.cuda.OutOfMemoryError as error:
                     say({**head, "row": "skipped", "why": str(error).splitlines()[0][:200]})
                 except Exception as error:  # of the device: it ends this process, and this layer alone

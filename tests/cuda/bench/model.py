@@ -102,6 +102,8 @@ def other_seconds(package, launch, tokens, gpu):
         moved = 2 * tokens * launch.matmul.rows_per_token * launch.matmul.k * BYTES[launch.matmul.a.dtype]
         if launch.variant.endswith("sums"):
             moved = tokens * launch.matmul.n * 4 * 8
+        if launch.variant == "clear":
+            moved = tokens * launch.matmul.n * 4
     return moved / gpu["dram"] + STARTUP, "bytes"
 
 
