@@ -46,7 +46,7 @@ def other_class(package, launch):
              "units=%d+%dT/%d" % (row["units"]["fixed"], row["units"]["per_token"], row["units_per_block"])]
     buffers = [package.buffers[i] for i in launch.step["buffers"]]
     words += ["%s:%d" % (buffer.dtype, buffer.columns()) for buffer in buffers]
-    if launch.kind == "dispatch":
+    if launch.kind == "dispatch" or launch.variant.startswith("front"):
         words.append("lists=" + ",".join(t["name"].split()[-1] for t in package.tables if " blocks of " in t["name"]))
     if name == "route":
         words.append(json.dumps(package.spec["router"], sort_keys=True, separators=(",", ":")))

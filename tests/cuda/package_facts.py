@@ -87,6 +87,7 @@ class Package:
         if not targets:
             raise ValueError("%s: no kernels for %s" % (folder, arch))
         self.tables = targets[0]["tables"]
+        self.workspace_buffers = [self.manifest["buffers"][i] for i in targets[0]["workspace_buffers"]]
         self.launches = [Launch(self, row) for row in targets[0]["launches"]]
 
     def matmul(self, step):
@@ -111,9 +112,14 @@ class Package:
     def workspace_bytes(self, tokens):
         up = lambda n: -(-n // 256) * 256
         space = self.manifest["workspace"]
-        slots = space["slots"][:len(space["slots"]) - space["report_slots"]]
-        size = lambda member: member["per_token"] * tokens + member["fixed"] + member.get("per_sequence", 0)
-        total = sum(up(max(map(size, slot))) for slot in slots if slot)
+        largest = {}  # bytes of a slot: of its buffers that the target's kernels name
+        for buffer in self.workspace_buffers:
+            if buffer["kind"] in ("workspace", "optional_output"):
+                extent = buffer["bytes"]
+                size = extent["per_token"] * tokens + extent["fixed"] + extent.get("per_sequence", 0)
+                largest[buffer["slot"]] = max(size, largest.get(buffer["slot"], 0))
+        always = len(space["slots"]) - space["report_slots"]
+        total = sum(up(size) for slot, size in largest.items() if slot < always)
         total += sum(up(4 * (r["groups"] + 1)) + 3 * up(4 * tokens * r["choices"]) for r in space["routes"])
         return total + sum(up(t["bytes"]["per_token"] * tokens + t["bytes"]["fixed"]) for t in self.tables)
 

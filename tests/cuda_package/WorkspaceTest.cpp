@@ -3,6 +3,7 @@
 // kernel writes take none of it.
 
 #include "codegen/cli/EmulatedDevice.h"
+#include "codegen/Pipeline.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/LoadedPackage.h"
 

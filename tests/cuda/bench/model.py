@@ -6,7 +6,7 @@
 # Per launch, with uniform routing (rows of an expert are binomial), in seconds:
 #
 #     matmul    max(tensor + epilogue, L2, DRAM) + startup
-#                 tensor    2 * tiles * rows of an instruction * block_n * k / (rate * peak), whole waves of tiles
+#                 tensor    2 * tiles * rows that are multiplied * block_n * k / (rate * peak), whole waves of tiles
 #                 epilogue  tiles of a multiprocessor * clocks of one / clock, where a block has it to itself
 #                 L2        tiles * k * (block_m + columns) * bytes + output, at l2
 #                 DRAM      weights of the experts reached + rows in + rows out, at dram
@@ -29,6 +29,7 @@ SPEC = {  # FLOP/s of dense bf16, bytes/s, bytes/s, clocks/s, multiprocessors
     "h200": {"peak": 788e12, "dram": 4.3e12, "l2": 6.0e12, "clock": 1.6e9, "multiprocessors": 132},
 }
 STARTUP = 2.0e-6  # of a launch that overlaps its predecessor's end
+EARLY = {1: 0.0, 2: 0.5e-6, 3: 1.5e-6}  # of it, what `early` of a matmul's schedule takes out of the way
 # of the peak
 RATE = {"warp_specialised": 1.0, "contiguous": 1.0, "swapped_specialised": 0.5, "multistage": 0.6, "swapped": 0.5}
 F32_RATE = 0.06  # FMA instead of tensor cores
@@ -75,8 +76,11 @@ def matmul_seconds(package, launch, tokens, gpu):
         tiles += own_tiles * integers.get("splits", 1)
         wide = "specialised" in template or template == "contiguous"  # wgmma: one operand of 64 rows
         rows = max(block_m, 64) if wide and "swapped" not in template else block_m
+        multiplied = own_tiles * rows
+        if integers.get("vacant") == 2:  # blocks of 64 rows that hold none are left out
+            multiplied = load.blocks(64) * columns * 64
         rate = RATE[template] if width == 2 else F32_RATE
-        seconds["tensor"] += 2 * own_tiles * rows * block_n * matmul.k / (rate * gpu["peak"])
+        seconds["tensor"] += 2 * multiplied * block_n * matmul.k / (rate * gpu["peak"])
         out = load.rows * matmul.n * BYTES[matmul.out.dtype]
         seconds["l2"] += (own_tiles * matmul.k * (block_m + block_n) * width + out) / gpu["l2"]
         rows_in = (tokens if matmul.gathered or not matmul.routed else load.rows) * matmul.k * BYTES[matmul.a.dtype]
@@ -91,7 +95,7 @@ def matmul_seconds(package, launch, tokens, gpu):
         waves = math.ceil(tiles / gpu["multiprocessors"])
         seconds["tensor"] += waves * share * EPILOGUE[launch.matmul.parts] / gpu["clock"]
     cause = max(seconds, key=seconds.get)
-    return seconds[cause] + STARTUP, cause
+    return seconds[cause] + STARTUP - EARLY[integers.get("early", 1)], cause
 
 
 def other_seconds(package, launch, tokens, gpu):

@@ -69,17 +69,17 @@ has '^small-4x1  *uniform  *1  *[0-9.]* ' bench.txt
 
 # A kernel that never ends: its case ends, is named with its kernel, and the cases behind it run.
 run hang 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=mixtral__1_ MOEC_HANG_AFTER=1 -- golden-watched
-has '^FAIL golden mixtral-f32: hang: kernel moec_mixtral__1_route grid [0-9]+ block [0-9]+ shared [0-9]+: not ended after 1 s'
+has '^FAIL golden mixtral-f32: hang: kernel moec_mixtral__1_route_front_t0 grid [0-9]+ block [0-9]+ shared [0-9]+: not ended after 1 s'
 has '^FAIL golden olmoe-f32: logits'
 
 # Launches that overlap: the kernel is one of those that were not waited for.
 run overlap 1 MOEC_FAKE_CUDA_DOES=hang MOEC_FAKE_CUDA_AT=mixtral__1_ MOEC_HANG_AFTER=1 -- golden-unwatched
-has '^FAIL golden mixtral-f32: hang: one of [0-9]+ launches, in their order: .*kernel moec_mixtral__1_route grid '
+has '^FAIL golden mixtral-f32: hang: one of [0-9]+ launches, in their order: .*kernel moec_mixtral__1_route_front_t0 grid '
 has '^FAIL golden olmoe-f32: logits'
 
 # A fault stays in its process: the cases behind it do not fail with it.
 run fault 1 MOEC_FAKE_CUDA_DOES=fault MOEC_FAKE_CUDA_AT=mixtral__1_ -- golden-watched
-has '^FAIL golden mixtral-f32: fault: kernel moec_mixtral__1_route grid .*: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)$'
+has '^FAIL golden mixtral-f32: fault: kernel moec_mixtral__1_route_front_t0 grid .*: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)$'
 has '^FAIL golden olmoe-f32: logits'
 [ "$(grep -c 'CUDA_ERROR' "$work/fault/results.txt")" -eq 1 ] || bad "other cases fail with the fault of one"
 
