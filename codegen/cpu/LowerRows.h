@@ -6,17 +6,12 @@
 #define MOEC_CODEGEN_CPU_LOWERROWS_H
 
 #include "codegen/Target.h"
+#include "codegen/cpu/RowStrides.h"
 #include "codegen/moe/MoeDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
-#include <string>
-#include <vector>
-
 namespace moec {
-
-// Bytes from one row to the next of each kernel argument, in argument order; 0 where it has no rows.
-using RowStrides = std::vector<int64_t>;
 
 // Arguments [inputs..., outputs...]; a route among the inputs stands for two, row_token and row_slot. Every value of the
 // program is one row in this worker's scratch, vectorised over its last axis, so rows are independent and in any order.

@@ -5,7 +5,8 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDACOMBINE_H
 #define MOEC_CODEGEN_CUDA_CUDACOMBINE_H
 
-#include "codegen/cpu/LowerRows.h"
+#include "codegen/cpu/RowStrides.h"
+#include "codegen/moe/MoeDialect.h"
 #include "codegen/cuda/CudaKernel.h"
 
 namespace moec {

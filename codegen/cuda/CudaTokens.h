@@ -5,7 +5,8 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDATOKENS_H
 #define MOEC_CODEGEN_CUDA_CUDATOKENS_H
 
-#include "codegen/cpu/LowerRows.h"
+#include "codegen/cpu/RowStrides.h"
+#include "codegen/moe/MoeDialect.h"
 #include "codegen/cuda/CudaKernel.h"
 
 #include <vector>
