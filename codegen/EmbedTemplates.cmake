@@ -3,7 +3,7 @@
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
      ${ROOT}/package/*.in)
 list(SORT files)
-set(text "// Generated from templates/.\n#include \"codegen/moe/TemplateFiles.h\"\n\nnamespace moec {\n")
+set(text "// Generated from templates/.\n#include \"codegen/TemplateFiles.h\"\n\nnamespace moec {\n")
 string(APPEND text "const EmbeddedTemplate embeddedTemplates[] = {\n")
 foreach(file IN LISTS files)
   file(READ ${ROOT}/${file} content)

@@ -4,7 +4,7 @@
 
 #include "dsl/Presets.h"
 
-#include "dsl/Spelling.h"
+#include "dsl/text/Spelling.h"
 
 namespace moec {
 

@@ -2,7 +2,7 @@
 //
 // A valid LayerSpec -> every parameter it has, with shape. The order is fixed: it is the order of packages and reports.
 
-#include "dsl/JsonTree.h"
+#include "dsl/text/JsonTree.h"
 #include "dsl/LayerSpec.h"
 
 #include <cstdlib>

@@ -7,7 +7,7 @@
 
 #include "codegen/check/OutputCheck.h"
 
-#include "dsl/GoldenCase.h"
+#include "codegen/check/GoldenCase.h"
 
 namespace moec {
 

@@ -7,8 +7,8 @@
 
 #include "codegen/check/OutputCheck.h"
 
-#include "dsl/Reference.h"
-#include "dsl/ReferenceWeights.h"
+#include "dsl/reference/Reference.h"
+#include "dsl/reference/ReferenceWeights.h"
 
 #include <map>
 #include <string>

@@ -7,7 +7,7 @@
 
 #include "codegen/check/LayerRun.h"
 
-#include "dsl/Compare.h"
+#include "codegen/check/Compare.h"
 
 #include <cstdint>
 #include <string>

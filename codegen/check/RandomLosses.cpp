@@ -5,7 +5,7 @@
 #include "codegen/check/RandomSource.h"
 #include "codegen/check/RandomSpec.h"
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "nlohmann/json.hpp"
 

@@ -8,7 +8,7 @@
 #include "codegen/check/CallInputs.h"
 
 #include "dsl/LayerSpec.h"
-#include "dsl/Reference.h"
+#include "dsl/reference/Reference.h"
 
 #include <cstdint>
 #include <string>

@@ -4,7 +4,7 @@
 
 #include "codegen/check/RandomTensors.h"
 
-#include "dsl/ReferenceWeights.h"
+#include "dsl/reference/ReferenceWeights.h"
 
 #include <cmath>
 #include <cstring>

@@ -5,13 +5,13 @@
 //   per round   probe, call, probe; the call's weights come from memory, because the probe before it read 128 MiB or
 //               more of something else and consecutive calls take inputs that reach other experts
 
-#include "BenchReport.h"
-#include "BenchStages.h"
-#include "BenchWorkload.h"
-#include "Ceilings.h"
+#include "codegen/bench/BenchReport.h"
+#include "codegen/bench/BenchStages.h"
+#include "codegen/bench/BenchWorkload.h"
+#include "codegen/bench/Ceilings.h"
 #include "CompileRun.h"
 #include "codegen/check/OutputCheck.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 

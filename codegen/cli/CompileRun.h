@@ -8,7 +8,7 @@
 #include "Session.h"
 #include "SpecInput.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/pipeline/Pipeline.h"
 #include "codegen/check/LayerRun.h"
 
 #include <memory>

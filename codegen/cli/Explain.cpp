@@ -10,7 +10,7 @@
 
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ManifestCuda.h"
-#include "codegen/moe/ExpertClasses.h"
+#include "codegen/build/ExpertClasses.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"

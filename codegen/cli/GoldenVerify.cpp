@@ -5,12 +5,12 @@
 #include "GoldenVerify.h"
 
 #include "CompileRun.h"
-#include "EmulatedDevice.h"
+#include "codegen/emulate/EmulatedDevice.h"
 #include "codegen/check/GoldenCheck.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 #include "Supervisor.h"
 
-#include "dsl/GoldenCase.h"
+#include "codegen/check/GoldenCase.h"
 
 #include "llvm/Support/Format.h"
 

@@ -5,8 +5,8 @@
 #include "SpecFile.h"
 #include "Verbs.h"
 
-#include "dsl/ImportConfig.h"
-#include "dsl/SpecReader.h"
+#include "dsl/import/ImportConfig.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"

@@ -4,7 +4,7 @@
 
 #include "RoutingFolder.h"
 
-#include "dsl/GoldenTensors.h"
+#include "codegen/check/GoldenTensors.h"
 
 #include <nlohmann/json.hpp>
 

@@ -16,7 +16,7 @@
 
 #include "Session.h"
 
-#include "dsl/RoutingStats.h"
+#include "codegen/check/RoutingStats.h"
 
 #include <string>
 #include <vector>

@@ -3,7 +3,7 @@
 // Shares are of tokens: a token of K choices counts for K experts, so a column adds up to K where every choice names
 // one.
 
-#include "JsonNumber.h"
+#include "codegen/bench/JsonNumber.h"
 #include "RoutingReport.h"
 
 #include "llvm/Support/Format.h"

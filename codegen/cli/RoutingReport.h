@@ -7,7 +7,7 @@
 
 #include "Session.h"
 
-#include "dsl/RoutingStats.h"
+#include "codegen/check/RoutingStats.h"
 
 #include "llvm/Support/JSON.h"
 

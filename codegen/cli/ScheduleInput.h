@@ -7,7 +7,7 @@
 
 #include "Session.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/pipeline/Pipeline.h"
 
 #include <string>
 

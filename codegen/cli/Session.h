@@ -7,7 +7,7 @@
 #ifndef MOEC_CODEGEN_CLI_SESSION_H
 #define MOEC_CODEGEN_CLI_SESSION_H
 
-#include "dsl/Diagnostic.h"
+#include "dsl/text/Diagnostic.h"
 
 #include "llvm/Support/raw_ostream.h"
 

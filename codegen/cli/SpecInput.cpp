@@ -6,10 +6,10 @@
 
 #include "Supervisor.h"
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 
 #include "dsl/Presets.h"
-#include "dsl/SpecPrinter.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -7,10 +7,10 @@
 
 #include "Session.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/pipeline/Pipeline.h"
 
 #include "dsl/LayerSpec.h"
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <string>
 #include <vector>

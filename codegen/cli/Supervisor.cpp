@@ -6,7 +6,7 @@
 
 #include "codegen/emit/Manifest.h"
 
-#include "dsl/Sha256.h"
+#include "dsl/text/Sha256.h"
 
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/ErrorHandling.h"

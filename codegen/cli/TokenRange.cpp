@@ -4,7 +4,7 @@
 
 #include "TokenRange.h"
 
-#include "dsl/SourceText.h"
+#include "dsl/text/SourceText.h"
 
 #include "llvm/ADT/SmallVector.h"
 

@@ -5,14 +5,14 @@
 
 #include "VerifyLayer.h"
 
-#include "EmulatedDevice.h"
+#include "codegen/emulate/EmulatedDevice.h"
 #include "Supervisor.h"
 
 #include "codegen/check/LayerRun.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/check/RandomSpec.h"
-#include "codegen/moe/TemplateFiles.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/TemplateFiles.h"
+#include "codegen/emulate/LoadedPackage.h"
 
 #include <algorithm>
 #include <functional>

@@ -12,7 +12,7 @@
 #include "codegen/check/OracleCheck.h"
 #include "codegen/check/RandomSpec.h"
 
-#include "dsl/RoutingStats.h"
+#include "codegen/check/RoutingStats.h"
 
 #include <optional>
 #include <string>

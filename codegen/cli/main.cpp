@@ -5,7 +5,7 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
-#include "dsl/Spelling.h"
+#include "dsl/text/Spelling.h"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>

@@ -4,7 +4,7 @@
 
 #include "codegen/cpu/CpuLowering.h"
 
-#include "codegen/cpu/KernelFunction.h"
+#include "codegen/lower/KernelFunction.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 

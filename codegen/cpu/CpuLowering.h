@@ -6,7 +6,7 @@
 #define MOEC_CODEGEN_CPU_CPULOWERING_H
 
 #include "codegen/Target.h"
-#include "codegen/cpu/TemplateWalk.h"
+#include "codegen/lower/TemplateWalk.h"
 #include "codegen/tile/TileDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"

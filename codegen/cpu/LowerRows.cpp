@@ -5,7 +5,7 @@
 
 #include "codegen/cpu/LowerRows.h"
 
-#include "codegen/cpu/KernelFunction.h"
+#include "codegen/lower/KernelFunction.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 

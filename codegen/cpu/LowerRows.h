@@ -6,7 +6,7 @@
 #define MOEC_CODEGEN_CPU_LOWERROWS_H
 
 #include "codegen/Target.h"
-#include "codegen/cpu/RowStrides.h"
+#include "codegen/lower/RowStrides.h"
 #include "codegen/moe/MoeDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"

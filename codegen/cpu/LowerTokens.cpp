@@ -5,8 +5,8 @@
 
 #include "codegen/cpu/LowerTokens.h"
 
-#include "codegen/cpu/KernelFunction.h"
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/LaunchPlan.h"
 
 #include <cstddef>
 #include <limits>

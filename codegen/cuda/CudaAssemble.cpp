@@ -4,7 +4,7 @@
 
 #include "codegen/cuda/CudaAssemble.h"
 
-#include "codegen/emit/ShortPipeline.h"
+#include "codegen/lower/ShortPipeline.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/InlineAsm.h"

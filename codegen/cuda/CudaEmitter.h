@@ -10,7 +10,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDAEMITTER_H
 #define MOEC_CODEGEN_CUDA_CUDAEMITTER_H
 
-#include "codegen/cpu/Emitter.h"
+#include "codegen/lower/Emitter.h"
 #include "codegen/cuda/Ptx.h"
 
 namespace moec {

@@ -12,7 +12,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
 #define MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
 
-#include "codegen/cpu/TemplateWalk.h"
+#include "codegen/lower/TemplateWalk.h"
 #include "codegen/cuda/CudaMatmul.h"
 
 #include <algorithm>

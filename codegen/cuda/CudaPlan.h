@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDAPLAN_H
 #define MOEC_CODEGEN_CUDA_CUDAPLAN_H
 
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/plan/LaunchPlan.h"
 #include "runtime/moec_cuda_abi.h"
 
 #include <map>

@@ -11,8 +11,8 @@
 #include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/cuda/CudaTokens.h"
-#include "codegen/moe/JoinStages.h"
-#include "codegen/moe/NumericModes.h"
+#include "codegen/fuse/JoinStages.h"
+#include "codegen/fuse/NumericModes.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 

@@ -9,7 +9,7 @@
 #include "codegen/cuda/CudaMatmul.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/moe/RouteFront.h"
+#include "codegen/plan/RouteFront.h"
 #include "codegen/tile/MatmulStage.h"
 #include "codegen/schedule/Schedule.h"
 

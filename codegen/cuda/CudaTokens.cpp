@@ -5,7 +5,7 @@
 
 #include "codegen/cuda/CudaTokens.h"
 
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/plan/LaunchPlan.h"
 
 #include <limits>
 

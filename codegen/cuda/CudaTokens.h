@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDATOKENS_H
 #define MOEC_CODEGEN_CUDA_CUDATOKENS_H
 
-#include "codegen/cpu/RowStrides.h"
+#include "codegen/lower/RowStrides.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/cuda/CudaKernel.h"
 

@@ -7,7 +7,7 @@
 
 #include "codegen/CompileOptions.h"
 #include "codegen/cuda/CudaPlan.h"
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/plan/LaunchPlan.h"
 
 #include "llvm/ADT/SmallVector.h"
 

@@ -8,7 +8,7 @@
 
 #include "codegen/emit/CompiledPackage.h"
 
-#include "dsl/Sha256.h"
+#include "dsl/text/Sha256.h"
 
 #include <string>
 #include <utility>

@@ -5,7 +5,7 @@
 
 #include "codegen/emit/ObjectEmitter.h"
 
-#include "codegen/emit/ShortPipeline.h"
+#include "codegen/lower/ShortPipeline.h"
 #include "codegen/emit/SymbolCheck.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"

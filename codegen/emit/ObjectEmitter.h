@@ -7,7 +7,7 @@
 
 #include "codegen/Target.h"
 #include "codegen/emit/Sanitizer.h"
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/plan/LaunchPlan.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"

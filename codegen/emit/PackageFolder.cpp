@@ -4,7 +4,7 @@
 
 #include "PackageFolder.h"
 
-#include "dsl/SourceText.h"
+#include "dsl/text/SourceText.h"
 
 #include <cerrno>
 #include <cstdio>

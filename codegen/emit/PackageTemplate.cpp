@@ -4,9 +4,9 @@
 
 #include "PackageTemplate.h"
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

@@ -15,7 +15,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
-#include "dsl/Sha256.h"
+#include "dsl/text/Sha256.h"
 
 namespace moec {
 

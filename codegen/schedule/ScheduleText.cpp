@@ -8,7 +8,7 @@
 //     range = integer '..' [integer]                kernel = name '{' [value (',' value)*] '}'
 //     value = name '=' (integer | hint)
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 #include "codegen/schedule/CudaSchedule.h"
 #include "codegen/schedule/Schedule.h"
 

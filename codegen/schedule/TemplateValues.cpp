@@ -4,7 +4,7 @@
 
 #include "codegen/schedule/TemplateValues.h"
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"

@@ -4,7 +4,7 @@
 
 #include "codegen/tile/DescribeMatmul.h"
 
-#include "codegen/moe/NumericModes.h"
+#include "codegen/fuse/NumericModes.h"
 
 using namespace mlir;
 

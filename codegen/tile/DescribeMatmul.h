@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
 #define MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
 
-#include "codegen/moe/LaunchPlan.h"
+#include "codegen/plan/LaunchPlan.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/tile/MatmulStage.h"
 

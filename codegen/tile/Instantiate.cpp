@@ -5,7 +5,7 @@
 
 #include "codegen/tile/Instantiate.h"
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Builders.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rounds with known times, work and probes -> which count, and the figures that follow.
 
-#include "codegen/cli/BenchReport.h"
+#include "codegen/bench/BenchReport.h"
 
 #include <gtest/gtest.h>
 

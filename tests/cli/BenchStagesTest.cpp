@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rounds with known times of steps -> medians, shares, tables; a layer whose experts share storage.
 
-#include "codegen/cli/BenchStages.h"
-#include "codegen/cli/SharedExperts.h"
+#include "codegen/bench/BenchStages.h"
+#include "codegen/bench/SharedExperts.h"
 
 #include <gtest/gtest.h>
 

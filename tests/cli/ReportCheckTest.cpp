@@ -4,8 +4,8 @@
 
 #include "codegen/check/OracleCheck.h"
 
-#include "dsl/GoldenCase.h"
-#include "dsl/SpecReader.h"
+#include "codegen/check/GoldenCase.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <gtest/gtest.h>
 

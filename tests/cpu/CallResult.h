@@ -5,8 +5,8 @@
 #ifndef MOEC_TESTS_CPU_CALLRESULT_H
 #define MOEC_TESTS_CPU_CALLRESULT_H
 
-#include "dsl/Compare.h"
-#include "dsl/Reference.h"
+#include "codegen/check/Compare.h"
+#include "dsl/reference/Reference.h"
 #include "runtime/moec.h"
 
 #include <cstdint>

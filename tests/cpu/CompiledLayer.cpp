@@ -3,7 +3,7 @@
 // The public calls of the runtime in their order, every buffer between guard pages.
 
 #include "CompiledLayer.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 
 #include <algorithm>
 #include <cstring>

@@ -4,7 +4,7 @@
 // blocks, each against the oracle on every instruction set.
 
 #include "CompiledLayer.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 
 #include <fstream>
 #include <map>

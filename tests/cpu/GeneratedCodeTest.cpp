@@ -4,10 +4,10 @@
 
 #include "AssemblyText.h"
 
-#include "codegen/Pipeline.h"
+#include "codegen/pipeline/Pipeline.h"
 #include "codegen/schedule/Schedule.h"
 #include "dsl/Presets.h"
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "llvm/BinaryFormat/ELF.h"
 #include "llvm/Object/ELFObjectFile.h"

@@ -4,7 +4,7 @@
 
 #include "LayerParameters.h"
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 #include "runtime/float_convert.h"
 
 #include <gtest/gtest.h>

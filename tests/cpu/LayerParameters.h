@@ -5,7 +5,7 @@
 #ifndef MOEC_TESTS_CPU_LAYERPARAMETERS_H
 #define MOEC_TESTS_CPU_LAYERPARAMETERS_H
 
-#include "dsl/Reference.h"
+#include "dsl/reference/Reference.h"
 #include "runtime/moec.h"
 
 #include <map>

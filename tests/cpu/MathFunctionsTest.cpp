@@ -5,10 +5,10 @@
 
 #include "CompiledLayer.h"
 
-#include "codegen/KernelContext.h"
-#include "codegen/cpu/KernelFunction.h"
+#include "codegen/pipeline/KernelContext.h"
+#include "codegen/lower/KernelFunction.h"
 #include "codegen/emit/ObjectEmitter.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 #include "runtime/float_convert.h"
 
 #include <cmath>

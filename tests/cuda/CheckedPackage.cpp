@@ -4,7 +4,7 @@
 
 #include "CheckedPackage.h"
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <algorithm>
 #include <dlfcn.h>

@@ -26,7 +26,7 @@
 
 #include "codegen/check/GoldenCheck.h"
 
-#include "dsl/SpecPrinter.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include <algorithm>
 #include <cstdio>

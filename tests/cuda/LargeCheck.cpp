@@ -7,7 +7,7 @@
 #include "CheckedPackage.h"
 #include "LargeWeights.h"
 
-#include "dsl/SpecPrinter.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include <algorithm>
 #include <chrono>

@@ -7,7 +7,7 @@
 
 #include "UnitCheck.h"
 
-#include "codegen/KernelContext.h"
+#include "codegen/pipeline/KernelContext.h"
 #include "codegen/cuda/CudaAssemble.h"
 #include "codegen/cuda/CudaKernel.h"
 #include "codegen/cuda/Ptxas.h"

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What no shipped kernel may have: each planted once, and no preset has any.
 
-#include "codegen/Pipeline.h"
+#include "codegen/pipeline/Pipeline.h"
 #include "codegen/cuda/CudaGates.h"
 #include "codegen/cuda/Ptxas.h"
 
 #include "dsl/Presets.h"
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <gtest/gtest.h>
 

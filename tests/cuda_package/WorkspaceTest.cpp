@@ -2,12 +2,12 @@
 // The workspace of a layer on a device: what the compiler says and what the runtime asks for are one number, and rows that no
 // kernel writes take none of it.
 
-#include "codegen/cli/EmulatedDevice.h"
-#include "codegen/Pipeline.h"
+#include "codegen/emulate/EmulatedDevice.h"
+#include "codegen/pipeline/Pipeline.h"
 #include "codegen/emit/Manifest.h"
-#include "codegen/emit/LoadedPackage.h"
+#include "codegen/emulate/LoadedPackage.h"
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 #include "runtime/moec.h"
 
 #include <gtest/gtest.h>

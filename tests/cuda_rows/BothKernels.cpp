@@ -6,6 +6,7 @@
 #include "BothKernels.h"
 
 #include "codegen/cuda/CudaCombine.h"
+#include "codegen/cpu/LowerRows.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "runtime/dispatch.h"

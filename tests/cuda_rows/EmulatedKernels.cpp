@@ -4,7 +4,7 @@
 
 #include "BothKernels.h"
 
-#include "codegen/KernelContext.h"
+#include "codegen/pipeline/KernelContext.h"
 #include "codegen/cuda/CudaAssemble.h"
 #include "codegen/emit/ObjectEmitter.h"
 

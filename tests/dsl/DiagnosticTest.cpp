@@ -2,9 +2,9 @@
 //
 // Rendering: places, cut lines, escapes, colour, JSON; spelling; element types.
 
-#include "dsl/Diagnostic.h"
+#include "dsl/text/Diagnostic.h"
 #include "dsl/DataType.h"
-#include "dsl/Spelling.h"
+#include "dsl/text/Spelling.h"
 
 #include <gtest/gtest.h>
 

@@ -2,10 +2,10 @@
 //
 // Configs with published values -> specs; where there is a preset of the same layer, it is that preset.
 
-#include "dsl/ImportConfig.h"
+#include "dsl/import/ImportConfig.h"
 #include "dsl/Presets.h"
-#include "dsl/SpecPrinter.h"
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecPrinter.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include "SpecTexts.h"
 
-#include "dsl/SpecPrinter.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Hand-made routings -> counts, entropy, balance, labels and warnings that follow from the formulas.
 
-#include "dsl/RoutingStats.h"
+#include "codegen/check/RoutingStats.h"
 
 #include <gtest/gtest.h>
 

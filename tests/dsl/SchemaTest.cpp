@@ -5,7 +5,7 @@
 #include "SpecTexts.h"
 
 #include "dsl/Presets.h"
-#include "dsl/SpecVocabulary.h"
+#include "dsl/spec/SpecVocabulary.h"
 
 #include <gtest/gtest.h>
 #include <map>

@@ -5,7 +5,7 @@
 #include "SpecTexts.h"
 
 #include "dsl/Presets.h"
-#include "dsl/SpecPrinter.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include <gtest/gtest.h>
 

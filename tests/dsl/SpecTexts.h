@@ -5,7 +5,7 @@
 #ifndef MOEC_TESTS_DSL_SPECTEXTS_H
 #define MOEC_TESTS_DSL_SPECTEXTS_H
 
-#include "dsl/SpecReader.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <algorithm>
 #include <filesystem>

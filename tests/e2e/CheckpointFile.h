@@ -6,7 +6,7 @@
 #ifndef MOEC_TESTS_E2E_CHECKPOINTFILE_H
 #define MOEC_TESTS_E2E_CHECKPOINTFILE_H
 
-#include "dsl/GoldenCase.h"
+#include "codegen/check/GoldenCase.h"
 
 #include <map>
 #include <string>

@@ -5,8 +5,8 @@
 
 #include "CheckpointFile.h"
 
-#include "dsl/GoldenTensors.h"
-#include "dsl/SpecReader.h"
+#include "codegen/check/GoldenTensors.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "codegen/check/GoldenCheck.h"
 #include "codegen/check/OracleCheck.h"

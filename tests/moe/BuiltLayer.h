@@ -5,14 +5,14 @@
 #ifndef MOEC_TESTS_MOE_BUILTLAYER_H
 #define MOEC_TESTS_MOE_BUILTLAYER_H
 
-#include "codegen/moe/BuildLayer.h"
-#include "codegen/moe/FunctionLibrary.h"
-#include "codegen/moe/FuseStages.h"
+#include "codegen/build/BuildLayer.h"
+#include "codegen/build/FunctionLibrary.h"
+#include "codegen/fuse/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/moe/PlanLaunch.h"
-#include "dsl/SpecPrinter.h"
-#include "dsl/SpecReader.h"
+#include "codegen/plan/PlanLaunch.h"
+#include "dsl/spec/SpecPrinter.h"
+#include "dsl/spec/SpecReader.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"

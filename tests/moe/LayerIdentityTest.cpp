@@ -5,9 +5,9 @@
 #include "tests/moe/BuiltLayer.h"
 
 #include "dsl/Presets.h"
-#include "dsl/Sha256.h"
-#include "dsl/Sha256.h"
-#include "dsl/SpecPrinter.h"
+#include "dsl/text/Sha256.h"
+#include "dsl/text/Sha256.h"
+#include "dsl/spec/SpecPrinter.h"
 
 #include "mlir/Parser/Parser.h"
 

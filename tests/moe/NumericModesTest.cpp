@@ -4,9 +4,9 @@
 
 #include "tests/moe/BuiltLayer.h"
 
-#include "codegen/moe/JoinStages.h"
+#include "codegen/fuse/JoinStages.h"
 #include "codegen/moe/LayerChecks.h"
-#include "codegen/moe/NumericModes.h"
+#include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/ReportUse.h"
 
 #include <gtest/gtest.h>

@@ -4,7 +4,7 @@
 
 #include "TinyLayer.h"
 
-#include "dsl/Compare.h"
+#include "codegen/check/Compare.h"
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 //
 // Golden folders, honest and hostile: every failure is a text that names file and tensor.
 
-#include "dsl/GoldenTensors.h"
+#include "codegen/check/GoldenTensors.h"
 
 #include <gtest/gtest.h>
 

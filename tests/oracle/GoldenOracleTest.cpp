@@ -2,7 +2,7 @@
 //
 // Every golden case the oracle covers: stored inputs -> logits, ids, weights and y of the published code.
 
-#include "dsl/GoldenCase.h"
+#include "codegen/check/GoldenCase.h"
 
 #include <gtest/gtest.h>
 

@@ -2,9 +2,9 @@
 //
 // templates/functions/*.mlir and texts like them, good and bad -> values in float64 or an error.
 
-#include "dsl/ScalarFunction.h"
-#include "dsl/GoldenTensors.h"
-#include "dsl/Reference.h"
+#include "dsl/reference/ScalarFunction.h"
+#include "codegen/check/GoldenTensors.h"
+#include "dsl/reference/Reference.h"
 
 #include <gtest/gtest.h>
 

@@ -5,8 +5,8 @@
 #ifndef MOEC_TESTS_ORACLE_TINYLAYER_H
 #define MOEC_TESTS_ORACLE_TINYLAYER_H
 
-#include "dsl/Reference.h"
-#include "dsl/SpecReader.h"
+#include "dsl/reference/Reference.h"
+#include "dsl/spec/SpecReader.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // What counts say about the load, and the rules that act on it.
 
-#include "moec.h"
+#include "runtime/moec.h"
 
 #include <gtest/gtest.h>
 

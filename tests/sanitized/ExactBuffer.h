@@ -5,7 +5,7 @@
 #ifndef MOEC_TESTS_SANITIZED_EXACTBUFFER_H
 #define MOEC_TESTS_SANITIZED_EXACTBUFFER_H
 
-#include "../cpu/GuardedBuffer.h"
+#include "tests/cpu/GuardedBuffer.h"
 
 #include <algorithm>
 #include <cstdlib>

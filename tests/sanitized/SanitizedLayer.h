@@ -8,8 +8,8 @@
 
 #include "ExactBuffer.h"
 
-#include "../cpu/CallResult.h"
-#include "../cpu/LayerParameters.h"
+#include "tests/cpu/CallResult.h"
+#include "tests/cpu/LayerParameters.h"
 #include "runtime/moec.h"
 
 #include <gtest/gtest.h>

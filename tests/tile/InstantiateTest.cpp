@@ -2,7 +2,7 @@
 //
 // Template text and bindings in -> the parameters found, the kernel made of them, or one message with its place.
 
-#include "codegen/moe/TemplateFiles.h"
+#include "codegen/TemplateFiles.h"
 #include "codegen/tile/Instantiate.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"

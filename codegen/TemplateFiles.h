@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A template's name -> its text: from an overlay folder where it has the file, else from those built into the binary.
+
+#ifndef MOEC_CODEGEN_TEMPLATEFILES_H
+#define MOEC_CODEGEN_TEMPLATEFILES_H
+
+#include "llvm/ADT/StringRef.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// One file below templates/, by its path there: "functions/silu.mlir".
+struct EmbeddedTemplate {
+  const char *path, *text;
+};
+extern const EmbeddedTemplate embeddedTemplates[];
+extern const unsigned numEmbeddedTemplates;
+
+struct TemplateText {
+  std::string text;
+  std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
+};
+
+// The text of `path` ("functions/silu.mlir"). Nullopt where there is no such file, or `error` says what is wrong with
+// it (over 1 MiB, not readable).
+std::optional<TemplateText> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path, std::string &error);
+
+// Names of the templates in a folder ("functions" -> "silu", "gelu", ...), overlay included, sorted.
+std::vector<std::string> templateNames(llvm::StringRef overlayDir, llvm::StringRef folder);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A layer, T and a routing skew -> inputs that are routed that way, and what a call on them must compute and read.
+//
+// Routing is made by the router itself and is part of the time. Coordinate 0 of every x row is 1 and column 0 of the
+// router's weights is log p(e); the other logits are normal of deviation 1. So
+//   uniform   p(e) = 1
+//   zipf      p(e) = 1 / (1 + e)
+//   one-hot   the first K experts are ahead by 30: every token chooses them
+
+#ifndef MOEC_CODEGEN_BENCH_BENCHWORKLOAD_H
+#define MOEC_CODEGEN_BENCH_BENCHWORKLOAD_H
+
+#include "SharedExperts.h"
+
+#include "codegen/check/CallInputs.h"
+#include "codegen/check/LayerRun.h"
+#include "codegen/plan/LaunchPlan.h"
+
+#include "dsl/LayerSpec.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+enum class Skew { Uniform, Zipf, OneHot };
+std::optional<Skew> parseSkew(const std::string &text);
+
+// Weights of a layer whose expert matrices all share one block of memory: their values do not matter for time, and a
+// layer of 20 GB needs no second copy. The router's have an own one.
+struct BenchWeights {
+  std::vector<PageBuffer> memory;
+  std::unique_ptr<RepeatedPages> repeated; // instead of the shared block, where that would not fit either
+  RoleTensors tensors;
+};
+bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out);
+
+int64_t benchSourceBytes(const LayerSpec &spec); // of the shared block
+
+// What one call costs at least: expert matrices only (routed and shared), logical sizes without padding.
+struct CallWork {
+  double flops = 0, weightBytes = 0;
+  int64_t expertsTouched = 0, rows = 0, mostRows = 0; // mostRows: of the busiest expert
+};
+CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts);
+
+// `variants` inputs of T rows, to be taken in turn: each routes to other experts, so that weights are cold at T = 1.
+class BenchInputs {
+public:
+  BenchInputs(const LayerSpec &spec, int64_t tokens, int variants);
+  bool ready() const { return x.data() != nullptr; }
+  const void *at(int variant) const;
+  int count() const { return variants; }
+  const CallInputs &others() const { return more; } // what the layer reads besides x, the same for all
+
+private:
+  PageBuffer x;
+  CallInputs more;
+  int variants;
+  size_t stride;
+};
+
+} // namespace moec
+
+#endif

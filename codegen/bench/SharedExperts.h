@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A layer whose experts do not fit into memory -> memory for its packed weights in which they share storage, so that
+// its time can still be measured.
+//
+//   packed region of E experts   | 0 | 1 | ... | D-1 | D ... E-1: one block of scratch, mapped again and again |
+//
+// Packing writes all of it, calls with moec_walk_probe.distinct_groups = D read the first D only. D experts are many
+// times larger than any cache, so that weights come from memory as they would with E.
+
+#ifndef MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
+#define MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
+
+#include "codegen/check/RandomTensors.h"
+#include "codegen/plan/LaunchPlan.h"
+
+#include <cstdint>
+
+namespace moec {
+
+// How many experts get storage of their own; 0: all. `sourceBytes`: the unpacked weights beside them.
+int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes);
+
+// Pages of one block of memory, mapped again and again. data() is null without memory.
+class RepeatedPages {
+public:
+  RepeatedPages() = default;
+  RepeatedPages(size_t bytes, size_t blockBytes);
+  ~RepeatedPages();
+  RepeatedPages(const RepeatedPages &) = delete;
+  RepeatedPages &operator=(const RepeatedPages &) = delete;
+
+  void *data() const { return pointer; }
+  size_t blockBytes() const { return block; } // what of it is written: the rest repeats it
+
+private:
+  void *pointer = nullptr;
+  size_t bytes = 0, block = 0;
+};
+
+class SharedExperts {
+public:
+  SharedExperts(const LaunchPlan &plan, int64_t distinct);
+  bool ready() const { return good; }
+  void *data() const { return memory.data(); }
+  size_t size() const { return memory.size(); }
+
+private:
+  PageBuffer memory;
+  bool good = false;
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The name of a scalar function -> its body as arith and math ops, from templates/functions/NAME.mlir.
+
+#ifndef MOEC_CODEGEN_BUILD_FUNCTIONLIBRARY_H
+#define MOEC_CODEGEN_BUILD_FUNCTIONLIBRARY_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <map>
+#include <string>
+
+namespace moec {
+
+// Function files, parsed once each. A file holds one `func.func @NAME(%x: f32) -> f32`: one block of at most 256 scalar
+// arith and math ops. Not thread-safe; one library per compilation.
+class FunctionLibrary {
+public:
+  // `context` must have the func, arith and math dialects loaded. `overlayDir` may be empty: built-in files only.
+  FunctionLibrary(mlir::MLIRContext &context, std::string overlayDir)
+      : context(context), overlayDir(std::move(overlayDir)) {}
+
+  // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that there is no such file.
+  bool load(llvm::StringRef name, std::string &error);
+
+  // f(x) at the builder's place; `name` was loaded.
+  mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
+
+private:
+  mlir::MLIRContext &context;
+  std::string overlayDir;
+  std::map<std::string, mlir::OwningOpRef<mlir::ModuleOp>> modules;
+  std::map<std::string, mlir::func::FuncOp> functions;
+};
+
+} // namespace moec
+
+#endif

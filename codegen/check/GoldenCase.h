@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// NAME.json + NAME.safetensors -> a spec, its parameters by role, and batches with the outputs expected of them.
+//
+// The files are untrusted: sizes and offsets are checked before anything is read, and every failure is a text.
+
+#ifndef MOEC_CODEGEN_CHECK_GOLDENCASE_H
+#define MOEC_CODEGEN_CHECK_GOLDENCASE_H
+
+#include "dsl/LayerSpec.h"
+#include "dsl/reference/Reference.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+// Elements in row-major order as stored; type is f32, f64, bf16, f16, i32 or i64.
+struct GoldenTensor {
+  DataType type = DataType::F32;
+  std::vector<int64_t> shape;
+  std::vector<unsigned char> bytes;
+
+  int64_t numElements() const { return int64_t(bytes.size()) / (dataTypeBits(type) / 8); }
+  std::vector<double> values() const;
+};
+
+struct GoldenBatch {
+  int64_t index = 0;
+  int64_t batch = 0, tokensPerSequence = 0;    // T is their product
+  std::map<std::string, GoldenTensor> tensors; // by the name behind "b<index>.": x, y, logits, ids, weights, ...
+
+  int64_t numTokens() const { return batch * tokensPerSequence; }
+  const GoldenTensor *find(const std::string &name) const; // nullptr: not stored
+};
+
+struct GoldenCase {
+  std::string name;
+  DataType dtype = DataType::F32;  // of parameters and x; fills spec.dtype where the spec has none
+  std::optional<double> tolerance; // of y, relative to max|y|
+  std::string specText;            // the spec as JSON
+  LayerSpec spec;
+  std::map<std::string, GoldenTensor> weights; // role -> its logical shape, experts stacked, [out, in]
+  std::vector<GoldenBatch> batches;            // every one has x and y of T·H elements
+  std::map<std::string, double> losses;        // by the name behind "g.loss."
+  int64_t lossBatch = 0;                       // the batch they are of
+
+  // The stored value of spec.losses[index] on batch `batch`, where there is one: KIND, or KIND_OF.
+  std::optional<double> lossOf(size_t index, int64_t batch) const;
+  MemoryWeights view() const; // of `weights`, valid as long as they are
+};
+
+// Names of the cases of a folder, sorted: files NAME.json with a NAME.safetensors beside them. False: `error` says why
+// the folder cannot be read.
+bool listGoldenCases(const std::string &folder, std::vector<std::string> &names, std::string &error);
+
+// Reads one case. False: `error` names the file and what is wrong with it.
+bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCase &out, std::string &error);
+
+// The batch as the oracle takes it; training where it holds draws that only training uses.
+ReferenceInputs referenceInputs(const GoldenCase &golden, const GoldenBatch &batch, const ReferenceWeights &weights);
+
+} // namespace moec
+
+#endif

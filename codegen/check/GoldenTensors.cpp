@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Reading of golden tensors, apart from the runtime's reader on purpose: the two check each other.
+//
+//   safetensors   | u64 n | n bytes of JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}} | data |
+
+#include "codegen/check/GoldenTensors.h"
+
+#include "dsl/text/SourceText.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstring>
+#include <fstream>
+
+namespace moec {
+
+namespace {
+
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::optional<DataType> storedType(const std::string &name) {
+  static const std::map<std::string, DataType> names = {{"F32", DataType::F32}, {"F64", DataType::F64},
+                                                        {"F16", DataType::F16}, {"BF16", DataType::BF16},
+                                                        {"I32", DataType::I32}, {"I64", DataType::I64}};
+  auto it = names.find(name);
+  return it == names.end() ? std::nullopt : std::optional<DataType>(it->second);
+}
+
+// A list of numbers from 0 to 2^62.
+bool readNumbers(const nlohmann::json &list, std::vector<int64_t> &out) {
+  if (!list.is_array() || list.size() > 8)
+    return false;
+  for (const auto &item : list) {
+    if (!item.is_number_unsigned() || item.get<uint64_t>() > (uint64_t(1) << 62))
+      return false;
+    out.push_back(item.get<int64_t>());
+  }
+  return true;
+}
+
+// Bytes of a tensor of this shape, or -1 where they exceed `limit`.
+int64_t bytesOf(const std::vector<int64_t> &shape, int64_t elementBytes, int64_t limit) {
+  int64_t bytes = elementBytes;
+  for (int64_t extent : shape) {
+    if (extent != 0 && bytes > limit / extent)
+      return -1;
+    bytes *= extent;
+  }
+  return bytes;
+}
+
+bool parseTensor(const nlohmann::json &entry, const char *data, int64_t dataBytes, GoldenTensor &out,
+                 std::string &error) {
+  auto field = [&](const char *key) {
+    return entry.is_object() && entry.contains(key) ? entry[key] : nlohmann::json();
+  };
+  nlohmann::json dtype = field("dtype");
+  auto type = dtype.is_string() ? storedType(dtype.get<std::string>()) : std::nullopt;
+  if (!type) {
+    error = "has dtype " + (dtype.is_string() ? quoteText(dtype.get<std::string>()) : "missing") +
+            "; expected F32, F64, F16, BF16, I32 or I64";
+    return false;
+  }
+  std::vector<int64_t> offsets;
+  if (!readNumbers(field("shape"), out.shape) || !readNumbers(field("data_offsets"), offsets) || offsets.size() != 2) {
+    error = "needs shape, a list of at most 8 sizes, and data_offsets, two numbers";
+    return false;
+  }
+  if (offsets[0] > offsets[1] || offsets[1] > dataBytes) {
+    error = "has data_offsets " + shapeText(offsets) + " outside the " + std::to_string(dataBytes) + " bytes of data";
+    return false;
+  }
+  out.type = *type;
+  if (bytesOf(out.shape, dataTypeBits(*type) / 8, dataBytes) != offsets[1] - offsets[0]) {
+    error = "has shape " + shapeText(out.shape) + " but " + std::to_string(offsets[1] - offsets[0]) + " bytes";
+    return false;
+  }
+  out.bytes.assign(data + offsets[0], data + offsets[1]);
+  return true;
+}
+
+} // namespace
+
+bool readGoldenFile(const std::string &path, size_t limit, std::string &bytes, std::string &error) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
+  if (size < 0) {
+    error = path + ": cannot be read";
+    return false;
+  }
+  if (uint64_t(size) > limit) {
+    error = path + ": has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) + " are read";
+    return false;
+  }
+  bytes.resize(size_t(size));
+  file.seekg(0);
+  if (!file.read(bytes.data(), size)) {
+    error = path + ": cannot be read";
+    return false;
+  }
+  return true;
+}
+
+bool parseSafetensors(const std::string &bytes, GoldenTensorMap &out, std::string &error) {
+  uint64_t headerBytes = 0;
+  if (bytes.size() >= 8)
+    std::memcpy(&headerBytes, bytes.data(), 8); // little-endian, as every target of this project
+  if (bytes.size() < 8 || headerBytes > bytes.size() - 8) {
+    error = "the header does not fit into the " + std::to_string(bytes.size()) + " bytes of the file";
+    return false;
+  }
+  const char *begin = bytes.data() + 8, *data = begin + headerBytes;
+  nlohmann::json header = nlohmann::json::parse(begin, data, nullptr, false);
+  if (!header.is_object()) {
+    error = "the header is not a JSON object";
+    return false;
+  }
+  int64_t dataBytes = int64_t(bytes.size() - 8 - headerBytes), total = 0;
+  for (const auto &[name, entry] : header.items()) {
+    if (name == "__metadata__")
+      continue;
+    GoldenTensor tensor;
+    if (!parseTensor(entry, data, dataBytes, tensor, error)) {
+      error = "tensor " + quoteText(name) + " " + error;
+      return false;
+    }
+    // NOTE: tensors that share bytes would let a small file ask for any amount of memory.
+    total += int64_t(tensor.bytes.size());
+    if (total > dataBytes) {
+      error = "tensors overlap: together they are larger than the " + std::to_string(dataBytes) + " bytes of data";
+      return false;
+    }
+    out[name] = std::move(tensor);
+  }
+  return true;
+}
+
+std::vector<double> GoldenTensor::values() const {
+  std::vector<double> out(numElements());
+  if (type == DataType::I64) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      int64_t value;
+      std::memcpy(&value, &bytes[i * 8], 8);
+      out[i] = double(value);
+    }
+    return out;
+  }
+  MatrixView{bytes.data(), type, 1, int64_t(out.size()), int64_t(out.size()), 1}.row(0, out.data());
+  return out;
+}
+
+namespace {
+
+std::vector<int64_t> squeezed(std::vector<int64_t> shape) {
+  while (shape.size() > 1 && shape[0] == 1)
+    shape.erase(shape.begin());
+  return shape;
+}
+
+// How one role lies in storage: `count` matrices [stored, in] (or [in, stored]), of whose rows some are the role's.
+struct RoleStorage {
+  int64_t count, out, in, stored;
+  bool inOut, perExpert;
+  PartKind part;
+
+  RoleStorage(const Role &role, const WeightStorage &storage) {
+    size_t own = role.matrix ? 2 : 1;
+    count = role.shape.size() > own ? role.shape[0] : 1;
+    out = role.shape[role.shape.size() - own];
+    in = role.matrix ? role.shape.back() : 1;
+    part = storage.part;
+    stored = part == PartKind::All ? out : 2 * out;
+    inOut = role.matrix && storage.axes == AxesKind::InOut;
+    perExpert = role.expertAxis && storage.stack == StackKind::PerExpert;
+  }
+  // Row of the stored matrix that is row o of the role.
+  int64_t row(int64_t o) const {
+    switch (part) {
+    case PartKind::All:
+    case PartKind::FirstHalf:
+      return o;
+    case PartKind::SecondHalf:
+      return out + o;
+    case PartKind::Even:
+      return 2 * o;
+    case PartKind::Odd:
+      return 2 * o + 1;
+    }
+    return o;
+  }
+  // Shape of one stored tensor; flat_rows joins the experts' rows.
+  std::vector<int64_t> shape(const Role &role, const WeightStorage &storage) const {
+    std::vector<int64_t> one = inOut ? std::vector<int64_t>{in, stored} : std::vector<int64_t>{stored, in};
+    if (!role.matrix)
+      one = {stored};
+    if (storage.stack == StackKind::FlatRows)
+      one[0] *= count;
+    else if (!perExpert && role.shape.size() > one.size())
+      one.insert(one.begin(), count);
+    return one;
+  }
+};
+
+const GoldenTensor *findStored(const std::string &name, const std::vector<int64_t> &shape, const Role &role,
+                               const GoldenTensorMap &tensors, std::string &error) {
+  auto it = tensors.find(name);
+  if (it == tensors.end()) {
+    error = "tensor " + quoteText(name) + " for " + role.name + " is missing; expected " + shapeText(shape);
+    return nullptr;
+  }
+  if (squeezed(it->second.shape) != squeezed(shape)) {
+    error = "tensor " + quoteText(name) + " for " + role.name + " is " + shapeText(it->second.shape) + "; expected " +
+            shapeText(shape);
+    return nullptr;
+  }
+  return &it->second;
+}
+
+} // namespace
+
+bool assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
+                  const GoldenTensorMap &tensors, GoldenTensor &out, std::string &error) {
+  RoleStorage lay(role, storage);
+  std::vector<int64_t> shape = lay.shape(role, storage);
+  out = {};
+  out.shape = role.shape;
+  for (int64_t e = 0; e < lay.count; ++e) {
+    std::string name = prefix + storage.tensor;
+    if (lay.perExpert) {
+      size_t brace = name.find("{e}");
+      if (brace == std::string::npos) {
+        error = "storage of " + role.name + " is per_expert but its tensor " + quoteText(name) + " has no {e}";
+        return false;
+      }
+      name.replace(brace, 3, std::to_string(e));
+    }
+    const GoldenTensor *source = findStored(name, shape, role, tensors, error);
+    if (!source)
+      return false;
+    if (e != 0 && source->type != out.type) {
+      error = "tensor " + quoteText(name) + " is of another type than the first expert's";
+      return false;
+    }
+    out.type = source->type;
+    int64_t bytes = dataTypeBits(out.type) / 8, base = lay.perExpert ? 0 : e * lay.stored * lay.in;
+    out.bytes.resize((e + 1) * lay.out * lay.in * bytes);
+    for (int64_t o = 0; o < lay.out; ++o)
+      for (int64_t i = 0; i < lay.in; ++i) {
+        int64_t from = base + (lay.inOut ? i * lay.stored + lay.row(o) : lay.row(o) * lay.in + i);
+        std::memcpy(&out.bytes[((e * lay.out + o) * lay.in + i) * bytes], &source->bytes[from * bytes], bytes);
+      }
+  }
+  return true;
+}
+
+} // namespace moec

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A compiled package in -> the same, callable in this process.
+
+#ifndef MOEC_CODEGEN_EMULATE_LOADEDPACKAGE_H
+#define MOEC_CODEGEN_EMULATE_LOADEDPACKAGE_H
+
+#include "codegen/emit/CompiledPackage.h"
+
+#include <memory>
+#include <string>
+
+struct moec_package;
+
+namespace moec {
+
+// A compiled package linked into this process by the JIT linker: the very bytes that would ship, but for CUDA images,
+// which are `compiled.images`.
+class LoadedPackage {
+public:
+  static std::unique_ptr<LoadedPackage> load(const CompiledPackage &compiled, std::string &error);
+  ~LoadedPackage();
+  const moec_package *get() const { return package; }
+
+private:
+  LoadedPackage() = default;
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+  const moec_package *package = nullptr;
+};
+
+} // namespace moec
+
+#endif

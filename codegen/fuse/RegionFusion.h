@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A stage and a map beside it -> the stage with the map's region inside. Private to the fusion rules.
+
+#ifndef MOEC_CODEGEN_FUSE_REGIONFUSION_H
+#define MOEC_CODEGEN_FUSE_REGIONFUSION_H
+
+#include "codegen/moe/MoeDialect.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace moec {
+
+// A region's operands while it is put together: values and kinds in step.
+struct RegionOperands {
+  llvm::SmallVector<mlir::Value> values;
+  llvm::SmallVector<moe::OperandKind> kinds;
+  void add(mlir::OperandRange range, mlir::ArrayAttr rangeKinds);
+  mlir::ArrayAttr kindsAttr(mlir::MLIRContext *context) const { return moe::kindArray(context, kinds); }
+};
+
+// Everything of a matmul that fusion may change.
+struct MatmulPieces {
+  mlir::Value a, route;
+  llvm::SmallVector<mlir::Value> parts;
+  RegionOperands prologue, epilogue;
+  bool gathered = false;
+  explicit MatmulPieces(moe::GroupedMatmulOp op);
+};
+
+// A matmul of these pieces at `builder`, regions empty.
+moe::GroupedMatmulOp createMatmul(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type,
+                                  const MatmulPieces &pieces);
+
+// Fills `region` with a block of `numLeading` arguments of type `leading`, then the operands' elements.
+mlir::Block *startRegion(mlir::Region &region, llvm::ArrayRef<mlir::Type> leading, const RegionOperands &operands,
+                         mlir::Location loc);
+
+// Clones the body of `from`, its arguments replaced by `arguments`, to the end of `block`; returns what it yields.
+mlir::Value inlineRegion(mlir::Region &from, mlir::ValueRange arguments, mlir::Block *block);
+
+void yieldValue(mlir::Block *block, mlir::Value value);
+
+// `map`'s region as the epilogue of `op`, after the one it has; operand `index` of `map` is op's result. `op` is a
+// grouped_matmul or a combine. Replaces both.
+mlir::Operation *appendEpilogue(mlir::Operation *op, moe::MapOp map, unsigned index);
+
+bool hasOneUse(mlir::Value value); // and that not by the layer's return
+
+} // namespace moec
+
+#endif

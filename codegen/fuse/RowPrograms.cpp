@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// F2: row ops -> row programs.
+//
+// Every op has a level; two row ops of the same rows and the same level have no stage between them, so that moving them
+// together cannot make a cycle:
+//
+//   level(row op) = max over operands: level(def) for row ops of the same rows, level(def) + 1 for everything else
+//   level(stage)  = max over operands: level(def)
+//
+// What depends on no value, columns and maps of them, goes along with what uses it.
+//
+// Ops that serve other reports (ReportUse.h) keep apart: no call does the work of a report that it does not ask for.
+
+#include "codegen/fuse/FuseStages.h"
+#include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/ReportUse.h"
+
+#include "mlir/Analysis/TopologicalSortUtils.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+#include <map>
+#include <tuple>
+
+using namespace mlir;
+
+namespace moec {
+
+using namespace moe;
+
+namespace {
+
+using GroupKey = std::tuple<void *, uint32_t, unsigned>; // rows, reports that are served, level
+using Groups = llvm::MapVector<GroupKey, SmallVector<Operation *>>;
+
+// Row ops that are the same for all tokens: columns, and what is computed of them alone. Each program that uses one
+// computes its own, instead of reading a buffer that another one fills.
+class OwnConstants {
+public:
+  llvm::SmallPtrSet<Operation *, 16> originals; // not those made here
+
+  explicit OwnConstants(ArrayRef<Operation *> ops) {
+    auto constant = [&](Value operand) { return originals.contains(operand.getDefiningOp()); };
+    for (Operation *op : ops)
+      if (isa<ColumnsOp>(op) || (isa<MapOp>(op) && llvm::all_of(op->getOperands(), constant)))
+        originals.insert(op);
+  }
+
+  // Gives `op`, which has token rows, constants of its program `key`; new ones go to `members`.
+  void give(Operation *op, const GroupKey &key, SmallVector<Operation *> &members) {
+    for (OpOperand &operand : op->getOpOperands())
+      if (Operation *def = operand.get().getDefiningOp(); originals.contains(def))
+        operand.set(own(def, op, key, members)->getResult(0));
+  }
+
+private:
+  std::map<std::pair<Operation *, GroupKey>, Operation *> copies;
+
+  Operation *own(Operation *constant, Operation *user, const GroupKey &key, SmallVector<Operation *> &members) {
+    if (auto found = copies.find({constant, key}); found != copies.end())
+      return found->second;
+    SmallVector<Value> operands;
+    for (Value operand : constant->getOperands())
+      operands.push_back(own(operand.getDefiningOp(), user, key, members)->getResult(0));
+    Operation *copy = OpBuilder(user).clone(*constant);
+    copy->setOperands(operands);
+    members.push_back(copy);
+    copies[{constant, key}] = copy;
+    return copy;
+  }
+};
+
+Groups groupRowOps(Block &block, const ReportUse &reports) {
+  DenseMap<Operation *, unsigned> levels;
+  Groups groups;
+  SmallVector<Operation *> ops;
+  for (Operation &op : block.without_terminator())
+    ops.push_back(&op);
+  OwnConstants constants(ops);
+  llvm::SmallPtrSetImpl<Operation *> &originals = constants.originals;
+  for (Operation *op : ops) {
+    bool row = isRowOp(op);
+    void *space = row ? rowSpaceOf(op->getResult(0)).getAsOpaquePointer() : nullptr;
+    uint32_t report = reports.askedBy(op);
+    unsigned level = 0;
+    for (Value operand : op->getOperands()) {
+      Operation *def = operand.getDefiningOp();
+      if (!def || (originals.contains(def) && row && !space)) // it gets a copy
+        continue;
+      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space && reports.askedBy(def) == report;
+      level = std::max(level, levels[def] + (row && !together));
+    }
+    levels[op] = level;
+    if (!row || originals.contains(op))
+      continue;
+    GroupKey key = {space, report, level};
+    if (!space)
+      constants.give(op, key, groups[key]);
+    groups[key].push_back(op);
+  }
+  for (Operation *op : llvm::reverse(ops))
+    if (originals.contains(op) && op->use_empty())
+      op->erase(), originals.erase(op);
+  for (Operation *op : ops) // what is no row op of tokens reads those that are left
+    if (originals.contains(op))
+      groups[{nullptr, reports.askedBy(op), 0}].push_back(op);
+  return groups;
+}
+
+LogicalResult checkMember(Operation *op) {
+  auto map = dyn_cast<MapOp>(op);
+  for (unsigned i = 0; map && i < map.getInputs().size(); ++i)
+    if (kindAt(map.getKinds(), i) == OperandKind::col &&
+        cast<RankedTensorType>(map.getInputs()[i].getType()).getRank() == 2)
+      return op->emitOpError("F2: operand ")
+             << i << " has columns per group, which only the epilogue of a matmul of that route can use";
+  return success();
+}
+
+void formProgram(ArrayRef<Operation *> members, Block &block, std::vector<FusionNote> &notes) {
+  llvm::SetVector<Value> inputs;
+  SmallVector<Value> outputs;
+  llvm::SmallPtrSet<Operation *, 16> inside(members.begin(), members.end());
+  std::string names;
+  for (Operation *op : members) {
+    names += (names.empty() ? "" : ", ") + op->getName().stripDialect().str();
+    for (Value operand : op->getOperands())
+      if (!operand.getDefiningOp() || !inside.contains(operand.getDefiningOp()))
+        inputs.insert(operand);
+    for (Value result : op->getResults())
+      if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !inside.contains(user); }))
+        outputs.push_back(result);
+  }
+  notes.push_back({"F2", names + ": one row program"});
+  if (RowSpace space = rowSpaceOf(members.front()->getResult(0))) // kernels need the route to know how many rows there are
+    inputs.insert(space);
+  OpBuilder builder(block.getTerminator());
+  Location loc = members.front()->getLoc();
+  SmallVector<Type> types;
+  for (Value output : outputs)
+    types.push_back(output.getType());
+  auto program = RowProgramOp::create(builder, loc, types, inputs.getArrayRef());
+  Block *body = builder.createBlock(&program.getBody());
+  IRMapping mapping;
+  for (Value input : inputs)
+    mapping.map(input, body->addArgument(input.getType(), loc));
+  for (Operation *op : members)
+    builder.clone(*op, mapping);
+  SmallVector<Value> yielded;
+  for (Value output : outputs)
+    yielded.push_back(mapping.lookup(output));
+  YieldOp::create(builder, loc, yielded);
+  for (auto [output, result] : llvm::zip_equal(outputs, program.getResults()))
+    output.replaceUsesWithIf(result, [&](OpOperand &use) { return !inside.contains(use.getOwner()); });
+  for (Operation *op : llvm::reverse(members))
+    op->erase();
+}
+
+} // namespace
+
+LogicalResult formRowPrograms(func::FuncOp layer, std::vector<FusionNote> &notes) {
+  Block &block = layer.getBody().front();
+  for (Operation &op : block)
+    if (failed(checkMember(&op)))
+      return failure();
+  for (auto &[key, members] : groupRowOps(block, ReportUse(layer))) {
+    formProgram(members, block, notes);
+  }
+  sortTopologically(&block);
+  return success();
+}
+
+} // namespace moec

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Which kernels a package holds. Two ISAs that run the same kernel share one function.
+
+#include "KernelJobs.h"
+
+#include "codegen/CompileOptions.h"
+#include "codegen/plan/RouteFront.h"
+#include "codegen/schedule/CpuSchedule.h"
+#include "codegen/schedule/CudaSchedule.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+namespace moec {
+
+Isa scheduledIsa(const StageFacts &facts, Isa isa) {
+  bool tiles = facts.bf16Input && facts.bf16Weight;
+  return isa == Isa::Amx && !tiles ? Isa::Avx512 : isa;
+}
+
+static std::vector<Isa> isasOf(const CompileOptions &options) {
+  if (options.emulateTiles)
+    return {Isa::Amx};
+  std::vector<Isa> isas;
+  for (unsigned i = 0; i < MOEC_NUM_ISAS; ++i)
+    if (options.isas.has(Isa(i)))
+      isas.push_back(Isa(i));
+  return isas;
+}
+
+bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts, const CompileOptions &options,
+                    Schedule &out, std::vector<CompileError> &errors) {
+  Schedule forced;
+  auto fail = [&](std::string message, std::string hint = "") {
+    errors.push_back({3, "E-SCHEDULE", "", std::move(message), std::move(hint)});
+    return false;
+  };
+  std::string why;
+  if (!options.scheduleText.empty() &&
+      !parseSchedule(options.scheduleText, options.scheduleName, forced, why, options.templatesDir))
+    return fail(why);
+  out.layer = plan.string(plan.header.name).str();
+  auto isStage = [&](const auto &stage) {
+    return llvm::any_of(facts, [&](const StageFacts &f) { return f.stage == stage.stage; }) ||
+           fail(options.scheduleName + ": the layer has no matmul stage '" + stage.stage + "'",
+                "moec explain prints the schedule with the stages it has");
+  };
+  if (!llvm::all_of(forced.stages, isStage) || !llvm::all_of(forced.cudaStages, isStage))
+    return false;
+  std::vector<CudaArch> fronts = routeFronts(plan).empty() ? std::vector<CudaArch>() : options.archs;
+  if (fronts.empty() && !forced.fronts.empty())
+    return fail(options.scheduleName + ": the layer has no front: no choices of its tokens go straight to a dispatch");
+  for (CudaArch arch : fronts) {
+    const CudaFrontEntry *chosen = forced.findFront(arch);
+    out.fronts.push_back(chosen ? *chosen : cudaFront(arch));
+  }
+  for (const StageFacts &stage : facts) {
+    if (stage.stage.empty())
+      continue;
+    for (Isa isa : isasOf(options)) {
+      Isa used = scheduledIsa(stage, isa);
+      if (out.find(stage.stage, used))
+        continue;
+      const StageSchedule *chosen = forced.find(stage.stage, used);
+      out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
+      if (!checkStage(stage, out.stages.back(), why, options.templatesDir))
+        return fail(why);
+    }
+    for (CudaArch arch : options.archs) {
+      if (out.find(stage.stage, arch))
+        continue;
+      const CudaStage *chosen = forced.find(stage.stage, arch);
+      out.cudaStages.push_back(chosen ? *chosen : cudaSchedule(stage, arch));
+      if (!checkStage(stage, out.cudaStages.back(), why, options.templatesDir))
+        return fail(why);
+    }
+  }
+  return true;
+}
+
+namespace {
+
+class KernelPlanner {
+public:
+  KernelPlanner(LaunchPlan &plan, const CompileOptions &options) : plan(plan), options(options) {}
+  KernelJobs jobs;
+
+  void rows(size_t step, Isa isa) {
+    Isa module = options.emulateTiles ? Isa::Baseline : isa == Isa::Amx ? Isa::Avx512 : isa;
+    uint32_t &function = known[{step, module, "rows"}];
+    if (!function)
+      function = add(step, module, nullptr, "rows");
+    slot(step, isa) = {function - 1, 1, 0, 1, 1};
+  }
+
+  void matmul(size_t step, Isa isa, const StageSchedule &schedule) {
+    Isa module = options.emulateTiles ? Isa::Baseline : schedule.isa;
+    uint32_t first = uint32_t(jobs.table.size());
+    uint32_t &shared = known[{step, module, "matmul"}];
+    if (!shared) {
+      shared = first + 1;
+      for (const ScheduleEntry &entry : schedule.entries)
+        add(step, module, &entry,
+            entry.kernel.templateName + "_r" + std::to_string(entry.firstRow) + "_" + entry.numeric);
+    }
+    const ScheduleEntry &last = schedule.entries.back();
+    auto value = [&](const char *name) { return uint32_t(last.kernel.integers.at(name)); };
+    uint32_t maxRows = value("panel_m"), multiple = value("block_m"), cover = uint32_t(plan.covers.size());
+    for (uint32_t r = 1; r <= maxRows; ++r)
+      plan.covers.push_back(uint8_t(schedule.entryFor(r)));
+    slot(step, isa) = {shared - 1, uint32_t(schedule.entries.size()), cover, maxRows, multiple};
+  }
+
+private:
+  moec_isa_variants &slot(size_t step, Isa isa) {
+    Isa where = options.emulateTiles ? Isa::Baseline : isa;
+    plan.header.isa_mask |= 1u << unsigned(where);
+    return plan.steps[step].isa[unsigned(where)];
+  }
+
+  // Index + 1 of the new function. A symbol joins the layer's name, the stage's and what tells the variant apart.
+  uint32_t add(size_t step, Isa module, const ScheduleEntry *entry, const std::string &variant) {
+    std::string stage = plan.string(plan.steps[step].name).str();
+    for (char &c : stage)
+      if (!llvm::isAlnum(c))
+        c = '_';
+    std::string symbol = "moec_" + plan.string(plan.header.name).str() + "__" + std::to_string(step) + "_" + stage +
+                         "_" + variant + "_" + isaFacts(module).name.str();
+    jobs.modules[module].push_back({symbol, step, entry});
+    jobs.table.push_back(symbol);
+    return uint32_t(jobs.table.size());
+  }
+
+  LaunchPlan &plan;
+  const CompileOptions &options;
+  std::map<std::tuple<size_t, Isa, std::string>, uint32_t> known; // function index + 1
+};
+
+} // namespace
+
+KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, const Schedule &schedule,
+                       const CompileOptions &options) {
+  KernelPlanner planner(plan, options);
+  for (size_t step = 0; step < plan.steps.size(); ++step)
+    for (Isa isa : isasOf(options)) {
+      if (plan.steps[step].kind == MOEC_STEP_ROWS || plan.steps[step].kind == MOEC_STEP_COLUMNS)
+        planner.rows(step, isa);
+      else if (plan.steps[step].kind == MOEC_STEP_MATMUL)
+        planner.matmul(step, isa, *schedule.find(facts[step].stage, scheduledIsa(facts[step], isa)));
+    }
+  return std::move(planner.jobs);
+}
+
+} // namespace moec

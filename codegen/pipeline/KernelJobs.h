@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A launch plan and a schedule -> the kernels to generate, which module each belongs to, and the plan's variant tables.
+
+#ifndef MOEC_CODEGEN_PIPELINE_KERNELJOBS_H
+#define MOEC_CODEGEN_PIPELINE_KERNELJOBS_H
+
+#include "codegen/Target.h"
+
+#include "codegen/plan/LaunchPlan.h"
+#include "codegen/schedule/Schedule.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct CompileOptions;
+struct CompileError;
+
+// One kernel function.
+struct KernelJob {
+  std::string symbol;
+  size_t step = 0;               // index into the plan's steps
+  const ScheduleEntry *entry = nullptr; // matmul steps; null: a rows step
+};
+
+// The kernels of a package, one list per object file. Entries point into `schedule`, which must stay where it is.
+struct KernelJobs {
+  std::map<Isa, std::vector<KernelJob>> modules; // compiled for that ISA
+  std::vector<std::string> table;                // function table of the package
+};
+
+// The schedule to use: the forced text where there is one (every stage it names checked), heuristics elsewhere.
+bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts, const CompileOptions &options,
+                    Schedule &out, std::vector<CompileError> &errors);
+
+// Which ISA's kernels a step runs on `isa`: AMX uses AVX-512 for what tiles cannot do.
+Isa scheduledIsa(const StageFacts &facts, Isa isa);
+
+// Fills the isa variants, covers and isa_mask of `plan`. facts[i] belongs to step i and is empty for other steps.
+KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, const Schedule &schedule,
+                       const CompileOptions &options);
+
+} // namespace moec
+
+#endif

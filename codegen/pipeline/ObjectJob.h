@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The kernels of one object file: instantiate, lower and emit them, in a context and a thread of their own.
+
+#ifndef MOEC_CODEGEN_PIPELINE_OBJECTJOB_H
+#define MOEC_CODEGEN_PIPELINE_OBJECTJOB_H
+
+#include "KernelJobs.h"
+#include "codegen/CompileOptions.h"
+
+#include "llvm/ADT/SmallVector.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+enum class ObjectForm { Tile, LlvmDialect, Assembly, Object }; // what ObjectJob::bytes holds
+
+// What all jobs of a compilation read.
+struct ObjectInput {
+  const std::string &fusedModule;             // text; every job parses it into its own context
+  const LaunchPlan &plan;
+  const std::vector<unsigned> &stageOrdinals; // per step: position of its op in the layer function, ~0u without one
+  const CompileOptions &options;
+  ObjectForm form;
+};
+
+struct ObjectJob {
+  ObjectJob(Isa isa, const std::vector<KernelJob> *kernels) : isa(isa), kernels(kernels) {}
+
+  Isa isa;
+  const std::vector<KernelJob> *kernels;
+
+  llvm::SmallVector<char, 0> bytes;
+  int64_t scratchBytes = 0;   // largest need of a kernel
+  std::string error;          // empty: done
+  bool invalidInput = false;  // the error is a template's, not ours
+
+  void run(const ObjectInput &input);
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The stages in order. Everything up to the schedule happens once; instantiate, lower and emit happen per object file, each
+// in a context of its own so that they can run side by side.
+
+#include "Pipeline.h"
+
+#include "CudaJob.h"
+#include "KernelJobs.h"
+#include "ObjectJob.h"
+
+#include "codegen/emit/ObjectEmitter.h"
+#include "codegen/build/BuildLayer.h"
+#include "codegen/build/FunctionLibrary.h"
+#include "codegen/fuse/FuseStages.h"
+#include "codegen/fuse/JoinStages.h"
+#include "codegen/moe/LayerChecks.h"
+#include "codegen/fuse/NumericModes.h"
+#include "codegen/plan/PlanLaunch.h"
+#include "codegen/tile/DescribeMatmul.h"
+
+#include "dsl/spec/SpecPrinter.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+using namespace mlir;
+
+namespace moec {
+
+static const llvm::StringLiteral stageNames[] = {"spec",     "build",       "fuse",  "plan",
+                                                 "schedule", "instantiate", "lower", "emit"};
+
+std::optional<Stage> parseStage(llvm::StringRef name) {
+  for (unsigned i = 0; i < std::size(stageNames); ++i)
+    if (stageNames[i] == name)
+      return Stage(i);
+  return std::nullopt;
+}
+
+llvm::StringRef stageName(Stage stage) { return stageNames[unsigned(stage)]; }
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<CompileError> &errors)
+      : input(input), options(options), errors(errors) {
+    loadMoeDialects(context);
+  }
+
+  // Runs the stages up to and including `last`; false when an error was added.
+  bool run(Stage last);
+  bool print(Stage stage, llvm::raw_ostream &os);
+  std::unique_ptr<CompiledPackage> package();
+
+private:
+  bool parseOrBuild();
+  bool checkTypes();
+  bool fuse();
+  bool plan();
+  bool schedule();
+  bool runJobs(ObjectForm form);
+  void addDevices(CompiledPackage &result);
+  // Runs `body` with MLIR's diagnostics collected; what failed becomes one error.
+  bool collecting(int exitCode, const char *code, llvm::function_ref<bool()> body);
+  void note(Stage stage, const llvm::Twine &detail);
+
+  const CompileInput &input;
+  const CompileOptions &options;
+  std::vector<CompileError> &errors;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp layer;
+  std::vector<FusionNote> fusionNotes;
+  LaunchPlan launchPlan;
+  std::vector<StageFacts> facts;
+  Schedule chosen;
+  KernelJobs jobs;
+  std::vector<ObjectJob> objects;
+  std::vector<CudaJob> devices;
+  std::optional<Ptxas> ptxas;
+  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+};
+
+void Compilation::note(Stage stage, const llvm::Twine &detail) {
+  auto now = std::chrono::steady_clock::now();
+  if (options.progress)
+    options.progress(stageName(stage), detail.str(), std::chrono::duration<double>(now - since).count());
+  since = now;
+}
+
+bool Compilation::collecting(int exitCode, const char *code, llvm::function_ref<bool()> body) {
+  std::string text;
+  bool ok;
+  {
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+        return success();
+      llvm::raw_string_ostream os(text);
+      if (!text.empty())
+        os << "\n";
+      if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
+        os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn() << ": ";
+      os << diagnostic;
+      return success();
+    });
+    ok = body();
+  }
+  if (!ok)
+    errors.push_back({exitCode, code, "", text.empty() ? "failed without a message" : text, ""});
+  return ok;
+}
+
+bool Compilation::parseOrBuild() {
+  if (input.spec) {
+    FunctionLibrary functions(context, options.templatesDir);
+    std::vector<Refusal> refusals;
+    module = buildLayer(context, *input.spec, specHash(*input.spec), functions, refusals);
+    for (const Refusal &refusal : refusals)
+      errors.push_back({refusal.code == "E-TEMPLATE" ? 3 : 4, refusal.code, refusal.path, refusal.message, refusal.hint});
+    if (!module)
+      return false;
+  } else {
+    bool parsed = collecting(3, "E-MOE", [&] {
+      llvm::SourceMgr sources;
+      sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(input.moeText, input.moeFile), SMLoc());
+      module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+      return bool(module);
+    });
+    if (!parsed)
+      return false;
+  }
+  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+    layer = findLayer(*module);
+    return bool(layer);
+  });
+}
+
+// CPU kernels convert f32 and bf16 only.
+bool Compilation::checkTypes() {
+  auto isHalf = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.getElementType().isF16();
+  };
+  bool halves = false;
+  layer.walk([&](Operation *op) {
+    halves |= llvm::any_of(op->getOperandTypes(), isHalf) || llvm::any_of(op->getResultTypes(), isHalf);
+  });
+  if (!halves || !options.isas.mask)
+    return true;
+  bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
+  bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
+  errors.push_back({4, "E-UNSUPPORTED", activation ? "dtype.activation" : weight ? "dtype.weight" : "dtype.output",
+                    "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda", "use --target cuda or bf16"});
+  return false;
+}
+
+bool Compilation::fuse() {
+  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+    if (!options.archs.empty() && options.determinism == Determinism::Off)
+      dropDiversity(layer);
+    if (failed(fuseStages(layer, fusionNotes)))
+      return false;
+    if (!options.archs.empty() && options.math == MathMode::Tf32)
+      markTf32(layer, fusionNotes);
+    if (!options.archs.empty() && options.determinism == Determinism::Off)
+      markUnordered(layer, fusionNotes);
+    if (!options.archs.empty())
+      joinStages(layer, fusionNotes);
+    return succeeded(verify(*module));
+  });
+}
+
+bool Compilation::plan() {
+  PlanOptions planOptions;
+  planOptions.maxTokens = options.maxTokens;
+  return collecting(input.spec ? 7 : 3, "E-PLAN",
+                    [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
+}
+
+// Whether a launch stands between the stage and what says which weights its blocks read: the beginning of the call, or the step
+// that makes the route's lists. That launch has then waited for those lists, and the caller's own kernels are never the one before.
+static bool knowsWeightsEarly(const LaunchPlan &plan, size_t step) {
+  const moec_step &stage = plan.steps[step];
+  for (size_t i = stage.route == MOEC_NO_ROUTE ? 0 : stage.route + size_t(1); i < step; ++i)
+    if (!plan.steps[i].asked && !(plan.stageOf[i] && plan.stageOf[i]->hasAttr(moe::joinedAttr)))
+      return true;
+  return false;
+}
+
+bool Compilation::schedule() {
+  facts.resize(launchPlan.steps.size());
+  for (size_t i = 0; i < facts.size(); ++i) {
+    auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]);
+    if (!op)
+      continue;
+    MatmulStage stage = describeMatmul(op, launchPlan, launchPlan.steps[i]);
+    facts[i].stage = stage.name;
+    facts[i].n = stage.n;
+    facts[i].k = stage.k;
+    facts[i].parts = stage.parts;
+    facts[i].panels = stage.panels;
+    facts[i].bf16Input = !stage.in.isF32();
+    facts[i].bf16Weight = !stage.weight.isF32();
+    facts[i].f16 = stage.in.isF16() || stage.weight.isF16();
+    facts[i].oneType = stage.in == stage.weight;
+    facts[i].routed = stage.routed;
+    facts[i].tf32 = stage.tf32;
+    facts[i].gathered = stage.gathered;
+    facts[i].weightsEarly = knowsWeightsEarly(launchPlan, i);
+    facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
+    facts[i].groups = stage.routed ? stage.groups : 1;
+    facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
+  }
+  if (!chooseSchedule(launchPlan, facts, options, chosen, errors))
+    return false;
+  jobs = planKernels(launchPlan, facts, chosen, options);
+  for (moec_step &step : launchPlan.steps)
+    if (step.kind == MOEC_STEP_ROWS && !step.rows_per_task)
+      step.rows_per_task = 8;
+  finishSchedule(launchPlan);
+  return true;
+}
+
+// One job per CUDA architecture and ISA, the heaviest first; a job that failed names its kernel.
+bool Compilation::runJobs(ObjectForm form) {
+  std::string fused;
+  llvm::raw_string_ostream os(fused);
+  module->print(os);
+  std::map<Operation *, unsigned> ordinals;
+  unsigned next = 0;
+  for (Operation &op : layer.getBody().front())
+    ordinals[&op] = next++;
+  std::vector<unsigned> stageOrdinals;
+  for (Operation *op : launchPlan.stageOf)
+    stageOrdinals.push_back(op ? ordinals.at(op) : ~0u);
+  for (auto it = jobs.modules.rbegin(); it != jobs.modules.rend(); ++it)
+    objects.emplace_back(it->first, &it->second);
+  const ObjectInput shared = {fused, launchPlan, stageOrdinals, options, form};
+  for (CudaArch arch : options.archs)
+    devices.emplace_back(arch);
+  if (!devices.empty() && form == ObjectForm::Object && !options.emulateCuda)
+    ptxas = findPtxas();
+  std::atomic<size_t> claimed{0};
+  size_t numJobs = devices.size() + objects.size();
+  auto work = [&] {
+    for (size_t i; (i = claimed++) < numJobs;)
+      if (i < devices.size())
+        devices[i].run(shared, chosen, ptxas ? &*ptxas : nullptr);
+      else
+        objects[i - devices.size()].run(shared);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::min<size_t>(options.jobs, numJobs); ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+  for (const ObjectJob &object : objects) {
+    if (!object.error.empty())
+      errors.push_back({object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
+    launchPlan.header.scratch_bytes = std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
+  }
+  for (const CudaJob &device : devices) {
+    const char *code = device.exitCode == 3 ? "E-TEMPLATE" : device.exitCode == 4 ? "E-UNSUPPORTED" : "E-INTERNAL";
+    if (!device.error.empty())
+      errors.push_back({device.exitCode, code, "", device.error, ""});
+  }
+  return errors.empty();
+}
+
+bool Compilation::run(Stage last) {
+  if (last == Stage::Spec)
+    return true;
+  if (!parseOrBuild() || !checkTypes())
+    return false;
+  note(Stage::Build, "moe ops");
+  if (last == Stage::Build)
+    return true;
+  if (!fuse())
+    return false;
+  note(Stage::Fuse, llvm::Twine(fusionNotes.size()) + " rules applied");
+  if (last == Stage::Fuse)
+    return true;
+  if (!plan())
+    return false;
+  note(Stage::Plan, llvm::Twine(launchPlan.steps.size()) + " steps");
+  if (last == Stage::Plan)
+    return true;
+  if (!schedule())
+    return false;
+  note(Stage::Schedule, llvm::Twine(jobs.table.size()) + " CPU kernels" +
+                            (chosen.cudaStages.empty() ? llvm::Twine() : ", " + llvm::Twine(chosen.cudaStages.size()) +
+                                                                             " CUDA stages"));
+  if (last == Stage::Schedule)
+    return true;
+  ObjectForm form = last == Stage::Instantiate ? ObjectForm::Tile
+                    : last == Stage::Lower     ? ObjectForm::LlvmDialect
+                                               : ObjectForm::Object;
+  if (!runJobs(form))
+    return false;
+  note(last, llvm::Twine(objects.size()) + " object files" +
+                 (devices.empty() ? llvm::Twine() : ", " + llvm::Twine(devices.size()) + " CUDA targets"));
+  return true;
+}
+
+bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
+  if (stage == Stage::Spec) {
+    os << (input.spec ? printSpec(*input.spec) : input.moeText);
+    return true;
+  }
+  if (stage == Stage::Emit) {
+    if (!run(Stage::Schedule) || !runJobs(ObjectForm::Assembly))
+      return false;
+  } else if (!run(stage)) {
+    return false;
+  }
+  if (stage == Stage::Fuse)
+    for (const FusionNote &n : fusionNotes)
+      os << "// " << n.rule << "  " << n.text << "\n";
+  if (stage == Stage::Build || stage == Stage::Fuse) {
+    module->print(os);
+    os << "\n";
+  } else if (stage == Stage::Plan) {
+    launchPlan.print(os);
+  } else if (stage == Stage::Schedule) {
+    os << printSchedule(chosen);
+  } else {
+    const char *comment = stage == Stage::Emit ? "# ---- " : "// ---- ";
+    for (const CudaJob &device : devices)
+      os << "// ---- " << cudaArchFacts(device.arch).name << "\n" << device.text;
+    for (const ObjectJob &object : objects)
+      os << comment << isaFacts(object.isa).name << "\n"
+         << llvm::StringRef(object.bytes.data(), object.bytes.size());
+  }
+  return true;
+}
+
+// Images in the order of the targets; a target's cubin comes before its PTX.
+void Compilation::addDevices(CompiledPackage &result) {
+  if (devices.empty())
+    return;
+  result.cuda.weights = cudaWeights(launchPlan, result.cuda.packedBytes);
+  result.cuda.cudaVersion = ptxas ? ptxas->version : 0;
+  result.ptxasMissing = !ptxas && !options.emulateCuda;
+  for (CudaJob &device : devices) {
+    device.plan.firstImage = uint32_t(result.images.size());
+    if (options.emulateCuda) {
+      result.images.emplace_back();
+      result.deviceModules.push_back({device.arch, std::move(device.context), std::move(device.module)});
+    }
+    for (std::string *image : {&device.cubin, &device.ptx})
+      if (!image->empty())
+        result.images.push_back(std::move(*image));
+    device.plan.numImages = uint32_t(result.images.size()) - device.plan.firstImage;
+    result.cuda.targets.push_back(std::move(device.plan));
+    result.cudaFindings.insert(result.cudaFindings.end(), device.findings.begin(), device.findings.end());
+  }
+}
+
+std::unique_ptr<CompiledPackage> Compilation::package() {
+  if (!run(Stage::Emit))
+    return nullptr;
+  auto result = std::make_unique<CompiledPackage>();
+  result->name = launchPlan.string(launchPlan.header.name).str();
+  if (input.spec)
+    result->canonicalSpec = printSpec(*input.spec);
+  result->scheduleText = printSchedule(chosen);
+  if (!options.archs.empty())
+    result->math = options.math;
+  result->functionNames = jobs.table;
+  for (const FusionNote &n : fusionNotes)
+    result->fusionNotes.push_back(n.rule + "  " + n.text);
+  for (ObjectJob &object : objects)
+    result->objects.push_back({result->name + "_" + isaFacts(object.isa).name.str() + ".o", std::move(object.bytes)});
+  launchPlan.stageOf.clear();
+  result->plan = launchPlan;
+  ObjectFile planObject;
+  planObject.name = result->name + "_plan.o";
+  std::string error;
+  addDevices(*result);
+  PlanObjectInput input = {result->name, result->plan.serialize(), jobs.table, {}, result->images};
+  if (!devices.empty())
+    input.cudaPlan = result->cuda.serialize();
+  if (!emitPlanObject(input, planObject.bytes, error)) {
+    errors.push_back({7, "E-INTERNAL", "", error, ""});
+    return nullptr;
+  }
+  result->objects.push_back(std::move(planObject));
+  return result;
+}
+
+} // namespace
+
+std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
+                                              std::vector<CompileError> &errors) {
+  std::vector<CompileError> own;
+  auto result = Compilation(input, options, own).package();
+  errors.insert(errors.end(), own.begin(), own.end());
+  return result;
+}
+
+bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
+                std::vector<CompileError> &errors) {
+  std::vector<CompileError> own;
+  bool ok = Compilation(input, options, own).print(stage, os);
+  errors.insert(errors.end(), own.begin(), own.end());
+  return ok;
+}
+
+} // namespace moec

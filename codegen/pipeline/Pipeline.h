@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LayerSpec (or moe text) in -> compiled package in memory out. The stages, in order, are the enum below; codegen/README.md
+// says what each one's form is. Nothing here prints, exits or touches the file system, except --templates reading.
+
+#ifndef MOEC_CODEGEN_PIPELINE_PIPELINE_H
+#define MOEC_CODEGEN_PIPELINE_PIPELINE_H
+
+#include "codegen/CompileOptions.h"
+#include "codegen/emit/CompiledPackage.h"
+
+#include "dsl/LayerSpec.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+enum class Stage { Spec, Build, Fuse, Plan, Schedule, Instantiate, Lower, Emit };
+std::optional<Stage> parseStage(llvm::StringRef name);
+llvm::StringRef stageName(Stage stage);
+
+// The input of a compilation: exactly one of the two.
+struct CompileInput {
+  const LayerSpec *spec = nullptr;
+  std::string moeText, moeFile; // text of the moe dialect and its file name for messages
+};
+
+// Errors are appended to `errors`; the result is null exactly when there is one.
+std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
+                                              std::vector<CompileError> &errors);
+
+// Prints the form after `stage` (IR text, plan, schedule, LLVM IR or assembly). False: errors were appended.
+bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
+                std::vector<CompileError> &errors);
+
+} // namespace moec
+
+#endif

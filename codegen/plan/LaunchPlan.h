@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// LaunchPlan: the structs of runtime/moec_abi.h while they are being filled. PlanLaunch makes one from fused stages,
+// the schedule fills each step's ISA variants, serialize() lays the blob out as moec_abi.h says.
+
+#ifndef MOEC_CODEGEN_PLAN_LAUNCHPLAN_H
+#define MOEC_CODEGEN_PLAN_LAUNCHPLAN_H
+
+#include "runtime/moec_abi.h"
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <string>
+#include <vector>
+
+namespace mlir {
+class Operation;
+}
+
+namespace moec {
+
+struct LaunchPlan {
+  moec_plan_header header = {};
+  std::vector<moec_buffer> buffers;
+  std::vector<moec_step> steps;
+  std::vector<uint16_t> args;
+  std::vector<uint8_t> covers;
+  std::vector<moec_role> roles;
+  std::vector<moec_weight> weights;
+  std::string strings = std::string(1, '\0'); // offset 0 = the empty string
+  std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
+
+  uint32_t addString(llvm::StringRef text); // offset of `text`, shared when already there
+  uint32_t appendString(llvm::StringRef text); // without looking for it
+  llvm::StringRef string(uint32_t offset) const;
+  std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
+  void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
+};
+
+// Columns that one unit of a columns step reduces.
+constexpr int64_t token_reduce_block = 64;
+
+// "rows", "matmul", "dispatch", ...; "?": none of moec_abi.h.
+llvm::StringRef stepKindName(const moec_step &step);
+
+// Steps that are kernels of the package, not calls of the runtime.
+inline bool isKernelStep(const moec_step &step) {
+  return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS;
+}
+
+// Packed layout of a weight region; sets panels, n_padded, k_padded and bytes from parts, groups, n, k and dtype.
+void finishWeightLayout(moec_weight &weight);
+
+} // namespace moec
+
+#endif

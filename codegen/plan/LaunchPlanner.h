@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The state of one planLaunch() call. Private to codegen/moe/Plan*.cpp.
+
+#ifndef MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
+#define MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
+
+#include "codegen/moe/MoeDialect.h"
+#include "codegen/plan/PlanLaunch.h"
+#include "codegen/moe/ReportUse.h"
+
+#include <map>
+#include <optional>
+
+namespace moec {
+
+class LaunchPlanner {
+public:
+  LaunchPlanner(mlir::func::FuncOp layer, LaunchPlan &plan) : layer(layer), plan(plan), reports(layer) {}
+  mlir::LogicalResult run(const PlanOptions &options);
+
+private:
+  mlir::func::FuncOp layer;
+  LaunchPlan &plan;
+  ReportUse reports;
+  llvm::DenseMap<mlir::Value, uint16_t> buffers;
+  llvm::DenseMap<mlir::Value, uint16_t> routeSteps;             // step of a !moe.route value
+  std::map<std::pair<void *, uint16_t>, uint16_t> routeBuffers; // by route and part
+  std::map<std::string, uint16_t> weightBuffers;                // by layout and roles
+  std::map<std::string, uint16_t> roles;                        // index into plan.roles by name
+  mlir::LogicalResult weightStatus = mlir::success();           // of the last vectorBuffer
+
+  // PlanLaunch.cpp
+  uint16_t addBuffer(moec_buffer buffer, llvm::StringRef name);
+  uint16_t bufferOf(mlir::Value value);
+  uint16_t routeBuffer(mlir::Value route, uint16_t part);
+  uint16_t operandBuffer(mlir::Value value);
+  moec_step &addStep(uint16_t kind, llvm::StringRef name, llvm::ArrayRef<uint16_t> args, mlir::Operation *stage);
+  mlir::LogicalResult addMatmul(moe::GroupedMatmulOp op);
+  mlir::LogicalResult addRowProgram(moe::RowProgramOp op);
+  mlir::LogicalResult addCombine(moe::CombineOp op);
+  mlir::LogicalResult addDispatch(moe::DispatchOp op);
+  mlir::LogicalResult addCapacity(moe::CapacityOp op);
+  mlir::LogicalResult addTopTokens(moe::TopTokensOp op);
+  mlir::LogicalResult addTokenReduce(moe::TokenReduceOp op);
+  mlir::LogicalResult addTokenTotal(moe::TokenTotalOp op);
+  mlir::LogicalResult addSlots(moe::SlotsOp op);
+  mlir::LogicalResult addSlotInputs(moe::SlotInputsOp op);
+  mlir::LogicalResult checkResults();
+  mlir::LogicalResult fillHeader(const PlanOptions &options);
+  mlir::LogicalResult checkLimits();
+
+  // PlanWeights.cpp
+  std::optional<uint16_t> panelBuffer(moe::GroupedMatmulOp op); // all parts in one region
+  uint16_t vectorBuffer(mlir::Value parameter);
+  uint16_t squaresBuffer(moe::SquareSumsOp op);
+  uint16_t weightBuffer(moec_weight weight, const std::string &name);
+  std::optional<uint16_t> roleOf(mlir::Value parameter, bool matrix);
+  bool hasMembers(mlir::Value parameter); // one role per group, one behind the other
+  mlir::LogicalResult addMembers(unsigned index, moec_role role);
+  mlir::LogicalResult readStorage(llvm::StringRef name, mlir::DictionaryAttr storage, moec_role &role);
+  mlir::LogicalResult finishWeights();
+};
+
+// PlanSlots.cpp: gives every workspace and optional buffer a slot; buffers share one only when their lifetimes, first
+// to last step that uses them, do not meet.
+void assignSlots(LaunchPlan &plan);
+
+moec_extent rowBound(moe::RouteType type); // most rows a route of this type has
+int64_t elementBytesOf(mlir::Type type); // i1 is stored as a byte
+uint16_t typeCodeOf(mlir::Type type);    // moec_dtype
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Fused stages -> launch plan: buffers, steps with their arguments, packed weights. Variants, covers, scratch and
+// rows_per_task are the schedule's.
+
+#ifndef MOEC_CODEGEN_PLAN_PLANLAUNCH_H
+#define MOEC_CODEGEN_PLAN_PLANLAUNCH_H
+
+#include "codegen/plan/LaunchPlan.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace moec {
+
+struct PlanOptions {
+  int64_t maxTokens = 8192;
+};
+
+// Arguments of a step:
+//
+//   grouped_matmul   A, B, out, row_token if gathered, prologue operands..., epilogue operands...
+//   row_program      inputs..., results...; an input that is a route becomes row_token, row_slot
+//   combine          rows, slot_row, weights if any, epilogue operands..., out
+//   dispatch         ids
+//   capacity         ids, kept, keys and queue if any, ranked if any, present if any, places if any
+//   top_tokens       values, mask, present if any
+//   token_reduce     values, out
+//   token_total      values, out
+//   slots            nothing
+//   slot_inputs      x, weights, out, row_token, row_slot
+//
+// B of all parts is one buffer; a parameter used twice in the same form is packed once. Rows of a workspace result of a
+// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless its reader knows rows without gaps only;
+// all other buffers have no gaps. A counts step (only when asked) follows the dispatch of the experts. Fails with an error
+// emitted on the op at fault:
+//
+//   P1  moe.storage names known stack, axes and part, and a stack only where there is an expert axis
+//   P2  y, logits, ids and weights are made by stages, each by one; y has the columns of x
+//   P3  at most 256 buffers, 256 steps, 64 arguments of a step, 16 routes, and sizes within 2^52 bytes
+//   P4  a parameter is either a matrix (B of matmuls) or a vector of f32, and not x
+//   P5  ids and weights have the same number of columns
+//   P6  moe.layer's spec_hash is 64 hex digits
+mlir::LogicalResult planLaunch(mlir::func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan);
+
+// After the schedule has filled every step's ISA variants: sets header.isa_mask (ISAs that all kernel steps have) and
+// header.items = max over steps and ISAs of ceil(K / max_rows) per token + G.
+void finishSchedule(LaunchPlan &plan);
+
+} // namespace moec
+
+#endif

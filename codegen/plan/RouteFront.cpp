@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Pattern: [matmul without a route] row program without a route ... dispatch of one of its results.
+
+#include "codegen/plan/RouteFront.h"
+
+#include "codegen/moe/MoeDialect.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace moec {
+
+static bool readsRoute(moe::RowProgramOp rows) {
+  return llvm::any_of(rows.getInputs(), [](Value v) { return isa<moe::RouteType>(v.getType()); });
+}
+
+static bool isRouter(const LaunchPlan &plan, size_t step) {
+  return plan.steps[step].kind == MOEC_STEP_MATMUL && plan.steps[step].route == MOEC_NO_ROUTE;
+}
+
+// The row program before `step` that makes buffer `buffer`, as its step; plan.steps.size(): none.
+static size_t makerOf(const LaunchPlan &plan, size_t step, uint16_t buffer) {
+  for (size_t i = step; i-- > 0;) {
+    auto rows = dyn_cast_or_null<moe::RowProgramOp>(plan.stageOf[i]);
+    unsigned numArgs = plan.steps[i].num_args;
+    for (unsigned result = 0; rows && result < rows->getNumResults(); ++result)
+      if (plan.args[plan.steps[i].first_arg + numArgs - 1 - result] == buffer)
+        return readsRoute(rows) ? plan.steps.size() : i;
+  }
+  return plan.steps.size();
+}
+
+std::vector<RouteFront> routeFronts(const LaunchPlan &plan) {
+  std::vector<RouteFront> fronts;
+  for (size_t step = 0; step < plan.steps.size(); ++step) {
+    if (plan.steps[step].kind != MOEC_STEP_DISPATCH || plan.steps[step].asked)
+      continue;
+    RouteFront front = {makerOf(plan, step, plan.args[plan.steps[step].first_arg]), step, std::nullopt};
+    auto isTaken = [&](const RouteFront &other) { return other.rows == front.rows; };
+    if (front.rows == plan.steps.size() || plan.steps[front.rows].asked || llvm::any_of(fronts, isTaken))
+      continue;
+    if (front.rows && isRouter(plan, front.rows - 1))
+      front.router = front.rows - 1;
+    fronts.push_back(front);
+  }
+  return fronts;
+}
+
+} // namespace moec

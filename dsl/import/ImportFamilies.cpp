@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The table of families: which model types, which of their layers have experts, where tensors stand.
+
+#include "dsl/import/ImportPieces.h"
+
+#include <algorithm>
+
+namespace moec {
+
+using namespace families;
+
+namespace {
+
+// A member that is a list of layer numbers.
+bool lists(const I &i, const char *key, int64_t l) {
+  for (const Json &layer : i.config.at(key))
+    if (layer.is_number_integer() && layer.get<int64_t>() == l)
+      return true;
+  return false;
+}
+
+// A member that is a list with an entry per layer; null: none, or it is too short.
+const Json *entryOf(const I &i, const char *key, int64_t l) {
+  auto found = i.config.find(key);
+  return found != i.config.end() && found->is_array() && size_t(l) < found->size() ? &(*found)[size_t(l)] : nullptr;
+}
+
+// Something that is there must be a list, unless it may be a number too.
+bool isList(const I &i, const char *key, bool orNumber = false) {
+  auto found = i.config.find(key);
+  if (found == i.config.end() || found->is_null())
+    return false;
+  if (!found->is_array() && !(orNumber && found->is_number_integer()))
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " is no list");
+  return found->is_array();
+}
+
+int64_t stepOf(const I &i, const char *key) {
+  int64_t step = i.integerOr({key}, 1);
+  if (step < 1)
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " is below 1");
+  return std::max<int64_t>(1, step);
+}
+
+bool sparseSteps(const I &i, int64_t l) {
+  if (isList(i, "mlp_only_layers") && lists(i, "mlp_only_layers", l))
+    return false;
+  return (l + 1) % stepOf(i, "decoder_sparse_step") == 0;
+}
+
+bool afterFirstDense(const I &i, int64_t l) {
+  if (isList(i, "mlp_layer_types"))
+    if (const Json *type = entryOf(i, "mlp_layer_types", l))
+      return *type == "sparse";
+  if (isList(i, "moe_layer_freq", /*orNumber=*/true)) {
+    const Json *entry = entryOf(i, "moe_layer_freq", l);
+    return entry && *entry == 1;
+  }
+  int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense"}, 0);
+  return l >= first && l % stepOf(i, "moe_layer_freq") == 0;
+}
+
+bool jambaLayers(const I &i, int64_t l) {
+  return l % stepOf(i, "expert_layer_period") == i.integerOr({"expert_layer_offset"}, 0);
+}
+
+bool llamaLayers(const I &i, int64_t l) {
+  if (isList(i, "moe_layers"))
+    return lists(i, "moe_layers", l);
+  int64_t step = stepOf(i, "interleave_moe_layer_step");
+  return l % step == step - 1;
+}
+
+bool ernieLayers(const I &i, int64_t l) {
+  int64_t end = i.integerOr({"moe_layer_end_index"}, -1);
+  return (l + 1) % stepOf(i, "moe_layer_interval") == 0 && l >= i.integerOr({"moe_layer_start_index"}, 0) &&
+         (end < 0 || l <= end);
+}
+
+bool arcticLayers(const I &i, int64_t l) { return (l + 1) % stepOf(i, "moe_layer_frequency") == 0; }
+
+bool switchLayers(const I &i, int64_t l) {
+  int64_t sparse =
+      i.options.decoder ? i.integerOr({"num_sparse_decoder_layers"}, 0) : i.integerOr({"num_sparse_encoder_layers"}, 0);
+  int64_t layers =
+      i.options.decoder ? i.integerOr({"num_decoder_layers", "num_layers"}, 0) : i.integerOr({"num_layers"}, 0);
+  int64_t step = sparse > 0 ? layers / sparse : 0;
+  return step > 0 && (step == 1 || l % step == 1);
+}
+
+bool nllbLayers(const I &i, int64_t l) {
+  int64_t step = i.options.decoder ? i.integerOr({"decoder_sparse_step"}, 0) : i.integerOr({"encoder_sparse_step"}, 0);
+  return step > 0 && (l + 1) % step == 0;
+}
+
+bool nemotronLayers(const I &i, int64_t l) {
+  if (isList(i, "layers_block_type"))
+    if (const Json *type = entryOf(i, "layers_block_type", l))
+      return *type == "moe";
+  auto found = i.config.find("hybrid_override_pattern");
+  if (found == i.config.end() || !found->is_string())
+    return false;
+  const std::string &pattern = found->get_ref<const std::string &>();
+  return size_t(l) < pattern.size() && pattern[size_t(l)] == 'E';
+}
+
+// "3,4,5": their numbers in a text.
+bool stepLayers(const I &i, int64_t l) {
+  auto found = i.config.find("moe_layers_enum");
+  if (found == i.config.end() || !found->is_string())
+    return false;
+  std::string text = "," + found->get<std::string>() + ",";
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text.find("," + std::to_string(l) + ",") != std::string::npos;
+}
+
+} // namespace
+
+const std::vector<ImportFamily> &importFamilies() {
+  static const char *const decoder = "model.layers.{l}.", *const language = "model.language_model.layers.{l}.",
+                           *const languageModel = "language_model.model.layers.{l}.";
+  static const LayerRule every = {nullptr, "every layer has", {}};
+  static const LayerRule steps = {sparseSteps,
+                                  "those of decoder_sparse_step that are not in mlp_only_layers have",
+                                  {"decoder_sparse_step", "mlp_only_layers"}};
+  static const LayerRule afterDense = {afterFirstDense,
+                                       "those from first_k_dense_replace on have",
+                                       {"first_k_dense_replace", "first_k_dense", "mlp_layer_types", "moe_layer_freq"}};
+  static const LayerRule afterDenseLayers = {
+      afterFirstDense, "those from num_dense_layers on have", {"num_dense_layers", "mlp_layer_types"}};
+  static const std::vector<ImportFamily> families = {
+      {{"mixtral", "minimax"}, every, decoder, nullptr, mixtral},
+      {{"minimax_m2"}, every, decoder, nullptr, minimaxM2},
+      {{"phimoe"}, every, decoder, nullptr, phi},
+      {{"arctic"},
+       {arcticLayers, "every moe_layer_frequency-th has", {"moe_layer_frequency"}},
+       decoder,
+       nullptr,
+       arctic},
+      {{"qwen2_moe"}, steps, decoder, nullptr, qwen2},
+      {{"qwen3_moe"}, steps, decoder, nullptr, qwen3},
+      {{"qwen3_next"}, steps, decoder, nullptr, qwen3Next},
+      {{"qwen3_5_moe", "qwen3_5_moe_text"}, steps, decoder, language, qwen35},
+      {{"qwen3_vl_moe", "qwen3_vl_moe_text"}, steps, decoder, language, qwen3Vl},
+      {{"olmoe", "flex_olmo"}, every, decoder, nullptr, olmoe},
+      {{"jamba"},
+       {jambaLayers,
+        "those at expert_layer_offset of every expert_layer_period have",
+        {"expert_layer_period", "expert_layer_offset"}},
+       decoder,
+       nullptr,
+       jamba},
+      {{"dbrx"}, every, "transformer.blocks.{l}.", nullptr, dbrx},
+      {{"granitemoe", "granitemoeshared", "granitemoehybrid"}, every, decoder, nullptr, granite},
+      {{"jetmoe"}, every, decoder, nullptr, jetmoe},
+      {{"aria", "aria_text"}, every, decoder, languageModel, aria},
+      {{"gpt_oss"}, every, decoder, nullptr, gptOss},
+      {{"llama4", "llama4_text"},
+       {llamaLayers, "moe_layers, or every interleave_moe_layer_step-th", {"moe_layers", "interleave_moe_layer_step"}},
+       decoder,
+       languageModel,
+       llama4},
+      {{"grok-1", "grok"}, every, decoder, nullptr, grok1},
+      {{"deepseek"}, afterDense, decoder, nullptr, deepseekV1},
+      {{"deepseek_v2"}, afterDense, decoder, nullptr, deepseekV2},
+      {{"deepseek_v3", "kimi_k2", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa"},
+       afterDense,
+       decoder,
+       languageModel,
+       deepseekV3},
+      {{"dots1"}, afterDense, decoder, nullptr, dots},
+      {{"mimo_v2_flash"}, afterDense, decoder, nullptr, mimo},
+      {{"step3p5"}, {stepLayers, "those in moe_layers_enum have", {"moe_layers_enum"}}, decoder, nullptr, step},
+      {{"exaone_moe"}, afterDense, decoder, nullptr, exaone},
+      {{"deepseek_v4"}, every, decoder, nullptr, deepseekV4},
+      {{"lfm2_moe"}, afterDenseLayers, decoder, nullptr, lfm2},
+      {{"afmoe"}, afterDenseLayers, decoder, nullptr, afmoe},
+      {{"bailing_moe", "bailing_moe_v2"}, afterDense, decoder, nullptr, bailing},
+      {{"ernie4_5_moe"},
+       {ernieLayers,
+        "every moe_layer_interval-th between moe_layer_start_index and moe_layer_end_index",
+        {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
+       decoder,
+       nullptr,
+       ernie},
+      {{"ernie4_5_vl_moe"}, every, decoder, nullptr, ernieVl},
+      {{"hunyuan_v1_moe"}, every, decoder, nullptr, hunyuan},
+      {{"longcat_flash"}, every, decoder, nullptr, longcat},
+      {{"nemotron_h"},
+       {nemotronLayers,
+        "those with E in hybrid_override_pattern, or moe in layers_block_type, have",
+        {"hybrid_override_pattern", "layers_block_type"}},
+       "backbone.layers.{l}.",
+       nullptr,
+       nemotron},
+      {{"gemma4", "gemma4_text"}, every, decoder, language, gemma4},
+      {{"Klear", "klear"}, steps, decoder, nullptr, klear},
+      {{"doge"}, every, decoder, nullptr, doge},
+      {{"switch_transformers"},
+       {switchLayers,
+        "every (num_layers / num_sparse_encoder_layers)-th has, with --decoder as num_sparse_decoder_layers says",
+        {"num_sparse_encoder_layers", "num_sparse_decoder_layers"}},
+       "encoder.block.{l}.layer.1.",
+       nullptr,
+       switchTransformers},
+      {{"nllb-moe"},
+       {nllbLayers,
+        "every encoder_sparse_step-th has, with --decoder every decoder_sparse_step-th",
+        {"encoder_sparse_step", "decoder_sparse_step"}},
+       decoder,
+       nullptr,
+       nllb},
+  };
+  return families;
+}
+
+} // namespace moec

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What families are made of: blocks of keys that several of them share. Private to dsl/Import*.cpp.
+
+#ifndef MOEC_DSL_IMPORT_IMPORTPIECES_H
+#define MOEC_DSL_IMPORT_IMPORTPIECES_H
+
+#include "dsl/import/ConfigImport.h"
+
+namespace moec::families {
+
+using I = ConfigImport;
+
+void experts(I &i, Keys count, Keys width);
+void topK(I &i, Keys keys = {"num_experts_per_tok"});
+void sumNorm(I &i, double eps = 0, const char *mode = "");
+// As norm_topk_prob says, which must be there; `above1`: one choice is never divided.
+void sumNormIfAsked(I &i, double eps = 0, bool above1 = false);
+void groups(I &i, const char *score);
+// scoring_func where the config has it, else the family's.
+void score(I &i, const char *family, Keys keys = {"scoring_func"});
+void mlpExperts(I &i);
+void wideShared(I &i, Keys count, const std::string &stem, Keys width = {"moe_intermediate_size"});
+void gatedShared(I &i);
+void f32Logits(I &i);
+// A key that changes what is computed in a way no rule describes, unless it has the published value.
+void refuseUnless(I &i, const char *key, const Json &published, const char *why);
+void keptRatios(I &i, const char *key); // says that weights are not divided by their sum
+// What all families share once they have filled their part.
+void finish(I &i);
+
+// Families, by who published the first of them; ImportFamilies.cpp says which model types they are for.
+void mixtral(I &i);
+void minimaxM2(I &i);
+void phi(I &i);
+void arctic(I &i);
+void qwen2(I &i);
+void qwen3(I &i);
+void qwen3Next(I &i);
+void qwen35(I &i);
+void qwen3Vl(I &i);
+void olmoe(I &i);
+void jamba(I &i);
+void dbrx(I &i);
+void granite(I &i);
+void jetmoe(I &i);
+void aria(I &i);
+void gptOss(I &i);
+void llama4(I &i);
+void grok1(I &i);
+void deepseekV1(I &i);
+void deepseekV2(I &i);
+void deepseekV3(I &i);
+void dots(I &i);
+void mimo(I &i);
+void exaone(I &i);
+void step(I &i);
+void deepseekV4(I &i);
+void lfm2(I &i);
+void afmoe(I &i);
+void bailing(I &i);
+void ernie(I &i);
+void hunyuan(I &i);
+void longcat(I &i);
+void nemotron(I &i);
+void gemma4(I &i);
+void klear(I &i);
+void switchTransformers(I &i);
+void nllb(I &i);
+void doge(I &i);
+void ernieVl(I &i);
+
+} // namespace moec::families
+
+#endif

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The oracle from end to end: checks of what it was given, the order of its stages, and the wraps around a layer.
+
+#include "dsl/reference/Reference.h"
+
+#include "dsl/reference/ReferenceStages.h"
+#include "dsl/spec/SpecChecks.h"
+
+namespace moec {
+
+// Σ_c a[c]·b[c] in eight partial sums, which a processor adds side by side.
+static double dot(const double *a, const double *b, int64_t n) {
+  double part[8] = {}, rest = 0;
+  int64_t c = 0;
+  for (; c + 8 <= n; c += 8)
+    for (int64_t i = 0; i < 8; ++i)
+      part[i] += a[c + i] * b[c + i];
+  for (; c < n; ++c)
+    rest += a[c] * b[c];
+  return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7])) + rest;
+}
+
+Doubles product(const Doubles &in, const MatrixView &m) {
+  int64_t rows = m.cols ? int64_t(in.size()) / m.cols : 0;
+  Doubles out(rows * m.rows), weights(m.cols);
+  for (int64_t r = 0; r < m.rows; ++r) {
+    m.row(r, weights.data());
+    for (int64_t t = 0; t < rows; ++t)
+      out[t * m.rows + r] = dot(&in[t * m.cols], weights.data(), m.cols);
+  }
+  return out;
+}
+
+namespace {
+
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+} // namespace
+
+bool ReferenceRun::matrix(const std::string &role, int64_t index, int64_t rows, int64_t cols, MatrixView &out) {
+  std::string what = "weight '" + role + "'" + (index ? " number " + std::to_string(index) : "");
+  auto view = inputs.weights ? inputs.weights->find(role, index) : std::nullopt;
+  if (!view)
+    return fail(what + " is missing; expected " + shapeText({rows, cols}));
+  if (view->rows != rows || view->cols != cols)
+    return fail(what + " is " + shapeText({view->rows, view->cols}) + "; expected " + shapeText({rows, cols}));
+  if (!view->data || !isReferenceType(view->type))
+    return fail(what + " is of type " + std::string(dataTypeName(view->type)) +
+                "; the reference reads f32, f64, bf16, f16 and i32");
+  out = *view;
+  return true;
+}
+
+// A vector of several shared blocks may be stored as one matrix with a row per block.
+bool ReferenceRun::vector(const std::string &role, int64_t index, int64_t n, Doubles &out) {
+  MatrixView view;
+  auto whole = inputs.weights ? inputs.weights->find(role, 0) : std::nullopt;
+  bool rowwise = whole && whole->rows > 1 && index < whole->rows;
+  if (!matrix(role, rowwise ? 0 : index, rowwise ? whole->rows : 1, n, view))
+    return false;
+  out.resize(n);
+  view.row(rowwise ? index : 0, out.data());
+  return true;
+}
+
+bool ReferenceRun::extra(const std::string &name, int64_t cols, const char *reason, Doubles &out) {
+  auto it = inputs.extra.find(name);
+  if (it == inputs.extra.end())
+    return fail("input '" + name + "' is missing; " + reason + " needs it");
+  if (int64_t(it->second.data.size()) != inputs.numTokens * cols)
+    return fail("input '" + name + "' has " + std::to_string(it->second.data.size()) + " values; expected " +
+                shapeText({inputs.numTokens, cols}));
+  out.clear();
+  for (int64_t t : tokens)
+    out.insert(out.end(), it->second.data.begin() + t * cols, it->second.data.begin() + (t + 1) * cols);
+  return true;
+}
+
+std::vector<std::pair<int64_t, int64_t>> ReferenceRun::scopes(bool bySequence) const {
+  std::vector<std::pair<int64_t, int64_t>> runs;
+  for (int64_t t = 0; t < numTokens; ++t) {
+    if (t == 0 || (bySequence && sequence[t] != sequence[t - 1]))
+      runs.push_back({t, t});
+    runs.back().second = t + 1;
+  }
+  return runs;
+}
+
+namespace {
+
+bool checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error) {
+  DiagnosticList diagnostics;
+  checkSpec(spec, SpecSource(), diagnostics);
+  int64_t sequences = inputs.batch ? inputs.batch : 1;
+  int64_t length = inputs.batch ? inputs.tokensPerSequence : inputs.numTokens;
+  for (const Diagnostic &diagnostic : diagnostics.all())
+    if (diagnostic.severity == Severity::Error && error.empty())
+      error = "the spec is not valid: " + diagnostic.code + ": " + diagnostic.message;
+  constexpr int64_t most = int64_t(1) << 31;
+  if (!error.empty())
+    return false;
+  if (inputs.numTokens < 0 || inputs.numTokens > most || sequences < 0 || sequences > most || length < 0 ||
+      length > most || sequences * length != inputs.numTokens)
+    error = "numTokens (" + std::to_string(inputs.numTokens) + ") is not batch * tokensPerSequence (" +
+            std::to_string(sequences) + " * " + std::to_string(length) + ")";
+  else if (int64_t(inputs.x.data.size()) != inputs.numTokens * spec.hidden)
+    error = "input 'x' has " + std::to_string(inputs.x.data.size()) + " values; expected " +
+            shapeText({inputs.numTokens, spec.hidden});
+  else if (spec.router.kind == RouterKind::Depth)
+    error = "router.kind depth has no reference";
+  else if (spec.experts.quant.kind != QuantKind::None)
+    error = "experts.quant has no reference: give the experts in floating point";
+  else if (spec.capacity && spec.capacity->overflow == Overflow::NextBest &&
+           spec.router.kind != RouterKind::TokenChoice)
+    error = "capacity.overflow next_best needs router.kind token_choice";
+  return error.empty();
+}
+
+// ids of kinds that choose without logits: table[token_id], or the caller's; outside 0..R-1 means none for the latter.
+bool givenIds(ReferenceRun &run, Routing &routing) {
+  int64_t choices = routing.choices, total = run.numTokens * choices;
+  routing.ids.assign(total, -1);
+  Doubles given;
+  if (run.spec.router.kind != RouterKind::Table) {
+    if (!run.extra("expert_ids", choices, "router.kind", given))
+      return false;
+    for (int64_t i = 0; i < total; ++i)
+      if (given[i] >= 0 && given[i] < routing.rows)
+        routing.ids[i] = int64_t(given[i]);
+    return true;
+  }
+  auto view = run.inputs.weights ? run.inputs.weights->find("router.table", 0) : std::nullopt;
+  MatrixView table;
+  if (!run.extra("token_ids", 1, "router.kind table", given) ||
+      !run.matrix("router.table", 0, view ? view->rows : 0, run.spec.router.select.k, table))
+    return false;
+  for (int64_t i = 0; i < total; ++i) {
+    double token = given[i / choices];
+    if (!(token >= 0 && token < table.rows))
+      return run.fail("input 'token_ids' holds a value outside 0.." + std::to_string(table.rows - 1));
+    double id = table.at(int64_t(token), i % choices);
+    if (!(id >= 0 && id < routing.rows))
+      return run.fail("weight 'router.table' holds an id outside 0.." + std::to_string(routing.rows - 1));
+    routing.ids[i] = int64_t(id);
+  }
+  return true;
+}
+
+// random_replace, training: ids[i] = replace_ids[i] where replace[i] < p
+bool replaceIds(ReferenceRun &run, Routing &routing) {
+  if (run.spec.router.randomReplace == 0 || !run.inputs.training)
+    return true;
+  Doubles draws, ids;
+  if (!run.extra("replace", routing.choices, "router.random_replace", draws) ||
+      !run.extra("replace_ids", routing.choices, "router.random_replace", ids))
+    return false;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (draws[i] < run.spec.router.randomReplace && ids[i] >= 0 && ids[i] < routing.rows)
+      routing.ids[i] = int64_t(ids[i]);
+  return true;
+}
+
+// Stages 2-5 where the layer has logits.
+bool scoreTokens(ReferenceRun &run, Routing &routing) {
+  const RouterSpec &router = run.spec.router;
+  bool gathered = router.weightMode == WeightMode::Gathered;
+  bool drawn = router.kind == RouterKind::Table || router.kind == RouterKind::Random;
+  if (router.kind == RouterKind::External || (drawn && !gathered)) {
+    routing.scores.assign(run.numTokens * routing.rows, 0);
+    return true;
+  }
+  if (router.kind == RouterKind::Dense && routing.rows == 1) {
+    routing.scores.assign(run.numTokens, 1); // softmax of one value
+    return true;
+  }
+  if (!transformedLogits(run, router, "router.weight", run.spec.logitColumns(), routing.logits) || !addNoise(run, routing))
+    return false;
+  return router.kind == RouterKind::ProductKey || computeScores(run, routing);
+}
+
+// The call's first top_k choices.
+bool keepFirst(ReferenceRun &run, Routing &routing) {
+  if (!run.spec.inputs.topK)
+    return true;
+  auto it = run.inputs.extra.find("top_k");
+  if (it == run.inputs.extra.end() || it->second.data.size() != 1)
+    return run.fail("inputs.top_k needs the input 'top_k' with one value");
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    if (double(int64_t(i) % routing.choices) >= it->second.data[0])
+      routing.ids[i] = -1;
+  return true;
+}
+
+// Stages 6-8.
+bool chooseExperts(ReferenceRun &run, Routing &routing) {
+  const RouterSpec &router = run.spec.router;
+  routing.choices = run.spec.choices();
+  if (router.kind == RouterKind::ProductKey) {
+    chooseProductKeys(run.spec, routing);
+    if (!keepFirst(run, routing))
+      return false;
+  } else if (router.kind == RouterKind::TokenChoice) {
+    if (!selectExperts(run, router, routing.choices, routing) || !keepFirst(run, routing))
+      return false;
+  } else if (router.kind == RouterKind::Dense) {
+    routing.choices = routing.rows;
+    for (int64_t i = 0; i < run.numTokens * routing.rows; ++i)
+      routing.ids.push_back(i % routing.rows);
+  } else if (!givenIds(run, routing)) {
+    return false;
+  }
+  if (!replaceIds(run, routing))
+    return false;
+  routing.weights.resize(routing.ids.size());
+  routing.kept.resize(routing.ids.size());
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    routing.kept[i] = routing.ids[i] >= 0;
+  if (router.kind == RouterKind::ProductKey) {
+    gatherProductKeys(run.spec, routing);
+    return true;
+  }
+  if (router.kind != RouterKind::External) {
+    gatherWeights(router, routing);
+    return true;
+  }
+  if (!run.extra("expert_weights", routing.choices, "router.kind external", routing.weights))
+    return false;
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    if (!routing.kept[i])
+      routing.weights[i] = 0;
+  return true;
+}
+
+bool runTokenChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
+  const LayerSpec &spec = run.spec;
+  Routing routing;
+  routing.numTokens = run.numTokens;
+  routing.rows = spec.routerRows();
+  bool hierarchical = spec.router.kind == RouterKind::Hierarchical;
+  if (hierarchical ? !routeHierarchical(run, routing) : !scoreTokens(run, routing) || !chooseExperts(run, routing))
+    return false;
+  if (!finishWeights(run, routing))
+    return false;
+  std::vector<Assignment> assignments;
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    if (routing.kept[i])
+      assignments.push_back({int64_t(i) / routing.choices, routing.ids[i], routing.weights[i]});
+  OutputSums sums;
+  run.outputSums = &sums;
+  bool ran = runExperts(run, assignments, outputs.y);
+  run.outputSums = nullptr;
+  if (!ran || !reportRun(run, routing, sums, outputs))
+    return false;
+  // dropped identity: the choice passes its token through, weighted
+  for (size_t i = 0; i < routing.ids.size(); ++i)
+    for (int64_t c = 0; c < spec.hidden && routing.overflowed[i] && routing.weights[i] != 0; ++c) {
+      int64_t at = int64_t(i) / routing.choices * spec.hidden + c;
+      outputs.y[at] += routing.weights[i] * run.x[at];
+    }
+  outputs.choices = routing.choices;
+  outputs.logits = std::move(routing.logits);
+  outputs.ids = std::move(routing.ids);
+  outputs.weights = std::move(routing.weights);
+  outputs.kept = std::move(routing.kept);
+  outputs.counts = std::move(routing.counts);
+  outputs.margins = std::move(routing.margins);
+  return finishOutput(run, outputs.y);
+}
+
+} // namespace
+
+bool runBody(ReferenceRun &run, ReferenceOutputs &outputs) {
+  switch (run.spec.router.kind) {
+  case RouterKind::Soft:
+    return runSoft(run, outputs);
+  case RouterKind::ExpertChoice:
+    return runExpertChoice(run, outputs);
+  default:
+    return runTokenChoice(run, outputs);
+  }
+}
+
+bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error) {
+  error.clear();
+  outputs = {};
+  if (!checkInputs(spec, inputs, error))
+    return false;
+  ReferenceRun run(spec, inputs, error);
+  run.numTokens = inputs.numTokens;
+  run.x = inputs.x.data;
+  int64_t length = inputs.batch ? inputs.tokensPerSequence : inputs.numTokens;
+  for (int64_t t = 0; t < inputs.numTokens; ++t) {
+    run.tokens.push_back(t);
+    run.sequence.push_back(t / length);
+  }
+  if (spec.router.input.jitterScope == JitterScope::Layer && !applyJitter(run, spec.router.input, run.x))
+    return false;
+  return spec.layer.wrap == LayerWrap::None ? runBody(run, outputs) : runWrapped(run, outputs);
+}
+
+} // namespace moec

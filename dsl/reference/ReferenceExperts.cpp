@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Assignments (token, expert, weight) -> y [T,H]: stages 12 to 14 of the oracle, and the shared and dense blocks.
+//
+//   glu     h = act(x·Gᵀ + bg) · (x·Uᵀ + bu + offset)     o = h·Dᵀ + bd
+//   mlp     h = act(x·Uᵀ + bu), layers-1 times h = act(h·Hnᵀ + bn)     o = h·Dᵀ + bd
+//   linear  o = x·Uᵀ + bu
+
+#include "dsl/reference/ReferenceStages.h"
+
+#include <cmath>
+#include <map>
+
+namespace moec {
+
+namespace {
+
+// One feed-forward block: where its parameters are and what it computes.
+struct Block {
+  std::string prefix; // "experts", "shared", "dense"
+  int64_t index = 0;  // of the expert or shared block
+  int64_t in = 0, width = 0;
+  ExpertForm form = ExpertForm::Glu;
+  ScalarFn act;
+  ExpertBias bias;
+  std::string gateBias;                 // role of the gate's bias
+  const ExpertsSpec *options = nullptr; // clamp, offset, layers, lora, dropout; nullptr: none of them
+};
+
+// clamp: gate <= limit from above only, up within ±limit; NaN passes.
+double clampAbove(double v, double limit) { return v > limit ? limit : v; }
+double clampBoth(double v, double limit) { return v > limit ? limit : v < -limit ? -limit : v; }
+
+// in·Wᵀ + b, and with lora per_matrix + (alpha/rank)·(in·Aᵀ)·Bᵀ
+bool project(ReferenceRun &run, const Block &block, const std::string &name, const std::string &biasRole,
+             const Doubles &in, int64_t from, int64_t to, Doubles &out) {
+  MatrixView weight, a, b;
+  std::string role = block.prefix + "." + name;
+  if (!run.matrix(role, block.index, to, from, weight))
+    return false;
+  out = product(in, weight);
+  if (block.options && block.options->lora && block.options->lora->at == LoraAt::PerMatrix) {
+    const LoraSpec &lora = *block.options->lora;
+    if (!run.matrix(role + "_lora_a", block.index, lora.rank, from, a) ||
+        !run.matrix(role + "_lora_b", block.index, to, lora.rank, b))
+      return false;
+    Doubles added = product(product(in, a), b);
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] += lora.alpha / lora.rank * added[i];
+  }
+  if (biasRole.empty())
+    return true;
+  Doubles bias;
+  if (!run.vector(block.prefix + "." + biasRole, block.index, to, bias))
+    return false;
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] += bias[i % to];
+  return true;
+}
+
+bool gluHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &h) {
+  Doubles gate;
+  if (!project(run, block, "gate", block.bias.in ? block.gateBias : "", in, block.in, block.width, gate) ||
+      !project(run, block, "up", block.bias.in ? "up_bias" : "", in, block.in, block.width, h))
+    return false;
+  const ExpertClamp *clamp = block.options && block.options->clamp ? &*block.options->clamp : nullptr;
+  double offset = block.options ? block.options->upOffset : 0;
+  for (size_t i = 0; i < h.size(); ++i) {
+    bool before = clamp && clamp->at == ClampAt::PreAct;
+    double g = block.act(before ? clampAbove(gate[i], clamp->limit) : gate[i]);
+    if (clamp && !before)
+      g = clampAbove(g, clamp->limit);
+    h[i] = g * ((clamp ? clampBoth(h[i], clamp->limit) : h[i]) + offset);
+  }
+  return true;
+}
+
+// The clamp of an mlp is that of an up branch: its values stay within ±limit, before or after the activation.
+bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &h) {
+  const ExpertClamp *clamp = block.options && block.options->clamp ? &*block.options->clamp : nullptr;
+  int64_t layers = block.options ? block.options->layers : 1;
+  for (int64_t n = 0; n < layers; ++n) {
+    std::string name = n == 0 ? "up" : "hidden" + std::to_string(n);
+    Doubles source = n == 0 ? in : h;
+    if (!project(run, block, name, block.bias.in ? name + "_bias" : "", source, n == 0 ? block.in : block.width,
+                 block.width, h))
+      return false;
+    for (double &v : h) {
+      v = block.act(clamp && clamp->at == ClampAt::PreAct ? clampBoth(v, clamp->limit) : v);
+      if (clamp && clamp->at == ClampAt::PostAct)
+        v = clampBoth(v, clamp->limit);
+    }
+  }
+  return true;
+}
+
+// Rows [n, in] -> rows [n, in].
+bool runBlock(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &out) {
+  if (block.form == ExpertForm::Linear)
+    return project(run, block, "up", block.bias.in ? "up_bias" : "", in, block.in, block.in, out);
+  Doubles h;
+  bool glu = block.form == ExpertForm::Glu;
+  if (!(glu ? gluHidden(run, block, in, h) : mlpHidden(run, block, in, h)))
+    return false;
+  if (block.options && block.options->hiddenDropout.scaleAtEval && !run.inputs.training)
+    for (double &v : h)
+      v *= 1 - block.options->hiddenDropout.p;
+  return project(run, block, "down", block.bias.out ? "down_bias" : "", h, block.width, block.in, out);
+}
+
+// o += (alpha/rank)·(x·Aᵀ)·Bᵀ
+bool addParallelLora(ReferenceRun &run, const LoraSpec &lora, int64_t expert, int64_t width, const Doubles &in,
+                     Doubles &out) {
+  MatrixView a, b;
+  if (!run.matrix("experts.lora_a", expert, lora.rank, width, a) ||
+      !run.matrix("experts.lora_b", expert, width, lora.rank, b))
+    return false;
+  Doubles added = product(product(in, a), b);
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] += lora.alpha / lora.rank * added[i];
+  return true;
+}
+
+// LayerNorm: (o - mean) / sqrt(var + 1e-5) · weight + bias, population variance
+bool layerNorm(ReferenceRun &run, int64_t expert, int64_t width, Doubles &out) {
+  Doubles weight, bias;
+  if (!run.vector("experts.norm_weight", expert, width, weight) ||
+      !run.vector("experts.norm_bias", expert, width, bias))
+    return false;
+  for (size_t start = 0; start < out.size(); start += width) {
+    double mean = 0, variance = 0;
+    for (int64_t c = 0; c < width; ++c)
+      mean += out[start + c] / width;
+    for (int64_t c = 0; c < width; ++c)
+      variance += (out[start + c] - mean) * (out[start + c] - mean) / width;
+    for (int64_t c = 0; c < width; ++c)
+      out[start + c] = (out[start + c] - mean) / std::sqrt(variance + 1e-5) * weight[c] + bias[c];
+  }
+  return true;
+}
+
+// x·latent.inᵀ (+ bias), or the way back
+bool latentProject(ReferenceRun &run, bool back, const Doubles &in, Doubles &out) {
+  const LatentSpec &latent = *run.spec.experts.latent;
+  int64_t from = back ? latent.dim : run.spec.hidden, to = back ? run.spec.hidden : latent.dim;
+  std::string role = back ? "latent.out" : "latent.in";
+  MatrixView weight;
+  Doubles bias(to, 0.0);
+  if (!run.matrix(role, 0, to, from, weight) || (latent.bias && !run.vector(role + "_bias", 0, to, bias)))
+    return false;
+  out = product(in, weight);
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] += bias[i % to];
+  return true;
+}
+
+} // namespace
+
+bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out) {
+  const ExpertsSpec &experts = run.spec.experts;
+  int64_t outer = experts.latent ? experts.latent->dim : run.spec.hidden;
+  Block block{"experts", expert, outer, outer, experts.form, {}, experts.bias, "gate_bias", &experts};
+  if (experts.form != ExpertForm::Linear)
+    block.width = experts.width(expert);
+  if (!activationOf(run, experts.act, experts.actName, experts.actAlpha, block.act) || !runBlock(run, block, in, out))
+    return false;
+  if (experts.lora && experts.lora->at == LoraAt::Parallel &&
+      !addParallelLora(run, *experts.lora, expert, outer, in, out))
+    return false;
+  if (experts.normOut && !layerNorm(run, expert, outer, out))
+    return false;
+  double scale = experts.outputScale;
+  if (experts.outputDropout.scaleAtEval && !run.inputs.training)
+    scale *= 1 - experts.outputDropout.p;
+  for (double &v : out)
+    v *= scale;
+  return true;
+}
+
+bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out) {
+  const DenseSpec &dense = *run.spec.layer.dense;
+  Block block{"dense", 0, run.spec.hidden, dense.intermediate, dense.form, {}, {}, "", nullptr};
+  return activationOf(run, dense.act, dense.actName, 1, block.act) && runBlock(run, block, in, out);
+}
+
+static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, int64_t width, int64_t tokens, OutputSums &sums) {
+  sums.width = width;
+  sums.sum.resize(size_t(tokens * width), 0.0);
+  sums.squares.resize(size_t(tokens), 0.0);
+  sums.rows.resize(size_t(tokens), 0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ++sums.rows[size_t(rows[i].token)];
+    for (int64_t c = 0; c < width; ++c) {
+      double v = out[i * size_t(width) + size_t(c)];
+      sums.sum[size_t(rows[i].token * width + c)] += v;
+      sums.squares[size_t(rows[i].token)] += v * v;
+    }
+  }
+}
+
+// Zero expert number z of every row: x, 0, or column z of experts.zero_constant [H,Z].
+static bool zeroExpert(ReferenceRun &run, int64_t z, const Doubles &in, Doubles &out) {
+  const ZeroExperts &zero = *run.spec.experts.zero;
+  out = zero.kind == ZeroKind::Identity ? in : Doubles(in.size(), 0.0);
+  MatrixView constant;
+  if (zero.kind != ZeroKind::Constant)
+    return true;
+  if (!run.matrix("experts.zero_constant", 0, run.spec.hidden, zero.count, constant))
+    return false;
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = constant.at(int64_t(i) % run.spec.hidden, z);
+  return true;
+}
+
+// y[t] += w · expert(x[t]), or expert(w · x[t]) with combine.apply input; zero experts give x, 0 or a constant.
+bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, Doubles &y) {
+  const LayerSpec &spec = run.spec;
+  bool onInput = spec.combine.apply == CombineApply::Input;
+  int64_t width = spec.experts.latent ? spec.experts.latent->dim : spec.hidden;
+  Doubles source = run.x, sum(run.numTokens * width, 0.0), in, out;
+  if (spec.experts.latent && !latentProject(run, false, run.x, source))
+    return false;
+  std::map<int64_t, std::vector<Assignment>> byExpert;
+  for (const Assignment &a : assignments)
+    byExpert[a.expert].push_back(a);
+  for (const auto &[expert, rows] : byExpert) {
+    in.clear();
+    for (const Assignment &a : rows)
+      for (int64_t c = 0; c < width; ++c)
+        in.push_back(source[a.token * width + c] * (onInput ? a.weight : 1));
+    if (expert < spec.experts.count) {
+      if (!runExpert(run, expert, in, out))
+        return false;
+    } else if (!zeroExpert(run, expert - spec.experts.count, in, out)) {
+      return false;
+    }
+    if (run.outputSums && expert < spec.experts.count)
+      addOutputs(rows, out, width, run.numTokens, *run.outputSums);
+    for (size_t i = 0; i < rows.size(); ++i)
+      for (int64_t c = 0; c < width; ++c)
+        sum[rows[i].token * width + c] += out[i * width + c] * (onInput ? 1 : rows[i].weight);
+  }
+  return spec.experts.latent ? latentProject(run, true, sum, y) : (y = std::move(sum), true);
+}
+
+namespace {
+
+// Σ_b block_b(x) · scale, or the mean.
+bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
+  const SharedSpec &shared = *run.spec.shared;
+  Block block{"shared", 0, run.spec.hidden, shared.intermediate, shared.form, {}, shared.bias, "gate_in_bias", nullptr};
+  if (!activationOf(run, shared.act, shared.actName, 1, block.act))
+    return false;
+  sum.assign(in.size(), 0.0);
+  for (; block.index < shared.count; ++block.index) {
+    Doubles out;
+    if (!runBlock(run, block, in, out))
+      return false;
+    for (size_t i = 0; i < sum.size(); ++i)
+      sum[i] += out[i];
+  }
+  double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? shared.count : 1);
+  for (double &v : sum)
+    v *= factor;
+  return true;
+}
+
+} // namespace
+
+// y += output.bias; then y += σ(x·g)·shared, or (a, b) = softmax(x·C + c), y = a·y + b·shared.
+bool finishOutput(ReferenceRun &run, Doubles &y) {
+  const LayerSpec &spec = run.spec;
+  int64_t hidden = spec.hidden;
+  Doubles bias(hidden, 0.0), in = run.x, sum;
+  if (spec.combine.bias && !run.vector("output.bias", 0, hidden, bias))
+    return false;
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] += bias[i % hidden];
+  if (!spec.shared)
+    return true;
+  if (spec.shared->input == BranchInput::Residual && !run.extra("residual", hidden, "shared.input", in))
+    return false;
+  if (!sharedSum(run, in, sum))
+    return false;
+  bool mixed = spec.shared->gate == SharedGate::Softmax2, gated = spec.shared->gate == SharedGate::Sigmoid;
+  Doubles gate, gateBias(2, 0.0);
+  MatrixView weight;
+  if ((mixed || gated) && !run.matrix("shared.gate_weight", 0, mixed ? 2 : 1, hidden, weight))
+    return false;
+  if (mixed && !run.vector("shared.gate_bias", 0, 2, gateBias))
+    return false;
+  if (mixed || gated)
+    gate = product(in, weight);
+  for (int64_t t = 0; t < run.numTokens; ++t) {
+    double pair[2] = {1, 1};
+    if (gated)
+      pair[1] = sigmoid(gate[t]);
+    if (mixed) {
+      pair[0] = gate[2 * t] + gateBias[0];
+      pair[1] = gate[2 * t + 1] + gateBias[1];
+      softmaxInPlace(pair, 2);
+    }
+    for (int64_t i = t * hidden; i < (t + 1) * hidden; ++i)
+      y[i] = pair[0] * y[i] + pair[1] * sum[i];
+  }
+  return true;
+}
+
+} // namespace moec

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The stages of the oracle: what earlier ones left in Routing -> what the next one needs. Private to
+// dsl/Reference*.cpp.
+//
+// Every stage that returns bool returns false after setting the run's error. T tokens, R routed + zero experts, K
+// choices.
+
+#ifndef MOEC_DSL_REFERENCE_REFERENCESTAGES_H
+#define MOEC_DSL_REFERENCE_REFERENCESTAGES_H
+
+#include "dsl/reference/Reference.h"
+
+#include <functional>
+
+namespace moec {
+
+using Doubles = std::vector<double>;
+
+// What the experts' outputs o, before weighting, come to per token.
+struct OutputSums {
+  int64_t width = 0;
+  Doubles sum;               // [T,width] Σ_j o_j
+  Doubles squares;           // [T] Σ_j |o_j|²
+  std::vector<int64_t> rows; // [T] how many experts
+};
+
+// One call on some tokens: all tokens of the layer, or those a wrap lets through.
+struct ReferenceRun {
+  const LayerSpec &spec;
+  const ReferenceInputs &inputs; // tensors of tokens are taken through extra() and x
+  std::string &error;
+  int64_t numTokens = 0;         // T of this run
+  Doubles x;                     // [T,H] as the experts read it
+  std::vector<int64_t> tokens;   // [T] row of each token in the inputs
+  std::vector<int64_t> sequence; // [T] the sequence it belongs to, ascending
+  OutputSums *outputSums = nullptr; // runExperts adds to it
+
+  ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error)
+      : spec(spec), inputs(inputs), error(error) {}
+
+  bool fail(std::string text) {
+    error = std::move(text);
+    return false;
+  }
+  // The parameter matrix, which must be [rows, cols].
+  bool matrix(const std::string &role, int64_t index, int64_t rows, int64_t cols, MatrixView &out);
+  bool vector(const std::string &role, int64_t index, int64_t n, Doubles &out);
+  // inputs.extra[name] for this run's tokens: [T, cols]. `reason` is the key that needs it.
+  bool extra(const std::string &name, int64_t cols, const char *reason, Doubles &out);
+  // Runs of consecutive tokens [first, last) that share a scope.
+  std::vector<std::pair<int64_t, int64_t>> scopes(bool bySequence) const;
+};
+
+struct Routing {
+  int64_t numTokens = 0;           // T
+  int64_t rows = 0;                // R
+  int64_t choices = 0;             // K
+  Doubles logits;                  // [T,R]
+  Doubles noisy;                   // [T,R] the logits that weights are made of
+  Doubles scores;                  // [T,R] s; `noisy` itself with score_over selected
+  Doubles choice;                  // [T,R] c: what selection compares
+  std::vector<int64_t> ids;        // [T,K]
+  std::vector<int64_t> wanted;     // [T,K] ids before capacity, -1 where there is none
+  Doubles weights;                 // [T,K]
+  std::vector<uint8_t> kept;       // [T,K]
+  std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
+  std::vector<int64_t> counts;     // [R]
+  Doubles margins;                 // [T]
+};
+
+// One row of an expert's input: y[token] += weight * expert(x[token]).
+struct Assignment {
+  int64_t token, expert;
+  double weight;
+};
+
+// Indices of the k largest of v[0..n), descending; equal values: lower index first; NaN behind every number.
+std::vector<int64_t> topIndices(const double *v, int64_t n, int64_t k);
+void softmaxInPlace(double *v, int64_t n); // exp(v - max v) / Σ
+double sigmoid(double v);
+double softplus(double v);
+// out[t,r] = Σ_c in[t,c] · m[r,c] for the in.size()/m.cols rows of `in`.
+Doubles product(const Doubles &in, const MatrixView &m);
+
+// ReferenceRouter.cpp, stages 1-5
+bool applyJitter(ReferenceRun &run, const RouterInput &options, Doubles &rows);
+bool routerInput(ReferenceRun &run, Doubles &out);
+bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows,
+                       Doubles &out);
+bool addNoise(ReferenceRun &run, Routing &routing);
+bool noiseDeviation(ReferenceRun &run, int64_t rows, Doubles &out); // [T,rows]
+void scoreInPlace(Score score, double *row, int64_t n);
+bool computeScores(ReferenceRun &run, Routing &routing);
+
+// ReferenceSelect.cpp, stages 6-10
+bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices, Routing &routing);
+void gatherWeights(const RouterSpec &router, Routing &routing);
+void normalizeInPlace(const RouterNormalize &normalize, double *weights, int64_t n); // all n values belong together
+bool finishWeights(ReferenceRun &run, Routing &routing);
+bool routeHierarchical(ReferenceRun &run, Routing &routing);
+
+// ReferenceProductKeys.cpp: ids from two sets of sub-keys, and the weights of ids
+void chooseProductKeys(const LayerSpec &spec, Routing &routing);
+void gatherProductKeys(const LayerSpec &spec, Routing &routing);
+
+// ReferenceCapacity.cpp, stage 11: clears kept (and moves ids with overflow next_best)
+bool applyCapacity(ReferenceRun &run, Routing &routing);
+
+// ReferenceExperts.cpp, stages 12-14
+bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, Doubles &y);
+bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out); // rows of H, or of latent.dim
+bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out);
+bool finishOutput(ReferenceRun &run, Doubles &y); // output.bias and shared
+
+// ReferenceReports.cpp
+Doubles normalizedScores(Score score, const Doubles &logits, int64_t rows);
+bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums, ReferenceOutputs &outputs);
+
+// ReferenceActivation.cpp
+using ScalarFn = std::function<double(double)>;
+bool activationOf(ReferenceRun &run, Activation act, const std::string &name, double alpha, ScalarFn &out);
+
+// ReferenceMixing.cpp: kinds in which experts, or slots, take tokens
+bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs);
+bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs);
+
+// Reference.cpp: the layer without its wrap. ReferenceWrap.cpp: with it.
+bool runBody(ReferenceRun &run, ReferenceOutputs &outputs);
+bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs);
+
+} // namespace moec
+
+#endif

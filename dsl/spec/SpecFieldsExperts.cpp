@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Keys of `experts` and `shared`, in canonical order.
+
+#include "dsl/spec/SpecFields.h"
+
+namespace moec {
+
+const WordList formWords = {"glu", "mlp", "linear"};
+const WordList activationWords = {"silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "identity"};
+const WordList quantKindWords = {"none", "fp8_block", "mxfp4", "nvfp4", "int8", "int4_group"};
+
+namespace {
+
+constexpr double big = 1e30;
+
+void describeZero(FieldVisitor &v, ZeroExperts &zero) {
+  v.integer("count", zero.count, 0, {1, maxExperts}, Need::Required);
+  v.choice("kind", zero.kind, ZeroKind::Identity, {"identity", "zero", "constant"});
+}
+
+void describeClamp(FieldVisitor &v, ExpertClamp &clamp) {
+  v.number("limit", clamp.limit, 0.0, {0, big, true}, Need::Required);
+  v.choice("at", clamp.at, ClampAt::PreAct, {"pre_act", "post_act"});
+}
+
+void describeBias(FieldVisitor &v, ExpertBias &bias) {
+  v.flag("in", bias.in, false);
+  v.flag("out", bias.out, false);
+}
+
+void describeLatent(FieldVisitor &v, LatentSpec &latent) {
+  v.integer("dim", latent.dim, 0, {1, maxHidden}, Need::Required);
+  v.flag("bias", latent.bias, false);
+}
+
+void describeDropout(FieldVisitor &v, DropoutSpec &dropout) {
+  v.number("p", dropout.p, 0.0, {0, 1});
+  v.wordFlag("eval", dropout.scaleAtEval, false, {"none", "scale"});
+}
+
+void describeLora(FieldVisitor &v, LoraSpec &lora) {
+  v.integer("rank", lora.rank, 0, {1, maxHidden}, Need::Required);
+  v.number("alpha", lora.alpha, 0.0, {0, big, true}, Need::Required);
+  v.choice("at", lora.at, LoraAt::Parallel, {"parallel", "per_matrix"});
+}
+
+void describeQuant(FieldVisitor &v, QuantSpec &quant) {
+  v.choice("kind", quant.kind, QuantKind::None, quantKindWords);
+  v.integers("block", quant.block, {1, maxHidden}, false);
+  v.dataType("scale_dtype", quant.scaleDType, DataType::F32);
+  v.flag("zero_point", quant.zeroPoint, false);
+}
+
+} // namespace
+
+void describeExperts(FieldVisitor &v, ExpertsSpec &experts) {
+  v.integer("count", experts.count, 0, {1, maxExperts}, Need::Required);
+  v.optionalBlock("zero", experts.zero, describeZero);
+  v.integers("intermediate", experts.intermediate, {1, maxHidden}, true);
+  v.choice("form", experts.form, ExpertForm::Glu, formWords);
+  v.activation("act", experts.act, experts.actName);
+  v.number("act_alpha", experts.actAlpha, 1.0, {-big, big});
+  v.number("up_offset", experts.upOffset, 0.0, {-big, big});
+  v.optionalBlock("clamp", experts.clamp, describeClamp);
+  v.block("bias", experts.bias, describeBias);
+  v.optionalBlock("latent", experts.latent, describeLatent);
+  v.integer("layers", experts.layers, 1, {1, 64});
+  v.number("output_scale", experts.outputScale, 1.0, {-big, big});
+  v.block("hidden_dropout", experts.hiddenDropout, describeDropout);
+  v.block("output_dropout", experts.outputDropout, describeDropout);
+  // null is the printed form of "no norm": absent.
+  v.wordFlag("norm_out", experts.normOut, false, {"", "layernorm"});
+  v.optionalBlock("lora", experts.lora, describeLora);
+  v.block("quant", experts.quant, describeQuant);
+}
+
+void describeShared(FieldVisitor &v, SharedSpec &shared) {
+  v.integer("intermediate", shared.intermediate, 0, {1, maxHidden});
+  v.integer("count", shared.count, 1, {1, maxExperts});
+  v.choice("reduce", shared.reduce, SharedReduce::Sum, {"sum", "mean"});
+  v.choice("gate", shared.gate, SharedGate::None, {"none", "sigmoid", "softmax2"});
+  v.number("scale", shared.scale, 1.0, {-big, big});
+  v.choice("form", shared.form, ExpertForm::Glu, formWords);
+  v.activation("act", shared.act, shared.actName);
+  v.block("bias", shared.bias, describeBias);
+  v.choice("input", shared.input, BranchInput::X, {"x", "residual"});
+}
+
+} // namespace moec

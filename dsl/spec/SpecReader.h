@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Text of a spec -> LayerSpec, or every error of the text with its place.
+//
+// readSpec() reads and checks: what it returns is valid in the sense of SpecChecks.h.
+
+#ifndef MOEC_DSL_SPEC_SPECREADER_H
+#define MOEC_DSL_SPEC_SPECREADER_H
+
+#include "dsl/text/Diagnostic.h"
+#include "dsl/LayerSpec.h"
+#include "dsl/spec/SpecSource.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moec {
+
+struct ReadOptions {
+  std::vector<std::string> activations; // names of function files beside the built-in activations
+  std::string defaultName;              // `name` of a spec without one; other characters than [a-z0-9_] become _
+  std::string dtype;                    // type name for a spec without `dtype`; empty: f32
+  JsonLimits limits;
+};
+
+// nullopt exactly when `diagnostics` got an error. `source` may be kept to locate keys later; it copies the text.
+// Thread-safe: no state outside its arguments.
+std::optional<LayerSpec> readSpec(std::string_view text, std::string_view fileName, const ReadOptions &options,
+                                  SpecSource &source, DiagnosticList &diagnostics);
+
+// [a-z][a-z0-9_]{0,62} and not reserved. A layer name is only ever the first part of a symbol (NAME_package), so that
+// words of C such as `switch` are fine.
+bool isLayerName(std::string_view name);
+bool isReservedName(std::string_view name); // "moec", "moec_...": the runtime's
+
+// "build/Qwen3-30B.json" -> "qwen3_30b": the default name of a file.
+std::string layerNameOf(std::string_view fileName);
+
+} // namespace moec
+
+#endif
