@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ROOT/{functions,kernels,kernels/cuda}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of moe/TemplateFiles.h, out.
+# ROOT/{functions,kernels,kernels/cuda}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of
+# moe/TemplateFiles.h, out.
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
      ${ROOT}/package/*.in)
 list(SORT files)

@@ -30,7 +30,7 @@ struct IsaFacts {
   unsigned lanes;           // f32 lanes of a vector
   unsigned registers;       // vector registers
   bool fma;
-  bool bf16Convert;         // vcvtneps2bf16
+  bool bf16Convert; // vcvtneps2bf16
 };
 const IsaFacts &isaFacts(Isa isa);
 
@@ -48,11 +48,11 @@ constexpr unsigned numCudaArchs = 2;
 
 struct CudaArchFacts {
   CudaArch arch;
-  llvm::StringRef name;    // "sm_90a": target name, LLVM -mcpu and ptxas -arch
-  int64_t sm;              // 90
-  bool exact;              // runs on that compute capability only; else on every later one too, by its PTX
-  int64_t maxSharedBytes;  // dynamic shared memory of a block, on every device the target runs on
-  int64_t smSharedBytes;   // of a multiprocessor
+  llvm::StringRef name;   // "sm_90a": target name, LLVM -mcpu and ptxas -arch
+  int64_t sm;             // 90
+  bool exact;             // runs on that compute capability only; else on every later one too, by its PTX
+  int64_t maxSharedBytes; // dynamic shared memory of a block, on every device the target runs on
+  int64_t smSharedBytes;  // of a multiprocessor
 };
 const CudaArchFacts &cudaArchFacts(CudaArch arch);
 

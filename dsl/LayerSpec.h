@@ -35,7 +35,18 @@ struct ExternalInputs {
   bool topK = false;      // [1] i32, choices to use of the compiled K
 };
 
-enum class RouterKind { TokenChoice, External, ExpertChoice, Soft, Table, Random, Dense, Hierarchical, ProductKey, Depth };
+enum class RouterKind {
+  TokenChoice,
+  External,
+  ExpertChoice,
+  Soft,
+  Table,
+  Random,
+  Dense,
+  Hierarchical,
+  ProductKey,
+  Depth
+};
 enum class JitterScope { Router, Layer };
 enum class BranchInput { X, Residual }; // which activation a branch reads
 enum class LogitDType { Activation, F32 };
@@ -158,11 +169,23 @@ struct ExpertClamp {
   double limit = 0.0; // gate <= limit, |up| <= limit
   ClampAt at = ClampAt::PreAct;
 };
-struct ExpertBias { bool in = false, out = false; };
-struct LatentSpec { int64_t dim = 0; bool bias = false; };
-struct DropoutSpec { double p = 0.0; bool scaleAtEval = false; };
+struct ExpertBias {
+  bool in = false, out = false;
+};
+struct LatentSpec {
+  int64_t dim = 0;
+  bool bias = false;
+};
+struct DropoutSpec {
+  double p = 0.0;
+  bool scaleAtEval = false;
+};
 enum class LoraAt { Parallel, PerMatrix };
-struct LoraSpec { int64_t rank = 0; double alpha = 0.0; LoraAt at = LoraAt::Parallel; };
+struct LoraSpec {
+  int64_t rank = 0;
+  double alpha = 0.0;
+  LoraAt at = LoraAt::Parallel;
+};
 enum class QuantKind { None, Fp8Block, MxFp4, NvFp4, Int8, Int4Group };
 struct QuantSpec {
   QuantKind kind = QuantKind::None;
@@ -172,7 +195,7 @@ struct QuantSpec {
 };
 
 struct ExpertsSpec {
-  int64_t count = 0;                 // E
+  int64_t count = 0; // E
   std::optional<ZeroExperts> zero;
   std::vector<int64_t> intermediate; // one width for all experts, or E widths
   ExpertForm form = ExpertForm::Glu;
@@ -236,8 +259,8 @@ struct CapacitySpec {
 enum class CombineApply { Output, Input };
 struct CombineSpec {
   CombineApply apply = CombineApply::Output;
-  bool bias = false;            // role output.bias [H]
-  bool accumulateF32 = true;    // false: in the activation type
+  bool bias = false;         // role output.bias [H]
+  bool accumulateF32 = true; // false: in the activation type
 };
 
 // A loss keeps its options as read: only its kind and coefficient are shared by all of them.
@@ -252,7 +275,10 @@ struct LossSpec {
   int64_t integer(const char *key, int64_t fallback) const;
   double number(const char *key, double fallback) const;
 };
-struct UpdateSpec { std::string kind; double rate = 0.0; }; // bias_sign
+struct UpdateSpec {
+  std::string kind;
+  double rate = 0.0;
+}; // bias_sign
 
 enum class LayerWrap { None, Depth, Conditional, Skip };
 struct DenseSpec {
@@ -276,13 +302,15 @@ enum class AxesKind { OutIn, InOut };
 enum class PartKind { All, FirstHalf, SecondHalf, Even, Odd };
 // Where a role is stored in a checkpoint.
 struct WeightStorage {
-  std::string tensor;                  // per_expert: holds {e}
-  std::optional<StackKind> stack;      // unset: stacked for roles with an expert axis, single otherwise
+  std::string tensor;             // per_expert: holds {e}
+  std::optional<StackKind> stack; // unset: stacked for roles with an expert axis, single otherwise
   AxesKind axes = AxesKind::OutIn;
-  PartKind part = PartKind::All;       // along the out axis
+  PartKind part = PartKind::All; // along the out axis
 };
 
-struct Passes { bool forward = true, backward = false, backwardInput = false; };
+struct Passes {
+  bool forward = true, backward = false, backwardInput = false;
+};
 enum class Save { All, Inputs, Ids };
 
 struct LayerSpec {
@@ -304,17 +332,23 @@ struct LayerSpec {
   std::vector<std::string> frozen;
   std::map<std::string, WeightStorage> weights; // role -> storage; a missing role is stored under its own name
 
-  // Columns of ids and weights a token has: k, k_max or the override; every expert where each is asked, the product of the
-  // levels' k. 0: the layer has none (soft).
+  // Columns of ids and weights a token has: k, k_max or the override; every expert where each is asked, the product of
+  // the levels' k. 0: the layer has none (soft).
   int64_t choices() const {
-    if (router.kind == RouterKind::Soft) return 0;
-    if (router.kind == RouterKind::Dense) return routerRows();
-    if (router.kind == RouterKind::ExpertChoice) return experts.count;
+    if (router.kind == RouterKind::Soft)
+      return 0;
+    if (router.kind == RouterKind::Dense)
+      return routerRows();
+    if (router.kind == RouterKind::ExpertChoice)
+      return experts.count;
     if (router.kind == RouterKind::Hierarchical && router.levels.size() == 2)
       return (router.levels[0].kind == RouterKind::Table ? 1 : router.levels[0].select.k) * router.levels[1].select.k;
-    if (router.kOverride) return *router.kOverride;
-    if (router.select.kind == SelectKind::TopP || router.select.kind == SelectKind::Threshold) return router.select.kMax;
-    if (router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy) return 2;
+    if (router.kOverride)
+      return *router.kOverride;
+    if (router.select.kind == SelectKind::TopP || router.select.kind == SelectKind::Threshold)
+      return router.select.kMax;
+    if (router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy)
+      return 2;
     return router.select.k;
   }
   // The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
@@ -335,12 +369,14 @@ struct LayerSpec {
   // n of product_key, E = n * n: sub-keys of each of its two sets.
   int64_t subKeys() const {
     int64_t n = 1;
-    while (n * n < experts.count) ++n;
+    while (n * n < experts.count)
+      ++n;
     return n;
   }
   // Columns of the logits: one per row of the router, two sets of sub-keys, or one per slot.
   int64_t logitColumns() const {
-    if (router.kind == RouterKind::Soft) return experts.count * router.slots;
+    if (router.kind == RouterKind::Soft)
+      return experts.count * router.slots;
     return router.kind == RouterKind::ProductKey ? 2 * subKeys() : routerRows();
   }
 };
@@ -350,10 +386,10 @@ struct LayerSpec {
 struct Role {
   std::string name;
   std::vector<int64_t> shape;
-  bool expertAxis = false; // shape[0] counts experts
-  bool matrix = false;     // last two axes are [out, in]
+  bool expertAxis = false;      // shape[0] counts experts
+  bool matrix = false;          // last two axes are [out, in]
   std::string stackedName = ""; // of one expert's part of a role: the role's name ...
-  int64_t expert = -1;     // ... and the expert
+  int64_t expert = -1;          // ... and the expert
 };
 
 // All parameters `spec` has, in a fixed order. `spec` must be valid.

@@ -2,8 +2,8 @@
 //
 // A valid LayerSpec -> every parameter it has, with shape. The order is fixed: it is the order of packages and reports.
 
-#include "dsl/text/JsonTree.h"
 #include "dsl/LayerSpec.h"
+#include "dsl/text/JsonTree.h"
 
 #include <cstdlib>
 
@@ -237,7 +237,8 @@ std::vector<std::string> LayerSpec::inputNames() const {
   };
   bool reads = hasRouterWeight() || router.kind == RouterKind::Soft || router.kind == RouterKind::Hierarchical;
   bool second = router.select.kind == SelectKind::SecondPolicy, external = router.kind == RouterKind::External;
-  need((router.input.from == BranchInput::Residual && reads) || (shared && shared->input == BranchInput::Residual), "residual");
+  need((router.input.from == BranchInput::Residual && reads) || (shared && shared->input == BranchInput::Residual),
+       "residual");
   need(takesNoise() || (second && router.select.second == SecondPolicy::Gumbel), "noise");
   need(second && router.select.second == SecondPolicy::Random2P, "uniform");
   need(router.kind == RouterKind::Table, "token_ids");

@@ -11,8 +11,8 @@
 #include <math.h>
 #include <string.h>
 
-/* log(v) of a normal v > 0: v = 2^e * m with m in [sqrt(1/2), sqrt(2)), log(m) = 2 atanh((m-1)/(m+1)) as a series, to the
- * last bit or two.
+/* log(v) of a normal v > 0: v = 2^e * m with m in [sqrt(1/2), sqrt(2)), log(m) = 2 atanh((m-1)/(m+1)) as a series, to
+ * the last bit or two.
  *
  * NOTE: libmoec links against nothing but the C library proper, and log is in libm. */
 static double natural_log(double v) {
@@ -62,7 +62,8 @@ moec_status moec_load_of_counts(const int32_t *counts, int64_t num_experts, moec
   return MOEC_OK;
 }
 
-moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate, int32_t centre) {
+moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate,
+                                    int32_t centre) {
   moec_load load;
   if (!bias)
     return moec_error(MOEC_NULL_POINTER, "bias is NULL");

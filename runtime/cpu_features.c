@@ -26,9 +26,7 @@ static int32_t detected_isa = MOEC_ISA_BASELINE;
 
 static const char *const isa_names[MOEC_NUM_ISAS] = {"baseline", "avx2", "avx512", "amx"};
 
-const char *moec_isa_name(int32_t isa) {
-  return isa >= 0 && isa < MOEC_NUM_ISAS ? isa_names[isa] : "unknown";
-}
+const char *moec_isa_name(int32_t isa) { return isa >= 0 && isa < MOEC_NUM_ISAS ? isa_names[isa] : "unknown"; }
 
 int32_t moec_isa_from_name(const char *name) {
   for (int32_t isa = 0; isa < MOEC_NUM_ISAS; ++isa)
@@ -41,7 +39,9 @@ int32_t moec_isa_from_name(const char *name) {
 
 enum { XCR0_YMM = 0x6, XCR0_ZMM = 0xe6, XCR0_TILES = 0x60000 };
 
-typedef struct cpuid_leaf { uint32_t eax, ebx, ecx, edx; } cpuid_leaf;
+typedef struct cpuid_leaf {
+  uint32_t eax, ebx, ecx, edx;
+} cpuid_leaf;
 
 static cpuid_leaf read_leaf(uint32_t leaf, uint32_t subleaf) {
   cpuid_leaf out = {0, 0, 0, 0};
@@ -71,11 +71,11 @@ static int ask_for_tiles(void) {
 
 static void detect(void) {
   cpuid_leaf one = read_leaf(1, 0), seven = read_leaf(7, 0), seven_one = read_leaf(7, 1);
-  const uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;        /* leaf 1 ecx */
-  const uint32_t avx2 = 1u << 5, bmi2 = 1u << 8;                             /* leaf 7 ebx */
+  const uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;           /* leaf 1 ecx */
+  const uint32_t avx2 = 1u << 5, bmi2 = 1u << 8;                                /* leaf 7 ebx */
   const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
-  const uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24;                   /* leaf 7 edx */
-  const uint32_t avx512_bf16 = 1u << 5;                                      /* leaf 7.1 eax */
+  const uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24;                      /* leaf 7 edx */
+  const uint32_t avx512_bf16 = 1u << 5;                                         /* leaf 7.1 eax */
   if (!all_bits(one.ecx, fma | osxsave | f16c) || !all_bits(seven.ebx, avx2 | bmi2))
     return;
   uint64_t xcr0 = read_xcr0();

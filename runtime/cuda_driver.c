@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct named_field { const char *symbol; size_t offset; } named_field;
+typedef struct named_field {
+  const char *symbol;
+  size_t offset;
+} named_field;
 
 #define FIELD(name, symbol, parameters) {#symbol, offsetof(moec_cuda_driver, name)},
 static const named_field fields[] = {MOEC_CUDA_FUNCTIONS(FIELD)};
@@ -32,8 +35,9 @@ moec_status moec_cuda_driver_open(const char *library, moec_cuda_driver *out_dri
     void *symbol = dlsym(handle, fields[i].symbol);
     if (!symbol) {
       dlclose(handle);
-      return moec_error(MOEC_UNSUPPORTED_DEVICE, "NVIDIA driver too old: %s has no %s, expected one for CUDA 12.0 or newer",
-                        library, fields[i].symbol);
+      return moec_error(MOEC_UNSUPPORTED_DEVICE,
+                        "NVIDIA driver too old: %s has no %s, expected one for CUDA 12.0 or newer", library,
+                        fields[i].symbol);
     }
     memcpy((char *)out_driver + fields[i].offset, &symbol, sizeof(symbol));
   }
@@ -85,6 +89,6 @@ moec_status moec_cuda_error(const moec_cuda_driver *driver, int result, const ch
     name = "unknown error";
   if (driver->get_error_string(result, &words) != MOEC_CUDA_SUCCESS || !words)
     words = "no text";
-  return moec_error(result == MOEC_CUDA_OUT_OF_MEMORY ? MOEC_OUT_OF_MEMORY : MOEC_DEVICE_ERROR, "%s: %.64s (%.200s)", text,
-                    name, words);
+  return moec_error(result == MOEC_CUDA_OUT_OF_MEMORY ? MOEC_OUT_OF_MEMORY : MOEC_DEVICE_ERROR, "%s: %.64s (%.200s)",
+                    text, name, words);
 }

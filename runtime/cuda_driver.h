@@ -29,24 +29,24 @@ enum {
 };
 
 enum { /* CUdevice_attribute */
-  MOEC_CUDA_MULTIPROCESSORS = 16,
-  MOEC_CUDA_CAPABILITY_MAJOR = 75,
-  MOEC_CUDA_CAPABILITY_MINOR = 76,
-  MOEC_CUDA_MAX_SHARED_OPTIN = 97
+       MOEC_CUDA_MULTIPROCESSORS = 16,
+       MOEC_CUDA_CAPABILITY_MAJOR = 75,
+       MOEC_CUDA_CAPABILITY_MINOR = 76,
+       MOEC_CUDA_MAX_SHARED_OPTIN = 97
 };
 
 enum { /* CUfunction_attribute */
-  MOEC_CUDA_MAX_THREADS_PER_BLOCK = 0,
-  MOEC_CUDA_LOCAL_BYTES = 3,
-  MOEC_CUDA_NUM_REGISTERS = 4,
-  MOEC_CUDA_MAX_DYNAMIC_SHARED = 8
+       MOEC_CUDA_MAX_THREADS_PER_BLOCK = 0,
+       MOEC_CUDA_LOCAL_BYTES = 3,
+       MOEC_CUDA_NUM_REGISTERS = 4,
+       MOEC_CUDA_MAX_DYNAMIC_SHARED = 8
 };
 
-enum { MOEC_CUDA_POINTER_MEMORY_TYPE = 2 };                                   /* CUpointer_attribute */
-enum { MOEC_CUDA_MEMORY_HOST = 1, MOEC_CUDA_MEMORY_DEVICE = 2 };              /* CUmemorytype */
-enum { MOEC_CUDA_JIT_ERROR_LOG = 5, MOEC_CUDA_JIT_ERROR_LOG_BYTES = 6 };      /* CUjit_option */
+enum { MOEC_CUDA_POINTER_MEMORY_TYPE = 2 };                                             /* CUpointer_attribute */
+enum { MOEC_CUDA_MEMORY_HOST = 1, MOEC_CUDA_MEMORY_DEVICE = 2 };                        /* CUmemorytype */
+enum { MOEC_CUDA_JIT_ERROR_LOG = 5, MOEC_CUDA_JIT_ERROR_LOG_BYTES = 6 };                /* CUjit_option */
 enum { MOEC_CUDA_TENSOR_F16 = 6, MOEC_CUDA_TENSOR_F32 = 7, MOEC_CUDA_TENSOR_BF16 = 9 }; /* CUtensorMapDataType */
-enum { MOEC_CUDA_L2_256B = 3 };                                               /* CUtensorMapL2promotion */
+enum { MOEC_CUDA_L2_256B = 3 };                                                         /* CUtensorMapL2promotion */
 enum { MOEC_CUDA_MAP_BYTES = 128, MOEC_CUDA_MAP_ALIGN = 128 };
 
 /* CUlaunchAttribute and the one kind that is used: 1 lets a kernel start before its predecessor in the stream ended. */
@@ -54,7 +54,10 @@ enum { MOEC_CUDA_PROGRAMMATIC_SERIALIZATION = 6 };
 typedef struct moec_cuda_launch_attribute {
   int id;
   char padding[4];
-  union { char bytes[64]; int allowed; } value;
+  union {
+    char bytes[64];
+    int allowed;
+  } value;
 } moec_cuda_launch_attribute;
 
 typedef struct moec_cuda_launch_config { /* CUlaunchConfig */
@@ -143,7 +146,8 @@ moec_status moec_cuda_driver_open(const char *library, moec_cuda_driver *out_dri
 /* A table that came through moec_layer_options: its size is this one and nothing in it is NULL. */
 moec_status moec_cuda_driver_check(const moec_cuda_driver *driver);
 
-/* Keeps "TEXT: CUDA_ERROR_NAME (the driver's words)" and returns MOEC_DEVICE_ERROR, or MOEC_OUT_OF_MEMORY for result 2. */
+/* Keeps "TEXT: CUDA_ERROR_NAME (the driver's words)" and returns MOEC_DEVICE_ERROR, or MOEC_OUT_OF_MEMORY for result
+ * 2. */
 moec_status moec_cuda_error(const moec_cuda_driver *driver, int result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -42,7 +42,8 @@ static moec_status choose_device(moec_cuda_layer *layer, const moec_layer_option
   if (count < 1)
     return moec_error(MOEC_UNSUPPORTED_DEVICE, "the NVIDIA driver knows no CUDA device");
   if (options->cuda_device >= count)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, the machine has %d", (int)options->cuda_device, count);
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, the machine has %d",
+                      (int)options->cuda_device, count);
   if (driver->ctx_get_current(&current) != MOEC_CUDA_SUCCESS ||
       (current && driver->ctx_get_device(&device_of_current) != MOEC_CUDA_SUCCESS))
     current = NULL;
@@ -90,10 +91,12 @@ static moec_status choose_target(moec_cuda_layer *layer, const moec_plan *plan) 
     moec_cuda_target_name(layer->target.target, layer->name);
     return MOEC_OK;
   }
-  char have[MOEC_MAX_CUDA_TARGETS * (MOEC_CUDA_NAME_ROOM + 2)] = "", device[DEVICE_NAME_ROOM] = "", name[MOEC_CUDA_NAME_ROOM];
+  char have[MOEC_MAX_CUDA_TARGETS * (MOEC_CUDA_NAME_ROOM + 2)] = "", device[DEVICE_NAME_ROOM] = "",
+                                                           name[MOEC_CUDA_NAME_ROOM];
   size_t used = 0;
   for (uint32_t i = 0; i < count; ++i)
-    used += (size_t)snprintf(have + used, sizeof(have) - used, i ? ", %s" : "%s", moec_cuda_target_name(&targets[i], name));
+    used +=
+        (size_t)snprintf(have + used, sizeof(have) - used, i ? ", %s" : "%s", moec_cuda_target_name(&targets[i], name));
   if (layer->driver->device_get_name(device, DEVICE_NAME_ROOM, layer->device) != MOEC_CUDA_SUCCESS)
     device[0] = '\0';
   device[DEVICE_NAME_ROOM - 1] = '\0';
@@ -108,7 +111,8 @@ static moec_status open_context(moec_cuda_layer *layer) {
     return MOEC_OK;
   int result = layer->driver->primary_ctx_retain(&layer->context, layer->device);
   if (result != MOEC_CUDA_SUCCESS)
-    return moec_cuda_error(layer->driver, result, "CUDA device %d: its primary context cannot be had", (int)layer->device);
+    return moec_cuda_error(layer->driver, result, "CUDA device %d: its primary context cannot be had",
+                           (int)layer->device);
   layer->retained = 1;
   return MOEC_OK;
 }
@@ -120,7 +124,8 @@ moec_status moec_cuda_enter(const moec_cuda_layer *layer, int *out_pushed) {
     return MOEC_OK;
   int result = layer->driver->ctx_push_current(layer->context);
   if (result != MOEC_CUDA_SUCCESS)
-    return moec_cuda_error(layer->driver, result, "CUDA device %d: the layer's context cannot be made current", (int)layer->device);
+    return moec_cuda_error(layer->driver, result, "CUDA device %d: the layer's context cannot be made current",
+                           (int)layer->device);
   *out_pushed = 1;
   return MOEC_OK;
 }
@@ -136,11 +141,13 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
   moec_status status = moec_cuda_enter(layer, &pushed);
   if (status != MOEC_OK)
     return status;
-  int result = layer->driver->pointer_get_attribute(&type, MOEC_CUDA_POINTER_MEMORY_TYPE, (moec_cuda_pointer)(uintptr_t)pointer);
+  int result =
+      layer->driver->pointer_get_attribute(&type, MOEC_CUDA_POINTER_MEMORY_TYPE, (moec_cuda_pointer)(uintptr_t)pointer);
   moec_cuda_leave(layer, pushed);
   if (result == MOEC_CUDA_SUCCESS && type == MOEC_CUDA_MEMORY_DEVICE)
     return MOEC_OK;
-  return moec_error(MOEC_INVALID_ARGUMENT, "%s is not device memory, expected memory of CUDA device %d", name, (int)layer->device);
+  return moec_error(MOEC_INVALID_ARGUMENT, "%s is not device memory, expected memory of CUDA device %d", name,
+                    (int)layer->device);
 }
 
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to) {
@@ -157,15 +164,18 @@ moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_
 
 /* ---- image and kernels ----------------------------------------------------------------------------------------- */
 
-/* A driver older than the toolkit that made the images is the likeliest reason that it takes none: say both versions. */
+/* A driver older than the toolkit that made the images is the likeliest reason that it takes none: say both
+ * versions. */
 static moec_status refuse_images(const moec_cuda_layer *layer, const moec_plan *plan, int result, const char *log) {
   int have = 0;
   char age[160] = "";
   int need = (int)layer->plan.header->cuda_version;
   if (layer->driver->driver_get_version(&have) == MOEC_CUDA_SUCCESS && have < need) {
-    const char *branch = need / 1000 == 13 ? " (version 580 or newer)" : need / 1000 == 12 ? " (version 525 or newer)" : "";
-    snprintf(age, sizeof(age), "; the driver is for CUDA %d.%d, expected CUDA %d.%d%s", have / 1000, have % 1000 / 10, need / 1000,
-             need % 1000 / 10, branch);
+    const char *branch = need / 1000 == 13   ? " (version 580 or newer)"
+                         : need / 1000 == 12 ? " (version 525 or newer)"
+                                             : "";
+    snprintf(age, sizeof(age), "; the driver is for CUDA %d.%d, expected CUDA %d.%d%s", have / 1000, have % 1000 / 10,
+             need / 1000, need % 1000 / 10, branch);
   }
   moec_cuda_error(layer->driver, result, "package %.64s: the driver takes none of the %u images for %s%s%s%.256s",
                   plan->strings + plan->header->name, (unsigned)layer->target.target->num_images, layer->name, age,
@@ -182,12 +192,14 @@ static moec_status load_module(moec_cuda_layer *layer, const moec_plan *plan) {
   for (uint32_t i = 0; i < target->num_images; ++i) {
     log[0] = '\0';
     values[1] = (void *)(uintptr_t)LOG_ROOM; /* the driver puts the bytes it wrote here */
-    result = layer->driver->module_load_data_ex(&layer->module, layer->plan.images[target->first_image + i].data, 2, options, values);
+    result = layer->driver->module_load_data_ex(&layer->module, layer->plan.images[target->first_image + i].data, 2,
+                                                options, values);
     if (result == MOEC_CUDA_SUCCESS)
       return MOEC_OK;
     layer->module = NULL;
     if (result == MOEC_CUDA_OUT_OF_MEMORY)
-      return moec_cuda_error(layer->driver, result, "package %.64s: its image cannot be loaded", plan->strings + plan->header->name);
+      return moec_cuda_error(layer->driver, result, "package %.64s: its image cannot be loaded",
+                             plan->strings + plan->header->name);
   }
   log[LOG_ROOM - 1] = '\0';
   log[strcspn(log, "\r\n")] = '\0';
@@ -229,18 +241,21 @@ static moec_status set_up_kernel(moec_cuda_layer *layer, uint32_t index) {
   if (result != MOEC_CUDA_SUCCESS)
     return moec_cuda_error(driver, result, "kernel %.200s cannot be loaded", symbol);
   if ((uint32_t)threads < launch->block_threads)
-    return moec_error(MOEC_DEVICE_ERROR, "kernel %.200s can have %d threads a block on CUDA device %d, its launch needs %u", symbol,
+    return moec_error(MOEC_DEVICE_ERROR,
+                      "kernel %.200s can have %d threads a block on CUDA device %d, its launch needs %u", symbol,
                       threads, (int)layer->device, (unsigned)launch->block_threads);
   uint32_t shared = most_shared(layer, symbol);
   if (!shared || set_up_before(layer, index, symbol))
     return MOEC_OK;
   result = driver->func_set_attribute(*function, MOEC_CUDA_MAX_DYNAMIC_SHARED, (int)shared);
   if (result != MOEC_CUDA_SUCCESS)
-    return moec_cuda_error(driver, result, "kernel %.200s cannot have %u bytes of shared memory", symbol, (unsigned)shared);
+    return moec_cuda_error(driver, result, "kernel %.200s cannot have %u bytes of shared memory", symbol,
+                           (unsigned)shared);
   return MOEC_OK;
 }
 
-/* Buffers of the plan that another target fills and reads, as rows that --det off adds up at once, need no workspace here. */
+/* Buffers of the plan that another target fills and reads, as rows that --det off adds up at once, need no workspace
+ * here. */
 static void note_buffers(moec_cuda_layer *layer) {
   const moec_cuda_target *target = layer->target.target;
   for (uint32_t i = 0; i < target->params.count; ++i)
@@ -269,8 +284,8 @@ static moec_status load_kernels(moec_cuda_layer *layer, const moec_plan *plan) {
 
 /* ---- create and destroy ---------------------------------------------------------------------------------------- */
 
-moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan, const moec_layer_options *options,
-                                   moec_cuda_layer **out_layer) {
+moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan,
+                                   const moec_layer_options *options, moec_cuda_layer **out_layer) {
   moec_cuda_layer *layer = calloc(1, sizeof(*layer));
   if (!layer)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a CUDA layer of %zu bytes", sizeof(*layer));

@@ -12,24 +12,25 @@
 typedef struct moec_cuda_layer {
   const moec_cuda_driver *driver;
   moec_cuda_plan plan;
-  moec_cuda_target_view target;     /* the one in use                                       */
-  char name[MOEC_CUDA_NAME_ROOM];   /* "sm_90a"                                             */
+  moec_cuda_target_view target;   /* the one in use                                       */
+  char name[MOEC_CUDA_NAME_ROOM]; /* "sm_90a"                                             */
   int32_t device, num_sms;
-  int32_t capability;               /* of the device: 90                                    */
+  int32_t capability; /* of the device: 90                                    */
   void *context;
-  int32_t retained;                 /* 1: the primary context, released at destroy          */
+  int32_t retained; /* 1: the primary context, released at destroy          */
   void *module;
-  void **functions;                 /* [launches of the target], own memory                 */
-  uint8_t names[MOEC_MAX_BUFFERS];  /* 1: a launch has the buffer among its parameters      */
+  void **functions;                /* [launches of the target], own memory                 */
+  uint8_t names[MOEC_MAX_BUFFERS]; /* 1: a launch has the buffer among its parameters      */
 } moec_cuda_layer;
 
 /* Opens the driver, chooses device, context and target, loads the image and sets up every kernel; nothing is left for
  * later. The current context is the same afterwards. Errors as moec_layer_create documents them. */
-moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan, const moec_layer_options *options,
-                                   moec_cuda_layer **out_layer);
+moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan,
+                                   const moec_layer_options *options, moec_cuda_layer **out_layer);
 void moec_cuda_layer_destroy(moec_cuda_layer *layer); /* NULL is fine */
 
-/* Makes the layer's context current where it is not; `out_pushed` is for moec_cuda_leave, which puts the caller's back. */
+/* Makes the layer's context current where it is not; `out_pushed` is for moec_cuda_leave, which puts the caller's
+ * back. */
 moec_status moec_cuda_enter(const moec_cuda_layer *layer, int *out_pushed);
 void moec_cuda_leave(const moec_cuda_layer *layer, int pushed);
 
@@ -39,12 +40,13 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
 /* Copies `bytes` bytes of device memory to the host and waits for them. */
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
 
-/* Encodes the target's TMA descriptors of weights, which stand at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to that,
- * freed by free(); NULL where the target has none. */
+/* Encodes the target's TMA descriptors of weights, which stand at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned
+ * to that, freed by free(); NULL where the target has none. */
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps);
 
-/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, aligned to as many. The driver's
- * result. */
-int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows, void *out_map);
+/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, aligned to as many. The
+ * driver's result. */
+int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows,
+                          void *out_map);
 
 #endif

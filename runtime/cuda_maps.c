@@ -2,8 +2,8 @@
  *
  * cuda_maps.c - packed weights in device memory in -> the target's TMA descriptors out.
  *
- * A region is the tensor [groups*parts][n][k] with rows of k_padded elements; what lies beyond n or k reads as zero. Rows of a
- * call are known at the call.
+ * A region is the tensor [groups*parts][n][k] with rows of k_padded elements; what lies beyond n or k reads as zero.
+ * Rows of a call are known at the call.
  */
 #include "cuda_layer.h"
 
@@ -26,16 +26,17 @@ static int encode(const moec_cuda_layer *layer, const moec_cuda_map *map, const 
   const uint64_t strides[] = {row_bytes, row_bytes * weight->n};
   const uint32_t box[] = {map->box_k, map->box_n, 1}, steps[] = {1, 1, 1};
   void *address = (void *)(uintptr_t)(base + weight->offset);
-  return layer->driver->tensor_map_encode_tiled(out_map, element_type(weight->dtype), 3, address, dims, strides, box, steps, 0,
-                                                swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
+  return layer->driver->tensor_map_encode_tiled(out_map, element_type(weight->dtype), 3, address, dims, strides, box,
+                                                steps, 0, swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
 }
 
-int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows, void *out_map) {
+int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows,
+                          void *out_map) {
   const uint64_t dims[] = {map->columns, (uint64_t)num_rows, 1};
   const uint64_t strides[] = {map->row_bytes, map->row_bytes * (uint64_t)num_rows};
   const uint32_t box[] = {map->box_k, map->box_n, 1}, steps[] = {1, 1, 1};
-  return layer->driver->tensor_map_encode_tiled(out_map, element_type(map->dtype), 3, base, dims, strides, box, steps, 0,
-                                                swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
+  return layer->driver->tensor_map_encode_tiled(out_map, element_type(map->dtype), 3, base, dims, strides, box, steps,
+                                                0, swizzle_mode(map->swizzle), MOEC_CUDA_L2_256B, 0);
 }
 
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps) {

@@ -48,8 +48,9 @@ static moec_status check_grids(const walk *w) {
   for (uint32_t i = 0; i < w->cuda->target.target->launches.count; ++i) {
     const moec_cuda_launch *launch = &w->cuda->target.launches[i];
     if (is_launched(w, launch) && grid_of(w, launch) > INT32_MAX)
-      return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "%.64s: %" PRId64 " tokens make a grid of %" PRId64 " blocks, at most %d",
-                        step_name(w, launch), w->args->num_tokens, grid_of(w, launch), INT32_MAX);
+      return moec_error(MOEC_TOKENS_OUT_OF_RANGE,
+                        "%.64s: %" PRId64 " tokens make a grid of %" PRId64 " blocks, at most %d", step_name(w, launch),
+                        w->args->num_tokens, grid_of(w, launch), INT32_MAX);
   }
   return MOEC_OK;
 }
@@ -62,9 +63,12 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
     return (uint64_t)(uintptr_t)moec_buffer_address(w->layer, w->weights, w->args, &w->map, param->index);
   case MOEC_CUDA_ROUTE:
     return (uint64_t)(uintptr_t)(workspace + w->map.route[w->layer->plan.route_of_step[param->index]][param->part]);
-  case MOEC_CUDA_TABLE: return (uint64_t)(uintptr_t)(workspace + w->map.table[param->index]);
-  case MOEC_CUDA_SEQUENCE: return (uint64_t)(w->args->num_tokens / w->num_sequences);
-  default: return (uint64_t)w->args->num_tokens;
+  case MOEC_CUDA_TABLE:
+    return (uint64_t)(uintptr_t)(workspace + w->map.table[param->index]);
+  case MOEC_CUDA_SEQUENCE:
+    return (uint64_t)(w->args->num_tokens / w->num_sequences);
+  default:
+    return (uint64_t)w->args->num_tokens;
   }
 }
 
@@ -102,11 +106,16 @@ static moec_status launch_kernel(const walk *w, uint32_t index) {
   overlap.value.allowed = 1;
   int overlaps = (launch->flags & MOEC_CUDA_OVERLAP) && w->cuda->capability >= 90;
   const moec_cuda_launch_config config = {
-      .grid_x = (unsigned)grid_of(w, launch), .grid_y = 1, .grid_z = 1,
-      .block_x = launch->block_threads, .block_y = 1, .block_z = 1,
+      .grid_x = (unsigned)grid_of(w, launch),
+      .grid_y = 1,
+      .grid_z = 1,
+      .block_x = launch->block_threads,
+      .block_y = 1,
+      .block_z = 1,
       .shared_bytes = launch->shared_bytes,
       .stream = w->args->stream,
-      .attributes = overlaps ? &overlap : NULL, .num_attributes = overlaps ? 1 : 0,
+      .attributes = overlaps ? &overlap : NULL,
+      .num_attributes = overlaps ? 1 : 0,
   };
   result = result ? result : w->cuda->driver->launch_kernel_ex(&config, w->cuda->functions[index], params, NULL);
   if (result == MOEC_CUDA_SUCCESS)

@@ -21,9 +21,9 @@ enum { MOEC_STAGING_BYTES = 64 << 20 };
 typedef struct packing {
   const moec_cuda_layer *cuda;
   const moec_role_source *sources;
-  char *base;              /* device */
-  char *source_part;       /* host copy of a piece of a device source */
-  char *rows;              /* converted rows */
+  char *base;        /* device */
+  char *source_part; /* host copy of a piece of a device source */
+  char *rows;        /* converted rows */
   size_t source_part_bytes, rows_bytes;
 } packing;
 
@@ -32,7 +32,8 @@ static moec_cuda_pointer device_address(const void *pointer) { return (moec_cuda
 /* NOTE: the driver knows no more of plain host memory than that it is not its own: an error here means host. */
 static int is_on_device(const packing *p, const void *pointer) {
   int type = 0;
-  return p->cuda->driver->pointer_get_attribute(&type, MOEC_CUDA_POINTER_MEMORY_TYPE, device_address(pointer)) == MOEC_CUDA_SUCCESS &&
+  return p->cuda->driver->pointer_get_attribute(&type, MOEC_CUDA_POINTER_MEMORY_TYPE, device_address(pointer)) ==
+             MOEC_CUDA_SUCCESS &&
          type == MOEC_CUDA_MEMORY_DEVICE;
 }
 
@@ -51,9 +52,14 @@ static moec_status copy_rows(const packing *p, const void *from, int64_t from_pi
                              int64_t row_bytes, int64_t count) {
   const moec_cuda_copy_2d copy = {
       .src_type = is_on_device(p, from) ? MOEC_CUDA_MEMORY_DEVICE : MOEC_CUDA_MEMORY_HOST,
-      .src_host = from, .src_device = device_address(from), .src_pitch = (size_t)from_pitch,
-      .dst_type = MOEC_CUDA_MEMORY_DEVICE, .dst_device = device_address(p->base + offset), .dst_pitch = (size_t)to_pitch,
-      .width = (size_t)row_bytes, .height = (size_t)count,
+      .src_host = from,
+      .src_device = device_address(from),
+      .src_pitch = (size_t)from_pitch,
+      .dst_type = MOEC_CUDA_MEMORY_DEVICE,
+      .dst_device = device_address(p->base + offset),
+      .dst_pitch = (size_t)to_pitch,
+      .width = (size_t)row_bytes,
+      .height = (size_t)count,
   };
   int result = p->cuda->driver->memcpy_2d(&copy);
   return result == MOEC_CUDA_SUCCESS ? MOEC_OK : moec_cuda_error(p->cuda->driver, result, "weights cannot be copied");
@@ -106,7 +112,8 @@ static moec_status convert_part(packing *p, const moec_weight *weight, const moe
   return status;
 }
 
-static moec_status pack_part(packing *p, const moec_plan *plan, const moec_weight *weight, int64_t group, int64_t part) {
+static moec_status pack_part(packing *p, const moec_plan *plan, const moec_weight *weight, int64_t group,
+                             int64_t part) {
   const moec_group_source own = moec_source_of_group(plan, p->sources, weight, part, group);
   const moec_view source = own.view;
   int64_t size = moec_dtype_bytes(weight->dtype), row_bytes = weight->k_padded * size;
@@ -133,8 +140,10 @@ static moec_status pack_vector_members(packing *p, const moec_plan *plan, const 
   return status;
 }
 
-/* Elements begin .. end-1 of a vector region, counted without padding, into p->rows, which begins with `first_group`. */
-static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t begin, int64_t end, int64_t first_group) {
+/* Elements begin .. end-1 of a vector region, counted without padding, into p->rows, which begins with
+ * `first_group`. */
+static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t begin, int64_t end,
+                                 int64_t first_group) {
   const moec_role_source *source = &p->sources[weight->role[0]];
   int64_t per_expert = (int64_t)weight->groups * weight->n / source->experts;
   while (begin < end) {
@@ -168,7 +177,8 @@ static moec_status pack_squares(packing *p, const moec_weight *weight, int64_t d
       return status;
     moec_pack_squares(&view, count, depth, (float *)p->rows + first);
   }
-  return write_region(p, p->rows, weight->offset + (uint64_t)group * weight->n_padded * 4, (int64_t)weight->n_padded * 4);
+  return write_region(p, p->rows, weight->offset + (uint64_t)group * weight->n_padded * 4,
+                      (int64_t)weight->n_padded * 4);
 }
 
 static moec_status pack_vector_region(packing *p, const moec_weight *weight) {
@@ -215,8 +225,8 @@ static moec_status pack_regions(packing *p, const moec_layer *layer) {
   return status == MOEC_OK ? write_region(p, page, 0, sizeof(page)) : status;
 }
 
-/* NOTE: a copy from pageable memory returns before the device has it, and forward may run in a stream that does not wait
- * for the default stream: so wait here. */
+/* NOTE: a copy from pageable memory returns before the device has it, and forward may run in a stream that does not
+ * wait for the default stream: so wait here. */
 moec_status moec_cuda_pack(const moec_layer *layer, const moec_role_source *sources, void *buffer) {
   packing p = {.cuda = layer->cuda, .sources = sources, .base = buffer};
   int pushed;

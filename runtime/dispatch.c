@@ -11,7 +11,8 @@
 
 static int in_range(int32_t id, int64_t num_groups) { return id >= 0 && id < num_groups; }
 
-void moec_dispatch(const int32_t *ids, int64_t num_tokens, int64_t choices, int64_t num_groups, const moec_route *route) {
+void moec_dispatch(const int32_t *ids, int64_t num_tokens, int64_t choices, int64_t num_groups,
+                   const moec_route *route) {
   int64_t num_slots = num_tokens * choices;
   int32_t *offsets = route->offsets;
   memset(offsets, 0, (size_t)(num_groups + 1) * sizeof(*offsets));

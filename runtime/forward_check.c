@@ -39,9 +39,11 @@ moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *a
               caller->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
               caller->struct_size == offsetof(moec_forward_args, out_probabilities);
   if (caller->struct_size < sizeof(*args) && !known)
-    return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", caller->struct_size, sizeof(*args));
+    return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", caller->struct_size,
+                      sizeof(*args));
   if (caller->struct_size > sizeof(*args))
-    return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", caller->struct_size, sizeof(*args));
+    return moec_error(MOEC_VERSION_MISMATCH, "args: struct_size is %zu, this runtime knows %zu", caller->struct_size,
+                      sizeof(*args));
   memset(args, 0, sizeof(*args));
   memcpy(args, caller, caller->struct_size);
   return MOEC_OK;
@@ -65,7 +67,8 @@ static moec_status check_tokens(const moec_layer *layer, const moec_forward_args
     return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, args->num_tokens,
                       layer->plan.header->max_tokens);
   if (args->tokens_per_sequence < 0 || (args->tokens_per_sequence && args->num_tokens % args->tokens_per_sequence))
-    return moec_error(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of num_tokens %" PRId64,
+    return moec_error(MOEC_INVALID_ARGUMENT,
+                      "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of num_tokens %" PRId64,
                       args->tokens_per_sequence, args->num_tokens);
   return MOEC_OK;
 }
@@ -78,17 +81,38 @@ static int is_written(uint32_t role) {
  * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"", "x", "y", "out_logits", "out_ids", "out_weights", "out_counts", "residual", "noise",
-                                                           "uniform", "token_ids", "expert_ids", "expert_weights", "group_ids", "priority",
-                                                           "capacity", "top_k", "out_probabilities", "out_choice_counts", "out_losses",
-                                                           "out_logit_mean", "out_logit_max", "out_diversity", "out_dropped_tokens"};
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"",
+                                                           "x",
+                                                           "y",
+                                                           "out_logits",
+                                                           "out_ids",
+                                                           "out_weights",
+                                                           "out_counts",
+                                                           "residual",
+                                                           "noise",
+                                                           "uniform",
+                                                           "token_ids",
+                                                           "expert_ids",
+                                                           "expert_weights",
+                                                           "group_ids",
+                                                           "priority",
+                                                           "capacity",
+                                                           "top_k",
+                                                           "out_probabilities",
+                                                           "out_choice_counts",
+                                                           "out_losses",
+                                                           "out_logit_mean",
+                                                           "out_logit_max",
+                                                           "out_diversity",
+                                                           "out_dropped_tokens"};
   const moec_plan *plan = &layer->plan;
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
     void *pointer = moec_caller_buffer(args, role);
     int32_t buffer = plan->buffer_of_role[role];
     if (!pointer && buffer >= 0 && !is_written(role))
-      return moec_error(MOEC_NULL_POINTER, "%s is NULL, package %.64s reads it", names[role], plan->strings + plan->header->name);
+      return moec_error(MOEC_NULL_POINTER, "%s is NULL, package %.64s reads it", names[role],
+                        plan->strings + plan->header->name);
     if (!pointer)
       continue;
     if (buffer < 0)
@@ -115,8 +139,8 @@ static moec_status check_ranges(const caller_range *ranges, int count) {
     if (ranges[i].start % ranges[i].align)
       return moec_error(MOEC_ALIGNMENT, "%s is not %" PRIu32 "-byte aligned", ranges[i].name, ranges[i].align);
     if (ranges[i].bytes > UINTPTR_MAX - ranges[i].start)
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: %" PRIu64 " bytes pass the end of the address space", ranges[i].name,
-                        ranges[i].bytes);
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: %" PRIu64 " bytes pass the end of the address space",
+                        ranges[i].name, ranges[i].bytes);
   }
   for (int i = 0; i < count; ++i)
     for (int j = i + 1; j < count; ++j)
@@ -143,8 +167,9 @@ moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weig
   if (status != MOEC_OK)
     return status;
   if (args->workspace_bytes < workspace_bytes)
-    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens%s need %zu", args->workspace_bytes,
-                      args->num_tokens, moec_asks_reports(args) ? " with reports" : "", workspace_bytes);
+    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "workspace has %zu bytes, %" PRId64 " tokens%s need %zu",
+                      args->workspace_bytes, args->num_tokens, moec_asks_reports(args) ? " with reports" : "",
+                      workspace_bytes);
   caller_range ranges[MAX_RANGES];
   int count = 0;
   status = collect(layer, weights, args, workspace_bytes, ranges, &count);

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* Rows of each block of a group of n rows: b = ceil(n/max_rows) blocks of nearly equal size, a multiple of row_multiple.
+/* Rows of each block of a group of n rows: b = ceil(n/max_rows) blocks of nearly equal size, a multiple of
+ * row_multiple.
  *
  * NOTE: equal blocks instead of full ones and a rest, because a short rest costs nearly a full block. */
 static int32_t rows_per_block(const moec_isa_variants *isa, int64_t n) {
@@ -40,7 +41,8 @@ void moec_items_build(const moec_isa_variants *isa, const uint8_t *cover, const 
     int32_t block = n > 0 ? rows_per_block(isa, n) : 1;
     for (int64_t row = 0; row < n; row += block) {
       int32_t rows = (int32_t)(n - row < block ? n - row : block);
-      list->items[next[cover[rows - 1]]++] = (moec_item){(int32_t)g, (int32_t)(offsets[g] + row), rows, 0, num_panels, 0};
+      list->items[next[cover[rows - 1]]++] =
+          (moec_item){(int32_t)g, (int32_t)(offsets[g] + row), rows, 0, num_panels, 0};
     }
   }
 }

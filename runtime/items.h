@@ -13,10 +13,10 @@ extern "C" {
 #endif
 
 typedef struct moec_item_list {
-  moec_item *items;                              /* the caller's array                                           */
+  moec_item *items; /* the caller's array                                           */
   int64_t num_items;
   int32_t num_variants;
-  int64_t variant_first[MOEC_MAX_VARIANTS + 1];  /* items of variant v: variant_first[v] .. variant_first[v+1]-1 */
+  int64_t variant_first[MOEC_MAX_VARIANTS + 1]; /* items of variant v: variant_first[v] .. variant_first[v+1]-1 */
 } moec_item_list;
 
 /* Fills list->items with the blocks of every group, sorted by variant, then group, then row.

@@ -21,15 +21,17 @@ moec_status moec_check_layer(const moec_layer *layer) {
 
 static moec_status check_options(const moec_layer_options *options) {
   if (options->struct_size < sizeof(*options) && options->struct_size != offsetof(moec_layer_options, device))
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", options->struct_size, sizeof(*options));
-  if (options->struct_size > sizeof(*options))
-    return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu", options->struct_size,
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", options->struct_size,
                       sizeof(*options));
+  if (options->struct_size > sizeof(*options))
+    return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu",
+                      options->struct_size, sizeof(*options));
   if (options->max_threads < 0 || options->max_threads > MOEC_MAX_THREADS)
     return moec_error(MOEC_INVALID_ARGUMENT, "options: max_threads is %d, expected 0 to %d", (int)options->max_threads,
                       MOEC_MAX_THREADS);
   if (options->max_isa < 0 || options->max_isa > MOEC_NUM_ISAS)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: max_isa is %d, expected 0 to %d", (int)options->max_isa, MOEC_NUM_ISAS);
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: max_isa is %d, expected 0 to %d", (int)options->max_isa,
+                      MOEC_NUM_ISAS);
   if (options->spin_us < -1)
     return moec_error(MOEC_INVALID_ARGUMENT, "options: spin_us is %d, expected -1 or more", (int)options->spin_us);
   if (options->reserved)
@@ -37,9 +39,11 @@ static moec_status check_options(const moec_layer_options *options) {
   if (options->struct_size < sizeof(*options))
     return MOEC_OK;
   if (options->device != MOEC_DEVICE_CPU && options->device != MOEC_DEVICE_CUDA)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)", (int)options->device);
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)",
+                      (int)options->device);
   if (options->cuda_device < -1)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected -1 or more", (int)options->cuda_device);
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected -1 or more",
+                      (int)options->cuda_device);
   return MOEC_OK;
 }
 
@@ -47,13 +51,15 @@ static moec_status check_options(const moec_layer_options *options) {
 static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *options, int32_t *out_isa) {
   int32_t limit = moec_cpu_isa();
   if (!plan->header->isa_mask)
-    return moec_error(MOEC_ISA_MISSING, "package %.64s holds CUDA kernels only, expected options.device MOEC_DEVICE_CUDA",
+    return moec_error(MOEC_ISA_MISSING,
+                      "package %.64s holds CUDA kernels only, expected options.device MOEC_DEVICE_CUDA",
                       plan->strings + plan->header->name);
   const char *text = getenv("MOEC_MAX_ISA");
   if (text && *text) {
     int32_t named = moec_isa_from_name(text);
     if (named < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512, avx2 or baseline", text);
+      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512, avx2 or baseline",
+                        text);
     limit = named < limit ? named : limit;
   }
   if (options->max_isa > 0 && options->max_isa - 1 < limit)
@@ -134,7 +140,8 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
     return moec_error(MOEC_NULL_POINTER, "out_info is NULL");
   if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm) &&
       out_info->struct_size != offsetof(moec_layer_info, num_losses) + 4) /* with its padding */
-    return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size, sizeof(*out_info));
+    return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size,
+                      sizeof(*out_info));
   const moec_plan *plan = &layer->plan;
   const moec_plan_header *header = plan->header;
   int32_t logits = plan->buffer_of_role[MOEC_ROLE_LOGITS];
@@ -183,8 +190,8 @@ moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char *
   return MOEC_OK;
 }
 
-moec_status moec_layer_forward_probed(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
-                                      const moec_walk_probe *probe) {
+moec_status moec_layer_forward_probed(const moec_layer *layer, const moec_weights *weights,
+                                      const moec_forward_args *args, const moec_walk_probe *probe) {
   moec_forward_args checked;
   moec_status status = moec_check_forward(layer, weights, args, &checked);
   if (status != MOEC_OK || checked.num_tokens == 0)

@@ -22,32 +22,34 @@ struct moec_layer {
   int32_t isa, max_threads;
   moec_parallel_for parallel_for;
   void *parallel_for_context;
-  moec_pool *pool; /* NULL with one thread, a host's parallel_for or CUDA */
+  moec_pool *pool;       /* NULL with one thread, a host's parallel_for or CUDA */
   moec_cuda_layer *cuda; /* NULL on the CPU; then isa, threads and pool mean nothing */
 };
 
 struct moec_weights {
   uint64_t magic;
-  const moec_plan_header *plan; /* the package these are packed for */
-  const char *base;             /* the caller's buffer, header page first; device memory on CUDA */
+  const moec_plan_header *plan;   /* the package these are packed for */
+  const char *base;               /* the caller's buffer, header page first; device memory on CUDA */
   const moec_cuda_target *target; /* what `maps` are for; NULL on the CPU */
   int32_t cuda_device;
-  void *maps;                   /* the target's TMA descriptors, own memory; NULL where it has none */
+  void *maps; /* the target's TMA descriptors, own memory; NULL where it has none */
 };
 
 /* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
 typedef struct moec_workspace_map {
   int64_t slot[MOEC_MAX_BUFFERS];
-  int64_t route[MOEC_MAX_ROUTES][4]; /* by moec_route_part */
-  int64_t items, num_items;          /* offset, capacity */
-  int64_t scratch, scratch_stride;   /* worker 0, bytes from one worker to the next */
+  int64_t route[MOEC_MAX_ROUTES][4];   /* by moec_route_part */
+  int64_t items, num_items;            /* offset, capacity */
+  int64_t scratch, scratch_stride;     /* worker 0, bytes from one worker to the next */
   int64_t table[MOEC_MAX_CUDA_TABLES]; /* CUDA: instead of items and scratch */
   int64_t bytes;
 } moec_workspace_map;
 
-/* 0 <= num_tokens <= max_tokens, sequences of sequence_tokens tokens, which divide them (0: one sequence). O(buffers). */
+/* 0 <= num_tokens <= max_tokens, sequences of sequence_tokens tokens, which divide them (0: one sequence).
+ * O(buffers). */
 /* `reports`: of a call that asks for a report. */
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports, moec_workspace_map *out_map);
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
+                           moec_workspace_map *out_map);
 
 /* Sequences of a checked call; at least 1. */
 static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_tokens) {

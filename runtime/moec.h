@@ -41,30 +41,40 @@ typedef struct moec_weights moec_weights; /* opaque; immutable                  
 
 typedef enum moec_status {
   MOEC_OK = 0,
-  MOEC_INVALID_ARGUMENT = 1,     /* a value out of its range                               */
+  MOEC_INVALID_ARGUMENT = 1, /* a value out of its range                               */
   MOEC_NULL_POINTER = 2,
-  MOEC_SHAPE = 3,                /* a tensor's shape differs from its role's               */
+  MOEC_SHAPE = 3, /* a tensor's shape differs from its role's               */
   MOEC_DTYPE = 4,
   MOEC_ALIGNMENT = 5,
-  MOEC_OVERLAP = 6,              /* buffers share bytes that may not                       */
+  MOEC_OVERLAP = 6, /* buffers share bytes that may not                       */
   MOEC_STRIDE = 7,
   MOEC_WORKSPACE_TOO_SMALL = 8,
   MOEC_TOKENS_OUT_OF_RANGE = 9,
   MOEC_INVALID_HANDLE = 10,
   MOEC_UNSUPPORTED_DEVICE = 11,
-  MOEC_ISA_MISSING = 12,         /* the package holds no kernels this machine can run      */
+  MOEC_ISA_MISSING = 12, /* the package holds no kernels this machine can run      */
   MOEC_OUT_OF_MEMORY = 13,
   MOEC_DEVICE_ERROR = 14,
-  MOEC_VERSION_MISMATCH = 15,    /* package or packed weights made for another version     */
+  MOEC_VERSION_MISMATCH = 15, /* package or packed weights made for another version     */
   MOEC_INTERNAL = 16,
-  MOEC_MISSING_WEIGHT = 17,      /* a role has no tensor                                   */
-  MOEC_FILE = 18,                /* cannot open, read or map a file                        */
-  MOEC_FILE_FORMAT = 19          /* the file is not what it claims to be                   */
+  MOEC_MISSING_WEIGHT = 17, /* a role has no tensor                                   */
+  MOEC_FILE = 18,           /* cannot open, read or map a file                        */
+  MOEC_FILE_FORMAT = 19     /* the file is not what it claims to be                   */
 } moec_status;
 
 typedef enum moec_dtype {
-  MOEC_F32 = 0, MOEC_BF16 = 1, MOEC_F16 = 2, MOEC_I32 = 3, MOEC_FP8E4M3 = 4, MOEC_FP8E5M2 = 5,
-  MOEC_I8 = 6, MOEC_I4 = 7, MOEC_MXFP4 = 8, MOEC_U8 = 9, MOEC_I64 = 10, MOEC_F64 = 11
+  MOEC_F32 = 0,
+  MOEC_BF16 = 1,
+  MOEC_F16 = 2,
+  MOEC_I32 = 3,
+  MOEC_FP8E4M3 = 4,
+  MOEC_FP8E5M2 = 5,
+  MOEC_I8 = 6,
+  MOEC_I4 = 7,
+  MOEC_MXFP4 = 8,
+  MOEC_U8 = 9,
+  MOEC_I64 = 10,
+  MOEC_F64 = 11
 } moec_dtype;
 
 /* Runs body(body_arg, i, worker) for every i in [0, count) and returns when all are done. Calls may run at the same
@@ -81,35 +91,37 @@ typedef struct moec_layer_options {
   int32_t max_isa;                /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)        */
   moec_parallel_for parallel_for; /* host's threads; NULL = an own pool, started by the first call that needs it */
   void *parallel_for_context;
-  int32_t spin_us;                /* how long an idle pool worker spins before it parks; -1 = default (50)    */
+  int32_t spin_us; /* how long an idle pool worker spins before it parks; -1 = default (50)    */
   int32_t reserved;
-  int32_t device;                 /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above are the CPU's      */
-  int32_t cuda_device;            /* ordinal; -1 = the device of the current context, 0 where there is none   */
-  const void *cuda_driver;        /* NULL = this machine's driver; else a moec_cuda_driver (cuda_driver.h) that
+  int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above are the CPU's      */
+  int32_t cuda_device;     /* ordinal; -1 = the device of the current context, 0 where there is none   */
+  const void *cuda_driver; /* NULL = this machine's driver; else a moec_cuda_driver (cuda_driver.h) that
                                    * outlives the layer: an emulator's                                        */
 } moec_layer_options;
 
 typedef struct moec_tensor {
-  const char *role;     /* "experts.gate", or "experts.gate.3" where experts differ in width: then every
+  const char *role; /* "experts.gate", or "experts.gate.3" where experts differ in width: then every
                          * expert's part of a role is a tensor of its own. See moec_layer_role              */
-  const void *data;     /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
-  moec_dtype dtype;     /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
+  const void *data; /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
+  moec_dtype dtype; /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
   int32_t rank;
-  int64_t dims[4];      /* the role's logical shape: [E, out, in], [out, in] or [n]                         */
+  int64_t dims[4]; /* the role's logical shape: [E, out, in], [out, in] or [n]                         */
 } moec_tensor;
 
 typedef struct moec_forward_args {
-  size_t struct_size;     /* sizeof(moec_forward_args); 80, 88 and 176, up to out_counts, stream and top_k, are fine too */
-  int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
-  const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
-  void *y;                /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
-  void *workspace;        /* >= moec_layer_workspace_bytes(layer, T), or _call with reports, 256-byte aligned, contents undefined */
+  /* sizeof(moec_forward_args); 80, 88 and 176, up to out_counts, stream and top_k, are fine too */
+  size_t struct_size;
+  int64_t num_tokens; /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
+  const void *x;      /* [T,H] in the layer's input type, 16-byte aligned                                */
+  void *y;            /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
+  /* >= moec_layer_workspace_bytes(layer, T), or _call with reports, 256-byte aligned, contents undefined */
+  void *workspace;
   size_t workspace_bytes;
-  float *out_logits;      /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
-  int32_t *out_ids;       /* [T,K] or NULL                                                                   */
-  float *out_weights;     /* [T,K] or NULL                                                                   */
-  int32_t *out_counts;    /* [E] rows each expert computes, or NULL                                          */
-  void *stream;           /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
+  float *out_logits;   /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
+  int32_t *out_ids;    /* [T,K] or NULL                                                                   */
+  float *out_weights;  /* [T,K] or NULL                                                                   */
+  int32_t *out_counts; /* [E] rows each expert computes, or NULL                                          */
+  void *stream;        /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
   /* What some layers read besides x. The package's header lists those of its layer: they must be there, others NULL.
    * Numbers are trusted to be what they are called: ids out of range name no expert. */
   int64_t tokens_per_sequence; /* for layers that look at whole sequences: T/B, a divisor of T; 0 = one sequence */
@@ -123,12 +135,13 @@ typedef struct moec_forward_args {
   const float *priority;       /* [T] who finds a place first: larger before smaller                            */
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
-  /* Reports, each made only where it is asked for; NULL else. Their call needs more workspace: moec_layer_workspace_bytes_call.
-   * A layer without logits has no logit_mean and no logit_max, one without a logit per expert (product keys) no probabilities; one without choices no choice_counts, dropped_tokens and diversity; one whose spec names none no losses; one compiled
-   * with --det off no diversity.
-   * Means are over the tokens that reach the router: those that layer.wrap leads around it do not count. A call of 0 tokens
-   * writes none of them. */
-  float *out_probabilities;    /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
+  /* Reports, each made only where it is asked for; NULL else. Their call needs more workspace:
+   * moec_layer_workspace_bytes_call. A layer without logits has no logit_mean and no logit_max, one without a logit per
+   * expert (product keys) no probabilities; one without choices no choice_counts, dropped_tokens and diversity; one
+   * whose spec names none no losses; one compiled with --det off no diversity. Means are over the tokens that reach the
+   * router: those that layer.wrap leads around it do not count. A call of 0 tokens writes none of them. */
+  /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
+  float *out_probabilities;
   int32_t *out_choice_counts;  /* [num_choice_counts] choices on every expert before drops, zero experts last   */
   float *out_losses;           /* [num_losses] values of the spec's losses, in its order, without coefficients  */
   float *out_logit_mean;       /* [1] mean of |logit|                                                           */
@@ -140,26 +153,32 @@ typedef struct moec_forward_args {
 
 /* Which reports a layer has, in moec_layer_info.reports. */
 enum {
-  MOEC_REPORT_PROBABILITIES = 1, MOEC_REPORT_CHOICE_COUNTS = 2, MOEC_REPORT_LOSSES = 4, MOEC_REPORT_LOGIT_MEAN = 8,
-  MOEC_REPORT_LOGIT_MAX = 16, MOEC_REPORT_DIVERSITY = 32, MOEC_REPORT_DROPPED_TOKENS = 64
+  MOEC_REPORT_PROBABILITIES = 1,
+  MOEC_REPORT_CHOICE_COUNTS = 2,
+  MOEC_REPORT_LOSSES = 4,
+  MOEC_REPORT_LOGIT_MEAN = 8,
+  MOEC_REPORT_LOGIT_MAX = 16,
+  MOEC_REPORT_DIVERSITY = 32,
+  MOEC_REPORT_DROPPED_TOKENS = 64
 };
 
 /* Facts of a layer that never change. */
 typedef struct moec_layer_info {
-  size_t struct_size;      /* sizeof(moec_layer_info); 96 and 104, up to `device` and `cuda_sm`, are fine too */
-  const char *name;        /* package's storage */
+  size_t struct_size; /* sizeof(moec_layer_info); 96 and 104, up to `device` and `cuda_sm`, are fine too */
+  const char *name;   /* package's storage */
   int64_t hidden, num_experts, top_k, max_tokens;
-  int64_t num_logits;      /* columns of out_logits */
+  int64_t num_logits; /* columns of out_logits */
   moec_dtype x_dtype, y_dtype;
-  int32_t isa;             /* MOEC_ISA_* in use, -1 on CUDA */
-  const char *isa_name;    /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
-  int32_t determinism;     /* 0: bits may differ from run to run; 1: they repeat; 2: a row's do not depend on other rows */
+  int32_t isa;          /* MOEC_ISA_* in use, -1 on CUDA */
+  const char *isa_name; /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
+  /* 0: bits may differ from run to run; 1: they repeat; 2: a row's do not depend on other rows */
+  int32_t determinism;
   int32_t max_threads, num_roles;
-  int32_t device;          /* MOEC_DEVICE_* */
-  int32_t cuda_sm;         /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
-  int32_t num_losses;      /* of out_losses, 0: none */
+  int32_t device;            /* MOEC_DEVICE_* */
+  int32_t cuda_sm;           /* of the kernels in use: 90 for sm_90a; 0 on the CPU */
+  int32_t num_losses;        /* of out_losses, 0: none */
   int32_t num_choice_counts; /* of out_choice_counts: routed plus zero experts, 0: none */
-  uint32_t reports;        /* MOEC_REPORT_* bits */
+  uint32_t reports;          /* MOEC_REPORT_* bits */
   int32_t reserved;
 } moec_layer_info;
 
@@ -173,7 +192,8 @@ typedef struct moec_layer_info {
  * retains; a context of the caller's must outlive the layer. The current context is the same after the call, after this
  * one and every other. Not to be called while a stream is being captured. MOEC_UNSUPPORTED_DEVICE: no driver, one too
  * old for the images, or no kernels for the device; MOEC_DEVICE_ERROR: the driver refused, with its words. */
-MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer);
+MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options,
+                                       moec_layer **out_layer);
 
 /* NULL is fine. Weights of the layer must be destroyed before it. */
 MOEC_API void moec_layer_destroy(moec_layer *layer);
@@ -203,35 +223,38 @@ MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tenso
 MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
-/* Adopts a buffer that holds weights packed for this very spec. MOEC_VERSION_MISMATCH when its header says otherwise. */
+/* Adopts a buffer that holds weights packed for this very spec. MOEC_VERSION_MISMATCH when its header says
+ * otherwise. */
 MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
                                       moec_weights **out_weights);
 
 MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the buffer stays the caller's */
 
-/* Workspace of a call with num_tokens tokens of one sequence that asks for no report: monotone in num_tokens, the same formula
- * as in the manifest. */
+/* Workspace of a call with num_tokens tokens of one sequence that asks for no report: monotone in num_tokens, the same
+ * formula as in the manifest. */
 MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
 
 /* The same for a call with tokens_per_sequence; only layers that keep something for every sequence (slots, tokens taken
  * per sequence) need more for more of them. */
-MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
-                                                    size_t *out_bytes);
+MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens,
+                                                    int64_t tokens_per_sequence, size_t *out_bytes);
 
 /* The same for the very call `args` describes: its num_tokens, tokens_per_sequence, and whether one of its reports
  * (out_probabilities and below) is not NULL; nothing else of it is looked at but struct_size. */
-MOEC_API moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, const moec_forward_args *args, size_t *out_bytes);
+MOEC_API moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, const moec_forward_args *args,
+                                                     size_t *out_bytes);
 
 /* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
  * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents.
  *
  * On CUDA every pointer of `args` is device memory of the layer's device and the call is asynchronous: it enqueues a
  * bounded number of kernels on `stream` and returns; MOEC_OK means accepted, faults appear where the caller waits. It
- * allocates nothing, waits for nothing and may be captured into a graph. Buffers must live, and the workspace be used by
- * no other call, until the kernels have run; any number of threads and streams may share layer and weights.
+ * allocates nothing, waits for nothing and may be captured into a graph. Buffers must live, and the workspace be used
+ * by no other call, until the kernels have run; any number of threads and streams may share layer and weights.
  * MOEC_DEVICE_ERROR names stage and kernel the driver refused; kernels before it may run, so y is undefined then.
  * MOEC_TOKENS_OUT_OF_RANGE also where a grid would have more than 2^31-1 blocks. */
-MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights,
+                                        const moec_forward_args *args);
 
 /* What counts [num_experts], rows or choices per expert in host memory, say about the load f_e = counts_e / sum. */
 typedef struct moec_load {
@@ -246,12 +269,14 @@ typedef struct moec_load {
 MOEC_API moec_status moec_load_of_counts(const int32_t *counts, int64_t num_experts, moec_load *out_load);
 
 /* One step of a router's choice bias, after a training step: b_e += rate * sign(mean(counts) - counts_e), then, where
- * `centre` is not 0, b_e -= mean(b). counts are choices before drops of the whole batch; both arrays are host memory. The
- * weights of a layer are packed anew to take effect. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
-MOEC_API moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate, int32_t centre);
+ * `centre` is not 0, b_e -= mean(b). counts are choices before drops of the whole batch; both arrays are host memory.
+ * The weights of a layer are packed anew to take effect. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+MOEC_API moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate,
+                                             int32_t centre);
 
 /* The next capacity factor by the variation v of the load: v < 0.1 gives max(1.1, factor - 0.1), v > 0.5 gives
- * min(3.0, factor + 0.1), else, and for a total of 0, factor itself. With capacity.mode dynamic the next call's capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+ * min(3.0, factor + 0.1), else, and for a total of 0, factor itself. With capacity.mode dynamic the next call's
+ * capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
 MOEC_API moec_status moec_next_capacity_factor(const int32_t *counts, int64_t num_experts, double *factor);
 
 MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */

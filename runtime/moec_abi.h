@@ -33,29 +33,35 @@ extern "C" {
 enum { MOEC_ISA_BASELINE = 0, MOEC_ISA_AVX2 = 1, MOEC_ISA_AVX512 = 2, MOEC_ISA_AMX = 3, MOEC_NUM_ISAS = 4 };
 
 /* {offset from the blob's start in bytes, number of elements} */
-typedef struct moec_span { uint32_t offset, count; } moec_span;
+typedef struct moec_span {
+  uint32_t offset, count;
+} moec_span;
 
 /* per_token * T + per_sequence * B + fixed, in bytes, rows or items; B sequences, T/B tokens each */
-typedef struct moec_extent { int64_t per_token, fixed, per_sequence; } moec_extent;
+typedef struct moec_extent {
+  int64_t per_token, fixed, per_sequence;
+} moec_extent;
 
 /* ---- buffers ------------------------------------------------------------------------------------------------- */
 
 enum moec_buffer_kind {
-  MOEC_BUFFER_INPUT = 0,       /* x, and every further input the layer reads                           */
-  MOEC_BUFFER_OUTPUT = 1,      /* y                                                                    */
-  MOEC_BUFFER_WEIGHT = 2,      /* region `slot` of the packed weights (index into weights)             */
-  MOEC_BUFFER_WORKSPACE = 3,   /* slot `slot` of the workspace                                         */
-  MOEC_BUFFER_OPT_OUTPUT = 4,  /* caller's pointer when asked for, else workspace slot `slot`          */
-  MOEC_BUFFER_ROUTE = 5        /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
+  MOEC_BUFFER_INPUT = 0,      /* x, and every further input the layer reads                           */
+  MOEC_BUFFER_OUTPUT = 1,     /* y                                                                    */
+  MOEC_BUFFER_WEIGHT = 2,     /* region `slot` of the packed weights (index into weights)             */
+  MOEC_BUFFER_WORKSPACE = 3,  /* slot `slot` of the workspace                                         */
+  MOEC_BUFFER_OPT_OUTPUT = 4, /* caller's pointer when asked for, else workspace slot `slot`          */
+  MOEC_BUFFER_ROUTE = 5       /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
 };
 
 /* What the caller may name: inputs, outputs and optional outputs. */
 enum moec_buffer_role {
-  MOEC_ROLE_NONE = 0, MOEC_ROLE_X = 1, MOEC_ROLE_Y = 2,
-  MOEC_ROLE_LOGITS = 3,   /* [T,E]  f32 router logits before any score     */
-  MOEC_ROLE_IDS = 4,      /* [T,K]  i32 chosen experts in selection order  */
-  MOEC_ROLE_WEIGHTS = 5,  /* [T,K]  f32 final routing weights              */
-  MOEC_ROLE_COUNTS = 6,   /* [E]    i32 rows per expert                    */
+  MOEC_ROLE_NONE = 0,
+  MOEC_ROLE_X = 1,
+  MOEC_ROLE_Y = 2,
+  MOEC_ROLE_LOGITS = 3,  /* [T,E]  f32 router logits before any score     */
+  MOEC_ROLE_IDS = 4,     /* [T,K]  i32 chosen experts in selection order  */
+  MOEC_ROLE_WEIGHTS = 5, /* [T,K]  f32 final routing weights              */
+  MOEC_ROLE_COUNTS = 6,  /* [E]    i32 rows per expert                    */
   /* further inputs, in the order and under the names of moec_forward_args */
   MOEC_ROLE_RESIDUAL = 7,        /* [T,H] in x's type  */
   MOEC_ROLE_NOISE = 8,           /* [T,n] f32          */
@@ -68,13 +74,13 @@ enum moec_buffer_role {
   MOEC_ROLE_CAPACITY = 15,       /* [1]   i32          */
   MOEC_ROLE_TOP_K = 16,          /* [1]   i32          */
   /* reports, made only when asked for */
-  MOEC_ROLE_PROBABILITIES = 17,  /* [T,n] f32, n = columns of the logits */
-  MOEC_ROLE_CHOICE_COUNTS = 18,  /* [n]   i32          */
-  MOEC_ROLE_LOSSES = 19,         /* [L]   f32          */
-  MOEC_ROLE_LOGIT_MEAN = 20,     /* [1]   f32          */
-  MOEC_ROLE_LOGIT_MAX = 21,      /* [1]   f32          */
-  MOEC_ROLE_DIVERSITY = 22,      /* [1]   f32          */
-  MOEC_ROLE_DROPPED_TOKENS = 23  /* [1]   i32          */
+  MOEC_ROLE_PROBABILITIES = 17, /* [T,n] f32, n = columns of the logits */
+  MOEC_ROLE_CHOICE_COUNTS = 18, /* [n]   i32          */
+  MOEC_ROLE_LOSSES = 19,        /* [L]   f32          */
+  MOEC_ROLE_LOGIT_MEAN = 20,    /* [1]   f32          */
+  MOEC_ROLE_LOGIT_MAX = 21,     /* [1]   f32          */
+  MOEC_ROLE_DIVERSITY = 22,     /* [1]   f32          */
+  MOEC_ROLE_DROPPED_TOKENS = 23 /* [1]   i32          */
 };
 
 /* The integer tables a dispatch step makes of ids [T,K], a slots step of nothing. R = rows in use <= T*K, G = groups.
@@ -86,14 +92,19 @@ enum moec_buffer_role {
  * Rows of one group stand in ascending slot order. A slots step makes rows of slots instead of tokens, K of them per
  * sequence, G groups of K/G slots: group g, then sequence b, then slot s of g; row_token is the first token of b,
  * row_slot is s, and slot_row[t*K + s] the row of slot s of t's sequence. */
-enum moec_route_part { MOEC_ROUTE_OFFSETS = 0, MOEC_ROUTE_ROW_TOKEN = 1, MOEC_ROUTE_ROW_SLOT = 2, MOEC_ROUTE_SLOT_ROW = 3 };
+enum moec_route_part {
+  MOEC_ROUTE_OFFSETS = 0,
+  MOEC_ROUTE_ROW_TOKEN = 1,
+  MOEC_ROUTE_ROW_SLOT = 2,
+  MOEC_ROUTE_SLOT_ROW = 3
+};
 
 typedef struct moec_buffer {
-  uint16_t kind;       /* moec_buffer_kind                                   */
-  uint16_t role;       /* moec_buffer_role                                   */
-  uint16_t slot;       /* see kind                                           */
-  uint16_t route;      /* index of the dispatch step that owns it (ROUTE)    */
-  uint16_t dtype;      /* moec_dtype of its elements                         */
+  uint16_t kind;  /* moec_buffer_kind                                   */
+  uint16_t role;  /* moec_buffer_role                                   */
+  uint16_t slot;  /* see kind                                           */
+  uint16_t route; /* index of the dispatch step that owns it (ROUTE)    */
+  uint16_t dtype; /* moec_dtype of its elements                         */
   uint16_t reserved[3];
   moec_extent bytes;   /* size in bytes                                      */
   uint32_t name;       /* string offset, for messages and the manifest       */
@@ -105,10 +116,11 @@ typedef struct moec_buffer {
  *   | slot 0 | slot 1 | ... | route tables | items | worker 0 scratch | worker 1 scratch | ... |
  *
  * A slot is as large as its largest buffer (buffers of disjoint lifetimes share one); every part is rounded up to 256
- * bytes. The last num_report_slots slots are there only in calls that ask for a report (roles from MOEC_ROLE_PROBABILITIES). Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes), row_token, row_slot and
- * slot_row (4*T*K bytes each), four parts. `items` is one array of moec_item as large as the largest step needs, see
- * MOEC_ITEMS_PER_WORKER. Scratch is header.scratch_bytes per
- * worker, max_threads workers. Everything is affine in T but for that rounding, and monotone in T. */
+ * bytes. The last num_report_slots slots are there only in calls that ask for a report (roles from
+ * MOEC_ROLE_PROBABILITIES). Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes),
+ * row_token, row_slot and slot_row (4*T*K bytes each), four parts. `items` is one array of moec_item as large as the
+ * largest step needs, see MOEC_ITEMS_PER_WORKER. Scratch is header.scratch_bytes per worker, max_threads workers.
+ * Everything is affine in T but for that rounding, and monotone in T. */
 #define MOEC_WORKSPACE_ALIGN 256
 
 /* ---- steps --------------------------------------------------------------------------------------------------- */
@@ -134,14 +146,14 @@ typedef struct moec_call {
 typedef void (*moec_kernel_fn)(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last);
 
 enum moec_step_kind {
-  MOEC_STEP_ROWS = 0,     /* kernel over independent rows: T, or the rows of `route`                           */
-  MOEC_STEP_MATMUL = 1,   /* kernel over items; groups of `route`, or one group of T rows where it has none    */
-  MOEC_STEP_DISPATCH = 2, /* runtime: args = {ids}; fills the route tables                                     */
-  MOEC_STEP_COUNTS = 3,   /* runtime: args = {counts}; rows per group of `route`, i32                          */
-  MOEC_STEP_CAPACITY = 4, /* runtime: args = {ids, kept ids, ...}; see moec_places                              */
+  MOEC_STEP_ROWS = 0,       /* kernel over independent rows: T, or the rows of `route`                           */
+  MOEC_STEP_MATMUL = 1,     /* kernel over items; groups of `route`, or one group of T rows where it has none    */
+  MOEC_STEP_DISPATCH = 2,   /* runtime: args = {ids}; fills the route tables                                     */
+  MOEC_STEP_COUNTS = 3,     /* runtime: args = {counts}; rows per group of `route`, i32                          */
+  MOEC_STEP_CAPACITY = 4,   /* runtime: args = {ids, kept ids, ...}; see moec_places                              */
   MOEC_STEP_TOP_TOKENS = 5, /* runtime: args = {values, mask, ...}; see moec_places                             */
-  MOEC_STEP_SLOTS = 6,    /* runtime: no args; fills the route tables                                           */
-  MOEC_STEP_COLUMNS = 7   /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
+  MOEC_STEP_SLOTS = 6,      /* runtime: no args; fills the route tables                                           */
+  MOEC_STEP_COLUMNS = 7     /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
 };
 
 /* How many of its tokens a scope gives to one group. Of n tokens
@@ -154,15 +166,17 @@ enum moec_step_kind {
  * pass. The queue stands in the order of `major` (all first choices before all second ones, or token by token), inside
  * of it by key, larger first and NaN last, inside of that by position. With MOEC_PLACES_NEXT a slot whose queue is full
  * takes the best id with room that no slot of its token which has a place names, by rank [T,n].
- * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; what stands
- * in brackets by flags and mode. `queue` is this step's own to write.
+ * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; what
+ * stands in brackets by flags and mode. `queue` is this step's own to write.
  *
- * A top-tokens step gives every column its C largest tokens, the lower token among equals, NaN last: mask[t,n] = 1, else
+ * A top-tokens step gives every column its C largest tokens, the lower token among equals, NaN last: mask[t,n] = 1,
+ * else
  * 0. args: values [T,N] f32, mask [T,N] i32, [present [T] i32].
  *
  * Where `present` is, tokens with 0 are not there: they do not count in n and are not taken. */
 enum moec_places_mode { MOEC_PLACES_FIXED = 0, MOEC_PLACES_SHARE = 1, MOEC_PLACES_GIVEN = 2 };
-enum moec_places_round { MOEC_ROUND_FLOOR = 0, MOEC_ROUND_CEIL = 1, MOEC_ROUND_NEAREST = 2 }; /* nearest: floor(v + 1/2) */
+/* nearest: floor(v + 1/2) */
+enum moec_places_round { MOEC_ROUND_FLOOR = 0, MOEC_ROUND_CEIL = 1, MOEC_ROUND_NEAREST = 2 };
 enum moec_places_scope { MOEC_SCOPE_BATCH = 0, MOEC_SCOPE_SEQUENCE = 1, MOEC_SCOPE_GROUP = 2 };
 enum {
   MOEC_PLACES_TOKEN_MAJOR = 1, /* else choice by choice                          */
@@ -175,7 +189,7 @@ enum {
 typedef struct moec_places {
   double value;
   int64_t times, over, least, most;
-  int64_t group_tokens;          /* tokens of a group (MOEC_SCOPE_GROUP) */
+  int64_t group_tokens; /* tokens of a group (MOEC_SCOPE_GROUP) */
   uint16_t mode, round, scope, flags;
 } moec_places;
 
@@ -187,26 +201,27 @@ enum { MOEC_NO_ROUTE = 0xffff };
  * items are sorted by variant, then group, then row. num_variants 0: this ISA is not in the package. */
 typedef struct moec_isa_variants {
   uint32_t first_fn, num_variants;
-  uint32_t cover;        /* offset into header.covers, u8 each */
+  uint32_t cover; /* offset into header.covers, u8 each */
   uint32_t max_rows, row_multiple;
 } moec_isa_variants;
 
 typedef struct moec_step {
   uint16_t kind, reserved;
-  uint16_t route;               /* index (in steps) of the dispatch step whose groups it runs over, MOEC_NO_ROUTE */
+  uint16_t route; /* index (in steps) of the dispatch step whose groups it runs over, MOEC_NO_ROUTE */
   uint16_t num_args;
-  uint32_t first_arg;           /* into header.args: u16 buffer indices */
-  uint32_t name;                /* string offset */
-  uint32_t num_panels;          /* matmul: column panels of one group, what item.panel0 counts */
-  uint32_t rows_per_task;       /* rows steps: rows a worker claims at once */
-  uint32_t num_groups;          /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
+  uint32_t first_arg;     /* into header.args: u16 buffer indices */
+  uint32_t name;          /* string offset */
+  uint32_t num_panels;    /* matmul: column panels of one group, what item.panel0 counts */
+  uint32_t rows_per_task; /* rows steps: rows a worker claims at once */
+  uint32_t num_groups;    /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
                                  * top tokens: N */
-  uint32_t choices;             /* dispatch, slots, capacity: K; columns: blocks */
-  uint32_t asked;               /* 0: always; else only when the caller asked for an output of one of these roles, 1 << role */
+  uint32_t choices;       /* dispatch, slots, capacity: K; columns: blocks */
+  /* 0: always; else only when the caller asked for an output of one of these roles, 1 << role */
+  uint32_t asked;
   uint32_t reserved2;
-  int64_t flops_per_row;        /* 2*N*K per row, for bench and explain */
-  int64_t bytes_per_group;      /* packed weight bytes of one group */
-  moec_places places;           /* capacity, top tokens; slots and columns: its scope, batch or sequence */
+  int64_t flops_per_row;   /* 2*N*K per row, for bench and explain */
+  int64_t bytes_per_group; /* packed weight bytes of one group */
+  moec_places places;      /* capacity, top tokens; slots and columns: its scope, batch or sequence */
   moec_isa_variants isa[MOEC_NUM_ISAS];
 } moec_step;
 
@@ -215,12 +230,18 @@ typedef struct moec_step {
 /* A parameter the caller supplies. dims: logical shape, experts first, [out, in] last. `tensor` may be 0 (none). */
 enum moec_stack { MOEC_STACK_SINGLE = 0, MOEC_STACK_PER_EXPERT = 1, MOEC_STACK_STACKED = 2, MOEC_STACK_FLAT_ROWS = 3 };
 enum moec_axes { MOEC_AXES_OUT_IN = 0, MOEC_AXES_IN_OUT = 1 };
-enum moec_part { MOEC_PART_ALL = 0, MOEC_PART_FIRST_HALF = 1, MOEC_PART_SECOND_HALF = 2, MOEC_PART_EVEN = 3, MOEC_PART_ODD = 4 };
+enum moec_part {
+  MOEC_PART_ALL = 0,
+  MOEC_PART_FIRST_HALF = 1,
+  MOEC_PART_SECOND_HALF = 2,
+  MOEC_PART_EVEN = 3,
+  MOEC_PART_ODD = 4
+};
 
 typedef struct moec_role {
-  uint32_t name;    /* string offset: "experts.gate"                              */
-  uint32_t tensor;  /* string offset: name in a checkpoint, may hold "{e}"        */
-  uint16_t rank;    /* 1..3                                                       */
+  uint32_t name;   /* string offset: "experts.gate"                              */
+  uint32_t tensor; /* string offset: name in a checkpoint, may hold "{e}"        */
+  uint16_t rank;   /* 1..3                                                       */
   uint16_t stack, axes, part;
   uint16_t expert_axis; /* 1: dims[0] counts experts                              */
   uint16_t matrix;      /* 1: the last two dims are [out, in] and axes applies    */
@@ -236,10 +257,11 @@ typedef struct moec_role {
  *                         parts 1: column = 32*panel + v          parts 2: part = v/16, column = 16*panel + v%16
  *                     element (group g, panel p, depth i, virtual column v):
  *                         f32:  ((g*panels + p)*k_padded + i)*32 + v
- *                         bf16, f16: (g*panels + p)*k_padded*32 + (i/32)*1024 + (v/16)*512 + (i%32/2)*32 + (v%16)*2 + i%2
+ *                         bf16, f16: (g*panels + p)*k_padded*32 + (i/32)*1024 + (v/16)*512 + (i%32/2)*32 + (v%16)*2 +
+ *                         i%2
  *                     bf16 is the VNNI form: each run of 512 elements is one 16 x 64-byte AMX tile, and a panel reads
- *                     straight through in k. k is padded to a multiple of 32 (2-byte types) or 8 (f32), columns to whole
- *                     panels, all with zeros, so kernels have no tails in n and k.
+ *                     straight through in k. k is padded to a multiple of 32 (2-byte types) or 8 (f32), columns to
+ *                     whole panels, all with zeros, so kernels have no tails in n and k.
  * Regions start at multiples of 4096 bytes (header.weights order), groups follow each other without gaps. */
 enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
 
@@ -247,16 +269,17 @@ enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
 enum moec_derived { MOEC_DERIVED_NONE = 0, MOEC_DERIVED_SQUARES = 1 };
 
 typedef struct moec_weight {
-  uint16_t layout, dtype;   /* packed element type */
-  uint16_t parts;           /* 1 or 2 */
-  uint16_t role[2];         /* role of each part */
-  uint16_t derived;         /* moec_derived: vectors only */
-  uint16_t role_per_group;  /* 1: group g of a part is role[part] + g, of rank 2 or 1 and at most [n, k]; zeros fill the rest */
+  uint16_t layout, dtype; /* packed element type */
+  uint16_t parts;         /* 1 or 2 */
+  uint16_t role[2];       /* role of each part */
+  uint16_t derived;       /* moec_derived: vectors only */
+  /* 1: group g of a part is role[part] + g, of rank 2 or 1 and at most [n, k]; zeros fill the rest */
+  uint16_t role_per_group;
   uint16_t reserved;
-  uint32_t groups, n, k;    /* logical; k = 1 for vectors */
-  uint32_t panels;          /* per group (PANELS) */
+  uint32_t groups, n, k; /* logical; k = 1 for vectors */
+  uint32_t panels;       /* per group (PANELS) */
   uint32_t n_padded, k_padded;
-  uint64_t offset, bytes;   /* in the packed buffer, whose first 4096 bytes are the runtime's header */
+  uint64_t offset, bytes; /* in the packed buffer, whose first 4096 bytes are the runtime's header */
 } moec_weight;
 
 /* ---- the plan ------------------------------------------------------------------------------------------------ */
@@ -267,20 +290,20 @@ typedef struct moec_plan_header {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
   uint32_t header_bytes, buffer_bytes, step_bytes, role_bytes, weight_bytes; /* sizeof each struct */
-  uint32_t features;         /* MOEC_FEATURE_*: bits a runtime must know */
-  uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
-  uint32_t determinism;      /* 0: CUDA kernels add a token's rows in any order, CPU kernels are as 1; 1: bits repeat from
+  uint32_t features;     /* MOEC_FEATURE_*: bits a runtime must know */
+  uint32_t isa_mask;     /* bit i: the package holds kernels for ISA i */
+  uint32_t determinism;  /* 0: CUDA kernels add a token's rows in any order, CPU kernels are as 1; 1: bits repeat from
                               * run to run; 2: a row's bits do not depend on other rows */
-  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it
+  uint8_t spec_hash[32]; /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it
                               * stands; identifies packed weights too */
-  uint32_t name;             /* string offset */
+  uint32_t name;         /* string offset */
   uint32_t x_dtype, y_dtype; /* moec_dtype */
   uint32_t num_experts, top_k;
   int64_t hidden, max_tokens;
-  uint32_t num_slots;        /* workspace slots */
-  uint32_t scratch_bytes;    /* per worker */
-  uint64_t packed_bytes;     /* the packed buffer: header page and all weight regions */
-  moec_extent items;         /* items of the largest step, without column splits */
+  uint32_t num_slots;     /* workspace slots */
+  uint32_t scratch_bytes; /* per worker */
+  uint64_t packed_bytes;  /* the packed buffer: header page and all weight regions */
+  moec_extent items;      /* items of the largest step, without column splits */
   moec_span buffers, steps, args, covers, roles, weights, strings;
   uint32_t total_bytes;
   uint32_t num_report_slots; /* of num_slots, the last ones: 0 bytes in a call that asks for no report */
@@ -291,17 +314,20 @@ typedef struct moec_plan_header {
 #define MOEC_PACKAGE_DECLARED
 typedef struct moec_package moec_package;
 #endif
-typedef struct moec_cuda_image { const void *data; uint64_t bytes; } moec_cuda_image;
+typedef struct moec_cuda_image {
+  const void *data;
+  uint64_t bytes;
+} moec_cuda_image;
 struct moec_package {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
-  const void *plan;                 /* moec_plan_header, MOEC_PLAN_ALIGN aligned */
+  const void *plan; /* moec_plan_header, MOEC_PLAN_ALIGN aligned */
   uint64_t plan_bytes;
   const moec_kernel_fn *functions;
   uint64_t num_functions;
-  const void *cuda_plan;            /* moec_cuda_plan_header (moec_cuda_abi.h), 64-byte aligned; NULL: CPU only */
+  const void *cuda_plan; /* moec_cuda_plan_header (moec_cuda_abi.h), 64-byte aligned; NULL: CPU only */
   uint64_t cuda_plan_bytes;
-  const moec_cuda_image *images;    /* cubins and PTX (NUL-terminated) */
+  const moec_cuda_image *images; /* cubins and PTX (NUL-terminated) */
   uint64_t num_images;
 };
 

@@ -7,8 +7,9 @@
  *   | moec_cuda_plan_header   | targets | launches | params | tables | maps | weights | strings |
  *   +-------------------------+---------+----------+--------+--------+------+---------+---------+
  *
- * A target (sm_90a, sm_80) is a list of launches in stream order. Routing stays on the device: dispatch is launches too,
- * a grid depends on T alone and kernels leave early, so that a call never waits for the device and can be captured.
+ * A target (sm_90a, sm_80) is a list of launches in stream order. Routing stays on the device: dispatch is launches
+ * too, a grid depends on T alone and kernels leave early, so that a call never waits for the device and can be
+ * captured.
  */
 #ifndef MOEC_CUDA_ABI_H
 #define MOEC_CUDA_ABI_H
@@ -32,19 +33,21 @@ enum { MOEC_LAYOUT_ROWS = 2 };
 
 /* What a kernel parameter is. Pointers are device addresses, 8 bytes; a map is 128 bytes by value, 64-byte aligned. */
 enum moec_cuda_param_kind {
-  MOEC_CUDA_TOKENS = 0, /* int64_t T                                                     */
-  MOEC_CUDA_BUFFER = 1, /* pointer: buffer `index` of the plan                           */
-  MOEC_CUDA_ROUTE = 2,  /* pointer: part `part` of the route of dispatch step `index`    */
-  MOEC_CUDA_TABLE = 3,  /* pointer: table `index` of the target                          */
-  MOEC_CUDA_MAP = 4,    /* CUtensorMap: map `index` of the target; at most 2 of rows     */
+  MOEC_CUDA_TOKENS = 0,  /* int64_t T                                                     */
+  MOEC_CUDA_BUFFER = 1,  /* pointer: buffer `index` of the plan                           */
+  MOEC_CUDA_ROUTE = 2,   /* pointer: part `part` of the route of dispatch step `index`    */
+  MOEC_CUDA_TABLE = 3,   /* pointer: table `index` of the target                          */
+  MOEC_CUDA_MAP = 4,     /* CUtensorMap: map `index` of the target; at most 2 of rows     */
   MOEC_CUDA_SEQUENCE = 5 /* int64_t tokens of one sequence                               */
 };
 
-typedef struct moec_cuda_param { uint16_t kind, index, part, reserved; } moec_cuda_param;
+typedef struct moec_cuda_param {
+  uint16_t kind, index, part, reserved;
+} moec_cuda_param;
 
 /* A piece of the workspace only this target's kernels know: item lists, counters of dispatch. The workspace of a CUDA
- * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes. A slot has
- * room for those of its buffers that are parameters of the target's launches, or the rows of its maps:
+ * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes. A
+ * slot has room for those of its buffers that are parameters of the target's launches, or the rows of its maps:
  *
  *   | slot 0 | slot 1 | ... | route tables | table 0 | table 1 | ... | */
 typedef struct moec_cuda_table {
@@ -58,20 +61,21 @@ enum moec_cuda_map_source { MOEC_CUDA_MAP_WEIGHT = 0, MOEC_CUDA_MAP_BUFFER = 1, 
 
 /* A TMA descriptor; boxes of box_n rows by box_k elements; elements outside are read as zeros.
  *
- *   of a weight region   the tensor [groups*parts][n][k], innermost last; a box is of one group and part. Encoded once when
- *                        weights are adopted
- *   of rows of a call    the tensor [1][rows][columns] of a buffer or a table, as many rows of row_bytes as it has for T
- *                        tokens. Encoded for every launch, on the host */
+ *   of a weight region   the tensor [groups*parts][n][k], innermost last; a box is of one group and part. Encoded once
+ *                        when weights are adopted
+ *   of rows of a call    the tensor [1][rows][columns] of a buffer or a table, as many rows of row_bytes as it has for
+ *                        T tokens. Encoded for every launch, on the host */
 typedef struct moec_cuda_map {
-  uint32_t weight;    /* index into weights; 0 where the source is another */
-  uint32_t swizzle;   /* bytes: 0, 32, 64 or 128 */
+  uint32_t weight;  /* index into weights; 0 where the source is another */
+  uint32_t swizzle; /* bytes: 0, 32, 64 or 128 */
   uint32_t box_n, box_k;
-  uint32_t source, index;     /* moec_cuda_map_source; buffer of the plan or table of the target; 0 of a weight, as the next */
+  /* moec_cuda_map_source; buffer of the plan or table of the target; 0 of a weight, as the next */
+  uint32_t source, index;
   uint32_t dtype, columns, row_bytes, reserved;
 } moec_cuda_map;
 
 enum {
-  MOEC_CUDA_OVERLAP = 1   /* programmatic dependent launch: the kernel itself waits for its predecessor         */
+  MOEC_CUDA_OVERLAP = 1 /* programmatic dependent launch: the kernel itself waits for its predecessor         */
 };
 
 enum { MOEC_MAX_CUDA_PARAMS = 64 }; /* of one launch */
@@ -80,9 +84,9 @@ enum { MOEC_MAX_CUDA_PARAMS = 64 }; /* of one launch */
  * kernel then strides by its grid), at least 1; one-dimensional, as blocks are. */
 typedef struct moec_cuda_launch {
   uint16_t step, flags;
-  uint32_t symbol;          /* string offset: the kernel's name in the image */
+  uint32_t symbol; /* string offset: the kernel's name in the image */
   uint32_t block_threads;
-  uint32_t shared_bytes;    /* dynamic shared memory */
+  uint32_t shared_bytes; /* dynamic shared memory */
   moec_extent units;
   uint32_t units_per_block, blocks_per_sm;
   int64_t min_tokens, max_tokens; /* launched for min <= T <= max */
@@ -91,9 +95,10 @@ typedef struct moec_cuda_launch {
 } moec_cuda_launch;
 
 typedef struct moec_cuda_target {
-  uint32_t sm;                     /* 80: sm_80; 90: sm_90a */
-  uint32_t exact;                  /* 1: runs on compute capability sm only, 0: on that and every later one */
-  uint32_t first_image, num_images; /* into moec_package.images: what the driver is given, in this order, until it takes one */
+  uint32_t sm;    /* 80: sm_80; 90: sm_90a */
+  uint32_t exact; /* 1: runs on compute capability sm only, 0: on that and every later one */
+  /* into moec_package.images: what the driver is given, in this order, until it takes one */
+  uint32_t first_image, num_images;
   moec_span launches, params, tables, maps;
 } moec_cuda_target;
 
@@ -110,7 +115,9 @@ typedef struct moec_cuda_plan_header {
 
 /* What stands in a list of items that dispatch makes: int32 count, 3 words unused, then `count` of these, ascending by
  * group and row. Block b of a group of n rows: rows row0 .. row0+rows-1, rows <= the list's block size. */
-typedef struct moec_cuda_item { int32_t group, row0, rows, reserved; } moec_cuda_item;
+typedef struct moec_cuda_item {
+  int32_t group, row0, rows, reserved;
+} moec_cuda_item;
 
 #ifdef __cplusplus
 }

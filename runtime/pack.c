@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * pack.c - source rows -> panels or padded rows, by way of a block of 16 columns and 32 depths that stays in the first-level cache.
+ * pack.c - source rows -> panels or padded rows, by way of a block of 16 columns and 32 depths that stays in the
+ * first-level cache.
  *
  *   source (any strides, any alignment) --gather, convert--> block [16 columns][32 depths] --transpose--> panel
  *
@@ -40,8 +41,8 @@ static int64_t read_int(const char *source, size_t bytes) {
 }
 
 /* target[i * target_stride] = source element i * source_stride as f32, for count elements. */
-static void convert_run(float *target, int64_t target_stride, const char *source, int64_t source_stride, moec_dtype dtype,
-                        int64_t count) {
+static void convert_run(float *target, int64_t target_stride, const char *source, int64_t source_stride,
+                        moec_dtype dtype, int64_t count) {
   switch (dtype) {
   case MOEC_BF16:
     for (int64_t i = 0; i < count; ++i)
@@ -65,7 +66,8 @@ static void convert_run(float *target, int64_t target_stride, const char *source
   }
 }
 
-static void copy_run(uint16_t *target, int64_t target_stride, const char *source, int64_t source_stride, int64_t count) {
+static void copy_run(uint16_t *target, int64_t target_stride, const char *source, int64_t source_stride,
+                     int64_t count) {
   if (target_stride == 1 && source_stride == 1)
     memcpy(target, source, (size_t)count * sizeof(*target));
   else
@@ -118,8 +120,8 @@ static void store_f32(const block *b, int64_t depths, float *panel_depth) {
 }
 
 /* Fills 16 virtual columns from `v` of one panel with source columns out..out+outs-1, over the whole depth. */
-static void pack_half_panel(const moec_weight *weight, int64_t group, int64_t panel, int64_t v, int64_t out, int64_t outs,
-                            const moec_view *view, void *region) {
+static void pack_half_panel(const moec_weight *weight, int64_t group, int64_t panel, int64_t v, int64_t out,
+                            int64_t outs, const moec_view *view, void *region) {
   int same_type = weight->dtype != MOEC_F32 && (uint32_t)view->dtype == weight->dtype;
   block b;
   memset(&b, 0, sizeof(b));
@@ -156,7 +158,8 @@ void moec_pack_panels(const moec_weight *weight, int64_t part, int64_t group, co
 }
 
 /* Depths in..in+depths-1 of a block's first `outs` columns become runs of as many rows of `k_padded` elements. */
-static void store_rows(const moec_weight *weight, const block *b, int64_t outs, int64_t in, int64_t depths, void *rows) {
+static void store_rows(const moec_weight *weight, const block *b, int64_t outs, int64_t in, int64_t depths,
+                       void *rows) {
   for (int64_t o = 0; o < outs; ++o) {
     int64_t at = o * weight->k_padded + in;
     if (weight->dtype == MOEC_F32)

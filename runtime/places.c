@@ -154,7 +154,8 @@ void moec_keep_capacity(const moec_capacity_call *call) {
       call->kept[slot] = -1;
   for (int64_t first = 0, tokens; first < call->num_tokens; first += tokens) {
     tokens = scope_tokens(places, first, call->num_tokens, call->sequence_tokens);
-    int64_t count = moec_places_at(places, count_present(call->present, first, tokens), call->capacity ? *call->capacity : 0);
+    int64_t count =
+        moec_places_at(places, count_present(call->present, first, tokens), call->capacity ? *call->capacity : 0);
     for (int64_t g = 0; g < call->num_groups; ++g)
       call->free_places[g] = (int32_t)count;
     if (places->flags & MOEC_PLACES_TOKEN_MAJOR)
@@ -199,8 +200,8 @@ static uint32_t threshold_of(const column *c, int64_t count, int64_t *larger) {
   return prefix;
 }
 
-void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequence_tokens, int64_t columns, const float *values,
-                     const int32_t *present, int32_t *mask) {
+void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequence_tokens, int64_t columns,
+                     const float *values, const int32_t *present, int32_t *mask) {
   for (int64_t first = 0, tokens; first < num_tokens; first += tokens) {
     tokens = scope_tokens(places, first, num_tokens, sequence_tokens);
     int64_t there = count_present(present, first, tokens), count = moec_places_at(places, there, 0);
@@ -224,7 +225,8 @@ void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequ
 
 /* ---- slots ----------------------------------------------------------------------------------------------------- */
 
-void moec_make_slots(int64_t num_tokens, int64_t sequence_tokens, int64_t choices, int64_t num_groups, const moec_route *route) {
+void moec_make_slots(int64_t num_tokens, int64_t sequence_tokens, int64_t choices, int64_t num_groups,
+                     const moec_route *route) {
   int64_t each = choices / num_groups, sequences = num_tokens / sequence_tokens;
   for (int64_t g = 0; g <= num_groups; ++g)
     route->offsets[g] = (int32_t)(g * sequences * each);

@@ -35,11 +35,12 @@ int64_t moec_places_at(const moec_places *places, int64_t tokens, int64_t given)
 void moec_keep_capacity(const moec_capacity_call *call);
 
 /* mask[t,n] = 1 where t is among the largest of column n in its scope. O(T*N), allocates nothing. */
-void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequence_tokens, int64_t columns, const float *values,
-                     const int32_t *present, int32_t *mask);
+void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequence_tokens, int64_t columns,
+                     const float *values, const int32_t *present, int32_t *mask);
 
 /* The tables of a route of slots: `choices` slots per sequence in `num_groups` groups. */
-void moec_make_slots(int64_t num_tokens, int64_t sequence_tokens, int64_t choices, int64_t num_groups, const moec_route *route);
+void moec_make_slots(int64_t num_tokens, int64_t sequence_tokens, int64_t choices, int64_t num_groups,
+                     const moec_route *route);
 
 #ifdef __cplusplus
 }

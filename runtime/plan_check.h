@@ -32,10 +32,12 @@ moec_status moec_check_roles(const moec_plan *plan);
 
 /* Weight regions of `set`, whose roles are the plan's: layouts, shapes, offsets. Every region is `matrix_layout` or a
  * vector. `blob` begins the texts: "plan". */
-moec_status moec_check_weight_set(const moec_plan *plan, const moec_weight_set *set, int matrix_layout, const char *blob);
+moec_status moec_check_weight_set(const moec_plan *plan, const moec_weight_set *set, int matrix_layout,
+                                  const char *blob);
 
 /* Where `count` elements of `size` bytes at `span` begin in a blob of total_bytes bytes whose header has header_bytes;
  * NULL when they do not lie behind the header, inside the blob and aligned. */
-const void *moec_open_span(const void *blob, size_t header_bytes, uint32_t total_bytes, moec_span span, size_t size, size_t align);
+const void *moec_open_span(const void *blob, size_t header_bytes, uint32_t total_bytes, moec_span span, size_t size,
+                           size_t align);
 
 #endif

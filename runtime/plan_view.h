@@ -14,7 +14,14 @@ extern "C" {
 #endif
 
 /* Bounds of what forward keeps on its stack. */
-enum { MOEC_MAX_ROLES = 65535, MOEC_MAX_BUFFERS = 256, MOEC_MAX_STEPS = 256, MOEC_MAX_STEP_ARGS = 64, MOEC_MAX_ROUTES = 16, MOEC_MAX_VARIANTS = 256 };
+enum {
+  MOEC_MAX_ROLES = 65535,
+  MOEC_MAX_BUFFERS = 256,
+  MOEC_MAX_STEPS = 256,
+  MOEC_MAX_STEP_ARGS = 64,
+  MOEC_MAX_ROUTES = 16,
+  MOEC_MAX_VARIANTS = 256
+};
 
 enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_DROPPED_TOKENS + 1 };
 
@@ -39,7 +46,7 @@ typedef struct moec_plan {
   uint64_t num_functions;
   int32_t buffer_of_role[MOEC_NUM_BUFFER_ROLES]; /* buffer the caller names by a role, -1 none */
   int32_t num_routes;
-  int32_t route_of_step[MOEC_MAX_STEPS];         /* steps that make a route, counted from 0; -1 for others */
+  int32_t route_of_step[MOEC_MAX_STEPS]; /* steps that make a route, counted from 0; -1 for others */
   int32_t step_of_route[MOEC_MAX_ROUTES];
 } moec_plan;
 
@@ -59,10 +66,16 @@ static inline int moec_makes_route(const moec_step *step) {
 /* Bytes of one element; 0 for types the runtime does not compute with. */
 static inline int64_t moec_dtype_bytes(uint32_t dtype) {
   switch (dtype) {
-  case MOEC_F32: case MOEC_I32: return 4;
-  case MOEC_BF16: case MOEC_F16: return 2;
-  case MOEC_I64: return 8;
-  default: return 0;
+  case MOEC_F32:
+  case MOEC_I32:
+    return 4;
+  case MOEC_BF16:
+  case MOEC_F16:
+    return 2;
+  case MOEC_I64:
+    return 8;
+  default:
+    return 0;
   }
 }
 

@@ -2,10 +2,10 @@
  *
  * plan_walk.c - a plan and checked arguments in -> every step run once, in order, as one region.
  *
- * next_step runs on one thread between two steps: it does the integer steps (dispatch, capacity, ...) itself, builds items and
- * says how many units a kernel step has. Units are rows_per_task rows, or about 1/(4*workers) of the items; with one
- * worker a step is one unit, so that kernels prefetch across items. No bit depends on units: rows are independent and
- * items never split a sum.
+ * next_step runs on one thread between two steps: it does the integer steps (dispatch, capacity, ...) itself, builds
+ * items and says how many units a kernel step has. Units are rows_per_task rows, or about 1/(4*workers) of the items;
+ * with one worker a step is one unit, so that kernels prefetch across items. No bit depends on units: rows are
+ * independent and items never split a sum.
  */
 #include "dispatch.h"
 #include "items.h"
@@ -43,8 +43,9 @@ static void resolve_buffers(walk *w, const moec_weights *weights) {
   moec_workspace_map map;
   moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, moec_asks_reports(w->args), &map);
   for (int32_t r = 0; r < plan->num_routes; ++r)
-    w->routes[r] = (moec_route){(int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
-                                (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
+    w->routes[r] = (moec_route){
+        (int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
+        (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
   for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
     w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, &map, i);
   w->item_array = (moec_item *)(base + map.items);
@@ -75,9 +76,14 @@ static int64_t columns_of(const walk *w, const moec_step *step, uint32_t arg) {
 
 static void run_capacity(walk *w, const moec_step *step) {
   const moec_places *places = &step->places;
-  moec_capacity_call call = {.places = places, .num_tokens = w->args->num_tokens, .sequence_tokens = w->sequence_tokens,
-                             .choices = step->choices, .num_groups = step->num_groups, .ids = w->step_args[0],
-                             .kept = w->step_args[1], .free_places = (int32_t *)w->scratch};
+  moec_capacity_call call = {.places = places,
+                             .num_tokens = w->args->num_tokens,
+                             .sequence_tokens = w->sequence_tokens,
+                             .choices = step->choices,
+                             .num_groups = step->num_groups,
+                             .ids = w->step_args[0],
+                             .kept = w->step_args[1],
+                             .free_places = (int32_t *)w->scratch};
   uint32_t arg = 2;
   if (places->flags & MOEC_PLACES_KEYS) {
     call.keys = w->step_args[arg++];
@@ -97,7 +103,8 @@ static void run_capacity(walk *w, const moec_step *step) {
 static void run_slots(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
   int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->args->num_tokens;
-  moec_make_slots(w->args->num_tokens, tokens, step->choices, step->num_groups, &w->routes[w->layer->plan.route_of_step[index]]);
+  moec_make_slots(w->args->num_tokens, tokens, step->choices, step->num_groups,
+                  &w->routes[w->layer->plan.route_of_step[index]]);
 }
 
 static void run_counts(walk *w, const moec_step *step) {
@@ -125,15 +132,24 @@ static void build_items(walk *w, const moec_step *step, const moec_isa_variants 
 static int run_integers(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
   switch (step->kind) {
-  case MOEC_STEP_DISPATCH: run_dispatch(w, index); return 1;
-  case MOEC_STEP_COUNTS: run_counts(w, step); return 1;
-  case MOEC_STEP_CAPACITY: run_capacity(w, step); return 1;
-  case MOEC_STEP_SLOTS: run_slots(w, index); return 1;
+  case MOEC_STEP_DISPATCH:
+    run_dispatch(w, index);
+    return 1;
+  case MOEC_STEP_COUNTS:
+    run_counts(w, step);
+    return 1;
+  case MOEC_STEP_CAPACITY:
+    run_capacity(w, step);
+    return 1;
+  case MOEC_STEP_SLOTS:
+    run_slots(w, index);
+    return 1;
   case MOEC_STEP_TOP_TOKENS:
     moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups, w->step_args[0],
                     step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[2] : NULL, w->step_args[1]);
     return 1;
-  default: return 0;
+  default:
+    return 0;
   }
 }
 
@@ -153,7 +169,8 @@ static uint32_t begin_kernel(walk *w, const moec_step *step) {
   w->total = w->call.num_rows;
   w->chunk = step->rows_per_task;
   if (step->kind == MOEC_STEP_COLUMNS) {
-    w->total = step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->args->num_tokens / w->sequence_tokens : 1);
+    w->total =
+        step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->args->num_tokens / w->sequence_tokens : 1);
     w->chunk = 1;
   }
   if (step->kind == MOEC_STEP_MATMUL) {

@@ -33,10 +33,23 @@ typedef struct type_row {
 
 /* Types of the format whose elements are whole bytes. */
 static const type_row types[] = {
-    {"F64", MOEC_F64, 8},  {"F32", MOEC_F32, 4}, {"F16", MOEC_F16, 2}, {"BF16", MOEC_BF16, 2}, {"I64", MOEC_I64, 8},
-    {"I32", MOEC_I32, 4},  {"I8", MOEC_I8, 1},   {"U8", MOEC_U8, 1},   {"I16", -1, 2},         {"U16", -1, 2},
-    {"U32", -1, 4},        {"U64", -1, 8},       {"BOOL", -1, 1},      {"F8_E4M3", MOEC_FP8E4M3, 1}, {"F8_E5M2", MOEC_FP8E5M2, 1},
-    {"F8_E8M0", -1, 1},    {"C64", -1, 8},
+    {"F64", MOEC_F64, 8},
+    {"F32", MOEC_F32, 4},
+    {"F16", MOEC_F16, 2},
+    {"BF16", MOEC_BF16, 2},
+    {"I64", MOEC_I64, 8},
+    {"I32", MOEC_I32, 4},
+    {"I8", MOEC_I8, 1},
+    {"U8", MOEC_U8, 1},
+    {"I16", -1, 2},
+    {"U16", -1, 2},
+    {"U32", -1, 4},
+    {"U64", -1, 8},
+    {"BOOL", -1, 1},
+    {"F8_E4M3", MOEC_FP8E4M3, 1},
+    {"F8_E5M2", MOEC_FP8E5M2, 1},
+    {"F8_E8M0", -1, 1},
+    {"C64", -1, 8},
 };
 
 static int by_begin(const void *left, const void *right) {
@@ -64,7 +77,8 @@ static moec_status check_tensor(const moec_file *file, moec_file_tensor *tensor)
     if (__builtin_mul_overflow(bytes, tensor->dims[i], &bytes))
       return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\": its shape is too large", file->path, tensor->name);
   if ((uint64_t)bytes != tensor->end - tensor->begin)
-    return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\": %s of its shape has %" PRId64 " bytes, data_offsets say %" PRIu64,
+    return moec_error(MOEC_FILE_FORMAT,
+                      "%s: tensor \"%.128s\": %s of its shape has %" PRId64 " bytes, data_offsets say %" PRIu64,
                       file->path, tensor->name, tensor->type, bytes, tensor->end - tensor->begin);
   return MOEC_OK;
 }
@@ -80,12 +94,13 @@ static moec_status check_table(moec_file *file) {
     if (status != MOEC_OK)
       return status;
     if (tensor->begin != at)
-      return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\" begins at data byte %" PRIu64 ", expected %" PRIu64, file->path,
-                        tensor->name, tensor->begin, at);
+      return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\" begins at data byte %" PRIu64 ", expected %" PRIu64,
+                        file->path, tensor->name, tensor->begin, at);
     at = tensor->end;
   }
   if (at != data_bytes)
-    return moec_error(MOEC_FILE_FORMAT, "%s: tensors end at data byte %" PRIu64 ", the file has %" PRIu64, file->path, at, data_bytes);
+    return moec_error(MOEC_FILE_FORMAT, "%s: tensors end at data byte %" PRIu64 ", the file has %" PRIu64, file->path,
+                      at, data_bytes);
   if (table->count)
     qsort(table->tensors, table->count, sizeof(*table->tensors), by_name);
   for (size_t i = 1; i < table->count; ++i)
@@ -112,7 +127,8 @@ static moec_status map_file(moec_file *file, const char *path) {
     return moec_error(MOEC_FILE, "%s: not a regular file", file->path);
   file->bytes = (uint64_t)info.st_size;
   if (file->bytes < 8)
-    return moec_error(MOEC_FILE_FORMAT, "%s: %" PRIu64 " bytes, a safetensors file has at least 10", file->path, file->bytes);
+    return moec_error(MOEC_FILE_FORMAT, "%s: %" PRIu64 " bytes, a safetensors file has at least 10", file->path,
+                      file->bytes);
   void *map = mmap(NULL, (size_t)file->bytes, PROT_READ, MAP_PRIVATE, file->descriptor, 0);
   if (map == MAP_FAILED)
     return file_error(file, "cannot be mapped");
@@ -125,7 +141,8 @@ static moec_status read_file(moec_file *file) {
   for (int i = 0; i < 8; ++i)
     header_bytes |= (uint64_t)(unsigned char)file->map[i] << (8 * i);
   if (header_bytes > MOEC_FILE_MAX_HEADER || header_bytes > file->bytes - 8)
-    return moec_error(MOEC_FILE_FORMAT, "%s: the header claims %" PRIu64 " bytes, the file has %" PRIu64 " and the limit is %d",
+    return moec_error(MOEC_FILE_FORMAT,
+                      "%s: the header claims %" PRIu64 " bytes, the file has %" PRIu64 " and the limit is %d",
                       file->path, header_bytes, file->bytes - 8, MOEC_FILE_MAX_HEADER);
   file->data_begin = 8 + header_bytes;
   moec_status status = moec_parse_file_header(file->path, file->map + 8, (size_t)header_bytes, &file->table);

@@ -19,12 +19,12 @@ extern "C" {
 enum { MOEC_FILE_MAX_RANK = 8, MOEC_FILE_MAX_NAME = 1023, MOEC_FILE_MAX_HEADER = 100000000 };
 
 typedef struct moec_file_tensor {
-  const char *name;       /* NUL-terminated, the file object's storage                           */
-  char type[16];          /* as written: "BF16"                                                  */
-  int32_t dtype;          /* moec_dtype, -1 for types moec does not know; their sizes are not checked */
+  const char *name; /* NUL-terminated, the file object's storage                           */
+  char type[16];    /* as written: "BF16"                                                  */
+  int32_t dtype;    /* moec_dtype, -1 for types moec does not know; their sizes are not checked */
   int32_t rank;
   int64_t dims[MOEC_FILE_MAX_RANK];
-  uint64_t begin, end;    /* bytes from the start of the data                                    */
+  uint64_t begin, end; /* bytes from the start of the data                                    */
 } moec_file_tensor;
 
 typedef struct moec_file moec_file;

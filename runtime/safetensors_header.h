@@ -10,7 +10,7 @@
 typedef struct moec_file_table {
   moec_file_tensor *tensors; /* malloc'd */
   size_t count, capacity;
-  char *names;               /* malloc'd storage of the names */
+  char *names; /* malloc'd storage of the names */
 } moec_file_table;
 
 /* Parses exactly the grammar of a safetensors header: {"__metadata__": {string: string, ...}, NAME: {"dtype": string,

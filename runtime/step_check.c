@@ -37,7 +37,9 @@ static int in_report_slot(const moec_plan_header *header, const moec_buffer *buf
 }
 
 /* Does the step run only in calls that ask for a report? */
-static int waits_for_report(const moec_step *step) { return step->asked && step->asked >> MOEC_ROLE_PROBABILITIES << MOEC_ROLE_PROBABILITIES == step->asked; }
+static int waits_for_report(const moec_step *step) {
+  return step->asked && step->asked >> MOEC_ROLE_PROBABILITIES << MOEC_ROLE_PROBABILITIES == step->asked;
+}
 
 static moec_status check_args(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
@@ -46,10 +48,12 @@ static moec_status check_args(const moec_plan *plan, uint32_t index) {
              "args %" PRIu32 " + %d, the plan has %" PRIu32, step->first_arg, step->num_args, header->args.count);
   for (uint32_t arg = 0; arg < step->num_args; ++arg) {
     uint16_t buffer = plan->args[step->first_arg + arg];
-    CHECK_STEP(buffer < header->buffers.count, "arg %" PRIu32 " is buffer %d of %" PRIu32, arg, buffer, header->buffers.count);
+    CHECK_STEP(buffer < header->buffers.count, "arg %" PRIu32 " is buffer %d of %" PRIu32, arg, buffer,
+               header->buffers.count);
     CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || plan->buffers[buffer].route < index,
                "arg %" PRIu32 " is a table of a later dispatch", arg);
-    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE || moec_runs_with(&plan->steps[plan->buffers[buffer].route], step),
+    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE ||
+                   moec_runs_with(&plan->steps[plan->buffers[buffer].route], step),
                "arg %" PRIu32 " is a table that is not made whenever it runs", arg);
     CHECK_STEP(!in_report_slot(header, &plan->buffers[buffer]) || waits_for_report(step),
                "arg %" PRIu32 " is in a slot for reports, which the step does not wait for", arg);
@@ -62,7 +66,8 @@ static moec_status check_route(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   const moec_plan_header *header = plan->header;
   CHECK_STEP(step->num_groups >= 1 && step->num_groups <= 1u << 24, "%" PRIu32 " groups", step->num_groups);
-  CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * header->max_tokens <= INT32_MAX, "%" PRIu32 " choices", step->choices);
+  CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * header->max_tokens <= INT32_MAX, "%" PRIu32 " choices",
+             step->choices);
   if (!moec_makes_route(step))
     return MOEC_OK;
   CHECK_STEP(plan->num_routes < MOEC_MAX_ROUTES, "more than %d routes", MOEC_MAX_ROUTES);
@@ -92,8 +97,8 @@ static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
 static moec_status check_slots(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   CHECK_STEP(step->num_args == 0, "%d args, expected 0", step->num_args);
-  CHECK_STEP(step->num_groups && step->choices % step->num_groups == 0, "%" PRIu32 " slots in %" PRIu32 " groups", step->choices,
-             step->num_groups);
+  CHECK_STEP(step->num_groups && step->choices % step->num_groups == 0, "%" PRIu32 " slots in %" PRIu32 " groups",
+             step->choices, step->num_groups);
   CHECK_STEP(step->places.scope <= MOEC_SCOPE_SEQUENCE, "scope is %d", step->places.scope);
   return check_route(plan, index);
 }
@@ -101,12 +106,15 @@ static moec_status check_slots(moec_plan *plan, uint32_t index) {
 static moec_status check_places(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   const moec_places *places = &step->places;
-  CHECK_STEP(places->mode <= MOEC_PLACES_GIVEN && places->round <= MOEC_ROUND_NEAREST && places->scope <= MOEC_SCOPE_GROUP,
+  CHECK_STEP(places->mode <= MOEC_PLACES_GIVEN && places->round <= MOEC_ROUND_NEAREST &&
+                 places->scope <= MOEC_SCOPE_GROUP,
              "places: mode %d, round %d, scope %d", places->mode, places->round, places->scope);
-  CHECK_STEP(places->times >= 1 && places->over >= 1 && places->least >= 0 && places->most >= places->least && !(places->value < 0),
-             "places: times %" PRId64 " over %" PRId64 ", from %" PRId64 " to %" PRId64, places->times, places->over, places->least,
-             places->most);
-  CHECK_STEP(places->scope != MOEC_SCOPE_GROUP || places->group_tokens >= 1, "places: groups of %" PRId64 " tokens", places->group_tokens);
+  CHECK_STEP(places->times >= 1 && places->over >= 1 && places->least >= 0 && places->most >= places->least &&
+                 !(places->value < 0),
+             "places: times %" PRId64 " over %" PRId64 ", from %" PRId64 " to %" PRId64, places->times, places->over,
+             places->least, places->most);
+  CHECK_STEP(places->scope != MOEC_SCOPE_GROUP || places->group_tokens >= 1, "places: groups of %" PRId64 " tokens",
+             places->group_tokens);
   return MOEC_OK;
 }
 
@@ -115,8 +123,8 @@ static moec_status check_top_tokens(const moec_plan *plan, uint32_t index) {
   moec_status status = check_places(plan, index);
   CHECK_STEP(step->num_groups >= 1, "%" PRIu32 " columns", step->num_groups);
   CHECK_STEP(step->num_args == 2 + !!(step->places.flags & MOEC_PLACES_PRESENT), "%d args", step->num_args);
-  CHECK_STEP(step->places.mode != MOEC_PLACES_GIVEN && !(step->places.flags & ~MOEC_PLACES_PRESENT), "places: mode %d, flags %d",
-             step->places.mode, step->places.flags);
+  CHECK_STEP(step->places.mode != MOEC_PLACES_GIVEN && !(step->places.flags & ~MOEC_PLACES_PRESENT),
+             "places: mode %d, flags %d", step->places.mode, step->places.flags);
   if (status == MOEC_OK)
     status = check_values(plan, index, 0, MOEC_F32, step->num_groups);
   if (status == MOEC_OK)
@@ -146,7 +154,8 @@ static moec_status check_capacity(moec_plan *plan, uint32_t index) {
   if (status == MOEC_OK && (flags & MOEC_PLACES_PRESENT))
     status = check_values(plan, index, arg++, MOEC_I32, 1);
   if (status == MOEC_OK && step->places.mode == MOEC_PLACES_GIVEN) {
-    CHECK_STEP(arg < step->num_args && arg_buffer(plan, step, arg)->role == MOEC_ROLE_CAPACITY, "argument %" PRIu32 " is not the call's capacity", arg);
+    CHECK_STEP(arg < step->num_args && arg_buffer(plan, step, arg)->role == MOEC_ROLE_CAPACITY,
+               "argument %" PRIu32 " is not the call's capacity", arg);
     ++arg;
   }
   if (status == MOEC_OK)
@@ -159,8 +168,9 @@ static moec_status check_counts(const moec_plan *plan, uint32_t index) {
   CHECK_STEP(step->num_args == 1 && step->route != MOEC_NO_ROUTE, "%d args and route %d", step->num_args, step->route);
   const moec_buffer *counts = arg_buffer(plan, step, 0);
   moec_extent need = {0, 4 * (int64_t)plan->steps[step->route].num_groups, 0};
-  CHECK_STEP(counts->dtype == MOEC_I32 && extent_covers(plan, counts->bytes, need), "counts (%.64s) are not i32 [%" PRIu32 "]",
-             plan->strings + counts->name, plan->steps[step->route].num_groups);
+  CHECK_STEP(counts->dtype == MOEC_I32 && extent_covers(plan, counts->bytes, need),
+             "counts (%.64s) are not i32 [%" PRIu32 "]", plan->strings + counts->name,
+             plan->steps[step->route].num_groups);
   return MOEC_OK;
 }
 
@@ -173,7 +183,8 @@ static int64_t item_bound(int64_t num_rows, int64_t num_groups, int64_t max_rows
 /* header.items covers the bound for every T.
  *
  * NOTE: the bound is the smaller of two affine functions rounded down, hence concave: below an affine function of
- * integers it stays below it if it does so at T = 0, at max_tokens and on both sides of the point where the two cross. */
+ * integers it stays below it if it does so at T = 0, at max_tokens and on both sides of the point where the two
+ * cross. */
 static int items_fit(const moec_plan *plan, int64_t rows_per_token, int64_t num_groups, int64_t max_rows) {
   const moec_plan_header *header = plan->header;
   int64_t crossing = max_rows > 1 ? num_groups * max_rows / (rows_per_token * (max_rows - 1)) : header->max_tokens;
@@ -190,16 +201,19 @@ static moec_status check_matmul_isa(const moec_plan *plan, uint32_t index, const
   const moec_step *step = &plan->steps[index];
   const moec_plan_header *header = plan->header;
   CHECK_STEP(isa->max_rows >= 1 && isa->max_rows <= 1u << 20, "max_rows is %" PRIu32, isa->max_rows);
-  CHECK_STEP(isa->row_multiple >= 1 && isa->row_multiple <= isa->max_rows, "row_multiple is %" PRIu32, isa->row_multiple);
-  CHECK_STEP((uint64_t)isa->cover + isa->max_rows <= header->covers.count, "cover %" PRIu32 " + %" PRIu32 " rows, the plan has %" PRIu32,
-             isa->cover, isa->max_rows, header->covers.count);
+  CHECK_STEP(isa->row_multiple >= 1 && isa->row_multiple <= isa->max_rows, "row_multiple is %" PRIu32,
+             isa->row_multiple);
+  CHECK_STEP((uint64_t)isa->cover + isa->max_rows <= header->covers.count,
+             "cover %" PRIu32 " + %" PRIu32 " rows, the plan has %" PRIu32, isa->cover, isa->max_rows,
+             header->covers.count);
   for (uint32_t r = 0; r < isa->max_rows; ++r)
-    CHECK_STEP(plan->covers[isa->cover + r] < isa->num_variants, "cover of %" PRIu32 " rows is variant %d of %" PRIu32, r + 1,
-               plan->covers[isa->cover + r], isa->num_variants);
+    CHECK_STEP(plan->covers[isa->cover + r] < isa->num_variants, "cover of %" PRIu32 " rows is variant %d of %" PRIu32,
+               r + 1, plan->covers[isa->cover + r], isa->num_variants);
   int routed = step->route != MOEC_NO_ROUTE;
   const moec_step *dispatch = routed ? &plan->steps[step->route] : NULL;
   CHECK_STEP(items_fit(plan, routed ? dispatch->choices : 1, routed ? dispatch->num_groups : 1, isa->max_rows),
-             "header.items (%" PRId64 " per token + %" PRId64 ") is too small", header->items.per_token, header->items.fixed);
+             "header.items (%" PRId64 " per token + %" PRId64 ") is too small", header->items.per_token,
+             header->items.fixed);
   return MOEC_OK;
 }
 
@@ -211,17 +225,19 @@ static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
     CHECK_STEP(step->num_groups >= groups, "%" PRIu32 " groups, its route has %" PRIu32, step->num_groups, groups);
     CHECK_STEP(step->num_panels >= 1 && step->num_panels <= 1u << 24, "%" PRIu32 " panels", step->num_panels);
   } else if (step->kind == MOEC_STEP_COLUMNS) {
-    CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * plan->header->max_tokens <= INT32_MAX && step->places.scope <= MOEC_SCOPE_SEQUENCE,
+    CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * plan->header->max_tokens <= INT32_MAX &&
+                   step->places.scope <= MOEC_SCOPE_SEQUENCE,
                "%" PRIu32 " blocks in scope %d", step->choices, step->places.scope);
   } else {
-    CHECK_STEP(step->rows_per_task >= 1 && step->rows_per_task <= 1u << 24, "rows_per_task is %" PRIu32, step->rows_per_task);
+    CHECK_STEP(step->rows_per_task >= 1 && step->rows_per_task <= 1u << 24, "rows_per_task is %" PRIu32,
+               step->rows_per_task);
   }
   for (int i = 0; i < MOEC_NUM_ISAS; ++i) {
     const moec_isa_variants *isa = &step->isa[i];
     if (!(plan->header->isa_mask >> i & 1))
       continue;
-    CHECK_STEP(isa->num_variants >= 1 && isa->num_variants <= (matmul ? MOEC_MAX_VARIANTS : 1), "%" PRIu32 " variants for %s",
-               isa->num_variants, moec_isa_name(i));
+    CHECK_STEP(isa->num_variants >= 1 && isa->num_variants <= (matmul ? MOEC_MAX_VARIANTS : 1),
+               "%" PRIu32 " variants for %s", isa->num_variants, moec_isa_name(i));
     CHECK_STEP((uint64_t)isa->first_fn + isa->num_variants <= plan->num_functions,
                "functions %" PRIu32 " + %" PRIu32 ", the package has %" PRIu64, isa->first_fn, isa->num_variants,
                plan->num_functions);
@@ -234,26 +250,36 @@ static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
 
 static moec_status check_step(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings", index);
+  MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings",
+                  index);
   CHECK_STEP(step->kind <= MOEC_STEP_COLUMNS, "kind is %d", step->kind);
-  CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved, step->reserved2);
+  CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved,
+             step->reserved2);
   CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && moec_makes_route(&plan->steps[step->route])),
              "route %d is no dispatch or slots step before it", step->route);
   for (uint32_t role = 0; role < 32; ++role)
-    CHECK_STEP(!(step->asked >> role & 1) || is_optional(plan, role), "role %" PRIu32 ", which it waits for, is no optional output", role);
-  CHECK_STEP(step->route == MOEC_NO_ROUTE || moec_runs_with(&plan->steps[step->route], step), "route %d is not made whenever it runs", step->route);
+    CHECK_STEP(!(step->asked >> role & 1) || is_optional(plan, role),
+               "role %" PRIu32 ", which it waits for, is no optional output", role);
+  CHECK_STEP(step->route == MOEC_NO_ROUTE || moec_runs_with(&plan->steps[step->route], step),
+             "route %d is not made whenever it runs", step->route);
   CHECK_STEP(!moec_makes_route(step) || step->route == MOEC_NO_ROUTE, "it makes a route and has route %d", step->route);
   plan->route_of_step[index] = -1;
   moec_status status = check_args(plan, index);
   if (status != MOEC_OK)
     return status;
   switch (step->kind) {
-  case MOEC_STEP_DISPATCH: return check_dispatch(plan, index);
-  case MOEC_STEP_COUNTS: return check_counts(plan, index);
-  case MOEC_STEP_CAPACITY: return check_capacity(plan, index);
-  case MOEC_STEP_TOP_TOKENS: return check_top_tokens(plan, index);
-  case MOEC_STEP_SLOTS: return check_slots(plan, index);
-  default: return check_kernel(plan, index);
+  case MOEC_STEP_DISPATCH:
+    return check_dispatch(plan, index);
+  case MOEC_STEP_COUNTS:
+    return check_counts(plan, index);
+  case MOEC_STEP_CAPACITY:
+    return check_capacity(plan, index);
+  case MOEC_STEP_TOP_TOKENS:
+    return check_top_tokens(plan, index);
+  case MOEC_STEP_SLOTS:
+    return check_slots(plan, index);
+  default:
+    return check_kernel(plan, index);
   }
 }
 

@@ -38,22 +38,22 @@ typedef struct moec_worker {
 struct moec_pool {
   int32_t max_threads;
   int64_t spin_ns;
-  atomic_long owner_pid;  /* process the threads live in; 0 while a forked child takes the pool over */
-  atomic_flag busy;       /* a region is running */
-  int32_t num_started;    /* threads that exist, guarded by busy */
+  atomic_long owner_pid; /* process the threads live in; 0 while a forked child takes the pool over */
+  atomic_flag busy;      /* a region is running */
+  int32_t num_started;   /* threads that exist, guarded by busy */
   int start_tried;
 
-  const moec_region *region;      /* valid while a unit is claimed */
-  uint32_t step_units;            /* the same */
+  const moec_region *region; /* valid while a unit is claimed */
+  uint32_t step_units;       /* the same */
   _Alignas(64) atomic_ullong word;
   _Alignas(64) atomic_uint units_done;
   _Alignas(64) atomic_int region_done; /* the last step is finished: the caller may return */
 
   pthread_mutex_t mutex;
-  pthread_cond_t work, done;      /* workers sleep on the first, the caller on the second */
+  pthread_cond_t work, done; /* workers sleep on the first, the caller on the second */
   atomic_int work_sleepers, done_sleepers;
   atomic_int stop;
-  moec_worker workers[];          /* max_threads - 1 */
+  moec_worker workers[]; /* max_threads - 1 */
 };
 
 static uint64_t step_of(unsigned long long word) { return word >> 32; }
@@ -90,7 +90,8 @@ static void publish(moec_pool *pool, uint64_t step, uint32_t units) {
 static void run_units(moec_pool *pool, int32_t worker) {
   unsigned long long word = atomic_load_explicit(&pool->word, memory_order_acquire);
   while (units_of(word) > 0) {
-    if (!atomic_compare_exchange_weak_explicit(&pool->word, &word, word - 1, memory_order_acq_rel, memory_order_acquire))
+    if (!atomic_compare_exchange_weak_explicit(&pool->word, &word, word - 1, memory_order_acq_rel,
+                                               memory_order_acquire))
       continue;
     const moec_region *region = pool->region;
     uint32_t units = pool->step_units;
@@ -262,16 +263,17 @@ static void run_hosted_unit(void *argument, int64_t i, int32_t worker) {
   atomic_fetch_add(&step->units_run, 1);
 }
 
-moec_status moec_region_run_hosted(const moec_region *region, moec_parallel_for parallel_for, void *parallel_for_context,
-                                   int32_t max_threads) {
+moec_status moec_region_run_hosted(const moec_region *region, moec_parallel_for parallel_for,
+                                   void *parallel_for_context, int32_t max_threads) {
   for (uint32_t units; (units = region->next_step(region->context)) > 0;) {
     hosted_step step = {.region = region, .units = units, .max_threads = max_threads};
     parallel_for(parallel_for_context, units, run_hosted_unit, &step);
     long long ran = atomic_load(&step.units_run), bad = atomic_load(&step.out_of_range);
     if (ran != step.units || bad)
-      return moec_error(MOEC_DEVICE_ERROR,
-                        "parallel_for ran %lld of %lld bodies, and %lld with an index or worker out of range (workers 0..%d)",
-                        ran, (long long)step.units, bad, (int)max_threads - 1);
+      return moec_error(
+          MOEC_DEVICE_ERROR,
+          "parallel_for ran %lld of %lld bodies, and %lld with an index or worker out of range (workers 0..%d)", ran,
+          (long long)step.units, bad, (int)max_threads - 1);
   }
   return MOEC_OK;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * threads.h - a region (steps of independent units) in -> every unit run once, steps in order, on 1..max_threads workers.
+ * threads.h - a region (steps of independent units) in -> every unit run once, steps in order, on 1..max_threads
+ * workers.
  *
  * A region is the runtime's only form of parallel work: a whole forward call is one, packing weights another.
  */
@@ -11,8 +12,8 @@
 
 typedef struct moec_region {
   void *context;
-  uint32_t (*next_step)(void *context);                             /* makes the next step ready: its units, 0 = done */
-  void (*run_unit)(void *context, uint32_t unit, int32_t worker);   /* worker is in [0, max_threads)                  */
+  uint32_t (*next_step)(void *context);                           /* makes the next step ready: its units, 0 = done */
+  void (*run_unit)(void *context, uint32_t unit, int32_t worker); /* worker is in [0, max_threads)                  */
 } moec_region;
 
 typedef struct moec_pool moec_pool;
@@ -33,7 +34,7 @@ void moec_region_run_alone(const moec_region *region);
 
 /* Runs `region` with one call of the host's parallel_for per step. MOEC_DEVICE_ERROR when it did not run every unit
  * once on a worker in range; the region is then left half done. */
-moec_status moec_region_run_hosted(const moec_region *region, moec_parallel_for parallel_for, void *parallel_for_context,
-                                   int32_t max_threads);
+moec_status moec_region_run_hosted(const moec_region *region, moec_parallel_for parallel_for,
+                                   void *parallel_for_context, int32_t max_threads);
 
 #endif

@@ -21,11 +21,11 @@ enum { NAME_ROOM = MOEC_FILE_MAX_NAME + 1 };
 /* A role as stored. */
 typedef struct stored_role {
   const char *role_name;
-  int64_t dims[3];  /* expected shape of one tensor */
+  int64_t dims[3]; /* expected shape of one tensor */
   int32_t rank;
-  int64_t tensors;  /* 1, or one per expert */
+  int64_t tensors;                                     /* 1, or one per expert */
   int64_t out_stride, in_stride, first, expert_stride; /* in elements */
-  int integers;     /* may be i32 or i64: tables of ids */
+  int integers;                                        /* may be i32 or i64: tables of ids */
 } stored_role;
 
 static stored_role storage_of(const moec_plan *plan, const moec_role *role) {
@@ -56,7 +56,8 @@ static stored_role storage_of(const moec_plan *plan, const moec_role *role) {
 }
 
 /* prefix + the role's tensor name with every "{e}" replaced; 0 when it does not fit. */
-static int tensor_name(const moec_plan *plan, const moec_role *role, const char *prefix, int64_t expert, char name[NAME_ROOM]) {
+static int tensor_name(const moec_plan *plan, const moec_role *role, const char *prefix, int64_t expert,
+                       char name[NAME_ROOM]) {
   const char *pattern = plan->strings + (plan->strings[role->tensor] ? role->tensor : role->name);
   size_t used = (size_t)snprintf(name, NAME_ROOM, "%s", prefix ? prefix : "");
   while (*pattern && used < NAME_ROOM) {
@@ -81,21 +82,23 @@ static int shape_agrees(const moec_file_tensor *tensor, const stored_role *s) {
 }
 
 /* Finds tensor `name`, checks it and sets the data pointer and type of expert `e` (of all experts when stacked). */
-static moec_status take_stored(const moec_file *file, const char *path, const stored_role *s, const char *name, int64_t e,
-                               moec_role_source *source) {
+static moec_status take_stored(const moec_file *file, const char *path, const stored_role *s, const char *name,
+                               int64_t e, moec_role_source *source) {
   const moec_file_tensor *tensor = moec_file_find(file, name);
   if (!tensor)
     return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name, path);
   int integer = s->integers && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
   if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
-    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, expected F32, BF16 or F16", s->role_name, name, tensor->type);
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, expected F32, BF16 or F16", s->role_name, name,
+                      tensor->type);
   if (!shape_agrees(tensor, s)) {
     char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
     return moec_error(MOEC_SHAPE, "%s: tensor \"%.256s\" has shape %s, expected %s", s->role_name, name,
                       moec_shape_text(tensor->dims, tensor->rank, have), moec_shape_text(s->dims, s->rank, want));
   }
   if (e > 0 && tensor->dtype != (int32_t)source->dtype)
-    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, its experts before are of another type", s->role_name, name, tensor->type);
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, its experts before are of another type", s->role_name,
+                      name, tensor->type);
   const void *data;
   moec_status status = moec_file_data(file, tensor, &data);
   if (status != MOEC_OK)
@@ -119,7 +122,8 @@ static moec_status take_role(const moec_plan *plan, uint32_t index, const moec_f
   for (int64_t e = 0; e < s.tensors; ++e) {
     char name[NAME_ROOM];
     if (!tensor_name(plan, role, prefix, e, name))
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: its tensor name with prefix has more than %d bytes", s.role_name, MOEC_FILE_MAX_NAME);
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: its tensor name with prefix has more than %d bytes", s.role_name,
+                        MOEC_FILE_MAX_NAME);
     moec_status status = take_stored(file, path, &s, name, e, source);
     if (status != MOEC_OK)
       return status;

@@ -17,8 +17,8 @@
 #include <string.h>
 
 typedef struct packed_header {
-  char magic[8];        /* "moecpack" */
-  uint32_t byte_order;  /* 0x01020304 in the writer's order */
+  char magic[8];       /* "moecpack" */
+  uint32_t byte_order; /* 0x01020304 in the writer's order */
   uint16_t abi_major, abi_minor;
   uint64_t packed_bytes;
   uint64_t layout_hash; /* of the region descriptors: one spec may be laid out in several ways */
@@ -92,7 +92,8 @@ moec_status moec_check_weight_buffer(const moec_layer *layer, const void *buffer
     return moec_error(MOEC_ALIGNMENT, "buffer is not %d-byte aligned", MOEC_WEIGHTS_ALIGN);
   uint64_t packed_bytes = moec_weight_set_of(layer)->packed_bytes;
   if (buffer_bytes < packed_bytes)
-    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "buffer has %zu bytes, packed weights need %" PRIu64, buffer_bytes, packed_bytes);
+    return moec_error(MOEC_WORKSPACE_TOO_SMALL, "buffer has %zu bytes, packed weights need %" PRIu64, buffer_bytes,
+                      packed_bytes);
   return layer->cuda ? moec_cuda_check_device_memory(layer->cuda, buffer, "buffer") : MOEC_OK;
 }
 
@@ -145,8 +146,8 @@ static moec_view view_of(const moec_role_source *source, int64_t expert) {
   return (moec_view){source->data[expert], source->dtype, source->out_stride, source->in_stride};
 }
 
-moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources, const moec_weight *weight,
-                                       int64_t part, int64_t group) {
+moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources,
+                                       const moec_weight *weight, int64_t part, int64_t group) {
   moec_group_source out = {.weight = *weight};
   if (!weight->role_per_group) {
     out.view = view_of(&sources[weight->role[part]], group);
@@ -176,7 +177,8 @@ static void pack_vector_region(const packing *p, const moec_weight *weight) {
   for (int64_t e = 0; e < source->experts; ++e) {
     moec_view view = view_of(source, e);
     if (weight->derived == MOEC_DERIVED_SQUARES)
-      moec_pack_squares(&view, weight->n, role->dims[role->rank - 1], (float *)(p->base + weight->offset) + e * weight->n_padded);
+      moec_pack_squares(&view, weight->n, role->dims[role->rank - 1],
+                        (float *)(p->base + weight->offset) + e * weight->n_padded);
     else
       moec_pack_vector(weight, e * count, count, &view, p->base + weight->offset);
   }
@@ -206,7 +208,8 @@ void moec_write_header_page(const moec_layer *layer, void *page) {
   memcpy(page, &header, sizeof(header));
 }
 
-/* NOTE: bytes between regions are part of the file a caller may save; they are zero so that equal weights give equal files. */
+/* NOTE: bytes between regions are part of the file a caller may save; they are zero so that equal weights give equal
+ * files. */
 static void write_header_and_gaps(const moec_layer *layer, char *base) {
   const moec_weight_set *set = &layer->plan.weight_set;
   moec_write_header_page(layer, base);
@@ -293,13 +296,14 @@ static moec_status take_tensor(const moec_layer *layer, const moec_tensor *tenso
     return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: role %s is given twice", index, tensor->role);
   int integer = !role->matrix && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
   if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
-    return moec_error(MOEC_DTYPE, "%s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role, (int)tensor->dtype);
+    return moec_error(MOEC_DTYPE, "%s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role,
+                      (int)tensor->dtype);
   if (tensor->rank < 0 || tensor->rank > 4)
     return moec_error(MOEC_SHAPE, "%s: rank is %d, expected %d", tensor->role, (int)tensor->rank, role->rank);
   if (!same_shape(tensor, role)) {
     char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
-    return moec_error(MOEC_SHAPE, "%s: shape is %s, expected %s", tensor->role, moec_shape_text(tensor->dims, tensor->rank, have),
-                      moec_shape_text(role->dims, role->rank, want));
+    return moec_error(MOEC_SHAPE, "%s: shape is %s, expected %s", tensor->role,
+                      moec_shape_text(tensor->dims, tensor->rank, have), moec_shape_text(role->dims, role->rank, want));
   }
   moec_role_extent extent = moec_extent_of_role(role);
   int64_t expert_bytes = extent.out * extent.in * moec_dtype_bytes((uint32_t)tensor->dtype);
@@ -344,7 +348,8 @@ static moec_status read_header(const moec_layer *layer, const void *buffer, pack
   return MOEC_OK;
 }
 
-moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes, moec_weights **out_weights) {
+moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
+                             moec_weights **out_weights) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
@@ -358,7 +363,8 @@ moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t
     if (have.byte_order != want.byte_order)
       return moec_error(MOEC_VERSION_MISMATCH, "packed weights have the other byte order");
     if (have.abi_major != want.abi_major)
-      return moec_error(MOEC_VERSION_MISMATCH, "packed weights were made for ABI %d, this package has %d", have.abi_major, want.abi_major);
+      return moec_error(MOEC_VERSION_MISMATCH, "packed weights were made for ABI %d, this package has %d",
+                        have.abi_major, want.abi_major);
     if (memcmp(have.spec_hash, want.spec_hash, sizeof(want.spec_hash)) != 0)
       return moec_error(MOEC_VERSION_MISMATCH, "packed weights belong to another spec than package %.64s",
                         layer->plan.strings + layer->plan.header->name);

@@ -40,12 +40,17 @@ enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
 
 /* What group `group` of a part of a region is made of: a view, and the region's weight with the part's own n and k. */
-typedef struct moec_group_source { moec_view view; moec_weight weight; } moec_group_source;
-moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources, const moec_weight *weight,
-                                       int64_t part, int64_t group);
+typedef struct moec_group_source {
+  moec_view view;
+  moec_weight weight;
+} moec_group_source;
+moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources,
+                                       const moec_weight *weight, int64_t part, int64_t group);
 
 /* Splits a role's dims: experts (1 without expert axis), out and in extents (1 where it has no such axis). */
-typedef struct moec_role_extent { int64_t experts, out, in; } moec_role_extent;
+typedef struct moec_role_extent {
+  int64_t experts, out, in;
+} moec_role_extent;
 moec_role_extent moec_extent_of_role(const moec_role *role);
 
 #endif

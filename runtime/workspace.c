@@ -20,7 +20,8 @@ static int64_t take(moec_workspace_map *map, int64_t bytes) {
   return offset;
 }
 
-void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports, moec_workspace_map *out_map) {
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
+                           moec_workspace_map *out_map) {
   const moec_plan *plan = &layer->plan;
   int64_t num_sequences = moec_num_sequences(num_tokens, sequence_tokens);
   const moec_plan_header *header = plan->header;
@@ -30,12 +31,14 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
     int64_t bytes = moec_extent_at(buffer->bytes, num_tokens, num_sequences);
     if (layer->cuda && !layer->cuda->names[i])
       continue;
-    if ((buffer->kind == MOEC_BUFFER_WORKSPACE || buffer->kind == MOEC_BUFFER_OPT_OUTPUT) && bytes > slot_bytes[buffer->slot])
+    if ((buffer->kind == MOEC_BUFFER_WORKSPACE || buffer->kind == MOEC_BUFFER_OPT_OUTPUT) &&
+        bytes > slot_bytes[buffer->slot])
       slot_bytes[buffer->slot] = bytes;
   }
   out_map->bytes = 0;
   for (uint32_t slot = 0; slot < header->num_slots; ++slot)
-    out_map->slot[slot] = take(out_map, reports || slot < header->num_slots - header->num_report_slots ? slot_bytes[slot] : 0);
+    out_map->slot[slot] =
+        take(out_map, reports || slot < header->num_slots - header->num_report_slots ? slot_bytes[slot] : 0);
   for (int32_t route = 0; route < plan->num_routes; ++route) {
     const moec_step *step = &plan->steps[plan->step_of_route[route]];
     int64_t slots = num_tokens * step->choices;
@@ -50,7 +53,8 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
       out_map->table[table] = take(out_map, moec_extent_at(target->tables[table].bytes, num_tokens, num_sequences));
     return;
   }
-  out_map->num_items = moec_extent_at(header->items, num_tokens, 0) + (int64_t)MOEC_ITEMS_PER_WORKER * layer->max_threads + 1;
+  out_map->num_items =
+      moec_extent_at(header->items, num_tokens, 0) + (int64_t)MOEC_ITEMS_PER_WORKER * layer->max_threads + 1;
   out_map->items = take(out_map, out_map->num_items * (int64_t)sizeof(moec_item));
   out_map->scratch_stride = round_up(header->scratch_bytes);
   out_map->scratch = take(out_map, out_map->scratch_stride * layer->max_threads);
@@ -60,8 +64,8 @@ moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_toke
   return moec_layer_workspace_bytes_for(layer, num_tokens, 0, out_bytes);
 }
 
-static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, int reports,
-                                   size_t *out_bytes) {
+static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                   int reports, size_t *out_bytes) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
@@ -71,7 +75,8 @@ static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, 
     return moec_error(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is %" PRId64 ", expected 0 to %" PRId64, num_tokens,
                       layer->plan.header->max_tokens);
   if (tokens_per_sequence < 0 || (tokens_per_sequence && num_tokens % tokens_per_sequence))
-    return moec_error(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of %" PRId64 " tokens",
+    return moec_error(MOEC_INVALID_ARGUMENT,
+                      "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of %" PRId64 " tokens",
                       tokens_per_sequence, num_tokens);
   moec_workspace_map map;
   moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, reports, &map);
@@ -79,7 +84,8 @@ static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, 
   return MOEC_OK;
 }
 
-moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, size_t *out_bytes) {
+moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                           size_t *out_bytes) {
   return workspace_bytes(layer, num_tokens, tokens_per_sequence, 0, out_bytes);
 }
 

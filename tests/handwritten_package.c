@@ -12,7 +12,8 @@
  *   dispatch  dispatch  ids                                     rows grouped by expert
  *   ffn_up    matmul    x, W_gate_up -> h   (row_token)         h[r,i]       = silu(x[t]·Wg[e,i]) * (x[t]·Wu[e,i])
  *   ffn_down  matmul    h, W_down -> rows                       rows[r,:]    = h[r]·Wd[e,:]
- *   combine   rows      rows, slot_row, weights -> y            y[t,:]       = sum_j weights[t,j] * rows[slot_row[t,j],:]
+ *   combine   rows      rows, slot_row, weights -> y            y[t,:]       = sum_j weights[t,j] *
+ *             rows[slot_row[t,j],:]
  *   counts    counts    counts                                  only when the caller asked
  *
  * NOTE: each matmul step has three variants that compute the same sums; a variant that is given a number of rows its
@@ -57,11 +58,14 @@ static float dot(const float *a, const float *panel, int k, int v) {
   return sum;
 }
 
-typedef struct rows_range { int32_t least, most; } rows_range;
+typedef struct rows_range {
+  int32_t least, most;
+} rows_range;
 
-/* OUT[row, 32*panel + v] = A[row] · B[group, :, panel, v] for the columns below n; A rows through row_token if given. */
-static void plain_matmul(const moec_call *call, void *const *args, const int32_t *row_token, int k, int n, rows_range can,
-                         int64_t first, int64_t last) {
+/* OUT[row, 32*panel + v] = A[row] · B[group, :, panel, v] for the columns below n; A rows through row_token if
+ * given. */
+static void plain_matmul(const moec_call *call, void *const *args, const int32_t *row_token, int k, int n,
+                         rows_range can, int64_t first, int64_t last) {
   const float *a = args[0], *b = args[1];
   float *out = args[2];
   int panels = (n + PANEL - 1) / PANEL;
@@ -88,7 +92,8 @@ static void ffn_down(const moec_call *call, void *const *args, rows_range can, i
 }
 
 /* args: x, W_gate_up, h, row_token. Virtual columns 0..15 are gate, 16..31 up. Scratch holds both sums of a row. */
-static void ffn_up(const moec_call *call, void *const *args, float *scratch, rows_range can, int64_t first, int64_t last) {
+static void ffn_up(const moec_call *call, void *const *args, float *scratch, rows_range can, int64_t first,
+                   int64_t last) {
   const float *x = args[0], *b = args[1];
   float *h = args[2];
   const int32_t *row_token = args[3];
@@ -183,18 +188,34 @@ static void combine(const moec_call *call, void *const *args, void *scratch, int
 
 enum { FN_ROUTER = 0, FN_ROUTE = 3, FN_FFN_UP = 4, FN_FFN_DOWN = 7, FN_COMBINE = 10, NUM_FUNCTIONS = 11 };
 
-static const moec_kernel_fn functions[NUM_FUNCTIONS] = {router_one, router_two,   router_many,  route,         ffn_up_one, ffn_up_two,
-                                                        ffn_up_many, ffn_down_one, ffn_down_two, ffn_down_many, combine};
+static const moec_kernel_fn functions[NUM_FUNCTIONS] = {router_one,   router_two,    router_many, route,
+                                                        ffn_up_one,   ffn_up_two,    ffn_up_many, ffn_down_one,
+                                                        ffn_down_two, ffn_down_many, combine};
 
 /* ---- the plan -------------------------------------------------------------------------------------------------- */
 
-enum { BUF_X, BUF_Y, BUF_W_ROUTER, BUF_LOGITS, BUF_IDS, BUF_WEIGHTS, BUF_COUNTS, BUF_W_GATE_UP, BUF_W_DOWN, BUF_H, BUF_ROWS,
-       BUF_ROW_TOKEN, BUF_SLOT_ROW, NUM_BUFFERS };
+enum {
+  BUF_X,
+  BUF_Y,
+  BUF_W_ROUTER,
+  BUF_LOGITS,
+  BUF_IDS,
+  BUF_WEIGHTS,
+  BUF_COUNTS,
+  BUF_W_GATE_UP,
+  BUF_W_DOWN,
+  BUF_H,
+  BUF_ROWS,
+  BUF_ROW_TOKEN,
+  BUF_SLOT_ROW,
+  NUM_BUFFERS
+};
 enum { STEP_ROUTER, STEP_ROUTE, STEP_DISPATCH, STEP_FFN_UP, STEP_FFN_DOWN, STEP_COMBINE, STEP_COUNTS, NUM_STEPS };
 enum { NUM_ARGS = 19, NUM_COVERS = 8, NUM_ROLES = 4, NUM_WEIGHTS = 3 };
 
 typedef struct tiny_strings {
-  char empty[1], tiny[5], x[2], y[2], w_router[9], logits[7], ids[4], weights[8], counts[7], w_gate_up[10], w_down[7], h[2];
+  char empty[1], tiny[5], x[2], y[2], w_router[9], logits[7], ids[4], weights[8], counts[7], w_gate_up[10], w_down[7],
+      h[2];
   char rows[5], row_token[10], slot_row[9], router[7], route[6], dispatch[9], ffn_up[7], ffn_down[9], combine[8];
   char router_weight[14], experts_gate[13], experts_up[11], experts_down[13];
   char gate_tensor[17], down_tensor[17];
@@ -222,91 +243,298 @@ typedef struct tiny_plan {
 /* The same kernels for two ISAs: C compiled for the lowest one runs on both. */
 #define BOTH(variants) .isa = {variants, variants}
 
-static _Alignas(MOEC_PLAN_ALIGN) const tiny_plan plan = {
-    .header =
+static _Alignas(MOEC_PLAN_ALIGN)
+    const tiny_plan plan =
         {
-            .magic = MOEC_ABI_MAGIC, .abi_major = MOEC_ABI_MAJOR, .abi_minor = MOEC_ABI_MINOR,
-            .header_bytes = sizeof(moec_plan_header), .buffer_bytes = sizeof(moec_buffer), .step_bytes = sizeof(moec_step),
-            .role_bytes = sizeof(moec_role), .weight_bytes = sizeof(moec_weight),
-            .isa_mask = 1u << MOEC_ISA_BASELINE | 1u << MOEC_ISA_AVX2,
-            .determinism = 2,
-            .spec_hash = {1, 2, 3, 4, 5, 6, 7, 8},
-            .name = TEXT(tiny),
-            .x_dtype = MOEC_F32, .y_dtype = MOEC_F32,
-            .num_experts = EXPERTS, .top_k = CHOICES,
-            .hidden = HIDDEN, .max_tokens = MAX_TOKENS,
-            .num_slots = 5,
-            .scratch_bytes = PANEL * sizeof(float),
-            .packed_bytes = 16384,
-            /* items: R = 2T rows in 4 groups make at most R/4 + 4 blocks, and at most R */
-            .items = {1, EXPERTS},
-            .buffers = SPAN(buffers, NUM_BUFFERS), .steps = SPAN(steps, NUM_STEPS), .args = SPAN(args, NUM_ARGS),
-            .covers = SPAN(covers, NUM_COVERS), .roles = SPAN(roles, NUM_ROLES), .weights = SPAN(weights, NUM_WEIGHTS),
-            .strings = SPAN(strings, sizeof(tiny_strings)),
-            .total_bytes = sizeof(tiny_plan),
-        },
-    .buffers =
-        {
-            [BUF_X] = {.kind = MOEC_BUFFER_INPUT, .role = MOEC_ROLE_X, .dtype = MOEC_F32, .bytes = {HIDDEN * 4, 0}, .name = TEXT(x), .row_stride = HIDDEN * 4},
-            [BUF_Y] = {.kind = MOEC_BUFFER_OUTPUT, .role = MOEC_ROLE_Y, .dtype = MOEC_F32, .bytes = {HIDDEN * 4, 0}, .name = TEXT(y), .row_stride = HIDDEN * 4},
-            [BUF_W_ROUTER] = {.kind = MOEC_BUFFER_WEIGHT, .slot = 0, .dtype = MOEC_F32, .bytes = {0, HIDDEN * PANEL * 4}, .name = TEXT(w_router)},
-            [BUF_LOGITS] = {.kind = MOEC_BUFFER_OPT_OUTPUT, .role = MOEC_ROLE_LOGITS, .slot = 0, .dtype = MOEC_F32, .bytes = {EXPERTS * 4, 0}, .name = TEXT(logits), .row_stride = EXPERTS * 4},
-            [BUF_IDS] = {.kind = MOEC_BUFFER_OPT_OUTPUT, .role = MOEC_ROLE_IDS, .slot = 1, .dtype = MOEC_I32, .bytes = {CHOICES * 4, 0}, .name = TEXT(ids), .row_stride = CHOICES * 4},
-            [BUF_WEIGHTS] = {.kind = MOEC_BUFFER_OPT_OUTPUT, .role = MOEC_ROLE_WEIGHTS, .slot = 2, .dtype = MOEC_F32, .bytes = {CHOICES * 4, 0}, .name = TEXT(weights), .row_stride = CHOICES * 4},
-            [BUF_COUNTS] = {.kind = MOEC_BUFFER_OPT_OUTPUT, .role = MOEC_ROLE_COUNTS, .slot = 3, .dtype = MOEC_I32, .bytes = {0, EXPERTS * 4}, .name = TEXT(counts)},
-            [BUF_W_GATE_UP] = {.kind = MOEC_BUFFER_WEIGHT, .slot = 1, .dtype = MOEC_F32, .bytes = {0, EXPERTS * HIDDEN * PANEL * 4}, .name = TEXT(w_gate_up)},
-            [BUF_W_DOWN] = {.kind = MOEC_BUFFER_WEIGHT, .slot = 2, .dtype = MOEC_F32, .bytes = {0, EXPERTS * INNER * PANEL * 4}, .name = TEXT(w_down)},
-            [BUF_H] = {.kind = MOEC_BUFFER_WORKSPACE, .slot = 4, .dtype = MOEC_F32, .bytes = {CHOICES * INNER * 4, 0}, .name = TEXT(h), .row_stride = INNER * 4},
-            /* shares slot 0 with the logits, which nothing reads after `route` */
-            [BUF_ROWS] = {.kind = MOEC_BUFFER_WORKSPACE, .slot = 0, .dtype = MOEC_F32, .bytes = {CHOICES * HIDDEN * 4, 0}, .name = TEXT(rows), .row_stride = HIDDEN * 4},
-            [BUF_ROW_TOKEN] = {.kind = MOEC_BUFFER_ROUTE, .slot = MOEC_ROUTE_ROW_TOKEN, .route = STEP_DISPATCH, .dtype = MOEC_I32, .bytes = {CHOICES * 4, 0}, .name = TEXT(row_token)},
-            [BUF_SLOT_ROW] = {.kind = MOEC_BUFFER_ROUTE, .slot = MOEC_ROUTE_SLOT_ROW, .route = STEP_DISPATCH, .dtype = MOEC_I32, .bytes = {CHOICES * 4, 0}, .name = TEXT(slot_row)},
-        },
-    .steps =
-        {
-            [STEP_ROUTER] = {.kind = MOEC_STEP_MATMUL, .route = MOEC_NO_ROUTE, .num_args = 3, .first_arg = 0, .name = TEXT(router), .num_panels = 1, .num_groups = 1,
-                             .flops_per_row = 2 * EXPERTS * HIDDEN, .bytes_per_group = HIDDEN * PANEL * 4, BOTH(MATMUL_VARIANTS(FN_ROUTER))},
-            [STEP_ROUTE] = {.kind = MOEC_STEP_ROWS, .route = MOEC_NO_ROUTE, .num_args = 3, .first_arg = 3, .name = TEXT(route), .rows_per_task = 3, BOTH(ROW_VARIANT(FN_ROUTE))},
-            [STEP_DISPATCH] = {.kind = MOEC_STEP_DISPATCH, .route = MOEC_NO_ROUTE, .num_args = 1, .first_arg = 6, .name = TEXT(dispatch), .num_groups = EXPERTS, .choices = CHOICES},
-            [STEP_FFN_UP] = {.kind = MOEC_STEP_MATMUL, .route = STEP_DISPATCH, .num_args = 4, .first_arg = 7, .name = TEXT(ffn_up), .num_panels = 1, .num_groups = EXPERTS,
-                             .flops_per_row = 4 * INNER * HIDDEN, .bytes_per_group = HIDDEN * PANEL * 4, BOTH(MATMUL_VARIANTS(FN_FFN_UP))},
-            [STEP_FFN_DOWN] = {.kind = MOEC_STEP_MATMUL, .route = STEP_DISPATCH, .num_args = 3, .first_arg = 11, .name = TEXT(ffn_down), .num_panels = 1, .num_groups = EXPERTS,
-                               .flops_per_row = 2 * INNER * HIDDEN, .bytes_per_group = INNER * PANEL * 4, BOTH(EVEN_VARIANTS(FN_FFN_DOWN))},
-            [STEP_COMBINE] = {.kind = MOEC_STEP_ROWS, .route = MOEC_NO_ROUTE, .num_args = 4, .first_arg = 14, .name = TEXT(combine), .rows_per_task = 5, BOTH(ROW_VARIANT(FN_COMBINE))},
-            [STEP_COUNTS] = {.kind = MOEC_STEP_COUNTS, .asked = 1u << MOEC_ROLE_COUNTS, .route = STEP_DISPATCH, .num_args = 1, .first_arg = 18, .name = TEXT(counts)},
-        },
-    .roles =
-        {
-            {.name = TEXT(router_weight), .rank = 2, .matrix = 1, .dims = {EXPERTS, HIDDEN}},
-            {.name = TEXT(experts_gate), .tensor = TEXT(gate_tensor), .rank = 3, .stack = MOEC_STACK_STACKED, .axes = MOEC_AXES_IN_OUT, .part = MOEC_PART_EVEN, .expert_axis = 1, .matrix = 1, .dims = {EXPERTS, INNER, HIDDEN}},
-            {.name = TEXT(experts_up), .tensor = TEXT(gate_tensor), .rank = 3, .stack = MOEC_STACK_STACKED, .axes = MOEC_AXES_IN_OUT, .part = MOEC_PART_ODD, .expert_axis = 1, .matrix = 1, .dims = {EXPERTS, INNER, HIDDEN}},
-            {.name = TEXT(experts_down), .tensor = TEXT(down_tensor), .rank = 3, .stack = MOEC_STACK_PER_EXPERT, .expert_axis = 1, .matrix = 1, .dims = {EXPERTS, HIDDEN, INNER}},
-        },
-    .weights =
-        {
-            {.layout = MOEC_LAYOUT_PANELS, .dtype = MOEC_F32, .parts = 1, .role = {0, 0}, .groups = 1, .n = EXPERTS, .k = HIDDEN, .panels = 1, .n_padded = PANEL, .k_padded = HIDDEN,
-             .offset = 4096, .bytes = HIDDEN * PANEL * 4},
-            {.layout = MOEC_LAYOUT_PANELS, .dtype = MOEC_F32, .parts = 2, .role = {1, 2}, .groups = EXPERTS, .n = INNER, .k = HIDDEN, .panels = 1, .n_padded = PANEL, .k_padded = HIDDEN,
-             .offset = 8192, .bytes = EXPERTS * HIDDEN * PANEL * 4},
-            {.layout = MOEC_LAYOUT_PANELS, .dtype = MOEC_F32, .parts = 1, .role = {3, 3}, .groups = EXPERTS, .n = HIDDEN, .k = INNER, .panels = 1, .n_padded = PANEL, .k_padded = INNER,
-             .offset = 12288, .bytes = EXPERTS * INNER * PANEL * 4},
-        },
-    .args = {BUF_X, BUF_W_ROUTER, BUF_LOGITS,                  /* router   */
-             BUF_LOGITS, BUF_IDS, BUF_WEIGHTS,                 /* route    */
-             BUF_IDS,                                          /* dispatch */
-             BUF_X, BUF_W_GATE_UP, BUF_H, BUF_ROW_TOKEN,       /* ffn_up   */
-             BUF_H, BUF_W_DOWN, BUF_ROWS,                      /* ffn_down */
-             BUF_ROWS, BUF_SLOT_ROW, BUF_WEIGHTS, BUF_Y,       /* combine  */
-             BUF_COUNTS},                                      /* counts   */
-    .covers = {0, 1, 2, 2, 0, 1, 2, 2},
-    .strings = {"", "tiny", "x", "y", "w_router", "logits", "ids", "weights", "counts", "w_gate_up", "w_down", "h", "rows", "row_token", "slot_row",
-                "router", "route", "dispatch", "ffn_up", "ffn_down", "combine", "router.weight", "experts.gate", "experts.up", "experts.down",
-                "experts.gate_up", "experts.{e}.down"},
+            .header =
+                {
+                    .magic = MOEC_ABI_MAGIC,
+                    .abi_major = MOEC_ABI_MAJOR,
+                    .abi_minor = MOEC_ABI_MINOR,
+                    .header_bytes = sizeof(moec_plan_header),
+                    .buffer_bytes = sizeof(moec_buffer),
+                    .step_bytes = sizeof(moec_step),
+                    .role_bytes = sizeof(moec_role),
+                    .weight_bytes = sizeof(moec_weight),
+                    .isa_mask = 1u << MOEC_ISA_BASELINE | 1u << MOEC_ISA_AVX2,
+                    .determinism = 2,
+                    .spec_hash = {1, 2, 3, 4, 5, 6, 7, 8},
+                    .name = TEXT(tiny),
+                    .x_dtype = MOEC_F32,
+                    .y_dtype = MOEC_F32,
+                    .num_experts = EXPERTS,
+                    .top_k = CHOICES,
+                    .hidden = HIDDEN,
+                    .max_tokens = MAX_TOKENS,
+                    .num_slots = 5,
+                    .scratch_bytes = PANEL * sizeof(float),
+                    .packed_bytes = 16384,
+                    /* items: R = 2T rows in 4 groups make at most R/4 + 4 blocks, and at most R */
+                    .items = {1, EXPERTS},
+                    .buffers = SPAN(buffers, NUM_BUFFERS),
+                    .steps = SPAN(steps, NUM_STEPS),
+                    .args = SPAN(args, NUM_ARGS),
+                    .covers = SPAN(covers, NUM_COVERS),
+                    .roles = SPAN(roles, NUM_ROLES),
+                    .weights = SPAN(weights, NUM_WEIGHTS),
+                    .strings = SPAN(strings, sizeof(tiny_strings)),
+                    .total_bytes = sizeof(tiny_plan),
+                },
+            .buffers =
+                {
+                    [BUF_X] = {.kind = MOEC_BUFFER_INPUT,
+                               .role = MOEC_ROLE_X,
+                               .dtype = MOEC_F32,
+                               .bytes = {HIDDEN * 4, 0},
+                               .name = TEXT(x),
+                               .row_stride = HIDDEN * 4},
+                    [BUF_Y] = {.kind = MOEC_BUFFER_OUTPUT,
+                               .role = MOEC_ROLE_Y,
+                               .dtype = MOEC_F32,
+                               .bytes = {HIDDEN * 4, 0},
+                               .name = TEXT(y),
+                               .row_stride = HIDDEN * 4},
+                    [BUF_W_ROUTER] = {.kind = MOEC_BUFFER_WEIGHT,
+                                      .slot = 0,
+                                      .dtype = MOEC_F32,
+                                      .bytes = {0, HIDDEN * PANEL * 4},
+                                      .name = TEXT(w_router)},
+                    [BUF_LOGITS] = {.kind = MOEC_BUFFER_OPT_OUTPUT,
+                                    .role = MOEC_ROLE_LOGITS,
+                                    .slot = 0,
+                                    .dtype = MOEC_F32,
+                                    .bytes = {EXPERTS * 4, 0},
+                                    .name = TEXT(logits),
+                                    .row_stride = EXPERTS * 4},
+                    [BUF_IDS] = {.kind = MOEC_BUFFER_OPT_OUTPUT,
+                                 .role = MOEC_ROLE_IDS,
+                                 .slot = 1,
+                                 .dtype = MOEC_I32,
+                                 .bytes = {CHOICES * 4, 0},
+                                 .name = TEXT(ids),
+                                 .row_stride = CHOICES * 4},
+                    [BUF_WEIGHTS] = {.kind = MOEC_BUFFER_OPT_OUTPUT,
+                                     .role = MOEC_ROLE_WEIGHTS,
+                                     .slot = 2,
+                                     .dtype = MOEC_F32,
+                                     .bytes = {CHOICES * 4, 0},
+                                     .name = TEXT(weights),
+                                     .row_stride = CHOICES * 4},
+                    [BUF_COUNTS] = {.kind = MOEC_BUFFER_OPT_OUTPUT,
+                                    .role = MOEC_ROLE_COUNTS,
+                                    .slot = 3,
+                                    .dtype = MOEC_I32,
+                                    .bytes = {0, EXPERTS * 4},
+                                    .name = TEXT(counts)},
+                    [BUF_W_GATE_UP] = {.kind = MOEC_BUFFER_WEIGHT,
+                                       .slot = 1,
+                                       .dtype = MOEC_F32,
+                                       .bytes = {0, EXPERTS * HIDDEN * PANEL * 4},
+                                       .name = TEXT(w_gate_up)},
+                    [BUF_W_DOWN] = {.kind = MOEC_BUFFER_WEIGHT,
+                                    .slot = 2,
+                                    .dtype = MOEC_F32,
+                                    .bytes = {0, EXPERTS * INNER * PANEL * 4},
+                                    .name = TEXT(w_down)},
+                    [BUF_H] = {.kind = MOEC_BUFFER_WORKSPACE,
+                               .slot = 4,
+                               .dtype = MOEC_F32,
+                               .bytes = {CHOICES * INNER * 4, 0},
+                               .name = TEXT(h),
+                               .row_stride = INNER * 4},
+                    /* shares slot 0 with the logits, which nothing reads after `route` */
+                    [BUF_ROWS] = {.kind = MOEC_BUFFER_WORKSPACE,
+                                  .slot = 0,
+                                  .dtype = MOEC_F32,
+                                  .bytes = {CHOICES * HIDDEN * 4, 0},
+                                  .name = TEXT(rows),
+                                  .row_stride = HIDDEN * 4},
+                    [BUF_ROW_TOKEN] =
+                        {.kind = MOEC_BUFFER_ROUTE,
+                         .slot = MOEC_ROUTE_ROW_TOKEN,
+                         .route = STEP_DISPATCH,
+                         .dtype = MOEC_I32,
+                         .bytes = {CHOICES * 4, 0},
+                         .name = TEXT(row_token)},
+                    [BUF_SLOT_ROW] = {.kind = MOEC_BUFFER_ROUTE,
+                                      .slot = MOEC_ROUTE_SLOT_ROW,
+                                      .route = STEP_DISPATCH,
+                                      .dtype = MOEC_I32,
+                                      .bytes = {CHOICES * 4, 0},
+                                      .name = TEXT(slot_row)},
+                },
+            .steps =
+                {
+                    [STEP_ROUTER] = {.kind = MOEC_STEP_MATMUL,
+                                     .route = MOEC_NO_ROUTE,
+                                     .num_args = 3,
+                                     .first_arg = 0,
+                                     .name = TEXT(router),
+                                     .num_panels = 1,
+                                     .num_groups = 1,
+                                     .flops_per_row = 2 * EXPERTS * HIDDEN,
+                                     .bytes_per_group = HIDDEN * PANEL * 4,
+                                     BOTH(MATMUL_VARIANTS(FN_ROUTER))},
+                    [STEP_ROUTE] = {.kind = MOEC_STEP_ROWS,
+                                    .route = MOEC_NO_ROUTE,
+                                    .num_args = 3,
+                                    .first_arg = 3,
+                                    .name = TEXT(route),
+                                    .rows_per_task = 3,
+                                    BOTH(ROW_VARIANT(FN_ROUTE))},
+                    [STEP_DISPATCH] = {.kind = MOEC_STEP_DISPATCH,
+                                       .route = MOEC_NO_ROUTE,
+                                       .num_args = 1,
+                                       .first_arg = 6,
+                                       .name = TEXT(dispatch),
+                                       .num_groups = EXPERTS,
+                                       .choices = CHOICES},
+                    [STEP_FFN_UP] = {.kind = MOEC_STEP_MATMUL,
+                                     .route = STEP_DISPATCH,
+                                     .num_args = 4,
+                                     .first_arg = 7,
+                                     .name = TEXT(ffn_up),
+                                     .num_panels = 1,
+                                     .num_groups = EXPERTS,
+                                     .flops_per_row = 4 * INNER * HIDDEN,
+                                     .bytes_per_group = HIDDEN * PANEL * 4,
+                                     BOTH(MATMUL_VARIANTS(FN_FFN_UP))},
+                    [STEP_FFN_DOWN] = {.kind = MOEC_STEP_MATMUL,
+                                       .route = STEP_DISPATCH,
+                                       .num_args = 3,
+                                       .first_arg = 11,
+                                       .name = TEXT(ffn_down),
+                                       .num_panels = 1,
+                                       .num_groups = EXPERTS,
+                                       .flops_per_row = 2 * INNER * HIDDEN,
+                                       .bytes_per_group = INNER * PANEL * 4,
+                                       BOTH(EVEN_VARIANTS(FN_FFN_DOWN))},
+                    [STEP_COMBINE] = {.kind = MOEC_STEP_ROWS,
+                                      .route = MOEC_NO_ROUTE,
+                                      .num_args = 4,
+                                      .first_arg = 14,
+                                      .name = TEXT(combine),
+                                      .rows_per_task = 5,
+                                      BOTH(ROW_VARIANT(FN_COMBINE))},
+                    [STEP_COUNTS] = {.kind = MOEC_STEP_COUNTS,
+                                     .asked = 1u << MOEC_ROLE_COUNTS,
+                                     .route = STEP_DISPATCH,
+                                     .num_args = 1,
+                                     .first_arg = 18,
+                                     .name = TEXT(counts)},
+                },
+            .roles =
+                {
+                    {.name = TEXT(router_weight), .rank = 2, .matrix = 1, .dims = {EXPERTS, HIDDEN}},
+                    {.name = TEXT(experts_gate),
+                     .tensor = TEXT(gate_tensor),
+                     .rank = 3,
+                     .stack = MOEC_STACK_STACKED,
+                     .axes = MOEC_AXES_IN_OUT,
+                     .part = MOEC_PART_EVEN,
+                     .expert_axis = 1,
+                     .matrix = 1,
+                     .dims = {EXPERTS, INNER, HIDDEN}},
+                    {.name = TEXT(experts_up),
+                     .tensor = TEXT(gate_tensor),
+                     .rank = 3,
+                     .stack = MOEC_STACK_STACKED,
+                     .axes = MOEC_AXES_IN_OUT,
+                     .part = MOEC_PART_ODD,
+                     .expert_axis = 1,
+                     .matrix = 1,
+                     .dims = {EXPERTS, INNER, HIDDEN}},
+                    {.name = TEXT(experts_down),
+                     .tensor = TEXT(down_tensor),
+                     .rank = 3,
+                     .stack = MOEC_STACK_PER_EXPERT,
+                     .expert_axis = 1,
+                     .matrix = 1,
+                     .dims = {EXPERTS, HIDDEN, INNER}},
+                },
+            .weights =
+                {
+                    {.layout = MOEC_LAYOUT_PANELS,
+                     .dtype = MOEC_F32,
+                     .parts = 1,
+                     .role = {0, 0},
+                     .groups = 1,
+                     .n = EXPERTS,
+                     .k = HIDDEN,
+                     .panels = 1,
+                     .n_padded = PANEL,
+                     .k_padded = HIDDEN,
+                     .offset = 4096,
+                     .bytes = HIDDEN * PANEL * 4},
+                    {.layout = MOEC_LAYOUT_PANELS,
+                     .dtype = MOEC_F32,
+                     .parts = 2,
+                     .role = {1, 2},
+                     .groups = EXPERTS,
+                     .n = INNER,
+                     .k = HIDDEN,
+                     .panels = 1,
+                     .n_padded = PANEL,
+                     .k_padded = HIDDEN,
+                     .offset = 8192,
+                     .bytes = EXPERTS * HIDDEN * PANEL * 4},
+                    {.layout = MOEC_LAYOUT_PANELS,
+                     .dtype = MOEC_F32,
+                     .parts = 1,
+                     .role = {3, 3},
+                     .groups = EXPERTS,
+                     .n = HIDDEN,
+                     .k = INNER,
+                     .panels = 1,
+                     .n_padded = PANEL,
+                     .k_padded = INNER,
+                     .offset = 12288,
+                     .bytes = EXPERTS * INNER * PANEL * 4},
+                },
+            .args = {BUF_X, BUF_W_ROUTER, BUF_LOGITS,            /* router   */
+                     BUF_LOGITS, BUF_IDS, BUF_WEIGHTS,           /* route    */
+                     BUF_IDS,                                    /* dispatch */
+                     BUF_X, BUF_W_GATE_UP, BUF_H, BUF_ROW_TOKEN, /* ffn_up   */
+                     BUF_H, BUF_W_DOWN, BUF_ROWS,                /* ffn_down */
+                     BUF_ROWS, BUF_SLOT_ROW, BUF_WEIGHTS, BUF_Y, /* combine  */
+                     BUF_COUNTS},                                /* counts   */
+            .covers = {0, 1, 2, 2, 0, 1, 2, 2},
+            .strings = {"",
+                        "tiny",
+                        "x",
+                        "y",
+                        "w_router",
+                        "logits",
+                        "ids",
+                        "weights",
+                        "counts",
+                        "w_gate_up",
+                        "w_down",
+                        "h",
+                        "rows",
+                        "row_token",
+                        "slot_row",
+                        "router",
+                        "route",
+                        "dispatch",
+                        "ffn_up",
+                        "ffn_down",
+                        "combine",
+                        "router.weight",
+                        "experts.gate",
+                        "experts.up",
+                        "experts.down",
+                        "experts.gate_up",
+                        "experts.{e}.down"},
 };
 
 const moec_package *tiny_package(void) {
-  static const moec_package package = {
-      .magic = MOEC_ABI_MAGIC, .abi_major = MOEC_ABI_MAJOR, .abi_minor = MOEC_ABI_MINOR,
-      .plan = &plan, .plan_bytes = sizeof(plan), .functions = functions, .num_functions = NUM_FUNCTIONS};
+  static const moec_package package = {.magic = MOEC_ABI_MAGIC,
+                                       .abi_major = MOEC_ABI_MAJOR,
+                                       .abi_minor = MOEC_ABI_MINOR,
+                                       .plan = &plan,
+                                       .plan_bytes = sizeof(plan),
+                                       .functions = functions,
+                                       .num_functions = NUM_FUNCTIONS};
   return &package;
 }

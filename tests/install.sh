@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Sourced by tests/run.sh and examples/quickstart.sh: installs with apt-get what is missing, and does nothing otherwise.
-moec_packages='cmake ninja-build ccache g++ clang-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
+moec_packages='cmake ninja-build ccache g++ clang-22 clang-format-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
 nlohmann-json3-dev libcli11-dev libgtest-dev pkg-config python3'
 
 moec_install() {

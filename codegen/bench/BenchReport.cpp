@@ -17,7 +17,8 @@ using namespace llvm;
 namespace moec {
 
 bool accepted(const BenchRound &round, const ProbeResult &best) {
-  double compute = std::min(round.before.gflops, round.after.gflops), read = std::min(round.before.gbps, round.after.gbps);
+  double compute = std::min(round.before.gflops, round.after.gflops),
+         read = std::min(round.before.gbps, round.after.gbps);
   return compute >= acceptedFraction * best.gflops && read >= acceptedFraction * best.gbps;
 }
 
@@ -139,13 +140,15 @@ static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
                    f.computeBound ? "compute" : "read", 100 * f.share, f.accepted, f.rounds);
   }
   if (!csv)
-    os << format("\n%s on %s, %d thread%s, %s routing, %s weights. Ceilings probed beside it: %.1f GFLOP/s (%s), %.2f GB/s (%s). ",
+    os << format("\n%s on %s, %d thread%s, %s routing, %s weights. Ceilings probed beside it: %.1f GFLOP/s (%s), %.2f "
+                 "GB/s (%s). ",
                  run.name.c_str(), run.isa.c_str(), run.threads, run.threads == 1 ? "" : "s", run.skew.c_str(),
-                 run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps, run.pattern.c_str())
+                 run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps,
+                 run.pattern.c_str())
        << format("Rounds count when both probes around them reach %.2f of these.\n", acceptedFraction);
   if (!csv && run.distinctExperts)
-    os << format("Experts share storage: %lld of %lld have their own.\n",
-                 (long long)run.distinctExperts, (long long)run.experts);
+    os << format("Experts share storage: %lld of %lld have their own.\n", (long long)run.distinctExperts,
+                 (long long)run.experts);
   if (!csv && !run.steps.empty())
     writeStageTable(os, run, csv);
 }

@@ -46,8 +46,8 @@ struct BenchRun {
   bool cold = true;
   ProbeResult ceilings; // best of the whole run
   std::vector<BenchSeries> series;
-  std::vector<BenchStep> steps;                // empty: times of steps were not asked for
-  int64_t experts = 0, distinctExperts = 0;    // experts with storage of their own; 0: all
+  std::vector<BenchStep> steps;             // empty: times of steps were not asked for
+  int64_t experts = 0, distinctExperts = 0; // experts with storage of their own; 0: all
 };
 
 // bound_us = max(flops / peak, weightBytes / bandwidth); share = bound of the median call / us_median.

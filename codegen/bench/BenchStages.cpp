@@ -28,7 +28,8 @@ static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   std::vector<BenchStep> steps;
   for (const moec_step &step : plan.steps)
-    steps.push_back({plan.string(step.name).str(), stepKindName(step).str(), !isExpertMatmul(plan, step), step.asked == 0});
+    steps.push_back(
+        {plan.string(step.name).str(), stepKindName(step).str(), !isExpertMatmul(plan, step), step.asked == 0});
   return steps;
 }
 

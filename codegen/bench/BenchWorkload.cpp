@@ -23,9 +23,12 @@ std::optional<Skew> parseSkew(const std::string &text) {
 
 static double logPopularity(Skew skew, int64_t expert, int64_t choices) {
   switch (skew) {
-  case Skew::Uniform: return 0;
-  case Skew::Zipf: return -std::log(1.0 + double(expert));
-  case Skew::OneHot: return expert < choices ? 30 : 0;
+  case Skew::Uniform:
+    return 0;
+  case Skew::Zipf:
+    return -std::log(1.0 + double(expert));
+  case Skew::OneHot:
+    return expert < choices ? 30 : 0;
   }
   return 0;
 }
@@ -69,7 +72,8 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeight
       return false;
     Distribution distribution = distributionOf(role);
     bool bias = role.name.find("bias") != std::string::npos; // a bias would add its own skew
-    fillNormal(own.data(), type, elements(role), distribution.mean, bias ? 0 : distribution.deviation, out.memory.size() + 2);
+    fillNormal(own.data(), type, elements(role), distribution.mean, bias ? 0 : distribution.deviation,
+               out.memory.size() + 2);
     if (role.name == "router.weight")
       for (int64_t e = 0; e < role.shape[0]; ++e)
         storeElement(own.data(), type, e * role.shape[1], logPopularity(skew, e, spec.choices()));
@@ -81,7 +85,8 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeight
 }
 
 // Matrices of one class of experts that differ in width: rows of each expert, and its own sizes.
-static void addClass(const LaunchPlan &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf, CallWork &work) {
+static void addClass(const LaunchPlan &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf,
+                     CallWork &work) {
   for (unsigned part = 0; part < weight.parts; ++part)
     for (uint32_t group = 0; group < weight.groups; ++group) {
       const moec_role &role = plan.roles[weight.role[part] + group];
@@ -100,7 +105,8 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
   std::vector<int64_t> rowsOf(counts.begin(), counts.end());
   if (!tokens)
     rowsOf.clear(); // such a call writes nothing
-  if (std::any_of(plan.steps.begin(), plan.steps.end(), [](const moec_step &step) { return step.kind == MOEC_STEP_SLOTS; }))
+  if (std::any_of(plan.steps.begin(), plan.steps.end(),
+                  [](const moec_step &step) { return step.kind == MOEC_STEP_SLOTS; }))
     rowsOf.clear();
   for (const moec_step &step : plan.steps) // slots are rows of their own, here of one sequence
     if (step.kind == MOEC_STEP_SLOTS)
@@ -127,7 +133,9 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
     bool routed = step.route != MOEC_NO_ROUTE;
     work.flops += 2 * matrix * double(routed ? work.rows : tokens);
     work.weightBytes += matrix * (dataTypeBits(DataType(weight.dtype)) / 8) *
-                        double(routed ? work.expertsTouched : tokens ? int64_t(weight.groups) : 0);
+                        double(routed   ? work.expertsTouched
+                               : tokens ? int64_t(weight.groups)
+                                        : 0);
   }
   return work;
 }
@@ -147,6 +155,8 @@ BenchInputs::BenchInputs(const LayerSpec &spec, int64_t tokens, int variants) : 
   more.tokensPerSequence = 0;
 }
 
-const void *BenchInputs::at(int variant) const { return static_cast<const char *>(x.data()) + stride * size_t(variant); }
+const void *BenchInputs::at(int variant) const {
+  return static_cast<const char *>(x.data()) + stride * size_t(variant);
+}
 
 } // namespace moec

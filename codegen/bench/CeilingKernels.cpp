@@ -2,8 +2,8 @@
 //
 // A number of turns or a piece of memory in -> work done out.
 //
-// NOTE: the arithmetic is inline assembly, because a compiler may fold, reorder or spill what intrinsics say; the point is
-// exactly these instructions. Registers above xmm15 are not used, so that clobbers can be named without AVX-512.
+// NOTE: the arithmetic is inline assembly, because a compiler may fold, reorder or spill what intrinsics say; the point
+// is exactly these instructions. Registers above xmm15 are not used, so that clobbers can be named without AVX-512.
 
 #include "CeilingKernels.h"
 
@@ -31,10 +31,12 @@ const ReadPattern readPatterns[numReadPatterns] = {
 
 // Twelve independent accumulators: latency 4 times 2 ports needs eight.
 #define MOEC_FMA(R) "vfmadd231ps %%" R "12, %%" R "13, %%" R
-#define MOEC_FMA12(R)                                                                                                  \
-  MOEC_FMA(R) "0\n\t" MOEC_FMA(R) "1\n\t" MOEC_FMA(R) "2\n\t" MOEC_FMA(R) "3\n\t" MOEC_FMA(R) "4\n\t" MOEC_FMA(        \
-      R) "5\n\t" MOEC_FMA(R) "6\n\t" MOEC_FMA(R) "7\n\t" MOEC_FMA(R) "8\n\t" MOEC_FMA(R) "9\n\t" MOEC_FMA(             \
-      R) "10\n\t" MOEC_FMA(R) "11\n\t"
+// clang-format off
+#define MOEC_FMA12(R) \
+  MOEC_FMA(R) "0\n\t" MOEC_FMA(R) "1\n\t" MOEC_FMA(R) "2\n\t" MOEC_FMA(R) "3\n\t" \
+  MOEC_FMA(R) "4\n\t" MOEC_FMA(R) "5\n\t" MOEC_FMA(R) "6\n\t" MOEC_FMA(R) "7\n\t" \
+  MOEC_FMA(R) "8\n\t" MOEC_FMA(R) "9\n\t" MOEC_FMA(R) "10\n\t" MOEC_FMA(R) "11\n\t"
+// clang-format on
 
 static void fmaAvx512(int64_t n) {
   __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
@@ -53,10 +55,11 @@ static void fmaAvx2(int64_t n) {
 static void mulAddSse(int64_t n) {
   __asm__ volatile("xorps %%xmm12, %%xmm12\n\txorps %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
   for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile("mulps %%xmm12, %%xmm0\n\taddps %%xmm13, %%xmm1\n\tmulps %%xmm12, %%xmm2\n\taddps %%xmm13, %%xmm3\n\t"
-                     "mulps %%xmm12, %%xmm4\n\taddps %%xmm13, %%xmm5\n\tmulps %%xmm12, %%xmm6\n\taddps %%xmm13, %%xmm7\n\t"
-                     "mulps %%xmm12, %%xmm8\n\taddps %%xmm13, %%xmm9\n\tmulps %%xmm12, %%xmm10\n\taddps %%xmm13, %%xmm11" ::
-                         : MOEC_CLOBBERS);
+    __asm__ volatile(
+        "mulps %%xmm12, %%xmm0\n\taddps %%xmm13, %%xmm1\n\tmulps %%xmm12, %%xmm2\n\taddps %%xmm13, %%xmm3\n\t"
+        "mulps %%xmm12, %%xmm4\n\taddps %%xmm13, %%xmm5\n\tmulps %%xmm12, %%xmm6\n\taddps %%xmm13, %%xmm7\n\t"
+        "mulps %%xmm12, %%xmm8\n\taddps %%xmm13, %%xmm9\n\tmulps %%xmm12, %%xmm10\n\taddps %%xmm13, %%xmm11" ::
+            : MOEC_CLOBBERS);
 }
 
 // A 2 x 2 block of accumulators over two left and two right tiles, all 16 rows of 64 bytes.
@@ -78,10 +81,18 @@ static void amxBf16(int64_t n) {
 
 double arithmeticTurns(PeakKind kind, int64_t n) {
   switch (kind) {
-  case PeakKind::AmxBf16: amxBf16(n); return double(n) * 4 * 2 * 16 * 16 * 32;
-  case PeakKind::FmaAvx512: fmaAvx512(n); return double(n) * 12 * 2 * 16;
-  case PeakKind::FmaAvx2: fmaAvx2(n); return double(n) * 12 * 2 * 8;
-  case PeakKind::MulAddSse: mulAddSse(n); return double(n) * 12 * 4;
+  case PeakKind::AmxBf16:
+    amxBf16(n);
+    return double(n) * 4 * 2 * 16 * 16 * 32;
+  case PeakKind::FmaAvx512:
+    fmaAvx512(n);
+    return double(n) * 12 * 2 * 16;
+  case PeakKind::FmaAvx2:
+    fmaAvx2(n);
+    return double(n) * 12 * 2 * 8;
+  case PeakKind::MulAddSse:
+    mulAddSse(n);
+    return double(n) * 12 * 4;
   }
   return 0;
 }

@@ -24,10 +24,14 @@ static constexpr size_t mib = size_t(1) << 20;
 
 const char *peakName(PeakKind kind) {
   switch (kind) {
-  case PeakKind::AmxBf16: return "AMX bf16";
-  case PeakKind::FmaAvx512: return "AVX-512 f32 FMA";
-  case PeakKind::FmaAvx2: return "AVX2 f32 FMA";
-  case PeakKind::MulAddSse: return "SSE f32 multiply and add";
+  case PeakKind::AmxBf16:
+    return "AMX bf16";
+  case PeakKind::FmaAvx512:
+    return "AVX-512 f32 FMA";
+  case PeakKind::FmaAvx2:
+    return "AVX2 f32 FMA";
+  case PeakKind::MulAddSse:
+    return "SSE f32 multiply and add";
   }
   return "";
 }
@@ -89,9 +93,8 @@ double CeilingProbe::readSlice(int pattern) {
   const size_t part = slice / size_t(numThreads) / mib * mib;
   const uint8_t *from = buffer + turn++ % (bytes / slice) * slice;
   std::atomic<uint64_t> sink{0};
-  double time = timeTogether(numThreads, [&](int i) {
-    sink.fetch_xor(readMemory(from + size_t(i) * part, part, readPatterns[pattern]));
-  });
+  double time = timeTogether(
+      numThreads, [&](int i) { sink.fetch_xor(readMemory(from + size_t(i) * part, part, readPatterns[pattern])); });
   return double(part) * numThreads / time * 1e-9;
 }
 

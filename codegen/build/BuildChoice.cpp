@@ -113,8 +113,8 @@ void LayerBuilder::chooseProductKeys(RouterValues &values) {
   bool all = router.scoreOver == ScoreOver::All;
   if (all && router.score == Score::Softmax) {
     Value halves = scored(Score::Softmax, noisy.weights, 2); // the softmax over all sums is the product of both
-    values.chosen = map({{take(halves, first), OperandKind::elem}, {take(halves, second), OperandKind::elem}}, rows(f32, k),
-                        [&](ValueRange v) { return multiply(v[0], v[1]); });
+    values.chosen = map({{take(halves, first), OperandKind::elem}, {take(halves, second), OperandKind::elem}},
+                        rows(f32, k), [&](ValueRange v) { return multiply(v[0], v[1]); });
     return;
   }
   values.chosen = sum(take(noisy.weights, first), take(noisy.weights, second));
@@ -129,13 +129,17 @@ void LayerBuilder::choosePair(RouterValues &values, const NoisyLogits &logits) {
     return;
   int64_t count = spec.routerRows();
   Value first = take(values.ids, columns(1));
-  Value race = map({{logits.weights, OperandKind::elem}, {input("noise"), OperandKind::elem},
-                    {columns(count), OperandKind::elem}, {first, OperandKind::segment}},
+  Value race = map({{logits.weights, OperandKind::elem},
+                    {input("noise"), OperandKind::elem},
+                    {columns(count), OperandKind::elem},
+                    {first, OperandKind::segment}},
                    rows(builder.getF32Type(), count), [&](ValueRange v) {
                      Value taken = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, v[2], v[3]);
                      return select(taken, number(std::numeric_limits<double>::quiet_NaN()), add(v[0], v[1]));
                    });
-  values.ids = map({{values.ids, OperandKind::elem}, {columns(2), OperandKind::elem}, {first, OperandKind::segment},
+  values.ids = map({{values.ids, OperandKind::elem},
+                    {columns(2), OperandKind::elem},
+                    {first, OperandKind::segment},
                     {topK(race, 1), OperandKind::segment}},
                    rows(builder.getI32Type(), 2), [&](ValueRange v) {
                      Value same = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, v[2], v[3]);
@@ -144,34 +148,36 @@ void LayerBuilder::choosePair(RouterValues &values, const NoisyLogits &logits) {
                    });
 }
 
-// Each pick i = argmax z of what is left, w = softmax at i over the j with (z_i - z_j) / max(|z_j|, z_i) <= 2ε. The picks
-// are therefore the two largest logits.
+// Each pick i = argmax z of what is left, w = softmax at i over the j with (z_i - z_j) / max(|z_j|, z_i) <= 2ε. The
+// picks are therefore the two largest logits.
 void LayerBuilder::chooseSparse(RouterValues &values, Value z) {
   auto type = cast<RankedTensorType>(z.getType());
   int64_t count = type.getDimSize(1);
   values.ids = topK(z, 2);
   Value best = take(z, values.ids), first = take(values.ids, columns(1)), numbers = columns(count), weights[2];
   for (int32_t pick = 0; pick < 2; ++pick) {
-    Value high = sumRows(map({{best, OperandKind::elem}, {columns(2), OperandKind::elem}}, rows(builder.getF32Type(), 2),
-                             [&](ValueRange v) { return select(equal(v[1], pick), v[0], number(0)); }));
-    Value left = map({{z, OperandKind::elem}, {high, OperandKind::row}, {numbers, OperandKind::elem},
-                      {first, OperandKind::segment}},
-                     type, [&](ValueRange v) {
-                       Value size = math::AbsFOp::create(builder, loc, v[0]);
-                       Value larger = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[1], size);
-                       Value gap = divide(arith::SubFOp::create(builder, loc, v[1], v[0]), select(larger, v[1], size));
-                       Value out = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, gap,
-                                                         number(2 * spec.router.select.eps));
-                       if (pick == 1) {
-                         Value taken = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, v[2], v[3]);
-                         out = arith::OrIOp::create(builder, loc, out, taken);
-                       }
-                       return select(out, number(negInf), v[0]);
-                     });
+    Value high =
+        sumRows(map({{best, OperandKind::elem}, {columns(2), OperandKind::elem}}, rows(builder.getF32Type(), 2),
+                    [&](ValueRange v) { return select(equal(v[1], pick), v[0], number(0)); }));
+    Value left = map(
+        {{z, OperandKind::elem}, {high, OperandKind::row}, {numbers, OperandKind::elem}, {first, OperandKind::segment}},
+        type, [&](ValueRange v) {
+          Value size = math::AbsFOp::create(builder, loc, v[0]);
+          Value larger = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[1], size);
+          Value gap = divide(arith::SubFOp::create(builder, loc, v[1], v[0]), select(larger, v[1], size));
+          Value out =
+              arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, gap, number(2 * spec.router.select.eps));
+          if (pick == 1) {
+            Value taken = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, v[2], v[3]);
+            out = arith::OrIOp::create(builder, loc, out, taken);
+          }
+          return select(out, number(negInf), v[0]);
+        });
     weights[pick] = take(scored(Score::Softmax, left), values.ids);
   }
-  values.weights = map({{weights[0], OperandKind::elem}, {weights[1], OperandKind::elem}, {columns(2), OperandKind::elem}},
-                       rows(builder.getF32Type(), 2), [&](ValueRange v) { return select(equal(v[2], 0), v[0], v[1]); });
+  values.weights =
+      map({{weights[0], OperandKind::elem}, {weights[1], OperandKind::elem}, {columns(2), OperandKind::elem}},
+          rows(builder.getF32Type(), 2), [&](ValueRange v) { return select(equal(v[2], 0), v[0], v[1]); });
 }
 
 // table[token_id], or the caller's ids; ids of no expert become -1.
@@ -186,7 +192,8 @@ void LayerBuilder::chooseGiven(RouterValues &values) {
   values.partial = true;
   values.ids = map({{given, OperandKind::elem}}, type, [&](ValueRange v) {
     Value id = table ? arith::FPToSIOp::create(builder, loc, builder.getI32Type(), v[0]).getResult() : v[0];
-    Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, id, integer(int32_t(spec.routerRows())));
+    Value inside =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, id, integer(int32_t(spec.routerRows())));
     return select(inside, id, integer(-1));
   });
 }
@@ -241,12 +248,14 @@ void LayerBuilder::chooseByLevels(RouterValues &values) {
   else
     std::tie(top, outer) = chooseLevel(first, logits(first, "router.level0.weight"), 1);
   // position of choice (j, i) among the groups' choices; of a group that does not exist: none
-  Value at = map({{top, OperandKind::segment}, {columns(total), OperandKind::elem}}, rows(i32, total), [&](ValueRange v) -> Value {
-    Value own = arith::RemSIOp::create(builder, loc, v[1], integer(int32_t(k2)));
-    Value place = arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, v[0], integer(int32_t(k2))), own);
-    Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[0], integer(int32_t(groups)));
-    return select(inside, place, integer(-1));
-  });
+  Value at = map(
+      {{top, OperandKind::segment}, {columns(total), OperandKind::elem}}, rows(i32, total), [&](ValueRange v) -> Value {
+        Value own = arith::RemSIOp::create(builder, loc, v[1], integer(int32_t(k2)));
+        Value place =
+            arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, v[0], integer(int32_t(k2))), own);
+        Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[0], integer(int32_t(groups)));
+        return select(inside, place, integer(-1));
+      });
   values.partial = first.kind == RouterKind::Table;
   values.ids = map({{take(ids, at), OperandKind::elem}, {at, OperandKind::elem}}, rows(i32, total),
                    [&](ValueRange v) { return select(isChosen(v[1]), v[0], integer(-1)); });

@@ -136,7 +136,9 @@ Value LayerBuilder::layerNorm(Value output, const RouterValues &router, Value ro
   });
   Value squares =
       sumRows(map({{centred, OperandKind::elem}}, type, [&](ValueRange v) { return multiply(v[0], v[0]); }));
-  return map({{centred, OperandKind::elem}, {squares, OperandKind::row}, {own(".norm_weight"), OperandKind::elem},
+  return map({{centred, OperandKind::elem},
+              {squares, OperandKind::row},
+              {own(".norm_weight"), OperandKind::elem},
               {own(".norm_bias"), OperandKind::elem}},
              type, [&](ValueRange v) {
                Value variance = add(divide(v[1], number(double(width))), number(1e-5));
@@ -213,8 +215,8 @@ Value LayerBuilder::expertOutputs(Value input, Value route, const RouterValues &
 
 Value LayerBuilder::buildExperts(const RouterValues &router) {
   Value tokens = spec.experts.latent ? latentIn() : x;
-  Value combined = spec.experts.heterogeneous() ? buildClasses(router, tokens)
-                                                : routedOutputs(router, tokens, spec.experts.count);
+  Value combined =
+      spec.experts.heterogeneous() ? buildClasses(router, tokens) : routedOutputs(router, tokens, spec.experts.count);
   return spec.experts.latent ? latentOut(combined) : combined;
 }
 
@@ -288,7 +290,8 @@ SharedValues LayerBuilder::buildShared() {
   SharedValues out;
   Value tokens = shared.input == BranchInput::Residual ? input("residual") : x;
   out.output = sharedBlocks(shape, tokens);
-  out.output = scaledOutput(out.output, shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0));
+  out.output =
+      scaledOutput(out.output, shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0));
   if (shared.gate == SharedGate::Sigmoid)
     out.factor = sharedGate(tokens);
   if (shared.gate == SharedGate::Softmax2)

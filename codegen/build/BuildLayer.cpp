@@ -124,11 +124,13 @@ Value LayerBuilder::maskedBy(Value values, Value ids, double other) {
 
 Value LayerBuilder::take(Value values, Value ids) {
   Type element = cast<RankedTensorType>(values.getType()).getElementType();
-  return moe::TakeOp::create(builder, loc, rows(element, cast<RankedTensorType>(ids.getType()).getDimSize(1)), values, ids);
+  return moe::TakeOp::create(builder, loc, rows(element, cast<RankedTensorType>(ids.getType()).getDimSize(1)), values,
+                             ids);
 }
 
 Value LayerBuilder::topK(Value values, int64_t k, int64_t segments) {
-  return moe::TopKOp::create(builder, loc, rows(builder.getI32Type(), segments * k), values, builder.getI64IntegerAttr(k),
+  return moe::TopKOp::create(builder, loc, rows(builder.getI32Type(), segments * k), values,
+                             builder.getI64IntegerAttr(k),
                              segments > 1 ? builder.getI64IntegerAttr(segments) : IntegerAttr());
 }
 
@@ -244,12 +246,13 @@ static std::vector<std::pair<std::string, std::string>> functionsOf(const LayerS
   for (const RouterSpec &level : spec.router.levels)
     need(true, scores[int(level.score)], "router.levels");
   need(spec.router.noise.kind == NoiseKind::Learned, "softplus", "router.noise.std_fn");
-  need(spec.experts.form != ExpertForm::Linear, spec.experts.actAlpha != 1 ? "sigmoid" : spec.experts.actName, "experts.act");
+  need(spec.experts.form != ExpertForm::Linear, spec.experts.actAlpha != 1 ? "sigmoid" : spec.experts.actName,
+       "experts.act");
   need(spec.shared && spec.shared->form != ExpertForm::Linear, spec.shared ? spec.shared->actName : "", "shared.act");
   need(spec.shared && spec.shared->gate == SharedGate::Sigmoid, "sigmoid", "shared.gate");
   need(spec.layer.wrap != LayerWrap::None, "sigmoid", "layer.wrap");
-  need(spec.layer.dense && spec.layer.dense->form != ExpertForm::Linear, spec.layer.dense ? spec.layer.dense->actName : "",
-       "layer.dense.act");
+  need(spec.layer.dense && spec.layer.dense->form != ExpertForm::Linear,
+       spec.layer.dense ? spec.layer.dense->actName : "", "layer.dense.act");
   return names;
 }
 

@@ -2,8 +2,8 @@
 //
 // losses of a spec -> their values, without coefficients. The formulas are those of dsl/README.md.
 //
-// Each loss is one number per token whose mean over the tokens of the call is the loss: sums over a scope stand in all of
-// its tokens, and sequences have one length, so that the mean over tokens is the mean over sequences.
+// Each loss is one number per token whose mean over the tokens of the call is the loss: sums over a scope stand in all
+// of its tokens, and sequences have one length, so that the mean over tokens is the mean over sequences.
 
 #include "codegen/build/LayerBuilder.h"
 
@@ -23,7 +23,8 @@ static int64_t columnsOf(Value value) { return cast<RankedTensorType>(value.getT
 
 // n_e = sum over tokens t of the scope of #{j: ids[t,j] = e}
 Value LayerBuilder::choiceCounts(Value ids, moe::Scope scope) {
-  Value chosen = moe::PutOp::create(builder, loc, rows(builder.getF32Type(), spec.routerRows()), ones(columnsOf(ids)), ids);
+  Value chosen =
+      moe::PutOp::create(builder, loc, rows(builder.getF32Type(), spec.routerRows()), ones(columnsOf(ids)), ids);
   return tokenReduce(chosen, moe::ReduceKind::sum, scope);
 }
 
@@ -33,9 +34,9 @@ Value LayerBuilder::loadBalance(const LossSpec &loss, const RouterValues &router
   moe::Scope scope = loss.is("scope", "sequence") ? moe::Scope::sequence : moe::Scope::batch;
   Value ids = router.wanted;
   if (loss.flag("dropped_as_expert0"))
-    ids = map({{ids, OperandKind::elem}, {router.kept, OperandKind::elem}}, cast<RankedTensorType>(ids.getType()), [&](ValueRange v) {
-      return select(isChosen(v[0]), select(isChosen(v[1]), v[1], integer(0)), integer(-1));
-    });
+    ids = map(
+        {{ids, OperandKind::elem}, {router.kept, OperandKind::elem}}, cast<RankedTensorType>(ids.getType()),
+        [&](ValueRange v) { return select(isChosen(v[0]), select(isChosen(v[1]), v[1], integer(0)), integer(-1)); });
   if (loss.is("count", "first"))
     ids = take(ids, columns(1));
   Value counts = choiceCounts(ids, scope), sums = tokenReduce(ifPresent(p), moe::ReduceKind::sum, scope);
@@ -43,12 +44,14 @@ Value LayerBuilder::loadBalance(const LossSpec &loss, const RouterValues &router
   auto grouped = [&](Value values) -> Value {
     if (groups <= 1)
       return values;
-    return moe::ReduceOp::create(builder, loc, rows(f32, groups), values, moe::ReduceKind::sum, builder.getI64IntegerAttr(groups));
+    return moe::ReduceOp::create(builder, loc, rows(f32, groups), values, moe::ReduceKind::sum,
+                                 builder.getI64IntegerAttr(groups));
   };
   if (groups <= 1)
     groups = spec.routerRows();
   double perToken = loss.flag("per_choice") && !loss.is("count", "first") ? double(spec.choices()) : 1;
-  return sumRows(map({{counts = grouped(counts), OperandKind::elem}, {grouped(sums), OperandKind::elem},
+  return sumRows(map({{counts = grouped(counts), OperandKind::elem},
+                      {grouped(sums), OperandKind::elem},
                       {presentTokens(scope), OperandKind::segment}},
                      cast<RankedTensorType>(counts.getType()), [&](ValueRange v) {
                        Value f = divide(v[0], scaled(v[2], perToken)), mean = divide(v[1], v[2]);
@@ -60,8 +63,8 @@ Value LayerBuilder::loadBalance(const LossSpec &loss, const RouterValues &router
 Value LayerBuilder::zLoss(Value logits) {
   Type f32 = builder.getF32Type();
   Value high = moe::ReduceOp::create(builder, loc, rowVector(f32), logits, moe::ReduceKind::max, IntegerAttr());
-  Value sum = sumRows(map({{logits, OperandKind::elem}, {high, OperandKind::row}}, cast<RankedTensorType>(logits.getType()),
-                          [&](ValueRange v) -> Value {
+  Value sum = sumRows(map({{logits, OperandKind::elem}, {high, OperandKind::row}},
+                          cast<RankedTensorType>(logits.getType()), [&](ValueRange v) -> Value {
                             return math::ExpOp::create(builder, loc, arith::SubFOp::create(builder, loc, v[0], v[1]));
                           }));
   Value squared = map({{high, OperandKind::elem}, {sum, OperandKind::elem}}, rowVector(f32), [&](ValueRange v) {
@@ -75,10 +78,11 @@ Value LayerBuilder::zLoss(Value logits) {
 Value LayerBuilder::varianceOf(Value perExpert, bool sample) {
   auto type = cast<RankedTensorType>(perExpert.getType());
   double n = double(type.getDimSize(1)), divisor = sample ? std::max(1.0, n - 1) : n;
-  Value squares = map({{perExpert, OperandKind::elem}, {sumRows(perExpert), OperandKind::row}}, type, [&](ValueRange v) {
-    Value gap = arith::SubFOp::create(builder, loc, v[0], divide(v[1], number(n)));
-    return multiply(gap, gap);
-  });
+  Value squares =
+      map({{perExpert, OperandKind::elem}, {sumRows(perExpert), OperandKind::row}}, type, [&](ValueRange v) {
+        Value gap = arith::SubFOp::create(builder, loc, v[0], divide(v[1], number(n)));
+        return multiply(gap, gap);
+      });
   return map({{sumRows(squares), OperandKind::elem}}, rowVector(builder.getF32Type()),
              [&](ValueRange v) { return divide(v[0], number(divisor)); });
 }
@@ -86,7 +90,8 @@ Value LayerBuilder::varianceOf(Value perExpert, bool sample) {
 // Var(v) / (mean(v)² + eps), 0 where all are the same
 Value LayerBuilder::squaredVariation(const LossSpec &loss, Value perExpert) {
   double n = double(columnsOf(perExpert)), eps = loss.number("eps", 1e-10);
-  return map({{varianceOf(perExpert, loss.is("variance", "sample")), OperandKind::elem}, {sumRows(perExpert), OperandKind::elem}},
+  return map({{varianceOf(perExpert, loss.is("variance", "sample")), OperandKind::elem},
+              {sumRows(perExpert), OperandKind::elem}},
              rowVector(builder.getF32Type()), [&](ValueRange v) {
                Value mean = divide(v[1], number(n));
                Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[0], number(0));
@@ -106,7 +111,8 @@ Value LayerBuilder::load(const RouterValues &router) {
                        [&](ValueRange v) { return select(equal(v[1], int32_t(n)), v[0], number(0)); }));
   };
   Value chosen = moe::MemberOp::create(builder, loc, rows(builder.getI1Type(), experts), take(order, columns(k)));
-  SmallVector<Bound> operands = {{router.logits, OperandKind::elem}, {chosen, OperandKind::elem}, {nth(k - 1), OperandKind::row}};
+  SmallVector<Bound> operands = {
+      {router.logits, OperandKind::elem}, {chosen, OperandKind::elem}, {nth(k - 1), OperandKind::row}};
   bool learned = noise.kind == NoiseKind::Learned, more = experts > k;
   if (more)
     operands.push_back({nth(k), OperandKind::row});
@@ -116,7 +122,8 @@ Value LayerBuilder::load(const RouterValues &router) {
     Value next = more ? v[3] : number(-std::numeric_limits<double>::infinity());
     Value theta = select(v[1], next, v[2]);
     Value sigma = learned ? add(v[more ? 4 : 3], number(noise.eps)) : number(noise.std);
-    Value gap = divide(arith::SubFOp::create(builder, loc, v[0], theta), multiply(atLeast(sigma, 1e-20), number(std::sqrt(2.0))));
+    Value gap = divide(arith::SubFOp::create(builder, loc, v[0], theta),
+                       multiply(atLeast(sigma, 1e-20), number(std::sqrt(2.0))));
     Value bounded = atMost(atLeast(gap, -8), 8); // erf is 1 to the last bit there
     return scaled(add(math::ErfOp::create(builder, loc, bounded), number(1)), 0.5);
   });
@@ -129,7 +136,8 @@ Value LayerBuilder::entropy(const LossSpec &loss, Value p) {
   bool marginal = loss.is("of", "marginal");
   Value of = marginal ? meanOver(p) : p;
   Value sum = sumRows(map({{of, OperandKind::elem}}, cast<RankedTensorType>(of.getType()), [&](ValueRange v) {
-    Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[0], number(0)); // 0 log 0, and eps below f32
+    // 0 log 0, and eps below f32
+    Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[0], number(0));
     return select(none, number(0), multiply(v[0], math::LogOp::create(builder, loc, add(v[0], number(eps)))));
   }));
   return marginal ? sum : meanOfTokens(sum);
@@ -158,7 +166,8 @@ Value LayerBuilder::loss(const LossSpec &loss, const RouterValues &router) {
       return squaredVariation(loss, load(router));
     if (loss.is("of", "counts"))
       return squaredVariation(loss, choiceCounts(router.wanted, moe::Scope::batch));
-    Value sparse = moe::PutOp::create(builder, loc, rows(builder.getF32Type(), spec.routerRows()), router.weights, router.ids);
+    Value sparse =
+        moe::PutOp::create(builder, loc, rows(builder.getF32Type(), spec.routerRows()), router.weights, router.ids);
     return squaredVariation(loss, tokenReduce(sparse, moe::ReduceKind::sum, moe::Scope::batch));
   }
   Value p;

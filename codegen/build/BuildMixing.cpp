@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Kinds in which experts take tokens instead of tokens experts: expert choice as a route of every expert a token was taken
-// by, soft routing as a route of slots.
+// Kinds in which experts take tokens instead of tokens experts: expert choice as a route of every expert a token was
+// taken by, soft routing as a route of slots.
 
 #include "codegen/build/LayerBuilder.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a call reports beside y, from values that every call makes anyhow: logits, ids, weights, and the experts' outputs.
+// What a call reports beside y, from values that every call makes anyhow: logits, ids, weights, and the experts'
+// outputs.
 //
 // Tokens that a wrap leads around the experts do not count: means and sums are over the tokens that reach the router.
 
@@ -32,7 +33,8 @@ Value LayerBuilder::asColumn(Value row) {
 
 Value LayerBuilder::presentTokens(moe::Scope scope) {
   Value count = tokenReduce(ifPresent(ones(1)), moe::ReduceKind::sum, scope);
-  return map({{count, OperandKind::elem}}, cast<RankedTensorType>(count.getType()), [&](ValueRange v) { return atLeast(v[0], 1); });
+  return map({{count, OperandKind::elem}}, cast<RankedTensorType>(count.getType()),
+             [&](ValueRange v) { return atLeast(v[0], 1); });
 }
 
 Value LayerBuilder::meanOver(Value values) {
@@ -45,7 +47,8 @@ Value LayerBuilder::meanOfTokens(Value row) { return present ? sumRows(meanOver(
 
 Value LayerBuilder::total(Value values, moe::TotalKind kind) {
   auto type = cast<RankedTensorType>(values.getType());
-  return moe::TokenTotalOp::create(builder, loc, RankedTensorType::get({type.getDimSize(1)}, type.getElementType()), values, kind);
+  return moe::TokenTotalOp::create(builder, loc, RankedTensorType::get({type.getDimSize(1)}, type.getElementType()),
+                                   values, kind);
 }
 
 // s / sum s; softmax(z) for softmax and for raw logits, which may be negative
@@ -57,7 +60,8 @@ Value LayerBuilder::probabilities(Score score, Value logits) {
              [&](ValueRange v) { return divide(v[0], add(v[1], number(1e-20))); });
 }
 
-// D = (K·S - U) / ((K-1)·S) with S = sum_j |o_j|², U = |sum_j o_j|² of the K >= 2 experts of a token: the mean over such tokens
+// D = (K·S - U) / ((K-1)·S) with S = sum_j |o_j|², U = |sum_j o_j|² of the K >= 2 experts of a token: the mean over
+// such tokens
 Value LayerBuilder::diversity(const RouterValues &router) {
   Type f32 = builder.getF32Type();
   int64_t width = cast<RankedTensorType>(routed.front().outputs.getType()).getDimSize(1), experts = spec.experts.count;
@@ -69,8 +73,11 @@ Value LayerBuilder::diversity(const RouterValues &router) {
   };
   auto combined = [&](Value values, Value route, Value before) -> Value {
     auto type = rows(f32, cast<RankedTensorType>(values.getType()).getDimSize(1));
-    Value sum = moe::CombineOp::create(builder, loc, type, values, route, Value(), ValueRange(), builder.getArrayAttr({}));
-    return before ? map({{sum, OperandKind::elem}, {before, OperandKind::elem}}, type, [&](ValueRange v) { return add(v[1], v[0]); }) : sum;
+    Value sum =
+        moe::CombineOp::create(builder, loc, type, values, route, Value(), ValueRange(), builder.getArrayAttr({}));
+    return before ? map({{sum, OperandKind::elem}, {before, OperandKind::elem}}, type,
+                        [&](ValueRange v) { return add(v[1], v[0]); })
+                  : sum;
   };
   Value apart, together;
   for (const RoutedRows &part : routed) {
@@ -84,8 +91,13 @@ Value LayerBuilder::diversity(const RouterValues &router) {
     Value expert = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, v[0], integer(int32_t(experts)));
     return select(expert, number(1), number(0));
   }));
-  auto several = [&](Value k) -> Value { return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, k, number(1.5)); };
-  Value pair = map({{count, OperandKind::row}, {apart, OperandKind::row}, {together, OperandKind::row}, {columns(2), OperandKind::elem}},
+  auto several = [&](Value k) -> Value {
+    return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, k, number(1.5));
+  };
+  Value pair = map({{count, OperandKind::row},
+                    {apart, OperandKind::row},
+                    {together, OperandKind::row},
+                    {columns(2), OperandKind::elem}},
                    rows(f32, 2), [&](ValueRange v) {
                      Value some = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[1], number(0));
                      Value spread = arith::SubFOp::create(builder, loc, multiply(v[0], v[1]), v[2]);
@@ -127,11 +139,12 @@ std::vector<std::pair<StringRef, Value>> LayerBuilder::buildReports(const Router
     Value whole = map({{chosen, OperandKind::elem}}, rows(i32, spec.routerRows()),
                       [&](ValueRange v) -> Value { return arith::FPToSIOp::create(builder, loc, i32, v[0]); });
     reports.push_back({"choice_counts", total(whole, moe::TotalKind::sum)});
-    Value lost = map({{counted(router.wanted), OperandKind::row}, {counted(router.kept), OperandKind::row}}, rows(i32, 1), [&](ValueRange v) {
-      Value wanted = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[0], number(0));
-      Value kept = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[1], number(0));
-      return select(kept, integer(0), select(wanted, integer(1), integer(0)));
-    });
+    Value lost = map({{counted(router.wanted), OperandKind::row}, {counted(router.kept), OperandKind::row}},
+                     rows(i32, 1), [&](ValueRange v) {
+                       Value wanted = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[0], number(0));
+                       Value kept = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[1], number(0));
+                       return select(kept, integer(0), select(wanted, integer(1), integer(0)));
+                     });
     reports.push_back({"dropped_tokens", total(lost, moe::TotalKind::sum)});
   }
   if (!routed.empty())

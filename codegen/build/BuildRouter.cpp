@@ -63,9 +63,7 @@ Value LayerBuilder::cosine(Value z, Value from, Value weight, const LogitTransfo
   if (transform.learned)
     operands.push_back({parameter("router.scale"), OperandKind::scalar});
   return map(operands, type, [&](ValueRange v) {
-    auto root = [&](Value sum) -> Value {
-      return math::SqrtOp::create(builder, loc, add(sum, number(transform.eps)));
-    };
+    auto root = [&](Value sum) -> Value { return math::SqrtOp::create(builder, loc, add(sum, number(transform.eps))); };
     Value unit = divide(v[0], multiply(root(v[1]), root(v[2])));
     return transform.learned ? multiply(unit, v[3]) : scaled(unit, transform.value);
   });
@@ -121,7 +119,8 @@ Value LayerBuilder::scored(Score score, Value z, int64_t segments) {
   static const char *const names[] = {"", "sigmoid", "sqrtsoftplus", "softplus", "relu", ""};
   auto type = cast<RankedTensorType>(z.getType());
   if (score == Score::Softmax)
-    return moe::SoftmaxOp::create(builder, loc, type, z, segments > 1 ? builder.getI64IntegerAttr(segments) : IntegerAttr());
+    return moe::SoftmaxOp::create(builder, loc, type, z,
+                                  segments > 1 ? builder.getI64IntegerAttr(segments) : IntegerAttr());
   if (score == Score::Identity)
     return z;
   return map({{z, OperandKind::elem}}, type,
@@ -134,7 +133,9 @@ void LayerBuilder::scoreLogits(RouterValues &values) {
   NoisyLogits noisy = withNoise(values.logits);
   bool all = router.scoreOver == ScoreOver::All;
   values.scores = all ? scored(router.score, noisy.weights) : noisy.weights;
-  values.choice = noisy.choice == noisy.weights ? values.scores : all ? scored(router.score, noisy.choice) : noisy.choice;
+  values.choice = noisy.choice == noisy.weights ? values.scores
+                  : all                         ? scored(router.score, noisy.choice)
+                                                : noisy.choice;
   if (router.choiceBias)
     values.choice = map({{values.choice, OperandKind::elem}, {parameter("router.choice_bias"), OperandKind::col}},
                         cast<RankedTensorType>(values.choice.getType()), [&](ValueRange v) { return add(v[0], v[1]); });

@@ -131,7 +131,8 @@ Value LayerBuilder::keptSeconds(const RouterValues &values) {
   if (chosen.kind != SelectKind::SecondPolicy || (!random && chosen.second != SecondPolicy::Threshold))
     return values.ids;
   Value pair = normalized(spec.router.normalize, values.weights, values.ids, values.partial);
-  SmallVector<Bound> operands = {{values.ids, OperandKind::elem}, {pair, OperandKind::elem}, {columns(2), OperandKind::elem}};
+  SmallVector<Bound> operands = {
+      {values.ids, OperandKind::elem}, {pair, OperandKind::elem}, {columns(2), OperandKind::elem}};
   if (random)
     operands.push_back({input("uniform"), OperandKind::row});
   return map(operands, rows(builder.getI32Type(), 2), [&](ValueRange v) {
@@ -152,7 +153,8 @@ Value LayerBuilder::capacity(const RouterValues &values, Value ids) {
     keys = major ? values.weights : take(values.weights, columns(1));
   if (from.order == CapacityOrder::Random)
     keys = map({{input("priority"), OperandKind::row}}, rows(f32, 1), [&](ValueRange v) { return v[0]; });
-  bool given = from.mode == CapacityMode::Dynamic, share = from.mode == CapacityMode::Factor || from.mode == CapacityMode::Fraction;
+  bool given = from.mode == CapacityMode::Dynamic,
+       share = from.mode == CapacityMode::Factor || from.mode == CapacityMode::Fraction;
   int64_t times = from.mode == CapacityMode::Factor && from.perChoice ? spec.choices() : 1;
   auto op = moe::CapacityOp::create(
       builder, loc, type, keys ? Type(type) : Type(), ids, keys, next ? values.choice : Value(), present,
@@ -178,10 +180,12 @@ void LayerBuilder::passAround(RouterValues &values, Value before) {
   values.passed = sumRows(map(operands, cast<RankedTensorType>(values.weights.getType()), [&](ValueRange v) {
     Value passes = arith::ConstantOp::create(builder, loc, builder.getBoolAttr(false));
     if (zero)
-      passes = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, v[1], integer(int32_t(spec.experts.count)));
+      passes =
+          arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, v[1], integer(int32_t(spec.experts.count)));
     if (dropped) {
-      Value overflowed = arith::AndIOp::create(builder, loc, isChosen(v[2]),
-                                               arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], integer(0)));
+      Value overflowed =
+          arith::AndIOp::create(builder, loc, isChosen(v[2]),
+                                arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, v[1], integer(0)));
       passes = arith::OrIOp::create(builder, loc, passes, overflowed);
     }
     return select(passes, v[0], number(0));
@@ -195,9 +199,10 @@ Value LayerBuilder::constantExperts(const RouterValues &values) {
   int64_t count = spec.experts.zero->count, k = cast<RankedTensorType>(values.kept.getType()).getDimSize(1);
   Type i32 = builder.getI32Type(), f32 = builder.getF32Type();
   Value pairs = columns(count * k); // z·K + j
-  Value choice = map({{pairs, OperandKind::elem}}, rows(i32, count * k),
-                     [&](ValueRange v) { return rest(v[0], int32_t(k)); });
-  Value own = map({{take(values.weights, choice), OperandKind::elem}, {take(values.kept, choice), OperandKind::elem},
+  Value choice =
+      map({{pairs, OperandKind::elem}}, rows(i32, count * k), [&](ValueRange v) { return rest(v[0], int32_t(k)); });
+  Value own = map({{take(values.weights, choice), OperandKind::elem},
+                   {take(values.kept, choice), OperandKind::elem},
                    {pairs, OperandKind::elem}},
                   rows(f32, count * k), [&](ValueRange v) {
                     Value id = plus(quotient(v[2], int32_t(k)), int32_t(spec.experts.count));
@@ -206,7 +211,8 @@ Value LayerBuilder::constantExperts(const RouterValues &values) {
                   });
   Value shares = own;
   if (count > 1 || k > 1)
-    shares = moe::ReduceOp::create(builder, loc, rows(f32, count), own, moe::ReduceKind::sum, builder.getI64IntegerAttr(count));
+    shares = moe::ReduceOp::create(builder, loc, rows(f32, count), own, moe::ReduceKind::sum,
+                                   builder.getI64IntegerAttr(count));
   return matmul(shares, parameter("experts.zero_constant"), Value());
 }
 

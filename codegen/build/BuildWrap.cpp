@@ -21,8 +21,8 @@ Value LayerBuilder::wrapLogit() {
   Value z = matmul(x, parameter(name + ".weight"), Value());
   if (wrap == LayerWrap::Depth)
     return z;
-  return map({{z, OperandKind::elem}, {parameter(name + ".bias"), OperandKind::col}}, cast<RankedTensorType>(z.getType()),
-             [&](ValueRange v) { return add(v[0], v[1]); });
+  return map({{z, OperandKind::elem}, {parameter(name + ".bias"), OperandKind::col}},
+             cast<RankedTensorType>(z.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
 }
 
 // depth: the C largest r of each scope. skip: σ(r) <= threshold. conditional: σ(r) > threshold.
@@ -97,9 +97,8 @@ Value LayerBuilder::finish(Value combined, const RouterValues &router, const std
   size_t share = operands.add(shared ? shared->own : Value(), OperandKind::row);
   Value there;
   if (wrapped)
-    there = sumRows(map({{present, OperandKind::elem}}, rows(builder.getF32Type(), 1), [&](ValueRange v) {
-      return select(equal(v[0], 0), number(0), number(1));
-    }));
+    there = sumRows(map({{present, OperandKind::elem}}, rows(builder.getF32Type(), 1),
+                        [&](ValueRange v) { return select(equal(v[0], 0), number(0), number(1)); }));
   size_t routed = operands.add(there, OperandKind::row);
   size_t depth = operands.add(wrapFactor, OperandKind::row);
   size_t dense = operands.add(layer.wrap == LayerWrap::Conditional ? buildDense() : Value(), OperandKind::elem);

@@ -2,8 +2,8 @@
 //
 // Widths of E experts -> classes of experts that are computed at one width, the largest of the class.
 //
-// Every class is a route and a set of matmuls of its own, so their number is bounded; experts whose widths fill the same
-// number of panels are one class at no cost.
+// Every class is a route and a set of matmuls of its own, so their number is bounded; experts whose widths fill the
+// same number of panels are one class at no cost.
 
 #ifndef MOEC_CODEGEN_BUILD_EXPERTCLASSES_H
 #define MOEC_CODEGEN_BUILD_EXPERTCLASSES_H

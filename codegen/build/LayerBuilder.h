@@ -22,17 +22,18 @@ struct Bound {
 
 // What the stages of a router leave for each other and for the experts. Null: the layer has none.
 struct RouterValues {
-  mlir::Value logits;  // [T,R] f32, after transforms; R = routed plus zero experts; [T,2n] of product keys
-  mlir::Value scores;  // [T,R] what weights are gathered from
-  mlir::Value chosen;  // [T,K] of product keys, instead of scores: the weights' scores, or logits with score_over selected
-  mlir::Value choice;  // [T,R] what selection compares
-  mlir::Value ids;     // [T,K] i32, -1 = none
-  mlir::Value weights; // [T,K] f32
-  mlir::Value wanted;  // [T,K] i32, the ids that ask for a place, -1 elsewhere
-  mlir::Value kept;    // [T,K] i32, the ids that reach their experts, -1 elsewhere
-  mlir::Value passed;  // [T] f32, the weight with which x passes by the experts
-  mlir::Value added;   // [T,H] f32, what constant experts add
-  mlir::Value route;   // of soft routing: slots
+  mlir::Value logits; // [T,R] f32, after transforms; R = routed plus zero experts; [T,2n] of product keys
+  mlir::Value scores; // [T,R] what weights are gathered from
+  // [T,K] of product keys, instead of scores: the weights' scores, or logits with score_over selected
+  mlir::Value chosen;
+  mlir::Value choice;   // [T,R] what selection compares
+  mlir::Value ids;      // [T,K] i32, -1 = none
+  mlir::Value weights;  // [T,K] f32
+  mlir::Value wanted;   // [T,K] i32, the ids that ask for a place, -1 elsewhere
+  mlir::Value kept;     // [T,K] i32, the ids that reach their experts, -1 elsewhere
+  mlir::Value passed;   // [T] f32, the weight with which x passes by the experts
+  mlir::Value added;    // [T,H] f32, what constant experts add
+  mlir::Value route;    // of soft routing: slots
   bool partial = false; // some ids may be -1
 };
 
@@ -66,8 +67,8 @@ struct RoutedRows {
   mlir::Value outputs, route; // [R,width]
 };
 
-// One argument of the layer's function for `role`, or for a class of experts of it: `members` then names the tensors that it
-// is made of.
+// One argument of the layer's function for `role`, or for a class of experts of it: `members` then names the tensors
+// that it is made of.
 struct LayerParameter {
   std::string name, role;
   mlir::RankedTensorType type;
@@ -96,9 +97,9 @@ private:
   mlir::Value x;
   std::string expertPrefix = "experts"; // roles of the experts in work, "experts.class0" where they differ in width ...
   int64_t expertWidth = 0;              // ... and their inner width
-  mlir::Value wrapFactor; // [T] f32: what depth multiplies the experts' output by
+  mlir::Value wrapFactor;               // [T] f32: what depth multiplies the experts' output by
   llvm::SmallVector<RoutedRows> routed; // one per class of experts
-  mlir::Value present; // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
+  mlir::Value present;                  // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
 
   // BuildLayer.cpp
   std::vector<std::pair<std::string, mlir::Type>> inputTypes();
@@ -168,7 +169,7 @@ private:
   void gatherWeights(RouterValues &values);
   mlir::Value normalized(const RouterNormalize &normalize, mlir::Value values, mlir::Value ids, bool partial);
   mlir::Value powered(const RouterNormalize &normalize, mlir::Value values);
-  mlir::Value rooted(const RouterNormalize &normalize, mlir::Value sum);   // inside a map, as the next two
+  mlir::Value rooted(const RouterNormalize &normalize, mlir::Value sum); // inside a map, as the next two
   mlir::Value divisor(const RouterNormalize &normalize, mlir::Value norm);
   mlir::Value power(mlir::Value v, double p);
   mlir::Value scaledWeights(mlir::Value values, mlir::Value ids);
@@ -198,12 +199,13 @@ private:
   // BuildReports.cpp: results that a call makes only when asked, by their moe.role
   std::vector<std::pair<llvm::StringRef, mlir::Value>> buildReports(const RouterValues &router);
   mlir::Value probabilities(Score score, mlir::Value logits);
-  mlir::Value ones(int64_t columns);                            // [T,columns] f32
-  mlir::Value ifPresent(mlir::Value values);                    // 0 in rows of tokens that do not reach the router
-  mlir::Value asColumn(mlir::Value row);                        // [T] -> [T,1]
-  mlir::Value presentTokens(moe::Scope scope);                  // [T,1] f32, how many reach the router, at least 1
-  mlir::Value meanOfTokens(mlir::Value row);                    // [T]: its mean over the tokens of total() is that over present ones
-  mlir::Value total(mlir::Value values, moe::TotalKind kind);   // [T,N] -> [N]
+  mlir::Value ones(int64_t columns);           // [T,columns] f32
+  mlir::Value ifPresent(mlir::Value values);   // 0 in rows of tokens that do not reach the router
+  mlir::Value asColumn(mlir::Value row);       // [T] -> [T,1]
+  mlir::Value presentTokens(moe::Scope scope); // [T,1] f32, how many reach the router, at least 1
+  // [T]: its mean over the tokens of total() is that over present ones
+  mlir::Value meanOfTokens(mlir::Value row);
+  mlir::Value total(mlir::Value values, moe::TotalKind kind); // [T,N] -> [N]
   mlir::Value diversity(const RouterValues &router);
 
   // BuildLosses.cpp: [T] of which the mean over tokens is the loss

@@ -44,7 +44,8 @@ private:
   }
   void refuseType(DataType type, const char *path) {
     refuse(type != DataType::F32 && type != DataType::BF16 && type != DataType::F16, path,
-           llvm::Twine(path) + " " + std::string(dataTypeName(type)) + " is not built; f32, bf16 and f16 are", "use bf16");
+           llvm::Twine(path) + " " + std::string(dataTypeName(type)) + " is not built; f32, bf16 and f16 are",
+           "use bf16");
   }
   void checkTypes();
   void checkRouter();
@@ -96,8 +97,11 @@ void RefusalWalk::checkSelection() {
 // The k + 1 largest logits tell how near an expert was to being chosen.
 void RefusalWalk::checkLosses() {
   for (const LossSpec &loss : spec.losses)
-    refuse(loss.kind == "cv2" && loss.is("of", "load") && spec.choices() >= maxChoices && spec.experts.count > spec.choices(), "losses",
-           "cv2 of load with k (" + llvm::Twine(spec.choices()) + ") is not built for k of " + llvm::Twine(maxChoices) + " or more",
+    refuse(loss.kind == "cv2" && loss.is("of", "load") && spec.choices() >= maxChoices &&
+               spec.experts.count > spec.choices(),
+           "losses",
+           "cv2 of load with k (" + llvm::Twine(spec.choices()) + ") is not built for k of " + llvm::Twine(maxChoices) +
+               " or more",
            "use of: importance, or a smaller k");
 }
 

@@ -22,8 +22,9 @@ public:
   ~DeviceContext();
 
   const moec_cuda_driver *driver = nullptr;
-  std::function<std::string()> complaints; // what went wrong since the last call although every call succeeded; may be empty
-  std::function<void()> beforeRun;         // may be empty
+  // what went wrong since the last call although every call succeeded; may be empty
+  std::function<std::string()> complaints;
+  std::function<void()> beforeRun; // may be empty
 
   bool synchronize(std::string &error) const; // waits for the default stream
 
@@ -45,8 +46,8 @@ public:
   void *data() const { return reinterpret_cast<void *>(pointer); }
   size_t size() const { return bytes; }
   bool fill(unsigned char value);
-  bool upload(const void *from);   // size() bytes
-  bool download(void *to) const;   // size() bytes
+  bool upload(const void *from); // size() bytes
+  bool download(void *to) const; // size() bytes
 
 private:
   void release();

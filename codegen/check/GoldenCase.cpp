@@ -5,8 +5,8 @@
 #include "codegen/check/GoldenCase.h"
 
 #include "codegen/check/GoldenTensors.h"
-#include "dsl/text/SourceText.h"
 #include "dsl/spec/SpecReader.h"
+#include "dsl/text/SourceText.h"
 
 #include <nlohmann/json.hpp>
 
@@ -205,8 +205,7 @@ bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCa
   for (const auto &[key, tensor] : tensors)
     if (key.rfind("g.loss.", 0) == 0 && tensor.numElements() == 1)
       out.losses[key.substr(7)] = tensor.values()[0];
-  if (!parsed || !readBatches(root["batches"], tensors, out, error) ||
-      !readWeights(tensors, out, error)) {
+  if (!parsed || !readBatches(root["batches"], tensors, out, error) || !readWeights(tensors, out, error)) {
     error = tensorPath + ": " + error;
     return false;
   }

@@ -54,8 +54,8 @@ static double toleranceOf(const GoldenCase &golden) {
 static std::vector<double> asDoubles(const std::vector<float> &values) { return {values.begin(), values.end()}; }
 
 // Which tokens every expert took, where the case says it: expert_tokens and expert_weights [E,C].
-static bool compareTaken(const GoldenBatch &batch, const CallOutputs &out, const CompareOptions &options, WorstError &worst,
-                         std::string &reason) {
+static bool compareTaken(const GoldenBatch &batch, const CallOutputs &out, const CompareOptions &options,
+                         WorstError &worst, std::string &reason) {
   const GoldenTensor *tokens = batch.find("expert_tokens"), *weights = batch.find("expert_weights");
   if (!tokens || !weights || tokens->shape.size() != 2 || tokens->shape[0] != out.choices)
     return true;
@@ -70,8 +70,9 @@ static bool compareTaken(const GoldenBatch &batch, const CallOutputs &out, const
     ids[size_t(token * out.choices + expert)] = expert;
     own[size_t(token * out.choices + expert)] = given[size_t(i)];
   }
-  return worst.take(compareChoices({out.ids.begin(), out.ids.end()}, asDoubles(out.weights), ids, own, out.choices, options),
-                    "tokens of experts", reason);
+  return worst.take(
+      compareChoices({out.ids.begin(), out.ids.end()}, asDoubles(out.weights), ids, own, out.choices, options),
+      "tokens of experts", reason);
 }
 
 static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, const CallOutputs &out, bool tf32,
@@ -82,7 +83,8 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
   exact.maxRel = 0;
   const GoldenTensor *logits = batch.find("logits"), *ids = batch.find("ids"), *weights = batch.find("weights");
   const GoldenTensor *counts = batch.find("counts");
-  if (logits && !worst.take(compareRows(asDoubles(out.logits), logits->values(), out.numLogits, options), "logits", reason))
+  if (logits &&
+      !worst.take(compareRows(asDoubles(out.logits), logits->values(), out.numLogits, options), "logits", reason))
     return false;
   if (ids) {
     std::vector<int64_t> wanted;
@@ -97,7 +99,8 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
   if (!compareTaken(batch, out, options, worst, reason))
     return false;
   if (counts && counts->numElements() == out.experts &&
-      !worst.take(compareRows({out.counts.begin(), out.counts.end()}, counts->values(), out.experts, exact), "counts", reason))
+      !worst.take(compareRows({out.counts.begin(), out.counts.end()}, counts->values(), out.experts, exact), "counts",
+                  reason))
     return false;
   for (size_t i = 0; i < out.losses.size(); ++i)
     if (std::optional<double> wanted = golden.lossOf(i, batch.index))
@@ -106,8 +109,8 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
   return worst.take(compareRows(out.yValues(), batch.find("y")->values(), out.hidden, y), "y", reason);
 }
 
-bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst, std::string &reason,
-              bool tf32) {
+bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst,
+              std::string &reason, bool tf32) {
   const moec_layer_info &info = layer.info();
   std::vector<double> values = batch.find("x")->values();
   PageBuffer x(values.size() * 4);

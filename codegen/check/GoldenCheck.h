@@ -16,14 +16,14 @@ RoleTensors tensorsOf(const GoldenCase &golden); // valid as long as `golden` is
 // What a call of the batch gives besides x.
 CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch);
 
-// Says in the spec what a case leaves to its tensors: that its noise always acts, how many rows its table has. False: it
-// was made with something that no package takes; `reason`.
+// Says in the spec what a case leaves to its tensors: that its noise always acts, how many rows its table has. False:
+// it was made with something that no package takes; `reason`.
 bool fitPackage(GoldenCase &golden, std::string &reason);
 
-// One batch on the layer as it is prepared: once, and again for the same bits where the package promises them. `tf32`: its
-// kernels may round f32 operands. False: `reason`.
-bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst, std::string &reason,
-              bool tf32 = false);
+// One batch on the layer as it is prepared: once, and again for the same bits where the package promises them. `tf32`:
+// its kernels may round f32 operands. False: `reason`.
+bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst,
+              std::string &reason, bool tf32 = false);
 
 } // namespace moec
 

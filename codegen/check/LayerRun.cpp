@@ -40,7 +40,8 @@ bool LayerRun::create(const moec_layer_options &options, size_t &weightBytes, st
   release();
   facts.struct_size = sizeof facts;
   return check(moec_layer_create(package, &options, &layer), error) &&
-         check(moec_layer_get_info(layer, &facts), error) && check(moec_layer_weights_bytes(layer, &weightBytes), error);
+         check(moec_layer_get_info(layer, &facts), error) &&
+         check(moec_layer_weights_bytes(layer, &weightBytes), error);
 }
 
 bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error) {
@@ -158,11 +159,13 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   DeviceMemory space(*device, args.workspace_bytes);
   args.workspace = space.data();
   size_t choices = tokens * size_t(facts.top_k) * 4;
-  if (!complete || !args.workspace || (poison && !space.fill(0xff)) || !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
+  if (!complete || !args.workspace || (poison && !space.fill(0xff)) ||
+      !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
       !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
       !move(args.out_logits, tokens * size_t(facts.num_logits) * 4) || !move(args.out_ids, choices) ||
       !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4) ||
-      !move(args.out_probabilities, tokens * size_t(facts.num_logits) * 4) || !move(args.out_losses, size_t(facts.num_losses) * 4) ||
+      !move(args.out_probabilities, tokens * size_t(facts.num_logits) * 4) ||
+      !move(args.out_losses, size_t(facts.num_losses) * 4) ||
       !move(args.out_choice_counts, size_t(facts.num_choice_counts) * 4) || !move(args.out_logit_mean, 4) ||
       !move(args.out_logit_max, 4) || !move(args.out_diversity, 4) || !move(args.out_dropped_tokens, 4)) {
     error = "no device memory for a call of " + std::to_string(tokens) + " tokens";

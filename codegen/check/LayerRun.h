@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A package and weights -> a layer of the runtime, ready to run: the same public calls that a program would make. Nothing
-// here knows the compiler, so that programs on machines without it can use it.
+// A package and weights -> a layer of the runtime, ready to run: the same public calls that a program would make.
+// Nothing here knows the compiler, so that programs on machines without it can use it.
 
 #ifndef MOEC_CODEGEN_CHECK_LAYERRUN_H
 #define MOEC_CODEGEN_CHECK_LAYERRUN_H
@@ -35,8 +35,8 @@ public:
   LayerRun(const LayerRun &) = delete;
   LayerRun &operator=(const LayerRun &) = delete;
 
-  // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`. A
-  // second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
+  // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`.
+  // A second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
   bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
   // The same on the device of `context`, which must outlive this object.
   bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
@@ -44,8 +44,9 @@ public:
   bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
   bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
 
-  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers are
-  // host memory on a device too: what they point at is copied there and back, all of it in allocations of its exact size.
+  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers
+  // are host memory on a device too: what they point at is copied there and back, all of it in allocations of its exact
+  // size.
   bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
 
   const moec_layer_info &info() const { return facts; }

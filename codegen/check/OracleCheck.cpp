@@ -42,7 +42,8 @@ bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
   return true;
 }
 
-// The oracle costs about 6*H*I*K multiplications per token: it looks at all tokens of small layers, at 2 or more of others.
+// The oracle costs about 6*H*I*K multiplications per token: it looks at all tokens of small layers, at 2 or more of
+// others.
 static std::vector<int64_t> sampledTokens(const LayerSpec &spec, int64_t tokens) {
   bool linear = spec.experts.form == ExpertForm::Linear; // without an inner width
   double width = double(linear ? spec.hidden : spec.experts.width(0));
@@ -61,11 +62,12 @@ static std::vector<int64_t> allTokens(int64_t tokens) {
   return all;
 }
 
-// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong, equal logits
-// included: there the lower id wins. `own` are the kernel's logits of the token.
+// Two experts whose logits differ by rounding only may change places; everything else that differs is wrong, equal
+// logits included: there the lower id wins. `own` are the kernel's logits of the token.
 static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t row, const std::vector<double> &own,
                   const std::set<int64_t> &got, double tolerance) {
-  int64_t columns = want.choices, width = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
+  int64_t columns = want.choices,
+          width = int64_t(want.logits.size()) * columns / std::max<int64_t>(1, int64_t(want.ids.size()));
   bool keys = spec.router.kind == RouterKind::ProductKey;
   int64_t experts = keys ? spec.experts.count : width, half = width / 2;
   std::vector<std::pair<double, double>> in, out; // by the oracle and by the kernel
@@ -113,8 +115,9 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
   bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
   Tolerance tolerance;
   tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
-  // A weight on the input is rounded, and so is its product with x, before both factors of an expert read it: in f32 such layers
-  // agree like all others, in bf16 the errors of few columns add up to a little over 2e-2 in one of some thousand layers.
+  // A weight on the input is rounded, and so is its product with x, before both factors of an expert read it: in f32
+  // such layers agree like all others, in bf16 the errors of few columns add up to a little over 2e-2 in one of some
+  // thousand layers.
   if (narrow && spec.combine.apply == CombineApply::Input)
     tolerance.y.maxRel = 3e-2;
   if (tf32)
@@ -129,8 +132,8 @@ static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want
 }
 
 // Row `token` of `out` against row `row` of the oracle's answer.
-static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want, int64_t row,
-                         const Tolerance &tolerance, OracleResult &result, std::string &reason) {
+static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
+                         int64_t row, const Tolerance &tolerance, OracleResult &result, std::string &reason) {
   auto part = [](const auto &from, int64_t index, int64_t columns) {
     return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
   };
@@ -141,7 +144,8 @@ static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t 
   bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it
   if (!want.logits.empty() && !absent &&
       !result.worst.take(compareRows(part(out.logits, token, out.numLogits), part(want.logits, row, out.numLogits),
-                                     out.numLogits, tolerance.logits), "logits", reason))
+                                     out.numLogits, tolerance.logits),
+                         "logits", reason))
     return false;
   if (!want.ids.empty()) {
     int64_t k = out.choices;
@@ -149,21 +153,25 @@ static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t 
     std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
     std::set<int64_t> gotSet(got.begin(), got.end());
     bool comparable = int64_t(want.logits.size()) > row && !absent;
-    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) && isTie(spec, want, row, part(out.logits, token, out.numLogits), gotSet, 1e-5)) {
+    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) &&
+        isTie(spec, want, row, part(out.logits, token, out.numLogits), gotSet, 1e-5)) {
       ++result.tied;
       return true;
     }
-    if (!result.worst.take(compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, tolerance.values),
-                           "ids and weights", reason))
+    if (!result.worst.take(
+            compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, tolerance.values),
+            "ids and weights", reason))
       return false;
   }
-  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y", reason);
+  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y",
+                           reason);
 }
 
 // Whether what a token gets depends on the other tokens of its call.
 static bool looksAtAllTokens(const LayerSpec &spec) {
   RouterKind kind = spec.router.kind;
-  return spec.capacity || kind == RouterKind::ExpertChoice || kind == RouterKind::Soft || spec.layer.wrap == LayerWrap::Depth;
+  return spec.capacity || kind == RouterKind::ExpertChoice || kind == RouterKind::Soft ||
+         spec.layer.wrap == LayerWrap::Depth;
 }
 
 // The oracle's inputs for `tokens` of the call's T.
@@ -177,7 +185,8 @@ static void takeTokens(const ReferenceInputs &all, const std::vector<int64_t> &t
     }
     int64_t columns = size / all.numTokens;
     for (int64_t token : tokens)
-      part.data.insert(part.data.end(), tensor.data.begin() + token * columns, tensor.data.begin() + (token + 1) * columns);
+      part.data.insert(part.data.end(), tensor.data.begin() + token * columns,
+                       tensor.data.begin() + (token + 1) * columns);
     part.shape = {int64_t(part.data.size())};
   }
 }

@@ -42,8 +42,8 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
 // MOEC_REPORT_* bits that a package of the spec must have; `ordered`: it was not made with --det off.
 uint32_t reportsOf(const LayerSpec &spec, bool ordered);
 
-// The call's reports against the oracle's, which must have seen all of its tokens; `tied`: some token's choice was a tie. False:
-// `reason`.
+// The call's reports against the oracle's, which must have seen all of its tokens; `tied`: some token's choice was a
+// tie. False: `reason`.
 bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, bool tf32, bool tied,
                     OracleResult &result, std::string &reason);
 

@@ -47,7 +47,8 @@ bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   for (std::vector<int32_t> *values : {&ids, &counts, &choiceCounts, &droppedTokens})
     std::fill(values->begin(), values->end(), INT32_MIN);
   moec_forward_args args = LayerRun::noOptional();
-  args.out_logits = !alone && numLogits ? logits.data() : nullptr; // layers without logits or ids do not have these outputs
+  // layers without logits or ids do not have these outputs
+  args.out_logits = !alone && numLogits ? logits.data() : nullptr;
   args.out_ids = !alone && choices ? ids.data() : nullptr;
   args.out_weights = !alone && choices ? weights.data() : nullptr;
   args.out_counts = !alone && choices ? counts.data() : nullptr;
@@ -72,8 +73,8 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
                      sameWhereAsked(diversity, other.diversity) && sameWhereAsked(choiceCounts, other.choiceCounts) &&
                      sameWhereAsked(droppedTokens, other.droppedTokens);
   return sameReports && y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
-         sameWhereAsked(logits, other.logits) && sameWhereAsked(weights, other.weights) && sameWhereAsked(ids, other.ids) &&
-         sameWhereAsked(counts, other.counts);
+         sameWhereAsked(logits, other.logits) && sameWhereAsked(weights, other.weights) &&
+         sameWhereAsked(ids, other.ids) && sameWhereAsked(counts, other.counts);
 }
 
 std::vector<double> CallOutputs::yRow(int64_t token) const {

@@ -23,7 +23,8 @@ struct CallOutputs {
   PageBuffer y;
   std::vector<float> logits, weights;
   std::vector<int32_t> ids, counts;
-  uint32_t asked = 0, reports = 0; // MOEC_REPORT_* bits: to ask for, and those of them that are there; other vectors are empty
+  // MOEC_REPORT_* bits: to ask for, and those of them that are there; other vectors are empty
+  uint32_t asked = 0, reports = 0;
   std::vector<float> probabilities, losses, logitMean, logitMax, diversity;
   std::vector<int32_t> choiceCounts, droppedTokens;
 
@@ -35,12 +36,12 @@ struct CallOutputs {
   bool run(LayerRun &layer, const void *x, std::string &error);
   bool sameBits(const CallOutputs &other) const; // of the outputs that both asked for
 
-  std::vector<double> yValues() const;            // [T,H]
-  std::vector<double> yRow(int64_t token) const;  // [H]
+  std::vector<double> yValues() const;           // [T,H]
+  std::vector<double> yRow(int64_t token) const; // [H]
 };
 
-// How far y of an f32 layer may be off where matmuls round their operands to tf32: 2 bits more than bf16 keeps, so a quarter of
-// the 2e-2 of bf16 layers.
+// How far y of an f32 layer may be off where matmuls round their operands to tf32: 2 bits more than bf16 keeps, so a
+// quarter of the 2e-2 of bf16 layers.
 constexpr double tf32Tolerance = 5e-3;
 
 // The largest relative error of several comparisons, and where it was.

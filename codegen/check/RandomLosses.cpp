@@ -20,8 +20,8 @@ bool isValidSpec(const std::string &text) {
 }
 
 static Json randomLoss(RandomSource &random) {
-  std::string kind = random.of({"load_balance", "load_balance", "z", "cv2", "cv2", "entropy", "uniform_mse", "importance_x_load",
-                                "count_variance"});
+  std::string kind = random.of({"load_balance", "load_balance", "z", "cv2", "cv2", "entropy", "uniform_mse",
+                                "importance_x_load", "count_variance"});
   Json loss = {{"kind", kind}};
   auto flag = [&](const char *key, int chance) {
     if (random.chance(chance))

@@ -103,7 +103,8 @@ Json RandomLayerSpec::selection(int64_t reach, bool selected) {
   } else if (draw <= 70) {
     block = {{"kind", "sparsemixer"}, {"k", 2}, {"eps", 0.05}};
   } else if (draw <= 82) {
-    block = {{"kind", "second_policy"}, {"k", 2}, {"second", random.of({"always", "gumbel", "random_2p", "threshold"})}};
+    block = {
+        {"kind", "second_policy"}, {"k", 2}, {"second", random.of({"always", "gumbel", "random_2p", "threshold"})}};
     if (block["second"] == "threshold")
       block["threshold"] = 0.3;
   } else if (draw <= 91) {
@@ -230,8 +231,8 @@ Json RandomLayerSpec::router() {
   if (random.chance(60))
     block = tokenChoice();
   else
-    block = otherKind(random.of({"expert_choice", "expert_choice", "soft", "hierarchical", "hierarchical", "table", "random",
-                                 "external", "dense", "product_key", "product_key"}));
+    block = otherKind(random.of({"expert_choice", "expert_choice", "soft", "hierarchical", "hierarchical", "table",
+                                 "random", "external", "dense", "product_key", "product_key"}));
   bool soft = block.contains("kind") && block["kind"] == "soft";
   if (random.chance(30))
     block["scale"] = 0.25 * double(random.in(1, 12));

@@ -16,7 +16,7 @@
 namespace moec {
 
 struct RandomSizes {
-  int64_t most = 200;    // of hidden and inner widths; small ones and odd ones are as likely as large ones
+  int64_t most = 200; // of hidden and inner widths; small ones and odd ones are as likely as large ones
   int64_t experts = 140;
 };
 

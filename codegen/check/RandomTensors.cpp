@@ -74,19 +74,30 @@ static uint16_t toFloat16(double value) {
 
 void storeElement(void *data, DataType type, int64_t index, double value) {
   switch (type) {
-  case DataType::F32: static_cast<float *>(data)[index] = float(value); break;
-  case DataType::BF16: static_cast<uint16_t *>(data)[index] = toBFloat16(float(value)); break;
-  case DataType::F16: static_cast<uint16_t *>(data)[index] = toFloat16(value); break;
-  default: break;
+  case DataType::F32:
+    static_cast<float *>(data)[index] = float(value);
+    break;
+  case DataType::BF16:
+    static_cast<uint16_t *>(data)[index] = toBFloat16(float(value));
+    break;
+  case DataType::F16:
+    static_cast<uint16_t *>(data)[index] = toFloat16(value);
+    break;
+  default:
+    break;
   }
 }
 
 double loadElement(const void *data, DataType type, int64_t index) {
   switch (type) {
-  case DataType::F32: return double(static_cast<const float *>(data)[index]);
-  case DataType::BF16: return decodeBFloat16(static_cast<const uint16_t *>(data)[index]);
-  case DataType::F16: return decodeFloat16(static_cast<const uint16_t *>(data)[index]);
-  default: return std::nan("");
+  case DataType::F32:
+    return double(static_cast<const float *>(data)[index]);
+  case DataType::BF16:
+    return decodeBFloat16(static_cast<const uint16_t *>(data)[index]);
+  case DataType::F16:
+    return decodeFloat16(static_cast<const uint16_t *>(data)[index]);
+  default:
+    return std::nan("");
   }
 }
 
@@ -96,7 +107,8 @@ void fillNormal(void *data, DataType type, int64_t count, double mean, double de
   seed = mix(seed);
   for (int64_t i = 0; i < count; ++i) {
     uint64_t r = mix(seed + uint64_t(i));
-    float sum = float(uint32_t(r & 0xffff) + uint32_t(r >> 16 & 0xffff) + uint32_t(r >> 32 & 0xffff) + uint32_t(r >> 48));
+    float sum =
+        float(uint32_t(r & 0xffff) + uint32_t(r >> 16 & 0xffff) + uint32_t(r >> 32 & 0xffff) + uint32_t(r >> 48));
     storeElement(data, type, i, double(sum * scale + offset));
   }
 }

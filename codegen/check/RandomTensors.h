@@ -14,7 +14,8 @@
 
 namespace moec {
 
-// Pages from the system, 2 MiB aligned where large; zero filled, freed by the destructor. data() is null without memory.
+// Pages from the system, 2 MiB aligned where large; zero filled, freed by the destructor. data() is null without
+// memory.
 class PageBuffer {
 public:
   PageBuffer() = default;

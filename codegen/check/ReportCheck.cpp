@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Reports of a call against the oracle's. Counts are exact; a token whose choice is a tie makes incomparable what is made of
-// choices.
+// Reports of a call against the oracle's. Counts are exact; a token whose choice is a tie makes incomparable what is
+// made of choices.
 
 #include "codegen/check/OracleCheck.h"
 
@@ -14,7 +14,8 @@ namespace moec {
 // weights and outputs of 2-byte types, and outputs in tf32, are rounded, which the oracle does not do.
 static bool isNear(const LayerSpec &spec, const LossSpec *loss, bool tf32, double got, double want) {
   bool narrow = spec.dtype.activation != DataType::F32 || (tf32 && !loss);
-  bool ofWeights = !loss || (loss->kind == "cv2" && !loss->is("of", "load") && !loss->is("of", "counts")) || loss->is("over", "selected");
+  bool ofWeights = !loss || (loss->kind == "cv2" && !loss->is("of", "load") && !loss->is("of", "counts")) ||
+                   loss->is("over", "selected");
   double relative = loss && loss->is("of", "load") ? 2e-3 : 1e-4, absolute = 2e-5;
   if (narrow && ofWeights)
     relative = absolute = 3e-2;
@@ -31,15 +32,16 @@ static bool isDecided(const LossSpec &loss, const ReferenceOutputs &want) {
   return std::none_of(want.logits.begin(), want.logits.end(), [&](double z) { return std::fabs(z) < 1e-5 * scale; });
 }
 
-static bool isReported(const std::vector<float> &got, double want, const LayerSpec &spec, const LossSpec *loss, bool tf32,
-                       const std::string &name, std::string &reason) {
+static bool isReported(const std::vector<float> &got, double want, const LayerSpec &spec, const LossSpec *loss,
+                       bool tf32, const std::string &name, std::string &reason) {
   if (got.empty() || !std::isfinite(want) || isNear(spec, loss, tf32, got[0], want))
     return true;
   reason = name + ": got " + std::to_string(got[0]) + ", expected " + std::to_string(want);
   return false;
 }
 
-static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int64_t> &want, const char *name, std::string &reason) {
+static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int64_t> &want, const char *name,
+                          std::string &reason) {
   for (size_t i = 0; i < got.size(); ++i)
     if (i >= want.size() || got[i] != want[i]) {
       reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
@@ -52,7 +54,8 @@ static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int
 // The reports that a package of the spec has; one whose sums have no order keeps no outputs of experts.
 uint32_t reportsOf(const LayerSpec &spec, bool ordered) {
   bool soft = spec.router.kind == RouterKind::Soft, logits = spec.hasRouterWeight() || soft;
-  return (spec.hasExpertLogits() ? MOEC_REPORT_PROBABILITIES : 0) | (logits ? MOEC_REPORT_LOGIT_MEAN | MOEC_REPORT_LOGIT_MAX : 0) |
+  return (spec.hasExpertLogits() ? MOEC_REPORT_PROBABILITIES : 0) |
+         (logits ? MOEC_REPORT_LOGIT_MEAN | MOEC_REPORT_LOGIT_MAX : 0) |
          (soft ? 0 : MOEC_REPORT_CHOICE_COUNTS | MOEC_REPORT_DROPPED_TOKENS | (ordered ? MOEC_REPORT_DIVERSITY : 0)) |
          (spec.losses.empty() ? 0 : MOEC_REPORT_LOSSES);
 }
@@ -67,8 +70,9 @@ bool compareReports(const LayerSpec &spec, const CallOutputs &out, const Referen
   if (!out.probabilities.empty()) {
     CompareOptions options;
     std::vector<double> got(out.probabilities.begin(), out.probabilities.end());
-    for (size_t i = 0; i < got.size() && i < want.probabilities.size(); ++i) // of tokens that a wrap leads around the router
-      got[i] = std::isnan(want.probabilities[i]) ? want.probabilities[i] : got[i];      // the oracle has none
+    // of tokens that a wrap leads around the router
+    for (size_t i = 0; i < got.size() && i < want.probabilities.size(); ++i)
+      got[i] = std::isnan(want.probabilities[i]) ? want.probabilities[i] : got[i]; // the oracle has none
     if (!want.probabilities.empty() &&
         !result.worst.take(compareRows(got, want.probabilities, out.numLogits, options), "probabilities", reason))
       return false;

@@ -5,15 +5,15 @@
 //   per round   probe, call, probe; the call's weights come from memory, because the probe before it read 128 MiB or
 //               more of something else and consecutive calls take inputs that reach other experts
 
+#include "CompileRun.h"
+#include "Supervisor.h"
+#include "Verbs.h"
 #include "codegen/bench/BenchReport.h"
 #include "codegen/bench/BenchStages.h"
 #include "codegen/bench/BenchWorkload.h"
 #include "codegen/bench/Ceilings.h"
-#include "CompileRun.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/emulate/LoadedPackage.h"
-#include "Supervisor.h"
-#include "Verbs.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -121,7 +121,8 @@ static void sayProgress(Session &session, const BenchSeries &series, const Probe
     return;
   BenchFigures figures = figuresOf(series, best);
   session.err << format("  T = %-6lld %12.1f us  %5.1f %% of the bound, %zu of %zu rounds accepted\n",
-                        (long long)series.tokens, figures.usMedian, 100 * figures.share, figures.accepted, figures.rounds);
+                        (long long)series.tokens, figures.usMedian, 100 * figures.share, figures.accepted,
+                        figures.rounds);
 }
 
 namespace {
@@ -143,7 +144,8 @@ static int noMemory(Session &session, const char *what) {
 }
 
 // Packs the weights; where they do not fit, or --distinct-experts says so, experts share storage.
-static int packWeights(Session &session, const BenchFlags &flags, const SpecInput &input, const LaunchPlan &plan, BenchedLayer &benched) {
+static int packWeights(Session &session, const BenchFlags &flags, const SpecInput &input, const LaunchPlan &plan,
+                       BenchedLayer &benched) {
   std::string error;
   int64_t distinct = benched.watch.distinct_groups;
   if (distinct && !(benched.storage = std::make_unique<SharedExperts>(plan, distinct))->ready())
@@ -151,8 +153,10 @@ static int packWeights(Session &session, const BenchFlags &flags, const SpecInpu
   if (distinct)
     benched.layer.setWeightMemory(benched.storage->data(), benched.storage->size());
   if (distinct && !flags.distinct)
-    warn(session, "W-SHARED", "the experts do not all fit into memory: " + std::to_string(distinct) + " of " + std::to_string(plan.header.num_experts) +
-         " have storage of their own, which the others share", "times are those of weights that come from memory, results those of such a layer");
+    warn(session, "W-SHARED",
+         "the experts do not all fit into memory: " + std::to_string(distinct) + " of " +
+             std::to_string(plan.header.num_experts) + " have storage of their own, which the others share",
+         "times are those of weights that come from memory, results those of such a layer");
   if (!flags.stages)
     benched.watch.on_step = nullptr;
   if (flags.stages || distinct)
@@ -165,16 +169,18 @@ static int packWeights(Session &session, const BenchFlags &flags, const SpecInpu
   return ExitDone;
 }
 
-static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput &input, const CompiledPackage &compiled,
-                      const std::vector<int64_t> &tokens) {
+static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput &input,
+                      const CompiledPackage &compiled, const std::vector<int64_t> &tokens) {
   std::string error;
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
     return fail(session, ExitInternal, "E-INTERNAL", error);
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
-  run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(input.spec));
-  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1, uint32_t(run.distinctExperts));
+  run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts)
+                                       : distinctExperts(compiled.plan, benchSourceBytes(input.spec));
+  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1,
+                       uint32_t(run.distinctExperts));
   if (int code = packWeights(session, flags, input, compiled.plan, benched))
     return code;
   LayerRun &layer = benched.layer;
@@ -208,7 +214,8 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
   run.pattern = probe.pattern();
   for (const BenchSeries &series : run.series)
     if (figuresOf(series, run.ceilings).accepted == 0)
-      warn(session, "W-SPREAD", "T=" + std::to_string(series.tokens) + ": no round was accepted; its figures are of all rounds",
+      warn(session, "W-SPREAD",
+           "T=" + std::to_string(series.tokens) + ": no round was accepted; its figures are of all rounds",
            "run again when the machine is quiet");
   writeReport(session.out, run, flags.json ? "json" : flags.format);
   return ExitDone;
@@ -248,8 +255,10 @@ static int runBench(Session &session, const BenchFlags &flags) {
   if (int code = compileOptions(session, flags.compile, options))
     return code;
   if (!options.archs.empty())
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "moec bench measures CPU targets; CUDA kernels are measured by "
-                "tests/cuda/run.sh on a machine with a GPU", "leave the cuda targets out");
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                "moec bench measures CPU targets; CUDA kernels are measured by "
+                "tests/cuda/run.sh on a machine with a GPU",
+                "leave the cuda targets out");
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
   if (int code = loadJsonSpec(session, flags.spec, flags.compile, "bench", input))
@@ -266,9 +275,14 @@ Verb addBench(CLI::App &app) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App *verb = app.add_subcommand("bench", "time a layer beside this machine's ceilings");
   verb->add_option("SPEC", flags->spec, "JSON file or preset");
-  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
-  verb->add_option("--threads", flags->threads, "threads of a call and of the probes")->check(CLI::Range(1, 256))->capture_default_str();
-  verb->add_option("--rounds", flags->rounds, "calls per T; default: until 15 are accepted")->check(CLI::Range(1, 100000));
+  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
+      ->type_name("RANGE")
+      ->capture_default_str();
+  verb->add_option("--threads", flags->threads, "threads of a call and of the probes")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  verb->add_option("--rounds", flags->rounds, "calls per T; default: until 15 are accepted")
+      ->check(CLI::Range(1, 100000));
   verb->add_option("--skew", flags->skew, "routing: uniform, zipf, one-hot")
       ->check(CLI::IsMember({"uniform", "zipf", "one-hot"}))
       ->capture_default_str();

@@ -30,7 +30,8 @@ static int explain(Session &session, const std::string &code) {
   if (!text)
     text = explainCliCode(code);
   if (!text)
-    return fail(session, ExitUsage, "E-USAGE", "unknown code " + quoteText(code), "codes look like E-K; dsl/README.md lists them");
+    return fail(session, ExitUsage, "E-USAGE", "unknown code " + quoteText(code),
+                "codes look like E-K; dsl/README.md lists them");
   session.out << code << ": " << *text << "\n";
   return ExitDone;
 }
@@ -85,7 +86,8 @@ static int runCheck(Session &session, const CheckFlags &flags) {
     session.out << "\n";
   }
   if (errors && !session.quiet)
-    session.err << errors << (errors == 1 ? " error" : " errors") << ". moec check --explain " << first << " tells more.\n";
+    session.err << errors << (errors == 1 ? " error" : " errors") << ". moec check --explain " << first
+                << " tells more.\n";
   return exit;
 }
 

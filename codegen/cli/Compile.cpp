@@ -82,11 +82,14 @@ static void warnOfWorkspace(Session &session, const CompiledPackage &package) {
 static void warnOfKernels(Session &session, const CompiledPackage &package) {
   if (package.ptxasMissing)
     warn(session, "W-PTXAS",
-         "there is no ptxas: the package holds PTX alone, which the driver assembles when a layer is made, and the checks of "
-         "registers, spills and local memory are skipped for " + std::to_string(package.cuda.targets.size()) + " CUDA targets",
+         "there is no ptxas: the package holds PTX alone, which the driver assembles when a layer is made, and the "
+         "checks of "
+         "registers, spills and local memory are skipped for " +
+             std::to_string(package.cuda.targets.size()) + " CUDA targets",
          ptxasAdvice());
   for (const std::string &finding : package.cudaFindings)
-    warn(session, "W-KERNEL", finding, "moec explain prints what every kernel costs; --schedule FILE chooses other tiles");
+    warn(session, "W-KERNEL", finding,
+         "moec explain prints what every kernel costs; --schedule FILE chooses other tiles");
 }
 
 // "38.1 MiB on one thread, 41.0 MiB on sm_90a"
@@ -99,7 +102,8 @@ static std::string workspaceText(const CompiledPackage &package) {
   if (package.plan.header.isa_mask)
     add(workspaceBytes(package.plan, tokens, 1), "one thread");
   for (const CudaTargetPlan &target : package.cuda.targets)
-    add(cudaWorkspaceBytes(package.plan, target, tokens), "sm_" + std::to_string(target.sm) + (target.exact ? "a" : ""));
+    add(cudaWorkspaceBytes(package.plan, target, tokens),
+        "sm_" + std::to_string(target.sm) + (target.exact ? "a" : ""));
   return text;
 }
 
@@ -118,13 +122,15 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
   ownStagingFolder("");
   if (!session.quiet) {
     const moec_plan_header &header = package.plan.header;
-    session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize)) << ", "
-                << join(machineNames(package), " ") << "\n"
-                << "  workspace   " << workspaceText(package) << " at " << header.max_tokens << " tokens; packed weights "
+    session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize))
+                << ", " << join(machineNames(package), " ") << "\n"
+                << "  workspace   " << workspaceText(package) << " at " << header.max_tokens
+                << " tokens; packed weights "
                 << sizeText(int64_t(package.plan.header.isa_mask ? header.packed_bytes : package.cuda.packedBytes))
-                << "; deterministic: " << (header.determinism == 0 ? "no, rows are added in any order on CUDA"
-                                         : header.determinism == 2 ? "per row"
-                                                                   : "run to run")
+                << "; deterministic: "
+                << (header.determinism == 0   ? "no, rows are added in any order on CUDA"
+                    : header.determinism == 2 ? "per row"
+                                              : "run to run")
                 << "\n";
   }
   return ExitDone;
@@ -134,7 +140,8 @@ static int rename(Session &session, SpecInput &input, const std::string &name) {
   if (name.empty())
     return ExitDone;
   if (input.isMoeText)
-    return fail(session, ExitUsage, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
+    return fail(session, ExitUsage, "E-USAGE", "--name does not apply to a .mlir file",
+                "the function's name is the package's");
   if (!isLayerName(name))
     return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
                 "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");

@@ -23,22 +23,26 @@ using namespace llvm;
 namespace moec {
 
 void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
-  verb.add_option("--target", flags.targets, "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
-                                             "cpu:baseline, cuda (both), cuda:sm_90a, cuda:sm_80; repeatable, or a "
-                                             "comma list")
+  verb.add_option("--target", flags.targets,
+                  "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
+                  "cpu:baseline, cuda (both), cuda:sm_90a, cuda:sm_80; repeatable, or a "
+                  "comma list")
       ->delimiter(',')
       ->type_name("TARGET");
   verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
       ->capture_default_str();
-  verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")->type_name("FILE");
+  verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")
+      ->type_name("FILE");
   verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
-  verb.add_option("--math", flags.math, "tf32: CUDA kernels may round f32 operands to tf32 and use tensor cores; routing "
-                                        "stays exact")
+  verb.add_option("--math", flags.math,
+                  "tf32: CUDA kernels may round f32 operands to tf32 and use tensor cores; routing "
+                  "stays exact")
       ->check(CLI::IsMember({"exact", "tf32"}))
       ->capture_default_str();
-  verb.add_option("--det", flags.determinism, "what repeats: run, bits from run to run; off, CUDA kernels may add a token's "
-                                              "rows in any order; batch is not built")
+  verb.add_option("--det", flags.determinism,
+                  "what repeats: run, bits from run to run; off, CUDA kernels may add a token's "
+                  "rows in any order; batch is not built")
       ->check(CLI::IsMember({"off", "run", "batch"}))
       ->capture_default_str();
   verb.add_option("--jobs", flags.jobs, "instruction sets and CUDA architectures compiled at a time")
@@ -69,7 +73,8 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   options.templatesDir = flags.templatesDir;
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
-    return fail(session, ExitFile, "E-FILE", "the templates folder " + quoteText(flags.templatesDir, 256) + " is no folder");
+    return fail(session, ExitFile, "E-FILE",
+                "the templates folder " + quoteText(flags.templatesDir, 256) + " is no folder");
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())
     if (int code = loadSchedule(session, options))
@@ -117,7 +122,8 @@ std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
   return parts;
 }
 
-int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error) {
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code,
+                  const std::string &error) {
   return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error) : fail(session, exit, code, error);
 }
 

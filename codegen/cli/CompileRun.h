@@ -8,8 +8,8 @@
 #include "Session.h"
 #include "SpecInput.h"
 
-#include "codegen/pipeline/Pipeline.h"
 #include "codegen/check/LayerRun.h"
+#include "codegen/pipeline/Pipeline.h"
 
 #include <memory>
 #include <string>
@@ -42,7 +42,8 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
 
 // Says why `layer` could not be prepared and returns the exit code: 6 without an instruction set it needs, else `exit`.
-int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code, const std::string &error);
+int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code,
+                  const std::string &error);
 
 // The counts of --tokens. Errors are said, their exit code returned.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);

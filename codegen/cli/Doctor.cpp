@@ -3,8 +3,8 @@
 // moec doctor: this machine -> what moec finds on it; exit 5 where something that a verb needs is missing.
 
 #include "CompileRun.h"
-#include "codegen/check/LayerRun.h"
 #include "Verbs.h"
+#include "codegen/check/LayerRun.h"
 
 #include "codegen/cuda/Ptxas.h"
 #include "codegen/emit/Manifest.h"
@@ -69,15 +69,17 @@ static Finding examineGpu() {
   driver->device_get_attribute(&major, MOEC_CUDA_CAPABILITY_MAJOR, device);
   driver->device_get_attribute(&minor, MOEC_CUDA_CAPABILITY_MINOR, device);
   name[sizeof name - 1] = '\0';
-  finding.found = escaped(name) + ", sm_" + std::to_string(10 * major + minor) + ", driver for CUDA " + versionText(version) +
-                  (count > 1 ? ", the first of " + std::to_string(count) : "");
+  finding.found = escaped(name) + ", sm_" + std::to_string(10 * major + minor) + ", driver for CUDA " +
+                  versionText(version) + (count > 1 ? ", the first of " + std::to_string(count) : "");
   return finding;
 }
 
 static std::vector<Finding> examine() {
   std::vector<Finding> list;
-  list.push_back({"moec", moecVersion() + ", package ABI " + std::to_string(MOEC_ABI_MAJOR) + "." +
-                              std::to_string(MOEC_ABI_MINOR) + ", LLVM " LLVM_VERSION_STRING, ""});
+  list.push_back({"moec",
+                  moecVersion() + ", package ABI " + std::to_string(MOEC_ABI_MAJOR) + "." +
+                      std::to_string(MOEC_ABI_MINOR) + ", LLVM " LLVM_VERSION_STRING,
+                  ""});
   list.push_back({"instruction set", moec_isa_name(moec_cpu_isa()), ""});
   const char *limit = std::getenv("MOEC_MAX_ISA");
   if (limit)

@@ -8,9 +8,9 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
+#include "codegen/build/ExpertClasses.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ManifestCuda.h"
-#include "codegen/build/ExpertClasses.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -53,17 +53,21 @@ static CallCost costOf(const CompiledPackage &package, int64_t tokens) {
       continue;
     bool routed = step.route != MOEC_NO_ROUTE;
     const moec_weight &weight = plan.weights[plan.buffers[plan.args[step.first_arg + 1]].slot];
-    double share = weight.role_per_group ? double(step.num_groups) / experts : 1; // of the experts, in one class of them
+    // of the experts, in one class of them
+    double share = weight.role_per_group ? double(step.num_groups) / experts : 1;
     cost.flops += double(step.flops_per_row) * double(tokens) * (routed ? choices * share : 1);
-    cost.weightBytes += double(step.bytes_per_group) * (routed ? touched * share : tokens ? double(step.num_groups) : 0);
+    cost.weightBytes += double(step.bytes_per_group) * (routed   ? touched * share
+                                                        : tokens ? double(step.num_groups)
+                                                                 : 0);
   }
   return cost;
 }
 
 static void printKernels(raw_ostream &os, const CompiledPackage &package, const CudaTargetPlan &target) {
-  os << "\n" << "sm_" << target.sm << (target.exact ? "a" : "") << (package.cuda.cudaVersion ? "" : ", without ptxas") << "\n"
-     << format("%4s  %-44s %14s %8s %10s %8s %7s %7s\n", "step", "kernel", "tokens", "threads", "registers", "shared", "spills",
-               "local");
+  os << "\n"
+     << "sm_" << target.sm << (target.exact ? "a" : "") << (package.cuda.cudaVersion ? "" : ", without ptxas") << "\n"
+     << format("%4s  %-44s %14s %8s %10s %8s %7s %7s\n", "step", "kernel", "tokens", "threads", "registers", "shared",
+               "spills", "local");
   for (const CudaPlannedLaunch &planned : target.launches) {
     const moec_cuda_launch &launch = planned.launch;
     bool open = launch.max_tokens >= package.plan.header.max_tokens;
@@ -79,12 +83,14 @@ static void printKernels(raw_ostream &os, const CompiledPackage &package, const 
 static void printClasses(raw_ostream &os, const LayerSpec &spec) {
   if (!spec.experts.heterogeneous())
     return;
-  os << "\nexperts of different width: " << format("%.1f", 100 * paddedShare(spec.experts)) << " % more columns than theirs\n";
+  os << "\nexperts of different width: " << format("%.1f", 100 * paddedShare(spec.experts))
+     << " % more columns than theirs\n";
   for (auto [i, members] : enumerate(expertClasses(spec.experts))) {
     int64_t least = members.width;
     for (int64_t e : members.experts)
       least = std::min(least, spec.experts.width(e));
-    os << "  class" << i << ": " << members.experts.size() << " experts, widths " << least << ".." << members.width << "\n";
+    os << "  class" << i << ": " << members.experts.size() << " experts, widths " << least << ".." << members.width
+       << "\n";
   }
 }
 
@@ -184,7 +190,8 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
   if (int code = loadJsonSpec(session, flags.spec, flags.compile, "explain --routings", input))
     return code;
   if (input.spec.choices() < 1)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "this layer's tokens choose no experts, so there is no routing to explain",
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                "this layer's tokens choose no experts, so there is no routing to explain",
                 "a router that chooses experts for tokens has one");
   RoutingStats stats(input.spec.routerRows());
   std::vector<std::string> labels;
@@ -233,9 +240,12 @@ Verb addExplain(CLI::App &app) {
   auto flags = std::make_shared<ExplainFlags>();
   CLI::App *verb = app.add_subcommand("explain", "the plan of a layer in numbers");
   verb->add_option("SPEC", flags->spec, "JSON file, .mlir file or preset")->required();
-  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
+  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
+      ->type_name("RANGE")
+      ->capture_default_str();
   verb->add_option("--routings", flags->routings,
-                   "recorded routings instead of the plan: *.safetensors with ids [T,K] i32 and, if there are, weights [T,K], logits [T,n] "
+                   "recorded routings instead of the plan: *.safetensors with ids [T,K] i32 and, if there are, weights "
+                   "[T,K], logits [T,n] "
                    "f32, labels [T] i32; names of labels in labels.json or the files' metadata")
       ->type_name("DIR");
   verb->add_flag("--why", flags->why, "say which fusion rules applied where");

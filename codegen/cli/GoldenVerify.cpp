@@ -5,10 +5,10 @@
 #include "GoldenVerify.h"
 
 #include "CompileRun.h"
-#include "codegen/emulate/EmulatedDevice.h"
-#include "codegen/check/GoldenCheck.h"
-#include "codegen/emulate/LoadedPackage.h"
 #include "Supervisor.h"
+#include "codegen/check/GoldenCheck.h"
+#include "codegen/emulate/EmulatedDevice.h"
+#include "codegen/emulate/LoadedPackage.h"
 
 #include "codegen/check/GoldenCase.h"
 
@@ -71,7 +71,8 @@ struct Device {
   std::unique_ptr<DeviceContext> real;
 };
 
-static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, MathMode math, CaseResult &result) {
+static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, MathMode math,
+                        CaseResult &result) {
   std::string error;
   const DeviceContext &context = device.emulated ? device.emulated->context() : *device.real;
   if (!layer.prepare(context, tensorsOf(golden), error)) {

@@ -35,8 +35,8 @@ static void printMapping(Session &session, const ImportResult &result) {
   for (const ImportedValue &value : result.mapping)
     width = std::max(width, value.key.size());
   for (const ImportedValue &value : result.mapping)
-    session.out << "  " << left_justify(value.key, unsigned(width)) << "  " << left_justify(escaped(value.value), 14) << "  "
-                << escaped(value.source) << "\n";
+    session.out << "  " << left_justify(value.key, unsigned(width)) << "  " << left_justify(escaped(value.value), 14)
+                << "  " << escaped(value.source) << "\n";
   session.out << "tensors stand behind \"" << escaped(result.prefix) << "\"; the third argument of moec_weights_load\n";
 }
 
@@ -100,7 +100,8 @@ static int runImport(Session &session, const ImportFlags &flags) {
   ImportResult result;
   std::string name = flags.name.empty() ? layerNameOf(flags.output == "-" ? flags.config : flags.output) : flags.name;
   if (!isLayerName(name) || isReservedName(name))
-    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is no name of a layer", "[a-z][a-z0-9_]{0,62}");
+    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is no name of a layer",
+                "[a-z][a-z0-9_]{0,62}");
   ImportOptions options = flags.options;
   options.name = name;
   options.maskedNegInf = flags.masked == "neg_inf";
@@ -112,7 +113,8 @@ static int runImport(Session &session, const ImportFlags &flags) {
     if (finding.error)
       code = sayError(session, finding, code);
     else
-      warn(session, finding.code, escaped(finding.message), finding.hint.empty() ? "" : "chosen: " + escaped(finding.hint));
+      warn(session, finding.code, escaped(finding.message),
+           finding.hint.empty() ? "" : "chosen: " + escaped(finding.hint));
   if (!good)
     return code;
   if ((code = checkImported(session, result)))
@@ -133,17 +135,25 @@ static int runImport(Session &session, const ImportFlags &flags) {
 Verb addImport(CLI::App &app) {
   auto flags = std::make_shared<ImportFlags>();
   CLI::App *verb = app.add_subcommand("import", "make a spec of a model's config");
-  verb->add_option("FORMAT", flags->kind, "hf: a config.json of a checkpoint")->required()->check(CLI::IsMember({"hf"}));
+  verb->add_option("FORMAT", flags->kind, "hf: a config.json of a checkpoint")
+      ->required()
+      ->check(CLI::IsMember({"hf"}));
   verb->add_option("CONFIG", flags->config, "the file");
-  verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")->check(CLI::Range(int64_t(0), int64_t(1) << 20));
-  verb->add_flag("--decoder", flags->options.decoder, "of an encoder-decoder model: a layer of the decoder, not of the encoder");
-  verb->add_flag("--float", flags->options.floatWeights, "a quantised checkpoint's weights were converted to floating point");
-  verb->add_flag("--stacked", flags->options.stacked, "experts were stacked after loading: gate_up_proj [E,2I,H], down_proj [E,H,I]");
+  verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
+  verb->add_flag("--decoder", flags->options.decoder,
+                 "of an encoder-decoder model: a layer of the decoder, not of the encoder");
+  verb->add_flag("--float", flags->options.floatWeights,
+                 "a quantised checkpoint's weights were converted to floating point");
+  verb->add_flag("--stacked", flags->options.stacked,
+                 "experts were stacked after loading: gate_up_proj [E,2I,H], down_proj [E,H,I]");
   verb->add_flag("--losses", flags->options.losses, "training losses of the config too");
   verb->add_option("--masked-groups", flags->masked, "what experts of groups that are not kept score: zero or neg_inf")
       ->check(CLI::IsMember({"zero", "neg_inf"}))
       ->capture_default_str();
-  verb->add_option("-o,--output", flags->output, "spec to write; - is stdout")->type_name("FILE")->capture_default_str();
+  verb->add_option("-o,--output", flags->output, "spec to write; - is stdout")
+      ->type_name("FILE")
+      ->capture_default_str();
   verb->add_option("--name", flags->name, "name of the layer; default: that of the file");
   verb->add_flag("--list", flags->list, "name the values of model_type that are known");
   verb->add_flag("--force", flags->force, "replace the file");

@@ -47,8 +47,12 @@ static int runInit(Session &session, const InitFlags &flags) {
 Verb addInit(CLI::App &app) {
   auto flags = std::make_shared<InitFlags>();
   CLI::App *verb = app.add_subcommand("init", "write a starter spec");
-  verb->add_option("--preset", flags->preset, "published or generic layer to start from")->type_name("NAME")->capture_default_str();
-  verb->add_option("-o,--output", flags->output, "file to write; - is stdout")->type_name("FILE")->capture_default_str();
+  verb->add_option("--preset", flags->preset, "published or generic layer to start from")
+      ->type_name("NAME")
+      ->capture_default_str();
+  verb->add_option("-o,--output", flags->output, "file to write; - is stdout")
+      ->type_name("FILE")
+      ->capture_default_str();
   verb->add_flag("--list", flags->list, "name the presets");
   verb->add_flag("--force", flags->force, "replace the file");
   return {verb, [flags](Session &session) { return runInit(session, *flags); }};

@@ -23,10 +23,12 @@ struct Tally {
 };
 } // namespace
 
-// "moec verify --random 1 --seed 17 --most 200 --most-experts 140 --tokens 0-17 --target cpu": what makes this one again.
+// "moec verify --random 1 --seed 17 --most 200 --most-experts 140 --tokens 0-17 --target cpu": what makes this one
+// again.
 static std::string reproducer(const VerifyFlags &flags, uint64_t seed) {
-  std::string text = "moec verify --random 1 --seed " + std::to_string(seed) + " --most " + std::to_string(flags.sizes.most) +
-                     " --most-experts " + std::to_string(flags.sizes.experts) + " --tokens " + flags.tokens + " --target ";
+  std::string text = "moec verify --random 1 --seed " + std::to_string(seed) + " --most " +
+                     std::to_string(flags.sizes.most) + " --most-experts " + std::to_string(flags.sizes.experts) +
+                     " --tokens " + flags.tokens + " --target ";
   for (size_t i = 0; i < flags.compile.targets.size(); ++i)
     text += (i ? "," : "") + flags.compile.targets[i];
   if (flags.compile.math != "exact")
@@ -76,8 +78,8 @@ static void verifyOne(Session &session, const VerifyFlags &flags, const CompileO
     return;
   }
   ++tally.failed;
-  session.err << "FAIL seed " << seed << ": " << escaped(error.empty() ? StringRef(os.str()).trim().str() : error) << "\n  "
-              << reproducer(flags, seed) << "\n";
+  session.err << "FAIL seed " << seed << ": " << escaped(error.empty() ? StringRef(os.str()).trim().str() : error)
+              << "\n  " << reproducer(flags, seed) << "\n";
 }
 
 int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOptions &options) {
@@ -118,8 +120,8 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
   } else {
     for (const auto &[reason, count] : tally.reasons)
       session.out << "not built " << count << ": " << escaped(reason) << "\n";
-    session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, " << tally.refused
-                << " not built; " << tally.cases << " cases, " << tally.ties
+    session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, "
+                << tally.refused << " not built; " << tally.cases << " cases, " << tally.ties
                 << format(" ties, worst error %.1e\n", tally.worst);
   }
   return tally.failed ? ExitCheckFailed : ExitDone;

@@ -3,8 +3,8 @@
 // Shares are of tokens: a token of K choices counts for K experts, so a column adds up to K where every choice names
 // one.
 
-#include "codegen/bench/JsonNumber.h"
 #include "RoutingReport.h"
+#include "codegen/bench/JsonNumber.h"
 
 #include "llvm/Support/Format.h"
 

@@ -41,8 +41,12 @@ int loadSchedule(Session &session, CompileOptions &options) {
 
 static StringRef machineName(const StageSchedule &stage) { return isaFacts(stage.isa).name; }
 static StringRef machineName(const CudaStage &stage) { return cudaArchFacts(stage.arch).name; }
-static const StageSchedule *findSame(const Schedule &in, const StageSchedule &stage) { return in.find(stage.stage, stage.isa); }
-static const CudaStage *findSame(const Schedule &in, const CudaStage &stage) { return in.find(stage.stage, stage.arch); }
+static const StageSchedule *findSame(const Schedule &in, const StageSchedule &stage) {
+  return in.find(stage.stage, stage.isa);
+}
+static const CudaStage *findSame(const Schedule &in, const CudaStage &stage) {
+  return in.find(stage.stage, stage.arch);
+}
 
 // "experts_down: avx2, avx512, sm_80; router: avx2, avx512, sm_80"
 static std::string builtText(const Schedule &built) {
@@ -72,9 +76,9 @@ static void refuseUnused(const Schedule &forced, const Schedule &built, Diagnost
     if (findSame(built, stage))
       return;
     list.error(code, list.source().place(stage.at, StringRef("stage").size()),
-               hasStage(stage.stage) ? "stage '" + stage.stage + "' has no kernels of " + machineName(stage).str() +
-                                           " in this package"
-                                     : "the layer has no matmul stage '" + stage.stage + "'",
+               hasStage(stage.stage)
+                   ? "stage '" + stage.stage + "' has no kernels of " + machineName(stage).str() + " in this package"
+                   : "the layer has no matmul stage '" + stage.stage + "'",
                list.hasErrors() ? "" : "built are " + builtText(built));
   };
   for_each(forced.stages, refuse);

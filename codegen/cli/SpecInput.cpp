@@ -117,7 +117,7 @@ int reportCompileErrors(Session &session, const SpecInput &input, const std::vec
 std::string specSummary(const LayerSpec &spec) {
   std::string text = std::to_string(spec.experts.count) + " experts, top-" + std::to_string(spec.choices()) + ", H " +
                      std::to_string(spec.hidden) + ", I ";
-  text += spec.experts.heterogeneous() ? "mixed"
+  text += spec.experts.heterogeneous()        ? "mixed"
           : spec.experts.intermediate.empty() ? "?"
                                               : std::to_string(spec.experts.intermediate[0]);
   std::string_view weight = dataTypeName(spec.dtype.weight), activation = dataTypeName(spec.dtype.activation);

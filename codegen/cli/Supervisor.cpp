@@ -130,8 +130,9 @@ static int internalError(Session &session, const std::vector<std::string> &comma
   std::string folder = saveReproducer(command, ending);
   std::string stage = shared->stage[0] ? std::string("stage \"") + shared->stage + "\"" : std::string("start-up");
   return fail(session, ExitInternal, "E-INTERNAL", "this is a mistake in moec: " + stage + " " + ending,
-              folder.empty() ? "the reproducer could not be saved in this folder"
-                             : "please report it with the folder " + folder + ", which holds no tensor names or weights");
+              folder.empty()
+                  ? "the reproducer could not be saved in this folder"
+                  : "please report it with the folder " + folder + ", which holds no tensor names or weights");
 }
 
 // How the child ended, or what the parent decided while it ran.
@@ -148,7 +149,8 @@ static Ending waitForChild(pid_t child, const Limits &limits, int &status) {
     if (waitpid(child, &status, WNOHANG) == child)
       return Ending::Child;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    double left = limits.timeoutSeconds - double(now.tv_sec - start.tv_sec) - 1e-9 * double(now.tv_nsec - start.tv_nsec);
+    double left =
+        limits.timeoutSeconds - double(now.tv_sec - start.tv_sec) - 1e-9 * double(now.tv_nsec - start.tv_nsec);
     Ending decided = Ending::Child;
     if (limits.timeoutSeconds > 0 && left <= 0) {
       decided = Ending::Timeout;

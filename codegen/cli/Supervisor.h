@@ -22,7 +22,7 @@ namespace moec {
 struct Limits {
   double timeoutSeconds = 0; // 0: none
   int64_t memoryMib = 0;     // of address space; 0: none
-  std::string fault;         // tests: "crash", "hang", "throw" or "memory" in the first stage, "hang@package" in that one
+  std::string fault; // tests: "crash", "hang", "throw" or "memory" in the first stage, "hang@package" in that one
 };
 
 // Runs `work` and returns its exit code. A crash or an exception gives 7 and saves moec-repro-HASH with `command`; a
@@ -31,9 +31,9 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
               const std::function<int()> &work);
 
 // Called by the work; the texts outlive a crash.
-void enterStage(llvm::StringRef stage);             // for messages
-void ownStagingFolder(llvm::StringRef path);        // removed by the parent unless released; "" releases
-void keepForReproducer(llvm::StringRef specText);   // cut at 64 KiB
+void enterStage(llvm::StringRef stage);           // for messages
+void ownStagingFolder(llvm::StringRef path);      // removed by the parent unless released; "" releases
+void keepForReproducer(llvm::StringRef specText); // cut at 64 KiB
 
 } // namespace moec
 

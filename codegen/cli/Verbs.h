@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The verbs of `moec`, one file each. A verb adds its flags to the command line and says what to run once they are parsed.
+// The verbs of `moec`, one file each. A verb adds its flags to the command line and says what to run once they are
+// parsed.
 
 #ifndef MOEC_CODEGEN_CLI_VERBS_H
 #define MOEC_CODEGEN_CLI_VERBS_H

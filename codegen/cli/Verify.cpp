@@ -8,7 +8,6 @@
 #include "Verbs.h"
 #include "VerifyLayer.h"
 
-
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 
@@ -65,7 +64,8 @@ static int printResults(Verification &v) {
                         "worst nmse", "worst place");
   for (const IsaResult &result : results) {
     session.out << format("%-15s %6zu %6zu %6zu %5zu %12.1e %11.1e  ", result.name.c_str(), result.cases,
-                          result.cases - result.failed, result.failed, result.tied, result.worst.value, result.worst.nmse)
+                          result.cases - result.failed, result.failed, result.tied, result.worst.value,
+                          result.worst.nmse)
                 << result.worst.place << "\n";
     if (result.failed)
       fail(session, ExitCheckFailed, "E-MISMATCH", result.name + ": " + result.firstFailure);
@@ -83,8 +83,8 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   if (int code = loadJsonSpec(session, flags.spec, flags.compile, "verify", input))
     return code;
   if (flags.routing && input.spec.choices() < 1)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED", "this layer's tokens choose no experts, so it has no routing to report",
-                "leave --routing out");
+    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+                "this layer's tokens choose no experts, so it has no routing to report", "leave --routing out");
   if (flags.routing)
     v.routing.emplace(input.spec.routerRows());
   if (int code = verifyLayer(v, options))
@@ -135,24 +135,34 @@ Verb addVerify(CLI::App &app) {
   auto flags = std::make_shared<VerifyFlags>();
   CLI::App *verb = app.add_subcommand("verify", "run a layer against the reference");
   verb->add_option("SPEC", flags->spec, "JSON file or preset");
-  verb->add_option("--golden", flags->golden, "folder of golden vectors; every case is compiled and compared")->type_name("DIR");
+  verb->add_option("--golden", flags->golden, "folder of golden vectors; every case is compiled and compared")
+      ->type_name("DIR");
   verb->add_option("--random", flags->random, "random layers; each is compiled and compared")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000));
-  verb->add_option("--seed", flags->seed, "of the first random layer; layer i has seed S+i")->type_name("S")->capture_default_str();
-  verb->add_option("--most", flags->sizes.most, "largest width of random layers")->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_option("--seed", flags->seed, "of the first random layer; layer i has seed S+i")
+      ->type_name("S")
+      ->capture_default_str();
+  verb->add_option("--most", flags->sizes.most, "largest width of random layers")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   verb->add_option("--most-experts", flags->sizes.experts, "most experts of random layers")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   verb->add_flag("--print-specs", flags->printSpecs, "print the random specs instead of running them");
-  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")->type_name("RANGE")->capture_default_str();
-  verb->add_option("--seeds", flags->seeds, "sets of random weights")->check(CLI::Range(1, 1000))->capture_default_str();
+  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
+      ->type_name("RANGE")
+      ->capture_default_str();
+  verb->add_option("--seeds", flags->seeds, "sets of random weights")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   verb->add_option("--threads", flags->threads, "most threads; 1..N must give equal bits")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  verb->add_flag("--emulate", flags->emulate,
-                 "run AMX and CUDA kernels on any machine: tile instructions as calls that do the same, CUDA threads on "
-                 "the host, with rules of the device checked");
+  verb->add_flag(
+      "--emulate", flags->emulate,
+      "run AMX and CUDA kernels on any machine: tile instructions as calls that do the same, CUDA threads on "
+      "the host, with rules of the device checked");
   verb->add_flag("--routing", flags->routing, "how much each expert is used by the random tokens, and what that says");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);

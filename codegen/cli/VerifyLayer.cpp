@@ -5,13 +5,13 @@
 
 #include "VerifyLayer.h"
 
-#include "codegen/emulate/EmulatedDevice.h"
 #include "Supervisor.h"
+#include "codegen/emulate/EmulatedDevice.h"
 
+#include "codegen/TemplateFiles.h"
 #include "codegen/check/LayerRun.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/check/RandomSpec.h"
-#include "codegen/TemplateFiles.h"
 #include "codegen/emulate/LoadedPackage.h"
 
 #include <algorithm>
@@ -67,7 +67,8 @@ static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
 
 // Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
 static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const RandomLayer &weights, const void *x,
-                       const RandomCall &call, int threads, RoutingStats *routing, IsaResult &result, std::string &reason) {
+                       const RandomCall &call, int threads, RoutingStats *routing, IsaResult &result,
+                       std::string &reason) {
   int64_t tokens = call.tokens;
   std::unique_ptr<CallOutputs> first;
   for (int n = 1; n <= threads; ++n) {
@@ -102,7 +103,9 @@ static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const Ra
 struct Machine {
   bool tf32 = false; // its kernels may round f32 operands
   std::function<bool(const RandomLayer &weights, std::string &error)> prepare;
-  std::function<bool(const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &result, std::string &reason)> run;
+  std::function<bool(const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &result,
+                     std::string &reason)>
+      run;
 };
 
 // Every seed and token count on one machine. False: `error` says why nothing could be run.
@@ -150,7 +153,8 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
       result.name = flags.emulate ? "amx-emulated" : moec_isa_name(isa);
     return true;
   };
-  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
+  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out,
+                    std::string &reason) {
     layer.setInputs(&call.inputs);
     bool good = verifyCall(spec, layer, isa, weights, x, call, flags.threads, routing, out, reason);
     layer.setInputs(nullptr);
@@ -159,16 +163,17 @@ static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std
   return verifyMachine(spec, machine, tokens, flags, result, error);
 }
 
-// Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's. The second
-// time with fewer outputs, since what is not asked for is not launched and other kernels follow each other. A package that promises
-// no bits is compared both times.
+// Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
+// The second time with fewer outputs, since what is not asked for is not launched and other kernels follow each other.
+// A package that promises no bits is compared both times.
 static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const RandomLayer &weights, const void *x,
                              const RandomCall &call, RoutingStats *routing, IsaResult &result, std::string &reason) {
   int64_t tokens = call.tokens;
   bool repeats = layer.info().determinism != 0;
   CallOutputs first(layer.info(), tokens);
-  CallOutputs again = repeats && tokens % 2 == 0 ? CallOutputs::onlyY(layer.info(), tokens)
-                                                 : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % 7) : ~0u);
+  CallOutputs again = repeats && tokens % 2 == 0
+                          ? CallOutputs::onlyY(layer.info(), tokens)
+                          : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % 7) : ~0u);
   layer.poisonWorkspace(true);
   bool ran = first.run(layer, x, reason);
   layer.poisonWorkspace(false);
@@ -198,7 +203,8 @@ static bool verifyDevice(const LayerSpec &spec, LayerRun &layer, const DeviceCon
     result.name = std::string(layer.info().isa_name) + (flags.emulate ? "-emulated" : "");
     return true;
   };
-  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out, std::string &reason) {
+  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out,
+                    std::string &reason) {
     layer.setInputs(&call.inputs);
     bool good = verifyDeviceCall(spec, layer, weights, x, call, routing, out, reason);
     layer.setInputs(nullptr);
@@ -244,7 +250,8 @@ static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileO
     return fail(v.session, ExitInternal, "E-INTERNAL", error);
   LayerRun layer(package->get());
   IsaResult result;
-  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result, error))
+  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(),
+                    result, error))
     return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
   v.results.push_back(std::move(result));
   return ExitDone;

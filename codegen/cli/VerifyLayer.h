@@ -63,8 +63,8 @@ struct Verification {
 // Compiles v.input for `options`, device by device, and runs it. Anything but ExitDone: the reason is said.
 int verifyLayer(Verification &v, const CompileOptions &options);
 
-// moec verify --random: `count` random layers from `seed` on, each compiled and compared; what fails is said in a line that
-// makes it again.
+// moec verify --random: `count` random layers from `seed` on, each compiled and compared; what fails is said in a line
+// that makes it again.
 int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOptions &options);
 
 } // namespace moec

@@ -182,9 +182,8 @@ void CpuAmx::packRow(tile::PackOp op, Value from, Value to, Value row) {
       e.store(e.inlineVectorised(op.getPrologue(), inputs, 16)[0], e.at(target, half * 32), 32);
     }
   };
-  e.loop(e.c(0), e.c(whole), 1, [&](Value s) {
-    convert(e.at(from, e.mul(s, 64)), e.at(to, e.mul(s, step)), e.mul(s, 32));
-  });
+  e.loop(e.c(0), e.c(whole), 1,
+         [&](Value s) { convert(e.at(from, e.mul(s, 64)), e.at(to, e.mul(s, step)), e.mul(s, 32)); });
   if (!rest)
     return;
   Value tail = e.stack(64), target = e.at(to, whole * step);

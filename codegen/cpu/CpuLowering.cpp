@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What every CPU kernel shares: items, columns, rows, prefetch and epilogue. One pass over the body builds the function.
+// What every CPU kernel shares: items, columns, rows, prefetch and epilogue. One pass over the body builds the
+// function.
 
 #include "codegen/cpu/CpuLowering.h"
 
@@ -34,8 +35,7 @@ int64_t CpuLowering::run(ModuleOp module) {
   int64_t index = 0;
   auto argument = [&] { return shell.argument(e, index++); };
   // buffers: A, B, OUT, row_token if gathered, then the operands; the items argument is not a buffer
-  bool gathered =
-      cast<tile::RowsType>(body.getArgument(0).getType()).getAccess().getValue() == tile::Access::gathered;
+  bool gathered = cast<tile::RowsType>(body.getArgument(0).getType()).getAccess().getValue() == tile::Access::gathered;
   for (unsigned i = 0; i < body.getNumArguments(); ++i) {
     if (i == 3) {
       if (gathered)

@@ -16,16 +16,14 @@ public:
 
 private:
   int64_t vectors() { return 32 / e.isa.lanes; }
-  // f32 rows of whole lines, which vector stores fill to the end, and one line more: rows a multiple of 4 KiB apart would
-  // share one cache set
+  // f32 rows of whole lines, which vector stores fill to the end, and one line more: rows a multiple of 4 KiB apart
+  // would share one cache set
   static int64_t rowBytes(tile::PackedType type) {
     return llvm::alignTo(integer(type.getKSteps()) * integer(type.getBlockK()) * 4, 64) + 64;
   }
   int64_t packedBytes(tile::PackedType type) override { return rowBytes(type) * integer(type.getPanelM()); }
 
-  Accumulator zero(int64_t rows) override {
-    return Accumulator(rows * vectors(), e.constant(0.0, e.isa.lanes));
-  }
+  Accumulator zero(int64_t rows) override { return Accumulator(rows * vectors(), e.constant(0.0, e.isa.lanes)); }
   void saveAccumulator(const Accumulator &acc, int64_t rows, Value to) override {
     for (auto [i, v] : llvm::enumerate(acc))
       e.store(v, e.at(to, int64_t(i) * e.isa.lanes * 4), 16);
@@ -84,16 +82,16 @@ CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) 
     }
     return out;
   }
-  // Few rows are bound by memory and walk the step's two tiles one after the other, one linear stream; more rows are bound
-  // by arithmetic and use each broadcast of A for both tiles.
+  // Few rows are bound by memory and walk the step's two tiles one after the other, one linear stream; more rows are
+  // bound by arithmetic and use each broadcast of A for both tiles.
   int64_t tiles = rows <= 4 ? 1 : 2;
   for (int64_t tile = 0; tile < 2; tile += tiles)
     multiplyPairs(out, rows, pa, rowBytes(a), pb, depth, tile, tiles);
   return out;
 }
 
-// acc += A * B over the pairs of k of one step, for `tiles` 16-column tiles from `firstTile` on. A loop, since unrolling
-// 32 depths would dominate compile time.
+// acc += A * B over the pairs of k of one step, for `tiles` 16-column tiles from `firstTile` on. A loop, since
+// unrolling 32 depths would dominate compile time.
 void CpuVector::multiplyPairs(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, Value b, int64_t depth,
                               int64_t firstTile, int64_t tiles) {
   int64_t lanes = e.isa.lanes, nv = vectors(), first = firstTile * 16 / lanes, count = tiles * 16 / lanes;
@@ -114,8 +112,9 @@ void CpuVector::multiplyPairs(Accumulator &acc, int64_t rows, Value a, int64_t r
     for (int64_t odd = 0; odd < 2; ++odd) {
       SmallVector<Value> bv;
       for (Value bits : raw) {
-        Value half = odd ? arith::AndIOp::create(e.b, e.loc, bits, e.constantI32(int32_t(0xffff0000), lanes)).getResult()
-                         : arith::ShLIOp::create(e.b, e.loc, bits, e.constantI32(16, lanes)).getResult();
+        Value half =
+            odd ? arith::AndIOp::create(e.b, e.loc, bits, e.constantI32(int32_t(0xffff0000), lanes)).getResult()
+                : arith::ShLIOp::create(e.b, e.loc, bits, e.constantI32(16, lanes)).getResult();
         bv.push_back(e.bitcast(half, e.vecF32()));
       }
       multiply(inner, rows, e.at(px, odd * 4), rowBytes, bv);
@@ -163,9 +162,8 @@ void CpuVector::packRow(tile::PackOp op, Value from, Value to, Value row) {
     }
     return x;
   };
-  e.loop(e.c(0), e.c(whole), lanes, [&](Value i) {
-    e.store(convert(e.at(from, e.mul(i, size)), i), e.at(to, e.mul(i, 4)), 4);
-  });
+  e.loop(e.c(0), e.c(whole), lanes,
+         [&](Value i) { e.store(convert(e.at(from, e.mul(i, size)), i), e.at(to, e.mul(i, 4)), 4); });
   // the depth past K is zero whatever the prologue makes of it
   for (int64_t i = whole; i < padded; i += lanes)
     e.store(e.constant(0.0, lanes), e.at(to, i * 4), 4);

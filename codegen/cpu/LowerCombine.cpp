@@ -46,8 +46,8 @@ private:
     if (begin == end)
       return;
     e.loop(e.c(begin), e.c(end), run, [&](Value h) {
-      Value zero = width > 1 ? e.constant(0, width)
-                             : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(0)).getResult();
+      Value zero =
+          width > 1 ? e.constant(0, width) : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(0)).getResult();
       SmallVector<Value> acc(run / width, zero);
       auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(choices), e.c(1), acc);
       {

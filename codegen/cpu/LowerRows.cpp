@@ -18,7 +18,7 @@ namespace {
 
 // One value as seen from the row in hand.
 struct RowValue {
-  Value value;        // scalar, or pointer to the first element
+  Value value; // scalar, or pointer to the first element
   Type element;
   int64_t count = 0;  // 0: a scalar
   bool param = false; // the same for all rows
@@ -203,8 +203,7 @@ void RowsLowering::lowerMap(moe::MapOp map) {
   auto type = tensor(map.getResult());
   int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0, width = count ? lanes() : 1;
   for (auto [i, input] : llvm::enumerate(map.getInputs()))
-    if (moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment &&
-        count / values[input].count % lanes())
+    if (moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment && count / values[input].count % lanes())
       width = 1;
   auto operands = [&](Value n) {
     SmallVector<Value> out;
@@ -216,8 +215,9 @@ void RowsLowering::lowerMap(moe::MapOp map) {
         out.push_back(loadVector(v, n, width));
         continue;
       }
-      Value scalar = v.count == 0 ? v.value
-                                  : loadVector(v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0), 1);
+      Value scalar = v.count == 0
+                         ? v.value
+                         : loadVector(v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0), 1);
       out.push_back(width == 1 ? scalar : e.splat(scalar, width));
     }
     return out;
@@ -263,8 +263,8 @@ Value RowsLowering::fold(const RowValue &v, Value begin, int64_t count, int64_t 
   if (rest) {
     SmallVector<bool> live(width, false);
     std::fill_n(live.begin(), rest, true);
-    auto mask = arith::ConstantOp::create(e.b, e.loc,
-                                          DenseElementsAttr::get(VectorType::get({width}, e.b.getI1Type()), live));
+    auto mask =
+        arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(VectorType::get({width}, e.b.getI1Type()), live));
     Value x = loadVector(v, e.add(begin, e.c(whole)), width);
     acc = join(acc, e.select(mask, x, neutral));
   }
@@ -301,16 +301,16 @@ void RowsLowering::lowerSoftmax(moe::SoftmaxOp softmax) {
       storeVector(out, n, math::ExpOp::create(e.b, e.loc, shifted));
     });
     Value sum = spread(rowSum(out, begin, length, width));
-    e.loop(begin, end, width, [&](Value n) {
-      storeVector(out, n, arith::DivFOp::create(e.b, e.loc, loadVector(out, n, width), sum));
-    });
+    e.loop(begin, end, width,
+           [&](Value n) { storeVector(out, n, arith::DivFOp::create(e.b, e.loc, loadVector(out, n, width), sum)); });
   });
   values[softmax.getResult()] = out;
 }
 
 void RowsLowering::lowerColumns(moe::ColumnsOp columns) {
   if (auto numbers = columns.getNumbers()) { // the same for all rows
-    values[columns.getResult()] = {e.numberTable(*numbers, lanes(), 0), e.b.getI32Type(), int64_t(numbers->size()), true};
+    values[columns.getResult()] = {e.numberTable(*numbers, lanes(), 0), e.b.getI32Type(), int64_t(numbers->size()),
+                                   true};
     return;
   }
   RowValue out = allocate(e.b.getI32Type(), tensor(columns.getResult()).getDimSize(1));
@@ -348,7 +348,8 @@ void RowsLowering::lowerLookup(moe::LookupOp lookup) {
 
 // Selection works on integers that order as the values do, so that every row, NaN or not, gives k distinct ids:
 //
-//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value: INT_MIN
+//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value:
+//     INT_MIN
 //
 // and the largest key wins, the lower column among equals.
 void RowsLowering::lowerTopK(moe::TopKOp top) {
@@ -363,8 +364,8 @@ void RowsLowering::lowerTopK(moe::TopKOp top) {
     Value v = e.addF(loadVector(x, n, w), constantF32(0, w));
     Value bits = e.bitcast(v, w > 1 ? Type(e.vec(i32, w)) : i32);
     Value sign = arith::ShRSIOp::create(e.b, e.loc, bits, constantInt(31, w));
-    Value ordered = arith::XOrIOp::create(e.b, e.loc, bits,
-                                          arith::AndIOp::create(e.b, e.loc, sign, constantInt(0x7fffffff, w)));
+    Value ordered =
+        arith::XOrIOp::create(e.b, e.loc, bits, arith::AndIOp::create(e.b, e.loc, sign, constantInt(0x7fffffff, w)));
     Value nan = compare(arith::CmpFPredicate::UNO, v, v);
     storeVector(keys, n, e.select(nan, constantInt(INT32_MIN + 1, w), ordered));
   };
@@ -391,7 +392,8 @@ void RowsLowering::selectLargest(const RowValue &keys, Value begin, int64_t coun
     SmallVector<int32_t> iota;
     for (int64_t i = 0; i < width; ++i)
       iota.push_back(int32_t(i));
-    column = arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(e.vec(e.b.getI32Type(), width), ArrayRef(iota)));
+    column =
+        arith::ConstantOp::create(e.b, e.loc, DenseElementsAttr::get(e.vec(e.b.getI32Type(), width), ArrayRef(iota)));
   }
   auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(count), e.c(width), ValueRange{best, where, column});
   {
@@ -420,9 +422,8 @@ void RowsLowering::lowerMember(moe::MemberOp member) {
   RowValue ids = values[member.getIds()];
   int64_t count = tensor(member.getMask()).getDimSize(1);
   RowValue mask = allocate(e.b.getI1Type(), count);
-  e.loop(e.c(0), e.c(count), lanes(), [&](Value n) {
-    e.store(e.constantI32(0, lanes()), e.at(mask.value, e.mul(n, 4)), 4);
-  });
+  e.loop(e.c(0), e.c(count), lanes(),
+         [&](Value n) { e.store(e.constantI32(0, lanes()), e.at(mask.value, e.mul(n, 4)), 4); });
   e.loop(e.c(0), e.c(ids.count), 1, [&](Value j) {
     Value id = e.toI64(loadVector(ids, j, 1));
     e.when(compare(arith::CmpIPredicate::ult, id, e.c(count)),

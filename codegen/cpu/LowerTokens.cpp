@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Kernels that look at all tokens of a scope: reductions of columns, and the inputs of slots. Tokens are summed in runs of
-// 64, the runs after one another, so that the error of a sum grows with T/64 + 64 and not with T.
+// Kernels that look at all tokens of a scope: reductions of columns, and the inputs of slots. Tokens are summed in runs
+// of 64, the runs after one another, so that the error of a sum grows with T/64 + 64 and not with T.
 
 #include "codegen/cpu/LowerTokens.h"
 
@@ -36,15 +36,16 @@ private:
     return e.load(e.i64(), e.at(shell.call, int64_t(offset)), 8);
   }
   Value number(double v, int64_t width) {
-    return width > 1 ? e.constant(v, width) : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v))).getResult();
+    return width > 1 ? e.constant(v, width)
+                     : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v))).getResult();
   }
   Emitter e;
   const RowStrides &strides;
 };
 
 // Unit = scope * blocks + block of columns; every token of the scope gets the result, or out[n] of a total.
-void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
-                                   StringRef symbol) {
+void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total,
+                                   ModuleOp module, StringRef symbol) {
   int64_t columns = type.getDimSize(1), blocks = (columns + token_reduce_block - 1) / token_reduce_block;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   KernelFunction shell(e, module, symbol);
@@ -109,22 +110,26 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
         return;
       e.loop(e.c(begin), e.c(end), step, [&](Value h) {
         Values zero(step / width, number(0, width));
-        Values sums = e.foldInRuns(first, e.add(first, tokens), 1, token_run, zero, [&](const Values &acc, Value t) -> Values {
-          Value weight = e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
-          if (width > 1)
-            weight = e.splat(weight, width);
-          Value p = e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, size(element))));
-          Values next;
-          for (auto [i, a] : llvm::enumerate(acc)) {
-            Type loaded = width > 1 ? Type(e.vec(element, width)) : element;
-            Value v = e.load(loaded, e.at(p, int64_t(i) * width * size(element)), unsigned(size(element)));
-            next.push_back(e.fma(weight, element.isBF16() ? e.fromBf16(v) : v, a));
-          }
-          return next;
-        }, add);
+        Values sums = e.foldInRuns(
+            first, e.add(first, tokens), 1, token_run, zero,
+            [&](const Values &acc, Value t) -> Values {
+              Value weight = e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
+              if (width > 1)
+                weight = e.splat(weight, width);
+              Value p = e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, size(element))));
+              Values next;
+              for (auto [i, a] : llvm::enumerate(acc)) {
+                Type loaded = width > 1 ? Type(e.vec(element, width)) : element;
+                Value v = e.load(loaded, e.at(p, int64_t(i) * width * size(element)), unsigned(size(element)));
+                next.push_back(e.fma(weight, element.isBF16() ? e.fromBf16(v) : v, a));
+              }
+              return next;
+            },
+            add);
         Value to = e.at(out, e.add(e.mul(row, strides[2]), e.mul(h, size(element))));
         for (auto [i, v] : llvm::enumerate(sums))
-          e.store(element.isBF16() ? e.toBf16(v) : v, e.at(to, int64_t(i) * width * size(element)), unsigned(size(element)));
+          e.store(element.isBF16() ? e.toBf16(v) : v, e.at(to, int64_t(i) * width * size(element)),
+                  unsigned(size(element)));
       });
     };
     int64_t wide = hidden / run * run, vectors = hidden / lanes * lanes;
@@ -141,7 +146,8 @@ int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const
                          StringRef symbol) {
   bool sequences = op.getScope() == moe::Scope::sequence;
   TokensLowering(op, strides, isa)
-      .reduceColumns(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false, module, symbol);
+      .reduceColumns(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false,
+                     module, symbol);
   return 0;
 }
 

@@ -48,9 +48,9 @@ std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &err
     return nullptr;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, cudaArchFacts(arch).name, "+ptx80", options, std::nullopt, std::nullopt,
-                                  llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, cudaArchFacts(arch).name, "+ptx80",
+                                                                          options, std::nullopt, std::nullopt,
+                                                                          llvm::CodeGenOptLevel::Aggressive));
 }
 
 } // namespace

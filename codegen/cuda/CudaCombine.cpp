@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// out[t, h] = epilogue(sum_j w[t, j] * rows[slot_row[t*K + j], h], ...). Loads of several choices are under way at a time,
-// without branches: a choice that has no row reads row 0, which exists because T*K > 0, and leaves the sum alone.
+// out[t, h] = epilogue(sum_j w[t, j] * rows[slot_row[t*K + j], h], ...). Loads of several choices are under way at a
+// time, without branches: a choice that has no row reads row 0, which exists because T*K > 0, and leaves the sum alone.
 
 #include "codegen/cuda/CudaCombine.h"
 
@@ -54,8 +54,12 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
   int64_t runs = (hidden + run_columns - 1) / run_columns, parts = (runs + 255) / 256;
   int64_t tokens = std::max<int64_t>(1, 256 / runs), perPart = (runs + parts - 1) / parts;
   int64_t threads = (tokens * perPart + cuda_warp_threads - 1) / cuda_warp_threads * cuda_warp_threads;
-  auto divide = [&](Value x, int64_t y) { return arith::DivUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult(); };
-  auto modulo = [&](Value x, int64_t y) { return arith::RemUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult(); };
+  auto divide = [&](Value x, int64_t y) {
+    return arith::DivUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult();
+  };
+  auto modulo = [&](Value x, int64_t y) {
+    return arith::RemUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult();
+  };
   Value tid = e.tid(), block = e.ctaid(), t, run;
   if (parts == 1) {
     t = e.add(e.mul(e.unsignedI64(block), tokens), e.unsignedI64(divide(tid, runs)));
@@ -78,7 +82,8 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
   });
   shell.finish(e, threads);
   // 64 registers a thread are enough; told nothing, ptxas spills a word where 32 just do not suffice.
-  shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(int32_t(std::max<int64_t>(1, 65536 / (64 * threads)))));
+  shell.function->setAttr("nvvm.minctasm",
+                          e.b.getI32IntegerAttr(int32_t(std::max<int64_t>(1, 65536 / (64 * threads)))));
   return {threads, 0, parts == 1 ? tokens : 1, parts, 0};
 }
 
@@ -150,7 +155,8 @@ CudaCombineLowering::Values CudaCombineLowering::epilogue(Value t, Value h, Valu
     else if (kind == moe::OperandKind::col)
       inputs.push_back(loadRun(element, e.at(base, e.mul(h, size(element))), count, wide));
     else
-      inputs.push_back(Values(count, e.load(element, kind == moe::OperandKind::row ? row : base, unsigned(size(element)))));
+      inputs.push_back(
+          Values(count, e.load(element, kind == moe::OperandKind::row ? row : base, unsigned(size(element)))));
   }
   Values out;
   for (int64_t i = 0; i < count; ++i) {
@@ -201,9 +207,8 @@ CudaKernelFacts lowerCudaClear(int64_t bytesPerToken, int64_t sm, Location loc, 
   CudaEmitter e(OpBuilder(loc.getContext()), loc);
   CudaKernelShell shell(e, module, symbol, 1, sm);
   Value at = e.mul(e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid())), bytes);
-  e.when(e.less(at, e.mul(shell.numTokens, bytesPerToken)), [&] {
-    e.storeV4(e.at(shell.argument(0), at), {e.c32(0), e.c32(0), e.c32(0), e.c32(0)});
-  });
+  e.when(e.less(at, e.mul(shell.numTokens, bytesPerToken)),
+         [&] { e.storeV4(e.at(shell.argument(0), at), {e.c32(0), e.c32(0), e.c32(0), e.c32(0)}); });
   shell.finish(e, threads);
   return {threads, 0, threads * bytes, bytesPerToken, 0};
 }

@@ -5,20 +5,20 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDACOMBINE_H
 #define MOEC_CODEGEN_CUDA_CUDACOMBINE_H
 
+#include "codegen/cuda/CudaKernel.h"
 #include "codegen/lower/RowStrides.h"
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/cuda/CudaKernel.h"
 
 namespace moec {
 
-// Kernel parameters: T, then the arguments of `strides`: [rows, slot_row, weights if any, epilogue operands..., out]. Choices
-// are added in ascending order, f32, with the formula of the CPU. A buffer whose stride is a multiple of 16 bytes is read
-// and written 16 bytes at a time and must be 16-byte aligned. Needs no shared memory.
+// Kernel parameters: T, then the arguments of `strides`: [rows, slot_row, weights if any, epilogue operands..., out].
+// Choices are added in ascending order, f32, with the formula of the CPU. A buffer whose stride is a multiple of 16
+// bytes is read and written 16 bytes at a time and must be 16-byte aligned. Needs no shared memory.
 CudaKernelFacts lowerCudaCombine(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                  llvm::StringRef symbol);
 
-// What is left of a combine whose rows a matmul has added up: out[t, h] = epilogue(sums[t, h], ...). Parameters as above, with
-// sums [T, H] f32 in the place of rows; `strides` begins with theirs.
+// What is left of a combine whose rows a matmul has added up: out[t, h] = epilogue(sums[t, h], ...). Parameters as
+// above, with sums [T, H] f32 in the place of rows; `strides` begins with theirs.
 CudaKernelFacts lowerCudaFinish(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                 llvm::StringRef symbol);
 

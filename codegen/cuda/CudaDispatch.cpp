@@ -34,9 +34,10 @@ public:
     limitCounters();
   }
   // Inside another kernel.
-  DispatchLowering(const CudaDispatchShape &shape, const CudaEmitter &within, int64_t threads, int64_t firstToken, int64_t lastToken)
-      : e(within), shape(shape), G(shape.groups), threads(threads), warps(threads / cuda_warp_threads), firstToken(firstToken),
-        lastToken(lastToken) {
+  DispatchLowering(const CudaDispatchShape &shape, const CudaEmitter &within, int64_t threads, int64_t firstToken,
+                   int64_t lastToken)
+      : e(within), shape(shape), G(shape.groups), threads(threads), warps(threads / cuda_warp_threads),
+        firstToken(firstToken), lastToken(lastToken) {
     limitCounters();
   }
 
@@ -277,7 +278,8 @@ DispatchLowering::Values DispatchLowering::startGroups(const Values &rows) {
 }
 
 void DispatchLowering::writeLists(const Values &rows) {
-  int64_t firstSum = sums, mostSums = sums; // every list has the words of the one before, whose last barrier ends their reading
+  // every list has the words of the one before, whose last barrier ends their reading
+  int64_t firstSum = sums, mostSums = sums;
   for (size_t i = 0; i < lists.size(); ++i) {
     sums = firstSum;
     whenRead(shape.lists[i], [&] { writeList(lists[i], shape.lists[i].blockSize, rows); });
@@ -307,7 +309,8 @@ void DispatchLowering::whenRead(const CudaDispatchList &list, llvm::function_ref
 void DispatchLowering::writeList(Value list, int64_t blockSize, const Values &rows) {
   Values blocks;
   for (Value n : rows)
-    blocks.push_back(arith::DivUIOp::create(e.b, e.loc, e.add(n, e.c32(int32_t(blockSize - 1))), e.c32(int32_t(blockSize))));
+    blocks.push_back(
+        arith::DivUIOp::create(e.b, e.loc, e.add(n, e.c32(int32_t(blockSize - 1))), e.c32(int32_t(blockSize))));
   Value total; // the barrier of each sum also ends the reading of item0 for the list before
   Values starts = prefix(blocks, total);
   for (int64_t q = 0; q < rounds(); ++q)
@@ -477,7 +480,8 @@ CudaDispatchKernel DispatchLowering::place(StringRef symbol) {
 
 moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape) { return {0, shares * shape.groups * 4, 0}; }
 
-std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape, Location loc, ModuleOp module, StringRef symbol) {
+std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape, Location loc, ModuleOp module,
+                                                  StringRef symbol) {
   DispatchLowering alone(shape, loc, module, /*gridWide=*/false), together(shape, loc, module, /*gridWide=*/true);
   std::vector<CudaDispatchKernel> kernels;
   kernels.push_back(alone.one((symbol + "_one").str()));
@@ -489,8 +493,8 @@ std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape
 
 size_t cudaDispatchPointers(const CudaDispatchShape &shape) { return 6 + shape.lists.size(); }
 
-int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument, int64_t threads,
-                         int64_t firstToken, int64_t lastToken) {
+int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument,
+                         int64_t threads, int64_t firstToken, int64_t lastToken) {
   return DispatchLowering(shape, e, threads, firstToken, lastToken).within(shell, firstArgument);
 }
 

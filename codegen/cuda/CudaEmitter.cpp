@@ -12,7 +12,7 @@ using namespace mlir;
 namespace moec {
 
 const IsaFacts &cudaFacts() {
-  static const IsaFacts facts = {Isa::Baseline, "cuda", "", "", /*lanes=*/1, /*registers=*/0, /*fma=*/true,
+  static const IsaFacts facts = {Isa::Baseline,       "cuda", "", "", /*lanes=*/1, /*registers=*/0, /*fma=*/true,
                                  /*bf16Convert=*/true};
   return facts;
 }
@@ -71,7 +71,8 @@ Value CudaEmitter::shuffle(std::string tag, std::string form, ValueRange operand
   if (type.isF32())
     inputs[0] = bitcast(inputs[0], i32());
   std::string constraints = inputs.size() == 2 ? "=r,r,r" : "=r,r";
-  Value v = emitPtx(b, loc, {std::move(tag), "shfl.sync." + form + ", 0xffffffff;", constraints, false}, {i32()}, inputs)[0];
+  Value v =
+      emitPtx(b, loc, {std::move(tag), "shfl.sync." + form + ", 0xffffffff;", constraints, false}, {i32()}, inputs)[0];
   return type.isF32() ? bitcast(v, type) : v;
 }
 
@@ -92,10 +93,10 @@ Value CudaEmitter::matchAny(Value v) {
 }
 
 Value CudaEmitter::ballot(Value v) {
-  return emitPtx(b, loc,
-                 {"ballot",
-                  "{ .reg .pred p; setp.ne.b32 p, $1, 0; vote.sync.ballot.b32 $0, p, 0xffffffff; }", "=r,r", false},
-                 {i32()}, {v})[0];
+  return emitPtx(
+      b, loc,
+      {"ballot", "{ .reg .pred p; setp.ne.b32 p, $1, 0; vote.sync.ballot.b32 $0, p, 0xffffffff; }", "=r,r", false},
+      {i32()}, {v})[0];
 }
 
 Value CudaEmitter::div(Value x, Value y) {

@@ -10,8 +10,8 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDAEMITTER_H
 #define MOEC_CODEGEN_CUDA_CUDAEMITTER_H
 
-#include "codegen/lower/Emitter.h"
 #include "codegen/cuda/Ptx.h"
+#include "codegen/lower/Emitter.h"
 
 namespace moec {
 
@@ -54,7 +54,8 @@ public:
   mlir::Value shared(); // start of the block's dynamic shared memory, 1024-byte aligned
   // *address += value, both i32, relaxed; no result
   void atomicAdd(mlir::Value address, mlir::Value value);
-  // the same in global memory, `offset` bytes behind `address`, and f32; the order of several threads' additions is not said
+  // the same in global memory, `offset` bytes behind `address`, and f32; the order of several threads' additions is not
+  // said
   void reduceAdd(mlir::Value address, int64_t offset, mlir::Value value);
 
   // -- special registers, as i32
@@ -65,15 +66,15 @@ public:
   // -- block and warp
   void barrier(int64_t id, int64_t threads);
   void warpSync();
-  mlir::Value shflBfly(mlir::Value v, int64_t mask);           // v: i32 or f32, as in the next two
-  mlir::Value shflIdx(mlir::Value v, mlir::Value lane);        // lane: i32
+  mlir::Value shflBfly(mlir::Value v, int64_t mask);    // v: i32 or f32, as in the next two
+  mlir::Value shflIdx(mlir::Value v, mlir::Value lane); // lane: i32
   mlir::Value shflUp(mlir::Value v, int64_t delta);
-  mlir::Value matchAny(mlir::Value v);                         // i32 -> mask
-  mlir::Value ballot(mlir::Value v);                           // i32 -> mask
+  mlir::Value matchAny(mlir::Value v); // i32 -> mask
+  mlir::Value ballot(mlir::Value v);   // i32 -> mask
 
   // -- arithmetic; pure
   mlir::Value div(mlir::Value x, mlir::Value y);
-  mlir::Value roundTf32(mlir::Value bits);                     // i32: bits of an f32 -> of the nearest tf32
+  mlir::Value roundTf32(mlir::Value bits); // i32: bits of an f32 -> of the nearest tf32
   mlir::Value ex2(mlir::Value x);
 
   // -- asynchronous copies: `to` and mbarriers are shared pointers, `from` a global one, `bytes` i32
@@ -83,19 +84,19 @@ public:
   void cpAsyncArrive(mlir::Value mbarrier);
 
   // -- matrices
-  Values ldmatrix(mlir::Value from, bool trans);               // 4 x i32
+  Values ldmatrix(mlir::Value from, bool trans);                // 4 x i32
   void stmatrix(mlir::Value to, llvm::ArrayRef<mlir::Value> v); // 4 x i32; sm_90
   // type: bf16, f16 (m16n8k16) or f32 (tf32, m16n8k8); a 4 x i32, b 2 x i32, c 4 x f32 -> 4 x f32
   Values mma(mlir::Type type, llvm::ArrayRef<mlir::Value> a, llvm::ArrayRef<mlir::Value> bOperand,
              llvm::ArrayRef<mlir::Value> c);
 
   // -- mbarriers, TMA, wgmma, register budget: sm_90a
-  void mbarInit(mlir::Value mbarrier, mlir::Value count);      // count: i32
+  void mbarInit(mlir::Value mbarrier, mlir::Value count); // count: i32
   void mbarArrive(mlir::Value mbarrier);
-  void mbarExpect(mlir::Value mbarrier, mlir::Value bytes);    // bytes: i32
-  void mbarWait(mlir::Value mbarrier, mlir::Value parity);     // parity: i32
+  void mbarExpect(mlir::Value mbarrier, mlir::Value bytes); // bytes: i32
+  void mbarWait(mlir::Value mbarrier, mlir::Value parity);  // parity: i32
   void fenceMbarInit();
-  void fenceAsync();       // of shared memory
+  void fenceAsync(); // of shared memory
   void fenceAsyncGlobal();
   void tmaLoad3d(mlir::Value to, mlir::Value map, llvm::ArrayRef<mlir::Value> xyz, mlir::Value mbarrier); // xyz: i32
   void tmaPrefetch(mlir::Value map);

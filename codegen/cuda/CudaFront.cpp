@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One part after the other, a barrier of the block between them: what one stored the next may read, and shared memory is free again.
+// One part after the other, a barrier of the block between them: what one stored the next may read, and shared memory
+// is free again.
 
 #include "codegen/cuda/CudaFront.h"
 
@@ -27,7 +28,8 @@ CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, Str
   }
   int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, ofSplit, front_threads, most_row_bytes);
   e.barrier(0, front_threads);
-  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, ofSplit + ofRows, front_threads, shape.firstToken, shape.lastToken));
+  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, ofSplit + ofRows, front_threads, shape.firstToken,
+                                           shape.lastToken));
   shell.finish(e, front_threads);
   shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1)); // one block runs: registers need not serve two
   return {front_threads, bytes, 1, 0, 1};

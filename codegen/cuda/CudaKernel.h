@@ -20,14 +20,15 @@ struct CudaKernelFacts {
 };
 
 // Parameters: i64 num_tokens, then `pointers` pointers to global memory, of which those in `maps` are TMA descriptors
-// instead, 128 bytes by value; last, where asked for, i64 tokens of one sequence. Pointers carry no alias claims: a load through a
-// pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
+// instead, 128 bytes by value; last, where asked for, i64 tokens of one sequence. Pointers carry no alias claims: a
+// load through a pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
 struct CudaKernelShell {
   mlir::LLVM::LLVMFuncOp function;
   mlir::Value numTokens;
 
-  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later), or
-  // before it where the kernel `waitsItself`. Loads the NVVM dialect into the context, so no other thread may be using it.
+  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later),
+  // or before it where the kernel `waitsItself`. Loads the NVVM dialect into the context, so no other thread may be
+  // using it.
   CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm,
                   llvm::ArrayRef<size_t> maps = {}, bool sequence = false, bool waitsItself = false) {
     e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
@@ -54,8 +55,8 @@ struct CudaKernelShell {
     if (sm >= 90 && !waitsItself)
       waitForPredecessor(e);
   }
-  // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself. In this
-  // order, since what the next kernel does early relies on the launch before this one having ended.
+  // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself.
+  // In this order, since what the next kernel does early relies on the launch before this one having ended.
   static void waitForPredecessor(CudaEmitter &e) {
     e.gridWait();
     e.gridLaunch();

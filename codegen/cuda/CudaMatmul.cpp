@@ -106,7 +106,8 @@ void CudaMatmulLowering::chooseStage() {
   values[body.getArgument(1)] = {bBase};
   values[body.getArgument(2)] = {outBase};
   for (unsigned i = 4; i < body.getNumArguments(); ++i)
-    values[body.getArgument(i)] = {choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
+    values[body.getArgument(i)] = {
+        choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
 }
 
 void CudaMatmulLowering::bindArguments(CudaKernelShell &shell, size_t next) {
@@ -125,8 +126,8 @@ void CudaMatmulLowering::bindArguments(CudaKernelShell &shell, size_t next) {
 
 size_t CudaMatmulLowering::numPointers() {
   size_t ofStage = kernel.getBody().getNumArguments() - 1;
-  return ofStage * (joined ? 2 : 1) + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) + (unordered ? 2 : 0) +
-         (weighted ? 1 : 0);
+  return ofStage * (joined ? 2 : 1) + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) +
+         (unordered ? 2 : 0) + (weighted ? 1 : 0);
 }
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
@@ -202,7 +203,9 @@ bool CudaMatmulLowering::lowerOp(Operation *op) {
   return known;
 }
 
-int64_t CudaMatmulLowering::tileColumns() { return int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns()))); }
+int64_t CudaMatmulLowering::tileColumns() {
+  return int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
+}
 
 Value CudaMatmulLowering::countTiles() {
   Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
@@ -296,7 +299,8 @@ CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp modu
 
 size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm) { return CudaMatmulLowering(kernel, sm).numPointers(); }
 
-void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument, int64_t threads) {
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument,
+                        int64_t threads) {
   CudaMatmulLowering(kernel, sm).sumsWithin(e, shell, firstArgument, threads);
 }
 

@@ -23,9 +23,9 @@ namespace moec {
 //     row_token, row_slot, and weighted the weights of slots     unordered
 //     A, B, OUT, operands of the second stage                    joined
 //
-// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right. A kernel with the
-// unit attribute `joined` computes a second stage too, without a route: the same matmul of other buffers, of T rows, whose tiles
-// follow the first's.
+// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right. A kernel
+// with the unit attribute `joined` computes a second stage too, without a route: the same matmul of other buffers, of T
+// rows, whose tiles follow the first's.
 //
 // The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
 // of the list.
@@ -36,8 +36,8 @@ struct CudaMatmulFacts : CudaKernelFacts {
 };
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
-// The second kernel of a stage whose depth is split: adds the shares' partial sums in ascending order, runs the epilogue and
-// writes OUT. Parameters are those of the first kernel, whose table of partial sums f32
+// The second kernel of a stage whose depth is split: adds the shares' partial sums in ascending order, runs the
+// epilogue and writes OUT. Parameters are those of the first kernel, whose table of partial sums f32
 //
 //     partial[share][row][part][column],   rows 0 .. split_rows - 1, the attribute of the tile.kernel
 //
@@ -46,9 +46,10 @@ CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, mlir::Mod
 
 size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm); // parameters behind T
 
-// The sums inside another kernel, by all of its `threads`; their parameters begin with the kernel's number `firstArgument`. Uses no
-// shared memory.
-void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument, int64_t threads);
+// The sums inside another kernel, by all of its `threads`; their parameters begin with the kernel's number
+// `firstArgument`. Uses no shared memory.
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument,
+                        int64_t threads);
 
 } // namespace moec
 

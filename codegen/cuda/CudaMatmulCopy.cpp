@@ -108,8 +108,8 @@ void CudaMatmulLowering::copyAsync(const Side &side, const Source &source, Value
     });
 }
 
-// Where rows begin at multiples of 16 bytes and k fills whole chunks, a chunk is read at once; else element by element: any
-// stride, any depth. The prologue sees what exists; the rest is zero whatever it makes of zeros.
+// Where rows begin at multiples of 16 bytes and k fills whole chunks, a chunk is read at once; else element by element:
+// any stride, any depth. The prologue sees what exists; the rest is zero whatever it makes of zeros.
 void CudaMatmulLowering::copyThroughRegisters(Value step, Value slot) {
   Value chunk = rem32(tid, a.chunks());
   int64_t size = a.elementBytes(), k = shape("k");
@@ -133,7 +133,8 @@ void CudaMatmulLowering::copyThroughRegisters(Value step, Value slot) {
 }
 
 // `lanes` elements of A behind the prologue, zeros where `exists` is false.
-CudaMatmulLowering::Values CudaMatmulLowering::loadOrZero(Value exists, Value from, int64_t lanes, const Values &operands) {
+CudaMatmulLowering::Values CudaMatmulLowering::loadOrZero(Value exists, Value from, int64_t lanes,
+                                                          const Values &operands) {
   auto within = [&](bool read) {
     return [&, read](OpBuilder &builder, Location) {
       OpBuilder::InsertionGuard guard(e.b);
@@ -145,7 +146,8 @@ CudaMatmulLowering::Values CudaMatmulLowering::loadOrZero(Value exists, Value fr
         unsigned bytes = unsigned(lanes * a.elementBytes());
         Value loaded = e.load(lanes == 1 ? a.element : Type(e.vec(a.element, lanes)), from, bytes);
         for (int64_t l = 0; l < lanes; ++l) {
-          Value x = lanes == 1 ? loaded : vector::ExtractOp::create(e.b, e.loc, loaded, ArrayRef<int64_t>{l}).getResult();
+          Value x =
+              lanes == 1 ? loaded : vector::ExtractOp::create(e.b, e.loc, loaded, ArrayRef<int64_t>{l}).getResult();
           Values inputs = {x};
           inputs.append(operands);
           run[size_t(l)] = prologue->empty() ? x : e.inlineScalar(*prologue, inputs)[0];

@@ -2,9 +2,10 @@
 //
 // What a kernel of sm_90a does before griddepcontrol.wait, while the launch before still runs.
 //
-// Weights are the layer's and do not change within a call. Which of them a block reads first follows from T, or from a list of
-// items: it may be read where the launch that wrote it is not the one before, since every kernel lets the next one start only
-// after its own wait (CudaKernelShell). A's rows, epilogue operands and every store come behind the wait.
+// Weights are the layer's and do not change within a call. Which of them a block reads first follows from T, or from a
+// list of items: it may be read where the launch that wrote it is not the one before, since every kernel lets the next
+// one start only after its own wait (CudaKernelShell). A's rows, epilogue operands and every store come behind the
+// wait.
 
 #include "codegen/cuda/CudaMatmulLowering.h"
 
@@ -14,8 +15,8 @@ namespace moec {
 
 void CudaMatmulLowering::waitForPredecessor() { CudaKernelShell::waitForPredecessor(e); }
 
-// The first steps of the block's first tile. With roles by one thread, whose arrival also covers what comes of A; else by all
-// threads, and the copies belong to the group of step 0, which is committed later.
+// The first steps of the block's first tile. With roles by one thread, whose arrival also covers what comes of A; else
+// by all threads, and the copies belong to the group of step 0, which is committed later.
 void CudaMatmulLowering::askForWeights() {
   if (!asksEarly())
     return;

@@ -2,18 +2,19 @@
 //
 // The state of one lowerCudaMatmul() call. Private to codegen/cuda/CudaMatmul*.cpp.
 //
-// A slot of the ring holds block_m rows of A, then block_n rows of B (part 0's columns, part 1's), block_k elements each:
+// A slot of the ring holds block_m rows of A, then block_n rows of B (part 0's columns, part 1's), block_k elements
+// each:
 //
 //     | slot 0: A rows | B rows | slot 1: A rows | B rows | ...
 //
-// A row's 16-byte chunk c stands at c ^ f(row), f = row & 7, (row >> 1) & 3 or (row >> 2) & 1 for rows of 8, 4 or 2 chunks:
-// eight consecutive rows then cover all 32 banks whichever chunk is read.
+// A row's 16-byte chunk c stands at c ^ f(row), f = row & 7, (row >> 1) & 3 or (row >> 2) & 1 for rows of 8, 4 or 2
+// chunks: eight consecutive rows then cover all 32 banks whichever chunk is read.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
 #define MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
 
-#include "codegen/lower/TemplateWalk.h"
 #include "codegen/cuda/CudaMatmul.h"
+#include "codegen/lower/TemplateWalk.h"
 
 #include <algorithm>
 
@@ -53,9 +54,9 @@ private:
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
   struct Source {
-    Values pointers;  // global, at chunk `chunk` of step 0
-    Values present;   // i1: the row exists
-    Values rows;      // i64, row of the operation, for prologue operands; A only
+    Values pointers; // global, at chunk `chunk` of step 0
+    Values present;  // i1: the row exists
+    Values rows;     // i64, row of the operation, for prologue operands; A only
   };
 
   int64_t shape(llvm::StringRef name) const;
@@ -84,8 +85,8 @@ private:
   void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
   int64_t tileColumns();
-  mlir::Value countTiles();             // i64, of the whole grid
-  void enterTile(mlir::Value index);    // `tile` becomes that one, i64
+  mlir::Value countTiles();          // i64, of the whole grid
+  void enterTile(mlir::Value index); // `tile` becomes that one, i64
   void loadTile(mlir::Value index);
   void loadItem(mlir::Value index); // of the route's list
 
@@ -99,8 +100,8 @@ private:
   // CudaMatmulCopy.cpp
   void findRows();
   void findWeights();
-  mlir::Value tokenOf(mlir::Value row); // of the route, i64
-  int64_t copiesOf(const Side &side) const; // of a thread
+  mlir::Value tokenOf(mlir::Value row);             // of the route, i64
+  int64_t copiesOf(const Side &side) const;         // of a thread
   mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
   // Emits `body` for copy i, under a condition where not all threads have one.
   void forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body);
@@ -144,9 +145,9 @@ private:
 
   // CudaMatmulStore.cpp: the thread's accumulators in order (part, row, column), rows and columns of its fragment
   int64_t fragmentRows() const;
-  int64_t fragmentColumns() const; // of one part
-  mlir::Value fragmentRow(int64_t i);    // i64, row of the tile
-  mlir::Value fragmentColumn(int64_t j); // i64, column of the tile
+  int64_t fragmentColumns() const;         // of one part
+  mlir::Value fragmentRow(int64_t i);      // i64, row of the tile
+  mlir::Value fragmentColumn(int64_t j);   // i64, column of the tile
   int64_t columnDistance(int64_t j) const; // from fragment column 0
   int64_t accumulatorIndex(int64_t part, int64_t i, int64_t j) const;
   void lowerStore(tile::StoreOp op);
@@ -169,12 +170,12 @@ private:
   Side a, b;
   int64_t splits = 1, splitRows = 0; // shares of the depth; rows of a share's sums
   bool gathered = false, routed = false, tf32 = false, columnsFirst = false;
-  bool contiguous = false; // rows of A by TMA
+  bool contiguous = false;                  // rows of A by TMA
   bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
-  int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
-  int64_t early = 1;                // of the kernel: 1, 2 or 3
-  bool vacantReturns = false;       // consumers without a row of the tile do not multiply
-  mlir::Region *prologue = nullptr; // of the template's copies, all the same
+  int64_t consumers = 0, lag = 0;           // of tile.roles; 0 without
+  int64_t early = 1;                        // of the kernel: 1, 2 or 3
+  bool vacantReturns = false;               // consumers without a row of the tile do not multiply
+  mlir::Region *prologue = nullptr;         // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 
   // Buffers of a stage. A kernel of two stages chooses for every tile.
@@ -186,10 +187,10 @@ private:
   bool joined = false;
 
   mlir::Value numTokens, aBase, bBase, outBase, rowToken, list, partials;
-  mlir::Value sumToken, sumSlot, sumWeights; // of a row, where rows are added to tokens
+  mlir::Value sumToken, sumSlot, sumWeights;   // of a row, where rows are added to tokens
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
-  mlir::Value firstItems; // i64, items of the first of two stages
-  mlir::Value steps; // i64, steps of all tiles of the block, behind a loop over them
+  mlir::Value firstItems;                      // i64, items of the first of two stages
+  mlir::Value steps;                           // i64, steps of all tiles of the block, behind a loop over them
   Tile tile;
   Source aSource, bSource;
 };

@@ -2,10 +2,10 @@
 //
 // One step of depth: acc += A * B of a slot.
 //
-// Tensor cores, m16n8k16: a warp's tile is cut into 16 x 8 fragments; ldmatrix brings a 16 x 16 piece of A, or 16 columns
-// of B, with one instruction. With columns first the two change places: 16 columns of B are the instruction's rows and 8
-// rows of A its columns. tf32, m16n8k8: the same 32 bytes of a row are 8 elements. Otherwise FMA: lanes stand 4 x 8 in the
-// warp's tile, lane l at row l / 8, column l % 8, and hold every fourth row and every eighth column.
+// Tensor cores, m16n8k16: a warp's tile is cut into 16 x 8 fragments; ldmatrix brings a 16 x 16 piece of A, or 16
+// columns of B, with one instruction. With columns first the two change places: 16 columns of B are the instruction's
+// rows and 8 rows of A its columns. tf32, m16n8k8: the same 32 bytes of a row are 8 elements. Otherwise FMA: lanes
+// stand 4 x 8 in the warp's tile, lane l at row l / 8, column l % 8, and hold every fourth row and every eighth column.
 
 #include "codegen/cuda/CudaMatmulLowering.h"
 

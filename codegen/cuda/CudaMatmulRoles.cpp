@@ -2,8 +2,9 @@
 //
 // Producer and consumers around a ring with mbarriers, behind its slots: full[s] at 16 s, empty[s] at 16 s + 8.
 //
-//     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and one
-//                with the bytes of B; where A comes by TMA too, one with the bytes of both. Step q completes phase q / stages.
+//     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and
+//                one with the bytes of B; where A comes by TMA too, one with the bytes of both. Step q completes phase
+//                q / stages.
 //     empty[s]   arrivals: one lane of every consumer warp, once wgmma of the step is done
 //
 // A wait for the phase before the first returns at once, which is how the producer finds its first slots empty.
@@ -14,8 +15,8 @@ using namespace mlir;
 
 namespace moec {
 
-// 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the addresses
-// of 8 rows, for which 56 are too few.
+// 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the
+// addresses of 8 rows, for which 56 are too few.
 static constexpr int64_t producerRegisters = 88, consumerRegisters = 208;
 
 Value CudaMatmulLowering::turn(Value step) { return div32(e.toI32(step), stages); }
@@ -25,8 +26,8 @@ Value CudaMatmulLowering::barrier(Value step, bool full) {
   return e.at(shared, e.toI64(add32(mul32(slot, 16), stages * slotBytes() + (full ? 0 : 8))));
 }
 
-// Two consumer warpgroups with 128 sums a thread need registers that the producer's threads do not. Kernels that have enough
-// anyway must not ask: ptxas ignores setmaxnreg where it is free to choose fewer, and says so (C7508).
+// Two consumer warpgroups with 128 sums a thread need registers that the producer's threads do not. Kernels that have
+// enough anyway must not ask: ptxas ignores setmaxnreg where it is free to choose fewer, and says so (C7508).
 void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
   initialiseBarriers();
   bool moveRegisters = consumers == 2 && b.rows > 192;
@@ -89,7 +90,8 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   });
 }
 
-// By one thread: what TMA brings of step `step` into the slot of step q of the block, but for weights that were asked for.
+// By one thread: what TMA brings of step `step` into the slot of step q of the block, but for weights that were asked
+// for.
 void CudaMatmulLowering::loadByTma(Value step, Value q) {
   auto weights = [&] {
     expectBytes(q);
@@ -140,8 +142,8 @@ void CudaMatmulLowering::lowerFlush() {
   }
 }
 
-// Register of wgmma that is sum (i, j) of a part: one instruction's order is (8 of its columns, half of its rows, one of two
-// columns). With columns first there is an instruction a part, whose rows are our columns.
+// Register of wgmma that is sum (i, j) of a part: one instruction's order is (8 of its columns, half of its rows, one
+// of two columns). With columns first there is an instruction a part, whose rows are our columns.
 int64_t CudaMatmulLowering::instructionIndex(int64_t part, int64_t i, int64_t j) const {
   if (columnsFirst)
     return part * a.rows / 2 + (i / 2 * 2 + j) * 2 + i % 2;
@@ -178,7 +180,8 @@ CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value 
   return permuted(sums, false);
 }
 
-// The instructions of the slot of step q: 64 rows of A and all columns, or, columns first, 64 columns of each part and all rows.
+// The instructions of the slot of step q: 64 rows of A and all columns, or, columns first, 64 columns of each part and
+// all rows.
 CudaMatmulLowering::Values CudaMatmulLowering::multiplyAsync(Values sums, Value q) {
   Value warpgroup = div32(columnsFirst ? warpN : warpM, 4), rows = e.toI64(mul32(warpgroup, 64 * a.rowBytes));
   auto issue = [&](int64_t n, Values acc, Value first, Value second) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Depth split over blocks: sums of a share -> a table, and the kernel that adds the shares. Which block is done first does not
-// matter, because none adds to what another wrote: bits repeat.
+// Depth split over blocks: sums of a share -> a table, and the kernel that adds the shares. Which block is done first
+// does not matter, because none adds to what another wrote: bits repeat.
 
 #include "codegen/cuda/CudaMatmulLowering.h"
 
@@ -45,7 +45,8 @@ CudaKernelFacts CudaMatmulLowering::runSums(ModuleOp module, StringRef symbol) {
   return facts;
 }
 
-void CudaMatmulLowering::sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument, int64_t threads) {
+void CudaMatmulLowering::sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument,
+                                    int64_t threads) {
   e.b.setInsertionPoint(outer.b.getInsertionBlock(), outer.b.getInsertionPoint());
   e.function = outer.function;
   bindArguments(shell, firstArgument);

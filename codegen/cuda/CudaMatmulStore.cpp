@@ -18,7 +18,7 @@ int64_t CudaMatmulLowering::fragmentColumns() const {
 }
 
 Value CudaMatmulLowering::fragmentRow(int64_t i) {
-  Value inWarp = !tensorCores()  ? add32(div32(lane, 8), 4 * i)
+  Value inWarp = !tensorCores() ? add32(div32(lane, 8), 4 * i)
                  : columnsFirst ? add32(mul32(rem32(lane, 4), 2), 8 * (i / 2) + i % 2)
                                 : add32(div32(lane, 4), 8 * i);
   return e.unsignedI64(e.add(mul32(warpM, rowsPerWarp()), inWarp));
@@ -29,9 +29,7 @@ int64_t CudaMatmulLowering::columnDistance(int64_t j) const {
 }
 
 Value CudaMatmulLowering::fragmentColumn(int64_t j) {
-  Value first = !tensorCores()  ? rem32(lane, 8)
-                : columnsFirst ? div32(lane, 4)
-                               : mul32(rem32(lane, 4), 2);
+  Value first = !tensorCores() ? rem32(lane, 8) : columnsFirst ? div32(lane, 4) : mul32(rem32(lane, 4), 2);
   Value inWarp = add32(first, columnDistance(j));
   return e.unsignedI64(e.add(mul32(warpN, columnsPerWarp()), inWarp));
 }
@@ -54,8 +52,8 @@ void CudaMatmulLowering::whenColumn(Value column, llvm::function_ref<void()> bod
   e.when(e.less(column, e.c(shape("n"))), body);
 }
 
-// out[row_token[row], column] += weights[row_slot[row]] * value: who is first is not said. One address serves the row, since an
-// instruction of 64 columns each would keep as many addresses in registers.
+// out[row_token[row], column] += weights[row_slot[row]] * value: who is first is not said. One address serves the row,
+// since an instruction of 64 columns each would keep as many addresses in registers.
 void CudaMatmulLowering::addRow(tile::StoreOp op, const Values &acc, int64_t i) {
   Value row = e.add(tile.row0, fragmentRow(i)), weight;
   Values rowValues = rowOperands(op.getExtra(), row);
@@ -97,7 +95,8 @@ CudaMatmulLowering::Values CudaMatmulLowering::partsOf(const Values &acc, int64_
 }
 
 // What the epilogue makes of the sums of all parts, in the output's type.
-Value CudaMatmulLowering::columnValue(tile::StoreOp op, Values inputs, const Values &rowValues, Value row, Value column) {
+Value CudaMatmulLowering::columnValue(tile::StoreOp op, Values inputs, const Values &rowValues, Value row,
+                                      Value column) {
   for (auto [operand, rowValue] : llvm::zip(op.getExtra(), rowValues)) {
     auto type = cast<tile::OperandType>(operand.getType());
     int64_t size = type.getElement().getIntOrFloatBitWidth() / 8, stride = type.getStride().getInt();

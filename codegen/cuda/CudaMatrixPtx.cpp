@@ -66,8 +66,8 @@ CudaEmitter::Values CudaEmitter::mma(Type type, ArrayRef<Value> a, ArrayRef<Valu
   Values operands(a);
   operands.append(bOperand.begin(), bOperand.end());
   operands.append(c.begin(), c.end());
-  std::string text = "mma.sync.aligned." + shape + ".row.col.f32." + name + "." + name + ".f32 {" + range(0, 4) + "}, {" +
-                     range(4, 4) + "}, {" + range(8, 2) + "}, {" + range(10, 4) + "};";
+  std::string text = "mma.sync.aligned." + shape + ".row.col.f32." + name + "." + name + ".f32 {" + range(0, 4) +
+                     "}, {" + range(4, 4) + "}, {" + range(8, 2) + "}, {" + range(10, 4) + "};";
   return emitPtx(b, loc,
                  {"mma type=" + name, text, repeat("=f", 4) + "," + repeat("r", 6) + "," + repeat("f", 4), false},
                  {f32(), f32(), f32(), f32()}, operands);
@@ -98,13 +98,15 @@ void CudaEmitter::fenceAsync() { effect("fence_async", "fence.proxy.async.shared
 
 void CudaEmitter::tmaLoad3d(Value to, Value map, ArrayRef<Value> xyz, Value mbarrier) {
   effect("tma_load_3d",
-         "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4}], [$5];",
+         "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3, $4}], "
+         "[$5];",
          "l,l,r,r,r,l", {to, map, xyz[0], xyz[1], xyz[2], mbarrier});
 }
 
 void CudaEmitter::tmaPrefetch(Value map) { effect("tma_prefetch", "prefetch.tensormap [$0];", "l", map); }
 
-CudaEmitter::Values CudaEmitter::wgmma(int64_t n, Type type, ArrayRef<Value> d, Value descA, Value descB, Value scaleD) {
+CudaEmitter::Values CudaEmitter::wgmma(int64_t n, Type type, ArrayRef<Value> d, Value descA, Value descB,
+                                       Value scaleD) {
   int64_t count = n / 2, after = 2 * count;
   std::string name = typeName(type), size = std::to_string(n);
   std::string text = "{ .reg .pred p; setp.ne.b32 p, $" + std::to_string(after + 2) +
@@ -119,9 +121,9 @@ CudaEmitter::Values CudaEmitter::wgmma(int64_t n, Type type, ArrayRef<Value> d, 
 
 CudaEmitter::Values CudaEmitter::passThrough(std::string tag, std::string text, ArrayRef<Value> registers) {
   int64_t count = int64_t(registers.size());
-  return emitPtx(b, loc,
-                 {tag + " regs=" + std::to_string(count), std::move(text), repeat("=f", count) + "," + tied(count), false},
-                 SmallVector<Type>(count, f32()), registers);
+  return emitPtx(
+      b, loc, {tag + " regs=" + std::to_string(count), std::move(text), repeat("=f", count) + "," + tied(count), false},
+      SmallVector<Type>(count, f32()), registers);
 }
 
 CudaEmitter::Values CudaEmitter::wgmmaFence(ArrayRef<Value> accumulators) {

@@ -29,7 +29,8 @@ static Value loadPairs(CudaEmitter &e, Value from, Value left) {
   return vector::FromElementsOp::create(e.b, e.loc, e.vec(pair, 8), pairs);
 }
 
-CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, Location loc, ModuleOp module, StringRef symbol) {
+CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, Location loc, ModuleOp module,
+                                 StringRef symbol) {
   CudaEmitter e(OpBuilder(loc.getContext()), loc);
   CudaKernelShell shell(e, module, symbol, 4, sm);
   int64_t outStride = cudaPermutedStride(shape.rowBytes), chunks = outStride / chunk_bytes;
@@ -40,7 +41,8 @@ CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, Loca
     Value token = e.toI64(e.load(e.i32(), e.at(shell.argument(2), e.mul(row, 4)), 4));
     Value from = e.at(shell.argument(0), e.add(e.mul(token, shape.stride), at));
     bool whole = shape.stride % chunk_bytes == 0 && shape.rowBytes % chunk_bytes == 0;
-    Value chunk = whole ? e.load(e.vec(e.i32(), 4), from, chunk_bytes) : loadPairs(e, from, e.sub(e.c(shape.rowBytes), at));
+    Value chunk =
+        whole ? e.load(e.vec(e.i32(), 4), from, chunk_bytes) : loadPairs(e, from, e.sub(e.c(shape.rowBytes), at));
     e.store(chunk, e.at(shell.argument(1), e.add(e.mul(row, outStride), at)), chunk_bytes);
   });
   shell.finish(e, permute_threads);

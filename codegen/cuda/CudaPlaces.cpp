@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Both ops keep the C largest of a list, equal ones by position. A block finds the key of the C-th largest digit by digit,
-// 8 bits at a time from above, in a histogram in shared memory; then everything above it is kept, and of those equal to it
-// the first ones, which a running count over the block's chunks of the list finds.
+// Both ops keep the C largest of a list, equal ones by position. A block finds the key of the C-th largest digit by
+// digit, 8 bits at a time from above, in a histogram in shared memory; then everything above it is kept, and of those
+// equal to it the first ones, which a running count over the block's chunks of the list finds.
 //
 //     key(v) = bits(v + 0) with all bits of a negative number and the sign bit of a positive one flipped,   NaN: 0
 //
@@ -138,7 +138,8 @@ std::pair<Value, Value> CudaPlaces::threshold(const Queue &queue, Value places) 
       scf::ConditionOp::create(e.b, e.loc, more, before->getArguments());
       Block *after = e.b.createBlock(&search.getAfter(), {}, {e.i64(), e.i32()}, {e.loc, e.loc});
       Value taken = loadWord(e.shared(), after->getArgument(0));
-      scf::YieldOp::create(e.b, e.loc, ValueRange{e.sub(after->getArgument(0), e.c(1)), e.add(after->getArgument(1), taken)});
+      scf::YieldOp::create(e.b, e.loc,
+                           ValueRange{e.sub(after->getArgument(0), e.c(1)), e.add(after->getArgument(1), taken)});
       e.b.setInsertionPointAfter(search);
       e.store(e.toI32(search.getResult(0)), region(digitAt), 4);
       e.store(search.getResult(1), region(digitAt + 4), 4);
@@ -295,8 +296,8 @@ void CudaPlaces::dropping(moe::CapacityOp op, CudaKernelShell &shell) {
   });
 }
 
-// One slot, by the whole warp: the best id with room that no placed choice of the token names. Choices that wait for their
-// turn are kept as -2 - id.
+// One slot, by the whole warp: the best id with room that no placed choice of the token names. Choices that wait for
+// their turn are kept as -2 - id.
 void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slot) {
   int64_t choices = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1), groups = int64_t(op.getGroups());
   int64_t columns = cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1);
@@ -305,31 +306,33 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
   Value token = e.divU(slot, choices), firstSlot = e.mul(token, choices);
   Value waits = e.compare(Predicate::sle, loadWord(kept, slot), e.c32(-2));
   e.when(waits, [&] {
-    Values best = runs.fold(columns, {e.c32(INT32_MIN), e.c32(INT32_MAX)}, [&](Values acc, ArrayRef<Value> own, Value valid) -> Values {
-      for (Value n : own) {
-        Value id = e.toI32(n), grouped = e.less(n, e.c(groups));
-        Value places = loadWord(e.shared(), e.select(grouped, n, e.c(0)));
-        Value room = e.either(e.compare(Predicate::sge, n, e.c(groups)), e.compare(Predicate::sgt, places, e.c32(0)));
-        Value rank = e.load(e.f32(), word(ranked, e.add(e.mul(token, columns), n)), 4);
-        // signed order; no NaN is as low as what has no room
-        Value key = arith::XOrIOp::create(e.b, e.loc, orderedKey(rank), e.c32(INT32_MIN));
-        key = e.select(e.equal(key, e.c32(INT32_MIN)), e.c32(INT32_MIN + 1), key);
-        room = e.both(room, e.compare(Predicate::sgt, key, acc[0]));
-        if (valid)
-          room = e.both(room, valid);
-        // the token's choices are looked through for an id that would win
-        Value end = e.add(firstSlot, e.select(room, e.c(choices), e.c(0)));
-        auto named = scf::ForOp::create(e.b, e.loc, firstSlot, end, e.c(1), ValueRange{room});
-        {
-          OpBuilder::InsertionGuard guard(e.b);
-          e.b.setInsertionPointToEnd(named.getBody());
-          Value other = e.compare(Predicate::ne, loadWord(kept, named.getInductionVar()), id);
-          scf::YieldOp::create(e.b, e.loc, e.both(named.getRegionIterArg(0), other));
-        }
-        runs.keepLarger(acc[0], acc[1], e.select(named.getResult(0), key, e.c32(INT32_MIN)), id);
-      }
-      return acc;
-    });
+    Values best = runs.fold(
+        columns, {e.c32(INT32_MIN), e.c32(INT32_MAX)}, [&](Values acc, ArrayRef<Value> own, Value valid) -> Values {
+          for (Value n : own) {
+            Value id = e.toI32(n), grouped = e.less(n, e.c(groups));
+            Value places = loadWord(e.shared(), e.select(grouped, n, e.c(0)));
+            Value room =
+                e.either(e.compare(Predicate::sge, n, e.c(groups)), e.compare(Predicate::sgt, places, e.c32(0)));
+            Value rank = e.load(e.f32(), word(ranked, e.add(e.mul(token, columns), n)), 4);
+            // signed order; no NaN is as low as what has no room
+            Value key = arith::XOrIOp::create(e.b, e.loc, orderedKey(rank), e.c32(INT32_MIN));
+            key = e.select(e.equal(key, e.c32(INT32_MIN)), e.c32(INT32_MIN + 1), key);
+            room = e.both(room, e.compare(Predicate::sgt, key, acc[0]));
+            if (valid)
+              room = e.both(room, valid);
+            // the token's choices are looked through for an id that would win
+            Value end = e.add(firstSlot, e.select(room, e.c(choices), e.c(0)));
+            auto named = scf::ForOp::create(e.b, e.loc, firstSlot, end, e.c(1), ValueRange{room});
+            {
+              OpBuilder::InsertionGuard guard(e.b);
+              e.b.setInsertionPointToEnd(named.getBody());
+              Value other = e.compare(Predicate::ne, loadWord(kept, named.getInductionVar()), id);
+              scf::YieldOp::create(e.b, e.loc, e.both(named.getRegionIterArg(0), other));
+            }
+            runs.keepLarger(acc[0], acc[1], e.select(named.getResult(0), key, e.c32(INT32_MIN)), id);
+          }
+          return acc;
+        });
     runs.largestOfLanes(MutableArrayRef(best).take_front(1), MutableArrayRef(best).drop_front(1));
     e.warpSync();
     e.when(e.equal(lane, e.c(0)), [&] {
@@ -357,7 +360,8 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
     Value slots = e.mul(tokens, choices), firstSlot = e.mul(first, choices);
     e.loop(lane, slots, cuda_warp_threads, [&](Value i) {
       Value id = loadWord(ids, e.add(firstSlot, i));
-      Value known = e.compare(Predicate::ult, id, e.c32(int32_t(cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1))));
+      Value known =
+          e.compare(Predicate::ult, id, e.c32(int32_t(cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1))));
       Value none = e.select(e.compare(Predicate::slt, id, e.c32(0)), e.c32(-1), id);
       storeWord(kept, e.add(firstSlot, i), e.select(known, e.sub(e.c32(-2), id), none));
     });
@@ -375,7 +379,8 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
       Value lastKey = walk.getRegionIterArg(0), lastAt = walk.getRegionIterArg(1);
       RunWalker runs(e);
       runs.lane = lane;
-      auto find = scf::ForOp::create(e.b, e.loc, e.c(0), count, e.c(cuda_warp_threads), ValueRange{e.c32(INT32_MIN), e.c32(INT32_MAX)});
+      auto find = scf::ForOp::create(e.b, e.loc, e.c(0), count, e.c(cuda_warp_threads),
+                                     ValueRange{e.c32(INT32_MIN), e.c32(INT32_MAX)});
       {
         OpBuilder::InsertionGuard inner(e.b);
         e.b.setInsertionPointToEnd(find.getBody());
@@ -448,9 +453,9 @@ CudaKernelFacts CudaPlaces::topTokens(moe::TopTokensOp op, ModuleOp module, Stri
       storeWord(mask, entry(i), arith::ExtUIOp::create(e.b, e.loc, e.i32(), keep));
     };
     if (present) // absent tokens are in no queue
-      e.loop(tid, tokens, threads, [&](Value i) { e.when(e.equal(loadWord(present, e.add(first, i)), e.c32(0)), [&] {
-                                     storeWord(mask, entry(i), e.c32(0));
-                                   }); });
+      e.loop(tid, tokens, threads, [&](Value i) {
+        e.when(e.equal(loadWord(present, e.add(first, i)), e.c32(0)), [&] { storeWord(mask, entry(i), e.c32(0)); });
+      });
     keepLargest({tokens, is, key, put}, placesOf(op, present, Value()));
   });
   shell.finish(e, threads);

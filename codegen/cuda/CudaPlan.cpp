@@ -147,7 +147,9 @@ std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedByt
 int64_t cudaTableBytes(const CudaTargetPlan &target, int64_t numTokens) {
   int64_t total = 0;
   for (const CudaPlannedTable &table : target.tables)
-    total += int64_t(llvm::alignTo(uint64_t(table.bytes.per_token * numTokens + table.bytes.per_sequence + table.bytes.fixed), MOEC_WORKSPACE_ALIGN));
+    total += int64_t(
+        llvm::alignTo(uint64_t(table.bytes.per_token * numTokens + table.bytes.per_sequence + table.bytes.fixed),
+                      MOEC_WORKSPACE_ALIGN));
   return total;
 }
 

@@ -45,7 +45,7 @@ struct CudaTargetPlan {
 };
 
 struct CudaPlan {
-  uint32_t cudaVersion = 0;        // 13000 for 13.0, 0: no ptxas
+  uint32_t cudaVersion = 0;         // 13000 for 13.0, 0: no ptxas
   std::vector<moec_weight> weights; // one per weight of the launch plan
   uint64_t packedBytes = 0;
   std::vector<CudaTargetPlan> targets; // best first

@@ -155,7 +155,8 @@ int64_t CudaRowsLowering::within(CudaKernelShell &shell, size_t firstArgument, i
   arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
   placeWarp(warpBytes);
   Value works = e.less(warp, warps.getResult());
-  auto loop = scf::ForOp::create(e.b, e.loc, e.select(works, warp, shell.numTokens), shell.numTokens, warps.getResult());
+  auto loop =
+      scf::ForOp::create(e.b, e.loc, e.select(works, warp, shell.numTokens), shell.numTokens, warps.getResult());
   {
     OpBuilder::InsertionGuard guard(e.b);
     e.b.setInsertionPoint(loop.getBody()->getTerminator());
@@ -333,7 +334,8 @@ void CudaRowsLowering::lowerReduce(moe::ReduceOp reduce) {
   values[reduce.getResult()] = out;
 }
 
-// Few long segments: the warp takes 8 at a time, whose shuffles overlap. Else a lane takes a segment, element by element.
+// Few long segments: the warp takes 8 at a time, whose shuffles overlap. Else a lane takes a segment, element by
+// element.
 void CudaRowsLowering::reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum) {
   int64_t length = x.count / segments;
   if (segments <= cuda_warp_threads && length >= 16) {
@@ -557,8 +559,8 @@ size_t cudaRowProgramPointers(moe::RowProgramOp op, const RowStrides &strides) {
   return strides.size() + (routeOf(op) ? 1 : 0);
 }
 
-int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides, size_t firstArgument,
-                           int64_t threads, int64_t mostBytes) {
+int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides,
+                           size_t firstArgument, int64_t threads, int64_t mostBytes) {
   return CudaRowsLowering(e, op, strides).within(shell, firstArgument, threads, mostBytes);
 }
 

@@ -48,7 +48,8 @@ RunWalker::Values RunWalker::fold(int64_t count, Values acc, Step body) {
     return columns;
   };
   if (looped) {
-    auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), e.c(looped * cuda_warp_threads), e.c(batch * cuda_warp_threads), acc);
+    auto loop =
+        scf::ForOp::create(e.b, e.loc, e.c(0), e.c(looped * cuda_warp_threads), e.c(batch * cuda_warp_threads), acc);
     OpBuilder::InsertionGuard guard(e.b);
     if (acc.empty())
       e.b.setInsertionPoint(loop.getBody()->getTerminator());

@@ -40,8 +40,7 @@ public:
   Values fold(int64_t count, Values acc, Step body);
 
   // xs[i] = join over all lanes of xs[i], for several independent values at a time: their shuffles overlap.
-  void joinLanes(llvm::MutableArrayRef<mlir::Value> xs,
-                 llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join);
+  void joinLanes(llvm::MutableArrayRef<mlir::Value> xs, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join);
 
   // The largest key over all lanes and its column, the lower column among equals; keys and columns i32.
   void largestOfLanes(llvm::MutableArrayRef<mlir::Value> keys, llvm::MutableArrayRef<mlir::Value> columns);

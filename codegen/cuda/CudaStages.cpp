@@ -104,8 +104,9 @@ CudaPlannedLaunch &CudaStages::addLaunch(size_t step, const std::string &symbol,
 bool CudaStages::checkShared(const std::string &symbol, const CudaKernelFacts &facts) {
   if (facts.sharedBytes <= arch.maxSharedBytes)
     return true;
-  return fail("kernel " + symbol + " needs " + std::to_string(facts.sharedBytes) + " bytes of shared memory, a block of " +
-                  arch.name.str() + " has " + std::to_string(arch.maxSharedBytes),
+  return fail("kernel " + symbol + " needs " + std::to_string(facts.sharedBytes) +
+                  " bytes of shared memory, a block of " + arch.name.str() + " has " +
+                  std::to_string(arch.maxSharedBytes),
               /*isUnsupported=*/true);
 }
 
@@ -154,8 +155,8 @@ bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape)
   if (dispatchScratch.count(uint16_t(step)))
     return true;
   if (shape.groups > cuda_dispatch_max_groups)
-    return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) + " groups, found " +
-                    std::to_string(shape.groups),
+    return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) +
+                    " groups, found " + std::to_string(shape.groups),
                 true);
   if (plan.header.max_tokens > INT32_MAX / shape.choices)
     return fail("CUDA kernels count rows in 31 bits: " + std::to_string(plan.header.max_tokens) + " tokens of " +
@@ -164,8 +165,9 @@ bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape)
   std::string name = plan.string(plan.steps[step].name).str();
   dispatchScratch[uint16_t(step)] = target.addTable(cudaDispatchTableBytes(shape), name + " scratch");
   for (const CudaDispatchList &list : shape.lists)
-    lists[{uint16_t(step), list.blockSize}] = target.addTable(cudaListBytes(shape.groups, shape.choices, list.blockSize),
-                                                              name + " blocks of " + std::to_string(list.blockSize));
+    lists[{uint16_t(step), list.blockSize}] =
+        target.addTable(cudaListBytes(shape.groups, shape.choices, list.blockSize),
+                        name + " blocks of " + std::to_string(list.blockSize));
   return true;
 }
 
@@ -199,7 +201,9 @@ bool CudaStages::addDispatch(size_t step) {
 }
 
 const RouteFront *CudaStages::frontAt(std::optional<size_t> step) const {
-  auto isOf = [&](const RouteFront &front) { return front.router == step || front.rows == step || front.dispatch == step; };
+  auto isOf = [&](const RouteFront &front) {
+    return front.router == step || front.rows == step || front.dispatch == step;
+  };
   auto found = llvm::find_if(fronts, isOf);
   return found == fronts.end() ? nullptr : &*found;
 }
@@ -306,7 +310,8 @@ bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
   auto routed = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getNextNode());
   if (!op->hasAttr(moe::joinedAttr) || !routed || plan.steps[dense + 1].kind != MOEC_STEP_MATMUL)
     return false;
-  MatmulStage one = describeMatmul(op, plan, plan.steps[dense]), two = describeMatmul(routed, plan, plan.steps[dense + 1]);
+  MatmulStage one = describeMatmul(op, plan, plan.steps[dense]),
+              two = describeMatmul(routed, plan, plan.steps[dense + 1]);
   // up to joinedTokens only kernels that find the rows of either stage
   const CudaStage *entries = schedule.find(two.name, arch.arch);
   auto byTma = [](const CudaEntry &entry) {
@@ -423,8 +428,8 @@ void CudaStages::addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLa
   sums.params = std::move(params);
 }
 
-// Told nothing, ptxas spills a kernel of 64 threads to make room for more blocks than shared memory has. Where the blocks that
-// it does have leave every thread more registers than a kernel takes, they are what it is told.
+// Told nothing, ptxas spills a kernel of 64 threads to make room for more blocks than shared memory has. Where the
+// blocks that it does have leave every thread more registers than a kernel takes, they are what it is told.
 void CudaStages::setBlocksPerSm(StringRef symbol, int64_t threads, int64_t blocks) {
   constexpr int64_t registersOfSm = 65536, enough = 200;
   if (registersOfSm / (threads * blocks) < enough)
@@ -455,7 +460,8 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   launch.launch.max_tokens = job.lastToken;
   int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
   setTiles(launch.launch, stage, choices, job.entry.kernel.integers, facts.splits, bool(job.second));
-  int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024), byThreads = 1024 / facts.blockThreads;
+  int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024),
+          byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
   setBlocksPerSm(symbol, facts.blockThreads, launch.launch.blocks_per_sm);
   addMatmulParams(job, stage, facts, launch);
@@ -485,10 +491,11 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
       params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
     if (i == 3 && stage.gathered && facts.aMapRows) // row_token: rows are in order
       continue;
-    params.push_back(i == 0 && facts.aMapRows     ? rowMapOf(job, stage, facts)
-                     : i == 1 && facts.mapRows   ? mapOf(job.step, facts)
-                     : i == 2 && stage.unordered ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step), stage.n), 0, 0}
-                                                 : argument(job.step, i));
+    params.push_back(i == 0 && facts.aMapRows  ? rowMapOf(job, stage, facts)
+                     : i == 1 && facts.mapRows ? mapOf(job.step, facts)
+                     : i == 2 && stage.unordered
+                         ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step), stage.n), 0, 0}
+                         : argument(job.step, i));
   }
   if (planned.num_args == before && stage.routed)
     params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
@@ -506,7 +513,8 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
 moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
   const moec_buffer &weights = plan.buffers[plan.args[plan.steps[step].first_arg + 1]];
   moec_cuda_map map = {};
-  map.weight = weights.slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows), map.box_k = uint32_t(facts.mapDepth);
+  map.weight = weights.slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows),
+  map.box_k = uint32_t(facts.mapDepth);
   return mapOf(map);
 }
 
@@ -559,8 +567,9 @@ bool CudaStages::add(size_t step, Operation *op) {
     return false;
   for (size_t i = before; i < target.launches.size(); ++i)
     if (size_t params = target.launches[i].params.size(); params > MOEC_MAX_CUDA_PARAMS)
-      return fail("a kernel of stage '" + plan.string(plan.steps[step].name).str() + "' would take " + std::to_string(params) +
-                      " arguments, at most " + std::to_string(MOEC_MAX_CUDA_PARAMS) + " are passed",
+      return fail("a kernel of stage '" + plan.string(plan.steps[step].name).str() + "' would take " +
+                      std::to_string(params) + " arguments, at most " + std::to_string(MOEC_MAX_CUDA_PARAMS) +
+                      " are passed",
                   true);
   return true;
 }

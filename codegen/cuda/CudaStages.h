@@ -10,8 +10,8 @@
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/plan/RouteFront.h"
-#include "codegen/tile/MatmulStage.h"
 #include "codegen/schedule/Schedule.h"
+#include "codegen/tile/MatmulStage.h"
 
 #include <map>
 #include <optional>
@@ -26,15 +26,18 @@ namespace moec {
 //
 //     rows, combine   one kernel; parameters T, the step's arguments, offsets of the route it runs over
 //     dispatch        the kernels of lowerCudaDispatch, with a list per block size its matmuls use
-//     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's arguments
+//     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's
+//     arguments
 //                     (of slots: its route's tables and lists), the tokens of one sequence
-//     row program and dispatch of a front (RouteFront.h), up to the schedule's tokens: one kernel, CudaFront.h, in the row program's
+//     row program and dispatch of a front (RouteFront.h), up to the schedule's tokens: one kernel, CudaFront.h, in the
+//     row program's
 //                     place; with the sums of its router, where that is split. Beyond, kernels of their own
 //     counts          one kernel, only when asked
 //     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
 //                     With splits two, the second adds partial sums; contiguous and gathered two, the first copies rows
 //     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
-//     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's epilogue
+//     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's
+//     epilogue
 // Sums of a split router that a front adds: of its calls, with the parameters of the kernel that made the shares.
 struct FrontSums {
   size_t router;
@@ -55,8 +58,8 @@ public:
 
   CudaTargetPlan takePlan() { return std::move(target); }
   const std::string &error() const { return message; }
-  bool isTemplateError() const { return templateError; }   // the error is a template's
-  bool isUnsupported() const { return unsupported; }       // the layer is too large for the target in some way
+  bool isTemplateError() const { return templateError; } // the error is a template's
+  bool isUnsupported() const { return unsupported; }     // the layer is too large for the target in some way
 
 private:
   bool addStep(size_t step, mlir::Operation *op);
@@ -69,7 +72,8 @@ private:
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
-  // A matmul kernel to be made: of an entry, for a part of its range; `second` is the step that runs beside, if one does.
+  // A matmul kernel to be made: of an entry, for a part of its range; `second` is the step that runs beside, if one
+  // does.
   struct MatmulJob {
     size_t step;
     moe::GroupedMatmulOp op;
@@ -80,7 +84,8 @@ private:
   bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
                       std::optional<size_t> second);
   bool addMatmulKernel(const MatmulJob &job);
-  void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts, CudaPlannedLaunch &launch);
+  void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
+                       CudaPlannedLaunch &launch);
   // Whether strides let `dense`, marked so, run in the launches of the step behind it.
   bool joins(size_t dense, moe::GroupedMatmulOp op);
 
@@ -88,7 +93,8 @@ private:
   const RouteFront *frontAt(std::optional<size_t> step) const;
   int64_t firstBehindFront(size_t step) const; // tokens from which the step has kernels of its own
   bool addFronts(const RouteFront &front, moe::RowProgramOp rows);
-  bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken, FrontSums *sums);
+  bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,
+                FrontSums *sums);
 
   void setBlocksPerSm(llvm::StringRef symbol, int64_t threads, int64_t blocks);
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
@@ -122,14 +128,15 @@ private:
   llvm::raw_ostream *tiles = nullptr;
 
   CudaTargetPlan target;
-  std::map<uint16_t, std::map<int64_t, std::vector<std::pair<int64_t, int64_t>>>> blockRows; // of a route's matmuls: sizes, their T
-  std::map<uint16_t, uint16_t> dispatchScratch;                // table of a dispatch
+  // of a route's matmuls: sizes, their T
+  std::map<uint16_t, std::map<int64_t, std::vector<std::pair<int64_t, int64_t>>>> blockRows;
+  std::map<uint16_t, uint16_t> dispatchScratch; // table of a dispatch
   std::vector<RouteFront> fronts;
-  int64_t frontTokens = 0;                                     // 0: no front
+  int64_t frontTokens = 0; // 0: no front
   std::vector<FrontSums> frontSums;
-  std::map<std::pair<uint16_t, int64_t>, uint16_t> lists;      // table of a route's list of a block size
-  std::map<size_t, uint16_t> sums;                             // table of a combine's sums of tokens
-  std::map<size_t, uint16_t> permuted;                         // table of a matmul's rows in the order of the route
+  std::map<std::pair<uint16_t, int64_t>, uint16_t> lists; // table of a route's list of a block size
+  std::map<size_t, uint16_t> sums;                        // table of a combine's sums of tokens
+  std::map<size_t, uint16_t> permuted;                    // table of a matmul's rows in the order of the route
   std::string message;
   bool templateError = false, unsupported = false;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Threads of a block are columns times strands; strand i of a column reads tokens i, i + strands, ... in runs of 32, and the
-// strands are joined in ascending order.
+// Threads of a block are columns times strands; strand i of a column reads tokens i, i + strands, ... in runs of 32,
+// and the strands are joined in ascending order.
 
 #include "codegen/cuda/CudaTokens.h"
 
@@ -36,8 +36,8 @@ private:
   int64_t sm;
 };
 
-CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
-                                   StringRef symbol) {
+CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total,
+                                   ModuleOp module, StringRef symbol) {
   constexpr int64_t width = token_reduce_block, strands = threads / width;
   int64_t columns = type.getDimSize(1), blocks = (columns + width - 1) / width;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
@@ -78,9 +78,10 @@ CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, b
   return facts;
 }
 
-// Unit = (scope * slot blocks + slot block) * column parts + part. Rows of the 8 slots follow from the layout of a route of
-// slots, so that its tables are not read.
-CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol) {
+// Unit = (scope * slot blocks + slot block) * column parts + part. Rows of the 8 slots follow from the layout of a
+// route of slots, so that its tables are not read.
+CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module,
+                                       StringRef symbol) {
   auto type = cast<RankedTensorType>(op.getType());
   auto route = cast<moe::RouteType>(op.getRoute().getType());
   Type element = type.getElementType();
@@ -100,15 +101,18 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
     Values own; // slots of this block; past the end the last one again
     for (int64_t i = 0; i < slots_per_block; ++i)
       own.push_back(e.minS(e.add(slot0, e.c(i)), e.c(slots - 1)));
-    Values sums = e.foldInRuns(first, e.add(first, tokens), 1, token_run, Values(slots_per_block, e.f(0)), [&](const Values &acc, Value t) {
-      Value v = e.widen(e.load(element, e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, bytes))), unsigned(bytes)));
-      Values weights, next;
-      for (Value s : own)
-        weights.push_back(e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), s), 4)), 4));
-      for (auto [weight, a] : llvm::zip(weights, acc))
-        next.push_back(e.fma(weight, v, a));
-      return next;
-    }, add);
+    Values sums = e.foldInRuns(
+        first, e.add(first, tokens), 1, token_run, Values(slots_per_block, e.f(0)),
+        [&](const Values &acc, Value t) {
+          Value v = e.widen(e.load(element, e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, bytes))), unsigned(bytes)));
+          Values weights, next;
+          for (Value s : own)
+            weights.push_back(e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), s), 4)), 4));
+          for (auto [weight, a] : llvm::zip(weights, acc))
+            next.push_back(e.fma(weight, v, a));
+          return next;
+        },
+        add);
     for (int64_t i = 0; i < slots_per_block; ++i)
       e.when(e.less(e.add(slot0, e.c(i)), e.c(slots)), [&] {
         Value row = e.add(e.mul(e.add(e.mul(e.divU(own[i], each), scopes), scope), each), e.remU(own[i], each));
@@ -122,7 +126,8 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
 }
 
 // Threads of the grid stride over the entries of every table.
-CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol) {
+CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module,
+                                  StringRef symbol) {
   auto route = cast<moe::RouteType>(op.getRoute().getType());
   int64_t groups = route.getGroups(), slots = route.getChoices(), each = slots / groups;
   bool sequences = op.getScope() == moe::Scope::sequence;
@@ -165,8 +170,8 @@ CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &b
 
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, ModuleOp module, StringRef symbol) {
   bool sequences = op.getScope() == moe::Scope::sequence;
-  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false,
-                                   module, symbol);
+  return CudaTokens(op, sm).reduce(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences,
+                                   /*total=*/false, module, symbol);
 }
 
 CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, ModuleOp module, StringRef symbol) {

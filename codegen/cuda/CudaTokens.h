@@ -5,9 +5,9 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDATOKENS_H
 #define MOEC_CODEGEN_CUDA_CUDATOKENS_H
 
+#include "codegen/cuda/CudaKernel.h"
 #include "codegen/lower/RowStrides.h"
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/cuda/CudaKernel.h"
 
 #include <vector>
 
@@ -28,8 +28,8 @@ CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &stri
 
 // Parameters (T, offsets, row_token, row_slot, slot_row, lists..., sequence): the tables of a route of slots, and one
 // list (moec_cuda_item) per block size.
-CudaKernelFacts lowerCudaSlots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, int64_t sm, mlir::ModuleOp module,
-                               llvm::StringRef symbol);
+CudaKernelFacts lowerCudaSlots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, int64_t sm,
+                               mlir::ModuleOp module, llvm::StringRef symbol);
 
 } // namespace moec
 

@@ -34,7 +34,8 @@ static Value orderedKey(CudaEmitter &e, Value x) {
 }
 
 // Keys of this lane's columns of the segment at `begin`; INT_MIN past its end.
-static CudaEmitter::Values laneKeys(CudaEmitter &e, RunWalker &runs, const TopKShape &shape, const RowRun &x, Value begin) {
+static CudaEmitter::Values laneKeys(CudaEmitter &e, RunWalker &runs, const TopKShape &shape, const RowRun &x,
+                                    Value begin) {
   CudaEmitter::Values keys;
   for (int64_t i = 0; i < shape.perLane(); ++i) {
     Value column = e.add(runs.lane, e.c(i * cuda_warp_threads));
@@ -49,8 +50,8 @@ static CudaEmitter::Values laneKeys(CudaEmitter &e, RunWalker &runs, const TopKS
   return keys;
 }
 
-// One round over `keys`, the keys of all segments of a batch one after the other: winners[s] = column in segment s, whose
-// key is INT_MIN afterwards.
+// One round over `keys`, the keys of all segments of a batch one after the other: winners[s] = column in segment s,
+// whose key is INT_MIN afterwards.
 static CudaEmitter::Values takeLargest(CudaEmitter &e, RunWalker &runs, const TopKShape &shape,
                                        MutableArrayRef<Value> keys) {
   int64_t perLane = shape.perLane(), batch = int64_t(keys.size()) / perLane;
@@ -134,9 +135,8 @@ void emitLongTopK(CudaEmitter &e, RunWalker &runs, const TopKShape &shape, const
       Value where = e.toI64(top[1]);
       e.when(e.equal(e.remU(where, cuda_warp_threads), runs.lane),
              [&] { storeElement(e, keys, e.add(begin, where), e.c32(INT32_MIN)); });
-      e.when(e.equal(runs.lane, e.c(0)), [&] {
-        storeElement(e, ids, e.add(e.mul(s, shape.k), j), e.toI32(e.add(begin, where)));
-      });
+      e.when(e.equal(runs.lane, e.c(0)),
+             [&] { storeElement(e, ids, e.add(e.mul(s, shape.k), j), e.toI32(e.add(begin, where))); });
     });
   });
 }

@@ -4,7 +4,8 @@
 //
 // Selection works on integers that order as the values do, so that every row, NaN or not, gives k distinct ids:
 //
-//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value: INT_MIN
+//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value:
+//     INT_MIN
 //
 // and the largest key wins, the lower column among equals.
 

@@ -21,7 +21,8 @@
 //     cvt_tf32                  f32 bits -> tf32 bits        to nearest, ties away from zero (cvt.rna.tf32.f32)
 //     cp_async                  p3, p1, bytes                16 bytes, zeros after the first `bytes` (0..16)
 //     cp_async_commit           ; cp_async_wait n=N          groups; all but the N youngest are complete
-//     cp_async_arrive           p3                           mbarrier arrival (noinc) once earlier cp_async are complete
+//     cp_async_arrive           p3                           mbarrier arrival (noinc) once earlier cp_async are
+//                               complete
 //     ldmatrix n=4 trans=0|1    p3 -> 4 x i32                four 8x8 matrices of 16-bit elements
 //     stmatrix n=4              p3, 4 x i32
 //     mma type=bf16|f16         4 x i32 A, 2 x i32 B, 4 x f32 C -> 4 x f32     m16n8k16
@@ -31,7 +32,8 @@
 //     mbar_expect               p3, bytes                    arrive.expect_tx
 //     mbar_wait                 p3, parity                   until the phase of that parity is complete
 //     fence_mbar_init           ; fence_async                fence.mbarrier_init, fence.proxy.async.shared::cta
-//     fence_async_global                                     fence.proxy.async.global: TMA may read what earlier kernels stored
+//     fence_async_global                                     fence.proxy.async.global: TMA may read what earlier
+//     kernels stored
 //     tma_load_3d               p3, map pointer, x, y, z, p3 mbarrier     a box at {x, y, z}, x innermost
 //     tma_prefetch              map pointer
 //     wgmma n=N type=bf16|f16   N/2 x f32 D, i64 desc A, i64 desc B, scale_d -> N/2 x f32    m64nNk16, both K-major

@@ -134,7 +134,8 @@ std::optional<Ptxas> findPtxas(const PtxasPlaces &places) {
 }
 
 std::string ptxasAdvice() {
-  return "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install nvidia-cuda-nvcc), "
+  return "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install "
+         "nvidia-cuda-nvcc), "
          "or set CUDA_HOME";
 }
 
@@ -174,7 +175,8 @@ bool runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch, Assembled &out, 
     error = std::string("no memory for the files of ptxas: ") + std::strerror(errno);
     return false;
   }
-  std::string target = "-arch=" + cudaArchFacts(arch).name.str(), from = input.path(), to = cubin.path(), said = log.path();
+  std::string target = "-arch=" + cudaArchFacts(arch).name.str(), from = input.path(), to = cubin.path(),
+              said = log.path();
   StringRef args[] = {ptxas.path, target, "-O3", "-v", "-o", to, from};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(said), StringRef(said)};
   std::string reason;

@@ -38,10 +38,10 @@ struct CompiledPackage {
   CompiledPackage();
   ~CompiledPackage();
 
-  std::string name;          // symbol prefix
-  std::string canonicalSpec; // canonical JSON; empty when compiled from moe text
-  LaunchPlan plan;           // filled, isa variants included
-  std::string scheduleText;  // the schedule used, printed
+  std::string name;                       // symbol prefix
+  std::string canonicalSpec;              // canonical JSON; empty when compiled from moe text
+  LaunchPlan plan;                        // filled, isa variants included
+  std::string scheduleText;               // the schedule used, printed
   std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
   std::vector<std::string> functionNames; // kernel symbols in table order
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
@@ -50,7 +50,8 @@ struct CompiledPackage {
   std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
   std::vector<std::string> cudaFindings;  // of the gates (cuda/CudaGates.h): kernels that run, but not as they should
   bool ptxasMissing = false;              // images are PTX alone, and only the gates that read PTX were checked
-  std::vector<DeviceModule> deviceModules; // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
+  // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
+  std::vector<DeviceModule> deviceModules;
 };
 
 } // namespace moec

@@ -46,7 +46,8 @@ static StringRef dtypeText(uint32_t code) {
 }
 
 // The sizes of the buffers that share each slot; a slot is as large as its largest one.
-static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan, llvm::function_ref<bool(size_t)> isUsed) {
+static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan,
+                                                         llvm::function_ref<bool(size_t)> isUsed) {
   std::vector<std::vector<moec_extent>> members(plan.header.num_slots);
   for (auto [i, buffer] : llvm::enumerate(plan.buffers))
     if ((buffer.kind == MOEC_BUFFER_WORKSPACE || buffer.kind == MOEC_BUFFER_OPT_OUTPUT) &&
@@ -62,7 +63,8 @@ static int64_t rounded(int64_t bytes) {
 }
 
 // Slots and route tables, without reports.
-static int64_t sharedWorkspaceBytes(const LaunchPlan &plan, int64_t numTokens, llvm::function_ref<bool(size_t)> isUsed) {
+static int64_t sharedWorkspaceBytes(const LaunchPlan &plan, int64_t numTokens,
+                                    llvm::function_ref<bool(size_t)> isUsed) {
   int64_t total = 0;
   auto slots = slotMembers(plan, isUsed);
   slots.resize(slots.size() - plan.header.num_report_slots);
@@ -80,7 +82,8 @@ static int64_t sharedWorkspaceBytes(const LaunchPlan &plan, int64_t numTokens, l
 
 int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens) {
   std::set<size_t> used = target.buffers();
-  return sharedWorkspaceBytes(plan, numTokens, [&](size_t i) { return used.count(i) != 0; }) + cudaTableBytes(target, numTokens);
+  return sharedWorkspaceBytes(plan, numTokens, [&](size_t i) { return used.count(i) != 0; }) +
+         cudaTableBytes(target, numTokens);
 }
 
 int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens) {
@@ -182,13 +185,27 @@ void ManifestWriter::argumentList() {
     for (const moec_buffer &buffer : plan.buffers) {
       int64_t experts = plan.header.num_experts, choices = plan.header.top_k;
       switch (buffer.role) {
-      case MOEC_ROLE_X: argument("x", buffer.dtype, "H", plan.header.hidden, false); break;
-      case MOEC_ROLE_Y: argument("y", buffer.dtype, "H", plan.header.hidden, false); break;
-      case MOEC_ROLE_LOGITS: argument("logits", buffer.dtype, "L", buffer.bytes.per_token / 4, true); break;
-      case MOEC_ROLE_IDS: argument("ids", buffer.dtype, "K", choices, true); break;
-      case MOEC_ROLE_WEIGHTS: argument("weights", buffer.dtype, "K", choices, true); break;
-      case MOEC_ROLE_COUNTS: argument("counts", buffer.dtype, "E", experts, true); break;
-      case MOEC_ROLE_PROBABILITIES: argument("probabilities", buffer.dtype, "L", buffer.bytes.per_token / 4, true); break;
+      case MOEC_ROLE_X:
+        argument("x", buffer.dtype, "H", plan.header.hidden, false);
+        break;
+      case MOEC_ROLE_Y:
+        argument("y", buffer.dtype, "H", plan.header.hidden, false);
+        break;
+      case MOEC_ROLE_LOGITS:
+        argument("logits", buffer.dtype, "L", buffer.bytes.per_token / 4, true);
+        break;
+      case MOEC_ROLE_IDS:
+        argument("ids", buffer.dtype, "K", choices, true);
+        break;
+      case MOEC_ROLE_WEIGHTS:
+        argument("weights", buffer.dtype, "K", choices, true);
+        break;
+      case MOEC_ROLE_COUNTS:
+        argument("counts", buffer.dtype, "E", experts, true);
+        break;
+      case MOEC_ROLE_PROBABILITIES:
+        argument("probabilities", buffer.dtype, "L", buffer.bytes.per_token / 4, true);
+        break;
       default:
         if (buffer.role >= MOEC_ROLE_CHOICE_COUNTS)
           argument(plan.string(buffer.name), buffer.dtype, "E", buffer.bytes.fixed / 4, true);
@@ -203,10 +220,13 @@ void ManifestWriter::argumentList() {
 void ManifestWriter::workspace() {
   json.attributeObject("workspace", [&] {
     json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
-    json.attribute("formula", "sum over slots of up(max over members of per_token*T + per_sequence*B + fixed) + sum over routes of "
-                              "(up(4*(groups+1)) + 3*up(4*T*choices)) + up(item_bytes*(items.per_token*T + items.fixed "
-                              "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers; B sequences; the last report_slots slots "
-                              "only in calls that ask for reports");
+    json.attribute(
+        "formula",
+        "sum over slots of up(max over members of per_token*T + per_sequence*B + fixed) + sum over routes of "
+        "(up(4*(groups+1)) + 3*up(4*T*choices)) + up(item_bytes*(items.per_token*T + items.fixed "
+        "+ items_per_worker*W + 1)) + W*up(scratch_bytes); up(n) = n rounded up to 256; W workers; B sequences; the "
+        "last report_slots slots "
+        "only in calls that ask for reports");
     json.attribute("report_slots", int64_t(plan.header.num_report_slots)); // the last ones
     json.attributeArray("slots", [&] {
       for (const auto &slot : slotMembers(plan, isAlwaysUsed))
@@ -254,10 +274,12 @@ void ManifestWriter::weights() {
         json.attribute("dtype", dtypeText(weight.dtype));
         json.attributeArray("roles", [&] {
           for (unsigned part = 0; part < weight.parts && part < 2; ++part)
-            for (size_t i = 0; i < (weight.role_per_group ? weight.groups : 1) && weight.role[part] + i < plan.roles.size(); ++i)
+            for (size_t i = 0;
+                 i < (weight.role_per_group ? weight.groups : 1) && weight.role[part] + i < plan.roles.size(); ++i)
               json.value(plan.string(plan.roles[weight.role[part] + i].name));
         });
-        if (weight.role_per_group) // experts of different width: the roles of part 0, one per group, then those of part 1
+        // experts of different width: the roles of part 0, one per group, then those of part 1
+        if (weight.role_per_group)
           json.attribute("role_per_group", true);
         json.attribute("groups", weight.groups);
         json.attribute("n", weight.n);

@@ -72,8 +72,9 @@ void writeCudaManifest(const CompiledPackage &package, json::OStream &json) {
                                   std::to_string(package.cuda.cudaVersion % 1000 / 10));
   json.attribute("math", package.math == MathMode::Tf32 ? "tf32" : "exact");
   json.attribute("packed_weights_bytes", int64_t(package.cuda.packedBytes));
-  json.attribute("workspace_formula", "slots and routes as above, of slots the members among the target's workspace_buffers, "
-                                      "without items and scratch, + sum over the target's tables of up(per_token*T + fixed)");
+  json.attribute("workspace_formula",
+                 "slots and routes as above, of slots the members among the target's workspace_buffers, "
+                 "without items and scratch, + sum over the target's tables of up(per_token*T + fixed)");
   json.attributeArray("targets", [&] {
     for (const CudaTargetPlan &target : package.cuda.targets)
       writeTarget(package, target, json);

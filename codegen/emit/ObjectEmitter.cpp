@@ -5,8 +5,8 @@
 
 #include "codegen/emit/ObjectEmitter.h"
 
-#include "codegen/lower/ShortPipeline.h"
 #include "codegen/emit/SymbolCheck.h"
+#include "codegen/lower/ShortPipeline.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
 #include "mlir/Conversion/Passes.h"

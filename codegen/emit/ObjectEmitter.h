@@ -45,8 +45,8 @@ struct PlanObjectInput {
   std::vector<std::string> images;    // what cudaPlan's targets name
 };
 
-// The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that joins
-// them. Functions are defined by the other objects.
+// The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that
+// joins them. Functions are defined by the other objects.
 bool emitPlanObject(const PlanObjectInput &input, llvm::SmallVectorImpl<char> &out, std::string &error);
 
 } // namespace moec

@@ -25,10 +25,14 @@ std::string libraryFileName(StringRef name, LibraryKind kind) {
 // x and y are of one of these.
 static StringRef dtypeMacro(uint32_t code) {
   switch (code) {
-  case MOEC_F32: return "MOEC_F32";
-  case MOEC_BF16: return "MOEC_BF16";
-  case MOEC_F16: return "MOEC_F16";
-  default: return "";
+  case MOEC_F32:
+    return "MOEC_F32";
+  case MOEC_BF16:
+    return "MOEC_BF16";
+  case MOEC_F16:
+    return "MOEC_F16";
+  default:
+    return "";
   }
 }
 
@@ -58,14 +62,13 @@ static std::string reportLines(const LaunchPlan &plan) {
     uint16_t role;
     const char *name, *text;
   };
-  static const Report all[] = {
-      {MOEC_ROLE_PROBABILITIES, "probabilities", "scores over their sum"},
-      {MOEC_ROLE_CHOICE_COUNTS, "choice_counts", "choices per expert before drops"},
-      {MOEC_ROLE_LOSSES, "losses", "values of the spec's losses, in its order"},
-      {MOEC_ROLE_LOGIT_MEAN, "logit_mean", "mean of |logit|"},
-      {MOEC_ROLE_LOGIT_MAX, "logit_max", "largest |logit|"},
-      {MOEC_ROLE_DIVERSITY, "diversity", "how far the experts of a token differ"},
-      {MOEC_ROLE_DROPPED_TOKENS, "dropped_tokens", "tokens that reach no expert they chose"}};
+  static const Report all[] = {{MOEC_ROLE_PROBABILITIES, "probabilities", "scores over their sum"},
+                               {MOEC_ROLE_CHOICE_COUNTS, "choice_counts", "choices per expert before drops"},
+                               {MOEC_ROLE_LOSSES, "losses", "values of the spec's losses, in its order"},
+                               {MOEC_ROLE_LOGIT_MEAN, "logit_mean", "mean of |logit|"},
+                               {MOEC_ROLE_LOGIT_MAX, "logit_max", "largest |logit|"},
+                               {MOEC_ROLE_DIVERSITY, "diversity", "how far the experts of a token differ"},
+                               {MOEC_ROLE_DROPPED_TOKENS, "dropped_tokens", "tokens that reach no expert they chose"}};
   std::string lines;
   for (const Report &report : all)
     for (const moec_buffer &buffer : plan.buffers) {
@@ -74,7 +77,8 @@ static std::string reportLines(const LaunchPlan &plan) {
       bool perToken = buffer.bytes.per_token != 0;
       std::string shape = "[" + std::string(perToken ? "T," : "") +
                           std::to_string((perToken ? buffer.bytes.per_token : buffer.bytes.fixed) / 4) + "] ";
-      lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() + ", on request: " + report.text + ".\n";
+      lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() +
+               ", on request: " + report.text + ".\n";
     }
   return lines;
 }
@@ -116,14 +120,18 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
   values.word("x_dtype_macro", dtypeMacro(header.x_dtype));
   values.word("y_dtype_macro", dtypeMacro(header.y_dtype));
   bool cpu = header.isa_mask != 0, cuda = !package.cuda.targets.empty();
-  values.word("pointers", !cuda ? "host memory." : std::string(cpu ? "host memory; " : "") +
-                              "device memory of its device in a layer made with moec_layer_options.device MOEC_DEVICE_CUDA.");
+  values.word("pointers",
+              !cuda
+                  ? "host memory."
+                  : std::string(cpu ? "host memory; " : "") +
+                        "device memory of its device in a layer made with moec_layer_options.device MOEC_DEVICE_CUDA.");
   values.integer("determinism_level", header.determinism);
-  values.word("determinism", header.determinism == 0
-                                 ? "on a GPU bits may differ from call to call, because a token's rows are added in any order."
-                             : header.determinism == 2
-                                 ? "a row's bits depend on that row and the instruction set or GPU only."
-                                 : "equal inputs give equal bits, for any number of threads, on one instruction set or GPU.");
+  values.word("determinism",
+              header.determinism == 0
+                  ? "on a GPU bits may differ from call to call, because a token's rows are added in any order."
+              : header.determinism == 2
+                  ? "a row's bits depend on that row and the instruction set or GPU only."
+                  : "equal inputs give equal bits, for any number of threads, on one instruction set or GPU.");
   return true;
 }
 

@@ -24,7 +24,8 @@ static bool fail(FolderError &error, std::string code, std::string message, std:
 }
 
 static bool cannot(FolderError &error, const char *what, const std::string &path, int number) {
-  return fail(error, "E-WRITE", std::string("cannot ") + what + " " + quoteText(path, 256) + ": " + std::strerror(number),
+  return fail(error, "E-WRITE",
+              std::string("cannot ") + what + " " + quoteText(path, 256) + ": " + std::strerror(number),
               number == ENOSPC ? "free some space or choose another folder with -o" : "");
 }
 
@@ -53,10 +54,12 @@ bool PackageFolder::check(llvm::StringRef path, Existing existing, FolderError &
     return cannot(error, "look at", dir, errno);
   }
   if (S_ISLNK(info.st_mode))
-    return fail(error, "E-SYMLINK", quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
+    return fail(error, "E-SYMLINK",
+                quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
                 "name the folder it points to, or remove the link");
   if (!S_ISDIR(info.st_mode))
-    return fail(error, "E-EXISTS", quoteText(dir, 256) + " exists and is not a folder", "choose another folder with -o");
+    return fail(error, "E-EXISTS", quoteText(dir, 256) + " exists and is not a folder",
+                "choose another folder with -o");
   if (existing == Existing::Refuse)
     return fail(error, "E-EXISTS", "folder " + quoteText(dir, 256) + " exists",
                 "choose another folder with -o, or pass --force to replace a package");

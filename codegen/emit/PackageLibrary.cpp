@@ -67,9 +67,20 @@ bool sharedLibraryBytes(const CompiledPackage &package, StringRef workDir, std::
     return false;
   }
   std::string exports = inDir(workDir, "exports"), out = inDir(workDir, "out.so"), log = inDir(workDir, "log");
-  std::vector<std::string> owned = {linker,         "-shared", "--version-script=" + exports, "-soname",
-                                    "lib" + package.name + ".so", "-z", "noexecstack", "-z", "relro", "-z", "now",
-                                    "--build-id=none", "-o", out};
+  std::vector<std::string> owned = {linker,
+                                    "-shared",
+                                    "--version-script=" + exports,
+                                    "-soname",
+                                    "lib" + package.name + ".so",
+                                    "-z",
+                                    "noexecstack",
+                                    "-z",
+                                    "relro",
+                                    "-z",
+                                    "now",
+                                    "--build-id=none",
+                                    "-o",
+                                    out};
   if (!writeWorkFile(exports, "{ global: " + package.name + "_package; local: *; };\n", error))
     return false;
   for (auto [i, object] : enumerate(package.objects)) {

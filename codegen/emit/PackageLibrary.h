@@ -18,7 +18,8 @@ bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::strin
 
 // A shared library that exports NAME_package and nothing else. The objects and the linker's files go into `workDir`,
 // which must exist and stays the caller's to remove. False: the reason is in `error`.
-bool sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir, std::string &bytes, std::string &error);
+bool sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir, std::string &bytes,
+                        std::string &error);
 
 // Absolute path of the linker that sharedLibraryBytes runs, empty when PATH holds none.
 std::string findLinker();

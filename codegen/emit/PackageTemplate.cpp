@@ -34,9 +34,8 @@ void TemplateValues::integer(StringRef key, int64_t value) { values[key.str()] =
 void TemplateValues::word(StringRef key, StringRef text) { values[key.str()] = text.str(); }
 
 bool TemplateValues::roleLine(StringRef key, StringRef role, const std::vector<int64_t> &dims) {
-  if (role.empty() || !all_of(role, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
-      }))
+  if (role.empty() ||
+      !all_of(role, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'; }))
     return false;
   std::string line = " *   " + role.str();
   line.resize(std::max<size_t>(line.size() + 1, 28), ' ');

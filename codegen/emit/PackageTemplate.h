@@ -19,10 +19,10 @@ namespace moec {
 
 class TemplateValues {
 public:
-  bool identifier(llvm::StringRef key, llvm::StringRef text);       // false: not an identifier, nothing is set
-  bool upperIdentifier(llvm::StringRef key, llvm::StringRef text);  // the same in capitals, for macros
+  bool identifier(llvm::StringRef key, llvm::StringRef text);      // false: not an identifier, nothing is set
+  bool upperIdentifier(llvm::StringRef key, llvm::StringRef text); // the same in capitals, for macros
   void integer(llvm::StringRef key, int64_t value);
-  void word(llvm::StringRef key, llvm::StringRef text);             // text of this program, never of a spec
+  void word(llvm::StringRef key, llvm::StringRef text); // text of this program, never of a spec
   // One comment line " *   role  [dims]" more. False: `role` is not made of [a-z0-9_.].
   bool roleLine(llvm::StringRef key, llvm::StringRef role, const std::vector<int64_t> &dims);
 
@@ -32,7 +32,8 @@ private:
   std::map<std::string, std::string> values;
 };
 
-// Replaces every @key@ of templates/package/NAME, which is built into the binary. False with the reason in `error`: no such template, or a key without a value.
+// Replaces every @key@ of templates/package/NAME, which is built into the binary. False with the reason in `error`: no
+// such template, or a key without a value.
 bool fillPackageTemplate(llvm::StringRef name, const TemplateValues &values, std::string &out, std::string &error);
 
 } // namespace moec

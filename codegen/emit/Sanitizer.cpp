@@ -67,8 +67,8 @@ void reportWideAccesses(Function &function) {
   for (const WideAccess &access : wideAccesses(function)) {
     IRBuilder<> builder(access.place);
     const char *name = access.write ? "__tsan_write_range" : "__tsan_read_range";
-    auto callee = function.getParent()->getOrInsertFunction(name, builder.getVoidTy(), builder.getPtrTy(),
-                                                            builder.getInt64Ty());
+    auto callee =
+        function.getParent()->getOrInsertFunction(name, builder.getVoidTy(), builder.getPtrTy(), builder.getInt64Ty());
     builder.CreateCall(callee, {access.pointer, accessBytes(builder, access, function.getDataLayout())});
   }
 }

@@ -48,7 +48,8 @@ bool checkSymbols(StringRef object, Sanitizer sanitizer, std::string &error) {
   }
   if (foreign.empty())
     return true;
-  error = "the emitted object needs " + join(foreign, ", ") + "; a package needs memcpy, memmove, memset and moec_* only";
+  error =
+      "the emitted object needs " + join(foreign, ", ") + "; a package needs memcpy, memmove, memset and moec_* only";
   return false;
 }
 

@@ -86,8 +86,7 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
     uint32_t epoch = clocks_.epoch(thread.index);
     clocks_.advance(thread.index);
     later(64, [this, &thread, &state, sequence, epoch] {
-      settle(
-          thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
+      settle(thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
       clocks_.releaseEpoch(epoch, state.arriving);
       arrive(state, thread.index);
     });
@@ -99,7 +98,8 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
 
 // Element {x + i, y + j, z + k} of the tensor -> byte ((k*box_y + j)*box_x + i)*size of the box, swizzled; elements
 // outside the tensor are zeros.
-void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread, bool early) {
+void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread,
+                        bool early) {
   uint32_t size = map.element_bytes, row_bytes = map.box[0] * size, row = 0;
   for (uint32_t k = 0; k < map.box[2]; ++k)
     for (uint32_t j = 0; j < map.box[1]; ++j, ++row) {

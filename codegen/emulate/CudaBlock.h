@@ -62,7 +62,7 @@ struct CudaThread {
   CudaFibre fibre;
   unsigned index = 0, warp = 0, lane = 0;
   bool done = false;
-  bool waited = false; // for the launch before
+  bool waited = false;                  // for the launch before
   std::function<std::string()> waiting; // describes the wait; empty while the thread can run
   std::deque<CudaCopy> copies;
   uint64_t groups = 0, sequence = 0;

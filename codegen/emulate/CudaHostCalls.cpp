@@ -100,8 +100,8 @@ Value *HostCalls::fromSlot(IRBuilder<> &builder, Value *slot, Type *type) {
   return type->isIntegerTy() ? value : builder.CreateBitCast(value, type);
 }
 
-// To nearest, ties away from zero: half of the last kept bit is added to the magnitude and 13 bits are cut, which carries
-// into the exponent as it should. A NaN becomes the canonical one.
+// To nearest, ties away from zero: half of the last kept bit is added to the magnitude and 13 bits are cut, which
+// carries into the exponent as it should. A NaN becomes the canonical one.
 static Value *roundedToTf32(IRBuilder<> &builder, Value *bits) {
   Value *rounded = builder.CreateAnd(builder.CreateAdd(bits, builder.getInt32(0x1000)), builder.getInt32(0xFFFFE000));
   Value *magnitude = builder.CreateAnd(bits, builder.getInt32(0x7FFFFFFF));
@@ -299,7 +299,8 @@ Error HostCalls::run() {
                    "moec_emulate_shared_atomic");
   }
   for (Instruction *load : early_loads_)
-    reportAccess(*load, getLoadStorePointerOperand(load), load->getType(), getLoadStoreAlignment(load), "moec_emulate_global_load");
+    reportAccess(*load, getLoadStorePointerOperand(load), load->getType(), getLoadStoreAlignment(load),
+                 "moec_emulate_global_load");
   for (Instruction *store : global_stores_)
     reportAccess(*store, getLoadStorePointerOperand(store), getLoadStoreType(store), getLoadStoreAlignment(store),
                  "moec_emulate_global_store");

@@ -30,7 +30,8 @@ public:
   bool contains(const void *pointer, size_t bytes) const;
   size_t allocatedBytes() const { return allocated_bytes_; }
 
-  // Which launch stored to a 4-byte word last, by its number, at least 1. Nothing is kept for memory outside allocations.
+  // Which launch stored to a 4-byte word last, by its number, at least 1. Nothing is kept for memory outside
+  // allocations.
   void noteStore(const void *pointer, size_t bytes, uint32_t launch);
   bool storedBy(const void *pointer, size_t bytes, uint32_t launch) const; // any of the words
 

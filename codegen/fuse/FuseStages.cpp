@@ -4,9 +4,9 @@
 
 #include "codegen/fuse/FuseStages.h"
 
+#include "codegen/fuse/RegionFusion.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerIdentity.h"
-#include "codegen/fuse/RegionFusion.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"

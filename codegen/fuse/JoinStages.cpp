@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Pairs are found from the last routed matmul back to the first, so that what a shared expert's second matmul reads can follow
-// its first.
+// Pairs are found from the last routed matmul back to the first, so that what a shared expert's second matmul reads can
+// follow its first.
 
 #include "codegen/fuse/JoinStages.h"
 
-#include "codegen/moe/MoeDialect.h"
 #include "codegen/fuse/NumericModes.h"
+#include "codegen/moe/MoeDialect.h"
 
 #include "mlir/IR/OperationSupport.h"
 
@@ -19,17 +19,20 @@ using namespace moe;
 static Type elementOf(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
 
 static bool sameTypes(OperandRange one, OperandRange two) {
-  return one.size() == two.size() &&
-         llvm::all_of(llvm::zip(one, two), [](auto pair) { return elementOf(std::get<0>(pair)) == elementOf(std::get<1>(pair)); });
+  return one.size() == two.size() && llvm::all_of(llvm::zip(one, two), [](auto pair) {
+           return elementOf(std::get<0>(pair)) == elementOf(std::get<1>(pair));
+         });
 }
 
 // Kernels of both are the same but for where rows come from.
 static bool sameKernel(GroupedMatmulOp dense, GroupedMatmulOp routed) {
   bool empty = dense.getPrologue().empty() && routed.getPrologue().empty();
   return empty && dense.depth() == routed.depth() && dense.columns() == routed.columns() &&
-         elementOf(dense.getA()) == elementOf(routed.getA()) && elementOf(dense.getResult()) == elementOf(routed.getResult()) &&
-         sameTypes(dense.getB(), routed.getB()) && sameTypes(dense.getEpilogueOperands(), routed.getEpilogueOperands()) &&
-         dense.getEpilogueKinds() == routed.getEpilogueKinds() && dense->hasAttr(tf32Attr) == routed->hasAttr(tf32Attr) &&
+         elementOf(dense.getA()) == elementOf(routed.getA()) &&
+         elementOf(dense.getResult()) == elementOf(routed.getResult()) && sameTypes(dense.getB(), routed.getB()) &&
+         sameTypes(dense.getEpilogueOperands(), routed.getEpilogueOperands()) &&
+         dense.getEpilogueKinds() == routed.getEpilogueKinds() &&
+         dense->hasAttr(tf32Attr) == routed->hasAttr(tf32Attr) &&
          OperationEquivalence::isRegionEquivalentTo(&dense.getEpilogue(), &routed.getEpilogue(),
                                                     OperationEquivalence::IgnoreLocations);
 }
@@ -56,9 +59,8 @@ void joinStages(func::FuncOp layer, std::vector<FusionNote> &notes) {
   for (GroupedMatmulOp partner : llvm::reverse(routed)) {
     if (partner->hasAttr(unorderedAttr) || returned(partner))
       continue;
-    auto found = llvm::find_if(dense, [&](GroupedMatmulOp op) {
-      return sameKernel(op, partner) && canMove(op, partner) && !returned(op);
-    });
+    auto found = llvm::find_if(
+        dense, [&](GroupedMatmulOp op) { return sameKernel(op, partner) && canMove(op, partner) && !returned(op); });
     if (found == dense.end())
       continue;
     (*found)->moveBefore(partner);
@@ -68,8 +70,9 @@ void joinStages(func::FuncOp layer, std::vector<FusionNote> &notes) {
     dense.erase(found);
   }
   for (GroupedMatmulOp op : dense)
-    notes.push_back({"join", describeOp(op) + " in launches of its own: no routed matmul that is free to run beside it has its "
-                             "depth, columns, types and epilogue"});
+    notes.push_back({"join", describeOp(op) +
+                                 " in launches of its own: no routed matmul that is free to run beside it has its "
+                                 "depth, columns, types and epilogue"});
 }
 
 } // namespace moec

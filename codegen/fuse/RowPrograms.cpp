@@ -91,7 +91,8 @@ Groups groupRowOps(Block &block, const ReportUse &reports) {
       Operation *def = operand.getDefiningOp();
       if (!def || (originals.contains(def) && row && !space)) // it gets a copy
         continue;
-      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space && reports.askedBy(def) == report;
+      bool together =
+          isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space && reports.askedBy(def) == report;
       level = std::max(level, levels[def] + (row && !together));
     }
     levels[op] = level;
@@ -136,7 +137,8 @@ void formProgram(ArrayRef<Operation *> members, Block &block, std::vector<Fusion
         outputs.push_back(result);
   }
   notes.push_back({"F2", names + ": one row program"});
-  if (RowSpace space = rowSpaceOf(members.front()->getResult(0))) // kernels need the route to know how many rows there are
+  // kernels need the route to know how many rows there are
+  if (RowSpace space = rowSpaceOf(members.front()->getResult(0)))
     inputs.insert(space);
   OpBuilder builder(block.getTerminator());
   Location loc = members.front()->getLoc();

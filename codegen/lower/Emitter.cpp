@@ -27,8 +27,8 @@ Value Emitter::numberTable(ArrayRef<int32_t> numbers, int64_t padding, unsigned 
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
-    LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI32Type(), unsigned(padded.size())), /*isConstant=*/true,
-                           LLVM::Linkage::Internal, name, data, /*alignment=*/64, addressSpace);
+    LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI32Type(), unsigned(padded.size())),
+                           /*isConstant=*/true, LLVM::Linkage::Internal, name, data, /*alignment=*/64, addressSpace);
   }
   return LLVM::AddressOfOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), addressSpace), name);
 }

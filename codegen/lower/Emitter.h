@@ -43,7 +43,9 @@ public:
   mlir::Value mul(mlir::Value x, mlir::Value y) { return mlir::arith::MulIOp::create(b, loc, x, y); }
   mlir::Value mul(mlir::Value x, int64_t y) { return y == 1 ? x : mul(x, c(y)); }
   mlir::Value minS(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, loc, x, y); }
-  mlir::Value divU(mlir::Value x, int64_t y) { return y == 1 ? x : mlir::arith::DivUIOp::create(b, loc, x, c(y)).getResult(); }
+  mlir::Value divU(mlir::Value x, int64_t y) {
+    return y == 1 ? x : mlir::arith::DivUIOp::create(b, loc, x, c(y)).getResult();
+  }
   mlir::Value remU(mlir::Value x, int64_t y) { return mlir::arith::RemUIOp::create(b, loc, x, c(y)); }
   mlir::Value ceilDiv(mlir::Value x, int64_t y) { return y == 1 ? x : divU(add(x, c(y - 1)), y); }
   mlir::Value less(mlir::Value x, mlir::Value y) {
@@ -101,7 +103,9 @@ public:
     auto type = vec(b.getI32Type(), lanes);
     return mlir::arith::ConstantOp::create(b, loc, mlir::DenseElementsAttr::get(type, value));
   }
-  mlir::Value bitcast(mlir::Value value, mlir::Type type) { return mlir::arith::BitcastOp::create(b, loc, type, value); }
+  mlir::Value bitcast(mlir::Value value, mlir::Type type) {
+    return mlir::arith::BitcastOp::create(b, loc, type, value);
+  }
   mlir::Value addF(mlir::Value x, mlir::Value y) { return mlir::arith::AddFOp::create(b, loc, x, y); }
   mlir::Value mulF(mlir::Value x, mlir::Value y) { return mlir::arith::MulFOp::create(b, loc, x, y); }
   // x*y + z, fused where the ISA fuses

@@ -19,7 +19,8 @@ struct KernelFunction {
   KernelFunction(Emitter &e, mlir::ModuleOp module, llvm::StringRef symbol) {
     e.b.setInsertionPointToEnd(module.getBody());
     mlir::Type ptr = e.ptr(), i64 = e.i64();
-    auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), {ptr, ptr, ptr, i64, i64});
+    auto type =
+        mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(e.b.getContext()), {ptr, ptr, ptr, i64, i64});
     function = mlir::LLVM::LLVMFuncOp::create(e.b, e.loc, symbol, type);
     e.function = function;
     mlir::Block *entry = function.addEntryBlock(e.b);

@@ -26,8 +26,9 @@ void runShortPipeline(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   llvm::ModulePassManager passes;
   llvm::cantFail(builder.parsePassPipeline(
-      passes, "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),early-cse,"
-              "simplifycfg,loop(indvars),instcombine<no-verify-fixpoint>)"));
+      passes,
+      "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),early-cse,"
+      "simplifycfg,loop(indvars),instcombine<no-verify-fixpoint>)"));
   passes.run(module, modules);
 }
 

@@ -71,8 +71,9 @@ LogicalResult checkMembers(func::FuncOp function, unsigned index, RankedTensorTy
   auto experts = members ? members.getAs<DenseI64ArrayAttr>("experts") : DenseI64ArrayAttr();
   auto shapes = members ? members.getAs<DenseI64ArrayAttr>("shapes") : DenseI64ArrayAttr();
   int64_t rank = type.getRank() - 1;
-  bool fits = role && !role.getValue().empty() && experts && shapes && rank >= 1 && experts.size() == type.getDimSize(0) &&
-              shapes.size() == experts.size() * rank && isRoleName(role.getValue());
+  bool fits = role && !role.getValue().empty() && experts && shapes && rank >= 1 &&
+              experts.size() == type.getDimSize(0) && shapes.size() == experts.size() * rank &&
+              isRoleName(role.getValue());
   for (int64_t i = 0; fits && i < shapes.size(); ++i)
     fits = shapes[i] >= 1 && shapes[i] <= type.getDimSize(unsigned(1 + i % rank));
   for (int64_t i = 0; fits && i < experts.size(); ++i)
@@ -101,8 +102,8 @@ LogicalResult checkArguments(func::FuncOp function) {
              << i << " must be of a-z, 0-9, _ and ., found \"" << found << "\"";
     }
     if (role == "x") {
-      bool activations = type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1) &&
-                         isStorageFloat(type.getElementType());
+      bool activations =
+          type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1) && isStorageFloat(type.getElementType());
       if (++numX > 1 || !activations)
         return function.emitOpError("L2: x must come once and be [?,H] of f32, bf16 or f16, found ") << type;
       continue;
@@ -133,8 +134,10 @@ LogicalResult checkArguments(func::FuncOp function) {
 bool fitsTotal(StringRef role, RankedTensorType type) {
   if (!type || type.getRank() != 1 || !type.hasStaticShape() || type.getDimSize(0) < 1)
     return false;
-  bool one = type.getDimSize(0) == 1, integers = type.getElementType().isInteger(32), floats = type.getElementType().isF32();
-  return (role == "choice_counts" && integers) || (role == "losses" && floats) || (role == "dropped_tokens" && integers && one) ||
+  bool one = type.getDimSize(0) == 1, integers = type.getElementType().isInteger(32),
+       floats = type.getElementType().isF32();
+  return (role == "choice_counts" && integers) || (role == "losses" && floats) ||
+         (role == "dropped_tokens" && integers && one) ||
          ((role == "logit_mean" || role == "logit_max" || role == "diversity") && floats && one);
 }
 
@@ -149,10 +152,12 @@ LogicalResult checkResults(func::FuncOp function) {
                          ((role == "logits" || role == "weights" || role == "probabilities") && element.isF32()) ||
                          (role == "ids" && element.isInteger(32)));
     if ((!fits && !fitsTotal(role, type)) || !seen.insert(role).second)
-      return function.emitOpError("L3: result ")
-             << i << " must be one of y [?,H] f32, bf16 or f16, logits and probabilities [?,E] f32, ids [?,K] i32, weights [?,K] "
-             << "f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32, dropped_tokens [1] i32, "
-             << "found \"" << role << "\" " << function.getResultTypes()[i];
+      return function.emitOpError("L3: result ") << i
+                                                 << " must be one of y [?,H] f32, bf16 or f16, logits and "
+                                                    "probabilities [?,E] f32, ids [?,K] i32, weights [?,K] "
+                                                 << "f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max "
+                                                    "and diversity [1] f32, dropped_tokens [1] i32, "
+                                                 << "found \"" << role << "\" " << function.getResultTypes()[i];
   }
   return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");
 }
@@ -266,7 +271,8 @@ LogicalResult checkOp(Operation *op) {
 LogicalResult checkReturn(func::FuncOp function) {
   for (Value value : function.getBody().front().getTerminator()->getOperands())
     if (cast<RankedTensorType>(value.getType()).hasStaticShape() && !value.getDefiningOp<TokenTotalOp>())
-      return function.emitOpError("L8: result ") << value.getType() << " is of the whole call, which only a token_total makes";
+      return function.emitOpError("L8: result ")
+             << value.getType() << " is of the whole call, which only a token_total makes";
     else if (rowSpaceOf(value))
       return function.emitOpError("L5: result ") << value.getType() << " has rows of a route, results are tokens";
   return success();

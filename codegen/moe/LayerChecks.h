@@ -20,11 +20,11 @@ RowSpace rowSpaceOf(mlir::Value value);
 // The one layer function of `module`. Null after an error was emitted on the op at fault:
 //   L1  the module holds one func.func with one block, named [a-z][a-z0-9_]{0,62}
 //   L2  every argument has a moe.role; "x" is a [?,H] tensor of f32, bf16 or f16 and comes once; so do inputs
-//       (LayerInputs.h) with the shapes of theirs; all others have static shapes of rank 1..3, and their roles differ unless
-//       types and storage agree
-//   L3  results have the moe.roles y [?,H] and any of logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, or of a report:
-//       probabilities [?,E] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32,
-//       dropped_tokens [1] i32, each once
+//       (LayerInputs.h) with the shapes of theirs; all others have static shapes of rank 1..3, and their roles differ
+//       unless types and storage agree
+//   L3  results have the moe.roles y [?,H] and any of logits [?,E] f32, ids [?,K] i32, weights [?,K] f32, or of a
+//       report: probabilities [?,E] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1]
+//       f32, dropped_tokens [1] i32, each once
 //   L4  only moe ops stand in the function, at most 4096
 //   L5  operands of an op have the same rows (all tokens, or all rows of one route); a route and a gathered or combined
 //       value agree

@@ -13,9 +13,11 @@ using namespace mlir;
 namespace moec {
 
 static const LayerInput inputs[] = {
-    {"residual", MOEC_ROLE_RESIDUAL, InputShape::LikeX, false, "[T,H]", "what the router or the shared expert reads instead of x"},
+    {"residual", MOEC_ROLE_RESIDUAL, InputShape::LikeX, false, "[T,H]",
+     "what the router or the shared expert reads instead of x"},
     {"noise", MOEC_ROLE_NOISE, InputShape::Rows, false, "[T,E] f32", "draws added to the logits"},
-    {"uniform", MOEC_ROLE_UNIFORM, InputShape::Tokens, false, "[T] f32", "draws of [0,1) that decide about second experts"},
+    {"uniform", MOEC_ROLE_UNIFORM, InputShape::Tokens, false, "[T] f32",
+     "draws of [0,1) that decide about second experts"},
     {"token_ids", MOEC_ROLE_TOKEN_IDS, InputShape::Tokens, true, "[T] i32", "rows of router.table"},
     {"expert_ids", MOEC_ROLE_EXPERT_IDS, InputShape::Rows, true, "[T,K] i32", "experts of every token, -1 = none"},
     {"expert_weights", MOEC_ROLE_EXPERT_WEIGHTS, InputShape::Rows, false, "[T,K] f32", "their weights"},
@@ -41,8 +43,9 @@ bool fitsInput(const LayerInput &input, RankedTensorType type, RankedTensorType 
   if (input.shape == InputShape::One)
     return type.getShape() == ArrayRef<int64_t>{1};
   bool rows = type.getRank() >= 1 && type.isDynamicDim(0);
-  return rows && (input.shape == InputShape::Tokens ? type.getRank() == 1
-                                                    : type.getRank() == 2 && !type.isDynamicDim(1) && type.getDimSize(1) > 0);
+  return rows &&
+         (input.shape == InputShape::Tokens ? type.getRank() == 1
+                                            : type.getRank() == 2 && !type.isDynamicDim(1) && type.getDimSize(1) > 0);
 }
 
 const LayerInput *inputOf(Value value) {

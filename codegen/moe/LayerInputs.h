@@ -19,7 +19,7 @@ struct LayerInput {
   llvm::StringLiteral name;
   uint16_t role; // MOEC_ROLE_*
   InputShape shape;
-  bool integer;  // i32, else f32
+  bool integer;                        // i32, else f32
   llvm::StringLiteral shapeText, text; // for the header of a package
 };
 

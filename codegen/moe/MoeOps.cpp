@@ -228,15 +228,17 @@ LogicalResult TakeOp::verify() {
   if (!shared && !isF32Rows(input, 2) && !isRowsOf(input, 2, 32))
     return emitOpError("C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32, found ") << input;
   if (!isRows(output, 2) || output.getElementType() != input.getElementType() || columnsOf(output) != columnsOf(ids))
-    return emitOpError("C3: the result must be ") << RankedTensorType::get({ShapedType::kDynamic, columnsOf(ids)}, input.getElementType())
-                                                 << ", found " << output;
+    return emitOpError("C3: the result must be ")
+           << RankedTensorType::get({ShapedType::kDynamic, columnsOf(ids)}, input.getElementType()) << ", found "
+           << output;
   return success();
 }
 
 LogicalResult PutOp::verify() {
   auto input = tensorOf(getInput()), ids = tensorOf(getIds());
   if (!isRowsOf(ids, 2, 32) || !isF32Rows(input, 2) || columnsOf(input) != columnsOf(ids))
-    return emitOpError("C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found ") << input << " and " << ids;
+    return emitOpError("C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found ")
+           << input << " and " << ids;
   if (!isF32Rows(cast<RankedTensorType>(getType()), 2))
     return emitOpError("C2: the result must be a [?,N] tensor of f32, found ") << getType();
   return success();

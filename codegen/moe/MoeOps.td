@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The moe dialect: what a layer computes. Generic ops on tensors; a model's gating is a composition of them, never an op
-// of its own.
+// The moe dialect: what a layer computes. Generic ops on tensors; a model's gating is a composition of them, never an
+// op of its own.
 //
 // Letters: T tokens, E experts, K choices per token, H hidden, R rows of a route, G groups, N columns, S segments.
 // T and R are the dynamic extents `?`; every other extent is static. All floating arithmetic is f32: f32 and bf16 are
@@ -21,12 +21,13 @@ def Moe_Dialect : Dialect {
   let summary = "what a Mixture-of-Experts layer computes: row ops, routing, grouped matmuls";
   let description = [{
     A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, the name of a further input of a
-    call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow in
-    `moe.storage` ({tensor, stack, axes, part} strings). `moe.members` ({role, experts, shapes}) says that a parameter
-    [G,...] is made of one tensor ROLE.e for each of G experts, of its own shape and padded with zeros. Results carry `moe.role` "y",
-    "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts", "losses", "logit_mean", "logit_max",
-    "diversity", "dropped_tokens". What only reports need runs only where one of them is asked for. The function's
-    `moe.layer` dictionary holds `spec_hash` and `text_hash`,
+    call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow
+    in `moe.storage` ({tensor, stack, axes, part} strings). `moe.members` ({role, experts, shapes}) says that a
+    parameter
+    [G,...] is made of one tensor ROLE.e for each of G experts, of its own shape and padded with zeros. Results carry
+    `moe.role` "y", "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts", "losses",
+    "logit_mean", "logit_max", "diversity", "dropped_tokens". What only reports need runs only where one of them is
+    asked for. The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
     64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
@@ -35,7 +36,8 @@ def Moe_Dialect : Dialect {
 
 class Moe_Op<string mnemonic, list<Trait> traits = []> : Op<Moe_Dialect, mnemonic, traits>;
 
-// ---- types and attributes --------------------------------------------------------------------------------------------
+// ---- types and attributes
+// --------------------------------------------------------------------------------------------
 
 def Moe_RouteType : TypeDef<Moe_Dialect, "Route"> {
   let mnemonic = "route";
@@ -73,7 +75,8 @@ def Moe_ReduceKind : I32EnumAttr<"ReduceKind", "what reduce computes", [
     I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"max", 1>
   ]> { let cppNamespace = "::moec::moe"; }
 
-// ---- row ops: every row of T or R by itself --------------------------------------------------------------------------
+// ---- row ops: every row of T or R by itself
+// --------------------------------------------------------------------------
 
 def Moe_MapOp : Moe_Op<"map", [Pure, IsolatedFromAbove]> {
   let summary = "apply a scalar region to every element";
@@ -253,15 +256,16 @@ def Moe_PutOp : Moe_Op<"put", [Pure]> {
   let hasVerifier = 1;
 }
 
-// ---- routing and data ------------------------------------------------------------------------------------------------
+// ---- routing and data
+// ------------------------------------------------------------------------------------------------
 
 def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
   let summary = "sort (token, choice) pairs by the group their id names";
   let description = [{
     rows of group g = all slots t*K+j with ids[t,j] = g, ascending;   ids outside 0..G-1 make no row
 
-    The attribute moe.experts marks the dispatch whose rows per group are the layer's counts; without one it is that of the
-    result ids.
+    The attribute moe.experts marks the dispatch whose rows per group are the layer's counts; without one it is that of
+    the result ids.
 
     Shapes  ids [T,K] i32 -> !moe.route<G groups, K choices>
       C1  ids are a [T,K] tensor of i32
@@ -303,16 +307,18 @@ def Moe_CapacityOp : Moe_PlacesOp<"capacity", [AttrSizedOperandSegments]> {
   let description = [{
     kept[t,j] = ids[t,j] where slot (t,j) is among the first C of its group's queue in its scope, else -1
 
-    C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n = tokens of the scope,
-    those that are present. The queue: all first choices before all second ones (token_major: token by token), inside of
-    that larger keys first, NaN last, then by position. Ids outside 0..groups-1 pass. With `ranked` a slot whose queue is
-    full takes the id with the largest rank that has room and that no slot of its token with a place names.
+    C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n = tokens of the
+    scope, those that are present. The queue: all first choices before all second ones (token_major: token by token),
+    inside of that larger keys first, NaN last, then by position. Ids outside 0..groups-1 pass. With `ranked` a slot
+    whose queue is full takes the id with the largest rank that has room and that no slot of its token with a place
+    names.
 
-    Shapes  ids [T,K] i32 -> kept [T,K] i32;  keys [T,1] or [T,K] f32;  ranked [T,N] f32;  present [T,1] i32;  places [1] i32
-            queue [T,K] i32 comes with keys and is the op's own to write
+    Shapes  ids [T,K] i32 -> kept [T,K] i32;  keys [T,1] or [T,K] f32;  ranked [T,N] f32;  present [T,1] i32;  places
+            [1] i32 queue [T,K] i32 comes with keys and is the op's own to write
       C1  ids and kept are [T,K] tensors of i32, and so is queue, which is there with keys
       C2  the operands have the shapes above, N >= groups
-      C3  times and over are positive, 0 <= least <= most, value is not negative; group_tokens is positive for scope group
+      C3  times and over are positive, 0 <= least <= most, value is not negative; group_tokens is positive for scope
+          group
       C4  places is there for mode given
     Example: tests/moe/capacity.mlir
   }];
@@ -456,8 +462,9 @@ def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
 def Moe_CombineOp : Moe_Op<"combine", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
   let summary = "weighted sum of a token's rows";
   let description = [{
-    acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32; w = 1 without
-    out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)          acc itself without a region; the v_i as in `map`, rows are T
+    acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32; w = 1
+    without out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)          acc itself without a region; the v_i as in `map`, rows
+    are T
 
     Shapes  rows [R,H] f32, bf16 or f16, w [T,K] f32 -> out [T,H]
       C1  rows are a [R,H] tensor of f32, bf16 or f16 and the result is [T,H]
@@ -475,7 +482,8 @@ def Moe_CombineOp : Moe_Op<"combine", [Pure, AttrSizedOperandSegments, IsolatedF
   let hasVerifier = 1;
 }
 
-// ---- matmul ----------------------------------------------------------------------------------------------------------
+// ---- matmul
+// ----------------------------------------------------------------------------------------------------------
 
 def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
   let summary = "rows of A times the matrices of their group";
@@ -484,7 +492,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
     out[r,n]   = epilogue(acc_0[r,n], .., acc_{parts-1}[r,n], v...)
 
     row(r) = row_token[r] where `gathered`, else r. Without a route there is one group and r counts the rows of A.
-    The v are the operands' elements by kind as in `map`: of A's element in the prologue, of the output's in the epilogue.
+    The v are the operands' elements by kind as in `map`: of A's element in the prologue, of the output's in the
+    epilogue.
 
     Shapes  A [L,K]; B_p [G,N,K] with a route, [N,K] without or where G = 1; out [R,N] or [L,N]
       C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without one or with one of one group
@@ -494,12 +503,12 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
       C5  gathered needs a route
       C6  a prologue takes A's element and one scalar per operand and yields one of A's type; its operands are row or
           scalar, in the rows of the output
-      C7  an epilogue takes one f32 per part and one scalar per operand and yields one of the result's type; its operands
-          are elem, row, col ([G,N] with a route, [N] without or where G = 1) or scalar and have the shape their kind
-          asks for
+      C7  an epilogue takes one f32 per part and one scalar per operand and yields one of the result's type; its
+          operands are elem, row, col ([G,N] with a route, [N] without or where G = 1) or scalar and have the shape
+          their kind asks for
       C8  without an epilogue there is one part and the result is f32
-    Unit attributes that say what a target may do with it stand in NumericModes.h (moe.tf32, moe.unordered) and JoinStages.h
-    (moe.joined).
+    Unit attributes that say what a target may do with it stand in NumericModes.h (moe.tf32, moe.unordered) and
+    JoinStages.h (moe.joined).
     Only FuseStages and hand-written text give it regions and two parts. Example: tests/moe/grouped_matmul.mlir
   }];
   let arguments = (ins AnyRankedTensor:$a, Variadic<AnyRankedTensor>:$b, Optional<Moe_RouteType>:$route,
@@ -517,13 +526,14 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
   }];
 }
 
-// ---- made by fusion --------------------------------------------------------------------------------------------------
+// ---- made by fusion
+// --------------------------------------------------------------------------------------------------
 
 def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
   let summary = "row ops that run together, row by row";
   let description = [{
-    results = body(inputs), for every row of T, or of R where an input is a route: intermediate values never leave a row.
-    Inputs that are parameters ([N], [1]) are the same for all rows.
+    results = body(inputs), for every row of T, or of R where an input is a route: intermediate values never leave a
+    row. Inputs that are parameters ([N], [1]) are the same for all rows.
 
       C1  the body takes the inputs' types and yields the results' types
       C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put and gather only

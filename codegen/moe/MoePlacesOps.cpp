@@ -37,8 +37,8 @@ Type RouteType::parse(AsmParser &parser) {
       return {};
   if (parser.parseGreater())
     return {};
-  return getChecked([&] { return parser.emitError(where); }, parser.getContext(), groups, choices, perToken, perSequence,
-                    fixed);
+  return getChecked([&] { return parser.emitError(where); }, parser.getContext(), groups, choices, perToken,
+                    perSequence, fixed);
 }
 
 void RouteType::print(AsmPrinter &printer) const {
@@ -67,8 +67,8 @@ template <typename Op> LogicalResult verifyPlaces(Op op) {
   int64_t times = op.getTimes(), over = op.getOver(), least = op.getLeast(), most = op.getMost();
   double value = op.getValue().convertToDouble();
   if (times < 1 || over < 1 || least < 0 || most < least || !(value >= 0))
-    return op.emitOpError("C3: times (") << times << ") and over (" << over << ") must be positive, 0 <= least (" << least
-                                         << ") <= most (" << most << ") and 0 <= value (" << value << ")";
+    return op.emitOpError("C3: times (") << times << ") and over (" << over << ") must be positive, 0 <= least ("
+                                         << least << ") <= most (" << most << ") and 0 <= value (" << value << ")";
   if (op.getScope() == Scope::group && int64_t(op.getGroupTokens()) < 1)
     return op.emitOpError("C3: scope group needs group_tokens");
   return success();
@@ -104,7 +104,8 @@ LogicalResult CapacityOp::verify() {
 LogicalResult TopTokensOp::verify() {
   auto input = tensorOf(getInput());
   if (!isTokens(input, false) || !isTokens(getType(), true, input.getDimSize(1)))
-    return emitOpError("C1: the values must be [?,N] of f32 and the mask [?,N] of i32, found ") << input << " and " << getType();
+    return emitOpError("C1: the values must be [?,N] of f32 and the mask [?,N] of i32, found ")
+           << input << " and " << getType();
   if (Value present = getPresent())
     if (!isTokens(present.getType(), true, 1))
       return emitOpError("C2: present must be [?,1] of i32, found ") << present.getType();
@@ -131,7 +132,8 @@ LogicalResult TokenTotalOp::verify() {
 LogicalResult SlotsOp::verify() {
   auto route = cast<RouteType>(getRoute().getType());
   if (route.getChoices() % route.getGroups())
-    return emitOpError("C1: the groups (") << route.getGroups() << ") must divide the choices (" << route.getChoices() << ")";
+    return emitOpError("C1: the groups (")
+           << route.getGroups() << ") must divide the choices (" << route.getChoices() << ")";
   return getScope() != Scope::group ? success() : emitOpError("C2: the scope must be batch or sequence");
 }
 
@@ -144,7 +146,8 @@ LogicalResult SlotInputsOp::verify() {
   bool rows = input.getRank() == 2 && input.isDynamicDim(0) && !input.isDynamicDim(1) &&
               (element.isF32() || element.isBF16() || element.isF16());
   if (!rows || output != input)
-    return emitOpError("C2: x and the result must be one [?,H] of f32, bf16 or f16, found ") << input << " and " << output;
+    return emitOpError("C2: x and the result must be one [?,H] of f32, bf16 or f16, found ")
+           << input << " and " << output;
   int64_t choices = cast<RouteType>(getRoute().getType()).getChoices();
   if (!isTokens(getWeights().getType(), false, choices))
     return emitOpError("C3: the weights must be tensor<?x") << choices << "xf32>, found " << getWeights().getType();

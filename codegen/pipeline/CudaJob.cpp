@@ -69,8 +69,9 @@ private:
       unsigned ordinal = input.stageOrdinals[step];
       if (builder.add(step, ordinal == ~0u ? nullptr : stages[ordinal]))
         continue;
-      fail("target cuda:" + name() + ": " + builder.error(),
-           builder.isTemplateError() ? 3 : builder.isUnsupported() ? 4 : 7);
+      fail("target cuda:" + name() + ": " + builder.error(), builder.isTemplateError() ? 3
+                                                             : builder.isUnsupported() ? 4
+                                                                                       : 7);
       return false;
     }
     job.plan = builder.takePlan();

@@ -22,7 +22,7 @@ struct CompileError;
 // One kernel function.
 struct KernelJob {
   std::string symbol;
-  size_t step = 0;               // index into the plan's steps
+  size_t step = 0;                      // index into the plan's steps
   const ScheduleEntry *entry = nullptr; // matmul steps; null: a rows step
 };
 

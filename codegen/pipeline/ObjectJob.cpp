@@ -51,15 +51,16 @@ private:
     int64_t scratch;
     if (kernel.entry) {
       auto stage = describeMatmul(cast<moe::GroupedMatmulOp>(op), input.plan, step);
-      auto module = instantiateKernel(context, stage, kernel.entry->kernel, input.options.templatesDir, kernel.symbol,
-                                      job.error);
+      auto module =
+          instantiateKernel(context, stage, kernel.entry->kernel, input.options.templatesDir, kernel.symbol, job.error);
       if (!module) {
         job.invalidInput = true;
         return;
       }
       if (input.form == ObjectForm::Tile)
         return append(*module);
-      scratch = lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(job.isa), multiply(*kernel.entry), *output);
+      scratch =
+          lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(job.isa), multiply(*kernel.entry), *output);
     } else {
       if (input.form == ObjectForm::Tile)
         return;

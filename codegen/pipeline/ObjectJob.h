@@ -19,7 +19,7 @@ enum class ObjectForm { Tile, LlvmDialect, Assembly, Object }; // what ObjectJob
 
 // What all jobs of a compilation read.
 struct ObjectInput {
-  const std::string &fusedModule;             // text; every job parses it into its own context
+  const std::string &fusedModule; // text; every job parses it into its own context
   const LaunchPlan &plan;
   const std::vector<unsigned> &stageOrdinals; // per step: position of its op in the layer function, ~0u without one
   const CompileOptions &options;
@@ -33,9 +33,9 @@ struct ObjectJob {
   const std::vector<KernelJob> *kernels;
 
   llvm::SmallVector<char, 0> bytes;
-  int64_t scratchBytes = 0;   // largest need of a kernel
-  std::string error;          // empty: done
-  bool invalidInput = false;  // the error is a template's, not ours
+  int64_t scratchBytes = 0;  // largest need of a kernel
+  std::string error;         // empty: done
+  bool invalidInput = false; // the error is a template's, not ours
 
   void run(const ObjectInput &input);
 };

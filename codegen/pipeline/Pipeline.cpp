@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The stages in order. Everything up to the schedule happens once; instantiate, lower and emit happen per object file, each
-// in a context of its own so that they can run side by side.
+// The stages in order. Everything up to the schedule happens once; instantiate, lower and emit happen per object file,
+// each in a context of its own so that they can run side by side.
 
 #include "Pipeline.h"
 
@@ -9,13 +9,13 @@
 #include "KernelJobs.h"
 #include "ObjectJob.h"
 
-#include "codegen/emit/ObjectEmitter.h"
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
+#include "codegen/emit/ObjectEmitter.h"
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/fuse/JoinStages.h"
-#include "codegen/moe/LayerChecks.h"
 #include "codegen/fuse/NumericModes.h"
+#include "codegen/moe/LayerChecks.h"
 #include "codegen/plan/PlanLaunch.h"
 #include "codegen/tile/DescribeMatmul.h"
 
@@ -127,7 +127,8 @@ bool Compilation::parseOrBuild() {
     std::vector<Refusal> refusals;
     module = buildLayer(context, *input.spec, specHash(*input.spec), functions, refusals);
     for (const Refusal &refusal : refusals)
-      errors.push_back({refusal.code == "E-TEMPLATE" ? 3 : 4, refusal.code, refusal.path, refusal.message, refusal.hint});
+      errors.push_back(
+          {refusal.code == "E-TEMPLATE" ? 3 : 4, refusal.code, refusal.path, refusal.message, refusal.hint});
     if (!module)
       return false;
   } else {
@@ -160,8 +161,12 @@ bool Compilation::checkTypes() {
     return true;
   bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
   bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
-  errors.push_back({4, "E-UNSUPPORTED", activation ? "dtype.activation" : weight ? "dtype.weight" : "dtype.output",
-                    "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda", "use --target cuda or bf16"});
+  errors.push_back({4, "E-UNSUPPORTED",
+                    activation ? "dtype.activation"
+                    : weight   ? "dtype.weight"
+                               : "dtype.output",
+                    "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda",
+                    "use --target cuda or bf16"});
   return false;
 }
 
@@ -188,8 +193,9 @@ bool Compilation::plan() {
                     [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
 }
 
-// Whether a launch stands between the stage and what says which weights its blocks read: the beginning of the call, or the step
-// that makes the route's lists. That launch has then waited for those lists, and the caller's own kernels are never the one before.
+// Whether a launch stands between the stage and what says which weights its blocks read: the beginning of the call, or
+// the step that makes the route's lists. That launch has then waited for those lists, and the caller's own kernels are
+// never the one before.
 static bool knowsWeightsEarly(const LaunchPlan &plan, size_t step) {
   const moec_step &stage = plan.steps[step];
   for (size_t i = stage.route == MOEC_NO_ROUTE ? 0 : stage.route + size_t(1); i < step; ++i)
@@ -268,8 +274,10 @@ bool Compilation::runJobs(ObjectForm form) {
     thread.join();
   for (const ObjectJob &object : objects) {
     if (!object.error.empty())
-      errors.push_back({object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
-    launchPlan.header.scratch_bytes = std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
+      errors.push_back(
+          {object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
+    launchPlan.header.scratch_bytes =
+        std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
   }
   for (const CudaJob &device : devices) {
     const char *code = device.exitCode == 3 ? "E-TEMPLATE" : device.exitCode == 4 ? "E-UNSUPPORTED" : "E-INTERNAL";
@@ -299,9 +307,9 @@ bool Compilation::run(Stage last) {
     return true;
   if (!schedule())
     return false;
-  note(Stage::Schedule, llvm::Twine(jobs.table.size()) + " CPU kernels" +
-                            (chosen.cudaStages.empty() ? llvm::Twine() : ", " + llvm::Twine(chosen.cudaStages.size()) +
-                                                                             " CUDA stages"));
+  note(Stage::Schedule,
+       llvm::Twine(jobs.table.size()) + " CPU kernels" +
+           (chosen.cudaStages.empty() ? llvm::Twine() : ", " + llvm::Twine(chosen.cudaStages.size()) + " CUDA stages"));
   if (last == Stage::Schedule)
     return true;
   ObjectForm form = last == Stage::Instantiate ? ObjectForm::Tile
@@ -340,8 +348,7 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
     for (const CudaJob &device : devices)
       os << "// ---- " << cudaArchFacts(device.arch).name << "\n" << device.text;
     for (const ObjectJob &object : objects)
-      os << comment << isaFacts(object.isa).name << "\n"
-         << llvm::StringRef(object.bytes.data(), object.bytes.size());
+      os << comment << isaFacts(object.isa).name << "\n" << llvm::StringRef(object.bytes.data(), object.bytes.size());
   }
   return true;
 }

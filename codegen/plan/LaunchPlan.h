@@ -31,7 +31,7 @@ struct LaunchPlan {
   std::string strings = std::string(1, '\0'); // offset 0 = the empty string
   std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
 
-  uint32_t addString(llvm::StringRef text); // offset of `text`, shared when already there
+  uint32_t addString(llvm::StringRef text);    // offset of `text`, shared when already there
   uint32_t appendString(llvm::StringRef text); // without looking for it
   llvm::StringRef string(uint32_t offset) const;
   std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob

@@ -6,8 +6,8 @@
 #define MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
 
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/plan/PlanLaunch.h"
 #include "codegen/moe/ReportUse.h"
+#include "codegen/plan/PlanLaunch.h"
 
 #include <map>
 #include <optional>
@@ -67,8 +67,8 @@ private:
 void assignSlots(LaunchPlan &plan);
 
 moec_extent rowBound(moe::RouteType type); // most rows a route of this type has
-int64_t elementBytesOf(mlir::Type type); // i1 is stored as a byte
-uint16_t typeCodeOf(mlir::Type type);    // moec_dtype
+int64_t elementBytesOf(mlir::Type type);   // i1 is stored as a byte
+uint16_t typeCodeOf(mlir::Type type);      // moec_dtype
 
 } // namespace moec
 

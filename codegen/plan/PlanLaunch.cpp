@@ -5,10 +5,10 @@
 #include "codegen/plan/PlanLaunch.h"
 
 #include "codegen/fuse/FuseStages.h"
-#include "codegen/plan/LaunchPlanner.h"
+#include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerInputs.h"
-#include "codegen/fuse/NumericModes.h"
+#include "codegen/plan/LaunchPlanner.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -132,8 +132,8 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
   buffer.slot = part;
   buffer.route = routeSteps.lookup(route);
   buffer.dtype = 3; // MOEC_I32
-  buffer.bytes =
-      part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1), 0} : moec_extent{4 * type.getChoices(), 0, 0};
+  buffer.bytes = part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1), 0}
+                                            : moec_extent{4 * type.getChoices(), 0, 0};
   std::string name = plan.string(plan.steps[buffer.route].name).str() + "." + names[part];
   return routeBuffers[key] = addBuffer(buffer, name);
 }
@@ -142,7 +142,8 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
 uint16_t LaunchPlanner::operandBuffer(Value value) {
   if (auto squares = value.getDefiningOp<SquareSumsOp>())
     return squaresBuffer(squares);
-  bool parameter = !value.getDefiningOp() && cast<RankedTensorType>(value.getType()).hasStaticShape() && !inputOf(value);
+  bool parameter =
+      !value.getDefiningOp() && cast<RankedTensorType>(value.getType()).hasStaticShape() && !inputOf(value);
   return parameter ? vectorBuffer(value) : bufferOf(value);
 }
 
@@ -230,7 +231,8 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   uint16_t index = uint16_t(plan.steps.size() - 1);
   routeSteps[op.getRoute()] = index;
   // The first dispatch of several groups is that of the experts.
-  if (!op->hasAttr("moe.experts") && (!resultRole(layer, op.getIds()) || resultRole(layer, op.getIds())->first != MOEC_ROLE_IDS))
+  if (!op->hasAttr("moe.experts") &&
+      (!resultRole(layer, op.getIds()) || resultRole(layer, op.getIds())->first != MOEC_ROLE_IDS))
     return success();
   if (plan.header.num_experts)
     return success();
@@ -331,7 +333,8 @@ LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
 
 LogicalResult LaunchPlanner::addSlotInputs(SlotInputsOp op) {
   SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getWeights()), bufferOf(op.getResult()),
-                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_TOKEN), routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_SLOT)};
+                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_TOKEN),
+                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_SLOT)};
   moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), args, op);
   step.route = routeSteps.lookup(op.getRoute());
   step.rows_per_task = 1;
@@ -400,10 +403,11 @@ LogicalResult LaunchPlanner::checkLimits() {
   }
   if (plan.buffers.size() > maxBuffers || plan.steps.size() > maxSteps || args > maxArgs || routes > maxRoutes)
     return layer.emitOpError("P3: ") << plan.buffers.size() << " buffers, " << plan.steps.size() << " steps, " << args
-                                     << " arguments of a step, " << routes << " routes; at most " << maxBuffers
-                                     << ", " << maxSteps << ", " << maxArgs << ", " << maxRoutes;
+                                     << " arguments of a step, " << routes << " routes; at most " << maxBuffers << ", "
+                                     << maxSteps << ", " << maxArgs << ", " << maxRoutes;
   for (const moec_buffer &buffer : plan.buffers)
-    if (std::max(buffer.bytes.per_token, buffer.bytes.per_sequence) > maxBytes / std::max<int64_t>(plan.header.max_tokens, 1))
+    if (std::max(buffer.bytes.per_token, buffer.bytes.per_sequence) >
+        maxBytes / std::max<int64_t>(plan.header.max_tokens, 1))
       return layer.emitOpError("P3: buffer ")
              << plan.string(buffer.name) << " has " << buffer.bytes.per_token << " bytes per token, too many for "
              << plan.header.max_tokens << " tokens";

@@ -30,9 +30,9 @@ struct PlanOptions {
 //   slot_inputs      x, weights, out, row_token, row_slot
 //
 // B of all parts is one buffer; a parameter used twice in the same form is packed once. Rows of a workspace result of a
-// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless its reader knows rows without gaps only;
-// all other buffers have no gaps. A counts step (only when asked) follows the dispatch of the experts. Fails with an error
-// emitted on the op at fault:
+// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless its reader knows rows without
+// gaps only; all other buffers have no gaps. A counts step (only when asked) follows the dispatch of the experts. Fails
+// with an error emitted on the op at fault:
 //
 //   P1  moe.storage names known stack, axes and part, and a stack only where there is an expert axis
 //   P2  y, logits, ids and weights are made by stages, each by one; y has the columns of x

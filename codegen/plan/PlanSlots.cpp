@@ -4,8 +4,8 @@
 // buffer, so a buffer takes the free slot that grows least by it, among those the smallest. Joined steps count as one:
 // either may run first.
 //
-// Buffers that only reports need come last: they take what is free of the others' slots where these do not grow, and else
-// slots of their own at the end, which a call without reports does not have.
+// Buffers that only reports need come last: they take what is free of the others' slots where these do not grow, and
+// else slots of their own at the end, which a call without reports does not have.
 
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/plan/LaunchPlanner.h"
@@ -25,7 +25,8 @@ struct Slot {
   moec_extent bytes;
   std::vector<Lifetime> users;
   bool isFree(const Lifetime &life) const {
-    return std::none_of(users.begin(), users.end(), [&](const Lifetime &user) { return life.first <= user.last && user.first <= life.last; });
+    return std::none_of(users.begin(), users.end(),
+                        [&](const Lifetime &user) { return life.first <= user.last && user.first <= life.last; });
   }
 };
 

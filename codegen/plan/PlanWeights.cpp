@@ -110,8 +110,10 @@ bool LaunchPlanner::hasMembers(Value parameter) {
 LogicalResult LaunchPlanner::addMembers(unsigned index, moec_role role) {
   auto members = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.members");
   auto storage = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.storage");
-  std::string base = members.getAs<StringAttr>("role").getValue().str(), pattern = textOf(storage, "tensor", base + ".{e}");
-  ArrayRef<int64_t> experts = members.getAs<DenseI64ArrayAttr>("experts"), shapes = members.getAs<DenseI64ArrayAttr>("shapes");
+  std::string base = members.getAs<StringAttr>("role").getValue().str(),
+              pattern = textOf(storage, "tensor", base + ".{e}");
+  ArrayRef<int64_t> experts = members.getAs<DenseI64ArrayAttr>("experts"),
+                    shapes = members.getAs<DenseI64ArrayAttr>("shapes");
   if (failed(readStorage(base, storage, role)))
     return failure();
   role.rank -= 1;

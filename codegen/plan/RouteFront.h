@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A launch plan in -> its routes whose choices go from a row program straight to a dispatch, which one kernel may do together.
+// A launch plan in -> its routes whose choices go from a row program straight to a dispatch, which one kernel may do
+// together.
 
 #ifndef MOEC_CODEGEN_PLAN_ROUTEFRONT_H
 #define MOEC_CODEGEN_PLAN_ROUTEFRONT_H

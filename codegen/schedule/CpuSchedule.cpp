@@ -27,7 +27,8 @@ struct RowClass {
 
 constexpr int64_t openEnd = -1;
 
-// Deeper stages keep a chunk of k in L1 and pass over all row blocks: 1,100 to 1,157 GFLOP/s instead of 970 at a depth of
+// Deeper stages keep a chunk of k in L1 and pass over all row blocks: 1,100 to 1,157 GFLOP/s instead of 970 at a depth
+// of
 // 4096. 16 steps are 32 KiB of B; 12 and 20 steps measured 3 and 7 % slower.
 constexpr int64_t longestWholeDepth = 3072;
 constexpr int64_t chunkSteps = 16;
@@ -40,23 +41,29 @@ std::vector<RowClass> amxClasses(const StageFacts &facts) {
   if (facts.n < fewColumns)
     return {{16, 16, 16}, {openEnd, 32, 128}};
   const char *many = facts.k <= longestWholeDepth ? "panel" : "panel_chunked";
-  return {{4, 4, 4},          {16, 16, 16},        {32, 32, 32},           {48, 48, 48},
-          {64, 32, 64, many}, {128, 32, 128, many}, {openEnd, 32, 256, many}};
+  return {{4, 4, 4},
+          {16, 16, 16},
+          {32, 32, 32},
+          {48, 48, 48},
+          {64, 32, 64, many},
+          {128, 32, 128, many},
+          {openEnd, 32, 256, many}};
 }
 
 // Up to 4 rows memory is the bound, if no row is computed that is not there: 2 rows take 6.7 ms in their own block and
-// 7.9 in one of 4. Above, arithmetic is; 8 rows x 2 vectors hide the latency of FMA and waste less of a last block than 12
-// (32 rows: 110 GFLOP/s in blocks of 8, 84 in blocks of 12, 117 the peak; 128 rows: 111 and 108). AVX2 has registers for
-// 3 x 4 (32 rows: 88 GFLOP/s; 77 in blocks of 2). panel_m stays near the rows there are, because row blocks share the
-// prefetching: 32 rows reach 88 GFLOP/s with panel_m 128 and 105 with 32 (2048 x 768). Same machine as below. Without FMA and with eight vectors per row,
-// baseline holds one row.
+// 7.9 in one of 4. Above, arithmetic is; 8 rows x 2 vectors hide the latency of FMA and waste less of a last block than
+// 12 (32 rows: 110 GFLOP/s in blocks of 8, 84 in blocks of 12, 117 the peak; 128 rows: 111 and 108). AVX2 has registers
+// for 3 x 4 (32 rows: 88 GFLOP/s; 77 in blocks of 2). panel_m stays near the rows there are, because row blocks share
+// the prefetching: 32 rows reach 88 GFLOP/s with panel_m 128 and 105 with 32 (2048 x 768). Same machine as below.
+// Without FMA and with eight vectors per row, baseline holds one row.
 std::vector<RowClass> vectorClasses(const StageFacts &facts, Isa isa) {
   switch (isa) {
   case Isa::Amx:
   case Isa::Avx512:
     if (facts.n < fewColumns)
       return {{1, 1, 1}, {4, 4, 4}, {openEnd, 8, 64}};
-    return {{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {4, 4, 4}, {6, 6, 6}, {8, 8, 8}, {12, 12, 12}, {32, 8, 32}, {64, 8, 64}, {openEnd, 8, 128}};
+    return {{1, 1, 1}, {2, 2, 2},    {3, 3, 3},   {4, 4, 4},   {6, 6, 6},
+            {8, 8, 8}, {12, 12, 12}, {32, 8, 32}, {64, 8, 64}, {openEnd, 8, 128}};
   case Isa::Avx2:
     return {{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {openEnd, 3, 96}};
   case Isa::Baseline:

@@ -3,24 +3,26 @@
 // Token ranges follow the rows a group can expect, m = T * choices / groups (uniform routing):
 //
 //     m        block_m   what bounds it
-//     1        8         as the next, but columns so narrow that every multiprocessor has two tiles where the stage has as
-//                        many: one block reads 50 to 100 GB/s, whatever the device could
-//     ..4      8         weight bytes: small tiles, many of them, as many bytes in flight as shared memory holds, weights the
-//                        first operand; beyond 4 expected rows one group of 50 has more than 8
+//     1        8         as the next, but columns so narrow that every multiprocessor has two tiles where the stage has
+//                        as many: one block reads 50 to 100 GB/s, whatever the device could
+//     ..4      8         weight bytes: small tiles, many of them, as many bytes in flight as shared memory holds,
+//                        weights the first operand; beyond 4 expected rows one group of 50 has more than 8
 //     ..12     16        the same; beyond 12 one of 10 has more than 16
 //     ..32     32        the same, rows first
 //     ..96     64        both
 //     ..       128       tensor cores: 128 x 128 reads 1 byte of shared memory per 32 multiplications
 //
-// On sm_90a the last two are warp-specialised: 64 rows and 128 columns, two blocks a multiprocessor, then 128 x 256; so are
-// the first ones where columns are wide. Without tensor cores rows come first and block_m is 16 from the start.
+// On sm_90a the last two are warp-specialised: 64 rows and 128 columns, two blocks a multiprocessor, then 128 x 256; so
+// are the first ones where columns are wide. Without tensor cores rows come first and block_m is 16 from the start.
 //
-// Where A is not gathered TMA brings its rows too. A gathered A could be copied into the route's order first: 2 * T * choices * k
-// * 2 bytes more traffic for the same multiplications, 3 % of a layer of 4096 x 1536 x 128 experts at 8192 tokens, for a
-// producer that costs the multiplying warpgroups nothing either way. A schedule may say so.
+// Where A is not gathered TMA brings its rows too. A gathered A could be copied into the route's order first: 2 * T *
+// choices * k
+// * 2 bytes more traffic for the same multiplications, 3 % of a layer of 4096 x 1536 x 128 experts at 8192 tokens, for
+// a producer that costs the multiplying warpgroups nothing either way. A schedule may say so.
 //
 // A stage without a route has no more tiles than its columns make at few tokens; where those are fewer than
-// multiprocessors and a tile's weights take one block longer to read than the second kernel costs, blocks share the depth.
+// multiprocessors and a tile's weights take one block longer to read than the second kernel costs, blocks share the
+// depth.
 
 #include "codegen/schedule/CudaSchedule.h"
 
@@ -60,33 +62,41 @@ std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch
   int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
   int64_t slot = blockK * (blockM * facts.inputBytes() + blockN * facts.weightBytes());
   int64_t stages = std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8);
-  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK},
-          {"stages", stages},  {"warps_m", warpsM}, {"warps_n", warpsN}, {"splits", 1}};
+  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK}, {"stages", stages},
+          {"warps_m", warpsM}, {"warps_n", warpsN}, {"splits", 1}};
 }
 
 // Roles: one warpgroup copies for one or two that multiply 64 rows each.
 std::map<std::string, int64_t> roleValues(const StageFacts &facts, int64_t blockM) {
   int64_t blockN = std::max<int64_t>(64, blockColumns(facts, blockM == 128 ? 256 : 128));
   int64_t slot = 64 * 2 * (blockM + blockN) + 16, budget = blockM == 128 ? 200 << 10 : 108 << 10;
-  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", 64}, {"stages", std::clamp<int64_t>(budget / slot, 3, 8)},
+  return {{"block_m", blockM}, {"block_n", blockN},
+          {"block_k", 64},     {"stages", std::clamp<int64_t>(budget / slot, 3, 8)},
           {"lag", 1},          {"consumers", blockM / 64}};
 }
 
 // Few rows, weights first.
-std::map<std::string, int64_t> swappedValues(const StageFacts &facts, CudaArch arch, int64_t blockM, int64_t mostColumns) {
+std::map<std::string, int64_t> swappedValues(const StageFacts &facts, CudaArch arch, int64_t blockM,
+                                             int64_t mostColumns) {
   int64_t blockN = blockColumns(facts, mostColumns), blockK = 128 / facts.inputBytes();
   int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
   int64_t slot = 128 * (blockM + blockN);
-  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", blockK},
-          {"stages", std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8)}, {"warps_m", 1}, {"warps_n", warpsN}, {"splits", 1}};
+  return {{"block_m", blockM}, {"block_n", blockN},
+          {"block_k", blockK}, {"stages", std::clamp<int64_t>(ringBudget(arch) / slot, 2, 8)},
+          {"warps_m", 1},      {"warps_n", warpsN},
+          {"splits", 1}};
 }
 
 // The same with roles: 64 columns of every part for each consumer, two blocks a multiprocessor.
 std::map<std::string, int64_t> swappedRoleValues(const StageFacts &facts, int64_t blockM) {
   int64_t consumers = facts.parts == 1 ? 2 : 1, blockN = 64 * consumers * facts.parts;
   int64_t slot = 128 * (blockM + blockN) + 16, stages = std::clamp<int64_t>((108 << 10) / slot, 3, 8);
-  return {{"block_m", blockM}, {"block_n", blockN}, {"block_k", 64}, {"stages", stages},
-          {"lag", std::min<int64_t>(3, stages - 2)}, {"consumers", consumers}};
+  return {{"block_m", blockM},
+          {"block_n", blockN},
+          {"block_k", 64},
+          {"stages", stages},
+          {"lag", std::min<int64_t>(3, stages - 2)},
+          {"consumers", consumers}};
 }
 
 // Bytes of a tile's weights from which sharing the depth pays: one block takes 2 us for them.
@@ -103,8 +113,8 @@ public:
   }
   CudaStage schedule;
 
-  // A router or a shared expert: all rows are one group. Up to 16 tokens blocks may share the depth; then small tiles go on
-  // until larger ones fill the device.
+  // A router or a shared expert: all rows are one group. Up to 16 tokens blocks may share the depth; then small tiles
+  // go on until larger ones fill the device.
   void dense() {
     int64_t columnsOfAll = facts.n * facts.parts, narrow = narrowColumns(1);
     if (facts.tensorCores())
@@ -121,7 +131,8 @@ public:
     }
   }
 
-  // Two narrow tiles a multiprocessor for a few tokens, where wide ones would leave some without; then by expected rows.
+  // Two narrow tiles a multiprocessor for a few tokens, where wide ones would leave some without; then by expected
+  // rows.
   void routed() {
     start(1, fewRows(8, narrowColumns(1)));
     int64_t wide = 1;
@@ -130,7 +141,8 @@ public:
     start(wide, fewRows(8, 128));
     if (int64_t from = firstTokens(4); from > wide && from <= maxScheduleInteger)
       start(from, fewRows(16, 128));
-    for (auto [rows, blockM, blockN] : {std::tuple<int64_t, int64_t, int64_t>{12, 32, 128}, {32, 64, 128}, {96, 128, 256}})
+    for (auto [rows, blockM, blockN] :
+         {std::tuple<int64_t, int64_t, int64_t>{12, 32, 128}, {32, 64, 128}, {96, 128, 256}})
       if (int64_t from = firstTokens(rows); from <= maxScheduleInteger)
         start(from, kernelFor(blockM, blockN));
   }
@@ -228,7 +240,8 @@ public:
 
   bool run(llvm::StringRef templatesDir) {
     StageShape shape = {facts.n, facts.k, facts.parts};
-    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values, error))
+    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values,
+                            error))
       return fail("S1", error);
     for (const char *name : {"warps_m", "warps_n"})
       if (!values.count(name))
@@ -252,10 +265,12 @@ private:
       return true;
     std::string named = "template '" + entry.kernel.templateName + "'";
     if (!facts.tensorCores())
-      return fail("D7", named + " needs input and weights of one type that tensor cores multiply: bf16, f16, or f32 with "
-                                "--math tf32");
+      return fail("D7", named +
+                            " needs input and weights of one type that tensor cores multiply: bf16, f16, or f32 with "
+                            "--math tf32");
     if (int64_t row = values["block_k"] * facts.inputBytes(); row < 64)
-      return fail("D7", "block_k " + text(values["block_k"]) + " makes rows of " + text(row) + " bytes, expected 64 or 128");
+      return fail("D7",
+                  "block_k " + text(values["block_k"]) + " makes rows of " + text(row) + " bytes, expected 64 or 128");
     return true;
   }
 
@@ -286,9 +301,11 @@ private:
   bool checkEarly() {
     int64_t early = values.count("early") ? values["early"] : 1;
     if (early > 1 && stage.arch != CudaArch::Sm90a)
-      return fail("D10", "early is " + text(early) + ", expected 1: only sm_90a starts a kernel before the one before has ended");
+      return fail("D10", "early is " + text(early) +
+                             ", expected 1: only sm_90a starts a kernel before the one before has ended");
     if (early == 3 && !facts.weightsEarly)
-      return fail("D10", "early is 3, but which weights a block reads first is known only when the launch before has ended");
+      return fail("D10",
+                  "early is 3, but which weights a block reads first is known only when the launch before has ended");
     return true;
   }
 
@@ -310,9 +327,11 @@ private:
       return fail("D6", "block_n is " + text(values["block_n"]) + ", expected a multiple of 64 * parts * consumers, " +
                             text(columns));
     if (!isSwapped() && values["block_m"] != 64 * values["consumers"])
-      return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " + text(64 * values["consumers"]));
+      return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " +
+                            text(64 * values["consumers"]));
     if (values["lag"] > values["stages"] - 2)
-      return fail("D6", "lag is " + text(values["lag"]) + ", expected at most stages - 2, " + text(values["stages"] - 2));
+      return fail("D6",
+                  "lag is " + text(values["lag"]) + ", expected at most stages - 2, " + text(values["stages"] - 2));
     return true;
   }
 
@@ -330,8 +349,8 @@ private:
     int64_t unit = isSwapped() ? 8 : 16;
     int64_t rows = unit * values["warps_m"], columns = 16 * facts.parts * values["warps_n"];
     if (values["block_m"] % rows)
-      return fail("D3", "block_m is " + text(values["block_m"]) + ", expected a multiple of " + text(unit) + " * warps_m, " +
-                            text(rows));
+      return fail("D3", "block_m is " + text(values["block_m"]) + ", expected a multiple of " + text(unit) +
+                            " * warps_m, " + text(rows));
     if (values["block_n"] % columns)
       return fail("D3", "block_n is " + text(values["block_n"]) + ", expected a multiple of 16 * parts * warps_n, " +
                             text(columns));
@@ -339,7 +358,8 @@ private:
   }
 
   bool checkShared() {
-    int64_t slot = values["block_k"] * (values["block_m"] * facts.inputBytes() + values["block_n"] * facts.weightBytes());
+    int64_t slot =
+        values["block_k"] * (values["block_m"] * facts.inputBytes() + values["block_n"] * facts.weightBytes());
     slot += hasRoles() ? 16 : 0;
     int64_t bytes = values["stages"] * slot;
     if (bytes > arch.maxSharedBytes)
@@ -374,7 +394,8 @@ std::string tokenRangeText(const CudaEntry &entry) {
 }
 
 std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
-  return "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + " tokens " + tokenRangeText(entry) + ": ";
+  return "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + " tokens " + tokenRangeText(entry) +
+         ": ";
 }
 
 CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {

@@ -59,8 +59,7 @@ public:
 
 private:
   bool fail(llvm::StringRef label, const std::string &message) {
-    error = entryPlaceText(facts.stage, isa, entry) +
-            label.str() + ": " + message;
+    error = entryPlaceText(facts.stage, isa, entry) + label.str() + ": " + message;
     return false;
   }
   static std::string text(int64_t value) { return std::to_string(value); }

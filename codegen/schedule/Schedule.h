@@ -17,8 +17,8 @@
 //       tokens 1..64   multistage { block_m = 16, block_n = 128, stages = 5 }
 //       tokens 65..    multistage { block_m = 64 }
 //
-// Between a router and its experts a CUDA architecture chooses and sorts in one launch for few tokens, where a layer's choices go
-// straight to a dispatch:
+// Between a router and its experts a CUDA architecture chooses and sorts in one launch for few tokens, where a layer's
+// choices go straight to a dispatch:
 //
 //     front sm_90a tokens 1..16              # or: front sm_90a none
 //
@@ -55,16 +55,16 @@ struct StageFacts {
   int64_t parts = 1;    // matrices of B
   int64_t panels = 0;   // column panels of a group
   bool bf16Weight = false, bf16Input = false;
-  int64_t groups = 1;         // of the route the stage runs over; 1 without one
-  int64_t rowsPerToken = 1;   // choices of that route
+  int64_t groups = 1;       // of the route the stage runs over; 1 without one
+  int64_t rowsPerToken = 1; // choices of that route
 
-  bool f16 = false;           // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
-  bool oneType = true;        // input and weights have one type
-  bool routed = false;        // rows belong to groups of a route, of one group or many
-  bool tf32 = false;          // f32 by f32, allowed to multiply in tf32
-  bool gathered = false;      // rows of A are found through the route
-  bool weightsEarly = false;  // which weights a block reads first is known before the launch before ends (CUDA)
-  bool plainRows = true;      // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
+  bool f16 = false;          // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
+  bool oneType = true;       // input and weights have one type
+  bool routed = false;       // rows belong to groups of a route, of one group or many
+  bool tf32 = false;         // f32 by f32, allowed to multiply in tf32
+  bool gathered = false;     // rows of A are found through the route
+  bool weightsEarly = false; // which weights a block reads first is known before the launch before ends (CUDA)
+  bool plainRows = true;     // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
 
   // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
   bool halves() const { return bf16Input && bf16Weight && oneType; }

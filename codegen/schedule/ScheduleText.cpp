@@ -247,11 +247,13 @@ bool Reader::readFront(Schedule &schedule) {
   int64_t first = 0;
   if (is("none")) {
     advance();
-  } else if (!expect("tokens", "or 'none' after the architecture of a front") || !readRange("token", 1, first, front.lastToken)) {
+  } else if (!expect("tokens", "or 'none' after the architecture of a front") ||
+             !readRange("token", 1, first, front.lastToken)) {
     return false;
   } else if (front.lastToken < 1 || front.lastToken > maxFrontTokens) {
-    return failAt(front.at, "found a front " + (front.lastToken < 1 ? std::string("without a last token")
-                                                                     : "of " + std::to_string(front.lastToken) + " tokens") +
+    return failAt(front.at, "found a front " +
+                                (front.lastToken < 1 ? std::string("without a last token")
+                                                     : "of " + std::to_string(front.lastToken) + " tokens") +
                                 ", expected at most " + std::to_string(maxFrontTokens) + ": one block does its work");
   }
   schedule.fronts.push_back(front);
@@ -338,8 +340,9 @@ bool Reader::readRange(llvm::StringRef unit, int64_t next, int64_t &first, int64
   if (!integer(first, "the first " + word))
     return false;
   if (first != next)
-    return failAt(at, "found first " + word + " " + std::to_string(first) + ", expected " + std::to_string(next) +
-                          (next == 1 ? ": ranges start at " + word + " 1" : ": ranges follow each other without a gap"));
+    return failAt(at,
+                  "found first " + word + " " + std::to_string(first) + ", expected " + std::to_string(next) +
+                      (next == 1 ? ": ranges start at " + word + " 1" : ": ranges follow each other without a gap"));
   if (!expect("..", "after the first " + word))
     return false;
   if (token.kind != Token::Integer)
@@ -348,8 +351,8 @@ bool Reader::readRange(llvm::StringRef unit, int64_t next, int64_t &first, int64
   if (!integer(last, "the last " + word))
     return false;
   if (last < first)
-    return failAt(at, "found last " + word + " " + std::to_string(last) + ", expected at least the first " + word + ", " +
-                          std::to_string(first));
+    return failAt(at, "found last " + word + " " + std::to_string(last) + ", expected at least the first " + word +
+                          ", " + std::to_string(first));
   return true;
 }
 
@@ -368,9 +371,12 @@ bool Reader::readTemplateName(llvm::StringRef folder, TemplateBinding &kernel) {
   std::string why;
   auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir", why);
   if (!source)
-    return failAt(at, !why.empty() ? why
-                                   : "found template '" + word + "', expected one of: " +
-                                         llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')), ", "));
+    return failAt(
+        at,
+        !why.empty()
+            ? why
+            : "found template '" + word + "', expected one of: " +
+                  llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')), ", "));
   parameters = templateParameters(source->text);
   parametersOf = kernel.templateName;
   return true;

@@ -134,7 +134,7 @@ bool ValueBinder::checkNames() {
 bool ValueBinder::bindValues() {
   if (shape.n < 1 || shape.k < 1 || shape.n > INT32_MAX || shape.k > INT32_MAX)
     return fail("a stage of " + text(shape.n) + " columns and depth " + text(shape.k) +
-                  " cannot be scheduled, expected both in 1..2147483647");
+                " cannot be scheduled, expected both in 1..2147483647");
   values = {{"n", shape.n}, {"k", shape.k}, {"parts", shape.parts}};
   for (const TemplateParameter &parameter : parameters) {
     std::string name = parameter.name.substr(1), why;
@@ -156,7 +156,7 @@ bool ValueBinder::bindValues() {
         value = it->second;
       else if (!defaultInteger(parameter, value))
         return fail("default '" + parameter.value + "' of parameter '" + name + "' of " + quoted() +
-                  " is not an integer");
+                    " is not an integer");
       if (value < 1 || value > maxScheduleInteger)
         return fail(name + " is " + text(value) + ", expected 1..1000000");
     }
@@ -215,8 +215,9 @@ bool ValueBinder::checkAllowed() {
 
 } // namespace
 
-bool bindTemplateValues(const TemplateBinding &kernel, const StageShape &shape, llvm::ArrayRef<llvm::StringRef> required,
-                        llvm::StringRef templatesDir, std::map<std::string, int64_t> &out, std::string &error) {
+bool bindTemplateValues(const TemplateBinding &kernel, const StageShape &shape,
+                        llvm::ArrayRef<llvm::StringRef> required, llvm::StringRef templatesDir,
+                        std::map<std::string, int64_t> &out, std::string &error) {
   ValueBinder binder(kernel, shape, required, error);
   if (!binder.run(templatesDir))
     return false;

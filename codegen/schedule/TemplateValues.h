@@ -34,10 +34,11 @@ struct StageShape {
 };
 
 // Integers and derived parameters by name, and n, k, parts. False when the template does not exist, lacks one of the
-// integers `required`, when something is set that cannot be, or a value is outside 1..1,000,000 or the allowed set of its
-// comment: `{a, b}`, `{a .. b}` or `multiple of name`; `error` is a sentence without a place then.
-bool bindTemplateValues(const TemplateBinding &kernel, const StageShape &shape, llvm::ArrayRef<llvm::StringRef> required,
-                        llvm::StringRef templatesDir, std::map<std::string, int64_t> &out, std::string &error);
+// integers `required`, when something is set that cannot be, or a value is outside 1..1,000,000 or the allowed set of
+// its comment: `{a, b}`, `{a .. b}` or `multiple of name`; `error` is a sentence without a place then.
+bool bindTemplateValues(const TemplateBinding &kernel, const StageShape &shape,
+                        llvm::ArrayRef<llvm::StringRef> required, llvm::StringRef templatesDir,
+                        std::map<std::string, int64_t> &out, std::string &error);
 
 } // namespace moec
 

@@ -5,8 +5,8 @@
 #ifndef MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
 #define MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
 
-#include "codegen/plan/LaunchPlan.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/plan/LaunchPlan.h"
 #include "codegen/tile/MatmulStage.h"
 
 namespace moec {

@@ -96,7 +96,9 @@ std::string bindingError(ArrayRef<TemplateParameter> parameters, const TemplateB
         return &parameter;
     return nullptr;
   };
-  auto isHint = [](const TemplateParameter &parameter) { return StringRef(parameter.value).starts_with("#tile.hint<"); };
+  auto isHint = [](const TemplateParameter &parameter) {
+    return StringRef(parameter.value).starts_with("#tile.hint<");
+  };
   auto unknown = [&](const std::string &name) {
     return "template '" + binding.templateName + "' has no parameter '" + name + "'";
   };
@@ -119,7 +121,8 @@ std::string bindingError(ArrayRef<TemplateParameter> parameters, const TemplateB
   return "";
 }
 
-std::string bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding, std::string &error) {
+std::string bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding,
+                           std::string &error) {
   std::map<std::string, int64_t> integers = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
   std::vector<TemplateParameter> parameters = templateParameters(text);
   error = bindingError(parameters, binding);

@@ -19,15 +19,16 @@ namespace moec {
 
 // One line of a template's parameter block, `#name = value : type // allowed` or `!name = type // allowed`.
 struct TemplateParameter {
-  std::string name;    // with its sigil: "#block_m", "!in"
-  std::string value;   // default, as written: "32 : index", "#tile.hint<t1>", "bf16"
-  std::string formula; // of a derived parameter: "ceildiv(k, block_k)"
+  std::string name;          // with its sigil: "#block_m", "!in"
+  std::string value;         // default, as written: "32 : index", "#tile.hint<t1>", "bf16"
+  std::string formula;       // of a derived parameter: "ceildiv(k, block_k)"
   size_t begin = 0, end = 0; // where `value` stands in the text
 };
 std::vector<TemplateParameter> templateParameters(llvm::StringRef text);
 
 // Integer formula over + - * / ( ) ceildiv min max, identifiers and literals. False: `error` says why.
-bool evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names, int64_t &out, std::string &error);
+bool evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names, int64_t &out,
+                     std::string &error);
 
 // Values of a variant: integers for `#x : index` parameters, words for hints ("t1", "nta", "none").
 struct TemplateBinding {

@@ -17,24 +17,24 @@ namespace moec {
 // A buffer that a prologue or epilogue region reads one element of, besides A or the accumulators.
 struct MatmulOperand {
   mlir::Type element;
-  std::string kind;    // "elem" [R,N], "row" [R], "col" [G,N], "scalar"
-  int64_t stride = 0;  // bytes from one row (elem) or group (col) to the next
+  std::string kind;   // "elem" [R,N], "row" [R], "col" [G,N], "scalar"
+  int64_t stride = 0; // bytes from one row (elem) or group (col) to the next
 };
 
 struct MatmulStage {
   std::string name;
-  int64_t n = 0, k = 0;        // columns of a part, depth
-  int64_t parts = 1;           // matrices of B
+  int64_t n = 0, k = 0; // columns of a part, depth
+  int64_t parts = 1;    // matrices of B
   int64_t groups = 1;
-  int64_t panels = 0;          // column panels of a group (moec_weight)
+  int64_t panels = 0; // column panels of a group (moec_weight)
   int64_t panelBytes = 0;
-  int64_t aStride = 0;         // bytes from one row of A to the next
-  int64_t outStride = 0;       // bytes from one row of the output to the next
-  bool gathered = false;       // A rows through row_token
-  bool routed = false;         // rows belong to groups of a route; else one group
-  bool tf32 = false;           // f32 operands may be rounded to tf32 (CUDA)
-  bool unordered = false;      // rows are added to the sums of their tokens (CUDA)
-  bool weightedSums = false;   // unordered, and times the weight of the row's slot
+  int64_t aStride = 0;       // bytes from one row of A to the next
+  int64_t outStride = 0;     // bytes from one row of the output to the next
+  bool gathered = false;     // A rows through row_token
+  bool routed = false;       // rows belong to groups of a route; else one group
+  bool tf32 = false;         // f32 operands may be rounded to tf32 (CUDA)
+  bool unordered = false;    // rows are added to the sums of their tokens (CUDA)
+  bool weightedSums = false; // unordered, and times the weight of the row's slot
   mlir::Type in, weight, result;
   llvm::SmallVector<MatmulOperand> prologueOperands, epilogueOperands;
   mlir::Region *prologue = nullptr, *epilogue = nullptr; // null or empty: identity

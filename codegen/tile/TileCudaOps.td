@@ -44,11 +44,11 @@ def Tile_FragmentType : Tile_Type<"Fragment", "fragment"> {
 def Tile_ForTilesOp : Tile_Op<"for_tiles"> {
   let summary = "for every output tile of this block's share: (item, column tile), items of at most block_m rows";
   let description = [{
-    Tile t = item * column tiles + column; block b takes t = b, b + grid, b + 2 grid, ... Items are those of the list that
-    dispatch made for block_m, or runs of block_m tokens without a route.
-    With `splits` s, s tiles stand for each of these: tile (t, share) multiplies steps share * k_steps .. of the depth, k_steps
-    a share's steps, which copy and multiply count from 0. Its sums are kept apart; the stage's second kernel adds those of
-    all shares in ascending order and runs the epilogue.
+    Tile t = item * column tiles + column; block b takes t = b, b + grid, b + 2 grid, ... Items are those of the list
+    that dispatch made for block_m, or runs of block_m tokens without a route.
+    With `splits` s, s tiles stand for each of these: tile (t, share) multiplies steps share * k_steps .. of the depth,
+    k_steps a share's steps, which copy and multiply count from 0. Its sums are kept apart; the stage's second kernel
+    adds those of all shares in ascending order and runs the epilogue.
       C1  splits is 1..64, and only of a kernel without roles
     Example: templates/kernels/cuda/multistage.mlir }];
   let arguments = (ins Tile_ItemsType:$range, OptionalAttr<IndexAttr>:$splits);
@@ -83,7 +83,8 @@ def Tile_CopyOp : Tile_Op<"copy"> {
                           (`prologue` $prologue^)? }];
 }
 def Tile_AwaitOp : Tile_Op<"await"> {
-  let summary = "wait until the oldest copy in flight has arrived and every thread has left the slot that is copied next";
+  let summary = "wait until the oldest copy in flight has arrived and every thread has left the slot that is copied "
+                "next";
   let arguments = (ins Tile_RingType:$ring);
   let assemblyFormat = "$ring `:` type($ring) attr-dict";
 }
@@ -113,14 +114,15 @@ def Tile_MultiplyOp : Tile_Op<"multiply", [AllTypesMatch<["acc", "result"]>]> {
 // ---- roles: sm_90a ---------------------------------------------------------------------------------------------
 
 def Tile_RolesOp : Tile_Op<"roles", [NoTerminator]> {
-  let summary = "one warpgroup runs `producer`, `consumers` others run `consumer`; the ring has a full and an empty mbarrier a slot";
+  let summary = "one warpgroup runs `producer`, `consumers` others run `consumer`; the ring has a full and an empty "
+                "mbarrier a slot";
   let description = [{
     full[s]: every producer thread arrives once and one of them with the bytes that TMA brings. empty[s]: every consumer
     warp arrives once. Step q of a block, counted over all its tiles, uses slot q mod stages in turn q / stages.
-      C1  consumers is 1 or 2, and the ring has 64 rows of A for each; where fragments have columns first, a multiple of 8
-          rows of A, and 64 columns of every part for each consumer
-      C2  1 <= lag <= stages - 2: a consumer gives a slot back one step late, the producer tells of one `lag` steps late,
-          and with fewer slots each would wait for the other
+      C1  consumers is 1 or 2, and the ring has 64 rows of A for each; where fragments have columns first, a multiple of
+          8 rows of A, and 64 columns of every part for each consumer
+      C2  1 <= lag <= stages - 2: a consumer gives a slot back one step late, the producer tells of one `lag` steps
+          late, and with fewer slots each would wait for the other
       C3  a row of a slot has 128 bytes, and A and B have the same 2-byte type
     `vacant` is what a consumer does with a tile that ends before its 64 rows: 1 multiplies all the same, 2 returns the
     slots and stores nothing. Left out: 1.
@@ -132,7 +134,8 @@ def Tile_RolesOp : Tile_Op<"roles", [NoTerminator]> {
   let hasVerifier = 1;
 }
 def Tile_FillOp : Tile_Op<"fill"> {
-  let summary = "producer: wait until the slot of step `step` is empty, begin copying both operands, tell of the step `lag` before";
+  let summary = "producer: wait until the slot of step `step` is empty, begin copying both operands, tell of the "
+                "step `lag` before";
   let description = [{ As tile.copy, with B by TMA. }];
   let arguments = (ins Tile_RowsType:$a, Tile_MatricesType:$b, Tile_ItemType:$item, Index:$column, Index:$step,
                        Tile_RingType:$ring, Variadic<Tile_OperandType>:$extra);
@@ -147,8 +150,10 @@ def Tile_FlushOp : Tile_Op<"flush"> {
   let assemblyFormat = "$ring `:` type($ring) attr-dict";
 }
 def Tile_ConsumeOp : Tile_Op<"consume", [AllTypesMatch<["acc", "result"]>]> {
-  let summary = "consumer: wait until the slot of step `step` is full, begin acc += A * B, give the slot of the step before back";
-  let description = [{ The result may only be an operand of tile.consume and tile.finish: the sums are still under way. }];
+  let summary = "consumer: wait until the slot of step `step` is full, begin acc += A * B, give the slot of the "
+                "step before back";
+  let description = [{
+    The result may only be an operand of tile.consume and tile.finish: the sums are still under way. }];
   let arguments = (ins Tile_FragmentType:$acc, Tile_RingType:$ring, Index:$step);
   let results = (outs Tile_FragmentType:$result);
   let assemblyFormat = "$acc `,` $ring `[` $step `]` `:` type($acc) `,` type($ring) attr-dict";
@@ -163,7 +168,8 @@ def Tile_FinishOp : Tile_Op<"finish", [AllTypesMatch<["acc", "result"]>]> {
 // ---- output ----------------------------------------------------------------------------------------------------
 
 def Tile_StoreOp : Tile_Op<"store"> {
-  let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the tile's rows and columns that exist";
+  let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the tile's rows and columns that "
+                "exist";
   let description = [{ An empty region, as in a template, stores the accumulator itself. }];
   let arguments = (ins Tile_FragmentType:$acc, Tile_ItemType:$item, Index:$column, Tile_RowsType:$out,
                        Variadic<Tile_OperandType>:$extra);

@@ -97,8 +97,9 @@ LogicalResult KernelOp::verify() {
     last += cpu ? isa<EpilogueOp>(op) : isa<StoreOp>(op);
   });
   if (first != 1 || last != 1)
-    return emitOpError("C2: a kernel has one ") << (cpu ? "tile.pack and one tile.epilogue" : "tile.ring and one tile.store")
-                                                << ", found " << first << " and " << last;
+    return emitOpError("C2: a kernel has one ")
+           << (cpu ? "tile.pack and one tile.epilogue" : "tile.ring and one tile.store") << ", found " << first
+           << " and " << last;
   int64_t early = getEarly() ? getEarly()->getSExtValue() : 1;
   bool roles = !getBody().getOps<RolesOp>().empty();
   if (early < 1 || early > 3 || (early == 2 && !roles) || (cpu && getEarly()))
@@ -107,7 +108,6 @@ LogicalResult KernelOp::verify() {
 }
 
 // ---- loops: tile.for_x %index in %range { ... } -----------------------------------------------------------------
-
 
 static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType) {
   OpAsmParser::Argument induction;
@@ -205,12 +205,12 @@ LogicalResult MmaOp::verify() {
   auto a = cast<PackedType>(getA().getType());
   auto b = cast<PanelsType>(getB().getType());
   if (acc.getRows() != a.getBlockM())
-    return emitOpError("C1: accumulator has ") << acc.getRows().getInt() << " rows, the packed operand's blocks "
-                                               << a.getBlockM().getInt();
+    return emitOpError("C1: accumulator has ")
+           << acc.getRows().getInt() << " rows, the packed operand's blocks " << a.getBlockM().getInt();
   if (a.getKSteps() != b.getKSteps() || a.getBlockK() != b.getBlockK())
     return emitOpError("C2: packed operand has ")
-           << a.getKSteps().getInt() << " steps of " << a.getBlockK().getInt() << ", panels "
-           << b.getKSteps().getInt() << " of " << b.getBlockK().getInt();
+           << a.getKSteps().getInt() << " steps of " << a.getBlockK().getInt() << ", panels " << b.getKSteps().getInt()
+           << " of " << b.getBlockK().getInt();
   return success();
 }
 
@@ -223,7 +223,8 @@ LogicalResult RingOp::verify() {
   for (Type element : {type.getIn(), type.getWeight()}) {
     int64_t bytes = k * elementBytes(element);
     if (bytes != 32 && bytes != 64 && bytes != 128)
-      return emitOpError("C1: a row of ") << k << " " << element << " has " << bytes << " bytes, must have 32, 64 or 128";
+      return emitOpError("C1: a row of ")
+             << k << " " << element << " has " << bytes << " bytes, must have 32, 64 or 128";
   }
   if (stages < 2 || stages > 8)
     return emitOpError("C2: stages must be 2..8, found ") << stages;
@@ -258,7 +259,8 @@ LogicalResult RolesOp::verify() {
       return emitOpError("C1: consumers must be 1 or 2 with 64 columns of B each, found ")
              << consumers << " and " << ring.getBlockN().getInt() << " columns";
   } else if (consumers < 1 || consumers > 2 || m != 64 * consumers)
-    return emitOpError("C1: consumers must be 1 or 2 with 64 rows of A each, found ") << consumers << " and " << m << " rows";
+    return emitOpError("C1: consumers must be 1 or 2 with 64 rows of A each, found ")
+           << consumers << " and " << m << " rows";
   if (lag < 1 || lag > stages - 2)
     return emitOpError("C2: lag must be 1..stages-2 (") << stages - 2 << "), found " << lag;
   if (ring.getIn() != ring.getWeight() || elementBytes(ring.getIn()) != 2 || ring.getBlockK().getInt() != 64)

@@ -94,8 +94,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
       C1  the arguments begin with rows, panels (cpu) or matrices (CUDA), rows, items
       C2  cpu: exactly one tile.pack and one tile.epilogue; CUDA: exactly one tile.ring and one tile.store
       C3  the target is cpu, sm_80 or sm_90a
-    `early` is what a CUDA kernel does before it waits for the launch before: 1 nothing, 2 its mbarriers and descriptors,
-    3 the weights of its first steps as well. Left out: 1.
+    `early` is what a CUDA kernel does before it waits for the launch before: 1 nothing, 2 its mbarriers and
+    descriptors, 3 the weights of its first steps as well. Left out: 1.
       C4  early is 1..3, and 2 only with tile.roles; of a CUDA kernel
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target, OptionalAttr<IndexAttr>:$early);
@@ -196,7 +196,8 @@ def Tile_SaveOp : Tile_Op<"save"> {
 }
 def Tile_EpilogueOp : Tile_Op<"epilogue"> {
   let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the block's rows that exist";
-  let description = [{ An empty region, as in a template, stores the accumulator itself; a stage's region is spliced in when it is
+  let description = [{
+    An empty region, as in a template, stores the accumulator itself; a stage's region is spliced in when it is
       instantiated. Rows past the item and columns past N are not written. }];
   let arguments = (ins Tile_AccType:$acc, Tile_ItemType:$item, Index:$column, Index:$row, Tile_RowsType:$out,
                        Variadic<Tile_OperandType>:$extra);

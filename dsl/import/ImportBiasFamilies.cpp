@@ -237,11 +237,12 @@ void ernie(I &i) {
 
 // A token's kind decides between text and vision experts, and each kind has a router and a bias of its own.
 void ernieVl(I &i) {
-  i.unsupported("model_type",
-                "a choice bias within a level of router.levels is not built, and text and vision experts of this family "
-                "are chosen with one each",
-                "levels without a bias are supported, the first by inputs.group_ids; the text experts alone are a layer as "
-                "those of ernie4_5_moe");
+  i.unsupported(
+      "model_type",
+      "a choice bias within a level of router.levels is not built, and text and vision experts of this family "
+      "are chosen with one each",
+      "levels without a bias are supported, the first by inputs.group_ids; the text experts alone are a layer as "
+      "those of ernie4_5_moe");
 }
 
 void hunyuan(I &i) {

@@ -179,7 +179,8 @@ bool scoreTokens(ReferenceRun &run, Routing &routing) {
     routing.scores.assign(run.numTokens, 1); // softmax of one value
     return true;
   }
-  if (!transformedLogits(run, router, "router.weight", run.spec.logitColumns(), routing.logits) || !addNoise(run, routing))
+  if (!transformedLogits(run, router, "router.weight", run.spec.logitColumns(), routing.logits) ||
+      !addNoise(run, routing))
     return false;
   return router.kind == RouterKind::ProductKey || computeScores(run, routing);
 }

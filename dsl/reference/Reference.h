@@ -31,8 +31,8 @@ struct ReferenceTensor {
 // Names of `extra`; each is needed only by the keys named behind it. Integers are exact in double.
 //   residual       [T,H]      router.input.from, shared.input
 //   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u; training
-//   noise          [T,L]      L columns of logits; standard normal draws (noise normal, learned), standard Gumbel draws (noise gumbel,
-//                             select.second gumbel)
+//   noise          [T,L]      L columns of logits; standard normal draws (noise normal, learned), standard Gumbel draws
+//                             (noise gumbel, select.second gumbel)
 //   uniform        [T]        draws u in [0,1): select.second random_2p keeps the second expert where 2·w2 > u
 //   token_ids      [T]        kind table
 //   expert_ids     [T,K]      kind external and random; outside 0..E-1: no expert
@@ -72,18 +72,20 @@ struct ReferenceOutputs {
   std::vector<double> expertWeights; // [E,C]
   std::vector<uint8_t> routed;       // [T] 1 where a wrapped layer runs its experts; empty without a wrap
   // What a call reports on request; means and sums are over the tokens that reach the router.
-  std::vector<double> probabilities; // [T,R] s / sum of s, softmax(z) for softmax and identity; empty without logits
-  std::vector<double> losses;        // one value per entry of spec.losses, without its coefficient
+  std::vector<double> probabilities;  // [T,R] s / sum of s, softmax(z) for softmax and identity; empty without logits
+  std::vector<double> losses;         // one value per entry of spec.losses, without its coefficient
   double logitMean = 0, logitMax = 0; // of |z|; NaN without logits
-  double diversity = 0;              // of the experts' outputs, see ReferenceReports.cpp
-  int64_t droppedTokens = 0;         // tokens that chose experts and reach none
-  std::vector<double> wrapMargins;   // [T] how clearly the wrap decided about the token: distance to its threshold, or to
-                                     // the value on the other side of the choice, relative to max|r|; empty without a wrap
+  double diversity = 0;               // of the experts' outputs, see ReferenceReports.cpp
+  int64_t droppedTokens = 0;          // tokens that chose experts and reach none
+  // [T] how clearly the wrap decided about the token: distance to its threshold, or to
+  std::vector<double> wrapMargins;
+  // the value on the other side of the choice, relative to max|r|; empty without a
+  // wrap
 };
 
 // Runs the layer. False: `error` is one sentence naming the key or tensor, `outputs` is unspecified. Refuses what has
-// no forward meaning here (router.kind depth, quantised experts) by naming the key. Reads only weights it needs, and of the
-// experts only those that tokens reach. Thread-safe.
+// no forward meaning here (router.kind depth, quantised experts) by naming the key. Reads only weights it needs, and of
+// the experts only those that tokens reach. Thread-safe.
 bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
 
 // act(v) of a built-in activation, from its own formula; Custom is not built in and gives NaN.

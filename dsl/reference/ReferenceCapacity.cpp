@@ -65,7 +65,8 @@ std::vector<Slot> queueOf(const CapacitySpec &capacity, const Routing &routing, 
 }
 
 // The best expert with room that no placed choice of the token uses, by choice value; -1: none.
-int64_t nextBest(const Routing &routing, const std::vector<uint8_t> &placed, const std::vector<int64_t> &free, Slot slot) {
+int64_t nextBest(const Routing &routing, const std::vector<uint8_t> &placed, const std::vector<int64_t> &free,
+                 Slot slot) {
   for (int64_t e : topIndices(&routing.choice[slot.token * routing.rows], routing.rows, routing.rows)) {
     bool taken = false;
     for (int64_t i = slot.token * routing.choices; i < (slot.token + 1) * routing.choices; ++i)

@@ -183,7 +183,8 @@ bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out) {
   return activationOf(run, dense.act, dense.actName, 1, block.act) && runBlock(run, block, in, out);
 }
 
-static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, int64_t width, int64_t tokens, OutputSums &sums) {
+static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, int64_t width, int64_t tokens,
+                       OutputSums &sums) {
   sums.width = width;
   sums.sum.resize(size_t(tokens * width), 0.0);
   sums.squares.resize(size_t(tokens), 0.0);

@@ -2,9 +2,11 @@
 //
 // Logits of two sets of n sub-keys [T,2n] -> ids and weights [T,K] of the oracle; E = n·n.
 //
-//   a = z[:,0:n]   b = z[:,n:2n]      the K best i of a and the K best j of b (all n where n < K), the lower first among equals
+//   a = z[:,0:n]   b = z[:,n:2n]      the K best i of a and the K best j of b (all n where n < K), the lower first
+//                  among equals
 //   id = i·n + j   the K best sums a_i + b_j of those pairs, the lower id first among equals
-//   weights        f(a_i + b_j);  softmax over all E: softmax(a)_i · softmax(b)_j;  score_over selected: f over the K sums
+//   weights        f(a_i + b_j);  softmax over all E: softmax(a)_i · softmax(b)_j;  score_over selected: f over the K
+//                  sums
 
 #include "dsl/reference/ReferenceStages.h"
 

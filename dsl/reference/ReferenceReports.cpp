@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Logits and choices of a run -> what a call reports beside y: probabilities, counts, magnitudes, diversity of the experts'
-// outputs, and the values of the losses (without their coefficients).
+// Logits and choices of a run -> what a call reports beside y: probabilities, counts, magnitudes, diversity of the
+// experts' outputs, and the values of the losses (without their coefficients).
 //
 // Letters: n tokens of a scope, R columns of logits, K choices, p = softmax(z), n_e choices on column e before drops.
 
@@ -23,7 +23,8 @@ struct ScopeSums {
 
 class Losses {
 public:
-  Losses(ReferenceRun &run, const Routing &routing) : run(run), routing(routing), rows(routing.rows), choices(routing.choices) {}
+  Losses(ReferenceRun &run, const Routing &routing)
+      : run(run), routing(routing), rows(routing.rows), choices(routing.choices) {}
 
   bool value(const LossSpec &loss, double &out);
 
@@ -53,7 +54,8 @@ double variance(const Doubles &v, bool sample) {
   return sample ? (n > 1 ? sum / (n - 1) : 0) : sum / n;
 }
 
-// n_e over tokens [first, last): wanted choices, the first ones only, or those kept with a dropped one counted for column 0
+// n_e over tokens [first, last): wanted choices, the first ones only, or those kept with a dropped one counted for
+// column 0
 Doubles Losses::countsOf(bool firstOnly, bool droppedToZero, int64_t first, int64_t last) const {
   Doubles counts(size_t(rows), 0.0);
   for (int64_t t = first; t < last; ++t)
@@ -74,12 +76,14 @@ Doubles Losses::means(const Doubles &p) const {
   return mean;
 }
 
-// G · Σ_g F_g · P_g, F and P summed over the R / G columns of a group; G = R without groups.   f_e = n_e / n or n_e / (K n), K = 1 where first choices count
+// G · Σ_g F_g · P_g, F and P summed over the R / G columns of a group; G = R without groups.   f_e = n_e / n or n_e /
+// (K n), K = 1 where first choices count
 double Losses::balanceOf(const LossSpec &loss, const ScopeSums &sums) const {
   int64_t groups = loss.integer("groups", 1);
   if (groups <= 1)
     groups = rows;
-  double n = double(std::max<int64_t>(1, sums.tokens)), per = n * (loss.flag("per_choice") && !loss.is("count", "first") ? double(choices) : 1), value = 0;
+  double n = double(std::max<int64_t>(1, sums.tokens)),
+         per = n * (loss.flag("per_choice") && !loss.is("count", "first") ? double(choices) : 1), value = 0;
   for (int64_t g = 0; g < groups; ++g) {
     double f = 0, p = 0;
     for (int64_t e = g * (rows / groups); e < (g + 1) * (rows / groups); ++e) {
@@ -116,7 +120,8 @@ double Losses::squaredVariation(const LossSpec &loss, const Doubles &v) const {
   return spread == 0 ? 0 : spread / (mean * mean + loss.number("eps", 1e-10));
 }
 
-// load_e = Σ_t Φ((z_te - θ_te) / σ_te), θ the K-th largest of h_t without e: the chance that e is chosen under the noise
+// load_e = Σ_t Φ((z_te - θ_te) / σ_te), θ the K-th largest of h_t without e: the chance that e is chosen under the
+// noise
 bool Losses::load(Doubles &out) {
   Doubles deviation;
   if (!noiseDeviation(run, rows, deviation))
@@ -126,9 +131,11 @@ bool Losses::load(Doubles &out) {
     const double *z = &routing.logits[size_t(t * rows)], *h = &routing.noisy[size_t(t * rows)];
     std::vector<int64_t> order = topIndices(h, rows, std::min(rows, choices + 1));
     for (int64_t e = 0; e < rows; ++e) {
-      bool chosen = std::find(order.begin(), order.begin() + std::min(rows, choices), e) != order.begin() + std::min(rows, choices);
+      bool chosen = std::find(order.begin(), order.begin() + std::min(rows, choices), e) !=
+                    order.begin() + std::min(rows, choices);
       double theta = !chosen ? h[order[size_t(choices - 1)]] : rows > choices ? h[order[size_t(choices)]] : -HUGE_VAL;
-      out[size_t(e)] += 0.5 * std::erfc(-(z[e] - theta) / std::max(deviation[size_t(t * rows + e)], 1e-20) / std::sqrt(2.0));
+      out[size_t(e)] +=
+          0.5 * std::erfc(-(z[e] - theta) / std::max(deviation[size_t(t * rows + e)], 1e-20) / std::sqrt(2.0));
     }
   }
   return true;
@@ -179,7 +186,7 @@ bool Losses::value(const LossSpec &loss, double &out) {
   Doubles p;
   if (run.spec.hasExpertLogits())
     p = loss.is("probs", "normalized_score") ? normalizedScores(run.spec.router.score, routing.logits, rows)
-                                                   : normalizedScores(Score::Softmax, routing.logits, rows);
+                                             : normalizedScores(Score::Softmax, routing.logits, rows);
   if (loss.kind == "load_balance") {
     out = loadBalance(loss, p);
   } else if (loss.kind == "z") {
@@ -216,8 +223,8 @@ bool Losses::value(const LossSpec &loss, double &out) {
   return true;
 }
 
-// D_t = Σ_{i<j} |o_i - o_j|² / ((K_t - 1) Σ_j |o_j|²) of the K_t >= 2 experts of a token; the mean over such tokens, 0 where
-// there is none. 0: all say the same, 1: orthogonal outputs of one length.
+// D_t = Σ_{i<j} |o_i - o_j|² / ((K_t - 1) Σ_j |o_j|²) of the K_t >= 2 experts of a token; the mean over such tokens, 0
+// where there is none. 0: all say the same, 1: orthogonal outputs of one length.
 double diversityOf(const OutputSums &sums) {
   double total = 0, tokens = 0;
   for (size_t t = 0; t < sums.rows.size(); ++t) {

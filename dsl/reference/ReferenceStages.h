@@ -30,10 +30,10 @@ struct ReferenceRun {
   const LayerSpec &spec;
   const ReferenceInputs &inputs; // tensors of tokens are taken through extra() and x
   std::string &error;
-  int64_t numTokens = 0;         // T of this run
-  Doubles x;                     // [T,H] as the experts read it
-  std::vector<int64_t> tokens;   // [T] row of each token in the inputs
-  std::vector<int64_t> sequence; // [T] the sequence it belongs to, ascending
+  int64_t numTokens = 0;            // T of this run
+  Doubles x;                        // [T,H] as the experts read it
+  std::vector<int64_t> tokens;      // [T] row of each token in the inputs
+  std::vector<int64_t> sequence;    // [T] the sequence it belongs to, ascending
   OutputSums *outputSums = nullptr; // runExperts adds to it
 
   ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error)

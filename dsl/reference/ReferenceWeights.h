@@ -45,8 +45,8 @@ public:
 // Whole tensors in memory, which stays the caller's.
 class MemoryWeights : public ReferenceWeights {
 public:
-  // `data` holds role.shape in row-major order. A shape of three extents, or of two with an expert axis, is stacked; one
-  // expert's part (tensorsOf) goes to the role it belongs to.
+  // `data` holds role.shape in row-major order. A shape of three extents, or of two with an expert axis, is stacked;
+  // one expert's part (tensorsOf) goes to the role it belongs to.
   void add(const Role &role, DataType type, const void *data);
   // One matrix of a role whose matrices lie apart or differ in size.
   void addMatrix(const std::string &role, int64_t index, const MatrixView &view) { views[{role, index}] = view; }

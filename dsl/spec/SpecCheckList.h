@@ -51,10 +51,11 @@ private:
   void checkCapacityValue(); // E-CAP-VALUE, E-CAP-DYN
   void checkCapacityKind();  // E-CAP-KIND, E-CAP-NEXT
   void checkLosses();
-  void checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits);        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
-  void checkPasses();        // E-PASSES, E-TRAIN-SPARSEMIXER
-  void checkUpdate();        // E-UPDATE
-  void checkWrap();          // E-WRAP
+  // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
+  void checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits);
+  void checkPasses(); // E-PASSES, E-TRAIN-SPARSEMIXER
+  void checkUpdate(); // E-UPDATE
+  void checkWrap();   // E-WRAP
   // SpecChecksStorage.cpp
   void checkFrozen(const std::vector<Role> &roles);                      // E-FROZEN
   void checkWeightRoles(const std::vector<Role> &roles);                 // E-WEIGHTS

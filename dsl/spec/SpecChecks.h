@@ -5,9 +5,9 @@
 #ifndef MOEC_DSL_SPEC_SPECCHECKS_H
 #define MOEC_DSL_SPEC_SPECCHECKS_H
 
-#include "dsl/text/Diagnostic.h"
 #include "dsl/LayerSpec.h"
 #include "dsl/spec/SpecSource.h"
+#include "dsl/text/Diagnostic.h"
 
 namespace moec {
 

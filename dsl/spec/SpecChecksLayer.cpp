@@ -90,7 +90,9 @@ void SpecCheckList::checkLosses() {
     return;
   RouterKind kind = spec.router.kind;
   if (spec.losses.size() > maxLosses)
-    fail("E-RANGE", "losses", "a layer has " + std::to_string(spec.losses.size()) + " losses; at most " + std::to_string(maxLosses) + " are allowed",
+    fail("E-RANGE", "losses",
+         "a layer has " + std::to_string(spec.losses.size()) + " losses; at most " + std::to_string(maxLosses) +
+             " are allowed",
          "each is a value of its own: leave out those that repeat");
   bool logits = spec.hasExpertLogits();
   bool slotted = kind == RouterKind::Soft || kind == RouterKind::ExpertChoice;
@@ -126,7 +128,8 @@ void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string 
   std::string with = " does not exist with router.kind " + std::string(routerKindWords[int(kind)]);
   bool importance = loss.kind == "cv2" && !loss.is("of", "load") && !loss.is("of", "counts");
   bool selected = loss.kind == "uniform_mse" && loss.is("over", "selected");
-  bool onIds = importance || selected || loss.kind == "count_variance" || (loss.kind == "cv2" && loss.is("of", "counts"));
+  bool onIds =
+      importance || selected || loss.kind == "count_variance" || (loss.kind == "cv2" && loss.is("of", "counts"));
   if (!logits && !onIds)
     fail("E-LOSS-KIND", path + ".kind", "loss " + loss.kind + with, "it is made of logits of all experts");
   if (kind == RouterKind::Soft && onIds)
@@ -136,12 +139,14 @@ void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string 
     fail("E-LOSS-LOAD", path + ".of", "cv2 of load needs router.kind token_choice with select.kind topk",
          "load is the chance to be among the k largest; use \"of\": \"importance\"");
   if (loss.is("probs", "normalized_score") && spec.router.score == Score::Identity)
-    fail("E-SCORE-NORM", path + ".probs", "probs normalized_score needs scores that are not negative; score is identity",
-         "use probs softmax_all");
+    fail("E-SCORE-NORM", path + ".probs",
+         "probs normalized_score needs scores that are not negative; score is identity", "use probs softmax_all");
   int64_t groups = loss.integer("groups", 1);
   if (groups > 1 && spec.routerRows() % groups)
-    fail("E-LOSS-KIND", path + ".groups", std::to_string(spec.routerRows()) + " experts cannot be cut into " +
-         std::to_string(groups) + " groups of one size", "groups must divide the number of experts, zero experts included");
+    fail("E-LOSS-KIND", path + ".groups",
+         std::to_string(spec.routerRows()) + " experts cannot be cut into " + std::to_string(groups) +
+             " groups of one size",
+         "groups must divide the number of experts, zero experts included");
 }
 
 void SpecCheckList::checkUpdate() {

@@ -99,7 +99,9 @@ void SpecCheckList::checkStorageForm(const Role &role, const WeightStorage &stor
     return;
   }
   bool apart = spec.experts.heterogeneous();
-  StackKind stack = storage.stack.value_or(!role.expertAxis ? StackKind::Single : apart ? StackKind::PerExpert : StackKind::Stacked);
+  StackKind stack = storage.stack.value_or(!role.expertAxis ? StackKind::Single
+                                           : apart          ? StackKind::PerExpert
+                                                            : StackKind::Stacked);
   if (stack != StackKind::Single && !role.expertAxis)
     fail("E-WEIGHTS", path + ".stack", "role " + quoteText(role.name) + " has no expert axis to stack",
          "leave stack out, or use \"single\"");
@@ -166,7 +168,8 @@ void SpecCheckList::checkHeteroStorage(const std::vector<Role> &roles) {
     return;
   for (const Role &role : roles) {
     auto found = spec.weights.find(role.name);
-    if (!role.expertAxis || found == spec.weights.end() || found->second.stack.value_or(StackKind::PerExpert) == StackKind::PerExpert)
+    if (!role.expertAxis || found == spec.weights.end() ||
+        found->second.stack.value_or(StackKind::PerExpert) == StackKind::PerExpert)
       continue;
     fail("E-HETERO", "weights." + role.name + ".stack",
          "experts of different width are stored one by one, but role " + quoteText(role.name) + " is stacked",

@@ -34,7 +34,8 @@ void SpecCheckList::checkUnusedSelect() {
   bool variable = select.kind == SelectKind::TopP || select.kind == SelectKind::Threshold;
   std::string selects = "select.kind is " + std::string(selectKindWords[int(select.kind)]);
   bool ranksAll = topK && router.kind != RouterKind::ProductKey;
-  unused("router.select.kind", ranksAll || select.kind == SelectKind::TopK, topK ? kind + ", which takes the k best" : kind);
+  unused("router.select.kind", ranksAll || select.kind == SelectKind::TopK,
+         topK ? kind + ", which takes the k best" : kind);
   unused("router.select.k", (topK && !variable) || select.k == 1, topK ? selects + ", which has k_max" : kind);
   unused("router.select.eps", select.kind == SelectKind::SparseMixer || select.eps == 0, selects);
   unused("router.select.second", select.kind == SelectKind::SecondPolicy || select.second == SecondPolicy::Always,

@@ -2,9 +2,9 @@
 //
 // Top-level keys of a spec and its blocks capacity, combine, losses, update, layer and weights, in canonical order.
 
-#include "dsl/text/JsonTree.h"
 #include "dsl/spec/SpecFields.h"
 #include "dsl/spec/SpecPrinter.h"
+#include "dsl/text/JsonTree.h"
 
 #include <cstdlib>
 

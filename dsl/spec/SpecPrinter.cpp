@@ -4,8 +4,8 @@
 
 #include "dsl/spec/SpecPrinter.h"
 
-#include "dsl/text/Sha256.h"
 #include "dsl/spec/SpecFields.h"
+#include "dsl/text/Sha256.h"
 
 #include <charconv>
 #include <nlohmann/json.hpp>

@@ -7,9 +7,9 @@
 #ifndef MOEC_DSL_SPEC_SPECREADER_H
 #define MOEC_DSL_SPEC_SPECREADER_H
 
-#include "dsl/text/Diagnostic.h"
 #include "dsl/LayerSpec.h"
 #include "dsl/spec/SpecSource.h"
+#include "dsl/text/Diagnostic.h"
 
 #include <optional>
 #include <string>

@@ -118,18 +118,23 @@ const Row rows[] = {
     // Scope
     {"E-SCOPE-AGENTS", "A mixture of agents joins the text of several whole models; it is not a layer."},
     {"E-SCOPE-ATTN", "Attention is outside of a layer spec. Each of its projections can be a layer of linear experts."},
-    {"E-SCOPE-EXPERT", "An expert computes each token by itself. Convolutions and attention look at a token's neighbours, which a "
-                       "routed token does not have beside it; such experts are outside of a layer spec."},
+    {"E-SCOPE-EXPERT",
+     "An expert computes each token by itself. Convolutions and attention look at a token's neighbours, which a "
+     "routed token does not have beside it; such experts are outside of a layer spec."},
     // Importing a config
-    {"E-IMPORT-KEY", "A config.json lacks a key that its family needs, or holds a value that is not understood. Nothing is "
-                     "assumed, because class defaults differ from what is published."},
-    {"E-IMPORT-MODEL", "The model_type of a config is none the importer knows. A spec written by hand can describe the layer: "
-                       "no part of the compiler knows models."},
+    {"E-IMPORT-KEY",
+     "A config.json lacks a key that its family needs, or holds a value that is not understood. Nothing is "
+     "assumed, because class defaults differ from what is published."},
+    {"E-IMPORT-MODEL",
+     "The model_type of a config is none the importer knows. A spec written by hand can describe the layer: "
+     "no part of the compiler knows models."},
     {"E-IMPORT-LAYER", "The layer asked for has no experts, or is none of the model's."},
-    {"W-IMPORT-LAYER", "The config does not say which of the model's layers have experts; the layer taken is named. A wrong one is found when "
+    {"W-IMPORT-LAYER", "The config does not say which of the model's layers have experts; the layer taken is named. A "
+                       "wrong one is found when "
                        "its tensors are not in the checkpoint."},
-    {"W-QUIRK", "The model does something its config does not say, or says otherwise; the message names it and what was "
-                "chosen."},
+    {"W-QUIRK",
+     "The model does something its config does not say, or says otherwise; the message names it and what was "
+     "chosen."},
     // Later stages
     {"E-UNSUPPORTED", "The spec is valid, but this version cannot build it. The message names the key and the hint the "
                       "nearest setting that is supported."},

@@ -227,7 +227,8 @@ static double run(const moec_layer *layer, const moec_weights *weights, const mo
   double error = worst_error(m, args.x, args.y, &info, tokens);
   qsort(time, CALLS, sizeof time[0], by_value);
   double matrix = 3.0 * H * (double)m->inner;
-  double gflop = 2 * matrix * K * (double)tokens * 1e-9, gbyte = matrix * touched * (double)element_bytes(info.x_dtype) * 1e-9;
+  double gflop = 2 * matrix * K * (double)tokens * 1e-9,
+         gbyte = matrix * touched * (double)element_bytes(info.x_dtype) * 1e-9;
   double bound = fmax(peak > 0 ? gflop / peak : 0, bandwidth > 0 ? gbyte / bandwidth : 0), median = time[CALLS / 2];
   printf("%6lld %12.1f %10.1f %8.2f", (long long)tokens, median * 1e6, gflop / median, gbyte / median);
   if (bound > 0)
@@ -271,6 +272,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < ROLES; ++i)
     free((void *)(uintptr_t)m.tensors[i].data);
   int right = worst <= tolerance;
-  printf("\n%s: largest error of the sampled tokens %.1e of max|y|, tolerance %.0e\n", right ? "correct" : "WRONG", worst, tolerance);
+  printf("\n%s: largest error of the sampled tokens %.1e of max|y|, tolerance %.0e\n", right ? "correct" : "WRONG",
+         worst, tolerance);
   return !right;
 }

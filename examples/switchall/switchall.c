@@ -159,7 +159,8 @@ static void attend(double q[T][H], double k[T][H], double v[T][H], double out[T]
   }
 }
 
-static void plain_head(const part *source, const part *shared, const part *destination, double x[T][H], double sum[T][H]) {
+static void plain_head(const part *source, const part *shared, const part *destination, double x[T][H],
+                       double sum[T][H]) {
   static double k[T][H], v[T][H], mixed[T][H];
   int ids[K];
   double w[K];
@@ -196,7 +197,8 @@ static void plain_feed_forward(const part *p, double y[T][H], double z[T][H]) {
   }
 }
 
-/* ---- the block ----------------------------------------------------------------------------------------------------- */
+/* ---- the block
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void widen(const float *from, double to[T][H]) {
   for (int i = 0; i < T * H; ++i)

@@ -2,7 +2,8 @@
 //
 // panel_chunked.mlir - grouped matmul for many rows per group, k cut into chunks that stay in L1:
 //
-//     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_chunk sum_{k in chunk} A[row(r), k] * B_p[group(r), c, k]
+//     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_chunk sum_{k in chunk} A[row(r), k] * B_p[group(r),
+//     c, k]
 //
 // A chunk of a column panel is loaded into L1 once and used by every row block before the next chunk; accumulators wait
 // in a small spill area meanwhile. A is read past L1 (a_hint nta) so that it does not push the chunk out.

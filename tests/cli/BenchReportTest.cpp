@@ -10,8 +10,8 @@ using namespace moec;
 static BenchRound round(double us, double probe) {
   BenchRound r;
   r.us = us;
-  r.work.flops = 1e9;        // 1 s at 1 GFLOP/s
-  r.work.weightBytes = 1e8;  // 10 ms at 10 GB/s
+  r.work.flops = 1e9;       // 1 s at 1 GFLOP/s
+  r.work.weightBytes = 1e8; // 10 ms at 10 GB/s
   r.before = {100 * probe, 10 * probe};
   r.after = {100, 10};
   return r;

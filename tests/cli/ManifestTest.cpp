@@ -43,7 +43,8 @@ TEST(Manifest, workspace_formula_is_the_runtimes) {
     for (int64_t tokens = 0; tokens <= plan.header.max_tokens; tokens += tokens < 70 ? 1 : 13) {
       size_t bytes = 0;
       ASSERT_EQ(moec_layer_workspace_bytes(layer, tokens, &bytes), MOEC_OK);
-      EXPECT_EQ(workspaceBytes(plan, tokens, threads), int64_t(bytes)) << tokens << " tokens, " << threads << " threads";
+      EXPECT_EQ(workspaceBytes(plan, tokens, threads), int64_t(bytes))
+          << tokens << " tokens, " << threads << " threads";
     }
     moec_layer_destroy(layer);
   }

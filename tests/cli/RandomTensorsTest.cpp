@@ -32,7 +32,7 @@ TEST(RandomTensors, store_rounds_to_nearest_even) {
     storeElement(bits, type, 0, value);
     return loadElement(bits, type, 0);
   };
-  EXPECT_EQ(stored(DataType::BF16, 1 + 0x1p-8), 1.0);             // a tie goes to even
+  EXPECT_EQ(stored(DataType::BF16, 1 + 0x1p-8), 1.0); // a tie goes to even
   EXPECT_EQ(stored(DataType::BF16, 1 + 3 * 0x1p-8), 1 + 0x1p-6);
   EXPECT_EQ(stored(DataType::BF16, 1 + 0x1.8p-8), 1 + 0x1p-7);
   EXPECT_EQ(stored(DataType::F16, 1 + 0x1p-11), 1.0);

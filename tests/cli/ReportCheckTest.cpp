@@ -16,8 +16,11 @@ namespace {
 LayerSpec specWith(const std::string &losses) {
   SpecSource source;
   DiagnosticList diagnostics;
-  auto spec = readSpec(R"({"moec": 1, "name": "a", "hidden": 4, "router": {"top_k": 2}, "experts": {"count": 3, "intermediate": 4},
-    "losses": )" + losses + "}", "a.json", {}, source, diagnostics);
+  auto spec = readSpec(
+      R"({"moec": 1, "name": "a", "hidden": 4, "router": {"top_k": 2}, "experts": {"count": 3, "intermediate": 4},
+    "losses": )" +
+          losses + "}",
+      "a.json", {}, source, diagnostics);
   EXPECT_TRUE(spec);
   return *spec;
 }
@@ -118,7 +121,9 @@ TEST(GoldenUpdate, choice_bias_of_the_stored_step) {
   std::vector<int32_t> whole(counts.begin(), counts.end());
   std::vector<double> before = golden.weights.at("router.choice_bias").values();
   std::vector<float> bias(before.begin(), before.end());
-  ASSERT_EQ(moec_update_choice_bias(bias.data(), whole.data(), int64_t(whole.size()), float(golden.spec.update->rate), 0), MOEC_OK);
+  ASSERT_EQ(
+      moec_update_choice_bias(bias.data(), whole.data(), int64_t(whole.size()), float(golden.spec.update->rate), 0),
+      MOEC_OK);
   for (size_t e = 0; e < bias.size(); ++e)
     EXPECT_NEAR(bias[e], next[e], 1e-7) << "expert " << e;
 }

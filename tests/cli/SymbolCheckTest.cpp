@@ -2,8 +2,8 @@
 //
 // A kernel that calls other libraries must not become an object file.
 
-#include "codegen/emit/ObjectEmitter.h"
 #include "codegen/emit/SymbolCheck.h"
+#include "codegen/emit/ObjectEmitter.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Parser/Parser.h"
@@ -42,16 +42,14 @@ TEST(SymbolCheck, memory_functions_and_the_package_are_allowed) {
 TEST(SymbolCheck, other_libraries_are_named) {
   std::string error;
   EXPECT_FALSE(emitCalls({"memcpy", "powf", "expf"}, Sanitizer::None, error));
-  EXPECT_EQ(error,
-            "the emitted object needs expf, powf; a package needs memcpy, memmove, memset and moec_* only");
+  EXPECT_EQ(error, "the emitted object needs expf, powf; a package needs memcpy, memmove, memset and moec_* only");
 }
 
 TEST(SymbolCheck, sanitizers_bring_their_own) {
   std::string error;
   EXPECT_TRUE(emitCalls({"__asan_report_load4"}, Sanitizer::Address, error)) << error;
   EXPECT_FALSE(emitCalls({"__tsan_read4"}, Sanitizer::Address, error));
-  EXPECT_EQ(error,
-            "the emitted object needs __tsan_read4; a package needs memcpy, memmove, memset and moec_* only");
+  EXPECT_EQ(error, "the emitted object needs __tsan_read4; a package needs memcpy, memmove, memset and moec_* only");
 }
 
 TEST(SymbolCheck, bytes_that_are_no_object) {

@@ -37,7 +37,8 @@ TEST(TokenRange, refusals_say_why) {
   EXPECT_EQ(refusal("1-4*x"), "token range \"1-4*x\" has no number after its step sign");
   EXPECT_EQ(refusal("1-4+0"), "token range \"1-4+0\" has a step that goes nowhere");
   EXPECT_EQ(refusal("1-4*1"), "token range \"1-4*1\" has a step that goes nowhere");
-  EXPECT_EQ(refusal("4;5"), "token range \"4;5\" is not of the form N, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR");
+  EXPECT_EQ(refusal("4;5"),
+            "token range \"4;5\" is not of the form N, FIRST-LAST, FIRST-LAST+STEP or FIRST-LAST*FACTOR");
   EXPECT_EQ(refusal("0-8000"), "token range \"0-8000\" gives more than 4096 numbers");
   EXPECT_EQ(refusal("99999999999999999999"), "token range \"99999999999999999999\" is not a number");
   EXPECT_EQ(refusal("-5"), "token range \"-5\" is outside 0..8192 or runs backwards");

@@ -68,8 +68,7 @@ std::vector<AssemblySection> readAssembly(const std::string &text) {
         functions.back().labels.push_back({line, functions.back().code.size()});
     } else if (line[0] == '\t' && line[1] != '.' && !functions.empty()) {
       size_t tab = line.find('\t', 1);
-      functions.back().code.push_back(
-          {line.substr(1, tab - 1), tab == std::string::npos ? "" : line.substr(tab + 1)});
+      functions.back().code.push_back({line.substr(1, tab - 1), tab == std::string::npos ? "" : line.substr(tab + 1)});
     }
   }
   return sections;

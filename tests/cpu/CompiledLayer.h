@@ -9,8 +9,8 @@
 #include "GuardedBuffer.h"
 #include "LayerParameters.h"
 
-#include "codegen/pipeline/Pipeline.h"
 #include "codegen/emulate/LoadedPackage.h"
+#include "codegen/pipeline/Pipeline.h"
 #include "runtime/moec.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Any number of experts and choices: against the oracle, with exact ties, and in a time that grows with E no faster than
-// linearly. MOEC_ALL_COUNTS=1 in the environment runs every E with every k in 1 .. min(E, 32) on every instruction set:
+// Any number of experts and choices: against the oracle, with exact ties, and in a time that grows with E no faster
+// than linearly. MOEC_ALL_COUNTS=1 in the environment runs every E with every k in 1 .. min(E, 32) on every instruction
+// set:
 //
 //     MOEC_ALL_COUNTS=1 build/tests/cpu/cpu-tests --gtest_filter='*ExpertCounts*'
 
@@ -26,14 +27,15 @@ std::set<int64_t> choicesOf(int64_t experts, bool few) {
   for (int64_t k = 1; everything() && k <= most; ++k)
     choices.insert(k);
   if (choices.empty())
-    choices = few ? std::set<int64_t>{std::min<int64_t>(2, most), most} : std::set<int64_t>{1, std::min<int64_t>(3, most), most};
+    choices = few ? std::set<int64_t>{std::min<int64_t>(2, most), most}
+                  : std::set<int64_t>{1, std::min<int64_t>(3, most), most};
   return choices;
 }
 
 std::string layerOf(int64_t experts, int64_t k, const std::string &dtype) {
   return R"({"moec": 1, "name": "counted", "dtype": ")" + dtype +
-         R"(", "hidden": 9, "router": {"logit_dtype": "f32", "normalize": {"kind": "sum"}, "top_k": )" + std::to_string(k) +
-         R"(}, "experts": {"count": )" + std::to_string(experts) + R"(, "intermediate": 5}})";
+         R"(", "hidden": 9, "router": {"logit_dtype": "f32", "normalize": {"kind": "sum"}, "top_k": )" +
+         std::to_string(k) + R"(}, "experts": {"count": )" + std::to_string(experts) + R"(, "intermediate": 5}})";
 }
 
 class ExpertCounts : public testing::TestWithParam<CpuTarget> {
@@ -92,8 +94,8 @@ double routingTime(int64_t experts, const CpuTarget &target) {
   return best;
 }
 
-// 8 times the experts take 7 times as long (0.57, 1.6 and 10.7 ms of an EPYC core of the Zen 4 family, 2026-11-26); they
-// may take 20 times as long, for caches and noise. Work that grows with E² would take 64 times as long.
+// 8 times the experts take 7 times as long (0.57, 1.6 and 10.7 ms of an EPYC core of the Zen 4 family, 2026-11-26);
+// they may take 20 times as long, for caches and noise. Work that grows with E² would take 64 times as long.
 TEST(ExpertCountsGrowth, time_grows_no_faster_than_linearly) {
   CpuTarget best = cpuTargets().front();
   for (const CpuTarget &target : cpuTargets())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Experts of different width, product keys, constant experts, LayerNorm on slots, and the largest numbers of choices and
-// blocks, each against the oracle on every instruction set.
+// Experts of different width, product keys, constant experts, LayerNorm on slots, and the largest numbers of choices
+// and blocks, each against the oracle on every instruction set.
 
 #include "CompiledLayer.h"
 #include "codegen/emulate/LoadedPackage.h"
@@ -23,10 +23,12 @@ const Kind kinds[] = {
     {"widths_all_differ", R"("top_k": 3, "scale": 1.5)",
      R"("count": 12, "intermediate": [1, 33, 65, 97, 129, 161, 193, 225, 257, 289, 321, 353])", ""},
     {"widths_biases", R"("top_k": 2)",
-     R"("count": 4, "intermediate": [70, 3, 34, 70], "bias": {"in": true, "out": true}, "up_offset": 1, "act": "gelu")", ""},
+     R"("count": 4, "intermediate": [70, 3, 34, 70], "bias": {"in": true, "out": true}, "up_offset": 1, "act": "gelu")",
+     ""},
     {"widths_mlp_layers_zero", R"("top_k": 3)",
      R"("count": 4, "intermediate": [70, 3, 34, 70], "form": "mlp", "act": "relu", "layers": 3, "bias": {"in": true},
-        "zero": {"count": 2, "kind": "identity"})", ""},
+        "zero": {"count": 2, "kind": "identity"})",
+     ""},
     {"widths_lora_norm", R"("top_k": 2)",
      R"("count": 3, "intermediate": [33, 64, 5], "norm_out": "layernorm", "lora": {"rank": 3, "alpha": 4})", ""},
     {"widths_lora_per_matrix", R"("top_k": 2)",
@@ -43,18 +45,22 @@ const Kind kinds[] = {
     {"widths_one_for_all", R"("top_k": 2)", R"("count": 3, "intermediate": [21, 21, 21])", ""},
     {"soft_norm", R"("kind": "soft", "slots": 3)", R"("count": 4, "intermediate": 21, "norm_out": "layernorm")", ""},
     {"keys_plain", R"("kind": "product_key", "top_k": 3)", R"("count": 36, "intermediate": 21)", ""},
-    {"keys_selected", R"("kind": "product_key", "top_k": 4, "score_over": "selected", "bias": true, "expert_scale": true)",
+    {"keys_selected",
+     R"("kind": "product_key", "top_k": 4, "score_over": "selected", "bias": true, "expert_scale": true)",
      R"("count": 49, "intermediate": 21)", ""},
     {"keys_sigmoid", R"("kind": "product_key", "top_k": 2, "score": "sigmoid", "normalize": {"kind": "sum"},
-      "transform": [{"op": "softcap", "cap": 4}])", R"("count": 25, "intermediate": 21)", ""},
+      "transform": [{"op": "softcap", "cap": 4}])",
+     R"("count": 25, "intermediate": 21)", ""},
     {"keys_more_than_a_half", R"("kind": "product_key", "top_k": 7)", R"("count": 9, "intermediate": 21)", ""},
     {"keys_one", R"("kind": "product_key", "top_k": 1)", R"("count": 1, "intermediate": 21)", ""},
     {"constants", R"("top_k": 3)", R"("count": 4, "intermediate": 21, "zero": {"count": 3, "kind": "constant"})", ""},
     {"constants_one", R"("top_k": 1)", R"("count": 2, "intermediate": 21, "zero": {"count": 1, "kind": "constant"})",
      R"(, "shared": {"intermediate": 19, "gate": "softmax2"}, "combine": {"bias": true})"},
-    {"constants_dropped", R"("top_k": 3)", R"("count": 4, "intermediate": 21, "zero": {"count": 3, "kind": "constant"})",
+    {"constants_dropped", R"("top_k": 3)",
+     R"("count": 4, "intermediate": 21, "zero": {"count": 3, "kind": "constant"})",
      R"(, "capacity": {"mode": "fixed", "value": 9, "dropped": "identity"})"},
-    {"k_200", R"("score": "sigmoid", "top_k": 200, "normalize": {"kind": "sum"})", R"("count": 260, "intermediate": 5)", ""},
+    {"k_200", R"("score": "sigmoid", "top_k": 200, "normalize": {"kind": "sum"})", R"("count": 260, "intermediate": 5)",
+     ""},
     {"k_256_of_256", R"("top_k": 256)", R"("count": 256, "intermediate": 5)", ""},
     {"groups_keep_130", R"("score": "sigmoid", "groups": {"count": 140, "keep": 130, "score": "max"}, "top_k": 100)",
      R"("count": 280, "intermediate": 5)", ""},
@@ -77,7 +83,8 @@ std::string jsonOf(const Kind &kind, const std::string &dtype) {
 }
 
 // Where experts take tokens the oracle has no choices to compare.
-std::string difference(const LayerSpec &spec, const CallResult &actual, const ReferenceOutputs &expected, bool choices) {
+std::string difference(const LayerSpec &spec, const CallResult &actual, const ReferenceOutputs &expected,
+                       bool choices) {
   if (choices)
     return disagreement(spec, actual, expected);
   CompareOptions options;

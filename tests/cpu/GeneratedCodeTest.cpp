@@ -182,7 +182,8 @@ TEST_P(GeneratedCode, registers_stay_within_the_isa) {
 int64_t blockRowsOf(const Schedule &schedule, const std::string &symbol) {
   for (const StageSchedule &stage : schedule.stages)
     for (const ScheduleEntry &entry : stage.entries) {
-      std::string name = "_" + stage.stage + "_" + entry.kernel.templateName + "_r" + std::to_string(entry.firstRow) + "_amx_amx";
+      std::string name =
+          "_" + stage.stage + "_" + entry.kernel.templateName + "_r" + std::to_string(entry.firstRow) + "_amx_amx";
       if (stage.isa == Isa::Amx && symbol.size() > name.size() &&
           symbol.compare(symbol.size() - name.size(), name.size(), name) == 0)
         return entry.kernel.integers.at("block_m");
@@ -209,8 +210,8 @@ TEST_P(GeneratedCode, amx_tiles_stay_in_registers) {
       std::vector<Instructions> loops = function.innermostLoops("tdpbf16ps");
       ASSERT_FALSE(loops.empty()) << function.symbol;
       for (const Instructions &loop : loops) {
-        // per step: rowTiles tiles of A and two of B for 2 * rowTiles products; of eight tile registers six accumulators
-        // leave two, so that A is loaded again for the second column
+        // per step: rowTiles tiles of A and two of B for 2 * rowTiles products; of eight tile registers six
+        // accumulators leave two, so that A is loaded again for the second column
         int64_t products = countOf(loop, "tdpbf16ps"), loads = countOf(loop, "tileload");
         EXPECT_EQ(products % (2 * rowTiles), 0) << function.symbol;
         EXPECT_EQ(loads, products / (2 * rowTiles) * (rowTiles == 3 ? 8 : rowTiles + 2)) << function.symbol;
@@ -221,7 +222,8 @@ TEST_P(GeneratedCode, amx_tiles_stay_in_registers) {
           ++twoByTwo;
         }
         for (const Instruction &i : loop)
-          EXPECT_FALSE(i.mnemonic.compare(0, 4, "tile") == 0 && i.touchesStack()) << function.symbol << ": " << i.operands;
+          EXPECT_FALSE(i.mnemonic.compare(0, 4, "tile") == 0 && i.touchesStack())
+              << function.symbol << ": " << i.operands;
       }
       ++checked;
     }
@@ -265,9 +267,10 @@ TEST_P(GeneratedCode, avx2_f32_accumulators_are_not_spilled) {
 
 // The reader itself: nested loops, where the inner one is the smaller.
 TEST(AssemblyTextTest, loops_innermost_only) {
-  auto sections = readAssembly("# ---- amx\nmoec_a:\n\tmovq\t%rax, %rbx\n.LBB0_1: # outer\n\ttilezero\t%tmm0\n.LBB0_2:\n"
-                               "\ttdpbf16ps\t%tmm1, %tmm2, %tmm0 # c\n\tjne\t.LBB0_2\n\ttilestored\t%tmm0, 8(%rsp,%rax)\n"
-                               "\tjne\t.LBB0_1\n\tretq\n");
+  auto sections =
+      readAssembly("# ---- amx\nmoec_a:\n\tmovq\t%rax, %rbx\n.LBB0_1: # outer\n\ttilezero\t%tmm0\n.LBB0_2:\n"
+                   "\ttdpbf16ps\t%tmm1, %tmm2, %tmm0 # c\n\tjne\t.LBB0_2\n\ttilestored\t%tmm0, 8(%rsp,%rax)\n"
+                   "\tjne\t.LBB0_1\n\tretq\n");
   ASSERT_EQ(sections.size(), 1u);
   EXPECT_EQ(sections[0].isa, "amx");
   const AssemblyFunction &function = sections[0].functions.at(0);

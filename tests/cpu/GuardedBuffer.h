@@ -27,9 +27,9 @@ public:
   void *data() const { return start; }
   size_t size() const { return bytes; }
   template <class T> T *as() const { return reinterpret_cast<T *>(start); }
-  void fill(uint32_t pattern);  // repeated from the first byte on
-  void makeReadOnly();          // a write faults from here on
-  bool canariesIntact() const;  // nobody wrote beside the bytes
+  void fill(uint32_t pattern); // repeated from the first byte on
+  void makeReadOnly();         // a write faults from here on
+  bool canariesIntact() const; // nobody wrote beside the bytes
 
 private:
   static constexpr unsigned char canary = 0xA5;

@@ -14,25 +14,29 @@ struct Variant {
 };
 
 const Variant variants[] = {
-    {"groups_top2_sum_of_5", R"("score": "sigmoid", "choice_bias": true, "groups": {"count": 3, "keep": 2, "score": "top2_sum"},
-      "top_k": 4, "normalize": {"kind": "sum", "eps": 1e-20}, "scale": 2.5)", R"("count": 15)", ""},
+    {"groups_top2_sum_of_5",
+     R"("score": "sigmoid", "choice_bias": true, "groups": {"count": 3, "keep": 2, "score": "top2_sum"},
+      "top_k": 4, "normalize": {"kind": "sum", "eps": 1e-20}, "scale": 2.5)",
+     R"("count": 15)", ""},
     {"groups_max_of_7", R"("groups": {"count": 3, "keep": 1, "score": "max"}, "top_k": 3)", R"("count": 21)", ""},
     {"groups_max_of_1", R"("groups": {"count": 5, "keep": 3, "score": "max"}, "top_k": 2)", R"("count": 5)", ""},
     {"shared_plain", R"("top_k": 2)", R"("count": 5)", R"(, "shared": {"intermediate": 19})"},
     {"shared_gated", R"("top_k": 2)", R"("count": 5)", R"(, "shared": {"intermediate": 19, "gate": "sigmoid"})"},
     {"biases_clamp_alpha", R"("bias": true, "score_over": "selected", "top_k": 2)",
-     R"("count": 5, "act_alpha": 1.702, "up_offset": 1, "clamp": {"limit": 0.75}, "bias": {"in": true, "out": true})", ""},
+     R"("count": 5, "act_alpha": 1.702, "up_offset": 1, "clamp": {"limit": 0.75}, "bias": {"in": true, "out": true})",
+     ""},
     {"input_applied", R"("score": "sigmoid", "top_k": 1)", R"("count": 5)", R"(, "combine": {"apply": "input"})"},
     {"input_applied_shared", R"("score": "sigmoid", "top_k": 2)", R"("count": 5)",
      R"(, "combine": {"apply": "input"}, "shared": {"intermediate": 19})"},
     {"mlp_gelu", R"("top_k": 2)", R"("count": 5, "form": "mlp", "act": "gelu", "bias": {"in": true, "out": true})", ""},
     {"mlp_relu2", R"("top_k": 2)", R"("count": 5, "form": "mlp", "act": "relu2")", ""},
     {"output_scale_over_lora", R"("top_k": 2)",
-     R"("count": 5, "output_scale": 1.5, "output_dropout": {"p": 0.2, "eval": "scale"}, "lora": {"rank": 3, "alpha": 4})", ""},
+     R"("count": 5, "output_scale": 1.5, "output_dropout": {"p": 0.2, "eval": "scale"}, "lora": {"rank": 3, "alpha": 4})",
+     ""},
     {"hidden_dropout_once", R"("top_k": 2)",
      R"("count": 5, "form": "mlp", "act": "relu", "layers": 3, "hidden_dropout": {"p": 0.25, "eval": "scale"})", ""},
-    {"gather_of_padded_rows", R"("top_k": 2)",
-     R"("count": 5, "latent": {"dim": 3}, "lora": {"rank": 3, "alpha": 4})", R"(, "combine": {"apply": "input"})"},
+    {"gather_of_padded_rows", R"("top_k": 2)", R"("count": 5, "latent": {"dim": 3}, "lora": {"rank": 3, "alpha": 4})",
+     R"(, "combine": {"apply": "input"})"},
     {"glu_gelu_tanh", R"("top_k": 2)", R"("count": 5, "act": "gelu_tanh")", ""},
 };
 
@@ -46,8 +50,9 @@ protected:
 INSTANTIATE_TEST_SUITE_P(Cpu, LayerVariants, testing::ValuesIn(cpuTargets()), targetTestName);
 
 std::string jsonOf(const Variant &variant, const std::string &dtype) {
-  return R"({"moec": 1, "name": "variant", "dtype": ")" + dtype + R"(", "hidden": 37, "router": {"logit_dtype": "f32", )" +
-         variant.router + R"(}, "experts": {"intermediate": 21, )" + variant.experts + "}" + variant.rest + "}";
+  return R"({"moec": 1, "name": "variant", "dtype": ")" + dtype +
+         R"(", "hidden": 37, "router": {"logit_dtype": "f32", )" + variant.router +
+         R"(}, "experts": {"intermediate": 21, )" + variant.experts + "}" + variant.rest + "}";
 }
 
 void checkVariant(const Variant &variant, const std::string &dtype, const CpuTarget &target) {
@@ -79,7 +84,8 @@ TEST_P(LayerVariants, bias_f14_choice_bias_stays_out_of_weights) {
     auto layer = CompiledLayer::make(R"({"moec": 1, "name": "biased", "hidden": 9,
       "router": {"score": "sigmoid", "bias": true, "choice_bias": true, "top_k": 3,
                  "normalize": {"kind": "sum", "eps": 1e-20}},
-      "experts": {"count": 8, "intermediate": 5}})", GetParam());
+      "experts": {"count": 8, "intermediate": 5}})",
+                                     GetParam());
     ASSERT_TRUE(layer);
     layer->fill("router.bias", -20.0f);
     std::vector<float> bias;
@@ -104,7 +110,8 @@ TEST_P(LayerVariants, bias_f14_choice_bias_stays_out_of_weights) {
 // Weights zero, biases not: y = sum_j w_j b[id_j], each bias once and weighted.
 TEST_P(LayerVariants, bias_f35_only_biases) {
   auto layer = CompiledLayer::make(R"({"moec": 1, "name": "bias_only", "hidden": 9,
-    "router": {"top_k": 3, "scale": 0.5}, "experts": {"count": 6, "intermediate": 5, "bias": {"out": true}}})", GetParam());
+    "router": {"top_k": 3, "scale": 0.5}, "experts": {"count": 6, "intermediate": 5, "bias": {"out": true}}})",
+                                   GetParam());
   ASSERT_TRUE(layer);
   for (const char *role : {"experts.gate", "experts.up", "experts.down"})
     layer->fill(role, 0);

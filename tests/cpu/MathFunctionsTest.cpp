@@ -5,10 +5,10 @@
 
 #include "CompiledLayer.h"
 
-#include "codegen/pipeline/KernelContext.h"
-#include "codegen/lower/KernelFunction.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/emulate/LoadedPackage.h"
+#include "codegen/lower/KernelFunction.h"
+#include "codegen/pipeline/KernelContext.h"
 #include "runtime/float_convert.h"
 
 #include <cmath>
@@ -78,7 +78,7 @@ struct Function {
   const char *name;
   CompiledFunction::Body body;
   double (*exact)(double);
-  float lo, hi; // useful range, inclusive
+  float lo, hi;          // useful range, inclusive
   double maxUlp, maxAbs; // either suffices
 };
 
@@ -142,7 +142,8 @@ protected:
   }
 };
 // AMX uses the functions of avx512
-INSTANTIATE_TEST_SUITE_P(Cpu, MathFunctions, testing::ValuesIn(cpuTargets().begin(), cpuTargets().end() - 1), targetTestName);
+INSTANTIATE_TEST_SUITE_P(Cpu, MathFunctions, testing::ValuesIn(cpuTargets().begin(), cpuTargets().end() - 1),
+                         targetTestName);
 
 TEST_P(MathFunctions, error_bounds_hold_over_all_floats) {
   for (const Function &function : functions) {
@@ -166,12 +167,31 @@ struct Special {
 TEST_P(MathFunctions, special_values_are_exact) {
   const float denormal = 1e-40f;
   const Special specials[] = {
-      {"exp", {{nan, nan}, {inf, inf}, {-inf, 0.0f}, {0.0f, 1.0f}, {-0.0f, 1.0f}, {89.5f, inf}, {1e30f, inf},
-               {-110.0f, 0.0f}, {-1e30f, 0.0f}, {denormal, 1.0f}}},
-      {"tanh", {{nan, nan}, {inf, 1.0f}, {-inf, -1.0f}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {denormal, denormal}, {50.0f, 1.0f}}},
+      {"exp",
+       {{nan, nan},
+        {inf, inf},
+        {-inf, 0.0f},
+        {0.0f, 1.0f},
+        {-0.0f, 1.0f},
+        {89.5f, inf},
+        {1e30f, inf},
+        {-110.0f, 0.0f},
+        {-1e30f, 0.0f},
+        {denormal, 1.0f}}},
+      {"tanh",
+       {{nan, nan}, {inf, 1.0f}, {-inf, -1.0f}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {denormal, denormal}, {50.0f, 1.0f}}},
       {"erf", {{nan, nan}, {inf, 1.0f}, {-inf, -1.0f}, {10.0f, 1.0f}, {-10.0f, -1.0f}}},
-      {"log", {{nan, nan}, {inf, inf}, {0.0f, -inf}, {-0.0f, -inf}, {-1.0f, nan}, {-inf, nan}, {-denormal, nan}, {1.0f, 0.0f}}},
-      {"log1p", {{nan, nan}, {inf, inf}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {-1.0f, -inf}, {-2.0f, nan}, {denormal, denormal}}},
+      {"log",
+       {{nan, nan},
+        {inf, inf},
+        {0.0f, -inf},
+        {-0.0f, -inf},
+        {-1.0f, nan},
+        {-inf, nan},
+        {-denormal, nan},
+        {1.0f, 0.0f}}},
+      {"log1p",
+       {{nan, nan}, {inf, inf}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {-1.0f, -inf}, {-2.0f, nan}, {denormal, denormal}}},
   };
   for (size_t f = 0; f < std::size(functions); ++f) {
     ASSERT_STREQ(functions[f].name, specials[f].name);
@@ -199,8 +219,9 @@ void checkToBf16(const IsaFacts &isa, bool scalar, bool flushes) {
   auto next = [&] { return moec_f32_of_bits(uint32_t((bits += scalar ? 10007 : 251))); };
   while (bits < (uint64_t(1) << 32) - 65536 * 251) {
     in.clear();
-    for (uint32_t edge : {0u, 0x80000000u, 0x7f800000u, 0xff800000u, 0x7f800001u, 0xffffffffu, 0x7f7fffffu, 0x00008000u,
-                          0x3f808000u, 0x3f818000u, 0x3f807fffu, 0x3f808001u, 1u, 0x807fffffu, 0x7fc00000u, 0x7f808000u})
+    for (uint32_t edge :
+         {0u, 0x80000000u, 0x7f800000u, 0xff800000u, 0x7f800001u, 0xffffffffu, 0x7f7fffffu, 0x00008000u, 0x3f808000u,
+          0x3f818000u, 0x3f807fffu, 0x3f808001u, 1u, 0x807fffffu, 0x7fc00000u, 0x7f808000u})
       in.push_back(moec_f32_of_bits(edge));
     while (in.size() < 65536)
       in.push_back(next());

@@ -38,8 +38,8 @@ std::vector<std::pair<int64_t, int64_t>> expertsAndChoices(const std::vector<int
 TEST_P(Routing, counts_e_and_k_against_oracle_and_ties) {
   // tiles only take bf16; what surrounds them is the code of the other targets
   bool tiles = GetParam().emulated;
-  std::vector<int64_t> counts = tiles ? std::vector<int64_t>{3, 60, 129, 1025}
-                                      : std::vector<int64_t>{1, 2, 3, 7, 60, 127, 128, 129, 257, 1025};
+  std::vector<int64_t> counts =
+      tiles ? std::vector<int64_t>{3, 60, 129, 1025} : std::vector<int64_t>{1, 2, 3, 7, 60, 127, 128, 129, 257, 1025};
   for (auto [experts, k] : expertsAndChoices(counts)) {
     SCOPED_TRACE("E " + std::to_string(experts) + " k " + std::to_string(k));
     auto layer = CompiledLayer::make(plainLayer(experts, k, tiles ? "bf16" : "f32"), GetParam());
@@ -163,7 +163,8 @@ TEST_P(Routing, nan_row_selects_the_first_ids) {
 // A NaN logit never wins over a number: the router row of expert 0 is NaN, so it is never chosen.
 TEST_P(Routing, nan_logit_never_wins) {
   auto layer = CompiledLayer::make(R"({"moec": 1, "name": "sigmoid", "hidden": 9,
-    "router": {"score": "sigmoid", "top_k": 3}, "experts": {"count": 7, "intermediate": 5}})", GetParam());
+    "router": {"score": "sigmoid", "top_k": 3}, "experts": {"count": 7, "intermediate": 5}})",
+                                   GetParam());
   ASSERT_TRUE(layer);
   std::vector<float> router = layer->tensor("router.weight");
   router[4] = std::numeric_limits<float>::quiet_NaN();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Every token count on layers whose sizes are multiples of no tile, against the oracle; the same bits from any number of
-// threads and any workspace contents; no byte touched outside of what was asked for.
+// Every token count on layers whose sizes are multiples of no tile, against the oracle; the same bits from any number
+// of threads and any workspace contents; no byte touched outside of what was asked for.
 
 #include "CompiledLayer.h"
 
@@ -18,7 +18,8 @@ std::string oddLayer(const std::string &dtype, int64_t hidden, int64_t intermedi
 }
 
 // One count: the oracle, bounds, and two more runs that differ in all that must not matter.
-void checkCount(CompiledLayer &layer, const std::vector<float> &allX, const ReferenceOutputs &expected, int64_t tokens) {
+void checkCount(CompiledLayer &layer, const std::vector<float> &allX, const ReferenceOutputs &expected,
+                int64_t tokens) {
   SCOPED_TRACE("T = " + std::to_string(tokens));
   std::vector<float> x(allX.begin(), allX.begin() + tokens * layer.spec.hidden);
   CallResult first = layer.run(x);
@@ -65,7 +66,9 @@ TEST_P(TokenCounts, sweep_bf16_every_count_to_130) { sweep(GetParam(), oddLayer(
 // Counts around max_rows of the open row classes, where a group becomes several balanced blocks.
 TEST_P(TokenCounts, blocks_f32_large_counts) { sweep(GetParam(), oddLayer("f32", 37, 21), {255, 256, 257, 300, 513}); }
 
-TEST_P(TokenCounts, blocks_bf16_large_counts) { sweep(GetParam(), oddLayer("bf16", 37, 21), {255, 256, 257, 300, 513}); }
+TEST_P(TokenCounts, blocks_bf16_large_counts) {
+  sweep(GetParam(), oddLayer("bf16", 37, 21), {255, 256, 257, 300, 513});
+}
 
 // All rows on one expert: one group holds T rows.
 TEST_P(TokenCounts, blocks_bf16_one_group_of_many_rows) {
@@ -102,8 +105,7 @@ std::string wideAmxSchedule(const std::string &layer, const std::string &open) {
   for (const char *stage : {"experts_gate_up", "experts_down"})
     text += std::string("stage ") + stage + " amx\n" + entry("1..4", "panel", 4, 4, "") +
             entry("5..16", "panel", 16, 16, "") + entry("17..32", "panel", 32, 32, "") +
-            entry("33..48", "panel", 48, 48, "") +
-            entry("49..", open, 32, 256, open == "panel" ? "" : ", chunk = 16");
+            entry("33..48", "panel", 48, 48, "") + entry("49..", open, 32, 256, open == "panel" ? "" : ", chunk = 16");
   return text;
 }
 

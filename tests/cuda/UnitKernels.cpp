@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec-cuda-units FOLDER -> one .unit file per instruction that kernels use: a kernel of little more than it, random input,
-// and the output of the emulator, which a GPU must repeat. Needs ptxas.
+// moec-cuda-units FOLDER -> one .unit file per instruction that kernels use: a kernel of little more than it, random
+// input, and the output of the emulator, which a GPU must repeat. Needs ptxas.
 //
 // A thread's input and output are 16 bytes at 16 * tid where nothing else is said.
 
 #include "UnitCheck.h"
 
-#include "codegen/pipeline/KernelContext.h"
 #include "codegen/cuda/CudaAssemble.h"
 #include "codegen/cuda/CudaKernel.h"
 #include "codegen/cuda/Ptxas.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/emulate/CudaEmulator.h"
+#include "codegen/pipeline/KernelContext.h"
 
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
@@ -58,7 +58,7 @@ struct UnitKernel {
   size_t inputBytes = 0, outputBytes = 0; // 0: 16 per thread
   bool halves = false;                    // input is bf16 and f16 of moderate size, else f32 in -4..4
   std::function<void(Body &)> build;
-  bool products = false;                  // the output is sums of products of input: tolerance by their magnitudes
+  bool products = false; // the output is sums of products of input: tolerance by their magnitudes
 };
 
 void addArithmetic(std::vector<UnitKernel> &list) {
@@ -92,12 +92,10 @@ void addWarp(std::vector<UnitKernel> &list) {
   for (int64_t mask : {1, 16})
     add(mask == 1 ? "shfl_bfly_1" : "shfl_bfly_16", [mask](Body &b, Value v) { return b.e.shflBfly(v, mask); });
   add("shfl_up", [](Body &b, Value v) { return b.e.shflUp(v, 3); });
-  add("shfl_idx", [](Body &b, Value v) {
-    return b.e.shflIdx(v, arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(31)));
-  });
-  add("match_any", [](Body &b, Value v) {
-    return b.e.matchAny(arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(0x300)));
-  });
+  add("shfl_idx",
+      [](Body &b, Value v) { return b.e.shflIdx(v, arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(31))); });
+  add("match_any",
+      [](Body &b, Value v) { return b.e.matchAny(arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(0x300))); });
   add("ballot", [](Body &b, Value v) { return b.e.ballot(arith::AndIOp::create(b.e.b, b.e.loc, v, b.e.c32(0x200))); });
   // a + b is b + a: two additions to 0 have one result whoever is first
   list.push_back({"red_add_f32", 64, 0, 0, 0, 0, false, [](Body &b) {
@@ -146,7 +144,8 @@ void addCopies(std::vector<UnitKernel> &list) {
                     });
                     b.e.barrier(0, 64);
                     Value other = arith::XOrIOp::create(b.e.b, b.e.loc, b.tid, b.e.c32(33));
-                    b.e.cpAsync(b.sharedAt(b.times(other, 16)), b.e.at(b.in, b.e.unsignedI64(b.times(other, 16))), b.e.c32(16));
+                    b.e.cpAsync(b.sharedAt(b.times(other, 16)), b.e.at(b.in, b.e.unsignedI64(b.times(other, 16))),
+                                b.e.c32(16));
                     b.e.cpAsyncArrive(full);
                     b.e.mbarWait(full, b.e.c32(0));
                     read(b);
@@ -190,10 +189,12 @@ void addMatrices(std::vector<UnitKernel> &list) {
                     b.e.stmatrix(b.sharedAt(b.times(b.tid, 16)), v);
                     b.e.barrier(0, 32);
                     for (int64_t i = 0; i < 4; ++i)
-                      b.put(i, b.e.load(b.e.i32(), b.sharedAt(b.e.add(b.times(b.tid, 16), b.e.c32(int32_t(4 * i)))), 4));
+                      b.put(i,
+                            b.e.load(b.e.i32(), b.sharedAt(b.e.add(b.times(b.tid, 16), b.e.c32(int32_t(4 * i)))), 4));
                   }});
   auto mma = [&](const char *name, std::function<Type(CudaEmitter &)> type, bool halves) {
-    list.push_back({name, 32, 0, 0, 1024, 0, halves, [type](Body &b) {
+    list.push_back({name, 32, 0, 0, 1024, 0, halves,
+                    [type](Body &b) {
                       Value second = b.e.at(b.own(b.in), 512);
                       Body::Values a, bb, c;
                       for (int64_t i = 0; i < 4; ++i)
@@ -202,7 +203,8 @@ void addMatrices(std::vector<UnitKernel> &list) {
                         bb.push_back(b.e.load(b.e.i32(), b.e.at(second, 4 * i), 4));
                       c.assign(4, b.e.f(0.5));
                       b.put(b.e.mma(type(b.e), a, bb, c));
-                    }, true});
+                    },
+                    true});
   };
   mma("mma_bf16", [](CudaEmitter &e) { return Type(e.b.getBF16Type()); }, true);
   mma("mma_f16", [](CudaEmitter &e) { return Type(e.b.getF16Type()); }, true);
@@ -222,13 +224,15 @@ void addWgmma(std::vector<UnitKernel> &list) {
     for (bool half : {false, true}) {
       size_t bytes = 8192 + size_t(n) * 128;
       list.push_back({"wgmma_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 0, bytes,
-                      size_t(n) * 256, true, [=](Body &b) {
+                      size_t(n) * 256, true,
+                      [=](Body &b) {
                         CudaEmitter &e = b.e;
                         b.fillShared(8192, 128);
                         for (int64_t i = 8192; i < int64_t(bytes); i += 2048) {
                           Value offset = e.add(b.times(b.tid, 16), e.c32(int32_t(i)));
                           auto copy = [&] {
-                            e.store(e.load(e.vec(e.i32(), 4), e.at(b.in, e.unsignedI64(offset)), 16), b.sharedAt(offset), 16);
+                            e.store(e.load(e.vec(e.i32(), 4), e.at(b.in, e.unsignedI64(offset)), 16),
+                                    b.sharedAt(offset), 16);
                           };
                           e.when(e.compare(arith::CmpIPredicate::ult, offset, e.c32(int32_t(bytes))), copy);
                         }
@@ -245,7 +249,8 @@ void addWgmma(std::vector<UnitKernel> &list) {
                         Value own = b.own(b.out, n * 2);
                         for (auto [i, sum] : llvm::enumerate(sums))
                           e.store(sum, e.at(own, int64_t(4 * i)), 4);
-                      }, true});
+                      },
+                      true});
     }
 }
 
@@ -284,7 +289,8 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
     return false;
   auto llvmContext = std::make_unique<llvm::LLVMContext>();
   llvm::LLVMContext assembleContext;
-  auto emulated = translateCuda(*module, *llvmContext, error), assembled = translateCuda(*module, assembleContext, error);
+  auto emulated = translateCuda(*module, *llvmContext, error),
+       assembled = translateCuda(*module, assembleContext, error);
   std::string ptx;
   Assembled result;
   if (!emulated || !assembled || !emitPtx(*assembled, CudaArch::Sm90a, ptx, error) ||
@@ -330,7 +336,8 @@ int main(int argc, char **argv) {
   for (const UnitKernel &kernel : list) {
     Unit unit;
     std::string error;
-    bool good = makeUnit(kernel, *ptxas, unit, error) && writeUnit(std::string(argv[1]) + "/" + kernel.name + ".unit", unit);
+    bool good =
+        makeUnit(kernel, *ptxas, unit, error) && writeUnit(std::string(argv[1]) + "/" + kernel.name + ".unit", unit);
     if (!good)
       std::fprintf(stderr, "unit %s: %s\n", kernel.name.c_str(), error.empty() ? "cannot be written" : error.c_str());
     failed += !good;

@@ -50,9 +50,8 @@ std::string errorName(int result) {
 std::string pendingText() {
   if (pending.empty())
     return "no kernel is pending";
-  std::string text = pending.size() == 1
-                         ? ""
-                         : "one of " + std::to_string(pending.size()) + " launches, in their order: ";
+  std::string text =
+      pending.size() == 1 ? "" : "one of " + std::to_string(pending.size()) + " launches, in their order: ";
   for (size_t i = 0; i < pending.size(); ++i)
     text += (i ? ", " : "") + pending[i].text();
   return text;

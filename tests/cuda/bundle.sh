@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/bundle.sh [OUT.tar.xz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a driver but
-# no compiler, at most 48 MiB. BUILD names the build folder (default build), which must be built; needs python3 and xz.
+# sh tests/cuda/bundle.sh [OUT.tar.xz] -> everything that tests/cuda/run.sh needs on a machine that has a GPU and a
+# driver but no compiler, at most 48 MiB. BUILD names the build folder (default build), which must be built; needs
+# python3 and xz.
 #
 #   units     unit kernels                                    random   layers of every kind, every fourth for sm_80
 #   core      tests/cuda/specs: expert kernels at toy size    graph    layers that take x alone
 #   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt)
 #   golden    tests/golden                                    classes, preset-classes   what kernels those are
 #
-# Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt too,
-# makes only what is missing. For a smaller bundle:
+# Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt
+# too, makes only what is missing. For a smaller bundle:
 #
 #   RANDOM_LAYERS (40), GRAPH_LAYERS (12)     how many
 #   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of the table; globs

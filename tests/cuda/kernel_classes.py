@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Packages -> the class of every kernel in them: two kernels of a class are the same code, only the depth and the columns of
-# a matmul differ, so what one has shown on a device holds for the other.
+# Packages -> the class of every kernel in them: two kernels of a class are the same code, only the depth and the
+# columns of a matmul differ, so what one has shown on a device holds for the other.
 #
 #   kernel_classes.py of KIND CASE=FOLDER...      "KIND/CASE KERNEL CLASS" a line: what classes.awk joins with what ran
 #   kernel_classes.py presets NAME=FOLDER...      "CLASS  [NAME...]" a line, each class once
-#   kernel_classes.py missing CLASSES PRESETS     classes of the second file that no kernel of the first, made by `of`, has;
+#   kernel_classes.py missing CLASSES PRESETS     classes of the second file that no kernel of the first, made by `of`,
+#   has;
 #                                                 exit 1 where there is one
 #
-# A class of a matmul: template and integers, parts, types, rows gathered or not, groups or one, joined launches, sums of
-# shares, operands and formula of its epilogue. Of every other kernel: all of its launch and its buffers, and of routing the
-# router's keys.
+# A class of a matmul: template and integers, parts, types, rows gathered or not, groups or one, joined launches, sums
+# of shares, operands and formula of its epilogue. Of every other kernel: all of its launch and its buffers, and of
+# routing the router's keys.
 import json
 import re
 import sys

@@ -3,8 +3,8 @@
 # narrow.py spec PRESET_SPEC OUT -> the spec of the same layer with experts of 256 columns, shared ones in proportion.
 # narrow.py tokens PACKAGE OUT   -> the T that reach all of its kernels, "1 2 9 17 ...".
 #
-# Compiled with the preset's own schedule the layer has the preset's kernels: routing, dispatch and sums exactly, those of
-# experts with fewer columns and less depth. All of it is small enough to run in a second.
+# Compiled with the preset's own schedule the layer has the preset's kernels: routing, dispatch and sums exactly, those
+# of experts with fewer columns and less depth. All of it is small enough to run in a second.
 import json
 import sys
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh package.sh CASE SPEC SCHEDULE SCRIPT FLAG... -> CASE/lib*.so, manifest.json, schedule.txt, spec.json of the layer SPEC,
-# and the spec as CASE.json where there is none. SCHEDULE `-`: the layer's own; SCRIPT, where it is not `-`, a sed script for
-# it. Nothing appears where this version does not build the layer. For bundle.sh, which sets:
+# sh package.sh CASE SPEC SCHEDULE SCRIPT FLAG... -> CASE/lib*.so, manifest.json, schedule.txt, spec.json of the layer
+# SPEC, and the spec as CASE.json where there is none. SCHEDULE `-`: the layer's own; SCRIPT, where it is not `-`, a sed
+# script for it. Nothing appears where this version does not build the layer. For bundle.sh, which sets:
 #
 #   MOEC, MOEC_HASH   the compiler and its sha256
 #   CACHE             finished packages by the hash of compiler, spec, schedule and flags; an entry appears whole

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh tests/cuda/run.sh BUNDLE RESULTS [PART...] -> every check on this machine's GPU, then the benchmark, into the folder
-# RESULTS. BUNDLE is what bundle.sh made, packed or unpacked. Needs the driver, libc, tar and timeout; bench needs Python with
-# PyTorch.
+# sh tests/cuda/run.sh BUNDLE RESULTS [PART...] -> every check on this machine's GPU, then the benchmark, into the
+# folder RESULTS. BUNDLE is what bundle.sh made, packed or unpacked. Needs the driver, libc, tar and timeout; bench
+# needs Python with PyTorch.
 #
 #   part              what                                                                             seconds at most
 #   device            name, driver, clocks                                                                         20
@@ -19,16 +19,16 @@
 #   profile           microseconds of every kernel of a call                                                       45
 #   sanitizer         memcheck and racecheck of a core case; memcheck of a red one comes with core                 80
 #
-# Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with grid,
-# block and shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at its limit. At
-# the end classes.txt says which kernels of presets ran; a full run is not green while one has not.
+# Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with
+# grid, block and shared bytes, and the cases behind it run in a fresh process; a part stops after three hangs and at
+# its limit. At the end classes.txt says which kernels of presets ran; a full run is not green while one has not.
 #
 #   RESULTS/results.txt   lines "pass|FAIL|skip KIND CASE: text"    bench.jsonl   rows of the benchmark
 #           kernels.txt   what ran in cases that passed             bench.txt     measured beside predicted
 #           classes.txt   kernels of presets: ran or not            log.txt       stderr of all parts
 #
-# MOEC_SECONDS_PART (golden-watched: MOEC_SECONDS_golden_watched) sets a part's limit, MOEC_SECONDS that of all parts (600),
-# MOEC_HANG_AFTER that of a kernel (10).
+# MOEC_SECONDS_PART (golden-watched: MOEC_SECONDS_golden_watched) sets a part's limit, MOEC_SECONDS that of all parts
+# (600), MOEC_HANG_AFTER that of a kernel (10).
 #
 # Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results
 # cannot be written, 9 nothing failed but a limit of time cut the run.
@@ -88,8 +88,8 @@ limit_of() {
   echo "$asked"
 }
 
-# cases PART SECONDS NAME OPTION... KIND FOLDER [CASE...]: one process, and a fresh one behind each case that ended it. NAME
-# is of this process alone among those of the part.
+# cases PART SECONDS NAME OPTION... KIND FOLDER [CASE...]: one process, and a fresh one behind each case that ended it.
+# NAME is of this process alone among those of the part.
 cases() {
   part_name=$1 part_end=$(($(date +%s) + $2)) begun=$work/begun.$3 after=
   shift 3

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What no shipped kernel may have: each planted once, and no preset has any.
 
-#include "codegen/pipeline/Pipeline.h"
 #include "codegen/cuda/CudaGates.h"
 #include "codegen/cuda/Ptxas.h"
+#include "codegen/pipeline/Pipeline.h"
 
 #include "dsl/Presets.h"
 #include "dsl/spec/SpecReader.h"
@@ -42,12 +42,15 @@ std::optional<std::vector<std::string>> findingsOf(const std::string &ptx, uint3
 
 // Loads `count` values, then uses all of them twice, so that all are alive at once.
 std::string manyLiveValues(int count) {
-  std::string text = "  .reg .u64 %p; .reg .f32 %f<" + std::to_string(count) + ">; .reg .f32 %s;\n  ld.param.u64 %p, [p];\n";
+  std::string text =
+      "  .reg .u64 %p; .reg .f32 %f<" + std::to_string(count) + ">; .reg .f32 %s;\n  ld.param.u64 %p, [p];\n";
   auto all = [&](auto line) {
     for (int i = 0; i < count; ++i)
       text += "  " + line(std::to_string(i)) + "\n";
   };
-  all([](std::string i) { return "ld.volatile.global.f32 %f" + i + ", [%p+" + std::to_string(4 * std::stoi(i)) + "];"; });
+  all([](std::string i) {
+    return "ld.volatile.global.f32 %f" + i + ", [%p+" + std::to_string(4 * std::stoi(i)) + "];";
+  });
   text += "  bar.sync 0;\n  mov.f32 %s, 0f00000000;\n";
   all([](std::string i) { return "fma.rn.f32 %s, %f" + i + ", %s, %f" + i + ";"; });
   all([](std::string i) { return "fma.rn.f32 %s, %s, %f" + i + ", %f" + i + ";"; });
@@ -57,8 +60,9 @@ std::string manyLiveValues(int count) {
 } // namespace
 
 TEST(CudaGates, GoodKernelHasNone) {
-  auto findings = findingsOf(kernelText("  .reg .u64 %p; .reg .f32 %f;\n  ld.param.u64 %p, [p];\n  ld.global.f32 %f, [%p];\n"
-                                        "  st.global.f32 [%p+4], %f;"));
+  auto findings =
+      findingsOf(kernelText("  .reg .u64 %p; .reg .f32 %f;\n  ld.param.u64 %p, [p];\n  ld.global.f32 %f, [%p];\n"
+                            "  st.global.f32 [%p+4], %f;"));
   if (!findings)
     GTEST_SKIP() << "there is no ptxas";
   EXPECT_TRUE(findings->empty()) << findings->front();
@@ -73,11 +77,12 @@ TEST(CudaGates, SpillsAreFound) {
 }
 
 TEST(CudaGates, LocalMemoryIsFound) {
-  auto findings = findingsOf(kernelText("  .local .align 4 .b8 store[64]; .reg .u64 %p, %a; .reg .u32 %i; .reg .f32 %f;\n"
-                                        "  ld.param.u64 %p, [p];\n  ld.global.u32 %i, [%p];\n  ld.global.f32 %f, [%p+4];\n"
-                                        "  mov.u64 %a, store;\n  .reg .u64 %o; mul.wide.u32 %o, %i, 4; add.u64 %a, %a, %o;\n"
-                                        "  st.local.f32 [%a], %f;\n  bar.sync 0;\n  ld.local.f32 %f, [store+8];\n"
-                                        "  st.global.f32 [%p], %f;"));
+  auto findings =
+      findingsOf(kernelText("  .local .align 4 .b8 store[64]; .reg .u64 %p, %a; .reg .u32 %i; .reg .f32 %f;\n"
+                            "  ld.param.u64 %p, [p];\n  ld.global.u32 %i, [%p];\n  ld.global.f32 %f, [%p+4];\n"
+                            "  mov.u64 %a, store;\n  .reg .u64 %o; mul.wide.u32 %o, %i, 4; add.u64 %a, %a, %o;\n"
+                            "  st.local.f32 [%a], %f;\n  bar.sync 0;\n  ld.local.f32 %f, [store+8];\n"
+                            "  st.global.f32 [%p], %f;"));
   if (!findings)
     GTEST_SKIP() << "there is no ptxas";
   ASSERT_EQ(findings->size(), 1u);

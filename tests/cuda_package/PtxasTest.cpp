@@ -69,8 +69,9 @@ TEST(Ptxas, WheelIsFoundAndAbsenceIsSaid) {
   std::optional<Ptxas> found = findPtxas(places);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->version, 0u);
-  EXPECT_EQ(ptxasAdvice(), "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install "
-                           "nvidia-cuda-nvcc), or set CUDA_HOME");
+  EXPECT_EQ(ptxasAdvice(),
+            "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install "
+            "nvidia-cuda-nvcc), or set CUDA_HOME");
 }
 
 TEST(Ptxas, LogIsRead) {
@@ -92,13 +93,15 @@ TEST(Ptxas, LogIsRead) {
   EXPECT_EQ(out.kernels["one"].localBytes, 16u);
   EXPECT_EQ(out.kernels["two"].registers, 255u);
   EXPECT_EQ(out.kernels["two"].spillBytes, 0u);
-  EXPECT_EQ(out.messages, (std::vector<std::string>{
-                              "ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored in function 'one'"}));
+  EXPECT_EQ(out.messages,
+            (std::vector<std::string>{
+                "ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored in function 'one'"}));
 }
 
 TEST(Ptxas, FailureSaysWhatItSaid) {
   Folder folder;
-  folder.program("ptxas", "echo 'ptxas info    : something'; echo 'ptxas in.ptx, line 3; error   : Unknown symbol'; exit 255");
+  folder.program("ptxas",
+                 "echo 'ptxas info    : something'; echo 'ptxas in.ptx, line 3; error   : Unknown symbol'; exit 255");
   Assembled out;
   std::string error;
   EXPECT_FALSE(runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80, out, error));
@@ -120,8 +123,8 @@ TEST(Ptxas, RealOneRefusesBrokenText) {
     GTEST_SKIP() << "there is no ptxas";
   Assembled out;
   std::string error;
-  EXPECT_FALSE(runPtxas(*ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n", CudaArch::Sm80,
-                        out, error));
+  EXPECT_FALSE(runPtxas(*ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n",
+                        CudaArch::Sm80, out, error));
   EXPECT_NE(error.find("failed with code"), std::string::npos) << error;
   EXPECT_NE(error.find("line 4"), std::string::npos) << error;
 }

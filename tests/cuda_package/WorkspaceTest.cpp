@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The workspace of a layer on a device: what the compiler says and what the runtime asks for are one number, and rows that no
-// kernel writes take none of it.
+// The workspace of a layer on a device: what the compiler says and what the runtime asks for are one number, and rows
+// that no kernel writes take none of it.
 
-#include "codegen/emulate/EmulatedDevice.h"
-#include "codegen/pipeline/Pipeline.h"
 #include "codegen/emit/Manifest.h"
+#include "codegen/emulate/EmulatedDevice.h"
 #include "codegen/emulate/LoadedPackage.h"
+#include "codegen/pipeline/Pipeline.h"
 
 #include "dsl/spec/SpecReader.h"
 #include "runtime/moec.h"

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Lowers one stage twice and feeds both kernels. Rows past those in use keep the pattern they had, which is checked too:
-// outputs start as 0x5a bytes on both sides.
+// Lowers one stage twice and feeds both kernels. Rows past those in use keep the pattern they had, which is checked
+// too: outputs start as 0x5a bytes on both sides.
 
 #include "BothKernels.h"
 
-#include "codegen/cuda/CudaCombine.h"
 #include "codegen/cpu/LowerRows.h"
+#include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "runtime/dispatch.h"

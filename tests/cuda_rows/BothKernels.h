@@ -36,7 +36,8 @@ public:
   // A device copy of `bytes`, 16-byte aligned; lives as long as this object.
   void *upload(const std::vector<char> &bytes);
   // Launches with grid, block and shared memory as `facts` has them for T tokens. "" or the findings.
-  std::string launch(const std::string &symbol, const CudaKernelFacts &facts, int64_t numTokens, std::vector<void *> pointers);
+  std::string launch(const std::string &symbol, const CudaKernelFacts &facts, int64_t numTokens,
+                     std::vector<void *> pointers);
 
 private:
   CudaEmulator emulator_;
@@ -86,7 +87,7 @@ private:
   std::unique_ptr<EmulatedKernels> device_;
   std::unique_ptr<llvm::orc::LLJIT> host_;
   std::string error_;
-  std::vector<int> order_;       // per stage input: its index in inputs, -1 for the route
+  std::vector<int> order_; // per stage input: its index in inputs, -1 for the route
   std::vector<char> routeInputs_;
   std::vector<TestBuffer> results_;
   int64_t scratch_ = 0, tokens_ = 0, rows_ = 0;

@@ -15,15 +15,20 @@ std::string combineText(const std::string &element, int64_t hidden, int64_t choi
   std::string rows = "tensor<?x" + h + "x" + element + ">", route = "!moe.route<5 groups, " + k + " choices>";
   std::string weights = weighted ? " weighted %w : tensor<?x" + k + "xf32>" : "", out = "tensor<?x" + h + "xf32>";
   return "func.func @f(%o: " + rows + ", %r: " + route + ", %w: tensor<?x" + k + "xf32>) -> " + out +
-         " {\n  %y = moe.combine %o : " + rows + " over %r : " + route + weights + " -> " + out + "\n  return %y : " + out +
-         "\n}";
+         " {\n  %y = moe.combine %o : " + rows + " over %r : " + route + weights + " -> " + out +
+         "\n  return %y : " + out + "\n}";
 }
 
 TEST(CudaCombine, AnyWidthTypeAndNumberOfChoices) {
-  struct { const char *element; int64_t hidden, choices; bool weighted; int64_t tokens; } cases[] = {
-      {"f32", 8, 1, false, 3},   {"f32", 64, 2, true, 70},  {"bf16", 64, 8, true, 9},   {"bf16", 2048, 8, true, 2},
-      {"f32", 2056, 4, true, 2}, {"bf16", 4100, 3, true, 2}, {"f32", 7, 9, true, 5},     {"bf16", 37, 17, false, 5},
-      {"bf16", 1, 2, true, 300}, {"f32", 12, 6, true, 33},  {"bf16", 7168, 8, false, 1}, {"f32", 16, 5, true, 0}};
+  struct {
+    const char *element;
+    int64_t hidden, choices;
+    bool weighted;
+    int64_t tokens;
+  } cases[] = {{"f32", 8, 1, false, 3},    {"f32", 64, 2, true, 70},    {"bf16", 64, 8, true, 9},
+               {"bf16", 2048, 8, true, 2}, {"f32", 2056, 4, true, 2},   {"bf16", 4100, 3, true, 2},
+               {"f32", 7, 9, true, 5},     {"bf16", 37, 17, false, 5},  {"bf16", 1, 2, true, 300},
+               {"f32", 12, 6, true, 33},   {"bf16", 7168, 8, false, 1}, {"f32", 16, 5, true, 0}};
   for (auto c : cases) {
     SCOPED_TRACE(testing::Message() << c.element << ", hidden " << c.hidden << ", " << c.choices << " choices");
     BothKernels both(combineText(c.element, c.hidden, c.choices, c.weighted), uint64_t(c.hidden));

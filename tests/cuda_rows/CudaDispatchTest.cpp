@@ -49,13 +49,15 @@ protected:
   // The kernels that a launch of T tokens runs, in order.
   void run(const std::vector<int32_t> &ids) {
     int64_t slots = int64_t(ids.size()), tokens = slots / shape.choices;
-    std::vector<int32_t> offsets(size_t(shape.groups + 1)), rowToken(ids.size(), 0x5a5a5a5a), rowSlot(rowToken), slotRow(rowToken);
+    std::vector<int32_t> offsets(size_t(shape.groups + 1)), rowToken(ids.size(), 0x5a5a5a5a), rowSlot(rowToken),
+        slotRow(rowToken);
     moec_route tables = {offsets.data(), rowToken.data(), rowSlot.data(), slotRow.data()};
     std::vector<void *> p;
     auto fresh = [&](size_t bytes) { p.push_back(device->upload(std::vector<char>(bytes, 0x5a))); };
     p.push_back(device->upload(std::vector<char>(reinterpret_cast<const char *>(ids.data()),
                                                  reinterpret_cast<const char *>(ids.data() + ids.size()))));
-    for (size_t bytes : {offsets.size() * 4, ids.size() * 4, ids.size() * 4, ids.size() * 4, size_t(cudaDispatchTableBytes(shape).fixed)})
+    for (size_t bytes : {offsets.size() * 4, ids.size() * 4, ids.size() * 4, ids.size() * 4,
+                         size_t(cudaDispatchTableBytes(shape).fixed)})
       fresh(bytes);
     for (const CudaDispatchList &list : shape.lists) {
       moec_extent bytes = cudaListBytes(shape.groups, shape.choices, list.blockSize);
@@ -113,9 +115,11 @@ protected:
 };
 
 TEST_F(DispatchTest, OneBlock) {
-  struct { int64_t groups, choices; std::vector<int64_t> tokens; } cases[] = {
-      {1, 1, {0, 1, 40}},      {8, 2, {0, 1, 2, 77, 700}}, {60, 4, {5, 33}},  {128, 8, {1, 130, 600}},
-      {256, 8, {64}},          {1025, 3, {1, 400}},        {4096, 8, {0, 100}}};
+  struct {
+    int64_t groups, choices;
+    std::vector<int64_t> tokens;
+  } cases[] = {{1, 1, {0, 1, 40}}, {8, 2, {0, 1, 2, 77, 700}}, {60, 4, {5, 33}},   {128, 8, {1, 130, 600}},
+               {256, 8, {64}},     {1025, 3, {1, 400}},        {4096, 8, {0, 100}}};
   for (auto &c : cases) {
     make(c.groups, c.choices, uint64_t(c.groups));
     for (int64_t tokens : c.tokens) {
@@ -131,7 +135,9 @@ TEST_F(DispatchTest, TheLargestNumberOfTokensOfOneBlock) {
 }
 
 TEST_F(DispatchTest, ThreeKernels) {
-  struct { int64_t groups, choices, tokens; } cases[] = {{8, 2, 8193}, {200, 5, 3400}, {2000, 8, 2100}};
+  struct {
+    int64_t groups, choices, tokens;
+  } cases[] = {{8, 2, 8193}, {200, 5, 3400}, {2000, 8, 2100}};
   for (auto c : cases) {
     SCOPED_TRACE(testing::Message() << c.groups << " groups");
     make(c.groups, c.choices, uint64_t(c.groups));

@@ -91,7 +91,10 @@ void check(BothKernels &both, double tolerance) {
 }
 
 TEST(CudaRows, SoftmaxRouterForAnyNumberOfColumns) {
-  struct { int64_t columns, k; } shapes[] = {{1, 1}, {3, 3}, {8, 2}, {31, 5}, {32, 1}, {60, 4}, {128, 8}, {257, 9}, {512, 22}, {520, 6}, {1000, 12}, {4096, 8}};
+  struct {
+    int64_t columns, k;
+  } shapes[] = {{1, 1},   {3, 3},   {8, 2},    {31, 5},  {32, 1},    {60, 4},
+                {128, 8}, {257, 9}, {512, 22}, {520, 6}, {1000, 12}, {4096, 8}};
   for (auto shape : shapes) {
     SCOPED_TRACE(testing::Message() << shape.columns << " columns, k = " << shape.k);
     BothKernels both(softmaxRouter(shape.columns, shape.k), uint64_t(shape.columns));
@@ -110,7 +113,10 @@ TEST(CudaRows, EveryNumberOfTokensUpToAFewBlocks) {
 }
 
 TEST(CudaRows, GroupedRouter) {
-  struct { int64_t columns, groups, kept, k; } shapes[] = {{256, 8, 4, 8}, {16, 4, 2, 3}, {160, 8, 3, 6}, {384, 1, 1, 8}, {120, 40, 7, 5}, {66, 3, 2, 4}, {1200, 2, 1, 4}};
+  struct {
+    int64_t columns, groups, kept, k;
+  } shapes[] = {{256, 8, 4, 8},  {16, 4, 2, 3}, {160, 8, 3, 6}, {384, 1, 1, 8},
+                {120, 40, 7, 5}, {66, 3, 2, 4}, {1200, 2, 1, 4}};
   for (auto shape : shapes) {
     SCOPED_TRACE(testing::Message() << shape.columns << " columns in " << shape.groups);
     BothKernels both(groupedRouter(shape.columns, shape.groups, shape.kept, shape.k), uint64_t(shape.columns));
@@ -124,9 +130,10 @@ TEST(CudaRows, TopKOrdersTiesZerosAndNaN) {
   for (int64_t columns : {5, 40, 600}) {
     SCOPED_TRACE(testing::Message() << columns << " columns");
     std::string n = std::to_string(columns);
-    BothKernels both("func.func @f(%z: tensor<?x" + n + "xf32>) -> tensor<?x5xi32> {\n  %r = moe.row_program (%a = %z : tensor<?x" + n +
-                     "xf32>) -> tensor<?x5xi32> {\n    %i = moe.top_k 5 of %a : tensor<?x" + n +
-                     "xf32> -> tensor<?x5xi32>\n    moe.yield %i : tensor<?x5xi32>\n  }\n  return %r : tensor<?x5xi32>\n}");
+    BothKernels both(
+        "func.func @f(%z: tensor<?x" + n + "xf32>) -> tensor<?x5xi32> {\n  %r = moe.row_program (%a = %z : tensor<?x" +
+        n + "xf32>) -> tensor<?x5xi32> {\n    %i = moe.top_k 5 of %a : tensor<?x" + n +
+        "xf32> -> tensor<?x5xi32>\n    moe.yield %i : tensor<?x5xi32>\n  }\n  return %r : tensor<?x5xi32>\n}");
     both.prepare(6);
     const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < columns; ++i) {
@@ -207,7 +214,8 @@ func.func @f(%h: tensor<?xNxbf16>, %r: !moe.route<6 groups, 3 choices>, %w: tens
     moe.yield %1, %2, %4 : tensor<?xNxbf16>, tensor<?xf32>, tensor<?xNxf32>
   }
   return %o#0, %o#1, %o#2 : tensor<?xNxbf16>, tensor<?xf32>, tensor<?xNxf32>
-})", "xNx", "x" + std::to_string(hidden) + "x");
+})",
+                    "xNx", "x" + std::to_string(hidden) + "x");
 }
 
 TEST(CudaRows, GatherOverARoute) {
@@ -243,7 +251,8 @@ func.func @f(%z: tensor<?x6xf32>, %j: tensor<?x4xi32>, %t: tensor<6xf32>) -> (te
     moe.yield %w, %n : tensor<?x4xf32>, tensor<?x6xf32>
   }
   return %r#0, %r#1 : tensor<?x4xf32>, tensor<?x6xf32>
-})", 2);
+})",
+                   2);
   both.prepare(20);
   both.inputs[1].set(0, -1), both.inputs[1].set(1, -2147483648.0), both.inputs[1].set(2, 2147483520.0);
   check(both, 0);

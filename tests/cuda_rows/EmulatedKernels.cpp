@@ -4,9 +4,9 @@
 
 #include "BothKernels.h"
 
-#include "codegen/pipeline/KernelContext.h"
 #include "codegen/cuda/CudaAssemble.h"
 #include "codegen/emit/ObjectEmitter.h"
+#include "codegen/pipeline/KernelContext.h"
 
 #include "mlir/IR/Verifier.h"
 #include "llvm/IR/Module.h"

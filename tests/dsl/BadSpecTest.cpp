@@ -99,9 +99,9 @@ TEST(bad_specs, every_code_has_a_case) {
   std::string all;
   for (const BadSpec &one : allCases())
     all += one.expected;
-  const std::set<std::string> elsewhere = {"E-UNSUPPORTED", "E-TEMPLATE", "E-SCHEDULE", // stages after the spec
-                                           "E-LIMIT",                                   // ReaderLimitsTest
-                                           "E-IMPORT-KEY", "E-IMPORT-MODEL", "E-IMPORT-LAYER",
+  const std::set<std::string> elsewhere = {"E-UNSUPPORTED",  "E-TEMPLATE",     "E-SCHEDULE", // stages after the spec
+                                           "E-LIMIT",                                        // ReaderLimitsTest
+                                           "E-IMPORT-KEY",   "E-IMPORT-MODEL", "E-IMPORT-LAYER",
                                            "W-IMPORT-LAYER", "W-QUIRK"}; // ImportTest
   for (const std::string &code : diagnosticCodes())
     if (!elsewhere.count(code)) {

@@ -2,8 +2,8 @@
 //
 // Configs with published values -> specs; where there is a preset of the same layer, it is that preset.
 
-#include "dsl/import/ImportConfig.h"
 #include "dsl/Presets.h"
+#include "dsl/import/ImportConfig.h"
 #include "dsl/spec/SpecPrinter.h"
 #include "dsl/spec/SpecReader.h"
 
@@ -190,14 +190,19 @@ INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused),
 
 // Traps of the published code are said; what is chosen stands in the spec.
 TEST(Import, traps_are_said) {
-  const std::pair<const char *, const char *> traps[] = {
-      {"deepseek_v3", "n_group"},        {"dbrx", "ffn_config"},
-      {"gpt_oss", "swiglu_limit"},       {"phi", "router_jitter_noise"},
-      {"longcat", "router_bias"},        {"nllb", "expert_capacity"},
-      {"switch", "expert_capacity"},     {"qwen2", "norm_topk_prob"},
-      {"grok_1", "num_experts_per_tok"}, {"mixtral_with_noise", "router_jitter_noise"},
-      {"deepseek_v1", "norm_topk_prob"}, {"deepseek_v2", "norm_topk_prob"},
-      {"doge", "num_experts"}};
+  const std::pair<const char *, const char *> traps[] = {{"deepseek_v3", "n_group"},
+                                                         {"dbrx", "ffn_config"},
+                                                         {"gpt_oss", "swiglu_limit"},
+                                                         {"phi", "router_jitter_noise"},
+                                                         {"longcat", "router_bias"},
+                                                         {"nllb", "expert_capacity"},
+                                                         {"switch", "expert_capacity"},
+                                                         {"qwen2", "norm_topk_prob"},
+                                                         {"grok_1", "num_experts_per_tok"},
+                                                         {"mixtral_with_noise", "router_jitter_noise"},
+                                                         {"deepseek_v1", "norm_topk_prob"},
+                                                         {"deepseek_v2", "norm_topk_prob"},
+                                                         {"doge", "num_experts"}};
   for (auto [label, key] : traps) {
     ImportResult result;
     ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;

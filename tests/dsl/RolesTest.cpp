@@ -54,7 +54,8 @@ TEST(roles, forms) {
 }
 
 TEST(roles, experts_of_different_width_are_one_tensor_each) {
-  const std::string text = spec("\"top_k\": 1", "\"form\": \"mlp\", \"intermediate\": [6, 3, 6, 9], \"bias\": {\"out\": true}");
+  const std::string text =
+      spec("\"top_k\": 1", "\"form\": \"mlp\", \"intermediate\": [6, 3, 6, 9], \"bias\": {\"out\": true}");
   EXPECT_EQ(rolesText(text), "router.weight 4x8, experts.up 4x-1x8, experts.down 4x8x-1, experts.down_bias 4x8");
   ReadResult result = readText(text);
   ASSERT_TRUE(result.spec) << result.rendered();
@@ -70,9 +71,10 @@ TEST(roles, experts_of_different_width_are_one_tensor_each) {
 }
 
 TEST(roles, product_keys_and_constants) {
-  EXPECT_EQ(rolesText(spec("\"kind\": \"product_key\", \"top_k\": 2, \"bias\": true, \"noise\": {\"kind\": \"learned\"}",
-                           "\"form\": \"linear\"")),
-            "router.weight 4x8, router.bias 4, router.noise_weight 4x8, experts.up 4x8x8");
+  EXPECT_EQ(
+      rolesText(spec("\"kind\": \"product_key\", \"top_k\": 2, \"bias\": true, \"noise\": {\"kind\": \"learned\"}",
+                     "\"form\": \"linear\"")),
+      "router.weight 4x8, router.bias 4, router.noise_weight 4x8, experts.up 4x8x8");
   EXPECT_EQ(rolesText(spec("\"top_k\": 2", "\"form\": \"linear\", \"zero\": {\"count\": 3, \"kind\": \"constant\"}")),
             "router.weight 7x8, experts.up 4x8x8, experts.zero_constant 8x3");
 }

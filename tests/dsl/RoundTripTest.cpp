@@ -5,8 +5,8 @@
 #include "SpecTexts.h"
 
 #include "dsl/Presets.h"
-#include "dsl/text/Sha256.h"
 #include "dsl/spec/SpecPrinter.h"
+#include "dsl/text/Sha256.h"
 
 #include <gtest/gtest.h>
 #include <set>

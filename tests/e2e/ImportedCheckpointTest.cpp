@@ -465,7 +465,8 @@ const Referenced referenced[] = {
                   "hidden_act": "silu", "norm_topk_prob": true, "torch_dtype": "float32"})",
      "model.layers.0.",
      "router.weight mlp.router_gate.weight\nexperts.up mlp.down_embed.weight flat_rows\n"
-     "experts.down mlp.up_embed.weight flat_rows in_out\n" + lines("shared.", "mlp.", proj, ""),
+     "experts.down mlp.up_embed.weight flat_rows in_out\n" +
+         lines("shared.", "mlp.", proj, ""),
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32",
          "router": {"kind": "product_key", "score_over": "selected", "top_k": 3, "normalize": {"kind": "sum"}},
          "experts": {"count": 25, "intermediate": 1, "form": "mlp"}, "shared": {"intermediate": 40}})"},

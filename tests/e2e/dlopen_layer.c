@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * dlopen_layer.c - layer_package() of a shared package that is found by the path in LAYER_LIBRARY, for programs that are
- * not linked to it.
+ * dlopen_layer.c - layer_package() of a shared package that is found by the path in LAYER_LIBRARY, for programs that
+ * are not linked to it.
  */
 #include <moec.h>
 

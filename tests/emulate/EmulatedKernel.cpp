@@ -81,7 +81,8 @@ void *EmulatedKernel::allocateBytes(size_t bytes) {
   return reinterpret_cast<void *>(pointer);
 }
 
-int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params, bool overlaps) {
+int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params,
+                           bool overlaps) {
   moec_cuda_launch_config config = {};
   config.grid_x = grid;
   config.grid_y = config.grid_z = config.block_y = config.block_z = 1;

@@ -36,7 +36,8 @@ public:
   }
   template <typename T> T *allocate(size_t count) { return static_cast<T *>(allocateBytes(count * sizeof(T))); }
 
-  // Launches @k; params point at the values. With `overlaps` it may begin before the launch before has ended. The driver's result.
+  // Launches @k; params point at the values. With `overlaps` it may begin before the launch before has ended. The
+  // driver's result.
   int launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params, bool overlaps = false);
 
   const std::vector<std::string> &findings() { return emulator_.findings(); }

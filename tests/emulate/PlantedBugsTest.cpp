@@ -244,7 +244,8 @@ TEST(PlantedBug, ReductionBeyondItsBufferIsReported) {
   std::string add = "%p = getelementptr i8, ptr addrspace(1) %g, i64 128\n" +
                     ptx("void", "red_add_f32 at=128", "ptr addrspace(1) %p, float 1.0");
   std::string report = reportOf(only(4, add, "a"));
-  EXPECT_NE(report.find("device memory 0 bytes after the end of an allocation of 256 bytes"), std::string::npos) << report;
+  EXPECT_NE(report.find("device memory 0 bytes after the end of an allocation of 256 bytes"), std::string::npos)
+      << report;
 }
 
 // Launched twice; the second launch may begin before the first has ended.
@@ -260,7 +261,8 @@ std::string overlappedReportOf(const std::string &body) {
 }
 
 const std::string gridWait = ptx("void", "grid_wait"), gridLaunch = ptx("void", "grid_launch");
-const std::string loadNew = "%n = load volatile i32, ptr addrspace(1) %g\n", loadOld = "%o = load volatile i32, ptr addrspace(1) %older\n";
+const std::string loadNew = "%n = load volatile i32, ptr addrspace(1) %g\n",
+                  loadOld = "%o = load volatile i32, ptr addrspace(1) %older\n";
 const std::string storeNew = "store volatile i32 1, ptr addrspace(1) %g\n";
 
 TEST(PlantedBug, ReadingBeforeTheWaitWhatTheLaunchBeforeStoresIsReported) {

@@ -168,11 +168,13 @@ TEST(WarpInstruction, BfloatConversionsRoundToNearestEven) {
 TEST(WarpInstruction, Tf32RoundsToNearestTiesAway) {
   expectLanes("%m = shl i32 %tid, 11\n%v = add i32 %m, 1065353216\n%r = " + ptx("i32", "cvt_tf32", "i32 %v"),
               [](uint32_t i) { return 0x3F800000u + ((i + 2) / 4 << 13); });
-  const std::pair<uint32_t, uint32_t> cases[] = {{0x3F800FFF, 0x3F800000}, {0xBF801000, 0xBF802000}, {0x3FFFFFFF, 0x40000000},
-                                                 {0x7F7FFFFF, 0x7F800000}, {0x7F800000, 0x7F800000}, {0x7F800001, 0x7FFFFFFF},
-                                                 {0xFFC00000, 0x7FFFFFFF}, {0x80000000, 0x80000000}, {0x00000FFF, 0x00000000}};
+  const std::pair<uint32_t, uint32_t> cases[] = {
+      {0x3F800FFF, 0x3F800000}, {0xBF801000, 0xBF802000}, {0x3FFFFFFF, 0x40000000},
+      {0x7F7FFFFF, 0x7F800000}, {0x7F800000, 0x7F800000}, {0x7F800001, 0x7FFFFFFF},
+      {0xFFC00000, 0x7FFFFFFF}, {0x80000000, 0x80000000}, {0x00000FFF, 0x00000000}};
   for (auto [bits, rounded] : cases)
-    EXPECT_EQ(valuesOf("%v = add i32 0, " + std::to_string(bits) + "\n%r = " + ptx("i32", "cvt_tf32", "i32 %v")).at(0), rounded)
+    EXPECT_EQ(valuesOf("%v = add i32 0, " + std::to_string(bits) + "\n%r = " + ptx("i32", "cvt_tf32", "i32 %v")).at(0),
+              rounded)
         << std::hex << bits;
 }
 
@@ -180,7 +182,8 @@ TEST(WarpInstruction, Tf32RoundsToNearestTiesAway) {
 TEST(WarpInstruction, RedAddAddsEveryThread) {
   EmulatedKernel kernel(kernelText("ptr addrspace(1) %out, float %x",
                                    "%w = and i32 %tid, 3\n%p = getelementptr float, ptr addrspace(1) %out, i32 %w\n" +
-                                       ptx("void", "red_add_f32 at=0", "ptr addrspace(1) %p, float %x") + "ret void\n"));
+                                       ptx("void", "red_add_f32 at=0", "ptr addrspace(1) %p, float %x") +
+                                       "ret void\n"));
   ASSERT_EQ(kernel.error(), "");
   auto *out = kernel.upload<float>({0, 1, 2, 3});
   float x = 0.5f, tiny = 1e-40f;
@@ -193,8 +196,8 @@ TEST(WarpInstruction, RedAddAddsEveryThread) {
 }
 
 TEST(WarpInstruction, OrderingInstructionsDoNothing) {
-  expectLanes(ptx("void", "grid_wait") + ptx("void", "grid_launch") + ptx("void", "fence_async_global") + ptx("void", "setmaxnreg n=40 dir=dec") +
-                  "%r = add i32 %tid, 1\n",
+  expectLanes(ptx("void", "grid_wait") + ptx("void", "grid_launch") + ptx("void", "fence_async_global") +
+                  ptx("void", "setmaxnreg n=40 dir=dec") + "%r = add i32 %tid, 1\n",
               [](uint32_t i) { return i + 1; });
 }
 

@@ -51,8 +51,7 @@ void fillVariants(LaunchPlan &plan) {
 
 std::string testName(const testing::TestParamInfo<std::string> &info) {
   std::string name = info.param;
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
 }
 

@@ -60,7 +60,8 @@ TEST_F(PlannedTiny, plan_reports_are_made_when_asked) {
       uint32_t asked = made.asked ? made.asked : ~0u;
       if (madeFor[buffer] == ~0u && plan.buffers[buffer].kind == MOEC_BUFFER_WORKSPACE)
         madeFor[buffer] = asked; // its first user makes it
-      EXPECT_EQ(asked & ~madeFor[buffer], 0u) << plan.string(made.name).str() << " reads " << plan.string(plan.buffers[buffer].name).str();
+      EXPECT_EQ(asked & ~madeFor[buffer], 0u)
+          << plan.string(made.name).str() << " reads " << plan.string(plan.buffers[buffer].name).str();
       bool report = plan.buffers[buffer].role >= MOEC_ROLE_PROBABILITIES;
       reports += report;
       if (report) {

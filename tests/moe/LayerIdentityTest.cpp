@@ -5,9 +5,8 @@
 #include "tests/moe/BuiltLayer.h"
 
 #include "dsl/Presets.h"
-#include "dsl/text/Sha256.h"
-#include "dsl/text/Sha256.h"
 #include "dsl/spec/SpecPrinter.h"
+#include "dsl/text/Sha256.h"
 
 #include "mlir/Parser/Parser.h"
 
@@ -94,8 +93,10 @@ TEST(LayerIdentity, text_without_hashes_has_one) {
 TEST(LayerIdentity, stage_names_can_be_written_in_a_schedule) {
   const std::string digits(70, '4');
   std::string text = builtText(tinyText);
-  for (auto [from, to] : {std::pair<std::string, std::string>{"experts.down", "4.down"}, {"router.weight", "_"},
-                          {"experts.gate", digits + "a"}, {"experts.up", digits}})
+  for (auto [from, to] : {std::pair<std::string, std::string>{"experts.down", "4.down"},
+                          {"router.weight", "_"},
+                          {"experts.gate", digits + "a"},
+                          {"experts.up", digits}})
     text = with(text, "\"" + from + "\"", "\"" + to + "\"");
   BuiltLayer built;
   loadMoeDialects(built.context);

@@ -5,8 +5,8 @@
 #include "tests/moe/BuiltLayer.h"
 
 #include "codegen/fuse/JoinStages.h"
-#include "codegen/moe/LayerChecks.h"
 #include "codegen/fuse/NumericModes.h"
+#include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/ReportUse.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,8 @@ namespace {
 std::string layerText(const std::string &shared, const std::string &more = "") {
   return R"({"moec": 1, "name": "layer", "hidden": 8, "dtype": "f32",
     "router": {"score": "softmax", "top_k": 2, "normalize": {"kind": "sum"}},
-    "experts": {"count": 4, "intermediate": 6, "form": "glu", "act": "silu")" + more + "}" + shared + "}";
+    "experts": {"count": 4, "intermediate": 6, "form": "glu", "act": "silu")" +
+         more + "}" + shared + "}";
 }
 
 const char *const sameShared = R"(, "shared": {"intermediate": 6, "form": "glu", "act": "silu"})";
@@ -116,7 +117,8 @@ TEST(JoinStages, buffers_of_a_pair_have_slots_of_their_own) {
     size_t count = 0;
     for (size_t s : {step, step + 1})
       for (unsigned i : {0u, 2u})
-        if (const moec_buffer &buffer = plan.buffers[plan.args[plan.steps[s].first_arg + i]]; buffer.kind == MOEC_BUFFER_WORKSPACE) {
+        if (const moec_buffer &buffer = plan.buffers[plan.args[plan.steps[s].first_arg + i]];
+            buffer.kind == MOEC_BUFFER_WORKSPACE) {
           slots.insert(buffer.slot);
           ++count;
         }
@@ -129,6 +131,7 @@ TEST(JoinStages, other_widths_stay_alone) {
   ASSERT_TRUE(built.read(layerText(widerShared)) && built.build() && built.fuse());
   joinStages(built.layer, built.notes);
   EXPECT_EQ(marked(built, moe::joinedAttr).find('*'), std::string::npos);
-  EXPECT_EQ(built.notes.back().text, "shared.down in launches of its own: no routed matmul that is free to run beside it has its "
-                                     "depth, columns, types and epilogue");
+  EXPECT_EQ(built.notes.back().text,
+            "shared.down in launches of its own: no routed matmul that is free to run beside it has its "
+            "depth, columns, types and epilogue");
 }

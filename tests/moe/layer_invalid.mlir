@@ -19,7 +19,8 @@ func.func @layer_l2_role_letters(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tenso
 }
 
 // -----
-// expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32, bf16 or f16, found 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L2: parameter w must have a static shape of rank 1..3 of f32, bf16 or f16,
+// found 'tensor<?x8xf32>'}}
 func.func @layer_l2_parameter(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x8xf32> {moe.role = "w"}) {
   return
 }
@@ -31,7 +32,9 @@ func.func @layer_l3_no_y(%x: tensor<?x8xf32> {moe.role = "x"}) {
 }
 
 // -----
-// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits and probabilities [?,E] f32, ids [?,K] i32, weights [?,K] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32, dropped_tokens [1] i32, found "z" 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits and probabilities
+// [?,E] f32, ids [?,K] i32, weights [?,K] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and
+// diversity [1] f32, dropped_tokens [1] i32, found "z" 'tensor<?x8xf32>'}}
 func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "z"}) {
   return %x : tensor<?x8xf32>
 }
@@ -74,14 +77,16 @@ func.func @layer_l6_groups(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8x
 }
 
 // -----
-// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of 'tensor<2x4x8xf32>' and the shapes of their tensors}}
+// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of
+// 'tensor<2x4x8xf32>' and the shapes of their tensors}}
 func.func @layer_l2_members_shapes(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<2x4x8xf32> {moe.role = "experts.class0.up", moe.members = {role = "experts.up", experts = array<i64: 0, 1>, shapes = array<i64: 4, 8, 5, 8>}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %y = moe.softmax %x : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
 
 // -----
-// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of 'tensor<2x4x8xf32>' and the shapes of their tensors}}
+// expected-error @below {{L2: moe.members of argument 1 must hold a role, one expert for each group of
+// 'tensor<2x4x8xf32>' and the shapes of their tensors}}
 func.func @layer_l2_members_experts(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<2x4x8xf32> {moe.role = "experts.class0.up", moe.members = {role = "experts.up", experts = array<i64: 0>, shapes = array<i64: 4, 8>}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %y = moe.softmax %x : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
@@ -100,7 +105,8 @@ func.func @layer_f2_columns_per_group(%x: tensor<?x8xf32> {moe.role = "x"}, %b: 
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
   %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
   %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
-  // expected-error @below {{'moe.map' op F2: operand 1 has columns per group, which only the epilogue of a matmul of that route can use}}
+  // expected-error @below {{'moe.map' op F2: operand 1 has columns per group, which only the epilogue of a matmul of
+  // that route can use}}
   %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
     moe.yield %a : f32
   }
@@ -109,7 +115,8 @@ func.func @layer_f2_columns_per_group(%x: tensor<?x8xf32> {moe.role = "x"}, %b: 
 }
 
 // -----
-// expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, even or odd}}
+// expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single,
+// per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, even or odd}}
 func.func @plan_p1_storage(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {moe.role = "w", moe.storage = {stack = "pile"}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
@@ -136,7 +143,8 @@ func.func @plan_p2_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8x
 }
 
 // -----
-// expected-error @below {{'func.func' op P4: parameter b is used as a vector, which must be f32 of rank 1 or 2, found 'tensor<8xbf16>'}}
+// expected-error @below {{'func.func' op P4: parameter b is used as a vector, which must be f32 of rank 1 or 2, found
+// 'tensor<8xbf16>'}}
 func.func @plan_p4_vector_type(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<8xbf16> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %y = moe.map (%a = %x elem : tensor<?x8xf32>, %c = %b col : tensor<8xbf16>) -> tensor<?x8xf32> {
     moe.yield %a : f32
@@ -172,7 +180,8 @@ func.func @layer_l8_read(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf3
 }
 
 // -----
-// expected-error @below {{'func.func' op L8: result 'tensor<4xf32>' is of the whole call, which only a token_total makes}}
+// expected-error @below {{'func.func' op L8: result 'tensor<4xf32>' is of the whole call, which only a token_total
+// makes}}
 func.func @layer_l8_made(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf32> {moe.role = "w"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<4xf32> {moe.role = "losses"}) {
   %y = moe.softmax %x : tensor<?x8xf32>
   %s = moe.square_sums %w : tensor<4x8xf32> -> tensor<4xf32>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Product keys and constant experts against values worked out by hand: the logits of both sets of sub-keys are x itself.
+// Product keys and constant experts against values worked out by hand: the logits of both sets of sub-keys are x
+// itself.
 
 #include "TinyLayer.h"
 
@@ -13,8 +14,9 @@ namespace {
 // H = 2n, E = n·n linear experts, router.weight the identity.
 struct KeyLayer : TinyLayer {
   KeyLayer(int64_t n, const std::string &router, const std::string &more = "")
-      : TinyLayer("{\"moec\": 1, \"hidden\": " + std::to_string(2 * n) + ", \"router\": {\"kind\": \"product_key\", " + router +
-                  "}, \"experts\": {\"count\": " + std::to_string(n * n) + ", \"form\": \"linear\"}" + more + "}") {
+      : TinyLayer("{\"moec\": 1, \"hidden\": " + std::to_string(2 * n) + ", \"router\": {\"kind\": \"product_key\", " +
+                  router + "}, \"experts\": {\"count\": " + std::to_string(n * n) + ", \"form\": \"linear\"}" + more +
+                  "}") {
     set("router.weight", identityMatrix(2 * n));
   }
 };
@@ -84,8 +86,9 @@ TEST(ProductKeyOracle, first_choices_of_a_call) {
 
 // One routed expert that gives 0 and two constants; every expert is chosen with weight 1/3.
 TEST(ZeroExpertOracle, constant_experts_add_their_columns) {
-  TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 3}, \"experts\": {\"count\": 1, \"form\": \"linear\", "
-                  "\"zero\": {\"count\": 2, \"kind\": \"constant\"}}}");
+  TinyLayer layer(
+      "{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 3}, \"experts\": {\"count\": 1, \"form\": \"linear\", "
+      "\"zero\": {\"count\": 2, \"kind\": \"constant\"}}}");
   EXPECT_EQ(layer.roles.at("experts.zero_constant").shape, (std::vector<int64_t>{2, 2}));
   layer.fill("router.weight", 0);
   layer.fill("experts.up", 0);

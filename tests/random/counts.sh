@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# counts.sh MOEC few|all [FLAGS of moec verify]: layers of any number of experts E and choices k against the reference, each
-# with random logits and with logits that are all equal, where the lower ids win. `all` is every E with every k in
+# counts.sh MOEC few|all [FLAGS of moec verify]: layers of any number of experts E and choices k against the reference,
+# each with random logits and with logits that are all equal, where the lower ids win. `all` is every E with every k in
 # 1 .. min(E, 32):
 #
 #     sh tests/random/counts.sh build/bin/moec all                                  # every instruction set here

@@ -73,7 +73,10 @@ TEST(Allocation, cuda_forward_allocates_nothing) {
   TinyCuda tiny(driver, TinyWeights(1));
   TinyCall call(driver, tiny, randomInput(20, 1));
   driver.table.launch_kernel_ex = [](const moec_cuda_launch_config *, void *, void **, void **) { return 0; };
-  driver.table.ctx_get_current = [](void **context) { *context = nullptr; return 0; };
+  driver.table.ctx_get_current = [](void **context) {
+    *context = nullptr;
+    return 0;
+  };
   driver.table.ctx_push_current = [](void *) { return 0; };
   driver.table.ctx_pop_current = [](void **) { return 0; };
   allocations = 0;

@@ -17,7 +17,9 @@ constexpr int64_t numTokens = 6;
 // A valid call; tests spoil one thing of it.
 class Arguments : public testing::Test {
 protected:
-  Arguments() : tiny(TinyWeights(1)), x(4096), y(4096, 0x55), workspace(tiny.workspaceBytes(numTokens), 0x55), extra(4096, 0x55) {
+  Arguments()
+      : tiny(TinyWeights(1)), x(4096), y(4096, 0x55), workspace(tiny.workspaceBytes(numTokens), 0x55),
+        extra(4096, 0x55) {
     args.struct_size = sizeof(args);
     args.num_tokens = numTokens;
     args.x = x.data();
@@ -90,7 +92,8 @@ TEST_F(Arguments, forward_struct_size) {
   args.struct_size = 0;
   expectForward(MOEC_INVALID_ARGUMENT, "args: struct_size is 0, expected " + size);
   args.struct_size = sizeof(args) + 8;
-  expectForward(MOEC_VERSION_MISMATCH, "args: struct_size is " + std::to_string(sizeof(args) + 8) + ", this runtime knows " + size);
+  expectForward(MOEC_VERSION_MISMATCH,
+                "args: struct_size is " + std::to_string(sizeof(args) + 8) + ", this runtime knows " + size);
 }
 
 TEST_F(Arguments, forward_tokens_out_of_range) {
@@ -125,8 +128,8 @@ TEST_F(Arguments, forward_alignment) {
 
 TEST_F(Arguments, forward_workspace_too_small) {
   args.workspace_bytes -= 1;
-  expectForward(MOEC_WORKSPACE_TOO_SMALL, "workspace has " + std::to_string(workspace.size() - 1) + " bytes, 6 tokens need " +
-                                              std::to_string(workspace.size()));
+  expectForward(MOEC_WORKSPACE_TOO_SMALL, "workspace has " + std::to_string(workspace.size() - 1) +
+                                              " bytes, 6 tokens need " + std::to_string(workspace.size()));
 }
 
 TEST_F(Arguments, forward_every_pair_that_overlaps) {
@@ -143,9 +146,12 @@ TEST_F(Arguments, forward_every_pair_that_overlaps) {
                  [this, member](uintptr_t value) { args.*member = reinterpret_cast<Pointer>(value); }, bytes};
   };
   AlignedBytes arena(65536, 0x55); // room to move a buffer over another one's last or first bytes
-  Named named[] = {slot("x", &moec_forward_args::x, 192),           slot("y", &moec_forward_args::y, 192),
-                   slot("out_logits", &moec_forward_args::out_logits, 96), slot("out_ids", &moec_forward_args::out_ids, 48),
-                   slot("out_weights", &moec_forward_args::out_weights, 48), slot("out_counts", &moec_forward_args::out_counts, 16),
+  Named named[] = {slot("x", &moec_forward_args::x, 192),
+                   slot("y", &moec_forward_args::y, 192),
+                   slot("out_logits", &moec_forward_args::out_logits, 96),
+                   slot("out_ids", &moec_forward_args::out_ids, 48),
+                   slot("out_weights", &moec_forward_args::out_weights, 48),
+                   slot("out_counts", &moec_forward_args::out_counts, 16),
                    slot("workspace", &moec_forward_args::workspace, tiny.workspaceBytes(numTokens))};
   uintptr_t base = reinterpret_cast<uintptr_t>(arena.data()) + 32768;
   for (size_t i = 0; i < 7; ++i)
@@ -170,7 +176,8 @@ TEST_F(Arguments, forward_output_inside_the_weights) {
   TinyWeights source(1);
   std::vector<moec_tensor> tensors = source.tensors();
   moec_weights *weights = nullptr;
-  ASSERT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK);
+  ASSERT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights),
+            MOEC_OK);
   args.y = static_cast<char *>(packed.data()) + 8192;
   EXPECT_EQ(moec_layer_forward(tiny.layer, weights, &args), MOEC_OVERLAP);
   EXPECT_EQ(lastError(), "y and weights share bytes");

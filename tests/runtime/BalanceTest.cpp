@@ -85,11 +85,11 @@ TEST(Balance, capacity_factor_follows_the_variation) {
     EXPECT_EQ(moec_next_capacity_factor(counts.data(), int64_t(counts.size()), &factor), MOEC_OK);
     return factor;
   };
-  EXPECT_DOUBLE_EQ(next({4, 4, 4, 4}, 2.0), 1.9);   // even: smaller
-  EXPECT_DOUBLE_EQ(next({4, 4, 4, 4}, 1.15), 1.1);  // not below 1.1
-  EXPECT_DOUBLE_EQ(next({0, 8, 0, 8}, 2.0), 2.1);   // uneven: larger
-  EXPECT_DOUBLE_EQ(next({0, 8, 0, 8}, 2.95), 3.0);  // not above 3
-  EXPECT_DOUBLE_EQ(next({3, 4, 5, 4}, 2.0), 2.0);   // between: as it is
+  EXPECT_DOUBLE_EQ(next({4, 4, 4, 4}, 2.0), 1.9);  // even: smaller
+  EXPECT_DOUBLE_EQ(next({4, 4, 4, 4}, 1.15), 1.1); // not below 1.1
+  EXPECT_DOUBLE_EQ(next({0, 8, 0, 8}, 2.0), 2.1);  // uneven: larger
+  EXPECT_DOUBLE_EQ(next({0, 8, 0, 8}, 2.95), 3.0); // not above 3
+  EXPECT_DOUBLE_EQ(next({3, 4, 5, 4}, 2.0), 2.0);  // between: as it is
   EXPECT_DOUBLE_EQ(next({0, 0}, 2.0), 2.0);
 }
 

@@ -14,7 +14,8 @@ class CudaLayer : public testing::Test {
 protected:
   CudaLayer() : source(1) { addTinyKernels(driver); }
 
-  void expectCreate(moec_status status, const std::string &text, int32_t device = -1, const moec_package *package = tiny_cuda_package()) {
+  void expectCreate(moec_status status, const std::string &text, int32_t device = -1,
+                    const moec_package *package = tiny_cuda_package()) {
     moec_layer_options options = cudaOptions(driver, device);
     moec_layer *layer = nullptr;
     EXPECT_STREQ(moec_status_name(moec_layer_create(package, &options, &layer)), moec_status_name(status));
@@ -75,7 +76,8 @@ TEST_F(CudaLayer, optional_outputs_may_be_left_out) {
   driver.launches.clear();
   ASSERT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &bare.args), MOEC_OK) << lastError();
   EXPECT_EQ(bare.result().y, call.result().y);
-  EXPECT_EQ(launched(), (std::vector<std::string>{"router", "route", "dispatch", "ffn_up_sm_90a", "ffn_down_sm_90a", "combine"}));
+  EXPECT_EQ(launched(),
+            (std::vector<std::string>{"router", "route", "dispatch", "ffn_up_sm_90a", "ffn_down_sm_90a", "combine"}));
 }
 
 TEST_F(CudaLayer, info) {
@@ -111,10 +113,10 @@ TEST_F(CudaLayer, launches_by_token_count_with_their_grids) {
     EXPECT_EQ(launch.stream, onStream) << i;
     EXPECT_EQ(launch.overlaps, overlaps) << i;
   };
-  expect(0, 2, 0, nullptr, false);     // ceil(5 / 4)
+  expect(0, 2, 0, nullptr, false); // ceil(5 / 4)
   expect(1, 2, 0, nullptr, true);
   expect(2, 1, 0, nullptr, true);
-  expect(3, 6, 50000, nullptr, true);  // min(2*5 + 4, 2 * 3 SMs)
+  expect(3, 6, 50000, nullptr, true); // min(2*5 + 4, 2 * 3 SMs)
   expect(5, 5, 0, nullptr, true);
   expect(6, 1, 0, nullptr, false);
   expect(7, 4, 0, &stream, false);
@@ -167,7 +169,8 @@ TEST_F(CudaLayer, a_failing_launch_is_named) {
     driver.launches.clear();
     driver.failAt("cuLaunchKernelEx", i, MOEC_CUDA_LAUNCH_FAILED);
     EXPECT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_DEVICE_ERROR);
-    EXPECT_EQ(lastError(), std::string(steps[i]) + ": kernel " + kernels[i] + " cannot be launched: CUDA_ERROR_LAUNCH_FAILED (words)");
+    EXPECT_EQ(lastError(), std::string(steps[i]) + ": kernel " + kernels[i] +
+                               " cannot be launched: CUDA_ERROR_LAUNCH_FAILED (words)");
     EXPECT_EQ(driver.launches.size(), static_cast<size_t>(i)) << "launched after a failure";
     EXPECT_TRUE(driver.contexts.empty());
     ASSERT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_OK) << lastError();
@@ -203,7 +206,8 @@ TEST_F(CudaLayer, forward_arguments) {
   };
   std::string bytes = std::to_string(call.workspaceBytes);
   --call.args.workspace_bytes;
-  expect(MOEC_WORKSPACE_TOO_SMALL, "workspace has " + std::to_string(call.workspaceBytes - 1) + " bytes, 6 tokens need " + bytes);
+  expect(MOEC_WORKSPACE_TOO_SMALL,
+         "workspace has " + std::to_string(call.workspaceBytes - 1) + " bytes, 6 tokens need " + bytes);
   call.args.workspace = static_cast<char *>(call.args.workspace) + 128;
   expect(MOEC_ALIGNMENT, "workspace is not 256-byte aligned");
   call.args.x = static_cast<const char *>(call.args.x) + 8;
@@ -304,7 +308,8 @@ TEST_F(CudaLayer, devices) {
 TEST_F(CudaLayer, compute_capability_without_kernels) {
   driver.major = 7;
   driver.minor = 5;
-  expectCreate(MOEC_UNSUPPORTED_DEVICE, "package tiny holds kernels for sm_90a, sm_80, CUDA device 0 (Fake GPU) is sm_75");
+  expectCreate(MOEC_UNSUPPORTED_DEVICE,
+               "package tiny holds kernels for sm_90a, sm_80, CUDA device 0 (Fake GPU) is sm_75");
 }
 
 TEST_F(CudaLayer, images_are_tried_in_order) {
@@ -317,12 +322,14 @@ TEST_F(CudaLayer, images_are_tried_in_order) {
   expectCreate(MOEC_UNSUPPORTED_DEVICE,
                "package tiny: the driver takes none of the 2 images for sm_90a: CUDA_ERROR_INVALID_IMAGE (words)");
   driver.imageLog = "ptxas fatal: too new\nmore";
-  expectCreate(MOEC_UNSUPPORTED_DEVICE, "package tiny: the driver takes none of the 2 images for sm_90a; it says: ptxas fatal: too new: "
-                                        "CUDA_ERROR_INVALID_IMAGE (words)");
+  expectCreate(MOEC_UNSUPPORTED_DEVICE,
+               "package tiny: the driver takes none of the 2 images for sm_90a; it says: ptxas fatal: too new: "
+               "CUDA_ERROR_INVALID_IMAGE (words)");
   driver.imageLog.clear();
   driver.version = 12040;
-  expectCreate(MOEC_UNSUPPORTED_DEVICE, "package tiny: the driver takes none of the 2 images for sm_90a; the driver is for CUDA 12.4, expected "
-                                        "CUDA 13.0 (version 580 or newer): CUDA_ERROR_INVALID_IMAGE (words)");
+  expectCreate(MOEC_UNSUPPORTED_DEVICE,
+               "package tiny: the driver takes none of the 2 images for sm_90a; the driver is for CUDA 12.4, expected "
+               "CUDA 13.0 (version 580 or newer): CUDA_ERROR_INVALID_IMAGE (words)");
 }
 
 TEST_F(CudaLayer, kernels_that_cannot_be_set_up) {
@@ -330,7 +337,8 @@ TEST_F(CudaLayer, kernels_that_cannot_be_set_up) {
   expectCreate(MOEC_DEVICE_ERROR, "kernel router can have 96 threads a block on CUDA device 0, its launch needs 128");
   driver.maxThreads = 1024;
   driver.failAt("cuFuncSetAttribute", 0, MOEC_CUDA_INVALID_VALUE);
-  expectCreate(MOEC_DEVICE_ERROR, "kernel ffn_up_sm_90a cannot have 70000 bytes of shared memory: CUDA_ERROR_INVALID_VALUE (words)");
+  expectCreate(MOEC_DEVICE_ERROR,
+               "kernel ffn_up_sm_90a cannot have 70000 bytes of shared memory: CUDA_ERROR_INVALID_VALUE (words)");
   driver.failAt("cuModuleLoadDataEx", 0, MOEC_CUDA_OUT_OF_MEMORY);
   expectCreate(MOEC_OUT_OF_MEMORY, "package tiny: its image cannot be loaded: CUDA_ERROR_OUT_OF_MEMORY (words)");
   driver.kernels.erase("ffn_down_sm_90a");
@@ -359,7 +367,8 @@ TEST_F(CudaLayer, every_driver_call_of_create_may_fail) {
 
 TEST_F(CudaLayer, tables_of_functions) {
   driver.table.struct_size = 8;
-  expectCreate(MOEC_VERSION_MISMATCH, "cuda_driver: struct_size is 8, expected " + std::to_string(sizeof(moec_cuda_driver)));
+  expectCreate(MOEC_VERSION_MISMATCH,
+               "cuda_driver: struct_size is 8, expected " + std::to_string(sizeof(moec_cuda_driver)));
   driver.table.struct_size = sizeof(driver.table);
   driver.table.launch_kernel_ex = nullptr;
   expectCreate(MOEC_NULL_POINTER, "cuda_driver: cuLaunchKernelEx is NULL");
@@ -399,7 +408,8 @@ TEST_F(CudaLayer, package_without_cpu_kernels) {
 TEST(CudaDriver, library_that_is_not_there) {
   moec_cuda_driver table;
   EXPECT_EQ(moec_cuda_driver_open("libcuda-is-not-here.so.1", &table), MOEC_UNSUPPORTED_DEVICE);
-  EXPECT_EQ(lastError(), "no NVIDIA driver: libcuda-is-not-here.so.1 cannot be opened (libcuda-is-not-here.so.1: cannot open shared object "
+  EXPECT_EQ(lastError(), "no NVIDIA driver: libcuda-is-not-here.so.1 cannot be opened (libcuda-is-not-here.so.1: "
+                         "cannot open shared object "
                          "file: No such file or directory)");
 }
 
@@ -418,7 +428,8 @@ TEST(CudaDriver, machine_without_a_driver) {
   moec_layer *layer = nullptr;
   for (int repeat = 0; repeat < 2; ++repeat) {
     EXPECT_EQ(moec_layer_create(tiny_cuda_package(), &options, &layer), MOEC_UNSUPPORTED_DEVICE);
-    EXPECT_EQ(lastError(), "no NVIDIA driver: libcuda.so.1 cannot be opened (libcuda.so.1: cannot open shared object file: No such file or directory)");
+    EXPECT_EQ(lastError(), "no NVIDIA driver: libcuda.so.1 cannot be opened (libcuda.so.1: cannot open shared object "
+                           "file: No such file or directory)");
   }
   EXPECT_EQ(layer, nullptr);
 }

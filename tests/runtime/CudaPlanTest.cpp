@@ -20,7 +20,8 @@ void expectRefused(const std::function<void(EditableCuda &)> &spoil, moec_status
   spoil(edited);
   moec_layer_options options = cudaOptions(driver);
   moec_layer *layer = nullptr;
-  EXPECT_STREQ(moec_status_name(moec_layer_create(&edited.package, &options, &layer)), moec_status_name(status)) << text;
+  EXPECT_STREQ(moec_status_name(moec_layer_create(&edited.package, &options, &layer)), moec_status_name(status))
+      << text;
   EXPECT_EQ(lastError(), text);
   EXPECT_EQ(layer, nullptr);
   EXPECT_TRUE(driver.calls.empty()) << "the driver was asked before the blob was checked";
@@ -37,7 +38,8 @@ std::string blobBytes() { return std::to_string(tiny_cuda_package()->cuda_plan_b
 TEST(CudaPlan, versions) {
   REFUSED(MOEC_ISA_MISSING, "package tiny holds no CUDA kernels", p.package.cuda_plan = nullptr);
   REFUSED(MOEC_ALIGNMENT, "package: the CUDA plan is not 64-byte aligned", p.package.cuda_plan = p.cudaBytes() + 8);
-  BAD("package: cuda_plan_bytes is 7, a header has " + std::to_string(sizeof(moec_cuda_plan_header)), p.package.cuda_plan_bytes = 7);
+  BAD("package: cuda_plan_bytes is 7, a header has " + std::to_string(sizeof(moec_cuda_plan_header)),
+      p.package.cuda_plan_bytes = 7);
   REFUSED(MOEC_VERSION_MISMATCH, "cuda plan: magic is 0x00000001, expected 0x6475306d", p.cudaHeader().magic = 1);
   for (int field = 0; field < 6; ++field)
     expectRefused([field](EditableCuda &p) { (&p.cudaHeader().header_bytes)[field] += 8; }, MOEC_VERSION_MISMATCH,
@@ -67,8 +69,10 @@ TEST(CudaPlan, weights) {
   BAD("cuda plan: weight 0: role 1 does not have its shape", p.cudaWeight(0).role[0] = 1);
   BAD("cuda plan: weight 1: role 9 does not have its shape", p.cudaWeight(1).role[1] = 9);
   BAD("cuda plan: weight 0: 0 groups of [4, 8]", p.cudaWeight(0).groups = 0);
-  BAD("cuda plan: weight 2: offset 16384 and 1024 bytes, expected multiples of 4096 in 9728..16384", p.cudaWeight(2).offset = 16384);
-  BAD("cuda plan: weight 1: offset 8200 and 1536 bytes, expected multiples of 4096 in 4224..16384", p.cudaWeight(1).offset = 8200);
+  BAD("cuda plan: weight 2: offset 16384 and 1024 bytes, expected multiples of 4096 in 9728..16384",
+      p.cudaWeight(2).offset = 16384);
+  BAD("cuda plan: weight 1: offset 8200 and 1536 bytes, expected multiples of 4096 in 4224..16384",
+      p.cudaWeight(1).offset = 8200);
 }
 
 TEST(CudaPlan, targets) {
@@ -108,7 +112,8 @@ static moec_cuda_map &rows(EditableCuda &p) {
 }
 
 TEST(CudaPlan, maps_of_rows) {
-  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): maps of rows, but 0 tokens are enough", rows(p), p.launch(0, 3).min_tokens = 0);
+  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): maps of rows, but 0 tokens are enough", rows(p),
+      p.launch(0, 3).min_tokens = 0);
   BAD("cuda plan: target sm_90a: map 0: source 3, index 0 of 13", rows(p).source = 3);
   BAD("cuda plan: target sm_90a: map 0: source 2, index 1 of 1", rows(p).index = 1);
   BAD("cuda plan: target sm_90a: map 0: dtype 3 is not f32, bf16 or f16", rows(p).dtype = MOEC_I32);
@@ -116,7 +121,8 @@ TEST(CudaPlan, maps_of_rows) {
   BAD("cuda plan: target sm_90a: map 0: 5 columns in rows of 16 bytes", rows(p).columns = 5);
   BAD("cuda plan: target sm_90a: map 0: 4 columns in rows of 24 bytes", rows(p).row_bytes = 24);
   BAD("cuda plan: target sm_90a: map 0: no row of 96 bytes fits", rows(p).row_bytes = 96);
-  BAD("cuda plan: target sm_90a: map 0: buffer 2 is a weight", rows(p).index = 2, p.map(0).source = MOEC_CUDA_MAP_BUFFER);
+  BAD("cuda plan: target sm_90a: map 0: buffer 2 is a weight", rows(p).index = 2,
+      p.map(0).source = MOEC_CUDA_MAP_BUFFER);
   BAD("cuda plan: target sm_90a: map 0: swizzle is 48, expected 0, 32, 64 or 128", rows(p).swizzle = 48);
 }
 
@@ -126,11 +132,15 @@ TEST(CudaPlan, launches) {
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): flags are 3", p.launch(0, 3).flags = 3);
   BAD("cuda plan: target sm_80: launch 3 (ffn_up): symbol 99999 is outside the strings", p.launch(1, 3).symbol = 99999);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 0 threads, expected 1 to 1024", p.launch(0, 3).block_threads = 0);
-  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 1025 threads, expected 1 to 1024", p.launch(0, 3).block_threads = 1025);
-  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 4294967295 bytes of shared memory", p.launch(0, 3).shared_bytes = UINT32_MAX);
+  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 1025 threads, expected 1 to 1024",
+      p.launch(0, 3).block_threads = 1025);
+  BAD("cuda plan: target sm_90a: launch 3 (ffn_up): 4294967295 bytes of shared memory",
+      p.launch(0, 3).shared_bytes = UINT32_MAX);
   BAD("cuda plan: target sm_90a: launch 0 (router): -1 units per token + 0", p.launch(0, 0).units.per_token = -1);
-  BAD("cuda plan: target sm_90a: launch 0 (router): 0 units per block, 0 blocks per SM", p.launch(0, 0).units_per_block = 0);
-  BAD("cuda plan: target sm_90a: launch 0 (router): 4 units per block, 65 blocks per SM", p.launch(0, 0).blocks_per_sm = 65);
+  BAD("cuda plan: target sm_90a: launch 0 (router): 0 units per block, 0 blocks per SM",
+      p.launch(0, 0).units_per_block = 0);
+  BAD("cuda plan: target sm_90a: launch 0 (router): 4 units per block, 65 blocks per SM",
+      p.launch(0, 0).blocks_per_sm = 65);
   BAD("cuda plan: target sm_90a: launch 4 (ffn_up): for 16 to 3 tokens", p.launch(0, 4).max_tokens = 3);
   BAD("cuda plan: target sm_90a: launch 7 (counts): params 30 + 2, the target has 31", p.launch(0, 7).first_param = 30);
   BAD("cuda plan: target sm_90a: launch 0 (router): params 0 + 65, the target has 31", p.launch(0, 0).num_params = 65);
@@ -140,8 +150,10 @@ TEST(CudaPlan, params) {
   BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 1 with index 13 of 13", p.param(0, 1).index = 13);
   BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 6 with index 0 of 0", p.param(0, 1).kind = 6);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: kind 2 with index 7 of 7", p.param(0, 10).index = 7);
-  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 0 of step 3 is no table of a dispatch", p.param(0, 10).index = 3);
-  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 4 of step 2 is no table of a dispatch", p.param(0, 10).part = 4);
+  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 0 of step 3 is no table of a dispatch",
+      p.param(0, 10).index = 3);
+  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 4 of step 2 is no table of a dispatch",
+      p.param(0, 10).part = 4);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 6: kind 3 with index 1 of 1", p.param(0, 14).index = 1);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): param 1: kind 4 with index 2 of 2", p.param(0, 16).index = 2);
 }
@@ -199,7 +211,8 @@ TEST(CudaPlan, damaged_blobs_never_crash) {
     EditableCuda edited;
     size_t bytes = static_cast<size_t>(edited.package.cuda_plan_bytes);
     for (unsigned flips = 1 + generator() % 3; flips > 0; --flips)
-      edited.cudaBytes()[generator() % bytes] ^= static_cast<char>(generator() % 4 ? 1u << generator() % 8 : generator());
+      edited.cudaBytes()[generator() % bytes] ^=
+          static_cast<char>(generator() % 4 ? 1u << generator() % 8 : generator());
     driver.major = generator() % 2 ? 9 : 8;
     moec_layer_options options = cudaOptions(driver);
     moec_layer *layer = nullptr;

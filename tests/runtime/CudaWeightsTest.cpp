@@ -20,7 +20,9 @@ using Bytes = std::vector<unsigned char>;
 
 class CudaWeights : public testing::Test {
 protected:
-  CudaWeights() : source(1), path(testing::TempDir() + "moec_cuda_weights_" + std::to_string(getpid())) { addTinyKernels(driver); }
+  CudaWeights() : source(1), path(testing::TempDir() + "moec_cuda_weights_" + std::to_string(getpid())) {
+    addTinyKernels(driver);
+  }
   ~CudaWeights() override {
     moec_layer_destroy(layer);
     unlink(path.c_str());
@@ -42,7 +44,8 @@ protected:
   Bytes pack(const std::vector<moec_tensor> &tensors) {
     DeviceBytes packed(driver, cudaPackedBytes);
     moec_weights *weights = nullptr;
-    EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK) << lastError();
+    EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK)
+        << lastError();
     moec_weights_destroy(weights);
     return regions(packed);
   }
@@ -51,7 +54,8 @@ protected:
     file.write(path);
     DeviceBytes packed(driver, cudaPackedBytes);
     moec_weights *weights = nullptr;
-    EXPECT_EQ(moec_weights_load(layer, path.c_str(), nullptr, packed.data(), packed.size(), &weights), MOEC_OK) << lastError();
+    EXPECT_EQ(moec_weights_load(layer, path.c_str(), nullptr, packed.data(), packed.size(), &weights), MOEC_OK)
+        << lastError();
     moec_weights_destroy(weights);
     return regions(packed);
   }
@@ -61,7 +65,8 @@ protected:
     Bytes bytes(cudaPackedBytes - 4096);
     auto put = [&](size_t region, size_t element, float value) {
       uint16_t bits = moec_bf16_of_f32(value);
-      std::memcpy(&bytes[region + element * (bf16 ? 2 : 4)], bf16 ? static_cast<const void *>(&bits) : &value, bf16 ? 2 : 4);
+      std::memcpy(&bytes[region + element * (bf16 ? 2 : 4)], bf16 ? static_cast<const void *>(&bits) : &value,
+                  bf16 ? 2 : 4);
     };
     for (size_t i = 0; i < size_t(experts * hidden); ++i)
       put(0, i, source.router[i]);
@@ -175,7 +180,8 @@ TEST_F(CudaWeights, file_in_every_storage_form) {
           edited.role(3).axes = static_cast<uint16_t>(axes);
           edited.role(3).part = static_cast<uint16_t>(part);
           create(&edited.package);
-          EXPECT_EQ(load(fileWithDown(source, stack, axes, part, bf16 ? MOEC_BF16 : MOEC_F32)), expected()) << stack << " " << axes << " " << part;
+          EXPECT_EQ(load(fileWithDown(source, stack, axes, part, bf16 ? MOEC_BF16 : MOEC_F32)), expected())
+              << stack << " " << axes << " " << part;
         }
 }
 
@@ -249,7 +255,8 @@ TEST_F(CudaWeights, buffers_that_are_refused) {
   AlignedBytes host(cudaPackedBytes);
   DeviceBytes empty(driver, cudaPackedBytes);
   std::vector<moec_tensor> tensors = source.tensors();
-  EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), host.data(), cudaPackedBytes, &weights), MOEC_INVALID_ARGUMENT);
+  EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), host.data(), cudaPackedBytes, &weights),
+            MOEC_INVALID_ARGUMENT);
   EXPECT_EQ(lastError(), "buffer is not device memory, expected memory of CUDA device 0");
   EXPECT_EQ(moec_weights_map(tiny.layer, host.data(), cudaPackedBytes, &weights), MOEC_INVALID_ARGUMENT);
   EXPECT_EQ(lastError(), "buffer is not device memory, expected memory of CUDA device 0");
@@ -257,13 +264,17 @@ TEST_F(CudaWeights, buffers_that_are_refused) {
   EXPECT_EQ(lastError(), "buffer does not hold packed weights");
   EXPECT_EQ(moec_weights_map(tiny.layer, tiny.packed.data(), 5000, &weights), MOEC_WORKSPACE_TOO_SMALL);
   EXPECT_EQ(lastError(), "buffer has 5000 bytes, packed weights need 16384");
-  EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), static_cast<char *>(empty.data()) + 32, cudaPackedBytes, &weights), MOEC_ALIGNMENT);
+  EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), static_cast<char *>(empty.data()) + 32,
+                              cudaPackedBytes, &weights),
+            MOEC_ALIGNMENT);
   EXPECT_EQ(lastError(), "buffer is not 64-byte aligned");
   // the CPU's packed weights of the same package
   TinyLayer cpu(source, nullptr, tiny_cuda_package());
   AlignedBytes cpuPacked(cudaPackedBytes);
   moec_weights *cpuWeights = nullptr;
-  ASSERT_EQ(moec_weights_pack(cpu.layer, tensors.data(), tensors.size(), cpuPacked.data(), cudaPackedBytes, &cpuWeights), MOEC_OK);
+  ASSERT_EQ(
+      moec_weights_pack(cpu.layer, tensors.data(), tensors.size(), cpuPacked.data(), cudaPackedBytes, &cpuWeights),
+      MOEC_OK);
   std::memcpy(empty.data(), cpuPacked.data(), cudaPackedBytes);
   moec_weights_destroy(cpuWeights);
   EXPECT_EQ(moec_weights_map(tiny.layer, empty.data(), cudaPackedBytes, &weights), MOEC_VERSION_MISMATCH);
@@ -280,7 +291,8 @@ TEST_F(CudaWeights, every_driver_call_of_pack_may_fail) {
     DeviceBytes packed(driver, cudaPackedBytes);
     moec_weights *weights = nullptr;
     driver.failAt("*", index, MOEC_CUDA_LAUNCH_FAILED);
-    moec_status status = moec_weights_pack(layer, onDevice.tensors.data(), onDevice.tensors.size(), packed.data(), packed.size(), &weights);
+    moec_status status = moec_weights_pack(layer, onDevice.tensors.data(), onDevice.tensors.size(), packed.data(),
+                                           packed.size(), &weights);
     bool reached = driver.failed;
     driver.failAt("", 0, 0);
     EXPECT_EQ(status == MOEC_OK, weights != nullptr) << index;
@@ -295,7 +307,8 @@ TEST_F(CudaWeights, every_driver_call_of_pack_may_fail) {
   DeviceBytes packed(driver, cudaPackedBytes);
   moec_weights *weights = nullptr;
   driver.failAt("cuMemcpyHtoD", 3, MOEC_CUDA_LAUNCH_FAILED);
-  EXPECT_EQ(moec_weights_pack(layer, onDevice.tensors.data(), 4, packed.data(), packed.size(), &weights), MOEC_DEVICE_ERROR);
+  EXPECT_EQ(moec_weights_pack(layer, onDevice.tensors.data(), 4, packed.data(), packed.size(), &weights),
+            MOEC_DEVICE_ERROR);
   EXPECT_EQ(lastError(), "weights cannot be copied: CUDA_ERROR_LAUNCH_FAILED (words)");
   EXPECT_EQ(moec_weights_map(layer, packed.data(), packed.size(), &weights), MOEC_VERSION_MISMATCH);
 }

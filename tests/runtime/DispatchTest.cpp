@@ -12,8 +12,8 @@
 namespace {
 
 void checkTables(const std::vector<int32_t> &ids, int64_t numTokens, int64_t choices, int64_t numGroups) {
-  std::vector<int32_t> offsets(static_cast<size_t>(numGroups) + 1, -9), token(ids.size() + 1, -9), slot(ids.size() + 1, -9),
-      row(ids.size() + 1, -9);
+  std::vector<int32_t> offsets(static_cast<size_t>(numGroups) + 1, -9), token(ids.size() + 1, -9),
+      slot(ids.size() + 1, -9), row(ids.size() + 1, -9);
   moec_route route = {offsets.data(), token.data(), slot.data(), row.data()};
   moec_dispatch(ids.data(), numTokens, choices, numGroups, &route);
   int32_t next = 0;

@@ -65,7 +65,8 @@ int FakeDriver::copy2d(const moec_cuda_copy_2d *c) {
   if (c->src_pitch < c->width || c->dst_pitch < c->width)
     return MOEC_CUDA_INVALID_VALUE;
   for (size_t row = 0; row < c->height; ++row) {
-    if (isDevice(from + row * c->src_pitch, c->width) != fromDevice || isDevice(to + row * c->dst_pitch, c->width) != toDevice)
+    if (isDevice(from + row * c->src_pitch, c->width) != fromDevice ||
+        isDevice(to + row * c->dst_pitch, c->width) != toDevice)
       return MOEC_CUDA_INVALID_VALUE;
     std::memcpy(to + row * c->dst_pitch, from + row * c->src_pitch, c->width);
   }
@@ -92,27 +93,54 @@ int FakeDriver::load(void **module, const void *data, int *options, void **value
 
 static const char *nameOf(int code) {
   switch (code) {
-  case MOEC_CUDA_INVALID_VALUE: return "CUDA_ERROR_INVALID_VALUE";
-  case MOEC_CUDA_OUT_OF_MEMORY: return "CUDA_ERROR_OUT_OF_MEMORY";
-  case MOEC_CUDA_NO_DEVICE: return "CUDA_ERROR_NO_DEVICE";
-  case MOEC_CUDA_INVALID_IMAGE: return "CUDA_ERROR_INVALID_IMAGE";
-  case MOEC_CUDA_NOT_FOUND: return "CUDA_ERROR_NOT_FOUND";
-  case MOEC_CUDA_LAUNCH_FAILED: return "CUDA_ERROR_LAUNCH_FAILED";
-  default: return nullptr;
+  case MOEC_CUDA_INVALID_VALUE:
+    return "CUDA_ERROR_INVALID_VALUE";
+  case MOEC_CUDA_OUT_OF_MEMORY:
+    return "CUDA_ERROR_OUT_OF_MEMORY";
+  case MOEC_CUDA_NO_DEVICE:
+    return "CUDA_ERROR_NO_DEVICE";
+  case MOEC_CUDA_INVALID_IMAGE:
+    return "CUDA_ERROR_INVALID_IMAGE";
+  case MOEC_CUDA_NOT_FOUND:
+    return "CUDA_ERROR_NOT_FOUND";
+  case MOEC_CUDA_LAUNCH_FAILED:
+    return "CUDA_ERROR_LAUNCH_FAILED";
+  default:
+    return nullptr;
   }
 }
 
 void FakeDriver::fillTable() {
   table.struct_size = sizeof(table);
   table.init = [](unsigned) { return active->enter("cuInit"); };
-  table.driver_get_version = [](int *v) { *v = active->version; return active->enter("cuDriverGetVersion"); };
-  table.get_error_name = [](int code, const char **text) { *text = nameOf(code); return *text ? 0 : 1; };
-  table.get_error_string = [](int code, const char **text) { *text = "words"; return nameOf(code) ? 0 : 1; };
-  table.device_get_count = [](int *n) { *n = active->numDevices; return active->enter("cuDeviceGetCount"); };
-  table.device_get = [](int *d, int ordinal) { *d = ordinal; return active->enter("cuDeviceGet"); };
-  table.device_get_name = [](char *name, int n, int) { std::snprintf(name, static_cast<size_t>(n), "Fake GPU"); return active->enter("cuDeviceGetName"); };
+  table.driver_get_version = [](int *v) {
+    *v = active->version;
+    return active->enter("cuDriverGetVersion");
+  };
+  table.get_error_name = [](int code, const char **text) {
+    *text = nameOf(code);
+    return *text ? 0 : 1;
+  };
+  table.get_error_string = [](int code, const char **text) {
+    *text = "words";
+    return nameOf(code) ? 0 : 1;
+  };
+  table.device_get_count = [](int *n) {
+    *n = active->numDevices;
+    return active->enter("cuDeviceGetCount");
+  };
+  table.device_get = [](int *d, int ordinal) {
+    *d = ordinal;
+    return active->enter("cuDeviceGet");
+  };
+  table.device_get_name = [](char *name, int n, int) {
+    std::snprintf(name, static_cast<size_t>(n), "Fake GPU");
+    return active->enter("cuDeviceGetName");
+  };
   table.device_get_attribute = [](int *value, int attribute, int) {
-    *value = attribute == MOEC_CUDA_CAPABILITY_MAJOR ? active->major : attribute == MOEC_CUDA_CAPABILITY_MINOR ? active->minor : active->numSms;
+    *value = attribute == MOEC_CUDA_CAPABILITY_MAJOR   ? active->major
+             : attribute == MOEC_CUDA_CAPABILITY_MINOR ? active->minor
+                                                       : active->numSms;
     return active->enter("cuDeviceGetAttribute");
   };
   table.primary_ctx_retain = [](void **context, int device) {
@@ -121,12 +149,18 @@ void FakeDriver::fillTable() {
     ++active->retained;
     return 0;
   };
-  table.primary_ctx_release = [](int) { --active->retained; return active->enter("cuDevicePrimaryCtxRelease"); };
+  table.primary_ctx_release = [](int) {
+    --active->retained;
+    return active->enter("cuDevicePrimaryCtxRelease");
+  };
   table.ctx_get_current = [](void **context) {
     *context = active->contexts.empty() ? nullptr : active->contexts.back();
     return active->enter("cuCtxGetCurrent");
   };
-  table.ctx_get_device = [](int *device) { *device = active->contexts.back() == active->primary(1); return active->enter("cuCtxGetDevice"); };
+  table.ctx_get_device = [](int *device) {
+    *device = active->contexts.back() == active->primary(1);
+    return active->enter("cuCtxGetDevice");
+  };
   table.ctx_push_current = [](void *context) {
     ENTER("cuCtxPushCurrent");
     active->contexts.push_back(context);
@@ -141,7 +175,10 @@ void FakeDriver::fillTable() {
     ENTER("cuModuleLoadDataEx");
     return active->load(module, image, options, values);
   };
-  table.module_unload = [](void *) { --active->modules; return active->enter("cuModuleUnload"); };
+  table.module_unload = [](void *) {
+    --active->modules;
+    return active->enter("cuModuleUnload");
+  };
   table.module_get_function = [](void **function, void *, const char *name) {
     ENTER("cuModuleGetFunction");
     if (!active->kernels.count(name))
@@ -149,7 +186,10 @@ void FakeDriver::fillTable() {
     *function = &active->functions.emplace(name, name).first->second;
     return 0;
   };
-  table.func_get_attribute = [](int *value, int, void *) { *value = active->maxThreads; return active->enter("cuFuncGetAttribute"); };
+  table.func_get_attribute = [](int *value, int, void *) {
+    *value = active->maxThreads;
+    return active->enter("cuFuncGetAttribute");
+  };
   table.func_set_attribute = [](void *function, int, int value) {
     ENTER("cuFuncSetAttribute");
     active->sharedOfKernel[*static_cast<std::string *>(function)] = value;
@@ -160,7 +200,10 @@ void FakeDriver::fillTable() {
     ENTER("cuLaunchKernelEx");
     return active->launch(config, function, params);
   };
-  table.mem_alloc = [](moec_cuda_pointer *, size_t) { active->enter("cuMemAlloc"); return 2; };
+  table.mem_alloc = [](moec_cuda_pointer *, size_t) {
+    active->enter("cuMemAlloc");
+    return 2;
+  };
   table.mem_free = [](moec_cuda_pointer) { return active->enter("cuMemFree"); };
   table.memcpy_htod = [](moec_cuda_pointer to, const void *from, size_t bytes) {
     ENTER("cuMemcpyHtoD");
@@ -176,9 +219,16 @@ void FakeDriver::fillTable() {
     std::memcpy(to, bytesAt(from), bytes);
     return 0;
   };
-  table.memcpy_2d = [](const moec_cuda_copy_2d *copy) { ENTER("cuMemcpy2D"); return active->copy2d(copy); };
-  table.memcpy_htod_async = [](moec_cuda_pointer, const void *, size_t, void *) { return active->enter("cuMemcpyHtoDAsync"); };
-  table.memcpy_dtoh_async = [](void *, moec_cuda_pointer, size_t, void *) { return active->enter("cuMemcpyDtoHAsync"); };
+  table.memcpy_2d = [](const moec_cuda_copy_2d *copy) {
+    ENTER("cuMemcpy2D");
+    return active->copy2d(copy);
+  };
+  table.memcpy_htod_async = [](moec_cuda_pointer, const void *, size_t, void *) {
+    return active->enter("cuMemcpyHtoDAsync");
+  };
+  table.memcpy_dtoh_async = [](void *, moec_cuda_pointer, size_t, void *) {
+    return active->enter("cuMemcpyDtoHAsync");
+  };
   table.memcpy_2d_async = [](const moec_cuda_copy_2d *, void *) { return active->enter("cuMemcpy2DAsync"); };
   table.memset_d8 = [](moec_cuda_pointer to, unsigned char value, size_t bytes) {
     ENTER("cuMemsetD8");
@@ -187,7 +237,9 @@ void FakeDriver::fillTable() {
     std::memset(bytesAt(to), value, bytes);
     return 0;
   };
-  table.memset_d8_async = [](moec_cuda_pointer, unsigned char, size_t, void *) { return active->enter("cuMemsetD8Async"); };
+  table.memset_d8_async = [](moec_cuda_pointer, unsigned char, size_t, void *) {
+    return active->enter("cuMemsetD8Async");
+  };
   table.stream_create = [](void **, unsigned) { return active->enter("cuStreamCreate"); };
   table.stream_synchronize = [](void *) { return active->enter("cuStreamSynchronize"); };
   table.stream_destroy = [](void *) { return active->enter("cuStreamDestroy"); };
@@ -199,12 +251,18 @@ void FakeDriver::fillTable() {
     std::memcpy(value, &type, sizeof(type));
     return 0;
   };
-  table.tensor_map_encode_tiled = [](void *map, int type, uint32_t rank, void *address, const uint64_t *dims, const uint64_t *strides,
-                                     const uint32_t *box, const uint32_t *, int, int swizzle, int, int) {
+  table.tensor_map_encode_tiled = [](void *map, int type, uint32_t rank, void *address, const uint64_t *dims,
+                                     const uint64_t *strides, const uint32_t *box, const uint32_t *, int, int swizzle,
+                                     int, int) {
     ENTER("cuTensorMapEncodeTiled");
     if (rank != 3 || reinterpret_cast<uintptr_t>(map) % MOEC_CUDA_MAP_ALIGN)
       return 1;
-    FakeMap fake = {static_cast<char *>(address), {dims[0], dims[1], dims[2]}, {strides[0], strides[1]}, {box[0], box[1], box[2]}, type, swizzle};
+    FakeMap fake = {static_cast<char *>(address),
+                    {dims[0], dims[1], dims[2]},
+                    {strides[0], strides[1]},
+                    {box[0], box[1], box[2]},
+                    type,
+                    swizzle};
     static_assert(sizeof(fake) <= MOEC_CUDA_MAP_BYTES, "a tensor map has 128 bytes");
     std::memcpy(map, &fake, sizeof(fake));
     return 0;

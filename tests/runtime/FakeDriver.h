@@ -45,15 +45,15 @@ public:
 
   moec_cuda_driver table = {};
   int version = 13000, numDevices = 2, major = 9, minor = 0, numSms = 3, maxThreads = 1024;
-  std::map<std::string, FakeKernel> kernels;    // by symbol; those not here are missing
-  std::set<std::string> refusedImages;          // by their first bytes
-  std::string imageLog;                         // what the driver says when it refuses one
-  std::vector<void *> contexts;                 // of the calling thread, last is current
+  std::map<std::string, FakeKernel> kernels; // by symbol; those not here are missing
+  std::set<std::string> refusedImages;       // by their first bytes
+  std::string imageLog;                      // what the driver says when it refuses one
+  std::vector<void *> contexts;              // of the calling thread, last is current
   int retained = 0, modules = 0;
-  std::string image;                            // loaded last
-  std::vector<std::string> calls;               // names, in order
+  std::string image;              // loaded last
+  std::vector<std::string> calls; // names, in order
   std::vector<FakeLaunch> launches;
-  std::map<std::string, int> sharedOfKernel;    // what was set
+  std::map<std::string, int> sharedOfKernel; // what was set
   int sharedCalls = 0;
 
   // Call number `index` (from 0) of `name` returns `code`; every call when name is "*" counts.

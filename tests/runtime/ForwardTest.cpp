@@ -292,11 +292,11 @@ static void checkForcedRouting(const std::vector<int32_t> &ids) {
 
 TEST(Forward, routing_patterns) {
   constexpr int32_t most = std::numeric_limits<int32_t>::max(), least = std::numeric_limits<int32_t>::min();
-  checkForcedRouting({2});                       // every row on one expert
-  checkForcedRouting({3, 3, 3, 0});              // first and last only
-  checkForcedRouting({0, 1, 0, 2});              // last one empty
+  checkForcedRouting({2});          // every row on one expert
+  checkForcedRouting({3, 3, 3, 0}); // first and last only
+  checkForcedRouting({0, 1, 0, 2}); // last one empty
   checkForcedRouting({1, 1, 1, 1, 1, 2});
-  checkForcedRouting({-1});                      // no rows at all
+  checkForcedRouting({-1}); // no rows at all
   checkForcedRouting({-1, 0, 4, 1, most, 2, least, 3, -7, 3});
 }
 
@@ -354,7 +354,8 @@ TEST(Forward, floating_point_mode_of_the_caller_is_kept_and_does_not_matter) {
   }
 }
 
-static int32_t isaWith(const moec_package *package, const char *variable, int32_t maxIsa, moec_status expected = MOEC_OK) {
+static int32_t isaWith(const moec_package *package, const char *variable, int32_t maxIsa,
+                       moec_status expected = MOEC_OK) {
   if (variable)
     setenv("MOEC_MAX_ISA", variable, 1);
   else

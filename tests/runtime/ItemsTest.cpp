@@ -92,7 +92,8 @@ TEST(Items, splits_keep_order_and_cover_every_panel_once) {
     std::vector<moec_item> items(capacity);
     moec_item_list list;
     list.items = items.data();
-    moec_items_build(&c.isa, c.cover.data(), c.offsets.data(), static_cast<int64_t>(c.offsets.size()) - 1, panels, &list);
+    moec_items_build(&c.isa, c.cover.data(), c.offsets.data(), static_cast<int64_t>(c.offsets.size()) - 1, panels,
+                     &list);
     int64_t before = list.num_items;
     moec_items_split(&list, panels, workers);
     ASSERT_LE(list.num_items, std::max<int64_t>(before, MOEC_ITEMS_PER_WORKER * workers));

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec_pack_panels and moec_pack_vector against the offset formula, element by element, for every type, part and stride.
+// moec_pack_panels and moec_pack_vector against the offset formula, element by element, for every type, part and
+// stride.
 
-#include "runtime/float_convert.h"
 #include "runtime/pack.h"
+#include "runtime/float_convert.h"
 #include "runtime/weight_layout.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +53,8 @@ moec_weight panels(int dtype, uint16_t parts, uint32_t groups, uint32_t n, uint3
   return w;
 }
 
-// Packs from a source with the given strides at an odd address and compares every element of the region, padding included.
+// Packs from a source with the given strides at an odd address and compares every element of the region, padding
+// included.
 void checkPanels(int from, int to, uint16_t parts, uint32_t n, uint32_t k, int64_t outStride, int64_t inStride) {
   constexpr uint32_t groups = 2;
   moec_weight w = panels(to, parts, groups, n, k);
@@ -114,11 +116,11 @@ TEST(Pack, every_type_part_and_stride) {
       for (uint16_t parts : {1, 2})
         for (auto [n, k] : shapes) {
           int64_t out = n, in = k;
-          checkPanels(from, to, parts, n, k, in, 1);          // out_in
-          checkPanels(from, to, parts, n, k, 2 * in, 1);      // out_in, every second row
-          checkPanels(from, to, parts, n, k, 1, out);         // in_out
-          checkPanels(from, to, parts, n, k, 1, 2 * out);     // in_out, one half
-          checkPanels(from, to, parts, n, k, 2, 2 * out);     // in_out, every second column
+          checkPanels(from, to, parts, n, k, in, 1);      // out_in
+          checkPanels(from, to, parts, n, k, 2 * in, 1);  // out_in, every second row
+          checkPanels(from, to, parts, n, k, 1, out);     // in_out
+          checkPanels(from, to, parts, n, k, 1, 2 * out); // in_out, one half
+          checkPanels(from, to, parts, n, k, 2, 2 * out); // in_out, every second column
           ASSERT_FALSE(HasFatalFailure());
         }
 }
@@ -144,8 +146,8 @@ TEST(Pack, vectors_are_padded_per_group) {
 
 TEST(Pack, conversions_round_to_nearest_even) {
   EXPECT_EQ(moec_bf16_of_f32(1.0f), 0x3f80);
-  EXPECT_EQ(moec_bf16_of_f32(1.00390625f), 0x3f80);  // half way, even below
-  EXPECT_EQ(moec_bf16_of_f32(1.01171875f), 0x3f82);  // half way, even above
+  EXPECT_EQ(moec_bf16_of_f32(1.00390625f), 0x3f80); // half way, even below
+  EXPECT_EQ(moec_bf16_of_f32(1.01171875f), 0x3f82); // half way, even above
   EXPECT_EQ(moec_bf16_of_f32(3.4e38f), 0x7f80);
   EXPECT_EQ(moec_bf16_of_f32(NAN) & 0x7fc0, 0x7fc0);
   EXPECT_EQ(moec_bf16_of_f32(-0.0f), 0x8000);

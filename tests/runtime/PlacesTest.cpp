@@ -30,9 +30,9 @@ TEST(Places, counts) {
   EXPECT_EQ(moec_places_at(&places, 100, 7), 1);
   places.mode = MOEC_PLACES_SHARE;
   places.times = 2, places.over = 8;
-  EXPECT_EQ(moec_places_at(&places, 16, 7), 5);  // 1.25 * 16 * 2 / 8
-  EXPECT_EQ(moec_places_at(&places, 17, 7), 5);  // 5.3125
-  EXPECT_EQ(moec_places_at(&places, 18, 7), 6);  // 5.625
+  EXPECT_EQ(moec_places_at(&places, 16, 7), 5); // 1.25 * 16 * 2 / 8
+  EXPECT_EQ(moec_places_at(&places, 17, 7), 5); // 5.3125
+  EXPECT_EQ(moec_places_at(&places, 18, 7), 6); // 5.625
   places.round = MOEC_ROUND_CEIL;
   places.value = 1, places.times = 1, places.over = 3;
   EXPECT_EQ(moec_places_at(&places, 9, 0), 3); // exact, not rounded up
@@ -51,7 +51,8 @@ struct Case {
   std::vector<int32_t> ids, kept, queue, free;
   std::vector<float> keys;
 
-  Case(int64_t tokens, int64_t choices, int64_t groups, unsigned seed) : tokens(tokens), choices(choices), groups(groups) {
+  Case(int64_t tokens, int64_t choices, int64_t groups, unsigned seed)
+      : tokens(tokens), choices(choices), groups(groups) {
     std::mt19937 random(seed);
     const float values[] = {0.f, -0.f, 1.f, -1.f, 0.5f, std::numeric_limits<float>::quiet_NaN(), -INFINITY, 3.f};
     for (int64_t i = 0; i < tokens * choices; ++i) {
@@ -80,7 +81,9 @@ struct Case {
         order.push_back(slot);
       auto rank = [&](int64_t slot) {
         bool tokenMajor = places.flags & MOEC_PLACES_TOKEN_MAJOR;
-        float key = !(places.flags & MOEC_PLACES_KEYS) ? 0 : keys[size_t(places.flags & MOEC_PLACES_SLOT_KEYS ? slot : slot / choices)];
+        float key = !(places.flags & MOEC_PLACES_KEYS)
+                        ? 0
+                        : keys[size_t(places.flags & MOEC_PLACES_SLOT_KEYS ? slot : slot / choices)];
         return std::make_tuple(tokenMajor ? 0 : slot % choices, std::isnan(key), std::isnan(key) ? 0.f : -key, slot);
       };
       std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return rank(a) < rank(b); });
@@ -158,7 +161,8 @@ TEST(Places, top_tokens_are_a_stable_sort) {
           });
           order.resize(std::min<size_t>(order.size(), size_t(count)));
           for (int64_t t = 0; t < tokens; ++t)
-            EXPECT_EQ(mask[size_t(t * columns + n)], std::count(order.begin(), order.end(), t)) << tokens << " " << count << " " << t;
+            EXPECT_EQ(mask[size_t(t * columns + n)], std::count(order.begin(), order.end(), t))
+                << tokens << " " << count << " " << t;
         }
       }
 }

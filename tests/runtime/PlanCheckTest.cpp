@@ -52,7 +52,8 @@ void exercise(const moec_layer *layer) {
     tensor.data = values.data();
     tensors.push_back(tensor);
   }
-  GuardedBytes packed(packedBytes, 4096), workspace(workspaceBytes, 256), y(static_cast<size_t>(numTokens * info.hidden) * 4, 16);
+  GuardedBytes packed(packedBytes, 4096), workspace(workspaceBytes, 256),
+      y(static_cast<size_t>(numTokens * info.hidden) * 4, 16);
   std::vector<float> xs(static_cast<size_t>(numTokens * info.hidden) + 4);
   AlignedBytes x(xs.size() * 4);
   moec_weights *weights = nullptr;
@@ -81,7 +82,8 @@ TEST(PlanCheck, versions) {
   REFUSED(MOEC_NULL_POINTER, "package: plan or functions is NULL", p.package.plan = nullptr);
   REFUSED(MOEC_NULL_POINTER, "package: plan or functions is NULL", p.package.functions = nullptr);
   REFUSED(MOEC_ALIGNMENT, "package: the plan is not 64-byte aligned", p.package.plan = p.bytes() + 8);
-  REFUSED(MOEC_INVALID_ARGUMENT, "package: plan_bytes is 7, a header has " + std::to_string(sizeof(moec_plan_header)), p.package.plan_bytes = 7);
+  REFUSED(MOEC_INVALID_ARGUMENT, "package: plan_bytes is 7, a header has " + std::to_string(sizeof(moec_plan_header)),
+          p.package.plan_bytes = 7);
   REFUSED(MOEC_INVALID_ARGUMENT, "package: function 2 is NULL", p.functions[2] = nullptr);
 }
 
@@ -111,7 +113,8 @@ TEST(PlanCheck, header) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: name is outside the strings", p.header().name = 1u << 31);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: 0 steps, expected 1 to 256", p.header().steps.count = 0);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: strings do not end with a NUL", --p.header().strings.count);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: an array lies outside the blob of " + std::to_string(tiny_package()->plan_bytes) + " bytes",
+  REFUSED(MOEC_INVALID_ARGUMENT,
+          "plan: an array lies outside the blob of " + std::to_string(tiny_package()->plan_bytes) + " bytes",
           p.header().args.count = 1u << 31);
 }
 
@@ -121,7 +124,8 @@ TEST(PlanCheck, buffers) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 11 (row_token): kind 5 with slot 4 and route 2", p.buffer(11).slot = 4);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 11 (row_token): kind 5 with slot 1 and route 3", p.buffer(11).route = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (h): bytes out of range", p.buffer(9).bytes.per_token = INT64_MAX);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 1 (y): kind, type or size do not fit role 2", p.buffer(1).bytes.per_token = 28);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 1 (y): kind, type or size do not fit role 2",
+          p.buffer(1).bytes.per_token = 28);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 4 (ids): kind, type or size do not fit role 4", p.header().top_k = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (logits): second buffer of role 3", p.buffer(9) = p.buffer(3));
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: no buffer for x or y", p.buffer(0) = p.buffer(9));
@@ -129,17 +133,22 @@ TEST(PlanCheck, buffers) {
 
 TEST(PlanCheck, reports) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: 6 of 5 slots are for reports", p.header().num_report_slots = 6);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): arg 2 is in a slot for reports, which the step does not wait for",
+  REFUSED(MOEC_INVALID_ARGUMENT,
+          "plan: step 3 (ffn_up): arg 2 is in a slot for reports, which the step does not wait for",
           p.header().num_report_slots = 1); // slot 4, of h
 }
 
 TEST(PlanCheck, steps) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): kind is 8", p.step(1).kind = 8);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): reserved words are 2 and 0", p.step(1).reserved = 2);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 1, which it waits for, is no optional output", p.step(3).asked = 1u << MOEC_ROLE_X);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 31, which it waits for, is no optional output", p.step(3).asked = 1u << 31);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 2 is not made whenever it runs", p.step(2).asked = 1u << MOEC_ROLE_COUNTS);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is no dispatch or slots step before it", p.step(3).route = 3);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 1, which it waits for, is no optional output",
+          p.step(3).asked = 1u << MOEC_ROLE_X);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 31, which it waits for, is no optional output",
+          p.step(3).asked = 1u << 31);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 2 is not made whenever it runs",
+          p.step(2).asked = 1u << MOEC_ROLE_COUNTS);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is no dispatch or slots step before it",
+          p.step(3).route = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): args 17 + 3, the plan has 19", p.step(1).first_arg = 17);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): arg 1 is buffer 13 of 13", p.arg(4) = 13);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): arg 0 is a table of a later dispatch", p.arg(3) = 11);
@@ -153,21 +162,27 @@ TEST(PlanCheck, steps) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): rows_per_task is 0", p.step(1).rows_per_task = 0);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): 2 variants for baseline", p.step(1).isa[0].num_variants = 2);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): 0 variants for avx2", p.step(3).isa[1].num_variants = 0);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): functions 9 + 3, the package has 11", p.step(3).isa[0].first_fn = 9);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): functions 9 + 3, the package has 11",
+          p.step(3).isa[0].first_fn = 9);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): max_rows is 0", p.step(3).isa[0].max_rows = 0);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): row_multiple is 5", p.step(3).isa[0].row_multiple = 5);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): cover 5 + 4 rows, the plan has 8", p.step(3).isa[0].cover = 5);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 0 (router): cover of 3 rows is variant 3 of 3", p.cover(2) = 3);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): header.items (0 per token + 4) is too small", p.header().items.per_token = 0; p.header().max_tokens = 8);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): header.items (1 per token + 1) is too small", p.header().items.fixed = 1);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): header.items (0 per token + 4) is too small",
+          p.header().items.per_token = 0;
+          p.header().max_tokens = 8);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): header.items (1 per token + 1) is too small",
+          p.header().items.fixed = 1);
 }
 
 TEST(PlanCheck, weights) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 0 (router.weight): rank is 4", p.role(0).rank = 4);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 0 (router.weight): dim 1 is -8", p.role(0).dims[1] = -8);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 0 (router.weight): stack 1 without an expert axis", p.role(0).stack = MOEC_STACK_PER_EXPERT);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 0 (router.weight): stack 1 without an expert axis",
+          p.role(0).stack = MOEC_STACK_PER_EXPERT);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 1 (experts.gate): stack 2, axes 1, part 5", p.role(1).part = 5);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 1 (experts.gate): rank 2 with expert_axis 1 and matrix 1", p.role(1).rank = 2);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: role 1 (experts.gate): rank 2 with expert_axis 1 and matrix 1",
+          p.role(1).rank = 2);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 0: layout is 2", p.weight(0).layout = 2);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 0: type is 3", p.weight(0).dtype = MOEC_I32);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 0: 3 parts", p.weight(0).parts = 3);
@@ -180,8 +195,12 @@ TEST(PlanCheck, weights) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: role 1 does not have its shape", p.weight(1).role_per_group = 1);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: role 65000 does not have its shape",
           (p.weight(1).role_per_group = 1, p.weight(1).role[0] = 65000));
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 1: offset 4096 and 4096 bytes, expected multiples of 4096 in 5120..16384", p.weight(1).offset = 4096);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: weight 2: offset 16384 and 3072 bytes, expected multiples of 4096 in 12288..16384", p.weight(2).offset = 16384);
+  REFUSED(MOEC_INVALID_ARGUMENT,
+          "plan: weight 1: offset 4096 and 4096 bytes, expected multiples of 4096 in 5120..16384",
+          p.weight(1).offset = 4096);
+  REFUSED(MOEC_INVALID_ARGUMENT,
+          "plan: weight 2: offset 16384 and 3072 bytes, expected multiples of 4096 in 12288..16384",
+          p.weight(2).offset = 16384);
 }
 
 // Random damage: most of it is refused; what is accepted keeps the runtime inside every buffer.

@@ -2,8 +2,8 @@
 //
 // The safetensors reader on good, cut, and hostile files.
 
-#include "TinyLayer.h"
 #include "runtime/safetensors.h"
+#include "TinyLayer.h"
 
 #include <gtest/gtest.h>
 
@@ -107,7 +107,8 @@ TEST_F(Safetensors, header_length) {
   std::string bytes = framed("{}", "");
   bytes[7] = '\x7f';
   EXPECT_EQ(open(bytes), MOEC_FILE_FORMAT);
-  EXPECT_EQ(lastError(), path + ": the header claims 9151314442816847874 bytes, the file has 2 and the limit is 100000000");
+  EXPECT_EQ(lastError(),
+            path + ": the header claims 9151314442816847874 bytes, the file has 2 and the limit is 100000000");
   EXPECT_EQ(open("1234567"), MOEC_FILE_FORMAT);
   EXPECT_EQ(lastError(), path + ": 7 bytes, a safetensors file has at least 10");
 }
@@ -116,8 +117,10 @@ TEST_F(Safetensors, offsets) {
   refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[4,8])"), "tensor \"a\" begins at data byte 4, expected 0");
   refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0,4])"), "tensors end at data byte 4, the file has 8");
   refuse(entry(R"("dtype":"U8","shape":[9],"data_offsets":[0,9])"), "tensors end at data byte 9, the file has 8");
-  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[8,4])"), "header byte 51: expected data_offsets [begin, end] with begin <= end");
-  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0])"), "header byte 49: expected data_offsets [begin, end] with begin <= end");
+  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[8,4])"),
+         "header byte 51: expected data_offsets [begin, end] with begin <= end");
+  refuse(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0])"),
+         "header byte 49: expected data_offsets [begin, end] with begin <= end");
   refuse(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
          "tensor \"b\" begins at data byte 4, expected 5");
   refuse(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
@@ -127,25 +130,32 @@ TEST_F(Safetensors, offsets) {
 TEST_F(Safetensors, shapes) {
   refuse(entry(R"("dtype":"F32","shape":[3],"data_offsets":[0,8])"),
          "tensor \"a\": F32 of its shape has 12 bytes, data_offsets say 8");
-  refuse(entry(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8])"), "tensor \"a\": its shape is too large");
-  refuse(entry(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8])"), "header byte 45: expected fewer numbers");
-  refuse(entry(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"), "header byte 29: expected an integer of at least 0");
+  refuse(entry(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8])"),
+         "tensor \"a\": its shape is too large");
+  refuse(entry(R"("dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8])"),
+         "header byte 45: expected fewer numbers");
+  refuse(entry(R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])"),
+         "header byte 29: expected an integer of at least 0");
   refuse(entry(R"("dtype":"F32","shape":[2.0],"data_offsets":[0,8])"), "header byte 30: expected ',' or ']'");
-  refuse(entry(R"("dtype":"F32","shape":[02],"data_offsets":[0,8])"), "header byte 31: expected an integer without leading zeros");
-  refuse(entry(R"("dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,8])"), "header byte 47: expected an integer below 2^63");
+  refuse(entry(R"("dtype":"F32","shape":[02],"data_offsets":[0,8])"),
+         "header byte 31: expected an integer without leading zeros");
+  refuse(entry(R"("dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,8])"),
+         "header byte 47: expected an integer below 2^63");
 }
 
 TEST_F(Safetensors, names) {
   refuse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
          "tensor \"a\" is named twice");
-  refuse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"\u0061":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
-         "tensor \"a\" is named twice");
+  refuse(
+      R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"\u0061":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+      "tensor \"a\" is named twice");
   refuse(R"({"a\u0000b":{}})", "header byte 9: expected a code point other than 0 and unpaired surrogates");
   refuse(R"({"\ud800x":{}})", "header byte 8: expected the second half of a surrogate pair");
   refuse("{\"a\nb\":{}}", "header byte 4: expected no control character in a string");
   refuse(R"({"\x":{}})", "header byte 3: expected an escape of JSON");
   refuse("{\"" + std::string(1024, 'n') + "\":{}}", "header byte 1026: expected a shorter string");
-  EXPECT_EQ(open(framed("{\"" + std::string(1023, 'n') + R"(":{"dtype":"U8","shape":[],"data_offsets":[0,1]}})", "x")), MOEC_OK)
+  EXPECT_EQ(open(framed("{\"" + std::string(1023, 'n') + R"(":{"dtype":"U8","shape":[],"data_offsets":[0,1]}})", "x")),
+            MOEC_OK)
       << lastError();
 }
 

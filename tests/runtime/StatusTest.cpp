@@ -11,10 +11,26 @@
 using namespace moec::test;
 
 TEST(Status, names_are_pinned) {
-  const char *names[] = {"MOEC_OK",         "MOEC_INVALID_ARGUMENT",    "MOEC_NULL_POINTER",        "MOEC_SHAPE",          "MOEC_DTYPE",
-                         "MOEC_ALIGNMENT",  "MOEC_OVERLAP",             "MOEC_STRIDE",              "MOEC_WORKSPACE_TOO_SMALL", "MOEC_TOKENS_OUT_OF_RANGE",
-                         "MOEC_INVALID_HANDLE", "MOEC_UNSUPPORTED_DEVICE", "MOEC_ISA_MISSING",       "MOEC_OUT_OF_MEMORY",  "MOEC_DEVICE_ERROR",
-                         "MOEC_VERSION_MISMATCH", "MOEC_INTERNAL",      "MOEC_MISSING_WEIGHT",      "MOEC_FILE",           "MOEC_FILE_FORMAT"};
+  const char *names[] = {"MOEC_OK",
+                         "MOEC_INVALID_ARGUMENT",
+                         "MOEC_NULL_POINTER",
+                         "MOEC_SHAPE",
+                         "MOEC_DTYPE",
+                         "MOEC_ALIGNMENT",
+                         "MOEC_OVERLAP",
+                         "MOEC_STRIDE",
+                         "MOEC_WORKSPACE_TOO_SMALL",
+                         "MOEC_TOKENS_OUT_OF_RANGE",
+                         "MOEC_INVALID_HANDLE",
+                         "MOEC_UNSUPPORTED_DEVICE",
+                         "MOEC_ISA_MISSING",
+                         "MOEC_OUT_OF_MEMORY",
+                         "MOEC_DEVICE_ERROR",
+                         "MOEC_VERSION_MISMATCH",
+                         "MOEC_INTERNAL",
+                         "MOEC_MISSING_WEIGHT",
+                         "MOEC_FILE",
+                         "MOEC_FILE_FORMAT"};
   for (int i = 0; i < 20; ++i)
     EXPECT_STREQ(moec_status_name(static_cast<moec_status>(i)), names[i]);
   EXPECT_STREQ(moec_status_name(static_cast<moec_status>(20)), "MOEC_UNKNOWN_STATUS");

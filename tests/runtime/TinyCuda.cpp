@@ -111,7 +111,8 @@ static void combine(void **params) {
   float *y = param<float *>(params, 4);
   for (int64_t t = 0; t < numTokens; ++t)
     for (int64_t d = 0; d < hidden; ++d)
-      y[t * hidden + d] = weights[t * 2] * rows[slotRow[t * 2] * hidden + d] + weights[t * 2 + 1] * rows[slotRow[t * 2 + 1] * hidden + d];
+      y[t * hidden + d] = weights[t * 2] * rows[slotRow[t * 2] * hidden + d] +
+                          weights[t * 2 + 1] * rows[slotRow[t * 2 + 1] * hidden + d];
 }
 
 static void counts(void **params) {
@@ -151,11 +152,13 @@ EditableCuda::EditableCuda() : cuda(tiny_cuda_package()->cuda_plan_bytes) {
   package.num_images = images.size();
 }
 
-TinyCuda::TinyCuda(FakeDriver &driver, const TinyWeights &source, const moec_package *package) : packed(driver, cudaPackedBytes) {
+TinyCuda::TinyCuda(FakeDriver &driver, const TinyWeights &source, const moec_package *package)
+    : packed(driver, cudaPackedBytes) {
   std::vector<moec_tensor> tensors = source.tensors();
   moec_layer_options options = cudaOptions(driver);
   EXPECT_EQ(moec_layer_create(package, &options, &layer), MOEC_OK) << lastError();
-  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK) << lastError();
+  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK)
+      << lastError();
 }
 
 TinyCuda::~TinyCuda() {
@@ -172,7 +175,8 @@ static size_t workspaceOf(const moec_layer *layer, int64_t numTokens) {
 TinyCall::TinyCall(FakeDriver &driver, const TinyCuda &tiny, const std::vector<float> &values)
     : numTokens(static_cast<int64_t>(values.size()) / hidden), workspaceBytes(workspaceOf(tiny.layer, numTokens)),
       x(driver, values.size() * 4), y(driver, values.size() * 4), workspace(driver, workspaceBytes),
-      logits(driver, static_cast<size_t>(numTokens * experts) * 4), ids(driver, static_cast<size_t>(numTokens * choices) * 4),
+      logits(driver, static_cast<size_t>(numTokens * experts) * 4),
+      ids(driver, static_cast<size_t>(numTokens * choices) * 4),
       weights(driver, static_cast<size_t>(numTokens * choices) * 4), counts(driver, experts * 4) {
   std::memcpy(x.data(), values.data(), x.size());
   args.struct_size = sizeof(args);

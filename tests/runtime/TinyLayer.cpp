@@ -88,7 +88,8 @@ TinyLayer::TinyLayer(const TinyWeights &source, const moec_layer_options *option
     : packed(16384, 0xff) {
   std::vector<moec_tensor> tensors = source.tensors();
   EXPECT_EQ(moec_layer_create(package, options, &layer), MOEC_OK) << lastError();
-  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK) << lastError();
+  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), packed.data(), packed.size(), &weights), MOEC_OK)
+      << lastError();
 }
 
 TinyLayer::~TinyLayer() {

@@ -37,7 +37,8 @@ private:
   size_t bytes;
 };
 
-// `bytes` bytes that end at an inaccessible page and begin after one. `align` moves the end down to keep the start aligned.
+// `bytes` bytes that end at an inaccessible page and begin after one. `align` moves the end down to keep the start
+// aligned.
 class GuardedBytes {
 public:
   GuardedBytes(size_t bytes, size_t align);

@@ -11,14 +11,19 @@
 namespace moec {
 namespace test {
 
-void FileWriter::add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values, moec_dtype dtype) {
+void FileWriter::add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values,
+                     moec_dtype dtype) {
   size_t begin = data.size();
   for (float value : values) {
     uint16_t bits = dtype == MOEC_BF16 ? moec_bf16_of_f32(value) : moec_f16_of_f32(value);
-    data.append(dtype == MOEC_F32 ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits), dtype == MOEC_F32 ? 4 : 2);
+    data.append(dtype == MOEC_F32 ? reinterpret_cast<char *>(&value) : reinterpret_cast<char *>(&bits),
+                dtype == MOEC_F32 ? 4 : 2);
   }
   header += (header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"") +
-            (dtype == MOEC_F32 ? "F32" : dtype == MOEC_BF16 ? "BF16" : "F16") + "\",\"shape\":[";
+            (dtype == MOEC_F32    ? "F32"
+             : dtype == MOEC_BF16 ? "BF16"
+                                  : "F16") +
+            "\",\"shape\":[";
   for (size_t i = 0; i < shape.size(); ++i)
     header += (i ? "," : "") + std::to_string(shape[i]);
   header += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
@@ -55,7 +60,8 @@ static std::vector<float> storedDown(const TinyWeights &w, int axes, int part) {
   std::vector<float> values;
   for (int64_t e = 0; e < experts; ++e)
     for (int64_t i = 0; i < stored * inner; ++i) {
-      int64_t out = axes == MOEC_AXES_OUT_IN ? i / inner : i % stored, in = axes == MOEC_AXES_OUT_IN ? i % inner : i / stored;
+      int64_t out = axes == MOEC_AXES_OUT_IN ? i / inner : i % stored,
+              in = axes == MOEC_AXES_OUT_IN ? i % inner : i / stored;
       bool second = part == MOEC_PART_EVEN || part == MOEC_PART_ODD ? out % 2 : out >= hidden;
       bool wanted = part == MOEC_PART_ALL || second == (part == MOEC_PART_SECOND_HALF || part == MOEC_PART_ODD);
       int64_t row = part == MOEC_PART_ALL ? out : part >= MOEC_PART_EVEN ? out / 2 : out % hidden;
@@ -77,7 +83,8 @@ FileWriter fileWithDown(const TinyWeights &w, int stack, int axes, int part, moe
     file.add("experts.{e}.down", {experts * rows, columns}, values, dtype);
   else
     for (int64_t e = 0; e < experts; ++e)
-      file.add("experts." + std::to_string(e) + ".down", {rows, columns}, slice(values, e * rows * columns, rows * columns), dtype);
+      file.add("experts." + std::to_string(e) + ".down", {rows, columns},
+               slice(values, e * rows * columns, rows * columns), dtype);
   return file;
 }
 

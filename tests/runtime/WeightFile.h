@@ -13,7 +13,8 @@ namespace test {
 // A safetensors file under construction.
 struct FileWriter {
   std::string header, data;
-  void add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values, moec_dtype dtype = MOEC_F32);
+  void add(const std::string &name, const std::vector<int64_t> &shape, const std::vector<float> &values,
+           moec_dtype dtype = MOEC_F32);
   void write(const std::string &path) const;
 };
 
@@ -22,7 +23,8 @@ std::vector<float> gateUpEvenOdd(const TinyWeights &w);
 
 std::vector<float> slice(const std::vector<float> &values, int64_t from, int64_t count);
 
-// All weights, with experts.down stored as moec_stack, moec_axes and moec_part say; elements of the other part are 1e30.
+// All weights, with experts.down stored as moec_stack, moec_axes and moec_part say; elements of the other part are
+// 1e30.
 FileWriter fileWithDown(const TinyWeights &w, int stack, int axes, int part, moec_dtype dtype);
 
 } // namespace test

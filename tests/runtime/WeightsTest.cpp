@@ -23,7 +23,8 @@ FileWriter wholeFile(const TinyWeights &w, const std::string &prefix = "") {
   file.add(prefix + "router.weight", {experts, hidden}, w.router);
   file.add(prefix + "experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(w));
   for (int64_t e = 0; e < experts; ++e)
-    file.add(prefix + "experts." + std::to_string(e) + ".down", {hidden, inner}, slice(w.down, e * hidden * inner, hidden * inner));
+    file.add(prefix + "experts." + std::to_string(e) + ".down", {hidden, inner},
+             slice(w.down, e * hidden * inner, hidden * inner));
   return file;
 }
 
@@ -42,7 +43,8 @@ protected:
     AlignedBytes buffer(packedBytes, 0x5a);
     std::vector<moec_tensor> tensors = source.tensors();
     moec_weights *weights = nullptr;
-    EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK) << lastError();
+    EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK)
+        << lastError();
     moec_weights_destroy(weights);
     return {static_cast<char *>(buffer.data()), packedBytes};
   }
@@ -73,12 +75,14 @@ protected:
     EXPECT_EQ(lastError(), text);
   }
 
-  void expectPackError(const std::function<void(std::vector<moec_tensor> &)> &spoil, moec_status expected, const std::string &text) {
+  void expectPackError(const std::function<void(std::vector<moec_tensor> &)> &spoil, moec_status expected,
+                       const std::string &text) {
     AlignedBytes buffer(packedBytes, 0x5a);
     std::vector<moec_tensor> tensors = source.tensors();
     spoil(tensors);
     moec_weights *weights = nullptr;
-    EXPECT_STREQ(moec_status_name(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights)),
+    EXPECT_STREQ(moec_status_name(
+                     moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights)),
                  moec_status_name(expected));
     EXPECT_EQ(lastError(), text);
     EXPECT_EQ(weights, nullptr);
@@ -122,11 +126,16 @@ TEST_F(Weights, map_refuses_other_buffers) {
     EXPECT_EQ(weights, nullptr);
   };
   expectMap([](char *b) { b[0] = 'x'; }, MOEC_VERSION_MISMATCH, "buffer does not hold packed weights");
-  expectMap([](char *b) { std::swap(b[8], b[11]), std::swap(b[9], b[10]); }, MOEC_VERSION_MISMATCH, "packed weights have the other byte order");
-  expectMap([](char *b) { b[12] = 2; }, MOEC_VERSION_MISMATCH, "packed weights were made for ABI 2, this package has 1");
-  expectMap([](char *b) { b[63] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights belong to another spec than package tiny");
-  expectMap([](char *b) { b[24] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights have another layout than package tiny; pack them again");
-  expectMap([](char *b) { b[16] ^= 1; }, MOEC_VERSION_MISMATCH, "packed weights have another layout than package tiny; pack them again");
+  expectMap([](char *b) { std::swap(b[8], b[11]), std::swap(b[9], b[10]); }, MOEC_VERSION_MISMATCH,
+            "packed weights have the other byte order");
+  expectMap([](char *b) { b[12] = 2; }, MOEC_VERSION_MISMATCH,
+            "packed weights were made for ABI 2, this package has 1");
+  expectMap([](char *b) { b[63] ^= 1; }, MOEC_VERSION_MISMATCH,
+            "packed weights belong to another spec than package tiny");
+  expectMap([](char *b) { b[24] ^= 1; }, MOEC_VERSION_MISMATCH,
+            "packed weights have another layout than package tiny; pack them again");
+  expectMap([](char *b) { b[16] ^= 1; }, MOEC_VERSION_MISMATCH,
+            "packed weights have another layout than package tiny; pack them again");
 }
 
 TEST_F(Weights, buffer_arguments) {
@@ -175,12 +184,16 @@ TEST_F(Weights, tensor_errors) {
   using Tensors = std::vector<moec_tensor>;
   expectPackError([](Tensors &t) { t.pop_back(); }, MOEC_MISSING_WEIGHT, "no tensor for role experts.down");
   expectPackError([](Tensors &t) { t.clear(); }, MOEC_MISSING_WEIGHT, "no tensor for role router.weight");
-  expectPackError([](Tensors &t) { t[1].role = "experts.gates"; }, MOEC_INVALID_ARGUMENT, "tensors[1]: package tiny has no role \"experts.gates\"");
-  expectPackError([](Tensors &t) { t[2].role = "experts.gate"; }, MOEC_INVALID_ARGUMENT, "tensors[2]: role experts.gate is given twice");
+  expectPackError([](Tensors &t) { t[1].role = "experts.gates"; }, MOEC_INVALID_ARGUMENT,
+                  "tensors[1]: package tiny has no role \"experts.gates\"");
+  expectPackError([](Tensors &t) { t[2].role = "experts.gate"; }, MOEC_INVALID_ARGUMENT,
+                  "tensors[2]: role experts.gate is given twice");
   expectPackError([](Tensors &t) { t[0].role = nullptr; }, MOEC_NULL_POINTER, "tensors[0]: role is NULL");
   expectPackError([](Tensors &t) { t[3].data = nullptr; }, MOEC_NULL_POINTER, "tensors[3]: data is NULL");
-  expectPackError([](Tensors &t) { t[0].dtype = MOEC_I8; }, MOEC_DTYPE, "router.weight: dtype is 6, expected f32 (0), bf16 (1) or f16 (2)");
-  expectPackError([](Tensors &t) { t[1].dims[2] = 9; }, MOEC_SHAPE, "experts.gate: shape is [4, 6, 9], expected [4, 6, 8]");
+  expectPackError([](Tensors &t) { t[0].dtype = MOEC_I8; }, MOEC_DTYPE,
+                  "router.weight: dtype is 6, expected f32 (0), bf16 (1) or f16 (2)");
+  expectPackError([](Tensors &t) { t[1].dims[2] = 9; }, MOEC_SHAPE,
+                  "experts.gate: shape is [4, 6, 9], expected [4, 6, 8]");
   expectPackError([](Tensors &t) { t[0].rank = 3; }, MOEC_SHAPE, "router.weight: shape is [4, 8, 0], expected [4, 8]");
   expectPackError([](Tensors &t) { t[0].rank = 5; }, MOEC_SHAPE, "router.weight: rank is 5, expected 2");
 }
@@ -190,7 +203,8 @@ TEST_F(Weights, tensor_inside_the_buffer) {
   std::vector<moec_tensor> tensors = source.tensors();
   tensors[0].data = static_cast<char *>(buffer.data()) + packedBytes - 16;
   moec_weights *weights = nullptr;
-  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OVERLAP);
+  EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights),
+            MOEC_OVERLAP);
   EXPECT_EQ(lastError(), "router.weight and buffer share bytes");
 }
 
@@ -214,7 +228,8 @@ TEST_F(Weights, file_in_every_storage_form) {
         moec_layer *other = nullptr;
         ASSERT_EQ(moec_layer_create(&edited.package, nullptr, &other), MOEC_OK) << lastError();
         moec_status status;
-        EXPECT_TRUE(regions(load(other, path, nullptr, &status)) == regions(want)) << stack << " " << axes << " " << part;
+        EXPECT_TRUE(regions(load(other, path, nullptr, &status)) == regions(want))
+            << stack << " " << axes << " " << part;
         EXPECT_EQ(status, MOEC_OK) << lastError();
         moec_layer_destroy(other);
       }
@@ -230,7 +245,8 @@ TEST_F(Weights, file_of_two_byte_types) {
   file.add("router.weight", {experts, hidden}, source.router, MOEC_BF16);
   file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
   for (int64_t e = 0; e < experts; ++e)
-    file.add("experts." + std::to_string(e) + ".down", {hidden, inner}, slice(source.down, e * hidden * inner, hidden * inner), MOEC_F16);
+    file.add("experts." + std::to_string(e) + ".down", {hidden, inner},
+             slice(source.down, e * hidden * inner, hidden * inner), MOEC_F16);
   expectLoaded(file);
 }
 
@@ -244,7 +260,8 @@ TEST_F(Weights, file_errors) {
   file.add("experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
   file.add("experts.0.down", {hidden, inner}, slice(source.down, 0, hidden * inner));
   file.add("experts.1.down", {hidden, inner}, slice(source.down, 0, hidden * inner), MOEC_BF16);
-  expectLoadError(file, MOEC_DTYPE, "experts.down: tensor \"experts.1.down\" is BF16, its experts before are of another type");
+  expectLoadError(file, MOEC_DTYPE,
+                  "experts.down: tensor \"experts.1.down\" is BF16, its experts before are of another type");
   file = FileWriter();
   file.header = R"({"router.weight":{"dtype":"I32","shape":[4,8],"data_offsets":[0,128]})";
   file.data = std::string(128, 'x');

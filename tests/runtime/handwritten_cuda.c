@@ -19,8 +19,21 @@
 enum { EXPERTS = 4, HIDDEN = 8, INNER = 6, INNER_PADDED = 8, MAX_TOKENS = 512 };
 
 /* Indices of the plan in handwritten_package.c. */
-enum { BUF_X, BUF_Y, BUF_W_ROUTER, BUF_LOGITS, BUF_IDS, BUF_WEIGHTS, BUF_COUNTS, BUF_W_GATE_UP, BUF_W_DOWN, BUF_H, BUF_ROWS,
-       BUF_ROW_TOKEN, BUF_SLOT_ROW };
+enum {
+  BUF_X,
+  BUF_Y,
+  BUF_W_ROUTER,
+  BUF_LOGITS,
+  BUF_IDS,
+  BUF_WEIGHTS,
+  BUF_COUNTS,
+  BUF_W_GATE_UP,
+  BUF_W_DOWN,
+  BUF_H,
+  BUF_ROWS,
+  BUF_ROW_TOKEN,
+  BUF_SLOT_ROW
+};
 enum { STEP_ROUTER, STEP_ROUTE, STEP_DISPATCH, STEP_FFN_UP, STEP_FFN_DOWN, STEP_COMBINE, STEP_COUNTS };
 enum { NUM_TARGETS = 2, NUM_LAUNCHES = 8, NUM_PARAMS = 31, NUM_WEIGHTS = 3, NUM_MAPS = 2 };
 
@@ -28,7 +41,8 @@ const moec_package *tiny_package(void);
 const moec_package *tiny_cuda_package(void);
 
 typedef struct cuda_strings {
-  char empty[1], items[6], router[7], route[6], dispatch[9], up_90[14], up_80[13], down_90[16], down_80[15], combine[8], counts[7];
+  char empty[1], items[6], router[7], route[6], dispatch[9], up_90[14], up_80[13], down_90[16], down_80[15], combine[8],
+      counts[7];
 } cuda_strings;
 
 typedef struct cuda_blob {
@@ -52,18 +66,47 @@ typedef struct cuda_blob {
 #define MAP(i) {.kind = MOEC_CUDA_MAP, .index = (i)}
 
 #define PARAMS(up, down)                                                                                               \
-  {TOKENS, BUFFER(BUF_X), BUFFER(BUF_W_ROUTER), BUFFER(BUF_LOGITS),                                                    \
-   TOKENS, BUFFER(BUF_LOGITS), BUFFER(BUF_IDS), BUFFER(BUF_WEIGHTS),                                                   \
-   TOKENS, BUFFER(BUF_IDS), ROUTE(MOEC_ROUTE_OFFSETS), ROUTE(MOEC_ROUTE_ROW_TOKEN), ROUTE(MOEC_ROUTE_ROW_SLOT),        \
-   ROUTE(MOEC_ROUTE_SLOT_ROW), TABLE(0),                                                                               \
-   BUFFER(BUF_X), up, BUFFER(BUF_H), ROUTE(MOEC_ROUTE_OFFSETS), BUFFER(BUF_ROW_TOKEN),                                 \
-   BUFFER(BUF_H), down, BUFFER(BUF_ROWS), ROUTE(MOEC_ROUTE_OFFSETS),                                                   \
-   TOKENS, BUFFER(BUF_ROWS), BUFFER(BUF_SLOT_ROW), BUFFER(BUF_WEIGHTS), BUFFER(BUF_Y),                                 \
-   BUFFER(BUF_COUNTS), ROUTE(MOEC_ROUTE_OFFSETS)}
+  {TOKENS,                                                                                                             \
+   BUFFER(BUF_X),                                                                                                      \
+   BUFFER(BUF_W_ROUTER),                                                                                               \
+   BUFFER(BUF_LOGITS),                                                                                                 \
+   TOKENS,                                                                                                             \
+   BUFFER(BUF_LOGITS),                                                                                                 \
+   BUFFER(BUF_IDS),                                                                                                    \
+   BUFFER(BUF_WEIGHTS),                                                                                                \
+   TOKENS,                                                                                                             \
+   BUFFER(BUF_IDS),                                                                                                    \
+   ROUTE(MOEC_ROUTE_OFFSETS),                                                                                          \
+   ROUTE(MOEC_ROUTE_ROW_TOKEN),                                                                                        \
+   ROUTE(MOEC_ROUTE_ROW_SLOT),                                                                                         \
+   ROUTE(MOEC_ROUTE_SLOT_ROW),                                                                                         \
+   TABLE(0),                                                                                                           \
+   BUFFER(BUF_X),                                                                                                      \
+   up,                                                                                                                 \
+   BUFFER(BUF_H),                                                                                                      \
+   ROUTE(MOEC_ROUTE_OFFSETS),                                                                                          \
+   BUFFER(BUF_ROW_TOKEN),                                                                                              \
+   BUFFER(BUF_H),                                                                                                      \
+   down,                                                                                                               \
+   BUFFER(BUF_ROWS),                                                                                                   \
+   ROUTE(MOEC_ROUTE_OFFSETS),                                                                                          \
+   TOKENS,                                                                                                             \
+   BUFFER(BUF_ROWS),                                                                                                   \
+   BUFFER(BUF_SLOT_ROW),                                                                                               \
+   BUFFER(BUF_WEIGHTS),                                                                                                \
+   BUFFER(BUF_Y),                                                                                                      \
+   BUFFER(BUF_COUNTS),                                                                                                 \
+   ROUTE(MOEC_ROUTE_OFFSETS)}
 
 #define LAUNCH(s, name, first, count, ...)                                                                             \
-  {.step = (s), .symbol = TEXT(name), .block_threads = 128, .units_per_block = 1, .max_tokens = MAX_TOKENS,            \
-   .first_param = (first), .num_params = (count), __VA_ARGS__}
+  {.step = (s),                                                                                                        \
+   .symbol = TEXT(name),                                                                                               \
+   .block_threads = 128,                                                                                               \
+   .units_per_block = 1,                                                                                               \
+   .max_tokens = MAX_TOKENS,                                                                                           \
+   .first_param = (first),                                                                                             \
+   .num_params = (count),                                                                                              \
+   __VA_ARGS__}
 
 #define LAUNCHES(up, down)                                                                                             \
   {LAUNCH(STEP_ROUTER, router, 0, 4, .units = {1, 0}, .units_per_block = 4),                                           \
@@ -84,16 +127,29 @@ typedef struct cuda_blob {
 #endif
 
 #define TARGET(number, row, ...)                                                                                       \
-  {.sm = (number), .launches = SPAN(launches[row], NUM_LAUNCHES), .params = SPAN(params[row], NUM_PARAMS),             \
-   .tables = SPAN(tables, 1), .first_image = 2 * (row), .num_images = 2, __VA_ARGS__}
+  {.sm = (number),                                                                                                     \
+   .launches = SPAN(launches[row], NUM_LAUNCHES),                                                                      \
+   .params = SPAN(params[row], NUM_PARAMS),                                                                            \
+   .tables = SPAN(tables, 1),                                                                                          \
+   .first_image = 2 * (row),                                                                                           \
+   .num_images = 2,                                                                                                    \
+   __VA_ARGS__}
 
 static _Alignas(MOEC_PLAN_ALIGN) const cuda_blob blob = {
     .header =
         {
-            .magic = MOEC_CUDA_MAGIC, .header_bytes = sizeof(moec_cuda_plan_header), .target_bytes = sizeof(moec_cuda_target),
-            .launch_bytes = sizeof(moec_cuda_launch), .param_bytes = sizeof(moec_cuda_param), .table_bytes = sizeof(moec_cuda_table),
-            .map_bytes = sizeof(moec_cuda_map), .cuda_version = 13000, .packed_bytes = 16384,
-            .targets = SPAN(targets, NUM_TARGETS), .weights = SPAN(weights, NUM_WEIGHTS), .strings = SPAN(strings, sizeof(cuda_strings)),
+            .magic = MOEC_CUDA_MAGIC,
+            .header_bytes = sizeof(moec_cuda_plan_header),
+            .target_bytes = sizeof(moec_cuda_target),
+            .launch_bytes = sizeof(moec_cuda_launch),
+            .param_bytes = sizeof(moec_cuda_param),
+            .table_bytes = sizeof(moec_cuda_table),
+            .map_bytes = sizeof(moec_cuda_map),
+            .cuda_version = 13000,
+            .packed_bytes = 16384,
+            .targets = SPAN(targets, NUM_TARGETS),
+            .weights = SPAN(weights, NUM_WEIGHTS),
+            .strings = SPAN(strings, sizeof(cuda_strings)),
             .total_bytes = sizeof(cuda_blob),
         },
     .targets = {TARGET(90, 0, .exact = 1, .maps = SPAN(maps, NUM_MAPS)), TARGET(80, 1, .maps = SPAN(maps, 0))},
@@ -102,19 +158,46 @@ static _Alignas(MOEC_PLAN_ALIGN) const cuda_blob blob = {
     .maps = {{.weight = 1, .swizzle = 32, .box_n = 6, .box_k = 8}, {.weight = 2, .swizzle = 0, .box_n = 8, .box_k = 4}},
     .weights =
         {
-            {.layout = MOEC_LAYOUT_ROWS, .dtype = 0, .parts = 1, .role = {0, 0}, .groups = 1, .n = EXPERTS, .k = HIDDEN, .k_padded = HIDDEN,
-             .offset = 4096, .bytes = EXPERTS * HIDDEN * 4},
-            {.layout = MOEC_LAYOUT_ROWS, .dtype = 0, .parts = 2, .role = {1, 2}, .groups = EXPERTS, .n = INNER, .k = HIDDEN, .k_padded = HIDDEN,
-             .offset = 8192, .bytes = EXPERTS * 2 * INNER * HIDDEN * 4},
-            {.layout = MOEC_LAYOUT_ROWS, .dtype = 0, .parts = 1, .role = {3, 3}, .groups = EXPERTS, .n = HIDDEN, .k = INNER, .k_padded = INNER_PADDED,
-             .offset = 12288, .bytes = EXPERTS * HIDDEN * INNER_PADDED * 4},
+            {.layout = MOEC_LAYOUT_ROWS,
+             .dtype = 0,
+             .parts = 1,
+             .role = {0, 0},
+             .groups = 1,
+             .n = EXPERTS,
+             .k = HIDDEN,
+             .k_padded = HIDDEN,
+             .offset = 4096,
+             .bytes = EXPERTS * HIDDEN * 4},
+            {.layout = MOEC_LAYOUT_ROWS,
+             .dtype = 0,
+             .parts = 2,
+             .role = {1, 2},
+             .groups = EXPERTS,
+             .n = INNER,
+             .k = HIDDEN,
+             .k_padded = HIDDEN,
+             .offset = 8192,
+             .bytes = EXPERTS * 2 * INNER * HIDDEN * 4},
+            {.layout = MOEC_LAYOUT_ROWS,
+             .dtype = 0,
+             .parts = 1,
+             .role = {3, 3},
+             .groups = EXPERTS,
+             .n = HIDDEN,
+             .k = INNER,
+             .k_padded = INNER_PADDED,
+             .offset = 12288,
+             .bytes = EXPERTS * HIDDEN * INNER_PADDED * 4},
         },
     .params = {PARAMS(MAP(0), MAP(1)), PARAMS(BUFFER(BUF_W_GATE_UP), BUFFER(BUF_W_DOWN))},
-    .strings = {"", "items", "router", "route", "dispatch", "ffn_up_sm_90a", "ffn_up_sm_80", "ffn_down_sm_90a", "ffn_down_sm_80", "combine", "counts"},
+    .strings = {"", "items", "router", "route", "dispatch", "ffn_up_sm_90a", "ffn_up_sm_80", "ffn_down_sm_90a",
+                "ffn_down_sm_80", "combine", "counts"},
 };
 
-static const char cubin_90[] = "\177ELF sm_90a", ptx_90[] = ".version 8.0 sm_90a", cubin_80[] = "\177ELF sm_80", ptx_80[] = ".version 8.0 sm_80";
-static const moec_cuda_image images[] = {{cubin_90, sizeof(cubin_90)}, {ptx_90, sizeof(ptx_90)}, {cubin_80, sizeof(cubin_80)}, {ptx_80, sizeof(ptx_80)}};
+static const char cubin_90[] = "\177ELF sm_90a", ptx_90[] = ".version 8.0 sm_90a", cubin_80[] = "\177ELF sm_80",
+                  ptx_80[] = ".version 8.0 sm_80";
+static const moec_cuda_image images[] = {
+    {cubin_90, sizeof(cubin_90)}, {ptx_90, sizeof(ptx_90)}, {cubin_80, sizeof(cubin_80)}, {ptx_80, sizeof(ptx_80)}};
 
 const moec_package *tiny_cuda_package(void) {
   static moec_package package;

@@ -5,4 +5,6 @@
 #include "runtime/moec.h"
 
 extern int moecHeaderCxx11(const moec_package *package);
-int moecHeaderCxx11(const moec_package *package) { return package->magic == MOEC_ABI_MAGIC ? MOEC_OK : MOEC_VERSION_MISMATCH; }
+int moecHeaderCxx11(const moec_package *package) {
+  return package->magic == MOEC_ABI_MAGIC ? MOEC_OK : MOEC_VERSION_MISMATCH;
+}

@@ -8,9 +8,9 @@
 
 #include "ExactBuffer.h"
 
+#include "runtime/moec.h"
 #include "tests/cpu/CallResult.h"
 #include "tests/cpu/LayerParameters.h"
-#include "runtime/moec.h"
 
 #include <gtest/gtest.h>
 

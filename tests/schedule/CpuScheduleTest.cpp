@@ -77,7 +77,8 @@ TEST(cpu_schedule, row_classes) {
             "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
             "7..8 panel 8/8 fma, 9..12 panel 12/12 fma, 13..32 panel 8/32 fma, 33..64 panel 8/64 fma, "
             "65.. panel 8/128 fma");
-  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)), "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4.. panel 3/96 fma");
+  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)),
+            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4.. panel 3/96 fma");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Baseline)), "1.. panel 1/16 fma");
 }
 

@@ -25,7 +25,8 @@ StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf
 const StageFacts bf16Stage = stageOf(768, 2048, 2, true, true);
 const Values good = {{"block_m", 64}, {"block_n", 128}, {"block_k", 64}, {"stages", 3}, {"warps_m", 2}, {"warps_n", 4}};
 
-CudaStage stage(const Values &values, CudaArch arch = CudaArch::Sm80, const std::string &templateName = "cuda/multistage") {
+CudaStage stage(const Values &values, CudaArch arch = CudaArch::Sm80,
+                const std::string &templateName = "cuda/multistage") {
   CudaStage made;
   made.stage = "up";
   made.arch = arch;
@@ -60,8 +61,8 @@ TEST(cuda_schedule, legal_for_every_stage) {
             }
 }
 
-// "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, c contiguous, s swapped, S swapped_specialised; /4
-// splits
+// "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, c contiguous, s swapped, S
+// swapped_specialised; /4 splits
 static std::string ranges(const StageFacts &facts, CudaArch arch) {
   std::string text;
   for (const CudaEntry &entry : cudaSchedule(facts, arch).entries) {
@@ -73,15 +74,17 @@ static std::string ranges(const StageFacts &facts, CudaArch arch) {
                          : name == "cuda/swapped"          ? "s"
                                                            : "S";
     int64_t splits = values.count("splits") ? values.at("splits") : 1;
-    text += (text.empty() ? "" : " ") + tokenRangeText(entry) + ":" + letter + std::to_string(values.at("block_m")) + "x" +
-            std::to_string(values.at("block_n")) + (splits > 1 ? "/" + std::to_string(splits) : "");
+    text += (text.empty() ? "" : " ") + tokenRangeText(entry) + ":" + letter + std::to_string(values.at("block_m")) +
+            "x" + std::to_string(values.at("block_n")) + (splits > 1 ? "/" + std::to_string(splits) : "");
   }
   return text;
 }
 
 TEST(cuda_schedule, ranges_follow_expected_rows) {
-  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm90a), "1..2:s8x32 3..64:S8x128 65..192:S16x128 193..512:m32x128 513..1536:w64x128 1537..:w128x256");
-  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm80), "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm90a),
+            "1..2:s8x32 3..64:S8x128 65..192:S16x128 193..512:m32x128 513..1536:w64x128 1537..:w128x256");
+  EXPECT_EQ(ranges(bf16Stage, CudaArch::Sm80),
+            "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
   EXPECT_EQ(ranges(stageOf(14336, 4096, 2, true, true, 8, 2), CudaArch::Sm90a),
             "1..16:S8x128 17..48:S16x128 49..128:m32x128 129..384:w64x128 385..:w128x256");
   StageFacts f32Stage = stageOf(768, 2048, 2, false, false);
@@ -98,7 +101,8 @@ TEST(cuda_schedule, dense_stages_fill_the_device) {
             "1..8:s8x32 9..16:s16x32 17..64:m16x32 65..256:m32x64 257..1024:c64x128 1025..:c128x256");
   EXPECT_EQ(ranges(stageOf(256, 7168, 1, false, false, 1, 1), CudaArch::Sm80), // a router in f32
             "1..16:m16x32/16 17..1024:m16x32 1025..4160:m32x64 4161..:m64x64");
-  EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).substr(0, 9), "1..8:s8x3"); // 64 KiB: one block's
+  // 64 KiB: one block's
+  EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).substr(0, 9), "1..8:s8x3");
   EXPECT_EQ(ranges(stageOf(64, 1024, 1, true, true, 1, 1), CudaArch::Sm80).find('/'), std::string::npos);
 }
 
@@ -106,9 +110,10 @@ TEST(cuda_schedule, d7_weights_first) {
   Values few = {{"block_m", 8}, {"block_n", 128}, {"block_k", 64}, {"stages", 4}, {"warps_m", 1}, {"warps_n", 4}};
   const std::string swapped = "cuda/swapped", roles = "cuda/swapped_specialised";
   EXPECT_EQ(check(bf16Stage, stage(few, CudaArch::Sm80, swapped)), "");
-  EXPECT_EQ(check(stageOf(768, 2048, 2, false, false), stage(with(few, "block_k", 32), CudaArch::Sm80, swapped)),
-            "stage up sm_80 tokens 1..: D7: template 'cuda/swapped' needs input and weights of one type that tensor cores "
-            "multiply: bf16, f16, or f32 with --math tf32");
+  EXPECT_EQ(
+      check(stageOf(768, 2048, 2, false, false), stage(with(few, "block_k", 32), CudaArch::Sm80, swapped)),
+      "stage up sm_80 tokens 1..: D7: template 'cuda/swapped' needs input and weights of one type that tensor cores "
+      "multiply: bf16, f16, or f32 with --math tf32");
   EXPECT_EQ(check(bf16Stage, stage(with(few, "block_k", 16), CudaArch::Sm80, swapped)),
             "stage up sm_80 tokens 1..: D7: block_k 16 makes rows of 32 bytes, expected 64 or 128");
   EXPECT_EQ(check(bf16Stage, stage(with(few, "block_n", 16), CudaArch::Sm80, swapped)),
@@ -127,16 +132,19 @@ TEST(cuda_schedule, d9_rows_by_tma) {
   EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")), "");
   facts.plainRows = false;
   EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")),
-            "stage up sm_90a tokens 1..: D9: template 'cuda/contiguous' needs rows of A as they are, at multiples of 16 bytes "
+            "stage up sm_90a tokens 1..: D9: template 'cuda/contiguous' needs rows of A as they are, at multiples of "
+            "16 bytes "
             "where they are not gathered");
   EXPECT_EQ(check(facts, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/warp_specialised")), "");
   EXPECT_EQ(check(bf16Stage, stage(with(values, "lag", 1), CudaArch::Sm90a, "cuda/contiguous")),
-            "stage up sm_90a tokens 1..: S1: parameter 'lag' of template 'cuda/contiguous' follows from the stage and cannot be set");
+            "stage up sm_90a tokens 1..: S1: parameter 'lag' of template 'cuda/contiguous' follows from the stage and "
+            "cannot be set");
 }
 
 TEST(cuda_schedule, d8_splits) {
   StageFacts router = stageOf(128, 2048, 1, true, true, 1, 1);
-  Values values = {{"block_m", 16}, {"block_n", 32}, {"block_k", 64}, {"stages", 4}, {"warps_m", 1}, {"warps_n", 2}, {"splits", 8}};
+  Values values = {{"block_m", 16}, {"block_n", 32}, {"block_k", 64}, {"stages", 4},
+                   {"warps_m", 1},  {"warps_n", 2},  {"splits", 8}};
   auto until = [&](int64_t last, const Values &chosen) {
     CudaStage made = stage(chosen);
     made.entries.push_back(made.entries.front());
@@ -146,7 +154,8 @@ TEST(cuda_schedule, d8_splits) {
     return made;
   };
   EXPECT_EQ(check(router, until(64, values)), "");
-  EXPECT_EQ(check(router, until(65, values)), "stage up sm_80 tokens 1..65: D8: splits is 8, expected 1 beyond 64 tokens");
+  EXPECT_EQ(check(router, until(65, values)),
+            "stage up sm_80 tokens 1..65: D8: splits is 8, expected 1 beyond 64 tokens");
   EXPECT_EQ(check(router, stage(values)), "stage up sm_80 tokens 1..: D8: splits is 8, expected 1 beyond 64 tokens");
   EXPECT_EQ(check(router, until(8, with(values, "splits", 33))),
             "stage up sm_80 tokens 1..8: D8: splits is 33, but 32 steps make 32 shares");
@@ -163,20 +172,22 @@ TEST(cuda_schedule, d10_early) {
   second.weightsEarly = true;
   Values plain = with(good, "early", 3);
   EXPECT_EQ(check(second, stage(plain, CudaArch::Sm90a)), "");
-  EXPECT_EQ(check(first, stage(plain, CudaArch::Sm90a)),
-            "stage up sm_90a tokens 1..: D10: early is 3, but which weights a block reads first is known only when the launch "
-            "before has ended");
-  EXPECT_EQ(check(second, stage(plain)),
-            "stage up sm_80 tokens 1..: D10: early is 3, expected 1: only sm_90a starts a kernel before the one before has ended");
+  EXPECT_EQ(check(first, stage(plain, CudaArch::Sm90a)), "stage up sm_90a tokens 1..: D10: early is 3, but which "
+                                                         "weights a block reads first is known only when the launch "
+                                                         "before has ended");
+  EXPECT_EQ(check(second, stage(plain)), "stage up sm_80 tokens 1..: D10: early is 3, expected 1: only sm_90a starts a "
+                                         "kernel before the one before has ended");
   EXPECT_EQ(check(second, stage(with(good, "early", 2), CudaArch::Sm90a)),
             "stage up sm_90a tokens 1..: S1: early is 2, expected one of {1, 3}");
-  Values roles = {{"block_m", 64}, {"block_n", 128}, {"block_k", 64}, {"stages", 4}, {"lag", 1}, {"consumers", 1}, {"early", 2}};
+  Values roles = {{"block_m", 64}, {"block_n", 128}, {"block_k", 64}, {"stages", 4},
+                  {"lag", 1},      {"consumers", 1}, {"early", 2}};
   EXPECT_EQ(check(first, stage(roles, CudaArch::Sm90a, "cuda/warp_specialised")), "");
 }
 
 TEST(cuda_schedule, d11_vacant) {
   const std::string roles = "cuda/warp_specialised";
-  Values two = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"lag", 1}, {"consumers", 2}, {"vacant", 2}};
+  Values two = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4},
+                {"lag", 1},       {"consumers", 2}, {"vacant", 2}};
   Values one = with(with(with(two, "block_m", 64), "block_n", 128), "consumers", 1);
   EXPECT_EQ(check(bf16Stage, stage(two, CudaArch::Sm90a, roles)), "");
   EXPECT_EQ(check(bf16Stage, stage(one, CudaArch::Sm90a, roles)),
@@ -190,8 +201,9 @@ TEST(cuda_schedule, s1_and_d1) {
             "stage up sm_90a tokens 1..: S1: there is no kernel template 'cuda/none'");
   EXPECT_EQ(check(bf16Stage, stage(with(good, "block_m", 48))),
             "stage up sm_80 tokens 1..: S1: block_m is 48, expected one of {16, 32, 64, 128}");
-  EXPECT_EQ(check(bf16Stage, stage({}, CudaArch::Sm80, "panel")),
-            "stage up sm_80 tokens 1..: S1: template 'panel' has no integer parameter 'block_n', which a schedule needs");
+  EXPECT_EQ(
+      check(bf16Stage, stage({}, CudaArch::Sm80, "panel")),
+      "stage up sm_80 tokens 1..: S1: template 'panel' has no integer parameter 'block_n', which a schedule needs");
 }
 
 TEST(cuda_schedule, d2_rows_of_a_step) {
@@ -214,9 +226,10 @@ TEST(cuda_schedule, d3_warps_divide_the_tile) {
 
 TEST(cuda_schedule, d4_shared_memory) {
   EXPECT_EQ(check(bf16Stage, stage(with(good, "stages", 4))), "");
-  EXPECT_EQ(check(bf16Stage, stage(with(good, "stages", 5))),
-            "stage up sm_80 tokens 1..: D4: 5 stages of 24576 bytes take 122880 bytes of shared memory, expected at most "
-            "101376");
+  EXPECT_EQ(
+      check(bf16Stage, stage(with(good, "stages", 5))),
+      "stage up sm_80 tokens 1..: D4: 5 stages of 24576 bytes take 122880 bytes of shared memory, expected at most "
+      "101376");
   EXPECT_EQ(check(bf16Stage, stage(with(good, "stages", 8), CudaArch::Sm90a)), "");
 }
 
@@ -241,9 +254,10 @@ TEST(cuda_schedule, d6_roles) {
             "stage up sm_90a tokens 1..: D6: block_m is 128, expected 64 * consumers, 64");
   EXPECT_EQ(check(bf16Stage, stage(with(with(values, "stages", 3), "lag", 2), CudaArch::Sm90a, roles)),
             "stage up sm_90a tokens 1..: D6: lag is 2, expected at most stages - 2, 1");
-  EXPECT_EQ(check(bf16Stage, stage(with(values, "stages", 5), CudaArch::Sm90a, roles)),
-            "stage up sm_90a tokens 1..: D4: 5 stages of 49168 bytes take 245840 bytes of shared memory, expected at most "
-            "232448");
+  EXPECT_EQ(
+      check(bf16Stage, stage(with(values, "stages", 5), CudaArch::Sm90a, roles)),
+      "stage up sm_90a tokens 1..: D4: 5 stages of 49168 bytes take 245840 bytes of shared memory, expected at most "
+      "232448");
 }
 
 TEST(cuda_schedule, ranges_of_a_stage) {
@@ -291,23 +305,28 @@ TEST(cuda_schedule, text_errors) {
             "t.txt:3:10: found first token 2, expected 1: ranges start at token 1");
   EXPECT_EQ(errorOf("  tokens 1..4 multistage { } tokens 6.. multistage { }"),
             "t.txt:3:37: found first token 6, expected 5: ranges follow each other without a gap");
-  EXPECT_EQ(errorOf("  tokens 1.. panel { }"), "t.txt:3:14: found template 'panel', expected one of: contiguous, multistage, "
-                                                    "swapped, swapped_specialised, warp_specialised");
-  EXPECT_EQ(errorOf("  tokens 1.. multistage { k_steps = 3 }"),
-            "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "
-            "early, warps_m, warps_n, splits");
+  EXPECT_EQ(errorOf("  tokens 1.. panel { }"),
+            "t.txt:3:14: found template 'panel', expected one of: contiguous, multistage, "
+            "swapped, swapped_specialised, warp_specialised");
+  EXPECT_EQ(
+      errorOf("  tokens 1.. multistage { k_steps = 3 }"),
+      "t.txt:3:27: found 'k_steps', which follows from the stage, expected one of block_m, block_n, block_k, stages, "
+      "early, warps_m, warps_n, splits");
   EXPECT_EQ(errorOf("  tokens 1.. multistage { } stage up sm_80 tokens 1.. multistage { }"),
             "t.txt:3:29: found a second schedule of stage 'up' for sm_80, expected one");
   const std::string stage = "  tokens 1.. multistage { }\n";
-  EXPECT_EQ(errorOf(stage + "front sm_75 none"), "t.txt:4:7: found 'sm_75', expected a CUDA architecture, sm_80 or sm_90a");
+  EXPECT_EQ(errorOf(stage + "front sm_75 none"),
+            "t.txt:4:7: found 'sm_75', expected a CUDA architecture, sm_80 or sm_90a");
   EXPECT_EQ(errorOf(stage + "front sm_80 all"),
             "t.txt:4:13: found 'all', expected 'tokens' or 'none' after the architecture of a front");
   EXPECT_EQ(errorOf(stage + "front sm_80 tokens 1.."),
             "t.txt:4:1: found a front without a last token, expected at most 64: one block does its work");
   EXPECT_EQ(errorOf(stage + "front sm_80 tokens 1..65"),
             "t.txt:4:1: found a front of 65 tokens, expected at most 64: one block does its work");
-  EXPECT_EQ(errorOf(stage + "front sm_80 tokens 2..9"), "t.txt:4:20: found first token 2, expected 1: ranges start at token 1");
-  EXPECT_EQ(errorOf(stage + "front sm_80 none front sm_80 none"), "t.txt:4:18: found a second front for sm_80, expected one");
+  EXPECT_EQ(errorOf(stage + "front sm_80 tokens 2..9"),
+            "t.txt:4:20: found first token 2, expected 1: ranges start at token 1");
+  EXPECT_EQ(errorOf(stage + "front sm_80 none front sm_80 none"),
+            "t.txt:4:18: found a second front for sm_80, expected one");
 }
 
 } // namespace moec

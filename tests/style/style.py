@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 
-SOFT, HARD = 500, 800
+SOFT, HARD, COLUMNS = 500, 800, 120
 SOURCES = (".h", ".cpp", ".c", ".td", ".mlir", ".py", ".sh", ".cmake", ".in", ".test")
 BANNED = ("Utils", "Helpers", "Common", "Misc", "Manager", "New", "V2")
-TOP = {"dsl", "codegen", "templates", "runtime", "examples", "tests", "CMakeLists.txt", "README.md", "CMakePresets.json",
-       "LICENSE", "CHANGELOG.md"}
+TOP = {"dsl", "codegen", "templates", "runtime", "examples", "tests", "CMakeLists.txt", "README.md",
+       "CMakePresets.json", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
+WIDE_TESTS = (".mlir", ".sh", ".in", ".test")  # of tests: texts that are compared as they stand
 NOTES = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
 
@@ -29,6 +30,11 @@ def is_source(path):
     return path.endswith(SOURCES) or os.path.basename(path) in ("CMakeLists.txt", "run", "lit.cfg.py")
 
 
+# Lines of a test that are a text: a literal, or part of a raw one.
+def may_be_wide(path, line):
+    return path.startswith("tests/") and (path.endswith(WIDE_TESTS) or line.lstrip()[:1] in ('"', "R", "{"))
+
+
 def check_source(path, lines):
     if path.startswith("tests/golden/"):
         return
@@ -42,6 +48,8 @@ def check_source(path, lines):
             yield f"{path}:{number}: a note instead of the work: {line.strip()}"
         if line.rstrip("\n") != line.rstrip("\n").rstrip() and not path.endswith(".test"):
             yield f"{path}:{number}: blanks at the end of the line"
+        if len(line.rstrip("\n")) > COLUMNS and not may_be_wide(path, line):
+            yield f"{path}:{number}: {len(line.rstrip())} columns, at most {COLUMNS}"
 
 
 def check_name(path):

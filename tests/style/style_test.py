@@ -5,6 +5,11 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import labels
+import rooms
+
 SPDX = "// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception\n"
 
 
@@ -27,6 +32,7 @@ def main():
         "dsl/StringUtils.h": (SPDX, "banned word"),
         "dsl/Note.cpp": (SPDX + "// TO" + "DO later\n", "a note instead of the work"),
         "dsl/Blank.cpp": (SPDX + "int x; \n", "blanks at the end"),
+        "dsl/Wide.cpp": (SPDX + "int " + "x" * 117 + ";\n", "122 columns, at most 120"),
         "README.md": ("[a](nowhere.md)\n", "link to nowhere.md"),
         "extra/file.txt": ("", "not one of the folders"),
     }
@@ -42,4 +48,29 @@ def main():
     print("style.py refuses what it should")
 
 
+def check_rooms():
+    with tempfile.TemporaryDirectory() as root:
+        write(root, "dsl/a/A.h", "")
+        write(root, "dsl/b/B.h", '#include "dsl/a/A.h"\n')
+        assert list(rooms.problems(root, {"dsl/a": [], "dsl/b": ["dsl/a"]})) == []
+        assert "may not include dsl/a" in list(rooms.problems(root, {"dsl/a": [], "dsl/b": []}))[0]
+        assert "circle: dsl/a -> dsl/b -> dsl/a" in list(rooms.problems(root, {"dsl/a": ["dsl/b"], "dsl/b": ["dsl/a"]}))[0]
+        assert "does not; take it out" in list(rooms.problems(root, {"dsl/a": [], "dsl/b": ["dsl/a", "dsl/c"]}))[0]
+        assert "not in rooms.py" in list(rooms.problems(root, {"dsl/a": []}))[0]
+
+
+def check_labels():
+    place = ("dsl/Rules.h", ["dsl/*.cpp"], ["tests/*.cpp"])
+    with tempfile.TemporaryDirectory() as root:
+        write(root, "dsl/Rules.h", "//     X1  a\n//     X2  b\n")
+        write(root, "dsl/Rules.cpp", 'fail("X1"); fail("X3: c");')
+        write(root, "tests/RulesTest.cpp", '"X1: a"')
+        found = list(labels.family_problems(root, "X", place))
+        assert found == ["dsl/Rules.h: X2 is defined, but no message begins with it",
+                         "dsl/Rules.h: X2 is defined, but no test expects its message",
+                         "dsl/Rules.h: X3 is checked or tested, but not defined"], found
+
+
 main()
+check_rooms()
+check_labels()

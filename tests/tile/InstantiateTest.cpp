@@ -2,8 +2,8 @@
 //
 // Template text and bindings in -> the parameters found, the kernel made of them, or one message with its place.
 
-#include "codegen/TemplateFiles.h"
 #include "codegen/tile/Instantiate.h"
+#include "codegen/TemplateFiles.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -123,8 +123,9 @@ std::string replaced(std::string text, const std::string &from, const std::strin
 }
 
 TEST(TemplateParameters, block_lines_with_value_place_and_formula) {
-  const std::string text = "// head\n#a = 3 : index // {1, 2}: rows\n#b = 4 : index  // = ceildiv(k, a): steps\n"
-                           "!in = bf16 // {bf16, f32}\n!A = !tile.rows<!in, #x>\n  #late = 1 // not at the line's start";
+  const std::string text =
+      "// head\n#a = 3 : index // {1, 2}: rows\n#b = 4 : index  // = ceildiv(k, a): steps\n"
+      "!in = bf16 // {bf16, f32}\n!A = !tile.rows<!in, #x>\n  #late = 1 // not at the line's start";
   auto parameters = templateParameters(text);
   ASSERT_EQ(parameters.size(), 3u);
   EXPECT_EQ(parameters[0].name, "#a");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// contiguous.mlir - grouped matmul on Hopper whose rows of A follow each other, both operands by TMA: one thread copies, one or
-// two warpgroups multiply
+// contiguous.mlir - grouped matmul on Hopper whose rows of A follow each other, both operands by TMA: one thread
+// copies, one or two warpgroups multiply
 //
 //     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[r, k] * B_p[group(r), c, k]
 //
-// Where the stage gathers, a launch before copies the rows of A into the order of the route, which writes and reads them once
-// more; without a gather nothing is copied. A box of A may reach into the next group's rows: what is multiplied with these is not
-// stored. The walk is that of warp_specialised.mlir.
+// Where the stage gathers, a launch before copies the rows of A into the order of the route, which writes and reads
+// them once more; without a gather nothing is copied. A box of A may reach into the next group's rows: what is
+// multiplied with these is not stored. The walk is that of warp_specialised.mlir.
 
 #block_m   = 128 : index          // {64, 128}: rows of a tile
 #block_n   = 256 : index          // {64, 128, 192, 256}: columns of a tile, all parts together
@@ -15,7 +15,7 @@
 #stages    = 4 : index            // {3 .. 8}: slots of the ring
 #lag       = 1 : index            // = 1: no copy of A is told of late
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 rows each
-#early     = 1 : index            // {1, 2, 3}: before the wait for the launch before: 1 nothing, 2 mbarriers, 3 weights too
+#early     = 1 : index            // {1, 2, 3}: before it waits for its predecessor: 1 nothing, 2 mbarriers, 3 weights too
 #vacant    = 1 : index            // {1, 2}: a consumer behind the last row of a tile: 1 multiplies, 2 returns slots
 #warps_m   = 8 : index            // = 4 * consumers
 #warps_n   = 1 : index            // = 1

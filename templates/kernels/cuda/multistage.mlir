@@ -4,15 +4,15 @@
 //
 //     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
 //
-// stages - 1 steps are in flight while one is multiplied; the one barrier of a step says both that its data have arrived
-// and that the slot of the step before is free. Small block_m for few rows per group: weights are the traffic then, and
-// what hides memory is the number of bytes in flight, stages * block_n * block_k over all resident blocks.
+// stages - 1 steps are in flight while one is multiplied; the one barrier of a step says both that its data have
+// arrived and that the slot of the step before is free. Small block_m for few rows per group: weights are the traffic
+// then, and what hides memory is the number of bytes in flight, stages * block_n * block_k over all resident blocks.
 
 #block_m  = 64 : index            // {16, 32, 64, 128}: rows of a tile
 #block_n  = 128 : index           // {32, 64, 128, 256}: columns of a tile, all parts together
 #block_k  = 64 : index            // {16, 32, 64}: depth of a step
 #stages   = 4 : index             // {2 .. 8}: slots of the ring
-#early    = 1 : index             // {1, 3}: before the wait for the launch before: 1 nothing, 3 the first steps' weights
+#early    = 1 : index             // {1, 3}: before it waits for its predecessor: 1 nothing, 3 the first weights
 #warps_m  = 2 : index             // {1, 2, 4}: warps over the rows of a tile
 #warps_n  = 4 : index             // {1, 2, 4, 8}: warps over its columns
 #splits   = 1 : index             // {1 .. 64}: blocks that share the depth of a tile; 1 with a route

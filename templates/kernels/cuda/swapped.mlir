@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// swapped.mlir - grouped matmul for few rows per group: weights are the first operand of the tensor cores, rows the second
+// swapped.mlir - grouped matmul for few rows per group: weights are the first operand of the tensor cores, rows the
+// second
 //
 //     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
 //
-// m16n8k16 multiplies 16 rows of its first operand with 8 of its second. With 1 to 8 rows per group, A as the first would
-// leave half of every instruction, of the ring's rows and of the sums to padding: here 16 columns of B are the first and 8
-// rows of A the second. Gate and up of an output are in one thread all the same. The walk is that of multistage.mlir.
+// m16n8k16 multiplies 16 rows of its first operand with 8 of its second. With 1 to 8 rows per group, A as the first
+// would leave half of every instruction, of the ring's rows and of the sums to padding: here 16 columns of B are the
+// first and 8 rows of A the second. Gate and up of an output are in one thread all the same. The walk is that of
+// multistage.mlir.
 
 #block_m  = 8 : index             // {8, 16, 32}: rows of a tile
 #block_n  = 128 : index           // {16, 32, 64, 128, 256}: columns of a tile, all parts together
 #block_k  = 64 : index            // {16, 32, 64}: depth of a step, 64 or 128 bytes
 #stages   = 5 : index             // {2 .. 8}: slots of the ring
-#early    = 1 : index             // {1, 3}: before the wait for the launch before: 1 nothing, 3 the first steps' weights
+#early    = 1 : index             // {1, 3}: before it waits for its predecessor: 1 nothing, 3 the first weights
 #warps_m  = 1 : index             // {1}: warps over the rows of a tile
 #warps_n  = 4 : index             // {1, 2, 4, 8}: warps over its columns
 #unit_m   = 8 : index             // = 8: rows of an instruction

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// swapped_specialised.mlir - grouped matmul on Hopper for few rows per group: one warpgroup copies, the others multiply,
-// and weights are the first operand of wgmma
+// swapped_specialised.mlir - grouped matmul on Hopper for few rows per group: one warpgroup copies, the others
+// multiply, and weights are the first operand of wgmma
 //
 //     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
 //
-// wgmma's first operand has 64 rows whatever there is to multiply, its second 8 or more: 64 columns of B, which come by TMA, are
-// the first and the rows of A the second. A consumer has the same 64 columns of every part, one wgmma each, which puts
-// gate and up of an output into the same thread. Sums are few, so the ring may be deep: what hides memory is the number
-// of weight bytes in flight. The walk is that of warp_specialised.mlir.
+// wgmma's first operand has 64 rows whatever there is to multiply, its second 8 or more: 64 columns of B, which come by
+// TMA, are the first and the rows of A the second. A consumer has the same 64 columns of every part, one wgmma each,
+// which puts gate and up of an output into the same thread. Sums are few, so the ring may be deep: what hides memory is
+// the number of weight bytes in flight. The walk is that of warp_specialised.mlir.
 
 #block_m   = 8 : index            // {8, 16, 32, 64}: rows of a tile
 #block_n   = 128 : index          // {64, 128, 256}: columns of a tile, all parts together
@@ -16,7 +16,7 @@
 #stages    = 6 : index            // {3 .. 8}: slots of the ring
 #lag       = 3 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 columns of every part each
-#early     = 1 : index            // {1, 2, 3}: before the wait for the launch before: 1 nothing, 2 mbarriers, 3 weights too
+#early     = 1 : index            // {1, 2, 3}: before it waits for its predecessor: 1 nothing, 2 mbarriers, 3 weights too
 #warps_m   = 1 : index            // = 1
 #warps_n   = 8 : index            // = 4 * consumers
 #unit_m    = 8 : index            // = 8: rows of the narrowest instruction

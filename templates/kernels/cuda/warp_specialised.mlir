@@ -4,7 +4,8 @@
 //
 //     out[r, c] = epilogue(acc_0 .. acc_{parts-1}),   acc_p = sum_k A[row(r), k] * B_p[group(r), c, k]
 //
-//     producer    wait until slot s is empty; B by TMA, A rows by cp.async (a gather has no TMA); say full, `lag` steps late
+//     producer    wait until slot s is empty; B by TMA, A rows by cp.async (a gather has no TMA); say full, `lag` steps
+//                 late
 //     consumers   wait until slot s is full; wgmma on 64 rows each; say that the slot of the step before is empty
 //
 // Steps are counted over all tiles of a block, so the ring never drains between tiles: the producer is ahead by up to
@@ -17,7 +18,7 @@
 #stages    = 4 : index            // {3 .. 8}: slots of the ring
 #lag       = 2 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 rows each
-#early     = 1 : index            // {1, 2, 3}: before the wait for the launch before: 1 nothing, 2 mbarriers, 3 weights too
+#early     = 1 : index            // {1, 2, 3}: before it waits for its predecessor: 1 nothing, 2 mbarriers, 3 weights too
 #vacant    = 1 : index            // {1, 2}: a consumer behind the last row of a tile: 1 multiplies, 2 returns slots
 #warps_m   = 8 : index            // = 4 * consumers
 #warps_n   = 1 : index            // = 1

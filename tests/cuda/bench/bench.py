@@ -2,15 +2,15 @@
 #
 # bench.py BUNDLE CASE [--variants a,b] [--tokens 1,8,...] [--seconds N] -> one JSON line per row, of one layer.
 #
-# A row is a routing and T; its contenders, the layer, its variants and PyTorch, are captured as CUDA graphs in one process
-# and timed in turn, round by round, with caches flushed before every call. Reported: median and quartiles in microseconds;
-# beside them the ceilings of the same run: device copy, and a dense product of the layer's FLOPs.
+# A row is a routing and T; its contenders, the layer, its variants and PyTorch, are captured as CUDA graphs in one
+# process and timed in turn, round by round, with caches flushed before every call. Reported: median and quartiles in
+# microseconds; beside them the ceilings of the same run: device copy, and a dense product of the layer's FLOPs.
 #
-# Every package is checked first: y against PyTorch with the package's own choices and weights, |y - want| / |want| at most
-# 1e-2. Two right layers that route for themselves differ by 5e-2, because a logit rounded to bf16 changes choices.
+# Every package is checked first: y against PyTorch with the package's own choices and weights, |y - want| / |want| at
+# most 1e-2. Two right layers that route for themselves differ by 5e-2, because a logit rounded to bf16 changes choices.
 #
-# What does not fit into the device's memory is said before it is tried. Exit: 0, or 1 where a package is wrong or failed
-# ("row": "FAIL").
+# What does not fit into the device's memory is said before it is tried. Exit: 0, or 1 where a package is wrong or
+# failed ("row": "FAIL").
 import argparse
 import json
 import os

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# bench_test.py MOEC -> the parts of the benchmark that need no GPU and no PyTorch: model, memory, report; others compile.
+# bench_test.py MOEC -> the parts of the benchmark that need no GPU and no PyTorch: model, memory, report; others
+# compile.
 import contextlib
 import io
 import json
@@ -21,8 +22,8 @@ import model
 import report
 from package_facts import Package, binomial
 
-# Microseconds worked out by hand for these two layers, before the model read manifests: it stays within 8 % of them. They are
-# of kernels that wait for each other, without a front, whose consumers multiply rows that are not there too.
+# Microseconds worked out by hand for these two layers, before the model read manifests: it stays within 8 % of them.
+# They are of kernels that wait for each other, without a front, whose consumers multiply rows that are not there too.
 TOKENS = [1, 8, 32, 128, 1024, 8192, 32768]
 BY_HAND = {
     ("qwen3-30b-a3b", "h100"): [38, 190, 347, 425, 505, 1685, 6240],

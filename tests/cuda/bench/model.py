@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# model.py PACKAGE... [--gpu h100|h200] [--tokens 1,8,...] -> what every stage of a call should take, by its manifest and
-# schedule.
+# model.py PACKAGE... [--gpu h100|h200] [--tokens 1,8,...] -> what every stage of a call should take, by its manifest
+# and schedule.
 #
 # Per launch, with uniform routing (rows of an expert are binomial), in seconds:
 #
@@ -14,8 +14,8 @@
 #
 #     bound     max(FLOP / peak, weights of the experts reached / dram): no schedule is faster
 #
-# Peaks are what large products and copies reach, not what data sheets say; startup and the rates of templates are what the
-# model assumes until they are measured.
+# Peaks are what large products and copies reach, not what data sheets say; startup and the rates of templates are what
+# the model assumes until they are measured.
 import argparse
 import math
 import os

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# The same layer in PyTorch, as model code writes it: router, sort by expert, two grouped products, weighted sum. The router
-# and the sum are one implementation for all peers; `products` is what differs. `reference` is the same with the routing
-# given and sums in f32: what a layer's y is compared with.
+# The same layer in PyTorch, as model code writes it: router, sort by expert, two grouped products, weighted sum. The
+# router and the sum are one implementation for all peers; `products` is what differs. `reference` is the same with the
+# routing given and sums in f32: what a layer's y is compared with.
 import torch
 import torch.nn.functional as F
 

@@ -2,11 +2,13 @@
 #
 # report.py BUNDLE RESULTS_TXT BENCH_JSONL -> measured beside predicted, as text on stdout; needs no PyTorch.
 #
-#   calls     per layer, routing and T: predicted (model.py), measured, their ratio, the bound's share, and the peers beside
+#   calls     per layer, routing and T: predicted (model.py), measured, their ratio, the bound's share, and the peers
+#             beside
 #   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its
 #             blocks fit onto a multiprocessor, which is said where the grid assumes more
 #
-# Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked `~`.
+# Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked
+# `~`.
 import collections
 import json
 import os

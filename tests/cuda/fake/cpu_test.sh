@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its package
-# is of another layer: another activation, other weights of choices. Packages are made once, and never half.
+# sh cpu_test.sh BUILD -> moec-cuda-check on CPU kernels: the checks pass where a layer is right, and fail where its
+# package is of another layer: another activation, other weights of choices. Packages are made once, and never half.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../..

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * libcuda.c - a libcuda.so.1 without a GPU, for tests of the tools around one: device memory is host memory, and a kernel
- * does what the environment says.
+ * libcuda.c - a libcuda.so.1 without a GPU, for tests of the tools around one: device memory is host memory, and a
+ * kernel does what the environment says.
  *
  *     MOEC_FAKE_CUDA_DOES     nothing (default), hang, fault: what a chosen launch does; all others do nothing
  *     MOEC_FAKE_CUDA_AT       the chosen launches: those whose kernel's name holds this text, or, where it is a number,
  *                             that one of the process, counted from 1
- *     MOEC_FAKE_CUDA_ANSWERS  a folder of .unit files: a kernel loaded from the image of one writes the output it states
+ *     MOEC_FAKE_CUDA_ANSWERS  a folder of .unit files: a kernel loaded from the image of one writes the output it
+ *                             states
  *     MOEC_FAKE_CUDA_DEVICES  0: the driver finds no device
  *
- * Launches return at once. A hang shows in the next call that waits, as on a device; so does a fault, and every call after
- * it fails with the same error. Arguments that the driver would refuse are refused.
+ * Launches return at once. A hang shows in the next call that waits, as on a device; so does a fault, and every call
+ * after it fails with the same error. Arguments that the driver would refuse are refused.
  */
 #include "runtime/cuda_driver.h"
 
@@ -23,9 +24,9 @@
 
 enum { OK = MOEC_CUDA_SUCCESS, REFUSED = MOEC_CUDA_INVALID_VALUE, ILLEGAL_ADDRESS = 700 };
 
-static int sticky;      /* the error every call returns after a fault */
-static int stuck;       /* a kernel that never ends was launched      */
-static int capturing;   /* launches are recorded, not run             */
+static int sticky;    /* the error every call returns after a fault */
+static int stuck;     /* a kernel that never ends was launched      */
+static int capturing; /* launches are recorded, not run             */
 static long num_launches;
 
 /* ---- what a launch does ---------------------------------------------------------------------------------------- */
@@ -103,11 +104,20 @@ int cuDeviceGetName(char *name, int bytes, int device) {
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   (void)device;
   switch (attribute) {
-  case MOEC_CUDA_CAPABILITY_MAJOR: *value = 9; return OK;
-  case MOEC_CUDA_CAPABILITY_MINOR: *value = 0; return OK;
-  case MOEC_CUDA_MULTIPROCESSORS: *value = 132; return OK;
-  case MOEC_CUDA_MAX_SHARED_OPTIN: *value = 227 << 10; return OK;
-  default: return REFUSED;
+  case MOEC_CUDA_CAPABILITY_MAJOR:
+    *value = 9;
+    return OK;
+  case MOEC_CUDA_CAPABILITY_MINOR:
+    *value = 0;
+    return OK;
+  case MOEC_CUDA_MULTIPROCESSORS:
+    *value = 132;
+    return OK;
+  case MOEC_CUDA_MAX_SHARED_OPTIN:
+    *value = 227 << 10;
+    return OK;
+  default:
+    return REFUSED;
   }
 }
 
@@ -357,9 +367,9 @@ int cuPointerGetAttribute(void *value, int attribute, moec_cuda_pointer pointer)
 }
 
 /* Limits of cuTensorMapEncodeTiled. */
-int cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *base, const uint64_t *dims, const uint64_t *strides,
-                           const uint32_t *box, const uint32_t *element_strides, int interleave, int swizzle, int l2,
-                           int outside) {
+int cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *base, const uint64_t *dims,
+                           const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,
+                           int interleave, int swizzle, int l2, int outside) {
   const int swizzle_128 = 3;
   uint32_t element = type == MOEC_CUDA_TENSOR_F32 ? 4 : 2;
   (void)element_strides, (void)interleave, (void)l2, (void)outside;

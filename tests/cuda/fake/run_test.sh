@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh run_test.sh FOLDER FAKE_DRIVER_FOLDER -> run.sh on the small bundle of FOLDER with a driver without a GPU (libcuda.c):
-# every way a run can go wrong gives a file of results that names the case, and the exit code of its kind. Exit 77: there is no
-# bundle.
+# sh run_test.sh FOLDER FAKE_DRIVER_FOLDER -> run.sh on the small bundle of FOLDER with a driver without a GPU
+# (libcuda.c): every way a run can go wrong gives a file of results that names the case, and the exit code of its kind.
+# Exit 77: there is no bundle.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1 driver=$2
@@ -50,7 +50,8 @@ has '^pass unit wgmma_n64_bf16: 0 of 4096 words differ'
 run far 1 MOEC_FAKE_CUDA_ANSWERS="$work/units2e-6" -- units
 has '^FAIL unit wgmma_n64_bf16: [0-9]+ of 4096 words differ'
 
-# Kernels that do nothing: every case is red by its name, the measured times of wrong kernels too; what did not run is listed.
+# Kernels that do nothing: every case is red by its name, the measured times of wrong kernels too; what did not run is
+# listed.
 run nothing 1 MOEC_FAKE_CUDA_ANSWERS= --
 has '^FAIL unit fma: 128 of 128 words differ'
 has '^FAIL core hopper-core: T=1: y of token 0 is not written or not finite'

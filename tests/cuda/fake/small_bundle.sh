@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# sh small_bundle.sh BUILD OUT -> a bundle of a few cases in the folder OUT, packed and unpacked. Exit 77: a tool is missing,
-# ptxas or xz.
+# sh small_bundle.sh BUILD OUT -> a bundle of a few cases in the folder OUT, packed and unpacked. Exit 77: a tool is
+# missing, ptxas or xz.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 rm -rf "$2"

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# The tree in -> one line per include that points the wrong way out, exit 1 when there is one.
+#
+# A room is a folder. It includes itself and the rooms that MAY names behind it; the sum of these must have no circle, so that
+# a reader can take the rooms in order. What a header of the compiler's root offers, every room of the compiler may use.
+import os
+import re
+import sys
+
+# room: rooms it includes
+MAY = {
+    "dsl/text": [],
+    "dsl": ["dsl/text"],
+    "dsl/spec": ["dsl", "dsl/text"],
+    "dsl/reference": ["dsl", "dsl/spec", "dsl/text"],
+    "dsl/import": ["dsl", "dsl/text"],
+    "runtime": [],
+    "codegen": ["runtime"],
+    "codegen/moe": ["codegen", "dsl/text", "runtime"],
+    "codegen/build": ["codegen", "codegen/moe", "dsl"],
+    "codegen/fuse": ["codegen", "codegen/moe"],
+    "codegen/plan": ["codegen", "codegen/fuse", "codegen/moe", "runtime"],
+    "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan"],
+    "codegen/schedule": ["codegen", "codegen/tile"],
+    "codegen/lower": ["codegen"],
+    "codegen/cpu": ["codegen", "codegen/lower", "codegen/moe", "codegen/plan", "codegen/tile"],
+    "codegen/cuda": ["codegen", "codegen/fuse", "codegen/lower", "codegen/moe", "codegen/plan", "codegen/schedule",
+                     "codegen/tile", "runtime"],
+    "codegen/emit": ["codegen", "codegen/cuda", "codegen/lower", "codegen/moe", "codegen/plan", "dsl", "dsl/spec",
+                     "dsl/text", "runtime"],
+    "codegen/pipeline": ["codegen", "codegen/build", "codegen/cpu", "codegen/cuda", "codegen/emit", "codegen/fuse",
+                         "codegen/moe", "codegen/plan", "codegen/schedule", "codegen/tile", "dsl", "dsl/spec"],
+    "codegen/check": ["dsl", "dsl/reference", "dsl/spec", "dsl/text", "runtime"],
+    "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "runtime"],
+    "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "runtime"],
+    "codegen/cli": ["codegen", "codegen/bench", "codegen/build", "codegen/check", "codegen/cuda", "codegen/emit",
+                    "codegen/emulate", "codegen/pipeline", "codegen/schedule", "dsl", "dsl/import",
+                    "dsl/spec", "dsl/text", "runtime"],
+}
+INCLUDE = re.compile(r'^\s*#?\s*include\s+"([^"]+)"', re.M)
+
+
+def circle(may):
+    """A list of rooms each of which includes the next and the last the first; empty: there is none."""
+    state, path = {}, []
+
+    def walk(room):
+        state[room] = "open"
+        path.append(room)
+        for other in may.get(room, []):
+            if state.get(other) == "open":
+                return path[path.index(other):] + [other]
+            if other not in state and (found := walk(other)):
+                return found
+        path.pop()
+        state[room] = "closed"
+        return []
+
+    for room in may:
+        if room not in state and (found := walk(room)):
+            return found
+    return []
+
+
+def sources(root):
+    for top in ("dsl", "codegen", "runtime"):
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            for name in sorted(names):
+                if name.endswith((".h", ".cpp", ".c", ".td")):
+                    yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def resolve(root, path, include):
+    """The file of the tree that an include names, or None for one of another library or of the build."""
+    for base in (os.path.dirname(path), ""):
+        found = os.path.normpath(os.path.join(base, include))
+        if os.path.isfile(os.path.join(root, found)):
+            return found
+    return None
+
+
+def problems(root, may=None):
+    may = MAY if may is None else may
+    if found := circle(may):
+        yield "rooms.py: the rooms include each other in a circle: " + " -> ".join(found)
+    used = {}
+    for path in sources(root):
+        room = os.path.dirname(path)
+        if room not in may:
+            yield f"{path}: room {room} is not in rooms.py; say there what it may include"
+            continue
+        with open(os.path.join(root, path), encoding="utf-8") as file:
+            text = file.read()
+        for include in INCLUDE.findall(text):
+            target = resolve(root, path, include)
+            other = os.path.dirname(target) if target else room
+            used.setdefault(room, set()).add(other)
+            if other != room and other not in may[room]:
+                yield f"{path}: includes {include}, but {room} may not include {other}"
+    for room, others in may.items():
+        for other in others:
+            if other not in used.get(room, set()) and other not in ("codegen", "runtime", "dsl"):
+                yield f"rooms.py: {room} may include {other}, but does not; take it out"
+
+
+def main():
+    found = list(problems(os.path.abspath(sys.argv[1])))
+    for problem in sorted(set(found)):
+        print("error:", problem)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
