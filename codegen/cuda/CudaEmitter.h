@@ -52,6 +52,10 @@ public:
 
   // -- memory
   mlir::Value shared(); // start of the block's dynamic shared memory, 1024-byte aligned
+  // A load that no first-level cache answers: of what another kernel wrote, before this one has waited for its end.
+  mlir::Value loadFresh(mlir::Type type, mlir::Value address, unsigned align) {
+    return mlir::LLVM::LoadOp::create(b, loc, type, address, align, /*isVolatile=*/true);
+  }
   // *address += value, both i32, relaxed; no result
   void atomicAdd(mlir::Value address, mlir::Value value);
   // the same in global memory, `offset` bytes behind `address`, and f32; the order of several threads' additions is not

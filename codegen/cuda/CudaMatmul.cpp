@@ -207,8 +207,12 @@ int64_t CudaMatmulLowering::tileColumns() {
   return int64_t(llvm::divideCeil(uint64_t(shape("n")), uint64_t(columns())));
 }
 
+Value CudaMatmulLowering::loadOfList(Type type, Value address) {
+  return beforeWait ? e.loadFresh(type, address, 16) : e.load(type, address, 16);
+}
+
 Value CudaMatmulLowering::countTiles() {
-  Value items = routed ? e.toI64(e.load(e.i32(), list, 16)) : e.ceilDiv(numTokens, a.rows);
+  Value items = routed ? e.toI64(loadOfList(e.i32(), list)) : e.ceilDiv(numTokens, a.rows);
   if (joined) {
     firstItems = items;
     items = e.add(items, e.ceilDiv(numTokens, a.rows));
@@ -286,7 +290,7 @@ void CudaMatmulLowering::loadTile(Value index) {
 
 void CudaMatmulLowering::loadItem(Value index) {
   Value at = e.at(list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
-  Value item = e.load(e.vec(e.i32(), 4), at, 16);
+  Value item = loadOfList(e.vec(e.i32(), 4), at);
   auto field = [&](int64_t i) {
     return e.toI64(vector::ExtractOp::create(e.b, e.loc, item, ArrayRef<int64_t>{i}).getResult());
   };

@@ -4,8 +4,8 @@
 //
 // Weights are the layer's and do not change within a call. Which of them a block reads first follows from T, or from a
 // list of items: it may be read where the launch that wrote it is not the one before, since every kernel lets the next
-// one start only after its own wait (CudaKernelShell). A's rows, epilogue operands and every store come behind the
-// wait.
+// one start only after its own wait (CudaKernelShell). The list is read around the first-level cache, which may still
+// hold that of an earlier call. A's rows, epilogue operands and every store come behind the wait.
 
 #include "codegen/cuda/CudaMatmulLowering.h"
 
@@ -34,7 +34,9 @@ void CudaMatmulLowering::askForWeights() {
       });
     });
   };
+  beforeWait = true;
   hasRoles() ? e.when(e.equal(tid, e.c32(0)), ask) : ask();
+  beforeWait = false;
   tile = Tile();
 }
 

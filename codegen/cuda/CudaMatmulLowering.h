@@ -85,6 +85,7 @@ private:
   void chooseStage(); // whose buffers the tile reads and writes
   void lowerTiles(tile::ForTilesOp op);
   int64_t tileColumns();
+  mlir::Value loadOfList(mlir::Type type, mlir::Value address);
   mlir::Value countTiles();          // i64, of the whole grid
   void enterTile(mlir::Value index); // `tile` becomes that one, i64
   void loadTile(mlir::Value index);
@@ -174,6 +175,7 @@ private:
   bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
   int64_t consumers = 0, lag = 0;           // of tile.roles; 0 without
   int64_t early = 1;                        // of the kernel: 1, 2 or 3
+  bool beforeWait = false;                  // what is emitted runs before the wait for the predecessor
   bool vacantReturns = false;               // consumers without a row of the tile do not multiply
   mlir::Region *prologue = nullptr;         // of the template's copies, all the same
   mlir::ValueRange prologueOperands;

@@ -213,11 +213,13 @@ bool CudaMatmulLowering::returnsVacant(tile::ForTilesOp op) const {
   return roles && op->getParentRegion() == &roles.getConsumer() && vacantReturns && consumers > 1;
 }
 
-// Each slot as it fills: an arrival ahead of it would count for the turn before.
+// Each slot as it fills: an arrival ahead of it would count for the turn before. A lane that still looks at the barrier
+// must see this turn's phase, so the warp leaves the wait together before one of it arrives.
 void CudaMatmulLowering::returnSlots() {
   e.loop(e.c(0), e.c(kSteps), 1, [&](Value step) {
     Value q = e.add(tile.step0, step);
     e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
+    e.warpSync();
     giveBack(q);
   });
 }

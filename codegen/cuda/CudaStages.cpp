@@ -48,6 +48,13 @@ CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArc
     frontTokens = std::min(front->lastToken, plan.header.max_tokens);
   if (frontTokens)
     fronts = routeFronts(plan);
+  llvm::erase_if(fronts, [&](const RouteFront &front) { return frontParams(front) > MOEC_MAX_CUDA_PARAMS; });
+}
+
+// At most: those of the three kernels that a front stands for.
+size_t CudaStages::frontParams(const RouteFront &front) const {
+  size_t ofRouter = front.router ? plan.steps[*front.router].num_args + size_t(1) : 0; // and the shares
+  return 1 + ofRouter + plan.steps[front.rows].num_args + cudaDispatchPointers(dispatchShape(front.dispatch));
 }
 
 bool CudaStages::fail(std::string text, bool isUnsupported) {

@@ -91,6 +91,7 @@ private:
 
   // The front that the step is the router, the row program or the dispatch of; null: none of this schedule.
   const RouteFront *frontAt(std::optional<size_t> step) const;
+  size_t frontParams(const RouteFront &front) const;
   int64_t firstBehindFront(size_t step) const; // tokens from which the step has kernels of its own
   bool addFronts(const RouteFront &front, moe::RowProgramOp rows);
   bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,

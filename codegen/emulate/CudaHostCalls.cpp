@@ -40,7 +40,7 @@ private:
   Value *toSlot(IRBuilder<> &builder, Value *value);
   Value *fromSlot(IRBuilder<> &builder, Value *slot, Type *type);
   Value *slots(AllocaInst *&alloca, unsigned count);
-  void collectGlobalAccesses();
+  Error collectGlobalAccesses();
   void reportAccess(Instruction &access, Value *pointer, Type *type, Align align, StringRef hook);
   void countRounds();
   void expandBfloat(CastInst &cast);
@@ -230,14 +230,19 @@ static bool isGridWait(const CallInst &call) {
 }
 
 // Of a kernel that waits for the launch before: every store, and the loads that a thread may reach before its wait.
-void HostCalls::collectGlobalAccesses() {
+Error HostCalls::collectGlobalAccesses() {
   auto isWait = [](CallInst *call) { return isGridWait(*call); };
   if (none_of(assembly_, isWait))
-    return;
+    return Error::success();
+  auto isGlobal = [](const Value *pointer) {
+    return pointer->getType()->isPointerTy() && pointer->getType()->getPointerAddressSpace() == global_space;
+  };
   DominatorTree dominators(function_);
   for (Instruction &instruction : instructions(function_)) {
+    if (isa<AtomicRMWInst, AtomicCmpXchgInst, MemIntrinsic>(instruction) && isGlobal(instruction.getOperand(0)))
+      return refuse("an access to device memory that is not checked against grid_wait", instruction);
     const Value *pointer = getLoadStorePointerOperand(&instruction);
-    if (!pointer || pointer->getType()->getPointerAddressSpace() != global_space)
+    if (!pointer || !isGlobal(pointer))
       continue;
     auto isBehind = [&](CallInst *call) { return isWait(call) && dominators.dominates(call, &instruction); };
     if (isa<StoreInst>(instruction))
@@ -245,6 +250,7 @@ void HostCalls::collectGlobalAccesses() {
     else if (none_of(assembly_, isBehind))
       early_loads_.push_back(&instruction);
   }
+  return Error::success();
 }
 
 Error HostCalls::collect() {
@@ -278,8 +284,7 @@ Error HostCalls::collect() {
         bfloat_casts_.push_back(cast);
     }
   }
-  collectGlobalAccesses();
-  return Error::success();
+  return collectGlobalAccesses();
 }
 
 Error HostCalls::run() {

@@ -17,6 +17,7 @@
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/RouteFront.h"
 #include "codegen/tile/DescribeMatmul.h"
 
 #include "dsl/spec/SpecPrinter.h"
@@ -193,17 +194,6 @@ bool Compilation::plan() {
                     [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
 }
 
-// Whether a launch stands between the stage and what says which weights its blocks read: the beginning of the call, or
-// the step that makes the route's lists. That launch has then waited for those lists, and the caller's own kernels are
-// never the one before.
-static bool knowsWeightsEarly(const LaunchPlan &plan, size_t step) {
-  const moec_step &stage = plan.steps[step];
-  for (size_t i = stage.route == MOEC_NO_ROUTE ? 0 : stage.route + size_t(1); i < step; ++i)
-    if (!plan.steps[i].asked && !(plan.stageOf[i] && plan.stageOf[i]->hasAttr(moe::joinedAttr)))
-      return true;
-  return false;
-}
-
 bool Compilation::schedule() {
   facts.resize(launchPlan.steps.size());
   for (size_t i = 0; i < facts.size(); ++i) {
@@ -223,7 +213,7 @@ bool Compilation::schedule() {
     facts[i].routed = stage.routed;
     facts[i].tf32 = stage.tf32;
     facts[i].gathered = stage.gathered;
-    facts[i].weightsEarly = knowsWeightsEarly(launchPlan, i);
+    facts[i].weightsEarly = weightsKnownEarly(launchPlan, i);
     facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
     facts[i].groups = stage.routed ? stage.groups : 1;
     facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;

@@ -4,6 +4,7 @@
 
 #include "codegen/plan/RouteFront.h"
 
+#include "codegen/fuse/JoinStages.h"
 #include "codegen/moe/MoeDialect.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -17,7 +18,8 @@ static bool readsRoute(moe::RowProgramOp rows) {
 }
 
 static bool isRouter(const LaunchPlan &plan, size_t step) {
-  return plan.steps[step].kind == MOEC_STEP_MATMUL && plan.steps[step].route == MOEC_NO_ROUTE;
+  const moec_step &candidate = plan.steps[step];
+  return candidate.kind == MOEC_STEP_MATMUL && candidate.route == MOEC_NO_ROUTE && !candidate.asked;
 }
 
 // The row program before `step` that makes buffer `buffer`, as its step; plan.steps.size(): none.
@@ -46,6 +48,15 @@ std::vector<RouteFront> routeFronts(const LaunchPlan &plan) {
     fronts.push_back(front);
   }
   return fronts;
+}
+
+bool weightsKnownEarly(const LaunchPlan &plan, size_t step) {
+  const moec_step &stage = plan.steps[step];
+  auto isJoined = [&](size_t i) { return plan.stageOf[i] && plan.stageOf[i]->hasAttr(moe::joinedAttr); };
+  for (size_t i = stage.route == MOEC_NO_ROUTE ? 0 : stage.route + size_t(1); i < step; ++i)
+    if (!plan.steps[i].asked && plan.steps[i].kind != MOEC_STEP_DISPATCH && !isJoined(i))
+      return true;
+  return false;
 }
 
 } // namespace moec

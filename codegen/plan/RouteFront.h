@@ -22,6 +22,12 @@ struct RouteFront {
 // One per row program, for the first of its dispatches.
 std::vector<RouteFront> routeFronts(const LaunchPlan &plan);
 
+// Whether a launch of every call lies between the matmul of step `step` and whatever says which weights its blocks read
+// first: the beginning of the call, or the dispatch of its route. That launch has then waited for the dispatch, and the
+// caller's own kernels are never directly before. Steps that may have no launch of their own do not count: dispatches,
+// which a front may do, joined matmuls and what only reports need.
+bool weightsKnownEarly(const LaunchPlan &plan, size_t step);
+
 } // namespace moec
 
 #endif

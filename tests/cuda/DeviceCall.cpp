@@ -20,12 +20,19 @@ DeviceCall::DeviceCall(const LayerRun &layer, const DeviceContext &device, int64
   x = DeviceMemory(device, rowBytes(info, info.x_dtype, tokens));
   y = DeviceMemory(device, rowBytes(info, info.y_dtype, tokens));
   workspace = DeviceMemory(device, bytes);
+  space = workspace.data(), spaceBytes = workspace.size();
   const unsigned nonBlocking = 1; // does not wait for the default stream
   device.driver->stream_create(&stream, nonBlocking);
 }
 
+DeviceCall::DeviceCall(const DeviceCall &host, int64_t tokens)
+    : layer(host.layer), device(host.device), tokens(tokens),
+      x(host.device, rowBytes(layer.info(), layer.info().x_dtype, tokens)),
+      y(host.device, rowBytes(layer.info(), layer.info().y_dtype, tokens)), space(host.space), stream(host.stream),
+      spaceBytes(host.spaceBytes), ownsStream(false) {}
+
 DeviceCall::~DeviceCall() {
-  if (stream)
+  if (stream && ownsStream)
     device.driver->stream_destroy(stream);
 }
 
@@ -38,8 +45,8 @@ moec_status DeviceCall::enqueue() {
   args.num_tokens = tokens;
   args.x = x.data();
   args.y = y.data();
-  args.workspace = workspace.data();
-  args.workspace_bytes = workspace.size();
+  args.workspace = space;
+  args.workspace_bytes = spaceBytes;
   args.stream = stream;
   return moec_layer_forward(layer.handle(), layer.weightsHandle(), &args);
 }

@@ -15,11 +15,13 @@ class DeviceCall {
 public:
   // Layer and device must outlive it.
   DeviceCall(const LayerRun &layer, const DeviceContext &device, int64_t tokens);
+  // On the workspace and the stream of `host`, which must be as large, and outlive it.
+  DeviceCall(const DeviceCall &host, int64_t tokens);
   ~DeviceCall();
   DeviceCall(const DeviceCall &) = delete;
   DeviceCall &operator=(const DeviceCall &) = delete;
 
-  bool ready() const { return x.data() && y.data() && workspace.data() && stream; } // false: no device memory
+  bool ready() const { return x.data() && y.data() && space && stream; } // false: no device memory
   void *ownStream() const { return stream; }
 
   // x, and y filled with a NaN pattern, so that an output of the call before is not taken for this one's. Complete on
@@ -33,7 +35,9 @@ private:
   const DeviceContext &device;
   int64_t tokens;
   DeviceMemory x, y, workspace;
-  void *stream = nullptr;
+  void *space = nullptr, *stream = nullptr;
+  size_t spaceBytes = 0;
+  bool ownsStream = true;
 };
 
 // False where a value of y, [.., hidden] in the layer's type, is not finite: what setInput fills it with, or wrong.

@@ -10,7 +10,9 @@
 
 #include "codegen/check/OracleCheck.h"
 
+#include <algorithm>
 #include <dlfcn.h>
+#include <memory>
 
 namespace moec {
 namespace {
@@ -87,11 +89,13 @@ private:
   bool replay(std::string &error) {
     for (int i = 0; i < numReplays; ++i) {
       size_t which = size_t(i * 7 % numInputs);
-      bool launched = captured.setInput(in[which]) && !graphs.launch(executable, captured.ownStream());
+      int result = captured.setInput(in[which]) ? graphs.launch(executable, captured.ownStream()) : -1;
       watchGraph();
-      if (launched && captured.output() == want[which])
+      if (!result && captured.output() == want[which])
         continue;
-      error = "T=" + std::to_string(tokens) + " replay " + std::to_string(i) + " differs from the plain call";
+      error = "T=" + std::to_string(tokens) + " replay " + std::to_string(i) +
+              (result ? ": the graph cannot be launched, CUDA error " + std::to_string(result)
+                      : " differs from the plain call");
       return false;
     }
     return true;
@@ -125,6 +129,43 @@ bool checkStreams(const LayerRun &layer, const DeviceContext &device, int64_t to
   return good;
 }
 
+// Calls of several T with other inputs, one after the other without a wait, on one workspace and one stream, as programs
+// make them: each kernel may begin before the kernels of the call before have ended. Every y must be that of a call alone.
+bool checkSequence(const LayerRun &layer, const DeviceContext &device, const std::vector<int64_t> &tokens,
+                   std::string &error) {
+  constexpr size_t numCalls = 48;
+  DeviceCall host(layer, device, *std::max_element(tokens.begin(), tokens.end()));
+  std::vector<std::unique_ptr<DeviceCall>> calls;
+  std::vector<std::vector<char>> in, want;
+  error = "a call alone failed";
+  for (size_t i = 0; i < numCalls; ++i) {
+    int64_t own = tokens[i % tokens.size()];
+    calls.push_back(std::make_unique<DeviceCall>(host, own));
+    in.push_back(normalInput(layer, own, i + 1000));
+    if (!calls.back()->ready() || !calls.back()->setInput(in.back()) || calls.back()->enqueue() != MOEC_OK)
+      return false;
+    want.push_back(calls.back()->output());
+    if (!isWritten(layer, want.back()))
+      return false;
+  }
+  for (size_t i = 0; i < numCalls; ++i) // poisons y
+    if (!calls[i]->setInput(in[i]))
+      return false;
+  {
+    UnwatchedLaunches unwatched;
+    for (auto &call : calls)
+      if (call->enqueue() != MOEC_OK)
+        return false;
+  }
+  for (size_t i = 0; i < numCalls; ++i)
+    if (calls[i]->output() != want[i]) {
+      error = "call " + std::to_string(i) + " of a sequence, T=" + std::to_string(tokens[i % tokens.size()]) +
+              ", differs from the call alone";
+      return false;
+    }
+  return true;
+}
+
 } // namespace
 
 int checkGraphs(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
@@ -144,8 +185,12 @@ int checkGraphs(const std::string &folder, const CaseOptions &options, const Dev
     good = good && weights.make(*spec, 1) && layer.prepare(device, weights.tensors, error);
     for (int64_t tokens : {1, 40})
       good = good && Replays(graphs, layer, device, tokens).check(error) && checkStreams(layer, device, tokens, error);
+    // around the T where a front ends and where other kernels begin
+    for (const std::vector<int64_t> &tokens : {std::vector<int64_t>{1}, {16, 17}, {33, 1, 130}})
+      good = good && checkSequence(layer, device, tokens, error);
     if (good)
-      report.pass(name, "1000 replays and two streams at 1 and 40 tokens");
+      report.pass(name,
+                  "1000 replays and two streams at 1 and 40 tokens, sequences of 1, 16 and 17, and 33, 1 and 130");
     else
       report.fail(name, error);
   }

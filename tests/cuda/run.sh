@@ -14,7 +14,7 @@
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
 #   big               layers of real size against float64 of sampled tokens                                        70
 #   random            layers of every kind, in 16 processes                                                        60
-#   graph             captured calls, replayed; two streams                                                        30
+#   graph             captured calls, replayed; two streams; calls behind each other on one workspace              40
 #   bench             beside PyTorch, one process per layer                                                       110
 #   profile           microseconds of every kernel of a call                                                       45
 #   sanitizer         memcheck and racecheck of a core case; memcheck of a red one comes with core                 80
@@ -28,7 +28,7 @@
 #           classes.txt   kernels of presets: ran or not            log.txt       stderr of all parts
 #
 # MOEC_SECONDS_PART (golden-watched: MOEC_SECONDS_golden_watched) sets a part's limit, MOEC_SECONDS that of all parts
-# (600), MOEC_HANG_AFTER that of a kernel (10).
+# (540), MOEC_HANG_AFTER that of a kernel (10).
 #
 # Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results
 # cannot be written, 9 nothing failed but a limit of time cut the run.
@@ -70,7 +70,7 @@ file=$results/results.txt log=$results/log.txt kernels=$results/kernels.txt
 [ ! -s "$file" ] || refuse "$file exists; name another folder, or remove it"
 
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64:/usr/local/nvidia/lib"
-hang_after=${MOEC_HANG_AFTER:-10} total=${MOEC_SECONDS:-600}
+hang_after=${MOEC_HANG_AFTER:-10} total=${MOEC_SECONDS:-540}
 
 now() { echo $(($(date +%s) - start)); }
 unwritable() {
@@ -181,9 +181,10 @@ run_bench() {
     say "skip bench: no Python with a PyTorch that sees the GPU"
     return
   fi
-  end=$(($(date +%s) + $1))
+  end=$(($(date +%s) + $1)) layers=$(wc -l <"$folder/measured")
   while read -r name tokens variants; do
-    seconds=$((end - $(date +%s)))
+    left=$((end - $(date +%s))) layers=$((layers - 1))
+    seconds=$((layers > 0 ? left * 2 / 5 : left)) # the first layer has all variants, and leaves time to the others
     if [ $seconds -lt 5 ]; then
       : >"$work/limited"
       say "FAIL bench $name: not run, the time of the part is over"
@@ -201,11 +202,13 @@ run_bench() {
   done <"$folder/measured"
 }
 
+# The largest layers last: their weights take the host longest.
 run_profile() {
   end=$(($(date +%s) + $1))
+  { grep -v '^deepseek' "$folder/measured"; grep '^deepseek' "$folder/measured"; } >"$work/profiled"
   while read -r name tokens _; do
     cases profile $((end - $(date +%s))) 0 --unwatched --tokens "$tokens" profile "$folder/bench" "$name"
-  done <"$folder/measured"
+  done <"$work/profiled"
 }
 
 # sanitize KIND SECONDS CASE: one core case under compute-sanitizer; a line for what it says.
@@ -229,10 +232,18 @@ sanitize() {
 
 # A core case that is red is what everything else hangs on: what memcheck says of it comes at once.
 run_core() {
+  end=$(($(date +%s) + $1))
   cases core "$1" 0 --as core large "$folder/core"
-  cases core "$1" 0 --as core-unwatched --unwatched large "$folder/core"
+  cases core $((end - $(date +%s))) 0 --as core-unwatched --unwatched large "$folder/core"
   red=$(sed -n 's/^FAIL core \([^ :]*\):.*/\1/p' "$file" | head -n 1)
   [ -z "$red" ] || sanitize memcheck 40 "$red"
+}
+
+# The core cases too: their kernels of experts overlap as those of real layers do.
+run_graph() {
+  end=$(($(date +%s) + $1))
+  cases graph "$1" 0 graph "$folder/core"
+  cases graph $((end - $(date +%s))) 0 graph "$folder/graph"
 }
 
 run_sanitizer() {
@@ -278,7 +289,7 @@ part() { # PART
   golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;
   big) run_big "$2" ;;
   random) run_random "$2" ;;
-  graph) cases graph "$2" 0 graph "$folder/graph" ;;
+  graph) run_graph "$2" ;;
   bench) run_bench "$2" ;;
   profile) run_profile "$2" ;;
   sanitizer) run_sanitizer "$2" ;;

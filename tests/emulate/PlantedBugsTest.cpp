@@ -289,5 +289,19 @@ TEST(PlantedBug, CopyingBeforeTheWaitWhatTheLaunchBeforeStoresIsReported) {
   EXPECT_EQ(overlappedReportOf(sharedPointer("%s", "16") + only(4, copyOld + rest, "a")), "");
 }
 
+TEST(PlantedBug, AddingBeforeTheWaitIsReported) {
+  std::string add = ptx("void", "red_add_f32 at=0", "ptr addrspace(1) %g, float 1.0");
+  EXPECT_EQ(overlappedReportOf(only(4, add + gridWait, "a")),
+            "kernel k, block 0, thread 4: stores to device memory before grid_wait\n");
+  EXPECT_EQ(overlappedReportOf(only(4, gridWait + add, "a")), "");
+}
+
+TEST(PlantedBug, AtomicsThatAreNotCheckedAreRefused) {
+  std::string body = gridWait + "%o = atomicrmw add ptr addrspace(1) %g, i32 1 monotonic\nret void\n";
+  EmulatedKernel kernel(kernelText("ptr addrspace(1) %g", body));
+  EXPECT_NE(kernel.error().find("an access to device memory that is not checked against grid_wait"), std::string::npos)
+      << kernel.error();
+}
+
 } // namespace
 } // namespace moec

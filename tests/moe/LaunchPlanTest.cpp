@@ -4,6 +4,8 @@
 
 #include "tests/moe/BuiltLayer.h"
 
+#include "codegen/plan/RouteFront.h"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -157,6 +159,46 @@ TEST(LaunchPlan, plan_weight_layout_pads_to_panels) {
   EXPECT_EQ(weight.n_padded, 32u);
   EXPECT_EQ(weight.k_padded, 64u);
   EXPECT_EQ(weight.bytes, 3u * 2 * 64 * 32 * 2);
+}
+
+TEST_F(PlannedTiny, front_goes_from_the_router_to_the_dispatch) {
+  std::vector<RouteFront> fronts = routeFronts(built.plan);
+  ASSERT_EQ(fronts.size(), 1u);
+  auto name = [&](size_t index) { return built.plan.string(built.plan.steps[index].name); };
+  EXPECT_EQ(name(fronts[0].rows), "route");
+  EXPECT_EQ(name(fronts[0].dispatch), "dispatch");
+  ASSERT_TRUE(fronts[0].router);
+  EXPECT_EQ(name(*fronts[0].router), "router");
+  built.plan.steps[*fronts[0].router].asked = 1; // its shares are not always there
+  EXPECT_FALSE(routeFronts(built.plan)[0].router);
+}
+
+// A plan of steps without ops; `route` is the dispatch of a matmul, -1: none.
+LaunchPlan planOf(const std::vector<std::pair<int, int>> &kindAndRoute) {
+  LaunchPlan plan;
+  for (auto [kind, route] : kindAndRoute) {
+    moec_step step = {};
+    step.kind = uint16_t(kind);
+    step.route = route < 0 ? uint16_t(MOEC_NO_ROUTE) : uint16_t(route);
+    plan.steps.push_back(step);
+    plan.stageOf.push_back(nullptr);
+  }
+  return plan;
+}
+
+TEST(EarlyWeights, a_launch_of_every_call_stands_between) {
+  const int rows = MOEC_STEP_ROWS, sort = MOEC_STEP_DISPATCH, matmul = MOEC_STEP_MATMUL;
+  LaunchPlan plan = planOf({{matmul, -1}, {rows, -1}, {sort, -1}, {matmul, 2}, {matmul, 2}, {matmul, -1}});
+  EXPECT_FALSE(weightsKnownEarly(plan, 0)); // the caller's kernels are directly before
+  EXPECT_FALSE(weightsKnownEarly(plan, 3)); // the dispatch is
+  EXPECT_TRUE(weightsKnownEarly(plan, 4));
+  EXPECT_TRUE(weightsKnownEarly(plan, 5));
+  plan.steps[3].asked = 1; // not launched in every call
+  EXPECT_FALSE(weightsKnownEarly(plan, 4));
+  // a front may do the second dispatch in the place of its rows, and the last launch before the matmul is then the other front
+  plan = planOf({{rows, -1}, {rows, -1}, {sort, -1}, {sort, -1}, {matmul, 2}, {matmul, 3}});
+  EXPECT_FALSE(weightsKnownEarly(plan, 4));
+  EXPECT_TRUE(weightsKnownEarly(plan, 5));
 }
 
 } // namespace
