@@ -15,6 +15,8 @@
 #ifndef MOEC_H
 #define MOEC_H
 
+#include "moec_dtype.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,21 +63,6 @@ typedef enum moec_status {
   MOEC_FILE = 18,           /* cannot open, read or map a file                        */
   MOEC_FILE_FORMAT = 19     /* the file is not what it claims to be                   */
 } moec_status;
-
-typedef enum moec_dtype {
-  MOEC_F32 = 0,
-  MOEC_BF16 = 1,
-  MOEC_F16 = 2,
-  MOEC_I32 = 3,
-  MOEC_FP8E4M3 = 4,
-  MOEC_FP8E5M2 = 5,
-  MOEC_I8 = 6,
-  MOEC_I4 = 7,
-  MOEC_MXFP4 = 8,
-  MOEC_U8 = 9,
-  MOEC_I64 = 10,
-  MOEC_F64 = 11
-} moec_dtype;
 
 /* Runs body(body_arg, i, worker) for every i in [0, count) and returns when all are done. Calls may run at the same
  * time on different threads; `worker` is in [0, max_threads) and no two calls running at once share one. */

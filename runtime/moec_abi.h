@@ -17,6 +17,8 @@
 #ifndef MOEC_ABI_H
 #define MOEC_ABI_H
 
+#include "moec_dtype.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -334,6 +336,27 @@ struct moec_package {
 /* Column splits: a matmul step with fewer than 4 items per worker is split by panels into at most that many, so the
  * item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */
 #define MOEC_ITEMS_PER_WORKER 4
+
+/* A change of a size is a change of the ABI: MOEC_ABI_MAJOR or _MINOR goes up with it. */
+#if defined(__cplusplus)
+#define MOEC_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type " has another size than the ABI")
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define MOEC_ABI_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " has another size than the ABI")
+#else
+#define MOEC_ABI_SIZE(type, bytes) typedef char type##_size[sizeof(type) == (bytes) ? 1 : -1]
+#endif
+MOEC_ABI_SIZE(moec_span, 8);
+MOEC_ABI_SIZE(moec_extent, 24);
+MOEC_ABI_SIZE(moec_buffer, 48);
+MOEC_ABI_SIZE(moec_item, 24);
+MOEC_ABI_SIZE(moec_call, 40);
+MOEC_ABI_SIZE(moec_places, 56);
+MOEC_ABI_SIZE(moec_isa_variants, 20);
+MOEC_ABI_SIZE(moec_step, 192);
+MOEC_ABI_SIZE(moec_role, 48);
+MOEC_ABI_SIZE(moec_weight, 56);
+MOEC_ABI_SIZE(moec_plan_header, 216);
+MOEC_ABI_SIZE(moec_cuda_image, 16);
 
 #ifdef __cplusplus
 }

@@ -119,6 +119,14 @@ typedef struct moec_cuda_item {
   int32_t group, row0, rows, reserved;
 } moec_cuda_item;
 
+MOEC_ABI_SIZE(moec_cuda_param, 8);
+MOEC_ABI_SIZE(moec_cuda_table, 32);
+MOEC_ABI_SIZE(moec_cuda_map, 40);
+MOEC_ABI_SIZE(moec_cuda_launch, 88);
+MOEC_ABI_SIZE(moec_cuda_target, 48);
+MOEC_ABI_SIZE(moec_cuda_plan_header, 72);
+MOEC_ABI_SIZE(moec_cuda_item, 16);
+
 #ifdef __cplusplus
 }
 #endif

@@ -63,22 +63,6 @@ static inline int moec_makes_route(const moec_step *step) {
   return step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_SLOTS;
 }
 
-/* Bytes of one element; 0 for types the runtime does not compute with. */
-static inline int64_t moec_dtype_bytes(uint32_t dtype) {
-  switch (dtype) {
-  case MOEC_F32:
-  case MOEC_I32:
-    return 4;
-  case MOEC_BF16:
-  case MOEC_F16:
-    return 2;
-  case MOEC_I64:
-    return 8;
-  default:
-    return 0;
-  }
-}
-
 #ifdef __cplusplus
 }
 #endif

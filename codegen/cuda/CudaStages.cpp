@@ -528,7 +528,7 @@ moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
 moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts) {
   moec_cuda_map map = {};
   map.swizzle = 128, map.box_n = uint32_t(facts.aMapRows), map.box_k = uint32_t(facts.mapDepth);
-  map.dtype = stage.in.isBF16() ? 1 : 2; // MOEC_BF16, MOEC_F16
+  map.dtype = stage.in.isBF16() ? MOEC_BF16 : MOEC_F16;
   map.columns = uint32_t(stage.k);
   map.source = stage.gathered ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER;
   map.index = stage.gathered ? permuted.at(job.step) : plan.args[plan.steps[job.step].first_arg];

@@ -19,7 +19,7 @@ enum class ObjectForm { Tile, LlvmDialect, Assembly, Object }; // what ObjectJob
 
 // What all jobs of a compilation read.
 struct ObjectInput {
-  const std::string &fusedModule; // text; every job parses it into its own context
+  const std::string &fusedModule; // bytecode; every job reads it into its own context
   const LaunchPlan &plan;
   const std::vector<unsigned> &stageOrdinals; // per step: position of its op in the layer function, ~0u without one
   const CompileOptions &options;

@@ -22,6 +22,7 @@
 
 #include "dsl/spec/SpecPrinter.h"
 
+#include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -232,7 +233,7 @@ bool Compilation::schedule() {
 bool Compilation::runJobs(ObjectForm form) {
   std::string fused;
   llvm::raw_string_ostream os(fused);
-  module->print(os);
+  (void)writeBytecodeToFile(*module, os); // a string takes all of it
   std::map<Operation *, unsigned> ordinals;
   unsigned next = 0;
   for (Operation &op : layer.getBody().front())

@@ -24,7 +24,7 @@ const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts", "capaci
 const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
-const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8e4m3", "fp8e5m2",
+const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8_e4m3", "fp8_e5m2",
                                  "i8",  "i4",   "mxfp4", "u8",  "i64",     "f64"};
 const char *const placesModes[] = {"fixed", "share", "given"};
 const char *const roundNames[] = {"floor", "ceil", "nearest"};
@@ -195,7 +195,7 @@ void LaunchPlan::print(llvm::raw_ostream &os) const {
 }
 
 void finishWeightLayout(moec_weight &weight) {
-  uint64_t elementBytes = weight.dtype == 0 ? 4 : 2; // 0 is MOEC_F32
+  uint64_t elementBytes = uint64_t(moec_dtype_bytes(weight.dtype));
   if (weight.layout == MOEC_LAYOUT_VECTOR) {
     weight.panels = 0;
     weight.n_padded = uint32_t(llvm::alignTo(weight.n, MOEC_PANEL_COLUMNS));

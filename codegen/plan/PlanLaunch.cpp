@@ -38,11 +38,9 @@ uint32_t rowsPerTask(int64_t columns) {
 int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16() || type.isF16() ? 2 : 4; }
 
 uint16_t typeCodeOf(Type type) {
-  if (type.isBF16())
-    return 1; // MOEC_BF16
-  if (type.isF16())
-    return 2;                                                // MOEC_F16
-  return type.isInteger(32) ? 3 : type.isInteger(1) ? 9 : 0; // MOEC_I32, MOEC_U8, MOEC_F32
+  if (type.isBF16() || type.isF16())
+    return type.isBF16() ? MOEC_BF16 : MOEC_F16;
+  return type.isInteger(32) ? MOEC_I32 : type.isInteger(1) ? MOEC_U8 : MOEC_F32;
 }
 
 // ---- buffers ----------------------------------------------------------------------------------------------------
@@ -131,7 +129,7 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
   buffer.kind = MOEC_BUFFER_ROUTE;
   buffer.slot = part;
   buffer.route = routeSteps.lookup(route);
-  buffer.dtype = 3; // MOEC_I32
+  buffer.dtype = MOEC_I32;
   buffer.bytes = part == MOEC_ROUTE_OFFSETS ? moec_extent{0, 4 * (type.getGroups() + 1), 0}
                                             : moec_extent{4 * type.getChoices(), 0, 0};
   std::string name = plan.string(plan.steps[buffer.route].name).str() + "." + names[part];
@@ -240,7 +238,7 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   moec_buffer counts = {};
   counts.kind = MOEC_BUFFER_OPT_OUTPUT;
   counts.role = MOEC_ROLE_COUNTS;
-  counts.dtype = 3; // MOEC_I32
+  counts.dtype = MOEC_I32;
   counts.bytes = {0, 4 * type.getGroups(), 0};
   moec_step &countStep = addStep(MOEC_STEP_COUNTS, "counts", addBuffer(counts, "counts"), nullptr);
   countStep.route = index;
@@ -379,7 +377,7 @@ LogicalResult LaunchPlanner::fillHeader(const PlanOptions &options) {
   for (const moec_buffer &buffer : plan.buffers) {
     if (buffer.role == MOEC_ROLE_X) {
       header.x_dtype = buffer.dtype;
-      header.hidden = buffer.row_stride / (buffer.dtype == 0 ? 4 : 2);
+      header.hidden = buffer.row_stride / moec_dtype_bytes(buffer.dtype);
     }
     if (buffer.role == MOEC_ROLE_Y)
       header.y_dtype = buffer.dtype;

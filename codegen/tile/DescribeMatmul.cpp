@@ -24,7 +24,7 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.parts = weight.parts;
   stage.groups = weight.groups;
   stage.panels = weight.panels;
-  stage.panelBytes = int64_t(weight.k_padded) * 32 * (weight.dtype == 0 ? 4 : 2);
+  stage.panelBytes = int64_t(weight.k_padded) * 32 * moec_dtype_bytes(weight.dtype);
   stage.aStride = buffer(0).row_stride;
   stage.outStride = buffer(2).row_stride;
   stage.gathered = op.getGathered();

@@ -21,7 +21,8 @@ moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${PROJECT_SOURCE_DIR}/runtime"
 moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include")
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
-install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h DESTINATION include)
+install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h
+  ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
 if(TARGET moec)
   # The LLVM libraries stand in a folder of their own that the loader does not search.

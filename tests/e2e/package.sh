@@ -12,7 +12,7 @@ say() { printf '== %s\n' "$*"; }
 
 say install
 "$cmake" --install "$build" --prefix "$work/prefix" >/dev/null
-for file in bin/moec include/moec.h include/moec_abi.h lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
+for file in bin/moec include/moec.h include/moec_abi.h include/moec_dtype.h lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
   lib/cmake/moec/moecTargets.cmake lib/cmake/moec/moecConfigVersion.cmake lib/cmake/moec/moecAddLayer.cmake \
   lib/pkgconfig/moec.pc; do
   [ -e "$work/prefix/$file" ] || { echo "not installed: $file"; exit 1; }
