@@ -25,7 +25,7 @@ const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
 const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8_e4m3", "fp8_e5m2",
-                                 "i8",  "i4",   "mxfp4", "u8",  "i64",     "f64"};
+                                 "i8",  "i4",   "mxfp4", "u8",  "i64",      "f64"};
 const char *const placesModes[] = {"fixed", "share", "given"};
 const char *const roundNames[] = {"floor", "ceil", "nearest"};
 const char *const scopeNames[] = {"batch", "sequence", "group"};

@@ -129,8 +129,9 @@ bool checkStreams(const LayerRun &layer, const DeviceContext &device, int64_t to
   return good;
 }
 
-// Calls of several T with other inputs, one after the other without a wait, on one workspace and one stream, as programs
-// make them: each kernel may begin before the kernels of the call before have ended. Every y must be that of a call alone.
+// Calls of several T with other inputs, one after the other without a wait, on one workspace and one stream, as
+// programs make them: a kernel may begin before those of the call before have ended. Every y must be that of a call
+// alone.
 bool checkSequence(const LayerRun &layer, const DeviceContext &device, const std::vector<int64_t> &tokens,
                    std::string &error) {
   constexpr size_t numCalls = 48;

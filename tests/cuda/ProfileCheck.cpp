@@ -69,8 +69,8 @@ struct Stage {
 
 constexpr int numCalls = 7;
 
-// Work of some 0.2 ms on the stream: the host enqueues a call's launches behind it, so that events do not measure the host,
-// and the device's second-level cache holds nothing of the layer, as bench.py has it.
+// Work of some 0.2 ms on the stream: the host enqueues a call's launches behind it, so that events do not measure the
+// host, and the device's second-level cache holds nothing of the layer, as bench.py has it.
 class Backlog {
 public:
   explicit Backlog(const DeviceContext &device) : device(device), memory(device, size_t(512) << 20) {}

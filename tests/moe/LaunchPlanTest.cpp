@@ -195,7 +195,7 @@ TEST(EarlyWeights, a_launch_of_every_call_stands_between) {
   EXPECT_TRUE(weightsKnownEarly(plan, 5));
   plan.steps[3].asked = 1; // not launched in every call
   EXPECT_FALSE(weightsKnownEarly(plan, 4));
-  // a front may do the second dispatch in the place of its rows, and the last launch before the matmul is then the other front
+  // a front may do the second dispatch in the place of its rows: the last launch before the matmul is that front then
   plan = planOf({{rows, -1}, {rows, -1}, {sort, -1}, {sort, -1}, {matmul, 2}, {matmul, 3}});
   EXPECT_FALSE(weightsKnownEarly(plan, 4));
   EXPECT_TRUE(weightsKnownEarly(plan, 5));

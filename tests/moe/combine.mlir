@@ -3,9 +3,7 @@
 // RUN: moec-opt %s | moec-opt | FileCheck %s
 
 // CHECK: moe.combine %{{.*}} : tensor<?x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>{{$}}
-// CHECK: moe.combine %{{.*}} : tensor<?x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> weighted %{{.*}} :
-// tensor<?x2xf32> -> tensor<?x8xbf16> epilogue(%{{.*}}, %{{.*}} = %{{.*}} elem : tensor<?x8xf32>, %{{.*}} = %{{.*}} row
-// : tensor<?xf32>, %{{.*}} = %{{.*}} col : tensor<8xf32>) {
+// CHECK: moe.combine %{{.*}} : tensor<?x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> weighted %{{.*}} : tensor<?x2xf32> -> tensor<?x8xbf16> epilogue(%{{.*}}, %{{.*}} = %{{.*}} elem : tensor<?x8xf32>, %{{.*}} = %{{.*}} row : tensor<?xf32>, %{{.*}} = %{{.*}} col : tensor<8xf32>) {
 func.func @combine(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 choices>, %w: tensor<?x2xf32>, %s: tensor<?x8xf32>, %g: tensor<?xf32>,
                    %b: tensor<8xf32>) -> (tensor<?x8xf32>, tensor<?x8xbf16>) {
   %a = moe.combine %o : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>

@@ -7,9 +7,9 @@
 // WHY: F1 g and u: one matmul with two parts
 // WHY-NOT: F4
 // CHECK-LABEL: @fuse_f1_maps_between
-// CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32>, %arg2 : tensor<8x8xf32> ->
-// tensor<?x8xf32> epilogue(%[[G:.*]], %[[U:.*]], %[[B:.*]] = %arg3 col : tensor<8xf32>) { CHECK-DAG: %[[S:.*]] =
-// arith.addf %[[G]], %[[B]] : f32 CHECK-DAG: %[[N:.*]] = arith.negf %[[U]] : f32
+// CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32>, %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%[[G:.*]], %[[U:.*]], %[[B:.*]] = %arg3 col : tensor<8xf32>) {
+// CHECK-DAG: %[[S:.*]] = arith.addf %[[G]], %[[B]] : f32
+// CHECK-DAG: %[[N:.*]] = arith.negf %[[U]] : f32
 // CHECK-NEXT: %[[Q:.*]] = arith.mulf %[[S]], %[[N]] : f32
 // CHECK-NEXT: moe.yield %[[Q]] : f32
 // CHECK-NEXT: } attributes {moe.stage = "g_u"}
@@ -39,8 +39,7 @@ func.func @fuse_f1_maps_between(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tenso
 // WHY: F4 map after u: epilogue
 // CHECK-LABEL: @fuse_f1_other_input
 // CHECK: %[[G:.*]] = moe.grouped_matmul %arg0 {{.*}} attributes {moe.stage = "g"}
-// CHECK: moe.grouped_matmul %[[G]] : tensor<?x8xf32> by %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%{{.*}},
-// %{{.*}} = %[[G]] elem : tensor<?x8xf32>)
+// CHECK: moe.grouped_matmul %[[G]] : tensor<?x8xf32> by %arg2 : tensor<8x8xf32> -> tensor<?x8xf32> epilogue(%{{.*}}, %{{.*}} = %[[G]] elem : tensor<?x8xf32>)
 func.func @fuse_f1_other_input(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tensor<8x8xf32> {moe.role = "g"},
     %wu: tensor<8x8xf32> {moe.role = "u"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %g = moe.grouped_matmul %x : tensor<?x8xf32> by %wg : tensor<8x8xf32> -> tensor<?x8xf32>
@@ -58,10 +57,8 @@ func.func @fuse_f1_other_input(%x: tensor<?x8xf32> {moe.role = "x"}, %wg: tensor
 // WHY-NEXT: F3 gather before w: rows are read through the route
 // WHY: F2 gather: one row program
 // CHECK-LABEL: @fuse_f3_prologue
-// CHECK: %[[W:.*]] = moe.row_program (%{{.*}} = %[[V:.*]] : tensor<?x2xf32>, %{{.*}} = %[[R:.*]] : !moe.route<4 groups,
-// 2 choices>) -> tensor<?xf32> CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<4x8x8xf32> over
-// %[[R]] : !moe.route<4 groups, 2 choices> gathered -> tensor<?x8xf32> prologue(%{{.*}}, %{{.*}} = %[[W]] row :
-// tensor<?xf32>)
+// CHECK: %[[W:.*]] = moe.row_program (%{{.*}} = %[[V:.*]] : tensor<?x2xf32>, %{{.*}} = %[[R:.*]] : !moe.route<4 groups, 2 choices>) -> tensor<?xf32>
+// CHECK: moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<4x8x8xf32> over %[[R]] : !moe.route<4 groups, 2 choices> gathered -> tensor<?x8xf32> prologue(%{{.*}}, %{{.*}} = %[[W]] row : tensor<?xf32>)
 func.func @fuse_f3_prologue(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8x8xf32> {moe.role = "w"})
     -> (tensor<?x8xf32> {moe.role = "y"}) {
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
@@ -84,9 +81,9 @@ func.func @fuse_f3_prologue(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8
 // WHY: F4 map after d: epilogue
 // WHY: F5 map after combine: epilogue
 // CHECK-LABEL: @fuse_f4_f5
-// CHECK: %[[Z:.*]] = moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32> -> tensor<?x8xf32>
-// attributes {moe.stage = "z"} CHECK: %[[D:.*]] = moe.grouped_matmul {{.*}} epilogue(%[[A:.*]], %{{.*}} = %arg3 col :
-// tensor<4x8xf32>) { CHECK-NEXT: arith.addf %[[A]]
+// CHECK: %[[Z:.*]] = moe.grouped_matmul %arg0 : tensor<?x8xf32> by %arg1 : tensor<8x8xf32> -> tensor<?x8xf32> attributes {moe.stage = "z"}
+// CHECK: %[[D:.*]] = moe.grouped_matmul {{.*}} epilogue(%[[A:.*]], %{{.*}} = %arg3 col : tensor<4x8xf32>) {
+// CHECK-NEXT: arith.addf %[[A]]
 // CHECK-NEXT: arith.negf
 // CHECK: moe.combine %[[D]] {{.*}} epilogue(%{{.*}}, %{{.*}} = %{{.*}} elem : tensor<?x8xf32>)
 func.func @fuse_f4_f5(%x: tensor<?x8xf32> {moe.role = "x"}, %wz: tensor<8x8xf32> {moe.role = "z"},
@@ -171,8 +168,7 @@ func.func @fuse_f2_columns(%x: tensor<?x4xf32> {moe.role = "x"}, %w: tensor<4x4x
 // WHY: F2 reduce, map: one row program
 // CHECK-LABEL: @fuse_f2_rows_of_a_route
 // CHECK: %[[R:.*]] = moe.slots
-// CHECK: moe.row_program (%{{.*}} = %{{.*}} : tensor<?x8xf32>, %{{.*}} = %[[R]] : !moe.route<2 groups, 2 choices, rows
-// 0 0 2>) -> tensor<?x8xf32>
+// CHECK: moe.row_program (%{{.*}} = %{{.*}} : tensor<?x8xf32>, %{{.*}} = %[[R]] : !moe.route<2 groups, 2 choices, rows 0 0 2>) -> tensor<?x8xf32>
 func.func @fuse_f2_rows_of_a_route(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<2x8xf32> {moe.role = "w"},
     %u: tensor<2x8x8xf32> {moe.role = "u"}, %d: tensor<2x8x8xf32> {moe.role = "d"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %z = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<2x8xf32> -> tensor<?x2xf32>

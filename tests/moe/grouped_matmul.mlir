@@ -10,9 +10,8 @@ func.func @plain(%x: tensor<?x8xbf16>, %w: tensor<4x8xbf16>) -> tensor<?x4xf32> 
 }
 
 // CHECK-LABEL: @fused
-// CHECK: moe.grouped_matmul %{{.*}} : tensor<?x8xf32> by %{{.*}} : tensor<4x6x8xf32>, %{{.*}} : tensor<4x6x8xf32> over
-// %{{.*}} : !moe.route<4 groups, 2 choices> gathered -> tensor<?x6xbf16> prologue(%{{.*}}, %{{.*}} = %{{.*}} row :
-// tensor<?xf32>) { CHECK: } epilogue(%{{.*}}, %{{.*}}, %{{.*}} = %{{.*}} col : tensor<4x6xf32>) {
+// CHECK: moe.grouped_matmul %{{.*}} : tensor<?x8xf32> by %{{.*}} : tensor<4x6x8xf32>, %{{.*}} : tensor<4x6x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> gathered -> tensor<?x6xbf16> prologue(%{{.*}}, %{{.*}} = %{{.*}} row : tensor<?xf32>) {
+// CHECK: } epilogue(%{{.*}}, %{{.*}}, %{{.*}} = %{{.*}} col : tensor<4x6xf32>) {
 func.func @fused(%x: tensor<?x8xf32>, %g: tensor<4x6x8xf32>, %u: tensor<4x6x8xf32>, %r: !moe.route<4 groups, 2 choices>, %w: tensor<?xf32>,
                  %b: tensor<4x6xf32>) -> tensor<?x6xbf16> {
   %h = moe.grouped_matmul %x : tensor<?x8xf32> by %g : tensor<4x6x8xf32>, %u : tensor<4x6x8xf32> over %r : !moe.route<4 groups, 2 choices> gathered

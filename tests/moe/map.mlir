@@ -3,9 +3,8 @@
 // RUN: moec-opt %s | moec-opt | FileCheck %s
 
 // CHECK-LABEL: @map_kinds
-// CHECK: moe.map (%{{.*}} = %{{.*}} elem : tensor<?x8xf32>, %{{.*}} = %{{.*}} row : tensor<?xf32>, %{{.*}} = %{{.*}}
-// col : tensor<8xf32>, %{{.*}} = %{{.*}} segment : tensor<?x2xi1>, %{{.*}} = %{{.*}} scalar : tensor<1xf32>) ->
-// tensor<?x8xbf16> { CHECK-NEXT: arith.addf
+// CHECK: moe.map (%{{.*}} = %{{.*}} elem : tensor<?x8xf32>, %{{.*}} = %{{.*}} row : tensor<?xf32>, %{{.*}} = %{{.*}} col : tensor<8xf32>, %{{.*}} = %{{.*}} segment : tensor<?x2xi1>, %{{.*}} = %{{.*}} scalar : tensor<1xf32>) -> tensor<?x8xbf16> {
+// CHECK-NEXT: arith.addf
 func.func @map_kinds(%x: tensor<?x8xf32>, %n: tensor<?xf32>, %b: tensor<8xf32>, %m: tensor<?x2xi1>, %t: tensor<1xf32>)
     -> tensor<?x8xbf16> {
   %y = moe.map (%a = %x elem : tensor<?x8xf32>, %c = %n row : tensor<?xf32>, %d = %b col : tensor<8xf32>,

@@ -12,8 +12,7 @@ func.func @map_c1_elem_shape(%x: tensor<?x4xf32>) -> tensor<?x8xf32> {
 
 // -----
 func.func @map_c1_col_shape(%x: tensor<7xf32>) -> tensor<?x8xf32> {
-  // expected-error @below {{'moe.map' op C1: operand 0 of kind col must have shape [8] or [G,8], found
-  // 'tensor<7xf32>'}}
+  // expected-error @below {{'moe.map' op C1: operand 0 of kind col must have shape [8] or [G,8], found 'tensor<7xf32>'}}
   %y = moe.map (%a = %x col : tensor<7xf32>) -> tensor<?x8xf32> {
     moe.yield %a : f32
   }
@@ -22,8 +21,7 @@ func.func @map_c1_col_shape(%x: tensor<7xf32>) -> tensor<?x8xf32> {
 
 // -----
 func.func @map_c1_segment_divides(%x: tensor<?x3xf32>) -> tensor<?x8xf32> {
-  // expected-error @below {{'moe.map' op C1: operand 0 of kind segment must have shape [?,S] with S a divisor of 8,
-  // found 'tensor<?x3xf32>'}}
+  // expected-error @below {{'moe.map' op C1: operand 0 of kind segment must have shape [?,S] with S a divisor of 8, found 'tensor<?x3xf32>'}}
   %y = moe.map (%a = %x segment : tensor<?x3xf32>) -> tensor<?x8xf32> {
     moe.yield %a : f32
   }
@@ -32,8 +30,7 @@ func.func @map_c1_segment_divides(%x: tensor<?x3xf32>) -> tensor<?x8xf32> {
 
 // -----
 func.func @map_c1_result_type(%x: tensor<?x8xf64>) -> tensor<?x8xf64> {
-  // expected-error @below {{'moe.map' op C1: the result must be [?] or [?,N] of f32, bf16, f16, i32 or i1, found
-  // 'tensor<?x8xf64>'}}
+  // expected-error @below {{'moe.map' op C1: the result must be [?] or [?,N] of f32, bf16, f16, i32 or i1, found 'tensor<?x8xf64>'}}
   %y = moe.map (%a = %x elem : tensor<?x8xf64>) -> tensor<?x8xf64> {
     moe.yield %a : f64
   }

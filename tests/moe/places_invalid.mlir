@@ -49,8 +49,7 @@ func.func @softmax_c2(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 func.func @capacity_c1(%i: tensor<?x2xf32>) -> tensor<?x2xf32> {
-  // expected-error @below {{'moe.capacity' op C1: ids and kept must be one [?,K] of i32, queue beside keys the same,
-  // found 'tensor<?x2xf32>' and 'tensor<?x2xf32>'}}
+  // expected-error @below {{'moe.capacity' op C1: ids and kept must be one [?,K] of i32, queue beside keys the same, found 'tensor<?x2xf32>' and 'tensor<?x2xf32>'}}
   %a = moe.capacity %i {groups = 4 : i64, mode = 0 : i32, value = 3.0 : f64, round = 1 : i32, scope = 0 : i32} : (tensor<?x2xf32>) -> tensor<?x2xf32>
   return %a : tensor<?x2xf32>
 }
@@ -64,8 +63,7 @@ func.func @capacity_c2(%i: tensor<?x2xi32>, %r: tensor<?x3xf32>) -> tensor<?x2xi
 
 // -----
 func.func @capacity_c3(%i: tensor<?x2xi32>) -> tensor<?x2xi32> {
-  // expected-error @below {{'moe.capacity' op C3: times (1) and over (0) must be positive, 0 <= least (0) <= most
-  // (2147483647) and 0 <= value (3.000000e+00)}}
+  // expected-error @below {{'moe.capacity' op C3: times (1) and over (0) must be positive, 0 <= least (0) <= most (2147483647) and 0 <= value (3.000000e+00)}}
   %a = moe.capacity %i {groups = 4 : i64, over = 0 : i64, mode = 0 : i32, value = 3.0 : f64, round = 1 : i32, scope = 0 : i32} : (tensor<?x2xi32>) -> tensor<?x2xi32>
   return %a : tensor<?x2xi32>
 }
@@ -79,8 +77,7 @@ func.func @capacity_c4(%i: tensor<?x2xi32>, %c: tensor<1xi32>) -> tensor<?x2xi32
 
 // -----
 func.func @top_tokens_c1(%x: tensor<?x3xf32>) -> tensor<?x2xi32> {
-  // expected-error @below {{'moe.top_tokens' op C1: the values must be [?,N] of f32 and the mask [?,N] of i32, found
-  // 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
+  // expected-error @below {{'moe.top_tokens' op C1: the values must be [?,N] of f32 and the mask [?,N] of i32, found 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
   %a = moe.top_tokens %x {mode = 0 : i32, value = 3.0 : f64, round = 1 : i32, scope = 0 : i32} : (tensor<?x3xf32>) -> tensor<?x2xi32>
   return %a : tensor<?x2xi32>
 }
@@ -135,17 +132,31 @@ func.func @slot_inputs_c1(%x: tensor<?x8xf32>, %w: tensor<?x6xf32>, %r: !moe.rou
 }
 
 // -----
+func.func @slot_inputs_c2(%x: tensor<?x8xbf16>, %w: tensor<?x6xf32>) -> tensor<?x8xf32> {
+  %r = moe.slots batch : !moe.route<3 groups, 6 choices, rows 0 0 6>
+  // expected-error @below {{'moe.slot_inputs' op C2: x and the result must be one [?,H] of f32, bf16 or f16, found 'tensor<?x8xbf16>' and 'tensor<?x8xf32>'}}
+  %a = moe.slot_inputs %x weighted %w, %r : tensor<?x8xbf16>, tensor<?x6xf32>, !moe.route<3 groups, 6 choices, rows 0 0 6> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
+func.func @slot_inputs_c3(%x: tensor<?x8xf32>, %w: tensor<?x5xf32>) -> tensor<?x8xf32> {
+  %r = moe.slots batch : !moe.route<3 groups, 6 choices, rows 0 0 6>
+  // expected-error @below {{'moe.slot_inputs' op C3: the weights must be tensor<?x6xf32>, found 'tensor<?x5xf32>'}}
+  %a = moe.slot_inputs %x weighted %w, %r : tensor<?x8xf32>, tensor<?x5xf32>, !moe.route<3 groups, 6 choices, rows 0 0 6> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
 func.func @square_sums_c1(%w: tensor<4x8xf32>) -> tensor<5xf32> {
-  // expected-error @below {{'moe.square_sums' op C1: expected a parameter [N,K] and [N] of f32, found 'tensor<4x8xf32>'
-  // and 'tensor<5xf32>'}}
+  // expected-error @below {{'moe.square_sums' op C1: expected a parameter [N,K] and [N] of f32, found 'tensor<4x8xf32>' and 'tensor<5xf32>'}}
   %a = moe.square_sums %w : tensor<4x8xf32> -> tensor<5xf32>
   return %a : tensor<5xf32>
 }
 
 // -----
 func.func @token_total_c1_values(%x: tensor<?x3xi32>) -> tensor<3xi32> {
-  // expected-error @below {{'moe.token_total' op C1: the values must be [?,N] of f32, or of i32 for a sum, found
-  // 'tensor<?x3xi32>'}}
+  // expected-error @below {{'moe.token_total' op C1: the values must be [?,N] of f32, or of i32 for a sum, found 'tensor<?x3xi32>'}}
   %a = moe.token_total max %x : tensor<?x3xi32> -> tensor<3xi32>
   return %a : tensor<3xi32>
 }

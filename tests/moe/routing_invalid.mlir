@@ -21,16 +21,14 @@ func.func @dispatch_c2_choices(%i: tensor<?x3xi32>) -> !moe.route<4 groups, 2 ch
 
 // -----
 func.func @gather_c1_shapes(%w: tensor<?x3xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?xf32> {
-  // expected-error @below {{'moe.gather' op C1: cannot bring 'tensor<?x3xf32>' to rows as 'tensor<?xf32>'; expected
-  // [?,H] -> [?,H], [?] -> [?] or [?,2] -> [?]}}
+  // expected-error @below {{'moe.gather' op C1: cannot bring 'tensor<?x3xf32>' to rows as 'tensor<?xf32>'; expected [?,H] -> [?,H], [?] -> [?] or [?,2] -> [?]}}
   %c = moe.gather %w, %r : tensor<?x3xf32>, !moe.route<4 groups, 2 choices> -> tensor<?xf32>
   return %c : tensor<?xf32>
 }
 
 // -----
 func.func @combine_c1_columns(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?x4xf32> {
-  // expected-error @below {{'moe.combine' op C1: rows and result must be [?,H] of f32, bf16 or f16, found
-  // 'tensor<?x8xf32>' and 'tensor<?x4xf32>'}}
+  // expected-error @below {{'moe.combine' op C1: rows and result must be [?,H] of f32, bf16 or f16, found 'tensor<?x8xf32>' and 'tensor<?x4xf32>'}}
   %a = moe.combine %o : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x4xf32>
   return %a : tensor<?x4xf32>
 }
@@ -44,8 +42,7 @@ func.func @combine_c2_weights(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 ch
 
 // -----
 func.func @combine_c3_without_epilogue(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?x8xbf16> {
-  // expected-error @below {{'moe.combine' op C3: without an epilogue the result must be f32 and there are no operands,
-  // found 'tensor<?x8xbf16>' and 0}}
+  // expected-error @below {{'moe.combine' op C3: without an epilogue the result must be f32 and there are no operands, found 'tensor<?x8xbf16>' and 0}}
   %a = moe.combine %o : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xbf16>
   return %a : tensor<?x8xbf16>
 }

@@ -45,8 +45,7 @@ func.func @top_k_c3_result_shape(%x: tensor<?x8xf32>) -> tensor<?x2xi32> {
 
 // -----
 func.func @member_c1_types(%x: tensor<?x2xi32>) -> tensor<?x8xf32> {
-  // expected-error @below {{'moe.member' op C1: the ids must be [?,k] of i32 and the mask [?,N] of i1, found
-  // 'tensor<?x2xi32>' and 'tensor<?x8xf32>'}}
+  // expected-error @below {{'moe.member' op C1: the ids must be [?,k] of i32 and the mask [?,N] of i1, found 'tensor<?x2xi32>' and 'tensor<?x8xf32>'}}
   %a = moe.member %x : tensor<?x2xi32> -> tensor<?x8xf32>
   return %a : tensor<?x8xf32>
 }
@@ -60,8 +59,7 @@ func.func @take_c1_ids(%x: tensor<?x8xf32>, %i: tensor<?x2xf32>) -> tensor<?x2xf
 
 // -----
 func.func @take_c2_values(%x: tensor<?xf32>, %i: tensor<?x2xi32>) -> tensor<?x2xf32> {
-  // expected-error @below {{'moe.take' op C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32,
-  // found 'tensor<?xf32>'}}
+  // expected-error @below {{'moe.take' op C2: the values must be a [?,N] tensor of f32 or i32, or a [N] tensor of f32, found 'tensor<?xf32>'}}
   %a = moe.take %x at %i : tensor<?xf32>, tensor<?x2xi32> -> tensor<?x2xf32>
   return %a : tensor<?x2xf32>
 }
@@ -75,8 +73,7 @@ func.func @take_c3_result(%x: tensor<8xf32>, %i: tensor<?x2xi32>) -> tensor<?x3x
 
 // -----
 func.func @put_c1_values(%v: tensor<?x3xf32>, %i: tensor<?x2xi32>) -> tensor<?x8xf32> {
-  // expected-error @below {{'moe.put' op C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found
-  // 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
+  // expected-error @below {{'moe.put' op C1: the values must be [?,k] of f32 and the ids [?,k] of i32, found 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
   %a = moe.put %v at %i : tensor<?x3xf32>, tensor<?x2xi32> -> tensor<?x8xf32>
   return %a : tensor<?x8xf32>
 }

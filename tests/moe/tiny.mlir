@@ -2,9 +2,8 @@
 // examples/tiny.json written by hand: softmax, top-2, normalised, SwiGLU; its stages and its plan.
 // RUN: moec-opt %s --moe-fuse-stages=why=1 -o /dev/null 2>&1 | FileCheck %s --check-prefix=WHY
 // RUN: moec-opt %s --moe-fuse-stages | FileCheck %s --check-prefix=STAGES
-// RUN: moec-opt %s --moe-fuse-stages --moe-print-plan=max-tokens=64 -o /dev/null 2>&1 | FileCheck %s
-// --check-prefix=PLAN --match-full-lines RUN: moec-opt %s --moe-fuse-stages | moec-opt --moe-print-plan=max-tokens=64
-// -o /dev/null 2>&1 | FileCheck %s --check-prefix=PLAN --match-full-lines
+// RUN: moec-opt %s --moe-fuse-stages --moe-print-plan=max-tokens=64 -o /dev/null 2>&1 | FileCheck %s --check-prefix=PLAN --match-full-lines
+// RUN: moec-opt %s --moe-fuse-stages | moec-opt --moe-print-plan=max-tokens=64 -o /dev/null 2>&1 | FileCheck %s --check-prefix=PLAN --match-full-lines
 
 // WHY: F1 experts.gate and experts.up: one matmul with two parts
 // WHY-NEXT: F3 gather before experts.gate and experts.up: rows are read through the route
@@ -51,10 +50,8 @@
 // PLAN-NEXT:   1 route rows (logits, ids, weights) rows/task 64
 // PLAN-NEXT:   2 dispatch dispatch (ids) groups 4 choices 2
 // PLAN-NEXT:   3 counts counts (counts) over step 2 if asked
-// PLAN-NEXT:   4 experts_gate_up matmul (x, experts.gate+experts.up, experts_gate_up, dispatch.row_token) over step 2
-//              groups 4 panels 1 flops/row 192 bytes/group 1024
-// PLAN-NEXT:   5 experts_down matmul (experts_gate_up, experts.down, experts_down) over step 2 groups 4 panels 1
-//              flops/row 96 bytes/group 1024
+// PLAN-NEXT:   4 experts_gate_up matmul (x, experts.gate+experts.up, experts_gate_up, dispatch.row_token) over step 2 groups 4 panels 1 flops/row 192 bytes/group 1024
+// PLAN-NEXT:   5 experts_down matmul (experts_gate_up, experts.down, experts_down) over step 2 groups 4 panels 1 flops/row 96 bytes/group 1024
 // PLAN-NEXT:   6 combine rows (experts_down, dispatch.slot_row, weights, y) rows/task 64
 
 func.func @tiny(%x: tensor<?x8xf32> {moe.role = "x"}, %wr: tensor<4x8xf32> {moe.role = "router.weight"},

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 namespace moec {
 namespace {
 
@@ -204,6 +207,17 @@ TEST(cuda_schedule, s1_and_d1) {
   EXPECT_EQ(
       check(bf16Stage, stage({}, CudaArch::Sm80, "panel")),
       "stage up sm_80 tokens 1..: S1: template 'panel' has no integer parameter 'block_n', which a schedule needs");
+}
+
+TEST(cuda_schedule, d1_warps_of_an_overlay) {
+  std::filesystem::path dir = std::filesystem::path(testing::TempDir()) / "moec-cuda-schedule-overlay";
+  std::filesystem::create_directories(dir / "kernels/cuda");
+  std::ofstream(dir / "kernels/cuda/plain.mlir")
+      << "#block_m = 64 : index // {64}: rows\n#block_n = 64 : index // {64}: columns\n"
+         "#block_k = 64 : index // {64}: depth\n#stages = 4 : index // {4}: slots\n";
+  EXPECT_EQ(check(bf16Stage, stage({}, CudaArch::Sm80, "cuda/plain"), dir.string()),
+            "stage up sm_80 tokens 1..: D1: template 'cuda/plain' has no integer parameter 'warps_m'");
+  std::filesystem::remove_all(dir);
 }
 
 TEST(cuda_schedule, d2_rows_of_a_step) {

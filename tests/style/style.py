@@ -32,6 +32,8 @@ def is_source(path):
 
 # Lines of a test that are a text: a literal, or part of a raw one.
 def may_be_wide(path, line):
+    if path.startswith("templates/package/"):  # lines of the files that it becomes
+        return True
     return path.startswith("tests/") and (path.endswith(WIDE_TESTS) or line.lstrip()[:1] in ('"', "R", "{"))
 
 

@@ -7,8 +7,7 @@ tile.kernel @t for(sm_70) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf
 
 // -----
 
-// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.matrices, !tile.rows,
-// !tile.items}}
+// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.matrices, !tile.rows, !tile.items}}
 tile.kernel @t for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.panels<bf16, 1 : index, 32 : index>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) {
 }
 
@@ -59,8 +58,7 @@ tile.kernel @splits for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matric
 func.func @narrow_rows(%k: index) {
   %r = tile.ring : !tile.ring<bf16, bf16, 8 : index, 64 : index, 16 : index, 4 : index>
   %c = tile.clear : !tile.fragment<8 : index, 64 : index, 1 : index, 2 : index, 8 : index>
-  // expected-error @below {{'tile.multiply' op C2: with columns first a row of a slot must have 64 or 128 bytes, found
-  // 32}}
+  // expected-error @below {{'tile.multiply' op C2: with columns first a row of a slot must have 64 or 128 bytes, found 32}}
   %d = tile.multiply %c, %r[%k] : !tile.fragment<8 : index, 64 : index, 1 : index, 2 : index, 8 : index>, !tile.ring<bf16, bf16, 8 : index, 64 : index, 16 : index, 4 : index>
   return
 }
@@ -69,8 +67,7 @@ func.func @narrow_rows(%k: index) {
 
 func.func @columns_of_consumers() {
   %r = tile.ring : !tile.ring<bf16, bf16, 8 : index, 64 : index, 64 : index, 4 : index>
-  // expected-error @below {{'tile.roles' op C1: consumers must be 1 or 2 with 64 columns of B each, found 2 and 64
-  // columns}}
+  // expected-error @below {{'tile.roles' op C1: consumers must be 1 or 2 with 64 columns of B each, found 2 and 64 columns}}
   tile.roles %r consumers 2 lag 1 : !tile.ring<bf16, bf16, 8 : index, 64 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = tile.clear : !tile.fragment<8 : index, 64 : index, 1 : index, 8 : index, 8 : index> }
   return
 }
@@ -125,8 +122,7 @@ func.func @no_lag() {
 
 func.func @types() {
   %r = tile.ring : !tile.ring<bf16, f16, 64 : index, 128 : index, 64 : index, 4 : index>
-  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found
-  // 'bf16', 'f16' and 64}}
+  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found 'bf16', 'f16' and 64}}
   tile.roles %r consumers 1 lag 1 : !tile.ring<bf16, f16, 64 : index, 128 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
   return
 }
@@ -135,16 +131,14 @@ func.func @types() {
 
 func.func @depth() {
   %r = tile.ring : !tile.ring<bf16, bf16, 64 : index, 128 : index, 32 : index, 4 : index>
-  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found
-  // 'bf16', 'bf16' and 32}}
+  // expected-error @below {{'tile.roles' op C3: A and B must have one 2-byte type and rows of 64 elements, found 'bf16', 'bf16' and 32}}
   tile.roles %r consumers 1 lag 1 : !tile.ring<bf16, bf16, 64 : index, 128 : index, 32 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
   return
 }
 
 // -----
 
-// expected-error @below {{'tile.kernel' op C4: early must be 1..3 of a CUDA kernel, and 2 only with tile.roles, found
-// 2}}
+// expected-error @below {{'tile.kernel' op C4: early must be 1..3 of a CUDA kernel, and 2 only with tile.roles, found 2}}
 tile.kernel @early for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) attributes {early = 2 : index} {
   %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
   %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
@@ -157,8 +151,7 @@ tile.kernel @early for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrice
 
 func.func @vacant() {
   %r = tile.ring : !tile.ring<bf16, bf16, 128 : index, 256 : index, 64 : index, 4 : index>
-  // expected-error @below {{'tile.roles' op C4: vacant must be 1 or 2, and 1 where consumers share the columns, found
-  // 3}}
+  // expected-error @below {{'tile.roles' op C4: vacant must be 1 or 2, and 1 where consumers share the columns, found 3}}
   tile.roles %r consumers 2 lag 1 vacant 3 : !tile.ring<bf16, bf16, 128 : index, 256 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
   return
 }

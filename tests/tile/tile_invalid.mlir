@@ -2,14 +2,12 @@
 // What the labels of the tile dialect refuse.
 // RUN: moec-opt %s -split-input-file -verify-diagnostics
 
-// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows,
-// !tile.items}}
+// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows, !tile.items}}
 tile.kernel @kernel_c1_missing for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>) {
 }
 
 // -----
-// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows,
-// !tile.items}}
+// expected-error @below {{'tile.kernel' op C1: arguments must begin with !tile.rows, !tile.panels, !tile.rows, !tile.items}}
 tile.kernel @kernel_c1_order for(cpu) (%b: !tile.panels<f32, 4 : index, 8 : index>, %a: !tile.rows<f32, #tile.access<direct>>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
 }
 
@@ -75,8 +73,7 @@ tile.kernel @kernel_c2_two_epilogues for(cpu) (%a: !tile.rows<f32, #tile.access<
 
 // -----
 tile.kernel @scratch_c1_type for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
-  // expected-error @below {{'tile.scratch' op C1: result must be !tile.packed or !tile.spill, found '!tile.acc<2 :
-  // index>'}}
+  // expected-error @below {{'tile.scratch' op C1: result must be !tile.packed or !tile.spill, found '!tile.acc<2 : index>'}}
   %s = tile.scratch : !tile.acc<2 : index>
   %p = tile.scratch : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
   tile.for_items %item in %items : !tile.items {
