@@ -47,7 +47,7 @@ protected:
   };
 
   static int64_t integer(mlir::IntegerAttr attr) { return attr.getInt(); }
-  int64_t shape(llvm::StringRef name) { return kernel->getAttrOfType<mlir::IntegerAttr>(name).getInt(); }
+  int64_t shape(llvm::StringRef name) { return kernel.shape(name); }
   int64_t parts() { return shape("parts"); }
   int64_t columnsPerPanel() { return parts() == 2 ? 16 : 32; }
   static int64_t stepBytes(tile::PanelsType type);

@@ -20,14 +20,11 @@ CudaMatmulLowering::CudaMatmulLowering(tile::KernelOp kernel, int64_t sm)
   readTemplate();
 }
 
-int64_t CudaMatmulLowering::shape(StringRef name) const { return kernel->getAttrOfType<IntegerAttr>(name).getInt(); }
+int64_t CudaMatmulLowering::shape(StringRef name) { return kernel.shape(name); }
 
 void CudaMatmulLowering::readTemplate() {
   parts = shape("parts");
-  routed = kernel->hasAttr("routed");
-  tf32 = kernel->hasAttr("tf32");
-  joined = kernel->hasAttr("joined");
-  unordered = kernel->hasAttr("unordered"), weighted = kernel->hasAttr("weighted");
+  mode = kernel.mode();
   early = sm >= 90 && kernel.getEarly() ? kernel.getEarly()->getSExtValue() : 1;
   auto rows = cast<tile::RowsType>(kernel.getBody().getArgument(0).getType());
   gathered = rows.getAccess().getValue() == tile::Access::gathered;
@@ -57,8 +54,6 @@ void CudaMatmulLowering::readTemplate() {
     }
   });
   kSteps = int64_t(llvm::divideCeil(uint64_t(kSteps), uint64_t(splits)));
-  if (splits > 1)
-    splitRows = shape("split_rows");
 }
 
 Value CudaMatmulLowering::div32(Value x, int64_t y) {
@@ -89,7 +84,7 @@ void CudaMatmulLowering::bindStage(CudaKernelShell &shell, size_t &next, bool se
   stage.a = shell.argument(next++), stage.b = shell.argument(next++), stage.out = shell.argument(next++);
   if (gathered && !second)
     rowToken = shell.argument(next++);
-  if (routed && !second)
+  if (mode.routed && !second)
     list = shell.argument(next++);
   for (unsigned i = 4; i < kernel.getBody().getNumArguments(); ++i)
     stage.operands.push_back(shell.argument(next++));
@@ -116,18 +111,18 @@ void CudaMatmulLowering::bindArguments(CudaKernelShell &shell, size_t next) {
   chooseStage();
   if (splits > 1)
     partials = shell.argument(next++);
-  if (unordered)
+  if (mode.unordered)
     sumToken = shell.argument(next++), sumSlot = shell.argument(next++);
-  if (weighted)
+  if (mode.weighted)
     sumWeights = shell.argument(next++);
-  if (joined)
+  if (mode.joined)
     bindStage(shell, next, true);
 }
 
 size_t CudaMatmulLowering::numPointers() {
   size_t ofStage = kernel.getBody().getNumArguments() - 1;
-  return ofStage * (joined ? 2 : 1) + (gathered ? 1 : 0) + (routed ? 1 : 0) + (splits > 1 ? 1 : 0) +
-         (unordered ? 2 : 0) + (weighted ? 1 : 0);
+  return ofStage * (mode.joined ? 2 : 1) + (gathered ? 1 : 0) + (mode.routed ? 1 : 0) + (splits > 1 ? 1 : 0) +
+         (mode.unordered ? 2 : 0) + (mode.weighted ? 1 : 0);
 }
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
@@ -136,7 +131,7 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
     maps.push_back(0);
   if (hasRoles())
     maps.push_back(1);
-  if (hasRoles() && joined)
+  if (hasRoles() && mode.joined)
     maps.push_back(numPointers() - kernel.getBody().getNumArguments() + 2); // B of the last stage
   CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps, /*sequence=*/false, /*waitsItself=*/early > 1);
   bindArguments(shell);
@@ -212,8 +207,8 @@ Value CudaMatmulLowering::loadOfList(Type type, Value address) {
 }
 
 Value CudaMatmulLowering::countTiles() {
-  Value items = routed ? e.toI64(loadOfList(e.i32(), list)) : e.ceilDiv(numTokens, a.rows);
-  if (joined) {
+  Value items = mode.routed ? e.toI64(loadOfList(e.i32(), list)) : e.ceilDiv(numTokens, a.rows);
+  if (mode.joined) {
     firstItems = items;
     items = e.add(items, e.ceilDiv(numTokens, a.rows));
   }
@@ -228,7 +223,7 @@ void CudaMatmulLowering::enterTile(Value index) {
   }
   tile.column0 = e.mul(e.remU(index, tileColumns()), columns());
   loadTile(e.divU(index, tileColumns()));
-  if (joined)
+  if (mode.joined)
     chooseStage();
 }
 
@@ -268,7 +263,7 @@ void CudaMatmulLowering::lowerTiles(tile::ForTilesOp op) {
 }
 
 void CudaMatmulLowering::loadTile(Value index) {
-  if (joined) { // an item of the list, which may be empty, or rows of all tokens
+  if (mode.joined) { // an item of the list, which may be empty, or rows of all tokens
     tile.isSecond = e.compare(arith::CmpIPredicate::uge, index, firstItems);
     Value own = e.sub(index, firstItems);
     index = e.select(tile.isSecond, e.c(0), index);
@@ -279,7 +274,7 @@ void CudaMatmulLowering::loadTile(Value index) {
     tile.rows = e.select(tile.isSecond, e.minS(e.c(a.rows), e.sub(numTokens, row0)), tile.rows);
     return;
   }
-  if (!routed) {
+  if (!mode.routed) {
     tile.group = e.c(0);
     tile.row0 = e.mul(index, a.rows);
     tile.rows = e.minS(e.c(a.rows), e.sub(numTokens, tile.row0));

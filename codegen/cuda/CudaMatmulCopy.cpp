@@ -41,7 +41,7 @@ void CudaMatmulLowering::findRows() {
     row = e.add(tile.row0, e.select(present, row, e.c(0)));
     aSource.present.push_back(present);
     aSource.rows.push_back(row);
-    if (gathered && joined) // the other stage's rows are those of A
+    if (gathered && mode.joined) // the other stage's rows are those of A
       row = e.select(tile.isSecond, row, tokenOf(e.select(tile.isSecond, e.c(0), row)));
     else if (gathered)
       row = tokenOf(row);

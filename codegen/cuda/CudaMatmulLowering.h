@@ -59,7 +59,7 @@ private:
     Values rows;     // i64, row of the operation, for prologue operands; A only
   };
 
-  int64_t shape(llvm::StringRef name) const;
+  int64_t shape(llvm::StringRef name);
   bool hasRoles() const { return consumers != 0; }
   int64_t threads() const { return cuda_warp_threads * warpsM * warpsN + (hasRoles() ? warpgroup_threads : 0); }
   int64_t copyThreads() const { return hasRoles() ? warpgroup_threads : threads(); } // the first of the block
@@ -68,7 +68,7 @@ private:
   int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
   int64_t rowsPerWarp() const { return a.rows / warpsM; }
   int64_t columnsPerWarp() const { return columns() / warpsN; }
-  bool tensorCores() const { return a.element == b.element && (tf32 || !a.element.isF32()); }
+  bool tensorCores() const { return a.element == b.element && (mode.tf32 || !a.element.isF32()); }
   mlir::Value depthStep(mlir::Value step); // of the whole depth, of a step of the tile's share
   mlir::Value div32(mlir::Value x, int64_t y);
   mlir::Value rem32(mlir::Value x, int64_t y);
@@ -169,15 +169,15 @@ private:
   tile::KernelOp kernel;
   int64_t sm, stages = 0, warpsM = 0, warpsN = 0, parts = 1, kSteps = 0;
   Side a, b;
-  int64_t splits = 1, splitRows = 0; // shares of the depth; rows of a share's sums
-  bool gathered = false, routed = false, tf32 = false, columnsFirst = false;
-  bool contiguous = false;                  // rows of A by TMA
-  bool unordered = false, weighted = false; // rows are added to their tokens, times a weight
-  int64_t consumers = 0, lag = 0;           // of tile.roles; 0 without
-  int64_t early = 1;                        // of the kernel: 1, 2 or 3
-  bool beforeWait = false;                  // what is emitted runs before the wait for the predecessor
-  bool vacantReturns = false;               // consumers without a row of the tile do not multiply
-  mlir::Region *prologue = nullptr;         // of the template's copies, all the same
+  MatmulMode mode;
+  int64_t splits = 1; // shares of the depth
+  bool gathered = false, columnsFirst = false;
+  bool contiguous = false;          // rows of A by TMA
+  int64_t consumers = 0, lag = 0;   // of tile.roles; 0 without
+  int64_t early = 1;                // of the kernel: 1, 2 or 3
+  bool beforeWait = false;          // what is emitted runs before the wait for the predecessor
+  bool vacantReturns = false;       // consumers without a row of the tile do not multiply
+  mlir::Region *prologue = nullptr; // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 
   // Buffers of a stage. A kernel of two stages chooses for every tile.
@@ -186,7 +186,6 @@ private:
     Values operands; // of prologue and epilogue
   };
   Buffers buffers[2];
-  bool joined = false;
 
   mlir::Value numTokens, aBase, bBase, outBase, rowToken, list, partials;
   mlir::Value sumToken, sumSlot, sumWeights;   // of a row, where rows are added to tokens

@@ -64,7 +64,7 @@ void CudaMatmulLowering::initialiseBarriers() {
     e.tmaPrefetch(buffers[0].b);
     if (contiguous)
       e.tmaPrefetch(buffers[0].a);
-    if (joined)
+    if (mode.joined)
       e.tmaPrefetch(buffers[1].b);
   });
   e.barrier(0, threads());
@@ -119,7 +119,7 @@ void CudaMatmulLowering::loadWeights(Value step, Value q) {
     Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
     Value to = e.at(slot, part * columns() * b.rowBytes);
     auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
-    if (joined)
+    if (mode.joined)
       e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
     else
       load(bBase);

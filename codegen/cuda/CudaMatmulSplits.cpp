@@ -13,7 +13,7 @@ static constexpr int64_t sum_threads = 128, shares_in_flight = 16;
 
 Value CudaMatmulLowering::partialAt(Value share, Value row, Value column, int64_t part) {
   int64_t n = shape("n");
-  Value line = e.add(e.mul(e.add(e.mul(share, splitRows), row), parts), e.c(part));
+  Value line = e.add(e.mul(e.add(e.mul(share, mode.splitRows), row), parts), e.c(part));
   return e.at(partials, e.mul(e.add(e.mul(line, n), column), 4));
 }
 

@@ -43,7 +43,7 @@ void CudaMatmulLowering::lowerStore(tile::StoreOp op) {
   if (splits > 1)
     return storePartials(acc);
   for (int64_t i = 0; i < fragmentRows(); ++i)
-    e.when(e.less(fragmentRow(i), tile.rows), [&] { unordered ? addRow(op, acc, i) : storeRow(op, acc, i); });
+    e.when(e.less(fragmentRow(i), tile.rows), [&] { mode.unordered ? addRow(op, acc, i) : storeRow(op, acc, i); });
 }
 
 void CudaMatmulLowering::whenColumn(Value column, llvm::function_ref<void()> body) {
@@ -60,13 +60,13 @@ void CudaMatmulLowering::addRow(tile::StoreOp op, const Values &acc, int64_t i) 
   auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
   Value outRow = e.at(outBase, e.mul(entry(sumToken), shape("out_stride")));
   Value first = e.at(outRow, e.mul(e.add(tile.column0, fragmentColumn(0)), 4));
-  if (weighted)
+  if (mode.weighted)
     weight = e.load(e.f32(), e.at(sumWeights, e.mul(entry(sumSlot), 4)), 4);
   for (int64_t j = 0; j < fragmentColumns(); ++j) {
     Value column = e.add(tile.column0, fragmentColumn(j));
     whenColumn(column, [&] {
       Value x = e.widen(columnValue(op, partsOf(acc, i, j), rowValues, row, column));
-      e.reduceAdd(first, 4 * columnDistance(j), weighted ? e.mulF(weight, x) : x);
+      e.reduceAdd(first, 4 * columnDistance(j), mode.weighted ? e.mulF(weight, x) : x);
     });
   }
 }

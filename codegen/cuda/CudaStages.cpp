@@ -330,7 +330,7 @@ bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
     const MatmulOperand &x = std::get<0>(pair), &y = std::get<1>(pair);
     return x.kind == "col" || x.stride == y.stride;
   };
-  return two.routed && one.aStride == two.aStride && one.outStride == two.outStride &&
+  return two.mode.routed && one.aStride == two.aStride && one.outStride == two.outStride &&
          llvm::all_of(llvm::zip(one.epilogueOperands, two.epilogueOperands), sameStride);
 }
 
@@ -370,20 +370,20 @@ static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t
                      const std::map<std::string, int64_t> &values, int64_t splits, bool second) {
   int64_t blockM = values.at("block_m"), blockN = values.at("block_n");
   int64_t columns = splits * int64_t(llvm::divideCeil(uint64_t(stage.n), uint64_t(blockN / stage.parts)));
-  bool few = stage.routed && launch.max_tokens * choices <= stage.groups;
+  bool few = stage.mode.routed && launch.max_tokens * choices <= stage.groups;
   launch.units.per_token = (choices + (second ? 1 : 0)) * columns;
-  int64_t ofGroups = stage.routed ? stage.groups * blockM : 0, ofTokens = !stage.routed || second ? blockM - 1 : 0;
+  int64_t ofGroups = stage.mode.routed ? stage.groups * blockM : 0,
+          ofTokens = !stage.mode.routed || second ? blockM - 1 : 0;
   launch.units.fixed = few ? 0 : columns * (ofGroups + ofTokens);
   launch.units_per_block = uint32_t(few ? 1 : blockM);
 }
 
 bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
-  MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
+  MatmulStage stage = describe(step, op, entry);
   auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""), message);
   templateError = !tile;
   if (!tile)
     return false;
-  describeKernel(stage, entry, *tile->getOps<tile::KernelOp>().begin());
   *tiles << *tile << "\n";
   return true;
 }
@@ -411,17 +411,12 @@ void CudaStages::addClear(size_t step, size_t combine, int64_t columns) {
   launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine, columns), 0, 0});
 }
 
-// What a kernel must know that neither its template nor its stage alone say.
-void CudaStages::describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel) {
-  Builder builder(kernel.getContext());
-  if (!stage.routed && entry.lastToken > 0)
-    kernel->setAttr("split_rows", builder.getIndexAttr(std::min(entry.lastToken, plan.header.max_tokens)));
-  if (!stage.unordered)
-    return;
-  kernel->setAttr("unordered", builder.getUnitAttr());
-  kernel->setAttr("out_stride", builder.getIndexAttr(4 * stage.n));
-  if (stage.weightedSums)
-    kernel->setAttr("weighted", builder.getUnitAttr());
+// The stage as a kernel of the entry computes it.
+MatmulStage CudaStages::describe(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) const {
+  MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
+  if (!stage.mode.routed && entry.lastToken > 0)
+    stage.mode.splitRows = std::min(entry.lastToken, plan.header.max_tokens);
+  return stage;
 }
 
 // The second launch of a stage with splits: parameters as the first's.
@@ -447,16 +442,14 @@ void CudaStages::setBlocksPerSm(StringRef symbol, int64_t threads, int64_t block
 
 bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   const moec_step &planned = plan.steps[job.step];
-  MatmulStage stage = describeMatmul(job.op, plan, planned);
+  MatmulStage stage = describe(job.step, job.op, job.entry);
+  stage.mode.joined = bool(job.second);
   std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + (job.second ? "_joined" : ""));
   auto tile = instantiateKernel(*module.getContext(), stage, job.entry.kernel, templatesDir, symbol, message);
   templateError = !tile;
   if (!tile)
     return false;
   tile::KernelOp kernel = *tile->getOps<tile::KernelOp>().begin();
-  describeKernel(stage, job.entry, kernel);
-  if (job.second)
-    kernel->setAttr("joined", UnitAttr::get(kernel.getContext()));
   CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
@@ -465,7 +458,7 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   CudaPlannedLaunch &launch = addLaunch(job.step, symbol, facts);
   launch.launch.min_tokens = job.firstToken;
   launch.launch.max_tokens = job.lastToken;
-  int64_t choices = stage.routed ? plan.steps[planned.route].choices : 1;
+  int64_t choices = stage.mode.routed ? plan.steps[planned.route].choices : 1;
   setTiles(launch.launch, stage, choices, job.entry.kernel.integers, facts.splits, bool(job.second));
   int64_t byShared = arch.smSharedBytes / std::max<int64_t>(1, facts.sharedBytes + 1024),
           byThreads = 1024 / facts.blockThreads;
@@ -494,23 +487,23 @@ void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage,
   std::vector<moec_cuda_param> &params = launch.params;
   unsigned before = stage.gathered ? 4 : 3;
   for (unsigned i = 0; i < planned.num_args; ++i) {
-    if (i == before && stage.routed)
+    if (i == before && stage.mode.routed)
       params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
     if (i == 3 && stage.gathered && facts.aMapRows) // row_token: rows are in order
       continue;
     params.push_back(i == 0 && facts.aMapRows  ? rowMapOf(job, stage, facts)
                      : i == 1 && facts.mapRows ? mapOf(job.step, facts)
-                     : i == 2 && stage.unordered
+                     : i == 2 && stage.mode.unordered
                          ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step), stage.n), 0, 0}
                          : argument(job.step, i));
   }
-  if (planned.num_args == before && stage.routed)
+  if (planned.num_args == before && stage.mode.routed)
     params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
-  if (stage.unordered) {
+  if (stage.mode.unordered) {
     params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
     params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
   }
-  if (stage.weightedSums)
+  if (stage.mode.weighted)
     params.push_back(argument(combineOf(job.step), 2));
   for (unsigned i = 0; job.second && i < plan.steps[*job.second].num_args; ++i)
     params.push_back(i == 1 && facts.mapRows ? mapOf(*job.second, facts) : argument(*job.second, i));

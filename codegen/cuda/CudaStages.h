@@ -103,7 +103,7 @@ private:
   size_t combineOf(size_t step) const;
   uint16_t sumsOf(size_t combine, int64_t columns); // table of its tokens' sums, made by the first call
   void addClear(size_t step, size_t combine, int64_t columns);
-  void describeKernel(const MatmulStage &stage, const CudaEntry &entry, tile::KernelOp kernel);
+  MatmulStage describe(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) const;
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
   // Pointers to the step's arguments; routes are told from buffers.

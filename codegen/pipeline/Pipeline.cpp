@@ -211,13 +211,12 @@ bool Compilation::schedule() {
     facts[i].bf16Weight = !stage.weight.isF32();
     facts[i].f16 = stage.in.isF16() || stage.weight.isF16();
     facts[i].oneType = stage.in == stage.weight;
-    facts[i].routed = stage.routed;
-    facts[i].tf32 = stage.tf32;
+    facts[i].mode = stage.mode;
     facts[i].gathered = stage.gathered;
     facts[i].weightsEarly = weightsKnownEarly(launchPlan, i);
     facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
-    facts[i].groups = stage.routed ? stage.groups : 1;
-    facts[i].rowsPerToken = stage.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
+    facts[i].groups = stage.mode.routed ? stage.groups : 1;
+    facts[i].rowsPerToken = stage.mode.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
   }
   if (!chooseSchedule(launchPlan, facts, options, chosen, errors))
     return false;

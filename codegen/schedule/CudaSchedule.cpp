@@ -202,7 +202,7 @@ private:
     while (2 * splits <= 64 && tilesOf(1, blockN) * 2 * splits <= multiprocessors && steps / (2 * splits) >= 4)
       splits *= 2;
     splits = int64_t(llvm::divideCeil(uint64_t(steps), llvm::divideCeil(uint64_t(steps), uint64_t(splits))));
-    if (!roles && splits > 1 && !facts.routed && blockN * facts.k * facts.weightBytes() >= splitBytes)
+    if (!roles && splits > 1 && !facts.mode.routed && blockN * facts.k * facts.weightBytes() >= splitBytes)
       kernel.integers["splits"] = splits;
     return kernel;
   }
@@ -285,7 +285,7 @@ private:
     int64_t splits = values.count("splits") ? values["splits"] : 1;
     if (splits == 1)
       return true;
-    if (facts.routed || facts.groups > 1)
+    if (facts.mode.routed || facts.groups > 1)
       return fail("D8", "splits is " + text(splits) + ", expected 1 for a stage with a route");
     if (entry.lastToken < 0 || entry.lastToken > mostSplitTokens)
       return fail("D8", "splits is " + text(splits) + ", expected 1 beyond " + text(mostSplitTokens) + " tokens");

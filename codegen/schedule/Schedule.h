@@ -39,6 +39,7 @@
 
 #include "codegen/Target.h"
 #include "codegen/schedule/TemplateValues.h"
+#include "codegen/tile/MatmulMode.h"
 
 #include "llvm/ADT/StringRef.h"
 
@@ -60,15 +61,14 @@ struct StageFacts {
 
   bool f16 = false;          // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
   bool oneType = true;       // input and weights have one type
-  bool routed = false;       // rows belong to groups of a route, of one group or many
-  bool tf32 = false;         // f32 by f32, allowed to multiply in tf32
+  MatmulMode mode;           // routed: rows belong to groups of a route, of one group or many
   bool gathered = false;     // rows of A are found through the route
   bool weightsEarly = false; // which weights a block reads first is known before the launch before ends (CUDA)
   bool plainRows = true;     // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
 
   // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
   bool halves() const { return bf16Input && bf16Weight && oneType; }
-  bool tensorCores() const { return halves() || tf32; }
+  bool tensorCores() const { return halves() || mode.tf32; }
   int64_t inputBytes() const { return bf16Input ? 2 : 4; }
   int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
 };

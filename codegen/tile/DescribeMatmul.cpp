@@ -28,11 +28,11 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.aStride = buffer(0).row_stride;
   stage.outStride = buffer(2).row_stride;
   stage.gathered = op.getGathered();
-  stage.routed = bool(op.getRoute());
-  stage.tf32 = op->hasAttr(moe::tf32Attr);
-  stage.unordered = op->hasAttr(moe::unorderedAttr);
-  if (stage.unordered)
-    stage.weightedSums = bool(cast<moe::CombineOp>(*op.getResult().user_begin()).getWeights());
+  stage.mode.routed = bool(op.getRoute());
+  stage.mode.tf32 = op->hasAttr(moe::tf32Attr);
+  stage.mode.unordered = op->hasAttr(moe::unorderedAttr);
+  if (stage.mode.unordered)
+    stage.mode.weighted = bool(cast<moe::CombineOp>(*op.getResult().user_begin()).getWeights());
   stage.in = elementOf(op.getA());
   stage.weight = elementOf(op.getB().front());
   stage.result = elementOf(op.getResult());

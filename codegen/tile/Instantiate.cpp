@@ -186,6 +186,20 @@ void spliceStage(tile::KernelOp kernel, const MatmulStage &stage) {
   });
 }
 
+// Sums of tokens are f32 rows of the stage's width, wherever the stage itself would store.
+void describeStage(tile::KernelOp kernel, const MatmulStage &stage) {
+  Builder builder(kernel.getContext());
+  bool cpu = kernel.getTarget() == "cpu";
+  kernel.setMode(cpu ? MatmulMode{stage.mode.routed} : stage.mode);
+  kernel.setNAttr(builder.getIndexAttr(stage.n));
+  kernel.setKAttr(builder.getIndexAttr(stage.k));
+  kernel.setPartsAttr(builder.getIndexAttr(stage.parts));
+  kernel.setPanelsAttr(builder.getIndexAttr(stage.panels));
+  kernel.setPanelBytesAttr(builder.getIndexAttr(stage.panelBytes));
+  kernel.setAStrideAttr(builder.getIndexAttr(stage.aStride));
+  kernel.setOutStrideAttr(builder.getIndexAttr(kernel.mode().unordered ? 4 * stage.n : stage.outStride));
+}
+
 } // namespace
 
 OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage &stage, const TemplateBinding &binding,
@@ -224,19 +238,7 @@ OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage 
   }
   tile::KernelOp kernel = kernels.front();
   kernel.setSymName(symbol);
-  Builder builder(&context);
-  auto attach = [&](StringRef name, int64_t value) { kernel->setAttr(name, builder.getIndexAttr(value)); };
-  attach("n", stage.n);
-  attach("k", stage.k);
-  attach("parts", stage.parts);
-  attach("panels", stage.panels);
-  attach("panel_bytes", stage.panelBytes);
-  attach("a_stride", stage.aStride);
-  attach("out_stride", stage.outStride);
-  if (stage.routed)
-    kernel->setAttr("routed", builder.getUnitAttr());
-  if (stage.tf32 && kernel.getTarget() != "cpu")
-    kernel->setAttr("tf32", builder.getUnitAttr());
+  describeStage(kernel, stage);
   spliceStage(kernel, stage);
   if (failed(verify(*module)))
     return {};

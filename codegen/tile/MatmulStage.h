@@ -5,6 +5,8 @@
 #ifndef MOEC_CODEGEN_TILE_MATMULSTAGE_H
 #define MOEC_CODEGEN_TILE_MATMULSTAGE_H
 
+#include "codegen/tile/MatmulMode.h"
+
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Region.h"
 #include "llvm/ADT/SmallVector.h"
@@ -28,13 +30,10 @@ struct MatmulStage {
   int64_t groups = 1;
   int64_t panels = 0; // column panels of a group (moec_weight)
   int64_t panelBytes = 0;
-  int64_t aStride = 0;       // bytes from one row of A to the next
-  int64_t outStride = 0;     // bytes from one row of the output to the next
-  bool gathered = false;     // A rows through row_token
-  bool routed = false;       // rows belong to groups of a route; else one group
-  bool tf32 = false;         // f32 operands may be rounded to tf32 (CUDA)
-  bool unordered = false;    // rows are added to the sums of their tokens (CUDA)
-  bool weightedSums = false; // unordered, and times the weight of the row's slot
+  int64_t aStride = 0;   // bytes from one row of A to the next
+  int64_t outStride = 0; // bytes from one row of the output to the next
+  bool gathered = false; // A rows through row_token
+  MatmulMode mode;
   mlir::Type in, weight, result;
   llvm::SmallVector<MatmulOperand> prologueOperands, epilogueOperands;
   mlir::Region *prologue = nullptr, *epilogue = nullptr; // null or empty: identity

@@ -81,6 +81,42 @@ void KernelOp::print(OpAsmPrinter &printer) {
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }
 
+MatmulMode KernelOp::mode() {
+  MatmulMode mode = {getRouted(), getTf32(), getUnordered(), getWeighted(), getJoined()};
+  mode.splitRows = getSplitRows() ? getSplitRows()->getSExtValue() : 0;
+  return mode;
+}
+
+void KernelOp::setMode(const MatmulMode &mode) {
+  setRouted(mode.routed);
+  setTf32(mode.tf32);
+  setUnordered(mode.unordered);
+  setWeighted(mode.weighted);
+  setJoined(mode.joined);
+  if (mode.splitRows)
+    setSplitRowsAttr(Builder(getContext()).getIndexAttr(mode.splitRows));
+}
+
+// C5 and C6.
+static LogicalResult verifyStage(KernelOp kernel, bool cpu) {
+  unsigned present = 0;
+  for (StringRef name : {"n", "k", "parts", "panels", "panel_bytes", "a_stride", "out_stride"})
+    present += kernel->hasAttr(name);
+  bool positive = present == 7;
+  for (StringRef name : {"n", "k", "parts"})
+    positive = positive && kernel.shape(name) > 0;
+  if (present && !positive)
+    return kernel.emitOpError("C5: n, k, parts, panels, panel_bytes, a_stride and out_stride must come together, n, k "
+                              "and parts positive");
+  MatmulMode mode = kernel.mode();
+  bool cuda = mode.tf32 || mode.unordered || mode.weighted || mode.joined;
+  if ((cpu && cuda) || (mode.weighted && !mode.unordered) || ((mode.unordered || mode.joined) && !mode.routed) ||
+      (mode.splitRows && mode.routed))
+    return kernel.emitOpError("C6: tf32, unordered, weighted and joined must be of CUDA kernels, weighted of unordered "
+                              "ones, unordered and joined of routed ones, split_rows of kernels without a route");
+  return success();
+}
+
 LogicalResult KernelOp::verify() {
   StringRef target = getTarget();
   bool cpu = target == "cpu";
@@ -104,7 +140,7 @@ LogicalResult KernelOp::verify() {
   bool roles = !getBody().getOps<RolesOp>().empty();
   if (early < 1 || early > 3 || (early == 2 && !roles) || (cpu && getEarly()))
     return emitOpError("C4: early must be 1..3 of a CUDA kernel, and 2 only with tile.roles, found ") << early;
-  return success();
+  return verifyStage(*this, cpu);
 }
 
 // ---- loops: tile.for_x %index in %range { ... } -----------------------------------------------------------------

@@ -5,6 +5,8 @@
 #ifndef MOEC_CODEGEN_TILE_TILEDIALECT_H
 #define MOEC_CODEGEN_TILE_TILEDIALECT_H
 
+#include "codegen/tile/MatmulMode.h"
+
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"

@@ -20,7 +20,7 @@ StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf
   facts.stage = "up";
   facts.n = n, facts.k = k, facts.parts = parts;
   facts.bf16Weight = bf16Weight, facts.bf16Input = bf16Input;
-  facts.groups = groups, facts.rowsPerToken = choices, facts.routed = facts.gathered = groups > 1;
+  facts.groups = groups, facts.rowsPerToken = choices, facts.mode.routed = facts.gathered = groups > 1;
   facts.weightsEarly = parts == 1;
   return facts;
 }
@@ -59,7 +59,7 @@ TEST(cuda_schedule, legal_for_every_stage) {
           for (auto [groups, choices] : {std::pair<int64_t, int64_t>{1, 1}, {8, 2}, {256, 8}, {4096, 1}, {3, 3}})
             for (CudaArch arch : {CudaArch::Sm80, CudaArch::Sm90a}) {
               StageFacts facts = stageOf(n, k, parts, types & 1, types & 2, groups, choices);
-              facts.tf32 = types == 4;
+              facts.mode.tf32 = types == 4;
               EXPECT_EQ(check(facts, cudaSchedule(facts, arch)), "") << n << " " << k << " " << parts << " " << types;
             }
 }
@@ -92,7 +92,7 @@ TEST(cuda_schedule, ranges_follow_expected_rows) {
             "1..16:S8x128 17..48:S16x128 49..128:m32x128 129..384:w64x128 385..:w128x256");
   StageFacts f32Stage = stageOf(768, 2048, 2, false, false);
   EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a), "1..2:m16x32 3..192:m16x64 193..512:m32x64 513..:m64x64");
-  f32Stage.tf32 = true;
+  f32Stage.mode.tf32 = true;
   EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a),
             "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
 }

@@ -155,3 +155,25 @@ func.func @vacant() {
   tile.roles %r consumers 2 lag 1 vacant 3 : !tile.ring<bf16, bf16, 128 : index, 256 : index, 64 : index, 4 : index> producer { %c = arith.constant 0 : index } consumer { %c = arith.constant 0 : index }
   return
 }
+
+// -----
+
+// expected-error @below {{'tile.kernel' op C5: n, k, parts, panels, panel_bytes, a_stride and out_stride must come together, n, k and parts positive}}
+tile.kernel @shapes for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) attributes {n = 8 : index, k = 16 : index} {
+  %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
+  tile.for_tiles %item, %n in %i : !tile.items {
+    tile.store %c[%item, %n] -> %o : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>, !tile.rows<f32, <direct>>
+  }
+}
+
+// -----
+
+// expected-error @below {{'tile.kernel' op C6: tf32, unordered, weighted and joined must be of CUDA kernels, weighted of unordered ones, unordered and joined of routed ones, split_rows of kernels without a route}}
+tile.kernel @mode for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) attributes {routed, weighted} {
+  %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
+  %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
+  tile.for_tiles %item, %n in %i : !tile.items {
+    tile.store %c[%item, %n] -> %o : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>, !tile.rows<f32, <direct>>
+  }
+}
