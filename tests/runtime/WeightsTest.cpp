@@ -39,8 +39,8 @@ protected:
     unlink(path.c_str());
   }
 
-  static std::string pack(const moec_layer *layer, const TinyWeights &source) {
-    AlignedBytes buffer(packedBytes, 0x5a);
+  static std::string pack(const moec_layer *layer, const TinyWeights &source, int fill = 0x5a) {
+    AlignedBytes buffer(packedBytes, fill);
     std::vector<moec_tensor> tensors = source.tensors();
     moec_weights *weights = nullptr;
     EXPECT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK)
@@ -97,6 +97,10 @@ protected:
 } // namespace
 
 // ---- packed buffers ---------------------------------------------------------------------------------------------
+
+TEST_F(Weights, pack_writes_every_byte) {
+  EXPECT_EQ(pack(layer, source, 0xa5), want); // gaps between regions too: equal weights give equal files
+}
 
 TEST_F(Weights, packed_buffer_is_saved_and_mapped_again) {
   AlignedBytes buffer(packedBytes);
