@@ -5,19 +5,14 @@
 #include "codegen/cuda/CudaStages.h"
 
 #include "codegen/cuda/CudaCombine.h"
-#include "codegen/cuda/CudaDispatch.h"
-#include "codegen/cuda/CudaFront.h"
 #include "codegen/cuda/CudaPermute.h"
-#include "codegen/cuda/CudaPlaces.h"
 #include "codegen/cuda/CudaRows.h"
-#include "codegen/cuda/CudaTokens.h"
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -49,12 +44,6 @@ CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArc
   if (frontTokens)
     fronts = routeFronts(plan);
   llvm::erase_if(fronts, [&](const RouteFront &front) { return frontParams(front) > MOEC_MAX_CUDA_PARAMS; });
-}
-
-// At most: those of the three kernels that a front stands for.
-size_t CudaStages::frontParams(const RouteFront &front) const {
-  size_t ofRouter = front.router ? plan.steps[*front.router].num_args + size_t(1) : 0; // and the shares
-  return 1 + ofRouter + plan.steps[front.rows].num_args + cudaDispatchPointers(dispatchShape(front.dispatch));
 }
 
 bool CudaStages::fail(std::string text, bool isUnsupported) {
@@ -146,172 +135,6 @@ bool CudaStages::addRows(size_t step, Operation *op) {
 }
 
 uint16_t CudaStages::listOf(uint16_t route, int64_t rows) const { return lists.at({route, rows}); }
-
-CudaDispatchShape CudaStages::dispatchShape(size_t step) const {
-  CudaDispatchShape shape;
-  shape.groups = plan.steps[step].num_groups;
-  shape.choices = plan.steps[step].choices;
-  shape.sm = arch.sm;
-  if (auto sizes = blockRows.find(uint16_t(step)); sizes != blockRows.end())
-    for (const auto &[rows, tokens] : sizes->second)
-      shape.lists.push_back({rows, tokens});
-  return shape;
-}
-
-bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape) {
-  if (dispatchScratch.count(uint16_t(step)))
-    return true;
-  if (shape.groups > cuda_dispatch_max_groups)
-    return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) +
-                    " groups, found " + std::to_string(shape.groups),
-                true);
-  if (plan.header.max_tokens > INT32_MAX / shape.choices)
-    return fail("CUDA kernels count rows in 31 bits: " + std::to_string(plan.header.max_tokens) + " tokens of " +
-                    std::to_string(shape.choices) + " choices are too many",
-                true);
-  std::string name = plan.string(plan.steps[step].name).str();
-  dispatchScratch[uint16_t(step)] = target.addTable(cudaDispatchTableBytes(shape), name + " scratch");
-  for (const CudaDispatchList &list : shape.lists)
-    lists[{uint16_t(step), list.blockSize}] =
-        target.addTable(cudaListBytes(shape.groups, shape.choices, list.blockSize),
-                        name + " blocks of " + std::to_string(list.blockSize));
-  return true;
-}
-
-void CudaStages::addDispatchParams(size_t step, std::vector<moec_cuda_param> &params) const {
-  params.push_back(argument(step, 0));
-  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
-    params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
-  params.push_back({MOEC_CUDA_TABLE, dispatchScratch.at(uint16_t(step)), 0, 0});
-  for (const CudaDispatchList &list : dispatchShape(step).lists)
-    params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), list.blockSize), 0, 0});
-}
-
-bool CudaStages::addDispatch(size_t step) {
-  CudaDispatchShape shape = dispatchShape(step);
-  if (!makeDispatchTables(step, shape))
-    return false;
-  std::vector<CudaDispatchKernel> kernels =
-      lowerCudaDispatch(shape, UnknownLoc::get(module.getContext()), module, symbolOf(step, ""));
-  for (const CudaDispatchKernel &kernel : kernels) {
-    if (!checkShared(kernel.symbol, kernel.facts))
-      return false;
-    int64_t firstToken = std::max(kernel.minTokens, firstBehindFront(step));
-    if (firstToken > kernel.maxTokens)
-      continue;
-    CudaPlannedLaunch &launch = addLaunch(step, kernel.symbol, kernel.facts);
-    launch.launch.min_tokens = firstToken;
-    launch.launch.max_tokens = kernel.maxTokens;
-    addDispatchParams(step, launch.params);
-  }
-  return true;
-}
-
-const RouteFront *CudaStages::frontAt(std::optional<size_t> step) const {
-  auto isOf = [&](const RouteFront &front) {
-    return front.router == step || front.rows == step || front.dispatch == step;
-  };
-  auto found = llvm::find_if(fronts, isOf);
-  return found == fronts.end() ? nullptr : &*found;
-}
-
-// A front runs for calls of no token too, whose groups begin and end at row 0.
-int64_t CudaStages::firstBehindFront(size_t step) const { return frontAt(step) ? frontTokens + 1 : 0; }
-
-// The router's calls with a split depth, and what is left between them.
-bool CudaStages::addFronts(const RouteFront &front, moe::RowProgramOp rows) {
-  int64_t next = 0;
-  for (FrontSums &sums : frontSums) {
-    if (sums.router != front.router)
-      continue;
-    int64_t first = sums.firstToken == 1 ? 0 : sums.firstToken; // without a token there is nothing to add
-    if (next < first && !addFront(front, rows, next, first - 1, nullptr))
-      return false;
-    if (!addFront(front, rows, first, sums.lastToken, &sums))
-      return false;
-    next = sums.lastToken + 1;
-  }
-  return next > frontTokens || addFront(front, rows, next, frontTokens, nullptr);
-}
-
-bool CudaStages::addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,
-                          FrontSums *sums) {
-  CudaFrontShape shape;
-  if (sums)
-    shape.split = *sums->tile->getOps<tile::KernelOp>().begin();
-  shape.rows = rows;
-  shape.strides = stridesOf(front.rows);
-  shape.dispatch = dispatchShape(front.dispatch);
-  shape.firstToken = firstToken;
-  shape.lastToken = lastToken;
-  if (!makeDispatchTables(front.dispatch, shape.dispatch))
-    return false;
-  std::string symbol = symbolOf(front.rows, "front_t" + std::to_string(firstToken));
-  CudaKernelFacts facts = lowerCudaFront(shape, module, symbol);
-  if (!checkShared(symbol, facts))
-    return false;
-  CudaPlannedLaunch &launch = addLaunch(front.rows, symbol, facts);
-  launch.launch.min_tokens = firstToken;
-  launch.launch.max_tokens = lastToken;
-  if (sums)
-    launch.params.insert(launch.params.end(), sums->params.begin() + 1, sums->params.end()); // behind T
-  addArguments(front.rows, launch.params);
-  addDispatchParams(front.dispatch, launch.params);
-  return true;
-}
-
-// What looks at whole scopes: capacity, the tokens experts take, columns, inputs of slots.
-bool CudaStages::addTokens(size_t step, Operation *op) {
-  RowStrides strides = stridesOf(step);
-  std::string symbol = symbolOf(step, "");
-  CudaKernelFacts facts =
-      llvm::TypeSwitch<Operation *, CudaKernelFacts>(op)
-          .Case([&](moe::CapacityOp capacity) { return lowerCudaCapacity(capacity, arch.sm, module, symbol); })
-          .Case([&](moe::TopTokensOp top) { return lowerCudaTopTokens(top, arch.sm, module, symbol); })
-          .Case([&](moe::TokenReduceOp reduce) { return lowerCudaTokenReduce(reduce, arch.sm, module, symbol); })
-          .Case([&](moe::TokenTotalOp total) { return lowerCudaTokenTotal(total, arch.sm, module, symbol); })
-          .Default([&](Operation *inputs) {
-            return lowerCudaSlotInputs(cast<moe::SlotInputsOp>(inputs), strides, arch.sm, module, symbol);
-          });
-  if (!checkShared(symbol, facts))
-    return false;
-  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = 1;
-  addArguments(step, launch.params);
-  launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
-  return true;
-}
-
-bool CudaStages::addSlots(size_t step, Operation *op) {
-  const moec_step &planned = plan.steps[step];
-  std::vector<int64_t> blockSizes;
-  for (const auto &size : blockRows[uint16_t(step)])
-    blockSizes.push_back(size.first);
-  std::string symbol = symbolOf(step, ""), name = plan.string(planned.name).str();
-  CudaKernelFacts facts = lowerCudaSlots(cast<moe::SlotsOp>(op), blockSizes, arch.sm, module, symbol);
-  for (int64_t rows : blockSizes)
-    lists[{uint16_t(step), rows}] = target.addTable(cudaListBytes(planned.num_groups, planned.choices, rows),
-                                                    name + " blocks of " + std::to_string(rows));
-  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = 1;
-  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
-    launch.params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
-  for (int64_t rows : blockSizes)
-    launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
-  launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
-  return true;
-}
-
-bool CudaStages::addCounts(size_t step) {
-  const moec_step &planned = plan.steps[step];
-  std::string symbol = symbolOf(step, "");
-  CudaKernelFacts facts = lowerCudaCounts(plan.steps[planned.route].num_groups, arch.sm,
-                                          UnknownLoc::get(module.getContext()), module, symbol);
-  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
-  launch.params.push_back(argument(step, 0));
-  return true;
-}
 
 bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
   auto routed = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getNextNode());
