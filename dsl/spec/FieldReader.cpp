@@ -398,7 +398,7 @@ void FieldReader::topK(std::string_view shorthand, RouterSelect &select) {
   std::string path = pathOf(shorthand);
   const JsonNode *both = tree.member(*frames.back().node, "select");
   if (both && (tree.member(*both, "k") || tree.member(*both, "kind"))) {
-    fail("E-KEY", *node, path, "top_k stands for a select block, and there is one",
+    fail("E-KEY", *node, path, "top_k is short for a select block, and the spec has both",
          "keep one of them: \"top_k\": 2 means \"select\": {\"kind\": \"topk\", \"k\": 2}");
     return;
   }
