@@ -54,6 +54,10 @@ cc -std=c11 -Wall -Wextra -Werror -I"$work/tiny/include" -I"$work/prefix/include
   "$work/tiny/lib/libtiny.a" "$work/prefix/lib/libmoec.a" -lpthread -ldl -o "$work/hello-cc"
 "$work/hello-cc" | diff "$work/hello.txt" -
 
+say 'outputs of another program'
+python3 "$source_dir/examples/golden.py" "$work/golden"
+"$moec" verify --golden "$work/golden" | grep '1 cases, 1 passed, 0 failed'
+
 cd "$work"
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o static -q >/dev/null
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o shared --emit shared -q >/dev/null
