@@ -16,7 +16,7 @@
 
 namespace moec {
 
-// The process's exit codes; the table is in README.md.
+// The process's exit codes; the table is in codegen/cli/README.md.
 enum ExitCode : int {
   ExitDone = 0,
   ExitCheckFailed = 1,

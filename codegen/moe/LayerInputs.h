@@ -29,7 +29,7 @@ const LayerInput *findLayerInput(llvm::StringRef role);
 // Whether `type` is the input's; `x` is the type of x.
 bool fitsInput(const LayerInput &input, mlir::RankedTensorType type, mlir::RankedTensorType x);
 
-// The input that `value`, an argument of a layer, stands for; null for x, parameters and all other values.
+// The input that `value`, an argument of a layer, represents; null for x, parameters and all other values.
 const LayerInput *inputOf(mlir::Value value);
 
 } // namespace moec

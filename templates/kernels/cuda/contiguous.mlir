@@ -15,7 +15,7 @@
 #stages    = 4 : index            // {3 .. 8}: slots of the ring
 #lag       = 1 : index            // = 1: no copy of A is told of late
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 rows each
-#early     = 1 : index            // {1, 2, 3}: before it waits for its predecessor: 1 nothing, 2 mbarriers, 3 weights too
+#early     = 1 : index            // {1, 2, 3}: done before its predecessor ends: 1 nothing, 2 mbarriers, 3 also weights
 #vacant    = 1 : index            // {1, 2}: a consumer behind the last row of a tile: 1 multiplies, 2 returns slots
 #warps_m   = 8 : index            // = 4 * consumers
 #warps_n   = 1 : index            // = 1

@@ -16,7 +16,7 @@
 #stages    = 6 : index            // {3 .. 8}: slots of the ring
 #lag       = 3 : index            // {1 .. 4}: steps whose copies of A are in flight, at most stages - 2
 #consumers = 2 : index            // {1, 2}: warpgroups that multiply, 64 columns of every part each
-#early     = 1 : index            // {1, 2, 3}: before it waits for its predecessor: 1 nothing, 2 mbarriers, 3 weights too
+#early     = 1 : index            // {1, 2, 3}: done before its predecessor ends: 1 nothing, 2 mbarriers, 3 also weights
 #warps_m   = 1 : index            // = 1
 #warps_n   = 8 : index            // = 4 * consumers
 #unit_m    = 8 : index            // = 8: rows of the narrowest instruction

@@ -43,7 +43,8 @@ class BenchTest(unittest.TestCase):
             subprocess.run([MOEC, "compile", name, *flags, "-o", os.path.join(cls.work, name)], check=True,
                            stdout=subprocess.DEVNULL, cwd=cls.work)
             cls.compile_plain(name, flags)
-        cls.plain = {name: Package(os.path.join(cls.work, name + "-plain")) for name in ("qwen3-30b-a3b", "deepseek-v3")}
+        cls.plain = {name: Package(os.path.join(cls.work, name + "-plain"))
+                     for name in ("qwen3-30b-a3b", "deepseek-v3")}
         cls.packages = {name: Package(os.path.join(cls.work, name)) for name in ("qwen3-30b-a3b", "deepseek-v3")}
 
     @classmethod
@@ -54,7 +55,8 @@ class BenchTest(unittest.TestCase):
         schedule = os.path.join(cls.work, name + ".txt")
         with open(schedule, "w") as file:
             file.write(re.sub("front sm_90a .*", "front sm_90a none", text))
-        subprocess.run([MOEC, "compile", name, *flags, "--schedule", schedule, "-o", os.path.join(cls.work, name + "-plain")],
+        folder = os.path.join(cls.work, name + "-plain")
+        subprocess.run([MOEC, "compile", name, *flags, "--schedule", schedule, "-o", folder],
                        check=True, stdout=subprocess.DEVNULL, cwd=HERE)  # here no folder has a preset's name
 
     @classmethod

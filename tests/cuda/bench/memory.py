@@ -6,8 +6,8 @@
 def row_bytes(tokens, choices, hidden, intermediate, workspace):
     """{"layer": x, y, their copies, workspace and the check; "peer": PyTorch's tensors of one call}, in bytes.
 
-    Graphs of all contenders share one pool, so the peers' tensors count once. A peer holds rows of x, of gate and up, of
-    their product, of the result and of the weighted result, all bf16."""
+    Graphs of all contenders share one pool, so the peers' tensors count once. A peer holds rows of x, of gate and up,
+    of their product, of the result and of the weighted result, all bf16."""
     checked = min(tokens, 1024) * choices
     call = 4 * tokens * hidden * 2 + workspace
     check = checked * (hidden * 2 + 3 * intermediate * 2 + hidden * 2 + hidden * 8) + min(tokens, 1024) * hidden * 12

@@ -11,26 +11,28 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
 class Options(c.Structure):
-    _fields_ = [("struct_size", c.c_size_t), ("max_threads", c.c_int32), ("max_isa", c.c_int32), ("parallel_for", c.c_void_p),
-                ("parallel_for_context", c.c_void_p), ("spin_us", c.c_int32), ("reserved", c.c_int32), ("device", c.c_int32),
-                ("cuda_device", c.c_int32), ("cuda_driver", c.c_void_p)]
+    _fields_ = [("struct_size", c.c_size_t), ("max_threads", c.c_int32), ("max_isa", c.c_int32),
+                ("parallel_for", c.c_void_p), ("parallel_for_context", c.c_void_p), ("spin_us", c.c_int32),
+                ("reserved", c.c_int32), ("device", c.c_int32), ("cuda_device", c.c_int32),
+                ("cuda_driver", c.c_void_p)]
 
 
 class Tensor(c.Structure):
-    _fields_ = [("role", c.c_char_p), ("data", c.c_void_p), ("dtype", c.c_int), ("rank", c.c_int32), ("dims", c.c_int64 * 4)]
+    _fields_ = [("role", c.c_char_p), ("data", c.c_void_p), ("dtype", c.c_int), ("rank", c.c_int32),
+                ("dims", c.c_int64 * 4)]
 
 
 class Args(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("num_tokens", c.c_int64), ("x", c.c_void_p), ("y", c.c_void_p),
-                ("workspace", c.c_void_p), ("workspace_bytes", c.c_size_t), ("out_logits", c.c_void_p), ("out_ids", c.c_void_p),
-                ("out_weights", c.c_void_p), ("out_counts", c.c_void_p), ("stream", c.c_void_p)]
+                ("workspace", c.c_void_p), ("workspace_bytes", c.c_size_t), ("out_logits", c.c_void_p),
+                ("out_ids", c.c_void_p), ("out_weights", c.c_void_p), ("out_counts", c.c_void_p), ("stream", c.c_void_p)]
 
 
 class Layer:
     """A layer of the package FOLDER/lib*.so, a case of a bundle, with its weights on the device.
 
-    weights: role -> contiguous torch tensor on the device, packed and then free to go; or another Layer of the same spec,
-    whose packed weights are used."""
+    weights: role -> contiguous torch tensor on the device, which may be freed after packing; or another Layer of the
+    same spec, whose packed weights are used."""
 
     def __init__(self, runtime, folder, name, weights):
         self.api = runtime
@@ -54,12 +56,13 @@ class Layer:
         rows = (Tensor * len(tensors))()
         for row, (role, tensor) in zip(rows, tensors.items()):
             assert tensor.is_contiguous()
-            row.role, row.data, row.dtype, row.rank = role.encode(), tensor.data_ptr(), DTYPES[tensor.dtype], tensor.dim()
+            row.role, row.data = role.encode(), tensor.data_ptr()
+            row.dtype, row.rank = DTYPES[tensor.dtype], tensor.dim()
             for i, extent in enumerate(tensor.shape):
                 row.dims[i] = extent
         torch.cuda.synchronize()
-        self.check(self.api.moec_weights_pack(self.layer, rows, c.c_size_t(len(rows)), c.c_void_p(self.packed.data_ptr()),
-                                              size, c.byref(self.weights)))
+        self.check(self.api.moec_weights_pack(self.layer, rows, c.c_size_t(len(rows)),
+                                              c.c_void_p(self.packed.data_ptr()), size, c.byref(self.weights)))
 
     def check(self, status):
         if status:

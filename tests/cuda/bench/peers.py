@@ -51,7 +51,8 @@ class TorchLayer:
         if "experts.gate_bias" in t:
             gate, up = gate + t["experts.gate_bias"][expert].to(gate), up + t["experts.up_bias"][expert].to(up)
         if "clamp" in self.e:
-            gate, up = gate.clamp(max=self.e["clamp"]["limit"]), up.clamp(-self.e["clamp"]["limit"], self.e["clamp"]["limit"])
+            limit = self.e["clamp"]["limit"]
+            gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
         if "act_alpha" in self.e:
             return gate * torch.sigmoid(self.e["act_alpha"] * gate) * (up + self.e.get("up_offset", 0))
         return F.silu(gate) * up

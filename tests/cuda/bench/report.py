@@ -88,7 +88,8 @@ def measured_calls(rows, profiled):
 
 def print_calls(packages, table, gpu):
     print("%-26s %-8s %6s %10s %10s %6s %6s %7s %10s %10s %9s" %
-          ("layer", "routing", "T", "predicted", "measured", "ratio", "share", "TFLOP/s", "grouped_mm", "loop", "dense TF"))
+          ("layer", "routing", "T", "predicted", "measured", "ratio", "share", "TFLOP/s", "grouped_mm", "loop",
+           "dense TF"))
     for (case, routing, tokens), times in table.items():
         package = packages.find(case)
         if not package:
@@ -125,7 +126,8 @@ def print_stages(packages, profiled, gpu):
 def print_others(rows):
     for row in rows:
         if row.get("row") == "ceilings":
-            print("%s: device copy %.0f GB/s, torch %s, %s" % (row["case"], row["copy_gbps"], row["torch"], row["device"]))
+            print("%s: device copy %.0f GB/s, torch %s, %s" %
+                  (row["case"], row["copy_gbps"], row["torch"], row["device"]))
     for row in rows:
         if row.get("row") == "layer":
             off = ", ".join("%s %.1e" % pair for pair in row["difference"].items())
