@@ -2,8 +2,8 @@
 # Labels of constraints in headers and dialects -> one line per label without a check or without a test out; exit 1 when
 # there is one, or when code or tests name a label that nothing defines.
 #
-# A label is a letter and a number, "D7". The text of its rule defines it, a message that begins with it checks it, and a
-# test that expects this message tests it.
+# A label is a letter and a number, "D7". The text of its rule defines it, a message that begins with it checks it, and
+# a test that expects this message tests it.
 import glob
 import os
 import re

@@ -25,7 +25,8 @@ class Tensor(c.Structure):
 class Args(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("num_tokens", c.c_int64), ("x", c.c_void_p), ("y", c.c_void_p),
                 ("workspace", c.c_void_p), ("workspace_bytes", c.c_size_t), ("out_logits", c.c_void_p),
-                ("out_ids", c.c_void_p), ("out_weights", c.c_void_p), ("out_counts", c.c_void_p), ("stream", c.c_void_p)]
+                ("out_ids", c.c_void_p), ("out_weights", c.c_void_p), ("out_counts", c.c_void_p),
+                ("stream", c.c_void_p)]
 
 
 class Layer:
