@@ -156,7 +156,7 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
     return low;
   }
   int64_t number = value->get<int64_t>();
-  // Two names of one number; a width of experts beside that of dense layers is none.
+  // Two names of one number must agree; a width of experts and one of dense layers need not.
   for (const char *other : keys)
     if (const Json *again = find({other}); again && *again != *value && std::string(path) != "experts.intermediate")
       fail("E-IMPORT-KEY", other,

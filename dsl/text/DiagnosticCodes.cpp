@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The table of codes: each code -> the paragraph `moec check --explain CODE` prints. Codes are stable: a code keeps its
-// meaning, one that is no longer used stays unused.
+// meaning, a code that is no longer used stays reserved.
 
 #include "dsl/text/Diagnostic.h"
 
