@@ -16,14 +16,14 @@
 
 namespace moec {
 
-// What f32 matmuls of CUDA kernels multiply with: f32, or on tensor cores tf32, which has 10 bits of mantissa. Where a
-// choice of experts follows from a matmul it is exact either way.
+// The arithmetic of f32 matmuls in CUDA kernels: f32, or tf32 (10 bits of mantissa) on tensor cores. Matmuls that
+// decide which experts are chosen stay exact in both modes.
 enum class MathMode { Exact, Tf32 };
-// What repeats: the bits of a call from run to run, or, where CUDA kernels add rows to tokens in any order, its values
-// but for rounding.
+// Run: a call's bits repeat from run to run. Off: CUDA kernels may add a token's rows in any order, so results repeat
+// only up to rounding.
 enum class Determinism { Off, Run };
 
-// Whose checks the kernels hold. The program that links them must be built with the same one.
+// The sanitizer whose checks the kernels contain. The program that links them must be built with the same one.
 enum class Sanitizer : uint8_t { None, Address, Thread };
 
 struct CompileOptions {
@@ -36,18 +36,17 @@ struct CompileOptions {
   MathMode math = MathMode::Exact;
   Determinism determinism = Determinism::Run;
   unsigned jobs = 2;         // ISAs and CUDA architectures compiled in parallel
-  bool emulateTiles = false; // AMX kernels with tile instructions as calls, in the baseline slot; for tests only
-  bool emulateCuda = false;  // CUDA kernels are kept as modules for the emulator, not assembled; for tests only
-  Sanitizer sanitizer = Sanitizer::None; // checks inside the kernels, not with AMX; for tests only
+  bool emulateTiles = false; // replaces AMX tile instructions by calls, in the baseline slot; for tests only
+  bool emulateCuda = false;  // keeps CUDA kernels as modules for the emulator instead of assembling; for tests only
+  Sanitizer sanitizer = Sanitizer::None; // adds checks to the kernels, but not to AMX kernels; for tests only
   std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
 };
 
 // Why compilation stopped. `exitCode` is the command line's: 3 invalid input, 4 unsupported, 7 internal error.
 struct CompileError {
   int exitCode = 7;
-  std::string code; // "E-UNSUPPORTED", "E-TEMPLATE", ...
-  std::string
-      path; // dotted JSON path of the offending key ("experts.quant.kind"), empty if none; the CLI finds its line
+  std::string code;    // "E-UNSUPPORTED", "E-TEMPLATE", ...
+  std::string path;    // dotted JSON path of the offending key ("experts.quant.kind"); may be empty
   std::string message; // one sentence: what was found, what is supported
   std::string hint;    // an action, may be empty
 };

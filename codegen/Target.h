@@ -42,7 +42,7 @@ struct IsaSet {
   bool has(Isa isa) const { return mask >> unsigned(isa) & 1; }
 };
 
-// CUDA architectures that kernels are built for. Their code in rising order.
+// CUDA architectures that kernels are built for, in rising order.
 enum class CudaArch : uint8_t { Sm80, Sm90a };
 constexpr unsigned numCudaArchs = 2;
 
@@ -50,14 +50,14 @@ struct CudaArchFacts {
   CudaArch arch;
   llvm::StringRef name;   // "sm_90a": target name, LLVM -mcpu and ptxas -arch
   int64_t sm;             // 90
-  bool exact;             // runs on that compute capability only; else on every later one too, by its PTX
+  bool exact;             // runs only on that compute capability; otherwise its PTX also runs on every later one
   int64_t maxSharedBytes; // dynamic shared memory of a block, on every device the target runs on
   int64_t smSharedBytes;  // of a multiprocessor
 };
 const CudaArchFacts &cudaArchFacts(CudaArch arch);
 
-// "cpu" -> all; "cpu:amx", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: not a target this version knows.
-// cpu:amx alone also builds AVX-512 kernels for what AMX cannot do.
+// "cpu" -> all; "cpu:amx", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: this version does not know the
+// target. cpu:amx also builds AVX-512 kernels for what AMX cannot do.
 bool parseTarget(llvm::StringRef text, IsaSet &out);
 // "cuda" -> all, "cuda:sm_90a", "cuda:sm_80" -> one; added to `out`, which stays sorted, best first. False as above.
 bool parseTarget(llvm::StringRef text, std::vector<CudaArch> &out);

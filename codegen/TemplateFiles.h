@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A template's name -> its text: from an overlay folder where it has the file, else from those built into the binary.
+// A template's name -> its text: from an overlay folder if that has the file, otherwise from the binary.
 
 #ifndef MOEC_CODEGEN_TEMPLATEFILES_H
 #define MOEC_CODEGEN_TEMPLATEFILES_H
@@ -25,8 +25,8 @@ struct TemplateText {
   std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
 };
 
-// The text of `path` ("functions/silu.mlir"). Nullopt where there is no such file, or `error` says what is wrong with
-// it (over 1 MiB, not readable).
+// The text of `path` ("functions/silu.mlir"). nullopt: no such file, or `error` says what is wrong with it (over 1 MiB,
+// not readable).
 std::optional<TemplateText> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path, std::string &error);
 
 // Names of the templates in a folder ("functions" -> "silu", "gelu", ...), overlay included, sorted.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Element types a spec can name. `moecCode` values are those of runtime/moec.h (moec_dtype) and pinned there.
+// Element types that a spec can name. Values are those of moec_dtype, which pins them.
 
 #ifndef MOEC_DSL_DATATYPE_H
 #define MOEC_DSL_DATATYPE_H

@@ -2,8 +2,8 @@
 //
 // LayerSpec: what a valid spec means, as plain data.
 //
-// SpecReader fills it from JSON, SpecChecks proves it consistent, SpecPrinter writes it back canonically,
-// Reference gives it a meaning in float64 and codegen compiles it. Every default below is the default of the key.
+// SpecReader fills it from JSON, SpecChecks checks that it is consistent, SpecPrinter prints its canonical form,
+// Reference computes it in float64, and codegen compiles it. Every default below is the default of the key.
 //
 // Letters: T tokens, E routed experts, K choices per token, H hidden, I expert inner width.
 
@@ -25,7 +25,7 @@ struct DataTypes {
   DataType activation = DataType::F32;
   DataType weight = DataType::F32;
   DataType accumulate = DataType::F32;
-  DataType output = DataType::F32; // follows activation unless named
+  DataType output = DataType::F32; // defaults to activation
 };
 
 struct ExternalInputs {
@@ -263,13 +263,13 @@ struct CombineSpec {
   bool accumulateF32 = true; // false: in the activation type
 };
 
-// A loss keeps its options as read: only its kind and coefficient are shared by all of them.
+// A loss keeps its options as text: kinds of losses share only kind and coefficient.
 struct LossSpec {
   std::string kind; // load_balance, z, cv2, entropy, uniform_mse, importance_x_load, count_variance
   double coef = 0.0;
   std::map<std::string, std::string> options; // canonical text of every further key
 
-  // Options by key; one that is not written has its default.
+  // Options by key; a missing one has its default.
   bool is(const char *key, const char *word) const;
   bool flag(const char *key) const;
   int64_t integer(const char *key, int64_t fallback) const;
@@ -332,8 +332,8 @@ struct LayerSpec {
   std::vector<std::string> frozen;
   std::map<std::string, WeightStorage> weights; // role -> storage; a missing role is stored under its own name
 
-  // Columns of ids and weights a token has: k, k_max or the override; every expert where each is asked, the product of
-  // the levels' k. 0: the layer has none (soft).
+  // Columns of ids and weights per token: k, k_max, the override, or the product of the levels' k; the number of
+  // experts for dense and expert choice; 0 for soft routing.
   int64_t choices() const {
     if (router.kind == RouterKind::Soft)
       return 0;
@@ -351,18 +351,18 @@ struct LayerSpec {
       return 2;
     return router.select.k;
   }
-  // The gate exists where logits do: not in layers whose ids and weights come from elsewhere.
+  // Whether the layer has logits; layers that get ids and weights from elsewhere do not.
   bool hasRouterWeight() const;
-  // A logit for every expert, or slot: not sub-keys, and no ids from elsewhere.
+  // Whether there is a logit for every expert or slot. Product keys have logits of sub-keys instead.
   bool hasExpertLogits() const {
     return router.kind == RouterKind::Soft || (hasRouterWeight() && router.kind != RouterKind::ProductKey);
   }
-  // Noise is an input of a forward pass when it always acts, and in training.
+  // Noise is an input of a forward pass if it always acts, or in training.
   bool takesNoise() const {
     return router.noise.kind != NoiseKind::None &&
            (router.noise.when == NoiseWhen::Always || passes.backward || passes.backwardInput);
   }
-  // Names of what a forward pass reads besides x and parameters, as the oracle and the runtime call them.
+  // Names of a forward pass's inputs besides x and parameters, as in the oracle and the runtime.
   std::vector<std::string> inputNames() const;
   // Rows of the router: routed plus zero experts.
   int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
@@ -382,7 +382,8 @@ struct LayerSpec {
 };
 
 // One parameter of the layer: its role name (semantics as in dsl/README.md) and logical shape, experts stacked first.
-// An extent of -1 is not in the spec: rows of router.table, the width of experts that differ in width.
+// An extent of -1 means that the spec does not fix it: rows of router.table, or the width of experts that differ in
+// width.
 struct Role {
   std::string name;
   std::vector<int64_t> shape;
@@ -392,11 +393,11 @@ struct Role {
   int64_t expert = -1;          // ... and the expert
 };
 
-// All parameters `spec` has, in a fixed order. `spec` must be valid.
+// All parameters of `spec`, in a fixed order. `spec` must be valid.
 std::vector<Role> rolesOf(const LayerSpec &spec);
 
-// The same as a package takes them: where experts differ in width, a role with an expert axis is one tensor per expert,
-// NAME.e, of that expert's own shape. The only extent of -1 left is that of router.table.
+// The tensors that a package takes for these roles. If experts differ in width, a role with an expert axis becomes one
+// tensor per expert, NAME.e, of that expert's shape. Only router.table still has an extent of -1.
 std::vector<Role> tensorsOf(const LayerSpec &spec);
 
 } // namespace moec

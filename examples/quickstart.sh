@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# From nothing to a running layer: installs what is missing, builds moec, compiles a published layer at its full size,
-# builds a C program against it, runs and checks it. A second run rebuilds nothing.
+# From nothing to a running layer: installs what is missing, builds moec without its tests, compiles a published layer
+# at its full size, builds a C program against it, runs and checks it. A second run rebuilds nothing; `sh tests/run.sh`
+# adds the tests to the same build folder.
 #   sh examples/quickstart.sh [PRESET]      a preset of softmax routing and SwiGLU experts; default qwen3-30b-a3b
 set -eu
 cd "$(dirname "$0")/.."
 preset=${1:-qwen3-30b-a3b}
 . tests/install.sh
 moec_install
-moec_build release build
+moec_build_tools release build
 
 moec=$PWD/build/bin/moec
 out=$PWD/build/quickstart

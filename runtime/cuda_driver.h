@@ -2,8 +2,8 @@
  *
  * cuda_driver.h - a machine's libcuda.so.1 in -> a table of the driver's functions the runtime calls out.
  *
- * The types are those of the CUDA driver API as far as they are needed, so that no CUDA header or library is needed to
- * build, and one binary starts on machines without a GPU. Values are facts of that API (CUDA 12.0 and later). Handles
+ * This header repeats the parts of the CUDA driver API that the runtime uses, so that building needs no CUDA header or
+ * library and one binary also starts on machines without a GPU. Values are those of CUDA 12.0 and later. Handles
  * (context, module, function, stream) are opaque pointers; devices are int; every function returns a CUresult as int.
  */
 #ifndef MOEC_RUNTIME_CUDA_DRIVER_H
@@ -137,13 +137,13 @@ typedef struct moec_cuda_driver {
 } moec_cuda_driver;
 
 /* This machine's driver, opened by the first call and kept for the process; any thread. MOEC_UNSUPPORTED_DEVICE with a
- * text when there is none or it lacks a function. Nothing is initialised yet. */
+ * text if there is no driver or it lacks a function. Does not initialise CUDA. */
 moec_status moec_cuda_driver_get(const moec_cuda_driver **out_driver);
 
-/* Fills `out_driver` from `library`; what moec_cuda_driver_get does with libcuda.so.1. The library stays open. */
+/* Fills `out_driver` from `library`, as moec_cuda_driver_get does from libcuda.so.1. The library stays open. */
 moec_status moec_cuda_driver_open(const char *library, moec_cuda_driver *out_driver);
 
-/* A table that came through moec_layer_options: its size is this one and nothing in it is NULL. */
+/* Checks a table passed through moec_layer_options: its size must match and no entry may be NULL. */
 moec_status moec_cuda_driver_check(const moec_cuda_driver *driver);
 
 /* Keeps "TEXT: CUDA_ERROR_NAME (the driver's words)" and returns MOEC_DEVICE_ERROR, or MOEC_OUT_OF_MEMORY for result

@@ -177,7 +177,7 @@ static moec_status refuse_images(const moec_cuda_layer *layer, const moec_plan *
     snprintf(age, sizeof(age), "; the driver is for CUDA %d.%d, expected CUDA %d.%d%s", have / 1000, have % 1000 / 10,
              need / 1000, need % 1000 / 10, branch);
   }
-  moec_cuda_error(layer->driver, result, "package %.64s: the driver takes none of the %u images for %s%s%s%.256s",
+  moec_cuda_error(layer->driver, result, "package %.64s: the driver accepts none of the %u images for %s%s%s%.256s",
                   plan->strings + plan->header->name, (unsigned)layer->target.target->num_images, layer->name, age,
                   *log ? "; it says: " : "", log);
   return MOEC_UNSUPPORTED_DEVICE;

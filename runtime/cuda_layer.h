@@ -23,14 +23,14 @@ typedef struct moec_cuda_layer {
   uint8_t names[MOEC_MAX_BUFFERS]; /* 1: a launch has the buffer among its parameters      */
 } moec_cuda_layer;
 
-/* Opens the driver, chooses device, context and target, loads the image and sets up every kernel; nothing is left for
- * later. The current context is the same afterwards. Errors as moec_layer_create documents them. */
+/* Opens the driver, chooses device, context and target, loads the image and sets up every kernel. Leaves the current
+ * context unchanged. Errors as moec_layer_create documents them. */
 moec_status moec_cuda_layer_create(const moec_package *package, const moec_plan *plan,
                                    const moec_layer_options *options, moec_cuda_layer **out_layer);
-void moec_cuda_layer_destroy(moec_cuda_layer *layer); /* NULL is fine */
+void moec_cuda_layer_destroy(moec_cuda_layer *layer); /* NULL is allowed */
 
-/* Makes the layer's context current where it is not; `out_pushed` is for moec_cuda_leave, which puts the caller's
- * back. */
+/* Makes the layer's context current unless it already is. moec_cuda_leave takes `out_pushed` and restores the caller's
+ * context. */
 moec_status moec_cuda_enter(const moec_cuda_layer *layer, int *out_pushed);
 void moec_cuda_leave(const moec_cuda_layer *layer, int pushed);
 
@@ -40,12 +40,12 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
 /* Copies `bytes` bytes of device memory to the host and waits for them. */
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
 
-/* Encodes the target's TMA descriptors of weights, which stand at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned
- * to that, freed by free(); NULL where the target has none. */
+/* Encodes the target's TMA descriptors for packed weights at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to
+ * that size, freed by free(); NULL if the target has none. */
 moec_status moec_cuda_encode_maps(const moec_cuda_layer *layer, const void *base, void **out_maps);
 
-/* One of rows of a call: `num_rows` of them at `base`, into MOEC_CUDA_MAP_BYTES at `out_map`, aligned to as many. The
- * driver's result. */
+/* Encodes the TMA descriptor of `num_rows` rows of a call at `base` into MOEC_CUDA_MAP_BYTES bytes at `out_map`,
+ * aligned to that size. Returns the driver's result. */
 int moec_cuda_encode_rows(const moec_cuda_layer *layer, const moec_cuda_map *map, void *base, int64_t num_rows,
                           void *out_map);
 

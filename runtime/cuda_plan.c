@@ -204,7 +204,7 @@ static moec_status check_param(const target_check *c, uint32_t index, uint32_t n
                param->index, count);
   CHECK_LAUNCH(param->kind != MOEC_CUDA_ROUTE ||
                    (c->plan->route_of_step[param->index] >= 0 && param->part <= MOEC_ROUTE_SLOT_ROW),
-               "param %" PRIu32 ": part %d of step %d is no table of a dispatch", number, param->part, param->index);
+               "param %" PRIu32 ": part %d of step %d is not a table of a dispatch", number, param->part, param->index);
   const moec_buffer *buffer = param->kind == MOEC_CUDA_BUFFER ? &c->plan->buffers[param->index] : NULL;
   int table = param->kind == MOEC_CUDA_ROUTE || (buffer && buffer->kind == MOEC_BUFFER_ROUTE);
   uint32_t maker = buffer && table ? buffer->route : param->index;

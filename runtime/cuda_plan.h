@@ -39,7 +39,7 @@ typedef struct moec_cuda_plan {
   const moec_cuda_image *images;
 } moec_cuda_plan;
 
-/* Checks the CUDA part of a package whose `plan` is open. MOEC_ISA_MISSING where it has none, MOEC_VERSION_MISMATCH for
+/* Checks the CUDA part of a package whose `plan` is open. MOEC_ISA_MISSING if there is none, MOEC_VERSION_MISMATCH for
  * another layout, MOEC_INVALID_ARGUMENT for a blob that contradicts itself; the text names the entry. */
 moec_status moec_cuda_plan_open(const moec_package *package, const moec_plan *plan, moec_cuda_plan *out_plan);
 

@@ -55,7 +55,7 @@ static moec_status check_grids(const walk *w) {
   return MOEC_OK;
 }
 
-/* Value of a parameter that is no map. */
+/* Value of a parameter other than a map. */
 static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
   char *workspace = w->args->workspace;
   switch (param->kind) {

@@ -18,8 +18,8 @@ typedef struct moec_route {
   int32_t *slot_row;  /* [T*K] */
 } moec_route;
 
-/* Groups the slots of `ids` by id, in ascending slot order within a group. Ids are not trusted: one outside
- * 0..num_groups-1 makes no row. num_tokens * choices fits int32. O(T*K + G), allocates nothing. */
+/* Groups the slots of `ids` by id, in ascending slot order within a group. An id outside 0..num_groups-1 makes no row.
+ * num_tokens * choices must fit int32. O(T*K + G), allocates nothing. */
 void moec_dispatch(const int32_t *ids, int64_t num_tokens, int64_t choices, int64_t num_groups,
                    const moec_route *route);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * layer.h - what the opaque handles of moec.h hold, and where the parts of a call's workspace stand.
+ * layer.h - what the opaque handles of moec.h hold, and the layout of a call's workspace.
  */
 #ifndef MOEC_RUNTIME_LAYER_H
 #define MOEC_RUNTIME_LAYER_H
@@ -23,7 +23,7 @@ struct moec_layer {
   moec_parallel_for parallel_for;
   void *parallel_for_context;
   moec_pool *pool;       /* NULL with one thread, a host's parallel_for or CUDA */
-  moec_cuda_layer *cuda; /* NULL on the CPU; then isa, threads and pool mean nothing */
+  moec_cuda_layer *cuda; /* NULL on the CPU; otherwise isa, threads and pool are unused */
 };
 
 struct moec_weights {
@@ -32,7 +32,7 @@ struct moec_weights {
   const char *base;               /* the caller's buffer, header page first; device memory on CUDA */
   const moec_cuda_target *target; /* what `maps` are for; NULL on the CPU */
   int32_t cuda_device;
-  void *maps; /* the target's TMA descriptors, own memory; NULL where it has none */
+  void *maps; /* the target's TMA descriptors, owned; NULL if it has none */
 };
 
 /* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
@@ -45,9 +45,8 @@ typedef struct moec_workspace_map {
   int64_t bytes;
 } moec_workspace_map;
 
-/* 0 <= num_tokens <= max_tokens, sequences of sequence_tokens tokens, which divide them (0: one sequence).
- * O(buffers). */
-/* `reports`: of a call that asks for a report. */
+/* 0 <= num_tokens <= max_tokens; sequence_tokens divides num_tokens (0: one sequence); `reports`: the call asks for a
+ * report. O(buffers). */
 void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
                            moec_workspace_map *out_map);
 
@@ -59,8 +58,8 @@ static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_to
 /* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
 moec_status moec_check_layer(const moec_layer *layer);
 
-/* Everything about a call that can be wrong, in O(1). MOEC_OK means that the plan may be walked with *out_args: the
- * caller's with every field this runtime knows, zero where the caller's struct ends before it. */
+/* Checks everything about a call that can be wrong, in O(1). On MOEC_OK the plan may be walked with *out_args: the
+ * caller's arguments, with zeros in fields beyond the end of the caller's struct. */
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                                moec_forward_args *out_args);
 
@@ -83,13 +82,16 @@ static inline const moec_weight_set *moec_weight_set_of(const moec_layer *layer)
 void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                           const moec_workspace_map *map, uint32_t index);
 
-/* Did the caller ask for an optional output among the step's args? */
-/* The caller's arguments of any struct_size this runtime knows, what it did not pass as zeros. */
+/* Copies the caller's arguments of any struct_size that this runtime knows; fields not passed become zero. */
 moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args);
+
+/* Does the call ask for any report? */
 int moec_asks_reports(const moec_forward_args *args);
+
+/* Does the step run in this call: always, or because the call asks for one of its outputs (moec_step.asked)? */
 int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
 
-/* The caller's pointer for a buffer role, NULL where it gave none. */
+/* The caller's pointer for a buffer role, NULL if it gave none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
 
 #endif

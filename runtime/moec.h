@@ -73,22 +73,23 @@ typedef void (*moec_parallel_for)(void *context, int64_t count, void (*body)(voi
 enum { MOEC_DEVICE_CPU = 0, MOEC_DEVICE_CUDA = 1 };
 
 typedef struct moec_layer_options {
-  size_t struct_size;             /* sizeof(moec_layer_options); 40, without `device` and below, is fine too  */
+  size_t struct_size;             /* sizeof(moec_layer_options); 40 (no `device` and below) is accepted too   */
   int32_t max_threads;            /* workers, the calling thread included; 0 = 1                              */
   int32_t max_isa;                /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)        */
-  moec_parallel_for parallel_for; /* host's threads; NULL = an own pool, started by the first call that needs it */
+  moec_parallel_for parallel_for; /* host's threads; NULL = the layer's own pool, started by the first call that
+                                   * needs it                                                                 */
   void *parallel_for_context;
   int32_t spin_us; /* how long an idle pool worker spins before it parks; -1 = default (50)    */
   int32_t reserved;
-  int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above are the CPU's      */
-  int32_t cuda_device;     /* ordinal; -1 = the device of the current context, 0 where there is none   */
-  const void *cuda_driver; /* NULL = this machine's driver; else a moec_cuda_driver (cuda_driver.h) that
-                                   * outlives the layer: an emulator's                                        */
+  int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above apply to the CPU   */
+  int32_t cuda_device;     /* ordinal; -1 = the current context's device, or device 0 without a context */
+  const void *cuda_driver; /* NULL = this machine's driver; an emulator passes its moec_cuda_driver
+                            * (cuda_driver.h), which must outlive the layer                            */
 } moec_layer_options;
 
 typedef struct moec_tensor {
-  const char *role; /* "experts.gate", or "experts.gate.3" where experts differ in width: then every
-                         * expert's part of a role is a tensor of its own. See moec_layer_role              */
+  const char *role; /* "experts.gate". Where experts differ in width, each expert's part of a role is a
+                     * separate tensor: "experts.gate.3". moec_layer_role lists the names               */
   const void *data; /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
   moec_dtype dtype; /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
   int32_t rank;
@@ -96,46 +97,52 @@ typedef struct moec_tensor {
 } moec_tensor;
 
 typedef struct moec_forward_args {
-  /* sizeof(moec_forward_args); 80, 88 and 176, up to out_counts, stream and top_k, are fine too */
+  /* sizeof(moec_forward_args); 80, 88 and 176 (ending with out_counts, stream, top_k) are accepted too */
   size_t struct_size;
-  int64_t num_tokens; /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
-  const void *x;      /* [T,H] in the layer's input type, 16-byte aligned                                */
-  void *y;            /* [T,H] in the layer's output type, 16-byte aligned, not overlapping anything     */
-  /* >= moec_layer_workspace_bytes(layer, T), or _call with reports, 256-byte aligned, contents undefined */
-  void *workspace;
-  size_t workspace_bytes;
-  float *out_logits;   /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
-  int32_t *out_ids;    /* [T,K] or NULL                                                                   */
-  float *out_weights;  /* [T,K] or NULL                                                                   */
-  int32_t *out_counts; /* [E] rows each expert computes, or NULL                                          */
-  void *stream;        /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
-  /* What some layers read besides x. The package's header lists those of its layer: they must be there, others NULL.
-   * Numbers are trusted to be what they are called: ids out of range name no expert. */
-  int64_t tokens_per_sequence; /* for layers that look at whole sequences: T/B, a divisor of T; 0 = one sequence */
+  int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
+  const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
+  void *y;                /* [T,H] in the layer's output type, 16-byte aligned, overlapping no other buffer  */
+  void *workspace;        /* 256-byte aligned; its contents are undefined before and after the call          */
+  size_t workspace_bytes; /* at least moec_layer_workspace_bytes(layer, T); with reports, ..._call       */
+  float *out_logits;      /* [T,num_logits]: E(+zero experts), two sets of sub-keys, or slots; or NULL       */
+  int32_t *out_ids;       /* [T,K] or NULL                                                                   */
+  float *out_weights;     /* [T,K] or NULL                                                                   */
+  int32_t *out_counts;    /* [E] rows each expert computes, or NULL                                          */
+  void *stream;           /* CUDA layers: a CUstream of the layer's context, NULL = its default stream; else NULL */
+  /* Inputs that some layers read besides x. The package's header lists those of its layer: set exactly these, leave the
+   * others NULL. Values are not validated; an id outside [0, E) selects no expert. */
+  int64_t tokens_per_sequence; /* layers that look at whole sequences: T/B, which divides T; 0 = one sequence    */
   const void *residual;        /* [T,H] in the layer's input type, 16-byte aligned                              */
   const float *noise;          /* [T,num_logits] draws: standard normal, or standard Gumbel where the spec says so */
   const float *uniform;        /* [T] draws of [0,1)                                                            */
   const int32_t *token_ids;    /* [T] rows of router.table                                                      */
   const int32_t *expert_ids;   /* [T,K], -1 = none                                                              */
   const float *expert_weights; /* [T,K]                                                                         */
-  const int32_t *group_ids;    /* [T] groups of a given first level                                             */
-  const float *priority;       /* [T] who finds a place first: larger before smaller                            */
+  const int32_t *group_ids;    /* [T] the group of each token, when the caller makes the first level's choice   */
+  const float *priority;       /* [T] a larger value takes a place before a smaller one                         */
   const int32_t *capacity;     /* [1] places per expert                                                         */
-  const int32_t *top_k;        /* [1] choices to use of the compiled K                                          */
-  /* Reports, each made only where it is asked for; NULL else. Their call needs more workspace:
-   * moec_layer_workspace_bytes_call. A layer without logits has no logit_mean and no logit_max, one without a logit per
-   * expert (product keys) no probabilities; one without choices no choice_counts, dropped_tokens and diversity; one
-   * whose spec names none no losses; one compiled with --det off no diversity. Means are over the tokens that reach the
-   * router: those that layer.wrap leads around it do not count. A call of 0 tokens writes none of them. */
+  const int32_t *top_k;        /* [1] how many of the compiled K choices to use                                 */
+  /* Reports: NULL, or where to write one. A call that asks for any needs more workspace:
+   * moec_layer_workspace_bytes_call. A layer has a report under these conditions; moec_layer_info.reports says which
+   * ones it has:
+   *
+   *   probabilities                 a logit per expert (all routers with logits except product keys)
+   *   logit_mean, logit_max         logits
+   *   choice_counts, dropped_tokens tokens choose experts
+   *   losses                        the spec lists losses
+   *   diversity                     tokens choose experts, and not compiled with --det off
+   *
+   * Means are taken over the tokens that reach the router; layer.wrap may send others around it. A call of 0 tokens
+   * writes no report. */
   /* [T,n] scores over their sum; softmax of the logits for softmax and identity; n = num_logits */
   float *out_probabilities;
   int32_t *out_choice_counts;  /* [num_choice_counts] choices on every expert before drops, zero experts last   */
   float *out_losses;           /* [num_losses] values of the spec's losses, in its order, without coefficients  */
   float *out_logit_mean;       /* [1] mean of |logit|                                                           */
   float *out_logit_max;        /* [1] largest |logit|; NaN does not count, so look at the mean too              */
-  float *out_diversity;        /* [1] mean over tokens of two or more experts of sum_{i<j} |o_i - o_j|^2 /
-                                * ((K-1) sum_j |o_j|^2): 0 where all say the same, 1 where they are orthogonal  */
-  int32_t *out_dropped_tokens; /* [1] tokens that chose experts and reach none                                  */
+  float *out_diversity;        /* [1] mean over tokens with at least two experts of sum_{i<j} |o_i - o_j|^2 /
+                                * ((K-1) sum_j |o_j|^2): 0 if all outputs agree, 1 if they are orthogonal       */
+  int32_t *out_dropped_tokens; /* [1] tokens that chose experts but reach none                                  */
 } moec_forward_args;
 
 /* Which reports a layer has, in moec_layer_info.reports. */
@@ -151,14 +158,14 @@ enum {
 
 /* Facts of a layer that never change. */
 typedef struct moec_layer_info {
-  size_t struct_size; /* sizeof(moec_layer_info); 96 and 104, up to `device` and `cuda_sm`, are fine too */
+  size_t struct_size; /* sizeof(moec_layer_info); 96 and 104 (ending with `device`, `cuda_sm`) are accepted too */
   const char *name;   /* package's storage */
   int64_t hidden, num_experts, top_k, max_tokens;
   int64_t num_logits; /* columns of out_logits */
   moec_dtype x_dtype, y_dtype;
   int32_t isa;          /* MOEC_ISA_* in use, -1 on CUDA */
   const char *isa_name; /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
-  /* 0: bits may differ from run to run; 1: they repeat; 2: a row's do not depend on other rows */
+  /* 0: bits may differ from run to run; 1: bits repeat; 2: a row's bits do not depend on other rows */
   int32_t determinism;
   int32_t max_threads, num_roles;
   int32_t device;            /* MOEC_DEVICE_* */
@@ -169,20 +176,20 @@ typedef struct moec_layer_info {
   int32_t reserved;
 } moec_layer_info;
 
-/* Makes a layer of a package for this machine: picks the best ISA the package has among those the machine, the
- * environment variable MOEC_MAX_ISA (amx, avx512, avx2, baseline; read here only) and options->max_isa allow.
- * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
+/* Creates a layer from a package for this machine. It uses the best ISA in the package that the machine has and that
+ * neither options->max_isa nor the environment variable MOEC_MAX_ISA (amx, avx512, avx2, baseline; read only here)
+ * excludes. options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
  *
- * On CUDA it picks the package's kernels for the device's compute capability, and everything slow happens here: the
- * driver library is opened, the image loaded, every kernel found and given its shared memory. The layer lives in the
- * calling thread's current context where that is one of the device, else in the device's primary context, which it
- * retains; a context of the caller's must outlive the layer. The current context is the same after the call, after this
- * one and every other. Not to be called while a stream is being captured. MOEC_UNSUPPORTED_DEVICE: no driver, one too
- * old for the images, or no kernels for the device; MOEC_DEVICE_ERROR: the driver refused, with its words. */
+ * On CUDA it picks the package's kernels for the device's compute capability, and everything slow happens here: it
+ * opens the driver library, loads the image, looks up every kernel and sets its shared memory. If the calling thread's
+ * current context belongs to the device, the layer lives in that context, which must outlive it; otherwise it retains
+ * the device's primary context. No call of this API changes the current context. Do not call this while a stream is
+ * being captured. MOEC_UNSUPPORTED_DEVICE: no driver, a driver too old for the images, or no kernels for the device;
+ * MOEC_DEVICE_ERROR: the driver refused; the text holds its message. */
 MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options,
                                        moec_layer **out_layer);
 
-/* NULL is fine. Weights of the layer must be destroyed before it. */
+/* NULL is allowed. Destroy the layer's weights first. */
 MOEC_API void moec_layer_destroy(moec_layer *layer);
 
 MOEC_API moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_info);
@@ -191,87 +198,89 @@ MOEC_API moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_inf
 MOEC_API moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char **out_name, int32_t *out_rank,
                                      int64_t out_dims[4]);
 
-/* Bytes of the caller's buffer for packed weights, 4096-byte aligned (64 suffices when it is not to be mapped). A CUDA
- * layer's buffer is device memory of its device, 64-byte aligned, better 256. */
+/* Bytes of the buffer that the caller allocates for packed weights: 64-byte aligned, 4096-byte aligned if it will be
+ * mapped from a file. A CUDA layer's buffer is memory of its device, 64-byte aligned, preferably 256. */
 MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes);
 
-/* Packs one tensor per role into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned), which then holds a header
- * and every region, may be written to a file as it is, and is adopted again by moec_weights_map.
+/* Packs one tensor per role into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned). The buffer then holds a
+ * header and every region. It may be written to a file unchanged and adopted later by moec_weights_map.
  * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role.
  *
- * On CUDA the call returns when the weights are on the device, with at most 64 MiB (or one row of a matrix) of host
- * memory in use meanwhile; tensors in device memory must be complete. Not to be called during capture. After
+ * On CUDA the call returns when the weights are on the device. Meanwhile it uses at most 64 MiB of host memory, or one
+ * row of a matrix if that is more. Tensors in device memory must be complete. Do not call this during capture. After
  * MOEC_DEVICE_ERROR the buffer's contents are undefined. */
 MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensors, size_t count, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
 /* The same from a safetensors file through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor
- * name. The file is mapped while the call runs and never read past its end. MOEC_FILE, MOEC_FILE_FORMAT besides. */
+ * name. The file is mapped while the call runs and never read past its end. Also MOEC_FILE, MOEC_FILE_FORMAT. */
 MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
-/* Adopts a buffer that holds weights packed for this very spec. MOEC_VERSION_MISMATCH when its header says
- * otherwise. */
+/* Adopts a buffer of weights that were packed for the same spec. MOEC_VERSION_MISMATCH if its header names another. */
 MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
                                       moec_weights **out_weights);
 
-MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is fine; the buffer stays the caller's */
+MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is allowed; the buffer stays the caller's */
 
-/* Workspace of a call with num_tokens tokens of one sequence that asks for no report: monotone in num_tokens, the same
- * formula as in the manifest. */
+/* Workspace bytes of a call with num_tokens tokens, one sequence and no reports: never smaller for more tokens, and the
+ * formula that the manifest states. */
 MOEC_API moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes);
 
-/* The same for a call with tokens_per_sequence; only layers that keep something for every sequence (slots, tokens taken
- * per sequence) need more for more of them. */
+/* The same for sequences of tokens_per_sequence tokens. More sequences need more only in layers that store something
+ * per sequence (slots, tokens taken per sequence). */
 MOEC_API moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens,
                                                     int64_t tokens_per_sequence, size_t *out_bytes);
 
-/* The same for the very call `args` describes: its num_tokens, tokens_per_sequence, and whether one of its reports
- * (out_probabilities and below) is not NULL; nothing else of it is looked at but struct_size. */
+/* The same for the call that `args` describes. Reads struct_size, num_tokens, tokens_per_sequence, and whether any
+ * report (out_probabilities and below) is not NULL. */
 MOEC_API moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, const moec_forward_args *args,
                                                      size_t *out_bytes);
 
-/* y[t,:] = the layer's output for token t. Allocates nothing, reads no file, environment or clock, writes no log.
- * The result's bits depend on the inputs and the ISA only: not on threads, timing or the workspace's contents.
+/* y[t,:] = the layer's output for token t. Allocates nothing, except that the first call that needs the layer's own
+ * pool starts its threads. Reads no file and no environment variable, writes no log, reads the clock only to bound
+ * spinning. The result's bits depend only on the inputs and the ISA, not on threads, timing or the workspace's
+ * contents.
  *
- * On CUDA every pointer of `args` is device memory of the layer's device and the call is asynchronous: it enqueues a
- * bounded number of kernels on `stream` and returns; MOEC_OK means accepted, faults appear where the caller waits. It
- * allocates nothing, waits for nothing and may be captured into a graph. Buffers must live, and the workspace be used
- * by no other call, until the kernels have run; any number of threads and streams may share layer and weights.
- * MOEC_DEVICE_ERROR names stage and kernel the driver refused; kernels before it may run, so y is undefined then.
- * MOEC_TOKENS_OUT_OF_RANGE also where a grid would have more than 2^31-1 blocks. */
+ * On CUDA every pointer in `args` is memory of the layer's device and the call is asynchronous: it enqueues a bounded
+ * number of kernels on `stream` and returns. MOEC_OK means that they were accepted; faults appear when the caller
+ * waits. It allocates nothing, waits for nothing and may be captured into a graph. Until the kernels have run, the
+ * buffers must stay alive and no other call may use the workspace; any number of threads and streams may share layer
+ * and weights. MOEC_DEVICE_ERROR names the stage and the kernel that the driver refused; earlier kernels may run, so y
+ * is undefined. MOEC_TOKENS_OUT_OF_RANGE also means a grid of more than 2^31-1 blocks. */
 MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights,
                                         const moec_forward_args *args);
 
-/* What counts [num_experts], rows or choices per expert in host memory, say about the load f_e = counts_e / sum. */
+/* Statistics of the load f_e = counts_e / sum, from counts [num_experts] in host memory: rows or choices per expert. */
 typedef struct moec_load {
   int64_t total;        /* sum of the counts                                                     */
   int64_t dead_experts; /* experts with count 0                                                  */
-  double entropy;       /* -sum f log f in nats; log(num_experts) where all have the same        */
+  double entropy;       /* -sum f log f in nats; log(num_experts) if all counts are equal        */
   double variation;     /* coefficient of variation: standard deviation (population) over mean   */
   double max_share;     /* largest f                                                             */
 } moec_load;
 
-/* All zero for a total of 0. MOEC_NULL_POINTER; MOEC_INVALID_ARGUMENT for num_experts < 1 or a negative count. */
+/* Fills all zeros if the total is 0. MOEC_NULL_POINTER; MOEC_INVALID_ARGUMENT for num_experts < 1 or a negative
+ * count. */
 MOEC_API moec_status moec_load_of_counts(const int32_t *counts, int64_t num_experts, moec_load *out_load);
 
-/* One step of a router's choice bias, after a training step: b_e += rate * sign(mean(counts) - counts_e), then, where
- * `centre` is not 0, b_e -= mean(b). counts are choices before drops of the whole batch; both arrays are host memory.
- * The weights of a layer are packed anew to take effect. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
+/* Updates a router's choice bias after a training step: b_e += rate * sign(mean(counts) - counts_e), then, if `centre`
+ * is not 0, b_e -= mean(b). `counts` are the whole batch's choices before drops; both arrays are host memory. The new
+ * bias takes effect when the layer's weights are packed again. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
 MOEC_API moec_status moec_update_choice_bias(float *bias, const int32_t *counts, int64_t num_experts, float rate,
                                              int32_t centre);
 
-/* The next capacity factor by the variation v of the load: v < 0.1 gives max(1.1, factor - 0.1), v > 0.5 gives
- * min(3.0, factor + 0.1), else, and for a total of 0, factor itself. With capacity.mode dynamic the next call's
+/* Updates the capacity factor from the variation v of the load: v < 0.1 gives max(1.1, factor - 0.1), v > 0.5 gives
+ * min(3.0, factor + 0.1); otherwise, and if the total is 0, factor stays. With capacity.mode dynamic the next call's
  * capacity is ceil(factor * T * K / E). MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT. */
 MOEC_API moec_status moec_next_capacity_factor(const int32_t *counts, int64_t num_experts, double *factor);
 
 MOEC_API const char *moec_status_name(moec_status status); /* "MOEC_SHAPE"; never NULL */
 
-/* Text of this thread's last error, NUL-terminated and cut to n bytes; returns its full length. */
+/* Copies the text of this thread's last error, NUL-terminated and cut to n bytes; returns its full length. */
 MOEC_API size_t moec_last_error(char *buffer, size_t n);
 
-/* Highest MOEC_ISA_* this machine can run, AMX permission included; asks for the permission once per process. */
+/* Highest MOEC_ISA_* that this machine can run. AMX needs the kernel's permission, requested once per process. */
 MOEC_API int32_t moec_cpu_isa(void);
 MOEC_API const char *moec_isa_name(int32_t isa);
 

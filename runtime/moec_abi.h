@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
  * moec_abi.h - the boundary between a compiled package and the runtime: plain structs that the compiler fills and
- * the runtime walks. The only header both sides include; C99, libc types only.
+ * the runtime walks. moec_cuda_abi.h adds the CUDA part. C99, libc types only.
  *
  * A package is one constant blob (the plan) and one table of function pointers. The blob begins with
  * moec_plan_header; every other array is found through a {offset, count} pair counted from the blob's start, so the
  * bytes hold no pointers and can be printed, hashed and compared.
  *
- *   +------------------+---------+-------+------+--------+----------+-------+---------+---------+
- *   | moec_plan_header | buffers | steps | args | covers | variants | roles | weights | strings |
- *   +------------------+---------+-------+------+--------+----------+-------+---------+---------+
+ *   +------------------+---------+-------+------+--------+-------+---------+---------+
+ *   | moec_plan_header | buffers | steps | args | covers | roles | weights | strings |
+ *   +------------------+---------+-------+------+--------+-------+---------+---------+
  *
- * Versioning: the runtime accepts a package with the same major and a minor not above its own, whose struct sizes are
- * those it was built with and whose features it knows; anything else is MOEC_VERSION_MISMATCH when a layer is created.
+ * Versioning: the runtime accepts a package if the major version and all struct sizes equal its own, the minor version
+ * does not exceed its own, and it knows every feature bit. Otherwise creating a layer gives MOEC_VERSION_MISMATCH.
  */
 #ifndef MOEC_ABI_H
 #define MOEC_ABI_H
@@ -31,7 +31,7 @@ extern "C" {
 #define MOEC_ABI_MINOR 0
 #define MOEC_PLAN_ALIGN 64
 
-/* Instruction sets in rising order; a machine that has one has all below it. */
+/* Instruction sets in rising order; a machine that has one also has all lower ones. */
 enum { MOEC_ISA_BASELINE = 0, MOEC_ISA_AVX2 = 1, MOEC_ISA_AVX512 = 2, MOEC_ISA_AMX = 3, MOEC_NUM_ISAS = 4 };
 
 /* {offset from the blob's start in bytes, number of elements} */
@@ -51,11 +51,11 @@ enum moec_buffer_kind {
   MOEC_BUFFER_OUTPUT = 1,     /* y                                                                    */
   MOEC_BUFFER_WEIGHT = 2,     /* region `slot` of the packed weights (index into weights)             */
   MOEC_BUFFER_WORKSPACE = 3,  /* slot `slot` of the workspace                                         */
-  MOEC_BUFFER_OPT_OUTPUT = 4, /* caller's pointer when asked for, else workspace slot `slot`          */
+  MOEC_BUFFER_OPT_OUTPUT = 4, /* caller's pointer if given, otherwise workspace slot `slot`           */
   MOEC_BUFFER_ROUTE = 5       /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
 };
 
-/* What the caller may name: inputs, outputs and optional outputs. */
+/* Buffers that the caller may pass: inputs, outputs and optional outputs. */
 enum moec_buffer_role {
   MOEC_ROLE_NONE = 0,
   MOEC_ROLE_X = 1,
@@ -85,15 +85,15 @@ enum moec_buffer_role {
   MOEC_ROLE_DROPPED_TOKENS = 23 /* [1]   i32          */
 };
 
-/* The integer tables a dispatch step makes of ids [T,K], a slots step of nothing. R = rows in use <= T*K, G = groups.
- * All i32.
+/* The route: integer tables that a dispatch step makes from ids [T,K], and a slots step without input. R = rows in use,
+ * at most T*K; G = groups. All i32.
  *   offsets   [G+1]   rows of group g are offsets[g] .. offsets[g+1]-1
  *   row_token [R]     token of a row
  *   row_slot  [R]     t*K + j of a row
  *   slot_row  [T*K]   row of a (token, choice) slot, -1 where the slot makes no row
- * Rows of one group stand in ascending slot order. A slots step makes rows of slots instead of tokens, K of them per
- * sequence, G groups of K/G slots: group g, then sequence b, then slot s of g; row_token is the first token of b,
- * row_slot is s, and slot_row[t*K + s] the row of slot s of t's sequence. */
+ * Rows of one group are in ascending slot order. In a slots step a row is a slot, not a token: K slots per sequence in
+ * G groups of K/G, ordered by group g, then sequence b, then slot s of g. row_token is the first token of b, row_slot
+ * is s, and slot_row[t*K + s] is the row of slot s of t's sequence. */
 enum moec_route_part {
   MOEC_ROUTE_OFFSETS = 0,
   MOEC_ROUTE_ROW_TOKEN = 1,
@@ -117,39 +117,39 @@ typedef struct moec_buffer {
  *
  *   | slot 0 | slot 1 | ... | route tables | items | worker 0 scratch | worker 1 scratch | ... |
  *
- * A slot is as large as its largest buffer (buffers of disjoint lifetimes share one); every part is rounded up to 256
- * bytes. The last num_report_slots slots are there only in calls that ask for a report (roles from
- * MOEC_ROLE_PROBABILITIES). Route tables: for every dispatch step, in step order, its offsets (4*(G+1) bytes),
- * row_token, row_slot and slot_row (4*T*K bytes each), four parts. `items` is one array of moec_item as large as the
- * largest step needs, see MOEC_ITEMS_PER_WORKER. Scratch is header.scratch_bytes per worker, max_threads workers.
- * Everything is affine in T but for that rounding, and monotone in T. */
+ * A slot is as large as its largest buffer (buffers with disjoint lifetimes share one); every part is rounded up to 256
+ * bytes. The last num_report_slots slots exist only in calls that ask for a report (roles from
+ * MOEC_ROLE_PROBABILITIES). Route tables are four parts for every dispatch step, in step order: its offsets (4*(G+1)
+ * bytes), row_token, row_slot and slot_row (4*T*K bytes each). `items` is one array of moec_item, large enough for the
+ * largest step (MOEC_ITEMS_PER_WORKER). Scratch is header.scratch_bytes for each of max_threads workers.
+ * Sizes never shrink as T grows; before rounding they are affine in T. */
 #define MOEC_WORKSPACE_ALIGN 256
 
 /* ---- steps --------------------------------------------------------------------------------------------------- */
 
-/* Work of a matmul kernel: rows row0 .. row0+rows-1 of `group` (rows counted over all groups), column panels
- * panel0 .. panel0+panels-1. */
+/* One piece of work for a matmul kernel: rows row0 .. row0+rows-1 of `group` (rows are numbered across all groups)
+ * times column panels panel0 .. panel0+panels-1. */
 typedef struct moec_item {
   int32_t group, row0, rows, panel0, panels, reserved;
 } moec_item;
 
-/* What every kernel gets besides its buffers. */
+/* Arguments that every kernel gets besides its buffers. */
 typedef struct moec_call {
   int64_t num_tokens;      /* T                                                    */
-  int64_t num_rows;        /* rows of the step's route, T where it has none        */
+  int64_t num_rows;        /* rows of the step's route; T without a route          */
   const moec_item *items;  /* matmul steps: all items of the step                  */
   int64_t num_items;       /* their number: a kernel may look ahead up to here     */
-  int64_t sequence_tokens; /* tokens of one sequence, T where there is one         */
+  int64_t sequence_tokens; /* tokens of one sequence; T if there is only one       */
 } moec_call;
 
 /* One kernel. `args` are the step's buffers in the order of its args, `scratch` is this worker's (256-byte aligned,
  * header.scratch_bytes, contents undefined), [first, last) are rows (MOEC_STEP_ROWS) or items (MOEC_STEP_MATMUL).
- * A kernel touches nothing else, calls nothing but memcpy, memmove, memset, and is re-entrant. */
+ * A kernel accesses no other memory, calls only memcpy, memmove and memset, and is re-entrant. */
 typedef void (*moec_kernel_fn)(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last);
 
 enum moec_step_kind {
   MOEC_STEP_ROWS = 0,       /* kernel over independent rows: T, or the rows of `route`                           */
-  MOEC_STEP_MATMUL = 1,     /* kernel over items; groups of `route`, or one group of T rows where it has none    */
+  MOEC_STEP_MATMUL = 1,     /* kernel over items; groups of `route`, or one group of T rows without a route      */
   MOEC_STEP_DISPATCH = 2,   /* runtime: args = {ids}; fills the route tables                                     */
   MOEC_STEP_COUNTS = 3,     /* runtime: args = {counts}; rows per group of `route`, i32                          */
   MOEC_STEP_CAPACITY = 4,   /* runtime: args = {ids, kept ids, ...}; see moec_places                              */
@@ -158,30 +158,29 @@ enum moec_step_kind {
   MOEC_STEP_COLUMNS = 7     /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
 };
 
-/* How many of its tokens a scope gives to one group. Of n tokens
+/* How many tokens of a scope one group takes. From n tokens it takes
  *
  *     C = clamp(round(value), least, most)                   MOEC_PLACES_FIXED
  *     C = clamp(round(value * n * times / over), ...)        MOEC_PLACES_SHARE, in this order of operations, float64
- *     C = clamp(capacity, ...)                               MOEC_PLACES_GIVEN, the call's
+ *     C = clamp(capacity, ...)                               MOEC_PLACES_GIVEN, an input of the call
  *
- * A capacity step keeps, of every group's queue, the first C slots: kept[t,j] = ids[t,j], else -1. Ids outside 0..G-1
- * pass. The queue stands in the order of `major` (all first choices before all second ones, or token by token), inside
- * of it by key, larger first and NaN last, inside of that by position. With MOEC_PLACES_NEXT a slot whose queue is full
- * takes the best id with room that no slot of its token which has a place names, by rank [T,n].
- * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; what
- * stands in brackets by flags and mode. `queue` is this step's own to write.
+ * A capacity step keeps the first C slots of every group's queue: kept[t,j] = ids[t,j] for those, -1 for the rest. Ids
+ * outside 0..G-1 are copied unchanged. A queue is ordered first by choice or by token (MOEC_PLACES_TOKEN_MAJOR), then
+ * by key, larger first and NaN last, then by position. With MOEC_PLACES_NEXT a slot whose queue is full takes the id of
+ * the highest rank [T,n] that has room and that no placed slot of its token already names.
+ * args: ids, kept, [keys [T] or [T,K] f32, queue [T,K] i32], [rank [T,n] f32], [present [T] i32], [capacity]; flags and
+ * mode decide which of the bracketed ones exist. `queue` is scratch of this step.
  *
- * A top-tokens step gives every column its C largest tokens, the lower token among equals, NaN last: mask[t,n] = 1,
- * else
- * 0. args: values [T,N] f32, mask [T,N] i32, [present [T] i32].
+ * A top-tokens step gives every column its C largest tokens, the lower token among equals, NaN last: mask[t,n] is 1 for
+ * these and 0 for others. args: values [T,N] f32, mask [T,N] i32, [present [T] i32].
  *
- * Where `present` is, tokens with 0 are not there: they do not count in n and are not taken. */
+ * If `present` exists, tokens with 0 in it do not count in n and are not taken. */
 enum moec_places_mode { MOEC_PLACES_FIXED = 0, MOEC_PLACES_SHARE = 1, MOEC_PLACES_GIVEN = 2 };
 /* nearest: floor(v + 1/2) */
 enum moec_places_round { MOEC_ROUND_FLOOR = 0, MOEC_ROUND_CEIL = 1, MOEC_ROUND_NEAREST = 2 };
 enum moec_places_scope { MOEC_SCOPE_BATCH = 0, MOEC_SCOPE_SEQUENCE = 1, MOEC_SCOPE_GROUP = 2 };
 enum {
-  MOEC_PLACES_TOKEN_MAJOR = 1, /* else choice by choice                          */
+  MOEC_PLACES_TOKEN_MAJOR = 1, /* token by token; without it choice by choice    */
   MOEC_PLACES_KEYS = 2,        /* args hold keys and queue ...                   */
   MOEC_PLACES_SLOT_KEYS = 4,   /* ... keys [T,K] instead of [T]                  */
   MOEC_PLACES_NEXT = 8,        /* args hold rank                                 */
@@ -218,7 +217,7 @@ typedef struct moec_step {
   uint32_t num_groups;    /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
                                  * top tokens: N */
   uint32_t choices;       /* dispatch, slots, capacity: K; columns: blocks */
-  /* 0: always; else only when the caller asked for an output of one of these roles, 1 << role */
+  /* 0: runs in every call; otherwise only in calls that ask for an output of one of these roles, 1 << role */
   uint32_t asked;
   uint32_t reserved2;
   int64_t flops_per_row;   /* 2*N*K per row, for bench and explain */
@@ -267,7 +266,7 @@ typedef struct moec_role {
  * Regions start at multiples of 4096 bytes (header.weights order), groups follow each other without gaps. */
 enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
 
-/* What a vector holds: the role's own numbers, or of a matrix [n, k] the sum of squares of each of its n rows. */
+/* What a vector holds: the role's own numbers, or the sum of squares of each row of a matrix [n, k]. */
 enum moec_derived { MOEC_DERIVED_NONE = 0, MOEC_DERIVED_SQUARES = 1 };
 
 typedef struct moec_weight {
@@ -292,13 +291,13 @@ typedef struct moec_plan_header {
   uint32_t magic;
   uint16_t abi_major, abi_minor;
   uint32_t header_bytes, buffer_bytes, step_bytes, role_bytes, weight_bytes; /* sizeof each struct */
-  uint32_t features;     /* MOEC_FEATURE_*: bits a runtime must know */
-  uint32_t isa_mask;     /* bit i: the package holds kernels for ISA i */
-  uint32_t determinism;  /* 0: CUDA kernels add a token's rows in any order, CPU kernels are as 1; 1: bits repeat from
-                              * run to run; 2: a row's bits do not depend on other rows */
-  uint8_t spec_hash[32]; /* SHA-256 of the canonical spec, or of the moe text of a layer that is no spec's as it
-                              * stands; identifies packed weights too */
-  uint32_t name;         /* string offset */
+  uint32_t features;         /* MOEC_FEATURE_*: bits a runtime must know */
+  uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
+  uint32_t determinism;      /* 0: CUDA kernels add a token's rows in any order, CPU kernels behave as with 1; 1: bits
+                          * repeat from run to run; 2: a row's bits do not depend on other rows */
+  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec; for a layer compiled from .mlir, of its text. Also
+                          * identifies packed weights */
+  uint32_t name;             /* string offset */
   uint32_t x_dtype, y_dtype; /* moec_dtype */
   uint32_t num_experts, top_k;
   int64_t hidden, max_tokens;
@@ -308,10 +307,10 @@ typedef struct moec_plan_header {
   moec_extent items;      /* items of the largest step, without column splits */
   moec_span buffers, steps, args, covers, roles, weights, strings;
   uint32_t total_bytes;
-  uint32_t num_report_slots; /* of num_slots, the last ones: 0 bytes in a call that asks for no report */
+  uint32_t num_report_slots; /* the last ones of num_slots; they take 0 bytes in a call without reports */
 } moec_plan_header;
 
-/* What a package's one symbol, `const moec_package *NAME_package(void)`, returns. All static storage. */
+/* The result of a package's only exported function, `const moec_package *NAME_package(void)`. All static storage. */
 #ifndef MOEC_PACKAGE_DECLARED /* C99 allows one typedef of a name: moec.h and this header share it */
 #define MOEC_PACKAGE_DECLARED
 typedef struct moec_package moec_package;
@@ -333,8 +332,8 @@ struct moec_package {
   uint64_t num_images;
 };
 
-/* Column splits: a matmul step with fewer than 4 items per worker is split by panels into at most that many, so the
- * item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */
+/* Column splits: a matmul step with fewer than MOEC_ITEMS_PER_WORKER items per worker is split by panels into at most
+ * that many, so the item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */
 #define MOEC_ITEMS_PER_WORKER 4
 
 /* A change of a size is a change of the ABI: MOEC_ABI_MAJOR or _MINOR goes up with it. */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * moec_cuda_abi.h - the CUDA part of a compiled package: one more blob beside the plan of moec_abi.h, whose buffers,
- * steps, roles and weights it names by index, and the device images. Filled by the compiler, walked by the runtime.
+ * moec_cuda_abi.h - the CUDA part of a compiled package: the device images and a second blob beside the plan of
+ * moec_abi.h. It refers to the plan's buffers, steps, roles and weights by index. The compiler fills it, the runtime
+ * walks it.
  *
  *   +-------------------------+---------+----------+--------+--------+------+---------+---------+
  *   | moec_cuda_plan_header   | targets | launches | params | tables | maps | weights | strings |
  *   +-------------------------+---------+----------+--------+--------+------+---------+---------+
  *
- * A target (sm_90a, sm_80) is a list of launches in stream order. Routing stays on the device: dispatch is launches
- * too, a grid depends on T alone and kernels leave early, so that a call never waits for the device and can be
- * captured.
+ * A target (sm_90a, sm_80) is a list of launches in stream order. Routing stays on the device: dispatch also consists
+ * of launches, grids depend only on T, and blocks without work return at once. So a call never waits for the device and
+ * can be captured.
  */
 #ifndef MOEC_CUDA_ABI_H
 #define MOEC_CUDA_ABI_H
@@ -45,9 +46,9 @@ typedef struct moec_cuda_param {
   uint16_t kind, index, part, reserved;
 } moec_cuda_param;
 
-/* A piece of the workspace only this target's kernels know: item lists, counters of dispatch. The workspace of a CUDA
- * layer holds slots and route tables as moec_abi.h has them, then the target's tables, each rounded up to 256 bytes. A
- * slot has room for those of its buffers that are parameters of the target's launches, or the rows of its maps:
+/* A piece of the workspace that only this target's kernels use: item lists, counters of dispatch. The workspace of a
+ * CUDA layer holds slots and route tables as moec_abi.h describes them, then the target's tables, each rounded up to
+ * 256 bytes. A slot has room only for buffers that the target's launches or maps use:
  *
  *   | slot 0 | slot 1 | ... | route tables | table 0 | table 1 | ... | */
 typedef struct moec_cuda_table {
@@ -59,18 +60,19 @@ typedef struct moec_cuda_table {
 /* What a TMA descriptor describes. */
 enum moec_cuda_map_source { MOEC_CUDA_MAP_WEIGHT = 0, MOEC_CUDA_MAP_BUFFER = 1, MOEC_CUDA_MAP_TABLE = 2 };
 
-/* A TMA descriptor; boxes of box_n rows by box_k elements; elements outside are read as zeros.
+/* A TMA descriptor. A box has box_n rows of box_k elements; elements outside the tensor read as zero.
  *
- *   of a weight region   the tensor [groups*parts][n][k], innermost last; a box is of one group and part. Encoded once
- *                        when weights are adopted
- *   of rows of a call    the tensor [1][rows][columns] of a buffer or a table, as many rows of row_bytes as it has for
- *                        T tokens. Encoded for every launch, on the host */
+ *   weight region     the tensor [groups*parts][n][k], innermost last; a box lies in one group and part. Encoded once,
+ *                     when weights are adopted
+ *   rows of a call    the tensor [1][rows][columns] of a buffer or a table, with as many rows of row_bytes as it has
+ * for
+ *                     T tokens. Encoded on the host for every launch */
 typedef struct moec_cuda_map {
-  uint32_t weight;  /* index into weights; 0 where the source is another */
+  uint32_t weight;  /* index into weights; 0 for other sources */
   uint32_t swizzle; /* bytes: 0, 32, 64 or 128 */
   uint32_t box_n, box_k;
-  /* moec_cuda_map_source; buffer of the plan or table of the target; 0 of a weight, as the next */
-  uint32_t source, index;
+  uint32_t source; /* moec_cuda_map_source */
+  uint32_t index;  /* buffer of the plan or table of the target; 0 for a weight, as are the next three */
   uint32_t dtype, columns, row_bytes, reserved;
 } moec_cuda_map;
 
@@ -80,8 +82,8 @@ enum {
 
 enum { MOEC_MAX_CUDA_PARAMS = 64 }; /* of one launch */
 
-/* One kernel launch. grid = ceil(units(T) / units_per_block), at most blocks_per_sm * SMs where that is not 0 (the
- * kernel then strides by its grid), at least 1; one-dimensional, as blocks are. */
+/* One kernel launch. grid = ceil(units(T) / units_per_block), at least 1. If blocks_per_sm is not 0, the grid is at
+ * most blocks_per_sm * SMs and the kernel strides by its grid. Grids and blocks are one-dimensional. */
 typedef struct moec_cuda_launch {
   uint16_t step, flags;
   uint32_t symbol; /* string offset: the kernel's name in the image */
@@ -96,8 +98,8 @@ typedef struct moec_cuda_launch {
 
 typedef struct moec_cuda_target {
   uint32_t sm;    /* 80: sm_80; 90: sm_90a */
-  uint32_t exact; /* 1: runs on compute capability sm only, 0: on that and every later one */
-  /* into moec_package.images: what the driver is given, in this order, until it takes one */
+  uint32_t exact; /* 1: runs only on compute capability sm; 0: also on every later one */
+  /* into moec_package.images: the driver is offered these in order until it accepts one */
   uint32_t first_image, num_images;
   moec_span launches, params, tables, maps;
 } moec_cuda_target;
@@ -113,8 +115,8 @@ typedef struct moec_cuda_plan_header {
   uint32_t total_bytes, reserved2;
 } moec_cuda_plan_header;
 
-/* What stands in a list of items that dispatch makes: int32 count, 3 words unused, then `count` of these, ascending by
- * group and row. Block b of a group of n rows: rows row0 .. row0+rows-1, rows <= the list's block size. */
+/* An entry of an item list. Dispatch writes int32 count, 3 unused words, then `count` entries in ascending order of
+ * group and row. An entry is a block of rows row0 .. row0+rows-1 of one group, at most the list's block size. */
 typedef struct moec_cuda_item {
   int32_t group, row0, rows, reserved;
 } moec_cuda_item;

@@ -19,8 +19,8 @@ typedef struct moec_view {
   int64_t out_stride, in_stride;
 } moec_view;
 
-/* Writes all of part `part` of `group`, padding included: every byte of a region is written by packing each of its
- * parts and groups once. Different (part, group) may be packed at the same time. */
+/* Writes all of part `part` of `group`, padding included, so that packing every part and group once writes every byte
+ * of the region. Different (part, group) may be packed at the same time. */
 void moec_pack_panels(const moec_weight *weight, int64_t part, int64_t group, const moec_view *view, void *region);
 
 /* Writes rows first .. first+count-1 of one part and group of a MOEC_LAYOUT_ROWS region to `rows`, padded to k_padded

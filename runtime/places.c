@@ -65,7 +65,7 @@ static uint32_t slot_key(const moec_capacity_call *call, int32_t slot) {
   return key_of(call->keys[call->places->flags & MOEC_PLACES_SLOT_KEYS ? slot : slot / call->choices]);
 }
 
-/* Does slot a stand behind slot b? */
+/* Does slot a come after slot b? */
 static int is_behind(const moec_capacity_call *call, int32_t a, int32_t b) {
   uint32_t key_a = slot_key(call, a), key_b = slot_key(call, b);
   return key_a != key_b ? key_a < key_b : a > b;

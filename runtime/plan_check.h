@@ -21,10 +21,10 @@
 /* All parts, at max_tokens tokens and sequences, are in [0, MOEC_PLAN_LIMIT]. */
 int moec_extent_fits(moec_extent extent, int64_t max_tokens);
 
-/* Steps: kinds, args, routes, variants and covers. Buffers must have been checked; fills the route maps of `plan`. */
 /* Does `maker` run in every call in which `step` does? */
 int moec_runs_with(const moec_step *maker, const moec_step *step);
 
+/* Steps: kinds, args, routes, variants and covers. Buffers must have been checked; fills the route maps of `plan`. */
 moec_status moec_check_steps(moec_plan *plan);
 
 /* Roles: ranks, shapes, storage. */
@@ -35,8 +35,8 @@ moec_status moec_check_roles(const moec_plan *plan);
 moec_status moec_check_weight_set(const moec_plan *plan, const moec_weight_set *set, int matrix_layout,
                                   const char *blob);
 
-/* Where `count` elements of `size` bytes at `span` begin in a blob of total_bytes bytes whose header has header_bytes;
- * NULL when they do not lie behind the header, inside the blob and aligned. */
+/* Address of the elements of `span`, `size` bytes each, in a blob of total_bytes bytes that begins with header_bytes of
+ * header. NULL unless they lie behind the header, inside the blob, and aligned. */
 const void *moec_open_span(const void *blob, size_t header_bytes, uint32_t total_bytes, moec_span span, size_t size,
                            size_t align);
 

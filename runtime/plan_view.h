@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * plan_view.h - a package's blob in -> typed pointers into it out, once moec_plan_open has proved every index, span and
- * string of it in range. The rest of the runtime reads plans through this and checks nothing again.
+ * plan_view.h - a package's blob in -> typed pointers into it out. moec_plan_open proves that every index, span and
+ * string is in range; the rest of the runtime reads plans through this view and does not check again.
  */
 #ifndef MOEC_RUNTIME_PLAN_VIEW_H
 #define MOEC_RUNTIME_PLAN_VIEW_H

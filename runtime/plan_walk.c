@@ -128,7 +128,7 @@ static void build_items(walk *w, const moec_step *step, const moec_isa_variants 
   moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
 }
 
-/* Runs a step that is no kernel; 0 for kernels. */
+/* Runs a step of the runtime; returns 0 for kernel steps. */
 static int run_integers(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
   switch (step->kind) {

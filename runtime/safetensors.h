@@ -29,7 +29,7 @@ typedef struct moec_file_tensor {
 
 typedef struct moec_file moec_file;
 
-/* MOEC_FILE when `path` cannot be opened or mapped, MOEC_FILE_FORMAT when it is no safetensors file,
+/* MOEC_FILE if `path` cannot be opened or mapped, MOEC_FILE_FORMAT if it is not a safetensors file,
  * MOEC_OUT_OF_MEMORY. The text names path and byte. */
 moec_status moec_file_open(const char *path, moec_file **out_file);
 void moec_file_close(moec_file *file);

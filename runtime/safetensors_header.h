@@ -14,8 +14,8 @@ typedef struct moec_file_table {
 } moec_file_table;
 
 /* Parses exactly the grammar of a safetensors header: {"__metadata__": {string: string, ...}, NAME: {"dtype": string,
- * "shape": [n, ...], "data_offsets": [begin, end]}, ...} with keys of a tensor in any order, each once. On error the
- * table must still be freed by the caller. */
+ * "shape": [n, ...], "data_offsets": [begin, end]}, ...}. A tensor's keys may be in any order, each once. The caller
+ * frees the table, also after an error. */
 moec_status moec_parse_file_header(const char *path, const char *text, size_t bytes, moec_file_table *table);
 
 #endif

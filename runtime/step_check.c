@@ -54,7 +54,7 @@ static moec_status check_args(const moec_plan *plan, uint32_t index) {
                "arg %" PRIu32 " is a table of a later dispatch", arg);
     CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE ||
                    moec_runs_with(&plan->steps[plan->buffers[buffer].route], step),
-               "arg %" PRIu32 " is a table that is not made whenever it runs", arg);
+               "arg %" PRIu32 " is a table that some calls do not make before this step runs", arg);
     CHECK_STEP(!in_report_slot(header, &plan->buffers[buffer]) || waits_for_report(step),
                "arg %" PRIu32 " is in a slot for reports, which the step does not wait for", arg);
   }
@@ -256,10 +256,10 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
   CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved,
              step->reserved2);
   CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && moec_makes_route(&plan->steps[step->route])),
-             "route %d is no dispatch or slots step before it", step->route);
+             "route %d is not an earlier dispatch or slots step", step->route);
   for (uint32_t role = 0; role < 32; ++role)
     CHECK_STEP(!(step->asked >> role & 1) || is_optional(plan, role),
-               "role %" PRIu32 ", which it waits for, is no optional output", role);
+               "it waits for role %" PRIu32 ", which is not an optional output", role);
   CHECK_STEP(step->route == MOEC_NO_ROUTE || moec_runs_with(&plan->steps[step->route], step),
              "route %d is not made whenever it runs", step->route);
   CHECK_STEP(!moec_makes_route(step) || step->route == MOEC_NO_ROUTE, "it makes a route and has route %d", step->route);

@@ -3,7 +3,7 @@
  * threads.h - a region (steps of independent units) in -> every unit run once, steps in order, on 1..max_threads
  * workers.
  *
- * A region is the runtime's only form of parallel work: a whole forward call is one, packing weights another.
+ * All parallel work of the runtime is a region: a whole forward call is one, packing weights is another.
  */
 #ifndef MOEC_RUNTIME_THREADS_H
 #define MOEC_RUNTIME_THREADS_H
@@ -24,9 +24,9 @@ moec_pool *moec_pool_create(int32_t max_threads, int32_t spin_us);
 /* Joins the threads. No region may be running. In a forked child there is nothing to join. */
 void moec_pool_destroy(moec_pool *pool);
 
-/* Runs `region` with the calling thread as worker 0. Between two steps next_step runs on one thread while no unit does.
- * The first call starts the threads. While another thread's region is in the pool, this call runs alone: its units see
- * worker 0 only. Never fails: where threads cannot be started fewer workers do the same work. */
+/* Runs `region` with the calling thread as worker 0. Between two steps next_step runs on one thread while no unit runs.
+ * The first call starts the threads. While the pool runs another thread's region, this call runs on its own thread
+ * alone, as worker 0. Never fails: if threads cannot be started, fewer workers do the same work. */
 void moec_pool_run(moec_pool *pool, const moec_region *region);
 
 /* Runs `region` on the calling thread alone. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * walk_probe.h - a forward call that is watched: when each step begins, and experts that share storage. For
- * measurements inside this project; no part of moec.h. Calls without a probe read no clock and ask for it once per
- * step.
+ * walk_probe.h - a forward call with a probe: reports when each step begins and lets experts share storage. For
+ * measurements inside this project; not part of moec.h. A call without a probe only tests a pointer once per step.
  */
 #ifndef MOEC_RUNTIME_WALK_PROBE_H
 #define MOEC_RUNTIME_WALK_PROBE_H
@@ -14,12 +13,12 @@ extern "C" {
 #endif
 
 typedef struct moec_walk_probe {
-  /* Before step `step` of the plan, and once with the number of steps when all are done. Steps that the call does not
-   * ask for are not said. Runs on one thread while no unit does. NULL: nobody listens. */
+  /* Called before step `step` of the plan, and once with the number of steps after the last one. Skipped steps are not
+   * reported. Runs on one thread while no unit runs. NULL: no callback. */
   void (*on_step)(void *context, uint32_t step);
   void *context;
-  /* 0, or n: matmuls over a route read for group g the weights of group g % n, so that the others need no storage.
-   * Results are those of such a layer. */
+  /* If not 0, matmuls over a route read the weights of group g % distinct_groups for group g, so that the other groups
+   * need no storage. Results are those of such a layer. */
   uint32_t distinct_groups;
 } moec_walk_probe;
 

@@ -23,7 +23,7 @@ static inline int64_t moec_panel_offset(const moec_weight *weight, int64_t group
          (i % MOEC_BLOCK_K / 2) * MOEC_PANEL_COLUMNS + (v % MOEC_HALF_PANEL) * 2 + i % 2;
 }
 
-/* Where column `n` of part `part` stands: panel and virtual column. */
+/* Panel and virtual column of column `n` of part `part`. */
 static inline void moec_panel_column(const moec_weight *weight, int64_t part, int64_t n, int64_t *panel, int64_t *v) {
   if (weight->parts == 1) {
     *panel = n / MOEC_PANEL_COLUMNS;

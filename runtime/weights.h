@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weights.h - where every role's elements are in memory in -> the packed buffer out; moec_weights_pack and
- * moec_weights_load differ only in how they find them.
+ * weights.h - the address of every role's elements in -> the packed buffer out. moec_weights_pack and
+ * moec_weights_load differ only in how they find the addresses.
  */
 #ifndef MOEC_RUNTIME_WEIGHTS_H
 #define MOEC_RUNTIME_WEIGHTS_H
@@ -17,7 +17,7 @@ typedef struct moec_role_source {
   int64_t out_stride, in_stride;
 } moec_role_source;
 
-/* `layer` alive, out_weights not NULL, buffer aligned and large enough. */
+/* Checks that `layer` is alive, out_weights is not NULL, and the buffer is aligned and large enough. */
 moec_status moec_check_weight_buffer(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
                                      moec_weights **out_weights);
 
@@ -25,7 +25,7 @@ moec_status moec_check_weight_buffer(const moec_layer *layer, const void *buffer
 moec_role_source *moec_sources_create(const moec_plan *plan);
 void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources);
 
-/* Writes header page and regions and makes the handle. All sources are filled. */
+/* Writes header page and regions and makes the handle. All sources must be filled. */
 moec_status moec_weights_from_sources(const moec_layer *layer, const moec_role_source *sources, void *buffer,
                                       moec_weights **out_weights);
 
@@ -39,7 +39,7 @@ moec_status moec_cuda_pack(const moec_layer *layer, const moec_role_source *sour
 enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
 
-/* What group `group` of a part of a region is made of: a view, and the region's weight with the part's own n and k. */
+/* The source of one group of one part of a region: a view, and the region's weight with the part's own n and k. */
 typedef struct moec_group_source {
   moec_view view;
   moec_weight weight;

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Sourced by tests/run.sh and examples/quickstart.sh: installs with apt-get what is missing, and does nothing otherwise.
-moec_packages='cmake ninja-build ccache g++ clang-22 clang-format-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
-nlohmann-json3-dev libcli11-dev libgtest-dev pkg-config python3'
+# Sourced by tests/run.sh, tests/sanitize.sh and examples/quickstart.sh: installs missing packages with apt-get, and
+# builds.
+moec_packages='cmake ninja-build ccache g++ clang-22 lld-22 llvm-22-dev libmlir-22-dev mlir-22-tools nlohmann-json3-dev
+libcli11-dev'
+moec_test_packages='clang-format-22 llvm-22-tools libgtest-dev pkg-config python3'
 
+# Installs what the compiler needs; `moec_install tests` also what the tests need. Does nothing if nothing is missing.
 moec_install() {
+  packages=$moec_packages
+  [ "${1:-}" != tests ] || packages="$packages $moec_test_packages"
   missing=
-  for package in $moec_packages; do
+  for package in $packages; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
     [ "$status" = installed ] || missing="$missing $package"
   done
@@ -23,13 +28,20 @@ moec_install() {
   $as_root apt-get update -qq >&2 || return 5
   # shellcheck disable=SC2086 # one word per package
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 || {
-    echo "apt-get could not install$missing; the package sources must offer LLVM 22" >&2
+    echo "apt-get could not install$missing; the package sources must offer LLVM 22 (README.md says where it comes from)" >&2
     return 5
   }
 }
 
-# Configures and builds the preset $1 in the current folder; a second run finds nothing to do.
+# Configures the preset $1 in the folder $2 and builds everything, tests included; a second run finds nothing to do.
 moec_build() {
-  [ -f "$2/build.ninja" ] || cmake --preset "$1" >&2 || return
+  grep -qs '^MOEC_BUILD_TESTS:BOOL=ON' "$2/CMakeCache.txt" || cmake --preset "$1" -DMOEC_BUILD_TESTS=ON >&2 || return
   cmake --build --preset "$1" >&2
+}
+
+# Configures and builds only the compiler and the runtime. A new folder is configured without tests; moec_build in the
+# same folder adds them later and builds nothing twice.
+moec_build_tools() {
+  [ -f "$2/build.ninja" ] || cmake --preset "$1" -DMOEC_BUILD_TESTS=OFF >&2 || return
+  cmake --build --preset "$1" --target moec moec_runtime moec_runtime_shared >&2
 }

@@ -4,6 +4,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/install.sh
-moec_install
+moec_install tests
 moec_build release build
 exec ctest --test-dir build --output-on-failure -j "$(nproc)" "$@"

@@ -15,7 +15,7 @@
 
 namespace moec {
 
-// One step of a call. cpuUs: processor time of the call's only thread, 0 with several.
+// Time of one step of a call. cpuUs: processor time of a call with one thread, 0 with several.
 struct StepTime {
   double us = 0, cpuUs = 0;
 };
@@ -25,14 +25,14 @@ struct BenchRound {
   double us = 0;
   CallWork work;
   ProbeResult before, after;
-  std::vector<StepTime> steps; // of the plan, where they were asked for
+  std::vector<StepTime> steps; // per step of the plan; empty unless asked for
 };
 
-// One step of the plan; `routing`: it is none of the experts' matmuls.
+// One step of the plan. `routing` is false for the experts' matmuls and true for all other steps.
 struct BenchStep {
   std::string name, kind;
   bool routing = false;
-  bool always = true; // else it waits for a report, which no call of a benchmark asks for
+  bool always = true; // false: runs only for a report, which no benchmark asks for
 };
 
 struct BenchSeries {
@@ -46,8 +46,8 @@ struct BenchRun {
   bool cold = true;
   ProbeResult ceilings; // best of the whole run
   std::vector<BenchSeries> series;
-  std::vector<BenchStep> steps;             // empty: times of steps were not asked for
-  int64_t experts = 0, distinctExperts = 0; // experts with storage of their own; 0: all
+  std::vector<BenchStep> steps;             // empty unless times of steps were asked for
+  int64_t experts = 0, distinctExperts = 0; // distinctExperts: how many have their own storage; 0: all
 };
 
 // bound_us = max(flops / peak, weightBytes / bandwidth); share = bound of the median call / us_median.
@@ -61,7 +61,7 @@ struct BenchFigures {
 constexpr double acceptedFraction = 0.85;
 bool accepted(const BenchRound &round, const ProbeResult &best);
 
-// Of the accepted rounds, or of all where none was.
+// Figures of the accepted rounds, or of all rounds if none was accepted.
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best);
 
 // `format`: md, csv, json, jsonl.

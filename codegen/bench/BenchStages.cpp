@@ -15,7 +15,7 @@ using namespace llvm;
 
 namespace moec {
 
-// A matmul whose weights are no router's.
+// A matmul whose weights do not belong to a router.
 static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
   if (step.kind != MOEC_STEP_MATMUL || step.num_args < 2)
     return false;

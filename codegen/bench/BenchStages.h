@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A watched call -> the time of each of its steps; rounds of them -> medians, shares and tables.
+// A probed call -> the time of each of its steps; rounds of such calls -> medians, shares and tables.
 
 #ifndef MOEC_CODEGEN_BENCH_BENCHSTAGES_H
 #define MOEC_CODEGEN_BENCH_BENCHSTAGES_H
@@ -17,32 +17,32 @@
 
 namespace moec {
 
-// Name, kind and side of every step of a plan. Routing is everything but the matmuls of experts and of blocks beside
-// them: router, choice, capacity, dispatch, counts, combine.
+// Name and kind of every step of a plan, and whether it is routing: router, choice, capacity, dispatch, counts,
+// combine. The matmuls of routed and shared experts are not.
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan);
 
-// Times of the steps of one call, in microseconds: from one step's begin to the next one's. With one thread also the
-// processor time of it, which a machine that does other things beside it does not lengthen.
+// Times of the steps of one call, in microseconds: from the start of a step to the start of the next. With one thread
+// it also measures processor time, which other work on the machine does not lengthen.
 class StageClock {
 public:
   StageClock(size_t numSteps, bool oneThread) : times(numSteps), oneThread(oneThread) {}
   moec_walk_probe probe(uint32_t distinctGroups) { return {onStep, this, distinctGroups}; }
-  std::vector<StepTime> take(); // of the last call, which are then forgotten
+  std::vector<StepTime> take(); // returns and clears the times of the last call
 
 private:
   static void onStep(void *context, uint32_t step);
   std::vector<StepTime> times;
   bool oneThread;
-  size_t open = SIZE_MAX; // step in work
+  size_t open = SIZE_MAX; // the running step
   std::chrono::steady_clock::time_point begin;
   double cpuBegin = 0;
 };
 
-// Of one step over the rounds that count: the median times, and the median of its share of the same round's steps,
-// which is of processor time where there is one.
+// One step over the accepted rounds: median times, and the median of the step's share of all steps in the same round.
+// Shares use processor time if it was measured.
 //
-// NOTE: time on the clock would flatter short steps. On a busy machine the long ones are interrupted in every round,
-// the short ones in few.
+// NOTE: clock time would make short steps look cheap: on a busy machine long steps are interrupted in every round,
+// short ones in few.
 struct StageFigures {
   double usMedian = 0, cpuMedian = 0, share = 0;
 };
@@ -51,7 +51,7 @@ std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeRes
 // The same for all steps of routing together.
 StageFigures routingFigures(const BenchRun &run, const BenchSeries &series);
 
-// Tables of every T behind the table of calls (md), instead of it (csv); members of a result (json).
+// A table per T: after the table of calls (md), or replacing it (csv). For json: members of a result.
 void writeStageTable(llvm::raw_ostream &os, const BenchRun &run, bool csv);
 void writeStageMembers(llvm::json::OStream &os, const BenchRun &run, const BenchSeries &series);
 

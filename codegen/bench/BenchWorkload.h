@@ -29,32 +29,33 @@ namespace moec {
 enum class Skew { Uniform, Zipf, OneHot };
 std::optional<Skew> parseSkew(const std::string &text);
 
-// Weights of a layer whose expert matrices all share one block of memory: their values do not matter for time, and a
-// layer of 20 GB needs no second copy. The router's have an own one.
+// Weights of a layer. All expert matrices share one block of memory, because their values do not affect time and a
+// layer of 20 GB then needs no second copy. The router's weights have their own block.
 struct BenchWeights {
   std::vector<PageBuffer> memory;
-  std::unique_ptr<RepeatedPages> repeated; // instead of the shared block, where that would not fit either
+  std::unique_ptr<RepeatedPages> repeated; // replaces the shared block if that does not fit into memory
   RoleTensors tensors;
 };
 bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out);
 
 int64_t benchSourceBytes(const LayerSpec &spec); // of the shared block
 
-// What one call costs at least: expert matrices only (routed and shared), logical sizes without padding.
+// Lower bound of a call's work: only expert matrices (routed and shared), logical sizes without padding.
 struct CallWork {
   double flops = 0, weightBytes = 0;
   int64_t expertsTouched = 0, rows = 0, mostRows = 0; // mostRows: of the busiest expert
 };
 CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts);
 
-// `variants` inputs of T rows, to be taken in turn: each routes to other experts, so that weights are cold at T = 1.
+// `variants` inputs of T rows for successive calls: each routes to different experts, so that weights are cold at T =
+// 1.
 class BenchInputs {
 public:
   BenchInputs(const LayerSpec &spec, int64_t tokens, int variants);
   bool ready() const { return x.data() != nullptr; }
   const void *at(int variant) const;
   int count() const { return variants; }
-  const CallInputs &others() const { return more; } // what the layer reads besides x, the same for all
+  const CallInputs &others() const { return more; } // inputs besides x, the same for all variants
 
 private:
   PageBuffer x;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// This machine -> what it can do at most: FLOP/s from registers and bytes/s read from memory, probed in this process on
-// as many threads as the measurement beside it uses.
+// This machine -> its ceilings: FLOP/s from registers and bytes/s read from memory, probed in this process with as many
+// threads as the measured calls use.
 
 #ifndef MOEC_CODEGEN_BENCH_CEILINGS_H
 #define MOEC_CODEGEN_BENCH_CEILINGS_H
@@ -12,11 +12,11 @@
 
 namespace moec {
 
-// What arithmetic peak bounds a layer.
+// The arithmetic peak that bounds a layer.
 enum class PeakKind { AmxBf16, FmaAvx512, FmaAvx2, MulAddSse };
 const char *peakName(PeakKind kind); // "AMX bf16 products"
 
-// The peak of the best kernels of `isa` (MOEC_ISA_*) on weights of that storage.
+// The peak of the best kernels of `isa` (MOEC_ISA_*) on bf16 or f32 weights.
 PeakKind peakOf(int isa, bool bf16Weights);
 
 struct ProbeResult {
@@ -37,7 +37,8 @@ public:
   // Tries every read pattern and keeps the best one for probe(). About a second.
   void calibrate();
 
-  // One short look: 3 ms of arithmetic, then slices of the buffer no cache holds, which also evicts what was there.
+  // A short probe: 3 ms of arithmetic, then reads of buffer slices that no cache holds, which also evicts cached
+  // weights.
   ProbeResult probe();
 
   const ProbeResult &best() const { return bestSeen; } // over every probe so far

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer whose experts do not fit into memory -> memory for its packed weights in which they share storage, so that
-// its time can still be measured.
+// A layer whose experts do not fit into memory -> packed weights in which experts share storage, so that its time can
+// still be measured.
 //
 //   packed region of E experts   | 0 | 1 | ... | D-1 | D ... E-1: one block of scratch, mapped again and again |
 //
-// Packing writes all of it, calls with moec_walk_probe.distinct_groups = D read the first D only. D experts are many
-// times larger than any cache, so that weights come from memory as they would with E.
+// Packing writes all of it; calls with moec_walk_probe.distinct_groups = D read only the first D. D experts are many
+// times larger than any cache, so weights come from memory as they would with E.
 
 #ifndef MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
 #define MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
@@ -18,7 +18,7 @@
 
 namespace moec {
 
-// How many experts get storage of their own; 0: all. `sourceBytes`: the unpacked weights beside them.
+// How many experts get their own storage; 0: all. `sourceBytes`: size of the unpacked weights.
 int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes);
 
 // Pages of one block of memory, mapped again and again. data() is null without memory.
@@ -31,7 +31,7 @@ public:
   RepeatedPages &operator=(const RepeatedPages &) = delete;
 
   void *data() const { return pointer; }
-  size_t blockBytes() const { return block; } // what of it is written: the rest repeats it
+  size_t blockBytes() const { return block; } // the written part; the rest repeats it
 
 private:
   void *pointer = nullptr;

@@ -82,7 +82,7 @@ Value LayerBuilder::expertRows(Value input, Value route, const MlpShape &shape) 
   if (shape.form == ExpertForm::Glu)
     hidden = gluHidden(input, route, shape);
   if (shape.form == ExpertForm::Mlp) {
-    // Dropout stands before the last matrix only.
+    // Dropout applies only before the last matrix.
     auto factor = [&](int64_t n) { return n + 1 == shape.layers ? shape.hiddenScale : 1.0; };
     hidden = mlpHidden(input, route, shape, shape.prefix + ".up", factor(0));
     for (int64_t n = 1; n < shape.layers; ++n)
@@ -169,7 +169,7 @@ MlpShape LayerBuilder::expertShape() const {
   shape.clamp = experts.clamp;
   shape.hiddenScale = experts.hiddenDropout.scaleAtEval ? 1 - experts.hiddenDropout.p : 1.0;
   bool parallel = experts.lora && experts.lora->at == LoraAt::Parallel;
-  shape.outputScale = parallel || experts.normOut ? 1.0 : outputScale(); // else it follows them
+  shape.outputScale = parallel || experts.normOut ? 1.0 : outputScale(); // otherwise the factor comes after them
   if (experts.lora && !parallel)
     shape.matrixLora = experts.lora;
   return shape;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec -> a module with one function of moe ops, or every reason why this version cannot build it.
+// LayerSpec -> a module with one function of moe ops, or all reasons why this version cannot build it.
 
 #ifndef MOEC_CODEGEN_BUILD_BUILDLAYER_H
 #define MOEC_CODEGEN_BUILD_BUILDLAYER_H
@@ -32,9 +32,9 @@ std::vector<Refusal> refusalsOf(const LayerSpec &spec);
 // Loads the dialects a built layer needs.
 void loadMoeDialects(mlir::MLIRContext &context);
 
-// The layer as row ops, routing and matmuls; nothing of it depends on a model's name. `spec` is valid (SpecChecks),
-// `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly when `refusals` got an entry.
-// The module verifies.
+// The layer as row ops, routing and matmuls. The result never depends on a model's name. `spec` must be valid
+// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry. The
+// module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
                                              const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
                                              std::vector<Refusal> &refusals);

@@ -221,7 +221,7 @@ void LayerBuilder::finishWeights(RouterValues &values) {
   bool limited = spec.capacity.has_value();
   bool identity = limited && spec.capacity->dropped == Dropped::Identity;
   bool next = limited && spec.capacity->overflow == Overflow::NextBest;
-  Value race = keptSeconds(values); // what stands in the queues
+  Value race = keptSeconds(values); // the choices in the queues
   values.wanted = race;
   Value before = identity && !next ? race : Value();
   if (limited && (next || spec.capacity->normalizeAt == NormalizeAt::After)) {

@@ -14,7 +14,7 @@ namespace moec {
 
 using moe::OperandKind;
 
-// [T,1] ⟨x, w⟩, with a bias but for depth
+// [T,1] ⟨x, w⟩, with a bias except for depth
 Value LayerBuilder::wrapLogit() {
   LayerWrap wrap = spec.layer.wrap;
   std::string name = wrap == LayerWrap::Depth ? "depth" : wrap == LayerWrap::Skip ? "skip" : "selector";

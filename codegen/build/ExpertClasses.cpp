@@ -20,7 +20,7 @@ int64_t wholePanels(const ExpertsSpec &experts, int64_t width) {
   return (width + panel - 1) / panel * panel;
 }
 
-// A plan has at most 256 buffers, of which every matrix of a class takes about three.
+// A plan has at most 256 buffers; every matrix of a class takes about three.
 int64_t classLimit(const ExpertsSpec &experts) {
   int64_t matrices = 2 + experts.layers;
   if (experts.lora && experts.lora->at == LoraAt::PerMatrix)

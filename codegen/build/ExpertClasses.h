@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Widths of E experts -> classes of experts that are computed at one width, the largest of the class.
+// Widths of E experts -> classes of experts. A class is computed at the largest width of its experts.
 //
-// Every class is a route and a set of matmuls of its own, so their number is bounded; experts whose widths fill the
-// same number of panels are one class at no cost.
+// Every class has its own route and matmuls, so the number of classes is bounded. Experts whose widths fill the same
+// number of panels form one class at no cost.
 
 #ifndef MOEC_CODEGEN_BUILD_EXPERTCLASSES_H
 #define MOEC_CODEGEN_BUILD_EXPERTCLASSES_H
@@ -14,14 +14,14 @@ namespace moec {
 
 struct ExpertClass {
   std::vector<int64_t> experts; // ascending
-  int64_t width = 0;            // the largest of theirs
+  int64_t width = 0;            // the largest width among them
 };
 
-// The partition into at most 8 classes (fewer where an expert has many matrices) that computes the fewest columns. One
-// class of all experts where they do not differ. Classes stand in ascending width.
+// The partition into at most 8 classes (fewer if an expert has many matrices) that computes the fewest columns, in
+// ascending width. Experts of equal width form one class.
 std::vector<ExpertClass> expertClasses(const ExpertsSpec &experts);
 
-// Columns of whole panels that are computed beyond those the experts have, as a share of these.
+// Extra columns (in whole panels) that the classes compute, relative to the experts' own columns.
 double paddedShare(const ExpertsSpec &experts);
 
 } // namespace moec

@@ -22,10 +22,10 @@ public:
   FunctionLibrary(mlir::MLIRContext &context, std::string overlayDir)
       : context(context), overlayDir(std::move(overlayDir)) {}
 
-  // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that there is no such file.
+  // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that the file is missing.
   bool load(llvm::StringRef name, std::string &error);
 
-  // f(x) at the builder's place; `name` was loaded.
+  // f(x) at the builder's place; `name` must have been loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
 
 private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The state of one buildLayer() call, and the small pieces its parts share. Private to codegen/moe/Build*.cpp.
+// The state of one buildLayer() call, and the small pieces its parts share. Private to codegen/build/Build*.cpp.
 
 #ifndef MOEC_CODEGEN_BUILD_LAYERBUILDER_H
 #define MOEC_CODEGEN_BUILD_LAYERBUILDER_H
@@ -20,24 +20,24 @@ struct Bound {
   moe::OperandKind kind;
 };
 
-// What the stages of a router leave for each other and for the experts. Null: the layer has none.
+// Values that the stages of a router pass to each other and to the experts. Null: the layer does not have the value.
 struct RouterValues {
   mlir::Value logits; // [T,R] f32, after transforms; R = routed plus zero experts; [T,2n] of product keys
-  mlir::Value scores; // [T,R] what weights are gathered from
-  // [T,K] of product keys, instead of scores: the weights' scores, or logits with score_over selected
+  mlir::Value scores; // [T,R] the values that weights are gathered from
+  // [T,K], for product keys instead of `scores`: scores of the chosen, or their logits with score_over selected
   mlir::Value chosen;
-  mlir::Value choice;   // [T,R] what selection compares
+  mlir::Value choice;   // [T,R] the values that selection compares
   mlir::Value ids;      // [T,K] i32, -1 = none
   mlir::Value weights;  // [T,K] f32
   mlir::Value wanted;   // [T,K] i32, the ids that ask for a place, -1 elsewhere
   mlir::Value kept;     // [T,K] i32, the ids that reach their experts, -1 elsewhere
-  mlir::Value passed;   // [T] f32, the weight with which x passes by the experts
-  mlir::Value added;    // [T,H] f32, what constant experts add
-  mlir::Value route;    // of soft routing: slots
+  mlir::Value passed;   // [T] f32, the weight of x itself in the output
+  mlir::Value added;    // [T,H] f32, the sum of the constant experts
+  mlir::Value route;    // soft routing: the route of slots
   bool partial = false; // some ids may be -1
 };
 
-// Logits to compare and logits that weights are made of, which noise may tell apart.
+// Logits that selection compares and logits that weights are made of; noise may change only one of them.
 struct NoisyLogits {
   mlir::Value choice, weights;
 };
@@ -56,19 +56,19 @@ struct MlpShape {
   std::optional<LoraSpec> matrixLora; // beside every matrix: NAME_lora_a, NAME_lora_b
 };
 
-// The shared experts' output and how it is mixed in: y = own · y + factor · output; null factors are 1.
+// The shared experts' output and its mixing factors: y = own · y + factor · output; a null factor is 1.
 struct SharedValues {
   mlir::Value output;      // [T,H] f32
   mlir::Value own, factor; // [T] f32
 };
 
-// What the routed experts put out, before weights.
+// Outputs of the routed experts, before weights.
 struct RoutedRows {
   mlir::Value outputs, route; // [R,width]
 };
 
-// One argument of the layer's function for `role`, or for a class of experts of it: `members` then names the tensors
-// that it is made of.
+// One argument of the layer's function: a role, or the part of it that belongs to a class of experts; `members` then
+// names the tensors it consists of.
 struct LayerParameter {
   std::string name, role;
   mlir::RankedTensorType type;
@@ -95,9 +95,9 @@ private:
   mlir::Location loc;
   std::map<std::string, mlir::Value> parameters; // by role, inputs by name
   mlir::Value x;
-  std::string expertPrefix = "experts"; // roles of the experts in work, "experts.class0" where they differ in width ...
+  std::string expertPrefix = "experts"; // roles of the current experts, "experts.class0" if widths differ ...
   int64_t expertWidth = 0;              // ... and their inner width
-  mlir::Value wrapFactor;               // [T] f32: what depth multiplies the experts' output by
+  mlir::Value wrapFactor;               // [T] f32: factor of the experts' output in a depth wrap
   llvm::SmallVector<RoutedRows> routed; // one per class of experts
   mlir::Value present;                  // [T,1] i32: 1 where a wrapped layer runs its experts; null without a wrap
 
@@ -125,7 +125,7 @@ private:
   mlir::Value atLeast(mlir::Value a, double limit);
 
   mlir::Value integer(int32_t value);
-  mlir::Value plus(mlir::Value a, int32_t b); // of i32, as the next four
+  mlir::Value plus(mlir::Value a, int32_t b); // i32, as are the next four
   mlir::Value times(mlir::Value a, int32_t b);
   mlir::Value quotient(mlir::Value a, int32_t b); // a >= 0
   mlir::Value rest(mlir::Value a, int32_t b);
@@ -137,7 +137,7 @@ private:
   mlir::Value columns(int64_t count);                                      // [T,count] i32
   mlir::Value numbers(llvm::ArrayRef<int32_t> numbers);                    // [T,N] i32, the same for every token
   mlir::Value rowsOf(mlir::Value column);                                  // [T,1] -> [T] f32
-  mlir::Value maskedBy(mlir::Value values, mlir::Value ids, double other); // other where the id is -1
+  mlir::Value maskedBy(mlir::Value values, mlir::Value ids, double other); // `other` if the id is -1
   mlir::Value take(mlir::Value values, mlir::Value ids);
   mlir::Value topK(mlir::Value values, int64_t k, int64_t segments = 1);
 
@@ -180,7 +180,7 @@ private:
   void passAround(RouterValues &values, mlir::Value before);
   mlir::Value constantExperts(const RouterValues &values);
 
-  // BuildMixing.cpp: experts or slots that take tokens
+  // BuildMixing.cpp: routers in which experts or slots take tokens
   RouterValues buildExpertChoice();
   RouterValues buildSoft();
   mlir::Value tokenSoftmax(mlir::Value values, moe::Scope scope);
@@ -190,25 +190,24 @@ private:
   mlir::Value slotOutputs(const RouterValues &router, mlir::Value tokens);
   mlir::Value buildSlotExperts(const RouterValues &router);
 
-  // BuildWrap.cpp: what stands around the experts
+  // BuildWrap.cpp: the wrap around the experts
   void buildPresence();
   mlir::Value wrapLogit();
   mlir::Value buildDense();
   mlir::Value finish(mlir::Value combined, const RouterValues &router, const std::optional<SharedValues> &shared);
 
-  // BuildReports.cpp: results that a call makes only when asked, by their moe.role
+  // BuildReports.cpp: results that a call computes only on request, by their moe.role
   std::vector<std::pair<llvm::StringRef, mlir::Value>> buildReports(const RouterValues &router);
   mlir::Value probabilities(Score score, mlir::Value logits);
   mlir::Value ones(int64_t columns);           // [T,columns] f32
   mlir::Value ifPresent(mlir::Value values);   // 0 in rows of tokens that do not reach the router
   mlir::Value asColumn(mlir::Value row);       // [T] -> [T,1]
   mlir::Value presentTokens(moe::Scope scope); // [T,1] f32, how many reach the router, at least 1
-  // [T]: its mean over the tokens of total() is that over present ones
-  mlir::Value meanOfTokens(mlir::Value row);
+  mlir::Value meanOfTokens(mlir::Value row);   // [T], rescaled so that total(mean) averages over present tokens only
   mlir::Value total(mlir::Value values, moe::TotalKind kind); // [T,N] -> [N]
   mlir::Value diversity(const RouterValues &router);
 
-  // BuildLosses.cpp: [T] of which the mean over tokens is the loss
+  // BuildLosses.cpp: a loss is a column [T] whose mean over tokens is its value
   mlir::Value buildLosses(const RouterValues &router); // [L]
   mlir::Value loss(const LossSpec &loss, const RouterValues &router);
   mlir::Value loadBalance(const LossSpec &loss, const RouterValues &router, mlir::Value p);
@@ -219,7 +218,7 @@ private:
   mlir::Value load(const RouterValues &router);
   mlir::Value entropy(const LossSpec &loss, mlir::Value p);
   mlir::Value uniformError(const LossSpec &loss, const RouterValues &router, mlir::Value p);
-  mlir::Value meanOver(mlir::Value values); // [T,N]: every column's mean over the tokens that reach the router
+  mlir::Value meanOver(mlir::Value values); // [T,N]: each column's mean over the tokens that reach the router
 
   // BuildClasses.cpp: experts of different width
   std::vector<LayerParameter> parametersOf(const Role &role);
@@ -237,7 +236,7 @@ private:
   void mixShared(mlir::Value tokens, SharedValues &shared);
   mlir::Value projected(mlir::Value input, const std::string &role, mlir::Value route, const MlpShape &shape);
   mlir::Value layerNorm(mlir::Value output, const RouterValues &router, mlir::Value route, int64_t width);
-  moe::RouteType routeOfExperts(int64_t experts); // bounded by what experts take
+  moe::RouteType routeOfExperts(int64_t experts); // its rows are bounded if experts take a fixed number of tokens
   mlir::Value expertOutputs(mlir::Value input, mlir::Value route, const RouterValues &router);
   MlpShape expertShape() const;
   mlir::Value latentIn();

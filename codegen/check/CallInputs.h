@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a call gives a layer besides x, by the names of moec_forward_args.
+// Inputs of a call besides x, by their names in moec_forward_args.
 
 #ifndef MOEC_CODEGEN_CHECK_CALLINPUTS_H
 #define MOEC_CODEGEN_CHECK_CALLINPUTS_H
@@ -20,14 +20,14 @@ struct CallInputs {
   std::map<std::string, std::vector<char>> bytes; // elements as the layer reads them
 
   bool empty() const { return bytes.empty() && !tokensPerSequence; }
-  // Stores `values` under `name`: i32 where the input is one of integers, `activation` for the residual, else f32.
-  // False: there is no input of this name.
+  // Stores `values` under `name`: as i32 for integer inputs, as `activation` for the residual, otherwise as f32. False:
+  // no input has this name.
   bool set(const std::string &name, const std::vector<double> &values, DataType activation);
   // Points `args` at them; they must stay where they are.
   void fill(moec_forward_args &args) const;
 };
 
-// The field of `args` that is called `name`; null: there is none.
+// The field of `args` called `name`; null: no such field.
 const void **inputField(moec_forward_args &args, const std::string &name);
 
 } // namespace moec

@@ -22,7 +22,7 @@ public:
   ~DeviceContext();
 
   const moec_cuda_driver *driver = nullptr;
-  // what went wrong since the last call although every call succeeded; may be empty
+  // problems since the last query although every driver call succeeded; may be empty
   std::function<std::string()> complaints;
   std::function<void()> beforeRun; // may be empty
 
@@ -33,7 +33,7 @@ private:
   void *context = nullptr;
 };
 
-// `bytes` bytes of device memory, freed by the destructor; data() is null where there is no memory. The context must
+// `bytes` bytes of device memory, freed by the destructor; data() is null if the allocation failed. The context must
 // outlive it.
 class DeviceMemory {
 public:

@@ -47,7 +47,7 @@ struct GoldenCase {
   std::map<std::string, double> losses;        // by the name behind "g.loss."
   int64_t lossBatch = 0;                       // the batch they are of
 
-  // The stored value of spec.losses[index] on batch `batch`, where there is one: KIND, or KIND_OF.
+  // The stored value of spec.losses[index] on batch `batch`, if any: KIND, or KIND_OF.
   std::optional<double> lossOf(size_t index, int64_t batch) const;
   MemoryWeights view() const; // of `weights`, valid as long as they are
 };
@@ -59,7 +59,7 @@ bool listGoldenCases(const std::string &folder, std::vector<std::string> &names,
 // Reads one case. False: `error` names the file and what is wrong with it.
 bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCase &out, std::string &error);
 
-// The batch as the oracle takes it; training where it holds draws that only training uses.
+// The batch as input of the oracle; in training mode if it holds draws that only training uses.
 ReferenceInputs referenceInputs(const GoldenCase &golden, const GoldenBatch &batch, const ReferenceWeights &weights);
 
 } // namespace moec

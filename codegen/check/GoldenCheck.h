@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A golden case and a layer made for it -> whether the stored outputs come out.
+// A golden case and a layer compiled for it -> whether the layer computes the stored outputs.
 
 #ifndef MOEC_CODEGEN_CHECK_GOLDENCHECK_H
 #define MOEC_CODEGEN_CHECK_GOLDENCHECK_H
@@ -13,15 +13,15 @@ namespace moec {
 
 RoleTensors tensorsOf(const GoldenCase &golden); // valid as long as `golden` is
 
-// What a call of the batch gives besides x.
+// Inputs of a call with the batch besides x.
 CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch);
 
-// Says in the spec what a case leaves to its tensors: that its noise always acts, how many rows its table has. False:
-// it was made with something that no package takes; `reason`.
+// Adds to the spec what only the case's tensors say: that noise always acts, how many rows the table has. False:
+// `reason` names a feature of the case that no package supports.
 bool fitPackage(GoldenCase &golden, std::string &reason);
 
-// One batch on the layer as it is prepared: once, and again for the same bits where the package promises them. `tf32`:
-// its kernels may round f32 operands. False: `reason`.
+// Runs one batch on a prepared layer, twice if the package promises equal bits. `tf32`: kernels may round f32 operands.
+// False: `reason`.
 bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst,
               std::string &reason, bool tf32 = false);
 

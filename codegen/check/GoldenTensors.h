@@ -17,8 +17,8 @@ bool readGoldenFile(const std::string &path, size_t limit, std::string &bytes, s
 // `bytes` are those of a safetensors file. False: `error` says what is wrong, without the file's name.
 bool parseSafetensors(const std::string &bytes, GoldenTensorMap &out, std::string &error);
 
-// The role's tensor [experts][out][in] from where `storage` puts it; tensor names stand behind `prefix` in `tensors`.
-// Leading extents of 1 do not count. False: `error` names the tensor, what it is and what it should be.
+// Assembles the role's tensor [experts][out][in] from the places that `storage` names; names in `tensors` begin with
+// `prefix`. Ignores leading extents of 1. False: `error` names the tensor, its shape and the expected one.
 bool assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
                   const GoldenTensorMap &tensors, GoldenTensor &out, std::string &error);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A package and weights -> a layer of the runtime, ready to run: the same public calls that a program would make.
-// Nothing here knows the compiler, so that programs on machines without it can use it.
+// A package and weights -> a layer of the runtime, ready to run, through the public calls that any program makes. Does
+// not depend on the compiler, so that programs on machines without it can use it.
 
 #ifndef MOEC_CODEGEN_CHECK_LAYERRUN_H
 #define MOEC_CODEGEN_CHECK_LAYERRUN_H
@@ -30,7 +30,7 @@ using RoleTensors = std::map<std::string, RoleTensor>;
 
 class LayerRun {
 public:
-  explicit LayerRun(const moec_package *package) : package(package) {} // which outlives it
+  explicit LayerRun(const moec_package *package) : package(package) {} // `package` must outlive this object
   ~LayerRun();
   LayerRun(const LayerRun &) = delete;
   LayerRun &operator=(const LayerRun &) = delete;
@@ -40,22 +40,21 @@ public:
   bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
   // The same on the device of `context`, which must outlive this object.
   bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
-  // The same with weights from a safetensors file, whose tensors of this layer stand behind `prefix`.
+  // The same with weights from a safetensors file, in which this layer's tensor names begin with `prefix`.
   bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
-  bool isaMissing() const { return missing; } // prepare failed because this machine has none of the package's
+  bool isaMissing() const { return missing; } // prepare failed: the machine lacks all of the package's ISAs
 
-  // One call of T tokens with an own workspace that was filled with `poison`. Optional outputs may be null. Pointers
-  // are host memory on a device too: what they point at is copied there and back, all of it in allocations of its exact
-  // size.
+  // One call of T tokens with its own workspace, filled with `poison`. Optional outputs may be null. Pointers are host
+  // memory also for a device: buffers are copied there and back, each in an allocation of its exact size.
   bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
 
   const moec_layer_info &info() const { return facts; }
   moec_layer *handle() const { return layer; }
   moec_weights *weightsHandle() const { return weights; }
   void poisonWorkspace(bool on) { poison = on; }
-  // What calls give besides x, from now on; must outlive them. Null: nothing.
+  // Sets the inputs besides x of later calls; must outlive them. Null: no further inputs.
   void setInputs(const CallInputs *given) { inputs = given; }
-  // Watches calls from now on; must outlive them. Null: nobody does. CPU only.
+  // Probes later calls; must outlive them. Null: no probe. CPU only.
   void setProbe(const moec_walk_probe *given) { probe = given; }
   // Buffers of packed weights come from `given` instead of memory of their own; it must outlive this object.
   void setWeightMemory(void *given, size_t bytes) { weightMemory = {given, bytes}; }

@@ -62,7 +62,7 @@ Json RandomLayerSpec::normalize() {
   return block;
 }
 
-// What stands before scores: the input, transforms, noise.
+// Keys that act before scores: the input, transforms, noise.
 void RandomLayerSpec::logitStages(Json &block, bool plainWeights) {
   bool wide = hidden >= 8; // few normalised columns make equal logits, and what wins then is rounding
   if (wide && random.chance(15))
@@ -386,7 +386,7 @@ Json RandomLayerSpec::draw() {
   spec["moec"] = 1;
   spec["name"] = "random_" + std::to_string(seed);
   spec["dtype"] = random.of({"f32", "f32", "bf16", "bf16"});
-  // rows of a few columns can cancel to nothing, and what 16-bit storage then leaves is no measure of a kernel
+  // rows of a few columns can cancel to nothing, and the error of 16-bit storage then hides that of a kernel
   hidden = spec["dtype"] == "f32" ? random.size(sizes.most) : 15 + random.size(sizes.most);
   spec["hidden"] = hidden;
   count = random.chance(20) ? random.in(1, 3) : random.chance(70) ? random.in(2, 33) : random.in(33, 140);

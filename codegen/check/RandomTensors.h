@@ -14,8 +14,8 @@
 
 namespace moec {
 
-// Pages from the system, 2 MiB aligned where large; zero filled, freed by the destructor. data() is null without
-// memory.
+// Zero-filled pages from the system, large buffers 2 MiB aligned, freed by the destructor. data() is null if the
+// allocation failed.
 class PageBuffer {
 public:
   PageBuffer() = default;

@@ -22,23 +22,23 @@ bool fits(const RoutingRecord &record, const RoutingStats &stats, std::string &e
     return false;
   };
   if (record.tokens < 0 || record.choices < 1 || record.ids.size() != slots)
-    return wrong("ids is no table of tokens and choices");
+    return wrong("ids is not a table of tokens and choices");
   if (stats.choices && record.choices != stats.choices)
-    return wrong("ids has " + std::to_string(record.choices) + " choices, records before have " +
+    return wrong("ids has " + std::to_string(record.choices) + " choices, earlier records have " +
                  std::to_string(stats.choices));
   if (!record.weights.empty() && record.weights.size() != slots)
-    return wrong("weights has another shape than ids");
+    return wrong("weights and ids differ in shape");
   if (!record.labels.empty() && record.labels.size() != tokens)
     return wrong("labels has " + std::to_string(record.labels.size()) + " entries for " + std::to_string(tokens) +
                  " tokens");
   if (!record.kept.empty() && int64_t(record.kept.size()) > stats.experts)
     return wrong("kept has more entries than experts");
   if (!record.logits.empty() && (tokens == 0 || record.logits.size() % tokens))
-    return wrong("logits has no whole row for every token");
+    return wrong("logits does not have one row for every token");
   for (int32_t id : record.ids)
     if (id < -1 || id >= stats.experts)
-      return wrong("ids holds " + std::to_string(id) + "; experts are 0.." + std::to_string(stats.experts - 1) +
-                   ", and -1 is none");
+      return wrong("ids holds " + std::to_string(id) + ", expected an expert 0.." + std::to_string(stats.experts - 1) +
+                   ", or -1 for none");
   for (int32_t label : record.labels)
     if (label < 0 || label >= mostLabels)
       return wrong("labels holds " + std::to_string(label) + ", expected 0.." + std::to_string(mostLabels - 1));
@@ -204,7 +204,7 @@ std::vector<RoutingWarning> warningsOf(const RoutingStats &stats) {
   if (stats.brokenLogits)
     warnings.push_back({"W-LOGITS",
                         "router logits of " + std::to_string(stats.brokenLogits) + " of " +
-                            std::to_string(stats.tokens) + " tokens hold values that are no numbers",
+                            std::to_string(stats.tokens) + " tokens hold values that are not finite",
                         "look at the inputs and the router's weights"});
   return warnings;
 }

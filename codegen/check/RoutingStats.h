@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Recorded routing decisions -> how much each expert is used, how even that is, and what should worry a person.
+// Recorded routing decisions -> how much each expert is used, how evenly, and warnings.
 
 #ifndef MOEC_CODEGEN_CHECK_ROUTINGSTATS_H
 #define MOEC_CODEGEN_CHECK_ROUTINGSTATS_H
@@ -11,11 +11,11 @@
 
 namespace moec {
 
-// Routing of T tokens. ids: the expert of each choice, -1: none. Everything but ids may be empty.
+// Routing of T tokens. ids: the expert of each choice, -1: none. All other fields may be empty.
 struct RoutingRecord {
   int64_t tokens = 0, choices = 0; // T, K
   std::vector<int32_t> ids;        // [T,K]
-  std::vector<float> weights;      // [T,K] final; 0: the choice was dropped, where `kept` does not say otherwise
+  std::vector<float> weights;      // [T,K] final; 0: the choice was dropped, unless `kept` says otherwise
   std::vector<float> logits;       // [T,n], any n
   std::vector<int32_t> labels;     // [T] from 0: what kind of token it is
   std::vector<int64_t> kept;       // [E] choices that reached each expert
@@ -26,7 +26,7 @@ struct RoutingStats {
   explicit RoutingStats(int64_t experts) : experts(experts), chosen(size_t(experts)), dropped(size_t(experts)) {}
 
   int64_t experts, choices = 0; // E, K; K is 0 before the first record
-  int64_t tokens = 0, none = 0; // none: choices of no expert
+  int64_t tokens = 0, none = 0; // none: choices with id -1
   std::vector<int64_t> chosen;  // [E] n_e
   std::vector<int64_t> dropped; // [E], meaningful where dropsKnown
   bool dropsKnown = true;
@@ -35,7 +35,7 @@ struct RoutingStats {
   std::vector<int64_t> labelTokens;          // [L]
   std::vector<std::vector<int64_t>> byLabel; // [L][E] n_el
 
-  // Adds a record. False: `error` says what of it contradicts itself or the records before; nothing was added.
+  // Adds a record. False: the record contradicts itself or earlier ones, `error` says how, and nothing was added.
   bool add(const RoutingRecord &record, std::string &error);
   int64_t choicesMade() const; // sum of n_e
 };
@@ -54,19 +54,19 @@ RoutingSummary summaryOf(const RoutingStats &stats);
 
 // Share of the label's tokens that chose the expert.
 double labelShare(const RoutingStats &stats, size_t label, int64_t expert);
-// The expert with the largest share of the label's tokens, the lower one of equals; -1: the label has no tokens.
+// The expert with the largest share of the label's tokens, the lower one if equal; -1: the label has no tokens.
 int64_t bestExpert(const RoutingStats &stats, size_t label);
-// labelShare over the share of all labelled tokens that chose the expert: 1 where the label does not matter.
+// labelShare divided by the share of all labelled tokens that chose the expert; 1: the label makes no difference.
 double labelLift(const RoutingStats &stats, size_t label, int64_t expert);
 
 struct RoutingWarning {
   std::string code, message, hint;
 };
 
-// Where the records are enough to judge (10 choices per expert):
+// With at least 10 choices per expert:
 //   W-COLLAPSE  balance below 0.5, or an expert chosen by more than half of the tokens and 4 times the even share
-//   W-IDLE      experts chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %
-// and always
+//   W-IDLE      experts chosen by less than 1 % of the tokens, or by less than half of the even share if that is below
+// 2 % and always
 //   W-LOGITS    |z| above 10, or not a number
 constexpr double collapseBalance = 0.5, collapseShare = 0.5, collapseTimesEven = 4, idleShare = 0.01, logitLimit = 10;
 constexpr int64_t choicesToJudge = 10;

@@ -73,8 +73,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   options.templatesDir = flags.templatesDir;
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
-    return fail(session, ExitFile, "E-FILE",
-                "the templates folder " + quoteText(flags.templatesDir, 256) + " is no folder");
+    return fail(session, ExitFile, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())
     if (int code = loadSchedule(session, options))

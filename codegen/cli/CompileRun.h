@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The flags that every compiling verb has -> CompileOptions, and one compilation with its progress and errors said.
+// The flags of every compiling verb -> CompileOptions; and one compilation that prints its progress and errors.
 
 #ifndef MOEC_CODEGEN_CLI_COMPILERUN_H
 #define MOEC_CODEGEN_CLI_COMPILERUN_H
@@ -30,25 +30,24 @@ struct CompileFlags {
 
 void addCompileFlags(CLI::App &verb, CompileFlags &flags); // `flags` must outlive the parse
 
-// Flags -> options; progress goes to session.err unless quiet. Errors are said, their exit code returned.
+// Flags -> options; progress goes to session.err unless quiet. Prints errors and returns their exit code.
 int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options);
 
-// One compilation; null: the errors are said and `exit` is their code.
+// One compilation; null: errors were printed and `exit` is their code.
 std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
                                          int &exit);
 
-// What of `options` one device runs: its CPU instruction sets, or one CUDA architecture on its own where kernels are
-// emulated.
+// Splits `options` by device: the CPU instruction sets, and each CUDA architecture separately if kernels are emulated.
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
 
-// Says why `layer` could not be prepared and returns the exit code: 6 without an instruction set it needs, else `exit`.
+// Prints why `layer` could not be prepared. Returns 6 if the machine lacks an instruction set, otherwise `exit`.
 int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code,
                   const std::string &error);
 
-// The counts of --tokens. Errors are said, their exit code returned.
+// The counts of --tokens. Prints errors and returns their exit code.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);
 
-// loadSpec for a verb that needs what only a JSON spec says: 4 for a .mlir file.
+// loadSpec for a verb that needs a JSON spec: returns 4 for a .mlir file.
 int loadJsonSpec(Session &session, const std::string &argument, const CompileFlags &flags, const std::string &verb,
                  SpecInput &out);
 

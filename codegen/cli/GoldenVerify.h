@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A folder of golden vectors -> every case compiled, run on every instruction set this machine has, and compared.
+// A folder of golden vectors -> every case compiled, run on every instruction set of this machine, and compared.
 
 #ifndef MOEC_CODEGEN_CLI_GOLDENVERIFY_H
 #define MOEC_CODEGEN_CLI_GOLDENVERIFY_H

@@ -100,7 +100,7 @@ static int runImport(Session &session, const ImportFlags &flags) {
   ImportResult result;
   std::string name = flags.name.empty() ? layerNameOf(flags.output == "-" ? flags.config : flags.output) : flags.name;
   if (!isLayerName(name) || isReservedName(name))
-    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is no name of a layer",
+    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is not a valid name of a layer",
                 "[a-z][a-z0-9_]{0,62}");
   ImportOptions options = flags.options;
   options.name = name;

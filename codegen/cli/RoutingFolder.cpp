@@ -49,7 +49,7 @@ bool readMetadata(const std::string &bytes, std::vector<std::string> &names, std
     return true;
   std::vector<std::string> own;
   if (!(*metadata)["labels"].is_string() || !parseLabels((*metadata)["labels"].get<std::string>(), own, error)) {
-    error = error.empty() ? "labels of the metadata is no text" : error;
+    error = error.empty() ? "the metadata's labels must be a text" : error;
     return false;
   }
   if (!names.empty() && names != own) {
@@ -89,7 +89,7 @@ bool readRecord(const std::string &bytes, int64_t choices, RoutingStats &stats, 
     return false;
   RoutingRecord record;
   if (!ids || ids->shape[1] != choices) {
-    error = !ids ? "there is no tensor ids"
+    error = !ids ? "the file has no tensor ids"
                  : "ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices);
     return false;
   }

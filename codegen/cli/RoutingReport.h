@@ -16,7 +16,7 @@
 
 namespace moec {
 
-// Use of each expert, then how even it is, then, where tokens have labels, the experts of each label.
+// Prints the use of each expert, then the balance, then the experts of each label if tokens have labels.
 void printRouting(llvm::raw_ostream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
 
 // The same as members of an open object.

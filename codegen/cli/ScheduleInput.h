@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The file of --schedule -> its text, after every error was said at its line of that file.
+// The file of --schedule -> its text; errors are printed with their lines in that file.
 
 #ifndef MOEC_CODEGEN_CLI_SCHEDULEINPUT_H
 #define MOEC_CODEGEN_CLI_SCHEDULEINPUT_H
@@ -13,12 +13,12 @@
 
 namespace moec {
 
-// Reads options.scheduleName into options.scheduleText. Errors of the text are said and 3 or 8 returned.
+// Reads options.scheduleName into options.scheduleText. Prints errors of the text and returns 3 or 8.
 int loadSchedule(Session &session, CompileOptions &options);
 
-// A schedule that loadSchedule read, against the layer: every stage of it must be built for its instruction set, and
-// every entry legal. Returns 3 after saying what is not; 0 also where the layer itself cannot be planned, which is the
-// compilation's to say. Nothing happens without a schedule.
+// Checks a schedule that loadSchedule read against the layer: the layer must have every stage for the instruction set
+// named, and every entry must be legal. Prints violations and returns 3. Returns 0 without a schedule, and also if the
+// layer itself cannot be planned, because the compilation reports that.
 int checkSchedule(Session &session, const CompileInput &input, const CompileOptions &options);
 
 } // namespace moec

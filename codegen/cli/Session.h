@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What every verb is given: where results and talk go, how loud to be, and how to say that something failed.
+// Shared by every verb: the streams for results and messages, how much to print, and how to report a failure.
 //
-// stdout holds results only, stderr everything else.
+// stdout holds only results, stderr everything else.
 
 #ifndef MOEC_CODEGEN_CLI_SESSION_H
 #define MOEC_CODEGEN_CLI_SESSION_H
@@ -16,7 +16,7 @@
 
 namespace moec {
 
-// The process's exit codes; the table is in README.md.
+// The process's exit codes; the table is in codegen/cli/README.md.
 enum ExitCode : int {
   ExitDone = 0,
   ExitCheckFailed = 1,
@@ -37,7 +37,7 @@ struct Session {
   bool color = false; // of stderr
 };
 
-// Says one error that has no place in a file and returns `code`:
+// Prints one error that has no place in a file and returns `exit`:
 //   moec: error[E-EXISTS]: folder "tiny" exists
 //     hint: ...
 int fail(Session &session, ExitCode exit, std::string code, std::string message, std::string hint = {});
@@ -45,10 +45,10 @@ int fail(Session &session, ExitCode exit, std::string code, std::string message,
 // The same form for a warning.
 void warn(Session &session, std::string code, std::string message, std::string hint = {});
 
-// What `moec check --explain CODE` says about codes of the command line; nullopt: none of them.
+// The text of `moec check --explain CODE` for codes of the command line; nullopt: not such a code.
 std::optional<std::string> explainCliCode(llvm::StringRef code);
 
-// Text of a file of at most `limit` bytes, said and 8 returned where it cannot be read. `what` names it: "spec".
+// Reads a file of at most `limit` bytes. If it cannot be read, prints the error and returns 8. `what` names it: "spec".
 int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text);
 
 } // namespace moec

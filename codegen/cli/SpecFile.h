@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Writing a spec for people to edit.
+// The text of a spec -> a file for people to edit.
 
 #ifndef MOEC_CODEGEN_CLI_SPECFILE_H
 #define MOEC_CODEGEN_CLI_SPECFILE_H
@@ -11,7 +11,7 @@
 
 namespace moec {
 
-// Writes `text` to a new file; with `force` it may exist. Errors are said, their exit code returned.
+// Writes `text` to a new file; with `force` the file may exist. Prints errors and returns their exit code.
 int writeSpecFile(Session &session, const std::string &path, const std::string &text, bool force);
 
 } // namespace moec

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a person names as SPEC -> a checked LayerSpec with the places of its keys, or the text of a .mlir file.
+// The SPEC argument of a verb -> a checked LayerSpec with the places of its keys, or the text of a .mlir file.
 
 #ifndef MOEC_CODEGEN_CLI_SPECINPUT_H
 #define MOEC_CODEGEN_CLI_SPECINPUT_H
@@ -26,12 +26,12 @@ struct SpecInput {
   CompileInput compileInput() const;
 };
 
-// `argument` is a JSON file, a .mlir file, or a preset's name where no such file exists. `templatesDir` may be empty.
-// Errors are said and their exit code (3 or 8) returned; those of the spec go to `collected` instead where it is given.
+// `argument` is a JSON file, a .mlir file, or a preset's name if no such file exists. `templatesDir` may be empty.
+// Prints errors and returns their exit code (3 or 8); errors of the spec go to `collected` if it is given.
 int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
              DiagnosticList *collected = nullptr);
 
-// Says the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
+// Prints the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
 int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors);
 
 // "128 experts, top-8, H 2048, I 768, bf16": the first line of compile and explain.

@@ -222,7 +222,7 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
     int code = runChild(session, limits, work);
     session.out.flush();
     session.err.flush();
-    // A result that did not reach its reader is no success.
+    // A result that did not reach its reader is a failure.
     auto &out = static_cast<llvm::raw_fd_ostream &>(session.out);
     if (out.has_error()) {
       std::string why = out.error().message();

@@ -3,7 +3,7 @@
 // A verb's work and its limits -> an exit code, whatever happens inside.
 //
 // The work runs in a child process. The parent waits for it, passes interrupts on, enforces --timeout, and removes the
-// staging folder when the child could not: after a crash, a kill or an interrupt nothing half-written is left.
+// staging folder if the child could not, so that a crash, a kill or an interrupt leaves no incomplete output.
 
 #ifndef MOEC_CODEGEN_CLI_SUPERVISOR_H
 #define MOEC_CODEGEN_CLI_SUPERVISOR_H
@@ -30,7 +30,7 @@ struct Limits {
 int supervise(Session &session, const Limits &limits, const std::vector<std::string> &command,
               const std::function<int()> &work);
 
-// Called by the work; the texts outlive a crash.
+// Called by the work; the parent still has the texts after a crash.
 void enterStage(llvm::StringRef stage);           // for messages
 void ownStagingFolder(llvm::StringRef path);      // removed by the parent unless released; "" releases
 void keepForReproducer(llvm::StringRef specText); // cut at 64 KiB

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The verbs of `moec`, one file each. A verb adds its flags to the command line and says what to run once they are
-// parsed.
+// The verbs of `moec`, one file each. A verb adds its flags to the command line and returns the function to run after
+// parsing.
 
 #ifndef MOEC_CODEGEN_CLI_VERBS_H
 #define MOEC_CODEGEN_CLI_VERBS_H
@@ -18,7 +18,7 @@ namespace moec {
 
 using VerbBody = std::function<int(Session &)>; // returns the exit code
 
-// Each adds one subcommand to `app` and returns it; `body` is called when it was chosen.
+// Each function adds one subcommand to `app` and returns it; `body` is called if the user chose it.
 struct Verb {
   CLI::App *command;
   VerbBody body;

@@ -63,7 +63,7 @@ static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError
   return fail(session, ExitUsage, "E-USAGE", escaped(message), command + " --help lists what it takes");
 }
 
-// A first word that is no verb gets an answer of its own: CLI11 would only ask for a subcommand.
+// An unknown verb gets its own message; CLI11 would only ask for a subcommand.
 static int unknownVerb(Session &session, const std::string &word, const std::vector<Verb> &verbs) {
   std::vector<std::string> names;
   for (const Verb &verb : verbs)

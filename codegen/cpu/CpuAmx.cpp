@@ -113,7 +113,7 @@ private:
   Value slots; // three tiles on the stack, emulation only
 };
 
-// Loads stand before products: measured 3-19 % faster than interleaved for two row tiles. Six accumulators leave two
+// Loads come before products: measured 3-19 % faster than interleaved for two row tiles. Six accumulators leave two
 // registers, so three row tiles load A twice, once per column tile.
 CpuLowering::Accumulator CpuAmx::mma(tile::MmaOp op, const Accumulator &acc) {
   auto a = cast<tile::PackedType>(op.getA().getType());

@@ -225,7 +225,7 @@ SmallVector<Value> CpuLowering::operandValues(ValueRange operands, const Item &i
   return out;
 }
 
-// A vector of `lanes` elements at `p` of which only those below column N are read.
+// A vector of `lanes` elements at `p`; reads only those below column N.
 Value CpuLowering::loadTail(Type element, Value p, Value column, int64_t lanes) {
   int64_t size = element.getIntOrFloatBitWidth() / 8;
   Value copy = e.stack(64), left = e.sub(e.c(shape("n")), column);

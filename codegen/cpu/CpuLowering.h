@@ -16,13 +16,14 @@
 
 namespace moec {
 
-// What multiplies: vector registers, AMX tiles (bf16 A and B), or calls that do what tiles do.
+// How a kernel multiplies: in vector registers, in AMX tiles (bf16 A and B), or by calls that emulate tiles.
 enum class Multiply { Vector, Tiles, EmulatedTiles };
 
 // Lowers `kernel` into `module` as the function of its name; returns the worker scratch it needs in bytes.
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, mlir::ModuleOp module);
 
-// The CPU's items, columns and rows. A family says how accumulators are made, multiplied, packed for and stored.
+// Items, columns and rows of a CPU kernel. A family decides how accumulators are made, multiplied, packed for and
+// stored.
 class CpuLowering : public TemplateWalk {
 public:
   int64_t run(mlir::ModuleOp module);
@@ -31,16 +32,16 @@ protected:
   CpuLowering(tile::KernelOp kernel, const IsaFacts &isa)
       : TemplateWalk(e), e(mlir::OpBuilder(kernel.getContext()), kernel.getLoc(), isa), kernel(kernel) {}
 
-  // -- what a family decides
+  // -- decided by a family
   virtual int64_t packedBytes(tile::PackedType type) = 0;
   virtual void pack(tile::PackOp op) = 0;
   virtual Accumulator zero(int64_t rows) = 0;
   virtual Accumulator mma(tile::MmaOp op, const Accumulator &acc) = 0;
   virtual void saveAccumulator(const Accumulator &acc, int64_t rows, mlir::Value to) = 0; // to: [rows][32] f32
   virtual Accumulator loadAccumulator(int64_t rows, mlir::Value from) = 0;
-  virtual bool prefetchesFirst() { return false; } // a step fetches before it multiplies, whatever the template's order
+  virtual bool prefetchesFirst() { return false; } // a step prefetches before it multiplies, whatever the template says
 
-  // -- the item in hand, all i64 but the pointers
+  // -- the current item; i64 except for the pointers
   struct Item {
     mlir::Value group, row0, rows, panel0, panels;
     mlir::Value base, nextBase; // first panel of this and of the following item

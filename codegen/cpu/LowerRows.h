@@ -13,9 +13,9 @@
 
 namespace moec {
 
-// Arguments [inputs..., outputs...]; a route among the inputs stands for two, row_token and row_slot. Every value of
-// the program is one row in this worker's scratch, vectorised over its last axis, so rows are independent and in any
-// order. Returns the scratch the function needs in bytes.
+// Arguments [inputs..., outputs...]; an input that is a route becomes two, row_token and row_slot. Every value of the
+// program is one row in this worker's scratch, vectorised over its last axis; rows are independent and may run in any
+// order. Returns the bytes of scratch that the function needs.
 int64_t lowerRowProgram(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 

@@ -19,11 +19,11 @@ class Module;
 
 namespace moec {
 
-// The module as PTX is made of it and as the emulator runs it. Its context must have the NVVM translation. Null:
-// `error`.
+// The LLVM module that PTX is generated from and that the emulator runs. The context of `module` must have the NVVM
+// translation. Null: `error`.
 std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error);
 
-// PTX 8.0 for `arch`, without a NUL at the end. Multiplications and additions stay apart unless the module fuses them,
+// PTX 8.0 for `arch`, without a NUL at the end. Multiplications and additions are fused only if the module fuses them,
 // so that the emulator computes the same bits. False: `error`.
 bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string &error);
 

@@ -17,12 +17,12 @@ namespace moec {
 CudaKernelFacts lowerCudaCombine(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                  llvm::StringRef symbol);
 
-// What is left of a combine whose rows a matmul has added up: out[t, h] = epilogue(sums[t, h], ...). Parameters as
-// above, with sums [T, H] f32 in the place of rows; `strides` begins with theirs.
+// The rest of a combine after a matmul has added up its rows: out[t, h] = epilogue(sums[t, h], ...). Parameters as
+// above, with sums [T, H] f32 replacing rows; `strides` begins with theirs.
 CudaKernelFacts lowerCudaFinish(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                 llvm::StringRef symbol);
 
-// Zeros of `bytesPerToken` * T bytes, a multiple of 4, rounded up to 16. Parameters: T, a 16-byte aligned pointer.
+// Clears `bytesPerToken` * T bytes (a multiple of 4), rounded up to 16. Parameters: T, a 16-byte aligned pointer.
 CudaKernelFacts lowerCudaClear(int64_t bytesPerToken, int64_t sm, mlir::Location loc, mlir::ModuleOp module,
                                llvm::StringRef symbol);
 

@@ -157,7 +157,7 @@ void DispatchLowering::rankSlots() {
   });
 }
 
-// 32 slots: ranks among those of the part, -1 for an id that is no group.
+// 32 slots: ranks among those of the part, -1 for an id outside the groups.
 void DispatchLowering::rankRun(Value slot, Value end, Value id) {
   Value inside = e.less(slot, end);
   Value valid = e.both(inside, lessU(id, e.c32(int32_t(G))));
@@ -288,7 +288,7 @@ void DispatchLowering::writeLists(const Values &rows) {
   sums = mostSums;
 }
 
-// Emits `body` for the calls that read the list; all threads agree on T, so barriers may stand in it.
+// Emits `body` for the calls that read the list; all threads agree on T, so it may contain barriers.
 void DispatchLowering::whenRead(const CudaDispatchList &list, llvm::function_ref<void()> body) {
   Value read;
   bool always = list.tokens.empty();

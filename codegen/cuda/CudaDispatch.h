@@ -14,13 +14,13 @@
 
 namespace moec {
 
-// Groups whose counters fit a block's shared memory.
+// The most groups whose counters fit a block's shared memory.
 constexpr int64_t cuda_dispatch_max_groups = 4096;
-// Slots (T*K) up to which one block sorts alone.
+// The most slots (T*K) that one block sorts alone.
 constexpr int64_t cuda_dispatch_one_block_slots = 16384;
 
-// The list of a block size, in rows, and the calls whose kernels read it: T in any of the ranges, both ends included.
-// No range: every call.
+// The list for one block size, in rows. It is written in calls whose T lies in one of the ranges (both ends included),
+// or in every call if there is no range.
 struct CudaDispatchList {
   int64_t blockSize = 0;
   std::vector<std::pair<int64_t, int64_t>> tokens = {};
@@ -41,9 +41,9 @@ struct CudaDispatchKernel {
 moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape); // scratch between the kernels of one dispatch
 
 // Every kernel has the parameters (T, ids, offsets, row_token, row_slot, slot_row, table, lists...): the tables of
-// moec_route_part, `table` of cudaDispatchTableBytes, and one list (moec_cuda_item) per block size, written where T is
-// in its ranges. Rows of a group stand in ascending slot order; ids outside 0..G-1 make no row and slot_row -1. T*K <
-// 2^31. The result is the same on every run.
+// moec_route_part, `table` of cudaDispatchTableBytes, and one list (moec_cuda_item) per block size. Rows of a group are
+// in ascending slot order; an id outside 0..G-1 makes no row and gets slot_row -1. T*K < 2^31. The result is the same
+// on every run.
 //
 // In launch order:
 //
@@ -54,9 +54,10 @@ std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape
 
 size_t cudaDispatchPointers(const CudaDispatchShape &shape); // parameters behind T
 
-// SYMBOL_one inside another kernel, by all of its `threads`, a multiple of 128 and at most 1024, for calls of
-// firstToken to lastToken tokens; its parameters begin with the kernel's number `firstArgument`. Barriers of the block
-// separate what it reads from what the kernel wrote before. Bytes of shared memory it uses, from the first.
+// Emits SYMBOL_one inside another kernel for calls of firstToken to lastToken tokens. All `threads` of the kernel take
+// part, a multiple of 128 and at most 1024. Its parameters begin at the kernel's argument `firstArgument`. It begins
+// with a barrier of the block, so that it may read what the kernel wrote. Returns the bytes of shared memory that it
+// uses, from offset 0.
 int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument,
                          int64_t threads, int64_t firstToken, int64_t lastToken);
 

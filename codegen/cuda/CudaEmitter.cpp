@@ -139,7 +139,7 @@ static Value expandExp(CudaEmitter &e, Value x) {
   Value h = e.mulF(x, e.f(high));
   Value l = e.fma(x, e.f(high), arith::NegFOp::create(e.b, e.loc, h));
   l = e.fma(x, e.f(log2e - high), l);
-  // The correction multiplies: where ex2 overflows, infinity plus infinity times a negative l is no number.
+  // The correction multiplies: where ex2 overflows, infinity plus infinity times a negative l would be NaN.
   return e.mulF(e.ex2(h), e.fma(l, e.f(ln2), e.f(1.0)));
 }
 

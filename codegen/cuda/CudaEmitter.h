@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// CudaEmitter: short spellings of what CUDA kernels are made of: the scalar side of Emitter, and one function for every
+// CudaEmitter: short spellings of the ops in CUDA kernels: the scalar half of Emitter, and one function for every
 // instruction of Ptx.h.
 //
 // A kernel is written for one thread. Values are scalars; global memory is address space 1, shared memory 3. Functions
@@ -58,8 +58,8 @@ public:
   }
   // *address += value, both i32, relaxed; no result
   void atomicAdd(mlir::Value address, mlir::Value value);
-  // the same in global memory, `offset` bytes behind `address`, and f32; the order of several threads' additions is not
-  // said
+  // the same for f32 in global memory, `offset` bytes behind `address`; additions of several threads have no defined
+  // order
   void reduceAdd(mlir::Value address, int64_t offset, mlir::Value value);
 
   // -- special registers, as i32
@@ -70,7 +70,7 @@ public:
   // -- block and warp
   void barrier(int64_t id, int64_t threads);
   void warpSync();
-  mlir::Value shflBfly(mlir::Value v, int64_t mask);    // v: i32 or f32, as in the next two
+  mlir::Value shflBfly(mlir::Value v, int64_t mask);    // v: i32 or f32, also in the next two
   mlir::Value shflIdx(mlir::Value v, mlir::Value lane); // lane: i32
   mlir::Value shflUp(mlir::Value v, int64_t delta);
   mlir::Value matchAny(mlir::Value v); // i32 -> mask
@@ -117,7 +117,7 @@ public:
   void gridLaunch();
   void storeV4(mlir::Value to, llvm::ArrayRef<mlir::Value> v); // global pointer, 16-byte aligned; 4 x i32
 
-  // Clones the straight-line scalar `region` and returns what its terminator yields; `args` stand for its arguments.
+  // Clones the straight-line scalar `region` with `args` as its arguments and returns what its terminator yields.
   Values inlineScalar(mlir::Region &region, mlir::ValueRange args);
 
 private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What stands between a router's matmul and its experts, for few tokens in one kernel of one block: the shares' sums of
-// the router, the row program that chooses, and the dispatch of its choices. Three launches of a few microseconds
-// become one.
+// The front: one kernel of one block that does, for few tokens, all work between a router's matmul and its experts. It
+// adds the router's shares, runs the row program that chooses, and dispatches the choices, so that three launches of a
+// few microseconds become one.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDAFRONT_H
 #define MOEC_CODEGEN_CUDA_CUDAFRONT_H
@@ -14,15 +14,15 @@
 namespace moec {
 
 struct CudaFrontShape {
-  tile::KernelOp split;   // the router's matmul where its depth is split; null: its output is complete
+  tile::KernelOp split;   // the router's matmul if its depth is split; null: its output is complete
   moe::RowProgramOp rows; // without a route; makes the ids
   RowStrides strides;     // of the arguments of `rows`
   CudaDispatchShape dispatch;
   int64_t firstToken = 0, lastToken = 0; // of the calls that launch the kernel
 };
 
-// Parameters: T, those of lowerCudaMatmulSums, those of lowerCudaRowProgram, those of a dispatch kernel. The same bits
-// as the three kernels give. Any T is right; the time grows with T, since one block does the work.
+// Parameters: T, those of lowerCudaMatmulSums, of lowerCudaRowProgram and of a dispatch kernel. Computes the same bits
+// as the three kernels. Correct for any T; its time grows with T because one block does the work.
 CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, mlir::ModuleOp module, llvm::StringRef symbol);
 
 } // namespace moec

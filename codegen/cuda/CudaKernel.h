@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The empty shell of a CUDA kernel: an llvm.func (i64 T, global pointers...) and what a launch must know of it.
+// The empty shell of a CUDA kernel: an llvm.func (i64 T, global pointers...) and the facts that a launch needs.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDAKERNEL_H
 #define MOEC_CODEGEN_CUDA_CUDAKERNEL_H
@@ -19,16 +19,16 @@ struct CudaKernelFacts {
   int64_t blockThreads = 0, sharedBytes = 0, unitsPerBlock = 1, unitsPerToken = 1, unitsFixed = 0, unitsPerSequence = 0;
 };
 
-// Parameters: i64 num_tokens, then `pointers` pointers to global memory, of which those in `maps` are TMA descriptors
-// instead, 128 bytes by value; last, where asked for, i64 tokens of one sequence. Pointers carry no alias claims: a
-// load through a pointer without them is never ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
+// Parameters: i64 num_tokens, then `pointers` pointers to global memory, then optionally i64 tokens of one sequence.
+// The pointers listed in `maps` are replaced by TMA descriptors, 128 bytes by value. Pointers have no noalias
+// attribute, so that no load becomes ld.global.nc, which ptxas may hoist above griddepcontrol.wait.
 struct CudaKernelShell {
   mlir::LLVM::LLVMFuncOp function;
   mlir::Value numTokens;
 
-  // Creates the function at the end of `module` and leaves `e` behind the wait for the predecessor (sm 90 and later),
-  // or before it where the kernel `waitsItself`. Loads the NVVM dialect into the context, so no other thread may be
-  // using it.
+  // Creates the function at the end of `module`. For sm 90 and later it also emits the wait for the predecessor, unless
+  // the kernel `waitsItself`, and leaves `e` behind it. Loads the NVVM dialect into the context, so no other thread may
+  // be using it.
   CudaKernelShell(CudaEmitter &e, mlir::ModuleOp module, llvm::StringRef symbol, size_t pointers, int64_t sm,
                   llvm::ArrayRef<size_t> maps = {}, bool sequence = false, bool waitsItself = false) {
     e.b.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
@@ -55,8 +55,8 @@ struct CudaKernelShell {
     if (sm >= 90 && !waitsItself)
       waitForPredecessor(e);
   }
-  // The next kernel may take its place as soon as all blocks of this one have one: it waits for this one's end itself.
-  // In this order, since what the next kernel does early relies on the launch before this one having ended.
+  // Lets the next kernel start once all blocks of this one have started; it waits for this one's end itself. The wait
+  // comes first: the next kernel's early work relies on the launch before this one having ended.
   static void waitForPredecessor(CudaEmitter &e) {
     e.gridWait();
     e.gridLaunch();
@@ -67,7 +67,7 @@ struct CudaKernelShell {
   void finish(CudaEmitter &e, int64_t blockThreads) {
     mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});
     function->setAttr("nvvm.reqntid", e.b.getDenseI32ArrayAttr({int32_t(blockThreads)}));
-    // Of 1024 threads one block fits a multiprocessor's registers; told nothing, ptxas may spill to make room for two.
+    // Only one block of 1024 threads fits a multiprocessor's registers; without a hint ptxas may spill to fit two.
     if (blockThreads == 1024)
       function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1));
     expandCudaMath(function);

@@ -16,18 +16,19 @@ namespace moec {
 //     A              contiguous: the TMA descriptor of rows in the order of the output
 //     B              MOEC_LAYOUT_ROWS; with roles its TMA descriptor
 //     OUT            unordered: [T, n] f32, sums of tokens
-//     row_token      where A is gathered
-//     list of items  where the stage is routed; else its items are T rows cut every block_m rows
+//     row_token      gathered
+//     list of items  routed; without a route the items are T rows, cut every block_m rows
 //     operands       of the prologue, then of the epilogue
-//     partial sums   with splits
-//     row_token, row_slot, and weighted the weights of slots     unordered
-//     A, B, OUT, operands of the second stage                    joined
+//     partial sums   splits > 1
+//     row_token, row_slot                        unordered
+//     weights of slots                           unordered and weighted
+//     A, B, OUT, operands of the second stage    joined
 //
-// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ...: any grid is right. A kernel
-// with the unit attribute `joined` computes a second stage too, without a route: the same matmul of other buffers, of T
-// rows, whose tiles follow the first's.
+// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ..., so any grid is correct. A
+// kernel with the unit attribute `joined` also computes a second stage, without a route: the same matmul on other
+// buffers with T rows. Its tiles follow those of the first stage.
 //
-// The facts' units are tiles for T tokens: exact without a route; with one they are the caller's to say, from the bound
+// The facts' units are tiles for T tokens. Without a route they are exact; with one the caller sets them from the bound
 // of the list.
 struct CudaMatmulFacts : CudaKernelFacts {
   int64_t mapRows = 0, mapDepth = 0; // box of B's descriptor, 128-byte swizzle; 0: B is a pointer
@@ -37,16 +38,16 @@ struct CudaMatmulFacts : CudaKernelFacts {
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 // The second kernel of a stage whose depth is split: adds the shares' partial sums in ascending order, runs the
-// epilogue and writes OUT. Parameters are those of the first kernel, whose table of partial sums f32
+// epilogue and writes OUT. It has the parameters of the first kernel. The table of partial sums is f32
 //
-//     partial[share][row][part][column],   rows 0 .. split_rows - 1, the attribute of the tile.kernel
+//     partial[share][row][part][column],   rows 0 .. split_rows - 1 (an attribute of the tile.kernel)
 //
-// holds as many rows as the largest call has tokens.
+// with as many rows as the largest call has tokens.
 CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm); // parameters behind T
 
-// The sums inside another kernel, by all of its `threads`; their parameters begin with the kernel's number
+// Emits the sums inside another kernel, with all of its `threads`; parameters begin at the kernel's argument
 // `firstArgument`. Uses no shared memory.
 void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument,
                         int64_t threads);

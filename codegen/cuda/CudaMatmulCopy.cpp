@@ -30,7 +30,7 @@ bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (
 
 Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4)); }
 
-// A row past the item stands for the item's first, of which nothing is read.
+// A row past the item uses the address of the item's first row; nothing is read through it.
 void CudaMatmulLowering::findRows() {
   aSource = {};
   if (contiguous) // by TMA

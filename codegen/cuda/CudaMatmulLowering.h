@@ -7,8 +7,8 @@
 //
 //     | slot 0: A rows | B rows | slot 1: A rows | B rows | ...
 //
-// A row's 16-byte chunk c stands at c ^ f(row), f = row & 7, (row >> 1) & 3 or (row >> 2) & 1 for rows of 8, 4 or 2
-// chunks: eight consecutive rows then cover all 32 banks whichever chunk is read.
+// Chunk c (16 bytes) of a row is stored at c ^ f(row), f = row & 7, (row >> 1) & 3 or (row >> 2) & 1 for rows of 8, 4
+// or 2 chunks, so that eight consecutive rows cover all 32 banks whichever chunk is read.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
 #define MOEC_CODEGEN_CUDA_CUDAMATMULLOWERING_H
@@ -43,14 +43,14 @@ private:
     int64_t chunks() const { return rowBytes / 16; }
     int64_t perChunk() const { return 16 / elementBytes(); }
   };
-  // The tile under way; all values are defined where for_tiles begins one.
+  // The current tile; for_tiles defines all values when it begins one.
   struct Tile {
     mlir::Value group, row0, rows; // i64
     mlir::Value column0;           // i64, first output column
-    mlir::Value step0;             // i64, steps of the block's tiles before it; with roles
-    mlir::Value isSecond;          // i1, of the stage that runs beside; with one
-    mlir::Value share, firstStep;  // i64, the tile's share of the depth and its first step; with splits
-    mlir::Value isFirst;           // i1, of the block; where its weights are asked for early
+    mlir::Value step0;             // roles: i64, steps of the block's earlier tiles
+    mlir::Value isSecond;          // joined: i1, the tile belongs to the second stage
+    mlir::Value share, firstStep;  // splits: i64, the tile's share of the depth and its first step
+    mlir::Value isFirst;           // early weights: i1, the first tile of the block
   };
   // What a thread copies of one side: chunk `chunk` of rows tid/chunks + i * stride.
   struct Source {
@@ -69,7 +69,7 @@ private:
   int64_t rowsPerWarp() const { return a.rows / warpsM; }
   int64_t columnsPerWarp() const { return columns() / warpsN; }
   bool tensorCores() const { return a.element == b.element && (mode.tf32 || !a.element.isF32()); }
-  mlir::Value depthStep(mlir::Value step); // of the whole depth, of a step of the tile's share
+  mlir::Value depthStep(mlir::Value step); // converts a step of the tile's share to one of the whole depth
   mlir::Value div32(mlir::Value x, int64_t y);
   mlir::Value rem32(mlir::Value x, int64_t y);
   mlir::Value add32(mlir::Value x, int64_t y);
@@ -82,7 +82,7 @@ private:
   void readTemplate();
   void bindArguments(CudaKernelShell &shell, size_t next = 0);
   void bindStage(CudaKernelShell &shell, size_t &next, bool second);
-  void chooseStage(); // whose buffers the tile reads and writes
+  void chooseStage(); // selects the stage whose buffers the tile uses
   void lowerTiles(tile::ForTilesOp op);
   int64_t tileColumns();
   mlir::Value loadOfList(mlir::Type type, mlir::Value address);
@@ -104,7 +104,7 @@ private:
   mlir::Value tokenOf(mlir::Value row);             // of the route, i64
   int64_t copiesOf(const Side &side) const;         // of a thread
   mlir::Value copyRow(const Side &side, int64_t i); // i32 row of the slot
-  // Emits `body` for copy i, under a condition where not all threads have one.
+  // Emits `body` for copy i, under a condition if not all threads have one.
   void forCopy(const Side &side, int64_t i, llvm::function_ref<void()> body);
   bool copiesAsync();
   int64_t paddedBytes(); // of a row of B in memory
@@ -154,7 +154,7 @@ private:
   void lowerStore(tile::StoreOp op);
   void storeRow(tile::StoreOp op, const Values &acc, int64_t i);
   void addRow(tile::StoreOp op, const Values &acc, int64_t i);
-  void whenColumn(mlir::Value column, llvm::function_ref<void()> body); // where the output has such a column
+  void whenColumn(mlir::Value column, llvm::function_ref<void()> body); // runs body if the output has the column
   Values rowOperands(mlir::ValueRange operands, mlir::Value row);
   Values partsOf(const Values &acc, int64_t i, int64_t j); // accumulator (i, j) of every part
   mlir::Value columnValue(tile::StoreOp op, Values sums, const Values &rowValues, mlir::Value row, mlir::Value column);
@@ -191,7 +191,7 @@ private:
   mlir::Value sumToken, sumSlot, sumWeights;   // of a row, where rows are added to tokens
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
   mlir::Value firstItems;                      // i64, items of the first of two stages
-  mlir::Value steps;                           // i64, steps of all tiles of the block, behind a loop over them
+  mlir::Value steps;                           // i64, steps of all tiles of the block, after the loop over them
   Tile tile;
   Source aSource, bSource;
 };

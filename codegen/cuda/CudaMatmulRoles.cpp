@@ -90,7 +90,7 @@ void CudaMatmulLowering::lowerFill(tile::FillOp op) {
   });
 }
 
-// By one thread: what TMA brings of step `step` into the slot of step q of the block, but for weights that were asked
+// By one thread: what TMA brings of step `step` into the slot of step q of the block, except weights that were asked
 // for.
 void CudaMatmulLowering::loadByTma(Value step, Value q) {
   auto weights = [&] {

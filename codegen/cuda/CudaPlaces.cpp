@@ -80,7 +80,7 @@ Value CudaPlaces::orderedKey(Value x) {
   return e.select(e.compare(arith::CmpFPredicate::UNO, v, v), e.c32(0), ordered);
 }
 
-// A word every thread reads and one wrote; a barrier stands before and after.
+// A word that one thread wrote and every thread reads, between two barriers.
 Value CudaPlaces::sharedWord(int64_t offset) {
   Value v = e.load(e.i32(), region(offset), 4);
   sync();

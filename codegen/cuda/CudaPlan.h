@@ -15,7 +15,7 @@
 
 namespace moec {
 
-// What ptxas says of a kernel, per thread.
+// Registers and memory per thread that ptxas reports for a kernel.
 struct CudaKernelCost {
   uint32_t registers = 0, spillBytes = 0, localBytes = 0;
 };
@@ -31,14 +31,14 @@ struct CudaPlannedTable {
   std::string name;
 };
 
-// One target: launches in stream order and what their parameters name.
+// One target: launches in stream order, and the tables and maps that their parameters refer to.
 struct CudaTargetPlan {
   uint32_t sm = 0, exact = 0, firstImage = 0, numImages = 0;
   std::vector<CudaPlannedLaunch> launches;
   std::vector<CudaPlannedTable> tables;
   std::vector<moec_cuda_map> maps;
 
-  std::set<size_t> buffers() const; // of the launch plan, that launches or maps name
+  std::set<size_t> buffers() const; // indices of the launch plan's buffers that launches or maps use
   uint16_t addTable(moec_extent bytes, std::string name);
   // Fills registers, spill and local bytes of every launch whose kernel `costs` names.
   void setCosts(const std::map<std::string, CudaKernelCost> &costs);

@@ -6,7 +6,7 @@
 //
 //     shared memory   | warp 0: runs | warp 1: runs | ...      the same offsets for every warp
 //
-// Lanes exchange elements through shared memory only between ops, and a warp_sync stands there.
+// Lanes exchange elements through shared memory only between ops, where there is a warp_sync.
 
 #include "codegen/cuda/CudaRows.h"
 

@@ -2,7 +2,7 @@
 //
 // Runs: n consecutive elements that the 32 lanes of a warp walk together, lane l at elements l, l + 32, ...
 //
-// Every lane of the warp must come by: reductions exchange values through shuffles.
+// All lanes of the warp must take part: reductions exchange values through shuffles.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDARUN_H
 #define MOEC_CODEGEN_CUDA_CUDARUN_H
@@ -34,12 +34,13 @@ public:
   // uses the first.
   void forEach(int64_t count, llvm::function_ref<void(llvm::ArrayRef<mlir::Value> columns)> body);
 
-  // acc = body(acc, columns, valid) over this lane's elements. `valid` is null but for the last, where the run's length
-  // is no multiple of 32: then columns has one entry, 0 in lanes past the end, for which valid is false.
+  // acc = body(acc, columns, valid) over this lane's elements. `valid` is null except in the last step of a run whose
+  // length is not a multiple of 32. In that step `columns` has one entry; lanes past the end get column 0 and valid
+  // false.
   using Step = llvm::function_ref<Values(Values acc, llvm::ArrayRef<mlir::Value> columns, mlir::Value valid)>;
   Values fold(int64_t count, Values acc, Step body);
 
-  // xs[i] = join over all lanes of xs[i], for several independent values at a time: their shuffles overlap.
+  // xs[i] = join over all lanes of xs[i]. Takes several independent values at a time so that their shuffles overlap.
   void joinLanes(llvm::MutableArrayRef<mlir::Value> xs, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join);
 
   // The largest key over all lanes and its column, the lower column among equals; keys and columns i32.

@@ -216,7 +216,7 @@ size_t CudaStages::combineOf(size_t step) const {
   for (size_t i = step + 1; i < plan.steps.size(); ++i)
     if (plan.steps[i].kind == MOEC_STEP_ROWS && plan.args[plan.steps[i].first_arg] == rows)
       return i;
-  return step; // never: the mark stands on both
+  return step; // unreachable: both ops have the mark
 }
 
 uint16_t CudaStages::sumsOf(size_t combine, int64_t columns) {

@@ -25,20 +25,26 @@ namespace moec {
 // One use per target and context. Steps become launches in plan order:
 //
 //     rows, combine   one kernel; parameters T, the step's arguments, offsets of the route it runs over
-//     dispatch        the kernels of lowerCudaDispatch, with a list per block size its matmuls use
-//     capacity, top_tokens, columns, slots, and rows that are slot inputs: one kernel; parameters T, the step's
-//     arguments
-//                     (of slots: its route's tables and lists), the tokens of one sequence
-//     row program and dispatch of a front (RouteFront.h), up to the schedule's tokens: one kernel, CudaFront.h, in the
-//     row program's
-//                     place; with the sums of its router, where that is split. Beyond, kernels of their own
-//     counts          one kernel, only when asked
-//     matmul          one kernel per schedule entry, for its range of T; the list of its block size after row_token.
-//                     With splits two, the second adds partial sums; contiguous and gathered two, the first copies rows
-//     matmul without a route, marked joined, up to joinedTokens: none; it runs in the launches of the matmul behind it
-//     matmul and combine, marked unordered: zeros for the sums of tokens, the matmul, which adds to them, the combine's
-//     epilogue
-// Sums of a split router that a front adds: of its calls, with the parameters of the kernel that made the shares.
+//     dispatch        the kernels of lowerCudaDispatch, with one list per block size that its matmuls use
+//     capacity, top_tokens, columns, slots, slot inputs
+//                     one kernel; parameters T, the step's arguments (slots: its route's tables and lists), the tokens
+// of
+//                     one sequence
+//     row program and dispatch of a front (RouteFront.h)
+//                     up to the schedule's tokens one kernel (CudaFront.h) in the row program's place, which also adds
+//                     the sums of a split router; for more tokens separate kernels
+//     counts          one kernel, if the call asks for counts
+//     matmul          one kernel per schedule entry, for its range of T; the list of its block size follows row_token.
+//                     splits > 1: two launches, the second adds partial sums. contiguous and gathered: two launches,
+// the
+//                     first permutes rows
+//     matmul without a route, marked joined
+//                     up to joinedTokens none: it runs in the launches of the next matmul
+//     matmul and combine, marked unordered
+//                     three launches: clear the sums of tokens, matmul that adds to them, epilogue of the combine
+
+// Sums of a split router that a front adds, in calls of firstToken to lastToken tokens; `params` are those of the
+// kernel that made the shares.
 struct FrontSums {
   size_t router;
   int64_t firstToken, lastToken;
@@ -53,13 +59,13 @@ public:
 
   // Adds step `step`, whose op is `op` (null: a step of the runtime). False: error() says why.
   bool add(size_t step, mlir::Operation *op);
-  // The text of the matmul kernels before lowering instead, nothing is lowered: for --stage printing.
+  // Prints the matmul kernels instead of lowering them, for --stop-after instantiate.
   void printTiles(llvm::raw_ostream *os) { tiles = os; }
 
   CudaTargetPlan takePlan() { return std::move(target); }
   const std::string &error() const { return message; }
-  bool isTemplateError() const { return templateError; } // the error is a template's
-  bool isUnsupported() const { return unsupported; }     // the layer is too large for the target in some way
+  bool isTemplateError() const { return templateError; } // a template caused the error
+  bool isUnsupported() const { return unsupported; }     // the layer exceeds a limit of the target
 
 private:
   bool addStep(size_t step, mlir::Operation *op);
@@ -72,8 +78,7 @@ private:
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
-  // A matmul kernel to be made: of an entry, for a part of its range; `second` is the step that runs beside, if one
-  // does.
+  // A matmul kernel to generate for an entry and a part of its range of T; `second` is the step joined to it, if any.
   struct MatmulJob {
     size_t step;
     moe::GroupedMatmulOp op;
@@ -86,27 +91,27 @@ private:
   bool addMatmulKernel(const MatmulJob &job);
   void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
                        CudaPlannedLaunch &launch);
-  // Whether strides let `dense`, marked so, run in the launches of the step behind it.
+  // Whether strides let `dense`, which is marked joined, run in the launches of the next step.
   bool joins(size_t dense, moe::GroupedMatmulOp op);
 
-  // The front that the step is the router, the row program or the dispatch of; null: none of this schedule.
+  // The front to which the step belongs as router, row program or dispatch; null: none in this schedule.
   const RouteFront *frontAt(std::optional<size_t> step) const;
-  size_t frontParams(const RouteFront &front) const;
-  int64_t firstBehindFront(size_t step) const; // tokens from which the step has kernels of its own
+  size_t frontParams(const RouteFront &front) const; // of its kernel, at most
+  int64_t firstBehindFront(size_t step) const; // the fewest tokens for which the step has its own kernels
   bool addFronts(const RouteFront &front, moe::RowProgramOp rows);
   bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,
                 FrontSums *sums);
 
   void setBlocksPerSm(llvm::StringRef symbol, int64_t threads, int64_t blocks);
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
-  // The combine that the rows of matmul step `step` are added up for, which is marked so.
+  // The combine, marked unordered, whose sums matmul step `step` adds to.
   size_t combineOf(size_t step) const;
   uint16_t sumsOf(size_t combine, int64_t columns); // table of its tokens' sums, made by the first call
   void addClear(size_t step, size_t combine, int64_t columns);
   MatmulStage describe(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) const;
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
-  // Pointers to the step's arguments; routes are told from buffers.
+  // Pointers to the step's arguments: buffers or parts of routes.
   void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
   std::vector<int64_t> stridesOf(size_t step) const; // of its arguments, in bytes
   moec_cuda_param argument(size_t step, unsigned number) const;

@@ -13,8 +13,8 @@
 
 namespace moec {
 
-// Every kernel's last parameter is i64, the tokens of one sequence. Tokens are summed in a fixed order that depends on
-// their number alone.
+// The last parameter of every kernel is i64, the tokens of one sequence. Tokens are summed in an order that depends
+// only on their number.
 
 // Parameters (T, values, out, sequence). A block reduces 64 columns of a scope.
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);

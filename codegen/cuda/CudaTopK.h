@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A run of f32 -> the columns of its k largest elements, by a warp; and what a run of a row program is.
+// A run of f32 -> the columns of its k largest elements, by a warp; and the description of a run in a row program.
 //
-// Selection works on integers that order as the values do, so that every row, NaN or not, gives k distinct ids:
+// Selection compares integer keys that order like the values, so that every row gives k distinct ids, even with NaNs:
 //
-//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped,  NaN: INT_MIN + 1,  taken or no value:
-//     INT_MIN
+//     key(x) = bits(x + 0) with the low 31 bits of negative numbers flipped
+//     NaN: INT_MIN + 1        already taken, or past the end: INT_MIN
 //
-// and the largest key wins, the lower column among equals.
+// The largest key wins, the lower column among equals.
 
 #ifndef MOEC_CODEGEN_CUDA_CUDATOPK_H
 #define MOEC_CODEGEN_CUDA_CUDATOPK_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Every PTX instruction that kernels use beyond what LLVM selects for loads, stores, arithmetic and integer atomics, as
-// an llvm.inline_asm op whose text begins with a tag:
+// PTX instructions that kernels use beyond LLVM's own loads, stores, arithmetic and integer atomics. Each is an
+// llvm.inline_asm op whose text begins with a tag:
 //
 //     /*moec NAME key=value ...*/ ptx text
 //
@@ -21,8 +21,7 @@
 //     cvt_tf32                  f32 bits -> tf32 bits        to nearest, ties away from zero (cvt.rna.tf32.f32)
 //     cp_async                  p3, p1, bytes                16 bytes, zeros after the first `bytes` (0..16)
 //     cp_async_commit           ; cp_async_wait n=N          groups; all but the N youngest are complete
-//     cp_async_arrive           p3                           mbarrier arrival (noinc) once earlier cp_async are
-//                               complete
+//     cp_async_arrive           p3                           mbarrier arrival (noinc) when earlier cp_async complete
 //     ldmatrix n=4 trans=0|1    p3 -> 4 x i32                four 8x8 matrices of 16-bit elements
 //     stmatrix n=4              p3, 4 x i32
 //     mma type=bf16|f16         4 x i32 A, 2 x i32 B, 4 x f32 C -> 4 x f32     m16n8k16
@@ -32,12 +31,11 @@
 //     mbar_expect               p3, bytes                    arrive.expect_tx
 //     mbar_wait                 p3, parity                   until the phase of that parity is complete
 //     fence_mbar_init           ; fence_async                fence.mbarrier_init, fence.proxy.async.shared::cta
-//     fence_async_global                                     fence.proxy.async.global: TMA may read what earlier
-//     kernels stored
+//     fence_async_global                                     fence.proxy.async.global: TMA sees earlier kernels' stores
 //     tma_load_3d               p3, map pointer, x, y, z, p3 mbarrier     a box at {x, y, z}, x innermost
 //     tma_prefetch              map pointer
 //     wgmma n=N type=bf16|f16   N/2 x f32 D, i64 desc A, i64 desc B, scale_d -> N/2 x f32    m64nNk16, both K-major
-//     wgmma_fence regs=R        R x f32 -> R x f32           accumulators pass through so that nothing moves across
+//     wgmma_fence regs=R        R x f32 -> R x f32           accumulators pass through, so nothing moves across it
 //     wgmma_commit
 //     wgmma_wait n=G regs=R     R x f32 -> R x f32           accumulators may be read after it
 //     setmaxnreg n=N dir=inc|dec
@@ -56,13 +54,13 @@
 namespace moec {
 
 // One inline_asm op. `tag` is "NAME key=value ...", `text` the PTX with $0, $1, ... for results then operands,
-// `constraints` LLVM's string. Pure ops may be merged and moved by LLVM, others stay where they are.
+// `constraints` LLVM's string. LLVM may merge and move pure ops; it leaves the others in place.
 struct PtxOp {
   std::string tag, text, constraints;
   bool pure = false;
 };
 
-// Emits `op` at the builder's place. No results: an empty range; one: its type; several: all must be given.
+// Emits `op` at the builder's place. `results` holds one type per result.
 llvm::SmallVector<mlir::Value> emitPtx(mlir::OpBuilder &builder, mlir::Location loc, const PtxOp &op,
                                        mlir::TypeRange results, mlir::ValueRange operands);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// PTX text -> cubin and what each kernel costs, by NVIDIA's assembler in a process of its own.
+// PTX text -> cubin and the resources of each kernel, by NVIDIA's assembler in a separate process.
 
 #ifndef MOEC_CODEGEN_CUDA_PTXAS_H
 #define MOEC_CODEGEN_CUDA_PTXAS_H
@@ -17,10 +17,10 @@ namespace moec {
 
 struct Ptxas {
   std::string path;
-  uint32_t version = 0; // 13000 for 13.0; 0: it does not say
+  uint32_t version = 0; // 13000 for 13.0; 0: unknown
 };
 
-// Where the environment may name one.
+// Environment variables that may name one.
 struct PtxasPlaces {
   std::string path, cudaHome, virtualEnv, home; // PATH, CUDA_HOME, VIRTUAL_ENV, HOME
   std::string root = "/";                       // of the absolute places
@@ -32,19 +32,19 @@ PtxasPlaces ptxasPlaces(); // of this process
 // user and the system.
 std::vector<std::string> ptxasFolders(const PtxasPlaces &places);
 std::optional<Ptxas> findPtxas(const PtxasPlaces &places = ptxasPlaces());
-// What to do where there is none; a sentence.
+// One sentence: what to do if ptxas is missing.
 std::string ptxasAdvice();
 
 struct Assembled {
   std::string cubin;
   std::map<std::string, CudaKernelCost> kernels; // by symbol
-  std::vector<std::string> messages;             // what it says beyond that: C75xx advice and warnings
+  std::vector<std::string> messages;             // all other output: C75xx advice and warnings
 };
 
 // Runs `ptxas` on `ptx` (no shell; no file is made on disk). False: `error` is its exit and first lines.
 bool runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch, Assembled &out, std::string &error);
 
-// The text of -v.
+// Reads the output of ptxas -v.
 void parsePtxasLog(llvm::StringRef log, Assembled &out);
 
 } // namespace moec

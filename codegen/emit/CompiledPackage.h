@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A compiled layer in memory: objects, plan, device images, and what was decided on the way.
+// A compiled layer in memory: objects, plan, device images, and the decisions that led to them.
 
 #ifndef MOEC_CODEGEN_EMIT_COMPILEDPACKAGE_H
 #define MOEC_CODEGEN_EMIT_COMPILEDPACKAGE_H
@@ -48,8 +48,8 @@ struct CompiledPackage {
   MathMode math = MathMode::Exact;        // of the CUDA kernels
   CudaPlan cuda;                          // without targets: CPU only
   std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
-  std::vector<std::string> cudaFindings;  // of the gates (cuda/CudaGates.h): kernels that run, but not as they should
-  bool ptxasMissing = false;              // images are PTX alone, and only the gates that read PTX were checked
+  std::vector<std::string> cudaFindings;  // violations that the gates (cuda/CudaGates.h) found in working kernels
+  bool ptxasMissing = false;              // images are only PTX, and only the gates that read PTX were checked
   // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
   std::vector<DeviceModule> deviceModules;
 };

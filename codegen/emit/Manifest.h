@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LaunchPlan and kernel names -> manifest.json: everything a program in another language needs to call the package or
-// to plan its memory, printed from the same structs that the runtime walks.
+// LaunchPlan and kernel names -> manifest.json: what a program in another language needs to call the package and to
+// plan its memory, printed from the structs that the runtime walks.
 
 #ifndef MOEC_CODEGEN_EMIT_MANIFEST_H
 #define MOEC_CODEGEN_EMIT_MANIFEST_H
@@ -21,14 +21,13 @@ using FileDigests = std::vector<std::pair<std::string, Sha256Digest>>;
 
 std::string manifestText(const CompiledPackage &package, const FileDigests &files);
 
-// Bytes of the workspace of a call: the formula at moec_abi.h's workspace map. The runtime has its own; a test compares
-// the two.
-// Without reports.
+// Workspace bytes of a call without reports: the formula at moec_abi.h's workspace map. The runtime has its own
+// implementation; a test compares the two.
 int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers);
 
-// The same of a layer made on a CUDA device: only buffers that the target's kernels name, and the target's tables.
+// The same for a layer on a CUDA device: only buffers that the target's kernels use, and the target's tables.
 int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens);
-// The largest of the package's CPU code, with one thread, and of its CUDA targets.
+// The maximum over the package's CPU code, with one thread, and its CUDA targets.
 int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens);
 
 // "0.1.0", of runtime/moec.h.

@@ -46,7 +46,7 @@ struct PlanObjectInput {
 };
 
 // The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that
-// joins them. Functions are defined by the other objects.
+// refers to them. The other objects define the functions.
 bool emitPlanObject(const PlanObjectInput &input, llvm::SmallVectorImpl<char> &out, std::string &error);
 
 } // namespace moec

@@ -10,6 +10,7 @@
 #include "PackageTemplate.h"
 
 #include "dsl/DataType.h"
+#include "dsl/text/SourceText.h"
 #include "runtime/moec.h"
 
 #include <algorithm>
@@ -93,7 +94,8 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
   for (const moec_role &role : package.plan.roles) {
     std::vector<int64_t> dims(role.dims, role.dims + std::min<unsigned>(role.rank, 3));
     if (!values.roleLine("roles", package.plan.string(role.name), dims)) {
-      error = "a role of the plan has a name that is none";
+      error = "role " + std::to_string(&role - package.plan.roles.data()) + " has an invalid name \"" +
+              escaped(package.plan.string(role.name).str()) + "\" (expected [a-z0-9_.]+)";
       return false;
     }
   }

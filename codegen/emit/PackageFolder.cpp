@@ -112,7 +112,7 @@ std::string PackageFolder::workDir(FolderError &error) {
 
 static bool syncPath(const std::string &path, int flags, FolderError &error) {
   int fd = open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
-  // Some file systems cannot sync a folder; that is no reason to refuse a package.
+  // Some file systems cannot sync a folder; a package is written nevertheless.
   bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
   int number = errno;
   if (fd >= 0)
@@ -179,7 +179,7 @@ bool PackageFolder::commit(FolderError &error) {
     }
     fs::remove_all(old, code);
   } else if (present) {
-    fs::remove_all(staging, code); // the old package stands there after the exchange
+    fs::remove_all(staging, code); // holds the old package after the exchange
   }
   committed = true;
   std::string parent = fs::path(path).parent_path().string();

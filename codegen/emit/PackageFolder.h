@@ -2,8 +2,8 @@
 //
 // Files of a package -> a folder on disk that appears whole or not at all.
 //
-// Everything is written to DIR.tmp-PID beside DIR, synced, and renamed. An error or a destructor removes the staging
-// folder; DIR is touched by the rename only.
+// All files are written to DIR.tmp-PID beside DIR, synced, and renamed. An error or a destructor removes the staging
+// folder; only the rename touches DIR.
 
 #ifndef MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
 #define MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
@@ -30,11 +30,11 @@ class PackageFolder {
 public:
   enum class Existing { Refuse, Replace };
 
-  // True when a package may go to `path`: nothing is there, or `existing` is Replace and a package or a folder without
-  // files is. Writes nothing.
+  // True if a package may be written to `path`: nothing exists there, or `existing` is Replace and `path` is a package
+  // or a folder without files. Writes nothing.
   static bool check(llvm::StringRef path, Existing existing, FolderError &error);
 
-  // Checks and makes the staging folder. Null: see `error`.
+  // Checks as above and makes the staging folder. Null: see `error`.
   static std::unique_ptr<PackageFolder> stage(llvm::StringRef path, Existing existing, FolderError &error);
   ~PackageFolder();
 

@@ -16,12 +16,12 @@ namespace moec {
 // A GNU archive without times, owners or paths: equal objects give equal bytes. False: the reason is in `error`.
 bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::string &error);
 
-// A shared library that exports NAME_package and nothing else. The objects and the linker's files go into `workDir`,
-// which must exist and stays the caller's to remove. False: the reason is in `error`.
+// A shared library that exports only NAME_package. Objects and the linker's files are written to `workDir`, which must
+// exist; the caller removes it. False: the reason is in `error`.
 bool sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir, std::string &bytes,
                         std::string &error);
 
-// Absolute path of the linker that sharedLibraryBytes runs, empty when PATH holds none.
+// Absolute path of the linker that sharedLibraryBytes runs; empty if PATH has none.
 std::string findLinker();
 
 } // namespace moec

@@ -23,7 +23,7 @@ public:
   bool upperIdentifier(llvm::StringRef key, llvm::StringRef text); // the same in capitals, for macros
   void integer(llvm::StringRef key, int64_t value);
   void word(llvm::StringRef key, llvm::StringRef text); // text of this program, never of a spec
-  // One comment line " *   role  [dims]" more. False: `role` is not made of [a-z0-9_.].
+  // Appends a comment line " *   role  [dims]". False: `role` has characters outside [a-z0-9_.].
   bool roleLine(llvm::StringRef key, llvm::StringRef role, const std::vector<int64_t> &dims);
 
   const std::string *find(llvm::StringRef key) const; // null: not set

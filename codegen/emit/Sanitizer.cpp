@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LLVM's own passes do the work, but for what the thread sanitizer leaves out: it ignores accesses of more than 16
+// LLVM's own passes do the work, except what the thread sanitizer leaves out: it ignores accesses of more than 16
 // bytes and masked ones, which are nearly all that a wide kernel makes.
 
 #include "Sanitizer.h"

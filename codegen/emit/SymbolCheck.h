@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A relocatable object in -> what it needs that a package must not need: names outside the C library's three memory
-// functions and the package itself.
+// A relocatable object in -> undefined symbols that a package must not have: all but the C library's three memory
+// functions and the package's own names.
 
 #ifndef MOEC_CODEGEN_EMIT_SYMBOLCHECK_H
 #define MOEC_CODEGEN_EMIT_SYMBOLCHECK_H
@@ -14,8 +14,8 @@
 
 namespace moec {
 
-// Allowed are memcpy, memmove, memset and moec_*; with a sanitizer its __asan_* or __tsan_* as well. False: `error` is
-// one sentence that names the others, or says why the bytes are no object.
+// Allowed are memcpy, memmove, memset and moec_*; with a sanitizer also its __asan_* or __tsan_*. False: `error` is one
+// sentence that names the others, or says why the bytes are not an object.
 bool checkSymbols(llvm::StringRef object, Sanitizer sanitizer, std::string &error);
 
 } // namespace moec

@@ -2,8 +2,8 @@
 //
 // AMX tile instructions as functions, so that the kernels of an AMX package can be checked on a machine without AMX.
 //
-// A tile is 16 rows of 64 bytes. CpuAmx emits calls to these in place of tileloadd, tilestored and tdpbf16ps when asked
-// to emulate; everything else of the kernel stays as it ships.
+// A tile is 16 rows of 64 bytes. For emulation CpuAmx emits calls to these functions instead of tileloadd, tilestored
+// and tdpbf16ps; the rest of the kernel stays as it ships.
 
 #ifndef MOEC_CODEGEN_EMULATE_AMXTILES_H
 #define MOEC_CODEGEN_EMULATE_AMXTILES_H

@@ -131,7 +131,7 @@ void CudaBlock::tmaLoad(const uint64_t *operands) {
   if (operands[1] % 64)
     stop("tma_load_3d with a tensor map that is not 64-byte aligned");
   if (map->magic != CudaTensorMap::valid_magic || map->rank != 3)
-    stop("tma_load_3d of what is no tensor map of 3 dimensions");
+    stop("tma_load_3d with something other than a tensor map of 3 dimensions");
   CudaTensorMap copy = *map;
   uint32_t bytes = copy.boxBytes(), align = copy.swizzle_bytes ? copy.swizzle_bytes * 8u : 128u;
   uint32_t offset = sharedOffset(operands[0], bytes, align, "tma_load_3d to");

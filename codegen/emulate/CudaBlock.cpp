@@ -311,7 +311,7 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
     return tmaLoad(operands);
   case CudaOpcode::TmaPrefetch:
     if (reinterpret_cast<const CudaTensorMap *>(operands[0])->magic != CudaTensorMap::valid_magic)
-      stop("tma_prefetch of what is no tensor map");
+      stop("tma_prefetch of something other than a tensor map");
     return;
   case CudaOpcode::Wgmma:
   case CudaOpcode::WgmmaFence:

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A kernel and its launch sizes -> one block after another run to its end, every CUDA thread a fibre.
+// A kernel and its launch sizes -> its blocks, run one after another to their ends; every CUDA thread is a fibre.
 //
-// A thread runs natively until an instruction makes it wait; then the scheduler picks another warp at random, now and
-// then starving one for a while. Nothing polls: who can complete a wait wakes the waiters, so an empty ready list with
-// no asynchronous operation under way is a deadlock. Asynchronous copies are executed after random delays.
+// A thread runs natively until an instruction makes it wait. The scheduler then picks another warp at random and
+// sometimes starves one for a while. Nothing polls: the thread that completes a wait wakes the waiters, so an empty
+// ready list without pending asynchronous operations is a deadlock. Asynchronous copies are executed after random
+// delays.
 
 #ifndef MOEC_CODEGEN_EMULATE_CUDABLOCK_H
 #define MOEC_CODEGEN_EMULATE_CUDABLOCK_H
@@ -24,8 +25,7 @@
 
 namespace moec {
 
-// What the emulator has to say about a run: the first 8 texts that differ in more than numbers, and how many there were
-// in all.
+// Findings of the emulator about a run: the first 8 texts that differ in more than numbers, and the total count.
 class CudaFindings {
 public:
   void add(std::string text);
@@ -44,7 +44,7 @@ struct CudaLaunch {
   void (*thunk)(void **params) = nullptr;
   void **params = nullptr;
   uint32_t grid = 1, threads = 1, shared_bytes = 0;
-  bool overlaps = false; // starts before the launch before has ended: its threads wait for that themselves
+  bool overlaps = false; // starts before the previous launch has ended; its threads wait for that themselves
   uint32_t number = 0;   // launches of the machine count from 1
 };
 
@@ -62,7 +62,7 @@ struct CudaThread {
   CudaFibre fibre;
   unsigned index = 0, warp = 0, lane = 0;
   bool done = false;
-  bool waited = false;                  // for the launch before
+  bool waited = false;                  // has waited for the previous launch
   std::function<std::string()> waiting; // describes the wait; empty while the thread can run
   std::deque<CudaCopy> copies;
   uint64_t groups = 0, sequence = 0;
@@ -125,7 +125,7 @@ private:
   void reportDeadlock();
   static void threadMain();
 
-  // Warp instructions (CudaWarp.cpp): gather returns in the last lane to arrive, with all slots at hand, after which
+  // Warp instructions (CudaWarp.cpp): gather returns in the last lane to arrive, which then has the slots of all lanes;
   // scatter wakes the others.
   bool gather(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
   void scatter();

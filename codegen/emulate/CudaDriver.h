@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The emulator behind the driver's functions: one device, device pointers are host pointers, launches run at once.
+// The emulator behind the driver's functions: one device, device pointers are host pointers, launches run immediately.
 
 #ifndef MOEC_CODEGEN_EMULATE_CUDADRIVER_H
 #define MOEC_CODEGEN_EMULATE_CUDADRIVER_H

@@ -26,8 +26,8 @@ struct CudaEmulatorOptions {
   uint32_t multiprocessors = 3;
 };
 
-// The driver's functions have no place for a handle, so the emulator made last is the one they reach, until it is gone;
-// make and destroy emulators like a stack. The driver's functions may be called from any thread; launches run at once.
+// The driver's functions take no handle, so they reach the emulator created last; create and destroy emulators like a
+// stack. The driver's functions may be called from any thread; launches run immediately.
 class CudaEmulator {
 public:
   explicit CudaEmulator(CudaEmulatorOptions options);
@@ -35,8 +35,8 @@ public:
   CudaEmulator(const CudaEmulator &) = delete;
   CudaEmulator &operator=(const CudaEmulator &) = delete;
 
-  // Compiles the module for the host. The image is a text with its terminating zero. `capability` 0: loads on every
-  // device; else on a device of that capability alone. Errors name the function and the instruction.
+  // Compiles the module for the host. The image is a text with its terminating zero. It loads on devices of
+  // `capability`, or on every device if that is 0. Errors name the function and the instruction.
   llvm::Expected<std::string> addModule(std::unique_ptr<llvm::Module> module,
                                         std::unique_ptr<llvm::LLVMContext> context, uint32_t capability = 0);
 

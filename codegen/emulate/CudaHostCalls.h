@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A device module -> the same module with calls into the emulator where the host has nothing of the kind.
+// A device module -> the same module, in which calls into the emulator replace what the host lacks.
 //
 //   tagged inline assembly       moec_emulate(instruction, results, operands), one 8-byte slot per value
 //   load, store, atomic on p3    preceded by moec_emulate_shared_load|store|atomic(address, bytes, align)

@@ -23,12 +23,12 @@ struct CudaHostKernel {
 // Owns the code; thunks are valid as long as it lives.
 class CudaHostCode {
 public:
-  // Compiles `host`; `context` is the one its module lives in. The device module must be gone by then.
+  // Compiles `host`, whose module lives in `context`. The device module must already be destroyed.
   static llvm::Expected<std::unique_ptr<CudaHostCode>> make(CudaHostModule host,
                                                             std::unique_ptr<llvm::LLVMContext> context);
   ~CudaHostCode();
 
-  const CudaHostKernel *find(llvm::StringRef name) const; // null when there is no such kernel
+  const CudaHostKernel *find(llvm::StringRef name) const; // null: no such kernel
 
 private:
   CudaHostCode();

@@ -27,7 +27,7 @@ struct CudaHostModule {
   CudaInstructions instructions; // the code holds their addresses
 };
 
-// Changes `device` on the way. Errors name the function and what was found.
+// Modifies `device`. Errors name the function and what was found.
 llvm::Expected<CudaHostModule> makeCudaHostModule(llvm::Module &device);
 
 } // namespace moec

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Launches -> blocks run in a random order; owns device memory, catches faults, collects findings.
+// Launches -> blocks, run in random order. Owns device memory, catches faults, collects findings.
 
 #ifndef MOEC_CODEGEN_EMULATE_CUDAMACHINE_H
 #define MOEC_CODEGEN_EMULATE_CUDAMACHINE_H
@@ -14,8 +14,8 @@ class CudaMachine {
 public:
   explicit CudaMachine(uint64_t seed) : block_(seed, memory_, findings_) {}
 
-  // Runs every block of the launch; false when there were findings in it. A finding that leaves the kernel in no state
-  // to go on (a fault, a deadlock, an access outside shared memory) ends the launch.
+  // Runs every block of the launch; false if it had findings. A finding after which the kernel cannot continue (a
+  // fault, a deadlock, an access outside shared memory) ends the launch.
   bool launch(CudaLaunch launch);
 
   CudaMemory &memory() { return memory_; }
@@ -31,7 +31,7 @@ private:
 
 } // namespace moec
 
-// What compiled kernels call; only while a launch runs, on a fibre of it.
+// Entry points of compiled kernels; called only while a launch runs, on one of its fibres.
 extern "C" {
 void moec_emulate(const void *instruction, uint64_t *results, const uint64_t *operands);
 void moec_emulate_shared_load(const void *address, uint32_t bytes, uint32_t align);

@@ -12,10 +12,10 @@
 
 namespace moec {
 
-// A phase is complete when no arrival is pending and the bytes expected and the bytes that came are equal.
+// A phase is complete when no arrival is pending and the bytes that arrived equal the bytes expected.
 struct CudaBarrierState {
   uint32_t offset = 0, count = 0;
-  int64_t pending = 0, bytes = 0; // bytes: expected minus come
+  int64_t pending = 0, bytes = 0; // bytes: expected minus arrived
   uint64_t phase = 0;             // phases completed
   uint32_t init_epoch = 0;
   unsigned init_thread = 0;

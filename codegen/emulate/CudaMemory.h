@@ -25,12 +25,12 @@ public:
   CudaMemory &operator=(const CudaMemory &) = delete;
   ~CudaMemory();
 
-  void *allocate(size_t bytes); // null when the system has no memory or bytes is 0
-  bool release(void *pointer);  // false when `pointer` is no start of an allocation
+  void *allocate(size_t bytes); // null if the system has no memory or bytes is 0
+  bool release(void *pointer);  // false unless `pointer` is the start of an allocation
   bool contains(const void *pointer, size_t bytes) const;
   size_t allocatedBytes() const { return allocated_bytes_; }
 
-  // Which launch stored to a 4-byte word last, by its number, at least 1. Nothing is kept for memory outside
+  // Records the number (at least 1) of the launch that last stored to each 4-byte word. Ignores memory outside
   // allocations.
   void noteStore(const void *pointer, size_t bytes, uint32_t launch);
   bool storedBy(const void *pointer, size_t bytes, uint32_t launch) const; // any of the words
@@ -43,7 +43,7 @@ public:
 
 private:
   struct Region;
-  // The region and the words of [pointer, pointer + bytes) in it; null where it is not all inside one.
+  // The region that contains [pointer, pointer + bytes), and its words in that range; null if no region contains all.
   const Region *wordsOf(const void *pointer, size_t bytes, size_t &first, size_t &end) const;
   struct Region {
     char *mapped = nullptr;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Accesses to a block's shared memory -> the bytes, and a text for each access the memory model does not allow.
+// Accesses to a block's shared memory -> the bytes, and a text for each access that the memory model forbids.
 //
 // Every 4-byte word has a shadow: who wrote it last, up to four readers since, which bytes were ever written, and
 // whether an asynchronous operation holds it. Rules, each with its text in CudaShared.cpp:
-//   - within the launch's shared memory, aligned as the instruction wants
-//   - bytes read were written before
-//   - two accesses of the same bytes, one a write, not both atomic, are ordered (CudaClocks)
-//   - a word that cp.async or TMA will write is left alone until the operation is known to be complete
-//   - a word that a wgmma in flight reads is not written
-//   - what wgmma reads was written by the asynchronous proxy, or a fence.proxy.async stands between
-//   - an mbarrier's word is touched by mbarrier instructions alone
+//   - an access lies within the launch's shared memory and is aligned as the instruction requires
+//   - bytes are written before they are read
+//   - two accesses of the same bytes are ordered (CudaClocks) unless both are reads or both are atomic
+//   - nobody accesses a word that cp.async or TMA will write until the operation is known to be complete
+//   - nobody writes a word that a wgmma in flight reads
+//   - wgmma reads only words that the asynchronous proxy wrote, or that a fence.proxy.async made visible to it
+//   - only mbarrier instructions access the word of an mbarrier
 
 #ifndef MOEC_CODEGEN_EMULATE_CUDASHARED_H
 #define MOEC_CODEGEN_EMULATE_CUDASHARED_H
@@ -79,7 +79,7 @@ private:
   std::function<void(unsigned, std::string)> report_;
   std::vector<Word> words_;
   uint32_t bytes_ = 0, turn_ = 0;
-  // The last writer that beginTensorRead found to be fine for this thread; most words of a tile have the same one.
+  // The last writer that beginTensorRead accepted for this thread; most words of a tile have the same writer.
   unsigned allowed_thread_ = 0;
   uint32_t allowed_epoch_ = 0;
 };

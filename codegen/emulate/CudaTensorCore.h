@@ -2,10 +2,10 @@
 //
 // wgmma instructions of the warpgroups of a block -> accumulators, computed once per instruction and warpgroup.
 //
-// An instruction is executed when all 128 threads have issued it; nobody waits for that before wgmma_wait. Its results
-// in registers are tokens (NaNs that name accumulator and register): the numbers stay here, a later wgmma that takes
-// the tokens continues them, and wgmma_wait replaces the tokens of complete groups by numbers. Arithmetic on a token,
-// that is on an accumulator still in flight, gives NaN.
+// An instruction is executed when all 128 threads have issued it; threads wait for it only in wgmma_wait. Its results
+// in registers are tokens: NaNs that name accumulator and register. The numbers stay here. A later wgmma that takes the
+// tokens continues them, and wgmma_wait replaces the tokens of complete groups by numbers. Arithmetic on a token, i.e.
+// on an accumulator in flight, gives NaN.
 
 #ifndef MOEC_CODEGEN_EMULATE_CUDATENSORCORE_H
 #define MOEC_CODEGEN_EMULATE_CUDATENSORCORE_H

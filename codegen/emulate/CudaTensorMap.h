@@ -21,14 +21,14 @@ struct CudaTensorMap {
   uint8_t swizzle_bytes; // 0, 32, 64 or 128
   uint8_t reserved[27];
 
-  static constexpr uint64_t valid_magic = 0x70616d726f736e74u; // any other first word is no map
+  static constexpr uint64_t valid_magic = 0x70616d726f736e74u; // marks a valid map
 
   uint32_t boxBytes() const; // what complete_tx counts, elements outside the tensor included
 };
 static_assert(sizeof(CudaTensorMap) == 128);
 
-// What the driver would refuse, or "" when the map is encoded: alignment of address and strides, sizes of the box,
-// inner extent of the box within the swizzle span.
+// The reason why the driver would refuse the map, or "": alignment of address and strides, sizes of the box, inner
+// extent of the box within the swizzle span.
 std::string checkTensorMap(const CudaTensorMap &map);
 
 // Bits 4.. of a shared address as TMA and wgmma permute them: 16-byte chunks XORed with the row of the 128-byte line.

@@ -15,13 +15,13 @@
 
 namespace moec {
 
-// Destroy the layers that run on it first, and emulated devices in reverse order of making.
+// Destroy the layers that run on it first; destroy emulated devices in reverse order of creation.
 class EmulatedDevice {
 public:
   // Takes the module of `compiled` and makes its image. Null: `error` says why.
   static std::unique_ptr<EmulatedDevice> make(CompiledPackage &compiled, std::string &error);
 
-  // Its complaints are the emulator's findings; every run is scheduled by another seed.
+  // Its complaints are the emulator's findings. Every run is scheduled with a new seed.
   const DeviceContext &context() const { return *deviceContext; }
 
 private:

@@ -20,7 +20,7 @@ struct LoadedPackage::Impl {
   std::unique_ptr<llvm::orc::LLJIT> jit;
   std::vector<std::string> images;
   std::vector<moec_cuda_image> imageTable;
-  moec_package package; // the object's, but for its images
+  moec_package package; // a copy of the object's with other images
 
   void takeImages(const moec_package &linked, const std::vector<std::string> &from) {
     package = linked;

@@ -14,8 +14,8 @@ struct moec_package;
 
 namespace moec {
 
-// A compiled package linked into this process by the JIT linker: the very bytes that would ship, but for CUDA images,
-// which are `compiled.images`.
+// A compiled package linked into this process by the JIT linker. It runs the bytes that would ship; CUDA images are
+// `compiled.images`.
 class LoadedPackage {
 public:
   static std::unique_ptr<LoadedPackage> load(const CompiledPackage &compiled, std::string &error);

@@ -77,7 +77,7 @@ GroupedMatmulOp matmulBehind(Value value, unsigned depth = 0) {
   return found;
 }
 
-// `map` with the map behind operand `index` inlined into it; null where that operand is no map.
+// `map` with the map behind operand `index` inlined into it; null if that operand does not come from a map.
 MapOp absorb(MapOp map, unsigned index) {
   auto inner = map.getInputs()[index].getDefiningOp<MapOp>();
   if (!inner)
@@ -125,7 +125,7 @@ SmallVector<unsigned> pairOf(MapOp map) {
   return {};
 }
 
-// All operands but the accumulators, of the map and of the maps between, may stand in an epilogue.
+// All operands but the accumulators, of the map and of the maps between, may be part of an epilogue.
 bool chainFits(Value value, bool routed) {
   auto map = value.getDefiningOp<MapOp>();
   if (!map)

@@ -24,7 +24,7 @@ static bool sameTypes(OperandRange one, OperandRange two) {
          });
 }
 
-// Kernels of both are the same but for where rows come from.
+// Kernels of both differ only in where rows come from.
 static bool sameKernel(GroupedMatmulOp dense, GroupedMatmulOp routed) {
   bool empty = dense.getPrologue().empty() && routed.getPrologue().empty();
   return empty && dense.depth() == routed.depth() && dense.columns() == routed.columns() &&

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Fused stages in -> the same stages, matmuls of a shared expert moved before those of routed experts that can run in
-// the same launch.
+// Fused stages in -> the same stages, in which a shared expert's matmul directly precedes the routed experts' matmul
+// that it can share a launch with.
 
 #ifndef MOEC_CODEGEN_FUSE_JOINSTAGES_H
 #define MOEC_CODEGEN_FUSE_JOINSTAGES_H
@@ -13,18 +13,16 @@
 namespace moec {
 
 namespace moe {
-// Unit attribute of a matmul without a route: the next op is a matmul with a route of the same depth, columns, parts,
-// types and epilogue, neither needs the other, and their buffers live side by side. A target may run both in one
-// launch, the rows of the first as one more group that all tokens have chosen.
+// Unit attribute of a matmul without a route. The next op is then a matmul with a route and the same depth, columns,
+// parts, types and epilogue; neither depends on the other and their buffers are live at the same time. A target may run
+// both in one launch, treating the first's rows as one more group that all tokens have chosen.
 inline constexpr llvm::StringLiteral joinedAttr = "moe.joined";
 } // namespace moe
 
-// The most tokens of a call for which CUDA targets do: with more, a group of all tokens wants larger tiles than groups
-// of few.
+// CUDA targets join up to this many tokens. With more, a group of all tokens needs larger tiles than groups of few.
 constexpr int64_t joinedTokens = 16;
 
-// Marks every pair there is. A note says for every matmul without a route, from which no choice follows, what became of
-// it.
+// Marks every such pair. For every matmul without a route that does not affect routing, a note says what was decided.
 void joinStages(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 
 } // namespace moec

@@ -12,7 +12,7 @@ namespace moec {
 
 using namespace moe;
 
-// Every op from which what `roots` are follows.
+// The backward slice of `roots`.
 static llvm::DenseSet<Operation *> sourcesOf(SmallVector<Value> roots) {
   llvm::DenseSet<Operation *> sources;
   while (!roots.empty()) {
@@ -67,7 +67,7 @@ static bool isReadyBefore(Value value, Operation *op) {
   return true;
 }
 
-// Sums without an order are all there is of the experts' outputs, so that nothing is left to compare.
+// With unordered sums the per-expert rows are never stored, so diversity cannot be computed.
 void dropDiversity(func::FuncOp layer) {
   Operation *end = layer.getBody().front().getTerminator();
   for (unsigned i = 0; i < layer.getNumResults(); ++i) {

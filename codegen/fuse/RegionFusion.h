@@ -11,7 +11,7 @@
 
 namespace moec {
 
-// A region's operands while it is put together: values and kinds in step.
+// Operands of a region under construction: values and kinds in parallel.
 struct RegionOperands {
   llvm::SmallVector<mlir::Value> values;
   llvm::SmallVector<moe::OperandKind> kinds;
@@ -19,7 +19,7 @@ struct RegionOperands {
   mlir::ArrayAttr kindsAttr(mlir::MLIRContext *context) const { return moe::kindArray(context, kinds); }
 };
 
-// Everything of a matmul that fusion may change.
+// The parts of a matmul that fusion may change.
 struct MatmulPieces {
   mlir::Value a, route;
   llvm::SmallVector<mlir::Value> parts;
@@ -28,7 +28,7 @@ struct MatmulPieces {
   explicit MatmulPieces(moe::GroupedMatmulOp op);
 };
 
-// A matmul of these pieces at `builder`, regions empty.
+// Creates a matmul from these pieces at `builder`, with empty regions.
 moe::GroupedMatmulOp createMatmul(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type,
                                   const MatmulPieces &pieces);
 
@@ -41,11 +41,11 @@ mlir::Value inlineRegion(mlir::Region &from, mlir::ValueRange arguments, mlir::B
 
 void yieldValue(mlir::Block *block, mlir::Value value);
 
-// `map`'s region as the epilogue of `op`, after the one it has; operand `index` of `map` is op's result. `op` is a
-// grouped_matmul or a combine. Replaces both.
+// Appends the region of `map` to the epilogue of `op`, a grouped_matmul or a combine whose result is operand `index` of
+// `map`. Replaces both ops by the result.
 mlir::Operation *appendEpilogue(mlir::Operation *op, moe::MapOp map, unsigned index);
 
-bool hasOneUse(mlir::Value value); // and that not by the layer's return
+bool hasOneUse(mlir::Value value); // exactly one use, which is not the layer's return
 
 } // namespace moec
 

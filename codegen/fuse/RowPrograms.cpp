@@ -106,7 +106,7 @@ Groups groupRowOps(Block &block, const ReportUse &reports) {
   for (Operation *op : llvm::reverse(ops))
     if (originals.contains(op) && op->use_empty())
       op->erase(), originals.erase(op);
-  for (Operation *op : ops) // what is no row op of tokens reads those that are left
+  for (Operation *op : ops) // ops other than row ops of tokens read the remaining ones
     if (originals.contains(op))
       groups[{nullptr, reports.askedBy(op), 0}].push_back(op);
   return groups;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Emitter: short spellings of the llvm, arith and vector ops every CPU kernel is made of.
+// Emitter: short spellings of the llvm, arith and vector ops in CPU kernels.
 //
 // Addresses are byte offsets on opaque pointers, integers are i64, f32 work is on vectors of `lanes` elements. bf16
 // values are converted here and nowhere else: without AVX512-BF16 a truncation left to LLVM becomes a library call.
@@ -108,7 +108,7 @@ public:
   }
   mlir::Value addF(mlir::Value x, mlir::Value y) { return mlir::arith::AddFOp::create(b, loc, x, y); }
   mlir::Value mulF(mlir::Value x, mlir::Value y) { return mlir::arith::MulFOp::create(b, loc, x, y); }
-  // x*y + z, fused where the ISA fuses
+  // x*y + z, fused if the ISA has fma
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z) {
     if (isa.fma)
       return mlir::math::FmaOp::create(b, loc, x, y, z);
@@ -125,15 +125,15 @@ public:
   void loop(mlir::Value first, mlir::Value last, int64_t step, llvm::function_ref<void(mlir::Value)> body);
   void when(mlir::Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = nullptr);
 
-  // acc = step(acc, i) for i = first, first + stride, ... below end, in runs of `run` values of i that each begin with
-  // `neutral` and are then joined in order: the error of a sum grows with n/run + run, not with n.
   using Values = llvm::SmallVector<mlir::Value>;
+  // acc = step(acc, i) for i = first, first + stride, ... below end. Each run of `run` values of i begins with
+  // `neutral`; runs are then joined in order. The error of a sum grows with n/run + run instead of n.
   Values foldInRuns(mlir::Value first, mlir::Value end, int64_t stride, int64_t run, const Values &neutral,
                     llvm::function_ref<Values(const Values &, mlir::Value)> step,
                     llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> join);
 
-  // Clones the straight-line scalar `region` on vectors of `lanes` elements (lanes 1: on scalars) and returns what its
-  // terminator yields. `args` stand for the region's arguments.
+  // Clones the straight-line scalar `region` on vectors of `lanes` elements (lanes 1: on scalars), with `args` as its
+  // arguments, and returns what its terminator yields.
   llvm::SmallVector<mlir::Value> inlineVectorised(mlir::Region &region, mlir::ValueRange args, int64_t lanes);
 };
 

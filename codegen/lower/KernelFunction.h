@@ -29,7 +29,7 @@ struct KernelFunction {
     first = entry->getArgument(3), last = entry->getArgument(4);
   }
   mlir::Value argument(Emitter &e, int64_t index) const { return e.load(e.ptr(), e.at(args, 8 * index), 8); }
-  // Ends the function; no kernel may call a math library, so elementary functions are expanded here.
+  // Ends the function and expands elementary functions, because no kernel may call a math library.
   void finish(Emitter &e) const {
     mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});
     expandMath(function, e.isa);

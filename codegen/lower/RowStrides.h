@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a kernel of rows must know of its arguments' memory.
+// The memory layout of a row kernel's arguments.
 
 #ifndef MOEC_CODEGEN_LOWER_ROWSTRIDES_H
 #define MOEC_CODEGEN_LOWER_ROWSTRIDES_H
@@ -10,7 +10,7 @@
 
 namespace moec {
 
-// Bytes from one row to the next of each kernel argument, in argument order; 0 where it has no rows.
+// Bytes from one row to the next of each kernel argument, in argument order; 0 for arguments without rows.
 using RowStrides = std::vector<int64_t>;
 
 } // namespace moec

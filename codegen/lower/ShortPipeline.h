@@ -12,8 +12,8 @@ class TargetMachine;
 
 namespace moec {
 
-// Kernels come out of the lowering nearly in final form: what LLVM would vectorise or unroll further costs compile time
-// and registers, and makes bits depend on its version.
+// The lowering emits kernels nearly in final form. Further vectorising or unrolling by LLVM would cost compile time and
+// registers, and results would depend on LLVM's version.
 void runShortPipeline(llvm::Module &module, llvm::TargetMachine &machine);
 
 } // namespace moec

@@ -19,7 +19,7 @@ protected:
 
   explicit TemplateWalk(Emitter &emitter) : walker(emitter) {}
 
-  // Lowers one op of the tile dialect; false: the walk does it (scf.for, terminators, any op on scalars).
+  // Lowers one op of the tile dialect; false: leave it to the walk (scf.for, terminators, any op on scalars).
   virtual bool lowerOp(mlir::Operation *op) = 0;
   void lowerBlock(mlir::Block &block);
   mlir::Value value(mlir::Value v) { return values.lookup(v).front(); }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer's text -> the 32 bytes that tell its packages and packed weights from those of every other layer.
+// A layer's text -> 32 bytes that identify the layer in its packages and packed weights.
 //
 // moe.layer holds two hashes while a layer is not fused:
 //
 //     spec_hash   the identity
 //     text_hash   SHA-256 of the printed function without text_hash: the text that spec_hash belongs to
 //
-// A layer built from a spec keeps the spec's hash, also when its text was printed and read back. Text that differs by
-// anything but white space and comments is another layer, and its identity is the SHA-256 of its own text.
+// A layer built from a spec keeps the spec's hash, even if its text is printed and read back. A text that differs in
+// more than white space and comments is another layer; its identity is the SHA-256 of its own text.
 
 #ifndef MOEC_CODEGEN_MOE_LAYERIDENTITY_H
 #define MOEC_CODEGEN_MOE_LAYERIDENTITY_H
@@ -22,8 +22,8 @@ namespace moec {
 // Writes both hashes into moe.layer: `identity` and the text's.
 void stampIdentity(mlir::func::FuncOp layer, const Sha256Digest &identity);
 
-// Before the first change of a layer, built or read: afterwards spec_hash is its identity and text_hash is gone. A
-// spec_hash that is no hash stays as it is, for planLaunch to refuse (P6).
+// Call before the first change of a layer, built or read. Afterwards spec_hash is its identity and text_hash is
+// removed. A malformed spec_hash stays unchanged; planLaunch refuses it (P6).
 void settleIdentity(mlir::func::FuncOp layer);
 
 } // namespace moec

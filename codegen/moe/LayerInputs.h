@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a call may give a layer besides x and its parameters. An argument whose moe.role is one of these names is an
-// input; the names are those of moec_forward_args.
+// Inputs of a call besides x and the parameters. An argument whose moe.role is one of these names is an input; the
+// names are those of moec_forward_args.
 
 #ifndef MOEC_CODEGEN_MOE_LAYERINPUTS_H
 #define MOEC_CODEGEN_MOE_LAYERINPUTS_H
@@ -19,7 +19,7 @@ struct LayerInput {
   llvm::StringLiteral name;
   uint16_t role; // MOEC_ROLE_*
   InputShape shape;
-  bool integer;                        // i32, else f32
+  bool integer;                        // true: i32, false: f32
   llvm::StringLiteral shapeText, text; // for the header of a package
 };
 
@@ -29,7 +29,7 @@ const LayerInput *findLayerInput(llvm::StringRef role);
 // Whether `type` is the input's; `x` is the type of x.
 bool fitsInput(const LayerInput &input, mlir::RankedTensorType type, mlir::RankedTensorType x);
 
-// The input that an argument of a layer is; null for x, parameters and everything else.
+// The input that `value`, an argument of a layer, represents; null for x, parameters and all other values.
 const LayerInput *inputOf(mlir::Value value);
 
 } // namespace moec

@@ -28,10 +28,10 @@ namespace moec::moe {
 OperandKind kindAt(mlir::ArrayAttr kinds, unsigned i);
 mlir::ArrayAttr kindArray(mlir::MLIRContext *context, llvm::ArrayRef<OperandKind> kinds);
 
-// A sum or maximum that every token gets, as one of the whole call.
+// The kind of token_total that corresponds to a token_reduce.
 inline TotalKind totalOf(ReduceKind kind) { return kind == ReduceKind::sum ? TotalKind::sum : TotalKind::max; }
 
-// Ops that compute every row by itself, and may therefore stand in a row_program.
+// True for ops that compute every row independently and may therefore be part of a row_program.
 bool isRowOp(mlir::Operation *op);
 
 } // namespace moec::moe

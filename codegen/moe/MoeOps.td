@@ -5,7 +5,7 @@
 //
 // Letters: T tokens, E experts, K choices per token, H hidden, R rows of a route, G groups, N columns, S segments.
 // T and R are the dynamic extents `?`; every other extent is static. All floating arithmetic is f32: f32 and bf16 are
-// element types of storage, and conversions stand in regions as arith.extf and arith.truncf.
+// element types of storage, and regions convert them by arith.extf and arith.truncf.
 
 #ifndef MOEC_MOE_OPS
 #define MOEC_MOE_OPS

@@ -14,7 +14,7 @@ namespace moec::moe {
 
 namespace {
 
-// What stands between the parentheses of a region.
+// The text between the parentheses of a region.
 struct Bindings {
   SmallVector<OpAsmParser::UnresolvedOperand> operands;
   SmallVector<Type> types;

@@ -27,7 +27,7 @@ std::optional<uint16_t> reportRole(llvm::StringRef name) {
 }
 
 ReportUse::ReportUse(func::FuncOp layer) {
-  constexpr uint32_t always = 1; // bit 0 is no role
+  constexpr uint32_t always = 1; // bit 0 does not belong to a role
   Block &block = layer.getBody().front();
   auto serve = [&](Value value, uint32_t uses) {
     if (Operation *def = value.getDefiningOp())

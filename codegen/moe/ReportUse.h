@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer -> which of its ops every call needs, and which serve reports alone: results that a caller may ask for.
+// A layer -> which ops every call needs, and which serve only reports (results that a call computes on request).
 
 #ifndef MOEC_CODEGEN_MOE_REPORTUSE_H
 #define MOEC_CODEGEN_MOE_REPORTUSE_H
@@ -13,14 +13,14 @@
 
 namespace moec {
 
-// MOEC_ROLE_* of the result that a moe.role names; of reports only.
+// MOEC_ROLE_* of the report that a moe.role names; nullopt for other results.
 std::optional<uint16_t> reportRole(llvm::StringRef name);
 
 class ReportUse {
 public:
   explicit ReportUse(mlir::func::FuncOp layer);
 
-  // 0: some result that every call makes depends on the op. Else 1 << role of every report that does.
+  // 0: a result of every call depends on the op. Otherwise 1 << role for every report that depends on it.
   uint32_t askedBy(mlir::Operation *op) const { return asked.lookup(op); }
 
 private:

@@ -27,13 +27,13 @@ struct CudaJob {
   CudaTargetPlan plan;                        // images are numbered by the package
   std::unique_ptr<llvm::LLVMContext> context; // of `module`
   std::unique_ptr<llvm::Module> module;       // ObjectForm::Object with emulateCuda: what the emulator takes
-  std::string text;                           // the other forms: kernels before lowering, llvm dialect, PTX
+  std::string text;                           // other forms: kernels before lowering, llvm dialect, PTX
   std::string ptx, cubin;                     // ObjectForm::Object: PTX with its NUL; cubin empty without ptxas
   std::vector<std::string> findings;          // of the gates (CudaGates.h)
   std::string error;                          // empty: done
-  int exitCode = 7;                           // of the error: 3 a template's, 4 the target cannot do it, 7 ours
+  int exitCode = 7;                           // of the error: 3 in a template, 4 beyond the target, 7 internal
 
-  // `ptxas` null: PTX alone.
+  // `ptxas` null: only PTX.
   void run(const ObjectInput &input, const Schedule &schedule, const Ptxas *ptxas);
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// An empty MLIR context in -> one with every dialect, conversion and translation that kernels need.
+// An empty MLIR context in -> the same with every dialect, conversion and translation that kernels need.
 
 #ifndef MOEC_CODEGEN_PIPELINE_KERNELCONTEXT_H
 #define MOEC_CODEGEN_PIPELINE_KERNELCONTEXT_H
@@ -9,7 +9,7 @@
 
 namespace moec {
 
-// For a context that one thread uses.
+// The context must be used by only one thread.
 void prepareKernelContext(mlir::MLIRContext &context);
 
 } // namespace moec

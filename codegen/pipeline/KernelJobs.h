@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A launch plan and a schedule -> the kernels to generate, which module each belongs to, and the plan's variant tables.
+// A launch plan and a schedule -> the kernels to generate, the module of each, and the plan's variant tables.
 
 #ifndef MOEC_CODEGEN_PIPELINE_KERNELJOBS_H
 #define MOEC_CODEGEN_PIPELINE_KERNELJOBS_H
@@ -32,11 +32,11 @@ struct KernelJobs {
   std::vector<std::string> table;                // function table of the package
 };
 
-// The schedule to use: the forced text where there is one (every stage it names checked), heuristics elsewhere.
+// The schedule to use: the forced text for the stages that it names (checked here), heuristics for all others.
 bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts, const CompileOptions &options,
                     Schedule &out, std::vector<CompileError> &errors);
 
-// Which ISA's kernels a step runs on `isa`: AMX uses AVX-512 for what tiles cannot do.
+// The ISA whose kernels a step runs on `isa`: AMX uses AVX-512 kernels for what tiles cannot do.
 Isa scheduledIsa(const StageFacts &facts, Isa isa);
 
 // Fills the isa variants, covers and isa_mask of `plan`. facts[i] belongs to step i and is empty for other steps.

@@ -35,7 +35,7 @@ struct ObjectJob {
   llvm::SmallVector<char, 0> bytes;
   int64_t scratchBytes = 0;  // largest need of a kernel
   std::string error;         // empty: done
-  bool invalidInput = false; // the error is a template's, not ours
+  bool invalidInput = false; // a template caused the error
 
   void run(const ObjectInput &input);
 };

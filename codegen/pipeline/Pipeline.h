@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec (or moe text) in -> compiled package in memory out. The stages, in order, are the enum below;
-// codegen/README.md says what each one's form is. Nothing here prints, exits or touches the file system, except
-// --templates reading.
+// LayerSpec (or moe text) in -> compiled package in memory out. The enum below lists the stages in order;
+// codegen/README.md describes the form after each. Nothing here prints or exits; the only files it reads are those of
+// --templates.
 
 #ifndef MOEC_CODEGEN_PIPELINE_PIPELINE_H
 #define MOEC_CODEGEN_PIPELINE_PIPELINE_H

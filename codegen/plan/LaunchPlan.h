@@ -32,16 +32,16 @@ struct LaunchPlan {
   std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
 
   uint32_t addString(llvm::StringRef text);    // offset of `text`, shared when already there
-  uint32_t appendString(llvm::StringRef text); // without looking for it
+  uint32_t appendString(llvm::StringRef text); // always a new copy
   llvm::StringRef string(uint32_t offset) const;
   std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
   void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
 };
 
-// Columns that one unit of a columns step reduces.
+// The number of columns that one unit of a columns step reduces.
 constexpr int64_t token_reduce_block = 64;
 
-// "rows", "matmul", "dispatch", ...; "?": none of moec_abi.h.
+// "rows", "matmul", "dispatch", ...; "?" for a kind that moec_abi.h does not have.
 llvm::StringRef stepKindName(const moec_step &step);
 
 // Steps that are kernels of the package, not calls of the runtime.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The state of one planLaunch() call. Private to codegen/moe/Plan*.cpp.
+// The state of one planLaunch() call. Private to codegen/plan/Plan*.cpp.
 
 #ifndef MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
 #define MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
@@ -62,11 +62,11 @@ private:
   mlir::LogicalResult finishWeights();
 };
 
-// PlanSlots.cpp: gives every workspace and optional buffer a slot; buffers share one only when their lifetimes, first
-// to last step that uses them, do not meet.
+// PlanSlots.cpp: gives every workspace and optional buffer a slot. Buffers share a slot only if their lifetimes, from
+// the first to the last step that uses them, are disjoint.
 void assignSlots(LaunchPlan &plan);
 
-moec_extent rowBound(moe::RouteType type); // most rows a route of this type has
+moec_extent rowBound(moe::RouteType type); // the most rows that a route of this type can have
 int64_t elementBytesOf(mlir::Type type);   // i1 is stored as a byte
 uint16_t typeCodeOf(mlir::Type type);      // moec_dtype
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Fused stages -> launch plan: buffers, steps with their arguments, packed weights. Variants, covers, scratch and
-// rows_per_task are the schedule's.
+// Fused stages -> launch plan: buffers, steps with their arguments, packed weights. planKernels (KernelJobs.h) adds
+// variants and covers from the schedule; generated kernels add the scratch size.
 
 #ifndef MOEC_CODEGEN_PLAN_PLANLAUNCH_H
 #define MOEC_CODEGEN_PLAN_PLANLAUNCH_H
@@ -30,12 +30,12 @@ struct PlanOptions {
 //   slot_inputs      x, weights, out, row_token, row_slot
 //
 // B of all parts is one buffer; a parameter used twice in the same form is packed once. Rows of a workspace result of a
-// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless its reader knows rows without
-// gaps only; all other buffers have no gaps. A counts step (only when asked) follows the dispatch of the experts. Fails
-// with an error emitted on the op at fault:
+// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless a reader needs rows without
+// gaps. All other buffers have no gaps. A counts step, which runs on request, follows the dispatch of the experts.
+// Failure emits an error on the op at fault:
 //
-//   P1  moe.storage names known stack, axes and part, and a stack only where there is an expert axis
-//   P2  y, logits, ids and weights are made by stages, each by one; y has the columns of x
+//   P1  moe.storage names known stack, axes and part, and a stack only for roles with an expert axis
+//   P2  y, logits, ids and weights are each made by a stage of their own; y has the columns of x
 //   P3  at most 256 buffers, 256 steps, 64 arguments of a step, 16 routes, and sizes within 2^52 bytes
 //   P4  a parameter is either a matrix (B of matmuls) or a vector of f32, and not x
 //   P5  ids and weights have the same number of columns

@@ -40,7 +40,8 @@ private:
   LaunchPlan &plan;
 };
 
-// Whether every step that uses the buffer waits for a report; counts, which dispatch has anyway, are none.
+// Whether every step that uses the buffer waits for a report; counts do not count as one, because dispatch has them
+// anyway.
 bool isForReports(const LaunchPlan &plan, size_t buffer) {
   for (const moec_step &step : plan.steps)
     for (unsigned a = 0; a < step.num_args; ++a)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Facts of a stage and an instruction set in -> the schedule the compiler uses when nobody forces another.
+// Facts of a stage and an instruction set in -> the default schedule.
 
 #ifndef MOEC_CODEGEN_SCHEDULE_CPUSCHEDULE_H
 #define MOEC_CODEGEN_SCHEDULE_CPUSCHEDULE_H
@@ -9,8 +9,8 @@
 
 namespace moec {
 
-// The heuristic schedule: legal (S1 to S6) for every stage of 1 <= n, k <= 2^20, by the built-in templates. For
-// Isa::Amx it has numeric amx where input and weights are bf16; elsewhere tiles cannot be used, and the result is the
+// The heuristic schedule, legal (S1 to S6) for every stage of 1 <= n, k <= 2^20 with the built-in templates. For
+// Isa::Amx it uses numeric amx if input and weights are bf16; other types cannot use tiles, and the result is the
 // schedule of Isa::Avx512, marked as such.
 StageSchedule cpuSchedule(const StageFacts &facts, Isa isa);
 

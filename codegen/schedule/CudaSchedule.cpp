@@ -148,7 +148,7 @@ public:
   }
 
 private:
-  // The fewest tokens of which a group can expect more than `rows` rows.
+  // The fewest tokens for which a group expects more than `rows` rows.
   int64_t firstTokens(int64_t rows) const { return rows * facts.groups / facts.rowsPerToken + 1; }
 
   int64_t narrowColumns(int64_t tokens) const {

@@ -8,8 +8,8 @@
 //       rows 5..    panel { block_m = 16, panel_m = 64, hint = t1 }   numeric amx
 //
 // Names are [a-z][a-z0-9_]{0,62}, integers 1..1,000,000, `#` starts a comment. Row ranges start at 1, follow each other
-// without a gap, and the last is open. Parameters that are left out get the default of the template's file; parameters
-// of the stage and those with a formula cannot be set. Nothing else of a template can be reached from this text.
+// without a gap, and the last is open. Omitted parameters get the default of the template's file. Parameters of the
+// stage and those with a formula cannot be set.
 //
 // Stages of a CUDA architecture have ranges of tokens of a call instead; see CudaSchedule.h for their rules.
 //
@@ -17,14 +17,15 @@
 //       tokens 1..64   multistage { block_m = 16, block_n = 128, stages = 5 }
 //       tokens 65..    multistage { block_m = 64 }
 //
-// Between a router and its experts a CUDA architecture chooses and sorts in one launch for few tokens, where a layer's
-// choices go straight to a dispatch:
+// For few tokens a CUDA architecture can choose and sort in one launch, the front, if a layer's choices go straight to
+// a dispatch:
 //
 //     front sm_90a tokens 1..16              # or: front sm_90a none
 //
-// An entry is legal for a CPU stage when all of these hold:
+// An entry is legal for a CPU stage if all of these hold:
 //
-//     S1  the template exists and has block_m, panel_m and block_k; what is set is a parameter of it; every value lies
+//     S1  the template exists and has block_m, panel_m and block_k; the entry sets only its parameters; every value
+// lies
 //         in 1..1,000,000 and in the allowed set of its comment: `{a, b}`, `{a .. b}` or `multiple of name`
 //     S2  panel_m >= last row; of an open entry, panel_m >= first row
 //     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16.
@@ -49,7 +50,7 @@
 
 namespace moec {
 
-// What a schedule needs to know of a MatmulStage. Weights are f32 where they are not bf16, inputs likewise.
+// The facts of a MatmulStage that a schedule depends on. Weights are bf16 or f32; so are inputs.
 struct StageFacts {
   std::string stage;    // "ffn_up"
   int64_t n = 0, k = 0; // columns of a part, depth; both at least 1
@@ -63,8 +64,8 @@ struct StageFacts {
   bool oneType = true;       // input and weights have one type
   MatmulMode mode;           // routed: rows belong to groups of a route, of one group or many
   bool gathered = false;     // rows of A are found through the route
-  bool weightsEarly = false; // which weights a block reads first is known before the launch before ends (CUDA)
-  bool plainRows = true;     // nothing computes on A, and rows that are not gathered begin at multiples of 16 bytes
+  bool weightsEarly = false; // CUDA: a block knows its first weights before the previous launch ends
+  bool plainRows = true;     // no prologue, and rows begin at multiples of 16 bytes or are gathered
 
   // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
   bool halves() const { return bf16Input && bf16Weight && oneType; }
@@ -86,7 +87,7 @@ struct StageSchedule {
   std::vector<ScheduleEntry> entries; // ascending, at most maxScheduleEntries
   size_t at = 0;                      // offset of `stage` in the text it was read from
 
-  // The entry that serves a block of `rows` rows (>= 1), as an index; entries.size() when there is none.
+  // Index of the entry for a block of `rows` rows (>= 1); entries.size() if none covers it.
   size_t entryFor(int64_t rows) const;
 };
 
@@ -104,7 +105,7 @@ struct CudaStage {
   size_t at = 0;                  // offset of `stage` in the text it was read from
 };
 
-// Calls of up to lastToken tokens add up, choose and sort in one launch (cuda/CudaFront.h); 0: none do.
+// Calls of up to lastToken tokens add shares, choose and sort in one launch (cuda/CudaFront.h); 0: no call does.
 struct CudaFrontEntry {
   CudaArch arch = CudaArch::Sm80;
   int64_t lastToken = 0;
@@ -117,13 +118,13 @@ struct Schedule {
   std::vector<CudaStage> cudaStages = {};
   std::vector<CudaFrontEntry> fronts = {}; // at most one of an architecture
 
-  // Null when the schedule says nothing of that stage on that instruction set.
+  // Null: the schedule has no such stage for that target.
   const StageSchedule *find(llvm::StringRef stage, Isa isa) const;
   const CudaStage *find(llvm::StringRef stage, CudaArch arch) const;
   const CudaFrontEntry *findFront(CudaArch arch) const;
 };
 
-// One block does the work of a front, whose time grows with T.
+// One block does all the work of a front, so its time grows with T.
 constexpr int64_t maxFrontTokens = 64;
 
 // A cover table names a variant by one byte; far fewer are ever useful.
@@ -135,15 +136,14 @@ constexpr int64_t maxPackedBytes = int64_t(64) << 20;
 // The text form; parameters in alphabetical order, integers before hints. parseSchedule reads back the same values.
 std::string printSchedule(const Schedule &schedule);
 
-// What is wrong with a schedule's text: "found ..., expected ..." and the bytes it is about.
+// An error in a schedule's text: "found ..., expected ..." and the bytes concerned.
 struct ScheduleError {
   size_t at = 0, length = 0;
   std::string message;
 };
 
-// Reads `text`, whatever it holds; templates are looked up in `templatesDir` first (empty: built-in only). False:
-// `error` is set and `out` is left as it was. Legality for a stage is not checked here, since the text does not know
-// shapes.
+// Reads `text`, which may hold anything; looks templates up in `templatesDir` first (empty: built-in only). False:
+// `error` is set and `out` unchanged. Does not check legality for a stage, because the text does not state shapes.
 bool parseSchedule(llvm::StringRef text, Schedule &out, ScheduleError &error, llvm::StringRef templatesDir = "");
 
 // The same; `error` is one line "file:line:col: found ..., expected ...".

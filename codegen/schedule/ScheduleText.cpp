@@ -71,7 +71,7 @@ namespace {
 
 struct Token {
   enum Kind { Name, Integer, Mark, End, Bad } kind = End;
-  llvm::StringRef text; // what stands in the file
+  llvm::StringRef text; // as in the file
   size_t at = 0;        // its offset
 };
 
@@ -137,7 +137,7 @@ private:
 
 bool isWordChar(char c) { return llvm::isAlnum(c) || c == '_'; }
 
-// Bytes of the word, "..", or single byte that stands there.
+// Bytes of the word, "..", or single byte at that place.
 size_t Reader::lengthOfTokenAt(size_t at) const {
   llvm::StringRef rest = text.drop_front(std::min(at, text.size()));
   if (size_t length = rest.take_while(isWordChar).size())

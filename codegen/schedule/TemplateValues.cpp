@@ -196,7 +196,7 @@ bool ValueBinder::checkAllowedInteger(const TemplateParameter &parameter, llvm::
   return true;
 }
 
-// A comment that is none of the three forms is prose and restricts nothing.
+// A comment of any other form is prose and restricts nothing.
 bool ValueBinder::checkAllowed() {
   for (size_t i = 0; i < parameters.size(); ++i) {
     std::string name = parameters[i].name.substr(1);

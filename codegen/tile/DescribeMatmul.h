@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A fused moe.grouped_matmul and its place in the plan -> the MatmulStage a kernel template is instantiated for.
+// A fused moe.grouped_matmul and its place in the plan -> the MatmulStage for which a kernel template is instantiated.
 
 #ifndef MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H
 #define MOEC_CODEGEN_TILE_DESCRIBEMATMUL_H

@@ -22,7 +22,7 @@ struct TemplateParameter {
   std::string name;          // with its sigil: "#block_m", "!in"
   std::string value;         // default, as written: "32 : index", "#tile.hint<t1>", "bf16"
   std::string formula;       // of a derived parameter: "ceildiv(k, block_k)"
-  size_t begin = 0, end = 0; // where `value` stands in the text
+  size_t begin = 0, end = 0; // place of `value` in the text
 };
 std::vector<TemplateParameter> templateParameters(llvm::StringRef text);
 
@@ -37,9 +37,9 @@ struct TemplateBinding {
   std::map<std::string, std::string> words;
 };
 
-// Binds the template's parameters (those of the stage, those of `binding`, derived ones by formula; the rest keep their
-// defaults), parses it, names the kernel `symbol`, attaches the stage's shape as attributes and splices its regions in.
-// An unknown parameter, a value of the wrong kind or text that does not verify is an error with the template's place.
+// Binds the template's parameters: from the stage, from `binding`, by formula, or their defaults. Then parses the text,
+// names the kernel `symbol`, attaches the stage's shape as attributes and splices its regions in. An unknown parameter,
+// a value of the wrong kind, or text that does not verify is an error with its place in the template.
 mlir::OwningOpRef<mlir::ModuleOp> instantiateKernel(mlir::MLIRContext &context, const MatmulStage &stage,
                                                     const TemplateBinding &binding, llvm::StringRef overlayDir,
                                                     llvm::StringRef symbol, std::string &error);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// MatmulStage: what a kernel template needs to know of one fused moe.grouped_matmul, layouts included.
+// MatmulStage: the facts of one fused moe.grouped_matmul that a kernel template needs, layouts included.
 
 #ifndef MOEC_CODEGEN_TILE_MATMULSTAGE_H
 #define MOEC_CODEGEN_TILE_MATMULSTAGE_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The state of one importConfig() call, and what families are written in. Private to dsl/Import*.cpp.
+// The state of one importConfig() call, and the vocabulary of family definitions. Private to dsl/import/*.cpp.
 
 #ifndef MOEC_DSL_IMPORT_CONFIGIMPORT_H
 #define MOEC_DSL_IMPORT_CONFIGIMPORT_H
@@ -17,7 +17,7 @@ using Keys = std::initializer_list<const char *>;
 
 class ConfigImport;
 
-// Which layers have experts: all where `hasExperts` is null. `says` is for messages, `keys` are those that decide.
+// Which layers have experts; null `hasExperts`: all. `says` is for messages, `keys` are the config keys that decide.
 struct LayerRule {
   bool (*hasExperts)(const ConfigImport &, int64_t layer);
   const char *says;
@@ -36,29 +36,29 @@ public:
   bool stackedUsed = false;
 
   // -- what the config says
-  // The value of the first of `keys` that is there and not null, of a nested one as "ffn_config.moe_top_k"; a list with
-  // an entry per layer gives that of this layer. `key`: which one it was.
+  // The value of the first of `keys` that exists and is not null; "ffn_config.moe_top_k" names a nested key. If the
+  // value is a list with an entry per layer, returns this layer's entry. `key`: which key it was.
   const Json *find(Keys keys, std::string *key = nullptr) const;
   bool has(const char *key) const { return find({key}) != nullptr; }
-  bool writes(const char *key) const; // null too
-  // `other` where there is none of `keys`; a value of another kind is an error.
+  bool writes(const char *key) const; // true also if the value is null
+  // `other` if none of `keys` exists; a value of another kind is an error.
   int64_t integerOr(Keys keys, int64_t other) const;
   double numberOr(Keys keys, double other) const;
   bool flagOr(Keys keys, bool other) const;
   std::string wordOr(Keys keys, const std::string &other) const;
 
-  // -- what goes into the spec: from a key that must be there, from one that may be, or from the family
+  // -- values for the spec: from a required key, from an optional key, or from the family
   int64_t integer(const char *path, Keys keys, int64_t low = 1);
-  void number(const char *path, Keys keys, double fallback); // left out where it is `fallback`
+  void number(const char *path, Keys keys, double fallback); // omitted from the spec if it equals `fallback`
   void optionalNumber(const char *path, Keys keys, double fallback);
-  // A flag the config must hold; false after an error too.
+  // A flag that the config must hold; false also after an error.
   bool flag(const char *path, Keys keys);
   void put(const std::string &path, OrderedJson value, const std::string &source = "");
   void fromFamily(const std::string &path, OrderedJson value) { put(path, std::move(value), "family " + out.family); }
-  // The activation: a name the config gives, checked against those that are built in.
+  // The activation: a name from the config, which must be built in.
   void activation(const char *path, Keys keys, const std::string &fallback = "");
 
-  // -- where weights stand, behind the layer's prefix
+  // -- names of weights, without the layer's prefix
   void weight(const char *role, const std::string &tensor, const char *stack = "", const char *axes = "",
               const char *part = "");
   void perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
@@ -67,8 +67,8 @@ public:
 
   // -- layers
   int64_t layer() const { return out.layer; }
-  // Chooses the layer: the asked one, which must have experts, else the first that has. A config without the rule's
-  // keys does not say which do: any layer is taken and that is said.
+  // Chooses the layer: the requested one, which must have experts, otherwise the first that has experts. A config
+  // without the rule's keys does not tell; then any layer is accepted, with a warning.
   void chooseLayer(const LayerRule &rule);
 
   void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "") const;
@@ -78,12 +78,12 @@ public:
   bool failed() const;
 };
 
-// One row: the model types it is for, which layers have experts, how the spec is filled.
+// One family: its model types, which layers have experts, how the spec is filled.
 struct ImportFamily {
   std::vector<const char *> models;
   LayerRule rule;
   const char *prefix; // "model.layers.{l}."
-  const char *nested; // the same where the config's text_config was entered
+  const char *nested; // the same for a config whose text_config is used
   void (*fill)(ConfigImport &);
 };
 

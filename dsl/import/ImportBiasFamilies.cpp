@@ -70,7 +70,7 @@ void deepseekV3(I &i) {
     return groups(i, "top2_sum");
   }
   if (method != "greedy" && method != "group_limited_greedy")
-    return i.fail("E-IMPORT-KEY", "topk_method", "topk_method is none of noaux_tc, greedy and group_limited_greedy");
+    return i.fail("E-IMPORT-KEY", "topk_method", "topk_method must be noaux_tc, greedy or group_limited_greedy");
   score(i, "sigmoid");
   if (!i.has("norm_topk_prob") || i.flag("router.normalize", {"norm_topk_prob"}))
     sumNorm(i, 1e-20);

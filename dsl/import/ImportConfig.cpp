@@ -69,7 +69,7 @@ int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
   if (value && value->is_number_integer())
     return value->get<int64_t>();
   if (value)
-    fail("E-IMPORT-KEY", key, key + " is no whole number");
+    fail("E-IMPORT-KEY", key, key + " must be a whole number");
   return other;
 }
 
@@ -79,7 +79,7 @@ double ConfigImport::numberOr(Keys keys, double other) const {
   if (value && value->is_number() && std::isfinite(value->get<double>()))
     return value->get<double>();
   if (value)
-    fail("E-IMPORT-KEY", key, key + " is no number");
+    fail("E-IMPORT-KEY", key, key + " must be a number");
   return other;
 }
 
@@ -89,7 +89,7 @@ bool ConfigImport::flagOr(Keys keys, bool other) const {
   if (value && value->is_boolean())
     return value->get<bool>();
   if (value)
-    fail("E-IMPORT-KEY", key, key + " is neither true nor false");
+    fail("E-IMPORT-KEY", key, key + " must be true or false");
   return other;
 }
 
@@ -99,7 +99,7 @@ std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
   if (value && value->is_string())
     return value->get<std::string>().substr(0, maxWord);
   if (value)
-    fail("E-IMPORT-KEY", key, key + " is no text");
+    fail("E-IMPORT-KEY", key, key + " must be a text");
   return other;
 }
 
@@ -152,11 +152,11 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
   }
   constexpr int64_t most = int64_t(1) << 30;
   if (!value->is_number_integer() || value->get<int64_t>() < low || value->get<int64_t>() > most) {
-    fail("E-IMPORT-KEY", key, key + " is no whole number of at least " + std::to_string(low), "");
+    fail("E-IMPORT-KEY", key, key + " must be a whole number of at least " + std::to_string(low), "");
     return low;
   }
   int64_t number = value->get<int64_t>();
-  // Two names of one number; a width of experts beside that of dense layers is none.
+  // Two names of one number must agree; a width of experts and one of dense layers need not.
   for (const char *other : keys)
     if (const Json *again = find({other}); again && *again != *value && std::string(path) != "experts.intermediate")
       fail("E-IMPORT-KEY", other,
@@ -179,7 +179,7 @@ bool ConfigImport::flag(const char *path, Keys keys) {
   if (!value)
     missing(keys, path);
   else if (!value->is_boolean())
-    fail("E-IMPORT-KEY", key, key + " is neither true nor false", "");
+    fail("E-IMPORT-KEY", key, key + " must be true or false", "");
   return value && value->is_boolean() && value->get<bool>();
 }
 
@@ -189,7 +189,7 @@ void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) 
   if (!value)
     return;
   if (!value->is_number() || !std::isfinite(value->get<double>()))
-    return fail("E-IMPORT-KEY", key, key + " is no number", "");
+    return fail("E-IMPORT-KEY", key, key + " must be a number", "");
   if (value->get<double>() != fallback)
     put(path, value->get<double>(), key);
 }
@@ -213,8 +213,8 @@ void ConfigImport::activation(const char *path, Keys keys, const std::string &fa
   for (auto [theirs, ours] : names)
     if (word == theirs)
       return put(path, ours, value ? key : "family " + out.family);
-  fail("E-IMPORT-KEY", key, key + " is no activation that is built in: " + inQuotes(word.substr(0, maxWord)),
-       "silu, gelu, gelu_tanh, quick_gelu, relu and relu2 are");
+  fail("E-IMPORT-KEY", key, key + " is not a built-in activation: " + inQuotes(word.substr(0, maxWord)),
+       "use silu, gelu, gelu_tanh, quick_gelu, relu or relu2");
 }
 
 void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes,
@@ -312,7 +312,7 @@ void fillTypes(ConfigImport &import, const Json &root) {
       if (const Json *value = member(*from, name); value && word.empty()) {
         key = name;
         if (!value->is_string())
-          return import.fail("E-IMPORT-KEY", key, key + " is no text");
+          return import.fail("E-IMPORT-KEY", key, key + " must be a text");
         word = value->get<std::string>();
       }
   const char *type = word == "bfloat16" ? "bf16" : word == "float16" ? "f16" : word == "float32" ? "f32" : nullptr;
@@ -392,7 +392,7 @@ bool importConfig(std::string_view text, const ImportOptions &options, ImportRes
                       std::to_string(maxConfigBytes) + " are read");
   Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
-    return refuse(out, "E-IMPORT-KEY", "", "the config is no JSON object");
+    return refuse(out, "E-IMPORT-KEY", "", "the config is not a JSON object");
   const Json &config = textConfig(root);
   const ImportFamily *family = chooseFamily(config, root, out);
   if (!family)

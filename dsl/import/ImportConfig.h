@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A model's config.json -> the spec of one of its MoE layers, with where every value came from.
+// A model's config.json -> the spec of one of its MoE layers, with the source of every value.
 //
-// What a model does and a config does not say (its score function, its epsilon) comes from its family; what a config
-// says is never assumed: a key that is missing is an error.
+// Facts that configs never state (a score function, an epsilon) come from the model's family. Facts that configs do
+// state are never assumed: a missing key is an error.
 
 #ifndef MOEC_DSL_IMPORT_IMPORTCONFIG_H
 #define MOEC_DSL_IMPORT_IMPORTCONFIG_H
@@ -26,25 +26,25 @@ struct ImportFinding {
 };
 
 struct ImportOptions {
-  std::optional<int64_t> layer;  // decoder layer; none: the first that has experts
+  std::optional<int64_t> layer;  // decoder layer; unset: the first that has experts
   std::string name = "imported"; // of the layer
-  bool decoder = false;          // of an encoder-decoder model: a layer of the decoder, not of the encoder
+  bool decoder = false;          // encoder-decoder models: a layer of the decoder instead of the encoder
   bool floatWeights = false; // the weights of a quantised checkpoint were converted: its quantization_config is ignored
   bool stacked = false; // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
-  bool losses = false;  // training losses of the config too
+  bool losses = false;  // also import the config's training losses
   bool maskedNegInf = false; // groups that are not kept score -inf instead of 0
 };
 
 struct ImportResult {
   std::string spec;           // JSON text; empty after an error
-  std::string family, prefix; // prefix: what stands before the tensor names of this layer in a checkpoint
+  std::string family, prefix; // prefix: common start of this layer's tensor names in a checkpoint
   int64_t layer = 0;
   bool quantised = false;             // the config says that the checkpoint is quantised
   std::vector<ImportedValue> mapping; // in the order of the spec
   std::vector<ImportFinding> findings;
 };
 
-// False: findings hold an error. Input is untrusted: no value of it reaches the spec unchecked.
+// False: findings hold an error. Input is untrusted: every value is checked before it reaches the spec.
 bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out);
 
 // Values of model_type that importConfig knows, sorted.

@@ -32,7 +32,7 @@ bool isList(const I &i, const char *key, bool orNumber = false) {
   if (found == i.config.end() || found->is_null())
     return false;
   if (!found->is_array() && !(orNumber && found->is_number_integer()))
-    i.fail("E-IMPORT-KEY", key, std::string(key) + " is no list");
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " must be a list");
   return found->is_array();
 }
 

@@ -52,7 +52,7 @@ void score(I &i, const char *family, Keys keys) {
     return i.fromFamily("router.score", family);
   std::string word = i.wordOr(keys, "");
   if (word != "softmax" && word != "sigmoid" && word != "sqrtsoftplus")
-    return i.fail("E-IMPORT-KEY", key, key + " is none of softmax, sigmoid and sqrtsoftplus");
+    return i.fail("E-IMPORT-KEY", key, key + " must be softmax, sigmoid or sqrtsoftplus");
   i.put("router.score", word, key);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What families are made of: blocks of keys that several of them share. Private to dsl/Import*.cpp.
+// Building blocks of families: groups of keys that several families share. Private to dsl/import/*.cpp.
 
 #ifndef MOEC_DSL_IMPORT_IMPORTPIECES_H
 #define MOEC_DSL_IMPORT_IMPORTPIECES_H
@@ -14,22 +14,22 @@ using I = ConfigImport;
 void experts(I &i, Keys count, Keys width);
 void topK(I &i, Keys keys = {"num_experts_per_tok"});
 void sumNorm(I &i, double eps = 0, const char *mode = "");
-// As norm_topk_prob says, which must be there; `above1`: one choice is never divided.
+// As norm_topk_prob says, which is required; `above1`: weights of a single choice are never divided.
 void sumNormIfAsked(I &i, double eps = 0, bool above1 = false);
 void groups(I &i, const char *score);
-// scoring_func where the config has it, else the family's.
+// scoring_func if the config has it, otherwise the family's.
 void score(I &i, const char *family, Keys keys = {"scoring_func"});
 void mlpExperts(I &i);
 void wideShared(I &i, Keys count, const std::string &stem, Keys width = {"moe_intermediate_size"});
 void gatedShared(I &i);
 void f32Logits(I &i);
-// A key that changes what is computed in a way no rule describes, unless it has the published value.
+// Refuses the config unless `key` has the published value: other values change the layer in a way no rule describes.
 void refuseUnless(I &i, const char *key, const Json &published, const char *why);
 void keptRatios(I &i, const char *key); // says that weights are not divided by their sum
-// What all families share once they have filled their part.
+// Completes the spec with what all families share.
 void finish(I &i);
 
-// Families, by who published the first of them; ImportFamilies.cpp says which model types they are for.
+// Families, named after the first published model; ImportFamilies.cpp lists their model types.
 void mixtral(I &i);
 void minimaxM2(I &i);
 void phi(I &i);

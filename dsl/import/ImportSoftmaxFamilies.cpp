@@ -147,7 +147,7 @@ static void dbrxNorm(I &i) {
     return;
   const Json *p = i.find({key});
   if (p && (!p->is_number() || p->get<double>() <= 0))
-    return i.fail("E-IMPORT-KEY", key, std::string(key) + " is no number above 0");
+    return i.fail("E-IMPORT-KEY", key, std::string(key) + " must be a number above 0");
   std::string source = p ? key : "family " + i.out.family;
   i.put("router.normalize.kind", "lp", source);
   i.put("router.normalize.p", p ? p->get<double>() : 1.0, source);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec + tensors -> outputs of the layer, in float64: the meaning every compiled kernel is compared to.
+// LayerSpec + tensors -> outputs of the layer, in float64: the reference that every compiled kernel is compared to.
 //
 //   z = x·Wᵀ (+b) -> transforms -> noise -> s = score(z) -> c = s (+choice bias) -> groups -> select ids
 //   w = s[ids] -> normalise -> scale -> capacity -> y = Σ_j w_j · expert_{id_j}(x) (+ output bias) (+ shared)
@@ -8,7 +8,7 @@
 // One plain loop nest per stage and nothing shared with the compiler. No value is rounded anywhere, so the dtype and
 // logit_dtype keys have no effect here. Files: ReferenceRouter stages 1-5, ReferenceSelect 6-10, ReferenceCapacity 11,
 // ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft, expert choice) and
-// ReferenceWrap (what stands around the experts) are the other kinds of routing.
+// ReferenceWrap (layer.wrap) are the other kinds of routing.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCE_H
 #define MOEC_DSL_REFERENCE_REFERENCE_H
@@ -28,7 +28,7 @@ struct ReferenceTensor {
   std::vector<double> data; // row-major
 };
 
-// Names of `extra`; each is needed only by the keys named behind it. Integers are exact in double.
+// Names of `extra` and the keys that need them. Integers are exact in double.
 //   residual       [T,H]      router.input.from, shared.input
 //   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u; training
 //   noise          [T,L]      L columns of logits; standard normal draws (noise normal, learned), standard Gumbel draws
@@ -77,20 +77,19 @@ struct ReferenceOutputs {
   double logitMean = 0, logitMax = 0; // of |z|; NaN without logits
   double diversity = 0;               // of the experts' outputs, see ReferenceReports.cpp
   int64_t droppedTokens = 0;          // tokens that chose experts and reach none
-  // [T] how clearly the wrap decided about the token: distance to its threshold, or to
+  // [T] how clearly the wrap decided about the token: distance to its threshold, or to the value on the other side of
+  // the choice, relative to max|r|; empty without a wrap
   std::vector<double> wrapMargins;
-  // the value on the other side of the choice, relative to max|r|; empty without a
-  // wrap
 };
 
-// Runs the layer. False: `error` is one sentence naming the key or tensor, `outputs` is unspecified. Refuses what has
-// no forward meaning here (router.kind depth, quantised experts) by naming the key. Reads only weights it needs, and of
-// the experts only those that tokens reach. Thread-safe.
+// Runs the layer. False: `error` is one sentence that names the key or tensor, `outputs` is unspecified. Refuses keys
+// that have no forward meaning here (router.kind depth, quantised experts) and names them. Reads only the weights it
+// needs and only experts that tokens reach. Thread-safe.
 bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
 
-// act(v) of a built-in activation, from its own formula; Custom is not built in and gives NaN.
+// act(v) of a built-in activation, from its own formula; Custom gives NaN.
 double referenceActivation(Activation activation, double v);
-// A score function of one logit; softmax is none and gives NaN.
+// A score function of one logit; softmax needs all logits and gives NaN.
 double referenceScore(Score score, double z);
 
 } // namespace moec

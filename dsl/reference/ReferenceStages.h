@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The stages of the oracle: what earlier ones left in Routing -> what the next one needs. Private to
-// dsl/Reference*.cpp.
+// The stages of the oracle; each reads and extends Routing. Private to dsl/reference/Reference*.cpp.
 //
-// Every stage that returns bool returns false after setting the run's error. T tokens, R routed + zero experts, K
-// choices.
+// A stage that returns bool sets the run's error before it returns false. T tokens, R routed + zero experts, K choices.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCESTAGES_H
 #define MOEC_DSL_REFERENCE_REFERENCESTAGES_H
@@ -17,7 +15,7 @@ namespace moec {
 
 using Doubles = std::vector<double>;
 
-// What the experts' outputs o, before weighting, come to per token.
+// Sums per token over the experts' outputs o before weighting.
 struct OutputSums {
   int64_t width = 0;
   Doubles sum;               // [T,width] Σ_j o_j
@@ -43,7 +41,7 @@ struct ReferenceRun {
     error = std::move(text);
     return false;
   }
-  // The parameter matrix, which must be [rows, cols].
+  // Finds the parameter matrix; it must be [rows, cols].
   bool matrix(const std::string &role, int64_t index, int64_t rows, int64_t cols, MatrixView &out);
   bool vector(const std::string &role, int64_t index, int64_t n, Doubles &out);
   // inputs.extra[name] for this run's tokens: [T, cols]. `reason` is the key that needs it.
@@ -121,7 +119,7 @@ bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums
 using ScalarFn = std::function<double(double)>;
 bool activationOf(ReferenceRun &run, Activation act, const std::string &name, double alpha, ScalarFn &out);
 
-// ReferenceMixing.cpp: kinds in which experts, or slots, take tokens
+// ReferenceMixing.cpp: routers in which experts or slots take tokens
 bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs);
 bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Parameters as somebody stores them -> rows in float64 for the oracle, decoded when they are used.
+// Parameters in any storage -> rows in float64 for the oracle, decoded on use.
 //
-// Nothing is copied: a 1 GB layer in bf16 costs the oracle the rows it touches.
+// Nothing is copied: for a 1 GB layer in bf16 the oracle decodes only the rows it touches.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCEWEIGHTS_H
 #define MOEC_DSL_REFERENCE_REFERENCEWEIGHTS_H
@@ -16,8 +16,8 @@
 
 namespace moec {
 
-// One matrix [rows, cols] = [out, in] inside somebody's memory, which may be unaligned:
-// element (r, c) stands at data + (r*rowStride + c*colStride) * bytes of `type`.
+// One matrix [rows, cols] = [out, in] in memory owned by others, which may be unaligned:
+// element (r, c) is at data + (r*rowStride + c*colStride) * bytes of `type`.
 // Types: f32, f64, bf16, f16, i32; their values are exact in float64.
 struct MatrixView {
   const void *data = nullptr;
@@ -34,11 +34,11 @@ double decodeBFloat16(uint16_t bits);
 double decodeFloat16(uint16_t bits);
 
 // Gives the oracle one matrix at a time, by role (as in rolesOf) and, for roles stacked by expert or shared block, by
-// that index. A vector is a matrix of one row; router.table is [vocab, k].
+// index of the expert or block. A vector is a matrix of one row; router.table is [vocab, k].
 class ReferenceWeights {
 public:
   virtual ~ReferenceWeights() = default;
-  // nullopt: there is no such role or index. The view stays valid as long as this object.
+  // nullopt: no such role or index. The view stays valid as long as this object.
   virtual std::optional<MatrixView> find(const std::string &role, int64_t index) const = 0;
 };
 

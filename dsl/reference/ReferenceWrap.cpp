@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What stands around the experts (layer.wrap) -> which tokens run them, and y of those that do not.
+// The wrap around the experts (layer.wrap) -> which tokens run them, and y of those that do not.
 
 #include "dsl/reference/ReferenceStages.h"
 
@@ -38,7 +38,7 @@ void chooseDeep(const ReferenceRun &run, const Doubles &r, std::vector<uint8_t> 
     for (int64_t i = 0; i < length; ++i) {
       bool in = i < count;
       routed[first + order[i]] = in;
-      bool both = count > 0 && count < length; // else nothing stands on the other side
+      bool both = count > 0 && count < length; // otherwise no token is on the other side
       int64_t other = in ? count : count - 1;
       margins[first + order[i]] = both ? std::fabs(r[first + order[i]] - r[first + order[other]]) / high : HUGE_VAL;
     }

@@ -2,7 +2,7 @@
 //
 // Text of one function of templates/functions -> its value in float64.
 //
-// Understands exactly the straight-line form those files have, on scalars of f32 and i1:
+// Accepts exactly the straight-line form of those files, on scalars of f32 and i1:
 //
 //   func.func @NAME(%x: f32) -> f32 {
 //     %c = arith.constant 1.0 : f32

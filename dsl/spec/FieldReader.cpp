@@ -13,7 +13,7 @@ namespace moec {
 
 namespace {
 
-// What stands at a node, for a message: `"yes"`, `12`, `an object`.
+// The value of a node, for a message: `"yes"`, `12`, `an object`.
 std::string foundText(const JsonNode &node) {
   switch (node.kind) {
   case JsonKind::String:
@@ -76,7 +76,7 @@ std::string_view configName(std::string_view key) {
   return {};
 }
 
-// Things people ask for that are no layer, or not generated: a better answer than "unknown".
+// Frequent words that are outside of a layer spec, or not generated: a better answer than "unknown".
 struct OutOfScope {
   std::string_view word, code, message, hint;
 };
@@ -398,7 +398,7 @@ void FieldReader::topK(std::string_view shorthand, RouterSelect &select) {
   std::string path = pathOf(shorthand);
   const JsonNode *both = tree.member(*frames.back().node, "select");
   if (both && (tree.member(*both, "k") || tree.member(*both, "kind"))) {
-    fail("E-KEY", *node, path, "top_k stands for a select block, and there is one",
+    fail("E-KEY", *node, path, "top_k is short for a select block, and the spec has both",
          "keep one of them: \"top_k\": 2 means \"select\": {\"kind\": \"topk\", \"k\": 2}");
     return;
   }
@@ -439,7 +439,7 @@ void FieldReader::enterItem(size_t index) {
     push(node, path, false);
     return;
   }
-  // Keys of what is no object are not looked for.
+  // A value that is not an object has no keys.
   static const JsonNode nothing;
   push(&nothing, path, true);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The visitor that reads: each key of the vocabulary is looked up in the current object of a JsonTree, checked for
-// kind, range and spelling, and stored. Keys that nothing asked for are errors when their object is left.
+// The visitor that reads: looks up each key of the vocabulary in the current object of a JsonTree, checks kind, range
+// and spelling, and stores the value. On leaving an object it reports keys that the vocabulary does not have there.
 
 #ifndef MOEC_DSL_SPEC_FIELDREADER_H
 #define MOEC_DSL_SPEC_FIELDREADER_H
@@ -40,7 +40,7 @@ public:
   void leave() override;
 
 private:
-  // An object or list being read. `node` null: it is not written, every key has its default.
+  // An object or list being read. `node` null: the file does not hold it, so every key has its default.
   struct Frame {
     const JsonNode *node;
     std::string path;

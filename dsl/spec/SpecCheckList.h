@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What the files of SpecChecks share: the spec, where its keys stand, and the functions one after another.
+// Shared by the files of SpecChecks: the spec, the places of its keys, and the list of check functions.
 
 #ifndef MOEC_DSL_SPEC_SPECCHECKLIST_H
 #define MOEC_DSL_SPEC_SPECCHECKLIST_H
@@ -50,8 +50,7 @@ private:
   // SpecChecksLayer.cpp
   void checkCapacityValue(); // E-CAP-VALUE, E-CAP-DYN
   void checkCapacityKind();  // E-CAP-KIND, E-CAP-NEXT
-  void checkLosses();
-  // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
+  void checkLosses();        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
   void checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits);
   void checkPasses(); // E-PASSES, E-TRAIN-SPARSEMIXER
   void checkUpdate(); // E-UPDATE

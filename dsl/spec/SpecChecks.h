@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec -> what is inconsistent in it. Every constraint has a code, and its function stands under that code.
+// LayerSpec -> its inconsistencies. Every constraint has a code; SpecCheckList.h lists the function for each code.
 
 #ifndef MOEC_DSL_SPEC_SPECCHECKS_H
 #define MOEC_DSL_SPEC_SPECCHECKS_H
@@ -11,8 +11,8 @@
 
 namespace moec {
 
-// Adds an error for each violated constraint. `source` places them; one without a file (SpecSource()) is allowed for
-// specs made in memory. Fields the reader could not read are not judged.
+// Adds an error for each violated constraint. `source` gives their places; specs made in memory use SpecSource(). Skips
+// fields that the reader could not read.
 void checkSpec(const LayerSpec &spec, const SpecSource &source, DiagnosticList &diagnostics);
 
 } // namespace moec

@@ -114,7 +114,7 @@ void SpecCheckList::checkStorageForm(const Role &role, const WeightStorage &stor
          "add \"stack\": \"per_expert\"");
   if (!placeholder && stack == StackKind::PerExpert)
     fail("E-WEIGHTS", path + ".tensor", "tensor name " + quoteText(storage.tensor) + " is per_expert but holds no {e}",
-         "put {e} where the number of the expert stands");
+         "write {e} in place of the expert's number");
   if (storage.axes == AxesKind::InOut && !role.matrix)
     fail("E-WEIGHTS", path + ".axes", "role " + quoteText(role.name) + " is not a matrix and has no axes to swap",
          "leave axes out");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The vocabulary, written down once: describeSpec() walks every key of a spec in canonical order and shows it to a
-// FieldVisitor. The reader, the printer and the schema test are three visitors, so none of them can forget a key.
+// The single definition of the vocabulary: describeSpec() walks every key of a spec in canonical order and shows it to
+// a FieldVisitor. The reader, the printer and the schema test are visitors, so none of them can forget a key.
 //
 // Adding a key: a field in LayerSpec.h, one line in a describe function, a line in layer.schema.json and README.md.
 
@@ -34,8 +34,8 @@ enum class Presence {
 // Position in the list = value of the enum.
 using WordList = std::vector<std::string_view>;
 
-// What a visitor can be shown. `fallback` is the value of a key that is not written. Reading visitors change `value`,
-// others leave it alone. A visitor may be shown keys whose value has no effect; SpecChecks refuses those.
+// The kinds of keys that a visitor sees. `fallback` is the value of a missing key. Only reading visitors change
+// `value`. A visitor may see keys whose value has no effect; SpecChecks refuses those.
 class FieldVisitor {
 public:
   virtual ~FieldVisitor() = default;
@@ -61,7 +61,7 @@ public:
   virtual void activation(std::string_view key, Activation &act, std::string &name) = 0;
   virtual void topK(std::string_view shorthand, RouterSelect &select) = 0; // "top_k": 2
 
-  // Blocks and lists. After enter() returned true the keys shown belong to the block, until leave().
+  // Blocks and lists. After enter() returned true, keys belong to the block until leave().
   virtual bool enter(std::string_view key, Presence presence) = 0;
   virtual size_t enterList(std::string_view key, size_t count) = 0; // number of items; 0: no leave()
   virtual void enterItem(size_t index) = 0;                         // an object in the list, until leave()
@@ -109,10 +109,10 @@ void describeCapacity(FieldVisitor &visitor, CapacitySpec &capacity);
 void describeLoss(FieldVisitor &visitor, LossSpec &loss);
 void describeWrap(FieldVisitor &visitor, WrapSpec &layer);
 
-// Kinds of router whose tokens take select.k experts each.
+// Whether each token of this kind of router takes select.k experts.
 bool takesTopK(RouterKind kind);
 
-// Limits of sizes: generous for people, small enough that no product of three of them leaves int64.
+// Limits of sizes: larger than any real layer, small enough that the product of three fits int64.
 constexpr int64_t maxHidden = 1 << 20;
 constexpr int64_t maxExperts = 1 << 16;
 constexpr int64_t maxChoices = 256;

@@ -2,7 +2,7 @@
 //
 // Text of a spec -> LayerSpec, or every error of the text with its place.
 //
-// readSpec() reads and checks: what it returns is valid in the sense of SpecChecks.h.
+// readSpec() reads and checks: its result is valid in the sense of SpecChecks.h.
 
 #ifndef MOEC_DSL_SPEC_SPECREADER_H
 #define MOEC_DSL_SPEC_SPECREADER_H
@@ -19,19 +19,19 @@
 namespace moec {
 
 struct ReadOptions {
-  std::vector<std::string> activations; // names of function files beside the built-in activations
+  std::vector<std::string> activations; // names of function files, in addition to the built-in activations
   std::string defaultName;              // `name` of a spec without one; other characters than [a-z0-9_] become _
   std::string dtype;                    // type name for a spec without `dtype`; empty: f32
   JsonLimits limits;
 };
 
-// nullopt exactly when `diagnostics` got an error. `source` may be kept to locate keys later; it copies the text.
-// Thread-safe: no state outside its arguments.
+// nullopt exactly if `diagnostics` got an error. Keep `source` to locate keys later; it copies the text. Thread-safe:
+// uses only its arguments.
 std::optional<LayerSpec> readSpec(std::string_view text, std::string_view fileName, const ReadOptions &options,
                                   SpecSource &source, DiagnosticList &diagnostics);
 
-// [a-z][a-z0-9_]{0,62} and not reserved. A layer name is only ever the first part of a symbol (NAME_package), so that
-// words of C such as `switch` are fine.
+// [a-z][a-z0-9_]{0,62} and not reserved. Keywords of C such as `switch` are allowed, because a layer name is always
+// only the first part of a symbol (NAME_package).
 bool isLayerName(std::string_view name);
 bool isReservedName(std::string_view name); // "moec", "moec_...": the runtime's
 

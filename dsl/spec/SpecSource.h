@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A dotted path of a key ("router.select.k", "router.transform[1].min", "weights.experts.gate.part") -> where it stands
-// in the file the spec was read from.
+// A dotted path of a key ("router.select.k", "router.transform[1].min", "weights.experts.gate.part") -> its place in
+// the file that the spec was read from.
 //
-// A key that is not written is found at the innermost object that would hold it. Without a file every place is 0.
+// The place of a missing key is the innermost object that would hold it. Without a file every place is 0.
 
 #ifndef MOEC_DSL_SPEC_SPECSOURCE_H
 #define MOEC_DSL_SPEC_SPECSOURCE_H
@@ -24,13 +24,13 @@ public:
 
   SourcePlace locate(std::string_view path) const;    // the value
   SourcePlace locateKey(std::string_view path) const; // the name of the key
-  bool written(std::string_view path) const;          // the key stands in the file
+  bool written(std::string_view path) const;          // the file holds the key
 
-  // How a person wrote `path`: "router.top_k" for "router.select.k" where the shorthand is used.
+  // `path` as the file spells it: "router.top_k" for "router.select.k" if the shorthand is used.
   std::string spelled(std::string_view path) const;
 
-  // True when reading the value at `path`, a block around it or a key inside it failed: its field holds a default that
-  // the file does not mean, so checks must not judge it.
+  // True if reading the value at `path`, a block around it or a key inside it failed. Its field then holds a default
+  // that the file does not mean, so checks must skip it.
   bool unreadable(std::string_view path) const;
 
   const std::string &fileName() const { return name; }

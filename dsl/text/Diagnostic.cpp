@@ -66,7 +66,7 @@ const char *severityName(Severity severity) {
   return "error";
 }
 
-// The visible form of a source line and where the marked characters stand in it.
+// The visible form of a source line and the place of the marked characters in it.
 struct ShownLine {
   std::string text;
   size_t caret = 0, length = 1;

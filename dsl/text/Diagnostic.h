@@ -7,7 +7,7 @@
 //         |              ^^
 //     hint: top_k counts experts per token and must be 1..8
 //
-// Every part of a diagnostic is printable: whoever fills one passes texts of the input through quoteText().
+// Every part of a diagnostic is printable: code that fills one passes texts of the input through quoteText().
 
 #ifndef MOEC_DSL_TEXT_DIAGNOSTIC_H
 #define MOEC_DSL_TEXT_DIAGNOSTIC_H
@@ -49,7 +49,7 @@ public:
 
   void sort(); // by line and column, order of adding within
 
-  // True when no more are taken: a file this broken needs no longer list, and each entry costs a walk over its line.
+  // True if the list accepts no more: a longer list would not help, and each entry costs a walk over its line.
   bool isFull() const { return list.size() >= maxDiagnostics; }
   static constexpr size_t maxDiagnostics = 200;
 
@@ -72,7 +72,7 @@ std::string render(const Diagnostic &diagnostic, const SourceText &source, bool 
 // One diagnostic as one JSON object on one line, for --log-format json.
 std::string renderJson(const Diagnostic &diagnostic);
 
-// A paragraph about a code: what it means and what to do. nullopt: no such code.
+// A paragraph about a code: its meaning and what to do. nullopt: no such code.
 std::optional<std::string> explainCode(std::string_view code);
 std::vector<std::string> diagnosticCodes(); // all codes, sorted
 

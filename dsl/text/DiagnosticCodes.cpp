@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The table of codes: each code -> the paragraph `moec check --explain CODE` prints. Codes are stable: a code keeps its
-// meaning, one that is no longer used stays unused.
+// meaning, a code that is no longer used stays reserved.
 
 #include "dsl/text/Diagnostic.h"
 
@@ -20,7 +20,7 @@ const Row rows[] = {
     // The file
     {"E-JSON", "The file is not valid JSON (RFC 8259, UTF-8). The place is the first character that does not fit. JSON "
                "has no comments, no trailing commas, no single quotes and no NaN."},
-    {"E-DUP", "A key stands twice in one object. Most JSON readers keep the last one without a word; a spec with two "
+    {"E-DUP", "A key occurs twice in one object. Most JSON readers silently keep the last one; a spec with two "
               "answers to one question is refused."},
     {"E-LIMIT", "A limit that keeps hostile files cheap: 1 MiB per file, 16 levels of brackets, 10,000 values, 4 KiB "
                 "per string, 32 characters per number. No honest spec comes near them."},
@@ -35,9 +35,10 @@ const Row rows[] = {
                 "bits; dsl/README.md gives each range."},
     {"E-NAME", "The name of a layer becomes the first part of symbols and file names, so it is [a-z][a-z0-9_]{0,62}. "
                "\"moec\" and names that start with \"moec_\" are the runtime's."},
-    {"E-UNUSED", "A key is set to something else than its default, but with the other values of the spec nothing would "
-                 "read it. Either it stands in the wrong place or the kind it belongs to is not chosen; nothing in a "
-                 "spec is silently ignored."},
+    {"E-UNUSED",
+     "A key is set to something else than its default, but with the other values of the spec nothing would "
+     "read it. Either the key is in the wrong place, or the kind that it belongs to is not chosen; nothing in a "
+     "spec is silently ignored."},
     // Routing
     {"E-K", "The number of experts per token, k, must be at least 1, at most the number of experts (zero experts "
             "included), at most the experts left after router.groups, and at most 256. sparsemixer and second_policy "
@@ -55,7 +56,7 @@ const Row rows[] = {
                  "number) and select.capacity_factor (that many times T / E)."},
     {"E-TRANSFORM",
      "A logit transform contradicts itself: clamp needs min < max, cosine replaces the product of tokens "
-     "and router rows and stands first, and each kind has one learned parameter."},
+     "and router rows and must come first, and each kind has one learned parameter."},
     {"E-LEVELS", "A hierarchical router has two levels whose counts multiply to experts.count; level 0 chooses groups, "
                  "level 1 experts inside them. A product_key router needs a square number of experts."},
     {"E-CAUSAL", "`causal: true` promises that no token depends on a later one. expert_choice, soft and depth choose "
@@ -111,7 +112,7 @@ const Row rows[] = {
     {"E-WRAP", "layer.wrap depth needs exactly one of tokens and capacity; conditional needs the dense block that the "
                "other tokens take."},
     {"E-WEIGHTS",
-     "`weights` says where each parameter stands in a checkpoint. A role must exist in the layer; per_expert "
+     "`weights` says where a checkpoint stores each parameter. A role must exist in the layer; per_expert "
      "names hold {e} and others do not; gate, up and down of a block are given together; two roles share a "
      "tensor only as two halves, or as even and odd rows. A wrong choice gives wrong numbers without any "
      "other sign, which is why nothing is guessed."},
@@ -126,9 +127,9 @@ const Row rows[] = {
      "A config.json lacks a key that its family needs, or holds a value that is not understood. Nothing is "
      "assumed, because class defaults differ from what is published."},
     {"E-IMPORT-MODEL",
-     "The model_type of a config is none the importer knows. A spec written by hand can describe the layer: "
+     "The importer does not know the model_type of the config. A spec written by hand can describe the layer: "
      "no part of the compiler knows models."},
-    {"E-IMPORT-LAYER", "The layer asked for has no experts, or is none of the model's."},
+    {"E-IMPORT-LAYER", "The requested layer has no experts, or the model has fewer layers."},
     {"W-IMPORT-LAYER", "The config does not say which of the model's layers have experts; the layer taken is named. A "
                        "wrong one is found when "
                        "its tensors are not in the checkpoint."},

@@ -199,7 +199,7 @@ bool TreeBuilder::key(string_t &value) {
     for (size_t child : tree.nodes[stack.back().node].children)
       if (tree.nodes[child].key == value)
         line = diagnostics.source().place(tree.nodes[child].keyOffset, 1).line;
-    fail("E-DUP", offset, length, "key " + quoteText(value) + " stands twice in one object",
+    fail("E-DUP", offset, length, "key " + quoteText(value) + " occurs twice in one object",
          "the first one is in line " + std::to_string(line) + "; keep one of them");
     if (diagnostics.isFull())
       return false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// JSON text -> a tree that still knows where every value stood and how every number was written.
+// JSON text -> a tree that keeps the place of every value and the spelling of every number.
 //
-// Limits are checked while reading, before anything is stored: a hostile file costs no more than a large honest one.
+// Limits are checked while reading, before anything is stored, so a hostile file costs no more than a large valid one.
 
 #ifndef MOEC_DSL_TEXT_JSONTREE_H
 #define MOEC_DSL_TEXT_JSONTREE_H
@@ -52,7 +52,7 @@ std::string_view kindName(JsonKind kind);
 // (E-JSON syntax, E-DUP duplicate keys, E-LIMIT a limit).
 std::optional<JsonTree> readJson(std::string_view text, const JsonLimits &limits, DiagnosticList &diagnostics);
 
-// The value of a number as written: no fraction or exponent, within int64; nullopt otherwise.
+// The value of a number without fraction or exponent, within int64; nullopt for others.
 std::optional<int64_t> integerOf(std::string_view number);
 // nullopt: not finite in double.
 std::optional<double> doubleOf(std::string_view number);

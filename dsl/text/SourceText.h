@@ -17,8 +17,8 @@ struct SourcePlace {
   size_t line = 0, column = 0, length = 0;
 };
 
-// One character of UTF-8 at the start of `text` (not empty): its bytes and code point. Invalid bytes are characters of
-// their own with code point 0xfffd.
+// The UTF-8 character at the start of `text` (not empty): its bytes and code point. Each invalid byte is one character
+// with code point 0xfffd.
 struct Utf8Char {
   size_t bytes;
   char32_t code;
@@ -26,8 +26,8 @@ struct Utf8Char {
 };
 Utf8Char decodeUtf8(std::string_view text);
 
-// `text` with everything a terminal could act on replaced: control characters, invalid UTF-8 and directional overrides
-// become \xNN or \uNNNN.
+// `text` with control characters, invalid UTF-8 and directional overrides, which a terminal could act on, replaced by
+// \xNN or \uNNNN.
 std::string escaped(std::string_view text);
 
 // escaped() between double quotes, cut after `limit` characters.

@@ -27,7 +27,7 @@ size_t editDistance(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> closestSpelling(std::string_view word, const std::vector<std::string> &words) {
-  // A word this long is no misspelling, and the distance is quadratic.
+  // A word this long is not a misspelling, and the distance takes quadratic time.
   if (word.empty() || word.size() > 64)
     return std::nullopt;
   size_t best = std::clamp<size_t>(word.size() / 3, 1, 4) + 1;

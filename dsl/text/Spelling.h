@@ -15,8 +15,8 @@ namespace moec {
 // Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, in bytes.
 size_t editDistance(std::string_view a, std::string_view b);
 
-// The nearest of `words`; nullopt when none is within a third of the length (at least 1, at most 4). Equal distances:
-// the earlier word.
+// The nearest of `words`, the earlier one if distances are equal; nullopt if none is within a third of the length (at
+// least 1, at most 4).
 std::optional<std::string> closestSpelling(std::string_view word, const std::vector<std::string> &words);
 
 } // namespace moec

@@ -64,7 +64,7 @@ if [ ! -d "$bundle" ]; then
   folder=$work/moec-cuda-bundle
 fi
 check=$folder/bin/moec-cuda-check
-[ -x "$check" ] || refuse "$bundle is no bundle: expected moec-cuda-bundle/bin/moec-cuda-check in it"
+[ -x "$check" ] || refuse "$bundle is not a bundle: expected moec-cuda-bundle/bin/moec-cuda-check in it"
 mkdir -p "$results" || exit 8
 file=$results/results.txt log=$results/log.txt kernels=$results/kernels.txt
 [ ! -s "$file" ] || refuse "$file exists; name another folder, or remove it"

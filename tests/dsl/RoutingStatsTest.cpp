@@ -69,7 +69,7 @@ TEST(RoutingStats, records_add_up) {
   ASSERT_TRUE(stats.add(record(1, {1, 1}), error));
   EXPECT_EQ(stats.chosen, (std::vector<int64_t>{1, 3}));
   EXPECT_FALSE(stats.add(record(2, {0, 1}), error));
-  EXPECT_EQ(error, "ids has 2 choices, records before have 1");
+  EXPECT_EQ(error, "ids has 2 choices, earlier records have 1");
   EXPECT_EQ(stats.tokens, 4);
 }
 
@@ -164,11 +164,11 @@ TEST(RoutingStats, record_that_contradicts_itself_is_refused) {
     EXPECT_EQ(stats.tokens, 0);
     return error;
   };
-  EXPECT_EQ(refusal(record(1, {4})), "ids holds 4; experts are 0..3, and -1 is none");
-  EXPECT_EQ(refusal(record(1, {-2})), "ids holds -2; experts are 0..3, and -1 is none");
+  EXPECT_EQ(refusal(record(1, {4})), "ids holds 4, expected an expert 0..3, or -1 for none");
+  EXPECT_EQ(refusal(record(1, {-2})), "ids holds -2, expected an expert 0..3, or -1 for none");
   RoutingRecord r = record(1, {0, 1});
   r.weights = {1};
-  EXPECT_EQ(refusal(r), "weights has another shape than ids");
+  EXPECT_EQ(refusal(r), "weights and ids differ in shape");
   r = record(1, {0, 1});
   r.labels = {0, -1};
   EXPECT_EQ(refusal(r), "labels holds -1, expected 0..999");
@@ -176,8 +176,8 @@ TEST(RoutingStats, record_that_contradicts_itself_is_refused) {
   EXPECT_EQ(refusal(r), "labels has 1 entries for 2 tokens");
   r = record(1, {0, 1});
   r.logits = {1, 2, 3};
-  EXPECT_EQ(refusal(r), "logits has no whole row for every token");
+  EXPECT_EQ(refusal(r), "logits does not have one row for every token");
   r = record(1, {0, 1});
   r.tokens = 3;
-  EXPECT_EQ(refusal(r), "ids is no table of tokens and choices");
+  EXPECT_EQ(refusal(r), "ids is not a table of tokens and choices");
 }

@@ -41,6 +41,23 @@ say 'a block of four packages'
 "$cmake" --build "$work/switchall" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/switchall/switchall"
 
+say 'the smallest program'
+cat >"$work/hello.txt" <<'END'
+  0.512   0.302   0.008   0.037  -0.344  -0.146   0.157   0.464
+ -0.638   0.755   0.791   0.798  -0.268  -1.483   0.614  -0.207
+END
+"$cmake" -S "$source_dir/examples" -B "$work/hello" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+"$cmake" --build "$work/hello" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/hello/hello" | diff "$work/hello.txt" -
+"$moec" compile "$source_dir/examples/tiny.json" -o "$work/tiny" -q >/dev/null
+cc -std=c11 -Wall -Wextra -Werror -I"$work/tiny/include" -I"$work/prefix/include" "$source_dir/examples/hello.c" \
+  "$work/tiny/lib/libtiny.a" "$work/prefix/lib/libmoec.a" -lpthread -ldl -o "$work/hello-cc"
+"$work/hello-cc" | diff "$work/hello.txt" -
+
+say 'outputs of another program'
+python3 "$source_dir/examples/golden.py" "$work/golden"
+"$moec" verify --golden "$work/golden" | grep '1 cases, 1 passed, 0 failed'
+
 cd "$work"
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o static -q >/dev/null
 "$moec" compile "$source_dir/examples/tiny.json" --name layer -o shared --emit shared -q >/dev/null

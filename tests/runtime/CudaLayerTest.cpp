@@ -320,16 +320,17 @@ TEST_F(CudaLayer, images_are_tried_in_order) {
   }
   driver.refusedImages.insert(".version 8.0 sm_90a");
   expectCreate(MOEC_UNSUPPORTED_DEVICE,
-               "package tiny: the driver takes none of the 2 images for sm_90a: CUDA_ERROR_INVALID_IMAGE (words)");
+               "package tiny: the driver accepts none of the 2 images for sm_90a: CUDA_ERROR_INVALID_IMAGE (words)");
   driver.imageLog = "ptxas fatal: too new\nmore";
   expectCreate(MOEC_UNSUPPORTED_DEVICE,
-               "package tiny: the driver takes none of the 2 images for sm_90a; it says: ptxas fatal: too new: "
+               "package tiny: the driver accepts none of the 2 images for sm_90a; it says: ptxas fatal: too new: "
                "CUDA_ERROR_INVALID_IMAGE (words)");
   driver.imageLog.clear();
   driver.version = 12040;
-  expectCreate(MOEC_UNSUPPORTED_DEVICE,
-               "package tiny: the driver takes none of the 2 images for sm_90a; the driver is for CUDA 12.4, expected "
-               "CUDA 13.0 (version 580 or newer): CUDA_ERROR_INVALID_IMAGE (words)");
+  expectCreate(
+      MOEC_UNSUPPORTED_DEVICE,
+      "package tiny: the driver accepts none of the 2 images for sm_90a; the driver is for CUDA 12.4, expected "
+      "CUDA 13.0 (version 580 or newer): CUDA_ERROR_INVALID_IMAGE (words)");
 }
 
 TEST_F(CudaLayer, kernels_that_cannot_be_set_up) {

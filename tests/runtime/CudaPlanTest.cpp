@@ -150,9 +150,9 @@ TEST(CudaPlan, params) {
   BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 1 with index 13 of 13", p.param(0, 1).index = 13);
   BAD("cuda plan: target sm_90a: launch 0 (router): param 1: kind 6 with index 0 of 0", p.param(0, 1).kind = 6);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: kind 2 with index 7 of 7", p.param(0, 10).index = 7);
-  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 0 of step 3 is no table of a dispatch",
+  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 0 of step 3 is not a table of a dispatch",
       p.param(0, 10).index = 3);
-  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 4 of step 2 is no table of a dispatch",
+  BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 2: part 4 of step 2 is not a table of a dispatch",
       p.param(0, 10).part = 4);
   BAD("cuda plan: target sm_90a: launch 2 (dispatch): param 6: kind 3 with index 1 of 1", p.param(0, 14).index = 1);
   BAD("cuda plan: target sm_90a: launch 3 (ffn_up): param 1: kind 4 with index 2 of 2", p.param(0, 16).index = 2);

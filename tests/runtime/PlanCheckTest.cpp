@@ -141,13 +141,13 @@ TEST(PlanCheck, reports) {
 TEST(PlanCheck, steps) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): kind is 8", p.step(1).kind = 8);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): reserved words are 2 and 0", p.step(1).reserved = 2);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 1, which it waits for, is no optional output",
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): it waits for role 1, which is not an optional output",
           p.step(3).asked = 1u << MOEC_ROLE_X);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): role 31, which it waits for, is no optional output",
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): it waits for role 31, which is not an optional output",
           p.step(3).asked = 1u << 31);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 2 is not made whenever it runs",
           p.step(2).asked = 1u << MOEC_ROLE_COUNTS);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is no dispatch or slots step before it",
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 3 (ffn_up): route 3 is not an earlier dispatch or slots step",
           p.step(3).route = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): args 17 + 3, the plan has 19", p.step(1).first_arg = 17);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: step 1 (route): arg 1 is buffer 13 of 13", p.arg(4) = 13);

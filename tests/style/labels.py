@@ -2,8 +2,8 @@
 # Labels of constraints in headers and dialects -> one line per label without a check or without a test out; exit 1 when
 # there is one, or when code or tests name a label that nothing defines.
 #
-# A label is a letter and a number, "D7". It is defined where its rule stands, checked where a message begins with it,
-# and tested where a test expects that message.
+# A label is a letter and a number, "D7". The text of its rule defines it, a message that begins with it checks it, and
+# a test that expects this message tests it.
 import glob
 import os
 import re
@@ -60,8 +60,8 @@ def dialect_problems(root, dialect, files):
         # an op inside the region may be the one that is refused: the function then names op and label
         tested |= {"C" + number for number in re.findall(r"@%s_c(\d+)\w*\(" % mnemonic, tests)}
         for label in sorted(labels - tested):
-            wanted = f"'{dialect}.{mnemonic}' op {label}:"
-            yield f'{files[0]}: {dialect}.{mnemonic} has {label}, but no test expects "{wanted}"'
+            message = f"'{dialect}.{mnemonic}' op {label}:"
+            yield f"{files[0]}: {dialect}.{mnemonic} has {label}, but no test expects \"{message}\""
         for label in sorted(tested - labels):
             yield f"{files[0]}: a test expects {label} of {dialect}.{mnemonic}, which does not define it"
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # The tree in -> one line per include that points the wrong way out, exit 1 when there is one.
 #
-# A room is a folder. It includes itself and the rooms that MAY names behind it; these must have no circle, so that a
-# reader can take the rooms in order. What a header of the compiler's root offers, every room of the compiler may use.
+# A room is a folder. It includes itself and the rooms that MAY lists for it. MAY must have no circle, so that a reader
+# can take the rooms in order. Every room of the compiler may use the headers of the compiler's root.
 import os
 import re
 import sys

@@ -7,6 +7,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+import english
 import labels
 import rooms
 
@@ -54,8 +55,8 @@ def check_rooms():
         write(root, "dsl/b/B.h", '#include "dsl/a/A.h"\n')
         assert list(rooms.problems(root, {"dsl/a": [], "dsl/b": ["dsl/a"]})) == []
         assert "may not include dsl/a" in list(rooms.problems(root, {"dsl/a": [], "dsl/b": []}))[0]
-        both = {"dsl/a": ["dsl/b"], "dsl/b": ["dsl/a"]}
-        assert "circle: dsl/a -> dsl/b -> dsl/a" in list(rooms.problems(root, both))[0]
+        circle = {"dsl/a": ["dsl/b"], "dsl/b": ["dsl/a"]}
+        assert "circle: dsl/a -> dsl/b -> dsl/a" in list(rooms.problems(root, circle))[0]
         assert "does not; take it out" in list(rooms.problems(root, {"dsl/a": [], "dsl/b": ["dsl/a", "dsl/c"]}))[0]
         assert "not in rooms.py" in list(rooms.problems(root, {"dsl/a": []}))[0]
 
@@ -72,6 +73,19 @@ def check_labels():
                          "dsl/Rules.h: X3 is checked or tested, but not defined"], found
 
 
+def check_english():
+    bad = ["int a; // a box, but for its edge", " * what is no box", "/* the parts of which two are joined */",
+           "// errors are said", "// a list that stands behind the header", "// a gather is none"]
+    for line in bad:
+        assert list(english.findings("dsl/A.h", [line] if line[0] != " " else ["/* x", line])), line
+    good = ["// the box is not a gather; there is no other", "// kinds of which", "int stands; // noise.kind is none",
+            "a(); return but; for (;;)", "// a word stands for a number"]
+    assert [f for line in good for f in english.findings("dsl/A.h", [line])] == [
+        'dsl/A.h:1: "of which": a sentence of its own, or "whose": // kinds of which']
+    assert english.is_read("codegen/cuda/Ptx.h") and not english.is_read("tests/golden/README.md")
+
+
 main()
 check_rooms()
+check_english()
 check_labels()
