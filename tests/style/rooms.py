@@ -35,7 +35,7 @@ MAY = {
     "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "runtime"],
     "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "runtime"],
     "codegen/cli": ["codegen", "codegen/bench", "codegen/build", "codegen/check", "codegen/cuda", "codegen/emit",
-                    "codegen/emulate", "codegen/pipeline", "codegen/schedule", "dsl", "dsl/import",
+                    "codegen/emulate", "codegen/interpret", "codegen/moe", "codegen/pipeline", "codegen/schedule", "dsl", "dsl/import",
                     "dsl/spec", "dsl/text", "runtime"],
 }
 INCLUDE = re.compile(r'^\s*#?\s*include\s+"([^"]+)"', re.M)
