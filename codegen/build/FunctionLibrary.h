@@ -25,6 +25,10 @@ public:
   // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that there is no such file.
   bool load(llvm::StringRef name, std::string &error);
 
+  // The same check of a text that is in hand: is it the function `name`? Nothing is kept.
+  static bool check(mlir::MLIRContext &context, const std::string &text, llvm::StringRef file, llvm::StringRef name,
+                    std::string &error);
+
   // f(x) at the builder's place; `name` was loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
 

@@ -5,6 +5,7 @@
 #include "codegen/pipeline/LayerText.h"
 
 #include "codegen/build/BuildLayer.h"
+#include "codegen/build/FunctionLibrary.h"
 #include "codegen/moe/LayerChecks.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -40,6 +41,29 @@ std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::st
   if (errors.empty())
     errors.push_back({3, "E-MOE", "", file + " holds no layer of the moe dialect", ""});
   return nullptr;
+}
+
+bool isFunctionText(const std::string &text) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadMoeDialects(context);
+  ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, ParserConfig(&context));
+  if (!module)
+    return false;
+  for (func::FuncOp function : module->getOps<func::FuncOp>())
+    return function.getNumArguments() && llvm::none_of(function.getArgumentTypes(), llvm::IsaPred<ShapedType>);
+  return false;
+}
+
+bool checkFunctionText(const std::string &text, const std::string &file, const std::string &name,
+                       std::vector<CompileError> &errors) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadMoeDialects(context);
+  std::string error;
+  if (FunctionLibrary::check(context, text, file, name, error))
+    return true;
+  errors.push_back({3, "E-MOE", "", error, ""});
+  return false;
 }
 
 } // namespace moec

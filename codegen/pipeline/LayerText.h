@@ -27,6 +27,14 @@ struct LayerText {
 std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::string &file,
                                           std::vector<CompileError> &errors);
 
+// Whether the text's first function takes scalars, as function files do; a layer takes tensors. False for what does not
+// parse.
+bool isFunctionText(const std::string &text);
+
+// The text of the function file `file`, whose function is called `name`. False: an error was appended.
+bool checkFunctionText(const std::string &text, const std::string &file, const std::string &name,
+                       std::vector<CompileError> &errors);
+
 } // namespace moec
 
 #endif
