@@ -41,7 +41,7 @@ struct BenchFacts {
   std::vector<BenchTensor> tensors;
   std::function<void(int64_t tokens, CallInputs &)> drawInputs; // what a call of T tokens is given besides x
 
-  bool hasRouter() const; // a router.weight, which is what a skew acts on
+  bool hasRouter() const;      // a router.weight, which is what a skew acts on
   DataType matrixType() const; // of the first expert matrix; f32 without one
 };
 BenchFacts benchFacts(const LayerSpec &spec);

@@ -178,8 +178,8 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
     return fail(session, ExitInternal, "E-INTERNAL", error);
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
-  run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts)
-                                       : distinctExperts(compiled.plan, benchSourceBytes(facts));
+  run.distinctExperts =
+      flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(facts));
   BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1,
                        uint32_t(run.distinctExperts));
   if (int code = packWeights(session, flags, facts, compiled.plan, benched))

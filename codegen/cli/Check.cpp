@@ -130,6 +130,7 @@ Verb addCheck(CLI::App &app) {
   verb->add_option("SPEC", flags->specs, "JSON files, .mlir files or presets");
   verb->add_option("--target", flags->targets, "as of compile: what it would refuse is an error; default cpu")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->type_name("TARGET");
   verb->add_option("--explain", flags->code, "say what a diagnostic code means")->type_name("CODE");
   verb->add_option("--templates", flags->templatesDir, "folder laid over the built-in templates")->type_name("DIR");

@@ -209,7 +209,7 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
   }
   json::OStream os(session.out, 2);
   os.object([&] {
-    os.attribute("name", input.spec.name);
+    os.attribute("name", text ? text->layer().getSymName() : StringRef(input.spec.name));
     os.attributeObject("routing", [&] { writeRouting(os, stats, labels); });
   });
   session.out << "\n";

@@ -17,7 +17,7 @@ using namespace mlir;
 namespace moec {
 
 DataType dataTypeOf(Type element) {
-  return element.isF32() ? DataType::F32
+  return element.isF32()    ? DataType::F32
          : element.isBF16() ? DataType::BF16
          : element.isF16()  ? DataType::F16
                             : DataType::I32;

@@ -195,10 +195,9 @@ bool compareToken(const Expected &expected, const CallOutputs &out, int64_t toke
     int64_t k = ids->columns();
     Doubles gotIds = rowOf(out.ids, token, k), wantIds = Expected::row(*ids, row), ones(size_t(k), 1.0);
     bool weighted = weights && !out.weights.empty();
-    Comparison comparison =
-        compareChoices({gotIds.begin(), gotIds.end()}, weighted ? rowOf(out.weights, token, k) : ones,
-                       {wantIds.begin(), wantIds.end()}, weighted ? Expected::row(*weights, row) : ones, k,
-                       expected.values);
+    Comparison comparison = compareChoices(
+        {gotIds.begin(), gotIds.end()}, weighted ? rowOf(out.weights, token, k) : ones,
+        {wantIds.begin(), wantIds.end()}, weighted ? Expected::row(*weights, row) : ones, k, expected.values);
     if (!result.worst.take(comparison, "ids and weights", reason))
       return false;
   }
@@ -267,8 +266,7 @@ bool TextOracle::compare(const void *x, const CallOutputs &out, OracleResult &re
     ++result.tied;
     tied = true;
   }
-  if (!tied && int64_t(tokens.size()) == out.tokens &&
-      !compareTotals(expected, out, text.narrow || tf32, reason)) {
+  if (!tied && int64_t(tokens.size()) == out.tokens && !compareTotals(expected, out, text.narrow || tf32, reason)) {
     reason = place + " " + reason;
     return false;
   }

@@ -181,8 +181,8 @@ static bool verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const std::
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
 // The second time with fewer outputs, since what is not asked for is not launched and other kernels follow each other.
 // A package that promises no bits is compared both times.
-static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens,
-                             RoutingStats *routing, IsaResult &result, std::string &reason) {
+static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens, RoutingStats *routing,
+                             IsaResult &result, std::string &reason) {
   bool repeats = layer.info().determinism != 0;
   CallOutputs first(layer.info(), tokens);
   CallOutputs again = repeats && tokens % 2 == 0

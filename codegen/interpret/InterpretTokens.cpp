@@ -209,8 +209,9 @@ LogicalResult interpretTokenTotal(Frame &frame, TokenTotalOp op) {
       sum += x.at(t, n);
       most = joinMax(most, x.at(t, n));
     }
-    out.data[size_t(n)] = op.getKind() == TotalKind::max ? most : op.getKind() == TotalKind::sum ? sum
-                                                                                                   : sum / double(x.rows());
+    out.data[size_t(n)] = op.getKind() == TotalKind::max   ? most
+                          : op.getKind() == TotalKind::sum ? sum
+                                                           : sum / double(x.rows());
   }
   out.rounded = x.rounded;
   frame.set(op.getResult(), std::move(out));

@@ -20,9 +20,9 @@ struct LayerParameter {
   std::string role;
   std::vector<int64_t> shape;
   mlir::Type element;
-  bool matrix = false;    // some grouped_matmul multiplies by it
-  int64_t idsBelow = 0;   // not 0: a table of group numbers below this, which lookup reads and a region makes integers
-  unsigned argument = 0;  // of the layer, the first that has the role
+  bool matrix = false;   // some grouped_matmul multiplies by it
+  int64_t idsBelow = 0;  // not 0: a table of group numbers below this, which lookup reads and a region makes integers
+  unsigned argument = 0; // of the layer, the first that has the role
 };
 
 // Every role once, in the order of the arguments. `layer` was accepted by findLayer.

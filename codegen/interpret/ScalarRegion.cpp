@@ -200,8 +200,9 @@ Function integerFunction(Operation &op) {
       .Case<arith::AddIOp>([](auto) { return INTEGER(ua + ub); })
       .Case<arith::SubIOp>([](auto) { return INTEGER(ua - ub); })
       .Case<arith::MulIOp>([](auto) { return INTEGER(ua * ub); })
-      .Case<arith::DivSIOp>(
-          [](auto) { return INTEGER(!ScalarOps::divides(region, b) ? 0 : b == -1 ? 0 - ua : uint64_t(a / b)); })
+      .Case<arith::DivSIOp>([](auto) {
+        return INTEGER(!ScalarOps::divides(region, b) ? 0 : b == -1 ? 0 - ua : uint64_t(a / b));
+      })
       .Case<arith::RemSIOp>([](auto) { return INTEGER(!ScalarOps::divides(region, b) || b == -1 ? 0 : a % b); })
       .Case<arith::DivUIOp>([](auto) { return INTEGER(ScalarOps::divides(region, int64_t(ub)) ? ua / ub : 0); })
       .Case<arith::RemUIOp>([](auto) { return INTEGER(ScalarOps::divides(region, int64_t(ub)) ? ua % ub : 0); })

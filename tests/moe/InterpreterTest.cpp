@@ -88,9 +88,9 @@ struct BothAnswers {
       else if (auto extra = inputs.extra.find(role); extra != inputs.extra.end())
         out.push_back({tensorOf(shape, extra->second.data), nullptr});
       else
-        out.push_back({interpret::argumentValue(
-                           built.layer, i, [&](const std::string &name) { return weightOf(weights, name); }),
-                       nullptr});
+        out.push_back(
+            {interpret::argumentValue(built.layer, i, [&](const std::string &name) { return weightOf(weights, name); }),
+             nullptr});
     }
     return out;
   }
@@ -159,7 +159,8 @@ bool expectAgreement(BothAnswers &answers) {
     CompareOptions options;
     options.maxRel = tolerance;
     std::vector<int64_t> got(ids->data.begin(), ids->data.end());
-    comparison = compareChoices(got, weights->data, answers.want.ids, answers.want.weights, answers.want.choices, options);
+    comparison =
+        compareChoices(got, weights->data, answers.want.ids, answers.want.weights, answers.want.choices, options);
     EXPECT_TRUE(comparison.pass) << "ids and weights: " << comparison.text;
   }
   return exact;
