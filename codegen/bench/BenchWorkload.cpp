@@ -42,18 +42,50 @@ static int64_t elements(const Role &role) {
 
 static bool isExpertMatrix(const Role &role) { return role.matrix && role.name.rfind("router.", 0) != 0; }
 
-int64_t benchSourceBytes(const LayerSpec &spec) {
-  int64_t largest = 0;
+static int64_t bytesOf(DataType type) { return dataTypeBits(type) / 8; }
+
+BenchFacts benchFacts(const LayerSpec &spec) {
+  BenchFacts facts;
+  facts.hidden = spec.hidden;
+  facts.choices = spec.choices();
+  facts.activation = spec.dtype.activation;
   for (const Role &role : tensorsOf(spec))
-    if (isExpertMatrix(role))
-      largest = std::max(largest, elements(role));
-  return largest * (dataTypeBits(spec.dtype.weight) / 8);
+    facts.tensors.push_back({role, spec.dtype.weight});
+  facts.drawInputs = [spec](int64_t tokens, CallInputs &inputs) {
+    ReferenceInputs unused;
+    randomInputs(spec, tokens, 7, inputs, unused);
+  };
+  return facts;
 }
 
-bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out) {
-  DataType type = spec.dtype.weight;
-  int64_t elementBytes = dataTypeBits(type) / 8, bytes = benchSourceBytes(spec);
-  std::vector<Role> roles = tensorsOf(spec);
+bool BenchFacts::hasRouter() const {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const BenchTensor &tensor) { return tensor.role.name == "router.weight"; });
+}
+
+DataType BenchFacts::matrixType() const {
+  for (const BenchTensor &tensor : tensors)
+    if (isExpertMatrix(tensor.role))
+      return tensor.type;
+  return DataType::F32;
+}
+
+// One block serves all of one type; a layer of the dialect may have others beside.
+static bool isShared(const BenchFacts &facts, const BenchTensor &tensor) {
+  return isExpertMatrix(tensor.role) && tensor.type == facts.matrixType();
+}
+
+int64_t benchSourceBytes(const BenchFacts &facts) {
+  int64_t largest = 0;
+  for (const BenchTensor &tensor : facts.tensors)
+    if (isShared(facts, tensor))
+      largest = std::max(largest, elements(tensor.role));
+  return largest * bytesOf(facts.matrixType());
+}
+
+bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeights &out) {
+  DataType type = facts.matrixType();
+  int64_t bytes = benchSourceBytes(facts);
   PageBuffer whole(repeat ? 0 : size_t(bytes));
   if (repeat)
     out.repeated = std::make_unique<RepeatedPages>(size_t(bytes), size_t(64) << 20);
@@ -61,23 +93,24 @@ bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeight
   if (!shared)
     return false;
   int64_t written = repeat ? int64_t(out.repeated->blockBytes()) : bytes;
-  fillNormal(shared, type, written / elementBytes, 0, 1 / std::sqrt(double(spec.hidden)), 1);
-  for (const Role &role : roles) {
-    if (isExpertMatrix(role)) {
+  fillNormal(shared, type, written / bytesOf(type), 0, 1 / std::sqrt(double(facts.hidden)), 1);
+  for (const BenchTensor &tensor : facts.tensors) {
+    const Role &role = tensor.role;
+    if (isShared(facts, tensor)) {
       out.tensors[role.name] = {type, shared, role.shape};
       continue;
     }
-    PageBuffer own(size_t(elements(role) * elementBytes));
+    PageBuffer own(size_t(elements(role) * bytesOf(tensor.type)));
     if (!own.data())
       return false;
     Distribution distribution = distributionOf(role);
     bool bias = role.name.find("bias") != std::string::npos; // a bias would add its own skew
-    fillNormal(own.data(), type, elements(role), distribution.mean, bias ? 0 : distribution.deviation,
+    fillNormal(own.data(), tensor.type, elements(role), distribution.mean, bias ? 0 : distribution.deviation,
                out.memory.size() + 2);
     if (role.name == "router.weight")
       for (int64_t e = 0; e < role.shape[0]; ++e)
-        storeElement(own.data(), type, e * role.shape[1], logPopularity(skew, e, spec.choices()));
-    out.tensors[role.name] = {type, own.data(), role.shape};
+        storeElement(own.data(), tensor.type, e * role.shape.back(), logPopularity(skew, e, facts.choices));
+    out.tensors[role.name] = {tensor.type, own.data(), role.shape};
     out.memory.push_back(std::move(own));
   }
   out.memory.push_back(std::move(whole));
@@ -140,18 +173,17 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
   return work;
 }
 
-BenchInputs::BenchInputs(const LayerSpec &spec, int64_t tokens, int variants) : variants(variants) {
-  DataType type = spec.dtype.activation;
-  stride = size_t(tokens * spec.hidden * dataTypeBits(type) / 8 + 4095) / 4096 * 4096;
+BenchInputs::BenchInputs(const BenchFacts &facts, int64_t tokens, int variants) : variants(variants) {
+  DataType type = facts.activation;
+  stride = size_t(tokens * facts.hidden * dataTypeBits(type) / 8 + 4095) / 4096 * 4096;
   x = PageBuffer(stride * size_t(variants));
   for (int v = 0; x.data() && v < variants; ++v) {
     void *rows = const_cast<void *>(at(v));
-    fillNormal(rows, type, tokens * spec.hidden, 0, 1, 1000 + uint64_t(v));
+    fillNormal(rows, type, tokens * facts.hidden, 0, 1, 1000 + uint64_t(v));
     for (int64_t t = 0; t < tokens; ++t)
-      storeElement(rows, type, t * spec.hidden, 1);
+      storeElement(rows, type, t * facts.hidden, 1);
   }
-  ReferenceInputs unused;
-  randomInputs(spec, tokens, 7, more, unused);
+  facts.drawInputs(tokens, more);
   more.tokensPerSequence = 0;
 }
 

@@ -19,6 +19,7 @@
 
 #include "dsl/LayerSpec.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,22 @@ namespace moec {
 enum class Skew { Uniform, Zipf, OneHot };
 std::optional<Skew> parseSkew(const std::string &text);
 
+// What a benchmark must know about a layer, whether it comes from a spec or is written in the dialect.
+struct BenchTensor {
+  Role role;
+  DataType type = DataType::F32;
+};
+struct BenchFacts {
+  int64_t hidden = 0, choices = 0;
+  DataType activation = DataType::F32;
+  std::vector<BenchTensor> tensors;
+  std::function<void(int64_t tokens, CallInputs &)> drawInputs; // what a call of T tokens is given besides x
+
+  bool hasRouter() const;      // a router.weight, which is what a skew acts on
+  DataType matrixType() const; // of the first expert matrix; f32 without one
+};
+BenchFacts benchFacts(const LayerSpec &spec);
+
 // Weights of a layer. All expert matrices share one block of memory, because their values do not affect time and a
 // layer of 20 GB then needs no second copy. The router's weights have their own block.
 struct BenchWeights {
@@ -36,9 +53,9 @@ struct BenchWeights {
   std::unique_ptr<RepeatedPages> repeated; // replaces the shared block if that does not fit into memory
   RoleTensors tensors;
 };
-bool makeBenchWeights(const LayerSpec &spec, Skew skew, bool repeat, BenchWeights &out);
+bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeights &out);
 
-int64_t benchSourceBytes(const LayerSpec &spec); // of the shared block
+int64_t benchSourceBytes(const BenchFacts &facts); // of the shared block
 
 // Lower bound of a call's work: only expert matrices (routed and shared), logical sizes without padding.
 struct CallWork {
@@ -51,7 +68,7 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
 // 1.
 class BenchInputs {
 public:
-  BenchInputs(const LayerSpec &spec, int64_t tokens, int variants);
+  BenchInputs(const BenchFacts &facts, int64_t tokens, int variants);
   bool ready() const { return x.data() != nullptr; }
   const void *at(int variant) const;
   int count() const { return variants; }

@@ -72,6 +72,24 @@ func::FuncOp checkFunction(ModuleOp module, StringRef name, std::string &error) 
   return function;
 }
 
+// The module of a function file and its function; null with `error` set.
+OwningOpRef<ModuleOp> parseFunction(MLIRContext &context, const std::string &text, StringRef file, StringRef name,
+                                    func::FuncOp &function, std::string &error) {
+  std::string parseError;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (parseError.empty())
+      parseError = placed(diagnostic.getLocation(), diagnostic.str());
+    return success();
+  });
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, ParserConfig(&context), /*sourceName=*/file);
+  if (!module) {
+    error = parseError.empty() ? file.str() + ": is not MLIR text" : parseError;
+    return nullptr;
+  }
+  function = checkFunction(*module, name, error);
+  return function ? std::move(module) : nullptr;
+}
+
 } // namespace
 
 bool FunctionLibrary::load(StringRef name, std::string &error) {
@@ -88,24 +106,19 @@ bool FunctionLibrary::load(StringRef name, std::string &error) {
                                      llvm::join(templateNames(overlayDir, "functions"), ", ");
     return false;
   }
-  std::string parseError;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    if (parseError.empty())
-      parseError = placed(diagnostic.getLocation(), diagnostic.str());
-    return success();
-  });
-  OwningOpRef<ModuleOp> module =
-      parseSourceString<ModuleOp>(text->text, ParserConfig(&context), /*sourceName=*/text->file);
-  if (!module) {
-    error = parseError.empty() ? text->file + ": is not MLIR text" : parseError;
-    return false;
-  }
-  func::FuncOp function = checkFunction(*module, name, error);
-  if (!function)
+  func::FuncOp function;
+  OwningOpRef<ModuleOp> module = parseFunction(context, text->text, text->file, name, function, error);
+  if (!module)
     return false;
   functions[name.str()] = function;
   modules[name.str()] = std::move(module);
   return true;
+}
+
+bool FunctionLibrary::check(MLIRContext &context, const std::string &text, StringRef file, StringRef name,
+                            std::string &error) {
+  func::FuncOp function;
+  return bool(parseFunction(context, text, file, name, function, error));
 }
 
 Value FunctionLibrary::apply(OpBuilder &builder, Location loc, StringRef name, Value x) const {

@@ -25,6 +25,10 @@ public:
   // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that the file is missing.
   bool load(llvm::StringRef name, std::string &error);
 
+  // The same check of a text in memory: is it the function `name`? Keeps nothing.
+  static bool check(mlir::MLIRContext &context, const std::string &text, llvm::StringRef file, llvm::StringRef name,
+                    std::string &error);
+
   // f(x) at the builder's place; `name` must have been loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
 

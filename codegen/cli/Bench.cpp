@@ -7,6 +7,7 @@
 
 #include "CompileRun.h"
 #include "Supervisor.h"
+#include "TextLayer.h"
 #include "Verbs.h"
 #include "codegen/bench/BenchReport.h"
 #include "codegen/bench/BenchStages.h"
@@ -144,7 +145,7 @@ static int noMemory(Session &session, const char *what) {
 }
 
 // Packs the weights; where they do not fit, or --distinct-experts says so, experts share storage.
-static int packWeights(Session &session, const BenchFlags &flags, const SpecInput &input, const LaunchPlan &plan,
+static int packWeights(Session &session, const BenchFlags &flags, const BenchFacts &facts, const LaunchPlan &plan,
                        BenchedLayer &benched) {
   std::string error;
   int64_t distinct = benched.watch.distinct_groups;
@@ -162,14 +163,14 @@ static int packWeights(Session &session, const BenchFlags &flags, const SpecInpu
   if (flags.stages || distinct)
     benched.layer.setProbe(&benched.watch);
   BenchWeights weights;
-  if (!makeBenchWeights(input.spec, *parseSkew(flags.skew), distinct > 0, weights))
+  if (!makeBenchWeights(facts, *parseSkew(flags.skew), distinct > 0, weights))
     return noMemory(session, "the weights");
   if (!benched.layer.prepare(flags.threads, -1, &weights.tensors, error))
     return failToPrepare(session, benched.layer, ExitLimit, "E-MEMORY", error);
   return ExitDone;
 }
 
-static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput &input,
+static int benchLayer(Session &session, const BenchFlags &flags, const BenchFacts &facts,
                       const CompiledPackage &compiled, const std::vector<int64_t> &tokens) {
   std::string error;
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
@@ -177,14 +178,14 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
     return fail(session, ExitInternal, "E-INTERNAL", error);
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
-  run.distinctExperts = flags.distinct ? std::min(flags.distinct, run.experts)
-                                       : distinctExperts(compiled.plan, benchSourceBytes(input.spec));
+  run.distinctExperts =
+      flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(facts));
   BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1,
                        uint32_t(run.distinctExperts));
-  if (int code = packWeights(session, flags, input, compiled.plan, benched))
+  if (int code = packWeights(session, flags, facts, compiled.plan, benched))
     return code;
   LayerRun &layer = benched.layer;
-  PeakKind peak = peakOf(layer.info().isa, input.spec.dtype.weight == DataType::BF16);
+  PeakKind peak = peakOf(layer.info().isa, facts.matrixType() == DataType::BF16);
   CeilingProbe probe(peak, flags.threads);
   if (!probe.ready())
     return noMemory(session, "the read probe");
@@ -198,7 +199,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const SpecInput
   if (flags.stages)
     run.steps = benchSteps(compiled.plan);
   for (int64_t t : tokens) {
-    BenchInputs inputs(input.spec, t, t <= 64 ? 16 : 4);
+    BenchInputs inputs(facts, t, t <= 64 ? 16 : 4);
     std::vector<CallWork> work;
     if (!inputs.ready())
       return noMemory(session, "the inputs");
@@ -244,6 +245,31 @@ static int printCeilings(Session &session, const BenchFlags &flags) {
   return ExitDone;
 }
 
+// What there is to know of the layer; its text is parsed into `text`.
+static int loadFacts(Session &session, const BenchFlags &flags, const SpecInput &input,
+                     std::unique_ptr<TextLayer> &text, BenchFacts &facts) {
+  if (!input.isMoeText) {
+    facts = benchFacts(input.spec);
+    return ExitDone;
+  }
+  if (!(text = TextLayer::parse(session, input)))
+    return ExitInvalid;
+  facts.hidden = text->hidden;
+  facts.choices = text->choices;
+  facts.activation = text->activation;
+  for (const TextTensor &tensor : text->tensors)
+    facts.tensors.push_back({tensor.role, tensor.type});
+  facts.drawInputs = [&layer = *text](int64_t tokens, CallInputs &inputs) {
+    std::map<std::string, std::vector<double>> unused;
+    layer.randomInputs(tokens, 7, inputs, unused);
+  };
+  if (flags.skew == "uniform" || facts.hasRouter())
+    return ExitDone;
+  return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+              "--skew " + flags.skew + " acts on the parameter router.weight, and this layer has none",
+              "give the router's matrix that moe.role");
+}
+
 static int runBench(Session &session, const BenchFlags &flags) {
   if (flags.ceilings)
     return printCeilings(session, flags);
@@ -261,20 +287,24 @@ static int runBench(Session &session, const BenchFlags &flags) {
                 "leave the cuda targets out");
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "bench", input))
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+    return code;
+  std::unique_ptr<TextLayer> text;
+  BenchFacts facts;
+  if (int code = loadFacts(session, flags, input, text, facts))
     return code;
   int exit = ExitDone;
   std::unique_ptr<CompiledPackage> compiled = compile(session, input, options, exit);
   if (!compiled)
     return exit;
   enterStage("bench");
-  return benchLayer(session, flags, input, *compiled, tokens);
+  return benchLayer(session, flags, facts, *compiled, tokens);
 }
 
 Verb addBench(CLI::App &app) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App *verb = app.add_subcommand("bench", "time a layer beside this machine's ceilings");
-  verb->add_option("SPEC", flags->spec, "JSON file or preset");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset");
   verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
       ->type_name("RANGE")
       ->capture_default_str();

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec check: specs -> their errors, all of them, and nothing else; or one code -> what it means.
+// moec check: specs, layers and function files of the dialect -> their errors, all of them, and what the target would
+// refuse; or one code -> what it means. No kernel is made.
 
+#include "CompileRun.h"
 #include "SpecInput.h"
 #include "Verbs.h"
+
+#include "codegen/pipeline/LayerText.h"
 
 #include "llvm/Support/JSON.h"
 
@@ -11,6 +15,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include <filesystem>
 #include <memory>
 
 using namespace llvm;
@@ -20,6 +25,7 @@ namespace moec {
 namespace {
 struct CheckFlags {
   std::vector<std::string> specs;
+  std::vector<std::string> targets = {"cpu"};
   std::string code, templatesDir;
   bool json = false;
 };
@@ -48,9 +54,33 @@ static void writeJson(json::OStream &os, const std::string &file, bool valid, co
   });
 }
 
+// A function file is valid or not; of a spec and a layer the stages up to the schedule say what the target refuses.
+// Errors go to `list`; `what` says of a valid file what it holds.
+static int checkInput(const SpecInput &input, const CompileOptions &options, DiagnosticList &list, std::string &what) {
+  std::vector<CompileError> errors;
+  std::string stem = std::filesystem::path(input.fileName).stem().string();
+  if (input.isMoeText && isFunctionText(input.text)) {
+    what = "function " + stem;
+    return checkFunctionText(input.text, input.fileName, stem, errors) ? int(ExitDone)
+                                                                       : addCompileErrors(input, errors, list);
+  }
+  what = input.isMoeText ? "layer " + stem : specSummary(input.spec);
+  raw_null_ostream nowhere;
+  if (printStage(input.compileInput(), options, Stage::Schedule, nowhere, errors))
+    return ExitDone;
+  return addCompileErrors(input, errors, list);
+}
+
 static int runCheck(Session &session, const CheckFlags &flags) {
   if (!flags.code.empty())
     return explain(session, flags.code);
+  CompileFlags compile;
+  CompileOptions options;
+  compile.targets = flags.targets;
+  compile.templatesDir = flags.templatesDir;
+  if (int code = compileOptions(session, compile, options))
+    return code;
+  options.progress = nullptr;
   if (flags.specs.empty())
     return fail(session, ExitUsage, "E-USAGE", "no spec was named", "moec check layer.json");
   int exit = ExitDone;
@@ -65,7 +95,10 @@ static int runCheck(Session &session, const CheckFlags &flags) {
   for (const std::string &file : flags.specs) {
     SpecInput input;
     DiagnosticList list;
+    std::string what;
     int code = loadSpec(session, file, flags.templatesDir, input, &list);
+    if (code == ExitDone)
+      code = checkInput(input, options, list, what);
     exit = std::max(exit, code);
     errors += list.numErrors();
     for (const Diagnostic &diagnostic : list.all())
@@ -77,7 +110,7 @@ static int runCheck(Session &session, const CheckFlags &flags) {
     }
     session.err << render(list, session.color);
     if (code == ExitDone)
-      session.out << escaped(file) << ": valid" << (input.isMoeText ? "" : ", " + specSummary(input.spec)) << "\n";
+      session.out << escaped(file) << ": valid, " << what << "\n";
   }
   if (flags.json) {
     os.arrayEnd();
@@ -93,8 +126,12 @@ static int runCheck(Session &session, const CheckFlags &flags) {
 
 Verb addCheck(CLI::App &app) {
   auto flags = std::make_shared<CheckFlags>();
-  CLI::App *verb = app.add_subcommand("check", "validate specs");
-  verb->add_option("SPEC", flags->specs, "JSON files or presets");
+  CLI::App *verb = app.add_subcommand("check", "validate specs, layers and functions of the dialect");
+  verb->add_option("SPEC", flags->specs, "JSON files, .mlir files or presets");
+  verb->add_option("--target", flags->targets, "as of compile: what it would refuse is an error; default cpu")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("TARGET");
   verb->add_option("--explain", flags->code, "say what a diagnostic code means")->type_name("CODE");
   verb->add_option("--templates", flags->templatesDir, "folder laid over the built-in templates")->type_name("DIR");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");

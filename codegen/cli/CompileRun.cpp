@@ -133,18 +133,6 @@ int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, st
   return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
 }
 
-int loadJsonSpec(Session &session, const std::string &argument, const CompileFlags &flags, const std::string &verb,
-                 SpecInput &out) {
-  if (int code = loadSpec(session, argument, flags.templatesDir, out))
-    return code;
-  if (!out.isMoeText)
-    return ExitDone;
-  return fail(session, ExitUnsupported, "E-UNSUPPORTED",
-              "moec " + verb + " reads JSON specs and presets; " + quoteText(argument, 256) +
-                  " is text of the moe dialect, for which no reference and no weights are known",
-              "name the JSON spec; moec compile and moec explain read .mlir files");
-}
-
 std::string sizeText(int64_t bytes) {
   std::string text;
   raw_string_ostream os(text);

@@ -47,10 +47,6 @@ int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const 
 // The counts of --tokens. Prints errors and returns their exit code.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);
 
-// loadSpec for a verb that needs a JSON spec: returns 4 for a .mlir file.
-int loadJsonSpec(Session &session, const std::string &argument, const CompileFlags &flags, const std::string &verb,
-                 SpecInput &out);
-
 // "386.0 MiB": bytes for people.
 std::string sizeText(int64_t bytes);
 

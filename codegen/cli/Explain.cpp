@@ -6,6 +6,7 @@
 #include "RoutingFolder.h"
 #include "RoutingReport.h"
 #include "Supervisor.h"
+#include "TextLayer.h"
 #include "Verbs.h"
 
 #include "codegen/build/ExpertClasses.h"
@@ -187,15 +188,19 @@ static int printReasons(Session &session, const SpecInput &input, const CompileO
 // Recorded routings of the layer instead of its plan: nothing is compiled.
 static int explainRoutings(Session &session, const ExplainFlags &flags) {
   SpecInput input;
-  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "explain --routings", input))
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
     return code;
-  if (input.spec.choices() < 1)
+  std::unique_ptr<TextLayer> text;
+  if (input.isMoeText && !(text = TextLayer::parse(session, input)))
+    return ExitInvalid;
+  int64_t choices = text ? text->choices : input.spec.choices();
+  if (choices < 1)
     return fail(session, ExitUnsupported, "E-UNSUPPORTED",
                 "this layer's tokens choose no experts, so there is no routing to explain",
                 "a router that chooses experts for tokens has one");
-  RoutingStats stats(input.spec.routerRows());
+  RoutingStats stats(text ? text->experts : input.spec.routerRows());
   std::vector<std::string> labels;
-  if (int code = readRoutings(session, flags.routings, input.spec.choices(), stats, labels))
+  if (int code = readRoutings(session, flags.routings, choices, stats, labels))
     return code;
   warnOfRouting(session, stats);
   if (!flags.json) {
@@ -204,7 +209,7 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
   }
   json::OStream os(session.out, 2);
   os.object([&] {
-    os.attribute("name", input.spec.name);
+    os.attribute("name", text ? text->layer().getSymName() : StringRef(input.spec.name));
     os.attributeObject("routing", [&] { writeRouting(os, stats, labels); });
   });
   session.out << "\n";

@@ -61,6 +61,9 @@ static constexpr CliCode cliCodes[] = {
     {"E-TIMEOUT", "--timeout was reached. Exit 9. Nothing is left of the output."},
     {"E-MEMORY", "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
     {"E-INTERRUPTED", "Interrupted by a signal. Exit 130. Nothing is left of the output."},
+    {"E-MOE",
+     "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
+     "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},
     {"E-MISMATCH", "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
     {"W-WORKSPACE",
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"

@@ -8,6 +8,8 @@
 
 #include "codegen/TemplateFiles.h"
 
+#include "llvm/ADT/StringExtras.h"
+
 #include "dsl/Presets.h"
 #include "dsl/spec/SpecPrinter.h"
 
@@ -95,23 +97,50 @@ int loadSpec(Session &session, const std::string &argument, const std::string &t
   return ExitDone;
 }
 
-int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors) {
+// "FILE:12:7: text" -> the place and the text; no place where the message does not begin with the input's name.
+static SourcePlace takePlace(const std::string &file, llvm::StringRef &message) {
+  SourcePlace place;
+  llvm::StringRef rest = message;
+  unsigned line = 0, column = 0;
+  if (rest.consume_front(file + ":") && !rest.consumeInteger(10, line) && rest.consume_front(":") &&
+      !rest.consumeInteger(10, column) && rest.consume_front(": ")) {
+    place.line = line;
+    place.column = column;
+    place.length = 1;
+    message = rest;
+  }
+  return place;
+}
+
+int addCompileErrors(const SpecInput &input, const std::vector<CompileError> &errors, DiagnosticList &list) {
   int exit = ExitDone;
   bool internal = false;
-  DiagnosticList list;
   list.setSource(input.fileName, input.text);
   for (const CompileError &error : errors) {
     internal |= error.exitCode == ExitInternal;
     exit = std::max(exit, error.exitCode);
-    SourcePlace place;
-    if (!input.isMoeText && !error.path.empty())
-      place = input.source.locate(error.path);
-    list.error(error.code.empty() ? "E-INTERNAL" : error.code, place, error.message, error.hint, error.path);
+    std::string code = error.code.empty() ? "E-INTERNAL" : error.code;
+    if (!input.isMoeText) {
+      SourcePlace place = error.path.empty() ? SourcePlace() : input.source.locate(error.path);
+      list.error(code, place, error.message, error.hint, error.path);
+      continue;
+    }
+    // what MLIR says in several diagnostics comes as several lines
+    for (llvm::StringRef line : llvm::split(llvm::StringRef(error.message), '\n')) {
+      SourcePlace place = takePlace(input.fileName, line);
+      list.error(code, place, line.str(), error.hint, "");
+    }
   }
   list.sort();
+  return internal || exit == ExitDone ? int(ExitInternal) : exit;
+}
+
+int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors) {
+  DiagnosticList list;
+  int exit = addCompileErrors(input, errors, list);
   session.err << render(list, session.color);
   session.err.flush();
-  return internal || exit == ExitDone ? int(ExitInternal) : exit;
+  return exit;
 }
 
 std::string specSummary(const LayerSpec &spec) {

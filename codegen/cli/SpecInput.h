@@ -31,6 +31,10 @@ struct SpecInput {
 int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
              DiagnosticList *collected = nullptr);
 
+// Adds the errors of a compilation to `list`: those with a path at their key of the spec, those of a .mlir file at the
+// line and column they begin with. Returns the exit code.
+int addCompileErrors(const SpecInput &input, const std::vector<CompileError> &errors, DiagnosticList &list);
+
 // Prints the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
 int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec verify: flags -> a spec, random specs or a folder of golden vectors run against the reference, and a table.
+// moec verify: flags -> a spec, a layer of the dialect, random specs or a folder of golden vectors run against the
+// reference, and a table.
 
 #include "GoldenVerify.h"
 #include "RoutingReport.h"
@@ -80,13 +81,18 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   Verification v{session, flags, input, {}, {}};
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, v.tokens))
     return code;
-  if (int code = loadJsonSpec(session, flags.spec, flags.compile, "verify", input))
+  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
     return code;
-  if (flags.routing && input.spec.choices() < 1)
+  std::unique_ptr<TextLayer> text;
+  if (input.isMoeText && !(text = TextLayer::parse(session, input)))
+    return ExitInvalid;
+  v.text = text.get();
+  int64_t choices = text ? text->choices : input.spec.choices();
+  if (flags.routing && choices < 1)
     return fail(session, ExitUnsupported, "E-UNSUPPORTED",
                 "this layer's tokens choose no experts, so it has no routing to report", "leave --routing out");
   if (flags.routing)
-    v.routing.emplace(input.spec.routerRows());
+    v.routing.emplace(text ? text->experts : input.spec.routerRows());
   if (int code = verifyLayer(v, options))
     return code;
   if (v.routing)
@@ -134,7 +140,7 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
 Verb addVerify(CLI::App &app) {
   auto flags = std::make_shared<VerifyFlags>();
   CLI::App *verb = app.add_subcommand("verify", "run a layer against the reference");
-  verb->add_option("SPEC", flags->spec, "JSON file or preset");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset");
   verb->add_option("--golden", flags->golden, "folder of golden vectors; every case is compiled and compared")
       ->type_name("DIR");
   verb->add_option("--random", flags->random, "random layers; each is compiled and compared")

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A spec's package run on random weights and inputs and compared to the float64 reference, on every instruction set of
+// A layer's package run on random weights and inputs and compared to the float64 reference, or to the interpreter, on every instruction set of
 // the target and 1..N threads, and on the GPU or an emulated one.
 
 #include "VerifyLayer.h"
 
 #include "Supervisor.h"
+#include "TextOracle.h"
 #include "codegen/emulate/EmulatedDevice.h"
 
 #include "codegen/TemplateFiles.h"
@@ -40,14 +41,38 @@ static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, c
   return texts;
 }
 
-} // namespace
+// A spec's layer is compared to the reference.
+class SpecOracle : public LayerOracle {
+public:
+  SpecOracle(const LayerSpec &spec, const std::string &templatesDir) : spec(spec), templatesDir(templatesDir) {}
+  int64_t hidden() const override { return spec.hidden; }
+  DataType activation() const override { return spec.dtype.activation; }
+  bool drawWeights(uint64_t seed, bool tf32, bool unordered) override {
+    layer = {};
+    layer.tf32 = tf32;
+    layer.unordered = unordered;
+    layer.functions = functionTexts(spec, templatesDir);
+    return layer.make(spec, seed);
+  }
+  const RoleTensors &weights() const override { return layer.tensors; }
+  void drawInputs(int64_t tokens, uint64_t seed) override {
+    oracle = {};
+    randomInputs(spec, tokens, seed, given, oracle);
+  }
+  const CallInputs &inputs() const override { return given; }
+  bool compare(const void *x, const CallOutputs &out, OracleResult &result, std::string &reason) override {
+    return compareToOracle(spec, layer, x, oracle, out, result, reason);
+  }
 
-// T tokens and what else the call is given.
-struct RandomCall {
-  int64_t tokens = 0;
-  CallInputs inputs;
+private:
+  const LayerSpec &spec;
+  const std::string &templatesDir;
+  RandomLayer layer;
+  CallInputs given;
   ReferenceInputs oracle;
 };
+
+} // namespace
 
 // What the call's outputs say about its routing. They agreed with the reference, so they do not contradict themselves.
 static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
@@ -66,10 +91,8 @@ static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
 }
 
 // Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
-static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const RandomLayer &weights, const void *x,
-                       const RandomCall &call, int threads, RoutingStats *routing, IsaResult &result,
-                       std::string &reason) {
-  int64_t tokens = call.tokens;
+static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void *x, int64_t tokens, int threads,
+                       RoutingStats *routing, IsaResult &result, std::string &reason) {
   std::unique_ptr<CallOutputs> first;
   for (int n = 1; n <= threads; ++n) {
     if (!layer.prepare(n, isa, nullptr, reason))
@@ -93,47 +116,43 @@ static bool verifyCall(const LayerSpec &spec, LayerRun &layer, int isa, const Ra
         first = std::move(out);
     }
   }
-  if (!compareToOracle(spec, weights, x, call.oracle, *first, result, reason))
+  if (!oracle.compare(x, *first, result, reason))
     return false;
   noteRouting(routing, *first);
   return true;
 }
 
-// Prepares the layer for weights (false: the reason) and runs T tokens of x (false: the reason).
+// Prepares the layer for the oracle's weights (false: the reason) and runs T tokens of x (false: the reason).
 struct Machine {
   bool tf32 = false; // its kernels may round f32 operands
-  std::function<bool(const RandomLayer &weights, std::string &error)> prepare;
-  std::function<bool(const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &result,
-                     std::string &reason)>
-      run;
+  std::function<bool(const RoleTensors &weights, std::string &error)> prepare;
+  std::function<bool(const void *x, int64_t tokens, IsaResult &result, std::string &reason)> run;
 };
 
 // Every seed and token count on one machine. False: `error` says why nothing could be run.
-static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const std::vector<int64_t> &tokens,
-                          const VerifyFlags &flags, IsaResult &result, std::string &error) {
-  int64_t most = *std::max_element(tokens.begin(), tokens.end());
-  PageBuffer x(size_t(std::max<int64_t>(1, most) * spec.hidden) * 4);
+static bool verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machine &machine,
+                          const std::vector<int64_t> &tokens, const VerifyFlags &flags, IsaResult &result,
+                          std::string &error) {
+  int64_t most = *std::max_element(tokens.begin(), tokens.end()), hidden = oracle.hidden();
+  PageBuffer x(size_t(std::max<int64_t>(1, most) * hidden) * 4);
   for (int seed = 0; seed < flags.seeds; ++seed) {
-    RandomLayer weights;
-    if (!x.data() || !weights.make(spec, uint64_t(seed) + 1)) {
+    if (!x.data() || !oracle.drawWeights(uint64_t(seed) + 1, machine.tf32, flags.compile.determinism == "off")) {
       error = "not enough memory for the weights";
       return false;
     }
-    weights.tf32 = machine.tf32;
-    weights.unordered = flags.compile.determinism == "off";
-    weights.functions = functionTexts(spec, flags.compile.templatesDir);
-    fillNormal(x.data(), spec.dtype.activation, most * spec.hidden, 0, 1, uint64_t(seed) + 77);
-    if (!machine.prepare(weights, error))
+    fillNormal(x.data(), oracle.activation(), most * hidden, 0, 1, uint64_t(seed) + 77);
+    if (!machine.prepare(oracle.weights(), error))
       return false;
     if (result.name.empty())
       return true;
     for (int64_t t : tokens) {
       std::string reason;
       ++result.cases;
-      RandomCall call;
-      call.tokens = t;
-      randomInputs(spec, t, uint64_t(seed) * 1000 + uint64_t(t), call.inputs, call.oracle);
-      if (machine.run(weights, x.data(), call, result, reason))
+      oracle.drawInputs(t, uint64_t(seed) * 1000 + uint64_t(t));
+      layer.setInputs(&oracle.inputs());
+      bool good = machine.run(x.data(), t, result, reason);
+      layer.setInputs(nullptr);
+      if (good)
         continue;
       ++result.failed;
       if (result.firstFailure.empty())
@@ -143,32 +162,27 @@ static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const s
   return true;
 }
 
-static bool verifyIsa(const LayerSpec &spec, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
+static bool verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
                       const VerifyFlags &flags, RoutingStats *routing, IsaResult &result, std::string &error) {
   Machine machine;
-  machine.prepare = [&](const RandomLayer &weights, std::string &why) {
-    if (!layer.prepare(1, isa, &weights.tensors, why))
+  machine.prepare = [&](const RoleTensors &weights, std::string &why) {
+    if (!layer.prepare(1, isa, &weights, why))
       return false;
     if (layer.info().isa == isa)
       result.name = flags.emulate ? "amx-emulated" : moec_isa_name(isa);
     return true;
   };
-  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out,
-                    std::string &reason) {
-    layer.setInputs(&call.inputs);
-    bool good = verifyCall(spec, layer, isa, weights, x, call, flags.threads, routing, out, reason);
-    layer.setInputs(nullptr);
-    return good;
+  machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
+    return verifyCall(oracle, layer, isa, x, t, flags.threads, routing, out, reason);
   };
-  return verifyMachine(spec, machine, tokens, flags, result, error);
+  return verifyMachine(oracle, layer, machine, tokens, flags, result, error);
 }
 
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
 // The second time with fewer outputs, since what is not asked for is not launched and other kernels follow each other.
 // A package that promises no bits is compared both times.
-static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const RandomLayer &weights, const void *x,
-                             const RandomCall &call, RoutingStats *routing, IsaResult &result, std::string &reason) {
-  int64_t tokens = call.tokens;
+static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens, RoutingStats *routing,
+                             IsaResult &result, std::string &reason) {
   bool repeats = layer.info().determinism != 0;
   CallOutputs first(layer.info(), tokens);
   CallOutputs again = repeats && tokens % 2 == 0
@@ -185,35 +199,30 @@ static bool verifyDeviceCall(const LayerSpec &spec, LayerRun &layer, const Rando
     reason = "T=" + std::to_string(tokens) + ": bits differ between two runs";
     return false;
   }
-  bool good = compareToOracle(spec, weights, x, call.oracle, first, result, reason) &&
-              (repeats || compareToOracle(spec, weights, x, call.oracle, again, result, reason));
+  bool good = oracle.compare(x, first, result, reason) && (repeats || oracle.compare(x, again, result, reason));
   if (good)
     noteRouting(routing, first);
   return good;
 }
 
-static bool verifyDevice(const LayerSpec &spec, LayerRun &layer, const DeviceContext &context,
+static bool verifyDevice(LayerOracle &oracle, LayerRun &layer, const DeviceContext &context,
                          const std::vector<int64_t> &tokens, const VerifyFlags &flags, RoutingStats *routing,
                          IsaResult &result, std::string &error) {
   Machine machine;
   machine.tf32 = flags.compile.math == "tf32";
-  machine.prepare = [&](const RandomLayer &weights, std::string &why) {
-    if (!layer.prepare(context, weights.tensors, why))
+  machine.prepare = [&](const RoleTensors &weights, std::string &why) {
+    if (!layer.prepare(context, weights, why))
       return false;
     result.name = std::string(layer.info().isa_name) + (flags.emulate ? "-emulated" : "");
     return true;
   };
-  machine.run = [&](const RandomLayer &weights, const void *x, const RandomCall &call, IsaResult &out,
-                    std::string &reason) {
-    layer.setInputs(&call.inputs);
-    bool good = verifyDeviceCall(spec, layer, weights, x, call, routing, out, reason);
-    layer.setInputs(nullptr);
-    return good;
+  machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
+    return verifyDeviceCall(oracle, layer, x, t, routing, out, reason);
   };
-  return verifyMachine(spec, machine, tokens, flags, result, error);
+  return verifyMachine(oracle, layer, machine, tokens, flags, result, error);
 }
 
-static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
+static int verifyCpu(Verification &v, LayerOracle &oracle, const CompiledPackage &compiled) {
   std::string error;
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
@@ -224,7 +233,7 @@ static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
       continue;
     IsaResult result;
     bool above = isa > moec_cpu_isa();
-    if (!above && !verifyIsa(v.input.spec, layer, isa, v.tokens, v.flags, v.firstRouting(), result, error))
+    if (!above && !verifyIsa(oracle, layer, isa, v.tokens, v.flags, v.firstRouting(), result, error))
       return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
     if (result.name.empty())
       v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
@@ -235,7 +244,7 @@ static int verifyCpu(Verification &v, const CompiledPackage &compiled) {
 }
 
 // Emulated, or on this machine's GPU; without one the package is skipped.
-static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileOptions &options) {
+static int verifyCuda(Verification &v, LayerOracle &oracle, CompiledPackage &compiled, const CompileOptions &options) {
   std::string error, name = "cuda:" + cudaArchFacts(options.archs.front()).name.str();
   std::unique_ptr<EmulatedDevice> emulated;
   std::unique_ptr<DeviceContext> real;
@@ -250,25 +259,34 @@ static int verifyCuda(Verification &v, CompiledPackage &compiled, const CompileO
     return fail(v.session, ExitInternal, "E-INTERNAL", error);
   LayerRun layer(package->get());
   IsaResult result;
-  if (!verifyDevice(v.input.spec, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(),
-                    result, error))
+  if (!verifyDevice(oracle, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result,
+                    error))
     return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
   v.results.push_back(std::move(result));
   return ExitDone;
 }
 
-int verifyLayer(Verification &v, const CompileOptions &options) {
+static int verifyWith(Verification &v, LayerOracle &oracle, const CompileOptions &options) {
   for (const CompileOptions &part : splitByDevice(options)) {
     int exit = ExitDone;
     std::unique_ptr<CompiledPackage> compiled = compile(v.session, v.input, part, exit);
     if (!compiled)
       return exit;
     enterStage("verify");
-    exit = part.archs.empty() ? verifyCpu(v, *compiled) : verifyCuda(v, *compiled, part);
+    exit = part.archs.empty() ? verifyCpu(v, oracle, *compiled) : verifyCuda(v, oracle, *compiled, part);
     if (exit != ExitDone)
       return exit;
   }
   return ExitDone;
+}
+
+int verifyLayer(Verification &v, const CompileOptions &options) {
+  if (v.text) {
+    TextOracle oracle(*v.text);
+    return verifyWith(v, oracle, options);
+  }
+  SpecOracle oracle(v.input.spec, v.flags.compile.templatesDir);
+  return verifyWith(v, oracle, options);
 }
 
 } // namespace moec

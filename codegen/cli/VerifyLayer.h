@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A spec's package run on random weights and inputs and compared to the float64 reference, on every instruction set of
-// the target and 1..N threads, and on the GPU or an emulated one.
+// A layer's package run on random weights and inputs and compared to the float64 reference, or to the interpreter where
+// it is written in the dialect, on every instruction set of the target and 1..N threads, and on the GPU or an emulated
+// one.
 
 #ifndef MOEC_CODEGEN_CLI_VERIFYLAYER_H
 #define MOEC_CODEGEN_CLI_VERIFYLAYER_H
 
 #include "CompileRun.h"
 #include "SpecInput.h"
+#include "TextLayer.h"
 
 #include "codegen/check/OracleCheck.h"
 #include "codegen/check/RandomSpec.h"
@@ -49,6 +51,7 @@ struct Verification {
   std::vector<int64_t> tokens;
   std::vector<IsaResult> results;
   size_t skipped = 0;
+  const TextLayer *text = nullptr;                    // the layer of v.input where that is no spec
   std::optional<RoutingStats> routing = std::nullopt; // of every call on the first machine, where it is asked for
 
   // Every machine routes the same tokens, so one of them is enough.

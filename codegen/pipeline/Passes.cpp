@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// FuseStages and PlanLaunch as passes over a module that holds one layer.
+// FuseStages and PlanLaunch as passes over a module that holds one layer, and the interpreter over one of functions.
 
 #include "codegen/pipeline/Passes.h"
 
 #include "codegen/fuse/FuseStages.h"
+#include "codegen/interpret/EvaluateText.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/plan/PlanLaunch.h"
 
@@ -54,9 +55,22 @@ struct PrintPlanPass : PassWrapper<PrintPlanPass, OperationPass<ModuleOp>> {
   }
 };
 
+struct EvaluatePass : PassWrapper<EvaluatePass, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EvaluatePass)
+  StringRef getArgument() const override { return "moe-evaluate"; }
+  StringRef getDescription() const override {
+    return "print to stderr what functions give whose arguments have a moe.value";
+  }
+  void runOnOperation() override {
+    if (failed(interpret::evaluateText(getOperation(), llvm::errs())))
+      signalPassFailure();
+  }
+};
+
 } // namespace
 
 void registerMoePasses() {
+  PassRegistration<EvaluatePass>();
   PassRegistration<FuseStagesPass>();
   PassRegistration<PrintPlanPass>();
 }

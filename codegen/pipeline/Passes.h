@@ -7,7 +7,7 @@
 
 namespace moec {
 
-// --moe-fuse-stages, --moe-print-plan. Once per process.
+// --moe-fuse-stages, --moe-print-plan, --moe-evaluate. Once per process.
 void registerMoePasses();
 
 } // namespace moec

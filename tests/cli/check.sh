@@ -34,6 +34,44 @@ assert not d["valid"]
 e = d["diagnostics"][0]
 assert (e["code"], e["line"], e["column"]) == ("E-K", 5, 44), e'
 
+# Files of the dialect: a layer, function files, and what a target refuses.
+run compile tiny.json -q --stop-after build
+cp out tiny.mlir
+run check tiny.mlir "$source_dir/templates/functions/gelu.mlir"
+expect_status 0
+expect_out "tiny.mlir: valid, layer tiny
+$source_dir/templates/functions/gelu.mlir: valid, function gelu"
+sed 's/top_k 2 of/top_k 12 of/' tiny.mlir >wrong.mlir
+run check wrong.mlir
+expect_status 3
+expect_in err "wrong.mlir:5:10: error[E-MOE]: 'moe.top_k' op C1: "
+printf 'func.func @wave(%%x: f32) -> f32 {\n  %%y = math.sin %%x : f32\n  func.return %%y : f32\n}\n' >wave.mlir
+run check wave.mlir
+expect_status 3
+expect_in err 'wave.mlir:2:8: error[E-MOE]: found math.sin, allowed are at most 256 of '
+run check --json wave.mlir
+expect_status 3
+expect_that 'check --json holds the place in a function' python3 -c '
+import json
+d = json.load(open("out"))["files"][0]
+e = d["diagnostics"][0]
+assert not d["valid"] and (e["code"], e["line"], e["column"]) == ("E-MOE", 2, 8), d'
+cp wave.mlir other.mlir
+sed -i 's/math.sin/math.tanh/' other.mlir
+run check other.mlir
+expect_status 3
+expect_in err 'expected func.func @other(%x: f32) -> f32 { ... }'
+sed 's/"hidden"/"dtype": "f16", "hidden"/' tiny.json >half.json
+run check half.json
+expect_status 4
+expect_in err 'half.json:4:12: error[E-UNSUPPORTED]: f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda'
+run check --target cuda half.json
+expect_status 0
+run check --target gpu half.json
+expect_status 2
+
+run check --explain E-MOE
+expect_status 0
 run check --explain E-K
 expect_status 0
 expect_in out 'E-K: '

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# .mlir files and package folders as SPEC: the package of printed text, its identity, and what cannot be read.
+# .mlir files and package folders as SPEC: the package of printed text, its identity, what it is verified against, and
+# what cannot be read.
 . "$2/tests/cli/expect.sh"
 cp "$source_dir/examples/tiny.json" tiny.json
 identity() { sed -n 's/.*"spec_sha256": "\(.*\)".*/\1/p' "$1/share/tiny/manifest.json"; }
@@ -21,11 +22,55 @@ expect_status 0
 expect_that 'edited text is another layer' test "$(identity edited)" != "$(identity from_spec)"
 expect_that 'which has an identity' test "$(identity edited | tr -d 0)" != ''
 
+# The interpreter is the reference of a layer that no spec describes.
+run verify tiny.mlir -q --target cpu:baseline,cuda --emulate --tokens 0-5,17
+expect_status 0
+expect_in out '0 failed'
+run verify tiny.mlir -q --target cpu:baseline --tokens 1-4 --json
+expect_status 0
+expect_that 'verify --json has the form it has for specs' python3 -c '
+import json
+d = json.load(open("out"))
+assert (d["cases"], d["passed"], d["failed"], d["skipped"]) == (4, 4, 0, 0), d
+assert d["isas"][0]["isa"] == "baseline" and d["isas"][0]["worst_relative_error"] < 2e-5, d'
+run verify tiny.mlir -q --target cpu:baseline --tokens 32 --routing
+expect_status 0
+expect_in out 'expert'
+run bench tiny.mlir -q --tokens 2 --rounds 1 --format csv
+expect_status 0
+run bench tiny.mlir -q --tokens 2 --rounds 1 --skew zipf --format csv
+expect_status 0
+sed 's/router.weight/gate.weight/' tiny.mlir >nameless.mlir
+run bench nameless.mlir -q --tokens 2 --rounds 1 --skew zipf
+expect_status 4
+expect_err 'moec: error[E-UNSUPPORTED]: --skew zipf acts on the parameter router.weight, and this layer has none
+  hint: give the router'"'"'s matrix that moe.role'
+
+# What is not a layer says where.
+sed 's/moe.softmax/moe.softmin/' tiny.mlir >bad.mlir
+for verb in check verify bench compile; do
+  run $verb bad.mlir
+  expect_status 3
+  expect_in err "bad.mlir:4:10: error[E-MOE]: custom op 'moe.softmin' is unknown"
+done
+printf 'not a layer\n' >text.mlir
+run verify text.mlir
+expect_status 3
+expect_in err 'text.mlir:1:1: error[E-MOE]: '
+
+# The layers of examples/routing, written in the dialect.
+for example in "$source_dir"/examples/routing/*.mlir; do
+  run check "$example"
+  expect_status 0
+  run verify "$example" -q --tokens 0-9,17,33
+  expect_status 0
+  expect_in out ', 0 failed'
+  run verify "$example" -q --target cuda --emulate --tokens 1,5,17
+  expect_status 0
+  expect_in out '6 cases, 6 passed, 0 failed'
+done
+
 for verb in bench verify; do
-  run $verb tiny.mlir
-  expect_status 4
-  expect_err "moec: error[E-UNSUPPORTED]: moec $verb reads JSON specs and presets; \"tiny.mlir\" is text of the moe dialect, for which no reference and no weights are known
-  hint: name the JSON spec; moec compile and moec explain read .mlir files"
   run $verb from_spec
   expect_status 4
   expect_err 'moec: error[E-UNSUPPORTED]: "from_spec" is a package folder; moec reads specs, .mlir files and presets

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // moe.combine: plain, weighted, with an epilogue.
 // RUN: moec-opt %s | moec-opt | FileCheck %s
+// RUN: moec-opt %s --moe-evaluate -o /dev/null 2>&1 | FileCheck %s --check-prefix=VALUE
 
 // CHECK: moe.combine %{{.*}} : tensor<?x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>{{$}}
 // CHECK: moe.combine %{{.*}} : tensor<?x8xf32> over %{{.*}} : !moe.route<4 groups, 2 choices> weighted %{{.*}} : tensor<?x2xf32> -> tensor<?x8xbf16> epilogue(%{{.*}}, %{{.*}} = %{{.*}} elem : tensor<?x8xf32>, %{{.*}} = %{{.*}} row : tensor<?xf32>, %{{.*}} = %{{.*}} col : tensor<8xf32>) {
@@ -16,4 +17,21 @@ func.func @combine(%o: tensor<?x8xf32>, %r: !moe.route<4 groups, 2 choices>, %w:
     moe.yield %3 : bf16
   }
   return %a, %y : tensor<?x8xf32>, tensor<?x8xbf16>
+}
+
+// VALUE-LABEL: @combine_values
+// VALUE-NEXT: 0: tensor<3x1> {{\[\[}}2], [10], [0{{\]\]}}
+// VALUE-NEXT: 1: tensor<3x1> {{\[\[}}105], [270], [300{{\]\]}}
+func.func @combine_values(%i: tensor<?x2xi32> {moe.value = dense<[[1, 0], [-1, 0], [-1, -1]]> : tensor<3x2xi32>},
+    %x: tensor<?x1xf32> {moe.value = dense<[[1.0], [10.0], [50.0]]> : tensor<3x1xf32>},
+    %w: tensor<?x2xf32> {moe.value = dense<[[2.0, 3.0], [5.0, 7.0], [1.0, 1.0]]> : tensor<3x2xf32>},
+    %s: tensor<?x1xf32> {moe.value = dense<[[100.0], [200.0], [300.0]]> : tensor<3x1xf32>}) -> (tensor<?x1xf32>, tensor<?x1xf32>) {
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<2 groups, 2 choices>
+  %o = moe.gather %x, %r : tensor<?x1xf32>, !moe.route<2 groups, 2 choices> -> tensor<?x1xf32>
+  %a = moe.combine %o : tensor<?x1xf32> over %r : !moe.route<2 groups, 2 choices> -> tensor<?x1xf32>
+  %b = moe.combine %o : tensor<?x1xf32> over %r : !moe.route<2 groups, 2 choices> weighted %w : tensor<?x2xf32> -> tensor<?x1xf32> epilogue(%acc, %e = %s elem : tensor<?x1xf32>) {
+    %0 = arith.addf %acc, %e : f32
+    moe.yield %0 : f32
+  }
+  return %a, %b : tensor<?x1xf32>, tensor<?x1xf32>
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // moe.gather: rows, one value per token, one value per slot.
 // RUN: moec-opt %s | moec-opt | FileCheck %s
+// RUN: moec-opt %s --moe-evaluate -o /dev/null 2>&1 | FileCheck %s --check-prefix=VALUE
 
 // CHECK: moe.gather %{{.*}}, %{{.*}} : tensor<?x8xbf16>, !moe.route<4 groups, 2 choices> -> tensor<?x8xbf16>
 // CHECK: moe.gather %{{.*}}, %{{.*}} : tensor<?xf32>, !moe.route<4 groups, 2 choices> -> tensor<?xf32>
@@ -11,4 +12,19 @@ func.func @gather(%x: tensor<?x8xbf16>, %v: tensor<?xf32>, %w: tensor<?x2xf32>, 
   %b = moe.gather %v, %r : tensor<?xf32>, !moe.route<4 groups, 2 choices> -> tensor<?xf32>
   %c = moe.gather %w, %r : tensor<?x2xf32>, !moe.route<4 groups, 2 choices> -> tensor<?xf32>
   return %a, %b, %c : tensor<?x8xbf16>, tensor<?xf32>, tensor<?xf32>
+}
+
+// VALUE-LABEL: @gather_values
+// VALUE-NEXT: 0: tensor<2x2> {{\[\[}}3, 4], [1, 2{{\]\]}}
+// VALUE-NEXT: 1: tensor<2> [8, 7]
+// VALUE-NEXT: 2: tensor<2> [20, 10]
+func.func @gather_values(%i: tensor<?x1xi32> {moe.value = dense<[[1], [0], [-1]]> : tensor<3x1xi32>},
+    %x: tensor<?x2xf32> {moe.value = dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>},
+    %w: tensor<?x1xf32> {moe.value = dense<[[7.0], [8.0], [9.0]]> : tensor<3x1xf32>},
+    %v: tensor<?xf32> {moe.value = dense<[10.0, 20.0, 30.0]> : tensor<3xf32>}) -> (tensor<?x2xf32>, tensor<?xf32>, tensor<?xf32>) {
+  %r = moe.dispatch %i : tensor<?x1xi32> -> !moe.route<2 groups, 1 choices>
+  %a = moe.gather %x, %r : tensor<?x2xf32>, !moe.route<2 groups, 1 choices> -> tensor<?x2xf32>
+  %b = moe.gather %w, %r : tensor<?x1xf32>, !moe.route<2 groups, 1 choices> -> tensor<?xf32>
+  %c = moe.gather %v, %r : tensor<?xf32>, !moe.route<2 groups, 1 choices> -> tensor<?xf32>
+  return %a, %b, %c : tensor<?x2xf32>, tensor<?xf32>, tensor<?xf32>
 }

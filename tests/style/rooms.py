@@ -18,6 +18,7 @@ MAY = {
     "codegen": ["runtime"],
     "codegen/moe": ["codegen", "dsl/text", "runtime"],
     "codegen/build": ["codegen", "codegen/moe", "dsl"],
+    "codegen/interpret": ["codegen/moe"],
     "codegen/fuse": ["codegen", "codegen/moe"],
     "codegen/plan": ["codegen", "codegen/fuse", "codegen/moe", "runtime"],
     "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan"],
@@ -29,12 +30,12 @@ MAY = {
     "codegen/emit": ["codegen", "codegen/cuda", "codegen/lower", "codegen/moe", "codegen/plan", "dsl", "dsl/spec",
                      "dsl/text", "runtime"],
     "codegen/pipeline": ["codegen", "codegen/build", "codegen/cpu", "codegen/cuda", "codegen/emit", "codegen/fuse",
-                         "codegen/moe", "codegen/plan", "codegen/schedule", "codegen/tile", "dsl", "dsl/spec"],
+                         "codegen/interpret", "codegen/moe", "codegen/plan", "codegen/schedule", "codegen/tile", "dsl", "dsl/spec"],
     "codegen/check": ["dsl", "dsl/reference", "dsl/spec", "dsl/text", "runtime"],
     "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "runtime"],
     "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "runtime"],
     "codegen/cli": ["codegen", "codegen/bench", "codegen/build", "codegen/check", "codegen/cuda", "codegen/emit",
-                    "codegen/emulate", "codegen/pipeline", "codegen/schedule", "dsl", "dsl/import",
+                    "codegen/emulate", "codegen/interpret", "codegen/moe", "codegen/pipeline", "codegen/schedule", "dsl", "dsl/import",
                     "dsl/spec", "dsl/text", "runtime"],
 }
 INCLUDE = re.compile(r'^\s*#?\s*include\s+"([^"]+)"', re.M)

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A layer of the moe dialect and its arguments -> its results in float64, op by op as MoeOps.td says.
+//
+// Plain loops, nothing shared with the kernels: it is what they are compared to where a layer is written in the dialect
+// and no spec's reference knows it. Values are rounded where the text converts them to bf16 or f16 and nowhere else.
+
+#ifndef MOEC_CODEGEN_INTERPRET_INTERPRETER_H
+#define MOEC_CODEGEN_INTERPRET_INTERPRETER_H
+
+#include "codegen/interpret/InterpretedValues.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <string>
+#include <vector>
+
+namespace moec::interpret {
+
+struct CallShape {
+  int64_t tokens = 0;            // T, the rows of every argument that has tokens
+  int64_t tokensPerSequence = 0; // 0: one sequence
+  bool round = true;             // false: conversions to bf16 and f16 do nothing, as in the spec's reference
+};
+
+struct CallResults {
+  std::vector<Evaluated> results; // of the function, in its order
+  // Rows per group of the dispatch marked moe.experts, else of the one over the result ids; empty without one.
+  std::vector<int64_t> counts;
+  // [T] how clearly the token's choices were made: the smallest relative difference that a top_k, a capacity, a
+  // top_tokens or a float comparison decided on. Kernels decide alike where it exceeds the error of their arithmetic;
+  // equal values are no difference, because there the lower id wins in either.
+  std::vector<double> margins;
+};
+
+// Runs `function`, whose body holds moe ops. Failure: an error was emitted on the op or function at fault.
+mlir::LogicalResult interpret(mlir::func::FuncOp function, llvm::ArrayRef<Evaluated> arguments, const CallShape &shape,
+                              CallResults &out);
+
+} // namespace moec::interpret
+
+#endif
