@@ -140,6 +140,11 @@ static bool verifyMachine(const LayerSpec &spec, const Machine &machine, const s
         result.firstFailure = "seed " + std::to_string(seed) + ", " + reason;
     }
   }
+  if (most > 0 && result.compared.rows == 0 && result.failed == 0) {
+    ++result.failed;
+    result.firstFailure =
+        "no row of y was compared: rounding decides about all of the " + std::to_string(result.tied) + " tokens";
+  }
   return true;
 }
 
