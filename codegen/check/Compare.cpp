@@ -14,6 +14,8 @@ namespace moec {
 namespace {
 
 std::string number(double value) {
+  if (std::isnan(value)) // printf gives some a sign
+    return "nan";
   char text[32];
   std::snprintf(text, sizeof text, "%.3g", value);
   return text;

@@ -21,11 +21,10 @@ CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch);
 bool fitPackage(GoldenCase &golden, std::string &reason);
 
 // One batch on the layer as it is prepared: once, and again for the same bits where the package promises them. `tf32`:
-// its kernels may round f32 operands. Rows may be off by what the layer's roundings do to them (Sensitivity.h), twice
-// where the stored values have the same error, and y nowhere by more than the share of max|y| that the case allows. False:
-// `reason`.
-bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst,
-              Compared &compared, std::string &reason, bool tf32 = false);
+// its kernels may round f32 operands. Rows may be off by what the layer's roundings do to them (Sensitivity.h), and y
+// nowhere by more than the share of max|y| that the case allows. False: `reason`.
+bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, CheckResult &result,
+              std::string &reason, bool tf32 = false);
 
 } // namespace moec
 

@@ -29,10 +29,8 @@ struct RandomLayer {
   bool make(const LayerSpec &spec, uint64_t seed); // false: no memory
 };
 
-struct OracleResult {
+struct OracleResult : CheckResult {
   size_t tied = 0; // tokens about which rounding decides: not compared, but for their logits
-  Compared compared;
-  WorstError worst;
 };
 
 // Two experts whose logits differ by rounding only may change places; everything else that differs by more than the

@@ -61,6 +61,12 @@ struct WorstError {
   bool take(const Comparison &comparison, const char *what, std::string &reason);
 };
 
+// What comparisons of whole calls add up to.
+struct CheckResult {
+  WorstError worst;
+  Compared compared;
+};
+
 } // namespace moec
 
 #endif

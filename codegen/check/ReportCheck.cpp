@@ -60,6 +60,15 @@ static bool isOfLogits(const LossSpec &loss) {
   return loss.kind == "z" || loss.kind == "entropy" || (loss.kind == "uniform_mse" && !loss.is("over", "selected"));
 }
 
+// Rows that every expert computes: the choices that reach it.
+static std::vector<int64_t> rowsOfExperts(const ReferenceOutputs &want, int64_t experts) {
+  std::vector<int64_t> rows(size_t(experts), 0);
+  for (size_t i = 0; i < want.ids.size(); ++i)
+    if (want.ids[i] >= 0 && want.ids[i] < experts && (want.kept.empty() || want.kept[i]))
+      ++rows[size_t(want.ids[i])];
+  return rows;
+}
+
 bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want,
                     const Sensitivity &sensitivity, bool tied, OracleResult &result, std::string &reason) {
   if (!out.probabilities.empty() && !want.probabilities.empty()) {
@@ -78,6 +87,9 @@ bool compareReports(const LayerSpec &spec, const CallOutputs &out, const Referen
         !result.worst.take(compareRows(got, expected, out.numLogits, options), "probabilities", reason))
       return false;
   }
+  if (!tied && !want.ids.empty() && !out.counts.empty() &&
+      !compareCounts(out.counts, rowsOfExperts(want, out.experts), "counts", reason))
+    return false;
   for (size_t i = 0; i < out.losses.size(); ++i)
     if ((!tied || isOfLogits(spec.losses[i])) && isDecided(spec.losses[i], want) &&
         !isReported({out.losses[i]}, want.losses[i], &spec.losses[i], sensitivity.losses[i],

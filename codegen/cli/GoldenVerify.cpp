@@ -21,16 +21,16 @@ namespace moec {
 namespace {
 enum class Outcome { Passed, Failed, Skipped };
 
-struct CaseResult {
-  Outcome outcome = Outcome::Passed;
+struct CaseResult : CheckResult {
+  explicit CaseResult(Outcome outcome = Outcome::Passed, std::string text = "")
+      : outcome(outcome), text(std::move(text)) {}
+  Outcome outcome;
   std::string text; // the reason, or the instruction sets that passed
-  WorstError worst;
-  Compared compared;
 };
 } // namespace
 
-static CaseResult failed(std::string why) { return {Outcome::Failed, std::move(why), {}, {}}; }
-static CaseResult skipped(std::string why) { return {Outcome::Skipped, std::move(why), {}, {}}; }
+static CaseResult failed(std::string why) { return CaseResult(Outcome::Failed, std::move(why)); }
+static CaseResult skipped(std::string why) { return CaseResult(Outcome::Skipped, std::move(why)); }
 
 // Every batch on the layer as it is prepared; adds `machine` to the text of what passed.
 static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result,
@@ -42,7 +42,7 @@ static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::str
     return false;
   }
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, result.worst, result.compared, error, tf32)) {
+    if (!runBatch(golden, batch, layer, result, error, tf32)) {
       result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);
       return false;
     }
