@@ -78,14 +78,16 @@ public:
       result.maxAbs = std::max(result.maxAbs, off);
       result.maxRel = std::max(result.maxRel, off == 0 ? 0 : off / most);
       if (share > result.ofLimit)
-        take(share, index, e.col, "is " + number(e.actual) + "; expected " + number(e.expected) + " within " + number(limit));
+        take(share, index, e.col,
+             "is " + number(e.actual) + "; expected " + number(e.expected) + " within " + number(limit));
     }
     double size = std::max(std::sqrt(squares / count), options.scale), off = std::sqrt(errors / count);
     double rowLimit = options.maxRel * size + slackOf(options.slack.rms, index);
     double share = shareOf(off, rowLimit);
     if (options.slack.rms.size() && share > 1 && result.ofLimit <= 1)
       take(share, index, -1,
-           "is off by " + number(off) + " (root mean square); its size is " + number(size) + ", allowed " + number(rowLimit));
+           "is off by " + number(off) + " (root mean square); its size is " + number(size) + ", allowed " +
+               number(rowLimit));
     else if (options.slack.rms.size())
       result.ofLimit = std::max(result.ofLimit, share);
     allSquares += squares;
@@ -95,7 +97,8 @@ public:
   }
 
   Comparison finish(bool mayBeEmpty) {
-    result.nmse = allErrors == 0 ? 0 : allErrors / std::max(allSquares, options.scale * options.scale * double(result.values));
+    result.nmse =
+        allErrors == 0 ? 0 : allErrors / std::max(allSquares, options.scale * options.scale * double(result.values));
     if (result.rows == 0)
       return refuse(-1, -1, "no row was compared");
     if (result.values == 0 && !mayBeEmpty)
@@ -103,8 +106,8 @@ public:
     double gain = allSquares > 0 ? along / allSquares : 0, limit = options.maxRel + options.slack.gain;
     if (double share = shareOf(std::fabs(gain), limit); share > 1 && result.ofLimit <= 1) {
       result.ofLimit = share;
-      failure = "all rows together are " + number(std::fabs(gain)) + " of their size too " + (gain > 0 ? "large" : "small") +
-                "; allowed " + number(limit);
+      failure = "all rows together are " + number(std::fabs(gain)) + " of their size too " +
+                (gain > 0 ? "large" : "small") + "; allowed " + number(limit);
     }
     result.pass = result.ofLimit <= 1;
     std::string numbers = "worst error " + number(result.maxRel) + " of its row, " + number(result.ofLimit) +
@@ -117,7 +120,9 @@ public:
   }
 
 private:
-  static double shareOf(double off, double limit) { return off == 0 ? 0 : off / limit; } // infinite where none is allowed
+  static double shareOf(double off, double limit) {
+    return off == 0 ? 0 : off / limit;
+  } // infinite where none is allowed
 
   void take(double share, size_t index, int64_t col, std::string why) {
     result.ofLimit = share;

@@ -28,20 +28,20 @@ struct RowSlack {
 };
 
 struct CompareOptions {
-  double maxRel = 2e-5;         // share of the row's own size
-  double scale = 0;             // rows count as at least this large, for sums that cancel; 0: as they are
+  double maxRel = 2e-5; // share of the row's own size
+  double scale = 0;     // rows count as at least this large, for sums that cancel; 0: as they are
   RowSlack slack;
   std::vector<int64_t> names;   // of the rows, to say where; empty: 0, 1, 2 ...
   std::optional<double> poison; // what the output held before the call: an element that still does was not written
 };
 
 struct Comparison {
-  double maxAbs = 0;                      // over elements that are finite in `expected`
-  double maxRel = 0;                      // of |d| / max|expected| of its row; a row of zeros that is not: infinite
-  double nmse = 0;                        // Σ d² / Σ expected²
-  double ofLimit = 0;                     // the largest share of a limit that was used up; above 1: failed
-  int64_t rows = 0, values = 0;           // compared, without what is not finite in `expected`
-  int64_t worstRow = -1, worstCol = -1;   // of ofLimit (the row's name), or of the first refused element; -1: all equal
+  double maxAbs = 0;                    // over elements that are finite in `expected`
+  double maxRel = 0;                    // of |d| / max|expected| of its row; a row of zeros that is not: infinite
+  double nmse = 0;                      // Σ d² / Σ expected²
+  double ofLimit = 0;                   // the largest share of a limit that was used up; above 1: failed
+  int64_t rows = 0, values = 0;         // compared, without what is not finite in `expected`
+  int64_t worstRow = -1, worstCol = -1; // of ofLimit (the row's name), or of the first refused element; -1: all equal
   bool pass = false;
   std::string text; // one line: verdict, numbers, place
 };

@@ -96,16 +96,15 @@ static bool keepsTolerance(const GoldenCase &golden, const std::vector<double> &
 }
 
 static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, const CallOutputs &out,
-                         const Sensitivity &sensitivity, bool tf32, CheckResult &result,
-                         std::string &reason) {
+                         const Sensitivity &sensitivity, bool tf32, CheckResult &result, std::string &reason) {
   WorstError &worst = result.worst;
   CompareOptions exact, ofWeights = optionsOf(sensitivity.weights), losses;
   exact.maxRel = 0;
   const GoldenTensor *logits = batch.find("logits"), *ids = batch.find("ids"), *weights = batch.find("weights");
   const GoldenTensor *counts = batch.find("counts");
-  if (logits && !worst.take(compareRows(asDoubles(out.logits), logits->values(), out.numLogits,
-                                        optionsOf(sensitivity.logits)),
-                            "logits", reason))
+  if (logits &&
+      !worst.take(compareRows(asDoubles(out.logits), logits->values(), out.numLogits, optionsOf(sensitivity.logits)),
+                  "logits", reason))
     return false;
   if (ids) {
     std::vector<int64_t> wanted;
@@ -113,8 +112,9 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
       wanted.push_back(int64_t(id));
     std::vector<double> wantedWeights = weights ? weights->values() : std::vector<double>(wanted.size(), 1.0);
     std::vector<double> got = weights ? asDoubles(out.weights) : std::vector<double>(out.ids.size(), 1.0);
-    if (!worst.take(compareChoices({out.ids.begin(), out.ids.end()}, got, wanted, wantedWeights, out.choices, ofWeights),
-                    "ids and weights", reason))
+    if (!worst.take(
+            compareChoices({out.ids.begin(), out.ids.end()}, got, wanted, wantedWeights, out.choices, ofWeights),
+            "ids and weights", reason))
       return false;
   }
   if (!compareTaken(batch, out, ofWeights, worst, reason))

@@ -83,8 +83,7 @@ bool compareReports(const LayerSpec &spec, const CallOutputs &out, const Referen
       got[i] = absent ? expected[i] : got[i];
       none &= absent;
     }
-    if (!none &&
-        !result.worst.take(compareRows(got, expected, out.numLogits, options), "probabilities", reason))
+    if (!none && !result.worst.take(compareRows(got, expected, out.numLogits, options), "probabilities", reason))
       return false;
   }
   if (!tied && !want.ids.empty() && !out.counts.empty() &&

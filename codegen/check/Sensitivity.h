@@ -31,8 +31,8 @@ namespace moec {
 struct Sensitivity {
   int64_t runs = 0;
   RowSlack logits, weights, y, probabilities;
-  std::vector<uint8_t> undecided;         // [T]
-  std::vector<double> losses;             // the largest change that a run made, twice
+  std::vector<uint8_t> undecided; // [T]
+  std::vector<double> losses;     // the largest change that a run made, twice
   double logitMean = 0, logitMax = 0, diversity = 0;
 };
 

@@ -128,8 +128,9 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
     for (const auto &[reason, count] : tally.reasons)
       session.out << "not built " << count << ": " << escaped(reason) << "\n";
     session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, "
-                << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows << " rows compared, "
-                << tally.ties << format(" ties, worst error %.1e, %.0f%% of its limit\n", tally.worst, 100 * tally.ofLimit);
+                << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows
+                << " rows compared, " << tally.ties
+                << format(" ties, worst error %.1e, %.0f%% of its limit\n", tally.worst, 100 * tally.ofLimit);
   }
   return tally.failed ? ExitCheckFailed : ExitDone;
 }

@@ -74,6 +74,9 @@ static int printResults(Verification &v) {
     if (result.failed)
       fail(session, ExitCheckFailed, "E-MISMATCH", result.name + ": " + result.firstFailure);
   }
+  if (!results.empty() && results.front().compared.empty)
+    session.out << "calls without tokens, which have nothing to compare: " << results.front().compared.empty
+                << " on each\n";
   session.out << cases << " cases, " << cases - failures - skipped << " passed, " << failures << " failed, " << skipped
               << " skipped\n";
   return failures ? ExitCheckFailed : ExitDone;

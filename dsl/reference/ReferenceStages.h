@@ -53,8 +53,8 @@ struct ReferenceRun {
   // follows from it, so operands may be tf32.
   Doubles product(const Doubles &in, const MatrixView &m, bool afterRouting);
   // Without a rounding these do nothing.
-  void round(Doubles &values, DataType type) const;      // stored in `type`
-  void operations(Doubles &values, double count) const;  // `count` f32 operations on values of that size
+  void round(Doubles &values, DataType type) const;     // stored in `type`
+  void operations(Doubles &values, double count) const; // `count` f32 operations on values of that size
   double operation(double v, double size) const;
   // Runs of consecutive tokens [first, last) that share a scope.
   std::vector<std::pair<int64_t, int64_t>> scopes(bool bySequence) const;

@@ -182,8 +182,9 @@ std::vector<int64_t> tokensOf(const std::string &folder, const std::string &name
 
 std::string resultText(const OracleResult &result, size_t calls) {
   char text[160];
-  std::snprintf(text, sizeof text, "%zu calls, %zu rows, |y - want| / |want| at most %.1e, %.0f%% of its limit, %zu ties of the router", calls,
-                result.compared.rows, std::sqrt(result.worst.nmse), 100 * result.worst.ofLimit, result.tied);
+  std::snprintf(text, sizeof text,
+                "%zu calls, %zu rows, |y - want| / |want| at most %.1e, %.0f%% of its limit, %zu ties of the router",
+                calls, result.compared.rows, std::sqrt(result.worst.nmse), 100 * result.worst.ofLimit, result.tied);
   return text;
 }
 

@@ -93,8 +93,9 @@ TEST(Compare, rows_are_measured_by_their_own_size) {
   std::copy_n(y.begin(), 16, off.begin());
   off[9 * 16 + 3] = 1.001e-3;
   Comparison result = against(off, y);
-  EXPECT_EQ(result.text, "FAIL row 9 column 3 is 0.001; expected 0.001 within 2e-08 (worst error 0.001 of its row, 50 of "
-                         "the limit, nmse 6.25e-18, at row 9 column 3)");
+  EXPECT_EQ(result.text,
+            "FAIL row 9 column 3 is 0.001; expected 0.001 within 2e-08 (worst error 0.001 of its row, 50 of "
+            "the limit, nmse 6.25e-18, at row 9 column 3)");
   EXPECT_EQ(result.worstRow, 9);
 }
 

@@ -205,7 +205,12 @@ const Mutation mutations[] = {
     {"one expert twice", [](Call &c) { c.out->ids[9] = c.out->ids[8]; }, "token 4 has one expert twice"},
     {"an id that was not written", [](Call &c) { c.out->ids[9] = INT32_MIN; }, "FAIL token 4 has experts {"},
     {"one weight times 1.001", [](Call &c) { c.out->weights[10] *= 1.001f; }, "ids and weights: FAIL row 5 expert "},
-    {"weights not normalised", [](Call &c) { for (float &w : c.out->weights) w *= 0.99f; }, "ids and weights: FAIL "},
+    {"weights not normalised",
+     [](Call &c) {
+       for (float &w : c.out->weights)
+         w *= 0.99f;
+     },
+     "ids and weights: FAIL "},
     {"a weight that is NaN", [](Call &c) { c.out->weights[10] = nan; }, "the weight at row 5 expert "},
     {"one logit times 1.001", [](Call &c) { c.out->logits[17] *= 1.001f; }, "logits: FAIL row 2 column 1 is "},
     {"counts off by one", [](Call &c) { ++c.out->counts[3]; }, " counts[3]: got "},
