@@ -14,6 +14,8 @@ namespace moec {
 namespace {
 
 std::string number(double value) {
+  if (std::isnan(value)) // printf gives some a sign
+    return "nan";
   char text[32];
   std::snprintf(text, sizeof text, "%.3g", value);
   return text;
@@ -44,35 +46,96 @@ std::optional<std::string> refusal(double actual, double expected, const Compare
   return std::nullopt;
 }
 
-// Verdict and text from the measures.
-void judge(Comparison &result, const CompareOptions &options, const char *colName) {
-  double nmse = options.nmse.value_or(options.maxRel * options.maxRel);
-  result.pass = result.maxRel <= options.maxRel && result.nmse <= nmse;
-  result.text = std::string(result.pass ? "ok" : "FAIL") + " max relative error " + number(result.maxRel) + " (limit " +
-                number(options.maxRel) + "), nmse " + number(result.nmse) + " (limit " + number(nmse) + ")";
-  if (result.worstRow >= 0)
-    result.text += ", worst at " + place(colName, result.worstRow, result.worstCol);
-}
+// One pair of values; one row of them.
+struct Element {
+  double actual, expected;
+  int64_t col;
+};
+using Row = std::vector<Element>;
 
-struct Sums {
-  double error = 0, square = 0, most = 0;
+double slackOf(const std::vector<double> &slack, size_t row) { return row < slack.size() ? slack[row] : 0; }
 
-  void add(double actual, double expected, int64_t row, int64_t col, Comparison &result) {
-    double difference = std::fabs(actual - expected);
-    error += difference * difference;
-    square += expected * expected;
-    most = std::max(most, std::fabs(expected));
-    if (difference > result.maxAbs) {
-      result.maxAbs = difference;
-      result.worstRow = row;
-      result.worstCol = col;
+// Rows go in one by one; their measures, and a verdict with its text, come out.
+class Measure {
+public:
+  Measure(const CompareOptions &options, const char *colName) : options(options), colName(colName) {}
+
+  int64_t nameOf(size_t row) const { return row < options.names.size() ? options.names[row] : int64_t(row); }
+
+  // `row`: finite elements only.
+  void add(size_t index, const Row &row) {
+    double most = options.scale, squares = 0, errors = 0;
+    for (const Element &e : row) {
+      most = std::max(most, std::fabs(e.expected));
+      squares += e.expected * e.expected;
+      errors += (e.actual - e.expected) * (e.actual - e.expected);
+      along += (e.actual - e.expected) * e.expected;
     }
+    double count = double(std::max<size_t>(row.size(), 1));
+    double limit = options.maxRel * most + slackOf(options.slack.most, index);
+    for (const Element &e : row) {
+      double off = std::fabs(e.actual - e.expected), share = shareOf(off, limit);
+      result.maxAbs = std::max(result.maxAbs, off);
+      result.maxRel = std::max(result.maxRel, off == 0 ? 0 : off / most);
+      if (share > result.ofLimit)
+        take(share, index, e.col,
+             "is " + number(e.actual) + "; expected " + number(e.expected) + " within " + number(limit));
+    }
+    double size = std::max(std::sqrt(squares / count), options.scale), off = std::sqrt(errors / count);
+    double rowLimit = options.maxRel * size + slackOf(options.slack.rms, index);
+    double share = shareOf(off, rowLimit);
+    if (options.slack.rms.size() && share > 1 && result.ofLimit <= 1)
+      take(share, index, -1,
+           "is off by " + number(off) + " (root mean square); its size is " + number(size) + ", allowed " +
+               number(rowLimit));
+    else if (options.slack.rms.size())
+      result.ofLimit = std::max(result.ofLimit, share);
+    allSquares += squares;
+    allErrors += errors;
+    ++result.rows;
+    result.values += int64_t(row.size());
   }
-  void finish(Comparison &result, double scale, double count) const {
-    bool exact = result.maxAbs == 0;
-    result.maxRel = exact ? 0 : result.maxAbs / std::max(most, scale); // infinite where all of `expected` is zero
-    result.nmse = exact ? 0 : error / std::max(square, count * scale * scale);
+
+  Comparison finish(bool mayBeEmpty) {
+    double size = std::max(allSquares, options.scale * options.scale * double(result.values));
+    result.nmse = allErrors == 0 ? 0 : allErrors / size;
+    if (result.rows == 0)
+      return refuse(-1, -1, "no row was compared");
+    if (result.values == 0 && !mayBeEmpty)
+      return refuse(-1, -1, "no value was compared: the reference has none that is finite");
+    double gain = size > 0 ? along / size : 0, limit = options.maxRel + options.slack.gain;
+    if (double share = shareOf(std::fabs(gain), limit); share > 1 && result.ofLimit <= 1) {
+      result.ofLimit = share;
+      failure = "all rows together are " + number(std::fabs(gain)) + " of their size too " +
+                (gain > 0 ? "large" : "small") + "; allowed " + number(limit);
+    }
+    result.pass = result.ofLimit <= 1;
+    std::string numbers = "worst error " + number(result.maxRel) + " of its row, " + number(result.ofLimit) +
+                          " of the limit, nmse " + number(result.nmse);
+    if (result.worstRow >= 0)
+      numbers += ", at row " + std::to_string(result.worstRow) +
+                 (result.worstCol >= 0 ? std::string(" ") + colName + " " + std::to_string(result.worstCol) : "");
+    result.text = result.pass ? "ok " + numbers : "FAIL " + failure + " (" + numbers + ")";
+    return result;
   }
+
+private:
+  static double shareOf(double off, double limit) {
+    return off == 0 ? 0 : off / limit;
+  } // infinite where none is allowed
+
+  void take(double share, size_t index, int64_t col, std::string why) {
+    result.ofLimit = share;
+    result.worstRow = nameOf(index);
+    result.worstCol = col;
+    failure = (col >= 0 ? place(colName, result.worstRow, col) : "row " + std::to_string(result.worstRow)) + " " + why;
+  }
+
+  const CompareOptions &options;
+  const char *colName;
+  Comparison result;
+  std::string failure;
+  double along = 0, allSquares = 0, allErrors = 0;
 };
 
 } // namespace
@@ -83,18 +146,20 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
     return refuse(-1, -1,
                   std::to_string(actual.size()) + " elements; expected " + std::to_string(expected.size()) +
                       " in rows of " + std::to_string(cols));
-  Comparison result;
-  Sums sums;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    int64_t row = int64_t(i) / cols, col = int64_t(i) % cols;
-    if (auto why = refusal(actual[i], expected[i], options))
-      return refuse(row, col, place("column", row, col) + " " + *why);
-    if (std::isfinite(expected[i]))
-      sums.add(actual[i], expected[i], row, col, result);
+  Measure measure(options, "column");
+  for (size_t row = 0; row < expected.size() / size_t(cols); ++row) {
+    Row finite;
+    for (int64_t col = 0; col < cols; ++col) {
+      size_t i = row * size_t(cols) + size_t(col);
+      int64_t name = measure.nameOf(row);
+      if (auto why = refusal(actual[i], expected[i], options))
+        return refuse(name, col, place("column", name, col) + " " + *why);
+      if (std::isfinite(expected[i]))
+        finite.push_back({actual[i], expected[i], col});
+    }
+    measure.add(row, finite);
   }
-  sums.finish(result, options.scale, double(expected.size()));
-  judge(result, options, "column");
-  return result;
+  return measure.finish(false);
 }
 
 namespace {
@@ -129,29 +194,29 @@ Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vect
     return refuse(-1, -1,
                   std::to_string(actualIds.size()) + " ids and " + std::to_string(actualWeights.size()) +
                       " weights; expected " + std::to_string(size) + " in rows of " + std::to_string(choices));
-  Comparison result;
-  Sums sums;
+  Measure measure(options, "expert");
   for (int64_t t = 0; t < int64_t(size) / choices; ++t) {
     std::map<int64_t, double> actual, expected;
+    Row row;
+    int64_t name = measure.nameOf(size_t(t));
+    std::string token = "token " + std::to_string(name);
     choicesOf(expectedIds, expectedWeights, t, choices, expected);
     if (!choicesOf(actualIds, actualWeights, t, choices, actual))
-      return refuse(t, -1, "token " + std::to_string(t) + " has one expert twice");
+      return refuse(name, -1, token + " has one expert twice");
     bool same =
         actual.size() == expected.size() && std::equal(actual.begin(), actual.end(), expected.begin(),
                                                        [](const auto &a, const auto &b) { return a.first == b.first; });
     if (!same)
-      return refuse(
-          t, -1, "token " + std::to_string(t) + " has experts " + idsText(actual) + "; expected " + idsText(expected));
+      return refuse(name, -1, token + " has experts " + idsText(actual) + "; expected " + idsText(expected));
     for (const auto &[id, weight] : expected) {
       if (auto why = refusal(actual[id], weight, options))
-        return refuse(t, id, "the weight at " + place("expert", t, id) + " " + *why);
+        return refuse(name, id, "the weight at " + place("expert", name, id) + " " + *why);
       if (std::isfinite(weight))
-        sums.add(actual[id], weight, t, id, result);
+        row.push_back({actual[id], weight, id});
     }
+    measure.add(size_t(t), row);
   }
-  sums.finish(result, options.scale, double(expectedIds.size()));
-  judge(result, options, "expert");
-  return result;
+  return measure.finish(true);
 }
 
 } // namespace moec

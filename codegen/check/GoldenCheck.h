@@ -20,9 +20,10 @@ CallInputs inputsOf(const GoldenCase &golden, const GoldenBatch &batch);
 // `reason` names a feature of the case that no package supports.
 bool fitPackage(GoldenCase &golden, std::string &reason);
 
-// Runs one batch on a prepared layer, twice if the package promises equal bits. `tf32`: kernels may round f32 operands.
-// False: `reason`.
-bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, WorstError &worst,
+// Runs one batch on a prepared layer, twice if the package promises equal bits. `tf32`: kernels may round f32
+// operands. Rows may be off by what the layer's roundings do to them (Sensitivity.h), and y nowhere by more than the
+// share of max|y| that the case allows. False: `reason`.
+bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, CheckResult &result,
               std::string &reason, bool tf32 = false);
 
 } // namespace moec

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Token by token: logits, choices with their weights, y.
+// Logits, choices with their weights, y and reports, of the tokens about which rounding does not decide.
 
 #include "codegen/check/OracleCheck.h"
 
@@ -95,76 +95,100 @@ static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t r
   return close;
 }
 
-// How far a token may be off. A row that cancels to almost nothing is measured by the size of its neighbours.
-struct Tolerance {
-  CompareOptions values, logits, y;
+namespace {
+
+// f32 keeps 2^-24 of a value: what is left to functions that no run of the reference disturbs.
+constexpr double shareOfRow = 1e-6;
+
+// The rows of one output that are compared, the kernel's beside the reference's, with the slack and token of each.
+struct RowsToCompare {
+  std::vector<double> actual, expected;
+  std::vector<int64_t> actualIds, expectedIds;
+  CompareOptions options;
+
+  explicit RowsToCompare(const RowSlack &slack) : slack(slack) {
+    options.maxRel = shareOfRow;
+    options.slack.gain = slack.gain;
+  }
+  void add(int64_t row, int64_t token, const std::vector<double> &got, const std::vector<double> &want) {
+    actual.insert(actual.end(), got.begin(), got.end());
+    expected.insert(expected.end(), want.begin(), want.end());
+    options.names.push_back(token);
+    options.slack.most.push_back(slack.most.at(size_t(row)));
+    options.slack.rms.push_back(slack.rms.at(size_t(row)));
+  }
+
+private:
+  const RowSlack &slack;
 };
 
-// Of the values there are: tokens that a wrap leads around the layer have none.
-static double rootMeanSquare(const std::vector<double> &values) {
-  double sum = 0, count = 0;
-  for (double v : values)
-    if (std::isfinite(v)) {
-      sum += v * v;
-      ++count;
-    }
-  return count > 0 && std::isfinite(sum) ? std::sqrt(sum / count) : 0;
+template <typename T> std::vector<T> rowOf(const std::vector<T> &from, int64_t row, int64_t columns) {
+  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
+}
+std::vector<double> rowOf(const std::vector<float> &from, int64_t row, int64_t columns) {
+  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
+}
+std::vector<int64_t> rowOf(const std::vector<int32_t> &from, int64_t row, int64_t columns) {
+  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
 }
 
-static Tolerance toleranceOf(const LayerSpec &spec, const ReferenceOutputs &want, bool tf32) {
-  bool narrow = spec.dtype.activation != DataType::F32 || spec.dtype.output != DataType::F32;
-  Tolerance tolerance;
-  tolerance.values.maxRel = tolerance.y.maxRel = narrow ? 2e-2 : 2e-5;
-  // A weight on the input is rounded, and so is its product with x, before both factors of an expert read it: in f32
-  // such layers agree like all others, in bf16 the errors of few columns add up to a little over 2e-2 in one of some
-  // thousand layers.
-  if (narrow && spec.combine.apply == CombineApply::Input)
-    tolerance.y.maxRel = 3e-2;
-  if (tf32)
-    tolerance.y.maxRel = std::max(tolerance.y.maxRel, tf32Tolerance);
-  tolerance.logits.maxRel = 2e-5;
-  tolerance.values.scale = rootMeanSquare(want.weights);
-  if (spec.router.score == Score::Identity) // weights are logits, which may cancel
-    tolerance.values.scale = std::max({tolerance.values.scale, rootMeanSquare(want.logits), 1.0});
-  tolerance.logits.scale = rootMeanSquare(want.logits);
-  tolerance.y.scale = rootMeanSquare(want.y);
-  return tolerance;
-}
+} // namespace
 
-// Row `token` of `out` against row `row` of the oracle's answer.
-static bool compareToken(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
-                         int64_t row, const Tolerance &tolerance, OracleResult &result, std::string &reason) {
-  auto part = [](const auto &from, int64_t index, int64_t columns) {
-    return std::vector<double>(from.begin() + index * columns, from.begin() + (index + 1) * columns);
-  };
-  if (!want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6) { // f32 may decide otherwise
-    ++result.tied;
+// Whether rounding decides about the token: by its wrap, by a choice, or because every disturbed run of the reference
+// routed it otherwise.
+static bool isTied(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
+                   int64_t row, bool absent, const Sensitivity &sensitivity) {
+  if (!want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6) // f32 may decide otherwise
     return true;
-  }
-  bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it
-  if (!want.logits.empty() && !absent &&
-      !result.worst.take(compareRows(part(out.logits, token, out.numLogits), part(want.logits, row, out.numLogits),
-                                     out.numLogits, tolerance.logits),
-                         "logits", reason))
-    return false;
-  if (!want.ids.empty()) {
-    int64_t k = out.choices;
-    std::vector<int64_t> got(out.ids.begin() + token * k, out.ids.begin() + (token + 1) * k);
-    std::vector<int64_t> ids(want.ids.begin() + row * k, want.ids.begin() + (row + 1) * k);
-    std::set<int64_t> gotSet(got.begin(), got.end());
-    bool comparable = int64_t(want.logits.size()) > row && !absent;
-    if (comparable && gotSet != std::set<int64_t>(ids.begin(), ids.end()) &&
-        isTie(spec, want, row, part(out.logits, token, out.numLogits), gotSet, 1e-5)) {
+  if (want.ids.empty() || out.ids.empty())
+    return sensitivity.undecided[size_t(row)];
+  int64_t k = out.choices;
+  std::vector<int64_t> got = rowOf(out.ids, token, k), ids = rowOf(want.ids, row, k);
+  std::set<int64_t> gotSet(got.begin(), got.end());
+  if (gotSet == std::set<int64_t>(ids.begin(), ids.end()))
+    return sensitivity.undecided[size_t(row)];
+  bool comparable = int64_t(want.logits.size()) > row && !absent;
+  return comparable && isTie(spec, want, row, rowOf(out.logits, token, out.numLogits), gotSet, 1e-5);
+}
+
+// Rows `tokens` of `out` against the oracle's answer.
+static bool compareTokens(const LayerSpec &spec, const CallOutputs &out, const std::vector<int64_t> &tokens,
+                          const ReferenceOutputs &want, const Sensitivity &sensitivity, OracleResult &result,
+                          std::string &reason) {
+  RowsToCompare logits(sensitivity.logits), weights(sensitivity.weights), y(sensitivity.y);
+  for (int64_t row = 0; row < int64_t(tokens.size()); ++row) {
+    int64_t token = tokens[size_t(row)];
+    bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it
+    bool tied = isTied(spec, out, token, want, row, absent, sensitivity);
+    bool wrapTied = !want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6;
+    if (!want.logits.empty() && !absent && !wrapTied)
+      logits.add(row, token, rowOf(out.logits, token, out.numLogits), rowOf(want.logits, row, out.numLogits));
+    if (tied) {
       ++result.tied;
-      return true;
+      continue;
     }
-    if (!result.worst.take(
-            compareChoices(got, part(out.weights, token, k), ids, part(want.weights, row, k), k, tolerance.values),
-            "ids and weights", reason))
-      return false;
+    if (!want.ids.empty()) {
+      std::vector<int64_t> got = rowOf(out.ids, token, out.choices), ids = rowOf(want.ids, row, out.choices);
+      weights.add(row, token, rowOf(out.weights, token, out.choices), rowOf(want.weights, row, out.choices));
+      weights.actualIds.insert(weights.actualIds.end(), got.begin(), got.end());
+      weights.expectedIds.insert(weights.expectedIds.end(), ids.begin(), ids.end());
+    }
+    y.add(row, token, out.yRow(token), rowOf(want.y, row, out.hidden));
   }
-  return result.worst.take(compareRows(out.yRow(token), part(want.y, row, out.hidden), out.hidden, tolerance.y), "y",
-                           reason);
+  // A call of ties alone compares nothing and says so: compared does not grow.
+  bool good = (logits.options.names.empty() ||
+               result.worst.take(compareRows(logits.actual, logits.expected, out.numLogits, logits.options), "logits",
+                                 reason)) &&
+              (weights.options.names.empty() ||
+               result.worst.take(compareChoices(weights.actualIds, weights.actual, weights.expectedIds,
+                                                weights.expected, out.choices, weights.options),
+                                 "ids and weights", reason));
+  if (!good || y.options.names.empty())
+    return good;
+  Comparison ofY = compareRows(y.actual, y.expected, out.hidden, y.options);
+  result.compared.rows += size_t(ofY.rows);
+  result.compared.values += size_t(ofY.values);
+  return result.worst.take(ofY, "y", reason);
 }
 
 // Whether what a token gets depends on the other tokens of its call.
@@ -191,27 +215,12 @@ static void takeTokens(const ReferenceInputs &all, const std::vector<int64_t> &t
   }
 }
 
-// ids and weights [T,E] where experts took tokens, as packages give them.
-static void spreadTaken(const LayerSpec &spec, ReferenceOutputs &want, int64_t numTokens) {
-  if (spec.router.kind != RouterKind::ExpertChoice)
-    return;
-  int64_t experts = spec.experts.count;
-  want.choices = experts;
-  want.ids.assign(size_t(numTokens * experts), -1);
-  want.weights.assign(size_t(numTokens * experts), 0);
-  for (size_t i = 0; i < want.expertTokens.size(); ++i) {
-    int64_t token = want.expertTokens[i], expert = int64_t(i) / want.expertCapacity;
-    if (token < 0)
-      continue;
-    want.ids[size_t(token * experts + expert)] = expert;
-    want.weights[size_t(token * experts + expert)] = want.expertWeights[i];
-  }
-}
-
 bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const ReferenceInputs &given,
                      const CallOutputs &out, OracleResult &result, std::string &reason) {
-  if (out.tokens == 0)
+  if (out.tokens == 0) {
+    ++result.compared.empty;
     return true;
+  }
   bool kept = !weights.unordered || (out.reports & MOEC_REPORT_DIVERSITY); // --det off changes packages for CUDA only
   if (uint32_t expected = reportsOf(spec, kept); out.asked == ~0u && out.reports != expected) {
     reason = "the package has reports " + std::to_string(out.reports) + ", its spec " + std::to_string(expected);
@@ -236,15 +245,13 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
   ReferenceOutputs want;
   if (!runReference(spec, inputs, want, reason))
     return false;
-  spreadTaken(spec, want, out.tokens);
-  Tolerance tolerance = toleranceOf(spec, want, weights.tf32);
+  Sensitivity sensitivity;
+  spreadTaken(spec, inputs.numTokens, want);
+  if (!measureSensitivity(spec, inputs, want, weights.tf32, sensitivity, reason))
+    return false;
   size_t tied = result.tied;
-  for (size_t i = 0; i < tokens.size(); ++i)
-    if (!compareToken(spec, out, tokens[i], want, int64_t(i), tolerance, result, reason)) {
-      reason = "T=" + std::to_string(out.tokens) + " token " + std::to_string(tokens[i]) + " " + reason;
-      return false;
-    }
-  if (all && !compareReports(spec, out, want, weights.tf32, result.tied != tied, result, reason)) {
+  if (!compareTokens(spec, out, tokens, want, sensitivity, result, reason) ||
+      (all && !compareReports(spec, out, want, sensitivity, result.tied != tied, result, reason))) {
     reason = "T=" + std::to_string(out.tokens) + " " + reason;
     return false;
   }

@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_CHECK_ORACLECHECK_H
 
 #include "codegen/check/OutputCheck.h"
+#include "codegen/check/Sensitivity.h"
 
 #include "dsl/reference/Reference.h"
 #include "dsl/reference/ReferenceWeights.h"
@@ -28,14 +29,14 @@ struct RandomLayer {
   bool make(const LayerSpec &spec, uint64_t seed); // false: no memory
 };
 
-struct OracleResult {
-  size_t tied = 0; // tokens whose choice differs by a tie
-  WorstError worst;
+struct OracleResult : CheckResult {
+  size_t tied = 0; // tokens about which rounding decides: not compared, but for their logits
 };
 
 // Two experts whose logits differ by rounding only may change places; everything else that differs by more than the
-// tolerance of the spec's types is wrong. `inputs` is what the call was given besides x. All tokens of small layers are
-// looked at, and of those in which one token's experts depend on others; 2 or more of others. False: `reason`.
+// layer's own sensitivity to rounding (Sensitivity.h) is wrong. `inputs` is what the call was given besides x. All
+// tokens of small layers are compared, and all tokens of layers in which one token's experts depend on others; at least
+// 2 tokens of other layers. False: `reason`.
 bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const void *x, const ReferenceInputs &inputs,
                      const CallOutputs &out, OracleResult &result, std::string &reason);
 
@@ -44,8 +45,8 @@ uint32_t reportsOf(const LayerSpec &spec, bool ordered);
 
 // The call's reports against the oracle's, which must have seen all of its tokens; `tied`: some token's choice was a
 // tie. False: `reason`.
-bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want, bool tf32, bool tied,
-                    OracleResult &result, std::string &reason);
+bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want,
+                    const Sensitivity &sensitivity, bool tied, OracleResult &result, std::string &reason);
 
 } // namespace moec
 

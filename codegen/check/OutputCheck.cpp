@@ -97,8 +97,9 @@ bool WorstError::take(const Comparison &comparison, const char *what, std::strin
     return false;
   }
   nmse = std::max(nmse, comparison.nmse);
-  if (comparison.maxRel > value || place.empty()) {
-    value = std::max(value, comparison.maxRel);
+  value = std::max(value, comparison.maxRel);
+  if (comparison.ofLimit > ofLimit || place.empty()) {
+    ofLimit = std::max(ofLimit, comparison.ofLimit);
     place = std::string(what) + " row " + std::to_string(std::max<int64_t>(comparison.worstRow, 0));
   }
   return true;

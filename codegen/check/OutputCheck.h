@@ -40,16 +40,31 @@ struct CallOutputs {
   std::vector<double> yRow(int64_t token) const; // [H]
 };
 
-// Tolerance of y for an f32 layer whose matmuls round operands to tf32. tf32 keeps 2 bits more than bf16, hence a
-// quarter of the 2e-2 of bf16 layers.
-constexpr double tf32Tolerance = 5e-3;
+// What was really compared with the reference.
+struct Compared {
+  size_t rows = 0, values = 0; // of y, without tokens about which rounding decides
+  size_t empty = 0;            // calls of no token, in which there is nothing to compare
 
-// The largest relative error of several comparisons, and where it was.
+  void add(const Compared &other) {
+    rows += other.rows;
+    values += other.values;
+    empty += other.empty;
+  }
+};
+
+// The largest error of several comparisons, relative to its row, and where most of a limit was used up.
 struct WorstError {
   double value = 0, nmse = 0;
-  std::string place;
+  double ofLimit = 0; // the largest share of a limit that was used up
+  std::string place;  // of ofLimit
   // Records `comparison` of the output `what`. False: it did not pass, and `reason` holds its text.
   bool take(const Comparison &comparison, const char *what, std::string &reason);
+};
+
+// What comparisons of whole calls add up to.
+struct CheckResult {
+  WorstError worst;
+  Compared compared;
 };
 
 } // namespace moec

@@ -21,15 +21,16 @@ namespace moec {
 namespace {
 enum class Outcome { Passed, Failed, Skipped };
 
-struct CaseResult {
-  Outcome outcome = Outcome::Passed;
+struct CaseResult : CheckResult {
+  explicit CaseResult(Outcome outcome = Outcome::Passed, std::string text = "")
+      : outcome(outcome), text(std::move(text)) {}
+  Outcome outcome;
   std::string text; // the reason, or the instruction sets that passed
-  WorstError worst;
 };
 } // namespace
 
-static CaseResult failed(std::string why) { return {Outcome::Failed, std::move(why), {}}; }
-static CaseResult skipped(std::string why) { return {Outcome::Skipped, std::move(why), {}}; }
+static CaseResult failed(std::string why) { return CaseResult(Outcome::Failed, std::move(why)); }
+static CaseResult skipped(std::string why) { return CaseResult(Outcome::Skipped, std::move(why)); }
 
 // Every batch on the layer as it is prepared; adds `machine` to the text of what passed.
 static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result,
@@ -41,7 +42,7 @@ static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::str
     return false;
   }
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, result.worst, error, tf32)) {
+    if (!runBatch(golden, batch, layer, result, error, tf32)) {
       result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);
       return false;
     }
@@ -146,7 +147,9 @@ int verifyGolden(Session &session, const std::string &folder, const CompileOptio
     static const char *words[] = {"pass", "FAIL", "skip"};
     session.out << words[size_t(result.outcome)] << " " << format("%-26s ", name.c_str());
     if (result.outcome == Outcome::Passed)
-      session.out << format("worst %.1e  ", result.worst.value) << result.text << "\n";
+      session.out << format("%4zu rows  worst %.1e, %3.0f%% of limit  ", result.compared.rows, result.worst.value,
+                            100 * result.worst.ofLimit)
+                  << result.text << "\n";
     else
       session.out << escaped(result.text) << "\n";
     session.out.flush();

@@ -18,7 +18,8 @@ namespace {
 struct Tally {
   int passed = 0, failed = 0, refused = 0;
   size_t cases = 0, ties = 0;
-  double worst = 0;
+  Compared compared;
+  double worst = 0, ofLimit = 0;
   std::map<std::string, int> reasons; // of refusals
 };
 } // namespace
@@ -64,7 +65,9 @@ static void verifyOne(Session &session, const VerifyFlags &flags, const CompileO
   for (const IsaResult &result : v.results) {
     tally.cases += result.cases;
     tally.ties += result.tied;
+    tally.compared.add(result.compared);
     tally.worst = std::max(tally.worst, result.worst.value);
+    tally.ofLimit = std::max(tally.ofLimit, result.worst.ofLimit);
     if (result.failed && error.empty())
       error = result.name + ": " + result.firstFailure;
   }
@@ -113,16 +116,21 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
       os.attribute("failed", tally.failed);
       os.attribute("not_built", tally.refused);
       os.attribute("cases", int64_t(tally.cases));
+      os.attribute("rows_compared", int64_t(tally.compared.rows));
+      os.attribute("values_compared", int64_t(tally.compared.values));
+      os.attribute("calls_without_tokens", int64_t(tally.compared.empty));
       os.attribute("ties", int64_t(tally.ties));
       os.attribute("worst_relative_error", tally.worst);
+      os.attribute("worst_share_of_limit", tally.ofLimit);
     });
     session.out << "\n";
   } else {
     for (const auto &[reason, count] : tally.reasons)
       session.out << "not built " << count << ": " << escaped(reason) << "\n";
     session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, "
-                << tally.refused << " not built; " << tally.cases << " cases, " << tally.ties
-                << format(" ties, worst error %.1e\n", tally.worst);
+                << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows
+                << " rows compared, " << tally.ties
+                << format(" ties, worst error %.1e, %.0f%% of its limit\n", tally.worst, 100 * tally.ofLimit);
   }
   return tally.failed ? ExitCheckFailed : ExitDone;
 }

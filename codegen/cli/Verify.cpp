@@ -49,8 +49,12 @@ static int printResults(Verification &v) {
             os.attribute("isa", result.name);
             os.attribute("cases", result.cases);
             os.attribute("failed", result.failed);
+            os.attribute("rows_compared", result.compared.rows);
+            os.attribute("values_compared", result.compared.values);
+            os.attribute("calls_without_tokens", result.compared.empty);
             os.attribute("ties", result.tied);
             os.attribute("worst_relative_error", result.worst.value);
+            os.attribute("worst_share_of_limit", result.worst.ofLimit);
             os.attribute("worst_nmse", result.worst.nmse);
             os.attribute("first_failure", escaped(result.firstFailure));
           });
@@ -61,16 +65,19 @@ static int printResults(Verification &v) {
     session.out << "\n";
     return failures ? ExitCheckFailed : ExitDone;
   }
-  session.out << format("%-15s %6s %6s %6s %5s %12s %11s  %s\n", "isa", "cases", "pass", "fail", "ties", "worst error",
-                        "worst nmse", "worst place");
+  session.out << format("%-15s %6s %6s %6s %6s %5s %12s %9s  %s\n", "isa", "cases", "pass", "fail", "rows", "ties",
+                        "worst error", "of limit", "nearest to its limit");
   for (const IsaResult &result : results) {
-    session.out << format("%-15s %6zu %6zu %6zu %5zu %12.1e %11.1e  ", result.name.c_str(), result.cases,
-                          result.cases - result.failed, result.failed, result.tied, result.worst.value,
-                          result.worst.nmse)
+    session.out << format("%-15s %6zu %6zu %6zu %6zu %5zu %12.1e %8.0f%%  ", result.name.c_str(), result.cases,
+                          result.cases - result.failed, result.failed, result.compared.rows, result.tied,
+                          result.worst.value, 100 * result.worst.ofLimit)
                 << result.worst.place << "\n";
     if (result.failed)
       fail(session, ExitCheckFailed, "E-MISMATCH", result.name + ": " + result.firstFailure);
   }
+  if (!results.empty() && results.front().compared.empty)
+    session.out << "calls without tokens, which have nothing to compare: " << results.front().compared.empty
+                << " on each\n";
   session.out << cases << " cases, " << cases - failures - skipped << " passed, " << failures << " failed, " << skipped
               << " skipped\n";
   return failures ? ExitCheckFailed : ExitDone;
@@ -109,7 +116,8 @@ static void sayTolerances(Session &session, const VerifyFlags &flags, const Comp
   if (options.archs.empty() || flags.json)
     return;
   if (options.math == MathMode::Tf32)
-    session.out << format("cuda, --math tf32: y of f32 layers within %.0e, routing as exact as ever\n", tf32Tolerance);
+    session.out << "cuda, --math tf32: y of f32 layers within what rounding to tf32 does to them, routing as exact as "
+                   "ever\n";
   if (options.determinism == Determinism::Off)
     session.out << "cuda, --det off: two runs are compared with the reference, not with each other\n";
 }

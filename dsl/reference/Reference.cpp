@@ -7,6 +7,8 @@
 #include "dsl/reference/ReferenceStages.h"
 #include "dsl/spec/SpecChecks.h"
 
+#include <cmath>
+
 namespace moec {
 
 // Σ_c a[c]·b[c] in eight partial sums, which a processor adds side by side.
@@ -30,6 +32,50 @@ Doubles product(const Doubles &in, const MatrixView &m) {
       out[t * m.rows + r] = dot(&in[t * m.cols], weights.data(), m.cols);
   }
   return out;
+}
+
+static Doubles rowLengths(const Doubles &in, int64_t cols) {
+  Doubles lengths(cols ? in.size() / size_t(cols) : 0);
+  for (size_t t = 0; t < lengths.size(); ++t)
+    lengths[t] = std::sqrt(dot(&in[t * size_t(cols)], &in[t * size_t(cols)], cols));
+  return lengths;
+}
+
+Doubles ReferenceRun::product(const Doubles &given, const MatrixView &m, bool afterRouting) {
+  ReferenceRounding *rounding = inputs.rounding;
+  if (!rounding)
+    return moec::product(given, m);
+  bool tf32 = rounding->tf32 && afterRouting && spec.dtype.activation == DataType::F32;
+  Doubles rounded, weights(m.cols);
+  if (tf32)
+    for (double v : given)
+      rounded.push_back(rounding->roundedToTf32(v));
+  const Doubles &in = tf32 ? rounded : given;
+  Doubles lengths = rowLengths(in, m.cols), out(lengths.size() * m.rows);
+  for (int64_t r = 0; r < m.rows; ++r) {
+    m.row(r, weights.data());
+    for (int64_t c = 0; c < m.cols && tf32; ++c)
+      weights[c] = rounding->roundedToTf32(weights[c]);
+    double length = std::sqrt(dot(weights.data(), weights.data(), m.cols));
+    for (size_t t = 0; t < lengths.size(); ++t)
+      out[t * m.rows + r] =
+          rounding->sumOfProducts(dot(&in[t * m.cols], weights.data(), m.cols), lengths[t], length, double(m.cols));
+  }
+  return out;
+}
+
+void ReferenceRun::round(Doubles &values, DataType type) const {
+  for (size_t i = 0; i < values.size() && inputs.rounding; ++i)
+    values[i] = inputs.rounding->rounded(values[i], type);
+}
+
+void ReferenceRun::operations(Doubles &values, double count) const {
+  for (size_t i = 0; i < values.size() && inputs.rounding; ++i)
+    values[i] = inputs.rounding->operation(values[i], count * values[i]);
+}
+
+double ReferenceRun::operation(double v, double size) const {
+  return inputs.rounding ? inputs.rounding->operation(v, size) : v;
 }
 
 namespace {
@@ -302,7 +348,10 @@ bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, Referenc
   }
   if (spec.router.input.jitterScope == JitterScope::Layer && !applyJitter(run, spec.router.input, run.x))
     return false;
-  return spec.layer.wrap == LayerWrap::None ? runBody(run, outputs) : runWrapped(run, outputs);
+  if (!(spec.layer.wrap == LayerWrap::None ? runBody(run, outputs) : runWrapped(run, outputs)))
+    return false;
+  run.round(outputs.y, spec.dtype.output);
+  return true;
 }
 
 } // namespace moec

@@ -6,8 +6,9 @@
 //   w = s[ids] -> normalise -> scale -> capacity -> y = Σ_j w_j · expert_{id_j}(x) (+ output bias) (+ shared)
 //
 // One plain loop nest per stage and nothing shared with the compiler. No value is rounded anywhere, so the dtype and
-// logit_dtype keys have no effect here. Files: ReferenceRouter stages 1-5, ReferenceSelect 6-10, ReferenceCapacity 11,
-// ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft, expert choice) and
+// logit_dtype keys have no effect here, unless the inputs name a ReferenceRounding: then every value moves by the error
+// that a kernel of those types may make of it. Files: ReferenceRouter stages 1-5, ReferenceSelect 6-10,
+// ReferenceCapacity 11, ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft, expert choice) and
 // ReferenceWrap (layer.wrap) are the other kinds of routing.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCE_H
@@ -22,6 +23,8 @@
 #include <vector>
 
 namespace moec {
+
+class ReferenceRounding; // ReferenceRounding.h
 
 struct ReferenceTensor {
   std::vector<int64_t> shape;
@@ -51,6 +54,7 @@ struct ReferenceInputs {
   const ReferenceWeights *weights = nullptr;
   std::map<std::string, ReferenceTensor> extra;
   std::map<std::string, std::string> functions; // texts of function files for activations that are not built in
+  ReferenceRounding *rounding = nullptr;        // errors to make; null: none
 };
 
 // T tokens, K = columns of ids (E for kind dense), R = routed plus zero experts. Kinds that choose tokens instead of
@@ -84,7 +88,7 @@ struct ReferenceOutputs {
 
 // Runs the layer. False: `error` is one sentence that names the key or tensor, `outputs` is unspecified. Refuses keys
 // that have no forward meaning here (router.kind depth, quantised experts) and names them. Reads only the weights it
-// needs and only experts that tokens reach. Thread-safe.
+// needs and only experts that tokens reach. Thread-safe, except for runs that share a rounding.
 bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
 
 // act(v) of a built-in activation, from its own formula; Custom gives NaN.

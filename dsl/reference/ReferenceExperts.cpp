@@ -31,6 +31,23 @@ struct Block {
 double clampAbove(double v, double limit) { return v > limit ? limit : v; }
 double clampBoth(double v, double limit) { return v > limit ? limit : v < -limit ? -limit : v; }
 
+void addBias(const ReferenceRun &run, const Doubles &bias, Doubles &out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    double b = bias[i % bias.size()];
+    out[i] = run.operation(out[i] + b, std::fabs(out[i]) + std::fabs(b));
+  }
+}
+
+// out += (alpha/rank)·(in·Aᵀ)·Bᵀ
+void addLora(ReferenceRun &run, const LoraSpec &lora, const Doubles &in, const MatrixView &a, const MatrixView &b,
+             Doubles &out) {
+  Doubles low = run.product(in, a, true);
+  run.round(low, run.spec.dtype.activation);
+  Doubles added = run.product(low, b, true);
+  for (size_t i = 0; i < out.size(); ++i)
+    addTerm(run, out[i], lora.alpha / lora.rank * added[i]);
+}
+
 // in·Wᵀ + b, and with lora per_matrix + (alpha/rank)·(in·Aᵀ)·Bᵀ
 bool project(ReferenceRun &run, const Block &block, const std::string &name, const std::string &biasRole,
              const Doubles &in, int64_t from, int64_t to, Doubles &out) {
@@ -38,24 +55,27 @@ bool project(ReferenceRun &run, const Block &block, const std::string &name, con
   std::string role = block.prefix + "." + name;
   if (!run.matrix(role, block.index, to, from, weight))
     return false;
-  out = product(in, weight);
+  out = run.product(in, weight, true);
   if (block.options && block.options->lora && block.options->lora->at == LoraAt::PerMatrix) {
     const LoraSpec &lora = *block.options->lora;
     if (!run.matrix(role + "_lora_a", block.index, lora.rank, from, a) ||
         !run.matrix(role + "_lora_b", block.index, to, lora.rank, b))
       return false;
-    Doubles added = product(product(in, a), b);
-    for (size_t i = 0; i < out.size(); ++i)
-      out[i] += lora.alpha / lora.rank * added[i];
+    addLora(run, lora, in, a, b, out);
   }
   if (biasRole.empty())
     return true;
   Doubles bias;
   if (!run.vector(block.prefix + "." + biasRole, block.index, to, bias))
     return false;
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] += bias[i % to];
+  addBias(run, bias, out);
   return true;
+}
+
+// act(v), in f32: v has an error of its own, and what is small beside v may come from terms of v's size.
+double activate(const ReferenceRun &run, const ScalarFn &act, double v) {
+  double value = act(run.operation(v, 2 * v));
+  return run.operation(value, 8 * (std::fabs(value) + std::min(std::fabs(v), 8.0)));
 }
 
 bool gluHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &h) {
@@ -67,11 +87,13 @@ bool gluHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
   double offset = block.options ? block.options->upOffset : 0;
   for (size_t i = 0; i < h.size(); ++i) {
     bool before = clamp && clamp->at == ClampAt::PreAct;
-    double g = block.act(before ? clampAbove(gate[i], clamp->limit) : gate[i]);
+    double g = activate(run, block.act, before ? clampAbove(gate[i], clamp->limit) : gate[i]);
     if (clamp && !before)
       g = clampAbove(g, clamp->limit);
     h[i] = g * ((clamp ? clampBoth(h[i], clamp->limit) : h[i]) + offset);
   }
+  run.operations(h, 4);
+  run.round(h, run.spec.dtype.activation);
   return true;
 }
 
@@ -86,10 +108,11 @@ bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
                  block.width, h))
       return false;
     for (double &v : h) {
-      v = block.act(clamp && clamp->at == ClampAt::PreAct ? clampBoth(v, clamp->limit) : v);
+      v = activate(run, block.act, clamp && clamp->at == ClampAt::PreAct ? clampBoth(v, clamp->limit) : v);
       if (clamp && clamp->at == ClampAt::PostAct)
         v = clampBoth(v, clamp->limit);
     }
+    run.round(h, run.spec.dtype.activation);
   }
   return true;
 }
@@ -115,9 +138,7 @@ bool addParallelLora(ReferenceRun &run, const LoraSpec &lora, int64_t expert, in
   if (!run.matrix("experts.lora_a", expert, lora.rank, width, a) ||
       !run.matrix("experts.lora_b", expert, width, lora.rank, b))
     return false;
-  Doubles added = product(product(in, a), b);
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] += lora.alpha / lora.rank * added[i];
+  addLora(run, lora, in, a, b, out);
   return true;
 }
 
@@ -130,12 +151,15 @@ bool layerNorm(ReferenceRun &run, int64_t expert, int64_t width, Doubles &out) {
   for (size_t start = 0; start < out.size(); start += width) {
     double mean = 0, variance = 0;
     for (int64_t c = 0; c < width; ++c)
-      mean += out[start + c] / width;
+      mean += run.operation(out[start + c], 2 * out[start + c]) / width;
     for (int64_t c = 0; c < width; ++c)
       variance += (out[start + c] - mean) * (out[start + c] - mean) / width;
     for (int64_t c = 0; c < width; ++c)
-      out[start + c] = (out[start + c] - mean) / std::sqrt(variance + 1e-5) * weight[c] + bias[c];
+      out[start + c] = (run.operation(out[start + c] - mean, std::fabs(out[start + c]) + std::fabs(mean)) /
+                        std::sqrt(variance + 1e-5) * weight[c]) +
+                       bias[c];
   }
+  run.operations(out, 8);
   return true;
 }
 
@@ -148,9 +172,8 @@ bool latentProject(ReferenceRun &run, bool back, const Doubles &in, Doubles &out
   Doubles bias(to, 0.0);
   if (!run.matrix(role, 0, to, from, weight) || (latent.bias && !run.vector(role + "_bias", 0, to, bias)))
     return false;
-  out = product(in, weight);
-  for (size_t i = 0; i < out.size(); ++i)
-    out[i] += bias[i % to];
+  out = run.product(in, weight, true);
+  addBias(run, bias, out);
   return true;
 }
 
@@ -174,6 +197,7 @@ bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &ou
     scale *= 1 - experts.outputDropout.p;
   for (double &v : out)
     v *= scale;
+  run.operations(out, 2);
   return true;
 }
 
@@ -221,6 +245,8 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
   Doubles source = run.x, sum(run.numTokens * width, 0.0), in, out;
   if (spec.experts.latent && !latentProject(run, false, run.x, source))
     return false;
+  if (spec.experts.latent)
+    run.round(source, spec.dtype.activation);
   std::map<int64_t, std::vector<Assignment>> byExpert;
   for (const Assignment &a : assignments)
     byExpert[a.expert].push_back(a);
@@ -229,6 +255,8 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     for (const Assignment &a : rows)
       for (int64_t c = 0; c < width; ++c)
         in.push_back(source[a.token * width + c] * (onInput ? a.weight : 1));
+    if (onInput)
+      run.round(in, spec.dtype.activation);
     if (expert < spec.experts.count) {
       if (!runExpert(run, expert, in, out))
         return false;
@@ -239,9 +267,14 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
       addOutputs(rows, out, width, run.numTokens, *run.outputSums);
     for (size_t i = 0; i < rows.size(); ++i)
       for (int64_t c = 0; c < width; ++c)
-        sum[rows[i].token * width + c] += out[i * width + c] * (onInput ? 1 : rows[i].weight);
+        addTerm(run, sum[rows[i].token * width + c], out[i * width + c] * (onInput ? 1 : rows[i].weight));
   }
-  return spec.experts.latent ? latentProject(run, true, sum, y) : (y = std::move(sum), true);
+  if (!spec.experts.latent) {
+    y = std::move(sum);
+    return true;
+  }
+  run.round(sum, spec.dtype.activation);
+  return latentProject(run, true, sum, y);
 }
 
 namespace {
@@ -258,7 +291,7 @@ bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
     if (!runBlock(run, block, in, out))
       return false;
     for (size_t i = 0; i < sum.size(); ++i)
-      sum[i] += out[i];
+      addTerm(run, sum[i], out[i]);
   }
   double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? shared.count : 1);
   for (double &v : sum)
@@ -275,8 +308,8 @@ bool finishOutput(ReferenceRun &run, Doubles &y) {
   Doubles bias(hidden, 0.0), in = run.x, sum;
   if (spec.combine.bias && !run.vector("output.bias", 0, hidden, bias))
     return false;
-  for (size_t i = 0; i < y.size(); ++i)
-    y[i] += bias[i % hidden];
+  for (size_t i = 0; i < y.size() && spec.combine.bias; ++i)
+    y[i] = run.operation(y[i] + bias[i % hidden], std::fabs(y[i]) + std::fabs(bias[i % hidden]));
   if (!spec.shared)
     return true;
   if (spec.shared->input == BranchInput::Residual && !run.extra("residual", hidden, "shared.input", in))
@@ -291,7 +324,7 @@ bool finishOutput(ReferenceRun &run, Doubles &y) {
   if (mixed && !run.vector("shared.gate_bias", 0, 2, gateBias))
     return false;
   if (mixed || gated)
-    gate = product(in, weight);
+    gate = run.product(in, weight, true);
   for (int64_t t = 0; t < run.numTokens; ++t) {
     double pair[2] = {1, 1};
     if (gated)
@@ -302,7 +335,7 @@ bool finishOutput(ReferenceRun &run, Doubles &y) {
       softmaxInPlace(pair, 2);
     }
     for (int64_t i = t * hidden; i < (t + 1) * hidden; ++i)
-      y[i] = pair[0] * y[i] + pair[1] * sum[i];
+      y[i] = run.operation(pair[0] * y[i], 8 * pair[0] * y[i]) + run.operation(pair[1] * sum[i], 8 * pair[1] * sum[i]);
   }
   return true;
 }

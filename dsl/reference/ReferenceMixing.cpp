@@ -106,6 +106,7 @@ bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   std::vector<bool> reached(run.numTokens);
   for (Assignment &a : taken) {
     a.weight *= spec.router.scale * scale[a.expert];
+    a.weight = finalWeight(run, a.weight);
     reached[a.token] = true;
   }
   recordTaken(taken, run, outputs);
@@ -163,12 +164,23 @@ bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
     }
     for (int64_t t = 0; t < tokens; ++t)
       softmaxInPlace(&combine[t * slots], slots);
+    run.operations(dispatch, 8);
+    run.operations(combine, 8);
     if (spec.router.combineWeights == CombineWeights::Dispatch)
       combine = dispatch;
     // The slots are the tokens of the experts' run.
     ReferenceRun inner = run;
     inner.numTokens = slots;
     inner.x = transposedProduct(dispatch, slots, &run.x[first * hidden], hidden, tokens);
+    if (run.inputs.rounding) { // of a sum over tokens, by what was added
+      Doubles sizes(run.x.begin() + first * hidden, run.x.begin() + last * hidden);
+      for (double &v : sizes)
+        v = std::fabs(v);
+      sizes = transposedProduct(dispatch, slots, sizes.data(), hidden, tokens);
+      for (size_t i = 0; i < sizes.size(); ++i)
+        inner.x[i] = run.operation(inner.x[i], sizes[i]);
+    }
+    run.round(inner.x, spec.dtype.activation);
     std::vector<Assignment> own;
     for (int64_t s = 0; s < slots; ++s)
       own.push_back({s, s / each, 1.0});
@@ -178,7 +190,8 @@ bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t s = 0; s < slots; ++s)
         for (int64_t c = 0; c < hidden; ++c)
-          outputs.y[(first + t) * hidden + c] += spec.router.scale * combine[t * slots + s] * slotOut[s * hidden + c];
+          addTerm(run, outputs.y[(first + t) * hidden + c],
+                  spec.router.scale * combine[t * slots + s] * slotOut[s * hidden + c]);
   }
   if (!reportRun(run, routing, OutputSums(), outputs))
     return false;

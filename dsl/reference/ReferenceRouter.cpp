@@ -46,6 +46,7 @@ bool routerInput(ReferenceRun &run, Doubles &out) {
     for (int64_t c = 0; c < hidden; ++c)
       row[c] *= factor * scale[c];
   }
+  run.operations(out, 4);
   return true;
 }
 
@@ -76,7 +77,7 @@ MatrixView viewOf(const Doubles &values, int64_t rows, int64_t cols) {
 // z = ⟨x, w⟩, or scale · ⟨x/‖x‖, w/‖w‖⟩ where the first transform is cosine
 bool rawLogits(ReferenceRun &run, const RouterSpec &router, const MatrixView &weight, Doubles input, Doubles &out) {
   if (router.transform.empty() || router.transform[0].op != TransformOp::Cosine) {
-    out = product(input, weight);
+    out = run.product(input, weight, false);
     return true;
   }
   const LogitTransform &cosine = router.transform[0];
@@ -86,7 +87,8 @@ bool rawLogits(ReferenceRun &run, const RouterSpec &router, const MatrixView &we
   Doubles rows = allRows(weight);
   unitRows(input, weight.cols, cosine.eps);
   unitRows(rows, weight.cols, cosine.eps);
-  out = product(input, viewOf(rows, weight.rows, weight.cols));
+  run.operations(input, 4);
+  out = run.product(input, viewOf(rows, weight.rows, weight.cols), false);
   for (double &z : out)
     z *= learned[0];
   return true;
@@ -128,8 +130,10 @@ bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::s
     return false;
   for (size_t i = 0; i < out.size(); ++i)
     out[i] += bias[i % rows];
-  return std::all_of(router.transform.begin(), router.transform.end(),
-                     [&](const LogitTransform &step) { return transform(run, step, out); });
+  bool transformed = std::all_of(router.transform.begin(), router.transform.end(),
+                                 [&](const LogitTransform &step) { return transform(run, step, out); });
+  run.operations(out, 1 + 4 * double(router.transform.size()));
+  return transformed;
 }
 
 // σ of the noise: the constant, f(x·W_n) + eps, or 1
@@ -142,11 +146,12 @@ bool noiseDeviation(ReferenceRun &run, int64_t rows, Doubles &out) {
   Doubles input;
   if (!run.matrix("router.noise_weight", 0, rows, run.spec.hidden, weight) || !routerInput(run, input))
     return false;
-  out = product(input, weight);
+  out = run.product(input, weight, false);
   for (int64_t t = 0; t < run.numTokens && noise.stdFn == NoiseStdFn::Softmax; ++t)
     softmaxInPlace(&out[t * rows], rows);
   for (double &d : out)
     d = (noise.stdFn == NoiseStdFn::Softmax ? d : softplus(d)) + noise.eps;
+  run.operations(out, 8);
   return true;
 }
 
@@ -162,7 +167,7 @@ bool addNoise(ReferenceRun &run, Routing &routing) {
   if (!run.extra("noise", columns, "router.noise", draws) || !noiseDeviation(run, columns, deviation))
     return false;
   for (size_t i = 0; i < draws.size(); ++i)
-    routing.choice[i] += deviation[i] * draws[i];
+    routing.choice[i] = run.operation(routing.choice[i] + deviation[i] * draws[i], routing.choice[i]);
   if (noise.kind != NoiseKind::Gumbel)
     routing.noisy = routing.choice;
   return true;

@@ -253,6 +253,11 @@ void countChoices(Routing &routing) {
       ++routing.counts[routing.ids[i]];
 }
 
+void roundWeights(const ReferenceRun &run, Routing &routing) {
+  for (double &weight : routing.weights)
+    weight = finalWeight(run, weight);
+}
+
 } // namespace
 
 // From gathered weights to final ones, with capacity before or after normalising.
@@ -274,7 +279,10 @@ bool finishWeights(ReferenceRun &run, Routing &routing) {
     std::vector<uint8_t> used(routing.kept.size());
     for (size_t i = 0; i < used.size(); ++i)
       used[i] = isUsed(spec, routing, i);
-    return normalizeAndScale(run, used, routing);
+    if (!normalizeAndScale(run, used, routing))
+      return false;
+    roundWeights(run, routing);
+    return true;
   }
   std::vector<uint8_t> used(routing.ids.size());
   for (size_t i = 0; i < used.size(); ++i)
@@ -282,6 +290,7 @@ bool finishWeights(ReferenceRun &run, Routing &routing) {
   if (!normalizeAndScale(run, used, routing) || (spec.capacity && !applyCapacity(run, routing)))
     return false;
   clearDropped(spec, routing);
+  roundWeights(run, routing);
   return true;
 }
 

@@ -8,6 +8,7 @@
 #define MOEC_DSL_REFERENCE_REFERENCESTAGES_H
 
 #include "dsl/reference/Reference.h"
+#include "dsl/reference/ReferenceRounding.h"
 
 #include <functional>
 
@@ -46,6 +47,13 @@ struct ReferenceRun {
   bool vector(const std::string &role, int64_t index, int64_t n, Doubles &out);
   // inputs.extra[name] for this run's tokens: [T, cols]. `reason` is the key that needs it.
   bool extra(const std::string &name, int64_t cols, const char *reason, Doubles &out);
+  // in·mᵀ as a kernel may compute it: with the errors of the run's rounding, if it has one. `afterRouting`: no choice
+  // follows from it, so operands may be tf32.
+  Doubles product(const Doubles &in, const MatrixView &m, bool afterRouting);
+  // Without a rounding these do nothing.
+  void round(Doubles &values, DataType type) const;     // stored in `type`
+  void operations(Doubles &values, double count) const; // `count` f32 operations on values of that size
+  double operation(double v, double size) const;
   // Runs of consecutive tokens [first, last) that share a scope.
   std::vector<std::pair<int64_t, int64_t>> scopes(bool bySequence) const;
 };
@@ -72,6 +80,15 @@ struct Assignment {
   int64_t token, expert;
   double weight;
 };
+
+// A weight that nothing but its rounding changes any more.
+inline double finalWeight(const ReferenceRun &run, double weight) {
+  bool rounds = run.spec.router.weightDType == WeightDType::Activation;
+  weight = run.operation(weight, 8 * weight);
+  return rounds && run.inputs.rounding ? run.inputs.rounding->rounded(weight, run.spec.dtype.activation) : weight;
+}
+// sum += term, each term with the error of its product and of the sum it joins
+inline void addTerm(const ReferenceRun &run, double &sum, double term) { sum += run.operation(term, 2 * term); }
 
 // Indices of the k largest of v[0..n), descending; equal values: lower index first; NaN behind every number.
 std::vector<int64_t> topIndices(const double *v, int64_t n, int64_t k);

@@ -18,7 +18,7 @@ bool oneRow(ReferenceRun &run, const std::string &name, bool bias, Doubles &out)
   Doubles b(1, 0.0);
   if (!run.matrix(name + ".weight", 0, 1, run.spec.hidden, weight) || (bias && !run.vector(name + ".bias", 0, 1, b)))
     return false;
-  out = product(run.x, weight);
+  out = run.product(run.x, weight, false);
   for (double &v : out)
     v += b[0];
   return true;
@@ -111,7 +111,9 @@ bool runWrapped(ReferenceRun &run, ReferenceOutputs &outputs) {
     bool in = routed[i / hidden];
     double factor = depth && in ? r[i / hidden] : 1;
     double own = in ? factor * outputs.y[i] : skip ? run.x[i] : dense.empty() ? 0 : dense[i];
-    outputs.y[i] = own + (layer.residual && (in || !skip) ? run.x[i] : 0);
+    outputs.y[i] = own;
+    if (layer.residual && (in || !skip))
+      outputs.y[i] = run.operation(own + run.x[i], std::fabs(own) + std::fabs(run.x[i]));
   }
   outputs.routed = std::move(routed);
   outputs.wrapMargins = std::move(margins);

@@ -39,6 +39,9 @@ struct Reported : testing::Test {
     info.num_experts = 3;
     info.reports = 127;
     out = std::make_unique<CallOutputs>(info, 2);
+    out->counts = {2, 1, 1};
+    sensitivity.losses = {0, 0};
+    want.ids = {0, 1, 0, 2};
     want.probabilities = {0.5, 0.25, 0.25, 0.1, 0.2, 0.7};
     want.losses = {3.5, 1.25};
     want.counts = {2, 1, 1};
@@ -55,10 +58,11 @@ struct Reported : testing::Test {
     out->droppedTokens = {1};
   }
   bool tied = false;
+  Sensitivity sensitivity; // nothing but f32
   std::string complaint() {
     OracleResult result;
     std::string reason;
-    return compareReports(spec, *out, want, /*tf32=*/false, /*tied=*/tied, result, reason) ? "" : reason;
+    return compareReports(spec, *out, want, sensitivity, tied, result, reason) ? "" : reason;
   }
 };
 

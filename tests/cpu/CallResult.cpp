@@ -50,7 +50,6 @@ std::string disagreement(const LayerSpec &spec, const CallResult &actual, const 
   int64_t h = spec.hidden, k = expected.choices, tokens = int64_t(actual.y.size()) / h, clear = 0;
   CompareOptions options;
   options.maxRel = toleranceOf(spec);
-  options.nmse = options.maxRel * options.maxRel;
   bool roundedLogits = spec.dtype.activation == DataType::BF16 && spec.router.logitDType == LogitDType::Activation;
   double margin = roundedLogits ? 2e-2 : 1e-5;
   std::vector<double> y, wantedY, weights, wantedWeights;
@@ -66,6 +65,8 @@ std::string disagreement(const LayerSpec &spec, const CallResult &actual, const 
       wantedIds.push_back(expected.ids[j]), wantedWeights.push_back(expected.weights[j]);
     }
   }
+  if (tokens == 0)
+    return "";
   if (2 * clear < tokens)
     return "only " + std::to_string(clear) + " of " + std::to_string(tokens) + " tokens chose clearly";
   if (Comparison c = compareChoices(ids, weights, wantedIds, wantedWeights, k, options); !c.pass)

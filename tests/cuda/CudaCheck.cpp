@@ -99,10 +99,11 @@ private:
   }
 };
 
-std::string errorText(const WorstError &worst) {
-  char text[64];
-  std::snprintf(text, sizeof text, "worst %.1e ", worst.value);
-  return text + worst.place;
+std::string errorText(const CheckResult &result) {
+  char text[128];
+  std::snprintf(text, sizeof text, "%zu rows, worst %.1e, %.0f%% of its limit ", result.compared.rows,
+                result.worst.value, 100 * result.worst.ofLimit);
+  return text + result.worst.place;
 }
 
 int checkGolden(const std::string &folder, const CaseOptions &options, const DeviceContext *device) {
@@ -113,13 +114,13 @@ int checkGolden(const std::string &folder, const CaseOptions &options, const Dev
     std::string error;
     bool good = readGoldenCase(folder, name, golden, error) && fitPackage(golden, error);
     const moec_package *package = good ? openPackage(folder + "/" + name, golden.spec.name, error) : nullptr;
-    WorstError worst;
+    CheckResult result;
     LayerRun layer(package);
     good = package && prepareOn(device, tensorsOf(golden), layer, error);
     for (size_t i = 0; good && i < golden.batches.size(); ++i)
-      good = runBatch(golden, golden.batches[i], layer, worst, error);
+      good = runBatch(golden, golden.batches[i], layer, result, error);
     if (good)
-      report.pass(name, errorText(worst));
+      report.pass(name, errorText(result));
     else
       report.fail(name, error);
   }

@@ -21,7 +21,6 @@
 namespace moec {
 namespace {
 
-constexpr double mostDifference = 1e-2; // |y - want| / |want|; rounding of bf16 layers makes 2e-3 to 4e-3
 constexpr int64_t numSamples = 12, mostOfSequence = 256;
 
 // Weights of the last spec: variants of a layer follow each other and share them.
@@ -155,12 +154,10 @@ private:
       std::string reason;
       const char *rows = static_cast<const char *>(x) + size_t(sample.first) * rowBytes;
       bool passed = compareToOracle(spec, weights, rows, ReferenceInputs(), part, own, reason);
-      if (passed && std::sqrt(own.worst.nmse) > mostDifference) {
-        passed = false;
-        reason = "|y - want| / |want| is " + std::to_string(std::sqrt(own.worst.nmse)) + ", expected at most 0.01";
-      }
       std::lock_guard<std::mutex> guard(lock);
       result.tied += own.tied;
+      result.compared.add(own.compared);
+      result.worst.ofLimit = std::max(result.worst.ofLimit, own.worst.ofLimit);
       result.worst.nmse = std::max(result.worst.nmse, own.worst.nmse);
       if (!passed && good)
         error = "from token " + std::to_string(sample.first) + " on: " + reason;
@@ -185,8 +182,9 @@ std::vector<int64_t> tokensOf(const std::string &folder, const std::string &name
 
 std::string resultText(const OracleResult &result, size_t calls) {
   char text[160];
-  std::snprintf(text, sizeof text, "%zu calls, |y - want| / |want| at most %.1e, %zu ties of the router", calls,
-                std::sqrt(result.worst.nmse), result.tied);
+  std::snprintf(text, sizeof text,
+                "%zu calls, %zu rows, |y - want| / |want| at most %.1e, %.0f%% of its limit, %zu ties of the router",
+                calls, result.compared.rows, std::sqrt(result.worst.nmse), 100 * result.worst.ofLimit, result.tied);
   return text;
 }
 
@@ -200,8 +198,11 @@ bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &l
       text = "T=" + std::to_string(t) + ": " + error;
       return false;
     }
-  text = tokens.empty() ? "no number of tokens is given for it" : resultText(large.result, tokens.size());
-  return !tokens.empty();
+  bool compared = large.result.compared.rows > 0;
+  text = tokens.empty() ? "no number of tokens is given for it"
+         : compared     ? resultText(large.result, tokens.size())
+                        : "no row was compared: rounding decides about all sampled tokens";
+  return compared;
 }
 
 } // namespace

@@ -54,9 +54,15 @@ int checkRandom(const std::string &folder, const CaseOptions &options, const Dev
     std::optional<LayerSpec> spec;
     const moec_package *package = openCase(folder, name, spec, error);
     OracleResult result;
-    if (package && checkLayer(*spec, package, device, result, error)) {
-      char text[64];
-      std::snprintf(text, sizeof text, "worst %.1e ", result.worst.value);
+    bool good = package && checkLayer(*spec, package, device, result, error);
+    if (good && result.compared.rows == 0) {
+      good = false;
+      error = "no row was compared: rounding decides about all tokens";
+    }
+    if (good) {
+      char text[128];
+      std::snprintf(text, sizeof text, "%zu rows, %zu ties, worst %.1e, %.0f%% of its limit ", result.compared.rows,
+                    result.tied, result.worst.value, 100 * result.worst.ofLimit);
       report.pass(name, text + result.worst.place);
     } else {
       report.fail(name, error);

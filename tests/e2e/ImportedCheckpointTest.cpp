@@ -168,11 +168,11 @@ std::string runGolden(GoldenCase &golden, const WorkFolder &folder, const std::s
     return package.error;
   giveResidual(golden, specIn(folder));
   LayerRun layer(package.package);
-  WorstError worst;
+  CheckResult result;
   if (!layer.load(1, -1, folder / "model.safetensors", prefix, error))
     return error;
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, worst, error))
+    if (!runBatch(golden, batch, layer, result, error))
       return "batch " + std::to_string(batch.index) + ": " + error;
   return "";
 }

@@ -37,12 +37,13 @@ Comparison against(const std::vector<double> &actual, const std::vector<double> 
 TEST(Compare, rows_equal_and_nearly_equal_pass) {
   std::vector<double> y = honest(), rounded = y;
   EXPECT_TRUE(against(y, y).pass);
-  EXPECT_EQ(against(y, y).text, "ok max relative error 0 (limit 2e-05), nmse 0 (limit 4e-10)");
+  EXPECT_EQ(against(y, y).text, "ok worst error 0 of its row, 0 of the limit, nmse 0");
+  EXPECT_EQ(against(y, y).rows, 9);
+  EXPECT_EQ(against(y, y).values, 9 * 16);
   for (double &v : rounded)
     v = float(v);
   EXPECT_TRUE(against(rounded, y).pass) << against(rounded, y).text;
   EXPECT_GT(against(rounded, y).maxAbs, 0);
-  EXPECT_TRUE(against({}, {}).pass);
 }
 
 TEST(Compare, rows_wrong_outputs_are_refused) {
@@ -85,17 +86,52 @@ TEST(Compare, rows_wrong_layers_are_refused) {
   EXPECT_FALSE(against(permuted.run().y, y, 2e-2).pass);
 }
 
-TEST(Compare, rows_small_error_everywhere_fails_by_nmse) {
-  // One large element hides an error of half the others' size from the largest relative difference.
-  std::vector<double> y(160, 1e-3), off(160, 1.5e-3);
-  y[0] = off[0] = 100;
+TEST(Compare, rows_are_measured_by_their_own_size) {
+  // One large row hides nothing of a small one, nor a large element of its own row an error in all others.
+  std::vector<double> y(160, 1e-3), off = y;
+  std::fill_n(y.begin(), 16, 100);
+  std::copy_n(y.begin(), 16, off.begin());
+  off[9 * 16 + 3] = 1.001e-3;
+  Comparison result = against(off, y);
+  EXPECT_EQ(result.text,
+            "FAIL row 9 column 3 is 0.001; expected 0.001 within 2e-08 (worst error 0.001 of its row, 50 of "
+            "the limit, nmse 6.25e-18, at row 9 column 3)");
+  EXPECT_EQ(result.worstRow, 9);
+}
+
+TEST(Compare, rows_small_error_in_all_of_a_row_fails) {
   CompareOptions options;
-  options.maxRel = 2e-5;
-  Comparison result = compareRows(off, y, 16, options);
-  EXPECT_LT(result.maxRel, options.maxRel);
-  EXPECT_FALSE(result.pass);
-  options.nmse = 1e-8;
-  EXPECT_TRUE(compareRows(off, y, 16, options).pass);
+  options.slack.most = {1, 1};
+  options.slack.rms = {1e-3, 1e-3};
+  std::vector<double> y(64, 1), off = y;
+  for (size_t i = 32; i < 64; ++i)
+    off[i] += i % 2 ? 2e-3 : -2e-3;
+  EXPECT_EQ(compareRows(off, y, 32, options).text.substr(0, 79),
+            "FAIL row 1 is off by 0.002 (root mean square); its size is 1, allowed 0.00102 (");
+  options.slack.rms[1] = 3e-3;
+  EXPECT_TRUE(compareRows(off, y, 32, options).pass);
+}
+
+TEST(Compare, rows_all_a_little_too_small_fail) {
+  CompareOptions options;
+  options.slack.most = options.slack.rms = {1, 1};
+  std::vector<double> y(64, 1), off(64, 0.999);
+  EXPECT_EQ(compareRows(off, y, 32, options).text.substr(0, 76),
+            "FAIL all rows together are 0.001 of their size too small; allowed 2e-05 (wor");
+  options.slack.gain = 1e-3;
+  EXPECT_TRUE(compareRows(off, y, 32, options).pass);
+}
+
+TEST(Compare, rows_nothing_compared_does_not_pass) {
+  EXPECT_EQ(against({}, {}).text, "FAIL no row was compared");
+  std::vector<double> nothing(32, notANumber), some = nothing;
+  EXPECT_EQ(against(nothing, nothing).text, "FAIL no value was compared: the reference has none that is finite");
+  some[3] = 1;
+  EXPECT_TRUE(against(some, some).pass);
+  EXPECT_EQ(against(some, some).values, 1);
+  EXPECT_FALSE(against(nothing, some).pass);
+  CompareOptions options;
+  EXPECT_EQ(compareChoices({}, {}, {}, {}, 2, options).text, "FAIL no row was compared");
 }
 
 TEST(Compare, rows_not_finite_is_refused) {
@@ -106,7 +142,7 @@ TEST(Compare, rows_not_finite_is_refused) {
     EXPECT_FALSE(result.pass);
     EXPECT_EQ(result.worstRow, 1);
     EXPECT_EQ(result.worstCol, 5);
-    EXPECT_TRUE(against(bad, bad).pass);
+    EXPECT_TRUE(against(bad, bad).pass); // as the reference has it there too
     EXPECT_FALSE(against(y, bad, 1e9).pass);
   }
   bad = y;
@@ -140,7 +176,8 @@ TEST(Compare, choices_as_sets_aligned_by_id) {
   EXPECT_TRUE(compare({3, 1, 0, 2}, {0.75, 0.25, 1, 0}).pass);
   EXPECT_TRUE(compare({1, 3, 0, -1}, {0.25, 0.75, 1, 0}).pass);
   EXPECT_EQ(compare({1, 3, 0, 2}, {0.75, 0.25, 1, 0}).text,
-            "FAIL max relative error 0.5 (limit 2e-05), nmse 0.308 (limit 4e-10), worst at row 0 expert 1");
+            "FAIL row 0 expert 1 is 0.75; expected 0.25 within 1.5e-05 (worst error 0.667 of its row, 3.33e+04 of the "
+            "limit, nmse 0.308, at row 0 expert 1)");
   EXPECT_EQ(compare({3, 2, 0, 2}, {0.75, 0.25, 1, 0}).text, "FAIL token 0 has experts {2, 3}; expected {1, 3}");
   EXPECT_EQ(compare({3, 1, 0, 2}, {0.75, 0.25, 1, 0.5}).text, "FAIL token 1 has experts {0, 2}; expected {0}");
   EXPECT_EQ(compare({3, 3, 0, 2}, {0.75, 0.25, 1, 0}).text, "FAIL token 0 has one expert twice");

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Runs of the reference with errors, row by row beside the exact one.
+
+#include "codegen/check/Sensitivity.h"
+
+#include "dsl/reference/ReferenceRounding.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace moec {
+
+namespace {
+
+// Differences of one output [T, columns] over all runs.
+class Spread {
+public:
+  Spread(const std::vector<double> &want, int64_t tokens)
+      : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
+        squares(this->tokens), count(this->tokens), alongRows(this->tokens) {}
+
+  void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
+    if (run.size() != want.size())
+      return;
+    double all = 0;
+    for (size_t t = 0; t < tokens; ++t) {
+      if (!comparable[t])
+        continue;
+      double along = 0;
+      for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
+        double d = run[i] - want[i];
+        if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
+          continue;
+        most[t] = std::max(most[t], std::fabs(d));
+        squares[t] += d * d;
+        along += d * want[i];
+      }
+      count[t] += double(columns);
+      alongRows[t] += along * along;
+      all += along;
+    }
+    alongAll += all * all;
+    ++runs;
+  }
+
+  RowSlack slack() const {
+    RowSlack out;
+    double size = 0, rows = 0;
+    for (double v : want)
+      size += std::isfinite(v) ? v * v : 0;
+    for (size_t t = 0; t < tokens; ++t) {
+      out.most.push_back(2 * most[t]);
+      out.rms.push_back(count[t] > 0 ? (1 + 4 / std::sqrt(double(columns))) * std::sqrt(squares[t] / count[t]) : 0);
+      rows += alongRows[t] / std::max(runs, 1.0);
+    }
+    if (size > 0 && tokens > 0)
+      out.gain = 4 * (1 + 12 / (runs * double(tokens))) * std::sqrt(std::max(alongAll / runs, rows)) / size;
+    return out;
+  }
+
+private:
+  const std::vector<double> &want;
+  size_t tokens, columns;
+  std::vector<double> most, squares, count, alongRows;
+  double alongAll = 0, runs = 0;
+};
+
+// [T,K] the experts of every token that it reaches, ascending; -1 for other choices. The order of a choice says nothing.
+std::vector<int64_t> reachedExperts(const ReferenceOutputs &outputs, int64_t tokens) {
+  std::vector<int64_t> reached = outputs.ids;
+  for (size_t i = 0; i < reached.size() && i < outputs.kept.size(); ++i)
+    reached[i] = outputs.kept[i] ? reached[i] : -1;
+  size_t columns = tokens ? reached.size() / size_t(tokens) : 0;
+  for (size_t first = 0; first < reached.size(); first += columns)
+    std::sort(reached.begin() + std::ptrdiff_t(first), reached.begin() + std::ptrdiff_t(first + columns));
+  return reached;
+}
+
+// Whether a token has the same experts and gets through the wrap in both.
+std::vector<uint8_t> comparableTokens(const ReferenceOutputs &run, const ReferenceOutputs &want, int64_t tokens) {
+  std::vector<uint8_t> same(size_t(tokens), 1);
+  auto rows = [&](const auto &a, const auto &b) {
+    size_t columns = tokens ? b.size() / size_t(tokens) : 0;
+    for (size_t t = 0; t < same.size() && a.size() == b.size(); ++t)
+      same[t] &= std::equal(a.begin() + t * columns, a.begin() + (t + 1) * columns, b.begin() + t * columns);
+  };
+  rows(reachedExperts(run, tokens), reachedExperts(want, tokens));
+  rows(run.routed, want.routed);
+  return same;
+}
+
+int64_t runsFor(const LayerSpec &spec, int64_t tokens) {
+  bool linear = spec.experts.form == ExpertForm::Linear;
+  double width = double(linear ? spec.hidden : spec.experts.width(0));
+  double work = double(tokens) * double(spec.hidden) * width * double(std::max<int64_t>(1, spec.choices()));
+  return spec.hidden < 8 ? 16 : spec.hidden < 32 ? 8 : work > 1e7 ? 2 : 4;
+}
+
+void widen(double run, double want, double &change) {
+  double difference = 2 * std::fabs(run - want);
+  change = std::isfinite(difference) ? std::max(change, difference) : change;
+}
+
+} // namespace
+
+void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &outputs) {
+  if (spec.router.kind != RouterKind::ExpertChoice)
+    return;
+  int64_t experts = spec.experts.count;
+  outputs.choices = experts;
+  outputs.ids.assign(size_t(numTokens * experts), -1);
+  outputs.weights.assign(size_t(numTokens * experts), 0);
+  for (size_t i = 0; i < outputs.expertTokens.size(); ++i) {
+    int64_t token = outputs.expertTokens[i], expert = int64_t(i) / outputs.expertCapacity;
+    if (token < 0)
+      continue;
+    outputs.ids[size_t(token * experts + expert)] = expert;
+    outputs.weights[size_t(token * experts + expert)] = outputs.expertWeights[i];
+  }
+}
+
+bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, const ReferenceOutputs &want, bool tf32,
+                        Sensitivity &out, std::string &error) {
+  int64_t tokens = inputs.numTokens;
+  Spread logits(want.logits, tokens), weights(want.weights, tokens), y(want.y, tokens),
+      probabilities(want.probabilities, tokens);
+  out = {};
+  out.runs = runsFor(spec, tokens);
+  out.undecided.assign(size_t(tokens), 1);
+  out.losses.assign(want.losses.size(), 0);
+  for (int64_t seed = 0; seed < out.runs; ++seed) {
+    ReferenceRounding rounding(uint64_t(seed) + 1, tf32);
+    ReferenceInputs moved = inputs;
+    moved.rounding = &rounding;
+    ReferenceOutputs run;
+    if (!runReference(spec, moved, run, error))
+      return false;
+    spreadTaken(spec, tokens, run);
+    std::vector<uint8_t> same = comparableTokens(run, want, tokens);
+    logits.add(run.logits, same);
+    weights.add(run.weights, same);
+    y.add(run.y, same);
+    probabilities.add(run.probabilities, same);
+    bool allSame = true;
+    for (size_t t = 0; t < same.size(); ++t) {
+      out.undecided[t] &= !same[t];
+      allSame &= same[t] != 0;
+    }
+    for (size_t i = 0; i < out.losses.size() && allSame; ++i)
+      widen(run.losses[i], want.losses[i], out.losses[i]);
+    widen(run.logitMean, want.logitMean, out.logitMean);
+    widen(run.logitMax, want.logitMax, out.logitMax);
+    if (allSame)
+      widen(run.diversity, want.diversity, out.diversity);
+  }
+  out.logits = logits.slack();
+  out.weights = weights.slack();
+  out.y = y.slack();
+  out.probabilities = probabilities.slack();
+  return true;
+}
+
+} // namespace moec

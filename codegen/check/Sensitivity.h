@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A layer and one call of it -> how far its outputs may be off, from the reference run with and without the roundings
+// that its types allow (dsl/reference/ReferenceRounding.h). No constant stands for a kind of layer.
+//
+// P runs draw the signs of all errors anew; p[t,c] is what such a run makes of y[t,c], d = p - y:
+//
+//   most[t] = 2 · max over runs and columns of |d|               rms[t] = (1 + 4/√H) · rms over runs and columns of d
+//   gain    = 4 · (1 + 12/(P·T)) · max(rms over runs of Σ d·y, √Σ_t mean over runs of (Σ_c d·y)²) / Σ y²
+//
+// Why these multiples: an error of a run has the largest size that rounding allows, which is √3 times the deviation of one
+// that is uniform up to that size. 2·max is then beyond 7 deviations of a kernel's errors from 30 values on, and rms of
+// many columns is within a few per cent of 1.7 times the kernel's own; both leave more where few values were seen: 1 + 4/√H
+// for short rows, and P is 4, 8 beneath 32 columns and 16 beneath 8 (2 where T·H·I·K is above 10 million: rows are long).
+//
+// A run that chooses other experts for a token, keeps or drops it otherwise or wraps it otherwise says nothing about its
+// row and is left out for it. Rows that all runs leave out are named undecided: rounding decides about them.
+
+#ifndef MOEC_CODEGEN_CHECK_SENSITIVITY_H
+#define MOEC_CODEGEN_CHECK_SENSITIVITY_H
+
+#include "codegen/check/Compare.h"
+
+#include "dsl/reference/Reference.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct Sensitivity {
+  int64_t runs = 0;
+  RowSlack logits, weights, y, probabilities;
+  std::vector<uint8_t> undecided; // [T]
+  std::vector<double> losses;     // the largest change that a run made, twice
+  double logitMean = 0, logitMax = 0, diversity = 0;
+};
+
+// Where experts take tokens: ids and weights [T,E] as packages give them, from what the reference says of experts.
+void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &outputs);
+
+// `want` is what runReference and spreadTaken gave for the same inputs. False: `error`.
+bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, const ReferenceOutputs &want, bool tf32,
+                        Sensitivity &out, std::string &error);
+
+} // namespace moec
+
+#endif
