@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer's package run on random weights and inputs and compared to the float64 reference, or to the interpreter, on every instruction set of
-// the target and 1..N threads, and on the GPU or an emulated one.
+// A layer's package run on random weights and inputs and compared to the float64 reference, or to the interpreter, on
+// every instruction set of the target and 1..N threads, and on the GPU or an emulated one.
 
 #include "VerifyLayer.h"
 
