@@ -5,7 +5,7 @@
 // Every row t is measured by its own size, so that a wrong small row beside large ones is seen. d = actual - expected:
 //
 //   element  |d[t,c]|                <= maxRel · max_c |expected[t,c]|  + slack.most[t]    one wrong element
-//   row      rms_c d[t,c]            <= maxRel · rms_c expected[t,c]    + slack.rms[t]     a small error in all of a row
+//   row      rms_c d[t,c]            <= maxRel · rms_c expected[t,c]    + slack.rms[t]     a small error in a whole row
 //   gain     |Σ d·expected| / Σ expected²  <= maxRel + slack.gain                          all rows too large or small
 //
 // The slack is what the roundings that a kernel is allowed may come to (Sensitivity.h). What is compared is counted: no

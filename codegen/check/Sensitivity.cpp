@@ -66,7 +66,7 @@ private:
   double alongAll = 0, runs = 0;
 };
 
-// [T,K] the experts of every token that it reaches, ascending; -1 for other choices. The order of a choice says nothing.
+// [T,K] the experts of every token that it reaches, ascending; -1 for other choices. The order of choices is ignored.
 std::vector<int64_t> reachedExperts(const ReferenceOutputs &outputs, int64_t tokens) {
   std::vector<int64_t> reached = outputs.ids;
   for (size_t i = 0; i < reached.size() && i < outputs.kept.size(); ++i)

@@ -97,7 +97,7 @@ private:
   // The front to which the step belongs as router, row program or dispatch; null: none in this schedule.
   const RouteFront *frontAt(std::optional<size_t> step) const;
   size_t frontParams(const RouteFront &front) const; // of its kernel, at most
-  int64_t firstBehindFront(size_t step) const; // the fewest tokens for which the step has its own kernels
+  int64_t firstBehindFront(size_t step) const;       // the fewest tokens for which the step has its own kernels
   bool addFronts(const RouteFront &front, moe::RowProgramOp rows);
   bool addFront(const RouteFront &front, moe::RowProgramOp rows, int64_t firstToken, int64_t lastToken,
                 FrontSums *sums);

@@ -2,9 +2,10 @@
 //
 // A region of arith and math ops -> a list of instructions that is evaluated element by element in float64.
 //
-// Floating results of 16 bits are rounded to their type (to nearest, ties to even), wider ones are not. Integers wrap at
-// their width. Where arith leaves a result open the interpreter is definite: a float outside an integer's range becomes
-// the nearest value of that range and NaN 0, a shift by the width or more gives 0. Division by zero is an error.
+// Floating results of 16 bits are rounded to their type (to nearest, ties to even), wider ones are not. Integers wrap
+// at their width. Where arith leaves a result open the interpreter is definite: a float outside an integer's range
+// becomes the nearest value of that range and NaN 0, a shift by the width or more gives 0. Division by zero is an
+// error.
 
 #ifndef MOEC_CODEGEN_INTERPRET_SCALARREGION_H
 #define MOEC_CODEGEN_INTERPRET_SCALARREGION_H

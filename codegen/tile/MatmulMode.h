@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// How a grouped matmul multiplies and stores, beside its shapes: one value from the stage to the kernel. A tile.kernel has
-// it as attributes, which its verifier checks (C5, C6).
+// How a grouped matmul multiplies and stores, beside its shapes: one value from the stage to the kernel. A tile.kernel
+// has it as attributes, which its verifier checks (C5, C6).
 
 #ifndef MOEC_CODEGEN_TILE_MATMULMODE_H
 #define MOEC_CODEGEN_TILE_MATMULMODE_H

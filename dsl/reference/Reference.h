@@ -8,8 +8,8 @@
 // One plain loop nest per stage and nothing shared with the compiler. No value is rounded anywhere, so the dtype and
 // logit_dtype keys have no effect here, unless the inputs name a ReferenceRounding: then every value moves by the error
 // that a kernel of those types may make of it. Files: ReferenceRouter stages 1-5, ReferenceSelect 6-10,
-// ReferenceCapacity 11, ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft, expert choice) and
-// ReferenceWrap (layer.wrap) are the other kinds of routing.
+// ReferenceCapacity 11, ReferenceExperts 12-14, ReferenceActivation; ReferenceHierarchical, ReferenceMixing (soft,
+// expert choice) and ReferenceWrap (layer.wrap) are the other kinds of routing.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCE_H
 #define MOEC_DSL_REFERENCE_REFERENCE_H

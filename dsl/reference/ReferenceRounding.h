@@ -6,7 +6,7 @@
 //   one f32 operation   v ± 2^-24 · size, where `size` is that of what was added or multiplied
 //   a sum of n products v ± 2^-24 · (|a||b| + sqrt(n)·|v|): partial sums of random signs, and of one sign
 //
-// Every error has its largest size and a drawn sign: a run with few roundings then cannot come out near the exact one by
+// Every error has its largest size and a drawn sign: a run with few roundings cannot come out near the exact one by
 // chance, and the runs of some seeds bound the error of a kernel from above instead of imitating it.
 
 #ifndef MOEC_DSL_REFERENCE_REFERENCEROUNDING_H

@@ -7,6 +7,8 @@
 //   p      = softmax(z)
 //   ids    = the two largest of p; the second one only where p1 < 0.6 and p2 >= 0.1
 //   y      = Σ p_j · down_j(silu(gate_j x) · up_j x)
+!route = !moe.route<8 groups, 2 choices>
+
 func.func @two_thresholds(
     %x: tensor<?x16xf32> {moe.role = "x"},
     %router: tensor<8x16xf32> {moe.role = "router.weight"},
@@ -31,8 +33,8 @@ func.func @two_thresholds(
   %p1 = moe.reduce max %v : tensor<?x2xf32> -> tensor<?xf32>
   %place = moe.columns : tensor<?x2xi32>
   // An id of -1 is no choice: it makes no row.
-  %ids = moe.map (%id = %best elem : tensor<?x2xi32>, %own = %v elem : tensor<?x2xf32>, %j = %place elem : tensor<?x2xi32>,
-                  %first = %p1 row : tensor<?xf32>) -> tensor<?x2xi32> {
+  %ids = moe.map (%id = %best elem : tensor<?x2xi32>, %own = %v elem : tensor<?x2xf32>,
+                  %j = %place elem : tensor<?x2xi32>, %first = %p1 row : tensor<?xf32>) -> tensor<?x2xi32> {
     %zero = arith.constant 0 : i32
     %none = arith.constant -1 : i32
     %high = arith.constant 0.6 : f32
@@ -46,10 +48,10 @@ func.func @two_thresholds(
     moe.yield %out : i32
   }
   %weights = moe.take %p at %ids : tensor<?x8xf32>, tensor<?x2xi32> -> tensor<?x2xf32>
-  %r = moe.dispatch %ids : tensor<?x2xi32> -> !moe.route<8 groups, 2 choices>
-  %xr = moe.gather %x, %r : tensor<?x16xf32>, !moe.route<8 groups, 2 choices> -> tensor<?x16xf32>
-  %g = moe.grouped_matmul %xr : tensor<?x16xf32> by %gate : tensor<8x24x16xf32> over %r : !moe.route<8 groups, 2 choices> -> tensor<?x24xf32>
-  %u = moe.grouped_matmul %xr : tensor<?x16xf32> by %up : tensor<8x24x16xf32> over %r : !moe.route<8 groups, 2 choices> -> tensor<?x24xf32>
+  %r = moe.dispatch %ids : tensor<?x2xi32> -> !route
+  %xr = moe.gather %x, %r : tensor<?x16xf32>, !route -> tensor<?x16xf32>
+  %g = moe.grouped_matmul %xr : tensor<?x16xf32> by %gate : tensor<8x24x16xf32> over %r : !route -> tensor<?x24xf32>
+  %u = moe.grouped_matmul %xr : tensor<?x16xf32> by %up : tensor<8x24x16xf32> over %r : !route -> tensor<?x24xf32>
   %h = moe.map (%a = %g elem : tensor<?x24xf32>, %b = %u elem : tensor<?x24xf32>) -> tensor<?x24xf32> {
     %one = arith.constant 1.0 : f32
     %n = arith.negf %a : f32
@@ -59,7 +61,8 @@ func.func @two_thresholds(
     %m = arith.mulf %s, %b : f32
     moe.yield %m : f32
   }
-  %o = moe.grouped_matmul %h : tensor<?x24xf32> by %down : tensor<8x16x24xf32> over %r : !moe.route<8 groups, 2 choices> -> tensor<?x16xf32>
-  %y = moe.combine %o : tensor<?x16xf32> over %r : !moe.route<8 groups, 2 choices> weighted %weights : tensor<?x2xf32> -> tensor<?x16xf32>
+  %o = moe.grouped_matmul %h : tensor<?x24xf32> by %down : tensor<8x16x24xf32> over %r : !route -> tensor<?x16xf32>
+  %y = moe.combine %o : tensor<?x16xf32> over %r : !route
+      weighted %weights : tensor<?x2xf32> -> tensor<?x16xf32>
   return %y, %z, %ids, %weights : tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xf32>
 }
