@@ -30,7 +30,7 @@ struct RandomLayer {
 };
 
 struct OracleResult : CheckResult {
-  size_t tied = 0; // tokens about which rounding decides: not compared, but for their logits
+  size_t tied = 0; // tokens about which rounding decides: only their logits are compared
 };
 
 // Two experts whose logits differ by rounding only may change places; everything else that differs by more than the

@@ -51,7 +51,7 @@ struct Verification {
   std::vector<int64_t> tokens;
   std::vector<IsaResult> results;
   size_t skipped = 0;
-  const TextLayer *text = nullptr;                    // the layer of v.input where that is no spec
+  const TextLayer *text = nullptr;                    // the layer of v.input if that is a .mlir file
   std::optional<RoutingStats> routing = std::nullopt; // of every call on the first machine, where it is asked for
 
   // Every machine routes the same tokens, so one of them is enough.

@@ -29,7 +29,7 @@ struct CallResults {
   std::vector<int64_t> counts;
   // [T] how clearly the token's choices were made: the smallest relative difference that a top_k, a capacity, a
   // top_tokens or a float comparison decided on. Kernels decide alike where it exceeds the error of their arithmetic;
-  // equal values are no difference, because there the lower id wins in either.
+  // equal values do not count, because the lower id wins in both.
   std::vector<double> margins;
 };
 

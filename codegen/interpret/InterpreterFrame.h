@@ -46,7 +46,7 @@ struct TokenRange {
 };
 std::vector<TokenRange> scopesOf(const Frame &frame, moe::Scope scope, int64_t groupTokens);
 
-// a stands before b where larger values come first and NaN last.
+// a comes before b if larger values come first and NaN last.
 bool isLarger(double a, double b);
 // max that ignores NaN; the running maximum begins with NaN.
 inline double joinMax(double acc, double v) { return v > acc || acc != acc ? v : acc; }

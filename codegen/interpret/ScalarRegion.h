@@ -27,7 +27,7 @@ double roundedTo(mlir::Type type, double v);
 
 class ScalarRegion {
 public:
-  // Failure: an error was emitted on the op that is none of arith's and math's scalar ops. `round` false: nothing is
+  // Failure: an error was emitted on an op that is not a scalar op of arith or math. `round` false: nothing is
   // rounded, which is the arithmetic of the spec's reference.
   mlir::LogicalResult compile(mlir::Region &region, bool round);
 
