@@ -112,10 +112,10 @@ TEST(bad_specs, every_code_has_a_case) {
 // A code that a source names is explained, and one that is explained is documented.
 TEST(diagnostic_codes, every_code_is_explained) {
   std::set<std::string> used;
-  for (const auto &entry : std::filesystem::directory_iterator(std::string(MOEC_SOURCE_DIR) + "/dsl")) {
+  for (const auto &entry : std::filesystem::recursive_directory_iterator(std::string(MOEC_SOURCE_DIR) + "/dsl")) {
     if (entry.path().extension() != ".cpp")
       continue;
-    std::string text = fileText("dsl/" + entry.path().filename().string());
+    std::string text = fileText(std::filesystem::relative(entry.path(), MOEC_SOURCE_DIR).string());
     for (size_t at = text.find("\"E-"); at != std::string::npos; at = text.find("\"E-", at + 1)) {
       size_t end = text.find('"', at + 1);
       used.insert(text.substr(at + 1, end - at - 1));

@@ -148,7 +148,7 @@ const Refused refused[] = {
     {"unknown_score", "deepseek_v3", R"({"scoring_func": "tanh"})", "E-IMPORT-KEY", "scoring_func must be"},
     {"unknown_method", "deepseek_v3", R"({"topk_method": "random"})", "E-IMPORT-KEY", "topk_method must be"},
     {"no_flag", "dots1", R"({"norm_topk_prob": null})", "E-IMPORT-KEY", "no norm_topk_prob"},
-    {"flag_is_a_number", "qwen3", R"({"norm_topk_prob": 1})", "E-IMPORT-KEY", "neither true nor false"},
+    {"flag_is_a_number", "qwen3", R"({"norm_topk_prob": 1})", "E-IMPORT-KEY", "must be true or false"},
     {"no_bias_flag", "lfm2", R"({"use_expert_bias": null})", "E-IMPORT-KEY", "no use_expert_bias"},
     {"no_margin", "phi", R"({"router_jitter_noise": null})", "E-IMPORT-KEY", "no router_jitter_noise"},
     {"three_choices", "phi", R"({"num_experts_per_tok": 3})", "E-IMPORT-KEY", "num_experts_per_tok is not 2"},
