@@ -76,7 +76,7 @@ static constexpr CliCode cliCodes[] = {
      "0.5, or one expert is chosen by more than half of the tokens and 4 times the even share."},
     {"W-IDLE",
      "Experts are chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %."},
-    {"W-LOGITS", "Router logits are larger than 10 in magnitude, or no numbers."},
+    {"W-LOGITS", "Router logits are larger than 10 in magnitude, or not finite."},
     {"W-SHARED",
      "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
      "storage of its own is many times larger than the caches, so weights are read from memory all the same."},

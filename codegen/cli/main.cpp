@@ -28,7 +28,7 @@ struct GlobalFlags {
 static void addGlobalFlags(CLI::App &app, GlobalFlags &flags) {
   app.add_option("--color", flags.color, "colour on stderr: auto, always, never (NO_COLOR turns auto off)")
       ->check(CLI::IsMember({"auto", "always", "never"}));
-  app.add_flag("-q,--quiet", flags.quiet, "no progress; errors are still said");
+  app.add_flag("-q,--quiet", flags.quiet, "no progress; errors are still printed");
   app.add_option("--timeout", flags.limits.timeoutSeconds, "stop after SECONDS with exit 9")
       ->check(CLI::Range(0.001, 1e9))
       ->type_name("SECONDS");

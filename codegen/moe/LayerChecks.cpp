@@ -248,7 +248,7 @@ LogicalResult checkOp(Operation *op) {
   if (isa<func::ReturnOp>(op))
     return success();
   if (!isa<MoeDialect>(op->getDialect()) || isa<YieldOp>(op))
-    return op->emitOpError("L4: only moe ops stand in a layer");
+    return op->emitOpError("L4: a layer holds only moe ops");
   if (auto topK = dyn_cast<TopKOp>(op))
     if (topK.getK() > uint64_t(maxTopK))
       return op->emitOpError("L7: k (") << topK.getK() << ") is larger than " << maxTopK;

@@ -22,7 +22,8 @@ static const LayerInput inputs[] = {
     {"expert_ids", MOEC_ROLE_EXPERT_IDS, InputShape::Rows, true, "[T,K] i32", "experts of every token, -1 = none"},
     {"expert_weights", MOEC_ROLE_EXPERT_WEIGHTS, InputShape::Rows, false, "[T,K] f32", "their weights"},
     {"group_ids", MOEC_ROLE_GROUP_IDS, InputShape::Tokens, true, "[T] i32", "group of every token"},
-    {"priority", MOEC_ROLE_PRIORITY, InputShape::Tokens, false, "[T] f32", "who finds a place first"},
+    {"priority", MOEC_ROLE_PRIORITY, InputShape::Tokens, false, "[T] f32",
+     "the order in which tokens take places: larger first"},
     {"capacity", MOEC_ROLE_CAPACITY, InputShape::One, true, "[1] i32", "places per expert"},
     {"top_k", MOEC_ROLE_TOP_K, InputShape::One, true, "[1] i32", "choices to use"},
 };

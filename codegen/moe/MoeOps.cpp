@@ -126,7 +126,7 @@ LogicalResult checkRegion(Operation *op, StringRef label, Region &region, ArrayR
     for (Type type : inner.getResultTypes())
       scalar &= type.isIntOrFloat();
     if (!scalar)
-      return inner.emitOpError("C3: only scalar arith and math ops stand in a region of ") << op->getName();
+      return inner.emitOpError("C3: only scalar arith and math ops may be in a region of ") << op->getName();
   }
   return success();
 }

@@ -38,7 +38,7 @@ func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf3
 
 // -----
 func.func @layer_l4_ops(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
-  // expected-error @below {{'arith.addf' op L4: only moe ops stand in a layer}}
+  // expected-error @below {{'arith.addf' op L4: a layer holds only moe ops}}
   %y = arith.addf %x, %x : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
