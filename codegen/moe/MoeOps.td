@@ -21,14 +21,13 @@ def Moe_Dialect : Dialect {
   let summary = "what a Mixture-of-Experts layer computes: row ops, routing, grouped matmuls";
   let description = [{
     A layer is one `func.func`. Arguments carry `moe.role`: "x" for the activations, the name of a further input of a
-    call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter, whose checkpoint storage may follow
-    in `moe.storage` ({tensor, stack, axes, part} strings). `moe.members` ({role, experts, shapes}) says that a
-    parameter
-    [G,...] is made of one tensor ROLE.e for each of G experts, of its own shape and padded with zeros. Results carry
-    `moe.role` "y", "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts", "losses",
-    "logit_mean", "logit_max", "diversity", "dropped_tokens". What only reports need runs only where one of them is
-    asked for. The function's `moe.layer` dictionary holds `spec_hash` and `text_hash`,
-    64 hex digits each (LayerIdentity.h); it may be left out. Example: tests/moe/tiny.mlir.
+    call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter. `moe.storage` ({tensor, stack,
+    axes, part} strings) may give a parameter's storage in a checkpoint. `moe.members` ({role, experts, shapes}) says
+    that a parameter [G,...] consists of one tensor ROLE.e for each of G experts, each of its own shape and padded with
+    zeros. Results carry `moe.role` "y", "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts",
+    "losses", "logit_mean", "logit_max", "diversity", "dropped_tokens". Ops that only reports need run only in calls
+    that ask for one of them. The function's `moe.layer` dictionary may hold `spec_hash` and `text_hash`, 64 hex digits
+    each (LayerIdentity.h). Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -43,7 +42,7 @@ def Moe_RouteType : TypeDef<Moe_Dialect, "Route"> {
   let mnemonic = "route";
   let summary = "which rows every group has: offsets [G+1], row_token [R], row_slot [R], slot_row [T*K], all i32";
   let description = [{
-    A row r of group g is one (token, choice) pair with ids[token, choice] = g; rows of a group stand in ascending
+    A row r of group g is one (token, choice) pair with ids[token, choice] = g; rows of a group are in ascending
     slot order, slot = token*K + choice. Slots whose id is outside 0..G-1 make no row.
     R <= rowsPerToken * T + rowsPerSequence * B + rowsFixed, B sequences; without them K * T.
 
@@ -85,7 +84,7 @@ def Moe_MapOp : Moe_Op<"map", [Pure, IsolatedFromAbove]> {
 
       elem     v[r,n]            the shape of the result
       row      v[r]              one value per row
-      col      v[n] or v[g,n]    one per column; [G,N] where the rows are those of a route with G groups, g the row's
+      col      v[n] or v[g,n]    one per column; [G,N] for rows of a route of G groups, g the row's group
       segment  v[r, n/(N/S)]     one per run of N/S columns
       scalar   v[0]              one value, shape [1]
 
@@ -93,7 +92,7 @@ def Moe_MapOp : Moe_Op<"map", [Pure, IsolatedFromAbove]> {
     The region is straight-line scalar arith and math.
       C1  every operand has the shape its kind asks for
       C2  the region takes one scalar per operand and yields one of the result's type
-      C3  only scalar arith and math ops stand in the region
+      C3  the region holds only scalar arith and math ops
     Example: tests/moe/map.mlir
   }];
   let arguments = (ins Variadic<AnyRankedTensor>:$inputs, Moe_KindArray:$kinds);
@@ -108,7 +107,7 @@ def Moe_ReduceOp : Moe_Op<"reduce", [Pure]> {
   let description = [{
     out[r]   = sum_n x[r,n]                         (ascending n within a lane, then over lanes)
     out[r,s] = max_{n in segment s} x[r,n]          segment s = columns s*N/S .. (s+1)*N/S-1
-    max ignores NaN; it is NaN only where all values are.
+    max ignores NaN; it is NaN only if all values are.
 
     Shapes  x [L,N] f32 -> [L] f32, with segments -> [L,S] f32
       C1  segments divide N
@@ -264,8 +263,8 @@ def Moe_DispatchOp : Moe_Op<"dispatch", [Pure]> {
   let description = [{
     rows of group g = all slots t*K+j with ids[t,j] = g, ascending;   ids outside 0..G-1 make no row
 
-    The attribute moe.experts marks the dispatch whose rows per group are the layer's counts; without one it is that of
-    the result ids.
+    The attribute moe.experts marks the dispatch whose rows per group are the layer's counts. If no dispatch has it,
+    the dispatch of the result ids gives the counts.
 
     Shapes  ids [T,K] i32 -> !moe.route<G groups, K choices>
       C1  ids are a [T,K] tensor of i32
@@ -303,23 +302,22 @@ class Moe_PlacesOp<string mnemonic, list<Trait> traits = []> : Moe_Op<mnemonic, 
 }
 
 def Moe_CapacityOp : Moe_PlacesOp<"capacity", [AttrSizedOperandSegments]> {
-  let summary = "keep the choices that find a place at their group";
+  let summary = "keep the choices that get a place in their group";
   let description = [{
     kept[t,j] = ids[t,j] where slot (t,j) is among the first C of its group's queue in its scope, else -1
 
-    C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n = tokens of the
-    scope, those that are present. The queue: all first choices before all second ones (token_major: token by token),
-    inside of that larger keys first, NaN last, then by position. Ids outside 0..groups-1 pass. With `ranked` a slot
-    whose queue is full takes the id with the largest rank that has room and that no slot of its token with a place
-    names.
+    C = clamp(round(fixed: value, share: value * n * times / over, given: places), least, most); n counts the present
+    tokens of the scope. The queue is ordered by choice (token_major: by token), then by key, larger first and NaN last,
+    then by position. Ids outside 0..groups-1 are copied unchanged. With `ranked` a slot whose queue is full takes the
+    id of the largest rank that has room and that no placed slot of its token already names.
 
     Shapes  ids [T,K] i32 -> kept [T,K] i32;  keys [T,1] or [T,K] f32;  ranked [T,N] f32;  present [T,1] i32;  places
             [1] i32 queue [T,K] i32 comes with keys and is the op's own to write
-      C1  ids and kept are [T,K] tensors of i32, and so is queue, which is there with keys
+      C1  ids and kept are [T,K] tensors of i32, and so is queue, which exists exactly if keys does
       C2  the operands have the shapes above, N >= groups
       C3  times and over are positive, 0 <= least <= most, value is not negative; group_tokens is positive for scope
           group
-      C4  places is there for mode given
+      C4  places exists exactly if the mode is given
     Example: tests/moe/capacity.mlir
   }];
   let arguments = !con((ins AnyRankedTensor:$ids, Optional<AnyRankedTensor>:$keys, Optional<AnyRankedTensor>:$ranked,
@@ -375,7 +373,7 @@ def Moe_TokenTotalOp : Moe_Op<"token_total", [Pure]> {
   let description = [{
     out[n] = sum, max or mean of x[t,n] over the tokens t          max ignores NaN
 
-    Only results of the layer are made by it: numbers of the whole call.
+    Its results are results of the layer: numbers of the whole call.
 
     Shapes  x [T,N] f32 or i32 -> [N] of x's type
       C1  x is a [T,N] tensor of f32, or of i32 for a sum, and the result a [N] tensor of its type
@@ -405,7 +403,7 @@ def Moe_SlotsOp : Moe_Op<"slots", [Pure]> {
 }
 
 def Moe_SlotInputsOp : Moe_Op<"slot_inputs", [Pure]> {
-  let summary = "what every slot reads: a weighted sum over the tokens of its scope";
+  let summary = "the input of every slot: a weighted sum over the tokens of its scope";
   let description = [{
     out[r,h] = sum over tokens t of r's scope of w[t, slot(r)] * x[t,h]      f32, rounded once
 
@@ -462,9 +460,9 @@ def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
 def Moe_CombineOp : Moe_Op<"combine", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
   let summary = "weighted sum of a token's rows";
   let description = [{
-    acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32; w = 1
-    without out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)          acc itself without a region; the v_i as in `map`, rows
-    are T
+    acc[t,h] = sum_{j = 0..K-1, slot_row[t*K+j] >= 0} w[t,j] * rows[slot_row[t*K+j], h]   ascending j, f32
+    out[t,h] = epilogue(acc[t,h], v_0, v_1, ...)
+    Without weights w = 1, without a region out = acc. The v_i are as in `map`, in rows of T.
 
     Shapes  rows [R,H] f32, bf16 or f16, w [T,K] f32 -> out [T,H]
       C1  rows are a [R,H] tensor of f32, bf16 or f16 and the result is [T,H]
@@ -496,7 +494,7 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
     epilogue.
 
     Shapes  A [L,K]; B_p [G,N,K] with a route, [N,K] without or where G = 1; out [R,N] or [L,N]
-      C1  one or two parts B, all of the same type, [G,N,K] with a route and [N,K] without one or with one of one group
+      C1  one or two parts B of the same type: [G,N,K] with a route, [N,K] without one or if G = 1
       C2  G = groups of the route
       C3  A and B have the same depth K
       C4  the result is a [.,N] tensor of f32, bf16 or f16
@@ -507,8 +505,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
           operands are elem, row, col ([G,N] with a route, [N] without or where G = 1) or scalar and have the shape
           their kind asks for
       C8  without an epilogue there is one part and the result is f32
-    Unit attributes that say what a target may do with it stand in NumericModes.h (moe.tf32, moe.unordered) and
-    JoinStages.h (moe.joined).
+    NumericModes.h (moe.tf32, moe.unordered) and JoinStages.h (moe.joined) define unit attributes that say what a target
+    may do with it.
     Only FuseStages and hand-written text give it regions and two parts. Example: tests/moe/grouped_matmul.mlir
   }];
   let arguments = (ins AnyRankedTensor:$a, Variadic<AnyRankedTensor>:$b, Optional<Moe_RouteType>:$route,
