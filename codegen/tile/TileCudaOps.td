@@ -17,7 +17,7 @@ def Tile_RingType : Tile_Type<"Ring", "ring"> {
   let summary = "`stages` slots of shared memory, each one step of block_k depth of both operands";
   let description = [{
     A slot holds block_m rows of A, then block_n rows of B (block_n/parts of every part), block_k elements each. A row's
-    16-byte chunks are permuted, chunk c of row r standing at c ^ (r mod 8) where a row has 128 bytes, so that neither
+    16-byte chunks are permuted, chunk c of row r stored at c ^ (r mod 8) where a row has 128 bytes, so that neither
     the copies nor the reads of a warp meet in one bank. }];
   let parameters = (ins "::mlir::Type":$in, "::mlir::Type":$weight, "::mlir::IntegerAttr":$blockM,
                         "::mlir::IntegerAttr":$blockN, "::mlir::IntegerAttr":$blockK, "::mlir::IntegerAttr":$stages);
@@ -46,7 +46,7 @@ def Tile_ForTilesOp : Tile_Op<"for_tiles"> {
   let description = [{
     Tile t = item * column tiles + column; block b takes t = b, b + grid, b + 2 grid, ... Items are those of the list
     that dispatch made for block_m, or runs of block_m tokens without a route.
-    With `splits` s, s tiles stand for each of these: tile (t, share) multiplies steps share * k_steps .. of the depth,
+    With `splits` s, each of these becomes s tiles: tile (t, share) multiplies steps share * k_steps .. of the depth,
     k_steps a share's steps, which copy and multiply count from 0. Its sums are kept apart; the stage's second kernel
     adds those of all shares in ascending order and runs the epilogue.
       C1  splits is 1..64, and only of a kernel without roles

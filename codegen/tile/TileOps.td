@@ -128,7 +128,7 @@ def Tile_ForItemsOp : Tile_LoopOp<"for_items"> {
   let arguments = (ins Tile_ItemsType:$range);
 }
 def Tile_ForColumnsOp : Tile_LoopOp<"for_columns"> {
-  let summary = "for every column panel of the item, in the order B stands in memory";
+  let summary = "for every column panel of the item, in the order of B in memory";
   let arguments = (ins Tile_ItemType:$range);
 }
 def Tile_ForRowsOp : Tile_LoopOp<"for_rows"> {
