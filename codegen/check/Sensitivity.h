@@ -5,7 +5,8 @@
 //
 // P runs draw the signs of all errors anew; p[t,c] is what such a run makes of y[t,c], d = p - y:
 //
-//   most[t] = 2 · max over runs and columns of |d|               rms[t] = (1 + 4/√H) · rms over runs and columns of d
+//   most[t] = 2 · max over runs and columns of |d|
+//   rms[t]  = (1 + 4/√H) · max over runs of rms over columns of d
 //   gain    = 4 · (1 + 12/(P·T)) · max(rms over runs of Σ d·y, √Σ_t mean over runs of (Σ_c d·y)²) / Σ y²
 //
 // Why these multiples: an error of a run has the largest size that rounding allows, which is √3 times the deviation of one
