@@ -6,13 +6,13 @@
 // P runs draw the signs of all errors anew; p[t,c] is what such a run makes of y[t,c], d = p - y:
 //
 //   most[t] = 2 · max over runs and columns of |d|
-//   rms[t]  = (1 + 4/√H) · max over runs of rms over columns of d
+//   rms[t]  = (1 + 4/√min(H, I·K)) · max over runs of rms over columns of d
 //   gain    = 4 · (1 + 12/(P·T)) · max(rms over runs of Σ d·y, √Σ_t mean over runs of (Σ_c d·y)²) / Σ y²
 //
 // Why these multiples: an error of a run has the largest size that rounding allows, which is √3 times the deviation of one
 // that is uniform up to that size. 2·max is then beyond 7 deviations of a kernel's errors from 30 values on, and rms of
-// many columns is within a few per cent of 1.7 times the kernel's own; both leave more where few values were seen: 1 + 4/√H
-// for short rows, and P is 4, 8 beneath 32 columns and 16 beneath 8 (2 where T·H·I·K is above 10 million: rows are long).
+// many columns is within a few per cent of 1.7 times the kernel's own; both leave more where few values were seen: 4/√min(H, I·K)
+// for short rows and narrow experts, and P is 4, 8 beneath 32 columns and 16 beneath 8 (2 where T·H·I·K is above 10 million: rows are long).
 //
 // A run that chooses other experts for a token, keeps or drops it otherwise or wraps it otherwise says nothing about its
 // row and is left out for it. Rows that all runs leave out are named undecided: rounding decides about them.
