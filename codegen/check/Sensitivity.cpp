@@ -18,7 +18,7 @@ class Spread {
 public:
   Spread(const std::vector<double> &want, int64_t tokens)
       : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
-        squares(this->tokens), count(this->tokens), alongRows(this->tokens) {}
+        rms(this->tokens), alongRows(this->tokens) {}
 
   void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
     if (run.size() != want.size())
@@ -27,16 +27,16 @@ public:
     for (size_t t = 0; t < tokens; ++t) {
       if (!comparable[t])
         continue;
-      double along = 0;
+      double along = 0, squares = 0;
       for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
         double d = run[i] - want[i];
         if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
           continue;
         most[t] = std::max(most[t], std::fabs(d));
-        squares[t] += d * d;
+        squares += d * d;
         along += d * want[i];
       }
-      count[t] += double(columns);
+      rms[t] = std::max(rms[t], std::sqrt(squares / double(columns)));
       alongRows[t] += along * along;
       all += along;
     }
@@ -44,14 +44,15 @@ public:
     ++runs;
   }
 
-  RowSlack slack() const {
+  // `freedom`: how many errors of its own a row has, at most.
+  RowSlack slack(double freedom = HUGE_VAL) const {
     RowSlack out;
     double size = 0, rows = 0;
     for (double v : want)
       size += std::isfinite(v) ? v * v : 0;
     for (size_t t = 0; t < tokens; ++t) {
       out.most.push_back(2 * most[t]);
-      out.rms.push_back(count[t] > 0 ? (1 + 4 / std::sqrt(double(columns))) * std::sqrt(squares[t] / count[t]) : 0);
+      out.rms.push_back((1 + 4 / std::sqrt(std::min(freedom, double(columns)))) * rms[t]);
       rows += alongRows[t] / std::max(runs, 1.0);
     }
     if (size > 0 && tokens > 0)
@@ -62,7 +63,7 @@ public:
 private:
   const std::vector<double> &want;
   size_t tokens, columns;
-  std::vector<double> most, squares, count, alongRows;
+  std::vector<double> most, rms, alongRows;
   double alongAll = 0, runs = 0;
 };
 
@@ -88,6 +89,12 @@ std::vector<uint8_t> comparableTokens(const ReferenceOutputs &run, const Referen
   rows(reachedExperts(run, tokens), reachedExperts(want, tokens));
   rows(run.routed, want.routed);
   return same;
+}
+
+// Hidden values behind a row of y: errors of few of them are those of the whole row.
+double freedomOf(const LayerSpec &spec) {
+  bool linear = spec.experts.form == ExpertForm::Linear;
+  return double(linear ? spec.hidden : spec.experts.width(0)) * double(std::max<int64_t>(1, spec.choices()));
 }
 
 int64_t runsFor(const LayerSpec &spec, int64_t tokens) {
@@ -156,7 +163,7 @@ bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, co
   }
   out.logits = logits.slack();
   out.weights = weights.slack();
-  out.y = y.slack();
+  out.y = y.slack(freedomOf(spec));
   out.probabilities = probabilities.slack();
   return true;
 }
