@@ -51,7 +51,7 @@ double variance(const Doubles &v, bool sample) {
     mean += x / n;
   for (double x : v)
     sum += (x - mean) * (x - mean);
-  return sample ? (n > 1 ? sum / (n - 1) : 0) : sum / n;
+  return sum / (sample ? std::max(1.0, n - 1) : n); // one value: 0, and NaN if it is NaN
 }
 
 // n_e over tokens [first, last): wanted choices, the first ones only, or those kept with a dropped one counted for
