@@ -212,7 +212,7 @@ void BothKernels::runOnHost(std::vector<char *> &buffers, int64_t rows) {
   auto kernel = llvm::cantFail(host_->lookup("kernel")).toPtr<moec_kernel_fn>();
   std::vector<char> scratch(size_t(scratch_) + 256);
   char *aligned = scratch.data() + (256 - reinterpret_cast<uintptr_t>(scratch.data()) % 256) % 256;
-  moec_call call = {tokens_, rows, nullptr, 0};
+  moec_call call = {tokens_, rows, nullptr, 0, 0};
   kernel(&call, reinterpret_cast<void *const *>(buffers.data()), aligned, 0, rows);
 }
 
