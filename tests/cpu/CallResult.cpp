@@ -7,6 +7,7 @@
 #include "runtime/float_convert.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace moec {
 
@@ -71,6 +72,8 @@ std::string disagreement(const LayerSpec &spec, const CallResult &actual, const 
     return "only " + std::to_string(clear) + " of " + std::to_string(tokens) + " tokens chose clearly";
   if (Comparison c = compareChoices(ids, weights, wantedIds, wantedWeights, k, options); !c.pass)
     return "choices: " + c.text;
+  for (double v : wantedY) // one constant for all layers: relative to the largest value of the call, not of the row
+    options.scale = std::max(options.scale, std::isfinite(v) ? std::fabs(v) : 0);
   if (Comparison c = compareRows(y, wantedY, h, options); !c.pass)
     return "y: " + c.text;
   return "";

@@ -67,6 +67,22 @@ TEST(RouterOracle, ties_groups_lower_group_wins) {
   EXPECT_EQ(layer.run().ids, (Ids{0, 1}));
 }
 
+// The variance of one value is 0 whatever the divisor, unless the value is NaN: 0 / 0 here.
+TEST(RouterOracle, variation_of_one_expert_is_nan_if_its_weight_is) {
+  for (const char *variance : {"population", "sample"}) {
+    TinyLayer layer(
+        "{\"moec\": 1, \"hidden\": 2, \"router\": {\"score\": \"relu\", \"top_k\": 1, \"normalize\": {\"kind\": "
+        "\"sum\"}}, \"experts\": {\"count\": 1, \"form\": \"linear\"}, \"losses\": [{\"kind\": \"cv2\", "
+        "\"of\": \"importance\", \"variance\": \"" +
+        std::string(variance) + "\"}]}");
+    layer.fill("router.weight", 1);
+    layer.setX({1, 1});
+    EXPECT_EQ(layer.run().losses, std::vector<double>{0}) << variance;
+    layer.setX({-1, -1});
+    EXPECT_TRUE(std::isnan(layer.run().losses[0])) << variance;
+  }
+}
+
 TEST(RouterOracle, nan_never_wins_over_a_number) {
   Layer4 layer("\"top_k\": 2, \"score\": \"sigmoid\"");
   layer.setX({notANumber, notANumber, notANumber, notANumber});
