@@ -73,6 +73,7 @@ std::vector<Sample> samplesOf(int64_t tokens, int64_t unit) {
 // The rows of `from` that a sample is made of, as the outputs of a call of its own without reports.
 CallOutputs rowsOf(const CallOutputs &from, const Sample &sample, const moec_layer_info &info) {
   CallOutputs part(info, sample.count, 0);
+  part.counts.clear(); // of the whole call
   auto take = [&](const auto &all, auto &some, int64_t columns) {
     std::copy(all.begin() + sample.first * columns, all.begin() + (sample.first + sample.count) * columns,
               some.begin());
