@@ -18,7 +18,7 @@ class Spread {
 public:
   Spread(const std::vector<double> &want, int64_t tokens)
       : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
-        rms(this->tokens), alongRows(this->tokens) {}
+        rms(this->tokens), errors(this->tokens, HUGE_VAL), alongRows(this->tokens) {}
 
   void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
     if (run.size() != want.size())
@@ -27,16 +27,19 @@ public:
     for (size_t t = 0; t < tokens; ++t) {
       if (!comparable[t])
         continue;
-      double along = 0, squares = 0;
+      double along = 0, squares = 0, fourths = 0;
       for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
         double d = run[i] - want[i];
         if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
           continue;
         most[t] = std::max(most[t], std::fabs(d));
         squares += d * d;
+        fourths += d * d * d * d;
         along += d * want[i];
       }
       rms[t] = std::max(rms[t], std::sqrt(squares / double(columns)));
+      if (fourths > 0)
+        errors[t] = std::min(errors[t], 3 * squares * squares / fourths);
       alongRows[t] += along * along;
       all += along;
     }
@@ -44,7 +47,7 @@ public:
     ++runs;
   }
 
-  // `freedom`: how many errors of its own a row has, at most.
+  // `freedom`: how many errors of its own a row has, at most. A row in which few are large has fewer.
   RowSlack slack(double freedom = HUGE_VAL) const {
     RowSlack out;
     double size = 0, rows = 0;
@@ -52,7 +55,7 @@ public:
       size += std::isfinite(v) ? v * v : 0;
     for (size_t t = 0; t < tokens; ++t) {
       out.most.push_back(2 * most[t]);
-      out.rms.push_back((1 + 4 / std::sqrt(std::min(freedom, double(columns)))) * rms[t]);
+      out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, double(columns), errors[t]}))) * rms[t]);
       rows += alongRows[t] / std::max(runs, 1.0);
     }
     if (size > 0 && tokens > 0)
@@ -63,7 +66,7 @@ public:
 private:
   const std::vector<double> &want;
   size_t tokens, columns;
-  std::vector<double> most, rms, alongRows;
+  std::vector<double> most, rms, errors, alongRows;
   double alongAll = 0, runs = 0;
 };
 
