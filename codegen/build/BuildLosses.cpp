@@ -2,8 +2,9 @@
 //
 // losses of a spec -> their values, without coefficients. The formulas are those of dsl/README.md.
 //
-// Each loss is one number per token whose mean over the tokens of the call is the loss: sums over a scope stand in all
-// of its tokens, and sequences have one length, so that the mean over tokens is the mean over sequences.
+// Each loss is first computed as one number per token; the loss is the mean of these numbers over the tokens of the
+// call. A sum over a scope is the number of every token of that scope. All sequences of a call have one length, so the
+// mean over tokens is also the mean over sequences.
 
 #include "codegen/build/LayerBuilder.h"
 

@@ -36,11 +36,11 @@ struct CompareOptions {
 };
 
 struct Comparison {
-  double maxAbs = 0;                    // over elements that are finite in `expected`
-  double maxRel = 0;                    // of |d| / max|expected| of its row; a row of zeros that is not: infinite
+  double maxAbs = 0;                    // over finite expected elements
+  double maxRel = 0;                    // of |d| / max|expected| of its row; infinite for any error in a row of zeros
   double nmse = 0;                      // Σ d² / Σ expected²
   double ofLimit = 0;                   // the largest share of a limit that was used up; above 1: failed
-  int64_t rows = 0, values = 0;         // compared, without what is not finite in `expected`
+  int64_t rows = 0, values = 0;         // compared; `values` counts only finite expected ones
   int64_t worstRow = -1, worstCol = -1; // of ofLimit (the row's name), or of the first refused element; -1: all equal
   bool pass = false;
   std::string text; // one line: verdict, numbers, place

@@ -17,13 +17,6 @@ namespace moec {
 
 namespace {
 
-std::string shapeText(const std::vector<int64_t> &shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i ? "," : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 std::optional<DataType> storedType(const std::string &name) {
   static const std::map<std::string, DataType> names = {{"F32", DataType::F32}, {"F64", DataType::F64},
                                                         {"F16", DataType::F16}, {"BF16", DataType::BF16},

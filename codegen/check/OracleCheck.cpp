@@ -134,11 +134,16 @@ std::vector<int64_t> rowOf(const std::vector<int32_t> &from, int64_t row, int64_
 
 } // namespace
 
+// f32 may decide about the wrap of the token otherwise.
+static bool isWrapTied(const ReferenceOutputs &want, int64_t row) {
+  return !want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6;
+}
+
 // Whether rounding decides about the token: by its wrap, by a choice, or because every disturbed run of the reference
 // routed it otherwise.
 static bool isTied(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
                    int64_t row, bool absent, const Sensitivity &sensitivity) {
-  if (!want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6) // f32 may decide otherwise
+  if (isWrapTied(want, row))
     return true;
   if (want.ids.empty() || out.ids.empty())
     return sensitivity.undecided[size_t(row)];
@@ -160,8 +165,7 @@ static bool compareTokens(const LayerSpec &spec, const CallOutputs &out, const s
     int64_t token = tokens[size_t(row)];
     bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it
     bool tied = isTied(spec, out, token, want, row, absent, sensitivity);
-    bool wrapTied = !want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6;
-    if (!want.logits.empty() && !absent && !wrapTied)
+    if (!want.logits.empty() && !absent && !isWrapTied(want, row))
       logits.add(row, token, rowOf(out.logits, token, out.numLogits), rowOf(want.logits, row, out.numLogits));
     if (tied) {
       ++result.tied;

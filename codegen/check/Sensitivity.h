@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A layer and one call of it -> how far its outputs may be off, from the reference run with and without the roundings
-// that its types allow (dsl/reference/ReferenceRounding.h). No constant stands for a kind of layer.
+// that its types allow (dsl/reference/ReferenceRounding.h). The same formula serves every layer.
 //
 // P runs draw the signs of all errors anew; p[t,c] is what such a run makes of y[t,c], d = p - y:
 //
@@ -14,8 +14,8 @@
 // of one that is uniform up to that size. 2·max is then beyond 7 deviations of a kernel's errors from 30 values on,
 // and rms of many columns is within a few per cent of 1.7 times the kernel's own. Few values need more room:
 // 1 + 4/√n for short rows, narrow experts and rows in which few errors are large (3·(Σd²)²/Σd⁴ is the number of
-// columns if errors are normal); P is 4, but 8 below 32 columns, 16 below 8, and 2 where
-// T·H·I·K is above 10 million, because rows are long there.
+// columns if errors are normal). P is 4, but 8 below 32 columns, 16 below 8, and 2 if T·H·I·K is above 10 million,
+// because rows are long there.
 //
 // Some runs choose other experts for a token, drop it or wrap it differently. They say nothing about its row and
 // are left out for it. A row that all runs leave out is undecided: rounding decides about it.

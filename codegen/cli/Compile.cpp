@@ -82,9 +82,9 @@ static void warnOfWorkspace(Session &session, const CompiledPackage &package) {
 static void warnOfKernels(Session &session, const CompiledPackage &package) {
   if (package.ptxasMissing)
     warn(session, "W-PTXAS",
-         "there is no ptxas: the package holds PTX alone, which the driver assembles when a layer is made, and the "
-         "checks of "
-         "registers, spills and local memory are skipped for " +
+         "ptxas was not found: the package holds only PTX, which the driver assembles when a layer is created; "
+         "registers, "
+         "spills and local memory are not checked for " +
              std::to_string(package.cuda.targets.size()) + " CUDA targets",
          ptxasAdvice());
   for (const std::string &finding : package.cudaFindings)

@@ -196,7 +196,7 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
   int64_t choices = text ? text->choices : input.spec.choices();
   if (choices < 1)
     return fail(session, ExitUnsupported, "E-UNSUPPORTED",
-                "this layer's tokens choose no experts, so there is no routing to explain",
+                "tokens of this layer do not choose experts, so no routing can be explained",
                 "a router that chooses experts for tokens has one");
   RoutingStats stats(text ? text->experts : input.spec.routerRows());
   std::vector<std::string> labels;

@@ -23,19 +23,19 @@ namespace moec {
 struct TextTensor {
   Role role;
   DataType type = DataType::F32;
-  int64_t idsBelow = 0; // not 0: its values are numbers of groups below this
+  int64_t idsBelow = 0; // not 0: its values are group ids below this number
 };
 
 struct TextLayer {
   std::unique_ptr<LayerText> parsed;
   std::vector<TextTensor> tensors;
-  int64_t hidden = 0, choices = 0, experts = 0; // choices 0: there are no result ids
+  int64_t hidden = 0, choices = 0, experts = 0; // choices is 0 if the layer does not return ids
   DataType activation = DataType::F32;
-  bool narrow = false;           // something in it is bf16 or f16
-  bool looksAtAllTokens = false; // what a token gets depends on the others
+  bool narrow = false;           // some tensor of it is bf16 or f16
+  bool looksAtAllTokens = false; // a token's result depends on other tokens
   double flopsPerToken = 0;      // of its matmuls
 
-  // Null: the errors of the text are said.
+  // Null: the text has errors, and they were printed.
   static std::unique_ptr<TextLayer> parse(Session &session, const SpecInput &input);
   mlir::func::FuncOp layer() const { return parsed->layer; }
 

@@ -97,7 +97,7 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   int64_t choices = text ? text->choices : input.spec.choices();
   if (flags.routing && choices < 1)
     return fail(session, ExitUnsupported, "E-UNSUPPORTED",
-                "this layer's tokens choose no experts, so it has no routing to report", "leave --routing out");
+                "tokens of this layer do not choose experts, so there is no routing to report", "leave --routing out");
   if (flags.routing)
     v.routing.emplace(text ? text->experts : input.spec.routerRows());
   if (int code = verifyLayer(v, options))

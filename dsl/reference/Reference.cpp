@@ -78,16 +78,12 @@ double ReferenceRun::operation(double v, double size) const {
   return inputs.rounding ? inputs.rounding->operation(v, size) : v;
 }
 
-namespace {
-
 std::string shapeText(const std::vector<int64_t> &shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i)
     text += (i ? "," : "") + std::to_string(shape[i]);
   return text + "]";
 }
-
-} // namespace
 
 bool ReferenceRun::matrix(const std::string &role, int64_t index, int64_t rows, int64_t cols, MatrixView &out) {
   std::string what = "weight '" + role + "'" + (index ? " number " + std::to_string(index) : "");

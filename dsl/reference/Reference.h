@@ -31,6 +31,8 @@ struct ReferenceTensor {
   std::vector<double> data; // row-major
 };
 
+std::string shapeText(const std::vector<int64_t> &shape); // "[2,3]", for messages
+
 // Names of `extra` and the keys that need them. Integers are exact in double.
 //   residual       [T,H]      router.input.from, shared.input
 //   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u; training
