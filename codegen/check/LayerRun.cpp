@@ -31,6 +31,7 @@ LayerRun::~LayerRun() { release(); }
 
 bool LayerRun::check(moec_status status, std::string &error) {
   missing = status == MOEC_ISA_MISSING || status == MOEC_UNSUPPORTED_DEVICE;
+  noMemory = status == MOEC_OUT_OF_MEMORY;
   if (status != MOEC_OK)
     error = lastRuntimeError(status);
   return status == MOEC_OK;
@@ -46,6 +47,7 @@ bool LayerRun::create(const moec_layer_options &options, size_t &weightBytes, st
 
 bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error) {
   if (!buffer) {
+    noMemory = true;
     error = "no memory for " + std::to_string(bytes) + " bytes of packed weights";
     return false;
   }

@@ -42,7 +42,8 @@ public:
   bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
   // The same with weights from a safetensors file, in which this layer's tensor names begin with `prefix`.
   bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
-  bool isaMissing() const { return missing; } // prepare failed: the machine lacks all of the package's ISAs
+  bool isaMissing() const { return missing; }     // prepare failed: the machine lacks all of the package's ISAs
+  bool memoryMissing() const { return noMemory; } // prepare failed: memory for packed weights
 
   // One call of T tokens with its own workspace, filled with `poison`. Optional outputs may be null. Pointers are host
   // memory also for a device: buffers are copied there and back, each in an allocation of its exact size.
@@ -78,7 +79,7 @@ private:
   const moec_walk_probe *probe = nullptr;
   std::pair<void *, size_t> weightMemory = {nullptr, 0};
   DeviceMemory devicePacked;
-  bool poison = false, missing = false;
+  bool poison = false, missing = false, noMemory = false;
 };
 
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."

@@ -166,7 +166,7 @@ static int packWeights(Session &session, const BenchFlags &flags, const BenchFac
   if (!makeBenchWeights(facts, *parseSkew(flags.skew), distinct > 0, weights))
     return noMemory(session, "the weights");
   if (!benched.layer.prepare(flags.threads, -1, &weights.tensors, error))
-    return failToPrepare(session, benched.layer, ExitLimit, "E-MEMORY", error);
+    return failToPrepare(session, benched.layer, error);
   return ExitDone;
 }
 

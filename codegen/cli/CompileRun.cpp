@@ -121,9 +121,11 @@ std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
   return parts;
 }
 
-int failToPrepare(Session &session, const LayerRun &layer, ExitCode exit, const std::string &code,
-                  const std::string &error) {
-  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error) : fail(session, exit, code, error);
+int failToPrepare(Session &session, const LayerRun &layer, const std::string &error) {
+  if (layer.memoryMissing())
+    return fail(session, ExitLimit, "E-MEMORY", error);
+  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error)
+                            : fail(session, ExitInternal, "E-INTERNAL", error);
 }
 
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <new>
 
 using namespace llvm;
 
@@ -136,10 +137,8 @@ static bool verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machine &m
   int64_t most = *std::max_element(tokens.begin(), tokens.end()), hidden = oracle.hidden();
   PageBuffer x(size_t(std::max<int64_t>(1, most) * hidden) * 4);
   for (int seed = 0; seed < flags.seeds; ++seed) {
-    if (!x.data() || !oracle.drawWeights(uint64_t(seed) + 1, machine.tf32, flags.compile.determinism == "off")) {
-      error = "not enough memory for the weights";
-      return false;
-    }
+    if (!x.data() || !oracle.drawWeights(uint64_t(seed) + 1, machine.tf32, flags.compile.determinism == "off"))
+      throw std::bad_alloc(); // the supervisor reports it
     fillNormal(x.data(), oracle.activation(), most * hidden, 0, 1, uint64_t(seed) + 77);
     if (!machine.prepare(oracle.weights(), error))
       return false;
@@ -239,7 +238,7 @@ static int verifyCpu(Verification &v, LayerOracle &oracle, const CompiledPackage
     IsaResult result;
     bool above = isa > moec_cpu_isa();
     if (!above && !verifyIsa(oracle, layer, isa, v.tokens, v.flags, v.firstRouting(), result, error))
-      return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
+      return failToPrepare(v.session, layer, error);
     if (result.name.empty())
       v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
     else
@@ -266,7 +265,7 @@ static int verifyCuda(Verification &v, LayerOracle &oracle, CompiledPackage &com
   IsaResult result;
   if (!verifyDevice(oracle, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result,
                     error))
-    return failToPrepare(v.session, layer, ExitInternal, "E-INTERNAL", error);
+    return failToPrepare(v.session, layer, error);
   v.results.push_back(std::move(result));
   return ExitDone;
 }

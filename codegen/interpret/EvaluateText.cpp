@@ -16,7 +16,7 @@ namespace moec::interpret {
 
 static constexpr int64_t maxTokens = 65536;
 
-// nullptr: the attribute is no value of `type`.
+// nullptr: the attribute is not a value of `type`.
 static TensorRef tensorOf(Attribute attribute, Type type) {
   auto dense = dyn_cast_or_null<DenseElementsAttr>(attribute);
   auto tensor = dyn_cast<RankedTensorType>(type);
@@ -103,7 +103,7 @@ static LogicalResult evaluate(func::FuncOp function, llvm::raw_ostream &os) {
     TensorRef value = type ? tensorOf(function.getArgAttr(i, "moe.value"), type) : nullptr;
     if (!value)
       return function.emitOpError("moe.value of argument ")
-             << i << " is no dense value of " << function.getArgumentTypes()[i];
+             << i << " must be a dense value of type " << function.getArgumentTypes()[i];
     if (shape.tokens < 0 && type.getRank() && type.isDynamicDim(0))
       shape.tokens = value->rows();
     arguments.push_back({value, nullptr});

@@ -118,17 +118,20 @@ static bool fits(const Evaluated &given, Type type, int64_t tokens) {
   return int64_t(given.tensor->data.size()) == count;
 }
 
-// A step would need more memory than a mistake is worth.
+// Refuses a function whose values would take all memory.
 static LogicalResult checkSizes(func::FuncOp function, int64_t tokens) {
   WalkResult walked = function.walk([&](Operation *op) {
     for (Type type : op->getResultTypes()) {
       auto tensor = dyn_cast<RankedTensorType>(type);
       int64_t rows = std::max<int64_t>(tokens, 1), count = 1;
-      for (int64_t extent : tensor ? tensor.getShape() : ArrayRef<int64_t>())
-        if ((count *= std::max<int64_t>(ShapedType::isDynamic(extent) ? rows : extent, 1)) > maxElements) {
+      for (int64_t extent : tensor ? tensor.getShape() : ArrayRef<int64_t>()) {
+        extent = std::max<int64_t>(ShapedType::isDynamic(extent) ? rows : extent, 1);
+        if (extent > maxElements / count) { // the product may be beyond 64 bits
           op->emitOpError("has more than 2^31 elements at ") << tokens << " tokens; the interpreter stops here";
           return WalkResult::interrupt();
         }
+        count *= extent;
+      }
     }
     return WalkResult::advance();
   });

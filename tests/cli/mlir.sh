@@ -46,6 +46,20 @@ expect_status 4
 expect_err 'moec: error[E-UNSUPPORTED]: --skew zipf acts on the parameter router.weight, and this layer has none
   hint: give the router'"'"'s matrix that moe.role'
 
+# A parameter of 14 GiB under a limit of 4.
+cat >large.mlir <<'EOF'
+func.func @large(%x: tensor<?x4xf32> {moe.role = "x"}, %table: tensor<900000000x4xf32> {moe.role = "table"},
+                 %token: tensor<?xi32> {moe.role = "token_ids"}) -> (tensor<?x4xf32> {moe.role = "y"}) {
+  %y = moe.lookup %table at %token : tensor<900000000x4xf32>, tensor<?xi32> -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+EOF
+for verb in verify bench; do
+  run --memory-limit 4000 -q $verb large.mlir --tokens 1
+  expect_status 9
+  expect_in err 'moec: error[E-MEMORY]: '
+done
+
 # What is not a layer says where.
 sed 's/moe.softmax/moe.softmin/' tiny.mlir >bad.mlir
 for verb in check verify bench compile; do
