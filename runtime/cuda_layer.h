@@ -7,6 +7,7 @@
 
 #include "cuda_driver.h"
 #include "cuda_plan.h"
+#include "weight_source.h"
 
 /* Immutable after create; any thread may use it. */
 typedef struct moec_cuda_layer {
@@ -39,6 +40,11 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
 
 /* Copies `bytes` bytes of device memory to the host and waits for them. */
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
+
+/* Fills the packed buffer in device memory, padding and gaps with zeros, writes the `page_bytes` bytes of `page` at its
+ * front, and waits for it. */
+moec_status moec_cuda_pack(const moec_cuda_layer *cuda, const moec_plan *plan, const moec_role_source *sources,
+                           const void *page, size_t page_bytes, void *buffer);
 
 /* Encodes the target's TMA descriptors for packed weights at `base`: an array of MOEC_CUDA_MAP_BYTES each, aligned to
  * that size, freed by free(); NULL if the target has none. */

@@ -8,7 +8,7 @@
  * Host memory in use at a time: MOEC_STAGING_BYTES, or one row where that is more. The buffer is zeroed first, so that
  * padding and the gaps between regions are zeros.
  */
-#include "weights.h"
+#include "cuda_layer.h"
 
 #include "status.h"
 
@@ -86,10 +86,6 @@ static moec_status write_region(const packing *p, const void *from, uint64_t off
   return result == MOEC_CUDA_SUCCESS ? MOEC_OK : moec_cuda_error(p->cuda->driver, result, "weights cannot be copied");
 }
 
-static moec_view view_of(const moec_role_source *source, int64_t expert) {
-  return (moec_view){source->data[expert], source->dtype, source->out_stride, source->in_stride};
-}
-
 /* Rows of one (group, part) by way of host memory, as many at a time as the staging holds. */
 static moec_status convert_part(packing *p, const moec_weight *weight, const moec_view *source, uint64_t offset) {
   int64_t row_bytes = weight->k_padded * moec_dtype_bytes(weight->dtype);
@@ -149,7 +145,7 @@ static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t 
   while (begin < end) {
     int64_t expert = begin / per_expert, from = begin % per_expert;
     int64_t count = per_expert - from < end - begin ? per_expert - from : end - begin;
-    const moec_view whole = view_of(source, expert);
+    const moec_view whole = moec_view_of(source, expert);
     moec_view view;
     moec_status status = host_view(p, &whole, from, count, &view);
     if (status != MOEC_OK)
@@ -162,7 +158,7 @@ static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t 
 
 /* Row sums of squares, by way of host memory, as many rows at a time as the staging holds. */
 static moec_status pack_squares(packing *p, const moec_weight *weight, int64_t depth, int64_t group) {
-  const moec_view source = view_of(&p->sources[weight->role[0]], group);
+  const moec_view source = moec_view_of(&p->sources[weight->role[0]], group);
   int64_t at_once = MOEC_STAGING_BYTES / 2 / (depth * moec_dtype_bytes((uint32_t)source.dtype));
   moec_status status = reserve(&p->rows, &p->rows_bytes, (int64_t)weight->n_padded * 4);
   if (status != MOEC_OK)
@@ -198,9 +194,8 @@ static moec_status pack_vector_region(packing *p, const moec_weight *weight) {
   return status;
 }
 
-static moec_status pack_regions(packing *p, const moec_layer *layer) {
+static moec_status pack_regions(packing *p, const moec_plan *plan, const void *page, size_t page_bytes) {
   const moec_weight_set *set = &p->cuda->plan.weight_set;
-  char page[MOEC_WEIGHTS_HEADER_BYTES];
   int result = p->cuda->driver->memset_d8(device_address(p->base), 0, (size_t)set->packed_bytes);
   if (result != MOEC_CUDA_SUCCESS)
     return moec_cuda_error(p->cuda->driver, result, "buffer cannot be written");
@@ -208,32 +203,32 @@ static moec_status pack_regions(packing *p, const moec_layer *layer) {
   for (uint32_t i = 0; status == MOEC_OK && i < set->count; ++i) {
     const moec_weight *weight = &set->weights[i];
     if (weight->derived == MOEC_DERIVED_SQUARES) {
-      const moec_role *role = &layer->plan.roles[weight->role[0]];
+      const moec_role *role = &plan->roles[weight->role[0]];
       for (int64_t group = 0; status == MOEC_OK && group < weight->groups; ++group)
         status = pack_squares(p, weight, role->dims[role->rank - 1], group);
       continue;
     }
     if (weight->layout == MOEC_LAYOUT_VECTOR) {
-      status = weight->role_per_group ? pack_vector_members(p, &layer->plan, weight) : pack_vector_region(p, weight);
+      status = weight->role_per_group ? pack_vector_members(p, plan, weight) : pack_vector_region(p, weight);
       continue;
     }
     for (int64_t unit = 0; status == MOEC_OK && unit < (int64_t)weight->groups * weight->parts; ++unit)
-      status = pack_part(p, &layer->plan, weight, unit / weight->parts, unit % weight->parts);
+      status = pack_part(p, plan, weight, unit / weight->parts, unit % weight->parts);
   }
   /* last, so that a buffer whose packing failed is not taken for packed weights */
-  moec_write_header_page(layer, page);
-  return status == MOEC_OK ? write_region(p, page, 0, sizeof(page)) : status;
+  return status == MOEC_OK ? write_region(p, page, 0, (int64_t)page_bytes) : status;
 }
 
 /* NOTE: a copy from pageable memory returns before the device has it, and forward may run in a stream that does not
  * wait for the default stream: so wait here. */
-moec_status moec_cuda_pack(const moec_layer *layer, const moec_role_source *sources, void *buffer) {
-  packing p = {.cuda = layer->cuda, .sources = sources, .base = buffer};
+moec_status moec_cuda_pack(const moec_cuda_layer *cuda, const moec_plan *plan, const moec_role_source *sources,
+                           const void *page, size_t page_bytes, void *buffer) {
+  packing p = {.cuda = cuda, .sources = sources, .base = buffer};
   int pushed;
   moec_status status = moec_cuda_enter(p.cuda, &pushed);
   if (status != MOEC_OK)
     return status;
-  status = pack_regions(&p, layer);
+  status = pack_regions(&p, plan, page, page_bytes);
   int result = p.cuda->driver->stream_synchronize(NULL);
   if (status == MOEC_OK && result != MOEC_CUDA_SUCCESS)
     status = moec_cuda_error(p.cuda->driver, result, "weights cannot be copied");

@@ -17,7 +17,7 @@ enum { MOEC_PANEL_COLUMNS = 32, MOEC_HALF_PANEL = 16, MOEC_BLOCK_K = 32, MOEC_TI
 /* Element offset from the region's start of depth `i`, virtual column `v` of panel `panel` of `group`. */
 static inline int64_t moec_panel_offset(const moec_weight *weight, int64_t group, int64_t panel, int64_t i, int64_t v) {
   int64_t base = (group * (int64_t)weight->panels + panel) * (int64_t)weight->k_padded * MOEC_PANEL_COLUMNS;
-  if (weight->dtype == 0) /* MOEC_F32 */
+  if (weight->dtype == MOEC_F32)
     return base + i * MOEC_PANEL_COLUMNS + v;
   return base + (i / MOEC_BLOCK_K) * 2 * MOEC_TILE_ELEMENTS + (v / MOEC_HALF_PANEL) * MOEC_TILE_ELEMENTS +
          (i % MOEC_BLOCK_K / 2) * MOEC_PANEL_COLUMNS + (v % MOEC_HALF_PANEL) * 2 + i % 2;

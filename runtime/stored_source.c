@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weight_load.c - a safetensors file and the roles' storage in -> packed weights out.
+ * stored_source.c - a safetensors file and the roles' storage in -> the address of every role's elements out.
  *
  * Storage says how a role [E, out, in] lies in a file, with out' = 2*out where only a part is taken:
  *
@@ -8,9 +8,8 @@
  *   in_out swaps the last two          vectors have no in                   leading 1s are ignored
  *   first_half, second_half: rows 0.. or out.. of out'      even, odd: every second one
  */
-#include "weights.h"
+#include "weight_source.h"
 
-#include "safetensors.h"
 #include "status.h"
 
 #include <stdio.h>
@@ -131,26 +130,10 @@ static moec_status take_role(const moec_plan *plan, uint32_t index, const moec_f
   return MOEC_OK;
 }
 
-moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
-                              size_t buffer_bytes, moec_weights **out_weights) {
-  moec_status status = moec_check_weight_buffer(layer, buffer, buffer_bytes, out_weights);
-  if (status != MOEC_OK)
-    return status;
-  if (!path)
-    return moec_error(MOEC_NULL_POINTER, "path is NULL");
-  const moec_plan *plan = &layer->plan;
-  moec_file *file = NULL;
-  status = moec_file_open(path, &file);
-  if (status != MOEC_OK)
-    return status;
-  moec_role_source *sources = moec_sources_create(plan);
-  if (!sources)
-    status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for the tensor table");
+moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
+                                   moec_role_source *sources) {
+  moec_status status = MOEC_OK;
   for (uint32_t i = 0; status == MOEC_OK && i < plan->header->roles.count; ++i)
     status = take_role(plan, i, file, path, prefix, &sources[i]);
-  if (status == MOEC_OK)
-    status = moec_weights_from_sources(layer, sources, buffer, out_weights);
-  moec_sources_destroy(plan, sources);
-  moec_file_close(file);
   return status;
 }
