@@ -6,7 +6,7 @@
  *   avx512  AVX-512 F, BW, VL, DQ, CD                      and the OS saves zmm and masks
  *   amx     amx_tile, amx_bf16, avx512_bf16                and the OS saves tiles and lets this process use them
  */
-#include "cpu_features.h"
+#include "runtime/cpu_features.h"
 #include "moec.h"
 #include "moec_abi.h"
 

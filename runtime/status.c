@@ -2,7 +2,7 @@
  *
  * status.c - status values -> their names; error texts -> a fixed buffer per thread.
  */
-#include "status.h"
+#include "runtime/status.h"
 
 #include <stdio.h>
 #include <string.h>

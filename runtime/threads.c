@@ -15,10 +15,10 @@
  * its (sequentially consistent) store of the word, a sleeper looks at the word after raising that number: one of the
  * two sees the other.
  */
-#include "threads.h"
+#include "runtime/threads.h"
 
-#include "cpu_features.h"
-#include "status.h"
+#include "runtime/cpu_features.h"
+#include "runtime/status.h"
 
 #include <pthread.h>
 #include <signal.h>

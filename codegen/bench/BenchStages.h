@@ -9,7 +9,7 @@
 
 #include "codegen/plan/LaunchPlan.h"
 
-#include "runtime/walk_probe.h"
+#include "runtime/layer/walk_probe.h"
 
 #include "llvm/Support/JSON.h"
 

@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
 #define MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 #include <cstddef>
 #include <functional>

@@ -10,8 +10,8 @@
 #include "codegen/check/DeviceMemory.h"
 #include "codegen/check/RandomTensors.h"
 
+#include "runtime/layer/walk_probe.h"
 #include "runtime/moec.h"
-#include "runtime/walk_probe.h"
 
 #include <map>
 #include <string>

@@ -10,7 +10,7 @@
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageLibrary.h"
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 #include "runtime/moec.h"
 
 #include "llvm/Config/llvm-config.h"

@@ -6,7 +6,7 @@
 
 #include "codegen/Target.h"
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 #include "runtime/moec.h"
 
 #include "llvm/ADT/STLExtras.h"

@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_EMULATE_CUDADRIVER_H
 #define MOEC_CODEGEN_EMULATE_CUDADRIVER_H
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 namespace moec {
 

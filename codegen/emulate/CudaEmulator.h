@@ -14,7 +14,7 @@
 #include "codegen/emulate/CudaHostCode.h"
 #include "codegen/emulate/CudaMachine.h"
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 #include <mutex>
 

@@ -4,7 +4,7 @@
 
 #include "codegen/plan/LaunchPlan.h"
 
-#include "runtime/weight_layout.h"
+#include "runtime/plan/weight_layout.h"
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLExtras.h"

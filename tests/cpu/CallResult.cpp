@@ -4,7 +4,7 @@
 
 #include "CallResult.h"
 
-#include "runtime/float_convert.h"
+#include "runtime/weights/float_convert.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include "LayerParameters.h"
 
 #include "dsl/spec/SpecReader.h"
-#include "runtime/float_convert.h"
+#include "runtime/weights/float_convert.h"
 
 #include <gtest/gtest.h>
 

@@ -9,7 +9,7 @@
 #include "codegen/emulate/LoadedPackage.h"
 #include "codegen/lower/KernelFunction.h"
 #include "codegen/pipeline/KernelContext.h"
-#include "runtime/float_convert.h"
+#include "runtime/weights/float_convert.h"
 
 #include <cmath>
 #include <functional>

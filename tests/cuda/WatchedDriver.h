@@ -16,7 +16,7 @@
 #ifndef MOEC_TESTS_CUDA_WATCHEDDRIVER_H
 #define MOEC_TESTS_CUDA_WATCHEDDRIVER_H
 
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 #include <functional>
 #include <string>

@@ -9,7 +9,7 @@
 #include "codegen/cuda/CudaCombine.h"
 #include "codegen/cuda/CudaRows.h"
 #include "codegen/emit/ObjectEmitter.h"
-#include "runtime/dispatch.h"
+#include "runtime/layer/dispatch.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Parser/Parser.h"

@@ -5,7 +5,7 @@
 #include "BothKernels.h"
 
 #include "codegen/cuda/CudaDispatch.h"
-#include "runtime/dispatch.h"
+#include "runtime/layer/dispatch.h"
 #include "runtime/moec_cuda_abi.h"
 
 #include <gtest/gtest.h>

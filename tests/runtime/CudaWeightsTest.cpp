@@ -5,7 +5,7 @@
 
 #include "TinyCuda.h"
 #include "WeightFile.h"
-#include "runtime/float_convert.h"
+#include "runtime/weights/float_convert.h"
 
 #include <gtest/gtest.h>
 

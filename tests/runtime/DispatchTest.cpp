@@ -2,7 +2,7 @@
 //
 // moec_dispatch against the definition of its tables.
 
-#include "runtime/dispatch.h"
+#include "runtime/layer/dispatch.h"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #define MOEC_TESTS_RUNTIME_FAKEDRIVER_H
 
 #include "TinyLayer.h"
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 #include <functional>
 #include <map>

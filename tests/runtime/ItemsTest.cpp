@@ -2,7 +2,7 @@
 //
 // Items against a naive reading of moec_isa_variants' comment, and their splits.
 
-#include "runtime/items.h"
+#include "runtime/layer/items.h"
 
 #include <gtest/gtest.h>
 

@@ -3,9 +3,9 @@
 // moec_pack_panels and moec_pack_vector against the offset formula, element by element, for every type, part and
 // stride.
 
-#include "runtime/pack.h"
-#include "runtime/float_convert.h"
-#include "runtime/weight_layout.h"
+#include "runtime/weights/pack.h"
+#include "runtime/plan/weight_layout.h"
+#include "runtime/weights/float_convert.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // Places of groups against plain sorts.
 
-#include "runtime/places.h"
+#include "runtime/layer/places.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // The safetensors reader on good, cut, and hostile files.
 
-#include "runtime/safetensors.h"
+#include "runtime/weights/safetensors.h"
 #include "TinyLayer.h"
 
 #include <gtest/gtest.h>

@@ -3,7 +3,7 @@
 
 #include "TinyLayer.h"
 
-#include "runtime/walk_probe.h"
+#include "runtime/layer/walk_probe.h"
 
 #include <gtest/gtest.h>
 

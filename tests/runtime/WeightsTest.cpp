@@ -4,7 +4,7 @@
 
 #include "TinyLayer.h"
 #include "WeightFile.h"
-#include "runtime/float_convert.h"
+#include "runtime/weights/float_convert.h"
 
 #include <gtest/gtest.h>
 

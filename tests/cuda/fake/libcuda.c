@@ -13,7 +13,7 @@
  * Launches return at once. A hang shows in the next call that waits, as on a device; so does a fault, and every call
  * after it fails with the same error. Arguments that the driver would refuse are refused.
  */
-#include "runtime/cuda_driver.h"
+#include "runtime/cuda/cuda_driver.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * layer.c - a package and options in -> an immutable layer for this machine out, and its facts.
+ */
+#include "runtime/layer/layer.h"
+
+#include "runtime/cpu_features.h"
+#include "runtime/status.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+moec_status moec_check_layer(const moec_layer *layer) {
+  if (!layer)
+    return moec_error(MOEC_NULL_POINTER, "layer is NULL");
+  if (layer->magic != MOEC_LAYER_MAGIC)
+    return moec_error(MOEC_INVALID_HANDLE, "layer is not a live moec_layer");
+  return MOEC_OK;
+}
+
+static moec_status check_options(const moec_layer_options *options) {
+  if (options->struct_size < sizeof(*options) && options->struct_size != offsetof(moec_layer_options, device))
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", options->struct_size,
+                      sizeof(*options));
+  if (options->struct_size > sizeof(*options))
+    return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu",
+                      options->struct_size, sizeof(*options));
+  if (options->max_threads < 0 || options->max_threads > MOEC_MAX_THREADS)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: max_threads is %d, expected 0 to %d", (int)options->max_threads,
+                      MOEC_MAX_THREADS);
+  if (options->max_isa < 0 || options->max_isa > MOEC_NUM_ISAS)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: max_isa is %d, expected 0 to %d", (int)options->max_isa,
+                      MOEC_NUM_ISAS);
+  if (options->spin_us < -1)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: spin_us is %d, expected -1 or more", (int)options->spin_us);
+  if (options->reserved)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: reserved is %d, expected 0", (int)options->reserved);
+  if (options->struct_size < sizeof(*options))
+    return MOEC_OK;
+  if (options->device != MOEC_DEVICE_CPU && options->device != MOEC_DEVICE_CUDA)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)",
+                      (int)options->device);
+  if (options->cuda_device < -1)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected -1 or more",
+                      (int)options->cuda_device);
+  return MOEC_OK;
+}
+
+/* The best ISA the package has among those the machine, MOEC_MAX_ISA and the options allow. */
+static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *options, int32_t *out_isa) {
+  int32_t limit = moec_cpu_isa();
+  if (!plan->header->isa_mask)
+    return moec_error(MOEC_ISA_MISSING,
+                      "package %.64s holds CUDA kernels only, expected options.device MOEC_DEVICE_CUDA",
+                      plan->strings + plan->header->name);
+  const char *text = getenv("MOEC_MAX_ISA");
+  if (text && *text) {
+    int32_t named = moec_isa_from_name(text);
+    if (named < 0)
+      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512, avx2 or baseline",
+                        text);
+    limit = named < limit ? named : limit;
+  }
+  if (options->max_isa > 0 && options->max_isa - 1 < limit)
+    limit = options->max_isa - 1;
+  for (int32_t isa = limit; isa >= 0; --isa)
+    if (plan->header->isa_mask >> isa & 1) {
+      *out_isa = isa;
+      return MOEC_OK;
+    }
+  int32_t lowest = 0;
+  while (!(plan->header->isa_mask >> lowest & 1))
+    ++lowest;
+  return moec_error(MOEC_ISA_MISSING, "package %.64s needs %s, this machine and the limits set allow %s",
+                    plan->strings + plan->header->name, moec_isa_name(lowest), moec_isa_name(limit));
+}
+
+moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer) {
+  moec_layer_options chosen = {.struct_size = sizeof(chosen), .spin_us = -1};
+  if (!package || !out_layer)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", package ? "out_layer" : "package");
+  moec_status status = options ? check_options(options) : MOEC_OK;
+  if (status != MOEC_OK)
+    return status;
+  if (options)
+    memcpy(&chosen, options, options->struct_size);
+  moec_layer *layer = calloc(1, sizeof(*layer));
+  if (!layer)
+    return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a layer of %zu bytes", sizeof(*layer));
+  status = moec_plan_open(package, &layer->plan);
+  if (status == MOEC_OK && chosen.device == MOEC_DEVICE_CUDA)
+    status = moec_cuda_layer_create(package, &layer->plan, &chosen, &layer->cuda);
+  else if (status == MOEC_OK)
+    status = choose_isa(&layer->plan, &chosen, &layer->isa);
+  layer->max_threads = chosen.max_threads ? chosen.max_threads : 1;
+  layer->parallel_for = chosen.parallel_for;
+  layer->parallel_for_context = chosen.parallel_for_context;
+  if (status == MOEC_OK && !layer->cuda && layer->max_threads > 1 && !layer->parallel_for) {
+    layer->pool = moec_pool_create(layer->max_threads, chosen.spin_us);
+    if (!layer->pool)
+      status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for a pool of %d threads", (int)layer->max_threads);
+  }
+  if (status != MOEC_OK) {
+    free(layer);
+    return status;
+  }
+  layer->magic = MOEC_LAYER_MAGIC;
+  *out_layer = layer;
+  return MOEC_OK;
+}
+
+void moec_layer_destroy(moec_layer *layer) {
+  if (!layer || layer->magic != MOEC_LAYER_MAGIC)
+    return;
+  layer->magic = 0;
+  moec_pool_destroy(layer->pool);
+  moec_cuda_layer_destroy(layer->cuda);
+  free(layer);
+}
+
+/* Values of an optional output that is one vector per call. */
+static int32_t report_count(const moec_plan *plan, uint32_t role) {
+  int32_t buffer = plan->buffer_of_role[role];
+  return buffer < 0 ? 0 : (int32_t)(plan->buffers[buffer].bytes.fixed / 4);
+}
+
+static uint32_t reports_of(const moec_plan *plan) {
+  uint32_t reports = 0;
+  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role <= MOEC_ROLE_DROPPED_TOKENS; ++role)
+    reports |= plan->buffer_of_role[role] < 0 ? 0 : 1u << (role - MOEC_ROLE_PROBABILITIES);
+  return reports;
+}
+
+moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_info) {
+  moec_status status = moec_check_layer(layer);
+  if (status != MOEC_OK)
+    return status;
+  if (!out_info)
+    return moec_error(MOEC_NULL_POINTER, "out_info is NULL");
+  if (out_info->struct_size < sizeof(*out_info) && out_info->struct_size != offsetof(moec_layer_info, cuda_sm) &&
+      out_info->struct_size != offsetof(moec_layer_info, num_losses) + 4) /* with its padding */
+    return moec_error(MOEC_INVALID_ARGUMENT, "out_info: struct_size is %zu, expected %zu", out_info->struct_size,
+                      sizeof(*out_info));
+  const moec_plan *plan = &layer->plan;
+  const moec_plan_header *header = plan->header;
+  int32_t logits = plan->buffer_of_role[MOEC_ROLE_LOGITS];
+  size_t struct_size = out_info->struct_size;
+  const moec_layer_info info = {
+      .struct_size = struct_size,
+      .name = plan->strings + header->name,
+      .hidden = header->hidden,
+      .num_experts = header->num_experts,
+      .top_k = header->top_k,
+      .max_tokens = header->max_tokens,
+      .num_logits = logits < 0 ? 0 : plan->buffers[logits].bytes.per_token / 4,
+      .x_dtype = (moec_dtype)header->x_dtype,
+      .y_dtype = (moec_dtype)header->y_dtype,
+      .isa = layer->cuda ? -1 : layer->isa,
+      .isa_name = layer->cuda ? layer->cuda->name : moec_isa_name(layer->isa),
+      /* what CUDA kernels may do in any order, CPU kernels do not */
+      .determinism = (int32_t)(header->determinism || layer->cuda ? header->determinism : 1),
+      .max_threads = layer->max_threads,
+      .num_roles = (int32_t)header->roles.count,
+      .device = layer->cuda ? MOEC_DEVICE_CUDA : MOEC_DEVICE_CPU,
+      .cuda_sm = layer->cuda ? (int32_t)layer->cuda->target.target->sm : 0,
+      .num_losses = report_count(plan, MOEC_ROLE_LOSSES),
+      .num_choice_counts = report_count(plan, MOEC_ROLE_CHOICE_COUNTS),
+      .reports = reports_of(plan),
+  };
+  memcpy(out_info, &info, struct_size < sizeof(info) ? struct_size : sizeof(info));
+  return MOEC_OK;
+}
+
+moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char **out_name, int32_t *out_rank,
+                            int64_t out_dims[4]) {
+  moec_status status = moec_check_layer(layer);
+  if (status != MOEC_OK)
+    return status;
+  if (!out_name || !out_rank || !out_dims)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", !out_name ? "out_name" : !out_rank ? "out_rank" : "out_dims");
+  const moec_plan *plan = &layer->plan;
+  if (index < 0 || (uint32_t)index >= plan->header->roles.count)
+    return moec_error(MOEC_INVALID_ARGUMENT, "role %d, the layer has %d", (int)index, (int)plan->header->roles.count);
+  const moec_role *role = &plan->roles[index];
+  *out_name = plan->strings + role->name;
+  *out_rank = role->rank;
+  for (int i = 0; i < 4; ++i)
+    out_dims[i] = i < role->rank ? role->dims[i] : 0;
+  return MOEC_OK;
+}
+
+moec_status moec_layer_forward_probed(const moec_layer *layer, const moec_weights *weights,
+                                      const moec_forward_args *args, const moec_walk_probe *probe) {
+  moec_forward_args checked;
+  moec_status status = moec_check_forward(layer, weights, args, &checked);
+  if (status != MOEC_OK || checked.num_tokens == 0)
+    return status;
+  if (layer->cuda && probe)
+    return moec_error(MOEC_UNSUPPORTED_DEVICE, "a probe watches CPU layers only");
+  if (layer->cuda)
+    return moec_cuda_walk(layer, weights, &checked);
+  uint32_t mode = moec_fp_mode_enter();
+  status = moec_plan_walk(layer, weights, &checked, probe);
+  moec_fp_mode_leave(mode);
+  return status;
+}
+
+moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  return moec_layer_forward_probed(layer, weights, args, NULL);
+}
+
+moec_status moec_layer_run(const moec_layer *layer, const moec_region *region) {
+  if (layer->max_threads == 1)
+    moec_region_run_alone(region);
+  else if (layer->parallel_for)
+    return moec_region_run_hosted(region, layer->parallel_for, layer->parallel_for_context, layer->max_threads);
+  else
+    moec_pool_run(layer->pool, region);
+  return MOEC_OK;
+}

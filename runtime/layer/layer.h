@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * layer.h - what the opaque handles of moec.h hold, and the layout of a call's workspace.
+ */
+#ifndef MOEC_RUNTIME_LAYER_LAYER_H
+#define MOEC_RUNTIME_LAYER_LAYER_H
+
+#include "runtime/cuda/cuda_layer.h"
+#include "runtime/layer/walk_probe.h"
+#include "runtime/plan/plan_view.h"
+#include "runtime/threads.h"
+
+/* First word of a live handle; cleared when it is destroyed. */
+#define MOEC_LAYER_MAGIC UINT64_C(0x6d6f65636c617972)
+#define MOEC_WEIGHTS_MAGIC UINT64_C(0x6d6f656377676874)
+
+enum { MOEC_MAX_THREADS = 1024, MOEC_WEIGHTS_HEADER_BYTES = 4096, MOEC_WEIGHTS_ALIGN = 64 };
+
+struct moec_layer {
+  uint64_t magic;
+  moec_plan plan;
+  int32_t isa, max_threads;
+  moec_parallel_for parallel_for;
+  void *parallel_for_context;
+  moec_pool *pool;       /* NULL with one thread, a host's parallel_for or CUDA */
+  moec_cuda_layer *cuda; /* NULL on the CPU; otherwise isa, threads and pool are unused */
+};
+
+struct moec_weights {
+  uint64_t magic;
+  const moec_plan_header *plan;   /* the package these are packed for */
+  const char *base;               /* the caller's buffer, header page first; device memory on CUDA */
+  const moec_cuda_target *target; /* what `maps` are for; NULL on the CPU */
+  int32_t cuda_device;
+  void *maps; /* the target's TMA descriptors, owned; NULL if it has none */
+};
+
+/* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
+typedef struct moec_workspace_map {
+  int64_t slot[MOEC_MAX_BUFFERS];
+  int64_t route[MOEC_MAX_ROUTES][4];   /* by moec_route_part */
+  int64_t items, num_items;            /* offset, capacity */
+  int64_t scratch, scratch_stride;     /* worker 0, bytes from one worker to the next */
+  int64_t table[MOEC_MAX_CUDA_TABLES]; /* CUDA: instead of items and scratch */
+  int64_t bytes;
+} moec_workspace_map;
+
+/* 0 <= num_tokens <= max_tokens; sequence_tokens divides num_tokens (0: one sequence); `reports`: the call asks for a
+ * report. O(buffers). */
+void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
+                           moec_workspace_map *out_map);
+
+/* Sequences of a checked call; at least 1. */
+static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_tokens) {
+  return sequence_tokens > 0 ? num_tokens / sequence_tokens : 1;
+}
+
+/* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
+moec_status moec_check_layer(const moec_layer *layer);
+
+/* Checks everything about a call that can be wrong, in O(1). On MOEC_OK the plan may be walked with *out_args: the
+ * caller's arguments, with zeros in fields beyond the end of the caller's struct. */
+moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                               moec_forward_args *out_args);
+
+/* Runs the plan on checked arguments with T >= 1; `probe` may be NULL. */
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                           const moec_walk_probe *probe);
+
+/* Runs a region on the layer's threads, whichever they are. */
+moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);
+
+/* CUDA: enqueues the target's launches on checked arguments with T >= 1. */
+moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* The regions of the packed weights this layer reads. */
+static inline const moec_weight_set *moec_weight_set_of(const moec_layer *layer) {
+  return layer->cuda ? &layer->cuda->plan.weight_set : &layer->plan.weight_set;
+}
+
+/* Address of buffer `index` in one call. */
+void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                          const moec_workspace_map *map, uint32_t index);
+
+/* Copies the caller's arguments of any struct_size that this runtime knows; fields not passed become zero. */
+moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args);
+
+/* Does the call ask for any report? */
+int moec_asks_reports(const moec_forward_args *args);
+
+/* Does the step run in this call: always, or because the call asks for one of its outputs (moec_step.asked)? */
+int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
+
+/* The caller's pointer for a buffer role, NULL if it gave none. */
+void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
+
+#endif

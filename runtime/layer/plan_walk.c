@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * plan_walk.c - a plan and checked arguments in -> every step run once, in order, as one region.
+ *
+ * next_step runs on one thread between two steps: it does the integer steps (dispatch, capacity, ...) itself, builds
+ * items and says how many units a kernel step has. Units are rows_per_task rows, or about 1/(4*workers) of the items;
+ * with one worker a step is one unit, so that kernels prefetch across items. No bit depends on units: rows are
+ * independent and items never split a sum.
+ */
+#include "runtime/layer/dispatch.h"
+#include "runtime/layer/items.h"
+#include "runtime/layer/layer.h"
+#include "runtime/layer/places.h"
+#include "runtime/status.h"
+
+#include <string.h>
+
+/* One call; lives on the calling thread's stack. */
+typedef struct walk {
+  const moec_layer *layer;
+  const moec_forward_args *args;
+  const moec_walk_probe *probe; /* NULL in every call but a measurement's */
+  void *buffers[MOEC_MAX_BUFFERS];
+  moec_route routes[MOEC_MAX_ROUTES];
+  moec_item *item_array;
+  char *scratch;
+  int64_t scratch_stride;
+  int64_t sequence_tokens;
+  uint32_t next_index; /* step that next_step looks at */
+
+  /* the step in work: constant while its units run */
+  const moec_step *step;
+  const moec_kernel_fn *kernels; /* one per variant */
+  moec_call call;
+  void *step_args[MOEC_MAX_STEP_ARGS];
+  moec_item_list list;
+  int64_t total, chunk; /* rows or items of the step, and of one unit */
+} walk;
+
+static void resolve_buffers(walk *w, const moec_weights *weights) {
+  const moec_plan *plan = &w->layer->plan;
+  char *base = w->args->workspace;
+  moec_workspace_map map;
+  moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, moec_asks_reports(w->args), &map);
+  for (int32_t r = 0; r < plan->num_routes; ++r)
+    w->routes[r] = (moec_route){
+        (int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
+        (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
+  for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
+    w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, &map, i);
+  w->item_array = (moec_item *)(base + map.items);
+  w->scratch = base + map.scratch;
+  w->scratch_stride = map.scratch_stride;
+}
+
+static void gather_args(walk *w, const moec_step *step) {
+  const uint16_t *args = w->layer->plan.args + step->first_arg;
+  for (uint32_t i = 0; i < step->num_args; ++i)
+    w->step_args[i] = w->buffers[args[i]];
+}
+
+static const moec_route *route_of(const walk *w, const moec_step *step) {
+  return step->route == MOEC_NO_ROUTE ? NULL : &w->routes[w->layer->plan.route_of_step[step->route]];
+}
+
+static void run_dispatch(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  moec_dispatch(w->step_args[0], w->args->num_tokens, step->choices, step->num_groups,
+                &w->routes[w->layer->plan.route_of_step[index]]);
+}
+
+static int64_t columns_of(const walk *w, const moec_step *step, uint32_t arg) {
+  const moec_plan *plan = &w->layer->plan;
+  return plan->buffers[plan->args[step->first_arg + arg]].bytes.per_token / 4;
+}
+
+static void run_capacity(walk *w, const moec_step *step) {
+  const moec_places *places = &step->places;
+  moec_capacity_call call = {.places = places,
+                             .num_tokens = w->args->num_tokens,
+                             .sequence_tokens = w->sequence_tokens,
+                             .choices = step->choices,
+                             .num_groups = step->num_groups,
+                             .ids = w->step_args[0],
+                             .kept = w->step_args[1],
+                             .free_places = (int32_t *)w->scratch};
+  uint32_t arg = 2;
+  if (places->flags & MOEC_PLACES_KEYS) {
+    call.keys = w->step_args[arg++];
+    call.queue = w->step_args[arg++];
+  }
+  if (places->flags & MOEC_PLACES_NEXT) {
+    call.rank_columns = columns_of(w, step, arg);
+    call.rank = w->step_args[arg++];
+  }
+  if (places->flags & MOEC_PLACES_PRESENT)
+    call.present = w->step_args[arg++];
+  if (places->mode == MOEC_PLACES_GIVEN)
+    call.capacity = w->step_args[arg++];
+  moec_keep_capacity(&call);
+}
+
+static void run_slots(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->args->num_tokens;
+  moec_make_slots(w->args->num_tokens, tokens, step->choices, step->num_groups,
+                  &w->routes[w->layer->plan.route_of_step[index]]);
+}
+
+static void run_counts(walk *w, const moec_step *step) {
+  const moec_route *route = route_of(w, step);
+  int32_t *counts = w->step_args[0];
+  uint32_t num_groups = w->layer->plan.steps[step->route].num_groups;
+  for (uint32_t g = 0; g < num_groups; ++g)
+    counts[g] = route->offsets[g + 1] - route->offsets[g];
+}
+
+static void build_items(walk *w, const moec_step *step, const moec_isa_variants *isa) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_route *route = route_of(w, step);
+  const int32_t all_tokens[2] = {0, (int32_t)w->args->num_tokens};
+  w->list.items = w->item_array;
+  moec_items_build(isa, plan->covers + isa->cover, route ? route->offsets : all_tokens,
+                   route ? plan->steps[step->route].num_groups : 1, (int32_t)step->num_panels, &w->list);
+  if (w->probe && w->probe->distinct_groups && route)
+    for (int64_t i = 0; i < w->list.num_items; ++i)
+      w->list.items[i].group %= (int32_t)w->probe->distinct_groups;
+  moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
+}
+
+/* Runs a step of the runtime; returns 0 for kernel steps. */
+static int run_integers(walk *w, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  switch (step->kind) {
+  case MOEC_STEP_DISPATCH:
+    run_dispatch(w, index);
+    return 1;
+  case MOEC_STEP_COUNTS:
+    run_counts(w, step);
+    return 1;
+  case MOEC_STEP_CAPACITY:
+    run_capacity(w, step);
+    return 1;
+  case MOEC_STEP_SLOTS:
+    run_slots(w, index);
+    return 1;
+  case MOEC_STEP_TOP_TOKENS:
+    moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups, w->step_args[0],
+                    step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[2] : NULL, w->step_args[1]);
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* Sets up a kernel step and returns its units, 0 when it has no rows. */
+static uint32_t begin_kernel(walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_isa_variants *isa = &step->isa[w->layer->isa];
+  const moec_route *route = route_of(w, step);
+  int32_t workers = w->layer->max_threads;
+  w->step = step;
+  w->kernels = plan->functions + isa->first_fn;
+  w->call.num_tokens = w->args->num_tokens;
+  w->call.num_rows = route ? route->offsets[plan->steps[step->route].num_groups] : w->args->num_tokens;
+  w->call.items = NULL;
+  w->call.num_items = 0;
+  w->call.sequence_tokens = w->sequence_tokens;
+  w->total = w->call.num_rows;
+  w->chunk = step->rows_per_task;
+  if (step->kind == MOEC_STEP_COLUMNS) {
+    w->total =
+        step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->args->num_tokens / w->sequence_tokens : 1);
+    w->chunk = 1;
+  }
+  if (step->kind == MOEC_STEP_MATMUL) {
+    build_items(w, step, isa);
+    w->call.items = w->list.items;
+    w->call.num_items = w->total = w->list.num_items;
+    w->chunk = w->total / ((int64_t)MOEC_ITEMS_PER_WORKER * workers);
+  }
+  if (workers == 1)
+    w->chunk = w->total;
+  if (w->chunk < 1)
+    w->chunk = 1;
+  return (uint32_t)((w->total + w->chunk - 1) / w->chunk);
+}
+
+static uint32_t next_step(void *context) {
+  walk *w = context;
+  const moec_plan *plan = &w->layer->plan;
+  while (w->next_index < plan->header->steps.count) {
+    uint32_t index = w->next_index++;
+    const moec_step *step = &plan->steps[index];
+    uint32_t units = 0;
+    if (!moec_step_is_asked(w->args, step))
+      continue;
+    if (w->probe && w->probe->on_step)
+      w->probe->on_step(w->probe->context, index);
+    gather_args(w, step);
+    if (!run_integers(w, index))
+      units = begin_kernel(w, step);
+    if (units)
+      return units;
+  }
+  return 0;
+}
+
+/* Rows or items [first, last) of the step; items are cut where the variant changes. */
+static void run_unit(void *context, uint32_t unit, int32_t worker) {
+  walk *w = context;
+  void *scratch = w->scratch + worker * w->scratch_stride;
+  int64_t first = unit * w->chunk, end = first + w->chunk < w->total ? first + w->chunk : w->total;
+  if (w->step->kind != MOEC_STEP_MATMUL) {
+    w->kernels[0](&w->call, w->step_args, scratch, first, end);
+    return;
+  }
+  for (int32_t variant = 0; first < end; ++variant) {
+    int64_t last = w->list.variant_first[variant + 1] < end ? w->list.variant_first[variant + 1] : end;
+    if (first >= last)
+      continue;
+    w->kernels[variant](&w->call, w->step_args, scratch, first, last);
+    first = last;
+  }
+}
+
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                           const moec_walk_probe *probe) {
+  walk w;
+  w.layer = layer;
+  w.args = args;
+  w.probe = probe;
+  w.sequence_tokens = args->tokens_per_sequence ? args->tokens_per_sequence : args->num_tokens;
+  w.next_index = 0;
+  resolve_buffers(&w, weights);
+  moec_region region = {&w, next_step, run_unit};
+  moec_status status = moec_layer_run(layer, &region);
+  if (probe && probe->on_step)
+    probe->on_step(probe->context, layer->plan.header->steps.count);
+  return status;
+}

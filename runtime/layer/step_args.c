@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * step_args.c - a checked call in -> the address of each of the plan's buffers, and which optional steps it asks for.
+ */
+#include "runtime/layer/layer.h"
+
+void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
+  switch (role) {
+  case MOEC_ROLE_X:
+    return (void *)(uintptr_t)args->x;
+  case MOEC_ROLE_Y:
+    return args->y;
+  case MOEC_ROLE_LOGITS:
+    return args->out_logits;
+  case MOEC_ROLE_IDS:
+    return args->out_ids;
+  case MOEC_ROLE_WEIGHTS:
+    return args->out_weights;
+  case MOEC_ROLE_COUNTS:
+    return args->out_counts;
+  case MOEC_ROLE_RESIDUAL:
+    return (void *)(uintptr_t)args->residual;
+  case MOEC_ROLE_NOISE:
+    return (void *)(uintptr_t)args->noise;
+  case MOEC_ROLE_UNIFORM:
+    return (void *)(uintptr_t)args->uniform;
+  case MOEC_ROLE_TOKEN_IDS:
+    return (void *)(uintptr_t)args->token_ids;
+  case MOEC_ROLE_EXPERT_IDS:
+    return (void *)(uintptr_t)args->expert_ids;
+  case MOEC_ROLE_EXPERT_WEIGHTS:
+    return (void *)(uintptr_t)args->expert_weights;
+  case MOEC_ROLE_GROUP_IDS:
+    return (void *)(uintptr_t)args->group_ids;
+  case MOEC_ROLE_PRIORITY:
+    return (void *)(uintptr_t)args->priority;
+  case MOEC_ROLE_CAPACITY:
+    return (void *)(uintptr_t)args->capacity;
+  case MOEC_ROLE_TOP_K:
+    return (void *)(uintptr_t)args->top_k;
+  case MOEC_ROLE_PROBABILITIES:
+    return args->out_probabilities;
+  case MOEC_ROLE_CHOICE_COUNTS:
+    return args->out_choice_counts;
+  case MOEC_ROLE_LOSSES:
+    return args->out_losses;
+  case MOEC_ROLE_LOGIT_MEAN:
+    return args->out_logit_mean;
+  case MOEC_ROLE_LOGIT_MAX:
+    return args->out_logit_max;
+  case MOEC_ROLE_DIVERSITY:
+    return args->out_diversity;
+  case MOEC_ROLE_DROPPED_TOKENS:
+    return args->out_dropped_tokens;
+  default:
+    return NULL;
+  }
+}
+
+void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+                          const moec_workspace_map *map, uint32_t index) {
+  const moec_plan *plan = &layer->plan;
+  const moec_buffer *buffer = &plan->buffers[index];
+  char *workspace = args->workspace;
+  void *asked = moec_caller_buffer(args, buffer->role);
+  if (buffer->kind == MOEC_BUFFER_WEIGHT)
+    return (void *)(uintptr_t)(weights->base + moec_weight_set_of(layer)->weights[buffer->slot].offset);
+  if (buffer->kind == MOEC_BUFFER_ROUTE)
+    return workspace + map->route[plan->route_of_step[buffer->route]][buffer->slot];
+  return asked ? asked : workspace + map->slot[buffer->slot];
+}
+
+int moec_asks_reports(const moec_forward_args *args) {
+  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role < MOEC_NUM_BUFFER_ROLES; ++role)
+    if (moec_caller_buffer(args, role))
+      return 1;
+  return 0;
+}
+
+int moec_step_is_asked(const moec_forward_args *args, const moec_step *step) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role)
+    if (step->asked >> role & 1 && moec_caller_buffer(args, role))
+      return 1;
+  return !step->asked;
+}

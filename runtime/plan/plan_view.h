@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * plan_view.h - a package's blob in -> typed pointers into it out. moec_plan_open proves that every index, span and
+ * string is in range; the rest of the runtime reads plans through this view and does not check again.
+ */
+#ifndef MOEC_RUNTIME_PLAN_PLAN_VIEW_H
+#define MOEC_RUNTIME_PLAN_PLAN_VIEW_H
+
+#include "runtime/moec.h"
+#include "runtime/moec_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bounds of what forward keeps on its stack. */
+enum {
+  MOEC_MAX_ROLES = 65535,
+  MOEC_MAX_BUFFERS = 256,
+  MOEC_MAX_STEPS = 256,
+  MOEC_MAX_STEP_ARGS = 64,
+  MOEC_MAX_ROUTES = 16,
+  MOEC_MAX_VARIANTS = 256
+};
+
+enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_DROPPED_TOKENS + 1 };
+
+/* The regions of one device's packed weights: the plan's own on the CPU, the CUDA plan's on a GPU. Both have the same
+ * number, so that a buffer's slot means the same region. */
+typedef struct moec_weight_set {
+  const moec_weight *weights;
+  uint32_t count;
+  uint64_t packed_bytes;
+} moec_weight_set;
+
+typedef struct moec_plan {
+  const moec_plan_header *header;
+  const moec_buffer *buffers;
+  const moec_step *steps;
+  const uint16_t *args;
+  const uint8_t *covers;
+  const moec_role *roles;
+  moec_weight_set weight_set;
+  const char *strings;
+  const moec_kernel_fn *functions;
+  uint64_t num_functions;
+  int32_t buffer_of_role[MOEC_NUM_BUFFER_ROLES]; /* buffer the caller names by a role, -1 none */
+  int32_t num_routes;
+  int32_t route_of_step[MOEC_MAX_STEPS]; /* steps that make a route, counted from 0; -1 for others */
+  int32_t step_of_route[MOEC_MAX_ROUTES];
+} moec_plan;
+
+/* MOEC_VERSION_MISMATCH for another ABI, MOEC_INVALID_ARGUMENT for a blob that contradicts itself; the text names
+ * the entry. `package` must outlive the plan. */
+moec_status moec_plan_open(const moec_package *package, moec_plan *out_plan);
+
+static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens, int64_t num_sequences) {
+  return extent.per_token * num_tokens + extent.per_sequence * num_sequences + extent.fixed;
+}
+
+/* Dispatch and slots: steps that make a route. */
+static inline int moec_makes_route(const moec_step *step) {
+  return step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_SLOTS;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

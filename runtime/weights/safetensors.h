@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * safetensors.h - a safetensors file of unknown origin in -> named, bounds-checked tensors in mapped memory out.
+ *
+ *   | u64 header bytes | JSON header | data |
+ *
+ * Limits: header at most 100 MB and inside the file; rank at most 8; names at most 1023 bytes; no name twice; data
+ * offsets cover the data without holes or overlaps, to the file's last byte; shape times type is the tensor's bytes.
+ */
+#ifndef MOEC_RUNTIME_WEIGHTS_SAFETENSORS_H
+#define MOEC_RUNTIME_WEIGHTS_SAFETENSORS_H
+
+#include "runtime/moec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { MOEC_FILE_MAX_RANK = 8, MOEC_FILE_MAX_NAME = 1023, MOEC_FILE_MAX_HEADER = 100000000 };
+
+typedef struct moec_file_tensor {
+  const char *name; /* NUL-terminated, the file object's storage                           */
+  char type[16];    /* as written: "BF16"                                                  */
+  int32_t dtype;    /* moec_dtype, -1 for types moec does not know; their sizes are not checked */
+  int32_t rank;
+  int64_t dims[MOEC_FILE_MAX_RANK];
+  uint64_t begin, end; /* bytes from the start of the data                                    */
+} moec_file_tensor;
+
+typedef struct moec_file moec_file;
+
+/* MOEC_FILE if `path` cannot be opened or mapped, MOEC_FILE_FORMAT if it is not a safetensors file,
+ * MOEC_OUT_OF_MEMORY. The text names path and byte. */
+moec_status moec_file_open(const char *path, moec_file **out_file);
+void moec_file_close(moec_file *file);
+
+/* The tensor called `name`, NULL if there is none. O(log n). */
+const moec_file_tensor *moec_file_find(const moec_file *file, const char *name);
+
+/* First byte of a tensor, any alignment. Checks that the file has not become shorter since it was opened: MOEC_FILE. */
+moec_status moec_file_data(const moec_file *file, const moec_file_tensor *tensor, const void **out_data);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

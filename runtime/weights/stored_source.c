@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * stored_source.c - a safetensors file and the roles' storage in -> the address of every role's elements out.
+ *
+ * Storage says how a role [E, out, in] lies in a file, with out' = 2*out where only a part is taken:
+ *
+ *   single, stacked  [E, out', in]     per_expert  E tensors [out', in]     flat_rows  [E*out', in]
+ *   in_out swaps the last two          vectors have no in                   leading 1s are ignored
+ *   first_half, second_half: rows 0.. or out.. of out'      even, odd: every second one
+ */
+#include "runtime/weights/weight_source.h"
+
+#include "runtime/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_ROOM = MOEC_FILE_MAX_NAME + 1 };
+
+/* A role as stored. */
+typedef struct stored_role {
+  const char *role_name;
+  int64_t dims[3]; /* expected shape of one tensor */
+  int32_t rank;
+  int64_t tensors;                                     /* 1, or one per expert */
+  int64_t out_stride, in_stride, first, expert_stride; /* in elements */
+  int integers;                                        /* may be i32 or i64: tables of ids */
+} stored_role;
+
+static stored_role storage_of(const moec_plan *plan, const moec_role *role) {
+  moec_role_extent extent = moec_extent_of_role(role);
+  stored_role s = {.role_name = plan->strings + role->name, .tensors = 1, .integers = !role->matrix};
+  int64_t stored_out = role->part == MOEC_PART_ALL ? extent.out : 2 * extent.out;
+  int64_t step = role->part == MOEC_PART_EVEN || role->part == MOEC_PART_ODD ? 2 : 1;
+  int swapped = role->matrix && role->axes == MOEC_AXES_IN_OUT;
+  int64_t out_pitch = swapped ? 1 : extent.in; /* from one of out' to the next */
+  s.out_stride = out_pitch * step;
+  s.in_stride = swapped ? stored_out : 1;
+  s.expert_stride = stored_out * extent.in;
+  s.first = role->part == MOEC_PART_SECOND_HALF ? extent.out * out_pitch : role->part == MOEC_PART_ODD ? out_pitch : 0;
+  if (role->expert_axis && role->stack == MOEC_STACK_PER_EXPERT)
+    s.tensors = extent.experts;
+  else if (role->expert_axis)
+    s.dims[s.rank++] = extent.experts;
+  if (role->rank > role->expert_axis)
+    s.dims[s.rank++] = swapped ? extent.in : stored_out;
+  if (role->matrix)
+    s.dims[s.rank++] = swapped ? stored_out : extent.in;
+  if (role->stack == MOEC_STACK_FLAT_ROWS && s.rank > 1) {
+    s.dims[0] *= s.dims[1];
+    s.dims[1] = s.dims[2];
+    --s.rank;
+  }
+  return s;
+}
+
+/* prefix + the role's tensor name with every "{e}" replaced; 0 when it does not fit. */
+static int tensor_name(const moec_plan *plan, const moec_role *role, const char *prefix, int64_t expert,
+                       char name[NAME_ROOM]) {
+  const char *pattern = plan->strings + (plan->strings[role->tensor] ? role->tensor : role->name);
+  size_t used = (size_t)snprintf(name, NAME_ROOM, "%s", prefix ? prefix : "");
+  while (*pattern && used < NAME_ROOM) {
+    const char *mark = role->stack == MOEC_STACK_PER_EXPERT ? strstr(pattern, "{e}") : NULL;
+    size_t plain = mark ? (size_t)(mark - pattern) : strlen(pattern);
+    used += (size_t)snprintf(name + used, NAME_ROOM - used, "%.*s", (int)plain, pattern);
+    if (mark && used < NAME_ROOM)
+      used += (size_t)snprintf(name + used, NAME_ROOM - used, "%lld", (long long)expert);
+    pattern += plain + (mark ? 3 : 0);
+  }
+  return used < NAME_ROOM;
+}
+
+static int shape_agrees(const moec_file_tensor *tensor, const stored_role *s) {
+  int32_t extra = tensor->rank - s->rank;
+  if (extra < 0)
+    return 0;
+  for (int32_t i = 0; i < extra; ++i)
+    if (tensor->dims[i] != 1)
+      return 0;
+  return memcmp(tensor->dims + extra, s->dims, (size_t)s->rank * sizeof(int64_t)) == 0;
+}
+
+/* Finds tensor `name`, checks it and sets the data pointer and type of expert `e` (of all experts when stacked). */
+static moec_status take_stored(const moec_file *file, const char *path, const stored_role *s, const char *name,
+                               int64_t e, moec_role_source *source) {
+  const moec_file_tensor *tensor = moec_file_find(file, name);
+  if (!tensor)
+    return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name, path);
+  int integer = s->integers && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
+  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, expected F32, BF16 or F16", s->role_name, name,
+                      tensor->type);
+  if (!shape_agrees(tensor, s)) {
+    char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
+    return moec_error(MOEC_SHAPE, "%s: tensor \"%.256s\" has shape %s, expected %s", s->role_name, name,
+                      moec_shape_text(tensor->dims, tensor->rank, have), moec_shape_text(s->dims, s->rank, want));
+  }
+  if (e > 0 && tensor->dtype != (int32_t)source->dtype)
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, its experts before are of another type", s->role_name,
+                      name, tensor->type);
+  const void *data;
+  moec_status status = moec_file_data(file, tensor, &data);
+  if (status != MOEC_OK)
+    return status;
+  source->dtype = (moec_dtype)tensor->dtype;
+  int64_t size = moec_dtype_bytes((uint32_t)tensor->dtype);
+  if (s->tensors > 1)
+    source->data[e] = (const char *)data + s->first * size;
+  else
+    for (int64_t i = 0; i < source->experts; ++i)
+      source->data[i] = (const char *)data + (s->first + i * s->expert_stride) * size;
+  return MOEC_OK;
+}
+
+static moec_status take_role(const moec_plan *plan, uint32_t index, const moec_file *file, const char *path,
+                             const char *prefix, moec_role_source *source) {
+  const moec_role *role = &plan->roles[index];
+  stored_role s = storage_of(plan, role);
+  source->out_stride = s.out_stride;
+  source->in_stride = s.in_stride;
+  for (int64_t e = 0; e < s.tensors; ++e) {
+    char name[NAME_ROOM];
+    if (!tensor_name(plan, role, prefix, e, name))
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: its tensor name with prefix has more than %d bytes", s.role_name,
+                        MOEC_FILE_MAX_NAME);
+    moec_status status = take_stored(file, path, &s, name, e, source);
+    if (status != MOEC_OK)
+      return status;
+  }
+  return MOEC_OK;
+}
+
+moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
+                                   moec_role_source *sources) {
+  moec_status status = MOEC_OK;
+  for (uint32_t i = 0; status == MOEC_OK && i < plan->header->roles.count; ++i)
+    status = take_role(plan, i, file, path, prefix, &sources[i]);
+  return status;
+}

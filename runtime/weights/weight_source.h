@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * weight_source.h - where the elements of each role are: in tensors that the caller passed, or in a file.
+ */
+#ifndef MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
+#define MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
+
+#include "runtime/plan/plan_view.h"
+#include "runtime/weights/pack.h"
+#include "runtime/weights/safetensors.h"
+
+/* One role: a view per expert (one view where the role has no expert axis), all with the same strides and type. */
+typedef struct moec_role_source {
+  const void **data; /* [experts] */
+  int64_t experts;
+  moec_dtype dtype;
+  int64_t out_stride, in_stride;
+} moec_role_source;
+
+/* One empty source per role with room for its experts; NULL when out of memory. */
+moec_role_source *moec_sources_create(const moec_plan *plan);
+void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources); /* `sources` may be NULL */
+
+/* Points every role's source into the caller's tensors. The packed bytes at `buffer` may not overlap a tensor. Errors
+ * as moec_weights_pack documents them. */
+moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *tensors, size_t count,
+                                      const void *buffer, uint64_t packed_bytes, moec_role_source *sources);
+
+/* Points every role's source into an open file; `path` is for messages. Errors as moec_weights_load documents them. */
+moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
+                                   moec_role_source *sources);
+
+moec_view moec_view_of(const moec_role_source *source, int64_t expert);
+
+/* The source of one group of one part of a region: a view, and the region's weight with the part's own n and k. */
+typedef struct moec_group_source {
+  moec_view view;
+  moec_weight weight;
+} moec_group_source;
+moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources,
+                                       const moec_weight *weight, int64_t part, int64_t group);
+
+/* Splits a role's dims: experts (1 without expert axis), out and in extents (1 where it has no such axis). */
+typedef struct moec_role_extent {
+  int64_t experts, out, in;
+} moec_role_extent;
+moec_role_extent moec_extent_of_role(const moec_role *role);
+
+/* "[4, 6, 8]" into `text`, which is returned. */
+enum { MOEC_SHAPE_TEXT = 192 };
+const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
+
+#endif
