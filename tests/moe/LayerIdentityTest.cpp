@@ -2,7 +2,7 @@
 //
 // Layers from specs and from text, edited and not: whose identity their plans hold.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "dsl/Presets.h"
 #include "dsl/spec/SpecPrinter.h"

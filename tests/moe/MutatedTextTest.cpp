@@ -2,7 +2,7 @@
 //
 // Text of a layer with bytes, words and lines changed: a plan or a diagnostic, never a crash.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
@@ -86,7 +86,7 @@ int compileText(const std::string &text) {
 }
 
 TEST(MutatedText, mutated_text_never_crashes) {
-  std::string text = readFile(std::string(MOEC_SOURCE_DIR) + "/tests/moe/tiny.mlir");
+  std::string text = readFile(std::string(MOEC_SOURCE_DIR) + "/tests/fuse/tiny.mlir");
   text = text.substr(text.find("func.func"));
   ASSERT_EQ(compileText(text), 2);
   std::mt19937 random(20);

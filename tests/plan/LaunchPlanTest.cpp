@@ -2,7 +2,7 @@
 //
 // The blob of a plan, its slots and its text.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "codegen/plan/RouteFront.h"
 

@@ -2,7 +2,7 @@
 //
 // Which stages get which mark, and which do not.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/fuse/NumericModes.h"

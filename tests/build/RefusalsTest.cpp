@@ -2,7 +2,7 @@
 //
 // What is valid but not built is refused at its key, and what acts in training only is not.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // Every golden spec becomes a plan the runtime accepts.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "runtime/moec.h"
 #include "runtime/moec_abi.h"

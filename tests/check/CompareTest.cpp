@@ -2,7 +2,7 @@
 //
 // The harness judged: what is equal passes, and every classic way of being wrong is refused.
 
-#include "TinyLayer.h"
+#include "tests/reference/TinyLayer.h"
 
 #include "codegen/check/Compare.h"
 

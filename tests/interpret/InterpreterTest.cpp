@@ -3,7 +3,7 @@
 // The interpreter against the spec's reference: what `build` makes of a spec gives, op by op in float64 and without
 // rounding, what the reference gives for the spec. Neither knows of the other.
 
-#include "tests/moe/BuiltLayer.h"
+#include "tests/build/BuiltLayer.h"
 
 #include "codegen/check/Compare.h"
 #include "codegen/check/OracleCheck.h"
