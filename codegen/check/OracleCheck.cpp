@@ -5,6 +5,7 @@
 #include "codegen/check/OracleCheck.h"
 
 #include "codegen/check/RandomSource.h"
+#include "codegen/check/RowsToCompare.h"
 
 #include <algorithm>
 #include <cmath>
@@ -94,45 +95,6 @@ static bool isTie(const LayerSpec &spec, const ReferenceOutputs &want, int64_t r
     close = std::fabs(in[i].first - out[i].first) <= tolerance * scale && in[i] != out[i];
   return close;
 }
-
-namespace {
-
-// f32 keeps 2^-24 of a value: what is left to functions that no run of the reference disturbs.
-constexpr double shareOfRow = 1e-6;
-
-// The rows of one output that are compared, the kernel's beside the reference's, with the slack and token of each.
-struct RowsToCompare {
-  std::vector<double> actual, expected;
-  std::vector<int64_t> actualIds, expectedIds;
-  CompareOptions options;
-
-  explicit RowsToCompare(const RowSlack &slack) : slack(slack) {
-    options.maxRel = shareOfRow;
-    options.slack.gain = slack.gain;
-  }
-  void add(int64_t row, int64_t token, const std::vector<double> &got, const std::vector<double> &want) {
-    actual.insert(actual.end(), got.begin(), got.end());
-    expected.insert(expected.end(), want.begin(), want.end());
-    options.names.push_back(token);
-    options.slack.most.push_back(slack.most.at(size_t(row)));
-    options.slack.rms.push_back(slack.rms.at(size_t(row)));
-  }
-
-private:
-  const RowSlack &slack;
-};
-
-template <typename T> std::vector<T> rowOf(const std::vector<T> &from, int64_t row, int64_t columns) {
-  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
-}
-std::vector<double> rowOf(const std::vector<float> &from, int64_t row, int64_t columns) {
-  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
-}
-std::vector<int64_t> rowOf(const std::vector<int32_t> &from, int64_t row, int64_t columns) {
-  return {from.begin() + row * columns, from.begin() + (row + 1) * columns};
-}
-
-} // namespace
 
 // f32 may decide about the wrap of the token otherwise.
 static bool isWrapTied(const ReferenceOutputs &want, int64_t row) {

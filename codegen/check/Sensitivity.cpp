@@ -13,63 +13,6 @@ namespace moec {
 
 namespace {
 
-// Differences of one output [T, columns] over all runs.
-class Spread {
-public:
-  Spread(const std::vector<double> &want, int64_t tokens)
-      : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
-        rms(this->tokens), errors(this->tokens, HUGE_VAL), alongRows(this->tokens) {}
-
-  void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
-    if (run.size() != want.size())
-      return;
-    double all = 0;
-    for (size_t t = 0; t < tokens; ++t) {
-      if (!comparable[t])
-        continue;
-      double along = 0, squares = 0, fourths = 0;
-      for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
-        double d = run[i] - want[i];
-        if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
-          continue;
-        most[t] = std::max(most[t], std::fabs(d));
-        squares += d * d;
-        fourths += d * d * d * d;
-        along += d * want[i];
-      }
-      rms[t] = std::max(rms[t], std::sqrt(squares / double(columns)));
-      if (fourths > 0)
-        errors[t] = std::min(errors[t], 3 * squares * squares / fourths);
-      alongRows[t] += along * along;
-      all += along;
-    }
-    alongAll += all * all;
-    ++runs;
-  }
-
-  // `freedom`: how many errors of its own a row has, at most. A row in which few are large has fewer.
-  RowSlack slack(double freedom = HUGE_VAL) const {
-    RowSlack out;
-    double size = 0, rows = 0;
-    for (double v : want)
-      size += std::isfinite(v) ? v * v : 0;
-    for (size_t t = 0; t < tokens; ++t) {
-      out.most.push_back(2 * most[t]);
-      out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, double(columns), errors[t]}))) * rms[t]);
-      rows += alongRows[t] / std::max(runs, 1.0);
-    }
-    if (size > 0 && tokens > 0)
-      out.gain = 4 * (1 + 12 / (runs * double(tokens))) * std::sqrt(std::max(alongAll / runs, rows)) / size;
-    return out;
-  }
-
-private:
-  const std::vector<double> &want;
-  size_t tokens, columns;
-  std::vector<double> most, rms, errors, alongRows;
-  double alongAll = 0, runs = 0;
-};
-
 // [T,K] the experts of every token that it reaches, ascending; -1 for other choices. The order of choices is ignored.
 std::vector<int64_t> reachedExperts(const ReferenceOutputs &outputs, int64_t tokens) {
   std::vector<int64_t> reached = outputs.ids;
@@ -103,8 +46,8 @@ double freedomOf(const LayerSpec &spec) {
 int64_t runsFor(const LayerSpec &spec, int64_t tokens) {
   bool linear = spec.experts.form == ExpertForm::Linear;
   double width = double(linear ? spec.hidden : spec.experts.width(0));
-  double work = double(tokens) * double(spec.hidden) * width * double(std::max<int64_t>(1, spec.choices()));
-  return spec.hidden < 8 ? 16 : spec.hidden < 32 ? 8 : work > 1e7 ? 2 : 4;
+  return disturbedRuns(spec.hidden,
+                       double(tokens) * double(spec.hidden) * width * double(std::max<int64_t>(1, spec.choices())));
 }
 
 void widen(double run, double want, double &change) {
@@ -133,7 +76,7 @@ void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &out
 bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, const ReferenceOutputs &want, bool tf32,
                         Sensitivity &out, std::string &error) {
   int64_t tokens = inputs.numTokens;
-  Spread logits(want.logits, tokens), weights(want.weights, tokens), y(want.y, tokens),
+  RowSpread logits(want.logits, tokens), weights(want.weights, tokens), y(want.y, tokens),
       probabilities(want.probabilities, tokens);
   out = {};
   out.runs = runsFor(spec, tokens);

@@ -56,17 +56,12 @@ static void readSizes(TextLayer &out) {
 }
 
 static void readOps(TextLayer &out) {
-  auto isNarrow = [](Type type) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
-    return tensor && (tensor.getElementType().isBF16() || tensor.getElementType().isF16());
-  };
-  out.narrow = llvm::any_of(out.layer().getArgumentTypes(), isNarrow);
   for (Operation &op : out.layer().getBody().front()) {
-    out.narrow |= llvm::any_of(op.getResultTypes(), isNarrow);
     out.looksAtAllTokens |= isa<moe::CapacityOp, moe::TopTokensOp, moe::TokenReduceOp, moe::SlotsOp>(op);
     if (auto matmul = dyn_cast<moe::GroupedMatmulOp>(op)) {
       auto route = matmul.getRoute() ? cast<moe::RouteType>(matmul.getRoute().getType()) : moe::RouteType();
       double rows = route ? double(std::max<int64_t>(1, route.getRowsPerToken())) : 1;
+      out.freedom = std::min(out.freedom, rows * double(matmul.depth()));
       out.flopsPerToken += 2.0 * rows * double(matmul.depth()) * double(matmul.columns()) * matmul.parts();
     }
   }

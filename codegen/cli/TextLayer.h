@@ -13,6 +13,7 @@
 
 #include "dsl/LayerSpec.h"
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,9 +32,9 @@ struct TextLayer {
   std::vector<TextTensor> tensors;
   int64_t hidden = 0, choices = 0, experts = 0; // choices is 0 if the layer does not return ids
   DataType activation = DataType::F32;
-  bool narrow = false;           // some tensor of it is bf16 or f16
   bool looksAtAllTokens = false; // a token's result depends on other tokens
   double flopsPerToken = 0;      // of its matmuls
+  double freedom = HUGE_VAL;     // hidden values behind a row of y: the narrowest matmul's depth times its choices
 
   // Null: the text has errors, and they were printed.
   static std::unique_ptr<TextLayer> parse(Session &session, const SpecInput &input);

@@ -4,12 +4,14 @@
 
 #include "TextOracle.h"
 
+#include "TextExpectation.h"
+
 #include "codegen/check/RandomSource.h"
+#include "codegen/fuse/NumericModes.h"
 #include "codegen/interpret/LayerParameters.h"
 #include "codegen/moe/LayerInputs.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 using namespace mlir;
@@ -19,11 +21,6 @@ namespace moec {
 using interpret::Tensor;
 using interpret::TensorRef;
 using Doubles = std::vector<double>;
-
-static constexpr double clearChoice = 1e-5; // what f32 decides as float64 does
-// How far y may be from the interpreter, relative to its row: f32, bf16 or f16 between matmuls, f32 operands rounded to
-// tf32, which keeps 2 bits more than bf16. Specs have limits of their own layer instead (check/Sensitivity.h).
-static constexpr double exactLimit = 2e-5, narrowLimit = 2e-2, tf32Limit = 5e-3;
 
 bool TextOracle::drawWeights(uint64_t seed, bool roundsTo32, bool) {
   memory.clear();
@@ -95,7 +92,8 @@ static TensorRef rowsAt(const Doubles &all, RankedTensorType type, const std::ve
 }
 
 bool TextOracle::interpret(const void *x, const std::vector<int64_t> &tokens, int64_t numTokens,
-                           interpret::CallResults &want, std::string &reason) {
+                           ReferenceRounding *errors, const llvm::DenseSet<Operation *> &exact,
+                           interpret::CallResults &out, std::string &reason) {
   func::FuncOp layer = text.layer();
   std::vector<interpret::Evaluated> arguments;
   for (unsigned i = 0; i < layer.getNumArguments(); ++i) {
@@ -114,6 +112,8 @@ bool TextOracle::interpret(const void *x, const std::vector<int64_t> &tokens, in
   }
   interpret::CallShape shape;
   shape.tokens = int64_t(tokens.size());
+  shape.round.errors = errors;
+  shape.exact = &exact;
   if (shape.tokens == numTokens)
     shape.tokensPerSequence = given.tokensPerSequence;
   std::string said;
@@ -121,164 +121,27 @@ bool TextOracle::interpret(const void *x, const std::vector<int64_t> &tokens, in
     said = diagnostic.str();
     return success();
   });
-  if (succeeded(interpret::interpret(layer, arguments, shape, want)))
+  if (succeeded(interpret::interpret(layer, arguments, shape, out)))
     return true;
   reason = "the interpreter: " + said;
   return false;
 }
-
-namespace {
-
-double rootMeanSquare(const Doubles &all) {
-  double sum = 0, count = 0;
-  for (double v : all)
-    if (std::isfinite(v)) {
-      sum += v * v;
-      ++count;
-    }
-  return count > 0 && std::isfinite(sum) ? std::sqrt(sum / count) : 0;
-}
-
-// The interpreter's results by role, and how far a package may be from them.
-class Expected {
-public:
-  Expected(const TextLayer &text, const interpret::CallResults &want, bool tf32) : want(want) {
-    func::FuncOp layer = text.layer();
-    for (unsigned i = 0; i < layer.getNumResults(); ++i)
-      roles[layer.getResultAttrOfType<StringAttr>(i, "moe.role").getValue().str()] = want.results[i].tensor.get();
-    y.maxRel = values.maxRel = text.narrow ? narrowLimit : exactLimit;
-    if (tf32)
-      y.maxRel = std::max(y.maxRel, tf32Limit);
-    y.scale = rootMeanSquare(roles["y"]->data);
-    if (const Tensor *logits = find("logits"))
-      plain.scale = rootMeanSquare(logits->data);
-    if (const Tensor *weights = find("weights")) {
-      values.scale = rootMeanSquare(weights->data);
-      // weights that are no probabilities may be differences of logits, which cancel
-      if (llvm::any_of(weights->data, [](double w) { return w < 0 || w > 1; }))
-        values.scale = std::max({values.scale, plain.scale, 1.0});
-    }
-  }
-
-  const Tensor *find(const std::string &role) const {
-    auto found = roles.find(role);
-    return found == roles.end() ? nullptr : found->second;
-  }
-  static Doubles row(const Tensor &tensor, int64_t r) {
-    return {tensor.data.begin() + r * tensor.columns(), tensor.data.begin() + (r + 1) * tensor.columns()};
-  }
-
-  const interpret::CallResults &want;
-  CompareOptions y, values, plain;
-
-private:
-  std::map<std::string, const Tensor *> roles;
-};
-
-template <typename T> Doubles rowOf(const std::vector<T> &all, int64_t row, int64_t columns) {
-  return {all.begin() + row * columns, all.begin() + (row + 1) * columns};
-}
-
-// Row `token` of the call against row `row` of what is expected.
-bool compareToken(const Expected &expected, const CallOutputs &out, int64_t token, int64_t row, OracleResult &result,
-                  std::string &reason) {
-  const Tensor *logits = expected.find("logits"), *ids = expected.find("ids"), *weights = expected.find("weights");
-  const Tensor *probabilities = expected.find("probabilities");
-  if (logits && !out.logits.empty() &&
-      !result.worst.take(compareRows(rowOf(out.logits, token, logits->columns()), Expected::row(*logits, row),
-                                     logits->columns(), expected.plain),
-                         "logits", reason))
-    return false;
-  if (probabilities && !out.probabilities.empty() &&
-      !result.worst.take(compareRows(rowOf(out.probabilities, token, probabilities->columns()),
-                                     Expected::row(*probabilities, row), probabilities->columns(), expected.plain),
-                         "probabilities", reason))
-    return false;
-  if (ids && !out.ids.empty()) {
-    int64_t k = ids->columns();
-    Doubles gotIds = rowOf(out.ids, token, k), wantIds = Expected::row(*ids, row), ones(size_t(k), 1.0);
-    bool weighted = weights && !out.weights.empty();
-    Comparison comparison = compareChoices(
-        {gotIds.begin(), gotIds.end()}, weighted ? rowOf(out.weights, token, k) : ones,
-        {wantIds.begin(), wantIds.end()}, weighted ? Expected::row(*weights, row) : ones, k, expected.values);
-    if (!result.worst.take(comparison, "ids and weights", reason))
-      return false;
-  }
-  const Tensor &y = *expected.find("y");
-  Comparison ofY = compareRows(out.yRow(token), Expected::row(y, row), y.columns(), expected.y);
-  result.compared.rows += size_t(ofY.rows);
-  result.compared.values += size_t(ofY.values);
-  return result.worst.take(ofY, "y", reason);
-}
-
-// Numbers of the whole call: counts exactly, sums of what was rounded more loosely than what was not.
-bool compareTotals(const Expected &expected, const CallOutputs &out, bool loose, std::string &reason) {
-  auto near = [&](double got, double want) {
-    double relative = loose ? 3e-2 : 1e-4, absolute = loose ? 3e-2 : 2e-5;
-    return !std::isfinite(want) || std::fabs(got - want) <= relative * std::fabs(want) + absolute;
-  };
-  auto compare = [&](const char *name, const auto &got) {
-    const Tensor *want = expected.find(name);
-    for (size_t i = 0; want && i < got.size() && i < want->data.size(); ++i)
-      if (!near(double(got[i]), want->data[i])) {
-        reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
-                 std::to_string(want->data[i]);
-        return false;
-      }
-    return true;
-  };
-  auto same = [&](const char *name, const std::vector<int32_t> &got, const Doubles &want) {
-    for (size_t i = 0; i < got.size() && i < want.size(); ++i)
-      if (double(got[i]) != want[i]) {
-        reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
-                 std::to_string(int64_t(want[i]));
-        return false;
-      }
-    return true;
-  };
-  auto result = [&](const char *name) { return expected.find(name) ? expected.find(name)->data : Doubles(); };
-  Doubles counts(expected.want.counts.begin(), expected.want.counts.end());
-  return compare("losses", out.losses) && compare("logit_mean", out.logitMean) && compare("logit_max", out.logitMax) &&
-         compare("diversity", out.diversity) && same("counts", out.counts, counts) &&
-         same("choice_counts", out.choiceCounts, result("choice_counts")) &&
-         same("dropped_tokens", out.droppedTokens, result("dropped_tokens"));
-}
-
-} // namespace
 
 bool TextOracle::compare(const void *x, const CallOutputs &out, OracleResult &result, std::string &reason) {
   if (out.tokens == 0) {
     ++result.compared.empty;
     return true;
   }
-  std::string place = "T=" + std::to_string(out.tokens);
   std::vector<int64_t> tokens = sampledTokens(out.tokens);
-  interpret::CallResults want;
-  if (!interpret(x, tokens, out.tokens, want, reason)) {
-    reason = place + " " + reason;
-    return false;
-  }
-  Expected expected(text, want, tf32);
-  double closest = *std::min_element(want.margins.begin(), want.margins.end());
-  bool tied = false;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    OracleResult own = result;
-    if (compareToken(expected, out, tokens[i], int64_t(i), own, reason)) {
-      result = own;
-      continue;
-    }
-    if ((text.looksAtAllTokens ? closest : want.margins[i]) >= clearChoice) {
-      reason = place + " token " + std::to_string(tokens[i]) + " " + reason;
-      return false;
-    }
-    ++result.tied;
-    tied = true;
-  }
-  if (!tied && int64_t(tokens.size()) == out.tokens && !compareTotals(expected, out, text.narrow || tf32, reason)) {
-    reason = place + " " + reason;
-    return false;
-  }
-  return true;
+  llvm::DenseSet<Operation *> exact = decidingStages(text.layer());
+  TextExpectation expectation(text, tokens);
+  auto run = [&](ReferenceRounding *errors, interpret::CallResults &results, std::string &why) {
+    return interpret(x, tokens, out.tokens, errors, exact, results, why);
+  };
+  if (expectation.make(tf32, run, reason) && expectation.compare(out, result, reason))
+    return true;
+  reason = "T=" + std::to_string(out.tokens) + " " + reason;
+  return false;
 }
 
 } // namespace moec

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer of the dialect is compared to the interpreter.
-//
-// Tolerances are those of specs: 2e-5 of the largest value, 2e-2 for y and weights where something is bf16 or f16.
-// Where other experts were chosen than the interpreter chose, the token is tied if the interpreter's own choice was
-// closer than 1e-5, and wrong otherwise; see CallResults::margins.
+// A layer of the dialect is compared to the interpreter (TextExpectation.h).
 
 #ifndef MOEC_CODEGEN_CLI_TEXTORACLE_H
 #define MOEC_CODEGEN_CLI_TEXTORACLE_H
@@ -30,8 +26,9 @@ public:
 private:
   // The tokens that are looked at: all of small layers and where tokens depend on each other.
   std::vector<int64_t> sampledTokens(int64_t numTokens) const;
-  bool interpret(const void *x, const std::vector<int64_t> &tokens, int64_t numTokens, interpret::CallResults &want,
-                 std::string &reason);
+  // With `errors`, which spare the f32 operands of `exact` matmuls.
+  bool interpret(const void *x, const std::vector<int64_t> &tokens, int64_t numTokens, ReferenceRounding *errors,
+                 const llvm::DenseSet<mlir::Operation *> &exact, interpret::CallResults &out, std::string &reason);
 
   const TextLayer &text;
   std::vector<PageBuffer> memory;

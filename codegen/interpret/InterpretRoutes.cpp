@@ -4,6 +4,10 @@
 
 #include "codegen/interpret/InterpreterFrame.h"
 
+#include "llvm/ADT/Hashing.h"
+
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 using namespace mlir;
@@ -33,6 +37,10 @@ LogicalResult interpretDispatch(Frame &frame, DispatchOp op) {
       route.rowChoice.push_back(slot % route.choices);
     }
     route.offsets.push_back(route.numRows());
+  }
+  for (size_t slot = 0; slot < ids.data.size(); ++slot) {
+    uint64_t &choice = frame.choices[slot / size_t(route.choices)];
+    choice = llvm::hash_combine(choice, std::max<int64_t>(-1, int64_t(ids.data[slot])));
   }
   frame.set(op.getRoute(), std::move(route));
   return success();
@@ -85,14 +93,21 @@ LogicalResult interpretSlotInputs(Frame &frame, SlotInputsOp op) {
   Tensor out = frame.make(op.getResult(), route->numRows(), route);
   Type element = cast<RankedTensorType>(op.getResult().getType()).getElementType();
   std::vector<TokenRange> scopes = scopesOf(frame, slots.getScope(), 0);
+  const Roundings &round = frame.shape.round;
   for (int64_t r = 0; r < out.rows(); ++r) {
     int64_t first = route->rowToken[size_t(r)];
     auto scope = llvm::find_if(scopes, [&](TokenRange range) { return range.first == first; });
-    for (int64_t t = first; t < scope->last; ++t)
-      for (int64_t h = 0; h < out.columns(); ++h)
-        out.at(r, h) += w.at(t, route->rowChoice[size_t(r)]) * x.at(t, h);
-    for (int64_t h = 0; h < out.columns() && frame.shape.round; ++h)
-      out.at(r, h) = roundedTo(element, out.at(r, h));
+    for (int64_t h = 0; h < out.columns(); ++h) {
+      double sum = 0, weights = 0, inputs = 0;
+      for (int64_t t = first; t < scope->last; ++t) {
+        double weight = w.at(t, route->rowChoice[size_t(r)]), input = x.at(t, h);
+        sum += weight * input;
+        weights += weight * weight;
+        inputs += input * input;
+      }
+      sum = round.sum(sum, std::sqrt(weights), std::sqrt(inputs), double(scope->last - first));
+      out.at(r, h) = round.stored(element, sum);
+    }
   }
   out.rounded = x.rounded || w.rounded || !element.isF32();
   frame.set(op.getResult(), std::move(out));
@@ -113,11 +128,20 @@ LogicalResult interpretCombine(Frame &frame, CombineOp op) {
   std::vector<double> values(operands.size() + 1);
   for (int64_t t = 0; t < out.rows(); ++t) {
     epilogue.reset();
-    for (int64_t j = 0; j < route->choices; ++j)
-      if (int64_t row = route->slotRow[size_t(t * route->choices + j)]; row >= 0)
-        for (int64_t h = 0; h < out.columns(); ++h)
-          out.at(t, h) += (weights ? weights->at(t, j) : 1) * rows.at(row, h);
-    for (int64_t h = 0; h < out.columns() && !epilogue.empty(); ++h) {
+    for (int64_t h = 0; h < out.columns(); ++h) {
+      double sum = 0, squares = 0, size = 0;
+      for (int64_t j = 0; j < route->choices; ++j) {
+        int64_t row = route->slotRow[size_t(t * route->choices + j)];
+        double weight = weights ? weights->at(t, j) : 1;
+        if (row < 0)
+          continue;
+        sum += weight * rows.at(row, h);
+        squares += weight * weight;
+        size += rows.at(row, h) * rows.at(row, h);
+      }
+      out.at(t, h) = frame.shape.round.sum(sum, std::sqrt(squares), std::sqrt(size), double(route->choices));
+      if (epilogue.empty())
+        continue;
       values[0] = out.at(t, h);
       operands.fetch(t, h, out.columns(), 0, values.data() + 1);
       out.at(t, h) = epilogue.run(values);
@@ -130,6 +154,48 @@ LogicalResult interpretCombine(Frame &frame, CombineOp op) {
   frame.set(op.getResult(), std::move(out));
   return success();
 }
+
+namespace {
+
+// Rows of A times rows of B as a kernel may compute them.
+class MatmulErrors {
+public:
+  MatmulErrors(const Frame &frame, GroupedMatmulOp op, const std::vector<const double *> &b, int64_t depth)
+      : round(frame.shape.round), b(b), depth(depth) {
+    auto isF32 = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType().isF32(); };
+    bool exact = frame.shape.exact && frame.shape.exact->contains(op);
+    tf32 = round.errors && round.errors->tf32 && !exact && isF32(op.getA()) && isF32(op.getB().front());
+  }
+
+  // `row` of A becomes what the products see.
+  void enter(std::vector<double> &row) {
+    for (double &v : row)
+      v = tf32 ? round.errors->roundedToTf32(v) : v;
+    length = round.errors ? std::sqrt(std::inner_product(row.begin(), row.end(), row.begin(), 0.0)) : 0;
+  }
+
+  double product(const std::vector<double> &row, size_t part, int64_t rowOfB) {
+    const double *column = b[part] + rowOfB * depth;
+    if (!round.errors)
+      return std::inner_product(row.begin(), row.end(), column, 0.0);
+    double sum = 0, squares = 0;
+    for (int64_t k = 0; k < depth; ++k) {
+      double v = tf32 ? round.errors->roundedToTf32(column[k]) : column[k];
+      sum += row[size_t(k)] * v;
+      squares += v * v;
+    }
+    return round.sum(sum, length, std::sqrt(squares), double(depth));
+  }
+
+private:
+  const Roundings &round;
+  const std::vector<const double *> &b;
+  const int64_t depth;
+  bool tf32 = false;
+  double length = 0; // of the row of A
+};
+
+} // namespace
 
 LogicalResult interpretGroupedMatmul(Frame &frame, GroupedMatmulOp op) {
   ScalarRegion prologue, epilogue;
@@ -150,6 +216,7 @@ LogicalResult interpretGroupedMatmul(Frame &frame, GroupedMatmulOp op) {
     b.push_back(frame.tensor(part).data.data());
   int64_t depth = op.depth(), columns = out.columns();
   std::vector<double> row(static_cast<size_t>(depth)), first(before.size() + 1), last(parts + after.size());
+  MatmulErrors errors(frame, op, b, depth);
   for (int64_t r = 0; r < out.rows(); ++r) {
     int64_t group = route ? route->groupOf(r) : 0, from = op.getGathered() ? route->rowToken[size_t(r)] : r;
     prologue.reset();
@@ -160,9 +227,10 @@ LogicalResult interpretGroupedMatmul(Frame &frame, GroupedMatmulOp op) {
       before.fetch(r, k, depth, group, first.data() + 1);
       row[size_t(k)] = prologue.run(first);
     }
+    errors.enter(row);
     for (int64_t n = 0; n < columns; ++n) {
       for (size_t p = 0; p < parts; ++p)
-        last[p] = std::inner_product(row.begin(), row.end(), b[p] + (group * columns + n) * depth, 0.0);
+        last[p] = errors.product(row, p, group * columns + n);
       if (!epilogue.empty())
         after.fetch(r, n, columns, group, last.data() + parts);
       out.at(r, n) = epilogue.empty() ? last[0] : epilogue.run(last);
@@ -179,9 +247,12 @@ LogicalResult interpretGroupedMatmul(Frame &frame, GroupedMatmulOp op) {
 LogicalResult interpretSquareSums(Frame &frame, SquareSumsOp op) {
   const Tensor &matrix = frame.tensor(op.getMatrix());
   Tensor out = frame.make(op.getResult(), 0);
-  for (int64_t n = 0; n < out.rows(); ++n)
+  for (int64_t n = 0; n < out.rows(); ++n) {
+    double sum = 0;
     for (int64_t k = 0; k < matrix.columns(); ++k)
-      out.data[size_t(n)] += matrix.at(n, k) * matrix.at(n, k);
+      sum += matrix.at(n, k) * matrix.at(n, k);
+    out.data[size_t(n)] = frame.shape.round.errors ? frame.shape.round.errors->rounded(sum, DataType::F32) : sum;
+  }
   frame.set(op.getResult(), std::move(out));
   return success();
 }

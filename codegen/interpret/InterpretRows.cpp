@@ -104,10 +104,12 @@ LogicalResult interpretReduce(Frame &frame, ReduceOp op) {
   bool sum = op.getKind() == ReduceKind::sum;
   for (int64_t r = 0; r < out->rows(); ++r)
     for (auto [s, segment] : llvm::enumerate(segmentsOf(x.columns(), op.getSegments()))) {
-      double acc = sum ? 0 : nan;
-      for (int64_t n = segment.first; n < segment.last; ++n)
+      double acc = sum ? 0 : nan, squares = 0, count = double(segment.last - segment.first);
+      for (int64_t n = segment.first; n < segment.last; ++n) {
         acc = sum ? acc + x.at(r, n) : joinMax(acc, x.at(r, n));
-      out->at(r, int64_t(s)) = acc;
+        squares += x.at(r, n) * x.at(r, n);
+      }
+      out->at(r, int64_t(s)) = sum ? frame.summed(op.getResult(), acc, squares, count) : acc;
     }
   frame.set(op.getResult(), std::move(*out));
   return success();
@@ -120,13 +122,13 @@ LogicalResult interpretSoftmax(Frame &frame, SoftmaxOp op) {
   const Tensor &x = frame.tensor(op.getInput());
   for (int64_t r = 0; r < out->rows(); ++r)
     for (TokenRange segment : segmentsOf(x.columns(), op.getSegments())) {
-      double most = nan, sum = 0;
+      double most = nan, sum = 0, count = double(segment.last - segment.first);
       for (int64_t n = segment.first; n < segment.last; ++n)
         most = joinMax(most, x.at(r, n));
       for (int64_t n = segment.first; n < segment.last; ++n)
         sum += out->at(r, n) = std::exp(x.at(r, n) - most);
       for (int64_t n = segment.first; n < segment.last; ++n)
-        out->at(r, n) /= sum;
+        out->at(r, n) = frame.softmaxed(out->at(r, n) / sum, most - x.at(r, n), count);
     }
   frame.set(op.getResult(), std::move(*out));
   return success();
@@ -149,10 +151,11 @@ LogicalResult interpretPrefixSum(Frame &frame, PrefixSumOp op) {
     return failure();
   const Tensor &x = frame.tensor(op.getInput());
   for (int64_t r = 0; r < out->rows(); ++r) {
-    double before = 0;
+    double before = 0, squares = 0;
     for (int64_t n = 0; n < out->columns(); ++n) {
-      out->at(r, n) = before;
+      out->at(r, n) = frame.summed(op.getResult(), before, squares, double(n));
       before += x.at(r, n);
+      squares += x.at(r, n) * x.at(r, n);
     }
   }
   frame.set(op.getResult(), std::move(*out));
@@ -249,7 +252,7 @@ LogicalResult interpretPut(Frame &frame, PutOp op) {
 
 // The body sees whole tensors: its ops treat every row by itself, so that the order of rows and ops does not matter.
 LogicalResult interpretRowProgram(Frame &frame, RowProgramOp op) {
-  Frame inner(frame.shape, frame.margins);
+  Frame inner(frame.shape, frame.margins, frame.choices);
   Block &body = op.getBody().front();
   for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs())) {
     inner.values[argument] = frame.values[input];

@@ -187,9 +187,12 @@ LogicalResult interpretTokenReduce(Frame &frame, TokenReduceOp op) {
   bool sum = op.getKind() == ReduceKind::sum;
   for (TokenRange scope : scopesOf(frame, op.getScope(), 0))
     for (int64_t n = 0; n < x.columns(); ++n) {
-      double acc = sum ? 0 : std::nan("");
-      for (int64_t t = scope.first; t < scope.last; ++t)
+      double acc = sum ? 0 : std::nan(""), squares = 0;
+      for (int64_t t = scope.first; t < scope.last; ++t) {
         acc = sum ? acc + x.at(t, n) : joinMax(acc, x.at(t, n));
+        squares += x.at(t, n) * x.at(t, n);
+      }
+      acc = sum ? frame.summed(op.getResult(), acc, squares, double(scope.last - scope.first)) : acc;
       for (int64_t t = scope.first; t < scope.last; ++t)
         out.at(t, n) = acc;
     }
@@ -204,11 +207,13 @@ LogicalResult interpretTokenTotal(Frame &frame, TokenTotalOp op) {
   const Tensor &x = frame.tensor(op.getInput());
   Tensor out = frame.make(op.getResult(), 0);
   for (int64_t n = 0; n < x.columns(); ++n) {
-    double sum = 0, most = std::nan("");
+    double sum = 0, most = std::nan(""), squares = 0;
     for (int64_t t = 0; t < x.rows(); ++t) {
       sum += x.at(t, n);
+      squares += x.at(t, n) * x.at(t, n);
       most = joinMax(most, x.at(t, n));
     }
+    sum = frame.summed(op.getResult(), sum, squares, double(x.rows()));
     out.data[size_t(n)] = op.getKind() == TotalKind::max   ? most
                           : op.getKind() == TotalKind::sum ? sum
                                                            : sum / double(x.rows());

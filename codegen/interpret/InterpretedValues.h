@@ -1,15 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What values of the moe dialect are while the interpreter runs: tensors of float64 and routes.
+// What values of the moe dialect are while the interpreter runs, tensors of float64 and routes, and how they are
+// rounded.
 
 #ifndef MOEC_CODEGEN_INTERPRET_INTERPRETEDVALUES_H
 #define MOEC_CODEGEN_INTERPRET_INTERPRETEDVALUES_H
+
+#include "dsl/reference/ReferenceRounding.h"
+
+#include "mlir/IR/Types.h"
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 namespace moec::interpret {
+
+// How exactly values are computed.
+struct Roundings {
+  bool narrow = true;                  // conversions to bf16 and f16 round to nearest; false: they do nothing
+  ReferenceRounding *errors = nullptr; // errors a kernel may make, drawn anew by every op; null: none
+
+  double sum(double v, double lengthOfA, double lengthOfB, double count) const {
+    return errors ? errors->sumOfProducts(v, lengthOfA, lengthOfB, count) : v;
+  }
+  // `v` as an element of `type` holds it: to nearest without errors, else to one of its two neighbours.
+  double stored(mlir::Type type, double v) const;
+};
 
 // The tables of !moe.route. rowChoice is the choice alone, whichever op made the route.
 struct Route {

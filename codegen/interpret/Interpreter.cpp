@@ -72,6 +72,19 @@ void Frame::noteMargin(const Tensor &of, int64_t row, double gap, double size) {
     margins[size_t(token)] = std::min(margins[size_t(token)], margin);
 }
 
+double Frame::summed(Value result, double sum, double squares, double count) const {
+  if (cast<RankedTensorType>(result.getType()).getElementType().isInteger())
+    return sum;
+  if (sum == std::nearbyint(sum) && squares == std::nearbyint(squares) && squares < 0x1p24)
+    return sum; // of whole numbers, which f32 adds exactly
+  return shape.round.sum(sum, std::sqrt(squares), std::sqrt(count), count);
+}
+
+// exp(x - max) is off by the error of its argument and its own, the sum of `count` of them by an f32 sum's.
+double Frame::softmaxed(double v, double below, double count) const {
+  return shape.round.errors ? shape.round.errors->operation(v, (5 + below + std::sqrt(count)) * v) : v;
+}
+
 bool isLarger(double a, double b) { return !std::isnan(a) && (std::isnan(b) || a > b); }
 
 LogicalResult Frame::run(Operation *op) {
@@ -162,7 +175,8 @@ LogicalResult interpret(func::FuncOp function, ArrayRef<Evaluated> arguments, co
   if (failed(checkSizes(function, shape.tokens)))
     return failure();
   out.margins.assign(size_t(shape.tokens), HUGE_VAL);
-  Frame frame(shape, out.margins);
+  out.choices.assign(size_t(shape.tokens), 0);
+  Frame frame(shape, out.margins, out.choices);
   Block &block = function.getBody().front();
   for (auto [i, argument] : llvm::enumerate(block.getArguments())) {
     if (!fits(arguments[i], argument.getType(), shape.tokens))

@@ -11,6 +11,7 @@
 #include "codegen/interpret/InterpretedValues.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/DenseSet.h"
 
 #include <string>
 #include <vector>
@@ -20,13 +21,17 @@ namespace moec::interpret {
 struct CallShape {
   int64_t tokens = 0;            // T, the rows of every argument that has tokens
   int64_t tokensPerSequence = 0; // 0: one sequence
-  bool round = true;             // false: conversions to bf16 and f16 do nothing, as in the spec's reference
+  Roundings round;
+  // Matmuls that keep f32 operands as they are even if errors may round them to tf32; null: none.
+  const llvm::DenseSet<mlir::Operation *> *exact = nullptr;
 };
 
 struct CallResults {
   std::vector<Evaluated> results; // of the function, in its order
   // Rows per group of the dispatch marked moe.experts, else of the one over the result ids; empty without one.
   std::vector<int64_t> counts;
+  // [T] a number that two calls share where a token's choices in all dispatches are the same.
+  std::vector<uint64_t> choices;
   // [T] how clearly the token's choices were made: the smallest relative difference that a top_k, a capacity, a
   // top_tokens or a float comparison decided on. Kernels decide alike where it exceeds the error of their arithmetic;
   // equal values do not count, because the lower id wins in both.

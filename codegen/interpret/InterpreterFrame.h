@@ -16,11 +16,13 @@
 namespace moec::interpret {
 
 struct Frame {
-  Frame(const CallShape &shape, std::vector<double> &margins) : shape(shape), margins(margins) {}
+  Frame(const CallShape &shape, std::vector<double> &margins, std::vector<uint64_t> &choices)
+      : shape(shape), margins(margins), choices(choices) {}
 
   const CallShape &shape;
-  std::vector<double> &margins; // [T]
-  RouteRef rowsOfProgram;       // inside a row_program over a route: that route
+  std::vector<double> &margins;   // [T]
+  std::vector<uint64_t> &choices; // [T]
+  RouteRef rowsOfProgram;         // inside a row_program over a route: that route
   llvm::DenseMap<mlir::Value, Evaluated> values;
 
   const Tensor &tensor(mlir::Value value) { return *values[value].tensor; }
@@ -36,6 +38,12 @@ struct Frame {
   std::optional<Tensor> makeRows(mlir::Operation *op);
   // Some token's choice was decided by `gap`, relative to `size`; `row` counts rows of `of`.
   void noteMargin(const Tensor &of, int64_t row, double gap, double size);
+
+  // The sum of `count` elements, `squares` the sum of their squares, with the error of f32; sums of whole
+  // numbers are exact.
+  double summed(mlir::Value result, double sum, double squares, double count) const;
+  // An element of a softmax, `below` the largest logit by that much.
+  double softmaxed(double v, double below, double count) const;
 
   mlir::LogicalResult run(mlir::Operation *op);
 };

@@ -38,6 +38,15 @@ double roundedTo(Type type, double v) {
   return v;
 }
 
+// One of the neighbours, unless the type holds `v`: half a step up or down decides which is nearest.
+double Roundings::stored(Type type, double v) const {
+  if (!narrow)
+    return v;
+  if (errors && (type.isBF16() || type.isF16()))
+    v = errors->rounded(v, type.isBF16() ? DataType::BF16 : DataType::F16);
+  return roundedTo(type, v);
+}
+
 namespace {
 
 using Instruction = ScalarRegion::Instruction;
@@ -291,13 +300,22 @@ LogicalResult setConstant(arith::ConstantOp op, Instruction &instruction) {
   return success();
 }
 
+// How far a kernel's f32 result is from the exact one, in units of the last place: 1/2 where IEEE 754 rounds, about 2
+// for polynomials (lower/ExpandMath.cpp).
+double unitsOf(Operation &op) {
+  if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, math::SqrtOp>(op))
+    return 0.5;
+  return isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op) ? 2 : 0;
+}
+
 unsigned bitsOf(Type type) { return type.isIntOrFloat() ? type.getIntOrFloatBitWidth() : 64; }
 
 } // namespace
 
-LogicalResult ScalarRegion::compile(Region &region, bool round) {
+LogicalResult ScalarRegion::compile(Region &region, const Roundings &given) {
   if (region.empty())
     return success();
+  round = given;
   hasRegion = true;
   llvm::DenseMap<Value, unsigned> placeOf;
   auto place = [&](Value value) {
@@ -330,10 +348,11 @@ LogicalResult ScalarRegion::compile(Region &region, bool round) {
     if (auto compare = dyn_cast<arith::CmpIOp>(op))
       instruction.predicate = int(compare.getPredicate());
     bool half = type.isBF16() || type.isF16();
-    if (half && round && !isa<arith::SelectOp, arith::ConstantOp>(op)) {
+    if (half && round.narrow && !isa<arith::SelectOp, arith::ConstantOp>(op)) {
       instruction.roundTo = type;
       narrow = true;
     }
+    instruction.units = half ? 0 : unitsOf(op);
     place(op.getResult(0));
     instructions.push_back(instruction);
   }
@@ -350,8 +369,11 @@ double ScalarRegion::run(ArrayRef<double> arguments) {
   for (const Instruction &i : instructions) {
     Scalar operands[3] = {places[i.operands[0]], places[i.operands[1]], places[i.operands[2]]};
     *out = i.function(i, operands, *this);
+    if (i.units > 0 && round.errors)
+      out->real = i.units > 1 ? round.errors->operation(out->real, 2 * i.units * out->real)
+                              : round.errors->rounded(out->real, DataType::F32);
     if (i.roundTo)
-      out->real = roundedTo(i.roundTo, out->real);
+      out->real = round.stored(i.roundTo, out->real);
     ++out;
   }
   return integerResult ? double(places[result].integer) : places[result].real;

@@ -10,6 +10,8 @@
 #ifndef MOEC_CODEGEN_INTERPRET_SCALARREGION_H
 #define MOEC_CODEGEN_INTERPRET_SCALARREGION_H
 
+#include "codegen/interpret/InterpretedValues.h"
+
 #include "mlir/IR/Region.h"
 
 #include <limits>
@@ -27,9 +29,8 @@ double roundedTo(mlir::Type type, double v);
 
 class ScalarRegion {
 public:
-  // Failure: an error was emitted on an op that is not a scalar op of arith or math. `round` false: nothing is
-  // rounded, which is the arithmetic of the spec's reference.
-  mlir::LogicalResult compile(mlir::Region &region, bool round);
+  // Failure: an error was emitted on an op that is not a scalar op of arith or math.
+  mlir::LogicalResult compile(mlir::Region &region, const Roundings &round);
 
   // The value that the region yields for these arguments, as an element of a tensor: integers as doubles. Arguments are
   // given in the same form.
@@ -51,10 +52,12 @@ public:
     int predicate = 0;
     Scalar constant;
     mlir::Type roundTo; // null: not rounded
+    double units = 0;   // of the last place of f32, by which a kernel's result may be off
   };
 
 private:
   friend struct ScalarOps;
+  Roundings round;
   std::vector<Instruction> instructions;
   std::vector<Scalar> places; // arguments first
   std::vector<bool> integerArgument;

@@ -5,7 +5,7 @@
 #ifndef MOEC_TESTS_CPU_CALLRESULT_H
 #define MOEC_TESTS_CPU_CALLRESULT_H
 
-#include "codegen/check/Compare.h"
+#include "codegen/check/Sensitivity.h"
 #include "dsl/reference/Reference.h"
 #include "runtime/moec.h"
 
@@ -44,12 +44,14 @@ void CallResult::copy(const Buffer &y, const Buffer &logits, const Buffer &weigh
   take(this->counts, counts);
 }
 
-// Largest allowed error for y relative to max|y|: f32 2e-5; bf16 storage 1e-2, a few of its roundings (2^-9 each).
-double toleranceOf(const LayerSpec &spec);
+// What the reference makes of a call, and how far rounding may move it.
+struct OracleAnswer : ReferenceOutputs {
+  Sensitivity sensitivity;
+};
 
 // Compares rows [0, T) of a call with the first rows of the oracle: y, and ids and weights where the choice was clear,
 // which at least half of the tokens must be. Empty: they agree.
-std::string disagreement(const LayerSpec &spec, const CallResult &actual, const ReferenceOutputs &expected);
+std::string disagreement(const LayerSpec &spec, const CallResult &actual, const OracleAnswer &expected);
 
 } // namespace moec
 

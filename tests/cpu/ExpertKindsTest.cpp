@@ -82,17 +82,6 @@ std::string jsonOf(const Kind &kind, const std::string &dtype) {
          kind.router + R"(}, "experts": {)" + kind.experts + "}" + kind.rest + "}";
 }
 
-// Where experts take tokens the oracle has no choices to compare.
-std::string difference(const LayerSpec &spec, const CallResult &actual, const ReferenceOutputs &expected,
-                       bool choices) {
-  if (choices)
-    return disagreement(spec, actual, expected);
-  CompareOptions options;
-  options.maxRel = toleranceOf(spec);
-  Comparison c = compareRows({actual.y.begin(), actual.y.end()}, expected.y, spec.hidden, options);
-  return c.pass ? "" : "y: " + c.text;
-}
-
 void checkKind(const Kind &kind, const std::string &dtype, const CpuTarget &target) {
   SCOPED_TRACE(std::string(kind.label) + " " + dtype);
   auto layer = CompiledLayer::make(jsonOf(kind, dtype), target);
@@ -101,7 +90,7 @@ void checkKind(const Kind &kind, const std::string &dtype, const CpuTarget &targ
   RouterKind router = layer->spec.router.kind;
   bool choices = router != RouterKind::Soft && router != RouterKind::ExpertChoice;
   CallResult result = layer->run(x, {2, Edge::Back, Workspace::Ones, choices});
-  EXPECT_EQ(difference(layer->spec, result, layer->oracle(x), choices), "");
+  EXPECT_EQ(disagreement(layer->spec, result, layer->oracle(x)), "");
   EXPECT_TRUE(result.inBounds);
   EXPECT_TRUE(result.sameBits(layer->run(x, {3, Edge::Front, Workspace::Nan, choices})));
   if (!choices || layer->spec.capacity)

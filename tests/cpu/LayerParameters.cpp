@@ -99,7 +99,7 @@ std::vector<moec_tensor> LayerParameters::tensorList() const {
   return list;
 }
 
-ReferenceOutputs LayerParameters::oracle(const std::vector<float> &x) const {
+OracleAnswer LayerParameters::oracle(const std::vector<float> &x) const {
   MemoryWeights weights;
   for (const auto &[name, role] : roles)
     weights.add(role, DataType::F32, tensors.at(name).data());
@@ -107,9 +107,10 @@ ReferenceOutputs LayerParameters::oracle(const std::vector<float> &x) const {
   inputs.numTokens = int64_t(x.size()) / spec.hidden;
   inputs.x = {{inputs.numTokens, spec.hidden}, std::vector<double>(x.begin(), x.end())};
   inputs.weights = &weights;
-  ReferenceOutputs out;
+  OracleAnswer out;
   std::string error;
   EXPECT_TRUE(runReference(spec, inputs, out, error)) << error;
+  EXPECT_TRUE(measureSensitivity(spec, inputs, out, false, out.sensitivity, error)) << error;
   return out;
 }
 

@@ -5,7 +5,7 @@
 #ifndef MOEC_TESTS_CPU_LAYERPARAMETERS_H
 #define MOEC_TESTS_CPU_LAYERPARAMETERS_H
 
-#include "dsl/reference/Reference.h"
+#include "CallResult.h"
 #include "runtime/moec.h"
 
 #include <map>
@@ -32,8 +32,8 @@ public:
 
   // x [T,H]: draws from N(0,1) rounded to the activation type; row t is the same for every count.
   std::vector<float> randomX(int64_t numTokens, unsigned seed = 1) const;
-  // The oracle with the parameters set at the moment.
-  ReferenceOutputs oracle(const std::vector<float> &x) const;
+  // The oracle and its sensitivity with the parameters set at the moment.
+  OracleAnswer oracle(const std::vector<float> &x) const;
 
   LayerSpec spec;
 

@@ -95,7 +95,7 @@ TEST_P(LayerVariants, bias_f14_choice_bias_stays_out_of_weights) {
     layer->pack();
     std::vector<float> x = layer->randomX(20);
     CallResult result = layer->run(x);
-    ReferenceOutputs expected = layer->oracle(x);
+    OracleAnswer expected = layer->oracle(x);
     if (magnitude == 0) { // margins of scores around 1e-9 are relative, so ids are clear here as well
       EXPECT_EQ(disagreement(layer->spec, result, expected), "") << magnitude;
       continue;

@@ -25,7 +25,7 @@ protected:
 
   std::unique_ptr<CompiledLayer> layer;
   std::vector<float> x;
-  ReferenceOutputs expected;
+  OracleAnswer expected;
 };
 INSTANTIATE_TEST_SUITE_P(Cpu, Mutants, testing::Values("f32", "bf16"),
                          [](const auto &info) { return std::string(info.param); });

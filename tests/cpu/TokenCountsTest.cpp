@@ -18,8 +18,7 @@ std::string oddLayer(const std::string &dtype, int64_t hidden, int64_t intermedi
 }
 
 // One count: the oracle, bounds, and two more runs that differ in all that must not matter.
-void checkCount(CompiledLayer &layer, const std::vector<float> &allX, const ReferenceOutputs &expected,
-                int64_t tokens) {
+void checkCount(CompiledLayer &layer, const std::vector<float> &allX, const OracleAnswer &expected, int64_t tokens) {
   SCOPED_TRACE("T = " + std::to_string(tokens));
   std::vector<float> x(allX.begin(), allX.begin() + tokens * layer.spec.hidden);
   CallResult first = layer.run(x);
@@ -41,7 +40,7 @@ void sweep(const CpuTarget &target, const std::string &json, const std::vector<i
   auto layer = CompiledLayer::make(json, target);
   ASSERT_TRUE(layer);
   std::vector<float> x = layer->randomX(*std::max_element(counts.begin(), counts.end()));
-  ReferenceOutputs expected = layer->oracle(x);
+  OracleAnswer expected = layer->oracle(x);
   for (int64_t tokens : counts) {
     checkCount(*layer, x, expected, tokens);
     if (testing::Test::HasFatalFailure())
@@ -113,7 +112,7 @@ void sweepForced(const std::string &json, const std::string &schedule, const std
   auto layer = CompiledLayer::make(json, cpuTargets().back(), schedule);
   ASSERT_TRUE(layer);
   std::vector<float> x = layer->randomX(counts.back());
-  ReferenceOutputs expected = layer->oracle(x);
+  OracleAnswer expected = layer->oracle(x);
   for (int64_t tokens : counts)
     checkCount(*layer, x, expected, tokens);
 }

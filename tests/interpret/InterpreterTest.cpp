@@ -100,7 +100,7 @@ struct BothAnswers {
     interpret::CallShape shape;
     shape.tokens = inputs.numTokens;
     shape.tokensPerSequence = inputs.tokensPerSequence;
-    shape.round = false;
+    shape.round.narrow = false;
     return built.layer && succeeded(interpret::interpret(built.layer, arguments(), shape, got));
   }
 

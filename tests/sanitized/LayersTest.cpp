@@ -22,7 +22,7 @@ TEST_P(Layers, sweep_exact_every_count_with_one_to_three_threads) {
     ASSERT_TRUE(layers[i] = SanitizedLayer::make(GetParam(), i + 1));
   const LayerSpec &spec = layers[0]->spec;
   std::vector<float> all = layers[0]->randomX(maxCount);
-  ReferenceOutputs expected = layers[0]->oracle(all);
+  OracleAnswer expected = layers[0]->oracle(all);
   for (int64_t tokens = 0; tokens <= maxCount; ++tokens) {
     SCOPED_TRACE("T = " + std::to_string(tokens));
     std::vector<float> x(all.begin(), all.begin() + tokens * spec.hidden);

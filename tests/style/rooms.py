@@ -22,7 +22,7 @@ MAY = {
     "codegen": ["runtime"],
     "codegen/moe": ["codegen", "dsl/text", "runtime"],
     "codegen/build": ["codegen", "codegen/moe", "dsl"],
-    "codegen/interpret": ["codegen/moe"],
+    "codegen/interpret": ["codegen/moe", "dsl/reference"],
     "codegen/fuse": ["codegen", "codegen/moe"],
     "codegen/plan": ["codegen", "codegen/fuse", "codegen/moe", "runtime", "runtime/plan"],
     "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan"],
@@ -39,7 +39,7 @@ MAY = {
     "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "runtime", "runtime/cuda"],
     "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "runtime", "runtime/layer"],
     "codegen/cli": ["codegen", "codegen/bench", "codegen/build", "codegen/check", "codegen/cuda", "codegen/emit",
-                    "codegen/emulate", "codegen/interpret", "codegen/moe", "codegen/pipeline", "codegen/schedule",
+                    "codegen/emulate", "codegen/fuse", "codegen/interpret", "codegen/moe", "codegen/pipeline", "codegen/schedule",
                     "dsl", "dsl/import", "dsl/spec", "dsl/text", "runtime", "runtime/cuda"],
 }
 INCLUDE = re.compile(r'^\s*#?\s*include\s+"([^"]+)"', re.M)

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Sums and maxima over runs, and the limits that follow.
+
+#include "codegen/check/RowSpread.h"
+
+#include <algorithm>
+
+namespace moec {
+
+RowSpread::RowSpread(const std::vector<double> &want, int64_t tokens)
+    : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
+      rms(this->tokens), errors(this->tokens, HUGE_VAL), alongRows(this->tokens) {}
+
+void RowSpread::add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
+  if (run.size() != want.size())
+    return;
+  double all = 0;
+  for (size_t t = 0; t < tokens; ++t) {
+    if (!comparable[t])
+      continue;
+    double along = 0, squares = 0, fourths = 0;
+    for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
+      double d = run[i] - want[i];
+      if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
+        continue;
+      most[t] = std::max(most[t], std::fabs(d));
+      squares += d * d;
+      fourths += d * d * d * d;
+      along += d * want[i];
+    }
+    rms[t] = std::max(rms[t], std::sqrt(squares / double(columns)));
+    if (fourths > 0)
+      errors[t] = std::min(errors[t], 3 * squares * squares / fourths);
+    alongRows[t] += along * along;
+    all += along;
+  }
+  alongAll += all * all;
+  ++runs;
+}
+
+RowSlack RowSpread::slack(double freedom) const {
+  RowSlack out;
+  double size = 0, rows = 0;
+  for (double v : want)
+    size += std::isfinite(v) ? v * v : 0;
+  for (size_t t = 0; t < tokens; ++t) {
+    out.most.push_back(2 * most[t]);
+    out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, double(columns), errors[t]}))) * rms[t]);
+    rows += alongRows[t] / std::max(runs, 1.0);
+  }
+  if (size > 0 && tokens > 0)
+    out.gain = 4 * (1 + 12 / (runs * double(tokens))) * std::sqrt(std::max(alongAll / runs, rows)) / size;
+  return out;
+}
+
+int64_t disturbedRuns(int64_t columns, double work) { return columns < 8 ? 16 : columns < 32 ? 8 : work > 1e7 ? 2 : 4; }
+
+} // namespace moec

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Results by role, their spread over erring runs, and rows compared within it.
+
+#include "TextExpectation.h"
+
+#include "codegen/check/RowsToCompare.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace mlir;
+
+namespace moec {
+
+static constexpr double clearChoice = 1e-5; // what f32 decides as float64 does
+static const char *const rowRoles[] = {"y", "logits", "weights", "probabilities"};
+static const char *const totalRoles[] = {"losses", "logit_mean", "logit_max", "diversity"};
+
+std::map<std::string, TextExpectation::Doubles> TextExpectation::byRole(const interpret::CallResults &results) const {
+  std::map<std::string, Doubles> values;
+  func::FuncOp layer = text.layer();
+  for (unsigned i = 0; i < layer.getNumResults(); ++i)
+    values[layer.getResultAttrOfType<StringAttr>(i, "moe.role").getValue().str()] = results.results[i].tensor->data;
+  return values;
+}
+
+const TextExpectation::Doubles &TextExpectation::of(const std::string &role) const {
+  static const Doubles none;
+  auto found = want.find(role);
+  return found == want.end() ? none : found->second;
+}
+
+bool TextExpectation::make(bool tf32, Interpret interpret, std::string &reason) {
+  interpret::CallResults exact;
+  if (!interpret(nullptr, exact, reason))
+    return false;
+  want = byRole(exact);
+  counts = exact.counts;
+  int64_t numTokens = int64_t(tokens.size());
+  double closest = *std::min_element(exact.margins.begin(), exact.margins.end());
+  for (double margin : exact.margins)
+    doubtful.push_back((text.looksAtAllTokens ? closest : margin) < clearChoice);
+  std::map<std::string, RowSpread> spreads;
+  for (const char *role : rowRoles)
+    spreads.emplace(role, RowSpread(of(role), numTokens));
+  int64_t runs = disturbedRuns(text.hidden, text.flopsPerToken / 2 * double(numTokens));
+  for (int64_t seed = 1; seed <= runs; ++seed) {
+    ReferenceRounding errors(uint64_t(seed), tf32);
+    interpret::CallResults erring;
+    if (!interpret(&errors, erring, reason))
+      return false;
+    std::map<std::string, Doubles> values = byRole(erring);
+    std::vector<uint8_t> same;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      same.push_back(erring.choices[i] == exact.choices[i]);
+      doubtful[i] |= !same[i];
+    }
+    for (auto &[role, spread] : spreads)
+      spread.add(values[role], same);
+    if (std::find(same.begin(), same.end(), 0) != same.end())
+      continue;
+    for (const char *role : totalRoles) {
+      Doubles &change = changes[role];
+      change.resize(of(role).size());
+      for (size_t i = 0; i < change.size(); ++i)
+        if (double difference = 2 * std::fabs(values[role][i] - of(role)[i]); std::isfinite(difference))
+          change[i] = std::max(change[i], difference);
+    }
+  }
+  for (auto &[role, spread] : spreads)
+    slack[role] = spread.slack(role == "y" ? text.freedom : HUGE_VAL);
+  return true;
+}
+
+// Rows of `tokens` by their index, all outputs of them.
+bool TextExpectation::compareRowsOf(const std::vector<int64_t> &rows, const CallOutputs &out, OracleResult &result,
+                                    std::string &reason) const {
+  auto compare = [&](const char *role, const std::vector<float> &got) {
+    RowsToCompare compared(slackOf(role));
+    int64_t columns = columnsOf(of(role));
+    for (int64_t row : rows)
+      if (columns && !got.empty())
+        compared.add(row, tokens[size_t(row)], rowOf(got, tokens[size_t(row)], columns), rowOf(of(role), row, columns));
+    return compared.options.names.empty() ||
+           result.worst.take(compareRows(compared.actual, compared.expected, columns, compared.options), role, reason);
+  };
+  if (!compare("logits", out.logits) || !compare("probabilities", out.probabilities))
+    return false;
+  if (int64_t choices = columnsOf(of("ids")); choices && !out.ids.empty()) {
+    bool weighted = !of("weights").empty() && !out.weights.empty();
+    RowsToCompare compared(slackOf("weights"));
+    Doubles ones(size_t(choices), 1.0);
+    for (int64_t row : rows) {
+      int64_t token = tokens[size_t(row)];
+      if (weighted)
+        compared.add(row, token, rowOf(out.weights, token, choices), rowOf(of("weights"), row, choices));
+      else
+        compared.addExact(token, ones, ones);
+      std::vector<int64_t> got = rowOf(out.ids, token, choices);
+      Doubles ids = rowOf(of("ids"), row, choices);
+      compared.actualIds.insert(compared.actualIds.end(), got.begin(), got.end());
+      compared.expectedIds.insert(compared.expectedIds.end(), ids.begin(), ids.end());
+    }
+    if (!result.worst.take(compareChoices(compared.actualIds, compared.actual, compared.expectedIds, compared.expected,
+                                          choices, compared.options),
+                           "ids and weights", reason))
+      return false;
+  }
+  RowsToCompare y(slackOf("y"));
+  for (int64_t row : rows)
+    y.add(row, tokens[size_t(row)], out.yRow(tokens[size_t(row)]), rowOf(of("y"), row, text.hidden));
+  Comparison ofY = compareRows(y.actual, y.expected, text.hidden, y.options);
+  result.compared.rows += size_t(ofY.rows);
+  result.compared.values += size_t(ofY.values);
+  return result.worst.take(ofY, "y", reason);
+}
+
+// Counts exactly; sums over tokens and experts within what f32 sums may come to beside the change of erring runs.
+bool TextExpectation::compareTotals(const CallOutputs &out, std::string &reason) const {
+  auto differs = [&](const char *role, size_t i, double got, double expected) {
+    reason = std::string(role) + "[" + std::to_string(i) + "]: got " + std::to_string(got) + ", expected " +
+             std::to_string(expected);
+    return false;
+  };
+  auto near = [&](const char *role, const std::vector<float> &got) {
+    auto change = changes.find(role);
+    for (size_t i = 0; i < got.size() && i < of(role).size(); ++i) {
+      double expected = of(role)[i], limit = 1e-4 * std::fabs(expected) + 2e-5;
+      limit += change == changes.end() ? 0 : change->second[i];
+      if (std::isfinite(expected) && !(std::fabs(got[i] - expected) <= limit))
+        return differs(role, i, got[i], expected);
+    }
+    return true;
+  };
+  auto same = [&](const char *role, const std::vector<int32_t> &got, const Doubles &expected) {
+    for (size_t i = 0; i < got.size() && i < expected.size(); ++i)
+      if (double(got[i]) != expected[i])
+        return differs(role, i, got[i], expected[i]);
+    return true;
+  };
+  return near("losses", out.losses) && near("logit_mean", out.logitMean) && near("logit_max", out.logitMax) &&
+         near("diversity", out.diversity) && same("counts", out.counts, Doubles(counts.begin(), counts.end())) &&
+         same("choice_counts", out.choiceCounts, of("choice_counts")) &&
+         same("dropped_tokens", out.droppedTokens, of("dropped_tokens"));
+}
+
+bool TextExpectation::compare(const CallOutputs &out, OracleResult &result, std::string &reason) const {
+  std::vector<int64_t> clear;
+  bool tied = false;
+  for (int64_t row = 0; row < int64_t(tokens.size()); ++row) {
+    if (!doubtful[size_t(row)]) {
+      clear.push_back(row);
+      continue;
+    }
+    OracleResult own = result;
+    std::string difference;
+    if (compareRowsOf({row}, out, own, difference)) {
+      result = own;
+    } else {
+      ++result.tied;
+      tied = true;
+    }
+  }
+  if (!clear.empty() && !compareRowsOf(clear, out, result, reason))
+    return false;
+  return tied || int64_t(tokens.size()) != out.tokens || compareTotals(out, reason);
+}
+
+} // namespace moec
