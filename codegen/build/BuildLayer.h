@@ -33,8 +33,8 @@ std::vector<Refusal> refusalsOf(const LayerSpec &spec);
 void loadMoeDialects(mlir::MLIRContext &context);
 
 // The layer as row ops, routing and matmuls. The result never depends on a model's name. `spec` must be valid
-// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry. The
-// module verifies.
+// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry: one
+// for each key that is not built, or else one for each function file that cannot be used. The module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
                                              const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
                                              std::vector<Refusal> &refusals);
