@@ -5,29 +5,18 @@
 #ifndef MOEC_CODEGEN_BUILD_BUILDLAYER_H
 #define MOEC_CODEGEN_BUILD_BUILDLAYER_H
 
+#include "codegen/build/Refusals.h"
 #include "dsl/LayerSpec.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
 #include <array>
-#include <string>
 #include <vector>
 
 namespace moec {
 
 class FunctionLibrary;
-
-// A key that is valid but not built, or a template that cannot be used.
-struct Refusal {
-  std::string code;    // "E-UNSUPPORTED" or "E-TEMPLATE"
-  std::string path;    // dotted JSON path of the key: "router.select.kind"
-  std::string message; // one sentence: what was found, what is supported
-  std::string hint;    // an action; may be empty
-};
-
-// Every field of `spec` that differs from its default and is not built. Empty: the layer can be built.
-std::vector<Refusal> refusalsOf(const LayerSpec &spec);
 
 // Loads the dialects a built layer needs.
 void loadMoeDialects(mlir::MLIRContext &context);

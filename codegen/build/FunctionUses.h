@@ -5,8 +5,8 @@
 #ifndef MOEC_CODEGEN_BUILD_FUNCTIONUSES_H
 #define MOEC_CODEGEN_BUILD_FUNCTIONUSES_H
 
-#include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
+#include "codegen/build/Refusals.h"
 
 namespace moec {
 

@@ -14,16 +14,6 @@ using namespace moec;
 
 namespace {
 
-LayerSpec plainSpec() {
-  LayerSpec spec;
-  spec.name = "plain";
-  spec.hidden = 8;
-  spec.experts.count = 4;
-  spec.experts.intermediate = {6};
-  spec.router.select.k = 2;
-  return spec;
-}
-
 // A temporary overlay folder in which these functions are not MLIR.
 struct BrokenFunctions {
   std::filesystem::path dir = std::filesystem::temp_directory_path() / ("moec-broken-" + std::to_string(getpid()));
