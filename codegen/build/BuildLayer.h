@@ -5,36 +5,25 @@
 #ifndef MOEC_CODEGEN_BUILD_BUILDLAYER_H
 #define MOEC_CODEGEN_BUILD_BUILDLAYER_H
 
+#include "codegen/build/Refusals.h"
 #include "dsl/LayerSpec.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
 #include <array>
-#include <string>
 #include <vector>
 
 namespace moec {
 
 class FunctionLibrary;
 
-// A key that is valid but not built, or a template that cannot be used.
-struct Refusal {
-  std::string code;    // "E-UNSUPPORTED" or "E-TEMPLATE"
-  std::string path;    // dotted JSON path of the key: "router.select.kind"
-  std::string message; // one sentence: what was found, what is supported
-  std::string hint;    // an action; may be empty
-};
-
-// Every field of `spec` that differs from its default and is not built. Empty: the layer can be built.
-std::vector<Refusal> refusalsOf(const LayerSpec &spec);
-
 // Loads the dialects a built layer needs.
 void loadMoeDialects(mlir::MLIRContext &context);
 
 // The layer as row ops, routing and matmuls. The result never depends on a model's name. `spec` must be valid
-// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry. The
-// module verifies.
+// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry: one
+// for each key that is not built, or else one for each function file that cannot be used. The module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
                                              const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
                                              std::vector<Refusal> &refusals);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-//
-// What stands around the experts: which tokens a wrap lets through, the dense block of the others, and y.
 
-#include "codegen/build/LayerBuilder.h"
+#include "codegen/build/BuildWrap.h"
+
+#include "codegen/build/BuildMlp.h"
+#include "codegen/build/Routes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-
-#include <limits>
 
 using namespace mlir;
 
@@ -14,66 +13,93 @@ namespace moec {
 
 using moe::OperandKind;
 
-// [T,1] ⟨x, w⟩, with a bias except for depth
-Value LayerBuilder::wrapLogit() {
-  LayerWrap wrap = spec.layer.wrap;
-  std::string name = wrap == LayerWrap::Depth ? "depth" : wrap == LayerWrap::Skip ? "skip" : "selector";
-  Value z = matmul(x, parameter(name + ".weight"), Value());
-  if (wrap == LayerWrap::Depth)
+// ---- presence ---------------------------------------------------------------------------------------------------
+
+static std::string roleOf(LayerWrap wrap) {
+  switch (wrap) {
+  case LayerWrap::Depth:
+    return "depth";
+  case LayerWrap::Skip:
+    return "skip";
+  case LayerWrap::Conditional:
+    return "selector";
+  case LayerWrap::None:
+    break;
+  }
+  llvm_unreachable("a layer without a wrap has no such role");
+}
+
+// ⟨x, w⟩, with a bias except for depth
+Value WrapBuilder::logit() {
+  std::string role = roleOf(spec.layer.wrap);
+  Value z = matmul(layer.x, layer.parameter(role + ".weight"), Value());
+  if (spec.layer.wrap == LayerWrap::Depth)
     return z;
-  return map({{z, OperandKind::elem}, {parameter(name + ".bias"), OperandKind::col}},
-             cast<RankedTensorType>(z.getType()), [&](ValueRange v) { return add(v[0], v[1]); });
+  return map({{z, OperandKind::elem}, {layer.parameter(role + ".bias"), OperandKind::col}}, typeOf(z),
+             [&](ValueRange v) { return add(v[0], v[1]); });
 }
 
 // depth: the C largest r of each scope. skip: σ(r) <= threshold. conditional: σ(r) > threshold.
-void LayerBuilder::buildPresence() {
-  const WrapSpec &layer = spec.layer;
-  if (layer.wrap == LayerWrap::None)
-    return;
-  Value r = wrapLogit();
-  Type i32 = builder.getI32Type();
-  if (layer.wrap == LayerWrap::Depth) {
-    wrapFactor = rowsOf(r);
-    bool share = !layer.tokens;
-    present = moe::TopTokensOp::create(
-        builder, loc, rows(i32, 1), r, Value(), share ? moe::PlacesMode::share : moe::PlacesMode::fixed,
-        APFloat(share ? *layer.capacity : double(*layer.tokens)), uint64_t(1), uint64_t(1), moe::Rounding::floor,
-        uint64_t(share ? 1 : 0), uint64_t(INT32_MAX),
-        layer.scope == SelectScope::Batch ? moe::Scope::batch : moe::Scope::sequence, uint64_t(0));
-    return;
+WrapValues WrapBuilder::presence() {
+  const WrapSpec &wrap = spec.layer;
+  WrapValues out;
+  if (wrap.wrap == LayerWrap::None)
+    return out;
+  Value r = logit();
+  if (wrap.wrap == LayerWrap::Depth) {
+    out.factor = sumRows(r);
+    Places places;
+    places.scope = scopeOf(wrap.scope);
+    if (wrap.tokens) {
+      places.value = double(*wrap.tokens);
+    } else {
+      places.mode = moe::PlacesMode::share;
+      places.value = *wrap.capacity;
+      places.least = 1;
+    }
+    out.present = topTokens(r, Value(), places);
+    return out;
   }
-  bool skip = layer.wrap == LayerWrap::Skip;
-  present = map({{r, OperandKind::elem}}, rows(i32, 1), [&](ValueRange v) {
-    Value p = functions.apply(builder, loc, "sigmoid", v[0]);
-    Value above = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, p, number(layer.threshold));
+  bool skip = wrap.wrap == LayerWrap::Skip;
+  out.present = map({{r, OperandKind::elem}}, rows(i32(), 1), [&](ValueRange v) {
+    Value p = apply("sigmoid", "layer.wrap", v[0]);
+    Value above = isGreater(p, number(wrap.threshold));
     return select(above, integer(skip ? 0 : 1), integer(skip ? 1 : 0));
   });
+  return out;
 }
 
-// [T,H] f32: the dense block of the tokens that are not present, 0 elsewhere. They are a route of one group.
-Value LayerBuilder::buildDense() {
+// ---- the dense block --------------------------------------------------------------------------------------------
+
+// The dense block of the tokens that are not present, 0 elsewhere. They are a route of one group.
+Value WrapBuilder::dense(Value present) {
   const DenseSpec &dense = *spec.layer.dense;
-  Value ids = map({{present, OperandKind::elem}}, rows(builder.getI32Type(), 1),
+  Value ids = map({{present, OperandKind::elem}}, rows(i32(), 1),
                   [&](ValueRange v) { return select(equal(v[0], 0), integer(0), integer(-1)); });
   Value route = moe::DispatchOp::create(builder, loc, moe::RouteType::get(builder.getContext(), 1, 1), ids);
   MlpShape shape;
   shape.prefix = "dense";
   shape.form = dense.form;
   shape.activation = dense.actName;
+  shape.activationKey = "layer.dense.act";
   shape.width = dense.form == ExpertForm::Linear ? spec.hidden : dense.intermediate;
   shape.outputs = spec.hidden;
-  Value input = moe::GatherOp::create(builder, loc, x.getType(), x, route);
-  return moe::CombineOp::create(builder, loc, rows(builder.getF32Type(), spec.hidden), expertRows(input, route, shape),
-                                route, Value(), ValueRange(), builder.getArrayAttr({}));
+  MlpBuilder mlp(*this, elementOf(spec.dtype.activation), layer);
+  return combine(mlp.outputs(gather(layer.x, route), route, shape), route, Value());
 }
 
+// ---- y ----------------------------------------------------------------------------------------------------------
+
 namespace {
-// Operands of the last map; places of those that are not there are never read.
-struct Operands {
+// Operands of a map, of which a layer may have only some.
+struct SomeOperands {
   SmallVector<Bound> all;
-  size_t add(Value value, OperandKind kind) {
-    if (value)
-      all.push_back({value, kind});
+
+  // The operand's place; none for a null value.
+  std::optional<size_t> add(Value value, OperandKind kind) {
+    if (!value)
+      return std::nullopt;
+    all.push_back({value, kind});
     return all.size() - 1;
   }
 };
@@ -83,54 +109,56 @@ struct Operands {
 //   depth        y = [x +] r·v where present, [x] elsewhere      [ ] with residual
 //   skip         y = [x +] v where present, x elsewhere
 //   conditional  y = [x +] v where present, [x +] dense elsewhere
-Value LayerBuilder::finish(Value combined, const RouterValues &router, const std::optional<SharedValues> &shared) {
-  const WrapSpec &layer = spec.layer;
-  bool wrapped = layer.wrap != LayerWrap::None, residual = layer.residual || layer.wrap == LayerWrap::Skip;
-  Operands operands;
+Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterValues &router,
+                          const std::optional<SharedValues> &shared) {
+  LayerWrap kind = spec.layer.wrap;
+  bool adds = spec.layer.residual; // x to what the experts give
+  bool readsX = router.passed || adds || kind == LayerWrap::Skip;
+  SomeOperands operands;
   operands.add(combined, OperandKind::elem);
-  size_t passed = operands.add(router.passed, OperandKind::row);
-  size_t own = operands.add(router.passed || residual ? x : Value(), OperandKind::elem);
-  size_t added = operands.add(router.added, OperandKind::elem);
-  size_t bias = operands.add(spec.combine.bias ? parameter("output.bias") : Value(), OperandKind::col);
-  size_t output = operands.add(shared ? shared->output : Value(), OperandKind::elem);
-  size_t factor = operands.add(shared ? shared->factor : Value(), OperandKind::row);
-  size_t share = operands.add(shared ? shared->own : Value(), OperandKind::row);
-  Value there;
-  if (wrapped)
-    there = sumRows(map({{present, OperandKind::elem}}, rows(builder.getF32Type(), 1),
-                        [&](ValueRange v) { return select(equal(v[0], 0), number(0), number(1)); }));
-  size_t routed = operands.add(there, OperandKind::row);
-  size_t depth = operands.add(wrapFactor, OperandKind::row);
-  size_t dense = operands.add(layer.wrap == LayerWrap::Conditional ? buildDense() : Value(), OperandKind::elem);
-  Type type = typeOf(spec.dtype.output);
+  auto passed = operands.add(router.passed, OperandKind::row);
+  auto x = operands.add(readsX ? layer.x : Value(), OperandKind::elem);
+  auto added = operands.add(router.added, OperandKind::elem);
+  auto bias = operands.add(spec.combine.bias ? layer.parameter("output.bias") : Value(), OperandKind::col);
+  auto output = operands.add(shared ? shared->output : Value(), OperandKind::elem);
+  auto factor = operands.add(shared ? shared->factor : Value(), OperandKind::row);
+  auto own = operands.add(shared ? shared->own : Value(), OperandKind::row);
+  Value present;
+  if (wrap.present)
+    present = sumRows(map({{wrap.present, OperandKind::elem}}, rows(f32(), 1),
+                          [&](ValueRange v) { return select(equal(v[0], 0), number(0), number(1)); }));
+  auto there = operands.add(present, OperandKind::row);
+  auto depth = operands.add(wrap.factor, OperandKind::row);
+  auto other = operands.add(kind == LayerWrap::Conditional ? dense(wrap.present) : Value(), OperandKind::elem);
+  Type type = elementOf(spec.dtype.output);
   if (operands.all.size() == 1 && type.isF32())
     return combined;
   return map(operands.all, rows(type, spec.hidden), [&](ValueRange v) {
     Value sum = v[0];
-    if (router.passed) {
+    if (passed) {
       // x may be infinite where nothing passes
-      Value none = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, v[passed], number(0));
-      sum = add(sum, select(none, number(0), multiply(v[passed], toF32(v[own]))));
+      Value none = isZero(v[*passed]);
+      sum = add(sum, select(none, number(0), multiply(v[*passed], toF32(v[*x]))));
     }
-    if (router.added)
-      sum = add(sum, v[added]);
-    if (spec.combine.bias)
-      sum = add(sum, v[bias]);
-    if (shared && shared->own)
-      sum = multiply(sum, v[share]);
-    if (shared)
-      sum = add(sum, shared->factor ? multiply(v[output], v[factor]) : v[output]);
-    if (!wrapped)
-      return fromF32(residual ? add(sum, toF32(v[own])) : sum, type);
-    Value inside = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[routed], number(0));
-    if (layer.wrap == LayerWrap::Depth)
-      sum = multiply(sum, v[depth]);
-    if (layer.wrap == LayerWrap::Skip) {
-      Value x = toF32(v[own]);
-      return fromF32(select(inside, layer.residual ? add(sum, x) : sum, x), type);
+    if (added)
+      sum = add(sum, v[*added]);
+    if (bias)
+      sum = add(sum, v[*bias]);
+    if (own)
+      sum = multiply(sum, v[*own]);
+    if (output)
+      sum = add(sum, factor ? multiply(v[*output], v[*factor]) : v[*output]);
+    if (!there)
+      return fromF32(adds ? add(sum, toF32(v[*x])) : sum, type);
+    Value inside = isGreater(v[*there], number(0));
+    if (depth)
+      sum = multiply(sum, v[*depth]);
+    if (kind == LayerWrap::Skip) {
+      Value wide = toF32(v[*x]);
+      return fromF32(select(inside, adds ? add(sum, wide) : sum, wide), type);
     }
-    sum = select(inside, sum, layer.wrap == LayerWrap::Conditional ? v[dense] : number(0));
-    return fromF32(residual ? add(sum, toF32(v[own])) : sum, type);
+    sum = select(inside, sum, other ? v[*other] : number(0));
+    return fromF32(adds ? add(sum, toF32(v[*x])) : sum, type);
   });
 }
 

@@ -30,7 +30,8 @@ int64_t classLimit(const ExpertsSpec &experts) {
 
 // Where each class ends among `counts` [width -> experts], ascending, the number of widths last.
 std::vector<size_t> bestEnds(const std::vector<std::pair<int64_t, int64_t>> &counts, int64_t limit) {
-  size_t n = counts.size(), most = std::min<size_t>(n, size_t(limit));
+  size_t n = counts.size();
+  size_t most = std::min(n, size_t(limit));
   std::vector<int64_t> before(n + 1, 0);
   for (size_t i = 0; i < n; ++i)
     before[i + 1] = before[i] + counts[i].second;
@@ -47,8 +48,11 @@ std::vector<size_t> bestEnds(const std::vector<std::pair<int64_t, int64_t>> &cou
         }
       }
   std::vector<size_t> ends;
-  for (size_t c = most, j = n; c > 0; j = from[c--][j])
-    ends.insert(ends.begin(), j);
+  size_t end = n;
+  for (size_t c = most; c > 0; --c) {
+    ends.insert(ends.begin(), end);
+    end = from[c][end];
+  }
   return ends;
 }
 
@@ -74,6 +78,12 @@ std::vector<ExpertClass> expertClasses(const ExpertsSpec &experts) {
     classes.push_back(std::move(own));
   }
   return classes;
+}
+
+std::string classRole(const std::string &role, size_t number) {
+  size_t dot = role.find('.');
+  std::string own = ".class" + std::to_string(number);
+  return dot == std::string::npos ? role + own : role.substr(0, dot) + own + role.substr(dot);
 }
 
 double paddedShare(const ExpertsSpec &experts) {

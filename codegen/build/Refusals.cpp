@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec -> what of it is not built. Walks every field, so that nothing is ignored.
+// Walks every field, so that nothing is ignored.
 //
 // Accepted without effect on a forward pass: losses, update, frozen, jitter, noise with when: train, random_replace and
 // dropout without eval: scale act in training only; causal is a promise that token choice keeps.
 
-#include "codegen/build/BuildLayer.h"
+#include "codegen/build/Refusals.h"
+
 #include "codegen/build/ExpertClasses.h"
 
 #include "llvm/ADT/StringRef.h"

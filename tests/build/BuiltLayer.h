@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Test fixture: text of a spec -> built, fused and planned layer, with what went wrong on the way.
+// Test fixture: text of a spec -> built, fused and planned layer, with what went wrong on the way; and a plain spec.
 
 #ifndef MOEC_TESTS_MOE_BUILTLAYER_H
 #define MOEC_TESTS_MOE_BUILTLAYER_H
@@ -27,6 +27,17 @@ inline std::string readFile(const std::string &path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+// The smallest valid layer: every key has its default.
+inline LayerSpec plainSpec() {
+  LayerSpec spec;
+  spec.name = "plain";
+  spec.hidden = 8;
+  spec.experts.count = 4;
+  spec.experts.intermediate = {6};
+  spec.router.select.k = 2;
+  return spec;
 }
 
 struct BuiltLayer {

@@ -13,16 +13,6 @@ using namespace moec;
 
 namespace {
 
-LayerSpec plainSpec() {
-  LayerSpec spec;
-  spec.name = "plain";
-  spec.hidden = 8;
-  spec.experts.count = 4;
-  spec.experts.intermediate = {6};
-  spec.router.select.k = 2;
-  return spec;
-}
-
 struct RefusedField {
   const char *label;
   std::function<void(LayerSpec &)> change;

@@ -58,6 +58,11 @@ def check_rooms():
         circle = {"dsl/a": ["dsl/b"], "dsl/b": ["dsl/a"]}
         assert "circle: dsl/a -> dsl/b -> dsl/a" in list(rooms.problems(root, circle))[0]
         assert "does not; take it out" in list(rooms.problems(root, {"dsl/a": [], "dsl/b": ["dsl/a", "dsl/c"]}))[0]
+        write(root, "dsl/b/B.cpp", '#include "dsl/b/C.h"\n')
+        write(root, "dsl/b/C.h", '#include "dsl/b/B.h"\n')
+        may = {"dsl/a": [], "dsl/b": ["dsl/a"]}
+        assert list(rooms.problems(root, may, ["dsl/a"])) == []
+        assert "circle: dsl/b/B -> dsl/b/C -> dsl/b/B" in list(rooms.problems(root, may, ["dsl/a", "dsl/b"]))[0]
         assert "not in rooms.py" in list(rooms.problems(root, {"dsl/a": []}))[0]
 
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Scores of all experts -> the ids that every token chooses.
+
+#ifndef MOEC_CODEGEN_BUILD_BUILDCHOICE_H
+#define MOEC_CODEGEN_BUILD_BUILDCHOICE_H
+
+#include "codegen/build/BuildLogits.h"
+
+namespace moec {
+
+struct Choices {
+  mlir::Value ids;      // [T,K] i32, -1 = none
+  bool partial = false; // some ids may be -1
+  // Null: weights are gathered from the scores of all experts.
+  mlir::Value scores;  // [T,K] f32: scores of the chosen, or their logits with score_over selected
+  mlir::Value weights; // [T,K] f32: the weights that selection has already made
+};
+
+// Kinds of one level in which tokens choose experts; BuildLevels.h has those of two.
+class ChoiceBuilder : RowOps {
+public:
+  // All must outlive the object.
+  ChoiceBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer)
+      : RowOps(ops), spec(spec), layer(layer), noise(ops, spec, layer) {}
+
+  // `logits` and `scores` are null for kinds without a router's weight; product keys have logits only.
+  Choices choose(mlir::Value logits, const RouterScores &scores);
+
+private:
+  const LayerSpec &spec;
+  const LayerValues &layer;
+  LogitsBuilder noise;
+
+  Choices ranked(const RouterScores &scores);
+  mlir::Value reachedBefore(mlir::Value scores, double p);
+  Choices pair(const NoisyLogits &logits, const RouterScores &scores);
+  Choices sparse(mlir::Value logits);
+  Choices productKeys(mlir::Value logits);
+  Choices given();
+};
+
+} // namespace moec
+
+#endif

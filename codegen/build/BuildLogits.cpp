@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "codegen/build/BuildLogits.h"
+
+#include "codegen/build/Scores.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace moec {
+
+using moe::OperandKind;
+
+Value LogitsBuilder::squareSums(Value values) {
+  return sumRows(map({{values, OperandKind::elem}}, rows(f32(), columnsOf(values)), [&](ValueRange v) {
+    Value value = toF32(v[0]);
+    return multiply(value, value);
+  }));
+}
+
+// x or the residual, or x / sqrt(mean(x²) + eps) · scale ∘ weight in f32
+Value LogitsBuilder::input() {
+  Value from = spec.router.input.from == BranchInput::Residual ? layer.input("residual") : layer.x;
+  const std::optional<RouterNorm> &norm = spec.router.input.norm;
+  if (!norm)
+    return from;
+  SmallVector<Bound> operands = {{from, OperandKind::elem}, {squareSums(from), OperandKind::row}};
+  if (norm->weight)
+    operands.push_back({layer.parameter("router.input_scale"), OperandKind::col});
+  return map(operands, rows(f32(), spec.hidden), [&](ValueRange v) {
+    Value mean = divide(v[1], number(double(spec.hidden)));
+    Value root = squareRoot(add(mean, number(norm->eps)));
+    Value value = scaled(divide(toF32(v[0]), root), norm->scale);
+    return norm->weight ? multiply(value, v[2]) : value;
+  });
+}
+
+// z = x·Wᵀ + b, then the transforms. Always f32: a sum in f32 is never rounded to the activation type.
+Value LogitsBuilder::logits(const RouterSpec &router, const std::string &role) {
+  Value from = input();
+  Value weight = layer.parameter(role);
+  Value z = matmul(from, weight, Value());
+  if (!router.transform.empty() && router.transform[0].op == TransformOp::Cosine)
+    z = cosine(z, from, weight, router.transform[0]);
+  if (router.bias)
+    z = map({{z, OperandKind::elem}, {layer.parameter("router.bias"), OperandKind::col}}, typeOf(z),
+            [&](ValueRange v) { return add(v[0], v[1]); });
+  for (const LogitTransform &transform : router.transform)
+    if (transform.op != TransformOp::Cosine)
+      z = transformed(z, transform);
+  return z;
+}
+
+// scale · z / (sqrt(Σ x² + eps) · sqrt(Σ w² + eps))
+Value LogitsBuilder::cosine(Value z, Value from, Value weight, const LogitTransform &transform) {
+  Value squares = squareSums(from);
+  Value weights = moe::SquareSumsOp::create(builder, loc, RankedTensorType::get({columnsOf(z)}, f32()), weight);
+  SmallVector<Bound> operands = {{z, OperandKind::elem}, {squares, OperandKind::row}, {weights, OperandKind::col}};
+  if (transform.learned)
+    operands.push_back({layer.parameter("router.scale"), OperandKind::scalar});
+  return map(operands, typeOf(z), [&](ValueRange v) {
+    auto root = [&](Value sum) { return squareRoot(add(sum, number(transform.eps))); };
+    Value unit = divide(v[0], multiply(root(v[1]), root(v[2])));
+    return transform.learned ? multiply(unit, v[3]) : scaled(unit, transform.value);
+  });
+}
+
+Value LogitsBuilder::transformed(Value z, const LogitTransform &transform) {
+  SmallVector<Bound> operands = {{z, OperandKind::elem}};
+  bool learned = transform.op == TransformOp::Temperature && transform.learned;
+  if (learned)
+    operands.push_back({layer.parameter("router.temperature"), OperandKind::scalar});
+  return map(operands, typeOf(z), [&](ValueRange v) -> Value {
+    switch (transform.op) {
+    case TransformOp::Clamp:
+      return atMost(atLeast(v[0], transform.min), transform.max);
+    case TransformOp::SoftCap:
+      return scaled(math::TanhOp::create(builder, loc, divide(v[0], number(transform.value))), transform.value);
+    case TransformOp::Temperature:
+      return divide(v[0], learned ? v[1] : number(transform.value));
+    case TransformOp::Cosine:
+      break; // part of the product
+    }
+    return v[0];
+  });
+}
+
+// f(x·W_n)
+Value LogitsBuilder::noiseDeviation() {
+  Value deviation = matmul(input(), layer.parameter("router.noise_weight"), Value());
+  Score f = spec.router.noise.stdFn == NoiseStdFn::Softmax ? Score::Softmax : Score::Softplus;
+  return scored(*this, f, "router.noise.std_fn", deviation);
+}
+
+// h = z + σ·n · learned: h = z + n·(f(x·W_n) + eps) · gumbel: for choosing only, so that weights stay those of z
+NoisyLogits LogitsBuilder::withNoise(Value z) {
+  const RouterNoise &noise = spec.router.noise;
+  if (!spec.takesNoise())
+    return {z, z};
+  SmallVector<Bound> operands = {{z, OperandKind::elem}, {layer.input("noise"), OperandKind::elem}};
+  bool learned = noise.kind == NoiseKind::Learned;
+  if (learned)
+    operands.push_back({noiseDeviation(), OperandKind::elem});
+  Value noisy = map(operands, typeOf(z), [&](ValueRange v) {
+    if (learned)
+      return add(v[0], multiply(v[1], noise.eps == 0 ? v[2] : add(v[2], number(noise.eps))));
+    return add(v[0], noise.kind == NoiseKind::Normal ? scaled(v[1], noise.std) : v[1]);
+  });
+  return {noisy, noise.kind == NoiseKind::Gumbel ? z : noisy};
+}
+
+// score_over all: s = f(h), c = f(h or its Gumbel form) + b. score_over selected: selection is on h itself.
+RouterScores LogitsBuilder::scores(Value z) {
+  const RouterSpec &router = spec.router;
+  NoisyLogits noisy = withNoise(z);
+  auto score = [&](Value logits) {
+    return router.scoreOver == ScoreOver::All ? scored(*this, router.score, "router.score", logits) : logits;
+  };
+  RouterScores scores;
+  scores.weights = score(noisy.weights);
+  scores.choice = noisy.choice == noisy.weights ? scores.weights : score(noisy.choice);
+  if (router.choiceBias)
+    scores.choice = map({{scores.choice, OperandKind::elem}, {layer.parameter("router.choice_bias"), OperandKind::col}},
+                        typeOf(scores.choice), [&](ValueRange v) { return add(v[0], v[1]); });
+  if (router.groups)
+    scores.choice = maskedByGroups(scores.choice);
+  return scores;
+}
+
+// The columns of all but the best `keep` groups become 0 or -inf.
+Value LogitsBuilder::maskedByGroups(Value choice) {
+  const RouterGroups &groups = *spec.router.groups;
+  Value score;
+  switch (groups.score) {
+  case GroupScore::Top2Sum:
+    score = reducedRuns(take(choice, topK(choice, 2, groups.count)), moe::ReduceKind::sum, groups.count);
+    break;
+  case GroupScore::Max:
+    score = reducedRuns(choice, moe::ReduceKind::max, groups.count);
+    break;
+  case GroupScore::Sum:
+    score = reducedRuns(choice, moe::ReduceKind::sum, groups.count);
+    break;
+  }
+  Value mask = moe::MemberOp::create(builder, loc, rows(builder.getI1Type(), groups.count), topK(score, groups.keep));
+  double masked = groups.masked == GroupMasked::Zero ? 0.0 : negInf;
+  return map({{choice, OperandKind::elem}, {mask, OperandKind::segment}}, typeOf(choice),
+             [&](ValueRange v) { return select(v[1], v[0], number(masked)); });
+}
+
+} // namespace moec

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The router's input -> logits, noise, and the scores of all experts.
+
+#ifndef MOEC_CODEGEN_BUILD_BUILDLOGITS_H
+#define MOEC_CODEGEN_BUILD_BUILDLOGITS_H
+
+#include "codegen/build/LayerValues.h"
+#include "codegen/build/RowOps.h"
+#include "dsl/LayerSpec.h"
+
+namespace moec {
+
+// Logits that selection compares and logits that weights are made of; noise may change only one of them.
+struct NoisyLogits {
+  mlir::Value choice, weights; // [T,R] f32
+};
+
+// What selection compares, and what the weights of the chosen are gathered from; with score_over selected, both are
+// logits. Null if the router has no logits of experts.
+struct RouterScores {
+  mlir::Value choice, weights; // [T,R] f32
+};
+
+class LogitsBuilder : RowOps {
+public:
+  // All must outlive the object.
+  LogitsBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer)
+      : RowOps(ops), spec(spec), layer(layer) {}
+
+  // [T,R] f32: x · role^T of a router or of one of its levels, then bias and transforms.
+  mlir::Value logits(const RouterSpec &router, const std::string &role);
+  NoisyLogits withNoise(mlir::Value logits);
+  mlir::Value noiseDeviation(); // [T,R] of learned noise, without eps
+  RouterScores scores(mlir::Value logits);
+
+private:
+  const LayerSpec &spec;
+  const LayerValues &layer;
+
+  mlir::Value input();
+  mlir::Value squareSums(mlir::Value rows); // [T] f32
+  mlir::Value cosine(mlir::Value z, mlir::Value input, mlir::Value weight, const LogitTransform &transform);
+  mlir::Value transformed(mlir::Value z, const LogitTransform &transform);
+  mlir::Value maskedByGroups(mlir::Value choice);
+};
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Chosen ids and scores -> final weights, and the choices that reach their experts: gather, normalise, scale, capacity.
+
+#ifndef MOEC_CODEGEN_BUILD_BUILDWEIGHTS_H
+#define MOEC_CODEGEN_BUILD_BUILDWEIGHTS_H
+
+#include "codegen/build/BuildChoice.h"
+
+namespace moec {
+
+class WeightsBuilder : RowOps {
+public:
+  // `spec` and `layer` must outlive the object. `scores` may be null.
+  WeightsBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer, RouterScores scores)
+      : RowOps(ops), spec(spec), layer(layer), scores(scores) {}
+
+  // [T,K] f32, not yet normalised.
+  mlir::Value gathered(const Choices &choices);
+
+  // [T,K] f32: w · scale · expert_scale[id], rounded where the spec says so.
+  mlir::Value scaledWeights(mlir::Value weights, mlir::Value ids);
+
+  // `choices` has gathered weights. Sets ids, weights, wanted, kept, passed and added.
+  RouterValues finished(Choices choices);
+
+private:
+  const LayerSpec &spec;
+  const LayerValues &layer;
+  RouterScores scores;
+
+  mlir::Value equalWeights(const Choices &choices);
+  mlir::Value normalized(const Choices &choices);
+  mlir::Value finalWeights(const Choices &choices);
+  mlir::Value keptSeconds(const Choices &choices);
+  mlir::Value capacity(mlir::Value ids, mlir::Value weights);
+  mlir::Value passed(mlir::Value weights, mlir::Value kept, mlir::Value before);
+  mlir::Value constantExperts(mlir::Value weights, mlir::Value kept);
+};
+
+} // namespace moec
+
+#endif
