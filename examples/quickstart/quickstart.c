@@ -34,6 +34,11 @@ static _Noreturn void give_up(const char *what) {
   exit(1);
 }
 
+static _Noreturn void refuse(const char *known) {
+  fprintf(stderr, "quickstart: this example knows only %s; `moec verify` checks any spec\n", known);
+  exit(2);
+}
+
 static void check(moec_status status, const char *what) {
   if (status != MOEC_OK)
     give_up(what);
@@ -102,7 +107,7 @@ static size_t count_of(const moec_tensor *tensor) {
 static model make_weights(const moec_layer *layer, const moec_layer_info *info) {
   model m = {0};
   if (info->num_roles != ROLES)
-    give_up("this example knows layers of a router and gated experts only");
+    refuse("layers of a router and gated experts");
   for (int32_t i = 0; i < ROLES; ++i) {
     const char *name;
     int32_t rank;
@@ -112,7 +117,7 @@ static model make_weights(const moec_layer *layer, const moec_layer_info *info) 
     while (slot < ROLES && strcmp(name, role_names[slot]) != 0)
       ++slot;
     if (slot == ROLES)
-      give_up(name);
+      refuse("layers of a router and gated experts without biases");
     moec_tensor *tensor = &m.tensors[slot];
     tensor->role = role_names[slot];
     tensor->dtype = info->x_dtype;
@@ -208,9 +213,11 @@ static double run(const moec_layer *layer, const moec_weights *weights, const mo
   size_t call_elements = (size_t)(tokens * H);
   char *x = allocate(CALLS * call_elements * element_bytes(info.x_dtype));
   int32_t *ids = allocate(sizeof *ids * (size_t)(tokens * K));
+  float *weights_of_ids = allocate(sizeof *weights_of_ids * (size_t)(tokens * K));
   args.y = allocate(call_elements * element_bytes(info.y_dtype));
   args.workspace = allocate(args.workspace_bytes);
   args.out_ids = ids;
+  args.out_weights = weights_of_ids;
   fill(x, info.x_dtype, CALLS * call_elements, 1, 99 + (uint64_t)tokens);
   double time[CALLS], touched = 0;
   for (int call = 0; call < CALLS; ++call) { /* other tokens in every call, so other experts */
@@ -224,6 +231,11 @@ static double run(const moec_layer *layer, const moec_weights *weights, const mo
     for (int e = 0; e < E; ++e)
       touched += seen[e] / (double)CALLS;
   }
+  double all = 0;
+  for (int k = 0; k < K; ++k)
+    all += weights_of_ids[k];
+  if (fabs(all - 1) > 1e-3)
+    refuse("layers whose weights are divided by their sum");
   double error = worst_error(m, args.x, args.y, &info, tokens);
   qsort(time, CALLS, sizeof time[0], by_value);
   double matrix = 3.0 * H * (double)m->inner;
@@ -238,6 +250,7 @@ static double run(const moec_layer *layer, const moec_weights *weights, const mo
   printf(" %13.1e\n", error);
   free(x);
   free(ids);
+  free(weights_of_ids);
   free(args.y);
   free(args.workspace);
   return error;

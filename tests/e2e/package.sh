@@ -87,6 +87,20 @@ for cc in cc gcc-12 clang-22; do
   "./pc-$cc" >log || { cat log; exit 1; }
 done
 
+say 'a layer that the quickstart does not know'
+sed 's/, *"normalize": *{[^}]*}//' "$source_dir/examples/tiny.json" >raw.json
+if cmp -s raw.json "$source_dir/examples/tiny.json"; then
+  echo 'examples/tiny.json has lost its normalize'
+  exit 1
+fi
+"$moec" compile raw.json -q --name layer -o raw
+# shellcheck disable=SC2046
+cc -std=c11 -O1 -Iraw/include "$source_dir/examples/quickstart/quickstart.c" raw/lib/liblayer.a -o raw-quickstart \
+  $(PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig pkg-config --cflags --libs moec) -lm -Wl,-rpath,"$work/prefix/lib"
+status=0
+./raw-quickstart >log 2>&1 || status=$?
+[ $status = 2 ] && grep -q 'divided by their sum; `moec verify`' log || { cat log; exit 1; }
+
 say dlopen
 flags=$(PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig pkg-config --cflags --libs moec)
 # shellcheck disable=SC2086
