@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // What a call reports beside y, from values that every call makes anyhow: logits, ids, weights, and the experts'
-// outputs.
+// outputs. Only those that the spec asks for are built.
 //
 // Tokens that a wrap leads around the experts do not count: means and sums are over the tokens that reach the router.
 
 #include "codegen/build/LayerBuilder.h"
+
+#include "dsl/Reports.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -118,27 +120,34 @@ Value LayerBuilder::diversity(const RouterValues &router) {
 std::vector<std::pair<StringRef, Value>> LayerBuilder::buildReports(const RouterValues &router) {
   Type f32 = builder.getF32Type(), i32 = builder.getI32Type();
   std::vector<std::pair<StringRef, Value>> reports;
-  if (router.logits) {
-    auto type = cast<RankedTensorType>(router.logits.getType());
-    Value sizes = map({{router.logits, OperandKind::elem}}, type,
-                      [&](ValueRange v) -> Value { return math::AbsFOp::create(builder, loc, v[0]); });
-    Value largest = moe::ReduceOp::create(builder, loc, rowVector(f32), sizes, moe::ReduceKind::max, IntegerAttr());
-    Value mean = map({{sumRows(sizes), OperandKind::elem}}, rowVector(f32),
-                     [&](ValueRange v) { return divide(v[0], number(double(type.getDimSize(1)))); });
-    if (spec.hasExpertLogits())
-      reports.push_back({"probabilities", probabilities(spec.router.score, router.logits)});
+  bool wantsMean = hasReport(spec, "logit_mean"), wantsMax = hasReport(spec, "logit_max");
+  Value sizes, largest, mean;
+  if (wantsMean || wantsMax)
+    sizes = map({{router.logits, OperandKind::elem}}, cast<RankedTensorType>(router.logits.getType()),
+                [&](ValueRange v) -> Value { return math::AbsFOp::create(builder, loc, v[0]); });
+  if (wantsMax)
+    largest = moe::ReduceOp::create(builder, loc, rowVector(f32), sizes, moe::ReduceKind::max, IntegerAttr());
+  if (wantsMean)
+    mean = map({{sumRows(sizes), OperandKind::elem}}, rowVector(f32), [&](ValueRange v) {
+      return divide(v[0], number(double(cast<RankedTensorType>(sizes.getType()).getDimSize(1))));
+    });
+  if (hasReport(spec, "probabilities"))
+    reports.push_back({"probabilities", probabilities(spec.router.score, router.logits)});
+  if (wantsMean)
     reports.push_back({"logit_mean", total(asColumn(meanOfTokens(mean)), moe::TotalKind::mean)});
+  if (wantsMax)
     reports.push_back({"logit_max", total(ifPresent(asColumn(largest)), moe::TotalKind::max)});
-  }
-  if (router.wanted) {
-    auto counted = [&](Value ids) {
-      return sumRows(map({{ids, OperandKind::elem}}, rows(f32, cast<RankedTensorType>(ids.getType()).getDimSize(1)),
-                         [&](ValueRange v) { return select(isChosen(v[0]), number(1), number(0)); }));
-    };
+  if (hasReport(spec, "choice_counts")) {
     Value chosen = moe::PutOp::create(builder, loc, rows(f32, spec.routerRows()), ones(spec.choices()), router.wanted);
     Value whole = map({{chosen, OperandKind::elem}}, rows(i32, spec.routerRows()),
                       [&](ValueRange v) -> Value { return arith::FPToSIOp::create(builder, loc, i32, v[0]); });
     reports.push_back({"choice_counts", total(whole, moe::TotalKind::sum)});
+  }
+  if (hasReport(spec, "dropped_tokens")) {
+    auto counted = [&](Value ids) {
+      return sumRows(map({{ids, OperandKind::elem}}, rows(f32, cast<RankedTensorType>(ids.getType()).getDimSize(1)),
+                         [&](ValueRange v) { return select(isChosen(v[0]), number(1), number(0)); }));
+    };
     Value lost = map({{counted(router.wanted), OperandKind::row}, {counted(router.kept), OperandKind::row}},
                      rows(i32, 1), [&](ValueRange v) {
                        Value wanted = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, v[0], number(0));
@@ -147,7 +156,7 @@ std::vector<std::pair<StringRef, Value>> LayerBuilder::buildReports(const Router
                      });
     reports.push_back({"dropped_tokens", total(lost, moe::TotalKind::sum)});
   }
-  if (!routed.empty())
+  if (hasReport(spec, "diversity"))
     reports.push_back({"diversity", diversity(router)});
   if (!spec.losses.empty())
     reports.push_back({"losses", buildLosses(router)});

@@ -5,6 +5,9 @@
 
 #include "codegen/check/OracleCheck.h"
 
+#include "dsl/Reports.h"
+#include "runtime/moec_outputs.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -48,11 +51,11 @@ static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int
 
 // The reports that a package of the spec has; one whose sums have no order keeps no outputs of experts.
 uint32_t reportsOf(const LayerSpec &spec, bool ordered) {
-  bool soft = spec.router.kind == RouterKind::Soft, logits = spec.hasRouterWeight() || soft;
-  return (spec.hasExpertLogits() ? MOEC_REPORT_PROBABILITIES : 0) |
-         (logits ? MOEC_REPORT_LOGIT_MEAN | MOEC_REPORT_LOGIT_MAX : 0) |
-         (soft ? 0 : MOEC_REPORT_CHOICE_COUNTS | MOEC_REPORT_DROPPED_TOKENS | (ordered ? MOEC_REPORT_DIVERSITY : 0)) |
-         (spec.losses.empty() ? 0 : MOEC_REPORT_LOSSES);
+  uint32_t reports = 0;
+#define BIT(ROLE, name, DTYPE, SHAPE, NEEDS, text) reports |= hasReport(spec, #name) ? MOEC_REPORT_##ROLE : 0;
+  MOEC_REPORTS(BIT)
+#undef BIT
+  return ordered ? reports : reports & ~uint32_t(MOEC_REPORT_DIVERSITY);
 }
 
 // Of a loss that is made of logits alone, a tie between choices changes nothing.

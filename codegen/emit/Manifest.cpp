@@ -8,6 +8,7 @@
 
 #include "dsl/DataType.h"
 #include "runtime/moec.h"
+#include "runtime/moec_outputs.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Config/llvm-config.h"
@@ -23,6 +24,18 @@ namespace moec {
 std::string moecVersion() {
   return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
          std::to_string(MOEC_VERSION_PATCH);
+}
+
+std::vector<StringRef> reportsOf(const LaunchPlan &plan) {
+  std::vector<StringRef> names;
+  auto add = [&](uint16_t role, StringRef name) {
+    if (any_of(plan.buffers, [&](const moec_buffer &buffer) { return buffer.role == role; }))
+      names.push_back(name);
+  };
+#define ADD(ROLE, name, DTYPE, SHAPE, NEEDS, text) add(MOEC_ROLE_##ROLE, #name);
+  MOEC_REPORTS(ADD)
+#undef ADD
+  return names;
 }
 
 std::vector<std::string> isaNames(uint32_t mask) {

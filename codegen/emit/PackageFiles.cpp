@@ -81,7 +81,8 @@ static std::string reportLines(const LaunchPlan &plan) {
       lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() +
                ", on request: " + report.text + ".\n";
     }
-  return lines;
+  return lines.empty() ? " * reports    none; moec compile --reports NAME,... or \"reports\" of the spec adds some.\n"
+                       : lines;
 }
 
 static bool templateValues(const CompiledPackage &package, LibraryKind kind, TemplateValues &values,

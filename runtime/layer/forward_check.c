@@ -4,6 +4,7 @@
  */
 #include "runtime/layer/layer.h"
 
+#include "runtime/moec_outputs.h"
 #include "runtime/status.h"
 
 #include <inttypes.h>
@@ -77,6 +78,27 @@ static int is_written(uint32_t role) {
   return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || role >= MOEC_ROLE_PROBABILITIES;
 }
 
+/* What a caller who wants the output does, as the rest of a message. */
+static const char *how_to_get(uint32_t role) {
+  switch (role) {
+#define HINT_EXPERT(name) "; compile with --reports " #name " or add it to \"reports\" of the spec"
+#define HINT_LOGITS HINT_EXPERT
+#define HINT_CHOICES HINT_EXPERT
+#define HINT_LOSSES(name) "; the spec lists no \"" #name "\""
+#define HINT(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                    \
+  case MOEC_ROLE_##ROLE:                                                                                               \
+    return HINT_##NEEDS(name);
+    MOEC_REPORTS(HINT)
+#undef HINT
+#undef HINT_EXPERT
+#undef HINT_LOGITS
+#undef HINT_CHOICES
+#undef HINT_LOSSES
+  default:
+    return "";
+  }
+}
+
 /* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an input or optional output this layer does not have,
  * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
@@ -116,8 +138,8 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
     if (!pointer)
       continue;
     if (buffer < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this %s, expected NULL", names[role],
-                        plan->strings + plan->header->name, is_written(role) ? "output" : "input");
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this %s, expected NULL%s", names[role],
+                        plan->strings + plan->header->name, is_written(role) ? "output" : "input", how_to_get(role));
     uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, 0);
     uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
     ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, is_written(role)};

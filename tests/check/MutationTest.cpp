@@ -27,7 +27,7 @@ LayerSpec specOf(const std::string &dtype) {
   auto spec = readSpec(R"({"moec": 1, "name": "m", "hidden": 64, "dtype": ")" + dtype + R"(",
     "router": {"top_k": 2, "normalize": {"kind": "sum"}},
     "experts": {"count": 8, "intermediate": 32, "bias": {"in": true, "out": true}},
-    "losses": [{"kind": "z"}, {"kind": "load_balance"}]})",
+    "losses": [{"kind": "z"}, {"kind": "load_balance"}], "reports": "all"})",
                        "m.json", {}, source, diagnostics);
   EXPECT_TRUE(spec);
   return *spec;

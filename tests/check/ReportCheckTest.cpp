@@ -18,7 +18,7 @@ LayerSpec specWith(const std::string &losses) {
   DiagnosticList diagnostics;
   auto spec = readSpec(
       R"({"moec": 1, "name": "a", "hidden": 4, "router": {"top_k": 2}, "experts": {"count": 3, "intermediate": 4},
-    "losses": )" +
+    "reports": "all", "losses": )" +
           losses + "}",
       "a.json", {}, source, diagnostics);
   EXPECT_TRUE(spec);
@@ -98,6 +98,8 @@ TEST_F(Reported, expected_ones_follow_from_the_spec) {
   EXPECT_EQ(reportsOf(spec, true), 127u);
   EXPECT_EQ(reportsOf(spec, false), 127u & ~uint32_t(MOEC_REPORT_DIVERSITY));
   EXPECT_EQ(reportsOf(specWith("[]"), true), 127u & ~uint32_t(MOEC_REPORT_LOSSES));
+  spec.reports = 0;
+  EXPECT_EQ(reportsOf(spec, true), uint32_t(MOEC_REPORT_LOSSES));
 }
 TEST_F(Reported, wrong_logits) {
   out->logitMean[0] = 0.501f;

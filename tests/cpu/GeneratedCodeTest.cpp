@@ -7,6 +7,7 @@
 #include "codegen/pipeline/Pipeline.h"
 #include "codegen/schedule/Schedule.h"
 #include "dsl/Presets.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 
 #include "llvm/BinaryFormat/ELF.h"
@@ -25,7 +26,9 @@ namespace {
 LayerSpec specOf(const std::string &text) {
   SpecSource source;
   DiagnosticList diagnostics;
-  auto spec = readSpec(text, "preset.json", {}, source, diagnostics);
+  ReadOptions options;
+  options.reports = allReports(); // whose kernels are held to the same
+  auto spec = readSpec(text, "preset.json", options, source, diagnostics);
   EXPECT_TRUE(spec) << render(diagnostics, false);
   return spec ? *spec : LayerSpec();
 }
