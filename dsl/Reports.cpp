@@ -12,21 +12,13 @@ namespace moec {
 
 namespace {
 
-struct Report {
-  std::string_view name;
-  int needs;
-};
-
-const std::vector<Report> &reportTable() {
-  static const std::vector<Report> table = [] {
-    std::vector<Report> rows = {
-#define ROW(ROLE, name, DTYPE, SHAPE, NEEDS, text) {#name, MOEC_NEEDS_##NEEDS},
-        MOEC_REPORTS(ROW)
-#undef ROW
-    };
-    rows.erase(
-        std::remove_if(rows.begin(), rows.end(), [](const Report &row) { return row.needs == MOEC_NEEDS_LOSSES; }),
-        rows.end());
+// Rows that a spec may ask for.
+const std::vector<moec_output> &reportTable() {
+  static const std::vector<moec_output> table = [] {
+    std::vector<moec_output> rows;
+    for (const moec_output &output : moec_outputs)
+      if (moec_is_report(&output) && output.needs != MOEC_NEEDS_LOSSES)
+        rows.push_back(output);
     return rows;
   }();
   return table;
@@ -45,7 +37,7 @@ bool isPossible(const LayerSpec &spec, int needs) {
 const std::vector<std::string_view> &reportNames() {
   static const std::vector<std::string_view> names = [] {
     std::vector<std::string_view> list;
-    for (const Report &report : reportTable())
+    for (const moec_output &report : reportTable())
       list.push_back(report.name);
     return list;
   }();

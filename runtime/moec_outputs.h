@@ -5,18 +5,22 @@
  *
  *     X(ROLE, name, DTYPE, SHAPE, NEEDS, text)
  *
- *   ROLE   its role is MOEC_ROLE_ROLE and, for a report, its bit MOEC_REPORT_ROLE
+ *   ROLE   its role is MOEC_ROLE_ROLE and, for a report, its bit in moec_layer_info.reports MOEC_REPORT_ROLE
  *   name   its field is moec_forward_args.out_name, its moe.role "name"
  *   DTYPE  its elements are MOEC_DTYPE
- *   SHAPE  TN: [T,n], n a number of the layer   TK: [T,K]   E: [E]   N: [n], n a number of the layer   ONE: [1]
- *   NEEDS  a layer has a report only if it has this: a logit per EXPERT, LOGITS, CHOICES of experts, or LOSSES
+ *   SHAPE  moec_output_shape
+ *   NEEDS  moec_output_needs
  *   text   one line for people
  *
- * Reports are the outputs that a call computes only on request, in the order of their roles and bits. A spec's
- * "reports" asks for those with other needs than LOSSES.
+ * Reports are the outputs that a call computes only on request. A spec's "reports" asks for those with other needs than
+ * LOSSES. An output more: a row here, its role, bit and field in moec_abi.h and moec.h, its ops in codegen/build, its
+ * value in dsl/reference.
  */
 #ifndef MOEC_OUTPUTS_H
 #define MOEC_OUTPUTS_H
+
+#include "runtime/moec.h"
+#include "runtime/moec_abi.h"
 
 #define MOEC_ROUTING_OUTPUTS(X)                                                                                        \
   X(LOGITS, logits, F32, TN, LOGITS, "router logits before any score")                                                 \
@@ -35,7 +39,44 @@
 
 #define MOEC_OUTPUTS(X) MOEC_ROUTING_OUTPUTS(X) MOEC_REPORTS(X)
 
-/* What a NEEDS column names. */
-enum { MOEC_NEEDS_EXPERT, MOEC_NEEDS_LOGITS, MOEC_NEEDS_CHOICES, MOEC_NEEDS_LOSSES };
+enum moec_output_shape {
+  MOEC_SHAPE_TN, /* [T,n], n = columns of the logits                                */
+  MOEC_SHAPE_TK, /* [T,K]                                                           */
+  MOEC_SHAPE_E,  /* [E]; a step of the runtime makes it from a route                */
+  MOEC_SHAPE_N,  /* [n], n = moec_layer_info.num_NAME                               */
+  MOEC_SHAPE_ONE /* [1]                                                             */
+};
+
+/* What a layer must have for the output. */
+enum moec_output_needs {
+  MOEC_NEEDS_EXPERT,  /* a logit for each expert      */
+  MOEC_NEEDS_LOGITS,  /* logits                       */
+  MOEC_NEEDS_CHOICES, /* tokens that choose experts   */
+  MOEC_NEEDS_LOSSES   /* losses in its spec           */
+};
+
+typedef struct moec_output {
+  uint16_t role, dtype;
+  uint8_t shape, needs;
+  const char *name, *text;
+} moec_output;
+
+/* The rows, in the order of roles. */
+static const moec_output moec_outputs[] = {
+#define MOEC_OUTPUT_ROW(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                         \
+  {MOEC_ROLE_##ROLE, MOEC_##DTYPE, MOEC_SHAPE_##SHAPE, MOEC_NEEDS_##NEEDS, #name, text},
+    MOEC_OUTPUTS(MOEC_OUTPUT_ROW)
+#undef MOEC_OUTPUT_ROW
+};
+
+#define MOEC_OUTPUT_COUNTED(ROLE, name, DTYPE, SHAPE, NEEDS, text) +1
+enum {
+  MOEC_FIRST_REPORT = MOEC_ROLE_PROBABILITIES,
+  MOEC_NUM_BUFFER_ROLES = MOEC_FIRST_REPORT MOEC_REPORTS(MOEC_OUTPUT_COUNTED)
+};
+#undef MOEC_OUTPUT_COUNTED
+
+static inline int moec_is_report(const moec_output *output) { return output->role >= MOEC_FIRST_REPORT; }
+static inline uint32_t moec_report_bit(const moec_output *output) { return 1u << (output->role - MOEC_FIRST_REPORT); }
 
 #endif

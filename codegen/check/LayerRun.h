@@ -82,6 +82,9 @@ private:
   bool poison = false, missing = false, noMemory = false;
 };
 
+// Elements of an output that a call of T tokens asks for; 0 if layers like this one do not have it.
+int64_t outputElements(const moec_layer_info &info, const moec_output &output, int64_t tokens);
+
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."
 
 } // namespace moec

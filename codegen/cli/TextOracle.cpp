@@ -182,17 +182,17 @@ template <typename T> Doubles rowOf(const std::vector<T> &all, int64_t row, int6
 // Row `token` of the call against row `row` of what is expected.
 bool compareToken(const Expected &expected, const CallOutputs &out, int64_t token, int64_t row, OracleResult &result,
                   std::string &reason) {
-  const Tensor *logits = expected.find("logits"), *ids = expected.find("ids"), *weights = expected.find("weights");
-  const Tensor *probabilities = expected.find("probabilities");
-  if (logits && !out.logits.empty() &&
-      !result.worst.take(compareRows(rowOf(out.logits, token, logits->columns()), Expected::row(*logits, row),
-                                     logits->columns(), expected.plain),
-                         "logits", reason))
-    return false;
-  if (probabilities && !out.probabilities.empty() &&
-      !result.worst.take(compareRows(rowOf(out.probabilities, token, probabilities->columns()),
-                                     Expected::row(*probabilities, row), probabilities->columns(), expected.plain),
-                         "probabilities", reason))
+  const Tensor *ids = expected.find("ids"), *weights = expected.find("weights");
+  auto sameRow = [&](const char *name, const auto &values) {
+    const Tensor *want = expected.find(name);
+    return !want || values.empty() ||
+           result.worst.take(compareRows(rowOf(values, token, want->columns()), Expected::row(*want, row),
+                                         want->columns(), expected.plain),
+                             name, reason);
+  };
+  if (!eachOutput(out, [&](const moec_output &output, const auto &values) {
+        return output.shape != MOEC_SHAPE_TN || sameRow(output.name, values);
+      }))
     return false;
   if (ids && !out.ids.empty()) {
     int64_t k = ids->columns();
@@ -217,31 +217,23 @@ bool compareTotals(const Expected &expected, const CallOutputs &out, bool loose,
     double relative = loose ? 3e-2 : 1e-4, absolute = loose ? 3e-2 : 2e-5;
     return !std::isfinite(want) || std::fabs(got - want) <= relative * std::fabs(want) + absolute;
   };
-  auto compare = [&](const char *name, const auto &got) {
-    const Tensor *want = expected.find(name);
-    for (size_t i = 0; want && i < got.size() && i < want->data.size(); ++i)
-      if (!near(double(got[i]), want->data[i])) {
-        reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
-                 std::to_string(want->data[i]);
-        return false;
-      }
-    return true;
-  };
-  auto same = [&](const char *name, const std::vector<int32_t> &got, const Doubles &want) {
+  auto compare = [&](const std::string &name, const auto &got, const Doubles &want, bool exact) {
     for (size_t i = 0; i < got.size() && i < want.size(); ++i)
-      if (double(got[i]) != want[i]) {
-        reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
-                 std::to_string(int64_t(want[i]));
+      if (exact ? double(got[i]) != want[i] : !near(double(got[i]), want[i])) {
+        reason = name + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
+                 (exact ? std::to_string(int64_t(want[i])) : std::to_string(want[i]));
         return false;
       }
     return true;
   };
-  auto result = [&](const char *name) { return expected.find(name) ? expected.find(name)->data : Doubles(); };
   Doubles counts(expected.want.counts.begin(), expected.want.counts.end());
-  return compare("losses", out.losses) && compare("logit_mean", out.logitMean) && compare("logit_max", out.logitMax) &&
-         compare("diversity", out.diversity) && same("counts", out.counts, counts) &&
-         same("choice_counts", out.choiceCounts, result("choice_counts")) &&
-         same("dropped_tokens", out.droppedTokens, result("dropped_tokens"));
+  return eachOutput(out, [&](const moec_output &output, const auto &values) {
+    bool rows = output.shape == MOEC_SHAPE_TN || output.shape == MOEC_SHAPE_TK;
+    if (output.role == MOEC_ROLE_COUNTS)
+      return compare(output.name, values, counts, true);
+    const Tensor *want = expected.find(output.name);
+    return rows || !want || compare(output.name, values, want->data, output.dtype == MOEC_I32);
+  });
 }
 
 } // namespace
