@@ -184,8 +184,7 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   };
   if (!complete || !args.workspace || (poison && !space.fill(0xff)) ||
       !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
-      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
-      !moveOutputs()) {
+      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) || !moveOutputs()) {
     error = "no device memory for a call of " + std::to_string(tokens) + " tokens";
     return false;
   }

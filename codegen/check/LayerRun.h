@@ -11,7 +11,7 @@
 #include "codegen/check/RandomTensors.h"
 
 #include "runtime/layer/walk_probe.h"
-#include "runtime/moec.h"
+#include "runtime/moec_outputs.h"
 
 #include <map>
 #include <string>

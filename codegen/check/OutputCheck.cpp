@@ -60,8 +60,7 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
   };
   auto sameWhereAsked = [&](const auto &a, const auto &b) { return a.empty() || b.empty() || same(a, b); };
 #define SAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) &&sameWhereAsked(name, other.name)
-  return y.size() == other.y.size() &&
-         std::memcmp(y.data(), other.y.data(), y.size()) == 0 MOEC_OUTPUTS(SAME);
+  return y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 MOEC_OUTPUTS(SAME);
 #undef SAME
 }
 

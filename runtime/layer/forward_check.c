@@ -100,21 +100,20 @@ static moec_status missing_output(const char *field, const char *package, uint32
  * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {
-      [MOEC_ROLE_X] = "x",
-      [MOEC_ROLE_Y] = "y",
-      [MOEC_ROLE_RESIDUAL] = "residual",
-      [MOEC_ROLE_NOISE] = "noise",
-      [MOEC_ROLE_UNIFORM] = "uniform",
-      [MOEC_ROLE_TOKEN_IDS] = "token_ids",
-      [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
-      [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
-      [MOEC_ROLE_GROUP_IDS] = "group_ids",
-      [MOEC_ROLE_PRIORITY] = "priority",
-      [MOEC_ROLE_CAPACITY] = "capacity",
-      [MOEC_ROLE_TOP_K] = "top_k",
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {[MOEC_ROLE_X] = "x",
+                                                           [MOEC_ROLE_Y] = "y",
+                                                           [MOEC_ROLE_RESIDUAL] = "residual",
+                                                           [MOEC_ROLE_NOISE] = "noise",
+                                                           [MOEC_ROLE_UNIFORM] = "uniform",
+                                                           [MOEC_ROLE_TOKEN_IDS] = "token_ids",
+                                                           [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
+                                                           [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
+                                                           [MOEC_ROLE_GROUP_IDS] = "group_ids",
+                                                           [MOEC_ROLE_PRIORITY] = "priority",
+                                                           [MOEC_ROLE_CAPACITY] = "capacity",
+                                                           [MOEC_ROLE_TOP_K] = "top_k",
 #define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
-      MOEC_OUTPUTS(NAME)
+                                                           MOEC_OUTPUTS(NAME)
 #undef NAME
   };
   const moec_plan *plan = &layer->plan;
