@@ -325,6 +325,7 @@ struct LayerSpec {
   std::optional<CapacitySpec> capacity;
   CombineSpec combine;
   std::vector<LossSpec> losses;
+  unsigned reports = 0; // bits in the order of reportNames() (Reports.h)
   std::optional<UpdateSpec> update;
   WrapSpec layer;
   Passes passes;

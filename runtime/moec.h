@@ -123,13 +123,13 @@ typedef struct moec_forward_args {
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] how many of the compiled K choices to use                                 */
   /* Reports: NULL, or where to write one. A call that asks for any needs more workspace:
-   * moec_layer_workspace_bytes_call. A layer has a report under these conditions; moec_layer_info.reports says which
-   * ones it has:
+   * moec_layer_workspace_bytes_call. A package has the reports that its spec lists in "reports", or that moec compile
+   * --reports names, as far as the layer can have them; moec_layer_info.reports says which ones it has:
    *
    *   probabilities                 a logit per expert (all routers with logits except product keys)
    *   logit_mean, logit_max         logits
    *   choice_counts, dropped_tokens tokens choose experts
-   *   losses                        the spec lists losses
+   *   losses                        the spec lists losses; "reports" need not name them
    *   diversity                     tokens choose experts, and not compiled with --det off
    *
    * Means are taken over the tokens that reach the router; layer.wrap may send others around it. A call of 0 tokens

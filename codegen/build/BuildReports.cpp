@@ -5,6 +5,8 @@
 #include "codegen/build/BuildLosses.h"
 #include "codegen/build/Scores.h"
 
+#include "dsl/Reports.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -61,22 +63,29 @@ Value ReportsBuilder::diversity(const RouterValues &router, ArrayRef<RoutedRows>
 std::vector<std::pair<StringRef, Value>> ReportsBuilder::buildReports(const RouterValues &router,
                                                                       ArrayRef<RoutedRows> routed) {
   std::vector<std::pair<StringRef, Value>> reports;
-  if (router.logits) {
-    Value sizes = map({{router.logits, OperandKind::elem}}, typeOf(router.logits),
-                      [&](ValueRange v) -> Value { return math::AbsFOp::create(builder, loc, v[0]); });
-    Value largest = reduced(sizes, moe::ReduceKind::max);
-    Value mean = map({{sumRows(sizes), OperandKind::elem}}, rowVector(f32()),
-                     [&](ValueRange v) { return divide(v[0], number(double(columnsOf(sizes)))); });
-    if (spec.hasExpertLogits())
-      reports.push_back({"probabilities", probabilities(*this, spec.router.score, "router.score", router.logits)});
+  bool wantsMean = hasReport(spec, "logit_mean"), wantsMax = hasReport(spec, "logit_max");
+  Value sizes, largest, mean;
+  if (wantsMean || wantsMax)
+    sizes = map({{router.logits, OperandKind::elem}}, typeOf(router.logits),
+                [&](ValueRange v) -> Value { return math::AbsFOp::create(builder, loc, v[0]); });
+  if (wantsMax)
+    largest = reduced(sizes, moe::ReduceKind::max);
+  if (wantsMean)
+    mean = map({{sumRows(sizes), OperandKind::elem}}, rowVector(f32()),
+               [&](ValueRange v) { return divide(v[0], number(double(columnsOf(sizes)))); });
+  if (hasReport(spec, "probabilities"))
+    reports.push_back({"probabilities", probabilities(*this, spec.router.score, "router.score", router.logits)});
+  if (wantsMean)
     reports.push_back({"logit_mean", total(asColumn(meanOfTokens(mean)), moe::TotalKind::mean)});
+  if (wantsMax)
     reports.push_back({"logit_max", total(ifPresent(asColumn(largest)), moe::TotalKind::max)});
-  }
-  if (router.wanted) {
+  if (hasReport(spec, "choice_counts")) {
     Value chosen = put(ones(spec.choices()), router.wanted, spec.routerRows());
     Value whole = map({{chosen, OperandKind::elem}}, rows(i32(), spec.routerRows()),
                       [&](ValueRange v) -> Value { return arith::FPToSIOp::create(builder, loc, i32(), v[0]); });
     reports.push_back({"choice_counts", total(whole, moe::TotalKind::sum)});
+  }
+  if (hasReport(spec, "dropped_tokens")) {
     Value lost = map({{countChosen(router.wanted), OperandKind::row}, {countChosen(router.kept), OperandKind::row}},
                      rows(i32(), 1), [&](ValueRange v) {
                        Value wanted = isGreater(v[0], number(0));
@@ -85,7 +94,7 @@ std::vector<std::pair<StringRef, Value>> ReportsBuilder::buildReports(const Rout
                      });
     reports.push_back({"dropped_tokens", total(lost, moe::TotalKind::sum)});
   }
-  if (!routed.empty())
+  if (hasReport(spec, "diversity"))
     reports.push_back({"diversity", diversity(router, routed)});
   if (!spec.losses.empty())
     reports.push_back({"losses", LossesBuilder(*this, spec, layer, router).build()});

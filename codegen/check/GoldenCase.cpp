@@ -5,6 +5,7 @@
 #include "codegen/check/GoldenCase.h"
 
 #include "codegen/check/GoldenTensors.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 #include "dsl/text/SourceText.h"
 
@@ -52,6 +53,7 @@ bool readSpecOf(const std::string &path, GoldenCase &out, std::string &error) {
   ReadOptions options;
   options.defaultName = out.name;
   options.dtype = std::string(dataTypeName(out.dtype));
+  options.reports = allReports();
   SpecSource source;
   DiagnosticList diagnostics;
   auto spec = readSpec(out.specText, path + " (spec)", options, source, diagnostics);

@@ -125,7 +125,7 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
     return false;
   for (size_t i = 0; i < out.losses.size(); ++i)
     if (std::optional<double> wanted = golden.lossOf(i, batch.index)) {
-      losses.slack.most = {sensitivity.losses[i]};
+      losses.slack.most = {sensitivity.totals.at("losses")[i]};
       losses.slack.gain = losses.slack.most[0] / std::max(std::fabs(*wanted), 1e-30);
       if (!worst.take(compareRows({out.losses[i]}, {*wanted}, 1, losses), golden.spec.losses[i].kind.c_str(), reason))
         return false;

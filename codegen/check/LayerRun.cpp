@@ -139,6 +139,21 @@ struct Moved {
 };
 } // namespace
 
+int64_t outputElements(const moec_layer_info &info, const moec_output &output, int64_t tokens) {
+  switch (output.shape) {
+  case MOEC_SHAPE_TN:
+    return info.num_logits * tokens;
+  case MOEC_SHAPE_TK:
+    return info.top_k * tokens;
+  case MOEC_SHAPE_E:
+    return info.top_k ? info.num_experts : 0;
+  case MOEC_SHAPE_N:
+    return output.role == MOEC_ROLE_LOSSES ? info.num_losses : info.num_choice_counts;
+  default:
+    return 1;
+  }
+}
+
 bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   size_t tokens = size_t(args.num_tokens);
   std::vector<Moved> moved;
@@ -160,16 +175,16 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   }
   DeviceMemory space(*device, args.workspace_bytes);
   args.workspace = space.data();
-  size_t choices = tokens * size_t(facts.top_k) * 4;
+  auto moveOutputs = [&] {
+    const moec_output *row = moec_outputs;
+#define MOVE(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                    \
+  &&move(args.out_##name, size_t(outputElements(facts, *row++, args.num_tokens)) * 4)
+    return true MOEC_OUTPUTS(MOVE);
+#undef MOVE
+  };
   if (!complete || !args.workspace || (poison && !space.fill(0xff)) ||
       !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
-      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) ||
-      !move(args.out_logits, tokens * size_t(facts.num_logits) * 4) || !move(args.out_ids, choices) ||
-      !move(args.out_weights, choices) || !move(args.out_counts, size_t(facts.num_experts) * 4) ||
-      !move(args.out_probabilities, tokens * size_t(facts.num_logits) * 4) ||
-      !move(args.out_losses, size_t(facts.num_losses) * 4) ||
-      !move(args.out_choice_counts, size_t(facts.num_choice_counts) * 4) || !move(args.out_logit_mean, 4) ||
-      !move(args.out_logit_max, 4) || !move(args.out_diversity, 4) || !move(args.out_dropped_tokens, 4)) {
+      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) || !moveOutputs()) {
     error = "no device memory for a call of " + std::to_string(tokens) + " tokens";
     return false;
   }

@@ -11,7 +11,7 @@
 #include "codegen/check/RandomTensors.h"
 
 #include "runtime/layer/walk_probe.h"
-#include "runtime/moec.h"
+#include "runtime/moec_outputs.h"
 
 #include <map>
 #include <string>
@@ -81,6 +81,9 @@ private:
   DeviceMemory devicePacked;
   bool poison = false, missing = false, noMemory = false;
 };
+
+// Elements of an output that a call of T tokens asks for; 0 if layers like this one do not have it.
+int64_t outputElements(const moec_layer_info &info, const moec_output &output, int64_t tokens);
 
 std::string lastRuntimeError(moec_status status); // "MOEC_SHAPE: ..."
 

@@ -13,53 +13,44 @@ namespace moec {
 CallOutputs::CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t ask)
     : tokens(tokens), hidden(info.hidden), choices(info.top_k), numLogits(info.num_logits), experts(info.num_experts),
       type(DataType(info.y_dtype)), y(size_t(tokens * info.hidden) * 4) {
-  logits.resize(size_t(tokens * numLogits));
-  weights.resize(size_t(tokens * choices));
-  ids.resize(size_t(tokens * choices));
-  counts.resize(size_t(experts));
   asked = ask;
   reports = info.reports & ask;
-  auto has = [&](uint32_t report, int64_t count) { return size_t(reports & report ? count : 0); };
-  probabilities.resize(has(MOEC_REPORT_PROBABILITIES, tokens * numLogits));
-  losses.resize(has(MOEC_REPORT_LOSSES, info.num_losses));
-  logitMean.resize(has(MOEC_REPORT_LOGIT_MEAN, 1));
-  logitMax.resize(has(MOEC_REPORT_LOGIT_MAX, 1));
-  diversity.resize(has(MOEC_REPORT_DIVERSITY, 1));
-  choiceCounts.resize(has(MOEC_REPORT_CHOICE_COUNTS, info.num_choice_counts));
-  droppedTokens.resize(has(MOEC_REPORT_DROPPED_TOKENS, 1));
+  const moec_output *row = moec_outputs;
+  auto resize = [&](auto &values) {
+    if (!moec_is_report(row) || reports & moec_report_bit(row))
+      values.resize(size_t(outputElements(info, *row, tokens)));
+    ++row;
+  };
+#define RESIZE(ROLE, name, DTYPE, SHAPE, NEEDS, text) resize(name);
+  MOEC_OUTPUTS(RESIZE)
+#undef RESIZE
 }
 
 CallOutputs CallOutputs::onlyY(const moec_layer_info &info, int64_t tokens) {
   CallOutputs outputs(info, tokens, /*ask=*/0);
-  outputs.alone = true;
-  outputs.logits.clear();
-  outputs.weights.clear();
-  outputs.ids.clear();
-  outputs.counts.clear();
+#define CLEAR(ROLE, name, DTYPE, SHAPE, NEEDS, text) outputs.name.clear();
+  MOEC_ROUTING_OUTPUTS(CLEAR)
+#undef CLEAR
   return outputs;
+}
+
+// Fills an output with what no kernel writes and gives its address; null: it is not asked for.
+static float *prepared(std::vector<float> &values) {
+  std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
+  return values.empty() ? nullptr : values.data();
+}
+static int32_t *prepared(std::vector<int32_t> &values) {
+  std::fill(values.begin(), values.end(), INT32_MIN);
+  return values.empty() ? nullptr : values.data();
 }
 
 bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
   if (y.data())
     std::memset(y.data(), 0xff, y.size());
-  for (std::vector<float> *values : {&logits, &weights, &probabilities, &losses, &logitMean, &logitMax, &diversity})
-    std::fill(values->begin(), values->end(), std::numeric_limits<float>::quiet_NaN());
-  for (std::vector<int32_t> *values : {&ids, &counts, &choiceCounts, &droppedTokens})
-    std::fill(values->begin(), values->end(), INT32_MIN);
   moec_forward_args args = LayerRun::noOptional();
-  // layers without logits or ids do not have these outputs
-  args.out_logits = !alone && numLogits ? logits.data() : nullptr;
-  args.out_ids = !alone && choices ? ids.data() : nullptr;
-  args.out_weights = !alone && choices ? weights.data() : nullptr;
-  args.out_counts = !alone && choices ? counts.data() : nullptr;
-  auto asked = [](auto &values) { return values.empty() ? nullptr : values.data(); };
-  args.out_probabilities = asked(probabilities);
-  args.out_choice_counts = asked(choiceCounts);
-  args.out_losses = asked(losses);
-  args.out_logit_mean = asked(logitMean);
-  args.out_logit_max = asked(logitMax);
-  args.out_diversity = asked(diversity);
-  args.out_dropped_tokens = asked(droppedTokens);
+#define ASK(ROLE, name, DTYPE, SHAPE, NEEDS, text) args.out_##name = prepared(name);
+  MOEC_OUTPUTS(ASK)
+#undef ASK
   return layer.forward(tokens, x, y.data(), args, error);
 }
 
@@ -68,13 +59,9 @@ bool CallOutputs::sameBits(const CallOutputs &other) const {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
   };
   auto sameWhereAsked = [&](const auto &a, const auto &b) { return a.empty() || b.empty() || same(a, b); };
-  bool sameReports = sameWhereAsked(probabilities, other.probabilities) && sameWhereAsked(losses, other.losses) &&
-                     sameWhereAsked(logitMean, other.logitMean) && sameWhereAsked(logitMax, other.logitMax) &&
-                     sameWhereAsked(diversity, other.diversity) && sameWhereAsked(choiceCounts, other.choiceCounts) &&
-                     sameWhereAsked(droppedTokens, other.droppedTokens);
-  return sameReports && y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 &&
-         sameWhereAsked(logits, other.logits) && sameWhereAsked(weights, other.weights) &&
-         sameWhereAsked(ids, other.ids) && sameWhereAsked(counts, other.counts);
+#define SAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) &&sameWhereAsked(name, other.name)
+  return y.size() == other.y.size() && std::memcmp(y.data(), other.y.data(), y.size()) == 0 MOEC_OUTPUTS(SAME);
+#undef SAME
 }
 
 std::vector<double> CallOutputs::yRow(int64_t token) const {

@@ -8,6 +8,7 @@
 #include "codegen/check/LayerRun.h"
 
 #include "codegen/check/Compare.h"
+#include "runtime/moec_outputs.h"
 
 #include <cstdint>
 #include <string>
@@ -19,14 +20,16 @@ namespace moec {
 struct CallOutputs {
   int64_t tokens = 0, hidden = 0, choices = 0, numLogits = 0, experts = 0;
   DataType type = DataType::F32;
-  bool alone = false; // the call asks only for y
   PageBuffer y;
-  std::vector<float> logits, weights;
-  std::vector<int32_t> ids, counts;
-  // MOEC_REPORT_* bits: requested, and those of them that the layer has; vectors of other reports are empty
+  // MOEC_REPORT_* bits: requested, and those of them that the layer has
   uint32_t asked = 0, reports = 0;
-  std::vector<float> probabilities, losses, logitMean, logitMax, diversity;
-  std::vector<int32_t> choiceCounts, droppedTokens;
+  // logits, ids, ...: a vector for each row of moec_outputs.h, of float or int32_t; empty if the call does not ask for
+  // it or the layer does not have it
+  using F32 = float;
+  using I32 = int32_t;
+#define MEMBER(ROLE, name, DTYPE, SHAPE, NEEDS, text) std::vector<DTYPE> name;
+  MOEC_OUTPUTS(MEMBER)
+#undef MEMBER
 
   // `ask`: MOEC_REPORT_* bits; the call requests those that the layer has.
   CallOutputs(const moec_layer_info &info, int64_t tokens, uint32_t ask = ~0u);
@@ -39,6 +42,14 @@ struct CallOutputs {
   std::vector<double> yValues() const;           // [T,H]
   std::vector<double> yRow(int64_t token) const; // [H]
 };
+
+// visit(row of the table, vector) for every output of `outputs`, until one gives false.
+template <typename Visit> bool eachOutput(const CallOutputs &outputs, Visit visit) {
+  const moec_output *row = moec_outputs;
+#define VISIT(ROLE, name, DTYPE, SHAPE, NEEDS, text) &&visit(*row++, outputs.name)
+  return true MOEC_OUTPUTS(VISIT);
+#undef VISIT
+}
 
 // What was really compared with the reference.
 struct Compared {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A random spec -> the same spec with losses that its router has, of every kind and option.
+// A random spec -> the same spec with losses that its router has, of every kind and option, and with reports.
 
 #include "codegen/check/RandomSource.h"
 #include "codegen/check/RandomSpec.h"
 
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 
 #include "nlohmann/json.hpp"
@@ -47,6 +48,30 @@ static Json randomLoss(RandomSource &random) {
     loss["over"] = random.of({"all", "selected"});
   }
   return loss;
+}
+
+// Mostly all, because a report that no layer has is not tested; some layers have one or two, some none.
+static void addRandomReports(Json &spec, RandomSource &random) {
+  if (random.chance(70)) {
+    spec["reports"] = "all";
+    return;
+  }
+  for (int64_t left = random.in(0, 2); left > 0; --left) {
+    Json more = spec;
+    size_t last = reportNames().size() - 1;
+    more["reports"].push_back(reportNames()[size_t(random.in(0, int64_t(last)))]);
+    if (isValidSpec(more.dump()))
+      spec = more;
+  }
+}
+
+std::string withRandomReports(const std::string &text, uint64_t seed) {
+  RandomSource random(seed * 6007 + 29);
+  Json spec = Json::parse(text, nullptr, false);
+  if (spec.is_discarded())
+    return text;
+  addRandomReports(spec, random);
+  return spec.dump(2) + "\n";
 }
 
 std::string withRandomLosses(const std::string &text, uint64_t seed) {

@@ -418,7 +418,7 @@ std::string randomSpecText(uint64_t seed, const RandomSizes &sizes) {
     if (isValidSpec(text))
       break;
   }
-  return withRandomLosses(text, seed);
+  return withRandomReports(withRandomLosses(text, seed), seed);
 }
 
 } // namespace moec

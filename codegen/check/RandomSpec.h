@@ -23,9 +23,10 @@ struct RandomSizes {
 // JSON text of the layer random_SEED. Every key of a forward pass on floating-point weights is used by some seed.
 std::string randomSpecText(uint64_t seed, const RandomSizes &sizes);
 
-// Parts of it: whether a text is a valid spec, and the text with losses in some seeds.
+// Parts of it: whether a text is a valid spec, and the text with losses or reports in some seeds.
 bool isValidSpec(const std::string &text);
 std::string withRandomLosses(const std::string &text, uint64_t seed);
+std::string withRandomReports(const std::string &text, uint64_t seed);
 
 // Fills everything `spec` reads besides x, the same values for the layer and for the oracle, and sets a sequence length
 // that divides numTokens. False: no memory.

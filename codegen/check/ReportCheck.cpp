@@ -5,6 +5,9 @@
 
 #include "codegen/check/OracleCheck.h"
 
+#include "dsl/Reports.h"
+#include "runtime/moec_outputs.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -27,20 +30,24 @@ static bool isDecided(const LossSpec &loss, const ReferenceOutputs &want) {
   return std::none_of(want.logits.begin(), want.logits.end(), [&](double z) { return std::fabs(z) < 1e-5 * scale; });
 }
 
-static bool isReported(const std::vector<float> &got, double want, const LossSpec *loss, double change,
-                       const std::string &name, std::string &reason) {
-  if (got.empty() || !std::isfinite(want) || isNear(loss, change, got[0], want))
-    return true;
-  reason = name + ": got " + std::to_string(got[0]) + ", expected " + std::to_string(want);
-  return false;
+static bool areNear(const std::vector<float> &got, const std::vector<double> &want, const std::vector<double> &change,
+                    const std::string &name, std::string &reason) {
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (i < want.size() && (!std::isfinite(want[i]) || isNear(nullptr, change[i], got[i], want[i])))
+      continue;
+    reason = name + (got.size() > 1 ? "[" + std::to_string(i) + "]" : "") + ": got " + std::to_string(got[i]) +
+             ", expected " + (i < want.size() ? std::to_string(want[i]) : "none");
+    return false;
+  }
+  return true;
 }
 
-static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int64_t> &want, const char *name,
-                          std::string &reason) {
+static bool areEqual(const std::vector<int32_t> &got, const std::vector<double> &want, const std::string &name,
+                     std::string &reason) {
   for (size_t i = 0; i < got.size(); ++i)
-    if (i >= want.size() || got[i] != want[i]) {
-      reason = std::string(name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
-               (i < want.size() ? std::to_string(want[i]) : "none");
+    if (i >= want.size() || double(got[i]) != want[i]) {
+      reason = name + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
+               (i < want.size() ? std::to_string(int64_t(want[i])) : "none");
       return false;
     }
   return true;
@@ -48,11 +55,11 @@ static bool compareCounts(const std::vector<int32_t> &got, const std::vector<int
 
 // The reports that a package of the spec has; one whose sums have no order keeps no outputs of experts.
 uint32_t reportsOf(const LayerSpec &spec, bool ordered) {
-  bool soft = spec.router.kind == RouterKind::Soft, logits = spec.hasRouterWeight() || soft;
-  return (spec.hasExpertLogits() ? MOEC_REPORT_PROBABILITIES : 0) |
-         (logits ? MOEC_REPORT_LOGIT_MEAN | MOEC_REPORT_LOGIT_MAX : 0) |
-         (soft ? 0 : MOEC_REPORT_CHOICE_COUNTS | MOEC_REPORT_DROPPED_TOKENS | (ordered ? MOEC_REPORT_DIVERSITY : 0)) |
-         (spec.losses.empty() ? 0 : MOEC_REPORT_LOSSES);
+  uint32_t reports = 0;
+#define BIT(ROLE, name, DTYPE, SHAPE, NEEDS, text) reports |= hasReport(spec, #name) ? MOEC_REPORT_##ROLE : 0;
+  MOEC_REPORTS(BIT)
+#undef BIT
+  return ordered ? reports : reports & ~uint32_t(MOEC_REPORT_DIVERSITY);
 }
 
 // Of a loss that is made of logits alone, a tie between choices changes nothing.
@@ -61,21 +68,33 @@ static bool isOfLogits(const LossSpec &loss) {
 }
 
 // Rows that every expert computes: the choices that reach it.
-static std::vector<int64_t> rowsOfExperts(const ReferenceOutputs &want, int64_t experts) {
-  std::vector<int64_t> rows(size_t(experts), 0);
+static std::vector<double> rowsOfExperts(const ReferenceOutputs &want, int64_t experts) {
+  std::vector<double> rows(size_t(experts), 0);
   for (size_t i = 0; i < want.ids.size(); ++i)
     if (want.ids[i] >= 0 && want.ids[i] < experts && (want.kept.empty() || want.kept[i]))
       ++rows[size_t(want.ids[i])];
   return rows;
 }
 
-bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want,
-                    const Sensitivity &sensitivity, bool tied, OracleResult &result, std::string &reason) {
-  if (!out.probabilities.empty() && !want.probabilities.empty()) {
+namespace {
+
+// The reports of one call beside the oracle's, a function per type and shape.
+struct Reports {
+  const LayerSpec &spec;
+  const CallOutputs &out;
+  const ReferenceOutputs &want;
+  const Sensitivity &sensitivity;
+  bool tied;
+  OracleResult &result;
+  std::string &reason;
+
+  bool compareRowsOf(const std::vector<float> &values, const char *name) {
+    std::vector<double> got(values.begin(), values.end()), expected = reportValues(want, name);
+    if (got.empty() || expected.empty())
+      return true;
     CompareOptions options;
     options.slack = sensitivity.probabilities;
     options.slack.rms.clear(); // f32 in every layer: one measure is enough
-    std::vector<double> got(out.probabilities.begin(), out.probabilities.end()), expected = want.probabilities;
     // Tokens that a wrap leads around the router have none.
     bool none = true;
     for (size_t i = 0; i < got.size() && i < expected.size(); ++i) {
@@ -83,22 +102,52 @@ bool compareReports(const LayerSpec &spec, const CallOutputs &out, const Referen
       got[i] = absent ? expected[i] : got[i];
       none &= absent;
     }
-    if (!none && !result.worst.take(compareRows(got, expected, out.numLogits, options), "probabilities", reason))
-      return false;
+    return none || result.worst.take(compareRows(got, expected, out.numLogits, options), name, reason);
   }
-  if (!tied && !want.ids.empty() && !out.counts.empty() &&
-      !compareCounts(out.counts, rowsOfExperts(want, out.experts), "counts", reason))
-    return false;
-  for (size_t i = 0; i < out.losses.size(); ++i)
-    if ((!tied || isOfLogits(spec.losses[i])) && isDecided(spec.losses[i], want) &&
-        !isReported({out.losses[i]}, want.losses[i], &spec.losses[i], sensitivity.losses[i],
-                    "losses[" + std::to_string(i) + "] " + spec.losses[i].kind, reason))
+
+  bool compareLosses() {
+    const std::vector<double> &change = sensitivity.totals.at("losses");
+    for (size_t i = 0; i < out.losses.size(); ++i) {
+      const LossSpec &loss = spec.losses[i];
+      double got = out.losses[i], expected = want.losses[i];
+      if ((tied && !isOfLogits(loss)) || !isDecided(loss, want) || !std::isfinite(expected) ||
+          isNear(&loss, change[i], got, expected))
+        continue;
+      reason = "losses[" + std::to_string(i) + "] " + loss.kind + ": got " + std::to_string(got) + ", expected " +
+               std::to_string(expected);
       return false;
-  return isReported(out.logitMean, want.logitMean, nullptr, sensitivity.logitMean, "logit_mean", reason) &&
-         isReported(out.logitMax, want.logitMax, nullptr, sensitivity.logitMax, "logit_max", reason) &&
-         (tied || (isReported(out.diversity, want.diversity, nullptr, sensitivity.diversity, "diversity", reason) &&
-                   compareCounts(out.choiceCounts, want.counts, "choice_counts", reason) &&
-                   compareCounts(out.droppedTokens, {want.droppedTokens}, "dropped_tokens", reason)));
+    }
+    return true;
+  }
+
+  bool compare(const moec_output &output, const std::vector<float> &values) {
+    if (output.needs == MOEC_NEEDS_LOSSES)
+      return compareLosses();
+    if (output.shape == MOEC_SHAPE_TN)
+      return compareRowsOf(values, output.name);
+    if (values.empty() || (tied && output.needs == MOEC_NEEDS_CHOICES))
+      return true;
+    return areNear(values, reportValues(want, output.name), sensitivity.totals.at(output.name), output.name, reason);
+  }
+
+  bool compare(const moec_output &output, const std::vector<int32_t> &values) {
+    return tied || areEqual(values, reportValues(want, output.name), output.name, reason);
+  }
+
+  bool compareAll() {
+    if (!tied && !want.ids.empty() && !areEqual(out.counts, rowsOfExperts(want, out.experts), "counts", reason))
+      return false;
+    return eachOutput(out, [&](const moec_output &output, const auto &values) {
+      return !moec_is_report(&output) || compare(output, values);
+    });
+  }
+};
+
+} // namespace
+
+bool compareReports(const LayerSpec &spec, const CallOutputs &out, const ReferenceOutputs &want,
+                    const Sensitivity &sensitivity, bool tied, OracleResult &result, std::string &reason) {
+  return Reports{spec, out, want, sensitivity, tied, result, reason}.compareAll();
 }
 
 } // namespace moec

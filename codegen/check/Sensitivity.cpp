@@ -5,6 +5,7 @@
 #include "codegen/check/Sensitivity.h"
 
 #include "dsl/reference/ReferenceRounding.h"
+#include "runtime/moec_outputs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -50,9 +51,17 @@ int64_t runsFor(const LayerSpec &spec, int64_t tokens) {
                        double(tokens) * double(spec.hidden) * width * double(std::max<int64_t>(1, spec.choices())));
 }
 
-void widen(double run, double want, double &change) {
-  double difference = 2 * std::fabs(run - want);
-  change = std::isfinite(difference) ? std::max(change, difference) : change;
+bool isTotal(const moec_output &output) {
+  bool total = output.shape == MOEC_SHAPE_N || output.shape == MOEC_SHAPE_ONE;
+  return moec_is_report(&output) && output.dtype == MOEC_F32 && total;
+}
+
+void widen(const std::vector<double> &run, const std::vector<double> &want, std::vector<double> &change) {
+  change.resize(want.size(), 0);
+  for (size_t i = 0; i < want.size() && i < run.size(); ++i) {
+    double difference = 2 * std::fabs(run[i] - want[i]);
+    change[i] = std::isfinite(difference) ? std::max(change[i], difference) : change[i];
+  }
 }
 
 } // namespace
@@ -81,7 +90,9 @@ bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, co
   out = {};
   out.runs = runsFor(spec, tokens);
   out.undecided.assign(size_t(tokens), 1);
-  out.losses.assign(want.losses.size(), 0);
+  for (const moec_output &output : moec_outputs)
+    if (isTotal(output))
+      out.totals[output.name].assign(reportValues(want, output.name).size(), 0);
   for (int64_t seed = 0; seed < out.runs; ++seed) {
     ReferenceRounding rounding(uint64_t(seed) + 1, tf32);
     ReferenceInputs moved = inputs;
@@ -100,12 +111,9 @@ bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, co
       out.undecided[t] &= !same[t];
       allSame &= same[t] != 0;
     }
-    for (size_t i = 0; i < out.losses.size() && allSame; ++i)
-      widen(run.losses[i], want.losses[i], out.losses[i]);
-    widen(run.logitMean, want.logitMean, out.logitMean);
-    widen(run.logitMax, want.logitMax, out.logitMax);
-    if (allSame)
-      widen(run.diversity, want.diversity, out.diversity);
+    for (const moec_output &output : moec_outputs)
+      if (isTotal(output) && (allSame || output.needs == MOEC_NEEDS_LOGITS)) // others follow from choices
+        widen(reportValues(run, output.name), reportValues(want, output.name), out.totals[output.name]);
   }
   out.logits = logits.slack();
   out.weights = weights.slack();

@@ -15,6 +15,7 @@
 
 #include "dsl/reference/Reference.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,8 @@ struct Sensitivity {
   int64_t runs = 0;
   RowSlack logits, weights, y, probabilities;
   std::vector<uint8_t> undecided; // [T]
-  std::vector<double> losses;     // the largest change that a run made, twice
-  double logitMean = 0, logitMax = 0, diversity = 0;
+  // by name, of reports that are f32 numbers of the whole call: the largest change that a run made, twice
+  std::map<std::string, std::vector<double>> totals;
 };
 
 // Where experts take tokens: ids and weights [T,E] as packages give them, from what the reference says of experts.

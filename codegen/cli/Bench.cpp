@@ -287,7 +287,7 @@ static int runBench(Session &session, const BenchFlags &flags) {
                 "leave the cuda targets out");
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
   std::unique_ptr<TextLayer> text;
   BenchFacts facts;

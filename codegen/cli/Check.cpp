@@ -23,10 +23,10 @@ using namespace llvm;
 namespace moec {
 
 namespace {
-struct CheckFlags {
+struct CheckFlags : SpecFlags {
   std::vector<std::string> specs;
   std::vector<std::string> targets = {"cpu"};
-  std::string code, templatesDir;
+  std::string code;
   bool json = false;
 };
 } // namespace
@@ -96,7 +96,7 @@ static int runCheck(Session &session, const CheckFlags &flags) {
     SpecInput input;
     DiagnosticList list;
     std::string what;
-    int code = loadSpec(session, file, flags.templatesDir, input, &list);
+    int code = loadSpec(session, file, flags, input, &list);
     if (code == ExitDone)
       code = checkInput(input, options, list, what);
     exit = std::max(exit, code);
@@ -133,7 +133,7 @@ Verb addCheck(CLI::App &app) {
       ->allow_extra_args(false)
       ->type_name("TARGET");
   verb->add_option("--explain", flags->code, "say what a diagnostic code means")->type_name("CODE");
-  verb->add_option("--templates", flags->templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  addSpecFlags(*verb, *flags);
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   return {verb, [flags](Session &session) { return runCheck(session, *flags); }};
 }

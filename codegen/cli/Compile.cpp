@@ -170,7 +170,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return code;
   if (int code = chooseSanitizer(session, flags.sanitizer, options))
     return code;
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
   if (int code = rename(session, input, flags.name))
     return code;

@@ -34,7 +34,7 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
       ->capture_default_str();
   verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")
       ->type_name("FILE");
-  verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  addSpecFlags(verb, flags);
   verb.add_option("--math", flags.math,
                   "tf32: CUDA kernels may round f32 operands to tf32 and use tensor cores; routing "
                   "stays exact")

@@ -15,16 +15,12 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace moec {
 
-struct CompileFlags {
+struct CompileFlags : SpecFlags {
   std::vector<std::string> targets = {"cpu"};
   int64_t maxTokens = 8192;
-  std::string scheduleFile, templatesDir, math = "exact", determinism = "run";
+  std::string scheduleFile, math = "exact", determinism = "run";
   unsigned jobs = 2;
 };
 

@@ -104,6 +104,8 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
   if (!package.cuda.targets.empty())
     os << "CUDA kernels: math " << (package.math == MathMode::Tf32 ? "tf32" : "exact") << ", determinism "
        << determinismWord(plan.header.determinism) << "\n";
+  std::vector<StringRef> reports = reportsOf(plan);
+  os << "reports " << (reports.empty() ? "none; --reports NAME,... adds some" : join(reports, " ")) << "\n";
   os << "\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");
@@ -136,6 +138,10 @@ static void printJson(Session &session, const CompiledPackage &package, const st
   os.object([&] {
     os.attribute("name", package.name);
     os.attribute("determinism", determinismWord(package.plan.header.determinism));
+    os.attributeArray("reports", [&] {
+      for (StringRef report : reportsOf(package.plan))
+        os.value(report);
+    });
     os.attributeArray("steps", [&] {
       for (const moec_step &step : package.plan.steps)
         os.object([&] {
@@ -188,7 +194,7 @@ static int printReasons(Session &session, const SpecInput &input, const CompileO
 // Recorded routings of the layer instead of its plan: nothing is compiled.
 static int explainRoutings(Session &session, const ExplainFlags &flags) {
   SpecInput input;
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
   std::unique_ptr<TextLayer> text;
   if (input.isMoeText && !(text = TextLayer::parse(session, input)))
@@ -226,7 +232,7 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
     return code;
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
   options.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
   int exit = ExitDone;

@@ -11,7 +11,13 @@
 #include "llvm/ADT/StringExtras.h"
 
 #include "dsl/Presets.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecPrinter.h"
+#include "dsl/text/Spelling.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -70,19 +76,56 @@ static int readArgument(Session &session, const std::string &argument, SpecInput
   return readTextFile(session, argument, "spec", out.isMoeText ? maxMoeTextBytes : maxSpecBytes, out.text);
 }
 
-int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
+void addSpecFlags(CLI::App &verb, SpecFlags &flags) {
+  verb.add_option("--templates", flags.templatesDir, "folder laid over the built-in templates")->type_name("DIR");
+  verb.add_option(
+          "--reports", flags.reports,
+          "outputs that a call computes on request: all, none, or names with commas; default: those of the spec")
+      ->type_name("LIST");
+}
+
+// "all", "none" or "logit_mean,diversity" -> bits.
+static int parseReports(Session &session, llvm::StringRef text, unsigned &bits) {
+  bits = text == "all" ? allReports() : 0;
+  if (text == "all" || text == "none")
+    return ExitDone;
+  const std::vector<std::string_view> &names = reportNames();
+  for (llvm::StringRef word : llvm::split(text, ',')) {
+    auto found = std::find(names.begin(), names.end(), std::string_view(word));
+    if (found != names.end()) {
+      bits |= 1u << (found - names.begin());
+      continue;
+    }
+    std::vector<std::string> allowed(names.begin(), names.end());
+    std::optional<std::string> closest = closestSpelling(word, allowed);
+    return fail(session, ExitUsage, "E-USAGE", "--reports: " + quoteText(word.str()) + " is not a report",
+                closest ? "did you mean \"" + *closest + "\"?"
+                        : "expected all, none, or of " + llvm::join(allowed, ", "));
+  }
+  return ExitDone;
+}
+
+int loadSpec(Session &session, const std::string &argument, const SpecFlags &flags, SpecInput &out,
              DiagnosticList *collected) {
   enterStage("spec");
   llvm::StringRef name(argument);
   out.isMoeText = name.ends_with(".mlir");
   if (int code = readArgument(session, argument, out))
     return code;
+  if (out.isMoeText && !flags.reports.empty())
+    return fail(session, ExitUsage, "E-USAGE", "--reports does not apply to a .mlir file",
+                "the results of its function are the package's outputs");
   if (out.isMoeText)
     return ExitDone;
   ReadOptions options;
+  unsigned reports = 0;
+  if (int code = flags.reports.empty() ? int(ExitDone) : parseReports(session, flags.reports, reports))
+    return code;
+  if (!flags.reports.empty())
+    options.reports = reports;
   options.defaultName = layerNameOf(argument);
-  if (!templatesDir.empty())
-    options.activations = templateNames(templatesDir, "functions");
+  if (!flags.templatesDir.empty())
+    options.activations = templateNames(flags.templatesDir, "functions");
   DiagnosticList own;
   DiagnosticList &diagnostics = collected ? *collected : own;
   std::optional<LayerSpec> spec = readSpec(out.text, argument, options, out.source, diagnostics);

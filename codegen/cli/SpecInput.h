@@ -15,6 +15,10 @@
 #include <string>
 #include <vector>
 
+namespace CLI {
+class App;
+}
+
 namespace moec {
 
 struct SpecInput {
@@ -26,9 +30,17 @@ struct SpecInput {
   CompileInput compileInput() const;
 };
 
-// `argument` is a JSON file, a .mlir file, or a preset's name if no such file exists. `templatesDir` may be empty.
-// Prints errors and returns their exit code (3 or 8); errors of the spec go to `collected` if it is given.
-int loadSpec(Session &session, const std::string &argument, const std::string &templatesDir, SpecInput &out,
+// The flags of every verb that reads a spec.
+struct SpecFlags {
+  std::string templatesDir; // overlay folder; may be empty
+  std::string reports;      // "all", "none" or names, in place of the spec's `reports`; empty: the spec's
+};
+
+void addSpecFlags(CLI::App &verb, SpecFlags &flags); // `flags` must outlive the parse
+
+// `argument` is a JSON file, a .mlir file, or a preset's name if no such file exists. Prints errors and returns their
+// exit code (2, 3 or 8); errors of the spec go to `collected` if it is given.
+int loadSpec(Session &session, const std::string &argument, const SpecFlags &flags, SpecInput &out,
              DiagnosticList *collected = nullptr);
 
 // Adds the errors of a compilation to `list`: those with a path at their key of the spec, those of a .mlir file at the

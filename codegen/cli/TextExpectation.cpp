@@ -14,8 +14,13 @@ using namespace mlir;
 namespace moec {
 
 static constexpr double clearChoice = 1e-5; // what f32 decides as float64 does
-static const char *const rowRoles[] = {"y", "logits", "weights", "probabilities"};
-static const char *const totalRoles[] = {"losses", "logit_mean", "logit_max", "diversity"};
+
+static bool hasRows(const moec_output &output) {
+  return output.shape == MOEC_SHAPE_TN || output.shape == MOEC_SHAPE_TK;
+}
+
+// Numbers of the whole call that rounding may move.
+static bool isRealTotal(const moec_output &output) { return !hasRows(output) && output.dtype == MOEC_F32; }
 
 std::map<std::string, TextExpectation::Doubles> TextExpectation::byRole(const interpret::CallResults &results) const {
   std::map<std::string, Doubles> values;
@@ -36,14 +41,16 @@ bool TextExpectation::make(bool tf32, Interpret interpret, std::string &reason) 
   if (!interpret(nullptr, exact, reason))
     return false;
   want = byRole(exact);
-  counts = exact.counts;
+  counts.assign(exact.counts.begin(), exact.counts.end());
   int64_t numTokens = int64_t(tokens.size());
   double closest = *std::min_element(exact.margins.begin(), exact.margins.end());
   for (double margin : exact.margins)
     doubtful.push_back((text.looksAtAllTokens ? closest : margin) < clearChoice);
   std::map<std::string, RowSpread> spreads;
-  for (const char *role : rowRoles)
-    spreads.emplace(role, RowSpread(of(role), numTokens));
+  spreads.emplace("y", RowSpread(of("y"), numTokens));
+  for (const moec_output &output : moec_outputs)
+    if (hasRows(output) && output.dtype == MOEC_F32)
+      spreads.emplace(output.name, RowSpread(of(output.name), numTokens));
   int64_t runs = disturbedRuns(text.hidden, text.flopsPerToken / 2 * double(numTokens));
   for (int64_t seed = 1; seed <= runs; ++seed) {
     ReferenceRounding errors(uint64_t(seed), tf32);
@@ -60,11 +67,14 @@ bool TextExpectation::make(bool tf32, Interpret interpret, std::string &reason) 
       spread.add(values[role], same);
     if (std::find(same.begin(), same.end(), 0) != same.end())
       continue;
-    for (const char *role : totalRoles) {
-      Doubles &change = changes[role];
-      change.resize(of(role).size());
+    for (const moec_output &output : moec_outputs) {
+      if (!isRealTotal(output))
+        continue;
+      const Doubles &exactly = of(output.name), &moved = values[output.name];
+      Doubles &change = changes[output.name];
+      change.resize(exactly.size());
       for (size_t i = 0; i < change.size(); ++i)
-        if (double difference = 2 * std::fabs(values[role][i] - of(role)[i]); std::isfinite(difference))
+        if (double difference = 2 * std::fabs(moved[i] - exactly[i]); std::isfinite(difference))
           change[i] = std::max(change[i], difference);
     }
   }
@@ -76,16 +86,20 @@ bool TextExpectation::make(bool tf32, Interpret interpret, std::string &reason) 
 // Rows of `tokens` by their index, all outputs of them.
 bool TextExpectation::compareRowsOf(const std::vector<int64_t> &rows, const CallOutputs &out, OracleResult &result,
                                     std::string &reason) const {
-  auto compare = [&](const char *role, const std::vector<float> &got) {
-    RowsToCompare compared(slackOf(role));
-    int64_t columns = columnsOf(of(role));
-    for (int64_t row : rows)
-      if (columns && !got.empty())
-        compared.add(row, tokens[size_t(row)], rowOf(got, tokens[size_t(row)], columns), rowOf(of(role), row, columns));
-    return compared.options.names.empty() ||
-           result.worst.take(compareRows(compared.actual, compared.expected, columns, compared.options), role, reason);
+  auto compare = [&](const moec_output &output, const auto &got) {
+    const Doubles &expected = of(output.name);
+    int64_t columns = columnsOf(expected);
+    if (output.shape != MOEC_SHAPE_TN || !columns || got.empty())
+      return true;
+    RowsToCompare compared(slackOf(output.name));
+    for (int64_t row : rows) {
+      auto own = rowOf(got, tokens[size_t(row)], columns);
+      compared.add(row, tokens[size_t(row)], Doubles(own.begin(), own.end()), rowOf(expected, row, columns));
+    }
+    return result.worst.take(compareRows(compared.actual, compared.expected, columns, compared.options), output.name,
+                             reason);
   };
-  if (!compare("logits", out.logits) || !compare("probabilities", out.probabilities))
+  if (!eachOutput(out, compare))
     return false;
   if (int64_t choices = columnsOf(of("ids")); choices && !out.ids.empty()) {
     bool weighted = !of("weights").empty() && !out.weights.empty();
@@ -118,31 +132,23 @@ bool TextExpectation::compareRowsOf(const std::vector<int64_t> &rows, const Call
 
 // Counts exactly; sums over tokens and experts within what f32 sums may come to beside the change of erring runs.
 bool TextExpectation::compareTotals(const CallOutputs &out, std::string &reason) const {
-  auto differs = [&](const char *role, size_t i, double got, double expected) {
-    reason = std::string(role) + "[" + std::to_string(i) + "]: got " + std::to_string(got) + ", expected " +
-             std::to_string(expected);
-    return false;
-  };
-  auto near = [&](const char *role, const std::vector<float> &got) {
-    auto change = changes.find(role);
-    for (size_t i = 0; i < got.size() && i < of(role).size(); ++i) {
-      double expected = of(role)[i], limit = 1e-4 * std::fabs(expected) + 2e-5;
-      limit += change == changes.end() ? 0 : change->second[i];
-      if (std::isfinite(expected) && !(std::fabs(got[i] - expected) <= limit))
-        return differs(role, i, got[i], expected);
+  return eachOutput(out, [&](const moec_output &output, const auto &got) {
+    if (hasRows(output))
+      return true;
+    const Doubles &expected = output.role == MOEC_ROLE_COUNTS ? counts : of(output.name);
+    auto change = changes.find(output.name);
+    for (size_t i = 0; i < got.size() && i < expected.size(); ++i) {
+      double limit = 0, difference = std::fabs(double(got[i]) - expected[i]);
+      if (isRealTotal(output))
+        limit = 1e-4 * std::fabs(expected[i]) + 2e-5 + (change == changes.end() ? 0 : change->second[i]);
+      if (!std::isfinite(expected[i]) || difference <= limit)
+        continue;
+      reason = std::string(output.name) + "[" + std::to_string(i) + "]: got " + std::to_string(got[i]) + ", expected " +
+               (isRealTotal(output) ? std::to_string(expected[i]) : std::to_string(int64_t(expected[i])));
+      return false;
     }
     return true;
-  };
-  auto same = [&](const char *role, const std::vector<int32_t> &got, const Doubles &expected) {
-    for (size_t i = 0; i < got.size() && i < expected.size(); ++i)
-      if (double(got[i]) != expected[i])
-        return differs(role, i, got[i], expected[i]);
-    return true;
-  };
-  return near("losses", out.losses) && near("logit_mean", out.logitMean) && near("logit_max", out.logitMax) &&
-         near("diversity", out.diversity) && same("counts", out.counts, Doubles(counts.begin(), counts.end())) &&
-         same("choice_counts", out.choiceCounts, of("choice_counts")) &&
-         same("dropped_tokens", out.droppedTokens, of("dropped_tokens"));
+  });
 }
 
 bool TextExpectation::compare(const CallOutputs &out, OracleResult &result, std::string &reason) const {

@@ -51,7 +51,7 @@ private:
   std::map<std::string, Doubles> want;    // results by role
   std::map<std::string, RowSlack> slack;  // of results with rows
   std::map<std::string, Doubles> changes; // of results of the whole call: twice the largest that a run made
-  std::vector<int64_t> counts;            // rows of the experts
+  Doubles counts;                         // rows of the experts
   std::vector<uint8_t> doubtful;          // [tokens]
 };
 

@@ -88,7 +88,7 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   Verification v{session, flags, input, {}, {}};
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, v.tokens))
     return code;
-  if (int code = loadSpec(session, flags.spec, flags.compile.templatesDir, input))
+  if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
   std::unique_ptr<TextLayer> text;
   if (input.isMoeText && !(text = TextLayer::parse(session, input)))
@@ -137,6 +137,9 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   if (flags.spec.empty() && !flags.compile.scheduleFile.empty())
     return fail(session, ExitUsage, "E-USAGE", "--schedule applies to a spec alone: a schedule is one layer's",
                 "name the spec of one case");
+  if (flags.spec.empty() && !flags.compile.reports.empty())
+    return fail(session, ExitUsage, "E-USAGE", "--reports applies to a spec",
+                "golden cases have every report, random layers those that their specs ask for");
   sayTolerances(session, flags, options);
   options.emulateTiles = flags.emulate && options.isas.has(Isa::Amx);
   options.emulateCuda = flags.emulate;

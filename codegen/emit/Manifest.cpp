@@ -8,6 +8,7 @@
 
 #include "dsl/DataType.h"
 #include "runtime/moec.h"
+#include "runtime/moec_outputs.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Config/llvm-config.h"
@@ -23,6 +24,15 @@ namespace moec {
 std::string moecVersion() {
   return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
          std::to_string(MOEC_VERSION_PATCH);
+}
+
+std::vector<StringRef> reportsOf(const LaunchPlan &plan) {
+  std::vector<StringRef> names;
+  for (const moec_output &output : moec_outputs)
+    if (moec_is_report(&output) &&
+        any_of(plan.buffers, [&](const moec_buffer &buffer) { return buffer.role == output.role; }))
+      names.push_back(output.name);
+  return names;
 }
 
 std::vector<std::string> isaNames(uint32_t mask) {
@@ -180,10 +190,13 @@ void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns,
   });
 }
 
+static StringRef columnsOf(const moec_output &output) {
+  return output.shape == MOEC_SHAPE_TN ? "L" : output.shape == MOEC_SHAPE_TK ? "K" : "E";
+}
+
 void ManifestWriter::argumentList() {
   json.attributeArray("arguments", [&] {
     for (const moec_buffer &buffer : plan.buffers) {
-      int64_t experts = plan.header.num_experts, choices = plan.header.top_k;
       switch (buffer.role) {
       case MOEC_ROLE_X:
         argument("x", buffer.dtype, "H", plan.header.hidden, false);
@@ -191,24 +204,11 @@ void ManifestWriter::argumentList() {
       case MOEC_ROLE_Y:
         argument("y", buffer.dtype, "H", plan.header.hidden, false);
         break;
-      case MOEC_ROLE_LOGITS:
-        argument("logits", buffer.dtype, "L", buffer.bytes.per_token / 4, true);
-        break;
-      case MOEC_ROLE_IDS:
-        argument("ids", buffer.dtype, "K", choices, true);
-        break;
-      case MOEC_ROLE_WEIGHTS:
-        argument("weights", buffer.dtype, "K", choices, true);
-        break;
-      case MOEC_ROLE_COUNTS:
-        argument("counts", buffer.dtype, "E", experts, true);
-        break;
-      case MOEC_ROLE_PROBABILITIES:
-        argument("probabilities", buffer.dtype, "L", buffer.bytes.per_token / 4, true);
-        break;
       default:
-        if (buffer.role >= MOEC_ROLE_CHOICE_COUNTS)
-          argument(plan.string(buffer.name), buffer.dtype, "E", buffer.bytes.fixed / 4, true);
+        for (const moec_output &output : moec_outputs)
+          if (output.role == buffer.role)
+            argument(output.name, buffer.dtype, columnsOf(output),
+                     (buffer.bytes.per_token ? buffer.bytes.per_token : buffer.bytes.fixed) / 4, true);
         if (buffer.kind == MOEC_BUFFER_INPUT)
           argument(plan.string(buffer.name), buffer.dtype, "", buffer.bytes.per_token / 4, false);
         break;

@@ -33,6 +33,9 @@ int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens)
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();
 
+// Names of the reports that calls of the package may ask for.
+std::vector<llvm::StringRef> reportsOf(const LaunchPlan &plan);
+
 // The plan's determinism in a word: "off", "run", "batch".
 llvm::StringRef determinismWord(uint32_t determinism);
 

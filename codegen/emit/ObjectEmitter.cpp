@@ -32,6 +32,9 @@ bool lowerToLlvmDialect(ModuleOp module, std::string &error) {
     return success();
   });
   PassManager passes(module.getContext());
+#ifdef NDEBUG
+  passes.enableVerifier(false); // between these passes it would take a tenth of the time of a kernel
+#endif
   passes.addPass(createCSEPass());
   passes.addPass(createLoopInvariantCodeMotionPass());
   passes.addPass(createSCFToControlFlowPass());
@@ -81,6 +84,7 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer s
   if (!machine)
     return false;
   llvm::LLVMContext context;
+  context.setDiscardValueNames(true); // objects do not hold the names of values and blocks
   std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context, "moec");
   if (!llvmModule) {
     error = "translation to LLVM IR failed";

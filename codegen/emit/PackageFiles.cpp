@@ -11,7 +11,7 @@
 
 #include "dsl/DataType.h"
 #include "dsl/text/SourceText.h"
-#include "runtime/moec.h"
+#include "runtime/moec_outputs.h"
 
 #include <algorithm>
 
@@ -59,21 +59,10 @@ static int64_t reportCount(const LaunchPlan &plan, uint16_t role) {
 
 // What the layer reports on request, a line each.
 static std::string reportLines(const LaunchPlan &plan) {
-  struct Report {
-    uint16_t role;
-    const char *name, *text;
-  };
-  static const Report all[] = {{MOEC_ROLE_PROBABILITIES, "probabilities", "scores over their sum"},
-                               {MOEC_ROLE_CHOICE_COUNTS, "choice_counts", "choices per expert before drops"},
-                               {MOEC_ROLE_LOSSES, "losses", "values of the spec's losses, in its order"},
-                               {MOEC_ROLE_LOGIT_MEAN, "logit_mean", "mean of |logit|"},
-                               {MOEC_ROLE_LOGIT_MAX, "logit_max", "largest |logit|"},
-                               {MOEC_ROLE_DIVERSITY, "diversity", "how far the experts of a token differ"},
-                               {MOEC_ROLE_DROPPED_TOKENS, "dropped_tokens", "tokens that reach no expert they chose"}};
   std::string lines;
-  for (const Report &report : all)
+  for (const moec_output &report : moec_outputs)
     for (const moec_buffer &buffer : plan.buffers) {
-      if (buffer.role != report.role)
+      if (!moec_is_report(&report) || buffer.role != report.role)
         continue;
       bool perToken = buffer.bytes.per_token != 0;
       std::string shape = "[" + std::string(perToken ? "T," : "") +
@@ -81,7 +70,8 @@ static std::string reportLines(const LaunchPlan &plan) {
       lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() +
                ", on request: " + report.text + ".\n";
     }
-  return lines;
+  return lines.empty() ? " * reports    none; moec compile --reports NAME,... or \"reports\" of the spec adds some.\n"
+                       : lines;
 }
 
 static bool templateValues(const CompiledPackage &package, LibraryKind kind, TemplateValues &values,

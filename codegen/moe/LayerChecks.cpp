@@ -7,6 +7,8 @@
 #include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/MoeDialect.h"
 
+#include "runtime/moec_outputs.h"
+
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -130,34 +132,46 @@ LogicalResult checkArguments(func::FuncOp function) {
   return checkInputs(function);
 }
 
-// Results that are numbers of the whole call.
-bool fitsTotal(StringRef role, RankedTensorType type) {
-  if (!type || type.getRank() != 1 || !type.hasStaticShape() || type.getDimSize(0) < 1)
+// y, or a row of the table but counts, which the runtime makes.
+bool fitsOutput(StringRef role, RankedTensorType type) {
+  bool rows = type && type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
+  bool total = type && type.getRank() == 1 && type.hasStaticShape() && type.getDimSize(0) >= 1;
+  if (role == "y")
+    return rows && isStorageFloat(type.getElementType());
+  auto output = llvm::find_if(moec_outputs, [&](const moec_output &row) { return role == row.name; });
+  if (output == std::end(moec_outputs) || !(rows || total))
     return false;
-  bool one = type.getDimSize(0) == 1, integers = type.getElementType().isInteger(32),
-       floats = type.getElementType().isF32();
-  return (role == "choice_counts" && integers) || (role == "losses" && floats) ||
-         (role == "dropped_tokens" && integers && one) ||
-         ((role == "logit_mean" || role == "logit_max" || role == "diversity") && floats && one);
+  Type element = type.getElementType();
+  if (!(output->dtype == MOEC_F32 ? element.isF32() : element.isInteger(32)))
+    return false;
+  switch (output->shape) {
+  case MOEC_SHAPE_TN:
+  case MOEC_SHAPE_TK:
+    return rows;
+  case MOEC_SHAPE_N:
+    return total;
+  default:
+    return output->shape == MOEC_SHAPE_ONE && total && type.getDimSize(0) == 1;
+  }
+}
+
+// "y [?,H] f32, bf16 or f16, logits [?,n] f32, ids [?,K] i32, ..."
+std::string outputsText() {
+  static const char *const shapes[] = {" [?,n]", " [?,K]", "", " [n]", " [1]"};
+  std::string text = "y [?,H] f32, bf16 or f16";
+  for (const moec_output &output : moec_outputs)
+    if (output.shape != MOEC_SHAPE_E)
+      text += std::string(", ") + output.name + shapes[output.shape] + (output.dtype == MOEC_F32 ? " f32" : " i32");
+  return text;
 }
 
 LogicalResult checkResults(func::FuncOp function) {
   llvm::StringSet<> seen;
   for (unsigned i = 0; i < function.getNumResults(); ++i) {
     StringRef role = roleOf(function.getResultAttr(i, "moe.role"));
-    auto type = dyn_cast<RankedTensorType>(function.getResultTypes()[i]);
-    bool rows = type && type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
-    Type element = rows ? type.getElementType() : Type();
-    bool fits = rows && ((role == "y" && isStorageFloat(element)) ||
-                         ((role == "logits" || role == "weights" || role == "probabilities") && element.isF32()) ||
-                         (role == "ids" && element.isInteger(32)));
-    if ((!fits && !fitsTotal(role, type)) || !seen.insert(role).second)
-      return function.emitOpError("L3: result ") << i
-                                                 << " must be one of y [?,H] f32, bf16 or f16, logits and "
-                                                    "probabilities [?,E] f32, ids [?,K] i32, weights [?,K] "
-                                                 << "f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max "
-                                                    "and diversity [1] f32, dropped_tokens [1] i32, "
-                                                 << "found \"" << role << "\" " << function.getResultTypes()[i];
+    if (!fitsOutput(role, dyn_cast<RankedTensorType>(function.getResultTypes()[i])) || !seen.insert(role).second)
+      return function.emitOpError("L3: result ") << i << " must be one of " << outputsText() << ", found \"" << role
+                                                 << "\" " << function.getResultTypes()[i];
   }
   return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");
 }

@@ -24,10 +24,10 @@ def Moe_Dialect : Dialect {
     call (LayerInputs.h: "noise", "token_ids", ...), any other name for a parameter. `moe.storage` ({tensor, stack,
     axes, part} strings) may give a parameter's storage in a checkpoint. `moe.members` ({role, experts, shapes}) says
     that a parameter [G,...] consists of one tensor ROLE.e for each of G experts, each of its own shape and padded with
-    zeros. Results carry `moe.role` "y", "logits", "ids" or "weights", or a report's: "probabilities", "choice_counts",
-    "losses", "logit_mean", "logit_max", "diversity", "dropped_tokens". Ops that only reports need run only in calls
-    that ask for one of them. The function's `moe.layer` dictionary may hold `spec_hash` and `text_hash`, 64 hex digits
-    each (LayerIdentity.h). Example: tests/moe/tiny.mlir.
+    zeros. Results carry `moe.role` "y", "logits", "ids" or "weights", or the name of a report
+    (runtime/moec_outputs.h). Ops that only reports need run only in calls that ask for one of them. The function's
+    `moe.layer` dictionary may hold `spec_hash` and `text_hash`, 64 hex digits each (LayerIdentity.h).
+    Example: tests/moe/tiny.mlir.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;

@@ -4,26 +4,19 @@
 
 #include "codegen/moe/ReportUse.h"
 
-#include "runtime/moec_abi.h"
+#include "runtime/moec_outputs.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 
 namespace moec {
 
 std::optional<uint16_t> reportRole(llvm::StringRef name) {
-  uint16_t role = llvm::StringSwitch<uint16_t>(name)
-                      .Case("probabilities", MOEC_ROLE_PROBABILITIES)
-                      .Case("choice_counts", MOEC_ROLE_CHOICE_COUNTS)
-                      .Case("losses", MOEC_ROLE_LOSSES)
-                      .Case("logit_mean", MOEC_ROLE_LOGIT_MEAN)
-                      .Case("logit_max", MOEC_ROLE_LOGIT_MAX)
-                      .Case("diversity", MOEC_ROLE_DIVERSITY)
-                      .Case("dropped_tokens", MOEC_ROLE_DROPPED_TOKENS)
-                      .Default(MOEC_ROLE_NONE);
-  return role == MOEC_ROLE_NONE ? std::nullopt : std::optional<uint16_t>(role);
+  for (const moec_output &output : moec_outputs)
+    if (moec_is_report(&output) && name == output.name)
+      return output.role;
+  return std::nullopt;
 }
 
 ReportUse::ReportUse(func::FuncOp layer) {

@@ -13,6 +13,8 @@
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 
@@ -36,6 +38,8 @@ public:
     output = ModuleOp::create(UnknownLoc::get(&context));
     for (const KernelJob &kernel : *job.kernels) {
       lower(kernel);
+      if (job.error.empty() && kernel.entry && input.form != ObjectForm::Tile)
+        share(kernel.symbol);
       if (!job.error.empty()) {
         job.error = "kernel " + kernel.symbol + ": " + job.error;
         return;
@@ -81,6 +85,23 @@ private:
     job.scratchBytes = std::max(job.scratchBytes, scratch);
   }
 
+  // Matmuls of different stages may have equal shapes, and blocks of different heights equal code: one function serves
+  // them all, and is compiled once.
+  void share(const std::string &symbol) {
+    auto made = output->lookupSymbol<LLVM::LLVMFuncOp>(symbol);
+    size_t ops = 0;
+    made.walk([&](Operation *) { ++ops; });
+    std::vector<LLVM::LLVMFuncOp> &alike = matmuls[ops];
+    for (LLVM::LLVMFuncOp known : alike)
+      if (OperationEquivalence::isRegionEquivalentTo(&known.getBody(), &made.getBody(),
+                                                     OperationEquivalence::IgnoreLocations)) {
+        job.sameAs[symbol] = known.getName().str();
+        made.erase();
+        return;
+      }
+    alike.push_back(made);
+  }
+
   Multiply multiply(const ScheduleEntry &entry) const {
     if (entry.numeric != "amx")
       return Multiply::Vector;
@@ -113,6 +134,7 @@ private:
   MLIRContext context{MLIRContext::Threading::DISABLED};
   OwningOpRef<ModuleOp> fused, output;
   std::vector<Operation *> stages;
+  std::map<size_t, std::vector<LLVM::LLVMFuncOp>> matmuls; // by the number of their ops
 };
 
 } // namespace

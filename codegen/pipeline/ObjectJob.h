@@ -10,6 +10,7 @@
 
 #include "llvm/ADT/SmallVector.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct ObjectJob {
   const std::vector<KernelJob> *kernels;
 
   llvm::SmallVector<char, 0> bytes;
+  // symbols of kernels that are not in `bytes` because another kernel is the same -> that one's symbol
+  std::map<std::string, std::string> sameAs;
   int64_t scratchBytes = 0;  // largest need of a kernel
   std::string error;         // empty: done
   bool invalidInput = false; // a template caused the error

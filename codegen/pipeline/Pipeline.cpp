@@ -266,6 +266,8 @@ bool Compilation::runJobs(ObjectForm form) {
     if (!object.error.empty())
       errors.push_back(
           {object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
+    for (const auto &[symbol, same] : object.sameAs)
+      llvm::replace(jobs.table, symbol, same);
     launchPlan.header.scratch_bytes =
         std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
   }

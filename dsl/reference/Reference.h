@@ -93,6 +93,9 @@ struct ReferenceOutputs {
 // needs and only experts that tokens reach. Thread-safe, except for runs that share a rounding.
 bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
 
+// A report by its name in a spec: its numbers, row-major.
+std::vector<double> reportValues(const ReferenceOutputs &outputs, std::string_view name);
+
 // act(v) of a built-in activation, from its own formula; Custom gives NaN.
 double referenceActivation(Activation activation, double v);
 // A score function of one logit; softmax needs all logits and gives NaN.

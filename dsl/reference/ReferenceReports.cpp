@@ -293,4 +293,22 @@ bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums
   return true;
 }
 
+std::vector<double> reportValues(const ReferenceOutputs &outputs, std::string_view name) {
+  if (name == "probabilities")
+    return outputs.probabilities;
+  if (name == "losses")
+    return outputs.losses;
+  if (name == "choice_counts")
+    return {outputs.counts.begin(), outputs.counts.end()};
+  if (name == "logit_mean")
+    return {outputs.logitMean};
+  if (name == "logit_max")
+    return {outputs.logitMax};
+  if (name == "diversity")
+    return {outputs.diversity};
+  if (name == "dropped_tokens")
+    return {double(outputs.droppedTokens)};
+  return {};
+}
+
 } // namespace moec

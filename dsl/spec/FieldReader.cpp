@@ -311,17 +311,37 @@ void FieldReader::texts(std::string_view key, std::vector<std::string> &value) {
   }
 }
 
+unsigned FieldReader::readWords(const JsonNode &list, const std::string &path, const WordList &words) {
+  unsigned bits = 0;
+  for (size_t i = 0; i < list.children.size(); ++i) {
+    std::string item = path + "[" + std::to_string(i) + "]";
+    int found = readWord(*tree.item(list, i), item, words);
+    if (found < 0)
+      continue;
+    bits |= 1u << found;
+    source.addAlias(path + "." + std::string(words[found]), item); // for checks that know the word alone
+  }
+  return bits;
+}
+
 void FieldReader::wordSet(std::string_view key, unsigned &bits, unsigned, const WordList &words) {
   const JsonNode *node = lookUp(key, Need::Optional);
   if (!node || !expect(*node, JsonKind::Array, pathOf(key), "a list of words"))
     return;
-  unsigned read = 0;
-  for (size_t i = 0; i < node->children.size(); ++i) {
-    int found = readWord(*tree.item(*node, i), pathOf(key) + "[" + std::to_string(i) + "]", words);
-    if (found >= 0)
-      read |= 1u << found;
-  }
-  bits = read;
+  bits = readWords(*node, pathOf(key), words);
+}
+
+void FieldReader::wordsOrAll(std::string_view key, unsigned &bits, const WordList &words) {
+  const JsonNode *node = lookUp(key, Need::Optional);
+  if (!node)
+    return;
+  if (node->kind == JsonKind::String && node->text == "all")
+    bits = (1u << words.size()) - 1;
+  else if (node->kind == JsonKind::String)
+    fail("E-KEY", *node, pathOf(key), pathOf(key) + " does not know " + quoteText(node->text),
+         "expected \"all\" or a list of " + listText({words.begin(), words.end()}));
+  else if (expect(*node, JsonKind::Array, pathOf(key), "\"all\" or a list of words"))
+    bits = readWords(*node, pathOf(key), words);
 }
 
 bool FieldReader::readDataType(const JsonNode &node, const std::string &path, DataType &value) {

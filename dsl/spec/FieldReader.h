@@ -29,6 +29,7 @@ public:
   void integers(std::string_view key, std::vector<int64_t> &value, IntRange range, bool alone) override;
   void texts(std::string_view key, std::vector<std::string> &value) override;
   void wordSet(std::string_view key, unsigned &bits, unsigned fallback, const WordList &words) override;
+  void wordsOrAll(std::string_view key, unsigned &bits, const WordList &words) override;
   void dataType(std::string_view key, DataType &value, DataType fallback) override;
   void dataTypes(std::string_view key, DataTypes &value) override;
   void activation(std::string_view key, Activation &act, std::string &name) override;
@@ -56,6 +57,7 @@ private:
   bool readInteger(const JsonNode &node, const std::string &path, IntRange range, int64_t &value);
   bool readNumber(const JsonNode &node, const std::string &path, NumberRange range, double &value);
   int readWord(const JsonNode &node, const std::string &path, const WordList &words);
+  unsigned readWords(const JsonNode &list, const std::string &path, const WordList &words);
   bool readDataType(const JsonNode &node, const std::string &path, DataType &value);
   void reportUnknownKeys(const Frame &frame);
   void push(const JsonNode *node, std::string path, bool open);

@@ -52,9 +52,10 @@ private:
   void checkCapacityKind();  // E-CAP-KIND, E-CAP-NEXT
   void checkLosses();        // E-LOSS-NOGRAD, E-LOSS-LOAD, E-LOSS-KIND
   void checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits);
-  void checkPasses(); // E-PASSES, E-TRAIN-SPARSEMIXER
-  void checkUpdate(); // E-UPDATE
-  void checkWrap();   // E-WRAP
+  void checkReports(); // E-REPORT
+  void checkPasses();  // E-PASSES, E-TRAIN-SPARSEMIXER
+  void checkUpdate();  // E-UPDATE
+  void checkWrap();    // E-WRAP
   // SpecChecksStorage.cpp
   void checkFrozen(const std::vector<Role> &roles);                      // E-FROZEN
   void checkWeightRoles(const std::vector<Role> &roles);                 // E-WEIGHTS

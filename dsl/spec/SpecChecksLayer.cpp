@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Constraints of `capacity`, `losses`, `update`, `passes` and `layer`.
+// Constraints of `capacity`, `losses`, `reports`, `update`, `passes` and `layer`.
 
 #include "dsl/spec/SpecCheckList.h"
+
+#include "dsl/Reports.h"
 
 #include <algorithm>
 #include <cmath>
@@ -64,6 +66,7 @@ void SpecCheckList::checkCapacityKind() {
 void SpecCheckList::checkTraining() {
   checkPasses();
   checkLosses();
+  checkReports();
   checkUpdate();
 }
 
@@ -147,6 +150,19 @@ void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string 
          std::to_string(spec.routerRows()) + " experts cannot be cut into " + std::to_string(groups) +
              " groups of one size",
          "groups must divide the number of experts, zero experts included");
+}
+
+// "all" means all that the layer can have; a name means that one.
+void SpecCheckList::checkReports() {
+  if (!readable({"reports", "router.kind"}) || spec.reports == allReports())
+    return;
+  unsigned possible = possibleReports(spec);
+  for (unsigned bit = 0; bit < reportNames().size(); ++bit)
+    if (spec.reports >> bit & ~(possible >> bit) & 1)
+      fail("E-REPORT", "reports." + std::string(reportNames()[bit]),
+           "a layer with router.kind " + std::string(routerKindWords[int(spec.router.kind)]) +
+               " cannot have the report " + std::string(reportNames()[bit]) + ": " + std::string(whyNoReport(bit)),
+           "leave it out; \"all\" means every report that the layer can have");
 }
 
 void SpecCheckList::checkUpdate() {

@@ -56,6 +56,7 @@ public:
   virtual void integers(std::string_view key, std::vector<int64_t> &value, IntRange range, bool alone) = 0;
   virtual void texts(std::string_view key, std::vector<std::string> &value) = 0;
   virtual void wordSet(std::string_view key, unsigned &bits, unsigned fallback, const WordList &words) = 0;
+  virtual void wordsOrAll(std::string_view key, unsigned &bits, const WordList &words) = 0; // a list or "all"
   virtual void dataType(std::string_view key, DataType &value, DataType fallback) = 0;
   virtual void dataTypes(std::string_view key, DataTypes &value) = 0; // one name or a block
   virtual void activation(std::string_view key, Activation &act, std::string &name) = 0;

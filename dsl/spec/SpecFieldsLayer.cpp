@@ -3,6 +3,8 @@
 // Top-level keys of a spec and its blocks capacity, combine, losses, update, layer and weights, in canonical order.
 
 #include "dsl/spec/SpecFields.h"
+
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecPrinter.h"
 #include "dsl/text/JsonTree.h"
 
@@ -211,6 +213,7 @@ void describeSpec(FieldVisitor &v, LayerSpec &spec) {
   v.optionalBlock("capacity", spec.capacity, describeCapacity);
   v.block("combine", spec.combine, describeCombine);
   describeLosses(v, spec);
+  v.wordsOrAll("reports", spec.reports, reportNames());
   v.optionalBlock("update", spec.update, describeUpdate);
   v.block("layer", spec.layer, describeWrap);
   describePasses(v, spec.passes);

@@ -79,6 +79,12 @@ public:
     if (bits != fallback)
       put(key, "[" + list + "]");
   }
+  void wordsOrAll(std::string_view key, unsigned &bits, const WordList &words) override {
+    if (bits + 1 == 1u << words.size())
+      put(key, jsonString("all"));
+    else
+      wordSet(key, bits, 0, words);
+  }
   void dataType(std::string_view key, DataType &value, DataType fallback) override {
     if (value != fallback)
       put(key, jsonString(dataTypeName(value)));

@@ -4,6 +4,7 @@
 
 #include "dsl/spec/SpecReader.h"
 
+#include "dsl/Reports.h"
 #include "dsl/spec/FieldReader.h"
 #include "dsl/spec/SpecChecks.h"
 
@@ -102,10 +103,13 @@ std::optional<LayerSpec> readSpec(std::string_view text, std::string_view fileNa
   readName(spec, options, fileName, source, diagnostics);
   requireTopK(spec, source, diagnostics);
   implyInputs(spec, source);
+  if (options.reports)
+    spec.reports = *options.reports;
   checkSpec(spec, source, diagnostics);
   diagnostics.sort();
   if (diagnostics.numErrors() != before)
     return std::nullopt;
+  normalizeReports(spec);
   return spec;
 }
 

@@ -22,6 +22,7 @@ struct ReadOptions {
   std::vector<std::string> activations; // names of function files, in addition to the built-in activations
   std::string defaultName;              // `name` of a spec without one; other characters than [a-z0-9_] become _
   std::string dtype;                    // type name for a spec without `dtype`; empty: f32
+  std::optional<unsigned> reports;      // bits (Reports.h) that replace those of `reports` in the spec
   JsonLimits limits;
 };
 

@@ -64,6 +64,11 @@ public:
   void wordSet(std::string_view key, unsigned &, unsigned, const WordList &words) override {
     add(key, "list", {words.begin(), words.end()}, "", "[\"forward\"]");
   }
+  void wordsOrAll(std::string_view key, unsigned &, const WordList &words) override {
+    std::vector<std::string> all = {words.begin(), words.end()};
+    all.push_back("all");
+    add(key, "list", std::move(all), "", "[]");
+  }
   void dataType(std::string_view key, DataType &, DataType fallback) override {
     add(key, "type", {}, "", std::string(dataTypeName(fallback)));
   }

@@ -104,6 +104,8 @@ const Row rows[] = {
                     "router.noise normal or learned."},
     {"E-LOSS-KIND", "The quantity of the loss does not exist with this router: no balance to reach where every expert "
                     "takes the same number of tokens, no logits where ids come from a table, no groups of one size."},
+    {"E-REPORT", "`reports` names a report that the layer cannot have: probabilities need a logit for each expert, "
+                 "logit_mean and logit_max need logits, the others need tokens that choose experts."},
     {"E-UPDATE", "update bias_sign changes router.choice_bias after each step, so choice_bias must be true."},
     {"E-FROZEN",
      "An entry of `frozen` is a role of this layer, or role[a:b] with 0 <= a < b <= experts.count for a role "

@@ -74,37 +74,48 @@ static moec_status check_tokens(const moec_layer *layer, const moec_forward_args
 }
 
 static int is_written(uint32_t role) {
-  return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || role >= MOEC_ROLE_PROBABILITIES;
+  return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || role >= MOEC_FIRST_REPORT;
+}
+
+/* The message of an output that the package lacks, with what its caller can do. */
+static moec_status missing_output(const char *field, const char *package, uint32_t role) {
+  const moec_output *report = NULL;
+  for (size_t i = 0; i < sizeof(moec_outputs) / sizeof(moec_outputs[0]); ++i)
+    if (moec_outputs[i].role == role && moec_is_report(&moec_outputs[i]))
+      report = &moec_outputs[i];
+  if (!report)
+    return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this output, expected NULL", field,
+                      package);
+  if (report->needs == MOEC_NEEDS_LOSSES)
+    return moec_error(MOEC_INVALID_ARGUMENT,
+                      "%s: package %.64s does not have this output, expected NULL; the spec lists no \"%s\"", field,
+                      package, report->name);
+  return moec_error(MOEC_INVALID_ARGUMENT,
+                    "%s: package %.64s does not have this output, expected NULL; compile with --reports %s or add it "
+                    "to \"reports\" of the spec",
+                    field, package, report->name);
 }
 
 /* Collects what the caller passed; MOEC_INVALID_ARGUMENT for an input or optional output this layer does not have,
  * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {"",
-                                                           "x",
-                                                           "y",
-                                                           "out_logits",
-                                                           "out_ids",
-                                                           "out_weights",
-                                                           "out_counts",
-                                                           "residual",
-                                                           "noise",
-                                                           "uniform",
-                                                           "token_ids",
-                                                           "expert_ids",
-                                                           "expert_weights",
-                                                           "group_ids",
-                                                           "priority",
-                                                           "capacity",
-                                                           "top_k",
-                                                           "out_probabilities",
-                                                           "out_choice_counts",
-                                                           "out_losses",
-                                                           "out_logit_mean",
-                                                           "out_logit_max",
-                                                           "out_diversity",
-                                                           "out_dropped_tokens"};
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {[MOEC_ROLE_X] = "x",
+                                                           [MOEC_ROLE_Y] = "y",
+                                                           [MOEC_ROLE_RESIDUAL] = "residual",
+                                                           [MOEC_ROLE_NOISE] = "noise",
+                                                           [MOEC_ROLE_UNIFORM] = "uniform",
+                                                           [MOEC_ROLE_TOKEN_IDS] = "token_ids",
+                                                           [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
+                                                           [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
+                                                           [MOEC_ROLE_GROUP_IDS] = "group_ids",
+                                                           [MOEC_ROLE_PRIORITY] = "priority",
+                                                           [MOEC_ROLE_CAPACITY] = "capacity",
+                                                           [MOEC_ROLE_TOP_K] = "top_k",
+#define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
+                                                           MOEC_OUTPUTS(NAME)
+#undef NAME
+  };
   const moec_plan *plan = &layer->plan;
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
@@ -115,9 +126,11 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
                         plan->strings + plan->header->name);
     if (!pointer)
       continue;
+    if (buffer < 0 && is_written(role))
+      return missing_output(names[role], plan->strings + plan->header->name, role);
     if (buffer < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this %s, expected NULL", names[role],
-                        plan->strings + plan->header->name, is_written(role) ? "output" : "input");
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this input, expected NULL", names[role],
+                        plan->strings + plan->header->name);
     uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, 0);
     uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
     ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, is_written(role)};

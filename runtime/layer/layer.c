@@ -125,10 +125,16 @@ static int32_t report_count(const moec_plan *plan, uint32_t role) {
   return buffer < 0 ? 0 : (int32_t)(plan->buffers[buffer].bytes.fixed / 4);
 }
 
+#define BIT_OF_ROLE(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                             \
+  _Static_assert(MOEC_REPORT_##ROLE == 1 << (MOEC_ROLE_##ROLE - MOEC_FIRST_REPORT), #ROLE);
+MOEC_REPORTS(BIT_OF_ROLE)
+#undef BIT_OF_ROLE
+
 static uint32_t reports_of(const moec_plan *plan) {
   uint32_t reports = 0;
-  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role <= MOEC_ROLE_DROPPED_TOKENS; ++role)
-    reports |= plan->buffer_of_role[role] < 0 ? 0 : 1u << (role - MOEC_ROLE_PROBABILITIES);
+  for (size_t i = 0; i < sizeof(moec_outputs) / sizeof(moec_outputs[0]); ++i)
+    if (moec_is_report(&moec_outputs[i]) && plan->buffer_of_role[moec_outputs[i].role] >= 0)
+      reports |= moec_report_bit(&moec_outputs[i]);
   return reports;
 }
 

@@ -10,14 +10,6 @@ void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
     return (void *)(uintptr_t)args->x;
   case MOEC_ROLE_Y:
     return args->y;
-  case MOEC_ROLE_LOGITS:
-    return args->out_logits;
-  case MOEC_ROLE_IDS:
-    return args->out_ids;
-  case MOEC_ROLE_WEIGHTS:
-    return args->out_weights;
-  case MOEC_ROLE_COUNTS:
-    return args->out_counts;
   case MOEC_ROLE_RESIDUAL:
     return (void *)(uintptr_t)args->residual;
   case MOEC_ROLE_NOISE:
@@ -38,20 +30,11 @@ void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
     return (void *)(uintptr_t)args->capacity;
   case MOEC_ROLE_TOP_K:
     return (void *)(uintptr_t)args->top_k;
-  case MOEC_ROLE_PROBABILITIES:
-    return args->out_probabilities;
-  case MOEC_ROLE_CHOICE_COUNTS:
-    return args->out_choice_counts;
-  case MOEC_ROLE_LOSSES:
-    return args->out_losses;
-  case MOEC_ROLE_LOGIT_MEAN:
-    return args->out_logit_mean;
-  case MOEC_ROLE_LOGIT_MAX:
-    return args->out_logit_max;
-  case MOEC_ROLE_DIVERSITY:
-    return args->out_diversity;
-  case MOEC_ROLE_DROPPED_TOKENS:
-    return args->out_dropped_tokens;
+#define FIELD(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                   \
+  case MOEC_ROLE_##ROLE:                                                                                               \
+    return args->out_##name;
+    MOEC_OUTPUTS(FIELD)
+#undef FIELD
   default:
     return NULL;
   }
@@ -71,7 +54,7 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
 }
 
 int moec_asks_reports(const moec_forward_args *args) {
-  for (uint32_t role = MOEC_ROLE_PROBABILITIES; role < MOEC_NUM_BUFFER_ROLES; ++role)
+  for (uint32_t role = MOEC_FIRST_REPORT; role < MOEC_NUM_BUFFER_ROLES; ++role)
     if (moec_caller_buffer(args, role))
       return 1;
   return 0;

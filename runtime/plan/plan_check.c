@@ -131,15 +131,26 @@ static int is_input(const moec_buffer *buffer, uint32_t dtype, int64_t columns) 
          (columns ? bytes.per_token == columns * element : bytes.per_token % element == 0);
 }
 
-/* Numbers of the whole call; `count` of them, 0: any number. */
-static int is_report(const moec_buffer *buffer, uint32_t dtype, int64_t count) {
+static int is_output(const moec_plan_header *header, const moec_buffer *buffer, uint32_t dtype, uint32_t shape) {
   moec_extent bytes = buffer->bytes;
-  return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == dtype && bytes.per_token == 0 && bytes.fixed > 0 &&
-         (count ? bytes.fixed == 4 * count : bytes.fixed % 4 == 0 && bytes.fixed <= 4 << 24);
+  if (buffer->kind != MOEC_BUFFER_OPT_OUTPUT || buffer->dtype != dtype)
+    return 0;
+  switch (shape) {
+  case MOEC_SHAPE_TN:
+    return bytes.fixed == 0 && bytes.per_token % 4 == 0;
+  case MOEC_SHAPE_TK:
+    return bytes.fixed == 0 && bytes.per_token == 4 * (int64_t)header->top_k;
+  case MOEC_SHAPE_E:
+    return bytes.per_token == 0 && bytes.fixed == 4 * (int64_t)header->num_experts;
+  case MOEC_SHAPE_N:
+    return bytes.per_token == 0 && bytes.fixed > 0 && bytes.fixed % 4 == 0 && bytes.fixed <= 4 << 24;
+  default:
+    return bytes.per_token == 0 && bytes.fixed == 4;
+  }
 }
 
-/* What the caller may name has a shape it can rely on: x, y [T,H], logits [T,n], ids and weights [T,K], counts [E], and
- * the further inputs as moec_buffer_role has them. */
+/* What the caller may name has a shape it can rely on: x, y [T,H], other outputs as moec_outputs.h has them, and the
+ * further inputs as moec_buffer_role has them. */
 static int role_shape_holds(const moec_plan_header *header, const moec_buffer *buffer) {
   moec_extent bytes = buffer->bytes;
   if (buffer->role != MOEC_ROLE_NONE && bytes.per_sequence)
@@ -168,31 +179,11 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
   case MOEC_ROLE_Y:
     return buffer->kind == MOEC_BUFFER_OUTPUT && buffer->dtype == header->y_dtype && bytes.fixed == 0 &&
            bytes.per_token == header->hidden * moec_dtype_bytes(header->y_dtype);
-  case MOEC_ROLE_LOGITS:
-    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_F32 && bytes.fixed == 0 &&
-           bytes.per_token % 4 == 0;
-  case MOEC_ROLE_IDS:
-    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_I32 && bytes.fixed == 0 &&
-           bytes.per_token == 4 * (int64_t)header->top_k;
-  case MOEC_ROLE_WEIGHTS:
-    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_F32 && bytes.fixed == 0 &&
-           bytes.per_token == 4 * (int64_t)header->top_k;
-  case MOEC_ROLE_COUNTS:
-    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_I32 && bytes.per_token == 0 &&
-           bytes.fixed == 4 * (int64_t)header->num_experts;
-  case MOEC_ROLE_PROBABILITIES:
-    return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && buffer->dtype == MOEC_F32 && bytes.fixed == 0 &&
-           bytes.per_token % 4 == 0;
-  case MOEC_ROLE_CHOICE_COUNTS:
-    return is_report(buffer, MOEC_I32, 0);
-  case MOEC_ROLE_LOSSES:
-    return is_report(buffer, MOEC_F32, 0);
-  case MOEC_ROLE_LOGIT_MEAN:
-  case MOEC_ROLE_LOGIT_MAX:
-  case MOEC_ROLE_DIVERSITY:
-    return is_report(buffer, MOEC_F32, 1);
-  case MOEC_ROLE_DROPPED_TOKENS:
-    return is_report(buffer, MOEC_I32, 1);
+#define OUTPUT(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                  \
+  case MOEC_ROLE_##ROLE:                                                                                               \
+    return is_output(header, buffer, MOEC_##DTYPE, MOEC_SHAPE_##SHAPE);
+    MOEC_OUTPUTS(OUTPUT)
+#undef OUTPUT
   default:
     return buffer->kind != MOEC_BUFFER_INPUT && buffer->kind != MOEC_BUFFER_OUTPUT &&
            buffer->kind != MOEC_BUFFER_OPT_OUTPUT;

@@ -8,6 +8,7 @@
 
 #include "runtime/moec.h"
 #include "runtime/moec_abi.h"
+#include "runtime/moec_outputs.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,8 +23,6 @@ enum {
   MOEC_MAX_ROUTES = 16,
   MOEC_MAX_VARIANTS = 256
 };
-
-enum { MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_DROPPED_TOKENS + 1 };
 
 /* The regions of one device's packed weights: the plan's own on the CPU, the CUDA plan's on a GPU. Both have the same
  * number, so that a buffer's slot means the same region. */

@@ -11,6 +11,7 @@
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/plan/PlanLaunch.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecPrinter.h"
 #include "dsl/spec/SpecReader.h"
 
@@ -55,6 +56,7 @@ struct BuiltLayer {
     ReadOptions options;
     options.dtype = dtype;
     options.defaultName = "layer";
+    options.reports = allReports(); // those of a spec that asks for none are tests/moe/reports.test
     spec = readSpec(text, "test.json", options, source, diagnostics);
     return spec.has_value();
   }

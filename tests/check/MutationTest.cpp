@@ -27,7 +27,7 @@ LayerSpec specOf(const std::string &dtype) {
   auto spec = readSpec(R"({"moec": 1, "name": "m", "hidden": 64, "dtype": ")" + dtype + R"(",
     "router": {"top_k": 2, "normalize": {"kind": "sum"}},
     "experts": {"count": 8, "intermediate": 32, "bias": {"in": true, "out": true}},
-    "losses": [{"kind": "z"}, {"kind": "load_balance"}]})",
+    "losses": [{"kind": "z"}, {"kind": "load_balance"}], "reports": "all"})",
                        "m.json", {}, source, diagnostics);
   EXPECT_TRUE(spec);
   return *spec;
@@ -79,13 +79,13 @@ struct Call {
     into.weights.assign(from.weights.begin(), from.weights.end());
     into.ids.assign(from.ids.begin(), from.ids.end());
     into.counts.assign(from.counts.begin(), from.counts.end());
-    into.choiceCounts = into.counts;
+    into.choice_counts = into.counts;
     into.probabilities.assign(from.probabilities.begin(), from.probabilities.end());
     into.losses.assign(from.losses.begin(), from.losses.end());
-    into.logitMean = {float(from.logitMean)};
-    into.logitMax = {float(from.logitMax)};
+    into.logit_mean = {float(from.logitMean)};
+    into.logit_max = {float(from.logitMax)};
     into.diversity = {float(from.diversity)};
-    into.droppedTokens = {int32_t(from.droppedTokens)};
+    into.dropped_tokens = {int32_t(from.droppedTokens)};
   }
 
   double y(int64_t token, int64_t col) const { return loadElement(out->y.data(), type, token * hidden + col); }
@@ -214,7 +214,7 @@ const Mutation mutations[] = {
     {"a weight that is NaN", [](Call &c) { c.out->weights[10] = nan; }, "the weight at row 5 expert "},
     {"one logit times 1.001", [](Call &c) { c.out->logits[17] *= 1.001f; }, "logits: FAIL row 2 column 1 is "},
     {"counts off by one", [](Call &c) { ++c.out->counts[3]; }, " counts[3]: got "},
-    {"choices counted wrong", [](Call &c) { --c.out->choiceCounts[2]; }, "choice_counts[2]: got "},
+    {"choices counted wrong", [](Call &c) { --c.out->choice_counts[2]; }, "choice_counts[2]: got "},
     {"a loss off by 1 %", [](Call &c) { c.out->losses[0] *= 1.01f; }, "losses[0] z: got "},
     {"a loss off by -1 %", [](Call &c) { c.out->losses[1] *= 0.99f; }, "losses[1] load_balance: got "},
     {"a loss that is NaN", [](Call &c) { c.out->losses[1] = nan; }, "losses[1] load_balance: got nan"},

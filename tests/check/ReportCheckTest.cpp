@@ -18,7 +18,7 @@ LayerSpec specWith(const std::string &losses) {
   DiagnosticList diagnostics;
   auto spec = readSpec(
       R"({"moec": 1, "name": "a", "hidden": 4, "router": {"top_k": 2}, "experts": {"count": 3, "intermediate": 4},
-    "losses": )" +
+    "reports": "all", "losses": )" +
           losses + "}",
       "a.json", {}, source, diagnostics);
   EXPECT_TRUE(spec);
@@ -40,7 +40,7 @@ struct Reported : testing::Test {
     info.reports = 127;
     out = std::make_unique<CallOutputs>(info, 2);
     out->counts = {2, 1, 1};
-    sensitivity.losses = {0, 0};
+    sensitivity.totals = {{"losses", {0, 0}}, {"logit_mean", {0}}, {"logit_max", {0}}, {"diversity", {0}}};
     want.ids = {0, 1, 0, 2};
     want.probabilities = {0.5, 0.25, 0.25, 0.1, 0.2, 0.7};
     want.losses = {3.5, 1.25};
@@ -51,11 +51,11 @@ struct Reported : testing::Test {
     want.droppedTokens = 1;
     out->probabilities.assign(want.probabilities.begin(), want.probabilities.end());
     out->losses = {3.5f, 1.25f};
-    out->choiceCounts = {2, 1, 1};
-    out->logitMean = {0.5f};
-    out->logitMax = {2};
+    out->choice_counts = {2, 1, 1};
+    out->logit_mean = {0.5f};
+    out->logit_max = {2};
     out->diversity = {0.75f};
-    out->droppedTokens = {1};
+    out->dropped_tokens = {1};
   }
   bool tied = false;
   Sensitivity sensitivity; // nothing but f32
@@ -83,12 +83,12 @@ TEST_F(Reported, loss_that_was_not_written) {
   EXPECT_NE(complaint().find("losses[0] z"), std::string::npos);
 }
 TEST_F(Reported, wrong_count) {
-  out->choiceCounts[2] = 2;
+  out->choice_counts[2] = 2;
   EXPECT_EQ(complaint(), "choice_counts[2]: got 2, expected 1");
 }
 TEST_F(Reported, tie_excuses_what_is_made_of_choices_only) {
   tied = true;
-  out->choiceCounts[2] = 2;
+  out->choice_counts[2] = 2;
   out->losses[1] = 9; // load_balance
   EXPECT_EQ(complaint(), "");
   out->losses[0] = 9; // z
@@ -98,19 +98,21 @@ TEST_F(Reported, expected_ones_follow_from_the_spec) {
   EXPECT_EQ(reportsOf(spec, true), 127u);
   EXPECT_EQ(reportsOf(spec, false), 127u & ~uint32_t(MOEC_REPORT_DIVERSITY));
   EXPECT_EQ(reportsOf(specWith("[]"), true), 127u & ~uint32_t(MOEC_REPORT_LOSSES));
+  spec.reports = 0;
+  EXPECT_EQ(reportsOf(spec, true), uint32_t(MOEC_REPORT_LOSSES));
 }
 TEST_F(Reported, wrong_logits) {
-  out->logitMean[0] = 0.501f;
+  out->logit_mean[0] = 0.501f;
   EXPECT_NE(complaint(), "");
   SetUp();
-  out->logitMax[0] = 2.01f;
+  out->logit_max[0] = 2.01f;
   EXPECT_NE(complaint(), "");
 }
 TEST_F(Reported, wrong_diversity_and_drops) {
   out->diversity[0] = 0.76f;
   EXPECT_NE(complaint(), "");
   SetUp();
-  out->droppedTokens[0] = 0;
+  out->dropped_tokens[0] = 0;
   EXPECT_EQ(complaint(), "dropped_tokens[0]: got 0, expected 1");
 }
 

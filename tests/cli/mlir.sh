@@ -5,9 +5,9 @@
 cp "$source_dir/examples/tiny.json" tiny.json
 identity() { sed -n 's/.*"spec_sha256": "\(.*\)".*/\1/p' "$1/share/tiny/manifest.json"; }
 
-run compile tiny.json -q --stop-after build
+run compile tiny.json -q --reports all --stop-after build
 cp out tiny.mlir
-run compile tiny.json -q -o from_spec
+run compile tiny.json -q --reports all -o from_spec
 run compile tiny.mlir -q -o from_text
 expect_status 0
 expect_that 'printed text gives the same library' cmp from_spec/lib/libtiny.a from_text/lib/libtiny.a

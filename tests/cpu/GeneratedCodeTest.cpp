@@ -7,6 +7,7 @@
 #include "codegen/pipeline/Pipeline.h"
 #include "codegen/schedule/Schedule.h"
 #include "dsl/Presets.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 
 #include "llvm/BinaryFormat/ELF.h"
@@ -25,7 +26,9 @@ namespace {
 LayerSpec specOf(const std::string &text) {
   SpecSource source;
   DiagnosticList diagnostics;
-  auto spec = readSpec(text, "preset.json", {}, source, diagnostics);
+  ReadOptions options;
+  options.reports = allReports(); // whose kernels are held to the same
+  auto spec = readSpec(text, "preset.json", options, source, diagnostics);
   EXPECT_TRUE(spec) << render(diagnostics, false);
   return spec ? *spec : LayerSpec();
 }
@@ -127,6 +130,26 @@ TEST_P(GeneratedCode, symbols_only_memory_functions_undefined) {
     }
   }
   EXPECT_EQ(kernels, std::set<std::string>(package->functionNames.begin(), package->functionNames.end()));
+}
+
+// A shared expert of the routed ones' shape. Its second matmul is theirs; its first one gathers no rows.
+TEST(GeneratedFunctions, equal_matmuls_share_one) {
+  auto package = compile(specOf(R"({"moec": 1, "name": "s", "hidden": 64, "dtype": "bf16", "router": {"top_k": 2},
+    "experts": {"count": 4, "intermediate": 32}, "shared": {"intermediate": 32}})"));
+  ASSERT_TRUE(package);
+  auto functionsOf = [&](llvm::StringRef name, Isa isa) {
+    std::set<std::string> functions;
+    for (const moec_step &step : package->plan.steps)
+      if (package->plan.string(step.name) == name)
+        for (uint32_t i = 0; i < step.isa[int(isa)].num_variants; ++i)
+          functions.insert(package->functionNames[step.isa[int(isa)].first_fn + i]);
+    EXPECT_FALSE(functions.empty()) << name.str();
+    return functions;
+  };
+  for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx}) {
+    EXPECT_EQ(functionsOf("shared_down", isa), functionsOf("experts_down", isa));
+    EXPECT_NE(functionsOf("shared_gate_up", isa), functionsOf("experts_gate_up", isa));
+  }
 }
 
 // The target is 3 s of one core, 1 GiB and 2 MiB; twice the time is allowed for a busy machine.

@@ -130,7 +130,7 @@ for file in "$here"/specs/hopper-core.json "$here"/specs/hopper-tiles.json; do
 done
 for name in $preset_names; do
   is_chosen "$name" $presets || continue
-  job "$work/whole/$name" "$root/dsl/presets/$name.json" - - --max-tokens 32768
+  job "$work/whole/$name" "$root/dsl/presets/$name.json" - - --max-tokens 32768 --reports all
 done
 mkdir "$work/whole"
 for name in $golden_names; do

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# narrow.py spec PRESET_SPEC OUT -> the spec of the same layer with experts of 256 columns, shared ones in proportion.
+# narrow.py spec PRESET_SPEC OUT -> the spec of the same layer with experts of 256 columns, shared ones in proportion,
+#                                   and with every report.
 # narrow.py tokens PACKAGE OUT   -> the T that reach all of its kernels, "1 2 9 17 ...".
 #
 # Compiled with the preset's own schedule the layer has the preset's kernels: routing, dispatch and sums exactly, those
@@ -18,6 +19,7 @@ def narrow(spec):
     spec["experts"]["intermediate"] = COLUMNS
     if "intermediate" in spec.get("shared", {}):
         spec["shared"]["intermediate"] = COLUMNS * spec["shared"]["intermediate"] // wide
+    spec["reports"] = "all"
     return spec
 
 

@@ -6,6 +6,7 @@
 #include "codegen/pipeline/Pipeline.h"
 
 #include "dsl/Presets.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 
 #include <gtest/gtest.h>
@@ -114,7 +115,9 @@ static std::unique_ptr<CompiledPackage> compileForGpus(const std::string &text, 
                                                        std::vector<CompileError> &errors) {
   DiagnosticList diagnostics;
   SpecSource source;
-  std::optional<LayerSpec> spec = readSpec(text, "preset", {}, source, diagnostics);
+  ReadOptions read;
+  read.reports = allReports();
+  std::optional<LayerSpec> spec = readSpec(text, "preset", read, source, diagnostics);
   if (!spec)
     return nullptr;
   CompileInput input;

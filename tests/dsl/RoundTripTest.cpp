@@ -190,6 +190,7 @@ const std::string fullCanonical = R"({
       "eps": 1e-06
     }
   ],
+  "reports": ["choice_counts", "diversity"],
   "update": {
     "kind": "bias_sign",
     "rate": 0.001
@@ -265,6 +266,25 @@ TEST(spec_round_trip, full_canonical_text) {
 }
 
 // The hash identifies packed weights on disk: it changes only when the meaning or the vocabulary does.
+// One request has one text, and so one hash, however it is written.
+TEST(spec_round_trip, reports_that_mean_the_same) {
+  const std::string layer = R"({"moec": 1, "name": "r", "hidden": 8, "router": {"kind": "KIND", "top_k": 2},
+    "experts": {"count": 4, "intermediate": 6})";
+  auto printed = [&](const char *kind, const std::string &more) {
+    std::string text = layer + more + "}";
+    ReadResult result = readText(text.replace(text.find("KIND"), 4, kind));
+    EXPECT_TRUE(result.spec) << result.rendered();
+    return result.spec ? printSpec(*result.spec) : "";
+  };
+  EXPECT_EQ(printed("token_choice", R"(, "reports": [])"), printed("token_choice", ""));
+  EXPECT_EQ(printed("token_choice", R"(, "reports": ["diversity", "logit_max", "diversity"])"),
+            printed("token_choice", R"(, "reports": ["logit_max", "diversity"])"));
+  std::string all = printed("external", R"(, "reports": "all")");
+  EXPECT_NE(all.find(R"("reports": "all")"), std::string::npos) << all;
+  EXPECT_EQ(printed("external", R"(, "reports": ["choice_counts", "diversity", "dropped_tokens"])"), all);
+  EXPECT_NE(printed("external", R"(, "reports": ["choice_counts", "diversity"])"), all);
+}
+
 TEST(spec_hash, tiny_is_stable) {
   ReadResult tiny = readText(fileText("examples/tiny.json"));
   ASSERT_TRUE(tiny.spec);

@@ -6,6 +6,7 @@
 #include "CheckpointFile.h"
 
 #include "codegen/check/GoldenTensors.h"
+#include "dsl/Reports.h"
 #include "dsl/spec/SpecReader.h"
 
 #include "codegen/check/GoldenCheck.h"
@@ -93,7 +94,7 @@ struct Package {
   explicit Package(const WorkFolder &folder) {
     int status = 0;
     error = output(std::string(MOEC_TOOL) + " compile " + (folder / "layer.json") +
-                       " --emit shared -q --max-tokens 64 -o " + (folder / "package"),
+                       " --emit shared -q --reports all --max-tokens 64 -o " + (folder / "package"),
                    status);
     if (status == 0)
       library = dlopen((folder / "package/lib/liblayer.so").c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -226,7 +227,9 @@ TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
   std::string error;
   SpecSource source;
   DiagnosticList diagnostics;
-  std::optional<LayerSpec> spec = readSpec(GetParam().spec, "spec", {}, source, diagnostics);
+  ReadOptions options;
+  options.reports = allReports(); // as Package compiles
+  std::optional<LayerSpec> spec = readSpec(GetParam().spec, "spec", options, source, diagnostics);
   ASSERT_TRUE(spec) << render(diagnostics, false);
   RandomLayer weights;
   ASSERT_TRUE(weights.make(*spec, 5));

@@ -31,7 +31,7 @@ func.func @layer_l3_no_y(%x: tensor<?x8xf32> {moe.role = "x"}) {
 }
 
 // -----
-// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits and probabilities [?,E] f32, ids [?,K] i32, weights [?,K] f32, choice_counts [E] i32, losses [L] f32, logit_mean, logit_max and diversity [1] f32, dropped_tokens [1] i32, found "z" 'tensor<?x8xf32>'}}
+// expected-error @below {{'func.func' op L3: result 0 must be one of y [?,H] f32, bf16 or f16, logits [?,n] f32, ids [?,K] i32, weights [?,K] f32, probabilities [?,n] f32, choice_counts [n] i32, losses [n] f32, logit_mean [1] f32, logit_max [1] f32, diversity [1] f32, dropped_tokens [1] i32, found "z" 'tensor<?x8xf32>'}}
 func.func @layer_l3_role(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "z"}) {
   return %x : tensor<?x8xf32>
 }

@@ -204,10 +204,12 @@ TEST_F(Arguments, forward_reports_the_package_lacks) {
   float value = 7;
   moec_forward_args valid = args;
   args.out_losses = &value;
-  expectForward(MOEC_INVALID_ARGUMENT, "out_losses: package tiny does not have this output, expected NULL");
+  expectForward(MOEC_INVALID_ARGUMENT,
+                "out_losses: package tiny does not have this output, expected NULL; the spec lists no \"losses\"");
   args = valid;
   args.out_diversity = &value;
-  expectForward(MOEC_INVALID_ARGUMENT, "out_diversity: package tiny does not have this output, expected NULL");
+  expectForward(MOEC_INVALID_ARGUMENT, "out_diversity: package tiny does not have this output, expected NULL; compile "
+                                       "with --reports diversity or add it to \"reports\" of the spec");
   args = valid;
   args.struct_size = offsetof(moec_forward_args, out_probabilities); // a caller that knows no reports
   args.out_losses = &value;

@@ -10,7 +10,7 @@ import sys
 # room: rooms it includes
 MAY = {
     "dsl/text": [],
-    "dsl": ["dsl/text"],
+    "dsl": ["dsl/text", "runtime"],
     "dsl/spec": ["dsl", "dsl/text"],
     "dsl/reference": ["dsl", "dsl/spec", "dsl/text"],
     "dsl/import": ["dsl", "dsl/text"],
