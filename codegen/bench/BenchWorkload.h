@@ -11,7 +11,7 @@
 #ifndef MOEC_CODEGEN_BENCH_BENCHWORKLOAD_H
 #define MOEC_CODEGEN_BENCH_BENCHWORKLOAD_H
 
-#include "SharedExperts.h"
+#include "AliasedWeights.h"
 
 #include "codegen/check/CallInputs.h"
 #include "codegen/check/LayerRun.h"

@@ -130,7 +130,7 @@ namespace {
 // A layer with packed weights, and what watches its calls.
 struct BenchedLayer {
   std::unique_ptr<LoadedPackage> package;
-  std::unique_ptr<SharedExperts> storage; // null: every expert has its own
+  std::unique_ptr<AliasedWeights> storage; // null: every expert has its own
   StageClock clock;
   moec_walk_probe watch;
   LayerRun layer;
@@ -149,7 +149,7 @@ static int packWeights(Session &session, const BenchFlags &flags, const BenchFac
                        BenchedLayer &benched) {
   std::string error;
   int64_t distinct = benched.watch.distinct_groups;
-  if (distinct && !(benched.storage = std::make_unique<SharedExperts>(plan, distinct))->ready())
+  if (distinct && !(benched.storage = std::make_unique<AliasedWeights>(plan, distinct))->ready())
     return noMemory(session, "the weights");
   if (distinct)
     benched.layer.setWeightMemory(benched.storage->data(), benched.storage->size());

@@ -8,26 +8,26 @@ using namespace mlir;
 
 namespace moec {
 
-static constexpr int64_t batch = 4;       // elements of a lane in flight
-static constexpr int64_t written_out = 8; // elements of a lane up to which no loop is made
+static constexpr int64_t batch = 4;      // elements of a lane in flight
+static constexpr int64_t writtenOut = 8; // elements of a lane up to which no loop is made
 
 int64_t SharedRuns::allocate(int64_t bytes) {
   bytes = (bytes + 15) / 16 * 16;
   int64_t offset = 0;
-  auto place = used_.begin();
-  for (; place != used_.end() && place->first - offset < bytes; ++place)
+  auto place = used.begin();
+  for (; place != used.end() && place->first - offset < bytes; ++place)
     offset = place->second;
-  used_.insert(place, {offset, offset + bytes});
-  peak_ = std::max(peak_, offset + bytes);
+  used.insert(place, {offset, offset + bytes});
+  highest = std::max(highest, offset + bytes);
   return offset;
 }
 
 void SharedRuns::release(int64_t offset) {
-  llvm::erase_if(used_, [&](auto &range) { return range.first == offset; });
+  llvm::erase_if(used, [&](auto &range) { return range.first == offset; });
 }
 
 // Steps of a run that is walked without a tail: {first step, steps, batch} pieces.
-static int64_t loopedSteps(int64_t whole) { return whole > written_out ? whole / batch * batch : 0; }
+static int64_t loopedSteps(int64_t whole) { return whole > writtenOut ? whole / batch * batch : 0; }
 
 void RunWalker::forEach(int64_t count, llvm::function_ref<void(ArrayRef<Value>)> body) {
   fold(count, {}, [&](Values, ArrayRef<Value> columns, Value valid) {

@@ -16,11 +16,11 @@ class SharedRuns {
 public:
   int64_t allocate(int64_t bytes);
   void release(int64_t offset);
-  int64_t peak() const { return peak_; }
+  int64_t peak() const { return highest; }
 
 private:
-  llvm::SmallVector<std::pair<int64_t, int64_t>> used_; // {offset, end}, ascending
-  int64_t peak_ = 0;
+  llvm::SmallVector<std::pair<int64_t, int64_t>> used; // {offset, end}, ascending
+  int64_t highest = 0;
 };
 
 class RunWalker {

@@ -11,14 +11,14 @@
 namespace moec {
 
 void CudaBlock::later(uint64_t most, std::function<void()> action) {
-  engine_.emplace(tick_ + random(most), std::move(action));
+  engine.emplace(tick + random(most), std::move(action));
 }
 
 bool CudaBlock::runEngine() {
   bool ran = false;
-  while (!engine_.empty() && engine_.begin()->first <= tick_ && !stopped_) {
-    auto action = std::move(engine_.begin()->second);
-    engine_.erase(engine_.begin());
+  while (!engine.empty() && engine.begin()->first <= tick && !stopped) {
+    auto action = std::move(engine.begin()->second);
+    engine.erase(engine.begin());
     action();
     ran = true;
   }
@@ -29,12 +29,12 @@ void CudaBlock::copyNow(CudaThread &thread, CudaCopy &copy) {
   if (copy.copied)
     return;
   copy.copied = true;
-  char *target = shared_.at(copy.offset);
+  char *target = shared.at(copy.offset);
   std::memset(target, 0, 16);
-  if (copy.bytes && !memory_.contains(copy.source, copy.bytes)) {
+  if (copy.bytes && !memory.contains(copy.source, copy.bytes)) {
     report(thread.index,
-           "cp_async of " + std::to_string(copy.bytes) + " bytes at device memory " + memory_.describe(copy.source));
-    stopped_ = true;
+           "cp_async of " + std::to_string(copy.bytes) + " bytes at device memory " + memory.describe(copy.source));
+    stopped = true;
     return;
   }
   std::memcpy(target, copy.source, copy.bytes);
@@ -45,13 +45,13 @@ void CudaBlock::settle(CudaThread &thread, const std::function<bool(const CudaCo
   while (!thread.copies.empty() && which(thread.copies.front())) {
     CudaCopy &copy = thread.copies.front();
     copyNow(thread, copy);
-    shared_.endAsyncWrite(copy.offset, 16, epoch, /*async_proxy=*/false);
+    shared.endAsyncWrite(copy.offset, 16, epoch, /*asyncProxy=*/false);
     thread.copies.pop_front();
   }
 }
 
 void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *operands) {
-  CudaThread &thread = *current_;
+  CudaThread &thread = *current;
   switch (instruction.opcode) {
   case CudaOpcode::CpAsync: {
     CudaCopy copy;
@@ -65,7 +65,7 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
     if (copy.bytes && operands[1] % 16)
       stop("cp_async from an address that is not a multiple of 16");
     checkEarlyRead(thread.index, copy.source, copy.bytes);
-    shared_.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
+    shared.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
     if (random(2))
       copyNow(thread, copy);
     thread.copies.push_back(copy);
@@ -76,23 +76,22 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
     break;
   case CudaOpcode::CpAsyncWait: {
     uint64_t kept = instruction.n;
-    settle(
-        thread, [&](const CudaCopy &copy) { return copy.group + kept < thread.groups; }, clocks_.epoch(thread.index));
+    settle(thread, [&](const CudaCopy &copy) { return copy.group + kept < thread.groups; }, clocks.epoch(thread.index));
     break;
   }
   default: { // cp_async_arrive
     CudaBarrierState &state = mbarrierAt(operands[0], "cp_async_arrive at");
     uint64_t sequence = thread.sequence;
-    uint32_t epoch = clocks_.epoch(thread.index);
-    clocks_.advance(thread.index);
+    uint32_t epoch = clocks.epoch(thread.index);
+    clocks.advance(thread.index);
     later(64, [this, &thread, &state, sequence, epoch] {
       settle(thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
-      clocks_.releaseEpoch(epoch, state.arriving);
+      clocks.releaseEpoch(epoch, state.arriving);
       arrive(state, thread.index);
     });
   }
   }
-  while (stopped_)
+  while (stopped)
     thread.fibre.leave();
 }
 
@@ -100,7 +99,7 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
 // outside the tensor are zeros.
 void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint32_t offset, unsigned thread,
                         bool early) {
-  uint32_t size = map.element_bytes, row_bytes = map.box[0] * size, row = 0;
+  uint32_t size = map.elementBytes, rowBytes = map.box[0] * size, row = 0;
   for (uint32_t k = 0; k < map.box[2]; ++k)
     for (uint32_t j = 0; j < map.box[1]; ++j, ++row) {
       int64_t x = origin[0], y = int64_t(origin[1]) + j, z = int64_t(origin[2]) + k;
@@ -112,17 +111,17 @@ void CudaBlock::tmaCopy(const CudaTensorMap &map, const int32_t origin[3], uint3
             map.base + uint64_t(z) * map.strides[1] + uint64_t(y) * map.strides[0] + uint64_t(first) * size;
         auto *bytes = reinterpret_cast<const char *>(source);
         size_t count = size_t(end - first) * size;
-        if (!memory_.contains(bytes, count)) {
-          report(thread, "tma_load_3d reads device memory " + memory_.describe(bytes));
-          stopped_ = true;
+        if (!memory.contains(bytes, count)) {
+          report(thread, "tma_load_3d reads device memory " + memory.describe(bytes));
+          stopped = true;
           return;
         }
-        if (early && memory_.storedBy(bytes, count, launch_.number - 1))
+        if (early && memory.storedBy(bytes, count, launch.number - 1))
           report(thread, "tma_load_3d reads device memory that the launch before stores to, before grid_wait");
         std::memcpy(line + size_t(first - x) * size, bytes, count);
       }
-      for (uint32_t chunk = 0; chunk < row_bytes; chunk += 16)
-        std::memcpy(shared_.at(swizzleAddress(offset + row * row_bytes + chunk, map.swizzle_bytes)), line + chunk, 16);
+      for (uint32_t chunk = 0; chunk < rowBytes; chunk += 16)
+        std::memcpy(shared.at(swizzleAddress(offset + row * rowBytes + chunk, map.swizzleBytes)), line + chunk, 16);
     }
 }
 
@@ -130,28 +129,28 @@ void CudaBlock::tmaLoad(const uint64_t *operands) {
   auto *map = reinterpret_cast<const CudaTensorMap *>(operands[1]);
   if (operands[1] % 64)
     stop("tma_load_3d with a tensor map that is not 64-byte aligned");
-  if (map->magic != CudaTensorMap::valid_magic || map->rank != 3)
+  if (map->magic != CudaTensorMap::validMagic || map->rank != 3)
     stop("tma_load_3d with something other than a tensor map of 3 dimensions");
   CudaTensorMap copy = *map;
-  uint32_t bytes = copy.boxBytes(), align = copy.swizzle_bytes ? copy.swizzle_bytes * 8u : 128u;
+  uint32_t bytes = copy.boxBytes(), align = copy.swizzleBytes ? copy.swizzleBytes * 8u : 128u;
   uint32_t offset = sharedOffset(operands[0], bytes, align, "tma_load_3d to");
   CudaBarrierState &state = mbarrierAt(operands[5], "tma_load_3d completes at");
-  unsigned thread = current_->index;
+  unsigned thread = current->index;
   if (!state.fenced)
     report(thread, "tma_load_3d completes at the mbarrier at " + std::to_string(state.offset) +
                        ", whose initialisation no fence_mbar_init or fence_async followed");
   state.fenced = true;
-  shared_.beginAsyncWrite(thread, offset, bytes, "tma_load_3d writes");
+  shared.beginAsyncWrite(thread, offset, bytes, "tma_load_3d writes");
   int32_t x = int32_t(operands[2]), y = int32_t(operands[3]), z = int32_t(operands[4]);
-  bool early = !current_->waited;
+  bool early = !current->waited;
   later(200, [this, copy, offset, bytes, thread, early, x, y, z, &state] {
     const int32_t origin[3] = {x, y, z};
     tmaCopy(copy, origin, offset, thread, early);
-    unsigned actor = clocks_.engineActor(state.offset / 8);
-    uint32_t epoch = clocks_.epoch(actor);
-    clocks_.advance(actor);
-    shared_.endAsyncWrite(offset, bytes, epoch, /*async_proxy=*/true);
-    clocks_.releaseEpoch(epoch, state.arriving);
+    unsigned actor = clocks.engineActor(state.offset / 8);
+    uint32_t epoch = clocks.epoch(actor);
+    clocks.advance(actor);
+    shared.endAsyncWrite(offset, bytes, epoch, /*asyncProxy=*/true);
+    clocks.releaseEpoch(epoch, state.arriving);
     state.bytes -= bytes;
     completeIfDone(state);
   });

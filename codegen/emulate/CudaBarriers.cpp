@@ -9,29 +9,29 @@
 namespace moec {
 
 void CudaBlock::barrier(const CudaInstruction &instruction) {
-  CudaNamedBarrier &barrier = named_[instruction.n];
-  uint32_t expected = instruction.threads ? instruction.threads : launch_.threads;
-  if (expected > launch_.threads)
+  CudaNamedBarrier &barrier = namedBarriers[instruction.n];
+  uint32_t expected = instruction.threads ? instruction.threads : launch.threads;
+  if (expected > launch.threads)
     stop("barrier " + std::to_string(instruction.n) + " over " + std::to_string(expected) + " threads of a block of " +
-         std::to_string(launch_.threads));
+         std::to_string(launch.threads));
   if (!barrier.waiting.empty() && barrier.threads != expected)
     stop("barrier " + std::to_string(instruction.n) + " over " + std::to_string(expected) +
          " threads while others wait at it for " + std::to_string(barrier.threads));
   barrier.threads = expected;
-  barrier.waiting.push_back(current_->index);
-  bool whole = expected == launch_.threads;
+  barrier.waiting.push_back(current->index);
+  bool whole = expected == launch.threads;
   if (!whole)
-    clocks_.release(current_->index, barrier.clock);
+    clocks.release(current->index, barrier.clock);
   if (barrier.waiting.size() < expected)
     return wait([&barrier, &instruction] {
       return "barrier " + std::to_string(instruction.n) + " (" + std::to_string(barrier.waiting.size()) + " of " +
              std::to_string(barrier.threads) + " threads)";
     });
   if (whole)
-    clocks_.barrierOfBlock();
+    clocks.barrierOfBlock();
   for (unsigned thread : barrier.waiting) {
     if (!whole)
-      clocks_.acquire(thread, barrier.clock);
+      clocks.acquire(thread, barrier.clock);
     wake(thread);
   }
   barrier.waiting.clear();
@@ -40,13 +40,13 @@ void CudaBlock::barrier(const CudaInstruction &instruction) {
 
 CudaBarrierState &CudaBlock::mbarrierAt(uint64_t address, const char *what) {
   uint32_t offset = sharedOffset(address, 8, 8, what);
-  auto found = mbarriers_.find(offset);
-  if (found == mbarriers_.end())
+  auto found = mbarriers.find(offset);
+  if (found == mbarriers.end())
     stop(std::string(what) + " shared offset " + std::to_string(offset) + ", where no mbarrier was initialised");
   CudaBarrierState &state = *found->second;
-  if (!clocks_.ordered(current_->index, state.init_epoch))
-    report(current_->index, std::string(what) + " the mbarrier at " + std::to_string(offset) + ", which thread " +
-                                std::to_string(state.init_thread) + " initialised with no barrier between");
+  if (!clocks.ordered(current->index, state.initEpoch))
+    report(current->index, std::string(what) + " the mbarrier at " + std::to_string(offset) + ", which thread " +
+                               std::to_string(state.initThread) + " initialised with no barrier between");
   return state;
 }
 
@@ -79,33 +79,33 @@ static std::string describeWait(const CudaBarrierState &state, unsigned parity) 
 }
 
 void CudaBlock::mbarrier(const CudaInstruction &instruction, const uint64_t *operands) {
-  unsigned thread = current_->index;
+  unsigned thread = current->index;
   switch (instruction.opcode) {
   case CudaOpcode::MbarInit: {
     uint32_t offset = sharedOffset(operands[0], 8, 8, "mbar_init at"), count = uint32_t(operands[1]);
     if (count == 0 || count >= 1u << 20)
       stop("mbar_init with count " + std::to_string(count) + "; 1 to 1048575 are possible");
-    if (mbarriers_.count(offset))
+    if (mbarriers.count(offset))
       stop("mbar_init of the mbarrier at " + std::to_string(offset) + " a second time");
-    shared_.access(thread, offset, 8, CudaAccess::Write, "mbar_init writes");
-    shared_.markBarrier(offset);
+    shared.access(thread, offset, 8, CudaAccess::Write, "mbar_init writes");
+    shared.markBarrier(offset);
     auto state = std::make_unique<CudaBarrierState>();
     state->offset = offset;
     state->count = count;
     state->pending = count;
-    state->init_epoch = clocks_.epoch(thread);
-    state->init_thread = thread;
-    mbarriers_[offset] = std::move(state);
+    state->initEpoch = clocks.epoch(thread);
+    state->initThread = thread;
+    mbarriers[offset] = std::move(state);
     return;
   }
   case CudaOpcode::MbarArrive: {
     CudaBarrierState &state = mbarrierAt(operands[0], "mbar_arrive at");
-    clocks_.release(thread, state.arriving);
+    clocks.release(thread, state.arriving);
     return arrive(state, thread);
   }
   case CudaOpcode::MbarExpect: {
     CudaBarrierState &state = mbarrierAt(operands[0], "mbar_expect at");
-    clocks_.release(thread, state.arriving);
+    clocks.release(thread, state.arriving);
     state.bytes += uint32_t(operands[1]);
     return arrive(state, thread);
   }
@@ -116,14 +116,14 @@ void CudaBlock::mbarrier(const CudaInstruction &instruction, const uint64_t *ope
       state.waiting.push_back(thread);
       wait([&state, parity] { return describeWait(state, parity); });
     }
-    return clocks_.acquire(thread, state.completed);
+    return clocks.acquire(thread, state.completed);
   }
   case CudaOpcode::FenceAsync:
-    clocks_.fence(thread);
+    clocks.fence(thread);
     [[fallthrough]];
   default: // fence_mbar_init
-    for (auto &[offset, state] : mbarriers_)
-      state->fenced |= clocks_.ordered(thread, state->init_epoch);
+    for (auto &[offset, state] : mbarriers)
+      state->fenced |= clocks.ordered(thread, state->initEpoch);
     return;
   }
 }

@@ -29,13 +29,13 @@ namespace moec {
 class CudaFindings {
 public:
   void add(std::string text);
-  const std::vector<std::string> &texts() const { return texts_; }
-  uint64_t count() const { return count_; }
+  const std::vector<std::string> &texts() const { return kept; }
+  uint64_t count() const { return total; }
   void clear();
 
 private:
-  std::vector<std::string> texts_, kinds_; // kinds: the texts without digits
-  uint64_t count_ = 0;
+  std::vector<std::string> kept, kinds; // kinds: the texts without digits
+  uint64_t total = 0;
 };
 
 // One launch. `params` as cuLaunchKernel takes them; they and the texts live until the launch ends.
@@ -43,7 +43,7 @@ struct CudaLaunch {
   const char *kernel = "";
   void (*thunk)(void **params) = nullptr;
   void **params = nullptr;
-  uint32_t grid = 1, threads = 1, shared_bytes = 0;
+  uint32_t grid = 1, threads = 1, sharedBytes = 0;
   bool overlaps = false; // starts before the previous launch has ended; its threads wait for that themselves
   uint32_t number = 0;   // launches of the machine count from 1
 };
@@ -74,7 +74,7 @@ struct CudaWarp {
   const CudaInstruction *at = nullptr;
   const uint64_t *operands[32] = {};
   uint64_t *results[32] = {};
-  uint64_t starved_until = 0;
+  uint64_t starvedUntil = 0;
 };
 
 struct CudaNamedBarrier {
@@ -89,11 +89,11 @@ public:
   CudaBlock(uint64_t seed, CudaMemory &memory, CudaFindings &findings);
   ~CudaBlock();
 
-  // Runs block `block_index` of `launch`; false when a finding ended it early.
-  bool run(const CudaLaunch &launch, uint32_t block_index);
+  // Runs block `index` of `next`; false when a finding ended it early.
+  bool run(const CudaLaunch &next, uint32_t index);
   uint64_t random(uint64_t below);
-  void reseed(uint64_t seed) { random_.seed(seed); }
-  void setLoopLimit(uint64_t rounds) { loop_limit_ = rounds; }
+  void reseed(uint64_t seed) { generator.seed(seed); }
+  void setLoopLimit(uint64_t rounds) { loopLimit = rounds; }
 
   // Called by compiled kernels through CudaMachine's entry points, on the fibre of the current thread.
   void execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
@@ -101,8 +101,8 @@ public:
   void globalAccess(const void *address, uint32_t bytes, CudaAccess kind);
   void pause();
   void fault(const void *address, bool write); // on a clean stack of the current fibre
-  bool inFibre() const { return current_ != nullptr; }
-  void *stackTop() const { return current_->fibre.top(); }
+  bool inFibre() const { return current != nullptr; }
+  void *stackTop() const { return current->fibre.top(); }
 
 private:
   friend class CudaTensorCore;
@@ -118,7 +118,7 @@ private:
   uint32_t sharedOffset(uint64_t address, uint32_t bytes, uint32_t align, const char *what);
 
   // The scheduler (CudaBlock.cpp).
-  void prepare(const CudaLaunch &launch, uint32_t block_index);
+  void prepare(const CudaLaunch &next, uint32_t index);
   bool schedule();
   int pickWarp();
   void runWarp(CudaWarp &warp, unsigned first);
@@ -154,23 +154,23 @@ private:
   void storeMatrices(const CudaInstruction &instruction, CudaWarp &warp);
   void multiplyFragments(const CudaInstruction &instruction, CudaWarp &warp);
 
-  CudaMemory &memory_;
-  CudaFindings &findings_;
-  std::mt19937_64 random_;
-  CudaClocks clocks_;
-  CudaShared shared_;
-  CudaLaunch launch_;
-  uint32_t block_index_ = 0;
-  std::vector<std::unique_ptr<CudaThread>> threads_;
-  std::vector<CudaWarp> warps_;
-  CudaThread *current_ = nullptr;
-  unsigned live_ = 0;
-  bool stopped_ = false, preempted_ = false;
-  uint64_t tick_ = 0, loops_ = 0, loop_limit_ = 400u * 1000 * 1000;
-  CudaNamedBarrier named_[16];
-  std::map<uint32_t, std::unique_ptr<CudaBarrierState>> mbarriers_; // by shared offset
-  std::multimap<uint64_t, std::function<void()>> engine_;           // by due tick
-  std::unique_ptr<CudaTensorCore> tensor_core_;
+  CudaMemory &memory;
+  CudaFindings &findings;
+  std::mt19937_64 generator;
+  CudaClocks clocks;
+  CudaShared shared;
+  CudaLaunch launch;
+  uint32_t blockIndex = 0;
+  std::vector<std::unique_ptr<CudaThread>> threads;
+  std::vector<CudaWarp> warps;
+  CudaThread *current = nullptr;
+  unsigned live = 0;
+  bool stopped = false, preempted = false;
+  uint64_t tick = 0, loops = 0, loopLimit = 400u * 1000 * 1000;
+  CudaNamedBarrier namedBarriers[16];
+  std::map<uint32_t, std::unique_ptr<CudaBarrierState>> mbarriers; // by shared offset
+  std::multimap<uint64_t, std::function<void()>> engine;           // by due tick
+  std::unique_ptr<CudaTensorCore> tensorCore;
 };
 
 // Rounds of loops until pause() is due; compiled kernels count it down.

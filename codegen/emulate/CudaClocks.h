@@ -24,7 +24,7 @@ namespace moec {
 // What an arrival leaves at a synchronisation object and a wait takes from it.
 struct CudaClock {
   std::vector<int32_t> known, fenced;
-  bool has_fenced = false;
+  bool hasFenced = false;
 
   void clear();
   void merge(const CudaClock &other);
@@ -32,28 +32,28 @@ struct CudaClock {
 
 class CudaClocks {
 public:
-  static constexpr unsigned clock_bits = 21, num_engines = 16;
+  static constexpr unsigned clockBits = 21, numEngines = 16;
 
   // Everything is forgotten; clocks start at 1 and epoch 0 means "no access".
-  void reset(unsigned num_threads);
+  void reset(unsigned threads);
 
-  unsigned engineActor(unsigned lane) const { return num_threads_ + lane % num_engines; }
-  unsigned tensorActor(unsigned warp) const { return num_threads_ + num_engines + warp; }
-  bool isThread(uint32_t epoch) const { return actorOf(epoch) < num_threads_; }
-  static unsigned actorOf(uint32_t epoch) { return epoch >> clock_bits; }
+  unsigned engineActor(unsigned lane) const { return numThreads + lane % numEngines; }
+  unsigned tensorActor(unsigned warp) const { return numThreads + numEngines + warp; }
+  bool isThread(uint32_t epoch) const { return actorOf(epoch) < numThreads; }
+  static unsigned actorOf(uint32_t epoch) { return epoch >> clockBits; }
 
-  uint32_t epoch(unsigned actor) const { return actor << clock_bits | uint32_t(now_[actor]); }
+  uint32_t epoch(unsigned actor) const { return actor << clockBits | uint32_t(now[actor]); }
   void advance(unsigned actor); // later accesses of the actor are not covered by what was released before
 
   bool ordered(unsigned thread, uint32_t epoch) const {
     unsigned actor = actorOf(epoch);
-    int32_t clock = int32_t(epoch & ((1u << clock_bits) - 1));
-    return actor == thread || clock <= floor_[actor] || (dirty_[thread] && clock <= known_[row(thread) + actor]);
+    int32_t clock = int32_t(epoch & ((1u << clockBits) - 1));
+    return actor == thread || clock <= floor[actor] || (dirty[thread] && clock <= known[row(thread) + actor]);
   }
   bool visibleToAsyncProxy(unsigned thread, uint32_t epoch) const {
     unsigned actor = actorOf(epoch);
-    int32_t clock = int32_t(epoch & ((1u << clock_bits) - 1));
-    return clock <= fenced_floor_[actor] || (fenced_dirty_[thread] && clock <= fenced_[row(thread) + actor]);
+    int32_t clock = int32_t(epoch & ((1u << clockBits) - 1));
+    return clock <= fencedFloor[actor] || (fencedDirty[thread] && clock <= fenced[row(thread) + actor]);
   }
 
   void release(unsigned thread, CudaClock &into);
@@ -64,13 +64,13 @@ public:
   void barrierOfBlock();
 
 private:
-  std::size_t row(unsigned thread) const { return std::size_t(thread) * num_actors_; }
+  std::size_t row(unsigned thread) const { return std::size_t(thread) * numActors; }
   int32_t *knownRow(unsigned thread);
   int32_t *fencedRow(unsigned thread);
 
-  unsigned num_threads_ = 0, num_actors_ = 0;
-  std::vector<int32_t> now_, floor_, fenced_floor_, known_, fenced_;
-  std::vector<uint8_t> dirty_, fenced_dirty_; // a row is meaningful only when its flag is set
+  unsigned numThreads = 0, numActors = 0;
+  std::vector<int32_t> now, floor, fencedFloor, known, fenced;
+  std::vector<uint8_t> dirty, fencedDirty; // a row is meaningful only when its flag is set
 };
 
 } // namespace moec

@@ -14,12 +14,12 @@ namespace moec {
 
 namespace {
 
-constexpr int NotInitialized = 3, InvalidContext = 201, InvalidHandle = 400;
-constexpr uint32_t default_shared_bytes = 48 * 1024;
+constexpr int notInitialized = 3, invalidContext = 201, invalidHandle = 400;
+constexpr uint32_t defaultSharedBytes = 48 * 1024;
 
 struct DriverFunction {
   const CudaHostKernel *kernel;
-  uint32_t max_shared = default_shared_bytes;
+  uint32_t maxShared = defaultSharedBytes;
 };
 
 struct DriverModule {
@@ -29,24 +29,24 @@ struct DriverModule {
 
 thread_local std::vector<void *> contexts;
 
-uint32_t sharedLimit(const CudaEmulator &emulator) { return emulator.options().capability >= 90 ? 232448 : 166912; }
+uint32_t sharedLimit(const CudaEmulator &emulator) { return emulator.options.capability >= 90 ? 232448 : 166912; }
 
 // Runs `action(emulator)` under its lock, with a current context where the driver wants one.
-template <typename Action> int withEmulator(bool needs_context, Action action) {
+template <typename Action> int withEmulator(bool needsContext, Action action) {
   CudaEmulator *emulator = CudaEmulator::active();
   if (!emulator)
-    return NotInitialized;
-  if (needs_context && (contexts.empty() || !contexts.back()))
-    return InvalidContext;
-  std::lock_guard<std::recursive_mutex> lock(emulator->mutex());
+    return notInitialized;
+  if (needsContext && (contexts.empty() || !contexts.back()))
+    return invalidContext;
+  std::lock_guard<std::recursive_mutex> lock(emulator->mutex);
   return action(*emulator);
 }
 
 bool deviceRange(CudaEmulator &emulator, moec_cuda_pointer pointer, size_t bytes) {
-  return bytes == 0 || emulator.machine().memory().contains(reinterpret_cast<const void *>(pointer), bytes);
+  return bytes == 0 || emulator.machine.memory.contains(reinterpret_cast<const void *>(pointer), bytes);
 }
 
-int init(unsigned) { return CudaEmulator::active() ? MOEC_CUDA_SUCCESS : NotInitialized; }
+int init(unsigned) { return CudaEmulator::active() ? MOEC_CUDA_SUCCESS : notInitialized; }
 
 int driver_get_version(int *version) {
   *version = 13000;
@@ -57,11 +57,11 @@ int get_error_name(int result, const char **text) {
   *text = result == MOEC_CUDA_SUCCESS         ? "CUDA_SUCCESS"
           : result == MOEC_CUDA_INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE"
           : result == MOEC_CUDA_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
-          : result == NotInitialized          ? "CUDA_ERROR_NOT_INITIALIZED"
+          : result == notInitialized          ? "CUDA_ERROR_NOT_INITIALIZED"
           : result == MOEC_CUDA_INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE"
-          : result == InvalidContext          ? "CUDA_ERROR_INVALID_CONTEXT"
+          : result == invalidContext          ? "CUDA_ERROR_INVALID_CONTEXT"
           : result == MOEC_CUDA_NO_BINARY     ? "CUDA_ERROR_NO_BINARY_FOR_GPU"
-          : result == InvalidHandle           ? "CUDA_ERROR_INVALID_HANDLE"
+          : result == invalidHandle           ? "CUDA_ERROR_INVALID_HANDLE"
           : result == MOEC_CUDA_NOT_FOUND     ? "CUDA_ERROR_NOT_FOUND"
           : result == MOEC_CUDA_LAUNCH_FAILED ? "CUDA_ERROR_LAUNCH_FAILED"
                                               : nullptr;
@@ -89,8 +89,8 @@ int device_get_name(char *name, int bytes, int device) {
   return withEmulator(false, [&](CudaEmulator &emulator) -> int {
     if (device != 0 || bytes <= 0)
       return MOEC_CUDA_INVALID_VALUE;
-    std::string text = "moec emulator, compute capability " + std::to_string(emulator.options().capability / 10) + "." +
-                       std::to_string(emulator.options().capability % 10);
+    std::string text = "moec emulator, compute capability " + std::to_string(emulator.options.capability / 10) + "." +
+                       std::to_string(emulator.options.capability % 10);
     std::strncpy(name, text.c_str(), size_t(bytes) - 1);
     name[bytes - 1] = 0;
     return MOEC_CUDA_SUCCESS;
@@ -99,7 +99,7 @@ int device_get_name(char *name, int bytes, int device) {
 
 int device_get_attribute(int *value, int attribute, int device) {
   return withEmulator(false, [&](CudaEmulator &emulator) -> int {
-    const CudaEmulatorOptions &options = emulator.options();
+    const CudaEmulatorOptions &options = emulator.options;
     if (device != 0)
       return MOEC_CUDA_INVALID_VALUE;
     switch (attribute) {
@@ -137,7 +137,7 @@ int ctx_get_current(void **context) {
 
 int ctx_get_device(int *device) {
   *device = 0;
-  return contexts.empty() || !contexts.back() ? InvalidContext : MOEC_CUDA_SUCCESS;
+  return contexts.empty() || !contexts.back() ? invalidContext : MOEC_CUDA_SUCCESS;
 }
 
 int ctx_push_current(void *context) {
@@ -147,16 +147,16 @@ int ctx_push_current(void *context) {
 
 int ctx_pop_current(void **context) {
   if (contexts.empty())
-    return InvalidContext;
+    return invalidContext;
   if (context)
     *context = contexts.back();
   contexts.pop_back();
   return MOEC_CUDA_SUCCESS;
 }
 
-int module_load_data_ex(void **module, const void *image, unsigned num_options, int *options, void **values) {
+int module_load_data_ex(void **module, const void *image, unsigned numOptions, int *options, void **values) {
   return withEmulator(true, [&](CudaEmulator &emulator) -> int {
-    for (unsigned i = 0; i < num_options; ++i)
+    for (unsigned i = 0; i < numOptions; ++i)
       if (options[i] == MOEC_CUDA_JIT_ERROR_LOG && values[i])
         *static_cast<char *>(values[i]) = 0;
     const CudaHostCode *code = image ? emulator.codeOf(static_cast<const char *>(image)) : nullptr;
@@ -189,7 +189,7 @@ int module_get_function(void **function, void *module, const char *name) {
 int func_get_attribute(int *value, int attribute, void *function) {
   auto *held = static_cast<DriverFunction *>(function);
   if (!held)
-    return InvalidHandle;
+    return invalidHandle;
   switch (attribute) {
   case MOEC_CUDA_MAX_THREADS_PER_BLOCK:
     *value = held->kernel->kernel.threads ? int(held->kernel->kernel.threads) : 1024;
@@ -201,7 +201,7 @@ int func_get_attribute(int *value, int attribute, void *function) {
     *value = 128;
     return MOEC_CUDA_SUCCESS;
   case MOEC_CUDA_MAX_DYNAMIC_SHARED:
-    *value = int(held->max_shared);
+    *value = int(held->maxShared);
     return MOEC_CUDA_SUCCESS;
   default:
     return MOEC_CUDA_INVALID_VALUE;
@@ -213,7 +213,7 @@ int func_set_attribute(void *function, int attribute, int value) {
     auto *held = static_cast<DriverFunction *>(function);
     if (!held || attribute != MOEC_CUDA_MAX_DYNAMIC_SHARED || value < 0 || uint32_t(value) > sharedLimit(emulator))
       return MOEC_CUDA_INVALID_VALUE;
-    held->max_shared = uint32_t(value);
+    held->maxShared = uint32_t(value);
     return MOEC_CUDA_SUCCESS;
   });
 }
@@ -231,7 +231,7 @@ int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void
     auto *held = static_cast<DriverFunction *>(function);
     if (!held || !config || extra || config->grid_y != 1 || config->grid_z != 1 || config->block_y != 1 ||
         config->block_z != 1 || config->grid_x == 0 || config->grid_x > 0x7FFFFFFFu || config->block_x == 0 ||
-        config->block_x > 1024 || config->shared_bytes > held->max_shared)
+        config->block_x > 1024 || config->shared_bytes > held->maxShared)
       return MOEC_CUDA_INVALID_VALUE;
     const CudaKernel &kernel = held->kernel->kernel;
     if (kernel.threads && kernel.threads != config->block_x)
@@ -239,12 +239,12 @@ int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void
     struct alignas(128) Place {
       char bytes[128];
     };
-    std::vector<Place> places(kernel.param_bytes.size());
+    std::vector<Place> places(kernel.paramBytes.size());
     std::vector<void *> copies;
     for (size_t i = 0; i < places.size(); ++i) {
-      if (!params || !params[i] || kernel.param_bytes[i] > sizeof(Place))
+      if (!params || !params[i] || kernel.paramBytes[i] > sizeof(Place))
         return MOEC_CUDA_INVALID_VALUE;
-      std::memcpy(places[i].bytes, params[i], kernel.param_bytes[i]);
+      std::memcpy(places[i].bytes, params[i], kernel.paramBytes[i]);
       copies.push_back(places[i].bytes);
     }
     CudaLaunch launch;
@@ -253,9 +253,9 @@ int launch_kernel_ex(const moec_cuda_launch_config *config, void *function, void
     launch.params = copies.data();
     launch.grid = config->grid_x;
     launch.threads = config->block_x;
-    launch.shared_bytes = config->shared_bytes;
+    launch.sharedBytes = config->shared_bytes;
     launch.overlaps = overlapsPredecessor(*config);
-    return emulator.machine().launch(launch) ? MOEC_CUDA_SUCCESS : MOEC_CUDA_LAUNCH_FAILED;
+    return emulator.machine.launch(launch) ? MOEC_CUDA_SUCCESS : MOEC_CUDA_LAUNCH_FAILED;
   });
 }
 
@@ -263,7 +263,7 @@ int mem_alloc(moec_cuda_pointer *pointer, size_t bytes) {
   return withEmulator(true, [&](CudaEmulator &emulator) -> int {
     if (bytes == 0)
       return MOEC_CUDA_INVALID_VALUE;
-    void *memory = emulator.machine().memory().allocate(bytes);
+    void *memory = emulator.machine.memory.allocate(bytes);
     *pointer = reinterpret_cast<moec_cuda_pointer>(memory);
     return memory ? MOEC_CUDA_SUCCESS : MOEC_CUDA_OUT_OF_MEMORY;
   });
@@ -271,7 +271,7 @@ int mem_alloc(moec_cuda_pointer *pointer, size_t bytes) {
 
 int mem_free(moec_cuda_pointer pointer) {
   return withEmulator(true, [&](CudaEmulator &emulator) -> int {
-    bool known = pointer == 0 || emulator.machine().memory().release(reinterpret_cast<void *>(pointer));
+    bool known = pointer == 0 || emulator.machine.memory.release(reinterpret_cast<void *>(pointer));
     return known ? MOEC_CUDA_SUCCESS : MOEC_CUDA_INVALID_VALUE;
   });
 }
@@ -298,17 +298,17 @@ int memcpy_dtoh(void *to, moec_cuda_pointer from, size_t bytes) {
 
 int memcpy_2d(const moec_cuda_copy_2d *copy) {
   return withEmulator(true, [&](CudaEmulator &emulator) -> int {
-    bool from_device = copy->src_type == MOEC_CUDA_MEMORY_DEVICE, to_device = copy->dst_type == MOEC_CUDA_MEMORY_DEVICE;
+    bool fromDevice = copy->src_type == MOEC_CUDA_MEMORY_DEVICE, toDevice = copy->dst_type == MOEC_CUDA_MEMORY_DEVICE;
     for (size_t row = 0; row < copy->height; ++row) {
-      size_t from_offset = (copy->src_y + row) * copy->src_pitch + copy->src_x;
-      size_t to_offset = (copy->dst_y + row) * copy->dst_pitch + copy->dst_x;
-      if ((from_device && !deviceRange(emulator, copy->src_device + from_offset, copy->width)) ||
-          (to_device && !deviceRange(emulator, copy->dst_device + to_offset, copy->width)))
+      size_t fromOffset = (copy->src_y + row) * copy->src_pitch + copy->src_x;
+      size_t toOffset = (copy->dst_y + row) * copy->dst_pitch + copy->dst_x;
+      if ((fromDevice && !deviceRange(emulator, copy->src_device + fromOffset, copy->width)) ||
+          (toDevice && !deviceRange(emulator, copy->dst_device + toOffset, copy->width)))
         return MOEC_CUDA_INVALID_VALUE;
       auto *from =
-          from_device ? reinterpret_cast<const char *>(copy->src_device) : static_cast<const char *>(copy->src_host);
-      auto *to = to_device ? reinterpret_cast<char *>(copy->dst_device) : static_cast<char *>(copy->dst_host);
-      std::memcpy(to + to_offset, from + from_offset, copy->width);
+          fromDevice ? reinterpret_cast<const char *>(copy->src_device) : static_cast<const char *>(copy->src_host);
+      auto *to = toDevice ? reinterpret_cast<char *>(copy->dst_device) : static_cast<char *>(copy->dst_host);
+      std::memcpy(to + toOffset, from + fromOffset, copy->width);
     }
     return MOEC_CUDA_SUCCESS;
   });
@@ -357,21 +357,21 @@ int pointer_get_attribute(void *value, int attribute, moec_cuda_pointer pointer)
 }
 
 int tensor_map_encode_tiled(void *map, int type, uint32_t rank, void *address, const uint64_t *dims,
-                            const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,
+                            const uint64_t *strides, const uint32_t *box, const uint32_t *elementStrides,
                             int interleave, int swizzle, int, int outside) {
   if (reinterpret_cast<uintptr_t>(map) % MOEC_CUDA_MAP_ALIGN || rank < 1 || rank > 5 || interleave || outside ||
       swizzle < 0 || swizzle > 3)
     return MOEC_CUDA_INVALID_VALUE;
   CudaTensorMap made = {};
-  made.magic = CudaTensorMap::valid_magic;
+  made.magic = CudaTensorMap::validMagic;
   made.base = reinterpret_cast<uint64_t>(address);
   made.rank = uint8_t(rank);
   if (type != MOEC_CUDA_TENSOR_F16 && type != MOEC_CUDA_TENSOR_BF16 && type != MOEC_CUDA_TENSOR_F32)
     return MOEC_CUDA_INVALID_VALUE;
-  made.element_bytes = type == MOEC_CUDA_TENSOR_F32 ? 4 : 2;
-  made.swizzle_bytes = uint8_t(swizzle ? 16 << swizzle : 0);
+  made.elementBytes = type == MOEC_CUDA_TENSOR_F32 ? 4 : 2;
+  made.swizzleBytes = uint8_t(swizzle ? 16 << swizzle : 0);
   for (uint32_t i = 0; i < rank; ++i) {
-    if (element_strides[i] != 1)
+    if (elementStrides[i] != 1)
       return MOEC_CUDA_INVALID_VALUE;
     made.dims[i] = dims[i];
     made.box[i] = uint16_t(std::min(box[i], 65535u));

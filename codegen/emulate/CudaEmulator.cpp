@@ -8,20 +8,20 @@
 
 namespace moec {
 
-static constexpr llvm::StringLiteral image_prefix = "moec-emulated:";
-static CudaEmulator *active_emulator = nullptr;
+static constexpr llvm::StringLiteral imagePrefix = "moec-emulated:";
+static CudaEmulator *activeEmulator = nullptr;
 
 CudaEmulator::CudaEmulator(CudaEmulatorOptions options)
-    : options_(options), machine_(options.seed), below_(active_emulator) {
-  active_emulator = this;
+    : options(options), machine(options.seed), below(activeEmulator) {
+  activeEmulator = this;
 }
 
 CudaEmulator::~CudaEmulator() {
-  if (active_emulator == this)
-    active_emulator = below_;
+  if (activeEmulator == this)
+    activeEmulator = below;
 }
 
-CudaEmulator *CudaEmulator::active() { return active_emulator; }
+CudaEmulator *CudaEmulator::active() { return activeEmulator; }
 
 const moec_cuda_driver *CudaEmulator::driver() const { return cudaEmulatorDriver(); }
 
@@ -34,22 +34,22 @@ llvm::Expected<std::string> CudaEmulator::addModule(std::unique_ptr<llvm::Module
   auto code = CudaHostCode::make(std::move(*host), std::move(context));
   if (!code)
     return code.takeError();
-  std::lock_guard<std::recursive_mutex> lock(mutex_);
-  images_.push_back({std::move(*code), capability});
-  std::string image = (image_prefix + llvm::Twine(images_.size() - 1)).str();
+  std::lock_guard<std::recursive_mutex> lock(mutex);
+  images.push_back({std::move(*code), capability});
+  std::string image = (imagePrefix + llvm::Twine(images.size() - 1)).str();
   image.push_back('\0');
   return image;
 }
 
 const CudaHostCode *CudaEmulator::codeOf(const char *image) const {
-  for (size_t i = 0; i < image_prefix.size(); ++i)
-    if (image[i] != image_prefix[i])
+  for (size_t i = 0; i < imagePrefix.size(); ++i)
+    if (image[i] != imagePrefix[i])
       return nullptr;
   size_t number;
-  if (llvm::StringRef(image + image_prefix.size()).getAsInteger(10, number) || number >= images_.size())
+  if (llvm::StringRef(image + imagePrefix.size()).getAsInteger(10, number) || number >= images.size())
     return nullptr;
-  const Image &found = images_[number];
-  return found.capability == 0 || found.capability == options_.capability ? found.code.get() : nullptr;
+  const Image &found = images[number];
+  return found.capability == 0 || found.capability == options.capability ? found.code.get() : nullptr;
 }
 
 } // namespace moec

@@ -43,17 +43,17 @@ public:
   const moec_cuda_driver *driver() const;
 
   // The first 8 findings since the emulator was made or cleared, and how many there were.
-  const std::vector<std::string> &findings() { return machine_.findings().texts(); }
-  uint64_t numFindings() { return machine_.findings().count(); }
-  void clearFindings() { machine_.findings().clear(); }
-  void reseed(uint64_t seed) { machine_.block().reseed(seed); }
+  const std::vector<std::string> &findings() { return machine.findings.texts(); }
+  uint64_t numFindings() { return machine.findings.count(); }
+  void clearFindings() { machine.findings.clear(); }
+  void reseed(uint64_t seed) { machine.block.reseed(seed); }
 
   // For the driver's functions.
   static CudaEmulator *active();
-  CudaMachine &machine() { return machine_; }
-  const CudaEmulatorOptions &options() const { return options_; }
-  std::recursive_mutex &mutex() { return mutex_; }
   const CudaHostCode *codeOf(const char *image) const; // null when this device cannot load it
+  const CudaEmulatorOptions options;
+  CudaMachine machine;
+  std::recursive_mutex mutex; // held during a call
 
 private:
   struct Image {
@@ -61,11 +61,8 @@ private:
     uint32_t capability;
   };
 
-  CudaEmulatorOptions options_;
-  CudaMachine machine_;
-  std::vector<Image> images_;
-  std::recursive_mutex mutex_;
-  CudaEmulator *below_;
+  std::vector<Image> images;
+  CudaEmulator *below;
 };
 
 } // namespace moec

@@ -36,30 +36,30 @@ moec_fibre_switch:
 
 namespace moec {
 
-static constexpr size_t guard_bytes = 64 * 1024;
+static constexpr size_t guardBytes = 64 * 1024;
 
 CudaFibre::~CudaFibre() {
-  if (memory_)
-    munmap(memory_, guard_bytes + stack_bytes);
+  if (memory)
+    munmap(memory, guardBytes + stackBytes);
 }
 
 bool CudaFibre::reserve(unsigned index) {
-  if (memory_)
+  if (memory)
     return true;
-  void *memory = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
+  void *mapped = mmap(nullptr, guardBytes + stackBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED)
+  if (mapped == MAP_FAILED)
     return false;
-  memory_ = static_cast<char *>(memory);
-  mprotect(memory_, guard_bytes, PROT_NONE);
-  top_ = memory_ + guard_bytes + stack_bytes - (index % 64) * 320;
-  top_ -= reinterpret_cast<uintptr_t>(top_) % 64;
+  memory = static_cast<char *>(mapped);
+  mprotect(memory, guardBytes, PROT_NONE);
+  stackTop = memory + guardBytes + stackBytes - (index % 64) * 320;
+  stackTop -= reinterpret_cast<uintptr_t>(stackTop) % 64;
   return true;
 }
 
 bool CudaFibre::ownsAddress(const void *address) const {
   auto *byte = static_cast<const char *>(address);
-  return memory_ && byte >= memory_ && byte < memory_ + guard_bytes + stack_bytes;
+  return memory && byte >= memory && byte < memory + guardBytes + stackBytes;
 }
 
 #if defined(__x86_64__)
@@ -67,28 +67,28 @@ bool CudaFibre::ownsAddress(const void *address) const {
 void CudaFibre::start(void (*entry)()) {
   // What moec_fibre_switch pops: r15 r14 r13 r12 rbx rbp, then the address it returns to; above it a zero where the
   // ABI wants the caller's address, so that the stack is 8 modulo 16 at the function's first instruction.
-  void **slots = reinterpret_cast<void **>(top_ - 64);
+  void **slots = reinterpret_cast<void **>(stackTop - 64);
   for (int i = 0; i < 8; ++i)
     slots[i] = nullptr;
   slots[6] = reinterpret_cast<void *>(entry);
-  inside_ = slots;
+  inside = slots;
 }
 
-void CudaFibre::enter() { moec_fibre_switch(&outside_, inside_); }
-void CudaFibre::leave() { moec_fibre_switch(&inside_, outside_); }
+void CudaFibre::enter() { moec_fibre_switch(&outside, inside); }
+void CudaFibre::leave() { moec_fibre_switch(&inside, outside); }
 
 #else
 
 void CudaFibre::start(void (*entry)()) {
-  getcontext(&inside_);
-  inside_.uc_stack.ss_sp = memory_ + guard_bytes;
-  inside_.uc_stack.ss_size = static_cast<size_t>(top_ - (memory_ + guard_bytes));
-  inside_.uc_link = &outside_;
-  makecontext(&inside_, entry, 0);
+  getcontext(&inside);
+  inside.uc_stack.ss_sp = memory + guardBytes;
+  inside.uc_stack.ss_size = static_cast<size_t>(stackTop - (memory + guardBytes));
+  inside.uc_link = &outside;
+  makecontext(&inside, entry, 0);
 }
 
-void CudaFibre::enter() { swapcontext(&outside_, &inside_); }
-void CudaFibre::leave() { swapcontext(&inside_, &outside_); }
+void CudaFibre::enter() { swapcontext(&outside, &inside); }
+void CudaFibre::leave() { swapcontext(&inside, &outside); }
 
 #endif
 

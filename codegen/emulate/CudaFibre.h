@@ -18,7 +18,7 @@ namespace moec {
 // operating-system thread that enters it.
 class CudaFibre {
 public:
-  static constexpr size_t stack_bytes = 256 * 1024;
+  static constexpr size_t stackBytes = 256 * 1024;
 
   CudaFibre() = default;
   CudaFibre(const CudaFibre &) = delete;
@@ -38,15 +38,15 @@ public:
   void leave();
 
   bool ownsAddress(const void *address) const; // in the stack or its guard page
-  void *top() const { return top_; }
+  void *top() const { return stackTop; }
 
 private:
-  char *memory_ = nullptr;
-  char *top_ = nullptr;
+  char *memory = nullptr;
+  char *stackTop = nullptr;
 #if defined(__x86_64__)
-  void *inside_ = nullptr, *outside_ = nullptr;
+  void *inside = nullptr, *outside = nullptr;
 #else
-  ucontext_t inside_, outside_;
+  ucontext_t inside, outside;
 #endif
 };
 

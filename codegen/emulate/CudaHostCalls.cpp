@@ -20,15 +20,15 @@ using namespace llvm;
 
 namespace moec {
 
-static constexpr unsigned global_space = 1, shared_space = 3;
+static constexpr unsigned globalSpace = 1, sharedSpace = 3;
 
 namespace {
 class HostCalls {
 public:
   HostCalls(Function &function, CudaInstructions &instructions)
-      : function_(function), module_(*function.getParent()), instructions_(instructions),
-        context_(function.getContext()), int32_(Type::getInt32Ty(context_)), int64_(Type::getInt64Ty(context_)),
-        pointer_(PointerType::get(context_, 0)) {}
+      : function(function), module(*function.getParent()), parsedInstructions(instructions),
+        context(function.getContext()), i32Type(Type::getInt32Ty(context)), i64Type(Type::getInt64Ty(context)),
+        pointerType(PointerType::get(context, 0)) {}
 
   Error run();
 
@@ -46,15 +46,15 @@ private:
   void expandBfloat(CastInst &cast);
   Value *address(const void *pointer);
 
-  Function &function_;
-  Module &module_;
-  CudaInstructions &instructions_;
-  LLVMContext &context_;
-  Type *int32_, *int64_, *pointer_;
-  AllocaInst *operands_ = nullptr, *results_ = nullptr;
-  SmallVector<CallInst *> assembly_;
-  SmallVector<Instruction *> accesses_, early_loads_, global_stores_;
-  SmallVector<CastInst *> bfloat_casts_;
+  Function &function;
+  Module &module;
+  CudaInstructions &parsedInstructions;
+  LLVMContext &context;
+  Type *i32Type, *i64Type, *pointerType;
+  AllocaInst *operandSlots = nullptr, *resultSlots = nullptr;
+  SmallVector<CallInst *> assemblyCalls;
+  SmallVector<Instruction *> sharedAccesses, earlyLoads, globalStores;
+  SmallVector<CastInst *> bfloatCasts;
 };
 } // namespace
 
@@ -63,19 +63,19 @@ Error HostCalls::refuse(const Twine &what, Instruction &where) {
   raw_string_ostream stream(text);
   where.print(stream);
   return createStringError(inconvertibleErrorCode(),
-                           "function \"" + function_.getName() + "\": " + what + ":" + StringRef(text).rtrim());
+                           "function \"" + function.getName() + "\": " + what + ":" + StringRef(text).rtrim());
 }
 
 Value *HostCalls::address(const void *pointer) {
-  return ConstantExpr::getIntToPtr(ConstantInt::get(int64_, reinterpret_cast<uint64_t>(pointer)), pointer_);
+  return ConstantExpr::getIntToPtr(ConstantInt::get(i64Type, reinterpret_cast<uint64_t>(pointer)), pointerType);
 }
 
 Value *HostCalls::slots(AllocaInst *&alloca, unsigned count) {
   if (!alloca) {
-    IRBuilder<> builder(&function_.getEntryBlock(), function_.getEntryBlock().begin());
-    alloca = new AllocaInst(ArrayType::get(int64_, count), 0, "slots", function_.getEntryBlock().begin());
+    IRBuilder<> builder(&function.getEntryBlock(), function.getEntryBlock().begin());
+    alloca = new AllocaInst(ArrayType::get(i64Type, count), 0, "slots", function.getEntryBlock().begin());
   } else if (cast<ArrayType>(alloca->getAllocatedType())->getNumElements() < count) {
-    alloca->setAllocatedType(ArrayType::get(int64_, count));
+    alloca->setAllocatedType(ArrayType::get(i64Type, count));
   }
   return alloca;
 }
@@ -83,20 +83,20 @@ Value *HostCalls::slots(AllocaInst *&alloca, unsigned count) {
 Value *HostCalls::toSlot(IRBuilder<> &builder, Value *value) {
   Type *type = value->getType();
   if (type->isPointerTy())
-    return builder.CreatePtrToInt(value, int64_);
-  uint64_t bits = module_.getDataLayout().getTypeSizeInBits(type);
+    return builder.CreatePtrToInt(value, i64Type);
+  uint64_t bits = module.getDataLayout().getTypeSizeInBits(type);
   if (bits == 0 || bits > 64 || !(type->isIntegerTy() || type->isFloatingPointTy() || type->isVectorTy()))
     return nullptr;
   if (!type->isIntegerTy())
-    value = builder.CreateBitCast(value, IntegerType::get(context_, unsigned(bits)));
-  return builder.CreateZExt(value, int64_);
+    value = builder.CreateBitCast(value, IntegerType::get(context, unsigned(bits)));
+  return builder.CreateZExt(value, i64Type);
 }
 
 Value *HostCalls::fromSlot(IRBuilder<> &builder, Value *slot, Type *type) {
-  uint64_t bits = type->isSized() ? uint64_t(module_.getDataLayout().getTypeSizeInBits(type)) : 0;
+  uint64_t bits = type->isSized() ? uint64_t(module.getDataLayout().getTypeSizeInBits(type)) : 0;
   if (bits == 0 || bits > 64 || !(type->isIntegerTy() || type->isFloatingPointTy() || type->isVectorTy()))
     return nullptr;
-  Value *value = builder.CreateTrunc(slot, IntegerType::get(context_, unsigned(bits)));
+  Value *value = builder.CreateTrunc(slot, IntegerType::get(context, unsigned(bits)));
   return type->isIntegerTy() ? value : builder.CreateBitCast(value, type);
 }
 
@@ -130,35 +130,35 @@ Error HostCalls::replaceAssembly(CallInst &call) {
   auto parsed = parseCudaInstruction(assembly->getAsmString());
   if (!parsed)
     return createStringError(inconvertibleErrorCode(),
-                             "function \"" + function_.getName() + "\": " + toString(parsed.takeError()));
+                             "function \"" + function.getName() + "\": " + toString(parsed.takeError()));
   SmallVector<Type *> types;
   if (auto *type = dyn_cast<StructType>(call.getType()))
     types.append(type->element_begin(), type->element_end());
   else if (!call.getType()->isVoidTy())
     types.push_back(call.getType());
-  if (call.arg_size() != parsed->num_operands || types.size() != parsed->num_results)
-    return refuse("\"" + parsed->text + "\" has " + Twine(parsed->num_operands) + " operands and " +
-                      Twine(parsed->num_results) + " results",
+  if (call.arg_size() != parsed->numOperands || types.size() != parsed->numResults)
+    return refuse("\"" + parsed->text + "\" has " + Twine(parsed->numOperands) + " operands and " +
+                      Twine(parsed->numResults) + " results",
                   call);
   Value *result = simpleValue(*parsed, call);
   if (!result) {
     IRBuilder<> builder(&call);
-    Value *operands = slots(operands_, std::max(1u, parsed->num_operands));
-    Value *results = slots(results_, std::max(1u, parsed->num_results));
+    Value *operands = slots(operandSlots, std::max(1u, parsed->numOperands));
+    Value *results = slots(resultSlots, std::max(1u, parsed->numResults));
     for (unsigned i = 0; i < call.arg_size(); ++i) {
       Value *slot = toSlot(builder, call.getArgOperand(i));
       if (!slot)
         return refuse("an operand of more than 8 bytes", call);
-      builder.CreateStore(slot, builder.CreateConstGEP1_32(int64_, operands, i));
+      builder.CreateStore(slot, builder.CreateConstGEP1_32(i64Type, operands, i));
     }
-    instructions_.push_back(std::make_unique<CudaInstruction>(*parsed));
+    parsedInstructions.push_back(std::make_unique<CudaInstruction>(*parsed));
     FunctionCallee hook =
-        module_.getOrInsertFunction("moec_emulate", Type::getVoidTy(context_), pointer_, pointer_, pointer_);
-    builder.CreateCall(hook, {address(instructions_.back().get()), results, operands})->setConvergent();
+        module.getOrInsertFunction("moec_emulate", Type::getVoidTy(context), pointerType, pointerType, pointerType);
+    builder.CreateCall(hook, {address(parsedInstructions.back().get()), results, operands})->setConvergent();
     if (types.size() > 1)
       result = PoisonValue::get(call.getType());
     for (unsigned i = 0; i < types.size(); ++i) {
-      Value *slot = builder.CreateLoad(int64_, builder.CreateConstGEP1_32(int64_, results, i));
+      Value *slot = builder.CreateLoad(i64Type, builder.CreateConstGEP1_32(i64Type, results, i));
       Value *value = fromSlot(builder, slot, types[i]);
       if (!value)
         return refuse("a result of more than 8 bytes", call);
@@ -174,22 +174,22 @@ Error HostCalls::replaceAssembly(CallInst &call) {
 void HostCalls::reportAccess(Instruction &access, Value *pointer, Type *type, Align align, StringRef hook) {
   IRBuilder<> builder(&access);
   FunctionCallee callee =
-      module_.getOrInsertFunction(hook, Type::getVoidTy(context_), pointer->getType(), int32_, int32_);
-  uint64_t bytes = module_.getDataLayout().getTypeStoreSize(type);
+      module.getOrInsertFunction(hook, Type::getVoidTy(context), pointer->getType(), i32Type, i32Type);
+  uint64_t bytes = module.getDataLayout().getTypeStoreSize(type);
   builder.CreateCall(callee, {pointer, builder.getInt32(uint32_t(bytes)), builder.getInt32(uint32_t(align.value()))});
 }
 
 void HostCalls::countRounds() {
   SmallVector<std::pair<const BasicBlock *, const BasicBlock *>> edges;
-  FindFunctionBackedges(function_, edges);
+  FindFunctionBackedges(function, edges);
   SmallSetVector<BasicBlock *, 8> latches;
   for (auto &[from, to] : edges)
     latches.insert(const_cast<BasicBlock *>(from));
-  FunctionCallee pause = module_.getOrInsertFunction("moec_emulate_pause", Type::getVoidTy(context_));
+  FunctionCallee pause = module.getOrInsertFunction("moec_emulate_pause", Type::getVoidTy(context));
   for (BasicBlock *latch : latches) {
     IRBuilder<> builder(latch->getTerminator());
     Value *counter = address(&moec_emulate_rounds);
-    Value *left = builder.CreateSub(builder.CreateLoad(int64_, counter), builder.getInt64(1));
+    Value *left = builder.CreateSub(builder.CreateLoad(i64Type, counter), builder.getInt64(1));
     builder.CreateStore(left, counter);
     Value *over = builder.CreateICmpSLT(left, builder.getInt64(0));
     Instruction *then = SplitBlockAndInsertIfThen(over, latch->getTerminator()->getIterator(), false);
@@ -202,7 +202,7 @@ void HostCalls::expandBfloat(CastInst &cast) {
   IRBuilder<> builder(&cast);
   Value *value = cast.getOperand(0);
   auto integers = [&](Type *type, unsigned bits) -> Type * {
-    Type *element = IntegerType::get(context_, bits);
+    Type *element = IntegerType::get(context, bits);
     if (auto *vector = dyn_cast<VectorType>(type))
       return VectorType::get(element, vector->getElementCount());
     return element;
@@ -232,13 +232,13 @@ static bool isGridWait(const CallInst &call) {
 // Of a kernel that waits for the launch before: every store, and the loads that a thread may reach before its wait.
 Error HostCalls::collectGlobalAccesses() {
   auto isWait = [](CallInst *call) { return isGridWait(*call); };
-  if (none_of(assembly_, isWait))
+  if (none_of(assemblyCalls, isWait))
     return Error::success();
   auto isGlobal = [](const Value *pointer) {
-    return pointer->getType()->isPointerTy() && pointer->getType()->getPointerAddressSpace() == global_space;
+    return pointer->getType()->isPointerTy() && pointer->getType()->getPointerAddressSpace() == globalSpace;
   };
-  DominatorTree dominators(function_);
-  for (Instruction &instruction : instructions(function_)) {
+  DominatorTree dominators(function);
+  for (Instruction &instruction : instructions(function)) {
     if (isa<AtomicRMWInst, AtomicCmpXchgInst, MemIntrinsic>(instruction) && isGlobal(instruction.getOperand(0)))
       return refuse("an access to device memory that is not checked against grid_wait", instruction);
     const Value *pointer = getLoadStorePointerOperand(&instruction);
@@ -246,21 +246,21 @@ Error HostCalls::collectGlobalAccesses() {
       continue;
     auto isBehind = [&](CallInst *call) { return isWait(call) && dominators.dominates(call, &instruction); };
     if (isa<StoreInst>(instruction))
-      global_stores_.push_back(&instruction);
-    else if (none_of(assembly_, isBehind))
-      early_loads_.push_back(&instruction);
+      globalStores.push_back(&instruction);
+    else if (none_of(assemblyCalls, isBehind))
+      earlyLoads.push_back(&instruction);
   }
   return Error::success();
 }
 
 Error HostCalls::collect() {
   auto isShared = [](Type *type) {
-    return type->isPtrOrPtrVectorTy() && type->getPointerAddressSpace() == shared_space;
+    return type->isPtrOrPtrVectorTy() && type->getPointerAddressSpace() == sharedSpace;
   };
-  for (Instruction &instruction : instructions(function_)) {
+  for (Instruction &instruction : instructions(function)) {
     if (auto *call = dyn_cast<CallInst>(&instruction)) {
       if (call->isInlineAsm()) {
-        assembly_.push_back(call);
+        assemblyCalls.push_back(call);
         continue;
       }
       Function *callee = call->getCalledFunction();
@@ -275,13 +275,13 @@ Error HostCalls::collect() {
     if (isShared(instruction.getType()) && isa<AllocaInst>(instruction))
       return refuse("a local variable in shared memory", instruction);
     if (const Value *pointer = getLoadStorePointerOperand(&instruction); pointer && isShared(pointer->getType()))
-      accesses_.push_back(&instruction);
+      sharedAccesses.push_back(&instruction);
     if (isa<AtomicRMWInst, AtomicCmpXchgInst>(instruction) && isShared(instruction.getOperand(0)->getType()))
-      accesses_.push_back(&instruction);
+      sharedAccesses.push_back(&instruction);
     if (auto *cast = dyn_cast<CastInst>(&instruction); cast && isa<FPExtInst, FPTruncInst>(cast)) {
       Type *from = cast->getSrcTy()->getScalarType(), *to = cast->getDestTy()->getScalarType();
       if ((from->isBFloatTy() && to->isFloatTy()) || (from->isFloatTy() && to->isBFloatTy()))
-        bfloat_casts_.push_back(cast);
+        bfloatCasts.push_back(cast);
     }
   }
   return collectGlobalAccesses();
@@ -290,7 +290,7 @@ Error HostCalls::collect() {
 Error HostCalls::run() {
   if (Error error = collect())
     return error;
-  for (Instruction *access : accesses_) {
+  for (Instruction *access : sharedAccesses) {
     if (auto *load = dyn_cast<LoadInst>(access))
       reportAccess(*load, load->getPointerOperand(), load->getType(), load->getAlign(), "moec_emulate_shared_load");
     else if (auto *store = dyn_cast<StoreInst>(access))
@@ -303,28 +303,28 @@ Error HostCalls::run() {
       reportAccess(*swap, swap->getPointerOperand(), swap->getCompareOperand()->getType(), swap->getAlign(),
                    "moec_emulate_shared_atomic");
   }
-  for (Instruction *load : early_loads_)
+  for (Instruction *load : earlyLoads)
     reportAccess(*load, getLoadStorePointerOperand(load), load->getType(), getLoadStoreAlignment(load),
                  "moec_emulate_global_load");
-  for (Instruction *store : global_stores_)
+  for (Instruction *store : globalStores)
     reportAccess(*store, getLoadStorePointerOperand(store), getLoadStoreType(store), getLoadStoreAlignment(store),
                  "moec_emulate_global_store");
-  for (CastInst *cast : bfloat_casts_)
+  for (CastInst *cast : bfloatCasts)
     expandBfloat(*cast);
-  for (CallInst *call : assembly_)
+  for (CallInst *call : assemblyCalls)
     if (Error error = replaceAssembly(*call))
       return error;
   countRounds();
   return Error::success();
 }
 
-Error insertCudaHostCalls(Module &module, CudaInstructions &out_instructions) {
+Error insertCudaHostCalls(Module &module, CudaInstructions &out) {
   SmallVector<Function *> functions;
   for (Function &function : module)
     if (!function.isDeclaration())
       functions.push_back(&function);
   for (Function *function : functions)
-    if (Error error = HostCalls(*function, out_instructions).run())
+    if (Error error = HostCalls(*function, out).run())
       return error;
   return Error::success();
 }

@@ -22,9 +22,9 @@ namespace moec {
 
 using CudaInstructions = std::vector<std::unique_ptr<CudaInstruction>>;
 
-// Rewrites every function of `module`. The code refers to the instructions appended to `out_instructions` by address.
+// Rewrites every function of `module`. The code refers to the instructions appended to `out` by address.
 // Errors name the function and the instruction text.
-llvm::Error insertCudaHostCalls(llvm::Module &module, CudaInstructions &out_instructions);
+llvm::Error insertCudaHostCalls(llvm::Module &module, CudaInstructions &out);
 
 } // namespace moec
 

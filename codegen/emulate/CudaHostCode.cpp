@@ -21,7 +21,7 @@ CudaHostCode::CudaHostCode() = default;
 CudaHostCode::~CudaHostCode() = default;
 
 const CudaHostKernel *CudaHostCode::find(StringRef name) const {
-  for (const CudaHostKernel &kernel : kernels_)
+  for (const CudaHostKernel &kernel : kernels)
     if (kernel.kernel.name == name)
       return &kernel;
   return nullptr;
@@ -82,10 +82,10 @@ Expected<std::unique_ptr<CudaHostCode>> CudaHostCode::make(CudaHostModule host, 
     auto address = (*jit)->lookup(kernel.thunk);
     if (!address)
       return address.takeError();
-    code->kernels_.push_back({std::move(kernel), address->toPtr<void (*)(void **)>()});
+    code->kernels.push_back({std::move(kernel), address->toPtr<void (*)(void **)>()});
   }
-  code->jit_ = std::move(*jit);
-  code->instructions_ = std::move(host.instructions);
+  code->jit = std::move(*jit);
+  code->instructions = std::move(host.instructions);
   return code;
 }
 

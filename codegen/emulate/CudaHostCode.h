@@ -33,9 +33,9 @@ public:
 private:
   CudaHostCode();
 
-  std::unique_ptr<llvm::orc::LLJIT> jit_;
-  CudaInstructions instructions_;
-  std::vector<CudaHostKernel> kernels_;
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  CudaInstructions instructions;
+  std::vector<CudaHostKernel> kernels;
 };
 
 } // namespace moec

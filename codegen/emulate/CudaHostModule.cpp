@@ -139,7 +139,7 @@ static void addThunk(Module &host, Function &kernel, const Function &device, Cud
     Value *value = builder.CreateLoad(pointer, slot);
     Type *parameter = kernel.getArg(argument.getArgNo())->getType();
     Type *held = argument.hasByValAttr() ? argument.getParamByValType() : parameter;
-    out.param_bytes.push_back(uint32_t(device.getParent()->getDataLayout().getTypeAllocSize(held)));
+    out.paramBytes.push_back(uint32_t(device.getParent()->getDataLayout().getTypeAllocSize(held)));
     arguments.push_back(argument.hasByValAttr() ? value : builder.CreateAlignedLoad(parameter, value, Align(1)));
   }
   builder.CreateCall(&kernel, arguments);

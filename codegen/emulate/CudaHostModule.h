@@ -17,7 +17,7 @@ namespace moec {
 
 struct CudaKernel {
   std::string name, thunk;
-  std::vector<uint32_t> param_bytes;
+  std::vector<uint32_t> paramBytes;
   uint32_t threads = 0; // nvvm.reqntid; 0 where the kernel does not say
 };
 

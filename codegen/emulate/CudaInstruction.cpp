@@ -18,7 +18,7 @@ struct Row {
   CudaOpcode opcode;
   const char *keys; // blank-separated; every one must be given, except threads
   uint8_t operands, results;
-  Extra extra_operands = Extra::None, extra_results = Extra::None;
+  Extra extraOperands = Extra::None, extraResults = Extra::None;
 };
 
 const Row rows[] = {
@@ -164,8 +164,8 @@ llvm::Expected<CudaInstruction> parseCudaInstruction(llvm::StringRef assembly) {
       return malformed(tag, "no " + key + "=");
   if (llvm::StringRef limit = brokenLimit(instruction); !limit.empty())
     return malformed(tag, limit);
-  instruction.num_operands = row->operands + extraSlots(row->extra_operands, instruction);
-  instruction.num_results = row->results + extraSlots(row->extra_results, instruction);
+  instruction.numOperands = row->operands + extraSlots(row->extraOperands, instruction);
+  instruction.numResults = row->results + extraSlots(row->extraResults, instruction);
   return instruction;
 }
 

@@ -65,7 +65,7 @@ struct CudaInstruction {
   uint32_t n = 0;       // n=, mask=, delta=, id=, at=
   uint32_t threads = 0; // threads=; 0: the whole block
   uint32_t regs = 0;    // regs=
-  uint32_t num_operands = 0, num_results = 0;
+  uint32_t numOperands = 0, numResults = 0;
   std::string text; // the tag, for messages
 };
 

@@ -14,32 +14,32 @@
 namespace moec {
 
 static CudaBlock *active = nullptr;
-static struct sigaction earlier_segv, earlier_bus;
-static void *fault_address;
-static bool fault_write;
+static struct sigaction earlierSegv, earlierBus;
+static void *faultAddress;
+static bool faultWrite;
 
-static void landing() { active->fault(fault_address, fault_write); }
+static void landing() { active->fault(faultAddress, faultWrite); }
 
 static void handleFault(int signal, siginfo_t *info, void *context) {
   auto *state = static_cast<ucontext_t *>(context);
   if (!active || !active->inFibre()) {
-    sigaction(SIGSEGV, &earlier_segv, nullptr);
-    sigaction(SIGBUS, &earlier_bus, nullptr);
+    sigaction(SIGSEGV, &earlierSegv, nullptr);
+    sigaction(SIGBUS, &earlierBus, nullptr);
     return; // the instruction faults again, under the earlier handler
   }
-  fault_address = info->si_addr;
+  faultAddress = info->si_addr;
   uintptr_t stack = reinterpret_cast<uintptr_t>(active->stackTop()) - 64;
 #if defined(__x86_64__)
-  fault_write = (state->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+  faultWrite = (state->uc_mcontext.gregs[REG_ERR] & 2) != 0;
   state->uc_mcontext.gregs[REG_RSP] = static_cast<greg_t>(stack - 8);
   state->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(&landing);
 #elif defined(__aarch64__)
-  fault_write = false;
+  faultWrite = false;
   state->uc_mcontext.sp = stack;
   state->uc_mcontext.pc = reinterpret_cast<uintptr_t>(&landing);
 #else
   (void)stack;
-  sigaction(SIGSEGV, &earlier_segv, nullptr);
+  sigaction(SIGSEGV, &earlierSegv, nullptr);
 #endif
 }
 
@@ -49,45 +49,45 @@ class FaultGuard {
 public:
   FaultGuard() {
     stack_t alternate = {};
-    alternate.ss_sp = stack_.data();
-    alternate.ss_size = stack_.size();
-    sigaltstack(&alternate, &earlier_stack_);
+    alternate.ss_sp = stack.data();
+    alternate.ss_size = stack.size();
+    sigaltstack(&alternate, &earlierStack);
     struct sigaction action = {};
     action.sa_sigaction = handleFault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigaction(SIGSEGV, &action, &earlier_segv);
-    sigaction(SIGBUS, &action, &earlier_bus);
+    sigaction(SIGSEGV, &action, &earlierSegv);
+    sigaction(SIGBUS, &action, &earlierBus);
   }
   ~FaultGuard() {
-    sigaction(SIGSEGV, &earlier_segv, nullptr);
-    sigaction(SIGBUS, &earlier_bus, nullptr);
-    sigaltstack(&earlier_stack_, nullptr);
+    sigaction(SIGSEGV, &earlierSegv, nullptr);
+    sigaction(SIGBUS, &earlierBus, nullptr);
+    sigaltstack(&earlierStack, nullptr);
   }
 
 private:
-  std::vector<char> stack_ = std::vector<char>(64 * 1024);
-  stack_t earlier_stack_ = {};
+  std::vector<char> stack = std::vector<char>(64 * 1024);
+  stack_t earlierStack = {};
 };
 } // namespace
 
 bool CudaMachine::launch(CudaLaunch launch) {
-  static std::mutex one_at_a_time;
-  std::lock_guard<std::mutex> lock(one_at_a_time);
-  uint64_t before = findings_.count();
-  launch.number = ++launches_;
+  static std::mutex oneAtATime;
+  std::lock_guard<std::mutex> lock(oneAtATime);
+  uint64_t before = findings.count();
+  launch.number = ++launches;
   std::vector<uint32_t> order(launch.grid);
   std::iota(order.begin(), order.end(), 0u);
   for (size_t i = order.size(); i > 1; --i)
-    std::swap(order[i - 1], order[block_.random(i)]);
+    std::swap(order[i - 1], order[block.random(i)]);
   FaultGuard guard;
-  active = &block_;
-  for (uint32_t block : order)
-    if (!block_.run(launch, block))
+  active = &block;
+  for (uint32_t index : order)
+    if (!block.run(launch, index))
       break;
   active = nullptr;
-  for (const std::string &text : memory_.overwritten())
-    findings_.add("kernel " + std::string(launch.kernel) + ": " + text);
-  return findings_.count() == before;
+  for (const std::string &text : memory.overwritten())
+    findings.add("kernel " + std::string(launch.kernel) + ": " + text);
+  return findings.count() == before;
 }
 
 } // namespace moec

@@ -12,21 +12,18 @@ namespace moec {
 // One device. Launches of all machines of the process run one at a time, on the calling thread.
 class CudaMachine {
 public:
-  explicit CudaMachine(uint64_t seed) : block_(seed, memory_, findings_) {}
+  explicit CudaMachine(uint64_t seed) : block(seed, memory, findings) {}
+
+  CudaMemory memory;
+  CudaFindings findings;
+  CudaBlock block;
 
   // Runs every block of the launch; false if it had findings. A finding after which the kernel cannot continue (a
   // fault, a deadlock, an access outside shared memory) ends the launch.
   bool launch(CudaLaunch launch);
 
-  CudaMemory &memory() { return memory_; }
-  CudaFindings &findings() { return findings_; }
-  CudaBlock &block() { return block_; }
-
 private:
-  CudaMemory memory_;
-  CudaFindings findings_;
-  CudaBlock block_;
-  uint32_t launches_ = 0;
+  uint32_t launches = 0;
 };
 
 } // namespace moec

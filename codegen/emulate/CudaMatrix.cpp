@@ -19,11 +19,11 @@ namespace moec {
 // Lane i supplies the address of row i % 8 of matrix i / 8: 16 bytes, 16-byte aligned.
 void CudaBlock::loadMatrices(const CudaInstruction &instruction, CudaWarp &warp) {
   uint16_t elements[4][8][8];
-  unsigned first = current_->warp * 32;
+  unsigned first = current->warp * 32;
   for (unsigned lane = 0; lane < 8 * instruction.n; ++lane) {
     uint32_t offset = sharedOffset(warp.operands[lane][0], 16, 16, "ldmatrix reads");
-    shared_.access(first + lane, offset, 16, CudaAccess::Read, "ldmatrix reads");
-    std::memcpy(elements[lane / 8][lane % 8], shared_.at(offset), 16);
+    shared.access(first + lane, offset, 16, CudaAccess::Read, "ldmatrix reads");
+    std::memcpy(elements[lane / 8][lane % 8], shared.at(offset), 16);
   }
   for (unsigned lane = 0; lane < 32; ++lane)
     for (unsigned m = 0; m < instruction.n; ++m) {
@@ -35,13 +35,13 @@ void CudaBlock::loadMatrices(const CudaInstruction &instruction, CudaWarp &warp)
 }
 
 void CudaBlock::storeMatrices(const CudaInstruction &instruction, CudaWarp &warp) {
-  unsigned first = current_->warp * 32;
+  unsigned first = current->warp * 32;
   for (unsigned row = 0; row < 8 * instruction.n; ++row) {
     uint32_t offset = sharedOffset(warp.operands[row][0], 16, 16, "stmatrix writes");
-    shared_.access(first + row, offset, 16, CudaAccess::Write, "stmatrix writes");
+    shared.access(first + row, offset, 16, CudaAccess::Write, "stmatrix writes");
     for (unsigned t = 0; t < 4; ++t) {
       uint32_t pair = uint32_t(warp.operands[row % 8 * 4 + t][1 + row / 8]);
-      std::memcpy(shared_.at(offset) + t * 4, &pair, 4);
+      std::memcpy(shared.at(offset) + t * 4, &pair, 4);
     }
   }
 }

@@ -17,8 +17,8 @@ struct CudaBarrierState {
   uint32_t offset = 0, count = 0;
   int64_t pending = 0, bytes = 0; // bytes: expected minus arrived
   uint64_t phase = 0;             // phases completed
-  uint32_t init_epoch = 0;
-  unsigned init_thread = 0;
+  uint32_t initEpoch = 0;
+  unsigned initThread = 0;
   bool fenced = false;           // a fence made the initialisation visible to TMA
   CudaClock arriving, completed; // of the running phase, of all completed ones
   std::vector<unsigned> waiting; // threads

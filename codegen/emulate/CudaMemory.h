@@ -28,7 +28,7 @@ public:
   void *allocate(size_t bytes); // null if the system has no memory or bytes is 0
   bool release(void *pointer);  // false unless `pointer` is the start of an allocation
   bool contains(const void *pointer, size_t bytes) const;
-  size_t allocatedBytes() const { return allocated_bytes_; }
+  size_t allocatedBytes() const { return allocated; }
 
   // Records the number (at least 1) of the launch that last stored to each 4-byte word. Ignores memory outside
   // allocations.
@@ -47,11 +47,11 @@ private:
   const Region *wordsOf(const void *pointer, size_t bytes, size_t &first, size_t &end) const;
   struct Region {
     char *mapped = nullptr;
-    size_t mapped_bytes = 0, bytes = 0;
+    size_t mappedBytes = 0, bytes = 0;
     std::vector<uint32_t> launches; // of each word's last store; empty before the first
   };
-  std::map<const char *, Region> regions_; // by start
-  size_t allocated_bytes_ = 0;
+  std::map<const char *, Region> regions; // by start
+  size_t allocated = 0;
 };
 
 } // namespace moec

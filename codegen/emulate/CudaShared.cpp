@@ -17,7 +17,7 @@ char *cudaSharedArena() {
       void *mapped = mmap(wanted, unit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (mapped == MAP_FAILED)
         continue;
-      if (mapped == wanted && mprotect(wanted + unit / 2, cuda_arena_bytes, PROT_READ | PROT_WRITE) == 0)
+      if (mapped == wanted && mprotect(wanted + unit / 2, cudaArenaBytes, PROT_READ | PROT_WRITE) == 0)
         return wanted + unit / 2;
       munmap(mapped, unit);
     }
@@ -27,9 +27,9 @@ char *cudaSharedArena() {
 }
 
 void CudaShared::reset(uint32_t bytes) {
-  bytes_ = bytes;
-  allowed_epoch_ = 0;
-  words_.assign((bytes + 3) / 4, Word{});
+  size = bytes;
+  allowedEpoch = 0;
+  words.assign((bytes + 3) / 4, Word{});
   std::memset(cudaSharedArena(), 0xFF, (bytes + 15) / 16 * 16);
 }
 
@@ -37,16 +37,16 @@ void CudaShared::complain(unsigned thread, Word &word, uint32_t index, const std
   if (word.flags & Reported)
     return;
   word.flags |= Reported;
-  report_(thread, text + " (shared offset " + std::to_string(index * 4) + ")");
+  report(thread, text + " (shared offset " + std::to_string(index * 4) + ")");
 }
 
 void CudaShared::race(unsigned thread, Word &word, uint32_t index, const char *what, const char *earlier,
                       uint32_t epoch) {
   unsigned actor = CudaClocks::actorOf(epoch);
-  std::string who = clocks_.isThread(epoch) ? earlier + (" thread " + std::to_string(actor))
-                    : actor < clocks_.tensorActor(0)
+  std::string who = clocks.isThread(epoch) ? earlier + (" thread " + std::to_string(actor))
+                    : actor < clocks.tensorActor(0)
                         ? "a TMA load wrote"
-                        : "a wgmma of warp " + std::to_string(actor - clocks_.tensorActor(0)) + " read";
+                        : "a wgmma of warp " + std::to_string(actor - clocks.tensorActor(0)) + " read";
   complain(thread, word, index, std::string("race: ") + what + " what " + who + ", with no barrier between");
 }
 
@@ -58,41 +58,41 @@ void CudaShared::addReader(unsigned thread, Word &word, uint32_t epoch, unsigned
       slot = i;
       break;
     }
-    if (slot == 4 && thread != ~0u && clocks_.ordered(thread, reader))
+    if (slot == 4 && thread != ~0u && clocks.ordered(thread, reader))
       slot = i;
   }
   if (slot == 4)
-    slot = turn_++ % 4;
+    slot = turn++ % 4;
   unsigned shift = slot * 4;
-  unsigned kept = word.readers[slot] == epoch ? word.reader_masks >> shift & 15u : 0;
+  unsigned kept = word.readers[slot] == epoch ? word.readerMasks >> shift & 15u : 0;
   word.readers[slot] = epoch;
-  word.reader_masks = uint16_t((word.reader_masks & ~(15u << shift)) | (mask | kept) << shift);
+  word.readerMasks = uint16_t((word.readerMasks & ~(15u << shift)) | (mask | kept) << shift);
 }
 
 void CudaShared::checkWrite(unsigned thread, Word &word, uint32_t index, unsigned mask, bool atomic, const char *what) {
-  if (word.tensor_reads)
+  if (word.tensorReads)
     complain(thread, word, index, std::string(what) + " what a wgmma in flight reads");
-  if (word.writer && (word.writer_mask & mask) && !(atomic && (word.flags & AtomicWriter)) &&
-      !clocks_.ordered(thread, word.writer))
+  if (word.writer && (word.writerMask & mask) && !(atomic && (word.flags & AtomicWriter)) &&
+      !clocks.ordered(thread, word.writer))
     race(thread, word, index, what, "was written by", word.writer);
   for (unsigned i = 0; i < 4 && word.readers[i]; ++i)
-    if ((word.reader_masks >> (4 * i) & mask) && !clocks_.ordered(thread, word.readers[i]))
+    if ((word.readerMasks >> (4 * i) & mask) && !clocks.ordered(thread, word.readers[i]))
       race(thread, word, index, what, "was read by", word.readers[i]);
 }
 
 void CudaShared::accessWord(unsigned thread, uint32_t index, unsigned mask, CudaAccess kind, const char *what) {
-  Word &word = words_[index];
+  Word &word = words[index];
   if (word.flags & Barrier)
     complain(thread, word, index, std::string(what) + " an mbarrier");
   if (word.held)
     complain(thread, word, index, std::string(what) + " what an asynchronous copy in flight writes");
   if (kind != CudaAccess::Write && (word.written & mask) != mask)
     complain(thread, word, index, std::string(what) + " what was never written");
-  uint32_t epoch = clocks_.epoch(thread);
+  uint32_t epoch = clocks.epoch(thread);
   if (kind == CudaAccess::Read) {
-    if (word.writer && (word.writer_mask & mask) && !clocks_.ordered(thread, word.writer))
+    if (word.writer && (word.writerMask & mask) && !clocks.ordered(thread, word.writer))
       race(thread, word, index, what, "was written by", word.writer);
-    if (word.readers[0] != epoch || (word.reader_masks & mask) != mask)
+    if (word.readers[0] != epoch || (word.readerMasks & mask) != mask)
       addReader(thread, word, epoch, mask);
     return;
   }
@@ -100,11 +100,11 @@ void CudaShared::accessWord(unsigned thread, uint32_t index, unsigned mask, Cuda
   // Other bytes of the word keep their readers; the last writer of other bytes is forgotten, which hides a race at
   // most.
   for (unsigned i = 0; i < 4; ++i)
-    if ((word.reader_masks >> (4 * i) & 15u & ~mask) == 0)
-      word.reader_masks &= uint16_t(~(15u << (4 * i)));
-  if (word.reader_masks == 0)
+    if ((word.readerMasks >> (4 * i) & 15u & ~mask) == 0)
+      word.readerMasks &= uint16_t(~(15u << (4 * i)));
+  if (word.readerMasks == 0)
     std::memset(word.readers, 0, sizeof word.readers);
-  word.writer_mask = word.writer == epoch ? word.writer_mask | mask : mask;
+  word.writerMask = word.writer == epoch ? word.writerMask | mask : mask;
   word.writer = epoch;
   word.written |= mask;
   word.flags = uint8_t((word.flags & ~(AtomicWriter | AsyncProxy)) | (kind == CudaAccess::Atomic ? AtomicWriter : 0));
@@ -121,7 +121,7 @@ void CudaShared::access(unsigned thread, uint32_t offset, uint32_t count, CudaAc
 
 void CudaShared::beginAsyncWrite(unsigned thread, uint32_t offset, uint32_t count, const char *what) {
   for (uint32_t index = offset / 4; index < (offset + count) / 4; ++index) {
-    Word &word = words_[index];
+    Word &word = words[index];
     if (word.flags & Barrier)
       complain(thread, word, index, std::string(what) + " an mbarrier");
     if (word.held)
@@ -131,28 +131,28 @@ void CudaShared::beginAsyncWrite(unsigned thread, uint32_t offset, uint32_t coun
   }
 }
 
-void CudaShared::endAsyncWrite(uint32_t offset, uint32_t count, uint32_t epoch, bool async_proxy) {
+void CudaShared::endAsyncWrite(uint32_t offset, uint32_t count, uint32_t epoch, bool asyncProxy) {
   for (uint32_t index = offset / 4; index < (offset + count) / 4; ++index) {
-    Word &word = words_[index];
-    uint8_t flags = uint8_t((word.flags & (Reported | Barrier)) | (async_proxy ? AsyncProxy : 0));
+    Word &word = words[index];
+    uint8_t flags = uint8_t((word.flags & (Reported | Barrier)) | (asyncProxy ? AsyncProxy : 0));
     word = Word{};
     word.writer = epoch;
-    word.writer_mask = word.written = 15;
+    word.writerMask = word.written = 15;
     word.flags = flags;
   }
 }
 
 void CudaShared::beginTensorRead(unsigned thread, uint32_t offset, uint32_t count) {
-  if (allowed_thread_ != thread)
-    allowed_epoch_ = 0;
-  allowed_thread_ = thread;
+  if (allowedThread != thread)
+    allowedEpoch = 0;
+  allowedThread = thread;
   for (uint32_t index = offset / 4; index < (offset + count) / 4; ++index) {
-    Word &word = words_[index];
-    ++word.tensor_reads;
-    if (word.writer && word.writer == allowed_epoch_ && !(word.flags & Barrier) && !word.held && word.written == 15)
+    Word &word = words[index];
+    ++word.tensorReads;
+    if (word.writer && word.writer == allowedEpoch && !(word.flags & Barrier) && !word.held && word.written == 15)
       continue;
     if (checkTensorRead(thread, word, index))
-      allowed_epoch_ = word.writer;
+      allowedEpoch = word.writer;
   }
 }
 
@@ -164,9 +164,9 @@ bool CudaShared::checkTensorRead(unsigned thread, Word &word, uint32_t index) {
     complain(thread, word, index, "wgmma reads what an asynchronous copy in flight writes");
   else if (word.written != 15)
     complain(thread, word, index, "wgmma reads what was never written");
-  else if (!clocks_.ordered(thread, word.writer))
+  else if (!clocks.ordered(thread, word.writer))
     race(thread, word, index, what, "was written by", word.writer);
-  else if (!(word.flags & AsyncProxy) && !clocks_.visibleToAsyncProxy(thread, word.writer))
+  else if (!(word.flags & AsyncProxy) && !clocks.visibleToAsyncProxy(thread, word.writer))
     complain(thread, word, index,
              "wgmma reads what thread " + std::to_string(CudaClocks::actorOf(word.writer)) +
                  " wrote, with no fence_async between");
@@ -175,19 +175,19 @@ bool CudaShared::checkTensorRead(unsigned thread, Word &word, uint32_t index) {
   return false;
 }
 
-void CudaShared::endTensorRead(unsigned thread_actor, uint32_t offset, uint32_t count) {
-  uint32_t epoch = clocks_.epoch(thread_actor);
+void CudaShared::endTensorRead(unsigned actor, uint32_t offset, uint32_t count) {
+  uint32_t epoch = clocks.epoch(actor);
   for (uint32_t index = offset / 4; index < (offset + count) / 4; ++index) {
-    Word &word = words_[index];
-    --word.tensor_reads;
-    if (word.readers[0] != epoch || (word.reader_masks & 15) != 15)
+    Word &word = words[index];
+    --word.tensorReads;
+    if (word.readers[0] != epoch || (word.readerMasks & 15) != 15)
       addReader(~0u, word, epoch, 15);
   }
 }
 
 void CudaShared::markBarrier(uint32_t offset) {
   for (uint32_t index = offset / 4; index < offset / 4 + 2; ++index)
-    words_[index].flags |= Barrier;
+    words[index].flags |= Barrier;
 }
 
 } // namespace moec

@@ -17,7 +17,7 @@
 
 namespace moec {
 
-static constexpr uint32_t depth = 16, depth_bytes = 32, rows_a = 64;
+static constexpr uint32_t depth = 16, depthBytes = 32, rowsOfA = 64;
 
 // A quiet NaN: 7 bits of generation, never 0, 3 of warpgroup, 4 of slot, 7 of register. Neither poisoned memory (all
 // ones) nor the NaN that arithmetic makes of no NaN (0xFFC00000) looks like one.
@@ -27,10 +27,10 @@ static uint32_t tokenOf(unsigned group, unsigned slot, uint32_t generation, unsi
 static bool isToken(uint32_t bits) { return (bits & 0xFFE00000u) == 0xFFC00000u && (bits >> 14 & 127u) != 0; }
 static unsigned slotOf(uint32_t token) { return token >> 7 & 15u; }
 
-void CudaTensorCore::reset(unsigned num_warpgroups) {
-  groups_.clear();
-  for (unsigned i = 0; i < num_warpgroups; ++i)
-    groups_.push_back(nullptr);
+void CudaTensorCore::reset(unsigned numWarpgroups) {
+  warpgroups.clear();
+  for (unsigned i = 0; i < numWarpgroups; ++i)
+    warpgroups.push_back(nullptr);
 }
 
 uint32_t CudaTensorCore::Operand::at(uint32_t row, uint32_t byte) const {
@@ -48,14 +48,14 @@ CudaTensorCore::Operand CudaTensorCore::decode(uint64_t descriptor, const char *
   operand.swizzle = swizzles[descriptor >> 62];
   uint64_t unused = descriptor & ~(0x3FFFull | 0x3FFFull << 16 | 0x3FFFull << 32 | 3ull << 62);
   if (unused)
-    block_.stop(std::string("wgmma descriptor of ") + name + ": base offset and reserved bits are 0 here");
+    block.stop(std::string("wgmma descriptor of ") + name + ": base offset and reserved bits are 0 here");
   uint32_t span = operand.swizzle * 8;
   if (span && operand.start % span >= operand.swizzle)
-    block_.stop(std::string("wgmma descriptor of ") + name + ": start " + std::to_string(operand.start) +
-                " is not in the first row of a pattern of " + std::to_string(span) + " bytes");
+    block.stop(std::string("wgmma descriptor of ") + name + ": start " + std::to_string(operand.start) +
+               " is not in the first row of a pattern of " + std::to_string(span) + " bytes");
   for (uint32_t row : {0u, rows - 1})
     for (uint32_t byte : {0u, 16u})
-      block_.sharedOffset(operand.at(row, byte), 16, 16, "wgmma reads");
+      block.sharedOffset(operand.at(row, byte), 16, 16, "wgmma reads");
   return operand;
 }
 
@@ -67,13 +67,13 @@ void CudaTensorCore::chooseAccumulator(Warpgroup &group, Issue &issue, const uin
     issue.slot = slotOf(first);
     if (group.accumulators[issue.slot].n == n)
       return;
-    block_.stop("wgmma takes accumulators of a wgmma with another n, still in flight");
+    block.stop("wgmma takes accumulators of a wgmma with another n, still in flight");
   }
-  issue.slot = group.next_slot++ % num_slots;
+  issue.slot = group.nextSlot++ % numSlots;
   Accumulator &accumulator = group.accumulators[issue.slot];
   ++accumulator.generation;
   accumulator.n = n;
-  accumulator.values.assign(size_t(rows_a) * n, 0.0f);
+  accumulator.values.assign(size_t(rowsOfA) * n, 0.0f);
   std::fill(accumulator.last, accumulator.last + 4, 0);
 }
 
@@ -88,7 +88,7 @@ CudaTensorCore::Issue &CudaTensorCore::issueOf(Warpgroup &group, Lane &lane, con
     issue.descriptors[0] = tail[0];
     issue.descriptors[1] = tail[1];
     issue.scale = scale;
-    issue.a = decode(tail[0], "A", rows_a);
+    issue.a = decode(tail[0], "A", rowsOfA);
     issue.b = decode(tail[1], "B", instruction.n);
     chooseAccumulator(group, issue, operands);
     group.issues.push_back(issue);
@@ -96,37 +96,37 @@ CudaTensorCore::Issue &CudaTensorCore::issueOf(Warpgroup &group, Lane &lane, con
   Issue &issue = group.issues[number];
   if (issue.instruction != &instruction || issue.descriptors[0] != tail[0] || issue.descriptors[1] != tail[1] ||
       issue.scale != scale)
-    block_.stop("the warpgroup disagrees: \"" + instruction.text + "\" against \"" + issue.instruction->text +
-                "\" of another thread, or other descriptors");
+    block.stop("the warpgroup disagrees: \"" + instruction.text + "\" against \"" + issue.instruction->text +
+               "\" of another thread, or other descriptors");
   return issue;
 }
 
-void CudaTensorCore::takeRegisters(Warpgroup &group, unsigned group_index, Issue &issue, Lane &lane,
+void CudaTensorCore::takeRegisters(Warpgroup &group, unsigned groupIndex, Issue &issue, Lane &lane,
                                    const uint64_t *operands) {
   Accumulator &accumulator = group.accumulators[issue.slot];
-  unsigned thread = block_.current_->index % 128, n = accumulator.n;
+  unsigned thread = block.current->index % 128, n = accumulator.n;
   unsigned row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
   if (issue.fresh && !lane.fenced)
-    block_.report(block_.current_->index, "wgmma with accumulators that no wgmma_fence ordered before");
+    block.report(block.current->index, "wgmma with accumulators that no wgmma_fence ordered before");
   for (unsigned i = 0; i < n / 2 && issue.scale; ++i) {
     uint32_t bits = uint32_t(operands[i]);
     if (issue.fresh)
       accumulator.values[(row + 8 * (i / 2 % 2)) * n + column + i / 4 * 8 + i % 2] = floatOfBits(bits);
-    if (issue.fresh ? isToken(bits) : bits != tokenOf(group_index, issue.slot, accumulator.generation, i))
-      block_.stop("wgmma adds to register " + std::to_string(i) + ", which another wgmma in flight owns");
+    if (issue.fresh ? isToken(bits) : bits != tokenOf(groupIndex, issue.slot, accumulator.generation, i))
+      block.stop("wgmma adds to register " + std::to_string(i) + ", which another wgmma in flight owns");
   }
 }
 
 void CudaTensorCore::issue(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands) {
-  unsigned index = block_.current_->index, group_index = index / 128, warp = index / 32 % 4;
-  Warpgroup &group = *groups_[group_index];
+  unsigned index = block.current->index, groupIndex = index / 128, warp = index / 32 % 4;
+  Warpgroup &group = *warpgroups[groupIndex];
   Lane &lane = group.lanes[index % 128];
   uint64_t number = lane.issued;
   Issue &issue = issueOf(group, lane, instruction, operands);
-  takeRegisters(group, group_index, issue, lane, operands);
+  takeRegisters(group, groupIndex, issue, lane, operands);
   Accumulator &accumulator = group.accumulators[issue.slot];
   for (unsigned i = 0; i < instruction.n / 2; ++i)
-    results[i] = tokenOf(group_index, issue.slot, accumulator.generation, i);
+    results[i] = tokenOf(groupIndex, issue.slot, accumulator.generation, i);
   accumulator.last[warp] = number + 1;
   issue.lanes[warp] |= 1u << (index % 32);
   if (issue.lanes[warp] != ~0u)
@@ -138,19 +138,19 @@ void CudaTensorCore::issue(const CudaInstruction &instruction, uint64_t *results
   compute(group, issue);
   ++group.executed;
   for (unsigned thread : group.waiting)
-    block_.wake(thread);
+    block.wake(thread);
   group.waiting.clear();
 }
 
 // Of A a warp reads its own 16 rows, of B all.
-void CudaTensorCore::read(const Issue &issue, unsigned warp, bool begin, unsigned thread_or_actor) {
+void CudaTensorCore::read(const Issue &issue, unsigned warp, bool begin, unsigned threadOrActor) {
   auto piece = [&](const Operand &operand, uint32_t row) {
-    for (uint32_t byte = 0; byte < depth_bytes; byte += 16) {
+    for (uint32_t byte = 0; byte < depthBytes; byte += 16) {
       uint32_t offset = operand.at(row, byte);
       if (begin)
-        block_.shared_.beginTensorRead(thread_or_actor, offset, 16);
+        block.shared.beginTensorRead(threadOrActor, offset, 16);
       else
-        block_.shared_.endTensorRead(thread_or_actor, offset, 16);
+        block.shared.endTensorRead(threadOrActor, offset, 16);
     }
   };
   for (uint32_t row = 16 * warp; row < 16 * warp + 16; ++row)
@@ -160,18 +160,18 @@ void CudaTensorCore::read(const Issue &issue, unsigned warp, bool begin, unsigne
 }
 
 void CudaTensorCore::compute(Warpgroup &group, const Issue &issue) {
-  float a[rows_a * depth], b[depth * 256];
+  float a[rowsOfA * depth], b[depth * 256];
   uint32_t n = issue.instruction->n;
   CudaElement type = issue.instruction->type;
   for (uint32_t half = 0; half < 2; ++half) {
     uint16_t bits[8];
-    for (uint32_t row = 0; row < rows_a; ++row) {
-      std::memcpy(bits, block_.shared_.at(issue.a.at(row, half * 16)), 16);
+    for (uint32_t row = 0; row < rowsOfA; ++row) {
+      std::memcpy(bits, block.shared.at(issue.a.at(row, half * 16)), 16);
       for (uint32_t k = 0; k < 8; ++k)
         a[row * depth + half * 8 + k] = elementToFloat(bits[k], type);
     }
     for (uint32_t row = 0; row < n; ++row) {
-      std::memcpy(bits, block_.shared_.at(issue.b.at(row, half * 16)), 16);
+      std::memcpy(bits, block.shared.at(issue.b.at(row, half * 16)), 16);
       for (uint32_t k = 0; k < 8; ++k)
         b[(half * 8 + k) * n + row] = elementToFloat(bits[k], type);
     }
@@ -179,15 +179,15 @@ void CudaTensorCore::compute(Warpgroup &group, const Issue &issue) {
   Accumulator &accumulator = group.accumulators[issue.slot];
   if (!issue.scale)
     std::fill(accumulator.values.begin(), accumulator.values.end(), 0.0f);
-  multiplyTile(accumulator.values.data(), a, b, rows_a, n, depth);
+  multiplyTile(accumulator.values.data(), a, b, rowsOfA, n, depth);
 }
 
 void CudaTensorCore::execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands) {
-  unsigned index = block_.current_->index;
-  if (block_.launch_.threads % 128)
-    block_.stop("\"" + instruction.text + "\" in a block of " + std::to_string(block_.launch_.threads) +
-                " threads, which is not a multiple of 128");
-  std::unique_ptr<Warpgroup> &group = groups_[index / 128];
+  unsigned index = block.current->index;
+  if (block.launch.threads % 128)
+    block.stop("\"" + instruction.text + "\" in a block of " + std::to_string(block.launch.threads) +
+               " threads, which is not a multiple of 128");
+  std::unique_ptr<Warpgroup> &group = warpgroups[index / 128];
   if (!group)
     group = std::make_unique<Warpgroup>();
   Lane &lane = group->lanes[index % 128];
@@ -202,46 +202,46 @@ void CudaTensorCore::execute(const CudaInstruction &instruction, uint64_t *resul
 }
 
 void CudaTensorCore::retire(Warpgroup &group, unsigned warp, uint64_t target) {
-  unsigned first_thread = block_.current_->index / 32 * 32;
-  unsigned actor = block_.clocks_.tensorActor(first_thread / 32);
+  unsigned firstThread = block.current->index / 32 * 32;
+  unsigned actor = block.clocks.tensorActor(firstThread / 32);
   for (; group.retired[warp] < target; ++group.retired[warp])
     read(group.issues[group.retired[warp] - group.first], warp, /*begin=*/false, actor);
-  uint32_t epoch = block_.clocks_.epoch(actor);
+  uint32_t epoch = block.clocks.epoch(actor);
   for (unsigned lane = 0; lane < 32; ++lane)
-    block_.clocks_.learn(first_thread + lane, epoch);
-  block_.clocks_.advance(actor);
+    block.clocks.learn(firstThread + lane, epoch);
+  block.clocks.advance(actor);
   uint64_t all = *std::min_element(group.retired, group.retired + 4);
   for (; group.first < all; ++group.first)
     group.issues.pop_front();
 }
 
 void CudaTensorCore::waitGroup(const CudaInstruction &instruction, CudaWarp &warp) {
-  unsigned index = block_.current_->index, warp_index = index / 32 % 4;
-  if (block_.launch_.threads % 128)
-    block_.stop("\"" + instruction.text + "\" in a block whose threads are not a multiple of 128");
-  if (!groups_[index / 128])
-    groups_[index / 128] = std::make_unique<Warpgroup>();
-  Warpgroup &group = *groups_[index / 128];
+  unsigned index = block.current->index, warpIndex = index / 32 % 4;
+  if (block.launch.threads % 128)
+    block.stop("\"" + instruction.text + "\" in a block whose threads are not a multiple of 128");
+  if (!warpgroups[index / 128])
+    warpgroups[index / 128] = std::make_unique<Warpgroup>();
+  Warpgroup &group = *warpgroups[index / 128];
   std::vector<uint64_t> &commits = group.lanes[index % 128].groups;
   uint64_t target = commits.size() > instruction.n ? commits[commits.size() - 1 - instruction.n] : 0;
   while (group.executed < target) {
     group.waiting.push_back(index);
-    block_.wait([&group, &instruction, target] {
+    block.wait([&group, &instruction, target] {
       return "\"" + instruction.text + "\" (" + std::to_string(group.executed) + " of " + std::to_string(target) +
              " instructions issued by the whole warpgroup)";
     });
   }
-  if (target > group.retired[warp_index])
-    retire(group, warp_index, target);
+  if (target > group.retired[warpIndex])
+    retire(group, warpIndex, target);
   for (unsigned lane = 0; lane < 32; ++lane) {
-    unsigned thread = warp_index * 32 + lane, row = warp_index * 16 + lane / 4;
+    unsigned thread = warpIndex * 32 + lane, row = warpIndex * 16 + lane / 4;
     group.lanes[thread].fenced = false;
     for (unsigned i = 0; i < instruction.regs; ++i) {
       uint32_t bits = uint32_t(warp.operands[lane][i]);
       if (isToken(bits)) {
         Accumulator &from = group.accumulators[slotOf(bits)];
         unsigned reg = bits & 127u;
-        if (from.last[warp_index] <= target && bits == tokenOf(index / 128, slotOf(bits), from.generation, reg))
+        if (from.last[warpIndex] <= target && bits == tokenOf(index / 128, slotOf(bits), from.generation, reg))
           bits = bitsOfFloat(from.values[(row + 8 * (reg / 2 % 2)) * from.n + lane % 4 * 2 + reg / 4 * 8 + reg % 2]);
       }
       warp.results[lane][i] = bits;

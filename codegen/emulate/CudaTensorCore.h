@@ -16,9 +16,9 @@ namespace moec {
 
 class CudaTensorCore {
 public:
-  explicit CudaTensorCore(CudaBlock &block) : block_(block) {}
+  explicit CudaTensorCore(CudaBlock &block) : block(block) {}
 
-  void reset(unsigned num_warpgroups);
+  void reset(unsigned numWarpgroups);
 
   // wgmma, wgmma_fence and wgmma_commit of the current thread.
   void execute(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
@@ -27,7 +27,7 @@ public:
   void waitGroup(const CudaInstruction &instruction, CudaWarp &warp);
 
 private:
-  static constexpr unsigned num_slots = 16; // accumulators of a warpgroup that can be in flight
+  static constexpr unsigned numSlots = 16; // accumulators of a warpgroup that can be in flight
 
   struct Operand { // a matrix of 16-byte row pieces in shared memory
     uint32_t start, leading, stride, swizzle;
@@ -54,8 +54,8 @@ private:
   struct Warpgroup {
     std::deque<Issue> issues; // from number `first` on
     uint64_t first = 0, executed = 0, retired[4] = {};
-    unsigned next_slot = 0;
-    Accumulator accumulators[num_slots];
+    unsigned nextSlot = 0;
+    Accumulator accumulators[numSlots];
     Lane lanes[128];
     std::vector<unsigned> waiting;
   };
@@ -63,14 +63,14 @@ private:
   void issue(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands);
   Issue &issueOf(Warpgroup &group, Lane &lane, const CudaInstruction &instruction, const uint64_t *operands);
   void chooseAccumulator(Warpgroup &group, Issue &issue, const uint64_t *operands);
-  void takeRegisters(Warpgroup &group, unsigned group_index, Issue &issue, Lane &lane, const uint64_t *operands);
+  void takeRegisters(Warpgroup &group, unsigned groupIndex, Issue &issue, Lane &lane, const uint64_t *operands);
   Operand decode(uint64_t descriptor, const char *name, uint32_t rows);
-  void read(const Issue &issue, unsigned warp, bool begin, unsigned thread_or_actor);
+  void read(const Issue &issue, unsigned warp, bool begin, unsigned threadOrActor);
   void compute(Warpgroup &group, const Issue &issue);
   void retire(Warpgroup &group, unsigned warp, uint64_t target);
 
-  CudaBlock &block_;
-  std::vector<std::unique_ptr<Warpgroup>> groups_;
+  CudaBlock &block;
+  std::vector<std::unique_ptr<Warpgroup>> warpgroups;
 };
 
 } // namespace moec

@@ -7,7 +7,7 @@
 namespace moec {
 
 uint32_t CudaTensorMap::boxBytes() const {
-  uint32_t bytes = element_bytes;
+  uint32_t bytes = elementBytes;
   for (unsigned i = 0; i < rank; ++i)
     bytes *= box[i];
   return bytes;
@@ -27,11 +27,11 @@ std::string checkTensorMap(const CudaTensorMap &map) {
   for (unsigned i = 0; i + 1 < map.rank; ++i)
     if (map.strides[i] % 16 || map.strides[i] == 0 || map.strides[i] >= uint64_t(1) << 40)
       return "stride " + std::to_string(i) + " is a multiple of 16 below 2^40, found " + std::to_string(map.strides[i]);
-  uint32_t inner = uint32_t(map.box[0]) * map.element_bytes;
+  uint32_t inner = uint32_t(map.box[0]) * map.elementBytes;
   if (inner % 16)
     return "the box's inner extent is a multiple of 16 bytes, found " + std::to_string(inner);
-  if (map.swizzle_bytes && inner > map.swizzle_bytes)
-    return "the box's inner extent is at most the swizzle's " + std::to_string(map.swizzle_bytes) + " bytes, found " +
+  if (map.swizzleBytes && inner > map.swizzleBytes)
+    return "the box's inner extent is at most the swizzle's " + std::to_string(map.swizzleBytes) + " bytes, found " +
            std::to_string(inner);
   return "";
 }

@@ -17,11 +17,11 @@ struct CudaTensorMap {
   uint64_t dims[5];    // elements
   uint64_t strides[4]; // bytes, of dimensions 1 and up
   uint16_t box[5];     // elements
-  uint8_t rank, element_bytes;
-  uint8_t swizzle_bytes; // 0, 32, 64 or 128
+  uint8_t rank, elementBytes;
+  uint8_t swizzleBytes; // 0, 32, 64 or 128
   uint8_t reserved[27];
 
-  static constexpr uint64_t valid_magic = 0x70616d726f736e74u; // marks a valid map
+  static constexpr uint64_t validMagic = 0x70616d726f736e74u; // marks a valid map
 
   uint32_t boxBytes() const; // what complete_tx counts, elements outside the tensor included
 };
@@ -33,8 +33,8 @@ std::string checkTensorMap(const CudaTensorMap &map);
 
 // Bits 4.. of a shared address as TMA and wgmma permute them: 16-byte chunks XORed with the row of the 128-byte line.
 //   128: bits 4-6 ^= bits 7-9     64: bits 4-5 ^= bits 7-8     32: bit 4 ^= bit 7     0: unchanged
-inline uint32_t swizzleAddress(uint32_t address, uint32_t swizzle_bytes) {
-  uint32_t mask = swizzle_bytes == 128 ? 7 : swizzle_bytes == 64 ? 3 : swizzle_bytes == 32 ? 1 : 0;
+inline uint32_t swizzleAddress(uint32_t address, uint32_t swizzleBytes) {
+  uint32_t mask = swizzleBytes == 128 ? 7 : swizzleBytes == 64 ? 3 : swizzleBytes == 32 ? 1 : 0;
   return address ^ ((address >> 7 & mask) << 4);
 }
 

@@ -22,14 +22,14 @@ static std::string lanesOf(uint32_t mask) {
 }
 
 bool CudaBlock::gather(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands) {
-  CudaWarp &warp = warps_[current_->warp];
+  CudaWarp &warp = warps[current->warp];
   if (warp.arrived && warp.at != &instruction)
     stop("the warp diverged: \"" + instruction.text + "\" while lanes " + lanesOf(warp.arrived) + " wait at \"" +
          warp.at->text + "\"");
   warp.at = &instruction;
-  warp.arrived |= 1u << current_->lane;
-  warp.operands[current_->lane] = operands;
-  warp.results[current_->lane] = results;
+  warp.arrived |= 1u << current->lane;
+  warp.operands[current->lane] = operands;
+  warp.results[current->lane] = results;
   if (warp.arrived == ~0u)
     return true;
   wait([&warp, &instruction] {
@@ -39,10 +39,10 @@ bool CudaBlock::gather(const CudaInstruction &instruction, uint64_t *results, co
 }
 
 void CudaBlock::scatter() {
-  CudaWarp &warp = warps_[current_->warp];
+  CudaWarp &warp = warps[current->warp];
   warp.arrived = 0;
   for (unsigned lane = 0; lane < 32; ++lane)
-    wake(current_->warp * 32 + lane);
+    wake(current->warp * 32 + lane);
 }
 
 void CudaBlock::shuffle(const CudaInstruction &instruction, CudaWarp &warp) {
@@ -75,19 +75,19 @@ void CudaBlock::shuffle(const CudaInstruction &instruction, CudaWarp &warp) {
 }
 
 void CudaBlock::runWarpInstruction(const CudaInstruction &instruction, uint64_t *results, const uint64_t *operands) {
-  if (launch_.threads % 32)
-    stop("\"" + instruction.text + "\" in a block of " + std::to_string(launch_.threads) +
+  if (launch.threads % 32)
+    stop("\"" + instruction.text + "\" in a block of " + std::to_string(launch.threads) +
          " threads, which is not a multiple of 32");
   if (!gather(instruction, results, operands))
     return;
-  CudaWarp &warp = warps_[current_->warp];
+  CudaWarp &warp = warps[current->warp];
   switch (instruction.opcode) {
   case CudaOpcode::WarpSync: {
     CudaClock clock;
     for (unsigned lane = 0; lane < 32; ++lane)
-      clocks_.release(current_->warp * 32 + lane, clock);
+      clocks.release(current->warp * 32 + lane, clock);
     for (unsigned lane = 0; lane < 32; ++lane)
-      clocks_.acquire(current_->warp * 32 + lane, clock);
+      clocks.acquire(current->warp * 32 + lane, clock);
     break;
   }
   case CudaOpcode::LdMatrix:
@@ -100,7 +100,7 @@ void CudaBlock::runWarpInstruction(const CudaInstruction &instruction, uint64_t 
     multiplyFragments(instruction, warp);
     break;
   case CudaOpcode::WgmmaWait:
-    tensor_core_->waitGroup(instruction, warp);
+    tensorCore->waitGroup(instruction, warp);
     break;
   case CudaOpcode::SetMaxNreg:
     break;

@@ -2,7 +2,7 @@
 // Rounds with known times of steps -> medians, shares, tables; a layer whose experts share storage.
 
 #include "codegen/bench/BenchStages.h"
-#include "codegen/bench/SharedExperts.h"
+#include "codegen/bench/AliasedWeights.h"
 
 #include <gtest/gtest.h>
 
@@ -112,7 +112,7 @@ TEST(BenchStages, tables_name_every_step) {
   EXPECT_NE(os.str().find("Experts share storage: 2 of 8 have their own."), std::string::npos) << text;
 }
 
-TEST(SharedExperts, only_the_first_have_pages_of_their_own) {
+TEST(AliasedWeights, only_the_first_have_pages_of_their_own) {
   LaunchPlan plan;
   plan.header.num_experts = 8;
   moec_weight weight = {};
@@ -122,17 +122,17 @@ TEST(SharedExperts, only_the_first_have_pages_of_their_own) {
   weight.bytes = 8 * 6000; // no multiple of a page: the page where the kept ones end is kept whole
   plan.weights.push_back(weight);
   plan.header.packed_bytes = 4096 + 8 * 6000;
-  SharedExperts shared(plan, 2);
-  ASSERT_TRUE(shared.ready());
-  ASSERT_EQ(shared.size(), plan.header.packed_bytes);
-  auto *bytes = static_cast<unsigned char *>(shared.data());
-  for (size_t i = 0; i < shared.size(); ++i)
+  AliasedWeights weights(plan, 2);
+  ASSERT_TRUE(weights.ready());
+  ASSERT_EQ(weights.size(), plan.header.packed_bytes);
+  auto *bytes = static_cast<unsigned char *>(weights.data());
+  for (size_t i = 0; i < weights.size(); ++i)
     bytes[i] = static_cast<unsigned char>(i / 6000 + 1);
   for (size_t i = 0; i < 4096 + 2 * 6000; ++i)
     ASSERT_EQ(bytes[i], static_cast<unsigned char>(i / 6000 + 1)) << i;
 }
 
-TEST(SharedExperts, pages_repeat_their_block) {
+TEST(AliasedWeights, pages_repeat_their_block) {
   RepeatedPages pages(5 * 4096 + 100, 8192);
   ASSERT_TRUE(pages.data());
   ASSERT_EQ(pages.blockBytes(), 8192u);

@@ -74,14 +74,14 @@ static TestBuffer bufferOf(Value v, bool output) {
   return buffer;
 }
 
-BothKernels::BothKernels(const std::string &text, uint64_t seed) : random(seed), context_(makeKernelContext()) {
+BothKernels::BothKernels(const std::string &text, uint64_t seed) : random(seed), context(makeKernelContext()) {
   lower(text, seed);
 }
 
 BothKernels::~BothKernels() = default;
 
 void BothKernels::lower(const std::string &text, uint64_t seed) {
-  auto module = parseSourceString<ModuleOp>(text, ParserConfig(context_.get()));
+  auto module = parseSourceString<ModuleOp>(text, ParserConfig(context.get()));
   Operation *stage = nullptr;
   if (module)
     module->walk([&](Operation *op) {
@@ -89,58 +89,58 @@ void BothKernels::lower(const std::string &text, uint64_t seed) {
         stage = op;
     });
   if (!stage) {
-    error_ = "no stage in the text";
+    error = "no stage in the text";
     return;
   }
-  combine_ = isa<moe::CombineOp>(stage);
+  isCombine = isa<moe::CombineOp>(stage);
   RowStrides strides;
   auto stride = [&](const TestBuffer &b) { strides.push_back(b.dynamic ? b.columns * sizeOf(b.element) : 0); };
   for (Value operand : stage->getOperands()) {
     if (auto type = dyn_cast<moe::RouteType>(operand.getType())) {
       route.groups = type.getGroups(), route.choices = type.getChoices();
-      order_.push_back(-1);
-      strides.insert(strides.end(), combine_ ? 1 : 2, 4);
+      order.push_back(-1);
+      strides.insert(strides.end(), isCombine ? 1 : 2, 4);
       continue;
     }
-    order_.push_back(int(inputs.size()));
+    order.push_back(int(inputs.size()));
     inputs.push_back(bufferOf(operand, false));
     stride(inputs.back());
   }
   for (Value result : stage->getResults()) {
-    results_.push_back(bufferOf(result, true));
-    stride(results_.back());
+    results.push_back(bufferOf(result, true));
+    stride(results.back());
   }
-  OwningOpRef<ModuleOp> device(ModuleOp::create(UnknownLoc::get(context_.get())));
-  OwningOpRef<ModuleOp> host(ModuleOp::create(UnknownLoc::get(context_.get())));
+  OwningOpRef<ModuleOp> device(ModuleOp::create(UnknownLoc::get(context.get())));
+  OwningOpRef<ModuleOp> host(ModuleOp::create(UnknownLoc::get(context.get())));
   const IsaFacts &isa = isaFacts(Isa::Baseline);
   if (auto program = dyn_cast<moe::RowProgramOp>(stage)) {
     facts = lowerCudaRowProgram(program, strides, 90, *device, "kernel");
-    scratch_ = lowerRowProgram(program, strides, isa, *host, "kernel");
+    scratchBytes = lowerRowProgram(program, strides, isa, *host, "kernel");
   } else {
     facts = lowerCudaCombine(cast<moe::CombineOp>(stage), strides, 90, *device, "kernel");
-    scratch_ = lowerCombine(cast<moe::CombineOp>(stage), strides, isa, *host, "kernel");
+    scratchBytes = lowerCombine(cast<moe::CombineOp>(stage), strides, isa, *host, "kernel");
   }
   // a tensor of tokens gathered by a route, or combined from its rows: which inputs have T rows and which R
   for (unsigned i = 0; i < stage->getNumOperands(); ++i) {
-    Value inner = combine_ ? Value() : Value(stage->getRegion(0).getArgument(i));
+    Value inner = isCombine ? Value() : Value(stage->getRegion(0).getArgument(i));
     bool gathered = inner && !inner.use_empty() && isa_and_nonnull<moe::GatherOp>(*inner.user_begin());
-    routeInputs_.push_back(combine_ ? i == 0 : !gathered);
+    routeInputs.push_back(isCombine ? i == 0 : !gathered);
   }
-  device_ = std::make_unique<EmulatedKernels>(*device, seed);
-  error_ = device_->error();
+  deviceKernels = std::make_unique<EmulatedKernels>(*device, seed);
+  error = deviceKernels->error();
   llvm::SmallVector<char, 0> object;
-  if (!error_.empty() || !lowerToLlvmDialect(*host, error_) ||
-      !emitModule(*host, isa, EmitForm::Object, Sanitizer::None, object, error_))
+  if (!error.empty() || !lowerToLlvmDialect(*host, error) ||
+      !emitModule(*host, isa, EmitForm::Object, Sanitizer::None, object, error))
     return;
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
-  host_ = llvm::cantFail(llvm::orc::LLJITBuilder().create());
-  llvm::cantFail(host_->addObjectFile(
+  hostCode = llvm::cantFail(llvm::orc::LLJITBuilder().create());
+  llvm::cantFail(hostCode->addObjectFile(
       llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object.data(), object.size()), "host")));
 }
 
 void BothKernels::prepare(int64_t numTokens) {
-  tokens_ = numTokens, rows_ = numTokens;
+  tokens = numTokens, rows = numTokens;
   if (route.groups) {
     int64_t slots = numTokens * route.choices;
     std::vector<int32_t> ids(static_cast<size_t>(slots));
@@ -152,21 +152,21 @@ void BothKernels::prepare(int64_t numTokens) {
     route.slotRow.assign(size_t(slots), 0);
     moec_route tables = {route.offsets.data(), route.rowToken.data(), route.rowSlot.data(), route.slotRow.data()};
     moec_dispatch(ids.data(), numTokens, route.choices, route.groups, &tables);
-    rows_ = route.offsets.back();
+    rows = route.offsets.back();
   }
   std::normal_distribution<double> normal;
-  for (size_t i = 0; i < order_.size(); ++i) {
-    if (order_[i] < 0)
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (order[i] < 0)
       continue;
-    TestBuffer &buffer = inputs[size_t(order_[i])];
-    buffer.resize(route.groups && routeInputs_[i] ? std::max<int64_t>(rows_, 1) : tokens_);
+    TestBuffer &buffer = inputs[size_t(order[i])];
+    buffer.resize(route.groups && routeInputs[i] ? std::max<int64_t>(rows, 1) : tokens);
     int64_t count = int64_t(buffer.bytes.size()) / sizeOf(buffer.element);
     for (int64_t k = 0; k < count; ++k)
       buffer.set(k, buffer.element.isInteger() ? double(random() % 10) : normal(random));
   }
-  outputs = results_;
+  outputs = results;
   for (TestBuffer &buffer : outputs)
-    buffer.resize(route.groups && !combine_ ? tokens_ * route.choices : tokens_);
+    buffer.resize(route.groups && !isCombine ? tokens * route.choices : tokens);
   expected = outputs;
 }
 
@@ -176,13 +176,13 @@ static std::vector<char> bytesOf(const std::vector<int32_t> &v) {
 }
 
 std::string BothKernels::run() {
-  if (!error_.empty())
-    return error_;
+  if (!error.empty())
+    return error;
   std::vector<std::vector<char>> arguments;
-  for (int index : order_) {
+  for (int index : order) {
     if (index >= 0)
       arguments.push_back(inputs[size_t(index)].bytes);
-    else if (combine_)
+    else if (isCombine)
       arguments.push_back(bytesOf(route.slotRow));
     else
       arguments.insert(arguments.end(), {bytesOf(route.rowToken), bytesOf(route.rowSlot)});
@@ -190,30 +190,30 @@ std::string BothKernels::run() {
   std::vector<char *> host;
   std::vector<void *> device;
   for (std::vector<char> &bytes : arguments) {
-    device.push_back(device_->upload(bytes));
+    device.push_back(deviceKernels->upload(bytes));
     bytes.resize(bytes.size() + 256); // the CPU may read a parameter up to a whole vector
     host.push_back(bytes.data());
   }
   for (TestBuffer &buffer : expected) {
-    device.push_back(device_->upload(buffer.bytes));
+    device.push_back(deviceKernels->upload(buffer.bytes));
     host.push_back(buffer.bytes.data());
   }
   size_t first = device.size() - outputs.size();
-  if (route.groups && !combine_)
-    device.push_back(device_->upload(bytesOf(route.offsets)));
-  runOnHost(host, combine_ ? tokens_ : rows_);
-  std::string findings = device_->launch("kernel", facts, tokens_, device);
+  if (route.groups && !isCombine)
+    device.push_back(deviceKernels->upload(bytesOf(route.offsets)));
+  runOnHost(host, isCombine ? tokens : rows);
+  std::string findings = deviceKernels->launch("kernel", facts, tokens, device);
   for (size_t i = 0; i < outputs.size(); ++i)
     std::memcpy(outputs[i].bytes.data(), device[first + i], outputs[i].bytes.size());
   return findings;
 }
 
-void BothKernels::runOnHost(std::vector<char *> &buffers, int64_t rows) {
-  auto kernel = llvm::cantFail(host_->lookup("kernel")).toPtr<moec_kernel_fn>();
-  std::vector<char> scratch(size_t(scratch_) + 256);
+void BothKernels::runOnHost(std::vector<char *> &buffers, int64_t numRows) {
+  auto kernel = llvm::cantFail(hostCode->lookup("kernel")).toPtr<moec_kernel_fn>();
+  std::vector<char> scratch(size_t(scratchBytes) + 256);
   char *aligned = scratch.data() + (256 - reinterpret_cast<uintptr_t>(scratch.data()) % 256) % 256;
-  moec_call call = {tokens_, rows, nullptr, 0, 0};
-  kernel(&call, reinterpret_cast<void *const *>(buffers.data()), aligned, 0, rows);
+  moec_call call = {tokens, numRows, nullptr, 0, 0};
+  kernel(&call, reinterpret_cast<void *const *>(buffers.data()), aligned, 0, numRows);
 }
 
 std::string compareBuffers(const std::vector<TestBuffer> &got, const std::vector<TestBuffer> &want, double tolerance) {

@@ -29,9 +29,9 @@ std::unique_ptr<mlir::MLIRContext> makeKernelContext();
 class EmulatedKernels {
 public:
   // Takes a module of CUDA kernels (scf, arith, llvm); error() says why they cannot be loaded.
-  EmulatedKernels(mlir::ModuleOp module, uint64_t seed);
+  EmulatedKernels(mlir::ModuleOp kernels, uint64_t seed);
   ~EmulatedKernels();
-  const std::string &error() const { return error_; }
+  const std::string &error() const { return loadError; }
 
   // A device copy of `bytes`, 16-byte aligned; lives as long as this object.
   void *upload(const std::vector<char> &bytes);
@@ -40,9 +40,9 @@ public:
                      std::vector<void *> pointers);
 
 private:
-  CudaEmulator emulator_;
-  std::string image_, error_;
-  void *module_ = nullptr;
+  CudaEmulator emulator;
+  std::string image, loadError;
+  void *module = nullptr;
 };
 
 // One buffer of a stage: `rows` 0 for a parameter. Filled by the test before the run.
@@ -81,17 +81,17 @@ public:
 
 private:
   void lower(const std::string &text, uint64_t seed);
-  void runOnHost(std::vector<char *> &buffers, int64_t rows);
+  void runOnHost(std::vector<char *> &buffers, int64_t numRows);
 
-  std::unique_ptr<mlir::MLIRContext> context_;
-  std::unique_ptr<EmulatedKernels> device_;
-  std::unique_ptr<llvm::orc::LLJIT> host_;
-  std::string error_;
-  std::vector<int> order_; // per stage input: its index in inputs, -1 for the route
-  std::vector<char> routeInputs_;
-  std::vector<TestBuffer> results_;
-  int64_t scratch_ = 0, tokens_ = 0, rows_ = 0;
-  bool combine_ = false;
+  std::unique_ptr<mlir::MLIRContext> context;
+  std::unique_ptr<EmulatedKernels> deviceKernels;
+  std::unique_ptr<llvm::orc::LLJIT> hostCode;
+  std::string error;
+  std::vector<int> order; // per stage input: its index in inputs, -1 for the route
+  std::vector<char> routeInputs;
+  std::vector<TestBuffer> results;
+  int64_t scratchBytes = 0, tokens = 0, rows = 0;
+  bool isCombine = false;
 };
 
 // "" or the first element of `got` that is not `want`: floats within tolerance * max(1, |want|), integers exactly.

@@ -21,47 +21,47 @@ std::unique_ptr<MLIRContext> makeKernelContext() {
   return context;
 }
 
-EmulatedKernels::EmulatedKernels(ModuleOp module, uint64_t seed) : emulator_({seed, 90, 3}) {
-  if (failed(verify(module)) || !lowerToLlvmDialect(module, error_)) {
-    error_ = "the kernels are not valid: " + error_;
+EmulatedKernels::EmulatedKernels(ModuleOp kernels, uint64_t seed) : emulator({seed, 90, 3}) {
+  if (failed(verify(kernels)) || !lowerToLlvmDialect(kernels, loadError)) {
+    loadError = "the kernels are not valid: " + loadError;
     return;
   }
   auto llvmContext = std::make_unique<llvm::LLVMContext>();
-  auto llvmModule = translateCuda(module, *llvmContext, error_);
+  auto llvmModule = translateCuda(kernels, *llvmContext, loadError);
   if (!llvmModule)
     return;
-  auto image = emulator_.addModule(std::move(llvmModule), std::move(llvmContext));
-  if (!image) {
-    error_ = llvm::toString(image.takeError());
+  auto made = emulator.addModule(std::move(llvmModule), std::move(llvmContext));
+  if (!made) {
+    loadError = llvm::toString(made.takeError());
     return;
   }
-  image_ = *image;
+  image = *made;
   void *device = nullptr;
-  emulator_.driver()->primary_ctx_retain(&device, 0);
-  emulator_.driver()->ctx_push_current(device);
-  if (emulator_.driver()->module_load_data_ex(&module_, image_.c_str(), 0, nullptr, nullptr))
-    error_ = "the driver does not take the image";
+  emulator.driver()->primary_ctx_retain(&device, 0);
+  emulator.driver()->ctx_push_current(device);
+  if (emulator.driver()->module_load_data_ex(&module, image.c_str(), 0, nullptr, nullptr))
+    loadError = "the driver does not take the image";
 }
 
 EmulatedKernels::~EmulatedKernels() {
-  if (module_) {
-    emulator_.driver()->module_unload(module_);
-    emulator_.driver()->ctx_pop_current(nullptr);
+  if (module) {
+    emulator.driver()->module_unload(module);
+    emulator.driver()->ctx_pop_current(nullptr);
   }
 }
 
 void *EmulatedKernels::upload(const std::vector<char> &bytes) {
   moec_cuda_pointer pointer = 0;
-  emulator_.driver()->mem_alloc(&pointer, std::max<size_t>(bytes.size(), 1));
+  emulator.driver()->mem_alloc(&pointer, std::max<size_t>(bytes.size(), 1));
   std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char *>(pointer));
   return reinterpret_cast<void *>(pointer);
 }
 
 std::string EmulatedKernels::launch(const std::string &symbol, const CudaKernelFacts &facts, int64_t numTokens,
                                     std::vector<void *> pointers) {
-  const moec_cuda_driver *driver = emulator_.driver();
+  const moec_cuda_driver *driver = emulator.driver();
   void *function = nullptr;
-  if (driver->module_get_function(&function, module_, symbol.c_str()) ||
+  if (driver->module_get_function(&function, module, symbol.c_str()) ||
       driver->func_set_attribute(function, MOEC_CUDA_MAX_DYNAMIC_SHARED, 200 * 1024))
     return "no kernel " + symbol;
   int64_t units = facts.unitsPerToken * numTokens + facts.unitsFixed;
@@ -75,7 +75,7 @@ std::string EmulatedKernels::launch(const std::string &symbol, const CudaKernelF
     params.push_back(&pointer);
   int result = driver->launch_kernel_ex(&config, function, params.data(), nullptr);
   std::string text;
-  for (const std::string &finding : emulator_.findings())
+  for (const std::string &finding : emulator.findings())
     text += finding + "\n";
   return result && text.empty() ? symbol + ": the launch returned " + std::to_string(result) : text;
 }

@@ -40,7 +40,7 @@ TEST(CudaDriver, NeedsAContextAndKnownImages) {
 
 TEST(CudaDriver, MemoryIsPoisonedAndChecked) {
   EmulatedKernel kernel(nothing);
-  const moec_cuda_driver *driver = kernel.emulator().driver();
+  const moec_cuda_driver *driver = kernel.emulator.driver();
   moec_cuda_pointer pointer = 0;
   ASSERT_EQ(driver->mem_alloc(&pointer, 100), MOEC_CUDA_SUCCESS);
   EXPECT_EQ(pointer % 256, 0u);
@@ -79,10 +79,10 @@ TEST(CudaDriver, CopiesRectangles) {
   copy.dst_y = 1;
   copy.width = 3;
   copy.height = 2;
-  EXPECT_EQ(kernel.emulator().driver()->memcpy_2d(&copy), MOEC_CUDA_SUCCESS);
+  EXPECT_EQ(kernel.emulator.driver()->memcpy_2d(&copy), MOEC_CUDA_SUCCESS);
   EXPECT_EQ(std::string(device + 16, 24), "..abc.............efg...");
   copy.dst_y = 3;
-  EXPECT_EQ(kernel.emulator().driver()->memcpy_2d(&copy), MOEC_CUDA_INVALID_VALUE);
+  EXPECT_EQ(kernel.emulator.driver()->memcpy_2d(&copy), MOEC_CUDA_INVALID_VALUE);
 }
 
 TEST(CudaDriver, RefusesLaunchesBeyondTheLimits) {
@@ -94,7 +94,7 @@ TEST(CudaDriver, RefusesLaunchesBeyondTheLimits) {
   EXPECT_EQ(kernel.launch(0, 32, 0, {&memory, &n}), MOEC_CUDA_INVALID_VALUE);
   EXPECT_EQ(kernel.launch(1, 32, 200 * 1024 + 1, {&memory, &n}), MOEC_CUDA_INVALID_VALUE);
   EXPECT_EQ(kernel.launch(1, 32, 0, {&memory, nullptr}), MOEC_CUDA_INVALID_VALUE);
-  EXPECT_EQ(kernel.emulator().driver()->func_set_attribute(kernel.function(), MOEC_CUDA_MAX_DYNAMIC_SHARED, 232449),
+  EXPECT_EQ(kernel.emulator.driver()->func_set_attribute(kernel.function(), MOEC_CUDA_MAX_DYNAMIC_SHARED, 232449),
             MOEC_CUDA_INVALID_VALUE);
 }
 
@@ -106,7 +106,7 @@ TEST(CudaDriver, TellsThreadsOfTheKernel) {
   auto *memory = kernel.allocate<int>(4);
   int32_t n = 1;
   int value = 0;
-  kernel.emulator().driver()->func_get_attribute(&value, MOEC_CUDA_MAX_THREADS_PER_BLOCK, kernel.function());
+  kernel.emulator.driver()->func_get_attribute(&value, MOEC_CUDA_MAX_THREADS_PER_BLOCK, kernel.function());
   EXPECT_EQ(value, 64);
   EXPECT_EQ(kernel.launch(1, 64, 0, {&memory, &n}), MOEC_CUDA_SUCCESS);
   EXPECT_EQ(kernel.launch(1, 32, 0, {&memory, &n}), MOEC_CUDA_INVALID_VALUE);

@@ -43,57 +43,57 @@ std::string kernelText(const std::string &params, const std::string &body) {
          params + ") {\nentry:\n%tid = " + ptx("i32", "tid") + body + "}\n";
 }
 
-EmulatedKernel::EmulatedKernel(const std::string &text, uint64_t seed) : emulator_({seed, 90, 3}) {
+EmulatedKernel::EmulatedKernel(const std::string &text, uint64_t seed) : emulator({seed, 90, 3}) {
   auto context = std::make_unique<llvm::LLVMContext>();
   llvm::SMDiagnostic diagnostic;
-  auto module = llvm::parseAssemblyString(text, diagnostic, *context);
-  if (!module) {
-    error_ = "line " + std::to_string(diagnostic.getLineNo()) + ": " + diagnostic.getMessage().str() + "\n" +
-             diagnostic.getLineContents().str();
+  auto parsed = llvm::parseAssemblyString(text, diagnostic, *context);
+  if (!parsed) {
+    loadError = "line " + std::to_string(diagnostic.getLineNo()) + ": " + diagnostic.getMessage().str() + "\n" +
+                diagnostic.getLineContents().str();
     return;
   }
-  auto image = emulator_.addModule(std::move(module), std::move(context));
-  if (!image) {
-    error_ = llvm::toString(image.takeError());
+  auto made = emulator.addModule(std::move(parsed), std::move(context));
+  if (!made) {
+    loadError = llvm::toString(made.takeError());
     return;
   }
-  image_ = *image;
-  const moec_cuda_driver *driver = emulator_.driver();
-  void *device_context = nullptr;
-  driver->primary_ctx_retain(&device_context, 0);
-  driver->ctx_push_current(device_context);
-  if (driver->module_load_data_ex(&module_, image_.c_str(), 0, nullptr, nullptr) ||
-      driver->module_get_function(&function_, module_, "k") ||
-      driver->func_set_attribute(function_, MOEC_CUDA_MAX_DYNAMIC_SHARED, 200 * 1024))
-    error_ = "the driver took no kernel k";
+  image = *made;
+  const moec_cuda_driver *driver = emulator.driver();
+  void *deviceContext = nullptr;
+  driver->primary_ctx_retain(&deviceContext, 0);
+  driver->ctx_push_current(deviceContext);
+  if (driver->module_load_data_ex(&module, image.c_str(), 0, nullptr, nullptr) ||
+      driver->module_get_function(&kernel, module, "k") ||
+      driver->func_set_attribute(kernel, MOEC_CUDA_MAX_DYNAMIC_SHARED, 200 * 1024))
+    loadError = "the driver took no kernel k";
 }
 
 EmulatedKernel::~EmulatedKernel() {
-  if (module_) {
-    emulator_.driver()->module_unload(module_);
-    emulator_.driver()->ctx_pop_current(nullptr);
+  if (module) {
+    emulator.driver()->module_unload(module);
+    emulator.driver()->ctx_pop_current(nullptr);
   }
 }
 
 void *EmulatedKernel::allocateBytes(size_t bytes) {
   moec_cuda_pointer pointer = 0;
-  emulator_.driver()->mem_alloc(&pointer, bytes);
+  emulator.driver()->mem_alloc(&pointer, bytes);
   return reinterpret_cast<void *>(pointer);
 }
 
-int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params,
+int EmulatedKernel::launch(uint32_t grid, uint32_t threads, uint32_t sharedBytes, std::vector<void *> params,
                            bool overlaps) {
   moec_cuda_launch_config config = {};
   config.grid_x = grid;
   config.grid_y = config.grid_z = config.block_y = config.block_z = 1;
   config.block_x = threads;
-  config.shared_bytes = shared_bytes;
+  config.shared_bytes = sharedBytes;
   moec_cuda_launch_attribute attribute = {};
   attribute.id = MOEC_CUDA_PROGRAMMATIC_SERIALIZATION;
   attribute.value.allowed = 1;
   config.attributes = &attribute;
   config.num_attributes = overlaps ? 1 : 0;
-  return emulator_.driver()->launch_kernel_ex(&config, function_, params.data(), nullptr);
+  return emulator.driver()->launch_kernel_ex(&config, kernel, params.data(), nullptr);
 }
 
 std::string EmulatedKernel::report() {

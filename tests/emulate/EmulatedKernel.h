@@ -26,8 +26,10 @@ public:
   explicit EmulatedKernel(const std::string &text, uint64_t seed = 1);
   ~EmulatedKernel();
 
+  CudaEmulator emulator;
+
   // The error of loading, "" when the kernel is there.
-  const std::string &error() const { return error_; }
+  const std::string &error() const { return loadError; }
 
   template <typename T> T *upload(const std::vector<T> &values) {
     T *memory = allocate<T>(values.size());
@@ -38,20 +40,18 @@ public:
 
   // Launches @k; params point at the values. With `overlaps` it may begin before the launch before has ended. The
   // driver's result.
-  int launch(uint32_t grid, uint32_t threads, uint32_t shared_bytes, std::vector<void *> params, bool overlaps = false);
+  int launch(uint32_t grid, uint32_t threads, uint32_t sharedBytes, std::vector<void *> params, bool overlaps = false);
 
-  const std::vector<std::string> &findings() { return emulator_.findings(); }
+  const std::vector<std::string> &findings() { return emulator.findings(); }
   // The findings joined by line ends: what a whole-text comparison wants.
   std::string report();
-  CudaEmulator &emulator() { return emulator_; }
-  void *function() { return function_; }
+  void *function() { return kernel; }
 
 private:
   void *allocateBytes(size_t bytes);
 
-  CudaEmulator emulator_;
-  std::string image_, error_;
-  void *module_ = nullptr, *function_ = nullptr;
+  std::string image, loadError;
+  void *module = nullptr, *kernel = nullptr;
 };
 
 // Aligned room for a tensor map, and the map of a [dims[2]][dims[1]][dims[0]] tensor of bf16.

@@ -168,13 +168,13 @@ TEST(MatrixInstruction, MmaMultipliesTf32AndIgnoresLowBits) { expectProduct("tf3
 // One wgmma m64nNk16 on shared bytes [A | B at 8192] taken from `in`, accumulators start at 1, -> N/2 floats per
 // thread.
 struct Wgmma {
-  unsigned n = 16, swizzle_bits = 1, leading = 0, stride = 1024;
+  unsigned n = 16, swizzleBits = 1, leading = 0, stride = 1024;
   std::string type = "bf16";
   bool wait = true, fence = true;
 
   std::string descriptor(const std::string &name, unsigned start) const {
-    uint64_t constant = uint64_t(start) >> 4 | uint64_t(leading >> 4) << 16 | uint64_t(stride >> 4) << 32 |
-                        uint64_t(swizzle_bits) << 62;
+    uint64_t constant =
+        uint64_t(start) >> 4 | uint64_t(leading >> 4) << 16 | uint64_t(stride >> 4) << 32 | uint64_t(swizzleBits) << 62;
     return name + " = add i64 0, " + num(constant) + "\n";
   }
   std::string body() const {
@@ -203,14 +203,14 @@ struct Wgmma {
 
 // Writes element (row, k) of a K-major operand as the descriptor of the swizzle mode reads it.
 void place(std::vector<uint16_t> &shared, unsigned start, unsigned row, unsigned k, uint16_t bits, const Wgmma &wgmma) {
-  unsigned widths[4] = {16, 128, 64, 32}, width = widths[wgmma.swizzle_bits], byte = k * 2;
+  unsigned widths[4] = {16, 128, 64, 32}, width = widths[wgmma.swizzleBits], byte = k * 2;
   unsigned address = start + row / 8 * wgmma.stride + row % 8 * width;
-  if (wgmma.swizzle_bits == 0)
+  if (wgmma.swizzleBits == 0)
     address += byte / 16 * wgmma.leading + byte % 16;
   else
     address += byte;
   unsigned masks[4] = {0, 7, 3, 1};
-  address ^= (address >> 7 & masks[wgmma.swizzle_bits]) << 4;
+  address ^= (address >> 7 & masks[wgmma.swizzleBits]) << 4;
   shared[address / 2] = bits;
 }
 
@@ -242,13 +242,13 @@ void expectWgmma(const Wgmma &wgmma) {
 TEST(MatrixInstruction, WgmmaReadsEverySwizzle) {
   expectWgmma(Wgmma());
   Wgmma wgmma;
-  wgmma.swizzle_bits = 2;
+  wgmma.swizzleBits = 2;
   wgmma.stride = 512;
   expectWgmma(wgmma);
-  wgmma.swizzle_bits = 3;
+  wgmma.swizzleBits = 3;
   wgmma.stride = 256;
   expectWgmma(wgmma);
-  wgmma.swizzle_bits = 0;
+  wgmma.swizzleBits = 0;
   wgmma.leading = 128;
   expectWgmma(wgmma);
 }

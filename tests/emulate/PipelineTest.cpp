@@ -16,9 +16,9 @@ namespace {
 std::string num(uint64_t value) { return std::to_string(value); }
 
 struct Pipeline {
-  unsigned full_count = 129, empty_count = 4, expect_bytes = 8192;
-  bool producer_waits_flipped = false, fence = true, swizzle_a = true, init_fence = true, block_barrier = true,
-       wait_copies = true, early_release = false, one_release = false, wgmma_fence = true;
+  unsigned fullCount = 129, emptyCount = 4, expectBytes = 8192;
+  bool producerWaitsFlipped = false, fence = true, swizzleA = true, initFence = true, blockBarrier = true,
+       waitCopies = true, earlyRelease = false, oneRelease = false, wgmmaFence = true;
 
   std::string registers(const std::string &name) const {
     std::string text;
@@ -44,9 +44,9 @@ struct Pipeline {
     for (unsigned i = 0; i < 4; ++i)
       text +=
           sharedPointer("%bar" + num(i), num(32768 + 8 * i)) +
-          ptx("void", "mbar_init", "ptr addrspace(3) %bar" + num(i) + ", i32 " + num(i < 2 ? full_count : empty_count));
-    text += init_fence ? ptx("void", "fence_mbar_init") : "";
-    return text + "br label %ready\nready:\n" + (block_barrier ? ptx("void", "barrier id=0") : "") +
+          ptx("void", "mbar_init", "ptr addrspace(3) %bar" + num(i) + ", i32 " + num(i < 2 ? fullCount : emptyCount));
+    text += initFence ? ptx("void", "fence_mbar_init") : "";
+    return text + "br label %ready\nready:\n" + (blockBarrier ? ptx("void", "barrier id=0") : "") +
            "%role = icmp uge i32 %tid, 128\n%p = and i32 %tid, 127\nbr i1 %role, label %produce, label %consume\n";
   }
   // Places of iteration %i for both roles.
@@ -60,17 +60,17 @@ struct Pipeline {
   std::string producer() const {
     std::string text =
         "produce:\nbr label %ploop\nploop:\n%ip = phi i32 [ 0, %produce ], [ %ip1, %copy ]\n" + stage("p") +
-        "%flip = xor i32 %turnp, " + (producer_waits_flipped ? "0" : "1") + "\n" +
+        "%flip = xor i32 %turnp, " + (producerWaitsFlipped ? "0" : "1") + "\n" +
         ptx("void", "mbar_wait", "ptr addrspace(3) %emptyp, i32 %flip") +
         "%leader = icmp eq i32 %p, 0\nbr i1 %leader, label %tma, label %copy\ntma:\n" +
-        ptx("void", "mbar_expect", "ptr addrspace(3) %fullp, i32 " + num(expect_bytes)) + "%x = shl i32 %ip, 6\n" +
+        ptx("void", "mbar_expect", "ptr addrspace(3) %fullp, i32 " + num(expectBytes)) + "%x = shl i32 %ip, 6\n" +
         ptx("void", "tma_load_3d", "ptr addrspace(3) %sbp, ptr %map, i32 %x, i32 0, i32 0, ptr addrspace(3) %fullp") +
         "br label %copy\ncopy:\n";
     for (unsigned c = 0; c < 4; ++c) {
       std::string n = num(c);
       text += "%q" + n + " = add i32 %p, " + num(128 * c) + "\n%row" + n + " = lshr i32 %q" + n + ", 3\n%ch" + n +
               " = and i32 %q" + n + ", 7\n%r7" + n + " = and i32 %row" + n + ", 7\n%sw" + n + " = xor i32 %ch" + n +
-              ", " + (swizzle_a ? "%r7" + n : std::string("0")) + "\n%c16" + n + " = shl i32 %sw" + n + ", 4\n%r128" +
+              ", " + (swizzleA ? "%r7" + n : std::string("0")) + "\n%c16" + n + " = shl i32 %sw" + n + ", 4\n%r128" +
               n + " = shl i32 %row" + n + ", 7\n%off" + n + " = add i32 %c16" + n + ", %r128" + n + "\n%dst" + n +
               " = getelementptr i8, ptr addrspace(3) %sap, i32 %off" + n + "\n%r512" + n + " = shl i32 %row" + n +
               ", 9\n%i128" + n + " = shl i32 %ip, 7\n%g16" + n + " = shl i32 %ch" + n + ", 4\n%ga" + n +
@@ -78,7 +78,7 @@ struct Pipeline {
               n + " = getelementptr i8, ptr addrspace(1) %a, i32 %gb" + n + "\n" +
               ptx("void", "cp_async", "ptr addrspace(3) %dst" + n + ", ptr addrspace(1) %src" + n + ", i32 16");
     }
-    return text + ptx("void", "cp_async_commit") + (wait_copies ? ptx("void", "cp_async_wait n=0") : "") +
+    return text + ptx("void", "cp_async_commit") + (waitCopies ? ptx("void", "cp_async_wait n=0") : "") +
            (fence ? ptx("void", "fence_async") : "") + ptx("void", "mbar_arrive", "ptr addrspace(3) %fullp") +
            "%ip1 = add i32 %ip, 1\n%morep = icmp ult i32 %ip1, 4\nbr i1 %morep, label %ploop, label %end\n";
   }
@@ -87,13 +87,13 @@ struct Pipeline {
            ptx("void", "mbar_arrive", "ptr addrspace(3) %emptyc") + "br label %next\nnext:\n";
   }
   std::string consumer() const {
-    std::string text = "consume:\n%lane = and i32 %tid, " + num(one_release ? 127 : 31) +
+    std::string text = "consume:\n%lane = and i32 %tid, " + num(oneRelease ? 127 : 31) +
                        "\n%elected = icmp eq i32 %lane, 0\nbr label %cloop\ncloop:\n"
                        "%ic = phi i32 [ 0, %consume ], [ %ic1, %next ]\n";
     for (unsigned i = 0; i < 32; ++i)
       text += "%z" + num(i) + " = phi float [ 0.0, %consume ], [ %w" + num(i) + ", %next ]\n";
     text += stage("c") + "%par = and i32 %turnc, 1\n" + ptx("void", "mbar_wait", "ptr addrspace(3) %fullc, i32 %par");
-    if (wgmma_fence)
+    if (wgmmaFence)
       text += "%fz = " + ptx(types(), "wgmma_fence regs=32", registers("z")) + unpack("k0r", "fz");
     else
       for (unsigned i = 0; i < 32; ++i)
@@ -114,7 +114,7 @@ struct Pipeline {
     }
     text += ptx("void", "wgmma_commit");
     std::string wait = "%mw = " + ptx(types(), "wgmma_wait n=0 regs=32", registers("k4r")) + unpack("w", "mw");
-    text += early_release ? release() + wait : wait + release();
+    text += earlyRelease ? release() + wait : wait + release();
     text += "%ic1 = add i32 %ic, 1\n%morec = icmp ult i32 %ic1, 4\nbr i1 %morec, label %cloop, label %store\nstore:\n"
             "%b32 = shl i32 %tid, 5\n";
     for (unsigned i = 0; i < 32; ++i)
@@ -174,7 +174,7 @@ TEST(Pipeline, MultipliesUnderEverySchedule) {
 
 TEST(Pipeline, WrongStartParityIsADeadlock) {
   Pipeline pipeline;
-  pipeline.producer_waits_flipped = true;
+  pipeline.producerWaitsFlipped = true;
   EXPECT_EQ(
       run(pipeline).report,
       "kernel k, block 0: deadlock; threads 0-127 wait at mbarrier 32768 parity 0 (phase 0, 0 of 129 arrivals, 0 bytes "
@@ -183,7 +183,7 @@ TEST(Pipeline, WrongStartParityIsADeadlock) {
 
 TEST(Pipeline, TooManyBytesExpectedIsADeadlock) {
   Pipeline pipeline;
-  pipeline.expect_bytes = 16384;
+  pipeline.expectBytes = 16384;
   EXPECT_EQ(
       run(pipeline).report,
       "kernel k, block 0: deadlock; threads 0-127 wait at mbarrier 32768 parity 0 (phase 0, 129 of 129 arrivals, 8192 "
@@ -192,7 +192,7 @@ TEST(Pipeline, TooManyBytesExpectedIsADeadlock) {
 
 TEST(Pipeline, TooManyArrivalsWantedIsADeadlock) {
   Pipeline pipeline;
-  pipeline.full_count = 130;
+  pipeline.fullCount = 130;
   EXPECT_EQ(
       run(pipeline).report,
       "kernel k, block 0: deadlock; threads 0-127 wait at mbarrier 32768 parity 0 (phase 0, 129 of 130 arrivals, 0 "
@@ -214,7 +214,7 @@ bool reported(const Pipeline &pipeline, const std::vector<std::string> &texts, u
 
 TEST(Pipeline, TooFewArrivalsWantedIsReported) {
   Pipeline pipeline;
-  pipeline.full_count = 128;
+  pipeline.fullCount = 128;
   EXPECT_TRUE(reported(pipeline, {": arrives at the mbarrier at 32768, whose 128 arrivals of phase 0 all came",
                                   "with no barrier between"}));
 }
@@ -227,7 +227,7 @@ TEST(Pipeline, MissingFenceAsyncIsReported) {
 
 TEST(Pipeline, MissingSwizzleGivesWrongNumbers) {
   Pipeline pipeline;
-  pipeline.swizzle_a = false;
+  pipeline.swizzleA = false;
   Outcome outcome = run(pipeline);
   EXPECT_EQ(outcome.report, "");
   EXPECT_GT(outcome.wrong, 1000u);
@@ -235,14 +235,14 @@ TEST(Pipeline, MissingSwizzleGivesWrongNumbers) {
 
 TEST(Pipeline, MissingBarrierAfterInitIsReported) {
   Pipeline pipeline;
-  pipeline.block_barrier = false;
+  pipeline.blockBarrier = false;
   EXPECT_TRUE(
       reported(pipeline, {"which thread 0 initialised with no barrier between", "where no mbarrier was initialised"}));
 }
 
 TEST(Pipeline, MissingInitFenceIsReported) {
   Pipeline pipeline;
-  pipeline.init_fence = pipeline.fence = false;
+  pipeline.initFence = pipeline.fence = false;
   EXPECT_TRUE(
       reported(pipeline,
                {"kernel k, block 0, thread 128: tma_load_3d completes at the mbarrier at 32768, whose initialisation "
@@ -252,26 +252,26 @@ TEST(Pipeline, MissingInitFenceIsReported) {
 
 TEST(Pipeline, MissingWaitForCopiesIsReported) {
   Pipeline pipeline;
-  pipeline.wait_copies = false;
+  pipeline.waitCopies = false;
   EXPECT_TRUE(reported(pipeline, {"wgmma reads what an asynchronous copy in flight writes (shared offset "}, 1));
 }
 
 TEST(Pipeline, ReleaseBeforeTheWaitIsReported) {
   Pipeline pipeline;
-  pipeline.early_release = true;
+  pipeline.earlyRelease = true;
   EXPECT_TRUE(reported(pipeline, {"writes what a wgmma in flight reads (shared offset "}));
 }
 
 TEST(Pipeline, ReleaseOncePerWarpgroupIsReported) {
   Pipeline pipeline;
-  pipeline.one_release = true;
-  pipeline.empty_count = 1;
+  pipeline.oneRelease = true;
+  pipeline.emptyCount = 1;
   EXPECT_TRUE(reported(pipeline, {"writes what a wgmma in flight reads (shared offset ", "what a wgmma of warp "}, 20));
 }
 
 TEST(Pipeline, MissingWgmmaFenceIsReported) {
   Pipeline pipeline;
-  pipeline.wgmma_fence = false;
+  pipeline.wgmmaFence = false;
   EXPECT_TRUE(reported(pipeline, {"wgmma with accumulators that no wgmma_fence ordered before"}, 1));
 }
 

@@ -10,7 +10,7 @@ namespace moec {
 namespace {
 
 struct Launch {
-  uint32_t grid = 1, threads = 32, shared_bytes = 1024;
+  uint32_t grid = 1, threads = 32, sharedBytes = 1024;
   uint64_t seed = 1;
 };
 
@@ -21,7 +21,7 @@ std::string reportOf(const std::string &body, Launch launch = {}) {
     return kernel.error();
   auto *memory = kernel.allocate<uint32_t>(64);
   std::fill(memory, memory + 64, 0u);
-  int result = kernel.launch(launch.grid, launch.threads, launch.shared_bytes, {&memory});
+  int result = kernel.launch(launch.grid, launch.threads, launch.sharedBytes, {&memory});
   EXPECT_EQ(result, kernel.findings().empty() ? MOEC_CUDA_SUCCESS : MOEC_CUDA_LAUNCH_FAILED);
   return kernel.report();
 }
@@ -149,7 +149,7 @@ TEST(PlantedBug, EndlessLoopIsReported) {
   ASSERT_EQ(kernel.error(), "");
   auto *memory = kernel.allocate<uint32_t>(64);
   memory[0] = 0;
-  kernel.emulator().machine().block().setLoopLimit(100000);
+  kernel.emulator.machine.block.setLoopLimit(100000);
   EXPECT_EQ(kernel.launch(1, 1, 0, {&memory}), MOEC_CUDA_LAUNCH_FAILED);
   EXPECT_EQ(kernel.report(), "kernel k, block 0, thread 0: the block's loops ran 100000 rounds without an end\n");
 }
@@ -174,14 +174,14 @@ TEST(PlantedBug, MbarrierUsedWithoutABarrierAfterInitIsReported) {
   std::string after =
       "kernel k, block 0, thread 5: mbar_arrive at the mbarrier at 16, which thread 0 initialised with no "
       "barrier between\n";
-  unsigned seen_before = 0, seen_after = 0;
+  unsigned seenBefore = 0, seenAfter = 0;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     std::string report = reportOf(body, {1, 32, 1024, seed});
     EXPECT_TRUE(report == before || report == after) << report;
-    ++(report == before ? seen_before : seen_after);
+    ++(report == before ? seenBefore : seenAfter);
   }
-  EXPECT_GT(seen_before, 0u);
-  EXPECT_GT(seen_after, 0u);
+  EXPECT_GT(seenBefore, 0u);
+  EXPECT_GT(seenAfter, 0u);
 }
 
 TEST(PlantedBug, MbarrierTouchedByAStoreIsReported) {

@@ -11,14 +11,14 @@ namespace {
 
 struct Box {
   int32_t x = 0, y = 0, z = 0;
-  uint32_t extent_x = 16, extent_y = 4, extent_z = 1;
+  uint32_t extentX = 16, extentY = 4, extentZ = 1;
   int swizzle = 0; // CUtensorMapSwizzle: 0 none, 1 32 bytes, 2 64, 3 128
   std::string offset = "1024", expect;
-  uint32_t bytes() const { return extent_x * extent_y * extent_z * 2; }
+  uint32_t bytes() const { return extentX * extentY * extentZ * 2; }
 };
 
-constexpr unsigned dim_x = 40, dim_y = 6, dim_z = 3;
-uint16_t element(unsigned x, unsigned y, unsigned z) { return uint16_t(1 + x + dim_x * (y + dim_y * z)); }
+constexpr unsigned dimX = 40, dimY = 6, dimZ = 3;
+uint16_t element(unsigned x, unsigned y, unsigned z) { return uint16_t(1 + x + dimX * (y + dimY * z)); }
 
 struct Loaded {
   std::vector<uint16_t> shared;
@@ -26,7 +26,7 @@ struct Loaded {
 };
 
 // Thread 0 loads a box of the [3][6][40] tensor; all threads wait and copy it out as it lies in shared memory.
-Loaded load(const Box &box, const std::string &after_wait = "") {
+Loaded load(const Box &box, const std::string &afterWait = "") {
   std::string bytes = std::to_string(box.bytes());
   std::string init =
       "%z0 = icmp eq i32 %tid, 0\nbr i1 %z0, label %a, label %b\na:\n" +
@@ -43,15 +43,14 @@ Loaded load(const Box &box, const std::string &after_wait = "") {
   EmulatedKernel kernel(kernelText(
       "ptr byval([128 x i8]) align 64 %map, i32 %x, i32 %y, i32 %z, ptr addrspace(1) %out",
       sharedPointer("%bar", "8") + sharedPointer("%to", box.offset) + init +
-          (after_wait.empty() ? ptx("void", "mbar_wait", "ptr addrspace(3) %bar, i32 0") : after_wait) + copy));
+          (afterWait.empty() ? ptx("void", "mbar_wait", "ptr addrspace(3) %bar, i32 0") : afterWait) + copy));
   EXPECT_EQ(kernel.error(), "");
-  std::vector<uint16_t> tensor(dim_x * dim_y * dim_z);
+  std::vector<uint16_t> tensor(dimX * dimY * dimZ);
   for (unsigned i = 0; i < tensor.size(); ++i)
     tensor[i] = uint16_t(1 + i);
   auto *memory = kernel.upload(tensor);
   auto *out = kernel.allocate<uint16_t>(box.bytes() / 2);
-  TensorMapBytes map =
-      encodeMap(memory, {dim_x, dim_y, dim_z}, {box.extent_x, box.extent_y, box.extent_z}, box.swizzle);
+  TensorMapBytes map = encodeMap(memory, {dimX, dimY, dimZ}, {box.extentX, box.extentY, box.extentZ}, box.swizzle);
   int32_t x = box.x, y = box.y, z = box.z;
   kernel.launch(1, 32, 16384, {&map, &x, &y, &z, &out});
   return {std::vector<uint16_t>(out, out + box.bytes() / 2), kernel.report()};
@@ -61,11 +60,11 @@ void expectBox(const Box &box) {
   Loaded loaded = load(box);
   EXPECT_EQ(loaded.report, "");
   uint32_t index = 0;
-  for (uint32_t k = 0; k < box.extent_z; ++k)
-    for (uint32_t j = 0; j < box.extent_y; ++j)
-      for (uint32_t i = 0; i < box.extent_x; ++i, ++index) {
+  for (uint32_t k = 0; k < box.extentZ; ++k)
+    for (uint32_t j = 0; j < box.extentY; ++j)
+      for (uint32_t i = 0; i < box.extentX; ++i, ++index) {
         int64_t x = box.x + int64_t(i), y = box.y + int64_t(j), z = box.z + int64_t(k);
-        bool inside = x >= 0 && y >= 0 && z >= 0 && x < dim_x && y < dim_y && z < dim_z;
+        bool inside = x >= 0 && y >= 0 && z >= 0 && x < dimX && y < dimY && z < dimZ;
         uint32_t byte = index * 2, masks[4] = {0, 1, 3, 7};
         uint32_t swizzled = byte ^ ((byte >> 7 & masks[box.swizzle]) << 4); // the box starts at a pattern's start
         EXPECT_EQ(loaded.shared[swizzled / 2], inside ? element(unsigned(x), unsigned(y), unsigned(z)) : 0)
@@ -83,8 +82,8 @@ TEST(Tma, LoadsABox) {
 
 TEST(Tma, LoadsSeveralPlanes) {
   Box box;
-  box.extent_y = 2;
-  box.extent_z = 3;
+  box.extentY = 2;
+  box.extentZ = 3;
   expectBox(box);
 }
 
@@ -93,7 +92,7 @@ TEST(Tma, FillsOutsideWithZeros) {
   box.x = 32;
   box.y = 4;
   box.z = 1;
-  box.extent_z = 3;
+  box.extentZ = 3;
   expectBox(box);
   box.x = -4;
   box.y = -2;
@@ -105,8 +104,8 @@ TEST(Tma, PermutesEverySwizzle) {
   for (int swizzle : {1, 2, 3}) {
     Box box;
     box.swizzle = swizzle;
-    box.extent_x = 8u << swizzle;
-    box.extent_y = 16;
+    box.extentX = 8u << swizzle;
+    box.extentY = 16;
     expectBox(box);
   }
 }
@@ -114,7 +113,7 @@ TEST(Tma, PermutesEverySwizzle) {
 TEST(Tma, MisalignedTargetIsReported) {
   Box box;
   box.swizzle = 3;
-  box.extent_x = 64;
+  box.extentX = 64;
   box.offset = "1152";
   EXPECT_EQ(load(box).report,
             "kernel k, block 0, thread 0: tma_load_3d to shared offset 1152, which is not a multiple of 1024\n");
@@ -139,7 +138,7 @@ TEST(Tma, MapsAreCheckedWhenEncoded) {
   CudaTensorMap map = {};
   map.rank = 3;
   map.base = 4096;
-  map.element_bytes = 2;
+  map.elementBytes = 2;
   for (unsigned i = 0; i < 3; ++i) {
     map.dims[i] = 64;
     map.box[i] = 8;
@@ -149,9 +148,9 @@ TEST(Tma, MapsAreCheckedWhenEncoded) {
   map.box[0] = 12;
   EXPECT_EQ(checkTensorMap(map), "the box's inner extent is a multiple of 16 bytes, found 24");
   map.box[0] = 64;
-  map.swizzle_bytes = 64;
+  map.swizzleBytes = 64;
   EXPECT_EQ(checkTensorMap(map), "the box's inner extent is at most the swizzle's 64 bytes, found 128");
-  map.swizzle_bytes = 128;
+  map.swizzleBytes = 128;
   map.strides[1] = 100;
   EXPECT_EQ(checkTensorMap(map), "stride 1 is a multiple of 16 below 2^40, found 100");
   map.strides[1] = 128;

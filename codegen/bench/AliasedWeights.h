@@ -8,8 +8,8 @@
 // Packing writes all of it; calls with moec_walk_probe.distinct_groups = D read only the first D. D experts are many
 // times larger than any cache, so weights come from memory as they would with E.
 
-#ifndef MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
-#define MOEC_CODEGEN_BENCH_SHAREDEXPERTS_H
+#ifndef MOEC_CODEGEN_BENCH_ALIASEDWEIGHTS_H
+#define MOEC_CODEGEN_BENCH_ALIASEDWEIGHTS_H
 
 #include "codegen/check/RandomTensors.h"
 #include "codegen/plan/LaunchPlan.h"
@@ -38,9 +38,9 @@ private:
   size_t bytes = 0, block = 0;
 };
 
-class SharedExperts {
+class AliasedWeights {
 public:
-  SharedExperts(const LaunchPlan &plan, int64_t distinct);
+  AliasedWeights(const LaunchPlan &plan, int64_t distinct);
   bool ready() const { return good; }
   void *data() const { return memory.data(); }
   size_t size() const { return memory.size(); }

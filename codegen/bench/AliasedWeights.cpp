@@ -2,7 +2,7 @@
 //
 // Weight regions of a plan -> which of their pages are real.
 
-#include "SharedExperts.h"
+#include "AliasedWeights.h"
 
 #include <algorithm>
 #include <fstream>
@@ -49,15 +49,15 @@ RepeatedPages::~RepeatedPages() {
     munmap(pointer, bytes);
 }
 
-static bool isShared(const moec_weight &weight, uint32_t experts) {
+static bool isPerExpert(const moec_weight &weight, uint32_t experts) {
   return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
 }
 
-SharedExperts::SharedExperts(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
+AliasedWeights::AliasedWeights(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
   int fd = memory.data() ? scratchFile(scratchBytes) : -1;
   good = fd >= 0;
   for (const moec_weight &weight : plan.weights) {
-    if (!good || !isShared(weight, plan.header.num_experts))
+    if (!good || !isPerExpert(weight, plan.header.num_experts))
       continue;
     uint64_t kept = weight.bytes / weight.groups * uint64_t(distinct);
     size_t begin = (weight.offset + kept + pageBytes - 1) / pageBytes * pageBytes,
@@ -81,7 +81,7 @@ static int64_t availableBytes() {
 int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes) {
   int64_t available = availableBytes(), perExpert = 0;
   for (const moec_weight &weight : plan.weights)
-    if (isShared(weight, plan.header.num_experts))
+    if (isPerExpert(weight, plan.header.num_experts))
       perExpert += int64_t(weight.bytes / weight.groups);
   if (!available || !perExpert || int64_t(plan.header.packed_bytes) + sourceBytes <= available / 10 * 6)
     return 0;
