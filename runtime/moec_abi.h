@@ -194,6 +194,22 @@ typedef struct moec_places {
   uint16_t mode, round, scope, flags;
 } moec_places;
 
+/* Positions in the args of the runtime's steps. Arguments that a capacity step does not have, by its flags and mode,
+ * take no place: the ones behind them move up. */
+enum moec_dispatch_arg { MOEC_DISPATCH_IDS = 0, MOEC_DISPATCH_NUM_ARGS = 1 };
+enum moec_counts_arg { MOEC_COUNTS_COUNTS = 0, MOEC_COUNTS_NUM_ARGS = 1 };
+enum moec_capacity_arg {
+  MOEC_CAPACITY_IDS = 0,
+  MOEC_CAPACITY_KEPT = 1,
+  MOEC_CAPACITY_KEYS = 2,
+  MOEC_CAPACITY_QUEUE = 3,
+  MOEC_CAPACITY_RANK = 4,
+  MOEC_CAPACITY_PRESENT = 5,
+  MOEC_CAPACITY_CAPACITY = 6,
+  MOEC_CAPACITY_NUM_ARGS = 7
+};
+enum moec_top_tokens_arg { MOEC_TOP_TOKENS_VALUES = 0, MOEC_TOP_TOKENS_MASK = 1, MOEC_TOP_TOKENS_PRESENT = 2 };
+
 enum { MOEC_NO_ROUTE = 0xffff };
 
 /* How one ISA runs a matmul or row step: `num_variants` kernels from function `first_fn` of the table. A rows step has

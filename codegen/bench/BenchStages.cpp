@@ -17,12 +17,8 @@ namespace moec {
 
 // A matmul whose weights do not belong to a router.
 static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
-  if (step.kind != MOEC_STEP_MATMUL || step.num_args < 2)
-    return false;
-  const moec_buffer &buffer = plan.buffers[plan.args[step.first_arg + 1]];
-  if (buffer.kind != MOEC_BUFFER_WEIGHT || buffer.slot >= plan.weights.size())
-    return false;
-  return !plan.string(plan.roles[plan.weights[buffer.slot].role[0]].name).starts_with("router.");
+  const moec_weight *weight = plan.weightOf(step);
+  return weight && !plan.string(plan.roles[weight->role[0]].name).starts_with("router.");
 }
 
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {

@@ -150,14 +150,10 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
     work.mostRows = std::max(work.mostRows, rows);
   }
   for (const moec_step &step : plan.steps) {
-    if (step.kind != MOEC_STEP_MATMUL || step.num_args < 2)
+    const moec_weight *of = plan.weightOf(step);
+    if (!of || plan.string(plan.roles[of->role[0]].name).starts_with("router."))
       continue;
-    const moec_buffer &buffer = plan.buffers[plan.args[step.first_arg + 1]];
-    if (buffer.kind != MOEC_BUFFER_WEIGHT || buffer.slot >= plan.weights.size())
-      continue;
-    const moec_weight &weight = plan.weights[buffer.slot];
-    if (plan.string(plan.roles[weight.role[0]].name).starts_with("router."))
-      continue;
+    const moec_weight &weight = *of;
     if (weight.role_per_group) {
       addClass(plan, weight, rowsOf, work);
       continue;

@@ -53,7 +53,7 @@ static CallCost costOf(const CompiledPackage &package, int64_t tokens) {
     if (step.kind != MOEC_STEP_MATMUL || step.asked)
       continue;
     bool routed = step.route != MOEC_NO_ROUTE;
-    const moec_weight &weight = plan.weights[plan.buffers[plan.args[step.first_arg + 1]].slot];
+    const moec_weight &weight = *plan.weightOf(step);
     // of the experts, in one class of them
     double share = weight.role_per_group ? double(step.num_groups) / experts : 1;
     cost.flops += double(step.flops_per_row) * double(tokens) * (routed ? choices * share : 1);

@@ -31,20 +31,14 @@ int64_t CpuLowering::run(ModuleOp module) {
   accStore = e.stack(48 * 128);
   itemArray = e.load(e.ptr(), e.at(shell.call, int64_t(offsetof(moec_call, items))), 8);
   numItems = e.load(e.i64(), e.at(shell.call, int64_t(offsetof(moec_call, num_items))), 8);
-  Block &body = kernel.getBody().front();
-  int64_t index = 0;
-  auto argument = [&] { return shell.argument(e, index++); };
-  // buffers: A, B, OUT, row_token if gathered, then the operands; the items argument is not a buffer
-  bool gathered = cast<tile::RowsType>(body.getArgument(0).getType()).getAccess().getValue() == tile::Access::gathered;
-  for (unsigned i = 0; i < body.getNumArguments(); ++i) {
-    if (i == 3) {
-      if (gathered)
-        rowToken = argument();
-      continue;
-    }
-    values[body.getArgument(i)] = {argument()};
-  }
-  lowerBlock(body);
+  MatmulArgs<Value> arguments = kernel.args(), pointers = shell.bind(e, arguments);
+  zipArgs(arguments, pointers, [&](Value argument, Value pointer) {
+    if (argument)
+      values[argument] = {pointer};
+  });
+  panels = pointers.b;
+  rowToken = pointers.rowToken.value_or(Value());
+  lowerBlock(kernel.getBody().front());
   shell.finish(e);
   return scratchBytes;
 }
@@ -106,7 +100,7 @@ CpuLowering::Item CpuLowering::loadItem(Value index) {
   item.panel0 = field(offsetof(moec_item, panel0));
   item.panels = field(offsetof(moec_item, panels));
   Value panel = e.add(e.mul(item.group, shape("panels")), item.panel0);
-  item.base = e.at(value(kernel.getBody().getArgument(1)), e.mul(panel, shape("panel_bytes")));
+  item.base = e.at(panels, e.mul(panel, shape("panel_bytes")));
   return item;
 }
 

@@ -78,7 +78,7 @@ private:
   mlir::Value allocate(int64_t bytes);
   Item loadItem(mlir::Value index);
 
-  mlir::Value scratch, first, last, itemArray, numItems, rowToken;
+  mlir::Value scratch, first, last, itemArray, numItems, panels, rowToken;
   mlir::Value accStore; // [48][32] f32 on the stack
   int64_t scratchBytes = 0;
 };

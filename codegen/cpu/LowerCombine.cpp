@@ -6,6 +6,7 @@
 #include "codegen/cpu/LowerRows.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/StageArgs.h"
 
 using namespace mlir;
 
@@ -15,7 +16,7 @@ namespace {
 class CombineLowering {
 public:
   CombineLowering(moe::CombineOp op, const RowStrides &strides, const IsaFacts &isa)
-      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(strides) {
+      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(bindArgs<int64_t>(argsOf(op), strides)) {
     auto type = cast<RankedTensorType>(op.getRows().getType());
     rowElement = type.getElementType();
     hidden = type.getDimSize(1);
@@ -25,8 +26,7 @@ public:
 
   void run(ModuleOp module, StringRef symbol) {
     KernelFunction shell(e, module, symbol);
-    for (size_t i = 0; i < strides.size(); ++i)
-      buffers.push_back(shell.argument(e, int64_t(i)));
+    buffers = shell.bind(e, strides);
     // whole runs of vectors, then single vectors, then elements
     int64_t lanes = e.isa.lanes, run = lanes * (e.isa.registers / 2), wide = hidden / run * run;
     int64_t vectors = hidden / lanes * lanes;
@@ -64,17 +64,17 @@ private:
   // acc + w * row of choice j; a choice without a row adds nothing (not zero times something).
   SmallVector<Value> addChoice(Value t, Value j, Value h, ArrayRef<Value> acc, int64_t width) {
     Value slot = e.add(e.mul(t, choices), j);
-    Value row = e.toI64(e.load(e.b.getI32Type(), e.at(buffers[1], e.mul(slot, 4)), 4));
+    Value row = e.toI64(e.load(e.b.getI32Type(), e.at(buffers.slotRow, e.mul(slot, 4)), 4));
     Value present = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::sge, row, e.c(0));
     auto branch = scf::IfOp::create(e.b, e.loc, ValueRange(acc).getTypes(), present, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(e.b);
     e.b.setInsertionPointToStart(branch.elseBlock());
     scf::YieldOp::create(e.b, e.loc, acc);
     e.b.setInsertionPointToStart(branch.thenBlock());
-    Value p = e.at(buffers[0], e.add(e.mul(row, strides[0]), e.mul(h, size(rowElement))));
+    Value p = e.at(buffers.rows, e.add(e.mul(row, strides.rows), e.mul(h, size(rowElement))));
     Value weight;
-    if (op.getWeights()) {
-      weight = e.load(e.f32(), e.at(buffers[2], e.mul(slot, 4)), 4);
+    if (buffers.weights) {
+      weight = e.load(e.f32(), e.at(*buffers.weights, e.mul(slot, 4)), 4);
       if (width > 1)
         weight = e.splat(weight, width);
     }
@@ -94,12 +94,11 @@ private:
   }
 
   void finish(Value t, Value h, Value acc, int64_t width) {
-    unsigned next = op.getWeights() ? 3 : 2;
     SmallVector<Value> inputs = {acc};
     for (auto [i, operand] : llvm::enumerate(op.getEpilogueOperands())) {
       Type element = cast<RankedTensorType>(operand.getType()).getElementType();
-      Value base = buffers[next];
-      int64_t stride = strides[next++], bytes = size(element);
+      Value base = buffers.epilogue[i];
+      int64_t stride = strides.epilogue[i], bytes = size(element);
       moe::OperandKind kind = moe::kindAt(op.getEpilogueKinds(), unsigned(i));
       if (kind == moe::OperandKind::elem || kind == moe::OperandKind::col) {
         Value offset = e.mul(h, bytes);
@@ -112,14 +111,14 @@ private:
       inputs.push_back(width == 1 ? scalar : e.splat(scalar, width));
     }
     Value out = op.getEpilogue().empty() ? acc : e.inlineVectorised(op.getEpilogue(), inputs, width)[0];
-    Value to = e.at(buffers[next], e.add(e.mul(t, strides[next]), e.mul(h, size(outElement))));
+    Value to = e.at(buffers.out, e.add(e.mul(t, strides.out), e.mul(h, size(outElement))));
     e.store(out, to, unsigned(size(outElement)));
   }
 
   Emitter e;
   moe::CombineOp op;
-  const RowStrides &strides;
-  SmallVector<Value> buffers;
+  CombineArgs<int64_t> strides;
+  CombineArgs<Value> buffers;
   Type rowElement, outElement;
   int64_t hidden = 0, choices = 0;
 };

@@ -6,6 +6,7 @@
 #include "codegen/cpu/LowerRows.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -28,15 +29,13 @@ struct RowValue {
 class RowsLowering {
 public:
   RowsLowering(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa)
-      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(strides) {}
+      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(bindArgs<int64_t>(argsOf(op), strides)) {}
 
   int64_t run(ModuleOp module, StringRef symbol) {
     KernelFunction shell(e, module, symbol);
     scratch = shell.scratch;
-    SmallVector<Value> buffers;
-    for (size_t i = 0; i < strides.size(); ++i)
-      buffers.push_back(shell.argument(e, int64_t(i)));
-    e.loop(shell.first, shell.last, 1, [&](Value row) { lowerRow(row, buffers); });
+    buffers = shell.bind(e, strides);
+    e.loop(shell.first, shell.last, 1, [&](Value row) { lowerRow(row); });
     shell.finish(e);
     return scratchBytes;
   }
@@ -47,8 +46,8 @@ private:
   Type stored(Type element) { return element.isInteger(1) ? Type(e.b.getI32Type()) : element; }
   static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 
-  void lowerRow(Value row, ArrayRef<Value> buffers);
-  void bindInput(BlockArgument argument, Value row, ArrayRef<Value> buffers, unsigned &next);
+  void lowerRow(Value row);
+  void bindInput(BlockArgument argument, Value row);
   void lowerOp(Operation &op);
   void lowerMap(moe::MapOp op);
   void lowerReduce(moe::ReduceOp op);
@@ -119,44 +118,42 @@ private:
 
   Emitter e;
   moe::RowProgramOp op;
-  const RowStrides &strides;
+  RowProgramArgs<int64_t> strides;
+  RowProgramArgs<Value> buffers;
   Value scratch, row_;
   DenseMap<Value, RowValue> values;
   DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
   int64_t scratchBytes = 0;
 };
 
-void RowsLowering::lowerRow(Value row, ArrayRef<Value> buffers) {
+void RowsLowering::lowerRow(Value row) {
   Block &body = op.getBody().front();
-  unsigned next = 0;
   // routes first: gathered inputs need the row's token
   row_ = row;
   for (BlockArgument argument : body.getArguments())
-    bindInput(argument, row, buffers, next);
+    bindInput(argument, row);
   for (Operation &inner : body.without_terminator()) {
     e.loc = inner.getLoc();
     lowerOp(inner);
   }
-  for (Value result : body.getTerminator()->getOperands()) {
-    storeResult(result, result.getType(), row, buffers[next], strides[next]);
-    ++next;
-  }
+  for (auto [i, result] : llvm::enumerate(body.getTerminator()->getOperands()))
+    storeResult(result, result.getType(), row, buffers.results[i], strides.results[i]);
 }
 
-void RowsLowering::bindInput(BlockArgument argument, Value row, ArrayRef<Value> buffers, unsigned &next) {
+void RowsLowering::bindInput(BlockArgument argument, Value row) {
+  const RowInputArgs<Value> &buffer = buffers.inputs[argument.getArgNumber()];
   if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
-    Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
+    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot);
     if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
       slot = e.add(e.mul(token, route.getChoices()), slot);
     routes[argument] = {token, slot};
-    next += 2;
     return;
   }
   auto type = tensor(argument);
   Type element = type.getElementType();
-  Value base = buffers[next];
-  int64_t stride = strides[next++];
+  Value base = buffer.value;
+  int64_t stride = strides.inputs[argument.getArgNumber()].value;
   bool gathered = llvm::all_of(argument.getUsers(), [&](Operation *user) {
     auto gather = dyn_cast<moe::GatherOp>(user);
     return gather && gather.getInput() == argument;

@@ -13,13 +13,12 @@
 
 namespace moec {
 
-// Arguments [inputs..., outputs...]; an input that is a route becomes two, row_token and row_slot. Every value of the
-// program is one row in this worker's scratch, vectorised over its last axis; rows are independent and may run in any
-// order. Returns the bytes of scratch that the function needs.
+// Arguments: RowProgramArgs. Every value of the program is one row in this worker's scratch, vectorised over its last
+// axis; rows are independent and may run in any order. Returns the bytes of scratch that the function needs.
 int64_t lowerRowProgram(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 
-// Arguments [rows, slot_row, weights if any, epilogue operands..., out]; rows are tokens. Needs no scratch.
+// Arguments: CombineArgs; rows are tokens. Needs no scratch.
 int64_t lowerCombine(moe::CombineOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                      llvm::StringRef symbol);
 

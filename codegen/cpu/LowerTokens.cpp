@@ -6,7 +6,7 @@
 #include "codegen/cpu/LowerTokens.h"
 
 #include "codegen/lower/KernelFunction.h"
-#include "codegen/plan/LaunchPlan.h"
+#include "codegen/plan/StageArgs.h"
 
 #include <cstddef>
 #include <limits>
@@ -20,13 +20,12 @@ constexpr int64_t token_run = 64;
 
 class TokensLowering {
 public:
-  TokensLowering(Operation *op, const RowStrides &strides, const IsaFacts &isa)
-      : e(OpBuilder(op->getContext()), op->getLoc(), isa), strides(strides) {}
+  TokensLowering(Operation *op, const IsaFacts &isa) : e(OpBuilder(op->getContext()), op->getLoc(), isa) {}
 
   // Of [T,N] values: to every token of the scope, or once for the whole call.
   void reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
                      StringRef symbol);
-  void slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol);
+  void slotInputs(moe::SlotInputsOp op, const RowStrides &rowStrides, ModuleOp module, StringRef symbol);
 
 private:
   using Values = Emitter::Values;
@@ -40,7 +39,6 @@ private:
                      : arith::ConstantOp::create(e.b, e.loc, e.b.getF32FloatAttr(float(v))).getResult();
   }
   Emitter e;
-  const RowStrides &strides;
 };
 
 // Unit = scope * blocks + block of columns; every token of the scope gets the result, or out[n] of a total.
@@ -49,7 +47,8 @@ void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, b
   int64_t columns = type.getDimSize(1), blocks = (columns + token_reduce_block - 1) / token_reduce_block;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   KernelFunction shell(e, module, symbol);
-  Value from = shell.argument(e, 0), to = shell.argument(e, 1);
+  ColumnsArgs<Value> buffers = shell.bind(e, ColumnsArgs<Value>());
+  Value from = buffers.values, to = buffers.out;
   Value tokens = callField(shell, sequences ? offsetof(moec_call, sequence_tokens) : offsetof(moec_call, num_tokens));
   auto join = [&](Value acc, Value x) -> Value {
     if (integers)
@@ -91,20 +90,20 @@ void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, b
 }
 
 // Row r reads tokens row_token[r] .. of its scope, weighted by w[t, row_slot[r]].
-void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef symbol) {
+void TokensLowering::slotInputs(moe::SlotInputsOp op, const RowStrides &rowStrides, ModuleOp module, StringRef symbol) {
   auto type = cast<RankedTensorType>(op.getType());
   Type element = type.getElementType();
   int64_t hidden = type.getDimSize(1), slots = cast<RankedTensorType>(op.getWeights().getType()).getDimSize(1);
   bool sequences = cast<moe::SlotsOp>(op.getRoute().getDefiningOp()).getScope() == moe::Scope::sequence;
   KernelFunction shell(e, module, symbol);
-  Value x = shell.argument(e, 0), w = shell.argument(e, 1), out = shell.argument(e, 2);
-  Value rowToken = shell.argument(e, 3), rowSlot = shell.argument(e, 4);
+  SlotInputsArgs<int64_t> strides = bindArgs<int64_t>(argsOf(op), rowStrides);
+  SlotInputsArgs<Value> buffers = shell.bind(e, strides);
   Value tokens = callField(shell, sequences ? offsetof(moec_call, sequence_tokens) : offsetof(moec_call, num_tokens));
   int64_t lanes = e.isa.lanes, run = lanes * std::max<int64_t>(1, e.isa.registers / 4);
   auto add = [&](Value a, Value b) { return e.addF(a, b); };
   e.loop(shell.first, shell.last, 1, [&](Value row) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
-    Value first = entry(rowToken), slot = entry(rowSlot);
+    Value first = entry(buffers.rowToken), slot = entry(buffers.rowSlot);
     auto columns = [&](int64_t begin, int64_t end, int64_t step, int64_t width) {
       if (begin == end)
         return;
@@ -113,10 +112,10 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
         Values sums = e.foldInRuns(
             first, e.add(first, tokens), 1, token_run, zero,
             [&](const Values &acc, Value t) -> Values {
-              Value weight = e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
+              Value weight = e.load(e.f32(), e.at(buffers.weights, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
               if (width > 1)
                 weight = e.splat(weight, width);
-              Value p = e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, size(element))));
+              Value p = e.at(buffers.x, e.add(e.mul(t, strides.x), e.mul(h, size(element))));
               Values next;
               for (auto [i, a] : llvm::enumerate(acc)) {
                 Type loaded = width > 1 ? Type(e.vec(element, width)) : element;
@@ -126,7 +125,7 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
               return next;
             },
             add);
-        Value to = e.at(out, e.add(e.mul(row, strides[2]), e.mul(h, size(element))));
+        Value to = e.at(buffers.out, e.add(e.mul(row, strides.out), e.mul(h, size(element))));
         for (auto [i, v] : llvm::enumerate(sums))
           e.store(element.isBF16() ? e.toBf16(v) : v, e.at(to, int64_t(i) * width * size(element)),
                   unsigned(size(element)));
@@ -142,26 +141,22 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, ModuleOp module, StringRef
 
 } // namespace
 
-int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
-                         StringRef symbol) {
+int64_t lowerTokenReduce(moe::TokenReduceOp op, const IsaFacts &isa, ModuleOp module, StringRef symbol) {
   bool sequences = op.getScope() == moe::Scope::sequence;
-  TokensLowering(op, strides, isa)
-      .reduceColumns(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences, /*total=*/false,
-                     module, symbol);
+  TokensLowering(op, isa).reduceColumns(cast<RankedTensorType>(op.getType()), moe::totalOf(op.getKind()), sequences,
+                                        /*total=*/false, module, symbol);
   return 0;
 }
 
-int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
-                        StringRef symbol) {
-  TokensLowering(op, strides, isa)
-      .reduceColumns(cast<RankedTensorType>(op.getInput().getType()), op.getKind(), /*sequences=*/false, /*total=*/true,
-                     module, symbol);
+int64_t lowerTokenTotal(moe::TokenTotalOp op, const IsaFacts &isa, ModuleOp module, StringRef symbol) {
+  TokensLowering(op, isa).reduceColumns(cast<RankedTensorType>(op.getInput().getType()), op.getKind(),
+                                        /*sequences=*/false, /*total=*/true, module, symbol);
   return 0;
 }
 
 int64_t lowerSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, const IsaFacts &isa, ModuleOp module,
                         StringRef symbol) {
-  TokensLowering(op, strides, isa).slotInputs(op, module, symbol);
+  TokensLowering(op, isa).slotInputs(op, strides, module, symbol);
   return 0;
 }
 

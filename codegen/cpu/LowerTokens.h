@@ -9,15 +9,13 @@
 
 namespace moec {
 
-// Arguments [values, out]; [first, last) are scopes times blocks of token_reduce_block columns. Needs no scratch.
-int64_t lowerTokenReduce(moe::TokenReduceOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
-                         llvm::StringRef symbol);
+// Arguments: ColumnsArgs; [first, last) are scopes times blocks of token_reduce_block columns. Needs no scratch.
+int64_t lowerTokenReduce(moe::TokenReduceOp op, const IsaFacts &isa, mlir::ModuleOp module, llvm::StringRef symbol);
 
-// Arguments [values, out [N]], once for the call. Needs no scratch.
-int64_t lowerTokenTotal(moe::TokenTotalOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
-                        llvm::StringRef symbol);
+// Arguments: ColumnsArgs with out [N], once for the call. Needs no scratch.
+int64_t lowerTokenTotal(moe::TokenTotalOp op, const IsaFacts &isa, mlir::ModuleOp module, llvm::StringRef symbol);
 
-// Arguments [x, weights, out, row_token, row_slot]; [first, last) are rows of the route of slots. Needs no scratch.
+// Arguments: SlotInputsArgs; [first, last) are rows of the route of slots. Needs no scratch.
 int64_t lowerSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, const IsaFacts &isa, mlir::ModuleOp module,
                         llvm::StringRef symbol);
 

@@ -5,6 +5,8 @@
 
 #include "codegen/cuda/CudaCombine.h"
 
+#include "codegen/plan/StageArgs.h"
+
 using namespace mlir;
 
 namespace moec {
@@ -13,10 +15,13 @@ namespace {
 class CudaCombineLowering {
 public:
   CudaCombineLowering(moe::CombineOp op, const RowStrides &strides, bool summed)
-      : e(OpBuilder(op.getContext()), op.getLoc()), op(op), strides(strides), summed(summed) {
+      : e(OpBuilder(op.getContext()), op.getLoc()), op(op), strides(bindArgs<int64_t>(argsOf(op), strides)),
+        summed(summed) {
     auto type = cast<RankedTensorType>(op.getRows().getType());
     rowElement = summed ? e.f32() : type.getElementType();
     hidden = type.getDimSize(1);
+    if (summed)
+      this->strides.rows = 4 * hidden;
     choices = cast<moe::RouteType>(op.getRoute().getType()).getChoices();
     outElement = cast<RankedTensorType>(op.getResult().getType()).getElementType();
   }
@@ -39,18 +44,17 @@ private:
 
   CudaEmitter e;
   moe::CombineOp op;
-  const RowStrides &strides;
-  bool summed; // the first buffer has the sums of tokens
-  SmallVector<Value> buffers;
+  CombineArgs<int64_t> strides;
+  bool summed; // the rows are the sums of tokens
+  CombineArgs<Value> buffers;
   Type rowElement, outElement;
   int64_t hidden = 0, choices = 0;
 };
 
 // A block takes whole tokens where several fit, else one of the parts of a token.
 CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int64_t sm) {
-  CudaKernelShell shell(e, module, symbol, strides.size(), sm);
-  for (size_t i = 0; i < strides.size(); ++i)
-    buffers.push_back(shell.argument(i));
+  CudaKernelShell shell(e, module, symbol, countArgs(strides), sm);
+  buffers = shell.bind(strides);
   int64_t runs = (hidden + run_columns - 1) / run_columns, parts = (runs + 255) / 256;
   int64_t tokens = std::max<int64_t>(1, 256 / runs), perPart = (runs + parts - 1) / parts;
   int64_t threads = (tokens * perPart + cuda_warp_threads - 1) / cuda_warp_threads * cuda_warp_threads;
@@ -88,11 +92,11 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
 }
 
 void CudaCombineLowering::columns(Value t, Value h, int64_t count, bool wide) {
-  Value sums = e.at(buffers[0], e.add(e.mul(t, strides[0]), e.mul(h, 4)));
-  Values acc = summed ? loadRun(e.f32(), sums, count, wide && strides[0] % 16 == 0) : sumChoices(t, h, count, wide);
+  Value sums = e.at(buffers.rows, e.add(e.mul(t, strides.rows), e.mul(h, 4)));
+  Values acc = summed ? loadRun(e.f32(), sums, count, wide && strides.rows % 16 == 0) : sumChoices(t, h, count, wide);
   Values result = epilogue(t, h, acc, wide);
-  Value to = e.at(buffers.back(), e.add(e.mul(t, strides.back()), e.mul(h, size(outElement))));
-  storeRun(result, to, wide && strides.back() % 16 == 0);
+  Value to = e.at(buffers.out, e.add(e.mul(t, strides.out), e.mul(h, size(outElement))));
+  storeRun(result, to, wide && strides.out % 16 == 0);
 }
 
 CudaCombineLowering::Values CudaCombineLowering::sumChoices(Value t, Value h, int64_t count, bool wide) {
@@ -118,16 +122,16 @@ CudaCombineLowering::Values CudaCombineLowering::addChoices(Value t, Value first
   Values present, rows, weights;
   for (int64_t j = 0; j < batch; ++j) {
     Value at = e.mul(e.add(slot, e.c(j)), 4);
-    Value row = e.load(e.i32(), e.at(buffers[1], at), 4);
+    Value row = e.load(e.i32(), e.at(buffers.slotRow, at), 4);
     present.push_back(e.compare(arith::CmpIPredicate::sge, row, e.c32(0)));
     rows.push_back(e.toI64(e.select(present.back(), row, e.c32(0))));
-    if (op.getWeights())
-      weights.push_back(e.load(e.f32(), e.at(buffers[2], at), 4));
+    if (buffers.weights)
+      weights.push_back(e.load(e.f32(), e.at(*buffers.weights, at), 4));
   }
   SmallVector<Values> loaded;
   for (Value row : rows) {
-    Value p = e.at(buffers[0], e.add(e.mul(row, strides[0]), e.mul(h, size(rowElement))));
-    loaded.push_back(loadRun(rowElement, p, int64_t(acc.size()), wide && strides[0] % 16 == 0));
+    Value p = e.at(buffers.rows, e.add(e.mul(row, strides.rows), e.mul(h, size(rowElement))));
+    loaded.push_back(loadRun(rowElement, p, int64_t(acc.size()), wide && strides.rows % 16 == 0));
   }
   for (int64_t j = 0; j < batch; ++j)
     for (auto [i, a] : llvm::enumerate(acc)) {
@@ -141,13 +145,12 @@ CudaCombineLowering::Values CudaCombineLowering::addChoices(Value t, Value first
 CudaCombineLowering::Values CudaCombineLowering::epilogue(Value t, Value h, Values acc, bool wide) {
   if (op.getEpilogue().empty())
     return acc;
-  unsigned next = op.getWeights() ? 3 : 2;
   int64_t count = int64_t(acc.size());
   SmallVector<Values> inputs = {acc};
   for (auto [i, operand] : llvm::enumerate(op.getEpilogueOperands())) {
     Type element = elementOf(operand);
-    Value base = buffers[next];
-    int64_t stride = strides[next++];
+    Value base = buffers.epilogue[i];
+    int64_t stride = strides.epilogue[i];
     moe::OperandKind kind = moe::kindAt(op.getEpilogueKinds(), unsigned(i));
     Value row = e.at(base, e.mul(t, stride));
     if (kind == moe::OperandKind::elem)
@@ -205,10 +208,12 @@ CudaKernelFacts lowerCudaFinish(moe::CombineOp op, const RowStrides &strides, in
 CudaKernelFacts lowerCudaClear(int64_t bytesPerToken, int64_t sm, Location loc, ModuleOp module, StringRef symbol) {
   constexpr int64_t threads = 256, bytes = 16;
   CudaEmitter e(OpBuilder(loc.getContext()), loc);
-  CudaKernelShell shell(e, module, symbol, 1, sm);
+  CudaClearArgs<Value> args;
+  CudaKernelShell shell(e, module, symbol, countArgs(args), sm);
+  args = shell.bind(args);
   Value at = e.mul(e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid())), bytes);
   e.when(e.less(at, e.mul(shell.numTokens, bytesPerToken)),
-         [&] { e.storeV4(e.at(shell.argument(0), at), {e.c32(0), e.c32(0), e.c32(0), e.c32(0)}); });
+         [&] { e.storeV4(e.at(args.sums, at), {e.c32(0), e.c32(0), e.c32(0), e.c32(0)}); });
   shell.finish(e, threads);
   return {threads, 0, threads * bytes, bytesPerToken, 0};
 }

@@ -11,18 +11,18 @@
 
 namespace moec {
 
-// Kernel parameters: T, then the arguments of `strides`: [rows, slot_row, weights if any, epilogue operands..., out].
-// Choices are added in ascending order, f32, with the formula of the CPU. A buffer whose stride is a multiple of 16
-// bytes is read and written 16 bytes at a time and must be 16-byte aligned. Needs no shared memory.
+// Kernel parameters: T, CombineArgs; `strides` are theirs. Choices are added in ascending order, f32, with the formula
+// of the CPU. A buffer whose stride is a multiple of 16 bytes is read and written 16 bytes at a time and must be
+// 16-byte aligned. Needs no shared memory.
 CudaKernelFacts lowerCudaCombine(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                  llvm::StringRef symbol);
 
-// The rest of a combine after a matmul has added up its rows: out[t, h] = epilogue(sums[t, h], ...). Parameters as
-// above, with sums [T, H] f32 replacing rows; `strides` begins with theirs.
+// The rest of a combine after a matmul has added up its rows: out[t, h] = epilogue(sums[t, h], ...). Parameters and
+// strides as above; the rows are sums [T, H] f32 without gaps, whatever their stride.
 CudaKernelFacts lowerCudaFinish(moe::CombineOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                 llvm::StringRef symbol);
 
-// Clears `bytesPerToken` * T bytes (a multiple of 4), rounded up to 16. Parameters: T, a 16-byte aligned pointer.
+// Clears `bytesPerToken` * T bytes (a multiple of 4), rounded up to 16. Parameters: T, CudaClearArgs, 16-byte aligned.
 CudaKernelFacts lowerCudaClear(int64_t bytesPerToken, int64_t sm, mlir::Location loc, mlir::ModuleOp module,
                                llvm::StringRef symbol);
 

@@ -42,7 +42,7 @@ public:
   }
 
   CudaDispatchKernel one(StringRef symbol);
-  int64_t within(CudaKernelShell &shell, size_t firstArgument);
+  int64_t within(CudaKernelShell &shell, const CudaDispatchArgs<Value> &own);
   CudaDispatchKernel count(StringRef symbol);
   CudaDispatchKernel scan(StringRef symbol);
   CudaDispatchKernel place(StringRef symbol);
@@ -55,7 +55,8 @@ private:
     while (counterWarps > 4 && counterWarps * G * 4 > 32 * 1024)
       counterWarps /= 2;
   }
-  void begin(CudaKernelShell &shell, bool ownShare, size_t firstArgument = 0);
+  CudaKernelShell shellOf(StringRef symbol);
+  void begin(CudaKernelShell &shell, bool ownShare);
   void sortAlone();
   CudaDispatchKernel end(CudaKernelShell &shell, StringRef symbol);
   int64_t sharedBytes() const { return sumsAt() + sums * 128; }
@@ -68,7 +69,7 @@ private:
   void storeWord(Value base, Value index, Value v) { e.store(v, word(base, index), 4); }
   Value counter(Value part, Value group) { return word(e.shared(), e.add(e.mul(part, G), group)); }
   Value region(int64_t offset) { return e.at(e.shared(), offset); }
-  Value tableEntry(Value share, Value group) { return word(table, e.add(e.mul(share, G), group)); }
+  Value tableEntry(Value share, Value group) { return word(args.scratch, e.add(e.mul(share, G), group)); }
   void sync() { e.barrier(0, threads); }
   void strided(int64_t count, llvm::function_ref<void(Value)> body) { e.loop(tid, e.c(count), threads, body); }
   int64_t rounds() const { return (G + threads - 1) / threads; } // groups of a thread: tid, tid + 1024, ...
@@ -99,19 +100,20 @@ private:
   int64_t G, counterWarps = 0, sums = 0;
   int64_t threads = most_threads, warps = most_warps;
   int64_t firstToken = 0, lastToken = 0; // of the calls that launch the kernel
-  Value tokens, ids, offsets, rowToken, rowSlot, slotRow, table, tid, lane, warp, share, firstSlot, lastSlot;
-  SmallVector<Value> lists;
+  CudaDispatchArgs<Value> args;
+  Value tokens, tid, lane, warp, share, firstSlot, lastSlot;
 };
 
+CudaKernelShell DispatchLowering::shellOf(StringRef symbol) {
+  CudaDispatchArgs<unsigned> like = cudaDispatchArgs(shape);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), shape.sm);
+  args = shell.bind(like);
+  return shell;
+}
+
 // ownShare: the block works on share ctaid of the slots, else on all of them.
-void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare, size_t firstArgument) {
+void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare) {
   sums = 0;
-  Value *arguments[] = {&ids, &offsets, &rowToken, &rowSlot, &slotRow, &table};
-  for (Value *argument : arguments)
-    *argument = shell.argument(firstArgument++);
-  lists.clear();
-  for (size_t i = 0; i < shape.lists.size(); ++i)
-    lists.push_back(shell.argument(firstArgument++));
   tokens = shell.numTokens;
   tid = e.unsignedI64(e.tid());
   lane = e.remU(tid, cuda_warp_threads);
@@ -150,7 +152,7 @@ void DispatchLowering::rankSlots() {
     for (int64_t i = 0; i < batch; ++i) {
       Value slot = e.add(first, e.add(lane, e.c(i * cuda_warp_threads)));
       slots.push_back(slot);
-      loaded.push_back(loadWord(ids, e.select(e.less(slot, end), slot, first)));
+      loaded.push_back(loadWord(args.ids, e.select(e.less(slot, end), slot, first)));
     }
     for (int64_t i = 0; i < batch; ++i)
       e.when(e.less(e.add(first, e.c(i * cuda_warp_threads)), end), [&] { rankRun(slots[i], end, loaded[i]); });
@@ -170,7 +172,7 @@ void DispatchLowering::rankRun(Value slot, Value end, Value id) {
   e.warpSync();
   e.when(e.both(valid, e.equal(before, e.c32(0))), [&] { e.store(e.add(counted, e.bitCount(same)), p, 4); });
   e.warpSync();
-  e.when(inside, [&] { storeWord(slotRow, slot, e.select(valid, e.add(counted, before), e.c32(-1))); });
+  e.when(inside, [&] { storeWord(args.route.slotRow, slot, e.select(valid, e.add(counted, before), e.c32(-1))); });
 }
 
 // Counters hold the first row of every (part, group).
@@ -181,8 +183,8 @@ void DispatchLowering::placeSlots() {
       Value slot = e.add(first, e.add(lane, e.c(i * cuda_warp_threads)));
       Value own = e.select(e.less(slot, end), slot, first); // what idle lanes read is not used
       slots.push_back(slot);
-      groups.push_back(loadWord(ids, own));
-      ranks.push_back(loadWord(slotRow, own));
+      groups.push_back(loadWord(args.ids, own));
+      ranks.push_back(loadWord(args.route.slotRow, own));
     }
     for (int64_t i = 0; i < batch; ++i) {
       Value valid = e.both(e.less(slots[i], end), lessU(groups[i], e.c32(int32_t(G))));
@@ -190,9 +192,9 @@ void DispatchLowering::placeSlots() {
         Value start = e.load(e.i32(), counter(warp, e.toI64(groups[i])), 4);
         Value row = e.add(start, ranks[i]), slot = e.toI32(slots[i]);
         Value token = arith::DivUIOp::create(e.b, e.loc, slot, e.c32(int32_t(shape.choices)));
-        storeWord(slotRow, slots[i], row);
-        storeWord(rowToken, e.toI64(row), token);
-        storeWord(rowSlot, e.toI64(row), slot);
+        storeWord(args.route.slotRow, slots[i], row);
+        storeWord(args.route.rowToken, e.toI64(row), token);
+        storeWord(args.route.rowSlot, e.toI64(row), slot);
       });
     }
   });
@@ -267,7 +269,7 @@ DispatchLowering::Values DispatchLowering::startGroups(const Values &rows) {
   Value total;
   Values starts = prefix(rows, total);
   auto write = [&](Value g, Value start) {
-    storeWord(offsets, g, start);
+    storeWord(args.route.offsets, g, start);
     storeWord(region(firstAt()), g, start);
   };
   for (int64_t q = 0; q < rounds(); ++q)
@@ -280,9 +282,9 @@ DispatchLowering::Values DispatchLowering::startGroups(const Values &rows) {
 void DispatchLowering::writeLists(const Values &rows) {
   // every list has the words of the one before, whose last barrier ends their reading
   int64_t firstSum = sums, mostSums = sums;
-  for (size_t i = 0; i < lists.size(); ++i) {
+  for (size_t i = 0; i < args.lists.size(); ++i) {
     sums = firstSum;
-    whenRead(shape.lists[i], [&] { writeList(lists[i], shape.lists[i].blockSize, rows); });
+    whenRead(shape.lists[i], [&] { writeList(args.lists[i], shape.lists[i].blockSize, rows); });
     mostSums = std::max(mostSums, sums);
   }
   sums = mostSums;
@@ -349,26 +351,27 @@ void DispatchLowering::sortAlone() {
 }
 
 CudaDispatchKernel DispatchLowering::one(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
+  CudaKernelShell shell = shellOf(symbol);
   begin(shell, /*ownShare=*/false);
   sortAlone();
   return end(shell, symbol);
 }
 
-int64_t DispatchLowering::within(CudaKernelShell &shell, size_t firstArgument) {
-  begin(shell, /*ownShare=*/false, firstArgument);
+int64_t DispatchLowering::within(CudaKernelShell &shell, const CudaDispatchArgs<Value> &own) {
+  args = own;
+  begin(shell, /*ownShare=*/false);
   sortAlone();
   return sharedBytes();
 }
 
 // table[share][g] = slots of the share that name g
 CudaDispatchKernel DispatchLowering::count(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
+  CudaKernelShell shell = shellOf(symbol);
   begin(shell, /*ownShare=*/true);
   strided(G, [&](Value g) { storeWord(e.shared(), g, e.c32(0)); });
   sync();
   e.loop(e.add(firstSlot, tid), lastSlot, threads, [&](Value slot) {
-    Value id = loadWord(ids, slot);
+    Value id = loadWord(args.ids, slot);
     e.when(lessU(id, e.c32(int32_t(G))), [&] { e.atomicAdd(word(e.shared(), e.toI64(id)), e.c32(1)); });
   });
   sync();
@@ -424,7 +427,7 @@ void DispatchLowering::startShares(Value part, Value group, int64_t parts, Value
 // One block turns counts into first rows. Thread = part * G + group where several parts fit; their sums meet in the
 // counters' memory, sum[part][g].
 CudaDispatchKernel DispatchLowering::scan(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
+  CudaKernelShell shell = shellOf(symbol);
   begin(shell, /*ownShare=*/false);
   int64_t parts = columnParts();
   Value part = e.divU(tid, G), group = e.remU(tid, G), working = e.less(tid, e.c(parts * G));
@@ -462,7 +465,7 @@ CudaDispatchKernel DispatchLowering::scan(StringRef symbol) {
 }
 
 CudaDispatchKernel DispatchLowering::place(StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, cudaDispatchPointers(shape), shape.sm);
+  CudaKernelShell shell = shellOf(symbol);
   begin(shell, /*ownShare=*/true);
   clearCounters();
   sync();
@@ -491,11 +494,15 @@ std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape
   return kernels;
 }
 
-size_t cudaDispatchPointers(const CudaDispatchShape &shape) { return 6 + shape.lists.size(); }
+CudaDispatchArgs<unsigned> cudaDispatchArgs(const CudaDispatchShape &shape) {
+  CudaDispatchArgs<unsigned> args;
+  args.lists.resize(shape.lists.size());
+  return numberArgs(args);
+}
 
-int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument,
-                         int64_t threads, int64_t firstToken, int64_t lastToken) {
-  return DispatchLowering(shape, e, threads, firstToken, lastToken).within(shell, firstArgument);
+int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape,
+                         const CudaDispatchArgs<Value> &args, int64_t threads, int64_t firstToken, int64_t lastToken) {
+  return DispatchLowering(shape, e, threads, firstToken, lastToken).within(shell, args);
 }
 
 moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize) {
@@ -504,13 +511,15 @@ moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize) {
 
 CudaKernelFacts lowerCudaCounts(int64_t groups, int64_t sm, Location loc, ModuleOp module, StringRef symbol) {
   CudaEmitter e(OpBuilder(loc.getContext()), loc);
-  CudaKernelShell shell(e, module, symbol, 2, sm);
+  CudaCountsArgs<Value> args;
+  CudaKernelShell shell(e, module, symbol, countArgs(args), sm);
+  args = shell.bind(args);
   const int64_t perBlock = 256;
   Value g = e.add(e.mul(e.unsignedI64(e.ctaid()), perBlock), e.unsignedI64(e.tid()));
   e.when(e.less(g, e.c(groups)), [&] {
-    Value at = e.mul(g, 4), p = e.at(shell.argument(0), at);
+    Value at = e.mul(g, 4), p = e.at(args.offsets, at);
     Value count = e.sub(e.load(e.i32(), e.at(p, int64_t(4)), 4), e.load(e.i32(), p, 4));
-    e.store(count, e.at(shell.argument(1), at), 4);
+    e.store(count, e.at(args.counts, at), 4);
   });
   shell.finish(e, perBlock);
   return {perBlock, 0, perBlock, 0, groups};

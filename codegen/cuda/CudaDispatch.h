@@ -40,10 +40,9 @@ struct CudaDispatchKernel {
 
 moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape); // scratch between the kernels of one dispatch
 
-// Every kernel has the parameters (T, ids, offsets, row_token, row_slot, slot_row, table, lists...): the tables of
-// moec_route_part, `table` of cudaDispatchTableBytes, and one list (moec_cuda_item) per block size. Rows of a group are
-// in ascending slot order; an id outside 0..G-1 makes no row and gets slot_row -1. T*K < 2^31. The result is the same
-// on every run.
+// Every kernel has the parameters T, CudaDispatchArgs: `scratch` has cudaDispatchTableBytes, and there is one list
+// (moec_cuda_item) per block size. Rows of a group are in ascending slot order; an id outside 0..G-1 makes no row and
+// gets slot_row -1. T*K < 2^31. The result is the same on every run.
 //
 // In launch order:
 //
@@ -52,19 +51,19 @@ moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape); // scratch b
 std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape, mlir::Location loc,
                                                   mlir::ModuleOp module, llvm::StringRef symbol);
 
-size_t cudaDispatchPointers(const CudaDispatchShape &shape); // parameters behind T
+CudaDispatchArgs<unsigned> cudaDispatchArgs(const CudaDispatchShape &shape); // positions behind T
 
 // Emits SYMBOL_one inside another kernel for calls of firstToken to lastToken tokens. All `threads` of the kernel take
-// part, a multiple of 128 and at most 1024. Its parameters begin at the kernel's argument `firstArgument`. It begins
-// with a barrier of the block, so that it may read what the kernel wrote. Returns the bytes of shared memory that it
-// uses, from offset 0.
-int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape, size_t firstArgument,
-                         int64_t threads, int64_t firstToken, int64_t lastToken);
+// part, a multiple of 128 and at most 1024. It begins with a barrier of the block, so that it may read what the kernel
+// wrote. Returns the bytes of shared memory that it uses, from offset 0.
+int64_t emitCudaDispatch(CudaEmitter &e, CudaKernelShell &shell, const CudaDispatchShape &shape,
+                         const CudaDispatchArgs<mlir::Value> &args, int64_t threads, int64_t firstToken,
+                         int64_t lastToken);
 
 // Bytes of the list for blocks of `blockSize` rows.
 moec_extent cudaListBytes(int64_t groups, int64_t choices, int64_t blockSize);
 
-// counts[g] = offsets[g+1] - offsets[g]; parameters (T, offsets, counts).
+// counts[g] = offsets[g+1] - offsets[g]; parameters T, CudaCountsArgs.
 CudaKernelFacts lowerCudaCounts(int64_t groups, int64_t sm, mlir::Location loc, mlir::ModuleOp module,
                                 llvm::StringRef symbol);
 

@@ -5,6 +5,8 @@
 
 #include "codegen/cuda/CudaFront.h"
 
+#include "codegen/plan/StageArgs.h"
+
 #include <algorithm>
 
 using namespace mlir;
@@ -19,16 +21,18 @@ CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, Str
   Operation *rows = shape.rows;
   CudaEmitter e(OpBuilder(rows->getContext()), rows->getLoc());
   int64_t sm = shape.dispatch.sm;
-  size_t ofSplit = shape.split ? cudaMatmulPointers(shape.split, sm) : 0;
-  size_t ofRows = cudaRowProgramPointers(shape.rows, shape.strides);
-  CudaKernelShell shell(e, module, symbol, ofSplit + ofRows + cudaDispatchPointers(shape.dispatch), sm);
+  CudaFrontArgs<unsigned> like = {std::nullopt, numberArgs(argsOf(shape.rows)), cudaDispatchArgs(shape.dispatch)};
+  if (shape.split)
+    like.split = cudaMatmulArgs(shape.split);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
+  CudaFrontArgs<Value> args = shell.bind(like);
   if (shape.split) {
-    emitCudaMatmulSums(e, shell, shape.split, sm, 0, front_threads);
+    emitCudaMatmulSums(e, shell, shape.split, sm, *args.split, front_threads);
     e.barrier(0, front_threads);
   }
-  int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, ofSplit, front_threads, most_row_bytes);
+  int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, args.program, front_threads, most_row_bytes);
   e.barrier(0, front_threads);
-  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, ofSplit + ofRows, front_threads, shape.firstToken,
+  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, args.dispatch, front_threads, shape.firstToken,
                                            shape.lastToken));
   shell.finish(e, front_threads);
   shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1)); // one block runs: registers need not serve two

@@ -21,8 +21,8 @@ struct CudaFrontShape {
   int64_t firstToken = 0, lastToken = 0; // of the calls that launch the kernel
 };
 
-// Parameters: T, those of lowerCudaMatmulSums, of lowerCudaRowProgram and of a dispatch kernel. Computes the same bits
-// as the three kernels. Correct for any T; its time grows with T because one block does the work.
+// Parameters: T, CudaFrontArgs. Computes the same bits as the three kernels. Correct for any T; its time grows with T
+// because one block does the work.
 CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, mlir::ModuleOp module, llvm::StringRef symbol);
 
 } // namespace moec

@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_CUDA_CUDAKERNEL_H
 #define MOEC_CODEGEN_CUDA_CUDAKERNEL_H
 
+#include "codegen/cuda/CudaArgs.h"
 #include "codegen/cuda/CudaEmitter.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -61,7 +62,11 @@ struct CudaKernelShell {
     e.gridWait();
     e.gridLaunch();
   }
-  mlir::Value argument(size_t index) { return function.getBody().front().getArgument(unsigned(index) + 1); }
+  // The kernel's pointers by name, which are as many as `like` has.
+  template <template <typename> class Args, typename T> Args<mlir::Value> bind(const Args<T> &like) {
+    auto pointers = function.getBody().front().getArguments().drop_front();
+    return mapArgs<mlir::Value>(numberArgs(like), [&](unsigned position) { return pointers[position]; });
+  }
   mlir::Value sequence() { return function.getBody().front().getArguments().back(); }
   // Ends the function: exact block size, no math library.
   void finish(CudaEmitter &e, int64_t blockThreads) {

@@ -14,6 +14,7 @@ using namespace mlir;
 namespace moec {
 
 static int64_t integer(IntegerAttr attribute) { return attribute.getInt(); }
+static int64_t splitsOf(tile::ForTilesOp tiles) { return tiles.getSplits() ? tiles.getSplits()->getSExtValue() : 1; }
 
 CudaMatmulLowering::CudaMatmulLowering(tile::KernelOp kernel, int64_t sm)
     : TemplateWalk(e), e(OpBuilder(kernel.getContext()), kernel.getLoc()), kernel(kernel), sm(sm) {
@@ -43,7 +44,7 @@ void CudaMatmulLowering::readTemplate() {
       warpsM = integer(clear.getType().getWarpsM()), warpsN = integer(clear.getType().getWarpsN());
       columnsFirst = clear.getType().columnsFirst();
     } else if (auto tiles = dyn_cast<tile::ForTilesOp>(op)) {
-      splits = tiles.getSplits() ? tiles.getSplits()->getSExtValue() : 1;
+      splits = splitsOf(tiles);
     } else if (auto copy = dyn_cast<tile::CopyOp>(op)) {
       prologue = &copy.getPrologue(), prologueOperands = copy.getExtra();
     } else if (auto fill = dyn_cast<tile::FillOp>(op)) {
@@ -78,63 +79,65 @@ Value CudaMatmulLowering::chunkOffset(const Side &side, Value row, Value chunk) 
   return e.add(mul32(row, side.rowBytes), mul32(place, 16));
 }
 
-// Buffers in the order of the header; the template's fourth argument is the items.
-void CudaMatmulLowering::bindStage(CudaKernelShell &shell, size_t &next, bool second) {
-  Buffers &stage = buffers[second];
-  stage.a = shell.argument(next++), stage.b = shell.argument(next++), stage.out = shell.argument(next++);
-  if (gathered && !second)
-    rowToken = shell.argument(next++);
-  if (mode.routed && !second)
-    list = shell.argument(next++);
-  for (unsigned i = 4; i < kernel.getBody().getNumArguments(); ++i)
-    stage.operands.push_back(shell.argument(next++));
+CudaMatmulArgs<unsigned> cudaMatmulArgs(tile::KernelOp kernel) {
+  MatmulMode mode = kernel.mode();
+  CudaMatmulArgs<unsigned> args;
+  args.stage = numberArgs(kernel.args());
+  if (mode.routed)
+    args.list.emplace();
+  kernel.getBody().walk([&](tile::ForTilesOp tiles) {
+    if (splitsOf(tiles) > 1)
+      args.partials.emplace();
+  });
+  if (mode.unordered)
+    args.sums.emplace();
+  if (mode.weighted)
+    args.sums->weights.emplace();
+  if (mode.joined) {
+    args.joined = args.stage;
+    args.joined->rowToken.reset();
+  }
+  return numberArgs(args);
 }
 
 // Of the first stage outside of tiles and where there is no other. A descriptor is chosen where it is used.
 void CudaMatmulLowering::chooseStage() {
-  Block &body = kernel.getBody().front();
-  auto choose = [&](Value one, Value two) { return tile.isSecond ? e.select(tile.isSecond, two, one) : one; };
-  aBase = choose(buffers[0].a, buffers[1].a);
-  bBase = hasRoles() ? buffers[0].b : choose(buffers[0].b, buffers[1].b);
-  outBase = choose(buffers[0].out, buffers[1].out);
-  values[body.getArgument(0)] = {aBase};
-  values[body.getArgument(1)] = {bBase};
-  values[body.getArgument(2)] = {outBase};
-  for (unsigned i = 4; i < body.getNumArguments(); ++i)
-    values[body.getArgument(i)] = {
-        choose(buffers[0].operands[i - 4], tile.isSecond ? buffers[1].operands[i - 4] : Value())};
+  stage = args.stage;
+  if (tile.isSecond) {
+    auto choose = [&](Value &one, Value two) { one = e.select(tile.isSecond, two, one); };
+    choose(stage.a, args.joined->a);
+    if (!hasRoles())
+      choose(stage.b, args.joined->b);
+    choose(stage.out, args.joined->out);
+    for (auto [i, operand] : llvm::enumerate(stage.prologue))
+      choose(operand, args.joined->prologue[i]);
+    for (auto [i, operand] : llvm::enumerate(stage.epilogue))
+      choose(operand, args.joined->epilogue[i]);
+  }
+  zipArgs(kernel.args(), stage, [&](Value argument, Value pointer) {
+    if (argument)
+      values[argument] = {pointer};
+  });
 }
 
-void CudaMatmulLowering::bindArguments(CudaKernelShell &shell, size_t next) {
+void CudaMatmulLowering::begin(CudaKernelShell &shell, const CudaMatmulArgs<Value> &arguments) {
   numTokens = shell.numTokens;
-  bindStage(shell, next, false);
+  args = arguments;
   chooseStage();
-  if (splits > 1)
-    partials = shell.argument(next++);
-  if (mode.unordered)
-    sumToken = shell.argument(next++), sumSlot = shell.argument(next++);
-  if (mode.weighted)
-    sumWeights = shell.argument(next++);
-  if (mode.joined)
-    bindStage(shell, next, true);
-}
-
-size_t CudaMatmulLowering::numPointers() {
-  size_t ofStage = kernel.getBody().getNumArguments() - 1;
-  return ofStage * (mode.joined ? 2 : 1) + (gathered ? 1 : 0) + (mode.routed ? 1 : 0) + (splits > 1 ? 1 : 0) +
-         (mode.unordered ? 2 : 0) + (mode.weighted ? 1 : 0);
 }
 
 CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
+  CudaMatmulArgs<unsigned> positions = cudaMatmulArgs(kernel);
   llvm::SmallVector<size_t> maps;
   if (contiguous)
-    maps.push_back(0);
+    maps.push_back(positions.stage.a);
   if (hasRoles())
-    maps.push_back(1);
+    maps.push_back(positions.stage.b);
   if (hasRoles() && mode.joined)
-    maps.push_back(numPointers() - kernel.getBody().getNumArguments() + 2); // B of the last stage
-  CudaKernelShell shell(e, module, symbol, numPointers(), sm, maps, /*sequence=*/false, /*waitsItself=*/early > 1);
-  bindArguments(shell);
+    maps.push_back(positions.joined->b);
+  CudaKernelShell shell(e, module, symbol, countArgs(positions), sm, maps, /*sequence=*/false,
+                        /*waitsItself=*/early > 1);
+  begin(shell, shell.bind(positions));
   tid = e.tid();
   lane = rem32(tid, cuda_warp_threads);
   Value warp = div32(tid, cuda_warp_threads);
@@ -158,6 +161,7 @@ CudaMatmulFacts CudaMatmulLowering::run(ModuleOp module, StringRef symbol) {
   facts.unitsFixed = tileColumns() * splits * (a.rows - 1);
   facts.unitsPerBlock = a.rows;
   facts.splits = splits;
+  facts.args = positions;
   return facts;
 }
 
@@ -207,7 +211,7 @@ Value CudaMatmulLowering::loadOfList(Type type, Value address) {
 }
 
 Value CudaMatmulLowering::countTiles() {
-  Value items = mode.routed ? e.toI64(loadOfList(e.i32(), list)) : e.ceilDiv(numTokens, a.rows);
+  Value items = mode.routed ? e.toI64(loadOfList(e.i32(), *args.list)) : e.ceilDiv(numTokens, a.rows);
   if (mode.joined) {
     firstItems = items;
     items = e.add(items, e.ceilDiv(numTokens, a.rows));
@@ -284,7 +288,7 @@ void CudaMatmulLowering::loadTile(Value index) {
 }
 
 void CudaMatmulLowering::loadItem(Value index) {
-  Value at = e.at(list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
+  Value at = e.at(*args.list, e.add(e.mul(index, sizeof(moec_cuda_item)), e.c(16)));
   Value item = loadOfList(e.vec(e.i32(), 4), at);
   auto field = [&](int64_t i) {
     return e.toI64(vector::ExtractOp::create(e.b, e.loc, item, ArrayRef<int64_t>{i}).getResult());
@@ -296,11 +300,9 @@ CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, ModuleOp modu
   return CudaMatmulLowering(kernel, sm).run(module, symbol);
 }
 
-size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm) { return CudaMatmulLowering(kernel, sm).numPointers(); }
-
-void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument,
-                        int64_t threads) {
-  CudaMatmulLowering(kernel, sm).sumsWithin(e, shell, firstArgument, threads);
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm,
+                        const CudaMatmulArgs<Value> &args, int64_t threads) {
+  CudaMatmulLowering(kernel, sm).sumsWithin(e, shell, args, threads);
 }
 
 CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, ModuleOp module, StringRef symbol) {

@@ -10,23 +10,9 @@
 
 namespace moec {
 
-// Kernel parameters, in this order:
-//
-//     T
-//     A              contiguous: the TMA descriptor of rows in the order of the output
-//     B              MOEC_LAYOUT_ROWS; with roles its TMA descriptor
-//     OUT            unordered: [T, n] f32, sums of tokens
-//     row_token      gathered
-//     list of items  routed; without a route the items are T rows, cut every block_m rows
-//     operands       of the prologue, then of the epilogue
-//     partial sums   splits > 1
-//     row_token, row_slot                        unordered
-//     weights of slots                           unordered and weighted
-//     A, B, OUT, operands of the second stage    joined
-//
-// A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b + grid, ..., so any grid is correct. A
-// kernel with the unit attribute `joined` also computes a second stage, without a route: the same matmul on other
-// buffers with T rows. Its tiles follow those of the first stage.
+// Kernel parameters: T, CudaMatmulArgs. A and OUT must be 16-byte aligned. Block b of the grid computes tiles b, b +
+// grid, ..., so any grid is correct. A kernel with the unit attribute `joined` also computes a second stage, without a
+// route: the same matmul on other buffers with T rows. Its tiles follow those of the first stage.
 //
 // The facts' units are tiles for T tokens. Without a route they are exact; with one the caller sets them from the bound
 // of the list.
@@ -34,6 +20,7 @@ struct CudaMatmulFacts : CudaKernelFacts {
   int64_t mapRows = 0, mapDepth = 0; // box of B's descriptor, 128-byte swizzle; 0: B is a pointer
   int64_t aMapRows = 0;              // rows of the box of A's descriptor, of the same depth; 0: A is a pointer
   int64_t splits = 1;                // more than 1: the sums kernel follows
+  CudaMatmulArgs<unsigned> args;     // positions behind T
 };
 CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
@@ -45,12 +32,11 @@ CudaMatmulFacts lowerCudaMatmul(tile::KernelOp kernel, int64_t sm, mlir::ModuleO
 // with as many rows as the largest call has tokens.
 CudaKernelFacts lowerCudaMatmulSums(tile::KernelOp kernel, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
-size_t cudaMatmulPointers(tile::KernelOp kernel, int64_t sm); // parameters behind T
+CudaMatmulArgs<unsigned> cudaMatmulArgs(tile::KernelOp kernel); // positions behind T
 
-// Emits the sums inside another kernel, with all of its `threads`; parameters begin at the kernel's argument
-// `firstArgument`. Uses no shared memory.
-void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm, size_t firstArgument,
-                        int64_t threads);
+// Emits the sums inside another kernel, with all of its `threads`. Uses no shared memory.
+void emitCudaMatmulSums(CudaEmitter &e, CudaKernelShell &shell, tile::KernelOp kernel, int64_t sm,
+                        const CudaMatmulArgs<mlir::Value> &args, int64_t threads);
 
 } // namespace moec
 

@@ -28,7 +28,9 @@ void CudaMatmulLowering::forCopy(const Side &side, int64_t i, llvm::function_ref
 // Rows of A start at multiples of 16 bytes and nothing computes on them.
 bool CudaMatmulLowering::copiesAsync() { return shape("a_stride") % 16 == 0 && (!prologue || prologue->empty()); }
 
-Value CudaMatmulLowering::tokenOf(Value row) { return e.toI64(e.load(e.i32(), e.at(rowToken, e.mul(row, 4)), 4)); }
+Value CudaMatmulLowering::tokenOf(Value row) {
+  return e.toI64(e.load(e.i32(), e.at(*stage.rowToken, e.mul(row, 4)), 4));
+}
 
 // A row past the item uses the address of the item's first row; nothing is read through it.
 void CudaMatmulLowering::findRows() {
@@ -45,7 +47,7 @@ void CudaMatmulLowering::findRows() {
       row = e.select(tile.isSecond, row, tokenOf(e.select(tile.isSecond, e.c(0), row)));
     else if (gathered)
       row = tokenOf(row);
-    aSource.pointers.push_back(e.at(e.at(aBase, e.mul(row, shape("a_stride"))), chunkOfA));
+    aSource.pointers.push_back(e.at(e.at(stage.a, e.mul(row, shape("a_stride"))), chunkOfA));
   }
 }
 
@@ -64,7 +66,7 @@ void CudaMatmulLowering::findWeights() {
     Value matrix = e.add(e.mul(tile.group, parts), e.select(present, part, e.c(0)));
     Value source = e.add(e.mul(matrix, n), e.select(present, column, e.c(0)));
     bSource.present.push_back(present);
-    bSource.pointers.push_back(e.at(e.at(bBase, e.mul(source, paddedBytes())), chunkOfB));
+    bSource.pointers.push_back(e.at(e.at(stage.b, e.mul(source, paddedBytes())), chunkOfB));
   }
 }
 

@@ -25,8 +25,8 @@ public:
   CudaMatmulLowering(tile::KernelOp kernel, int64_t sm);
   CudaMatmulFacts run(mlir::ModuleOp module, llvm::StringRef symbol);
   CudaKernelFacts runSums(mlir::ModuleOp module, llvm::StringRef symbol);
-  void sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument, int64_t threads);
-  size_t numPointers(); // parameters of the kernel behind T
+  void sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, const CudaMatmulArgs<mlir::Value> &arguments,
+                  int64_t threads);
 
 protected:
   bool lowerOp(mlir::Operation *op) override;
@@ -80,8 +80,7 @@ private:
 
   // CudaMatmul.cpp
   void readTemplate();
-  void bindArguments(CudaKernelShell &shell, size_t next = 0);
-  void bindStage(CudaKernelShell &shell, size_t &next, bool second);
+  void begin(CudaKernelShell &shell, const CudaMatmulArgs<mlir::Value> &arguments);
   void chooseStage(); // selects the stage whose buffers the tile uses
   void lowerTiles(tile::ForTilesOp op);
   int64_t tileColumns();
@@ -180,15 +179,9 @@ private:
   mlir::Region *prologue = nullptr; // of the template's copies, all the same
   mlir::ValueRange prologueOperands;
 
-  // Buffers of a stage. A kernel of two stages chooses for every tile.
-  struct Buffers {
-    mlir::Value a, b, out;
-    Values operands; // of prologue and epilogue
-  };
-  Buffers buffers[2];
-
-  mlir::Value numTokens, aBase, bBase, outBase, rowToken, list, partials;
-  mlir::Value sumToken, sumSlot, sumWeights;   // of a row, where rows are added to tokens
+  CudaMatmulArgs<mlir::Value> args;
+  MatmulArgs<mlir::Value> stage; // whose buffers the tile uses
+  mlir::Value numTokens;
   mlir::Value tid, lane, warpM, warpN, shared; // i32 but shared
   mlir::Value firstItems;                      // i64, items of the first of two stages
   mlir::Value steps;                           // i64, steps of all tiles of the block, after the loop over them

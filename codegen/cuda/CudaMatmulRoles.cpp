@@ -61,11 +61,11 @@ void CudaMatmulLowering::initialiseBarriers() {
       e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
     }
     e.fenceMbarInit();
-    e.tmaPrefetch(buffers[0].b);
+    e.tmaPrefetch(args.stage.b);
     if (contiguous)
-      e.tmaPrefetch(buffers[0].a);
+      e.tmaPrefetch(args.stage.a);
     if (mode.joined)
-      e.tmaPrefetch(buffers[1].b);
+      e.tmaPrefetch(args.joined->b);
   });
   e.barrier(0, threads());
 }
@@ -109,7 +109,7 @@ void CudaMatmulLowering::expectBytes(Value q) {
 
 void CudaMatmulLowering::loadRows(Value step, Value q) {
   Value x = e.toI32(e.mul(step, a.rowBytes / a.elementBytes()));
-  e.tmaLoad3d(slotAddress(q, a), aBase, {x, e.toI32(tile.row0), e.c32(0)}, barrier(q, true));
+  e.tmaLoad3d(slotAddress(q, a), stage.a, {x, e.toI32(tile.row0), e.c32(0)}, barrier(q, true));
 }
 
 void CudaMatmulLowering::loadWeights(Value step, Value q) {
@@ -120,9 +120,9 @@ void CudaMatmulLowering::loadWeights(Value step, Value q) {
     Value to = e.at(slot, part * columns() * b.rowBytes);
     auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
     if (mode.joined)
-      e.when(tile.isSecond, [&] { load(buffers[1].b); }, [&] { load(buffers[0].b); });
+      e.when(tile.isSecond, [&] { load(args.joined->b); }, [&] { load(args.stage.b); });
     else
-      load(bBase);
+      load(stage.b);
   }
 }
 

@@ -14,7 +14,7 @@ static constexpr int64_t sum_threads = 128, shares_in_flight = 16;
 Value CudaMatmulLowering::partialAt(Value share, Value row, Value column, int64_t part) {
   int64_t n = shape("n");
   Value line = e.add(e.mul(e.add(e.mul(share, mode.splitRows), row), parts), e.c(part));
-  return e.at(partials, e.mul(e.add(e.mul(line, n), column), 4));
+  return e.at(*args.partials, e.mul(e.add(e.mul(line, n), column), 4));
 }
 
 void CudaMatmulLowering::storePartials(const Values &acc) {
@@ -33,8 +33,9 @@ void CudaMatmulLowering::storePartials(const Values &acc) {
 
 // One output a thread, neighbours in a row: out[index / n, index % n].
 CudaKernelFacts CudaMatmulLowering::runSums(ModuleOp module, StringRef symbol) {
-  CudaKernelShell shell(e, module, symbol, numPointers(), sm);
-  bindArguments(shell);
+  CudaMatmulArgs<unsigned> like = cudaMatmulArgs(kernel);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
+  begin(shell, shell.bind(like));
   Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), sum_threads), e.unsignedI64(e.tid()));
   e.when(e.less(index, e.mul(numTokens, shape("n"))), [&] { addShares(index); });
   shell.finish(e, sum_threads);
@@ -45,11 +46,11 @@ CudaKernelFacts CudaMatmulLowering::runSums(ModuleOp module, StringRef symbol) {
   return facts;
 }
 
-void CudaMatmulLowering::sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell, size_t firstArgument,
-                                    int64_t threads) {
+void CudaMatmulLowering::sumsWithin(const CudaEmitter &outer, CudaKernelShell &shell,
+                                    const CudaMatmulArgs<Value> &arguments, int64_t threads) {
   e.b.setInsertionPoint(outer.b.getInsertionBlock(), outer.b.getInsertionPoint());
   e.function = outer.function;
-  bindArguments(shell, firstArgument);
+  begin(shell, arguments);
   e.loop(e.unsignedI64(e.tid()), e.mul(numTokens, shape("n")), threads, [&](Value index) { addShares(index); });
 }
 
@@ -74,7 +75,7 @@ void CudaMatmulLowering::addShares(tile::StoreOp op, Value index) {
   }
   Value result = columnValue(op, sums, rowOperands(op.getExtra(), row), row, column);
   int64_t size = result.getType().getIntOrFloatBitWidth() / 8;
-  e.store(result, e.at(outBase, e.add(e.mul(row, shape("out_stride")), e.mul(column, size))), unsigned(size));
+  e.store(result, e.at(stage.out, e.add(e.mul(row, shape("out_stride")), e.mul(column, size))), unsigned(size));
 }
 
 } // namespace moec

@@ -58,10 +58,10 @@ void CudaMatmulLowering::addRow(tile::StoreOp op, const Values &acc, int64_t i) 
   Value row = e.add(tile.row0, fragmentRow(i)), weight;
   Values rowValues = rowOperands(op.getExtra(), row);
   auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
-  Value outRow = e.at(outBase, e.mul(entry(sumToken), shape("out_stride")));
+  Value outRow = e.at(stage.out, e.mul(entry(args.sums->rowToken), shape("out_stride")));
   Value first = e.at(outRow, e.mul(e.add(tile.column0, fragmentColumn(0)), 4));
   if (mode.weighted)
-    weight = e.load(e.f32(), e.at(sumWeights, e.mul(entry(sumSlot), 4)), 4);
+    weight = e.load(e.f32(), e.at(*args.sums->weights, e.mul(entry(args.sums->rowSlot), 4)), 4);
   for (int64_t j = 0; j < fragmentColumns(); ++j) {
     Value column = e.add(tile.column0, fragmentColumn(j));
     whenColumn(column, [&] {
@@ -119,7 +119,7 @@ void CudaMatmulLowering::storeRow(tile::StoreOp op, const Values &acc, int64_t i
   Values rowValues = rowOperands(op.getExtra(), row);
   Type element = cast<tile::RowsType>(op.getOut().getType()).getElement();
   int64_t size = element.getIntOrFloatBitWidth() / 8, n = shape("n"), stride = shape("out_stride");
-  Value outRow = e.at(outBase, e.mul(row, stride));
+  Value outRow = e.at(stage.out, e.mul(row, stride));
   bool pairs = tensorCores() && !columnsFirst && n % 2 == 0 && stride % (2 * size) == 0;
   for (int64_t j = 0; j < fragmentColumns(); j += pairs ? 2 : 1) {
     Value column = e.add(tile.column0, fragmentColumn(j)), to = e.at(outRow, e.mul(column, size));

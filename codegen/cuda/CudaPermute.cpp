@@ -32,18 +32,20 @@ static Value loadPairs(CudaEmitter &e, Value from, Value left) {
 CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, Location loc, ModuleOp module,
                                  StringRef symbol) {
   CudaEmitter e(OpBuilder(loc.getContext()), loc);
-  CudaKernelShell shell(e, module, symbol, 4, sm);
+  CudaPermuteArgs<Value> args;
+  CudaKernelShell shell(e, module, symbol, countArgs(args), sm);
+  args = shell.bind(args);
   int64_t outStride = cudaPermutedStride(shape.rowBytes), chunks = outStride / chunk_bytes;
   Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), permute_threads), e.unsignedI64(e.tid()));
   Value row = e.divU(index, chunks), at = e.mul(e.remU(index, chunks), chunk_bytes);
-  Value rows = e.toI64(e.load(e.i32(), e.at(shell.argument(3), shape.groups * 4), 4));
+  Value rows = e.toI64(e.load(e.i32(), e.at(args.offsets, shape.groups * 4), 4));
   e.when(e.less(row, rows), [&] {
-    Value token = e.toI64(e.load(e.i32(), e.at(shell.argument(2), e.mul(row, 4)), 4));
-    Value from = e.at(shell.argument(0), e.add(e.mul(token, shape.stride), at));
+    Value token = e.toI64(e.load(e.i32(), e.at(args.rowToken, e.mul(row, 4)), 4));
+    Value from = e.at(args.from, e.add(e.mul(token, shape.stride), at));
     bool whole = shape.stride % chunk_bytes == 0 && shape.rowBytes % chunk_bytes == 0;
     Value chunk =
         whole ? e.load(e.vec(e.i32(), 4), from, chunk_bytes) : loadPairs(e, from, e.sub(e.c(shape.rowBytes), at));
-    e.store(chunk, e.at(shell.argument(1), e.add(e.mul(row, outStride), at)), chunk_bytes);
+    e.store(chunk, e.at(args.to, e.add(e.mul(row, outStride), at)), chunk_bytes);
   });
   shell.finish(e, permute_threads);
   return {permute_threads, 0, permute_threads, chunks, 0};

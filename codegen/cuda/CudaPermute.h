@@ -17,8 +17,8 @@ struct CudaPermuteShape {
 // From one row of the copy to the next.
 inline int64_t cudaPermutedStride(int64_t rowBytes) { return (rowBytes + 15) / 16 * 16; }
 
-// out[r] = A[row_token[r]] for every row of the route, padded with zeros to whole 16 bytes. Parameters: T, A, out,
-// row_token, offsets; out is 16-byte aligned. The facts' units are 16-byte chunks for one row per token; the caller
+// out[r] = A[row_token[r]] for every row of the route, padded with zeros to whole 16 bytes. Parameters: T,
+// CudaPermuteArgs; `to` is 16-byte aligned. The facts' units are 16-byte chunks for one row per token; the caller
 // multiplies them by the rows.
 CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, mlir::Location loc, mlir::ModuleOp module,
                                  llvm::StringRef symbol);

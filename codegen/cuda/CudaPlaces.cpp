@@ -11,6 +11,7 @@
 #include "codegen/cuda/CudaPlaces.h"
 
 #include "codegen/cuda/CudaRun.h"
+#include "codegen/plan/StageArgs.h"
 
 #include <cstdint>
 
@@ -55,7 +56,7 @@ private:
   Value countEntries(Value count, llvm::function_ref<Value(Value)> is);
   std::pair<Value, Value> threshold(const Queue &queue, Value places);
   Value keepLargest(const Queue &queue, Value places);
-  template <typename Op> Value placesOf(Op op, Value present, Value given);
+  template <typename Op> Value placesOf(Op op, std::optional<Value> present, std::optional<Value> given);
   template <typename Op> CudaKernelFacts unitsOf(Op op, int64_t perScope);
   template <typename Op> Value scopeLength(Op op, CudaKernelShell &shell);
   void dropping(moe::CapacityOp op, CudaKernelShell &shell);
@@ -66,8 +67,8 @@ private:
   CudaEmitter e;
   int64_t sm;
   Value tid, lane, warp;
-  Value ids, kept, keys, ranked, present, given; // arguments of a capacity
-  Value first, tokens;                           // of the scope
+  CapacityArgs<Value> args; // of a capacity
+  Value first, tokens;      // of the scope
 };
 
 constexpr int64_t digitAt = bins * 4, countsAt = digitAt + 16, sharedBytes = countsAt + warps * 4;
@@ -190,7 +191,7 @@ Value CudaPlaces::keepLargest(const Queue &queue, Value places) {
 }
 
 // C of the scope, i32.
-template <typename Op> Value CudaPlaces::placesOf(Op op, Value presentTokens, Value givenPlaces) {
+template <typename Op> Value CudaPlaces::placesOf(Op op, std::optional<Value> present, std::optional<Value> given) {
   Value count;
   auto whole = [&](Value v) { // floor, ceil or nearest of v >= 0
     auto number = [&](double x) { return arith::ConstantOp::create(e.b, e.loc, e.b.getF64FloatAttr(x)).getResult(); };
@@ -207,15 +208,14 @@ template <typename Op> Value CudaPlaces::placesOf(Op op, Value presentTokens, Va
   auto number = [&](double x) { return arith::ConstantOp::create(e.b, e.loc, e.b.getF64FloatAttr(x)).getResult(); };
   Value value = number(op.getValue().convertToDouble());
   if (op.getMode() == moe::PlacesMode::given) {
-    count = e.toI64(e.load(e.i32(), givenPlaces, 4));
+    count = e.toI64(e.load(e.i32(), *given, 4));
   } else if (op.getMode() == moe::PlacesMode::fixed) {
     count = whole(value);
   } else {
     Value n = e.toI32(tokens);
-    if (presentTokens)
-      n = countEntries(tokens, [&](Value i) {
-        return e.compare(Predicate::ne, loadWord(presentTokens, e.add(first, i)), e.c32(0));
-      });
+    if (present)
+      n = countEntries(
+          tokens, [&](Value i) { return e.compare(Predicate::ne, loadWord(*present, e.add(first, i)), e.c32(0)); });
     Value share = arith::MulFOp::create(e.b, e.loc, value, arith::SIToFPOp::create(e.b, e.loc, e.b.getF64Type(), n));
     share = arith::MulFOp::create(e.b, e.loc, share, number(double(op.getTimes())));
     count = whole(arith::DivFOp::create(e.b, e.loc, share, number(double(op.getOver()))));
@@ -256,7 +256,7 @@ template <typename Op> CudaKernelFacts CudaPlaces::unitsOf(Op op, int64_t perSco
 Value CudaPlaces::slotKey(moe::CapacityOp op, Value slot) {
   bool bySlot = cast<RankedTensorType>(op.getKeys().getType()).getDimSize(1) > 1;
   int64_t choices = cast<RankedTensorType>(op.getIds().getType()).getDimSize(1);
-  return orderedKey(e.load(e.f32(), word(keys, bySlot ? slot : e.divU(slot, choices)), 4));
+  return orderedKey(e.load(e.f32(), word(*args.keys, bySlot ? slot : e.divU(slot, choices)), 4));
 }
 
 // Group by group; what names no group passes by way of group 0.
@@ -269,16 +269,16 @@ void CudaPlaces::dropping(moe::CapacityOp op, CudaKernelShell &shell) {
     Value slots = e.mul(tokens, choices), firstSlot = e.mul(first, choices);
     e.when(e.equal(group, e.c32(0)), [&] {
       e.loop(tid, slots, threads, [&](Value i) {
-        Value slot = e.add(firstSlot, i), id = loadWord(ids, slot);
-        e.when(e.compare(Predicate::uge, id, e.c32(int32_t(groups))), [&] { storeWord(kept, slot, id); });
+        Value slot = e.add(firstSlot, i), id = loadWord(args.ids, slot);
+        e.when(e.compare(Predicate::uge, id, e.c32(int32_t(groups))), [&] { storeWord(args.kept, slot, id); });
       });
     });
-    Value places = placesOf(op, present, given);
+    Value places = placesOf(op, args.present, args.capacity);
     auto level = [&](Value begin, int64_t step, Value count, Value left) {
       auto slotOf = [&](Value i) { return e.add(begin, e.mul(i, step)); };
-      auto is = [&](Value i) { return e.equal(loadWord(ids, slotOf(i)), group); };
+      auto is = [&](Value i) { return e.equal(loadWord(args.ids, slotOf(i)), group); };
       auto key = [&](Value i) { return slotKey(op, slotOf(i)); };
-      auto put = [&](Value i, Value keep) { storeWord(kept, slotOf(i), e.select(keep, group, e.c32(-1))); };
+      auto put = [&](Value i, Value keep) { storeWord(args.kept, slotOf(i), e.select(keep, group, e.c32(-1))); };
       Queue queue = {count, is, {}, put};
       if (op.getKeys())
         queue.key = key;
@@ -304,7 +304,7 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
   RunWalker runs(e);
   runs.lane = lane;
   Value token = e.divU(slot, choices), firstSlot = e.mul(token, choices);
-  Value waits = e.compare(Predicate::sle, loadWord(kept, slot), e.c32(-2));
+  Value waits = e.compare(Predicate::sle, loadWord(args.kept, slot), e.c32(-2));
   e.when(waits, [&] {
     Values best = runs.fold(
         columns, {e.c32(INT32_MIN), e.c32(INT32_MAX)}, [&](Values acc, ArrayRef<Value> own, Value valid) -> Values {
@@ -313,7 +313,7 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
             Value places = loadWord(e.shared(), e.select(grouped, n, e.c(0)));
             Value room =
                 e.either(e.compare(Predicate::sge, n, e.c(groups)), e.compare(Predicate::sgt, places, e.c32(0)));
-            Value rank = e.load(e.f32(), word(ranked, e.add(e.mul(token, columns), n)), 4);
+            Value rank = e.load(e.f32(), word(*args.rank, e.add(e.mul(token, columns), n)), 4);
             // signed order; no NaN is as low as what has no room
             Value key = arith::XOrIOp::create(e.b, e.loc, orderedKey(rank), e.c32(INT32_MIN));
             key = e.select(e.equal(key, e.c32(INT32_MIN)), e.c32(INT32_MIN + 1), key);
@@ -326,7 +326,7 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
             {
               OpBuilder::InsertionGuard guard(e.b);
               e.b.setInsertionPointToEnd(named.getBody());
-              Value other = e.compare(Predicate::ne, loadWord(kept, named.getInductionVar()), id);
+              Value other = e.compare(Predicate::ne, loadWord(args.kept, named.getInductionVar()), id);
               scf::YieldOp::create(e.b, e.loc, e.both(named.getRegionIterArg(0), other));
             }
             runs.keepLarger(acc[0], acc[1], e.select(named.getResult(0), key, e.c32(INT32_MIN)), id);
@@ -337,7 +337,7 @@ void CudaPlaces::placeNext(moe::CapacityOp op, CudaKernelShell &shell, Value slo
     e.warpSync();
     e.when(e.equal(lane, e.c(0)), [&] {
       Value found = e.compare(Predicate::ne, best[0], e.c32(INT32_MIN));
-      storeWord(kept, slot, e.select(found, best[1], e.c32(-1)));
+      storeWord(args.kept, slot, e.select(found, best[1], e.c32(-1)));
       e.when(e.both(found, e.compare(Predicate::slt, best[1], e.c32(int32_t(groups)))), [&] {
         Value place = word(e.shared(), e.toI64(best[1]));
         e.store(e.sub(e.load(e.i32(), place, 4), e.c32(1)), place, 4);
@@ -354,16 +354,16 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
   first = e.mul(e.unsignedI64(e.ctaid()), length);
   Value inside = e.less(first, shell.numTokens);
   tokens = e.minS(length, e.sub(shell.numTokens, e.select(inside, first, e.c(0))));
-  Value places = placesOf(op, present, given);
+  Value places = placesOf(op, args.present, args.capacity);
   sync(); // counting is over: its memory becomes that of the places
   e.when(e.both(inside, e.equal(warp, e.c(0))), [&] {
     Value slots = e.mul(tokens, choices), firstSlot = e.mul(first, choices);
     e.loop(lane, slots, cuda_warp_threads, [&](Value i) {
-      Value id = loadWord(ids, e.add(firstSlot, i));
+      Value id = loadWord(args.ids, e.add(firstSlot, i));
       Value known =
           e.compare(Predicate::ult, id, e.c32(int32_t(cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1))));
       Value none = e.select(e.compare(Predicate::slt, id, e.c32(0)), e.c32(-1), id);
-      storeWord(kept, e.add(firstSlot, i), e.select(known, e.sub(e.c32(-2), id), none));
+      storeWord(args.kept, e.add(firstSlot, i), e.select(known, e.sub(e.c32(-2), id), none));
     });
     e.loop(lane, e.c(groups), cuda_warp_threads, [&](Value g) { storeWord(e.shared(), g, places); });
     e.warpSync();
@@ -408,21 +408,10 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
 }
 
 CudaKernelFacts CudaPlaces::capacity(moe::CapacityOp op, ModuleOp module, StringRef symbol) {
-  size_t arguments = 2 + (op.getKeys() ? 2 : 0) + bool(op.getRanked()) + bool(op.getPresent()) + bool(op.getPlaces());
-  CudaKernelShell shell(e, module, symbol, arguments, sm, {}, /*sequence=*/true);
+  CapacityArgs<StageArg> like = argsOf(op);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm, {}, /*sequence=*/true);
   begin();
-  size_t next = 2;
-  ids = shell.argument(0), kept = shell.argument(1);
-  if (op.getKeys()) {
-    keys = shell.argument(next);
-    next += 2; // and the queue, which this kernel does without
-  }
-  if (op.getRanked())
-    ranked = shell.argument(next++);
-  if (op.getPresent())
-    present = shell.argument(next++);
-  if (op.getPlaces())
-    given = shell.argument(next++);
+  args = shell.bind(like); // this kernel does without the queue
   op.getRanked() ? nextBest(op, shell) : dropping(op, shell);
   shell.finish(e, threads);
   CudaKernelFacts facts = unitsOf(op, op.getRanked() ? 1 : int64_t(op.getGroups()));
@@ -433,11 +422,11 @@ CudaKernelFacts CudaPlaces::capacity(moe::CapacityOp op, ModuleOp module, String
 
 CudaKernelFacts CudaPlaces::topTokens(moe::TopTokensOp op, ModuleOp module, StringRef symbol) {
   int64_t columns = cast<RankedTensorType>(op.getMask().getType()).getDimSize(1);
-  CudaKernelShell shell(e, module, symbol, op.getPresent() ? 3 : 2, sm, {}, /*sequence=*/true);
+  TopTokensArgs<StageArg> like = argsOf(op);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm, {}, /*sequence=*/true);
   begin();
-  Value values = shell.argument(0), mask = shell.argument(1);
-  if (op.getPresent())
-    present = shell.argument(2);
+  TopTokensArgs<Value> buffers = shell.bind(like);
+  Value present = buffers.present.value_or(Value());
   Value block = e.unsignedI64(e.ctaid()), length = scopeLength(op, shell), column = e.remU(block, columns);
   first = e.mul(e.divU(block, columns), length);
   e.when(e.less(first, shell.numTokens), [&] {
@@ -448,15 +437,16 @@ CudaKernelFacts CudaPlaces::topTokens(moe::TopTokensOp op, ModuleOp module, Stri
         return arith::ConstantIntOp::create(e.b, e.loc, e.i1(), 1);
       return e.compare(Predicate::ne, loadWord(present, e.add(first, i)), e.c32(0));
     };
-    auto key = [&](Value i) { return orderedKey(e.load(e.f32(), word(values, entry(i)), 4)); };
+    auto key = [&](Value i) { return orderedKey(e.load(e.f32(), word(buffers.values, entry(i)), 4)); };
     auto put = [&](Value i, Value keep) {
-      storeWord(mask, entry(i), arith::ExtUIOp::create(e.b, e.loc, e.i32(), keep));
+      storeWord(buffers.mask, entry(i), arith::ExtUIOp::create(e.b, e.loc, e.i32(), keep));
     };
     if (present) // absent tokens are in no queue
       e.loop(tid, tokens, threads, [&](Value i) {
-        e.when(e.equal(loadWord(present, e.add(first, i)), e.c32(0)), [&] { storeWord(mask, entry(i), e.c32(0)); });
+        e.when(e.equal(loadWord(present, e.add(first, i)), e.c32(0)),
+               [&] { storeWord(buffers.mask, entry(i), e.c32(0)); });
       });
-    keepLargest({tokens, is, key, put}, placesOf(op, present, Value()));
+    keepLargest({tokens, is, key, put}, placesOf(op, buffers.present, std::nullopt));
   });
   shell.finish(e, threads);
   return unitsOf(op, columns);

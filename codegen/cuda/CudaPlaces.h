@@ -10,7 +10,7 @@
 
 namespace moec {
 
-// Parameters (T, the step's arguments as moec_abi.h lists them, the tokens of one sequence). The result is the same on
+// Parameters: T, CapacityArgs or TopTokensArgs, the tokens of one sequence. The result is the same on
 // every run.
 //
 //     dropping     a block per scope and group keeps the first C slots of the queue, O(T*K) per group

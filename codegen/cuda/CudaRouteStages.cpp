@@ -20,8 +20,15 @@ namespace moec {
 
 // At most: those of the three kernels that a front stands for.
 size_t CudaStages::frontParams(const RouteFront &front) const {
-  size_t ofRouter = front.router ? plan.steps[*front.router].num_args + size_t(1) : 0; // and the shares
-  return 1 + ofRouter + plan.steps[front.rows].num_args + cudaDispatchPointers(dispatchShape(front.dispatch));
+  CudaFrontArgs<unsigned> args;
+  if (front.router) {
+    args.split.emplace();
+    args.split->stage = numberArgs(argsOf(cast<moe::GroupedMatmulOp>(plan.stageOf[*front.router])));
+    args.split->partials.emplace();
+  }
+  args.program = numberArgs(argsOf(cast<moe::RowProgramOp>(plan.stageOf[front.rows])));
+  args.dispatch = cudaDispatchArgs(dispatchShape(front.dispatch));
+  return 1 + countArgs(args); // and T
 }
 
 CudaDispatchShape CudaStages::dispatchShape(size_t step) const {
@@ -55,13 +62,14 @@ bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape)
   return true;
 }
 
-void CudaStages::addDispatchParams(size_t step, std::vector<moec_cuda_param> &params) const {
-  params.push_back(argument(step, 0));
-  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
-    params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
-  params.push_back({MOEC_CUDA_TABLE, dispatchScratch.at(uint16_t(step)), 0, 0});
+CudaDispatchArgs<moec_cuda_param> CudaStages::dispatchParams(size_t step) const {
+  CudaDispatchArgs<moec_cuda_param> args;
+  args.ids = paramOf(bindArgs(DispatchArgs<uint16_t>(), plan.argsOf(plan.steps[step])).ids);
+  args.route = routeTables(step);
+  args.scratch = table(dispatchScratch.at(uint16_t(step)));
   for (const CudaDispatchList &list : dispatchShape(step).lists)
-    params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), list.blockSize), 0, 0});
+    args.lists.push_back(table(listOf(uint16_t(step), list.blockSize)));
+  return args;
 }
 
 bool CudaStages::addDispatch(size_t step) {
@@ -79,7 +87,7 @@ bool CudaStages::addDispatch(size_t step) {
     CudaPlannedLaunch &launch = addLaunch(step, kernel.symbol, kernel.facts);
     launch.launch.min_tokens = firstToken;
     launch.launch.max_tokens = kernel.maxTokens;
-    addDispatchParams(step, launch.params);
+    pass(launch, dispatchParams(step));
   }
   return true;
 }
@@ -130,10 +138,10 @@ bool CudaStages::addFront(const RouteFront &front, moe::RowProgramOp rows, int64
   CudaPlannedLaunch &launch = addLaunch(front.rows, symbol, facts);
   launch.launch.min_tokens = firstToken;
   launch.launch.max_tokens = lastToken;
+  CudaFrontArgs<moec_cuda_param> args = {std::nullopt, paramsOf(rows, front.rows), dispatchParams(front.dispatch)};
   if (sums)
-    launch.params.insert(launch.params.end(), sums->params.begin() + 1, sums->params.end()); // behind T
-  addArguments(front.rows, launch.params);
-  addDispatchParams(front.dispatch, launch.params);
+    args.split = sums->args;
+  pass(launch, args);
   return true;
 }
 
@@ -154,7 +162,8 @@ bool CudaStages::addTokens(size_t step, Operation *op) {
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
-  addArguments(step, launch.params);
+  for (uint16_t buffer : plan.argsOf(plan.steps[step])) // the kernel has the step's arguments
+    launch.params.push_back(paramOf(buffer));
   launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
   return true;
 }
@@ -171,10 +180,10 @@ bool CudaStages::addSlots(size_t step, Operation *op) {
                                                     name + " blocks of " + std::to_string(rows));
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
-  for (uint16_t part : {MOEC_ROUTE_OFFSETS, MOEC_ROUTE_ROW_TOKEN, MOEC_ROUTE_ROW_SLOT, MOEC_ROUTE_SLOT_ROW})
-    launch.params.push_back({MOEC_CUDA_ROUTE, uint16_t(step), part, 0});
+  CudaSlotsArgs<moec_cuda_param> args = {routeTables(step), {}};
   for (int64_t rows : blockSizes)
-    launch.params.push_back({MOEC_CUDA_TABLE, listOf(uint16_t(step), rows), 0, 0});
+    args.lists.push_back(table(listOf(uint16_t(step), rows)));
+  pass(launch, args);
   launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
   return true;
 }
@@ -185,8 +194,8 @@ bool CudaStages::addCounts(size_t step) {
   CudaKernelFacts facts = lowerCudaCounts(plan.steps[planned.route].num_groups, arch.sm,
                                           UnknownLoc::get(module.getContext()), module, symbol);
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
-  launch.params.push_back(argument(step, 0));
+  pass(launch, CudaCountsArgs<moec_cuda_param>{partOf(planned.route, MOEC_ROUTE_OFFSETS),
+                                               paramOf(bindArgs(CountsArgs<uint16_t>(), plan.argsOf(planned)).counts)});
   return true;
 }
 

@@ -12,6 +12,7 @@
 
 #include "codegen/cuda/CudaRun.h"
 #include "codegen/cuda/CudaTopK.h"
+#include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -25,14 +26,14 @@ namespace {
 class CudaRowsLowering {
 public:
   CudaRowsLowering(moe::RowProgramOp op, const RowStrides &strides)
-      : e(OpBuilder(op.getContext()), op.getLoc()), runs(e), op(op), strides(strides) {}
+      : e(OpBuilder(op.getContext()), op.getLoc()), runs(e), op(op), strides(bindArgs<int64_t>(argsOf(op), strides)) {}
 
   // Inside another kernel.
   CudaRowsLowering(const CudaEmitter &within, moe::RowProgramOp op, const RowStrides &strides)
-      : e(within), runs(e), op(op), strides(strides) {}
+      : e(within), runs(e), op(op), strides(bindArgs<int64_t>(argsOf(op), strides)) {}
 
   CudaKernelFacts run(ModuleOp module, StringRef symbol, int64_t sm);
-  int64_t within(CudaKernelShell &shell, size_t firstArgument, int64_t threads, int64_t mostBytes);
+  int64_t within(CudaKernelShell &shell, const RowProgramArgs<Value> &own, int64_t threads, int64_t mostBytes);
 
 private:
   using Values = CudaEmitter::Values;
@@ -40,11 +41,11 @@ private:
   static int64_t size(Type element) { return element.isInteger(1) ? 4 : element.getIntOrFloatBitWidth() / 8; }
   static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 
-  void begin(CudaKernelShell &shell, size_t firstArgument);
+  void begin();
   void placeWarp(arith::ConstantOp warpBytes);
   arith::ConstantOp settledLater() { return arith::ConstantIntOp::create(e.b, e.loc, e.i64(), 0); }
   void lowerRow();
-  void bindInput(BlockArgument argument, unsigned &next);
+  void bindInput(BlockArgument argument);
   void lowerOp(Operation &op);
   void lowerMap(moe::MapOp op);
   Values mapOperands(moe::MapOp op, int64_t count, Value n);
@@ -87,9 +88,9 @@ private:
   CudaEmitter e;
   RunWalker runs;
   moe::RowProgramOp op;
-  const RowStrides &strides;
+  RowProgramArgs<int64_t> strides;
   SharedRuns memory;
-  Values buffers;
+  RowProgramArgs<Value> buffers;
   Value warp, warpMemory, row;
   DenseMap<Value, RowRun> values;
   DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
@@ -115,14 +116,19 @@ static int64_t warpsOf(int64_t most, int64_t bytesOfWarp, int64_t mostBytes) {
 // constants that are settled at the end.
 CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t sm) {
   moe::RouteType route = routeOf(op);
-  CudaKernelShell shell(e, module, symbol, cudaRowProgramPointers(op, strides), sm);
-  begin(shell, 0);
+  CudaRowProgramArgs<unsigned> like = {numberArgs(strides), std::nullopt};
+  if (route)
+    like.offsets.emplace();
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
+  CudaRowProgramArgs<Value> args = shell.bind(like);
+  buffers = args.program;
+  begin();
   arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
   placeWarp(warpBytes);
   row = e.add(e.mul(e.unsignedI64(e.ctaid()), warps.getResult()), warp);
   Value rows = shell.numTokens;
   if (route)
-    rows = e.toI64(e.load(e.i32(), e.at(shell.argument(strides.size()), route.getGroups() * 4), 4));
+    rows = e.toI64(e.load(e.i32(), e.at(*args.offsets, route.getGroups() * 4), 4));
   e.when(e.less(row, rows), [&] { lowerRow(); });
   int64_t bytes = memory.peak(), count = warpsOf(4, bytes, 48 * 1024);
   warps.setValueAttr(e.b.getI64IntegerAttr(count));
@@ -137,9 +143,7 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
   return facts;
 }
 
-void CudaRowsLowering::begin(CudaKernelShell &shell, size_t firstArgument) {
-  for (size_t i = 0; i < strides.size(); ++i)
-    buffers.push_back(shell.argument(firstArgument + i));
+void CudaRowsLowering::begin() {
   Value tid = e.unsignedI64(e.tid());
   runs.lane = e.remU(tid, cuda_warp_threads);
   warp = e.divU(tid, cuda_warp_threads);
@@ -150,8 +154,10 @@ void CudaRowsLowering::placeWarp(arith::ConstantOp warpBytes) {
 }
 
 // Rows of T; a warp that starts its next row has left the memory of the one before.
-int64_t CudaRowsLowering::within(CudaKernelShell &shell, size_t firstArgument, int64_t threads, int64_t mostBytes) {
-  begin(shell, firstArgument);
+int64_t CudaRowsLowering::within(CudaKernelShell &shell, const RowProgramArgs<Value> &own, int64_t threads,
+                                 int64_t mostBytes) {
+  buffers = own;
+  begin();
   arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
   placeWarp(warpBytes);
   Value works = e.less(warp, warps.getResult());
@@ -172,9 +178,8 @@ int64_t CudaRowsLowering::within(CudaKernelShell &shell, size_t firstArgument, i
 
 void CudaRowsLowering::lowerRow() {
   Block &body = op.getBody().front();
-  unsigned next = 0;
   for (BlockArgument argument : body.getArguments())
-    bindInput(argument, next);
+    bindInput(argument);
   for (Operation &inner : body.without_terminator()) {
     e.loc = inner.getLoc();
     lowerOp(inner);
@@ -182,27 +187,26 @@ void CudaRowsLowering::lowerRow() {
   }
   if (touched)
     e.warpSync();
-  for (Value result : body.getTerminator()->getOperands()) {
+  for (auto [i, result] : llvm::enumerate(body.getTerminator()->getOperands()))
     if (!stored.contains(result))
-      storeResult(result, buffers[next], strides[next]);
-    ++next;
-  }
+      storeResult(result, buffers.results[i], strides.results[i]);
 }
 
-void CudaRowsLowering::bindInput(BlockArgument argument, unsigned &next) {
+void CudaRowsLowering::bindInput(BlockArgument argument) {
+  const RowInputArgs<Value> &buffer = buffers.inputs[argument.getArgNumber()];
   if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
-    Value token = entry(buffers[next]), slot = entry(buffers[next + 1]);
+    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot);
     if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
       slot = e.add(e.mul(token, route.getChoices()), slot);
     routes[argument] = {token, slot};
-    next += 2;
     return;
   }
   auto type = tensor(argument);
   Type element = type.getElementType();
-  Value base = buffers[next];
-  int64_t stride = strides[next++], bytes = size(element), align = stride % 16 ? bytes : 16;
+  Value base = buffer.value;
+  int64_t stride = strides.inputs[argument.getArgNumber()].value, bytes = size(element),
+          align = stride % 16 ? bytes : 16;
   if (!type.isDynamicDim(0)) { // a parameter, the same for all rows
     values[argument] = {base, element, type.getNumElements(), bytes, -1, bytes, stride};
     return;
@@ -231,9 +235,14 @@ RowRun CudaRowsLowering::place(Value result) {
   Operation *yield = op.getBody().front().getTerminator();
   if (!result.hasOneUse() || *result.user_begin() != yield)
     return allocate(element, count);
-  size_t index = strides.size() - yield->getNumOperands() + result.use_begin()->getOperandNumber();
+  unsigned index = result.use_begin()->getOperandNumber();
   stored.insert(result);
-  return {e.at(buffers[index], e.mul(row, strides[index])), element, count, size(element), -1, size(element)};
+  return {e.at(buffers.results[index], e.mul(row, strides.results[index])),
+          element,
+          count,
+          size(element),
+          -1,
+          size(element)};
 }
 
 // Runs that no later op reads give their memory back.
@@ -555,13 +564,9 @@ void CudaRowsLowering::copyWide(Value to, Value from, int64_t bytes) {
 
 } // namespace
 
-size_t cudaRowProgramPointers(moe::RowProgramOp op, const RowStrides &strides) {
-  return strides.size() + (routeOf(op) ? 1 : 0);
-}
-
 int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides,
-                           size_t firstArgument, int64_t threads, int64_t mostBytes) {
-  return CudaRowsLowering(e, op, strides).within(shell, firstArgument, threads, mostBytes);
+                           const RowProgramArgs<Value> &args, int64_t threads, int64_t mostBytes) {
+  return CudaRowsLowering(e, op, strides).within(shell, args, threads, mostBytes);
 }
 
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, ModuleOp module,

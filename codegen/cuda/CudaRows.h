@@ -11,20 +11,17 @@
 
 namespace moec {
 
-// Kernel parameters: T, the arguments of `strides` ([inputs..., outputs...]; an input that is a route becomes two,
-// row_token and row_slot), then offsets [G+1] if the program runs over a route. Units are rows: T, or the route's
-// bound. Shared memory is the program's peak for one row times the warps of a block (4, 2 or 1). It exceeds 48 KiB only
-// if one row needs that. If facts.sharedBytes exceeds the device's limit, the program is too wide for this target.
+// Kernel parameters: T, CudaRowProgramArgs; `strides` are those of the step's. Units are rows: T, or the route's bound.
+// Shared memory is the program's peak for one row times the warps of a block (4, 2 or 1). It exceeds 48 KiB only if one
+// row needs that. If facts.sharedBytes exceeds the device's limit, the program is too wide for this target.
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 
-size_t cudaRowProgramPointers(moe::RowProgramOp op, const RowStrides &strides); // parameters behind T
-
 // Emits a program without a route inside another kernel. Of the kernel's `threads` it uses as many warps as fit into
-// `mostBytes` of shared memory; warp w computes rows w, w + warps, ... of T. Parameters begin at the kernel's argument
-// `firstArgument`. Returns the bytes of shared memory that it uses, from offset 0.
+// `mostBytes` of shared memory; warp w computes rows w, w + warps, ... of T. Returns the bytes of shared memory that it
+// uses, from offset 0.
 int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides,
-                           size_t firstArgument, int64_t threads, int64_t mostBytes);
+                           const RowProgramArgs<mlir::Value> &args, int64_t threads, int64_t mostBytes);
 
 } // namespace moec
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Step by step: kernel and launch are made together, so that a launch's parameters are the kernel's by construction.
+// Step by step, kernel and launch together.
 
 #include "codegen/cuda/CudaStages.h"
 
@@ -61,23 +61,22 @@ std::string CudaStages::symbolOf(size_t step, const std::string &variant) const 
          (variant.empty() ? "" : "_" + variant);
 }
 
-moec_cuda_param CudaStages::argument(size_t step, unsigned number) const {
-  uint16_t index = plan.args[plan.steps[step].first_arg + number];
+moec_cuda_param CudaStages::paramOf(uint16_t index) const {
   const moec_buffer &buffer = plan.buffers[index];
   if (buffer.kind == MOEC_BUFFER_ROUTE)
-    return {MOEC_CUDA_ROUTE, buffer.route, buffer.slot, 0};
+    return partOf(buffer.route, buffer.slot);
   return {MOEC_CUDA_BUFFER, index, 0, 0};
 }
 
-void CudaStages::addArguments(size_t step, std::vector<moec_cuda_param> &params) const {
-  for (unsigned i = 0; i < plan.steps[step].num_args; ++i)
-    params.push_back(argument(step, i));
+RouteTableArgs<moec_cuda_param> CudaStages::routeTables(size_t route) {
+  return {partOf(route, MOEC_ROUTE_OFFSETS), partOf(route, MOEC_ROUTE_ROW_TOKEN), partOf(route, MOEC_ROUTE_ROW_SLOT),
+          partOf(route, MOEC_ROUTE_SLOT_ROW)};
 }
 
 std::vector<int64_t> CudaStages::stridesOf(size_t step) const {
   RowStrides strides;
-  for (unsigned i = 0; i < plan.steps[step].num_args; ++i)
-    strides.push_back(plan.buffers[plan.args[plan.steps[step].first_arg + i]].row_stride);
+  for (uint16_t buffer : plan.argsOf(plan.steps[step]))
+    strides.push_back(plan.buffers[buffer].row_stride);
   return strides;
 }
 
@@ -106,31 +105,38 @@ bool CudaStages::checkShared(const std::string &symbol, const CudaKernelFacts &f
               /*isUnsupported=*/true);
 }
 
-bool CudaStages::addRows(size_t step, Operation *op) {
-  const moec_step &planned = plan.steps[step];
+bool CudaStages::addRowProgram(size_t step, moe::RowProgramOp program) {
   const RouteFront *front = frontAt(step);
-  if (front && !addFronts(*front, cast<moe::RowProgramOp>(op)))
+  if (front && !addFronts(*front, program))
     return false;
   if (firstBehindFront(step) > plan.header.max_tokens)
     return true;
-  RowStrides strides = stridesOf(step);
   std::string symbol = symbolOf(step, "");
-  auto program = dyn_cast<moe::RowProgramOp>(op);
-  bool summed = op->hasAttr(moe::unorderedAttr);
-  if (summed)
-    strides[0] = 4 * cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(1);
-  CudaKernelFacts facts = program  ? lowerCudaRowProgram(program, strides, arch.sm, module, symbol)
-                          : summed ? lowerCudaFinish(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol)
-                                   : lowerCudaCombine(cast<moe::CombineOp>(op), strides, arch.sm, module, symbol);
+  CudaKernelFacts facts = lowerCudaRowProgram(program, stridesOf(step), arch.sm, module, symbol);
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = std::max<int64_t>(1, firstBehindFront(step));
-  addArguments(step, launch.params);
+  CudaRowProgramArgs<moec_cuda_param> args = {paramsOf(program, step), std::nullopt};
+  if (uint16_t route = plan.steps[step].route; route != MOEC_NO_ROUTE)
+    args.offsets = partOf(route, MOEC_ROUTE_OFFSETS);
+  pass(launch, args);
+  return true;
+}
+
+bool CudaStages::addCombine(size_t step, moe::CombineOp combine) {
+  std::string symbol = symbolOf(step, "");
+  bool summed = combine->hasAttr(moe::unorderedAttr);
+  CudaKernelFacts facts =
+      (summed ? lowerCudaFinish : lowerCudaCombine)(combine, stridesOf(step), arch.sm, module, symbol);
+  if (!checkShared(symbol, facts))
+    return false;
+  CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
+  launch.launch.min_tokens = 1;
+  CombineArgs<moec_cuda_param> args = paramsOf(combine, step);
   if (summed)
-    launch.params[1] = {MOEC_CUDA_TABLE, sumsOf(step, strides[0] / 4), 0, 0};
-  if (program && planned.route != MOEC_NO_ROUTE)
-    launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+    args.rows = table(sumsOf(step, cast<RankedTensorType>(combine.getRows().getType()).getDimSize(1)));
+  pass(launch, args);
   return true;
 }
 
@@ -159,7 +165,7 @@ bool CudaStages::joins(size_t dense, moe::GroupedMatmulOp op) {
 
 // What of the entry's range is left from `firstToken` on: launches for two steps up to joinedTokens, then for one.
 bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
-                                std::optional<size_t> second) {
+                                moe::GroupedMatmulOp second) {
   if (tiles)
     return printTile(step, op, entry);
   int64_t most = plan.header.max_tokens, first = std::max(entry.firstToken, firstToken);
@@ -174,11 +180,11 @@ bool CudaStages::addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const Cuda
 bool CudaStages::addMatmul(size_t step, moe::GroupedMatmulOp op) {
   const CudaStage *stage = schedule.find(plan.string(plan.steps[step].name), arch.arch);
   if (!tiles && op->hasAttr(moe::unorderedAttr))
-    addClear(step, combineOf(step), op.columns());
+    addClear(step, combineOf(step, op), op.columns());
   auto before = dyn_cast_or_null<moe::GroupedMatmulOp>(op->getPrevNode());
-  std::optional<size_t> second;
+  moe::GroupedMatmulOp second;
   if (before && step && joins(step - 1, before))
-    second = step - 1;
+    second = before;
   int64_t firstToken = joins(step, op) ? joinedTokens + 1 : 1;
   for (const CudaEntry &entry : stage->entries)
     if (entry.firstToken <= plan.header.max_tokens && !addMatmulEntry(step, op, entry, firstToken, second))
@@ -211,11 +217,12 @@ bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry
   return true;
 }
 
-size_t CudaStages::combineOf(size_t step) const {
-  auto rows = plan.args[plan.steps[step].first_arg + 2];
+size_t CudaStages::combineOf(size_t step, moe::GroupedMatmulOp op) const {
+  uint16_t rows = buffersOf(op, plan, plan.steps[step]).out;
   for (size_t i = step + 1; i < plan.steps.size(); ++i)
-    if (plan.steps[i].kind == MOEC_STEP_ROWS && plan.args[plan.steps[i].first_arg] == rows)
-      return i;
+    if (auto combine = dyn_cast_or_null<moe::CombineOp>(plan.stageOf[i]))
+      if (buffersOf(combine, plan, plan.steps[i]).rows == rows)
+        return i;
   return step; // unreachable: both ops have the mark
 }
 
@@ -231,7 +238,7 @@ void CudaStages::addClear(size_t step, size_t combine, int64_t columns) {
   CudaKernelFacts facts = lowerCudaClear(4 * columns, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 1;
-  launch.params.push_back({MOEC_CUDA_TABLE, sumsOf(combine, columns), 0, 0});
+  pass(launch, CudaClearArgs<moec_cuda_param>{table(sumsOf(combine, columns))});
 }
 
 // The stage as a kernel of the entry computes it.
@@ -287,11 +294,15 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
           byThreads = 1024 / facts.blockThreads;
   launch.launch.blocks_per_sm = uint32_t(std::clamp<int64_t>(std::min(byShared, byThreads), 1, 8));
   setBlocksPerSm(symbol, facts.blockThreads, launch.launch.blocks_per_sm);
-  addMatmulParams(job, stage, facts, launch);
+  CudaMatmulArgs<moec_cuda_param> args = matmulParams(job, stage, facts);
+  if (facts.splits > 1) {
+    int64_t bytes = facts.splits * launch.launch.max_tokens * stage.parts * stage.n * 4;
+    args.partials = table(target.addTable({0, bytes, 0}, stage.name + " partial sums"));
+  }
+  assert(countArgs(args) == countArgs(facts.args));
+  pass(launch, args);
   if (facts.splits == 1)
     return true;
-  int64_t bytes = facts.splits * launch.launch.max_tokens * stage.parts * stage.n * 4;
-  launch.params.push_back({MOEC_CUDA_TABLE, target.addTable({0, bytes, 0}, stage.name + " partial sums"), 0, 0});
   int64_t inFront = frontAt(job.step) ? std::min(job.lastToken, frontTokens) : 0;
   CudaPlannedLaunch shares = launch; // addSums moves it
   if (job.lastToken > inFront) {
@@ -299,44 +310,44 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
     addSums(job.step, kernel, shares);
   }
   if (inFront >= job.firstToken)
-    frontSums.push_back({job.step, job.firstToken, inFront, std::move(tile), std::move(shares.params)});
+    frontSums.push_back({job.step, job.firstToken, inFront, std::move(tile), std::move(args)});
   return true;
 }
 
-// In the order of CudaMatmul.h.
-void CudaStages::addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
-                                 CudaPlannedLaunch &launch) {
-  const moec_step &planned = plan.steps[job.step];
-  std::vector<moec_cuda_param> &params = launch.params;
-  unsigned before = stage.gathered ? 4 : 3;
-  for (unsigned i = 0; i < planned.num_args; ++i) {
-    if (i == before && stage.mode.routed)
-      params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
-    if (i == 3 && stage.gathered && facts.aMapRows) // row_token: rows are in order
-      continue;
-    params.push_back(i == 0 && facts.aMapRows  ? rowMapOf(job, stage, facts)
-                     : i == 1 && facts.mapRows ? mapOf(job.step, facts)
-                     : i == 2 && stage.mode.unordered
-                         ? moec_cuda_param{MOEC_CUDA_TABLE, sumsOf(combineOf(job.step), stage.n), 0, 0}
-                         : argument(job.step, i));
+CudaMatmulArgs<moec_cuda_param> CudaStages::matmulParams(const MatmulJob &job, const MatmulStage &stage,
+                                                         const CudaMatmulFacts &facts) {
+  uint16_t route = plan.steps[job.step].route;
+  CudaMatmulArgs<moec_cuda_param> args;
+  args.stage = paramsOf(job.op, job.step);
+  if (facts.aMapRows) { // rows are in order
+    args.stage.a = rowMapOf(job, stage, facts);
+    args.stage.rowToken.reset();
   }
-  if (planned.num_args == before && stage.mode.routed)
-    params.push_back({MOEC_CUDA_TABLE, listOf(planned.route, blockRowsOf(job.entry)), 0, 0});
+  auto mapWeights = [&](MatmulArgs<moec_cuda_param> &to, moe::GroupedMatmulOp op, size_t step) {
+    if (facts.mapRows)
+      to.b = mapOf(buffersOf(op, plan, plan.steps[step]).b, facts);
+  };
+  mapWeights(args.stage, job.op, job.step);
+  if (stage.mode.routed)
+    args.list = table(listOf(route, blockRowsOf(job.entry)));
   if (stage.mode.unordered) {
-    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
-    params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_SLOT, 0});
+    size_t combine = combineOf(job.step, job.op);
+    args.stage.out = table(sumsOf(combine, stage.n));
+    args.sums = {partOf(route, MOEC_ROUTE_ROW_TOKEN), partOf(route, MOEC_ROUTE_ROW_SLOT), std::nullopt};
+    if (stage.mode.weighted)
+      args.sums->weights = paramsOf(cast<moe::CombineOp>(plan.stageOf[combine]), combine).weights;
   }
-  if (stage.mode.weighted)
-    params.push_back(argument(combineOf(job.step), 2));
-  for (unsigned i = 0; job.second && i < plan.steps[*job.second].num_args; ++i)
-    params.push_back(i == 1 && facts.mapRows ? mapOf(*job.second, facts) : argument(*job.second, i));
+  if (job.second) {
+    args.joined = paramsOf(job.second, job.step - 1);
+    mapWeights(*args.joined, job.second, job.step - 1);
+  }
+  return args;
 }
 
-// The descriptor of the weights of matmul step `step` in the kernel's boxes.
-moec_cuda_param CudaStages::mapOf(size_t step, const CudaMatmulFacts &facts) {
-  const moec_buffer &weights = plan.buffers[plan.args[plan.steps[step].first_arg + 1]];
+// The descriptor of weights in the kernel's boxes.
+moec_cuda_param CudaStages::mapOf(uint16_t weights, const CudaMatmulFacts &facts) {
   moec_cuda_map map = {};
-  map.weight = weights.slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows),
+  map.weight = plan.buffers[weights].slot, map.swizzle = 128, map.box_n = uint32_t(facts.mapRows),
   map.box_k = uint32_t(facts.mapDepth);
   return mapOf(map);
 }
@@ -347,7 +358,7 @@ moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &st
   map.dtype = stage.in.isBF16() ? MOEC_BF16 : MOEC_F16;
   map.columns = uint32_t(stage.k);
   map.source = stage.gathered ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER;
-  map.index = stage.gathered ? permuted.at(job.step) : plan.args[plan.steps[job.step].first_arg];
+  map.index = stage.gathered ? permuted.at(job.step) : buffersOf(job.op, plan, plan.steps[job.step]).a;
   map.row_bytes = uint32_t(stage.gathered ? cudaPermutedStride(stage.k * 2) : stage.aStride);
   return mapOf(map);
 }
@@ -355,7 +366,8 @@ moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &st
 // As many rows as the output has.
 bool CudaStages::addPermute(const MatmulJob &job, const MatmulStage &stage) {
   const moec_step &planned = plan.steps[job.step];
-  const moec_buffer &out = plan.buffers[plan.args[planned.first_arg + 2]];
+  MatmulArgs<uint16_t> buffers = buffersOf(job.op, plan, planned);
+  const moec_buffer &out = plan.buffers[buffers.out];
   CudaPermuteShape shape = {stage.k * 2, stage.aStride, int64_t(stage.groups)};
   auto rowsTimes = [&](int64_t factor) {
     auto times = [&](int64_t bytes) { return bytes / out.row_stride * factor; };
@@ -369,10 +381,9 @@ bool CudaStages::addPermute(const MatmulJob &job, const MatmulStage &stage) {
   launch.launch.min_tokens = job.firstToken;
   launch.launch.max_tokens = job.lastToken;
   launch.launch.units = rowsTimes(facts.unitsPerToken);
-  launch.params.push_back(argument(job.step, 0));
-  launch.params.push_back({MOEC_CUDA_TABLE, permuted[job.step], 0, 0});
-  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_ROW_TOKEN, 0});
-  launch.params.push_back({MOEC_CUDA_ROUTE, planned.route, MOEC_ROUTE_OFFSETS, 0});
+  pass(launch, CudaPermuteArgs<moec_cuda_param>{paramOf(buffers.a), table(permuted[job.step]),
+                                                partOf(planned.route, MOEC_ROUTE_ROW_TOKEN),
+                                                partOf(planned.route, MOEC_ROUTE_OFFSETS)});
   return checkShared(symbol, facts);
 }
 
@@ -402,7 +413,11 @@ bool CudaStages::addStep(size_t step, Operation *op) {
   case MOEC_STEP_MATMUL:
     return addMatmul(step, cast<moe::GroupedMatmulOp>(op));
   case MOEC_STEP_ROWS:
-    return tiles || (isa<moe::SlotInputsOp>(op) ? addTokens(step, op) : addRows(step, op));
+    if (auto program = dyn_cast<moe::RowProgramOp>(op))
+      return tiles || addRowProgram(step, program);
+    if (auto combine = dyn_cast<moe::CombineOp>(op))
+      return tiles || addCombine(step, combine);
+    return tiles || addTokens(step, op);
   case MOEC_STEP_CAPACITY:
   case MOEC_STEP_TOP_TOKENS:
   case MOEC_STEP_COLUMNS:

@@ -10,6 +10,7 @@
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/plan/RouteFront.h"
+#include "codegen/plan/StageArgs.h"
 #include "codegen/schedule/Schedule.h"
 #include "codegen/tile/MatmulStage.h"
 
@@ -24,32 +25,30 @@ namespace moec {
 
 // One use per target and context. Steps become launches in plan order:
 //
-//     rows, combine   one kernel; parameters T, the step's arguments, offsets of the route it runs over
+//     rows, combine   one kernel
 //     dispatch        the kernels of lowerCudaDispatch, with one list per block size that its matmuls use
 //     capacity, top_tokens, columns, slots, slot inputs
-//                     one kernel; parameters T, the step's arguments (slots: its route's tables and lists), the tokens
-// of
-//                     one sequence
+//                     one kernel
 //     row program and dispatch of a front (RouteFront.h)
 //                     up to the schedule's tokens one kernel (CudaFront.h) in the row program's place, which also adds
 //                     the sums of a split router; for more tokens separate kernels
 //     counts          one kernel, if the call asks for counts
-//     matmul          one kernel per schedule entry, for its range of T; the list of its block size follows row_token.
-//                     splits > 1: two launches, the second adds partial sums. contiguous and gathered: two launches,
-// the
-//                     first permutes rows
+//     matmul          one kernel per schedule entry, for its range of T. splits > 1: two launches, the second adds
+//                     partial sums. contiguous and gathered: two launches, the first permutes rows
 //     matmul without a route, marked joined
 //                     up to joinedTokens none: it runs in the launches of the next matmul
 //     matmul and combine, marked unordered
 //                     three launches: clear the sums of tokens, matmul that adds to them, epilogue of the combine
+//
+// A kernel and its launch have the same struct of arguments (CudaArgs.h).
 
-// Sums of a split router that a front adds, in calls of firstToken to lastToken tokens; `params` are those of the
-// kernel that made the shares.
+// Sums of a split router that a front adds, in calls of firstToken to lastToken tokens; `args` are those of the kernel
+// that made the shares.
 struct FrontSums {
   size_t router;
   int64_t firstToken, lastToken;
   mlir::OwningOpRef<mlir::ModuleOp> tile;
-  std::vector<moec_cuda_param> params;
+  CudaMatmulArgs<moec_cuda_param> args;
 };
 
 class CudaStages {
@@ -69,28 +68,30 @@ public:
 
 private:
   bool addStep(size_t step, mlir::Operation *op);
-  bool addRows(size_t step, mlir::Operation *op);
+  bool addRowProgram(size_t step, moe::RowProgramOp program);
+  bool addCombine(size_t step, moe::CombineOp combine);
   bool addDispatch(size_t step);
   CudaDispatchShape dispatchShape(size_t step) const;
   bool makeDispatchTables(size_t step, const CudaDispatchShape &shape); // once
-  void addDispatchParams(size_t step, std::vector<moec_cuda_param> &params) const;
+  CudaDispatchArgs<moec_cuda_param> dispatchParams(size_t step) const;
   bool addTokens(size_t step, mlir::Operation *op);
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
-  // A matmul kernel to generate for an entry and a part of its range of T; `second` is the step joined to it, if any.
+  // A matmul kernel to generate for an entry and a part of its range of T; `second` is the op of the step before, if
+  // that is joined to it, else null.
   struct MatmulJob {
     size_t step;
     moe::GroupedMatmulOp op;
     const CudaEntry &entry;
     int64_t firstToken, lastToken;
-    std::optional<size_t> second = std::nullopt;
+    moe::GroupedMatmulOp second = nullptr;
   };
   bool addMatmulEntry(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry, int64_t firstToken,
-                      std::optional<size_t> second);
+                      moe::GroupedMatmulOp second);
   bool addMatmulKernel(const MatmulJob &job);
-  void addMatmulParams(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts,
-                       CudaPlannedLaunch &launch);
+  CudaMatmulArgs<moec_cuda_param> matmulParams(const MatmulJob &job, const MatmulStage &stage,
+                                               const CudaMatmulFacts &facts);
   // Whether strides let `dense`, which is marked joined, run in the launches of the next step.
   bool joins(size_t dense, moe::GroupedMatmulOp op);
 
@@ -104,19 +105,30 @@ private:
 
   void setBlocksPerSm(llvm::StringRef symbol, int64_t threads, int64_t blocks);
   void addSums(size_t step, tile::KernelOp kernel, const CudaPlannedLaunch &first);
-  // The combine, marked unordered, whose sums matmul step `step` adds to.
-  size_t combineOf(size_t step) const;
+  // The step of the combine, marked unordered, whose sums the matmul adds to.
+  size_t combineOf(size_t step, moe::GroupedMatmulOp op) const;
   uint16_t sumsOf(size_t combine, int64_t columns); // table of its tokens' sums, made by the first call
   void addClear(size_t step, size_t combine, int64_t columns);
   MatmulStage describe(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) const;
 
   CudaPlannedLaunch &addLaunch(size_t step, const std::string &symbol, const CudaKernelFacts &facts);
-  // Pointers to the step's arguments: buffers or parts of routes.
-  void addArguments(size_t step, std::vector<moec_cuda_param> &params) const;
   std::vector<int64_t> stridesOf(size_t step) const; // of its arguments, in bytes
-  moec_cuda_param argument(size_t step, unsigned number) const;
-  moec_cuda_param mapOf(size_t step, const CudaMatmulFacts &facts);
-  moec_cuda_param mapOf(const moec_cuda_map &map); // in the target's list, once
+  moec_cuda_param paramOf(uint16_t buffer) const;    // a buffer of the plan or a part of a route
+  // The arguments of step `step`, which is that of `op`.
+  template <typename Op> auto paramsOf(Op op, size_t step) const {
+    return mapArgs<moec_cuda_param>(buffersOf(op, plan, plan.steps[step]),
+                                    [&](uint16_t buffer) { return paramOf(buffer); });
+  }
+  static moec_cuda_param partOf(size_t route, uint16_t part) { return {MOEC_CUDA_ROUTE, uint16_t(route), part, 0}; }
+  static moec_cuda_param table(uint16_t index) { return {MOEC_CUDA_TABLE, index, 0, 0}; }
+  static RouteTableArgs<moec_cuda_param> routeTables(size_t route);
+  // Passes a kernel its arguments behind T.
+  template <template <typename> class Args>
+  static void pass(CudaPlannedLaunch &launch, const Args<moec_cuda_param> &args) {
+    llvm::append_range(launch.params, listArgs(args));
+  }
+  moec_cuda_param mapOf(uint16_t weights, const CudaMatmulFacts &facts); // a buffer of matrices
+  moec_cuda_param mapOf(const moec_cuda_map &map);                       // in the target's list, once
   // A of a contiguous kernel: the buffer, or a table of rows in the route's order, which addPermute fills.
   moec_cuda_param rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts);
   bool addPermute(const MatmulJob &job, const MatmulStage &stage);

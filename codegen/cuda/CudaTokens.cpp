@@ -5,7 +5,7 @@
 
 #include "codegen/cuda/CudaTokens.h"
 
-#include "codegen/plan/LaunchPlan.h"
+#include "codegen/plan/StageArgs.h"
 
 #include <limits>
 
@@ -24,7 +24,7 @@ public:
   // Of [T,N] values: to every token of the scope, or once for the whole call.
   CudaKernelFacts reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total, ModuleOp module,
                          StringRef symbol);
-  CudaKernelFacts slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module, StringRef symbol);
+  CudaKernelFacts slotInputs(moe::SlotInputsOp op, const RowStrides &rowStrides, ModuleOp module, StringRef symbol);
   CudaKernelFacts slots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, ModuleOp module, StringRef symbol);
 
 private:
@@ -42,8 +42,10 @@ CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, b
   int64_t columns = type.getDimSize(1), blocks = (columns + width - 1) / width;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   Type element = type.getElementType();
-  CudaKernelShell shell(e, module, symbol, 2, sm, {}, /*sequence=*/true);
-  Value from = shell.argument(0), to = shell.argument(1), tokens = sequences ? shell.sequence() : shell.numTokens;
+  ColumnsArgs<Value> args;
+  CudaKernelShell shell(e, module, symbol, countArgs(args), sm, {}, /*sequence=*/true);
+  args = shell.bind(args);
+  Value from = args.values, to = args.out, tokens = sequences ? shell.sequence() : shell.numTokens;
   auto join = [&](Value acc, Value x) -> Value {
     if (integers)
       return arith::AddIOp::create(e.b, e.loc, acc, x);
@@ -80,7 +82,7 @@ CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, b
 
 // Unit = (scope * slot blocks + slot block) * column parts + part. Rows of the 8 slots follow from the layout of a
 // route of slots, so that its tables are not read.
-CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &strides, ModuleOp module,
+CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &rowStrides, ModuleOp module,
                                        StringRef symbol) {
   auto type = cast<RankedTensorType>(op.getType());
   auto route = cast<moe::RouteType>(op.getRoute().getType());
@@ -89,8 +91,9 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
   int64_t parts = (hidden + threads - 1) / threads, blocks = (slots + slots_per_block - 1) / slots_per_block;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   bool sequences = cast<moe::SlotsOp>(op.getRoute().getDefiningOp()).getScope() == moe::Scope::sequence;
-  CudaKernelShell shell(e, module, symbol, 5, sm, {}, /*sequence=*/true);
-  Value x = shell.argument(0), w = shell.argument(1), out = shell.argument(2);
+  SlotInputsArgs<int64_t> strides = bindArgs<int64_t>(argsOf(op), rowStrides);
+  CudaKernelShell shell(e, module, symbol, countArgs(strides), sm, {}, /*sequence=*/true);
+  SlotInputsArgs<Value> args = shell.bind(strides);
   Value tokens = sequences ? shell.sequence() : shell.numTokens, scopes = divide(shell.numTokens, tokens);
   Value block = e.unsignedI64(e.ctaid()), unit = e.divU(block, parts);
   Value h = e.add(e.mul(e.remU(block, parts), threads), e.unsignedI64(e.tid()));
@@ -104,10 +107,11 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
     Values sums = e.foldInRuns(
         first, e.add(first, tokens), 1, token_run, Values(slots_per_block, e.f(0)),
         [&](const Values &acc, Value t) {
-          Value v = e.widen(e.load(element, e.at(x, e.add(e.mul(t, strides[0]), e.mul(h, bytes))), unsigned(bytes)));
+          Value v =
+              e.widen(e.load(element, e.at(args.x, e.add(e.mul(t, strides.x), e.mul(h, bytes))), unsigned(bytes)));
           Values weights, next;
           for (Value s : own)
-            weights.push_back(e.load(e.f32(), e.at(w, e.mul(e.add(e.mul(t, slots), s), 4)), 4));
+            weights.push_back(e.load(e.f32(), e.at(args.weights, e.mul(e.add(e.mul(t, slots), s), 4)), 4));
           for (auto [weight, a] : llvm::zip(weights, acc))
             next.push_back(e.fma(weight, v, a));
           return next;
@@ -116,7 +120,8 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &s
     for (int64_t i = 0; i < slots_per_block; ++i)
       e.when(e.less(e.add(slot0, e.c(i)), e.c(slots)), [&] {
         Value row = e.add(e.mul(e.add(e.mul(e.divU(own[i], each), scopes), scope), each), e.remU(own[i], each));
-        e.store(e.narrow(sums[i], element), e.at(out, e.add(e.mul(row, strides[2]), e.mul(h, bytes))), unsigned(bytes));
+        e.store(e.narrow(sums[i], element), e.at(args.out, e.add(e.mul(row, strides.out), e.mul(h, bytes))),
+                unsigned(bytes));
       });
   });
   shell.finish(e, threads);
@@ -131,7 +136,10 @@ CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &b
   auto route = cast<moe::RouteType>(op.getRoute().getType());
   int64_t groups = route.getGroups(), slots = route.getChoices(), each = slots / groups;
   bool sequences = op.getScope() == moe::Scope::sequence;
-  CudaKernelShell shell(e, module, symbol, 4 + blockSizes.size(), sm, {}, /*sequence=*/true);
+  CudaSlotsArgs<Value> args;
+  args.lists.resize(blockSizes.size());
+  CudaKernelShell shell(e, module, symbol, countArgs(args), sm, {}, /*sequence=*/true);
+  args = shell.bind(args);
   Value tokens = sequences ? shell.sequence() : shell.numTokens, scopes = divide(shell.numTokens, tokens);
   Value first = e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid()));
   Value stride = e.mul(e.unsignedI64(e.nctaid()), threads), rowsOfGroup = e.mul(scopes, each);
@@ -141,19 +149,19 @@ CudaKernelFacts CudaTokens::slots(moe::SlotsOp op, const std::vector<int64_t> &b
     e.b.setInsertionPoint(loop.getBody()->getTerminator());
     body(loop.getInductionVar());
   };
-  strided(e.c(groups + 1), [&](Value g) { storeWord(shell.argument(0), g, e.mul(g, rowsOfGroup)); });
+  strided(e.c(groups + 1), [&](Value g) { storeWord(args.route.offsets, g, e.mul(g, rowsOfGroup)); });
   strided(e.mul(shell.numTokens, slots), [&](Value i) {
     Value t = e.divU(i, slots), s = e.remU(i, slots), scope = divide(t, tokens);
     Value row = e.add(e.mul(e.add(e.mul(e.divU(s, each), scopes), scope), each), e.remU(s, each));
-    storeWord(shell.argument(3), i, row);
+    storeWord(args.route.slotRow, i, row);
     e.when(e.equal(modulo(t, tokens), e.c(0)), [&] {
-      storeWord(shell.argument(1), row, t);
-      storeWord(shell.argument(2), row, s);
+      storeWord(args.route.rowToken, row, t);
+      storeWord(args.route.rowSlot, row, s);
     });
   });
   for (auto [k, size] : llvm::enumerate(blockSizes)) {
     int64_t blockSize = size;
-    Value list = shell.argument(4 + k), perGroup = e.ceilDiv(rowsOfGroup, blockSize), total = e.mul(perGroup, groups);
+    Value list = args.lists[k], perGroup = e.ceilDiv(rowsOfGroup, blockSize), total = e.mul(perGroup, groups);
     e.when(e.equal(first, e.c(0)), [&] { e.storeV4(list, {e.toI32(total), e.c32(0), e.c32(0), e.c32(0)}); });
     strided(total, [&](Value i) {
       Value group = divide(i, perGroup), begin = e.mul(modulo(i, perGroup), blockSize);

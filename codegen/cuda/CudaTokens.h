@@ -16,18 +16,17 @@ namespace moec {
 // The last parameter of every kernel is i64, the tokens of one sequence. Tokens are summed in an order that depends
 // only on their number.
 
-// Parameters (T, values, out, sequence). A block reduces 64 columns of a scope.
+// Parameters: T, ColumnsArgs, sequence. A block reduces 64 columns of a scope.
 CudaKernelFacts lowerCudaTokenReduce(moe::TokenReduceOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
 // The same with out [N], once for the call.
 CudaKernelFacts lowerCudaTokenTotal(moe::TokenTotalOp op, int64_t sm, mlir::ModuleOp module, llvm::StringRef symbol);
 
-// Parameters (T, x, weights, out, row_token, row_slot, sequence). A block makes 8 slots of a scope.
+// Parameters: T, SlotInputsArgs, sequence. A block makes 8 slots of a scope.
 CudaKernelFacts lowerCudaSlotInputs(moe::SlotInputsOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 
-// Parameters (T, offsets, row_token, row_slot, slot_row, lists..., sequence): the tables of a route of slots, and one
-// list (moec_cuda_item) per block size.
+// Parameters: T, CudaSlotsArgs, sequence: the tables of a route of slots, and one list (moec_cuda_item) per block size.
 CudaKernelFacts lowerCudaSlots(moe::SlotsOp op, const std::vector<int64_t> &blockSizes, int64_t sm,
                                mlir::ModuleOp module, llvm::StringRef symbol);
 

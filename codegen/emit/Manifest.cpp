@@ -312,8 +312,8 @@ void ManifestWriter::steps() {
         json.attribute("kind", stepKindName(step));
         json.attribute("if_asked", step.asked != 0);
         json.attributeArray("buffers", [&] {
-          for (unsigned i = 0; i < step.num_args && step.first_arg + i < plan.args.size(); ++i)
-            json.value(int64_t(plan.args[step.first_arg + i]));
+          for (uint16_t buffer : plan.argsOf(step))
+            json.value(int64_t(buffer));
         });
         json.attribute("flops_per_row", step.flops_per_row);
         json.attribute("bytes_per_group", step.bytes_per_group);

@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_LOWER_KERNELFUNCTION_H
 
 #include "codegen/lower/Emitter.h"
+#include "codegen/plan/StepArgs.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
@@ -28,7 +29,11 @@ struct KernelFunction {
     call = entry->getArgument(0), args = entry->getArgument(1), scratch = entry->getArgument(2);
     first = entry->getArgument(3), last = entry->getArgument(4);
   }
-  mlir::Value argument(Emitter &e, int64_t index) const { return e.load(e.ptr(), e.at(args, 8 * index), 8); }
+  // The pointers of a step's buffers, loaded in their order.
+  template <template <typename> class Args, typename T> Args<mlir::Value> bind(Emitter &e, const Args<T> &like) const {
+    return mapArgs<mlir::Value>(
+        numberArgs(like), [&](unsigned position) { return e.load(e.ptr(), e.at(args, 8 * int64_t(position)), 8); });
+  }
   // Ends the function and expands elementary functions, because no kernel may call a math library.
   void finish(Emitter &e) const {
     mlir::LLVM::ReturnOp::create(e.b, e.loc, mlir::ValueRange{});

@@ -69,14 +69,14 @@ private:
       if (input.form == ObjectForm::Tile)
         return;
       RowStrides strides;
-      for (unsigned i = 0; i < step.num_args; ++i)
-        strides.push_back(input.plan.buffers[input.plan.args[step.first_arg + i]].row_stride);
+      for (uint16_t buffer : input.plan.argsOf(step))
+        strides.push_back(input.plan.buffers[buffer].row_stride);
       if (auto program = dyn_cast<moe::RowProgramOp>(op))
         scratch = lowerRowProgram(program, strides, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto reduce = dyn_cast<moe::TokenReduceOp>(op))
-        scratch = lowerTokenReduce(reduce, strides, isaFacts(job.isa), *output, kernel.symbol);
+        scratch = lowerTokenReduce(reduce, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto total = dyn_cast<moe::TokenTotalOp>(op))
-        scratch = lowerTokenTotal(total, strides, isaFacts(job.isa), *output, kernel.symbol);
+        scratch = lowerTokenTotal(total, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto inputs = dyn_cast<moe::SlotInputsOp>(op))
         scratch = lowerSlotInputs(inputs, strides, isaFacts(job.isa), *output, kernel.symbol);
       else

@@ -4,6 +4,8 @@
 
 #include "codegen/plan/LaunchPlan.h"
 
+#include "codegen/plan/StepArgs.h"
+
 #include "runtime/plan/weight_layout.h"
 
 #include "llvm/ADT/ArrayRef.h"
@@ -105,8 +107,7 @@ void printPlaces(const moec_places &places, llvm::raw_ostream &os) {
 
 void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream &os) {
   os << plan.string(step.name) << ' ' << stepKindName(step) << " (";
-  for (unsigned i = 0; i < step.num_args; ++i)
-    os << (i ? ", " : "") << plan.string(plan.buffers[plan.args[step.first_arg + i]].name);
+  llvm::interleaveComma(plan.argsOf(step), os, [&](uint16_t arg) { os << plan.string(plan.buffers[arg].name); });
   os << ')';
   if (step.route != MOEC_NO_ROUTE)
     os << " over step " << step.route;
@@ -147,6 +148,16 @@ uint32_t LaunchPlan::appendString(llvm::StringRef text) {
   strings.append(text.data(), text.size());
   strings.push_back('\0');
   return offset;
+}
+
+llvm::ArrayRef<uint16_t> LaunchPlan::argsOf(const moec_step &step) const {
+  return llvm::ArrayRef(args).slice(step.first_arg, step.num_args);
+}
+
+// B comes before every optional argument, so that its position does not depend on the stage.
+const moec_weight *LaunchPlan::weightOf(const moec_step &matmul) const {
+  MatmulArgs<unsigned> positions = numberArgs(MatmulArgs<unsigned>());
+  return matmul.kind == MOEC_STEP_MATMUL ? &weights[buffers[argsOf(matmul)[positions.b]].slot] : nullptr;
 }
 
 llvm::StringRef LaunchPlan::string(uint32_t offset) const {

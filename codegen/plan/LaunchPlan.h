@@ -8,6 +8,7 @@
 
 #include "runtime/moec_abi.h"
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -34,6 +35,8 @@ struct LaunchPlan {
   uint32_t addString(llvm::StringRef text);    // offset of `text`, shared when already there
   uint32_t appendString(llvm::StringRef text); // always a new copy
   llvm::StringRef string(uint32_t offset) const;
+  llvm::ArrayRef<uint16_t> argsOf(const moec_step &step) const; // its buffers, in the order of StepArgs.h
+  const moec_weight *weightOf(const moec_step &matmul) const;   // B of a matmul; null: not a matmul
   std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
   void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
 };

@@ -8,6 +8,7 @@
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/moe/ReportUse.h"
 #include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/StageArgs.h"
 
 #include <map>
 #include <optional>
@@ -35,6 +36,10 @@ private:
   uint16_t bufferOf(mlir::Value value);
   uint16_t routeBuffer(mlir::Value route, uint16_t part);
   uint16_t operandBuffer(mlir::Value value);
+  uint16_t argument(const StageArg &arg); // except Matrices
+  template <typename Op> std::vector<uint16_t> argsFor(Op op) {
+    return listArgs(mapArgs<uint16_t>(argsOf(op), [&](const StageArg &arg) { return argument(arg); }));
+  }
   moec_step &addStep(uint16_t kind, llvm::StringRef name, llvm::ArrayRef<uint16_t> args, mlir::Operation *stage);
   mlir::LogicalResult addMatmul(moe::GroupedMatmulOp op);
   mlir::LogicalResult addRowProgram(moe::RowProgramOp op);

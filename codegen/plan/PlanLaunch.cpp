@@ -147,6 +147,19 @@ uint16_t LaunchPlanner::operandBuffer(Value value) {
 
 // ---- steps ------------------------------------------------------------------------------------------------------
 
+uint16_t LaunchPlanner::argument(const StageArg &arg) {
+  switch (arg.kind) {
+  case StageArg::RowToken:
+    return routeBuffer(arg.value, MOEC_ROUTE_ROW_TOKEN);
+  case StageArg::RowSlot:
+    return routeBuffer(arg.value, MOEC_ROUTE_ROW_SLOT);
+  case StageArg::SlotRow:
+    return routeBuffer(arg.value, MOEC_ROUTE_SLOT_ROW);
+  default:
+    return operandBuffer(arg.value);
+  }
+}
+
 moec_step &LaunchPlanner::addStep(uint16_t kind, StringRef name, ArrayRef<uint16_t> args, Operation *stage) {
   moec_step step = {};
   step.kind = kind;
@@ -165,15 +178,10 @@ LogicalResult LaunchPlanner::addMatmul(GroupedMatmulOp op) {
   std::optional<uint16_t> panels = panelBuffer(op);
   if (!panels)
     return failure();
-  SmallVector<uint16_t> args = {bufferOf(op.getA()), *panels, bufferOf(op.getResult())};
-  if (op.getGathered())
-    args.push_back(routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_TOKEN));
-  for (Value operand : op.getPrologueOperands())
-    args.push_back(operandBuffer(operand));
-  for (Value operand : op.getEpilogueOperands())
-    args.push_back(operandBuffer(operand));
+  MatmulArgs<uint16_t> args = mapArgs<uint16_t>(
+      argsOf(op), [&](const StageArg &arg) { return arg.kind == StageArg::Matrices ? *panels : argument(arg); });
   const moec_weight weight = plan.weights[plan.buffers[*panels].slot];
-  moec_step &step = addStep(MOEC_STEP_MATMUL, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_MATMUL, stageName(op), listArgs(args), op);
   if (op.getRoute())
     step.route = routeSteps.lookup(op.getRoute());
   step.num_groups = uint32_t(op.groups());
@@ -184,22 +192,12 @@ LogicalResult LaunchPlanner::addMatmul(GroupedMatmulOp op) {
 }
 
 LogicalResult LaunchPlanner::addRowProgram(RowProgramOp op) {
-  SmallVector<uint16_t> args;
   int64_t columns = 0;
-  for (Value input : op.getInputs()) {
-    if (isa<RouteType>(input.getType())) { // also where only the rows matter
-      args.push_back(routeBuffer(input, MOEC_ROUTE_ROW_TOKEN));
-      args.push_back(routeBuffer(input, MOEC_ROUTE_ROW_SLOT));
-      continue;
-    }
-    args.push_back(operandBuffer(input));
-    columns += columnsOf(cast<RankedTensorType>(input.getType()));
-  }
-  for (Value result : op.getResults()) {
-    args.push_back(bufferOf(result));
+  for (Value input : op.getInputs())
+    columns += isa<RouteType>(input.getType()) ? 0 : columnsOf(cast<RankedTensorType>(input.getType()));
+  for (Value result : op.getResults())
     columns += columnsOf(cast<RankedTensorType>(result.getType()));
-  }
-  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), argsFor(op), op);
   if (RowSpace space = rowSpaceOf(op.getResult(0)))
     step.route = routeSteps.lookup(space);
   step.rows_per_task = rowsPerTask(columns);
@@ -207,13 +205,7 @@ LogicalResult LaunchPlanner::addRowProgram(RowProgramOp op) {
 }
 
 LogicalResult LaunchPlanner::addCombine(CombineOp op) {
-  SmallVector<uint16_t> args = {bufferOf(op.getRows()), routeBuffer(op.getRoute(), MOEC_ROUTE_SLOT_ROW)};
-  if (op.getWeights())
-    args.push_back(bufferOf(op.getWeights()));
-  for (Value operand : op.getEpilogueOperands())
-    args.push_back(operandBuffer(operand));
-  args.push_back(bufferOf(op.getResult()));
-  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), argsFor(op), op);
   int64_t choices = cast<RouteType>(op.getRoute().getType()).getChoices();
   step.rows_per_task = rowsPerTask(choices * columnsOf(cast<RankedTensorType>(op.getType())));
   return success();
@@ -221,7 +213,7 @@ LogicalResult LaunchPlanner::addCombine(CombineOp op) {
 
 LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   auto type = cast<RouteType>(op.getRoute().getType());
-  moec_step &step = addStep(MOEC_STEP_DISPATCH, stageName(op), bufferOf(op.getIds()), nullptr);
+  moec_step &step = addStep(MOEC_STEP_DISPATCH, stageName(op), argsFor(op), nullptr);
   step.num_groups = uint32_t(type.getGroups());
   step.choices = uint32_t(type.getChoices());
   if (op.getRoute().use_empty()) // its lists are for the counts below alone
@@ -240,7 +232,8 @@ LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
   counts.role = MOEC_ROLE_COUNTS;
   counts.dtype = MOEC_I32;
   counts.bytes = {0, 4 * type.getGroups(), 0};
-  moec_step &countStep = addStep(MOEC_STEP_COUNTS, "counts", addBuffer(counts, "counts"), nullptr);
+  CountsArgs<uint16_t> args = {addBuffer(counts, "counts")};
+  moec_step &countStep = addStep(MOEC_STEP_COUNTS, "counts", listArgs(args), nullptr);
   countStep.route = index;
   countStep.asked = 1u << MOEC_ROLE_COUNTS;
   return success();
@@ -264,24 +257,13 @@ template <typename Op> static moec_places placesOf(Op op) {
 
 LogicalResult LaunchPlanner::addCapacity(CapacityOp op) {
   moec_places places = placesOf(op);
-  SmallVector<uint16_t> args = {bufferOf(op.getIds()), bufferOf(op.getKept())};
-  if (Value keys = op.getKeys()) {
-    int64_t columns = columnsOf(cast<RankedTensorType>(keys.getType()));
-    places.flags |= MOEC_PLACES_KEYS | (columns > 1 ? MOEC_PLACES_SLOT_KEYS : 0);
-    args.append({bufferOf(keys), bufferOf(op.getQueue())});
-  }
-  if (op.getRanked()) {
-    places.flags |= MOEC_PLACES_NEXT;
-    args.push_back(bufferOf(op.getRanked()));
-  }
-  if (op.getPresent()) {
-    places.flags |= MOEC_PLACES_PRESENT;
-    args.push_back(bufferOf(op.getPresent()));
-  }
-  if (op.getPlaces())
-    args.push_back(bufferOf(op.getPlaces()));
+  if (Value keys = op.getKeys())
+    places.flags |=
+        MOEC_PLACES_KEYS | (columnsOf(cast<RankedTensorType>(keys.getType())) > 1 ? MOEC_PLACES_SLOT_KEYS : 0);
+  places.flags |= op.getRanked() ? MOEC_PLACES_NEXT : 0;
+  places.flags |= op.getPresent() ? MOEC_PLACES_PRESENT : 0;
   places.flags |= op.getTokenMajor() ? MOEC_PLACES_TOKEN_MAJOR : 0;
-  moec_step &step = addStep(MOEC_STEP_CAPACITY, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_CAPACITY, stageName(op), argsFor(op), op);
   step.places = places;
   step.num_groups = uint32_t(op.getGroups());
   step.choices = uint32_t(columnsOf(cast<RankedTensorType>(op.getIds().getType())));
@@ -291,28 +273,22 @@ LogicalResult LaunchPlanner::addCapacity(CapacityOp op) {
 
 LogicalResult LaunchPlanner::addTopTokens(TopTokensOp op) {
   moec_places places = placesOf(op);
-  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getMask())};
-  if (op.getPresent()) {
-    places.flags |= MOEC_PLACES_PRESENT;
-    args.push_back(bufferOf(op.getPresent()));
-  }
-  moec_step &step = addStep(MOEC_STEP_TOP_TOKENS, stageName(op), args, op);
+  places.flags |= op.getPresent() ? MOEC_PLACES_PRESENT : 0;
+  moec_step &step = addStep(MOEC_STEP_TOP_TOKENS, stageName(op), argsFor(op), op);
   step.places = places;
   step.num_groups = uint32_t(columnsOf(cast<RankedTensorType>(op.getMask().getType())));
   return success();
 }
 
 LogicalResult LaunchPlanner::addTokenReduce(TokenReduceOp op) {
-  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getResult())};
-  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), argsFor(op), op);
   step.places.scope = uint16_t(op.getScope());
   step.choices = uint32_t(llvm::divideCeil(columnsOf(cast<RankedTensorType>(op.getType())), token_reduce_block));
   return success();
 }
 
 LogicalResult LaunchPlanner::addTokenTotal(TokenTotalOp op) {
-  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getResult())};
-  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), argsFor(op), op);
   step.places.scope = MOEC_SCOPE_BATCH;
   step.choices = uint32_t(llvm::divideCeil(cast<RankedTensorType>(op.getType()).getNumElements(), token_reduce_block));
   return success();
@@ -330,10 +306,7 @@ LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
 }
 
 LogicalResult LaunchPlanner::addSlotInputs(SlotInputsOp op) {
-  SmallVector<uint16_t> args = {bufferOf(op.getInput()), bufferOf(op.getWeights()), bufferOf(op.getResult()),
-                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_TOKEN),
-                                routeBuffer(op.getRoute(), MOEC_ROUTE_ROW_SLOT)};
-  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), args, op);
+  moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), argsFor(op), op);
   step.route = routeSteps.lookup(op.getRoute());
   step.rows_per_task = 1;
   return success();

@@ -16,23 +16,10 @@ struct PlanOptions {
   int64_t maxTokens = 8192;
 };
 
-// Arguments of a step:
-//
-//   grouped_matmul   A, B, out, row_token if gathered, prologue operands..., epilogue operands...
-//   row_program      inputs..., results...; an input that is a route becomes row_token, row_slot
-//   combine          rows, slot_row, weights if any, epilogue operands..., out
-//   dispatch         ids
-//   capacity         ids, kept, keys and queue if any, ranked if any, present if any, places if any
-//   top_tokens       values, mask, present if any
-//   token_reduce     values, out
-//   token_total      values, out
-//   slots            nothing
-//   slot_inputs      x, weights, out, row_token, row_slot
-//
-// B of all parts is one buffer; a parameter used twice in the same form is packed once. Rows of a workspace result of a
-// matmul, combine or slot_inputs begin every row_stride bytes, a multiple of 64, unless a reader needs rows without
-// gaps. All other buffers have no gaps. A counts step, which runs on request, follows the dispatch of the experts.
-// Failure emits an error on the op at fault:
+// StepArgs.h has the arguments of each kind of step; a slots step has none. A parameter used twice in the same form is
+// packed once. Rows of a workspace result of a matmul, combine or slot_inputs begin every row_stride bytes, a multiple
+// of 64, unless a reader needs rows without gaps. All other buffers have no gaps. A counts step, which runs on request,
+// follows the dispatch of the experts. Failure emits an error on the op at fault:
 //
 //   P1  moe.storage names known stack, axes and part, and a stack only for roles with an expert axis
 //   P2  y, logits, ids and weights are each made by a stage of their own; y has the columns of x

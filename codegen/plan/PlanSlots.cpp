@@ -44,9 +44,8 @@ private:
 // anyway.
 bool isForReports(const LaunchPlan &plan, size_t buffer) {
   for (const moec_step &step : plan.steps)
-    for (unsigned a = 0; a < step.num_args; ++a)
-      if (plan.args[step.first_arg + a] == buffer && step.asked >> MOEC_ROLE_PROBABILITIES == 0)
-        return false;
+    if (llvm::is_contained(plan.argsOf(step), buffer) && step.asked >> MOEC_ROLE_PROBABILITIES == 0)
+      return false;
   return true;
 }
 
@@ -65,11 +64,10 @@ std::vector<Lifetime> lifetimes(const LaunchPlan &plan) {
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
     Lifetime life = {i, plan.steps.size(), 0};
     for (size_t s = 0; s < plan.steps.size(); ++s)
-      for (unsigned a = 0; a < plan.steps[s].num_args; ++a)
-        if (plan.args[plan.steps[s].first_arg + a] == i) {
-          life.first = std::min(life.first, placeOf(plan, s));
-          life.last = std::max(life.last, placeOf(plan, s));
-        }
+      if (llvm::is_contained(plan.argsOf(plan.steps[s]), i)) {
+        life.first = std::min(life.first, placeOf(plan, s));
+        life.last = std::max(life.last, placeOf(plan, s));
+      }
     if (needsSlot(plan.buffers[i]))
       all.push_back(life);
   }

@@ -5,7 +5,7 @@
 #include "codegen/plan/RouteFront.h"
 
 #include "codegen/fuse/JoinStages.h"
-#include "codegen/moe/MoeDialect.h"
+#include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -26,10 +26,8 @@ static bool isRouter(const LaunchPlan &plan, size_t step) {
 static size_t makerOf(const LaunchPlan &plan, size_t step, uint16_t buffer) {
   for (size_t i = step; i-- > 0;) {
     auto rows = dyn_cast_or_null<moe::RowProgramOp>(plan.stageOf[i]);
-    unsigned numArgs = plan.steps[i].num_args;
-    for (unsigned result = 0; rows && result < rows->getNumResults(); ++result)
-      if (plan.args[plan.steps[i].first_arg + numArgs - 1 - result] == buffer)
-        return readsRoute(rows) ? plan.steps.size() : i;
+    if (rows && llvm::is_contained(buffersOf(rows, plan, plan.steps[i]).results, buffer))
+      return readsRoute(rows) ? plan.steps.size() : i;
   }
   return plan.steps.size();
 }
@@ -39,7 +37,8 @@ std::vector<RouteFront> routeFronts(const LaunchPlan &plan) {
   for (size_t step = 0; step < plan.steps.size(); ++step) {
     if (plan.steps[step].kind != MOEC_STEP_DISPATCH || plan.steps[step].asked)
       continue;
-    RouteFront front = {makerOf(plan, step, plan.args[plan.steps[step].first_arg]), step, std::nullopt};
+    DispatchArgs<uint16_t> args = bindArgs(DispatchArgs<uint16_t>(), plan.argsOf(plan.steps[step]));
+    RouteFront front = {makerOf(plan, step, args.ids), step, std::nullopt};
     auto isTaken = [&](const RouteFront &other) { return other.rows == front.rows; };
     if (front.rows == plan.steps.size() || plan.steps[front.rows].asked || llvm::any_of(fronts, isTaken))
       continue;

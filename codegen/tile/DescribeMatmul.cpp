@@ -5,6 +5,7 @@
 #include "codegen/tile/DescribeMatmul.h"
 
 #include "codegen/fuse/NumericModes.h"
+#include "codegen/plan/StageArgs.h"
 
 using namespace mlir;
 
@@ -12,11 +13,10 @@ namespace moec {
 
 static Type elementOf(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
 
-// Arguments: A, B, OUT, row_token if gathered, prologue operands, epilogue operands (moec_abi.h: parameters are f32
-// vectors of n_padded elements per group).
+// Parameters are f32 vectors of n_padded elements per group (moec_abi.h).
 MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, const moec_step &step) {
-  auto buffer = [&](unsigned i) -> const moec_buffer & { return plan.buffers[plan.args[step.first_arg + i]]; };
-  const moec_weight &weight = plan.weights[buffer(1).slot];
+  MatmulArgs<uint16_t> args = buffersOf(op, plan, step);
+  const moec_weight &weight = plan.weights[plan.buffers[args.b].slot];
   MatmulStage stage;
   stage.name = plan.string(step.name).str();
   stage.n = weight.n;
@@ -25,8 +25,8 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.groups = weight.groups;
   stage.panels = weight.panels;
   stage.panelBytes = int64_t(weight.k_padded) * 32 * moec_dtype_bytes(weight.dtype);
-  stage.aStride = buffer(0).row_stride;
-  stage.outStride = buffer(2).row_stride;
+  stage.aStride = plan.buffers[args.a].row_stride;
+  stage.outStride = plan.buffers[args.out].row_stride;
   stage.gathered = op.getGathered();
   stage.mode.routed = bool(op.getRoute());
   stage.mode.tf32 = op->hasAttr(moe::tf32Attr);
@@ -36,10 +36,10 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.in = elementOf(op.getA());
   stage.weight = elementOf(op.getB().front());
   stage.result = elementOf(op.getResult());
-  unsigned next = stage.gathered ? 4 : 3;
-  auto describe = [&](OperandRange operands, ArrayAttr kinds, SmallVectorImpl<MatmulOperand> &out) {
+  auto describe = [&](OperandRange operands, ArrayRef<uint16_t> buffers, ArrayAttr kinds,
+                      SmallVectorImpl<MatmulOperand> &out) {
     for (auto [i, operand] : llvm::enumerate(operands)) {
-      const moec_buffer &b = buffer(next++);
+      const moec_buffer &b = plan.buffers[buffers[i]];
       MatmulOperand described;
       moe::OperandKind kind = moe::kindAt(kinds, unsigned(i));
       described.kind = moe::stringifyOperandKind(kind).str();
@@ -49,8 +49,8 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
       out.push_back(described);
     }
   };
-  describe(op.getPrologueOperands(), op.getPrologueKinds(), stage.prologueOperands);
-  describe(op.getEpilogueOperands(), op.getEpilogueKinds(), stage.epilogueOperands);
+  describe(op.getPrologueOperands(), args.prologue, op.getPrologueKinds(), stage.prologueOperands);
+  describe(op.getEpilogueOperands(), args.epilogue, op.getEpilogueKinds(), stage.epilogueOperands);
   stage.prologue = &op.getPrologue();
   stage.epilogue = &op.getEpilogue();
   return stage;

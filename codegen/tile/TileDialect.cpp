@@ -81,6 +81,24 @@ void KernelOp::print(OpAsmPrinter &printer) {
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }
 
+MatmulArgs<Value> KernelOp::args() {
+  Block::BlockArgListType arguments = getBody().getArguments();
+  MatmulArgs<Value> args;
+  args.a = arguments[0], args.b = arguments[1], args.out = arguments[2];
+  if (cast<RowsType>(args.a.getType()).getAccess().getValue() == Access::gathered)
+    args.rowToken = Value();
+  size_t ofPrologue = 0; // instantiating gives every op that reads A all of them
+  getBody().walk([&](Operation *op) {
+    TypeSwitch<Operation *>(op).Case<PackOp, CopyOp, FillOp>(
+        [&](auto reader) { ofPrologue = reader.getExtra().size(); });
+  });
+  auto operands = arguments.drop_front(4);
+  ofPrologue = std::min(ofPrologue, operands.size());
+  args.prologue.assign(operands.begin(), operands.begin() + ofPrologue);
+  args.epilogue.assign(operands.begin() + ofPrologue, operands.end());
+  return args;
+}
+
 MatmulMode KernelOp::mode() {
   MatmulMode mode = {getRouted(), getTf32(), getUnordered(), getWeighted(), getJoined()};
   mode.splitRows = getSplitRows() ? getSplitRows()->getSExtValue() : 0;

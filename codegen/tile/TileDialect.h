@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_TILE_TILEDIALECT_H
 #define MOEC_CODEGEN_TILE_TILEDIALECT_H
 
+#include "codegen/plan/StepArgs.h"
 #include "codegen/tile/MatmulMode.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"

@@ -111,6 +111,9 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
   let extraClassDeclaration = [{
     ::moec::MatmulMode mode();
     void setMode(const ::moec::MatmulMode &mode);
+    // C1: the body's arguments by name. A gathered kernel has row_token, but no argument for it: it is null.
+    ::moec::MatmulArgs<::mlir::Value> args();
+    ::mlir::Value items() { return getBody().getArgument(3); }
     // One of the shapes and strides by name, of a kernel of a stage.
     int64_t shape(::llvm::StringRef name) { return (*this)->getAttrOfType<::mlir::IntegerAttr>(name).getInt(); }
   }];

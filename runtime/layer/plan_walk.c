@@ -65,7 +65,7 @@ static const moec_route *route_of(const walk *w, const moec_step *step) {
 
 static void run_dispatch(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
-  moec_dispatch(w->step_args[0], w->args->num_tokens, step->choices, step->num_groups,
+  moec_dispatch(w->step_args[MOEC_DISPATCH_IDS], w->args->num_tokens, step->choices, step->num_groups,
                 &w->routes[w->layer->plan.route_of_step[index]]);
 }
 
@@ -75,28 +75,26 @@ static int64_t columns_of(const walk *w, const moec_step *step, uint32_t arg) {
 }
 
 static void run_capacity(walk *w, const moec_step *step) {
-  const moec_places *places = &step->places;
-  moec_capacity_call call = {.places = places,
+  int32_t at[MOEC_CAPACITY_NUM_ARGS];
+  void *arg[MOEC_CAPACITY_NUM_ARGS];
+  moec_capacity_positions(&step->places, at);
+  for (int32_t i = 0; i < MOEC_CAPACITY_NUM_ARGS; ++i)
+    arg[i] = at[i] < 0 ? NULL : w->step_args[at[i]];
+  moec_capacity_call call = {.places = &step->places,
                              .num_tokens = w->args->num_tokens,
                              .sequence_tokens = w->sequence_tokens,
                              .choices = step->choices,
                              .num_groups = step->num_groups,
-                             .ids = w->step_args[0],
-                             .kept = w->step_args[1],
+                             .ids = arg[MOEC_CAPACITY_IDS],
+                             .kept = arg[MOEC_CAPACITY_KEPT],
+                             .keys = arg[MOEC_CAPACITY_KEYS],
+                             .queue = arg[MOEC_CAPACITY_QUEUE],
+                             .rank = arg[MOEC_CAPACITY_RANK],
+                             .present = arg[MOEC_CAPACITY_PRESENT],
+                             .capacity = arg[MOEC_CAPACITY_CAPACITY],
                              .free_places = (int32_t *)w->scratch};
-  uint32_t arg = 2;
-  if (places->flags & MOEC_PLACES_KEYS) {
-    call.keys = w->step_args[arg++];
-    call.queue = w->step_args[arg++];
-  }
-  if (places->flags & MOEC_PLACES_NEXT) {
-    call.rank_columns = columns_of(w, step, arg);
-    call.rank = w->step_args[arg++];
-  }
-  if (places->flags & MOEC_PLACES_PRESENT)
-    call.present = w->step_args[arg++];
-  if (places->mode == MOEC_PLACES_GIVEN)
-    call.capacity = w->step_args[arg++];
+  if (call.rank)
+    call.rank_columns = columns_of(w, step, (uint32_t)at[MOEC_CAPACITY_RANK]);
   moec_keep_capacity(&call);
 }
 
@@ -109,7 +107,7 @@ static void run_slots(walk *w, uint32_t index) {
 
 static void run_counts(walk *w, const moec_step *step) {
   const moec_route *route = route_of(w, step);
-  int32_t *counts = w->step_args[0];
+  int32_t *counts = w->step_args[MOEC_COUNTS_COUNTS];
   uint32_t num_groups = w->layer->plan.steps[step->route].num_groups;
   for (uint32_t g = 0; g < num_groups; ++g)
     counts[g] = route->offsets[g + 1] - route->offsets[g];
@@ -145,8 +143,10 @@ static int run_integers(walk *w, uint32_t index) {
     run_slots(w, index);
     return 1;
   case MOEC_STEP_TOP_TOKENS:
-    moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups, w->step_args[0],
-                    step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[2] : NULL, w->step_args[1]);
+    moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups,
+                    w->step_args[MOEC_TOP_TOKENS_VALUES],
+                    step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[MOEC_TOP_TOKENS_PRESENT] : NULL,
+                    w->step_args[MOEC_TOP_TOKENS_MASK]);
     return 1;
   default:
     return 0;

@@ -57,6 +57,21 @@ static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens, int
   return extent.per_token * num_tokens + extent.per_sequence * num_sequences + extent.fixed;
 }
 
+/* Positions of the args of a capacity step, by moec_capacity_arg; -1 for those that it does not have. Returns their
+ * number. */
+static inline int32_t moec_capacity_positions(const moec_places *places, int32_t positions[MOEC_CAPACITY_NUM_ARGS]) {
+  int32_t next = 0;
+  for (int32_t arg = 0; arg < MOEC_CAPACITY_NUM_ARGS; ++arg) {
+    int keyed = arg == MOEC_CAPACITY_KEYS || arg == MOEC_CAPACITY_QUEUE;
+    int missing = (keyed && !(places->flags & MOEC_PLACES_KEYS)) ||
+                  (arg == MOEC_CAPACITY_RANK && !(places->flags & MOEC_PLACES_NEXT)) ||
+                  (arg == MOEC_CAPACITY_PRESENT && !(places->flags & MOEC_PLACES_PRESENT)) ||
+                  (arg == MOEC_CAPACITY_CAPACITY && places->mode != MOEC_PLACES_GIVEN);
+    positions[arg] = missing ? -1 : next++;
+  }
+  return next;
+}
+
 /* Dispatch and slots: steps that make a route. */
 static inline int moec_makes_route(const moec_step *step) {
   return step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_SLOTS;

@@ -89,8 +89,8 @@ static moec_status check_values(const moec_plan *plan, uint32_t index, uint32_t 
 
 static moec_status check_dispatch(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  CHECK_STEP(step->num_args == 1, "%d args, expected 1", step->num_args);
-  moec_status status = check_values(plan, index, 0, MOEC_I32, step->choices);
+  CHECK_STEP(step->num_args == MOEC_DISPATCH_NUM_ARGS, "%d args, expected 1", step->num_args);
+  moec_status status = check_values(plan, index, MOEC_DISPATCH_IDS, MOEC_I32, step->choices);
   return status == MOEC_OK ? check_route(plan, index) : status;
 }
 
@@ -122,51 +122,55 @@ static moec_status check_top_tokens(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   moec_status status = check_places(plan, index);
   CHECK_STEP(step->num_groups >= 1, "%" PRIu32 " columns", step->num_groups);
-  CHECK_STEP(step->num_args == 2 + !!(step->places.flags & MOEC_PLACES_PRESENT), "%d args", step->num_args);
+  int present = !!(step->places.flags & MOEC_PLACES_PRESENT);
+  CHECK_STEP(step->num_args == MOEC_TOP_TOKENS_PRESENT + present, "%d args", step->num_args);
   CHECK_STEP(step->places.mode != MOEC_PLACES_GIVEN && !(step->places.flags & ~MOEC_PLACES_PRESENT),
              "places: mode %d, flags %d", step->places.mode, step->places.flags);
   if (status == MOEC_OK)
-    status = check_values(plan, index, 0, MOEC_F32, step->num_groups);
+    status = check_values(plan, index, MOEC_TOP_TOKENS_VALUES, MOEC_F32, step->num_groups);
   if (status == MOEC_OK)
-    status = check_values(plan, index, 1, MOEC_I32, step->num_groups);
-  return status == MOEC_OK && step->num_args == 3 ? check_values(plan, index, 2, MOEC_I32, 1) : status;
+    status = check_values(plan, index, MOEC_TOP_TOKENS_MASK, MOEC_I32, step->num_groups);
+  return status == MOEC_OK && present ? check_values(plan, index, MOEC_TOP_TOKENS_PRESENT, MOEC_I32, 1) : status;
 }
 
 static moec_status check_capacity(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  uint32_t flags = step->places.flags, arg = 2;
+  uint32_t flags = step->places.flags;
   int64_t choices = step->choices;
+  int32_t at[MOEC_CAPACITY_NUM_ARGS], num_args = moec_capacity_positions(&step->places, at);
   moec_status status = check_places(plan, index);
   CHECK_STEP(4 * (int64_t)step->num_groups <= plan->header->scratch_bytes || !plan->header->isa_mask,
              "%" PRIu32 " groups, the scratch has %" PRIu32 " bytes", step->num_groups, plan->header->scratch_bytes);
   if (status == MOEC_OK)
     status = check_route(plan, index);
-  for (uint32_t i = 0; status == MOEC_OK && i < 2; ++i)
-    status = check_values(plan, index, i, MOEC_I32, choices);
-  if (status == MOEC_OK && (flags & MOEC_PLACES_KEYS)) {
-    status = check_values(plan, index, arg, MOEC_F32, flags & MOEC_PLACES_SLOT_KEYS ? choices : 1);
-    if (status == MOEC_OK)
-      status = check_values(plan, index, arg + 1, MOEC_I32, choices);
-    arg += 2;
-  }
-  if (status == MOEC_OK && (flags & MOEC_PLACES_NEXT))
-    status = check_values(plan, index, arg++, MOEC_F32, step->num_groups);
-  if (status == MOEC_OK && (flags & MOEC_PLACES_PRESENT))
-    status = check_values(plan, index, arg++, MOEC_I32, 1);
-  if (status == MOEC_OK && step->places.mode == MOEC_PLACES_GIVEN) {
-    CHECK_STEP(arg < step->num_args && arg_buffer(plan, step, arg)->role == MOEC_ROLE_CAPACITY,
-               "argument %" PRIu32 " is not the call's capacity", arg);
-    ++arg;
-  }
+  const struct {
+    uint32_t dtype;
+    int64_t columns;
+  } values[] = {
+      [MOEC_CAPACITY_IDS] = {MOEC_I32, choices},
+      [MOEC_CAPACITY_KEPT] = {MOEC_I32, choices},
+      [MOEC_CAPACITY_KEYS] = {MOEC_F32, flags & MOEC_PLACES_SLOT_KEYS ? choices : 1},
+      [MOEC_CAPACITY_QUEUE] = {MOEC_I32, choices},
+      [MOEC_CAPACITY_RANK] = {MOEC_F32, step->num_groups},
+      [MOEC_CAPACITY_PRESENT] = {MOEC_I32, 1},
+  };
+  for (int32_t arg = 0; status == MOEC_OK && arg < MOEC_CAPACITY_CAPACITY; ++arg)
+    if (at[arg] >= 0)
+      status = check_values(plan, index, (uint32_t)at[arg], values[arg].dtype, values[arg].columns);
+  int32_t given = at[MOEC_CAPACITY_CAPACITY];
+  if (status == MOEC_OK && given >= 0)
+    CHECK_STEP(given < step->num_args && arg_buffer(plan, step, (uint32_t)given)->role == MOEC_ROLE_CAPACITY,
+               "argument %" PRId32 " is not the call's capacity", given);
   if (status == MOEC_OK)
-    CHECK_STEP(arg == step->num_args && !(flags & ~31u), "%d args, expected %" PRIu32, step->num_args, arg);
+    CHECK_STEP(num_args == step->num_args && !(flags & ~31u), "%d args, expected %" PRId32, step->num_args, num_args);
   return status;
 }
 
 static moec_status check_counts(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
-  CHECK_STEP(step->num_args == 1 && step->route != MOEC_NO_ROUTE, "%d args and route %d", step->num_args, step->route);
-  const moec_buffer *counts = arg_buffer(plan, step, 0);
+  CHECK_STEP(step->num_args == MOEC_COUNTS_NUM_ARGS && step->route != MOEC_NO_ROUTE, "%d args and route %d",
+             step->num_args, step->route);
+  const moec_buffer *counts = arg_buffer(plan, step, MOEC_COUNTS_COUNTS);
   moec_extent need = {0, 4 * (int64_t)plan->steps[step->route].num_groups, 0};
   CHECK_STEP(counts->dtype == MOEC_I32 && extent_covers(plan, counts->bytes, need),
              "counts (%.64s) are not i32 [%" PRIu32 "]", plan->strings + counts->name,

@@ -58,7 +58,8 @@ private:
   static void build(ModuleOp module, const IsaFacts &isa, const Body &body, int64_t lanes, const char *symbol) {
     Emitter e(OpBuilder(module.getContext()), module.getLoc(), isa);
     KernelFunction shell(e, module, symbol);
-    Value in = shell.argument(e, 0), out = shell.argument(e, 1);
+    ColumnsArgs<Value> buffers = shell.bind(e, ColumnsArgs<Value>());
+    Value in = buffers.values, out = buffers.out;
     e.loop(shell.first, shell.last, std::max<int64_t>(lanes, 1), [&](Value i) {
       Value x = e.load(lanes ? Type(e.vecF32()) : e.f32(), e.at(in, e.mul(i, 4)), 4);
       Value y = body(e, x);

@@ -26,6 +26,11 @@ using namespace moec;
 
 namespace {
 
+template <typename T> struct UnitArgs {
+  T in = {}, out = {}, map = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.in, self.out, self.map); }
+};
+
 // What a kernel's body is written with.
 struct Body {
   CudaEmitter &e;
@@ -279,8 +284,10 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
   prepareKernelContext(context);
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   CudaEmitter e(OpBuilder(&context), UnknownLoc::get(&context));
-  CudaKernelShell shell(e, *module, "unit", 3, 90, {2});
-  Body body{e, shell.argument(0), shell.argument(1), shell.argument(2), e.tid()};
+  UnitArgs<unsigned> positions = numberArgs(UnitArgs<unsigned>());
+  CudaKernelShell shell(e, *module, "unit", countArgs(positions), 90, {positions.map});
+  UnitArgs<Value> args = shell.bind(positions);
+  Body body{e, args.in, args.out, args.map, e.tid()};
   kernel.build(body);
   shell.finish(e, kernel.threads);
   unit = {kernel.threads, kernel.shared, kernel.ulp, inputOf(kernel), {}, {}, {}};

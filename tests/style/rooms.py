@@ -27,7 +27,7 @@ MAY = {
     "codegen/plan": ["codegen", "codegen/fuse", "codegen/moe", "runtime", "runtime/plan"],
     "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan"],
     "codegen/schedule": ["codegen", "codegen/tile"],
-    "codegen/lower": ["codegen"],
+    "codegen/lower": ["codegen", "codegen/plan"],
     "codegen/cpu": ["codegen", "codegen/lower", "codegen/moe", "codegen/plan", "codegen/tile"],
     "codegen/cuda": ["codegen", "codegen/fuse", "codegen/lower", "codegen/moe", "codegen/plan", "codegen/schedule",
                      "codegen/tile", "runtime"],
