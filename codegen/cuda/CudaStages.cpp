@@ -355,7 +355,7 @@ moec_cuda_param CudaStages::mapOf(uint16_t weights, const CudaMatmulFacts &facts
 moec_cuda_param CudaStages::rowMapOf(const MatmulJob &job, const MatmulStage &stage, const CudaMatmulFacts &facts) {
   moec_cuda_map map = {};
   map.swizzle = 128, map.box_n = uint32_t(facts.aMapRows), map.box_k = uint32_t(facts.mapDepth);
-  map.dtype = stage.in.isBF16() ? MOEC_BF16 : MOEC_F16;
+  map.dtype = stage.in;
   map.columns = uint32_t(stage.k);
   map.source = stage.gathered ? MOEC_CUDA_MAP_TABLE : MOEC_CUDA_MAP_BUFFER;
   map.index = stage.gathered ? permuted.at(job.step) : buffersOf(job.op, plan, plan.steps[job.step]).a;

@@ -13,8 +13,8 @@
 
 namespace moec {
 
-Isa scheduledIsa(const StageFacts &facts, Isa isa) {
-  bool tiles = facts.bf16Input && facts.bf16Weight;
+Isa scheduledIsa(const MatmulStage &facts, Isa isa) {
+  bool tiles = facts.bf16Pairs();
   return isa == Isa::Amx && !tiles ? Isa::Avx512 : isa;
 }
 
@@ -28,7 +28,7 @@ static std::vector<Isa> isasOf(const CompileOptions &options) {
   return isas;
 }
 
-bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts, const CompileOptions &options,
+bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
                     Schedule &out, std::vector<CompileError> &errors) {
   Schedule forced;
   auto fail = [&](std::string message, std::string hint = "") {
@@ -41,7 +41,7 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts
     return fail(why);
   out.layer = plan.string(plan.header.name).str();
   auto isStage = [&](const auto &stage) {
-    return llvm::any_of(facts, [&](const StageFacts &f) { return f.stage == stage.stage; }) ||
+    return llvm::any_of(matmuls, [&](const MatmulStage &f) { return f.name == stage.stage; }) ||
            fail(options.scheduleName + ": the layer has no matmul stage '" + stage.stage + "'",
                 "moec explain prints the schedule with the stages it has");
   };
@@ -54,22 +54,22 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts
     const CudaFrontEntry *chosen = forced.findFront(arch);
     out.fronts.push_back(chosen ? *chosen : cudaFront(arch));
   }
-  for (const StageFacts &stage : facts) {
-    if (stage.stage.empty())
+  for (const MatmulStage &stage : matmuls) {
+    if (stage.name.empty())
       continue;
     for (Isa isa : isasOf(options)) {
       Isa used = scheduledIsa(stage, isa);
-      if (out.find(stage.stage, used))
+      if (out.find(stage.name, used))
         continue;
-      const StageSchedule *chosen = forced.find(stage.stage, used);
+      const StageSchedule *chosen = forced.find(stage.name, used);
       out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
       if (!checkStage(stage, out.stages.back(), why, options.templatesDir))
         return fail(why);
     }
     for (CudaArch arch : options.archs) {
-      if (out.find(stage.stage, arch))
+      if (out.find(stage.name, arch))
         continue;
-      const CudaStage *chosen = forced.find(stage.stage, arch);
+      const CudaStage *chosen = forced.find(stage.name, arch);
       out.cudaStages.push_back(chosen ? *chosen : cudaSchedule(stage, arch));
       if (!checkStage(stage, out.cudaStages.back(), why, options.templatesDir))
         return fail(why);
@@ -138,7 +138,7 @@ private:
 
 } // namespace
 
-KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, const Schedule &schedule,
+KernelJobs planKernels(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const Schedule &schedule,
                        const CompileOptions &options) {
   KernelPlanner planner(plan, options);
   for (size_t step = 0; step < plan.steps.size(); ++step)
@@ -146,7 +146,7 @@ KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, c
       if (plan.steps[step].kind == MOEC_STEP_ROWS || plan.steps[step].kind == MOEC_STEP_COLUMNS)
         planner.rows(step, isa);
       else if (plan.steps[step].kind == MOEC_STEP_MATMUL)
-        planner.matmul(step, isa, *schedule.find(facts[step].stage, scheduledIsa(facts[step], isa)));
+        planner.matmul(step, isa, *schedule.find(matmuls[step].name, scheduledIsa(matmuls[step], isa)));
     }
   return std::move(planner.jobs);
 }

@@ -33,14 +33,14 @@ struct KernelJobs {
 };
 
 // The schedule to use: the forced text for the stages that it names (checked here), heuristics for all others.
-bool chooseSchedule(const LaunchPlan &plan, const std::vector<StageFacts> &facts, const CompileOptions &options,
+bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
                     Schedule &out, std::vector<CompileError> &errors);
 
 // The ISA whose kernels a step runs on `isa`: AMX uses AVX-512 kernels for what tiles cannot do.
-Isa scheduledIsa(const StageFacts &facts, Isa isa);
+Isa scheduledIsa(const MatmulStage &facts, Isa isa);
 
-// Fills the isa variants, covers and isa_mask of `plan`. facts[i] belongs to step i and is empty for other steps.
-KernelJobs planKernels(LaunchPlan &plan, const std::vector<StageFacts> &facts, const Schedule &schedule,
+// Fills the isa variants, covers and isa_mask of `plan`. matmuls[i] belongs to step i and has no name for other steps.
+KernelJobs planKernels(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const Schedule &schedule,
                        const CompileOptions &options);
 
 } // namespace moec

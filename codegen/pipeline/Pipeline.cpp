@@ -85,7 +85,7 @@ private:
   func::FuncOp layer;
   std::vector<FusionNote> fusionNotes;
   LaunchPlan launchPlan;
-  std::vector<StageFacts> facts;
+  std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
   Schedule chosen;
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
@@ -196,31 +196,13 @@ bool Compilation::plan() {
 }
 
 bool Compilation::schedule() {
-  facts.resize(launchPlan.steps.size());
-  for (size_t i = 0; i < facts.size(); ++i) {
-    auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]);
-    if (!op)
-      continue;
-    MatmulStage stage = describeMatmul(op, launchPlan, launchPlan.steps[i]);
-    facts[i].stage = stage.name;
-    facts[i].n = stage.n;
-    facts[i].k = stage.k;
-    facts[i].parts = stage.parts;
-    facts[i].panels = stage.panels;
-    facts[i].bf16Input = !stage.in.isF32();
-    facts[i].bf16Weight = !stage.weight.isF32();
-    facts[i].f16 = stage.in.isF16() || stage.weight.isF16();
-    facts[i].oneType = stage.in == stage.weight;
-    facts[i].mode = stage.mode;
-    facts[i].gathered = stage.gathered;
-    facts[i].weightsEarly = weightsKnownEarly(launchPlan, i);
-    facts[i].plainRows = (!stage.prologue || stage.prologue->empty()) && (stage.gathered || stage.aStride % 16 == 0);
-    facts[i].groups = stage.mode.routed ? stage.groups : 1;
-    facts[i].rowsPerToken = stage.mode.routed ? launchPlan.steps[launchPlan.steps[i].route].choices : 1;
-  }
-  if (!chooseSchedule(launchPlan, facts, options, chosen, errors))
+  matmuls.resize(launchPlan.steps.size());
+  for (size_t i = 0; i < matmuls.size(); ++i)
+    if (auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]))
+      matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
+  if (!chooseSchedule(launchPlan, matmuls, options, chosen, errors))
     return false;
-  jobs = planKernels(launchPlan, facts, chosen, options);
+  jobs = planKernels(launchPlan, matmuls, chosen, options);
   for (moec_step &step : launchPlan.steps)
     if (step.kind == MOEC_STEP_ROWS && !step.rows_per_task)
       step.rows_per_task = 8;

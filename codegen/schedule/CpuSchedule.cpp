@@ -37,7 +37,7 @@ constexpr int64_t chunkSteps = 16;
 // rows would only add code.
 constexpr int64_t fewColumns = 256;
 
-std::vector<RowClass> amxClasses(const StageFacts &facts) {
+std::vector<RowClass> amxClasses(const MatmulStage &facts) {
   if (facts.n < fewColumns)
     return {{16, 16, 16}, {openEnd, 32, 128}};
   const char *many = facts.k <= longestWholeDepth ? "panel" : "panel_chunked";
@@ -56,7 +56,7 @@ std::vector<RowClass> amxClasses(const StageFacts &facts) {
 // for 3 x 4 (32 rows: 88 GFLOP/s; 77 in blocks of 2). panel_m stays near the rows there are, because row blocks share
 // the prefetching: 32 rows reach 88 GFLOP/s with panel_m 128 and 105 with 32 (2048 x 768). Same machine as below.
 // Without FMA and with eight vectors per row, baseline holds one row.
-std::vector<RowClass> vectorClasses(const StageFacts &facts, Isa isa) {
+std::vector<RowClass> vectorClasses(const MatmulStage &facts, Isa isa) {
   switch (isa) {
   case Isa::Amx:
   case Isa::Avx512:
@@ -114,12 +114,12 @@ int64_t prefetchBlock(int64_t steps, int64_t stepBytes) {
   return best ? best : above;
 }
 
-StageSchedule cpuSchedule(const StageFacts &facts, Isa isa) {
-  bool amx = isa == Isa::Amx && facts.bf16Input && facts.bf16Weight;
+StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa) {
+  bool amx = isa == Isa::Amx && facts.bf16Pairs();
   StageSchedule schedule;
-  schedule.stage = facts.stage;
+  schedule.stage = facts.name;
   schedule.isa = isa == Isa::Amx && !amx ? Isa::Avx512 : isa;
-  int64_t blockK = facts.bf16Weight ? 32 : 4;
+  int64_t blockK = facts.weightBytes() == 2 ? 32 : 4;
   int64_t steps = (facts.k + blockK - 1) / blockK, stepBytes = blockK * 32 * facts.weightBytes();
   std::string numeric = amx ? "amx" : "fma";
   std::vector<RowClass> classes =

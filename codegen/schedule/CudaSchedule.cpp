@@ -46,13 +46,14 @@ template <typename Fits> int64_t largest(int64_t from, int64_t least, Fits fits)
 }
 
 // Columns of a tile, all parts together: no wider than the stage has, in warps of at least 16 per part.
-int64_t blockColumns(const StageFacts &facts, int64_t most) {
+int64_t blockColumns(const MatmulStage &facts, int64_t most) {
   int64_t columns = int64_t(llvm::NextPowerOf2(uint64_t(facts.n * facts.parts - 1)));
   return std::clamp<int64_t>(columns, 32, most);
 }
 
 // f32 sums by FMA keep all accumulators of a tile busy with half the columns, and their rows are twice as long.
-std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch, int64_t blockM, int64_t mostColumns) {
+std::map<std::string, int64_t> tileValues(const MatmulStage &facts, CudaArch arch, int64_t blockM,
+                                          int64_t mostColumns) {
   bool tensorCores = facts.tensorCores();
   if (!tensorCores)
     blockM = std::min<int64_t>(blockM, 64);
@@ -67,7 +68,7 @@ std::map<std::string, int64_t> tileValues(const StageFacts &facts, CudaArch arch
 }
 
 // Roles: one warpgroup copies for one or two that multiply 64 rows each.
-std::map<std::string, int64_t> roleValues(const StageFacts &facts, int64_t blockM) {
+std::map<std::string, int64_t> roleValues(const MatmulStage &facts, int64_t blockM) {
   int64_t blockN = std::max<int64_t>(64, blockColumns(facts, blockM == 128 ? 256 : 128));
   int64_t slot = 64 * 2 * (blockM + blockN) + 16, budget = blockM == 128 ? 200 << 10 : 108 << 10;
   return {{"block_m", blockM}, {"block_n", blockN},
@@ -76,7 +77,7 @@ std::map<std::string, int64_t> roleValues(const StageFacts &facts, int64_t block
 }
 
 // Few rows, weights first.
-std::map<std::string, int64_t> swappedValues(const StageFacts &facts, CudaArch arch, int64_t blockM,
+std::map<std::string, int64_t> swappedValues(const MatmulStage &facts, CudaArch arch, int64_t blockM,
                                              int64_t mostColumns) {
   int64_t blockN = blockColumns(facts, mostColumns), blockK = 128 / facts.inputBytes();
   int64_t warpsN = largest(4, 1, [&](int64_t w) { return blockN % (16 * facts.parts * w) == 0; });
@@ -88,7 +89,7 @@ std::map<std::string, int64_t> swappedValues(const StageFacts &facts, CudaArch a
 }
 
 // The same with roles: 64 columns of every part for each consumer, two blocks a multiprocessor.
-std::map<std::string, int64_t> swappedRoleValues(const StageFacts &facts, int64_t blockM) {
+std::map<std::string, int64_t> swappedRoleValues(const MatmulStage &facts, int64_t blockM) {
   int64_t consumers = facts.parts == 1 ? 2 : 1, blockN = 64 * consumers * facts.parts;
   int64_t slot = 128 * (blockM + blockN) + 16, stages = std::clamp<int64_t>((108 << 10) / slot, 3, 8);
   return {{"block_m", blockM},
@@ -107,8 +108,8 @@ constexpr int64_t multiprocessors = 132; // of an H100 and an H200; an A100 has 
 
 class ScheduleBuilder {
 public:
-  ScheduleBuilder(const StageFacts &facts, CudaArch arch) : facts(facts), arch(arch) {
-    schedule.stage = facts.stage;
+  ScheduleBuilder(const MatmulStage &facts, CudaArch arch) : facts(facts), arch(arch) {
+    schedule.stage = facts.name;
     schedule.arch = arch;
   }
   CudaStage schedule;
@@ -136,7 +137,7 @@ public:
   void routed() {
     start(1, fewRows(8, narrowColumns(1)));
     int64_t wide = 1;
-    while (wide * facts.rowsPerToken < facts.groups && tilesOf(wide, 128) < 2 * multiprocessors)
+    while (wide * facts.rowsPerToken < facts.routeGroups() && tilesOf(wide, 128) < 2 * multiprocessors)
       ++wide;
     start(wide, fewRows(8, 128));
     if (int64_t from = firstTokens(4); from > wide && from <= maxScheduleInteger)
@@ -149,7 +150,7 @@ public:
 
 private:
   // The fewest tokens for which a group expects more than `rows` rows.
-  int64_t firstTokens(int64_t rows) const { return rows * facts.groups / facts.rowsPerToken + 1; }
+  int64_t firstTokens(int64_t rows) const { return rows * facts.routeGroups() / facts.rowsPerToken + 1; }
 
   int64_t narrowColumns(int64_t tokens) const {
     int64_t columns = 128;
@@ -160,14 +161,14 @@ private:
 
   // Tiles of a call of `tokens` tokens, one block of rows per group.
   int64_t tilesOf(int64_t tokens, int64_t blockN) const {
-    int64_t blocks = std::min(facts.groups, tokens * facts.rowsPerToken);
+    int64_t blocks = std::min(facts.routeGroups(), tokens * facts.rowsPerToken);
     return blocks * int64_t(llvm::divideCeil(uint64_t(facts.n * facts.parts), uint64_t(blockN)));
   }
 
   TemplateBinding kernelFor(int64_t blockM, int64_t blockN) const {
     TemplateBinding kernel;
     bool roles = arch == CudaArch::Sm90a && blockM >= 64 && facts.halves();
-    bool contiguous = roles && !facts.gathered && facts.plainRows;
+    bool contiguous = roles && !facts.gathered && facts.plainRows();
     kernel.templateName = contiguous ? "cuda/contiguous" : roles ? "cuda/warp_specialised" : "cuda/multistage";
     kernel.integers = roles ? roleValues(facts, blockM) : tileValues(facts, arch, blockM, blockN);
     if (contiguous)
@@ -229,18 +230,17 @@ private:
     entries.push_back(std::move(entry));
   }
 
-  const StageFacts &facts;
+  const MatmulStage &facts;
   CudaArch arch;
 };
 
 class EntryChecker {
 public:
-  EntryChecker(const StageFacts &facts, const CudaStage &stage, const CudaEntry &entry, std::string &error)
+  EntryChecker(const MatmulStage &facts, const CudaStage &stage, const CudaEntry &entry, std::string &error)
       : facts(facts), stage(stage), arch(cudaArchFacts(stage.arch)), entry(entry), error(error) {}
 
   bool run(llvm::StringRef templatesDir) {
-    StageShape shape = {facts.n, facts.k, facts.parts};
-    if (!bindTemplateValues(entry.kernel, shape, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values,
+    if (!bindTemplateValues(entry.kernel, facts, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values,
                             error))
       return fail("S1", error);
     for (const char *name : {"warps_m", "warps_n"})
@@ -275,7 +275,7 @@ private:
   }
 
   bool checkContiguous() {
-    if (!values.count("by_tma") || facts.plainRows)
+    if (!values.count("by_tma") || facts.plainRows())
       return true;
     return fail("D9", "template '" + entry.kernel.templateName +
                           "' needs rows of A as they are, at multiples of 16 bytes where they are not gathered");
@@ -285,7 +285,7 @@ private:
     int64_t splits = values.count("splits") ? values["splits"] : 1;
     if (splits == 1)
       return true;
-    if (facts.mode.routed || facts.groups > 1)
+    if (facts.mode.routed)
       return fail("D8", "splits is " + text(splits) + ", expected 1 for a stage with a route");
     if (entry.lastToken < 0 || entry.lastToken > mostSplitTokens)
       return fail("D8", "splits is " + text(splits) + ", expected 1 beyond " + text(mostSplitTokens) + " tokens");
@@ -379,7 +379,7 @@ private:
     return true;
   }
 
-  const StageFacts &facts;
+  const MatmulStage &facts;
   const CudaStage &stage;
   const CudaArchFacts &arch;
   const CudaEntry &entry;
@@ -398,9 +398,9 @@ std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
          ": ";
 }
 
-CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
+CudaStage cudaSchedule(const MatmulStage &facts, CudaArch arch) {
   ScheduleBuilder builder(facts, arch);
-  if (facts.groups == 1 && facts.rowsPerToken == 1)
+  if (facts.routeGroups() == 1 && facts.rowsPerToken == 1)
     builder.dense();
   else
     builder.routed();
@@ -409,7 +409,7 @@ CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch) {
 
 CudaFrontEntry cudaFront(CudaArch arch) { return {arch, 16}; }
 
-bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {
+bool checkStage(const MatmulStage &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + cudaArchFacts(schedule.arch).name.str() + ": ";
   if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {
     error =

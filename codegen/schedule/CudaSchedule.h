@@ -32,14 +32,14 @@
 namespace moec {
 
 // The heuristic schedule, legal for every stage of 1 <= n, k <= 2^20 with the built-in templates.
-CudaStage cudaSchedule(const StageFacts &facts, CudaArch arch);
+CudaStage cudaSchedule(const MatmulStage &facts, CudaArch arch);
 
 // The default front of an architecture: up to 16 tokens; beyond that a warp would have more than one token.
 CudaFrontEntry cudaFront(CudaArch arch);
 
 // Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D11 of every entry. False: `error`
 // is one line "stage ffn_up sm_80 tokens 1..4: D2: ...".
-bool checkStage(const StageFacts &facts, const CudaStage &schedule, std::string &error,
+bool checkStage(const MatmulStage &facts, const CudaStage &schedule, std::string &error,
                 llvm::StringRef templatesDir = "");
 
 // How an error of an entry begins: "stage ffn_up sm_80 tokens 1..4: ".

@@ -41,7 +41,7 @@ std::string rowRangeText(const ScheduleEntry &entry) {
   return std::to_string(entry.firstRow) + ".." + (entry.lastRow < 0 ? "" : std::to_string(entry.lastRow));
 }
 
-int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK) {
+int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK) {
   int64_t padded = (facts.k + blockK - 1) / blockK * blockK;
   return numeric == "amx" ? padded * 2 : (padded * 4 + 63) / 64 * 64 + 64;
 }
@@ -50,7 +50,7 @@ namespace {
 
 class EntryChecker {
 public:
-  EntryChecker(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error)
+  EntryChecker(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error)
       : facts(facts), isa(isa), entry(entry), error(error) {}
 
   bool run(llvm::StringRef templatesDir) {
@@ -59,14 +59,13 @@ public:
 
 private:
   bool fail(llvm::StringRef label, const std::string &message) {
-    error = entryPlaceText(facts.stage, isa, entry) + label.str() + ": " + message;
+    error = entryPlaceText(facts.name, isa, entry) + label.str() + ": " + message;
     return false;
   }
   static std::string text(int64_t value) { return std::to_string(value); }
 
   bool bind(llvm::StringRef templatesDir) {
-    StageShape shape = {facts.n, facts.k, facts.parts};
-    return bindTemplateValues(entry.kernel, shape, {"block_m", "panel_m", "block_k"}, templatesDir, values, error) ||
+    return bindTemplateValues(entry.kernel, facts, {"block_m", "panel_m", "block_k"}, templatesDir, values, error) ||
            fail("S1", error);
   }
   bool checkRows();
@@ -75,7 +74,7 @@ private:
   bool checkPrefetch();
   bool checkScratch();
 
-  const StageFacts &facts;
+  const MatmulStage &facts;
   Isa isa;
   const ScheduleEntry &entry;
   std::string &error;
@@ -98,18 +97,18 @@ bool EntryChecker::checkNumeric() {
   int64_t block = values["block_m"], depth = values["block_k"];
   if (entry.numeric != "amx" && entry.numeric != "fma")
     return fail("S3", "numeric is '" + entry.numeric + "', expected amx or fma");
-  if (facts.bf16Weight && depth != 32)
+  if (facts.weightBytes() == 2 && depth != 32)
     return fail("S3", "block_k is " + text(depth) + ", expected 32 for bf16 weights");
-  if (!facts.bf16Weight && depth != 4 && depth != 8)
+  if (facts.weightBytes() != 2 && depth != 4 && depth != 8)
     return fail("S3", "block_k is " + text(depth) + ", expected 4 or 8 for f32 weights");
   if (entry.numeric != "amx")
     return true;
   if (isa != Isa::Amx)
     return fail("S3", "numeric amx needs instruction set amx, found " + isaFacts(isa).name.str());
-  if (!facts.bf16Input || !facts.bf16Weight)
+  if (!facts.bf16Pairs())
     return fail("S3", std::string("numeric amx needs bf16 input and bf16 weights, found ") +
-                          (facts.bf16Input ? "bf16" : "f32") + " input and " + (facts.bf16Weight ? "bf16" : "f32") +
-                          " weights");
+                          (facts.inputBytes() == 2 ? "bf16" : "f32") + " input and " +
+                          (facts.weightBytes() == 2 ? "bf16" : "f32") + " weights");
   // 48 rows are 3 pairs of tiles and leave two of the eight registers for A and B
   if (block > 48 || (block > 16 && block % 16))
     return fail("S3", "block_m is " + text(block) + ", expected up to 16, 32 or 48 for numeric amx");
@@ -156,12 +155,12 @@ std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &
   return "stage " + stage.str() + " " + isaFacts(isa).name.str() + " rows " + rowRangeText(entry) + ": ";
 }
 
-bool checkEntry(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
+bool checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
                 llvm::StringRef templatesDir) {
   return EntryChecker(facts, isa, entry, error).run(templatesDir);
 }
 
-bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::string &error,
+bool checkStage(const MatmulStage &facts, const StageSchedule &schedule, std::string &error,
                 llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + isaFacts(schedule.isa).name.str() + ": ";
   if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {

@@ -40,7 +40,7 @@
 
 #include "codegen/Target.h"
 #include "codegen/schedule/TemplateValues.h"
-#include "codegen/tile/MatmulMode.h"
+#include "codegen/tile/MatmulStage.h"
 
 #include "llvm/ADT/StringRef.h"
 
@@ -49,30 +49,6 @@
 #include <vector>
 
 namespace moec {
-
-// The facts of a MatmulStage that a schedule depends on. Weights are bf16 or f32; so are inputs.
-struct StageFacts {
-  std::string stage;    // "ffn_up"
-  int64_t n = 0, k = 0; // columns of a part, depth; both at least 1
-  int64_t parts = 1;    // matrices of B
-  int64_t panels = 0;   // column panels of a group
-  bool bf16Weight = false, bf16Input = false;
-  int64_t groups = 1;       // of the route the stage runs over; 1 without one
-  int64_t rowsPerToken = 1; // choices of that route
-
-  bool f16 = false;          // one of the 2-byte types is f16: CUDA only, and bf16Input and bf16Weight mean "2 bytes"
-  bool oneType = true;       // input and weights have one type
-  MatmulMode mode;           // routed: rows belong to groups of a route, of one group or many
-  bool gathered = false;     // rows of A are found through the route
-  bool weightsEarly = false; // CUDA: a block knows its first weights before the previous launch ends
-  bool plainRows = true;     // no prologue, and rows begin at multiples of 16 bytes or are gathered
-
-  // Tensor cores multiply elements of one type: 2-byte ones, and f32 as tf32.
-  bool halves() const { return bf16Input && bf16Weight && oneType; }
-  bool tensorCores() const { return halves() || mode.tf32; }
-  int64_t inputBytes() const { return bf16Input ? 2 : 4; }
-  int64_t weightBytes() const { return bf16Weight ? 2 : 4; }
-};
 
 struct ScheduleEntry {
   int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
@@ -151,18 +127,18 @@ bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out
                    llvm::StringRef templatesDir = "");
 
 // S1 to S6 for one entry. False: `error` is one line "stage ffn_up amx rows 1..4: S2: ...".
-bool checkEntry(const StageFacts &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
+bool checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
                 llvm::StringRef templatesDir = "");
 
 // How an error of an entry begins: "stage ffn_up amx rows 1..4: ".
 std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry);
 
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
-bool checkStage(const StageFacts &facts, const StageSchedule &schedule, std::string &error,
+bool checkStage(const MatmulStage &facts, const StageSchedule &schedule, std::string &error,
                 llvm::StringRef templatesDir = "");
 
 // Bytes of the worker's scratch that `rows` packed rows of A take (S6).
-int64_t packedRowBytes(const StageFacts &facts, llvm::StringRef numeric, int64_t blockK);
+int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK);
 
 // "1..4" or "17.."
 std::string rowRangeText(const ScheduleEntry &entry);

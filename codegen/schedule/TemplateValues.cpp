@@ -40,9 +40,9 @@ namespace {
 
 class ValueBinder {
 public:
-  ValueBinder(const TemplateBinding &kernel, const StageShape &shape, llvm::ArrayRef<llvm::StringRef> required,
+  ValueBinder(const TemplateBinding &kernel, const MatmulStage &stage, llvm::ArrayRef<llvm::StringRef> required,
               std::string &error)
-      : kernel(kernel), shape(shape), required(required), error(error) {}
+      : kernel(kernel), stage(stage), required(required), error(error) {}
 
   std::map<std::string, int64_t> values;
 
@@ -65,7 +65,7 @@ private:
   bool checkAllowedInteger(const TemplateParameter &parameter, llvm::StringRef allowed);
 
   const TemplateBinding &kernel;
-  const StageShape &shape;
+  const MatmulStage &stage;
   llvm::ArrayRef<llvm::StringRef> required;
   std::string &error;
 
@@ -132,10 +132,10 @@ bool ValueBinder::checkNames() {
 
 // The value every parameter will have: the entry's, its formula's, else the template's default.
 bool ValueBinder::bindValues() {
-  if (shape.n < 1 || shape.k < 1 || shape.n > INT32_MAX || shape.k > INT32_MAX)
-    return fail("a stage of " + text(shape.n) + " columns and depth " + text(shape.k) +
+  if (stage.n < 1 || stage.k < 1 || stage.n > INT32_MAX || stage.k > INT32_MAX)
+    return fail("a stage of " + text(stage.n) + " columns and depth " + text(stage.k) +
                 " cannot be scheduled, expected both in 1..2147483647");
-  values = {{"n", shape.n}, {"k", shape.k}, {"parts", shape.parts}};
+  values = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
   for (const TemplateParameter &parameter : parameters) {
     std::string name = parameter.name.substr(1), why;
     int64_t value = 0;
@@ -215,10 +215,10 @@ bool ValueBinder::checkAllowed() {
 
 } // namespace
 
-bool bindTemplateValues(const TemplateBinding &kernel, const StageShape &shape,
+bool bindTemplateValues(const TemplateBinding &kernel, const MatmulStage &stage,
                         llvm::ArrayRef<llvm::StringRef> required, llvm::StringRef templatesDir,
                         std::map<std::string, int64_t> &out, std::string &error) {
-  ValueBinder binder(kernel, shape, required, error);
+  ValueBinder binder(kernel, stage, required, error);
   if (!binder.run(templatesDir))
     return false;
   out = std::move(binder.values);

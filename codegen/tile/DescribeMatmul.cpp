@@ -5,6 +5,7 @@
 #include "codegen/tile/DescribeMatmul.h"
 
 #include "codegen/fuse/NumericModes.h"
+#include "codegen/plan/RouteFront.h"
 #include "codegen/plan/StageArgs.h"
 
 using namespace mlir;
@@ -33,9 +34,12 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.mode.unordered = op->hasAttr(moe::unorderedAttr);
   if (stage.mode.unordered)
     stage.mode.weighted = bool(cast<moe::CombineOp>(*op.getResult().user_begin()).getWeights());
-  stage.in = elementOf(op.getA());
-  stage.weight = elementOf(op.getB().front());
-  stage.result = elementOf(op.getResult());
+  stage.in = moec_dtype(plan.buffers[args.a].dtype);
+  stage.weight = moec_dtype(weight.dtype);
+  stage.result = moec_dtype(plan.buffers[args.out].dtype);
+  if (step.route != MOEC_NO_ROUTE)
+    stage.rowsPerToken = plan.steps[step.route].choices;
+  stage.weightsEarly = weightsKnownEarly(plan, size_t(&step - plan.steps.data()));
   auto describe = [&](OperandRange operands, ArrayRef<uint16_t> buffers, ArrayAttr kinds,
                       SmallVectorImpl<MatmulOperand> &out) {
     for (auto [i, operand] : llvm::enumerate(operands)) {

@@ -49,11 +49,7 @@ std::vector<TemplateParameter> templateParameters(StringRef text) {
 
 namespace {
 
-std::string typeText(Type type) {
-  std::string text;
-  llvm::raw_string_ostream(text) << type;
-  return text;
-}
+std::string typeText(moec_dtype type) { return type == MOEC_BF16 ? "bf16" : type == MOEC_F16 ? "f16" : "f32"; }
 
 // The new value of `parameter`, or nullopt to keep its default. `integers` collects what formulas may name.
 std::optional<std::string> boundValue(const TemplateParameter &parameter, const MatmulStage &stage,

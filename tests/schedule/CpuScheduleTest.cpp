@@ -3,6 +3,7 @@
 // The heuristics: every schedule of every instruction set is legal over a grid of stages, instantiates and lowers.
 
 #include "codegen/schedule/CpuSchedule.h"
+#include "tests/schedule/MatmulStages.h"
 
 #include "codegen/cpu/CpuLowering.h"
 
@@ -23,9 +24,8 @@ namespace {
 
 const Isa isas[] = {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx};
 
-StageFacts facts(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input) {
-  int64_t columns = parts == 2 ? 16 : 32;
-  return {"up", n, k, parts, (n + columns - 1) / columns, bf16Weight, bf16Input};
+MatmulStage facts(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input) {
+  return matmulStage("up", n, k, parts, bf16Weight, bf16Input);
 }
 
 template <typename Visit> void forTypes(int64_t n, int64_t k, int64_t parts, Visit visit) {
@@ -34,9 +34,9 @@ template <typename Visit> void forTypes(int64_t n, int64_t k, int64_t parts, Vis
       visit(facts(n, k, parts, bf16Weight, bf16Input));
 }
 
-std::string describe(const StageFacts &f, Isa isa) {
+std::string describe(const MatmulStage &f, Isa isa) {
   return isaFacts(isa).name.str() + " n " + std::to_string(f.n) + " k " + std::to_string(f.k) + " weight " +
-         (f.bf16Weight ? "bf16" : "f32") + " input " + (f.bf16Input ? "bf16" : "f32");
+         (f.weight == MOEC_BF16 ? "bf16" : "f32") + " input " + (f.in == MOEC_BF16 ? "bf16" : "f32");
 }
 
 // "1..4 panel 4x4 a_hint=none, ..." of a schedule
@@ -54,13 +54,13 @@ TEST(cpu_schedule, legal_for_every_stage) {
     for (int64_t k : {1,    3,    4,     31,       33,       64,        768,    2048,   4100,    4608,
                       4640, 7168, 14336, 32 * 131, 32 * 262, 32 * 2053, 131072, 131104, 1 << 20, (1 << 20) - 3})
       for (int64_t parts : {1, 2})
-        forTypes(n, k, parts, [&](const StageFacts &f) {
+        forTypes(n, k, parts, [&](const MatmulStage &f) {
           for (Isa isa : isas) {
             StageSchedule schedule = cpuSchedule(f, isa);
             std::string error;
             EXPECT_TRUE(checkStage(f, schedule, error)) << describe(f, isa) << ": " << error;
             EXPECT_EQ(schedule.stage, "up");
-            bool amx = f.bf16Weight && f.bf16Input;
+            bool amx = f.bf16Pairs();
             EXPECT_EQ(schedule.isa, isa == Isa::Amx && !amx ? Isa::Avx512 : isa);
             for (const ScheduleEntry &e : schedule.entries)
               EXPECT_EQ(e.numeric, isa == Isa::Amx && amx ? "amx" : "fma");
@@ -69,7 +69,7 @@ TEST(cpu_schedule, legal_for_every_stage) {
 }
 
 TEST(cpu_schedule, row_classes) {
-  StageFacts wide = facts(768, 2048, 2, true, true);
+  MatmulStage wide = facts(768, 2048, 2, true, true);
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Amx)),
             "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49..64 panel "
             "32/64 amx, 65..128 panel 32/128 amx, 129.. panel 32/256 amx");
@@ -122,7 +122,7 @@ TEST(cpu_schedule, prefetch_blocks) {
 // Blocks are 64..128 KiB wherever k is a multiple of 1024, whatever the type.
 TEST(cpu_schedule, prefetch_blocks_of_round_depths) {
   for (int64_t k = 1024; k <= 32768; k += 1024)
-    forTypes(1024, k, 1, [&](const StageFacts &f) {
+    forTypes(1024, k, 1, [&](const MatmulStage &f) {
       std::map<std::string, int64_t> values = cpuSchedule(f, Isa::Avx512).entries[0].kernel.integers;
       int64_t bytes = values.at("prefetch_block") * values.at("block_k") * 32 * f.weightBytes();
       EXPECT_GE(bytes, 64 << 10) << describe(f, Isa::Avx512);
@@ -136,22 +136,16 @@ protected:
     context.loadDialect<tile::TileDialect, mlir::arith::ArithDialect, mlir::scf::SCFDialect, mlir::LLVM::LLVMDialect,
                         mlir::math::MathDialect, mlir::vector::VectorDialect>();
   }
-  MatmulStage stageOf(const StageFacts &f) {
-    mlir::Type f32 = mlir::Float32Type::get(&context), bf16 = mlir::BFloat16Type::get(&context);
-    MatmulStage stage;
-    stage.name = f.stage;
-    stage.n = f.n, stage.k = f.k, stage.parts = f.parts, stage.panels = f.panels;
+  MatmulStage stageOf(const MatmulStage &f) {
+    MatmulStage stage = f;
     stage.groups = 3;
-    stage.in = f.bf16Input ? bf16 : f32;
-    stage.weight = f.bf16Weight ? bf16 : f32;
-    stage.result = f32;
-    int64_t padded = f.bf16Weight ? (f.k + 31) / 32 * 32 : (f.k + 7) / 8 * 8;
+    int64_t padded = f.weightBytes() == 2 ? (f.k + 31) / 32 * 32 : (f.k + 7) / 8 * 8;
     stage.panelBytes = padded * 32 * f.weightBytes();
-    stage.aStride = f.k * (f.bf16Input ? 2 : 4);
+    stage.aStride = f.k * f.inputBytes();
     stage.outStride = f.n * 4;
     return stage;
   }
-  mlir::OwningOpRef<mlir::ModuleOp> instantiate(const StageFacts &f, Isa isa, const ScheduleEntry &e) {
+  mlir::OwningOpRef<mlir::ModuleOp> instantiate(const MatmulStage &f, Isa isa, const ScheduleEntry &e) {
     std::string error;
     auto module = instantiateKernel(context, stageOf(f), e.kernel, "", "kernel", error);
     EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": " << error;
@@ -165,7 +159,7 @@ TEST_F(Kernels, heuristic_entries_instantiate) {
   for (int64_t n : {8, 300})
     for (int64_t k : {1, 100, 2048, 7168, 32 * 131})
       for (int64_t parts : {1, 2})
-        forTypes(n, k, parts, [&](const StageFacts &f) {
+        forTypes(n, k, parts, [&](const MatmulStage &f) {
           for (Isa isa : isas)
             for (const ScheduleEntry &e : cpuSchedule(f, isa).entries)
               if (seen.insert(printSchedule({"l", {{describe(f, isa), isa, {e}}}})).second)
@@ -177,7 +171,7 @@ TEST_F(Kernels, heuristic_entries_instantiate) {
 // What S6 counts is what the lowering asks for; the rest of the scratch is the spill area of a chunked kernel.
 TEST_F(Kernels, s6_counts_what_the_lowering_takes) {
   for (int64_t k : {100, 7168})
-    forTypes(300, k, 1, [&](const StageFacts &f) {
+    forTypes(300, k, 1, [&](const MatmulStage &f) {
       for (Isa isa : isas) {
         StageSchedule schedule = cpuSchedule(f, isa);
         for (const ScheduleEntry &e : schedule.entries) {

@@ -3,6 +3,7 @@
 // The CUDA half of schedules: heuristics legal over a grid of stages, D1 to D11 each just broken, text that reads back.
 
 #include "codegen/schedule/CudaSchedule.h"
+#include "tests/schedule/MatmulStages.h"
 
 #include <gtest/gtest.h>
 
@@ -14,18 +15,15 @@ namespace {
 
 using Values = std::map<std::string, int64_t>;
 
-StageFacts stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input, int64_t groups = 128,
-                   int64_t choices = 8) {
-  StageFacts facts;
-  facts.stage = "up";
-  facts.n = n, facts.k = k, facts.parts = parts;
-  facts.bf16Weight = bf16Weight, facts.bf16Input = bf16Input;
+MatmulStage stageOf(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input, int64_t groups = 128,
+                    int64_t choices = 8) {
+  MatmulStage facts = matmulStage("up", n, k, parts, bf16Weight, bf16Input);
   facts.groups = groups, facts.rowsPerToken = choices, facts.mode.routed = facts.gathered = groups > 1;
   facts.weightsEarly = parts == 1;
   return facts;
 }
 
-const StageFacts bf16Stage = stageOf(768, 2048, 2, true, true);
+const MatmulStage bf16Stage = stageOf(768, 2048, 2, true, true);
 const Values good = {{"block_m", 64}, {"block_n", 128}, {"block_k", 64}, {"stages", 3}, {"warps_m", 2}, {"warps_n", 4}};
 
 CudaStage stage(const Values &values, CudaArch arch = CudaArch::Sm80,
@@ -39,7 +37,7 @@ CudaStage stage(const Values &values, CudaArch arch = CudaArch::Sm80,
   return made;
 }
 
-std::string check(const StageFacts &facts, const CudaStage &made, const std::string &templatesDir = "") {
+std::string check(const MatmulStage &facts, const CudaStage &made, const std::string &templatesDir = "") {
   std::string error;
   return checkStage(facts, made, error, templatesDir) ? "" : error;
 }
@@ -58,7 +56,7 @@ TEST(cuda_schedule, legal_for_every_stage) {
         for (int types = 0; types < 5; ++types) // 4: f32 as tf32
           for (auto [groups, choices] : {std::pair<int64_t, int64_t>{1, 1}, {8, 2}, {256, 8}, {4096, 1}, {3, 3}})
             for (CudaArch arch : {CudaArch::Sm80, CudaArch::Sm90a}) {
-              StageFacts facts = stageOf(n, k, parts, types & 1, types & 2, groups, choices);
+              MatmulStage facts = stageOf(n, k, parts, types & 1, types & 2, groups, choices);
               facts.mode.tf32 = types == 4;
               EXPECT_EQ(check(facts, cudaSchedule(facts, arch)), "") << n << " " << k << " " << parts << " " << types;
             }
@@ -66,7 +64,7 @@ TEST(cuda_schedule, legal_for_every_stage) {
 
 // "1..256:m16x128 ..." of the heuristic: m multistage, w warp_specialised, c contiguous, s swapped, S
 // swapped_specialised; /4 splits
-static std::string ranges(const StageFacts &facts, CudaArch arch) {
+static std::string ranges(const MatmulStage &facts, CudaArch arch) {
   std::string text;
   for (const CudaEntry &entry : cudaSchedule(facts, arch).entries) {
     const auto &values = entry.kernel.integers;
@@ -90,7 +88,7 @@ TEST(cuda_schedule, ranges_follow_expected_rows) {
             "1..2:s8x32 3..64:s8x128 65..192:s16x128 193..512:m32x128 513..1536:m64x128 1537..:m128x128");
   EXPECT_EQ(ranges(stageOf(14336, 4096, 2, true, true, 8, 2), CudaArch::Sm90a),
             "1..16:S8x128 17..48:S16x128 49..128:m32x128 129..384:w64x128 385..:w128x256");
-  StageFacts f32Stage = stageOf(768, 2048, 2, false, false);
+  MatmulStage f32Stage = stageOf(768, 2048, 2, false, false);
   EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a), "1..2:m16x32 3..192:m16x64 193..512:m32x64 513..:m64x64");
   f32Stage.mode.tf32 = true;
   EXPECT_EQ(ranges(f32Stage, CudaArch::Sm90a),
@@ -131,9 +129,9 @@ TEST(cuda_schedule, d7_weights_first) {
 
 TEST(cuda_schedule, d9_rows_by_tma) {
   Values values = {{"block_m", 128}, {"block_n", 256}, {"block_k", 64}, {"stages", 4}, {"consumers", 2}};
-  StageFacts facts = bf16Stage;
+  MatmulStage facts = bf16Stage;
   EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")), "");
-  facts.plainRows = false;
+  facts.gathered = false, facts.aStride = 8;
   EXPECT_EQ(check(facts, stage(values, CudaArch::Sm90a, "cuda/contiguous")),
             "stage up sm_90a tokens 1..: D9: template 'cuda/contiguous' needs rows of A as they are, at multiples of "
             "16 bytes "
@@ -145,7 +143,7 @@ TEST(cuda_schedule, d9_rows_by_tma) {
 }
 
 TEST(cuda_schedule, d8_splits) {
-  StageFacts router = stageOf(128, 2048, 1, true, true, 1, 1);
+  MatmulStage router = stageOf(128, 2048, 1, true, true, 1, 1);
   Values values = {{"block_m", 16}, {"block_n", 32}, {"block_k", 64}, {"stages", 4},
                    {"warps_m", 1},  {"warps_n", 2},  {"splits", 8}};
   auto until = [&](int64_t last, const Values &chosen) {
@@ -171,7 +169,7 @@ TEST(cuda_schedule, d8_splits) {
 }
 
 TEST(cuda_schedule, d10_early) {
-  StageFacts first = stageOf(768, 2048, 2, true, true), second = first;
+  MatmulStage first = stageOf(768, 2048, 2, true, true), second = first;
   second.weightsEarly = true;
   Values plain = with(good, "early", 3);
   EXPECT_EQ(check(second, stage(plain, CudaArch::Sm90a)), "");
@@ -221,7 +219,7 @@ TEST(cuda_schedule, d1_warps_of_an_overlay) {
 }
 
 TEST(cuda_schedule, d2_rows_of_a_step) {
-  StageFacts f32Stage = stageOf(768, 2048, 2, false, false), mixed = stageOf(768, 2048, 2, false, true);
+  MatmulStage f32Stage = stageOf(768, 2048, 2, false, false), mixed = stageOf(768, 2048, 2, false, true);
   EXPECT_EQ(check(f32Stage, stage(with(good, "block_k", 16))), "");
   EXPECT_EQ(check(f32Stage, stage(good)), "stage up sm_80 tokens 1..: D2: block_k 64 makes rows of 256 bytes of input, "
                                           "expected 32, 64 or 128");

@@ -3,6 +3,7 @@
 // S1 to S6: for each rule an entry that just breaks it, with the whole text, and the nearest one that keeps it.
 
 #include "codegen/schedule/Schedule.h"
+#include "tests/schedule/MatmulStages.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +15,8 @@ namespace {
 
 using Values = std::map<std::string, int64_t>;
 
-const StageFacts bf16Stage{"up", 768, 2048, 2, 48, true, true};
-const StageFacts f32Stage{"up", 768, 2048, 2, 48, false, false};
+const MatmulStage bf16Stage = matmulStage("up", 768, 2048, 2, true, true);
+const MatmulStage f32Stage = matmulStage("up", 768, 2048, 2, false, false);
 
 ScheduleEntry entry(Values values, std::string numeric = "fma", int64_t first = 1, int64_t last = -1) {
   ScheduleEntry e;
@@ -28,7 +29,7 @@ ScheduleEntry entry(Values values, std::string numeric = "fma", int64_t first = 
 }
 
 // The message without its "stage up ISA rows R: " head, "" for a legal entry.
-std::string check(const StageFacts &facts, Isa isa, const ScheduleEntry &e, const std::string &templatesDir = "") {
+std::string check(const MatmulStage &facts, Isa isa, const ScheduleEntry &e, const std::string &templatesDir = "") {
   std::string error;
   if (checkEntry(facts, isa, e, error, templatesDir))
     return "";
@@ -86,7 +87,7 @@ TEST(entry, s1_allowed_sets) {
 }
 
 TEST(entry, s1_stage_sizes) {
-  StageFacts facts = bf16Stage;
+  MatmulStage facts = bf16Stage;
   facts.k = int64_t(1) << 62;
   EXPECT_EQ(check(facts, Isa::Avx512, entry({{"block_m", 4}, {"panel_m", 4}})),
             "S1: a stage of 768 columns and depth 4611686018427387904 cannot be scheduled, expected both in "
@@ -145,8 +146,8 @@ TEST(entry, s3_numeric) {
   EXPECT_EQ(check(bf16Stage, Isa::Amx, entry(block, "vnni")), "S3: numeric is 'vnni', expected amx or fma");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry(block, "amx")),
             "S3: numeric amx needs instruction set amx, found avx512");
-  StageFacts facts = bf16Stage;
-  facts.bf16Input = false;
+  MatmulStage facts = bf16Stage;
+  facts.in = MOEC_F32;
   EXPECT_EQ(check(facts, Isa::Amx, entry(block, "amx")),
             "S3: numeric amx needs bf16 input and bf16 weights, found f32 input and bf16 weights");
   for (int64_t rows : {1, 12, 14, 32, 48})

@@ -5,6 +5,7 @@
 
 #include "codegen/schedule/CpuSchedule.h"
 #include "codegen/schedule/Schedule.h"
+#include "tests/schedule/MatmulStages.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -18,7 +19,7 @@ namespace {
 std::string sample() {
   Schedule schedule{"tiny", {}};
   for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx})
-    schedule.stages.push_back(cpuSchedule({"ffn_up", 768, 7168, 2, 48, true, true}, isa));
+    schedule.stages.push_back(cpuSchedule(matmulStage("ffn_up", 768, 7168, 2, true, true), isa));
   return "# a comment\n" + printSchedule(schedule);
 }
 
@@ -65,7 +66,8 @@ bool wellFormed(const std::string &error) {
 
 TEST(mutation, damaged_text_is_refused_or_read) {
   const std::string good = sample();
-  const StageFacts stages[] = {{"ffn_up", 768, 7168, 2, 48, true, true}, {"ffn_up", 1, 3, 1, 1, false, false}};
+  const MatmulStage stages[] = {matmulStage("ffn_up", 768, 7168, 2, true, true),
+                                matmulStage("ffn_up", 1, 3, 1, false, false)};
   unsigned refused = 0, accepted = 0, legal = 0;
   for (unsigned seed = 0; seed < 20000; ++seed) {
     std::mt19937 random(seed);
@@ -84,7 +86,7 @@ TEST(mutation, damaged_text_is_refused_or_read) {
     if (seed % 8)
       continue; // reading the templates dominates
     for (const StageSchedule &stage : schedule.stages)
-      for (const StageFacts &facts : stages) {
+      for (const MatmulStage &facts : stages) {
         bool ok = checkStage(facts, stage, error);
         legal += ok;
         ASSERT_TRUE(ok || llvm::StringRef(error).starts_with("stage ")) << "seed " << seed << ": " << error;

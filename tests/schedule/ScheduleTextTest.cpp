@@ -4,6 +4,7 @@
 
 #include "codegen/schedule/CpuSchedule.h"
 #include "codegen/schedule/Schedule.h"
+#include "tests/schedule/MatmulStages.h"
 
 #include <gtest/gtest.h>
 
@@ -73,7 +74,7 @@ TEST(text, left_out_parameters_get_the_defaults_of_the_template) {
 }
 
 TEST(text, print_is_aligned_and_complete) {
-  StageFacts facts{"ffn_up", 256, 64, 2, 16, true, true};
+  MatmulStage facts = matmulStage("ffn_up", 256, 64, 2, true, true);
   Schedule schedule{"tiny", {cpuSchedule(facts, Isa::Avx512)}};
   schedule.stages[0].entries.erase(schedule.stages[0].entries.begin() + 1, schedule.stages[0].entries.end() - 1);
   EXPECT_EQ(
@@ -90,7 +91,7 @@ TEST(text, print_parse_round_trip) {
   Schedule schedule{"tiny_2", {}};
   for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx})
     for (int64_t k : {1, 100, 2048, 7168}) {
-      StageFacts facts{"s_" + std::to_string(k), 300, k, 1, 10, true, true};
+      MatmulStage facts = matmulStage("s_" + std::to_string(k), 300, k, 1, true, true);
       schedule.stages.push_back(cpuSchedule(facts, isa));
     }
   std::string text = printSchedule(schedule);

@@ -25,9 +25,7 @@ class Instantiate : public testing::Test {
 protected:
   Instantiate() : context(mlir::MLIRContext::Threading::DISABLED) {
     context.loadDialect<tile::TileDialect, mlir::arith::ArithDialect, mlir::scf::SCFDialect>();
-    stage.in = mlir::BFloat16Type::get(&context);
-    stage.weight = stage.in;
-    stage.result = mlir::Float32Type::get(&context);
+    stage.in = stage.weight = MOEC_BF16;
     stage.n = 40;
     stage.k = 100;
     stage.panels = 2;
@@ -154,7 +152,7 @@ TEST_F(Instantiate, operands_cuda_copies_share_a_prologue) {
   mlir::Region prologue;
   mlir::Block &block = prologue.emplaceBlock();
   mlir::Location loc = builder.getUnknownLoc();
-  mlir::Value x = block.addArgument(stage.in, loc);
+  mlir::Value x = block.addArgument(mlir::BFloat16Type::get(&context), loc);
   block.addArgument(builder.getF32Type(), loc);
   builder.setInsertionPointToEnd(&block);
   tile::YieldOp::create(builder, loc, mlir::ValueRange{x});
