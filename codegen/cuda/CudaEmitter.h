@@ -45,6 +45,15 @@ public:
   mlir::Value either(mlir::Value x, mlir::Value y) { return mlir::arith::OrIOp::create(b, loc, x, y); }
   mlir::Value toI32(mlir::Value x) { return mlir::arith::TruncIOp::create(b, loc, i32(), x); }
   mlir::Value unsignedI64(mlir::Value x) { return mlir::arith::ExtUIOp::create(b, loc, i64(), x); }
+  // i32 with constants; by 1, and plus 0, x itself
+  mlir::Value div32(mlir::Value x, int64_t y) {
+    return y == 1 ? x : mlir::arith::DivUIOp::create(b, loc, x, c32(int32_t(y))).getResult();
+  }
+  mlir::Value rem32(mlir::Value x, int64_t y) {
+    return y == 1 ? c32(0) : mlir::arith::RemUIOp::create(b, loc, x, c32(int32_t(y))).getResult();
+  }
+  mlir::Value add32(mlir::Value x, int64_t y) { return y == 0 ? x : add(x, c32(int32_t(y))); }
+  mlir::Value mul32(mlir::Value x, int64_t y) { return y == 1 ? x : mul(x, c32(int32_t(y))); }
   mlir::Value bitCount(mlir::Value x) { return mlir::LLVM::CtPopOp::create(b, loc, x.getType(), x); }
   // x of f32, bf16 or f16 <-> f32; bf16 by cvt.rn (a NaN becomes the canonical one)
   mlir::Value widen(mlir::Value x);

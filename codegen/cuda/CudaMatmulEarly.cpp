@@ -13,37 +13,26 @@ using namespace mlir;
 
 namespace moec {
 
-void CudaMatmulLowering::waitForPredecessor() { CudaKernelShell::waitForPredecessor(e); }
-
 // The first steps of the block's first tile. With roles by one thread, whose arrival also covers what comes of A; else
 // by all threads, and the copies belong to the group of step 0, which is committed later.
 void CudaMatmulLowering::askForWeights() {
-  if (!asksEarly())
+  if (!shape.asksEarly())
     return;
   auto ask = [&] {
     Value first = e.unsignedI64(e.ctaid());
-    e.when(e.less(first, countTiles()), [&] {
-      enterTile(first);
-      tile.step0 = e.c(0);
-      findWeights();
-      e.loop(e.c(0), e.c(earlySteps()), 1, [&](Value step) {
-        if (!hasRoles())
-          return copyAsync(b, bSource, depthStep(step), slotAddress(step, b), paddedBytes());
-        expectBytes(step);
-        loadWeights(step, step);
+    e.when(e.less(first, tiles.count(ListRead::Fresh)), [&] {
+      tiles.enter(first, ListRead::Fresh);
+      tiles.tile.step0 = e.c(0);
+      copies.findWeights();
+      e.loop(e.c(0), e.c(shape.earlySteps()), 1, [&](Value step) {
+        if (!shape.hasRoles())
+          return copies.copyWeights(tiles.depthStep(step), block.slotAddress(step, shape.b));
+        roles.askForWeights(step);
       });
     });
   };
-  beforeWait = true;
-  hasRoles() ? e.when(e.equal(tid, e.c32(0)), ask) : ask();
-  beforeWait = false;
-  tile = Tile();
-}
-
-// With roles steps are counted over all tiles of the block.
-Value CudaMatmulLowering::wasAsked(Value step) {
-  Value asked = e.less(step, e.c(earlySteps()));
-  return hasRoles() ? asked : e.both(tile.isFirst, asked);
+  shape.hasRoles() ? e.when(e.equal(block.tid, e.c32(0)), ask) : ask();
+  tiles.tile = CudaTile();
 }
 
 } // namespace moec

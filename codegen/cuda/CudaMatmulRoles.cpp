@@ -1,142 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-//
-// Producer and consumers around a ring with mbarriers, behind its slots: full[s] at 16 s, empty[s] at 16 s + 8.
-//
-//     full[s]    arrivals: 128 producer threads, when their share of A is in shared memory and visible to wgmma, and
-//                one with the bytes of B; where A comes by TMA too, one with the bytes of both. Step q completes phase
-//                q / stages.
-//     empty[s]   arrivals: one lane of every consumer warp, once wgmma of the step is done
-//
-// A wait for the phase before the first returns at once, which is how the producer finds its first slots empty.
 
-#include "codegen/cuda/CudaMatmulLowering.h"
+#include "codegen/cuda/CudaMatmulRoles.h"
 
 using namespace mlir;
 
 namespace moec {
 
-// 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the
-// addresses of 8 rows, for which 56 are too few.
-static constexpr int64_t producerRegisters = 88, consumerRegisters = 208;
-
-Value CudaMatmulLowering::turn(Value step) { return div32(e.toI32(step), stages); }
-
-Value CudaMatmulLowering::barrier(Value step, bool full) {
-  Value slot = rem32(e.toI32(step), stages);
-  return e.at(shared, e.toI64(add32(mul32(slot, 16), stages * slotBytes() + (full ? 0 : 8))));
+Value CudaMatmulRoles::barrier(Value step, bool full) const {
+  Value slot = e.rem32(e.toI32(step), shape.stages);
+  return e.at(block.shared, e.toI64(e.add32(e.mul32(slot, 16), shape.stages * shape.slotBytes() + (full ? 0 : 8))));
 }
 
-// Two consumer warpgroups with 128 sums a thread need registers that the producer's threads do not. Kernels that have
-// enough anyway must not ask: ptxas ignores setmaxnreg where it is free to choose fewer, and says so (C7508).
-void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
-  initialiseBarriers();
-  bool moveRegisters = consumers == 2 && b.rows > 192;
-  Value isProducer = e.compare(arith::CmpIPredicate::ult, tid, e.c32(warpgroup_threads));
-  e.when(
-      isProducer,
-      [&] {
-        if (moveRegisters)
-          e.setMaxNreg(producerRegisters, false);
-        if (early > 1) {
-          askForWeights();
-          waitForPredecessor();
-        }
-        if (contiguous) // kernels before stored the rows that TMA reads
-          e.when(e.equal(tid, e.c32(0)), [&] { e.fenceAsyncGlobal(); });
-        lowerBlock(op.getProducer().front());
-      },
-      [&] {
-        if (moveRegisters)
-          e.setMaxNreg(consumerRegisters, true);
-        if (early > 1)
-          waitForPredecessor();
-        lowerBlock(op.getConsumer().front());
-      });
-}
-
-void CudaMatmulLowering::initialiseBarriers() {
-  e.when(e.equal(tid, e.c32(0)), [&] {
-    for (int64_t s = 0; s < stages; ++s) {
-      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(contiguous ? 1 : warpgroup_threads + 1)));
-      e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * consumers)));
+void CudaMatmulRoles::initialiseBarriers() {
+  e.when(e.equal(block.tid, e.c32(0)), [&] {
+    for (int64_t s = 0; s < shape.stages; ++s) {
+      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(shape.byTma() ? 1 : cuda_warpgroup_threads + 1)));
+      e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * shape.roles->consumers)));
     }
     e.fenceMbarInit();
-    e.tmaPrefetch(args.stage.b);
-    if (contiguous)
-      e.tmaPrefetch(args.stage.a);
-    if (mode.joined)
-      e.tmaPrefetch(args.joined->b);
+    e.tmaPrefetch(tiles.args.stage.b);
+    if (shape.byTma())
+      e.tmaPrefetch(tiles.args.stage.a);
+    if (shape.mode.joined)
+      e.tmaPrefetch(tiles.args.joined->b);
   });
-  e.barrier(0, threads());
+  e.barrier(0, shape.threads());
 }
 
-void CudaMatmulLowering::lowerFill(tile::FillOp op) {
-  Value step = e.toI64(value(op.getStep())), q = e.add(tile.step0, step);
-  Value odd = arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1));
+void CudaMatmulRoles::fill(Value step) {
+  Value q = e.add(tiles.tile.step0, step);
+  Value odd = arith::AndIOp::create(e.b, e.loc, block.turn(q), e.c32(1));
   auto wait = [&] { e.mbarWait(barrier(q, false), arith::XOrIOp::create(e.b, e.loc, odd, e.c32(1))); };
-  if (contiguous) // the other threads have nothing to do
-    return e.when(e.equal(tid, e.c32(0)), [&] {
+  if (shape.byTma()) // the other threads have nothing to do
+    return e.when(e.equal(block.tid, e.c32(0)), [&] {
       wait();
       loadByTma(step, q);
     });
   wait();
-  e.when(e.equal(tid, e.c32(0)), [&] { loadByTma(step, q); });
-  copyA(step, slotAddress(q, a));
+  e.when(e.equal(block.tid, e.c32(0)), [&] { loadByTma(step, q); });
+  copies.copyRows(step, block.slotAddress(q, shape.a));
   e.cpAsyncCommit();
-  Value told = e.sub(q, e.c(lag));
+  Value told = e.sub(q, e.c(shape.roles->lag));
   e.when(e.less(e.c(-1), told), [&] {
-    e.cpAsyncWait(lag);
+    e.cpAsyncWait(shape.roles->lag);
     sayFull(told);
   });
 }
 
 // By one thread: what TMA brings of step `step` into the slot of step q of the block, except weights that were asked
 // for.
-void CudaMatmulLowering::loadByTma(Value step, Value q) {
+void CudaMatmulRoles::loadByTma(Value step, Value q) {
   auto weights = [&] {
     expectBytes(q);
     loadWeights(step, q);
   };
-  asksEarly() ? e.when(wasAsked(q), [] {}, weights) : weights();
-  if (contiguous)
+  shape.asksEarly() ? e.when(tiles.wasAsked(q), [] {}, weights) : weights();
+  if (shape.byTma())
     loadRows(step, q);
 }
 
 // The one arrival of the thread that asks TMA, with the bytes of all it will ask for.
-void CudaMatmulLowering::expectBytes(Value q) {
-  e.mbarExpect(barrier(q, true), e.c32(int32_t(b.rows * b.rowBytes + (contiguous ? a.rows * a.rowBytes : 0))));
+void CudaMatmulRoles::expectBytes(Value q) {
+  e.mbarExpect(barrier(q, true),
+               e.c32(int32_t(shape.b.rows * shape.b.rowBytes + (shape.byTma() ? shape.a.rows * shape.a.rowBytes : 0))));
 }
 
-void CudaMatmulLowering::loadRows(Value step, Value q) {
-  Value x = e.toI32(e.mul(step, a.rowBytes / a.elementBytes()));
-  e.tmaLoad3d(slotAddress(q, a), stage.a, {x, e.toI32(tile.row0), e.c32(0)}, barrier(q, true));
+void CudaMatmulRoles::loadRows(Value step, Value q) {
+  Value x = e.toI32(e.mul(step, shape.a.rowBytes / shape.a.elementBytes()));
+  e.tmaLoad3d(block.slotAddress(q, shape.a), tiles.stage.a, {x, e.toI32(tiles.tile.row0), e.c32(0)}, barrier(q, true));
 }
 
-void CudaMatmulLowering::loadWeights(Value step, Value q) {
-  Value full = barrier(q, true), slot = slotAddress(q, b);
-  Value x = e.toI32(e.mul(step, b.rowBytes / b.elementBytes())), y = e.toI32(tile.column0);
-  for (int64_t part = 0; part < parts; ++part) {
-    Value z = e.toI32(e.add(e.mul(tile.group, parts), e.c(part)));
-    Value to = e.at(slot, part * columns() * b.rowBytes);
+void CudaMatmulRoles::loadWeights(Value step, Value q) {
+  Value full = barrier(q, true), slot = block.slotAddress(q, shape.b);
+  Value x = e.toI32(e.mul(step, shape.b.rowBytes / shape.b.elementBytes())), y = e.toI32(tiles.tile.column0);
+  for (int64_t part = 0; part < shape.parts; ++part) {
+    Value z = e.toI32(e.add(e.mul(tiles.tile.group, shape.parts), e.c(part)));
+    Value to = e.at(slot, part * shape.columns() * shape.b.rowBytes);
     auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
-    if (mode.joined)
-      e.when(tile.isSecond, [&] { load(args.joined->b); }, [&] { load(args.stage.b); });
+    if (shape.mode.joined)
+      e.when(tiles.tile.isSecond, [&] { load(tiles.args.joined->b); }, [&] { load(tiles.args.stage.b); });
     else
-      load(stage.b);
+      load(tiles.stage.b);
   }
 }
 
 // This thread's copies of step `step` are done: wgmma, which reads by the asynchronous proxy, may see them.
-void CudaMatmulLowering::sayFull(Value step) {
+void CudaMatmulRoles::sayFull(Value step) {
   e.fenceAsync();
   e.mbarArrive(barrier(step, true));
 }
 
-void CudaMatmulLowering::lowerFlush() {
-  if (contiguous) // TMA completes full by itself
+void CudaMatmulRoles::askForWeights(Value step) {
+  expectBytes(step);
+  loadWeights(step, step);
+}
+
+void CudaMatmulRoles::flush(Value steps) {
+  if (shape.byTma()) // TMA completes full by itself
     return;
   e.cpAsyncWait(0);
-  for (int64_t i = lag; i >= 1; --i) {
+  for (int64_t i = shape.roles->lag; i >= 1; --i) {
     Value step = e.sub(steps, e.c(i));
     e.when(e.less(e.c(-1), step), [&] { sayFull(step); });
   }
@@ -144,19 +107,19 @@ void CudaMatmulLowering::lowerFlush() {
 
 // Register of wgmma that is sum (i, j) of a part: one instruction's order is (8 of its columns, half of its rows, one
 // of two columns). With columns first there is an instruction a part, whose rows are our columns.
-int64_t CudaMatmulLowering::instructionIndex(int64_t part, int64_t i, int64_t j) const {
-  if (columnsFirst)
-    return part * a.rows / 2 + (i / 2 * 2 + j) * 2 + i % 2;
-  return ((part * columns() / 8 + j / 2) * 2 + i) * 2 + j % 2;
+int64_t CudaMatmulRoles::instructionIndex(int64_t part, int64_t i, int64_t j) const {
+  if (shape.columnsFirst)
+    return part * shape.a.rows / 2 + (i / 2 * 2 + j) * 2 + i % 2;
+  return ((part * shape.columns() / 8 + j / 2) * 2 + i) * 2 + j % 2;
 }
 
 // Sums in the order of the fragment <-> in the order of the instructions' registers.
-CudaMatmulLowering::Values CudaMatmulLowering::permuted(const Values &acc, bool toInstruction) {
+CudaMatmulRoles::Values CudaMatmulRoles::permuted(const Values &acc, bool toInstruction) {
   Values out(acc.size());
-  for (int64_t part = 0; part < parts; ++part)
-    for (int64_t i = 0; i < fragmentRows(); ++i)
-      for (int64_t j = 0; j < fragmentColumns(); ++j) {
-        size_t own = size_t(accumulatorIndex(part, i, j)), instruction = size_t(instructionIndex(part, i, j));
+  for (int64_t part = 0; part < shape.parts; ++part)
+    for (int64_t i = 0; i < shape.fragmentRows(); ++i)
+      for (int64_t j = 0; j < shape.fragmentColumns(); ++j) {
+        size_t own = size_t(shape.accumulatorIndex(part, i, j)), instruction = size_t(instructionIndex(part, i, j));
         out[toInstruction ? instruction : own] = acc[toInstruction ? own : instruction];
       }
   return out;
@@ -170,9 +133,9 @@ static Value descriptor(CudaEmitter &e, Value address) {
   return arith::OrIOp::create(e.b, e.loc, start, e.c(int64_t(1ull << 62 | 64ull << 32 | 1ull << 16)));
 }
 
-CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value step) {
-  Value q = e.add(tile.step0, step);
-  e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
+CudaMatmulRoles::Values CudaMatmulRoles::consume(const Values &acc, Value step) {
+  Value q = e.add(tiles.tile.step0, step);
+  e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, block.turn(q), e.c32(1)));
   Values sums = multiplyAsync(e.wgmmaFence(permuted(acc, true)), q);
   e.wgmmaCommit();
   sums = e.wgmmaWait(1, sums);
@@ -182,50 +145,46 @@ CudaMatmulLowering::Values CudaMatmulLowering::consume(const Values &acc, Value 
 
 // The instructions of the slot of step q: 64 rows of A and all columns, or, columns first, 64 columns of each part and
 // all rows.
-CudaMatmulLowering::Values CudaMatmulLowering::multiplyAsync(Values sums, Value q) {
-  Value warpgroup = div32(columnsFirst ? warpN : warpM, 4), rows = e.toI64(mul32(warpgroup, 64 * a.rowBytes));
+CudaMatmulRoles::Values CudaMatmulRoles::multiplyAsync(Values sums, Value q) {
+  Value warpgroup = e.div32(shape.columnsFirst ? block.warpN : block.warpM, 4),
+        rows = e.toI64(e.mul32(warpgroup, 64 * shape.a.rowBytes));
   auto issue = [&](int64_t n, Values acc, Value first, Value second) {
-    for (int64_t depth = 0; depth < a.rowBytes / 32; ++depth)
-      acc = e.wgmma(n, a.element, acc, e.add(first, e.c(2 * depth)), e.add(second, e.c(2 * depth)), e.c32(1));
+    for (int64_t depth = 0; depth < shape.a.rowBytes / 32; ++depth)
+      acc = e.wgmma(n, shape.a.element, acc, e.add(first, e.c(2 * depth)), e.add(second, e.c(2 * depth)), e.c32(1));
     return acc;
   };
-  if (!columnsFirst)
-    return issue(b.rows, sums, descriptor(e, e.at(slotAddress(q, a), rows)), descriptor(e, slotAddress(q, b)));
+  if (!shape.columnsFirst)
+    return issue(shape.b.rows, sums, descriptor(e, e.at(block.slotAddress(q, shape.a), rows)),
+                 descriptor(e, block.slotAddress(q, shape.b)));
   Values out;
-  size_t count = size_t(a.rows) / 2;
-  for (int64_t part = 0; part < parts; ++part) {
-    Value first = e.at(e.at(slotAddress(q, b), rows), part * columns() * b.rowBytes);
+  size_t count = size_t(shape.a.rows) / 2;
+  for (int64_t part = 0; part < shape.parts; ++part) {
+    Value first = e.at(e.at(block.slotAddress(q, shape.b), rows), part * shape.columns() * shape.b.rowBytes);
     Values own(llvm::ArrayRef(sums).slice(size_t(part) * count, count));
-    out.append(issue(a.rows, own, descriptor(e, first), descriptor(e, slotAddress(q, a))));
+    out.append(issue(shape.a.rows, own, descriptor(e, first), descriptor(e, block.slotAddress(q, shape.a))));
   }
   return out;
 }
 
-CudaMatmulLowering::Values CudaMatmulLowering::finish(const Values &acc) {
+CudaMatmulRoles::Values CudaMatmulRoles::finish(const Values &acc) {
   Values sums = e.wgmmaWait(0, permuted(acc, true));
-  giveBack(e.add(tile.step0, e.c(kSteps - 1)));
+  giveBack(e.add(tiles.tile.step0, e.c(shape.kSteps - 1)));
   return permuted(sums, false);
-}
-
-// A consumer whose 64 rows all lie behind the tile's last.
-bool CudaMatmulLowering::returnsVacant(tile::ForTilesOp op) const {
-  auto roles = dyn_cast<tile::RolesOp>(op->getParentOp());
-  return roles && op->getParentRegion() == &roles.getConsumer() && vacantReturns && consumers > 1;
 }
 
 // Each slot as it fills: an arrival ahead of it would count for the turn before. A lane that still looks at the barrier
 // must see this turn's phase, so the warp leaves the wait together before one of it arrives.
-void CudaMatmulLowering::returnSlots() {
-  e.loop(e.c(0), e.c(kSteps), 1, [&](Value step) {
-    Value q = e.add(tile.step0, step);
-    e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, turn(q), e.c32(1)));
+void CudaMatmulRoles::returnSlots() {
+  e.loop(e.c(0), e.c(shape.kSteps), 1, [&](Value step) {
+    Value q = e.add(tiles.tile.step0, step);
+    e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, block.turn(q), e.c32(1)));
     e.warpSync();
     giveBack(q);
   });
 }
 
-void CudaMatmulLowering::giveBack(Value step) {
-  e.when(e.equal(lane, e.c32(0)), [&] { e.mbarArrive(barrier(step, false)); });
+void CudaMatmulRoles::giveBack(Value step) {
+  e.when(e.equal(block.lane, e.c32(0)), [&] { e.mbarArrive(barrier(step, false)); });
 }
 
 } // namespace moec

@@ -25,7 +25,7 @@ MAY = {
     "codegen/interpret": ["codegen/moe", "dsl/reference"],
     "codegen/fuse": ["codegen", "codegen/moe"],
     "codegen/plan": ["codegen", "codegen/fuse", "codegen/moe", "runtime", "runtime/plan"],
-    "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan"],
+    "codegen/tile": ["codegen", "codegen/fuse", "codegen/moe", "codegen/plan", "runtime"],
     "codegen/schedule": ["codegen", "codegen/tile"],
     "codegen/lower": ["codegen", "codegen/plan"],
     "codegen/cpu": ["codegen", "codegen/lower", "codegen/moe", "codegen/plan", "codegen/tile"],
