@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What a compilation is asked for, and why one stopped.
+// What a compilation is asked for.
 
 #ifndef MOEC_CODEGEN_COMPILEOPTIONS_H
 #define MOEC_CODEGEN_COMPILEOPTIONS_H
@@ -40,15 +40,6 @@ struct CompileOptions {
   bool emulateCuda = false;  // keeps CUDA kernels as modules for the emulator instead of assembling; for tests only
   Sanitizer sanitizer = Sanitizer::None; // adds checks to the kernels, but not to AMX kernels; for tests only
   std::function<void(llvm::StringRef stage, llvm::StringRef detail, double seconds)> progress; // may be empty
-};
-
-// Why compilation stopped. `exitCode` is the command line's: 3 invalid input, 4 unsupported, 7 internal error.
-struct CompileError {
-  int exitCode = 7;
-  std::string code;    // "E-UNSUPPORTED", "E-TEMPLATE", ...
-  std::string path;    // dotted JSON path of the offending key ("experts.quant.kind"); may be empty
-  std::string message; // one sentence: what was found, what is supported
-  std::string hint;    // an action, may be empty
 };
 
 } // namespace moec

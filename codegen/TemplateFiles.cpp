@@ -14,21 +14,23 @@ namespace moec {
 
 static constexpr uint64_t maxTemplateBytes = 1 << 20;
 
-std::optional<TemplateText> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path, std::string &error) {
+static Diagnostic unusable(llvm::StringRef file, std::string why) {
+  Diagnostic error = Diagnostic::error("E-TEMPLATE", std::move(why));
+  error.file = file.str();
+  return error;
+}
+
+Result<std::optional<TemplateText>> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path) {
   if (!overlayDir.empty()) {
     llvm::SmallString<256> file(overlayDir);
     llvm::sys::path::append(file, path);
     uint64_t bytes = 0;
     if (llvm::sys::fs::is_regular_file(file)) {
-      if (llvm::sys::fs::file_size(file, bytes) || bytes > maxTemplateBytes) {
-        error = (file + ": a template is at most 1 MiB").str();
-        return std::nullopt;
-      }
+      if (llvm::sys::fs::file_size(file, bytes) || bytes > maxTemplateBytes)
+        return unusable(file, "a template is at most 1 MiB");
       auto buffer = llvm::MemoryBuffer::getFile(file, /*IsText=*/true);
-      if (!buffer) {
-        error = (file + ": " + buffer.getError().message()).str();
-        return std::nullopt;
-      }
+      if (!buffer)
+        return unusable(file, buffer.getError().message());
       return TemplateText{(*buffer)->getBuffer().str(), file.str().str()};
     }
   }

@@ -5,6 +5,8 @@
 #ifndef MOEC_CODEGEN_TEMPLATEFILES_H
 #define MOEC_CODEGEN_TEMPLATEFILES_H
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <optional>
@@ -25,9 +27,9 @@ struct TemplateText {
   std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
 };
 
-// The text of `path` ("functions/silu.mlir"). nullopt: no such file, or `error` says what is wrong with it (over 1 MiB,
-// not readable).
-std::optional<TemplateText> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path, std::string &error);
+// The text of `path` ("functions/silu.mlir"); nullopt: there is no such file. An error, E-TEMPLATE, is that of a file
+// which is there: over 1 MiB, or not readable.
+Result<std::optional<TemplateText>> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path);
 
 // Names of the templates in a folder ("functions" -> "silu", "gelu", ...), overlay included, sorted.
 std::vector<std::string> templateNames(llvm::StringRef overlayDir, llvm::StringRef folder);

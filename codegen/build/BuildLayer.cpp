@@ -91,15 +91,15 @@ void loadMoeDialects(MLIRContext &context) {
 }
 
 OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, const std::array<uint8_t, 32> &specHash,
-                                 FunctionLibrary &functions, std::vector<Refusal> &refusals) {
-  std::vector<Refusal> unsupported = refusalsOf(spec);
+                                 FunctionLibrary &functions, std::vector<Diagnostic> &errors) {
+  std::vector<Diagnostic> unsupported = refusalsOf(spec);
   if (!unsupported.empty()) {
-    llvm::append_range(refusals, unsupported);
+    llvm::append_range(errors, unsupported);
     return nullptr;
   }
   loadMoeDialects(context);
-  size_t before = refusals.size();
-  FunctionUses uses(functions, refusals);
+  size_t before = errors.size();
+  FunctionUses uses(functions, errors);
   OpBuilder builder(&context);
   RowOps ops(builder, uses);
   OwningOpRef<ModuleOp> module = ModuleOp::create(builder.getUnknownLoc());
@@ -108,11 +108,12 @@ OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, co
   func::FuncOp function = createFunction(builder, spec.name, arguments);
   builder.setInsertionPointToEnd(&function.getBody().front());
   addResults(builder, function, buildParts(ops, spec, valuesOf(function, arguments)));
-  if (refusals.size() != before)
+  if (errors.size() != before)
     return nullptr;
   stampIdentity(function, specHash);
   if (failed(verify(*module))) {
-    refusals.push_back({"E-INTERNAL", "", "the layer built from this spec does not verify", "report the spec"});
+    errors.push_back(
+        Diagnostic::error("E-INTERNAL", "the layer built from this spec does not verify", "report the spec"));
     return nullptr;
   }
   return module;

@@ -7,6 +7,7 @@
 
 #include "codegen/build/Refusals.h"
 #include "dsl/LayerSpec.h"
+#include "dsl/text/Diagnostic.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -22,11 +23,12 @@ class FunctionLibrary;
 void loadMoeDialects(mlir::MLIRContext &context);
 
 // The layer as row ops, routing and matmuls. The result never depends on a model's name. `spec` must be valid
-// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). Null exactly if `refusals` got an entry: one
-// for each key that is not built, or else one for each function file that cannot be used. The module verifies.
+// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). The module verifies. Null exactly if errors
+// were appended: E-UNSUPPORTED for each key that is not built, or else E-TEMPLATE for each function file that cannot be
+// used.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
                                              const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
-                                             std::vector<Refusal> &refusals);
+                                             std::vector<Diagnostic> &errors);
 
 } // namespace moec
 

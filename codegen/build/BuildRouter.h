@@ -8,6 +8,8 @@
 #include "codegen/build/LayerValues.h"
 #include "codegen/build/RowOps.h"
 
+#include "dsl/LayerSpec.h"
+
 namespace moec {
 
 // A router of any kind: the order of its stages. `layer.present` decides which tokens choose experts.

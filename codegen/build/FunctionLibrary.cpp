@@ -4,11 +4,11 @@
 
 #include "codegen/build/FunctionLibrary.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringExtras.h"
@@ -19,17 +19,10 @@ namespace moec {
 
 namespace {
 
+constexpr const char *code = "E-TEMPLATE";
 constexpr unsigned maxFunctionOps = 256;
 constexpr const char *allowedOps =
     "arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,cmpf,select}, math.{exp,log,log1p,tanh,erf,sqrt,absf}";
-
-std::string placed(Location loc, const std::string &text) {
-  std::string place;
-  if (auto file = loc->findInstanceOf<FileLineColLoc>())
-    place =
-        file.getFilename().str() + ":" + std::to_string(file.getLine()) + ":" + std::to_string(file.getColumn()) + ": ";
-  return place + text;
-}
 
 bool isAllowed(Operation &op) {
   return isa<arith::ConstantOp, arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
@@ -39,86 +32,74 @@ bool isAllowed(Operation &op) {
 
 bool isFunctionScalar(Type type) { return type.isF32() || type.isInteger(1); }
 
-// The one function of `module`, or null with `error` set.
-func::FuncOp checkFunction(ModuleOp module, StringRef name, std::string &error) {
+// The one function of `module`.
+Result<func::FuncOp> checkFunction(ModuleOp module, StringRef name) {
   func::FuncOp function;
   for (Operation &op : *module.getBody()) {
-    if (function || !isa<func::FuncOp>(op)) {
-      error = placed(op.getLoc(), "a function file holds one func.func, found " + op.getName().getStringRef().str());
-      return {};
-    }
+    if (function || !isa<func::FuncOp>(op))
+      return errorAt(op.getLoc(), code, "a function file holds one func.func, found " + op.getName().getStringRef().str());
     function = cast<func::FuncOp>(op);
   }
   std::string form = "func.func @" + name.str() + "(%x: f32) -> f32 { ... }";
-  if (!function) {
-    error = placed(module.getLoc(), "the file holds no function, expected " + form);
-    return {};
-  }
+  if (!function)
+    return errorAt(module.getLoc(), code, "the file holds no function, expected " + form);
   Type f32 = Float32Type::get(module.getContext());
   if (function.getName() != name || function.getFunctionType() != FunctionType::get(module.getContext(), f32, f32) ||
-      !function.getBody().hasOneBlock()) {
-    error = placed(function.getLoc(), "expected " + form);
-    return {};
-  }
+      !function.getBody().hasOneBlock())
+    return errorAt(function.getLoc(), code, "expected " + form);
   unsigned count = 0;
   for (Operation &op : function.getBody().front().without_terminator()) {
     bool allowed = isAllowed(op) && llvm::all_of(op.getResultTypes(), isFunctionScalar) && ++count <= maxFunctionOps;
-    if (allowed)
-      continue;
-    error = placed(op.getLoc(), "found " + op.getName().getStringRef().str() + ", allowed are at most " +
-                                    std::to_string(maxFunctionOps) + " of " + allowedOps + " on f32");
-    return {};
+    if (!allowed)
+      return errorAt(op.getLoc(), code, "found " + op.getName().getStringRef().str() + ", allowed are at most " +
+                                      std::to_string(maxFunctionOps) + " of " + allowedOps + " on f32");
   }
   return function;
 }
 
-// The module of a function file and its function; null with `error` set.
-OwningOpRef<ModuleOp> parseFunction(MLIRContext &context, const std::string &text, StringRef file, StringRef name,
-                                    func::FuncOp &function, std::string &error) {
-  std::string parseError;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    if (parseError.empty())
-      parseError = placed(diagnostic.getLocation(), diagnostic.str());
-    return success();
-  });
-  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, ParserConfig(&context), /*sourceName=*/file);
-  if (!module) {
-    error = parseError.empty() ? file.str() + ": is not MLIR text" : parseError;
-    return nullptr;
-  }
-  function = checkFunction(*module, name, error);
-  return function ? std::move(module) : nullptr;
+struct ParsedFunction {
+  OwningOpRef<ModuleOp> module; // owns `function`
+  func::FuncOp function;
+};
+
+Result<ParsedFunction> parseFunction(MLIRContext &context, const std::string &text, StringRef file, StringRef name) {
+  CapturedDiagnostics said(context, code, file.str());
+  ParsedFunction parsed;
+  parsed.module = parseSourceString<ModuleOp>(text, ParserConfig(&context), /*sourceName=*/file);
+  if (!parsed.module)
+    return said.takeFirst("is not MLIR text");
+  Result<func::FuncOp> function = checkFunction(*parsed.module, name);
+  if (!function)
+    return function.takeError();
+  parsed.function = *function;
+  return parsed;
 }
 
 } // namespace
 
-bool FunctionLibrary::load(StringRef name, std::string &error) {
+Result<> FunctionLibrary::load(StringRef name) {
   if (functions.count(name.str()))
-    return true;
-  std::string readError;
+    return {};
   bool plain = !name.empty() && llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
-  std::optional<TemplateText> text;
+  Result<std::optional<TemplateText>> text = std::nullopt;
   if (plain)
-    text = readTemplate(overlayDir, "functions/" + name.str() + ".mlir", readError);
-  if (!text) {
-    error = !readError.empty() ? readError
-                               : "there is no function file for '" + name.str() + "'; known are " +
-                                     llvm::join(templateNames(overlayDir, "functions"), ", ");
-    return false;
-  }
-  func::FuncOp function;
-  OwningOpRef<ModuleOp> module = parseFunction(context, text->text, text->file, name, function, error);
-  if (!module)
-    return false;
-  functions[name.str()] = function;
-  modules[name.str()] = std::move(module);
-  return true;
+    text = readTemplate(overlayDir, "functions/" + name.str() + ".mlir");
+  if (!text)
+    return text.takeError();
+  if (!*text)
+    return Diagnostic::error(code, "there is no function file for '" + name.str() + "'; known are " +
+                                               llvm::join(templateNames(overlayDir, "functions"), ", "));
+  Result<ParsedFunction> parsed = parseFunction(context, (*text)->text, (*text)->file, name);
+  if (!parsed)
+    return parsed.takeError();
+  functions[name.str()] = parsed->function;
+  modules[name.str()] = std::move(parsed->module);
+  return {};
 }
 
-bool FunctionLibrary::check(MLIRContext &context, const std::string &text, StringRef file, StringRef name,
-                            std::string &error) {
-  func::FuncOp function;
-  return bool(parseFunction(context, text, file, name, function, error));
+Result<> FunctionLibrary::check(MLIRContext &context, const std::string &text, StringRef file, StringRef name) {
+  Result<ParsedFunction> parsed = parseFunction(context, text, file, name);
+  return parsed ? Result<>() : parsed.takeError();
 }
 
 Value FunctionLibrary::apply(OpBuilder &builder, Location loc, StringRef name, Value x) const {

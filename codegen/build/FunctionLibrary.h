@@ -5,6 +5,8 @@
 #ifndef MOEC_CODEGEN_BUILD_FUNCTIONLIBRARY_H
 #define MOEC_CODEGEN_BUILD_FUNCTIONLIBRARY_H
 
+#include "dsl/text/Result.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -22,12 +24,12 @@ public:
   FunctionLibrary(mlir::MLIRContext &context, std::string overlayDir)
       : context(context), overlayDir(std::move(overlayDir)) {}
 
-  // Reads and checks the file. False: `error` is "FILE:LINE:COLUMN: what is wrong", or says that the file is missing.
-  bool load(llvm::StringRef name, std::string &error);
+  // Reads and checks the file. The error, E-TEMPLATE, has its place in that file, or says that the file is missing.
+  Result<> load(llvm::StringRef name);
 
   // The same check of a text in memory: is it the function `name`? Keeps nothing.
-  static bool check(mlir::MLIRContext &context, const std::string &text, llvm::StringRef file, llvm::StringRef name,
-                    std::string &error);
+  static Result<> check(mlir::MLIRContext &context, const std::string &text, llvm::StringRef file,
+                        llvm::StringRef name);
 
   // f(x) at the builder's place; `name` must have been loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;

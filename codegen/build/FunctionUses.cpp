@@ -7,12 +7,17 @@ using namespace mlir;
 namespace moec {
 
 Value FunctionUses::apply(OpBuilder &builder, Location loc, StringRef name, const char *key, Value x) {
-  std::string error;
-  if (library.load(name, error))
+  Result<> loaded = library.load(name);
+  if (loaded)
     return library.apply(builder, loc, name, x);
-  bool known = llvm::any_of(refusals, [&](const Refusal &one) { return one.path == key && one.message == error; });
+  Diagnostic error = loaded.takeError();
+  error.path = key;
+  error.hint = "a function file holds one func.func @NAME(%x: f32) -> f32";
+  bool known = llvm::any_of(errors, [&](const Diagnostic &one) {
+    return one.path == error.path && one.placedMessage() == error.placedMessage();
+  });
   if (!known)
-    refusals.push_back({"E-TEMPLATE", key, error, "a function file holds one func.func @NAME(%x: f32) -> f32"});
+    errors.push_back(std::move(error));
   return x;
 }
 

@@ -24,7 +24,7 @@ constexpr double maxPadding = 0.5;
 class RefusalWalk {
 public:
   explicit RefusalWalk(const LayerSpec &spec) : spec(spec) {}
-  std::vector<Refusal> run() {
+  std::vector<Diagnostic> run() {
     checkTypes();
     checkRouter();
     checkSelection();
@@ -37,11 +37,11 @@ public:
 
 private:
   const LayerSpec &spec;
-  std::vector<Refusal> refusals;
+  std::vector<Diagnostic> refusals;
 
   void refuse(bool found, const char *path, const llvm::Twine &message, const llvm::Twine &hint) {
     if (found)
-      refusals.push_back({"E-UNSUPPORTED", path, message.str(), hint.str()});
+      refusals.push_back(Diagnostic::error("E-UNSUPPORTED", message.str(), hint.str(), path));
   }
   void refuseType(DataType type, const char *path) {
     refuse(type != DataType::F32 && type != DataType::BF16 && type != DataType::F16, path,
@@ -140,6 +140,6 @@ void RefusalWalk::checkRest() {
 
 } // namespace
 
-std::vector<Refusal> refusalsOf(const LayerSpec &spec) { return RefusalWalk(spec).run(); }
+std::vector<Diagnostic> refusalsOf(const LayerSpec &spec) { return RefusalWalk(spec).run(); }
 
 } // namespace moec

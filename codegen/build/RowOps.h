@@ -11,6 +11,8 @@
 #include "codegen/build/ScalarOps.h"
 #include "codegen/moe/MoeDialect.h"
 
+#include "dsl/DataType.h"
+
 namespace moec {
 
 // An operand of a map, and which of its elements an element of the result reads.

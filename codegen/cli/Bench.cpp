@@ -141,7 +141,7 @@ struct BenchedLayer {
 } // namespace
 
 static int noMemory(Session &session, const char *what) {
-  return fail(session, ExitLimit, "E-MEMORY", std::string("not enough memory for ") + what);
+  return fail(session, "E-MEMORY", std::string("not enough memory for ") + what);
 }
 
 // Packs the weights; where they do not fit, or --distinct-experts says so, experts share storage.
@@ -175,7 +175,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
   std::string error;
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
-    return fail(session, ExitInternal, "E-INTERNAL", error);
+    return fail(session, "E-INTERNAL", error);
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
   run.distinctExperts =
@@ -207,7 +207,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
     series.tokens = t;
     Measuring measuring{layer, inputs, work, probe, flags, flags.stages ? &benched.clock : nullptr};
     if (!routeVariants(layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
-      return fail(session, ExitInternal, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
+      return fail(session, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
     sayProgress(session, series, probe.best());
     run.series.push_back(std::move(series));
   }
@@ -227,7 +227,7 @@ static int printCeilings(Session &session, const BenchFlags &flags) {
   PeakKind peak = peakOf(moec_cpu_isa(), true);
   CeilingProbe probe(peak, flags.threads);
   if (!probe.ready())
-    return fail(session, ExitLimit, "E-MEMORY", "not enough memory for the read probe");
+    return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
   probe.probe();
   if (flags.json) {
@@ -265,7 +265,7 @@ static int loadFacts(Session &session, const BenchFlags &flags, const SpecInput 
   };
   if (flags.skew == "uniform" || facts.hasRouter())
     return ExitDone;
-  return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+  return fail(session, "E-UNSUPPORTED",
               "--skew " + flags.skew + " acts on the parameter router.weight, and this layer has none",
               "give the router's matrix that moe.role");
 }
@@ -274,14 +274,14 @@ static int runBench(Session &session, const BenchFlags &flags) {
   if (flags.ceilings)
     return printCeilings(session, flags);
   if (flags.spec.empty())
-    return fail(session, ExitUsage, "E-USAGE", "no spec was named", "moec bench layer.json --tokens 1,32,512");
+    return fail(session, "E-USAGE", "no spec was named", "moec bench layer.json --tokens 1,32,512");
   SpecInput input;
   CompileOptions options;
   std::vector<int64_t> tokens;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
   if (!options.archs.empty())
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+    return fail(session, "E-UNSUPPORTED",
                 "moec bench measures CPU targets; CUDA kernels are measured by "
                 "tests/cuda/run.sh on a machine with a GPU",
                 "leave the cuda targets out");

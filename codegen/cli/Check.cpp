@@ -36,7 +36,7 @@ static int explain(Session &session, const std::string &code) {
   if (!text)
     text = explainCliCode(code);
   if (!text)
-    return fail(session, ExitUsage, "E-USAGE", "unknown code " + quoteText(code),
+    return fail(session, "E-USAGE", "unknown code " + quoteText(code),
                 "codes look like E-K; dsl/README.md lists them");
   session.out << code << ": " << *text << "\n";
   return ExitDone;
@@ -57,12 +57,12 @@ static void writeJson(json::OStream &os, const std::string &file, bool valid, co
 // A function file is valid or not; of a spec and a layer the stages up to the schedule say what the target refuses.
 // Errors go to `list`; `what` says of a valid file what it holds.
 static int checkInput(const SpecInput &input, const CompileOptions &options, DiagnosticList &list, std::string &what) {
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::string stem = std::filesystem::path(input.fileName).stem().string();
   if (input.isMoeText && isFunctionText(input.text)) {
     what = "function " + stem;
-    return checkFunctionText(input.text, input.fileName, stem, errors) ? int(ExitDone)
-                                                                       : addCompileErrors(input, errors, list);
+    Result<> checked = checkFunctionText(input.text, input.fileName, stem);
+    return checked ? int(ExitDone) : addCompileErrors(input, {checked.takeError()}, list);
   }
   what = input.isMoeText ? "layer " + stem : specSummary(input.spec);
   raw_null_ostream nowhere;
@@ -82,7 +82,7 @@ static int runCheck(Session &session, const CheckFlags &flags) {
     return code;
   options.progress = nullptr;
   if (flags.specs.empty())
-    return fail(session, ExitUsage, "E-USAGE", "no spec was named", "moec check layer.json");
+    return fail(session, "E-USAGE", "no spec was named", "moec check layer.json");
   int exit = ExitDone;
   size_t errors = 0;
   std::string first;

@@ -36,34 +36,30 @@ static int printAfterStage(Session &session, const SpecInput &input, const Compi
                            const std::string &name) {
   std::optional<Stage> stage = parseStage(name);
   if (!stage)
-    return fail(session, ExitUsage, "E-USAGE", "unknown stage " + quoteText(name),
+    return fail(session, "E-USAGE", "unknown stage " + quoteText(name),
                 "stages are spec, build, fuse, plan, schedule, instantiate, lower, emit");
   if (int code = checkSchedule(session, input.compileInput(), options))
     return code;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   enterStage(name);
   if (printStage(input.compileInput(), options, *stage, session.out, errors))
     return ExitDone;
   return reportCompileErrors(session, input, errors);
 }
 
-static int folderFailure(Session &session, const FolderError &error) {
-  return fail(session, ExitFile, error.code, error.message, error.hint);
-}
-
 // The library's bytes: an archive in memory, or what the linker made in the staging folder.
-static int makeLibrary(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder,
-                       std::string &bytes) {
-  std::string error;
+static Result<std::string> makeLibrary(const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
   if (kind == LibraryKind::Static)
-    return archiveBytes(package, bytes, error) ? ExitDone : fail(session, ExitInternal, "E-INTERNAL", error);
-  FolderError folderError;
-  std::string workDir = folder.workDir(folderError);
-  if (workDir.empty())
-    return folderFailure(session, folderError);
-  if (sharedLibraryBytes(package, workDir, bytes, error))
-    return ExitDone;
-  return fail(session, ExitTool, "E-TOOL", error, "moec doctor lists the programs moec runs; --emit static needs none");
+    return archiveBytes(package);
+  Result<std::string> workDir = folder.workDir();
+  if (!workDir)
+    return workDir;
+  Result<std::string> bytes = sharedLibraryBytes(package, *workDir);
+  if (bytes)
+    return bytes;
+  Diagnostic error = bytes.takeError();
+  error.hint = "moec doctor lists the programs moec runs; --emit static needs none";
+  return error;
 }
 
 // Buffers grow with --max-tokens; past this size that is rather a mistake than a wish.
@@ -109,16 +105,17 @@ static std::string workspaceText(const CompiledPackage &package) {
 
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
   enterStage("package");
-  std::string bytes, error;
-  if (int code = makeLibrary(session, package, kind, folder, bytes))
-    return code;
-  size_t librarySize = bytes.size();
-  std::vector<PackageFile> files;
-  if (!packageFiles(package, kind, std::move(bytes), files, error))
-    return fail(session, ExitInternal, "E-INTERNAL", error);
-  FolderError folderError;
-  if (!folder.write(files, folderError) || !folder.commit(folderError))
-    return folderFailure(session, folderError);
+  Result<std::string> bytes = makeLibrary(package, kind, folder);
+  if (!bytes)
+    return fail(session, bytes.error());
+  size_t librarySize = bytes->size();
+  Result<std::vector<PackageFile>> files = packageFiles(package, kind, std::move(*bytes));
+  if (!files)
+    return fail(session, files.error());
+  if (Result<> written = folder.write(*files); !written)
+    return fail(session, written.error());
+  if (Result<> committed = folder.commit(); !committed)
+    return fail(session, committed.error());
   ownStagingFolder("");
   if (!session.quiet) {
     const moec_plan_header &header = package.plan.header;
@@ -140,10 +137,10 @@ static int rename(Session &session, SpecInput &input, const std::string &name) {
   if (name.empty())
     return ExitDone;
   if (input.isMoeText)
-    return fail(session, ExitUsage, "E-USAGE", "--name does not apply to a .mlir file",
+    return fail(session, "E-USAGE", "--name does not apply to a .mlir file",
                 "the function's name is the package's");
   if (!isLayerName(name))
-    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
+    return fail(session, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
                 "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");
   input.spec.name = name;
   return ExitDone;
@@ -156,9 +153,9 @@ static int chooseSanitizer(Session &session, const std::string &name, CompileOpt
   options.sanitizer = name == "address" ? Sanitizer::Address : Sanitizer::Thread;
   options.isas.mask &= ~IsaSet::of(Isa::Amx).mask;
   if (!options.archs.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--sanitize is for CPU kernels", "leave the cuda targets out");
+    return fail(session, "E-USAGE", "--sanitize is for CPU kernels", "leave the cuda targets out");
   if (!options.isas.mask)
-    return fail(session, ExitUsage, "E-USAGE", "--sanitize does not apply to cpu:amx",
+    return fail(session, "E-USAGE", "--sanitize does not apply to cpu:amx",
                 "name cpu:avx512, cpu:avx2, cpu:baseline, or cpu for the three");
   return ExitDone;
 }
@@ -178,10 +175,10 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return printAfterStage(session, input, options, flags.stopAfter);
   auto existing = flags.force ? PackageFolder::Existing::Replace : PackageFolder::Existing::Refuse;
   std::string output = flags.output.empty() && !input.isMoeText ? input.spec.name : flags.output;
-  FolderError folderError;
   // Before the work: a folder in the way is said at once.
-  if (!output.empty() && !PackageFolder::check(output, existing, folderError))
-    return folderFailure(session, folderError);
+  if (!output.empty())
+    if (Result<> free = PackageFolder::check(output, existing); !free)
+      return fail(session, free.error());
   if (!session.quiet && !input.isMoeText)
     session.err << input.spec.name << ": " << specSummary(input.spec) << ", tokens 1.." << options.maxTokens << "\n";
   int exit = ExitDone;
@@ -192,12 +189,13 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     output = package->name;
   warnOfWorkspace(session, *package);
   warnOfKernels(session, *package);
-  std::unique_ptr<PackageFolder> folder = PackageFolder::stage(output, existing, folderError);
-  if (!folder)
-    return folderFailure(session, folderError);
-  ownStagingFolder(folder->stagingPath());
+  Result<std::unique_ptr<PackageFolder>> staged = PackageFolder::stage(output, existing);
+  if (!staged)
+    return fail(session, staged.error());
+  PackageFolder &folder = **staged;
+  ownStagingFolder(folder.stagingPath());
   LibraryKind kind = flags.emit == "shared" ? LibraryKind::Shared : LibraryKind::Static;
-  if (int code = writePackage(session, *package, kind, *folder))
+  if (int code = writePackage(session, *package, kind, folder))
     return code;
   session.out << output << "\n";
   return ExitDone;

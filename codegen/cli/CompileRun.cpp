@@ -54,7 +54,7 @@ static int parseTargets(Session &session, const std::vector<std::string> &target
   options.isas = IsaSet{};
   for (const std::string &target : targets)
     if (!parseTarget(target, options.isas) && !parseTarget(target, options.archs))
-      return fail(session, ExitUsage, "E-USAGE", "unknown target " + quoteText(target),
+      return fail(session, "E-USAGE", "unknown target " + quoteText(target),
                   "targets are " + join(targetNames(), ", "));
   return ExitDone;
 }
@@ -63,7 +63,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   if (int code = parseTargets(session, flags.targets, options))
     return code;
   if (flags.determinism == "batch")
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+    return fail(session, "E-UNSUPPORTED",
                 "--det batch is not built: a row's kernel follows from the rows of the call, and its bits with it",
                 "--det run repeats bits from run to run for equal calls");
   options.math = flags.math == "tf32" ? MathMode::Tf32 : MathMode::Exact;
@@ -73,7 +73,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   options.templatesDir = flags.templatesDir;
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
-    return fail(session, ExitFile, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");
+    return fail(session, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())
     if (int code = loadSchedule(session, options))
@@ -93,7 +93,7 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
   enterStage("compile");
   if ((exit = checkSchedule(session, input.compileInput(), options)))
     return nullptr;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::unique_ptr<CompiledPackage> package = compileLayer(input.compileInput(), options, errors);
   if (!package)
     exit = reportCompileErrors(session, input, errors);
@@ -123,16 +123,18 @@ std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
 
 int failToPrepare(Session &session, const LayerRun &layer, const std::string &error) {
   if (layer.memoryMissing())
-    return fail(session, ExitLimit, "E-MEMORY", error);
-  return layer.isaMissing() ? fail(session, ExitDevice, "E-MACHINE", error)
-                            : fail(session, ExitInternal, "E-INTERNAL", error);
+    return fail(session, "E-MEMORY", error);
+  return layer.isaMissing() ? fail(session, "E-MACHINE", error)
+                            : fail(session, "E-INTERNAL", error);
 }
 
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {
-  std::string error;
-  if (parseTokenRange(text, maxTokens, out, error))
-    return ExitDone;
-  return fail(session, ExitUsage, "E-USAGE", error, "--tokens 1,2,4-64*2 or a larger --max-tokens");
+  Result<std::vector<int64_t>> parsed = parseTokenRange(text, maxTokens);
+  if (!parsed)
+    return fail(session, parsed.error().code, parsed.error().message,
+                "--tokens 1,2,4-64*2 or a larger --max-tokens");
+  out = std::move(*parsed);
+  return ExitDone;
 }
 
 std::string sizeText(int64_t bytes) {

@@ -181,7 +181,7 @@ static void printJson(Session &session, const CompiledPackage &package, const st
 static int printReasons(Session &session, const SpecInput &input, const CompileOptions &options) {
   std::string text;
   raw_string_ostream os(text);
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   if (!printStage(input.compileInput(), options, Stage::Fuse, os, errors))
     return reportCompileErrors(session, input, errors);
   session.out << "\nfusion\n";
@@ -201,7 +201,7 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
     return ExitInvalid;
   int64_t choices = text ? text->choices : input.spec.choices();
   if (choices < 1)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+    return fail(session, "E-UNSUPPORTED",
                 "tokens of this layer do not choose experts, so no routing can be explained",
                 "a router that chooses experts for tokens has one");
   RoutingStats stats(text ? text->experts : input.spec.routerRows());

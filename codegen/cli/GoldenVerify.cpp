@@ -90,11 +90,11 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
   std::string error;
   CompileInput input;
   input.spec = &golden.spec;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::unique_ptr<CompiledPackage> compiled = compileLayer(input, options, errors);
   if (!compiled) {
-    bool unsupported = !errors.empty() && errors.front().exitCode == ExitUnsupported;
-    std::string message = errors.empty() ? "no reason given" : errors.front().message;
+    bool unsupported = !errors.empty() && errors.front().code == "E-UNSUPPORTED";
+    std::string message = errors.empty() ? "no reason given" : errors.front().placedMessage();
     result = unsupported ? skipped(message) : failed("does not compile: " + message);
     return;
   }
@@ -137,7 +137,7 @@ int verifyGolden(Session &session, const std::string &folder, const CompileOptio
   std::vector<std::string> names;
   std::string error;
   if (!listGoldenCases(folder, names, error))
-    return fail(session, ExitFile, "E-FILE", error);
+    return fail(session, "E-FILE", error);
   CompileOptions quiet = options;
   quiet.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
   size_t counts[3] = {0, 0, 0};

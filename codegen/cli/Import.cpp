@@ -76,14 +76,13 @@ static int checkImported(Session &session, const ImportResult &result) {
   if (readSpec(result.spec, "imported spec", {}, source, diagnostics))
     return ExitDone;
   session.err << render(diagnostics, session.color);
-  return fail(session, ExitInvalid, "E-IMPORT-KEY", "the values of this config contradict each other, see above");
+  return fail(session, "E-IMPORT-KEY", "the values of this config contradict each other, see above");
 }
 
 // Invalid outranks unsupported.
 static int sayError(Session &session, const ImportFinding &finding, int before) {
-  ExitCode exit = finding.code == "E-UNSUPPORTED" ? ExitUnsupported : ExitInvalid;
-  fail(session, exit, finding.code, escaped(finding.message), escaped(finding.hint));
-  return before == ExitInvalid ? before : int(exit);
+  int exit = fail(session, finding.code, escaped(finding.message), escaped(finding.hint));
+  return before == ExitInvalid ? before : exit;
 }
 
 static int runImport(Session &session, const ImportFlags &flags) {
@@ -93,14 +92,14 @@ static int runImport(Session &session, const ImportFlags &flags) {
     return ExitDone;
   }
   if (flags.config.empty())
-    return fail(session, ExitUsage, "E-USAGE", "import takes a format and a config", "moec import hf config.json");
+    return fail(session, "E-USAGE", "import takes a format and a config", "moec import hf config.json");
   std::string text;
   if (int code = readTextFile(session, flags.config, "config", size_t(4) << 20, text))
     return code;
   ImportResult result;
   std::string name = flags.name.empty() ? layerNameOf(flags.output == "-" ? flags.config : flags.output) : flags.name;
   if (!isLayerName(name) || isReservedName(name))
-    return fail(session, ExitUsage, "E-USAGE", "--name " + quoteText(name, 80) + " is not a valid name of a layer",
+    return fail(session, "E-USAGE", "--name " + quoteText(name, 80) + " is not a valid name of a layer",
                 "[a-z][a-z0-9_]{0,62}");
   ImportOptions options = flags.options;
   options.name = name;

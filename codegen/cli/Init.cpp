@@ -31,7 +31,7 @@ static int runInit(Session &session, const InitFlags &flags) {
   std::optional<std::string> text = presetText(flags.preset);
   if (!text) {
     std::optional<std::string> closest = closestPreset(flags.preset);
-    return fail(session, ExitUsage, "E-USAGE", "unknown preset " + quoteText(flags.preset),
+    return fail(session, "E-USAGE", "unknown preset " + quoteText(flags.preset),
                 closest ? "did you mean \"" + *closest + "\"?" : "moec init --list names the presets");
   }
   if (flags.output == "-") {

@@ -19,7 +19,7 @@ namespace {
 constexpr size_t maxFileBytes = size_t(1) << 30, maxFiles = 10000, maxLabels = 1000, maxLabelName = 64;
 
 int refuse(Session &session, const std::string &path, const std::string &why) {
-  return fail(session, ExitInvalid, "E-ROUTINGS", quoteText(path, 256) + ": " + escaped(why),
+  return fail(session, "E-ROUTINGS", quoteText(path, 256) + ": " + escaped(why),
               "moec explain --help names what a folder of routings holds");
 }
 
@@ -117,7 +117,7 @@ int listFolder(Session &session, const std::string &folder, std::vector<std::str
     if (it->path().extension() == ".safetensors")
       paths.push_back(it->path().string());
   if (status)
-    return fail(session, ExitFile, "E-FILE", "cannot list " + quoteText(folder, 256) + ": " + status.message());
+    return fail(session, "E-FILE", "cannot list " + quoteText(folder, 256) + ": " + status.message());
   if (paths.empty() || paths.size() > maxFiles)
     return refuse(session, folder,
                   paths.empty() ? "it holds no *.safetensors"
@@ -137,13 +137,13 @@ int readRoutings(Session &session, const std::string &folder, int64_t choices, R
   std::error_code ignored;
   if (std::filesystem::exists(namesPath, ignored)) {
     if (!readGoldenFile(namesPath, size_t(1) << 20, bytes, error))
-      return fail(session, ExitFile, "E-FILE", escaped(error));
+      return fail(session, "E-FILE", escaped(error));
     if (!parseLabels(bytes, labelNames, error))
       return refuse(session, namesPath, error);
   }
   for (const std::string &path : paths) {
     if (!readGoldenFile(path, maxFileBytes, bytes, error))
-      return fail(session, ExitFile, "E-FILE", escaped(error));
+      return fail(session, "E-FILE", escaped(error));
     if (!readRecord(bytes, choices, stats, error) || !readMetadata(bytes, labelNames, error))
       return refuse(session, path, error);
   }

@@ -22,20 +22,20 @@ static int sayErrors(Session &session, DiagnosticList &list) {
   list.sort();
   session.err << render(list, session.color);
   session.err.flush();
-  return list.hasErrors() ? int(ExitInvalid) : int(ExitDone);
+  return list.hasErrors() ? exitCodeOf(list.all()) : ExitDone;
 }
 
 int loadSchedule(Session &session, CompileOptions &options) {
   if (int exit = readTextFile(session, options.scheduleName, "schedule", maxScheduleBytes, options.scheduleText))
     return exit;
-  Schedule schedule;
-  ScheduleError error;
-  if (parseSchedule(options.scheduleText, schedule, error, options.templatesDir))
+  Result<Schedule> schedule = parseSchedule(options.scheduleText, options.scheduleName, options.templatesDir);
+  if (schedule)
     return ExitDone;
   DiagnosticList list;
   list.setSource(options.scheduleName, options.scheduleText);
-  list.error(code, list.source().place(error.at, error.length), error.message,
-             "moec explain prints the schedule a layer gets by default, in this form");
+  Diagnostic error = schedule.takeError();
+  error.hint = "moec explain prints the schedule a layer gets by default, in this form";
+  list.add(error);
   return sayErrors(session, list);
 }
 
@@ -75,7 +75,7 @@ static void refuseUnused(const Schedule &forced, const Schedule &built, Diagnost
   auto refuse = [&](const auto &stage) {
     if (findSame(built, stage))
       return;
-    list.error(code, list.source().place(stage.at, StringRef("stage").size()),
+    list.error(code, stage.place,
                hasStage(stage.stage)
                    ? "stage '" + stage.stage + "' has no kernels of " + machineName(stage).str() + " in this package"
                    : "the layer has no matmul stage '" + stage.stage + "'",
@@ -85,54 +85,47 @@ static void refuseUnused(const Schedule &forced, const Schedule &built, Diagnost
   for_each(forced.cudaStages, refuse);
   for (const CudaFrontEntry &front : forced.fronts)
     if (!built.findFront(front.arch))
-      list.error(code, list.source().place(front.at, StringRef("front").size()),
+      list.error(code, front.place,
                  "the package has no front for " + cudaArchFacts(front.arch).name.str() + ", which would never run",
                  built.fronts.empty() ? "a front needs choices that go straight to a dispatch, and a CUDA target"
                                       : "built is one for " + cudaArchFacts(built.fronts.front().arch).name.str());
 }
 
-// An error of the compiler at the entry it names.
-static void placeIllegal(const CompileError &error, const Schedule &forced, DiagnosticList &list) {
-  SourcePlace place;
-  StringRef message = error.message, rules = "codegen/schedule/Schedule.h has the rules S1 to S6";
-  for (const StageSchedule &stage : forced.stages)
-    for (const ScheduleEntry &entry : stage.entries)
-      if (message.starts_with(entryPlaceText(stage.stage, stage.isa, entry)))
-        place = list.source().place(entry.at, StringRef("rows").size());
+// Where the rules are that an entry at the error's place must keep.
+static const char *rulesOf(const Diagnostic &error, const Schedule &forced) {
   for (const CudaStage &stage : forced.cudaStages)
     for (const CudaEntry &entry : stage.entries)
-      if (message.starts_with(entryPlaceText(stage, entry))) {
-        place = list.source().place(entry.at, StringRef("tokens").size());
-        rules = "codegen/schedule/CudaSchedule.h has the rules D1 to D11";
-      }
-  list.error(error.code, place, error.message, rules.str());
+      if (error.line && entry.place.line == error.line && entry.place.column == error.column)
+        return "codegen/schedule/CudaSchedule.h has the rules D1 to D11";
+  return "codegen/schedule/Schedule.h has the rules S1 to S6";
 }
 
 int checkSchedule(Session &session, const CompileInput &input, const CompileOptions &options) {
   if (options.scheduleText.empty())
     return ExitDone;
-  Schedule forced, built;
-  ScheduleError unread;
   CompileOptions plain = options;
   plain.scheduleText.clear();
   plain.progress = nullptr;
   std::string text;
   raw_string_ostream os(text);
-  std::vector<CompileError> errors;
-  bool planned = printStage(input, plain, Stage::Schedule, os, errors) &&
-                 parseSchedule(options.scheduleText, forced, unread, options.templatesDir) &&
-                 parseSchedule(text, built, unread, options.templatesDir);
-  if (!planned)
+  std::vector<Diagnostic> errors;
+  if (!printStage(input, plain, Stage::Schedule, os, errors))
+    return ExitDone;
+  Result<Schedule> forced = parseSchedule(options.scheduleText, options.scheduleName, options.templatesDir);
+  Result<Schedule> built = parseSchedule(text, "", options.templatesDir);
+  if (!forced || !built)
     return ExitDone;
   DiagnosticList list;
   list.setSource(options.scheduleName, options.scheduleText);
-  refuseUnused(forced, built, list);
+  refuseUnused(*forced, *built, list);
   if (list.hasErrors())
     return sayErrors(session, list);
   plain.scheduleText = options.scheduleText;
   if (!printStage(input, plain, Stage::Schedule, os, errors))
-    for (const CompileError &error : errors)
-      placeIllegal(error, forced, list);
+    for (Diagnostic &error : errors) {
+      error.hint = rulesOf(error, *forced);
+      list.add(error);
+    }
   return sayErrors(session, list);
 }
 

@@ -15,7 +15,7 @@ int writeSpecFile(Session &session, const std::string &path, const std::string &
   int mode = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (force ? O_TRUNC : O_EXCL);
   int fd = open(path.c_str(), mode, 0666);
   if (fd < 0 && errno == EEXIST)
-    return fail(session, ExitFile, "E-EXISTS", "file " + quoteText(path, 256) + " exists",
+    return fail(session, "E-EXISTS", "file " + quoteText(path, 256) + " exists",
                 "choose another file with -o, or pass --force to replace it");
   bool ok = fd >= 0 && write(fd, text.data(), text.size()) == ssize_t(text.size());
   int number = errno;
@@ -24,7 +24,7 @@ int writeSpecFile(Session &session, const std::string &path, const std::string &
     number = errno;
   }
   if (!ok)
-    return fail(session, ExitFile, "E-WRITE", "cannot write " + quoteText(path, 256) + ": " + std::strerror(number));
+    return fail(session, "E-WRITE", "cannot write " + quoteText(path, 256) + ": " + std::strerror(number));
   return ExitDone;
 }
 

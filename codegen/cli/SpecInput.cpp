@@ -48,12 +48,12 @@ static int refuseFolder(Session &session, const std::string &folder) {
     if (!fs::is_regular_file(it->path() / "manifest.json", code))
       continue;
     fs::path spec = it->path() / "spec.json";
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+    return fail(session, "E-UNSUPPORTED",
                 quoteText(folder, 256) + " is a package folder; moec reads specs, .mlir files and presets",
                 fs::is_regular_file(spec, code) ? "the spec it was made from is " + quoteText(spec.string(), 256)
                                                 : "it was made from a .mlir file; name that one");
   }
-  return fail(session, ExitFile, "E-FILE", "the spec " + quoteText(folder, 256) + " is a folder",
+  return fail(session, "E-FILE", "the spec " + quoteText(folder, 256) + " is a folder",
               "name a JSON file, a .mlir file or a preset; moec init --list names the presets");
 }
 
@@ -67,7 +67,7 @@ static int readArgument(Session &session, const std::string &argument, SpecInput
       return ExitDone;
     }
     std::optional<std::string> closest = closestPreset(argument);
-    return fail(session, ExitFile, "E-FILE",
+    return fail(session, "E-FILE",
                 "cannot read the spec " + quoteText(argument, 256) + ": no file and no preset has this name",
                 closest ? "did you mean the preset \"" + *closest + "\"?" : "moec init --list names the presets");
   }
@@ -140,45 +140,15 @@ int loadSpec(Session &session, const std::string &argument, const SpecFlags &fla
   return ExitDone;
 }
 
-// "FILE:12:7: text" -> the place and the text; no place where the message does not begin with the input's name.
-static SourcePlace takePlace(const std::string &file, llvm::StringRef &message) {
-  SourcePlace place;
-  llvm::StringRef rest = message;
-  unsigned line = 0, column = 0;
-  if (rest.consume_front(file + ":") && !rest.consumeInteger(10, line) && rest.consume_front(":") &&
-      !rest.consumeInteger(10, column) && rest.consume_front(": ")) {
-    place.line = line;
-    place.column = column;
-    place.length = 1;
-    message = rest;
-  }
-  return place;
-}
-
-int addCompileErrors(const SpecInput &input, const std::vector<CompileError> &errors, DiagnosticList &list) {
-  int exit = ExitDone;
-  bool internal = false;
+int addCompileErrors(const SpecInput &input, const std::vector<Diagnostic> &errors, DiagnosticList &list) {
   list.setSource(input.fileName, input.text);
-  for (const CompileError &error : errors) {
-    internal |= error.exitCode == ExitInternal;
-    exit = std::max(exit, error.exitCode);
-    std::string code = error.code.empty() ? "E-INTERNAL" : error.code;
-    if (!input.isMoeText) {
-      SourcePlace place = error.path.empty() ? SourcePlace() : input.source.locate(error.path);
-      list.error(code, place, error.message, error.hint, error.path);
-      continue;
-    }
-    // what MLIR says in several diagnostics comes as several lines
-    for (llvm::StringRef line : llvm::split(llvm::StringRef(error.message), '\n')) {
-      SourcePlace place = takePlace(input.fileName, line);
-      list.error(code, place, line.str(), error.hint, "");
-    }
-  }
+  for (const Diagnostic &error : errors)
+    list.add(error, input.isMoeText || error.path.empty() ? SourcePlace() : input.source.locate(error.path));
   list.sort();
-  return internal || exit == ExitDone ? int(ExitInternal) : exit;
+  return exitCodeOf(errors);
 }
 
-int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors) {
+int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<Diagnostic> &errors) {
   DiagnosticList list;
   int exit = addCompileErrors(input, errors, list);
   session.err << render(list, session.color);

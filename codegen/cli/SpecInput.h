@@ -43,12 +43,12 @@ void addSpecFlags(CLI::App &verb, SpecFlags &flags); // `flags` must outlive the
 int loadSpec(Session &session, const std::string &argument, const SpecFlags &flags, SpecInput &out,
              DiagnosticList *collected = nullptr);
 
-// Adds the errors of a compilation to `list`: those with a path at their key of the spec, those of a .mlir file at the
-// line and column they begin with. Returns the exit code.
-int addCompileErrors(const SpecInput &input, const std::vector<CompileError> &errors, DiagnosticList &list);
+// Adds the errors of a compilation to `list`: those with a path at their key of the spec, those with a place in the
+// input there, all others at the input as a whole. Returns the exit code.
+int addCompileErrors(const SpecInput &input, const std::vector<Diagnostic> &errors, DiagnosticList &list);
 
-// Prints the errors of a compilation, those with a path at their key of the spec, and returns the exit code.
-int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<CompileError> &errors);
+// Prints them in that form and returns the exit code.
+int reportCompileErrors(Session &session, const SpecInput &input, const std::vector<Diagnostic> &errors);
 
 // "128 experts, top-8, H 2048, I 768, bf16": the first line of compile and explain.
 std::string specSummary(const LayerSpec &spec);

@@ -101,12 +101,12 @@ static int runChild(Session &session, const Limits &limits, const std::function<
   try {
     return work();
   } catch (const std::bad_alloc &) {
-    return fail(session, ExitLimit, "E-MEMORY", "out of memory");
+    return fail(session, "E-MEMORY", "out of memory");
   } catch (const std::exception &e) {
-    fail(session, ExitInternal, "E-INTERNAL", std::string("unexpected failure: ") + e.what());
+    fail(session, "E-INTERNAL", std::string("unexpected failure: ") + e.what());
     return ExitInternal;
   } catch (...) {
-    return fail(session, ExitInternal, "E-INTERNAL", "unexpected failure");
+    return fail(session, "E-INTERNAL", "unexpected failure");
   }
 }
 
@@ -129,7 +129,7 @@ static std::string saveReproducer(const std::vector<std::string> &command, const
 static int internalError(Session &session, const std::vector<std::string> &command, const std::string &ending) {
   std::string folder = saveReproducer(command, ending);
   std::string stage = shared->stage[0] ? std::string("stage \"") + shared->stage + "\"" : std::string("start-up");
-  return fail(session, ExitInternal, "E-INTERNAL", "this is a mistake in moec: " + stage + " " + ending,
+  return fail(session, "E-INTERNAL", "this is a mistake in moec: " + stage + " " + ending,
               folder.empty()
                   ? "the reproducer could not be saved in this folder"
                   : "please report it with the folder " + folder + ", which holds no tensor names or weights");
@@ -180,15 +180,15 @@ static int answer(Session &session, const Limits &limits, const std::vector<std:
                   int status) {
   int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   if (ending == Ending::Timeout)
-    return fail(session, ExitLimit, "E-TIMEOUT",
+    return fail(session, "E-TIMEOUT",
                 "stopped after " + secondsText(limits.timeoutSeconds) + " s in stage \"" + shared->stage + "\"",
                 "raise --timeout");
   if (ending == Ending::Interrupted || number == SIGINT || number == SIGTERM || number == SIGHUP)
-    return fail(session, ExitInterrupted, "E-INTERRUPTED", "interrupted; no output was left behind");
+    return fail(session, "E-INTERRUPTED", "interrupted; no output was left behind");
   if (number == SIGPIPE)
     return ExitFile; // the reader of stdout left; there is nobody to tell
   if (number == SIGKILL)
-    return fail(session, ExitLimit, "E-MEMORY", "the compiling process was killed, most likely for lack of memory");
+    return fail(session, "E-MEMORY", "the compiling process was killed, most likely for lack of memory");
   if (number)
     return internalError(session, command, std::string("ended with signal ") + strsignal(number));
   int code = WEXITSTATUS(status);
@@ -199,7 +199,7 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
               const std::function<int()> &work) {
   void *memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return fail(session, ExitLimit, "E-MEMORY", "out of memory");
+    return fail(session, "E-MEMORY", "out of memory");
   shared = static_cast<Shared *>(memory);
   activeLimits = &limits;
   sigset_t blocked, before;
@@ -211,7 +211,7 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
   session.err.flush();
   pid_t child = fork();
   if (child < 0)
-    return fail(session, ExitLimit, "E-MEMORY", std::string("cannot start a process: ") + std::strerror(errno));
+    return fail(session, "E-MEMORY", std::string("cannot start a process: ") + std::strerror(errno));
   if (child == 0) {
     sigprocmask(SIG_SETMASK, &before, nullptr);
     signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
@@ -228,7 +228,7 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
       std::string why = out.error().message();
       out.clear_error();
       if (code == ExitDone)
-        code = fail(session, ExitFile, "E-WRITE", "cannot write to standard output: " + why);
+        code = fail(session, "E-WRITE", "cannot write to standard output: " + why);
     }
     _exit(code);
   }

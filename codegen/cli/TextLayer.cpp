@@ -69,7 +69,7 @@ static void readOps(TextLayer &out) {
 
 std::unique_ptr<TextLayer> TextLayer::parse(Session &session, const SpecInput &input) {
   auto out = std::make_unique<TextLayer>();
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   out->parsed = parseLayerText(input.text, input.fileName, errors);
   if (!out->parsed) {
     reportCompileErrors(session, input, errors);

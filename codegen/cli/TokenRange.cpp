@@ -53,18 +53,16 @@ static bool parseItem(StringRef item, int64_t largest, std::vector<int64_t> &out
   return false;
 }
 
-bool parseTokenRange(StringRef text, int64_t largest, std::vector<int64_t> &out, std::string &error) {
+Result<std::vector<int64_t>> parseTokenRange(StringRef text, int64_t largest) {
   SmallVector<StringRef> items;
   text.split(items, ',');
-  out.clear();
+  std::vector<int64_t> out;
   for (StringRef item : items) {
     std::string why;
-    if (!parseItem(item.trim(), largest, out, why)) {
-      error = "token range " + quoteText(item.str()) + " " + why;
-      return false;
-    }
+    if (!parseItem(item.trim(), largest, out, why))
+      return Diagnostic::error("E-USAGE", "token range " + quoteText(item.str()) + " " + why);
   }
-  return true;
+  return out;
 }
 
 } // namespace moec

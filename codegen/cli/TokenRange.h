@@ -5,17 +5,18 @@
 #ifndef MOEC_CODEGEN_CLI_TOKENRANGE_H
 #define MOEC_CODEGEN_CLI_TOKENRANGE_H
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace moec {
 
-// Items: N, FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR. False with the reason in `error`: a text of another form, a
-// number over `largest`, or more than 4096 numbers.
-bool parseTokenRange(llvm::StringRef text, int64_t largest, std::vector<int64_t> &out, std::string &error);
+// Items: N, FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR. An error, E-USAGE: a text of another form, a number over
+// `largest`, or more than 4096 numbers.
+Result<std::vector<int64_t>> parseTokenRange(llvm::StringRef text, int64_t largest);
 
 } // namespace moec
 

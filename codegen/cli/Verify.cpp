@@ -73,7 +73,7 @@ static int printResults(Verification &v) {
                           result.worst.value, 100 * result.worst.ofLimit)
                 << result.worst.place << "\n";
     if (result.failed)
-      fail(session, ExitCheckFailed, "E-MISMATCH", result.name + ": " + result.firstFailure);
+      fail(session, "E-MISMATCH", result.name + ": " + result.firstFailure);
   }
   if (!results.empty() && results.front().compared.empty)
     session.out << "calls without tokens, which have nothing to compare: " << results.front().compared.empty
@@ -96,7 +96,7 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
   v.text = text.get();
   int64_t choices = text ? text->choices : input.spec.choices();
   if (flags.routing && choices < 1)
-    return fail(session, ExitUnsupported, "E-UNSUPPORTED",
+    return fail(session, "E-UNSUPPORTED",
                 "tokens of this layer do not choose experts, so there is no routing to report", "leave --routing out");
   if (flags.routing)
     v.routing.emplace(text ? text->experts : input.spec.routerRows());
@@ -127,15 +127,15 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   if (int code = compileOptions(session, flags.compile, options))
     return code;
   if (!flags.spec.empty() + !flags.golden.empty() + (flags.random > 0) != 1)
-    return fail(session, ExitUsage, "E-USAGE", "verify takes one of a spec, --golden DIR and --random N",
+    return fail(session, "E-USAGE", "verify takes one of a spec, --golden DIR and --random N",
                 "moec verify layer.json");
   if (flags.routing && flags.spec.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--routing reports on one layer", "name its spec");
+    return fail(session, "E-USAGE", "--routing reports on one layer", "name its spec");
   if (flags.emulate && !options.isas.has(Isa::Amx) && options.archs.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--emulate is for AMX and CUDA kernels, and no target here has them",
+    return fail(session, "E-USAGE", "--emulate is for AMX and CUDA kernels, and no target here has them",
                 "use --target cpu:amx, cuda:sm_90a or cuda:sm_80");
   if (flags.spec.empty() && !flags.compile.scheduleFile.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--schedule applies to a spec alone: a schedule is one layer's",
+    return fail(session, "E-USAGE", "--schedule applies to a spec alone: a schedule is one layer's",
                 "name the spec of one case");
   if (flags.spec.empty() && !flags.compile.reports.empty())
     return fail(session, ExitUsage, "E-USAGE", "--reports applies to a spec",

@@ -29,10 +29,11 @@ namespace {
 static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, const std::string &templatesDir) {
   std::map<std::string, std::string> texts;
   auto add = [&](Activation act, const std::string &name) {
-    std::string error;
-    if (act == Activation::Custom)
-      if (std::optional<TemplateText> found = readTemplate(templatesDir, "functions/" + name + ".mlir", error))
-        texts[name] = found->text;
+    if (act != Activation::Custom)
+      return;
+    auto found = readTemplate(templatesDir, "functions/" + name + ".mlir");
+    if (found && *found) // the compiler has said what is wrong with another one
+      texts[name] = (*found)->text;
   };
   if (spec.layer.dense)
     add(spec.layer.dense->act, spec.layer.dense->actName);
@@ -230,7 +231,7 @@ static int verifyCpu(Verification &v, LayerOracle &oracle, const CompiledPackage
   std::string error;
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
-    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+    return fail(v.session, "E-INTERNAL", error);
   LayerRun layer(package->get());
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
     if (!(compiled.plan.header.isa_mask >> isa & 1))
@@ -253,14 +254,14 @@ static int verifyCuda(Verification &v, LayerOracle &oracle, CompiledPackage &com
   std::unique_ptr<EmulatedDevice> emulated;
   std::unique_ptr<DeviceContext> real;
   if (options.emulateCuda && !(emulated = EmulatedDevice::make(compiled, error)))
-    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+    return fail(v.session, "E-INTERNAL", error);
   if (!emulated && !(real = DeviceContext::open(nullptr, error))) {
     v.skip(options.archs.size() > 1 ? "cuda" : name, error);
     return ExitDone;
   }
   std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
   if (!package)
-    return fail(v.session, ExitInternal, "E-INTERNAL", error);
+    return fail(v.session, "E-INTERNAL", error);
   LayerRun layer(package->get());
   IsaResult result;
   if (!verifyDevice(oracle, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result,

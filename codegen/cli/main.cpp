@@ -60,7 +60,7 @@ static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError
   std::string command = verb == &app ? "moec" : "moec " + verb->get_name();
   if (error.get_name() == "RequiredError" && verb == &app)
     message = "no verb was named";
-  return fail(session, ExitUsage, "E-USAGE", escaped(message), command + " --help lists what it takes");
+  return fail(session, "E-USAGE", escaped(message), command + " --help lists what it takes");
 }
 
 // An unknown verb gets its own message; CLI11 would only ask for a subcommand.
@@ -69,7 +69,7 @@ static int unknownVerb(Session &session, const std::string &word, const std::vec
   for (const Verb &verb : verbs)
     names.push_back(verb.command->get_name());
   std::optional<std::string> closest = closestSpelling(word, names);
-  return fail(session, ExitUsage, "E-USAGE", "unknown verb " + quoteText(word),
+  return fail(session, "E-USAGE", "unknown verb " + quoteText(word),
               closest ? "did you mean \"" + *closest + "\"?" : "moec --help lists the verbs");
 }
 
@@ -98,7 +98,7 @@ static int runCommandLine(Session &session, int argc, char **argv) {
   for (const Verb &verb : verbs)
     if (verb.command->parsed())
       return supervise(session, flags.limits, command, [&] { return verb.body(session); });
-  return fail(session, ExitUsage, "E-USAGE", "no verb was named", "moec --help lists them");
+  return fail(session, "E-USAGE", "no verb was named", "moec --help lists them");
 }
 
 int main(int argc, char **argv) {
@@ -115,6 +115,6 @@ int main(int argc, char **argv) {
   } catch (const std::bad_alloc &) {
     return ExitLimit;
   } catch (const std::exception &error) {
-    return fail(session, ExitInternal, "E-INTERNAL", std::string("unexpected failure: ") + error.what());
+    return fail(session, "E-INTERNAL", std::string("unexpected failure: ") + error.what());
   }
 }

@@ -34,7 +34,7 @@ void markConvergent(llvm::Module &module) {
           call->setConvergent();
 }
 
-std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &error) {
+Result<std::unique_ptr<llvm::TargetMachine>> makeMachine(CudaArch arch) {
   static std::once_flag once;
   std::call_once(once, [] {
     LLVMInitializeNVPTXTargetInfo();
@@ -43,9 +43,10 @@ std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &err
     LLVMInitializeNVPTXAsmPrinter();
   });
   llvm::Triple triple("nvptx64-nvidia-cuda");
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  std::string why;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, why);
   if (!target)
-    return nullptr;
+    return Diagnostic::error("E-INTERNAL", why);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, cudaArchFacts(arch).name, "+ptx80",
@@ -55,34 +56,30 @@ std::unique_ptr<llvm::TargetMachine> makeMachine(CudaArch arch, std::string &err
 
 } // namespace
 
-std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error) {
+Result<std::unique_ptr<llvm::Module>> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context) {
   std::unique_ptr<llvm::Module> translated = mlir::translateModuleToLLVMIR(module, context, "moec");
-  if (!translated) {
-    error = "translation to LLVM IR failed";
-    return nullptr;
-  }
+  if (!translated)
+    return Diagnostic::error("E-INTERNAL", "translation to LLVM IR failed");
   translated->setTargetTriple(llvm::Triple("nvptx64-nvidia-cuda"));
   translated->setDataLayout(dataLayout);
   markConvergent(*translated);
   return translated;
 }
 
-bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string &error) {
-  auto machine = makeMachine(arch, error);
-  if (!machine)
-    return false;
-  module.setDataLayout(machine->createDataLayout());
-  runShortPipeline(module, *machine);
+Result<std::string> emitPtx(llvm::Module &module, CudaArch arch) {
+  auto made = makeMachine(arch);
+  if (!made)
+    return made.takeError();
+  llvm::TargetMachine &machine = **made;
+  module.setDataLayout(machine.createDataLayout());
+  runShortPipeline(module, machine);
   llvm::SmallString<0> text;
   llvm::raw_svector_ostream os(text);
   llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(codegen, os, nullptr, llvm::CodeGenFileType::AssemblyFile)) {
-    error = "the NVPTX back end cannot write PTX";
-    return false;
-  }
+  if (machine.addPassesToEmitFile(codegen, os, nullptr, llvm::CodeGenFileType::AssemblyFile))
+    return Diagnostic::error("E-INTERNAL", "the NVPTX back end cannot write PTX");
   codegen.run(module);
-  ptx = text.str().str();
-  return true;
+  return text.str().str();
 }
 
 } // namespace moec

@@ -7,6 +7,8 @@
 
 #include "codegen/Target.h"
 
+#include "dsl/text/Result.h"
+
 #include "mlir/IR/BuiltinOps.h"
 
 #include <memory>
@@ -20,12 +22,12 @@ class Module;
 namespace moec {
 
 // The LLVM module that PTX is generated from and that the emulator runs. The context of `module` must have the NVVM
-// translation. Null: `error`.
-std::unique_ptr<llvm::Module> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context, std::string &error);
+// translation. Errors are E-INTERNAL.
+Result<std::unique_ptr<llvm::Module>> translateCuda(mlir::ModuleOp module, llvm::LLVMContext &context);
 
 // PTX 8.0 for `arch`, without a NUL at the end. Multiplications and additions are fused only if the module fuses them,
-// so that the emulator computes the same bits. False: `error`.
-bool emitPtx(llvm::Module &module, CudaArch arch, std::string &ptx, std::string &error);
+// so that the emulator computes the same bits.
+Result<std::string> emitPtx(llvm::Module &module, CudaArch arch);
 
 } // namespace moec
 

@@ -47,8 +47,7 @@ CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArc
 }
 
 bool CudaStages::fail(std::string text, bool isUnsupported) {
-  message = std::move(text);
-  unsupported = isUnsupported;
+  failure = Diagnostic::error(isUnsupported ? "E-UNSUPPORTED" : "E-INTERNAL", std::move(text));
   return false;
 }
 
@@ -209,11 +208,12 @@ static void setTiles(moec_cuda_launch &launch, const MatmulStage &stage, int64_t
 
 bool CudaStages::printTile(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) {
   MatmulStage stage = describe(step, op, entry);
-  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""), message);
-  templateError = !tile;
-  if (!tile)
+  auto tile = instantiateKernel(*module.getContext(), stage, entry.kernel, templatesDir, symbolOf(step, ""));
+  if (!tile) {
+    failure = tile.takeError();
     return false;
-  *tiles << *tile << "\n";
+  }
+  *tiles << **tile << "\n";
   return true;
 }
 
@@ -275,10 +275,12 @@ bool CudaStages::addMatmulKernel(const MatmulJob &job) {
   MatmulStage stage = describe(job.step, job.op, job.entry);
   stage.mode.joined = bool(job.second);
   std::string symbol = symbolOf(job.step, "t" + std::to_string(job.firstToken) + (job.second ? "_joined" : ""));
-  auto tile = instantiateKernel(*module.getContext(), stage, job.entry.kernel, templatesDir, symbol, message);
-  templateError = !tile;
-  if (!tile)
+  auto made = instantiateKernel(*module.getContext(), stage, job.entry.kernel, templatesDir, symbol);
+  if (!made) {
+    failure = made.takeError();
     return false;
+  }
+  OwningOpRef<ModuleOp> tile = std::move(*made);
   tile::KernelOp kernel = *tile->getOps<tile::KernelOp>().begin();
   CudaMatmulFacts facts = lowerCudaMatmul(kernel, arch.sm, module, symbol);
   if (!checkShared(symbol, facts))

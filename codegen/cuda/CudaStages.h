@@ -14,6 +14,8 @@
 #include "codegen/schedule/Schedule.h"
 #include "codegen/tile/MatmulStage.h"
 
+#include "dsl/text/Diagnostic.h"
+
 #include <map>
 #include <optional>
 #include <set>
@@ -62,9 +64,8 @@ public:
   void printTiles(llvm::raw_ostream *os) { tiles = os; }
 
   CudaTargetPlan takePlan() { return std::move(target); }
-  const std::string &error() const { return message; }
-  bool isTemplateError() const { return templateError; } // a template caused the error
-  bool isUnsupported() const { return unsupported; }     // the layer exceeds a limit of the target
+  // E-TEMPLATE in a template, E-UNSUPPORTED if the layer exceeds a limit of the target, else E-INTERNAL.
+  const Diagnostic &error() const { return failure; }
 
 private:
   bool addStep(size_t step, mlir::Operation *op);
@@ -155,8 +156,7 @@ private:
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists; // table of a route's list of a block size
   std::map<size_t, uint16_t> sums;                        // table of a combine's sums of tokens
   std::map<size_t, uint16_t> permuted;                    // table of a matmul's rows in the order of the route
-  std::string message;
-  bool templateError = false, unsupported = false;
+  Diagnostic failure; // why add() was false
 };
 
 } // namespace moec

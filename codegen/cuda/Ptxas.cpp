@@ -169,12 +169,10 @@ void parsePtxasLog(StringRef log, Assembled &out) {
   }
 }
 
-bool runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch, Assembled &out, std::string &error) {
+Result<Assembled> runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch) {
   MemoryFile input("kernels.ptx"), cubin("kernels.cubin"), log("ptxas.log");
-  if (!input.isOpen() || !cubin.isOpen() || !log.isOpen() || !input.write(ptx)) {
-    error = std::string("no memory for the files of ptxas: ") + std::strerror(errno);
-    return false;
-  }
+  if (!input.isOpen() || !cubin.isOpen() || !log.isOpen() || !input.write(ptx))
+    return Diagnostic::error("E-INTERNAL", std::string("no memory for the files of ptxas: ") + std::strerror(errno));
   std::string target = "-arch=" + cudaArchFacts(arch).name.str(), from = input.path(), to = cubin.path(),
               said = log.path();
   StringRef args[] = {ptxas.path, target, "-O3", "-v", "-o", to, from};
@@ -183,17 +181,18 @@ bool runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch, Assembled &out, 
   int code = sys::ExecuteAndWait(ptxas.path, args, std::nullopt, redirects, 0, 0, &reason);
   std::string text = log.read();
   if (code == 0) {
+    Assembled out;
     out.cubin = cubin.read();
     parsePtxasLog(text, out);
     if (!out.cubin.empty())
-      return true;
+      return out;
   }
   SmallVector<StringRef> lines;
   StringRef(text).split(lines, '\n', -1, /*KeepEmpty=*/false);
   erase_if(lines, [](StringRef line) { return line.starts_with("ptxas info"); });
   lines.truncate(std::min<size_t>(lines.size(), 3));
-  error = ptxas.path + " failed with code " + std::to_string(code) + ": " + reason + join(lines, "; ");
-  return false;
+  return Diagnostic::error("E-INTERNAL", ptxas.path + " failed with code " + std::to_string(code) + ": " + reason +
+                                             join(lines, "; "));
 }
 
 } // namespace moec

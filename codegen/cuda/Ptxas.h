@@ -8,6 +8,8 @@
 #include "codegen/Target.h"
 #include "codegen/cuda/CudaPlan.h"
 
+#include "dsl/text/Result.h"
+
 #include <map>
 #include <optional>
 #include <string>
@@ -41,8 +43,9 @@ struct Assembled {
   std::vector<std::string> messages;             // all other output: C75xx advice and warnings
 };
 
-// Runs `ptxas` on `ptx` (no shell; no file is made on disk). False: `error` is its exit and first lines.
-bool runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch, Assembled &out, std::string &error);
+// Runs `ptxas` on `ptx` (no shell; no file is made on disk). The error, E-INTERNAL for the PTX is ours, has its exit and
+// first lines.
+Result<Assembled> runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch);
 
 // Reads the output of ptxas -v.
 void parsePtxasLog(llvm::StringRef log, Assembled &out);

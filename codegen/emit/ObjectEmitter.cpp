@@ -5,6 +5,7 @@
 
 #include "codegen/emit/ObjectEmitter.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/emit/SymbolCheck.h"
 #include "codegen/lower/ShortPipeline.h"
 
@@ -26,11 +27,10 @@ using namespace mlir;
 
 namespace moec {
 
-bool lowerToLlvmDialect(ModuleOp module, std::string &error) {
-  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
-    llvm::raw_string_ostream(error) << diagnostic.getLocation() << ": " << diagnostic << "\n";
-    return success();
-  });
+static constexpr const char *code = "E-INTERNAL";
+
+Result<> lowerToLlvmDialect(ModuleOp module) {
+  CapturedDiagnostics said(*module.getContext(), code);
   PassManager passes(module.getContext());
 #ifdef NDEBUG
   passes.enableVerifier(false); // between these passes it would take a tenth of the time of a kernel
@@ -40,10 +40,12 @@ bool lowerToLlvmDialect(ModuleOp module, std::string &error) {
   passes.addPass(createSCFToControlFlowPass());
   passes.addPass(createConvertToLLVMPass());
   passes.addPass(createReconcileUnrealizedCastsPass());
-  return succeeded(passes.run(module));
+  if (failed(passes.run(module)))
+    return said.takeJoined("the kernels do not lower to the llvm dialect");
+  return {};
 }
 
-std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::string &error) {
+Result<std::unique_ptr<llvm::TargetMachine>> makeCpuMachine(const IsaFacts &isa) {
   static std::once_flag once;
   std::call_once(once, [] {
     LLVMInitializeX86TargetInfo();
@@ -52,46 +54,43 @@ std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::st
     LLVMInitializeX86AsmPrinter();
   });
   llvm::Triple triple("x86_64-unknown-linux-gnu");
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  std::string why;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, why);
   if (!target)
-    return nullptr;
+    return Diagnostic::error(code, why);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       triple, isa.cpu, isa.features, options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
-bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
-                 std::string &error) {
+Result<Bytes> writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form) {
+  Bytes out;
   llvm::raw_svector_ostream os(out);
   if (form == EmitForm::LlvmIr) {
     module.print(os, nullptr);
-    return true;
+    return out;
   }
   auto type = form == EmitForm::Object ? llvm::CodeGenFileType::ObjectFile : llvm::CodeGenFileType::AssemblyFile;
   llvm::legacy::PassManager codegen;
-  if (machine.addPassesToEmitFile(codegen, os, nullptr, type)) {
-    error = "the X86 back end cannot write this kind of file";
-    return false;
-  }
+  if (machine.addPassesToEmitFile(codegen, os, nullptr, type))
+    return Diagnostic::error(code, "the X86 back end cannot write this kind of file");
   codegen.run(module);
-  return true;
+  return out;
 }
 
-bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
-                llvm::SmallVectorImpl<char> &out, std::string &error) {
-  auto machine = makeCpuMachine(isa, error);
-  if (!machine)
-    return false;
+Result<Bytes> emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer) {
+  auto made = makeCpuMachine(isa);
+  if (!made)
+    return made.takeError();
+  llvm::TargetMachine &machine = **made;
   llvm::LLVMContext context;
   context.setDiscardValueNames(true); // objects do not hold the names of values and blocks
   std::unique_ptr<llvm::Module> llvmModule = translateModuleToLLVMIR(module, context, "moec");
-  if (!llvmModule) {
-    error = "translation to LLVM IR failed";
-    return false;
-  }
-  llvmModule->setTargetTriple(machine->getTargetTriple());
-  llvmModule->setDataLayout(machine->createDataLayout());
+  if (!llvmModule)
+    return Diagnostic::error(code, "translation to LLVM IR failed");
+  llvmModule->setTargetTriple(machine.getTargetTriple());
+  llvmModule->setDataLayout(machine.createDataLayout());
   llvmModule->setPICLevel(llvm::PICLevel::BigPIC);
   for (llvm::Function &function : *llvmModule) {
     if (function.isDeclaration())
@@ -105,11 +104,14 @@ bool emitModule(ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer s
     for (unsigned i = 0; i < 3 && i < function.arg_size(); ++i)
       function.addParamAttr(i, llvm::Attribute::NoAlias);
   }
-  runShortPipeline(*llvmModule, *machine);
+  runShortPipeline(*llvmModule, machine);
   instrument(*llvmModule, sanitizer);
-  if (!writeModule(*llvmModule, *machine, form, out, error))
-    return false;
-  return form != EmitForm::Object || checkSymbols({out.data(), out.size()}, sanitizer, error);
+  Result<Bytes> out = writeModule(*llvmModule, machine, form);
+  if (!out || form != EmitForm::Object)
+    return out;
+  if (Result<> checked = checkSymbols({out->data(), out->size()}, sanitizer); !checked)
+    return checked.takeError();
+  return out;
 }
 
 } // namespace moec

@@ -9,6 +9,8 @@
 #include "codegen/emit/Sanitizer.h"
 #include "codegen/plan/LaunchPlan.h"
 
+#include "dsl/text/Result.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 
@@ -25,17 +27,17 @@ namespace moec {
 
 enum class EmitForm { Object, LlvmIr, Assembly };
 
-// Lowers scf, arith, math and vector to the llvm dialect, in place. False: `error` holds MLIR's message.
-bool lowerToLlvmDialect(mlir::ModuleOp module, std::string &error);
+// Lowers scf, arith, math and vector to the llvm dialect, in place. The error, E-INTERNAL, is MLIR's.
+Result<> lowerToLlvmDialect(mlir::ModuleOp module);
 
-// Translates an llvm-dialect module, optimises and emits it for `isa`; every function gets hidden visibility.
-bool emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer,
-                llvm::SmallVectorImpl<char> &out, std::string &error);
+using Bytes = llvm::SmallVector<char, 0>;
 
-// Code generator for `isa`; null: `error` says why.
-std::unique_ptr<llvm::TargetMachine> makeCpuMachine(const IsaFacts &isa, std::string &error);
-bool writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form, llvm::SmallVectorImpl<char> &out,
-                 std::string &error);
+// Translates an llvm-dialect module, optimises and emits it for `isa`; every function gets hidden visibility. All errors
+// from here on are E-INTERNAL.
+Result<Bytes> emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer);
+
+Result<std::unique_ptr<llvm::TargetMachine>> makeCpuMachine(const IsaFacts &isa); // code generator for `isa`
+Result<Bytes> writeModule(llvm::Module &module, llvm::TargetMachine &machine, EmitForm form);
 
 struct PlanObjectInput {
   std::string name;
@@ -47,7 +49,7 @@ struct PlanObjectInput {
 
 // The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that
 // refers to them. The other objects define the functions.
-bool emitPlanObject(const PlanObjectInput &input, llvm::SmallVectorImpl<char> &out, std::string &error);
+Result<Bytes> emitPlanObject(const PlanObjectInput &input);
 
 } // namespace moec
 

@@ -74,20 +74,18 @@ static std::string reportLines(const LaunchPlan &plan) {
                        : lines;
 }
 
-static bool templateValues(const CompiledPackage &package, LibraryKind kind, TemplateValues &values,
-                           std::string &error) {
+static Result<TemplateValues> templateValues(const CompiledPackage &package, LibraryKind kind) {
   const moec_plan_header &header = package.plan.header;
-  if (!values.identifier("name", package.name) || !values.upperIdentifier("NAME", package.name)) {
-    error = "the package's name is not an identifier";
-    return false;
-  }
+  TemplateValues values;
+  if (!values.identifier("name", package.name) || !values.upperIdentifier("NAME", package.name))
+    return Diagnostic::error("E-INTERNAL", "the package's name is not an identifier");
   for (const moec_role &role : package.plan.roles) {
     std::vector<int64_t> dims(role.dims, role.dims + std::min<unsigned>(role.rank, 3));
-    if (!values.roleLine("roles", package.plan.string(role.name), dims)) {
-      error = "role " + std::to_string(&role - package.plan.roles.data()) + " has an invalid name \"" +
-              escaped(package.plan.string(role.name).str()) + "\" (expected [a-z0-9_.]+)";
-      return false;
-    }
+    if (!values.roleLine("roles", package.plan.string(role.name), dims))
+      return Diagnostic::error("E-INTERNAL", "role " + std::to_string(&role - package.plan.roles.data()) +
+                                                 " has an invalid name \"" +
+                                                 escaped(package.plan.string(role.name).str()) +
+                                                 "\" (expected [a-z0-9_.]+)");
   }
   std::string inputs; // beside x: fields of moec_forward_args that must be there
   for (const LayerInput &input : layerInputs())
@@ -124,22 +122,25 @@ static bool templateValues(const CompiledPackage &package, LibraryKind kind, Tem
               : header.determinism == 2
                   ? "a row's bits depend on that row and the instruction set or GPU only."
                   : "equal inputs give equal bits, for any number of threads, on one instruction set or GPU.");
-  return true;
+  return values;
 }
 
-bool packageFiles(const CompiledPackage &package, LibraryKind kind, std::string libraryBytes,
-                  std::vector<PackageFile> &files, std::string &error) {
-  TemplateValues values;
-  std::string header, config, pkgConfig;
-  if (!templateValues(package, kind, values, error) || !fillPackageTemplate("header.h.in", values, header, error) ||
-      !fillPackageTemplate("config.cmake.in", values, config, error) ||
-      !fillPackageTemplate("pkgconfig.pc.in", values, pkgConfig, error))
-    return false;
+Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, LibraryKind kind,
+                                              std::string libraryBytes) {
   const std::string &name = package.name, share = "share/" + name + "/";
-  files.push_back({"include/" + name + ".h", std::move(header)});
-  files.push_back({"lib/" + libraryFileName(name, kind), std::move(libraryBytes)});
-  files.push_back({"lib/cmake/" + name + "/" + name + "Config.cmake", std::move(config)});
-  files.push_back({"lib/pkgconfig/" + name + ".pc", std::move(pkgConfig)});
+  Result<TemplateValues> values = templateValues(package, kind);
+  if (!values)
+    return values.takeError();
+  std::vector<PackageFile> files;
+  for (auto [path, source] : {std::pair("include/" + name + ".h", "header.h.in"),
+                              std::pair("lib/" + libraryFileName(name, kind), ""),
+                              std::pair("lib/cmake/" + name + "/" + name + "Config.cmake", "config.cmake.in"),
+                              std::pair("lib/pkgconfig/" + name + ".pc", "pkgconfig.pc.in")}) {
+    Result<std::string> text = *source ? fillPackageTemplate(source, *values) : std::move(libraryBytes);
+    if (!text)
+      return text.takeError();
+    files.push_back({path, std::move(*text)});
+  }
   files.push_back({share + "schedule.txt", package.scheduleText});
   if (!package.canonicalSpec.empty())
     files.push_back({share + "spec.json", package.canonicalSpec});
@@ -147,7 +148,7 @@ bool packageFiles(const CompiledPackage &package, LibraryKind kind, std::string 
   for (const PackageFile &file : files)
     digests.emplace_back(file.path, sha256(file.bytes));
   files.push_back({share + "manifest.json", manifestText(package, digests)});
-  return true;
+  return files;
 }
 
 } // namespace moec

@@ -22,9 +22,9 @@ enum class LibraryKind { Static, Shared };
 
 std::string libraryFileName(llvm::StringRef name, LibraryKind kind); // "libtiny.a"
 
-// Equal packages give equal files, byte for byte. False: an internal error, described in `error`.
-bool packageFiles(const CompiledPackage &package, LibraryKind kind, std::string libraryBytes,
-                  std::vector<PackageFile> &files, std::string &error);
+// Equal packages give equal files, byte for byte. An error is E-INTERNAL.
+Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, LibraryKind kind,
+                                              std::string libraryBytes);
 
 } // namespace moec
 

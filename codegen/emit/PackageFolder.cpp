@@ -18,15 +18,10 @@ namespace fs = std::filesystem;
 
 namespace moec {
 
-static bool fail(FolderError &error, std::string code, std::string message, std::string hint = {}) {
-  error = {std::move(code), std::move(message), std::move(hint)};
-  return false;
-}
-
-static bool cannot(FolderError &error, const char *what, const std::string &path, int number) {
-  return fail(error, "E-WRITE",
-              std::string("cannot ") + what + " " + quoteText(path, 256) + ": " + std::strerror(number),
-              number == ENOSPC ? "free some space or choose another folder with -o" : "");
+static Diagnostic cannot(const char *what, const std::string &path, int number) {
+  return Diagnostic::error("E-WRITE",
+                           std::string("cannot ") + what + " " + quoteText(path, 256) + ": " + std::strerror(number),
+                           number == ENOSPC ? "free some space or choose another folder with -o" : "");
 }
 
 // A package made by moec has share/NAME/manifest.json; a tree without files holds nothing that could be lost.
@@ -45,53 +40,50 @@ static bool mayBeReplaced(const fs::path &dir) {
   return false;
 }
 
-bool PackageFolder::check(llvm::StringRef path, Existing existing, FolderError &error) {
+Result<> PackageFolder::check(llvm::StringRef path, Existing existing) {
   std::string dir = path.str();
   struct stat info;
   if (lstat(dir.c_str(), &info) != 0) {
     if (errno == ENOENT)
-      return true;
-    return cannot(error, "look at", dir, errno);
+      return {};
+    return cannot("look at", dir, errno);
   }
   if (S_ISLNK(info.st_mode))
-    return fail(error, "E-SYMLINK",
+    return Diagnostic::error("E-SYMLINK",
                 quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
                 "name the folder it points to, or remove the link");
   if (!S_ISDIR(info.st_mode))
-    return fail(error, "E-EXISTS", quoteText(dir, 256) + " exists and is not a folder",
+    return Diagnostic::error("E-EXISTS", quoteText(dir, 256) + " exists and is not a folder",
                 "choose another folder with -o");
   if (existing == Existing::Refuse)
-    return fail(error, "E-EXISTS", "folder " + quoteText(dir, 256) + " exists",
+    return Diagnostic::error("E-EXISTS", "folder " + quoteText(dir, 256) + " exists",
                 "choose another folder with -o, or pass --force to replace a package");
   if (!mayBeReplaced(dir))
-    return fail(error, "E-EXISTS", "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
+    return Diagnostic::error("E-EXISTS", "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
                 "--force replaces packages only; choose another folder with -o");
-  return true;
+  return {};
 }
 
-std::unique_ptr<PackageFolder> PackageFolder::stage(llvm::StringRef path, Existing existing, FolderError &error) {
+Result<std::unique_ptr<PackageFolder>> PackageFolder::stage(llvm::StringRef path, Existing existing) {
   std::unique_ptr<PackageFolder> folder(new PackageFolder());
   while (path.size() > 1 && path.back() == '/')
     path = path.drop_back();
-  if (path.empty() || path == "/" || path == "." || path == "..") {
-    fail(error, "E-EXISTS", "folder " + quoteText(path.str()) + " cannot be a package folder", "name one with -o");
-    return nullptr;
-  }
-  if (!check(path, existing, error))
-    return nullptr;
+  if (path.empty() || path == "/" || path == "." || path == "..")
+    return Diagnostic::error("E-EXISTS", "folder " + quoteText(path.str()) + " cannot be a package folder",
+                             "name one with -o");
+  if (Result<> free = check(path, existing); !free)
+    return free.takeError();
   folder->path = path.str();
   folder->existing = existing;
   std::error_code code;
   fs::path parent = fs::path(folder->path).parent_path();
-  if (!parent.empty() && (fs::create_directories(parent, code), code)) {
-    cannot(error, "make folder", parent.string(), code.value());
-    return nullptr;
-  }
+  if (!parent.empty())
+    fs::create_directories(parent, code);
+  if (code)
+    return cannot("make folder", parent.string(), code.value());
   std::string staging = folder->path + ".tmp-" + std::to_string(getpid());
-  if (mkdir(staging.c_str(), 0777) != 0) {
-    cannot(error, "make folder", staging, errno);
-    return nullptr;
-  }
+  if (mkdir(staging.c_str(), 0777) != 0)
+    return cannot("make folder", staging, errno);
   folder->staging = staging;
   return folder;
 }
@@ -102,28 +94,27 @@ PackageFolder::~PackageFolder() {
     fs::remove_all(staging, ignored);
 }
 
-std::string PackageFolder::workDir(FolderError &error) {
+Result<std::string> PackageFolder::workDir() {
   std::string dir = staging + "/link";
-  if (mkdir(dir.c_str(), 0777) == 0)
-    return dir;
-  cannot(error, "make folder", dir, errno);
-  return {};
+  if (mkdir(dir.c_str(), 0777) != 0)
+    return cannot("make folder", dir, errno);
+  return dir;
 }
 
-static bool syncPath(const std::string &path, int flags, FolderError &error) {
+static Result<> syncPath(const std::string &path, int flags) {
   int fd = open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
   // Some file systems cannot sync a folder; a package is written nevertheless.
   bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
   int number = errno;
   if (fd >= 0)
     close(fd);
-  return ok || cannot(error, "sync", path, number);
+  return ok ? Result<>() : cannot("sync", path, number);
 }
 
-static bool writeFile(const std::string &path, const std::string &bytes, FolderError &error) {
+static Result<> writeFile(const std::string &path, const std::string &bytes) {
   int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd < 0)
-    return cannot(error, "create", path, errno);
+    return cannot("create", path, errno);
   size_t done = 0;
   int number = 0;
   while (done < bytes.size() && !number) {
@@ -137,45 +128,48 @@ static bool writeFile(const std::string &path, const std::string &bytes, FolderE
     number = errno;
   if (close(fd) != 0 && !number)
     number = errno;
-  return !number || cannot(error, "write", path, number);
+  return number ? cannot("write", path, number) : Result<>();
 }
 
-bool PackageFolder::write(const std::vector<PackageFile> &files, FolderError &error) {
+Result<> PackageFolder::write(const std::vector<PackageFile> &files) {
   for (const PackageFile &file : files) {
     fs::path target = fs::path(staging) / file.path;
     std::error_code code;
     fs::create_directories(target.parent_path(), code);
     if (code)
-      return cannot(error, "make folder", target.parent_path().string(), code.value());
-    if (!writeFile(target.string(), file.bytes, error))
-      return false;
+      return cannot("make folder", target.parent_path().string(), code.value());
+    if (Result<> written = writeFile(target.string(), file.bytes); !written)
+      return written;
   }
-  return true;
+  return {};
 }
 
-bool PackageFolder::commit(FolderError &error) {
+Result<> PackageFolder::commit() {
   std::error_code code;
   fs::remove_all(staging + "/link", code);
   for (fs::recursive_directory_iterator it(staging, code), end; !code && it != end; it.increment(code))
-    if (it->is_directory(code) && !syncPath(it->path().string(), O_DIRECTORY, error))
-      return false;
-  if (!check(path, existing, error) || !syncPath(staging, O_DIRECTORY, error))
-    return false;
+    if (it->is_directory(code))
+      if (Result<> synced = syncPath(it->path().string(), O_DIRECTORY); !synced)
+        return synced;
+  if (Result<> free = check(path, existing); !free)
+    return free;
+  if (Result<> synced = syncPath(staging, O_DIRECTORY); !synced)
+    return synced;
   struct stat info;
   bool present = lstat(path.c_str(), &info) == 0;
   // RENAME_NOREPLACE: somebody who made DIR since the check keeps it. RENAME_EXCHANGE: there is no moment without DIR.
   unsigned flags = present ? RENAME_EXCHANGE : RENAME_NOREPLACE;
   if (renameat2(AT_FDCWD, staging.c_str(), AT_FDCWD, path.c_str(), flags) != 0) {
     if (errno != EINVAL && errno != ENOSYS)
-      return cannot(error, "rename the finished package to", path, errno);
+      return cannot("rename the finished package to", path, errno);
     std::string old = staging + ".old";
     if (present && rename(path.c_str(), old.c_str()) != 0)
-      return cannot(error, "move the old package", path, errno);
+      return cannot("move the old package", path, errno);
     if (rename(staging.c_str(), path.c_str()) != 0) {
       int number = errno;
       if (present)
         (void)rename(old.c_str(), path.c_str());
-      return cannot(error, "rename the finished package to", path, number);
+      return cannot("rename the finished package to", path, number);
     }
     fs::remove_all(old, code);
   } else if (present) {
@@ -183,9 +177,8 @@ bool PackageFolder::commit(FolderError &error) {
   }
   committed = true;
   std::string parent = fs::path(path).parent_path().string();
-  FolderError ignored;
-  syncPath(parent.empty() ? "." : parent, O_DIRECTORY, ignored);
-  return true;
+  (void)syncPath(parent.empty() ? "." : parent, O_DIRECTORY); // the package is there all the same
+  return {};
 }
 
 } // namespace moec

@@ -8,6 +8,8 @@
 #ifndef MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
 #define MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <memory>
@@ -21,29 +23,25 @@ struct PackageFile {
   std::string bytes;
 };
 
-struct FolderError {
-  std::string code; // E-EXISTS, E-SYMLINK, E-WRITE
-  std::string message, hint;
-};
-
+// Errors are E-EXISTS, E-SYMLINK and E-WRITE.
 class PackageFolder {
 public:
   enum class Existing { Refuse, Replace };
 
-  // True if a package may be written to `path`: nothing exists there, or `existing` is Replace and `path` is a package
+  // Whether a package may be written to `path`: nothing exists there, or `existing` is Replace and `path` is a package
   // or a folder without files. Writes nothing.
-  static bool check(llvm::StringRef path, Existing existing, FolderError &error);
+  static Result<> check(llvm::StringRef path, Existing existing);
 
-  // Checks as above and makes the staging folder. Null: see `error`.
-  static std::unique_ptr<PackageFolder> stage(llvm::StringRef path, Existing existing, FolderError &error);
+  // Checks as above and makes the staging folder.
+  static Result<std::unique_ptr<PackageFolder>> stage(llvm::StringRef path, Existing existing);
   ~PackageFolder();
 
   const std::string &stagingPath() const { return staging; }
-  // A folder inside the staging folder for intermediate files; commit() removes it. Empty: see `error`.
-  std::string workDir(FolderError &error);
+  // A folder inside the staging folder for intermediate files; commit() removes it.
+  Result<std::string> workDir();
 
-  bool write(const std::vector<PackageFile> &files, FolderError &error);
-  bool commit(FolderError &error); // the package is at `path` afterwards, or `path` is as before
+  Result<> write(const std::vector<PackageFile> &files);
+  Result<> commit(); // the package is at `path` afterwards, or `path` is as before
 
 private:
   PackageFolder() = default;

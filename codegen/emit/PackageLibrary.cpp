@@ -16,7 +16,7 @@ using namespace llvm;
 
 namespace moec {
 
-bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::string &error) {
+Result<std::string> archiveBytes(const CompiledPackage &package) {
   std::vector<NewArchiveMember> members;
   for (const ObjectFile &object : package.objects) {
     NewArchiveMember member(MemoryBufferRef(StringRef(object.bytes.data(), object.bytes.size()), object.name));
@@ -25,12 +25,10 @@ bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::strin
   }
   auto archive = writeArchiveToBuffer(members, SymtabWritingMode::NormalSymtab, object::Archive::K_GNU,
                                       /*Deterministic=*/true, /*Thin=*/false);
-  if (!archive) {
-    error = "the archive writer refused the objects: " + toString(archive.takeError());
-    return false;
-  }
-  bytes = (*archive)->getBuffer().str();
-  return true;
+  if (!archive)
+    return Diagnostic::error("E-INTERNAL",
+                             "the archive writer refused the objects: " + toString(archive.takeError()));
+  return (*archive)->getBuffer().str();
 }
 
 std::string findLinker() {
@@ -40,7 +38,9 @@ std::string findLinker() {
   return {};
 }
 
-static bool writeWorkFile(const std::string &path, StringRef bytes, std::string &error) {
+static constexpr const char *toolCode = "E-TOOL";
+
+static Result<> writeWorkFile(const std::string &path, StringRef bytes) {
   std::error_code code;
   raw_fd_ostream os(path, code);
   if (!code) {
@@ -50,8 +50,8 @@ static bool writeWorkFile(const std::string &path, StringRef bytes, std::string 
     os.clear_error();
   }
   if (code)
-    error = "cannot write \"" + path + "\": " + code.message();
-  return !code;
+    return Diagnostic::error(toolCode, "cannot write \"" + path + "\": " + code.message());
+  return {};
 }
 
 static std::string inDir(StringRef dir, StringRef name) {
@@ -60,12 +60,10 @@ static std::string inDir(StringRef dir, StringRef name) {
   return path.str().str();
 }
 
-bool sharedLibraryBytes(const CompiledPackage &package, StringRef workDir, std::string &bytes, std::string &error) {
+Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef workDir) {
   std::string linker = findLinker();
-  if (linker.empty()) {
-    error = "no linker found: looked for ld.lld-22, ld.lld and ld in PATH";
-    return false;
-  }
+  if (linker.empty())
+    return Diagnostic::error(toolCode, "no linker found: looked for ld.lld-22, ld.lld and ld in PATH");
   std::string exports = inDir(workDir, "exports"), out = inDir(workDir, "out.so"), log = inDir(workDir, "log");
   std::vector<std::string> owned = {linker,
                                     "-shared",
@@ -81,12 +79,12 @@ bool sharedLibraryBytes(const CompiledPackage &package, StringRef workDir, std::
                                     "--build-id=none",
                                     "-o",
                                     out};
-  if (!writeWorkFile(exports, "{ global: " + package.name + "_package; local: *; };\n", error))
-    return false;
+  if (Result<> written = writeWorkFile(exports, "{ global: " + package.name + "_package; local: *; };\n"); !written)
+    return written.takeError();
   for (auto [i, object] : enumerate(package.objects)) {
     owned.push_back(inDir(workDir, std::to_string(i) + ".o"));
-    if (!writeWorkFile(owned.back(), StringRef(object.bytes.data(), object.bytes.size()), error))
-      return false;
+    if (Result<> written = writeWorkFile(owned.back(), StringRef(object.bytes.data(), object.bytes.size())); !written)
+      return written.takeError();
   }
   std::vector<StringRef> args(owned.begin(), owned.end());
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
@@ -96,10 +94,11 @@ bool sharedLibraryBytes(const CompiledPackage &package, StringRef workDir, std::
     auto buffer = MemoryBuffer::getFile(path);
     return buffer ? (*buffer)->getBuffer().str() : std::string();
   };
-  bytes = code == 0 ? read(out) : std::string();
+  std::string bytes = code == 0 ? read(out) : std::string();
   if (bytes.empty())
-    error = linker + " failed with code " + std::to_string(code) + ": " + reason + StringRef(read(log)).trim().str();
-  return !bytes.empty();
+    return Diagnostic::error(toolCode, linker + " failed with code " + std::to_string(code) + ": " + reason +
+                                           StringRef(read(log)).trim().str());
+  return bytes;
 }
 
 } // namespace moec

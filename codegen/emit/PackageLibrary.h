@@ -7,19 +7,20 @@
 
 #include "codegen/emit/CompiledPackage.h"
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <string>
 
 namespace moec {
 
-// A GNU archive without times, owners or paths: equal objects give equal bytes. False: the reason is in `error`.
-bool archiveBytes(const CompiledPackage &package, std::string &bytes, std::string &error);
+// A GNU archive without times, owners or paths: equal objects give equal bytes. An error is E-INTERNAL.
+Result<std::string> archiveBytes(const CompiledPackage &package);
 
 // A shared library that exports only NAME_package. Objects and the linker's files are written to `workDir`, which must
-// exist; the caller removes it. False: the reason is in `error`.
-bool sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir, std::string &bytes,
-                        std::string &error);
+// exist; the caller removes it. An error is E-TOOL.
+Result<std::string> sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir);
 
 // Absolute path of the linker that sharedLibraryBytes runs; empty if PATH has none.
 std::string findLinker();

@@ -51,25 +51,22 @@ const std::string *TemplateValues::find(StringRef key) const {
   return it == values.end() ? nullptr : &it->second;
 }
 
-bool fillPackageTemplate(StringRef name, const TemplateValues &values, std::string &out, std::string &error) {
-  std::optional<TemplateText> found = readTemplate("", ("package/" + name).str(), error);
-  if (!found) {
-    error = "no package template named " + name.str();
-    return false;
-  }
-  out.clear();
-  StringRef rest = found->text;
+Result<std::string> fillPackageTemplate(StringRef name, const TemplateValues &values) {
+  Result<std::optional<TemplateText>> read = readTemplate("", ("package/" + name).str());
+  if (!read || !*read)
+    return Diagnostic::error("E-INTERNAL", "no package template named " + name.str());
+  std::string out;
+  StringRef rest = (*read)->text;
   while (true) {
     auto [plain, tail] = rest.split('@');
     out += plain;
     if (tail.empty())
-      return true;
+      return out;
     auto [key, after] = tail.split('@');
     const std::string *value = values.find(key);
-    if (!value) {
-      error = "package template " + name.str() + " asks for \"" + key.str() + "\", which has no value";
-      return false;
-    }
+    if (!value)
+      return Diagnostic::error("E-INTERNAL", "package template " + name.str() + " asks for \"" + key.str() +
+                                                 "\", which has no value");
     out += *value;
     rest = after;
   }

@@ -8,6 +8,8 @@
 #ifndef MOEC_CODEGEN_EMIT_PACKAGETEMPLATE_H
 #define MOEC_CODEGEN_EMIT_PACKAGETEMPLATE_H
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
@@ -32,9 +34,9 @@ private:
   std::map<std::string, std::string> values;
 };
 
-// Replaces every @key@ of templates/package/NAME, which is built into the binary. False with the reason in `error`: no
-// such template, or a key without a value.
-bool fillPackageTemplate(llvm::StringRef name, const TemplateValues &values, std::string &out, std::string &error);
+// Replaces every @key@ of templates/package/NAME, which is built into the binary. An error, E-INTERNAL: no such template,
+// or a key without a value.
+Result<std::string> fillPackageTemplate(llvm::StringRef name, const TemplateValues &values);
 
 } // namespace moec
 

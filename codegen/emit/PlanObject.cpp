@@ -89,13 +89,13 @@ private:
 
 } // namespace
 
-bool emitPlanObject(const PlanObjectInput &input, llvm::SmallVectorImpl<char> &out, std::string &error) {
-  auto machine = makeCpuMachine(isaFacts(Isa::Baseline), error);
+Result<Bytes> emitPlanObject(const PlanObjectInput &input) {
+  auto machine = makeCpuMachine(isaFacts(Isa::Baseline));
   if (!machine)
-    return false;
-  PlanObject object(input.name, *machine);
+    return machine.takeError();
+  PlanObject object(input.name, **machine);
   object.definePackage(input);
-  return writeModule(object.module, *machine, EmitForm::Object, out, error);
+  return writeModule(object.module, **machine, EmitForm::Object);
 }
 
 } // namespace moec

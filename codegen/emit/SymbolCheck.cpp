@@ -40,17 +40,15 @@ static Error collect(StringRef bytes, Sanitizer sanitizer, std::set<std::string>
   return Error::success();
 }
 
-bool checkSymbols(StringRef object, Sanitizer sanitizer, std::string &error) {
+Result<> checkSymbols(StringRef object, Sanitizer sanitizer) {
   std::set<std::string> foreign;
-  if (Error unreadable = collect(object, sanitizer, foreign)) {
-    error = "the emitted object cannot be read back: " + toString(std::move(unreadable));
-    return false;
-  }
-  if (foreign.empty())
-    return true;
-  error =
-      "the emitted object needs " + join(foreign, ", ") + "; a package needs memcpy, memmove, memset and moec_* only";
-  return false;
+  if (Error unreadable = collect(object, sanitizer, foreign))
+    return Diagnostic::error("E-INTERNAL",
+                             "the emitted object cannot be read back: " + toString(std::move(unreadable)));
+  if (!foreign.empty())
+    return Diagnostic::error("E-INTERNAL", "the emitted object needs " + join(foreign, ", ") +
+                                               "; a package needs memcpy, memmove, memset and moec_* only");
+  return {};
 }
 
 } // namespace moec

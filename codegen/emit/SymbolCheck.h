@@ -8,15 +8,15 @@
 
 #include "Sanitizer.h"
 
-#include "llvm/ADT/StringRef.h"
+#include "dsl/text/Result.h"
 
-#include <string>
+#include "llvm/ADT/StringRef.h"
 
 namespace moec {
 
-// Allowed are memcpy, memmove, memset and moec_*; with a sanitizer also its __asan_* or __tsan_*. False: `error` is one
-// sentence that names the others, or says why the bytes are not an object.
-bool checkSymbols(llvm::StringRef object, Sanitizer sanitizer, std::string &error);
+// Allowed are memcpy, memmove, memset and moec_*; with a sanitizer also its __asan_* or __tsan_*. The error,
+// E-INTERNAL, names the others, or says why the bytes are not an object.
+Result<> checkSymbols(llvm::StringRef object, Sanitizer sanitizer);
 
 } // namespace moec
 

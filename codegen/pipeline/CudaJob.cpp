@@ -34,9 +34,8 @@ public:
       return;
     if (failed(verify(*output)))
       return fail("the lowered module of " + name() + " does not verify");
-    std::string why;
-    if (!lowerToLlvmDialect(*output, why))
-      return fail(why);
+    if (Result<> lowered = lowerToLlvmDialect(*output); !lowered)
+      return fail(lowered.takeError());
     if (input.form == ObjectForm::LlvmDialect) {
       llvm::raw_string_ostream(job.text) << *output << "\n";
       return;
@@ -46,10 +45,8 @@ public:
 
 private:
   std::string name() const { return cudaArchFacts(job.arch).name.str(); }
-  void fail(std::string text, int exitCode = 7) {
-    job.error = std::move(text);
-    job.exitCode = exitCode;
-  }
+  void fail(std::string message) { fail(Diagnostic::error("E-INTERNAL", std::move(message))); }
+  void fail(Diagnostic error) { job.error = std::move(error); }
 
   bool makeKernels() {
     fused = parseSourceString<ModuleOp>(input.fusedModule, ParserConfig(&context));
@@ -69,9 +66,7 @@ private:
       unsigned ordinal = input.stageOrdinals[step];
       if (builder.add(step, ordinal == ~0u ? nullptr : stages[ordinal]))
         continue;
-      fail("target cuda:" + name() + ": " + builder.error(), builder.isTemplateError() ? 3
-                                                             : builder.isUnsupported() ? 4
-                                                                                       : 7);
+      fail(builder.error().within("target cuda:" + name()));
       return false;
     }
     job.plan = builder.takePlan();
@@ -80,10 +75,10 @@ private:
 
   void translate() {
     auto llvmContext = std::make_unique<llvm::LLVMContext>();
-    std::string why;
-    std::unique_ptr<llvm::Module> module = translateCuda(*output, *llvmContext, why);
-    if (!module)
-      return fail(why);
+    Result<std::unique_ptr<llvm::Module>> translated = translateCuda(*output, *llvmContext);
+    if (!translated)
+      return fail(translated.takeError());
+    std::unique_ptr<llvm::Module> module = std::move(*translated);
     if (input.options.emulateCuda && input.form == ObjectForm::Object) {
       job.context = std::move(llvmContext);
       job.module = std::move(module);
@@ -93,16 +88,21 @@ private:
   }
 
   void assemble(llvm::Module &module) {
-    std::string why;
-    if (!emitPtx(module, job.arch, job.ptx, why))
-      return fail(why);
+    Result<std::string> ptx = emitPtx(module, job.arch);
+    if (!ptx)
+      return fail(ptx.takeError());
+    job.ptx = std::move(*ptx);
     if (input.form == ObjectForm::Assembly) {
       job.text = std::move(job.ptx);
       return;
     }
     Assembled assembled;
-    if (ptxas && !runPtxas(*ptxas, job.ptx, job.arch, assembled, why))
-      return fail("target cuda:" + name() + ": " + why);
+    if (ptxas) {
+      Result<Assembled> run = runPtxas(*ptxas, job.ptx, job.arch);
+      if (!run)
+        return fail(run.error().within("target cuda:" + name()));
+      assembled = std::move(*run);
+    }
     job.plan.setCosts(assembled.kernels);
     job.findings = cudaGateFindings(job.plan, job.arch, job.ptx, assembled.messages);
     job.cubin = std::move(assembled.cubin);

@@ -11,6 +11,7 @@
 #include "codegen/cuda/Ptxas.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace llvm {
@@ -30,8 +31,7 @@ struct CudaJob {
   std::string text;                           // other forms: kernels before lowering, llvm dialect, PTX
   std::string ptx, cubin;                     // ObjectForm::Object: PTX with its NUL; cubin empty without ptxas
   std::vector<std::string> findings;          // of the gates (CudaGates.h)
-  std::string error;                          // empty: done
-  int exitCode = 7;                           // of the error: 3 in a template, 4 beyond the target, 7 internal
+  std::optional<Diagnostic> error;            // none: done
 
   // `ptxas` null: only PTX.
   void run(const ObjectInput &input, const Schedule &schedule, const Ptxas *ptxas);

@@ -29,16 +29,24 @@ static std::vector<Isa> isasOf(const CompileOptions &options) {
 }
 
 bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<CompileError> &errors) {
+                    Schedule &out, std::vector<Diagnostic> &errors) {
   Schedule forced;
   auto fail = [&](std::string message, std::string hint = "") {
-    errors.push_back({3, "E-SCHEDULE", "", std::move(message), std::move(hint)});
+    errors.push_back(Diagnostic::error("E-SCHEDULE", std::move(message), std::move(hint)));
     return false;
   };
-  std::string why;
-  if (!options.scheduleText.empty() &&
-      !parseSchedule(options.scheduleText, options.scheduleName, forced, why, options.templatesDir))
-    return fail(why);
+  auto failWith = [&](Diagnostic error) {
+    if (error.line && error.file.empty()) // the place of an entry that was read
+      error.file = options.scheduleName;
+    errors.push_back(std::move(error));
+    return false;
+  };
+  if (!options.scheduleText.empty()) {
+    Result<Schedule> read = parseSchedule(options.scheduleText, options.scheduleName, options.templatesDir);
+    if (!read)
+      return failWith(read.takeError());
+    forced = std::move(*read);
+  }
   out.layer = plan.string(plan.header.name).str();
   auto isStage = [&](const auto &stage) {
     return llvm::any_of(matmuls, [&](const MatmulStage &f) { return f.name == stage.stage; }) ||
@@ -63,16 +71,16 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matm
         continue;
       const StageSchedule *chosen = forced.find(stage.name, used);
       out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
-      if (!checkStage(stage, out.stages.back(), why, options.templatesDir))
-        return fail(why);
+      if (Result<> legal = checkStage(stage, out.stages.back(), options.templatesDir); !legal)
+        return failWith(legal.takeError());
     }
     for (CudaArch arch : options.archs) {
       if (out.find(stage.name, arch))
         continue;
       const CudaStage *chosen = forced.find(stage.name, arch);
       out.cudaStages.push_back(chosen ? *chosen : cudaSchedule(stage, arch));
-      if (!checkStage(stage, out.cudaStages.back(), why, options.templatesDir))
-        return fail(why);
+      if (Result<> legal = checkStage(stage, out.cudaStages.back(), options.templatesDir); !legal)
+        return failWith(legal.takeError());
     }
   }
   return true;

@@ -10,6 +10,8 @@
 #include "codegen/plan/LaunchPlan.h"
 #include "codegen/schedule/Schedule.h"
 
+#include "dsl/text/Diagnostic.h"
+
 #include <map>
 #include <string>
 #include <vector>
@@ -17,7 +19,6 @@
 namespace moec {
 
 struct CompileOptions;
-struct CompileError;
 
 // One kernel function.
 struct KernelJob {
@@ -34,7 +35,7 @@ struct KernelJobs {
 
 // The schedule to use: the forced text for the stages that it names (checked here), heuristics for all others.
 bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<CompileError> &errors);
+                    Schedule &out, std::vector<Diagnostic> &errors);
 
 // The ISA whose kernels a step runs on `isa`: AMX uses AVX-512 kernels for what tiles cannot do.
 Isa scheduledIsa(const MatmulStage &facts, Isa isa);

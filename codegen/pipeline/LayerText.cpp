@@ -4,11 +4,11 @@
 
 #include "codegen/pipeline/LayerText.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/moe/LayerChecks.h"
 
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/SourceMgr.h"
 
@@ -17,20 +17,10 @@ using namespace mlir;
 namespace moec {
 
 std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::string &file,
-                                          std::vector<CompileError> &errors) {
+                                          std::vector<Diagnostic> &errors) {
   auto out = std::make_unique<LayerText>();
   loadMoeDialects(out->context);
-  ScopedDiagnosticHandler handler(&out->context, [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
-      return success();
-    std::string message;
-    llvm::raw_string_ostream os(message);
-    if (auto place = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
-      os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn() << ": ";
-    os << diagnostic;
-    errors.push_back({3, "E-MOE", "", message, ""});
-    return success();
-  });
+  CapturedDiagnostics said(out->context, "E-MOE");
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, file), llvm::SMLoc());
   out->module = parseSourceFile<ModuleOp>(sources, ParserConfig(&out->context));
@@ -38,15 +28,17 @@ std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::st
     out->layer = findLayer(*out->module);
   if (out->layer)
     return out;
-  if (errors.empty())
-    errors.push_back({3, "E-MOE", "", file + " holds no layer of the moe dialect", ""});
+  std::vector<Diagnostic> found = said.takeAll();
+  if (found.empty())
+    found.push_back(Diagnostic::error("E-MOE", file + " holds no layer of the moe dialect"));
+  errors.insert(errors.end(), found.begin(), found.end());
   return nullptr;
 }
 
 bool isFunctionText(const std::string &text) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadMoeDialects(context);
-  ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
+  CapturedDiagnostics ignored(context, "E-MOE");
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, ParserConfig(&context));
   if (!module)
     return false;
@@ -55,15 +47,15 @@ bool isFunctionText(const std::string &text) {
   return false;
 }
 
-bool checkFunctionText(const std::string &text, const std::string &file, const std::string &name,
-                       std::vector<CompileError> &errors) {
+Result<> checkFunctionText(const std::string &text, const std::string &file, const std::string &name) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadMoeDialects(context);
-  std::string error;
-  if (FunctionLibrary::check(context, text, file, name, error))
-    return true;
-  errors.push_back({3, "E-MOE", "", error, ""});
-  return false;
+  Result<> checked = FunctionLibrary::check(context, text, file, name);
+  if (checked)
+    return {};
+  Diagnostic error = checked.takeError();
+  error.code = "E-MOE"; // the file is the input, not a template of one
+  return error;
 }
 
 } // namespace moec

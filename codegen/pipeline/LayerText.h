@@ -5,7 +5,7 @@
 #ifndef MOEC_CODEGEN_PIPELINE_LAYERTEXT_H
 #define MOEC_CODEGEN_PIPELINE_LAYERTEXT_H
 
-#include "codegen/CompileOptions.h"
+#include "dsl/text/Result.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -23,17 +23,17 @@ struct LayerText {
   mlir::func::FuncOp layer; // accepted by findLayer
 };
 
-// Null: errors were appended, each "FILE:LINE:COLUMN: what is wrong" with exit code 3.
+// Null: errors E-MOE were appended, each at its place of `file`.
 std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::string &file,
-                                          std::vector<CompileError> &errors);
+                                          std::vector<Diagnostic> &errors);
 
 // Whether the text's first function takes scalars, as function files do; a layer takes tensors. False for what does not
 // parse.
 bool isFunctionText(const std::string &text);
 
-// The text of the function file `file`, whose function is called `name`. False: an error was appended.
-bool checkFunctionText(const std::string &text, const std::string &file, const std::string &name,
-                       std::vector<CompileError> &errors);
+// Whether `text` is that of the function file `file`, whose function is called `name`. The error, E-MOE, is at its place
+// of `file`.
+Result<> checkFunctionText(const std::string &text, const std::string &file, const std::string &name);
 
 } // namespace moec
 

@@ -29,19 +29,17 @@ public:
 
   void run() {
     fused = parseSourceString<ModuleOp>(input.fusedModule, ParserConfig(&context));
-    if (!fused) {
-      job.error = "the fused module does not parse back";
-      return;
-    }
+    if (!fused)
+      return fail("the fused module does not parse back");
     for (Operation &op : func::FuncOp(*fused->getOps<func::FuncOp>().begin()).getBody().front())
       stages.push_back(&op);
     output = ModuleOp::create(UnknownLoc::get(&context));
     for (const KernelJob &kernel : *job.kernels) {
       lower(kernel);
-      if (job.error.empty() && kernel.entry && input.form != ObjectForm::Tile)
+      if (!job.error && kernel.entry && input.form != ObjectForm::Tile)
         share(kernel.symbol);
-      if (!job.error.empty()) {
-        job.error = "kernel " + kernel.symbol + ": " + job.error;
+      if (job.error) {
+        job.error = job.error->within("kernel " + kernel.symbol);
         return;
       }
     }
@@ -49,18 +47,19 @@ public:
   }
 
 private:
+  void fail(std::string message) { fail(Diagnostic::error("E-INTERNAL", std::move(message))); }
+  void fail(Diagnostic error) { job.error = std::move(error); }
+
   void lower(const KernelJob &kernel) {
     const moec_step &step = input.plan.steps[kernel.step];
     Operation *op = stages[input.stageOrdinals[kernel.step]];
     int64_t scratch;
     if (kernel.entry) {
       auto stage = describeMatmul(cast<moe::GroupedMatmulOp>(op), input.plan, step);
-      auto module =
-          instantiateKernel(context, stage, kernel.entry->kernel, input.options.templatesDir, kernel.symbol, job.error);
-      if (!module) {
-        job.invalidInput = true;
-        return;
-      }
+      auto made = instantiateKernel(context, stage, kernel.entry->kernel, input.options.templatesDir, kernel.symbol);
+      if (!made)
+        return fail(made.takeError());
+      OwningOpRef<ModuleOp> module = std::move(*made);
       if (input.form == ObjectForm::Tile)
         return append(*module);
       scratch =
@@ -117,16 +116,17 @@ private:
   void finish() {
     if (input.form == ObjectForm::Tile)
       return;
-    if (failed(verify(*output))) {
-      job.error = "the lowered module does not verify";
-      return;
-    }
-    if (!lowerToLlvmDialect(*output, job.error))
-      return;
+    if (failed(verify(*output)))
+      return fail("the lowered module does not verify");
+    if (Result<> lowered = lowerToLlvmDialect(*output); !lowered)
+      return fail(lowered.takeError());
     if (input.form == ObjectForm::LlvmDialect)
       return append(*output);
     EmitForm form = input.form == ObjectForm::Object ? EmitForm::Object : EmitForm::Assembly;
-    emitModule(*output, isaFacts(job.isa), form, input.options.sanitizer, job.bytes, job.error);
+    Result<Bytes> bytes = emitModule(*output, isaFacts(job.isa), form, input.options.sanitizer);
+    if (!bytes)
+      return fail(bytes.takeError());
+    job.bytes = std::move(*bytes);
   }
 
   ObjectJob &job;

@@ -8,9 +8,12 @@
 #include "KernelJobs.h"
 #include "codegen/CompileOptions.h"
 
+#include "dsl/text/Diagnostic.h"
+
 #include "llvm/ADT/SmallVector.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +39,8 @@ struct ObjectJob {
   llvm::SmallVector<char, 0> bytes;
   // symbols of kernels that are not in `bytes` because another kernel is the same -> that one's symbol
   std::map<std::string, std::string> sameAs;
-  int64_t scratchBytes = 0;  // largest need of a kernel
-  std::string error;         // empty: done
-  bool invalidInput = false; // a template caused the error
+  int64_t scratchBytes = 0;        // largest need of a kernel
+  std::optional<Diagnostic> error; // none: done
 
   void run(const ObjectInput &input);
 };

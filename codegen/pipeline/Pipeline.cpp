@@ -9,6 +9,7 @@
 #include "KernelJobs.h"
 #include "ObjectJob.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/emit/ObjectEmitter.h"
@@ -55,7 +56,7 @@ namespace {
 
 class Compilation {
 public:
-  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<CompileError> &errors)
+  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<Diagnostic> &errors)
       : input(input), options(options), errors(errors) {
     loadMoeDialects(context);
   }
@@ -73,13 +74,15 @@ private:
   bool schedule();
   bool runJobs(ObjectForm form);
   void addDevices(CompiledPackage &result);
-  // Runs `body` with MLIR's diagnostics collected; what failed becomes one error.
-  bool collecting(int exitCode, const char *code, llvm::function_ref<bool()> body);
+  // Runs `body` with MLIR's diagnostics collected; if it fails, they become errors of this code.
+  bool collecting(const char *code, llvm::function_ref<bool()> body);
+  // Of ops that MLIR finds wrong: text may hold such ops, but a spec's layer never does.
+  const char *moeCode() const { return input.spec ? "E-INTERNAL" : "E-MOE"; }
   void note(Stage stage, const llvm::Twine &detail);
 
   const CompileInput &input;
   const CompileOptions &options;
-  std::vector<CompileError> &errors;
+  std::vector<Diagnostic> &errors;
   MLIRContext context{MLIRContext::Threading::DISABLED};
   OwningOpRef<ModuleOp> module;
   func::FuncOp layer;
@@ -101,40 +104,25 @@ void Compilation::note(Stage stage, const llvm::Twine &detail) {
   since = now;
 }
 
-bool Compilation::collecting(int exitCode, const char *code, llvm::function_ref<bool()> body) {
-  std::string text;
-  bool ok;
-  {
-    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-      if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
-        return success();
-      llvm::raw_string_ostream os(text);
-      if (!text.empty())
-        os << "\n";
-      if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
-        os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn() << ": ";
-      os << diagnostic;
-      return success();
-    });
-    ok = body();
-  }
-  if (!ok)
-    errors.push_back({exitCode, code, "", text.empty() ? "failed without a message" : text, ""});
-  return ok;
+bool Compilation::collecting(const char *code, llvm::function_ref<bool()> body) {
+  CapturedDiagnostics said(context, code);
+  if (body())
+    return true;
+  std::vector<Diagnostic> found = said.takeAll();
+  if (found.empty())
+    found.push_back(Diagnostic::error(code, "failed without a message"));
+  errors.insert(errors.end(), found.begin(), found.end());
+  return false;
 }
 
 bool Compilation::parseOrBuild() {
   if (input.spec) {
     FunctionLibrary functions(context, options.templatesDir);
-    std::vector<Refusal> refusals;
-    module = buildLayer(context, *input.spec, specHash(*input.spec), functions, refusals);
-    for (const Refusal &refusal : refusals)
-      errors.push_back(
-          {refusal.code == "E-TEMPLATE" ? 3 : 4, refusal.code, refusal.path, refusal.message, refusal.hint});
+    module = buildLayer(context, *input.spec, specHash(*input.spec), functions, errors);
     if (!module)
       return false;
   } else {
-    bool parsed = collecting(3, "E-MOE", [&] {
+    bool parsed = collecting("E-MOE", [&] {
       llvm::SourceMgr sources;
       sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(input.moeText, input.moeFile), SMLoc());
       module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
@@ -143,7 +131,7 @@ bool Compilation::parseOrBuild() {
     if (!parsed)
       return false;
   }
-  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+  return collecting(moeCode(), [&] {
     layer = findLayer(*module);
     return bool(layer);
   });
@@ -163,17 +151,17 @@ bool Compilation::checkTypes() {
     return true;
   bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
   bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
-  errors.push_back({4, "E-UNSUPPORTED",
-                    activation ? "dtype.activation"
-                    : weight   ? "dtype.weight"
-                               : "dtype.output",
-                    "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda",
-                    "use --target cuda or bf16"});
+  errors.push_back(Diagnostic::error("E-UNSUPPORTED",
+                                     "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda",
+                                     "use --target cuda or bf16",
+                                     activation ? "dtype.activation"
+                                     : weight   ? "dtype.weight"
+                                                : "dtype.output"));
   return false;
 }
 
 bool Compilation::fuse() {
-  return collecting(input.spec ? 7 : 3, "E-MOE", [&] {
+  return collecting(moeCode(), [&] {
     if (!options.archs.empty() && options.determinism == Determinism::Off)
       dropDiversity(layer);
     if (failed(fuseStages(layer, fusionNotes)))
@@ -191,8 +179,7 @@ bool Compilation::fuse() {
 bool Compilation::plan() {
   PlanOptions planOptions;
   planOptions.maxTokens = options.maxTokens;
-  return collecting(input.spec ? 7 : 3, "E-PLAN",
-                    [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
+  return collecting("E-PLAN", [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
 }
 
 bool Compilation::schedule() {
@@ -245,19 +232,16 @@ bool Compilation::runJobs(ObjectForm form) {
   for (std::thread &thread : threads)
     thread.join();
   for (const ObjectJob &object : objects) {
-    if (!object.error.empty())
-      errors.push_back(
-          {object.invalidInput ? 3 : 7, object.invalidInput ? "E-TEMPLATE" : "E-INTERNAL", "", object.error, ""});
+    if (object.error)
+      errors.push_back(*object.error);
     for (const auto &[symbol, same] : object.sameAs)
       llvm::replace(jobs.table, symbol, same);
     launchPlan.header.scratch_bytes =
         std::max<uint32_t>(launchPlan.header.scratch_bytes, uint32_t(object.scratchBytes));
   }
-  for (const CudaJob &device : devices) {
-    const char *code = device.exitCode == 3 ? "E-TEMPLATE" : device.exitCode == 4 ? "E-UNSUPPORTED" : "E-INTERNAL";
-    if (!device.error.empty())
-      errors.push_back({device.exitCode, code, "", device.error, ""});
-  }
+  for (const CudaJob &device : devices)
+    if (device.error)
+      errors.push_back(*device.error);
   return errors.empty();
 }
 
@@ -368,15 +352,16 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   result->plan = launchPlan;
   ObjectFile planObject;
   planObject.name = result->name + "_plan.o";
-  std::string error;
   addDevices(*result);
   PlanObjectInput input = {result->name, result->plan.serialize(), jobs.table, {}, result->images};
   if (!devices.empty())
     input.cudaPlan = result->cuda.serialize();
-  if (!emitPlanObject(input, planObject.bytes, error)) {
-    errors.push_back({7, "E-INTERNAL", "", error, ""});
+  Result<Bytes> bytes = emitPlanObject(input);
+  if (!bytes) {
+    errors.push_back(bytes.takeError());
     return nullptr;
   }
+  planObject.bytes = std::move(*bytes);
   result->objects.push_back(std::move(planObject));
   return result;
 }
@@ -384,16 +369,16 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
 } // namespace
 
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
-                                              std::vector<CompileError> &errors) {
-  std::vector<CompileError> own;
+                                              std::vector<Diagnostic> &errors) {
+  std::vector<Diagnostic> own;
   auto result = Compilation(input, options, own).package();
   errors.insert(errors.end(), own.begin(), own.end());
   return result;
 }
 
 bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
-                std::vector<CompileError> &errors) {
-  std::vector<CompileError> own;
+                std::vector<Diagnostic> &errors) {
+  std::vector<Diagnostic> own;
   bool ok = Compilation(input, options, own).print(stage, os);
   errors.insert(errors.end(), own.begin(), own.end());
   return ok;

@@ -11,6 +11,7 @@
 #include "codegen/emit/CompiledPackage.h"
 
 #include "dsl/LayerSpec.h"
+#include "dsl/text/Diagnostic.h"
 
 #include "llvm/Support/raw_ostream.h"
 
@@ -31,13 +32,14 @@ struct CompileInput {
   std::string moeText, moeFile; // text of the moe dialect and its file name for messages
 };
 
-// Errors are appended to `errors`; the result is null exactly when there is one.
+// Errors are appended to `errors`; the result is null exactly when there is one. An error is at a key of the spec (its
+// path), at a place of the text or of a template (its file), or nowhere.
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
-                                              std::vector<CompileError> &errors);
+                                              std::vector<Diagnostic> &errors);
 
 // Prints the form after `stage` (IR text, plan, schedule, LLVM IR or assembly). False: errors were appended.
 bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
-                std::vector<CompileError> &errors);
+                std::vector<Diagnostic> &errors);
 
 } // namespace moec
 

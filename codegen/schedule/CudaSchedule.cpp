@@ -234,15 +234,25 @@ private:
   CudaArch arch;
 };
 
+// How an error of an entry begins: "stage ffn_up sm_80 tokens 1..4: ".
+std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
+  return "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + " tokens " + tokenRangeText(entry) +
+         ": ";
+}
+
 class EntryChecker {
 public:
-  EntryChecker(const MatmulStage &facts, const CudaStage &stage, const CudaEntry &entry, std::string &error)
-      : facts(facts), stage(stage), arch(cudaArchFacts(stage.arch)), entry(entry), error(error) {}
+  EntryChecker(const MatmulStage &facts, const CudaStage &stage, const CudaEntry &entry)
+      : facts(facts), stage(stage), arch(cudaArchFacts(stage.arch)), entry(entry) {}
 
-  bool run(llvm::StringRef templatesDir) {
-    if (!bindTemplateValues(entry.kernel, facts, {"block_m", "block_n", "block_k", "stages"}, templatesDir, values,
-                            error))
-      return fail("S1", error);
+  Result<> run(llvm::StringRef templatesDir) { return check(templatesDir) ? Result<>() : std::move(error); }
+
+private:
+  bool check(llvm::StringRef templatesDir) {
+    auto bound = bindTemplateValues(entry.kernel, facts, {"block_m", "block_n", "block_k", "stages"}, templatesDir);
+    if (!bound)
+      return fail("S1", bound.error().placedMessage());
+    values = std::move(*bound);
     for (const char *name : {"warps_m", "warps_n"})
       if (!values.count(name))
         return fail("D1", "template '" + entry.kernel.templateName + "' has no integer parameter '" + name + "'");
@@ -250,9 +260,9 @@ public:
            checkThreads() && checkSplits() && checkEarly() && checkVacant();
   }
 
-private:
   bool fail(llvm::StringRef label, const std::string &message) {
-    error = entryPlaceText(stage, entry) + label.str() + ": " + message;
+    error = Diagnostic::error("E-SCHEDULE", entryPlaceText(stage, entry) + label.str() + ": " + message);
+    error.setPlace(entry.place);
     return false;
   }
   static std::string text(int64_t value) { return std::to_string(value); }
@@ -383,7 +393,7 @@ private:
   const CudaStage &stage;
   const CudaArchFacts &arch;
   const CudaEntry &entry;
-  std::string &error;
+  Diagnostic error; // why a check was false
   std::map<std::string, int64_t> values;
 };
 
@@ -391,11 +401,6 @@ private:
 
 std::string tokenRangeText(const CudaEntry &entry) {
   return std::to_string(entry.firstToken) + ".." + (entry.lastToken < 0 ? "" : std::to_string(entry.lastToken));
-}
-
-std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry) {
-  return "stage " + stage.stage + " " + cudaArchFacts(stage.arch).name.str() + " tokens " + tokenRangeText(entry) +
-         ": ";
 }
 
 CudaStage cudaSchedule(const MatmulStage &facts, CudaArch arch) {
@@ -409,26 +414,23 @@ CudaStage cudaSchedule(const MatmulStage &facts, CudaArch arch) {
 
 CudaFrontEntry cudaFront(CudaArch arch) { return {arch, 16}; }
 
-bool checkStage(const MatmulStage &facts, const CudaStage &schedule, std::string &error, llvm::StringRef templatesDir) {
+Result<> checkStage(const MatmulStage &facts, const CudaStage &schedule, llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + cudaArchFacts(schedule.arch).name.str() + ": ";
-  if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {
-    error =
-        where + std::to_string(schedule.entries.size()) + " entries, expected 1.." + std::to_string(maxScheduleEntries);
-    return false;
-  }
+  if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries)
+    return Diagnostic::error("E-SCHEDULE", where + std::to_string(schedule.entries.size()) + " entries, expected 1.." +
+                                               std::to_string(maxScheduleEntries));
   int64_t next = 1;
   for (const CudaEntry &entry : schedule.entries) {
     bool last = &entry == &schedule.entries.back();
-    if (entry.firstToken != next || (entry.lastToken < 0) != last) {
-      error = where + "found tokens " + tokenRangeText(entry) + ", expected a range from " + std::to_string(next) +
-              (last ? " with an open end" : " with a last token");
-      return false;
-    }
-    if (!EntryChecker(facts, schedule, entry, error).run(templatesDir))
-      return false;
+    if (entry.firstToken != next || (entry.lastToken < 0) != last)
+      return Diagnostic::error("E-SCHEDULE", where + "found tokens " + tokenRangeText(entry) +
+                                                 ", expected a range from " + std::to_string(next) +
+                                                 (last ? " with an open end" : " with a last token"));
+    if (Result<> legal = EntryChecker(facts, schedule, entry).run(templatesDir); !legal)
+      return legal;
     next = entry.lastToken + 1;
   }
-  return true;
+  return {};
 }
 
 } // namespace moec

@@ -37,13 +37,9 @@ CudaStage cudaSchedule(const MatmulStage &facts, CudaArch arch);
 // The default front of an architecture: up to 16 tokens; beyond that a warp would have more than one token.
 CudaFrontEntry cudaFront(CudaArch arch);
 
-// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D11 of every entry. False: `error`
-// is one line "stage ffn_up sm_80 tokens 1..4: D2: ...".
-bool checkStage(const MatmulStage &facts, const CudaStage &schedule, std::string &error,
-                llvm::StringRef templatesDir = "");
-
-// How an error of an entry begins: "stage ffn_up sm_80 tokens 1..4: ".
-std::string entryPlaceText(const CudaStage &stage, const CudaEntry &entry);
+// Token ranges (from 1, no gap, last open, at most maxScheduleEntries) and S1, D1 to D11 of every entry. The error,
+// E-SCHEDULE "stage ffn_up sm_80 tokens 1..4: D2: ...", is at the entry's place.
+Result<> checkStage(const MatmulStage &facts, const CudaStage &schedule, llvm::StringRef templatesDir = "");
 
 // "1..4" or "17.."
 std::string tokenRangeText(const CudaEntry &entry);

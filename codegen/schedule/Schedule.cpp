@@ -46,27 +46,37 @@ int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_
   return numeric == "amx" ? padded * 2 : (padded * 4 + 63) / 64 * 64 + 64;
 }
 
+// How an error of an entry begins: "stage ffn_up amx rows 1..4: ".
+static std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry) {
+  return "stage " + stage.str() + " " + isaFacts(isa).name.str() + " rows " + rowRangeText(entry) + ": ";
+}
+
 namespace {
 
 class EntryChecker {
 public:
-  EntryChecker(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error)
-      : facts(facts), isa(isa), entry(entry), error(error) {}
+  EntryChecker(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry) : facts(facts), isa(isa), entry(entry) {}
 
-  bool run(llvm::StringRef templatesDir) {
-    return bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() && checkScratch();
+  Result<> run(llvm::StringRef templatesDir) {
+    bool good = bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() &&
+                checkScratch();
+    return good ? Result<>() : std::move(error);
   }
 
 private:
   bool fail(llvm::StringRef label, const std::string &message) {
-    error = entryPlaceText(facts.name, isa, entry) + label.str() + ": " + message;
+    error = Diagnostic::error("E-SCHEDULE", entryPlaceText(facts.name, isa, entry) + label.str() + ": " + message);
+    error.setPlace(entry.place);
     return false;
   }
   static std::string text(int64_t value) { return std::to_string(value); }
 
   bool bind(llvm::StringRef templatesDir) {
-    return bindTemplateValues(entry.kernel, facts, {"block_m", "panel_m", "block_k"}, templatesDir, values, error) ||
-           fail("S1", error);
+    auto bound = bindTemplateValues(entry.kernel, facts, {"block_m", "panel_m", "block_k"}, templatesDir);
+    if (!bound)
+      return fail("S1", bound.error().placedMessage());
+    values = std::move(*bound);
+    return true;
   }
   bool checkRows();
   bool checkNumeric();
@@ -77,8 +87,8 @@ private:
   const MatmulStage &facts;
   Isa isa;
   const ScheduleEntry &entry;
-  std::string &error;
 
+  Diagnostic error; // why a check was false
   std::map<std::string, int64_t> values; // integers and derived parameters by name, and n, k, parts
 };
 
@@ -151,36 +161,27 @@ bool EntryChecker::checkScratch() {
 
 } // namespace
 
-std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry) {
-  return "stage " + stage.str() + " " + isaFacts(isa).name.str() + " rows " + rowRangeText(entry) + ": ";
+Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, llvm::StringRef templatesDir) {
+  return EntryChecker(facts, isa, entry).run(templatesDir);
 }
 
-bool checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
-                llvm::StringRef templatesDir) {
-  return EntryChecker(facts, isa, entry, error).run(templatesDir);
-}
-
-bool checkStage(const MatmulStage &facts, const StageSchedule &schedule, std::string &error,
-                llvm::StringRef templatesDir) {
+Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + isaFacts(schedule.isa).name.str() + ": ";
-  if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries) {
-    error =
-        where + std::to_string(schedule.entries.size()) + " entries, expected 1.." + std::to_string(maxScheduleEntries);
-    return false;
-  }
+  if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries)
+    return Diagnostic::error("E-SCHEDULE", where + std::to_string(schedule.entries.size()) + " entries, expected 1.." +
+                                               std::to_string(maxScheduleEntries));
   int64_t next = 1;
   for (const ScheduleEntry &entry : schedule.entries) {
     bool last = &entry == &schedule.entries.back();
-    if (entry.firstRow != next || (entry.lastRow < 0) != last) {
-      error = where + "found rows " + rowRangeText(entry) + ", expected a range from " + std::to_string(next) +
-              (last ? " with an open end" : " with a last row");
-      return false;
-    }
-    if (!checkEntry(facts, schedule.isa, entry, error, templatesDir))
-      return false;
+    if (entry.firstRow != next || (entry.lastRow < 0) != last)
+      return Diagnostic::error("E-SCHEDULE", where + "found rows " + rowRangeText(entry) +
+                                                 ", expected a range from " + std::to_string(next) +
+                                                 (last ? " with an open end" : " with a last row"));
+    if (Result<> legal = checkEntry(facts, schedule.isa, entry, templatesDir); !legal)
+      return legal;
     next = entry.lastRow + 1;
   }
-  return true;
+  return {};
 }
 
 } // namespace moec

@@ -42,6 +42,8 @@
 #include "codegen/schedule/TemplateValues.h"
 #include "codegen/tile/MatmulStage.h"
 
+#include "dsl/text/Result.h"
+
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
@@ -54,14 +56,14 @@ struct ScheduleEntry {
   int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
   TemplateBinding kernel;
   std::string numeric = "fma"; // "amx" (bf16 pair sums) or "fma": the two differ in bits
-  size_t at = 0;               // offset of `rows` in the text it was read from
+  SourcePlace place = {};      // of `rows` in the text it was read from; line 0: not read
 };
 
 struct StageSchedule {
   std::string stage;
   Isa isa = Isa::Baseline;
   std::vector<ScheduleEntry> entries; // ascending, at most maxScheduleEntries
-  size_t at = 0;                      // offset of `stage` in the text it was read from
+  SourcePlace place = {};             // of `stage`, likewise
 
   // Index of the entry for a block of `rows` rows (>= 1); entries.size() if none covers it.
   size_t entryFor(int64_t rows) const;
@@ -71,21 +73,21 @@ struct StageSchedule {
 struct CudaEntry {
   int64_t firstToken = 1, lastToken = -1; // inclusive; lastToken -1: open end
   TemplateBinding kernel;                 // templateName "cuda/multistage"
-  size_t at = 0;                          // offset of `tokens` in the text it was read from
+  SourcePlace place = {};                 // of `tokens` in the text it was read from; line 0: not read
 };
 
 struct CudaStage {
   std::string stage;
   CudaArch arch = CudaArch::Sm80;
   std::vector<CudaEntry> entries; // ascending, at most maxScheduleEntries
-  size_t at = 0;                  // offset of `stage` in the text it was read from
+  SourcePlace place = {};         // of `stage`, likewise
 };
 
 // Calls of up to lastToken tokens add shares, choose and sort in one launch (cuda/CudaFront.h); 0: no call does.
 struct CudaFrontEntry {
   CudaArch arch = CudaArch::Sm80;
   int64_t lastToken = 0;
-  size_t at = 0; // offset of `front` in the text it was read from
+  SourcePlace place = {}; // of `front` in the text it was read from; line 0: not read
 };
 
 struct Schedule {
@@ -112,30 +114,16 @@ constexpr int64_t maxPackedBytes = int64_t(64) << 20;
 // The text form; parameters in alphabetical order, integers before hints. parseSchedule reads back the same values.
 std::string printSchedule(const Schedule &schedule);
 
-// An error in a schedule's text: "found ..., expected ..." and the bytes concerned.
-struct ScheduleError {
-  size_t at = 0, length = 0;
-  std::string message;
-};
+// Reads `text`, which may hold anything; looks templates up in `templatesDir` first (empty: built-in only). The error,
+// E-SCHEDULE "found ..., expected ...", is at its place of `fileName`. Does not check legality for a stage, because the
+// text does not state shapes.
+Result<Schedule> parseSchedule(llvm::StringRef text, llvm::StringRef fileName, llvm::StringRef templatesDir = "");
 
-// Reads `text`, which may hold anything; looks templates up in `templatesDir` first (empty: built-in only). False:
-// `error` is set and `out` unchanged. Does not check legality for a stage, because the text does not state shapes.
-bool parseSchedule(llvm::StringRef text, Schedule &out, ScheduleError &error, llvm::StringRef templatesDir = "");
-
-// The same; `error` is one line "file:line:col: found ..., expected ...".
-bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
-                   llvm::StringRef templatesDir = "");
-
-// S1 to S6 for one entry. False: `error` is one line "stage ffn_up amx rows 1..4: S2: ...".
-bool checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, std::string &error,
-                llvm::StringRef templatesDir = "");
-
-// How an error of an entry begins: "stage ffn_up amx rows 1..4: ".
-std::string entryPlaceText(llvm::StringRef stage, Isa isa, const ScheduleEntry &entry);
+// S1 to S6 for one entry. The error, E-SCHEDULE "stage ffn_up amx rows 1..4: S2: ...", is at the entry's place.
+Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, llvm::StringRef templatesDir = "");
 
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
-bool checkStage(const MatmulStage &facts, const StageSchedule &schedule, std::string &error,
-                llvm::StringRef templatesDir = "");
+Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir = "");
 
 // Bytes of the worker's scratch that `rows` packed rows of A take (S6).
 int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK);

@@ -89,14 +89,16 @@ std::string printable(llvm::StringRef text) {
 
 class Reader {
 public:
-  Reader(llvm::StringRef text, llvm::StringRef templatesDir) : text(text), templatesDir(templatesDir) {}
+  Reader(llvm::StringRef text, llvm::StringRef fileName, llvm::StringRef templatesDir)
+      : text(text), fileName(fileName), templatesDir(templatesDir), source(text.str()) {}
 
-  ScheduleError error;
+  Diagnostic error; // why readFile() was false
   bool readFile(Schedule &out);
 
 private:
   bool failAt(size_t at, const std::string &message);
   size_t lengthOfTokenAt(size_t at) const;
+  SourcePlace placeOf(size_t at) const { return source.place(at, lengthOfTokenAt(at)); }
   bool failHere(const std::string &expected) {
     std::string found = token.kind == Token::End ? "the end of the file" : "'" + printable(token.text) + "'";
     return failAt(token.at, "found " + found + ", expected " + expected);
@@ -117,7 +119,7 @@ private:
   bool arch(CudaArch &out);
   bool readCpuStage(size_t at, const std::string &stageName, Isa isa, Schedule &schedule);
   bool readCudaStage(size_t at, const std::string &stageName, CudaArch arch, Schedule &schedule);
-  bool beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, size_t &at);
+  bool beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, SourcePlace &place);
   bool readEntry(StageSchedule &stage);
   bool readEntry(CudaStage &stage);
   bool readRange(llvm::StringRef unit, int64_t next, int64_t &first, int64_t &last);
@@ -127,7 +129,8 @@ private:
   bool readValue(TemplateBinding &kernel);
   void fillDefaults(TemplateBinding &kernel);
 
-  llvm::StringRef text, templatesDir;
+  llvm::StringRef text, fileName, templatesDir;
+  SourceText source;
   Token token;
   size_t position = 0;
   // of the last template named; schedules name the same few again and again
@@ -146,7 +149,9 @@ size_t Reader::lengthOfTokenAt(size_t at) const {
 }
 
 bool Reader::failAt(size_t at, const std::string &message) {
-  error = {at, lengthOfTokenAt(at), message};
+  error = Diagnostic::error("E-SCHEDULE", message);
+  error.file = fileName.str();
+  error.setPlace(placeOf(at));
   return false;
 }
 
@@ -238,12 +243,13 @@ bool Reader::arch(CudaArch &out) {
 
 bool Reader::readFront(Schedule &schedule) {
   CudaFrontEntry front;
-  front.at = token.at;
+  size_t at = token.at;
+  front.place = placeOf(at);
   advance();
   if (!arch(front.arch))
     return false;
   if (schedule.findFront(front.arch))
-    return failAt(front.at, "found a second front for " + cudaArchFacts(front.arch).name.str() + ", expected one");
+    return failAt(at, "found a second front for " + cudaArchFacts(front.arch).name.str() + ", expected one");
   int64_t first = 0;
   if (is("none")) {
     advance();
@@ -251,7 +257,7 @@ bool Reader::readFront(Schedule &schedule) {
              !readRange("token", 1, first, front.lastToken)) {
     return false;
   } else if (front.lastToken < 1 || front.lastToken > maxFrontTokens) {
-    return failAt(front.at, "found a front " +
+    return failAt(at, "found a front " +
                                 (front.lastToken < 1 ? std::string("without a last token")
                                                      : "of " + std::to_string(front.lastToken) + " tokens") +
                                 ", expected at most " + std::to_string(maxFrontTokens) + ": one block does its work");
@@ -264,7 +270,7 @@ bool Reader::readCpuStage(size_t at, const std::string &stageName, Isa isa, Sche
   StageSchedule stage;
   stage.stage = stageName;
   stage.isa = isa;
-  stage.at = at;
+  stage.place = placeOf(at);
   advance();
   if (schedule.find(stageName, isa))
     return failAt(at, "found a second schedule of stage '" + stageName + "' for " + isaFacts(isa).name.str() +
@@ -281,7 +287,7 @@ bool Reader::readCudaStage(size_t at, const std::string &stageName, CudaArch arc
   CudaStage stage;
   stage.stage = stageName;
   stage.arch = arch;
-  stage.at = at;
+  stage.place = placeOf(at);
   advance();
   if (schedule.find(stageName, arch))
     return failAt(at, "found a second schedule of stage '" + stageName + "' for " + cudaArchFacts(arch).name.str() +
@@ -295,7 +301,7 @@ bool Reader::readCudaStage(size_t at, const std::string &stageName, CudaArch arc
 }
 
 // The word before a range; `last` is the end of the range before, 0 at the first.
-bool Reader::beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, size_t &at) {
+bool Reader::beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, SourcePlace &place) {
   std::string word = unit.str();
   if (!is(unit))
     return failHere(!numEntries ? "'" + word + "'"
@@ -304,7 +310,7 @@ bool Reader::beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, s
   if (numEntries == maxScheduleEntries)
     return failAt(token.at, "found more than " + std::to_string(maxScheduleEntries) + " " +
                                 word.substr(0, word.size() - 1) + " ranges in a stage");
-  at = token.at;
+  place = placeOf(token.at);
   advance();
   return true;
 }
@@ -312,7 +318,7 @@ bool Reader::beginEntry(llvm::StringRef unit, size_t numEntries, int64_t last, s
 bool Reader::readEntry(StageSchedule &stage) {
   ScheduleEntry entry;
   int64_t last = stage.entries.empty() ? 0 : stage.entries.back().lastRow;
-  if (!beginEntry("rows", stage.entries.size(), last, entry.at) ||
+  if (!beginEntry("rows", stage.entries.size(), last, entry.place) ||
       !readRange("row", last + 1, entry.firstRow, entry.lastRow) || !readKernel("", entry.kernel) ||
       !expect("numeric", "after the parameters"))
     return false;
@@ -327,7 +333,7 @@ bool Reader::readEntry(StageSchedule &stage) {
 bool Reader::readEntry(CudaStage &stage) {
   CudaEntry entry;
   int64_t last = stage.entries.empty() ? 0 : stage.entries.back().lastToken;
-  if (!beginEntry("tokens", stage.entries.size(), last, entry.at) ||
+  if (!beginEntry("tokens", stage.entries.size(), last, entry.place) ||
       !readRange("token", last + 1, entry.firstToken, entry.lastToken) || !readKernel(cudaFolder, entry.kernel))
     return false;
   stage.entries.push_back(std::move(entry));
@@ -368,16 +374,15 @@ bool Reader::readTemplateName(llvm::StringRef folder, TemplateBinding &kernel) {
   kernel.templateName = folder.str() + word;
   if (kernel.templateName == parametersOf)
     return true;
-  std::string why;
-  auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir", why);
-  if (!source)
+  auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir");
+  if (!source || !*source)
     return failAt(
         at,
-        !why.empty()
-            ? why
+        !source
+            ? source.error().placedMessage()
             : "found template '" + word + "', expected one of: " +
                   llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')), ", "));
-  parameters = templateParameters(source->text);
+  parameters = templateParameters((*source)->text);
   parametersOf = kernel.templateName;
   return true;
 }
@@ -443,28 +448,12 @@ bool Reader::readValue(TemplateBinding &kernel) {
 
 } // namespace
 
-bool parseSchedule(llvm::StringRef text, Schedule &out, ScheduleError &error, llvm::StringRef templatesDir) {
-  Reader reader(text, templatesDir);
+Result<Schedule> parseSchedule(llvm::StringRef text, llvm::StringRef fileName, llvm::StringRef templatesDir) {
+  Reader reader(text, fileName, templatesDir);
   Schedule schedule;
-  if (!reader.readFile(schedule)) {
-    error = reader.error;
-    return false;
-  }
-  out = std::move(schedule);
-  return true;
-}
-
-bool parseSchedule(llvm::StringRef text, llvm::StringRef fileName, Schedule &out, std::string &error,
-                   llvm::StringRef templatesDir) {
-  ScheduleError placed;
-  if (parseSchedule(text, out, placed, templatesDir))
-    return true;
-  llvm::StringRef before = text.take_front(placed.at);
-  size_t lineStart = before.rfind('\n');
-  size_t column = placed.at - (lineStart == llvm::StringRef::npos ? 0 : lineStart + 1) + 1;
-  error = fileName.str() + ":" + std::to_string(before.count('\n') + 1) + ":" + std::to_string(column) + ": " +
-          placed.message;
-  return false;
+  if (!reader.readFile(schedule))
+    return std::move(reader.error);
+  return schedule;
 }
 
 } // namespace moec

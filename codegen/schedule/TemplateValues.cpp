@@ -40,11 +40,11 @@ namespace {
 
 class ValueBinder {
 public:
-  ValueBinder(const TemplateBinding &kernel, const MatmulStage &stage, llvm::ArrayRef<llvm::StringRef> required,
-              std::string &error)
-      : kernel(kernel), stage(stage), required(required), error(error) {}
+  ValueBinder(const TemplateBinding &kernel, const MatmulStage &stage, llvm::ArrayRef<llvm::StringRef> required)
+      : kernel(kernel), stage(stage), required(required) {}
 
   std::map<std::string, int64_t> values;
+  Diagnostic error; // why run() was false
 
   bool run(llvm::StringRef templatesDir) {
     return readParameters(templatesDir) && checkNames() && bindValues() && checkAllowed();
@@ -52,7 +52,7 @@ public:
 
 private:
   bool fail(std::string message) {
-    error = std::move(message);
+    error = Diagnostic::error("E-TEMPLATE", std::move(message));
     return false;
   }
   std::string quoted() const { return "template '" + kernel.templateName + "'"; }
@@ -67,7 +67,6 @@ private:
   const TemplateBinding &kernel;
   const MatmulStage &stage;
   llvm::ArrayRef<llvm::StringRef> required;
-  std::string &error;
 
   std::vector<TemplateParameter> parameters;
   std::vector<std::string> allowed; // per parameter: its comment up to the ':'
@@ -86,10 +85,14 @@ std::optional<llvm::SmallVector<llvm::StringRef>> listItems(llvm::StringRef allo
 }
 
 bool ValueBinder::readParameters(llvm::StringRef templatesDir) {
-  std::string why;
-  auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir", why);
-  if (!source)
-    return fail(why.empty() ? "there is no kernel " + quoted() : why);
+  auto read = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir");
+  if (!read) {
+    error = read.takeError();
+    return false;
+  }
+  if (!*read)
+    return fail("there is no kernel " + quoted());
+  const TemplateText *source = &**read;
   parameters = templateParameters(source->text);
   for (const TemplateParameter &parameter : parameters) {
     llvm::StringRef rest = llvm::StringRef(source->text).drop_front(parameter.end);
@@ -137,7 +140,7 @@ bool ValueBinder::bindValues() {
                 " cannot be scheduled, expected both in 1..2147483647");
   values = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
   for (const TemplateParameter &parameter : parameters) {
-    std::string name = parameter.name.substr(1), why;
+    std::string name = parameter.name.substr(1);
     int64_t value = 0;
     switch (parameterKind(parameter)) {
     case ParameterKind::Stage:
@@ -147,10 +150,14 @@ bool ValueBinder::bindValues() {
       words[name] = it != kernel.words.end() ? it->second : defaultWord(parameter);
       continue;
     }
-    case ParameterKind::Derived:
-      if (!evaluateFormula(parameter.formula, values, value, why))
-        return fail("formula '" + parameter.formula + "' of parameter '" + name + "' of " + quoted() + ": " + why);
+    case ParameterKind::Derived: {
+      Result<int64_t> evaluated = evaluateFormula(parameter.formula, values);
+      if (!evaluated)
+        return fail("formula '" + parameter.formula + "' of parameter '" + name + "' of " + quoted() + ": " +
+                    evaluated.error().message);
+      value = *evaluated;
       break;
+    }
     case ParameterKind::Integer:
       if (auto it = kernel.integers.find(name); it != kernel.integers.end())
         value = it->second;
@@ -215,14 +222,13 @@ bool ValueBinder::checkAllowed() {
 
 } // namespace
 
-bool bindTemplateValues(const TemplateBinding &kernel, const MatmulStage &stage,
-                        llvm::ArrayRef<llvm::StringRef> required, llvm::StringRef templatesDir,
-                        std::map<std::string, int64_t> &out, std::string &error) {
-  ValueBinder binder(kernel, stage, required, error);
+Result<std::map<std::string, int64_t>> bindTemplateValues(const TemplateBinding &kernel, const MatmulStage &stage,
+                                                          llvm::ArrayRef<llvm::StringRef> required,
+                                                          llvm::StringRef templatesDir) {
+  ValueBinder binder(kernel, stage, required);
   if (!binder.run(templatesDir))
-    return false;
-  out = std::move(binder.values);
-  return true;
+    return std::move(binder.error);
+  return std::move(binder.values);
 }
 
 } // namespace moec

@@ -29,13 +29,12 @@ std::string defaultWord(const TemplateParameter &parameter);
 // {none, t0, t1, nta}
 bool isHintWord(llvm::StringRef word);
 
-// Integers and derived parameters by name, and n, k, parts of the stage, which formulas may use. False: the template
+// Integers and derived parameters by name, and n, k, parts of the stage, which formulas may use. An error: the template
 // does not exist or lacks one of the integers `required`, the binding sets a parameter that cannot be set, or a value
-// is outside 1..1,000,000 or the allowed set of its comment (`{a, b}`, `{a .. b}` or `multiple of name`). `error` is
-// then a sentence without a place.
-bool bindTemplateValues(const TemplateBinding &kernel, const MatmulStage &stage,
-                        llvm::ArrayRef<llvm::StringRef> required, llvm::StringRef templatesDir,
-                        std::map<std::string, int64_t> &out, std::string &error);
+// is outside 1..1,000,000 or the allowed set of its comment (`{a, b}`, `{a .. b}` or `multiple of name`).
+Result<std::map<std::string, int64_t>> bindTemplateValues(const TemplateBinding &kernel, const MatmulStage &stage,
+                                                          llvm::ArrayRef<llvm::StringRef> required,
+                                                          llvm::StringRef templatesDir);
 
 } // namespace moec
 

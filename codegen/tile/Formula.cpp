@@ -131,16 +131,11 @@ private:
 
 } // namespace
 
-bool evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names, int64_t &out,
-                     std::string &error) {
+Result<int64_t> evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names) {
   Evaluator evaluator(formula, names);
-  auto value = evaluator.run();
-  if (!value) {
-    error = evaluator.error;
-    return false;
-  }
-  out = *value;
-  return true;
+  if (std::optional<int64_t> value = evaluator.run())
+    return *value;
+  return Diagnostic::error("E-TEMPLATE", evaluator.error);
 }
 
 } // namespace moec

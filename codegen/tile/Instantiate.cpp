@@ -5,11 +5,11 @@
 
 #include "codegen/tile/Instantiate.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
@@ -51,10 +51,12 @@ namespace {
 
 std::string typeText(moec_dtype type) { return type == MOEC_BF16 ? "bf16" : type == MOEC_F16 ? "f16" : "f32"; }
 
+constexpr const char *code = "E-TEMPLATE";
+
 // The new value of `parameter`, or nullopt to keep its default. `integers` collects what formulas may name.
-std::optional<std::string> boundValue(const TemplateParameter &parameter, const MatmulStage &stage,
-                                      const TemplateBinding &binding, std::map<std::string, int64_t> &integers,
-                                      std::string &error) {
+Result<std::optional<std::string>> boundValue(const TemplateParameter &parameter, const MatmulStage &stage,
+                                              const TemplateBinding &binding,
+                                              std::map<std::string, int64_t> &integers) {
   std::string name = parameter.name.substr(1);
   if (parameter.name == "!in")
     return typeText(stage.in);
@@ -68,11 +70,10 @@ std::optional<std::string> boundValue(const TemplateParameter &parameter, const 
     return "#tile.hint<" + word->second + ">";
   int64_t value = 0;
   if (!parameter.formula.empty()) {
-    std::string why;
-    if (!evaluateFormula(parameter.formula, integers, value, why)) {
-      error = "parameter " + parameter.name + ": formula '" + parameter.formula + "': " + why;
-      return std::nullopt;
-    }
+    Result<int64_t> evaluated = evaluateFormula(parameter.formula, integers);
+    if (!evaluated)
+      return evaluated.error().within("parameter " + parameter.name + ": formula '" + parameter.formula + "'");
+    value = *evaluated;
   } else if (auto it = binding.integers.find(name); it != binding.integers.end()) {
     value = it->second;
   } else {
@@ -117,23 +118,21 @@ std::string bindingError(ArrayRef<TemplateParameter> parameters, const TemplateB
   return "";
 }
 
-std::string bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding,
-                           std::string &error) {
+Result<std::string> bindParameters(StringRef text, const MatmulStage &stage, const TemplateBinding &binding) {
   std::map<std::string, int64_t> integers = {{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}};
   std::vector<TemplateParameter> parameters = templateParameters(text);
-  error = bindingError(parameters, binding);
-  if (!error.empty())
-    return "";
+  if (std::string wrong = bindingError(parameters, binding); !wrong.empty())
+    return Diagnostic::error(code, wrong);
   std::string out;
   size_t copied = 0;
   for (const TemplateParameter &parameter : parameters) {
-    auto value = boundValue(parameter, stage, binding, integers, error);
-    if (!error.empty())
-      return "";
+    auto value = boundValue(parameter, stage, binding, integers);
     if (!value)
+      return value.takeError();
+    if (!*value)
       continue;
     out += text.slice(copied, parameter.begin);
-    out += *value;
+    out += **value;
     copied = parameter.end;
   }
   return out + text.drop_front(copied).str();
@@ -198,46 +197,38 @@ void describeStage(tile::KernelOp kernel, const MatmulStage &stage) {
 
 } // namespace
 
-OwningOpRef<ModuleOp> instantiateKernel(MLIRContext &context, const MatmulStage &stage, const TemplateBinding &binding,
-                                        StringRef overlayDir, StringRef symbol, std::string &error) {
-  std::optional<TemplateText> source = readTemplate(overlayDir, "kernels/" + binding.templateName + ".mlir", error);
-  if (!source) {
-    if (error.empty())
-      error = "there is no kernel template '" + binding.templateName + "'";
-    return {};
-  }
-  std::string text = bindParameters(source->text, stage, binding, error);
-  if (!error.empty()) {
-    error = source->file + ": " + error;
-    return {};
-  }
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    std::string line;
-    llvm::raw_string_ostream os(line);
-    if (auto place = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
-      os << place.getFilename().getValue() << ":" << place.getLine() << ":" << place.getColumn();
-    else
-      os << source->file;
-    os << ": " << diagnostic;
-    error += (error.empty() ? "" : "\n") + line;
-    return success();
-  });
+Result<OwningOpRef<ModuleOp>> instantiateKernel(MLIRContext &context, const MatmulStage &stage,
+                                                const TemplateBinding &binding, StringRef overlayDir,
+                                                StringRef symbol) {
+  Result<std::optional<TemplateText>> read = readTemplate(overlayDir, "kernels/" + binding.templateName + ".mlir");
+  if (!read)
+    return read.takeError();
+  if (!*read)
+    return Diagnostic::error(code, "there is no kernel template '" + binding.templateName + "'");
+  const TemplateText &source = **read;
+  auto inFile = [&](Diagnostic error) {
+    error.file = source.file;
+    return error;
+  };
+  Result<std::string> text = bindParameters(source.text, stage, binding);
+  if (!text)
+    return inFile(text.takeError());
+  CapturedDiagnostics said(context, code, source.file);
   llvm::SourceMgr sources;
-  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, source->file), SMLoc());
+  sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(*text, source.file), SMLoc());
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context, /*verifyAfterParse=*/true));
   if (!module)
-    return {};
+    return said.takeJoined("the text does not parse");
   auto kernels = llvm::to_vector(module->getOps<tile::KernelOp>());
-  if (kernels.size() != 1) {
-    error = source->file + ": a template holds one tile.kernel, found " + std::to_string(kernels.size());
-    return {};
-  }
+  if (kernels.size() != 1)
+    return inFile(
+        Diagnostic::error(code, "a template holds one tile.kernel, found " + std::to_string(kernels.size())));
   tile::KernelOp kernel = kernels.front();
   kernel.setSymName(symbol);
   describeStage(kernel, stage);
   spliceStage(kernel, stage);
   if (failed(verify(*module)))
-    return {};
+    return said.takeJoined("the kernel does not verify");
   return module;
 }
 

@@ -8,6 +8,8 @@
 #include "codegen/tile/MatmulStage.h"
 #include "codegen/tile/TileDialect.h"
 
+#include "dsl/text/Result.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
@@ -26,9 +28,8 @@ struct TemplateParameter {
 };
 std::vector<TemplateParameter> templateParameters(llvm::StringRef text);
 
-// Integer formula over + - * / ( ) ceildiv min max, identifiers and literals. False: `error` says why.
-bool evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names, int64_t &out,
-                     std::string &error);
+// Integer formula over + - * / ( ) ceildiv min max, identifiers and literals.
+Result<int64_t> evaluateFormula(llvm::StringRef formula, const std::map<std::string, int64_t> &names);
 
 // Values of a variant: integers for `#x : index` parameters, words for hints ("t1", "nta", "none").
 struct TemplateBinding {
@@ -39,10 +40,10 @@ struct TemplateBinding {
 
 // Binds the template's parameters: from the stage, from `binding`, by formula, or their defaults. Then parses the text,
 // names the kernel `symbol`, attaches the stage's shape as attributes and splices its regions in. An unknown parameter,
-// a value of the wrong kind, or text that does not verify is an error with its place in the template.
-mlir::OwningOpRef<mlir::ModuleOp> instantiateKernel(mlir::MLIRContext &context, const MatmulStage &stage,
-                                                    const TemplateBinding &binding, llvm::StringRef overlayDir,
-                                                    llvm::StringRef symbol, std::string &error);
+// a value of the wrong kind, or text that does not verify is an error E-TEMPLATE with its place in the template.
+Result<mlir::OwningOpRef<mlir::ModuleOp>> instantiateKernel(mlir::MLIRContext &context, const MatmulStage &stage,
+                                                            const TemplateBinding &binding,
+                                                            llvm::StringRef overlayDir, llvm::StringRef symbol);
 
 } // namespace moec
 

@@ -10,6 +10,36 @@
 
 namespace moec {
 
+Diagnostic Diagnostic::error(std::string code, std::string message, std::string hint, std::string path) {
+  Diagnostic diagnostic;
+  diagnostic.code = std::move(code);
+  diagnostic.message = std::move(message);
+  diagnostic.hint = std::move(hint);
+  diagnostic.path = std::move(path);
+  return diagnostic;
+}
+
+void Diagnostic::setPlace(SourcePlace place) {
+  line = place.line;
+  column = place.column;
+  length = place.length;
+}
+
+std::string Diagnostic::placedMessage() const {
+  if (file.empty())
+    return message;
+  std::string place = file;
+  if (line)
+    place += ":" + std::to_string(line) + ":" + std::to_string(column);
+  return place + ": " + message;
+}
+
+Diagnostic Diagnostic::within(const std::string &context) const {
+  Diagnostic outer = error(code, context + ": " + placedMessage(), hint, path);
+  outer.severity = severity;
+  return outer;
+}
+
 void DiagnosticList::setSource(std::string_view fileName, std::string_view bytes) {
   name = escaped(fileName);
   text = SourceText(std::string(bytes));
@@ -23,13 +53,19 @@ void DiagnosticList::add(Severity severity, std::string_view code, SourcePlace p
   diagnostic.severity = severity;
   diagnostic.code = code;
   diagnostic.file = name;
-  diagnostic.line = place.line;
-  diagnostic.column = place.column;
-  diagnostic.length = place.length;
+  diagnostic.setPlace(place);
   diagnostic.message = std::move(message);
   diagnostic.hint = std::move(hint);
   diagnostic.path = std::move(path);
   list.push_back(std::move(diagnostic));
+}
+
+void DiagnosticList::add(const Diagnostic &diagnostic, SourcePlace place) {
+  bool own = escaped(diagnostic.file) == name;
+  if (own && diagnostic.line)
+    place = {diagnostic.line, diagnostic.column, diagnostic.length};
+  add(diagnostic.severity, diagnostic.code, place, own ? diagnostic.message : diagnostic.placedMessage(),
+      diagnostic.hint, diagnostic.path);
 }
 
 void DiagnosticList::sort() {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Errors found in an input file -> the text a person reads:
+// What is wrong, as every room of the compiler says it -> the text a person reads:
 //
 //   layer.json:7:14: error[E-K]: top_k (12) is larger than experts.count (8)
 //       7 |     "top_k": 12,
 //         |              ^^
 //     hint: top_k counts experts per token and must be 1..8
 //
-// Every part of a diagnostic is printable: code that fills one passes texts of the input through quoteText().
+// A diagnostic knows its code, never an exit status: the command line chooses that (codegen/cli/ExitCode.h). Every part
+// of it is printable: code that fills one passes texts of the input through quoteText().
 
 #ifndef MOEC_DSL_TEXT_DIAGNOSTIC_H
 #define MOEC_DSL_TEXT_DIAGNOSTIC_H
@@ -31,6 +32,16 @@ struct Diagnostic {
   std::string message;                     // one sentence without a full stop
   std::string hint;                        // an action; may be empty, may have several lines
   std::string path;                        // dotted JSON path: "router.select.k"; may be empty
+
+  // An error at no place of a file; whoever knows the place adds it.
+  static Diagnostic error(std::string code, std::string message, std::string hint = {}, std::string path = {});
+
+  void setPlace(SourcePlace place);
+  // "FILE:LINE:COLUMN: message", or what is known of it: for a message inside another one.
+  std::string placedMessage() const;
+  // The same diagnostic with `context` before its placed message, for a caller that knows for what the callee worked.
+  // Its place in a file becomes text.
+  Diagnostic within(const std::string &context) const;
 };
 
 // The diagnostics of one file, with its text for the quoted lines.
@@ -48,6 +59,10 @@ public:
   }
 
   void sort(); // by line and column, order of adding within
+
+  // Adds a diagnostic of another room. A place in a file other than the list's becomes text of the message; `path`, if
+  // the diagnostic has one, is looked up by the caller and given as `place`.
+  void add(const Diagnostic &diagnostic, SourcePlace place = {});
 
   // True if the list accepts no more: a longer list would not help, and each entry costs a walk over its line.
   bool isFull() const { return list.size() >= maxDiagnostics; }

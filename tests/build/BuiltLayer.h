@@ -44,7 +44,7 @@ inline LayerSpec plainSpec() {
 struct BuiltLayer {
   mlir::MLIRContext context;
   std::optional<LayerSpec> spec;
-  std::vector<Refusal> refusals;
+  std::vector<Diagnostic> refusals;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp layer;
   std::vector<FusionNote> notes;

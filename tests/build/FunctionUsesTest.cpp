@@ -35,11 +35,12 @@ std::vector<std::string> refusedFunctions(const LayerSpec &spec) {
   built.spec = spec;
   EXPECT_EQ(built.build(broken.dir.string()), built.refusals.empty());
   std::vector<std::string> found;
-  for (const Refusal &refusal : built.refusals) {
+  for (const Diagnostic &refusal : built.refusals) {
     EXPECT_EQ(refusal.code, "E-TEMPLATE");
     EXPECT_EQ(refusal.hint, "a function file holds one func.func @NAME(%x: f32) -> f32");
-    size_t begin = refusal.message.find("functions/") + 10;
-    found.push_back(refusal.path + " " + refusal.message.substr(begin, refusal.message.find(".mlir") - begin));
+    std::string message = refusal.placedMessage();
+    size_t begin = message.find("functions/") + 10;
+    found.push_back(refusal.path + " " + message.substr(begin, message.find(".mlir") - begin));
   }
   return found;
 }

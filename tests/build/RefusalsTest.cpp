@@ -94,7 +94,7 @@ TEST_P(RefusedSpec, refusal_names_key) {
   LayerSpec spec = plainSpec();
   ASSERT_TRUE(refusalsOf(spec).empty());
   GetParam().change(spec);
-  std::vector<Refusal> refusals = refusalsOf(spec);
+  std::vector<Diagnostic> refusals = refusalsOf(spec);
   ASSERT_EQ(refusals.size(), 1u);
   EXPECT_EQ(refusals[0].code, "E-UNSUPPORTED");
   EXPECT_EQ(refusals[0].path, GetParam().path);
@@ -130,13 +130,13 @@ struct Overlay {
 const char *const allowedText = "allowed are at most 256 of arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,"
                                 "cmpf,select}, math.{exp,log,log1p,tanh,erf,sqrt,absf} on f32";
 
-Refusal refusalOfFunction(const Overlay &overlay) {
+Diagnostic refusalOfFunction(const Overlay &overlay) {
   BuiltLayer built;
   built.spec = plainSpec();
   built.spec->experts.act = Activation::Custom;
   built.spec->experts.actName = "wave";
   EXPECT_FALSE(built.build(overlay.dir.string()));
-  return built.refusals.size() == 1 ? built.refusals[0] : Refusal();
+  return built.refusals.size() == 1 ? built.refusals[0] : Diagnostic();
 }
 
 TEST(FunctionLibrary, function_overlay_is_used) {
@@ -151,26 +151,26 @@ TEST(FunctionLibrary, function_overlay_is_used) {
 
 TEST(FunctionLibrary, function_e_template_op_not_allowed) {
   Overlay overlay("func.func @wave(%x: f32) -> f32 {\n  %y = math.sin %x : f32\n  func.return %y : f32\n}\n");
-  Refusal refusal = refusalOfFunction(overlay);
+  Diagnostic refusal = refusalOfFunction(overlay);
   EXPECT_EQ(refusal.code, "E-TEMPLATE");
   EXPECT_EQ(refusal.path, "experts.act");
-  EXPECT_EQ(refusal.message, overlay.place(":2:8: found math.sin, ") + allowedText);
+  EXPECT_EQ(refusal.placedMessage(), overlay.place(":2:8: found math.sin, ") + allowedText);
 }
 
 TEST(FunctionLibrary, function_e_template_not_mlir) {
   Overlay overlay("func.func @wave(%x: f32) -> f32 {\n  %y = math.tanh %z : f32\n  func.return %y : f32\n}\n");
-  EXPECT_EQ(refusalOfFunction(overlay).message, overlay.place(":2:18: use of undeclared SSA value name"));
+  EXPECT_EQ(refusalOfFunction(overlay).placedMessage(), overlay.place(":2:18: use of undeclared SSA value name"));
 }
 
 TEST(FunctionLibrary, function_e_template_wrong_signature) {
   Overlay overlay("func.func @wave(%x: f64) -> f64 {\n  func.return %x : f64\n}\n");
-  EXPECT_EQ(refusalOfFunction(overlay).message,
+  EXPECT_EQ(refusalOfFunction(overlay).placedMessage(),
             overlay.place(":1:1: expected func.func @wave(%x: f32) -> f32 { ... }"));
 }
 
 TEST(FunctionLibrary, function_e_template_declaration_only) {
   Overlay overlay("func.func private @wave(%x: f32) -> f32\n");
-  EXPECT_EQ(refusalOfFunction(overlay).message,
+  EXPECT_EQ(refusalOfFunction(overlay).placedMessage(),
             overlay.place(":1:1: expected func.func @wave(%x: f32) -> f32 { ... }"));
 }
 
@@ -178,8 +178,9 @@ TEST(FunctionLibrary, function_e_template_unknown_name) {
   mlir::MLIRContext context;
   loadMoeDialects(context);
   FunctionLibrary library(context, "");
-  std::string error;
-  EXPECT_FALSE(library.load("../kernels/panel", error));
+  Result<> loaded = library.load("../kernels/panel");
+  ASSERT_FALSE(loaded);
+  std::string error = loaded.error().message;
   EXPECT_EQ(error.rfind("there is no function file for '../kernels/panel'; known are ", 0), 0u) << error;
 }
 

@@ -51,7 +51,7 @@ func.func @m(%x: tensor<?x32xbf16> {moe.role = "x"}, %r: tensor<8x32xbf16> {moe.
 class TextCall : public testing::Test {
 protected:
   void SetUp() override {
-    std::vector<CompileError> errors;
+    std::vector<Diagnostic> errors;
     text.parsed = parseLayerText(layerText, "m.mlir", errors);
     ASSERT_TRUE(text.parsed) << errors[0].message;
     text.hidden = hidden;

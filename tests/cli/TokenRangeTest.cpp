@@ -8,17 +8,15 @@
 using namespace moec;
 
 static std::vector<int64_t> numbers(const char *text) {
-  std::vector<int64_t> out;
-  std::string error;
-  EXPECT_TRUE(parseTokenRange(text, 8192, out, error)) << error;
-  return out;
+  Result<std::vector<int64_t>> out = parseTokenRange(text, 8192);
+  EXPECT_TRUE(out) << out.error().message;
+  return *out;
 }
 
 static std::string refusal(const char *text) {
-  std::vector<int64_t> out;
-  std::string error;
-  EXPECT_FALSE(parseTokenRange(text, 8192, out, error)) << text;
-  return error;
+  Result<std::vector<int64_t>> out = parseTokenRange(text, 8192);
+  EXPECT_FALSE(out) << text;
+  return out ? "" : out.error().message;
 }
 
 TEST(TokenRange, forms_give_their_numbers) {

@@ -41,10 +41,10 @@ bool CompiledLayer::compile(const CpuTarget &target, const std::string &schedule
   options.scheduleName = "test.schedule";
   CompileInput input;
   input.spec = &spec;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   package = compileLayer(input, options, errors);
-  for (const CompileError &error : errors)
-    ADD_FAILURE() << error.code << ": " << error.message;
+  for (const Diagnostic &error : errors)
+    ADD_FAILURE() << error.code << ": " << error.placedMessage();
   std::string error;
   if (package && !(loaded = LoadedPackage::load(*package, error)))
     ADD_FAILURE() << error;

@@ -38,9 +38,9 @@ std::unique_ptr<CompiledPackage> compile(const LayerSpec &spec, IsaSet isas = Is
   input.spec = &spec;
   CompileOptions options;
   options.isas = isas;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   auto package = compileLayer(input, options, errors);
-  for (const CompileError &error : errors)
+  for (const Diagnostic &error : errors)
     ADD_FAILURE() << error.message;
   return package;
 }
@@ -50,7 +50,7 @@ std::vector<AssemblySection> assemblyOf(const LayerSpec &spec, IsaSet isas = Isa
   input.spec = &spec;
   CompileOptions options;
   options.isas = isas;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::string text;
   llvm::raw_string_ostream os(text);
   EXPECT_TRUE(printStage(input, options, Stage::Emit, os, errors));
@@ -217,9 +217,9 @@ int64_t blockRowsOf(const Schedule &schedule, const std::string &symbol) {
 TEST_P(GeneratedCode, amx_tiles_stay_in_registers) {
   auto package = compile(spec);
   ASSERT_TRUE(package);
-  Schedule schedule;
-  std::string error;
-  ASSERT_TRUE(parseSchedule(package->scheduleText, "schedule", schedule, error)) << error;
+  Result<Schedule> read = parseSchedule(package->scheduleText, "schedule");
+  ASSERT_TRUE(read) << read.error().placedMessage();
+  const Schedule &schedule = *read;
   int64_t checked = 0, twoByTwo = 0;
   for (const AssemblySection &section : assemblyOf(spec))
     for (const AssemblyFunction &function : section.functions) {

@@ -38,14 +38,8 @@ public:
     package.objects.resize(2);
     package.objects[0].name = "math.o";
     package.objects[1].name = "plan.o";
-    std::string error;
-    bool ok = lowerToLlvmDialect(*module, error) &&
-              emitModule(*module, isa, EmitForm::Object, Sanitizer::None, package.objects[0].bytes, error) &&
-              emitPlanObject({"math", std::vector<char>(64), {"moec_math__vector", "moec_math__scalar"}, {}, {}},
-                             package.objects[1].bytes, error);
-    if (ok)
-      loaded = LoadedPackage::load(package, error);
-    EXPECT_TRUE(ok && loaded) << error;
+    Result<> linked = link(*module, isa, package);
+    EXPECT_TRUE(linked) << linked.error().message;
   }
 
   // in.size() must be a multiple of the lanes. `out` holds one result per value, f32 or bf16.
@@ -55,6 +49,24 @@ public:
   }
 
 private:
+  Result<> link(ModuleOp module, const IsaFacts &isa, CompiledPackage &package) {
+    if (Result<> lowered = lowerToLlvmDialect(module); !lowered)
+      return lowered;
+    Result<Bytes> code = emitModule(module, isa, EmitForm::Object, Sanitizer::None);
+    if (!code)
+      return code.takeError();
+    Result<Bytes> plan =
+        emitPlanObject({"math", std::vector<char>(64), {"moec_math__vector", "moec_math__scalar"}, {}, {}});
+    if (!plan)
+      return plan.takeError();
+    package.objects[0].bytes = std::move(*code);
+    package.objects[1].bytes = std::move(*plan);
+    std::string error;
+    if (!(loaded = LoadedPackage::load(package, error)))
+      return Diagnostic::error("E-INTERNAL", error);
+    return {};
+  }
+
   static void build(ModuleOp module, const IsaFacts &isa, const Body &body, int64_t lanes, const char *symbol) {
     Emitter e(OpBuilder(module.getContext()), module.getLoc(), isa);
     KernelFunction shell(e, module, symbol);

@@ -278,6 +278,20 @@ std::vector<char> magnitudesOf(const UnitKernel &kernel, std::vector<char> input
   return input;
 }
 
+// The kernels as a cubin, and as a module of `context` for the emulator.
+Result<Assembled> assemble(ModuleOp module, const Ptxas &ptxas, llvm::LLVMContext &context,
+                           std::unique_ptr<llvm::Module> &emulated) {
+  llvm::LLVMContext own;
+  if (Result<> lowered = lowerToLlvmDialect(module); !lowered)
+    return lowered.takeError();
+  auto toEmulate = translateCuda(module, context), toAssemble = translateCuda(module, own);
+  if (!toEmulate || !toAssemble)
+    return toEmulate ? toAssemble.takeError() : toEmulate.takeError();
+  emulated = std::move(*toEmulate);
+  Result<std::string> ptx = emitPtx(**toAssemble, CudaArch::Sm90a);
+  return ptx ? runPtxas(ptxas, *ptx, CudaArch::Sm90a) : ptx.takeError();
+}
+
 // Builds, emulates and assembles one unit. False: `error`.
 bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::string &error) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
@@ -292,17 +306,14 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
   shell.finish(e, kernel.threads);
   unit = {kernel.threads, kernel.shared, kernel.ulp, inputOf(kernel), {}, {}, {}};
   unit.output.resize(kernel.outputBytes ? kernel.outputBytes : 16 * kernel.threads);
-  if (!lowerToLlvmDialect(*module, error))
-    return false;
   auto llvmContext = std::make_unique<llvm::LLVMContext>();
-  llvm::LLVMContext assembleContext;
-  auto emulated = translateCuda(*module, *llvmContext, error),
-       assembled = translateCuda(*module, assembleContext, error);
-  std::string ptx;
-  Assembled result;
-  if (!emulated || !assembled || !emitPtx(*assembled, CudaArch::Sm90a, ptx, error) ||
-      !runPtxas(ptxas, ptx, CudaArch::Sm90a, result, error))
+  std::unique_ptr<llvm::Module> emulated;
+  Result<Assembled> assembled = assemble(*module, ptxas, *llvmContext, emulated);
+  if (!assembled) {
+    error = assembled.error().message;
     return false;
+  }
+  const Assembled &result = *assembled;
   CudaEmulator emulator({3, 90, 1});
   auto image = emulator.addModule(std::move(emulated), std::move(llvmContext));
   if (!image) {

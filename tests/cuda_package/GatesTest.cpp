@@ -35,10 +35,9 @@ std::optional<std::vector<std::string>> findingsOf(const std::string &ptx, uint3
   std::optional<Ptxas> ptxas = findPtxas();
   if (!ptxas)
     return std::nullopt;
-  Assembled assembled;
-  std::string error;
-  EXPECT_TRUE(runPtxas(*ptxas, ptx, CudaArch::Sm80, assembled, error)) << error;
-  return cudaGateFindings(planOf(assembled, threads), CudaArch::Sm80, ptx, assembled.messages);
+  Result<Assembled> assembled = runPtxas(*ptxas, ptx, CudaArch::Sm80);
+  EXPECT_TRUE(assembled) << assembled.error().message;
+  return cudaGateFindings(planOf(*assembled, threads), CudaArch::Sm80, ptx, assembled->messages);
 }
 
 // Loads `count` values, then uses all of them twice, so that all are alive at once.
@@ -112,7 +111,7 @@ TEST(CudaGates, RegisterFileSharedMemoryAndMessages) {
 
 // For every target with GPU kernels and no processor; null and no error: the text is no layer.
 static std::unique_ptr<CompiledPackage> compileForGpus(const std::string &text, CompileOptions options,
-                                                       std::vector<CompileError> &errors) {
+                                                       std::vector<Diagnostic> &errors) {
   DiagnosticList diagnostics;
   SpecSource source;
   ReadOptions read;
@@ -136,7 +135,7 @@ TEST(CudaGates, KernelsOfFlagsPass) {
     CompileOptions options;
     options.determinism = Determinism::Off;
     options.math = tf32 ? MathMode::Tf32 : MathMode::Exact;
-    std::vector<CompileError> errors;
+    std::vector<Diagnostic> errors;
     std::unique_ptr<CompiledPackage> package = compileForGpus(text, options, errors);
     ASSERT_TRUE(package) << (errors.empty() ? "" : errors.front().message);
     for (const std::string &finding : package->cudaFindings)
@@ -149,9 +148,9 @@ class PresetGates : public ::testing::TestWithParam<std::string> {};
 TEST_P(PresetGates, EveryKernelPasses) {
   std::optional<std::string> text = presetText(GetParam());
   ASSERT_TRUE(text);
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::unique_ptr<CompiledPackage> package = compileForGpus(*text, {}, errors);
-  if (!package && !errors.empty() && errors.front().exitCode == 4)
+  if (!package && !errors.empty() && errors.front().code == "E-UNSUPPORTED")
     GTEST_SKIP() << GetParam() << " is not built: " << errors.front().message;
   ASSERT_TRUE(package) << (errors.empty() ? "" : errors.front().message);
   for (const std::string &finding : package->cudaFindings)

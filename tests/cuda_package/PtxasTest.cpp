@@ -102,29 +102,29 @@ TEST(Ptxas, FailureSaysWhatItSaid) {
   Folder folder;
   folder.program("ptxas",
                  "echo 'ptxas info    : something'; echo 'ptxas in.ptx, line 3; error   : Unknown symbol'; exit 255");
-  Assembled out;
-  std::string error;
-  EXPECT_FALSE(runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80, out, error));
-  EXPECT_EQ(error, folder.in("ptxas") + " failed with code 255: ptxas in.ptx, line 3; error   : Unknown symbol");
+  Result<Assembled> out = runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().code, "E-INTERNAL");
+  EXPECT_EQ(out.error().message, folder.in("ptxas") + " failed with code 255: ptxas in.ptx, line 3; error   : Unknown symbol");
 }
 
 TEST(Ptxas, ThatWritesNothingHasFailed) {
   Folder folder;
   folder.program("ptxas", "exit 0");
-  Assembled out;
-  std::string error;
-  EXPECT_FALSE(runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80, out, error));
-  EXPECT_EQ(error, folder.in("ptxas") + " failed with code 0: ");
+  Result<Assembled> out = runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().code, "E-INTERNAL");
+  EXPECT_EQ(out.error().message, folder.in("ptxas") + " failed with code 0: ");
 }
 
 TEST(Ptxas, RealOneRefusesBrokenText) {
   std::optional<Ptxas> ptxas = findPtxas();
   if (!ptxas)
     GTEST_SKIP() << "there is no ptxas";
-  Assembled out;
-  std::string error;
-  EXPECT_FALSE(runPtxas(*ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n",
-                        CudaArch::Sm80, out, error));
+  Result<Assembled> out = runPtxas(
+      *ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n", CudaArch::Sm80);
+  ASSERT_FALSE(out);
+  std::string error = out.error().message;
   EXPECT_NE(error.find("failed with code"), std::string::npos) << error;
   EXPECT_NE(error.find("line 4"), std::string::npos) << error;
 }

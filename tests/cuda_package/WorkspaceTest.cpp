@@ -31,7 +31,7 @@ std::vector<int64_t> workspaces(Determinism determinism) {
   options.archs = {CudaArch::Sm90a};
   options.emulateCuda = true;
   options.determinism = determinism;
-  std::vector<CompileError> errors;
+  std::vector<Diagnostic> errors;
   std::unique_ptr<CompiledPackage> compiled = compileLayer(input, options, errors);
   EXPECT_TRUE(compiled) << (errors.empty() ? "" : errors.front().message);
   std::string error;

@@ -128,15 +128,22 @@ void BothKernels::lower(const std::string &text, uint64_t seed) {
   }
   deviceKernels = std::make_unique<EmulatedKernels>(*device, seed);
   error = deviceKernels->error();
-  llvm::SmallVector<char, 0> object;
-  if (!error.empty() || !lowerToLlvmDialect(*host, error) ||
-      !emitModule(*host, isa, EmitForm::Object, Sanitizer::None, object, error))
+  if (!error.empty())
     return;
+  if (Result<> lowered = lowerToLlvmDialect(*host); !lowered) {
+    error = lowered.error().message;
+    return;
+  }
+  Result<Bytes> object = emitModule(*host, isa, EmitForm::Object, Sanitizer::None);
+  if (!object) {
+    error = object.error().message;
+    return;
+  }
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   hostCode = llvm::cantFail(llvm::orc::LLJITBuilder().create());
   llvm::cantFail(hostCode->addObjectFile(
-      llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object.data(), object.size()), "host")));
+      llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object->data(), object->size()), "host")));
 }
 
 void BothKernels::prepare(int64_t numTokens) {

@@ -22,15 +22,21 @@ std::unique_ptr<MLIRContext> makeKernelContext() {
 }
 
 EmulatedKernels::EmulatedKernels(ModuleOp kernels, uint64_t seed) : emulator({seed, 90, 3}) {
-  if (failed(verify(kernels)) || !lowerToLlvmDialect(kernels, loadError)) {
-    loadError = "the kernels are not valid: " + loadError;
+  if (failed(verify(kernels))) {
+    loadError = "the kernels are not valid";
+    return;
+  }
+  if (Result<> lowered = lowerToLlvmDialect(kernels); !lowered) {
+    loadError = "the kernels do not lower: " + lowered.error().message;
     return;
   }
   auto llvmContext = std::make_unique<llvm::LLVMContext>();
-  auto llvmModule = translateCuda(kernels, *llvmContext, loadError);
-  if (!llvmModule)
+  auto llvmModule = translateCuda(kernels, *llvmContext);
+  if (!llvmModule) {
+    loadError = llvmModule.error().message;
     return;
-  auto made = emulator.addModule(std::move(llvmModule), std::move(llvmContext));
+  }
+  auto made = emulator.addModule(std::move(*llvmModule), std::move(llvmContext));
   if (!made) {
     loadError = llvm::toString(made.takeError());
     return;

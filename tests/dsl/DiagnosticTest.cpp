@@ -95,3 +95,34 @@ TEST(data_type, names_and_bits) {
   EXPECT_EQ(dataTypeBits(DataType::MXFP4), 4);
   EXPECT_EQ(dataTypeBits(DataType::F64), 64);
 }
+
+TEST(diagnostic, place_and_context_become_text) {
+  Diagnostic error = Diagnostic::error("E-TEMPLATE", "is wrong", "mend it", "experts.act");
+  EXPECT_EQ(error.placedMessage(), "is wrong");
+  error.file = "f.mlir";
+  EXPECT_EQ(error.placedMessage(), "f.mlir: is wrong");
+  error.setPlace({2, 8, 1});
+  EXPECT_EQ(error.placedMessage(), "f.mlir:2:8: is wrong");
+  Diagnostic outer = error.within("kernel k");
+  EXPECT_EQ(outer.placedMessage(), "kernel k: f.mlir:2:8: is wrong");
+  EXPECT_EQ(outer.code, "E-TEMPLATE");
+  EXPECT_EQ(outer.hint, "mend it");
+  EXPECT_EQ(outer.path, "experts.act");
+}
+
+TEST(diagnostic, list_takes_diagnostics_of_other_files) {
+  DiagnosticList list;
+  list.setSource("layer.json", "{\n  \"act\": \"wave\" }");
+  Diagnostic elsewhere = Diagnostic::error("E-TEMPLATE", "is wrong", "", "act"), here = elsewhere;
+  elsewhere.file = "wave.mlir";
+  elsewhere.setPlace({5, 1, 1});
+  here.file = "layer.json";
+  here.setPlace({1, 1, 1});
+  list.add(elsewhere, {2, 10, 6});
+  list.add(here, {2, 10, 6});
+  EXPECT_EQ(render(list.all()[0], list.source(), false),
+            "layer.json:2:10: error[E-TEMPLATE]: wave.mlir:5:1: is wrong\n    2 |   \"act\": \"wave\" }\n"
+            "      |          ^^^^^^\n");
+  EXPECT_EQ(list.all()[1].line, 1u) << "a place in the list's own file is kept";
+  EXPECT_EQ(list.all()[1].message, "is wrong");
+}

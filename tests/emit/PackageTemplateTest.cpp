@@ -27,14 +27,16 @@ TEST(PackageTemplate, role_line_refuses_other_characters) {
 
 TEST(PackageTemplate, fill_needs_every_value) {
   TemplateValues values;
-  std::string text, error;
-  EXPECT_FALSE(fillPackageTemplate("nothing.in", values, text, error));
-  EXPECT_EQ(error, "no package template named nothing.in");
-  EXPECT_FALSE(fillPackageTemplate("pkgconfig.pc.in", values, text, error));
-  EXPECT_EQ(error, "package template pkgconfig.pc.in asks for \"name\", which has no value");
+  Result<std::string> text = fillPackageTemplate("nothing.in", values);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().message, "no package template named nothing.in");
+  text = fillPackageTemplate("pkgconfig.pc.in", values);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().message, "package template pkgconfig.pc.in asks for \"name\", which has no value");
   ASSERT_TRUE(values.identifier("name", "tiny"));
   values.word("version", "0.1.0");
-  ASSERT_TRUE(fillPackageTemplate("pkgconfig.pc.in", values, text, error)) << error;
-  EXPECT_NE(text.find("Libs: -L${libdir} -ltiny\n"), std::string::npos);
-  EXPECT_EQ(text.find('@'), std::string::npos);
+  text = fillPackageTemplate("pkgconfig.pc.in", values);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_NE(text->find("Libs: -L${libdir} -ltiny\n"), std::string::npos);
+  EXPECT_EQ(text->find('@'), std::string::npos);
 }

@@ -57,8 +57,8 @@ TEST(cpu_schedule, legal_for_every_stage) {
         forTypes(n, k, parts, [&](const MatmulStage &f) {
           for (Isa isa : isas) {
             StageSchedule schedule = cpuSchedule(f, isa);
-            std::string error;
-            EXPECT_TRUE(checkStage(f, schedule, error)) << describe(f, isa) << ": " << error;
+            Result<> checked = checkStage(f, schedule);
+            EXPECT_TRUE(checked) << describe(f, isa) << ": " << checked.error().message;
             EXPECT_EQ(schedule.stage, "up");
             bool amx = f.bf16Pairs();
             EXPECT_EQ(schedule.isa, isa == Isa::Amx && !amx ? Isa::Avx512 : isa);
@@ -146,10 +146,10 @@ protected:
     return stage;
   }
   mlir::OwningOpRef<mlir::ModuleOp> instantiate(const MatmulStage &f, Isa isa, const ScheduleEntry &e) {
-    std::string error;
-    auto module = instantiateKernel(context, stageOf(f), e.kernel, "", "kernel", error);
-    EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": " << error;
-    return module;
+    auto module = instantiateKernel(context, stageOf(f), e.kernel, "", "kernel");
+    EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": "
+                        << module.error().placedMessage();
+    return std::move(*module);
   }
   mlir::MLIRContext context;
 };

@@ -38,8 +38,8 @@ CudaStage stage(const Values &values, CudaArch arch = CudaArch::Sm80,
 }
 
 std::string check(const MatmulStage &facts, const CudaStage &made, const std::string &templatesDir = "") {
-  std::string error;
-  return checkStage(facts, made, error, templatesDir) ? "" : error;
+  Result<> checked = checkStage(facts, made, templatesDir);
+  return checked ? "" : checked.error().message;
 }
 
 Values with(Values values, const std::string &name, int64_t value) {
@@ -289,12 +289,13 @@ TEST(cuda_schedule, text_reads_back) {
   schedule.layer = "tiny";
   schedule.cudaStages = {cudaSchedule(bf16Stage, CudaArch::Sm90a), cudaSchedule(bf16Stage, CudaArch::Sm80)};
   schedule.fronts = {cudaFront(CudaArch::Sm90a), {CudaArch::Sm80, 0}};
-  std::string text = printSchedule(schedule), error;
+  std::string text = printSchedule(schedule);
   EXPECT_EQ(text.substr(0, text.find('}') + 2),
             "schedule tiny\nstage up sm_90a\n  tokens 1..2      swapped { block_k = 64, block_m = 8, block_n = 32, "
             "early = 1, splits = 1, stages = 8, warps_m = 1, warps_n = 1 }\n");
-  Schedule back;
-  ASSERT_TRUE(parseSchedule(text, "t.txt", back, error)) << error;
+  Result<Schedule> read = parseSchedule(text, "t.txt");
+  ASSERT_TRUE(read) << read.error().placedMessage();
+  const Schedule &back = *read;
   EXPECT_EQ(printSchedule(back), text);
   EXPECT_TRUE(back.stages.empty());
   EXPECT_NE(back.find("up", CudaArch::Sm80), nullptr);
@@ -307,10 +308,9 @@ TEST(cuda_schedule, text_reads_back) {
 
 TEST(cuda_schedule, text_errors) {
   auto errorOf = [](const std::string &text) {
-    Schedule schedule;
-    std::string error;
-    EXPECT_FALSE(parseSchedule("schedule tiny\nstage up sm_80\n" + text, "t.txt", schedule, error));
-    return error;
+    Result<Schedule> schedule = parseSchedule("schedule tiny\nstage up sm_80\n" + text, "t.txt");
+    EXPECT_FALSE(schedule);
+    return schedule ? "" : schedule.error().placedMessage();
   };
   EXPECT_EQ(errorOf("  rows 1.. panel { } numeric fma"), "t.txt:3:3: found 'rows', expected 'tokens'");
   EXPECT_EQ(errorOf("  tokens 2.. multistage { }"),

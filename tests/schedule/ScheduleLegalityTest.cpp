@@ -30,9 +30,10 @@ ScheduleEntry entry(Values values, std::string numeric = "fma", int64_t first = 
 
 // The message without its "stage up ISA rows R: " head, "" for a legal entry.
 std::string check(const MatmulStage &facts, Isa isa, const ScheduleEntry &e, const std::string &templatesDir = "") {
-  std::string error;
-  if (checkEntry(facts, isa, e, error, templatesDir))
+  Result<> checked = checkEntry(facts, isa, e, templatesDir);
+  if (checked)
     return "";
+  std::string error = checked.error().message;
   std::string head = "stage up " + isaFacts(isa).name.str() + " rows " + rowRangeText(e) + ": ";
   EXPECT_EQ(error.substr(0, head.size()), head);
   return error.substr(std::min(head.size(), error.size()));
@@ -40,10 +41,10 @@ std::string check(const MatmulStage &facts, Isa isa, const ScheduleEntry &e, con
 
 TEST(entry, s1_names) {
   ScheduleEntry e = entry({{"block_m", 4}, {"panel_m", 4}});
-  std::string error;
   e.kernel.templateName = "panels";
-  EXPECT_FALSE(checkEntry(bf16Stage, Isa::Avx512, e, error));
-  EXPECT_EQ(error, "stage up avx512 rows 1..: S1: there is no kernel template 'panels'");
+  Result<> checked = checkEntry(bf16Stage, Isa::Avx512, e);
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().message, "stage up avx512 rows 1..: S1: there is no kernel template 'panels'");
   e.kernel.templateName = "panel";
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, e), "");
   e.kernel.integers["chunk"] = 16;
@@ -203,22 +204,21 @@ TEST(entry, s6_scratch) {
 TEST(stage, ranges_follow_each_other) {
   Values four = {{"block_m", 4}, {"panel_m", 16}};
   StageSchedule stage{"up", Isa::Avx512, {entry(four, "fma", 1, 4), entry(four, "fma", 5, -1)}};
-  std::string error;
-  EXPECT_TRUE(checkStage(bf16Stage, stage, error)) << error;
+  auto error = [&] {
+    Result<> checked = checkStage(bf16Stage, stage);
+    return checked ? "" : checked.error().message;
+  };
+  EXPECT_EQ(error(), "");
   stage.entries[1].firstRow = 6;
-  EXPECT_FALSE(checkStage(bf16Stage, stage, error));
-  EXPECT_EQ(error, "stage up avx512: found rows 6.., expected a range from 5 with an open end");
+  EXPECT_EQ(error(), "stage up avx512: found rows 6.., expected a range from 5 with an open end");
   stage.entries[1].firstRow = 5;
   stage.entries[0].lastRow = -1;
-  EXPECT_FALSE(checkStage(bf16Stage, stage, error));
-  EXPECT_EQ(error, "stage up avx512: found rows 1.., expected a range from 1 with a last row");
+  EXPECT_EQ(error(), "stage up avx512: found rows 1.., expected a range from 1 with a last row");
   stage.entries[0].lastRow = 4;
   stage.entries[1].lastRow = 8;
-  EXPECT_FALSE(checkStage(bf16Stage, stage, error));
-  EXPECT_EQ(error, "stage up avx512: found rows 5..8, expected a range from 5 with an open end");
+  EXPECT_EQ(error(), "stage up avx512: found rows 5..8, expected a range from 5 with an open end");
   stage.entries.clear();
-  EXPECT_FALSE(checkStage(bf16Stage, stage, error));
-  EXPECT_EQ(error, "stage up avx512: 0 entries, expected 1..64");
+  EXPECT_EQ(error(), "stage up avx512: 0 entries, expected 1..64");
 }
 
 } // namespace

@@ -71,25 +71,27 @@ TEST(mutation, damaged_text_is_refused_or_read) {
   unsigned refused = 0, accepted = 0, legal = 0;
   for (unsigned seed = 0; seed < 20000; ++seed) {
     std::mt19937 random(seed);
-    std::string text = mutate(good, random), error;
-    Schedule schedule;
-    if (!parseSchedule(text, "t.txt", schedule, error)) {
+    std::string text = mutate(good, random);
+    Result<Schedule> schedule = parseSchedule(text, "t.txt");
+    if (!schedule) {
       ++refused;
+      std::string error = schedule.error().placedMessage();
       ASSERT_TRUE(wellFormed(error)) << "seed " << seed << ": " << error;
       continue;
     }
     ++accepted;
-    std::string printed = printSchedule(schedule);
-    Schedule back;
-    ASSERT_TRUE(parseSchedule(printed, "t.txt", back, error)) << "seed " << seed << ": " << error;
-    ASSERT_EQ(printSchedule(back), printed) << "seed " << seed;
+    std::string printed = printSchedule(*schedule);
+    Result<Schedule> back = parseSchedule(printed, "t.txt");
+    ASSERT_TRUE(back) << "seed " << seed << ": " << back.error().placedMessage();
+    ASSERT_EQ(printSchedule(*back), printed) << "seed " << seed;
     if (seed % 8)
       continue; // reading the templates dominates
-    for (const StageSchedule &stage : schedule.stages)
+    for (const StageSchedule &stage : schedule->stages)
       for (const MatmulStage &facts : stages) {
-        bool ok = checkStage(facts, stage, error);
-        legal += ok;
-        ASSERT_TRUE(ok || llvm::StringRef(error).starts_with("stage ")) << "seed " << seed << ": " << error;
+        Result<> checked = checkStage(facts, stage);
+        legal += bool(checked);
+        ASSERT_TRUE(checked || llvm::StringRef(checked.error().message).starts_with("stage "))
+            << "seed " << seed << ": " << checked.error().message;
       }
   }
   EXPECT_GT(refused, 5000u);
@@ -100,22 +102,21 @@ TEST(mutation, damaged_text_is_refused_or_read) {
 TEST(mutation, every_prefix_is_refused_or_read) {
   const std::string good = sample();
   for (size_t length = 0; length < good.size(); ++length) {
-    Schedule schedule;
-    std::string error;
-    if (!parseSchedule(good.substr(0, length), "t.txt", schedule, error))
-      ASSERT_TRUE(wellFormed(error)) << length << ": " << error;
+    Result<Schedule> schedule = parseSchedule(good.substr(0, length), "t.txt");
+    if (!schedule)
+      ASSERT_TRUE(wellFormed(schedule.error().placedMessage())) << length << ": " << schedule.error().placedMessage();
   }
 }
 
 TEST(mutation, bytes_without_meaning) {
   std::mt19937 random(7);
   for (unsigned i = 0; i < 2000; ++i) {
-    std::string text = i % 2 ? "schedule l\nstage s amx rows 1.. panel {" : "", error;
+    std::string text = i % 2 ? "schedule l\nstage s amx rows 1.. panel {" : "";
     for (unsigned n = random() % 200; n; --n)
       text += char(random());
-    Schedule schedule;
-    if (!parseSchedule(text, "t.txt", schedule, error))
-      ASSERT_TRUE(wellFormed(error)) << i << ": " << error;
+    Result<Schedule> schedule = parseSchedule(text, "t.txt");
+    if (!schedule)
+      ASSERT_TRUE(wellFormed(schedule.error().placedMessage())) << i << ": " << schedule.error().placedMessage();
   }
 }
 

@@ -18,20 +18,18 @@ bool sameEntry(const ScheduleEntry &a, const ScheduleEntry &b) {
 }
 
 Schedule read(const std::string &text) {
-  Schedule schedule;
-  std::string error;
-  EXPECT_TRUE(parseSchedule(text, "t.txt", schedule, error)) << error;
-  return schedule;
+  Result<Schedule> schedule = parseSchedule(text, "t.txt");
+  EXPECT_TRUE(schedule) << schedule.error().placedMessage();
+  return schedule ? *schedule : Schedule();
 }
 
 std::string refusal(const std::string &text) {
-  Schedule schedule;
-  schedule.layer = "untouched";
-  std::string error;
-  EXPECT_FALSE(parseSchedule(text, "t.txt", schedule, error));
-  EXPECT_EQ(schedule.layer, "untouched");
-  EXPECT_TRUE(schedule.stages.empty());
-  return error;
+  Result<Schedule> schedule = parseSchedule(text, "t.txt");
+  EXPECT_FALSE(schedule);
+  if (schedule)
+    return "";
+  EXPECT_EQ(schedule.error().code, "E-SCHEDULE");
+  return schedule.error().placedMessage();
 }
 
 // The refusal of a file whose one entry is `entry`; it starts at line 3, column 3.

@@ -45,15 +45,15 @@ protected:
     std::ofstream(overlay + "/kernels/" + name + ".mlir") << text;
   }
   std::string builtIn(const std::string &name) {
-    auto text = readTemplate("", "kernels/" + name + ".mlir", error);
-    return text ? text->text : "";
+    auto text = readTemplate("", "kernels/" + name + ".mlir");
+    return text && *text ? (*text)->text : "";
   }
   std::string made(const TemplateBinding &binding) {
-    error.clear();
-    auto module = instantiateKernel(context, stage, binding, overlay, "moec_test", error);
+    auto module = instantiateKernel(context, stage, binding, overlay, "moec_test");
+    error = module ? "" : module.error().placedMessage();
     std::string text;
     if (module)
-      llvm::raw_string_ostream(text) << **module;
+      llvm::raw_string_ostream(text) << ***module;
     return text;
   }
   // Every template of `folder`, instantiated as it stands; each is for one of `targets`, and each of these has one.
@@ -77,11 +77,11 @@ protected:
       std::map<std::string, int64_t> known = values;
       known.insert({{"n", stage.n}, {"k", stage.k}, {"parts", stage.parts}});
       for (const TemplateParameter &parameter : parameters) {
-        int64_t value;
         if (parameter.formula.empty())
           continue;
-        ASSERT_TRUE(evaluateFormula(parameter.formula, known, value, error)) << error;
-        EXPECT_EQ(value, values[parameter.name.substr(1)]) << parameter.name << " = " << parameter.formula;
+        Result<int64_t> value = evaluateFormula(parameter.formula, known);
+        ASSERT_TRUE(value) << value.error().message;
+        EXPECT_EQ(*value, values[parameter.name.substr(1)]) << parameter.name << " = " << parameter.formula;
       }
       std::string text = made({name, {}, {}});
       llvm::StringRef rest = llvm::StringRef(text).split("tile.kernel @moec_test for(").second;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The table of codes that have no place in a spec: exit code and explanation of each.
+
+#include "ExitCode.h"
+
+#include <algorithm>
+
+namespace moec {
+
+namespace {
+struct CliCode {
+  const char *code;
+  ExitCode exit;
+  const char *text;
+};
+} // namespace
+
+static constexpr CliCode table[] = {
+    {"E-USAGE", ExitUsage,
+     "A flag, an argument or a combination of them that moec does not know. Exit 2. `moec VERB --help` lists\n"
+     "the flags of a verb."},
+    {"E-FILE", ExitFile, "A file or folder cannot be read. Exit 8. The message holds the system's reason."},
+    {"E-WRITE", ExitFile,
+     "A file or folder cannot be written: no permission, no space, or a name in use. Exit 8. Nothing is left\n"
+     "half-written: the package folder is as before."},
+    {"E-EXISTS", ExitFile, "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
+                 "folder that holds a package, and no other one."},
+    {"E-SYMLINK", ExitFile, "The package folder is a symbolic link. Exit 8. moec does not write through links."},
+    {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
+    {"E-MACHINE", ExitDevice,
+     "This machine cannot do what was asked: too little memory, or an instruction set is missing. Exit 6."},
+    {"E-INTERNAL", ExitInternal,
+     "A mistake in moec, not in the input. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the\n"
+     "versions and the spec without its tensor names: attach it to a report."},
+    {"E-TIMEOUT", ExitLimit, "--timeout was reached. Exit 9. Nothing is left of the output."},
+    {"E-MEMORY", ExitLimit, "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
+    {"E-INTERRUPTED", ExitInterrupted, "Interrupted by a signal. Exit 130. Nothing is left of the output."},
+    {"E-MOE", ExitInvalid,
+     "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
+     "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},
+    {"E-PLAN", ExitInvalid,
+     "A layer has no launch plan: it is larger than a plan can describe, or text of the moe dialect asks for what no\n"
+     "step does. Exit 3. A label such as P3 names the rule, which codegen/plan/PlanLaunch.h spells out."},
+    {"E-MISMATCH", ExitCheckFailed, "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
+    {"W-WORKSPACE", ExitDone,
+     "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
+     "need less; moec explain --tokens LIST shows how much."},
+    {"W-PTXAS", ExitDone,
+     "ptxas was not found, so the package holds PTX, which the driver assembles when a layer is created."},
+    {"W-KERNEL", ExitDone,
+     "A CUDA kernel is right but slower than it should be: it breaks one of the rules G1 to G4\n"
+     "(codegen/cuda/CudaGates.h), for example it spills registers."},
+    {"E-ROUTINGS", ExitInvalid,
+     "A folder of recorded routings is not what moec explain --routings reads. Exit 3. It holds *.safetensors with\n"
+     "ids [T,K] of the layer's K, and weights [T,K], logits [T,n], labels [T] where there are."},
+    {"W-COLLAPSE", ExitDone,
+     "Few experts take most of the tokens: the balance (H - ln K) / (ln E - ln K) of the load entropy H is below\n"
+     "0.5, or one expert is chosen by more than half of the tokens and 4 times the even share."},
+    {"W-IDLE", ExitDone,
+     "Experts are chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %."},
+    {"W-LOGITS", ExitDone, "Router logits are larger than 10 in magnitude, or not finite."},
+    {"W-SHARED", ExitDone,
+     "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
+     "storage of its own is many times larger than the caches, so weights are read from memory all the same."},
+    {"W-SPREAD", ExitDone,
+     "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
+     "all rounds; run again when the machine is quiet."},
+};
+
+static const CliCode *find(std::string_view code) {
+  for (const CliCode &known : table)
+    if (code == known.code)
+      return &known;
+  return nullptr;
+}
+
+ExitCode exitCodeOf(std::string_view code) {
+  if (const CliCode *known = find(code))
+    return known->exit;
+  if (!explainCode(code))
+    return ExitInternal;
+  if (code.substr(0, 2) == "W-")
+    return ExitDone;
+  return code == "E-UNSUPPORTED" ? ExitUnsupported : ExitInvalid;
+}
+
+ExitCode exitCodeOf(const std::vector<Diagnostic> &errors) {
+  ExitCode exit = ExitDone;
+  for (const Diagnostic &error : errors) {
+    ExitCode own = error.severity == Severity::Error ? exitCodeOf(error.code) : ExitDone;
+    if (own == ExitInternal)
+      return own;
+    exit = std::max(exit, own);
+  }
+  return exit == ExitDone ? ExitInternal : exit;
+}
+
+std::optional<std::string> explainCliCode(std::string_view code) {
+  const CliCode *known = find(code);
+  return known ? std::optional<std::string>(known->text) : std::nullopt;
+}
+
+std::vector<std::string> cliCodes() {
+  std::vector<std::string> codes;
+  for (const CliCode &known : table)
+    codes.emplace_back(known.code);
+  return codes;
+}
+
+} // namespace moec
