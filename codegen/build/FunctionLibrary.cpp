@@ -37,7 +37,8 @@ Result<func::FuncOp> checkFunction(ModuleOp module, StringRef name) {
   func::FuncOp function;
   for (Operation &op : *module.getBody()) {
     if (function || !isa<func::FuncOp>(op))
-      return errorAt(op.getLoc(), code, "a function file holds one func.func, found " + op.getName().getStringRef().str());
+      return errorAt(op.getLoc(), code,
+                     "a function file holds one func.func, found " + op.getName().getStringRef().str());
     function = cast<func::FuncOp>(op);
   }
   std::string form = "func.func @" + name.str() + "(%x: f32) -> f32 { ... }";
@@ -51,8 +52,9 @@ Result<func::FuncOp> checkFunction(ModuleOp module, StringRef name) {
   for (Operation &op : function.getBody().front().without_terminator()) {
     bool allowed = isAllowed(op) && llvm::all_of(op.getResultTypes(), isFunctionScalar) && ++count <= maxFunctionOps;
     if (!allowed)
-      return errorAt(op.getLoc(), code, "found " + op.getName().getStringRef().str() + ", allowed are at most " +
-                                      std::to_string(maxFunctionOps) + " of " + allowedOps + " on f32");
+      return errorAt(op.getLoc(), code,
+                     "found " + op.getName().getStringRef().str() + ", allowed are at most " +
+                         std::to_string(maxFunctionOps) + " of " + allowedOps + " on f32");
   }
   return function;
 }
@@ -88,7 +90,7 @@ Result<> FunctionLibrary::load(StringRef name) {
     return text.takeError();
   if (!*text)
     return Diagnostic::error(code, "there is no function file for '" + name.str() + "'; known are " +
-                                               llvm::join(templateNames(overlayDir, "functions"), ", "));
+                                       llvm::join(templateNames(overlayDir, "functions"), ", "));
   Result<ParsedFunction> parsed = parseFunction(context, (*text)->text, (*text)->file, name);
   if (!parsed)
     return parsed.takeError();

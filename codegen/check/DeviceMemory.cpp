@@ -10,18 +10,17 @@
 
 namespace moec {
 
-std::unique_ptr<DeviceContext> DeviceContext::open(const moec_cuda_driver *driver, std::string &error) {
+Result<std::unique_ptr<DeviceContext>> DeviceContext::open(const moec_cuda_driver *driver) {
   std::unique_ptr<DeviceContext> opened(new DeviceContext());
   if (!driver) {
     moec_status status = moec_cuda_driver_get(&driver);
-    if (status != MOEC_OK) {
-      error = lastRuntimeError(status);
-      return nullptr;
-    }
+    if (status != MOEC_OK)
+      return Diagnostic::error("E-MACHINE", lastRuntimeError(status));
   }
+  Diagnostic error;
   auto check = [&](int result, const char *what) {
     if (result != MOEC_CUDA_SUCCESS)
-      error = std::string(what) + ": CUDA error " + std::to_string(result);
+      error = Diagnostic::error("E-MACHINE", std::string(what) + ": CUDA error " + std::to_string(result));
     return result == MOEC_CUDA_SUCCESS;
   };
   int device = 0;
@@ -29,7 +28,7 @@ std::unique_ptr<DeviceContext> DeviceContext::open(const moec_cuda_driver *drive
   if (!check(driver->init(0), "the NVIDIA driver cannot be used") ||
       !check(driver->device_get(&device, 0), "CUDA device 0 cannot be opened") ||
       !check(driver->primary_ctx_retain(&opened->context, device), "CUDA device 0 has no context"))
-    return nullptr;
+    return error;
   driver->ctx_push_current(opened->context);
   return opened;
 }
@@ -44,11 +43,11 @@ DeviceContext::~DeviceContext() {
   driver->primary_ctx_release(device);
 }
 
-bool DeviceContext::synchronize(std::string &error) const {
+Result<> DeviceContext::synchronize() const {
   int result = driver->stream_synchronize(nullptr);
   if (result != MOEC_CUDA_SUCCESS)
-    error = "the device stopped with CUDA error " + std::to_string(result);
-  return result == MOEC_CUDA_SUCCESS;
+    return Diagnostic::error("E-INTERNAL", "the device stopped with CUDA error " + std::to_string(result));
+  return {};
 }
 
 DeviceMemory::DeviceMemory(const DeviceContext &context, size_t bytes) : context(&context), bytes(bytes) {

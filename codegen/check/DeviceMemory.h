@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
 #define MOEC_CODEGEN_CHECK_DEVICEMEMORY_H
 
+#include "dsl/text/Result.h"
 #include "runtime/cuda/cuda_driver.h"
 
 #include <cstddef>
@@ -17,8 +18,8 @@ namespace moec {
 // The device's primary context, current on the thread that opened it until it is destroyed there.
 class DeviceContext {
 public:
-  // `driver` null: this machine's. Null result: `error` says why.
-  static std::unique_ptr<DeviceContext> open(const moec_cuda_driver *driver, std::string &error);
+  // `driver` null: this machine's. An error is E-MACHINE.
+  static Result<std::unique_ptr<DeviceContext>> open(const moec_cuda_driver *driver);
   ~DeviceContext();
 
   const moec_cuda_driver *driver = nullptr;
@@ -26,7 +27,7 @@ public:
   std::function<std::string()> complaints;
   std::function<void()> beforeRun; // may be empty
 
-  bool synchronize(std::string &error) const; // waits for the default stream
+  Result<> synchronize() const; // waits for the default stream
 
 private:
   DeviceContext() = default;

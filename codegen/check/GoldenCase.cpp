@@ -23,33 +23,34 @@ constexpr size_t maxJsonBytes = size_t(1) << 20, maxTensorBytes = size_t(1) << 2
 constexpr size_t maxBatches = 64;
 constexpr int64_t maxTokens = int64_t(1) << 20;
 
-bool readMeta(const nlohmann::json &root, GoldenCase &out, std::string &error) {
-  if (!root.is_object() || !root.contains("spec") || !root.contains("batches") || !root["batches"].is_array()) {
-    error = "a golden case is a JSON object with 'spec' and a list 'batches'";
-    return false;
-  }
+Diagnostic wrong(std::string message) { return Diagnostic::error("E-GOLDEN", std::move(message)); }
+
+Diagnostic inFile(Diagnostic error, const std::string &path) {
+  error.file = path;
+  return error;
+}
+
+Result<> readMeta(const nlohmann::json &root, GoldenCase &out) {
+  if (!root.is_object() || !root.contains("spec") || !root.contains("batches") || !root["batches"].is_array())
+    return wrong("a golden case is a JSON object with 'spec' and a list 'batches'");
   std::string dtype = root.contains("dtype") && root["dtype"].is_string() ? root["dtype"].get<std::string>() : "f32";
   auto type = parseDataType(dtype);
-  if (!type || !isReferenceType(*type)) {
-    error = "dtype is " + quoteText(dtype) + "; expected f32, bf16 or f16";
-    return false;
-  }
+  if (!type || !isReferenceType(*type))
+    return wrong("dtype is " + quoteText(dtype) + "; expected f32, bf16 or f16");
   out.dtype = *type;
   if (root.contains("tolerance") && root["tolerance"].is_object() && root["tolerance"].contains("y_rel") &&
       root["tolerance"]["y_rel"].is_number())
     out.tolerance = root["tolerance"]["y_rel"].get<double>();
-  if (out.tolerance && !(*out.tolerance >= 0 && std::isfinite(*out.tolerance))) {
-    error = "tolerance.y_rel must be a number from 0";
-    return false;
-  }
+  if (out.tolerance && !(*out.tolerance >= 0 && std::isfinite(*out.tolerance)))
+    return wrong("tolerance.y_rel must be a number from 0");
   if (root.contains("gradients") && root["gradients"].is_object() && root["gradients"].contains("batch") &&
       root["gradients"]["batch"].is_number_integer())
     out.lossBatch = root["gradients"]["batch"].get<int64_t>();
   out.specText = root["spec"].dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-  return true;
+  return {};
 }
 
-bool readSpecOf(const std::string &path, GoldenCase &out, std::string &error) {
+Result<> readSpecOf(const std::string &path, GoldenCase &out) {
   ReadOptions options;
   options.defaultName = out.name;
   options.dtype = std::string(dataTypeName(out.dtype));
@@ -57,34 +58,28 @@ bool readSpecOf(const std::string &path, GoldenCase &out, std::string &error) {
   SpecSource source;
   DiagnosticList diagnostics;
   auto spec = readSpec(out.specText, path + " (spec)", options, source, diagnostics);
-  if (!spec) {
-    error = render(diagnostics, false);
-    return false;
-  }
+  if (!spec)
+    return wrong(render(diagnostics, false));
   out.spec = std::move(*spec);
-  return true;
+  return {};
 }
 
-bool readBatches(const nlohmann::json &list, const GoldenTensorMap &tensors, GoldenCase &out, std::string &error) {
+Result<> readBatches(const nlohmann::json &list, const GoldenTensorMap &tensors, GoldenCase &out) {
   auto number = [](const nlohmann::json &entry, const char *key) {
     bool good = entry.is_object() && entry.contains(key) && entry[key].is_number_unsigned() &&
                 entry[key].get<uint64_t>() <= uint64_t(maxTokens);
     return good ? entry[key].get<int64_t>() : -1;
   };
-  if (list.empty() || list.size() > maxBatches) {
-    error = "found " + std::to_string(list.size()) + " batches; expected 1 to " + std::to_string(maxBatches);
-    return false;
-  }
+  if (list.empty() || list.size() > maxBatches)
+    return wrong("found " + std::to_string(list.size()) + " batches; expected 1 to " + std::to_string(maxBatches));
   for (const auto &entry : list) {
     GoldenBatch batch;
     batch.index = number(entry, "index");
     batch.batch = number(entry, "batch");
     batch.tokensPerSequence = number(entry, "tokens_per_sequence");
-    if (batch.index < 0 || batch.batch < 0 || batch.tokensPerSequence < 0 || batch.numTokens() > maxTokens) {
-      error =
-          "a batch needs index, batch and tokens_per_sequence, with at most " + std::to_string(maxTokens) + " tokens";
-      return false;
-    }
+    if (batch.index < 0 || batch.batch < 0 || batch.tokensPerSequence < 0 || batch.numTokens() > maxTokens)
+      return wrong("a batch needs index, batch and tokens_per_sequence, with at most " + std::to_string(maxTokens) +
+                   " tokens");
     std::string prefix = "b" + std::to_string(batch.index) + ".";
     for (auto it = tensors.lower_bound(prefix); it != tensors.end() && it->first.compare(0, prefix.size(), prefix) == 0;
          ++it)
@@ -94,14 +89,13 @@ bool readBatches(const nlohmann::json &list, const GoldenTensorMap &tensors, Gol
       int64_t expected = batch.numTokens() * out.spec.hidden;
       if (tensor && tensor->numElements() == expected)
         continue;
-      error = "tensor '" + prefix + name + "' " +
-              (tensor ? "has " + std::to_string(tensor->numElements()) + " elements" : "is missing") + "; expected " +
-              std::to_string(batch.numTokens()) + " tokens of " + std::to_string(out.spec.hidden);
-      return false;
+      return wrong("tensor '" + prefix + name + "' " +
+                   (tensor ? "has " + std::to_string(tensor->numElements()) + " elements" : "is missing") +
+                   "; expected " + std::to_string(batch.numTokens()) + " tokens of " + std::to_string(out.spec.hidden));
     }
     out.batches.push_back(std::move(batch));
   }
-  return true;
+  return {};
 }
 
 // One expert's own tensor.
@@ -113,7 +107,7 @@ WeightStorage ofExpert(WeightStorage storage, int64_t expert) {
 }
 
 // Cases made from formulas keep two parameters with their batch: b0.choice_bias and b0.table.
-bool readWeights(const GoldenTensorMap &tensors, GoldenCase &out, std::string &error) {
+Result<> readWeights(const GoldenTensorMap &tensors, GoldenCase &out) {
   for (Role role : tensorsOf(out.spec)) {
     auto named = out.spec.weights.find(role.expert < 0 ? role.name : role.stackedName);
     WeightStorage storage = named == out.spec.weights.end() ? WeightStorage{role.name, {}} : named->second;
@@ -129,14 +123,14 @@ bool readWeights(const GoldenTensorMap &tensors, GoldenCase &out, std::string &e
     auto stored = tensors.find(prefix + storage.tensor);
     if (role.name == "router.table" && stored != tensors.end() && !stored->second.shape.empty())
       role.shape[0] = stored->second.shape[0];
-    if (*std::min_element(role.shape.begin(), role.shape.end()) < 0) {
-      error = role.name + " has no size";
-      return false;
-    }
-    if (!assembleRole(role, storage, prefix, tensors, out.weights[role.name], error))
-      return false;
+    if (*std::min_element(role.shape.begin(), role.shape.end()) < 0)
+      return wrong(role.name + " has no size");
+    Result<GoldenTensor> assembled = assembleRole(role, storage, prefix, tensors);
+    if (!assembled)
+      return assembled.takeError();
+    out.weights[role.name] = std::move(*assembled);
   }
-  return true;
+  return {};
 }
 
 } // namespace
@@ -169,11 +163,11 @@ MemoryWeights GoldenCase::view() const {
   return view;
 }
 
-bool listGoldenCases(const std::string &folder, std::vector<std::string> &names, std::string &error) {
+Result<std::vector<std::string>> listGoldenCases(const std::string &folder) {
   namespace fs = std::filesystem;
   std::error_code status;
   fs::directory_iterator it(folder, status), end;
-  names.clear();
+  std::vector<std::string> names;
   while (!status && it != end) {
     fs::path path = it->path();
     std::error_code ignored;
@@ -182,36 +176,38 @@ bool listGoldenCases(const std::string &folder, std::vector<std::string> &names,
     it.increment(status);
   }
   if (status)
-    error = folder + ": cannot be listed: " + status.message();
+    return inFile(Diagnostic::error("E-FILE", "cannot be listed: " + status.message()), folder);
   std::sort(names.begin(), names.end());
-  return !status;
+  return names;
 }
 
-bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCase &out, std::string &error) {
-  out = {};
+Result<GoldenCase> readGoldenCase(const std::string &folder, const std::string &name) {
+  GoldenCase out;
   out.name = name;
-  std::string jsonPath = folder + "/" + name + ".json", tensorPath = folder + "/" + name + ".safetensors", bytes;
-  if (!readGoldenFile(jsonPath, maxJsonBytes, bytes, error))
-    return false;
-  nlohmann::json root = nlohmann::json::parse(bytes, nullptr, false);
-  if (!readMeta(root, out, error)) {
-    error = jsonPath + ": " + error;
-    return false;
-  }
-  if (!readSpecOf(jsonPath, out, error))
-    return false;
-  GoldenTensorMap tensors;
-  if (!readGoldenFile(tensorPath, maxTensorBytes, bytes, error))
-    return false;
-  bool parsed = parseSafetensors(bytes, tensors, error);
-  for (const auto &[key, tensor] : tensors)
+  std::string jsonPath = folder + "/" + name + ".json", tensorPath = folder + "/" + name + ".safetensors";
+  Result<std::string> text = readGoldenFile(jsonPath, maxJsonBytes);
+  if (!text)
+    return text.takeError();
+  nlohmann::json root = nlohmann::json::parse(*text, nullptr, false);
+  if (Result<> meta = readMeta(root, out); !meta)
+    return inFile(meta.takeError(), jsonPath);
+  if (Result<> spec = readSpecOf(jsonPath, out); !spec)
+    return spec.takeError();
+  Result<std::string> bytes = readGoldenFile(tensorPath, maxTensorBytes);
+  if (!bytes)
+    return bytes.takeError();
+  Result<GoldenTensorMap> tensors = parseSafetensors(*bytes);
+  if (!tensors)
+    return inFile(tensors.takeError(), tensorPath);
+  for (const auto &[key, tensor] : *tensors)
     if (key.rfind("g.loss.", 0) == 0 && tensor.numElements() == 1)
       out.losses[key.substr(7)] = tensor.values()[0];
-  if (!parsed || !readBatches(root["batches"], tensors, out, error) || !readWeights(tensors, out, error)) {
-    error = tensorPath + ": " + error;
-    return false;
-  }
-  return true;
+  Result<> rest = readBatches(root["batches"], *tensors, out);
+  if (rest)
+    rest = readWeights(*tensors, out);
+  if (!rest)
+    return inFile(rest.takeError(), tensorPath);
+  return out;
 }
 
 ReferenceInputs referenceInputs(const GoldenCase &golden, const GoldenBatch &batch, const ReferenceWeights &weights) {

@@ -2,13 +2,14 @@
 //
 // NAME.json + NAME.safetensors -> a spec, its parameters by role, and batches with the outputs expected of them.
 //
-// The files are untrusted: sizes and offsets are checked before anything is read, and every failure is a text.
+// The files are untrusted: sizes and offsets are checked before anything is read, and every failure is a diagnostic.
 
 #ifndef MOEC_CODEGEN_CHECK_GOLDENCASE_H
 #define MOEC_CODEGEN_CHECK_GOLDENCASE_H
 
 #include "dsl/LayerSpec.h"
 #include "dsl/reference/Reference.h"
+#include "dsl/text/Result.h"
 
 #include <map>
 #include <optional>
@@ -52,12 +53,11 @@ struct GoldenCase {
   MemoryWeights view() const; // of `weights`, valid as long as they are
 };
 
-// Names of the cases of a folder, sorted: files NAME.json with a NAME.safetensors beside them. False: `error` says why
-// the folder cannot be read.
-bool listGoldenCases(const std::string &folder, std::vector<std::string> &names, std::string &error);
+// Names of the cases of a folder, sorted: files NAME.json with a NAME.safetensors beside them. An error is E-FILE.
+Result<std::vector<std::string>> listGoldenCases(const std::string &folder);
 
-// Reads one case. False: `error` names the file and what is wrong with it.
-bool readGoldenCase(const std::string &folder, const std::string &name, GoldenCase &out, std::string &error);
+// Reads one case. The error, E-FILE or E-GOLDEN, names the file and what is wrong with it.
+Result<GoldenCase> readGoldenCase(const std::string &folder, const std::string &name);
 
 // The batch as input of the oracle; in training mode if it holds draws that only training uses.
 ReferenceInputs referenceInputs(const GoldenCase &golden, const GoldenBatch &batch, const ReferenceWeights &weights);

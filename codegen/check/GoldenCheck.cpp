@@ -138,15 +138,14 @@ static bool compareBatch(const GoldenCase &golden, const GoldenBatch &batch, con
 }
 
 // The layer's sensitivity on the batch's own tensors.
-static bool sensitivityOf(const GoldenCase &golden, const GoldenBatch &batch, bool tf32, Sensitivity &out,
-                          std::string &reason) {
+static Result<Sensitivity> sensitivityOf(const GoldenCase &golden, const GoldenBatch &batch, bool tf32) {
   MemoryWeights weights = golden.view();
   ReferenceInputs inputs = referenceInputs(golden, batch, weights);
-  ReferenceOutputs want;
-  if (!runReference(golden.spec, inputs, want, reason))
-    return false;
-  spreadTaken(golden.spec, inputs.numTokens, want);
-  return measureSensitivity(golden.spec, inputs, want, tf32, out, reason);
+  Result<ReferenceOutputs> want = runReference(golden.spec, inputs);
+  if (!want)
+    return want.takeError();
+  spreadTaken(golden.spec, inputs.numTokens, *want);
+  return measureSensitivity(golden.spec, inputs, *want, tf32);
 }
 
 bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &layer, CheckResult &result,
@@ -166,22 +165,27 @@ bool runBatch(const GoldenCase &golden, const GoldenBatch &batch, LayerRun &laye
   CallInputs inputs = inputsOf(golden, batch);
   layer.setInputs(&inputs);
   layer.poisonWorkspace(true);
-  if (!out.run(layer, x.data(), reason))
-    return false;
+  Result<> ran = out.run(layer, x.data());
   layer.poisonWorkspace(false);
-  bool ran = again.run(layer, x.data(), reason);
+  if (ran)
+    ran = again.run(layer, x.data());
   layer.setInputs(nullptr);
-  if (!ran)
+  if (!ran) {
+    reason = ran.error().placedMessage();
     return false;
+  }
   if (info.determinism != 0 && !out.sameBits(again)) {
     reason = "two runs on the same input, with every output and with y alone, differ in their bits";
     return false;
   }
-  Sensitivity sensitivity;
+  Result<Sensitivity> sensitivity = sensitivityOf(golden, batch, tf32);
+  if (!sensitivity) {
+    reason = sensitivity.error().placedMessage();
+    return false;
+  }
   CheckResult second; // of the same rows
-  return sensitivityOf(golden, batch, tf32, sensitivity, reason) &&
-         compareBatch(golden, batch, out, sensitivity, tf32, result, reason) &&
-         (info.determinism != 0 || compareBatch(golden, batch, again, sensitivity, tf32, second, reason));
+  return compareBatch(golden, batch, out, *sensitivity, tf32, result, reason) &&
+         (info.determinism != 0 || compareBatch(golden, batch, again, *sensitivity, tf32, second, reason));
 }
 
 } // namespace moec

@@ -48,90 +48,79 @@ int64_t bytesOf(const std::vector<int64_t> &shape, int64_t elementBytes, int64_t
   return bytes;
 }
 
-bool parseTensor(const nlohmann::json &entry, const char *data, int64_t dataBytes, GoldenTensor &out,
-                 std::string &error) {
+Diagnostic wrong(std::string message) { return Diagnostic::error("E-GOLDEN", std::move(message)); }
+
+// The message of an error goes on after the tensor's name.
+Result<GoldenTensor> parseTensor(const nlohmann::json &entry, const char *data, int64_t dataBytes) {
+  GoldenTensor out;
   auto field = [&](const char *key) {
     return entry.is_object() && entry.contains(key) ? entry[key] : nlohmann::json();
   };
   nlohmann::json dtype = field("dtype");
   auto type = dtype.is_string() ? storedType(dtype.get<std::string>()) : std::nullopt;
-  if (!type) {
-    error = "has dtype " + (dtype.is_string() ? quoteText(dtype.get<std::string>()) : "missing") +
-            "; expected F32, F64, F16, BF16, I32 or I64";
-    return false;
-  }
+  if (!type)
+    return wrong("has dtype " + (dtype.is_string() ? quoteText(dtype.get<std::string>()) : "missing") +
+                 "; expected F32, F64, F16, BF16, I32 or I64");
   std::vector<int64_t> offsets;
-  if (!readNumbers(field("shape"), out.shape) || !readNumbers(field("data_offsets"), offsets) || offsets.size() != 2) {
-    error = "needs shape, a list of at most 8 sizes, and data_offsets, two numbers";
-    return false;
-  }
-  if (offsets[0] > offsets[1] || offsets[1] > dataBytes) {
-    error = "has data_offsets " + shapeText(offsets) + " outside the " + std::to_string(dataBytes) + " bytes of data";
-    return false;
-  }
+  if (!readNumbers(field("shape"), out.shape) || !readNumbers(field("data_offsets"), offsets) || offsets.size() != 2)
+    return wrong("needs shape, a list of at most 8 sizes, and data_offsets, two numbers");
+  if (offsets[0] > offsets[1] || offsets[1] > dataBytes)
+    return wrong("has data_offsets " + shapeText(offsets) + " outside the " + std::to_string(dataBytes) +
+                 " bytes of data");
   out.type = *type;
-  if (bytesOf(out.shape, dataTypeBits(*type) / 8, dataBytes) != offsets[1] - offsets[0]) {
-    error = "has shape " + shapeText(out.shape) + " but " + std::to_string(offsets[1] - offsets[0]) + " bytes";
-    return false;
-  }
+  if (bytesOf(out.shape, dataTypeBits(*type) / 8, dataBytes) != offsets[1] - offsets[0])
+    return wrong("has shape " + shapeText(out.shape) + " but " + std::to_string(offsets[1] - offsets[0]) + " bytes");
   out.bytes.assign(data + offsets[0], data + offsets[1]);
-  return true;
+  return out;
 }
 
 } // namespace
 
-bool readGoldenFile(const std::string &path, size_t limit, std::string &bytes, std::string &error) {
+Result<std::string> readGoldenFile(const std::string &path, size_t limit) {
+  auto unusable = [&](std::string why) {
+    Diagnostic error = Diagnostic::error("E-FILE", std::move(why));
+    error.file = path;
+    return error;
+  };
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
-  if (size < 0) {
-    error = path + ": cannot be read";
-    return false;
-  }
-  if (uint64_t(size) > limit) {
-    error = path + ": has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) + " are read";
-    return false;
-  }
-  bytes.resize(size_t(size));
+  if (size < 0)
+    return unusable("cannot be read");
+  if (uint64_t(size) > limit)
+    return unusable("has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) + " are read");
+  std::string bytes(size_t(size), 0);
   file.seekg(0);
-  if (!file.read(bytes.data(), size)) {
-    error = path + ": cannot be read";
-    return false;
-  }
-  return true;
+  if (!file.read(bytes.data(), size))
+    return unusable("cannot be read");
+  return bytes;
 }
 
-bool parseSafetensors(const std::string &bytes, GoldenTensorMap &out, std::string &error) {
+Result<GoldenTensorMap> parseSafetensors(const std::string &bytes) {
   uint64_t headerBytes = 0;
   if (bytes.size() >= 8)
     std::memcpy(&headerBytes, bytes.data(), 8); // little-endian, as every target of this project
-  if (bytes.size() < 8 || headerBytes > bytes.size() - 8) {
-    error = "the header does not fit into the " + std::to_string(bytes.size()) + " bytes of the file";
-    return false;
-  }
+  if (bytes.size() < 8 || headerBytes > bytes.size() - 8)
+    return wrong("the header does not fit into the " + std::to_string(bytes.size()) + " bytes of the file");
   const char *begin = bytes.data() + 8, *data = begin + headerBytes;
   nlohmann::json header = nlohmann::json::parse(begin, data, nullptr, false);
-  if (!header.is_object()) {
-    error = "the header is not a JSON object";
-    return false;
-  }
+  if (!header.is_object())
+    return wrong("the header is not a JSON object");
+  GoldenTensorMap out;
   int64_t dataBytes = int64_t(bytes.size() - 8 - headerBytes), total = 0;
   for (const auto &[name, entry] : header.items()) {
     if (name == "__metadata__")
       continue;
-    GoldenTensor tensor;
-    if (!parseTensor(entry, data, dataBytes, tensor, error)) {
-      error = "tensor " + quoteText(name) + " " + error;
-      return false;
-    }
+    Result<GoldenTensor> tensor = parseTensor(entry, data, dataBytes);
+    if (!tensor)
+      return wrong("tensor " + quoteText(name) + " " + tensor.error().message);
     // NOTE: tensors that share bytes would let a small file ask for any amount of memory.
-    total += int64_t(tensor.bytes.size());
-    if (total > dataBytes) {
-      error = "tensors overlap: together they are larger than the " + std::to_string(dataBytes) + " bytes of data";
-      return false;
-    }
-    out[name] = std::move(tensor);
+    total += int64_t(tensor->bytes.size());
+    if (total > dataBytes)
+      return wrong("tensors overlap: together they are larger than the " + std::to_string(dataBytes) +
+                   " bytes of data");
+    out[name] = std::move(*tensor);
   }
-  return true;
+  return out;
 }
 
 std::vector<double> GoldenTensor::values() const {
@@ -200,46 +189,37 @@ struct RoleStorage {
   }
 };
 
-const GoldenTensor *findStored(const std::string &name, const std::vector<int64_t> &shape, const Role &role,
-                               const GoldenTensorMap &tensors, std::string &error) {
+Result<const GoldenTensor *> findStored(const std::string &name, const std::vector<int64_t> &shape, const Role &role,
+                                        const GoldenTensorMap &tensors) {
   auto it = tensors.find(name);
-  if (it == tensors.end()) {
-    error = "tensor " + quoteText(name) + " for " + role.name + " is missing; expected " + shapeText(shape);
-    return nullptr;
-  }
-  if (squeezed(it->second.shape) != squeezed(shape)) {
-    error = "tensor " + quoteText(name) + " for " + role.name + " is " + shapeText(it->second.shape) + "; expected " +
-            shapeText(shape);
-    return nullptr;
-  }
+  std::string found = it == tensors.end() ? "missing" : shapeText(it->second.shape);
+  if (it == tensors.end() || squeezed(it->second.shape) != squeezed(shape))
+    return wrong("tensor " + quoteText(name) + " for " + role.name + " is " + found + "; expected " + shapeText(shape));
   return &it->second;
 }
 
 } // namespace
 
-bool assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
-                  const GoldenTensorMap &tensors, GoldenTensor &out, std::string &error) {
+Result<GoldenTensor> assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
+                                  const GoldenTensorMap &tensors) {
   RoleStorage lay(role, storage);
   std::vector<int64_t> shape = lay.shape(role, storage);
-  out = {};
+  GoldenTensor out;
   out.shape = role.shape;
   for (int64_t e = 0; e < lay.count; ++e) {
     std::string name = prefix + storage.tensor;
     if (lay.perExpert) {
       size_t brace = name.find("{e}");
-      if (brace == std::string::npos) {
-        error = "storage of " + role.name + " is per_expert but its tensor " + quoteText(name) + " has no {e}";
-        return false;
-      }
+      if (brace == std::string::npos)
+        return wrong("storage of " + role.name + " is per_expert but its tensor " + quoteText(name) + " has no {e}");
       name.replace(brace, 3, std::to_string(e));
     }
-    const GoldenTensor *source = findStored(name, shape, role, tensors, error);
-    if (!source)
-      return false;
-    if (e != 0 && source->type != out.type) {
-      error = "tensor " + quoteText(name) + " is of another type than the first expert's";
-      return false;
-    }
+    Result<const GoldenTensor *> found = findStored(name, shape, role, tensors);
+    if (!found)
+      return found.takeError();
+    const GoldenTensor *source = *found;
+    if (e != 0 && source->type != out.type)
+      return wrong("tensor " + quoteText(name) + " is of another type than the first expert's");
     out.type = source->type;
     int64_t bytes = dataTypeBits(out.type) / 8, base = lay.perExpert ? 0 : e * lay.stored * lay.in;
     out.bytes.resize((e + 1) * lay.out * lay.in * bytes);
@@ -249,7 +229,7 @@ bool assembleRole(const Role &role, const WeightStorage &storage, const std::str
         std::memcpy(&out.bytes[((e * lay.out + o) * lay.in + i) * bytes], &source->bytes[from * bytes], bytes);
       }
   }
-  return true;
+  return out;
 }
 
 } // namespace moec

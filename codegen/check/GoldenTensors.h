@@ -11,16 +11,16 @@ namespace moec {
 
 using GoldenTensorMap = std::map<std::string, GoldenTensor>;
 
-// The whole file, at most `limit` bytes. False: `error` names it.
-bool readGoldenFile(const std::string &path, size_t limit, std::string &bytes, std::string &error);
+// The whole file, at most `limit` bytes. An error is E-FILE.
+Result<std::string> readGoldenFile(const std::string &path, size_t limit);
 
-// `bytes` are those of a safetensors file. False: `error` says what is wrong, without the file's name.
-bool parseSafetensors(const std::string &bytes, GoldenTensorMap &out, std::string &error);
+// `bytes` are those of a safetensors file. The error, E-GOLDEN, does not name the file.
+Result<GoldenTensorMap> parseSafetensors(const std::string &bytes);
 
 // Assembles the role's tensor [experts][out][in] from the places that `storage` names; names in `tensors` begin with
-// `prefix`. Ignores leading extents of 1. False: `error` names the tensor, its shape and the expected one.
-bool assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
-                  const GoldenTensorMap &tensors, GoldenTensor &out, std::string &error);
+// `prefix`. Ignores leading extents of 1. The error, E-GOLDEN, names the tensor, its shape and the expected one.
+Result<GoldenTensor> assembleRole(const Role &role, const WeightStorage &storage, const std::string &prefix,
+                                  const GoldenTensorMap &tensors);
 
 } // namespace moec
 

@@ -29,28 +29,41 @@ void LayerRun::release() {
 
 LayerRun::~LayerRun() { release(); }
 
-bool LayerRun::check(moec_status status, std::string &error) {
-  missing = status == MOEC_ISA_MISSING || status == MOEC_UNSUPPORTED_DEVICE;
-  noMemory = status == MOEC_OUT_OF_MEMORY;
-  if (status != MOEC_OK)
-    error = lastRuntimeError(status);
-  return status == MOEC_OK;
+static const char *codeOf(moec_status status) {
+  switch (status) {
+  case MOEC_ISA_MISSING:
+  case MOEC_UNSUPPORTED_DEVICE:
+    return "E-MACHINE";
+  case MOEC_OUT_OF_MEMORY:
+    return "E-MEMORY";
+  default:
+    return "E-INTERNAL";
+  }
 }
 
-bool LayerRun::create(const moec_layer_options &options, size_t &weightBytes, std::string &error) {
+static Result<> check(moec_status status) {
+  if (status != MOEC_OK)
+    return Diagnostic::error(codeOf(status), lastRuntimeError(status));
+  return {};
+}
+
+Result<size_t> LayerRun::create(const moec_layer_options &options) {
   release();
   facts.struct_size = sizeof facts;
-  return check(moec_layer_create(package, &options, &layer), error) &&
-         check(moec_layer_get_info(layer, &facts), error) &&
-         check(moec_layer_weights_bytes(layer, &weightBytes), error);
+  size_t weightBytes = 0;
+  Result<> made = check(moec_layer_create(package, &options, &layer));
+  if (made)
+    made = check(moec_layer_get_info(layer, &facts));
+  if (made)
+    made = check(moec_layer_weights_bytes(layer, &weightBytes));
+  if (!made)
+    return made.takeError();
+  return weightBytes;
 }
 
-bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error) {
-  if (!buffer) {
-    noMemory = true;
-    error = "no memory for " + std::to_string(bytes) + " bytes of packed weights";
-    return false;
-  }
+Result<> LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes) {
+  if (!buffer)
+    return Diagnostic::error("E-MEMORY", "no memory for " + std::to_string(bytes) + " bytes of packed weights");
   std::vector<moec_tensor> list;
   for (const auto &[role, tensor] : tensors) {
     moec_tensor entry = {};
@@ -62,73 +75,72 @@ bool LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes, std:
       entry.dims[i] = tensor.shape[i];
     list.push_back(entry);
   }
-  return check(moec_weights_pack(layer, list.data(), list.size(), buffer, bytes, &weights), error);
+  return check(moec_weights_pack(layer, list.data(), list.size(), buffer, bytes, &weights));
 }
 
-bool LayerRun::createOnCpu(int threads, int maxIsa, size_t &weightBytes, std::string &error) {
+Result<size_t> LayerRun::createOnCpu(int threads, int maxIsa) {
   moec_layer_options options = {};
   options.struct_size = sizeof options;
   options.max_threads = threads;
   options.max_isa = maxIsa + 1;
   options.spin_us = -1;
   device = nullptr;
-  return create(options, weightBytes, error);
+  return create(options);
 }
 
-bool LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error) {
-  size_t bytes = 0;
-  if (!createOnCpu(threads, maxIsa, bytes, error))
-    return false;
+Result<> LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors) {
+  Result<size_t> bytes = createOnCpu(threads, maxIsa);
+  if (!bytes)
+    return bytes.takeError();
   if (!tensors)
-    return check(moec_weights_map(layer, packed.data(), packed.size(), &weights), error);
-  if (weightMemory.first && weightMemory.second >= bytes)
-    return pack(*tensors, weightMemory.first, bytes, error);
-  packed = PageBuffer(bytes);
-  return pack(*tensors, packed.data(), bytes, error);
+    return check(moec_weights_map(layer, packed.data(), packed.size(), &weights));
+  if (weightMemory.first && weightMemory.second >= *bytes)
+    return pack(*tensors, weightMemory.first, *bytes);
+  packed = PageBuffer(*bytes);
+  return pack(*tensors, packed.data(), *bytes);
 }
 
-bool LayerRun::load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error) {
-  size_t bytes = 0;
-  if (!createOnCpu(threads, maxIsa, bytes, error))
-    return false;
-  packed = PageBuffer(bytes);
-  return check(moec_weights_load(layer, path.c_str(), prefix.c_str(), packed.data(), bytes, &weights), error);
+Result<> LayerRun::load(int threads, int maxIsa, const std::string &path, const std::string &prefix) {
+  Result<size_t> bytes = createOnCpu(threads, maxIsa);
+  if (!bytes)
+    return bytes.takeError();
+  packed = PageBuffer(*bytes);
+  return check(moec_weights_load(layer, path.c_str(), prefix.c_str(), packed.data(), *bytes, &weights));
 }
 
-bool LayerRun::prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error) {
-  size_t bytes = 0;
+Result<> LayerRun::prepare(const DeviceContext &context, const RoleTensors &tensors) {
   moec_layer_options options = {};
   options.struct_size = sizeof options;
   options.device = MOEC_DEVICE_CUDA;
   options.cuda_device = -1;
   options.cuda_driver = context.driver;
   device = &context;
-  if (!create(options, bytes, error))
-    return false;
-  devicePacked = DeviceMemory(context, bytes);
-  return pack(tensors, devicePacked.data(), bytes, error);
+  Result<size_t> bytes = create(options);
+  if (!bytes)
+    return bytes.takeError();
+  devicePacked = DeviceMemory(context, *bytes);
+  return pack(tensors, devicePacked.data(), *bytes);
 }
 
-bool LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_args args, std::string &error) {
+Result<> LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_args args) {
   args.num_tokens = numTokens;
   args.x = x;
   args.y = y;
   if (inputs)
     inputs->fill(args);
-  if (!check(moec_layer_workspace_bytes_call(layer, &args, &args.workspace_bytes), error))
-    return false;
+  if (Result<> sized = check(moec_layer_workspace_bytes_call(layer, &args, &args.workspace_bytes)); !sized)
+    return sized;
   if (device)
-    return forwardOnDevice(args, error);
+    return forwardOnDevice(args);
   if (workspace.size() < args.workspace_bytes)
     workspace = PageBuffer(args.workspace_bytes);
-  if (!workspace.data()) {
-    error = "no memory for a workspace of " + std::to_string(args.workspace_bytes) + " bytes";
-    return false;
-  }
+  if (!workspace.data())
+    return Diagnostic::error("E-MEMORY",
+                             "no memory for a workspace of " + std::to_string(args.workspace_bytes) + " bytes");
   if (poison)
     std::memset(workspace.data(), 0xff, args.workspace_bytes);
   args.workspace = workspace.data();
-  return check(moec_layer_forward_probed(layer, weights, &args, probe), error);
+  return check(moec_layer_forward_probed(layer, weights, &args, probe));
 }
 
 namespace {
@@ -154,7 +166,7 @@ int64_t outputElements(const moec_layer_info &info, const moec_output &output, i
   }
 }
 
-bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
+Result<> LayerRun::forwardOnDevice(moec_forward_args args) {
   size_t tokens = size_t(args.num_tokens);
   std::vector<Moved> moved;
   auto move = [&](auto &pointer, size_t bytes) {
@@ -184,20 +196,19 @@ bool LayerRun::forwardOnDevice(moec_forward_args args, std::string &error) {
   };
   if (!complete || !args.workspace || (poison && !space.fill(0xff)) ||
       !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
-      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) || !moveOutputs()) {
-    error = "no device memory for a call of " + std::to_string(tokens) + " tokens";
-    return false;
-  }
+      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) || !moveOutputs())
+    return Diagnostic::error("E-MEMORY", "no device memory for a call of " + std::to_string(tokens) + " tokens");
   if (device->beforeRun)
     device->beforeRun();
-  bool done = check(moec_layer_forward(layer, weights, &args), error) && device->synchronize(error);
+  Result<> done = check(moec_layer_forward(layer, weights, &args));
+  if (done)
+    done = device->synchronize();
   if (device->complaints)
-    if (std::string said = device->complaints(); !said.empty()) {
-      error = said;
-      return false;
-    }
+    if (std::string said = device->complaints(); !said.empty())
+      return Diagnostic::error("E-INTERNAL", said);
   for (size_t i = 1; done && i < moved.size(); ++i) // all but x
-    done = moved[i].memory.download(moved[i].host);
+    if (!moved[i].memory.download(moved[i].host))
+      return Diagnostic::error("E-INTERNAL", "an output cannot be read from the device");
   return done;
 }
 

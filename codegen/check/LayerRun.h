@@ -10,6 +10,7 @@
 #include "codegen/check/DeviceMemory.h"
 #include "codegen/check/RandomTensors.h"
 
+#include "dsl/text/Result.h"
 #include "runtime/layer/walk_probe.h"
 #include "runtime/moec_outputs.h"
 
@@ -36,18 +37,17 @@ public:
   LayerRun &operator=(const LayerRun &) = delete;
 
   // Makes the layer for `threads`, on instruction sets up to `maxIsa` (MOEC_ISA_*, -1: no limit), and packs `tensors`.
-  // A second call replaces the first; with null `tensors` it keeps the weights packed before. False: `error` says why.
-  bool prepare(int threads, int maxIsa, const RoleTensors *tensors, std::string &error);
+  // A second call replaces the first; with null `tensors` it keeps the weights packed before. Errors:
+  // E-MACHINE if the machine lacks all of the package's instruction sets, E-MEMORY, else E-INTERNAL.
+  Result<> prepare(int threads, int maxIsa, const RoleTensors *tensors);
   // The same on the device of `context`, which must outlive this object.
-  bool prepare(const DeviceContext &context, const RoleTensors &tensors, std::string &error);
+  Result<> prepare(const DeviceContext &context, const RoleTensors &tensors);
   // The same with weights from a safetensors file, in which this layer's tensor names begin with `prefix`.
-  bool load(int threads, int maxIsa, const std::string &path, const std::string &prefix, std::string &error);
-  bool isaMissing() const { return missing; }     // prepare failed: the machine lacks all of the package's ISAs
-  bool memoryMissing() const { return noMemory; } // prepare failed: memory for packed weights
+  Result<> load(int threads, int maxIsa, const std::string &path, const std::string &prefix);
 
   // One call of T tokens with its own workspace, filled with `poison`. Optional outputs may be null. Pointers are host
   // memory also for a device: buffers are copied there and back, each in an allocation of its exact size.
-  bool forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional, std::string &error);
+  Result<> forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional);
 
   const moec_layer_info &info() const { return facts; }
   moec_layer *handle() const { return layer; }
@@ -63,11 +63,10 @@ public:
 
 private:
   void release();
-  bool create(const moec_layer_options &options, size_t &weightBytes, std::string &error);
-  bool createOnCpu(int threads, int maxIsa, size_t &weightBytes, std::string &error);
-  bool pack(const RoleTensors &tensors, void *buffer, size_t bytes, std::string &error);
-  bool check(moec_status status, std::string &error);
-  bool forwardOnDevice(moec_forward_args args, std::string &error);
+  Result<size_t> create(const moec_layer_options &options); // bytes of packed weights
+  Result<size_t> createOnCpu(int threads, int maxIsa);
+  Result<> pack(const RoleTensors &tensors, void *buffer, size_t bytes);
+  Result<> forwardOnDevice(moec_forward_args args);
 
   const moec_package *package;
   moec_layer *layer = nullptr;
@@ -79,7 +78,7 @@ private:
   const moec_walk_probe *probe = nullptr;
   std::pair<void *, size_t> weightMemory = {nullptr, 0};
   DeviceMemory devicePacked;
-  bool poison = false, missing = false, noMemory = false;
+  bool poison = false;
 };
 
 // Elements of an output that a call of T tokens asks for; 0 if layers like this one do not have it.

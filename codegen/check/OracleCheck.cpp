@@ -208,13 +208,19 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
     for (int64_t i = 0; i < out.hidden; ++i)
       inputs.x.data.push_back(loadElement(x, spec.dtype.activation, token * out.hidden + i));
   inputs.weights = &weights.view;
-  ReferenceOutputs want;
-  if (!runReference(spec, inputs, want, reason))
+  auto cannot = [&](const Diagnostic &error) {
+    reason = error.placedMessage();
     return false;
-  Sensitivity sensitivity;
+  };
+  Result<ReferenceOutputs> ran = runReference(spec, inputs);
+  if (!ran)
+    return cannot(ran.error());
+  ReferenceOutputs &want = *ran;
   spreadTaken(spec, inputs.numTokens, want);
-  if (!measureSensitivity(spec, inputs, want, weights.tf32, sensitivity, reason))
-    return false;
+  Result<Sensitivity> measured = measureSensitivity(spec, inputs, want, weights.tf32);
+  if (!measured)
+    return cannot(measured.error());
+  const Sensitivity &sensitivity = *measured;
   size_t tied = result.tied;
   if (!compareTokens(spec, out, tokens, want, sensitivity, result, reason) ||
       (all && !compareReports(spec, out, want, sensitivity, result.tied != tied, result, reason))) {

@@ -44,14 +44,14 @@ static int32_t *prepared(std::vector<int32_t> &values) {
   return values.empty() ? nullptr : values.data();
 }
 
-bool CallOutputs::run(LayerRun &layer, const void *x, std::string &error) {
+Result<> CallOutputs::run(LayerRun &layer, const void *x) {
   if (y.data())
     std::memset(y.data(), 0xff, y.size());
   moec_forward_args args = LayerRun::noOptional();
 #define ASK(ROLE, name, DTYPE, SHAPE, NEEDS, text) args.out_##name = prepared(name);
   MOEC_OUTPUTS(ASK)
 #undef ASK
-  return layer.forward(tokens, x, y.data(), args, error);
+  return layer.forward(tokens, x, y.data(), args);
 }
 
 bool CallOutputs::sameBits(const CallOutputs &other) const {

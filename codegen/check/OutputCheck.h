@@ -36,7 +36,7 @@ struct CallOutputs {
   // Asks only for y, as a serving program does, so that different launches become neighbours.
   static CallOutputs onlyY(const moec_layer_info &info, int64_t tokens);
   bool ready() const { return y.data() != nullptr; }
-  bool run(LayerRun &layer, const void *x, std::string &error);
+  Result<> run(LayerRun &layer, const void *x);
   bool sameBits(const CallOutputs &other) const; // compares the outputs that both asked for
 
   std::vector<double> yValues() const;           // [T,H]

@@ -15,12 +15,9 @@ namespace {
 
 constexpr int32_t mostLabels = 1000;
 
-bool fits(const RoutingRecord &record, const RoutingStats &stats, std::string &error) {
+Result<> fits(const RoutingRecord &record, const RoutingStats &stats) {
   size_t slots = size_t(record.tokens * record.choices), tokens = size_t(record.tokens);
-  auto wrong = [&](const std::string &what) {
-    error = what;
-    return false;
-  };
+  auto wrong = [](const std::string &what) { return Diagnostic::error("E-ROUTINGS", what); };
   if (record.tokens < 0 || record.choices < 1 || record.ids.size() != slots)
     return wrong("ids is not a table of tokens and choices");
   if (stats.choices && record.choices != stats.choices)
@@ -42,7 +39,7 @@ bool fits(const RoutingRecord &record, const RoutingStats &stats, std::string &e
   for (int32_t label : record.labels)
     if (label < 0 || label >= mostLabels)
       return wrong("labels holds " + std::to_string(label) + ", expected 0.." + std::to_string(mostLabels - 1));
-  return true;
+  return {};
 }
 
 void addLogits(const RoutingRecord &record, RoutingStats &stats) {
@@ -98,9 +95,9 @@ std::string listOf(const std::vector<int64_t> &ids) {
 
 } // namespace
 
-bool RoutingStats::add(const RoutingRecord &record, std::string &error) {
-  if (!fits(record, *this, error))
-    return false;
+Result<> RoutingStats::add(const RoutingRecord &record) {
+  if (Result<> fitting = fits(record, *this); !fitting)
+    return fitting;
   choices = record.choices;
   tokens += record.tokens;
   dropsKnown = dropsKnown && (record.tokens == 0 || !record.kept.empty() || !record.weights.empty());
@@ -121,7 +118,7 @@ bool RoutingStats::add(const RoutingRecord &record, std::string &error) {
   }
   addLogits(record, *this);
   addLabels(record, *this);
-  return true;
+  return {};
 }
 
 int64_t RoutingStats::choicesMade() const { return std::accumulate(chosen.begin(), chosen.end(), int64_t(0)); }
@@ -172,40 +169,42 @@ bool enoughToJudge(const RoutingStats &stats) {
   return stats.choicesMade() >= choicesToJudge * stats.experts && stats.choices < stats.experts;
 }
 
-std::vector<RoutingWarning> warningsOf(const RoutingStats &stats) {
-  std::vector<RoutingWarning> warnings;
+std::vector<Diagnostic> warningsOf(const RoutingStats &stats) {
+  std::vector<Diagnostic> warnings;
+  auto warn = [&](const char *code, std::string message, const char *hint) {
+    warnings.push_back(Diagnostic::warning(code, std::move(message), hint));
+  };
   RoutingSummary summary = summaryOf(stats);
   double even = summary.even;
   if (enoughToJudge(stats)) {
     bool byShare = summary.largest > collapseShare && summary.largest > collapseTimesEven * even;
     if (summary.balance < collapseBalance || byShare)
-      warnings.push_back({"W-COLLAPSE",
-                          "routing collapses: expert " + std::to_string(summary.busiest) + " is chosen by " +
-                              percent(summary.largest) + " of the tokens, an even share is " + percent(even) +
-                              "; the balance of loads is " + number(summary.balance) + " of 1",
-                          "a balancing loss, a choice bias or a capacity spreads tokens"});
+      warn("W-COLLAPSE",
+           "routing collapses: expert " + std::to_string(summary.busiest) + " is chosen by " +
+               percent(summary.largest) + " of the tokens, an even share is " + percent(even) +
+               "; the balance of loads is " + number(summary.balance) + " of 1",
+           "a balancing loss, a choice bias or a capacity spreads tokens");
     std::vector<int64_t> idle;
     double limit = std::min(idleShare, even / 2);
     for (int64_t e = 0; e < stats.experts; ++e)
       if (double(stats.chosen[size_t(e)]) < limit * double(stats.tokens))
         idle.push_back(e);
     if (!idle.empty())
-      warnings.push_back({"W-IDLE",
-                          std::to_string(idle.size()) + (idle.size() == 1 ? " expert is" : " experts are") +
-                              " chosen by less than " + percent(limit) + " of the tokens: " + listOf(idle),
-                          "they learn little and cost memory"});
+      warn("W-IDLE",
+           std::to_string(idle.size()) + (idle.size() == 1 ? " expert is" : " experts are") + " chosen by less than " +
+               percent(limit) + " of the tokens: " + listOf(idle),
+           "they learn little and cost memory");
   }
   if (stats.largeLogits)
-    warnings.push_back({"W-LOGITS",
-                        "router logits reach " + number(stats.largestLogit) + ", above " + number(logitLimit) +
-                            " for " + std::to_string(stats.largeLogits) + " of " + std::to_string(stats.tokens) +
-                            " tokens",
-                        "scores saturate; a z loss or a soft cap holds them"});
+    warn("W-LOGITS",
+         "router logits reach " + number(stats.largestLogit) + ", above " + number(logitLimit) + " for " +
+             std::to_string(stats.largeLogits) + " of " + std::to_string(stats.tokens) + " tokens",
+         "scores saturate; a z loss or a soft cap holds them");
   if (stats.brokenLogits)
-    warnings.push_back({"W-LOGITS",
-                        "router logits of " + std::to_string(stats.brokenLogits) + " of " +
-                            std::to_string(stats.tokens) + " tokens hold values that are not finite",
-                        "look at the inputs and the router's weights"});
+    warn("W-LOGITS",
+         "router logits of " + std::to_string(stats.brokenLogits) + " of " + std::to_string(stats.tokens) +
+             " tokens hold values that are not finite",
+         "look at the inputs and the router's weights");
   return warnings;
 }
 

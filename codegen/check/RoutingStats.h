@@ -5,6 +5,8 @@
 #ifndef MOEC_CODEGEN_CHECK_ROUTINGSTATS_H
 #define MOEC_CODEGEN_CHECK_ROUTINGSTATS_H
 
+#include "dsl/text/Result.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -35,8 +37,9 @@ struct RoutingStats {
   std::vector<int64_t> labelTokens;          // [L]
   std::vector<std::vector<int64_t>> byLabel; // [L][E] n_el
 
-  // Adds a record. False: the record contradicts itself or earlier ones, `error` says how, and nothing was added.
-  bool add(const RoutingRecord &record, std::string &error);
+  // Adds a record. The error, E-ROUTINGS, says how the record contradicts itself or earlier ones; then nothing was
+  // added.
+  Result<> add(const RoutingRecord &record);
   int64_t choicesMade() const; // sum of n_e
 };
 
@@ -59,10 +62,6 @@ int64_t bestExpert(const RoutingStats &stats, size_t label);
 // labelShare divided by the share of all labelled tokens that chose the expert; 1: the label makes no difference.
 double labelLift(const RoutingStats &stats, size_t label, int64_t expert);
 
-struct RoutingWarning {
-  std::string code, message, hint;
-};
-
 // With at least 10 choices per expert:
 //   W-COLLAPSE  balance below 0.5, or an expert chosen by more than half of the tokens and 4 times the even share
 //   W-IDLE      experts chosen by less than 1 % of the tokens, or by less than half of the even share if that is below
@@ -71,7 +70,7 @@ struct RoutingWarning {
 constexpr double collapseBalance = 0.5, collapseShare = 0.5, collapseTimesEven = 4, idleShare = 0.01, logitLimit = 10;
 constexpr int64_t choicesToJudge = 10;
 bool enoughToJudge(const RoutingStats &stats);
-std::vector<RoutingWarning> warningsOf(const RoutingStats &stats);
+std::vector<Diagnostic> warningsOf(const RoutingStats &stats);
 
 } // namespace moec
 

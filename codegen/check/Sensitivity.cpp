@@ -82,12 +82,12 @@ void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &out
   }
 }
 
-bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, const ReferenceOutputs &want, bool tf32,
-                        Sensitivity &out, std::string &error) {
+Result<Sensitivity> measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs,
+                                       const ReferenceOutputs &want, bool tf32) {
   int64_t tokens = inputs.numTokens;
   RowSpread logits(want.logits, tokens), weights(want.weights, tokens), y(want.y, tokens),
       probabilities(want.probabilities, tokens);
-  out = {};
+  Sensitivity out;
   out.runs = runsFor(spec, tokens);
   out.undecided.assign(size_t(tokens), 1);
   for (const moec_output &output : moec_outputs)
@@ -97,9 +97,10 @@ bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, co
     ReferenceRounding rounding(uint64_t(seed) + 1, tf32);
     ReferenceInputs moved = inputs;
     moved.rounding = &rounding;
-    ReferenceOutputs run;
-    if (!runReference(spec, moved, run, error))
-      return false;
+    Result<ReferenceOutputs> ran = runReference(spec, moved);
+    if (!ran)
+      return ran.takeError();
+    ReferenceOutputs &run = *ran;
     spreadTaken(spec, tokens, run);
     std::vector<uint8_t> same = comparableTokens(run, want, tokens);
     logits.add(run.logits, same);
@@ -119,7 +120,7 @@ bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, co
   out.weights = weights.slack();
   out.y = y.slack(freedomOf(spec));
   out.probabilities = probabilities.slack();
-  return true;
+  return out;
 }
 
 } // namespace moec

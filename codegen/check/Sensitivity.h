@@ -32,9 +32,9 @@ struct Sensitivity {
 // Where experts take tokens: ids and weights [T,E] as packages give them, from what the reference says of experts.
 void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &outputs);
 
-// `want` is what runReference and spreadTaken gave for the same inputs. False: `error`.
-bool measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs, const ReferenceOutputs &want, bool tf32,
-                        Sensitivity &out, std::string &error);
+// `want` is what runReference and spreadTaken gave for the same inputs.
+Result<Sensitivity> measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs,
+                                       const ReferenceOutputs &want, bool tf32);
 
 } // namespace moec
 

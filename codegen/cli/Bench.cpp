@@ -65,25 +65,26 @@ static bool enough(const BenchFlags &flags, const BenchSeries &series, const Pro
   return series.rounds.size() >= 5 && (good >= 15 || series.rounds.size() >= 45 || spent > 12);
 }
 
-static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
+static Result<> measure(Measuring &m, BenchSeries &series) {
   m.layer.setInputs(&m.inputs.others());
   CallOutputs out(m.layer.info(), series.tokens, /*ask=*/0);
-  if (!out.ready()) {
-    error = "not enough memory for the outputs";
-    return false;
-  }
+  if (!out.ready())
+    return Diagnostic::error("E-MEMORY", "not enough memory for the outputs");
   double begin = now();
   ProbeResult before = m.probe.probe();
   for (int i = 0; !enough(m.flags, series, m.probe.best(), now() - begin); ++i) {
     int variant = m.flags.warm ? 0 : i % m.inputs.count();
     const void *x = m.inputs.at(variant);
-    if (m.flags.warm && !m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
-      return false;
+    auto call = [&] { return m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional()); };
+    if (m.flags.warm)
+      if (Result<> ran = call(); !ran)
+        return ran;
     if (m.clock)
       m.clock->take();
     double start = now();
-    if (!m.layer.forward(series.tokens, x, out.y.data(), LayerRun::noOptional(), error))
-      return false;
+    Result<> ran = call();
+    if (!ran)
+      return ran;
     BenchRound round;
     round.us = (now() - start) * 1e6;
     if (m.clock)
@@ -93,27 +94,26 @@ static bool measure(Measuring &m, BenchSeries &series, std::string &error) {
     round.after = before = m.probe.probe();
     series.rounds.push_back(round);
   }
-  return true;
+  return {};
 }
 
 // The first call of each variant also says where its tokens go, and whether its results are numbers at all.
-static bool routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchInputs &inputs, int64_t tokens,
-                          std::vector<CallWork> &work, std::string &error) {
+static Result<std::vector<CallWork>> routeVariants(LayerRun &layer, const LaunchPlan &plan, const BenchInputs &inputs,
+                                                   int64_t tokens) {
+  std::vector<CallWork> work;
   layer.setInputs(&inputs.others());
   for (int v = 0; v < inputs.count(); ++v) {
     CallOutputs out(layer.info(), tokens, /*ask=*/0);
-    if (!out.ready() || !out.run(layer, inputs.at(v), error)) {
-      error = error.empty() ? "not enough memory for the outputs" : error;
-      return false;
-    }
+    if (!out.ready())
+      return Diagnostic::error("E-MEMORY", "not enough memory for the outputs");
+    if (Result<> ran = out.run(layer, inputs.at(v)); !ran)
+      return ran.takeError();
     for (double value : tokens ? out.yRow(tokens - 1) : std::vector<double>())
-      if (!std::isfinite(value)) {
-        error = "y is not finite; moec verify tells more";
-        return false;
-      }
+      if (!std::isfinite(value))
+        return Diagnostic::error("E-INTERNAL", "y is not finite; moec verify tells more");
     work.push_back(workOf(plan, tokens, out.counts));
   }
-  return true;
+  return work;
 }
 
 // Two lines on stderr while it runs: nobody should wonder whether it hangs.
@@ -147,7 +147,6 @@ static int noMemory(Session &session, const char *what) {
 // Packs the weights; where they do not fit, or --distinct-experts says so, experts share storage.
 static int packWeights(Session &session, const BenchFlags &flags, const BenchFacts &facts, const LaunchPlan &plan,
                        BenchedLayer &benched) {
-  std::string error;
   int64_t distinct = benched.watch.distinct_groups;
   if (distinct && !(benched.storage = std::make_unique<AliasedWeights>(plan, distinct))->ready())
     return noMemory(session, "the weights");
@@ -165,22 +164,20 @@ static int packWeights(Session &session, const BenchFlags &flags, const BenchFac
   BenchWeights weights;
   if (!makeBenchWeights(facts, *parseSkew(flags.skew), distinct > 0, weights))
     return noMemory(session, "the weights");
-  if (!benched.layer.prepare(flags.threads, -1, &weights.tensors, error))
-    return failToPrepare(session, benched.layer, error);
-  return ExitDone;
+  Result<> prepared = benched.layer.prepare(flags.threads, -1, &weights.tensors);
+  return prepared ? int(ExitDone) : fail(session, prepared.error());
 }
 
 static int benchLayer(Session &session, const BenchFlags &flags, const BenchFacts &facts,
                       const CompiledPackage &compiled, const std::vector<int64_t> &tokens) {
-  std::string error;
-  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(compiled);
   if (!package)
-    return fail(session, "E-INTERNAL", error);
+    return fail(session, package.error());
   BenchRun run;
   run.experts = compiled.plan.header.num_experts;
   run.distinctExperts =
       flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(facts));
-  BenchedLayer benched(std::move(package), compiled.plan.steps.size(), flags.threads == 1,
+  BenchedLayer benched(std::move(*package), compiled.plan.steps.size(), flags.threads == 1,
                        uint32_t(run.distinctExperts));
   if (int code = packWeights(session, flags, facts, compiled.plan, benched))
     return code;
@@ -200,14 +197,16 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
     run.steps = benchSteps(compiled.plan);
   for (int64_t t : tokens) {
     BenchInputs inputs(facts, t, t <= 64 ? 16 : 4);
-    std::vector<CallWork> work;
     if (!inputs.ready())
       return noMemory(session, "the inputs");
+    Result<std::vector<CallWork>> work = routeVariants(layer, compiled.plan, inputs, t);
+    if (!work)
+      return fail(session, work.error().within("T=" + std::to_string(t)));
     BenchSeries series;
     series.tokens = t;
-    Measuring measuring{layer, inputs, work, probe, flags, flags.stages ? &benched.clock : nullptr};
-    if (!routeVariants(layer, compiled.plan, inputs, t, work, error) || !measure(measuring, series, error))
-      return fail(session, "E-INTERNAL", "T=" + std::to_string(t) + ": " + error);
+    Measuring measuring{layer, inputs, *work, probe, flags, flags.stages ? &benched.clock : nullptr};
+    if (Result<> measured = measure(measuring, series); !measured)
+      return fail(session, measured.error().within("T=" + std::to_string(t)));
     sayProgress(session, series, probe.best());
     run.series.push_back(std::move(series));
   }

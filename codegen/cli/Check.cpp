@@ -36,8 +36,7 @@ static int explain(Session &session, const std::string &code) {
   if (!text)
     text = explainCliCode(code);
   if (!text)
-    return fail(session, "E-USAGE", "unknown code " + quoteText(code),
-                "codes look like E-K; dsl/README.md lists them");
+    return fail(session, "E-USAGE", "unknown code " + quoteText(code), "codes look like E-K; dsl/README.md lists them");
   session.out << code << ": " << *text << "\n";
   return ExitDone;
 }

@@ -137,8 +137,7 @@ static int rename(Session &session, SpecInput &input, const std::string &name) {
   if (name.empty())
     return ExitDone;
   if (input.isMoeText)
-    return fail(session, "E-USAGE", "--name does not apply to a .mlir file",
-                "the function's name is the package's");
+    return fail(session, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
   if (!isLayerName(name))
     return fail(session, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
                 "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");

@@ -121,18 +121,10 @@ std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {
   return parts;
 }
 
-int failToPrepare(Session &session, const LayerRun &layer, const std::string &error) {
-  if (layer.memoryMissing())
-    return fail(session, "E-MEMORY", error);
-  return layer.isaMissing() ? fail(session, "E-MACHINE", error)
-                            : fail(session, "E-INTERNAL", error);
-}
-
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out) {
   Result<std::vector<int64_t>> parsed = parseTokenRange(text, maxTokens);
   if (!parsed)
-    return fail(session, parsed.error().code, parsed.error().message,
-                "--tokens 1,2,4-64*2 or a larger --max-tokens");
+    return fail(session, parsed.error().code, parsed.error().message, "--tokens 1,2,4-64*2 or a larger --max-tokens");
   out = std::move(*parsed);
   return ExitDone;
 }

@@ -36,10 +36,6 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
 // Splits `options` by device: the CPU instruction sets, and each CUDA architecture separately if kernels are emulated.
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
 
-// Prints why `layer` could not be prepared. Returns 6 if the machine lacks an instruction set, 9 if memory is short,
-// and 7 otherwise.
-int failToPrepare(Session &session, const LayerRun &layer, const std::string &error);
-
 // The counts of --tokens. Prints errors and returns their exit code.
 int tokenCounts(Session &session, const std::string &text, int64_t maxTokens, std::vector<int64_t> &out);
 

@@ -24,8 +24,9 @@ static constexpr CliCode table[] = {
     {"E-WRITE", ExitFile,
      "A file or folder cannot be written: no permission, no space, or a name in use. Exit 8. Nothing is left\n"
      "half-written: the package folder is as before."},
-    {"E-EXISTS", ExitFile, "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
-                 "folder that holds a package, and no other one."},
+    {"E-EXISTS", ExitFile,
+     "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
+     "folder that holds a package, and no other one."},
     {"E-SYMLINK", ExitFile, "The package folder is a symbolic link. Exit 8. moec does not write through links."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
@@ -34,7 +35,8 @@ static constexpr CliCode table[] = {
      "A mistake in moec, not in the input. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the\n"
      "versions and the spec without its tensor names: attach it to a report."},
     {"E-TIMEOUT", ExitLimit, "--timeout was reached. Exit 9. Nothing is left of the output."},
-    {"E-MEMORY", ExitLimit, "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
+    {"E-MEMORY", ExitLimit,
+     "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
     {"E-INTERRUPTED", ExitInterrupted, "Interrupted by a signal. Exit 130. Nothing is left of the output."},
     {"E-MOE", ExitInvalid,
      "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
@@ -42,10 +44,14 @@ static constexpr CliCode table[] = {
     {"E-PLAN", ExitInvalid,
      "A layer has no launch plan: it is larger than a plan can describe, or text of the moe dialect asks for what no\n"
      "step does. Exit 3. A label such as P3 names the rule, which codegen/plan/PlanLaunch.h spells out."},
-    {"E-MISMATCH", ExitCheckFailed, "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
+    {"E-MISMATCH", ExitCheckFailed,
+     "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
     {"W-WORKSPACE", ExitDone,
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
      "need less; moec explain --tokens LIST shows how much."},
+    {"E-GOLDEN", ExitInvalid,
+     "A golden case is not what moec verify --golden reads. Exit 3. codegen/cli/README.md says what its two files "
+     "hold."},
     {"W-PTXAS", ExitDone,
      "ptxas was not found, so the package holds PTX, which the driver assembles when a layer is created."},
     {"W-KERNEL", ExitDone,

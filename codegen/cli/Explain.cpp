@@ -201,8 +201,7 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
     return ExitInvalid;
   int64_t choices = text ? text->choices : input.spec.choices();
   if (choices < 1)
-    return fail(session, "E-UNSUPPORTED",
-                "tokens of this layer do not choose experts, so no routing can be explained",
+    return fail(session, "E-UNSUPPORTED", "tokens of this layer do not choose experts, so no routing can be explained",
                 "a router that chooses experts for tokens has one");
   RoutingStats stats(text ? text->experts : input.spec.routerRows());
   std::vector<std::string> labels;

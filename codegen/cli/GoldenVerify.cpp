@@ -35,15 +35,15 @@ static CaseResult skipped(std::string why) { return CaseResult(Outcome::Skipped,
 // Every batch on the layer as it is prepared; adds `machine` to the text of what passed.
 static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::string &machine, CaseResult &result,
                        bool tf32 = false) {
-  std::string error;
+  std::string reason;
   if (size_t(layer.info().num_losses) != golden.spec.losses.size()) {
     result = failed(machine + ": the package has " + std::to_string(layer.info().num_losses) + " losses, its spec " +
                     std::to_string(golden.spec.losses.size()));
     return false;
   }
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, result, error, tf32)) {
-      result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + error);
+    if (!runBatch(golden, batch, layer, result, reason, tf32)) {
+      result = failed(machine + ", batch " + std::to_string(batch.index) + ": " + reason);
       return false;
     }
   result.text += (result.text.empty() ? "" : " ") + machine;
@@ -54,11 +54,10 @@ static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::str
 static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated, CaseResult &result) {
   RoleTensors tensors = tensorsOf(golden);
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
-    std::string error;
-    if (!layer.prepare(2, isa, &tensors, error)) {
-      if (layer.isaMissing())
+    if (Result<> prepared = layer.prepare(2, isa, &tensors); !prepared) {
+      if (prepared.error().code == "E-MACHINE")
         continue;
-      result = failed(error);
+      result = failed(prepared.error().message);
       return;
     }
     if (layer.info().isa == isa && !runBatches(golden, layer, emulated ? "amx-emulated" : moec_isa_name(isa), result))
@@ -74,11 +73,10 @@ struct Device {
 
 static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, MathMode math,
                         CaseResult &result) {
-  std::string error;
   const DeviceContext &context = device.emulated ? device.emulated->context() : *device.real;
-  if (!layer.prepare(context, tensorsOf(golden), error)) {
-    if (!layer.isaMissing())
-      result = failed(error);
+  if (Result<> prepared = layer.prepare(context, tensorsOf(golden)); !prepared) {
+    if (prepared.error().code != "E-MACHINE")
+      result = failed(prepared.error().message);
     return;
   }
   runBatches(golden, layer, std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : ""), result,
@@ -87,7 +85,6 @@ static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device 
 
 // One package: the CPU's, or a device's.
 static void verifyPart(const GoldenCase &golden, const CompileOptions &options, CaseResult &result) {
-  std::string error;
   CompileInput input;
   input.spec = &golden.spec;
   std::vector<Diagnostic> errors;
@@ -99,18 +96,25 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
     return;
   }
   Device device;
-  if (options.emulateCuda && !options.archs.empty() && !(device.emulated = EmulatedDevice::make(*compiled, error))) {
-    result = failed(error);
-    return;
+  if (!options.archs.empty() && options.emulateCuda) {
+    Result<std::unique_ptr<EmulatedDevice>> made = EmulatedDevice::make(*compiled);
+    if (!made) {
+      result = failed(made.error().message);
+      return;
+    }
+    device.emulated = std::move(*made);
+  } else if (!options.archs.empty()) {
+    Result<std::unique_ptr<DeviceContext>> opened = DeviceContext::open(nullptr);
+    if (!opened)
+      return;
+    device.real = std::move(*opened);
   }
-  if (!options.archs.empty() && !device.emulated && !(device.real = DeviceContext::open(nullptr, error)))
-    return;
-  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(*compiled, error);
+  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(*compiled);
   if (!package) {
-    result = failed("does not load: " + error);
+    result = failed("does not load: " + package.error().message);
     return;
   }
-  LayerRun layer(package->get());
+  LayerRun layer((*package)->get());
   if (options.archs.empty())
     runOnEveryIsa(golden, layer, options.emulateTiles, result);
   else
@@ -118,12 +122,13 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
 }
 
 static CaseResult verifyCase(const std::string &folder, const std::string &name, const CompileOptions &options) {
-  GoldenCase golden;
-  std::string error;
-  if (!readGoldenCase(folder, name, golden, error))
-    return failed(error);
-  if (!fitPackage(golden, error))
-    return skipped(error);
+  Result<GoldenCase> read = readGoldenCase(folder, name);
+  if (!read)
+    return failed(read.error().placedMessage());
+  GoldenCase &golden = *read;
+  std::string reason;
+  if (!fitPackage(golden, reason))
+    return skipped(reason);
   CaseResult result;
   for (const CompileOptions &part : splitByDevice(options)) {
     verifyPart(golden, part, result);
@@ -134,14 +139,13 @@ static CaseResult verifyCase(const std::string &folder, const std::string &name,
 }
 
 int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options) {
-  std::vector<std::string> names;
-  std::string error;
-  if (!listGoldenCases(folder, names, error))
-    return fail(session, "E-FILE", error);
+  Result<std::vector<std::string>> names = listGoldenCases(folder);
+  if (!names)
+    return fail(session, names.error());
   CompileOptions quiet = options;
   quiet.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
   size_t counts[3] = {0, 0, 0};
-  for (const std::string &name : names) {
+  for (const std::string &name : *names) {
     CaseResult result = verifyCase(folder, name, quiet);
     ++counts[size_t(result.outcome)];
     static const char *words[] = {"pass", "FAIL", "skip"};
@@ -154,7 +158,7 @@ int verifyGolden(Session &session, const std::string &folder, const CompileOptio
       session.out << escaped(result.text) << "\n";
     session.out.flush();
   }
-  session.out << names.size() << " cases, " << counts[0] << " passed, " << counts[1] << " failed, " << counts[2]
+  session.out << names->size() << " cases, " << counts[0] << " passed, " << counts[1] << " failed, " << counts[2]
               << " skipped\n";
   return counts[1] ? ExitCheckFailed : ExitDone;
 }

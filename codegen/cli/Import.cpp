@@ -57,10 +57,10 @@ static void printJson(Session &session, const ImportFlags &flags, const ImportRe
         });
     });
     os.attributeArray("warnings", [&] {
-      for (const ImportFinding &finding : result.findings)
+      for (const Diagnostic &finding : result.findings)
         os.object([&] {
           os.attribute("code", finding.code);
-          os.attribute("key", escaped(finding.key));
+          os.attribute("key", escaped(finding.path));
           os.attribute("message", escaped(finding.message));
           os.attribute("chosen", escaped(finding.hint));
         });
@@ -80,7 +80,7 @@ static int checkImported(Session &session, const ImportResult &result) {
 }
 
 // Invalid outranks unsupported.
-static int sayError(Session &session, const ImportFinding &finding, int before) {
+static int sayError(Session &session, const Diagnostic &finding, int before) {
   int exit = fail(session, finding.code, escaped(finding.message), escaped(finding.hint));
   return before == ExitInvalid ? before : exit;
 }
@@ -108,8 +108,8 @@ static int runImport(Session &session, const ImportFlags &flags) {
     options.layer = flags.layer;
   bool good = importConfig(text, options, result);
   int code = ExitDone;
-  for (const ImportFinding &finding : result.findings)
-    if (finding.error)
+  for (const Diagnostic &finding : result.findings)
+    if (finding.severity == Severity::Error)
       code = sayError(session, finding, code);
     else
       warn(session, finding.code, escaped(finding.message),

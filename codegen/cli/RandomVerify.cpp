@@ -39,17 +39,15 @@ static std::string reproducer(const VerifyFlags &flags, uint64_t seed) {
   return text + (flags.emulate ? " --emulate" : "");
 }
 
-static bool loadRandom(const VerifyFlags &flags, uint64_t seed, SpecInput &input, std::string &error) {
+static Result<> loadRandom(const VerifyFlags &flags, uint64_t seed, SpecInput &input) {
   input.text = randomSpecText(seed, flags.sizes);
   input.fileName = "random_" + std::to_string(seed) + ".json";
   DiagnosticList diagnostics;
   std::optional<LayerSpec> spec = readSpec(input.text, input.fileName, {}, input.source, diagnostics);
-  if (!spec) {
-    error = "the generator drew no valid spec";
-    return false;
-  }
+  if (!spec)
+    return Diagnostic::error("E-INTERNAL", "the generator drew no valid spec");
   input.spec = *spec;
-  return true;
+  return {};
 }
 
 // One layer; what it says goes to a text, because a passing layer has nothing to say.
@@ -61,7 +59,8 @@ static void verifyOne(Session &session, const VerifyFlags &flags, const CompileO
   Session quiet{os, os};
   quiet.quiet = true;
   Verification v{quiet, flags, input, tokens, {}};
-  int code = loadRandom(flags, seed, input, error) ? verifyLayer(v, options) : ExitInternal;
+  Result<> loaded = loadRandom(flags, seed, input);
+  int code = loaded ? verifyLayer(v, options) : fail(quiet, loaded.error());
   for (const IsaResult &result : v.results) {
     tally.cases += result.cases;
     tally.ties += result.tied;

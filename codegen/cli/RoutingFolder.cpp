@@ -23,54 +23,49 @@ int refuse(Session &session, const std::string &path, const std::string &why) {
               "moec explain --help names what a folder of routings holds");
 }
 
-// A list of names, in `text` as JSON. False: `error`.
-bool parseLabels(const std::string &text, std::vector<std::string> &names, std::string &error) {
+Diagnostic wrong(std::string message) { return Diagnostic::error("E-ROUTINGS", std::move(message)); }
+
+// A list of names, in `text` as JSON.
+Result<std::vector<std::string>> parseLabels(const std::string &text) {
   nlohmann::json list = nlohmann::json::parse(text, nullptr, false);
   bool good = list.is_array() && !list.empty() && list.size() <= maxLabels;
   for (size_t i = 0; good && i < list.size(); ++i)
     good = list[i].is_string() && !list[i].get_ref<const std::string &>().empty() &&
            list[i].get_ref<const std::string &>().size() <= maxLabelName;
-  if (!good) {
-    error = "labels are a list of 1 to " + std::to_string(maxLabels) + " names of 1 to " +
-            std::to_string(maxLabelName) + " bytes";
-    return false;
-  }
-  names = list.get<std::vector<std::string>>();
-  return true;
+  if (!good)
+    return wrong("labels are a list of 1 to " + std::to_string(maxLabels) + " names of 1 to " +
+                 std::to_string(maxLabelName) + " bytes");
+  return list.get<std::vector<std::string>>();
 }
 
 // The file's own names of labels; the header was parsed before, so its size is right.
-bool readMetadata(const std::string &bytes, std::vector<std::string> &names, std::string &error) {
+Result<> readMetadata(const std::string &bytes, std::vector<std::string> &names) {
   uint64_t headerBytes = 0;
   std::memcpy(&headerBytes, bytes.data(), 8);
   nlohmann::json header = nlohmann::json::parse(bytes.data() + 8, bytes.data() + 8 + headerBytes, nullptr, false);
   auto metadata = header.find("__metadata__");
   if (metadata == header.end() || !metadata->is_object() || !metadata->contains("labels"))
-    return true;
-  std::vector<std::string> own;
-  if (!(*metadata)["labels"].is_string() || !parseLabels((*metadata)["labels"].get<std::string>(), own, error)) {
-    error = error.empty() ? "the metadata's labels must be a text" : error;
-    return false;
-  }
-  if (!names.empty() && names != own) {
-    error = "the metadata's labels differ from those read before";
-    return false;
-  }
-  names = own;
-  return true;
+    return {};
+  if (!(*metadata)["labels"].is_string())
+    return wrong("the metadata's labels must be a text");
+  Result<std::vector<std::string>> own = parseLabels((*metadata)["labels"].get<std::string>());
+  if (!own)
+    return own.takeError();
+  if (!names.empty() && names != *own)
+    return wrong("the metadata's labels differ from those read before");
+  names = *own;
+  return {};
 }
 
 bool isInteger(DataType type) { return type == DataType::I32 || type == DataType::I64; }
 
-// The tensor, whose rank and kind of type must be these. False: `error`; a tensor that is not there is none.
-bool take(const GoldenTensorMap &tensors, const std::string &name, size_t rank, bool integer, const GoldenTensor *&out,
-          std::string &error) {
+// The tensor, whose rank and kind of type must be these; null: there is no tensor of that name.
+Result<const GoldenTensor *> find(const GoldenTensorMap &tensors, const std::string &name, size_t rank, bool integer) {
   auto found = tensors.find(name);
-  out = found == tensors.end() ? nullptr : &found->second;
+  const GoldenTensor *out = found == tensors.end() ? nullptr : &found->second;
   if (!out || (out->shape.size() == rank && isInteger(out->type) == integer))
-    return true;
-  error = name + " must be a tensor of rank " + std::to_string(rank) + (integer ? " of I32 or I64" : " of F32");
-  return false;
+    return out;
+  return wrong(name + " must be a tensor of rank " + std::to_string(rank) + (integer ? " of I32 or I64" : " of F32"));
 }
 
 template <typename T> std::vector<T> valuesOf(const GoldenTensor *tensor) {
@@ -80,32 +75,40 @@ template <typename T> std::vector<T> valuesOf(const GoldenTensor *tensor) {
   return values;
 }
 
-bool readRecord(const std::string &bytes, int64_t choices, RoutingStats &stats, std::string &error) {
-  GoldenTensorMap tensors;
-  const GoldenTensor *ids, *weights, *logits, *labels;
-  if (!parseSafetensors(bytes, tensors, error) || !take(tensors, "ids", 2, true, ids, error) ||
-      !take(tensors, "weights", 2, false, weights, error) || !take(tensors, "logits", 2, false, logits, error) ||
-      !take(tensors, "labels", 1, true, labels, error))
-    return false;
-  RoutingRecord record;
-  if (!ids || ids->shape[1] != choices) {
-    error = !ids ? "the file has no tensor ids"
-                 : "ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices);
-    return false;
+Result<> readRecord(const std::string &bytes, int64_t choices, RoutingStats &stats) {
+  Result<GoldenTensorMap> tensors = parseSafetensors(bytes);
+  if (!tensors)
+    return tensors.takeError();
+  struct Wanted {
+    const char *name;
+    size_t rank;
+    bool integer;
+  };
+  std::vector<const GoldenTensor *> found;
+  for (const Wanted &wanted :
+       {Wanted{"ids", 2, true}, Wanted{"weights", 2, false}, Wanted{"logits", 2, false}, Wanted{"labels", 1, true}}) {
+    Result<const GoldenTensor *> tensor = find(*tensors, wanted.name, wanted.rank, wanted.integer);
+    if (!tensor)
+      return tensor.takeError();
+    found.push_back(*tensor);
   }
+  const GoldenTensor *ids = found[0], *weights = found[1], *logits = found[2], *labels = found[3];
+  RoutingRecord record;
+  if (!ids)
+    return wrong("the file has no tensor ids");
+  if (ids->shape[1] != choices)
+    return wrong("ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices));
   record.tokens = ids->shape[0];
   record.choices = choices;
   for (auto [name, tensor] : {std::pair("weights", weights), std::pair("logits", logits), std::pair("labels", labels)})
-    if (tensor && tensor->shape[0] != record.tokens) {
-      error = std::string(name) + " has " + std::to_string(tensor->shape[0]) + " rows, ids has " +
-              std::to_string(record.tokens);
-      return false;
-    }
+    if (tensor && tensor->shape[0] != record.tokens)
+      return wrong(std::string(name) + " has " + std::to_string(tensor->shape[0]) + " rows, ids has " +
+                   std::to_string(record.tokens));
   record.ids = valuesOf<int32_t>(ids);
   record.weights = valuesOf<float>(weights);
   record.logits = valuesOf<float>(logits);
   record.labels = valuesOf<int32_t>(labels);
-  return stats.add(record, error);
+  return stats.add(record);
 }
 
 // Files of the folder in the order of their names.
@@ -131,21 +134,28 @@ int listFolder(Session &session, const std::string &folder, std::vector<std::str
 int readRoutings(Session &session, const std::string &folder, int64_t choices, RoutingStats &stats,
                  std::vector<std::string> &labelNames) {
   std::vector<std::string> paths;
-  std::string bytes, error, namesPath = folder + "/labels.json";
+  std::string namesPath = folder + "/labels.json";
   if (int code = listFolder(session, folder, paths))
     return code;
   std::error_code ignored;
   if (std::filesystem::exists(namesPath, ignored)) {
-    if (!readGoldenFile(namesPath, size_t(1) << 20, bytes, error))
-      return fail(session, "E-FILE", escaped(error));
-    if (!parseLabels(bytes, labelNames, error))
-      return refuse(session, namesPath, error);
+    Result<std::string> bytes = readGoldenFile(namesPath, size_t(1) << 20);
+    if (!bytes)
+      return fail(session, "E-FILE", escaped(bytes.error().placedMessage()));
+    Result<std::vector<std::string>> names = parseLabels(*bytes);
+    if (!names)
+      return refuse(session, namesPath, names.error().message);
+    labelNames = std::move(*names);
   }
   for (const std::string &path : paths) {
-    if (!readGoldenFile(path, maxFileBytes, bytes, error))
-      return fail(session, "E-FILE", escaped(error));
-    if (!readRecord(bytes, choices, stats, error) || !readMetadata(bytes, labelNames, error))
-      return refuse(session, path, error);
+    Result<std::string> bytes = readGoldenFile(path, maxFileBytes);
+    if (!bytes)
+      return fail(session, "E-FILE", escaped(bytes.error().placedMessage()));
+    Result<> read = readRecord(*bytes, choices, stats);
+    if (read)
+      read = readMetadata(*bytes, labelNames);
+    if (!read)
+      return refuse(session, path, read.error().message);
   }
   if (!labelNames.empty() && stats.labelTokens.size() > labelNames.size())
     return refuse(session, folder,

@@ -123,7 +123,7 @@ void writeRouting(json::OStream &os, const RoutingStats &stats, const std::vecto
   if (!stats.labelTokens.empty())
     writeLabels(os, stats, labelNames);
   os.attributeArray("warnings", [&] {
-    for (const RoutingWarning &warning : warningsOf(stats))
+    for (const Diagnostic &warning : warningsOf(stats))
       os.object([&] {
         os.attribute("code", warning.code);
         os.attribute("message", warning.message);
@@ -132,7 +132,7 @@ void writeRouting(json::OStream &os, const RoutingStats &stats, const std::vecto
 }
 
 void warnOfRouting(Session &session, const RoutingStats &stats) {
-  for (const RoutingWarning &warning : warningsOf(stats))
+  for (const Diagnostic &warning : warningsOf(stats))
     warn(session, warning.code, warning.message, warning.hint);
 }
 

@@ -16,8 +16,7 @@ namespace moec {
 
 static int runSchema(Session &session, int version) {
   if (version != 1)
-    return fail(session, "E-UNSUPPORTED",
-                "spec version " + std::to_string(version) + " is not known; supported: 1");
+    return fail(session, "E-UNSUPPORTED", "spec version " + std::to_string(version) + " is not known; supported: 1");
   std::string_view text = layerSchema();
   session.out << llvm::StringRef(text.data(), text.size());
   return ExitDone;

@@ -42,8 +42,7 @@ void warn(Session &session, std::string code, std::string message, std::string h
 
 int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text) {
   auto cannot = [&](const std::string &why) {
-    return fail(session, "E-FILE",
-                "cannot read the " + std::string(what) + " " + quoteText(path, 256) + ": " + why);
+    return fail(session, "E-FILE", "cannot read the " + std::string(what) + " " + quoteText(path, 256) + ": " + why);
   };
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)

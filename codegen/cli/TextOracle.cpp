@@ -6,6 +6,7 @@
 
 #include "TextExpectation.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/check/RandomSource.h"
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/interpret/LayerParameters.h"
@@ -116,14 +117,10 @@ bool TextOracle::interpret(const void *x, const std::vector<int64_t> &tokens, in
   shape.exact = &exact;
   if (shape.tokens == numTokens)
     shape.tokensPerSequence = given.tokensPerSequence;
-  std::string said;
-  ScopedDiagnosticHandler handler(layer.getContext(), [&](mlir::Diagnostic &diagnostic) {
-    said = diagnostic.str();
-    return success();
-  });
+  CapturedDiagnostics said(*layer.getContext(), "E-MOE");
   if (succeeded(interpret::interpret(layer, arguments, shape, out)))
     return true;
-  reason = "the interpreter: " + said;
+  reason = "the interpreter: " + said.takeFirst("failed without a message").message;
   return false;
 }
 

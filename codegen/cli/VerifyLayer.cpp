@@ -88,8 +88,7 @@ static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
   record.logits = out.logits;
   if (out.tokens)
     record.kept.assign(out.counts.begin(), out.counts.end());
-  std::string ignored;
-  stats->add(record, ignored);
+  (void)stats->add(record);
 }
 
 // Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
@@ -97,8 +96,10 @@ static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void
                        RoutingStats *routing, IsaResult &result, std::string &reason) {
   std::unique_ptr<CallOutputs> first;
   for (int n = 1; n <= threads; ++n) {
-    if (!layer.prepare(n, isa, nullptr, reason))
+    if (Result<> prepared = layer.prepare(n, isa, nullptr); !prepared) {
+      reason = prepared.error().placedMessage();
       return false;
+    }
     for (int repeat = 0; repeat < 2; ++repeat) {
       // once all reports together, then each by itself
       auto out = std::make_unique<CallOutputs>(layer.info(), tokens, repeat == 0 ? ~0u : 1u << ((tokens + n) % 7));
@@ -107,8 +108,10 @@ static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void
         reason = "out of memory";
         return false;
       }
-      if (!out->run(layer, x, reason))
+      if (Result<> ran = out->run(layer, x); !ran) {
+        reason = ran.error().placedMessage();
         return false;
+      }
       if (tokens && first && !first->sameBits(*out)) {
         reason = "T=" + std::to_string(tokens) + ": bits differ between run 1 on 1 thread and run " +
                  std::to_string(repeat + 1) + " on " + std::to_string(n) + " threads";
@@ -124,27 +127,26 @@ static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void
   return true;
 }
 
-// Prepares the layer for the oracle's weights (false: the reason) and runs T tokens of x (false: the reason).
+// Prepares the layer for the oracle's weights, and runs T tokens of x (false: the reason).
 struct Machine {
   bool tf32 = false; // its kernels may round f32 operands
-  std::function<bool(const RoleTensors &weights, std::string &error)> prepare;
+  std::function<Result<>(const RoleTensors &weights)> prepare;
   std::function<bool(const void *x, int64_t tokens, IsaResult &result, std::string &reason)> run;
 };
 
-// Every seed and token count on one machine. False: `error` says why nothing could be run.
-static bool verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machine &machine,
-                          const std::vector<int64_t> &tokens, const VerifyFlags &flags, IsaResult &result,
-                          std::string &error) {
+// Every seed and token count on one machine. An error: nothing could be run.
+static Result<> verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machine &machine,
+                              const std::vector<int64_t> &tokens, const VerifyFlags &flags, IsaResult &result) {
   int64_t most = *std::max_element(tokens.begin(), tokens.end()), hidden = oracle.hidden();
   PageBuffer x(size_t(std::max<int64_t>(1, most) * hidden) * 4);
   for (int seed = 0; seed < flags.seeds; ++seed) {
     if (!x.data() || !oracle.drawWeights(uint64_t(seed) + 1, machine.tf32, flags.compile.determinism == "off"))
       throw std::bad_alloc(); // the supervisor reports it
     fillNormal(x.data(), oracle.activation(), most * hidden, 0, 1, uint64_t(seed) + 77);
-    if (!machine.prepare(oracle.weights(), error))
-      return false;
+    if (Result<> prepared = machine.prepare(oracle.weights()); !prepared)
+      return prepared;
     if (result.name.empty())
-      return true;
+      return {};
     for (int64_t t : tokens) {
       std::string reason;
       ++result.cases;
@@ -164,23 +166,22 @@ static bool verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machine &m
     result.firstFailure =
         "no row of y was compared: rounding decides about all of the " + std::to_string(result.tied) + " tokens";
   }
-  return true;
+  return {};
 }
 
-static bool verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
-                      const VerifyFlags &flags, RoutingStats *routing, IsaResult &result, std::string &error) {
+static Result<> verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const std::vector<int64_t> &tokens,
+                          const VerifyFlags &flags, RoutingStats *routing, IsaResult &result) {
   Machine machine;
-  machine.prepare = [&](const RoleTensors &weights, std::string &why) {
-    if (!layer.prepare(1, isa, &weights, why))
-      return false;
-    if (layer.info().isa == isa)
+  machine.prepare = [&](const RoleTensors &weights) {
+    Result<> prepared = layer.prepare(1, isa, &weights);
+    if (prepared && layer.info().isa == isa)
       result.name = flags.emulate ? "amx-emulated" : moec_isa_name(isa);
-    return true;
+    return prepared;
   };
   machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
     return verifyCall(oracle, layer, isa, x, t, flags.threads, routing, out, reason);
   };
-  return verifyMachine(oracle, layer, machine, tokens, flags, result, error);
+  return verifyMachine(oracle, layer, machine, tokens, flags, result);
 }
 
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
@@ -194,10 +195,12 @@ static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x
                           ? CallOutputs::onlyY(layer.info(), tokens)
                           : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % 7) : ~0u);
   layer.poisonWorkspace(true);
-  bool ran = first.run(layer, x, reason);
+  Result<> ran = first.run(layer, x);
   layer.poisonWorkspace(false);
-  if (!ran || !again.run(layer, x, reason)) {
-    reason = "T=" + std::to_string(tokens) + ": " + reason;
+  if (ran)
+    ran = again.run(layer, x);
+  if (!ran) {
+    reason = "T=" + std::to_string(tokens) + ": " + ran.error().placedMessage();
     return false;
   }
   if (tokens && repeats && !first.sameBits(again)) {
@@ -210,36 +213,36 @@ static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x
   return good;
 }
 
-static bool verifyDevice(LayerOracle &oracle, LayerRun &layer, const DeviceContext &context,
-                         const std::vector<int64_t> &tokens, const VerifyFlags &flags, RoutingStats *routing,
-                         IsaResult &result, std::string &error) {
+static Result<> verifyDevice(LayerOracle &oracle, LayerRun &layer, const DeviceContext &context,
+                             const std::vector<int64_t> &tokens, const VerifyFlags &flags, RoutingStats *routing,
+                             IsaResult &result) {
   Machine machine;
   machine.tf32 = flags.compile.math == "tf32";
-  machine.prepare = [&](const RoleTensors &weights, std::string &why) {
-    if (!layer.prepare(context, weights, why))
-      return false;
-    result.name = std::string(layer.info().isa_name) + (flags.emulate ? "-emulated" : "");
-    return true;
+  machine.prepare = [&](const RoleTensors &weights) {
+    Result<> prepared = layer.prepare(context, weights);
+    if (prepared)
+      result.name = std::string(layer.info().isa_name) + (flags.emulate ? "-emulated" : "");
+    return prepared;
   };
   machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
     return verifyDeviceCall(oracle, layer, x, t, routing, out, reason);
   };
-  return verifyMachine(oracle, layer, machine, tokens, flags, result, error);
+  return verifyMachine(oracle, layer, machine, tokens, flags, result);
 }
 
 static int verifyCpu(Verification &v, LayerOracle &oracle, const CompiledPackage &compiled) {
-  std::string error;
-  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(compiled);
   if (!package)
-    return fail(v.session, "E-INTERNAL", error);
-  LayerRun layer(package->get());
+    return fail(v.session, package.error());
+  LayerRun layer((*package)->get());
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
     if (!(compiled.plan.header.isa_mask >> isa & 1))
       continue;
     IsaResult result;
     bool above = isa > moec_cpu_isa();
-    if (!above && !verifyIsa(oracle, layer, isa, v.tokens, v.flags, v.firstRouting(), result, error))
-      return failToPrepare(v.session, layer, error);
+    if (!above)
+      if (Result<> verified = verifyIsa(oracle, layer, isa, v.tokens, v.flags, v.firstRouting(), result); !verified)
+        return fail(v.session, verified.error());
     if (result.name.empty())
       v.skip(moec_isa_name(isa), above ? "this machine does not have it" : "MOEC_MAX_ISA forbids it");
     else
@@ -250,23 +253,31 @@ static int verifyCpu(Verification &v, LayerOracle &oracle, const CompiledPackage
 
 // Emulated, or on this machine's GPU; without one the package is skipped.
 static int verifyCuda(Verification &v, LayerOracle &oracle, CompiledPackage &compiled, const CompileOptions &options) {
-  std::string error, name = "cuda:" + cudaArchFacts(options.archs.front()).name.str();
+  std::string name = "cuda:" + cudaArchFacts(options.archs.front()).name.str();
   std::unique_ptr<EmulatedDevice> emulated;
   std::unique_ptr<DeviceContext> real;
-  if (options.emulateCuda && !(emulated = EmulatedDevice::make(compiled, error)))
-    return fail(v.session, "E-INTERNAL", error);
-  if (!emulated && !(real = DeviceContext::open(nullptr, error))) {
-    v.skip(options.archs.size() > 1 ? "cuda" : name, error);
-    return ExitDone;
+  if (options.emulateCuda) {
+    Result<std::unique_ptr<EmulatedDevice>> made = EmulatedDevice::make(compiled);
+    if (!made)
+      return fail(v.session, made.error());
+    emulated = std::move(*made);
+  } else {
+    Result<std::unique_ptr<DeviceContext>> opened = DeviceContext::open(nullptr);
+    if (!opened) {
+      v.skip(options.archs.size() > 1 ? "cuda" : name, opened.error().message);
+      return ExitDone;
+    }
+    real = std::move(*opened);
   }
-  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(compiled, error);
+  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(compiled);
   if (!package)
-    return fail(v.session, "E-INTERNAL", error);
-  LayerRun layer(package->get());
+    return fail(v.session, package.error());
+  LayerRun layer((*package)->get());
   IsaResult result;
-  if (!verifyDevice(oracle, layer, emulated ? emulated->context() : *real, v.tokens, v.flags, v.firstRouting(), result,
-                    error))
-    return failToPrepare(v.session, layer, error);
+  if (Result<> verified = verifyDevice(oracle, layer, emulated ? emulated->context() : *real, v.tokens, v.flags,
+                                       v.firstRouting(), result);
+      !verified)
+    return fail(v.session, verified.error());
   v.results.push_back(std::move(result));
   return ExitDone;
 }

@@ -156,7 +156,7 @@ private:
   std::map<std::pair<uint16_t, int64_t>, uint16_t> lists; // table of a route's list of a block size
   std::map<size_t, uint16_t> sums;                        // table of a combine's sums of tokens
   std::map<size_t, uint16_t> permuted;                    // table of a matmul's rows in the order of the route
-  Diagnostic failure; // why add() was false
+  Diagnostic failure;                                     // why add() was false
 };
 
 } // namespace moec

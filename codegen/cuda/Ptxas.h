@@ -43,8 +43,8 @@ struct Assembled {
   std::vector<std::string> messages;             // all other output: C75xx advice and warnings
 };
 
-// Runs `ptxas` on `ptx` (no shell; no file is made on disk). The error, E-INTERNAL for the PTX is ours, has its exit and
-// first lines.
+// Runs `ptxas` on `ptx` (no shell; no file is made on disk). The error holds its exit code and first lines; it is
+// E-INTERNAL because the PTX is ours.
 Result<Assembled> runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch);
 
 // Reads the output of ptxas -v.

@@ -32,8 +32,8 @@ Result<> lowerToLlvmDialect(mlir::ModuleOp module);
 
 using Bytes = llvm::SmallVector<char, 0>;
 
-// Translates an llvm-dialect module, optimises and emits it for `isa`; every function gets hidden visibility. All errors
-// from here on are E-INTERNAL.
+// Translates an llvm-dialect module, optimises and emits it for `isa`; every function gets hidden visibility. All
+// errors from here on are E-INTERNAL.
 Result<Bytes> emitModule(mlir::ModuleOp module, const IsaFacts &isa, EmitForm form, Sanitizer sanitizer);
 
 Result<std::unique_ptr<llvm::TargetMachine>> makeCpuMachine(const IsaFacts &isa); // code generator for `isa`

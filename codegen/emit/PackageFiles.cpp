@@ -82,10 +82,9 @@ static Result<TemplateValues> templateValues(const CompiledPackage &package, Lib
   for (const moec_role &role : package.plan.roles) {
     std::vector<int64_t> dims(role.dims, role.dims + std::min<unsigned>(role.rank, 3));
     if (!values.roleLine("roles", package.plan.string(role.name), dims))
-      return Diagnostic::error("E-INTERNAL", "role " + std::to_string(&role - package.plan.roles.data()) +
-                                                 " has an invalid name \"" +
-                                                 escaped(package.plan.string(role.name).str()) +
-                                                 "\" (expected [a-z0-9_.]+)");
+      return Diagnostic::error("E-INTERNAL",
+                               "role " + std::to_string(&role - package.plan.roles.data()) + " has an invalid name \"" +
+                                   escaped(package.plan.string(role.name).str()) + "\" (expected [a-z0-9_.]+)");
   }
   std::string inputs; // beside x: fields of moec_forward_args that must be there
   for (const LayerInput &input : layerInputs())
@@ -132,10 +131,10 @@ Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, Li
   if (!values)
     return values.takeError();
   std::vector<PackageFile> files;
-  for (auto [path, source] : {std::pair("include/" + name + ".h", "header.h.in"),
-                              std::pair("lib/" + libraryFileName(name, kind), ""),
-                              std::pair("lib/cmake/" + name + "/" + name + "Config.cmake", "config.cmake.in"),
-                              std::pair("lib/pkgconfig/" + name + ".pc", "pkgconfig.pc.in")}) {
+  for (auto [path, source] :
+       {std::pair("include/" + name + ".h", "header.h.in"), std::pair("lib/" + libraryFileName(name, kind), ""),
+        std::pair("lib/cmake/" + name + "/" + name + "Config.cmake", "config.cmake.in"),
+        std::pair("lib/pkgconfig/" + name + ".pc", "pkgconfig.pc.in")}) {
     Result<std::string> text = *source ? fillPackageTemplate(source, *values) : std::move(libraryBytes);
     if (!text)
       return text.takeError();

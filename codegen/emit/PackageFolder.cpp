@@ -50,17 +50,18 @@ Result<> PackageFolder::check(llvm::StringRef path, Existing existing) {
   }
   if (S_ISLNK(info.st_mode))
     return Diagnostic::error("E-SYMLINK",
-                quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
-                "name the folder it points to, or remove the link");
+                             quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
+                             "name the folder it points to, or remove the link");
   if (!S_ISDIR(info.st_mode))
     return Diagnostic::error("E-EXISTS", quoteText(dir, 256) + " exists and is not a folder",
-                "choose another folder with -o");
+                             "choose another folder with -o");
   if (existing == Existing::Refuse)
     return Diagnostic::error("E-EXISTS", "folder " + quoteText(dir, 256) + " exists",
-                "choose another folder with -o, or pass --force to replace a package");
+                             "choose another folder with -o, or pass --force to replace a package");
   if (!mayBeReplaced(dir))
-    return Diagnostic::error("E-EXISTS", "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
-                "--force replaces packages only; choose another folder with -o");
+    return Diagnostic::error("E-EXISTS",
+                             "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
+                             "--force replaces packages only; choose another folder with -o");
   return {};
 }
 

@@ -26,8 +26,7 @@ Result<std::string> archiveBytes(const CompiledPackage &package) {
   auto archive = writeArchiveToBuffer(members, SymtabWritingMode::NormalSymtab, object::Archive::K_GNU,
                                       /*Deterministic=*/true, /*Thin=*/false);
   if (!archive)
-    return Diagnostic::error("E-INTERNAL",
-                             "the archive writer refused the objects: " + toString(archive.takeError()));
+    return Diagnostic::error("E-INTERNAL", "the archive writer refused the objects: " + toString(archive.takeError()));
   return (*archive)->getBuffer().str();
 }
 

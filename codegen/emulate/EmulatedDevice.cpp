@@ -9,18 +9,17 @@
 
 namespace moec {
 
-std::unique_ptr<EmulatedDevice> EmulatedDevice::make(CompiledPackage &compiled, std::string &error) {
+Result<std::unique_ptr<EmulatedDevice>> EmulatedDevice::make(CompiledPackage &compiled) {
   DeviceModule &kernels = compiled.deviceModules.front();
   std::unique_ptr<EmulatedDevice> device(new EmulatedDevice(uint32_t(cudaArchFacts(kernels.arch).sm)));
   auto image = device->emulator.addModule(std::move(kernels.module), std::move(kernels.context));
-  if (!image) {
-    error = llvm::toString(image.takeError());
-    return nullptr;
-  }
+  if (!image)
+    return Diagnostic::error("E-INTERNAL", llvm::toString(image.takeError()));
   compiled.images.front() = *image;
-  device->deviceContext = DeviceContext::open(device->emulator.driver(), error);
-  if (!device->deviceContext)
-    return nullptr;
+  Result<std::unique_ptr<DeviceContext>> opened = DeviceContext::open(device->emulator.driver());
+  if (!opened)
+    return Diagnostic::error("E-INTERNAL", opened.error().message);
+  device->deviceContext = std::move(*opened);
   EmulatedDevice *made = device.get();
   made->deviceContext->beforeRun = [made] { made->emulator.reseed(++made->seed); };
   made->deviceContext->complaints = [made] {

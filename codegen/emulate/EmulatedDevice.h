@@ -11,15 +11,14 @@
 #include "codegen/emulate/CudaEmulator.h"
 
 #include <memory>
-#include <string>
 
 namespace moec {
 
 // Destroy the layers that run on it first; destroy emulated devices in reverse order of creation.
 class EmulatedDevice {
 public:
-  // Takes the module of `compiled` and makes its image. Null: `error` says why.
-  static std::unique_ptr<EmulatedDevice> make(CompiledPackage &compiled, std::string &error);
+  // Takes the module of `compiled` and makes its image. An error is E-INTERNAL.
+  static Result<std::unique_ptr<EmulatedDevice>> make(CompiledPackage &compiled);
 
   // Its complaints are the emulator's findings. Every run is scheduled with a new seed.
   const DeviceContext &context() const { return *deviceContext; }

@@ -65,7 +65,7 @@ static llvm::Expected<const moec_package *> link(std::unique_ptr<llvm::orc::LLJI
   return symbol->toPtr<const moec_package *(*)()>()();
 }
 
-std::unique_ptr<LoadedPackage> LoadedPackage::load(const CompiledPackage &compiled, std::string &error) {
+Result<std::unique_ptr<LoadedPackage>> LoadedPackage::load(const CompiledPackage &compiled) {
   static std::once_flag once;
   std::call_once(once, [] {
     llvm::InitializeNativeTarget();
@@ -74,10 +74,8 @@ std::unique_ptr<LoadedPackage> LoadedPackage::load(const CompiledPackage &compil
   std::unique_ptr<LoadedPackage> loaded(new LoadedPackage);
   loaded->impl = std::make_unique<Impl>();
   auto package = link(loaded->impl->jit, compiled);
-  if (!package) {
-    error = llvm::toString(package.takeError());
-    return nullptr;
-  }
+  if (!package)
+    return Diagnostic::error("E-INTERNAL", llvm::toString(package.takeError()));
   loaded->impl->takeImages(**package, compiled.images);
   loaded->package = &loaded->impl->package;
   return loaded;

@@ -7,8 +7,9 @@
 
 #include "codegen/emit/CompiledPackage.h"
 
+#include "dsl/text/Result.h"
+
 #include <memory>
-#include <string>
 
 struct moec_package;
 
@@ -18,7 +19,7 @@ namespace moec {
 // `compiled.images`.
 class LoadedPackage {
 public:
-  static std::unique_ptr<LoadedPackage> load(const CompiledPackage &compiled, std::string &error);
+  static Result<std::unique_ptr<LoadedPackage>> load(const CompiledPackage &compiled); // an error is E-INTERNAL
   ~LoadedPackage();
   const moec_package *get() const { return package; }
 

@@ -31,8 +31,8 @@ std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::st
 // parse.
 bool isFunctionText(const std::string &text);
 
-// Whether `text` is that of the function file `file`, whose function is called `name`. The error, E-MOE, is at its place
-// of `file`.
+// Whether `text` is that of the function file `file`, whose function is called `name`. The error, E-MOE, is at its
+// place of `file`.
 Result<> checkFunctionText(const std::string &text, const std::string &file, const std::string &name);
 
 } // namespace moec

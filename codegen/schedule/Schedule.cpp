@@ -58,8 +58,8 @@ public:
   EntryChecker(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry) : facts(facts), isa(isa), entry(entry) {}
 
   Result<> run(llvm::StringRef templatesDir) {
-    bool good = bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() &&
-                checkScratch();
+    bool good =
+        bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() && checkScratch();
     return good ? Result<>() : std::move(error);
   }
 
@@ -88,7 +88,7 @@ private:
   Isa isa;
   const ScheduleEntry &entry;
 
-  Diagnostic error; // why a check was false
+  Diagnostic error;                      // why a check was false
   std::map<std::string, int64_t> values; // integers and derived parameters by name, and n, k, parts
 };
 
@@ -174,8 +174,8 @@ Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llv
   for (const ScheduleEntry &entry : schedule.entries) {
     bool last = &entry == &schedule.entries.back();
     if (entry.firstRow != next || (entry.lastRow < 0) != last)
-      return Diagnostic::error("E-SCHEDULE", where + "found rows " + rowRangeText(entry) +
-                                                 ", expected a range from " + std::to_string(next) +
+      return Diagnostic::error("E-SCHEDULE", where + "found rows " + rowRangeText(entry) + ", expected a range from " +
+                                                 std::to_string(next) +
                                                  (last ? " with an open end" : " with a last row"));
     if (Result<> legal = checkEntry(facts, schedule.isa, entry, templatesDir); !legal)
       return legal;

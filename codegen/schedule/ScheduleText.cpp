@@ -258,9 +258,9 @@ bool Reader::readFront(Schedule &schedule) {
     return false;
   } else if (front.lastToken < 1 || front.lastToken > maxFrontTokens) {
     return failAt(at, "found a front " +
-                                (front.lastToken < 1 ? std::string("without a last token")
-                                                     : "of " + std::to_string(front.lastToken) + " tokens") +
-                                ", expected at most " + std::to_string(maxFrontTokens) + ": one block does its work");
+                          (front.lastToken < 1 ? std::string("without a last token")
+                                               : "of " + std::to_string(front.lastToken) + " tokens") +
+                          ", expected at most " + std::to_string(maxFrontTokens) + ": one block does its work");
   }
   schedule.fronts.push_back(front);
   return true;
@@ -377,11 +377,10 @@ bool Reader::readTemplateName(llvm::StringRef folder, TemplateBinding &kernel) {
   auto source = readTemplate(templatesDir, "kernels/" + kernel.templateName + ".mlir");
   if (!source || !*source)
     return failAt(
-        at,
-        !source
-            ? source.error().placedMessage()
-            : "found template '" + word + "', expected one of: " +
-                  llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')), ", "));
+        at, !source ? source.error().placedMessage()
+                    : "found template '" + word + "', expected one of: " +
+                          llvm::join(templateNames(templatesDir, llvm::StringRef("kernels/" + folder.str()).rtrim('/')),
+                                     ", "));
   parameters = templateParameters((*source)->text);
   parametersOf = kernel.templateName;
   return true;

@@ -221,8 +221,7 @@ Result<OwningOpRef<ModuleOp>> instantiateKernel(MLIRContext &context, const Matm
     return said.takeJoined("the text does not parse");
   auto kernels = llvm::to_vector(module->getOps<tile::KernelOp>());
   if (kernels.size() != 1)
-    return inFile(
-        Diagnostic::error(code, "a template holds one tile.kernel, found " + std::to_string(kernels.size())));
+    return inFile(Diagnostic::error(code, "a template holds one tile.kernel, found " + std::to_string(kernels.size())));
   tile::KernelOp kernel = kernels.front();
   kernel.setSymName(symbol);
   describeStage(kernel, stage);

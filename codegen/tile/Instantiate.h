@@ -42,8 +42,8 @@ struct TemplateBinding {
 // names the kernel `symbol`, attaches the stage's shape as attributes and splices its regions in. An unknown parameter,
 // a value of the wrong kind, or text that does not verify is an error E-TEMPLATE with its place in the template.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> instantiateKernel(mlir::MLIRContext &context, const MatmulStage &stage,
-                                                            const TemplateBinding &binding,
-                                                            llvm::StringRef overlayDir, llvm::StringRef symbol);
+                                                            const TemplateBinding &binding, llvm::StringRef overlayDir,
+                                                            llvm::StringRef symbol);
 
 } // namespace moec
 

@@ -106,22 +106,23 @@ std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
 // Once for each key: several steps may look at it.
 void ConfigImport::fail(const char *code, const std::string &key, const std::string &message,
                         const std::string &hint) const {
-  for (const ImportFinding &finding : out.findings)
-    if (finding.error && finding.key == key && finding.message == message)
+  for (const Diagnostic &finding : out.findings)
+    if (finding.severity == Severity::Error && finding.path == key && finding.message == message)
       return;
-  out.findings.push_back({true, code, key, message, hint});
+  out.findings.push_back(Diagnostic::error(code, message, hint, key));
 }
 
 void ConfigImport::quirk(const std::string &key, const std::string &message, const std::string &chosen) {
-  out.findings.push_back({false, "W-QUIRK", key, message, chosen});
+  out.findings.push_back(Diagnostic::warning("W-QUIRK", message, chosen, key));
 }
 
 void ConfigImport::unsupported(const std::string &key, const std::string &message, const std::string &hint) {
-  out.findings.push_back({true, "E-UNSUPPORTED", key, message, hint});
+  out.findings.push_back(Diagnostic::error("E-UNSUPPORTED", message, hint, key));
 }
 
 bool ConfigImport::failed() const {
-  return std::any_of(out.findings.begin(), out.findings.end(), [](const ImportFinding &f) { return f.error; });
+  return std::any_of(out.findings.begin(), out.findings.end(),
+                     [](const Diagnostic &finding) { return finding.severity == Severity::Error; });
 }
 
 void ConfigImport::missing(Keys keys, const char *path) {
@@ -270,10 +271,10 @@ void ConfigImport::chooseLayer(const LayerRule &rule) {
   auto has = [&](int64_t index) { return !rule.hasExperts || !known || rule.hasExperts(*this, index); };
   out.layer = options.layer.value_or(0);
   if (rule.hasExperts && !known)
-    out.findings.push_back(
-        {false, "W-IMPORT-LAYER", rule.keys.front(),
-         "the config does not say which layers have experts: it has no " + std::string(rule.keys.front()),
-         "layer " + std::to_string(out.layer)});
+    out.findings.push_back(Diagnostic::warning("W-IMPORT-LAYER",
+                                               "the config does not say which layers have experts: it has no " +
+                                                   std::string(rule.keys.front()),
+                                               "layer " + std::to_string(out.layer), rule.keys.front()));
   if (options.layer) {
     if (out.layer < 0 || out.layer >= numLayers)
       return fail("E-IMPORT-LAYER", "num_hidden_layers",
@@ -358,7 +359,7 @@ std::vector<std::string> importableModels() {
 }
 
 static bool refuse(ImportResult &out, const char *code, const char *key, std::string message, std::string hint = "") {
-  out.findings.push_back({true, code, key, std::move(message), std::move(hint)});
+  out.findings.push_back(Diagnostic::error(code, std::move(message), std::move(hint), key));
   return false;
 }
 

@@ -8,6 +8,8 @@
 #ifndef MOEC_DSL_IMPORT_IMPORTCONFIG_H
 #define MOEC_DSL_IMPORT_IMPORTCONFIG_H
 
+#include "dsl/text/Diagnostic.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,11 +20,6 @@ namespace moec {
 
 struct ImportedValue {
   std::string key, value, source; // "router.top_k", "8", "num_experts_per_tok" or "family mixtral"
-};
-
-struct ImportFinding {
-  bool error = true;
-  std::string code, key, message, hint; // E-IMPORT-*, E-UNSUPPORTED, W-QUIRK, W-IMPORT-LAYER; key: of the config
 };
 
 struct ImportOptions {
@@ -41,7 +38,9 @@ struct ImportResult {
   int64_t layer = 0;
   bool quantised = false;             // the config says that the checkpoint is quantised
   std::vector<ImportedValue> mapping; // in the order of the spec
-  std::vector<ImportFinding> findings;
+  // Errors E-IMPORT-* and E-UNSUPPORTED, warnings W-QUIRK and W-IMPORT-LAYER. The path is a key of the config; a
+  // warning's hint is what was chosen.
+  std::vector<Diagnostic> findings;
 };
 
 // False: findings hold an error. Input is untrusted: every value is checked before it reaches the spec.

@@ -136,32 +136,30 @@ std::vector<std::pair<int64_t, int64_t>> ReferenceRun::scopes(bool bySequence) c
 
 namespace {
 
-bool checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error) {
+Result<> checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs) {
+  auto refuse = [](std::string message) { return Diagnostic::error("E-REFERENCE", std::move(message)); };
   DiagnosticList diagnostics;
   checkSpec(spec, SpecSource(), diagnostics);
+  for (const Diagnostic &diagnostic : diagnostics.all())
+    if (diagnostic.severity == Severity::Error)
+      return refuse("the spec is not valid: " + diagnostic.code + ": " + diagnostic.message);
   int64_t sequences = inputs.batch ? inputs.batch : 1;
   int64_t length = inputs.batch ? inputs.tokensPerSequence : inputs.numTokens;
-  for (const Diagnostic &diagnostic : diagnostics.all())
-    if (diagnostic.severity == Severity::Error && error.empty())
-      error = "the spec is not valid: " + diagnostic.code + ": " + diagnostic.message;
   constexpr int64_t most = int64_t(1) << 31;
-  if (!error.empty())
-    return false;
   if (inputs.numTokens < 0 || inputs.numTokens > most || sequences < 0 || sequences > most || length < 0 ||
       length > most || sequences * length != inputs.numTokens)
-    error = "numTokens (" + std::to_string(inputs.numTokens) + ") is not batch * tokensPerSequence (" +
-            std::to_string(sequences) + " * " + std::to_string(length) + ")";
-  else if (int64_t(inputs.x.data.size()) != inputs.numTokens * spec.hidden)
-    error = "input 'x' has " + std::to_string(inputs.x.data.size()) + " values; expected " +
-            shapeText({inputs.numTokens, spec.hidden});
-  else if (spec.router.kind == RouterKind::Depth)
-    error = "router.kind depth has no reference";
-  else if (spec.experts.quant.kind != QuantKind::None)
-    error = "experts.quant has no reference: give the experts in floating point";
-  else if (spec.capacity && spec.capacity->overflow == Overflow::NextBest &&
-           spec.router.kind != RouterKind::TokenChoice)
-    error = "capacity.overflow next_best needs router.kind token_choice";
-  return error.empty();
+    return refuse("numTokens (" + std::to_string(inputs.numTokens) + ") is not batch * tokensPerSequence (" +
+                  std::to_string(sequences) + " * " + std::to_string(length) + ")");
+  if (int64_t(inputs.x.data.size()) != inputs.numTokens * spec.hidden)
+    return refuse("input 'x' has " + std::to_string(inputs.x.data.size()) + " values; expected " +
+                  shapeText({inputs.numTokens, spec.hidden}));
+  if (spec.router.kind == RouterKind::Depth)
+    return refuse("router.kind depth has no reference");
+  if (spec.experts.quant.kind != QuantKind::None)
+    return refuse("experts.quant has no reference: give the experts in floating point");
+  if (spec.capacity && spec.capacity->overflow == Overflow::NextBest && spec.router.kind != RouterKind::TokenChoice)
+    return refuse("capacity.overflow next_best needs router.kind token_choice");
+  return {};
 }
 
 // ids of kinds that choose without logits: table[token_id], or the caller's; outside 0..R-1 means none for the latter.
@@ -329,11 +327,11 @@ bool runBody(ReferenceRun &run, ReferenceOutputs &outputs) {
   }
 }
 
-bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error) {
-  error.clear();
-  outputs = {};
-  if (!checkInputs(spec, inputs, error))
-    return false;
+Result<ReferenceOutputs> runReference(const LayerSpec &spec, const ReferenceInputs &inputs) {
+  if (Result<> checked = checkInputs(spec, inputs); !checked)
+    return checked.takeError();
+  ReferenceOutputs outputs;
+  Diagnostic error;
   ReferenceRun run(spec, inputs, error);
   run.numTokens = inputs.numTokens;
   run.x = inputs.x.data;
@@ -343,11 +341,11 @@ bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, Referenc
     run.sequence.push_back(t / length);
   }
   if (spec.router.input.jitterScope == JitterScope::Layer && !applyJitter(run, spec.router.input, run.x))
-    return false;
+    return error;
   if (!(spec.layer.wrap == LayerWrap::None ? runBody(run, outputs) : runWrapped(run, outputs)))
-    return false;
+    return error;
   run.round(outputs.y, spec.dtype.output);
-  return true;
+  return outputs;
 }
 
 } // namespace moec

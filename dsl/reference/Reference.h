@@ -16,6 +16,7 @@
 
 #include "dsl/LayerSpec.h"
 #include "dsl/reference/ReferenceWeights.h"
+#include "dsl/text/Result.h"
 
 #include <cstdint>
 #include <map>
@@ -88,10 +89,10 @@ struct ReferenceOutputs {
   std::vector<double> wrapMargins;
 };
 
-// Runs the layer. False: `error` is one sentence that names the key or tensor, `outputs` is unspecified. Refuses keys
-// that have no forward meaning here (router.kind depth, quantised experts) and names them. Reads only the weights it
-// needs and only experts that tokens reach. Thread-safe, except for runs that share a rounding.
-bool runReference(const LayerSpec &spec, const ReferenceInputs &inputs, ReferenceOutputs &outputs, std::string &error);
+// Runs the layer. The error, E-REFERENCE, names the key or tensor: a tensor that is missing or of another shape, or a
+// key that has no forward meaning here (router.kind depth, quantised experts). Reads only the weights it needs and only
+// experts that tokens reach. Thread-safe, except for runs that share a rounding.
+Result<ReferenceOutputs> runReference(const LayerSpec &spec, const ReferenceInputs &inputs);
 
 // A report by its name in a spec: its numbers, row-major.
 std::vector<double> reportValues(const ReferenceOutputs &outputs, std::string_view name);

@@ -78,9 +78,11 @@ bool activationOf(ReferenceRun &run, Activation act, const std::string &name, do
   auto text = run.inputs.functions.find(name);
   if (text == run.inputs.functions.end())
     return run.fail("activation '" + name + "' is not built in and no function text was given for it");
-  auto function = ScalarFunction::parse(text->second, name + ".mlir", run.error);
-  if (!function)
+  Result<ScalarFunction> function = ScalarFunction::parse(text->second, name + ".mlir");
+  if (!function) {
+    run.error = function.takeError();
     return false;
+  }
   out = *function;
   return true;
 }

@@ -27,19 +27,19 @@ struct OutputSums {
 // One call on some tokens: all tokens of the layer, or those a wrap lets through.
 struct ReferenceRun {
   const LayerSpec &spec;
-  const ReferenceInputs &inputs; // tensors of tokens are taken through extra() and x
-  std::string &error;
+  const ReferenceInputs &inputs;    // tensors of tokens are taken through extra() and x
+  Diagnostic &error;                // set before a stage returns false
   int64_t numTokens = 0;            // T of this run
   Doubles x;                        // [T,H] as the experts read it
   std::vector<int64_t> tokens;      // [T] row of each token in the inputs
   std::vector<int64_t> sequence;    // [T] the sequence it belongs to, ascending
   OutputSums *outputSums = nullptr; // runExperts adds to it
 
-  ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, std::string &error)
+  ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, Diagnostic &error)
       : spec(spec), inputs(inputs), error(error) {}
 
   bool fail(std::string text) {
-    error = std::move(text);
+    error = Diagnostic::error("E-REFERENCE", std::move(text));
     return false;
   }
   // Finds the parameter matrix; it must be [rows, cols].

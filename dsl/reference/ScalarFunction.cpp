@@ -53,34 +53,38 @@ bool isWordChar(char c) {
 // the end of the text is the empty token.
 class ScalarFunctionParser {
 public:
-  ScalarFunctionParser(std::string_view text, std::string_view fileName, std::string &error)
-      : text(text), fileName(fileName), error(error) {}
+  ScalarFunctionParser(std::string_view text, std::string_view fileName) : text(text), fileName(fileName) {}
 
-  std::optional<ScalarFunction> run() {
-    if (text.size() > ScalarFunction::maxBytes) {
-      error = std::string(fileName) + ": the text has " + std::to_string(text.size()) + " bytes; at most " +
-              std::to_string(ScalarFunction::maxBytes) + " are allowed";
-      return std::nullopt;
-    }
-    advance();
-    if (!parseHead())
-      return std::nullopt;
-    while (token != "func.return")
-      if (!parseOp())
-        return std::nullopt;
-    if (!parseTail())
-      return std::nullopt;
+  Result<ScalarFunction> run() {
+    if (!parse())
+      return std::move(error);
     return std::move(function);
   }
 
 private:
+  bool parse() {
+    if (text.size() > ScalarFunction::maxBytes)
+      return failAt(0, "the text has " + std::to_string(text.size()) + " bytes; at most " +
+                           std::to_string(ScalarFunction::maxBytes) + " are allowed");
+    advance();
+    if (!parseHead())
+      return false;
+    while (token != "func.return")
+      if (!parseOp())
+        return false;
+    return parseTail();
+  }
+
   struct Value {
     uint16_t index;
     bool isBool;
   };
 
-  bool fail(const std::string &message) {
-    error = std::string(fileName) + ":" + std::to_string(tokenLine) + ": " + message;
+  bool fail(const std::string &message) { return failAt(tokenLine, message); }
+  bool failAt(size_t atLine, const std::string &message) {
+    error = Diagnostic::error("E-TEMPLATE", message);
+    error.file = fileName;
+    error.line = atLine;
     return false;
   }
   std::string found() const { return token.empty() ? "the end of the text" : quoteText(token, 40); }
@@ -248,16 +252,15 @@ private:
   }
 
   std::string_view text, fileName;
-  std::string &error;
+  Diagnostic error; // why parse() was false
   size_t pos = 0, line = 1, tokenLine = 1;
   std::string_view token;
   std::map<std::string, Value> values;
   ScalarFunction function;
 };
 
-std::optional<ScalarFunction> ScalarFunction::parse(std::string_view text, std::string_view fileName,
-                                                    std::string &error) {
-  return ScalarFunctionParser(text, fileName, error).run();
+Result<ScalarFunction> ScalarFunction::parse(std::string_view text, std::string_view fileName) {
+  return ScalarFunctionParser(text, fileName).run();
 }
 
 double ScalarFunction::operator()(double x) const {

@@ -16,9 +16,10 @@
 #ifndef MOEC_DSL_REFERENCE_SCALARFUNCTION_H
 #define MOEC_DSL_REFERENCE_SCALARFUNCTION_H
 
+#include "dsl/text/Result.h"
+
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,8 +32,8 @@ public:
   static constexpr size_t maxBytes = 64 * 1024; // of the text
   static constexpr size_t maxOps = 256;
 
-  // nullopt: `error` says where and why, as "FILE:LINE: what was found; what is allowed".
-  static std::optional<ScalarFunction> parse(std::string_view text, std::string_view fileName, std::string &error);
+  // The error, E-TEMPLATE, is at its line of `fileName`: what was found; what is allowed.
+  static Result<ScalarFunction> parse(std::string_view text, std::string_view fileName);
 
   double operator()(double x) const;
   const std::string &name() const { return functionName; }

@@ -19,6 +19,12 @@ Diagnostic Diagnostic::error(std::string code, std::string message, std::string 
   return diagnostic;
 }
 
+Diagnostic Diagnostic::warning(std::string code, std::string message, std::string hint, std::string path) {
+  Diagnostic diagnostic = error(std::move(code), std::move(message), std::move(hint), std::move(path));
+  diagnostic.severity = Severity::Warning;
+  return diagnostic;
+}
+
 void Diagnostic::setPlace(SourcePlace place) {
   line = place.line;
   column = place.column;
@@ -30,7 +36,7 @@ std::string Diagnostic::placedMessage() const {
     return message;
   std::string place = file;
   if (line)
-    place += ":" + std::to_string(line) + ":" + std::to_string(column);
+    place += ":" + std::to_string(line) + (column ? ":" + std::to_string(column) : "");
   return place + ": " + message;
 }
 

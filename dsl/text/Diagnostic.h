@@ -26,15 +26,16 @@ enum class Severity { Error, Warning, Note };
 
 struct Diagnostic {
   Severity severity = Severity::Error;
-  std::string code;                        // "E-K"; DiagnosticCodes.cpp explains each one
+  std::string code;                        // "E-K"; DiagnosticCodes.cpp and ExitCode.cpp explain all
   std::string file;                        // as the user named it
   size_t line = 0, column = 0, length = 0; // from 1, in characters; 0: the file as a whole
   std::string message;                     // one sentence without a full stop
   std::string hint;                        // an action; may be empty, may have several lines
   std::string path;                        // dotted JSON path: "router.select.k"; may be empty
 
-  // An error at no place of a file; whoever knows the place adds it.
+  // An error or a warning at no place of a file; whoever knows the place adds it.
   static Diagnostic error(std::string code, std::string message, std::string hint = {}, std::string path = {});
+  static Diagnostic warning(std::string code, std::string message, std::string hint = {}, std::string path = {});
 
   void setPlace(SourcePlace place);
   // "FILE:LINE:COLUMN: message", or what is known of it: for a message inside another one.

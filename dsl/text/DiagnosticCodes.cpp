@@ -144,6 +144,9 @@ const Row rows[] = {
     {"E-TEMPLATE",
      "A file of the templates folder cannot be used: it does not parse, lacks a parameter it promises, or "
      "a parameter has a value outside its allowed set."},
+    {"E-REFERENCE",
+     "The float64 reference cannot run the layer: a key has no forward meaning there, or a tensor that it "
+     "reads is missing or of another shape. The message names it."},
     {"E-SCHEDULE", "A schedule given with --schedule does not fit the layer, the target or the templates."},
 };
 

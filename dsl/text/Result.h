@@ -34,9 +34,9 @@ template <typename T = void> class [[nodiscard]] Result {
 public:
   Result(Diagnostic error) : state(std::in_place_index<1>, std::move(error)) {}
   // Anything that converts to a T: a pointer to a derived class, nullopt for an optional.
-  template <typename U, typename = std::enable_if_t<std::is_convertible_v<U &&, T> &&
-                                                    !std::is_same_v<std::decay_t<U>, Result> &&
-                                                    !std::is_same_v<std::decay_t<U>, Diagnostic>>>
+  template <typename U,
+            typename = std::enable_if_t<std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, Result> &&
+                                        !std::is_same_v<std::decay_t<U>, Diagnostic>>>
   Result(U &&value) : state(std::in_place_index<0>, std::forward<U>(value)) {}
 
   explicit operator bool() const { return state.index() == 0; }

@@ -20,9 +20,9 @@ namespace {
 const std::string golden = MOEC_SOURCE_DIR "/tests/golden";
 
 std::string fileText(const std::string &path) {
-  std::string bytes, error;
-  EXPECT_TRUE(readGoldenFile(path, size_t(1) << 28, bytes, error)) << error;
-  return bytes;
+  Result<std::string> bytes = readGoldenFile(path, size_t(1) << 28);
+  EXPECT_TRUE(bytes) << bytes.error().placedMessage();
+  return bytes ? *bytes : "";
 }
 
 std::string safetensors(const std::string &header, const std::string &data) {
@@ -33,10 +33,9 @@ std::string safetensors(const std::string &header, const std::string &data) {
 }
 
 std::string errorOf(const std::string &bytes) {
-  GoldenTensorMap tensors;
-  std::string error;
-  EXPECT_FALSE(parseSafetensors(bytes, tensors, error));
-  return error;
+  Result<GoldenTensorMap> tensors = parseSafetensors(bytes);
+  EXPECT_FALSE(tensors);
+  return tensors ? "" : tensors.error().message;
 }
 
 // 1, 2, 3, ... as f32.
@@ -70,9 +69,9 @@ struct Folder {
     std::ofstream(path + "/" + name, std::ios::binary) << bytes;
   }
   std::string errorOf(const std::string &name) {
-    GoldenCase out;
-    std::string error;
-    EXPECT_FALSE(readGoldenCase(path, name, out, error));
+    Result<GoldenCase> out = readGoldenCase(path, name);
+    EXPECT_FALSE(out);
+    std::string error = out ? "" : out.error().placedMessage();
     size_t at;
     while ((at = error.find(path)) != std::string::npos)
       error.replace(at, path.size(), "DIR");
@@ -89,11 +88,10 @@ TEST(GoldenCase, storage_every_stack_axes_and_part) {
                              {"w.flat", counting({4, 3})},    {"w.flat_in_out", counting({6, 2})},
                              {"w.e0", counting({2, 3})},      {"w.e1", counting({2, 3})}};
   auto valuesOf = [&](const WeightStorage &storage) {
-    GoldenTensor out;
-    std::string error;
-    EXPECT_TRUE(assembleRole(role, storage, "w.", tensors, out, error)) << error;
-    EXPECT_EQ(out.shape, role.shape);
-    return out.values();
+    Result<GoldenTensor> out = assembleRole(role, storage, "w.", tensors);
+    EXPECT_TRUE(out) << out.error().message;
+    EXPECT_EQ(out->shape, role.shape);
+    return out->values();
   };
   using Values = std::vector<double>;
   const auto out_in = AxesKind::OutIn, in_out = AxesKind::InOut;
@@ -113,10 +111,9 @@ TEST(GoldenCase, storage_errors_name_tensor_and_shape) {
   Role role{"experts.up", {2, 2, 3}, true, true};
   GoldenTensorMap tensors = {{"w.flat", counting({4, 3})}};
   auto errorFor = [&](const WeightStorage &storage) {
-    GoldenTensor out;
-    std::string error;
-    EXPECT_FALSE(assembleRole(role, storage, "w.", tensors, out, error));
-    return error;
+    Result<GoldenTensor> out = assembleRole(role, storage, "w.", tensors);
+    EXPECT_FALSE(out);
+    return out ? "" : out.error().message;
   };
   EXPECT_EQ(errorFor({"flat", {}}), "tensor \"w.flat\" for experts.up is [4,3]; expected [2,2,3]");
   EXPECT_EQ(errorFor({"none", {}}), "tensor \"w.none\" for experts.up is missing; expected [2,2,3]");
@@ -168,10 +165,10 @@ TEST(GoldenCase, files_missing_or_wrong_are_named) {
 }
 
 TEST(GoldenCase, folder_missing_is_an_error) {
-  std::vector<std::string> names;
-  std::string error;
-  EXPECT_FALSE(listGoldenCases("/nowhere/at/all", names, error));
-  EXPECT_EQ(error, "/nowhere/at/all: cannot be listed: No such file or directory");
+  Result<std::vector<std::string>> names = listGoldenCases("/nowhere/at/all");
+  ASSERT_FALSE(names);
+  EXPECT_EQ(names.error().code, "E-FILE");
+  EXPECT_EQ(names.error().placedMessage(), "/nowhere/at/all: cannot be listed: No such file or directory");
 }
 
 // One random change at a time in an honest case: it is read or refused, nothing else.
@@ -192,15 +189,15 @@ TEST(GoldenCase, hostile_changes_are_survived) {
       target[at] = char("0918{}[],\":-\0\xff"[random() % 14]);
     folder.write("x.json", badJson);
     folder.write("x.safetensors", badTensors);
-    GoldenCase out;
-    std::string error;
-    bool read = readGoldenCase(folder.path, "x", out, error);
-    EXPECT_EQ(read, error.empty()) << error;
-    refused += !read;
-    MemoryWeights weights = out.view();
-    ReferenceOutputs outputs;
-    for (size_t b = 0; read && b < out.batches.size(); ++b)
-      runReference(out.spec, referenceInputs(out, out.batches[b], weights), outputs, error);
+    Result<GoldenCase> out = readGoldenCase(folder.path, "x");
+    if (!out) {
+      EXPECT_FALSE(out.error().message.empty());
+      ++refused;
+      continue;
+    }
+    MemoryWeights weights = out->view();
+    for (const GoldenBatch &batch : out->batches)
+      (void)runReference(out->spec, referenceInputs(*out, batch, weights));
   }
   EXPECT_GT(refused, 100);
 }

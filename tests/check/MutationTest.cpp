@@ -67,10 +67,9 @@ struct Call {
       inputs.x.data.push_back(loadElement(x.data(), spec.dtype.activation, i));
     inputs.weights = &layer.view;
     inputs.rounding = rounded ? &rounding : nullptr;
-    ReferenceOutputs outputs;
-    std::string error;
-    EXPECT_TRUE(runReference(spec, inputs, outputs, error)) << error;
-    return outputs;
+    Result<ReferenceOutputs> outputs = runReference(spec, inputs);
+    EXPECT_TRUE(outputs) << outputs.error().message;
+    return outputs ? *outputs : ReferenceOutputs();
   }
 
   void fill(CallOutputs &into, const ReferenceOutputs &from) {

@@ -118,9 +118,9 @@ TEST_F(Reported, wrong_diversity_and_drops) {
 
 // counts and the next bias of v3_sequence_loss are the formula's of dsl/README.md
 TEST(GoldenUpdate, choice_bias_of_the_stored_step) {
-  GoldenCase golden;
-  std::string error;
-  ASSERT_TRUE(readGoldenCase(MOEC_SOURCE_DIR "/tests/golden", "v3_sequence_loss", golden, error)) << error;
+  Result<GoldenCase> read = readGoldenCase(MOEC_SOURCE_DIR "/tests/golden", "v3_sequence_loss");
+  ASSERT_TRUE(read) << read.error().placedMessage();
+  const GoldenCase &golden = *read;
   const GoldenBatch &batch = golden.batches[0];
   ASSERT_TRUE(batch.find("counts") && batch.find("choice_bias_next") && golden.spec.update);
   std::vector<double> counts = batch.find("counts")->values(), next = batch.find("choice_bias_next")->values();

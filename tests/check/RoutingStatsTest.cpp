@@ -22,8 +22,8 @@ RoutingRecord record(int64_t choices, std::vector<int32_t> ids) {
 
 RoutingStats statsOf(int64_t experts, const RoutingRecord &r) {
   RoutingStats stats(experts);
-  std::string error;
-  EXPECT_TRUE(stats.add(r, error)) << error;
+  Result<> added = stats.add(r);
+  EXPECT_TRUE(added) << added.error().message;
   return stats;
 }
 
@@ -37,7 +37,7 @@ RoutingRecord cyclic(int64_t tokens, int64_t choices, int64_t experts, int64_t u
 }
 
 bool warns(const RoutingStats &stats, const std::string &code) {
-  for (const RoutingWarning &warning : warningsOf(stats))
+  for (const Diagnostic &warning : warningsOf(stats))
     if (warning.code == code)
       return true;
   return false;
@@ -64,12 +64,13 @@ TEST(RoutingStats, counts_choices_and_drops) {
 
 TEST(RoutingStats, records_add_up) {
   RoutingStats stats(2);
-  std::string error;
-  ASSERT_TRUE(stats.add(record(1, {0, 1}), error));
-  ASSERT_TRUE(stats.add(record(1, {1, 1}), error));
+  ASSERT_TRUE(stats.add(record(1, {0, 1})));
+  ASSERT_TRUE(stats.add(record(1, {1, 1})));
   EXPECT_EQ(stats.chosen, (std::vector<int64_t>{1, 3}));
-  EXPECT_FALSE(stats.add(record(2, {0, 1}), error));
-  EXPECT_EQ(error, "ids has 2 choices, earlier records have 1");
+  Result<> added = stats.add(record(2, {0, 1}));
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().code, "E-ROUTINGS");
+  EXPECT_EQ(added.error().message, "ids has 2 choices, earlier records have 1");
   EXPECT_EQ(stats.tokens, 4);
 }
 
@@ -127,7 +128,7 @@ TEST(RoutingStats, idle_experts_are_named) {
   std::vector<int32_t> ids(1000);
   for (size_t t = 0; t < ids.size(); ++t)
     ids[t] = t < 9 ? 3 : int32_t(t % 3); // 0.9 %
-  std::vector<RoutingWarning> warnings = warningsOf(statsOf(4, record(1, ids)));
+  std::vector<Diagnostic> warnings = warningsOf(statsOf(4, record(1, ids)));
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_EQ(warnings[0].message, "1 expert is chosen by less than 1.0 % of the tokens: 3");
   ids[9] = 3; // 1 %
@@ -159,10 +160,10 @@ TEST(RoutingStats, large_and_broken_logits_are_warned_about) {
 TEST(RoutingStats, record_that_contradicts_itself_is_refused) {
   auto refusal = [](const RoutingRecord &r) {
     RoutingStats stats(4);
-    std::string error;
-    EXPECT_FALSE(stats.add(r, error));
+    Result<> added = stats.add(r);
+    EXPECT_FALSE(added);
     EXPECT_EQ(stats.tokens, 0);
-    return error;
+    return added ? "" : added.error().message;
   };
   EXPECT_EQ(refusal(record(1, {4})), "ids holds 4, expected an expert 0..3, or -1 for none");
   EXPECT_EQ(refusal(record(1, {-2})), "ids holds -2, expected an expert 0..3, or -1 for none");

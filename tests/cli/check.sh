@@ -70,6 +70,16 @@ expect_status 0
 run check --target gpu half.json
 expect_status 2
 
+# A layer that no plan can describe is the input's fault, not moec's.
+sed 's/"hidden": 8/"hidden": 1048576/; s/"count": 4, "intermediate": 6/"count": 4096, "intermediate": 1048576/' tiny.json >vast.json
+run check vast.json
+expect_status 3
+expect_err "vast.json: error[E-PLAN]: 'func.func' op P3: the packed weights have more than 2^50 bytes
+1 error. moec check --explain E-PLAN tells more."
+expect_that 'no reproducer' sh -c '! ls -d moec-repro-* 2>/dev/null'
+run check --explain E-PLAN
+expect_status 0
+
 run check --explain E-MOE
 expect_status 0
 run check --explain E-K

@@ -45,10 +45,15 @@ bool CompiledLayer::compile(const CpuTarget &target, const std::string &schedule
   package = compileLayer(input, options, errors);
   for (const Diagnostic &error : errors)
     ADD_FAILURE() << error.code << ": " << error.placedMessage();
-  std::string error;
-  if (package && !(loaded = LoadedPackage::load(*package, error)))
-    ADD_FAILURE() << error;
-  return package && loaded;
+  if (!package)
+    return false;
+  auto linked = LoadedPackage::load(*package);
+  if (!linked) {
+    ADD_FAILURE() << linked.error().message;
+    return false;
+  }
+  loaded = std::move(*linked);
+  return true;
 }
 
 bool CompiledLayer::createLayers() {

@@ -144,9 +144,9 @@ struct WidthsLayer {
   size_t bytes = 0;
 
   explicit WidthsLayer(const std::string &json) : parameters(CompiledLayer::make(json, cpuTargets().front())) {
-    std::string error;
-    loaded = LoadedPackage::load(*parameters->package, error);
-    EXPECT_TRUE(loaded) << error;
+    auto package = LoadedPackage::load(*parameters->package);
+    EXPECT_TRUE(package) << package.error().message;
+    loaded = std::move(*package);
     EXPECT_EQ(moec_layer_create(loaded->get(), nullptr, &layer), MOEC_OK);
     EXPECT_EQ(moec_layer_weights_bytes(layer, &bytes), MOEC_OK);
     moec_layer_info info = {};

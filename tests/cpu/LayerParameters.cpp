@@ -107,10 +107,13 @@ OracleAnswer LayerParameters::oracle(const std::vector<float> &x) const {
   inputs.numTokens = int64_t(x.size()) / spec.hidden;
   inputs.x = {{inputs.numTokens, spec.hidden}, std::vector<double>(x.begin(), x.end())};
   inputs.weights = &weights;
+  Result<ReferenceOutputs> ran = runReference(spec, inputs);
+  EXPECT_TRUE(ran) << ran.error().message;
   OracleAnswer out;
-  std::string error;
-  EXPECT_TRUE(runReference(spec, inputs, out, error)) << error;
-  EXPECT_TRUE(measureSensitivity(spec, inputs, out, false, out.sensitivity, error)) << error;
+  static_cast<ReferenceOutputs &>(out) = std::move(*ran);
+  Result<Sensitivity> measured = measureSensitivity(spec, inputs, out, false);
+  EXPECT_TRUE(measured) << measured.error().message;
+  out.sensitivity = std::move(*measured);
   return out;
 }
 

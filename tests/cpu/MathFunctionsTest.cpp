@@ -61,9 +61,10 @@ private:
       return plan.takeError();
     package.objects[0].bytes = std::move(*code);
     package.objects[1].bytes = std::move(*plan);
-    std::string error;
-    if (!(loaded = LoadedPackage::load(package, error)))
-      return Diagnostic::error("E-INTERNAL", error);
+    auto linked = LoadedPackage::load(package);
+    if (!linked)
+      return linked.takeError();
+    loaded = std::move(*linked);
     return {};
   }
 

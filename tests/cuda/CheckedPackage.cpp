@@ -14,6 +14,12 @@
 
 namespace moec {
 
+bool succeeded(const Result<> &result, std::string &error) {
+  if (!result)
+    error = result.error().message;
+  return bool(result);
+}
+
 const moec_package *openPackage(const std::string &folder, const std::string &name, std::string &error) {
   void *library = dlopen((folder + "/lib" + name + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
   void *entry = library ? dlsym(library, (name + "_package").c_str()) : nullptr;
@@ -44,7 +50,7 @@ const moec_package *openCase(const std::string &folder, const std::string &name,
 
 bool prepareOn(const DeviceContext *device, const RoleTensors &tensors, LayerRun &layer, std::string &error) {
   const int oneThread = 1, anyIsa = -1;
-  return device ? layer.prepare(*device, tensors, error) : layer.prepare(oneThread, anyIsa, &tensors, error);
+  return succeeded(device ? layer.prepare(*device, tensors) : layer.prepare(oneThread, anyIsa, &tensors), error);
 }
 
 std::vector<std::string> stemsIn(const std::string &folder, const std::string &extension) {

@@ -15,6 +15,9 @@
 
 namespace moec {
 
+// Whether the result is one; if not, `error` is its message.
+bool succeeded(const Result<> &result, std::string &error);
+
 // FOLDER/libNAME.so; the library stays open. Null: `error`.
 const moec_package *openPackage(const std::string &folder, const std::string &name, std::string &error);
 

@@ -106,13 +106,24 @@ std::string errorText(const CheckResult &result) {
   return text + result.worst.place;
 }
 
+// A case that packages can run. False: `error`.
+bool readCase(const std::string &folder, const std::string &name, GoldenCase &golden, std::string &error) {
+  Result<GoldenCase> read = readGoldenCase(folder, name);
+  if (!read) {
+    error = read.error().placedMessage();
+    return false;
+  }
+  golden = std::move(*read);
+  return fitPackage(golden, error);
+}
+
 int checkGolden(const std::string &folder, const CaseOptions &options, const DeviceContext *device) {
   Report report("golden", options);
   for (const std::string &name : report.casesIn(folder, ".safetensors")) {
     report.begin(name);
-    GoldenCase golden;
     std::string error;
-    bool good = readGoldenCase(folder, name, golden, error) && fitPackage(golden, error);
+    GoldenCase golden;
+    bool good = readCase(folder, name, golden, error);
     const moec_package *package = good ? openPackage(folder + "/" + name, golden.spec.name, error) : nullptr;
     CheckResult result;
     LayerRun layer(package);
@@ -147,7 +158,7 @@ int describeDevice(const DeviceContext &context) {
 int printGoldenSpec(const std::string &folder, const std::string &name) {
   GoldenCase golden;
   std::string error;
-  if (!readGoldenCase(folder, name, golden, error) || !fitPackage(golden, error)) {
+  if (!readCase(folder, name, golden, error)) {
     std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
     return 1;
   }
@@ -203,10 +214,12 @@ int main(int argc, char **argv) {
     return run(arguments, nullptr);
   std::string error;
   const moec_cuda_driver *driver = watchedDriver(arguments.watch, error);
-  std::unique_ptr<DeviceContext> device = driver ? DeviceContext::open(driver, error) : nullptr;
-  if (!device) {
-    std::fprintf(stderr, "moec-cuda-check: %s\n", error.c_str());
+  Result<std::unique_ptr<DeviceContext>> device = nullptr;
+  if (driver)
+    device = DeviceContext::open(driver);
+  if (!driver || !device) {
+    std::fprintf(stderr, "moec-cuda-check: %s\n", driver ? device.error().message.c_str() : error.c_str());
     return 6;
   }
-  return run(arguments, device.get());
+  return run(arguments, device->get());
 }

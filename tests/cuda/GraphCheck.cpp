@@ -183,7 +183,7 @@ int checkGraphs(const std::string &folder, const CaseOptions &options, const Dev
       error = open ? "the layer takes inputs besides x, which no replay changes" : "the driver has no graph functions";
     RandomLayer weights;
     LayerRun layer(package);
-    good = good && weights.make(*spec, 1) && layer.prepare(device, weights.tensors, error);
+    good = good && weights.make(*spec, 1) && succeeded(layer.prepare(device, weights.tensors), error);
     for (int64_t tokens : {1, 40})
       good = good && Replays(graphs, layer, device, tokens).check(error) && checkStreams(layer, device, tokens, error);
     // around the T where a front ends and where other kernels begin

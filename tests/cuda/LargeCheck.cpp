@@ -120,9 +120,9 @@ public:
     CallInputs inputs;
     inputs.tokensPerSequence = unit > 1 ? unit : 0;
     layer.setInputs(&inputs);
-    bool ran = first.run(layer, x.data(), error);
+    bool ran = succeeded(first.run(layer, x.data()), error);
     layer.poisonWorkspace(true);
-    ran = ran && again.run(layer, x.data(), error);
+    ran = ran && succeeded(again.run(layer, x.data()), error);
     layer.poisonWorkspace(false);
     layer.setInputs(nullptr);
     return ran && checkWhole(first, error) && checkWhole(again, error) && checkRepeats(first, again, error) &&

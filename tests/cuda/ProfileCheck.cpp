@@ -187,7 +187,8 @@ int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, 
     }
     RandomLayer weights;
     LayerRun layer(package);
-    bool good = package && makeLargeWeights(*spec, 1, weights, error) && layer.prepare(device, weights.tensors, error);
+    bool good = package && makeLargeWeights(*spec, 1, weights, error) &&
+                succeeded(layer.prepare(device, weights.tensors), error);
     weights = RandomLayer(); // the device has them
     for (size_t i = 0; good && i < tokens.size(); ++i)
       if (good = profile(events, layer, device, name, tokens[i], report, error); !good)

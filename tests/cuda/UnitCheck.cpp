@@ -76,7 +76,7 @@ bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &o
   config.block_x = unit.threads;
   config.shared_bytes = unit.shared;
   good = good && check(driver->launch_kernel_ex(&config, function, params, nullptr), "launch") &&
-         device.synchronize(error);
+         succeeded(device.synchronize(), error);
   output.resize(unit.output.size());
   good = good && out.download(output.data());
   driver->module_unload(module);

@@ -321,13 +321,17 @@ bool makeUnit(const UnitKernel &kernel, const Ptxas &ptxas, Unit &unit, std::str
     return false;
   }
   unit.image = *image;
-  std::unique_ptr<DeviceContext> device = DeviceContext::open(emulator.driver(), error);
+  Result<std::unique_ptr<DeviceContext>> device = DeviceContext::open(emulator.driver());
+  if (!device) {
+    error = device.error().message;
+    return false;
+  }
   std::vector<char> output;
-  bool ran = device && runUnit(*device, unit, output, error);
+  bool ran = runUnit(**device, unit, output, error);
   if (kernel.products) {
     Unit magnitudes = unit;
     magnitudes.input = magnitudesOf(kernel, unit.input);
-    ran = ran && runUnit(*device, magnitudes, unit.sums, error);
+    ran = ran && runUnit(**device, magnitudes, unit.sums, error);
   }
   if (emulator.numFindings())
     error = emulator.findings().front();

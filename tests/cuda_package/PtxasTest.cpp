@@ -105,7 +105,8 @@ TEST(Ptxas, FailureSaysWhatItSaid) {
   Result<Assembled> out = runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80);
   ASSERT_FALSE(out);
   EXPECT_EQ(out.error().code, "E-INTERNAL");
-  EXPECT_EQ(out.error().message, folder.in("ptxas") + " failed with code 255: ptxas in.ptx, line 3; error   : Unknown symbol");
+  EXPECT_EQ(out.error().message,
+            folder.in("ptxas") + " failed with code 255: ptxas in.ptx, line 3; error   : Unknown symbol");
 }
 
 TEST(Ptxas, ThatWritesNothingHasFailed) {
@@ -121,8 +122,8 @@ TEST(Ptxas, RealOneRefusesBrokenText) {
   std::optional<Ptxas> ptxas = findPtxas();
   if (!ptxas)
     GTEST_SKIP() << "there is no ptxas";
-  Result<Assembled> out = runPtxas(
-      *ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n", CudaArch::Sm80);
+  Result<Assembled> out =
+      runPtxas(*ptxas, ".version 8.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense; }\n", CudaArch::Sm80);
   ASSERT_FALSE(out);
   std::string error = out.error().message;
   EXPECT_NE(error.find("failed with code"), std::string::npos) << error;

@@ -34,17 +34,17 @@ std::vector<int64_t> workspaces(Determinism determinism) {
   std::vector<Diagnostic> errors;
   std::unique_ptr<CompiledPackage> compiled = compileLayer(input, options, errors);
   EXPECT_TRUE(compiled) << (errors.empty() ? "" : errors.front().message);
-  std::string error;
-  std::unique_ptr<EmulatedDevice> device = EmulatedDevice::make(*compiled, error);
-  EXPECT_TRUE(device) << error;
-  std::unique_ptr<LoadedPackage> package = LoadedPackage::load(*compiled, error);
+  Result<std::unique_ptr<EmulatedDevice>> device = EmulatedDevice::make(*compiled);
+  EXPECT_TRUE(device) << device.error().message;
+  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(*compiled);
+  EXPECT_TRUE(package) << package.error().message;
   moec_layer_options made = {};
   made.struct_size = sizeof made;
   made.device = MOEC_DEVICE_CUDA;
   made.cuda_device = -1;
-  made.cuda_driver = device->context().driver;
+  made.cuda_driver = (*device)->context().driver;
   moec_layer *layer = nullptr;
-  EXPECT_EQ(moec_layer_create(package->get(), &made, &layer), MOEC_OK);
+  EXPECT_EQ(moec_layer_create((*package)->get(), &made, &layer), MOEC_OK);
   std::vector<int64_t> all;
   for (int64_t tokens : {0, 1, 17, 300}) {
     size_t asked = 0;

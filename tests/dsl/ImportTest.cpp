@@ -94,9 +94,9 @@ TEST(Import, every_model_type_has_a_published_config) {
     EXPECT_TRUE(seen.count(model) || sameAsAnother.count(model)) << model;
 }
 
-const ImportFinding *findingOf(const ImportResult &result, const std::string &code) {
-  auto found = std::find_if(result.findings.begin(), result.findings.end(),
-                            [&](const ImportFinding &f) { return f.code == code; });
+const Diagnostic *findingOf(const ImportResult &result, const std::string &code) {
+  auto found =
+      std::find_if(result.findings.begin(), result.findings.end(), [&](const Diagnostic &f) { return f.code == code; });
   return found == result.findings.end() ? nullptr : &*found;
 }
 
@@ -114,7 +114,7 @@ std::string changed(const std::string &config, const char *keys) {
 TEST(Import, missing_key_is_named) {
   ImportResult result;
   EXPECT_FALSE(import(changed(qwen3Config, R"({"norm_topk_prob": null})"), std::nullopt, result));
-  const ImportFinding *finding = findingOf(result, "E-IMPORT-KEY");
+  const Diagnostic *finding = findingOf(result, "E-IMPORT-KEY");
   ASSERT_TRUE(finding);
   EXPECT_EQ(finding->message, "the config has no norm_topk_prob, which router.normalize of a qwen3_moe layer needs");
   EXPECT_TRUE(result.spec.empty());
@@ -131,7 +131,7 @@ class RefusedConfig : public testing::TestWithParam<Refused> {};
 TEST_P(RefusedConfig, is_said) {
   ImportResult result;
   EXPECT_FALSE(import(changed(publishedAs(GetParam().model).config, GetParam().keys), std::nullopt, result));
-  const ImportFinding *finding = findingOf(result, GetParam().code);
+  const Diagnostic *finding = findingOf(result, GetParam().code);
   ASSERT_TRUE(finding) << (result.findings.empty() ? "nothing was found" : result.findings.back().message);
   EXPECT_NE(finding->message.find(GetParam().message), std::string::npos) << finding->message;
   EXPECT_TRUE(result.spec.empty());
@@ -206,9 +206,9 @@ TEST(Import, traps_are_said) {
   for (auto [label, key] : traps) {
     ImportResult result;
     ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;
-    const ImportFinding *finding = findingOf(result, "W-QUIRK");
+    const Diagnostic *finding = findingOf(result, "W-QUIRK");
     ASSERT_TRUE(finding) << label;
-    EXPECT_EQ(finding->key, key) << label;
+    EXPECT_EQ(finding->path, key) << label;
     EXPECT_FALSE(finding->hint.empty()) << label;
   }
   ImportResult result;
@@ -274,7 +274,7 @@ TEST(Import, config_that_does_not_say_its_layers_is_taken_with_a_warning) {
 TEST(Import, unknown_model_gets_a_suggestion) {
   ImportResult result;
   EXPECT_FALSE(import(R"({"model_type": "mixtrall", "hidden_size": 64})", std::nullopt, result));
-  const ImportFinding *finding = findingOf(result, "E-IMPORT-MODEL");
+  const Diagnostic *finding = findingOf(result, "E-IMPORT-MODEL");
   ASSERT_TRUE(finding);
   EXPECT_NE(finding->hint.find("did you mean \"mixtral\"?"), std::string::npos) << finding->hint;
 }

@@ -139,15 +139,14 @@ void storeRoles(const LayerSpec &spec, const std::map<std::string, GoldenTensor>
 void writeCheckpoint(const Checkpoint &checkpoint, const GoldenCase &golden, const WorkFolder &folder) {
   std::ofstream(folder / "config.json") << configOf(checkpoint, golden.dtype).dump(1);
   CheckpointFile file;
-  std::string bytes, error;
-  GoldenTensorMap tensors;
-  ASSERT_TRUE(readGoldenFile(goldenFolder + "/" + checkpoint.golden + ".safetensors", size_t(1) << 28, bytes, error))
-      << error;
-  ASSERT_TRUE(parseSafetensors(bytes, tensors, error)) << error;
+  Result<std::string> bytes = readGoldenFile(goldenFolder + "/" + checkpoint.golden + ".safetensors", size_t(1) << 28);
+  ASSERT_TRUE(bytes) << bytes.error().placedMessage();
+  Result<GoldenTensorMap> tensors = parseSafetensors(*bytes);
+  ASSERT_TRUE(tensors) << tensors.error().message;
   if (!checkpoint.layout.empty())
     ASSERT_NO_FATAL_FAILURE(storeRoles(golden.spec, golden.weights, checkpoint.prefix, checkpoint.layout, file));
   else
-    for (const auto &[name, tensor] : tensors)
+    for (const auto &[name, tensor] : *tensors)
       if (name.rfind("w.", 0) == 0)
         file.add(checkpoint.prefix + name.substr(2), tensor);
   file.write(folder / "model.safetensors");
@@ -163,18 +162,18 @@ void giveResidual(GoldenCase &golden, const LayerSpec &imported) {
 
 // All batches of the case on folder/layer.json with the weights of folder/model.safetensors. Empty: they agree.
 std::string runGolden(GoldenCase &golden, const WorkFolder &folder, const std::string &prefix) {
-  std::string error;
+  std::string reason;
   Package package(folder);
   if (!package.package)
     return package.error;
   giveResidual(golden, specIn(folder));
   LayerRun layer(package.package);
   CheckResult result;
-  if (!layer.load(1, -1, folder / "model.safetensors", prefix, error))
-    return error;
+  if (Result<> loaded = layer.load(1, -1, folder / "model.safetensors", prefix); !loaded)
+    return loaded.error().message;
   for (const GoldenBatch &batch : golden.batches)
-    if (!runBatch(golden, batch, layer, result, error))
-      return "batch " + std::to_string(batch.index) + ": " + error;
+    if (!runBatch(golden, batch, layer, result, reason))
+      return "batch " + std::to_string(batch.index) + ": " + reason;
   return "";
 }
 
@@ -182,9 +181,10 @@ class ImportedCheckpoint : public testing::TestWithParam<Checkpoint> {};
 
 TEST_P(ImportedCheckpoint, gives_the_golden_outputs) {
   WorkFolder folder;
-  GoldenCase golden;
   std::string error;
-  ASSERT_TRUE(readGoldenCase(goldenFolder, GetParam().golden, golden, error)) << error;
+  Result<GoldenCase> read = readGoldenCase(goldenFolder, GetParam().golden);
+  ASSERT_TRUE(read) << read.error().placedMessage();
+  GoldenCase &golden = *read;
   ASSERT_NO_FATAL_FAILURE(writeCheckpoint(GetParam(), golden, folder));
   std::string prefix = importIn(folder, GetParam().flags, error);
   ASSERT_FALSE(prefix.empty()) << error;
@@ -195,10 +195,11 @@ TEST_P(ImportedCheckpoint, gives_the_golden_outputs) {
 // The same with a map that has gate and up in each other's place, and one with a name that the file does not have.
 TEST(WrongMap, is_found) {
   WorkFolder folder;
-  GoldenCase golden;
   std::string error;
   Checkpoint checkpoint = {"", "qwen3_moe-f32", "{}", "model.layers.0.mlp.", "", ""};
-  ASSERT_TRUE(readGoldenCase(goldenFolder, checkpoint.golden, golden, error)) << error;
+  Result<GoldenCase> read = readGoldenCase(goldenFolder, checkpoint.golden);
+  ASSERT_TRUE(read) << read.error().placedMessage();
+  GoldenCase &golden = *read;
   ASSERT_NO_FATAL_FAILURE(writeCheckpoint(checkpoint, golden, folder));
   std::string prefix = importIn(folder, "", error);
   std::ifstream in(folder / "layer.json");
@@ -249,7 +250,8 @@ TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
   Package package(folder);
   ASSERT_TRUE(package.package) << package.error;
   LayerRun layer(package.package);
-  ASSERT_TRUE(layer.load(1, -1, folder / "model.safetensors", prefix, error)) << error;
+  Result<> loaded = layer.load(1, -1, folder / "model.safetensors", prefix);
+  ASSERT_TRUE(loaded) << loaded.error().message;
   constexpr int64_t tokens = 9;
   PageBuffer x(size_t(tokens * spec->hidden) * 4);
   fillNormal(x.data(), spec->dtype.activation, tokens * spec->hidden, 0, 1, 3);
@@ -259,7 +261,8 @@ TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
   layer.setInputs(&given);
   CallOutputs out(layer.info(), tokens);
   OracleResult result;
-  ASSERT_TRUE(out.run(layer, x.data(), error)) << error;
+  Result<> ran = out.run(layer, x.data());
+  ASSERT_TRUE(ran) << ran.error().message;
   EXPECT_TRUE(compareToOracle(*spec, weights, x.data(), oracle, out, result, error)) << error;
 }
 

@@ -46,8 +46,9 @@ TEST(SymbolCheck, other_libraries_are_named) {
 
 TEST(SymbolCheck, sanitizers_bring_their_own) {
   EXPECT_EQ(emitCalls({"__asan_report_load4"}, Sanitizer::Address), "");
-  EXPECT_EQ(emitCalls({"__tsan_read4"}, Sanitizer::Address),
-            "E-INTERNAL the emitted object needs __tsan_read4; a package needs memcpy, memmove, memset and moec_* only");
+  EXPECT_EQ(
+      emitCalls({"__tsan_read4"}, Sanitizer::Address),
+      "E-INTERNAL the emitted object needs __tsan_read4; a package needs memcpy, memmove, memset and moec_* only");
 }
 
 TEST(SymbolCheck, bytes_that_are_no_object) {

@@ -72,7 +72,13 @@ struct BothAnswers {
     fillNormal(x.data(), DataType::F32, tokens * spec.hidden, 0, 1, 3);
     inputs.x = {{tokens, spec.hidden}, {x.begin(), x.end()}};
     inputs.weights = &weights.view;
-    return moec::runReference(spec, inputs, want, error);
+    Result<ReferenceOutputs> ran = moec::runReference(spec, inputs);
+    if (!ran) {
+      error = ran.error().message;
+      return false;
+    }
+    want = std::move(*ran);
+    return true;
   }
 
   std::vector<Evaluated> arguments() {

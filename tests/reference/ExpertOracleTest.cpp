@@ -175,10 +175,9 @@ TEST(ExpertOracle, heterogeneous_widths) {
   inputs.numTokens = 1;
   inputs.x = {{1, 2}, {3, 5}};
   inputs.weights = &weights;
-  ReferenceOutputs outputs;
-  std::string error;
-  ASSERT_TRUE(runReference(spec, inputs, outputs, error)) << error;
-  expectNear(outputs.y, {8 + 5, 0 + 3});
+  Result<ReferenceOutputs> outputs = runReference(spec, inputs);
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  expectNear(outputs->y, {8 + 5, 0 + 3});
 }
 
 TEST(ExpertOracle, combine_apply_input_is_not_apply_output) {
@@ -239,12 +238,12 @@ TEST(ExpertOracle, untouched_experts_are_not_read) {
   inputs.numTokens = 1;
   inputs.x = {{1, 2}, {1, 1}};
   inputs.weights = &weights;
-  ReferenceOutputs outputs;
-  std::string error;
-  EXPECT_TRUE(runReference(spec, inputs, outputs, error)) << error;
+  EXPECT_TRUE(runReference(spec, inputs));
   inputs.x.data = {-1, -1}; // the lowest id of three zero logits
-  EXPECT_FALSE(runReference(spec, inputs, outputs, error));
-  EXPECT_EQ(error, "weight 'experts.up' is missing; expected [2,2]");
+  Result<ReferenceOutputs> outputs = runReference(spec, inputs);
+  ASSERT_FALSE(outputs);
+  EXPECT_EQ(outputs.error().code, "E-REFERENCE");
+  EXPECT_EQ(outputs.error().message, "weight 'experts.up' is missing; expected [2,2]");
 }
 
 TEST(ExpertOracle, weights_are_read_in_place_with_strides) {

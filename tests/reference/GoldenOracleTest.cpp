@@ -17,10 +17,8 @@ namespace {
 const std::string folder = MOEC_SOURCE_DIR "/tests/golden";
 
 std::vector<std::string> allCases() {
-  std::vector<std::string> names;
-  std::string error;
-  listGoldenCases(folder, names, error);
-  return names;
+  Result<std::vector<std::string>> names = listGoldenCases(folder);
+  return names ? *names : std::vector<std::string>();
 }
 
 // max|a - b| / max|b|; NaN counts as infinite.
@@ -83,9 +81,9 @@ void compareExpertChoice(const ReferenceOutputs &outputs, const GoldenBatch &bat
 void compareBatch(const GoldenCase &golden, const GoldenBatch &batch) {
   double tolerance = golden.dtype == DataType::F32 ? 2e-6 : 1e-5;
   MemoryWeights weights = golden.view();
-  ReferenceOutputs outputs;
-  std::string error;
-  ASSERT_TRUE(runReference(golden.spec, referenceInputs(golden, batch, weights), outputs, error)) << error;
+  Result<ReferenceOutputs> ran = runReference(golden.spec, referenceInputs(golden, batch, weights));
+  ASSERT_TRUE(ran) << ran.error().message;
+  const ReferenceOutputs &outputs = *ran;
   EXPECT_LE(relativeError(outputs.y, batch.find("y")->values()), tolerance);
   if (batch.find("logits")) {
     EXPECT_LE(relativeError(outputs.logits, batch.find("logits")->values()), tolerance);
@@ -115,12 +113,11 @@ class GoldenOracle : public testing::TestWithParam<std::string> {};
 } // namespace
 
 TEST_P(GoldenOracle, matches_stored_outputs) {
-  GoldenCase golden;
-  std::string error;
-  ASSERT_TRUE(readGoldenCase(folder, GetParam(), golden, error)) << error;
-  for (const GoldenBatch &batch : golden.batches) {
+  Result<GoldenCase> golden = readGoldenCase(folder, GetParam());
+  ASSERT_TRUE(golden) << golden.error().placedMessage();
+  for (const GoldenBatch &batch : golden->batches) {
     SCOPED_TRACE("batch " + std::to_string(batch.index));
-    compareBatch(golden, batch);
+    compareBatch(*golden, batch);
   }
 }
 
@@ -140,11 +137,10 @@ TEST(GoldenOracleFolder, golden_all_cases_found) {
 TEST(GoldenOracleFolder, golden_losses_are_compared) {
   size_t compared = 0;
   for (const std::string &name : allCases()) {
-    GoldenCase golden;
-    std::string error;
-    ASSERT_TRUE(readGoldenCase(folder, name, golden, error)) << error;
-    for (size_t i = 0; i < golden.spec.losses.size(); ++i)
-      compared += golden.lossOf(i, golden.lossBatch).has_value();
+    Result<GoldenCase> golden = readGoldenCase(folder, name);
+    ASSERT_TRUE(golden) << golden.error().placedMessage();
+    for (size_t i = 0; i < golden->spec.losses.size(); ++i)
+      compared += golden->lossOf(i, golden->lossBatch).has_value();
   }
   EXPECT_EQ(compared, 10u);
 }

@@ -46,23 +46,22 @@ const std::map<std::string, Formula> formulas = {
 };
 
 std::string textOf(const std::string &name) {
-  std::string text, error;
-  EXPECT_TRUE(readGoldenFile(folder + "/" + name + ".mlir", 1 << 16, text, error)) << error;
-  return text;
+  Result<std::string> text = readGoldenFile(folder + "/" + name + ".mlir", 1 << 16);
+  EXPECT_TRUE(text) << text.error().placedMessage();
+  return text ? *text : "";
 }
 
 std::string around(const std::string &body) { return "func.func @f(%x: f32) -> f32 {\n" + body + "}\n"; }
 
 std::string errorOf(const std::string &text) {
-  std::string error;
-  EXPECT_FALSE(ScalarFunction::parse(text, "f.mlir", error)) << text;
-  return error;
+  Result<ScalarFunction> function = ScalarFunction::parse(text, "f.mlir");
+  EXPECT_FALSE(function) << text;
+  return function ? "" : function.error().placedMessage();
 }
 
 double valueOf(const std::string &body, double x) {
-  std::string error;
-  auto function = ScalarFunction::parse(around(body), "f.mlir", error);
-  EXPECT_TRUE(function) << error;
+  Result<ScalarFunction> function = ScalarFunction::parse(around(body), "f.mlir");
+  EXPECT_TRUE(function) << function.error().placedMessage();
   return function ? (*function)(x) : notANumber;
 }
 
@@ -79,9 +78,8 @@ TEST(ScalarFunction, functions_every_file_has_a_formula) {
 
 TEST(ScalarFunction, functions_agree_with_formulas_on_a_grid) {
   for (const auto &[name, formula] : formulas) {
-    std::string error;
-    auto function = ScalarFunction::parse(textOf(name), name + ".mlir", error);
-    ASSERT_TRUE(function) << error;
+    Result<ScalarFunction> function = ScalarFunction::parse(textOf(name), name + ".mlir");
+    ASSERT_TRUE(function) << function.error().placedMessage();
     EXPECT_EQ(function->name(), name);
     for (int i = -4000; i <= 4000; ++i) {
       double x = i * 0.01, expected = formula(x);
@@ -104,9 +102,8 @@ TEST(ScalarFunction, functions_have_their_limits) {
       {"softplus", {0, inf}}, {"sqrtsoftplus", {0, inf}}, {"tanh", {-1, 1}},
   };
   for (const auto &[name, limit] : limits) {
-    std::string error;
-    auto function = ScalarFunction::parse(textOf(name), name, error);
-    ASSERT_TRUE(function) << error;
+    Result<ScalarFunction> function = ScalarFunction::parse(textOf(name), name);
+    ASSERT_TRUE(function) << function.error().placedMessage();
     double low = (*function)(-inf);
     EXPECT_TRUE(low == limit.first || std::fabs(low - limit.first) < 1e-30) << name << "(-inf) is " << low;
     EXPECT_EQ((*function)(inf), limit.second) << name;
@@ -179,8 +176,7 @@ TEST(ScalarFunction, limits_bytes_and_operations) {
   std::string body;
   for (size_t i = 0; i < ScalarFunction::maxOps; ++i)
     body += "%v" + std::to_string(i) + " = arith.negf %x : f32\n";
-  std::string error;
-  EXPECT_TRUE(ScalarFunction::parse(around(body + "func.return %v255 : f32\n"), "f", error)) << error;
+  EXPECT_TRUE(ScalarFunction::parse(around(body + "func.return %v255 : f32\n"), "f"));
   EXPECT_EQ(errorOf(around(body + "%w = arith.negf %x : f32\n")),
             "f.mlir:258: the function has more than 256 operations");
 }
@@ -188,19 +184,19 @@ TEST(ScalarFunction, limits_bytes_and_operations) {
 // Every prefix and every single changed byte of every function file is read or refused, never more.
 TEST(ScalarFunction, hostile_cut_and_changed_texts_are_survived) {
   for (const auto &[name, formula] : formulas) {
-    std::string text = textOf(name), error;
+    std::string text = textOf(name);
     size_t good = 0;
     for (size_t i = 0; i < text.size(); ++i) {
-      ScalarFunction::parse(std::string_view(text).substr(0, i), "cut", error);
+      (void)ScalarFunction::parse(std::string_view(text).substr(0, i), "cut");
       for (char c : {'\0', '%', '-', '9', '\n', '"', '\xff'}) {
         std::string changed = text;
         changed[i] = c;
-        auto function = ScalarFunction::parse(changed, "changed", error);
-        good += function.has_value();
+        Result<ScalarFunction> function = ScalarFunction::parse(changed, "changed");
+        good += bool(function);
         if (function)
           (*function)(1.0);
         else
-          EXPECT_FALSE(error.empty());
+          EXPECT_FALSE(function.error().message.empty());
       }
     }
     EXPECT_GT(good, 0u) << name; // changes inside comments

@@ -75,7 +75,10 @@ public:
     for (const auto &[name, role] : roles)
       weights.add(role, DataType::F32, tensors[name].data());
     inputs.weights = &weights;
-    return runReference(spec, inputs, out, error);
+    Result<ReferenceOutputs> ran = runReference(spec, inputs);
+    error = ran ? "" : ran.error().placedMessage();
+    out = ran ? std::move(*ran) : ReferenceOutputs();
+    return bool(ran);
   }
   const ReferenceOutputs &run() {
     EXPECT_TRUE(tryRun()) << error;

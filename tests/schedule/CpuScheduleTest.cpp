@@ -147,8 +147,7 @@ protected:
   }
   mlir::OwningOpRef<mlir::ModuleOp> instantiate(const MatmulStage &f, Isa isa, const ScheduleEntry &e) {
     auto module = instantiateKernel(context, stageOf(f), e.kernel, "", "kernel");
-    EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": "
-                        << module.error().placedMessage();
+    EXPECT_TRUE(module) << describe(f, isa) << " rows " << rowRangeText(e) << ": " << module.error().placedMessage();
     return std::move(*module);
   }
   mlir::MLIRContext context;
