@@ -50,27 +50,43 @@ void CudaBlock::settle(CudaThread &thread, const std::function<bool(const CudaCo
   }
 }
 
+// The copy happens now or when something waits for it.
+void CudaBlock::startCopy(CudaThread &thread, const uint64_t *operands) {
+  CudaCopy copy;
+  copy.offset = sharedOffset(operands[0], 16, 16, "cp_async to");
+  copy.source = reinterpret_cast<const void *>(operands[1]);
+  copy.bytes = uint32_t(operands[2]);
+  copy.group = thread.groups;
+  copy.sequence = thread.sequence++;
+  if (copy.bytes > 16)
+    stop("cp_async of " + std::to_string(copy.bytes) + " bytes; 0 to 16 are possible");
+  if (copy.bytes && operands[1] % 16)
+    stop("cp_async from an address that is not a multiple of 16");
+  checkEarlyRead(thread.index, copy.source, copy.bytes);
+  shared.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
+  if (random(2))
+    copyNow(thread, copy);
+  thread.copies.push_back(copy);
+}
+
+// The thread goes on; it arrives at the mbarrier once the copies it has started so far are complete.
+void CudaBlock::arriveAfterCopies(CudaThread &thread, CudaBarrierState &state) {
+  uint64_t sequence = thread.sequence;
+  uint32_t epoch = clocks.epoch(thread.index);
+  clocks.advance(thread.index);
+  later(64, [this, &thread, &state, sequence, epoch] {
+    settle(thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
+    clocks.releaseEpoch(epoch, state.arriving);
+    arrive(state, thread.index);
+  });
+}
+
 void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *operands) {
   CudaThread &thread = *current;
   switch (instruction.opcode) {
-  case CudaOpcode::CpAsync: {
-    CudaCopy copy;
-    copy.offset = sharedOffset(operands[0], 16, 16, "cp_async to");
-    copy.source = reinterpret_cast<const void *>(operands[1]);
-    copy.bytes = uint32_t(operands[2]);
-    copy.group = thread.groups;
-    copy.sequence = thread.sequence++;
-    if (copy.bytes > 16)
-      stop("cp_async of " + std::to_string(copy.bytes) + " bytes; 0 to 16 are possible");
-    if (copy.bytes && operands[1] % 16)
-      stop("cp_async from an address that is not a multiple of 16");
-    checkEarlyRead(thread.index, copy.source, copy.bytes);
-    shared.beginAsyncWrite(thread.index, copy.offset, 16, "cp_async writes");
-    if (random(2))
-      copyNow(thread, copy);
-    thread.copies.push_back(copy);
+  case CudaOpcode::CpAsync:
+    startCopy(thread, operands);
     break;
-  }
   case CudaOpcode::CpAsyncCommit:
     ++thread.groups;
     break;
@@ -79,17 +95,8 @@ void CudaBlock::cpAsync(const CudaInstruction &instruction, const uint64_t *oper
     settle(thread, [&](const CudaCopy &copy) { return copy.group + kept < thread.groups; }, clocks.epoch(thread.index));
     break;
   }
-  default: { // cp_async_arrive
-    CudaBarrierState &state = mbarrierAt(operands[0], "cp_async_arrive at");
-    uint64_t sequence = thread.sequence;
-    uint32_t epoch = clocks.epoch(thread.index);
-    clocks.advance(thread.index);
-    later(64, [this, &thread, &state, sequence, epoch] {
-      settle(thread, [&](const CudaCopy &copy) { return copy.sequence < sequence; }, epoch);
-      clocks.releaseEpoch(epoch, state.arriving);
-      arrive(state, thread.index);
-    });
-  }
+  default: // cp_async_arrive
+    arriveAfterCopies(thread, mbarrierAt(operands[0], "cp_async_arrive at"));
   }
   while (stopped)
     thread.fibre.leave();

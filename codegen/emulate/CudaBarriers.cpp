@@ -78,26 +78,27 @@ static std::string describeWait(const CudaBarrierState &state, unsigned parity) 
          std::to_string(state.count) + " arrivals, " + std::to_string(state.bytes) + " bytes to come)";
 }
 
+void CudaBlock::initMbarrier(unsigned thread, uint32_t offset, uint32_t count) {
+  if (count == 0 || count >= 1u << 20)
+    stop("mbar_init with count " + std::to_string(count) + "; 1 to 1048575 are possible");
+  if (mbarriers.count(offset))
+    stop("mbar_init of the mbarrier at " + std::to_string(offset) + " a second time");
+  shared.access(thread, offset, 8, CudaAccess::Write, "mbar_init writes");
+  shared.markBarrier(offset);
+  auto state = std::make_unique<CudaBarrierState>();
+  state->offset = offset;
+  state->count = count;
+  state->pending = count;
+  state->initEpoch = clocks.epoch(thread);
+  state->initThread = thread;
+  mbarriers[offset] = std::move(state);
+}
+
 void CudaBlock::mbarrier(const CudaInstruction &instruction, const uint64_t *operands) {
   unsigned thread = current->index;
   switch (instruction.opcode) {
-  case CudaOpcode::MbarInit: {
-    uint32_t offset = sharedOffset(operands[0], 8, 8, "mbar_init at"), count = uint32_t(operands[1]);
-    if (count == 0 || count >= 1u << 20)
-      stop("mbar_init with count " + std::to_string(count) + "; 1 to 1048575 are possible");
-    if (mbarriers.count(offset))
-      stop("mbar_init of the mbarrier at " + std::to_string(offset) + " a second time");
-    shared.access(thread, offset, 8, CudaAccess::Write, "mbar_init writes");
-    shared.markBarrier(offset);
-    auto state = std::make_unique<CudaBarrierState>();
-    state->offset = offset;
-    state->count = count;
-    state->pending = count;
-    state->initEpoch = clocks.epoch(thread);
-    state->initThread = thread;
-    mbarriers[offset] = std::move(state);
-    return;
-  }
+  case CudaOpcode::MbarInit:
+    return initMbarrier(thread, sharedOffset(operands[0], 8, 8, "mbar_init at"), uint32_t(operands[1]));
   case CudaOpcode::MbarArrive: {
     CudaBarrierState &state = mbarrierAt(operands[0], "mbar_arrive at");
     clocks.release(thread, state.arriving);

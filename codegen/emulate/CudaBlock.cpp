@@ -151,8 +151,10 @@ bool CudaBlock::run(const CudaLaunch &next, uint32_t index) {
 int CudaBlock::pickWarp() {
   unsigned ready[32], starved[32], numReady = 0, numStarved = 0;
   for (unsigned i = 0; i < warps.size(); ++i)
-    if (warps[i].ready)
-      (warps[i].starvedUntil > tick ? starved[numStarved++] : ready[numReady++]) = i;
+    if (warps[i].ready && warps[i].starvedUntil > tick)
+      starved[numStarved++] = i;
+    else if (warps[i].ready)
+      ready[numReady++] = i;
   if (random(16) == 0)
     warps[random(warps.size())].starvedUntil = tick + random(64);
   if (numReady)
@@ -272,6 +274,15 @@ void CudaBlock::fault(const void *address, bool write) {
                 : (write ? "writes device memory " : "reads device memory ") + memory.describe(address));
 }
 
+void CudaBlock::storeV4(const uint64_t *operands) {
+  if (operands[0] % 16)
+    stop("store_v4 to an address that is not a multiple of 16");
+  auto *to = reinterpret_cast<uint32_t *>(operands[0]);
+  globalAccess(to, 16, CudaAccess::Write);
+  for (unsigned i = 0; i < 4; ++i)
+    to[i] = uint32_t(operands[i + 1]);
+}
+
 // One addition after the other, in the order in which threads come by; subnormals are zeros of their sign.
 void CudaBlock::addToMemory(uint64_t address, float value) {
   if (address % 4)
@@ -323,12 +334,7 @@ void CudaBlock::execute(const CudaInstruction &instruction, uint64_t *results, c
   case CudaOpcode::FenceAsyncGlobal:
     return;
   case CudaOpcode::StoreV4:
-    if (operands[0] % 16)
-      stop("store_v4 to an address that is not a multiple of 16");
-    globalAccess(reinterpret_cast<const void *>(operands[0]), 16, CudaAccess::Write);
-    for (unsigned i = 0; i < 4; ++i)
-      reinterpret_cast<uint32_t *>(operands[0])[i] = uint32_t(operands[i + 1]);
-    return;
+    return storeV4(operands);
   case CudaOpcode::RedAddF32:
     return addToMemory(operands[0] + instruction.n, floatOfBits(uint32_t(operands[1])));
   default:

@@ -115,6 +115,7 @@ private:
   void yieldReady();
   void checkEarlyRead(unsigned thread, const void *address, size_t bytes);
   void gridDependency(CudaOpcode opcode);
+  void storeV4(const uint64_t *operands);
   uint32_t sharedOffset(uint64_t address, uint32_t bytes, uint32_t align, const char *what);
 
   // The scheduler (CudaBlock.cpp).
@@ -135,12 +136,15 @@ private:
   // Barriers (CudaBarriers.cpp).
   void barrier(const CudaInstruction &instruction);
   void mbarrier(const CudaInstruction &instruction, const uint64_t *operands);
+  void initMbarrier(unsigned thread, uint32_t offset, uint32_t count);
   CudaBarrierState &mbarrierAt(uint64_t address, const char *what);
   void arrive(CudaBarrierState &state, unsigned thread);
   void completeIfDone(CudaBarrierState &state);
 
   // Asynchronous copies (CudaAsync.cpp).
   void cpAsync(const CudaInstruction &instruction, const uint64_t *operands);
+  void startCopy(CudaThread &thread, const uint64_t *operands);
+  void arriveAfterCopies(CudaThread &thread, CudaBarrierState &state);
   void copyNow(CudaThread &thread, CudaCopy &copy);
   void settle(CudaThread &thread, const std::function<bool(const CudaCopy &)> &which, uint32_t epoch);
   void tmaLoad(const uint64_t *operands);

@@ -37,6 +37,7 @@ private:
   Error collect();
   Error replaceAssembly(CallInst &call);
   Value *simpleValue(const CudaInstruction &parsed, CallInst &call);
+  Expected<Value *> callEmulator(const CudaInstruction &parsed, CallInst &call, ArrayRef<Type *> types);
   Value *toSlot(IRBuilder<> &builder, Value *value);
   Value *fromSlot(IRBuilder<> &builder, Value *slot, Type *type);
   Value *slots(AllocaInst *&alloca, unsigned count);
@@ -125,6 +126,32 @@ Value *HostCalls::simpleValue(const CudaInstruction &parsed, CallInst &call) {
   return builder.CreateSelect(builder.CreateFCmpOLT(power, smallest), ConstantFP::get(call.getType(), 0.0), power);
 }
 
+// moec_emulate(instruction, results, operands) in place of the call -> its result, null if it has none.
+Expected<Value *> HostCalls::callEmulator(const CudaInstruction &parsed, CallInst &call, ArrayRef<Type *> types) {
+  IRBuilder<> builder(&call);
+  Value *operands = slots(operandSlots, std::max(1u, parsed.numOperands));
+  Value *results = slots(resultSlots, std::max(1u, parsed.numResults));
+  for (unsigned i = 0; i < call.arg_size(); ++i) {
+    Value *slot = toSlot(builder, call.getArgOperand(i));
+    if (!slot)
+      return refuse("an operand of more than 8 bytes", call);
+    builder.CreateStore(slot, builder.CreateConstGEP1_32(i64Type, operands, i));
+  }
+  parsedInstructions.push_back(std::make_unique<CudaInstruction>(parsed));
+  FunctionCallee hook =
+      module.getOrInsertFunction("moec_emulate", Type::getVoidTy(context), pointerType, pointerType, pointerType);
+  builder.CreateCall(hook, {address(parsedInstructions.back().get()), results, operands})->setConvergent();
+  Value *result = types.size() > 1 ? PoisonValue::get(call.getType()) : nullptr;
+  for (unsigned i = 0; i < types.size(); ++i) {
+    Value *slot = builder.CreateLoad(i64Type, builder.CreateConstGEP1_32(i64Type, results, i));
+    Value *value = fromSlot(builder, slot, types[i]);
+    if (!value)
+      return refuse("a result of more than 8 bytes", call);
+    result = isa<StructType>(call.getType()) ? builder.CreateInsertValue(result, value, i) : value;
+  }
+  return result;
+}
+
 Error HostCalls::replaceAssembly(CallInst &call) {
   auto *assembly = cast<InlineAsm>(call.getCalledOperand());
   auto parsed = parseCudaInstruction(assembly->getAsmString());
@@ -142,28 +169,10 @@ Error HostCalls::replaceAssembly(CallInst &call) {
                   call);
   Value *result = simpleValue(*parsed, call);
   if (!result) {
-    IRBuilder<> builder(&call);
-    Value *operands = slots(operandSlots, std::max(1u, parsed->numOperands));
-    Value *results = slots(resultSlots, std::max(1u, parsed->numResults));
-    for (unsigned i = 0; i < call.arg_size(); ++i) {
-      Value *slot = toSlot(builder, call.getArgOperand(i));
-      if (!slot)
-        return refuse("an operand of more than 8 bytes", call);
-      builder.CreateStore(slot, builder.CreateConstGEP1_32(i64Type, operands, i));
-    }
-    parsedInstructions.push_back(std::make_unique<CudaInstruction>(*parsed));
-    FunctionCallee hook =
-        module.getOrInsertFunction("moec_emulate", Type::getVoidTy(context), pointerType, pointerType, pointerType);
-    builder.CreateCall(hook, {address(parsedInstructions.back().get()), results, operands})->setConvergent();
-    if (types.size() > 1)
-      result = PoisonValue::get(call.getType());
-    for (unsigned i = 0; i < types.size(); ++i) {
-      Value *slot = builder.CreateLoad(i64Type, builder.CreateConstGEP1_32(i64Type, results, i));
-      Value *value = fromSlot(builder, slot, types[i]);
-      if (!value)
-        return refuse("a result of more than 8 bytes", call);
-      result = isa<StructType>(call.getType()) ? builder.CreateInsertValue(result, value, i) : value;
-    }
+    Expected<Value *> emulated = callEmulator(*parsed, call, types);
+    if (!emulated)
+      return emulated.takeError();
+    result = *emulated;
   }
   if (result)
     call.replaceAllUsesWith(result);

@@ -60,7 +60,10 @@ void CudaBlock::multiplyFragments(const CudaInstruction &instruction, CudaWarp &
       for (unsigned pair = 0; pair < (tf32 ? 1u : 2u); ++pair) {
         unsigned k = tf32 ? t + 4 * i : 2 * t + 8 * i + pair;
         float value = tf32 ? tf32ToFloat(bits) : elementToFloat(uint16_t(bits >> (16 * pair)), instruction.type);
-        (r < 4 ? a[row * depth + k] : b[k * 8 + g]) = value;
+        if (r < 4)
+          a[row * depth + k] = value;
+        else
+          b[k * 8 + g] = value;
       }
     }
     for (unsigned r = 0; r < 4; ++r)

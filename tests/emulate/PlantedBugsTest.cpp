@@ -178,7 +178,10 @@ TEST(PlantedBug, MbarrierUsedWithoutABarrierAfterInitIsReported) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     std::string report = reportOf(body, {1, 32, 1024, seed});
     EXPECT_TRUE(report == before || report == after) << report;
-    ++(report == before ? seenBefore : seenAfter);
+    if (report == before)
+      ++seenBefore;
+    else
+      ++seenAfter;
   }
   EXPECT_GT(seenBefore, 0u);
   EXPECT_GT(seenAfter, 0u);
