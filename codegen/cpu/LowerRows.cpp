@@ -120,7 +120,7 @@ private:
   moe::RowProgramOp op;
   RowProgramArgs<int64_t> strides;
   RowProgramArgs<Value> buffers;
-  Value scratch, row_;
+  Value scratch;
   DenseMap<Value, RowValue> values;
   DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
   int64_t scratchBytes = 0;
@@ -129,7 +129,6 @@ private:
 void RowsLowering::lowerRow(Value row) {
   Block &body = op.getBody().front();
   // routes first: gathered inputs need the row's token
-  row_ = row;
   for (BlockArgument argument : body.getArguments())
     bindInput(argument, row);
   for (Operation &inner : body.without_terminator()) {
