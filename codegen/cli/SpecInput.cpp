@@ -98,7 +98,7 @@ static int parseReports(Session &session, llvm::StringRef text, unsigned &bits) 
     }
     std::vector<std::string> allowed(names.begin(), names.end());
     std::optional<std::string> closest = closestSpelling(word, allowed);
-    return fail(session, ExitUsage, "E-USAGE", "--reports: " + quoteText(word.str()) + " is not a report",
+    return fail(session, "E-USAGE", "--reports: " + quoteText(word.str()) + " is not a report",
                 closest ? "did you mean \"" + *closest + "\"?"
                         : "expected all, none, or of " + llvm::join(allowed, ", "));
   }
@@ -113,7 +113,7 @@ int loadSpec(Session &session, const std::string &argument, const SpecFlags &fla
   if (int code = readArgument(session, argument, out))
     return code;
   if (out.isMoeText && !flags.reports.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--reports does not apply to a .mlir file",
+    return fail(session, "E-USAGE", "--reports does not apply to a .mlir file",
                 "the results of its function are the package's outputs");
   if (out.isMoeText)
     return ExitDone;

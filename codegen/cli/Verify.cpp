@@ -138,7 +138,7 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
     return fail(session, "E-USAGE", "--schedule applies to a spec alone: a schedule is one layer's",
                 "name the spec of one case");
   if (flags.spec.empty() && !flags.compile.reports.empty())
-    return fail(session, ExitUsage, "E-USAGE", "--reports applies to a spec",
+    return fail(session, "E-USAGE", "--reports applies to a spec",
                 "golden cases have every report, random layers those that their specs ask for");
   sayTolerances(session, flags, options);
   options.emulateTiles = flags.emulate && options.isas.has(Isa::Amx);
