@@ -17,6 +17,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <sys/mman.h>
+#ifdef __linux__
+#include <sys/personality.h>
+#endif
 #include <unistd.h>
 
 using namespace llvm;
@@ -76,6 +79,28 @@ public:
 
 private:
   int descriptor;
+};
+
+// While one lives, programs that this thread starts have the same addresses in every run: ptxas 13.0 allocates
+// registers of some kernels by the order of addresses, so that equal PTX gave different cubins. Where the system refuses
+// (some containers do), addresses stay random.
+class FixedAddresses {
+public:
+#ifdef __linux__
+  FixedAddresses() : before(personality(0xffffffff)) {
+    if (before != -1)
+      personality((unsigned long)before | ADDR_NO_RANDOMIZE);
+  }
+  ~FixedAddresses() {
+    if (before != -1)
+      personality((unsigned long)before);
+  }
+  FixedAddresses(const FixedAddresses &) = delete;
+  FixedAddresses &operator=(const FixedAddresses &) = delete;
+
+private:
+  int before;
+#endif
 };
 
 uint32_t versionOf(const std::string &path) {
@@ -178,6 +203,7 @@ Result<Assembled> runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch) {
   StringRef args[] = {ptxas.path, target, "-O3", "-v", "-o", to, from};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(said), StringRef(said)};
   std::string reason;
+  FixedAddresses sameInEveryRun;
   int code = sys::ExecuteAndWait(ptxas.path, args, std::nullopt, redirects, 0, 0, &reason);
   std::string text = log.read();
   if (code == 0) {

@@ -9,6 +9,9 @@
 
 #include <fstream>
 #include <gtest/gtest.h>
+#ifdef __linux__
+#include <sys/personality.h>
+#endif
 #include <sys/stat.h>
 
 using namespace moec;
@@ -72,6 +75,24 @@ TEST(Ptxas, WheelIsFoundAndAbsenceIsSaid) {
   EXPECT_EQ(ptxasAdvice(),
             "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install "
             "nvidia-cuda-nvcc), or set CUDA_HOME");
+}
+
+// ptxas gives other cubins at other addresses.
+TEST(Ptxas, RunsAtTheSameAddressesEveryTime) {
+#ifndef __linux__
+  GTEST_SKIP() << "addresses are fixed on Linux only";
+#else
+  int before = personality(0xffffffff);
+  if (personality((unsigned long)before | ADDR_NO_RANDOMIZE) == -1)
+    GTEST_SKIP() << "this system does not let programs fix their addresses";
+  personality((unsigned long)before);
+  Folder folder;
+  folder.program("ptxas", "while [ \"$1\" != -o ]; do shift; done\ncat /proc/self/personality >\"$2\"");
+  Result<Assembled> assembled = runPtxas({folder.in("ptxas"), 13000}, "", CudaArch::Sm80);
+  ASSERT_TRUE(assembled) << assembled.error().message;
+  EXPECT_TRUE(std::stoul(assembled->cubin, nullptr, 16) & ADDR_NO_RANDOMIZE) << assembled->cubin;
+  EXPECT_EQ(personality(0xffffffff), before);
+#endif
 }
 
 TEST(Ptxas, LogIsRead) {
