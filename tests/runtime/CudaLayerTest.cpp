@@ -184,7 +184,7 @@ TEST_F(CudaLayer, a_failing_launch_is_named) {
 
 TEST_F(CudaLayer, grid_too_large) {
   EditableCuda edited;
-  edited.launch(0, 6).units = {int64_t(1) << 32, 0};
+  edited.launch(0, 6).units = {int64_t(1) << 32, 0, 0};
   TinyCuda tiny(driver, source, &edited.package);
   TinyCall call(driver, tiny, randomInput(2, 1));
   EXPECT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_TOKENS_OUT_OF_RANGE);

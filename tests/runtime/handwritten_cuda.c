@@ -109,16 +109,16 @@ typedef struct cuda_blob {
    __VA_ARGS__}
 
 #define LAUNCHES(up, down)                                                                                             \
-  {LAUNCH(STEP_ROUTER, router, 0, 4, .units = {1, 0}, .units_per_block = 4),                                           \
-   LAUNCH(STEP_ROUTE, route, 4, 4, .units = {1, 0}, .units_per_block = 4, .flags = MOEC_CUDA_OVERLAP),                 \
-   LAUNCH(STEP_DISPATCH, dispatch, 8, 7, .units = {0, 1}, .flags = MOEC_CUDA_OVERLAP),                                 \
-   LAUNCH(STEP_FFN_UP, up, 15, 5, .units = {2, EXPERTS}, .blocks_per_sm = 2, .shared_bytes = 50000, .max_tokens = 15,  \
-          .flags = MOEC_CUDA_OVERLAP),                                                                                 \
-   LAUNCH(STEP_FFN_UP, up, 15, 5, .units = {2, EXPERTS}, .blocks_per_sm = 2, .shared_bytes = 70000, .min_tokens = 16,  \
-          .flags = MOEC_CUDA_OVERLAP),                                                                                 \
-   LAUNCH(STEP_FFN_DOWN, down, 20, 4, .units = {2, EXPERTS}, .blocks_per_sm = 2, .flags = MOEC_CUDA_OVERLAP),          \
-   LAUNCH(STEP_COMBINE, combine, 24, 5, .units = {1, 0}, .flags = MOEC_CUDA_OVERLAP),                                  \
-   LAUNCH(STEP_COUNTS, counts, 29, 2, .units = {0, 1})}
+  {LAUNCH(STEP_ROUTER, router, 0, 4, .units = {1, 0, 0}, .units_per_block = 4),                                        \
+   LAUNCH(STEP_ROUTE, route, 4, 4, .units = {1, 0, 0}, .units_per_block = 4, .flags = MOEC_CUDA_OVERLAP),              \
+   LAUNCH(STEP_DISPATCH, dispatch, 8, 7, .units = {0, 1, 0}, .flags = MOEC_CUDA_OVERLAP),                              \
+   LAUNCH(STEP_FFN_UP, up, 15, 5, .units = {2, EXPERTS, 0}, .blocks_per_sm = 2, .shared_bytes = 50000,                 \
+          .max_tokens = 15, .flags = MOEC_CUDA_OVERLAP),                                                               \
+   LAUNCH(STEP_FFN_UP, up, 15, 5, .units = {2, EXPERTS, 0}, .blocks_per_sm = 2, .shared_bytes = 70000,                 \
+          .min_tokens = 16, .flags = MOEC_CUDA_OVERLAP),                                                               \
+   LAUNCH(STEP_FFN_DOWN, down, 20, 4, .units = {2, EXPERTS, 0}, .blocks_per_sm = 2, .flags = MOEC_CUDA_OVERLAP),       \
+   LAUNCH(STEP_COMBINE, combine, 24, 5, .units = {1, 0, 0}, .flags = MOEC_CUDA_OVERLAP),                               \
+   LAUNCH(STEP_COUNTS, counts, 29, 2, .units = {0, 1, 0})}
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Winitializer-overrides" /* LAUNCH's defaults */
@@ -154,7 +154,7 @@ static _Alignas(MOEC_PLAN_ALIGN) const cuda_blob blob = {
         },
     .targets = {TARGET(90, 0, .exact = 1, .maps = SPAN(maps, NUM_MAPS)), TARGET(80, 1, .maps = SPAN(maps, 0))},
     .launches = {LAUNCHES(up_90, down_90), LAUNCHES(up_80, down_80)},
-    .tables = {{.bytes = {16, 64}, .name = TEXT(items)}},
+    .tables = {{.bytes = {16, 64, 0}, .name = TEXT(items)}},
     .maps = {{.weight = 1, .swizzle = 32, .box_n = 6, .box_k = 8}, {.weight = 2, .swizzle = 0, .box_n = 8, .box_k = 4}},
     .weights =
         {
