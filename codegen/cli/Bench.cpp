@@ -5,7 +5,7 @@
 //   per round   probe, call, probe; the call's weights come from memory, because the probe before it read 128 MiB or
 //               more of something else and consecutive calls take inputs that reach other experts
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "Supervisor.h"
 #include "TextLayer.h"
 #include "Verbs.h"

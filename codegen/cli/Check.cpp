@@ -3,7 +3,7 @@
 // moec check: specs, layers and function files of the dialect -> their errors, all of them, and what the target would
 // refuse; or one code -> what it means. No kernel is made.
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "SpecInput.h"
 #include "Verbs.h"
 

@@ -2,7 +2,7 @@
 //
 // moec compile: a spec -> a package folder that appears whole or not at all, or one stage's form on stdout.
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "ScheduleInput.h"
 #include "Supervisor.h"
 #include "Verbs.h"

@@ -2,7 +2,7 @@
 //
 // moec doctor: this machine -> what moec finds on it; exit 5 where something that a verb needs is missing.
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "Verbs.h"
 #include "codegen/check/LayerRun.h"
 

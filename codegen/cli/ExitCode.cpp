@@ -43,7 +43,7 @@ static constexpr CliCode table[] = {
      "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},
     {"E-PLAN", ExitInvalid,
      "A layer has no launch plan: it is larger than a plan can describe, or text of the moe dialect asks for what no\n"
-     "step does. Exit 3. A label such as P3 names the rule, which codegen/plan/PlanLaunch.h spells out."},
+     "step does. Exit 3. A label such as P3 names the rule, which codegen/plan/PlanStages.h spells out."},
     {"E-MISMATCH", ExitCheckFailed,
      "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
     {"W-WORKSPACE", ExitDone,

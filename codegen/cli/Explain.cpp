@@ -2,7 +2,7 @@
 //
 // moec explain: a spec -> its plan in numbers: steps, kernels per instruction set, FLOPs, bytes, workspace, schedule.
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "RoutingFolder.h"
 #include "RoutingReport.h"
 #include "Supervisor.h"

@@ -4,7 +4,7 @@
 
 #include "GoldenVerify.h"
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "Supervisor.h"
 #include "codegen/check/GoldenCheck.h"
 #include "codegen/emulate/EmulatedDevice.h"

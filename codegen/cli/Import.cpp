@@ -2,7 +2,7 @@
 //
 // moec import hf: a model's config.json -> a spec file, and where every value of it came from.
 
-#include "SpecFile.h"
+#include "SpecOutput.h"
 #include "Verbs.h"
 
 #include "dsl/import/ImportConfig.h"

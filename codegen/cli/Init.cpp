@@ -2,7 +2,7 @@
 //
 // moec init: a preset's name -> a spec file to start from.
 
-#include "SpecFile.h"
+#include "SpecOutput.h"
 #include "Verbs.h"
 
 #include "dsl/Presets.h"

@@ -7,7 +7,7 @@
 #ifndef MOEC_CODEGEN_CLI_VERIFYLAYER_H
 #define MOEC_CODEGEN_CLI_VERIFYLAYER_H
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 #include "SpecInput.h"
 #include "TextLayer.h"
 

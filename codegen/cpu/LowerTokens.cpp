@@ -16,7 +16,7 @@ using namespace mlir;
 namespace moec {
 namespace {
 
-constexpr int64_t token_run = 64;
+constexpr int64_t tokenRun = 64;
 
 class TokensLowering {
 public:
@@ -44,7 +44,7 @@ private:
 // Unit = scope * blocks + block of columns; every token of the scope gets the result, or out[n] of a total.
 void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total,
                                    ModuleOp module, StringRef symbol) {
-  int64_t columns = type.getDimSize(1), blocks = (columns + token_reduce_block - 1) / token_reduce_block;
+  int64_t columns = type.getDimSize(1), blocks = (columns + tokenReduceBlock - 1) / tokenReduceBlock;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   KernelFunction shell(e, module, symbol);
   ColumnsArgs<Value> buffers = shell.bind(e, ColumnsArgs<Value>());
@@ -65,13 +65,13 @@ void TokensLowering::reduceColumns(RankedTensorType type, moe::TotalKind kind, b
     return number(sum ? 0 : std::numeric_limits<double>::quiet_NaN(), width);
   };
   e.loop(shell.first, shell.last, 1, [&](Value unit) {
-    Value first = e.mul(e.divU(unit, blocks), tokens), begin = e.mul(e.remU(unit, blocks), token_reduce_block);
-    Value end = e.minS(e.add(begin, e.c(token_reduce_block)), e.c(columns));
+    Value first = e.mul(e.divU(unit, blocks), tokens), begin = e.mul(e.remU(unit, blocks), tokenReduceBlock);
+    Value end = e.minS(e.add(begin, e.c(tokenReduceBlock)), e.c(columns));
     auto run = [&](Value column, int64_t width) {
       Type loaded = width > 1 ? Type(e.vec(type.getElementType(), width)) : type.getElementType();
       auto at = [&](Value base, Value t) { return e.at(base, e.add(e.mul(t, columns * 4), e.mul(column, 4))); };
       auto step = [&](const Values &acc, Value t) -> Values { return {join(acc[0], e.load(loaded, at(from, t), 4))}; };
-      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, token_run, {neutral(width)}, step, join)[0];
+      Value reduced = e.foldInRuns(first, e.add(first, tokens), 1, tokenRun, {neutral(width)}, step, join)[0];
       if (kind == moe::TotalKind::mean) {
         Value n = arith::SIToFPOp::create(e.b, e.loc, e.f32(), tokens);
         reduced = arith::DivFOp::create(e.b, e.loc, reduced, width > 1 ? e.splat(n, width) : n);
@@ -110,7 +110,7 @@ void TokensLowering::slotInputs(moe::SlotInputsOp op, const RowStrides &rowStrid
       e.loop(e.c(begin), e.c(end), step, [&](Value h) {
         Values zero(step / width, number(0, width));
         Values sums = e.foldInRuns(
-            first, e.add(first, tokens), 1, token_run, zero,
+            first, e.add(first, tokens), 1, tokenRun, zero,
             [&](const Values &acc, Value t) -> Values {
               Value weight = e.load(e.f32(), e.at(buffers.weights, e.mul(e.add(e.mul(t, slots), slot), 4)), 4);
               if (width > 1)

@@ -9,7 +9,7 @@
 
 namespace moec {
 
-// Arguments: ColumnsArgs; [first, last) are scopes times blocks of token_reduce_block columns. Needs no scratch.
+// Arguments: ColumnsArgs; [first, last) are scopes times blocks of tokenReduceBlock columns. Needs no scratch.
 int64_t lowerTokenReduce(moe::TokenReduceOp op, const IsaFacts &isa, mlir::ModuleOp module, llvm::StringRef symbol);
 
 // Arguments: ColumnsArgs with out [N], once for the call. Needs no scratch.

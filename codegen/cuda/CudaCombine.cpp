@@ -30,7 +30,7 @@ public:
 
 private:
   using Values = CudaEmitter::Values;
-  static constexpr int64_t run_columns = 8;
+  static constexpr int64_t runColumns = 8;
 
   static int64_t size(Type element) { return element.getIntOrFloatBitWidth() / 8; }
   static Type elementOf(Value v) { return cast<RankedTensorType>(v.getType()).getElementType(); }
@@ -55,9 +55,9 @@ private:
 CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int64_t sm) {
   CudaKernelShell shell(e, module, symbol, countArgs(strides), sm);
   buffers = shell.bind(strides);
-  int64_t runs = (hidden + run_columns - 1) / run_columns, parts = (runs + 255) / 256;
+  int64_t runs = (hidden + runColumns - 1) / runColumns, parts = (runs + 255) / 256;
   int64_t tokens = std::max<int64_t>(1, 256 / runs), perPart = (runs + parts - 1) / parts;
-  int64_t threads = (tokens * perPart + cuda_warp_threads - 1) / cuda_warp_threads * cuda_warp_threads;
+  int64_t threads = (tokens * perPart + cudaWarpThreads - 1) / cudaWarpThreads * cudaWarpThreads;
   auto divide = [&](Value x, int64_t y) {
     return arith::DivUIOp::create(e.b, e.loc, x, e.c32(int32_t(y))).getResult();
   };
@@ -76,13 +76,13 @@ CudaKernelFacts CudaCombineLowering::run(ModuleOp module, StringRef symbol, int6
   Value live = e.both(e.less(t, shell.numTokens), e.less(run, e.c(runs)));
   live = e.select(idle, arith::ConstantIntOp::create(e.b, e.loc, e.i1(), 0), live);
   e.when(live, [&] {
-    Value h = e.mul(run, run_columns);
-    if (hidden % run_columns == 0)
-      columns(t, h, run_columns, true);
+    Value h = e.mul(run, runColumns);
+    if (hidden % runColumns == 0)
+      columns(t, h, runColumns, true);
     else
       e.when(
-          e.less(run, e.c(runs - 1)), [&] { columns(t, h, run_columns, true); },
-          [&] { columns(t, h, hidden % run_columns, false); });
+          e.less(run, e.c(runs - 1)), [&] { columns(t, h, runColumns, true); },
+          [&] { columns(t, h, hidden % runColumns, false); });
   });
   shell.finish(e, threads);
   // 64 registers a thread are enough; told nothing, ptxas spills a word where 32 just do not suffice.

@@ -21,7 +21,7 @@ using namespace mlir;
 namespace moec {
 namespace {
 
-constexpr int64_t most_threads = 1024, most_warps = most_threads / cuda_warp_threads;
+constexpr int64_t mostThreads = 1024, mostWarps = mostThreads / cudaWarpThreads;
 constexpr int64_t shares = 128; // blocks that count and place
 constexpr int64_t batch = 4;    // loads of a lane in flight
 
@@ -29,14 +29,14 @@ class DispatchLowering {
 public:
   DispatchLowering(const CudaDispatchShape &shape, Location loc, ModuleOp module, bool gridWide)
       : e(OpBuilder(loc.getContext()), loc), shape(shape), module(module), G(shape.groups) {
-    int64_t mostOfOne = cuda_dispatch_one_block_slots / shape.choices;
+    int64_t mostOfOne = cudaDispatchOneBlockSlots / shape.choices;
     firstToken = gridWide ? mostOfOne + 1 : 0, lastToken = gridWide ? INT64_MAX : mostOfOne;
     limitCounters();
   }
   // Inside another kernel.
   DispatchLowering(const CudaDispatchShape &shape, const CudaEmitter &within, int64_t threads, int64_t firstToken,
                    int64_t lastToken)
-      : e(within), shape(shape), G(shape.groups), threads(threads), warps(threads / cuda_warp_threads),
+      : e(within), shape(shape), G(shape.groups), threads(threads), warps(threads / cudaWarpThreads),
         firstToken(firstToken), lastToken(lastToken) {
     limitCounters();
   }
@@ -98,7 +98,7 @@ private:
   const CudaDispatchShape &shape;
   ModuleOp module;
   int64_t G, counterWarps = 0, sums = 0;
-  int64_t threads = most_threads, warps = most_warps;
+  int64_t threads = mostThreads, warps = mostWarps;
   int64_t firstToken = 0, lastToken = 0; // of the calls that launch the kernel
   CudaDispatchArgs<Value> args;
   Value tokens, tid, lane, warp, share, firstSlot, lastSlot;
@@ -116,13 +116,13 @@ void DispatchLowering::begin(CudaKernelShell &shell, bool ownShare) {
   sums = 0;
   tokens = shell.numTokens;
   tid = e.unsignedI64(e.tid());
-  lane = e.remU(tid, cuda_warp_threads);
-  warp = e.divU(tid, cuda_warp_threads);
+  lane = e.remU(tid, cudaWarpThreads);
+  warp = e.divU(tid, cudaWarpThreads);
   Value slots = e.mul(shell.numTokens, shape.choices);
   firstSlot = e.c(0), lastSlot = slots;
   if (ownShare) {
     share = e.unsignedI64(e.ctaid());
-    Value length = e.mul(e.ceilDiv(slots, shares * cuda_warp_threads), cuda_warp_threads);
+    Value length = e.mul(e.ceilDiv(slots, shares * cudaWarpThreads), cudaWarpThreads);
     firstSlot = e.minS(e.mul(share, length), slots);
     lastSlot = e.minS(e.add(firstSlot, length), slots);
   }
@@ -139,23 +139,23 @@ void DispatchLowering::clearCounters() {
 
 // The slots of this warp's part, 32 * batch at a time.
 void DispatchLowering::forOwnSlots(llvm::function_ref<void(Value, Value)> body) {
-  Value length = e.mul(e.ceilDiv(e.sub(lastSlot, firstSlot), counterWarps * cuda_warp_threads), cuda_warp_threads);
+  Value length = e.mul(e.ceilDiv(e.sub(lastSlot, firstSlot), counterWarps * cudaWarpThreads), cudaWarpThreads);
   Value first = e.minS(e.add(firstSlot, e.mul(warp, length)), lastSlot);
   Value end = e.minS(e.add(first, length), lastSlot);
   e.when(e.less(warp, e.c(counterWarps)),
-         [&] { e.loop(first, end, batch * cuda_warp_threads, [&](Value slot) { body(slot, end); }); });
+         [&] { e.loop(first, end, batch * cudaWarpThreads, [&](Value slot) { body(slot, end); }); });
 }
 
 void DispatchLowering::rankSlots() {
   forOwnSlots([&](Value first, Value end) {
     Values slots, loaded;
     for (int64_t i = 0; i < batch; ++i) {
-      Value slot = e.add(first, e.add(lane, e.c(i * cuda_warp_threads)));
+      Value slot = e.add(first, e.add(lane, e.c(i * cudaWarpThreads)));
       slots.push_back(slot);
       loaded.push_back(loadWord(args.ids, e.select(e.less(slot, end), slot, first)));
     }
     for (int64_t i = 0; i < batch; ++i)
-      e.when(e.less(e.add(first, e.c(i * cuda_warp_threads)), end), [&] { rankRun(slots[i], end, loaded[i]); });
+      e.when(e.less(e.add(first, e.c(i * cudaWarpThreads)), end), [&] { rankRun(slots[i], end, loaded[i]); });
   });
 }
 
@@ -180,7 +180,7 @@ void DispatchLowering::placeSlots() {
   forOwnSlots([&](Value first, Value end) {
     Values slots, groups, ranks;
     for (int64_t i = 0; i < batch; ++i) {
-      Value slot = e.add(first, e.add(lane, e.c(i * cuda_warp_threads)));
+      Value slot = e.add(first, e.add(lane, e.c(i * cudaWarpThreads)));
       Value own = e.select(e.less(slot, end), slot, first); // what idle lanes read is not used
       slots.push_back(slot);
       groups.push_back(loadWord(args.ids, own));
@@ -235,21 +235,21 @@ void DispatchLowering::startCounters(llvm::function_ref<Value(Value)> start) {
 std::pair<Value, Value> DispatchLowering::blockSum(Value v) {
   Value place = region(sumsAt() + 128 * sums++);
   auto inclusive = [&](Value x) {
-    for (int64_t d = 1; d < cuda_warp_threads; d *= 2) {
+    for (int64_t d = 1; d < cudaWarpThreads; d *= 2) {
       Value other = e.shflUp(x, d);
       x = e.add(x, e.select(e.less(lane, e.c(d)), e.c32(0), other));
     }
     return x;
   };
   Value ownWarp = inclusive(v);
-  e.when(e.equal(lane, e.c(cuda_warp_threads - 1)), [&] { storeWord(place, warp, ownWarp); });
+  e.when(e.equal(lane, e.c(cudaWarpThreads - 1)), [&] { storeWord(place, warp, ownWarp); });
   sync();
-  Value total = loadWord(place, warps == cuda_warp_threads ? lane : e.remU(lane, warps));
-  if (warps < cuda_warp_threads)
+  Value total = loadWord(place, warps == cudaWarpThreads ? lane : e.remU(lane, warps));
+  if (warps < cudaWarpThreads)
     total = e.select(e.less(lane, e.c(warps)), total, e.c32(0));
   Value upTo = inclusive(total);
   Value before = e.shflIdx(e.sub(upTo, total), e.toI32(warp));
-  return {e.add(before, e.sub(ownWarp, v)), e.shflIdx(upTo, e.c32(cuda_warp_threads - 1))};
+  return {e.add(before, e.sub(ownWarp, v)), e.shflIdx(upTo, e.c32(cudaWarpThreads - 1))};
 }
 
 // Sums over all groups before each of this thread's.
@@ -328,7 +328,7 @@ void DispatchLowering::writeItems(Value list, int64_t blockSize) {
     Value first = loadWord(region(firstAt()), g), last = loadWord(region(firstAt()), e.add(g, e.c(1)));
     Value item = e.toI64(loadWord(region(itemAt()), g));
     Value blocks = e.ceilDiv(e.toI64(e.sub(last, first)), blockSize);
-    e.loop(lane, blocks, cuda_warp_threads, [&](Value i) {
+    e.loop(lane, blocks, cudaWarpThreads, [&](Value i) {
       Value row = e.add(first, e.toI32(e.mul(i, blockSize)));
       Value rows = e.minS(e.sub(last, row), e.c32(int32_t(blockSize)));
       e.storeV4(e.at(list, e.mul(e.add(item, e.add(i, e.c(1))), 16)), {e.toI32(g), row, rows, e.c32(0)});

@@ -15,9 +15,9 @@
 namespace moec {
 
 // The most groups whose counters fit a block's shared memory.
-constexpr int64_t cuda_dispatch_max_groups = 4096;
+constexpr int64_t cudaDispatchMaxGroups = 4096;
 // The most slots (T*K) that one block sorts alone.
-constexpr int64_t cuda_dispatch_one_block_slots = 16384;
+constexpr int64_t cudaDispatchOneBlockSlots = 16384;
 
 // The list for one block size, in rows. It is written in calls whose T lies in one of the ranges (both ends included),
 // or in every call if there is no range.
@@ -27,7 +27,7 @@ struct CudaDispatchList {
 };
 
 struct CudaDispatchShape {
-  int64_t groups = 0, choices = 0; // 1 <= groups <= cuda_dispatch_max_groups
+  int64_t groups = 0, choices = 0; // 1 <= groups <= cudaDispatchMaxGroups
   std::vector<CudaDispatchList> lists;
   int64_t sm = 90;
 };
@@ -46,7 +46,7 @@ moec_extent cudaDispatchTableBytes(const CudaDispatchShape &shape); // scratch b
 //
 // In launch order:
 //
-//     SYMBOL_one                      T*K <= cuda_dispatch_one_block_slots
+//     SYMBOL_one                      T*K <= cudaDispatchOneBlockSlots
 //     SYMBOL_count, _scan, _place     more
 std::vector<CudaDispatchKernel> lowerCudaDispatch(const CudaDispatchShape &shape, mlir::Location loc,
                                                   mlir::ModuleOp module, llvm::StringRef symbol);

@@ -18,7 +18,7 @@ namespace moec {
 // One lane, fma, native bf16 conversion.
 const IsaFacts &cudaFacts();
 
-constexpr int64_t cuda_warp_threads = 32;
+constexpr int64_t cudaWarpThreads = 32;
 
 class CudaEmitter : public Emitter {
 public:

@@ -14,8 +14,8 @@ using namespace mlir;
 namespace moec {
 
 // A warp for each of 16 tokens, and registers for the widest row programs.
-static constexpr int64_t front_threads = 512;
-static constexpr int64_t most_row_bytes = 96 << 10; // of shared memory, for rows side by side
+static constexpr int64_t frontThreads = 512;
+static constexpr int64_t mostRowBytes = 96 << 10; // of shared memory, for rows side by side
 
 CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, StringRef symbol) {
   Operation *rows = shape.rows;
@@ -27,16 +27,16 @@ CudaKernelFacts lowerCudaFront(const CudaFrontShape &shape, ModuleOp module, Str
   CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
   CudaFrontArgs<Value> args = shell.bind(like);
   if (shape.split) {
-    emitCudaMatmulSums(e, shell, shape.split, sm, *args.split, front_threads);
-    e.barrier(0, front_threads);
+    emitCudaMatmulSums(e, shell, shape.split, sm, *args.split, frontThreads);
+    e.barrier(0, frontThreads);
   }
-  int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, args.program, front_threads, most_row_bytes);
-  e.barrier(0, front_threads);
-  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, args.dispatch, front_threads, shape.firstToken,
+  int64_t bytes = emitCudaRowProgram(e, shell, shape.rows, shape.strides, args.program, frontThreads, mostRowBytes);
+  e.barrier(0, frontThreads);
+  bytes = std::max(bytes, emitCudaDispatch(e, shell, shape.dispatch, args.dispatch, frontThreads, shape.firstToken,
                                            shape.lastToken));
-  shell.finish(e, front_threads);
+  shell.finish(e, frontThreads);
   shell.function->setAttr("nvvm.minctasm", e.b.getI32IntegerAttr(1)); // one block runs: registers need not serve two
-  return {front_threads, bytes, 1, 0, 1};
+  return {frontThreads, bytes, 1, 0, 1};
 }
 
 } // namespace moec

@@ -13,7 +13,7 @@
 
 namespace moec {
 
-constexpr int64_t cuda_map_align = 128; // of a TMA descriptor, as CUtensorMap of the driver's header has it
+constexpr int64_t cudaMapAlign = 128; // of a TMA descriptor, as CUtensorMap of the driver's header has it
 
 // grid = max(1, ceil((unitsPerToken * T + unitsPerSequence * B + unitsFixed) / unitsPerBlock)), one-dimensional.
 struct CudaKernelFacts {
@@ -46,7 +46,7 @@ struct CudaKernelShell {
     for (size_t map : maps) {
       auto bytes = mlir::LLVM::LLVMArrayType::get(e.b.getI8Type(), 128);
       function.setArgAttr(unsigned(map) + 1, "llvm.byval", mlir::TypeAttr::get(bytes));
-      function.setArgAttr(unsigned(map) + 1, "llvm.align", e.b.getI64IntegerAttr(cuda_map_align));
+      function.setArgAttr(unsigned(map) + 1, "llvm.align", e.b.getI64IntegerAttr(cudaMapAlign));
       function.setArgAttr(unsigned(map) + 1, "nvvm.grid_constant", e.b.getUnitAttr());
     }
     e.function = function;

@@ -12,7 +12,7 @@ using namespace mlir;
 
 namespace moec {
 
-static constexpr int64_t sum_threads = 128;
+static constexpr int64_t sumThreads = 128;
 
 // 384 threads begin with 168 registers each, 64,512 in all. Consumers hold up to 128 sums; the producer holds the
 // addresses of 8 rows, for which 56 are too few.
@@ -177,13 +177,13 @@ CudaKernelFacts CudaMatmulLowering::runSums(ModuleOp module, StringRef symbol) {
   CudaMatmulArgs<unsigned> like = cudaMatmulArgs(kernel);
   CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
   begin(shell, shell.bind(like));
-  Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), sum_threads), e.unsignedI64(e.tid()));
+  Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), sumThreads), e.unsignedI64(e.tid()));
   e.when(e.less(index, e.mul(block.numTokens, shape.n)), [&] { addShares(index); });
-  shell.finish(e, sum_threads);
+  shell.finish(e, sumThreads);
   CudaKernelFacts facts;
-  facts.blockThreads = sum_threads;
+  facts.blockThreads = sumThreads;
   facts.unitsPerToken = shape.n;
-  facts.unitsPerBlock = sum_threads;
+  facts.unitsPerBlock = sumThreads;
   return facts;
 }
 

@@ -8,10 +8,10 @@ namespace moec {
 
 void CudaMatmulBlock::findThread() {
   tid = e.tid();
-  lane = e.rem32(tid, cuda_warp_threads);
-  Value warp = e.div32(tid, cuda_warp_threads);
+  lane = e.rem32(tid, cudaWarpThreads);
+  Value warp = e.div32(tid, cudaWarpThreads);
   if (shape.hasRoles()) // consumers count from behind the producer
-    warp = e.sub(warp, e.c32(cuda_warpgroup_threads / cuda_warp_threads));
+    warp = e.sub(warp, e.c32(cuda_warpgroup_threads / cudaWarpThreads));
   warpM = e.div32(warp, shape.warpsN);
   warpN = e.rem32(warp, shape.warpsN);
   shared = e.shared();

@@ -78,7 +78,7 @@ struct CudaMatmulShape {
   bool asksEarly() const { return early == EarlyWork::Weights; }
   int64_t earlySteps() const; // of the block's first tile
 
-  int64_t threads() const { return cuda_warp_threads * warpsM * warpsN + (hasRoles() ? cuda_warpgroup_threads : 0); }
+  int64_t threads() const { return cudaWarpThreads * warpsM * warpsN + (hasRoles() ? cuda_warpgroup_threads : 0); }
   int64_t copyThreads() const { return hasRoles() ? cuda_warpgroup_threads : threads(); } // the first of the block
   int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
   int64_t columns() const { return b.rows / parts; } // output columns of a tile

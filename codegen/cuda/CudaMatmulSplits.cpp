@@ -11,7 +11,7 @@ using namespace mlir;
 
 namespace moec {
 
-static constexpr int64_t shares_in_flight = 16;
+static constexpr int64_t sharesInFlight = 16;
 
 Value CudaMatmulResults::partialAt(Value share, Value row, Value column, int64_t part) {
   int64_t n = shape.n;
@@ -37,9 +37,9 @@ void CudaMatmulResults::storePartials(const Values &acc) {
 void CudaMatmulResults::addShares(tile::StoreOp op, Value index) {
   Value row = e.divU(index, shape.n), column = e.remU(index, shape.n), group = e.c(0);
   Values sums(size_t(shape.parts), e.f(0));
-  for (int64_t first = 0; first < shape.splits; first += shares_in_flight) {
+  for (int64_t first = 0; first < shape.splits; first += sharesInFlight) {
     Values loaded;
-    for (int64_t share = first; share < std::min(first + shares_in_flight, shape.splits); ++share)
+    for (int64_t share = first; share < std::min(first + sharesInFlight, shape.splits); ++share)
       for (int64_t part = 0; part < shape.parts; ++part)
         loaded.push_back(e.load(e.f32(), partialAt(e.c(share), row, column, part), 4));
     for (auto [i, x] : llvm::enumerate(loaded)) {

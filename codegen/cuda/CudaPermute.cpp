@@ -8,13 +8,13 @@ using namespace mlir;
 
 namespace moec {
 
-static constexpr int64_t permute_threads = 256, chunk_bytes = 16;
+static constexpr int64_t permuteThreads = 256, chunkBytes = 16;
 
 // 8 pairs of bytes from `from`, zeros for those at or past byte `left` of the row.
 static Value loadPairs(CudaEmitter &e, Value from, Value left) {
   CudaEmitter::Values pairs;
   Type pair = e.b.getI16Type();
-  for (int64_t i = 0; i < chunk_bytes; i += 2) {
+  for (int64_t i = 0; i < chunkBytes; i += 2) {
     Value exists = e.less(e.c(i), left);
     auto within = [&](bool read) {
       return [&, read](OpBuilder &builder, Location loc) {
@@ -35,20 +35,20 @@ CudaKernelFacts lowerCudaPermute(const CudaPermuteShape &shape, int64_t sm, Loca
   CudaPermuteArgs<Value> args;
   CudaKernelShell shell(e, module, symbol, countArgs(args), sm);
   args = shell.bind(args);
-  int64_t outStride = cudaPermutedStride(shape.rowBytes), chunks = outStride / chunk_bytes;
-  Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), permute_threads), e.unsignedI64(e.tid()));
-  Value row = e.divU(index, chunks), at = e.mul(e.remU(index, chunks), chunk_bytes);
+  int64_t outStride = cudaPermutedStride(shape.rowBytes), chunks = outStride / chunkBytes;
+  Value index = e.add(e.mul(e.unsignedI64(e.ctaid()), permuteThreads), e.unsignedI64(e.tid()));
+  Value row = e.divU(index, chunks), at = e.mul(e.remU(index, chunks), chunkBytes);
   Value rows = e.toI64(e.load(e.i32(), e.at(args.offsets, shape.groups * 4), 4));
   e.when(e.less(row, rows), [&] {
     Value token = e.toI64(e.load(e.i32(), e.at(args.rowToken, e.mul(row, 4)), 4));
     Value from = e.at(args.from, e.add(e.mul(token, shape.stride), at));
-    bool whole = shape.stride % chunk_bytes == 0 && shape.rowBytes % chunk_bytes == 0;
+    bool whole = shape.stride % chunkBytes == 0 && shape.rowBytes % chunkBytes == 0;
     Value chunk =
-        whole ? e.load(e.vec(e.i32(), 4), from, chunk_bytes) : loadPairs(e, from, e.sub(e.c(shape.rowBytes), at));
-    e.store(chunk, e.at(args.to, e.add(e.mul(row, outStride), at)), chunk_bytes);
+        whole ? e.load(e.vec(e.i32(), 4), from, chunkBytes) : loadPairs(e, from, e.sub(e.c(shape.rowBytes), at));
+    e.store(chunk, e.at(args.to, e.add(e.mul(row, outStride), at)), chunkBytes);
   });
-  shell.finish(e, permute_threads);
-  return {permute_threads, 0, permute_threads, chunks, 0};
+  shell.finish(e, permuteThreads);
+  return {permuteThreads, 0, permuteThreads, chunks, 0};
 }
 
 } // namespace moec

@@ -20,7 +20,7 @@ using namespace mlir;
 namespace moec {
 namespace {
 
-constexpr int64_t threads = 256, warps = threads / cuda_warp_threads, bins = 256;
+constexpr int64_t threads = 256, warps = threads / cudaWarpThreads, bins = 256;
 using Values = CudaEmitter::Values;
 using Predicate = arith::CmpIPredicate;
 
@@ -47,8 +47,8 @@ private:
   void sync() { e.barrier(0, threads); }
   void begin() {
     tid = e.unsignedI64(e.tid());
-    lane = e.remU(tid, cuda_warp_threads);
-    warp = e.divU(tid, cuda_warp_threads);
+    lane = e.remU(tid, cudaWarpThreads);
+    warp = e.divU(tid, cudaWarpThreads);
   }
   Value orderedKey(Value x);
   Value sharedWord(int64_t offset);
@@ -358,14 +358,14 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
   sync(); // counting is over: its memory becomes that of the places
   e.when(e.both(inside, e.equal(warp, e.c(0))), [&] {
     Value slots = e.mul(tokens, choices), firstSlot = e.mul(first, choices);
-    e.loop(lane, slots, cuda_warp_threads, [&](Value i) {
+    e.loop(lane, slots, cudaWarpThreads, [&](Value i) {
       Value id = loadWord(args.ids, e.add(firstSlot, i));
       Value known =
           e.compare(Predicate::ult, id, e.c32(int32_t(cast<RankedTensorType>(op.getRanked().getType()).getDimSize(1))));
       Value none = e.select(e.compare(Predicate::slt, id, e.c32(0)), e.c32(-1), id);
       storeWord(args.kept, e.add(firstSlot, i), e.select(known, e.sub(e.c32(-2), id), none));
     });
-    e.loop(lane, e.c(groups), cuda_warp_threads, [&](Value g) { storeWord(e.shared(), g, places); });
+    e.loop(lane, e.c(groups), cudaWarpThreads, [&](Value g) { storeWord(e.shared(), g, places); });
     e.warpSync();
     auto level = [&](Value begin, int64_t step, Value count) {
       if (!op.getKeys()) {
@@ -379,7 +379,7 @@ void CudaPlaces::nextBest(moe::CapacityOp op, CudaKernelShell &shell) {
       Value lastKey = walk.getRegionIterArg(0), lastAt = walk.getRegionIterArg(1);
       RunWalker runs(e);
       runs.lane = lane;
-      auto find = scf::ForOp::create(e.b, e.loc, e.c(0), count, e.c(cuda_warp_threads),
+      auto find = scf::ForOp::create(e.b, e.loc, e.c(0), count, e.c(cudaWarpThreads),
                                      ValueRange{e.c32(INT32_MIN), e.c32(INT32_MAX)});
       {
         OpBuilder::InsertionGuard inner(e.b);

@@ -45,9 +45,9 @@ CudaDispatchShape CudaStages::dispatchShape(size_t step) const {
 bool CudaStages::makeDispatchTables(size_t step, const CudaDispatchShape &shape) {
   if (dispatchScratch.count(uint16_t(step)))
     return true;
-  if (shape.groups > cuda_dispatch_max_groups)
-    return fail("CUDA kernels sort tokens into at most " + std::to_string(cuda_dispatch_max_groups) +
-                    " groups, found " + std::to_string(shape.groups),
+  if (shape.groups > cudaDispatchMaxGroups)
+    return fail("CUDA kernels sort tokens into at most " + std::to_string(cudaDispatchMaxGroups) + " groups, found " +
+                    std::to_string(shape.groups),
                 true);
   if (plan.header.max_tokens > INT32_MAX / shape.choices)
     return fail("CUDA kernels count rows in 31 bits: " + std::to_string(plan.header.max_tokens) + " tokens of " +

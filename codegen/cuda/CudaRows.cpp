@@ -133,8 +133,8 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
   int64_t bytes = memory.peak(), count = warpsOf(4, bytes, 48 * 1024);
   warps.setValueAttr(e.b.getI64IntegerAttr(count));
   warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
-  shell.finish(e, count * cuda_warp_threads);
-  CudaKernelFacts facts = {count * cuda_warp_threads, count * bytes, count, 1, 0};
+  shell.finish(e, count * cudaWarpThreads);
+  CudaKernelFacts facts = {count * cudaWarpThreads, count * bytes, count, 1, 0};
   if (route) {
     facts.unitsPerToken = route.getRowsPerToken();
     facts.unitsFixed = route.getRowsFixed();
@@ -145,8 +145,8 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
 
 void CudaRowsLowering::begin() {
   Value tid = e.unsignedI64(e.tid());
-  runs.lane = e.remU(tid, cuda_warp_threads);
-  warp = e.divU(tid, cuda_warp_threads);
+  runs.lane = e.remU(tid, cudaWarpThreads);
+  warp = e.divU(tid, cudaWarpThreads);
 }
 
 void CudaRowsLowering::placeWarp(arith::ConstantOp warpBytes) {
@@ -170,7 +170,7 @@ int64_t CudaRowsLowering::within(CudaKernelShell &shell, const RowProgramArgs<Va
     lowerRow();
     e.warpSync();
   }
-  int64_t bytes = memory.peak(), count = warpsOf(threads / cuda_warp_threads, bytes, mostBytes);
+  int64_t bytes = memory.peak(), count = warpsOf(threads / cudaWarpThreads, bytes, mostBytes);
   warps.setValueAttr(e.b.getI64IntegerAttr(count));
   warpBytes.setValueAttr(e.b.getI64IntegerAttr(bytes));
   return count * bytes;
@@ -347,7 +347,7 @@ void CudaRowsLowering::lowerReduce(moe::ReduceOp reduce) {
 // element.
 void CudaRowsLowering::reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum) {
   int64_t length = x.count / segments;
-  if (segments <= cuda_warp_threads && length >= 16) {
+  if (segments <= cudaWarpThreads && length >= 16) {
     for (int64_t first = 0; first < segments; first += 8) {
       Values acc;
       for (int64_t s = first; s < std::min(first + 8, segments); ++s)

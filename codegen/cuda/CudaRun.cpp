@@ -40,16 +40,16 @@ void RunWalker::forEach(int64_t count, llvm::function_ref<void(ArrayRef<Value>)>
 }
 
 RunWalker::Values RunWalker::fold(int64_t count, Values acc, Step body) {
-  int64_t whole = count / cuda_warp_threads, rest = count % cuda_warp_threads, looped = loopedSteps(whole);
+  int64_t whole = count / cudaWarpThreads, rest = count % cudaWarpThreads, looped = loopedSteps(whole);
   auto columnsFrom = [&](Value first, int64_t steps) {
     Values columns;
     for (int64_t i = 0; i < steps; ++i)
-      columns.push_back(e.add(first, e.c(i * cuda_warp_threads)));
+      columns.push_back(e.add(first, e.c(i * cudaWarpThreads)));
     return columns;
   };
   if (looped) {
     auto loop =
-        scf::ForOp::create(e.b, e.loc, e.c(0), e.c(looped * cuda_warp_threads), e.c(batch * cuda_warp_threads), acc);
+        scf::ForOp::create(e.b, e.loc, e.c(0), e.c(looped * cudaWarpThreads), e.c(batch * cudaWarpThreads), acc);
     OpBuilder::InsertionGuard guard(e.b);
     if (acc.empty())
       e.b.setInsertionPoint(loop.getBody()->getTerminator());
@@ -62,18 +62,18 @@ RunWalker::Values RunWalker::fold(int64_t count, Values acc, Step body) {
     acc = Values(loop.getResults());
   }
   for (int64_t step = looped; step < whole; step += batch) {
-    Value first = e.add(lane, e.c(step * cuda_warp_threads));
+    Value first = e.add(lane, e.c(step * cudaWarpThreads));
     acc = body(acc, columnsFrom(first, std::min(batch, whole - step)), Value());
   }
   if (rest) {
-    Value valid = e.less(lane, e.c(rest)), column = e.add(lane, e.c(whole * cuda_warp_threads));
+    Value valid = e.less(lane, e.c(rest)), column = e.add(lane, e.c(whole * cudaWarpThreads));
     acc = body(acc, e.select(valid, column, e.c(0)), valid);
   }
   return acc;
 }
 
 void RunWalker::joinLanes(MutableArrayRef<Value> xs, llvm::function_ref<Value(Value, Value)> join) {
-  for (int64_t mask = cuda_warp_threads / 2; mask; mask /= 2) {
+  for (int64_t mask = cudaWarpThreads / 2; mask; mask /= 2) {
     Values others;
     for (Value x : xs)
       others.push_back(e.shflBfly(x, mask));
@@ -91,7 +91,7 @@ void RunWalker::keepLarger(Value &best, Value &at, Value key, Value column) {
 }
 
 void RunWalker::largestOfLanes(MutableArrayRef<Value> keys, MutableArrayRef<Value> columns) {
-  for (int64_t mask = cuda_warp_threads / 2; mask; mask /= 2) {
+  for (int64_t mask = cudaWarpThreads / 2; mask; mask /= 2) {
     Values otherKeys, otherColumns;
     for (size_t i = 0; i < keys.size(); ++i) {
       otherKeys.push_back(e.shflBfly(keys[i], mask));

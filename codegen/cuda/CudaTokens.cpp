@@ -14,7 +14,7 @@ using namespace mlir;
 namespace moec {
 namespace {
 
-constexpr int64_t threads = 256, token_run = 32, slots_per_block = 8;
+constexpr int64_t threads = 256, tokenRun = 32, slotsPerBlock = 8;
 using Values = CudaEmitter::Values;
 
 class CudaTokens {
@@ -38,7 +38,7 @@ private:
 
 CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, bool sequences, bool total,
                                    ModuleOp module, StringRef symbol) {
-  constexpr int64_t width = token_reduce_block, strands = threads / width;
+  constexpr int64_t width = tokenReduceBlock, strands = threads / width;
   int64_t columns = type.getDimSize(1), blocks = (columns + width - 1) / width;
   bool sum = kind != moe::TotalKind::max, integers = type.getElementType().isInteger(32);
   Type element = type.getElementType();
@@ -61,7 +61,7 @@ CudaKernelFacts CudaTokens::reduce(RankedTensorType type, moe::TotalKind kind, b
   Value column = e.select(live, n, e.c(0)); // idle threads read what is there
   auto at = [&](Value base, Value t) { return e.at(base, e.mul(e.add(e.mul(t, columns), column), 4)); };
   auto step = [&](const Values &acc, Value t) -> Values { return {join(acc[0], e.load(element, at(from, t), 4))}; };
-  Value part = e.foldInRuns(e.add(first, strand), end, strands, token_run, {neutral}, step, join)[0];
+  Value part = e.foldInRuns(e.add(first, strand), end, strands, tokenRun, {neutral}, step, join)[0];
   auto place = [&](Value s) { return e.at(e.shared(), e.mul(e.add(e.mul(s, width), own), 4)); };
   e.store(part, place(strand), 4);
   e.barrier(0, threads);
@@ -88,7 +88,7 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &r
   auto route = cast<moe::RouteType>(op.getRoute().getType());
   Type element = type.getElementType();
   int64_t hidden = type.getDimSize(1), slots = route.getChoices(), each = slots / route.getGroups();
-  int64_t parts = (hidden + threads - 1) / threads, blocks = (slots + slots_per_block - 1) / slots_per_block;
+  int64_t parts = (hidden + threads - 1) / threads, blocks = (slots + slotsPerBlock - 1) / slotsPerBlock;
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   bool sequences = cast<moe::SlotsOp>(op.getRoute().getDefiningOp()).getScope() == moe::Scope::sequence;
   SlotInputsArgs<int64_t> strides = bindArgs<int64_t>(argsOf(op), rowStrides);
@@ -97,15 +97,15 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &r
   Value tokens = sequences ? shell.sequence() : shell.numTokens, scopes = divide(shell.numTokens, tokens);
   Value block = e.unsignedI64(e.ctaid()), unit = e.divU(block, parts);
   Value h = e.add(e.mul(e.remU(block, parts), threads), e.unsignedI64(e.tid()));
-  Value scope = e.divU(unit, blocks), slot0 = e.mul(e.remU(unit, blocks), slots_per_block);
+  Value scope = e.divU(unit, blocks), slot0 = e.mul(e.remU(unit, blocks), slotsPerBlock);
   Value first = e.mul(scope, tokens);
   auto add = [&](Value a, Value b) { return e.addF(a, b); };
   e.when(e.both(e.less(scope, scopes), e.less(h, e.c(hidden))), [&] {
     Values own; // slots of this block; past the end the last one again
-    for (int64_t i = 0; i < slots_per_block; ++i)
+    for (int64_t i = 0; i < slotsPerBlock; ++i)
       own.push_back(e.minS(e.add(slot0, e.c(i)), e.c(slots - 1)));
     Values sums = e.foldInRuns(
-        first, e.add(first, tokens), 1, token_run, Values(slots_per_block, e.f(0)),
+        first, e.add(first, tokens), 1, tokenRun, Values(slotsPerBlock, e.f(0)),
         [&](const Values &acc, Value t) {
           Value v =
               e.widen(e.load(element, e.at(args.x, e.add(e.mul(t, strides.x), e.mul(h, bytes))), unsigned(bytes)));
@@ -117,7 +117,7 @@ CudaKernelFacts CudaTokens::slotInputs(moe::SlotInputsOp op, const RowStrides &r
           return next;
         },
         add);
-    for (int64_t i = 0; i < slots_per_block; ++i)
+    for (int64_t i = 0; i < slotsPerBlock; ++i)
       e.when(e.less(e.add(slot0, e.c(i)), e.c(slots)), [&] {
         Value row = e.add(e.mul(e.add(e.mul(e.divU(own[i], each), scopes), scope), each), e.remU(own[i], each));
         e.store(e.narrow(sums[i], element), e.at(args.out, e.add(e.mul(row, strides.out), e.mul(h, bytes))),

@@ -38,8 +38,8 @@ static CudaEmitter::Values laneKeys(CudaEmitter &e, RunWalker &runs, const TopKS
                                     Value begin) {
   CudaEmitter::Values keys;
   for (int64_t i = 0; i < shape.perLane(); ++i) {
-    Value column = e.add(runs.lane, e.c(i * cuda_warp_threads));
-    if ((i + 1) * cuda_warp_threads <= shape.length) {
+    Value column = e.add(runs.lane, e.c(i * cudaWarpThreads));
+    if ((i + 1) * cudaWarpThreads <= shape.length) {
       keys.push_back(orderedKey(e, loadElement(e, x, e.add(begin, column))));
       continue;
     }
@@ -58,7 +58,7 @@ static CudaEmitter::Values takeLargest(CudaEmitter &e, RunWalker &runs, const To
   Value lane = e.toI32(runs.lane);
   CudaEmitter::Values columns, best, winners;
   for (int64_t i = 0; i < perLane; ++i)
-    columns.push_back(e.add(lane, e.c32(int32_t(i * cuda_warp_threads))));
+    columns.push_back(e.add(lane, e.c32(int32_t(i * cudaWarpThreads))));
   for (int64_t s = 0; s < batch; ++s) {
     Value top = keys[s * perLane], at = columns[0];
     for (int64_t i = 1; i < perLane; ++i) {
@@ -133,7 +133,7 @@ void emitLongTopK(CudaEmitter &e, RunWalker &runs, const TopKShape &shape, const
       Values top = runs.fold(shape.length, {e.c32(INT32_MIN), e.c32(INT32_MAX)}, step);
       runs.largestOfLanes(MutableArrayRef(top).take_front(1), MutableArrayRef(top).drop_front(1));
       Value where = e.toI64(top[1]);
-      e.when(e.equal(e.remU(where, cuda_warp_threads), runs.lane),
+      e.when(e.equal(e.remU(where, cudaWarpThreads), runs.lane),
              [&] { storeElement(e, keys, e.add(begin, where), e.c32(INT32_MIN)); });
       e.when(e.equal(runs.lane, e.c(0)),
              [&] { storeElement(e, ids, e.add(e.mul(s, shape.k), j), e.toI32(e.add(begin, where))); });

@@ -33,7 +33,7 @@ void storeElement(CudaEmitter &e, const RowRun &run, mlir::Value n, mlir::Value 
 
 struct TopKShape {
   int64_t segments, length, k;
-  int64_t perLane() const { return (length + cuda_warp_threads - 1) / cuda_warp_threads; }
+  int64_t perLane() const { return (length + cudaWarpThreads - 1) / cudaWarpThreads; }
   bool keysInRegisters() const { return perLane() <= 16; }
 };
 

@@ -81,9 +81,9 @@ private:
   int descriptor;
 };
 
-// While one lives, programs that this thread starts have the same addresses in every run: ptxas 13.0 allocates
-// registers of some kernels by the order of addresses, so that equal PTX gave different cubins. Where the system refuses
-// (some containers do), addresses stay random.
+// While one lives, programs that this thread starts have the same addresses in every run: ptxas 13.0 orders some
+// registers by address, so that equal PTX gave different cubins. Where the system refuses (some containers do),
+// addresses stay random.
 class FixedAddresses {
 public:
 #ifdef __linux__

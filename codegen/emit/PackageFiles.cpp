@@ -74,9 +74,9 @@ static std::string reportLines(const LaunchPlan &plan) {
                        : lines;
 }
 
-static Result<TemplateValues> templateValues(const CompiledPackage &package, LibraryKind kind) {
+static Result<PackageValues> templateValues(const CompiledPackage &package, LibraryKind kind) {
   const moec_plan_header &header = package.plan.header;
-  TemplateValues values;
+  PackageValues values;
   if (!values.identifier("name", package.name) || !values.upperIdentifier("NAME", package.name))
     return Diagnostic::error("E-INTERNAL", "the package's name is not an identifier");
   for (const moec_role &role : package.plan.roles) {
@@ -127,7 +127,7 @@ static Result<TemplateValues> templateValues(const CompiledPackage &package, Lib
 Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, LibraryKind kind,
                                               std::string libraryBytes) {
   const std::string &name = package.name, share = "share/" + name + "/";
-  Result<TemplateValues> values = templateValues(package, kind);
+  Result<PackageValues> values = templateValues(package, kind);
   if (!values)
     return values.takeError();
   std::vector<PackageFile> files;

@@ -15,25 +15,25 @@ using namespace llvm;
 
 namespace moec {
 
-bool TemplateValues::identifier(StringRef key, StringRef text) {
+bool PackageValues::identifier(StringRef key, StringRef text) {
   if (!isLayerName({text.data(), text.size()}))
     return false;
   values[key.str()] = text.str();
   return true;
 }
 
-bool TemplateValues::upperIdentifier(StringRef key, StringRef text) {
+bool PackageValues::upperIdentifier(StringRef key, StringRef text) {
   if (!isLayerName({text.data(), text.size()}))
     return false;
   values[key.str()] = text.upper();
   return true;
 }
 
-void TemplateValues::integer(StringRef key, int64_t value) { values[key.str()] = std::to_string(value); }
+void PackageValues::integer(StringRef key, int64_t value) { values[key.str()] = std::to_string(value); }
 
-void TemplateValues::word(StringRef key, StringRef text) { values[key.str()] = text.str(); }
+void PackageValues::word(StringRef key, StringRef text) { values[key.str()] = text.str(); }
 
-bool TemplateValues::roleLine(StringRef key, StringRef role, const std::vector<int64_t> &dims) {
+bool PackageValues::roleLine(StringRef key, StringRef role, const std::vector<int64_t> &dims) {
   if (role.empty() ||
       !all_of(role, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'; }))
     return false;
@@ -46,12 +46,12 @@ bool TemplateValues::roleLine(StringRef key, StringRef role, const std::vector<i
   return true;
 }
 
-const std::string *TemplateValues::find(StringRef key) const {
+const std::string *PackageValues::find(StringRef key) const {
   auto it = values.find(key.str());
   return it == values.end() ? nullptr : &it->second;
 }
 
-Result<std::string> fillPackageTemplate(StringRef name, const TemplateValues &values) {
+Result<std::string> fillPackageTemplate(StringRef name, const PackageValues &values) {
   Result<std::optional<TemplateText>> read = readTemplate("", ("package/" + name).str());
   if (!read || !*read)
     return Diagnostic::error("E-INTERNAL", "no package template named " + name.str());

@@ -19,7 +19,7 @@
 
 namespace moec {
 
-class TemplateValues {
+class PackageValues {
 public:
   bool identifier(llvm::StringRef key, llvm::StringRef text);      // false: not an identifier, nothing is set
   bool upperIdentifier(llvm::StringRef key, llvm::StringRef text); // the same in capitals, for macros
@@ -36,7 +36,7 @@ private:
 
 // Replaces every @key@ of templates/package/NAME, which is built into the binary. An error, E-INTERNAL: no such
 // template, or a key without a value.
-Result<std::string> fillPackageTemplate(llvm::StringRef name, const TemplateValues &values);
+Result<std::string> fillPackageTemplate(llvm::StringRef name, const PackageValues &values);
 
 } // namespace moec
 

@@ -23,7 +23,7 @@ namespace moec {
 void stampIdentity(mlir::func::FuncOp layer, const Sha256Digest &identity);
 
 // Call before the first change of a layer, built or read. Afterwards spec_hash is its identity and text_hash is
-// removed. A malformed spec_hash stays unchanged; planLaunch refuses it (P6).
+// removed. A malformed spec_hash stays unchanged; planStages refuses it (P6).
 void settleIdentity(mlir::func::FuncOp layer);
 
 } // namespace moec

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// FuseStages and PlanLaunch as passes over a module that holds one layer, and the interpreter over one of functions.
+// FuseStages and PlanStages as passes over a module that holds one layer, and the interpreter over one of functions.
 
 #include "codegen/pipeline/Passes.h"
 
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/interpret/EvaluateText.h"
 #include "codegen/moe/LayerChecks.h"
-#include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/PlanStages.h"
 
 #include "mlir/Pass/Pass.h"
 
@@ -49,7 +49,7 @@ struct PrintPlanPass : PassWrapper<PrintPlanPass, OperationPass<ModuleOp>> {
     LaunchPlan plan;
     PlanOptions options;
     options.maxTokens = maxTokens;
-    if (!layer || failed(planLaunch(layer, options, plan)))
+    if (!layer || failed(planStages(layer, options, plan)))
       return signalPassFailure();
     plan.print(llvm::errs());
   }

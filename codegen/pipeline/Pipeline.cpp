@@ -17,7 +17,7 @@
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
-#include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/PlanStages.h"
 #include "codegen/plan/RouteFront.h"
 #include "codegen/tile/DescribeMatmul.h"
 
@@ -179,7 +179,7 @@ bool Compilation::fuse() {
 bool Compilation::plan() {
   PlanOptions planOptions;
   planOptions.maxTokens = options.maxTokens;
-  return collecting("E-PLAN", [&] { return succeeded(planLaunch(layer, planOptions, launchPlan)); });
+  return collecting("E-PLAN", [&] { return succeeded(planStages(layer, planOptions, launchPlan)); });
 }
 
 bool Compilation::schedule() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LaunchPlan: the structs of runtime/moec_abi.h while they are being filled. PlanLaunch makes one from fused stages,
+// LaunchPlan: the structs of runtime/moec_abi.h while they are being filled. PlanStages makes one from fused stages,
 // the schedule fills each step's ISA variants, serialize() lays the blob out as moec_abi.h says.
 
 #ifndef MOEC_CODEGEN_PLAN_LAUNCHPLAN_H
@@ -42,7 +42,7 @@ struct LaunchPlan {
 };
 
 // The number of columns that one unit of a columns step reduces.
-constexpr int64_t token_reduce_block = 64;
+constexpr int64_t tokenReduceBlock = 64;
 
 // "rows", "matmul", "dispatch", ...; "?" for a kind that moec_abi.h does not have.
 llvm::StringRef stepKindName(const moec_step &step);

@@ -8,7 +8,7 @@
 // else slots of their own at the end, which a call without reports does not have.
 
 #include "codegen/fuse/JoinStages.h"
-#include "codegen/plan/LaunchPlanner.h"
+#include "codegen/plan/PlanBuilder.h"
 
 #include <algorithm>
 #include <utility>

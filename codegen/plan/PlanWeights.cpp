@@ -2,7 +2,7 @@
 //
 // Parameters -> roles (what the caller supplies) and regions of the packed weights.
 
-#include "codegen/plan/LaunchPlanner.h"
+#include "codegen/plan/PlanBuilder.h"
 
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/MathExtras.h"
@@ -28,7 +28,7 @@ std::string textOf(DictionaryAttr storage, StringRef key, StringRef missing) {
 } // namespace
 
 // P1. Without storage a role is a tensor of its own name, stacked on its expert axis, out_in.
-LogicalResult LaunchPlanner::readStorage(StringRef name, DictionaryAttr storage, moec_role &role) {
+LogicalResult PlanBuilder::readStorage(StringRef name, DictionaryAttr storage, moec_role &role) {
   std::string stack = textOf(storage, "stack", role.expert_axis ? "stacked" : "single");
   std::string axes = textOf(storage, "axes", "out_in"), part = textOf(storage, "part", "all");
   int stackCode = llvm::StringSwitch<int>(stack)
@@ -60,7 +60,7 @@ LogicalResult LaunchPlanner::readStorage(StringRef name, DictionaryAttr storage,
   return success();
 }
 
-std::optional<uint16_t> LaunchPlanner::roleOf(Value parameter, bool matrix) {
+std::optional<uint16_t> PlanBuilder::roleOf(Value parameter, bool matrix) {
   auto argument = dyn_cast<BlockArgument>(parameter);
   if (!argument || !typeOf(parameter).hasStaticShape()) {
     layer.emitOpError("P4: weights must be parameters of the layer");
@@ -102,12 +102,12 @@ std::optional<uint16_t> LaunchPlanner::roleOf(Value parameter, bool matrix) {
   return roles[name.str()] = uint16_t(first);
 }
 
-bool LaunchPlanner::hasMembers(Value parameter) {
+bool PlanBuilder::hasMembers(Value parameter) {
   return bool(layer.getArgAttrOfType<DictionaryAttr>(cast<BlockArgument>(parameter).getArgNumber(), "moe.members"));
 }
 
 // One role NAME.e for each expert of a class, of that expert's own shape and in a tensor of its own.
-LogicalResult LaunchPlanner::addMembers(unsigned index, moec_role role) {
+LogicalResult PlanBuilder::addMembers(unsigned index, moec_role role) {
   auto members = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.members");
   auto storage = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.storage");
   std::string base = members.getAs<StringAttr>("role").getValue().str(),
@@ -133,7 +133,7 @@ LogicalResult LaunchPlanner::addMembers(unsigned index, moec_role role) {
   return success();
 }
 
-uint16_t LaunchPlanner::weightBuffer(moec_weight weight, const std::string &name) {
+uint16_t PlanBuilder::weightBuffer(moec_weight weight, const std::string &name) {
   std::string key = (weight.layout == MOEC_LAYOUT_PANELS ? "panels " : "vector ") + name;
   if (auto found = weightBuffers.find(key); found != weightBuffers.end())
     return found->second;
@@ -149,7 +149,7 @@ uint16_t LaunchPlanner::weightBuffer(moec_weight weight, const std::string &name
   return weightBuffers[key] = addBuffer(buffer, name);
 }
 
-std::optional<uint16_t> LaunchPlanner::panelBuffer(GroupedMatmulOp op) {
+std::optional<uint16_t> PlanBuilder::panelBuffer(GroupedMatmulOp op) {
   RankedTensorType type = typeOf(op.getB().front());
   moec_weight weight = {};
   weight.layout = MOEC_LAYOUT_PANELS;
@@ -170,7 +170,7 @@ std::optional<uint16_t> LaunchPlanner::panelBuffer(GroupedMatmulOp op) {
   return weightBuffer(weight, name);
 }
 
-uint16_t LaunchPlanner::vectorBuffer(Value parameter) {
+uint16_t PlanBuilder::vectorBuffer(Value parameter) {
   std::optional<uint16_t> role = roleOf(parameter, /*matrix=*/false);
   if (!role) {
     weightStatus = failure();
@@ -189,7 +189,7 @@ uint16_t LaunchPlanner::vectorBuffer(Value parameter) {
 }
 
 // A parameter that is a matrix elsewhere, and here the sums of its rows' squares.
-uint16_t LaunchPlanner::squaresBuffer(SquareSumsOp op) {
+uint16_t PlanBuilder::squaresBuffer(SquareSumsOp op) {
   std::optional<uint16_t> role = roleOf(op.getMatrix(), /*matrix=*/true);
   if (!role) {
     weightStatus = failure();
@@ -206,7 +206,7 @@ uint16_t LaunchPlanner::squaresBuffer(SquareSumsOp op) {
   return weightBuffer(weight, "squares of " + plan.string(plan.roles[*role].name).str());
 }
 
-LogicalResult LaunchPlanner::finishWeights() {
+LogicalResult PlanBuilder::finishWeights() {
   uint64_t end = regionAlign; // the runtime's header page
   for (moec_weight &weight : plan.weights) {
     weight.offset = end;

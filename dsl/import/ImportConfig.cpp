@@ -42,7 +42,7 @@ const Json *member(const Json &object, const std::string &path) {
 
 } // namespace
 
-const Json *ConfigImport::find(Keys keys, std::string *key) const {
+const Json *ImportState::find(Keys keys, std::string *key) const {
   for (const char *name : keys) {
     const Json *value = member(config, name);
     if (!value)
@@ -56,14 +56,14 @@ const Json *ConfigImport::find(Keys keys, std::string *key) const {
   return nullptr;
 }
 
-bool ConfigImport::writes(const char *key) const {
+bool ImportState::writes(const char *key) const {
   std::string path = key;
   size_t dot = path.rfind('.');
   const Json *owner = dot == std::string::npos ? &config : member(config, path.substr(0, dot));
   return owner && owner->is_object() && owner->contains(path.substr(dot + 1));
 }
 
-int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
+int64_t ImportState::integerOr(Keys keys, int64_t other) const {
   std::string key;
   const Json *value = find(keys, &key);
   if (value && value->is_number_integer())
@@ -73,7 +73,7 @@ int64_t ConfigImport::integerOr(Keys keys, int64_t other) const {
   return other;
 }
 
-double ConfigImport::numberOr(Keys keys, double other) const {
+double ImportState::numberOr(Keys keys, double other) const {
   std::string key;
   const Json *value = find(keys, &key);
   if (value && value->is_number() && std::isfinite(value->get<double>()))
@@ -83,7 +83,7 @@ double ConfigImport::numberOr(Keys keys, double other) const {
   return other;
 }
 
-bool ConfigImport::flagOr(Keys keys, bool other) const {
+bool ImportState::flagOr(Keys keys, bool other) const {
   std::string key;
   const Json *value = find(keys, &key);
   if (value && value->is_boolean())
@@ -93,7 +93,7 @@ bool ConfigImport::flagOr(Keys keys, bool other) const {
   return other;
 }
 
-std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
+std::string ImportState::wordOr(Keys keys, const std::string &other) const {
   std::string key;
   const Json *value = find(keys, &key);
   if (value && value->is_string())
@@ -104,35 +104,35 @@ std::string ConfigImport::wordOr(Keys keys, const std::string &other) const {
 }
 
 // Once for each key: several steps may look at it.
-void ConfigImport::fail(const char *code, const std::string &key, const std::string &message,
-                        const std::string &hint) const {
+void ImportState::fail(const char *code, const std::string &key, const std::string &message,
+                       const std::string &hint) const {
   for (const Diagnostic &finding : out.findings)
     if (finding.severity == Severity::Error && finding.path == key && finding.message == message)
       return;
   out.findings.push_back(Diagnostic::error(code, message, hint, key));
 }
 
-void ConfigImport::quirk(const std::string &key, const std::string &message, const std::string &chosen) {
+void ImportState::quirk(const std::string &key, const std::string &message, const std::string &chosen) {
   out.findings.push_back(Diagnostic::warning("W-QUIRK", message, chosen, key));
 }
 
-void ConfigImport::unsupported(const std::string &key, const std::string &message, const std::string &hint) {
+void ImportState::unsupported(const std::string &key, const std::string &message, const std::string &hint) {
   out.findings.push_back(Diagnostic::error("E-UNSUPPORTED", message, hint, key));
 }
 
-bool ConfigImport::failed() const {
+bool ImportState::failed() const {
   return std::any_of(out.findings.begin(), out.findings.end(),
                      [](const Diagnostic &finding) { return finding.severity == Severity::Error; });
 }
 
-void ConfigImport::missing(Keys keys, const char *path) {
+void ImportState::missing(Keys keys, const char *path) {
   fail("E-IMPORT-KEY", *keys.begin(),
        "the config has no " + listOf(keys) + ", which " + std::string(path) + " of a " + out.family + " layer needs",
        "use the config.json of the checkpoint itself: class defaults differ from what is published");
 }
 
 // `source` empty: the caller found no key, so nothing is recorded.
-void ConfigImport::put(const std::string &path, OrderedJson value, const std::string &source) {
+void ImportState::put(const std::string &path, OrderedJson value, const std::string &source) {
   OrderedJson *at = &spec;
   for (size_t begin = 0; begin <= path.size();) {
     size_t end = std::min(path.find('.', begin), path.size());
@@ -144,7 +144,7 @@ void ConfigImport::put(const std::string &path, OrderedJson value, const std::st
   *at = std::move(value);
 }
 
-int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
+int64_t ImportState::integer(const char *path, Keys keys, int64_t low) {
   std::string key;
   const Json *value = find(keys, &key);
   if (!value) {
@@ -168,13 +168,13 @@ int64_t ConfigImport::integer(const char *path, Keys keys, int64_t low) {
   return number;
 }
 
-void ConfigImport::number(const char *path, Keys keys, double fallback) {
+void ImportState::number(const char *path, Keys keys, double fallback) {
   if (!find(keys))
     return missing(keys, path);
   optionalNumber(path, keys, fallback);
 }
 
-bool ConfigImport::flag(const char *path, Keys keys) {
+bool ImportState::flag(const char *path, Keys keys) {
   std::string key;
   const Json *value = find(keys, &key);
   if (!value)
@@ -184,7 +184,7 @@ bool ConfigImport::flag(const char *path, Keys keys) {
   return value && value->is_boolean() && value->get<bool>();
 }
 
-void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) {
+void ImportState::optionalNumber(const char *path, Keys keys, double fallback) {
   std::string key;
   const Json *value = find(keys, &key);
   if (!value)
@@ -195,7 +195,7 @@ void ConfigImport::optionalNumber(const char *path, Keys keys, double fallback) 
     put(path, value->get<double>(), key);
 }
 
-void ConfigImport::activation(const char *path, Keys keys, const std::string &fallback) {
+void ImportState::activation(const char *path, Keys keys, const std::string &fallback) {
   static const std::pair<const char *, const char *> names[] = {{"silu", "silu"},
                                                                 {"swish", "silu"},
                                                                 {"gelu", "gelu"},
@@ -218,8 +218,8 @@ void ConfigImport::activation(const char *path, Keys keys, const std::string &fa
        "use silu, gelu, gelu_tanh, quick_gelu, relu or relu2");
 }
 
-void ConfigImport::weight(const char *role, const std::string &tensor, const char *stack, const char *axes,
-                          const char *part) {
+void ImportState::weight(const char *role, const std::string &tensor, const char *stack, const char *axes,
+                         const char *part) {
   OrderedJson entry = {{"tensor", tensor}};
   for (auto [key, value] : {std::pair("stack", stack), std::pair("axes", axes), std::pair("part", part)})
     if (*value)
@@ -236,8 +236,8 @@ static std::string stackedStem(std::string stem) {
   return stem;
 }
 
-void ConfigImport::perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
-                             const char *tail) {
+void ImportState::perExpert(const std::string &stem, const char *gate, const char *up, const char *down,
+                            const char *tail) {
   if (options.stacked && gate) {
     std::string at = stackedStem(stem);
     stackedUsed = true;
@@ -255,14 +255,14 @@ void ConfigImport::perExpert(const std::string &stem, const char *gate, const ch
   weight("experts.down", stem + down + tail, "per_expert");
 }
 
-void ConfigImport::sharedBlock(const std::string &stem, const char *gate, const char *up, const char *down) {
+void ImportState::sharedBlock(const std::string &stem, const char *gate, const char *up, const char *down) {
   if (gate)
     weight("shared.gate", stem + gate + ".weight");
   weight("shared.up", stem + up + ".weight");
   weight("shared.down", stem + down + ".weight");
 }
 
-void ConfigImport::chooseLayer(const LayerRule &rule) {
+void ImportState::chooseLayer(const LayerRule &rule) {
   constexpr int64_t mostLayers = 1 << 12; // of a config that does not say how many it has
   static const Keys encoderKeys = {"num_hidden_layers", "n_layers", "num_layers", "encoder_layers", "decoder_layers"};
   static const Keys decoderKeys = {"num_decoder_layers", "decoder_layers", "num_hidden_layers", "num_layers"};
@@ -306,7 +306,7 @@ const Json &textConfig(const Json &root) {
   return text && text->is_object() ? *text : root;
 }
 
-void fillTypes(ConfigImport &import, const Json &root) {
+void fillTypes(ImportState &import, const Json &root) {
   std::string key, word;
   for (const Json *from : {&import.config, &root})
     for (const char *name : {"torch_dtype", "dtype"})
@@ -324,7 +324,7 @@ void fillTypes(ConfigImport &import, const Json &root) {
 }
 
 // A quantised checkpoint is refused, because no package reads its weights; its layer in floating point can be had.
-void noteQuantisation(ConfigImport &import, const Json &root) {
+void noteQuantisation(ImportState &import, const Json &root) {
   for (const Json *from : {&import.config, &root})
     if (const Json *quant = member(*from, "quantization_config"); quant && !import.out.quantised) {
       import.out.quantised = true;
@@ -398,7 +398,7 @@ bool importConfig(std::string_view text, const ImportOptions &options, ImportRes
   const ImportFamily *family = chooseFamily(config, root, out);
   if (!family)
     return false;
-  ConfigImport import(config, options, out);
+  ImportState import(config, options, out);
   import.spec["moec"] = 1;
   import.spec["name"] = options.name;
   import.chooseLayer(family->rule);

@@ -5,11 +5,11 @@
 #ifndef MOEC_DSL_IMPORT_IMPORTPIECES_H
 #define MOEC_DSL_IMPORT_IMPORTPIECES_H
 
-#include "dsl/import/ConfigImport.h"
+#include "dsl/import/ImportState.h"
 
 namespace moec::families {
 
-using I = ConfigImport;
+using I = ImportState;
 
 void experts(I &i, Keys count, Keys width);
 void topK(I &i, Keys keys = {"num_experts_per_tok"});

@@ -10,7 +10,7 @@
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
-#include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/PlanStages.h"
 #include "dsl/Reports.h"
 #include "dsl/spec/SpecPrinter.h"
 #include "dsl/spec/SpecReader.h"
@@ -73,7 +73,7 @@ struct BuiltLayer {
   bool makePlan(int64_t maxTokens = 64) {
     PlanOptions options;
     options.maxTokens = maxTokens;
-    return succeeded(planLaunch(layer, options, plan));
+    return succeeded(planStages(layer, options, plan));
   }
   std::string text() {
     std::string out;

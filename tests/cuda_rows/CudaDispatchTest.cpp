@@ -131,7 +131,7 @@ TEST_F(DispatchTest, OneBlock) {
 
 TEST_F(DispatchTest, TheLargestNumberOfTokensOfOneBlock) {
   make(16, 8, 3);
-  run(randomIds(cuda_dispatch_one_block_slots, 4));
+  run(randomIds(cudaDispatchOneBlockSlots, 4));
 }
 
 TEST_F(DispatchTest, ThreeKernels) {

@@ -8,7 +8,7 @@
 using namespace moec;
 
 TEST(PackageTemplate, identifier_refuses_what_is_none) {
-  TemplateValues values;
+  PackageValues values;
   for (const char *text : {"", "A", "1a", "a-b", "a b", "moec", "moec_x", "a\nb", "a*/", "${x}", "@name@"})
     EXPECT_FALSE(values.identifier("name", text)) << text;
   EXPECT_EQ(values.find("name"), nullptr);
@@ -19,14 +19,14 @@ TEST(PackageTemplate, identifier_refuses_what_is_none) {
 }
 
 TEST(PackageTemplate, role_line_refuses_other_characters) {
-  TemplateValues values;
+  PackageValues values;
   EXPECT_FALSE(values.roleLine("roles", "a */ int x;", {1}));
   EXPECT_TRUE(values.roleLine("roles", "experts.gate", {4, 6, 8}));
   EXPECT_EQ(*values.find("roles"), " *   experts.gate           [4,6,8]\n");
 }
 
 TEST(PackageTemplate, fill_needs_every_value) {
-  TemplateValues values;
+  PackageValues values;
   Result<std::string> text = fillPackageTemplate("nothing.in", values);
   ASSERT_FALSE(text);
   EXPECT_EQ(text.error().message, "no package template named nothing.in");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a layer must be for a launch plan: labels P1..P6 of PlanLaunch.h.
+// What a layer must be for a launch plan: labels P1..P6 of PlanStages.h.
 // RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
 
 // expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, even or odd}}

@@ -14,7 +14,7 @@ FAMILIES = {
     "S": ("codegen/schedule/Schedule.h", ["codegen/schedule/*.cpp"], ["tests/schedule/*.cpp"]),
     "D": ("codegen/schedule/CudaSchedule.h", ["codegen/schedule/*.cpp"], ["tests/schedule/*.cpp"]),
     "L": ("codegen/moe/LayerChecks.h", ["codegen/moe/*.cpp"], ["tests/moe/*"]),
-    "P": ("codegen/plan/PlanLaunch.h", ["codegen/plan/*.cpp"], ["tests/plan/*"]),
+    "P": ("codegen/plan/PlanStages.h", ["codegen/plan/*.cpp"], ["tests/plan/*"]),
 }
 DIALECTS = {"moe": ["codegen/moe/MoeOps.td"], "tile": ["codegen/tile/TileOps.td", "codegen/tile/TileCudaOps.td"]}
 

@@ -2,8 +2,8 @@
 //
 // The text of a spec -> a file for people to edit.
 
-#ifndef MOEC_CODEGEN_CLI_SPECFILE_H
-#define MOEC_CODEGEN_CLI_SPECFILE_H
+#ifndef MOEC_CODEGEN_CLI_SPECOUTPUT_H
+#define MOEC_CODEGEN_CLI_SPECOUTPUT_H
 
 #include "Session.h"
 

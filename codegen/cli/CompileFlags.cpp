@@ -2,7 +2,7 @@
 //
 // Compile flags and a spec in -> a compiled package out.
 
-#include "CompileRun.h"
+#include "CompileFlags.h"
 
 #include "ScheduleInput.h"
 #include "Supervisor.h"

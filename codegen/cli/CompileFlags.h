@@ -2,8 +2,8 @@
 //
 // The flags of every compiling verb -> CompileOptions; and one compilation that prints its progress and errors.
 
-#ifndef MOEC_CODEGEN_CLI_COMPILERUN_H
-#define MOEC_CODEGEN_CLI_COMPILERUN_H
+#ifndef MOEC_CODEGEN_CLI_COMPILEFLAGS_H
+#define MOEC_CODEGEN_CLI_COMPILEFLAGS_H
 
 #include "Session.h"
 #include "SpecInput.h"

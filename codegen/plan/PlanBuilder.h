@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The state of one planLaunch() call. Private to codegen/plan/Plan*.cpp.
+// The state of one planStages() call. Private to codegen/plan/Plan*.cpp.
 
-#ifndef MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
-#define MOEC_CODEGEN_PLAN_LAUNCHPLANNER_H
+#ifndef MOEC_CODEGEN_PLAN_PLANBUILDER_H
+#define MOEC_CODEGEN_PLAN_PLANBUILDER_H
 
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/moe/ReportUse.h"
-#include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/PlanStages.h"
 #include "codegen/plan/StageArgs.h"
 
 #include <map>
@@ -15,9 +15,9 @@
 
 namespace moec {
 
-class LaunchPlanner {
+class PlanBuilder {
 public:
-  LaunchPlanner(mlir::func::FuncOp layer, LaunchPlan &plan) : layer(layer), plan(plan), reports(layer) {}
+  PlanBuilder(mlir::func::FuncOp layer, LaunchPlan &plan) : layer(layer), plan(plan), reports(layer) {}
   mlir::LogicalResult run(const PlanOptions &options);
 
 private:
@@ -31,7 +31,7 @@ private:
   std::map<std::string, uint16_t> roles;                        // index into plan.roles by name
   mlir::LogicalResult weightStatus = mlir::success();           // of the last vectorBuffer
 
-  // PlanLaunch.cpp
+  // PlanStages.cpp
   uint16_t addBuffer(moec_buffer buffer, llvm::StringRef name);
   uint16_t bufferOf(mlir::Value value);
   uint16_t routeBuffer(mlir::Value route, uint16_t part);

@@ -2,8 +2,8 @@
 //
 // The state of one importConfig() call, and the vocabulary of family definitions. Private to dsl/import/*.cpp.
 
-#ifndef MOEC_DSL_IMPORT_CONFIGIMPORT_H
-#define MOEC_DSL_IMPORT_CONFIGIMPORT_H
+#ifndef MOEC_DSL_IMPORT_IMPORTSTATE_H
+#define MOEC_DSL_IMPORT_IMPORTSTATE_H
 
 #include "dsl/import/ImportConfig.h"
 
@@ -15,18 +15,18 @@ using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 using Keys = std::initializer_list<const char *>;
 
-class ConfigImport;
+class ImportState;
 
 // Which layers have experts; null `hasExperts`: all. `says` is for messages, `keys` are the config keys that decide.
 struct LayerRule {
-  bool (*hasExperts)(const ConfigImport &, int64_t layer);
+  bool (*hasExperts)(const ImportState &, int64_t layer);
   const char *says;
   std::vector<const char *> keys;
 };
 
-class ConfigImport {
+class ImportState {
 public:
-  ConfigImport(const Json &config, const ImportOptions &options, ImportResult &out)
+  ImportState(const Json &config, const ImportOptions &options, ImportResult &out)
       : config(config), options(options), out(out) {}
 
   const Json &config;
@@ -84,7 +84,7 @@ struct ImportFamily {
   LayerRule rule;
   const char *prefix; // "model.layers.{l}."
   const char *nested; // the same for a config whose text_config is used
-  void (*fill)(ConfigImport &);
+  void (*fill)(ImportState &);
 };
 
 const std::vector<ImportFamily> &importFamilies();

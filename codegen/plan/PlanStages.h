@@ -3,8 +3,8 @@
 // Fused stages -> launch plan: buffers, steps with their arguments, packed weights. planKernels (KernelJobs.h) adds
 // variants and covers from the schedule; generated kernels add the scratch size.
 
-#ifndef MOEC_CODEGEN_PLAN_PLANLAUNCH_H
-#define MOEC_CODEGEN_PLAN_PLANLAUNCH_H
+#ifndef MOEC_CODEGEN_PLAN_PLANSTAGES_H
+#define MOEC_CODEGEN_PLAN_PLANSTAGES_H
 
 #include "codegen/plan/LaunchPlan.h"
 
@@ -27,7 +27,7 @@ struct PlanOptions {
 //   P4  a parameter is either a matrix (B of matmuls) or a vector of f32, and not x
 //   P5  ids and weights have the same number of columns
 //   P6  moe.layer's spec_hash is 64 hex digits
-mlir::LogicalResult planLaunch(mlir::func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan);
+mlir::LogicalResult planStages(mlir::func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan);
 
 // After the schedule has filled every step's ISA variants: sets header.isa_mask (ISAs that all kernel steps have) and
 // header.items = max over steps and ISAs of ceil(K / max_rows) per token + G.

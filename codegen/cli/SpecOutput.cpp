@@ -2,7 +2,7 @@
 //
 // A spec's text -> a new file.
 
-#include "SpecFile.h"
+#include "SpecOutput.h"
 
 #include <cerrno>
 #include <cstring>

@@ -2,13 +2,13 @@
 //
 // One step per stage, one buffer per value; PlanWeights.cpp makes roles and weight regions, PlanSlots.cpp lifetimes.
 
-#include "codegen/plan/PlanLaunch.h"
+#include "codegen/plan/PlanStages.h"
 
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerInputs.h"
-#include "codegen/plan/LaunchPlanner.h"
+#include "codegen/plan/PlanBuilder.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -45,7 +45,7 @@ uint16_t typeCodeOf(Type type) {
 
 // ---- buffers ----------------------------------------------------------------------------------------------------
 
-uint16_t LaunchPlanner::addBuffer(moec_buffer buffer, StringRef name) {
+uint16_t PlanBuilder::addBuffer(moec_buffer buffer, StringRef name) {
   buffer.name = plan.addString(name);
   plan.buffers.push_back(buffer);
   return uint16_t(plan.buffers.size() - 1);
@@ -80,7 +80,7 @@ moec_extent rowBound(RouteType type) {
   return {type.getRowsPerToken(), type.getRowsFixed(), type.getRowsPerSequence()};
 }
 
-uint16_t LaunchPlanner::bufferOf(Value value) {
+uint16_t PlanBuilder::bufferOf(Value value) {
   if (auto found = buffers.find(value); found != buffers.end())
     return found->second;
   auto type = cast<RankedTensorType>(value.getType());
@@ -119,7 +119,7 @@ uint16_t LaunchPlanner::bufferOf(Value value) {
   return buffers[value] = addBuffer(buffer, name);
 }
 
-uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
+uint16_t PlanBuilder::routeBuffer(Value route, uint16_t part) {
   static const char *const names[] = {"offsets", "row_token", "row_slot", "slot_row"};
   auto key = std::make_pair(route.getAsOpaquePointer(), part);
   if (auto found = routeBuffers.find(key); found != routeBuffers.end())
@@ -137,7 +137,7 @@ uint16_t LaunchPlanner::routeBuffer(Value route, uint16_t part) {
 }
 
 // A region's operand, an input of a row program: a parameter or a value.
-uint16_t LaunchPlanner::operandBuffer(Value value) {
+uint16_t PlanBuilder::operandBuffer(Value value) {
   if (auto squares = value.getDefiningOp<SquareSumsOp>())
     return squaresBuffer(squares);
   bool parameter =
@@ -147,7 +147,7 @@ uint16_t LaunchPlanner::operandBuffer(Value value) {
 
 // ---- steps ------------------------------------------------------------------------------------------------------
 
-uint16_t LaunchPlanner::argument(const StageArg &arg) {
+uint16_t PlanBuilder::argument(const StageArg &arg) {
   switch (arg.kind) {
   case StageArg::RowToken:
     return routeBuffer(arg.value, MOEC_ROUTE_ROW_TOKEN);
@@ -160,7 +160,7 @@ uint16_t LaunchPlanner::argument(const StageArg &arg) {
   }
 }
 
-moec_step &LaunchPlanner::addStep(uint16_t kind, StringRef name, ArrayRef<uint16_t> args, Operation *stage) {
+moec_step &PlanBuilder::addStep(uint16_t kind, StringRef name, ArrayRef<uint16_t> args, Operation *stage) {
   moec_step step = {};
   step.kind = kind;
   step.route = MOEC_NO_ROUTE;
@@ -173,7 +173,7 @@ moec_step &LaunchPlanner::addStep(uint16_t kind, StringRef name, ArrayRef<uint16
   return plan.steps.back();
 }
 
-LogicalResult LaunchPlanner::addMatmul(GroupedMatmulOp op) {
+LogicalResult PlanBuilder::addMatmul(GroupedMatmulOp op) {
   int64_t depth = op.depth(), columns = op.columns();
   std::optional<uint16_t> panels = panelBuffer(op);
   if (!panels)
@@ -191,7 +191,7 @@ LogicalResult LaunchPlanner::addMatmul(GroupedMatmulOp op) {
   return success();
 }
 
-LogicalResult LaunchPlanner::addRowProgram(RowProgramOp op) {
+LogicalResult PlanBuilder::addRowProgram(RowProgramOp op) {
   int64_t columns = 0;
   for (Value input : op.getInputs())
     columns += isa<RouteType>(input.getType()) ? 0 : columnsOf(cast<RankedTensorType>(input.getType()));
@@ -204,14 +204,14 @@ LogicalResult LaunchPlanner::addRowProgram(RowProgramOp op) {
   return success();
 }
 
-LogicalResult LaunchPlanner::addCombine(CombineOp op) {
+LogicalResult PlanBuilder::addCombine(CombineOp op) {
   moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), argsFor(op), op);
   int64_t choices = cast<RouteType>(op.getRoute().getType()).getChoices();
   step.rows_per_task = rowsPerTask(choices * columnsOf(cast<RankedTensorType>(op.getType())));
   return success();
 }
 
-LogicalResult LaunchPlanner::addDispatch(DispatchOp op) {
+LogicalResult PlanBuilder::addDispatch(DispatchOp op) {
   auto type = cast<RouteType>(op.getRoute().getType());
   moec_step &step = addStep(MOEC_STEP_DISPATCH, stageName(op), argsFor(op), nullptr);
   step.num_groups = uint32_t(type.getGroups());
@@ -255,7 +255,7 @@ template <typename Op> static moec_places placesOf(Op op) {
   return places;
 }
 
-LogicalResult LaunchPlanner::addCapacity(CapacityOp op) {
+LogicalResult PlanBuilder::addCapacity(CapacityOp op) {
   moec_places places = placesOf(op);
   if (Value keys = op.getKeys())
     places.flags |=
@@ -271,7 +271,7 @@ LogicalResult LaunchPlanner::addCapacity(CapacityOp op) {
   return success();
 }
 
-LogicalResult LaunchPlanner::addTopTokens(TopTokensOp op) {
+LogicalResult PlanBuilder::addTopTokens(TopTokensOp op) {
   moec_places places = placesOf(op);
   places.flags |= op.getPresent() ? MOEC_PLACES_PRESENT : 0;
   moec_step &step = addStep(MOEC_STEP_TOP_TOKENS, stageName(op), argsFor(op), op);
@@ -280,21 +280,21 @@ LogicalResult LaunchPlanner::addTopTokens(TopTokensOp op) {
   return success();
 }
 
-LogicalResult LaunchPlanner::addTokenReduce(TokenReduceOp op) {
+LogicalResult PlanBuilder::addTokenReduce(TokenReduceOp op) {
   moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), argsFor(op), op);
   step.places.scope = uint16_t(op.getScope());
-  step.choices = uint32_t(llvm::divideCeil(columnsOf(cast<RankedTensorType>(op.getType())), token_reduce_block));
+  step.choices = uint32_t(llvm::divideCeil(columnsOf(cast<RankedTensorType>(op.getType())), tokenReduceBlock));
   return success();
 }
 
-LogicalResult LaunchPlanner::addTokenTotal(TokenTotalOp op) {
+LogicalResult PlanBuilder::addTokenTotal(TokenTotalOp op) {
   moec_step &step = addStep(MOEC_STEP_COLUMNS, stageName(op), argsFor(op), op);
   step.places.scope = MOEC_SCOPE_BATCH;
-  step.choices = uint32_t(llvm::divideCeil(cast<RankedTensorType>(op.getType()).getNumElements(), token_reduce_block));
+  step.choices = uint32_t(llvm::divideCeil(cast<RankedTensorType>(op.getType()).getNumElements(), tokenReduceBlock));
   return success();
 }
 
-LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
+LogicalResult PlanBuilder::addSlots(SlotsOp op) {
   auto type = cast<RouteType>(op.getRoute().getType());
   moec_step &step = addStep(MOEC_STEP_SLOTS, stageName(op), {}, op);
   step.places.scope = uint16_t(op.getScope());
@@ -305,7 +305,7 @@ LogicalResult LaunchPlanner::addSlots(SlotsOp op) {
   return success();
 }
 
-LogicalResult LaunchPlanner::addSlotInputs(SlotInputsOp op) {
+LogicalResult PlanBuilder::addSlotInputs(SlotInputsOp op) {
   moec_step &step = addStep(MOEC_STEP_ROWS, stageName(op), argsFor(op), op);
   step.route = routeSteps.lookup(op.getRoute());
   step.rows_per_task = 1;
@@ -314,7 +314,7 @@ LogicalResult LaunchPlanner::addSlotInputs(SlotInputsOp op) {
 
 // ---- the whole --------------------------------------------------------------------------------------------------
 
-LogicalResult LaunchPlanner::checkResults() {
+LogicalResult PlanBuilder::checkResults() {
   Operation *end = layer.getBody().front().getTerminator();
   llvm::SmallPtrSet<void *, 4> seen;
   int64_t hidden = 0, idColumns = 0, weightColumns = 0;
@@ -338,7 +338,7 @@ LogicalResult LaunchPlanner::checkResults() {
   return success();
 }
 
-LogicalResult LaunchPlanner::fillHeader(const PlanOptions &options) {
+LogicalResult PlanBuilder::fillHeader(const PlanOptions &options) {
   moec_plan_header &header = plan.header;
   header.name = plan.addString(layer.getName());
   header.max_tokens = options.maxTokens;
@@ -366,7 +366,7 @@ LogicalResult LaunchPlanner::fillHeader(const PlanOptions &options) {
   return success();
 }
 
-LogicalResult LaunchPlanner::checkLimits() {
+LogicalResult PlanBuilder::checkLimits() {
   size_t args = 0, routes = 0;
   for (const moec_step &step : plan.steps) {
     args = std::max<size_t>(args, step.num_args);
@@ -385,7 +385,7 @@ LogicalResult LaunchPlanner::checkLimits() {
   return success();
 }
 
-LogicalResult LaunchPlanner::run(const PlanOptions &options) {
+LogicalResult PlanBuilder::run(const PlanOptions &options) {
   nameStages(layer); // hand-written stages may come without names
   if (failed(checkResults()))
     return failure();
@@ -418,8 +418,8 @@ LogicalResult LaunchPlanner::run(const PlanOptions &options) {
   return success();
 }
 
-LogicalResult planLaunch(func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan) {
-  return LaunchPlanner(layer, plan).run(options);
+LogicalResult planStages(func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan) {
+  return PlanBuilder(layer, plan).run(options);
 }
 
 void finishSchedule(LaunchPlan &plan) {
