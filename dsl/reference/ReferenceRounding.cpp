@@ -6,17 +6,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace moec {
 
 static constexpr double unit = 0x1p-24; // of f32: half a step at 1
 
+static uint64_t mixed(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
 bool ReferenceRounding::up() {
   if (left == 0) {
-    uint64_t x = state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    signs = x ^ (x >> 31);
+    signs = mixed(state += 0x9e3779b97f4a7c15u);
     left = 64;
   }
   --left;
@@ -25,11 +29,14 @@ bool ReferenceRounding::up() {
   return bit;
 }
 
-// `precision` bits of significand; steps do not shrink beneath `least`.
+// `precision` bits of significand; steps do not shrink beneath `least`. Equal values round alike, however many there
+// are: a clamp, or an activation that saturates, makes many.
 double ReferenceRounding::moved(double v, int precision, double least) {
-  bool above = up(); // drawn for every value, so that equal calls draw equal signs
   if (v == 0 || !std::isfinite(v))
     return v;
+  uint64_t bits;
+  std::memcpy(&bits, &v, sizeof(bits));
+  bool above = mixed(bits + seed * 0x9e3779b97f4a7c15u) & 1;
   int exponent;
   std::frexp(v, &exponent);
   double step = std::max(std::ldexp(1.0, exponent - precision), least);
