@@ -108,10 +108,13 @@ class BenchTest(unittest.TestCase):
         case = os.path.join(bundle, "bench", "qwen3-30b-a3b")
         shutil.copytree(os.path.join(self.work, "qwen3-30b-a3b", "share", "qwen3_30b_a3b"), case)
         shutil.copytree(case, case + "-lag2")
+        targets = self.packages["qwen3-30b-a3b"].manifest["cuda"]["targets"]
+        kernels = [launch["kernel"] for target in targets for launch in target["launches"]]
+        down = next(name for name in kernels if name.endswith("_experts_down_t3"))
         results, bench = os.path.join(self.work, "results.txt"), os.path.join(self.work, "bench.jsonl")
         with open(results, "w") as file:
             file.write("device: NVIDIA H200, sm_90\ncall qwen3-30b-a3b 8 150.00\ncall qwen3-30b-a3b 32 300.00\n"
-                       "stage qwen3-30b-a3b 8 moec_qwen3_30b_a3b__11_experts_down_t3 264 384 104544 1 4.00\n"
+                       f"stage qwen3-30b-a3b 8 {down} 264 384 104544 1 4.00\n"
                        "stage cut off\n")
         times = lambda us: {"us_median": us, "us_low": us, "us_high": us}
         head = {"case": "qwen3-30b-a3b", "routing": "uniform", "tokens": 8}
