@@ -27,8 +27,8 @@ struct TemplateText {
   std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
 };
 
-// The text of `path` ("functions/silu.mlir"); nullopt: there is no such file. An error, E-TEMPLATE, is that of a file
-// which is there: over 1 MiB, or not readable.
+// The text of `path` ("functions/silu.mlir"); nullopt: the file does not exist. Error E-TEMPLATE: the file exists, but
+// has more than 1 MiB or cannot be read.
 Result<std::optional<TemplateText>> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path);
 
 // Names of the templates in a folder ("functions" -> "silu", "gelu", ...), overlay included, sorted.

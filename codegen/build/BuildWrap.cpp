@@ -91,7 +91,7 @@ Value WrapBuilder::dense(Value present) {
 // ---- y ----------------------------------------------------------------------------------------------------------
 
 namespace {
-// Operands of a map, of which a layer may have only some.
+// Operands of a map; a layer may lack some of them.
 struct SomeOperands {
   SmallVector<Bound> all;
 

@@ -89,7 +89,7 @@ Result<> FunctionLibrary::load(StringRef name) {
   if (!text)
     return text.takeError();
   if (!*text)
-    return Diagnostic::error(code, "there is no function file for '" + name.str() + "'; known are " +
+    return Diagnostic::error(code, "function '" + name.str() + "' not found; available: " +
                                        llvm::join(templateNames(overlayDir, "functions"), ", "));
   Result<ParsedFunction> parsed = parseFunction(context, (*text)->text, (*text)->file, name);
   if (!parsed)

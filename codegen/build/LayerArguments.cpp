@@ -104,7 +104,7 @@ private:
     }
   }
 
-  // Of the part of a role that belongs to a class; -1 stands for the class's width.
+  // The shape of a class's part of a role. An extent of -1 becomes the class's width.
   static SmallVector<int64_t> shapeOf(const Role &role, const ExpertClass &members) {
     SmallVector<int64_t> shape(role.shape.begin(), role.shape.end());
     shape[0] = int64_t(members.experts.size());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec -> what of it is not built.
+// LayerSpec -> the keys that this version cannot build.
 
 #ifndef MOEC_CODEGEN_BUILD_REFUSALS_H
 #define MOEC_CODEGEN_BUILD_REFUSALS_H

@@ -136,9 +136,9 @@ TEST(FunctionUses, all_missing_functions_are_found_in_one_run) {
   EXPECT_FALSE(built.build());
   ASSERT_EQ(built.refusals.size(), 2u);
   EXPECT_EQ(built.refusals[0].path, "experts.act");
-  EXPECT_EQ(built.refusals[0].message.rfind("there is no function file for 'swell'; known are ", 0), 0u);
+  EXPECT_EQ(built.refusals[0].message.rfind("function 'swell' not found; available: ", 0), 0u);
   EXPECT_EQ(built.refusals[1].path, "shared.act");
-  EXPECT_EQ(built.refusals[1].message.rfind("there is no function file for 'tide'; known are ", 0), 0u);
+  EXPECT_EQ(built.refusals[1].message.rfind("function 'tide' not found; available: ", 0), 0u);
 }
 
 TEST(FunctionUses, functions_of_a_layer_that_is_not_built_are_not_read) {

@@ -181,7 +181,7 @@ TEST(FunctionLibrary, function_e_template_unknown_name) {
   Result<> loaded = library.load("../kernels/panel");
   ASSERT_FALSE(loaded);
   std::string error = loaded.error().message;
-  EXPECT_EQ(error.rfind("there is no function file for '../kernels/panel'; known are ", 0), 0u) << error;
+  EXPECT_EQ(error.rfind("function '../kernels/panel' not found; available: ", 0), 0u) << error;
 }
 
 } // namespace
