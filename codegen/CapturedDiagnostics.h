@@ -21,6 +21,8 @@ Diagnostic errorAt(mlir::Location location, std::string code, std::string messag
 class CapturedDiagnostics {
 public:
   CapturedDiagnostics(mlir::MLIRContext &context, std::string code, std::string file = "");
+  CapturedDiagnostics(const CapturedDiagnostics &) = delete; // MLIR calls this very object
+  CapturedDiagnostics &operator=(const CapturedDiagnostics &) = delete;
 
   // The error that MLIR reported first; `otherwise` is the message if it reported none.
   Diagnostic takeFirst(const std::string &otherwise);

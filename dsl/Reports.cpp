@@ -54,8 +54,9 @@ unsigned possibleReports(const LayerSpec &spec) {
 }
 
 bool hasReport(const LayerSpec &spec, std::string_view name) {
-  if (name == "losses")
-    return !spec.losses.empty();
+  for (const moec_output &output : moec_outputs)
+    if (output.name == name && output.needs == MOEC_NEEDS_LOSSES)
+      return isPossible(spec, output.needs);
   const auto &names = reportNames();
   auto found = std::find(names.begin(), names.end(), name);
   return found != names.end() && (spec.reports & possibleReports(spec)) >> (found - names.begin()) & 1;

@@ -28,7 +28,7 @@ bool hasReport(const LayerSpec &spec, std::string_view name);
 // Two spellings of one request become one: every possible report is "all".
 void normalizeReports(LayerSpec &spec);
 
-// Why the layer cannot have the report of this bit: "the router has no logit for each expert".
+// Why the layer cannot have the report of this bit: "its router has no logit for each expert".
 std::string_view whyNoReport(unsigned bit);
 
 } // namespace moec

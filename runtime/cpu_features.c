@@ -7,8 +7,8 @@
  *   amx     amx_tile, amx_bf16, avx512_bf16                and the OS saves tiles and lets this process use them
  */
 #include "runtime/cpu_features.h"
-#include "moec.h"
-#include "moec_abi.h"
+#include "runtime/moec.h"
+#include "runtime/moec_abi.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -84,7 +84,7 @@ typedef struct moec_layer_options {
   int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above apply to the CPU   */
   int32_t cuda_device;     /* ordinal; -1 = the current context's device, or device 0 without a context */
   const void *cuda_driver; /* NULL = this machine's driver; an emulator passes its moec_cuda_driver
-                            * (cuda_driver.h), which must outlive the layer                            */
+                            * (runtime/cuda/cuda_driver.h of the sources), which must outlive the layer */
 } moec_layer_options;
 
 typedef struct moec_tensor {

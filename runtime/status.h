@@ -5,7 +5,7 @@
 #ifndef MOEC_RUNTIME_STATUS_H
 #define MOEC_RUNTIME_STATUS_H
 
-#include "moec.h"
+#include "runtime/moec.h"
 
 #include <stdarg.h>
 

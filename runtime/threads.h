@@ -8,7 +8,7 @@
 #ifndef MOEC_RUNTIME_THREADS_H
 #define MOEC_RUNTIME_THREADS_H
 
-#include "moec.h"
+#include "runtime/moec.h"
 
 typedef struct moec_region {
   void *context;

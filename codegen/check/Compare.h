@@ -8,7 +8,7 @@
 //   row      rms_c d[t,c]            <= maxRel · rms_c expected[t,c]    + slack.rms[t]     a small error in a whole row
 //   gain     |Σ d·expected| / Σ expected²  <= maxRel + slack.gain                          all rows too large or small
 //
-// The slack is what the roundings that a kernel is allowed may come to (Sensitivity.h). What is compared is counted: no
+// The slack is what the roundings that a kernel is allowed may come to (RowSpread.h). What is compared is counted: no
 // row, or no finite value in any of them, does not pass.
 
 #ifndef MOEC_CODEGEN_CHECK_COMPARE_H

@@ -4,6 +4,8 @@
 
 #include "codegen/check/GoldenCheck.h"
 
+#include "codegen/check/RowsToCompare.h"
+
 #include "codegen/check/Sensitivity.h"
 
 #include <algorithm>
@@ -72,10 +74,10 @@ static bool compareTaken(const GoldenBatch &batch, const CallOutputs &out, const
 }
 
 // The stored values are of another program's f32 arithmetic and may be off as the kernel may: a share of the row twice
-// that of OracleCheck.cpp; f32's part of the slack is several times what either side makes of it.
+// that of RowsToCompare.h; f32's part of the slack is several times what either side makes of it.
 static CompareOptions optionsOf(const RowSlack &slack) {
   CompareOptions options;
-  options.maxRel = 2e-6;
+  options.maxRel = 2 * shareOfRow;
   options.slack = slack;
   return options;
 }

@@ -14,7 +14,7 @@ using GoldenTensorMap = std::map<std::string, GoldenTensor>;
 // The whole file, at most `limit` bytes. An error is E-FILE.
 Result<std::string> readGoldenFile(const std::string &path, size_t limit);
 
-// `bytes` are those of a safetensors file. The error, E-GOLDEN, does not name the file.
+// `bytes`: the contents of a safetensors file. The error, E-GOLDEN, does not name the file.
 Result<GoldenTensorMap> parseSafetensors(const std::string &bytes);
 
 // Assembles the role's tensor [experts][out][in] from the places that `storage` names; names in `tensors` begin with

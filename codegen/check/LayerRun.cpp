@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Public runtime calls in the order of moec.h, their errors turned into texts.
+// Public runtime calls in the order of moec.h, their errors turned into diagnostics.
 
 #include "codegen/check/LayerRun.h"
 

@@ -29,7 +29,7 @@ std::string withRandomLosses(const std::string &text, uint64_t seed);
 std::string withRandomReports(const std::string &text, uint64_t seed);
 
 // Fills everything `spec` reads besides x, the same values for the layer and for the oracle, and sets a sequence length
-// that divides numTokens. False: no memory.
+// that divides numTokens.
 void randomInputs(const LayerSpec &spec, int64_t numTokens, uint64_t seed, CallInputs &layer, ReferenceInputs &oracle);
 
 } // namespace moec

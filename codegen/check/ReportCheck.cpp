@@ -4,6 +4,7 @@
 // made of choices.
 
 #include "codegen/check/OracleCheck.h"
+#include "codegen/check/RowsToCompare.h"
 
 #include "dsl/Reports.h"
 #include "runtime/moec_outputs.h"
@@ -13,11 +14,10 @@
 
 namespace moec {
 
-// How far the value may be off: twice what a disturbed run of the reference changes, and what f32 sums over tokens and
-// experts may come to. A load divides differences of probabilities by the noise.
+// A load divides differences of probabilities by the noise.
 static bool isNear(const LossSpec *loss, double change, double got, double want) {
   double relative = loss && loss->is("of", "load") ? 2e-3 : 1e-4;
-  return std::fabs(got - want) <= change + relative * std::fabs(want) + 2e-5;
+  return std::fabs(got - want) <= limitOfTotal(want, change, relative);
 }
 
 // A logit whose sign rounding decides, or a value that is not finite, says nothing about importance_x_load.
@@ -56,13 +56,13 @@ static bool areEqual(const std::vector<int32_t> &got, const std::vector<double> 
 // The reports that a package of the spec has; one whose sums have no order keeps no outputs of experts.
 uint32_t reportsOf(const LayerSpec &spec, bool ordered) {
   uint32_t reports = 0;
-#define BIT(ROLE, name, DTYPE, SHAPE, NEEDS, text) reports |= hasReport(spec, #name) ? MOEC_REPORT_##ROLE : 0;
-  MOEC_REPORTS(BIT)
-#undef BIT
+  for (const moec_output &output : moec_outputs)
+    if (moec_is_report(&output) && hasReport(spec, output.name))
+      reports |= moec_report_bit(&output);
   return ordered ? reports : reports & ~uint32_t(MOEC_REPORT_DIVERSITY);
 }
 
-// Of a loss that is made of logits alone, a tie between choices changes nothing.
+// A tie between choices does not change a loss that is made of logits alone.
 static bool isOfLogits(const LossSpec &loss) {
   return loss.kind == "z" || loss.kind == "entropy" || (loss.kind == "uniform_mse" && !loss.is("over", "selected"));
 }

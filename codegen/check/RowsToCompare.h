@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Rows of one output, a kernel's and the reference's, collected for one comparison.
+// Rows of one output, a kernel's and the reference's, collected for one comparison; and how far a number of the whole
+// call may be off.
 
 #ifndef MOEC_CODEGEN_CHECK_ROWSTOCOMPARE_H
 #define MOEC_CODEGEN_CHECK_ROWSTOCOMPARE_H
 
 #include "codegen/check/Compare.h"
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +16,11 @@ namespace moec {
 
 // f32 keeps 2^-24 of a value: what is left to functions that no run of the reference disturbs.
 inline constexpr double shareOfRow = 1e-6;
+
+// `change`: twice the largest that an erring run made. The rest is what f32 sums over tokens and experts may come to.
+inline double limitOfTotal(double want, double change, double relative = 1e-4) {
+  return change + relative * std::fabs(want) + 2e-5;
+}
 
 // The rows of one output that are compared, the kernel's beside the reference's, with the slack and token of each.
 // `slack` must outlive it.

@@ -30,7 +30,7 @@ static constexpr CliCode table[] = {
     {"E-SYMLINK", ExitFile, "The package folder is a symbolic link. Exit 8. moec does not write through links."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
-     "This machine cannot do what was asked: too little memory, or an instruction set is missing. Exit 6."},
+     "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},
     {"E-INTERNAL", ExitInternal,
      "A mistake in moec, not in the input. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the\n"
      "versions and the spec without its tensor names: attach it to a report."},

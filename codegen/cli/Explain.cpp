@@ -105,7 +105,11 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
     os << "CUDA kernels: math " << (package.math == MathMode::Tf32 ? "tf32" : "exact") << ", determinism "
        << determinismWord(plan.header.determinism) << "\n";
   std::vector<StringRef> reports = reportsOf(plan);
-  os << "reports " << (reports.empty() ? "none; --reports NAME,... adds some" : join(reports, " ")) << "\n";
+  os << "reports "
+     << (!reports.empty()  ? join(reports, " ")
+         : input.isMoeText ? "none; further results of the function would be reports"
+                           : "none; --reports NAME,... adds some")
+     << "\n";
   os << "\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");

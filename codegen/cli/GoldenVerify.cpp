@@ -105,8 +105,10 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
     device.emulated = std::move(*made);
   } else if (!options.archs.empty()) {
     Result<std::unique_ptr<DeviceContext>> opened = DeviceContext::open(nullptr);
-    if (!opened)
+    if (!opened) {
+      result.text = "skipped: " + opened.error().message;
       return;
+    }
     device.real = std::move(*opened);
   }
   Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(*compiled);

@@ -37,7 +37,8 @@ static void printMapping(Session &session, const ImportResult &result) {
   for (const ImportedValue &value : result.mapping)
     session.out << "  " << left_justify(value.key, unsigned(width)) << "  " << left_justify(escaped(value.value), 14)
                 << "  " << escaped(value.source) << "\n";
-  session.out << "tensors stand behind \"" << escaped(result.prefix) << "\"; the third argument of moec_weights_load\n";
+  session.out << "names of tensors begin with \"" << escaped(result.prefix)
+              << "\"; the third argument of moec_weights_load\n";
 }
 
 static void printJson(Session &session, const ImportFlags &flags, const ImportResult &result) {

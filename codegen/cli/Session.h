@@ -23,7 +23,7 @@ struct Session {
   bool color = false; // of stderr
 };
 
-// Prints one error that has no place in the input and returns the exit code that its code stands for:
+// Prints one error that has no place in the input and returns the exit code of its code (ExitCode.h):
 //   moec: error[E-EXISTS]: folder "tiny" exists
 //     hint: ...
 int fail(Session &session, std::string code, std::string message, std::string hint = {});
@@ -32,7 +32,8 @@ int fail(Session &session, const Diagnostic &error); // its place, if it has one
 // The same form for a warning.
 void warn(Session &session, std::string code, std::string message, std::string hint = {});
 
-// Reads a file of at most `limit` bytes. If it cannot be read, prints the error and returns 8. `what` names it: "spec".
+// Reads a file of at most `limit` bytes; `what` names it: "spec". If it cannot be read, prints the error and returns
+// its exit code: 8, or 3 if the file is too large.
 int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text);
 
 } // namespace moec

@@ -39,7 +39,7 @@ struct SpecFlags {
 void addSpecFlags(CLI::App &verb, SpecFlags &flags); // `flags` must outlive the parse
 
 // `argument` is a JSON file, a .mlir file, or a preset's name if no such file exists. Prints errors and returns their
-// exit code (2, 3 or 8); errors of the spec go to `collected` if it is given.
+// exit code (2, 3, 4 or 8); errors of the spec go to `collected` if it is given.
 int loadSpec(Session &session, const std::string &argument, const SpecFlags &flags, SpecInput &out,
              DiagnosticList *collected = nullptr);
 

@@ -3,7 +3,8 @@
 // A layer of the dialect interpreted exactly and with the errors that a kernel may make -> whether a call's outputs
 // agree. Limits follow from the layer itself, as they do for specs (check/RowSpread.h).
 //
-// A token is doubtful if its choices were closer than 1e-5 or an erring run made others; where tokens depend on each
+// A token is doubtful if its choices were closer than 1e-5 (behind a rounding to bf16 or f16: 1e-2) or an erring run
+// made others; where tokens depend on each
 // other, one close choice makes all of them doubtful. A doubtful token that differs is tied, any other is wrong.
 
 #ifndef MOEC_CODEGEN_CLI_TEXTEXPECTATION_H
@@ -45,6 +46,7 @@ private:
   bool compareRowsOf(const std::vector<int64_t> &rows, const CallOutputs &out, OracleResult &result,
                      std::string &reason) const;
   bool compareTotals(const CallOutputs &out, std::string &reason) const;
+  bool hasAll(const CallOutputs &out, std::string &reason) const; // of the outputs that the call asked for
 
   const TextLayer &text;
   std::vector<int64_t> tokens;

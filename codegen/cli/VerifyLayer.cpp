@@ -102,7 +102,8 @@ static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void
     }
     for (int repeat = 0; repeat < 2; ++repeat) {
       // once all reports together, then each by itself
-      auto out = std::make_unique<CallOutputs>(layer.info(), tokens, repeat == 0 ? ~0u : 1u << ((tokens + n) % 7));
+      auto out = std::make_unique<CallOutputs>(layer.info(), tokens,
+                                               repeat == 0 ? ~0u : 1u << ((tokens + n) % MOEC_NUM_REPORTS));
       layer.poisonWorkspace(repeat == 0);
       if (!out->ready()) {
         reason = "out of memory";
@@ -193,7 +194,7 @@ static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x
   CallOutputs first(layer.info(), tokens);
   CallOutputs again = repeats && tokens % 2 == 0
                           ? CallOutputs::onlyY(layer.info(), tokens)
-                          : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % 7) : ~0u);
+                          : CallOutputs(layer.info(), tokens, repeats ? 1u << (tokens % MOEC_NUM_REPORTS) : ~0u);
   layer.poisonWorkspace(true);
   Result<> ran = first.run(layer, x);
   layer.poisonWorkspace(false);

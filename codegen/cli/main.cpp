@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec: a command line -> one verb's work, supervised, and an exit code of Session.h.
+// moec: a command line -> one verb's work, supervised, and an exit code of ExitCode.h.
 
 #include "Supervisor.h"
 #include "Verbs.h"

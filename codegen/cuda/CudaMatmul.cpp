@@ -142,7 +142,7 @@ void CudaMatmulLowering::lowerCopy(tile::CopyOp op) {
 
 void CudaMatmulLowering::lowerRoles(tile::RolesOp op) {
   roles.initialiseBarriers();
-  Value isProducer = e.compare(arith::CmpIPredicate::ult, block.tid, e.c32(cuda_warpgroup_threads));
+  Value isProducer = e.compare(arith::CmpIPredicate::ult, block.tid, e.c32(cudaWarpgroupThreads));
   e.when(
       isProducer,
       [&] {

@@ -11,7 +11,7 @@ void CudaMatmulBlock::findThread() {
   lane = e.rem32(tid, cudaWarpThreads);
   Value warp = e.div32(tid, cudaWarpThreads);
   if (shape.hasRoles()) // consumers count from behind the producer
-    warp = e.sub(warp, e.c32(cuda_warpgroup_threads / cudaWarpThreads));
+    warp = e.sub(warp, e.c32(cudaWarpgroupThreads / cudaWarpThreads));
   warpM = e.div32(warp, shape.warpsN);
   warpN = e.rem32(warp, shape.warpsN);
   shared = e.shared();

@@ -14,7 +14,7 @@ Value CudaMatmulRoles::barrier(Value step, bool full) const {
 void CudaMatmulRoles::initialiseBarriers() {
   e.when(e.equal(block.tid, e.c32(0)), [&] {
     for (int64_t s = 0; s < shape.stages; ++s) {
-      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(shape.byTma() ? 1 : cuda_warpgroup_threads + 1)));
+      e.mbarInit(barrier(e.c(s), true), e.c32(int32_t(shape.byTma() ? 1 : cudaWarpgroupThreads + 1)));
       e.mbarInit(barrier(e.c(s), false), e.c32(int32_t(4 * shape.roles->consumers)));
     }
     e.fenceMbarInit();

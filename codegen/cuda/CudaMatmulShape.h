@@ -23,7 +23,7 @@
 
 namespace moec {
 
-constexpr int64_t cuda_warpgroup_threads = 128;
+constexpr int64_t cudaWarpgroupThreads = 128;
 
 // One operand's half of a slot.
 struct SlotSide {
@@ -78,8 +78,8 @@ struct CudaMatmulShape {
   bool asksEarly() const { return early == EarlyWork::Weights; }
   int64_t earlySteps() const; // of the block's first tile
 
-  int64_t threads() const { return cudaWarpThreads * warpsM * warpsN + (hasRoles() ? cuda_warpgroup_threads : 0); }
-  int64_t copyThreads() const { return hasRoles() ? cuda_warpgroup_threads : threads(); } // the first of the block
+  int64_t threads() const { return cudaWarpThreads * warpsM * warpsN + (hasRoles() ? cudaWarpgroupThreads : 0); }
+  int64_t copyThreads() const { return hasRoles() ? cudaWarpgroupThreads : threads(); } // the first of the block
   int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
   int64_t columns() const { return b.rows / parts; } // output columns of a tile
   int64_t tileColumns() const;                       // tiles of a row of tiles

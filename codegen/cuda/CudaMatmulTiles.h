@@ -11,7 +11,7 @@
 
 namespace moec {
 
-// enter() defines all values that the kernel's shape has.
+// enter() sets all values but step0 and isFirst, which the loop over tiles sets.
 struct CudaTile {
   mlir::Value group, row0, rows; // i64
   mlir::Value column0;           // i64, first output column

@@ -17,9 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sys/mman.h>
-#ifdef __linux__
 #include <sys/personality.h>
-#endif
 #include <unistd.h>
 
 using namespace llvm;
@@ -60,7 +58,12 @@ public:
       close(descriptor);
   }
   bool isOpen() const { return descriptor >= 0; }
-  std::string path() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(descriptor); }
+  // Of the same length for every process and descriptor (FixedAddresses).
+  std::string path() const {
+    std::string folder = "/proc/" + std::to_string(getpid()) + "/fd/", name = std::to_string(descriptor);
+    constexpr size_t length = 40;
+    return folder + std::string(length - folder.size() - name.size(), '/') + name;
+  }
   bool write(StringRef bytes) const {
     while (!bytes.empty()) {
       ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
@@ -82,11 +85,10 @@ private:
 };
 
 // While one lives, programs that this thread starts have the same addresses in every run: ptxas 13.0 orders some
-// registers by address, so that equal PTX gave different cubins. Where the system refuses (some containers do),
-// addresses stay random.
+// registers by address, so that equal PTX gave different cubins. Addresses of the heap also follow from the lengths of
+// the arguments, which must be constant. Where the system refuses (some containers do), addresses stay random.
 class FixedAddresses {
 public:
-#ifdef __linux__
   FixedAddresses() : before(personality(0xffffffff)) {
     if (before != -1)
       personality((unsigned long)before | ADDR_NO_RANDOMIZE);
@@ -100,7 +102,6 @@ public:
 
 private:
   int before;
-#endif
 };
 
 uint32_t versionOf(const std::string &path) {
@@ -160,8 +161,7 @@ std::optional<Ptxas> findPtxas(const PtxasPlaces &places) {
 
 std::string ptxasAdvice() {
   return "install the CUDA toolkit 12.4 or newer, or the Python package nvidia-cuda-nvcc (pip install "
-         "nvidia-cuda-nvcc), "
-         "or set CUDA_HOME";
+         "nvidia-cuda-nvcc), or set CUDA_HOME";
 }
 
 // ptxas info    : Compiling entry function 'NAME' for 'sm_80'
@@ -200,7 +200,7 @@ Result<Assembled> runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch) {
     return Diagnostic::error("E-INTERNAL", std::string("no memory for the files of ptxas: ") + std::strerror(errno));
   std::string target = "-arch=" + cudaArchFacts(arch).name.str(), from = input.path(), to = cubin.path(),
               said = log.path();
-  StringRef args[] = {ptxas.path, target, "-O3", "-v", "-o", to, from};
+  StringRef args[] = {"ptxas", target, "-O3", "-v", "-o", to, from};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(said), StringRef(said)};
   std::string reason;
   FixedAddresses sameInEveryRun;

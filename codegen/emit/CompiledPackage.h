@@ -23,7 +23,7 @@ class Module;
 namespace moec {
 
 struct ObjectFile {
-  std::string name; // "qwen3_30b_avx512.o"
+  std::string name; // "tiny_avx512.o"
   llvm::SmallVector<char, 0> bytes;
 };
 

@@ -58,7 +58,7 @@ static int64_t reportCount(const LaunchPlan &plan, uint16_t role) {
 }
 
 // What the layer reports on request, a line each.
-static std::string reportLines(const LaunchPlan &plan) {
+static std::string reportLines(const LaunchPlan &plan, bool fromSpec) {
   std::string lines;
   for (const moec_output &report : moec_outputs)
     for (const moec_buffer &buffer : plan.buffers) {
@@ -70,8 +70,10 @@ static std::string reportLines(const LaunchPlan &plan) {
       lines += " * " + std::string(report.name) + " " + shape + dtypeText(buffer.dtype).str() +
                ", on request: " + report.text + ".\n";
     }
-  return lines.empty() ? " * reports    none; moec compile --reports NAME,... or \"reports\" of the spec adds some.\n"
-                       : lines;
+  if (!lines.empty())
+    return lines;
+  return fromSpec ? " * reports    none; moec compile --reports NAME,... or \"reports\" of the spec adds some.\n"
+                  : " * reports    none; further results of the function would be reports.\n";
 }
 
 static Result<PackageValues> templateValues(const CompiledPackage &package, LibraryKind kind) {
@@ -93,7 +95,7 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
         inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
                   input.shapeText.str() + ": " + input.text.str() + ".\n";
   values.word("inputs", inputs);
-  values.word("reports", reportLines(package.plan));
+  values.word("reports", reportLines(package.plan, !package.canonicalSpec.empty()));
   values.integer("num_losses", reportCount(package.plan, MOEC_ROLE_LOSSES));
   values.integer("num_choice_counts", reportCount(package.plan, MOEC_ROLE_CHOICE_COUNTS));
   values.word("version", moecVersion());

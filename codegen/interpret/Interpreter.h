@@ -3,7 +3,8 @@
 // A layer of the moe dialect and its arguments -> its results in float64, op by op as MoeOps.td says.
 //
 // Plain loops, nothing shared with the kernels: it is what they are compared to where a layer is written in the dialect
-// and no spec's reference knows it. Values are rounded where the text converts them to bf16 or f16 and nowhere else.
+// and no spec's reference knows it. Values are rounded where the text converts them to bf16 or f16; verify
+// also runs it with the errors that kernels may make (Roundings).
 
 #ifndef MOEC_CODEGEN_INTERPRET_INTERPRETER_H
 #define MOEC_CODEGEN_INTERPRET_INTERPRETER_H
@@ -30,7 +31,7 @@ struct CallResults {
   std::vector<Evaluated> results; // of the function, in its order
   // Rows per group of the dispatch marked moe.experts, else of the one over the result ids; empty without one.
   std::vector<int64_t> counts;
-  // [T] a number that two calls share where a token's choices in all dispatches are the same.
+  // [T] a hash of the token's choices in all dispatches.
   std::vector<uint64_t> choices;
   // [T] how clearly the token's choices were made: the smallest relative difference that a top_k, a capacity, a
   // top_tokens or a float comparison decided on. Kernels decide alike where it exceeds the error of their arithmetic;

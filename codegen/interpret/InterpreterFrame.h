@@ -42,7 +42,7 @@ struct Frame {
   // The sum of `count` elements, `squares` the sum of their squares, with the error of f32; sums of whole
   // numbers are exact.
   double summed(mlir::Value result, double sum, double squares, double count) const;
-  // An element of a softmax, `below` the largest logit by that much.
+  // An element `v` of a softmax; its logit is `below` less than the largest.
   double softmaxed(double v, double below, double count) const;
 
   mlir::LogicalResult run(mlir::Operation *op);

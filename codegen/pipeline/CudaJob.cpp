@@ -6,6 +6,7 @@
 
 #include "KernelContext.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/cuda/CudaAssemble.h"
 #include "codegen/cuda/CudaGates.h"
 #include "codegen/cuda/CudaStages.h"
@@ -32,8 +33,9 @@ public:
   void run() {
     if (!makeKernels() || input.form == ObjectForm::Tile)
       return;
+    CapturedDiagnostics said(context, "E-INTERNAL");
     if (failed(verify(*output)))
-      return fail("the lowered module of " + name() + " does not verify");
+      return fail(said.takeJoined("the lowered module of " + name() + " does not verify"));
     if (Result<> lowered = lowerToLlvmDialect(*output); !lowered)
       return fail(lowered.takeError());
     if (input.form == ObjectForm::LlvmDialect) {

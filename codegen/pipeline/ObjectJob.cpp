@@ -6,6 +6,7 @@
 
 #include "KernelContext.h"
 
+#include "codegen/CapturedDiagnostics.h"
 #include "codegen/cpu/CpuLowering.h"
 #include "codegen/cpu/LowerRows.h"
 #include "codegen/cpu/LowerTokens.h"
@@ -116,8 +117,9 @@ private:
   void finish() {
     if (input.form == ObjectForm::Tile)
       return;
+    CapturedDiagnostics said(context, "E-INTERNAL");
     if (failed(verify(*output)))
-      return fail("the lowered module does not verify");
+      return fail(said.takeJoined("the lowered module does not verify"));
     if (Result<> lowered = lowerToLlvmDialect(*output); !lowered)
       return fail(lowered.takeError());
     if (input.form == ObjectForm::LlvmDialect)

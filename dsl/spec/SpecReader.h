@@ -36,7 +36,7 @@ std::optional<LayerSpec> readSpec(std::string_view text, std::string_view fileNa
 bool isLayerName(std::string_view name);
 bool isReservedName(std::string_view name); // "moec", "moec_...": the runtime's
 
-// "build/Qwen3-30B.json" -> "qwen3_30b": the default name of a file.
+// "build/My-Layer.json" -> "my_layer": the default name of a file.
 std::string layerNameOf(std::string_view fileName);
 
 } // namespace moec

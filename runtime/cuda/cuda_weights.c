@@ -86,15 +86,17 @@ static moec_status write_region(const packing *p, const void *from, uint64_t off
   return result == MOEC_CUDA_SUCCESS ? MOEC_OK : moec_cuda_error(p->cuda->driver, result, "weights cannot be copied");
 }
 
+/* How many of `count` units of `unit_bytes` bytes fit into `room` bytes: 1 to count. */
+static int64_t units_at_once(int64_t room, int64_t unit_bytes, int64_t count) {
+  int64_t units = room / unit_bytes;
+  return units < 1 ? 1 : units < count ? units : count;
+}
+
 /* Rows of one (group, part) by way of host memory, as many at a time as the staging holds. */
 static moec_status convert_part(packing *p, const moec_weight *weight, const moec_view *source, uint64_t offset) {
   int64_t row_bytes = weight->k_padded * moec_dtype_bytes(weight->dtype);
   int64_t source_row = weight->k * moec_dtype_bytes((uint32_t)source->dtype);
-  int64_t at_once = MOEC_STAGING_BYTES / (row_bytes + source_row);
-  if (at_once < 1)
-    at_once = 1;
-  if (at_once > weight->n)
-    at_once = weight->n;
+  int64_t at_once = units_at_once(MOEC_STAGING_BYTES, row_bytes + source_row, weight->n);
   moec_status status = reserve(&p->rows, &p->rows_bytes, at_once * row_bytes);
   for (int64_t first = 0; status == MOEC_OK && first < weight->n; first += at_once) {
     int64_t count = weight->n - first < at_once ? weight->n - first : at_once;
@@ -159,15 +161,15 @@ static moec_status gather_vector(packing *p, const moec_weight *weight, int64_t 
 /* Row sums of squares, by way of host memory, as many rows at a time as the staging holds. */
 static moec_status pack_squares(packing *p, const moec_weight *weight, int64_t depth, int64_t group) {
   const moec_view source = moec_view_of(&p->sources[weight->role[0]], group);
-  int64_t at_once = MOEC_STAGING_BYTES / 2 / (depth * moec_dtype_bytes((uint32_t)source.dtype));
+  int64_t row_bytes = depth * moec_dtype_bytes((uint32_t)source.dtype);
+  int64_t at_once = units_at_once(MOEC_STAGING_BYTES / 2, row_bytes, weight->n);
   moec_status status = reserve(&p->rows, &p->rows_bytes, (int64_t)weight->n_padded * 4);
   if (status != MOEC_OK)
     return status;
   memset(p->rows, 0, (size_t)weight->n_padded * 4);
   for (int64_t first = 0, count; first < weight->n; first += count) {
     moec_view view;
-    count = at_once < 1 ? 1 : at_once;
-    count = weight->n - first < count ? weight->n - first : count;
+    count = weight->n - first < at_once ? weight->n - first : at_once;
     status = host_view(p, &source, first, count, &view);
     if (status != MOEC_OK)
       return status;
@@ -178,11 +180,8 @@ static moec_status pack_squares(packing *p, const moec_weight *weight, int64_t d
 }
 
 static moec_status pack_vector_region(packing *p, const moec_weight *weight) {
-  int64_t group_bytes = (int64_t)weight->n_padded * 4, at_once = MOEC_STAGING_BYTES / 2 / group_bytes;
-  if (at_once < 1)
-    at_once = 1;
-  if (at_once > weight->groups)
-    at_once = weight->groups;
+  int64_t group_bytes = (int64_t)weight->n_padded * 4;
+  int64_t at_once = units_at_once(MOEC_STAGING_BYTES / 2, group_bytes, weight->groups);
   moec_status status = reserve(&p->rows, &p->rows_bytes, at_once * group_bytes);
   for (int64_t group = 0; status == MOEC_OK && group < weight->groups; group += at_once) {
     int64_t count = weight->groups - group < at_once ? weight->groups - group : at_once;

@@ -91,8 +91,8 @@ static moec_status missing_output(const char *field, const char *package, uint32
                       "%s: package %.64s does not have this output, expected NULL; the spec lists no \"%s\"", field,
                       package, report->name);
   return moec_error(MOEC_INVALID_ARGUMENT,
-                    "%s: package %.64s does not have this output, expected NULL; compile with --reports %s or add it "
-                    "to \"reports\" of the spec",
+                    "%s: package %.64s does not have this output, expected NULL; compile its spec with --reports %s or "
+                    "add it to the spec's \"reports\"",
                     field, package, report->name);
 }
 

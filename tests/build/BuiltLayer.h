@@ -2,8 +2,8 @@
 //
 // Test fixture: text of a spec -> built, fused and planned layer, with what went wrong on the way; and a plain spec.
 
-#ifndef MOEC_TESTS_MOE_BUILTLAYER_H
-#define MOEC_TESTS_MOE_BUILTLAYER_H
+#ifndef MOEC_TESTS_BUILD_BUILTLAYER_H
+#define MOEC_TESTS_BUILD_BUILTLAYER_H
 
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"

@@ -13,6 +13,8 @@ using namespace moec;
 
 namespace {
 
+constexpr uint32_t allBits = (1u << MOEC_NUM_REPORTS) - 1;
+
 LayerSpec specWith(const std::string &losses) {
   SpecSource source;
   DiagnosticList diagnostics;
@@ -37,7 +39,7 @@ struct Reported : testing::Test {
     info.hidden = 4;
     info.top_k = 2;
     info.num_experts = 3;
-    info.reports = 127;
+    info.reports = allBits;
     out = std::make_unique<CallOutputs>(info, 2);
     out->counts = {2, 1, 1};
     sensitivity.totals = {{"losses", {0, 0}}, {"logit_mean", {0}}, {"logit_max", {0}}, {"diversity", {0}}};
@@ -95,9 +97,9 @@ TEST_F(Reported, tie_excuses_what_is_made_of_choices_only) {
   EXPECT_NE(complaint(), "");
 }
 TEST_F(Reported, expected_ones_follow_from_the_spec) {
-  EXPECT_EQ(reportsOf(spec, true), 127u);
-  EXPECT_EQ(reportsOf(spec, false), 127u & ~uint32_t(MOEC_REPORT_DIVERSITY));
-  EXPECT_EQ(reportsOf(specWith("[]"), true), 127u & ~uint32_t(MOEC_REPORT_LOSSES));
+  EXPECT_EQ(reportsOf(spec, true), allBits);
+  EXPECT_EQ(reportsOf(spec, false), allBits & ~uint32_t(MOEC_REPORT_DIVERSITY));
+  EXPECT_EQ(reportsOf(specWith("[]"), true), allBits & ~uint32_t(MOEC_REPORT_LOSSES));
   spec.reports = 0;
   EXPECT_EQ(reportsOf(spec, true), uint32_t(MOEC_REPORT_LOSSES));
 }

@@ -145,7 +145,7 @@ TEST_F(TextCall, last_bits_of_bf16_may_differ) {
 
 TEST_F(TextCall, four_last_bits_may_not) {
   setY(40, y(40) + 0.05 * std::fabs(y(40)) + 0.02);
-  EXPECT_NE(verdict().find("y"), std::string::npos);
+  EXPECT_NE(verdict().find("y: FAIL row 1 column 8 "), std::string::npos);
 }
 
 TEST_F(TextCall, a_row_two_per_cent_too_large_is_seen) {
@@ -157,12 +157,12 @@ TEST_F(TextCall, a_row_two_per_cent_too_large_is_seen) {
 TEST_F(TextCall, all_rows_too_large_are_seen) {
   for (int64_t i = 0; i < tokens * hidden; ++i)
     setY(i, y(i) * 1.008);
-  EXPECT_NE(verdict(), "");
+  EXPECT_EQ(verdict().rfind("y: FAIL ", 0), 0u);
 }
 
 TEST_F(TextCall, an_element_that_was_not_written_is_seen) {
   setY(tokens * hidden - 1, std::numeric_limits<double>::quiet_NaN());
-  EXPECT_NE(verdict(), "");
+  EXPECT_NE(verdict().find("y: FAIL row 19 column 31 is nan"), std::string::npos);
 }
 
 TEST_F(TextCall, logits_and_weights_have_the_limits_of_f32) {
@@ -181,6 +181,11 @@ TEST_F(TextCall, another_expert_is_wrong) {
 TEST_F(TextCall, a_count_is_exact) {
   ++out->counts[2];
   EXPECT_NE(verdict().find("counts[2]"), std::string::npos);
+}
+
+TEST_F(TextCall, an_output_that_the_package_lacks_is_seen) {
+  out->weights.clear();
+  EXPECT_EQ(verdict(), "the package lacks weights, which the layer returns");
 }
 
 // Two experts with the same weights in the router but for one bit: which one is better f32 does not know.

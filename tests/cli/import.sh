@@ -12,7 +12,7 @@ expect_status 0
 expect_err 'moec: warning[W-QUIRK]: experts of groups that are not kept score 0 in the published code and -inf in its authors'"'"', which differs where a kept score with its bias is not above 0
   hint: chosen: router.groups.masked zero; --masked-groups neg_inf is the other'
 expect_in out 'router.top_k           4               num_experts_per_tok'
-expect_in out 'tensors stand behind "model.layers.1."; the third argument of moec_weights_load'
+expect_in out 'names of tensors begin with "model.layers.1."; the third argument of moec_weights_load'
 run check v3.json
 expect_status 0
 expect_out 'v3.json: valid, 16 experts, top-4, H 64, I 32, f32'

@@ -102,7 +102,7 @@ assert d["ceilings"]["compute_gflops"] > 0 and d["ceilings"]["read_gbps"] > 0
 for r, t in zip(d["results"], (1, 8)):
     assert r["tokens"] == t and 0 < r["share_of_bound"] < 1.5 and r["us_low"] <= r["us_median"] <= r["us_high"], r
     assert r["gflops"] > 0 and r["gbps"] > 0 and r["bound_us"] > 0'
-# The workspace of a call takes 4 GiB, which is no mistake of moec's.
+# The workspace of a call takes 4 GiB, which is not an error in moec.
 printf '%s\n' '{"moec": 1, "name": "deep", "hidden": 8, "router": {"top_k": 2}, "experts": {"count": 2, "intermediate": 65536, "form": "mlp", "act": "relu"}}' >deep.json
 run --memory-limit 3000 -q bench deep.json --target cpu:avx2 --tokens 8192 --rounds 1
 expect_status 9

@@ -265,7 +265,6 @@ TEST(spec_round_trip, full_canonical_text) {
   expectRoundTrip("full", fullCanonical, "");
 }
 
-// The hash identifies packed weights on disk: it changes only when the meaning or the vocabulary does.
 // One request has one text, and so one hash, however it is written.
 TEST(spec_round_trip, reports_that_mean_the_same) {
   const std::string layer = R"({"moec": 1, "name": "r", "hidden": 8, "router": {"kind": "KIND", "top_k": 2},
@@ -285,6 +284,7 @@ TEST(spec_round_trip, reports_that_mean_the_same) {
   EXPECT_NE(printed("external", R"(, "reports": ["choice_counts", "diversity"])"), all);
 }
 
+// The hash identifies packed weights on disk: it changes only when the meaning or the vocabulary does.
 TEST(spec_hash, tiny_is_stable) {
   ReadResult tiny = readText(fileText("examples/tiny.json"));
   ASSERT_TRUE(tiny.spec);

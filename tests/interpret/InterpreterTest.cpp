@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The interpreter against the spec's reference: what `build` makes of a spec gives, op by op in float64 and without
-// rounding, what the reference gives for the spec. Neither knows of the other.
+// rounding, what the reference gives for the spec. They share only ReferenceRounding, which is off here.
 
 #include "tests/build/BuiltLayer.h"
 

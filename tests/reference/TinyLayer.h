@@ -2,8 +2,8 @@
 //
 // Text of a spec -> a layer with parameters in memory that tests set by role and run through the oracle.
 
-#ifndef MOEC_TESTS_ORACLE_TINYLAYER_H
-#define MOEC_TESTS_ORACLE_TINYLAYER_H
+#ifndef MOEC_TESTS_REFERENCE_TINYLAYER_H
+#define MOEC_TESTS_REFERENCE_TINYLAYER_H
 
 #include "dsl/reference/Reference.h"
 #include "dsl/spec/SpecReader.h"

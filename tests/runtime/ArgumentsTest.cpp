@@ -209,7 +209,7 @@ TEST_F(Arguments, forward_reports_the_package_lacks) {
   args = valid;
   args.out_diversity = &value;
   expectForward(MOEC_INVALID_ARGUMENT, "out_diversity: package tiny does not have this output, expected NULL; compile "
-                                       "with --reports diversity or add it to \"reports\" of the spec");
+                                       "its spec with --reports diversity or add it to the spec's \"reports\"");
   args = valid;
   args.struct_size = offsetof(moec_forward_args, out_probabilities); // a caller that knows no reports
   args.out_losses = &value;
