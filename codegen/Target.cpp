@@ -13,6 +13,7 @@ const IsaFacts &isaFacts(Isa isa) {
       {Isa::Baseline, "baseline", "x86-64", "", 4, 16, false, false},
       {Isa::Avx2, "avx2", "x86-64-v3", "", 8, 16, true, false},
       {Isa::Avx512, "avx512", "x86-64-v4", "", 16, 32, true, false},
+      {Isa::Avx512Bf16, "avx512_bf16", "x86-64-v4", "+avx512bf16", 16, 32, true, true},
       {Isa::Amx, "amx", "x86-64-v4", "+amx-tile,+amx-bf16,+avx512bf16", 16, 32, true, true},
   };
   return facts[unsigned(isa)];

@@ -19,6 +19,7 @@ enum class Isa : uint8_t {
   Baseline = MOEC_ISA_BASELINE, // x86-64: SSE2, no FMA
   Avx2 = MOEC_ISA_AVX2,         // AVX2 + FMA
   Avx512 = MOEC_ISA_AVX512,     // AVX-512 F, BW, VL, DQ
+  Avx512Bf16 = MOEC_ISA_AVX512_BF16, // and AVX512-BF16: pairs of bf16 multiplied and added in one instruction
   Amx = MOEC_ISA_AMX            // AMX-TILE, AMX-BF16, AVX512-BF16
 };
 
@@ -30,7 +31,7 @@ struct IsaFacts {
   unsigned lanes;           // f32 lanes of a vector
   unsigned registers;       // vector registers
   bool fma;
-  bool bf16Convert; // vcvtneps2bf16
+  bool bf16Dot;     // vdpbf16ps and vcvtneps2bf16
 };
 const IsaFacts &isaFacts(Isa isa);
 
@@ -56,8 +57,8 @@ struct CudaArchFacts {
 };
 const CudaArchFacts &cudaArchFacts(CudaArch arch);
 
-// "cpu" -> all; "cpu:amx", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: this version does not know the
-// target. cpu:amx also builds AVX-512 kernels for what AMX cannot do.
+// "cpu" -> all; "cpu:amx", "cpu:avx512_bf16", "cpu:avx512", "cpu:avx2", "cpu:baseline" -> one. False: this version does
+// not know the target. cpu:amx and cpu:avx512_bf16 also build AVX-512 kernels for what they do not multiply.
 bool parseTarget(llvm::StringRef text, IsaSet &out);
 // "cuda" -> all, "cuda:sm_90a", "cuda:sm_80" -> one; added to `out`, which stays sorted, best first. False as above.
 bool parseTarget(llvm::StringRef text, std::vector<CudaArch> &out);

@@ -40,6 +40,17 @@ static inline void moec_cpu_relax(void) {
 #endif
 }
 
+/* As CPUID gives it, extended family and model added; all zero on other architectures. */
+typedef struct moec_cpu_model {
+  char vendor[13]; /* "AuthenticAMD" */
+  uint32_t family, model;
+} moec_cpu_model;
+
+moec_cpu_model moec_this_cpu(void);
+
+/* Whether avx512_bf16 is preferred to avx512 on `cpu`: the instruction alone does not say that it is fast. */
+int moec_has_fast_bf16_dot(const moec_cpu_model *cpu);
+
 /* MOEC_ISA_* called `name`, -1 if there is none. */
 int32_t moec_isa_from_name(const char *name);
 

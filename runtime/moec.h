@@ -164,7 +164,7 @@ typedef struct moec_layer_info {
   int64_t num_logits; /* columns of out_logits */
   moec_dtype x_dtype, y_dtype;
   int32_t isa;          /* MOEC_ISA_* in use, -1 on CUDA */
-  const char *isa_name; /* "amx", "avx512", "avx2", "baseline"; "sm_90a", "sm_80": lives as long as the layer */
+  const char *isa_name; /* "amx", "avx512_bf16", ... "baseline"; "sm_90a", "sm_80": lives as long as the layer */
   /* 0: bits may differ from run to run; 1: bits repeat; 2: a row's bits do not depend on other rows */
   int32_t determinism;
   int32_t max_threads, num_roles;
@@ -177,8 +177,9 @@ typedef struct moec_layer_info {
 } moec_layer_info;
 
 /* Creates a layer from a package for this machine. It uses the best ISA in the package that the machine has and that
- * neither options->max_isa nor the environment variable MOEC_MAX_ISA (amx, avx512, avx2, baseline; read only here)
- * excludes. options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
+ * neither options->max_isa nor the environment variable MOEC_MAX_ISA (amx, avx512_bf16, avx512, avx2, baseline; read only
+ * here) excludes. "Best" is the highest, except that avx512 is preferred to avx512_bf16 on processors whose bf16 dot
+ * product is slow (runtime/cpu_features.c lists the fast ones), unless the limit names avx512_bf16 itself. options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
  *
  * On CUDA it picks the package's kernels for the device's compute capability, and everything slow happens here: it
  * opens the driver library, loads the image, looks up every kernel and sets its shared memory. If the calling thread's

@@ -31,8 +31,16 @@ extern "C" {
 #define MOEC_ABI_MINOR 0
 #define MOEC_PLAN_ALIGN 64
 
-/* Instruction sets in rising order; a machine that has one also has all lower ones. */
-enum { MOEC_ISA_BASELINE = 0, MOEC_ISA_AVX2 = 1, MOEC_ISA_AVX512 = 2, MOEC_ISA_AMX = 3, MOEC_NUM_ISAS = 4 };
+/* Instruction sets in rising order; a machine that has one also has all lower ones. A higher one is not always faster:
+ * see moec_layer_create. */
+enum {
+  MOEC_ISA_BASELINE = 0,
+  MOEC_ISA_AVX2 = 1,
+  MOEC_ISA_AVX512 = 2,
+  MOEC_ISA_AVX512_BF16 = 3,
+  MOEC_ISA_AMX = 4,
+  MOEC_NUM_ISAS = 5
+};
 
 /* {offset from the blob's start in bytes, number of elements} */
 typedef struct moec_span {
@@ -367,7 +375,7 @@ MOEC_ABI_SIZE(moec_item, 24);
 MOEC_ABI_SIZE(moec_call, 40);
 MOEC_ABI_SIZE(moec_places, 56);
 MOEC_ABI_SIZE(moec_isa_variants, 20);
-MOEC_ABI_SIZE(moec_step, 192);
+MOEC_ABI_SIZE(moec_step, 216);
 MOEC_ABI_SIZE(moec_role, 48);
 MOEC_ABI_SIZE(moec_weight, 56);
 MOEC_ABI_SIZE(moec_plan_header, 216);

@@ -71,6 +71,17 @@ static void writeCeilings(json::OStream &os, const BenchRun &run) {
     os.attribute("compute_kind", run.peak);
     writeNumber(os, "read_gbps", run.ceilings.gbps);
     os.attribute("read_pattern", run.pattern);
+    writeUnits(os, run.units);
+  });
+}
+
+void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
+  os.attributeArray("units", [&] {
+    for (const PeakRate &unit : units)
+      os.object([&] {
+        os.attribute("kind", peakName(unit.kind));
+        writeNumber(os, "gflops", unit.gflops);
+      });
   });
 }
 

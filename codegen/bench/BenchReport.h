@@ -8,6 +8,7 @@
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <string>
@@ -45,6 +46,7 @@ struct BenchRun {
   int threads = 1;
   bool cold = true;
   ProbeResult ceilings; // best of the whole run
+  std::vector<PeakRate> units;
   std::vector<BenchSeries> series;
   std::vector<BenchStep> steps;             // empty unless times of steps were asked for
   int64_t experts = 0, distinctExperts = 0; // distinctExperts: how many have their own storage; 0: all
@@ -63,6 +65,9 @@ bool accepted(const BenchRound &round, const ProbeResult &best);
 
 // Figures of the accepted rounds, or of all rounds if none was accepted.
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best);
+
+// {"units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]}: int8 units count multiplications and additions alike.
+void writeUnits(llvm::json::OStream &os, const std::vector<PeakRate> &units);
 
 // `format`: md, csv, json, jsonl.
 void writeReport(llvm::raw_ostream &os, const BenchRun &run, llvm::StringRef format);

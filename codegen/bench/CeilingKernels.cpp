@@ -45,6 +45,28 @@ static void fmaAvx512(int64_t n) {
   __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
 }
 
+// Dot products of pairs of bf16 and of four int8; accumulators as above.
+#define MOEC_DOT(NAME, R) NAME " %%zmm12, %%zmm13, %%zmm" R "\n\t"
+#define MOEC_DOT12(NAME)                                                                                               \
+  MOEC_DOT(NAME, "0")                                                                                                  \
+  MOEC_DOT(NAME, "1") MOEC_DOT(NAME, "2") MOEC_DOT(NAME, "3") MOEC_DOT(NAME, "4") MOEC_DOT(NAME, "5")                  \
+      MOEC_DOT(NAME, "6") MOEC_DOT(NAME, "7") MOEC_DOT(NAME, "8") MOEC_DOT(NAME, "9") MOEC_DOT(NAME, "10")             \
+          MOEC_DOT(NAME, "11")
+
+static void dotBf16(int64_t n) {
+  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
+  for (int64_t i = 0; i < n; ++i)
+    __asm__ volatile(MOEC_DOT12("vdpbf16ps")::: MOEC_CLOBBERS);
+  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
+}
+
+static void dotInt8(int64_t n) {
+  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
+  for (int64_t i = 0; i < n; ++i)
+    __asm__ volatile(MOEC_DOT12("vpdpbusd")::: MOEC_CLOBBERS);
+  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
+}
+
 static void fmaAvx2(int64_t n) {
   __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
   for (int64_t i = 0; i < n; ++i)
@@ -63,7 +85,7 @@ static void mulAddSse(int64_t n) {
 }
 
 // A 2 x 2 block of accumulators over two left and two right tiles, all 16 rows of 64 bytes.
-static void amxBf16(int64_t n) {
+static void configureTiles() {
   alignas(64) uint8_t config[64] = {1}; // palette 1
   for (int tile = 0; tile < 8; ++tile) {
     config[16 + 2 * tile] = 64;
@@ -72,6 +94,10 @@ static void amxBf16(int64_t n) {
   __asm__ volatile("ldtilecfg %0" ::"m"(config));
   __asm__ volatile("tilezero %tmm0\n\ttilezero %tmm1\n\ttilezero %tmm2\n\ttilezero %tmm3\n\t"
                    "tilezero %tmm4\n\ttilezero %tmm5\n\ttilezero %tmm6\n\ttilezero %tmm7");
+}
+
+static void amxBf16(int64_t n) {
+  configureTiles();
   for (int64_t i = 0; i < n; ++i)
     __asm__ volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
                      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" ::
@@ -79,8 +105,26 @@ static void amxBf16(int64_t n) {
   __asm__ volatile("tilerelease");
 }
 
+static void amxInt8(int64_t n) {
+  configureTiles();
+  for (int64_t i = 0; i < n; ++i)
+    __asm__ volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0\n\ttdpbssd %%tmm7, %%tmm4, %%tmm1\n\t"
+                     "tdpbssd %%tmm6, %%tmm5, %%tmm2\n\ttdpbssd %%tmm7, %%tmm5, %%tmm3" ::
+                         : "memory");
+  __asm__ volatile("tilerelease");
+}
+
 double arithmeticTurns(PeakKind kind, int64_t n) {
   switch (kind) {
+  case PeakKind::AmxInt8:
+    amxInt8(n);
+    return double(n) * 4 * 2 * 16 * 16 * 64;
+  case PeakKind::DotInt8:
+    dotInt8(n);
+    return double(n) * 12 * 2 * 64;
+  case PeakKind::DotBf16:
+    dotBf16(n);
+    return double(n) * 12 * 2 * 32;
   case PeakKind::AmxBf16:
     amxBf16(n);
     return double(n) * 4 * 2 * 16 * 16 * 32;

@@ -6,6 +6,7 @@
 
 #include "CeilingKernels.h"
 
+#include "runtime/moec.h"
 #include "runtime/moec_abi.h"
 
 #include <algorithm>
@@ -24,8 +25,14 @@ static constexpr size_t mib = size_t(1) << 20;
 
 const char *peakName(PeakKind kind) {
   switch (kind) {
+  case PeakKind::AmxInt8:
+    return "AMX int8";
+  case PeakKind::DotInt8:
+    return "AVX-512 int8 dot";
   case PeakKind::AmxBf16:
     return "AMX bf16";
+  case PeakKind::DotBf16:
+    return "AVX-512 bf16 dot";
   case PeakKind::FmaAvx512:
     return "AVX-512 f32 FMA";
   case PeakKind::FmaAvx2:
@@ -36,12 +43,39 @@ const char *peakName(PeakKind kind) {
   return "";
 }
 
-PeakKind peakOf(int isa, bool bf16Weights) {
-  if (isa >= MOEC_ISA_AMX && bf16Weights)
-    return PeakKind::AmxBf16;
-  if (isa >= MOEC_ISA_AVX512)
-    return PeakKind::FmaAvx512;
-  return isa >= MOEC_ISA_AVX2 ? PeakKind::FmaAvx2 : PeakKind::MulAddSse;
+Factors factorsOf(PeakKind kind) {
+  switch (kind) {
+  case PeakKind::DotInt8:
+  case PeakKind::AmxInt8:
+    return Factors::Int8;
+  case PeakKind::DotBf16:
+  case PeakKind::AmxBf16:
+    return Factors::Bf16;
+  default:
+    return Factors::F32;
+  }
+}
+
+std::vector<PeakKind> peaksHere() {
+  std::vector<PeakKind> peaks = {PeakKind::MulAddSse};
+  auto add = [&](bool here, PeakKind kind) {
+    if (here)
+      peaks.push_back(kind);
+  };
+  int isa = moec_cpu_isa();
+  add(isa >= MOEC_ISA_AVX2, PeakKind::FmaAvx2);
+  add(isa >= MOEC_ISA_AVX512, PeakKind::FmaAvx512);
+  add(isa >= MOEC_ISA_AVX512_BF16, PeakKind::DotBf16);
+  add(isa >= MOEC_ISA_AMX, PeakKind::AmxBf16);
+#if defined(__x86_64__)
+  add(isa >= MOEC_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"), PeakKind::DotInt8);
+  add(isa >= MOEC_ISA_AMX && __builtin_cpu_supports("amx-int8"), PeakKind::AmxInt8);
+#endif
+  return peaks;
+}
+
+static bool multiplies(PeakKind kind, Factors factors) {
+  return factorsOf(kind) == factors || (factorsOf(kind) == Factors::F32 && factors == Factors::Bf16);
 }
 
 static double seconds() {
@@ -69,7 +103,7 @@ static double timeTogether(int threads, const std::function<void(int)> &body) {
   return *std::max_element(end.begin(), end.end()) - *std::min_element(start.begin(), start.end());
 }
 
-CeilingProbe::CeilingProbe(PeakKind peak, int threads) : peak(peak), numThreads(std::max(1, threads)) {
+CeilingProbe::CeilingProbe(Factors factors, int threads) : factors(factors), numThreads(std::max(1, threads)) {
   size_t memory = size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGESIZE));
   bytes = std::min<size_t>(1024 * mib, memory / 4) / (64 * mib) * (64 * mib);
   if (bytes == 0)
@@ -98,14 +132,14 @@ double CeilingProbe::readSlice(int pattern) {
   return double(part) * numThreads / time * 1e-9;
 }
 
-double CeilingProbe::arithmetic(double duration) {
+double CeilingProbe::arithmetic(PeakKind kind, double duration) {
   // Three parts, the best counts: the first turns may run before the core has its full clock and tiles.
   double rate = 0;
   int64_t n = 20000;
   for (int part = 0; part < 3; ++part) {
     double flops = 0;
     double time = timeTogether(numThreads, [&](int i) {
-      double done = arithmeticTurns(peak, n);
+      double done = arithmeticTurns(kind, n);
       if (i == 0)
         flops = done;
     });
@@ -126,13 +160,23 @@ void CeilingProbe::calibrate() {
       }
     }
   bestSeen.gbps = std::max(bestSeen.gbps, best);
-  for (int round = 0; round < 10; ++round)
-    bestSeen.gflops = std::max(bestSeen.gflops, arithmetic(0.004));
+  double most = 0;
+  for (PeakKind kind : peaksHere()) {
+    PeakRate rate = {kind};
+    for (int round = 0; round < 10; ++round)
+      rate.gflops = std::max(rate.gflops, arithmetic(kind, 0.004));
+    rates.push_back(rate);
+    if (multiplies(kind, factors) && rate.gflops > most) {
+      most = rate.gflops;
+      peak = kind;
+    }
+  }
+  bestSeen.gflops = most;
 }
 
 ProbeResult CeilingProbe::probe() {
   ProbeResult result;
-  result.gflops = arithmetic(0.003);
+  result.gflops = arithmetic(peak, 0.003);
   result.gbps = std::max(readSlice(bestPattern), readSlice(bestPattern));
   bestSeen.gflops = std::max(bestSeen.gflops, result.gflops);
   bestSeen.gbps = std::max(bestSeen.gbps, result.gbps);

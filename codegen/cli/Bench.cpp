@@ -182,15 +182,16 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
   if (int code = packWeights(session, flags, facts, compiled.plan, benched))
     return code;
   LayerRun &layer = benched.layer;
-  PeakKind peak = peakOf(layer.info().isa, facts.matrixType() == DataType::BF16);
-  CeilingProbe probe(peak, flags.threads);
+  bool bf16 = facts.matrixType() == DataType::BF16 && facts.activation == DataType::BF16;
+  CeilingProbe probe(bf16 ? Factors::Bf16 : Factors::F32, flags.threads);
   if (!probe.ready())
     return noMemory(session, "the read probe");
   probe.calibrate();
   run.name = compiled.name;
   run.isa = layer.info().isa_name;
   run.skew = flags.skew;
-  run.peak = peakName(peak);
+  run.peak = peakName(probe.bound());
+  run.units = probe.units();
   run.threads = flags.threads;
   run.cold = !flags.warm;
   if (flags.stages)
@@ -223,8 +224,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
 
 // The ceilings alone, for scripts that measure something else beside them.
 static int printCeilings(Session &session, const BenchFlags &flags) {
-  PeakKind peak = peakOf(moec_cpu_isa(), true);
-  CeilingProbe probe(peak, flags.threads);
+  CeilingProbe probe(Factors::Bf16, flags.threads);
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
@@ -233,7 +233,8 @@ static int printCeilings(Session &session, const BenchFlags &flags) {
     json::OStream os(session.out, 2);
     os.object([&] {
       os.attribute("compute_gflops", std::round(probe.best().gflops * 10) / 10);
-      os.attribute("compute_kind", peakName(peak));
+      os.attribute("compute_kind", peakName(probe.bound()));
+      writeUnits(os, probe.units());
       os.attribute("read_gbps", std::round(probe.best().gbps * 100) / 100);
       os.attribute("read_pattern", probe.pattern());
     });
@@ -241,6 +242,8 @@ static int printCeilings(Session &session, const BenchFlags &flags) {
     return ExitDone;
   }
   session.out << format("compute_gflops %.1f\nread_gbps %.2f\n", probe.best().gflops, probe.best().gbps);
+  for (const PeakRate &unit : probe.units())
+    session.out << format("%.1f G/s %s\n", unit.gflops, peakName(unit.kind));
   return ExitDone;
 }
 

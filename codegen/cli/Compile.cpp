@@ -155,7 +155,7 @@ static int chooseSanitizer(Session &session, const std::string &name, CompileOpt
     return fail(session, "E-USAGE", "--sanitize is for CPU kernels", "leave the cuda targets out");
   if (!options.isas.mask)
     return fail(session, "E-USAGE", "--sanitize does not apply to cpu:amx",
-                "name cpu:avx512, cpu:avx2, cpu:baseline, or cpu for the three");
+                "name cpu:avx512_bf16, cpu:avx512, cpu:avx2, cpu:baseline, or cpu for the four");
   return ExitDone;
 }
 

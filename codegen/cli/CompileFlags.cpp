@@ -24,7 +24,7 @@ namespace moec {
 
 void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
   verb.add_option("--target", flags.targets,
-                  "cpu (all instruction sets in one library), cpu:amx, cpu:avx512, cpu:avx2, "
+                  "cpu (all instruction sets in one library), cpu:amx, cpu:avx512_bf16, cpu:avx512, cpu:avx2, "
                   "cpu:baseline, cuda (both), cuda:sm_90a, cuda:sm_80; repeatable, or a "
                   "comma list")
       ->delimiter(',')

@@ -69,7 +69,7 @@ static int runTargets(Session &session, bool json) {
     return ExitDone;
   }
   for (const std::string &target : targetNames())
-    session.out << left_justify(target, 14) << (runsHere(target) ? "runs here" : "not on this machine")
+    session.out << left_justify(target, 17) << (runsHere(target) ? "runs here" : "not on this machine")
                 << (target == "cpu" ? std::string(", as ") + moec_isa_name(moec_cpu_isa()) : "") << "\n";
   return ExitDone;
 }

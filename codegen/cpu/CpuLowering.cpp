@@ -18,6 +18,8 @@ namespace moec {
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, ModuleOp module) {
   if (multiply == Multiply::Vector)
     return makeCpuVector(kernel, isa)->run(module);
+  if (multiply == Multiply::Dot)
+    return makeCpuDot(kernel, isa)->run(module);
   return makeCpuAmx(kernel, isa, multiply == Multiply::EmulatedTiles)->run(module);
 }
 

@@ -16,8 +16,9 @@
 
 namespace moec {
 
-// How a kernel multiplies: in vector registers, in AMX tiles (bf16 A and B), or by calls that emulate tiles.
-enum class Multiply { Vector, Tiles, EmulatedTiles };
+// How a kernel multiplies: by f32 FMA, by dot products of bf16 pairs, in AMX tiles (both bf16 A and B), or by calls that
+// emulate tiles.
+enum class Multiply { Vector, Dot, Tiles, EmulatedTiles };
 
 // Lowers `kernel` into `module` as the function of its name; returns the worker scratch it needs in bytes.
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, mlir::ModuleOp module);
@@ -85,6 +86,7 @@ private:
 
 std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa, bool emulated);
 std::unique_ptr<CpuLowering> makeCpuVector(tile::KernelOp kernel, const IsaFacts &isa);
+std::unique_ptr<CpuLowering> makeCpuDot(tile::KernelOp kernel, const IsaFacts &isa);
 
 } // namespace moec
 

@@ -13,7 +13,7 @@ namespace moec {
 
 const IsaFacts &cudaFacts() {
   static const IsaFacts facts = {Isa::Baseline,       "cuda", "", "", /*lanes=*/1, /*registers=*/0, /*fma=*/true,
-                                 /*bf16Convert=*/true};
+                                 /*bf16Dot=*/true};
   return facts;
 }
 

@@ -53,7 +53,7 @@ Value Emitter::fromBf16(Value value) {
 Value Emitter::toBf16(Value value) {
   int64_t lanes = lanesOf(value.getType());
   Type bf16 = withLanes(b.getBF16Type(), lanes), i16 = withLanes(b.getI16Type(), lanes);
-  if (isa.bf16Convert && lanes >= 4)
+  if (isa.bf16Dot && lanes >= 4)
     return arith::TruncFOp::create(b, loc, bf16, value);
   auto k = [&](int32_t v) { return lanes ? constantI32(v, lanes) : c32(v); };
   Value bits = bitcast(value, withLanes(b.getI32Type(), lanes));

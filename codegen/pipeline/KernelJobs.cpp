@@ -14,8 +14,7 @@
 namespace moec {
 
 Isa scheduledIsa(const MatmulStage &facts, Isa isa) {
-  bool tiles = facts.bf16Pairs();
-  return isa == Isa::Amx && !tiles ? Isa::Avx512 : isa;
+  return isaFacts(isa).bf16Dot && !facts.bf16Pairs() ? Isa::Avx512 : isa;
 }
 
 static std::vector<Isa> isasOf(const CompileOptions &options) {
@@ -94,7 +93,7 @@ public:
   KernelJobs jobs;
 
   void rows(size_t step, Isa isa) {
-    Isa module = options.emulateTiles ? Isa::Baseline : isa == Isa::Amx ? Isa::Avx512 : isa;
+    Isa module = options.emulateTiles ? Isa::Baseline : isaFacts(isa).bf16Dot ? Isa::Avx512 : isa;
     uint32_t &function = known[{step, module, "rows"}];
     if (!function)
       function = add(step, module, nullptr, "rows");

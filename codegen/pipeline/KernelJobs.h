@@ -37,7 +37,7 @@ struct KernelJobs {
 bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
                     Schedule &out, std::vector<Diagnostic> &errors);
 
-// The ISA whose kernels a step runs on `isa`: AMX uses AVX-512 kernels for what tiles cannot do.
+// The ISA whose kernels a step runs on `isa`: AMX and AVX512-BF16 use AVX-512 kernels for what is not bf16 times bf16.
 Isa scheduledIsa(const MatmulStage &facts, Isa isa);
 
 // Fills the isa variants, covers and isa_mask of `plan`. matmuls[i] belongs to step i and has no name for other steps.

@@ -103,8 +103,10 @@ private:
   }
 
   Multiply multiply(const ScheduleEntry &entry) const {
-    if (entry.numeric != "amx")
+    if (entry.numeric == "fma")
       return Multiply::Vector;
+    if (entry.numeric == "dot")
+      return Multiply::Dot;
     return input.options.emulateTiles ? Multiply::EmulatedTiles : Multiply::Tiles;
   }
 

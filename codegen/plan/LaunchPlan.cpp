@@ -31,7 +31,7 @@ const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8_e4m3", "fp8
 const char *const placesModes[] = {"fixed", "share", "given"};
 const char *const roundNames[] = {"floor", "ceil", "nearest"};
 const char *const scopeNames[] = {"batch", "sequence", "group"};
-const char *const isaNames[] = {"baseline", "avx2", "avx512", "amx"};
+const char *const isaNames[] = {"baseline", "avx2", "avx512", "avx512_bf16", "amx"};
 
 template <size_t N> const char *nameIn(const char *const (&names)[N], size_t i) { return i < N ? names[i] : "?"; }
 

@@ -59,6 +59,7 @@ std::vector<RowClass> amxClasses(const MatmulStage &facts) {
 std::vector<RowClass> vectorClasses(const MatmulStage &facts, Isa isa) {
   switch (isa) {
   case Isa::Amx:
+  case Isa::Avx512Bf16:
   case Isa::Avx512:
     if (facts.n < fewColumns)
       return {{1, 1, 1}, {4, 4, 4}, {openEnd, 8, 64}};
@@ -115,13 +116,15 @@ int64_t prefetchBlock(int64_t steps, int64_t stepBytes) {
 }
 
 StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa) {
-  bool amx = isa == Isa::Amx && facts.bf16Pairs();
+  if (isaFacts(isa).bf16Dot && !facts.bf16Pairs())
+    isa = Isa::Avx512;
+  bool amx = isa == Isa::Amx;
   StageSchedule schedule;
   schedule.stage = facts.name;
-  schedule.isa = isa == Isa::Amx && !amx ? Isa::Avx512 : isa;
+  schedule.isa = isa;
   int64_t blockK = facts.weightBytes() == 2 ? 32 : 4;
   int64_t steps = (facts.k + blockK - 1) / blockK, stepBytes = blockK * 32 * facts.weightBytes();
-  std::string numeric = amx ? "amx" : "fma";
+  std::string numeric = amx ? "amx" : isa == Isa::Avx512Bf16 ? "dot" : "fma";
   std::vector<RowClass> classes =
       fitScratch(amx ? amxClasses(facts) : vectorClasses(facts, isa), packedRowBytes(facts, numeric, blockK));
   int64_t first = 1;

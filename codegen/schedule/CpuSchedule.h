@@ -10,8 +10,8 @@
 namespace moec {
 
 // The heuristic schedule, legal (S1 to S6) for every stage of 1 <= n, k <= 2^20 with the built-in templates. For
-// Isa::Amx it uses numeric amx if input and weights are bf16; other types cannot use tiles, and the result is the
-// schedule of Isa::Avx512, marked as such.
+// Isa::Amx it uses numeric amx and for Isa::Avx512Bf16 numeric dot if input and weights are bf16; other types cannot,
+// and the result is the schedule of Isa::Avx512, marked as such.
 StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa);
 
 // Steps of one prefetched block for a panel of `steps` steps of `stepBytes` bytes: a divisor of `steps`.

@@ -43,7 +43,9 @@ std::string rowRangeText(const ScheduleEntry &entry) {
 
 int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK) {
   int64_t padded = (facts.k + blockK - 1) / blockK * blockK;
-  return numeric == "amx" ? padded * 2 : (padded * 4 + 63) / 64 * 64 + 64;
+  if (numeric == "amx")
+    return padded * 2;
+  return (padded * (numeric == "dot" ? 2 : 4) + 63) / 64 * 64 + 64;
 }
 
 // How an error of an entry begins: "stage ffn_up amx rows 1..4: ".
@@ -105,33 +107,36 @@ bool EntryChecker::checkRows() {
 
 bool EntryChecker::checkNumeric() {
   int64_t block = values["block_m"], depth = values["block_k"];
-  if (entry.numeric != "amx" && entry.numeric != "fma")
-    return fail("S3", "numeric is '" + entry.numeric + "', expected amx or fma");
+  bool amx = entry.numeric == "amx", dot = entry.numeric == "dot";
+  if (!amx && !dot && entry.numeric != "fma")
+    return fail("S3", "numeric is '" + entry.numeric + "', expected amx, dot or fma");
   if (facts.weightBytes() == 2 && depth != 32)
     return fail("S3", "block_k is " + text(depth) + ", expected 32 for bf16 weights");
   if (facts.weightBytes() != 2 && depth != 4 && depth != 8)
     return fail("S3", "block_k is " + text(depth) + ", expected 4 or 8 for f32 weights");
-  if (entry.numeric != "amx")
+  if (!amx && !dot)
     return true;
-  if (isa != Isa::Amx)
-    return fail("S3", "numeric amx needs instruction set amx, found " + isaFacts(isa).name.str());
+  if (amx ? isa != Isa::Amx : !isaFacts(isa).bf16Dot)
+    return fail("S3", "numeric " + entry.numeric + " needs instruction set " + (amx ? "" : "avx512_bf16 or ") +
+                          "amx, found " + isaFacts(isa).name.str());
   if (!facts.bf16Pairs())
-    return fail("S3", std::string("numeric amx needs bf16 input and bf16 weights, found ") +
+    return fail("S3", "numeric " + entry.numeric + std::string(" needs bf16 input and bf16 weights, found ") +
                           (facts.inputBytes() == 2 ? "bf16" : "f32") + " input and " +
                           (facts.weightBytes() == 2 ? "bf16" : "f32") + " weights");
   // 48 rows are 3 pairs of tiles and leave two of the eight registers for A and B
-  if (block > 48 || (block > 16 && block % 16))
+  if (amx && (block > 48 || (block > 16 && block % 16)))
     return fail("S3", "block_m is " + text(block) + ", expected up to 16, 32 or 48 for numeric amx");
   return true;
 }
 
-// The multiply keeps either one row's worth of B or a column of A beside the accumulators, and one operand in flight.
+// The multiply keeps either one row's worth of B or a column of A beside the accumulators, and one operand in flight;
+// vdpbf16ps reads its element of A from memory.
 bool EntryChecker::checkRegisters() {
   if (entry.numeric == "amx")
     return true;
   const IsaFacts &machine = isaFacts(isa);
   int64_t block = values["block_m"], vectors = 32 / machine.lanes;
-  int64_t needed = block * vectors + std::min(block, vectors) + 1;
+  int64_t needed = block * vectors + (entry.numeric == "dot" ? vectors : std::min(block, vectors) + 1);
   if (needed > int64_t(machine.registers))
     return fail("S4", "block_m " + text(block) + " needs " + text(needed) + " vector registers, " + machine.name.str() +
                           " has " + text(machine.registers));

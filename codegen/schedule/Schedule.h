@@ -29,11 +29,13 @@
 //         in 1..1,000,000 and in the allowed set of its comment: `{a, b}`, `{a .. b}` or `multiple of name`
 //     S2  panel_m >= last row; of an open entry, panel_m >= first row
 //     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16.
+//         numeric dot: instruction set avx512_bf16 or amx, bf16 input and weights
 //         block_k is 32 for 2-byte weights and 4 or 8 for f32 (depth is padded to 32 and 8)
-//     S4  numeric fma: with v = 32 / lanes vectors per row, block_m*v + min(block_m, v) + 1 <= vector registers
+//     S4  numeric fma: with v = 32 / lanes vectors per row, block_m*v + min(block_m, v) + 1 <= vector registers;
+//         numeric dot: block_m*v + v
 //     S5  prefetch_block divides k_steps or is a multiple of it; streams <= lines of a step, block_k*32*bytes / 64
-//     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded, fma: 4*k_padded rounded up
-//         to 64, + 64) bytes
+//     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded; dot: 2*k_padded and fma:
+//         4*k_padded, rounded up to 64, + 64) bytes
 
 #ifndef MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
 #define MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
@@ -55,7 +57,7 @@ namespace moec {
 struct ScheduleEntry {
   int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
   TemplateBinding kernel;
-  std::string numeric = "fma"; // "amx" (bf16 pair sums) or "fma": the two differ in bits
+  std::string numeric = "fma"; // "dot" (vdpbf16ps) has the same bits but for subnormal numbers, "amx" other ones
   SourcePlace place = {};      // of `rows` in the text it was read from; line 0: not read
 };
 

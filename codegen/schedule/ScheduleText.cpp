@@ -4,7 +4,7 @@
 //
 //     file  = 'schedule' name (stage | front)*      stage = 'stage' name (isa entry+ | arch cuda+)
 //     front = 'front' arch ('none' | 'tokens' '1' '..' integer)
-//     entry = 'rows' range kernel 'numeric' ('amx' | 'fma')         cuda  = 'tokens' range kernel
+//     entry = 'rows' range kernel 'numeric' ('amx' | 'dot' | 'fma')         cuda  = 'tokens' range kernel
 //     range = integer '..' [integer]                kernel = name '{' [value (',' value)*] '}'
 //     value = name '=' (integer | hint)
 
@@ -228,7 +228,7 @@ bool Reader::readStage(Schedule &schedule) {
   for (unsigned arch = 0; arch < numCudaArchs; ++arch)
     if (is(cudaArchFacts(CudaArch(arch)).name))
       return readCudaStage(at, stageName, CudaArch(arch), schedule);
-  return failHere("an instruction set, baseline, avx2, avx512 or amx, or a CUDA architecture, sm_80 or sm_90a");
+  return failHere("an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA architecture, sm_80 or sm_90a");
 }
 
 bool Reader::arch(CudaArch &out) {

@@ -49,7 +49,7 @@ static moec_status check_options(const moec_layer_options *options) {
 
 /* The best ISA the package has among those the machine, MOEC_MAX_ISA and the options allow. */
 static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *options, int32_t *out_isa) {
-  int32_t limit = moec_cpu_isa();
+  int32_t limit = moec_cpu_isa(), asked = -1;
   if (!plan->header->isa_mask)
     return moec_error(MOEC_ISA_MISSING,
                       "package %.64s holds CUDA kernels only, expected options.device MOEC_DEVICE_CUDA",
@@ -58,14 +58,21 @@ static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *o
   if (text && *text) {
     int32_t named = moec_isa_from_name(text);
     if (named < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512, avx2 or baseline",
+      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512_bf16, avx512, avx2 or "
+                                               "baseline",
                         text);
-    limit = named < limit ? named : limit;
+    asked = named;
   }
-  if (options->max_isa > 0 && options->max_isa - 1 < limit)
-    limit = options->max_isa - 1;
+  if (options->max_isa > 0 && (asked < 0 || options->max_isa - 1 < asked))
+    asked = options->max_isa - 1;
+  if (asked >= 0 && asked < limit)
+    limit = asked;
+  moec_cpu_model cpu = moec_this_cpu();
+  uint32_t usable = plan->header->isa_mask;
+  if (asked != MOEC_ISA_AVX512_BF16 && (usable >> MOEC_ISA_AVX512 & 1) && !moec_has_fast_bf16_dot(&cpu))
+    usable &= ~(1u << MOEC_ISA_AVX512_BF16);
   for (int32_t isa = limit; isa >= 0; --isa)
-    if (plan->header->isa_mask >> isa & 1) {
+    if (usable >> isa & 1) {
       *out_isa = isa;
       return MOEC_OK;
     }

@@ -393,5 +393,5 @@ TEST(Forward, isa_missing_names_what_is_needed) {
 
 TEST(Forward, isa_variable_of_unknown_value_is_an_error) {
   EXPECT_EQ(isaWith(tiny_package(), "sse9", 0, MOEC_INVALID_ARGUMENT), -1);
-  EXPECT_EQ(lastError(), "MOEC_MAX_ISA is \"sse9\", expected amx, avx512, avx2 or baseline");
+  EXPECT_EQ(lastError(), "MOEC_MAX_ISA is \"sse9\", expected amx, avx512_bf16, avx512, avx2 or baseline");
 }

@@ -130,7 +130,7 @@ TEST(text, refuses_a_wrong_head) {
   EXPECT_EQ(refusal("schedule l\n\n stage \xff"),
             "t.txt:3:8: found '\\xff', expected the name of a stage, [a-z][a-z0-9_]{0,62}");
   EXPECT_EQ(refusal("schedule l\nstage s sse9"),
-            "t.txt:2:9: found 'sse9', expected an instruction set, baseline, avx2, avx512 or amx, or a CUDA "
+            "t.txt:2:9: found 'sse9', expected an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA "
             "architecture, sm_80 or sm_90a");
 }
 
