@@ -49,9 +49,9 @@ CpuLowering::Accumulator CpuDot::mma(tile::MmaOp op, const Accumulator &acc) {
     }
   };
   Accumulator out(acc);
-  int64_t tiles = rows <= 4 ? 1 : 2; // as in CpuVector.cpp
+  int64_t tiles = op.getTiles().getSExtValue();
   for (int64_t tile = 0; tile < 2; tile += tiles)
-    forPairs(out, rows, pa, pb, integer(a.getBlockK()), tile, tiles, multiplyPair);
+    forPairs(op, out, pa, pb, tile, tiles, multiplyPair);
   return out;
 }
 

@@ -131,42 +131,53 @@ Value CpuLowering::stepAddress(tile::PanelsType type, const Item &item, Value co
 // The flat walk over an item counts steps q = column * k_steps + step. While block q / block is consumed, block
 // q / block + 1 is fetched: step r of the block fetches lines [r*L, (r+1)*L) of each of its `streams` equal parts,
 // L = lines of a step / streams. A row block m < share fetches its share of those L lines only.
+CpuLowering::Fetch CpuLowering::planFetch(tile::PrefetchOp op) {
+  auto type = cast<tile::PanelsType>(op.getPanels().getType());
+  const Item &item = items[op.getItem()];
+  int64_t bytes = stepBytes(type), steps = integer(type.getKSteps());
+  int64_t block = op.getBlock().getSExtValue(), share = op.getShare().getSExtValue();
+  int64_t streams = std::min<int64_t>(op.getStreams().getSExtValue(), bytes / 64);
+  int64_t lines = bytes / 64 / streams, own = (lines + share - 1) / share;
+  share = (lines + own - 1) / own; // row blocks after these have nothing left to fetch
+  Value m = e.toI64(value(op.getRow())), step = e.toI64(value(op.getStep()));
+  Value q = e.add(e.mul(e.toI64(value(op.getColumn())), steps), step);
+  Value next = e.mul(e.add(e.divU(q, block), e.c(1)), block), r = e.remU(q, block);
+  Value total = e.mul(item.panels, steps);
+  Value inside = e.less(next, total);
+  Value base = e.select(inside, item.base, item.nextBase);
+  Value start = e.select(inside, next, e.c(0));
+  Value offset = e.add(e.mul(start, bytes), e.mul(r, lines * 64));
+  Value p = e.at(base, share > 1 ? e.add(offset, e.mul(m, own * 64)) : offset);
+  if (share > 1) {
+    Value here = e.at(item.base, e.mul(e.toI64(value(op.getColumn())), shape("panel_bytes")));
+    p = e.select(e.less(m, e.c(share)), p, here);
+  }
+  int32_t locality = op.getHint() == tile::Hint::t0 ? 3 : op.getHint() == tile::Hint::t1 ? 2 : 0;
+  return {p, own * streams, streams, block * bytes / streams, locality};
+}
+
+void CpuLowering::prefetchLine(const Fetch &fetch, Value line, int64_t ahead) {
+  Value offset;
+  if (ahead % fetch.streams == 0 && fetch.streams == 1) {
+    offset = e.mul(e.add(line, e.c(ahead)), 64);
+  } else {
+    Value flat = e.add(line, e.c(ahead));
+    offset = e.add(e.mul(e.remU(flat, fetch.streams), fetch.streamBytes), e.mul(e.divU(flat, fetch.streams), 64));
+  }
+  LLVM::Prefetch::create(e.b, e.loc, e.at(fetch.base, offset), 0, fetch.locality, 1);
+}
+
 void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
-  if (op.getHint() == tile::Hint::none)
+  if (op.getHint() == tile::Hint::none || prefetchesAmong(op))
     return;
   OpBuilder::InsertionGuard guard(e.b);
   if (prefetchesFirst())
     e.b.setInsertionPointToStart(e.b.getInsertionBlock());
-  auto type = cast<tile::PanelsType>(op.getPanels().getType());
-  const Item &item = items[op.getItem()];
-  int64_t bytes = stepBytes(type), steps = integer(type.getKSteps());
-  int64_t block = op.getBlock().getSExtValue(), streams = op.getStreams().getSExtValue();
-  int64_t share = op.getShare().getSExtValue();
-  streams = std::min<int64_t>(streams, bytes / 64);
-  int64_t lines = bytes / 64 / streams;
-  Value m = e.toI64(value(op.getRow()));
-  int64_t own = (lines + share - 1) / share;
-  share = (lines + own - 1) / own; // row blocks after these have nothing left to fetch
-  auto fetch = [&] {
-    Value q = e.add(e.mul(e.toI64(value(op.getColumn())), steps), e.toI64(value(op.getStep())));
-    Value next = e.mul(e.add(e.divU(q, block), e.c(1)), block), r = e.remU(q, block);
-    Value total = e.mul(item.panels, steps);
-    Value inside = e.less(next, total);
-    Value base = e.select(inside, item.base, item.nextBase);
-    Value start = e.select(inside, next, e.c(0));
-    Value offset = e.add(e.mul(start, bytes), e.mul(r, lines * 64));
-    if (share > 1)
-      offset = e.add(offset, e.mul(m, own * 64));
-    Value p = e.at(base, offset);
-    int32_t locality = op.getHint() == tile::Hint::t0 ? 3 : op.getHint() == tile::Hint::t1 ? 2 : 0;
-    for (int64_t s = 0; s < streams; ++s)
-      for (int64_t l = 0; l < own; ++l)
-        LLVM::Prefetch::create(e.b, e.loc, e.at(p, s * (block * bytes / streams) + l * 64), 0, locality, 1);
-  };
-  if (share > 1)
-    e.when(e.less(m, e.c(share)), fetch);
-  else
-    fetch();
+  Fetch fetch = planFetch(op);
+  for (int64_t line = 0; line < fetch.lines; ++line) {
+    int64_t offset = line % fetch.streams * fetch.streamBytes + line / fetch.streams * 64;
+    LLVM::Prefetch::create(e.b, e.loc, e.at(fetch.base, offset), 0, fetch.locality, 1);
+  }
 }
 
 void CpuLowering::lowerRestore(tile::RestoreOp op) {

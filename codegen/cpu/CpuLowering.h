@@ -40,7 +40,9 @@ protected:
   virtual Accumulator mma(tile::MmaOp op, const Accumulator &acc) = 0;
   virtual void saveAccumulator(const Accumulator &acc, int64_t rows, mlir::Value to) = 0; // to: [rows][32] f32
   virtual Accumulator loadAccumulator(int64_t rows, mlir::Value from) = 0;
-  virtual bool prefetchesFirst() { return false; } // a step prefetches before it multiplies, whatever the template says
+  // Where a step prefetches, whatever the template says: before it multiplies; or among its products, by prefetchLines.
+  virtual bool prefetchesFirst() { return false; }
+  virtual bool prefetchesAmong(tile::PrefetchOp) { return false; }
 
   // -- the current item; i64 except for the pointers
   struct Item {
@@ -58,6 +60,16 @@ protected:
   // Value of each operand of a prologue or epilogue at (row, element offset `column`) on `lanes` elements.
   llvm::SmallVector<mlir::Value> operandValues(mlir::ValueRange operands, const Item &item, mlir::Value row,
                                                mlir::Value column, int64_t lanes);
+  // What a step fetches, from the row block at hand: `lines` lines, line i of stream i % streams.
+  struct Fetch {
+    mlir::Value base; // first line of the first stream
+    int64_t lines, streams, streamBytes;
+    int32_t locality;
+  };
+  // A row block past `share` gets a base inside the step's own panel, which is in cache: fetching it costs less than a
+  // branch.
+  Fetch planFetch(tile::PrefetchOp op);
+  void prefetchLine(const Fetch &fetch, mlir::Value line, int64_t ahead); // line + ahead, wherever that is
   mlir::Value loadTail(mlir::Type element, mlir::Value p, mlir::Value column, int64_t lanes);
   // Calls body(block, rowInBlock, row, valid) for every row slot of the packed operand's used blocks.
   void forPackedRows(tile::PackedType type, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> present,

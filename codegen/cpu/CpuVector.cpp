@@ -33,9 +33,17 @@ std::pair<Value, Value> VectorAccumulators::stepOperands(tile::MmaOp op) {
   return {pa, stepAddress(b, items[op.getItem()], value(op.getColumn()), value(op.getStep()))};
 }
 
-void VectorAccumulators::forPairs(Accumulator &acc, int64_t rows, Value a, Value b, int64_t depth, int64_t firstTile,
-                                  int64_t tiles, MultiplyPair multiply) {
+// Tile t of `tiles` at a time fetches the lines of its pairs: a step has depth/2 * 2/tiles pairs.
+void VectorAccumulators::forPairs(tile::MmaOp op, Accumulator &acc, Value a, Value b, int64_t firstTile, int64_t tiles,
+                                  MultiplyPair multiply) {
+  int64_t rows = integer(cast<tile::AccType>(op.getAcc().getType()).getRows());
+  int64_t depth = integer(cast<tile::PanelsType>(op.getB().getType()).getBlockK());
   int64_t lanes = e.isa.lanes, nv = vectors(), first = firstTile * 16 / lanes, count = tiles * 16 / lanes;
+  std::optional<Fetch> fetch;
+  for (auto prefetch : op->getBlock()->getOps<tile::PrefetchOp>())
+    if (prefetch.getHint() != tile::Hint::none)
+      fetch = planFetch(prefetch);
+  int64_t pairsOfStep = depth / tiles, linesPerPair = fetch ? (fetch->lines + pairsOfStep - 1) / pairsOfStep : 0;
   Accumulator part;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < count; ++j)
@@ -46,6 +54,11 @@ void VectorAccumulators::forPairs(Accumulator &acc, int64_t rows, Value a, Value
     e.b.setInsertionPointToEnd(loop.getBody());
     Accumulator inner(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
     Value pair = loop.getInductionVar(), line = e.at(b, e.mul(pair, 64));
+    Value turn = e.add(pair, e.c(firstTile * depth / 2)); // of the step's pairs
+    for (int64_t i = 0; i < linesPerPair; ++i)
+      prefetchLine(*fetch, fetch->lines < pairsOfStep ? e.divU(e.mul(turn, fetch->lines), pairsOfStep)
+                                                      : e.mul(turn, linesPerPair),
+                   i);
     SmallVector<Value> pairs;
     for (int64_t j = first; j < first + count; ++j)
       pairs.push_back(
@@ -172,11 +185,9 @@ CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) 
       multiply(part, rows, e.at(pair, odd * 4), rowBytes(a), bv);
     }
   };
-  // Few rows are bound by memory and walk the step's two tiles one after the other, one linear stream; more rows are
-  // bound by arithmetic and use each broadcast of A for both tiles.
-  int64_t tiles = rows <= 4 ? 1 : 2;
+  int64_t tiles = op.getTiles().getSExtValue();
   for (int64_t tile = 0; tile < 2; tile += tiles)
-    forPairs(out, rows, pa, pb, depth, tile, tiles, multiplyPair);
+    forPairs(op, out, pa, pb, tile, tiles, multiplyPair);
   return out;
 }
 

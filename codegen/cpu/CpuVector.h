@@ -35,9 +35,13 @@ protected:
   // acc += A * B over the pairs of k of one step of bf16 weights, for `tiles` 16-column tiles from `firstTile` on: one
   // loop, as unrolling 32 depths would dominate compile time. `multiply` gets accumulators of these columns only, the
   // address of the pair in A's first row, and the pairs of B as i32 vectors.
+  // The step's prefetches, those of `op`'s block, are spread over the pairs: all at once would hold up the products.
   using MultiplyPair = llvm::function_ref<void(Accumulator &acc, mlir::Value a, mlir::ArrayRef<mlir::Value> pairs)>;
-  void forPairs(Accumulator &acc, int64_t rows, mlir::Value a, mlir::Value b, int64_t depth, int64_t firstTile,
-                int64_t tiles, MultiplyPair multiply);
+  void forPairs(tile::MmaOp op, Accumulator &acc, mlir::Value a, mlir::Value b, int64_t firstTile, int64_t tiles,
+                MultiplyPair multiply);
+  bool prefetchesAmong(tile::PrefetchOp op) override {
+    return !mlir::cast<tile::PanelsType>(op.getPanels().getType()).getElement().isF32();
+  }
 
   void pack(tile::PackOp op) override;
 

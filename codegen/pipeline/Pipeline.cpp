@@ -3,17 +3,11 @@
 // The stages in order. Everything up to the schedule happens once; instantiate, lower and emit happen per object file,
 // each in a context of its own so that they can run side by side.
 
-#include "Pipeline.h"
-
-#include "CudaJob.h"
-#include "KernelJobs.h"
-#include "ObjectJob.h"
+#include "Compilation.h"
 
 #include "codegen/CapturedDiagnostics.h"
-#include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/emit/ObjectEmitter.h"
-#include "codegen/fuse/FuseStages.h"
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
@@ -24,7 +18,6 @@
 #include "dsl/spec/SpecPrinter.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -33,7 +26,6 @@
 #include "llvm/Support/SourceMgr.h"
 
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 using namespace mlir;
@@ -51,51 +43,6 @@ std::optional<Stage> parseStage(llvm::StringRef name) {
 }
 
 llvm::StringRef stageName(Stage stage) { return stageNames[unsigned(stage)]; }
-
-namespace {
-
-class Compilation {
-public:
-  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<Diagnostic> &errors)
-      : input(input), options(options), errors(errors) {
-    loadMoeDialects(context);
-  }
-
-  // Runs the stages up to and including `last`; false when an error was added.
-  bool run(Stage last);
-  bool print(Stage stage, llvm::raw_ostream &os);
-  std::unique_ptr<CompiledPackage> package();
-
-private:
-  bool parseOrBuild();
-  bool checkTypes();
-  bool fuse();
-  bool plan();
-  bool schedule();
-  bool runJobs(ObjectForm form);
-  void addDevices(CompiledPackage &result);
-  // Runs `body` with MLIR's diagnostics collected; if it fails, they become errors of this code.
-  bool collecting(const char *code, llvm::function_ref<bool()> body);
-  // Of ops that MLIR finds wrong: text may hold such ops, but a spec's layer never does.
-  const char *moeCode() const { return input.spec ? "E-INTERNAL" : "E-MOE"; }
-  void note(Stage stage, const llvm::Twine &detail);
-
-  const CompileInput &input;
-  const CompileOptions &options;
-  std::vector<Diagnostic> &errors;
-  MLIRContext context{MLIRContext::Threading::DISABLED};
-  OwningOpRef<ModuleOp> module;
-  func::FuncOp layer;
-  std::vector<FusionNote> fusionNotes;
-  LaunchPlan launchPlan;
-  std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
-  Schedule chosen;
-  KernelJobs jobs;
-  std::vector<ObjectJob> objects;
-  std::vector<CudaJob> devices;
-  std::optional<Ptxas> ptxas;
-  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
-};
 
 void Compilation::note(Stage stage, const llvm::Twine &detail) {
   auto now = std::chrono::steady_clock::now();
@@ -176,7 +123,7 @@ bool Compilation::fuse() {
   });
 }
 
-bool Compilation::plan() {
+bool Compilation::planSteps() {
   PlanOptions planOptions;
   planOptions.maxTokens = options.maxTokens;
   return collecting("E-PLAN", [&] { return succeeded(planStages(layer, planOptions, launchPlan)); });
@@ -197,18 +144,29 @@ bool Compilation::schedule() {
   return true;
 }
 
+void Compilation::shareModule(std::string &fused, std::vector<unsigned> &ordinals) {
+  llvm::raw_string_ostream os(fused);
+  (void)writeBytecodeToFile(*module, os); // a string takes all of it
+  std::map<Operation *, unsigned> positions;
+  unsigned next = 0;
+  for (Operation &op : layer.getBody().front())
+    positions[&op] = next++;
+  for (Operation *op : launchPlan.stageOf)
+    ordinals.push_back(op ? positions.at(op) : ~0u);
+}
+
+void Compilation::runJob(ObjectJob &job, ObjectForm form) {
+  std::string fused;
+  std::vector<unsigned> ordinals;
+  shareModule(fused, ordinals);
+  job.run({fused, launchPlan, ordinals, options, form});
+}
+
 // One job per CUDA architecture and ISA, the heaviest first; a job that failed names its kernel.
 bool Compilation::runJobs(ObjectForm form) {
   std::string fused;
-  llvm::raw_string_ostream os(fused);
-  (void)writeBytecodeToFile(*module, os); // a string takes all of it
-  std::map<Operation *, unsigned> ordinals;
-  unsigned next = 0;
-  for (Operation &op : layer.getBody().front())
-    ordinals[&op] = next++;
   std::vector<unsigned> stageOrdinals;
-  for (Operation *op : launchPlan.stageOf)
-    stageOrdinals.push_back(op ? ordinals.at(op) : ~0u);
+  shareModule(fused, stageOrdinals);
   for (auto it = jobs.modules.rbegin(); it != jobs.modules.rend(); ++it)
     objects.emplace_back(it->first, &it->second);
   const ObjectInput shared = {fused, launchPlan, stageOrdinals, options, form};
@@ -258,7 +216,7 @@ bool Compilation::run(Stage last) {
   note(Stage::Fuse, llvm::Twine(fusionNotes.size()) + " rules applied");
   if (last == Stage::Fuse)
     return true;
-  if (!plan())
+  if (!planSteps())
     return false;
   note(Stage::Plan, llvm::Twine(launchPlan.steps.size()) + " steps");
   if (last == Stage::Plan)
@@ -365,8 +323,6 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   result->objects.push_back(std::move(planObject));
   return result;
 }
-
-} // namespace
 
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
                                               std::vector<Diagnostic> &errors) {

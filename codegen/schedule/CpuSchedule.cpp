@@ -50,21 +50,34 @@ std::vector<RowClass> amxClasses(const MatmulStage &facts) {
           {openEnd, 32, 256, many}};
 }
 
-// Up to 4 rows memory is the bound, if no row is computed that is not there: 2 rows take 6.7 ms in their own block and
-// 7.9 in one of 4. Above, arithmetic is; 8 rows x 2 vectors hide the latency of FMA and waste less of a last block than
-// 12 (32 rows: 110 GFLOP/s in blocks of 8, 84 in blocks of 12, 117 the peak; 128 rows: 111 and 108). AVX2 has registers
-// for 3 x 4 (32 rows: 88 GFLOP/s; 77 in blocks of 2). panel_m stays near the rows there are, because row blocks share
-// the prefetching: 32 rows reach 88 GFLOP/s with panel_m 128 and 105 with 32 (2048 x 768). Same machine as below.
-// Without FMA and with eight vectors per row, baseline holds one row.
+// Rows that are computed and do not exist cost as much as others: 36 rows take 1.46 times as long in blocks of 8 as in
+// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height, and up to `highest` rows
+// one block: with bf16 dot products blocks of 6 to 15 rows reach 92 to 96 % of the bound alike, those above 12 least
+// (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
+void addBlocks(std::vector<RowClass> &classes, int64_t highest, int64_t usual, int64_t most) {
+  for (int64_t rows = 1; rows <= highest; ++rows)
+    classes.push_back({rows, rows, rows});
+  for (int64_t rows = highest + 1; rows <= most; ++rows) {
+    int64_t blocks = (rows + usual - 1) / usual, height = (rows + blocks - 1) / blocks;
+    int64_t last = std::min(blocks * height, most);
+    classes.push_back({last, height, blocks * height});
+    rows = last;
+  }
+  classes.back().lastRow = openEnd;
+}
+
+// AVX2 has registers for 3 x 4 (32 rows: 88 GFLOP/s; 77 in blocks of 2). Without FMA and with eight vectors per row,
+// baseline holds one row. panel_m stays near the rows there are.
 std::vector<RowClass> vectorClasses(const MatmulStage &facts, Isa isa) {
+  std::vector<RowClass> classes;
   switch (isa) {
   case Isa::Amx:
   case Isa::Avx512Bf16:
   case Isa::Avx512:
     if (facts.n < fewColumns)
-      return {{1, 1, 1}, {4, 4, 4}, {openEnd, 8, 64}};
-    return {{1, 1, 1}, {2, 2, 2},    {3, 3, 3},   {4, 4, 4},   {6, 6, 6},
-            {8, 8, 8}, {12, 12, 12}, {32, 8, 32}, {64, 8, 64}, {openEnd, 8, 128}};
+      return {{1, 1, 1}, {4, 4, 4}, {8, 8, 8}, {openEnd, 12, 60}};
+    addBlocks(classes, isa == Isa::Avx512 ? 14 : 15, 12, 132);
+    return classes;
   case Isa::Avx2:
     return {{1, 1, 1}, {2, 2, 2}, {3, 3, 3}, {openEnd, 3, 96}};
   case Isa::Baseline:
@@ -91,28 +104,52 @@ std::vector<RowClass> fitScratch(std::vector<RowClass> classes, int64_t rowBytes
 
 } // namespace
 
-// Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse), so the divisor whose block is
-// nearest to that range is taken, as a ratio, within 16..256 KiB. A panel without such a divisor, a prime number of
-// steps for one, takes the smallest divisor above; a panel under 16 KiB is one block.
-int64_t prefetchBlock(int64_t steps, int64_t stepBytes) {
-  constexpr int64_t kib = 1024;
+// The divisor whose block is nearest to lowKib..highKib, as a ratio, within a quarter to twice of them. A panel without
+// such a divisor, a prime number of steps for one, takes the smallest divisor above; a smaller panel is one block.
+int64_t prefetchBlock(int64_t steps, int64_t stepBytes, int64_t lowKib, int64_t highKib) {
   int64_t best = 0, above = steps;
   double bestCost = 0;
   for (int64_t d = 1; d <= steps; ++d) {
     if (steps % d)
       continue;
     int64_t bytes = d * stepBytes;
-    if (bytes > 256 * kib) {
+    if (bytes > 2 * highKib * 1024) {
       above = d;
       break;
     }
-    double cost = std::max({1.0, 64.0 * kib / double(bytes), double(bytes) / (128.0 * kib)});
-    if (bytes >= 16 * kib && (!best || cost <= bestCost)) {
+    double cost = std::max({1.0, double(lowKib * 1024) / double(bytes), double(bytes) / double(highKib * 1024)});
+    if (bytes >= lowKib * 1024 / 4 && (!best || cost <= bestCost)) {
       best = d;
       bestCost = cost;
     }
   }
   return best ? best : above;
+}
+
+// AMX reads the weights tile by tile and needs 8 streams (96 % of the bound at T = 1; 4 streams 91 %, 1 stream no better
+// than none). Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse). All row blocks share
+// the fetching.
+static void prefetchTiles(ScheduleEntry &entry, int64_t steps, int64_t stepBytes) {
+  std::map<std::string, int64_t> &values = entry.kernel.integers;
+  values["prefetch_block"] = prefetchBlock(steps, stepBytes, 64, 128);
+  values["streams"] = 8;
+  values["share"] = values["panel_m"] / values["block_m"];
+  entry.kernel.words["hint"] = "t1";
+}
+
+// Few rows read B as one linear stream, which hardware follows by itself; software prefetch costs them a quarter (t1) or
+// 8 % (t0). More rows multiply for longer than a line takes to come: 8 steps ahead, one line per pair of k, they reach 87
+// to 96 % of the bound, all at once before the products 60 to 90 %. The first row block fetches for all of them.
+// f32 is fetched before the products of a step.
+static void prefetchLines(ScheduleEntry &entry, int64_t steps, int64_t stepBytes) {
+  constexpr int64_t fewRows = 6;
+  bool linear = entry.kernel.integers["panel_m"] <= fewRows;
+  std::map<std::string, int64_t> &values = entry.kernel.integers;
+  values["prefetch_block"] = prefetchBlock(steps, stepBytes, 16, 32);
+  values["streams"] = 1;
+  values["share"] = 1;
+  values["tiles"] = linear ? 1 : 2;
+  entry.kernel.words["hint"] = linear ? "none" : "t1";
 }
 
 StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa) {
@@ -134,17 +171,12 @@ StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa) {
     entry.lastRow = c.lastRow;
     entry.numeric = numeric;
     entry.kernel.templateName = c.kernel;
-    // AMX reads the weights tile by tile and needs 8 streams (96 % of the bound at T = 1; 4 streams 91 %, 1 stream no
-    // better than none). Vector kernels of up to 4 rows walk B as one linear stream, which hardware follows by itself:
-    // 32 GB/s of 33 without software prefetch, 22 with t0, 20 with t1 (a Zen 4 core, 2026-11-23, 768 x 2048 x 2 bf16,
-    // one row per expert).
-    entry.kernel.integers = {{"block_m", c.blockM},
-                             {"panel_m", c.panelM},
-                             {"block_k", blockK},
-                             {"prefetch_block", prefetchBlock(steps, stepBytes)},
-                             {"streams", amx ? 8 : 4}};
-    bool linear = !amx && c.panelM <= 4;
-    entry.kernel.words = {{"hint", linear ? "none" : "t1"}, {"a_hint", "none"}};
+    entry.kernel.integers = {{"block_m", c.blockM}, {"panel_m", c.panelM}, {"block_k", blockK}};
+    entry.kernel.words = {{"a_hint", "none"}};
+    if (amx)
+      prefetchTiles(entry, steps, stepBytes);
+    else
+      prefetchLines(entry, steps, stepBytes);
     if (entry.kernel.templateName == "panel_chunked") {
       entry.kernel.integers["chunk"] = chunkSteps;
       entry.kernel.words["a_hint"] = "nta"; // A would push the chunk out of L1: 20 % of the speed

@@ -14,8 +14,9 @@ namespace moec {
 // and the result is the schedule of Isa::Avx512, marked as such.
 StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa);
 
-// Steps of one prefetched block for a panel of `steps` steps of `stepBytes` bytes: a divisor of `steps`.
-int64_t prefetchBlock(int64_t steps, int64_t stepBytes);
+// Steps of one prefetched block for a panel of `steps` steps of `stepBytes` bytes: a divisor of `steps`, of lowKib to
+// highKib KiB if there is one.
+int64_t prefetchBlock(int64_t steps, int64_t stepBytes, int64_t lowKib, int64_t highKib);
 
 } // namespace moec
 

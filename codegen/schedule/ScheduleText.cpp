@@ -322,8 +322,8 @@ bool Reader::readEntry(StageSchedule &stage) {
       !readRange("row", last + 1, entry.firstRow, entry.lastRow) || !readKernel("", entry.kernel) ||
       !expect("numeric", "after the parameters"))
     return false;
-  if (!is("amx") && !is("fma"))
-    return failHere("'amx' or 'fma'");
+  if (!is("amx") && !is("dot") && !is("fma"))
+    return failHere("'amx', 'dot' or 'fma'");
   entry.numeric = token.text.str();
   advance();
   stage.entries.push_back(std::move(entry));

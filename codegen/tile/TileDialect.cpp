@@ -265,6 +265,8 @@ LogicalResult MmaOp::verify() {
     return emitOpError("C2: packed operand has ")
            << a.getKSteps().getInt() << " steps of " << a.getBlockK().getInt() << ", panels " << b.getKSteps().getInt()
            << " of " << b.getBlockK().getInt();
+  if (int64_t tiles = getTiles().getSExtValue(); tiles != 1 && tiles != 2)
+    return emitOpError("C3: tiles is ") << tiles << ", expected 1 or 2";
   return success();
 }
 

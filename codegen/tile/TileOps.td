@@ -193,12 +193,15 @@ def Tile_MmaOp : Tile_Op<"mma", [Pure, AllTypesMatch<["acc", "result"]>]> {
   let summary = "acc += packed[row block, step] * panels[column, step]: one step of block_k depth";
   let description = [{
       C1  rows of the accumulator = block_m of the packed operand
-      C2  block_k and k_steps of both operands agree }];
+    tiles: vector kernels of 2-byte weights multiply both 16-column tiles of a panel side by side (2), which uses each
+    element of A twice, or one after the other (1), which reads B as one linear stream.
+      C2  block_k and k_steps of both operands agree
+      C3  tiles is 1 or 2 }];
   let arguments = (ins Tile_AccType:$acc, Tile_PackedType:$a, Index:$row, Tile_PanelsType:$b, Tile_ItemType:$item,
-                       Index:$column, Index:$step, Tile_HintAttr:$aHint);
+                       Index:$column, Index:$step, Tile_HintAttr:$aHint, IndexAttr:$tiles);
   let results = (outs Tile_AccType:$result);
   let assemblyFormat = [{ $acc `,` $a `[` $row `,` $step `]` `,` $b `[` $item `,` $column `]` `a_hint` $aHint
-                          `:` type($acc) `,` type($a) `,` type($b) attr-dict }];
+                          `tiles` $tiles `:` type($acc) `,` type($a) `,` type($b) attr-dict }];
   let hasVerifier = 1;
 }
 def Tile_RestoreOp : Tile_Op<"restore"> {

@@ -7,13 +7,14 @@
 // B is read once per item in the one order it has in memory; while a panel is used the block that follows is fetched.
 // All k of a block stay in registers, so nothing is spilled: right while panel_m rows of A and two panels fit in L2.
 
-#block_m        = 32 : index          // {1, 2, 3, 4, 6, 8, 12, 14, 16, 32, 48}: rows of one accumulator block
+#block_m        = 32 : index          // {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 48}: rows of one block
 #panel_m        = 32 : index          // multiple of block_m: rows of an item, packed at once
 #block_k        = 32 : index          // {4, 8, 32}: depth of one step; 32 for 2-byte weights
 #k_steps        = 4 : index           // = ceildiv(k, block_k)
 #prefetch_block = 4 : index           // divides k_steps or is a multiple of it: steps of one prefetched block
 #streams        = 8 : index           // {1, 2, 4, 8, 16}: places of that block fetched side by side
-#share          = 1 : index           // = panel_m / block_m: row blocks that share the fetching
+#share          = 1 : index           // {1 .. 64}: first row blocks of an item, which share the fetching
+#tiles          = 2 : index           // {1, 2}: 16-column tiles of a panel side by side; 1: bf16 in one linear stream
 #hint           = #tile.hint<t1>      // {none, t0, t1, nta}: where prefetched lines go
 #a_hint         = #tile.hint<none>    // {none, nta}: nta keeps A out of the way of B
 #a_access       = #tile.access<direct> // {direct, gathered}
@@ -38,7 +39,7 @@ tile.kernel @panel for(cpu) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
       tile.for_rows %m in %packed : !P {
         %zero = tile.zero : !acc
         %acc = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {
-          %d = tile.mma %c, %packed[%m, %k], %b[%item, %n] a_hint #a_hint : !acc, !P, !B
+          %d = tile.mma %c, %packed[%m, %k], %b[%item, %n] a_hint #a_hint tiles #tiles : !acc, !P, !B
           tile.prefetch %b[%item, %n, %m, %k] block #prefetch_block streams #streams share #share hint #hint : !B
           scf.yield %d : !acc
         }

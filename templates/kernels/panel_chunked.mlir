@@ -8,14 +8,15 @@
 // A chunk of a column panel is loaded into L1 once and used by every row block before the next chunk; accumulators wait
 // in a small spill area meanwhile. A is read past L1 (a_hint nta) so that it does not push the chunk out.
 
-#block_m        = 32 : index          // {12, 14, 16, 32}: rows of one accumulator block
+#block_m        = 32 : index          // {6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32}: rows of one block
 #panel_m        = 128 : index         // multiple of block_m: rows of an item, packed at once
 #block_k        = 32 : index          // {4, 8, 32}: depth of one step; 32 for 2-byte weights
 #k_steps        = 32 : index          // = ceildiv(k, block_k)
 #chunk          = 16 : index          // {8 .. 64}: steps of a chunk
 #prefetch_block = 32 : index          // divides k_steps or is a multiple of it: steps of one prefetched block
 #streams        = 8 : index           // {1, 2, 4, 8, 16}: places of that block fetched side by side
-#share          = 4 : index           // = panel_m / block_m: row blocks that share the fetching
+#share          = 1 : index           // {1 .. 64}: first row blocks of an item, which share the fetching
+#tiles          = 2 : index           // {1, 2}: 16-column tiles of a panel side by side; 1: bf16 in one linear stream
 #hint           = #tile.hint<t1>      // {none, t0, t1, nta}: where prefetched lines go
 #a_hint         = #tile.hint<nta>     // {none, nta}: nta keeps A out of the way of B
 #a_access       = #tile.access<direct> // {direct, gathered}
@@ -46,7 +47,7 @@ tile.kernel @panel_chunked for(cpu) (%a: !A, %b: !B, %out: !O, %items: !tile.ite
         tile.for_rows %m in %packed : !P {
           %start = tile.restore %spill[%m] chunk %first : !S, !acc
           %acc = scf.for %k = %first to %last step %c1 iter_args(%c = %start) -> (!acc) {
-            %d = tile.mma %c, %packed[%m, %k], %b[%item, %n] a_hint #a_hint : !acc, !P, !B
+            %d = tile.mma %c, %packed[%m, %k], %b[%item, %n] a_hint #a_hint tiles #tiles : !acc, !P, !B
             tile.prefetch %b[%item, %n, %m, %k] block #prefetch_block streams #streams share #share hint #hint : !B
             scf.yield %d : !acc
           }

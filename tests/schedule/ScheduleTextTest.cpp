@@ -167,17 +167,17 @@ TEST(text, refuses_wrong_kernels) {
   EXPECT_EQ(entryRefusal("rows 1.. panel numeric fma"),
             "t.txt:3:18: found 'numeric', expected '{' before the parameters");
   EXPECT_EQ(entryRefusal("rows 1.. panel {} fma"), "t.txt:3:21: found 'fma', expected 'numeric' after the parameters");
-  EXPECT_EQ(entryRefusal("rows 1.. panel {} numeric bf16"), "t.txt:3:29: found 'bf16', expected 'amx' or 'fma'");
+  EXPECT_EQ(entryRefusal("rows 1.. panel {} numeric bf16"), "t.txt:3:29: found 'bf16', expected 'amx', 'dot' or 'fma'");
 }
 
 TEST(text, refuses_wrong_parameters) {
-  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, hint, a_hint";
+  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, hint, a_hint";
   EXPECT_EQ(entryRefusal("rows 1.. panel { tile = 3 }"),
             "t.txt:3:20: found parameter 'tile', expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { chunk = 16 }"),
             "t.txt:3:20: found parameter 'chunk', expected one of " + known);
-  EXPECT_EQ(entryRefusal("rows 1.. panel { share = 3 }"),
-            "t.txt:3:20: found 'share', which follows from the stage, expected one of " + known);
+  EXPECT_EQ(entryRefusal("rows 1.. panel { k_steps = 3 }"),
+            "t.txt:3:20: found 'k_steps', which follows from the stage, expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { a_access = 3 }"),
             "t.txt:3:20: found 'a_access', which follows from the stage, expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { weight = f32 }"),

@@ -205,7 +205,7 @@ tile.kernel @mma_c1_rows for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<3 : index>
         // expected-error @below {{'tile.mma' op C1: accumulator has 3 rows, the packed operand's blocks 2}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<3 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 2 : !tile.acc<3 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<3 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -221,7 +221,7 @@ tile.kernel @mma_c2_steps for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.mma' op C2: packed operand has 4 steps of 8, panels 5 of 8}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 5 : index, 8 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 2 : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 5 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
@@ -237,7 +237,21 @@ tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
       tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.mma' op C2: packed operand has 4 steps of 8, panels 4 of 4}}
-        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 4 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 2 : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 4 : index>
+        tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
+      }
+    }
+  }
+}// -----
+tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
+  %p = tile.scratch : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
+  tile.for_items %item in %items : !tile.items {
+    tile.pack %a[%item] -> %p : !tile.rows<f32, #tile.access<direct>>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
+    tile.for_columns %n in %item : !tile.item {
+      tile.for_rows %m in %p : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
+        %c = tile.zero : !tile.acc<2 : index>
+        // expected-error @below {{'tile.mma' op C3: tiles is 3, expected 1 or 2}}
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 3 : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }

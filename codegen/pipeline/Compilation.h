@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One compilation: what is known after each stage. Pipeline.cpp runs the stages, StageCompiler.cpp stops before the
+// kernels and makes others.
+
+#ifndef MOEC_CODEGEN_PIPELINE_COMPILATION_H
+#define MOEC_CODEGEN_PIPELINE_COMPILATION_H
+
+#include "Pipeline.h"
+
+#include "CudaJob.h"
+#include "KernelJobs.h"
+#include "ObjectJob.h"
+
+#include "codegen/build/BuildLayer.h"
+#include "codegen/fuse/FuseStages.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <chrono>
+
+namespace moec {
+
+class Compilation {
+public:
+  Compilation(const CompileInput &input, const CompileOptions &options, std::vector<Diagnostic> &errors)
+      : input(input), options(options), errors(errors) {
+    loadMoeDialects(context);
+  }
+
+  // Runs the stages up to and including `last`; false when an error was added.
+  bool run(Stage last);
+  bool print(Stage stage, llvm::raw_ostream &os);
+  std::unique_ptr<CompiledPackage> package();
+
+  // After Stage::Schedule. Per step, those of other kinds than matmuls without a name; and the schedule used.
+  const std::vector<MatmulStage> &stages() const { return matmuls; }
+  const Schedule &schedules() const { return chosen; }
+  const LaunchPlan &plan() const { return launchPlan; }
+  // Runs `job`, whose kernels may be others than those of the schedule.
+  void runJob(ObjectJob &job, ObjectForm form);
+
+private:
+  bool parseOrBuild();
+  bool checkTypes();
+  bool fuse();
+  bool planSteps();
+  bool schedule();
+  // The fused module as bytecode, and per step the position of its op in the layer function.
+  void shareModule(std::string &fused, std::vector<unsigned> &ordinals);
+  bool runJobs(ObjectForm form);
+  void addDevices(CompiledPackage &result);
+  // Runs `body` with MLIR's diagnostics collected; if it fails, they become errors of this code.
+  bool collecting(const char *code, llvm::function_ref<bool()> body);
+  // Of ops that MLIR finds wrong: text may hold such ops, but a spec's layer never does.
+  const char *moeCode() const { return input.spec ? "E-INTERNAL" : "E-MOE"; }
+  void note(Stage stage, const llvm::Twine &detail);
+
+  const CompileInput &input;
+  const CompileOptions &options;
+  std::vector<Diagnostic> &errors;
+  mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  mlir::func::FuncOp layer;
+  std::vector<FusionNote> fusionNotes;
+  LaunchPlan launchPlan;
+  std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
+  Schedule chosen;
+  KernelJobs jobs;
+  std::vector<ObjectJob> objects;
+  std::vector<CudaJob> devices;
+  std::optional<Ptxas> ptxas;
+  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+};
+
+} // namespace moec
+
+#endif
