@@ -16,11 +16,11 @@
 namespace moec {
 
 enum class Isa : uint8_t {
-  Baseline = MOEC_ISA_BASELINE, // x86-64: SSE2, no FMA
-  Avx2 = MOEC_ISA_AVX2,         // AVX2 + FMA
-  Avx512 = MOEC_ISA_AVX512,     // AVX-512 F, BW, VL, DQ
+  Baseline = MOEC_ISA_BASELINE,      // x86-64: SSE2, no FMA
+  Avx2 = MOEC_ISA_AVX2,              // AVX2 + FMA
+  Avx512 = MOEC_ISA_AVX512,          // AVX-512 F, BW, VL, DQ
   Avx512Bf16 = MOEC_ISA_AVX512_BF16, // and AVX512-BF16: pairs of bf16 multiplied and added in one instruction
-  Amx = MOEC_ISA_AMX            // AMX-TILE, AMX-BF16, AVX512-BF16
+  Amx = MOEC_ISA_AMX                 // AMX-TILE, AMX-BF16, AVX512-BF16
 };
 
 struct IsaFacts {
@@ -31,7 +31,7 @@ struct IsaFacts {
   unsigned lanes;           // f32 lanes of a vector
   unsigned registers;       // vector registers
   bool fma;
-  bool bf16Dot;     // vdpbf16ps and vcvtneps2bf16
+  bool bf16Dot; // vdpbf16ps and vcvtneps2bf16
 };
 const IsaFacts &isaFacts(Isa isa);
 

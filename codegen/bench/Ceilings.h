@@ -54,9 +54,9 @@ public:
   // weights.
   ProbeResult probe();
 
-  const ProbeResult &best() const { return bestSeen; } // over every probe so far
-  std::string pattern() const;                         // of the best read: "16 streams, prefetch 4 KiB ahead"
-  PeakKind bound() const { return peak; }              // the unit behind ProbeResult::gflops
+  const ProbeResult &best() const { return bestSeen; }         // over every probe so far
+  std::string pattern() const;                                 // of the best read: "16 streams, prefetch 4 KiB ahead"
+  PeakKind bound() const { return peak; }                      // the unit behind ProbeResult::gflops
   const std::vector<PeakRate> &units() const { return rates; } // all units, as calibrate() found them
   int threads() const { return numThreads; }
 

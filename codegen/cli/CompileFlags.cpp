@@ -42,7 +42,7 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
       ->capture_default_str();
   verb.add_option("--det", flags.determinism,
                   "what repeats: run, bits from run to run; off, CUDA kernels may add a token's "
-                  "rows in any order; batch is not built")
+                  "rows in any order; batch, CPU: a row's bits do not depend on the others")
       ->check(CLI::IsMember({"off", "run", "batch"}))
       ->capture_default_str();
   verb.add_option("--jobs", flags.jobs, "instruction sets and CUDA architectures compiled at a time")
@@ -62,12 +62,15 @@ static int parseTargets(Session &session, const std::vector<std::string> &target
 int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &options) {
   if (int code = parseTargets(session, flags.targets, options))
     return code;
-  if (flags.determinism == "batch")
+  if (flags.determinism == "batch" && !options.archs.empty())
     return fail(session, "E-UNSUPPORTED",
-                "--det batch is not built: a row's kernel follows from the rows of the call, and its bits with it",
-                "--det run repeats bits from run to run for equal calls");
+                "--det batch is not built for CUDA: kernels for few and for many tokens add the products of a row in "
+                "different orders",
+                "--det run repeats bits from run to run for equal calls; cpu targets have --det batch");
   options.math = flags.math == "tf32" ? MathMode::Tf32 : MathMode::Exact;
-  options.determinism = flags.determinism == "off" ? Determinism::Off : Determinism::Run;
+  options.determinism = flags.determinism == "off"     ? Determinism::Off
+                        : flags.determinism == "batch" ? Determinism::Batch
+                                                       : Determinism::Run;
   options.maxTokens = flags.maxTokens;
   options.jobs = flags.jobs;
   options.templatesDir = flags.templatesDir;

@@ -4,8 +4,8 @@
 
 #include "CompileFlags.h"
 #include "Supervisor.h"
-#include "Verbs.h"
 #include "TokenRange.h"
+#include "Verbs.h"
 #include "codegen/bench/Ceilings.h"
 #include "codegen/emulate/LoadedObject.h"
 #include "codegen/pipeline/StageCompiler.h"
@@ -35,27 +35,45 @@ struct TuneFlags {
 static std::vector<ScheduleEntry> explore(const StageSchedule &base, int64_t rows) {
   std::vector<ScheduleEntry> out;
   ScheduleEntry entry = base.entries[base.entryFor(rows)];
-  entry.firstRow = 1; entry.lastRow = rows;
+  entry.firstRow = 1;
+  entry.lastRow = rows;
   out.push_back(entry);
-  const char *blocks = getenv("BLOCKS"), *hints = getenv("HINTS"), *shares = getenv("SHARES"), *pf = getenv("PF"), *st = getenv("STREAMS");
-  auto list = [](const char *s, std::vector<std::string> d) { if (!s) return d; SmallVector<StringRef> p; StringRef(s).split(p, ','); std::vector<std::string> o; for (auto x : p) o.push_back(x.str()); return o; };
+  const char *blocks = getenv("BLOCKS"), *hints = getenv("HINTS"), *shares = getenv("SHARES"), *pf = getenv("PF"),
+             *st = getenv("STREAMS");
+  auto list = [](const char *s, std::vector<std::string> d) {
+    if (!s)
+      return d;
+    SmallVector<StringRef> p;
+    StringRef(s).split(p, ',');
+    std::vector<std::string> o;
+    for (auto x : p)
+      o.push_back(x.str());
+    return o;
+  };
   for (auto b : list(blocks, {"4", "6", "8", "10", "12", "14"}))
     for (auto h : list(hints, {"t1", "t0", "none"}))
       for (auto s : list(shares, {"1", "2", "4"}))
         for (auto p : list(pf, {"0"}))
-          for (auto t : list(st, {"1"})) for (auto w : list(getenv("TILES"), {"2"})) {
-            ScheduleEntry e = entry;
-            int64_t bm = b == "r" ? rows : atoi(b.c_str());
-            if (b == "r") bm = rows; if (bm > rows || bm > 15) continue;
-            if (h == "none" && s != "1") continue;
-            e.kernel.integers["block_m"] = bm;
-            e.kernel.integers["panel_m"] = (rows + bm - 1) / bm * bm;
-            e.kernel.integers["share"] = atoi(s.c_str());
-            if (atoi(p.c_str())) e.kernel.integers["prefetch_block"] = atoi(p.c_str());
-            e.kernel.integers["streams"] = atoi(t.c_str());
-            e.kernel.words["hint"] = h; e.kernel.integers["tiles"] = atoi(w.c_str());
-            out.push_back(e);
-          }
+          for (auto t : list(st, {"1"}))
+            for (auto w : list(getenv("TILES"), {"2"})) {
+              ScheduleEntry e = entry;
+              int64_t bm = b == "r" ? rows : atoi(b.c_str());
+              if (b == "r")
+                bm = rows;
+              if (bm > rows || bm > 15)
+                continue;
+              if (h == "none" && s != "1")
+                continue;
+              e.kernel.integers["block_m"] = bm;
+              e.kernel.integers["panel_m"] = (rows + bm - 1) / bm * bm;
+              e.kernel.integers["share"] = atoi(s.c_str());
+              if (atoi(p.c_str()))
+                e.kernel.integers["prefetch_block"] = atoi(p.c_str());
+              e.kernel.integers["streams"] = atoi(t.c_str());
+              e.kernel.words["hint"] = h;
+              e.kernel.integers["tiles"] = atoi(w.c_str());
+              out.push_back(e);
+            }
   return out;
 }
 
@@ -115,10 +133,14 @@ static int runTune(Session &session, const TuneFlags &flags) {
         }
         double base = order[0].first;
         std::sort(order.rbegin(), order.rend());
-        session.out << format("%s rows %d blocks %d: default %.1f %% ;", stage.name.c_str(), int(rows), int(blocks), base);
+        session.out << format("%s rows %d blocks %d: default %.1f %% ;", stage.name.c_str(), int(rows), int(blocks),
+                              base);
         for (size_t i = 0; i < std::min<size_t>(8, order.size()); ++i) {
           auto &e = candidates[order[i].second];
-          session.out << format(" %.1f b%d s%d %s p%d t%d w%d;", order[i].first, int(e.kernel.integers["block_m"]), int(e.kernel.integers["share"]), e.kernel.words["hint"].c_str(), int(e.kernel.integers["prefetch_block"]), int(e.kernel.integers["streams"]), int(e.kernel.integers["tiles"]));
+          session.out << format(" %.1f b%d s%d %s p%d t%d w%d;", order[i].first, int(e.kernel.integers["block_m"]),
+                                int(e.kernel.integers["share"]), e.kernel.words["hint"].c_str(),
+                                int(e.kernel.integers["prefetch_block"]), int(e.kernel.integers["streams"]),
+                                int(e.kernel.integers["tiles"]));
         }
         session.out << "\n";
         session.out.flush();

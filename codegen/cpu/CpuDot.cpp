@@ -22,13 +22,10 @@ public:
 private:
   Accumulator mma(tile::MmaOp op, const Accumulator &acc) override;
   bool prefetchesFirst() override { return true; }
-  Value packed(Value x) override {
-    return cast<VectorType>(x.getType()).getElementType().isBF16() ? x : e.toBf16(x);
-  }
+  Value packed(Value x) override { return cast<VectorType>(x.getType()).getElementType().isBF16() ? x : e.toBf16(x); }
   Value dot(Value acc, Value a, Value b) {
-    auto op = LLVM::CallIntrinsicOp::create(e.b, e.loc, e.vecF32(),
-                                            e.b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
-                                            ValueRange{acc, a, b});
+    auto op = LLVM::CallIntrinsicOp::create(
+        e.b, e.loc, e.vecF32(), e.b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"), ValueRange{acc, a, b});
     return op.getResult(0);
   }
 };

@@ -15,6 +15,14 @@ using namespace mlir;
 
 namespace moec {
 
+Multiply multiplyOf(StringRef numeric, bool emulateTiles) {
+  if (numeric == "fma")
+    return Multiply::Vector;
+  if (numeric == "dot")
+    return Multiply::Dot;
+  return emulateTiles ? Multiply::EmulatedTiles : Multiply::Tiles;
+}
+
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, ModuleOp module) {
   if (multiply == Multiply::Vector)
     return makeCpuVector(kernel, isa)->run(module);

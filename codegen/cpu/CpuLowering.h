@@ -20,6 +20,9 @@ namespace moec {
 // emulate tiles.
 enum class Multiply { Vector, Dot, Tiles, EmulatedTiles };
 
+// Of a schedule entry's numeric: "fma", "dot" or "amx".
+Multiply multiplyOf(llvm::StringRef numeric, bool emulateTiles = false);
+
 // Lowers `kernel` into `module` as the function of its name; returns the worker scratch it needs in bytes.
 int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multiply, mlir::ModuleOp module);
 

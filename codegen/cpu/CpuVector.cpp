@@ -56,9 +56,9 @@ void VectorAccumulators::forPairs(tile::MmaOp op, Accumulator &acc, Value a, Val
     Value pair = loop.getInductionVar(), line = e.at(b, e.mul(pair, 64));
     Value turn = e.add(pair, e.c(firstTile * depth / 2)); // of the step's pairs
     for (int64_t i = 0; i < linesPerPair; ++i)
-      prefetchLine(*fetch, fetch->lines < pairsOfStep ? e.divU(e.mul(turn, fetch->lines), pairsOfStep)
-                                                      : e.mul(turn, linesPerPair),
-                   i);
+      prefetchLine(
+          *fetch,
+          fetch->lines < pairsOfStep ? e.divU(e.mul(turn, fetch->lines), pairsOfStep) : e.mul(turn, linesPerPair), i);
     SmallVector<Value> pairs;
     for (int64_t j = first; j < first + count; ++j)
       pairs.push_back(
@@ -133,9 +133,7 @@ private:
   // their loads, and spill what was loaded: 50 instead of 57 % of the FMA peak (f32, AVX-512, T = 512, Zen 4).
   bool prefetchesFirst() override { return true; }
   void multiply(Accumulator &acc, int64_t rows, Value a, int64_t rowBytes, ArrayRef<Value> b);
-  Value packed(Value x) override {
-    return cast<VectorType>(x.getType()).getElementType().isBF16() ? e.fromBf16(x) : x;
-  }
+  Value packed(Value x) override { return cast<VectorType>(x.getType()).getElementType().isBF16() ? e.fromBf16(x) : x; }
 };
 
 // acc[i][j] += a[i] * b[j]. Rows first while all of b fits beside the accumulators, else columns first.

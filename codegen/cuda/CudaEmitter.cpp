@@ -12,7 +12,7 @@ using namespace mlir;
 namespace moec {
 
 const IsaFacts &cudaFacts() {
-  static const IsaFacts facts = {Isa::Baseline,       "cuda", "", "", /*lanes=*/1, /*registers=*/0, /*fma=*/true,
+  static const IsaFacts facts = {Isa::Baseline,   "cuda", "", "", /*lanes=*/1, /*registers=*/0, /*fma=*/true,
                                  /*bf16Dot=*/true};
   return facts;
 }

@@ -72,6 +72,9 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matm
       out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
       if (Result<> legal = checkStage(stage, out.stages.back(), options.templatesDir); !legal)
         return failWith(legal.takeError());
+      if (Result<> same = options.determinism == Determinism::Batch ? checkOneNumeric(out.stages.back()) : Result<>();
+          !same)
+        return failWith(same.takeError());
     }
     for (CudaArch arch : options.archs) {
       if (out.find(stage.name, arch))

@@ -63,8 +63,8 @@ private:
       OwningOpRef<ModuleOp> module = std::move(*made);
       if (input.form == ObjectForm::Tile)
         return append(*module);
-      scratch =
-          lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(job.isa), multiply(*kernel.entry), *output);
+      scratch = lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(job.isa),
+                            multiplyOf(kernel.entry->numeric, input.options.emulateTiles), *output);
     } else {
       if (input.form == ObjectForm::Tile)
         return;
@@ -100,14 +100,6 @@ private:
         return;
       }
     alike.push_back(made);
-  }
-
-  Multiply multiply(const ScheduleEntry &entry) const {
-    if (entry.numeric == "fma")
-      return Multiply::Vector;
-    if (entry.numeric == "dot")
-      return Multiply::Dot;
-    return input.options.emulateTiles ? Multiply::EmulatedTiles : Multiply::Tiles;
   }
 
   void append(ModuleOp module) {

@@ -136,6 +136,8 @@ bool Compilation::schedule() {
       matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
   if (!chooseSchedule(launchPlan, matmuls, options, chosen, errors))
     return false;
+  if (options.determinism == Determinism::Batch)
+    launchPlan.header.determinism = 2;
   jobs = planKernels(launchPlan, matmuls, chosen, options);
   for (moec_step &step : launchPlan.steps)
     if (step.kind == MOEC_STEP_ROWS && !step.rows_per_task)

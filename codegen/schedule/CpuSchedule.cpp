@@ -134,6 +134,7 @@ static void prefetchTiles(ScheduleEntry &entry, int64_t steps, int64_t stepBytes
   values["prefetch_block"] = prefetchBlock(steps, stepBytes, 64, 128);
   values["streams"] = 8;
   values["share"] = values["panel_m"] / values["block_m"];
+  values["tiles"] = 2;
   entry.kernel.words["hint"] = "t1";
 }
 

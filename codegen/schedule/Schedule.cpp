@@ -170,6 +170,20 @@ Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entr
   return EntryChecker(facts, isa, entry).run(templatesDir);
 }
 
+Result<> checkOneNumeric(const StageSchedule &schedule) {
+  bool amx = schedule.entries.front().numeric == "amx";
+  for (const ScheduleEntry &entry : schedule.entries)
+    if ((entry.numeric == "amx") != amx) {
+      Diagnostic error =
+          Diagnostic::error("E-SCHEDULE", entryPlaceText(schedule.stage, schedule.isa, entry) + "numeric " +
+                                              entry.numeric + " after " + schedule.entries.front().numeric +
+                                              ": with --det batch all entries of a stage use amx, or none does");
+      error.setPlace(entry.place);
+      return error;
+    }
+  return {};
+}
+
 Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir) {
   std::string where = "stage " + schedule.stage + " " + isaFacts(schedule.isa).name.str() + ": ";
   if (schedule.entries.empty() || schedule.entries.size() > maxScheduleEntries)

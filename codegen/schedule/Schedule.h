@@ -127,6 +127,10 @@ Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entr
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
 Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir = "");
 
+// What --det batch needs: numeric amx in all entries or in none, so that a row's bits do not depend on the rows beside it.
+// The error, E-SCHEDULE, is at the first entry that differs.
+Result<> checkOneNumeric(const StageSchedule &schedule);
+
 // Bytes of the worker's scratch that `rows` packed rows of A take (S6).
 int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK);
 

@@ -228,7 +228,8 @@ bool Reader::readStage(Schedule &schedule) {
   for (unsigned arch = 0; arch < numCudaArchs; ++arch)
     if (is(cudaArchFacts(CudaArch(arch)).name))
       return readCudaStage(at, stageName, CudaArch(arch), schedule);
-  return failHere("an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA architecture, sm_80 or sm_90a");
+  return failHere(
+      "an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA architecture, sm_80 or sm_90a");
 }
 
 bool Reader::arch(CudaArch &out) {

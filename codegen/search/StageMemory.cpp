@@ -12,9 +12,9 @@
 namespace moec {
 
 namespace {
-constexpr int64_t tokens = 512;                     // rows of a gathered A
-constexpr int64_t maxBlocks = 256;                  // of a turn
-constexpr int64_t itemBytes = int64_t(16) << 20;    // weights of an item at most; deeper groups are cut by panels
+constexpr int64_t tokens = 512;                  // rows of a gathered A
+constexpr int64_t maxBlocks = 256;               // of a turn
+constexpr int64_t itemBytes = int64_t(16) << 20; // weights of an item at most; deeper groups are cut by panels
 constexpr int64_t maxTurnRows = int64_t(16) << 10;
 
 DataType dataType(moec_dtype type) { return DataType(type); }
@@ -40,13 +40,14 @@ void StageMemory::addOperands(const llvm::SmallVector<MatmulOperand> &operands) 
   for (const MatmulOperand &operand : operands) {
     DataType type = operand.element.isBF16() ? DataType::BF16 : DataType::F32;
     int64_t perRow = operand.kind == "elem" ? operand.stride : 4;
-    int64_t count = operand.kind == "col" ? groups * operand.stride : operand.kind == "scalar" ? 64 : totalRows * perRow;
+    int64_t count = operand.kind == "col"      ? groups * operand.stride
+                    : operand.kind == "scalar" ? 64
+                                               : totalRows * perRow;
     arguments.push_back(buffer(count + 64, type));
   }
 }
 
-StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes)
-    : stage(stage), good(true) {
+StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes) : stage(stage), good(true) {
   int64_t groupBytes = stage.panels * stage.panelBytes;
   groups = std::max<int64_t>(2, weightBytes / groupBytes);
   itemPanels = std::clamp<int64_t>(itemBytes / stage.panelBytes, 1, stage.panels);

@@ -58,8 +58,9 @@ static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *o
   if (text && *text) {
     int32_t named = moec_isa_from_name(text);
     if (named < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512_bf16, avx512, avx2 or "
-                                               "baseline",
+      return moec_error(MOEC_INVALID_ARGUMENT,
+                        "MOEC_MAX_ISA is \"%.32s\", expected amx, avx512_bf16, avx512, avx2 or "
+                        "baseline",
                         text);
     asked = named;
   }

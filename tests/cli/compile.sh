@@ -74,10 +74,14 @@ assert m["isas"] == [], m["isas"]
 assert [t["name"] for t in m["cuda"]["targets"]] == ["sm_90a", "sm_80"], m["cuda"]'
 
 # What repeats, and what f32 is multiplied with, on CUDA.
-run compile tiny.json -o none --det batch
+run compile tiny.json -o none --det batch --target cpu,cuda:sm_80
 expect_status 4
-expect_in err 'error[E-UNSUPPORTED]: --det batch is not built'
+expect_in err 'error[E-UNSUPPORTED]: --det batch is not built for CUDA'
 no_leftovers none
+run compile tiny.json -o rows --det batch
+expect_status 0
+expect_in rows/include/tiny.h '#define TINY_DETERMINISM 2'
+expect_in err 'deterministic: per row'
 run compile tiny.json -o loose --target cpu:avx2,cuda:sm_80 --det off --math tf32 -q
 expect_status 0
 expect_in loose/include/tiny.h '#define TINY_DETERMINISM 0'

@@ -14,6 +14,7 @@ const std::vector<CpuTarget> &cpuTargets() {
   static const std::vector<CpuTarget> targets = {{"baseline", Isa::Baseline, false},
                                                  {"avx2", Isa::Avx2, false},
                                                  {"avx512", Isa::Avx512, false},
+                                                 {"avx512_bf16", Isa::Avx512Bf16, false},
                                                  {"amx_emulated", Isa::Amx, true}};
   return targets;
 }

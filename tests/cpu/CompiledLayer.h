@@ -27,7 +27,7 @@ struct CpuTarget {
   Isa isa;
   bool emulated;
 };
-const std::vector<CpuTarget> &cpuTargets(); // baseline, avx2, avx512, amx_emulated
+const std::vector<CpuTarget> &cpuTargets(); // baseline, avx2, avx512, avx512_bf16, amx_emulated
 bool machineRuns(const CpuTarget &target);  // else the test is to be skipped
 void PrintTo(const CpuTarget &target, std::ostream *os);
 std::string targetTestName(const testing::TestParamInfo<CpuTarget> &info);

@@ -22,7 +22,7 @@
 namespace moec {
 namespace {
 
-const Isa isas[] = {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx};
+const Isa isas[] = {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx};
 
 MatmulStage facts(int64_t n, int64_t k, int64_t parts, bool bf16Weight, bool bf16Input) {
   return matmulStage("up", n, k, parts, bf16Weight, bf16Input);
@@ -60,10 +60,10 @@ TEST(cpu_schedule, legal_for_every_stage) {
             Result<> checked = checkStage(f, schedule);
             EXPECT_TRUE(checked) << describe(f, isa) << ": " << checked.error().message;
             EXPECT_EQ(schedule.stage, "up");
-            bool amx = f.bf16Pairs();
-            EXPECT_EQ(schedule.isa, isa == Isa::Amx && !amx ? Isa::Avx512 : isa);
+            bool dot = isa == Isa::Avx512Bf16, pairs = f.bf16Pairs();
+            EXPECT_EQ(schedule.isa, (dot || isa == Isa::Amx) && !pairs ? Isa::Avx512 : isa);
             for (const ScheduleEntry &e : schedule.entries)
-              EXPECT_EQ(e.numeric, isa == Isa::Amx && amx ? "amx" : "fma");
+              EXPECT_EQ(e.numeric, dot && pairs ? "dot" : isa == Isa::Amx && pairs ? "amx" : "fma");
           }
         });
 }
@@ -73,13 +73,29 @@ TEST(cpu_schedule, row_classes) {
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Amx)),
             "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17..32 panel 32/32 amx, 33..48 panel 48/48 amx, 49..64 panel "
             "32/64 amx, 65..128 panel 32/128 amx, 129.. panel 32/256 amx");
-  EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx512)),
-            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
-            "7..8 panel 8/8 fma, 9..12 panel 12/12 fma, 13..32 panel 8/32 fma, 33..64 panel 8/64 fma, "
-            "65.. panel 8/128 fma");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Avx2)),
             "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4.. panel 3/96 fma");
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Baseline)), "1.. panel 1/16 fma");
+}
+
+// Up to 15 rows (14 with FMA, whose broadcasts take a register) one block; above, the fewest blocks of at most 12 rows, all
+// of one height.
+TEST(cpu_schedule, avx512_blocks_have_no_idle_rows) {
+  MatmulStage wide = facts(768, 2048, 2, true, true);
+  for (Isa isa : {Isa::Avx512, Isa::Avx512Bf16}) {
+    StageSchedule schedule = cpuSchedule(wide, isa);
+    int64_t highest = isa == Isa::Avx512 ? 14 : 15;
+    for (int64_t rows = 1; rows <= 132; ++rows) {
+      const ScheduleEntry &entry = schedule.entries[schedule.entryFor(rows)];
+      int64_t height = entry.kernel.integers.at("block_m"), blocks = (rows + height - 1) / height;
+      EXPECT_EQ(blocks, rows <= highest ? 1 : (rows + 11) / 12) << rows;
+      EXPECT_EQ(height, (rows + blocks - 1) / blocks) << rows;
+      EXPECT_EQ(entry.kernel.integers.at("tiles"), rows <= 6 ? 1 : 2) << rows;
+      EXPECT_EQ(entry.kernel.words.at("hint"), rows <= 6 ? "none" : "t1") << rows;
+    }
+    EXPECT_EQ(schedule.entries.back().kernel.integers.at("panel_m"), 132);
+    EXPECT_LT(schedule.entries.size(), maxScheduleEntries);
+  }
 }
 
 TEST(cpu_schedule, router_has_two_classes) {
@@ -101,32 +117,35 @@ TEST(cpu_schedule, very_deep_stages_fit_s6) {
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, true, true), Isa::Amx)),
             "1..4 panel 4/4 amx, 5..16 panel 16/16 amx, 17.. panel 32/32 amx");
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Avx512)),
-            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..6 panel 6/6 fma, "
-            "7..8 panel 8/8 fma, 9.. panel 12/12 fma");
+            "1..1 panel 1/1 fma, 2..2 panel 2/2 fma, 3..3 panel 3/3 fma, 4..4 panel 4/4 fma, 5..5 panel 5/5 fma, "
+            "6..6 panel 6/6 fma, 7..7 panel 7/7 fma, 8..8 panel 8/8 fma, 9..9 panel 9/9 fma, 10..10 panel 10/10 fma, "
+            "11..11 panel 11/11 fma, 12..12 panel 12/12 fma, 13..13 panel 13/13 fma, 14.. panel 14/14 fma");
   EXPECT_EQ(classes(cpuSchedule(facts(4096, 1 << 20, 1, false, true), Isa::Baseline)), "1.. panel 1/15 fma");
 }
 
 TEST(cpu_schedule, prefetch_blocks) {
-  EXPECT_EQ(prefetchBlock(64, 2048), 64);     // 128 KiB: the largest of the range
-  EXPECT_EQ(prefetchBlock(24, 2048), 24);     // 48 KiB: all there is
-  EXPECT_EQ(prefetchBlock(1, 512), 1);        // less than a block
-  EXPECT_EQ(prefetchBlock(224, 2048), 56);    // 112 KiB
-  EXPECT_EQ(prefetchBlock(2 * 67, 2048), 67); // 134 KiB, nearer than 4 or 268
-  EXPECT_EQ(prefetchBlock(127, 2048), 127);   // prime, within 256 KiB
-  EXPECT_EQ(prefetchBlock(131, 2048), 131);   // prime and above: no other choice
-  EXPECT_EQ(prefetchBlock(2 * 131, 2048), 131);
-  EXPECT_EQ(prefetchBlock(11 * 131, 2048), 11); // 22 KiB
-  EXPECT_EQ(prefetchBlock(512, 512), 256);
+  EXPECT_EQ(prefetchBlock(64, 2048, 64, 128), 64);     // 128 KiB: the largest of the range
+  EXPECT_EQ(prefetchBlock(24, 2048, 64, 128), 24);     // 48 KiB: all there is
+  EXPECT_EQ(prefetchBlock(1, 512, 64, 128), 1);        // less than a block
+  EXPECT_EQ(prefetchBlock(224, 2048, 64, 128), 56);    // 112 KiB
+  EXPECT_EQ(prefetchBlock(2 * 67, 2048, 64, 128), 67); // 134 KiB, nearer than 4 or 268
+  EXPECT_EQ(prefetchBlock(127, 2048, 64, 128), 127);   // prime, within 256 KiB
+  EXPECT_EQ(prefetchBlock(131, 2048, 64, 128), 131);   // prime and above: no other choice
+  EXPECT_EQ(prefetchBlock(2 * 131, 2048, 64, 128), 131);
+  EXPECT_EQ(prefetchBlock(11 * 131, 2048, 64, 128), 11); // 22 KiB
+  EXPECT_EQ(prefetchBlock(512, 512, 64, 128), 256);
+  EXPECT_EQ(prefetchBlock(64, 2048, 16, 32), 16); // 32 KiB
+  EXPECT_EQ(prefetchBlock(44, 2048, 16, 32), 11);
 }
 
-// Blocks are 64..128 KiB wherever k is a multiple of 1024, whatever the type.
+// Blocks are 16..32 KiB wherever k is a multiple of 1024, whatever the type.
 TEST(cpu_schedule, prefetch_blocks_of_round_depths) {
   for (int64_t k = 1024; k <= 32768; k += 1024)
     forTypes(1024, k, 1, [&](const MatmulStage &f) {
       std::map<std::string, int64_t> values = cpuSchedule(f, Isa::Avx512).entries[0].kernel.integers;
       int64_t bytes = values.at("prefetch_block") * values.at("block_k") * 32 * f.weightBytes();
-      EXPECT_GE(bytes, 64 << 10) << describe(f, Isa::Avx512);
-      EXPECT_LE(bytes, 128 << 10) << describe(f, Isa::Avx512);
+      EXPECT_GE(bytes, 16 << 10) << describe(f, Isa::Avx512);
+      EXPECT_LE(bytes, 32 << 10) << describe(f, Isa::Avx512);
     });
 }
 
@@ -178,7 +197,7 @@ TEST_F(Kernels, s6_counts_what_the_lowering_takes) {
           ASSERT_TRUE(module);
           mlir::OwningOpRef<mlir::ModuleOp> lowered = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
           int64_t bytes = lowerKernel(*module->getOps<tile::KernelOp>().begin(), isaFacts(schedule.isa),
-                                      e.numeric == "amx" ? Multiply::Tiles : Multiply::Vector, *lowered);
+                                      multiplyOf(e.numeric), *lowered);
           EXPECT_TRUE(mlir::succeeded(mlir::verify(*lowered))) << describe(f, isa);
           int64_t rows = e.kernel.integers.at("panel_m");
           int64_t packed = rows * packedRowBytes(f, e.numeric, e.kernel.integers.at("block_k"));

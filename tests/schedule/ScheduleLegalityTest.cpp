@@ -64,8 +64,8 @@ TEST(entry, s1_names) {
 }
 
 TEST(entry, s1_allowed_sets) {
-  EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 5}, {"panel_m", 5}})),
-            "S1: block_m is 5, expected one of {1, 2, 3, 4, 6, 8, 12, 14, 16, 32, 48}");
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 17}, {"panel_m", 17}})),
+            "S1: block_m is 17, expected one of {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 48}");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 4}, {"panel_m", 6}})),
             "S1: panel_m is 6, expected a multiple of block_m (4)");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry({{"block_m", 4}, {"panel_m", 1000004}})),
@@ -144,13 +144,20 @@ TEST(entry, s2_panel_holds_the_rows) {
 TEST(entry, s3_numeric) {
   Values block = {{"block_m", 16}, {"panel_m", 16}};
   EXPECT_EQ(check(bf16Stage, Isa::Amx, entry(block, "amx")), "");
-  EXPECT_EQ(check(bf16Stage, Isa::Amx, entry(block, "vnni")), "S3: numeric is 'vnni', expected amx or fma");
+  EXPECT_EQ(check(bf16Stage, Isa::Amx, entry(block, "vnni")), "S3: numeric is 'vnni', expected amx, dot or fma");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry(block, "amx")),
             "S3: numeric amx needs instruction set amx, found avx512");
   MatmulStage facts = bf16Stage;
   facts.in = MOEC_F32;
   EXPECT_EQ(check(facts, Isa::Amx, entry(block, "amx")),
             "S3: numeric amx needs bf16 input and bf16 weights, found f32 input and bf16 weights");
+  Values eight = {{"block_m", 8}, {"panel_m", 8}};
+  for (Isa isa : {Isa::Avx512Bf16, Isa::Amx})
+    EXPECT_EQ(check(bf16Stage, isa, entry(eight, "dot")), "");
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry(eight, "dot")),
+            "S3: numeric dot needs instruction set avx512_bf16 or amx, found avx512");
+  EXPECT_EQ(check(facts, Isa::Avx512Bf16, entry(eight, "dot")),
+            "S3: numeric dot needs bf16 input and bf16 weights, found f32 input and bf16 weights");
   for (int64_t rows : {1, 12, 14, 32, 48})
     EXPECT_EQ(check(bf16Stage, Isa::Amx, entry({{"block_m", rows}, {"panel_m", rows}}, "amx")), "");
 }
@@ -169,6 +176,10 @@ TEST(entry, s4_registers) {
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, rows(14)), "");
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, rows(16)), "S4: block_m 16 needs 35 vector registers, avx512 has 32");
   EXPECT_EQ(check(bf16Stage, Isa::Amx, rows(16)), "S4: block_m 16 needs 35 vector registers, amx has 32");
+  auto dots = [](int64_t count) { return entry({{"block_m", count}, {"panel_m", count}}, "dot"); };
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(15)), "");
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(16)),
+            "S4: block_m 16 needs 34 vector registers, avx512_bf16 has 32");
   EXPECT_EQ(check(bf16Stage, Isa::Avx2, rows(3)), "");
   EXPECT_EQ(check(bf16Stage, Isa::Avx2, rows(4)), "S4: block_m 4 needs 21 vector registers, avx2 has 16");
   EXPECT_EQ(check(bf16Stage, Isa::Baseline, rows(1)), "");

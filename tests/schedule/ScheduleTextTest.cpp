@@ -68,26 +68,26 @@ TEST(text, left_out_parameters_get_the_defaults_of_the_template) {
   EXPECT_EQ(printSchedule(schedule), "schedule l\n"
                                      "stage s avx2\n"
                                      "  rows 1.. panel { block_k = 32, block_m = 32, panel_m = 32, prefetch_block = 4, "
-                                     "streams = 2, a_hint = none, hint = t1 } numeric fma\n");
+                                     "share = 1, streams = 2, tiles = 2, a_hint = none, hint = t1 } numeric fma\n");
 }
 
 TEST(text, print_is_aligned_and_complete) {
   MatmulStage facts = matmulStage("ffn_up", 256, 64, 2, true, true);
   Schedule schedule{"tiny", {cpuSchedule(facts, Isa::Avx512)}};
   schedule.stages[0].entries.erase(schedule.stages[0].entries.begin() + 1, schedule.stages[0].entries.end() - 1);
-  EXPECT_EQ(
-      printSchedule(schedule),
-      "schedule tiny\n"
-      "stage ffn_up avx512\n"
-      "  rows 1..1 panel { block_k = 32, block_m = 1, panel_m = 1, prefetch_block = 2, streams = 4, a_hint = none, "
-      "hint = none } numeric fma\n"
-      "  rows 65.. panel { block_k = 32, block_m = 8, panel_m = 128, prefetch_block = 2, streams = 4, a_hint = none, "
-      "hint = t1 } numeric fma\n");
+  EXPECT_EQ(printSchedule(schedule), "schedule tiny\n"
+                                     "stage ffn_up avx512\n"
+                                     "  rows 1..1  panel { block_k = 32, block_m = 1, panel_m = 1, prefetch_block = 2, "
+                                     "share = 1, streams = 1, tiles = "
+                                     "1, a_hint = none, hint = none } numeric fma\n"
+                                     "  rows 122.. panel { block_k = 32, block_m = 12, panel_m = 132, prefetch_block = "
+                                     "2, share = 1, streams = 1, tiles "
+                                     "= 2, a_hint = none, hint = t1 } numeric fma\n");
 }
 
 TEST(text, print_parse_round_trip) {
   Schedule schedule{"tiny_2", {}};
-  for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Amx})
+  for (Isa isa : {Isa::Baseline, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx})
     for (int64_t k : {1, 100, 2048, 7168}) {
       MatmulStage facts = matmulStage("s_" + std::to_string(k), 300, k, 1, true, true);
       schedule.stages.push_back(cpuSchedule(facts, isa));
@@ -129,9 +129,10 @@ TEST(text, refuses_a_wrong_head) {
   EXPECT_EQ(refusal("schedule l\nlayer"), "t.txt:2:1: found 'layer', expected 'stage', 'front' or the end of the file");
   EXPECT_EQ(refusal("schedule l\n\n stage \xff"),
             "t.txt:3:8: found '\\xff', expected the name of a stage, [a-z][a-z0-9_]{0,62}");
-  EXPECT_EQ(refusal("schedule l\nstage s sse9"),
-            "t.txt:2:9: found 'sse9', expected an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA "
-            "architecture, sm_80 or sm_90a");
+  EXPECT_EQ(
+      refusal("schedule l\nstage s sse9"),
+      "t.txt:2:9: found 'sse9', expected an instruction set, baseline, avx2, avx512, avx512_bf16 or amx, or a CUDA "
+      "architecture, sm_80 or sm_90a");
 }
 
 TEST(text, refuses_wrong_stages) {
@@ -171,7 +172,7 @@ TEST(text, refuses_wrong_kernels) {
 }
 
 TEST(text, refuses_wrong_parameters) {
-  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, hint, a_hint";
+  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, tiles, hint, a_hint";
   EXPECT_EQ(entryRefusal("rows 1.. panel { tile = 3 }"),
             "t.txt:3:20: found parameter 'tile', expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { chunk = 16 }"),

@@ -170,7 +170,8 @@ TEST_F(Instantiate, operands_cuda_copies_share_a_prologue) {
 TEST_F(Instantiate, stage_and_binding_fill_the_parameters) {
   stage.gathered = true;
   stage.parts = 2;
-  std::string text = made({"panel", {{"block_m", 16}, {"panel_m", 48}, {"prefetch_block", 2}, {"share", 3}}, {{"hint", "nta"}}});
+  std::string text =
+      made({"panel", {{"block_m", 16}, {"panel_m", 48}, {"prefetch_block", 2}, {"share", 3}}, {{"hint", "nta"}}});
   EXPECT_EQ(error, "");
   EXPECT_NE(text.find("!tile.rows<bf16, <gathered>>"), std::string::npos) << text;
   EXPECT_NE(text.find("!tile.packed<48 : index, 16 : index, 4 : index, 32 : index>"), std::string::npos) << text;
