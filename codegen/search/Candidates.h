@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A schedule entry -> the legal entries that differ from it in one choice: the steps of the search.
+
+#ifndef MOEC_CODEGEN_SEARCH_CANDIDATES_H
+#define MOEC_CODEGEN_SEARCH_CANDIDATES_H
+
+#include "codegen/schedule/Schedule.h"
+#include "codegen/tile/MatmulStage.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+struct CandidateSpace {
+  std::string templatesDir;      // an overlay's kernels are candidates too
+  bool otherNumerics = false;    // also those that change a result's bits
+  std::vector<std::string> names; // templates of the CPU, filled by candidateSpace()
+};
+CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
+
+// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order; `from` itself
+// is not among them. Ranges are those of `from`.
+//
+//     kernel          every template of the space
+//     block_m         heights that waste at most an eighth of the rows, and the next one up; panel_m follows
+//     tiles, hint     together: 1 and 2, none, t0, t1, nta
+//     prefetch_block  every divisor of the steps from 2 to 128, streams 1 to 8, share 1 to 4, chunk 8 to 64
+//     numeric         fma and dot; amx as well if other numerics are allowed
+std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
+                                      const CandidateSpace &space);
+
+} // namespace moec
+
+#endif
