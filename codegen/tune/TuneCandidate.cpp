@@ -5,6 +5,8 @@
 
 #include "codegen/tune/TuneCandidate.h"
 
+#include <map>
+
 namespace moec {
 
 std::optional<Isa> isaOfTarget(llvm::StringRef target) {
@@ -24,28 +26,40 @@ std::optional<CudaArch> archOfTarget(llvm::StringRef target) {
 std::string targetOf(Isa isa) { return "cpu:" + isaFacts(isa).name.str(); }
 std::string targetOf(CudaArch arch) { return "cuda:" + cudaArchFacts(arch).name.str(); }
 
-// As specs spell the types of matmuls.
+// Element types of matmuls, as specs spell them.
+static constexpr struct {
+  moec_dtype type;
+  const char *name;
+} types[] = {{MOEC_F32, "f32"}, {MOEC_BF16, "bf16"}, {MOEC_F16, "f16"}};
+
 static std::string typeName(moec_dtype type) {
-  switch (type) {
-  case MOEC_F32:
-    return "f32";
-  case MOEC_BF16:
-    return "bf16";
-  case MOEC_F16:
-    return "f16";
-  case MOEC_FP8E4M3:
-    return "fp8_e4m3";
-  case MOEC_FP8E5M2:
-    return "fp8_e5m2";
-  case MOEC_I8:
-    return "int8";
-  case MOEC_I4:
-    return "int4";
-  case MOEC_MXFP4:
-    return "mxfp4";
-  default:
-    return "type_" + std::to_string(int(type));
-  }
+  for (const auto &known : types)
+    if (known.type == type)
+      return known.name;
+  return "type_" + std::to_string(int(type));
+}
+
+static std::optional<moec_dtype> typeNamed(const std::string &name) {
+  for (const auto &known : types)
+    if (known.name == name)
+      return known.type;
+  return std::nullopt;
+}
+
+std::optional<MatmulStage> matmulStageOf(const TuneStage &stage) {
+  std::optional<moec_dtype> a = typeNamed(stage.a), b = typeNamed(stage.b), out = typeNamed(stage.out);
+  if (!a || !b || !out)
+    return std::nullopt;
+  MatmulStage facts;
+  facts.name = stage.name;
+  facts.n = stage.n;
+  facts.k = stage.k;
+  facts.parts = stage.parts;
+  facts.in = *a;
+  facts.weight = *b;
+  facts.result = *out;
+  facts.gathered = stage.gathered;
+  return facts;
 }
 
 TuneStage tuneStageOf(const MatmulStage &facts, llvm::StringRef spec, llvm::StringRef layer) {
@@ -142,6 +156,46 @@ std::string canonicalCandidate(llvm::StringRef text, bool cuda, llvm::StringRef 
   }
   Result<ScheduleEntry> entry = cpuCandidate(text, {}, templatesDir);
   return entry ? candidateText(*entry) : text.str();
+}
+
+namespace {
+struct Change {
+  std::string text;
+  void add(const std::string &what, const std::string &from, const std::string &to) {
+    if (from != to)
+      text += (text.empty() ? "" : ", ") + what + (what.empty() ? "" : " ") + from + " -> " + to;
+  }
+};
+} // namespace
+
+// Values by name; "-": the template has no such parameter.
+static std::map<std::string, std::string> valuesOf(const TemplateBinding &kernel) {
+  std::map<std::string, std::string> values = kernel.words;
+  for (const auto &[key, value] : kernel.integers)
+    values[key] = std::to_string(value);
+  return values;
+}
+
+static std::string changes(const TemplateBinding &a, const TemplateBinding &b, const std::string &numericA,
+                           const std::string &numericB) {
+  Change change;
+  change.add("", a.templateName, b.templateName);
+  std::map<std::string, std::string> from = valuesOf(a), to = valuesOf(b);
+  std::map<std::string, std::string> all = from;
+  all.insert(to.begin(), to.end());
+  for (const auto &[key, value] : all)
+    change.add(key, from.count(key) ? from[key] : "-", to.count(key) ? to[key] : "-");
+  change.add("numeric", numericA, numericB);
+  return change.text;
+}
+
+std::string changesText(llvm::StringRef standard, llvm::StringRef candidate, bool cuda, llvm::StringRef templatesDir) {
+  if (cuda) {
+    Result<CudaEntry> a = cudaCandidate(standard, {}, templatesDir), b = cudaCandidate(candidate, {}, templatesDir);
+    return a && b ? changes(a->kernel, b->kernel, "", "") : candidate.str();
+  }
+  Result<ScheduleEntry> a = cpuCandidate(standard, {}, templatesDir), b = cpuCandidate(candidate, {}, templatesDir);
+  return a && b ? changes(a->kernel, b->kernel, a->numeric, b->numeric) : candidate.str();
 }
 
 std::string numericOf(llvm::StringRef text) { return text.rsplit(" numeric ").second.trim().str(); }

@@ -20,6 +20,10 @@ std::string targetOf(CudaArch arch);
 // The facts of a stage by which records are looked up. `spec` is the layer's hash as 64 hex digits.
 TuneStage tuneStageOf(const MatmulStage &facts, llvm::StringRef spec, llvm::StringRef layer);
 
+// The reverse, as far as a record goes: shape and types, without regions, strides and groups. The rules of CPU entries
+// look at nothing else. nullopt: this version does not compute with one of the types.
+std::optional<MatmulStage> matmulStageOf(const TuneStage &stage);
+
 // Equal texts are equal kernels.
 std::string candidateText(const ScheduleEntry &entry);
 std::string candidateText(const CudaEntry &entry);
@@ -32,6 +36,11 @@ Result<CudaEntry> cudaCandidate(llvm::StringRef text, TuneClass tokens, llvm::St
 // The text as candidateText prints its entry: for comparing texts of different versions. `text` itself if it has no
 // such entry.
 std::string canonicalCandidate(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir = "");
+
+// What changes from the default to a candidate, for people: "block_m 12 -> 6, hint t1 -> none"; empty if nothing does.
+// The candidate's text if one of the two has no such entry.
+std::string changesText(llvm::StringRef standard, llvm::StringRef candidate, bool cuda,
+                        llvm::StringRef templatesDir = "");
 
 // "fma" of "... numeric fma"; empty for CUDA.
 std::string numericOf(llvm::StringRef text);

@@ -27,9 +27,9 @@ struct TuneCover {
 
 // A candidate serves a class if its time there is at most (1 + loss) times the best of the class. Greedy: the candidate
 // that serves most of the classes not yet served comes next; of equal ones that with the smaller sum of time / best
-// over them, then the lower number. A candidate whose classes the others serve as well is taken out again. Every class gets
-// the fastest of the candidates left; of equally fast ones that of the class before, then the lower number. The same
-// matrix always gives the same cover. A loss that is negative or not a number counts as 0.
+// over them, then the lower number. A candidate whose classes the others serve as well is taken out again. Every class
+// gets the fastest of the candidates left; of equally fast ones that of the class before, then the lower number. The
+// same matrix always gives the same cover. A loss that is negative or not a number counts as 0.
 TuneCover coverClasses(const TimeMatrix &times, double loss);
 
 // The rule as entries: classes, which follow each other without a gap, in; consecutive classes with one kernel merged,

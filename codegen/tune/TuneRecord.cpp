@@ -18,6 +18,11 @@ bool TuneStage::sameShape(const TuneStage &other) const {
          gathered == other.gathered;
 }
 
+std::string shapeText(const TuneStage &s) {
+  return std::to_string(s.n) + " x " + std::to_string(s.k) + " x " + std::to_string(s.parts) + ", " + s.a + " x " +
+         s.b + " -> " + s.out + (s.gathered ? ", gathered" : "");
+}
+
 std::string classText(TuneClass rows) {
   return std::to_string(rows.first) + ".." + (rows.last < 0 ? "" : std::to_string(rows.last));
 }
@@ -68,13 +73,14 @@ std::string questionOf(const TuneRecord &record, bool withVersion) {
   std::string text;
   auto add = [&](const std::string &word) { text += word + "\n"; };
   auto number = [&](int64_t value) { add(std::to_string(value)); };
-  add(record.kind == TuneRecord::Choice ? "choice" : record.candidate);
+  // A choice among kernels that change bits does not answer for packages that may not.
+  size_t numeric = record.candidate.rfind(" numeric ");
+  add(record.kind == TuneRecord::Measurement ? record.candidate
+      : numeric == std::string::npos         ? "choice"
+                                             : "choice" + record.candidate.substr(numeric));
   add(s.spec);
   add(s.name);
-  number(s.n);
-  number(s.k);
-  number(s.parts);
-  add(s.a + " " + s.b + " " + s.out + (s.gathered ? " gathered" : ""));
+  add(shapeText(s));
   add(record.target);
   add(classText(record.rows));
   number(record.threads);

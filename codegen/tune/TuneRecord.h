@@ -51,6 +51,8 @@ struct TuneClass {
   bool has(int64_t rows) const { return rows >= first && (last < 0 || rows <= last); }
   bool operator==(const TuneClass &other) const { return first == other.first && last == other.last; }
 };
+// "2048 x 768 x 1, bf16 x bf16 -> bf16, gathered": n, k, parts and types. Equal exactly if sameShape is true.
+std::string shapeText(const TuneStage &stage);
 std::string classText(TuneClass rows);                       // "9..12", "65.."
 std::optional<TuneClass> classOfText(std::string_view text); // the reverse
 
@@ -76,8 +78,9 @@ struct TuneStamp {
 constexpr int64_t tuneTimingVersion = 1;
 // Of this program, now.
 TuneStamp currentStamp(std::string moecVersion);
-// Why a record with this stamp is stale for `now`; empty: it is not. Another major version of the ABI and another way to
-// take times make it stale. Another version of moec does not, because every entry is checked again before it is used.
+// Why a record with this stamp is stale for `now`; empty: it is not. Another major version of the ABI and another way
+// to take times make it stale. Another version of moec does not, because every entry is checked again before it is
+// used.
 std::string staleReason(const TuneStamp &stamp, const TuneStamp &now);
 
 enum class TuneResult { Ok, Wrong, Failed, Timeout };
