@@ -77,7 +77,7 @@ static void showRecord(raw_ostream &out, const TuneSet &set, size_t item, const 
                             ? "default"
                             : changesText(record.standard, record.candidate, record.cuda(), flags.templatesDir);
   out << "  " << left_justify(word, 8) << " ";
-  if (record.times)
+  if (record.times && record.result == TuneResult::Ok)
     out << format("%10.6g us  ", record.times->candidate.median) << gainText(*record.times) << "  ";
   out << (changes.empty() ? std::string("default") : escaped(changes));
   if (!record.detail.empty())

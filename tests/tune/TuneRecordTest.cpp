@@ -5,6 +5,8 @@
 #include "codegen/tune/TuneCandidate.h"
 #include "tests/tune/TuneRecords.h"
 
+#include <random>
+
 namespace moec {
 namespace {
 
@@ -148,6 +150,40 @@ TEST(record, what_cannot_be_printed_is_not_read) {
   TuneRecord record = measurement();
   record.times->gain = 0.0 / 0.0;
   EXPECT_EQ(refusal(printTuneRecord(record)), "times.gain: found null, expected a number in -1..1e+06");
+}
+
+TEST(record, mutated_lines_never_read_as_what_cannot_be_printed) {
+  std::mt19937 random(3);
+  std::string lines[] = {printTuneRecord(measurement()), printTuneRecord(choice({65, -1}, panel(8, 128)))};
+  size_t numRead = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string line = lines[round % 2];
+    for (unsigned change = 1 + random() % 3; change; --change) {
+      size_t at = random() % line.size();
+      switch (random() % 3) {
+      case 0:
+        line[at] = char(random());
+        break;
+      case 1:
+        line.erase(at, random() % 20);
+        break;
+      default:
+        line.insert(at, line.substr(random() % line.size(), random() % 20));
+      }
+    }
+    Result<TuneRecord> record = parseTuneRecord(line);
+    if (!record) {
+      ASSERT_FALSE(record.error().message.empty());
+      continue;
+    }
+    ++numRead;
+    std::string printed = printTuneRecord(*record);
+    ASSERT_EQ(printed.find('\n'), std::string::npos);
+    Result<TuneRecord> again = parseTuneRecord(printed);
+    ASSERT_TRUE(again) << again.error().message << "\n" << line;
+    ASSERT_EQ(printTuneRecord(*again), printed);
+  }
+  EXPECT_GT(numRead, 100u);
 }
 
 TEST(record, classes) {
