@@ -5,6 +5,7 @@
 #include "TuneDb.h"
 
 #include "SpecOutput.h"
+#include "Supervisor.h"
 
 #include "codegen/emit/Manifest.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -25,6 +26,15 @@ using namespace llvm;
 
 namespace moec {
 
+// replaceTuneFile that leaves nothing beside the file if the run is interrupted.
+static Result<> replaceOwned(const std::string &path,
+                             function_ref<Result<std::string>(const std::string &content)> change) {
+  ownStagingFolder(tuneStagingPath(path));
+  Result<> replaced = replaceTuneFile(path, change);
+  ownStagingFolder("");
+  return replaced;
+}
+
 // ---- merge -------------------------------------------------------------------------------------------------------
 
 int tuneDbMerge(Session &session, const TuneDbFlags &flags) {
@@ -38,7 +48,7 @@ int tuneDbMerge(Session &session, const TuneDbFlags &flags) {
                 "name it as an input too, or pass --force to replace it");
   TuneMerge merge;
   std::vector<Diagnostic> complaints;
-  Result<> written = replaceTuneFile(flags.output, [&](const std::string &content) -> Result<std::string> {
+  Result<> written = replaceOwned(flags.output, [&](const std::string &content) -> Result<std::string> {
     for (const std::string &path : flags.files) {
       // the output's content is what was read under the lock
       Result<std::string> text = isOutput(path) ? Result<std::string>(content) : readTuneBytes(path);
@@ -93,7 +103,7 @@ int tuneDbPrune(Session &session, const TuneDbFlags &flags) {
   std::vector<PrunedFile> files;
   for (const std::string &path : flags.files) {
     PrunedText pruned;
-    Result<> written = replaceTuneFile(path, [&](const std::string &content) -> Result<std::string> {
+    Result<> written = replaceOwned(path, [&](const std::string &content) -> Result<std::string> {
       pruned = pruneTuneText(content, now, flags.templatesDir);
       return flags.dryRun || pruned.dropped.empty() ? content : pruned.text;
     });
@@ -189,7 +199,7 @@ private:
     }
     for (const TunedRange &range : tuned->ranges)
       comments += "# " + query.stage.name + " " + query.target + " " + classText(range.rows) + ": " +
-                  set.placeOf(*range.item) + ", " + deviceMatchName(range.match) + " machine\n";
+                  originText(set, range) + "\n";
     stages.push_back(std::move(tuned->schedule));
   }
 

@@ -7,6 +7,7 @@
 #include "codegen/tune/TuneCandidate.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace moec {
@@ -201,6 +202,26 @@ TunedStage<CudaStage> tuneStage(const MatmulStage &facts, const CudaStage &stand
   composer.ask();
   composer.compose();
   return std::move(composer.tuned);
+}
+
+std::string originText(const TuneSet &set, const TunedRange &range) {
+  if (!range.item)
+    return "heuristics";
+  return set.placeOf(*range.item) + ", " + tuneSourceName(set.items[*range.item].source) + ", " +
+         deviceMatchName(range.match) + " machine";
+}
+
+std::string rejectedText(const std::vector<TunedRange> &ranges) {
+  std::map<TuneReason, std::set<size_t>> items; // a record may be rejected for several ranges
+  for (const TunedRange &range : ranges)
+    for (const TuneRejection &rejection : range.rejected)
+      if (rejection.reason != TuneReason::Target && rejection.reason != TuneReason::Shape &&
+          rejection.reason != TuneReason::Rows)
+        items[rejection.reason].insert(rejection.item);
+  std::string text;
+  for (const auto &[reason, rejected] : items)
+    text += (text.empty() ? "" : ", ") + std::to_string(rejected.size()) + " " + tuneReasonName(reason);
+  return text;
 }
 
 template <typename Rules>

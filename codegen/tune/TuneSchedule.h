@@ -35,6 +35,12 @@ TunedStage<StageSchedule> tuneStage(const MatmulStage &facts, const StageSchedul
 TunedStage<CudaStage> tuneStage(const MatmulStage &facts, const CudaStage &standard, const TuneSet &set,
                                 TuneQuery query);
 
+// Where the kernel of a range comes from, for people: "layer.tune.jsonl:12, project, exact machine", "heuristics".
+std::string originText(const TuneSet &set, const TunedRange &range);
+// How many records were rejected, by reason: "12 stale, 1 wrong"; without those of other stages, targets and rows,
+// which say nothing about these ranges. Empty: none.
+std::string rejectedText(const std::vector<TunedRange> &ranges);
+
 // A stage without facts and without heuristics: the ranges that the records of `set` cover, each as the best choice
 // says, for `moec tunedb export`. The error, E-RECORD, says which rows no record covers.
 Result<TunedStage<StageSchedule>> recordedStage(Isa isa, const TuneSet &set, TuneQuery query);

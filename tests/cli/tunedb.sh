@@ -185,9 +185,9 @@ expect_out 'a.jsonl: 6 lines kept, 0 dropped'
 run tunedb export a.jsonl --machine epyc
 expect_status 0
 expect_err ''
-expect_out '# experts_down cpu:avx512 1..8: a.jsonl:3, exact machine
-# experts_down cpu:avx512 9..12: a.jsonl:2, exact machine
-# experts_down cpu:avx512 13..: a.jsonl:4, exact machine
+expect_out '# experts_down cpu:avx512 1..8: a.jsonl:3, user, exact machine
+# experts_down cpu:avx512 9..12: a.jsonl:2, user, exact machine
+# experts_down cpu:avx512 13..: a.jsonl:4, user, exact machine
 schedule tiny
 stage experts_down avx512
   rows 1..8  panel { block_k = 32, block_m = 8, panel_m = 8, prefetch_block = 32, streams = 4, a_hint = none, hint = t1 } numeric fma
@@ -214,6 +214,17 @@ expect_status 3
 expect_err 'moec: warning[W-TUNE]: stage experts_down cpu:avx512: no usable choice for 1..12; the stage is left out
 moec: error[E-RECORD]: no stage of layer "large" has a usable choice for all of its rows
   hint: moec tunedb ls says what the files hold'
+
+# a file that another process holds: --timeout ends the waiting and leaves nothing
+python3 -c '
+import fcntl, time
+file = open("a.jsonl"); fcntl.flock(file, fcntl.LOCK_EX); open("held", "w").close(); time.sleep(30)' &
+holder=$!
+while [ ! -e held ]; do sleep 0.1; done
+run --timeout 1 tunedb prune a.jsonl
+expect_status 9
+kill $holder
+expect_that 'nothing is left' sh -c '! ls *.tmp-* 2>/dev/null | grep -q .'
 
 # choices of what tiny.json gets by default are the schedule it gets by default
 run compile "$source_dir/examples/tiny.json" -q --stop-after schedule --target cpu:avx2

@@ -46,6 +46,10 @@ TEST(cover, exact_ties_go_to_the_lower_number) {
   EXPECT_EQ(coverClasses({{9.0, 7.0, 7.0}, {7.0, 9.0, 7.0}}, 0).ofClass, Numbers({2, 2}));
 }
 
+TEST(cover, a_tie_goes_to_the_candidate_of_the_class_before) {
+  EXPECT_EQ(coverClasses({{7.0, 9.0}, {9.0, 7.0}, {7.0, 7.0}, {7.0, 9.0}}, 0).ofClass, Numbers({0, 1, 1, 0}));
+}
+
 TEST(cover, missing_cells_are_not_served) {
   TimeMatrix times = {{1.0, x}, {x, 2.0}, {x, x}, {3.0}};
   TuneCover cover = coverClasses(times, 0.5);

@@ -275,6 +275,18 @@ TEST(schedule, an_illegal_entry_leaves_its_rows_to_the_heuristics) {
       << "the open entry of the heuristics packs 128 rows and cannot begin at 151";
 }
 
+TEST(schedule, an_illegal_entry_leaves_its_rows_to_another_choice) {
+  Staged staged;
+  TuneRecord early = changed(chosen(6), [](TuneRecord &r) { r.stamp.date = "2026-01-01T00:00:00Z"; });
+  TuneSet set = setOf({{choice({9, 12}, panel(6, 6))}, {early}});
+  TunedStage<StageSchedule> tuned = tuneStage(staged.facts, staged.standard, set, staged.query());
+  ASSERT_EQ(sources(tuned), "1..8=- 9..12=1 13..=-");
+  EXPECT_EQ(originText(set, tuned.ranges[0]), "heuristics");
+  EXPECT_EQ(originText(set, tuned.ranges[1]), "f1:1, project, exact machine");
+  EXPECT_EQ(rejectedText(tuned.ranges), "1 illegal");
+  EXPECT_EQ(rejectedText({}), "");
+}
+
 TEST(schedule, a_choice_that_cuts_a_default_is_refused_alone) {
   Staged staged;
   TunedStage<StageSchedule> tuned = staged.tune({{choice({100, 150}, panel(8, 160))}, {chosen(6)}});
