@@ -143,19 +143,20 @@ int tuneDbVerify(Session &session, const TuneDbFlags &flags) {
   std::sort(problems.begin(), problems.end(), [&](const Diagnostic &a, const Diagnostic &b) {
     return std::make_pair(fileOf(a), a.line) < std::make_pair(fileOf(b), b.line);
   });
-  if (flags.json)
-    verifyJson(session.out, set->items.size(), problems, problems.size() + notListed);
-  else
-    for (const Diagnostic &problem : problems)
-      fail(session, problem);
-  if (notListed && !flags.json)
-    fail(session, "E-TUNE", std::to_string(notListed) + " more lines are not records");
-  if (!flags.json && !session.quiet)
+  size_t numProblems = problems.size() + notListed;
+  if (flags.json) {
+    verifyJson(session.out, set->items.size(), problems, numProblems);
+    return numProblems ? ExitCheckFailed : ExitDone;
+  }
+  size_t numListed = std::min(problems.size(), DiagnosticList::maxDiagnostics);
+  for (size_t i = 0; i < numListed; ++i)
+    fail(session, problems[i]);
+  if (numListed < numProblems)
+    fail(session, "E-TUNE", std::to_string(numProblems - numListed) + " more problems are not listed");
+  if (!session.quiet)
     session.out << set->items.size() << " records, "
-                << (problems.empty() ? std::string("all consistent")
-                                     : std::to_string(problems.size() + notListed) + " problems")
-                << "\n";
-  return problems.empty() ? ExitDone : ExitCheckFailed;
+                << (numProblems ? std::to_string(numProblems) + " problems" : std::string("all consistent")) << "\n";
+  return numProblems ? ExitCheckFailed : ExitDone;
 }
 
 // ---- the command line --------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 
 #include "codegen/tune/TuneCover.h"
 
+#include "codegen/tune/TuneCandidate.h"
+
 #include "llvm/ADT/STLExtras.h"
 
 #include <algorithm>
@@ -105,18 +107,14 @@ private:
   std::vector<size_t> chosen;
 };
 
-bool sameKernel(const ScheduleEntry &a, const ScheduleEntry &b) {
-  return a.kernel.templateName == b.kernel.templateName && a.kernel.integers == b.kernel.integers &&
-         a.kernel.words == b.kernel.words && a.numeric == b.numeric;
-}
+void setRange(ScheduleEntry &entry, TuneClass rows) { entry.firstRow = rows.first, entry.lastRow = rows.last; }
+void setRange(CudaEntry &entry, TuneClass tokens) { entry.firstToken = tokens.first, entry.lastToken = tokens.last; }
+void extend(ScheduleEntry &entry, TuneClass rows) { entry.lastRow = rows.last; }
+void extend(CudaEntry &entry, TuneClass tokens) { entry.lastToken = tokens.last; }
 
-} // namespace
-
-TuneCover coverClasses(const TimeMatrix &times, double loss) { return Cover(times, loss).run(); }
-
-Result<std::vector<ScheduleEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<RowRange> classes,
-                                                llvm::ArrayRef<ScheduleEntry> kernels,
-                                                llvm::ArrayRef<ScheduleEntry> standards) {
+template <typename Entry>
+Result<std::vector<Entry>> entriesOf(const TuneCover &cover, llvm::ArrayRef<TuneClass> classes,
+                                     llvm::ArrayRef<Entry> kernels, llvm::ArrayRef<Entry> standards) {
   bool fits = cover.ofClass.size() == classes.size() && standards.size() == classes.size();
   for (size_t j : cover.ofClass)
     fits &= j == TuneCover::none || j < kernels.size();
@@ -125,17 +123,32 @@ Result<std::vector<ScheduleEntry>> coverEntries(const TuneCover &cover, llvm::Ar
                                                std::to_string(classes.size()) + " classes, " +
                                                std::to_string(kernels.size()) + " candidates and " +
                                                std::to_string(standards.size()) + " default entries");
-  std::vector<ScheduleEntry> entries;
+  std::vector<Entry> entries;
   for (size_t c = 0; c < classes.size(); ++c) {
-    ScheduleEntry entry = cover.ofClass[c] == TuneCover::none ? standards[c] : kernels[cover.ofClass[c]];
+    Entry entry = cover.ofClass[c] == TuneCover::none ? standards[c] : kernels[cover.ofClass[c]];
     entry.place = {};
-    entry.firstRow = classes[c].first, entry.lastRow = classes[c].last;
-    if (!entries.empty() && sameKernel(entries.back(), entry))
-      entries.back().lastRow = entry.lastRow;
+    setRange(entry, classes[c]);
+    if (!entries.empty() && candidateText(entries.back()) == candidateText(entry))
+      extend(entries.back(), classes[c]);
     else
       entries.push_back(std::move(entry));
   }
   return entries;
+}
+
+} // namespace
+
+TuneCover coverClasses(const TimeMatrix &times, double loss) { return Cover(times, loss).run(); }
+
+Result<std::vector<ScheduleEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<TuneClass> classes,
+                                                llvm::ArrayRef<ScheduleEntry> kernels,
+                                                llvm::ArrayRef<ScheduleEntry> standards) {
+  return entriesOf(cover, classes, kernels, standards);
+}
+
+Result<std::vector<CudaEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<TuneClass> classes,
+                                            llvm::ArrayRef<CudaEntry> kernels, llvm::ArrayRef<CudaEntry> standards) {
+  return entriesOf(cover, classes, kernels, standards);
 }
 
 } // namespace moec

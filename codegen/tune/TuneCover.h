@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_TUNE_TUNECOVER_H
 
 #include "codegen/schedule/Schedule.h"
+#include "codegen/tune/TuneRecord.h"
 
 #include "llvm/ADT/ArrayRef.h"
 
@@ -36,12 +37,11 @@ TuneCover coverClasses(const TimeMatrix &times, double loss);
 // out. `kernels` are by candidate, `standards` by class, for classes without a candidate; the ranges of both are
 // ignored. checkStage accepts the result if every kernel is legal for its classes and at most maxScheduleEntries are
 // left. Error E-INTERNAL: the sizes do not fit together.
-struct RowRange {
-  int64_t first = 1, last = -1; // inclusive; last -1: open end
-};
-Result<std::vector<ScheduleEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<RowRange> classes,
+Result<std::vector<ScheduleEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<TuneClass> classes,
                                                 llvm::ArrayRef<ScheduleEntry> kernels,
                                                 llvm::ArrayRef<ScheduleEntry> standards);
+Result<std::vector<CudaEntry>> coverEntries(const TuneCover &cover, llvm::ArrayRef<TuneClass> classes,
+                                            llvm::ArrayRef<CudaEntry> kernels, llvm::ArrayRef<CudaEntry> standards);
 
 } // namespace moec
 

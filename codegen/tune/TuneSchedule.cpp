@@ -233,8 +233,11 @@ static Result<TunedStage<typename Rules::Stage>> compileRecords(const typename R
   Composer<Rules> composer(empty, set, std::move(query), check);
   composer.ask();
   for (const TunedRange &range : composer.tuned.ranges)
-    if (!range.item)
-      return Diagnostic::error("E-RECORD", where + ": no usable choice for " + classText(range.rows));
+    if (!range.item) {
+      std::string rejected = rejectedText({range});
+      return Diagnostic::error("E-RECORD", where + ": no usable choice for " + classText(range.rows) +
+                                               (rejected.empty() ? "" : " (" + rejected + ")"));
+    }
   composer.compose();
   if (Result<> legal = check(composer.tuned.schedule); !legal)
     return Diagnostic::error("E-RECORD", where + ": " + legal.error().message);

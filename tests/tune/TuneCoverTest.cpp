@@ -4,6 +4,7 @@
 
 #include "codegen/tune/TuneCover.h"
 #include "codegen/schedule/CpuSchedule.h"
+#include "codegen/schedule/CudaSchedule.h"
 #include "tests/schedule/MatmulStages.h"
 
 #include <gtest/gtest.h>
@@ -98,7 +99,7 @@ TEST(cover, random_matrices_keep_the_loss) {
 TEST(cover, rule_merges_classes_and_is_legal) {
   MatmulStage facts = matmulStage("up", 768, 2048, 1, true, true);
   StageSchedule stage = cpuSchedule(facts, Isa::Avx512);
-  std::vector<RowRange> classes = {{1, 4}, {5, 8}, {9, 16}, {17, -1}};
+  std::vector<TuneClass> classes = {{1, 4}, {5, 8}, {9, 16}, {17, -1}};
   auto kernel = [&](int64_t block, int64_t panel) {
     ScheduleEntry entry = stage.entries.back();
     entry.kernel.integers["block_m"] = block;
@@ -129,11 +130,29 @@ TEST(cover, rule_merges_classes_and_is_legal) {
   EXPECT_TRUE(legal) << legal.error().message;
 }
 
+TEST(cover, rule_for_tokens) {
+  MatmulStage facts = matmulStage("up", 768, 2048, 1, true, true);
+  CudaStage stage = cudaSchedule(facts, CudaArch::Sm80);
+  std::vector<CudaEntry> kernels(2, stage.entries.back());
+  kernels[1].kernel.integers["stages"] = kernels[0].kernel.integers["stages"] == 2 ? 3 : 2;
+  std::vector<TuneClass> classes = {{1, 16}, {17, 64}, {65, -1}};
+  std::vector<CudaEntry> standards(3, kernels[0]);
+  auto entries = coverEntries(coverClasses({{2.0, 1.0}, {2.0, 1.0}, {1.0, 2.0}}, 0), classes, kernels, standards);
+  ASSERT_TRUE(entries);
+  ASSERT_EQ(entries->size(), 2u);
+  EXPECT_EQ(tokenRangeText((*entries)[0]), "1..64");
+  EXPECT_EQ(tokenRangeText((*entries)[1]), "65..");
+  stage.entries = *entries;
+  Result<> legal = checkStage(facts, stage);
+  EXPECT_TRUE(legal) << legal.error().message;
+}
+
 TEST(cover, sizes_that_do_not_fit_are_an_error) {
-  TuneCover cover = coverClasses({{1.0, 2.0}}, 0);
-  Result<std::vector<ScheduleEntry>> entries = coverEntries(cover, {{1, -1}}, {}, {ScheduleEntry()});
+  TuneCover cover = coverClasses({{2.0, 1.0}}, 0);
+  std::vector<ScheduleEntry> kernels(1);
+  Result<std::vector<ScheduleEntry>> entries = coverEntries(cover, {{1, -1}}, kernels, kernels);
   ASSERT_FALSE(entries);
-  EXPECT_EQ(entries.error().message, "a cover of 1 classes for 1 classes, 0 candidates and 1 default entries");
+  EXPECT_EQ(entries.error().message, "a cover of 1 classes for 1 classes, 1 candidates and 1 default entries");
 }
 
 } // namespace

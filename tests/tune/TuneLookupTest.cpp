@@ -335,7 +335,7 @@ TEST(schedule, records_alone_make_a_schedule_if_they_cover_all_rows) {
   EXPECT_EQ(stage.error().message, "stage experts_down cpu:avx512: no usable choice for 13..13");
   stage = recorded({{choice({1, -1}, panel(64, 64))}});
   ASSERT_FALSE(stage);
-  EXPECT_EQ(stage.error().message, "stage experts_down cpu:avx512: no usable choice for 1..");
+  EXPECT_EQ(stage.error().message, "stage experts_down cpu:avx512: no usable choice for 1.. (1 illegal)");
 }
 
 } // namespace
