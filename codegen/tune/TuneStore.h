@@ -20,8 +20,8 @@ namespace moec {
 
 constexpr size_t maxTuneFileBytes = size_t(256) << 20;
 
-// Appends records to one file. Movable; not for use by several threads at once. A forked child opens a store of its own:
-// the lock of an inherited one would not keep the two apart.
+// Appends records to one file. Movable; not for use by several threads at once. A forked child opens a store of its
+// own: the lock of an inherited one would not keep the two apart.
 class TuneStore {
 public:
   // Opens `path`, and makes an empty file if it does not exist. Error E-WRITE.
