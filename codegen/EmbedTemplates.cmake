@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ROOT/{functions,kernels,kernels/cuda}/*.mlir and ROOT/package/*.in in -> OUTPUT, a C++ file that defines the table of
-# moe/TemplateFiles.h, out.
+# ROOT/{functions,kernels,kernels/cuda}/*.mlir, ROOT/package/*.in and ROOT/tuning/*.jsonl in -> OUTPUT, a C++ file that
+# defines the table of codegen/TemplateFiles.h, out.
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
-     ${ROOT}/package/*.in)
+     ${ROOT}/package/*.in ${ROOT}/tuning/*.jsonl)
 list(SORT files)
 set(text "// Generated from templates/.\n#include \"codegen/TemplateFiles.h\"\n\nnamespace moec {\n")
 string(APPEND text "const EmbeddedTemplate embeddedTemplates[] = {\n")

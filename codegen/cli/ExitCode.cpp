@@ -46,6 +46,15 @@ static constexpr CliCode table[] = {
      "step does. Exit 3. A label such as P3 names the rule, which codegen/plan/PlanStages.h spells out."},
     {"E-MISMATCH", ExitCheckFailed,
      "A result differs from the reference by more than its tolerance, or between two runs. Exit 1."},
+    {"E-TUNE", ExitCheckFailed,
+     "A line of a tuning file is not a record, or the record contradicts itself, another one, or the rules of\n"
+     "schedules. Exit 1. moec tunedb verify names the lines; codegen/tune/TuneRecord.h says what a line holds."},
+    {"E-RECORD", ExitInvalid,
+     "The tuning files hold no record that could be used for what was asked. Exit 3. moec tunedb ls says what they\n"
+     "hold, moec tunedb show --stage NAME every record of a stage."},
+    {"W-TUNE", ExitDone,
+     "A line of a tuning file is not a record, for example because the process that wrote it was killed, or a stage\n"
+     "has too few records. It is left out; everything else is used."},
     {"W-WORKSPACE", ExitDone,
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
      "need less; moec explain --tokens LIST shows how much."},

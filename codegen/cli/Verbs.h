@@ -32,6 +32,7 @@ Verb addExplain(CLI::App &app);
 Verb addVerify(CLI::App &app);
 Verb addBench(CLI::App &app);
 Verb addTune(CLI::App &app);
+Verb addTuneDb(CLI::App &app);
 Verb addTargets(CLI::App &app);
 Verb addDoctor(CLI::App &app);
 Verb addSchema(CLI::App &app);

@@ -48,18 +48,23 @@ static bool wantsColor(const std::string &mode) {
 
 // CLI11's own codes (100..127) never leave: asking for help is 0, everything else a usage error.
 static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError &error) {
-  const CLI::App *verb = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+  const CLI::App *verb = &app;
+  std::string command = "moec", parent;
+  while (!verb->get_subcommands().empty()) { // verbs of verbs: moec tunedb ls
+    verb = verb->get_subcommands().front();
+    parent = command;
+    command += " " + verb->get_name();
+  }
   if (error.get_name() == "CallForHelp" || error.get_name() == "CallForAllHelp") {
-    session.out << (verb == &app ? app.help() : verb->help("moec"));
+    session.out << (verb == &app ? app.help() : verb->help(parent));
     session.out.flush();
     return ExitDone;
   }
   std::string message = error.what();
   while (!message.empty() && (message.back() == '\n' || message.back() == '.'))
     message.pop_back();
-  std::string command = verb == &app ? "moec" : "moec " + verb->get_name();
-  if (error.get_name() == "RequiredError" && verb == &app)
-    message = "no verb was named";
+  if (error.get_name() == "RequiredError" && verb->get_require_subcommand_min())
+    message = verb == &app ? "no verb was named" : "no verb of " + command + " was named";
   return fail(session, "E-USAGE", escaped(message), command + " --help lists what it takes");
 }
 
@@ -81,7 +86,7 @@ static int runCommandLine(Session &session, int argc, char **argv) {
   app.fallthrough();
   app.set_help_flag("-h,--help", "what moec, or one verb, takes");
   std::vector<Verb> verbs = {addInit(app),    addImport(app), addCheck(app),  addCompile(app),
-                             addExplain(app), addVerify(app), addBench(app),  addTune(app),
+                             addExplain(app), addVerify(app), addBench(app),  addTune(app), addTuneDb(app),
                              addTargets(app), addDoctor(app), addSchema(app), addVersion(app)};
   bool word = argc > 1 && argv[1][0] != '-';
   if (word && std::none_of(verbs.begin(), verbs.end(), [&](const Verb &v) { return v.command->get_name() == argv[1]; }))

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// CPUID and the CUDA driver -> facts of this machine; two machines -> how near they are.
+
+#include "codegen/tune/TuneMachine.h"
+
+#include "codegen/Target.h"
+
+#include "dsl/text/SourceText.h"
+#include "runtime/cuda/cuda_driver.h"
+#include "runtime/moec.h"
+
+#include <cstring>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
+namespace moec {
+
+#ifdef __x86_64__
+// The registers of a leaf as 4 * 4 characters; zeros: the CPU does not have the leaf.
+static void readLeaf(unsigned leaf, unsigned (&registers)[4]) {
+  if (!__get_cpuid(leaf, &registers[0], &registers[1], &registers[2], &registers[3]))
+    std::memset(registers, 0, sizeof registers);
+}
+
+static void readCpuid(TuneCpu &cpu) {
+  unsigned r[4];
+  readLeaf(0, r);
+  char vendor[13] = "";
+  std::memcpy(vendor, &r[1], 4);
+  std::memcpy(vendor + 4, &r[3], 4);
+  std::memcpy(vendor + 8, &r[2], 4);
+  cpu.vendor = vendor;
+  readLeaf(1, r);
+  unsigned family = r[0] >> 8 & 15, model = r[0] >> 4 & 15;
+  if (family == 6 || family == 15)
+    model |= (r[0] >> 16 & 15) << 4;
+  cpu.family = family == 15 ? family + (r[0] >> 20 & 255) : family;
+  cpu.model = model;
+  cpu.stepping = r[0] & 15;
+  char name[49] = "";
+  for (unsigned i = 0; i < 3; ++i) {
+    readLeaf(0x80000002u + i, r);
+    std::memcpy(name + 16 * i, r, 16);
+  }
+  cpu.name = name;
+  cpu.name.erase(0, cpu.name.find_first_not_of(' '));
+  cpu.name.erase(cpu.name.find_last_not_of(' ') + 1);
+}
+#else
+static void readCpuid(TuneCpu &) {}
+#endif
+
+TuneCpu thisCpu() {
+  TuneCpu cpu;
+  readCpuid(cpu);
+  for (int isa = 0; isa < MOEC_NUM_ISAS && isa <= moec_cpu_isa(); ++isa)
+    cpu.isas.push_back(isaFacts(Isa(isa)).name.str());
+  return cpu;
+}
+
+std::optional<TuneGpu> thisGpu() {
+  const moec_cuda_driver *driver = nullptr;
+  int count = 0, device = 0, version = 0, major = 0, minor = 0, multiprocessors = 0;
+  if (moec_cuda_driver_get(&driver) != MOEC_OK || driver->init(0) != MOEC_CUDA_SUCCESS ||
+      driver->device_get_count(&count) != MOEC_CUDA_SUCCESS || count < 1 ||
+      driver->device_get(&device, 0) != MOEC_CUDA_SUCCESS)
+    return std::nullopt;
+  char name[128] = "";
+  driver->device_get_name(name, sizeof name, device);
+  name[sizeof name - 1] = '\0';
+  driver->driver_get_version(&version);
+  driver->device_get_attribute(&major, MOEC_CUDA_CAPABILITY_MAJOR, device);
+  driver->device_get_attribute(&minor, MOEC_CUDA_CAPABILITY_MINOR, device);
+  driver->device_get_attribute(&multiprocessors, MOEC_CUDA_MULTIPROCESSORS, device);
+  return TuneGpu{name, 10 * major + minor, multiprocessors, version};
+}
+
+static DeviceMatch matchCpu(const TuneCpu &a, const TuneCpu &b) {
+  if (a.vendor != b.vendor || a.family != b.family)
+    return DeviceMatch::Foreign;
+  if (a.model == b.model)
+    return DeviceMatch::Exact;
+  return a.isas == b.isas ? DeviceMatch::Family : DeviceMatch::Foreign;
+}
+
+static DeviceMatch matchGpu(const TuneGpu &a, const TuneGpu &b) {
+  if (a.capability != b.capability || a.multiprocessors != b.multiprocessors)
+    return DeviceMatch::Foreign;
+  return a.name == b.name ? DeviceMatch::Exact : DeviceMatch::Family;
+}
+
+DeviceMatch matchDevice(const TuneMachine &recorded, const TuneMachine &asked, bool cuda) {
+  if (cuda)
+    return recorded.gpu && asked.gpu ? matchGpu(*recorded.gpu, *asked.gpu) : DeviceMatch::Foreign;
+  return recorded.cpu && asked.cpu ? matchCpu(*recorded.cpu, *asked.cpu) : DeviceMatch::Foreign;
+}
+
+const char *deviceMatchName(DeviceMatch match) {
+  static const char *const names[] = {"exact", "family", "foreign"};
+  return names[unsigned(match)];
+}
+
+std::string machineText(const TuneMachine &machine, bool cuda) {
+  auto number = [](int64_t value) { return std::to_string(value); };
+  if (cuda)
+    return !machine.gpu ? "no GPU"
+                        : escaped(machine.gpu->name) + " (sm_" + number(machine.gpu->capability) + ", " +
+                              number(machine.gpu->multiprocessors) + " SMs)";
+  return !machine.cpu ? "no CPU"
+                      : escaped(machine.cpu->name) + " (" + escaped(machine.cpu->vendor) + " " +
+                            number(machine.cpu->family) + "/" + number(machine.cpu->model) + ")";
+}
+
+std::string machineKey(const TuneMachine &machine, bool cuda) {
+  auto number = [](int64_t value) { return "\t" + std::to_string(value); };
+  if (cuda)
+    return !machine.gpu
+               ? "no GPU"
+               : "gpu\t" + machine.gpu->name + number(machine.gpu->capability) + number(machine.gpu->multiprocessors);
+  return !machine.cpu ? "no CPU"
+                      : "cpu\t" + machine.cpu->vendor + number(machine.cpu->family) + number(machine.cpu->model);
+}
+
+} // namespace moec
