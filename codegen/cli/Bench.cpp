@@ -14,7 +14,11 @@
 #include "codegen/bench/BenchWorkload.h"
 #include "codegen/bench/Ceilings.h"
 #include "codegen/check/OutputCheck.h"
+#include "codegen/emit/Manifest.h"
+#include "codegen/emit/PackageLibrary.h"
 #include "codegen/emulate/LoadedPackage.h"
+
+#include "dsl/text/Sha256.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -121,9 +125,26 @@ static void sayProgress(Session &session, const BenchSeries &series, const Probe
   if (session.quiet)
     return;
   BenchFigures figures = figuresOf(series, best);
-  session.err << format("  T = %-6lld %12.1f us  %5.1f %% of the bound, %zu of %zu rounds accepted\n",
-                        (long long)series.tokens, figures.usMedian, 100 * figures.share, figures.accepted,
-                        figures.rounds);
+  session.err << format("  T = %-6lld ", (long long)series.tokens);
+  if (figures.accepted)
+    session.err << format("%12.1f us  ", figures.usMedian);
+  if (figures.withheld == Withheld::Nothing)
+    session.err << format("%5.1f %% of the bound, ", 100 * figures.share);
+  session.err << figures.accepted << " of " << figures.rounds << " rounds accepted\n";
+}
+
+// Figures that are not reported, and why.
+static void warnOfWithheld(Session &session, const BenchRun &run) {
+  for (const BenchSeries &series : run.series) {
+    std::string at = "T=" + std::to_string(series.tokens) + ": ";
+    Withheld reason = figuresOf(series, run.ceilings).withheld;
+    if (reason == Withheld::NoRound)
+      warn(session, "W-SPREAD", at + "no round was accepted, so no time is reported",
+           "run again when the machine is quiet, or with more --rounds");
+    if (reason == Withheld::AboveCeiling)
+      warn(session, "W-CEILING", at + "the calls were faster than the probed ceilings allow, so no share is reported",
+           "run again, so that the ceilings are probed again");
+  }
 }
 
 namespace {
@@ -168,13 +189,34 @@ static int packWeights(Session &session, const BenchFlags &flags, const BenchFac
   return prepared ? int(ExitDone) : fail(session, prepared.error());
 }
 
+// Facts of the package, this machine and this moment.
+static Result<> describe(const CompiledPackage &compiled, BenchContext &context) {
+  Result<std::string> library = archiveBytes(compiled);
+  if (!library)
+    return library.takeError();
+  const moec_plan_header &plan = compiled.plan.header;
+  Sha256Digest spec;
+  std::copy(std::begin(plan.spec_hash), std::end(plan.spec_hash), spec.begin());
+  context.name = compiled.name;
+  context.moecVersion = moecVersion();
+  context.specHash = hexText(spec);
+  context.packageHash = hexText(sha256(*library));
+  context.date = utcDate();
+  context.inputType = dataTypeName(DataType(plan.x_dtype));
+  context.outputType = dataTypeName(DataType(plan.y_dtype));
+  context.experts = plan.num_experts;
+  context.machine = machineFacts();
+  return {};
+}
+
 static int benchLayer(Session &session, const BenchFlags &flags, const BenchFacts &facts,
                       const CompiledPackage &compiled, const std::vector<int64_t> &tokens) {
   Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(compiled);
   if (!package)
     return fail(session, package.error());
   BenchRun run;
-  run.experts = compiled.plan.header.num_experts;
+  if (Result<> described = describe(compiled, run); !described)
+    return fail(session, described.error());
   run.distinctExperts =
       flags.distinct ? std::min(flags.distinct, run.experts) : distinctExperts(compiled.plan, benchSourceBytes(facts));
   BenchedLayer benched(std::move(*package), compiled.plan.steps.size(), flags.threads == 1,
@@ -187,8 +229,8 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
   if (!probe.ready())
     return noMemory(session, "the read probe");
   probe.calibrate();
-  run.name = compiled.name;
   run.isa = layer.info().isa_name;
+  run.weightType = dataTypeName(facts.matrixType());
   run.skew = flags.skew;
   run.peak = peakName(peak);
   run.threads = flags.threads;
@@ -212,11 +254,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchFact
   }
   run.ceilings = probe.best();
   run.pattern = probe.pattern();
-  for (const BenchSeries &series : run.series)
-    if (figuresOf(series, run.ceilings).accepted == 0)
-      warn(session, "W-SPREAD",
-           "T=" + std::to_string(series.tokens) + ": no round was accepted; its figures are of all rounds",
-           "run again when the machine is quiet");
+  warnOfWithheld(session, run);
   writeReport(session.out, run, flags.json ? "json" : flags.format);
   return ExitDone;
 }

@@ -70,8 +70,11 @@ static constexpr CliCode table[] = {
      "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
      "storage of its own is many times larger than the caches, so weights are read from memory all the same."},
     {"W-SPREAD", ExitDone,
-     "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
-     "all rounds; run again when the machine is quiet."},
+     "bench accepted no round: the machine was slower than its own best during all of them. Its times are not\n"
+     "reported; run again when the machine is quiet."},
+    {"W-CEILING", ExitDone,
+     "bench measured calls that are faster than the ceilings allow, so a probe found less than the machine can do.\n"
+     "Their times are reported, but no share of the bound; run again, so that the ceilings are probed again."},
 };
 
 static const CliCode *find(std::string_view code) {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 
 using namespace moec;
@@ -62,6 +63,19 @@ TEST(BenchStages, shares_are_of_processor_time) {
   for (StepTime &step : run.series[0].rounds[0].steps)
     step.cpuUs = 0; // several threads: there is no such time
   EXPECT_NEAR(stageFigures(run.series[0], run.ceilings)[1].share, 80.0 / 82, 1e-12);
+}
+
+TEST(BenchStages, nothing_is_reported_without_an_accepted_round) {
+  BenchRun run = runOf({round({1, 8, 1}, 0.5)});
+  EXPECT_TRUE(std::isnan(stageFigures(run.series[0], run.ceilings)[0].share));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  writeReport(os, run, "md");
+  EXPECT_NE(text.find("| 4 | experts_down | matmul | - | - | - |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| 4 | **all but expert matmuls** | | - | - | - |"), std::string::npos) << text;
+  text.clear();
+  writeReport(os, run, "csv");
+  EXPECT_NE(text.find("tiny,avx2,1,4,router,matmul,yes,,,,1,0\n"), std::string::npos) << text;
 }
 
 TEST(BenchStages, clock_gives_each_step_its_own_time) {
