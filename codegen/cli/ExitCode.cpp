@@ -66,6 +66,16 @@ static constexpr CliCode table[] = {
     {"W-IDLE", ExitDone,
      "Experts are chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %."},
     {"W-LOGITS", ExitDone, "Router logits are larger than 10 in magnitude, or not finite."},
+    {"E-RESULT", ExitInvalid,
+     "A file is not a result of moec bench. Exit 3. moec bench SPEC --json, or --format jsonl, writes one;\n"
+     "codegen/bench/README.md lists its members."},
+    {"E-SLOWER", ExitCheckFailed,
+     "moec compare --fail-on found calls that take longer than before: the interval of the ratio lies above 1, and "
+     "the\n"
+     "ratio above the limit. Exit 1."},
+    {"E-UNJUDGED", ExitCheckFailed,
+     "moec compare --fail-on could not judge any call: the files share none with enough accepted rounds. Exit 1."},
+    {"W-UNJUDGED", ExitDone, "moec compare --fail-on could not judge a call, for want of accepted rounds."},
     {"W-SHARED", ExitDone,
      "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
      "storage of its own is many times larger than the caches, so weights are read from memory all the same."},

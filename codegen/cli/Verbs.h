@@ -31,6 +31,7 @@ Verb addCompile(CLI::App &app);
 Verb addExplain(CLI::App &app);
 Verb addVerify(CLI::App &app);
 Verb addBench(CLI::App &app);
+Verb addCompare(CLI::App &app);
 Verb addTargets(CLI::App &app);
 Verb addDoctor(CLI::App &app);
 Verb addSchema(CLI::App &app);

@@ -38,7 +38,7 @@ MAY = {
                          "dsl", "dsl/spec", "dsl/text"],
     "codegen/check": ["dsl", "dsl/reference", "dsl/spec", "dsl/text", "runtime", "runtime/cuda", "runtime/layer"],
     "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "dsl/text", "runtime", "runtime/cuda"],
-    "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "runtime", "runtime/layer"],
+    "codegen/bench": ["codegen", "codegen/check", "codegen/plan", "dsl", "dsl/text", "runtime", "runtime/layer"],
     "codegen/cli": ["codegen", "codegen/bench", "codegen/build", "codegen/check", "codegen/cuda", "codegen/emit",
                     "codegen/emulate", "codegen/fuse", "codegen/interpret", "codegen/moe", "codegen/pipeline", "codegen/schedule",
                     "dsl", "dsl/import", "dsl/spec", "dsl/text", "runtime", "runtime/cuda"],
