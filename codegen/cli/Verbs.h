@@ -32,6 +32,7 @@ Verb addExplain(CLI::App &app);
 Verb addVerify(CLI::App &app);
 Verb addBench(CLI::App &app);
 Verb addCompare(CLI::App &app);
+Verb addReport(CLI::App &app);
 Verb addTargets(CLI::App &app);
 Verb addDoctor(CLI::App &app);
 Verb addSchema(CLI::App &app);
