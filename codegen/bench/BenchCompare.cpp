@@ -173,7 +173,10 @@ static void writeJson(raw_ostream &out, const BenchComparison &comparison) {
           os.attribute("b", entry.b);
         });
     });
-    writeRatioRows(os, comparison.rows);
+    os.attributeArray("results", [&] {
+      for (const RatioRow &row : comparison.rows)
+        os.object([&] { writeRatioMembers(os, row); });
+    });
     list("only_a", comparison.onlyA);
     list("only_b", comparison.onlyB);
   });

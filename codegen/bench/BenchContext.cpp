@@ -26,7 +26,6 @@ static void writeMachine(json::OStream &os, const MachineFacts &machine) {
 }
 
 void writeContext(json::OStream &os, const BenchContext &context) {
-  os.attribute("moec_bench", benchFormat);
   os.attribute("name", context.name);
   os.attribute("isa", context.isa);
   os.attribute("threads", context.threads);

@@ -31,7 +31,7 @@ struct BenchContext {
 // Version of the form of results; a reader refuses others.
 constexpr int64_t benchFormat = 1;
 
-// The members of a JSON object, "moec_bench" first; it is open.
+// The members of a JSON object, which is open.
 void writeContext(llvm::json::OStream &os, const BenchContext &context);
 
 // The present time in UTC, ISO 8601: "2026-11-23T14:05:59Z".

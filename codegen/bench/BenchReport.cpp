@@ -134,6 +134,7 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
 }
 
 static void writeRun(json::OStream &os, const BenchRun &run) {
+  os.attribute("moec_bench", benchFormat);
   writeContext(os, run);
   writeCeilings(os, run);
   writeNumber(os, "accepted_fraction", acceptedFraction);

@@ -45,28 +45,23 @@ void writeRatioTable(raw_ostream &os, const std::vector<RatioRow> &rows) {
   }
 }
 
-void writeRatioRows(json::OStream &os, const std::vector<RatioRow> &rows) {
-  os.attributeArray("results", [&] {
-    for (const RatioRow &row : rows)
-      os.object([&] {
-        if (!row.layer.empty())
-          os.attribute("name", row.layer);
-        os.attribute("tokens", row.tokens);
-        os.attribute("threads", row.threads);
-        os.attribute("skew", row.skew);
-        os.attribute("weights", row.cold ? "cold" : "warm");
-        writeNumber(os, "us_a", row.usA);
-        writeNumber(os, "us_b", row.usB);
-        writeNumber(os, "ratio", row.ratio.ratio);
-        writeNumber(os, "ratio_low", row.ratio.low);
-        writeNumber(os, "ratio_high", row.ratio.high);
-        os.attribute("significant", row.ratio.significant());
-        os.attribute("rounds_a", int64_t(row.roundsA));
-        os.attribute("rounds_b", int64_t(row.roundsB));
-        if (!row.reason.empty())
-          os.attribute("reason", row.reason);
-      });
-  });
+void writeRatioMembers(json::OStream &os, const RatioRow &row) {
+  if (!row.layer.empty())
+    os.attribute("name", row.layer);
+  os.attribute("tokens", row.tokens);
+  os.attribute("threads", row.threads);
+  os.attribute("skew", row.skew);
+  os.attribute("weights", row.cold ? "cold" : "warm");
+  writeNumber(os, "us_a", row.usA);
+  writeNumber(os, "us_b", row.usB);
+  writeNumber(os, "ratio", row.ratio.ratio);
+  writeNumber(os, "ratio_low", row.ratio.low);
+  writeNumber(os, "ratio_high", row.ratio.high);
+  os.attribute("significant", row.ratio.significant());
+  os.attribute("rounds_a", int64_t(row.roundsA));
+  os.attribute("rounds_b", int64_t(row.roundsB));
+  if (!row.reason.empty())
+    os.attribute("reason", row.reason);
 }
 
 } // namespace moec

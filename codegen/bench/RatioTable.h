@@ -38,8 +38,8 @@ std::string verdictOf(const RatioRow &row);
 // A markdown table, one line per row.
 void writeRatioTable(llvm::raw_ostream &os, const std::vector<RatioRow> &rows);
 
-// "results": [...].
-void writeRatioRows(llvm::json::OStream &os, const std::vector<RatioRow> &rows);
+// Members of the JSON object of a row, which is open.
+void writeRatioMembers(llvm::json::OStream &os, const RatioRow &row);
 
 } // namespace moec
 

@@ -50,7 +50,9 @@ figure.small { display: flex; flex-direction: column; justify-content: flex-end;
 figure.small + figure.small { margin-top: 16px; }
 .grid-of-charts figure.small + figure.small { margin-top: 0; }
 svg.chart { display: block; max-width: 100%; height: auto; overflow: visible; }
-svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: var(--ink); }
+svg text {
+  font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: var(--ink);
+}
 svg text.tick, svg text.axis-title { fill: var(--muted); }
 svg text.axis-title { font-size: 12px; }
 svg text.roof-label { fill: var(--muted); }
@@ -81,7 +83,9 @@ svg text.in-segment { fill: var(--on-colour); }
 .h3 { fill: rgba(var(--slower), 0.26); } .l3 { fill: rgba(var(--faster), 0.26); }
 .h4 { fill: rgba(var(--slower), 0.34); } .l4 { fill: rgba(var(--faster), 0.34); }
 .h5 { fill: rgba(var(--slower), 0.42); } .l5 { fill: rgba(var(--faster), 0.42); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0 0 8px; padding: 0; font-size: 13px; }
+.legend {
+  display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0 0 8px; padding: 0; font-size: 13px;
+}
 .legend li { display: flex; align-items: center; gap: 6px; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; width: 100%; font-variant-numeric: tabular-nums; }

@@ -3,9 +3,9 @@
 // A file of tuning measurements, one JSON object per line -> candidates per cell (what was tuned).
 //
 // The reader is tolerant, because records outlive the versions that wrote them: of each line it takes "stage",
-// "target", "result", "candidate_us", "default_us" and "candidate" (a text, or an object, which is printed), and "rows",
-// "tokens" or "class" to tell cells of a stage apart. It skips lines that hold no candidate, and the last line if it
-// was cut off while it was written.
+// "target", "result", "candidate_us", "default_us" and "candidate" (a text, or an object, which is printed), and
+// "rows", "tokens" or "class" to tell cells of a stage apart. It skips lines that hold no candidate, and the last line
+// if it was cut off while it was written.
 
 #ifndef MOEC_CODEGEN_REPORT_TUNERECORDS_H
 #define MOEC_CODEGEN_REPORT_TUNERECORDS_H

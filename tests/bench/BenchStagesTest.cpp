@@ -156,3 +156,41 @@ TEST(AliasedWeights, pages_repeat_their_block) {
   EXPECT_EQ(bytes[2 * 4096], 7);
   EXPECT_EQ(bytes[5 * 4096 + 99], 9);
 }
+
+static LaunchPlan planOf(uint64_t bytes) {
+  LaunchPlan plan;
+  plan.header.num_experts = 64;
+  plan.header.packed_bytes = bytes;
+  moec_weight weight = {};
+  weight.layout = MOEC_LAYOUT_PANELS;
+  weight.groups = 64;
+  weight.bytes = bytes;
+  plan.weights.push_back(weight);
+  return plan;
+}
+
+// What the other layer takes is not there for this one.
+TEST(AliasedWeights, layers_in_one_process_share_what_there_is) {
+  const int64_t large = int64_t(1) << 60, small = 1 << 20;
+  EXPECT_EQ(distinctExperts(planOf(uint64_t(small)), small), 0);
+  EXPECT_GT(distinctExperts(planOf(uint64_t(small)), large), 0);
+  LaunchPlan plan = planOf(uint64_t(64) << 30); // one GiB per expert
+  int64_t alone = distinctExperts(plan, large), beside = distinctExperts(plan, large, 2);
+  EXPECT_LE(alone, 4);
+  EXPECT_GE(beside, 1);
+  EXPECT_LE(beside, alone);
+  EXPECT_LE(distinctExperts(plan, large, 1000000), 1);
+}
+
+TEST(AliasedWeights, only_the_same_layer_in_the_same_layout_shares) {
+  LaunchPlan a = planOf(6400), b = planOf(6400);
+  EXPECT_TRUE(samePackedWeights(a, b));
+  b.weights[0].layout = MOEC_LAYOUT_PANELS + 1;
+  EXPECT_FALSE(samePackedWeights(a, b));
+  b = planOf(6400);
+  b.header.spec_hash[31] = 1;
+  EXPECT_FALSE(samePackedWeights(a, b));
+  b = planOf(6400);
+  b.weights.push_back(b.weights[0]);
+  EXPECT_FALSE(samePackedWeights(a, b));
+}
