@@ -4,6 +4,11 @@
 moec_packages='cmake ninja-build ccache g++ clang-22 lld-22 llvm-22-dev libmlir-22-dev mlir-22-tools nlohmann-json3-dev
 libcli11-dev'
 moec_test_packages='clang-format-22 llvm-22-tools libgtest-dev pkg-config python3'
+moec_browser=chromium # one test looks at a report with it, and is skipped without it
+
+moec_has() {
+  status=$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) && [ "$status" = installed ]
+}
 
 # Installs what the compiler needs; `moec_install tests` also what the tests need. Does nothing if nothing is missing.
 moec_install() {
@@ -11,10 +16,16 @@ moec_install() {
   [ "${1:-}" != tests ] || packages="$packages $moec_test_packages"
   missing=
   for package in $packages; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
-    [ "$status" = installed ] || missing="$missing $package"
+    moec_has "$package" || missing="$missing $package"
   done
-  [ -n "$missing" ] || return 0
+  [ -z "$missing" ] || moec_install_packages "$missing" || return
+  if [ "${1:-}" = tests ] && ! moec_has $moec_browser && apt-cache show $moec_browser >/dev/null 2>&1; then
+    moec_install_packages " $moec_browser" || echo "going on without $moec_browser: cli.browser will be skipped" >&2
+  fi
+}
+
+moec_install_packages() {
+  missing=$1
   echo "installing:$missing" >&2
   as_root=
   if [ "$(id -u)" != 0 ]; then

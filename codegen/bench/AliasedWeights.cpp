@@ -78,15 +78,25 @@ static int64_t availableBytes() {
   return 0;
 }
 
-int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes) {
+bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
+  return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
+         a.header.packed_bytes == b.header.packed_bytes &&
+         std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
+                    [](const moec_weight &x, const moec_weight &y) {
+                      return x.offset == y.offset && x.bytes == y.bytes && x.layout == y.layout && x.dtype == y.dtype &&
+                             x.groups == y.groups;
+                    });
+}
+
+int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers) {
   int64_t available = availableBytes(), perExpert = 0;
   for (const moec_weight &weight : plan.weights)
     if (isPerExpert(weight, plan.header.num_experts))
       perExpert += int64_t(weight.bytes / weight.groups);
-  if (!available || !perExpert || int64_t(plan.header.packed_bytes) + sourceBytes <= available / 10 * 6)
+  if (!available || !perExpert || int64_t(plan.header.packed_bytes) + otherBytes <= available / 10 * 6)
     return 0;
   constexpr int64_t enough = int64_t(4) << 30; // a hundred times a large cache
-  int64_t distinct = std::min(enough, available / 10 * 3) / perExpert;
+  int64_t distinct = std::min(enough, available / 10 * 3 / layers) / perExpert;
   return std::clamp<int64_t>(distinct, 1, plan.header.num_experts);
 }
 

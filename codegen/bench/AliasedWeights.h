@@ -18,8 +18,12 @@
 
 namespace moec {
 
-// How many experts get their own storage; 0: all. `sourceBytes`: size of the unpacked weights.
-int64_t distinctExperts(const LaunchPlan &plan, int64_t sourceBytes);
+// How many experts get their own storage; 0: all. `otherBytes`: of everything else that is in memory with the packed
+// weights, the unpacked ones and the packed ones of another layer; `layers`: how many layers share what there is.
+int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers = 1);
+
+// True if weights that are packed for one plan serve the other: the same layer in the same layout.
+bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b);
 
 // Pages of one block of memory, mapped again and again. data() is null without memory.
 class RepeatedPages {

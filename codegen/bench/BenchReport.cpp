@@ -5,7 +5,7 @@
 #include "BenchReport.h"
 
 #include "BenchStages.h"
-#include "JsonNumber.h"
+#include "FigureText.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -29,6 +29,47 @@ static double boundOf(const CallWork &work, const ProbeResult &best, bool &compu
   return std::max(byFlops, byBytes);
 }
 
+const char *withheldText(Withheld reason) {
+  switch (reason) {
+  case Withheld::Nothing:
+    return "";
+  case Withheld::NoRound:
+    return "no round accepted";
+  case Withheld::AboveCeiling:
+    return "above the ceiling: probe again";
+  }
+  return "";
+}
+
+std::vector<double> acceptedTimes(const BenchSeries &series, const ProbeResult &best, size_t most) {
+  std::vector<double> all, kept;
+  for (const BenchRound &round : series.rounds)
+    if (accepted(round, best))
+      all.push_back(round.us);
+  for (size_t i = 0, n = std::min(all.size(), most); i < n; ++i)
+    kept.push_back(all[i * all.size() / n]);
+  return kept;
+}
+
+// What the calls had to do, on average.
+static void addWork(const std::vector<const BenchRound *> &rounds, const ProbeResult &best, BenchFigures &figures) {
+  double flops = 0, bytes = 0, n = double(rounds.size());
+  figures.boundUs = figures.expertsTouched = 0;
+  for (const BenchRound *round : rounds) {
+    bool compute;
+    figures.boundUs += boundOf(round->work, best, compute) / n;
+    figures.computeBound = compute;
+    figures.expertsTouched += double(round->work.expertsTouched) / n;
+    flops += round->work.flops / n;
+    bytes += round->work.weightBytes / n;
+  }
+  if (figures.usMedian > 0) {
+    figures.gflops = flops / figures.usMedian * 1e-3;
+    figures.gbps = bytes / figures.usMedian * 1e-3;
+    figures.share = figures.boundUs / figures.usMedian;
+  }
+}
+
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
   BenchFigures figures;
   figures.rounds = series.rounds.size();
@@ -39,29 +80,20 @@ BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
       chosen.push_back(&round);
   }
   figures.accepted = chosen.size();
-  if (chosen.empty())
-    chosen = all;
-  if (chosen.empty())
+  if (chosen.empty()) {
+    if (!all.empty())
+      addWork(all, best, figures);
     return figures;
+  }
   std::sort(chosen.begin(), chosen.end(), [](auto *a, auto *b) { return a->us < b->us; });
   size_t middle = chosen.size() / 2;
   figures.usLow = chosen.front()->us;
   figures.usHigh = chosen.back()->us;
   figures.usMedian = chosen.size() % 2 ? chosen[middle]->us : 0.5 * (chosen[middle - 1]->us + chosen[middle]->us);
-  double flops = 0, bytes = 0;
-  for (const BenchRound *round : chosen) {
-    bool compute;
-    figures.boundUs += boundOf(round->work, best, compute) / double(chosen.size());
-    figures.computeBound = compute;
-    figures.expertsTouched += double(round->work.expertsTouched) / double(chosen.size());
-    flops += round->work.flops / double(chosen.size());
-    bytes += round->work.weightBytes / double(chosen.size());
-  }
-  if (figures.usMedian > 0) {
-    figures.gflops = flops / figures.usMedian * 1e-3;
-    figures.gbps = bytes / figures.usMedian * 1e-3;
-    figures.share = figures.boundUs / figures.usMedian;
-  }
+  addWork(chosen, best, figures);
+  figures.withheld = figures.share > 1 ? Withheld::AboveCeiling : Withheld::Nothing;
+  if (figures.withheld == Withheld::AboveCeiling)
+    figures.share = figures.boundUs = NAN;
   return figures;
 }
 
@@ -85,46 +117,47 @@ void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
   });
 }
 
-static void writeResult(json::OStream &os, const BenchRun &run, const BenchSeries &series, bool withCeilings) {
+// Members of a result, into an open object.
+static void writeResult(json::OStream &os, const BenchRun &run, const BenchSeries &series) {
   BenchFigures figures = figuresOf(series, run.ceilings);
-  os.object([&] {
-    if (withCeilings)
-      os.attribute("name", run.name);
-    os.attribute("tokens", series.tokens);
-    writeNumber(os, "us_median", figures.usMedian);
-    writeNumber(os, "us_low", figures.usLow);
-    writeNumber(os, "us_high", figures.usHigh);
-    writeNumber(os, "gflops", figures.gflops);
-    writeNumber(os, "gbps", figures.gbps);
-    writeNumber(os, "bound_us", figures.boundUs);
-    writeNumber(os, "share_of_bound", figures.share);
-    os.attribute("bound_by", figures.computeBound ? "compute" : "read");
-    writeNumber(os, "experts_touched", figures.expertsTouched);
-    os.attribute("rounds", int64_t(figures.rounds));
-    os.attribute("rounds_accepted", int64_t(figures.accepted));
-    if (withCeilings && run.distinctExperts)
-      os.attribute("distinct_experts", run.distinctExperts);
-    writeStageMembers(os, run, series);
-    if (withCeilings)
-      writeCeilings(os, run);
-  });
+  os.attribute("tokens", series.tokens);
+  writeNumber(os, "us_median", figures.usMedian);
+  writeNumber(os, "us_low", figures.usLow);
+  writeNumber(os, "us_high", figures.usHigh);
+  writeNumber(os, "gflops", figures.gflops);
+  writeNumber(os, "gbps", figures.gbps);
+  writeNumber(os, "bound_us", figures.boundUs);
+  writeNumber(os, "share_of_bound", figures.share);
+  if (figures.withheld != Withheld::Nothing)
+    os.attribute("reason", withheldText(figures.withheld));
+  os.attribute("bound_by", figures.computeBound ? "compute" : "read");
+  writeNumber(os, "experts_touched", figures.expertsTouched);
+  os.attribute("rounds", int64_t(figures.rounds));
+  os.attribute("rounds_accepted", int64_t(figures.accepted));
+  os.attribute("rounds_rejected", int64_t(figures.rounds - figures.accepted));
+  os.attributeBegin("round_us");
+  std::string times; // on one line, however many there are
+  for (double us : acceptedTimes(series, run.ceilings))
+    times += (times.empty() ? "" : ", ") + csvText(us);
+  os.rawValue("[" + times + "]");
+  os.attributeEnd();
+  writeStageMembers(os, run, series);
+}
+
+static void writeRun(json::OStream &os, const BenchRun &run) {
+  os.attribute("moec_bench", benchFormat);
+  writeContext(os, run);
+  writeCeilings(os, run);
+  writeNumber(os, "accepted_fraction", acceptedFraction);
 }
 
 static void writeJson(raw_ostream &out, const BenchRun &run) {
   json::OStream os(out, 2);
   os.object([&] {
-    os.attribute("name", run.name);
-    os.attribute("isa", run.isa);
-    os.attribute("threads", run.threads);
-    os.attribute("skew", run.skew);
-    os.attribute("weights", run.cold ? "cold" : "warm");
-    if (run.distinctExperts)
-      os.attribute("distinct_experts", run.distinctExperts);
-    writeCeilings(os, run);
-    writeNumber(os, "accepted_fraction", acceptedFraction);
+    writeRun(os, run);
     os.attributeArray("results", [&] {
       for (const BenchSeries &series : run.series)
-        writeResult(os, run, series, false);
+        os.object([&] { writeResult(os, run, series); });
     });
   });
   out << "\n";
@@ -135,20 +168,28 @@ static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
     return writeStageTable(os, run, csv);
   if (csv)
     os << "name,isa,threads,tokens,us_median,us_low,us_high,gflops,gbps,bound_us,share_of_bound,rounds,rounds_accepted,"
-          "compute_gflops,read_gbps\n";
+          "compute_gflops,read_gbps,reason\n";
   else
     os << "| T | time, us | low .. high | GFLOP/s | GB/s | bound, us | share of bound | rounds |\n"
           "|---:|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const BenchSeries &series : run.series) {
     BenchFigures f = figuresOf(series, run.ceilings);
-    if (csv)
-      os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens
-         << format(",%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%zu,%zu,%.6g,%.6g\n", f.usMedian, f.usLow, f.usHigh, f.gflops,
-                   f.gbps, f.boundUs, f.share, f.rounds, f.accepted, run.ceilings.gflops, run.ceilings.gbps);
-    else
-      os << format("| %lld | %.1f | %.1f .. %.1f | %.1f | %.2f | %.1f (%s) | %.1f %% | %zu of %zu |\n",
-                   (long long)series.tokens, f.usMedian, f.usLow, f.usHigh, f.gflops, f.gbps, f.boundUs,
-                   f.computeBound ? "compute" : "read", 100 * f.share, f.accepted, f.rounds);
+    std::string reason = withheldText(f.withheld);
+    if (csv) {
+      os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens;
+      for (double value : {f.usMedian, f.usLow, f.usHigh, f.gflops, f.gbps, f.boundUs, f.share})
+        os << "," << csvText(value);
+      os << "," << f.rounds << "," << f.accepted << "," << csvText(run.ceilings.gflops) << ","
+         << csvText(run.ceilings.gbps) << "," << reason << "\n";
+      continue;
+    }
+    os << "| " << series.tokens << " | " << fixedText(f.usMedian, 1) << " | ";
+    if (f.accepted)
+      os << fixedText(f.usLow, 1) << " .. ";
+    os << fixedText(f.usHigh, 1) << " | " << fixedText(f.gflops, 1) << " | " << fixedText(f.gbps, 2) << " | "
+       << fixedText(f.boundUs, 1, f.computeBound ? " (compute)" : " (read)") << " | "
+       << fixedText(100 * f.share, 1, " %") << (reason.empty() ? "" : " (" + reason + ")") << " | " << f.accepted
+       << " of " << f.rounds << " |\n";
   }
   if (!csv)
     os << format("\n%s on %s, %d thread%s, %s routing, %s weights. Ceilings probed beside it: %.1f GFLOP/s (%s), %.2f "
@@ -170,7 +211,10 @@ void writeReport(raw_ostream &os, const BenchRun &run, StringRef format) {
   } else if (format == "jsonl") {
     for (const BenchSeries &series : run.series) {
       json::OStream line(os);
-      writeResult(line, run, series, true);
+      line.object([&] {
+        writeRun(line, run);
+        writeResult(line, run, series);
+      });
       os << "\n";
     }
   } else {

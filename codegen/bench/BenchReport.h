@@ -5,12 +5,14 @@
 #ifndef MOEC_CODEGEN_BENCH_BENCHREPORT_H
 #define MOEC_CODEGEN_BENCH_BENCHREPORT_H
 
+#include "BenchContext.h"
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -41,35 +43,44 @@ struct BenchSeries {
   std::vector<BenchRound> rounds;
 };
 
-struct BenchRun {
-  std::string name, isa, skew, peak, pattern;
-  int threads = 1;
-  bool cold = true;
+struct BenchRun : BenchContext {
+  std::string peak, pattern;
   ProbeResult ceilings; // best of the whole run
   std::vector<PeakRate> units;
   std::vector<BenchSeries> series;
-  std::vector<BenchStep> steps;             // empty unless times of steps were asked for
-  int64_t experts = 0, distinctExperts = 0; // distinctExperts: how many have their own storage; 0: all
+  std::vector<BenchStep> steps; // empty unless times of steps were asked for
 };
 
-// bound_us = max(flops / peak, weightBytes / bandwidth); share = bound of the median call / us_median.
+// Why a figure is not reported:
+//   NoRound       no round was accepted: nothing that depends on a time is known
+//   AboveCeiling  the share exceeds 1: a probe found less than the machine can do, so bound and share are not known
+enum class Withheld { Nothing, NoRound, AboveCeiling };
+const char *withheldText(Withheld reason); // "no round accepted", "above the ceiling: probe again"; empty: Nothing
+
+// bound_us = max(flops / peak, weightBytes / bandwidth); share = bound of the median call / us_median. NaN: withheld.
 struct BenchFigures {
-  double usMedian = 0, usLow = 0, usHigh = 0, gflops = 0, gbps = 0, boundUs = 0, share = 0, expertsTouched = 0;
+  double usMedian = NAN, usLow = NAN, usHigh = NAN, gflops = NAN, gbps = NAN, boundUs = NAN, share = NAN;
+  double expertsTouched = NAN;
   size_t accepted = 0, rounds = 0;
   bool computeBound = false;
+  Withheld withheld = Withheld::NoRound;
 };
 
 // A round counts when all four figures of its probes reach this fraction of the best seen in the run.
 constexpr double acceptedFraction = 0.85;
 bool accepted(const BenchRound &round, const ProbeResult &best);
 
-// Figures of the accepted rounds, or of all rounds if none was accepted.
+// Figures of the accepted rounds. What a call must do, and so the bound, is known without one, too.
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best);
 
 // {"units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]}: int8 units count multiplications and additions alike.
 void writeUnits(llvm::json::OStream &os, const std::vector<PeakRate> &units);
 
-// `format`: md, csv, json, jsonl.
+// Times of the accepted rounds in the order of measuring: all of them, or `most` at equal distances.
+constexpr size_t mostRoundTimes = 400;
+std::vector<double> acceptedTimes(const BenchSeries &series, const ProbeResult &best, size_t most = mostRoundTimes);
+
+// `format`: md, csv, json, jsonl. BenchFile.h reads the last two.
 void writeReport(llvm::raw_ostream &os, const BenchRun &run, llvm::StringRef format);
 
 } // namespace moec

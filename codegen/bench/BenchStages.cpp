@@ -4,9 +4,7 @@
 
 #include "BenchStages.h"
 
-#include "JsonNumber.h"
-
-#include "llvm/Support/Format.h"
+#include "FigureText.h"
 
 #include <algorithm>
 #include <ctime>
@@ -57,7 +55,7 @@ std::vector<StepTime> StageClock::take() {
 
 static double median(std::vector<double> values) {
   if (values.empty())
-    return 0;
+    return NAN;
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
   return values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
@@ -67,8 +65,6 @@ static double median(std::vector<double> values) {
 template <typename Takes>
 static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult &best, Takes takes) {
   std::vector<double> times, cpuTimes, shares;
-  bool any = std::any_of(series.rounds.begin(), series.rounds.end(),
-                         [&](const BenchRound &round) { return accepted(round, best); });
   for (const BenchRound &round : series.rounds) {
     StepTime all, part;
     for (size_t i = 0; i < round.steps.size(); ++i)
@@ -77,7 +73,7 @@ static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult 
           sum->us += round.steps[i].us;
           sum->cpuUs += round.steps[i].cpuUs;
         }
-    if ((any && !accepted(round, best)) || all.us <= 0)
+    if (!accepted(round, best) || all.us <= 0)
       continue;
     times.push_back(part.us);
     cpuTimes.push_back(part.cpuUs);
@@ -99,6 +95,12 @@ StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
                         [&](size_t step) { return step < run.steps.size() && run.steps[step].routing; });
 }
 
+// `what`: the cells of name and kind.
+static void writeRow(raw_ostream &os, int64_t tokens, const std::string &what, const StageFigures &figures) {
+  os << "| " << tokens << " | " << what << " | " << fixedText(figures.usMedian, 1) << " | "
+     << fixedText(figures.cpuMedian, 1) << " | " << fixedText(100 * figures.share, 2, " %") << " |\n";
+}
+
 void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
   os << (csv ? "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
              : "\n| T | step | kind | time, us | processor time, us | share |\n|---:|---|---|---:|---:|---:|\n");
@@ -111,20 +113,19 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
         continue;
       if (csv)
         os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << ","
-           << step.kind << "," << (step.routing ? "yes" : "no")
-           << format(",%.6g,%.6g,%.6g,%zu,%zu\n", figures[i].usMedian, figures[i].cpuMedian, figures[i].share,
-                     call.rounds, call.accepted);
+           << step.kind << "," << (step.routing ? "yes" : "no") << "," << csvText(figures[i].usMedian) << ","
+           << csvText(figures[i].cpuMedian) << "," << csvText(figures[i].share) << "," << call.rounds << ","
+           << call.accepted << "\n";
       else
-        os << format("| %lld | %s | %s | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens, step.name.c_str(),
-                     step.kind.c_str(), figures[i].usMedian, figures[i].cpuMedian, 100 * figures[i].share);
+        writeRow(os, series.tokens, step.name + " | " + step.kind, figures[i]);
     }
     StageFigures routing = routingFigures(run, series);
     if (!csv)
-      os << format("| %lld | **all but expert matmuls** | | %.1f | %.1f | %.2f %% |\n", (long long)series.tokens,
-                   routing.usMedian, routing.cpuMedian, 100 * routing.share);
+      writeRow(os, series.tokens, "**all but expert matmuls** |", routing);
   }
   if (!csv)
-    os << "\nMedians of the rounds above, each step from its begin to the next one's; shares are of the steps of the "
+    os << "\nMedians of the accepted rounds above, each step from its begin to the next one's; shares are of the steps "
+          "of the "
           "same round"
        << (run.threads == 1 ? ", of processor time: a busy machine interrupts long steps only.\n" : ".\n");
 }

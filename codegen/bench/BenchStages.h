@@ -44,7 +44,7 @@ private:
 // NOTE: clock time would make short steps look cheap: on a busy machine long steps are interrupted in every round,
 // short ones in few.
 struct StageFigures {
-  double usMedian = 0, cpuMedian = 0, share = 0;
+  double usMedian = NAN, cpuMedian = NAN, share = NAN; // NaN: no round was accepted
 };
 std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeResult &best);
 

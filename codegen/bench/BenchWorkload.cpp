@@ -63,6 +63,10 @@ bool BenchFacts::hasRouter() const {
                      [](const BenchTensor &tensor) { return tensor.role.name == "router.weight"; });
 }
 
+Factors BenchFacts::factors() const {
+  return matrixType() == DataType::BF16 && activation == DataType::BF16 ? Factors::Bf16 : Factors::F32;
+}
+
 DataType BenchFacts::matrixType() const {
   for (const BenchTensor &tensor : tensors)
     if (isExpertMatrix(tensor.role))

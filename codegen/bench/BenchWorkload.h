@@ -12,6 +12,7 @@
 #define MOEC_CODEGEN_BENCH_BENCHWORKLOAD_H
 
 #include "AliasedWeights.h"
+#include "Ceilings.h"
 
 #include "codegen/check/CallInputs.h"
 #include "codegen/check/LayerRun.h"
@@ -43,6 +44,7 @@ struct BenchFacts {
 
   bool hasRouter() const;      // a router.weight, which is what a skew acts on
   DataType matrixType() const; // of the first expert matrix; f32 without one
+  Factors factors() const;     // what the matmuls of the experts multiply: bf16 only if rows and weights are
 };
 BenchFacts benchFacts(const LayerSpec &spec);
 

@@ -100,6 +100,15 @@ Result<> LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors) 
   return pack(*tensors, packed.data(), *bytes);
 }
 
+Result<> LayerRun::prepareShared(int threads, int maxIsa, const LayerRun &owner) {
+  Result<size_t> bytes = createOnCpu(threads, maxIsa);
+  if (!bytes)
+    return bytes.takeError();
+  const void *buffer = owner.packed.data() ? owner.packed.data() : owner.weightMemory.first;
+  size_t size = owner.packed.data() ? owner.packed.size() : owner.weightMemory.second;
+  return check(moec_weights_map(layer, buffer, size, &weights));
+}
+
 Result<> LayerRun::load(int threads, int maxIsa, const std::string &path, const std::string &prefix) {
   Result<size_t> bytes = createOnCpu(threads, maxIsa);
   if (!bytes)

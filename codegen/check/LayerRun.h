@@ -40,6 +40,9 @@ public:
   // A second call replaces the first; with null `tensors` it keeps the weights packed before. Errors:
   // E-MACHINE if the machine lacks all of the package's instruction sets, E-MEMORY, else E-INTERNAL.
   Result<> prepare(int threads, int maxIsa, const RoleTensors *tensors);
+  // The same with the weights that `owner` has packed; `owner` must outlive this object. An error also if they belong
+  // to another layer, or are packed in another way.
+  Result<> prepareShared(int threads, int maxIsa, const LayerRun &owner);
   // The same on the device of `context`, which must outlive this object.
   Result<> prepare(const DeviceContext &context, const RoleTensors &tensors);
   // The same with weights from a safetensors file, in which this layer's tensor names begin with `prefix`.

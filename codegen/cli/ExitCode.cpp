@@ -75,12 +75,25 @@ static constexpr CliCode table[] = {
     {"W-IDLE", ExitDone,
      "Experts are chosen by less than 1 % of the tokens, or than half of the even share where that is below 2 %."},
     {"W-LOGITS", ExitDone, "Router logits are larger than 10 in magnitude, or not finite."},
+    {"E-RESULT", ExitInvalid,
+     "A file is not a result of moec bench. Exit 3. moec bench SPEC --json, or --format jsonl, writes one;\n"
+     "codegen/bench/README.md lists its members."},
+    {"E-SLOWER", ExitCheckFailed,
+     "moec compare --fail-on found calls that take longer than before: the interval of the ratio lies above 1, and "
+     "the\n"
+     "ratio above the limit. Exit 1."},
+    {"E-UNJUDGED", ExitCheckFailed,
+     "moec compare --fail-on could not judge any call: the files share none with enough accepted rounds. Exit 1."},
+    {"W-UNJUDGED", ExitDone, "moec compare --fail-on could not judge a call, for want of accepted rounds."},
     {"W-SHARED", ExitDone,
      "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
      "storage of its own is many times larger than the caches, so weights are read from memory all the same."},
     {"W-SPREAD", ExitDone,
-     "bench accepted no round: the machine was slower than its own best during all of them. The figures are of\n"
-     "all rounds; run again when the machine is quiet."},
+     "bench accepted no round: the machine was slower than its own best during all of them. Its times are not\n"
+     "reported; run again when the machine is quiet."},
+    {"W-CEILING", ExitDone,
+     "bench measured calls that are faster than the ceilings allow, so a probe found less than the machine can do.\n"
+     "Their times are reported, but no share of the bound; run again, so that the ceilings are probed again."},
 };
 
 static const CliCode *find(std::string_view code) {

@@ -2,7 +2,7 @@
 //
 // moec import hf: a model's config.json -> a spec file, and where every value of it came from.
 
-#include "SpecOutput.h"
+#include "TextOutput.h"
 #include "Verbs.h"
 
 #include "dsl/import/ImportConfig.h"
@@ -123,7 +123,7 @@ static int runImport(Session &session, const ImportFlags &flags) {
     session.out << result.spec;
     return ExitDone;
   }
-  if ((code = writeSpecFile(session, flags.output, result.spec, flags.force)))
+  if ((code = writeTextFile(session, flags.output, result.spec, flags.force)))
     return code;
   if (flags.json)
     printJson(session, flags, result);

@@ -2,7 +2,7 @@
 //
 // moec init: a preset's name -> a spec file to start from.
 
-#include "SpecOutput.h"
+#include "TextOutput.h"
 #include "Verbs.h"
 
 #include "dsl/Presets.h"
@@ -38,7 +38,7 @@ static int runInit(Session &session, const InitFlags &flags) {
     session.out << *text;
     return ExitDone;
   }
-  if (int code = writeSpecFile(session, flags.output, *text, flags.force))
+  if (int code = writeTextFile(session, flags.output, *text, flags.force))
     return code;
   session.out << flags.output << "\n";
   return ExitDone;

@@ -4,7 +4,7 @@
 // one.
 
 #include "RoutingReport.h"
-#include "codegen/bench/JsonNumber.h"
+#include "codegen/bench/FigureText.h"
 
 #include "llvm/Support/Format.h"
 

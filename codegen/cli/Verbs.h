@@ -33,6 +33,8 @@ Verb addVerify(CLI::App &app);
 Verb addBench(CLI::App &app);
 Verb addTune(CLI::App &app);
 Verb addTuneDb(CLI::App &app);
+Verb addCompare(CLI::App &app);
+Verb addReport(CLI::App &app);
 Verb addTargets(CLI::App &app);
 Verb addDoctor(CLI::App &app);
 Verb addSchema(CLI::App &app);

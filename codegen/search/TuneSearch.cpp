@@ -296,13 +296,22 @@ Result<> StageSearch::prove(const RowClass &rows, std::vector<Measured> best, Se
   return options.remember(choice);
 }
 
+// A choice answers for kernels of its numeric, whichever that was.
+std::map<std::string, TuneRecord>::const_iterator StageSearch::earlierChoice(const RowClass &rows) const {
+  for (const char *numeric : {"fma", "dot", "amx"}) {
+    TuneRecord question = recordOf(rows, std::string("kernel numeric ") + numeric);
+    question.kind = TuneRecord::Choice;
+    if (auto found = known.find(questionOf(question, true)); found != known.end())
+      return found;
+  }
+  return known.end();
+}
+
 Result<SearchOutcome> StageSearch::search(const RowClass &rows) {
   SearchOutcome outcome;
   outcome.rows = rows;
   outcome.standard = outcome.chosen = schedule.entries[rows.entry];
-  TuneRecord question = recordOf(rows, "");
-  question.kind = TuneRecord::Choice;
-  if (auto earlier = known.find(questionOf(question, true)); earlier != known.end()) {
+  if (auto earlier = earlierChoice(rows); earlier != known.end()) {
     outcome.known = true;
     outcome.changed = !earlier->second.keepsDefault();
     if (Result<ScheduleEntry> chosen =

@@ -78,6 +78,7 @@ private:
   TuneRecord recordOf(const RowClass &rows, const std::string &candidate) const;
   Result<> measure(const RowClass &rows, std::vector<ScheduleEntry> candidates, SearchOutcome &outcome,
                    std::vector<Measured> &measured);
+  std::map<std::string, TuneRecord>::const_iterator earlierChoice(const RowClass &rows) const;
   Result<> checkRows(Batch &batch, const RowClass &rows);
   void time(Batch &batch, const RowClass &rows);
   Result<> prove(const RowClass &rows, std::vector<Measured> best, SearchOutcome &outcome);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 
 using namespace moec;
@@ -62,6 +63,19 @@ TEST(BenchStages, shares_are_of_processor_time) {
   for (StepTime &step : run.series[0].rounds[0].steps)
     step.cpuUs = 0; // several threads: there is no such time
   EXPECT_NEAR(stageFigures(run.series[0], run.ceilings)[1].share, 80.0 / 82, 1e-12);
+}
+
+TEST(BenchStages, nothing_is_reported_without_an_accepted_round) {
+  BenchRun run = runOf({round({1, 8, 1}, 0.5)});
+  EXPECT_TRUE(std::isnan(stageFigures(run.series[0], run.ceilings)[0].share));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  writeReport(os, run, "md");
+  EXPECT_NE(text.find("| 4 | experts_down | matmul | - | - | - |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| 4 | **all but expert matmuls** | | - | - | - |"), std::string::npos) << text;
+  text.clear();
+  writeReport(os, run, "csv");
+  EXPECT_NE(text.find("tiny,avx2,1,4,router,matmul,yes,,,,1,0\n"), std::string::npos) << text;
 }
 
 TEST(BenchStages, clock_gives_each_step_its_own_time) {
@@ -141,4 +155,42 @@ TEST(AliasedWeights, pages_repeat_their_block) {
   std::memset(bytes + 4096, 9, 4096);
   EXPECT_EQ(bytes[2 * 4096], 7);
   EXPECT_EQ(bytes[5 * 4096 + 99], 9);
+}
+
+static LaunchPlan planOf(uint64_t bytes) {
+  LaunchPlan plan;
+  plan.header.num_experts = 64;
+  plan.header.packed_bytes = bytes;
+  moec_weight weight = {};
+  weight.layout = MOEC_LAYOUT_PANELS;
+  weight.groups = 64;
+  weight.bytes = bytes;
+  plan.weights.push_back(weight);
+  return plan;
+}
+
+// What the other layer takes is not there for this one.
+TEST(AliasedWeights, layers_in_one_process_share_what_there_is) {
+  const int64_t large = int64_t(1) << 60, small = 1 << 20;
+  EXPECT_EQ(distinctExperts(planOf(uint64_t(small)), small), 0);
+  EXPECT_GT(distinctExperts(planOf(uint64_t(small)), large), 0);
+  LaunchPlan plan = planOf(uint64_t(64) << 30); // one GiB per expert
+  int64_t alone = distinctExperts(plan, large), beside = distinctExperts(plan, large, 2);
+  EXPECT_LE(alone, 4);
+  EXPECT_GE(beside, 1);
+  EXPECT_LE(beside, alone);
+  EXPECT_LE(distinctExperts(plan, large, 1000000), 1);
+}
+
+TEST(AliasedWeights, only_the_same_layer_in_the_same_layout_shares) {
+  LaunchPlan a = planOf(6400), b = planOf(6400);
+  EXPECT_TRUE(samePackedWeights(a, b));
+  b.weights[0].layout = MOEC_LAYOUT_PANELS + 1;
+  EXPECT_FALSE(samePackedWeights(a, b));
+  b = planOf(6400);
+  b.header.spec_hash[31] = 1;
+  EXPECT_FALSE(samePackedWeights(a, b));
+  b = planOf(6400);
+  b.weights.push_back(b.weights[0]);
+  EXPECT_FALSE(samePackedWeights(a, b));
 }

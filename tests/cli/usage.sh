@@ -58,7 +58,7 @@ expect_status 2
 expect_err 'moec: error[E-USAGE]: token range "0-4*2" has a step that goes nowhere
   hint: --tokens 1,2,4-64*2 or a larger --max-tokens'
 
-for verb in init check compile explain verify bench tunedb targets doctor schema version; do
+for verb in init check compile explain verify bench compare report tune tunedb targets doctor schema version; do
   run "$verb" --help
   expect_status 0
   expect_err ''

@@ -96,12 +96,40 @@ assert d["calls"][0]["tokens"] == 4 and d["steps"]'
 run bench tiny.json -q --tokens 1,8 --rounds 3 --json
 expect_status 0
 expect_that 'bench --json has its fields' python3 -c '
-import json
+import json, re
 d = json.load(open("out"))
+assert d["moec_bench"] == 1
 assert d["ceilings"]["compute_gflops"] > 0 and d["ceilings"]["read_gbps"] > 0
+assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", d["date"]), d
+assert d["types"] == {"input": "f32", "weight": "f32", "output": "f32"}, d
+assert d["moec_version"] and d["machine"]["logical_cpus"] >= 1 and "sse2" in d["machine"]["flags"], d
+timed = ["us_median", "us_low", "us_high", "gflops", "gbps"]
 for r, t in zip(d["results"], (1, 8)):
-    assert r["tokens"] == t and 0 < r["share_of_bound"] < 1.5 and r["us_low"] <= r["us_median"] <= r["us_high"], r
-    assert r["gflops"] > 0 and r["gbps"] > 0 and r["bound_us"] > 0'
+    assert r["tokens"] == t and r["rounds"] == 3 == r["rounds_accepted"] + r["rounds_rejected"], r
+    assert len(r["round_us"]) == r["rounds_accepted"], r
+    if r["rounds_accepted"] == 0:  # a busy machine: no figure, and it says why
+        assert all(r[k] is None for k in timed + ["share_of_bound"]) and r["reason"] == "no round accepted", r
+        continue
+    assert all(r[k] > 0 for k in timed) and r["us_low"] <= r["us_median"] <= r["us_high"], r
+    assert r["us_low"] == min(r["round_us"]) and r["us_high"] == max(r["round_us"]), r
+    if r["share_of_bound"] is None:
+        assert r["bound_us"] is None and r["reason"] == "above the ceiling: probe again", r
+    else:
+        assert 0 < r["share_of_bound"] <= 1 and r["bound_us"] > 0 and "reason" not in r, r'
+# The hashes are those of the package that the same flags make.
+"$moec" -q compile tiny.json -o pkg >compiled 2>&1 || complain 'tiny.json is compiled'
+expect_that 'hashes name spec and package' python3 -c '
+import json
+d, m = json.load(open("out")), json.load(open("pkg/share/tiny/manifest.json"))
+text = json.dumps(m)
+assert d["spec_sha256"] == m["spec_sha256"] and "sha256:" + d["package_sha256"] in text, (d, text)'
+run bench tiny.json -q --tokens 1,8 --rounds 1 --format jsonl
+expect_status 0
+expect_that 'every line of jsonl is whole' python3 -c '
+import json
+lines = [json.loads(line) for line in open("out")]
+assert [l["tokens"] for l in lines] == [1, 8]
+assert all(l["machine"]["flags"] and l["spec_sha256"] and l["ceilings"]["read_gbps"] > 0 for l in lines), lines'
 # The workspace of a call takes 4 GiB, which is not an error in moec.
 printf '%s\n' '{"moec": 1, "name": "deep", "hidden": 8, "router": {"top_k": 2}, "experts": {"count": 2, "intermediate": 65536, "form": "mlp", "act": "relu"}}' >deep.json
 run --memory-limit 3000 -q bench deep.json --target cpu:avx2 --tokens 8192 --rounds 1
@@ -120,6 +148,9 @@ for r in d["results"]:
     names = [s["name"] for s in r["steps"]]
     assert names == ["router", "route", "dispatch", "experts_gate_up", "experts_down", "combine"], names
     assert [s["name"] for s in r["steps"] if not s["routing"]] == ["experts_gate_up", "experts_down"]
+    if r["rounds_accepted"] == 0:
+        assert all(s["share"] is None and s["us_median"] is None for s in r["steps"]) and r["routing_share"] is None, r
+        continue
     assert 0.5 < sum(s["share"] for s in r["steps"]) < 1.5 and 0 < r["routing_share"] < 1 and r["routing_us_median"] > 0, r'
 run bench tiny.json -q --tokens 8 --rounds 3 --stages
 expect_status 0

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Two layers measured in one process, call beside call -> the ratio of their times for each T, and its table and JSON.
+//
+//   probe A probe B probe B probe A probe A probe B ...     a pair is two neighbours, A B or B A
+//
+// Both calls of a pair see the same minute of the machine, and the order alternates, so that a drift favours neither. A
+// pair counts if both of its calls do.
+
+#ifndef MOEC_CODEGEN_BENCH_PAIRREPORT_H
+#define MOEC_CODEGEN_BENCH_PAIRREPORT_H
+
+#include "BenchReport.h"
+#include "RatioTable.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moec {
+
+struct PairSeries {
+  int64_t tokens = 0;
+  std::vector<std::pair<BenchRound, BenchRound>> pairs; // {a, b}, in the order of measuring
+};
+
+struct PairRun {
+  BenchContext a, b;
+  std::string scheduleA, scheduleB; // files of schedules; empty: the compiler's own
+  bool sharedWeights = false;       // both read the same packed weights
+  std::string peak, pattern;
+  ProbeResult ceilings; // best of the whole run
+  std::vector<PairSeries> series;
+};
+
+// Times of the pairs that count, {a, b}: all of them, or mostRoundTimes at equal distances.
+std::vector<std::pair<double, double>> acceptedPairs(const PairSeries &series, const ProbeResult &best);
+
+// One row per T.
+RatioRow ratioOf(const PairRun &run, const PairSeries &series);
+
+// `json`: one document; otherwise what differs, a markdown table and how it was measured.
+void writePairReport(llvm::raw_ostream &os, const PairRun &run, bool json);
+
+} // namespace moec
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Two layers in -> pairs of timed calls out.
+
+#include "BenchAgainst.h"
+
+#include "Supervisor.h"
+
+#include "codegen/bench/Ceilings.h"
+#include "codegen/bench/FigureText.h"
+#include "codegen/bench/PairReport.h"
+#include "codegen/check/OutputCheck.h"
+
+#include "llvm/Support/Format.h"
+
+#include <algorithm>
+#include <chrono>
+
+using namespace llvm;
+
+namespace moec {
+
+namespace {
+// One side of a T.
+struct Side {
+  BenchedLayer &layer;
+  BenchInputs inputs;
+  CallOutputs out;
+  std::vector<CallWork> work; // per variant
+
+  Side(BenchedLayer &layer, const BenchFacts &facts, int64_t tokens)
+      : layer(layer), inputs(facts, tokens, numVariants(tokens)), out(layer.info(), tokens, /*ask=*/0) {}
+};
+} // namespace
+
+static double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Without --rounds: until 15 pairs count, at most 45 pairs and 24 seconds, at least 6 pairs, which an interval needs.
+static bool enough(const BenchFlags &flags, const PairSeries &series, const ProbeResult &best, double spent) {
+  size_t taken = series.pairs.size();
+  if (flags.rounds)
+    return int(taken) >= flags.rounds;
+  return taken >= 6 && (acceptedPairs(series, best).size() >= 15 || taken >= 45 || spent > 24);
+}
+
+// A call between `before` and a new probe.
+static Result<BenchRound> takeRound(Side &side, const BenchFlags &flags, int64_t tokens, int variant,
+                                    CeilingProbe &probe, const ProbeResult &before) {
+  BenchRound round;
+  Result<double> us = side.layer.timeCall(tokens, side.inputs.at(variant), side.out.y.data(), flags.warm);
+  if (!us)
+    return us.takeError();
+  round.us = *us;
+  round.work = side.work[size_t(variant)];
+  round.before = before;
+  round.after = probe.probe();
+  return round;
+}
+
+// Both calls of a pair take inputs of the same variant, so that equal layers route alike.
+static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe &probe, PairSeries &series) {
+  double begin = now();
+  ProbeResult before = probe.probe();
+  for (int i = 0; !enough(flags, series, probe.best(), now() - begin); ++i) {
+    int variant = flags.warm ? 0 : i % a.inputs.count();
+    bool aFirst = i % 2 == 0;
+    Result<BenchRound> first = takeRound(aFirst ? a : b, flags, series.tokens, variant, probe, before);
+    if (!first)
+      return first.takeError();
+    Result<BenchRound> second = takeRound(aFirst ? b : a, flags, series.tokens, variant, probe, first->after);
+    if (!second)
+      return second.takeError();
+    before = second->after;
+    series.pairs.emplace_back(aFirst ? *first : *second, aFirst ? *second : *first);
+  }
+  return {};
+}
+
+static Result<> prepareSide(Side &side, int64_t tokens) {
+  if (!side.inputs.ready() || !side.out.ready())
+    return Diagnostic::error("E-MEMORY", "not enough memory for inputs and outputs");
+  Result<std::vector<CallWork>> work = side.layer.route(side.inputs, tokens);
+  if (!work)
+    return work.takeError();
+  side.work = std::move(*work);
+  return {};
+}
+
+static void sayProgress(Session &session, const PairRun &run, const PairSeries &series) {
+  if (session.quiet)
+    return;
+  RatioRow row = ratioOf(run, series);
+  session.err << format("  T = %-6lld ", (long long)series.tokens) << "b / a " << fixedText(row.ratio.ratio, 4) << ", "
+              << row.roundsA << " of " << series.pairs.size() << " pairs accepted\n";
+}
+
+// Experts with storage of their own, for both. Layers with equally many experts get equally many.
+static std::pair<int64_t, int64_t> chooseDistinct(const BenchFlags &flags, const BenchSubject &a,
+                                                  const BenchSubject &b) {
+  int64_t expertsA = a.plan().header.num_experts, expertsB = b.plan().header.num_experts;
+  if (flags.distinct)
+    return {std::min(flags.distinct, expertsA), std::min(flags.distinct, expertsB)};
+  int64_t source = std::max(benchSourceBytes(a.facts), benchSourceBytes(b.facts));
+  if (samePackedWeights(a.plan(), b.plan())) {
+    int64_t distinct = distinctExperts(a.plan(), source);
+    return {distinct, distinct};
+  }
+  int64_t ownA = distinctExperts(a.plan(), source + int64_t(b.plan().header.packed_bytes), 2),
+          ownB = distinctExperts(b.plan(), source + int64_t(a.plan().header.packed_bytes), 2);
+  if (expertsA == expertsB && ownA && ownB)
+    ownA = ownB = std::min(ownA, ownB);
+  return {ownA, ownB};
+}
+
+static int fail(Session &session, int64_t tokens, const Diagnostic &error) {
+  return fail(session, error.within("T=" + std::to_string(tokens)));
+}
+
+static int benchPair(Session &session, const BenchFlags &flags, const BenchSubject &subjectA,
+                     const BenchSubject &subjectB) {
+  auto [distinctA, distinctB] = chooseDistinct(flags, subjectA, subjectB);
+  warnOfSharedExperts(session, flags, subjectA, distinctA);
+  if (distinctB != distinctA)
+    warnOfSharedExperts(session, flags, subjectB, distinctB);
+  Result<std::unique_ptr<BenchedLayer>> a = BenchedLayer::load(subjectA, flags, distinctA);
+  if (!a)
+    return fail(session, a.error());
+  Result<std::unique_ptr<BenchedLayer>> b = BenchedLayer::load(subjectB, flags, distinctB);
+  if (!b)
+    return fail(session, b.error());
+  if (Result<> packed = (*a)->pack(flags); !packed)
+    return fail(session, packed.error());
+  if (Result<> packed = (*b)->packOrShare(flags, **a); !packed)
+    return fail(session, packed.error());
+  PairRun run;
+  run.scheduleA = flags.compile.scheduleFile;
+  run.scheduleB = flags.scheduleB;
+  run.sharedWeights = (*b)->sharesWeights();
+  for (auto [layer, context] : {std::pair(a->get(), &run.a), std::pair(b->get(), &run.b)})
+    if (Result<> described = layer->describe(flags, *context); !described)
+      return fail(session, described.error());
+  CeilingProbe probe(subjectA.facts.factors(), flags.threads);
+  if (!probe.ready())
+    return fail(session, "E-MEMORY", "not enough memory for the read probe");
+  probe.calibrate();
+  run.peak = peakName(peak);
+  for (int64_t t : subjectA.tokens) {
+    Side sideA(**a, subjectA.facts, t), sideB(**b, subjectB.facts, t);
+    for (Side *side : {&sideA, &sideB})
+      if (Result<> prepared = prepareSide(*side, t); !prepared)
+        return fail(session, t, prepared.error());
+    PairSeries series;
+    series.tokens = t;
+    if (Result<> measured = measure(sideA, sideB, flags, probe, series); !measured)
+      return fail(session, t, measured.error());
+    run.ceilings = probe.best();
+    sayProgress(session, run, series);
+    run.series.push_back(std::move(series));
+  }
+  run.pattern = probe.pattern();
+  for (const PairSeries &series : run.series)
+    if (acceptedPairs(series, run.ceilings).empty())
+      warn(session, "W-SPREAD",
+           "T=" + std::to_string(series.tokens) + ": no pair was accepted, so no ratio is reported",
+           "run again when the machine is quiet, or with more --rounds");
+  writePairReport(session.out, run, flags.json || flags.format == "json");
+  return ExitDone;
+}
+
+int benchAgainst(Session &session, const BenchFlags &flags) {
+  if (flags.stages)
+    return fail(session, "E-USAGE", "--stages times the steps of one layer", "leave --against and --schedule-b out");
+  if (flags.format != "md" && flags.format != "json")
+    return fail(session, "E-USAGE", "--format " + flags.format + " does not go with --against and --schedule-b",
+                "they print md or json");
+  BenchSubject a, b;
+  if (int code = loadSubject(session, flags, flags.compile, flags.spec, a))
+    return code;
+  CompileFlags second = flags.compile;
+  second.scheduleFile = flags.scheduleB;
+  if (int code = loadSubject(session, flags, second, flags.against.empty() ? flags.spec : flags.against, b))
+    return code;
+  enterStage("bench");
+  return benchPair(session, flags, a, b);
+}
+
+} // namespace moec

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// bench --against and --schedule-b: two layers in one process, their calls alternating -> the ratio of their times.
+
+#ifndef MOEC_CODEGEN_CLI_BENCHAGAINST_H
+#define MOEC_CODEGEN_CLI_BENCHAGAINST_H
+
+#include "BenchLayer.h"
+
+namespace moec {
+
+// The second layer is flags.against (by default the first one's spec), with the schedule flags.scheduleB (by default
+// the compiler's own). Prints the result, or errors whose exit code it returns.
+int benchAgainst(Session &session, const BenchFlags &flags);
+
+} // namespace moec
+
+#endif

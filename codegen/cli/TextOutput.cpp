@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A text -> PATH.tmp-PID beside the file, which a rename turns into the file.
+
+#include "TextOutput.h"
+
+#include "Supervisor.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace moec {
+
+// errno of what failed; 0: all is written.
+static int writeAll(int fd, const std::string &text, bool sync) {
+  int number = fd < 0 ? errno : 0;
+  for (size_t done = 0; !number && done < text.size();) {
+    ssize_t n = write(fd, text.data() + done, text.size() - done);
+    if (n >= 0)
+      done += size_t(n);
+    else if (errno != EINTR)
+      number = errno;
+  }
+  if (!number && sync && fsync(fd) != 0)
+    number = errno;
+  if (fd >= 0 && close(fd) != 0 && !number)
+    number = errno;
+  return number;
+}
+
+// errno of what failed. Without `force` a file that appears meanwhile stays, too.
+static int writeBeside(const std::string &path, const std::string &text, bool force) {
+  std::string staging = path + ".tmp-" + std::to_string(getpid());
+  int fd = open(staging.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL | O_NOFOLLOW, 0666);
+  if (fd < 0)
+    return errno;
+  ownStagingFolder(staging);
+  int number = writeAll(fd, text, /*sync=*/true);
+  if (!number && force && rename(staging.c_str(), path.c_str()) != 0)
+    number = errno;
+  if (!number && !force && link(staging.c_str(), path.c_str()) != 0) {
+    number = errno;
+    if (number == EPERM || number == ENOSYS || number == EOPNOTSUPP) // no links in this file system
+      number = rename(staging.c_str(), path.c_str()) == 0 ? 0 : errno;
+  }
+  unlink(staging.c_str());
+  ownStagingFolder("");
+  return number;
+}
+
+int writeTextFile(Session &session, const std::string &path, const std::string &text, bool force) {
+  struct stat info;
+  bool exists = lstat(path.c_str(), &info) == 0;
+  int number = 0;
+  if (exists && !force)
+    number = EEXIST;
+  else if (exists && !S_ISREG(info.st_mode))
+    number = writeAll(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW), text, /*sync=*/false);
+  else
+    number = writeBeside(path, text, force);
+  if (number == EEXIST)
+    return fail(session, "E-EXISTS", "file " + quoteText(path, 256) + " exists",
+                "choose another file with -o, or pass --force to replace it");
+  if (number)
+    return fail(session, "E-WRITE", "cannot write " + quoteText(path, 256) + ": " + std::strerror(number));
+  return ExitDone;
+}
+
+} // namespace moec
