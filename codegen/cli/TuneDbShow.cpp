@@ -80,6 +80,8 @@ static void showRecord(raw_ostream &out, const TuneSet &set, size_t item, const 
   if (record.times && record.result == TuneResult::Ok)
     out << format("%10.6g us  ", record.times->candidate.median) << gainText(*record.times) << "  ";
   out << (changes.empty() ? std::string("default") : escaped(changes));
+  if (record.predicted)
+    out << "; predicted";
   if (!record.detail.empty())
     out << "; " << escaped(record.detail);
   if (std::string stale = staleReason(record.stamp, now); !stale.empty())

@@ -64,7 +64,7 @@ private:
   Why measured(const TuneRecord &record);
 
   // Less is better.
-  using Rank = std::tuple<DeviceMatch, TuneSource, bool, bool, std::string, size_t>;
+  using Rank = std::tuple<bool, DeviceMatch, TuneSource, bool, bool, std::string, size_t>;
   Rank rank(size_t i) const {
     const TuneItem &item = set.items[i];
     const TuneRecord &record = item.record;
@@ -73,8 +73,8 @@ private:
     std::string lateness = record.stamp.date;
     for (char &c : lateness)
       c = char(127 - c);
-    return Rank(matchDevice(record.machine, query.machine, cuda), item.source, otherSpec, otherThreads, lateness,
-                set.items.size() - i);
+    return Rank(record.predicted, matchDevice(record.machine, query.machine, cuda), item.source, otherSpec,
+                otherThreads, lateness, set.items.size() - i);
   }
   void reject(size_t i, const Why &why) {
     std::string text = tuneReasonName(why.first);
@@ -128,6 +128,8 @@ Lookup::Why Lookup::outranked(size_t i) {
     return measured(item.record);
   const TuneItem &used = set.items[*answer.used];
   std::string place = set.placeOf(*answer.used);
+  if (item.record.predicted && !used.record.predicted)
+    return {TuneReason::Superseded, "by " + place + ", which was measured"};
   if (matchDevice(item.record.machine, query.machine, cuda) != answer.match)
     return {TuneReason::Device,
             machineText(item.record.machine, cuda) + "; " + place + " is of " + machineText(used.record.machine, cuda)};

@@ -7,6 +7,7 @@
 //
 // Of the usable choices the best is, in this order:
 //
+//     times      measured, then predicted by a model
 //     device     exact, then family, then foreign (TuneMachine.h)
 //     source     user, then project, then shipped
 //     spec       the same layer, then another layer with a stage of the same shape
@@ -52,7 +53,7 @@ enum class TuneReason {
   Undecided, // a measurement, and no choice is used
   Device,    // a nearer device has a choice
   Source,    // a source that comes first has a choice
-  Superseded // otherwise usable, but another one is better by spec, threads or date
+  Superseded // otherwise usable, but another one is better: measured, or by spec, threads or date
 };
 const char *tuneReasonName(TuneReason reason); // "other target", ...
 

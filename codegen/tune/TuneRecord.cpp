@@ -80,6 +80,7 @@ std::string questionOf(const TuneRecord &record, bool withVersion) {
                                              : "choice" + record.candidate.substr(numeric));
   add(s.spec);
   add(s.name);
+  add(record.predicted ? "predicted" : "measured");
   add(shapeText(s));
   add(record.target);
   add(classText(record.rows));

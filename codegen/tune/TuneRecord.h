@@ -14,7 +14,8 @@
 //              "gain": [0.061, 0.054, 0.068], "flops": 37748736, "bytes": 3145728},
 //    "stamp": {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}}
 //
-// A choice has "kind": "choice" and, instead of candidate and result, "choice": "default" or the text of a kernel; its
+// "predicted": true marks times of a model of the machine, which is then not necessarily there. A choice has
+// "kind": "choice" and, instead of candidate and result, "choice": "default" or the text of a kernel; its
 // times are the proof: of the chosen kernel, or of the best rival if the default stayed. Kernels are entries of a
 // schedule without their rows (TuneCandidate.h). Reading is strict about these members and ignores others, which a
 // later version may have added.
@@ -100,6 +101,7 @@ struct TuneRecord {
   TuneResult result = TuneResult::Ok;
   std::string detail;             // wrong: where; failed: why
   std::optional<TuneTimes> times; // present if the result is ok
+  bool predicted = false;         // the times are a model's
   TuneStamp stamp;
 
   bool cuda() const { return target.compare(0, 5, "cuda:") == 0; }

@@ -115,6 +115,8 @@ std::string printTuneRecord(const TuneRecord &record) {
     }
     if (!record.detail.empty())
       writeText(os, "detail", record.detail.substr(0, maxDetailBytes));
+    if (record.predicted)
+      os.attribute("predicted", true);
     if (record.times)
       writeTimes(os, *record.times);
     os.attributeObject("stamp", [&] {
@@ -405,6 +407,8 @@ bool RecordReader::readOutcome(TuneRecord &record) {
   const JsonNode &root = tree.root();
   const char *kernel = "an entry of a schedule without its rows";
   if (tree.member(root, "detail") && !text(root, "", "detail", record.detail, isDetail, "a text of at most 4000 bytes"))
+    return false;
+  if (tree.member(root, "predicted") && !boolean(root, "", "predicted", record.predicted))
     return false;
   if (record.kind == TuneRecord::Choice) {
     if (!text(

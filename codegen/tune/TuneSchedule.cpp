@@ -208,7 +208,7 @@ std::string originText(const TuneSet &set, const TunedRange &range) {
   if (!range.item)
     return "heuristics";
   return set.placeOf(*range.item) + ", " + tuneSourceName(set.items[*range.item].source) + ", " +
-         deviceMatchName(range.match) + " machine";
+         deviceMatchName(range.match) + " machine" + (set.items[*range.item].record.predicted ? ", predicted" : "");
 }
 
 std::string rejectedText(const std::vector<TunedRange> &ranges) {

@@ -117,6 +117,15 @@ TEST(lookup, device_comes_before_source) {
   EXPECT_EQ(look({{foreign, TuneSource::User}}), "used 0 foreign");
 }
 
+TEST(lookup, what_was_measured_comes_before_predictions) {
+  TuneRecord predicted = changed(chosen(), [](TuneRecord &r) { r.predicted = true; });
+  TuneRecord foreign = changed(chosen(), [](TuneRecord &r) { r.machine.cpu->vendor = "GenuineIntel"; });
+  EXPECT_EQ(look({{predicted, TuneSource::User}, {foreign}}),
+            "used 1 foreign\n0 superseded: by f1:1, which was measured");
+  TuneSet set = setOf({{predicted}});
+  EXPECT_EQ(originText(set, {{9, 12}, 0, DeviceMatch::Exact, {}}), "f0:1, project, exact machine, predicted");
+}
+
 TEST(lookup, then_source_then_spec_then_threads_then_date) {
   TuneRecord other = changed(chosen(), [](TuneRecord &r) { r.stage.spec = std::string(64, 'b'); });
   TuneRecord threads = changed(chosen(), [](TuneRecord &r) { r.threads = 2; });

@@ -56,6 +56,7 @@ TEST(record, reads_back_what_it_prints) {
   cuda.target = "cuda:sm_90a";
   cuda.machine.gpu = TuneGpu{"NVIDIA H200", 90, 132, 13000};
   cuda.standard = cuda.candidate = "multistage { block_m = 16 }";
+  cuda.predicted = true;
   for (const TuneRecord &record : {ok, wrong, chosen, kept, cuda}) {
     std::string line = printTuneRecord(record);
     EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -65,6 +66,7 @@ TEST(record, reads_back_what_it_prints) {
     EXPECT_EQ(back.rows, record.rows);
     EXPECT_EQ(back.candidate, record.candidate);
     EXPECT_EQ(back.detail, record.detail);
+    EXPECT_EQ(back.predicted, record.predicted);
     EXPECT_EQ(back.times.has_value(), record.times.has_value());
     EXPECT_EQ(questionOf(back, true), questionOf(record, true));
   }
@@ -129,6 +131,7 @@ TEST(record, every_member_is_checked) {
        "candidate: found \"panel \\x0a{ block_k = 32, block_m = 6, panel_m = 12, prefetch_block...\", expected an "
        "entry of a "
        "schedule without its rows"},
+      {"\"times\"", "\"predicted\":1,\"times\"", "predicted: found \"1\", expected true or false"},
       {"\"ok\"", "\"fine\"", "result: found \"fine\", expected ok, wrong, failed or timeout"},
       {"\"ok\"", "\"wrong\"", "result is wrong, but member detail, which says where, is missing"},
       {"\"ok\"", "\"failed\"", "result is failed, but member detail, which says why, is missing"},
@@ -214,6 +217,7 @@ TEST(record, question_is_all_but_answer_and_date) {
   EXPECT_TRUE(differs([](TuneRecord &r) { r.rows.last = 13; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.candidate = panel(4, 12); }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.threads = 2; }));
+  EXPECT_TRUE(differs([](TuneRecord &r) { r.predicted = true; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.routing = "zipf"; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.stage.k = 64; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.machine.cpu->model = 97; }));
