@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ enum class Determinism { Off, Run, Batch };
 // The sanitizer whose checks the kernels contain. The program that links them must be built with the same one.
 enum class Sanitizer : uint8_t { None, Address, Thread };
 
+struct TuneSet;
+
 struct CompileOptions {
   IsaSet isas = IsaSet::all(); // CPU instruction sets to build
   std::vector<CudaArch> archs; // CUDA architectures to build
@@ -34,6 +37,8 @@ struct CompileOptions {
   std::string templatesDir;    // overlay folder, empty = built-in templates only
   std::string scheduleText;    // a schedule to force (text of a schedule file), empty = heuristics
   std::string scheduleName;    // its file name, for messages
+  std::vector<std::string> tuningFiles;  // of --tuning: where `tuning` is loaded from
+  std::shared_ptr<const TuneSet> tuning; // records of measurements (codegen/tune), null = heuristics alone
   MathMode math = MathMode::Exact;
   Determinism determinism = Determinism::Run;
   unsigned jobs = 2;         // ISAs and CUDA architectures compiled in parallel

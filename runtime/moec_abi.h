@@ -309,7 +309,12 @@ typedef struct moec_weight {
 
 /* ---- the plan ------------------------------------------------------------------------------------------------ */
 
-enum { MOEC_FEATURE_ROLE_PER_GROUP = 1, MOEC_KNOWN_FEATURES = 1 }; /* weights with role_per_group */
+enum {
+  MOEC_FEATURE_ROLE_PER_GROUP = 1, /* weights with role_per_group                                                   */
+  MOEC_FEATURE_BF16_DOT_TUNED = 2, /* its avx512_bf16 kernels were measured on such a CPU: prefer them wherever the
+                                    * machine has them, whatever runtime/cpu_features.c says of its family           */
+  MOEC_KNOWN_FEATURES = 3
+};
 
 typedef struct moec_plan_header {
   uint32_t magic;

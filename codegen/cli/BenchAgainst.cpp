@@ -118,8 +118,8 @@ static int fail(Session &session, int64_t tokens, const Diagnostic &error) {
   return fail(session, error.within("T=" + std::to_string(tokens)));
 }
 
-static int benchPair(Session &session, const BenchFlags &flags, const BenchSubject &subjectA,
-                     const BenchSubject &subjectB) {
+int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &subjectA, const BenchSubject &subjectB,
+                 PairRun &run) {
   auto [distinctA, distinctB] = chooseDistinct(flags, subjectA, subjectB);
   warnOfSharedExperts(session, flags, subjectA, distinctA);
   if (distinctB != distinctA)
@@ -134,7 +134,6 @@ static int benchPair(Session &session, const BenchFlags &flags, const BenchSubje
     return fail(session, packed.error());
   if (Result<> packed = (*b)->packOrShare(flags, **a); !packed)
     return fail(session, packed.error());
-  PairRun run;
   run.scheduleA = flags.compile.scheduleFile;
   run.scheduleB = flags.scheduleB;
   run.sharedWeights = (*b)->sharesWeights();
@@ -145,7 +144,7 @@ static int benchPair(Session &session, const BenchFlags &flags, const BenchSubje
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
-  run.peak = peakName(peak);
+  run.peak = peakName(probe.bound());
   for (int64_t t : subjectA.tokens) {
     Side sideA(**a, subjectA.facts, t), sideB(**b, subjectB.facts, t);
     for (Side *side : {&sideA, &sideB})
@@ -165,7 +164,6 @@ static int benchPair(Session &session, const BenchFlags &flags, const BenchSubje
       warn(session, "W-SPREAD",
            "T=" + std::to_string(series.tokens) + ": no pair was accepted, so no ratio is reported",
            "run again when the machine is quiet, or with more --rounds");
-  writePairReport(session.out, run, flags.json || flags.format == "json");
   return ExitDone;
 }
 
@@ -183,7 +181,11 @@ int benchAgainst(Session &session, const BenchFlags &flags) {
   if (int code = loadSubject(session, flags, second, flags.against.empty() ? flags.spec : flags.against, b))
     return code;
   enterStage("bench");
-  return benchPair(session, flags, a, b);
+  PairRun run;
+  if (int code = measurePairs(session, flags, a, b, run))
+    return code;
+  writePairReport(session.out, run, flags.json || flags.format == "json");
+  return ExitDone;
 }
 
 } // namespace moec

@@ -7,7 +7,12 @@
 
 #include "BenchLayer.h"
 
+#include "codegen/bench/PairReport.h"
+
 namespace moec {
+
+// Two subjects, with equal tokens -> pairs of their calls for each T. Prints errors and returns their exit code.
+int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &a, const BenchSubject &b, PairRun &run);
 
 // The second layer is flags.against (by default the first one's spec), with the schedule flags.scheduleB (by default
 // the compiler's own). Prints the result, or errors whose exit code it returns.

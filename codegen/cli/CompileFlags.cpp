@@ -7,6 +7,7 @@
 #include "ScheduleInput.h"
 #include "Supervisor.h"
 #include "TokenRange.h"
+#include "codegen/tune/TuneSources.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -33,6 +34,11 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
       ->capture_default_str();
   verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")
+      ->type_name("FILE");
+  verb.add_option("--tuning", flags.tuning,
+                  "records of `moec tune` to use besides SPEC.tune.jsonl and those that ship with moec; none: "
+                  "heuristics alone")
+      ->delimiter(',')
       ->type_name("FILE");
   addSpecFlags(verb, flags);
   verb.add_option("--math", flags.math,
@@ -77,6 +83,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
     return fail(session, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");
+  options.tuningFiles = flags.tuning;
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())
     if (int code = loadSchedule(session, options))
@@ -91,9 +98,26 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   return ExitDone;
 }
 
-std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
+// Lines of a file that are not records cost a warning, a file that the user named and that cannot be read the run.
+static int loadTuning(Session &session, const SpecInput &input, CompileOptions &options) {
+  std::vector<std::string> files = options.tuningFiles;
+  if (files == std::vector<std::string>{"none"})
+    return ExitDone;
+  Result<TuneSet> set = loadTuneSet(files, input.fileName);
+  if (!set)
+    return fail(session, set.error());
+  for (const Diagnostic &complaint : set->complaints)
+    warn(session, complaint.code, complaint.placedMessage());
+  options.tuning = std::make_shared<TuneSet>(std::move(*set));
+  return ExitDone;
+}
+
+std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &given,
                                          int &exit) {
   enterStage("compile");
+  CompileOptions options = given;
+  if ((exit = loadTuning(session, input, options)))
+    return nullptr;
   if ((exit = checkSchedule(session, input.compileInput(), options)))
     return nullptr;
   std::vector<Diagnostic> errors;

@@ -182,12 +182,18 @@ static void printJson(Session &session, const CompiledPackage &package, const st
 }
 
 // The fusion stage prints its decisions as comment lines.
-static int printReasons(Session &session, const SpecInput &input, const CompileOptions &options) {
+static int printReasons(Session &session, const SpecInput &input, const CompileOptions &options,
+                        const CompiledPackage &package) {
   std::string text;
   raw_string_ostream os(text);
   std::vector<Diagnostic> errors;
   if (!printStage(input.compileInput(), options, Stage::Fuse, os, errors))
     return reportCompileErrors(session, input, errors);
+  session.out << "\nschedule\n";
+  for (const std::string &note : package.tuningNotes)
+    session.out << "  " << note << "\n";
+  if (package.tuningNotes.empty())
+    session.out << "  heuristics: no record of `moec tune` is about these stages\n";
   session.out << "\nfusion\n";
   for (StringRef line : split(StringRef(text), '\n'))
     if (line.ltrim().starts_with("//"))
@@ -247,7 +253,7 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
     return ExitDone;
   }
   printText(session, input, *package, tokens);
-  return flags.why ? printReasons(session, input, options) : int(ExitDone);
+  return flags.why ? printReasons(session, input, options, *package) : int(ExitDone);
 }
 
 Verb addExplain(CLI::App &app) {
@@ -262,7 +268,7 @@ Verb addExplain(CLI::App &app) {
                    "[T,K], logits [T,n] "
                    "f32, labels [T] i32; names of labels in labels.json or the files' metadata")
       ->type_name("DIR");
-  verb->add_flag("--why", flags->why, "say which fusion rules applied where");
+  verb->add_flag("--why", flags->why, "say where the kernels come from, and which fusion rules applied where");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runExplain(session, *flags); }};

@@ -4,7 +4,7 @@
 
 #include "TuneDb.h"
 
-#include "SpecOutput.h"
+#include "TextOutput.h"
 #include "Supervisor.h"
 
 #include "codegen/emit/Manifest.h"
@@ -253,7 +253,7 @@ int tuneDbExport(Session &session, const TuneDbFlags &flags) {
     session.out << exporter.text();
     return ExitDone;
   }
-  return writeSpecFile(session, flags.output, exporter.text(), flags.force);
+  return writeTextFile(session, flags.output, exporter.text(), flags.force);
 }
 
 } // namespace moec

@@ -43,6 +43,7 @@ struct CompiledPackage {
   LaunchPlan plan;                        // filled, isa variants included
   std::string scheduleText;               // the schedule used, printed
   std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
+  std::vector<std::string> tuningNotes;   // where the kernels of each stage come from, if records were looked up
   std::vector<std::string> functionNames; // kernel symbols in table order
   std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
   MathMode math = MathMode::Exact;        // of the CUDA kernels

@@ -66,6 +66,7 @@ private:
   LaunchPlan launchPlan;
   std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
   Schedule chosen;
+  std::vector<std::string> tuningNotes;
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
   std::vector<CudaJob> devices;

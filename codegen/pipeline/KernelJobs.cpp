@@ -5,9 +5,13 @@
 #include "KernelJobs.h"
 
 #include "codegen/CompileOptions.h"
+#include "codegen/emit/Manifest.h"
 #include "codegen/plan/RouteFront.h"
 #include "codegen/schedule/CpuSchedule.h"
 #include "codegen/schedule/CudaSchedule.h"
+#include "codegen/tune/TuneCandidate.h"
+#include "codegen/tune/TuneSchedule.h"
+#include "codegen/tune/TuneSources.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -27,8 +31,64 @@ static std::vector<Isa> isasOf(const CompileOptions &options) {
   return isas;
 }
 
-bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<Diagnostic> &errors) {
+namespace {
+
+// Records of the layer's machine in place of heuristics.
+class Tuning {
+public:
+  Tuning(const LaunchPlan &plan, const CompileOptions &options, std::vector<std::string> &notes)
+      : options(options), notes(notes) {
+    if (!options.tuning)
+      return;
+    query.now = currentStamp(moecVersion());
+    query.templatesDir = options.templatesDir;
+    query.machine.cpu = thisCpu();
+    if (!options.archs.empty())
+      query.machine.gpu = thisGpu();
+    spec = llvm::toHex(llvm::ArrayRef(plan.header.spec_hash, 32), /*LowerCase=*/true);
+    layer = plan.string(plan.header.name).str();
+  }
+
+  template <typename Stage> Stage apply(const MatmulStage &facts, Stage standard, llvm::StringRef target) {
+    if (!options.tuning)
+      return standard;
+    query.stage = tuneStageOf(facts, spec, layer);
+    query.numerics = numericsOf(standard);
+    TunedStage<Stage> tuned = tuneStage(facts, standard, *options.tuning, query);
+    bool any = llvm::any_of(tuned.ranges, [](const TunedRange &range) { return range.item.has_value(); });
+    for (const TunedRange &range : tuned.ranges)
+      dotTuned |= target == isaFacts(Isa::Avx512Bf16).name && range.item && range.match != DeviceMatch::Foreign;
+    std::string where = facts.name + " " + target.str(), rejected = rejectedText(tuned.ranges);
+    for (const TunedRange &range : tuned.ranges)
+      if (any)
+        notes.push_back(where + " " + classText(range.rows) + ": " + originText(*options.tuning, range));
+    if (!rejected.empty())
+      notes.push_back(where + ": records not used: " + rejected);
+    return std::move(tuned.schedule);
+  }
+
+  bool dotTuned = false; // kernels of avx512_bf16 were measured on a CPU like this
+
+private:
+  // Those with the bits of the standard.
+  static std::vector<std::string> numericsOf(const StageSchedule &standard) {
+    if (standard.entries.front().numeric == "amx")
+      return {"amx"};
+    return {"fma", "dot"};
+  }
+  static std::vector<std::string> numericsOf(const CudaStage &) { return {}; }
+
+  const CompileOptions &options;
+  std::vector<std::string> &notes;
+  TuneQuery query;
+  std::string spec, layer;
+};
+
+} // namespace
+
+bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
+                    Schedule &out, std::vector<std::string> &notes, std::vector<Diagnostic> &errors) {
+  Tuning tuning(plan, options, notes);
   Schedule forced;
   auto fail = [&](std::string message, std::string hint = "") {
     errors.push_back(Diagnostic::error("E-SCHEDULE", std::move(message), std::move(hint)));
@@ -69,7 +129,7 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matm
       if (out.find(stage.name, used))
         continue;
       const StageSchedule *chosen = forced.find(stage.name, used);
-      out.stages.push_back(chosen ? *chosen : cpuSchedule(stage, used));
+      out.stages.push_back(chosen ? *chosen : tuning.apply(stage, cpuSchedule(stage, used), isaFacts(used).name));
       if (Result<> legal = checkStage(stage, out.stages.back(), options.templatesDir); !legal)
         return failWith(legal.takeError());
       if (Result<> same = options.determinism == Determinism::Batch ? checkOneNumeric(out.stages.back()) : Result<>();
@@ -80,11 +140,14 @@ bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matm
       if (out.find(stage.name, arch))
         continue;
       const CudaStage *chosen = forced.find(stage.name, arch);
-      out.cudaStages.push_back(chosen ? *chosen : cudaSchedule(stage, arch));
+      out.cudaStages.push_back(chosen ? *chosen
+                                      : tuning.apply(stage, cudaSchedule(stage, arch), cudaArchFacts(arch).name));
       if (Result<> legal = checkStage(stage, out.cudaStages.back(), options.templatesDir); !legal)
         return failWith(legal.takeError());
     }
   }
+  if (tuning.dotTuned)
+    plan.header.features |= MOEC_FEATURE_BF16_DOT_TUNED;
   return true;
 }
 

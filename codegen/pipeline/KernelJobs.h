@@ -33,9 +33,11 @@ struct KernelJobs {
   std::vector<std::string> table;                // function table of the package
 };
 
-// The schedule to use: the forced text for the stages that it names (checked here), heuristics for all others.
-bool chooseSchedule(const LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<Diagnostic> &errors);
+// The schedule to use: the forced text for the stages that it names (checked here), for all others records of
+// measurements on this machine where there are some, else heuristics. `notes` says for each stage that has records where
+// its kernels come from. Sets the features of `plan` that follow from records.
+bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
+                    Schedule &out, std::vector<std::string> &notes, std::vector<Diagnostic> &errors);
 
 // The ISA whose kernels a step runs on `isa`: AMX and AVX512-BF16 use AVX-512 kernels for what is not bf16 times bf16.
 Isa scheduledIsa(const MatmulStage &facts, Isa isa);

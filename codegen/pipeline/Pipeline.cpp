@@ -134,7 +134,7 @@ bool Compilation::schedule() {
   for (size_t i = 0; i < matmuls.size(); ++i)
     if (auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]))
       matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
-  if (!chooseSchedule(launchPlan, matmuls, options, chosen, errors))
+  if (!chooseSchedule(launchPlan, matmuls, options, chosen, tuningNotes, errors))
     return false;
   if (options.determinism == Determinism::Batch)
     launchPlan.header.determinism = 2;
@@ -303,6 +303,7 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   result->scheduleText = printSchedule(chosen);
   if (!options.archs.empty())
     result->math = options.math;
+  result->tuningNotes = tuningNotes;
   result->functionNames = jobs.table;
   for (const FusionNote &n : fusionNotes)
     result->fusionNotes.push_back(n.rule + "  " + n.text);

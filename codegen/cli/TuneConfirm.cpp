@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "TuneConfirm.h"
+
+#include "BenchAgainst.h"
+#include "Supervisor.h"
+#include "VerifyLayer.h"
+
+#include "llvm/Support/Format.h"
+
+using namespace llvm;
+
+namespace moec {
+
+static int compareCalls(Session &session, const TuneFlags &flags, const std::string &records) {
+  BenchFlags bench;
+  bench.compile = flags.compile;
+  bench.compile.tuning = {"none"};
+  bench.spec = flags.spec;
+  bench.tokens = flags.tokens;
+  CompileFlags tuned = bench.compile;
+  tuned.tuning = {records};
+  Session quiet = {session.out, session.err};
+  quiet.color = session.color;
+  quiet.quiet = true;
+  BenchSubject a, b;
+  if (int code = loadSubject(quiet, bench, bench.compile, flags.spec, a))
+    return code;
+  if (int code = loadSubject(quiet, bench, tuned, flags.spec, b))
+    return code;
+  PairRun run;
+  if (int code = measurePairs(quiet, bench, a, b, run))
+    return code;
+  session.out << "  T        default          tuned\n";
+  for (const PairSeries &series : run.series) {
+    RatioRow row = ratioOf(run, series);
+    session.out << format("  %-6lld", (long long)series.tokens);
+    if (acceptedPairs(series, run.ceilings).empty()) {
+      session.out << "  no pair accepted\n";
+      continue;
+    }
+    session.out << format("%10.0f us  %10.0f us   %+.1f %%", row.usA, row.usB, 100 * (1 / row.ratio.ratio - 1));
+    if (row.ratio.known())
+      session.out << format(" (%+.1f .. %+.1f)", 100 * (1 / row.ratio.high - 1), 100 * (1 / row.ratio.low - 1));
+    session.out << "\n";
+  }
+  return ExitDone;
+}
+
+static int verifyTuned(Session &session, const TuneFlags &flags, const std::string &records) {
+  VerifyFlags verify;
+  verify.compile = flags.compile;
+  verify.compile.tuning = {records};
+  verify.spec = flags.spec;
+  verify.json = true; // says nothing of skips
+  SpecInput input;
+  CompileOptions options;
+  if (int code = compileOptions(session, verify.compile, options))
+    return code;
+  options.progress = nullptr;
+  if (int code = loadSpec(session, flags.spec, verify.compile, input))
+    return code;
+  std::vector<int64_t> tokens;
+  if (int code = tokenCounts(session, "0-9,16,31-33,64", options.maxTokens, tokens))
+    return code;
+  std::unique_ptr<TextLayer> text;
+  if (input.isMoeText && !(text = TextLayer::parse(session, input)))
+    return ExitInvalid;
+  Verification verification{session, verify, input, tokens};
+  verification.text = text.get();
+  if (int code = verifyLayer(verification, options))
+    return code;
+  size_t cases = 0, failed = 0;
+  std::string first;
+  for (const IsaResult &result : verification.results) {
+    cases += result.cases;
+    failed += result.failed;
+    if (first.empty())
+      first = result.firstFailure;
+  }
+  session.out << "verify       " << cases << " cases, " << failed << " failed with the tuned schedule\n";
+  if (!failed)
+    return ExitDone;
+  session.err << escaped(first) << "\n";
+  return ExitFailed;
+}
+
+int confirmTuning(Session &session, const TuneFlags &flags, const std::string &records) {
+  if (int code = compareCalls(session, flags, records))
+    return code;
+  return verifyTuned(session, flags, records);
+}
+
+} // namespace moec
