@@ -67,7 +67,10 @@ static bool saysFailure(std::string result) {
   return false;
 }
 
-// Calls take(line, number) for every line that is not blank.
+// Records may begin with lines that say what they are of.
+static constexpr size_t linesOfHead = 50;
+
+// Calls take(line, number, whether it is the last and has no end) for every line that is not blank.
 template <typename Take> static void forEachLine(const std::string &text, Take take) {
   size_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
@@ -80,16 +83,20 @@ template <typename Take> static void forEachLine(const std::string &text, Take t
   }
 }
 
+static bool hasCandidate(const JsonTree &tree) {
+  return tree.root().kind == JsonKind::Object &&
+         (tree.member(tree.root(), "candidate") || tree.member(tree.root(), "candidate_us"));
+}
+
 bool isTuneFile(const std::string &text) {
   bool found = false;
   forEachLine(text, [&](std::string_view line, size_t number, bool) {
     DiagnosticList ignored;
     ignored.setSource("", "");
     std::optional<JsonTree> tree = readJsonLine(line, number, ignored);
-    if (tree && tree->root().kind == JsonKind::Object)
-      for (const char *key : {"candidate", "candidate_us", "default_us"})
-        found |= tree->member(tree->root(), key) != nullptr;
-    return false;
+    found = tree && hasCandidate(*tree);
+    bool other = !tree || tree->root().kind != JsonKind::Object || tree->member(tree->root(), "moec_bench");
+    return !found && !other && number < linesOfHead;
   });
   return found;
 }
@@ -103,7 +110,7 @@ std::optional<TuneFile> readTuneFile(const std::string &text, DiagnosticList &di
     DiagnosticList own;
     own.setSource(diagnostics.fileName(), text);
     std::optional<JsonTree> tree = readJsonLine(line, number, unfinished ? own : diagnostics);
-    if (!tree || tree->root().kind != JsonKind::Object || !tree->member(tree->root(), "candidate")) {
+    if (!tree || !hasCandidate(*tree)) {
       ++file.skipped;
       return !diagnostics.isFull();
     }

@@ -38,7 +38,8 @@ struct TuneFile {
   size_t skipped = 0;          // lines without a candidate
 };
 
-// True if the first line that is a JSON object has a "candidate", "candidate_us" or "default_us".
+// True if one of the first lines is a JSON object with "candidate" or "candidate_us", and all before it are objects
+// that are not results of moec bench.
 bool isTuneFile(const std::string &text);
 
 // `diagnostics` has the file as its source. nullopt: at least one error was added: a line that is not JSON, except the

@@ -73,5 +73,7 @@ TEST(TuneRecords, other_files_are_not_taken_for_records) {
   EXPECT_FALSE(isTuneFile("{\n \"moec_bench\": 1}"));
   EXPECT_FALSE(isTuneFile("{\"moec_bench\": 1, \"tokens\": 2}\n"));
   EXPECT_FALSE(isTuneFile("candidate\n"));
-  EXPECT_TRUE(isTuneFile("\n{\"default_us\": 1}\n"));
+  EXPECT_TRUE(isTuneFile("\n{\"candidate_us\": 1}\n"));
+  EXPECT_TRUE(isTuneFile("{\"tool\": \"moec\"}\n{\"machine\": {}}\n{\"candidate\": 1}\n"));
+  EXPECT_FALSE(isTuneFile("{\"moec_bench\": 1}\n{\"candidate\": 1}\n"));
 }
