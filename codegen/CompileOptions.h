@@ -31,12 +31,12 @@ enum class Sanitizer : uint8_t { None, Address, Thread };
 struct TuneSet;
 
 struct CompileOptions {
-  IsaSet isas = IsaSet::all(); // CPU instruction sets to build
-  std::vector<CudaArch> archs; // CUDA architectures to build
-  int64_t maxTokens = 8192;    // largest T the package serves
-  std::string templatesDir;    // overlay folder, empty = built-in templates only
-  std::string scheduleText;    // a schedule to force (text of a schedule file), empty = heuristics
-  std::string scheduleName;    // its file name, for messages
+  IsaSet isas = IsaSet::all();           // CPU instruction sets to build
+  std::vector<CudaArch> archs;           // CUDA architectures to build
+  int64_t maxTokens = 8192;              // largest T the package serves
+  std::string templatesDir;              // overlay folder, empty = built-in templates only
+  std::string scheduleText;              // a schedule to force (text of a schedule file), empty = heuristics
+  std::string scheduleName;              // its file name, for messages
   std::vector<std::string> tuningFiles;  // of --tuning: where `tuning` is loaded from
   std::shared_ptr<const TuneSet> tuning; // records of measurements (codegen/tune), null = heuristics alone
   MathMode math = MathMode::Exact;

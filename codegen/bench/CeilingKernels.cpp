@@ -53,8 +53,9 @@ static void fmaAvx512(int64_t n) {
   MOEC_DOT(NAME, "2")                                                                                                  \
   MOEC_DOT(NAME, "3")                                                                                                  \
   MOEC_DOT(NAME, "4")                                                                                                  \
-  MOEC_DOT(NAME, "5") MOEC_DOT(NAME, "6") MOEC_DOT(NAME, "7") MOEC_DOT(NAME, "8") MOEC_DOT(NAME, "9")                  \
-      MOEC_DOT(NAME, "10") MOEC_DOT(NAME, "11")
+  MOEC_DOT(NAME, "5")                                                                                                  \
+  MOEC_DOT(NAME, "6")                                                                                                  \
+  MOEC_DOT(NAME, "7") MOEC_DOT(NAME, "8") MOEC_DOT(NAME, "9") MOEC_DOT(NAME, "10") MOEC_DOT(NAME, "11")
 
 static void dotBf16(int64_t n) {
   __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");

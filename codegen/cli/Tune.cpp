@@ -5,6 +5,7 @@
 //   per row range   candidates are built in memory, compared with the default, timed in turn with it (codegen/search)
 //   at the end      whole calls of the tuned layer beside the default one, and `verify` of the tuned one (TuneConfirm.h)
 
+#include "Supervisor.h"
 #include "TokenRange.h"
 #include "TuneConfirm.h"
 #include "Verbs.h"
@@ -27,6 +28,7 @@
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <tuple>
 #include <unistd.h>
 
 using namespace llvm;
@@ -154,7 +156,10 @@ int TuneRun::searchAll() {
   if (!numStages)
     return fail(session, "E-USAGE", "the layer has no matmul stage " + quoteText(flags.stage),
                 "moec explain lists the stages");
-  std::stable_sort(tasks.begin(), tasks.end(), [](const Task &a, const Task &b) { return a.rows.weight > b.rows.weight; });
+  std::sort(tasks.begin(), tasks.end(), [](const Task &a, const Task &b) {
+    return std::tuple(-a.rows.weight, a.schedule->stage, a.rows.entry) <
+           std::tuple(-b.rows.weight, b.schedule->stage, b.rows.entry);
+  });
   if (!flags.json)
     session.out << "searching    " << numStages << (numStages == 1 ? " stage, " : " stages, ") << tasks.size()
                 << " row ranges; records of earlier runs: " << earlier.size() << "\n";
@@ -187,8 +192,8 @@ void TuneRun::live(const Task &task, size_t tried, size_t wrong, double gain) {
   if (!terminal || session.quiet)
     return;
   clearLine();
-  session.err << "  " << task.schedule->stage << " rows " << rowRangeText(task.schedule->entries[task.rows.entry]) << ": "
-              << tried << " tried, " << wrong << " wrong, best " << format("%+.1f %%", 100 * gain) << "; "
+  session.err << "  " << task.schedule->stage << " rows " << rowRangeText(task.schedule->entries[task.rows.entry])
+              << ": " << tried << " tried, " << wrong << " wrong, best " << format("%+.1f %%", 100 * gain) << "; "
               << summary.outcomes.size() << " of " << tasks.size() << " ranges done";
   if (secondsLeft() < 1e6)
     session.err << format(", %.0f s left", std::max(0.0, secondsLeft()));
@@ -200,9 +205,10 @@ void TuneRun::live(const Task &task, size_t tried, size_t wrong, double gain) {
 void TuneRun::report(const StageSchedule &schedule, const SearchOutcome &outcome) {
   if (flags.json)
     return;
-  std::string where = schedule.stage + " " + isaFacts(schedule.isa).name.str() + " rows " + rowRangeText(outcome.standard);
-  std::string what = outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen), false,
-                                                   options.templatesDir)
+  std::string where =
+      schedule.stage + " " + isaFacts(schedule.isa).name.str() + " rows " + rowRangeText(outcome.standard);
+  std::string what = outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen),
+                                                   false, options.templatesDir)
                                      : "default kept";
   session.out << left_justify(where, 40) << " " << left_justify(what, 44);
   if (outcome.pairs)

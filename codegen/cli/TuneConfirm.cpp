@@ -66,8 +66,7 @@ static int verifyTuned(Session &session, const TuneFlags &flags, const std::stri
   std::unique_ptr<TextLayer> text;
   if (input.isMoeText && !(text = TextLayer::parse(session, input)))
     return ExitInvalid;
-  Verification verification{session, verify, input, tokens};
-  verification.text = text.get();
+  Verification verification{session, verify, input, tokens, {}, 0, text.get()};
   if (int code = verifyLayer(verification, options))
     return code;
   size_t cases = 0, failed = 0;
@@ -82,7 +81,7 @@ static int verifyTuned(Session &session, const TuneFlags &flags, const std::stri
   if (!failed)
     return ExitDone;
   session.err << escaped(first) << "\n";
-  return ExitFailed;
+  return ExitCheckFailed;
 }
 
 int confirmTuning(Session &session, const TuneFlags &flags, const std::string &records) {

@@ -4,8 +4,8 @@
 
 #include "TuneDb.h"
 
-#include "TextOutput.h"
 #include "Supervisor.h"
+#include "TextOutput.h"
 
 #include "codegen/emit/Manifest.h"
 #include "codegen/tune/TuneCandidate.h"

@@ -51,9 +51,9 @@ std::vector<RowClass> amxClasses(const MatmulStage &facts) {
 }
 
 // Rows that are computed and do not exist cost as much as others: 36 rows take 1.46 times as long in blocks of 8 as in
-// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height, and up to `highest` rows
-// one block: with bf16 dot products blocks of 6 to 15 rows reach 92 to 96 % of the bound alike, those above 12 least
-// (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
+// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height, and up to `highest`
+// rows one block: with bf16 dot products blocks of 6 to 15 rows reach 92 to 96 % of the bound alike, those above 12
+// least (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
 void addBlocks(std::vector<RowClass> &classes, int64_t highest, int64_t usual, int64_t most) {
   for (int64_t rows = 1; rows <= highest; ++rows)
     classes.push_back({rows, rows, rows});
@@ -126,9 +126,9 @@ int64_t prefetchBlock(int64_t steps, int64_t stepBytes, int64_t lowKib, int64_t 
   return best ? best : above;
 }
 
-// AMX reads the weights tile by tile and needs 8 streams (96 % of the bound at T = 1; 4 streams 91 %, 1 stream no better
-// than none). Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse). All row blocks share
-// the fetching.
+// AMX reads the weights tile by tile and needs 8 streams (96 % of the bound at T = 1; 4 streams 91 %, 1 stream no
+// better than none). Blocks of 64..128 KiB are best (93 to 99 % of the bound; 256 KiB equal, 512 KiB worse). All row
+// blocks share the fetching.
 static void prefetchTiles(ScheduleEntry &entry, int64_t steps, int64_t stepBytes) {
   std::map<std::string, int64_t> &values = entry.kernel.integers;
   values["prefetch_block"] = prefetchBlock(steps, stepBytes, 64, 128);
@@ -139,8 +139,8 @@ static void prefetchTiles(ScheduleEntry &entry, int64_t steps, int64_t stepBytes
 }
 
 // Few rows read B as one linear stream, which hardware follows by itself; software prefetch costs them a quarter (t1) or
-// 8 % (t0). More rows multiply for longer than a line takes to come: 8 steps ahead, one line per pair of k, they reach 87
-// to 96 % of the bound, all at once before the products 60 to 90 %. The first row block fetches for all of them.
+// 8 % (t0). More rows multiply for longer than a line takes to come: 8 steps ahead, one line per pair of k, they reach
+// 87 to 96 % of the bound, all at once before the products 60 to 90 %. The first row block fetches for all of them.
 // f32 is fetched before the products of a step.
 static void prefetchLines(ScheduleEntry &entry, int64_t steps, int64_t stepBytes) {
   constexpr int64_t fewRows = 6;

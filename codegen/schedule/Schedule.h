@@ -57,7 +57,7 @@ namespace moec {
 struct ScheduleEntry {
   int64_t firstRow = 1, lastRow = -1; // inclusive; lastRow -1: open end
   TemplateBinding kernel;
-  std::string numeric = "fma"; // "dot" (vdpbf16ps) has the same bits but for subnormal numbers, "amx" other ones
+  std::string numeric = "fma"; // "dot" (vdpbf16ps) differs in subnormal numbers only, "amx" in all bits
   SourcePlace place = {};      // of `rows` in the text it was read from; line 0: not read
 };
 
@@ -127,7 +127,8 @@ Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entr
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
 Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir = "");
 
-// What --det batch needs: numeric amx in all entries or in none, so that a row's bits do not depend on the rows beside it.
+// What --det batch needs: numeric amx in all entries or in none, so that a row's bits do not depend on the rows beside
+// it.
 // The error, E-SCHEDULE, is at the first entry that differs.
 Result<> checkOneNumeric(const StageSchedule &schedule);
 

@@ -14,14 +14,14 @@
 namespace moec {
 
 struct CandidateSpace {
-  std::string templatesDir;      // an overlay's kernels are candidates too
-  bool otherNumerics = false;    // also those that change a result's bits
+  std::string templatesDir;       // an overlay's kernels are candidates too
+  bool otherNumerics = false;     // also those that change a result's bits
   std::vector<std::string> names; // templates of the CPU, filled by candidateSpace()
 };
 CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
 
-// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order; `from` itself
-// is not among them. Ranges are those of `from`.
+// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order, without `from`
+// itself. Ranges are those of `from`.
 //
 //     kernel          every template of the space
 //     block_m         heights that waste at most an eighth of the rows, and the next one up; panel_m follows

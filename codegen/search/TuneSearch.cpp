@@ -55,9 +55,9 @@ struct StageSearch::Batch {
   std::vector<std::string> texts;
   std::unique_ptr<LoadedObject> loaded;
   std::vector<moec_kernel_fn> kernels;
-  std::vector<std::string> wrongAt;                                // per entry; empty: right
-  std::vector<std::vector<std::pair<double, double>>> pairs;       // per entry
-  StageMemory::Turn turn;                                          // the last one, for its work
+  std::vector<std::string> wrongAt;                          // per entry; empty: right
+  std::vector<std::vector<std::pair<double, double>>> pairs; // per entry
+  StageMemory::Turn turn;                                    // the last one, for its work
 };
 
 StageSearch::StageSearch(StageCompiler &compiler, size_t step, const StageSchedule &schedule,
@@ -70,7 +70,7 @@ StageSearch::StageSearch(StageCompiler &compiler, size_t step, const StageSchedu
 
 StageSearch::~StageSearch() = default;
 
-const std::vector<RowClass> StageSearch::classes(const std::vector<int64_t> &tokens) const {
+std::vector<RowClass> StageSearch::classes(const std::vector<int64_t> &tokens) const {
   return rowClasses(stage, schedule, tokens);
 }
 
@@ -105,8 +105,8 @@ Result<std::unique_ptr<StageSearch::Batch>> StageSearch::build(const RowClass &r
     batch->kernels.push_back(*kernel);
   }
   if (!memory) {
-    memory = std::make_unique<StageMemory>(stage, schedule.entries.back().kernel.integers.at("panel_m"),
-                                           options.coldBytes);
+    memory =
+        std::make_unique<StageMemory>(stage, schedule.entries.back().kernel.integers.at("panel_m"), options.coldBytes);
     if (!memory->ready())
       return Diagnostic::error("E-MEMORY", "not enough memory for the cold weights of stage " + stage.name);
   }
@@ -126,8 +126,7 @@ static std::string differenceOf(const MatmulStage &stage, const std::vector<char
     if (a == want.end())
       return "";
     int64_t at = a - want.begin(), size = moec_dtype_bytes(uint32_t(stage.result));
-    return "row " + std::to_string(at / stage.outStride) + " column " +
-           std::to_string(at % stage.outStride / size);
+    return "row " + std::to_string(at / stage.outStride) + " column " + std::to_string(at % stage.outStride / size);
   }
   DataType type = DataType(stage.result);
   for (int64_t row = 0; row * stage.outStride < int64_t(want.size()); ++row) {
@@ -272,8 +271,8 @@ Result<> StageSearch::prove(const RowClass &rows, std::vector<Measured> best, Se
       if (std::abs(end / begin - 1) <= mostDrift)
         break;
     }
-    double bound = std::max(batch.turn.flops / options.ceilings.gflops, batch.turn.weightBytes / options.ceilings.gbps) *
-                   1e-3;
+    double bound =
+        std::max(batch.turn.flops / options.ceilings.gflops, batch.turn.weightBytes / options.ceilings.gbps) * 1e-3;
     bool impossible = times.candidate.median < 0.8 * bound;
     bool better = times.gainLow > 0 && times.gain >= options.minimumGain && !impossible;
     if (better && (!outcome.changed || times.gain > outcome.gain)) {

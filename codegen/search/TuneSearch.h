@@ -3,11 +3,11 @@
 // A stage and one of its row ranges -> the fastest entry on this machine, and a record of everything that was measured.
 //
 //   1. candidates   neighbours of the best entry so far (Candidates.h), until none is faster
-//   2. right        each computes what the default computes, bit by bit, at every row count that is checked, on an output
-//                   that was poisoned; one that does not is recorded as wrong and never timed
+//   2. right        each computes what the default computes, bit by bit, at every row count that is checked, on a
+//                   poisoned output; one that does not is recorded as wrong and never timed
 //   3. screened     rounds of default and candidates, in turn, on weights that no cache holds
-//   4. chosen       the best few against the default in pairs, ABBA; one is chosen if the 95 % interval of its gain lies
-//                   above 0 and the gain is 1 % at least, else the default stays, with the same proof
+//   4. chosen       the best few against the default in pairs, ABBA; one is chosen if the 95 % interval of its gain
+//                   lies above 0 and the gain is 1 % at least, else the default stays, with the same proof
 
 #ifndef MOEC_CODEGEN_SEARCH_TUNESEARCH_H
 #define MOEC_CODEGEN_SEARCH_TUNESEARCH_H
@@ -35,20 +35,20 @@ class StageTimer;
 
 struct SearchOptions {
   CandidateSpace space;
-  TuneRecord stamp;        // stage apart, what every record of this run says: machine, routing, stamp, threads
-  ProbeResult ceilings;    // of this machine, for the length of turns and for results that cannot be
+  TuneRecord stamp;     // stage apart, what every record of this run says: machine, routing, stamp, threads
+  ProbeResult ceilings; // of this machine, for the length of turns and for results that cannot be
   double minimumGain = 0.01;
   int rounds = 7, pairs = 15; // of screening; of the proof
   int64_t coldBytes = int64_t(512) << 20;
-  std::function<bool()> expired;                             // true: no further batch
-  std::function<Result<>(const TuneRecord &record)> remember; // called for every record
+  std::function<bool()> expired;                                             // true: no further batch
+  std::function<Result<>(const TuneRecord &record)> remember;                // called for every record
   std::function<void(size_t tried, size_t wrong, double bestGain)> progress; // may be empty
 };
 
 struct SearchOutcome {
   RowClass rows;
   ScheduleEntry standard;
-  ScheduleEntry chosen; // the standard, unless `changed`
+  ScheduleEntry chosen;                // the standard, unless `changed`
   bool changed = false, known = false; // known: an earlier run had chosen
   double gain = 0, gainLow = 0, gainHigh = 0;
   int64_t pairs = 0, wins = 0;
@@ -62,7 +62,7 @@ public:
               const std::vector<TuneRecord> &earlier);
   ~StageSearch();
 
-  const std::vector<RowClass> classes(const std::vector<int64_t> &tokens) const;
+  std::vector<RowClass> classes(const std::vector<int64_t> &tokens) const;
   // E-MEMORY, E-INTERNAL, and what `remember` returns.
   Result<SearchOutcome> search(const RowClass &rows);
 

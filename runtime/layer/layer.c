@@ -70,7 +70,8 @@ static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *o
     limit = asked;
   moec_cpu_model cpu = moec_this_cpu();
   uint32_t usable = plan->header->isa_mask;
-  if (asked != MOEC_ISA_AVX512_BF16 && !(plan->header->features & MOEC_FEATURE_BF16_DOT_TUNED) && (usable >> MOEC_ISA_AVX512 & 1) && !moec_has_fast_bf16_dot(&cpu))
+  if (asked != MOEC_ISA_AVX512_BF16 && !(plan->header->features & MOEC_FEATURE_BF16_DOT_TUNED) &&
+      (usable >> MOEC_ISA_AVX512 & 1) && !moec_has_fast_bf16_dot(&cpu))
     usable &= ~(1u << MOEC_ISA_AVX512_BF16);
   for (int32_t isa = limit; isa >= 0; --isa)
     if (usable >> isa & 1) {

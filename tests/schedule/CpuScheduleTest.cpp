@@ -78,8 +78,8 @@ TEST(cpu_schedule, row_classes) {
   EXPECT_EQ(classes(cpuSchedule(wide, Isa::Baseline)), "1.. panel 1/16 fma");
 }
 
-// Up to 15 rows (14 with FMA, whose broadcasts take a register) one block; above, the fewest blocks of at most 12 rows, all
-// of one height.
+// Up to 15 rows (14 with FMA, whose broadcasts take a register) one block; above, the fewest blocks of at most 12 rows,
+// all of one height.
 TEST(cpu_schedule, avx512_blocks_have_no_idle_rows) {
   MatmulStage wide = facts(768, 2048, 2, true, true);
   for (Isa isa : {Isa::Avx512, Isa::Avx512Bf16}) {
