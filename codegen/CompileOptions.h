@@ -21,8 +21,8 @@ namespace moec {
 // decide which experts are chosen stay exact in both modes.
 enum class MathMode { Exact, Tf32 };
 // Run: a call's bits repeat from run to run. Off: CUDA kernels may add a token's rows in any order, so results repeat
-// only up to rounding. Batch, CPU targets only: a row's bits depend neither on the other rows of the call nor on which of
-// avx2, avx512 and avx512_bf16 runs.
+// only up to rounding. Batch, CPU targets only: a row's bits depend neither on the other rows of the call nor on which
+// of avx2, avx512 and avx512_bf16 runs.
 enum class Determinism { Off, Run, Batch };
 
 // The sanitizer whose checks the kernels contain. The program that links them must be built with the same one.

@@ -181,7 +181,14 @@ typedef struct moec_layer_info {
  * only here) excludes. The best is the highest, except that avx512 is preferred to avx512_bf16 on processors whose bf16
  * dot product is slow (runtime/cpu_features.c lists the fast ones), unless the limit names avx512_bf16 itself or the
  * package was tuned on such a processor.
- * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT. */
+ * options may be NULL. MOEC_VERSION_MISMATCH, MOEC_ISA_MISSING, MOEC_OUT_OF_MEMORY, MOEC_INVALID_ARGUMENT.
+ *
+ * On CUDA it picks the package's kernels for the device's compute capability, and everything slow happens here: it
+ * opens the driver library, loads the image, looks up every kernel and sets its shared memory. If the calling thread's
+ * current context belongs to the device, the layer lives in that context, which must outlive it; otherwise it retains
+ * the device's primary context. No call of this API changes the current context. Do not call this while a stream is
+ * being captured. MOEC_UNSUPPORTED_DEVICE: no driver, a driver too old for the images, or no kernels for the device;
+ * MOEC_DEVICE_ERROR: the driver refused; the text holds its message. */
 MOEC_API moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options,
                                        moec_layer **out_layer);
 

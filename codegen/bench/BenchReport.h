@@ -73,7 +73,7 @@ bool accepted(const BenchRound &round, const ProbeResult &best);
 // Figures of the accepted rounds. What a call must do, and so the bound, is known without one, too.
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best);
 
-// {"units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]}: int8 units count multiplications and additions alike.
+// {"units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]}; int8 units count integer operations.
 void writeUnits(llvm::json::OStream &os, const std::vector<PeakRate> &units);
 
 // Times of the accepted rounds in the order of measuring: all of them, or `most` at equal distances.

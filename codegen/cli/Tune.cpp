@@ -3,7 +3,7 @@
 // moec tune: a layer -> which kernels are fastest for it on this machine, as records beside the spec.
 //
 //   per row range   candidates are built in memory, compared with the default, timed in turn with it (codegen/search)
-//   at the end      whole calls of the tuned layer beside the default one, and `verify` of the tuned one (TuneConfirm.h)
+//   at the end      whole calls of the tuned layer beside the default one, and `verify` of the tuned one (TuneConfirm)
 
 #include "Supervisor.h"
 #include "TokenRange.h"

@@ -16,8 +16,8 @@
 
 namespace moec {
 
-// How a kernel multiplies: by f32 FMA, by dot products of bf16 pairs, in AMX tiles (both bf16 A and B), or by calls that
-// emulate tiles.
+// How a kernel multiplies: by f32 FMA, by dot products of bf16 pairs, in AMX tiles (both bf16 A and B), or by calls
+// that emulate tiles.
 enum class Multiply { Vector, Dot, Tiles, EmulatedTiles };
 
 // Of a schedule entry's numeric: "fma", "dot" or "amx".

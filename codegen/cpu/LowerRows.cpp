@@ -41,8 +41,8 @@ public:
   }
 
 private:
-  // Sums are of 16 lanes on every instruction set that fuses multiplication and addition, whatever its registers hold: a
-  // row's bits are then the same on all of them.
+  // Sums are of 16 lanes on every instruction set that fuses multiplication and addition, whatever its registers hold:
+  // a row's bits are then the same on all of them.
   int64_t lanes() const { return e.isa.fma ? 16 : e.isa.lanes; }
   static int64_t size(Type element) { return element.isBF16() ? 2 : 4; } // i1 is kept as i32
   Type stored(Type element) { return element.isInteger(1) ? Type(e.b.getI32Type()) : element; }

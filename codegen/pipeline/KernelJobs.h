@@ -34,8 +34,8 @@ struct KernelJobs {
 };
 
 // The schedule to use: the forced text for the stages that it names (checked here), for all others records of
-// measurements on this machine where there are some, else heuristics. `notes` says for each stage that has records where
-// its kernels come from. Sets the features of `plan` that follow from records.
+// measurements on this machine where there are some, else heuristics. `notes` says for each stage that has records
+// where its kernels come from. Sets the features of `plan` that follow from records.
 bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
                     Schedule &out, std::vector<std::string> &notes, std::vector<Diagnostic> &errors);
 

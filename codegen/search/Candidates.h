@@ -20,8 +20,8 @@ struct CandidateSpace {
 };
 CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
 
-// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order, without `from`
-// itself. Ranges are those of `from`.
+// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order, without
+// `from` itself. Ranges are those of `from`.
 //
 //     kernel          every template of the space
 //     block_m         heights that waste at most an eighth of the rows, and the next one up; panel_m follows

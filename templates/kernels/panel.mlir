@@ -7,7 +7,7 @@
 // B is read once per item in the one order it has in memory; while a panel is used the block that follows is fetched.
 // All k of a block stay in registers, so nothing is spilled: right while panel_m rows of A and two panels fit in L2.
 
-#block_m        = 32 : index          // {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 48}: rows of a block
+#block_m        = 32 : index // {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 48}: rows of a block
 #panel_m        = 32 : index          // multiple of block_m: rows of an item, packed at once
 #block_k        = 32 : index          // {4, 8, 32}: depth of one step; 32 for 2-byte weights
 #k_steps        = 4 : index           // = ceildiv(k, block_k)

@@ -37,7 +37,7 @@ std::string jsonOf(const Kind &kind, const std::string &dtype) {
          kind.router + R"(}, "experts": {"intermediate": 53, )" + kind.experts + "}" + kind.rest + "}";
 }
 
-// Rows of x that hold what breaks arithmetic: huge, infinite, not a number, zeros of both signs, neighbours that cancel.
+// Rows of x that hold what breaks arithmetic: huge, infinite, not a number, zeros of both signs, terms that cancel.
 std::vector<float> hostileX(const CompiledLayer &layer, int64_t tokens) {
   std::vector<float> x = layer.randomX(tokens);
   const float infinity = std::numeric_limits<float>::infinity();
