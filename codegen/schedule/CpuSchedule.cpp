@@ -139,9 +139,9 @@ static void prefetchTiles(ScheduleEntry &entry, int64_t steps, int64_t stepBytes
 }
 
 // Few rows read B as one linear stream, which hardware follows by itself; software prefetch costs them a quarter (t1)
-// or 8 % (t0). More rows multiply for longer than a line takes to come: 8 steps ahead, one line per pair of k, they reach
-// 87 to 96 % of the bound, all at once before the products 60 to 90 %. The first row block fetches for all of them.
-// f32 is fetched before the products of a step.
+// or 8 % (t0). More rows multiply for longer than a line takes to come: 8 steps ahead, one line per pair of k, they
+// reach 87 to 96 % of the bound, all at once before the products 60 to 90 %. The first row block fetches for all of
+// them. f32 is fetched before the products of a step.
 static void prefetchLines(ScheduleEntry &entry, int64_t steps, int64_t stepBytes) {
   constexpr int64_t fewRows = 6;
   bool linear = entry.kernel.integers["panel_m"] <= fewRows;
