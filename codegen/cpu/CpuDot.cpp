@@ -32,7 +32,7 @@ private:
 
 CpuLowering::Accumulator CpuDot::mma(tile::MmaOp op, const Accumulator &acc) {
   auto a = cast<tile::PackedType>(op.getA().getType());
-  int64_t rows = integer(a.getBlockM()), bytes = rowBytes(a);
+  int64_t rows = block.rows, bytes = rowBytes(a);
   auto [pa, pb] = stepOperands(op);
   auto halves = [&](Value words) -> Value {
     return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getBF16Type(), 32), words);

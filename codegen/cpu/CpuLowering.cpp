@@ -70,13 +70,7 @@ bool CpuLowering::lowerOp(Operation *op) {
           lowerBlock(o.getBody().front());
         });
       })
-      .Case<tile::ForRowsOp>([&](auto o) {
-        int64_t block = integer(cast<tile::PackedType>(o.getRange().getType()).getBlockM());
-        e.loop(e.c(0), e.ceilDiv(current.rows, block), 1, [&](Value m) {
-          values[o.getBody().getArgument(0)] = {m};
-          lowerBlock(o.getBody().front());
-        });
-      })
+      .Case<tile::ForRowsOp>([&](auto o) { lowerRows(o); })
       .Case<tile::ScratchOp>([&](auto o) {
         auto packed = dyn_cast<tile::PackedType>(o.getType());
         int64_t bytes = packed ? packedBytes(packed) : integer(cast<tile::SpillType>(o.getType()).getPanelM()) * 128;
@@ -84,16 +78,15 @@ bool CpuLowering::lowerOp(Operation *op) {
       })
       .Case<tile::PackOp>([&](auto o) { pack(o); })
       .Case<tile::PrefetchOp>([&](auto o) { lowerPrefetch(o); })
-      .Case<tile::ZeroOp>([&](auto o) { values[o.getResult()] = zero(integer(o.getType().getRows())); })
+      .Case<tile::ZeroOp>([&](auto o) { values[o.getResult()] = zero(block.rows); })
       .Case<tile::MmaOp>([&](auto o) {
         Accumulator acc = values[o.getAcc()];
         values[o.getResult()] = mma(o, acc);
       })
       .Case<tile::RestoreOp>([&](auto o) { lowerRestore(o); })
       .Case<tile::SaveOp>([&](auto o) {
-        int64_t rows = integer(cast<tile::AccType>(o.getAcc().getType()).getRows());
-        Value to = e.at(value(o.getSpill()), e.mul(e.toI64(value(o.getRow())), rows * 128));
-        saveAccumulator(values[o.getAcc()], rows, to);
+        Value to = e.at(value(o.getSpill()), e.mul(block.first, 128));
+        saveAccumulator(values[o.getAcc()], block.rows, to);
       })
       .Case<tile::EpilogueOp>([&](auto o) { lowerEpilogue(o); })
       .Default([&](Operation *) { known = false; });
@@ -112,6 +105,25 @@ CpuLowering::Item CpuLowering::loadItem(Value index) {
   Value panel = e.add(e.mul(item.group, shape("panels")), item.panel0);
   item.base = e.at(panels, e.mul(panel, shape("panel_bytes")));
   return item;
+}
+
+void CpuLowering::lowerRows(tile::ForRowsOp op) {
+  int64_t height = integer(cast<tile::PackedType>(op.getRange().getType()).getBlockM());
+  auto walk = [&](Value from, Value to, int64_t rows, Value skipped) {
+    e.loop(from, to, 1, [&](Value m) {
+      values[op.getBody().getArgument(0)] = {m};
+      Value first = e.mul(m, rows);
+      block = {rows, skipped ? e.add(first, skipped) : first};
+      lowerBlock(op.getBody().front());
+    });
+  };
+  Value blocks = e.ceilDiv(current.rows, height);
+  if (!op.getHeights() || op.getHeights()->getSExtValue() == 1)
+    return walk(e.c(0), blocks, height, Value());
+  // `full` blocks of `height` rows and the rest one lower: full*height + (blocks-full)*(height-1) = rows
+  Value full = e.maxS(e.sub(current.rows, e.mul(blocks, height - 1)), e.c(0));
+  walk(e.c(0), full, height, Value());
+  walk(full, blocks, height - 1, full);
 }
 
 void CpuLowering::lowerItems(tile::ForItemsOp op) {
@@ -189,8 +201,8 @@ void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
 }
 
 void CpuLowering::lowerRestore(tile::RestoreOp op) {
-  int64_t rows = integer(op.getType().getRows());
-  Value from = e.at(value(op.getSpill()), e.mul(e.toI64(value(op.getRow())), rows * 128));
+  int64_t rows = block.rows;
+  Value from = e.at(value(op.getSpill()), e.mul(block.first, 128));
   Value isFirst = arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::eq, e.toI64(value(op.getChunk())), e.c(0));
   auto within = [&](llvm::function_ref<Accumulator()> make) {
     return [&, make](OpBuilder &builder, Location) {
@@ -259,12 +271,10 @@ Value CpuLowering::loadTail(Type element, Value p, Value column, int64_t lanes) 
 }
 
 void CpuLowering::lowerEpilogue(tile::EpilogueOp op) {
-  int64_t blockRows = integer(cast<tile::AccType>(op.getAcc().getType()).getRows());
-  saveAccumulator(values[op.getAcc()], blockRows, accStore);
+  saveAccumulator(values[op.getAcc()], block.rows, accStore);
   const Item &item = items[op.getItem()];
-  Value first = e.mul(e.toI64(value(op.getRow())), blockRows);
-  Value rows = e.minS(e.c(blockRows), e.sub(item.rows, first));
-  Value row0 = e.add(item.row0, first);
+  Value rows = e.minS(e.c(block.rows), e.sub(item.rows, block.first));
+  Value row0 = e.add(item.row0, block.first);
   e.loop(e.c(0), rows, 1, [&](Value r) { epilogueColumns(op, e.add(row0, r), e.at(accStore, e.mul(r, 128))); });
 }
 

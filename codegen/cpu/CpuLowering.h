@@ -78,14 +78,23 @@ protected:
   void forPackedRows(tile::PackedType type, llvm::function_ref<void(mlir::Value, mlir::Value, mlir::Value)> present,
                      llvm::function_ref<void(mlir::Value, mlir::Value)> absent);
 
+  // The row block at hand, as tile.for_rows walks: its rows and the first of them. Types of accumulators say block_m,
+  // but blocks may be one row lower.
+  struct RowBlock {
+    int64_t rows = 0;
+    mlir::Value first; // i64
+  };
+
   Emitter e;
   tile::KernelOp kernel;
+  RowBlock block;
   llvm::DenseMap<mlir::Value, Item> items;
   Item current;
 
 private:
   bool lowerOp(mlir::Operation *op) override;
   void lowerItems(tile::ForItemsOp op);
+  void lowerRows(tile::ForRowsOp op);
   void lowerPrefetch(tile::PrefetchOp op);
   void lowerEpilogue(tile::EpilogueOp op);
   void epilogueColumns(tile::EpilogueOp op, mlir::Value row, mlir::Value accRow);

@@ -28,7 +28,7 @@ CpuLowering::Accumulator VectorAccumulators::loadAccumulator(int64_t rows, Value
 std::pair<Value, Value> VectorAccumulators::stepOperands(tile::MmaOp op) {
   auto a = cast<tile::PackedType>(op.getA().getType());
   auto b = cast<tile::PanelsType>(op.getB().getType());
-  Value pa = e.at(value(op.getA()), e.mul(e.toI64(value(op.getRow())), integer(a.getBlockM()) * rowBytes(a)));
+  Value pa = e.at(value(op.getA()), e.mul(block.first, rowBytes(a)));
   pa = e.at(pa, e.mul(e.toI64(value(op.getStep())), integer(b.getBlockK()) * packedSize));
   return {pa, stepAddress(b, items[op.getItem()], value(op.getColumn()), value(op.getStep()))};
 }
@@ -36,7 +36,7 @@ std::pair<Value, Value> VectorAccumulators::stepOperands(tile::MmaOp op) {
 // Tile t of `tiles` at a time fetches the lines of its pairs: a step has depth/2 * 2/tiles pairs.
 void VectorAccumulators::forPairs(tile::MmaOp op, Accumulator &acc, Value a, Value b, int64_t firstTile, int64_t tiles,
                                   MultiplyPair multiply) {
-  int64_t rows = integer(cast<tile::AccType>(op.getAcc().getType()).getRows());
+  int64_t rows = block.rows;
   int64_t depth = integer(cast<tile::PanelsType>(op.getB().getType()).getBlockK());
   int64_t lanes = e.isa.lanes, nv = vectors(), first = firstTile * 16 / lanes, count = tiles * 16 / lanes;
   std::optional<Fetch> fetch;
@@ -159,7 +159,7 @@ void CpuVector::multiply(Accumulator &acc, int64_t rows, Value a, int64_t rowByt
 CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) {
   auto a = cast<tile::PackedType>(op.getA().getType());
   auto b = cast<tile::PanelsType>(op.getB().getType());
-  int64_t rows = integer(a.getBlockM()), lanes = e.isa.lanes, depth = integer(b.getBlockK());
+  int64_t rows = block.rows, lanes = e.isa.lanes, depth = integer(b.getBlockK());
   auto [pa, pb] = stepOperands(op);
   Accumulator out(acc);
   if (b.getElement().isF32()) {

@@ -43,6 +43,7 @@ public:
   mlir::Value mul(mlir::Value x, mlir::Value y) { return mlir::arith::MulIOp::create(b, loc, x, y); }
   mlir::Value mul(mlir::Value x, int64_t y) { return y == 1 ? x : mul(x, c(y)); }
   mlir::Value minS(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, loc, x, y); }
+  mlir::Value maxS(mlir::Value x, mlir::Value y) { return mlir::arith::MaxSIOp::create(b, loc, x, y); }
   mlir::Value divU(mlir::Value x, int64_t y) {
     return y == 1 ? x : mlir::arith::DivUIOp::create(b, loc, x, c(y)).getResult();
   }

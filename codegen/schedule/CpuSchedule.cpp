@@ -23,6 +23,7 @@ namespace {
 struct RowClass {
   int64_t lastRow, blockM, panelM;
   const char *kernel = "panel";
+  int64_t heights = 1; // 2: blocks of blockM - 1 rows as well
 };
 
 constexpr int64_t openEnd = -1;
@@ -51,7 +52,7 @@ std::vector<RowClass> amxClasses(const MatmulStage &facts) {
 }
 
 // Rows that are computed and do not exist cost as much as others: 36 rows take 1.46 times as long in blocks of 8 as in
-// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height, and up to `highest`
+// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height or one lower, and up to `highest`
 // rows one block: with bf16 dot products blocks of 6 to 15 rows reach 92 to 96 % of the bound alike, those above 12
 // least (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
 void addBlocks(std::vector<RowClass> &classes, int64_t highest, int64_t usual, int64_t most) {
@@ -60,7 +61,7 @@ void addBlocks(std::vector<RowClass> &classes, int64_t highest, int64_t usual, i
   for (int64_t rows = highest + 1; rows <= most; ++rows) {
     int64_t blocks = (rows + usual - 1) / usual, height = (rows + blocks - 1) / blocks;
     int64_t last = std::min(blocks * height, most);
-    classes.push_back({last, height, blocks * height});
+    classes.push_back({last, height, blocks * height, "panel", 2});
     rows = last;
   }
   classes.back().lastRow = openEnd;
@@ -173,6 +174,8 @@ StageSchedule cpuSchedule(const MatmulStage &facts, Isa isa) {
     entry.numeric = numeric;
     entry.kernel.templateName = c.kernel;
     entry.kernel.integers = {{"block_m", c.blockM}, {"panel_m", c.panelM}, {"block_k", blockK}};
+    if (entry.kernel.templateName == "panel")
+      entry.kernel.integers["heights"] = c.heights;
     entry.kernel.words = {{"a_hint", "none"}};
     if (amx)
       prefetchTiles(entry, steps, stepBytes);

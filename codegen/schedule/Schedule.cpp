@@ -124,6 +124,8 @@ bool EntryChecker::checkNumeric() {
                           (facts.inputBytes() == 2 ? "bf16" : "f32") + " input and " +
                           (facts.weightBytes() == 2 ? "bf16" : "f32") + " weights");
   // 48 rows are 3 pairs of tiles and leave two of the eight registers for A and B
+  if (amx && values.count("heights") && values["heights"] != 1)
+    return fail("S3", "heights is " + text(values["heights"]) + ", expected 1 for numeric amx");
   if (amx && (block > 48 || (block > 16 && block % 16)))
     return fail("S3", "block_m is " + text(block) + ", expected up to 16, 32 or 48 for numeric amx");
   return true;
@@ -134,6 +136,8 @@ bool EntryChecker::checkNumeric() {
 bool EntryChecker::checkRegisters() {
   if (entry.numeric == "amx")
     return true;
+  if (values["block_m"] < 2 && values.count("heights") && values["heights"] != 1)
+    return fail("S4", "heights is " + text(values["heights"]) + ", expected 1 for blocks of one row");
   const IsaFacts &machine = isaFacts(isa);
   int64_t block = values["block_m"], vectors = 32 / machine.lanes;
   int64_t needed = block * vectors + (entry.numeric == "dot" ? vectors : std::min(block, vectors) + 1);

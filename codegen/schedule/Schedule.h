@@ -28,11 +28,12 @@
 // lies
 //         in 1..1,000,000 and in the allowed set of its comment: `{a, b}`, `{a .. b}` or `multiple of name`
 //     S2  panel_m >= last row; of an open entry, panel_m >= first row
-//     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16.
+//     S3  numeric amx: instruction set amx, bf16 input and weights, block_m up to 16 or a multiple of 16,
+//         heights 1.
 //         numeric dot: instruction set avx512_bf16 or amx, bf16 input and weights
 //         block_k is 32 for 2-byte weights and 4 or 8 for f32 (depth is padded to 32 and 8)
 //     S4  numeric fma: with v = 32 / lanes vectors per row, block_m*v + min(block_m, v) + 1 <= vector registers;
-//         numeric dot: block_m*v + v
+//         numeric dot: block_m*v + v. heights 2: block_m at least 2
 //     S5  prefetch_block divides k_steps or is a multiple of it; streams <= lines of a step, block_k*32*bytes / 64
 //     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded; dot: 2*k_padded and fma:
 //         4*k_padded, rounded up to 64, + 64) bytes

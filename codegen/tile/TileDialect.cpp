@@ -163,13 +163,19 @@ LogicalResult KernelOp::verify() {
 
 // ---- loops: tile.for_x %index in %range { ... } -----------------------------------------------------------------
 
-static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType) {
+static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType,
+                             StringRef clause = "") {
   OpAsmParser::Argument induction;
   OpAsmParser::UnresolvedOperand range;
   Type rangeType;
   Region *body = result.addRegion();
-  if (parser.parseArgument(induction) || parser.parseKeyword("in") || parser.parseOperand(range) ||
-      parser.parseColonType(rangeType) || parser.resolveOperand(range, rangeType, result.operands))
+  if (parser.parseArgument(induction) || parser.parseKeyword("in") || parser.parseOperand(range))
+    return failure();
+  IntegerAttr number;
+  if (!clause.empty() && succeeded(parser.parseOptionalKeyword(clause)) &&
+      parser.parseAttribute(number, clause, result.attributes))
+    return failure();
+  if (parser.parseColonType(rangeType) || parser.resolveOperand(range, rangeType, result.operands))
     return failure();
   induction.type = inductionType;
   if (parser.parseRegion(*body, {induction}) || parser.parseOptionalAttrDict(result.attributes))
@@ -178,11 +184,17 @@ static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type i
   return success();
 }
 
-static void printLoop(OpAsmPrinter &printer, Operation *op) {
-  printer << ' ' << op->getRegion(0).getArgument(0) << " in " << op->getOperand(0) << " : "
-          << op->getOperand(0).getType() << ' ';
+static void printLoop(OpAsmPrinter &printer, Operation *op, StringRef clause = "") {
+  printer << ' ' << op->getRegion(0).getArgument(0) << " in " << op->getOperand(0);
+  SmallVector<StringRef> printed;
+  if (!clause.empty())
+    if (auto number = op->getAttrOfType<IntegerAttr>(clause)) {
+      printer << ' ' << clause << ' ' << number.getInt();
+      printed.push_back(clause);
+    }
+  printer << " : " << op->getOperand(0).getType() << ' ';
   printer.printRegion(op->getRegion(0), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
-  printer.printOptionalAttrDict(op->getAttrs());
+  printer.printOptionalAttrDict(op->getAttrs(), printed);
 }
 
 ParseResult ForItemsOp::parse(OpAsmParser &parser, OperationState &result) {
@@ -194,9 +206,17 @@ ParseResult ForColumnsOp::parse(OpAsmParser &parser, OperationState &result) {
 }
 void ForColumnsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
 ParseResult ForRowsOp::parse(OpAsmParser &parser, OperationState &result) {
-  return parseLoop(parser, result, parser.getBuilder().getIndexType());
+  return parseLoop(parser, result, parser.getBuilder().getIndexType(), "heights");
 }
-void ForRowsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this); }
+void ForRowsOp::print(OpAsmPrinter &printer) { printLoop(printer, *this, "heights"); }
+LogicalResult ForRowsOp::verify() {
+  int64_t heights = getHeights() ? getHeights()->getSExtValue() : 1;
+  int64_t block = cast<PackedType>(getRange().getType()).getBlockM().getInt();
+  if (heights != 1 && (heights != 2 || block < 2))
+    return emitOpError("C1: heights is ") << heights << " for blocks of " << block << " rows, expected 1"
+                                          << (block < 2 ? "" : " or 2");
+  return success();
+}
 
 // tile.for_tiles %item, %column in %items : !tile.items { ... }
 ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {

@@ -14,6 +14,7 @@
 #prefetch_block = 4 : index           // divides k_steps or is a multiple of it: steps of one prefetched block
 #streams        = 8 : index           // {1, 2, 4, 8, 16}: places of that block fetched side by side
 #share          = 1 : index           // {1 .. 64}: first row blocks of an item, which share the fetching
+#heights        = 1 : index           // {1, 2}: 2 spreads an item's rows over blocks of block_m and block_m - 1 rows
 #tiles          = 2 : index           // {1, 2}: 16-column tiles of a panel side by side; 1: bf16 in one linear stream
 #hint           = #tile.hint<t1>      // {none, t0, t1, nta}: where prefetched lines go
 #a_hint         = #tile.hint<none>    // {none, nta}: nta keeps A out of the way of B
@@ -36,7 +37,7 @@ tile.kernel @panel for(cpu) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
   tile.for_items %item in %items : !tile.items {
     tile.pack %a[%item] -> %packed : !A, !P
     tile.for_columns %n in %item : !tile.item {
-      tile.for_rows %m in %packed : !P {
+      tile.for_rows %m in %packed heights #heights : !P {
         %zero = tile.zero : !acc
         %acc = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {
           %d = tile.mma %c, %packed[%m, %k], %b[%item, %n] a_hint #a_hint tiles #tiles : !acc, !P, !B
