@@ -34,6 +34,7 @@ struct CompileOptions {
   IsaSet isas = IsaSet::all();           // CPU instruction sets to build
   std::vector<CudaArch> archs;           // CUDA architectures to build
   int64_t maxTokens = 8192;              // largest T the package serves
+  int64_t workspaceLimit = 0;            // bytes on one thread; 0: none. Larger calls run in chunks of tokens (CPU)
   std::string templatesDir;              // overlay folder, empty = built-in templates only
   std::string scheduleText;              // a schedule to force (text of a schedule file), empty = heuristics
   std::string scheduleName;              // its file name, for messages

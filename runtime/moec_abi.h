@@ -130,7 +130,8 @@ typedef struct moec_buffer {
  * MOEC_ROLE_PROBABILITIES). Route tables are four parts for every dispatch step, in step order: its offsets (4*(G+1)
  * bytes), row_token, row_slot and slot_row (4*T*K bytes each). `items` is one array of moec_item, large enough for the
  * largest step (MOEC_ITEMS_PER_WORKER). Scratch is header.scratch_bytes for each of max_threads workers.
- * Sizes never shrink as T grows; before rounding they are affine in T. */
+ * Sizes never shrink as T grows; before rounding they are affine in T. Of a call in chunks, T is header.chunk_tokens, and
+ * room for the counts of all chunks follows the scratch. */
 #define MOEC_WORKSPACE_ALIGN 256
 
 /* ---- steps --------------------------------------------------------------------------------------------------- */
@@ -337,6 +338,9 @@ typedef struct moec_plan_header {
   moec_span buffers, steps, args, covers, roles, weights, strings;
   uint32_t total_bytes;
   uint32_t num_report_slots; /* the last ones of num_slots; they take 0 bytes in a call without reports */
+  /* CPU: a call of more tokens runs in chunks of so many, one after the other, in the workspace of one; 0: never. Only
+   * plans whose tokens do not depend on each other have it: no capacity, top tokens, slots, columns or reports. */
+  int64_t chunk_tokens;
 } moec_plan_header;
 
 /* The result of a package's only exported function, `const moec_package *NAME_package(void)`. All static storage. */
@@ -383,7 +387,7 @@ MOEC_ABI_SIZE(moec_isa_variants, 20);
 MOEC_ABI_SIZE(moec_step, 216);
 MOEC_ABI_SIZE(moec_role, 48);
 MOEC_ABI_SIZE(moec_weight, 56);
-MOEC_ABI_SIZE(moec_plan_header, 216);
+MOEC_ABI_SIZE(moec_plan_header, 224);
 MOEC_ABI_SIZE(moec_cuda_image, 16);
 
 #ifdef __cplusplus

@@ -121,8 +121,9 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
     const moec_plan_header &header = package.plan.header;
     session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize))
                 << ", " << join(machineNames(package), " ") << "\n"
-                << "  workspace   " << workspaceText(package) << " at " << header.max_tokens
-                << " tokens; packed weights "
+                << "  workspace   " << workspaceText(package) << " at " << header.max_tokens << " tokens"
+                << (header.chunk_tokens ? " in chunks of " + std::to_string(header.chunk_tokens) : "")
+                << "; packed weights "
                 << sizeText(int64_t(package.plan.header.isa_mask ? header.packed_bytes : package.cuda.packedBytes))
                 << "; deterministic: "
                 << (header.determinism == 0   ? "no, rows are added in any order on CUDA"

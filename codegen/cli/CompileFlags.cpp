@@ -17,6 +17,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include <optional>
 #include <sys/stat.h>
 
 using namespace llvm;
@@ -33,6 +34,9 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
   verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
       ->capture_default_str();
+  verb.add_option("--workspace-limit", flags.workspaceLimit,
+                  "largest workspace of a call on one thread, as 64MiB; larger calls run in chunks of tokens (CPU)")
+      ->type_name("BYTES");
   verb.add_option("--schedule", flags.scheduleFile, "schedule to use, in the form moec explain prints")
       ->type_name("FILE");
   verb.add_option("--tuning", flags.tuning,
@@ -54,6 +58,17 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
   verb.add_option("--jobs", flags.jobs, "instruction sets and CUDA architectures compiled at a time")
       ->check(CLI::Range(1u, 64u))
       ->capture_default_str();
+}
+
+// "64MiB", "1.5GiB", "4096". Nullopt: it is not a number of bytes.
+static std::optional<int64_t> bytesOf(StringRef text) {
+  double number, unit = text.consume_back("GiB")   ? 1 << 30
+                        : text.consume_back("MiB") ? 1 << 20
+                        : text.consume_back("KiB") ? 1 << 10
+                                                   : 1;
+  if (text.getAsDouble(number) || !(number > 0) || number * unit > 1e15)
+    return std::nullopt;
+  return int64_t(number * unit);
 }
 
 static int parseTargets(Session &session, const std::vector<std::string> &targets, CompileOptions &options) {
@@ -78,6 +93,14 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
                         : flags.determinism == "batch" ? Determinism::Batch
                                                        : Determinism::Run;
   options.maxTokens = flags.maxTokens;
+  if (!flags.workspaceLimit.empty()) {
+    std::optional<int64_t> bytes = bytesOf(flags.workspaceLimit);
+    if (!bytes)
+      return fail(session, "E-USAGE",
+                  "--workspace-limit is " + quoteText(flags.workspaceLimit) +
+                      ", expected a number of bytes as 65536, 64MiB or 1.5GiB");
+    options.workspaceLimit = *bytes;
+  }
   options.jobs = flags.jobs;
   options.templatesDir = flags.templatesDir;
   struct stat info;

@@ -20,6 +20,7 @@ namespace moec {
 struct CompileFlags : SpecFlags {
   std::vector<std::string> targets = {"cpu"};
   int64_t maxTokens = 8192;
+  std::string workspaceLimit; // "64MiB"; empty: none
   std::string scheduleFile, math = "exact", determinism = "run";
   std::vector<std::string> tuning; // files of records; "none": heuristics alone. Besides the project's and shipped ones
   unsigned jobs = 2;

@@ -104,6 +104,8 @@ int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens)
 }
 
 int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers) {
+  if (int64_t chunk = plan.header.chunk_tokens; chunk && chunk < numTokens)
+    return workspaceBytes(plan, chunk, workers) + rounded(4 * int64_t(plan.header.num_experts));
   int64_t total = sharedWorkspaceBytes(plan, numTokens, isAlwaysUsed);
   int64_t items = plan.header.items.per_token * numTokens + plan.header.items.fixed;
   total += rounded((items + MOEC_ITEMS_PER_WORKER * workers + 1) * int64_t(sizeof(moec_item)));
@@ -170,6 +172,8 @@ void ManifestWriter::identity() {
     json.attribute("num_experts", plan.header.num_experts);
     json.attribute("top_k", plan.header.top_k);
     json.attribute("max_tokens", plan.header.max_tokens);
+    if (plan.header.chunk_tokens)
+      json.attribute("chunk_tokens", plan.header.chunk_tokens);
   });
   json.attribute("determinism", determinismWord(plan.header.determinism));
 }

@@ -50,6 +50,7 @@ private:
   void shareModule(std::string &fused, std::vector<unsigned> &ordinals);
   bool runJobs(ObjectForm form);
   void addDevices(CompiledPackage &result);
+  bool cutIntoChunks();
   // Runs `body` with MLIR's diagnostics collected; if it fails, they become errors of this code.
   bool collecting(const char *code, llvm::function_ref<bool()> body);
   // Of ops that MLIR finds wrong: text may hold such ops, but a spec's layer never does.

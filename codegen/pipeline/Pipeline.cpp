@@ -7,6 +7,7 @@
 
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/build/FunctionLibrary.h"
+#include "codegen/emit/Manifest.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/fuse/JoinStages.h"
 #include "codegen/fuse/NumericModes.h"
@@ -14,6 +15,8 @@
 #include "codegen/plan/PlanStages.h"
 #include "codegen/plan/RouteFront.h"
 #include "codegen/tile/DescribeMatmul.h"
+
+#include "runtime/moec_outputs.h"
 
 #include "dsl/spec/SpecPrinter.h"
 
@@ -293,8 +296,47 @@ void Compilation::addDevices(CompiledPackage &result) {
   }
 }
 
+// The largest chunk of tokens whose workspace keeps the limit, a multiple of 64 if it has more: the plan runs in chunks
+// if the largest call's does not.
+bool Compilation::cutIntoChunks() {
+  moec_plan_header &header = launchPlan.header;
+  int64_t limit = options.workspaceLimit;
+  if (!limit)
+    return true;
+  auto refuse = [&](const std::string &why, const std::string &hint) {
+    errors.push_back(Diagnostic::error("E-UNSUPPORTED", "--workspace-limit: " + why, hint));
+    return false;
+  };
+  if (!options.archs.empty())
+    return refuse("calls of CUDA kernels do not run in chunks", "leave the cuda targets or the limit out");
+  if (workspaceBytes(launchPlan, header.max_tokens, 1) <= limit)
+    return true;
+  for (const moec_step &step : launchPlan.steps)
+    if (step.kind != MOEC_STEP_ROWS && step.kind != MOEC_STEP_MATMUL && step.kind != MOEC_STEP_DISPATCH &&
+        step.kind != MOEC_STEP_COUNTS)
+      return refuse("step " + launchPlan.string(step.name).str() + " looks at all tokens of a call",
+                    "calls of this layer cannot run in chunks: use a smaller --max-tokens");
+  for (const moec_buffer &buffer : launchPlan.buffers)
+    if (buffer.role >= MOEC_FIRST_REPORT)
+      return refuse("report " + launchPlan.string(buffer.name).str() + " is about all tokens of a call",
+                    "leave the report or the limit out");
+  int64_t low = 0, high = header.max_tokens; // low fits, high does not
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    header.chunk_tokens = middle;
+    (workspaceBytes(launchPlan, header.max_tokens, 1) <= limit ? low : high) = middle;
+  }
+  header.chunk_tokens = low > 64 ? low / 64 * 64 : low;
+  if (low)
+    return true;
+  header.chunk_tokens = 1;
+  return refuse("a call of one token takes " + std::to_string(workspaceBytes(launchPlan, header.max_tokens, 1)) +
+                    " bytes, more than " + std::to_string(limit),
+                "give at least that");
+}
+
 std::unique_ptr<CompiledPackage> Compilation::package() {
-  if (!run(Stage::Emit))
+  if (!run(Stage::Emit) || !cutIntoChunks())
     return nullptr;
   auto result = std::make_unique<CompiledPackage>();
   result->name = launchPlan.string(launchPlan.header.name).str();

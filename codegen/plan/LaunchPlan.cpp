@@ -192,7 +192,8 @@ std::vector<char> LaunchPlan::serialize() {
 void LaunchPlan::print(llvm::raw_ostream &os) const {
   os << "plan " << string(header.name) << " x " << nameIn(typeNames, header.x_dtype) << " y "
      << nameIn(typeNames, header.y_dtype) << " hidden " << header.hidden << " experts " << header.num_experts
-     << " top_k " << header.top_k << " max_tokens " << header.max_tokens << '\n'
+     << " top_k " << header.top_k << " max_tokens " << header.max_tokens
+     << (header.chunk_tokens ? " chunk_tokens " + std::to_string(header.chunk_tokens) : "") << '\n'
      << "slots " << header.num_slots << " scratch " << header.scratch_bytes << " packed " << header.packed_bytes
      << " items " << extentText(header.items) << '\n';
   printRoles(*this, os);

@@ -163,8 +163,7 @@ LogicalResult KernelOp::verify() {
 
 // ---- loops: tile.for_x %index in %range { ... } -----------------------------------------------------------------
 
-static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType,
-                             StringRef clause = "") {
+static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type inductionType, StringRef clause = "") {
   OpAsmParser::Argument induction;
   OpAsmParser::UnresolvedOperand range;
   Type rangeType;
@@ -213,8 +212,8 @@ LogicalResult ForRowsOp::verify() {
   int64_t heights = getHeights() ? getHeights()->getSExtValue() : 1;
   int64_t block = cast<PackedType>(getRange().getType()).getBlockM().getInt();
   if (heights != 1 && (heights != 2 || block < 2))
-    return emitOpError("C1: heights is ") << heights << " for blocks of " << block << " rows, expected 1"
-                                          << (block < 2 ? "" : " or 2");
+    return emitOpError("C1: heights is ")
+           << heights << " for blocks of " << block << " rows, expected 1" << (block < 2 ? "" : " or 2");
   return success();
 }
 

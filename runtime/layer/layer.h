@@ -41,6 +41,7 @@ typedef struct moec_workspace_map {
   int64_t route[MOEC_MAX_ROUTES][4];   /* by moec_route_part */
   int64_t items, num_items;            /* offset, capacity */
   int64_t scratch, scratch_stride;     /* worker 0, bytes from one worker to the next */
+  int64_t counts;                      /* calls in chunks: counts of the chunks so far */
   int64_t table[MOEC_MAX_CUDA_TABLES]; /* CUDA: instead of items and scratch */
   int64_t bytes;
 } moec_workspace_map;
@@ -76,6 +77,12 @@ moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights,
 /* The regions of the packed weights this layer reads. */
 static inline const moec_weight_set *moec_weight_set_of(const moec_layer *layer) {
   return layer->cuda ? &layer->cuda->plan.weight_set : &layer->plan.weight_set;
+}
+
+/* Tokens that run at once in a call of `num_tokens`. */
+static inline int64_t moec_chunk_of(const moec_layer *layer, int64_t num_tokens) {
+  int64_t chunk = layer->cuda ? 0 : layer->plan.header->chunk_tokens;
+  return chunk && chunk < num_tokens ? chunk : num_tokens;
 }
 
 /* Address of buffer `index` in one call. */

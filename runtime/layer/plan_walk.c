@@ -25,6 +25,7 @@ typedef struct walk {
   moec_item *item_array;
   char *scratch;
   int64_t scratch_stride;
+  int64_t first_token, num_tokens; /* of this chunk; the whole call unless the plan has chunks */
   int64_t sequence_tokens;
   uint32_t next_index; /* step that next_step looks at */
 
@@ -37,20 +38,26 @@ typedef struct walk {
   int64_t total, chunk; /* rows or items of the step, and of one unit */
 } walk;
 
-static void resolve_buffers(walk *w, const moec_weights *weights) {
+static void resolve_buffers(walk *w, const moec_weights *weights, const moec_workspace_map *map) {
   const moec_plan *plan = &w->layer->plan;
   char *base = w->args->workspace;
-  moec_workspace_map map;
-  moec_workspace_map_at(w->layer, w->args->num_tokens, w->args->tokens_per_sequence, moec_asks_reports(w->args), &map);
   for (int32_t r = 0; r < plan->num_routes; ++r)
     w->routes[r] = (moec_route){
-        (int32_t *)(base + map.route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_TOKEN]),
-        (int32_t *)(base + map.route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map.route[r][MOEC_ROUTE_SLOT_ROW])};
+        (int32_t *)(base + map->route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map->route[r][MOEC_ROUTE_ROW_TOKEN]),
+        (int32_t *)(base + map->route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map->route[r][MOEC_ROUTE_SLOT_ROW])};
   for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
-    w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, &map, i);
-  w->item_array = (moec_item *)(base + map.items);
-  w->scratch = base + map.scratch;
-  w->scratch_stride = map.scratch_stride;
+    w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, map, i);
+  w->item_array = (moec_item *)(base + map->items);
+  w->scratch = base + map->scratch;
+  w->scratch_stride = map->scratch_stride;
+}
+
+/* The caller's rows of the next chunk. */
+static void advance_buffers(walk *w, int64_t tokens) {
+  const moec_plan *plan = &w->layer->plan;
+  for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
+    if (moec_caller_buffer(w->args, plan->buffers[i].role))
+      w->buffers[i] = (char *)w->buffers[i] + tokens * plan->buffers[i].bytes.per_token;
 }
 
 static void gather_args(walk *w, const moec_step *step) {
@@ -65,7 +72,7 @@ static const moec_route *route_of(const walk *w, const moec_step *step) {
 
 static void run_dispatch(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
-  moec_dispatch(w->step_args[MOEC_DISPATCH_IDS], w->args->num_tokens, step->choices, step->num_groups,
+  moec_dispatch(w->step_args[MOEC_DISPATCH_IDS], w->num_tokens, step->choices, step->num_groups,
                 &w->routes[w->layer->plan.route_of_step[index]]);
 }
 
@@ -81,7 +88,7 @@ static void run_capacity(walk *w, const moec_step *step) {
   for (int32_t i = 0; i < MOEC_CAPACITY_NUM_ARGS; ++i)
     arg[i] = at[i] < 0 ? NULL : w->step_args[at[i]];
   moec_capacity_call call = {.places = &step->places,
-                             .num_tokens = w->args->num_tokens,
+                             .num_tokens = w->num_tokens,
                              .sequence_tokens = w->sequence_tokens,
                              .choices = step->choices,
                              .num_groups = step->num_groups,
@@ -100,8 +107,8 @@ static void run_capacity(walk *w, const moec_step *step) {
 
 static void run_slots(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
-  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->args->num_tokens;
-  moec_make_slots(w->args->num_tokens, tokens, step->choices, step->num_groups,
+  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->num_tokens;
+  moec_make_slots(w->num_tokens, tokens, step->choices, step->num_groups,
                   &w->routes[w->layer->plan.route_of_step[index]]);
 }
 
@@ -116,7 +123,7 @@ static void run_counts(walk *w, const moec_step *step) {
 static void build_items(walk *w, const moec_step *step, const moec_isa_variants *isa) {
   const moec_plan *plan = &w->layer->plan;
   const moec_route *route = route_of(w, step);
-  const int32_t all_tokens[2] = {0, (int32_t)w->args->num_tokens};
+  const int32_t all_tokens[2] = {0, (int32_t)w->num_tokens};
   w->list.items = w->item_array;
   moec_items_build(isa, plan->covers + isa->cover, route ? route->offsets : all_tokens,
                    route ? plan->steps[step->route].num_groups : 1, (int32_t)step->num_panels, &w->list);
@@ -143,7 +150,7 @@ static int run_integers(walk *w, uint32_t index) {
     run_slots(w, index);
     return 1;
   case MOEC_STEP_TOP_TOKENS:
-    moec_top_tokens(&step->places, w->args->num_tokens, w->sequence_tokens, step->num_groups,
+    moec_top_tokens(&step->places, w->num_tokens, w->sequence_tokens, step->num_groups,
                     w->step_args[MOEC_TOP_TOKENS_VALUES],
                     step->places.flags & MOEC_PLACES_PRESENT ? w->step_args[MOEC_TOP_TOKENS_PRESENT] : NULL,
                     w->step_args[MOEC_TOP_TOKENS_MASK]);
@@ -161,16 +168,15 @@ static uint32_t begin_kernel(walk *w, const moec_step *step) {
   int32_t workers = w->layer->max_threads;
   w->step = step;
   w->kernels = plan->functions + isa->first_fn;
-  w->call.num_tokens = w->args->num_tokens;
-  w->call.num_rows = route ? route->offsets[plan->steps[step->route].num_groups] : w->args->num_tokens;
+  w->call.num_tokens = w->num_tokens;
+  w->call.num_rows = route ? route->offsets[plan->steps[step->route].num_groups] : w->num_tokens;
   w->call.items = NULL;
   w->call.num_items = 0;
   w->call.sequence_tokens = w->sequence_tokens;
   w->total = w->call.num_rows;
   w->chunk = step->rows_per_task;
   if (step->kind == MOEC_STEP_COLUMNS) {
-    w->total =
-        step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->args->num_tokens / w->sequence_tokens : 1);
+    w->total = step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->num_tokens / w->sequence_tokens : 1);
     w->chunk = 1;
   }
   if (step->kind == MOEC_STEP_MATMUL) {
@@ -224,18 +230,38 @@ static void run_unit(void *context, uint32_t unit, int32_t worker) {
   }
 }
 
+static void add_counts(int32_t *sums, const int32_t *counts, int64_t n, int first) {
+  for (int64_t e = 0; e < n; ++e)
+    sums[e] = first ? counts[e] : sums[e] + counts[e];
+}
+
 moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            const moec_walk_probe *probe) {
   walk w;
+  moec_workspace_map map;
+  moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, moec_asks_reports(args), &map);
   w.layer = layer;
   w.args = args;
   w.probe = probe;
-  w.sequence_tokens = args->tokens_per_sequence ? args->tokens_per_sequence : args->num_tokens;
-  w.next_index = 0;
-  resolve_buffers(&w, weights);
+  resolve_buffers(&w, weights, &map);
+  int64_t chunk = moec_chunk_of(layer, args->num_tokens);
+  int in_chunks = chunk < args->num_tokens;
+  int32_t *sums = (int32_t *)((char *)args->workspace + map.counts);
   moec_region region = {&w, next_step, run_unit};
-  moec_status status = moec_layer_run(layer, &region);
-  if (probe && probe->on_step)
-    probe->on_step(probe->context, layer->plan.header->steps.count);
+  moec_status status = MOEC_OK;
+  for (w.first_token = 0; status == MOEC_OK && w.first_token < args->num_tokens; w.first_token += chunk) {
+    int64_t left = args->num_tokens - w.first_token;
+    w.num_tokens = left < chunk ? left : chunk;
+    w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence : w.num_tokens;
+    w.next_index = 0;
+    status = moec_layer_run(layer, &region);
+    if (probe && probe->on_step)
+      probe->on_step(probe->context, layer->plan.header->steps.count);
+    if (in_chunks && args->out_counts)
+      add_counts(sums, args->out_counts, layer->plan.header->num_experts, w.first_token == 0);
+    advance_buffers(&w, w.num_tokens);
+  }
+  if (in_chunks && args->out_counts)
+    memcpy(args->out_counts, sums, (size_t)layer->plan.header->num_experts * sizeof(int32_t));
   return status;
 }

@@ -23,7 +23,10 @@ static int64_t take(moec_workspace_map *map, int64_t bytes) {
 void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
                            moec_workspace_map *out_map) {
   const moec_plan *plan = &layer->plan;
-  int64_t num_sequences = moec_num_sequences(num_tokens, sequence_tokens);
+  int64_t chunk = moec_chunk_of(layer, num_tokens);
+  int whole = chunk == num_tokens;
+  num_tokens = chunk;
+  int64_t num_sequences = whole ? moec_num_sequences(num_tokens, sequence_tokens) : 1;
   const moec_plan_header *header = plan->header;
   int64_t slot_bytes[MOEC_MAX_BUFFERS] = {0};
   for (uint32_t i = 0; i < header->buffers.count; ++i) {
@@ -58,6 +61,8 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
   out_map->items = take(out_map, out_map->num_items * (int64_t)sizeof(moec_item));
   out_map->scratch_stride = round_up(header->scratch_bytes);
   out_map->scratch = take(out_map, out_map->scratch_stride * layer->max_threads);
+  int32_t counts = plan->buffer_of_role[MOEC_ROLE_COUNTS];
+  out_map->counts = take(out_map, whole || counts < 0 ? 0 : plan->buffers[counts].bytes.fixed);
 }
 
 moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_tokens, size_t *out_bytes) {

@@ -256,6 +256,9 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   MOEC_CHECK_PLAN(step->name < plan->header->strings.count, "plan: step %" PRIu32 ": name is outside the strings",
                   index);
+  CHECK_STEP(!plan->header->chunk_tokens || step->kind == MOEC_STEP_ROWS || step->kind == MOEC_STEP_MATMUL ||
+                 step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_COUNTS,
+             "kind %d looks at all tokens, and the plan has chunks", step->kind);
   CHECK_STEP(step->kind <= MOEC_STEP_COLUMNS, "kind is %d", step->kind);
   CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved,
              step->reserved2);
