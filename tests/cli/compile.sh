@@ -78,6 +78,23 @@ run compile tiny.json -o none --det batch --target cpu,cuda:sm_80
 expect_status 4
 expect_in err 'error[E-UNSUPPORTED]: --det batch is not built for CUDA'
 no_leftovers none
+# A workspace that a call must not exceed.
+run compile tiny.json -o limited --target cpu:avx2 --workspace-limit 40KiB --max-tokens 4096
+expect_status 0
+expect_in err ' tokens in chunks of '
+expect_that 'the chunk is in the manifest' python3 -c '
+import json
+assert json.load(open("limited/share/tiny/manifest.json"))["chunk_tokens"] > 0'
+run compile tiny.json -o none --target cpu:avx2 --workspace-limit 1KiB
+expect_status 4
+expect_in err 'error[E-UNSUPPORTED]: --workspace-limit: a call of one token takes '
+no_leftovers none
+run compile tiny.json -o none --target cpu:avx2 --workspace-limit some
+expect_status 2
+expect_in err '--workspace-limit is "some", expected a number of bytes as 65536, 64MiB or 1.5GiB'
+run compile tiny.json -o none --target cuda --workspace-limit 64MiB
+expect_status 4
+expect_in err '--workspace-limit: calls of CUDA kernels do not run in chunks'
 run compile tiny.json -o rows --det batch
 expect_status 0
 expect_in rows/include/tiny.h '#define TINY_DETERMINISM 2'

@@ -25,19 +25,20 @@ void PrintTo(const CpuTarget &target, std::ostream *os) { *os << target.name; }
 std::string targetTestName(const testing::TestParamInfo<CpuTarget> &info) { return info.param.name; }
 
 std::unique_ptr<CompiledLayer> CompiledLayer::make(const std::string &json, const CpuTarget &target,
-                                                   const std::string &schedule) {
+                                                   const std::string &schedule, int64_t workspaceLimit) {
   std::unique_ptr<CompiledLayer> layer(new CompiledLayer);
-  if (!layer->draw(json, "test.json") || !layer->compile(target, schedule) || !layer->createLayers())
+  if (!layer->draw(json, "test.json") || !layer->compile(target, schedule, workspaceLimit) || !layer->createLayers())
     return nullptr;
   layer->pack();
   return layer;
 }
 
-bool CompiledLayer::compile(const CpuTarget &target, const std::string &schedule) {
+bool CompiledLayer::compile(const CpuTarget &target, const std::string &schedule, int64_t workspaceLimit) {
   CompileOptions options;
   options.isas = IsaSet::of(target.isa);
   options.emulateTiles = target.emulated;
   options.maxTokens = 1024;
+  options.workspaceLimit = workspaceLimit;
   options.scheduleText = schedule;
   options.scheduleName = "test.schedule";
   CompileInput input;

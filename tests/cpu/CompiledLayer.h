@@ -44,8 +44,9 @@ struct CallSetup {
 class CompiledLayer : public LayerParameters {
 public:
   // Parameters are drawn and packed. Null: a failure was reported to gtest.
+  // workspaceLimit: of a call; 0: none.
   static std::unique_ptr<CompiledLayer> make(const std::string &json, const CpuTarget &target,
-                                             const std::string &schedule = "");
+                                             const std::string &schedule = "", int64_t workspaceLimit = 0);
   ~CompiledLayer();
 
   void pack(); // the parameters of the moment
@@ -57,7 +58,7 @@ public:
 
 private:
   CompiledLayer() = default;
-  bool compile(const CpuTarget &target, const std::string &schedule);
+  bool compile(const CpuTarget &target, const std::string &schedule, int64_t workspaceLimit);
   bool createLayers();
 
   std::unique_ptr<LoadedPackage> loaded;
