@@ -131,8 +131,7 @@ bool EntryChecker::checkNumeric() {
   return true;
 }
 
-// The multiply keeps either one row's worth of B or a column of A beside the accumulators, and one operand in flight;
-// vdpbf16ps reads its element of A from memory.
+// The multiply keeps either one row's worth of B or a column of A beside the accumulators, and one operand in flight.
 bool EntryChecker::checkRegisters() {
   if (entry.numeric == "amx")
     return true;
@@ -140,7 +139,7 @@ bool EntryChecker::checkRegisters() {
     return fail("S4", "heights is " + text(values["heights"]) + ", expected 1 for blocks of one row");
   const IsaFacts &machine = isaFacts(isa);
   int64_t block = values["block_m"], vectors = 32 / machine.lanes;
-  int64_t needed = block * vectors + (entry.numeric == "dot" ? vectors : std::min(block, vectors) + 1);
+  int64_t needed = block * vectors + (entry.numeric == "dot" ? vectors : std::min(block, vectors)) + 1;
   if (needed > int64_t(machine.registers))
     return fail("S4", "block_m " + text(block) + " needs " + text(needed) + " vector registers, " + machine.name.str() +
                           " has " + text(machine.registers));

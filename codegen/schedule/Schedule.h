@@ -33,7 +33,7 @@
 //         numeric dot: instruction set avx512_bf16 or amx, bf16 input and weights
 //         block_k is 32 for 2-byte weights and 4 or 8 for f32 (depth is padded to 32 and 8)
 //     S4  numeric fma: with v = 32 / lanes vectors per row, block_m*v + min(block_m, v) + 1 <= vector registers;
-//         numeric dot: block_m*v + v. heights 2: block_m at least 2
+//         numeric dot: block_m*v + v + 1. heights 2: block_m at least 2
 //     S5  prefetch_block divides k_steps or is a multiple of it; streams <= lines of a step, block_k*32*bytes / 64
 //     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded; dot: 2*k_padded and fma:
 //         4*k_padded, rounded up to 64, + 64) bytes

@@ -266,6 +266,10 @@ TEST_P(MathFunctions, bf16_widening_is_exact) {
     compiled.run(scalar, in, out.data());
     for (uint32_t half = 0; half < 65536; ++half) {
       bool isNan = (half & 0x7fff) > 0x7f80;
+      if (!scalar && isaFacts(GetParam().isa).bf16Dot && !(half & 0x7f80)) { // vcvtneps2bf16 flushes
+        ASSERT_EQ(moec_bits_of_f32(out[half]), half << 16 & 0x80000000u) << half;
+        continue;
+      }
       ASSERT_EQ(moec_bits_of_f32(out[half]), half << 16 | (isNan ? 0x400000u : 0u)) << half;
     }
   }

@@ -67,7 +67,7 @@ std::string importIn(const WorkFolder &folder, const std::string &flags, std::st
   std::string said = output(std::string(MOEC_TOOL) + " import hf " + (folder / "config.json") + " -o " +
                                 (folder / "layer.json") + " " + flags,
                             status);
-  const std::string before = "tensors stand behind \"", after = "\"; the third argument of moec_weights_load";
+  const std::string before = "names of tensors begin with \"", after = "\"; the third argument of moec_weights_load";
   size_t begin = said.find(before), end = said.find(after);
   if (status == 0 && end != std::string::npos)
     return said.substr(begin + before.size(), end - begin - before.size());

@@ -177,13 +177,21 @@ TEST(entry, s4_registers) {
   EXPECT_EQ(check(bf16Stage, Isa::Avx512, rows(16)), "S4: block_m 16 needs 35 vector registers, avx512 has 32");
   EXPECT_EQ(check(bf16Stage, Isa::Amx, rows(16)), "S4: block_m 16 needs 35 vector registers, amx has 32");
   auto dots = [](int64_t count) { return entry({{"block_m", count}, {"panel_m", count}}, "dot"); };
-  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(15)), "");
-  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(16)),
-            "S4: block_m 16 needs 34 vector registers, avx512_bf16 has 32");
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(14)), "");
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512Bf16, dots(15)),
+            "S4: block_m 15 needs 33 vector registers, avx512_bf16 has 32");
   EXPECT_EQ(check(bf16Stage, Isa::Avx2, rows(3)), "");
   EXPECT_EQ(check(bf16Stage, Isa::Avx2, rows(4)), "S4: block_m 4 needs 21 vector registers, avx2 has 16");
   EXPECT_EQ(check(bf16Stage, Isa::Baseline, rows(1)), "");
   EXPECT_EQ(check(bf16Stage, Isa::Baseline, rows(2)), "S4: block_m 2 needs 19 vector registers, baseline has 16");
+}
+
+TEST(entry, heights) {
+  Values two = {{"block_m", 8}, {"panel_m", 16}, {"heights", 2}};
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry(two)), "");
+  EXPECT_EQ(check(bf16Stage, Isa::Amx, entry(two, "amx")), "S3: heights is 2, expected 1 for numeric amx");
+  two["block_m"] = 1;
+  EXPECT_EQ(check(bf16Stage, Isa::Avx512, entry(two)), "S4: heights is 2, expected 1 for blocks of one row");
 }
 
 TEST(entry, s5_prefetch) {

@@ -65,24 +65,26 @@ TEST(text, example_reads_every_field) {
 
 TEST(text, left_out_parameters_get_the_defaults_of_the_template) {
   Schedule schedule = read("schedule l stage s avx2 rows 1.. panel { streams = 2 } numeric fma");
-  EXPECT_EQ(printSchedule(schedule), "schedule l\n"
-                                     "stage s avx2\n"
-                                     "  rows 1.. panel { block_k = 32, block_m = 32, panel_m = 32, prefetch_block = 4, "
-                                     "share = 1, streams = 2, tiles = 2, a_hint = none, hint = t1 } numeric fma\n");
+  EXPECT_EQ(printSchedule(schedule),
+            "schedule l\n"
+            "stage s avx2\n"
+            "  rows 1.. panel { block_k = 32, block_m = 32, heights = 1, panel_m = 32, prefetch_block = 4, "
+            "share = 1, streams = 2, tiles = 2, a_hint = none, hint = t1 } numeric fma\n");
 }
 
 TEST(text, print_is_aligned_and_complete) {
   MatmulStage facts = matmulStage("ffn_up", 256, 64, 2, true, true);
   Schedule schedule{"tiny", {cpuSchedule(facts, Isa::Avx512)}};
   schedule.stages[0].entries.erase(schedule.stages[0].entries.begin() + 1, schedule.stages[0].entries.end() - 1);
-  EXPECT_EQ(printSchedule(schedule), "schedule tiny\n"
-                                     "stage ffn_up avx512\n"
-                                     "  rows 1..1  panel { block_k = 32, block_m = 1, panel_m = 1, prefetch_block = 2, "
-                                     "share = 1, streams = 1, tiles = "
-                                     "1, a_hint = none, hint = none } numeric fma\n"
-                                     "  rows 122.. panel { block_k = 32, block_m = 12, panel_m = 132, prefetch_block = "
-                                     "2, share = 1, streams = 1, tiles "
-                                     "= 2, a_hint = none, hint = t1 } numeric fma\n");
+  EXPECT_EQ(printSchedule(schedule),
+            "schedule tiny\n"
+            "stage ffn_up avx512\n"
+            "  rows 1..1  panel { block_k = 32, block_m = 1, heights = 1, panel_m = 1, prefetch_block = 2, "
+            "share = 1, streams = 1, tiles = "
+            "1, a_hint = none, hint = none } numeric fma\n"
+            "  rows 122.. panel { block_k = 32, block_m = 12, heights = 2, panel_m = 132, prefetch_block = "
+            "2, share = 1, streams = 1, tiles "
+            "= 2, a_hint = none, hint = t1 } numeric fma\n");
 }
 
 TEST(text, print_parse_round_trip) {
@@ -172,7 +174,7 @@ TEST(text, refuses_wrong_kernels) {
 }
 
 TEST(text, refuses_wrong_parameters) {
-  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, tiles, hint, a_hint";
+  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, heights, tiles, hint, a_hint";
   EXPECT_EQ(entryRefusal("rows 1.. panel { tile = 3 }"),
             "t.txt:3:20: found parameter 'tile', expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { chunk = 16 }"),
