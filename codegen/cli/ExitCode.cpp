@@ -37,7 +37,7 @@ static constexpr CliCode table[] = {
     {"E-TIMEOUT", ExitLimit, "--timeout was reached. Exit 9. Nothing is left of the output."},
     {"E-MEMORY", ExitLimit,
      "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
-    {"E-INTERRUPTED", ExitInterrupted, "Interrupted by a signal. Exit 130. Nothing is left of the output."},
+    {"E-INTERRUPTED", ExitInterrupted, "Interrupted by a signal. Exit 130. Nothing is left of the output, except the records of moec tune, which stay."},
     {"E-MOE", ExitInvalid,
      "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
      "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},
@@ -55,6 +55,10 @@ static constexpr CliCode table[] = {
     {"W-TUNE", ExitDone,
      "A line of a tuning file is not a record, for example because the process that wrote it was killed, or a stage\n"
      "has too few records. It is left out; everything else is used."},
+    {"W-WRONG", ExitDone,
+     "moec tune found kernels that compute something else than the default one. They are recorded as wrong and never\n"
+     "chosen. moec tunedb show names the kernel, the rows and the place; a kernel of --templates is its author's to\n"
+     "mend, one of moec's own is a mistake in moec: please report it."},
     {"W-WORKSPACE", ExitDone,
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
      "need less; moec explain --tokens LIST shows how much."},

@@ -36,6 +36,7 @@ namespace {
 struct Shared {
   char stage[64];
   char staging[4096];
+  char kept[4096];
   char spec[65536];
 };
 } // namespace
@@ -82,6 +83,11 @@ void enterStage(llvm::StringRef stage) {
 void ownStagingFolder(llvm::StringRef path) {
   if (shared)
     store(shared->staging, sizeof shared->staging, path);
+}
+
+void keepsOutput(llvm::StringRef path) {
+  if (shared)
+    store(shared->kept, sizeof shared->kept, path);
 }
 
 void keepForReproducer(llvm::StringRef specText) {
@@ -184,7 +190,9 @@ static int answer(Session &session, const Limits &limits, const std::vector<std:
                 "stopped after " + secondsText(limits.timeoutSeconds) + " s in stage \"" + shared->stage + "\"",
                 "raise --timeout");
   if (ending == Ending::Interrupted || number == SIGINT || number == SIGTERM || number == SIGHUP)
-    return fail(session, "E-INTERRUPTED", "interrupted; no output was left behind");
+    return fail(session, "E-INTERRUPTED",
+                shared->kept[0] ? std::string("interrupted; ") + shared->kept + " keeps what was measured"
+                                : "interrupted; no output was left behind");
   if (number == SIGPIPE)
     return ExitFile; // the reader of stdout left; there is nobody to tell
   if (number == SIGKILL)

@@ -33,6 +33,7 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
 // Called by the work; the parent still has the texts after a crash.
 void enterStage(llvm::StringRef stage);           // for messages
 void ownStagingFolder(llvm::StringRef path);      // removed by the parent unless released; "" releases
+void keepsOutput(llvm::StringRef path);           // what an interrupted run has written stays there, and is of use
 void keepForReproducer(llvm::StringRef specText); // cut at 64 KiB
 
 } // namespace moec

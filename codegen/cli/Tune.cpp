@@ -8,6 +8,8 @@
 #include "Supervisor.h"
 #include "TokenRange.h"
 #include "TuneConfirm.h"
+#include "TuneOutput.h"
+#include "TuneSkew.h"
 #include "Verbs.h"
 
 #include "codegen/emit/Manifest.h"
@@ -46,12 +48,6 @@ struct Task {
   RowClass rows;
 };
 
-// What the run has found; also the document of --json.
-struct Summary {
-  std::vector<std::pair<const StageSchedule *, SearchOutcome>> outcomes;
-  size_t notReached = 0, measurements = 0, wrong = 0, changed = 0;
-};
-
 class TuneRun {
 public:
   TuneRun(Session &session, const TuneFlags &flags, const SpecInput &input, const CompileOptions &options)
@@ -61,12 +57,14 @@ public:
 
 private:
   int prepare();
+  int listTasks();
   int searchAll();
-  void report(const StageSchedule &schedule, const SearchOutcome &outcome);
+  int shareKernels();
+  int finish();
   void live(const Task &task, size_t tried, size_t wrong, double gain);
   void clearLine();
   double secondsLeft() const { return budget - std::chrono::duration<double>(Clock::now() - begin).count(); }
-  void writeJson();
+  std::string recordsFile() const { return flags.output.empty() ? projectTuneFile(flags.spec) : flags.output; }
 
   Session &session;
   const TuneFlags &flags;
@@ -79,7 +77,7 @@ private:
   SearchOptions search;
   std::vector<std::unique_ptr<StageSearch>> searches;
   std::vector<Task> tasks;
-  Summary summary;
+  TuneSummaryLines summary;
   std::vector<int64_t> tokens;
   Clock::time_point begin = Clock::now();
   double budget = std::numeric_limits<double>::infinity();
@@ -105,7 +103,7 @@ int TuneRun::prepare() {
   budget = *seconds;
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  std::string path = flags.output.empty() ? projectTuneFile(flags.spec) : flags.output;
+  std::string path = recordsFile();
   if (access(path.c_str(), F_OK) == 0) {
     Result<TuneFile> file = loadTuneFile(path);
     if (!file)
@@ -120,28 +118,33 @@ int TuneRun::prepare() {
   compiler = StageCompiler::make(compileInput, options, errors);
   if (!compiler)
     return reportCompileErrors(session, input, errors);
-  Result<TuneStore> opened = TuneStore::open(path);
-  if (!opened)
-    return fail(session, opened.error());
-  store = std::make_unique<TuneStore>(std::move(*opened));
-
   const moec_plan_header &header = compiler->plan().header;
   search.stamp.stage.spec = toHex(ArrayRef(header.spec_hash, 32), /*LowerCase=*/true);
   search.stamp.stage.layer = compiler->plan().string(header.name).str();
   search.stamp.machine.cpu = thisCpu();
   search.stamp.stamp = currentStamp(moecVersion());
+  if (int code = readSkew(session, flags.skew, compiler->stages(), search.routing))
+    return code;
   search.space = candidateSpace(options.templatesDir, flags.allowBits);
   search.expired = [this] { return secondsLeft() <= 0; };
   search.remember = [this](const TuneRecord &record) -> Result<> {
     ++summary.measurements;
     summary.wrong += record.result == TuneResult::Wrong;
+    summary.failed += record.result == TuneResult::Failed;
     return store->append(record);
   };
+  if (int code = listTasks())
+    return code;
+  Result<TuneStore> opened = TuneStore::open(path);
+  if (!opened)
+    return fail(session, opened.error());
+  store = std::make_unique<TuneStore>(std::move(*opened));
+  keepsOutput(path);
   return ExitDone;
 }
 
 // Row ranges by their share of the work, the stages in turn: what a short budget reaches is what matters most.
-int TuneRun::searchAll() {
+int TuneRun::listTasks() {
   const std::vector<MatmulStage> &stages = compiler->stages();
   size_t numStages = 0;
   for (size_t step = 0; step < stages.size(); ++step)
@@ -160,25 +163,44 @@ int TuneRun::searchAll() {
     return std::tuple(-a.rows.weight, a.schedule->stage, a.rows.entry) <
            std::tuple(-b.rows.weight, b.schedule->stage, b.rows.entry);
   });
+  summary.stages = numStages;
+  return ExitDone;
+}
+
+int TuneRun::searchAll() {
   if (!flags.json)
-    session.out << "searching    " << numStages << (numStages == 1 ? " stage, " : " stages, ") << tasks.size()
+    session.out << "searching    " << summary.stages << (summary.stages == 1 ? " stage, " : " stages, ") << tasks.size()
                 << " row ranges; records of earlier runs: " << earlier.size() << "\n";
   session.out.flush();
   for (const Task &task : tasks) {
-    if (secondsLeft() <= 0) {
-      ++summary.notReached;
-      continue;
-    }
     search.progress = [&](size_t tried, size_t wrong, double gain) { live(task, tried, wrong, gain); };
     live(task, 0, 0, 0);
     Result<SearchOutcome> outcome = task.search->search(task.rows);
     clearLine();
     if (!outcome)
       return fail(session, outcome.error().within(task.schedule->stage));
-    summary.changed += outcome->changed;
-    report(*task.schedule, *outcome);
-    summary.outcomes.push_back({task.schedule, std::move(*outcome)});
+    summary.outcomes.push_back({task.search, task.schedule, std::move(*outcome)});
+    if (!flags.json && summary.outcomes.back().outcome.reached)
+      printRange(session.out, summary.outcomes.back(), options.templatesDir);
+    session.out.flush();
   }
+  return shareKernels();
+}
+
+// Fewer kernels, stage by stage.
+int TuneRun::shareKernels() {
+  search.progress = nullptr;
+  for (const std::unique_ptr<StageSearch> &stage : searches) {
+    std::vector<SearchOutcome *> own;
+    for (TunedRow &row : summary.outcomes)
+      if (row.search == stage.get() && row.outcome.reached)
+        own.push_back(&row.outcome);
+    if (Result<> covered = stage->cover(own); !covered)
+      return fail(session, covered.error());
+  }
+  for (const TunedRow &row : summary.outcomes)
+    if (row.outcome.shared && !flags.json)
+      printRange(session.out, row, options.templatesDir);
   return ExitDone;
 }
 
@@ -201,55 +223,6 @@ void TuneRun::live(const Task &task, size_t tried, size_t wrong, double gain) {
   lineShown = true;
 }
 
-// "experts_gate_up avx512_bf16 rows 9..12   block_m 12 -> 6    +6.1 % (5.4 .. 6.8)   11 of 11 pairs"
-void TuneRun::report(const StageSchedule &schedule, const SearchOutcome &outcome) {
-  if (flags.json)
-    return;
-  std::string where =
-      schedule.stage + " " + isaFacts(schedule.isa).name.str() + " rows " + rowRangeText(outcome.standard);
-  std::string what = outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen),
-                                                   false, options.templatesDir)
-                                     : "default kept";
-  session.out << left_justify(where, 40) << " " << left_justify(what, 44);
-  if (outcome.pairs)
-    session.out << (outcome.changed ? " " : " best ")
-                << format("%+.1f %% (%+.1f .. %+.1f)   %lld of %lld pairs", 100 * outcome.gain, 100 * outcome.gainLow,
-                          100 * outcome.gainHigh, (long long)outcome.wins, (long long)outcome.pairs);
-  if (outcome.known)
-    session.out << "   known";
-  if (outcome.wrong)
-    session.out << "   " << outcome.wrong << " wrong";
-  session.out << "\n";
-  session.out.flush();
-}
-
-void TuneRun::writeJson() {
-  json::OStream os(session.out, 2);
-  os.object([&] {
-    os.attribute("measurements", int64_t(summary.measurements));
-    os.attribute("wrong", int64_t(summary.wrong));
-    os.attribute("changed", int64_t(summary.changed));
-    os.attribute("not_reached", int64_t(summary.notReached));
-    os.attributeArray("ranges", [&] {
-      for (const auto &[schedule, outcome] : summary.outcomes)
-        os.object([&, &schedule = schedule, &outcome = outcome] {
-          os.attribute("stage", schedule->stage);
-          os.attribute("isa", isaFacts(schedule->isa).name);
-          os.attribute("rows", rowRangeText(outcome.standard));
-          os.attribute("default", candidateText(outcome.standard));
-          os.attribute("chosen", candidateText(outcome.chosen));
-          os.attribute("gain", outcome.gain);
-          os.attribute("gain_low", outcome.gainLow);
-          os.attribute("gain_high", outcome.gainHigh);
-          os.attribute("tried", int64_t(outcome.tried));
-          os.attribute("wrong", int64_t(outcome.wrong));
-          os.attribute("known", outcome.known);
-        });
-    });
-  });
-  session.out << "\n";
-}
-
 int TuneRun::run() {
   enterStage("tune");
   if (int code = prepare())
@@ -266,20 +239,23 @@ int TuneRun::run() {
                           probe.best().gbps);
   if (int code = searchAll())
     return code;
-  std::string path = flags.output.empty() ? projectTuneFile(flags.spec) : flags.output;
+  return finish();
+}
+
+int TuneRun::finish() {
+  std::string path = recordsFile();
   int code = ExitDone;
   if (flags.json)
-    writeJson();
-  else if (summary.changed && flags.confirm)
+    writeTuneJson(session.out, summary);
+  else if (summary.changed() && flags.confirm)
     code = confirmTuning(session, flags, path);
   if (!flags.json)
-    session.out << path << ": " << summary.measurements << " measurements; " << summary.changed << " of "
-                << summary.outcomes.size() << " row ranges changed; candidates wrong: " << summary.wrong
-                << "; not reached: " << summary.notReached << "\n";
+    printTuneEnd(session.out, summary, path);
   if (summary.wrong)
     warn(session, "W-WRONG",
-         std::to_string(summary.wrong) + " candidates compute something else than the default; they are never chosen",
-         "moec tunedb show " + path + " names them: please report those that use moec's own templates");
+         std::to_string(summary.wrong) + (summary.wrong == 1 ? " candidate computes" : " candidates compute") +
+             " something else than the default and will never be chosen",
+         "moec tunedb show " + path + " names each; please report those of moec's own templates");
   return code;
 }
 
@@ -315,6 +291,9 @@ Verb addTune(CLI::App &app) {
   verb->add_option("-o,--output", flags->output, "file of records to add to; default: SPEC.tune.jsonl beside the spec")
       ->type_name("FILE");
   verb->add_option("--stage", flags->stage, "only this stage")->type_name("NAME");
+  verb->add_option("--skew", flags->skew, "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
+      ->type_name("uniform|zipf|FILE")
+      ->capture_default_str();
   verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");
   verb->add_flag("!--no-confirm", flags->confirm, "leave out whole calls and verify at the end");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");

@@ -18,6 +18,8 @@ static int compareCalls(Session &session, const TuneFlags &flags, const std::str
   bench.compile.tuning = {"none"};
   bench.spec = flags.spec;
   bench.tokens = flags.tokens;
+  if (flags.skew == "zipf") // bench draws no histograms
+    bench.skew = flags.skew;
   CompileFlags tuned = bench.compile;
   tuned.tuning = {records};
   Session quiet = {session.out, session.err};

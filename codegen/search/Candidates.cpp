@@ -29,8 +29,9 @@ namespace {
 
 class Neighbours {
 public:
-  Neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows, const CandidateSpace &space)
-      : stage(stage), isa(isa), from(from), rows(rows), space(space) {
+  Neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows, int64_t mostRows,
+             const CandidateSpace &space)
+      : stage(stage), isa(isa), from(from), rows(rows), mostRows(mostRows), space(space) {
     seen.insert(textOf(from));
   }
 
@@ -106,14 +107,13 @@ private:
   }
 
   void heights() {
-    int64_t last = from.lastRow < 0 ? from.kernel.integers.at("panel_m") : from.lastRow;
     for (int64_t height = 1; height <= 48; ++height) {
       int64_t padded = (rows + height - 1) / height * height;
       if (padded - rows > std::max<int64_t>(1, rows / 8) && height != from.kernel.integers.at("block_m"))
         continue;
       add([&](ScheduleEntry &e) {
         e.kernel.integers["block_m"] = height;
-        e.kernel.integers["panel_m"] = (last + height - 1) / height * height;
+        e.kernel.integers["panel_m"] = (mostRows + height - 1) / height * height;
       });
     }
   }
@@ -132,7 +132,7 @@ private:
   const MatmulStage &stage;
   Isa isa;
   const ScheduleEntry &from;
-  int64_t rows;
+  int64_t rows, mostRows;
   const CandidateSpace &space;
   std::set<std::string> seen;
   std::vector<ScheduleEntry> found;
@@ -141,8 +141,8 @@ private:
 } // namespace
 
 std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
-                                      const CandidateSpace &space) {
-  return Neighbours(stage, isa, from, rows, space).run();
+                                      int64_t mostRows, const CandidateSpace &space) {
+  return Neighbours(stage, isa, from, rows, mostRows, space).run();
 }
 
 } // namespace moec

@@ -21,15 +21,16 @@ struct CandidateSpace {
 CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
 
 // All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order, without
-// `from` itself. Ranges are those of `from`.
+// `from` itself. Ranges are those of `from`. `mostRows`: the largest block that the range has; panel_m is this, rounded
+// up to whole row blocks.
 //
 //     kernel          every template of the space
-//     block_m         heights that waste at most an eighth of the rows, and the next one up; panel_m follows
+//     block_m         heights that waste at most an eighth of the rows; panel_m follows
 //     tiles, hint     together: 1 and 2, none, t0, t1, nta
 //     prefetch_block  every divisor of the steps from 2 to 128, streams 1 to 8, share 1 to 4, chunk 8 to 64
 //     numeric         fma and dot; amx as well if other numerics are allowed
 std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
-                                      const CandidateSpace &space);
+                                      int64_t mostRows, const CandidateSpace &space);
 
 } // namespace moec
 

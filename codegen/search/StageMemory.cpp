@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The arguments of a matmul kernel in their order (StepArgs.h), filled with small numbers.
+// The arguments of a matmul kernel, filled with small numbers.
 
 #include "codegen/search/StageMemory.h"
 
@@ -28,77 +28,119 @@ void *StageMemory::buffer(int64_t bytes, DataType type) {
     return nullptr;
   }
   int64_t size = moec_dtype_bytes(uint32_t(type)), count = bytes / size;
-  // One run of random numbers, repeated: drawing gigabytes would take longer than timing them.
-  int64_t drawn = std::min<int64_t>(count, 1 << 16);
+  // One run of random numbers, repeated: drawing gigabytes would take longer than timing them. Its length is prime, so
+  // that no two rows, panels or groups are equal and a kernel that reads the wrong one is found.
+  int64_t drawn = std::min<int64_t>(count, 65521);
   fillNormal(data, type, drawn, 0, 0.5, memory.size());
   for (int64_t done = drawn; done < count; done += std::min(drawn, count - done))
     std::memcpy(static_cast<char *>(data) + done * size, data, size_t(std::min(drawn, count - done) * size));
   return data;
 }
 
-void StageMemory::addOperands(const llvm::SmallVector<MatmulOperand> &operands) {
+std::vector<void *> StageMemory::operandBuffers(const llvm::SmallVector<MatmulOperand> &operands) {
+  std::vector<void *> buffers;
   for (const MatmulOperand &operand : operands) {
-    DataType type = operand.element.isBF16() ? DataType::BF16 : DataType::F32;
+    DataType type = operand.element.isBF16()  ? DataType::BF16
+                    : operand.element.isF16() ? DataType::F16
+                                              : DataType::F32;
     int64_t perRow = operand.kind == "elem" ? operand.stride : 4;
     int64_t count = operand.kind == "col"      ? groups * operand.stride
                     : operand.kind == "scalar" ? 64
                                                : totalRows * perRow;
-    arguments.push_back(buffer(count + 64, type));
+    buffers.push_back(buffer(count + 64, type));
   }
+  return buffers;
 }
 
-StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes) : stage(stage), good(true) {
+StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes)
+    : stage(stage), maxRows(maxRows), good(true) {
   int64_t groupBytes = stage.panels * stage.panelBytes;
   groups = std::max<int64_t>(2, weightBytes / groupBytes);
   itemPanels = std::clamp<int64_t>(itemBytes / stage.panelBytes, 1, stage.panels);
-  totalRows = std::max<int64_t>(maxTurnRows, maxRows);
-  memory.reserve(8 + stage.prologueOperands.size() + stage.epilogueOperands.size());
-  arguments.push_back(buffer((stage.gathered ? tokens : totalRows) * stage.aStride, dataType(stage.in)));
-  arguments.push_back(buffer(groups * groupBytes, dataType(stage.weight)));
+  totalRows = std::max<int64_t>(maxTurnRows, 2 * maxRows) + guardRows;
+  MatmulArgs<void *> args;
+  args.a = buffer((stage.gathered ? tokens : totalRows) * stage.aStride, dataType(stage.in));
+  args.b = buffer(groups * groupBytes, dataType(stage.weight));
   out = static_cast<char *>(buffer(totalRows * stage.outStride, dataType(stage.result)));
-  arguments.push_back(out);
+  args.out = out;
   if (stage.gathered) {
     auto *rowToken = static_cast<int32_t *>(buffer(totalRows * 4, DataType::F32));
     for (int64_t r = 0; rowToken && r < totalRows; ++r)
       rowToken[r] = int32_t(r * 181 % tokens); // 181 and 512 have no common divisor
-    arguments.push_back(rowToken);
+    args.rowToken = rowToken;
   }
-  addOperands(stage.prologueOperands);
-  addOperands(stage.epilogueOperands);
+  args.prologue = operandBuffers(stage.prologueOperands);
+  args.epilogue = operandBuffers(stage.epilogueOperands);
+  arguments = listArgs(args);
 }
 
 int64_t StageMemory::blocksFor(int64_t rows, double seconds, double gflops, double gbps) const {
   double flops = 2.0 * double(rows) * double(itemPanels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
   double one = std::max(flops / (gflops * 1e9), double(itemPanels * stage.panelBytes) / (gbps * 1e9));
-  return std::clamp<int64_t>(int64_t(seconds / one), 2, std::min(maxBlocks, maxTurnRows / std::max<int64_t>(rows, 1)));
+  int64_t most = std::min(maxBlocks, (totalRows - guardRows) / std::max<int64_t>(rows, 1));
+  return std::clamp<int64_t>(int64_t(seconds / one), 2, std::max<int64_t>(most, 2));
+}
+
+void StageMemory::add(Turn &turn, int64_t group, int64_t row, int64_t rows, int64_t panel, int64_t panels) const {
+  turn.items.push_back({int32_t(group), int32_t(row), int32_t(rows), int32_t(panel), int32_t(panels), 0});
+  turn.flops += 2.0 * double(rows) * double(panels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
+  turn.weightBytes += double(panels * stage.panelBytes);
+}
+
+void StageMemory::finish(Turn &turn, int64_t rows) const {
+  turn.call.num_tokens = turn.call.sequence_tokens = tokens;
+  turn.call.num_rows = rows;
+  turn.call.items = turn.items.data();
+  turn.call.num_items = int64_t(turn.items.size());
+}
+
+// The next panels that no recent turn used.
+void StageMemory::advance(int64_t panels) {
+  nextPanel += panels;
+  if (nextPanel < stage.panels)
+    return;
+  nextPanel = 0;
+  nextGroup = (nextGroup + 1) % groups;
 }
 
 void StageMemory::prepare(Turn &turn, int64_t rows, int64_t blocks) {
-  turn.items.clear();
+  turn = {};
   for (int64_t i = 0; i < blocks; ++i) {
     int64_t panels = std::min(itemPanels, stage.panels - nextPanel);
-    turn.items.push_back(
-        {int32_t(nextGroup), int32_t(i * rows), int32_t(rows), int32_t(nextPanel), int32_t(panels), 0});
-    turn.flops += 2.0 * double(rows) * double(panels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
-    turn.weightBytes += double(panels * stage.panelBytes);
-    nextPanel += panels;
-    if (nextPanel == stage.panels) {
-      nextPanel = 0;
-      nextGroup = (nextGroup + 1) % groups;
-    }
+    add(turn, nextGroup, i * rows, rows, nextPanel, panels);
+    advance(panels);
   }
-  turn.call.num_tokens = turn.call.sequence_tokens = tokens;
-  turn.call.num_rows = blocks * rows;
+  finish(turn, blocks * rows);
+}
+
+void StageMemory::prepareCheck(Turn &turn, int64_t rows) {
+  turn = {};
+  int64_t panels = std::min<int64_t>(stage.panels, 2);
+  add(turn, nextGroup, 0, rows, 0, panels);
+  add(turn, (nextGroup + 1) % groups, rows, rows, stage.panels - panels, panels);
+  finish(turn, 2 * rows);
+  advance(stage.panels);
+}
+
+void StageMemory::split(Turn &turn, int64_t maxRows) {
+  std::vector<moec_item> parts;
+  for (const moec_item &item : turn.items)
+    for (int64_t done = 0; done < item.rows; done += maxRows) {
+      parts.push_back(item);
+      parts.back().row0 = int32_t(item.row0 + done);
+      parts.back().rows = int32_t(std::min<int64_t>(maxRows, item.rows - done));
+    }
+  turn.items = std::move(parts);
   turn.call.items = turn.items.data();
-  turn.call.num_items = blocks;
+  turn.call.num_items = int64_t(turn.items.size());
 }
 
 void StageMemory::poisonOutput(const Turn &turn) {
-  std::memset(out, 0xff, size_t(turn.call.num_rows * stage.outStride)); // NaN in every element type
+  std::memset(out, 0xff, size_t((turn.call.num_rows + guardRows) * stage.outStride)); // NaN in every element type
 }
 
 std::vector<char> StageMemory::outputOf(const Turn &turn) const {
-  return std::vector<char>(out, out + turn.call.num_rows * stage.outStride);
+  return std::vector<char>(out, out + (turn.call.num_rows + guardRows) * stage.outStride);
 }
 
 } // namespace moec

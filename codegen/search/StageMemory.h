@@ -22,7 +22,7 @@ namespace moec {
 
 class StageMemory {
 public:
-  // Rows of every turn's blocks are at most `maxRows`. `weightBytes`: size of the cold weights.
+  // Blocks have at most `maxRows` rows. `weightBytes`: size of the cold weights.
   StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes);
   bool ready() const { return good; } // false: no memory
 
@@ -33,25 +33,38 @@ public:
     double flops = 0, weightBytes = 0;
   };
   void prepare(Turn &turn, int64_t rows, int64_t blocks);
+  // Two blocks of `rows` rows, for a check: the first panels of a group, the last panels of another.
+  void prepareCheck(Turn &turn, int64_t rows);
+  // The same rows and panels in blocks of at most `maxRows` rows. `turn` may be the one that is read.
+  static void split(Turn &turn, int64_t maxRows);
 
   // Blocks of `rows` rows that make a turn of about `seconds` at the given rates.
   int64_t blocksFor(int64_t rows, double seconds, double gflops, double gbps) const;
 
-  void *const *args() { return arguments.data(); }
+  void *const *args() const { return arguments.data(); } // in the order of MatmulArgs (StepArgs.h)
+  size_t numArgs() const { return arguments.size(); }
+  int64_t numGroups() const { return groups; }
+  int64_t mostRows() const { return maxRows; }
+  // The rows of `turn`, and guardRows more that no kernel may write, become NaN.
   void poisonOutput(const Turn &turn);
-  // The output of `turn`, columns of its panels only, for comparison bit by bit.
+  // The same rows, for comparison bit by bit; columns of panels that `turn` leaves out are poison.
   std::vector<char> outputOf(const Turn &turn) const;
+  static constexpr int64_t guardRows = 64;
 
 private:
-  void addOperands(const llvm::SmallVector<MatmulOperand> &operands);
+  std::vector<void *> operandBuffers(const llvm::SmallVector<MatmulOperand> &operands);
   void *buffer(int64_t bytes, DataType type);
+
+  void add(Turn &turn, int64_t group, int64_t row, int64_t rows, int64_t panel, int64_t panels) const;
+  void finish(Turn &turn, int64_t rows) const;
+  void advance(int64_t panels);
 
   const MatmulStage &stage;
   int64_t groups = 0, itemPanels = 0, nextGroup = 0, nextPanel = 0;
   std::vector<PageBuffer> memory;
   std::vector<void *> arguments;
   char *out = nullptr;
-  int64_t totalRows = 0;
+  int64_t maxRows = 0, totalRows = 0;
   bool good = false;
 };
 

@@ -4,10 +4,16 @@
 //
 //   1. candidates   neighbours of the best entry so far (Candidates.h), until none is faster
 //   2. right        each computes what the default computes, bit by bit, at every row count that is checked, on a
-//                   poisoned output; one that does not is recorded as wrong and never timed
+//                   poisoned output; one that does not is recorded as wrong and never timed, one that cannot be built
+//                   as failed
 //   3. screened     rounds of default and candidates, in turn, on weights that no cache holds
 //   4. chosen       the best few against the default in pairs, ABBA; one is chosen if the 95 % interval of its gain
-//                   lies above 0 and the gain is 1 % at least, else the default stays, with the same proof
+//                   lies above 0 and the gain is 1 % at least, else the default stays, with the same proof; times
+//                   that the ceilings forbid are taken again alone, and do not count if they stay
+//   5. few          when all ranges are decided, one kernel takes the place of another where it costs 1 % at most
+//
+// Records of earlier runs with the same default are taken as if they were measured now, so a search that was cut goes on
+// where it ended, and one that was complete measures nothing.
 
 #ifndef MOEC_CODEGEN_SEARCH_TUNESEARCH_H
 #define MOEC_CODEGEN_SEARCH_TUNESEARCH_H
@@ -24,6 +30,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,12 +42,13 @@ class StageTimer;
 
 struct SearchOptions {
   CandidateSpace space;
+  TuneRouting routing;
   TuneRecord stamp;     // stage apart, what every record of this run says: machine, routing, stamp, threads
   ProbeResult ceilings; // of this machine, for the length of turns and for results that cannot be
-  double minimumGain = 0.01;
+  double minimumGain = 0.01, coverLoss = 0.01;
   int rounds = 7, pairs = 15; // of screening; of the proof
   int64_t coldBytes = int64_t(512) << 20;
-  std::function<bool()> expired;                                             // true: no further batch
+  std::function<bool()> expired;                                             // true: nothing more is measured
   std::function<Result<>(const TuneRecord &record)> remember;                // called for every record
   std::function<void(size_t tried, size_t wrong, double bestGain)> progress; // may be empty
 };
@@ -49,10 +57,21 @@ struct SearchOutcome {
   RowClass rows;
   ScheduleEntry standard;
   ScheduleEntry chosen;                // the standard, unless `changed`
-  bool changed = false, known = false; // known: an earlier run had chosen
+  bool changed = false;
+  bool known = false;    // an earlier run had chosen, and nothing was left to measure
+  bool reached = true;   // false: the budget ended before anything was measured
+  bool complete = false; // false: the budget ended before every candidate was measured
+  bool shared = false;   // the kernel of another range, at most 1 % slower than this range's best
+  double bestGain = 0;   // of all candidates that are right; 0: none is faster than the default
   double gain = 0, gainLow = 0, gainHigh = 0;
   int64_t pairs = 0, wins = 0;
-  size_t tried = 0, wrong = 0, reused = 0; // candidates: timed, wrong, taken from earlier records
+  size_t tried = 0, wrong = 0, failed = 0, reused = 0; // candidates: timed, wrong, not built, of earlier records
+
+  void proofIs(const TuneTimes &times) {
+    gain = times.gain, gainLow = times.gainLow, gainHigh = times.gainHigh;
+    pairs = times.pairs, wins = times.wins;
+  }
+  bool news() const { return tried + wrong + failed > 0; }
 };
 
 class StageSearch {
@@ -65,31 +84,42 @@ public:
   std::vector<RowClass> classes(const std::vector<int64_t> &tokens) const;
   // E-MEMORY, E-INTERNAL, and what `remember` returns.
   Result<SearchOutcome> search(const RowClass &rows);
+  // Outcomes of this search -> the same with fewer kernels. Every kernel is measured in the ranges of the others first.
+  Result<> cover(std::vector<SearchOutcome *> outcomes);
 
 private:
   struct Measured {
     ScheduleEntry entry;
     std::string text;
-    bool usable = false; // right and timed
-    double gain = 0;
+    std::optional<TuneTimes> times; // of one that is right
+    double gain() const { return times ? times->gain : -1; }
   };
   struct Batch; // compiled, loaded and checked candidates; the first is the default
 
+  int64_t mostRows(const RowClass &rows) const;
   TuneRecord recordOf(const RowClass &rows, const std::string &candidate) const;
-  Result<> measure(const RowClass &rows, std::vector<ScheduleEntry> candidates, SearchOutcome &outcome,
-                   std::vector<Measured> &measured);
-  std::map<std::string, TuneRecord>::const_iterator earlierChoice(const RowClass &rows) const;
-  Result<> checkRows(Batch &batch, const RowClass &rows);
+  const TuneRecord *earlier(const TuneRecord &question) const;
+  const TuneRecord *earlierChoice(const RowClass &rows) const;
+  Result<> remember(const TuneRecord &record);
+  Result<std::vector<Measured>> measure(const RowClass &rows, std::vector<ScheduleEntry> candidates,
+                                        SearchOutcome &outcome);
+  Result<> measureBatch(const RowClass &rows, std::vector<ScheduleEntry> candidates, SearchOutcome &outcome,
+                        std::vector<Measured> &measured);
+  Result<> dropFailing(const RowClass &rows, std::vector<ScheduleEntry> &candidates, SearchOutcome &outcome);
+  Result<std::vector<Measured>> walk(const RowClass &rows, SearchOutcome &outcome);
+  void checkRows(Batch &batch, const RowClass &rows);
+  double once(Batch &batch, size_t candidate, const RowClass &rows, int64_t blocks);
   void time(Batch &batch, const RowClass &rows);
-  Result<> prove(const RowClass &rows, std::vector<Measured> best, SearchOutcome &outcome);
-  Result<std::unique_ptr<Batch>> build(const RowClass &rows, std::vector<ScheduleEntry> entries);
+  TuneTimes timeProof(Batch &batch, size_t candidate, const RowClass &rows, bool &believable);
+  Result<> prove(const RowClass &rows, const std::vector<Measured> &measured, SearchOutcome &outcome);
+  Result<std::unique_ptr<Batch>> build(std::vector<ScheduleEntry> entries, const ScheduleEntry &standard);
 
   StageCompiler &compiler;
   size_t step;
   const StageSchedule &schedule;
   const MatmulStage &stage;
   const SearchOptions &options;
-  std::map<std::string, TuneRecord> known; // by questionOf
+  std::map<std::string, TuneRecord> known; // the latest answer to each question, with the default it was measured beside
   std::unique_ptr<StageMemory> memory;
   std::unique_ptr<StageTimer> timer;
 };
