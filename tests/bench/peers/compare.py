@@ -29,7 +29,13 @@ def numbers(text):
     values = [int(word) for word in words(text)]
     if not values or min(values) < 1:
         raise argparse.ArgumentTypeError(f"found '{text}', expected positive numbers with commas")
-    return values
+    return list(dict.fromkeys(values))
+
+
+def positive(text):
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a number above 0")
+    return float(text)
 
 
 def arguments():
@@ -42,8 +48,8 @@ def arguments():
     parser.add_argument("--tokens", type=numbers, default=numbers(TOKENS))
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--skew", choices=("uniform", "zipf"), default="uniform")
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=24)
+    parser.add_argument("--pairs", type=positive, default=15)
+    parser.add_argument("--seconds", type=positive, default=24)
     return parser.parse_args()
 
 
@@ -89,9 +95,11 @@ class Run:
 
     def make_layer(self, preset):
         """A preset or spec file -> what all pairs of this layer read: spec, package, weights, answers."""
-        text = output(self.moec, "init", "--preset", preset, "-o", "-") if not preset.endswith(".json") else \
-            open(preset, encoding="utf-8").read()
-        spec = json.loads(text)
+        if preset.endswith(".json"):
+            with open(preset, encoding="utf-8") as file:
+                spec = json.load(file)
+        else:
+            spec = json.loads(output(self.moec, "init", "--preset", preset, "-o", "-"))
         name = "peers_" + spec["name"]
         spec = moec_layer.external_spec(spec, name)
         job = {"layer": preset, "spec": self.path(name + ".json"), "weights": self.path(name + ".weights"),
@@ -102,8 +110,8 @@ class Run:
                "package": self.path(f"{name}/lib/lib{name}.so")}
         with open(job["spec"], "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        output(self.moec, "compile", job["spec"], "--emit", "shared", "--target", "cpu", "-o", self.path(name), "--force",
-               "--max-tokens", str(max(8192, *self.options.tokens)))
+        output(self.moec, "compile", job["spec"], "--emit", "shared", "--target", "cpu", "-o", self.path(name),
+               "--force", "--max-tokens", str(max(8192, *self.options.tokens)))
         layer = workload.Layer(preset, *moec_layer.layer_numbers(job["spec"]))
         print(f"{preset}: weights and answers", file=sys.stderr)
         workload.write_weights(layer, job["weights"])
@@ -142,7 +150,7 @@ class Run:
         result = {"layer": layer.name, "peer": peer, "threads": threads, "rows": []}
         reason = self.missing.get(peer)
         if not reason:
-            print(f"{layer.name}, {threads} thread{'s' * (threads > 1)}: moec and {peer}", file=sys.stderr)
+            print(f"{layer.name}, {table.threads_text(threads)}: moec and {peer}", file=sys.stderr)
             rows, reason = self.measure(job, peer, threads)
             if rows:
                 result["facts"], result["rows"] = rows[0]["facts"], rows[1:]
@@ -190,7 +198,7 @@ def main():
     for preset in options.layers:
         try:
             layer, job = run.make_layer(preset)
-        except (RuntimeError, ValueError, OSError) as problem:
+        except (RuntimeError, ValueError, KeyError, OSError) as problem:
             sys.exit(f"run.sh: {preset}: {problem}")
         for threads in options.threads:
             for peer in options.peers:

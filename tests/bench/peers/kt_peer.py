@@ -7,7 +7,7 @@ import torch
 
 
 class KtPeer:
-    name, about = "kt-kernel", "the CPU layer of KTransformers, AMXBF16_MOE or AVX2BF16_MOE"
+    name = "kt-kernel"
 
     def __init__(self, layer, weights, threads, settings):
         import kt_kernel
@@ -38,7 +38,7 @@ class KtPeer:
 
     def run(self, prepared):
         y, count, ids, call = prepared
-        self.pool.submit(self.layer.forward_task(count.data_ptr(), ids.shape[1], ids.data_ptr(), call.weights.data_ptr(),
-                                                 call.x.data_ptr(), y.data_ptr(), False))
+        self.pool.submit(self.layer.forward_task(count.data_ptr(), ids.shape[1], ids.data_ptr(),
+                                                 call.weights.data_ptr(), call.x.data_ptr(), y.data_ptr(), False))
         self.pool.sync()
         return y

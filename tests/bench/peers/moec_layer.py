@@ -48,6 +48,11 @@ def buffer(size, value=0):
 
 def external_spec(preset, name):
     """A preset's JSON -> the spec of its routed experts with the routing given. Refuses experts that peers lack."""
+    for key in ("name", "hidden", "router", "experts"):
+        if key not in preset:
+            raise ValueError(f"the spec has no key '{key}'")
+    if "top_k" not in preset["router"]:
+        raise ValueError("router.top_k is missing; peers need a number of experts per token")
     unknown = set(preset["experts"]) - {"count", "intermediate"}
     if unknown or preset.get("dtype") != "bf16":
         raise ValueError(f"only bf16 layers of plain SwiGLU experts have peers; found {sorted(unknown) or 'dtype'}")

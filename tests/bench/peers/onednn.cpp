@@ -54,7 +54,8 @@ struct Primitives {
 class Layer {
 public:
   Layer(int64_t experts, int64_t hidden, int64_t intermediate, const void *const weights[numProducts])
-      : engine(dnnl::engine::kind::cpu, 0), stream(engine), experts(experts), hidden(hidden), intermediate(intermediate) {
+      : engine(dnnl::engine::kind::cpu, 0), stream(engine), experts(experts), hidden(hidden),
+        intermediate(intermediate) {
     for (int p = 0; p < numProducts; ++p) {
       const int64_t in = inputs(p), out = outputs(p);
       // Any layout for a block of rows; every other number of rows takes the same one.
@@ -189,8 +190,9 @@ void *peers_onednn_open(int64_t experts, int64_t hidden, int64_t intermediate, i
 int peers_onednn_run(void *layer, int64_t tokens, int64_t choices, const void *x, const void *ids, const void *weights,
                      void *y) {
   try {
-    static_cast<Layer *>(layer)->run(tokens, choices, static_cast<const uint16_t *>(x), static_cast<const int32_t *>(ids),
-                                     static_cast<const float *>(weights), static_cast<uint16_t *>(y));
+    static_cast<Layer *>(layer)->run(tokens, choices, static_cast<const uint16_t *>(x),
+                                     static_cast<const int32_t *>(ids), static_cast<const float *>(weights),
+                                     static_cast<uint16_t *>(y));
     return 0;
   } catch (const std::exception &problem) {
     lastError = problem.what();

@@ -7,7 +7,7 @@ import torch
 
 
 class OnednnPeer:
-    name, about = "onednn", "oneDNN matmul primitives with packed weights, one per expert"
+    name = "onednn"
 
     def __init__(self, layer, weights, threads, settings):
         self.library = c.CDLL(settings["onednn"])
@@ -30,6 +30,7 @@ class OnednnPeer:
 
     def run(self, prepared):
         y, call = prepared
+        buffers = [c.c_void_p(tensor.data_ptr()) for tensor in (call.x, call.ids, call.weights, y)]
         self.check(self.library.peers_onednn_run(self.handle, c.c_int64(len(call.x)), c.c_int64(call.ids.shape[1]),
-                                                 *[c.c_void_p(t.data_ptr()) for t in (call.x, call.ids, call.weights, y)]))
+                                                 *buffers))
         return y

@@ -19,8 +19,9 @@ import probe
 import workload
 
 LIMIT = 0.02        # largest |y - y64| / |y64| of a sampled token: bf16 rows between the products give 0.004 to 0.006
-LIMIT_MOEC = 0.03   # the same against moec's y, over all tokens
+LIMIT_MOEC = 0.03  # the same against moec's y, over all tokens
 FEWEST, MOST = 3, 45  # pairs of a T
+PAUSE, IDLE, PATIENCE = 0.01, 0.05, 1.0  # seconds; part of a CPU; seconds
 
 
 def peer_class(name):
@@ -44,6 +45,16 @@ def wrong(call, y, expected, moec_y=None):
     if beside is not None and beside > LIMIT_MOEC:
         return error, beside, f"differs from moec by {beside:.3g} of a token's norm, at most {LIMIT_MOEC}"
     return error, beside, None
+
+
+def settle():
+    """Returns when this process is idle. Pools spin after a call, kt-kernel's for 50 ms: the next call is not theirs."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        before = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - before < IDLE * PAUSE:
+            return
 
 
 class Pair:
@@ -77,8 +88,9 @@ class Pair:
         return largest, None
 
     def time(self, prepared):
-        """Probes and calls in order. A call lies between the probes of its index and the next."""
+        """Probes and calls in order. Call n lies between probes n and n + 1."""
         both = (self.moec, self.peer)
+        settle()
         probes, calls = [self.probe.run()], []
         start, counted = time.monotonic(), 0
         for pair in range(MOST):
@@ -88,7 +100,9 @@ class Pair:
                 before, cpu = time.perf_counter(), time.process_time()
                 both[who].run(prepared[who][variant])
                 took, worked = time.perf_counter() - before, time.process_time() - cpu
-                calls.append({"who": ("moec", "peer")[who], "variant": variant, "us": took * 1e6, "cpu_us": worked * 1e6})
+                calls.append({"who": ("moec", "peer")[who], "variant": variant, "us": took * 1e6,
+                              "cpu_us": worked * 1e6})
+                settle()
                 probes.append(self.probe.run())
                 good = good and all(probe.good(rates, self.probe.best()) for rates in probes[-2:])
             counted += good

@@ -33,9 +33,10 @@ zentorch='zentorch==2.14.0.1'
 kt_kernel='kt-kernel==0.7.2' # asks for an older torch, which it does not need: installed without dependencies
 kt_needs='gguf>=0.17.0 safetensors>=0.4.0'
 
+manual() { sed -n '4,/^set -u/{/^#/s/^# \{0,1\}//p}' "$here/run.sh"; }
 usage() {
-  [ $# -eq 0 ] || echo "run.sh: $*" >&2
-  sed -n '4,/^set -u/{/^#/s/^# \{0,1\}//p}' "$here/run.sh" >&2
+  echo "run.sh: $*" >&2
+  manual >&2
   exit 2
 }
 refuse() { status=$1; shift; echo "run.sh: $*" >&2; exit "$status"; }
@@ -54,7 +55,7 @@ while [ "$1" != --end ]; do
     -o) out=$(absolute "$2"); shift 2 ;;
     --peers) peers=$2; shift 2 ;;
     --layers | --tokens | --threads | --skew | --pairs | --seconds) set -- "$@" "$1" "$2"; shift 2 ;;
-    -h | --help) usage ;;
+    -h | --help) manual; exit ;;
     *) usage "found $1" ;;
   esac
 done
@@ -81,12 +82,13 @@ note() {
 
 python=$venv/venv/bin/python
 log=$venv/install.log
+installed=$venv/venv/installed
 # get FLAGS... REQUIREMENT...: installs, unless the same words were installed here before.
 get() {
-  grep -qsxF -- "$*" "$venv/installed" && return
+  grep -qsxF -- "$*" "$installed" && return
   [ "$install" ] || return 1
   echo "installing $*" >&2
-  "$python" -m pip install --disable-pip-version-check "$@" >"$log" 2>&1 && echo "$*" >>"$venv/installed"
+  "$python" -m pip install --disable-pip-version-check "$@" >"$log" 2>&1 && echo "$*" >>"$installed"
 }
 if [ "$install" ] && [ ! -x "$python" ]; then
   "${PYTHON:-python3}" -m venv "$venv/venv" >"$log" 2>&1 || {

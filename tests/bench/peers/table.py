@@ -10,7 +10,8 @@ ACCEPTED = probe.ACCEPTED
 
 
 def judge(report, library):
-    """Adds to every row what its accepted calls say. The best probe is that of the whole run per number of threads."""
+    """Adds to every row what its accepted calls say. Whether a call counts is judged by the best probe of its process,
+    because reads depend on the pages that a process got; the bound by the best of all processes."""
     for threads in {result["threads"] for result in report["results"]}:
         results = [result for result in report["results"] if result["threads"] == threads]
         timed = [row for result in results for row in result["rows"] if "calls" in row]
@@ -20,12 +21,15 @@ def judge(report, library):
         ceiling = report["ceilings"][str(threads)]
         best = [max(best[0], ceiling["compute_gflops"]), max(best[1], ceiling["read_gbps"])]
         ceiling["best_probe"] = best
-        for row in timed:
-            judge_row(row, best, library)
+        for result in results:
+            timed = [row for row in result["rows"] if "calls" in row]
+            own = [max((row["best"][i] for row in timed), default=0) for i in (0, 1)]
+            for row in timed:
+                judge_row(row, own, best, library)
 
 
-def judge_row(row, best, library):
-    fine = [probe.good(rates, best) for rates in row["probes"]]
+def judge_row(row, own, best, library):
+    fine = [probe.good(rates, own) for rates in row["probes"]]
     times, pairs = {"moec": [], "peer": []}, []
     for n in range(0, len(row["calls"]), 2):
         two = {}
@@ -77,6 +81,10 @@ def moec_of(rows):
     return max(timed, key=lambda row: row["pairs_accepted"])["moec_us"] if timed else None
 
 
+def threads_text(threads):
+    return f"{threads} thread{'s' * (int(threads) > 1)}"
+
+
 def lines_of(cells):
     return "| " + " | ".join(cells) + " |"
 
@@ -84,10 +92,11 @@ def lines_of(cells):
 def section(report, layer, threads):
     results = [r for r in report["results"] if (r["layer"], r["threads"]) == (layer, threads)]
     shown = [r for r in results if r["rows"]]
-    yield f"\n## {layer}, {threads} thread{'s' * (threads > 1)}\n"
+    yield f"\n## {layer}, {threads_text(threads)}\n"
     for result in results:
         if "skipped" in result:
-            yield f"- {result['peer']} " + ("ended early" if result["rows"] else "was skipped") + f": {result['skipped']}"
+            how = "ended early" if result["rows"] else "was skipped"
+            yield f"- {result['peer']} {how}: {result['skipped']}"
     if not shown:
         return
     by_t = {t: [next((row for row in r["rows"] if row["T"] == t), None) for r in shown] for t in report["tokens"]}
@@ -117,9 +126,8 @@ def slower(report):
             ratio = row.get("ratio")
             if ratio and ratio["ratio"] < 1:
                 sure = ratio["high"] is not None and ratio["high"] < 1
-                yield (f"- {result['layer']}, T = {row['T']}, {result['threads']} thread{'s' * (result['threads'] > 1)}: "
-                       f"{result['peer']} takes {ratio['ratio']:.2f} of moec's time"
-                       + ("" if sure else ", within the spread"))
+                yield (f"- {result['layer']}, {threads_text(result['threads'])}, T = {row['T']}: {result['peer']} "
+                       f"takes {ratio['ratio']:.2f} of moec's time" + ("" if sure else ", within the spread"))
 
 
 def versions(report):
@@ -133,15 +141,15 @@ def markdown(report):
     cpu = report["cpu"]
     isa = {r["facts"]["moec"]["isa"] for r in report["results"] if "facts" in r}
     lines = ["# moec beside its peers", "",
-             f"{cpu.get('model name', 'unknown CPU')}, family {cpu.get('cpu family', '?')}, model {cpu.get('model', '?')}, "
-             f"{cpu['logical_cpus']} CPUs; {report['date']}. Routed experts, bf16, {report['skew']} routing given to all, "
-             "cold weights, wall time.",
+             f"{cpu.get('model name', 'unknown CPU')}, family {cpu.get('cpu family', '?')}, model "
+             f"{cpu.get('model', '?')}, {cpu['logical_cpus']} CPUs; {report['date']}. Routed experts, bf16, "
+             f"{report['skew']} routing given to all, cold weights, wall time.",
              f"{report['moec_version']} ({', '.join(sorted(isa)) or 'not run'}); {versions(report)}."]
     for threads, ceiling in report["ceilings"].items():
         best = ceiling.get("best_probe", (ceiling["compute_gflops"], ceiling["read_gbps"]))
-        lines.append(f"Ceilings, {threads} thread{'s' * (threads != '1')}: {best[0]:.0f} GFLOP/s "
-                     f"({ceiling['compute_kind']}), {best[1]:.1f} GB/s. A call counts if the probes before and behind it "
-                     f"reach {ACCEPTED} of both.")
+        lines.append(f"Ceilings, {threads_text(threads)}: {best[0]:.0f} GFLOP/s ({ceiling['compute_kind']}), "
+                     f"{best[1]:.1f} GB/s.")
+    lines.append(f"A call counts if the probes before and behind it reach {ACCEPTED} of the best of their process.")
     for key in dict.fromkeys((r["layer"], r["threads"]) for r in report["results"]):
         lines += section(report, *key)
     lines += ["", "## Where moec is slower", ""]

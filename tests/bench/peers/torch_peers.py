@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 class EagerPeer:
     """A loop over experts, as model code writes it: gather, three matmuls, weighted sum in f32."""
-    name, about = "eager", "a loop of torch matmuls over the experts that have rows"
+    name = "eager"
 
     def __init__(self, layer, weights, threads, settings):
         self.experts = layer.experts
@@ -36,7 +36,7 @@ class EagerPeer:
 
 class GroupedPeer(EagerPeer):
     """Rows sorted by expert, two grouped products, weighted sum in f32."""
-    name, about = "grouped_mm", "torch.nn.functional.grouped_mm over rows sorted by expert"
+    name = "grouped_mm"
 
     def __init__(self, layer, weights, threads, settings):
         if not hasattr(F, "grouped_mm"):
@@ -58,7 +58,7 @@ class GroupedPeer(EagerPeer):
 class ZenPeer:
     """ZenDNN's fused layer through zentorch. It packs the weights in the first call, where they lie, and recognises
     them by their address: they must be its own, and live as long as the process."""
-    name, about = "zentorch", "ZenDNN's fused mixture of experts, through zentorch"
+    name = "zentorch"
 
     def __init__(self, layer, weights, threads, settings):
         import zentorch  # registers the ops
