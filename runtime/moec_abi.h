@@ -130,8 +130,8 @@ typedef struct moec_buffer {
  * MOEC_ROLE_PROBABILITIES). Route tables are four parts for every dispatch step, in step order: its offsets (4*(G+1)
  * bytes), row_token, row_slot and slot_row (4*T*K bytes each). `items` is one array of moec_item, large enough for the
  * largest step (MOEC_ITEMS_PER_WORKER). Scratch is header.scratch_bytes for each of max_threads workers.
- * Sizes never shrink as T grows; before rounding they are affine in T. Of a call in chunks, T is header.chunk_tokens, and
- * room for the counts of all chunks follows the scratch. */
+ * Sizes never shrink as T grows; before rounding they are affine in T. In a call in chunks, T is header.chunk_tokens,
+ * and room for the counts of all chunks follows the scratch. */
 #define MOEC_WORKSPACE_ALIGN 256
 
 /* ---- steps --------------------------------------------------------------------------------------------------- */

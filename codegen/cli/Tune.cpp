@@ -291,7 +291,8 @@ Verb addTune(CLI::App &app) {
   verb->add_option("-o,--output", flags->output, "file of records to add to; default: SPEC.tune.jsonl beside the spec")
       ->type_name("FILE");
   verb->add_option("--stage", flags->stage, "only this stage")->type_name("NAME");
-  verb->add_option("--skew", flags->skew, "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
+  verb->add_option("--skew", flags->skew,
+                   "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
       ->type_name("uniform|zipf|FILE")
       ->capture_default_str();
   verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");

@@ -59,9 +59,9 @@ static std::string placeOf(const TunedRow &row) {
 
 void printRange(raw_ostream &os, const TunedRow &row, const std::string &templatesDir) {
   const SearchOutcome &outcome = row.outcome;
-  std::string what = outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen),
-                                                   false, templatesDir)
-                                     : "default kept";
+  std::string what =
+      outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen), false, templatesDir)
+                      : "default kept";
   os << left_justify(placeOf(row), 40) << " " << left_justify(what, 44);
   if (outcome.pairs)
     os << (outcome.changed ? " " : " best ")

@@ -52,9 +52,9 @@ std::vector<RowClass> amxClasses(const MatmulStage &facts) {
 }
 
 // Rows that are computed and do not exist cost as much as others: 36 rows take 1.46 times as long in blocks of 8 as in
-// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height or one lower, and up to `highest`
-// rows one block: with bf16 dot products blocks of 6 to 14 rows reach 92 to 96 % of the bound alike, those above 12
-// least (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
+// blocks of 9 or 12. So n rows get the fewest blocks of at most `usual` rows, all of one height or one lower, and up to
+// `highest` rows one block: with bf16 dot products blocks of 6 to 14 rows reach 92 to 96 % of the bound alike, those
+// above 12 least (2048 x 768, a Zen 4 core, 2026-11-28). One function serves all entries of a height.
 void addBlocks(std::vector<RowClass> &classes, int64_t highest, int64_t usual, int64_t most) {
   for (int64_t rows = 1; rows <= highest; ++rows)
     classes.push_back({rows, rows, rows});

@@ -137,8 +137,8 @@ def Tile_ForColumnsOp : Tile_LoopOp<"for_columns"> {
 def Tile_ForRowsOp : Tile_LoopOp<"for_rows"> {
   let summary = "for every row block of the item that holds rows (blocks of block_m of the packed operand)";
   let description = [{
-    heights 2: the item's R rows make M = ceil(R / block_m) blocks, the first R - M*(block_m - 1) of block_m rows and the
-    others of block_m - 1, so that no row of a block is idle. Vector kernels only; they hold the body twice.
+    heights 2: the item's R rows make M = ceil(R / block_m) blocks, the first R - M*(block_m - 1) of block_m rows and
+    the others of block_m - 1, so that no row of a block is idle. Vector kernels only; they hold the body twice.
       C1  heights is 1 or 2, and 1 for blocks of one row }];
   let arguments = (ins Tile_PackedType:$range, OptionalAttr<IndexAttr>:$heights);
   let hasVerifier = 1;

@@ -4,8 +4,8 @@
  *
  * next_step runs on one thread between two steps: it does the integer steps (dispatch, capacity, ...) itself, builds
  * items and says how many units a kernel step has. Units are rows_per_task rows, or about 1/(32*workers) of the items:
- * the last unit of a step makes the others wait for at most 3 % of its time. With one worker a step is one unit, so that
- * kernels prefetch across items. No bit depends on units: rows are independent and items never split a sum.
+ * the last unit of a step makes the others wait for at most 3 % of its time. With one worker a step is one unit, so
+ * that kernels prefetch across items. No bit depends on units: rows are independent and items never split a sum.
  */
 #include "runtime/layer/dispatch.h"
 #include "runtime/layer/items.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Calls in chunks of tokens, which --workspace-limit makes: the same bits as in one piece, and the counts of all chunks.
+// Calls in chunks of tokens, which --workspace-limit makes: the bits of one piece, and the counts of all chunks.
 
 #include "CompiledLayer.h"
 

@@ -35,7 +35,7 @@ MAY = {
                      "dsl/text", "runtime"],
     "codegen/pipeline": ["codegen", "codegen/build", "codegen/cpu", "codegen/cuda", "codegen/emit", "codegen/fuse",
                          "codegen/interpret", "codegen/moe", "codegen/plan", "codegen/schedule", "codegen/tile",
-                         "codegen/tune", "dsl", "dsl/spec", "dsl/text"],
+                         "codegen/tune", "dsl", "dsl/spec", "dsl/text", "runtime"],
     "codegen/tune": ["codegen", "codegen/schedule", "dsl/text", "runtime", "runtime/cuda"],
     "codegen/check": ["dsl", "dsl/reference", "dsl/spec", "dsl/text", "runtime", "runtime/cuda", "runtime/layer"],
     "codegen/emulate": ["codegen", "codegen/check", "codegen/emit", "dsl/text", "runtime", "runtime/cuda"],

@@ -242,8 +242,10 @@ tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
       }
     }
   }
-}// -----
-tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
+}
+
+// -----
+tile.kernel @mma_c3 for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
   %p = tile.scratch : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
   tile.for_items %item in %items : !tile.items {
     tile.pack %a[%item] -> %p : !tile.rows<f32, #tile.access<direct>>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
@@ -252,6 +254,22 @@ tile.kernel @mma_c2_depth for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %
         %c = tile.zero : !tile.acc<2 : index>
         // expected-error @below {{'tile.mma' op C3: tiles is 3, expected 1 or 2}}
         %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 3 : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
+        tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
+      }
+    }
+  }
+}
+
+// -----
+tile.kernel @for_rows_c1 for(cpu) (%a: !tile.rows<f32, #tile.access<direct>>, %b: !tile.panels<f32, 4 : index, 8 : index>, %out: !tile.rows<f32, #tile.access<direct>>, %items: !tile.items) {
+  %p = tile.scratch : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
+  tile.for_items %item in %items : !tile.items {
+    tile.pack %a[%item] -> %p : !tile.rows<f32, #tile.access<direct>>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>
+    tile.for_columns %n in %item : !tile.item {
+      // expected-error @below {{'tile.for_rows' op C1: heights is 3 for blocks of 2 rows, expected 1 or 2}}
+      tile.for_rows %m in %p heights 3 : !tile.packed<4 : index, 2 : index, 4 : index, 8 : index> {
+        %c = tile.zero : !tile.acc<2 : index>
+        %d = tile.mma %c, %p[%m, %n], %b[%item, %n] a_hint <none> tiles 2 : !tile.acc<2 : index>, !tile.packed<4 : index, 2 : index, 4 : index, 8 : index>, !tile.panels<f32, 4 : index, 8 : index>
         tile.epilogue %c[%item, %n, %m] -> %out : !tile.acc<2 : index>, !tile.rows<f32, #tile.access<direct>>
       }
     }
