@@ -37,7 +37,8 @@ static constexpr CliCode table[] = {
     {"E-TIMEOUT", ExitLimit, "--timeout was reached. Exit 9. Nothing is left of the output."},
     {"E-MEMORY", ExitLimit,
      "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
-    {"E-INTERRUPTED", ExitInterrupted, "Interrupted by a signal. Exit 130. Nothing is left of the output, except the records of moec tune, which stay."},
+    {"E-INTERRUPTED", ExitInterrupted,
+     "Interrupted by a signal. Exit 130. Nothing is left of the output, except the records of moec tune, which stay."},
     {"E-MOE", ExitInvalid,
      "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
      "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},

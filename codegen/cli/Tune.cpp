@@ -170,7 +170,8 @@ int TuneRun::listTasks() {
 int TuneRun::searchAll() {
   if (!flags.json)
     session.out << "searching    " << summary.stages << (summary.stages == 1 ? " stage, " : " stages, ") << tasks.size()
-                << (tasks.size() == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier.size() << "\n";
+                << (tasks.size() == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier.size()
+                << "\n";
   session.out.flush();
   for (const Task &task : tasks) {
     search.progress = [&](size_t tried, size_t wrong, double gain) { live(task, tried, wrong, gain); };
@@ -296,7 +297,8 @@ Verb addTune(CLI::App &app) {
   verb->add_option("-o,--output", flags->output, "file of records to add to; default: SPEC.tune.jsonl beside the spec")
       ->type_name("FILE");
   verb->add_option("--stage", flags->stage, "only this stage")->type_name("NAME");
-  verb->add_option("--skew", flags->skew, "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
+  verb->add_option("--skew", flags->skew,
+                   "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
       ->type_name("uniform|zipf|FILE")
       ->capture_default_str();
   verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");

@@ -59,9 +59,9 @@ static std::string placeOf(const TunedRow &row) {
 
 void printRange(raw_ostream &os, const TunedRow &row, const std::string &templatesDir) {
   const SearchOutcome &outcome = row.outcome;
-  std::string what = outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen),
-                                                   false, templatesDir)
-                                     : "default kept";
+  std::string what =
+      outcome.changed ? changesText(candidateText(outcome.standard), candidateText(outcome.chosen), false, templatesDir)
+                      : "default kept";
   os << left_justify(placeOf(row), 40) << " " << left_justify(what, 44);
   if (outcome.pairs)
     os << (outcome.changed ? " " : " best ")
@@ -92,8 +92,9 @@ void printTuneEnd(raw_ostream &os, const TuneSummaryLines &summary, const std::s
        << (distance.ranges == 1 ? " row range\n" : " row ranges\n");
   }
   os << recordsFile << ": " << summary.measurements << " measurements; " << summary.changed() << " of "
-     << summary.outcomes.size() << (summary.outcomes.size() == 1 ? " row range" : " row ranges") << " changed; candidates wrong: " << summary.wrong
-     << ", failed: " << summary.failed << "; not reached: " << summary.notReached() << "\n";
+     << summary.outcomes.size() << (summary.outcomes.size() == 1 ? " row range" : " row ranges")
+     << " changed; candidates wrong: " << summary.wrong << ", failed: " << summary.failed
+     << "; not reached: " << summary.notReached() << "\n";
 }
 
 void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {

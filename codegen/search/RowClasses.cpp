@@ -41,8 +41,7 @@ namespace {
 // ln of the binomial coefficient's probability: `rows` of `tokens` with probability p each.
 double logBinomial(int64_t tokens, int64_t rows, double p) {
   auto n = double(tokens), r = double(rows);
-  return std::lgamma(n + 1) - std::lgamma(r + 1) - std::lgamma(n - r + 1) + r * std::log(p) +
-         (n - r) * std::log1p(-p);
+  return std::lgamma(n + 1) - std::lgamma(r + 1) - std::lgamma(n - r + 1) + r * std::log(p) + (n - r) * std::log1p(-p);
 }
 
 // Rows of a group -> its probability; the middle 95 % stand for all that are not 0.
@@ -94,8 +93,8 @@ std::map<int64_t, double> blockRows(const MatmulStage &stage, int64_t tokens, in
 // of our time is near eight rows.
 static double workOf(int64_t rows) { return std::max(8.0, double(rows)); }
 
-// A kernel that is wrong at one number of rows must be found, so every one is tried; of ranges of hundreds the first and
-// the last, between which a block only has more of the same row blocks.
+// A kernel that is wrong at one number of rows must be found, so every one is tried; of ranges of hundreds the first
+// and the last, between which a block only has more of the same row blocks.
 static std::vector<int64_t> checkedRows(int64_t first, int64_t last, int64_t likely) {
   constexpr int64_t firstOnes = 160, lastOnes = 64;
   std::vector<int64_t> checked;

@@ -21,8 +21,8 @@ namespace moec {
 
 // How often tokens choose each expert.
 struct TuneRouting {
-  std::string name = "uniform";     // as a record says it: "uniform", "zipf", "histogram:HASH"
-  std::vector<double> counts = {};  // of a histogram, by expert: how often each was chosen
+  std::string name = "uniform";    // as a record says it: "uniform", "zipf", "histogram:HASH"
+  std::vector<double> counts = {}; // of a histogram, by expert: how often each was chosen
 };
 
 // The probability that a token chooses each of `groups` experts, if it chooses `choices` different ones; their sum is

@@ -40,9 +40,7 @@ void *StageMemory::buffer(int64_t bytes, DataType type) {
 std::vector<void *> StageMemory::operandBuffers(const llvm::SmallVector<MatmulOperand> &operands) {
   std::vector<void *> buffers;
   for (const MatmulOperand &operand : operands) {
-    DataType type = operand.element.isBF16()  ? DataType::BF16
-                    : operand.element.isF16() ? DataType::F16
-                                              : DataType::F32;
+    DataType type = operand.element.isBF16() ? DataType::BF16 : operand.element.isF16() ? DataType::F16 : DataType::F32;
     int64_t perRow = operand.kind == "elem" ? operand.stride : 4;
     int64_t count = operand.kind == "col"      ? groups * operand.stride
                     : operand.kind == "scalar" ? 64

@@ -15,9 +15,9 @@ namespace moec {
 
 namespace {
 constexpr double turnSeconds = 0.003;
-constexpr size_t batchSize = 24;     // candidates between two looks at the clock
-constexpr double tooSlow = 3;        // times the default: timed once, not again
-constexpr double mostDrift = 0.02;   // of the default, from the first third of the pairs to the last
+constexpr size_t batchSize = 24;   // candidates between two looks at the clock
+constexpr double tooSlow = 3;      // times the default: timed once, not again
+constexpr double mostDrift = 0.02; // of the default, from the first third of the pairs to the last
 constexpr int proofAttempts = 3;
 } // namespace
 
@@ -99,7 +99,8 @@ void StageSearch::checkRows(Batch &batch, const RowClass &rows) {
     StageMemory::split(whole, packed(0));
     std::vector<char> want = timer->outputOf(batch.kernels[0], whole);
     for (size_t c = 1; c < batch.entries.size(); ++c) {
-      if (!batch.wrongAt[c].empty() || packed(c) < count || (batch.kernels[c] == batch.kernels[0] && count <= packed(0)))
+      if (!batch.wrongAt[c].empty() || packed(c) < count ||
+          (batch.kernels[c] == batch.kernels[0] && count <= packed(0)))
         continue;
       bool same = (batch.entries[c].numeric == "amx") == (batch.entries[0].numeric == "amx");
       std::string where = differenceOf(stage, want, timer->outputOf(batch.kernels[c], turn), same);

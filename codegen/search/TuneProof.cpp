@@ -41,9 +41,7 @@ bool tooFast(double us, const TuneTimes &times, const ProbeResult &ceilings) {
   return us < 0.8 * boundUs(double(times.flops), double(times.bytes), ceilings);
 }
 
-bool beatsDefault(const TuneTimes &times, double minimumGain) {
-  return times.gainLow > 0 && times.gain >= minimumGain;
-}
+bool beatsDefault(const TuneTimes &times, double minimumGain) { return times.gainLow > 0 && times.gain >= minimumGain; }
 
 Decision decide(const std::vector<Rival> &rivals, double minimumGain) {
   Decision decision;

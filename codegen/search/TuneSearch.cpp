@@ -120,7 +120,8 @@ Result<SearchOutcome> StageSearch::search(const RowClass &rows) {
   if (const TuneRecord *choice = earlierChoice(rows); choice && !outcome.news()) {
     outcome.known = true;
     outcome.changed = !choice->keepsDefault();
-    if (Result<ScheduleEntry> chosen = cpuCandidate(choice->candidate, choice->rows, options.space.templatesDir); chosen)
+    if (Result<ScheduleEntry> chosen = cpuCandidate(choice->candidate, choice->rows, options.space.templatesDir);
+        chosen)
       outcome.chosen = std::move(*chosen);
     if (const auto &times = choice->times)
       outcome.proofIs(*times);

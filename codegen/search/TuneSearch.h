@@ -12,8 +12,8 @@
 //                   that the ceilings forbid are taken again alone, and do not count if they stay
 //   5. few          when all ranges are decided, one kernel takes the place of another where it costs 1 % at most
 //
-// Records of earlier runs with the same default are taken as if they were measured now, so a search that was cut goes on
-// where it ended, and one that was complete measures nothing.
+// Records of earlier runs with the same default are taken as if they were measured now, so a search that was cut goes
+// on where it ended, and one that was complete measures nothing.
 
 #ifndef MOEC_CODEGEN_SEARCH_TUNESEARCH_H
 #define MOEC_CODEGEN_SEARCH_TUNESEARCH_H
@@ -57,14 +57,14 @@ struct SearchOptions {
 struct SearchOutcome {
   RowClass rows;
   ScheduleEntry standard;
-  ScheduleEntry chosen;                // the standard, unless `changed`
+  ScheduleEntry chosen; // the standard, unless `changed`
   bool changed = false;
-  bool known = false;    // an earlier run had chosen, and nothing was left to measure
-  bool reached = true;   // false: the budget ended before anything was measured
-  bool complete = false; // false: the budget ended before every candidate was measured
+  bool known = false;      // an earlier run had chosen, and nothing was left to measure
+  bool reached = true;     // false: the budget ended before anything was measured
+  bool complete = false;   // false: the budget ended before every candidate was measured
   bool unbelieved = false; // a candidate stayed faster than the ceilings allow
-  bool shared = false;   // the kernel of another range, at most 1 % slower than this range's best
-  double bestGain = 0;   // of all candidates that are right; 0: none is faster than the default
+  bool shared = false;     // the kernel of another range, at most 1 % slower than this range's best
+  double bestGain = 0;     // of all candidates that are right; 0: none is faster than the default
   double gain = 0, gainLow = 0, gainHigh = 0;
   int64_t pairs = 0, wins = 0;
   size_t tried = 0, wrong = 0, failed = 0, reused = 0; // candidates: timed, wrong, not built, of earlier records
@@ -121,7 +121,8 @@ private:
   const StageSchedule &schedule;
   const MatmulStage &stage;
   const SearchOptions &options;
-  std::map<std::string, TuneRecord> known; // the latest answer to each question, with the default it was measured beside
+  std::map<std::string, TuneRecord>
+      known; // the latest answer to each question, with the default it was measured beside
   std::unique_ptr<StageMemory> memory;
   std::unique_ptr<StageTimer> timer;
 };

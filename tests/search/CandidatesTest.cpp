@@ -74,8 +74,7 @@ TEST(candidates, change_bits_only_if_that_is_allowed) {
   StageSchedule schedule = cpuSchedule(stage, Isa::Amx);
   auto numerics = [&](bool allowed) {
     std::set<std::string> found;
-    for (const ScheduleEntry &entry :
-         all(stage, Isa::Amx, schedule.entries.front(), candidateSpace("", allowed)))
+    for (const ScheduleEntry &entry : all(stage, Isa::Amx, schedule.entries.front(), candidateSpace("", allowed)))
       found.insert(entry.numeric);
     return found;
   };
@@ -93,8 +92,8 @@ TEST(candidates, of_candidates_pack_no_more_rows) {
   for (const ScheduleEntry &near : neighbours(stage, Isa::Avx512, open, 130, most, space))
     for (const ScheduleEntry &far : neighbours(stage, Isa::Avx512, near, 130, most, space)) {
       EXPECT_GE(far.kernel.integers.at("panel_m"), most);
-      EXPECT_LT(far.kernel.integers.at("panel_m"), most + far.kernel.integers.at("block_m") +
-                                                      near.kernel.integers.at("block_m"));
+      EXPECT_LT(far.kernel.integers.at("panel_m"),
+                most + far.kernel.integers.at("block_m") + near.kernel.integers.at("block_m"));
     }
 }
 

@@ -28,9 +28,8 @@ MatmulStage stageOf(moec_dtype type) {
 
 // As many arguments as the plan's step has, for stages that gather, that do not, and with operands.
 TEST(stage_memory, has_the_arguments_of_the_plan) {
-  for (const std::string &text :
-       {smallLayer("bf16"), smallLayer("f32"),
-        std::string(R"({"moec": 1, "name": "small", "hidden": 64, "router": {"top_k": 2},
+  for (const std::string &text : {smallLayer("bf16"), smallLayer("f32"),
+                                  std::string(R"({"moec": 1, "name": "small", "hidden": 64, "router": {"top_k": 2},
           "experts": {"count": 4, "intermediate": 96, "bias": {"in": true, "out": true}}})")}) {
     SearchFixture fixture(text);
     ASSERT_TRUE(fixture.compiler);

@@ -289,8 +289,7 @@ TEST_F(StageSearchRun, shares_kernels_where_that_costs_little) {
   for (const SearchOutcome &outcome : outcomes) {
     EXPECT_TRUE(outcome.changed);
     EXPECT_GE(outcome.gain, fixture.search.minimumGain);
-    EXPECT_GE(outcome.chosen.kernel.integers.at("panel_m"),
-              outcome.chosen.lastRow < 0 ? 48 : outcome.chosen.lastRow);
+    EXPECT_GE(outcome.chosen.kernel.integers.at("panel_m"), outcome.chosen.lastRow < 0 ? 48 : outcome.chosen.lastRow);
     // The last choice of the range is what the outcome says.
     std::string last;
     for (const TuneRecord &record : choices(fixture.records))
