@@ -170,7 +170,8 @@ int TuneRun::listTasks() {
 int TuneRun::searchAll() {
   if (!flags.json)
     session.out << "searching    " << summary.stages << (summary.stages == 1 ? " stage, " : " stages, ") << tasks.size()
-                << " row ranges; records of earlier runs: " << earlier.size() << "\n";
+                << (tasks.size() == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier.size()
+                << "\n";
   session.out.flush();
   for (const Task &task : tasks) {
     search.progress = [&](size_t tried, size_t wrong, double gain) { live(task, tried, wrong, gain); };
@@ -232,6 +233,11 @@ int TuneRun::run() {
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
   search.ceilings = probe.best();
+  search.probe = [&probe] {
+    for (int again = 0; again < 5; ++again)
+      probe.probe();
+    return probe.best();
+  };
   if (!flags.json)
     session.out << "machine      " << machineText(search.stamp.machine, false) << ", " << moec_isa_name(moec_cpu_isa())
                 << ", 1 thread; "

@@ -71,6 +71,8 @@ void printRange(raw_ostream &os, const TunedRow &row, const std::string &templat
     os << "   as another range";
   else if (outcome.known)
     os << "   known";
+  if (outcome.unbelieved)
+    os << "   faster than the ceilings allow, not believed";
   if (outcome.wrong)
     os << "   " << outcome.wrong << " wrong";
   if (outcome.failed)
@@ -86,11 +88,13 @@ void printTuneEnd(raw_ostream &os, const TuneSummaryLines &summary, const std::s
     os << format("default      %.3f x the time of the best (geometric mean), ", distance.mean);
     if (distance.worstRow)
       os << format("at most %.3f x (", distance.worst) << placeOf(*distance.worstRow) << "), ";
-    os << "at most 1.25 x in " << distance.near << " of " << distance.ranges << " row ranges\n";
+    os << "at most 1.25 x in " << distance.near << " of " << distance.ranges
+       << (distance.ranges == 1 ? " row range\n" : " row ranges\n");
   }
   os << recordsFile << ": " << summary.measurements << " measurements; " << summary.changed() << " of "
-     << summary.outcomes.size() << " row ranges changed; candidates wrong: " << summary.wrong
-     << ", failed: " << summary.failed << "; not reached: " << summary.notReached() << "\n";
+     << summary.outcomes.size() << (summary.outcomes.size() == 1 ? " row range" : " row ranges")
+     << " changed; candidates wrong: " << summary.wrong << ", failed: " << summary.failed
+     << "; not reached: " << summary.notReached() << "\n";
 }
 
 void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {

@@ -151,8 +151,10 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   if (!built)
     return built.takeError();
   std::vector<Rival> rivals(measured.size());
-  for (size_t c = 0; c < rivals.size(); ++c)
+  for (size_t c = 0; c < rivals.size(); ++c) {
     rivals[c].times = timeProof(**built, c + 1, rows, rivals[c].believable);
+    outcome.unbelieved |= !rivals[c].believable;
+  }
   Decision decision = decide(rivals, options.minimumGain);
   outcome.changed = decision.chosen != Decision::none;
   outcome.proofIs(rivals[decision.evidence].times);

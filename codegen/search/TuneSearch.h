@@ -45,6 +45,7 @@ struct SearchOptions {
   TuneRouting routing;
   TuneRecord stamp;     // stage apart, what every record of this run says: machine, routing, stamp, threads
   ProbeResult ceilings; // of this machine, for the length of turns and for results that cannot be
+  std::function<ProbeResult()> probe; // the best of it after another look; may be empty
   double minimumGain = 0.01, coverLoss = 0.01;
   int rounds = 7, pairs = 15; // of screening; of the proof
   int64_t coldBytes = int64_t(512) << 20;
@@ -58,11 +59,12 @@ struct SearchOutcome {
   ScheduleEntry standard;
   ScheduleEntry chosen; // the standard, unless `changed`
   bool changed = false;
-  bool known = false;    // an earlier run had chosen, and nothing was left to measure
-  bool reached = true;   // false: the budget ended before anything was measured
-  bool complete = false; // false: the budget ended before every candidate was measured
-  bool shared = false;   // the kernel of another range, at most 1 % slower than this range's best
-  double bestGain = 0;   // of all candidates that are right; 0: none is faster than the default
+  bool known = false;      // an earlier run had chosen, and nothing was left to measure
+  bool reached = true;     // false: the budget ended before anything was measured
+  bool complete = false;   // false: the budget ended before every candidate was measured
+  bool unbelieved = false; // a candidate stayed faster than the ceilings allow
+  bool shared = false;     // the kernel of another range, at most 1 % slower than this range's best
+  double bestGain = 0;     // of all candidates that are right; 0: none is faster than the default
   double gain = 0, gainLow = 0, gainHigh = 0;
   int64_t pairs = 0, wins = 0;
   size_t tried = 0, wrong = 0, failed = 0, reused = 0; // candidates: timed, wrong, not built, of earlier records

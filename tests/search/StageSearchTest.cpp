@@ -183,10 +183,17 @@ TEST_F(StageSearchRun, believes_no_time_below_the_ceilings) {
                         "schedule small\nstage experts_down avx2\n"
                         "  rows 1.. panel { block_k = 32, block_m = 1, panel_m = 48 } numeric fma\n");
   fixture.search.ceilings = {1e-3, 1e-3}; // whatever runs is faster than this machine
-  std::unique_ptr<StageSearch> search = fixture.start("experts_down");
-  Result<SearchOutcome> outcome = search->search(lastRange(*search));
+  RowClass rows = lastRange(*fixture.start("experts_down"));
+  Result<SearchOutcome> outcome = fixture.start("experts_down")->search(rows);
   ASSERT_TRUE(outcome);
   EXPECT_FALSE(outcome->changed);
+  EXPECT_TRUE(outcome->unbelieved);
+  // A probe that was disturbed is repeated first.
+  fixture.search.probe = [] { return ProbeResult{1e6, 1e6}; };
+  outcome = fixture.start("experts_down")->search(rows);
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->changed);
+  EXPECT_FALSE(outcome->unbelieved);
 }
 
 // A default of single rows: the search finds blocks, and proves them.
