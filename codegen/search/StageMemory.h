@@ -45,6 +45,7 @@ public:
   size_t numArgs() const { return arguments.size(); }
   int64_t numGroups() const { return groups; }
   int64_t mostRows() const { return maxRows; }
+  int64_t numRows() const { return totalRows; } // of the output
   // The rows of `turn`, and guardRows more that no kernel may write, become NaN.
   void poisonOutput(const Turn &turn);
   // The same rows, for comparison bit by bit; columns of panels that `turn` leaves out are poison.
