@@ -172,7 +172,7 @@ static ParseResult parseLoop(OpAsmParser &parser, OperationState &result, Type i
     return failure();
   IntegerAttr number;
   if (!clause.empty() && succeeded(parser.parseOptionalKeyword(clause)) &&
-      parser.parseAttribute(number, clause, result.attributes))
+      parser.parseAttribute(number, parser.getBuilder().getIndexType(), clause, result.attributes))
     return failure();
   if (parser.parseColonType(rangeType) || parser.resolveOperand(range, rangeType, result.operands))
     return failure();

@@ -26,12 +26,14 @@ expect_err 'moec: error[E-USAGE]: --max-tokens: Value 0 not in range 1 to 167772
 run compile x.json --target cpu:foo
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown target "cpu:foo"
-  hint: targets are cpu, cpu:amx, cpu:avx512_bf16, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a, cuda:sm_80'
+  hint: targets are cpu, cpu:amx, cpu:avx512_bf16, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a,
+        cuda:sm_80'
 
 run compile x.json --target cpu,cuda:sm_75
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown target "cuda:sm_75"
-  hint: targets are cpu, cpu:amx, cpu:avx512_bf16, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a, cuda:sm_80'
+  hint: targets are cpu, cpu:amx, cpu:avx512_bf16, cpu:avx512, cpu:avx2, cpu:baseline, cuda, cuda:sm_90a,
+        cuda:sm_80'
 
 run compile x.json --target cuda --sanitize address
 expect_status 2

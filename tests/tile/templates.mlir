@@ -11,7 +11,7 @@
 // CHECK-NEXT: tile.for_items %[[ITEM:.*]] in %[[ITEMS]] : !tile.items {
 // CHECK-NEXT: tile.pack %[[A]][%[[ITEM]]] -> %[[P]] : <bf16, <direct>>, <32 : index, 32 : index, 4 : index, 32 : index>
 // CHECK-NEXT: tile.for_columns %[[N:.*]] in %[[ITEM]] : !tile.item {
-// CHECK-NEXT: tile.for_rows %[[M:.*]] in %[[P]] : !tile.packed<32 : index, 32 : index, 4 : index, 32 : index> {
+// CHECK-NEXT: tile.for_rows %[[M:.*]] in %[[P]] heights 1 : !tile.packed<32 : index, 32 : index, 4 : index, 32 : index> {
 // CHECK-NEXT: %[[ZERO:.*]] = tile.zero : <32 : index>
 // CHECK-NEXT: %[[SUM:.*]] = scf.for %[[K:.*]] = %{{.*}} to %{{.*}} step %{{.*}} iter_args(%[[C:.*]] = %[[ZERO]]) -> (!tile.acc<32 : index>) {
 // CHECK-NEXT: %[[D:.*]] = tile.mma %[[C]], %[[P]][%[[M]], %[[K]]], %[[B]][%[[ITEM]], %[[N]]] a_hint <none> tiles 2 : <32 : index>, <32 : index, 32 : index, 4 : index, 32 : index>, <bf16, 4 : index, 32 : index>
