@@ -19,6 +19,7 @@ LAYERS = "qwen3-30b-a3b,deepseek-v2-lite,mixtral-8x7b"
 TOKENS = "1,2,4,8,16,32,64,128,256,512,1024,4096"
 HERE = os.path.dirname(os.path.abspath(__file__))
 MOEC_WRONG = "moec's own output"
+COPIES = 3.5  # of the weights: the file's pages, moec's, the peer's, and what a peer needs while it packs
 
 
 def words(text):
@@ -49,6 +50,7 @@ def arguments():
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--skew", choices=("uniform", "zipf"), default="uniform")
     parser.add_argument("--pairs", type=positive, default=15)
+    parser.add_argument("--tuning")
     parser.add_argument("--seconds", type=positive, default=24)
     return parser.parse_args()
 
@@ -75,6 +77,11 @@ def cpu_facts():
     return facts
 
 
+def available_gib():
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        return next(int(line.split()[1]) / 2**20 for line in file if line.startswith("MemAvailable:"))
+
+
 def notes(path):
     """run.sh's lines "peer: reason"."""
     with open(path, encoding="utf-8") as file:
@@ -93,32 +100,40 @@ class Run:
     def path(self, name):
         return os.path.join(self.options.work, name)
 
-    def make_layer(self, preset):
-        """A preset or spec file -> what all pairs of this layer read: spec, package, weights, answers."""
+    def describe(self, preset):
+        """A preset or spec file -> the layer, and what all its pairs read; nothing large is made yet."""
         if preset.endswith(".json"):
             with open(preset, encoding="utf-8") as file:
                 spec = json.load(file)
         else:
             spec = json.loads(output(self.moec, "init", "--preset", preset, "-o", "-"))
-        name = "peers_" + spec["name"]
+        name = "peers_" + str(spec.get("name"))
         spec = moec_layer.external_spec(spec, name)
         job = {"layer": preset, "spec": self.path(name + ".json"), "weights": self.path(name + ".weights"),
                "answers": self.path(name + ".answers"), "skew": self.options.skew, "tokens": self.options.tokens,
                "pairs": self.options.pairs, "seconds": self.options.seconds,
                "runtime": os.path.join(self.options.build, "lib/libmoec.so"), "probe": self.path("libpeers_probe.so"),
-               "onednn": self.path("libpeers_onednn.so"),
-               "package": self.path(f"{name}/lib/lib{name}.so")}
+               "onednn": self.path("libpeers_onednn.so"), "package": self.path(f"{name}/lib/lib{name}.so")}
         with open(job["spec"], "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        output(self.moec, "compile", job["spec"], "--emit", "shared", "--target", "cpu", "-o", self.path(name),
-               "--force", "--max-tokens", str(max(8192, *self.options.tokens)))
+        output(self.moec, "check", job["spec"])
         layer = workload.Layer(preset, *moec_layer.layer_numbers(job["spec"]))
-        print(f"{preset}: weights and answers", file=sys.stderr)
+        need, have = COPIES * layer.bytes_of(layer.experts) / 2**30 + 1, available_gib()
+        if need > have:
+            raise MemoryError(f"needs {need:.0f} GiB of memory, {have:.0f} GiB are available")
+        return layer, job
+
+    def make(self, layer, job):
+        """Package, weights, answers."""
+        tuning = ["--tuning", self.options.tuning] if self.options.tuning else []
+        output(self.moec, "compile", job["spec"], *tuning, "--emit", "shared", "--target", "cpu", "--force",
+               "-o", os.path.dirname(os.path.dirname(job["package"])),
+               "--max-tokens", str(max(8192, *self.options.tokens)))
+        print(f"{layer.name}: weights and answers", file=sys.stderr)
         workload.write_weights(layer, job["weights"])
         calls = {tokens: workload.calls(layer, tokens, self.options.skew) for tokens in self.options.tokens}
         y = workload.answers(layer, workload.map_weights(layer, job["weights"]), sum(calls.values(), []))
         torch.save({tokens: [y.pop(0) for _ in made] for tokens, made in calls.items()}, job["answers"])
-        return layer, job
 
     def measure(self, job, peer, threads):
         """Runs pair.py; what it wrote before it ended, and why it ended if not by itself."""
@@ -172,8 +187,8 @@ class Run:
         """Everything so far, and what follows from it."""
         report = {"moec_peers": 1, "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                   "moec_version": self.version, "cpu": self.machine, "python": sys.version.split()[0],
-                  "skew": self.options.skew, "tokens": self.options.tokens, "accepted_fraction": table.ACCEPTED,
-                  "ceilings": self.ceilings, "results": self.results}
+                  "tuning": self.options.tuning, "skew": self.options.skew, "tokens": self.options.tokens,
+                  "accepted_fraction": table.ACCEPTED, "ceilings": self.ceilings, "results": self.results}
         table.judge(report, self.path("libpeers_probe.so"))
         return report
 
@@ -194,18 +209,32 @@ def save(path, text):
 
 def main():
     options = arguments()
-    run, report = Run(options), None
+    try:
+        run = Run(options)
+    except RuntimeError as problem:
+        sys.exit(f"run.sh: {problem}")
+    layers = []
     for preset in options.layers:
         try:
-            layer, job = run.make_layer(preset)
-        except (RuntimeError, ValueError, KeyError, OSError) as problem:
+            layers.append(run.describe(preset))
+        except (RuntimeError, ValueError, OSError, MemoryError) as problem:
             sys.exit(f"run.sh: {preset}: {problem}")
-        for threads in options.threads:
-            for peer in options.peers:
-                run.add(layer, job, peer, threads)
-                report = run.save()
-        for name in (job["weights"], job["answers"]):
-            os.remove(name)
+    report = None
+    for layer, job in layers:
+        try:
+            run.make(layer, job)
+            for threads in options.threads:
+                for peer in options.peers:
+                    run.add(layer, job, peer, threads)
+                    report = run.save()
+        except (RuntimeError, OSError) as problem:
+            sys.exit(f"run.sh: {layer.name}: {problem}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+        finally:
+            for name in (job["weights"], job["weights"] + ".part", job["answers"]):
+                if os.path.exists(name):
+                    os.remove(name)
     print(table.markdown(report), end="")
     print(f"\n{options.out}/peers.md, {options.out}/peers.json", file=sys.stderr)
     failed = [r for r in report["results"] if MOEC_WRONG in r.get("skipped", "")]

@@ -14,13 +14,14 @@
 #   --skew NAME      uniform or zipf; default uniform
 #   --pairs N        pairs of calls that must count per T; default 15
 #   --seconds N      and how long to wait for them; default 24
+#   --tuning FILE    records of moec tune for moec's side, besides those that ship with moec
 #   -o DIR           where peers.md and peers.json go; default DIR of --venv
 #
 # PYTHON names the interpreter that makes the environment (python3), CXX the C++ compiler (c++). pip takes its index
 # from its own settings. A peer that cannot be installed, fails or crashes is skipped with the reason.
 #
-# Exit: 0 measured, 1 moec's output was wrong or nothing was measured, 2 usage, 5 no Python environment or no PyTorch,
-# 8 a file cannot be written.
+# Exit: 0 measured, 1 moec's output was wrong, a layer is refused, or nothing was measured, 2 usage, 5 no Python
+# environment or no PyTorch, 8 a file cannot be written.
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 8
 root=$(cd "$here/../../.." && pwd) || exit 8
@@ -46,7 +47,7 @@ absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 set -- "$@" --end
 while [ "$1" != --end ]; do
   case $1 in
-    --venv | --layers | --peers | --tokens | --threads | --skew | --pairs | --seconds | -o)
+    --venv | --layers | --peers | --tokens | --threads | --skew | --pairs | --seconds | --tuning | -o)
       [ "$2" != --end ] || usage "$1 needs a value" ;;
   esac
   case $1 in
@@ -54,6 +55,7 @@ while [ "$1" != --end ]; do
     --no-install) install=; shift ;;
     -o) out=$(absolute "$2"); shift 2 ;;
     --peers) peers=$2; shift 2 ;;
+    --tuning) set -- "$@" "$1" "$(absolute "$2")"; shift 2 ;;
     --layers | --tokens | --threads | --skew | --pairs | --seconds) set -- "$@" "$1" "$2"; shift 2 ;;
     -h | --help) manual; exit ;;
     *) usage "found $1" ;;
@@ -71,6 +73,8 @@ for file in bin/moec lib/libmoec.so; do
   [ -e "$root/build/$file" ] || refuse 5 "build/$file does not exist; sh examples/quickstart.sh builds moec"
 done
 mkdir -p "$venv" "$out" || refuse 8 "$venv or $out cannot be made"
+exec 9>"$venv/lock" || refuse 8 "$venv/lock cannot be written"
+flock -n 9 || refuse 8 "another run uses $venv; wait for it, or name another folder with --venv"
 notes=$venv/notes # a line "peer: reason" for each peer that cannot run
 : >"$notes" || refuse 8 "$notes cannot be written"
 # note PEER LOG REASON: the last line of pip or the compiler that says anything, or REASON.

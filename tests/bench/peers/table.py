@@ -130,6 +130,11 @@ def slower(report):
                        f"takes {ratio['ratio']:.2f} of moec's time" + ("" if sure else ", within the spread"))
 
 
+def uncounted(report):
+    """How many cases nothing can be concluded from."""
+    return sum("calls" in row and row["ratio"] is None for result in report["results"] for row in result["rows"])
+
+
 def versions(report):
     found = {}
     for result in report["results"]:
@@ -153,5 +158,7 @@ def markdown(report):
     for key in dict.fromkeys((r["layer"], r["threads"]) for r in report["results"]):
         lines += section(report, *key)
     lines += ["", "## Where moec is slower", ""]
-    lines += list(slower(report)) or ["Nowhere."]
+    lines += list(slower(report)) or ["In no case that counts."]
+    if uncounted(report):
+        lines += ["", f"{uncounted(report)} cases have no pair of calls that counts: repeat them on an idle machine."]
     return "\n".join(lines) + "\n"
