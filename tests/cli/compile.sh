@@ -84,7 +84,7 @@ expect_status 0
 expect_in err ' tokens in chunks of '
 expect_that 'the chunk is in the manifest' python3 -c '
 import json
-assert json.load(open("limited/share/tiny/manifest.json"))["chunk_tokens"] > 0'
+assert json.load(open("limited/share/tiny/manifest.json"))["sizes"]["chunk_tokens"] > 0'
 run compile tiny.json -o none --target cpu:avx2 --workspace-limit 1KiB
 expect_status 4
 expect_in err 'error[E-UNSUPPORTED]: --workspace-limit: a call of one token takes '
