@@ -4,6 +4,10 @@
 
 #include "TinyLayer.h"
 
+extern "C" {
+#include "runtime/cpu_features.h"
+}
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -382,6 +386,33 @@ TEST(Forward, isa_is_the_best_allowed) {
   EXPECT_EQ(isaWith(tiny_package(), "baseline", 0), MOEC_ISA_BASELINE);
   EXPECT_EQ(isaWith(tiny_package(), nullptr, 1 + MOEC_ISA_BASELINE), MOEC_ISA_BASELINE);
   EXPECT_EQ(isaWith(tiny_package(), "avx512", 1 + MOEC_ISA_BASELINE), MOEC_ISA_BASELINE);
+}
+
+// The flag of avx512_bf16 does not say that its dot products are fast: a table of CPU families does, or a package that
+// was tuned on such a CPU, or a limit that names it.
+TEST(Forward, bf16_dot_is_used_where_it_is_fast) {
+  const moec_cpu_model zen4 = {"AuthenticAMD", 0x19, 0x11}, zen3 = {"AuthenticAMD", 0x19, 0x01},
+                       zen5 = {"AuthenticAMD", 0x1a, 0x02}, sapphireRapids = {"GenuineIntel", 6, 0x8f}, none = {};
+  EXPECT_TRUE(moec_has_fast_bf16_dot(&zen4));
+  EXPECT_TRUE(moec_has_fast_bf16_dot(&zen5));
+  EXPECT_FALSE(moec_has_fast_bf16_dot(&zen3));
+  EXPECT_FALSE(moec_has_fast_bf16_dot(&sapphireRapids));
+  EXPECT_FALSE(moec_has_fast_bf16_dot(&none));
+  EditablePackage edited;
+  edited.header().isa_mask = 1u << MOEC_ISA_AVX512 | 1u << MOEC_ISA_AVX512_BF16;
+  for (int i = 0; i < int(edited.header().steps.count); ++i)
+    edited.step(i).isa[MOEC_ISA_AVX512] = edited.step(i).isa[MOEC_ISA_AVX512_BF16] = edited.step(i).isa[0];
+  if (moec_cpu_isa() < MOEC_ISA_AVX512_BF16)
+    GTEST_SKIP() << "this machine has no avx512_bf16";
+  moec_cpu_model here = moec_this_cpu();
+  int32_t preferred = moec_has_fast_bf16_dot(&here) ? MOEC_ISA_AVX512_BF16 : MOEC_ISA_AVX512;
+  EXPECT_EQ(isaWith(&edited.package, nullptr, 0), preferred);
+  EXPECT_EQ(isaWith(&edited.package, "avx512_bf16", 0), MOEC_ISA_AVX512_BF16);
+  EXPECT_EQ(isaWith(&edited.package, nullptr, 1 + MOEC_ISA_AVX512_BF16), MOEC_ISA_AVX512_BF16);
+  EXPECT_EQ(isaWith(&edited.package, "avx512", 0), MOEC_ISA_AVX512);
+  edited.header().features |= MOEC_FEATURE_BF16_DOT_TUNED;
+  EXPECT_EQ(isaWith(&edited.package, nullptr, 0), MOEC_ISA_AVX512_BF16);
+  EXPECT_EQ(isaWith(&edited.package, "avx512", 0), MOEC_ISA_AVX512);
 }
 
 TEST(Forward, isa_missing_names_what_is_needed) {
