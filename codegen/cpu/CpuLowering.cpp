@@ -178,7 +178,7 @@ CpuLowering::Fetch CpuLowering::planFetch(tile::PrefetchOp op) {
 
 void CpuLowering::prefetchLine(const Fetch &fetch, Value line, int64_t ahead) {
   Value offset;
-  if (ahead % fetch.streams == 0 && fetch.streams == 1) {
+  if (fetch.streams == 1) {
     offset = e.mul(e.add(line, e.c(ahead)), 64);
   } else {
     Value flat = e.add(line, e.c(ahead));
