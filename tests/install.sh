@@ -36,7 +36,8 @@ moec_install_packages() {
     }
     as_root=sudo
   fi
-  $as_root apt-get update -qq >&2 || return 5
+  [ -n "${moec_updated:-}" ] || $as_root apt-get update -qq >&2 || return 5
+  moec_updated=yes
   # shellcheck disable=SC2086 # one word per package
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 || {
     echo "apt-get could not install$missing; the package sources must offer LLVM 22 (README.md says where it comes from)" >&2
