@@ -306,8 +306,8 @@ TEST(CreateArguments, options) {
   expectCreate(threadOptions(-1), MOEC_INVALID_ARGUMENT, "options: max_threads is -1, expected 0 to 1024");
   expectCreate(threadOptions(1025), MOEC_INVALID_ARGUMENT, "options: max_threads is 1025, expected 0 to 1024");
   options = threadOptions(1);
-  options.max_isa = 5;
-  expectCreate(options, MOEC_INVALID_ARGUMENT, "options: max_isa is 5, expected 0 to 4");
+  options.max_isa = 6;
+  expectCreate(options, MOEC_INVALID_ARGUMENT, "options: max_isa is 6, expected 0 to 5");
   options = threadOptions(1);
   options.spin_us = -2;
   expectCreate(options, MOEC_INVALID_ARGUMENT, "options: spin_us is -2, expected -1 or more");

@@ -102,7 +102,7 @@ TEST(PlanCheck, determinism_of_the_cpu) {
 
 TEST(PlanCheck, header) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: isa_mask is 0x0", p.header().isa_mask = 0);
-  REFUSED(MOEC_INVALID_ARGUMENT, "plan: isa_mask is 0x10", p.header().isa_mask = 16);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: isa_mask is 0x20", p.header().isa_mask = 32);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: determinism is 3", p.header().determinism = 3);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: x_dtype 3 or y_dtype 0 is not f32, bf16 or f16", p.header().x_dtype = MOEC_I32);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: hidden is 0", p.header().hidden = 0);

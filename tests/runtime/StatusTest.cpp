@@ -35,7 +35,8 @@ TEST(Status, names_are_pinned) {
     EXPECT_STREQ(moec_status_name(static_cast<moec_status>(i)), names[i]);
   EXPECT_STREQ(moec_status_name(static_cast<moec_status>(20)), "MOEC_UNKNOWN_STATUS");
   EXPECT_STREQ(moec_isa_name(MOEC_ISA_AMX), "amx");
-  EXPECT_STREQ(moec_isa_name(4), "unknown");
+  EXPECT_STREQ(moec_isa_name(MOEC_ISA_AVX512_BF16), "avx512_bf16");
+  EXPECT_STREQ(moec_isa_name(MOEC_NUM_ISAS), "unknown");
   EXPECT_STREQ(moec_isa_name(-1), "unknown");
 }
 

@@ -124,11 +124,11 @@ TEST(record, every_member_is_checked) {
       {"\"family\":25", "\"family\":-1", "machine.cpu.family: found \"-1\", expected an integer in 0..65535"},
       {"[\"baseline\"", "[7", "machine.cpu.isas: found \"7\", expected the name of an instruction set"},
       {"\"default\":\"panel", "\"default\":\"#panel",
-       "default: found \"#panel { block_k = 32, block_m = 12, panel_m = 12, prefetch_bloc...\", expected an entry of a "
+       "default: found \"#panel { block_k = 32, block_m = 12, heights = 1, panel_m = 12, ...\", expected an entry of a "
        "schedule "
        "without its rows"},
       {"\"candidate\":\"panel {", "\"candidate\":\"panel \\n{",
-       "candidate: found \"panel \\x0a{ block_k = 32, block_m = 6, panel_m = 12, prefetch_block...\", expected an "
+       "candidate: found \"panel \\x0a{ block_k = 32, block_m = 6, heights = 1, panel_m = 12, p...\", expected an "
        "entry of a "
        "schedule without its rows"},
       {"\"times\"", "\"predicted\":1,\"times\"", "predicted: found \"1\", expected true or false"},
