@@ -117,15 +117,15 @@ int32_t moec_cpu_isa(void) {
   return detected_isa;
 }
 
-/* Processors whose vdpbf16ps multiplies more per second than their f32 FMA, measured or published. On all others, which
+/* Processors whose vdpbf16ps multiplies more per second than their f32 FMA, or is expected to. On all others, which
  * includes Intel's (Sapphire Rapids: half of FMA), avx512 is preferred to avx512_bf16. */
 static const struct {
   const char *vendor;
   uint32_t family, first_model, last_model;
 } fast_bf16_dot[] = {
     {"AuthenticAMD", 0x19, 0x10, 0x1f}, /* Zen 4, Genoa: 236 and 118 GFLOP/s a core, measured */
-    {"AuthenticAMD", 0x19, 0x60, 0xaf}, /* Zen 4, Raphael, Phoenix, Bergamo: the same core    */
-    {"AuthenticAMD", 0x1a, 0x00, 0xff}, /* Zen 5: not measured                                */
+    {"AuthenticAMD", 0x19, 0x60, 0xaf}, /* Zen 4, other products with this core, not measured */
+    {"AuthenticAMD", 0x1a, 0x00, 0xff}, /* Zen 5: expected from Zen 4, not measured           */
 };
 
 int moec_has_fast_bf16_dot(const moec_cpu_model *cpu) {

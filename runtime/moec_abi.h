@@ -369,7 +369,7 @@ struct moec_package {
  * that many, so the item array holds items(T) + MOEC_ITEMS_PER_WORKER * max_threads + 1 entries. */
 #define MOEC_ITEMS_PER_WORKER 4
 
-/* A change of a size is a change of the ABI: MOEC_ABI_MAJOR or _MINOR goes up with it. */
+/* A change of a size is a change of the ABI: from the first release on, MOEC_ABI_MAJOR or _MINOR goes up with it. */
 #if defined(__cplusplus)
 #define MOEC_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type " has another size than the ABI")
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L

@@ -4,8 +4,6 @@
 
 #include "BenchContext.h"
 
-#include <ctime>
-
 using namespace llvm;
 
 namespace moec {
@@ -43,14 +41,6 @@ void writeContext(json::OStream &os, const BenchContext &context) {
     os.attribute("output", context.outputType);
   });
   writeMachine(os, context.machine);
-}
-
-std::string utcDate() {
-  std::time_t now = std::time(nullptr);
-  std::tm parts = {};
-  gmtime_r(&now, &parts);
-  char text[32];
-  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
 }
 
 } // namespace moec

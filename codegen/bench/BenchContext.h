@@ -6,7 +6,7 @@
 #ifndef MOEC_CODEGEN_BENCH_BENCHCONTEXT_H
 #define MOEC_CODEGEN_BENCH_BENCHCONTEXT_H
 
-#include "Machine.h"
+#include "codegen/Machine.h"
 
 #include "llvm/Support/JSON.h"
 
@@ -33,9 +33,6 @@ constexpr int64_t benchFormat = 1;
 
 // The members of a JSON object, which is open.
 void writeContext(llvm::json::OStream &os, const BenchContext &context);
-
-// The present time in UTC, ISO 8601: "2026-11-23T14:05:59Z".
-std::string utcDate();
 
 } // namespace moec
 

@@ -32,7 +32,7 @@ public:
   const JsonNode *get(const JsonNode &object, const char *key, JsonKind kind, bool needed = false) {
     const JsonNode *node = tree.member(object, key);
     if (!node && needed)
-      wrong(object, "there is no \"" + std::string(key) + "\" here; expected " + std::string(kindName(kind)));
+      wrong(object, "\"" + std::string(key) + "\" is missing; expected " + std::string(kindName(kind)));
     if (node && node->kind != kind) {
       wrong(*node, "\"" + std::string(key) + "\" is " + std::string(kindName(node->kind)) + "; expected " +
                        std::string(kindName(kind)));
@@ -189,7 +189,7 @@ static void readRun(Members &members, BenchFile &file) {
     return members.wrong(root, "this is " + std::string(kindName(root.kind)) + "; expected a result of moec bench",
                          other);
   if (!members.tree.member(root, "moec_bench"))
-    return members.wrong(root, "there is no \"moec_bench\" here; expected a result of moec bench", other);
+    return members.wrong(root, "\"moec_bench\" is missing; expected a result of moec bench", other);
   int64_t format = members.integer(root, "moec_bench", true, 1);
   if (format > benchFormat)
     return members.wrong(*members.tree.member(root, "moec_bench"),

@@ -48,7 +48,7 @@ struct BenchFile {
 constexpr size_t benchFileBytes = size_t(16) << 20;
 
 // `diagnostics` has the file as its source. nullopt: at least one error was added (E-JSON, E-DUP, E-LIMIT, or E-RESULT
-// for what is not a result of moec bench).
+// where a result of moec bench was expected).
 std::optional<BenchFile> readBenchFile(const std::string &text, DiagnosticList &diagnostics);
 
 // True if `text` has one JSON object per line; false: it is one document.

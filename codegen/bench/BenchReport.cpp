@@ -6,6 +6,7 @@
 
 #include "BenchStages.h"
 #include "FigureText.h"
+#include "RatioInterval.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -85,11 +86,12 @@ BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
       addWork(all, best, figures);
     return figures;
   }
-  std::sort(chosen.begin(), chosen.end(), [](auto *a, auto *b) { return a->us < b->us; });
-  size_t middle = chosen.size() / 2;
-  figures.usLow = chosen.front()->us;
-  figures.usHigh = chosen.back()->us;
-  figures.usMedian = chosen.size() % 2 ? chosen[middle]->us : 0.5 * (chosen[middle - 1]->us + chosen[middle]->us);
+  std::vector<double> times;
+  for (const BenchRound *round : chosen)
+    times.push_back(round->us);
+  figures.usLow = *std::min_element(times.begin(), times.end());
+  figures.usHigh = *std::max_element(times.begin(), times.end());
+  figures.usMedian = medianOf(times);
   addWork(chosen, best, figures);
   figures.withheld = figures.share > 1 ? Withheld::AboveCeiling : Withheld::Nothing;
   if (figures.withheld == Withheld::AboveCeiling)
@@ -97,17 +99,7 @@ BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
   return figures;
 }
 
-static void writeCeilings(json::OStream &os, const BenchRun &run) {
-  os.attributeObject("ceilings", [&] {
-    writeNumber(os, "compute_gflops", run.ceilings.gflops);
-    os.attribute("compute_kind", run.peak);
-    writeNumber(os, "read_gbps", run.ceilings.gbps);
-    os.attribute("read_pattern", run.pattern);
-    writeUnits(os, run.units);
-  });
-}
-
-void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
+static void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
   os.attributeArray("units", [&] {
     for (const PeakRate &unit : units)
       os.object([&] {
@@ -115,6 +107,21 @@ void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
         writeNumber(os, "gflops", unit.gflops);
       });
   });
+}
+
+void BenchCeilings::take(const CeilingProbe &probe) {
+  peak = peakName(probe.bound());
+  pattern = probe.pattern();
+  ceilings = probe.best();
+  units = probe.units();
+}
+
+void writeCeilings(json::OStream &os, const BenchCeilings &ceilings) {
+  writeNumber(os, "compute_gflops", ceilings.ceilings.gflops);
+  os.attribute("compute_kind", ceilings.peak);
+  writeNumber(os, "read_gbps", ceilings.ceilings.gbps);
+  os.attribute("read_pattern", ceilings.pattern);
+  writeUnits(os, ceilings.units);
 }
 
 // Members of a result, into an open object.
@@ -147,7 +154,7 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
 static void writeRun(json::OStream &os, const BenchRun &run) {
   os.attribute("moec_bench", benchFormat);
   writeContext(os, run);
-  writeCeilings(os, run);
+  os.attributeObject("ceilings", [&] { writeCeilings(os, run); });
   writeNumber(os, "accepted_fraction", acceptedFraction);
 }
 

@@ -43,10 +43,20 @@ struct BenchSeries {
   std::vector<BenchRound> rounds;
 };
 
-struct BenchRun : BenchContext {
-  std::string peak, pattern;
-  ProbeResult ceilings; // best of the whole run
+// What the machine could do at most during a run.
+struct BenchCeilings {
+  std::string peak, pattern; // the unit behind ceilings.gflops, the way of reading behind ceilings.gbps
+  ProbeResult ceilings;      // best of the whole run
   std::vector<PeakRate> units;
+
+  void take(const CeilingProbe &probe); // as the probe has them now
+};
+
+// Members of a JSON object, which is open. "units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]; int8 units
+// count integer operations.
+void writeCeilings(llvm::json::OStream &os, const BenchCeilings &ceilings);
+
+struct BenchRun : BenchContext, BenchCeilings {
   std::vector<BenchSeries> series;
   std::vector<BenchStep> steps; // empty unless times of steps were asked for
 };
@@ -72,9 +82,6 @@ bool accepted(const BenchRound &round, const ProbeResult &best);
 
 // Figures of the accepted rounds. What a call must do, and so the bound, is known without one, too.
 BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best);
-
-// {"units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]}; int8 units count integer operations.
-void writeUnits(llvm::json::OStream &os, const std::vector<PeakRate> &units);
 
 // Times of the accepted rounds in the order of measuring: all of them, or `most` at equal distances.
 constexpr size_t mostRoundTimes = 400;

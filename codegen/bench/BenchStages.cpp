@@ -4,10 +4,11 @@
 
 #include "BenchStages.h"
 
+#include "Clocks.h"
 #include "FigureText.h"
+#include "RatioInterval.h"
 
 #include <algorithm>
-#include <ctime>
 
 using namespace llvm;
 
@@ -27,16 +28,10 @@ std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   return steps;
 }
 
-static double threadCpuUs() {
-  timespec spent = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-  return double(spent.tv_sec) * 1e6 + double(spent.tv_nsec) * 1e-3;
-}
-
 void StageClock::onStep(void *context, uint32_t step) {
   auto *clock = static_cast<StageClock *>(context);
   auto end = std::chrono::steady_clock::now();
-  double cpuEnd = clock->oneThread ? threadCpuUs() : 0;
+  double cpuEnd = clock->oneThread ? threadUs() : 0;
   if (clock->open < clock->times.size()) {
     clock->times[clock->open].us += std::chrono::duration<double, std::micro>(end - clock->begin).count();
     clock->times[clock->open].cpuUs += cpuEnd - clock->cpuBegin;
@@ -51,14 +46,6 @@ std::vector<StepTime> StageClock::take() {
   std::swap(taken, times);
   open = SIZE_MAX;
   return taken;
-}
-
-static double median(std::vector<double> values) {
-  if (values.empty())
-    return NAN;
-  std::sort(values.begin(), values.end());
-  size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 // The steps that `takes` of every round that counts, together, as they are and as a fraction of all steps of the round.
@@ -79,7 +66,7 @@ static StageFigures figuresOfSteps(const BenchSeries &series, const ProbeResult 
     cpuTimes.push_back(part.cpuUs);
     shares.push_back(all.cpuUs > 0 ? part.cpuUs / all.cpuUs : part.us / all.us);
   }
-  return {median(times), median(cpuTimes), median(shares)};
+  return {medianOf(times), medianOf(cpuTimes), medianOf(shares)};
 }
 
 std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeResult &best) {

@@ -29,54 +29,26 @@ const ReadPattern readPatterns[numReadPatterns] = {
 #define MOEC_CLOBBERS                                                                                                  \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13"
 
-// Twelve independent accumulators: latency 4 times 2 ports needs eight.
-#define MOEC_FMA(R) "vfmadd231ps %%" R "12, %%" R "13, %%" R
+// Twelve independent accumulators: latency 4 times 2 ports needs eight. An instruction of two factors and a sum.
+#define MOEC_ONE(NAME, R, I) NAME " %%" R "12, %%" R "13, %%" R #I "\n\t"
 // clang-format off
-#define MOEC_FMA12(R) \
-  MOEC_FMA(R) "0\n\t" MOEC_FMA(R) "1\n\t" MOEC_FMA(R) "2\n\t" MOEC_FMA(R) "3\n\t" \
-  MOEC_FMA(R) "4\n\t" MOEC_FMA(R) "5\n\t" MOEC_FMA(R) "6\n\t" MOEC_FMA(R) "7\n\t" \
-  MOEC_FMA(R) "8\n\t" MOEC_FMA(R) "9\n\t" MOEC_FMA(R) "10\n\t" MOEC_FMA(R) "11\n\t"
+#define MOEC_TWELVE(NAME, R) \
+  MOEC_ONE(NAME, R, 0) MOEC_ONE(NAME, R, 1) MOEC_ONE(NAME, R, 2) MOEC_ONE(NAME, R, 3) \
+  MOEC_ONE(NAME, R, 4) MOEC_ONE(NAME, R, 5) MOEC_ONE(NAME, R, 6) MOEC_ONE(NAME, R, 7) \
+  MOEC_ONE(NAME, R, 8) MOEC_ONE(NAME, R, 9) MOEC_ONE(NAME, R, 10) MOEC_ONE(NAME, R, 11)
 // clang-format on
+#define MOEC_VECTOR_LOOP(FUNCTION, NAME, R)                                                                            \
+  static void FUNCTION(int64_t n) {                                                                                    \
+    __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");       \
+    for (int64_t i = 0; i < n; ++i)                                                                                    \
+      __asm__ volatile(MOEC_TWELVE(NAME, R)::: MOEC_CLOBBERS);                                                         \
+    __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);                                                                  \
+  }
 
-static void fmaAvx512(int64_t n) {
-  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile(MOEC_FMA12("zmm")::: MOEC_CLOBBERS);
-  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
-}
-
-// Dot products of pairs of bf16 and of four int8; accumulators as above.
-#define MOEC_DOT(NAME, R) NAME " %%zmm12, %%zmm13, %%zmm" R "\n\t"
-#define MOEC_DOT12(NAME)                                                                                               \
-  MOEC_DOT(NAME, "0")                                                                                                  \
-  MOEC_DOT(NAME, "1")                                                                                                  \
-  MOEC_DOT(NAME, "2")                                                                                                  \
-  MOEC_DOT(NAME, "3")                                                                                                  \
-  MOEC_DOT(NAME, "4")                                                                                                  \
-  MOEC_DOT(NAME, "5")                                                                                                  \
-  MOEC_DOT(NAME, "6")                                                                                                  \
-  MOEC_DOT(NAME, "7") MOEC_DOT(NAME, "8") MOEC_DOT(NAME, "9") MOEC_DOT(NAME, "10") MOEC_DOT(NAME, "11")
-
-static void dotBf16(int64_t n) {
-  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile(MOEC_DOT12("vdpbf16ps")::: MOEC_CLOBBERS);
-  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
-}
-
-static void dotInt8(int64_t n) {
-  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile(MOEC_DOT12("vpdpbusd")::: MOEC_CLOBBERS);
-  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
-}
-
-static void fmaAvx2(int64_t n) {
-  __asm__ volatile("vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile(MOEC_FMA12("ymm")::: MOEC_CLOBBERS);
-  __asm__ volatile("vzeroupper" ::: MOEC_CLOBBERS);
-}
+MOEC_VECTOR_LOOP(fmaAvx512, "vfmadd231ps", "zmm")
+MOEC_VECTOR_LOOP(fmaAvx2, "vfmadd231ps", "ymm")
+MOEC_VECTOR_LOOP(dotBf16, "vdpbf16ps", "zmm") // pairs of bf16
+MOEC_VECTOR_LOOP(dotInt8, "vpdpbusd", "zmm")  // four int8
 
 static void mulAddSse(int64_t n) {
   __asm__ volatile("xorps %%xmm12, %%xmm12\n\txorps %%xmm13, %%xmm13" ::: "xmm12", "xmm13");
@@ -100,23 +72,18 @@ static void configureTiles() {
                    "tilezero %tmm4\n\ttilezero %tmm5\n\ttilezero %tmm6\n\ttilezero %tmm7");
 }
 
-static void amxBf16(int64_t n) {
-  configureTiles();
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
-                     "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" ::
-                         : "memory");
-  __asm__ volatile("tilerelease");
-}
+#define MOEC_TILE_LOOP(FUNCTION, NAME)                                                                                 \
+  static void FUNCTION(int64_t n) {                                                                                    \
+    configureTiles();                                                                                                  \
+    for (int64_t i = 0; i < n; ++i)                                                                                    \
+      __asm__ volatile(NAME " %%tmm6, %%tmm4, %%tmm0\n\t" NAME " %%tmm7, %%tmm4, %%tmm1\n\t" NAME                      \
+                            " %%tmm6, %%tmm5, %%tmm2\n\t" NAME " %%tmm7, %%tmm5, %%tmm3" ::                            \
+                                : "memory");                                                                           \
+    __asm__ volatile("tilerelease");                                                                                   \
+  }
 
-static void amxInt8(int64_t n) {
-  configureTiles();
-  for (int64_t i = 0; i < n; ++i)
-    __asm__ volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0\n\ttdpbssd %%tmm7, %%tmm4, %%tmm1\n\t"
-                     "tdpbssd %%tmm6, %%tmm5, %%tmm2\n\ttdpbssd %%tmm7, %%tmm5, %%tmm3" ::
-                         : "memory");
-  __asm__ volatile("tilerelease");
-}
+MOEC_TILE_LOOP(amxBf16, "tdpbf16ps")
+MOEC_TILE_LOOP(amxInt8, "tdpbssd")
 
 double arithmeticTurns(PeakKind kind, int64_t n) {
   switch (kind) {

@@ -5,13 +5,15 @@
 #include "Ceilings.h"
 
 #include "CeilingKernels.h"
+#include "Clocks.h"
+
+#include "codegen/Machine.h"
 
 #include "runtime/moec.h"
 #include "runtime/moec_abi.h"
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <functional>
 #include <sys/mman.h>
@@ -67,19 +69,15 @@ std::vector<PeakKind> peaksHere() {
   add(isa >= MOEC_ISA_AVX512, PeakKind::FmaAvx512);
   add(isa >= MOEC_ISA_AVX512_BF16, PeakKind::DotBf16);
   add(isa >= MOEC_ISA_AMX, PeakKind::AmxBf16);
-#if defined(__x86_64__)
-  add(isa >= MOEC_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"), PeakKind::DotInt8);
-  add(isa >= MOEC_ISA_AMX && __builtin_cpu_supports("amx-int8"), PeakKind::AmxInt8);
-#endif
+  std::vector<std::string> flags = machineFacts().flags;
+  auto has = [&](const char *flag) { return std::find(flags.begin(), flags.end(), flag) != flags.end(); };
+  add(isa >= MOEC_ISA_AVX512 && has("avx512_vnni"), PeakKind::DotInt8);
+  add(isa >= MOEC_ISA_AMX && has("amx_int8"), PeakKind::AmxInt8);
   return peaks;
 }
 
 static bool multiplies(PeakKind kind, Factors factors) {
   return factorsOf(kind) == factors || (factorsOf(kind) == Factors::F32 && factors == Factors::Bf16);
-}
-
-static double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // Runs body(thread) on all threads at once; the time from the first start to the last end.
@@ -90,9 +88,9 @@ static double timeTogether(int threads, const std::function<void(int)> &body) {
     waiting.fetch_sub(1);
     while (waiting.load() > 0) {
     }
-    start[size_t(i)] = seconds();
+    start[size_t(i)] = wallSeconds();
     body(i);
-    end[size_t(i)] = seconds();
+    end[size_t(i)] = wallSeconds();
   };
   std::vector<std::thread> others;
   for (int i = 1; i < threads; ++i)

@@ -61,12 +61,7 @@ static void writeJson(raw_ostream &out, const PairRun &run) {
     layer("a", run.a, run.scheduleA);
     layer("b", run.b, run.scheduleB);
     os.attribute("shared_weights", run.sharedWeights);
-    os.attributeObject("ceilings", [&] {
-      writeNumber(os, "compute_gflops", run.ceilings.gflops);
-      os.attribute("compute_kind", run.peak);
-      writeNumber(os, "read_gbps", run.ceilings.gbps);
-      os.attribute("read_pattern", run.pattern);
-    });
+    os.attributeObject("ceilings", [&] { writeCeilings(os, run); });
     writeNumber(os, "accepted_fraction", acceptedFraction);
     writeNumber(os, "confidence", 0.95);
     os.attribute("method", "Hodges-Lehmann ratio of accepted pairs, Wilcoxon signed-rank interval");

@@ -24,12 +24,10 @@ struct PairSeries {
   std::vector<std::pair<BenchRound, BenchRound>> pairs; // {a, b}, in the order of measuring
 };
 
-struct PairRun {
+struct PairRun : BenchCeilings {
   BenchContext a, b;
   std::string scheduleA, scheduleB; // files of schedules; empty: the compiler's own
   bool sharedWeights = false;       // both read the same packed weights
-  std::string peak, pattern;
-  ProbeResult ceilings; // best of the whole run
   std::vector<PairSeries> series;
 };
 

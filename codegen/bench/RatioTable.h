@@ -26,7 +26,7 @@ struct RatioRow {
   double usA = NAN, usB = NAN;
   size_t roundsA = 0, roundsB = 0; // times that the interval is made of
   RatioInterval ratio;             // of b to a
-  std::string reason;              // why there is no interval; empty if there is one
+  std::string reason;              // what the interval lacks; empty: it is known
 };
 
 // "T=512", and what else tells the rows of a table apart.

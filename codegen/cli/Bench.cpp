@@ -14,6 +14,7 @@
 #include "codegen/bench/BenchStages.h"
 #include "codegen/bench/BenchWorkload.h"
 #include "codegen/bench/Ceilings.h"
+#include "codegen/bench/Clocks.h"
 #include "codegen/check/OutputCheck.h"
 
 #include "llvm/Support/Format.h"
@@ -23,7 +24,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <chrono>
 #include <cmath>
 #include <memory>
 
@@ -42,10 +42,6 @@ struct Measuring {
 };
 } // namespace
 
-static double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // Without --rounds: until 15 rounds are accepted, at most 45 rounds and 12 seconds, at least 5 rounds.
 static bool enough(const BenchFlags &flags, const BenchSeries &series, const ProbeResult &best, double spent) {
   if (flags.rounds)
@@ -60,9 +56,9 @@ static Result<> measure(Measuring &m, BenchSeries &series) {
   CallOutputs out(m.layer.info(), series.tokens, /*ask=*/0);
   if (!out.ready())
     return Diagnostic::error("E-MEMORY", "not enough memory for the outputs");
-  double begin = now();
+  double begin = wallSeconds();
   ProbeResult before = m.probe.probe();
-  for (int i = 0; !enough(m.flags, series, m.probe.best(), now() - begin); ++i) {
+  for (int i = 0; !enough(m.flags, series, m.probe.best(), wallSeconds() - begin); ++i) {
     int variant = m.flags.warm ? 0 : i % m.inputs.count();
     Result<double> us = m.layer.timeCall(series.tokens, m.inputs.at(variant), out.y.data(), m.flags.warm);
     if (!us)
@@ -125,8 +121,6 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchSubj
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
-  run.peak = peakName(probe.bound());
-  run.units = probe.units();
   if (flags.stages)
     run.steps = benchSteps(subject.plan());
   for (int64_t t : subject.tokens) {
@@ -144,8 +138,7 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchSubj
     sayProgress(session, series, probe.best());
     run.series.push_back(std::move(series));
   }
-  run.ceilings = probe.best();
-  run.pattern = probe.pattern();
+  run.take(probe);
   warnOfWithheld(session, run);
   writeReport(session.out, run, flags.json ? "json" : flags.format);
   return ExitDone;
@@ -159,14 +152,10 @@ static int printCeilings(Session &session, const BenchFlags &flags) {
   probe.calibrate();
   probe.probe();
   if (flags.json) {
+    BenchCeilings ceilings;
+    ceilings.take(probe);
     json::OStream os(session.out, 2);
-    os.object([&] {
-      os.attribute("compute_gflops", std::round(probe.best().gflops * 10) / 10);
-      os.attribute("compute_kind", peakName(probe.bound()));
-      writeUnits(os, probe.units());
-      os.attribute("read_gbps", std::round(probe.best().gbps * 100) / 100);
-      os.attribute("read_pattern", probe.pattern());
-    });
+    os.object([&] { writeCeilings(os, ceilings); });
     session.out << "\n";
     return ExitDone;
   }

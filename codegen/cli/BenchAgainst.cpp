@@ -7,6 +7,7 @@
 #include "Supervisor.h"
 
 #include "codegen/bench/Ceilings.h"
+#include "codegen/bench/Clocks.h"
 #include "codegen/bench/FigureText.h"
 #include "codegen/bench/PairReport.h"
 #include "codegen/check/OutputCheck.h"
@@ -14,7 +15,6 @@
 #include "llvm/Support/Format.h"
 
 #include <algorithm>
-#include <chrono>
 
 using namespace llvm;
 
@@ -32,10 +32,6 @@ struct Side {
       : layer(layer), inputs(facts, tokens, numVariants(tokens)), out(layer.info(), tokens, /*ask=*/0) {}
 };
 } // namespace
-
-static double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Without --rounds: until 15 pairs count, at most 45 pairs and 24 seconds, at least 6 pairs, which an interval needs.
 static bool enough(const BenchFlags &flags, const PairSeries &series, const ProbeResult &best, double spent) {
@@ -61,9 +57,9 @@ static Result<BenchRound> takeRound(Side &side, const BenchFlags &flags, int64_t
 
 // Both calls of a pair take inputs of the same variant, so that equal layers route alike.
 static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe &probe, PairSeries &series) {
-  double begin = now();
+  double begin = wallSeconds();
   ProbeResult before = probe.probe();
-  for (int i = 0; !enough(flags, series, probe.best(), now() - begin); ++i) {
+  for (int i = 0; !enough(flags, series, probe.best(), wallSeconds() - begin); ++i) {
     int variant = flags.warm ? 0 : i % a.inputs.count();
     bool aFirst = i % 2 == 0;
     Result<BenchRound> first = takeRound(aFirst ? a : b, flags, series.tokens, variant, probe, before);
@@ -144,7 +140,6 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
-  run.peak = peakName(probe.bound());
   for (int64_t t : subjectA.tokens) {
     Side sideA(**a, subjectA.facts, t), sideB(**b, subjectB.facts, t);
     for (Side *side : {&sideA, &sideB})
@@ -154,11 +149,10 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
     series.tokens = t;
     if (Result<> measured = measure(sideA, sideB, flags, probe, series); !measured)
       return fail(session, t, measured.error());
-    run.ceilings = probe.best();
+    run.take(probe);
     sayProgress(session, run, series);
     run.series.push_back(std::move(series));
   }
-  run.pattern = probe.pattern();
   for (const PairSeries &series : run.series)
     if (acceptedPairs(series, run.ceilings).empty())
       warn(session, "W-SPREAD",

@@ -6,6 +6,7 @@
 
 #include "Supervisor.h"
 
+#include "codegen/bench/Clocks.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageLibrary.h"
@@ -13,7 +14,6 @@
 #include "dsl/text/Sha256.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 namespace moec {
@@ -108,15 +108,13 @@ Result<> BenchedLayer::describe(const BenchFlags &flags, BenchContext &context) 
   if (!library)
     return library.takeError();
   const moec_plan_header &plan = subject.plan().header;
-  Sha256Digest spec;
-  std::copy(std::begin(plan.spec_hash), std::end(plan.spec_hash), spec.begin());
   context.name = subject.compiled->name;
   context.isa = info().isa_name;
   context.skew = flags.skew;
   context.threads = flags.threads;
   context.cold = !flags.warm;
   context.moecVersion = moecVersion();
-  context.specHash = hexText(spec);
+  context.specHash = specHashText(subject.plan());
   context.packageHash = hexText(sha256(*library));
   context.date = utcDate();
   context.inputType = dataTypeName(DataType(plan.x_dtype));
@@ -145,18 +143,14 @@ Result<std::vector<CallWork>> BenchedLayer::route(const BenchInputs &inputs, int
   return work;
 }
 
-static double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 Result<double> BenchedLayer::timeCall(int64_t tokens, const void *x, void *y, bool warm) {
   if (warm)
     if (Result<> ran = layer.forward(tokens, x, y, LayerRun::noOptional()); !ran)
       return ran.takeError();
   clock.take();
-  double start = now();
+  double start = wallSeconds();
   Result<> ran = layer.forward(tokens, x, y, LayerRun::noOptional());
-  double end = now();
+  double end = wallSeconds();
   if (!ran)
     return ran.takeError();
   return (end - start) * 1e6;

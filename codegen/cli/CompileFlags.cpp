@@ -7,6 +7,7 @@
 #include "ScheduleInput.h"
 #include "Supervisor.h"
 #include "TokenRange.h"
+#include "TuneDb.h"
 #include "codegen/tune/TuneSources.h"
 
 #include "llvm/ADT/SmallVector.h"
@@ -129,8 +130,7 @@ static int loadTuning(Session &session, const SpecInput &input, CompileOptions &
   Result<TuneSet> set = loadTuneSet(files, input.fileName);
   if (!set)
     return fail(session, set.error());
-  for (const Diagnostic &complaint : set->complaints)
-    warn(session, complaint.code, complaint.placedMessage());
+  warnOfLines(session, set->complaints, set->skippedLines);
   options.tuning = std::make_shared<TuneSet>(std::move(*set));
   return ExitDone;
 }

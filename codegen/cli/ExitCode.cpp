@@ -88,8 +88,8 @@ static constexpr CliCode table[] = {
      "the\n"
      "ratio above the limit. Exit 1."},
     {"E-UNJUDGED", ExitCheckFailed,
-     "moec compare --fail-on could not judge any call: the files share none with enough accepted rounds. Exit 1."},
-    {"W-UNJUDGED", ExitDone, "moec compare --fail-on could not judge a call, for want of accepted rounds."},
+     "moec compare --fail-on had nothing to judge: no call has enough accepted rounds in both files. Exit 1."},
+    {"W-UNJUDGED", ExitDone, "moec compare --fail-on left a call out: it has too few accepted rounds."},
     {"W-SHARED", ExitDone,
      "bench lets experts share storage, because all of a layer's do not fit into this machine's memory. What has\n"
      "storage of its own is many times larger than the caches, so weights are read from memory all the same."},

@@ -4,6 +4,7 @@
 
 #include "BenchInput.h"
 #include "TextOutput.h"
+#include "TuneDb.h"
 #include "Verbs.h"
 
 #include "codegen/report/ReportPage.h"
@@ -25,18 +26,23 @@ struct ReportFlags {
 };
 } // namespace
 
+// Also of a file whose records are all broken or of another version.
+static bool namesRecords(llvm::StringRef text) { return text.ltrim().split('\n').first.contains("\"moec.tune/"); }
+
 static int loadInput(Session &session, const std::string &path, ReportInputs &inputs) {
   std::string text;
   if (int code = readTextFile(session, path, "result", benchFileBytes, text))
     return code;
   DiagnosticList diagnostics;
   diagnostics.setSource(path, text);
-  if (isTuneFile(text)) {
-    if (std::optional<TuneFile> tuning = readTuneFile(text, diagnostics)) {
-      inputs.tuning.push_back(std::move(*tuning));
-      return ExitDone;
-    }
-  } else if (std::optional<BenchFile> results = readBenchFile(text, diagnostics)) {
+  if (TuneFile records = readTuneText(text, path); !records.records.empty() || namesRecords(text)) {
+    warnOfLines(session, records.complaints, records.skippedLines);
+    if (records.records.empty())
+      return fail(session, "E-RESULT", quoteText(path) + " holds no record of tuning that this version reads");
+    inputs.tuning.push_back(landscapeOf(records));
+    return ExitDone;
+  }
+  if (std::optional<BenchFile> results = readBenchFile(text, diagnostics)) {
     inputs.results.push_back(std::move(*results));
     return ExitDone;
   }

@@ -8,6 +8,7 @@
 #include "Supervisor.h"
 #include "TokenRange.h"
 #include "TuneConfirm.h"
+#include "TuneDb.h"
 #include "TuneOutput.h"
 #include "TuneSkew.h"
 #include "Verbs.h"
@@ -108,8 +109,7 @@ int TuneRun::prepare() {
     Result<TuneFile> file = loadTuneFile(path);
     if (!file)
       return fail(session, file.error());
-    for (const Diagnostic &complaint : file->complaints)
-      warn(session, complaint.code, complaint.placedMessage());
+    warnOfLines(session, file->complaints, file->skippedLines);
     for (StoredRecord &stored : file->records)
       earlier.push_back(std::move(stored.record));
   }
@@ -119,7 +119,7 @@ int TuneRun::prepare() {
   if (!compiler)
     return reportCompileErrors(session, input, errors);
   const moec_plan_header &header = compiler->plan().header;
-  search.stamp.stage.spec = toHex(ArrayRef(header.spec_hash, 32), /*LowerCase=*/true);
+  search.stamp.stage.spec = specHashText(compiler->plan());
   search.stamp.stage.layer = compiler->plan().string(header.name).str();
   search.stamp.machine.cpu = thisCpu();
   search.stamp.stamp = currentStamp(moecVersion());
@@ -228,7 +228,8 @@ int TuneRun::run() {
   enterStage("tune");
   if (int code = prepare())
     return code;
-  CeilingProbe probe(Factors::Bf16, 1);
+  bool pairs = any_of(compiler->stages(), [](const MatmulStage &stage) { return stage.bf16Pairs(); });
+  CeilingProbe probe(pairs ? Factors::Bf16 : Factors::F32, 1);
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();

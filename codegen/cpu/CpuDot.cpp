@@ -33,7 +33,6 @@ private:
 CpuLowering::Accumulator CpuDot::mma(tile::MmaOp op, const Accumulator &acc) {
   auto a = cast<tile::PackedType>(op.getA().getType());
   int64_t rows = block.rows, bytes = rowBytes(a);
-  auto [pa, pb] = stepOperands(op);
   auto halves = [&](Value words) -> Value {
     return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getBF16Type(), 32), words);
   };
@@ -45,11 +44,7 @@ CpuLowering::Accumulator CpuDot::mma(tile::MmaOp op, const Accumulator &acc) {
         part[i * count + j] = dot(part[i * count + j], halves(b[j]), x);
     }
   };
-  Accumulator out(acc);
-  int64_t tiles = op.getTiles().getSExtValue();
-  for (int64_t tile = 0; tile < 2; tile += tiles)
-    forPairs(op, out, pa, pb, tile, tiles, multiplyPair);
-  return out;
+  return multiplyPairs(op, acc, multiplyPair);
 }
 
 } // namespace

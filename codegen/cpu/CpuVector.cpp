@@ -33,6 +33,16 @@ std::pair<Value, Value> VectorAccumulators::stepOperands(tile::MmaOp op) {
   return {pa, stepAddress(b, items[op.getItem()], value(op.getColumn()), value(op.getStep()))};
 }
 
+CpuLowering::Accumulator VectorAccumulators::multiplyPairs(tile::MmaOp op, const Accumulator &acc,
+                                                           MultiplyPair multiply) {
+  auto [a, b] = stepOperands(op);
+  int64_t tiles = op.getTiles().getSExtValue();
+  Accumulator out(acc);
+  for (int64_t tile = 0; tile < 2; tile += tiles)
+    forPairs(op, out, a, b, tile, tiles, multiply);
+  return out;
+}
+
 // Tile t of `tiles` at a time fetches the lines of its pairs: a step has depth/2 * 2/tiles pairs.
 void VectorAccumulators::forPairs(tile::MmaOp op, Accumulator &acc, Value a, Value b, int64_t firstTile, int64_t tiles,
                                   MultiplyPair multiply) {
@@ -160,9 +170,9 @@ CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) 
   auto a = cast<tile::PackedType>(op.getA().getType());
   auto b = cast<tile::PanelsType>(op.getB().getType());
   int64_t rows = block.rows, lanes = e.isa.lanes, depth = integer(b.getBlockK());
-  auto [pa, pb] = stepOperands(op);
-  Accumulator out(acc);
   if (b.getElement().isF32()) {
+    auto [pa, pb] = stepOperands(op);
+    Accumulator out(acc);
     for (int64_t k = 0; k < depth; ++k) {
       SmallVector<Value> bv;
       for (int64_t j = 0; j < vectors(); ++j)
@@ -183,10 +193,7 @@ CpuLowering::Accumulator CpuVector::mma(tile::MmaOp op, const Accumulator &acc) 
       multiply(part, rows, e.at(pair, odd * 4), rowBytes(a), bv);
     }
   };
-  int64_t tiles = op.getTiles().getSExtValue();
-  for (int64_t tile = 0; tile < 2; tile += tiles)
-    forPairs(op, out, pa, pb, tile, tiles, multiplyPair);
-  return out;
+  return multiplyPairs(op, acc, multiplyPair);
 }
 
 } // namespace

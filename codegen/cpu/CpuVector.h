@@ -32,13 +32,12 @@ protected:
   // Addresses of A's first row and of B for the step that `op` multiplies.
   std::pair<mlir::Value, mlir::Value> stepOperands(tile::MmaOp op);
 
-  // acc += A * B over the pairs of k of one step of bf16 weights, for `tiles` 16-column tiles from `firstTile` on: one
-  // loop, as unrolling 32 depths would dominate compile time. `multiply` gets accumulators of these columns only, the
-  // address of the pair in A's first row, and the pairs of B as i32 vectors.
-  // The step's prefetches, those of `op`'s block, are spread over the pairs: all at once would hold up the products.
+  // acc + A * B over the pairs of k of one step of bf16 weights, in tiles as `op` says: a loop, as unrolling 32 depths
+  // would dominate compile time. `multiply` gets accumulators of the columns at hand, the address of the pair in A's
+  // first row, and the pairs of B as i32 vectors. The step's prefetches, those of `op`'s block, are spread over the
+  // pairs: all at once would hold up the products.
   using MultiplyPair = llvm::function_ref<void(Accumulator &acc, mlir::Value a, mlir::ArrayRef<mlir::Value> pairs)>;
-  void forPairs(tile::MmaOp op, Accumulator &acc, mlir::Value a, mlir::Value b, int64_t firstTile, int64_t tiles,
-                MultiplyPair multiply);
+  Accumulator multiplyPairs(tile::MmaOp op, const Accumulator &acc, MultiplyPair multiply);
   bool prefetchesAmong(tile::PrefetchOp op) override {
     return !mlir::cast<tile::PanelsType>(op.getPanels().getType()).getElement().isF32();
   }
@@ -48,6 +47,8 @@ protected:
 private:
   // One vector of a packed row: f32 values or what the prologue made of them.
   virtual mlir::Value packed(mlir::Value x) = 0;
+  void forPairs(tile::MmaOp op, Accumulator &acc, mlir::Value a, mlir::Value b, int64_t firstTile, int64_t tiles,
+                MultiplyPair multiply);
   void packRow(tile::PackOp op, mlir::Value from, mlir::Value to, mlir::Value row);
 
   int64_t packedSize;

@@ -21,6 +21,12 @@ using namespace llvm;
 
 namespace moec {
 
+std::string specHashText(const LaunchPlan &plan) {
+  Sha256Digest hash;
+  std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
+  return hexText(hash);
+}
+
 std::string moecVersion() {
   return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
          std::to_string(MOEC_VERSION_PATCH);
@@ -152,8 +158,6 @@ StringRef determinismWord(uint32_t determinism) {
 }
 
 void ManifestWriter::identity() {
-  Sha256Digest hash;
-  std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
   json.attribute("schema", "moec.manifest/1");
   json.attribute("name", package.name);
   json.attribute("entry", package.name + "_package");
@@ -162,7 +166,7 @@ void ManifestWriter::identity() {
     json.attribute("abi", std::to_string(MOEC_ABI_MAJOR) + "." + std::to_string(MOEC_ABI_MINOR));
     json.attribute("llvm", LLVM_VERSION_STRING);
   });
-  json.attribute("spec_sha256", hexText(hash));
+  json.attribute("spec_sha256", specHashText(plan));
   json.attributeArray("isas", [&] {
     for (const std::string &isa : isaNames(plan.header.isa_mask))
       json.value(isa);

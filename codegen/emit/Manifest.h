@@ -32,6 +32,7 @@ int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens)
 
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();
+std::string specHashText(const LaunchPlan &plan); // 64 hex digits
 
 // Names of the reports that calls of the package may ask for.
 std::vector<llvm::StringRef> reportsOf(const LaunchPlan &plan);

@@ -45,7 +45,7 @@ public:
     query.machine.cpu = thisCpu();
     if (!options.archs.empty())
       query.machine.gpu = thisGpu();
-    spec = llvm::toHex(llvm::ArrayRef(plan.header.spec_hash, 32), /*LowerCase=*/true);
+    spec = specHashText(plan);
     layer = plan.string(plan.header.name).str();
   }
 
@@ -72,9 +72,11 @@ public:
 private:
   // Those with the bits of the standard.
   static std::vector<std::string> numericsOf(const StageSchedule &standard) {
-    if (standard.entries.front().numeric == "amx")
-      return {"amx"};
-    return {"fma", "dot"};
+    std::vector<std::string> numerics;
+    for (llvm::StringRef numeric : numericNames)
+      if (haveSameBits(numeric, standard.entries.front().numeric))
+        numerics.push_back(numeric.str());
+    return numerics;
   }
   static std::vector<std::string> numericsOf(const CudaStage &) { return {}; }
 

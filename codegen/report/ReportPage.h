@@ -11,7 +11,7 @@
 #ifndef MOEC_CODEGEN_REPORT_REPORTPAGE_H
 #define MOEC_CODEGEN_REPORT_REPORTPAGE_H
 
-#include "TuneRecords.h"
+#include "Landscape.h"
 
 #include "codegen/bench/BenchFile.h"
 
@@ -22,7 +22,7 @@ namespace moec {
 
 struct ReportInputs {
   std::vector<BenchFile> results;
-  std::vector<TuneFile> tuning;
+  std::vector<Landscape> tuning;
 };
 
 std::string reportPage(const ReportInputs &inputs);

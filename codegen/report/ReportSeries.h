@@ -14,7 +14,7 @@ namespace moec {
 
 // Results of one file with the same layer, instruction set, threads, routing and weights.
 struct ReportSeries {
-  std::string label; // "qwen3-30b-a3b, 2 threads": what differs between the series
+  std::string label; // "tiny, 2 threads": what differs between the series
   std::string file;
   std::vector<const BenchResult *> results; // by T, one each: the one with most accepted rounds; never empty
 

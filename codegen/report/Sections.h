@@ -5,8 +5,8 @@
 #ifndef MOEC_CODEGEN_REPORT_SECTIONS_H
 #define MOEC_CODEGEN_REPORT_SECTIONS_H
 
+#include "Landscape.h"
 #include "ReportSeries.h"
-#include "TuneRecords.h"
 
 #include <string>
 #include <vector>
@@ -24,7 +24,7 @@ Section latencySection(const std::vector<ReportSeries> &series);  // time agains
 Section stagesSection(const std::vector<ReportSeries> &series);   // share of every step, a bar per T
 Section rooflineSection(const std::vector<ReportSeries> &series); // GFLOP/s against FLOP per byte below the ceilings
 Section skewSection(const std::vector<ReportSeries> &series);     // time against uniform routing, per T and routing
-Section tuningSection(const std::vector<TuneFile> &files);        // candidates of every cell in order of time
+Section tuningSection(const std::vector<Landscape> &files);       // candidates of every cell in order of time
 Section resultsSection(const std::vector<ReportSeries> &series);  // the figures as a table
 Section resourceSection(const std::vector<ReportSeries> &series); // what the figures depend on
 

@@ -13,8 +13,8 @@ namespace moec {
 static constexpr double chartWidth = 370, chartHeight = 230;
 static constexpr size_t mostCells = 40, mostCandidates = 1500;
 
-static std::string tooltipOf(const TuneCandidate &candidate, double defaultUs) {
-  std::string text = candidate.text.empty() ? "candidate" : candidate.text;
+static std::string tooltipOf(const LandscapeCandidate &candidate, double defaultUs) {
+  std::string text = candidate.text.empty() ? "the default again" : candidate.text;
   if (!std::isnan(candidate.us))
     text += ": " + timeText(candidate.us);
   if (defaultUs > 0 && candidate.us > 0)
@@ -22,13 +22,13 @@ static std::string tooltipOf(const TuneCandidate &candidate, double defaultUs) {
   return text + (candidate.result.empty() ? "" : ", " + candidate.result);
 }
 
-static std::string drawCell(const TuneCell &cell) {
-  std::vector<const TuneCandidate *> timed, failed;
+static std::string drawCell(const LandscapeCell &cell) {
+  std::vector<const LandscapeCandidate *> timed, failed;
   std::vector<double> times = {cell.defaultUs};
-  for (const TuneCandidate &candidate : cell.candidates)
+  for (const LandscapeCandidate &candidate : cell.candidates)
     (candidate.failed ? failed : timed).push_back(&candidate);
   std::sort(timed.begin(), timed.end(), [](auto *a, auto *b) { return a->us < b->us; });
-  for (const TuneCandidate *candidate : timed)
+  for (const LandscapeCandidate *candidate : timed)
     times.push_back(candidate->us);
   auto [lo, hi] = rangeOf(times, true, 0.08);
   if (lo == 0)
@@ -62,8 +62,9 @@ static std::string drawCell(const TuneCell &cell) {
     summary += ", " + std::to_string(failed.size()) + " wrong or failed";
   if (cell.defaultUs > 0) {
     double at = y.scale(cell.defaultUs / unit);
-    size_t rank = size_t(std::count_if(timed.begin(), timed.end(),
-                                       [&](const TuneCandidate *candidate) { return candidate->us < cell.defaultUs; }));
+    size_t rank = size_t(std::count_if(timed.begin(), timed.end(), [&](const LandscapeCandidate *candidate) {
+      return candidate->us < cell.defaultUs;
+    }));
     svg.line("default-line", {x.scale.from, at}, {x.scale.to, at});
     svg.mark("default", 3, {x.scale(double(rank) + (rank < timed.size() ? 0.5 : 0.9)), at},
              "default: " + timeText(cell.defaultUs) + ", behind " + std::to_string(rank) + " of " +
@@ -76,26 +77,26 @@ static std::string drawCell(const TuneCell &cell) {
          htmlText(summary) + "</span></figcaption>\n" + svg.finish() + "</figure>\n";
 }
 
-Section tuningSection(const std::vector<TuneFile> &files) {
+Section tuningSection(const std::vector<Landscape> &files) {
   Section section{"tuning", "Tuning landscape", "", "", "no input holds records of tuning"};
   size_t drawn = 0, more = 0, skipped = 0;
-  for (const TuneFile &file : files) {
-    skipped += file.skipped;
-    for (const TuneCell &cell : file.cells)
+  for (const Landscape &file : files) {
+    skipped += file.skippedLines;
+    for (const LandscapeCell &cell : file.cells)
       if (drawn == mostCells)
         ++more;
       else if (++drawn)
         section.body += drawCell(cell);
   }
   if (!files.empty() && !drawn)
-    section.missing = "the records of tuning hold no candidate";
+    section.missing = "the records of tuning hold no measurement";
   if (!section.body.empty())
     section.body = "<div class=\"grid-of-charts\">\n" + section.body + "</div>\n";
   section.note = "A dot is a candidate, a diamond the default, a cross one that gave wrong results or did not run.";
   if (more)
     section.note += " " + std::to_string(more) + " further cells are not shown.";
   if (skipped)
-    section.note += " " + std::to_string(skipped) + " lines of the records hold no candidate.";
+    section.note += " " + std::to_string(skipped) + " lines are not records.";
   return section;
 }
 

@@ -41,6 +41,10 @@ std::string rowRangeText(const ScheduleEntry &entry) {
   return std::to_string(entry.firstRow) + ".." + (entry.lastRow < 0 ? "" : std::to_string(entry.lastRow));
 }
 
+const std::array<llvm::StringRef, 3> numericNames = {"amx", "dot", "fma"};
+
+bool haveSameBits(llvm::StringRef numeric, llvm::StringRef other) { return (numeric == "amx") == (other == "amx"); }
+
 int64_t packedRowBytes(const MatmulStage &facts, llvm::StringRef numeric, int64_t blockK) {
   int64_t padded = (facts.k + blockK - 1) / blockK * blockK;
   if (numeric == "amx")
@@ -108,7 +112,7 @@ bool EntryChecker::checkRows() {
 bool EntryChecker::checkNumeric() {
   int64_t block = values["block_m"], depth = values["block_k"];
   bool amx = entry.numeric == "amx", dot = entry.numeric == "dot";
-  if (!amx && !dot && entry.numeric != "fma")
+  if (!llvm::is_contained(numericNames, entry.numeric))
     return fail("S3", "numeric is '" + entry.numeric + "', expected amx, dot or fma");
   if (facts.weightBytes() == 2 && depth != 32)
     return fail("S3", "block_k is " + text(depth) + ", expected 32 for bf16 weights");
@@ -174,9 +178,9 @@ Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entr
 }
 
 Result<> checkOneNumeric(const StageSchedule &schedule) {
-  bool amx = schedule.entries.front().numeric == "amx";
+  const std::string &first = schedule.entries.front().numeric;
   for (const ScheduleEntry &entry : schedule.entries)
-    if ((entry.numeric == "amx") != amx) {
+    if (!haveSameBits(entry.numeric, first)) {
       Diagnostic error =
           Diagnostic::error("E-SCHEDULE", entryPlaceText(schedule.stage, schedule.isa, entry) + "numeric " +
                                               entry.numeric + " after " + schedule.entries.front().numeric +

@@ -49,6 +49,7 @@
 
 #include "llvm/ADT/StringRef.h"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -128,9 +129,12 @@ Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entr
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.
 Result<> checkStage(const MatmulStage &facts, const StageSchedule &schedule, llvm::StringRef templatesDir = "");
 
-// What --det batch needs: numeric amx in all entries or in none, so that a row's bits do not depend on the rows beside
-// it.
-// The error, E-SCHEDULE, is at the first entry that differs.
+// The ways to multiply that an entry may name, and whether two of them give a result the same bits (but subnormals).
+extern const std::array<llvm::StringRef, 3> numericNames; // "amx", "dot", "fma"
+bool haveSameBits(llvm::StringRef numeric, llvm::StringRef other);
+
+// What --det batch needs: numerics of the same bits in all entries, so that a row's bits do not depend on the rows
+// beside it. The error, E-SCHEDULE, is at the first entry that differs.
 Result<> checkOneNumeric(const StageSchedule &schedule);
 
 // Bytes of the worker's scratch that `rows` packed rows of A take (S6).

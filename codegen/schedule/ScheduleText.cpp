@@ -323,7 +323,7 @@ bool Reader::readEntry(StageSchedule &stage) {
       !readRange("row", last + 1, entry.firstRow, entry.lastRow) || !readKernel("", entry.kernel) ||
       !expect("numeric", "after the parameters"))
     return false;
-  if (!is("amx") && !is("dot") && !is("fma"))
+  if (llvm::none_of(numericNames, [&](llvm::StringRef name) { return is(name); }))
     return failHere("'amx', 'dot' or 'fma'");
   entry.numeric = token.text.str();
   advance();

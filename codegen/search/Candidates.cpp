@@ -55,9 +55,9 @@ public:
     for (const char *hint : {"none", "nta"})
       if (from.kernel.words.count("a_hint"))
         add([&](ScheduleEntry &e) { e.kernel.words["a_hint"] = hint; });
-    for (const char *numeric : {"fma", "dot", "amx"})
-      if (space.otherNumerics || (std::string(numeric) == "amx") == (from.numeric == "amx"))
-        add([&](ScheduleEntry &e) { e.numeric = numeric; });
+    for (llvm::StringRef numeric : numericNames)
+      if (space.otherNumerics || haveSameBits(numeric, from.numeric))
+        add([&](ScheduleEntry &e) { e.numeric = numeric.str(); });
     return std::move(found);
   }
 

@@ -102,7 +102,7 @@ void StageSearch::checkRows(Batch &batch, const RowClass &rows) {
       if (!batch.wrongAt[c].empty() || packed(c) < count ||
           (batch.kernels[c] == batch.kernels[0] && count <= packed(0)))
         continue;
-      bool same = (batch.entries[c].numeric == "amx") == (batch.entries[0].numeric == "amx");
+      bool same = haveSameBits(batch.entries[c].numeric, batch.entries[0].numeric);
       std::string where = differenceOf(stage, want, timer->outputOf(batch.kernels[c], turn), same);
       if (!where.empty())
         batch.wrongAt[c] = "blocks of " + std::to_string(count) + " rows: " + where;

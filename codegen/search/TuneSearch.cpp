@@ -62,8 +62,8 @@ const TuneRecord *StageSearch::earlier(const TuneRecord &question) const {
 
 // A choice answers for kernels of its numeric, whichever that was.
 const TuneRecord *StageSearch::earlierChoice(const RowClass &rows) const {
-  for (const char *numeric : {"fma", "dot", "amx"}) {
-    TuneRecord question = recordOf(rows, std::string("kernel numeric ") + numeric);
+  for (llvm::StringRef numeric : numericNames) {
+    TuneRecord question = recordOf(rows, "kernel numeric " + numeric.str());
     question.kind = TuneRecord::Choice;
     if (const TuneRecord *found = earlier(question))
       return found;

@@ -5,6 +5,8 @@
 
 #include "codegen/tune/TuneCandidate.h"
 
+#include "dsl/DataType.h"
+
 #include <map>
 
 namespace moec {
@@ -26,28 +28,17 @@ std::optional<CudaArch> archOfTarget(llvm::StringRef target) {
 std::string targetOf(Isa isa) { return "cpu:" + isaFacts(isa).name.str(); }
 std::string targetOf(CudaArch arch) { return "cuda:" + cudaArchFacts(arch).name.str(); }
 
-// Element types of matmuls, as specs spell them.
-static constexpr struct {
-  moec_dtype type;
-  const char *name;
-} types[] = {{MOEC_F32, "f32"}, {MOEC_BF16, "bf16"}, {MOEC_F16, "f16"}};
-
-static std::string typeName(moec_dtype type) {
-  for (const auto &known : types)
-    if (known.type == type)
-      return known.name;
-  return "type_" + std::to_string(int(type));
+// Element types of matmuls are f32, bf16 and f16.
+static std::optional<moec_dtype> matmulType(const std::string &name) {
+  std::optional<DataType> type = parseDataType(name);
+  bool known = type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
+  return known ? std::optional(moec_dtype(*type)) : std::nullopt;
 }
 
-static std::optional<moec_dtype> typeNamed(const std::string &name) {
-  for (const auto &known : types)
-    if (known.name == name)
-      return known.type;
-  return std::nullopt;
-}
+static std::string typeName(moec_dtype type) { return std::string(dataTypeName(DataType(type))); }
 
 std::optional<MatmulStage> matmulStageOf(const TuneStage &stage) {
-  std::optional<moec_dtype> a = typeNamed(stage.a), b = typeNamed(stage.b), out = typeNamed(stage.out);
+  std::optional<moec_dtype> a = matmulType(stage.a), b = matmulType(stage.b), out = matmulType(stage.out);
   if (!a || !b || !out)
     return std::nullopt;
   MatmulStage facts;

@@ -1,60 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// CPUID and the CUDA driver -> facts of this machine; two machines -> how near they are.
+// This machine's CPU and CUDA driver -> its facts; two machines -> how near they are.
 
 #include "codegen/tune/TuneMachine.h"
 
+#include "codegen/Machine.h"
 #include "codegen/Target.h"
 
 #include "dsl/text/SourceText.h"
 #include "runtime/cuda/cuda_driver.h"
 #include "runtime/moec.h"
 
-#include <cstring>
-#ifdef __x86_64__
-#include <cpuid.h>
-#endif
-
 namespace moec {
 
-#ifdef __x86_64__
-// The registers of a leaf as 4 * 4 characters; zeros: the CPU does not have the leaf.
-static void readLeaf(unsigned leaf, unsigned (&registers)[4]) {
-  if (!__get_cpuid(leaf, &registers[0], &registers[1], &registers[2], &registers[3]))
-    std::memset(registers, 0, sizeof registers);
-}
-
-static void readCpuid(TuneCpu &cpu) {
-  unsigned r[4];
-  readLeaf(0, r);
-  char vendor[13] = "";
-  std::memcpy(vendor, &r[1], 4);
-  std::memcpy(vendor + 4, &r[3], 4);
-  std::memcpy(vendor + 8, &r[2], 4);
-  cpu.vendor = vendor;
-  readLeaf(1, r);
-  unsigned family = r[0] >> 8 & 15, model = r[0] >> 4 & 15;
-  if (family == 6 || family == 15)
-    model |= (r[0] >> 16 & 15) << 4;
-  cpu.family = family == 15 ? family + (r[0] >> 20 & 255) : family;
-  cpu.model = model;
-  cpu.stepping = r[0] & 15;
-  char name[49] = "";
-  for (unsigned i = 0; i < 3; ++i) {
-    readLeaf(0x80000002u + i, r);
-    std::memcpy(name + 16 * i, r, 16);
-  }
-  cpu.name = name;
-  cpu.name.erase(0, cpu.name.find_first_not_of(' '));
-  cpu.name.erase(cpu.name.find_last_not_of(' ') + 1);
-}
-#else
-static void readCpuid(TuneCpu &) {}
-#endif
-
 TuneCpu thisCpu() {
-  TuneCpu cpu;
-  readCpuid(cpu);
+  MachineFacts facts = machineFacts();
+  TuneCpu cpu = {facts.vendor, facts.family, facts.model, facts.stepping, facts.brand, {}};
   for (int isa = 0; isa < MOEC_NUM_ISAS && isa <= moec_cpu_isa(); ++isa)
     cpu.isas.push_back(isaFacts(Isa(isa)).name.str());
   return cpu;

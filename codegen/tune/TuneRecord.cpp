@@ -4,12 +4,12 @@
 
 #include "codegen/tune/TuneRecord.h"
 
+#include "codegen/Machine.h"
+
 #include "runtime/moec_abi.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringRef.h"
-
-#include <ctime>
 
 namespace moec {
 
@@ -45,12 +45,7 @@ TuneStamp currentStamp(std::string moecVersion) {
   stamp.moec = std::move(moecVersion);
   stamp.abi = std::to_string(MOEC_ABI_MAJOR) + "." + std::to_string(MOEC_ABI_MINOR);
   stamp.timing = tuneTimingVersion;
-  char date[32] = "";
-  std::time_t now = std::time(nullptr);
-  std::tm utc = {};
-  if (gmtime_r(&now, &utc))
-    std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  stamp.date = date;
+  stamp.date = utcDate();
   return stamp;
 }
 

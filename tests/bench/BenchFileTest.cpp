@@ -123,7 +123,7 @@ TEST(BenchFile, what_is_wrong_is_said_at_its_place) {
   std::string head = "{\"moec_bench\": 1, \"name\": \"n\", \"isa\": \"i\", \"skew\": \"u\", \"threads\": 1,\n";
   EXPECT_EQ(errorsOf(""), "E-JSON a.json:1:1: the file is empty\n");
   EXPECT_EQ(errorsOf("[]"), "E-RESULT a.json:1:1: this is a list; expected a result of moec bench\n");
-  EXPECT_EQ(errorsOf("{}"), "E-RESULT a.json:1:1: there is no \"moec_bench\" here; expected a result of moec bench\n");
+  EXPECT_EQ(errorsOf("{}"), "E-RESULT a.json:1:1: \"moec_bench\" is missing; expected a result of moec bench\n");
   EXPECT_EQ(errorsOf("{\"moec_bench\": 2}"), "E-RESULT a.json:1:16: \"moec_bench\" is 2; this moec reads 1\n");
   EXPECT_EQ(errorsOf(head + "\"results\": []}"), "E-RESULT a.json: the file holds no result\n");
   EXPECT_EQ(errorsOf(head + "\"results\": [\n 5]}"), "E-RESULT a.json:3:2: a result is a number; expected an object\n");
@@ -132,7 +132,7 @@ TEST(BenchFile, what_is_wrong_is_said_at_its_place) {
             "E-RESULT a.json:3:39: a time of \"round_us\" is -4; expected a positive number\n"
             "E-RESULT a.json:3:43: a time of \"round_us\" is a string; expected a positive number\n");
   EXPECT_EQ(errorsOf(head + "\"tokens\": 1, \"rounds\": 1, \"rounds_accepted\": 1}"),
-            "E-RESULT a.json:1:1: there is no \"round_us\" here; expected a list\n");
+            "E-RESULT a.json:1:1: \"round_us\" is missing; expected a list\n");
   EXPECT_EQ(errorsOf(head + "\"tokens\": 99999999999, \"rounds\": 0, \"rounds_accepted\": 0, \"round_us\": []}"),
             "E-RESULT a.json:2:11: \"tokens\" is 99999999999; expected a whole number from 0\n");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // CPUID leaves of known CPUs -> what a report says of them; and this machine beside /proc/cpuinfo.
 
-#include "codegen/bench/Machine.h"
+#include "codegen/Machine.h"
 
 #include <gtest/gtest.h>
 

@@ -79,5 +79,5 @@ run -q bench tiny.json --tokens 8 --rounds 1 --against tiny.json --format json
 cp out against.json
 run compare against.json against.json
 expect_status 3
-expect_in err 'against.json:1:1: error[E-RESULT]: there is no "moec_bench" here'
+expect_in err 'against.json:1:1: error[E-RESULT]: "moec_bench" is missing'
 done_testing

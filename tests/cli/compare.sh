@@ -100,7 +100,7 @@ expect_in err 'hint: measure again: moec bench SPEC --json'
 cp "$source_dir/examples/tiny.json" tiny.json
 run compare a.json tiny.json
 expect_status 3
-expect_in err 'tiny.json:1:1: error[E-RESULT]: there is no "moec_bench" here; expected a result of moec bench'
+expect_in err 'tiny.json:1:1: error[E-RESULT]: "moec_bench" is missing; expected a result of moec bench'
 printf '{"moec_bench": 1' >cut.json
 run compare a.json cut.json
 expect_status 3

@@ -87,11 +87,17 @@ expect_status 8
 printf '{"moec_bench": 1, "name": "x"}\n' >bad.json
 run report uniform.json bad.json -o absent.html
 expect_status 3
-expect_in err 'bad.json:1:1: error[E-RESULT]: there is no "isa" here; expected a string'
-printf '{"candidate": 1}\n{"candidate": ]\n{"candidate": 1}\n' >bad.tune.jsonl
+expect_in err 'bad.json:1:1: error[E-RESULT]: "isa" is missing; expected a string'
+# Broken lines among records are warnings; a file without a record is an error.
+{ head -n 3 layer.tune.jsonl && printf '{"schema":"moec.tune/1"}\n{"schema":"mo'; } >cut.tune.jsonl
+run report cut.tune.jsonl -o cut.html
+expect_status 0
+expect_in err 'cut.tune.jsonl:4:'
+expect_in cut.html 'experts_gate_up, cpu:avx512, rows 9..12'
+printf '{"schema":"moec.tune/9"}\n' >bad.tune.jsonl
 run report bad.tune.jsonl -o absent.html
 expect_status 3
-expect_in err 'bad.tune.jsonl:2:15: error[E-JSON]'
+expect_in err 'moec: error[E-RESULT]: "bad.tune.jsonl" holds no record of tuning that this version reads'
 run report tiny.json -o absent.html
 expect_status 3
 expect_that 'a failed report leaves nothing' sh -c '! ls | grep -e absent -e tmp'

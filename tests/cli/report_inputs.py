@@ -30,6 +30,35 @@ def run(skew, threads, factor, stages=False):
             "results": [result(tokens, factor, stages) for tokens in TOKENS]}
 
 
+def panel(block_m, prefetch_block):
+    return (f"panel {{ block_k = 32, block_m = {block_m}, heights = 1, panel_m = 12, "
+            f"prefetch_block = {prefetch_block}, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1 }} "
+            "numeric fma")
+
+
+# Candidate i of a stage; the one with i = 7 is wrong.
+def measurement(stage, i):
+    made = {"schema": "moec.tune/1", "kind": "measurement",
+            "stage": {"spec": "a" * 64, "layer": "qwen3_30b_a3b", "name": stage, "n": 768, "k": 2048, "parts": 1,
+                      "a": "bf16", "b": "bf16", "out": "bf16", "gathered": False},
+            "target": "cpu:avx512", "class": "9..12", "threads": 1, "routing": "uniform",
+            "machine": {"cpu": {"vendor": "AuthenticAMD", "family": 25, "model": 17, "stepping": 1,
+                                "name": "AMD EPYC", "isas": ["baseline", "avx2", "avx512"]}},
+            "default": panel(12, 32), "candidate": panel(1 + i % 12, 16 + 8 * (i // 12)),
+            "result": "wrong" if i == 7 else "ok"}
+    if i == 7:
+        made["detail"] = "row 3, column 7"
+    else:
+        default, candidate = 1000.0 + i % 3, 900.0 + 20 * i
+        made["times"] = {"default_us": [default, 0.99 * default, 1.02 * default],
+                         "candidate_us": [candidate, 0.99 * candidate, 1.02 * candidate], "pairs": 11,
+                         "wins": 11 if candidate < default else 0,
+                         "gain": [default / candidate - 1, default / candidate - 1.01, default / candidate - 0.99],
+                         "flops": 37748736, "bytes": 3145728}
+    made["stamp"] = {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}
+    return made
+
+
 def main():
     uniform = run("uniform", 1, 1.1, stages=True)
     withheld = uniform["results"][TOKENS.index(256)]
@@ -48,11 +77,7 @@ def main():
     with open("layer.tune.jsonl", "w") as file:
         for stage in ("experts_gate_up", "experts_down"):
             for i in range(30):
-                wrong = i == 7
-                file.write(json.dumps({"stage": stage, "target": "cpu:avx512", "rows": "9..12",
-                                       "result": "wrong" if wrong else "slower",
-                                       "candidate_us": None if wrong else 900.0 + 20 * i, "default_us": 1000.0 + i % 3,
-                                       "candidate": {"block_m": i % 12, "prefetch": 64 * (i // 12)}}) + "\n")
+                file.write(json.dumps(measurement(stage, i)) + "\n")
 
 
 if __name__ == "__main__":

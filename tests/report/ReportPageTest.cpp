@@ -58,9 +58,9 @@ void withhold(BenchResult &result) {
   result.reason = "no round accepted";
 }
 
-TuneFile tuningOf() {
-  TuneFile file;
-  TuneCell cell;
+Landscape tuningOf() {
+  Landscape file;
+  LandscapeCell cell;
   cell.name = "experts_down, cpu:avx2, rows 9..12";
   cell.defaultUs = 110;
   for (double us : {100, 105, 120, 130})

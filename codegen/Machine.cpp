@@ -2,10 +2,11 @@
 //
 // CPUID leaves in -> vendor, model, brand and flags out.
 
-#include "Machine.h"
+#include "codegen/Machine.h"
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -125,6 +126,14 @@ MachineFacts machineFacts() {
 #endif
   facts.logicalCpus = int(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
   return facts;
+}
+
+std::string utcDate() {
+  std::time_t now = std::time(nullptr);
+  std::tm parts = {};
+  gmtime_r(&now, &parts);
+  char text[32];
+  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
 }
 
 } // namespace moec
