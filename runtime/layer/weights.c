@@ -8,6 +8,7 @@
  */
 #include "runtime/layer/layer.h"
 #include "runtime/status.h"
+#include "runtime/weights/huge_pages.h"
 #include "runtime/weights/pack_regions.h"
 
 #include <inttypes.h>
@@ -119,6 +120,7 @@ static moec_status weights_from_sources(const moec_layer *layer, const moec_role
     write_header_page(layer, page);
     status = moec_cuda_pack(layer->cuda, &layer->plan, sources, page, sizeof(page), buffer);
   } else {
+    moec_advise_huge_pages(buffer, moec_weight_set_of(layer)->packed_bytes);
     write_header_page(layer, buffer);
     moec_clear_gaps(&layer->plan.weight_set, buffer);
     status = moec_layer_run(layer, &region);
