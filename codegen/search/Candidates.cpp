@@ -62,9 +62,14 @@ public:
   }
 
 private:
+  // Equal for entries of equal code. Without prefetches it does not matter how they would be spread.
   static std::string textOf(const ScheduleEntry &entry) {
     ScheduleEntry any = entry;
     any.firstRow = 1, any.lastRow = -1;
+    if (auto hint = any.kernel.words.find("hint"); hint != any.kernel.words.end() && hint->second == "none")
+      for (const char *name : {"prefetch_block", "streams", "share"})
+        if (auto value = any.kernel.integers.find(name); value != any.kernel.integers.end())
+          value->second = 1;
     return printSchedule({"l", {{"s", Isa::Baseline, {any}}}});
   }
 

@@ -20,8 +20,8 @@ struct CandidateSpace {
 };
 CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
 
-// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, each once, in a fixed order, without
-// `from` itself. Ranges are those of `from`. `mostRows`: the largest block that the range has; panel_m is this, rounded
+// All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, in a fixed order, without `from` itself;
+// of those with equal code the first. Ranges are those of `from`. `mostRows`: the largest block that the range has; panel_m is this, rounded
 // up to whole row blocks.
 //
 //     kernel          every template of the space

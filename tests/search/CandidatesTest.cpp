@@ -55,6 +55,25 @@ TEST(candidates, are_legal_each_once_and_not_the_default) {
       }
 }
 
+// Where nothing is prefetched, the parameters of prefetching are not in the code.
+TEST(candidates, without_prefetches_do_not_differ_in_how_they_are_spread) {
+  CandidateSpace space = candidateSpace("", false);
+  MatmulStage stage = stageOf(MOEC_BF16);
+  ScheduleEntry from = cpuSchedule(stage, Isa::Avx512Bf16).entries.front();
+  for (const char *hint : {"none", "t1"}) {
+    from.kernel.words["hint"] = hint;
+    int spread = 0;
+    for (const ScheduleEntry &entry : all(stage, Isa::Avx512Bf16, from, space)) {
+      bool other = false;
+      for (const char *name : {"prefetch_block", "streams", "share"})
+        other |= entry.kernel.integers.at(name) != from.kernel.integers.at(name);
+      EXPECT_FALSE(other && entry.kernel.words.at("hint") == "none") << candidateText(entry);
+      spread += other;
+    }
+    EXPECT_EQ(spread > 0, hint == llvm::StringRef("t1"));
+  }
+}
+
 TEST(candidates, of_an_overlay_are_among_them) {
   Overlay overlay;
   overlay.add("panel_fast", {});
