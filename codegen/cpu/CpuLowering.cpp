@@ -49,6 +49,8 @@ int64_t CpuLowering::run(ModuleOp module) {
   panels = pointers.b;
   rowToken = pointers.rowToken.value_or(Value());
   lowerBlock(kernel.getBody().front());
+  if (needsFence) // such stores are not ordered with the one that ends the step
+    LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
   shell.finish(e);
   return scratchBytes;
 }
@@ -275,11 +277,20 @@ void CpuLowering::lowerEpilogue(tile::EpilogueOp op) {
   const Item &item = items[op.getItem()];
   Value rows = e.minS(e.c(block.rows), e.sub(item.rows, block.first));
   Value row0 = e.add(item.row0, block.first);
-  e.loop(e.c(0), rows, 1, [&](Value r) { epilogueColumns(op, e.add(row0, r), e.at(accStore, e.mul(r, 128))); });
+  auto store = [&](bool pastCaches) {
+    e.loop(e.c(0), rows, 1,
+           [&](Value r) { epilogueColumns(op, e.add(row0, r), e.at(accStore, e.mul(r, 128)), pastCaches); });
+  };
+  if (op.getOutHint().value_or(tile::Hint::none) != tile::Hint::nta)
+    return store(false);
+  // Legality (S7) makes rows and panels whole lines; where the caller's buffer begins is known here only.
+  Value base = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), value(op.getOut()));
+  needsFence = true;
+  e.when(e.less(e.remU(base, 64), e.c(1)), [&] { store(true); }, [&] { store(false); });
 }
 
 // One row of a block: 16 columns at a time when two parts meet, 32 otherwise, in vectors.
-void CpuLowering::epilogueColumns(tile::EpilogueOp op, Value row, Value accRow) {
+void CpuLowering::epilogueColumns(tile::EpilogueOp op, Value row, Value accRow, bool pastCaches) {
   const Item &item = items[op.getItem()];
   int64_t width = columnsPerPanel(), lanes = e.isa.lanes;
   Value column0 = e.mul(e.add(item.panel0, e.toI64(value(op.getColumn()))), width);
@@ -295,7 +306,7 @@ void CpuLowering::epilogueColumns(tile::EpilogueOp op, Value row, Value accRow) 
       auto outType = cast<tile::RowsType>(op.getOut().getType()).getElement();
       if (outType.isBF16() && cast<VectorType>(result.getType()).getElementType().isF32())
         result = e.toBf16(result);
-      storeColumns(op, result, outRow, column, lanes);
+      storeColumns(result, outRow, column, pastCaches);
     };
     if (shape("n") % width)
       e.when(e.less(column, e.c(shape("n"))), emit);
@@ -305,10 +316,15 @@ void CpuLowering::epilogueColumns(tile::EpilogueOp op, Value row, Value accRow) 
 }
 
 // A vector that reaches past column N goes through the stack, element by element.
-void CpuLowering::storeColumns(tile::EpilogueOp op, Value result, Value outRow, Value column, int64_t lanes) {
-  Type element = cast<VectorType>(result.getType()).getElementType();
-  int64_t size = element.isF32() ? 4 : 2;
+void CpuLowering::storeColumns(Value result, Value outRow, Value column, bool pastCaches) {
+  auto type = cast<VectorType>(result.getType());
+  Type element = type.getElementType();
+  int64_t size = element.isF32() ? 4 : 2, lanes = type.getNumElements();
   Value to = e.at(outRow, e.mul(column, size));
+  if (pastCaches) {
+    LLVM::StoreOp::create(e.b, e.loc, result, to, unsigned(lanes * size), /*isVolatile=*/false, /*isNonTemporal=*/true);
+    return;
+  }
   if (shape("n") % lanes == 0) {
     e.store(result, to, unsigned(size));
     return;

@@ -97,8 +97,8 @@ private:
   void lowerRows(tile::ForRowsOp op);
   void lowerPrefetch(tile::PrefetchOp op);
   void lowerEpilogue(tile::EpilogueOp op);
-  void epilogueColumns(tile::EpilogueOp op, mlir::Value row, mlir::Value accRow);
-  void storeColumns(tile::EpilogueOp op, mlir::Value result, mlir::Value outRow, mlir::Value column, int64_t lanes);
+  void epilogueColumns(tile::EpilogueOp op, mlir::Value row, mlir::Value accRow, bool pastCaches);
+  void storeColumns(mlir::Value result, mlir::Value outRow, mlir::Value column, bool pastCaches);
   void lowerRestore(tile::RestoreOp op);
   mlir::Value allocate(int64_t bytes);
   Item loadItem(mlir::Value index);
@@ -106,6 +106,7 @@ private:
   mlir::Value scratch, first, last, itemArray, numItems, panels, rowToken;
   mlir::Value accStore; // [48][32] f32 on the stack
   int64_t scratchBytes = 0;
+  bool needsFence = false; // some stores went past the caches
 };
 
 std::unique_ptr<CpuLowering> makeCpuAmx(tile::KernelOp kernel, const IsaFacts &isa, bool emulated);

@@ -64,8 +64,8 @@ public:
   EntryChecker(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry) : facts(facts), isa(isa), entry(entry) {}
 
   Result<> run(llvm::StringRef templatesDir) {
-    bool good =
-        bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() && checkScratch();
+    bool good = bind(templatesDir) && checkRows() && checkNumeric() && checkRegisters() && checkPrefetch() &&
+                checkScratch() && checkStores();
     return good ? Result<>() : std::move(error);
   }
 
@@ -89,6 +89,7 @@ private:
   bool checkRegisters();
   bool checkPrefetch();
   bool checkScratch();
+  bool checkStores();
 
   const MatmulStage &facts;
   Isa isa;
@@ -169,6 +170,18 @@ bool EntryChecker::checkScratch() {
     return fail("S6", "panel_m " + text(values["panel_m"]) + " packs " + text(bytes) +
                           " bytes of A, expected at most " + text(maxPackedBytes));
   return true;
+}
+
+// Half a line past the caches costs a read of memory for the other half.
+bool EntryChecker::checkStores() {
+  auto hint = entry.kernel.words.find("out_hint");
+  int64_t columns = facts.columnsPerPanel(), bytes = columns * moec_dtype_bytes(facts.result);
+  if (hint == entry.kernel.words.end() || hint->second != "nta" ||
+      (bytes % 64 == 0 && facts.n % columns == 0 && facts.outStride % 64 == 0))
+    return true;
+  return fail("S7", "out_hint is nta, expected none: a panel writes " + text(columns) + " of " + text(facts.n) +
+                        " columns, " + text(bytes) + " bytes, and rows are " + text(facts.outStride) +
+                        " bytes apart, which is not in whole lines of 64 bytes");
 }
 
 } // namespace

@@ -37,6 +37,8 @@
 //     S5  prefetch_block divides k_steps or is a multiple of it; streams <= lines of a step, block_k*32*bytes / 64
 //     S6  packed rows of A take at most 64 MiB: panel_m * (amx: 2*k_padded; dot: 2*k_padded and fma:
 //         4*k_padded, rounded up to 64, + 64) bytes
+//     S7  out_hint nta: a panel's columns of a row and the distance of rows are multiples of 64 bytes, and no panel has
+//         columns past n
 
 #ifndef MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
 #define MOEC_CODEGEN_SCHEDULE_SCHEDULE_H
@@ -123,7 +125,7 @@ std::string printSchedule(const Schedule &schedule);
 // text does not state shapes.
 Result<Schedule> parseSchedule(llvm::StringRef text, llvm::StringRef fileName, llvm::StringRef templatesDir = "");
 
-// S1 to S6 for one entry. The error, E-SCHEDULE "stage ffn_up amx rows 1..4: S2: ...", is at the entry's place.
+// S1 to S7 for one entry. The error, E-SCHEDULE "stage ffn_up amx rows 1..4: S2: ...", is at the entry's place.
 Result<> checkEntry(const MatmulStage &facts, Isa isa, const ScheduleEntry &entry, llvm::StringRef templatesDir = "");
 
 // Row ranges (from 1, no gap, last open, at most maxScheduleEntries) and checkEntry of every entry.

@@ -55,6 +55,9 @@ public:
     for (const char *hint : {"none", "nta"})
       if (from.kernel.words.count("a_hint"))
         add([&](ScheduleEntry &e) { e.kernel.words["a_hint"] = hint; });
+    for (const char *hint : {"none", "nta"})
+      if (from.kernel.words.count("out_hint"))
+        add([&](ScheduleEntry &e) { e.kernel.words["out_hint"] = hint; });
     for (llvm::StringRef numeric : numericNames)
       if (space.otherNumerics || haveSameBits(numeric, from.numeric))
         add([&](ScheduleEntry &e) { e.numeric = numeric.str(); });

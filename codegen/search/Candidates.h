@@ -28,6 +28,7 @@ CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumeric
 //     block_m         heights that waste at most an eighth of the rows; panel_m follows
 //     tiles, hint     together: 1 and 2, none, t0, t1, nta
 //     prefetch_block  every divisor of the steps from 2 to 128, streams 1 to 8, share 1 to 4, chunk 8 to 64
+//     a_hint, out_hint  none, nta
 //     numeric         fma and dot; amx as well if other numerics are allowed
 std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
                                       int64_t mostRows, const CandidateSpace &space);

@@ -224,11 +224,13 @@ def Tile_EpilogueOp : Tile_Op<"epilogue"> {
   let summary = "out[row, column] = region(acc_0 .. acc_{parts-1}, operands) for the block's rows that exist";
   let description = [{
     An empty region, as in a template, stores the accumulator itself; a stage's region is spliced in when it is
-      instantiated. Rows past the item and columns past N are not written. }];
+      instantiated. Rows past the item and columns past N are not written.
+    out_hint nta writes whole lines past the caches, without reading them first. }];
   let arguments = (ins Tile_AccType:$acc, Tile_ItemType:$item, Index:$column, Index:$row, Tile_RowsType:$out,
-                       Variadic<Tile_OperandType>:$extra);
+                       OptionalAttr<Tile_HintAttr>:$outHint, Variadic<Tile_OperandType>:$extra);
   let regions = (region AnyRegion:$body);
-  let assemblyFormat = [{ $acc `[` $item `,` $column `,` $row `]` `->` $out (`with` `(` $extra^ `:` type($extra) `)`)?
+  let assemblyFormat = [{ $acc `[` $item `,` $column `,` $row `]` `->` $out (`out_hint` $outHint^)?
+                          (`with` `(` $extra^ `:` type($extra) `)`)?
                           `:` type($acc) `,` type($out) attr-dict (`body` $body^)? }];
 }
 

@@ -18,6 +18,7 @@
 #tiles          = 2 : index           // {1, 2}: 16-column tiles of a panel side by side; 1: bf16 in one linear stream
 #hint           = #tile.hint<t1>      // {none, t0, t1, nta}: where prefetched lines go
 #a_hint         = #tile.hint<none>    // {none, nta}: nta keeps A out of the way of B
+#out_hint       = #tile.hint<none>    // {none, nta}: nta writes whole lines past the caches
 #a_access       = #tile.access<direct> // {direct, gathered}
 !in             = bf16                // {bf16, f32}: element of A
 !weight         = bf16                // {bf16, f32}: element of B
@@ -44,7 +45,7 @@ tile.kernel @panel for(cpu) (%a: !A, %b: !B, %out: !O, %items: !tile.items) {
           tile.prefetch %b[%item, %n, %m, %k] block #prefetch_block streams #streams share #share hint #hint : !B
           scf.yield %d : !acc
         }
-        tile.epilogue %acc[%item, %n, %m] -> %out : !acc, !O
+        tile.epilogue %acc[%item, %n, %m] -> %out out_hint #out_hint : !acc, !O
       }
     }
   }

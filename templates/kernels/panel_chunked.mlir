@@ -19,6 +19,7 @@
 #tiles          = 2 : index           // {1, 2}: 16-column tiles of a panel side by side; 1: bf16 in one linear stream
 #hint           = #tile.hint<t1>      // {none, t0, t1, nta}: where prefetched lines go
 #a_hint         = #tile.hint<nta>     // {none, nta}: nta keeps A out of the way of B
+#out_hint       = #tile.hint<none>    // {none, nta}: nta writes whole lines past the caches
 #a_access       = #tile.access<direct> // {direct, gathered}
 !in             = bf16                // {bf16, f32}: element of A
 !weight         = bf16                // {bf16, f32}: element of B
@@ -56,7 +57,7 @@ tile.kernel @panel_chunked for(cpu) (%a: !A, %b: !B, %out: !O, %items: !tile.ite
       }
       tile.for_rows %m in %packed : !P {
         %done = tile.restore %spill[%m] chunk %c1 : !S, !acc
-        tile.epilogue %done[%item, %n, %m] -> %out : !acc, !O
+        tile.epilogue %done[%item, %n, %m] -> %out out_hint #out_hint : !acc, !O
       }
     }
   }

@@ -132,6 +132,21 @@ TEST_P(GeneratedCode, symbols_only_memory_functions_undefined) {
   EXPECT_EQ(kernels, std::set<std::string>(package->functionNames.begin(), package->functionNames.end()));
 }
 
+// Where rows begin at a line is known when the kernel runs, so it has both kinds of stores.
+TEST(GeneratedFunctions, stores_past_the_caches_are_fenced) {
+  int64_t kernels = 0;
+  for (const AssemblySection &section : assemblyOf(specOf(R"({"moec": 1, "name": "s", "hidden": 1024, "dtype": "f32",
+      "router": {"top_k": 2}, "experts": {"count": 4, "intermediate": 32}})"),
+                                                   IsaSet::of(Isa::Avx512)))
+    for (const AssemblyFunction &function : section.functions)
+      if (int64_t past = countOf(function.code, "vmovnt")) {
+        ++kernels;
+        EXPECT_GE(countOf(function.code, "vmovups"), past) << function.symbol;
+        EXPECT_EQ(countOf(function.code, "sfence"), 1) << function.symbol;
+      }
+  EXPECT_GT(kernels, 0);
+}
+
 // A shared expert of the routed ones' shape. Its second matmul is theirs; its first one gathers no rows.
 TEST(GeneratedFunctions, equal_matmuls_share_one) {
   auto package = compile(specOf(R"({"moec": 1, "name": "s", "hidden": 64, "dtype": "bf16", "router": {"top_k": 2},

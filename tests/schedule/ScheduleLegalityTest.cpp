@@ -220,6 +220,28 @@ TEST(entry, s6_scratch) {
             "S6: panel_m 8132 packs 67137792 bytes of A, expected at most 67108864");
 }
 
+TEST(entry, s7_stores_past_caches) {
+  MatmulStage facts = f32Stage;
+  ScheduleEntry e = entry({{"block_m", 4}, {"panel_m", 4}, {"block_k", 4}});
+  e.kernel.words = {{"out_hint", "nta"}};
+  facts.n = 768, facts.parts = 1, facts.result = MOEC_F32, facts.outStride = 3072;
+  EXPECT_EQ(check(facts, Isa::Avx512, e), "");
+  facts.outStride = 3088;
+  EXPECT_EQ(check(facts, Isa::Avx512, e),
+            "S7: out_hint is nta, expected none: a panel writes 32 of 768 columns, 128 bytes, and rows are 3088 bytes "
+            "apart, which is not in whole lines of 64 bytes");
+  facts.outStride = 3072, facts.n = 760;
+  EXPECT_NE(check(facts, Isa::Avx512, e), "");
+  facts.n = 768, facts.parts = 2;
+  EXPECT_EQ(check(facts, Isa::Avx512, e), "");
+  facts.result = MOEC_BF16, facts.outStride = 1536;
+  EXPECT_EQ(check(facts, Isa::Avx512, e),
+            "S7: out_hint is nta, expected none: a panel writes 16 of 768 columns, 32 bytes, and rows are 1536 bytes "
+            "apart, which is not in whole lines of 64 bytes");
+  facts.parts = 1;
+  EXPECT_EQ(check(facts, Isa::Avx512, e), "");
+}
+
 TEST(stage, ranges_follow_each_other) {
   Values four = {{"block_m", 4}, {"panel_m", 16}};
   StageSchedule stage{"up", Isa::Avx512, {entry(four, "fma", 1, 4), entry(four, "fma", 5, -1)}};

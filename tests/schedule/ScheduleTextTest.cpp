@@ -54,7 +54,8 @@ TEST(text, example_reads_every_field) {
   EXPECT_EQ(amx.entries[0].kernel.templateName, "panel");
   EXPECT_EQ(amx.entries[0].kernel.integers.at("block_m"), 4);
   EXPECT_EQ(amx.entries[0].kernel.integers.at("panel_m"), 8);
-  EXPECT_EQ(amx.entries[0].kernel.words, (std::map<std::string, std::string>{{"hint", "t0"}, {"a_hint", "nta"}}));
+  EXPECT_EQ(amx.entries[0].kernel.words,
+            (std::map<std::string, std::string>{{"hint", "t0"}, {"a_hint", "nta"}, {"out_hint", "none"}}));
   EXPECT_EQ(amx.entries[1].firstRow, 5);
   EXPECT_EQ(amx.entries[1].lastRow, -1);
   EXPECT_EQ(amx.entries[1].kernel.templateName, "panel_chunked");
@@ -69,7 +70,7 @@ TEST(text, left_out_parameters_get_the_defaults_of_the_template) {
             "schedule l\n"
             "stage s avx2\n"
             "  rows 1.. panel { block_k = 32, block_m = 32, heights = 1, panel_m = 32, prefetch_block = 4, "
-            "share = 1, streams = 2, tiles = 2, a_hint = none, hint = t1 } numeric fma\n");
+            "share = 1, streams = 2, tiles = 2, a_hint = none, hint = t1, out_hint = none } numeric fma\n");
 }
 
 TEST(text, print_is_aligned_and_complete) {
@@ -81,10 +82,10 @@ TEST(text, print_is_aligned_and_complete) {
             "stage ffn_up avx512\n"
             "  rows 1..1  panel { block_k = 32, block_m = 1, heights = 1, panel_m = 1, prefetch_block = 2, "
             "share = 1, streams = 1, tiles = "
-            "1, a_hint = none, hint = none } numeric fma\n"
+            "1, a_hint = none, hint = none, out_hint = none } numeric fma\n"
             "  rows 122.. panel { block_k = 32, block_m = 12, heights = 2, panel_m = 132, prefetch_block = "
             "2, share = 1, streams = 1, tiles "
-            "= 2, a_hint = none, hint = t1 } numeric fma\n");
+            "= 2, a_hint = none, hint = t1, out_hint = none } numeric fma\n");
 }
 
 TEST(text, print_parse_round_trip) {
@@ -174,7 +175,8 @@ TEST(text, refuses_wrong_kernels) {
 }
 
 TEST(text, refuses_wrong_parameters) {
-  const std::string known = "block_m, panel_m, block_k, prefetch_block, streams, share, heights, tiles, hint, a_hint";
+  const std::string known =
+      "block_m, panel_m, block_k, prefetch_block, streams, share, heights, tiles, hint, a_hint, out_hint";
   EXPECT_EQ(entryRefusal("rows 1.. panel { tile = 3 }"),
             "t.txt:3:20: found parameter 'tile', expected one of " + known);
   EXPECT_EQ(entryRefusal("rows 1.. panel { chunk = 16 }"),

@@ -239,7 +239,7 @@ TEST_F(Instantiate, formula_error_names_the_parameter) {
 }
 
 TEST_F(Instantiate, kernel_c2_overlay_without_epilogue) {
-  EXPECT_EQ(complaint("        tile.epilogue %acc[%item, %n, %m] -> %out : !acc, !O\n", ""),
+  EXPECT_EQ(complaint("        tile.epilogue %acc[%item, %n, %m] -> %out out_hint #out_hint : !acc, !O\n", ""),
             "panel.mlir:" + placeOf(builtIn("panel"), "tile.kernel") +
                 ": 'tile.kernel' op C2: a kernel has one tile.pack and one tile.epilogue, found 1 and 0");
 }

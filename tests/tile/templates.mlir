@@ -17,7 +17,7 @@
 // CHECK-NEXT: %[[D:.*]] = tile.mma %[[C]], %[[P]][%[[M]], %[[K]]], %[[B]][%[[ITEM]], %[[N]]] a_hint <none> tiles 2 : <32 : index>, <32 : index, 32 : index, 4 : index, 32 : index>, <bf16, 4 : index, 32 : index>
 // CHECK-NEXT: tile.prefetch %[[B]][%[[ITEM]], %[[N]], %[[M]], %[[K]]] block 4 streams 8 share 1 hint <t1> : <bf16, 4 : index, 32 : index>
 // CHECK-NEXT: scf.yield %[[D]] : !tile.acc<32 : index>
-// CHECK: tile.epilogue %[[SUM]][%[[ITEM]], %[[N]], %[[M]]] -> %[[O]] : <32 : index>, <f32, <direct>>
+// CHECK: tile.epilogue %[[SUM]][%[[ITEM]], %[[N]], %[[M]]] -> %[[O]] out_hint <none> : <32 : index>, <f32, <direct>>
 
 // CHUNKED-LABEL: tile.kernel @panel_chunked for(cpu) (
 // CHUNKED-SAME: !tile.rows<bf16, <direct>>, %[[B:.*]]: !tile.panels<bf16, 32 : index, 32 : index>, %[[O:.*]]: !tile.rows<f32, <direct>>
