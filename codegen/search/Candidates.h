@@ -21,8 +21,8 @@ struct CandidateSpace {
 CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumerics);
 
 // All neighbours of `from` for blocks of `rows` rows that checkEntry accepts, in a fixed order, without `from` itself;
-// of those with equal code the first. Ranges are those of `from`. `mostRows`: the largest block that the range has; panel_m is this, rounded
-// up to whole row blocks.
+// of those with equal code the first. Ranges are those of `from`. `mostRows`: the largest block that the range has;
+// panel_m is this, rounded up to whole row blocks.
 //
 //     kernel          every template of the space
 //     block_m         heights that waste at most an eighth of the rows; panel_m follows

@@ -92,10 +92,11 @@ void StageMemory::finish(Turn &turn, int64_t rows) const {
   turn.call.num_items = int64_t(turn.items.size());
 }
 
-// The next panels that no recent turn used.
+// The next panels that no recent turn used. Every item has itemPanels: what is left of a group is passed over, or turns
+// that are compared with each other would differ in their work.
 void StageMemory::advance(int64_t panels) {
   nextPanel += panels;
-  if (nextPanel < stage.panels)
+  if (nextPanel + itemPanels <= stage.panels)
     return;
   nextPanel = 0;
   nextGroup = (nextGroup + 1) % groups;
@@ -104,9 +105,8 @@ void StageMemory::advance(int64_t panels) {
 void StageMemory::prepare(Turn &turn, int64_t rows, int64_t blocks) {
   turn = {};
   for (int64_t i = 0; i < blocks; ++i) {
-    int64_t panels = std::min(itemPanels, stage.panels - nextPanel);
-    add(turn, nextGroup, i * rows, rows, nextPanel, panels);
-    advance(panels);
+    add(turn, nextGroup, i * rows, rows, nextPanel, itemPanels);
+    advance(itemPanels);
   }
   finish(turn, blocks * rows);
 }

@@ -41,10 +41,7 @@ bool tooFast(double us, const TuneTimes &times, const ProbeResult &ceilings) {
   return us < 0.8 * boundUs(double(times.flops), double(times.bytes), ceilings);
 }
 
-// While another program takes the memory for seconds, half of the pairs can show a gain of 70 % and the others none.
-bool beatsDefault(const TuneTimes &times, double minimumGain) {
-  return times.gainLow > 0 && times.gainLow >= 0.1 * times.gain && times.gain >= minimumGain;
-}
+bool beatsDefault(const TuneTimes &times, double minimumGain) { return times.gainLow > 0 && times.gain >= minimumGain; }
 
 Decision decide(const std::vector<Rival> &rivals, double minimumGain) {
   Decision decision;

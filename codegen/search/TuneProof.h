@@ -23,7 +23,7 @@ double boundUs(double flops, double weightBytes, const ProbeResult &ceilings);
 // A turn this fast leaves something out, or its clock is wrong: below 0.8 of the bound.
 bool tooFast(double us, const TuneTimes &times, const ProbeResult &ceilings);
 
-// The interval of the gain lies above 0 and above a tenth of the gain, which is at least `minimumGain`.
+// The interval of the gain lies above 0, and the gain is at least `minimumGain`.
 bool beatsDefault(const TuneTimes &times, double minimumGain);
 
 struct Rival {

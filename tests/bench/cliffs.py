@@ -55,7 +55,8 @@ def main():
         times.update(bench(args, part))
         print(f"cliffs: {part[0]} .. {part[-1]} timed", file=sys.stderr)
     for _ in range(3):
-        again = {near for t in beyond(times, limit) for near in range(t - REACH, t + REACH + 1) if first <= near <= last}
+        again = {near for t in beyond(times, limit) for near in range(t - REACH, t + REACH + 1)}
+        again &= set(range(first, last + 1))
         again |= {t for t in range(first, last + 1) if t not in times}
         if not again:
             break

@@ -119,6 +119,20 @@ TEST(stage_memory, turns_use_other_weights) {
   EXPECT_EQ(order, (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3}));
 }
 
+// Items hold two of the three panels of a group: the third is passed over, so that every turn does the same work.
+TEST(stage_memory, turns_of_deep_groups_do_the_same_work) {
+  MatmulStage stage = stageOf(MOEC_F32);
+  stage.k = 49152, stage.panelBytes = stage.k * 32 * 4, stage.aStride = stage.k * 4; // 6 MiB a panel
+  StageMemory memory(stage, 4, 4 * 3 * stage.panelBytes);
+  for (int i = 0; i < 5; ++i) {
+    StageMemory::Turn turn;
+    memory.prepare(turn, 1, 1 + i % 2 * 2);
+    EXPECT_EQ(turn.weightBytes, double((1 + i % 2 * 2) * 2 * stage.panelBytes));
+    for (const moec_item &item : turn.items)
+      EXPECT_EQ(item.panel0, 0);
+  }
+}
+
 TEST(stage_memory, a_check_meets_the_first_and_the_last_panels) {
   MatmulStage stage = stageOf(MOEC_F32);
   StageMemory memory(stage, 32, 8 * 3 * stage.panelBytes);
