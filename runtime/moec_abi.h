@@ -312,8 +312,8 @@ typedef struct moec_weight {
 
 enum {
   MOEC_FEATURE_ROLE_PER_GROUP = 1, /* weights with role_per_group                                                   */
-  MOEC_FEATURE_BF16_DOT_TUNED = 2, /* its avx512_bf16 kernels were measured on such a CPU: prefer them wherever the
-                                    * machine has them, whatever runtime/cpu_features.c says of its family           */
+  MOEC_FEATURE_BF16_DOT_TUNED = 2, /* its avx512_bf16 kernels were tuned on the CPU that dot_vendor, dot_family and
+                                    * dot_model name: prefer them there, whatever runtime/cpu_features.c says of it  */
   MOEC_KNOWN_FEATURES = 3
 };
 
@@ -341,6 +341,8 @@ typedef struct moec_plan_header {
   /* CPU: a call of more tokens runs in chunks of so many, one after the other, in the workspace of one; 0: never. Only
    * plans whose tokens do not depend on each other have it: no capacity, top tokens, slots, columns or reports. */
   int64_t chunk_tokens;
+  char dot_vendor[16]; /* MOEC_FEATURE_BF16_DOT_TUNED, from CPUID: "AuthenticAMD", NUL-terminated */
+  uint32_t dot_family, dot_model;
 } moec_plan_header;
 
 /* The result of a package's only exported function, `const moec_package *NAME_package(void)`. All static storage. */
@@ -387,7 +389,7 @@ MOEC_ABI_SIZE(moec_isa_variants, 20);
 MOEC_ABI_SIZE(moec_step, 216);
 MOEC_ABI_SIZE(moec_role, 48);
 MOEC_ABI_SIZE(moec_weight, 56);
-MOEC_ABI_SIZE(moec_plan_header, 224);
+MOEC_ABI_SIZE(moec_plan_header, 248);
 MOEC_ABI_SIZE(moec_cuda_image, 16);
 
 #ifdef __cplusplus

@@ -46,15 +46,20 @@ int tuneDbMerge(Session &session, const TuneDbFlags &flags) {
   if (exists && !isInput && !flags.force)
     return fail(session, "E-EXISTS", "file " + quoteText(flags.output, 256) + " exists",
                 "name it as an input too, or pass --force to replace it");
+  // Read before the output is locked: two merges, each into a file that the other reads, would wait for each other.
+  std::vector<std::string> texts;
+  for (const std::string &path : flags.files) {
+    Result<std::string> text = isOutput(path) ? Result<std::string>("") : readTuneBytes(path);
+    if (!text)
+      return fail(session, text.error());
+    texts.push_back(std::move(*text));
+  }
   TuneMerge merge;
   std::vector<Diagnostic> complaints;
   Result<> written = replaceOwned(flags.output, [&](const std::string &content) -> Result<std::string> {
-    for (const std::string &path : flags.files) {
+    for (size_t i = 0; i < flags.files.size(); ++i) {
       // the output's content is what was read under the lock
-      Result<std::string> text = isOutput(path) ? Result<std::string>(content) : readTuneBytes(path);
-      if (!text)
-        return text.takeError();
-      std::vector<Diagnostic> found = merge.add(*text, path);
+      std::vector<Diagnostic> found = merge.add(isOutput(flags.files[i]) ? content : texts[i], flags.files[i]);
       complaints.insert(complaints.end(), found.begin(), found.end());
     }
     return merge.text();

@@ -2,28 +2,29 @@
 
 #include "TuneSkew.h"
 
+#include "dsl/text/JsonTree.h"
 #include "dsl/text/Sha256.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/MemoryBuffer.h"
-
-#include <cmath>
 
 using namespace llvm;
 
 namespace moec {
 
-static std::string countsOf(StringRef text, std::vector<double> &counts) {
-  Expected<json::Value> value = json::parse(text);
-  if (!value)
-    return toString(value.takeError());
-  const json::Array *list = value->getAsArray();
-  if (!list)
-    return "found no list";
+static constexpr JsonLimits countLimits = {1 << 20, 2, 100000, 64, 32};
+
+static std::string countsOf(const std::string &text, std::vector<double> &counts) {
+  DiagnosticList diagnostics;
+  diagnostics.setSource("", text);
+  std::optional<JsonTree> tree = readJson(text, countLimits, diagnostics);
+  if (!tree)
+    return diagnostics.all().front().message;
+  if (tree->root().kind != JsonKind::Array)
+    return "found " + std::string(kindName(tree->root().kind));
   double sum = 0;
-  for (const json::Value &item : *list) {
-    std::optional<double> count = item.getAsNumber();
+  for (size_t child : tree->root().children) {
+    const JsonNode &item = tree->nodes[child];
+    std::optional<double> count = item.kind == JsonKind::Number ? doubleOf(item.text) : std::nullopt;
     if (!count || !(*count >= 0) || *count > 1e15)
       return "element " + std::to_string(counts.size()) + " is no count";
     counts.push_back(*count);
@@ -38,11 +39,10 @@ int readSkew(Session &session, const std::string &skew, const std::vector<Matmul
     out.name = skew;
     return ExitDone;
   }
-  auto file = MemoryBuffer::getFile(skew, /*IsText=*/false);
-  if (!file)
-    return fail(session, "E-FILE", "cannot read --skew " + quoteText(skew, 256) + ": " + file.getError().message(),
-                "uniform, zipf, or a file with a JSON list of how often each expert was chosen");
-  if (std::string problem = countsOf((*file)->getBuffer(), out.counts); !problem.empty())
+  std::string text;
+  if (int code = readTextFile(session, skew, "histogram of --skew", countLimits.bytes, text))
+    return code;
+  if (std::string problem = countsOf(text, out.counts); !problem.empty())
     return fail(session, "E-USAGE",
                 "--skew " + quoteText(skew, 256) + ": " + problem + ", expected a JSON list of counts, one per expert");
   auto fits = [&](const MatmulStage &stage) {
@@ -56,7 +56,7 @@ int readSkew(Session &session, const std::string &skew, const std::vector<Matmul
                 "--skew " + quoteText(skew, 256) + " has " + std::to_string(out.counts.size()) +
                     " counts, expected one per expert, " + std::to_string(experts));
   }
-  std::string text;
+  text.clear();
   for (double count : out.counts)
     text += std::to_string(count) + ",";
   out.name = "histogram:" + hexText(sha256(text)).substr(0, 16);

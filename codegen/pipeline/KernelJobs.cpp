@@ -57,7 +57,8 @@ public:
     TunedStage<Stage> tuned = tuneStage(facts, standard, *options.tuning, query);
     bool any = llvm::any_of(tuned.ranges, [](const TunedRange &range) { return range.item.has_value(); });
     for (const TunedRange &range : tuned.ranges)
-      dotTuned |= target == isaFacts(Isa::Avx512Bf16).name && range.item && range.match != DeviceMatch::Foreign;
+      if (target == isaFacts(Isa::Avx512Bf16).name && range.item && range.match == DeviceMatch::Exact)
+        dotTuned = options.tuning->items[*range.item].record.machine.cpu;
     std::string where = facts.name + " " + target.str(), rejected = rejectedText(tuned.ranges);
     for (const TunedRange &range : tuned.ranges)
       if (any)
@@ -67,7 +68,7 @@ public:
     return std::move(tuned.schedule);
   }
 
-  bool dotTuned = false; // kernels of avx512_bf16 were measured on a CPU like this
+  std::optional<TuneCpu> dotTuned; // kernels of avx512_bf16 were tuned on this CPU
 
 private:
   // Those with the bits of the standard.
@@ -148,8 +149,12 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
         return failWith(legal.takeError());
     }
   }
-  if (tuning.dotTuned)
+  if (tuning.dotTuned && tuning.dotTuned->vendor.size() < sizeof plan.header.dot_vendor) {
     plan.header.features |= MOEC_FEATURE_BF16_DOT_TUNED;
+    llvm::copy(tuning.dotTuned->vendor, plan.header.dot_vendor);
+    plan.header.dot_family = uint32_t(tuning.dotTuned->family);
+    plan.header.dot_model = uint32_t(tuning.dotTuned->model);
+  }
   return true;
 }
 

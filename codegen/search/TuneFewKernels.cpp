@@ -16,16 +16,11 @@
 
 namespace moec {
 
-static std::string kernelText(ScheduleEntry entry) {
-  entry.kernel.integers["panel_m"] = 1;
-  return candidateText(entry);
-}
-
 Result<> StageSearch::cover(std::vector<SearchOutcome *> outcomes) {
   std::vector<ScheduleEntry> kernels; // those chosen, each once
   for (const SearchOutcome *outcome : outcomes)
     if (outcome->changed && std::none_of(kernels.begin(), kernels.end(), [&](const ScheduleEntry &kernel) {
-          return kernelText(kernel) == kernelText(outcome->chosen);
+          return codeOfCandidate(kernel) == codeOfCandidate(outcome->chosen);
         }))
       kernels.push_back(outcome->chosen);
   std::vector<SearchOutcome *> ranges;
@@ -38,7 +33,7 @@ Result<> StageSearch::cover(std::vector<SearchOutcome *> outcomes) {
     std::vector<size_t> which;
     for (size_t k = 0; k < kernels.size(); ++k) {
       ScheduleEntry entry = kernels[k];
-      if (kernelText(entry) == kernelText(outcome->chosen)) {
+      if (codeOfCandidate(entry) == codeOfCandidate(outcome->chosen)) {
         entry = outcome->chosen;
       } else {
         int64_t height = entry.kernel.integers.at("block_m");

@@ -35,15 +35,15 @@ WrongKernels::WrongKernels(const TuneSet &set, const TuneStamp *now, llvm::Strin
   }
 }
 
-const std::string &WrongKernels::canonical(const std::string &kernel, bool cuda) const {
-  auto [known, added] = canonicalTexts.try_emplace((cuda ? "cuda " : "cpu ") + kernel);
+const std::string &WrongKernels::codeOf(const std::string &kernel, bool cuda) const {
+  auto [known, added] = codes.try_emplace((cuda ? "cuda " : "cpu ") + kernel);
   if (added)
-    known->second = canonicalCandidate(kernel, cuda, templatesDir);
+    known->second = codeOfCandidate(kernel, cuda, templatesDir);
   return known->second;
 }
 
 std::string WrongKernels::keyOf(const TuneRecord &record, const std::string &kernel) const {
-  return record.target + "\n" + shapeText(record.stage) + "\n" + canonical(kernel, record.cuda());
+  return record.target + "\n" + shapeText(record.stage) + "\n" + codeOf(kernel, record.cuda());
 }
 
 std::optional<size_t> WrongKernels::find(const TuneRecord &record, const std::string &kernel) const {

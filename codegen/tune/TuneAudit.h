@@ -12,7 +12,7 @@
 
 namespace moec {
 
-// Kernels that were measured wrong: (target, shape, canonical text) -> the item that says so. A measurement by another
+// Kernels that were measured wrong: (target, shape, code) -> the item that says so. A measurement by another
 // version of moec that came later, for the same rows, and was right takes a kernel out again. Records that are stale
 // for `now` do not count (null: all count).
 class WrongKernels {
@@ -21,15 +21,15 @@ public:
   // The item, or nullopt.
   std::optional<size_t> find(const TuneRecord &record, const std::string &kernel) const;
 
-  // canonicalCandidate, each text read once.
-  const std::string &canonical(const std::string &kernel, bool cuda) const;
+  // codeOfCandidate, each text read once.
+  const std::string &codeOf(const std::string &kernel, bool cuda) const;
 
 private:
   std::string keyOf(const TuneRecord &record, const std::string &kernel) const;
 
   std::string templatesDir;
   std::map<std::string, size_t> wrong;
-  mutable std::map<std::string, std::string> canonicalTexts;
+  mutable std::map<std::string, std::string> codes;
 };
 
 // One E-TUNE per record that has a problem, with its file and line, in the order of the set:

@@ -149,6 +149,18 @@ std::string canonicalCandidate(llvm::StringRef text, bool cuda, llvm::StringRef 
   return entry ? candidateText(*entry) : text.str();
 }
 
+std::string codeOfCandidate(ScheduleEntry entry) {
+  entry.kernel.integers["panel_m"] = 1;
+  return candidateText(entry);
+}
+
+std::string codeOfCandidate(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir) {
+  if (!cuda)
+    if (Result<ScheduleEntry> entry = cpuCandidate(text, {}, templatesDir))
+      return codeOfCandidate(std::move(*entry));
+  return canonicalCandidate(text, cuda, templatesDir);
+}
+
 namespace {
 struct Change {
   std::string text;

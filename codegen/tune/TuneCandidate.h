@@ -36,6 +36,9 @@ Result<CudaEntry> cudaCandidate(llvm::StringRef text, TuneClass tokens, llvm::St
 // The text as candidateText prints its entry: for comparing texts of different versions. `text` itself if it has no
 // such entry.
 std::string canonicalCandidate(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir = "");
+// The same without panel_m of a CPU kernel, which sizes its packed rows: kernels of one text compute alike.
+std::string codeOfCandidate(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir = "");
+std::string codeOfCandidate(ScheduleEntry entry);
 
 // What changes from the default to a candidate, for people: "block_m 12 -> 6, hint t1 -> none"; empty if nothing does.
 // The candidate's text if one of the two has no such entry.

@@ -4,7 +4,6 @@
 
 #include "codegen/tune/TuneLookup.h"
 
-#include "codegen/tune/TuneAudit.h"
 #include "codegen/tune/TuneCandidate.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -12,6 +11,7 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <numeric>
 #include <tuple>
 
 namespace moec {
@@ -33,30 +33,28 @@ namespace {
 
 class Lookup {
 public:
-  Lookup(const TuneSet &set, const TuneQuery &query, int64_t rows)
-      : set(set), query(query), rows(rows), cuda(llvm::StringRef(query.target).starts_with("cuda:")),
-        wrong(set, &query.now, query.templatesDir) {}
+  Lookup(const TuneSet &set, const TuneQuery &query, int64_t rows, const WrongKernels &wrong)
+      : set(set), query(query), rows(rows), cuda(llvm::StringRef(query.target).starts_with("cuda:")), wrong(wrong) {}
 
-  TuneAnswer run() {
-    reasons.resize(set.items.size());
-    for (size_t i = 0; i < set.items.size(); ++i) {
-      reasons[i] = unusable(set.items[i].record);
-      if (!reasons[i] && set.items[i].record.kind == TuneRecord::Choice &&
+  // `items`, ascending, are all that is looked at.
+  TuneAnswer run(const std::vector<size_t> &items) {
+    std::vector<std::optional<Why>> reasons;
+    for (size_t i : items) {
+      reasons.push_back(unusable(set.items[i].record));
+      if (!reasons.back() && set.items[i].record.kind == TuneRecord::Choice &&
           (!answer.used || rank(i) < rank(*answer.used)))
         answer.used = i;
     }
     if (answer.used)
       answer.match = matchDevice(set.items[*answer.used].record.machine, query.machine, cuda);
-    for (size_t i = 0; i < set.items.size(); ++i)
-      if (i != answer.used)
-        reject(i, reasons[i] ? *reasons[i] : outranked(i));
+    for (size_t n = 0; n < items.size(); ++n)
+      if (items[n] != answer.used)
+        reject(items[n], reasons[n] ? *reasons[n] : outranked(items[n]));
     return std::move(answer);
   }
 
 private:
   using Why = std::pair<TuneReason, std::string>;
-
-  const std::string &canonical(const std::string &text) { return wrong.canonical(text, cuda); }
 
   std::optional<Why> unusable(const TuneRecord &record);
   std::optional<Why> unusableKernel(const TuneRecord &record);
@@ -85,8 +83,7 @@ private:
   const TuneQuery &query;
   int64_t rows;
   bool cuda;
-  WrongKernels wrong;
-  std::vector<std::optional<Why>> reasons;
+  const WrongKernels &wrong;
   TuneAnswer answer;
 };
 
@@ -144,7 +141,7 @@ Lookup::Why Lookup::measured(const TuneRecord &record) {
   if (!answer.used)
     return {TuneReason::Undecided, gain + ", and no choice was made; moec tune goes on where it stopped"};
   const TuneRecord &used = set.items[*answer.used].record;
-  if (canonical(record.candidate) == canonical(used.candidate))
+  if (wrong.codeOf(record.candidate, cuda) == wrong.codeOf(used.candidate, cuda))
     return {TuneReason::Evidence, gain};
   if (matchDevice(record.machine, query.machine, cuda) != answer.match)
     return {TuneReason::Device, machineText(record.machine, cuda)};
@@ -155,6 +152,23 @@ Lookup::Why Lookup::measured(const TuneRecord &record) {
 
 } // namespace
 
-TuneAnswer lookUp(const TuneSet &set, const TuneQuery &query, int64_t rows) { return Lookup(set, query, rows).run(); }
+TuneLookup::TuneLookup(const TuneSet &set, const TuneQuery &query)
+    : set(set), query(query), wrong(set, &query.now, query.templatesDir) {
+  for (size_t i = 0; i < set.items.size(); ++i)
+    if (set.items[i].record.target == query.target && set.items[i].record.stage.sameShape(query.stage))
+      items.push_back(i);
+}
+
+TuneAnswer TuneLookup::at(int64_t rows) const {
+  std::vector<size_t> here;
+  llvm::copy_if(items, std::back_inserter(here), [&](size_t i) { return set.items[i].record.rows.has(rows); });
+  return Lookup(set, query, rows, wrong).run(here);
+}
+
+TuneAnswer lookUp(const TuneSet &set, const TuneQuery &query, int64_t rows) {
+  std::vector<size_t> all(set.items.size());
+  std::iota(all.begin(), all.end(), size_t(0));
+  return Lookup(set, query, rows, WrongKernels(set, &query.now, query.templatesDir)).run(all);
+}
 
 } // namespace moec

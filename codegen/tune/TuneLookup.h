@@ -17,6 +17,7 @@
 #ifndef MOEC_CODEGEN_TUNE_TUNELOOKUP_H
 #define MOEC_CODEGEN_TUNE_TUNELOOKUP_H
 
+#include "codegen/tune/TuneAudit.h"
 #include "codegen/tune/TuneSources.h"
 
 #include <functional>
@@ -67,6 +68,20 @@ struct TuneAnswer {
   std::optional<size_t> used; // of TuneSet::items; nullopt: heuristics decide
   DeviceMatch match = DeviceMatch::Exact;
   std::vector<TuneRejection> rejected; // every other record, in the order of the set
+};
+
+// The same question for many numbers of rows. Refers to `set` and `query`.
+class TuneLookup {
+public:
+  TuneLookup(const TuneSet &set, const TuneQuery &query);
+  // Rejects only records with the target, the shape and the rows: of others there may be thousands.
+  TuneAnswer at(int64_t rows) const;
+
+private:
+  const TuneSet &set;
+  const TuneQuery &query;
+  std::vector<size_t> items; // with the target and the shape
+  WrongKernels wrong;
 };
 
 // `rows` of a block (CPU) or tokens of a call (CUDA), at least 1.

@@ -6,6 +6,8 @@
 
 #include "codegen/tune/TuneCandidate.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -54,9 +56,10 @@ public:
         if (item.record.rows.last > 0)
           starts.insert(item.record.rows.last + 1);
       }
+    TuneLookup lookup(set, query);
     for (auto it = starts.begin(); it != starts.end(); ++it) {
       auto next = std::next(it);
-      TuneAnswer answer = lookUp(set, query, *it);
+      TuneAnswer answer = lookup.at(*it);
       tuned.ranges.push_back(
           {{*it, next == starts.end() ? -1 : *next - 1}, answer.used, answer.match, std::move(answer.rejected)});
     }
@@ -129,15 +132,10 @@ private:
     }
     tuned.ranges = std::move(merged);
   }
-  // One reason per record; that it is for other rows says least.
+  // One reason per record.
   static void mergeRejection(std::vector<TuneRejection> &rejected, TuneRejection &rejection) {
-    for (TuneRejection &known : rejected)
-      if (known.item == rejection.item) {
-        if (known.reason == TuneReason::Rows)
-          known = std::move(rejection);
-        return;
-      }
-    rejected.push_back(std::move(rejection));
+    if (llvm::none_of(rejected, [&](const TuneRejection &known) { return known.item == rejection.item; }))
+      rejected.push_back(std::move(rejection));
   }
 
   const Stage &standard;
@@ -215,9 +213,7 @@ std::string rejectedText(const std::vector<TunedRange> &ranges) {
   std::map<TuneReason, std::set<size_t>> items; // a record may be rejected for several ranges
   for (const TunedRange &range : ranges)
     for (const TuneRejection &rejection : range.rejected)
-      if (rejection.reason != TuneReason::Target && rejection.reason != TuneReason::Shape &&
-          rejection.reason != TuneReason::Rows)
-        items[rejection.reason].insert(rejection.item);
+      items[rejection.reason].insert(rejection.item);
   std::string text;
   for (const auto &[reason, rejected] : items)
     text += (text.empty() ? "" : ", ") + std::to_string(rejected.size()) + " " + tuneReasonName(reason);

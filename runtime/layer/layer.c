@@ -48,6 +48,12 @@ static moec_status check_options(const moec_layer_options *options) {
 }
 
 /* The best ISA the package has among those the machine, MOEC_MAX_ISA and the options allow. */
+/* The package's records of avx512_bf16 are of this CPU. */
+static int is_tuned_for(const moec_plan_header *header, const moec_cpu_model *cpu) {
+  return (header->features & MOEC_FEATURE_BF16_DOT_TUNED) && header->dot_family == cpu->family &&
+         header->dot_model == cpu->model && strcmp(header->dot_vendor, cpu->vendor) == 0;
+}
+
 static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *options, int32_t *out_isa) {
   int32_t limit = moec_cpu_isa(), asked = -1;
   if (!plan->header->isa_mask)
@@ -70,8 +76,8 @@ static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *o
     limit = asked;
   moec_cpu_model cpu = moec_this_cpu();
   uint32_t usable = plan->header->isa_mask;
-  if (asked != MOEC_ISA_AVX512_BF16 && !(plan->header->features & MOEC_FEATURE_BF16_DOT_TUNED) &&
-      (usable >> MOEC_ISA_AVX512 & 1) && !moec_has_fast_bf16_dot(&cpu))
+  if (asked != MOEC_ISA_AVX512_BF16 && !is_tuned_for(plan->header, &cpu) && (usable >> MOEC_ISA_AVX512 & 1) &&
+      !moec_has_fast_bf16_dot(&cpu))
     usable &= ~(1u << MOEC_ISA_AVX512_BF16);
   for (int32_t isa = limit; isa >= 0; --isa)
     if (usable >> isa & 1) {

@@ -104,6 +104,7 @@ static moec_status check_header(const moec_package *package, const moec_plan_hea
   MOEC_CHECK_PLAN(header->hidden >= 1 && header->hidden <= 1 << 24, "plan: hidden is %" PRId64, header->hidden);
   MOEC_CHECK_PLAN(header->max_tokens >= 1 && header->max_tokens <= 1 << 28, "plan: max_tokens is %" PRId64,
                   header->max_tokens);
+  MOEC_CHECK_PLAN(header->dot_vendor[sizeof(header->dot_vendor) - 1] == '\0', "plan: dot_vendor has no end");
   MOEC_CHECK_PLAN(header->chunk_tokens >= 0 && header->chunk_tokens <= header->max_tokens,
                   "plan: chunk_tokens is %" PRId64, header->chunk_tokens);
   MOEC_CHECK_PLAN(header->num_experts <= 1u << 24 && header->top_k <= 1u << 16,

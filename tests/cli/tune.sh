@@ -73,7 +73,13 @@ expect_status 2
 expect_err 'moec: error[E-USAGE]: --skew "few.json": element 1 is no count, expected a JSON list of counts, one per expert'
 run tune small.json $quick -o none.jsonl --skew zip
 expect_status 8
-expect_in err 'moec: error[E-FILE]: cannot read --skew "zip": No such file or directory'
+expect_in err 'moec: error[E-FILE]: cannot read the histogram of --skew "zip": No such file or directory'
+python3 -c 'print("[" * 400000)' >deep.json
+run tune small.json $quick -o none.jsonl --skew deep.json
+expect_status 2
+expect_in err 'moec: error[E-USAGE]: --skew "deep.json": '
+run tune small.json $quick -o none.jsonl --skew /dev/zero
+expect_in err 'error[E-LIMIT]'
 
 # ---- what is refused, and leaves no file
 for budget in 10 0s -1s 10x '' nans; do

@@ -13,6 +13,7 @@ extern "C" {
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <sys/wait.h>
 #include <thread>
@@ -410,7 +411,10 @@ TEST(Forward, bf16_dot_is_used_where_it_is_fast) {
   EXPECT_EQ(isaWith(&edited.package, "avx512_bf16", 0), MOEC_ISA_AVX512_BF16);
   EXPECT_EQ(isaWith(&edited.package, nullptr, 1 + MOEC_ISA_AVX512_BF16), MOEC_ISA_AVX512_BF16);
   EXPECT_EQ(isaWith(&edited.package, "avx512", 0), MOEC_ISA_AVX512);
-  edited.header().features |= MOEC_FEATURE_BF16_DOT_TUNED;
+  edited.header().features |= MOEC_FEATURE_BF16_DOT_TUNED; // on another CPU
+  EXPECT_EQ(isaWith(&edited.package, nullptr, 0), preferred);
+  std::strcpy(edited.header().dot_vendor, here.vendor);
+  edited.header().dot_family = here.family, edited.header().dot_model = here.model;
   EXPECT_EQ(isaWith(&edited.package, nullptr, 0), MOEC_ISA_AVX512_BF16);
   EXPECT_EQ(isaWith(&edited.package, "avx512", 0), MOEC_ISA_AVX512);
 }

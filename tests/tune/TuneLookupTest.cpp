@@ -57,6 +57,16 @@ template <typename Change> TuneRecord changed(TuneRecord record, Change change) 
   return record;
 }
 
+// panel_m is not in the code: the kernel is wrong with every number of packed rows.
+TEST(lookup, a_wrong_kernel_is_wrong_with_other_packed_rows) {
+  TuneRecord wrong = changed(measurement(), [](TuneRecord &record) {
+    record.candidate = panel(6, 12), record.result = TuneResult::Wrong, record.detail = "row 3", record.times.reset();
+  });
+  std::string answer = look({{choice({9, 12}, panel(6, 24))}, {wrong}});
+  EXPECT_EQ(answer.substr(0, 27), "none\n0 wrong: measured by f1");
+  EXPECT_EQ(look({{choice({9, 12}, panel(4, 24))}, {wrong}}).substr(0, 6), "used 0");
+}
+
 TEST(lookup, nothing_known) { EXPECT_EQ(look({}), "none"); }
 
 TEST(lookup, one_choice_is_used_at_its_rows) {
