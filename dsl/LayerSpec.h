@@ -261,6 +261,7 @@ struct CombineSpec {
   CombineApply apply = CombineApply::Output;
   bool bias = false;         // role output.bias [H]
   bool accumulateF32 = true; // false: in the activation type
+  bool rowsF32 = true;       // false: an expert's output is rounded to the activation type before it is weighted
 };
 
 // A loss keeps its options as text: kinds of losses share only kind and coefficient.

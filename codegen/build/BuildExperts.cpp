@@ -88,7 +88,9 @@ Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route
     output = mlp.withLora(output, input, route, experts.prefix + ".", *spec.experts.lora);
   if (spec.experts.normOut)
     output = layerNorm(experts, output, route, kept);
-  return parallel || spec.experts.normOut ? scaledRows(output, outputScale()) : output;
+  if (parallel || spec.experts.normOut)
+    output = scaledRows(output, outputScale());
+  return spec.combine.rowsF32 ? output : rounded(output, elementOf(spec.dtype.activation));
 }
 
 MlpShape ExpertsBuilder::shapeOf(const ExpertSet &set) const {
@@ -168,12 +170,8 @@ Value ExpertsBuilder::latentOut(Value combined, const RouterValues &router) {
   Value biasFactor;
   if (latent.bias && router.route)
     biasFactor = sumRows(router.weights);
-  Type type = elementOf(spec.dtype.activation);
-  Value rounded = combined;
-  if (!type.isF32())
-    rounded =
-        map({{combined, OperandKind::elem}}, rows(type, latent.dim), [&](ValueRange v) { return fromF32(v[0], type); });
-  Value wide = matmul(rounded, layer.parameter("latent.out"), Value());
+  Value narrow = rounded(combined, elementOf(spec.dtype.activation));
+  Value wide = matmul(narrow, layer.parameter("latent.out"), Value());
   if (!latent.bias)
     return wide;
   SmallVector<Bound> operands = {{wide, OperandKind::elem}, {layer.parameter("latent.out_bias"), OperandKind::col}};

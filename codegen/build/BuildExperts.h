@@ -35,7 +35,7 @@ private:
   ExpertsValues slotOutputs(const ExpertSet &experts, const RouterValues &router, mlir::Value tokens);
   ExpertsValues classOutputs(const RouterValues &router, mlir::Value tokens);
 
-  // Rows of a route -> their outputs, [R,width] f32.
+  // Rows of a route -> their outputs, [R,width] in the type of combine.rows.
   mlir::Value outputs(const ExpertSet &experts, mlir::Value input, mlir::Value route, mlir::Value kept);
   mlir::Value layerNorm(const ExpertSet &experts, mlir::Value output, mlir::Value route, mlir::Value kept);
   MlpShape shapeOf(const ExpertSet &experts) const;

@@ -18,17 +18,27 @@ MlpShape SharedBuilder::shape() const {
   shape.width = shared.form == ExpertForm::Linear ? spec.hidden : shared.intermediate;
   shape.outputs = spec.hidden;
   shape.bias = shared.bias;
+  if (!spec.combine.rowsF32)
+    shape.outputScale = scale();
   return shape;
+}
+
+double SharedBuilder::scale() const {
+  return shared.scale / (shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0);
 }
 
 // Several blocks are groups that every token visits.
 Value SharedBuilder::blocks(Value tokens) {
   MlpBuilder mlp(*this, elementOf(spec.dtype.activation), layer);
+  auto outputs = [&](Value input, Value route) {
+    Value output = mlp.outputs(input, route, shape());
+    return spec.combine.rowsF32 ? output : rounded(output, elementOf(spec.dtype.activation));
+  };
   if (shared.count == 1)
-    return mlp.outputs(tokens, Value(), shape());
+    return outputs(tokens, Value());
   auto routeType = moe::RouteType::get(builder.getContext(), shared.count, shared.count);
   Value route = moe::DispatchOp::create(builder, loc, routeType, columns(shared.count));
-  return combine(mlp.outputs(gather(tokens, route), route, shape()), route, Value());
+  return combine(outputs(gather(tokens, route), route), route, Value());
 }
 
 // σ(in·gᵀ)
@@ -46,12 +56,12 @@ Value SharedBuilder::softmaxGates(Value tokens) {
   return softmax(z);
 }
 
-// scale · (Σ or mean over blocks), and the gate, which reads what the blocks read
+// scale · (Σ or mean over blocks), and the gate, which reads what the blocks read. Rows that are rounded have their
+// factor before.
 SharedValues SharedBuilder::build() {
   Value tokens = shared.input == BranchInput::Residual ? layer.input("residual") : layer.x;
-  double parts = shared.reduce == SharedReduce::Mean ? double(shared.count) : 1.0;
   SharedValues out;
-  out.output = scaledRows(blocks(tokens), shared.scale / parts);
+  out.output = scaledRows(blocks(tokens), spec.combine.rowsF32 ? scale() : 1);
   if (shared.gate == SharedGate::Sigmoid)
     out.factor = sigmoidGate(tokens);
   if (shared.gate == SharedGate::Softmax2) {

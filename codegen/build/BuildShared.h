@@ -23,7 +23,8 @@ private:
   const LayerValues &layer;
 
   MlpShape shape() const;
-  mlir::Value blocks(mlir::Value tokens);       // [T,H] f32, the sum of all
+  double scale() const;                         // of every block, with that of a mean
+  mlir::Value blocks(mlir::Value tokens);       // [T,H] f32, the sum of all; a single one in the type of combine.rows
   mlir::Value sigmoidGate(mlir::Value tokens);  // [T] f32
   mlir::Value softmaxGates(mlir::Value tokens); // [T,2] f32: own, factor
 };

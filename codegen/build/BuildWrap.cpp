@@ -146,8 +146,10 @@ Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterVa
       sum = add(sum, v[*bias]);
     if (own)
       sum = multiply(sum, v[*own]);
-    if (output)
-      sum = add(sum, factor ? multiply(v[*output], v[*factor]) : v[*output]);
+    if (output) {
+      Value wide = toF32(v[*output]);
+      sum = add(sum, factor ? multiply(wide, v[*factor]) : wide);
+    }
     if (!there)
       return fromF32(adds ? add(sum, toF32(v[*x])) : sum, type);
     Value inside = isGreater(v[*there], number(0));

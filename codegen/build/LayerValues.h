@@ -39,7 +39,7 @@ struct RouterValues {
 
 // Outputs of routed experts, before weights.
 struct RoutedRows {
-  mlir::Value outputs; // [R,width]
+  mlir::Value outputs; // [R,width], f32 or the activation type
   mlir::Value route;
 };
 
@@ -51,7 +51,7 @@ struct ExpertsValues {
 
 // Shared experts -> wrap, which makes y = own · y + factor · output of them. Null factors are 1.
 struct SharedValues {
-  mlir::Value output;      // [T,H] f32
+  mlir::Value output;      // [T,H], f32 or the activation type
   mlir::Value own, factor; // [T] f32
 };
 

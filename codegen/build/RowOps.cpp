@@ -56,6 +56,13 @@ Value RowOps::scaledRows(Value values, double factor) {
   return map({{values, OperandKind::elem}}, typeOf(values), [&](ValueRange v) { return scaled(v[0], factor); });
 }
 
+Value RowOps::rounded(Value values, Type element) {
+  if (typeOf(values).getElementType() == element)
+    return values;
+  return map({{values, OperandKind::elem}}, rows(element, columnsOf(values)),
+             [&](ValueRange v) { return fromF32(v[0], element); });
+}
+
 Value RowOps::asColumn(Value row) {
   return map({{row, OperandKind::row}}, rows(f32(), 1), [&](ValueRange v) { return v[0]; });
 }

@@ -52,6 +52,7 @@ public:
   mlir::Value map(llvm::ArrayRef<Bound> operands, mlir::RankedTensorType type, ScalarFn body);
   mlir::Value maskedBy(mlir::Value values, mlir::Value ids, double other); // [T,N]; `other` if the id is -1
   mlir::Value scaledRows(mlir::Value values, double factor);               // `values` itself for factor 1
+  mlir::Value rounded(mlir::Value values, mlir::Type element);             // `values` itself if they have the type
   mlir::Value asColumn(mlir::Value row);                                   // [T] -> [T,1] f32
   mlir::Value ones(int64_t columns);                                       // [T,columns] f32
   mlir::Value columns(int64_t count);                                      // [T,count] i32: 0, 1, ...

@@ -406,6 +406,8 @@ Json RandomLayerSpec::draw() {
     spec["layer"] = wrap();
   if (random.chance(8))
     spec["inputs"] = {{"top_k", true}};
+  if (random.chance(30)) // the last draw, so that layers without it stay those of their seeds
+    spec["combine"]["rows"] = "activation";
   return spec;
 }
 

@@ -95,6 +95,18 @@ static void printClasses(raw_ostream &os, const LayerSpec &spec) {
   }
 }
 
+// Type of the experts' outputs that a call keeps for their weighted sum.
+static DataType rowsTypeOf(const LayerSpec &spec) {
+  return spec.combine.rowsF32 ? DataType::F32 : spec.dtype.activation;
+}
+
+static void printRowsType(raw_ostream &os, const LayerSpec &spec) {
+  os << "outputs of experts " << StringRef(dataTypeName(rowsTypeOf(spec)));
+  if (spec.combine.rowsF32 && spec.dtype.activation != DataType::F32)
+    os << "; combine.rows activation keeps them as " << StringRef(dataTypeName(spec.dtype.activation));
+  os << "\n";
+}
+
 static void printText(Session &session, const SpecInput &input, const CompiledPackage &package,
                       const std::vector<int64_t> &tokens) {
   const LaunchPlan &plan = package.plan;
@@ -110,6 +122,8 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
          : input.isMoeText ? "none; further results of the function would be reports"
                            : "none; --reports NAME,... adds some")
      << "\n";
+  if (!input.isMoeText)
+    printRowsType(os, input.spec);
   os << "\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");
@@ -137,11 +151,14 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
   os << "\n" << package.scheduleText;
 }
 
-static void printJson(Session &session, const CompiledPackage &package, const std::vector<int64_t> &tokens) {
+static void printJson(Session &session, const SpecInput &input, const CompiledPackage &package,
+                      const std::vector<int64_t> &tokens) {
   json::OStream os(session.out, 2);
   os.object([&] {
     os.attribute("name", package.name);
     os.attribute("determinism", determinismWord(package.plan.header.determinism));
+    if (!input.isMoeText)
+      os.attribute("rows_type", StringRef(dataTypeName(rowsTypeOf(input.spec))));
     os.attributeArray("reports", [&] {
       for (StringRef report : reportsOf(package.plan))
         os.value(report);
@@ -249,7 +266,7 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
   if (!package)
     return exit;
   if (flags.json) {
-    printJson(session, *package, tokens);
+    printJson(session, input, *package, tokens);
     return ExitDone;
   }
   printText(session, input, *package, tokens);

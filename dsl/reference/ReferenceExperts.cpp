@@ -5,6 +5,8 @@
 //   glu     h = act(x·Gᵀ + bg) · (x·Uᵀ + bu + offset)     o = h·Dᵀ + bd
 //   mlp     h = act(x·Uᵀ + bu), layers-1 times h = act(h·Hnᵀ + bn)     o = h·Dᵀ + bd
 //   linear  o = x·Uᵀ + bu
+//
+// With combine.rows activation every o is rounded to the activation type after its constant factors.
 
 #include "dsl/reference/ReferenceStages.h"
 
@@ -263,6 +265,8 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     } else if (!zeroExpert(run, expert - spec.experts.count, in, out)) {
       return false;
     }
+    if (!spec.combine.rowsF32 && expert < spec.experts.count)
+      run.round(out, spec.dtype.activation);
     if (run.outputSums && expert < spec.experts.count)
       addOutputs(rows, out, width, run.numTokens, *run.outputSums);
     for (size_t i = 0; i < rows.size(); ++i)
@@ -279,23 +283,25 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
 
 namespace {
 
-// Σ_b block_b(x) · scale, or the mean.
+// Σ_b scale · block_b(x), or the mean.
 bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
   const SharedSpec &shared = *run.spec.shared;
   Block block{"shared", 0, run.spec.hidden, shared.intermediate, shared.form, {}, shared.bias, "gate_in_bias", nullptr};
   if (!activationOf(run, shared.act, shared.actName, 1, block.act))
     return false;
   sum.assign(in.size(), 0.0);
+  double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? shared.count : 1);
   for (; block.index < shared.count; ++block.index) {
     Doubles out;
     if (!runBlock(run, block, in, out))
       return false;
+    for (double &v : out)
+      v *= factor;
+    if (!run.spec.combine.rowsF32)
+      run.round(out, run.spec.dtype.activation);
     for (size_t i = 0; i < sum.size(); ++i)
       addTerm(run, sum[i], out[i]);
   }
-  double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? shared.count : 1);
-  for (double &v : sum)
-    v *= factor;
   return true;
 }
 

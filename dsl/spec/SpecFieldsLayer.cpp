@@ -72,6 +72,9 @@ void describeCombine(FieldVisitor &v, CombineSpec &combine) {
   bool narrow = !combine.accumulateF32;
   v.wordFlag("accumulate", narrow, false, {"f32", "activation"});
   combine.accumulateF32 = !narrow;
+  bool rounded = !combine.rowsF32;
+  v.wordFlag("rows", rounded, false, {"f32", "activation"});
+  combine.rowsF32 = !rounded;
 }
 
 void describeUpdate(FieldVisitor &v, UpdateSpec &update) {

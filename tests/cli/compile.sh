@@ -117,6 +117,28 @@ run explain tiny.json --target cuda:sm_80 --det off --why
 expect_in out 'CUDA kernels: math exact, determinism off'
 expect_in out 'det  experts.down: rows are added to their tokens in any order, without a combine'
 
+# The rows between the last matmul and the combine: 2 choices of 40 columns, padded to 64 bytes.
+for rows in f32 activation; do
+  printf '{"moec": 1, "name": "rows", "hidden": 40, "dtype": "bf16", "router": {"top_k": 2},
+    "experts": {"count": 4, "intermediate": 6}, "combine": {"rows": "%s"}}' $rows > rows_$rows.json
+  run compile rows_$rows.json -o rows_$rows --target cpu:avx2 -q
+  expect_status 0
+done
+expect_that 'manifest, workspace and spec say so' python3 -c '
+import json
+for rows, dtype, bytes in (("f32", "f32", 384), ("activation", "bf16", 256)):
+    m = json.load(open("rows_%s/share/rows/manifest.json" % rows))
+    found = [b for b in m["buffers"] if b["name"] == "experts_down"]
+    assert [(b["dtype"], b["bytes"]["per_token"]) for b in found] == [(dtype, bytes)], found
+    spec = json.load(open("rows_%s/share/rows/spec.json" % rows))
+    assert spec.get("combine") == ({"rows": rows} if rows == "activation" else None), spec'
+run explain rows_f32.json --target cpu:avx2 --tokens 1 -q
+expect_in out 'outputs of experts f32; combine.rows activation keeps them as bf16'
+run explain rows_activation.json --target cpu:avx2 --tokens 1 -q
+expect_in out 'outputs of experts bf16'
+run explain rows_activation.json --target cpu:avx2 --tokens 1 -q --json
+expect_that 'explain --json says so' grep -q '"rows_type": "bf16"' out
+
 run compile tiny.json --name 'a b' -o none
 expect_status 2
 expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name

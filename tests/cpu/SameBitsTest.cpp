@@ -30,6 +30,8 @@ const Kind kinds[] = {
      R"("count": 33, "bias": {"in": true, "out": true})", ""},
     {"norms", R"("transform": [{"op": "cosine", "scale": 10}], "top_k": 2)", R"("count": 7, "act": "gelu_tanh")",
      R"(, "combine": {"apply": "input"})"},
+    {"rounded_rows", R"("top_k": 3)", R"("count": 9)",
+     R"(, "shared": {"intermediate": 45}, "combine": {"rows": "activation"})"},
 };
 
 std::string jsonOf(const Kind &kind, const std::string &dtype) {

@@ -170,7 +170,8 @@ const std::string fullCanonical = R"({
   },
   "combine": {
     "bias": true,
-    "accumulate": "activation"
+    "accumulate": "activation",
+    "rows": "activation"
   },
   "losses": [
     {
@@ -293,6 +294,19 @@ TEST(spec_hash, tiny_is_stable) {
   LayerSpec other = *tiny.spec;
   other.experts.act = Activation::Gelu;
   EXPECT_NE(specHash(other), specHash(*tiny.spec));
+}
+
+// The type that rows have anyway is no other layer; a narrower one is.
+TEST(spec_hash, rows_of_the_combine) {
+  auto hashOf = [](const std::string &more) {
+    ReadResult result = readText(R"({"moec": 1, "name": "r", "hidden": 8, "dtype": "bf16", "router": {"top_k": 2},
+      "experts": {"count": 4, "intermediate": 6})" +
+                                 more + "}");
+    EXPECT_TRUE(result.spec) << result.rendered();
+    return result.spec ? hexText(specHash(*result.spec)) : "";
+  };
+  EXPECT_EQ(hashOf(R"(, "combine": {"rows": "f32"})"), hashOf(""));
+  EXPECT_NE(hashOf(R"(, "combine": {"rows": "activation"})"), hashOf(""));
 }
 
 TEST(sha256, known_digests) {

@@ -35,3 +35,23 @@ func.func @combine_values(%i: tensor<?x2xi32> {moe.value = dense<[[1, 0], [-1, 0
   }
   return %a, %b : tensor<?x1xf32>, tensor<?x1xf32>
 }
+
+// Rows of 257 and 258.5 are 256 (a tie, to even) and 258 in bf16; the sum stays f32.
+// VALUE-LABEL: @combine_rounded_rows
+// VALUE-NEXT: 0: tensor<2x1> {{\[\[}}513], [259{{\]\]}}
+func.func @combine_rounded_rows(%i: tensor<?x2xi32> {moe.value = dense<[[1, 0], [-1, 1]]> : tensor<2x2xi32>},
+    %x: tensor<?x1xf32> {moe.value = dense<[[257.0], [258.5]]> : tensor<2x1xf32>},
+    %w: tensor<?x2xf32> {moe.value = dense<[[1.0, 1.0], [1.0, 1.0]]> : tensor<2x2xf32>}) -> tensor<?x1xf32> {
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<2 groups, 2 choices>
+  %o = moe.gather %x, %r : tensor<?x1xf32>, !moe.route<2 groups, 2 choices> -> tensor<?x1xf32>
+  %n = moe.map (%e = %o elem : tensor<?x1xf32>) -> tensor<?x1xbf16> {
+    %0 = arith.truncf %e : f32 to bf16
+    moe.yield %0 : bf16
+  }
+  %y = moe.combine %n : tensor<?x1xbf16> over %r : !moe.route<2 groups, 2 choices> weighted %w : tensor<?x2xf32> -> tensor<?x1xf32> epilogue(%acc) {
+    %c = arith.constant 1.0 : f32
+    %0 = arith.addf %acc, %c : f32
+    moe.yield %0 : f32
+  }
+  return %y : tensor<?x1xf32>
+}

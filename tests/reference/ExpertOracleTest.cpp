@@ -4,6 +4,8 @@
 
 #include "TinyLayer.h"
 
+#include "dsl/reference/ReferenceRounding.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -223,6 +225,30 @@ TEST(ExpertOracle, combine_bias_and_shared_gates) {
   expectNear(yOf("\"count\": 2, \"reduce\": \"mean\", \"bias\": {\"in\": true}",
                  {{"shared.up", two}, {"shared.up_bias", {1, 2, 3, 4}}}),
              {11 + (3 + 4) / 2.0, 22 + (3 + 6) / 2.0});
+}
+
+// Half a step of bf16 where rows are stored as such, and f32 errors where they are not: of routed and shared experts.
+TEST(ExpertOracle, rounding_moves_rows_of_the_activation_type) {
+  auto movedBy = [](const std::string &rows, const std::string &shared) {
+    OneExpert layer("\"form\": \"linear\"",
+                    ", \"dtype\": {\"activation\": \"bf16\", \"output\": \"f32\"}, \"combine\": {\"rows\": \"" + rows +
+                        "\"}" + shared);
+    layer.set("experts.up", {1, 0.001f, 0, 1});
+    if (!shared.empty())
+      layer.set("shared.up", {1, 0.001f, 0, 1});
+    layer.setX({1, 1});
+    double exact = layer.run().y[0];
+    ReferenceRounding rounding(1, false);
+    layer.inputs.rounding = &rounding;
+    return std::fabs(layer.run().y[0] - exact);
+  };
+  const std::string shared = ", \"shared\": {\"form\": \"linear\", \"scale\": 2.0}";
+  EXPECT_LT(movedBy("f32", ""), 1e-6);
+  EXPECT_NEAR(movedBy("activation", ""), 0x1p-8, 1e-6);
+  EXPECT_LT(movedBy("f32", shared), 1e-5);
+  // 1.001 by 2^-8 and 2.002 by 2^-7, up or down
+  double both = movedBy("activation", shared);
+  EXPECT_TRUE(std::fabs(both - 3 * 0x1p-8) < 1e-5 || std::fabs(both - 0x1p-8) < 1e-5) << both;
 }
 
 TEST(ExpertOracle, untouched_experts_are_not_read) {
