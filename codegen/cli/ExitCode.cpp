@@ -60,6 +60,10 @@ static constexpr CliCode table[] = {
      "moec tune found kernels that compute something else than the default one. They are recorded as wrong and never\n"
      "chosen. moec tunedb show names the kernel, the rows and the place; a kernel of --templates is its author's to\n"
      "mend, one of moec's own is a mistake in moec: please report it."},
+    {"W-CRASH", ExitDone,
+     "moec tune found kernels that end with a signal or never return. Kernels run in a process of their own, so the\n"
+     "search goes on; these are recorded with the reason and never chosen. moec tunedb show names them; a kernel of\n"
+     "--templates is its author's to mend, one of moec's own is a mistake in moec: please report it."},
     {"W-WORKSPACE", ExitDone,
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
      "need less; moec explain --tokens LIST shows how much."},

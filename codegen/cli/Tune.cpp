@@ -263,6 +263,11 @@ int TuneRun::finish() {
          std::to_string(summary.wrong) + (summary.wrong == 1 ? " candidate computes" : " candidates compute") +
              " something else than the default and will never be chosen",
          "moec tunedb show " + path + " names each; please report those of moec's own templates");
+  if (size_t broken = summary.crashed() + summary.stuck())
+    warn(session, "W-CRASH",
+         std::to_string(broken) + (broken == 1 ? " candidate" : " candidates") +
+             " crashed or never returned, and will never be chosen",
+         "moec tunedb show " + path + " names each; please report those of moec's own templates");
   return code;
 }
 

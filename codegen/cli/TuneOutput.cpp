@@ -23,6 +23,16 @@ size_t TuneSummaryLines::notReached() const {
   return size_t(count_if(outcomes, [](const TunedRow &row) { return !row.outcome.complete; }));
 }
 
+static size_t sum(const std::vector<TunedRow> &rows, size_t SearchOutcome::*count) {
+  size_t total = 0;
+  for (const TunedRow &row : rows)
+    total += row.outcome.*count;
+  return total;
+}
+
+size_t TuneSummaryLines::crashed() const { return sum(outcomes, &SearchOutcome::crashed); }
+size_t TuneSummaryLines::stuck() const { return sum(outcomes, &SearchOutcome::stuck); }
+
 namespace {
 // Time of the default over the time of what was chosen, of the ranges that were reached.
 struct Distance {
@@ -77,6 +87,8 @@ void printRange(raw_ostream &os, const TunedRow &row, const std::string &templat
     os << "   " << outcome.wrong << " wrong";
   if (outcome.failed)
     os << "   " << outcome.failed << " failed";
+  if (outcome.stuck)
+    os << "   " << outcome.stuck << " never returned";
   if (!outcome.complete)
     os << "   not finished";
   os << "\n";
@@ -93,8 +105,10 @@ void printTuneEnd(raw_ostream &os, const TuneSummaryLines &summary, const std::s
   }
   os << recordsFile << ": " << summary.measurements << " measurements; " << summary.changed() << " of "
      << summary.outcomes.size() << (summary.outcomes.size() == 1 ? " row range" : " row ranges")
-     << " changed; candidates wrong: " << summary.wrong << ", failed: " << summary.failed
-     << "; not reached: " << summary.notReached() << "\n";
+     << " changed; candidates wrong: " << summary.wrong << ", failed: " << summary.failed;
+  if (summary.stuck())
+    os << ", never returned: " << summary.stuck();
+  os << "; not reached: " << summary.notReached() << "\n";
 }
 
 void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {
@@ -104,6 +118,7 @@ void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {
     json.attribute("measurements", int64_t(summary.measurements));
     json.attribute("wrong", int64_t(summary.wrong));
     json.attribute("failed", int64_t(summary.failed));
+    json.attribute("stuck", int64_t(summary.stuck()));
     json.attribute("changed", int64_t(summary.changed()));
     json.attribute("not_reached", int64_t(summary.notReached()));
     json.attributeObject("default_over_best", [&] {
@@ -128,6 +143,7 @@ void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {
           json.attribute("tried", int64_t(outcome.tried));
           json.attribute("wrong", int64_t(outcome.wrong));
           json.attribute("failed", int64_t(outcome.failed));
+          json.attribute("stuck", int64_t(outcome.stuck));
           json.attribute("known", outcome.known);
           json.attribute("shared", outcome.shared);
           json.attribute("complete", outcome.complete);

@@ -26,6 +26,8 @@ struct TuneSummaryLines {
 
   size_t changed() const;
   size_t notReached() const; // ranges that were not searched to their end
+  size_t crashed() const;    // candidates that ended with a signal
+  size_t stuck() const;      // candidates that never returned
 };
 
 // "experts_gate_up avx512_bf16 rows 9..12   block_m 12 -> 6    +6.1 % (+5.4 .. +6.8)   11 of 11 pairs"

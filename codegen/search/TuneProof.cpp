@@ -13,7 +13,7 @@ static TuneSpan spanOf(const std::vector<double> &us) {
   return us.empty() ? TuneSpan() : TuneSpan{medianOf(us), *low, *high};
 }
 
-TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const StageMemory::Turn &turn) {
+TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, double flops, double weightBytes) {
   TuneTimes times;
   std::vector<double> standard, candidate;
   for (auto [a, b] : pairs) {
@@ -28,8 +28,8 @@ TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const Sta
   times.gain = 1 / ratio.ratio - 1;
   times.gainLow = ratio.known() ? 1 / ratio.high - 1 : times.gain;
   times.gainHigh = ratio.known() ? 1 / ratio.low - 1 : times.gain;
-  times.flops = int64_t(turn.flops);
-  times.bytes = int64_t(turn.weightBytes);
+  times.flops = int64_t(flops);
+  times.bytes = int64_t(weightBytes);
   return times;
 }
 

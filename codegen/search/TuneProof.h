@@ -6,7 +6,6 @@
 #define MOEC_CODEGEN_SEARCH_TUNEPROOF_H
 
 #include "codegen/bench/Ceilings.h"
-#include "codegen/search/StageMemory.h"
 #include "codegen/tune/TuneRecord.h"
 
 #include <cstddef>
@@ -15,8 +14,8 @@
 
 namespace moec {
 
-// Pairs {default, candidate} of microseconds of one turn each.
-TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const StageMemory::Turn &turn);
+// Pairs {default, candidate} of microseconds of one turn each, and what such a turn computes and reads.
+TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, double flops, double weightBytes);
 
 // What the ceilings allow a turn at least, in microseconds.
 double boundUs(double flops, double weightBytes, const ProbeResult &ceilings);

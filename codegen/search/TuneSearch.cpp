@@ -150,11 +150,28 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   Result<std::unique_ptr<Batch>> built = build(std::move(entries), outcome.standard);
   if (!built)
     return built.takeError();
-  std::vector<Rival> rivals(measured.size());
-  for (size_t c = 0; c < rivals.size(); ++c) {
-    rivals[c].times = timeProof(**built, c + 1, rows, rivals[c].believable);
-    outcome.unbelieved |= !rivals[c].believable;
+  std::vector<Rival> rivals;
+  std::vector<size_t> ofRival; // of `measured`
+  for (size_t c = 0; c < measured.size(); ++c) {
+    Rival rival;
+    TrialVerdict verdict;
+    Result<std::optional<TuneTimes>> times = timeProof(**built, c + 1, rows, rival.believable, verdict);
+    if (!times)
+      return times.takeError();
+    if (!*times) { // it went well when it was screened
+      TuneRecord record = recordOf(rows, measured[c].text);
+      takeVerdict(verdict, record, outcome);
+      if (Result<> kept = remember(record); !kept)
+        return kept;
+      continue;
+    }
+    rival.times = **times;
+    outcome.unbelieved |= !rival.believable;
+    rivals.push_back(rival);
+    ofRival.push_back(c);
   }
+  if (rivals.empty())
+    return {};
   Decision decision = decide(rivals, options.minimumGain);
   outcome.changed = decision.chosen != Decision::none;
   outcome.proofIs(rivals[decision.evidence].times);
@@ -162,8 +179,8 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   choice.kind = TuneRecord::Choice;
   choice.times = rivals[decision.evidence].times;
   if (outcome.changed) {
-    outcome.chosen = measured[decision.chosen].entry;
-    choice.candidate = measured[decision.chosen].text;
+    outcome.chosen = measured[ofRival[decision.chosen]].entry;
+    choice.candidate = measured[ofRival[decision.chosen]].text;
   }
   return remember(choice);
 }

@@ -138,6 +138,40 @@ run check --explain W-WRONG
 expect_status 0
 expect_in out 'recorded as wrong and never'
 
+# ---- kernels that read far beyond their weights, or never return, cost their own records only
+mkdir -p broken/kernels
+python3 - "$source_dir/templates/kernels/panel.mlir" broken/kernels <<'EOF'
+import sys
+text = open(sys.argv[1]).read()
+def write(name, *changes):
+    new = text.replace("@panel for", "@" + name + " for")
+    for old, by in changes:
+        assert old in new, old
+        new = new.replace(old, by)
+    open(f"{sys.argv[2]}/{name}.mlir", "w").write(new)
+write("panel_crash", ("%steps = arith.constant #k_steps",
+                      "%far = arith.constant 1073741824 : index\n  %steps = arith.addi %far, %c1 : index"))
+inner = "scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {"
+write("panel_hang",
+      ("%acc = " + inner, "%ever = arith.constant 1152921504606846976 : index\n"
+       "        %acc = scf.for %again = %c0 to %ever step %c1 iter_args(%d0 = %zero) -> (!acc) {\n"
+       "        %inner = " + inner.replace("= %zero", "= %d0")),
+      ("scf.yield %d : !acc\n        }", "scf.yield %d : !acc\n        }\n        scf.yield %inner : !acc\n        }"))
+EOF
+run tune small.json $quick --budget full --templates broken -o broken.jsonl
+expect_status 0
+expect_that 'a warning' sh -c 'head -1 err | grep -q "^moec: warning\[W-CRASH\]: .* crashed or never returned, and will never be chosen$"'
+expect_that 'the range counts them' grep -q '^experts_down avx2 rows 4\.\. .* failed   [0-9]* never returned$' out
+expect_that 'so does the end' grep -q 'failed: [1-9][0-9]*, never returned: [1-9][0-9]*; not reached: 0$' out
+run tunedb show broken.jsonl --stage experts_down
+expect_that 'the signal' grep -q 'failed   panel_crash .*: ended with SIGSEGV' out
+expect_that 'the limit' grep -q 'timeout  panel_hang .*: did not return within 1 s' out
+expect_that 'none was chosen' sh -c '! grep "\"choice\":" broken.jsonl | grep -q "panel_crash\|panel_hang"'
+run tunedb verify broken.jsonl --templates broken
+expect_status 0
+run check --explain W-CRASH
+expect_status 0
+
 # ---- a default that is slow: blocks of single rows
 cat >slow.txt <<'EOF'
 schedule tiny

@@ -17,9 +17,8 @@ TuneTimes gain(double low, double middle, double high) {
 constexpr size_t none = Decision::none;
 
 TEST(tune_proof, times_of_pairs) {
-  StageMemory::Turn turn;
-  turn.flops = 3e6, turn.weightBytes = 64e3;
-  TuneTimes times = timesOf({{110, 100}, {111, 100}, {109, 101}, {110, 99}, {112, 100}, {110, 120}, {110, 100}}, turn);
+  TuneTimes times =
+      timesOf({{110, 100}, {111, 100}, {109, 101}, {110, 99}, {112, 100}, {110, 120}, {110, 100}}, 3e6, 64e3);
   EXPECT_EQ(times.pairs, 7);
   EXPECT_EQ(times.wins, 6);
   EXPECT_EQ(times.standard.median, 110);
