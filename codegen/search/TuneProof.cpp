@@ -62,4 +62,22 @@ Decision decide(const std::vector<Rival> &rivals, double minimumGain) {
   return decision;
 }
 
+std::vector<size_t> undecided(const std::vector<Rival> &rivals, const Decision &decision, double minimumGain) {
+  std::vector<size_t> open;
+  if (decision.chosen == Decision::none)
+    return open;
+  for (size_t r = 0; r < rivals.size(); ++r)
+    if (r != decision.chosen && rivals[r].believable && beatsDefault(rivals[r].times, minimumGain) &&
+        rivals[r].times.gainHigh >= rivals[decision.chosen].times.gainLow)
+      open.push_back(r);
+  std::sort(open.begin(), open.end(), [&](size_t a, size_t b) {
+    return std::pair(-rivals[a].times.gain, a) < std::pair(-rivals[b].times.gain, b);
+  });
+  return open;
+}
+
+bool challengerWins(const TuneTimes &pairs, bool challengerIsSimpler) {
+  return pairs.gainLow > 0 || (pairs.gainHigh >= 0 && challengerIsSimpler);
+}
+
 } // namespace moec

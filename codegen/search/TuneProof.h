@@ -36,6 +36,14 @@ struct Decision {
   size_t evidence = none; // the rival whose times prove it: the chosen one, else the best; none: there are no rivals
 };
 
+// Rivals whose order their times beside the default leave open: those that beat it too and whose interval meets that of
+// the chosen one; the largest gain first.
+std::vector<size_t> undecided(const std::vector<Rival> &rivals, const Decision &decision, double minimumGain);
+
+// Whether `challenger` takes the place of `leader`, from pairs {leader, challenger}: if it is faster beyond the
+// interval, or if neither is and it is the simpler one.
+bool challengerWins(const TuneTimes &pairs, bool challengerIsSimpler);
+
 // Of the believable rivals that beat the default, the one with the largest gain; of equal ones the first.
 Decision decide(const std::vector<Rival> &rivals, double minimumGain);
 

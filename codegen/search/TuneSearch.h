@@ -9,7 +9,8 @@
 //   3. screened     rounds of default and candidates, in turn, on weights that no cache holds
 //   4. chosen       the best few against the default in pairs, ABBA; one is chosen if the 95 % interval of its gain
 //                   lies above 0 and the gain is 1 % at least, else the default stays, with the same proof; times
-//                   that the ceilings forbid are taken again alone, and do not count if they stay
+//                   that the ceilings forbid are taken again alone, and do not count if they stay; of several whose
+//                   intervals meet, pairs of one with the other decide, and on a tie the one that changes less
 //   5. few          when all ranges are decided, one kernel takes the place of another where it costs 1 % at most
 //
 // Records of earlier runs with the same default are taken as if they were measured now, so a search that was cut goes
@@ -23,6 +24,7 @@
 #include "codegen/search/Candidates.h"
 #include "codegen/search/KernelTrial.h"
 #include "codegen/search/RowClasses.h"
+#include "codegen/search/TuneProof.h"
 #include "codegen/tune/TuneRecord.h"
 
 #include "dsl/text/Result.h"
@@ -94,6 +96,7 @@ private:
     ScheduleEntry entry;
     std::string text;
     std::optional<TuneTimes> times; // of one that is right
+    size_t order = 0;               // in which the walk met it
     double gain() const { return times ? times->gain : -1; }
   };
   struct Batch; // compiled, loaded and checked candidates; the first is the default
@@ -115,6 +118,10 @@ private:
   static void takeVerdict(const TrialVerdict &verdict, TuneRecord &record, SearchOutcome &outcome);
   Result<std::optional<TuneTimes>> timeProof(Batch &batch, size_t candidate, const RowClass &rows, bool &believable,
                                              TrialVerdict &verdict);
+  // Rivals in pairs with each other where the default leaves their order open -> the decision, and the pairs.
+  struct Finalists;
+  Result<> settle(Batch &batch, const RowClass &rows, const Finalists &finalists, Decision &decision,
+                  std::vector<TuneDuel> &duels);
   Result<> prove(const RowClass &rows, const std::vector<Measured> &measured, SearchOutcome &outcome);
   Result<std::unique_ptr<Batch>> build(std::vector<ScheduleEntry> entries, const ScheduleEntry &standard);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Kernels that crash, hang, or write where they must not, beside good ones: each is named and costs its own result only.
+// Kernels that crash, hang, or write where they must not, beside good ones: each costs its own result only.
 
 #include "codegen/search/KernelTrial.h"
 #include "tests/search/SearchFixture.h"

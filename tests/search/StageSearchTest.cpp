@@ -212,6 +212,51 @@ TEST_F(StageSearchRun, finds_what_a_slow_default_misses) {
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
 }
 
+// A copy of the template under another name is as fast as the template, so pairs of one with the other decide, and a tie
+// takes the one that changes less. The record has what a reader needs to decide again.
+TEST_F(StageSearchRun, ranks_rivals_that_are_alike_in_pairs) {
+  Overlay overlay;
+  overlay.add("panel_copy", {});
+  SearchFixture fixture(smallLayer("f32", 128, 128), Isa::Avx2, overlay.path,
+                        "schedule small\nstage experts_gate_up avx2\n"
+                        "  rows 1.. panel { block_k = 4, block_m = 1, panel_m = 48 } numeric fma\n");
+  std::unique_ptr<StageSearch> search = fixture.start("experts_gate_up");
+  RowClass rows = search->classes({64}).back();
+  size_t duels = 0;
+  for (int repeat = 0; repeat < 3 && !duels; ++repeat) { // a busy machine may tell equal ones apart
+    fixture.records.clear();
+    search = fixture.start("experts_gate_up");
+    Result<SearchOutcome> outcome = search->search(rows);
+    ASSERT_TRUE(outcome);
+    ASSERT_TRUE(outcome->changed);
+    ASSERT_EQ(choices(fixture.records).size(), 1u);
+    TuneRecord choice = choices(fixture.records)[0];
+    duels = choice.duels.size();
+    EXPECT_LE(duels, 2u);
+    auto simplicity = [&](const std::string &text) {
+      auto entry = cpuCandidate(text, choice.rows, overlay.path);
+      size_t order = 0;
+      while (order < fixture.records.size() && fixture.records[order].candidate != text)
+        ++order;
+      return std::pair(entry ? countChanges(outcome->standard, *entry) : 999, order);
+    };
+    std::string leader = duels ? choice.duels[0].first : choice.candidate;
+    for (const TuneDuel &duel : choice.duels) {
+      EXPECT_EQ(duel.first, leader);
+      EXPECT_EQ(duel.pairs, fixture.search.pairs);
+      TuneTimes times;
+      times.gain = duel.gain, times.gainLow = duel.gainLow, times.gainHigh = duel.gainHigh;
+      if (challengerWins(times, simplicity(duel.second) < simplicity(leader)))
+        leader = duel.second;
+    }
+    EXPECT_EQ(choice.candidate, leader);
+    EXPECT_EQ(candidateText(outcome->chosen), leader);
+    EXPECT_EQ(parseTuneRecord(printTuneRecord(choice))->duels.size(), duels);
+  }
+  EXPECT_GT(duels, 0u);
+  EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
+}
+
 // The kernel leaves out the last step of depth, so it is faster than all others.
 TEST_F(StageSearchRun, never_chooses_a_kernel_that_is_fast_and_wrong) {
   Overlay overlay;

@@ -57,6 +57,24 @@ TEST(tune_proof, the_largest_proven_gain_is_chosen) {
   EXPECT_EQ(decided({{gain(2, 3, 4), false}}), Pair(none, 0));
 }
 
+TEST(tune_proof, rivals_whose_intervals_meet_are_undecided) {
+  auto open = [](std::vector<Rival> rivals) { return undecided(rivals, decide(rivals, 0.01), 0.01); };
+  using List = std::vector<size_t>;
+  EXPECT_EQ(open({}), List());
+  EXPECT_EQ(open({{gain(-0.1, 0, 0.1)}, {gain(-0.1, 0.005, 0.1)}}), List()) << "the default stays";
+  EXPECT_EQ(open({{gain(0.01, 0.02, 0.03)}, {gain(0.04, 0.05, 0.06)}}), List()) << "the order is proven";
+  EXPECT_EQ(open({{gain(0.01, 0.02, 0.04)}, {gain(0.02, 0.03, 0.05)}, {gain(0.04, 0.05, 0.06)}}), List({1, 0}));
+  EXPECT_EQ(open({{gain(0.04, 0.05, 0.06)}, {gain(-0.1, 0.04, 0.06)}, {gain(0.05, 0.06, 0.07), false}}), List())
+      << "one has no proof, one cannot be believed";
+}
+
+TEST(tune_proof, pairs_of_rivals_decide_and_a_tie_takes_the_simpler_one) {
+  EXPECT_TRUE(challengerWins(gain(0.001, 0.01, 0.02), false));
+  EXPECT_FALSE(challengerWins(gain(-0.02, -0.01, -0.001), true));
+  EXPECT_TRUE(challengerWins(gain(-0.01, -0.002, 0.01), true));
+  EXPECT_FALSE(challengerWins(gain(-0.01, 0.002, 0.01), false));
+}
+
 TEST(tune_proof, a_turn_cannot_beat_the_machine) {
   ProbeResult ceilings = {100, 10}; // 1e9 per second
   EXPECT_NEAR(boundUs(1e6, 1e3, ceilings), 10, 1e-9);
