@@ -28,6 +28,9 @@ static constexpr CliCode table[] = {
      "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
      "folder that holds a package, and no other one."},
     {"E-SYMLINK", ExitFile, "The package folder is a symbolic link. Exit 8. moec does not write through links."},
+    {"E-PACKAGE", ExitInvalid,
+     "A package folder cannot be used: a file is not the one that its manifest lists, the package is for another\n"
+     "version of the ABI, or it has no kernels for CPUs. Exit 3. Compile it again."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
      "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},

@@ -281,7 +281,7 @@ TEST_F(StageSearchRun, never_chooses_a_kernel_that_is_fast_and_wrong) {
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
 }
 
-// Kernels that read far beyond their weights, never end, or write to their input: each costs its own record, no search.
+// Kernels that read far beyond their weights, never end, or write to their input: each costs its own record only.
 TEST_F(StageSearchRun, survives_kernels_that_crash_hang_or_write_elsewhere) {
   const std::string loop = "%acc = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {";
   Overlay overlay;
