@@ -165,7 +165,7 @@ Result<> StageSearch::measureBatch(const RowClass &rows, std::vector<ScheduleEnt
       ++outcome.tried;
       if (batch.pairs[c].size() < size_t(options.rounds)) {
         record.result = TuneResult::Timeout;
-        record.detail = "more than three times as long as the default";
+        record.detail = slowerDetail;
       } else {
         record.times = batch.timesOf(batch.pairs[c]);
       }

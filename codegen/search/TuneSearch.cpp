@@ -4,6 +4,7 @@
 
 #include "codegen/search/TuneSearch.h"
 
+#include "codegen/Machine.h"
 #include "codegen/search/TuneBatch.h"
 #include "codegen/search/TuneProof.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -52,6 +53,8 @@ TuneRecord StageSearch::recordOf(const RowClass &rows, const std::string &candid
   record.routing = options.routing.name;
   record.standard = candidateText(standard);
   record.candidate = candidate;
+  record.share = std::min(rows.weight, 1.0);
+  record.stamp.date = utcDate();
   return record;
 }
 
@@ -215,6 +218,7 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   outcome.proofIs(rivals[decision.evidence].times);
   choice.kind = TuneRecord::Choice;
   choice.times = rivals[decision.evidence].times;
+  choice.unfinished = !outcome.complete;
   if (outcome.changed) {
     outcome.chosen = finalists.measuredOf(decision.chosen).entry;
     choice.candidate = finalists.measuredOf(decision.chosen).text;

@@ -78,6 +78,9 @@ struct SearchOutcome {
   bool news() const { return tried + wrong + failed + stuck > 0; }
 };
 
+// Detail of a timeout record whose candidate returns, but too late to be of use.
+inline constexpr const char *slowerDetail = "more than three times as long as the default";
+
 class StageSearch {
 public:
   // `stage` is a step of `compiler`. `earlier`: records of runs before, of any stage.

@@ -14,7 +14,8 @@
 //              "gain": [0.061, 0.054, 0.068], "flops": 37748736, "bytes": 3145728},
 //    "stamp": {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}}
 //
-// "predicted": true marks times of a model of the machine, which is then not necessarily there. A choice has
+// "share": 0.31 is the class's share of the stage's work in the calls that were tuned for, "unfinished": true a choice
+// among the candidates that the budget reached. "predicted": true marks times of a model of the machine, which is then not necessarily there. A choice has
 // "kind": "choice" and, instead of candidate and result, "choice": "default" or the text of a kernel; its
 // times are the proof: of the chosen kernel, or of the best rival if the default stayed. It may have
 // "duels": [{"first": kernel, "second": kernel, "pairs", "wins", "gain": [of the second over the first, low, high]}],
@@ -112,6 +113,8 @@ struct TuneRecord {
   std::optional<TuneTimes> times; // present if the result is ok
   std::vector<TuneDuel> duels;    // of a choice: between finalists whose order the default left open
   bool predicted = false;         // the times are a model's
+  double share = 0;               // of the stage's work in the calls that were tuned for; 0: unknown
+  bool unfinished = false;        // a choice that was made when the budget had ended before the search
   TuneStamp stamp;
 
   bool cuda() const { return target.compare(0, 5, "cuda:") == 0; }

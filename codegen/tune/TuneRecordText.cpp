@@ -131,6 +131,13 @@ std::string printTuneRecord(const TuneRecord &record) {
       writeText(os, "detail", record.detail.substr(0, maxDetailBytes));
     if (record.predicted)
       os.attribute("predicted", true);
+    if (record.share > 0) {
+      os.attributeBegin("share");
+      os.rawValue(numberText(record.share));
+      os.attributeEnd();
+    }
+    if (record.unfinished)
+      os.attribute("unfinished", true);
     if (record.times)
       writeTimes(os, *record.times);
     if (!record.duels.empty())
@@ -427,6 +434,14 @@ bool RecordReader::readOutcome(TuneRecord &record) {
     return false;
   if (tree.member(root, "predicted") && !boolean(root, "", "predicted", record.predicted))
     return false;
+  if (tree.member(root, "unfinished") && !boolean(root, "", "unfinished", record.unfinished))
+    return false;
+  if (const JsonNode *node = tree.member(root, "share")) {
+    std::optional<double> share = node->kind == JsonKind::Number ? doubleOf(node->text) : std::nullopt;
+    if (!share || !(*share > 0 && *share <= 1))
+      return failAt(*node, "share", "a number above 0, at most 1");
+    record.share = *share;
+  }
   if (record.kind == TuneRecord::Choice) {
     if (!text(
             root, "", "choice", record.candidate, [](StringRef t) { return t == "default" || isKernel(t); },

@@ -212,8 +212,8 @@ TEST_F(StageSearchRun, finds_what_a_slow_default_misses) {
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
 }
 
-// A copy of the template under another name is as fast as the template, so pairs of one with the other decide, and a tie
-// takes the one that changes less. The record has what a reader needs to decide again.
+// A copy of the template under another name is as fast as the template, so pairs of one with the other decide, and a
+// tie takes the one that changes less. The record has what a reader needs to decide again.
 TEST_F(StageSearchRun, ranks_rivals_that_are_alike_in_pairs) {
   Overlay overlay;
   overlay.add("panel_copy", {});

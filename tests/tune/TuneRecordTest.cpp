@@ -99,6 +99,21 @@ TEST(record, of_a_choice_has_the_pairs_of_rivals) {
   EXPECT_NE(refusal(replaced(printTuneRecord(measurement()), "\"stamp\"", "\"duels\":[],\"stamp\"")), "");
 }
 
+TEST(record, says_how_much_work_it_is_and_whether_the_search_ended) {
+  TuneRecord record = choice({9, 12}, panel(8, 16));
+  record.share = 0.25;
+  record.unfinished = true;
+  std::string line = printTuneRecord(record);
+  EXPECT_NE(line.find("\"share\":0.25,\"unfinished\":true"), std::string::npos) << line;
+  EXPECT_EQ(read(line).share, 0.25);
+  EXPECT_TRUE(read(line).unfinished);
+  EXPECT_EQ(read(printTuneRecord(measurement())).share, 0);
+  for (const char *bad : {"0", "1.5", "-1", "\"a\""})
+    EXPECT_NE(refusal(replaced(line, "0.25", bad)).find("share: found "), std::string::npos) << bad;
+  EXPECT_EQ(refusal(replaced(line, "\"unfinished\":true", "\"unfinished\":1")),
+            "unfinished: found \"1\", expected true or false");
+}
+
 TEST(record, members_of_later_versions_are_ignored) {
   std::string line = replaced(printTuneRecord(measurement()), "\"target\"", "\"power\":{\"w\":[1,2]},\"target\"");
   EXPECT_EQ(printTuneRecord(read(line)), printTuneRecord(measurement()));
