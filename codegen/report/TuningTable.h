@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Tuning records -> HTML: the distance of the default from what was chosen, cell by cell; the best so far over time; the
-// reasons of what failed. Empty if there is nothing to show.
+// Tuning records -> HTML: the distance of the default from what was chosen, cell by cell; the best so far over time;
+// the reasons of what failed. Empty if there is nothing to show.
 
 #ifndef MOEC_CODEGEN_REPORT_TUNINGTABLE_H
 #define MOEC_CODEGEN_REPORT_TUNINGTABLE_H

@@ -15,13 +15,16 @@
 //    "stamp": {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}}
 //
 // "share": 0.31 is the class's share of the stage's work in the calls that were tuned for, "unfinished": true a choice
-// among the candidates that the budget reached. "predicted": true marks times of a model of the machine, which is then not necessarily there. A choice has
-// "kind": "choice" and, instead of candidate and result, "choice": "default" or the text of a kernel; its
-// times are the proof: of the chosen kernel, or of the best rival if the default stayed. It may have
-// "duels": [{"first": kernel, "second": kernel, "pairs", "wins", "gain": [of the second over the first, low, high]}],
-// in the order in which they were decided; the winner of the last is the choice. Kernels are entries of a
-// schedule without their rows (TuneCandidate.h). Reading is strict about these members and ignores others, which a
-// later version may have added.
+// among the candidates that the budget reached. "predicted": true marks times of a model of the machine, which is then
+// not necessarily there. A choice has "kind": "choice" and, instead of candidate and result, "choice": "default" or the
+// text of a kernel; its times are the proof: of the chosen kernel, or of the best rival if the default stayed. It may
+// have
+//
+//   "duels": [{"first": kernel, "second": kernel, "pairs", "wins", "gain": [of the second over the first, low, high]}]
+//
+// in the order in which they were decided; the winner of the last is the choice. Kernels are entries of a schedule
+// without their rows (TuneCandidate.h). Reading is strict about these members and ignores others, which a later version
+// may have added.
 
 #ifndef MOEC_CODEGEN_TUNE_TUNERECORD_H
 #define MOEC_CODEGEN_TUNE_TUNERECORD_H
