@@ -47,19 +47,25 @@ RatioRow ratioOf(const PairRun &run, const PairSeries &series) {
   return row;
 }
 
+template <class Visit> static void forEachPart(const PairSource &source, Visit visit) {
+  for (auto [what, name] :
+       {std::pair("schedule", source.schedule), {"tuning", source.tuning}, {"package", source.package}})
+    if (!name.empty())
+      visit(what, name);
+}
+
 static void writeJson(raw_ostream &out, const PairRun &run) {
   json::OStream os(out, 2);
-  auto layer = [&](const char *key, const BenchContext &context, const std::string &schedule) {
+  auto layer = [&](const char *key, const BenchContext &context, const PairSource &source) {
     os.attributeObject(key, [&] {
       writeContext(os, context);
-      if (!schedule.empty())
-        os.attribute("schedule", json::fixUTF8(schedule));
+      forEachPart(source, [&](const char *what, const std::string &name) { os.attribute(what, json::fixUTF8(name)); });
     });
   };
   os.object([&] {
     os.attribute("moec_against", 1);
-    layer("a", run.a, run.scheduleA);
-    layer("b", run.b, run.scheduleB);
+    layer("a", run.a, run.sourceA);
+    layer("b", run.b, run.sourceB);
     os.attribute("shared_weights", run.sharedWeights);
     os.attributeObject("ceilings", [&] { writeCeilings(os, run); });
     writeNumber(os, "accepted_fraction", acceptedFraction);
@@ -82,15 +88,20 @@ static void writeJson(raw_ostream &out, const PairRun &run) {
   out << "\n";
 }
 
-static std::string describe(const BenchContext &context, const std::string &schedule) {
-  return context.name + " on " + context.isa + ", " + context.weightType + " weights, package " +
-         context.packageHash.substr(0, 12) + (schedule.empty() ? "" : ", schedule " + escaped(schedule));
+static std::string describe(const BenchContext &context, const PairSource &source) {
+  std::string text = context.name + " on " + context.isa + ", " + context.weightType + " weights, package " +
+                     context.packageHash.substr(0, 12);
+  forEachPart(source, [&](const std::string &what, const std::string &name) {
+    text += what == "package" ? " of " + escaped(name) + ", made by moec " + escaped(context.moecVersion)
+                              : ", " + what + " " + escaped(name);
+  });
+  return text;
 }
 
 void writePairReport(raw_ostream &os, const PairRun &run, bool json) {
   if (json)
     return writeJson(os, run);
-  os << "a: " << describe(run.a, run.scheduleA) << "\nb: " << describe(run.b, run.scheduleB) << "\n";
+  os << "a: " << describe(run.a, run.sourceA) << "\nb: " << describe(run.b, run.sourceB) << "\n";
   if (run.a.packageHash == run.b.packageHash)
     os << "note: a and b are the same package\n";
   os << "\n";

@@ -24,10 +24,17 @@ struct PairSeries {
   std::vector<std::pair<BenchRound, BenchRound>> pairs; // {a, b}, in the order of measuring
 };
 
+// Where a layer's kernels come from, as the command line names it; all empty: the compiler's own choice.
+struct PairSource {
+  std::string schedule; // a file
+  std::string tuning;   // files of records, or "none"
+  std::string package;  // a package folder
+};
+
 struct PairRun : BenchCeilings {
   BenchContext a, b;
-  std::string scheduleA, scheduleB; // files of schedules; empty: the compiler's own
-  bool sharedWeights = false;       // both read the same packed weights
+  PairSource sourceA, sourceB;
+  bool sharedWeights = false; // both read the same packed weights
   std::vector<PairSeries> series;
 };
 

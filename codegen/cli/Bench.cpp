@@ -170,7 +170,7 @@ static int runBench(Session &session, const BenchFlags &flags) {
     return printCeilings(session, flags);
   if (flags.spec.empty())
     return fail(session, "E-USAGE", "no spec was named", "moec bench layer.json --tokens 1,32,512");
-  if (!flags.against.empty() || !flags.scheduleB.empty())
+  if (flags.comparesTwo())
     return benchAgainst(session, flags);
   BenchSubject subject;
   if (int code = loadSubject(session, flags, flags.compile, flags.spec, subject))
@@ -199,10 +199,15 @@ Verb addBench(CLI::App &app) {
       ->capture_default_str();
   verb->add_flag("--json", flags->json, "the same as --format json");
   verb->add_flag("--stages", flags->stages, "time every step of a call too: router, route, dispatch, matmuls, combine");
-  verb->add_option("--against", flags->against, "measure SPEC beside this one, calls alternating; prints the ratio")
-      ->type_name("SPEC");
+  verb->add_option("--against", flags->against,
+                   "measure another layer beside this one, calls alternating: a spec, or a folder that moec compile "
+                   "wrote; prints the ratio")
+      ->type_name("SPEC|DIR");
   verb->add_option("--schedule-b", flags->scheduleB,
                    "schedule of the second layer, which is SPEC itself without --against")
+      ->type_name("FILE");
+  verb->add_option("--tuning-b", flags->tuningB,
+                   "records that the second layer uses in place of --tuning; none: heuristics alone")
       ->type_name("FILE");
   verb->add_option("--distinct-experts", flags->distinct,
                    "experts with storage of their own, which the others share; default: all, or as many as fit")

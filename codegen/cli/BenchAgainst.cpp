@@ -11,7 +11,9 @@
 #include "codegen/bench/FigureText.h"
 #include "codegen/bench/PairReport.h"
 #include "codegen/check/OutputCheck.h"
+#include "codegen/emit/Manifest.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 
 #include <algorithm>
@@ -130,8 +132,6 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
     return fail(session, packed.error());
   if (Result<> packed = (*b)->packOrShare(flags, **a); !packed)
     return fail(session, packed.error());
-  run.scheduleA = flags.compile.scheduleFile;
-  run.scheduleB = flags.scheduleB;
   run.sharedWeights = (*b)->sharesWeights();
   for (auto [layer, context] : {std::pair(a->get(), &run.a), std::pair(b->get(), &run.b)})
     if (Result<> described = layer->describe(flags, *context); !described)
@@ -161,21 +161,72 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
   return ExitDone;
 }
 
+// A package is compiled already.
+static int refuseCompileFlags(Session &session, const std::string &folder, const CompileFlags &flags) {
+  const char *flag = !flags.scheduleFile.empty() ? "a schedule" : !flags.tuning.empty() ? "records" : nullptr;
+  if (!flag)
+    return ExitDone;
+  return fail(session, "E-USAGE", quoteText(folder, 256) + " is a package folder, and " + flag + " cannot change it",
+              "name a spec, or compile a package with other flags");
+}
+
+static int loadSide(Session &session, const BenchFlags &flags, const CompileFlags &compileFlags,
+                    const std::string &argument, BenchSubject &out) {
+  if (!isPackageFolder(argument))
+    return loadSubject(session, flags, compileFlags, argument, out);
+  if (int code = refuseCompileFlags(session, argument, compileFlags))
+    return code;
+  return loadPackage(session, flags, argument, out);
+}
+
+// A package that was made from a .mlir file does not say what its inputs are; that file's layer beside it does.
+static int shareFacts(Session &session, BenchSubject &a, BenchSubject &b) {
+  for (auto [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+    if (one->knowsFacts)
+      continue;
+    if (!other->knowsFacts || specHashText(one->plan()) != specHashText(other->plan()))
+      return fail(session, "E-UNSUPPORTED",
+                  quoteText(one->package->folder, 256) +
+                      " was made from a .mlir file, so only that file says what its calls are given",
+                  "compare it with that file, or with another package of it beside the file");
+    one->facts = other->facts;
+  }
+  return ExitDone;
+}
+
 int benchAgainst(Session &session, const BenchFlags &flags) {
   if (flags.stages)
-    return fail(session, "E-USAGE", "--stages times the steps of one layer", "leave --against and --schedule-b out");
+    return fail(session, "E-USAGE", "--stages times the steps of one layer",
+                "leave --against, --schedule-b and --tuning-b out");
   if (flags.format != "md" && flags.format != "json")
-    return fail(session, "E-USAGE", "--format " + flags.format + " does not go with --against and --schedule-b",
+    return fail(session, "E-USAGE",
+                "--format " + flags.format + " does not go with --against, --schedule-b and --tuning-b",
                 "they print md or json");
-  BenchSubject a, b;
-  if (int code = loadSubject(session, flags, flags.compile, flags.spec, a))
-    return code;
   CompileFlags second = flags.compile;
   second.scheduleFile = flags.scheduleB;
-  if (int code = loadSubject(session, flags, second, flags.against.empty() ? flags.spec : flags.against, b))
+  if (flags.tuningB)
+    second.tuning = {flags.tuningB->empty() ? "none" : *flags.tuningB};
+  const std::string &other = flags.against.empty() ? flags.spec : flags.against;
+  bool packageB = isPackageFolder(other);
+  if (packageB && !flags.tuningB)
+    second.tuning.clear(); // --tuning is then the first layer's alone
+  BenchSubject a, b;
+  auto loadB = [&] { return loadSide(session, flags, second, other, b); };
+  if (int code = packageB ? loadB() : int(ExitDone)) // before the first layer is compiled
+    return code;
+  if (int code = loadSide(session, flags, flags.compile, flags.spec, a))
+    return code;
+  if (int code = packageB ? int(ExitDone) : loadB())
+    return code;
+  if (int code = shareFacts(session, a, b))
     return code;
   enterStage("bench");
   PairRun run;
+  auto source = [](const CompileFlags &from, const BenchSubject &subject) {
+    return PairSource{from.scheduleFile, join(from.tuning, ","), subject.package ? subject.package->folder : ""};
+  };
+  run.sourceA = source(flags.compile, a);
+  run.sourceB = source(second, b);
   if (int code = measurePairs(session, flags, a, b, run))
     return code;
   writePairReport(session.out, run, flags.json || flags.format == "json");

@@ -63,6 +63,21 @@ int loadSubject(Session &session, const BenchFlags &flags, const CompileFlags &c
   return exit;
 }
 
+int loadPackage(Session &session, const BenchFlags &flags, const std::string &folder, BenchSubject &out) {
+  Result<std::unique_ptr<PackageOnDisk>> package = openPackage(folder);
+  if (!package)
+    return fail(session, package.error());
+  out.package = std::move(*package);
+  if (int code = tokenCounts(session, flags.tokens, out.plan().header.max_tokens, out.tokens))
+    return code;
+  out.knowsFacts = !out.package->specFile.empty();
+  if (!out.knowsFacts)
+    return ExitDone;
+  if (int code = loadSpec(session, out.package->specFile, flags.compile, out.input))
+    return code;
+  return loadFacts(session, flags, out);
+}
+
 BenchedLayer::BenchedLayer(const BenchSubject &subject, std::unique_ptr<LoadedPackage> loaded, const BenchFlags &flags,
                            int64_t distinct)
     : subject(subject), package(std::move(loaded)), clock(subject.plan().steps.size(), flags.threads == 1),
@@ -75,7 +90,8 @@ BenchedLayer::BenchedLayer(const BenchSubject &subject, std::unique_ptr<LoadedPa
 
 Result<std::unique_ptr<BenchedLayer>> BenchedLayer::load(const BenchSubject &subject, const BenchFlags &flags,
                                                          int64_t distinct) {
-  Result<std::unique_ptr<LoadedPackage>> package = LoadedPackage::load(*subject.compiled);
+  Result<std::unique_ptr<LoadedPackage>> package =
+      subject.package ? subject.package->load() : LoadedPackage::load(*subject.compiled);
   if (!package)
     return package.takeError();
   return std::unique_ptr<BenchedLayer>(new BenchedLayer(subject, std::move(*package), flags, distinct));
@@ -104,18 +120,23 @@ Result<> BenchedLayer::packOrShare(const BenchFlags &flags, const BenchedLayer &
 }
 
 Result<> BenchedLayer::describe(const BenchFlags &flags, BenchContext &context) const {
-  Result<std::string> library = archiveBytes(*subject.compiled);
-  if (!library)
-    return library.takeError();
+  context.moecVersion = moecVersion();
+  if (subject.package) {
+    context.moecVersion = subject.package->moecVersion;
+    context.packageHash = subject.package->libraryHash;
+  } else {
+    Result<std::string> library = archiveBytes(*subject.compiled);
+    if (!library)
+      return library.takeError();
+    context.packageHash = hexText(sha256(*library));
+  }
   const moec_plan_header &plan = subject.plan().header;
-  context.name = subject.compiled->name;
+  context.name = subject.code().name;
   context.isa = info().isa_name;
   context.skew = flags.skew;
   context.threads = flags.threads;
   context.cold = !flags.warm;
-  context.moecVersion = moecVersion();
   context.specHash = specHashText(subject.plan());
-  context.packageHash = hexText(sha256(*library));
   context.date = utcDate();
   context.inputType = dataTypeName(DataType(plan.x_dtype));
   context.weightType = dataTypeName(subject.facts.matrixType());

@@ -11,10 +11,11 @@
 #include "codegen/bench/BenchContext.h"
 #include "codegen/bench/BenchStages.h"
 #include "codegen/bench/BenchWorkload.h"
-#include "codegen/emulate/LoadedPackage.h"
+#include "codegen/emulate/PackageOnDisk.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,11 @@ namespace moec {
 struct BenchFlags {
   CompileFlags compile;
   std::string spec, tokens = "1,32,512", skew = "uniform", format = "md";
-  std::string against, scheduleB; // the second layer of a comparison; both empty: there is none
+  // The second layer of a comparison: a spec or a package folder, a schedule, records. All empty: there is none.
+  std::string against, scheduleB;
+  std::optional<std::string> tuningB; // "" or "none": heuristics alone
+
+  bool comparesTwo() const { return !against.empty() || !scheduleB.empty() || tuningB; }
   int threads = 1, rounds = 0;
   int64_t distinct = 0; // 0: as many as fit
   bool json = false, warm = false, ceilings = false, stages = false;
@@ -34,15 +39,21 @@ struct BenchSubject {
   SpecInput input;
   std::unique_ptr<TextLayer> text; // null unless `input` is a .mlir file
   BenchFacts facts;
-  std::unique_ptr<CompiledPackage> compiled;
-  std::vector<int64_t> tokens; // of --tokens
+  bool knowsFacts = true;                    // false: a package that was made from a .mlir file
+  std::unique_ptr<CompiledPackage> compiled; // null: it is a package on disk
+  std::unique_ptr<PackageOnDisk> package;    // or null
+  std::vector<int64_t> tokens;               // of --tokens
 
-  const LaunchPlan &plan() const { return compiled->plan; }
+  const CompiledPackage &code() const { return package ? package->compiled : *compiled; }
+  const LaunchPlan &plan() const { return code().plan; }
 };
 
 // Loads and compiles `spec`. Prints errors and returns their exit code.
 int loadSubject(Session &session, const BenchFlags &flags, const CompileFlags &compileFlags, const std::string &spec,
                 BenchSubject &out);
+
+// Opens the package in `folder` instead. Its inputs follow from the spec in it.
+int loadPackage(Session &session, const BenchFlags &flags, const std::string &folder, BenchSubject &out);
 
 // A subject that runs. It must not move once its weights are packed; the subject must outlive it.
 class BenchedLayer {

@@ -28,6 +28,9 @@ static constexpr CliCode table[] = {
      "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
      "folder that holds a package, and no other one."},
     {"E-SYMLINK", ExitFile, "The package folder is a symbolic link. Exit 8. moec does not write through links."},
+    {"E-PACKAGE", ExitInvalid,
+     "A package folder cannot be used: a file is not the one that its manifest lists, the package is for another\n"
+     "version of the ABI, or it has no kernels for CPUs. Exit 3. Compile it again."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
      "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},
@@ -60,6 +63,10 @@ static constexpr CliCode table[] = {
      "moec tune found kernels that compute something else than the default one. They are recorded as wrong and never\n"
      "chosen. moec tunedb show names the kernel, the rows and the place; a kernel of --templates is its author's to\n"
      "mend, one of moec's own is a mistake in moec: please report it."},
+    {"W-CRASH", ExitDone,
+     "moec tune found kernels that end with a signal or never return. Kernels run in a process of their own, so the\n"
+     "search goes on; these are recorded with the reason and never chosen. moec tunedb show names them; a kernel of\n"
+     "--templates is its author's to mend, one of moec's own is a mistake in moec: please report it."},
     {"W-WORKSPACE", ExitDone,
      "The package's largest call, of --max-tokens tokens, needs a workspace of more than 16 GiB. Smaller calls\n"
      "need less; moec explain --tokens LIST shows how much."},

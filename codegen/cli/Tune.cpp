@@ -64,6 +64,7 @@ private:
   int finish();
   void live(const Task &task, size_t tried, size_t wrong, double gain);
   void clearLine();
+  void noteFailure(const TuneRecord &record);
   double secondsLeft() const { return budget - std::chrono::duration<double>(Clock::now() - begin).count(); }
   std::string recordsFile() const { return flags.output.empty() ? projectTuneFile(flags.spec) : flags.output; }
 
@@ -131,6 +132,7 @@ int TuneRun::prepare() {
     ++summary.measurements;
     summary.wrong += record.result == TuneResult::Wrong;
     summary.failed += record.result == TuneResult::Failed;
+    noteFailure(record);
     return store->append(record);
   };
   if (int code = listTasks())
@@ -141,6 +143,17 @@ int TuneRun::prepare() {
   store = std::make_unique<TuneStore>(std::move(*opened));
   keepsOutput(path);
   return ExitDone;
+}
+
+// A candidate that is only slow is not one.
+void TuneRun::noteFailure(const TuneRecord &record) {
+  bool slow = record.result == TuneResult::Timeout && record.detail == slowerDetail;
+  if (record.result == TuneResult::Ok || slow)
+    return;
+  summary.failures.push_back(record.stage.name + " " + record.target.substr(record.target.find(':') + 1) + " rows " +
+                             classText(record.rows) + ": " +
+                             changesText(record.standard, record.candidate, false, options.templatesDir) + ": " +
+                             tuneResultName(record.result) + ", " + record.detail);
 }
 
 // Row ranges by their share of the work, the stages in turn: what a short budget reaches is what matters most.
@@ -181,6 +194,7 @@ int TuneRun::searchAll() {
     if (!outcome)
       return fail(session, outcome.error().within(task.schedule->stage));
     summary.outcomes.push_back({task.search, task.schedule, std::move(*outcome)});
+    summary.noteProgress(std::chrono::duration<double>(Clock::now() - begin).count(), tasks.size());
     if (!flags.json && summary.outcomes.back().outcome.reached)
       printRange(session.out, summary.outcomes.back(), options.templatesDir);
     session.out.flush();
@@ -262,6 +276,11 @@ int TuneRun::finish() {
     warn(session, "W-WRONG",
          std::to_string(summary.wrong) + (summary.wrong == 1 ? " candidate computes" : " candidates compute") +
              " something else than the default and will never be chosen",
+         "moec tunedb show " + path + " names each; please report those of moec's own templates");
+  if (size_t broken = summary.crashed() + summary.stuck())
+    warn(session, "W-CRASH",
+         std::to_string(broken) + (broken == 1 ? " candidate" : " candidates") +
+             " crashed or never returned, and will never be chosen",
          "moec tunedb show " + path + " names each; please report those of moec's own templates");
   return code;
 }

@@ -84,6 +84,10 @@ static void showRecord(raw_ostream &out, const TuneSet &set, size_t item, const 
     out << "; predicted";
   if (!record.detail.empty())
     out << "; " << escaped(record.detail);
+  for (const TuneDuel &duel : record.duels)
+    out << format("; %+.1f %% (%+.1f .. %+.1f) from ", 100 * duel.gain, 100 * duel.gainLow, 100 * duel.gainHigh)
+        << escaped(changesText(record.standard, duel.first, record.cuda(), flags.templatesDir)) << " to "
+        << escaped(changesText(record.standard, duel.second, record.cuda(), flags.templatesDir));
   if (std::string stale = staleReason(record.stamp, now); !stale.empty())
     out << "; stale: " << stale;
   out << "  [" << set.placeOf(item) << "]\n";

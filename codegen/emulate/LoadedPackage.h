@@ -10,16 +10,19 @@
 #include "dsl/text/Result.h"
 
 #include <memory>
+#include <string>
 
 struct moec_package;
 
 namespace moec {
 
-// A compiled package linked into this process by the JIT linker. It runs the bytes that would ship; CUDA images are
-// `compiled.images`.
+// A package in this process. A compiled one is linked by the JIT linker: it runs the bytes that would ship; CUDA images
+// are `compiled.images`.
 class LoadedPackage {
 public:
   static Result<std::unique_ptr<LoadedPackage>> load(const CompiledPackage &compiled); // an error is E-INTERNAL
+  // libNAME.so at `path`, by the dynamic linker. The error, E-TOOL, is that linker's text.
+  static Result<std::unique_ptr<LoadedPackage>> open(const std::string &path, const std::string &name);
   ~LoadedPackage();
   const moec_package *get() const { return package; }
 

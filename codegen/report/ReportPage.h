@@ -6,7 +6,10 @@
 //
 //   svg.chart.latency    band, line, mark, bound         svg.chart.skew      cell
 //   svg.chart.stages     segment                         svg.chart.tuning    candidate, failed, default
-//   svg.chart.roofline   roof, unit, mark                svg.chart.swatch    signs of legends
+//   svg.chart.roofline   roof, unit, mark                svg.chart.course    line, bound, mark
+//   svg.chart.swatch     signs of legends
+//
+// table.distance has a row per cell of tuning, ul.failures the reasons of a cell, p.not-reached what a budget left out.
 
 #ifndef MOEC_CODEGEN_REPORT_REPORTPAGE_H
 #define MOEC_CODEGEN_REPORT_REPORTPAGE_H

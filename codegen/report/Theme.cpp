@@ -46,7 +46,7 @@ figure { margin: 0; }
 figcaption { font-size: 13px; font-weight: 600; margin-bottom: 4px; }
 figcaption .muted { font-weight: 400; }
 .grid-of-charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 22px; }
-figure.small { display: flex; flex-direction: column; justify-content: flex-end; }
+figure.small { display: flex; flex-direction: column; }
 figure.small + figure.small { margin-top: 16px; }
 .grid-of-charts figure.small + figure.small { margin-top: 0; }
 svg.chart { display: block; max-width: 100%; height: auto; overflow: visible; }
@@ -87,11 +87,13 @@ svg text.in-segment { fill: var(--on-colour); }
   display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0 0 8px; padding: 0; font-size: 13px;
 }
 .legend li { display: flex; align-items: center; gap: 6px; overflow-wrap: anywhere; }
+.failures { margin: 6px 0 0; padding-left: 18px; color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 thead th { color: var(--muted); font-weight: 600; }
 th:first-child { text-align: left; font-weight: 500; white-space: normal; }
+table.distance th:first-child { min-width: 240px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); gap: 16px; }
 .card { background: var(--panel); border: 1px solid var(--grid); border-radius: 8px; padding: 14px 16px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 14px; margin: 0; font-size: 13px; }

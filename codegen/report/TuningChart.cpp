@@ -4,6 +4,7 @@
 
 #include "Axes.h"
 #include "Sections.h"
+#include "TuningTable.h"
 
 #include <algorithm>
 #include <cmath>
@@ -74,24 +75,30 @@ static std::string drawCell(const LandscapeCell &cell) {
       summary += "; the best takes " + shortNumber(100 * timed[0]->us / cell.defaultUs) + " % of the default's time";
   }
   return "<figure class=\"small\"><figcaption>" + htmlText(cell.name) + "<br><span class=\"muted\">" +
-         htmlText(summary) + "</span></figcaption>\n" + svg.finish() + "</figure>\n";
+         htmlText(summary) + "</span></figcaption>\n" + svg.finish() + failureList(cell) + "</figure>\n";
 }
 
 Section tuningSection(const std::vector<Landscape> &files) {
   Section section{"tuning", "Tuning landscape", "", "", "no input holds records of tuning"};
-  size_t drawn = 0, more = 0, skipped = 0;
+  size_t drawn = 0, more = 0, skipped = 0, choicesOnly = 0;
   for (const Landscape &file : files) {
     skipped += file.skippedLines;
     for (const LandscapeCell &cell : file.cells)
-      if (drawn == mostCells)
+      if (cell.candidates.empty()) // of them no record is left
+        ++choicesOnly;
+      else if (drawn == mostCells)
         ++more;
       else if (++drawn)
         section.body += drawCell(cell);
   }
-  if (!files.empty() && !drawn)
+  if (!files.empty() && !drawn && !choicesOnly)
     section.missing = "the records of tuning hold no measurement";
   if (!section.body.empty())
     section.body = "<div class=\"grid-of-charts\">\n" + section.body + "</div>\n";
+  std::string courses;
+  for (const Landscape &file : files)
+    courses += courseChart(file);
+  section.body = distanceTable(files) + courses + section.body;
   section.note = "A dot is a candidate, a diamond the default, a cross one that gave wrong results or did not run.";
   if (more)
     section.note += " " + std::to_string(more) + " further cells are not shown.";

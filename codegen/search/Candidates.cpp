@@ -153,4 +153,19 @@ std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const S
   return Neighbours(stage, isa, from, rows, mostRows, space).run();
 }
 
+size_t countChanges(const ScheduleEntry &from, const ScheduleEntry &to) {
+  size_t count = (from.kernel.templateName != to.kernel.templateName) + (from.numeric != to.numeric);
+  auto add = [&](const auto &a, const auto &b) {
+    for (const auto &[key, value] : a) {
+      auto other = b.find(key);
+      count += key != "panel_m" && (other == b.end() || other->second != value);
+    }
+    for (const auto &[key, value] : b)
+      count += key != "panel_m" && !a.count(key);
+  };
+  add(from.kernel.integers, to.kernel.integers);
+  add(from.kernel.words, to.kernel.words);
+  return count;
+}
+
 } // namespace moec

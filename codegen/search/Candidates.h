@@ -33,6 +33,10 @@ CandidateSpace candidateSpace(const std::string &templatesDir, bool otherNumeric
 std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
                                       int64_t mostRows, const CandidateSpace &space);
 
+// How many parameters of `from` have another value in `to`; the template and the numeric count as one each, panel_m,
+// which follows from block_m, does not.
+size_t countChanges(const ScheduleEntry &from, const ScheduleEntry &to);
+
 } // namespace moec
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sys/mman.h>
 
 namespace moec {
 
@@ -16,17 +17,20 @@ constexpr int64_t tokens = 512;                  // rows of a gathered A
 constexpr int64_t maxBlocks = 256;               // of a turn
 constexpr int64_t itemBytes = int64_t(16) << 20; // weights of an item at most; deeper groups are cut by panels
 constexpr int64_t maxTurnRows = int64_t(16) << 10;
+constexpr size_t pageBytes = 4096;
 
 DataType dataType(moec_dtype type) { return DataType(type); }
 } // namespace
 
-void *StageMemory::buffer(int64_t bytes, DataType type) {
+void *StageMemory::buffer(int64_t bytes, DataType type, bool fill) {
   memory.emplace_back(size_t(std::max<int64_t>(bytes, 1) + 4096));
   void *data = memory.back().data();
   if (!data) {
     good = false;
     return nullptr;
   }
+  if (!fill)
+    return data;
   int64_t size = moec_dtype_bytes(uint32_t(type)), count = bytes / size;
   // One run of random numbers, repeated: drawing gigabytes would take longer than timing them. Its length is prime, so
   // that no two rows, panels or groups are equal and a kernel that reads the wrong one is found.
@@ -59,7 +63,9 @@ StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weig
   MatmulArgs<void *> args;
   args.a = buffer((stage.gathered ? tokens : totalRows) * stage.aStride, dataType(stage.in));
   args.b = buffer(groups * groupBytes, dataType(stage.weight));
-  out = static_cast<char *>(buffer(totalRows * stage.outStride, dataType(stage.result)));
+  // Left untouched, so that each process that writes it gets pages of its own, large ones where the system has them.
+  outBuffer = memory.size();
+  out = static_cast<char *>(buffer(totalRows * stage.outStride, dataType(stage.result), /*fill=*/false));
   args.out = out;
   if (stage.gathered) {
     auto *rowToken = static_cast<int32_t *>(buffer(totalRows * 4, DataType::F32));
@@ -139,6 +145,31 @@ void StageMemory::poisonOutput(const Turn &turn) {
 
 std::vector<char> StageMemory::outputOf(const Turn &turn) const {
   return std::vector<char>(out, out + (turn.call.num_rows + guardRows) * stage.outStride);
+}
+
+static size_t wholePages(size_t bytes) { return (bytes + pageBytes - 1) / pageBytes * pageBytes; }
+
+void StageMemory::protectInputs() const {
+  for (size_t i = 0; i < memory.size(); ++i)
+    if (i != outBuffer)
+      mprotect(memory[i].data(), wholePages(memory[i].size()), PROT_READ);
+}
+
+void StageMemory::protectOutputAfter(const Turn &turn) const {
+  size_t end = wholePages(memory[outBuffer].size());
+  size_t mine = wholePages(size_t((turn.call.num_rows + guardRows) * stage.outStride));
+  mprotect(out, std::min(mine, end), PROT_READ | PROT_WRITE);
+  if (mine < end)
+    mprotect(out + mine, end - mine, PROT_READ);
+}
+
+std::string StageMemory::ownerOf(uint64_t address) const {
+  for (size_t i = 0; i < memory.size(); ++i) {
+    auto begin = uint64_t(reinterpret_cast<uintptr_t>(memory[i].data()));
+    if (address >= begin && address - begin < wholePages(memory[i].size()))
+      return i == outBuffer ? "the output after its rows" : "its input";
+  }
+  return "";
 }
 
 } // namespace moec

@@ -16,6 +16,7 @@
 #include "runtime/moec_abi.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace moec {
@@ -52,9 +53,23 @@ public:
   std::vector<char> outputOf(const Turn &turn) const;
   static constexpr int64_t guardRows = 64;
 
+  // Where the next turn begins.
+  struct Position {
+    int64_t group, panel;
+  };
+  Position position() const { return {nextGroup, nextPanel}; }
+  void moveTo(Position next) { nextGroup = next.group, nextPanel = next.panel; }
+
+  // In a child process: a kernel that writes where it must not ends it. Inputs can be read only; of the output, the
+  // whole pages after the rows and guard rows of `turn` too.
+  void protectInputs() const;
+  void protectOutputAfter(const Turn &turn) const;
+  // What an address belongs to: "its input", "the output after its rows"; empty: to nothing of this.
+  std::string ownerOf(uint64_t address) const;
+
 private:
   std::vector<void *> operandBuffers(const llvm::SmallVector<MatmulOperand> &operands);
-  void *buffer(int64_t bytes, DataType type);
+  void *buffer(int64_t bytes, DataType type, bool fill = true);
 
   void add(Turn &turn, int64_t group, int64_t row, int64_t rows, int64_t panel, int64_t panels) const;
   void finish(Turn &turn, int64_t rows) const;
@@ -65,6 +80,7 @@ private:
   std::vector<PageBuffer> memory;
   std::vector<void *> arguments;
   char *out = nullptr;
+  size_t outBuffer = 0; // of `memory`
   int64_t maxRows = 0, totalRows = 0;
   bool good = false;
 };

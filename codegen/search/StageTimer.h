@@ -22,12 +22,18 @@ public:
 
   double run(moec_kernel_fn kernel, const StageMemory::Turn &turn);
 
+  // Gives this process pages of its own for what kernels write.
+  void touchScratch();
+  // In a child process: an access to the page after the scratch ends it.
+  void protectScratch() const;
+
   // Runs `kernel` on a poisoned output.
   std::vector<char> outputOf(moec_kernel_fn kernel, const StageMemory::Turn &turn);
 
 private:
   StageMemory &memory;
-  PageBuffer scratch;
+  PageBuffer scratch; // and a page
+  size_t scratchBytes;
 };
 
 } // namespace moec

@@ -6,12 +6,11 @@
 #define MOEC_CODEGEN_SEARCH_TUNEBATCH_H
 
 #include "codegen/emulate/LoadedObject.h"
-#include "codegen/search/StageTimer.h"
+#include "codegen/search/KernelTrial.h"
+#include "codegen/search/TuneProof.h"
 #include "codegen/search/TuneSearch.h"
 
 #include <memory>
-#include <string>
-#include <utility>
 #include <vector>
 
 namespace moec {
@@ -19,10 +18,13 @@ namespace moec {
 struct StageSearch::Batch {
   std::vector<ScheduleEntry> entries; // [0]: the default; the lists below are by entry
   std::unique_ptr<LoadedObject> loaded;
-  std::vector<moec_kernel_fn> kernels;                       // equal for entries with equal code
-  std::vector<std::string> wrongAt;                          // empty: right
-  std::vector<std::vector<std::pair<double, double>>> pairs; // microseconds of {default, candidate}
-  StageMemory::Turn turn;                                    // the last one
+  std::unique_ptr<KernelTrial> trial;
+  std::vector<TrialVerdict> verdicts;    // of check()
+  std::vector<KernelTrial::Pairs> pairs; // microseconds of {default, candidate}; none of one that is not right
+
+  TuneTimes timesOf(const KernelTrial::Pairs &pairs) const {
+    return moec::timesOf(pairs, trial->flops(), trial->weightBytes());
+  }
 };
 
 } // namespace moec

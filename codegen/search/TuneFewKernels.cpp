@@ -79,6 +79,7 @@ Result<> StageSearch::cover(std::vector<SearchOutcome *> outcomes) {
     TuneRecord choice = recordOf(outcome.rows, m.text);
     choice.kind = TuneRecord::Choice;
     choice.times = *m.times;
+    choice.unfinished = !outcome.complete;
     if (Result<> kept = remember(choice); !kept)
       return kept;
   }

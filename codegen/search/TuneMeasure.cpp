@@ -3,22 +3,18 @@
 // Candidates of one row range -> built, compared with the default, timed beside it, and recorded.
 
 #include "codegen/search/TuneBatch.h"
-#include "codegen/search/TuneProof.h"
 
 #include "codegen/bench/RatioInterval.h"
 #include "codegen/tune/TuneCandidate.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace moec {
 
 namespace {
 constexpr double turnSeconds = 0.003;
-constexpr size_t batchSize = 24;   // candidates between two looks at the clock
-constexpr double tooSlow = 3;      // times the default: timed once, not again
-constexpr double mostDrift = 0.02; // of the default, from the first third of the pairs to the last
-constexpr int proofAttempts = 3;
+constexpr size_t batchSize = 24; // candidates between two looks at the clock
+constexpr double tooSlow = 3;    // times the default: timed once, not again
 } // namespace
 
 Result<std::unique_ptr<StageSearch::Batch>> StageSearch::build(std::vector<ScheduleEntry> entries,
@@ -36,11 +32,12 @@ Result<std::unique_ptr<StageSearch::Batch>> StageSearch::build(std::vector<Sched
   if (!loaded)
     return loaded.takeError();
   batch->loaded = std::move(*loaded);
+  std::vector<moec_kernel_fn> functions;
   for (const std::string &symbol : object->symbols) {
     Result<moec_kernel_fn> kernel = batch->loaded->kernel(symbol);
     if (!kernel)
       return kernel.takeError();
-    batch->kernels.push_back(*kernel);
+    functions.push_back(*kernel);
   }
   if (!memory || memory->mostRows() < mostPacked) {
     memory.reset();
@@ -49,129 +46,72 @@ Result<std::unique_ptr<StageSearch::Batch>> StageSearch::build(std::vector<Sched
     if (!memory->ready())
       return Diagnostic::error("E-MEMORY", "not enough memory for the cold weights of stage " + stage.name);
   }
-  timer = std::make_unique<StageTimer>(*memory, object->scratchBytes);
-  if (!timer->ready())
+  std::vector<TrialKernel> kernels;
+  for (size_t c = 0; c < functions.size(); ++c)
+    kernels.push_back({functions[c], batch->entries[c].kernel.integers.at("panel_m"),
+                       haveSameBits(batch->entries[c].numeric, standard.numeric)});
+  batch->trial = std::make_unique<KernelTrial>(stage, *memory, object->scratchBytes, std::move(kernels));
+  if (!batch->trial->ready())
     return Diagnostic::error("E-MEMORY", "not enough memory for the scratch of stage " + stage.name);
-  batch->wrongAt.resize(batch->entries.size());
   batch->pairs.resize(batch->entries.size());
   return batch;
 }
 
-// Bit by bit; a candidate of another numeric, which --allow-bits admits, by the size of each row.
-static std::string differenceOf(const MatmulStage &stage, const std::vector<char> &want, const std::vector<char> &got,
-                                bool sameNumeric) {
-  DataType type = DataType(stage.result);
-  auto size = int64_t(moec_dtype_bytes(uint32_t(stage.result)));
-  if (sameNumeric) {
-    auto [a, b] = std::mismatch(want.begin(), want.end(), got.begin());
-    if (a == want.end())
-      return "";
-    int64_t at = a - want.begin();
-    return "row " + std::to_string(at / stage.outStride) + ", column " + std::to_string(at % stage.outStride / size);
-  }
-  for (int64_t row = 0; row * stage.outStride < int64_t(want.size()); ++row) {
-    double error = 0, square = 0;
-    for (int64_t c = 0; c < stage.n; ++c) {
-      double w = loadElement(want.data() + row * stage.outStride, type, c);
-      double g = loadElement(got.data() + row * stage.outStride, type, c);
-      if (std::isnan(w) && std::isnan(g))
-        continue; // columns that this turn's panels do not reach
-      error += (w - g) * (w - g);
-      square += w * w;
-    }
-    if (!(error <= 1e-4 * square + 1e-12))
-      return "row " + std::to_string(row);
-  }
-  return "";
-}
-
-// Every number of rows that the range's blocks can have, those of a candidate with a larger panel_m included. Where the
-// default cannot take so many at once, it computes them in smaller blocks: a row's bits do not depend on its block.
-void StageSearch::checkRows(Batch &batch, const RowClass &rows) {
-  auto packed = [&](size_t c) { return batch.entries[c].kernel.integers.at("panel_m"); };
-  bool open = schedule.entries[rows.entry].lastRow < 0;
+// Every number of rows that the range's blocks can have, those of a candidate with a larger panel_m included.
+Result<> StageSearch::check(Batch &batch, const RowClass &rows) {
   std::vector<int64_t> counts = rows.checked;
-  for (size_t c = 1; open && c < batch.entries.size(); ++c)
-    while (counts.back() < packed(c))
-      counts.push_back(counts.back() + 1);
-  auto check = [&](const StageMemory::Turn &turn, int64_t count) {
-    StageMemory::Turn whole = turn;
-    StageMemory::split(whole, packed(0));
-    std::vector<char> want = timer->outputOf(batch.kernels[0], whole);
-    for (size_t c = 1; c < batch.entries.size(); ++c) {
-      if (!batch.wrongAt[c].empty() || packed(c) < count ||
-          (batch.kernels[c] == batch.kernels[0] && count <= packed(0)))
-        continue;
-      bool same = haveSameBits(batch.entries[c].numeric, batch.entries[0].numeric);
-      std::string where = differenceOf(stage, want, timer->outputOf(batch.kernels[c], turn), same);
-      if (!where.empty())
-        batch.wrongAt[c] = "blocks of " + std::to_string(count) + " rows: " + where;
-    }
-  };
-  for (int64_t count : counts) {
-    StageMemory::Turn turn;
-    memory->prepareCheck(turn, count);
-    check(turn, count);
-  }
-  StageMemory::Turn turn; // all panels, as they are timed
-  memory->prepare(turn, rows.rows, 2);
-  check(turn, rows.rows);
+  if (schedule.entries[rows.entry].lastRow < 0)
+    for (const ScheduleEntry &entry : batch.entries)
+      while (counts.back() < entry.kernel.integers.at("panel_m"))
+        counts.push_back(counts.back() + 1);
+  Result<std::vector<TrialVerdict>> verdicts = batch.trial->check(counts, rows.rows, options.expired);
+  if (!verdicts)
+    return verdicts.takeError();
+  batch.verdicts = std::move(*verdicts);
+  return {};
 }
 
-double StageSearch::once(Batch &batch, size_t candidate, const RowClass &rows, int64_t blocks) {
-  memory->prepare(batch.turn, rows.rows, blocks);
-  return std::max(timer->run(batch.kernels[candidate], batch.turn), 1e-3);
+KernelTrial::Turns StageSearch::turnsOf(const RowClass &rows) const {
+  return {rows.rows, memory->blocksFor(rows.rows, turnSeconds, options.ceilings.gflops, options.ceilings.gbps)};
 }
 
-// Rounds of all candidates that are right, the default before each, on new weights every time.
-void StageSearch::time(Batch &batch, const RowClass &rows) {
-  int64_t blocks = memory->blocksFor(rows.rows, turnSeconds, options.ceilings.gflops, options.ceilings.gbps);
-  once(batch, 0, rows, blocks); // warms up
-  for (int round = 0; round < options.rounds; ++round) {
-    double standard = once(batch, 0, rows, blocks);
-    for (size_t c = 1; c < batch.entries.size(); ++c) {
-      auto &pairs = batch.pairs[c];
-      if (!batch.wrongAt[c].empty() || (!pairs.empty() && pairs[0].second > tooSlow * pairs[0].first))
-        continue;
-      if (c % 4 == 0)
-        standard = once(batch, 0, rows, blocks);
-      pairs.push_back({standard, once(batch, c, rows, blocks)});
-    }
-  }
+// Rounds of all candidates that are right.
+Result<> StageSearch::time(Batch &batch, const RowClass &rows) {
+  std::vector<size_t> right;
+  for (size_t c = 1; c < batch.entries.size(); ++c)
+    if (batch.verdicts[c].what == TrialVerdict::Right)
+      right.push_back(c);
+  Result<std::vector<KernelTrial::Pairs>> pairs =
+      batch.trial->screen(right, turnsOf(rows), options.rounds, tooSlow, batch.verdicts);
+  if (!pairs)
+    return pairs.takeError();
+  for (size_t r = 0; r < right.size(); ++r)
+    batch.pairs[right[r]] = std::move((*pairs)[r]);
+  return {};
 }
 
-// Default and candidate in turn, ABBA; the default first and last. Again if the machine changed meanwhile.
-TuneTimes StageSearch::timeProof(Batch &batch, size_t candidate, const RowClass &rows, bool &believable) {
-  int64_t blocks = memory->blocksFor(rows.rows, turnSeconds, options.ceilings.gflops, options.ceilings.gbps);
-  TuneTimes times;
-  for (int attempt = 0; attempt < proofAttempts; ++attempt) {
-    std::vector<std::pair<double, double>> pairs;
-    std::vector<double> standard;
-    once(batch, candidate, rows, blocks);
-    for (int pair = 0; pair < options.pairs; ++pair) {
-      bool swapped = pair % 2;
-      double first = once(batch, swapped ? candidate : 0, rows, blocks);
-      double second = once(batch, swapped ? 0 : candidate, rows, blocks);
-      pairs.push_back(swapped ? std::pair(second, first) : std::pair(first, second));
-      standard.push_back(pairs.back().first);
-    }
-    times = timesOf(pairs, batch.turn);
-    auto third = int64_t(standard.size() / 3);
-    double begin = medianOf({standard.begin(), standard.begin() + third});
-    double end = medianOf({standard.end() - third, standard.end()});
-    if (std::abs(end / begin - 1) <= mostDrift)
-      break;
-  }
+// Default and candidate in turn; the default first and last. Nothing: the candidate failed.
+Result<std::optional<TuneTimes>> StageSearch::timeProof(Batch &batch, size_t candidate, const RowClass &rows,
+                                                        bool &believable, TrialVerdict &verdict) {
+  using Times = std::optional<TuneTimes>;
+  Result<KernelTrial::Pairs> pairs = batch.trial->duel(0, candidate, turnsOf(rows), options.pairs, verdict);
+  if (!pairs)
+    return pairs.takeError();
+  if (pairs->empty())
+    return Times();
+  TuneTimes times = batch.timesOf(*pairs);
   believable = true;
   if (!tooFast(times.candidate.median, times, options.ceilings))
-    return times;
+    return Times(times);
   // Either the candidate or the probe is wrong: a busy machine hides what it can do.
   ProbeResult ceilings = options.probe ? options.probe() : options.ceilings;
-  std::vector<double> alone;
-  for (int turn = 0; turn < options.pairs; ++turn)
-    alone.push_back(once(batch, candidate, rows, blocks));
-  believable = !tooFast(medianOf(alone), times, ceilings);
-  return times;
+  Result<std::vector<double>> alone = batch.trial->alone(candidate, turnsOf(rows), options.pairs, verdict);
+  if (!alone)
+    return alone.takeError();
+  if (alone->empty())
+    return Times();
+  believable = !tooFast(medianOf(*alone), times, ceilings);
+  return Times(times);
 }
 
 // Builds each candidate alone, after a batch could not be built, and records those at fault.
@@ -210,21 +150,24 @@ Result<> StageSearch::measureBatch(const RowClass &rows, std::vector<ScheduleEnt
   if (!built)
     return built.takeError();
   Batch &batch = **built;
-  checkRows(batch, rows);
-  time(batch, rows);
+  if (Result<> checked = check(batch, rows); !checked)
+    return checked;
+  if (Result<> timed = time(batch, rows); !timed)
+    return timed;
   for (size_t c = 1; c < batch.entries.size(); ++c) {
+    if (batch.verdicts[c].what == TrialVerdict::Unknown) {
+      outcome.complete = false;
+      continue;
+    }
     TuneRecord record = recordOf(rows, candidateText(batch.entries[c]));
-    if (!batch.wrongAt[c].empty()) {
-      record.result = TuneResult::Wrong;
-      record.detail = batch.wrongAt[c];
-      ++outcome.wrong;
-    } else {
+    takeVerdict(batch.verdicts[c], record, outcome);
+    if (record.result == TuneResult::Ok) {
       ++outcome.tried;
       if (batch.pairs[c].size() < size_t(options.rounds)) {
         record.result = TuneResult::Timeout;
-        record.detail = "more than three times as long as the default";
+        record.detail = slowerDetail;
       } else {
-        record.times = timesOf(batch.pairs[c], batch.turn);
+        record.times = batch.timesOf(batch.pairs[c]);
       }
     }
     if (Result<> kept = remember(record); !kept)
@@ -232,6 +175,29 @@ Result<> StageSearch::measureBatch(const RowClass &rows, std::vector<ScheduleEnt
     measured.push_back({batch.entries[c], record.candidate, earlier(record)->times});
   }
   return {};
+}
+
+// What a kernel that is not right leaves in its record.
+void StageSearch::takeVerdict(const TrialVerdict &verdict, TuneRecord &record, SearchOutcome &outcome) {
+  record.detail = verdict.detail;
+  switch (verdict.what) {
+  case TrialVerdict::Wrong:
+    record.result = TuneResult::Wrong;
+    ++outcome.wrong;
+    return;
+  case TrialVerdict::Crashed:
+    record.result = TuneResult::Failed;
+    ++outcome.failed;
+    ++outcome.crashed;
+    return;
+  case TrialVerdict::Stuck:
+    record.result = TuneResult::Timeout;
+    ++outcome.stuck;
+    return;
+  case TrialVerdict::Unknown:
+  case TrialVerdict::Right:
+    return;
+  }
 }
 
 // Those of earlier records first. With the budget's end the outcome is not complete.

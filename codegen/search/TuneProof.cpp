@@ -13,7 +13,7 @@ static TuneSpan spanOf(const std::vector<double> &us) {
   return us.empty() ? TuneSpan() : TuneSpan{medianOf(us), *low, *high};
 }
 
-TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const StageMemory::Turn &turn) {
+TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, double flops, double weightBytes) {
   TuneTimes times;
   std::vector<double> standard, candidate;
   for (auto [a, b] : pairs) {
@@ -28,8 +28,8 @@ TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const Sta
   times.gain = 1 / ratio.ratio - 1;
   times.gainLow = ratio.known() ? 1 / ratio.high - 1 : times.gain;
   times.gainHigh = ratio.known() ? 1 / ratio.low - 1 : times.gain;
-  times.flops = int64_t(turn.flops);
-  times.bytes = int64_t(turn.weightBytes);
+  times.flops = int64_t(flops);
+  times.bytes = int64_t(weightBytes);
   return times;
 }
 
@@ -60,6 +60,24 @@ Decision decide(const std::vector<Rival> &rivals, double minimumGain) {
   }
   decision.evidence = decision.chosen == Decision::none ? best : decision.chosen;
   return decision;
+}
+
+std::vector<size_t> undecided(const std::vector<Rival> &rivals, const Decision &decision, double minimumGain) {
+  std::vector<size_t> open;
+  if (decision.chosen == Decision::none)
+    return open;
+  for (size_t r = 0; r < rivals.size(); ++r)
+    if (r != decision.chosen && rivals[r].believable && beatsDefault(rivals[r].times, minimumGain) &&
+        rivals[r].times.gainHigh >= rivals[decision.chosen].times.gainLow)
+      open.push_back(r);
+  std::sort(open.begin(), open.end(), [&](size_t a, size_t b) {
+    return std::pair(-rivals[a].times.gain, a) < std::pair(-rivals[b].times.gain, b);
+  });
+  return open;
+}
+
+bool challengerWins(const TuneTimes &pairs, bool challengerIsSimpler) {
+  return pairs.gainLow > 0 || (pairs.gainHigh >= 0 && challengerIsSimpler);
 }
 
 } // namespace moec

@@ -6,7 +6,6 @@
 #define MOEC_CODEGEN_SEARCH_TUNEPROOF_H
 
 #include "codegen/bench/Ceilings.h"
-#include "codegen/search/StageMemory.h"
 #include "codegen/tune/TuneRecord.h"
 
 #include <cstddef>
@@ -15,8 +14,8 @@
 
 namespace moec {
 
-// Pairs {default, candidate} of microseconds of one turn each.
-TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, const StageMemory::Turn &turn);
+// Pairs {default, candidate} of microseconds of one turn each, and what such a turn computes and reads.
+TuneTimes timesOf(const std::vector<std::pair<double, double>> &pairs, double flops, double weightBytes);
 
 // What the ceilings allow a turn at least, in microseconds.
 double boundUs(double flops, double weightBytes, const ProbeResult &ceilings);
@@ -36,6 +35,14 @@ struct Decision {
   size_t chosen = none;   // a rival; none: the default stays
   size_t evidence = none; // the rival whose times prove it: the chosen one, else the best; none: there are no rivals
 };
+
+// Rivals whose order their times beside the default leave open: those that beat it too and whose interval meets that of
+// the chosen one; the largest gain first.
+std::vector<size_t> undecided(const std::vector<Rival> &rivals, const Decision &decision, double minimumGain);
+
+// Whether `challenger` takes the place of `leader`, from pairs {leader, challenger}: if it is faster beyond the
+// interval, or if neither is and it is the simpler one.
+bool challengerWins(const TuneTimes &pairs, bool challengerIsSimpler);
 
 // Of the believable rivals that beat the default, the one with the largest gain; of equal ones the first.
 Decision decide(const std::vector<Rival> &rivals, double minimumGain);

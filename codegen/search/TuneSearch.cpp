@@ -4,6 +4,7 @@
 
 #include "codegen/search/TuneSearch.h"
 
+#include "codegen/Machine.h"
 #include "codegen/search/TuneBatch.h"
 #include "codegen/search/TuneProof.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -52,6 +53,8 @@ TuneRecord StageSearch::recordOf(const RowClass &rows, const std::string &candid
   record.routing = options.routing.name;
   record.standard = candidateText(standard);
   record.candidate = candidate;
+  record.share = std::min(rows.weight, 1.0);
+  record.stamp.date = utcDate();
   return record;
 }
 
@@ -128,6 +131,8 @@ Result<SearchOutcome> StageSearch::search(const RowClass &rows) {
     return outcome;
   }
   outcome.reached = !measured->empty();
+  for (size_t m = 0; m < measured->size(); ++m)
+    (*measured)[m].order = m;
   std::sort(measured->begin(), measured->end(), [](const Measured &a, const Measured &b) {
     return a.gain() != b.gain() ? a.gain() > b.gain() : a.text < b.text;
   });
@@ -140,6 +145,39 @@ Result<SearchOutcome> StageSearch::search(const RowClass &rows) {
   return outcome;
 }
 
+struct StageSearch::Finalists {
+  const std::vector<Measured> &measured;
+  std::vector<Rival> rivals;
+  std::vector<size_t> of; // by rival: which of `measured`; its kernel in the batch is the one after it
+
+  const Measured &measuredOf(size_t rival) const { return measured[of[rival]]; }
+};
+
+// The one with the largest gain against each of the others whose interval meets its own; a winner takes its place.
+Result<> StageSearch::settle(Batch &batch, const RowClass &rows, const Finalists &finalists, Decision &decision,
+                             std::vector<TuneDuel> &duels) {
+  const ScheduleEntry &standard = schedule.entries[rows.entry];
+  auto simplicity = [&](size_t rival) {
+    const Measured &m = finalists.measuredOf(rival);
+    return std::pair(countChanges(standard, m.entry), m.order);
+  };
+  for (size_t challenger : undecided(finalists.rivals, decision, options.minimumGain)) {
+    TrialVerdict verdict;
+    Result<KernelTrial::Pairs> pairs = batch.trial->duel(
+        finalists.of[decision.chosen] + 1, finalists.of[challenger] + 1, turnsOf(rows), options.pairs, verdict);
+    if (!pairs)
+      return pairs.takeError();
+    if (pairs->empty()) // one of them failed now; what they did beside the default counts
+      continue;
+    TuneTimes times = batch.timesOf(*pairs);
+    duels.push_back({finalists.measuredOf(decision.chosen).text, finalists.measuredOf(challenger).text, times.pairs,
+                     times.wins, times.gain, times.gainLow, times.gainHigh});
+    if (challengerWins(times, simplicity(challenger) < simplicity(decision.chosen)))
+      decision.chosen = decision.evidence = challenger;
+  }
+  return {};
+}
+
 // The finalists against the default, one after the other. Without any, the default stays without a proof.
 Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &measured, SearchOutcome &outcome) {
   if (measured.empty())
@@ -150,20 +188,40 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   Result<std::unique_ptr<Batch>> built = build(std::move(entries), outcome.standard);
   if (!built)
     return built.takeError();
-  std::vector<Rival> rivals(measured.size());
-  for (size_t c = 0; c < rivals.size(); ++c) {
-    rivals[c].times = timeProof(**built, c + 1, rows, rivals[c].believable);
-    outcome.unbelieved |= !rivals[c].believable;
+  Finalists finalists{measured, {}, {}};
+  for (size_t c = 0; c < measured.size(); ++c) {
+    Rival rival;
+    TrialVerdict verdict;
+    Result<std::optional<TuneTimes>> times = timeProof(**built, c + 1, rows, rival.believable, verdict);
+    if (!times)
+      return times.takeError();
+    if (!*times) { // it went well when it was screened
+      TuneRecord record = recordOf(rows, measured[c].text);
+      takeVerdict(verdict, record, outcome);
+      if (Result<> kept = remember(record); !kept)
+        return kept;
+      continue;
+    }
+    rival.times = **times;
+    outcome.unbelieved |= !rival.believable;
+    finalists.rivals.push_back(rival);
+    finalists.of.push_back(c);
   }
+  const std::vector<Rival> &rivals = finalists.rivals;
+  if (rivals.empty())
+    return {};
   Decision decision = decide(rivals, options.minimumGain);
+  TuneRecord choice = recordOf(rows, candidateText(outcome.standard));
+  if (Result<> settled = settle(**built, rows, finalists, decision, choice.duels); !settled)
+    return settled;
   outcome.changed = decision.chosen != Decision::none;
   outcome.proofIs(rivals[decision.evidence].times);
-  TuneRecord choice = recordOf(rows, candidateText(outcome.standard));
   choice.kind = TuneRecord::Choice;
   choice.times = rivals[decision.evidence].times;
+  choice.unfinished = !outcome.complete;
   if (outcome.changed) {
-    outcome.chosen = measured[decision.chosen].entry;
-    choice.candidate = measured[decision.chosen].text;
+    outcome.chosen = finalists.measuredOf(decision.chosen).entry;
+    choice.candidate = finalists.measuredOf(decision.chosen).text;
   }
   return remember(choice);
 }

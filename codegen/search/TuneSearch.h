@@ -4,12 +4,13 @@
 //
 //   1. candidates   neighbours of the best entry so far (Candidates.h), until none is faster
 //   2. right        each computes what the default computes, bit by bit, at every row count that is checked, on a
-//                   poisoned output; one that does not is recorded as wrong and never timed, one that cannot be built
-//                   as failed
+//                   poisoned output, in a child process; one that does not is recorded as wrong and never timed, one
+//                   that cannot be built or ends with a signal as failed, one that never returns as timeout
 //   3. screened     rounds of default and candidates, in turn, on weights that no cache holds
 //   4. chosen       the best few against the default in pairs, ABBA; one is chosen if the 95 % interval of its gain
 //                   lies above 0 and the gain is 1 % at least, else the default stays, with the same proof; times
-//                   that the ceilings forbid are taken again alone, and do not count if they stay
+//                   that the ceilings forbid are taken again alone, and do not count if they stay; of several whose
+//                   intervals meet, pairs of one with the other decide, and on a tie the one that changes less
 //   5. few          when all ranges are decided, one kernel takes the place of another where it costs 1 % at most
 //
 // Records of earlier runs with the same default are taken as if they were measured now, so a search that was cut goes
@@ -21,7 +22,9 @@
 #include "codegen/bench/Ceilings.h"
 #include "codegen/pipeline/StageCompiler.h"
 #include "codegen/search/Candidates.h"
+#include "codegen/search/KernelTrial.h"
 #include "codegen/search/RowClasses.h"
+#include "codegen/search/TuneProof.h"
 #include "codegen/tune/TuneRecord.h"
 
 #include "dsl/text/Result.h"
@@ -37,8 +40,6 @@
 namespace moec {
 
 class LoadedObject;
-class StageMemory;
-class StageTimer;
 
 struct SearchOptions {
   CandidateSpace space;
@@ -67,14 +68,18 @@ struct SearchOutcome {
   double bestGain = 0;     // of all candidates that are right; 0: none is faster than the default
   double gain = 0, gainLow = 0, gainHigh = 0;
   int64_t pairs = 0, wins = 0;
-  size_t tried = 0, wrong = 0, failed = 0, reused = 0; // candidates: timed, wrong, not built, of earlier records
+  // Candidates: timed; wrong; not built, or ended with a signal; only the latter; never returned; of earlier records.
+  size_t tried = 0, wrong = 0, failed = 0, crashed = 0, stuck = 0, reused = 0;
 
   void proofIs(const TuneTimes &times) {
     gain = times.gain, gainLow = times.gainLow, gainHigh = times.gainHigh;
     pairs = times.pairs, wins = times.wins;
   }
-  bool news() const { return tried + wrong + failed > 0; }
+  bool news() const { return tried + wrong + failed + stuck > 0; }
 };
+
+// Detail of a timeout record whose candidate returns, but too late to be of use.
+inline constexpr const char *slowerDetail = "more than three times as long as the default";
 
 class StageSearch {
 public:
@@ -94,6 +99,7 @@ private:
     ScheduleEntry entry;
     std::string text;
     std::optional<TuneTimes> times; // of one that is right
+    size_t order = 0;               // in which the walk met it
     double gain() const { return times ? times->gain : -1; }
   };
   struct Batch; // compiled, loaded and checked candidates; the first is the default
@@ -109,10 +115,16 @@ private:
                         std::vector<Measured> &measured);
   Result<> dropFailing(const RowClass &rows, std::vector<ScheduleEntry> &candidates, SearchOutcome &outcome);
   Result<std::vector<Measured>> walk(const RowClass &rows, SearchOutcome &outcome);
-  void checkRows(Batch &batch, const RowClass &rows);
-  double once(Batch &batch, size_t candidate, const RowClass &rows, int64_t blocks);
-  void time(Batch &batch, const RowClass &rows);
-  TuneTimes timeProof(Batch &batch, size_t candidate, const RowClass &rows, bool &believable);
+  Result<> check(Batch &batch, const RowClass &rows);
+  Result<> time(Batch &batch, const RowClass &rows);
+  KernelTrial::Turns turnsOf(const RowClass &rows) const;
+  static void takeVerdict(const TrialVerdict &verdict, TuneRecord &record, SearchOutcome &outcome);
+  Result<std::optional<TuneTimes>> timeProof(Batch &batch, size_t candidate, const RowClass &rows, bool &believable,
+                                             TrialVerdict &verdict);
+  // Rivals in pairs with each other where the default leaves their order open -> the decision, and the pairs.
+  struct Finalists;
+  Result<> settle(Batch &batch, const RowClass &rows, const Finalists &finalists, Decision &decision,
+                  std::vector<TuneDuel> &duels);
   Result<> prove(const RowClass &rows, const std::vector<Measured> &measured, SearchOutcome &outcome);
   Result<std::unique_ptr<Batch>> build(std::vector<ScheduleEntry> entries, const ScheduleEntry &standard);
 
@@ -124,7 +136,6 @@ private:
   std::map<std::string, TuneRecord>
       known; // the latest answer to each question, with the default it was measured beside
   std::unique_ptr<StageMemory> memory;
-  std::unique_ptr<StageTimer> timer;
 };
 
 } // namespace moec

@@ -14,11 +14,17 @@
 //              "gain": [0.061, 0.054, 0.068], "flops": 37748736, "bytes": 3145728},
 //    "stamp": {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}}
 //
-// "predicted": true marks times of a model of the machine, which is then not necessarily there. A choice has
-// "kind": "choice" and, instead of candidate and result, "choice": "default" or the text of a kernel; its
-// times are the proof: of the chosen kernel, or of the best rival if the default stayed. Kernels are entries of a
-// schedule without their rows (TuneCandidate.h). Reading is strict about these members and ignores others, which a
-// later version may have added.
+// "share": 0.31 is the class's share of the stage's work in the calls that were tuned for, "unfinished": true a choice
+// among the candidates that the budget reached. "predicted": true marks times of a model of the machine, which is then
+// not necessarily there. A choice has "kind": "choice" and, instead of candidate and result, "choice": "default" or the
+// text of a kernel; its times are the proof: of the chosen kernel, or of the best rival if the default stayed. It may
+// have
+//
+//   "duels": [{"first": kernel, "second": kernel, "pairs", "wins", "gain": [of the second over the first, low, high]}]
+//
+// in the order in which they were decided; the winner of the last is the choice. Kernels are entries of a schedule
+// without their rows (TuneCandidate.h). Reading is strict about these members and ignores others, which a later version
+// may have added.
 
 #ifndef MOEC_CODEGEN_TUNE_TUNERECORD_H
 #define MOEC_CODEGEN_TUNE_TUNERECORD_H
@@ -68,6 +74,13 @@ struct TuneTimes {
   int64_t flops = 0, bytes = 0;               // of one run
 };
 
+// Two candidates measured in alternation with each other.
+struct TuneDuel {
+  std::string first, second;                  // texts of kernels
+  int64_t pairs = 0, wins = 0;                // rounds, and those in which the second was faster
+  double gain = 0, gainLow = 0, gainHigh = 0; // first / second - 1, with its confidence interval
+};
+
 struct TuneStamp {
   std::string moec;   // "0.1.0"
   std::string abi;    // "1.0"
@@ -101,7 +114,10 @@ struct TuneRecord {
   TuneResult result = TuneResult::Ok;
   std::string detail;             // wrong: where; failed: why
   std::optional<TuneTimes> times; // present if the result is ok
+  std::vector<TuneDuel> duels;    // of a choice: between finalists whose order the default left open
   bool predicted = false;         // the times are a model's
+  double share = 0;               // of the stage's work in the calls that were tuned for; 0: unknown
+  bool unfinished = false;        // a choice that was made when the budget had ended before the search
   TuneStamp stamp;
 
   bool cuda() const { return target.compare(0, 5, "cuda:") == 0; }

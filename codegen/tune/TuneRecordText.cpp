@@ -20,6 +20,7 @@ namespace moec {
 static constexpr const char *schemaName = "moec.tune/1";
 static constexpr size_t maxDetailBytes = 1000;
 static constexpr size_t maxKernelBytes = 2000;
+static constexpr size_t maxDuels = 16;
 
 // ---- printing ----------------------------------------------------------------------------------------------------
 
@@ -93,6 +94,19 @@ static void writeTimes(json::OStream &os, const TuneTimes &times) {
   });
 }
 
+static void writeDuels(json::OStream &os, const std::vector<TuneDuel> &duels) {
+  os.attributeArray("duels", [&] {
+    for (const TuneDuel &duel : duels)
+      os.object([&] {
+        writeText(os, "first", duel.first);
+        writeText(os, "second", duel.second);
+        os.attribute("pairs", duel.pairs);
+        os.attribute("wins", duel.wins);
+        writeNumbers(os, "gain", duel.gain, duel.gainLow, duel.gainHigh);
+      });
+  });
+}
+
 std::string printTuneRecord(const TuneRecord &record) {
   std::string text;
   raw_string_ostream stream(text);
@@ -117,8 +131,17 @@ std::string printTuneRecord(const TuneRecord &record) {
       writeText(os, "detail", record.detail.substr(0, maxDetailBytes));
     if (record.predicted)
       os.attribute("predicted", true);
+    if (record.share > 0) {
+      os.attributeBegin("share");
+      os.rawValue(numberText(record.share));
+      os.attributeEnd();
+    }
+    if (record.unfinished)
+      os.attribute("unfinished", true);
     if (record.times)
       writeTimes(os, *record.times);
+    if (!record.duels.empty())
+      writeDuels(os, record.duels);
     os.attributeObject("stamp", [&] {
       writeText(os, "moec", record.stamp.moec);
       writeText(os, "abi", record.stamp.abi);
@@ -304,6 +327,7 @@ private:
   bool readGpu(const JsonNode &object, TuneGpu &gpu);
   bool readOutcome(TuneRecord &record);
   bool readTimes(TuneRecord &record);
+  bool readDuels(TuneRecord &record);
   bool readStamp(TuneStamp &stamp);
 
   DiagnosticList list;
@@ -327,7 +351,7 @@ bool RecordReader::readRecord(TuneRecord &record) {
       !text(root, "", "default", record.standard, isKernel, "an entry of a schedule without its rows"))
     return false;
   record.rows = *classOfText(rows);
-  return readOutcome(record) && readTimes(record) && readStamp(record.stamp);
+  return readOutcome(record) && readTimes(record) && readDuels(record) && readStamp(record.stamp);
 }
 
 bool RecordReader::readKind(TuneRecord &record) {
@@ -410,6 +434,14 @@ bool RecordReader::readOutcome(TuneRecord &record) {
     return false;
   if (tree.member(root, "predicted") && !boolean(root, "", "predicted", record.predicted))
     return false;
+  if (tree.member(root, "unfinished") && !boolean(root, "", "unfinished", record.unfinished))
+    return false;
+  if (const JsonNode *node = tree.member(root, "share")) {
+    std::optional<double> share = node->kind == JsonKind::Number ? doubleOf(node->text) : std::nullopt;
+    if (!share || !(*share > 0 && *share <= 1))
+      return failAt(*node, "share", "a number above 0, at most 1");
+    record.share = *share;
+  }
   if (record.kind == TuneRecord::Choice) {
     if (!text(
             root, "", "choice", record.candidate, [](StringRef t) { return t == "default" || isKernel(t); },
@@ -455,6 +487,30 @@ bool RecordReader::readTimes(TuneRecord &record) {
   times.candidate = {candidate[0], candidate[1], candidate[2]};
   times.gain = gain[0], times.gainLow = gain[1], times.gainHigh = gain[2];
   record.times = times;
+  return true;
+}
+
+bool RecordReader::readDuels(TuneRecord &record) {
+  const JsonNode *list = tree.member(tree.root(), "duels");
+  if (!list)
+    return true;
+  if (record.kind != TuneRecord::Choice || list->kind != JsonKind::Array || list->children.size() > maxDuels)
+    return failAt(*list, "duels", "a list of at most 16 pairs of kernels, in a choice");
+  for (size_t i = 0; i < list->children.size(); ++i) {
+    const JsonNode &object = *tree.item(*list, i);
+    const char *kernel = "an entry of a schedule without its rows";
+    if (object.kind != JsonKind::Object)
+      return failAt(object, "duels", "a list of objects");
+    TuneDuel duel;
+    double gain[3];
+    if (!text(object, "duels.", "first", duel.first, isKernel, kernel) ||
+        !text(object, "duels.", "second", duel.second, isKernel, kernel) ||
+        !integer(object, "duels.", "pairs", duel.pairs, 1, 1000000) ||
+        !integer(object, "duels.", "wins", duel.wins, 0, 1000000) || !numbers(object, "duels.", "gain", gain, -1, 1e6))
+      return false;
+    duel.gain = gain[0], duel.gainLow = gain[1], duel.gainHigh = gain[2];
+    record.duels.push_back(std::move(duel));
+  }
   return true;
 }
 

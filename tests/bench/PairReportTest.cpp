@@ -27,7 +27,7 @@ PairRun runOf(size_t pairs, double factor) {
   run.a.weightType = run.b.weightType = "f32";
   run.a.packageHash = std::string(64, 'a');
   run.b.packageHash = std::string(64, 'b');
-  run.scheduleB = "b.txt";
+  run.sourceB.schedule = "b.txt";
   run.peak = "AVX2 f32 FMA";
   run.pattern = "one walk";
   run.ceilings = {100, 10};

@@ -95,7 +95,7 @@ assert (sum(d["page"][:3]) < 150) == (theme == "dark"), d["page"]
 assert d["marks"] == {
     "latency mark": 35, "latency line": 3, "latency band": 3, "latency bound": 3, "stages segment": 55,
     "roofline mark": 35, "roofline roof": 2, "skew cell": 24, "tuning candidate": 58, "tuning failed": 2,
-    "tuning default": 2}, d["marks"]
+    "tuning default": 2, "course line": 1, "course bound": 1, "course mark": 1}, d["marks"]
 assert d["empty"] == [], d["empty"]
 assert d["faint"] == [], d["faint"]
 assert d["overlaps"] == [], d["overlaps"]

@@ -16,11 +16,13 @@ for classes, body in re.findall(r"<svg class=\"chart ([a-z]+)\"(.*?)</svg>", pag
 count = lambda chart, mark: sum(len(re.findall(r"class=\"%s[ \"]" % mark, body)) for body in charts[chart])
 found = {(chart, mark): count(chart, mark) for chart, mark in (
     ("latency", "mark"), ("latency", "line"), ("latency", "band"), ("roofline", "mark"), ("roofline", "roof"),
-    ("stages", "segment"), ("skew", "cell"), ("tuning", "candidate"), ("tuning", "failed"), ("tuning", "default"))}
+    ("stages", "segment"), ("skew", "cell"), ("tuning", "candidate"), ("tuning", "failed"), ("tuning", "default"),
+    ("course", "line"), ("course", "bound"), ("course", "mark"))}
 assert found == {
     ("latency", "mark"): 11 + 12 + 12, ("latency", "line"): 3, ("latency", "band"): 3, ("roofline", "mark"): 35,
     ("roofline", "roof"): 2, ("stages", "segment"): 11 * 5, ("skew", "cell"): 2 * 12, ("tuning", "candidate"): 58,
-    ("tuning", "failed"): 2, ("tuning", "default"): 2}, found
+    ("tuning", "failed"): 2, ("tuning", "default"): 2, ("course", "line"): 1, ("course", "bound"): 1,
+    ("course", "mark"): 1}, found
 # Every mark has a tooltip, every chart with axes their titles.
 for chart, bodies in charts.items():
     for body in bodies:
@@ -40,6 +42,13 @@ parser = Nesting()
 parser.feed(page)
 assert parser.stack == [], parser.stack
 assert "left-out" not in page and "no round accepted" in page'
+# How far the default is, what failed and why, and what no record reaches.
+expect_in report.html '<p>The default takes 1.088 x the time of what was chosen (geometric mean of 1 cell), at most 1.088 x; at most 1.25 x in 100.0 % of the cells.</p>'
+expect_in report.html '<tr><th>qwen3_30b_a3b experts_gate_up, cpu:avx512, rows 9..12</th><td>60.0 %</td><td>1 ms</td><td>1.088</td><td>8.8 % (7.8 % .. 9.8 %)</td><td>29</td><td>1</td><td>block_m 12 -&gt; 2, prefetch_block 32 -&gt; 16</td></tr>'
+expect_in report.html '<td>not decided</td>'
+expect_in report.html '<li>wrong: row 3, column 7 — block_m 12 -&gt; 8, prefetch_block 32 -&gt; 16</li>'
+expect_that 'what was not reached' grep -q '<p class="not-reached">Not reached by the budget: 1 cell was not searched to the end; layer.tune.jsonl: qwen3_30b_a3b experts_down, cpu:avx512: ranges with 40.0 % of the work have no record; .*experts_gate_up' report.html
+expect_that 'the search over its time' grep -q '<title>after 40 s: decided qwen3_30b_a3b experts_gate_up, cpu:avx512, rows 9..12; 95.9 % of the default&#39;s time</title>' report.html
 run report uniform.json zipf.jsonl threads.json layer.tune.jsonl -o again.html
 expect_that 'equal inputs give equal pages' cmp report.html again.html
 

@@ -55,7 +55,17 @@ def measurement(stage, i):
                          "wins": 11 if candidate < default else 0,
                          "gain": [default / candidate - 1, default / candidate - 1.01, default / candidate - 0.99],
                          "flops": 37748736, "bytes": 3145728}
-    made["stamp"] = {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}
+    made["share"] = 0.6
+    made["stamp"] = {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": f"2026-11-27T10:00:{i:02}Z"}
+    return made
+
+
+# Of a stage whose search ended: candidate i.
+def choice(stage, i):
+    made = measurement(stage, i)
+    made.update(kind="choice", choice=made.pop("candidate"))
+    del made["result"]
+    made["stamp"]["date"] = "2026-11-27T10:00:40Z"
     return made
 
 
@@ -78,6 +88,8 @@ def main():
         for stage in ("experts_gate_up", "experts_down"):
             for i in range(30):
                 file.write(json.dumps(measurement(stage, i)) + "\n")
+            if stage == "experts_gate_up":
+                file.write(json.dumps(choice(stage, 1)) + "\n")
 
 
 if __name__ == "__main__":

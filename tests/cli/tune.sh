@@ -6,7 +6,7 @@ grep -q avx2 /proc/cpuinfo || { echo 'this machine has no AVX2'; exit 0; }
 quick='--target cpu:avx2 --no-confirm --tokens 16 --stage experts_down'
 
 # ---- a run, its records, and the same run again
-run tune small.json $quick --budget 5s
+run tune small.json $quick --budget 20s
 expect_status 0
 expect_err ''
 expect_that 'it names the machine' sh -c 'head -1 out | grep -q "^machine      .*, 1 thread; .* GFLOP/s (.*), .* GB/s$"'
@@ -37,6 +37,7 @@ found = json.load(open("out"))
 assert found["measurements"] == 0 and found["not_reached"] == 0 and found["wrong"] == 0, found
 assert [(r["stage"], r["isa"], r["rows"], r["known"]) for r in found["ranges"]] == [
     ("experts_down", "avx2", "4..", True)], found
+assert found["failures"] == [] and len(found["best_so_far"]) == 1, found
 assert found["default_over_best"]["ranges"] == 1 and found["default_over_best"]["worst"] >= 1, found
 for r in found["ranges"]:
     assert r["complete"] and r["default"].startswith("panel {") and (r["gain"] >= 0.01 or r["chosen"] == r["default"]), r'
@@ -50,6 +51,18 @@ expect_that 'explain names the source' grep -q 'experts_down avx2 4\.\.: small.t
 run explain small.json --target cpu:avx2 --why -q --tuning none
 expect_status 0
 expect_that '--tuning none uses no records' sh -c '! grep -q tune.jsonl out'
+
+# ---- a budget that ends before the search
+run tune small.json --target cpu:avx2 --no-confirm --tokens 1,2,4,8,16,64 --budget 3s -o short.jsonl
+expect_status 0
+expect_that 'ranges that were not reached' grep -Eq '^not reached  experts_(down|gate_up) avx2 rows [0-9.]*, [0-9.]* % of the stage.s work' out
+if [ -s short.jsonl ]; then # a busy machine reaches nothing in that time
+  expect_that 'best so far' grep -Eq '^best so far  [0-9.]+ x after [0-9.]+ s' out
+  expect_in out 'landscape    moec report short.jsonl draws it, moec tunedb show short.jsonl --stage NAME lists candidates by time'
+  run -q report short.jsonl -o short.html
+  expect_status 0
+  expect_in short.html '<p class="not-reached">Not reached by the budget: '
+fi
 
 # ---- a file of one's own; routings
 run tune small.json $quick --budget 1s -o own.jsonl --skew zipf
@@ -143,6 +156,42 @@ expect_status 0
 run check --explain W-WRONG
 expect_status 0
 expect_in out 'recorded as wrong and never'
+
+# ---- kernels that read far beyond their weights, or never return, cost their own records only
+mkdir -p broken/kernels
+python3 - "$source_dir/templates/kernels/panel.mlir" broken/kernels <<'EOF'
+import sys
+text = open(sys.argv[1]).read()
+def write(name, *changes):
+    new = text.replace("@panel for", "@" + name + " for")
+    for old, by in changes:
+        assert old in new, old
+        new = new.replace(old, by)
+    open(f"{sys.argv[2]}/{name}.mlir", "w").write(new)
+write("panel_crash", ("%steps = arith.constant #k_steps",
+                      "%far = arith.constant 1073741824 : index\n  %steps = arith.addi %far, %c1 : index"))
+inner = "scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {"
+write("panel_hang",
+      ("%acc = " + inner, "%ever = arith.constant 1152921504606846976 : index\n"
+       "        %acc = scf.for %again = %c0 to %ever step %c1 iter_args(%d0 = %zero) -> (!acc) {\n"
+       "        %inner = " + inner.replace("= %zero", "= %d0")),
+      ("scf.yield %d : !acc\n        }", "scf.yield %d : !acc\n        }\n        scf.yield %inner : !acc\n        }"))
+EOF
+run tune small.json $quick --budget full --templates broken -o broken.jsonl
+expect_status 0
+expect_that 'a warning' sh -c 'head -1 err | grep -q "^moec: warning\[W-CRASH\]: .* crashed or never returned, and will never be chosen$"'
+expect_that 'the range counts them' grep -q '^experts_down avx2 rows 4\.\. .* failed   [0-9]* never returned$' out
+expect_that 'the end says why' grep -q '^failed       experts_down avx2 rows 4\.\.: panel -> panel_crash: failed, blocks of [0-9]* rows: ended with SIGSEGV' out
+expect_that 'and what never returned' grep -q '^failed       experts_down avx2 rows 4\.\.: panel -> panel_hang: timeout, blocks of [0-9]* rows: did not return within 1 s' out
+expect_that 'so does the end' grep -q 'failed: [1-9][0-9]*, never returned: [1-9][0-9]*; not reached: 0$' out
+run tunedb show broken.jsonl --stage experts_down
+expect_that 'the signal' grep -q 'failed   panel_crash .*: ended with SIGSEGV' out
+expect_that 'the limit' grep -q 'timeout  panel_hang .*: did not return within 1 s' out
+expect_that 'none was chosen' sh -c '! grep "\"choice\":" broken.jsonl | grep -q "panel_crash\|panel_hang"'
+run tunedb verify broken.jsonl --templates broken
+expect_status 0
+run check --explain W-CRASH
+expect_status 0
 
 # ---- a default that is slow: blocks of single rows
 cat >slow.txt <<'EOF'

@@ -103,3 +103,51 @@ TEST(Landscape, choices_are_not_measurements_and_broken_lines_are_counted) {
   EXPECT_EQ(landscape.cells[0].candidates.size(), 1u);
   EXPECT_EQ(landscape.skippedLines, 2u);
 }
+
+namespace {
+TuneRecord at(TuneRecord record, const std::string &time, double gain) {
+  record.stamp.date = "2026-11-27T" + time + "Z";
+  record.times->gain = gain;
+  return record;
+}
+} // namespace
+
+TEST(Landscape, a_choice_is_what_was_decided_last) {
+  TuneRecord early = choice({9, 12}, panel(6, 12)), kept = choice({9, 12}, measurement().standard);
+  early.unfinished = true;
+  early.share = 0.5;
+  Landscape landscape = draw({timed(6, 100, 106), early});
+  ASSERT_TRUE(landscape.cells[0].choice);
+  EXPECT_EQ(landscape.cells[0].choice->text, "block_m 12 -> 6");
+  EXPECT_TRUE(landscape.cells[0].choice->unfinished);
+  EXPECT_EQ(landscape.cells[0].share, 0.5);
+  EXPECT_EQ(landscape.cells[0].stage, "tiny experts_down, cpu:avx512");
+  EXPECT_NEAR(landscape.cells[0].distance(), 1.06, 1e-9);
+  landscape = draw({timed(6, 100, 106), early, kept});
+  EXPECT_EQ(landscape.cells[0].choice->text, "");
+  EXPECT_EQ(landscape.cells[0].distance(), 1) << "the default stays";
+  EXPECT_TRUE(std::isnan(draw({timed(6, 100, 106)}).cells[0].distance())) << "not decided";
+}
+
+// Two cells, of which the second is reached after an hour's pause: that hour does not count.
+TEST(Landscape, its_course_is_the_best_so_far_over_the_time_of_searching) {
+  TuneRecord other = timed(6, 100, 106);
+  other.rows = {13, -1};
+  TuneRecord chosen = choice({9, 12}, panel(4, 12));
+  Landscape landscape = draw({at(timed(6, 100, 106), "10:00:00", 0.1), at(timed(4, 90, 106), "10:00:20", 0.25),
+                              at(chosen, "10:00:30", 0.21), at(timed(3, 200, 106), "11:30:00", -0.5),
+                              at(other, "11:30:10", 0.02), unfit(2, TuneResult::Failed, "SIGSEGV")});
+  ASSERT_EQ(landscape.course.size(), 5u);
+  const std::vector<LandscapeStep> &course = landscape.course;
+  EXPECT_NEAR(course[0].best, std::sqrt(1 / 1.1), 1e-6);
+  EXPECT_NEAR(course[1].best, std::sqrt(1 / 1.25), 1e-6);
+  EXPECT_EQ(course[1].seconds, 20);
+  EXPECT_EQ(course[1].proven, 1);
+  EXPECT_NEAR(course[2].proven, std::sqrt(1 / 1.21), 1e-6);
+  EXPECT_EQ(course[2].event, "tiny experts_down, cpu:avx512, rows 9..12");
+  EXPECT_EQ(course[2].measured, 2u);
+  EXPECT_EQ(course[3].seconds, 40);
+  EXPECT_NEAR(course[3].best, std::sqrt(1 / 1.25 / 1.02), 1e-6);
+  EXPECT_EQ(course[4].measured, 5u);
+  EXPECT_EQ(course[4].best, course[3].best);
+}

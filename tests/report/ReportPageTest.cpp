@@ -173,6 +173,70 @@ TEST(ReportPage, tuning_shows_candidates_failures_and_the_default) {
             std::string::npos);
 }
 
+TEST(ReportPage, tuning_has_a_table_of_distances_with_what_was_not_reached) {
+  ReportInputs inputs;
+  inputs.tuning = {tuningOf()};
+  inputs.tuning[0].name = "a.jsonl";
+  std::vector<LandscapeCell> &cells = inputs.tuning[0].cells;
+  cells.push_back(cells[0]);
+  for (LandscapeCell &cell : cells)
+    cell.stage = "experts_down, cpu:avx2", cell.share = 0.25;
+  cells[0].choice = LandscapeChoice{"block_m 12 -> 6", 0.5, 0.4, 0.6, false};
+  cells[1].choice = LandscapeChoice{"", 0.004, -0.01, 0.02, true};
+  std::string page = reportPage(inputs);
+  EXPECT_NE(
+      page.find("The default takes 1.225 x the time of what was chosen (geometric mean of 2 cells), at most 1.500 x; "
+                "at most 1.25 x in 50.0 % of the cells."),
+      std::string::npos);
+  EXPECT_NE(
+      page.find("Not reached by the budget: 2 cells were not searched to the end; a.jsonl: experts_down, cpu:avx2: "
+                "ranges with 25.0 % of the work have no record."),
+      std::string::npos);
+  EXPECT_NE(page.find("<td>25.0 %</td><td>110 µs</td><td>1.500</td><td>50.0 % (40.0 % .. 60.0 %)</td><td>4</td>"
+                      "<td>1</td><td>block_m 12 -&gt; 6</td></tr>"),
+            std::string::npos);
+  EXPECT_NE(page.find("<td>1.000</td><td>best 0.4 % (-1.0 % .. 2.0 %)</td><td>4</td><td>1</td>"
+                      "<td>default kept (search not finished)</td>"),
+            std::string::npos);
+  EXPECT_EQ(count(page, "<td>not decided</td>"), 1u);
+  EXPECT_EQ(count(page, "<svg class=\"chart course\""), 0u) << "no course is known";
+}
+
+TEST(ReportPage, tuning_lists_failures_by_reason) {
+  ReportInputs inputs;
+  inputs.tuning = {tuningOf()};
+  std::vector<LandscapeCandidate> &candidates = inputs.tuning[0].cells[0].candidates;
+  candidates.clear();
+  for (int i = 0; i < 6; ++i)
+    candidates.push_back({"block_m " + std::to_string(i), "failed: ended with SIGSEGV", NAN, true});
+  for (int i = 0; i < 20; ++i)
+    candidates.push_back({"<b>", "wrong: row " + std::to_string(10 + i), NAN, true});
+  std::string page = reportPage(inputs);
+  EXPECT_NE(page.find("<li>failed: ended with SIGSEGV — block_m 0; block_m 1; block_m 2; block_m 3; and 2 more</li>"),
+            std::string::npos);
+  EXPECT_NE(page.find("<li>wrong: row 10 — &lt;b&gt;</li>"), std::string::npos);
+  EXPECT_NE(page.find("<li>9 more, for other reasons</li>"), std::string::npos);
+}
+
+TEST(ReportPage, tuning_shows_the_best_so_far) {
+  ReportInputs inputs;
+  inputs.tuning = {tuningOf()};
+  inputs.tuning[0].course = {{0, 1, 0.99, 1, ""}, {30, 40, 0.9, 0.92, "rows 9..12"}, {45, 60, 0.9, 0.92, ""}};
+  std::string chart = charts(reportPage(inputs), "course");
+  EXPECT_EQ(count(chart, "class=\"line s0\""), 1u);
+  EXPECT_EQ(count(chart, "class=\"bound s1\""), 1u);
+  EXPECT_EQ(count(chart, "class=\"mark s1\""), 1u);
+  EXPECT_NE(chart.find("time of search, s"), std::string::npos);
+  EXPECT_NE(chart.find("<title>after 30 s: decided rows 9..12; 92 % of the default&#39;s time</title>"),
+            std::string::npos);
+  for (LandscapeStep &step : inputs.tuning[0].course)
+    step.seconds = 0; // of an older version, whose records have the date of the run's begin
+  chart = charts(reportPage(inputs), "course");
+  EXPECT_NE(chart.find("candidates measured"), std::string::npos);
+  EXPECT_NE(chart.find("<title>after 40 candidates: decided"), std::string::npos);
+  EXPECT_EQ(chart.find("nan"), std::string::npos);
+}
+
 // Cells that no default, or no candidate, has a time for.
 TEST(ReportPage, tuning_draws_what_there_is) {
   ReportInputs inputs;

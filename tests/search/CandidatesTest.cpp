@@ -74,6 +74,14 @@ TEST(candidates, without_prefetches_do_not_differ_in_how_they_are_spread) {
   }
 }
 
+TEST(candidates, changes_are_counted_without_what_follows_from_them) {
+  auto entry = [](const std::string &text) { return *cpuCandidate(text, {1, 12}); };
+  ScheduleEntry from = entry("panel { block_k = 32, block_m = 12, panel_m = 12 } numeric fma");
+  EXPECT_EQ(countChanges(from, from), 0u);
+  EXPECT_EQ(countChanges(from, entry("panel { block_k = 32, block_m = 5, panel_m = 15 } numeric fma")), 1u);
+  EXPECT_EQ(countChanges(from, entry("panel { block_k = 32, block_m = 5, panel_m = 15, hint = nta } numeric dot")), 3u);
+}
+
 TEST(candidates, of_an_overlay_are_among_them) {
   Overlay overlay;
   overlay.add("panel_fast", {});

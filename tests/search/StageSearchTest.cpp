@@ -212,6 +212,51 @@ TEST_F(StageSearchRun, finds_what_a_slow_default_misses) {
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
 }
 
+// A copy of the template under another name is as fast as the template, so pairs of one with the other decide, and a
+// tie takes the one that changes less. The record has what a reader needs to decide again.
+TEST_F(StageSearchRun, ranks_rivals_that_are_alike_in_pairs) {
+  Overlay overlay;
+  overlay.add("panel_copy", {});
+  SearchFixture fixture(smallLayer("f32", 128, 128), Isa::Avx2, overlay.path,
+                        "schedule small\nstage experts_gate_up avx2\n"
+                        "  rows 1.. panel { block_k = 4, block_m = 1, panel_m = 48 } numeric fma\n");
+  std::unique_ptr<StageSearch> search = fixture.start("experts_gate_up");
+  RowClass rows = search->classes({64}).back();
+  size_t duels = 0;
+  for (int repeat = 0; repeat < 3 && !duels; ++repeat) { // a busy machine may tell equal ones apart
+    fixture.records.clear();
+    search = fixture.start("experts_gate_up");
+    Result<SearchOutcome> outcome = search->search(rows);
+    ASSERT_TRUE(outcome);
+    ASSERT_TRUE(outcome->changed);
+    ASSERT_EQ(choices(fixture.records).size(), 1u);
+    TuneRecord choice = choices(fixture.records)[0];
+    duels = choice.duels.size();
+    EXPECT_LE(duels, 2u);
+    auto simplicity = [&](const std::string &text) {
+      auto entry = cpuCandidate(text, choice.rows, overlay.path);
+      size_t order = 0;
+      while (order < fixture.records.size() && fixture.records[order].candidate != text)
+        ++order;
+      return std::pair(entry ? countChanges(outcome->standard, *entry) : 999, order);
+    };
+    std::string leader = duels ? choice.duels[0].first : choice.candidate;
+    for (const TuneDuel &duel : choice.duels) {
+      EXPECT_EQ(duel.first, leader);
+      EXPECT_EQ(duel.pairs, fixture.search.pairs);
+      TuneTimes times;
+      times.gain = duel.gain, times.gainLow = duel.gainLow, times.gainHigh = duel.gainHigh;
+      if (challengerWins(times, simplicity(duel.second) < simplicity(leader)))
+        leader = duel.second;
+    }
+    EXPECT_EQ(choice.candidate, leader);
+    EXPECT_EQ(candidateText(outcome->chosen), leader);
+    EXPECT_EQ(parseTuneRecord(printTuneRecord(choice))->duels.size(), duels);
+  }
+  EXPECT_GT(duels, 0u);
+  EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
+}
+
 // The kernel leaves out the last step of depth, so it is faster than all others.
 TEST_F(StageSearchRun, never_chooses_a_kernel_that_is_fast_and_wrong) {
   Overlay overlay;
@@ -234,6 +279,56 @@ TEST_F(StageSearchRun, never_chooses_a_kernel_that_is_fast_and_wrong) {
     }
   }
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
+}
+
+// Kernels that read far beyond their weights, never end, or write to their input: each costs its own record only.
+TEST_F(StageSearchRun, survives_kernels_that_crash_hang_or_write_elsewhere) {
+  const std::string loop = "%acc = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %zero) -> (!acc) {";
+  Overlay overlay;
+  overlay.add("panel_crash", {{"%steps = arith.constant #k_steps", "%far = arith.constant 1073741824 : index\n"
+                                                                   "  %steps = arith.addi %far, %c1 : index"}});
+  overlay.add("panel_hang",
+              {{loop, "%ever = arith.constant 1152921504606846976 : index\n"
+                      "        %acc = scf.for %again = %c0 to %ever step %c1 iter_args(%d0 = %zero) -> "
+                      "(!acc) {\n        %inner = scf.for %k = %c0 to %steps step %c1 iter_args(%c = %d0)"
+                      " -> (!acc) {"},
+               {"          scf.yield %d : !acc\n        }", "          scf.yield %d : !acc\n        }\n"
+                                                            "        scf.yield %inner : !acc\n        }"}});
+  overlay.add("panel_stray", {{"tile.epilogue %acc[%item, %n, %m] -> %out : !acc, !O",
+                               "tile.epilogue %acc[%item, %n, %m] -> %a : !acc, !A"}});
+  SearchFixture fixture(smallLayer("f32", 64, 64), Isa::Avx2, overlay.path);
+  std::unique_ptr<StageSearch> search = fixture.start("experts_down");
+  Result<SearchOutcome> outcome = search->search(lastRange(*search));
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_TRUE(outcome->complete);
+  EXPECT_GE(outcome->failed, 2u);
+  EXPECT_GE(outcome->stuck, 1u);
+  EXPECT_EQ(outcome->wrong, 0u);
+  EXPECT_GT(outcome->tried, 10u);
+  std::set<std::string> seen;
+  for (const TuneRecord &record : fixture.records) {
+    std::string name = record.candidate.substr(0, record.candidate.find(' '));
+    if (name.find("panel_") != 0)
+      continue;
+    seen.insert(name);
+    EXPECT_EQ(record.kind, TuneRecord::Measurement) << "chosen: " << record.candidate;
+    EXPECT_EQ(record.result, name == "panel_hang" ? TuneResult::Timeout : TuneResult::Failed) << record.candidate;
+    const char *reason = name == "panel_hang"    ? "did not return within 1 s"
+                         : name == "panel_stray" ? "ended with SIGSEGV, it wrote to its input"
+                                                 : "ended with SIGSEGV";
+    EXPECT_NE(record.detail.find(reason), std::string::npos) << name << ": " << record.detail;
+    EXPECT_FALSE(record.times);
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"panel_crash", "panel_hang", "panel_stray"}));
+  EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
+  // The same search again takes them from its records: no kernel runs a second time.
+  fixture.earlier = fixture.records;
+  fixture.records.clear();
+  search = fixture.start("experts_down");
+  Result<SearchOutcome> again = search->search(lastRange(*search));
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->known);
+  EXPECT_TRUE(fixture.records.empty());
 }
 
 // A template that does not become a kernel costs its own record, not the search.

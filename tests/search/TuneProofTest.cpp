@@ -17,9 +17,8 @@ TuneTimes gain(double low, double middle, double high) {
 constexpr size_t none = Decision::none;
 
 TEST(tune_proof, times_of_pairs) {
-  StageMemory::Turn turn;
-  turn.flops = 3e6, turn.weightBytes = 64e3;
-  TuneTimes times = timesOf({{110, 100}, {111, 100}, {109, 101}, {110, 99}, {112, 100}, {110, 120}, {110, 100}}, turn);
+  TuneTimes times =
+      timesOf({{110, 100}, {111, 100}, {109, 101}, {110, 99}, {112, 100}, {110, 120}, {110, 100}}, 3e6, 64e3);
   EXPECT_EQ(times.pairs, 7);
   EXPECT_EQ(times.wins, 6);
   EXPECT_EQ(times.standard.median, 110);
@@ -56,6 +55,24 @@ TEST(tune_proof, the_largest_proven_gain_is_chosen) {
   EXPECT_EQ(decided({{gain(2, 3, 4), false}, {gain(0.01, 0.02, 0.03)}}), Pair(1, 1));
   EXPECT_EQ(decided({{gain(2, 3, 4), false}, {gain(-0.1, 0, 0.1)}}), Pair(none, 1));
   EXPECT_EQ(decided({{gain(2, 3, 4), false}}), Pair(none, 0));
+}
+
+TEST(tune_proof, rivals_whose_intervals_meet_are_undecided) {
+  auto open = [](std::vector<Rival> rivals) { return undecided(rivals, decide(rivals, 0.01), 0.01); };
+  using List = std::vector<size_t>;
+  EXPECT_EQ(open({}), List());
+  EXPECT_EQ(open({{gain(-0.1, 0, 0.1)}, {gain(-0.1, 0.005, 0.1)}}), List()) << "the default stays";
+  EXPECT_EQ(open({{gain(0.01, 0.02, 0.03)}, {gain(0.04, 0.05, 0.06)}}), List()) << "the order is proven";
+  EXPECT_EQ(open({{gain(0.01, 0.02, 0.04)}, {gain(0.02, 0.03, 0.05)}, {gain(0.04, 0.05, 0.06)}}), List({1, 0}));
+  EXPECT_EQ(open({{gain(0.04, 0.05, 0.06)}, {gain(-0.1, 0.04, 0.06)}, {gain(0.05, 0.06, 0.07), false}}), List())
+      << "one has no proof, one cannot be believed";
+}
+
+TEST(tune_proof, pairs_of_rivals_decide_and_a_tie_takes_the_simpler_one) {
+  EXPECT_TRUE(challengerWins(gain(0.001, 0.01, 0.02), false));
+  EXPECT_FALSE(challengerWins(gain(-0.02, -0.01, -0.001), true));
+  EXPECT_TRUE(challengerWins(gain(-0.01, -0.002, 0.01), true));
+  EXPECT_FALSE(challengerWins(gain(-0.01, 0.002, 0.01), false));
 }
 
 TEST(tune_proof, a_turn_cannot_beat_the_machine) {

@@ -75,6 +75,45 @@ TEST(record, reads_back_what_it_prints) {
   EXPECT_FALSE(read(printTuneRecord(chosen)).keepsDefault());
 }
 
+TEST(record, of_a_choice_has_the_pairs_of_rivals) {
+  TuneRecord record = choice({9, 12}, panel(8, 16));
+  record.duels.push_back({panel(6, 12), panel(8, 16), 15, 9, 0.004, -0.001, 0.009});
+  std::string line = printTuneRecord(record);
+  EXPECT_NE(line.find(",\"duels\":[{\"first\":\"" + panel(6, 12) + "\",\"second\":\"" + panel(8, 16) +
+                      "\",\"pairs\":15,\"wins\":9,\"gain\":[0.004,-0.001,0.009]}],\"stamp\""),
+            std::string::npos)
+      << line;
+  TuneRecord back = read(line);
+  EXPECT_EQ(printTuneRecord(back), line);
+  ASSERT_EQ(back.duels.size(), 1u);
+  EXPECT_EQ(back.duels[0].second, panel(8, 16));
+  EXPECT_EQ(refusal(replaced(line, "\"wins\":9", "\"wins\":-9")),
+            "duels.wins: found \"-9\", expected an integer in 0..1000000");
+  EXPECT_EQ(refusal(replaced(line, "[{\"first\"", "[3,{\"first\"")), "duels: found \"3\", expected a list of objects");
+  std::string list = "[" + std::string(2 * 16, ' ');
+  for (int i = 0; i < 17; ++i)
+    list += i ? ",0" : "0";
+  size_t from = line.find("[{\"first\""), to = line.find("],\"stamp\"");
+  EXPECT_EQ(refusal(line.substr(0, from) + list + line.substr(to)),
+            "duels: found a list, expected a list of at most 16 pairs of kernels, in a choice");
+  EXPECT_NE(refusal(replaced(printTuneRecord(measurement()), "\"stamp\"", "\"duels\":[],\"stamp\"")), "");
+}
+
+TEST(record, says_how_much_work_it_is_and_whether_the_search_ended) {
+  TuneRecord record = choice({9, 12}, panel(8, 16));
+  record.share = 0.25;
+  record.unfinished = true;
+  std::string line = printTuneRecord(record);
+  EXPECT_NE(line.find("\"share\":0.25,\"unfinished\":true"), std::string::npos) << line;
+  EXPECT_EQ(read(line).share, 0.25);
+  EXPECT_TRUE(read(line).unfinished);
+  EXPECT_EQ(read(printTuneRecord(measurement())).share, 0);
+  for (const char *bad : {"0", "1.5", "-1", "\"a\""})
+    EXPECT_NE(refusal(replaced(line, "0.25", bad)).find("share: found "), std::string::npos) << bad;
+  EXPECT_EQ(refusal(replaced(line, "\"unfinished\":true", "\"unfinished\":1")),
+            "unfinished: found \"1\", expected true or false");
+}
+
 TEST(record, members_of_later_versions_are_ignored) {
   std::string line = replaced(printTuneRecord(measurement()), "\"target\"", "\"power\":{\"w\":[1,2]},\"target\"");
   EXPECT_EQ(printTuneRecord(read(line)), printTuneRecord(measurement()));
