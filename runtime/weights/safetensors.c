@@ -28,28 +28,33 @@ struct moec_file {
 typedef struct type_row {
   const char *name;
   int32_t dtype;
-  int64_t bytes;
+  int64_t bits;
 } type_row;
 
-/* Types of the format whose elements are whole bytes. */
+/* Types of the format. */
 static const type_row types[] = {
-    {"F64", MOEC_F64, 8},
-    {"F32", MOEC_F32, 4},
-    {"F16", MOEC_F16, 2},
-    {"BF16", MOEC_BF16, 2},
-    {"I64", MOEC_I64, 8},
-    {"I32", MOEC_I32, 4},
-    {"I8", MOEC_I8, 1},
-    {"U8", MOEC_U8, 1},
-    {"I16", -1, 2},
-    {"U16", -1, 2},
-    {"U32", -1, 4},
-    {"U64", -1, 8},
-    {"BOOL", -1, 1},
-    {"F8_E4M3", MOEC_FP8E4M3, 1},
-    {"F8_E5M2", MOEC_FP8E5M2, 1},
-    {"F8_E8M0", -1, 1},
-    {"C64", -1, 8},
+    {"F64", MOEC_F64, 64},
+    {"F32", MOEC_F32, 32},
+    {"F16", MOEC_F16, 16},
+    {"BF16", MOEC_BF16, 16},
+    {"I64", MOEC_I64, 64},
+    {"I32", MOEC_I32, 32},
+    {"I8", MOEC_I8, 8},
+    {"U8", MOEC_U8, 8},
+    {"I16", -1, 16},
+    {"U16", -1, 16},
+    {"U32", -1, 32},
+    {"U64", -1, 64},
+    {"BOOL", -1, 8},
+    {"F8_E4M3", MOEC_FP8E4M3, 8},
+    {"F8_E5M2", MOEC_FP8E5M2, 8},
+    {"F8_E8M0", -1, 8},
+    {"F8_E4M3FNUZ", -1, 8},
+    {"F8_E5M2FNUZ", -1, 8},
+    {"F6_E2M3", -1, 6},
+    {"F6_E3M2", -1, 6},
+    {"F4", -1, 4},
+    {"C64", -1, 64},
 };
 
 static int by_begin(const void *left, const void *right) {
@@ -63,7 +68,7 @@ static int by_name(const void *left, const void *right) {
   return strcmp(((const moec_file_tensor *)left)->name, ((const moec_file_tensor *)right)->name);
 }
 
-/* Sets dtype; where the type is known, product of dims times element size must be end - begin. */
+/* Sets dtype; where the type is known, elements times their size must be end - begin. */
 static moec_status check_tensor(const moec_file *file, moec_file_tensor *tensor) {
   const type_row *type = NULL;
   for (size_t i = 0; i < sizeof(types) / sizeof(types[0]) && !type; ++i)
@@ -72,14 +77,16 @@ static moec_status check_tensor(const moec_file *file, moec_file_tensor *tensor)
   tensor->dtype = type ? type->dtype : -1;
   if (!type)
     return MOEC_OK;
-  int64_t bytes = type->bytes;
-  for (int32_t i = 0; i < tensor->rank; ++i)
-    if (__builtin_mul_overflow(bytes, tensor->dims[i], &bytes))
-      return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\": its shape is too large", file->path, tensor->name);
-  if ((uint64_t)bytes != tensor->end - tensor->begin)
+  int64_t bits;
+  if (tensor->elements < 0 || __builtin_mul_overflow(tensor->elements, type->bits, &bits))
+    return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\": its shape is too large", file->path, tensor->name);
+  if (bits % 8)
+    return moec_error(MOEC_FILE_FORMAT, "%s: tensor \"%.128s\": %s of its shape is not a whole number of bytes",
+                      file->path, tensor->name, tensor->type);
+  if ((uint64_t)(bits / 8) != tensor->end - tensor->begin)
     return moec_error(MOEC_FILE_FORMAT,
                       "%s: tensor \"%.128s\": %s of its shape has %" PRId64 " bytes, data_offsets say %" PRIu64,
-                      file->path, tensor->name, tensor->type, bytes, tensor->end - tensor->begin);
+                      file->path, tensor->name, tensor->type, bits / 8, tensor->end - tensor->begin);
   return MOEC_OK;
 }
 
@@ -173,7 +180,7 @@ void moec_file_close(moec_file *file) {
   if (file->descriptor >= 0)
     close(file->descriptor);
   free(file->table.tensors);
-  free(file->table.names);
+  free(file->table.strings);
   free(file);
 }
 

@@ -72,7 +72,7 @@ static int tensor_name(const moec_plan *plan, const moec_role *role, const char 
 
 static int shape_agrees(const moec_file_tensor *tensor, const stored_role *s) {
   int32_t extra = tensor->rank - s->rank;
-  if (extra < 0)
+  if (extra < 0 || tensor->rank > MOEC_FILE_MAX_RANK)
     return 0;
   for (int32_t i = 0; i < extra; ++i)
     if (tensor->dims[i] != 1)
@@ -88,7 +88,7 @@ static moec_status take_stored(const moec_file *file, const char *path, const st
     return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name, path);
   int integer = s->integers && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
   if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
-    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, expected F32, BF16 or F16", s->role_name, name,
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %.64s, expected F32, BF16 or F16", s->role_name, name,
                       tensor->type);
   if (!shape_agrees(tensor, s)) {
     char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
@@ -96,8 +96,8 @@ static moec_status take_stored(const moec_file *file, const char *path, const st
                       moec_shape_text(tensor->dims, tensor->rank, have), moec_shape_text(s->dims, s->rank, want));
   }
   if (e > 0 && tensor->dtype != (int32_t)source->dtype)
-    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %s, its experts before are of another type", s->role_name,
-                      name, tensor->type);
+    return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %.64s, its experts before are of another type",
+                      s->role_name, name, tensor->type);
   const void *data;
   moec_status status = moec_file_data(file, tensor, &data);
   if (status != MOEC_OK)

@@ -13,9 +13,9 @@
 
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]) {
   size_t used = (size_t)snprintf(text, MOEC_SHAPE_TEXT, "[");
-  for (int32_t i = 0; i < rank; ++i)
+  for (int32_t i = 0; i < rank && i < MOEC_FILE_MAX_RANK; ++i)
     used += (size_t)snprintf(text + used, MOEC_SHAPE_TEXT - used, i ? ", %" PRId64 : "%" PRId64, dims[i]);
-  snprintf(text + used, MOEC_SHAPE_TEXT - used, "]");
+  snprintf(text + used, MOEC_SHAPE_TEXT - used, rank > MOEC_FILE_MAX_RANK ? ", ...]" : "]");
   return text;
 }
 

@@ -46,7 +46,7 @@ typedef struct moec_role_extent {
 } moec_role_extent;
 moec_role_extent moec_extent_of_role(const moec_role *role);
 
-/* "[4, 6, 8]" into `text`, which is returned. */
+/* "[4, 6, 8]" into `text`, which is returned; of a longer shape the first MOEC_FILE_MAX_RANK dims and "...". */
 enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
 

@@ -272,6 +272,28 @@ TEST_F(Weights, file_errors) {
   expectLoadError(file, MOEC_DTYPE, "router.weight: tensor \"router.weight\" is I32, expected F32, BF16 or F16");
 }
 
+// Tensors that the layer does not take may have any type and rank; one that it takes is named with them.
+TEST_F(Weights, file_with_other_tensors) {
+  FileWriter file = wholeFile(source);
+  auto addOther = [&](FileWriter &to, const std::string &name, const std::string &type, const std::string &shape) {
+    std::string at = std::to_string(to.data.size()), end = std::to_string(to.data.size() + 4);
+    to.header += (to.header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"") + type + "\",\"shape\":" + shape +
+                 ",\"data_offsets\":[" + at + "," + end + "]}";
+    to.data += "1234";
+  };
+  addOther(file, "scales", "F8_E8M0", "[2,2]");
+  addOther(file, "packed", "I4", "[8]");
+  addOther(file, "cache", "F32", "[1,1,1,1,1,1,1,1,1]");
+  expectLoaded(file);
+  FileWriter wrong;
+  addOther(wrong, "router.weight", "I4", "[8]");
+  expectLoadError(wrong, MOEC_DTYPE, "router.weight: tensor \"router.weight\" is I4, expected F32, BF16 or F16");
+  wrong = FileWriter();
+  addOther(wrong, "router.weight", "F32", "[1,1,1,1,1,1,1,1,1]");
+  expectLoadError(wrong, MOEC_SHAPE,
+                  "router.weight: tensor \"router.weight\" has shape [1, 1, 1, 1, 1, 1, 1, 1, ...], expected [4, 8]");
+}
+
 TEST_F(Weights, file_with_a_prefix_that_is_too_long) {
   wholeFile(source).write(path);
   moec_status status;
