@@ -215,8 +215,21 @@ MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *o
 MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensors, size_t count, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
-/* The same from a safetensors file through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor
- * name. The file is mapped while the call runs and never read past its end. Also MOEC_FILE, MOEC_FILE_FORMAT. */
+/* The same from a checkpoint through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor name.
+ * `path` is one of
+ *
+ *   a safetensors file
+ *   an index of shards        model.safetensors.index.json; its shards lie in its folder
+ *   a folder                  its model.safetensors, otherwise its model.safetensors.index.json, otherwise its only
+ *                             *.safetensors.index.json, otherwise its only *.safetensors
+ *
+ * Only the shards that hold the layer's tensors are opened. Files are mapped while the call runs and never read past
+ * their end. Tensors that the layer does not take may have any type and shape. Also
+ *
+ *   MOEC_FILE                 a file or a shard is missing or cannot be read, or a folder does not say what to read
+ *   MOEC_FILE_FORMAT          damaged, or not safetensors: the text says what it is instead (a git-lfs pointer, a
+ *                             pickle); an index that leaves its folder; a tensor that is in two shards
+ *   MOEC_MISSING_WEIGHT       a tensor is not in the file or index, or not in the shard that the index names */
 MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 

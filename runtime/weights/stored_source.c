@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * stored_source.c - a safetensors file and the roles' storage in -> the address of every role's elements out.
+ * stored_source.c - a checkpoint and the roles' storage in -> the address of every role's elements out.
  *
  * Storage says how a role [E, out, in] lies in a file, with out' = 2*out where only a part is taken:
  *
@@ -81,11 +81,16 @@ static int shape_agrees(const moec_file_tensor *tensor, const stored_role *s) {
 }
 
 /* Finds tensor `name`, checks it and sets the data pointer and type of expert `e` (of all experts when stacked). */
-static moec_status take_stored(const moec_file *file, const char *path, const stored_role *s, const char *name,
-                               int64_t e, moec_role_source *source) {
-  const moec_file_tensor *tensor = moec_file_find(file, name);
+static moec_status take_stored(moec_checkpoint *checkpoint, const stored_role *s, const char *name, int64_t e,
+                               moec_role_source *source) {
+  const moec_file *file = NULL;
+  const moec_file_tensor *tensor;
+  moec_status status = moec_checkpoint_find(checkpoint, name, &file, &tensor);
+  if (status != MOEC_OK)
+    return status;
   if (!tensor)
-    return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name, path);
+    return moec_error(MOEC_MISSING_WEIGHT, "%s: tensor \"%.256s\" is not in %.256s", s->role_name, name,
+                      moec_checkpoint_path(checkpoint));
   int integer = s->integers && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
   if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
     return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %.64s, expected F32, BF16 or F16", s->role_name, name,
@@ -99,7 +104,7 @@ static moec_status take_stored(const moec_file *file, const char *path, const st
     return moec_error(MOEC_DTYPE, "%s: tensor \"%.256s\" is %.64s, its experts before are of another type",
                       s->role_name, name, tensor->type);
   const void *data;
-  moec_status status = moec_file_data(file, tensor, &data);
+  status = moec_file_data(file, tensor, &data);
   if (status != MOEC_OK)
     return status;
   source->dtype = (moec_dtype)tensor->dtype;
@@ -112,8 +117,8 @@ static moec_status take_stored(const moec_file *file, const char *path, const st
   return MOEC_OK;
 }
 
-static moec_status take_role(const moec_plan *plan, uint32_t index, const moec_file *file, const char *path,
-                             const char *prefix, moec_role_source *source) {
+static moec_status take_role(const moec_plan *plan, uint32_t index, moec_checkpoint *checkpoint, const char *prefix,
+                             moec_role_source *source) {
   const moec_role *role = &plan->roles[index];
   stored_role s = storage_of(plan, role);
   source->out_stride = s.out_stride;
@@ -123,17 +128,17 @@ static moec_status take_role(const moec_plan *plan, uint32_t index, const moec_f
     if (!tensor_name(plan, role, prefix, e, name))
       return moec_error(MOEC_INVALID_ARGUMENT, "%s: its tensor name with prefix has more than %d bytes", s.role_name,
                         MOEC_FILE_MAX_NAME);
-    moec_status status = take_stored(file, path, &s, name, e, source);
+    moec_status status = take_stored(checkpoint, &s, name, e, source);
     if (status != MOEC_OK)
       return status;
   }
   return MOEC_OK;
 }
 
-moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
-                                   moec_role_source *sources) {
+moec_status moec_sources_from_checkpoint(const moec_plan *plan, moec_checkpoint *checkpoint, const char *prefix,
+                                         moec_role_source *sources) {
   moec_status status = MOEC_OK;
   for (uint32_t i = 0; status == MOEC_OK && i < plan->header->roles.count; ++i)
-    status = take_role(plan, i, file, path, prefix, &sources[i]);
-  return status;
+    status = take_role(plan, i, checkpoint, prefix, &sources[i]);
+  return status == MOEC_OK ? moec_checkpoint_check(checkpoint) : status;
 }

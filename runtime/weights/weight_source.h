@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weight_source.h - where the elements of each role are: in tensors that the caller passed, or in a file.
+ * weight_source.h - where the elements of each role are: in tensors that the caller passed, or in a checkpoint.
  */
 #ifndef MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
 #define MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
 
 #include "runtime/plan/plan_view.h"
+#include "runtime/weights/checkpoint.h"
 #include "runtime/weights/pack.h"
-#include "runtime/weights/safetensors.h"
 
 /* One role: a view per expert (one view where the role has no expert axis), all with the same strides and type. */
 typedef struct moec_role_source {
@@ -26,9 +26,10 @@ void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources); /* 
 moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *tensors, size_t count,
                                       const void *buffer, uint64_t packed_bytes, moec_role_source *sources);
 
-/* Points every role's source into an open file; `path` is for messages. Errors as moec_weights_load documents them. */
-moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
-                                   moec_role_source *sources);
+/* Points every role's source into an open checkpoint, which must outlive the sources. Errors as moec_weights_load
+ * documents them. */
+moec_status moec_sources_from_checkpoint(const moec_plan *plan, moec_checkpoint *checkpoint, const char *prefix,
+                                         moec_role_source *sources);
 
 moec_view moec_view_of(const moec_role_source *source, int64_t expert);
 
