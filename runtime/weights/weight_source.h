@@ -9,10 +9,15 @@
 #include "runtime/weights/checkpoint.h"
 #include "runtime/weights/pack.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One role: a view per expert (one view where the role has no expert axis), all with the same strides and type. */
 typedef struct moec_role_source {
   const void **data; /* [experts] */
   int64_t experts;
+  int64_t given; /* how many of `data` are set */
   moec_dtype dtype;
   int64_t out_stride, in_stride;
 } moec_role_source;
@@ -21,8 +26,8 @@ typedef struct moec_role_source {
 moec_role_source *moec_sources_create(const moec_plan *plan);
 void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources); /* `sources` may be NULL */
 
-/* Points every role's source into the caller's tensors. The packed bytes at `buffer` may not overlap a tensor. Errors
- * as moec_weights_pack documents them. */
+/* Points every role's source into the caller's tensors, ROLE or ROLE.e for every expert. The packed bytes at `buffer`
+ * may not overlap a tensor. Errors as moec_weights_pack documents them. */
 moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *tensors, size_t count,
                                       const void *buffer, uint64_t packed_bytes, moec_role_source *sources);
 
@@ -47,8 +52,14 @@ typedef struct moec_role_extent {
 } moec_role_extent;
 moec_role_extent moec_extent_of_role(const moec_role *role);
 
+/* Whether a role's elements are ids of experts, which short floats round to other ids. */
+int moec_holds_ids(const moec_plan *plan, const moec_role *role);
+
 /* "[4, 6, 8]" into `text`, which is returned; of a longer shape the first MOEC_FILE_MAX_RANK dims and "...". */
 enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
 
+#ifdef __cplusplus
+}
+#endif
 #endif
