@@ -157,7 +157,8 @@ static int is_taken(const moec_plan *plan, const char *prefix, const char *name)
 static const char *own_number(const moec_plan *plan, const moec_role *role, const char *tensor, const char *number) {
   const char *name = plan->strings + role->name, *dot = strrchr(name, '.'), *found = NULL;
   size_t length = strlen(number);
-  if (role->expert_axis || !dot || strcmp(dot + 1, number) != 0)
+  int apart = !!(plan->header->features & MOEC_FEATURE_ROLE_PER_GROUP);
+  if (!apart || role->expert_axis || !dot || strcmp(dot + 1, number) != 0)
     return NULL;
   while (*tensor) {
     size_t digits = strspn(tensor, "0123456789");

@@ -41,6 +41,7 @@ protected:
     moec_plan_header header = {};
     header.roles.count = uint32_t(roles.size());
     header.num_experts = uint32_t(experts);
+    header.features = MOEC_FEATURE_ROLE_PER_GROUP;
     moec_plan plan = {};
     plan.header = &header;
     plan.roles = roles.data();
