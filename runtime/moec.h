@@ -88,12 +88,13 @@ typedef struct moec_layer_options {
 } moec_layer_options;
 
 typedef struct moec_tensor {
-  const char *role; /* "experts.gate". Where experts differ in width, each expert's part of a role is a
-                     * separate tensor: "experts.gate.3". moec_layer_role lists the names               */
+  const char *role; /* "experts.gate", or one expert's part of it: "experts.gate.3". moec_layer_role lists
+                     * the roles; where experts differ in width it lists each expert's part             */
   const void *data; /* elements of `dtype`, row-major, no gaps; CUDA layers take host and device memory */
-  moec_dtype dtype; /* f32, bf16 or f16; converted to the package's type by round-to-nearest-even       */
+  moec_dtype dtype; /* f32, bf16 or f16, of vectors also i32 and i64, of router.table i32, i64 or f32;
+                     * converted to the package's type by round-to-nearest-even                         */
   int32_t rank;
-  int64_t dims[4]; /* the role's logical shape: [E, out, in], [out, in] or [n]                         */
+  int64_t dims[4]; /* the role's logical shape: [E, out, in], [out, in] or [n]; of one expert without E   */
 } moec_tensor;
 
 typedef struct moec_forward_args {
@@ -208,8 +209,10 @@ MOEC_API moec_status moec_layer_role(const moec_layer *layer, int32_t index, con
  * kernel to use them, which it follows for memory that has not been written yet. */
 MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes);
 
-/* Packs one tensor per role into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned). The buffer then holds a
- * header and every region. It may be written to a file unchanged and adopted later by moec_weights_map.
+/* Packs the roles' tensors into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned). A role with an expert axis
+ * [E, ...] is one tensor, or E tensors of one type, "ROLE.0" .. "ROLE.E-1" in any order, each at its own address. The
+ * buffer then holds a header and every region. It may be written to a file unchanged and adopted later by
+ * moec_weights_map.
  * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role.
  *
  * On CUDA the call returns when the weights are on the device. Meanwhile it uses at most 64 MiB of host memory, or one
@@ -218,8 +221,24 @@ MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *o
 MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensors, size_t count, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
-/* The same from a safetensors file through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor
- * name. The file is mapped while the call runs and never read past its end. Also MOEC_FILE, MOEC_FILE_FORMAT. */
+/* The same from a checkpoint through the spec's `weights` map; `prefix` (may be NULL) goes before every tensor name.
+ * `path` is one of
+ *
+ *   a safetensors file
+ *   an index of shards        model.safetensors.index.json; its shards lie in its folder
+ *   a folder                  its model.safetensors, otherwise its model.safetensors.index.json, otherwise its only
+ *                             *.safetensors.index.json, otherwise its only *.safetensors
+ *
+ * Only the shards that hold the layer's tensors are opened. Files are mapped while the call runs and never read past
+ * their end. Tensors that the layer does not take may have any type and shape. Also
+ *
+ *   MOEC_FILE                 a file or a shard is missing or cannot be read, or a folder does not say what to read
+ *   MOEC_FILE_FORMAT          damaged, or not safetensors: the text says what it is instead (a git-lfs pointer, a
+ *                             pickle); an index that leaves its folder; a tensor that is in two shards
+ *   MOEC_MISSING_WEIGHT       a tensor is not in the file or index, or not in the shard that the index names
+ *   MOEC_SHAPE                also if there are more experts than the layer has; to take some of a checkpoint's
+ *                             experts, pass them to moec_weights_pack
+ *   MOEC_DTYPE                also if router.table is not I32 or I64 */
 MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 

@@ -45,6 +45,7 @@ private:
   bool checkTypes();
   bool fuse();
   bool planSteps();
+  bool countRows();
   bool schedule();
   // The fused module as bytecode, and per step the position of its op in the layer function.
   void shareModule(std::string &fused, std::vector<unsigned> &ordinals);

@@ -129,7 +129,23 @@ bool Compilation::fuse() {
 bool Compilation::planSteps() {
   PlanOptions planOptions;
   planOptions.maxTokens = options.maxTokens;
-  return collecting("E-PLAN", [&] { return succeeded(planStages(layer, planOptions, launchPlan)); });
+  return collecting("E-PLAN", [&] { return succeeded(planStages(layer, planOptions, launchPlan)); }) && countRows();
+}
+
+// The runtime and the kernels of every target count a route's rows, at most T*K, in 31 bits.
+bool Compilation::countRows() {
+  for (const moec_step &step : launchPlan.steps) {
+    bool routes = step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS || step.kind == MOEC_STEP_CAPACITY;
+    if (!routes || launchPlan.header.max_tokens <= INT32_MAX / int64_t(step.choices))
+      continue;
+    errors.push_back(Diagnostic::error("E-UNSUPPORTED",
+                                       "rows are counted in 31 bits: " + std::to_string(launchPlan.header.max_tokens) +
+                                           " tokens of " + std::to_string(step.choices) + " choices are too many",
+                                       "--max-tokens " + std::to_string(INT32_MAX / step.choices) +
+                                           "; callers may split their tokens over several calls"));
+    return false;
+  }
+  return true;
 }
 
 bool Compilation::schedule() {

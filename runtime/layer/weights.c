@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weights.c - tensors by role, a file, or a packed buffer in -> a moec_weights handle out.
+ * weights.c - tensors by role, a checkpoint, or a packed buffer in -> a moec_weights handle out.
  *
  * The first page of a packed buffer says whose it is:
  *
@@ -159,19 +159,19 @@ moec_status moec_weights_load(const moec_layer *layer, const char *path, const c
   if (!path)
     return moec_error(MOEC_NULL_POINTER, "path is NULL");
   const moec_plan *plan = &layer->plan;
-  moec_file *file = NULL;
-  status = moec_file_open(path, &file);
+  moec_checkpoint *checkpoint = NULL;
+  status = moec_checkpoint_open(path, &checkpoint);
   if (status != MOEC_OK)
     return status;
   moec_role_source *sources = moec_sources_create(plan);
   if (!sources)
     status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for the tensor table");
   if (status == MOEC_OK)
-    status = moec_sources_from_file(plan, file, path, prefix, sources);
+    status = moec_sources_from_checkpoint(plan, checkpoint, prefix, sources);
   if (status == MOEC_OK)
     status = weights_from_sources(layer, sources, buffer, out_weights);
   moec_sources_destroy(plan, sources);
-  moec_file_close(file);
+  moec_checkpoint_close(checkpoint);
   return status;
 }
 

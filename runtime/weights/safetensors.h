@@ -4,8 +4,10 @@
  *
  *   | u64 header bytes | JSON header | data |
  *
- * Limits: header at most 100 MB and inside the file; rank at most 8; names at most 1023 bytes; no name twice; data
- * offsets cover the data without holes or overlaps, to the file's last byte; shape times type is the tensor's bytes.
+ * Limits: header at most 100 MB and inside the file; names and types at most 1023 bytes; no name twice; data offsets
+ * cover the data without holes or overlaps, to the file's last byte; shape times type is the tensor's bytes. Metadata
+ * of any length, tensors of any rank, and tensors of types that moec does not know are read; only a layer that needs
+ * such a tensor is refused.
  */
 #ifndef MOEC_RUNTIME_WEIGHTS_SAFETENSORS_H
 #define MOEC_RUNTIME_WEIGHTS_SAFETENSORS_H
@@ -19,12 +21,13 @@ extern "C" {
 enum { MOEC_FILE_MAX_RANK = 8, MOEC_FILE_MAX_NAME = 1023, MOEC_FILE_MAX_HEADER = 100000000 };
 
 typedef struct moec_file_tensor {
-  const char *name; /* NUL-terminated, the file object's storage                           */
-  char type[16];    /* as written: "BF16"                                                  */
-  int32_t dtype;    /* moec_dtype, -1 for types moec does not know; their sizes are not checked */
-  int32_t rank;
+  const char *name; /* NUL-terminated, the file object's storage                                */
+  const char *type; /* as written: "BF16"; the file object's storage                            */
+  int32_t dtype;    /* moec_dtype, -1 for types moec cannot convert                             */
+  int32_t rank;     /* of the shape; above MOEC_FILE_MAX_RANK only the first dims are kept      */
   int64_t dims[MOEC_FILE_MAX_RANK];
-  uint64_t begin, end; /* bytes from the start of the data                                    */
+  int64_t elements;    /* product of all dims, -1 if it is above 2^63-1                            */
+  uint64_t begin, end; /* bytes from the start of the data; not checked for types moec does not know */
 } moec_file_tensor;
 
 typedef struct moec_file moec_file;

@@ -10,12 +10,12 @@
 typedef struct moec_file_table {
   moec_file_tensor *tensors; /* malloc'd */
   size_t count, capacity;
-  char *names; /* malloc'd storage of the names */
+  char *strings; /* malloc'd storage of names and types */
 } moec_file_table;
 
-/* Parses exactly the grammar of a safetensors header: {"__metadata__": {string: string, ...}, NAME: {"dtype": string,
- * "shape": [n, ...], "data_offsets": [begin, end]}, ...}. A tensor's keys may be in any order, each once. The caller
- * frees the table, also after an error. */
+/* Parses the grammar of a safetensors header: {"__metadata__": {string: string, ...} or null, NAME: {"dtype": string,
+ * "shape": [n, ...], "data_offsets": [begin, end]}, ...}. A tensor's keys may be in any order, each once; other keys of
+ * a tensor may hold any value, which is skipped. The caller frees the table, also after an error. */
 moec_status moec_parse_file_header(const char *path, const char *text, size_t bytes, moec_file_table *table);
 
 #endif

@@ -13,9 +13,9 @@
 
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]) {
   size_t used = (size_t)snprintf(text, MOEC_SHAPE_TEXT, "[");
-  for (int32_t i = 0; i < rank; ++i)
+  for (int32_t i = 0; i < rank && i < MOEC_FILE_MAX_RANK; ++i)
     used += (size_t)snprintf(text + used, MOEC_SHAPE_TEXT - used, i ? ", %" PRId64 : "%" PRId64, dims[i]);
-  snprintf(text + used, MOEC_SHAPE_TEXT - used, "]");
+  snprintf(text + used, MOEC_SHAPE_TEXT - used, rank > MOEC_FILE_MAX_RANK ? ", ...]" : "]");
   return text;
 }
 
@@ -29,6 +29,10 @@ moec_role_extent moec_extent_of_role(const moec_role *role) {
   if (axis < role->rank)
     extent.in = role->dims[axis];
   return extent;
+}
+
+int moec_holds_ids(const moec_plan *plan, const moec_role *role) {
+  return !role->matrix && strcmp(plan->strings + role->name, "router.table") == 0;
 }
 
 moec_role_source *moec_sources_create(const moec_plan *plan) {
@@ -72,17 +76,66 @@ moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_so
   return out;
 }
 
-static int32_t role_index(const moec_plan *plan, const char *name) {
-  for (uint32_t i = 0; i < plan->header->roles.count; ++i)
-    if (strcmp(plan->strings + plan->roles[i].name, name) == 0)
+static int32_t role_index(const moec_plan *plan, const char *name, size_t length) {
+  for (uint32_t i = 0; i < plan->header->roles.count; ++i) {
+    const char *role = plan->strings + plan->roles[i].name;
+    if (strncmp(role, name, length) == 0 && !role[length])
       return (int32_t)i;
+  }
   return -1;
 }
 
-static int same_shape(const moec_tensor *tensor, const moec_role *role) {
-  if (tensor->rank != role->rank)
-    return 0;
-  return memcmp(tensor->dims, role->dims, (size_t)role->rank * sizeof(int64_t)) == 0;
+/* Which part of the parameters a name means. */
+typedef struct role_part {
+  int32_t role;   /* -1: none                                */
+  int64_t expert; /* "experts.gate.3" of a role with experts; -1: all of the role */
+} role_part;
+
+/* Digits without leading zeros, or -1. */
+static int64_t number_of(const char *text) {
+  int64_t number = 0;
+  size_t digits = strspn(text, "0123456789");
+  if (digits == 0 || digits > 9 || text[digits] || (digits > 1 && text[0] == '0'))
+    return -1;
+  for (; *text; ++text)
+    number = 10 * number + (*text - '0');
+  return number;
+}
+
+static role_part part_of(const moec_plan *plan, const char *name) {
+  role_part part = {role_index(plan, name, strlen(name)), -1};
+  const char *dot = strrchr(name, '.');
+  int64_t number = dot ? number_of(dot + 1) : -1;
+  if (part.role >= 0 || number < 0)
+    return part;
+  int32_t base = role_index(plan, name, (size_t)(dot - name));
+  return base >= 0 && plan->roles[base].expert_axis ? (role_part){base, number} : part;
+}
+
+/* Checks a tensor's type, rank and dims against its part of the role. */
+static moec_status check_form(const moec_plan *plan, const moec_role *role, const role_part *part,
+                              const moec_tensor *tensor, const moec_role_source *source) {
+  int skipped = part->expert >= 0; /* the expert axis */
+  int32_t rank = role->rank - skipped;
+  int integer = !role->matrix && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
+  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role,
+                      (int)tensor->dtype);
+  if (moec_holds_ids(plan, role) && !integer && tensor->dtype != MOEC_F32)
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, expected i32 (3), i64 (10) or f32 (0): ids of experts",
+                      tensor->role, (int)tensor->dtype);
+  if (source->given && tensor->dtype != source->dtype)
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, experts before it have %d", tensor->role, (int)tensor->dtype,
+                      (int)source->dtype);
+  if (tensor->rank < 0 || tensor->rank > 4)
+    return moec_error(MOEC_SHAPE, "%.64s: rank is %d, expected %d", tensor->role, (int)tensor->rank, rank);
+  if (tensor->rank != rank || memcmp(tensor->dims, role->dims + skipped, (size_t)rank * sizeof(int64_t)) != 0) {
+    char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
+    return moec_error(MOEC_SHAPE, "%.64s: shape is %s, expected %s", tensor->role,
+                      moec_shape_text(tensor->dims, tensor->rank, have),
+                      moec_shape_text(role->dims + skipped, rank, want));
+  }
+  return MOEC_OK;
 }
 
 /* Checks one tensor against its role and points the role's source into it. */
@@ -90,35 +143,42 @@ static moec_status take_tensor(const moec_plan *plan, const moec_tensor *tensor,
                                uint64_t packed_bytes, moec_role_source *sources) {
   if (!tensor->role || !tensor->data)
     return moec_error(MOEC_NULL_POINTER, "tensors[%zu]: %s is NULL", index, tensor->role ? "data" : "role");
-  int32_t found = role_index(plan, tensor->role);
-  if (found < 0)
+  role_part part = part_of(plan, tensor->role);
+  if (part.role < 0)
     return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: package %.64s has no role \"%.64s\"", index,
                       plan->strings + plan->header->name, tensor->role);
-  const moec_role *role = &plan->roles[found];
-  moec_role_source *source = &sources[found];
-  if (source->data[0])
-    return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: role %s is given twice", index, tensor->role);
-  int integer = !role->matrix && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
-  if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
-    return moec_error(MOEC_DTYPE, "%s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role,
-                      (int)tensor->dtype);
-  if (tensor->rank < 0 || tensor->rank > 4)
-    return moec_error(MOEC_SHAPE, "%s: rank is %d, expected %d", tensor->role, (int)tensor->rank, role->rank);
-  if (!same_shape(tensor, role)) {
-    char have[MOEC_SHAPE_TEXT], want[MOEC_SHAPE_TEXT];
-    return moec_error(MOEC_SHAPE, "%s: shape is %s, expected %s", tensor->role,
-                      moec_shape_text(tensor->dims, tensor->rank, have), moec_shape_text(role->dims, role->rank, want));
-  }
+  const moec_role *role = &plan->roles[part.role];
+  moec_role_source *source = &sources[part.role];
   moec_role_extent extent = moec_extent_of_role(role);
+  if (part.expert >= extent.experts)
+    return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: role \"%.64s\", but package %.64s has %" PRId64 " of them",
+                      index, tensor->role, plan->strings + plan->header->name, extent.experts);
+  if (part.expert < 0 ? source->given > 0 : source->data[part.expert] != NULL)
+    return moec_error(MOEC_INVALID_ARGUMENT, "tensors[%zu]: role %.64s is given twice", index, tensor->role);
+  moec_status status = check_form(plan, role, &part, tensor, source);
+  if (status != MOEC_OK)
+    return status;
+  int64_t first = part.expert < 0 ? 0 : part.expert, count = part.expert < 0 ? extent.experts : 1;
   int64_t expert_bytes = extent.out * extent.in * moec_dtype_bytes((uint32_t)tensor->dtype);
   uintptr_t start = (uintptr_t)tensor->data, packed = (uintptr_t)buffer;
-  if (start < packed + packed_bytes && packed < start + (uintptr_t)(expert_bytes * extent.experts))
-    return moec_error(MOEC_OVERLAP, "%s and buffer share bytes", tensor->role);
+  if (start < packed + packed_bytes && packed < start + (uintptr_t)(expert_bytes * count))
+    return moec_error(MOEC_OVERLAP, "%.64s and buffer share bytes", tensor->role);
   source->dtype = tensor->dtype;
   source->out_stride = extent.in;
   source->in_stride = 1;
-  for (int64_t e = 0; e < extent.experts; ++e)
-    source->data[e] = (const char *)tensor->data + e * expert_bytes;
+  source->given += count;
+  for (int64_t e = 0; e < count; ++e)
+    source->data[first + e] = (const char *)tensor->data + e * expert_bytes;
+  return MOEC_OK;
+}
+
+static moec_status check_given(const moec_plan *plan, uint32_t index, const moec_role_source *source) {
+  const char *name = plan->strings + plan->roles[index].name;
+  if (!source->given)
+    return moec_error(MOEC_MISSING_WEIGHT, "no tensor for role %.64s", name);
+  for (int64_t e = 0; source->given < source->experts && e < source->experts; ++e)
+    if (!source->data[e])
+      return moec_error(MOEC_MISSING_WEIGHT, "no tensor for role %.64s.%" PRId64, name, e);
   return MOEC_OK;
 }
 
@@ -128,7 +188,6 @@ moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *
   for (size_t i = 0; status == MOEC_OK && i < count; ++i)
     status = take_tensor(plan, &tensors[i], i, buffer, packed_bytes, sources);
   for (uint32_t i = 0; status == MOEC_OK && i < plan->header->roles.count; ++i)
-    if (!sources[i].data[0])
-      status = moec_error(MOEC_MISSING_WEIGHT, "no tensor for role %s", plan->strings + plan->roles[i].name);
+    status = check_given(plan, i, &sources[i]);
   return status;
 }

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weight_source.h - where the elements of each role are: in tensors that the caller passed, or in a file.
+ * weight_source.h - where the elements of each role are: in tensors that the caller passed, or in a checkpoint.
  */
 #ifndef MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
 #define MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
 
 #include "runtime/plan/plan_view.h"
+#include "runtime/weights/checkpoint.h"
 #include "runtime/weights/pack.h"
-#include "runtime/weights/safetensors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* One role: a view per expert (one view where the role has no expert axis), all with the same strides and type. */
 typedef struct moec_role_source {
   const void **data; /* [experts] */
   int64_t experts;
+  int64_t given; /* how many of `data` are set */
   moec_dtype dtype;
   int64_t out_stride, in_stride;
 } moec_role_source;
@@ -21,14 +26,15 @@ typedef struct moec_role_source {
 moec_role_source *moec_sources_create(const moec_plan *plan);
 void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources); /* `sources` may be NULL */
 
-/* Points every role's source into the caller's tensors. The packed bytes at `buffer` may not overlap a tensor. Errors
- * as moec_weights_pack documents them. */
+/* Points every role's source into the caller's tensors, ROLE or ROLE.e for every expert. The packed bytes at `buffer`
+ * may not overlap a tensor. Errors as moec_weights_pack documents them. */
 moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *tensors, size_t count,
                                       const void *buffer, uint64_t packed_bytes, moec_role_source *sources);
 
-/* Points every role's source into an open file; `path` is for messages. Errors as moec_weights_load documents them. */
-moec_status moec_sources_from_file(const moec_plan *plan, const moec_file *file, const char *path, const char *prefix,
-                                   moec_role_source *sources);
+/* Points every role's source into an open checkpoint, which must outlive the sources. Errors as moec_weights_load
+ * documents them. */
+moec_status moec_sources_from_checkpoint(const moec_plan *plan, moec_checkpoint *checkpoint, const char *prefix,
+                                         moec_role_source *sources);
 
 moec_view moec_view_of(const moec_role_source *source, int64_t expert);
 
@@ -46,8 +52,14 @@ typedef struct moec_role_extent {
 } moec_role_extent;
 moec_role_extent moec_extent_of_role(const moec_role *role);
 
-/* "[4, 6, 8]" into `text`, which is returned. */
+/* Whether a role's elements are ids of experts, which short floats round to other ids. */
+int moec_holds_ids(const moec_plan *plan, const moec_role *role);
+
+/* "[4, 6, 8]" into `text`, which is returned; of a longer shape the first MOEC_FILE_MAX_RANK dims and "...". */
 enum { MOEC_SHAPE_TEXT = 192 };
 const char *moec_shape_text(const int64_t *dims, int32_t rank, char text[MOEC_SHAPE_TEXT]);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

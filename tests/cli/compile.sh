@@ -203,6 +203,20 @@ assert open("err").read() == f"""moec: warning[W-WORKSPACE]: a call of {T} token
   hint: a smaller --max-tokens; callers may split their tokens over several calls
 """'
 
+# T*K rows fit into 31 bits, or nothing is written.
+cat >many_rows.json <<'JSON'
+{"moec": 1, "name": "many_rows", "hidden": 8, "router": {"top_k": 128}, "experts": {"count": 128, "intermediate": 8}}
+JSON
+for target in cpu cuda; do
+  run compile many_rows.json -q --target $target --max-tokens 16777216
+  expect_status 4
+  expect_err 'many_rows.json: error[E-UNSUPPORTED]: rows are counted in 31 bits: 16777216 tokens of 128 choices are too many
+  hint: --max-tokens 16777215; callers may split their tokens over several calls'
+  no_leftovers many_rows
+done
+run compile many_rows.json -q --target cpu:baseline --max-tokens 16777215
+expect_status 0
+
 if [ -w /dev/full ]; then
   last='schema >/dev/full'
   "$moec" schema >/dev/full 2>err

@@ -319,3 +319,18 @@ TEST_F(CudaWeights, packing_waits_for_the_device) {
   pack(source.tensors());
   EXPECT_EQ(driver.calls.end()[-2], "cuStreamSynchronize");
 }
+
+// experts.down as a tensor per expert, every second one in host memory.
+TEST_F(CudaWeights, tensor_per_expert) {
+  create();
+  DeviceTensors onDevice(driver, source, MOEC_F32);
+  std::vector<moec_tensor> host = source.tensors(), tensors(onDevice.tensors.begin(), onDevice.tensors.begin() + 3);
+  const char *names[] = {"experts.down.0", "experts.down.1", "experts.down.2", "experts.down.3"};
+  for (int64_t e = 0; e < experts; ++e) {
+    moec_tensor one = {names[e], nullptr, MOEC_F32, 2, {hidden, inner}};
+    const moec_tensor &all = e % 2 ? host[3] : onDevice.tensors[3];
+    one.data = static_cast<const float *>(all.data) + e * hidden * inner;
+    tensors.push_back(one);
+  }
+  EXPECT_TRUE(pack(tensors) == expected());
+}

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <deque>
 #include <functional>
 #include <unistd.h>
 
@@ -202,6 +203,63 @@ TEST_F(Weights, tensor_errors) {
   expectPackError([](Tensors &t) { t[0].rank = 5; }, MOEC_SHAPE, "router.weight: rank is 5, expected 2");
 }
 
+// experts.gate and experts.down as a tensor per expert, last expert first; experts.up as one.
+static std::vector<moec_tensor> tensorsPerExpert(const TinyWeights &source, std::deque<std::string> &names) {
+  std::vector<moec_tensor> whole = source.tensors(), tensors = {whole[0], whole[2]};
+  for (int64_t e = experts; e-- > 0;)
+    for (const moec_tensor &all : {whole[1], whole[3]}) {
+      names.push_back(std::string(all.role) + "." + std::to_string(e));
+      moec_tensor one = {names.back().c_str(), nullptr, all.dtype, 2, {all.dims[1], all.dims[2]}};
+      one.data = static_cast<const float *>(all.data) + e * hidden * inner;
+      tensors.push_back(one);
+    }
+  return tensors;
+}
+
+TEST_F(Weights, tensor_per_expert) {
+  std::deque<std::string> names;
+  std::vector<moec_tensor> tensors = tensorsPerExpert(source, names);
+  AlignedBytes buffer(packedBytes, 0x5a);
+  moec_weights *weights = nullptr;
+  ASSERT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK)
+      << lastError();
+  moec_weights_destroy(weights);
+  EXPECT_TRUE(std::string(static_cast<char *>(buffer.data()), packedBytes) == want);
+}
+
+TEST_F(Weights, tensor_per_expert_errors) {
+  using Tensors = std::vector<moec_tensor>;
+  std::deque<std::string> names;
+  Tensors perExpert = tensorsPerExpert(source, names);
+  auto expectError = [&](const std::function<void(Tensors &)> &spoil, moec_status status, const std::string &text) {
+    expectPackError([&](Tensors &t) { spoil(t = perExpert); }, status, text);
+  };
+  ASSERT_STREQ(perExpert[2].role, "experts.gate.3");
+  expectError([](Tensors &t) { t.pop_back(); }, MOEC_MISSING_WEIGHT, "no tensor for role experts.down.0");
+  expectError([](Tensors &t) { t[4].role = "experts.gate.3"; }, MOEC_INVALID_ARGUMENT,
+              "tensors[4]: role experts.gate.3 is given twice");
+  expectError([](Tensors &t) { t[4].role = "experts.up.3"; }, MOEC_INVALID_ARGUMENT,
+              "tensors[4]: role experts.up.3 is given twice");
+  expectError([](Tensors &t) { std::swap(t[1], t[9]), t[9].role = "experts.gate"; }, MOEC_INVALID_ARGUMENT,
+              "tensors[9]: role experts.gate is given twice");
+  expectError([](Tensors &t) { t[2].role = "experts.gate.4"; }, MOEC_INVALID_ARGUMENT,
+              "tensors[2]: role \"experts.gate.4\", but package tiny has 4 of them");
+  for (const char *name : {"experts.gate.03", "experts.gate.", "experts.gate.-1", "experts.gate.3.1", "experts.3",
+                           "router.weight.0", "experts.gate.99999999999999999999", "3"})
+    expectError([&](Tensors &t) { t[2].role = name; }, MOEC_INVALID_ARGUMENT,
+                "tensors[2]: package tiny has no role \"" + std::string(name) + "\"");
+  expectError([](Tensors &t) { t[4].dtype = MOEC_BF16; }, MOEC_DTYPE,
+              "experts.gate.2: dtype is 1, experts before it have 0");
+  expectError([](Tensors &t) { t[2].rank = 3; }, MOEC_SHAPE, "experts.gate.3: shape is [6, 8, 0], expected [6, 8]");
+  expectError([](Tensors &t) { t[2].dims[0] = 5; }, MOEC_SHAPE, "experts.gate.3: shape is [5, 8], expected [6, 8]");
+  AlignedBytes buffer(packedBytes);
+  Tensors inside = perExpert;
+  inside[2].data = static_cast<char *>(buffer.data()) + packedBytes - 16;
+  moec_weights *weights = nullptr;
+  EXPECT_EQ(moec_weights_pack(layer, inside.data(), inside.size(), buffer.data(), packedBytes, &weights), MOEC_OVERLAP);
+  EXPECT_EQ(lastError(), "experts.gate.3 and buffer share bytes");
+}
+
 TEST_F(Weights, tensor_inside_the_buffer) {
   AlignedBytes buffer(packedBytes);
   std::vector<moec_tensor> tensors = source.tensors();
@@ -270,6 +328,45 @@ TEST_F(Weights, file_errors) {
   file.header = R"({"router.weight":{"dtype":"I32","shape":[4,8],"data_offsets":[0,128]})";
   file.data = std::string(128, 'x');
   expectLoadError(file, MOEC_DTYPE, "router.weight: tensor \"router.weight\" is I32, expected F32, BF16 or F16");
+}
+
+TEST_F(Weights, file_with_more_experts_than_the_layer) {
+  FileWriter file = wholeFile(source);
+  for (const char *name : {"experts.4.down", "experts.5.down", "experts.7.down"})
+    file.add(name, {hidden, inner}, slice(source.down, 0, hidden * inner));
+  expectLoadError(file, MOEC_SHAPE,
+                  "experts.down: " + path + " has 6 experts, the last is \"experts.5.down\"; the layer has 4");
+  file = FileWriter();
+  file.add("router.weight", {experts, hidden}, source.router);
+  file.add("experts.gate_up", {2 * experts, hidden, inner}, gateUpEvenOdd(source));
+  expectLoadError(file, MOEC_SHAPE,
+                  "experts.gate: tensor \"experts.gate_up\" has shape [8, 8, 6], expected [4, 8, 12]");
+  file = FileWriter();
+  file.add("router.weight", {experts, hidden}, source.router);
+  file.add("experts.gate_up", {5, hidden, 2 * inner}, std::vector<float>(5 * hidden * 2 * inner));
+  expectLoadError(file, MOEC_SHAPE, "experts.gate: tensor \"experts.gate_up\" has 5 experts, the layer has 4");
+}
+
+// Tensors that the layer does not take may have any type and rank; one that it takes is named with them.
+TEST_F(Weights, file_with_other_tensors) {
+  FileWriter file = wholeFile(source);
+  auto addOther = [&](FileWriter &to, const std::string &name, const std::string &type, const std::string &shape) {
+    std::string at = std::to_string(to.data.size()), end = std::to_string(to.data.size() + 4);
+    to.header += (to.header.empty() ? "{" : ",") + ("\"" + name + "\":{\"dtype\":\"") + type + "\",\"shape\":" + shape +
+                 ",\"data_offsets\":[" + at + "," + end + "]}";
+    to.data += "1234";
+  };
+  addOther(file, "scales", "F8_E8M0", "[2,2]");
+  addOther(file, "packed", "I4", "[8]");
+  addOther(file, "cache", "F32", "[1,1,1,1,1,1,1,1,1]");
+  expectLoaded(file);
+  FileWriter wrong;
+  addOther(wrong, "router.weight", "I4", "[8]");
+  expectLoadError(wrong, MOEC_DTYPE, "router.weight: tensor \"router.weight\" is I4, expected F32, BF16 or F16");
+  wrong = FileWriter();
+  addOther(wrong, "router.weight", "F32", "[1,1,1,1,1,1,1,1,1]");
+  expectLoadError(wrong, MOEC_SHAPE,
+                  "router.weight: tensor \"router.weight\" has shape [1, 1, 1, 1, 1, 1, 1, 1, ...], expected [4, 8]");
 }
 
 TEST_F(Weights, file_with_a_prefix_that_is_too_long) {
