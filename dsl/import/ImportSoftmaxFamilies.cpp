@@ -107,7 +107,7 @@ void qwen3Next(I &i) {
 
 void qwen35(I &i) {
   qwenExperts(i);
-  sumNorm(i);
+  alwaysSum(i);
   i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "", "first_half");
   i.weight("experts.up", "mlp.experts.gate_up_proj", "", "", "second_half");
   i.weight("experts.down", "mlp.experts.down_proj");
@@ -116,7 +116,7 @@ void qwen35(I &i) {
 
 void qwen3Vl(I &i) {
   qwenExperts(i);
-  sumNorm(i);
+  alwaysSum(i);
   i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "first_half");
   i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "second_half");
   i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
@@ -133,6 +133,8 @@ void olmoe(I &i) {
 }
 
 void jamba(I &i) {
+  if (i.integerOr({"num_experts"}, 0) == 1) // the published code builds a dense block then
+    return i.fail("E-IMPORT-LAYER", "num_experts", "num_experts is 1: this model has no experts");
   experts(i, {"num_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
@@ -170,8 +172,6 @@ void dbrx(I &i) {
 }
 
 void granite(I &i) {
-  if (i.integerOr({"num_local_experts"}, 1) == 0)
-    return i.fail("E-IMPORT-LAYER", "num_local_experts", "num_local_experts is 0: this model has no experts");
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
@@ -218,7 +218,11 @@ void gptOss(I &i) {
   topK(i);
   i.fromFamily("router.bias", true);
   i.fromFamily("router.score_over", "selected");
-  i.fromFamily("experts.act_alpha", 1.702);
+  if (i.has("swiglu_alpha"))
+    i.number("experts.act_alpha", {"swiglu_alpha"}, 1);
+  else
+    i.fromFamily("experts.act_alpha", 1.702);
+  refuseUnless(i, "hidden_act", "silu", "the gate of this family is x * sigmoid(alpha x)");
   i.fromFamily("experts.up_offset", 1);
   if (i.has("swiglu_limit"))
     i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
