@@ -79,7 +79,8 @@ std::string withLayer(const char *prefix, int64_t layer) {
 std::vector<std::string> importableModels() {
   std::vector<std::string> names;
   for (const ImportFamily &family : importFamilies())
-    names.insert(names.end(), family.models.begin(), family.models.end());
+    if (!family.refused)
+      names.insert(names.end(), family.models.begin(), family.models.end());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -101,6 +102,12 @@ static const ImportFamily *chooseFamily(const Json &config, const Json &root, Im
   }
   out.family = type->get<std::string>();
   const ImportFamily *family = familyOf(out.family);
+  if (family && family->refused) {
+    refuse(out, "E-UNSUPPORTED", "model_type",
+           "layers of " + out.family + " have " + family->refused + ", which is not built",
+           "moec import hf --list names the models that are supported");
+    return nullptr;
+  }
   if (family)
     return family;
   std::optional<std::string> closest = closestSpelling(out.family.substr(0, maxWord), importableModels());

@@ -80,6 +80,10 @@ void switchTransformers(I &i);
 void nllb(I &i);
 void doge(I &i);
 void ernieVl(I &i);
+void kimiLinear(I &i);
+void hunyuanV3(I &i);
+void laguna(I &i);
+void cohere2(I &i);
 
 } // namespace moec::families
 

@@ -4,6 +4,8 @@
 
 #include "dsl/import/ImportPieces.h"
 
+#include <cmath>
+
 namespace moec::families {
 
 // Training only, and in place: experts see it too.
@@ -270,6 +272,13 @@ void grok1(I &i) {
     i.put("router.transform", OrderedJson::array({softcap}), "router_logit_softcapping");
   }
   keptRatios(i, "num_experts_per_tok");
+  if (i.flagOr({"residual_moe"}, false)) { // (dense block + experts) / sqrt(2)
+    i.integer("shared.intermediate", {"intermediate_size"});
+    i.fromFamily("shared.act", "gelu_tanh");
+    i.put("shared.scale", std::sqrt(0.5), "residual_moe");
+    i.put("router.scale", std::sqrt(0.5), "residual_moe");
+    i.sharedBlock("mlp.", "gate_proj", "up_proj", "down_proj");
+  }
   if (!native) {
     i.weight("router.weight", "block_sparse_moe.gate.weight");
     return i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");

@@ -106,6 +106,7 @@ struct ImportFamily {
   LayerRule rule;
   const char *prefix; // "model.layers.{l}."
   void (*fill)(ImportState &);
+  const char *refused = nullptr; // what a layer of this family has that no spec can say; then `fill` is null
 };
 
 const std::vector<ImportFamily> &importFamilies();

@@ -91,7 +91,17 @@ TEST(Import, every_model_type_has_a_published_config) {
     if (config.contains("text_config"))
       seen.insert(config["text_config"].value("model_type", ""));
   }
-  std::set<std::string> sameAsAnother = {"klear", "Klear"};
+  std::set<std::string> sameAsAnother = {"klear",
+                                         "Klear",
+                                         "mellum",
+                                         "sdar_moe",
+                                         "granitemoe_swa",
+                                         "longcat_flash_ngram",
+                                         "diffusion_gemma_text",
+                                         "bailing_hybrid",
+                                         "bailing_moe_linear",
+                                         "deepseek_ocr2_text",
+                                         "unlimited_ocr_text"};
   for (const std::string &model : importableModels())
     EXPECT_TRUE(seen.count(model) || sameAsAnother.count(model)) << model;
 }
@@ -100,6 +110,27 @@ const Diagnostic *findingOf(const ImportResult &result, const std::string &code)
   auto found =
       std::find_if(result.findings.begin(), result.findings.end(), [&](const Diagnostic &f) { return f.code == code; });
   return found == result.findings.end() ? nullptr : &*found;
+}
+
+// Models with the layer, the keys and the names of another.
+TEST(Import, kin_have_the_same_layer) {
+  const std::pair<const char *, const char *> kin[] = {{"mellum", "qwen3"},
+                                                       {"sdar_moe", "qwen3"},
+                                                       {"granitemoe_swa", "granitemoe"},
+                                                       {"bailing_hybrid", "bailing"},
+                                                       {"bailing_moe_linear", "bailing"},
+                                                       {"longcat_flash_ngram", "longcat"},
+                                                       {"deepseek_ocr2_text", "deepseek_v2_lite"},
+                                                       {"unlimited_ocr_text", "deepseek_v2_lite"}};
+  for (auto [model, label] : kin) {
+    ImportResult first, second;
+    nlohmann::json config = nlohmann::json::parse(publishedAs(label).config);
+    ASSERT_TRUE(import(config.dump(), std::nullopt, first)) << label;
+    config["model_type"] = model;
+    ASSERT_TRUE(import(config.dump(), std::nullopt, second)) << model;
+    EXPECT_EQ(first.spec, second.spec) << model;
+    EXPECT_EQ(first.prefix, second.prefix) << model;
+  }
 }
 
 const char *const qwen3Config =
@@ -199,6 +230,13 @@ const Refused refused[] = {
     {"no_experts_in_qwen", "qwen3", R"({"num_experts": 0})", "E-IMPORT-LAYER", "no experts"},
     {"type_of_eight_bytes", "qwen3", R"({"torch_dtype": "float64"})", "E-IMPORT-KEY", "float64"},
     {"type_of_router", "bailing_with_f32_router", R"({"router_dtype": "fp8"})", "E-IMPORT-KEY", "router_dtype must be"},
+    {"latent_norm", "kimi_linear", R"({"routed_expert_hidden_size": 1024})", "E-UNSUPPORTED", "smaller space"},
+    {"soft_caps", "kimi_linear", R"({"hidden_act": "situ"})", "E-IMPORT-KEY", "situ"},
+    {"no_strategy", "cohere2", R"({"shared_expert_combination_strategy": null})", "E-IMPORT-KEY",
+     "no shared_expert_comb"},
+    {"no_selection", "cohere2", R"({"expert_selection_fn": null})", "E-IMPORT-KEY", "no expert_selection_fn"},
+    {"limited_block", "qwen3", R"({"model_type": "minimax_m3"})", "E-UNSUPPORTED", "act_alpha, up_offset and a limit"},
+    {"norm_of_output", "qwen3", R"({"model_type": "axk1"})", "E-UNSUPPORTED", "a norm of the layer's output"},
     {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
     {"dense_doge", "doge", R"({"is_moe": false})", "E-IMPORT-LAYER", "no experts"},
     {"biases_of_doge", "doge", R"({"mlp_bias": true})", "E-IMPORT-KEY", "mlp_bias is not false"},
