@@ -126,11 +126,11 @@ static void choosePrefix(ImportState &import, const ImportFamily &family, const 
   const char *within = &import.config == &root ? family.prefix : prefixWithin(outer);
   import.out.prefix = withLayer(within ? within : family.prefix, import.layer());
   if (!within)
-    import.out.findings.push_back(Diagnostic::warning(
-        "W-IMPORT-PREFIX",
-        "the names of tensors of a " + (outer.empty() ? "model without model_type" : outer.substr(0, maxWord)) +
-            " around a " + import.out.family + " are not known",
-        "\"" + import.out.prefix + "\", as without a model around it", "model_type"));
+    import.out.findings.push_back(
+        Diagnostic::warning("W-IMPORT-PREFIX",
+                            "the names of tensors of the model around " + import.out.family + " (" +
+                                (outer.empty() ? "without model_type" : outer.substr(0, maxWord)) + ") are not known",
+                            "\"" + import.out.prefix + "\", as without a model around it", "model_type"));
 }
 
 static void noteUnread(ImportState &import) {

@@ -146,6 +146,7 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"arctic"}, {arcticLayers, "every moe_layer_frequency-th has", {"moe_layer_frequency"}}, decoder, arctic},
       {{"qwen2_moe"}, steps, decoder, qwen2},
       {{"qwen3_moe", "mellum", "sdar_moe"}, steps, decoder, qwen3},
+      {{"qwen3_omni_moe_text"}, steps, decoder, qwen3Omni},
       {{"qwen3_next"}, steps, decoder, qwen3Next},
       {{"qwen3_5_moe", "qwen3_5_moe_text"}, every, decoder, qwen35},
       {{"qwen3_vl_moe", "qwen3_vl_moe_text"}, steps, decoder, qwen3Vl},

@@ -47,6 +47,7 @@ void phi(I &i);
 void arctic(I &i);
 void qwen2(I &i);
 void qwen3(I &i);
+void qwen3Omni(I &i);
 void qwen3Next(I &i);
 void qwen35(I &i);
 void qwen3Vl(I &i);

@@ -100,6 +100,12 @@ void qwen3(I &i) {
   mlpExperts(i);
 }
 
+void qwen3Omni(I &i) {
+  qwenExperts(i);
+  alwaysSum(i);
+  mlpExperts(i);
+}
+
 void qwen3Next(I &i) {
   qwenExperts(i);
   sumNormIfAsked(i);
