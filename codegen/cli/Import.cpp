@@ -137,7 +137,7 @@ static std::string describe(const LayerGroup &group) {
   if (!group.hasExperts)
     return "no experts";
   if (group.import.spec.empty())
-    return "refused, see below";
+    return "refused";
   std::string text;
   for (const ImportedValue &value : group.import.mapping)
     if (value.key == "experts.count")
@@ -178,13 +178,13 @@ static int runLayers(Session &session, const ImportFlags &flags, const ImportOpt
     return sayFindings(session, findings, text);
   if (flags.json)
     printLayersJson(session, groups);
-  size_t width = 6;
+  size_t width = 0;
   for (const LayerGroup &group : groups)
-    width = std::max(width, rangesOf(group.layers).size());
+    width = std::max(width, describe(group).size());
   for (const LayerGroup &group : groups)
     if (!flags.json)
-      session.out << "  " << left_justify(rangesOf(group.layers), unsigned(width)) << "  " << escaped(describe(group))
-                  << "\n";
+      session.out << "  " << left_justify(escaped(describe(group)), unsigned(width)) << "  layer"
+                  << (group.layers.size() > 1 ? "s " : " ") << rangesOf(group.layers) << "\n";
   int code = ExitDone;
   bool any = false;
   for (const LayerGroup &group : groups) {
@@ -247,8 +247,8 @@ Verb addImport(CLI::App &app) {
       ->required()
       ->check(CLI::IsMember({"hf"}));
   verb->add_option("CONFIG", flags->config, "the file, the checkpoint's folder, or - for stdin");
-  verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
+  CLI::Option *layer = verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")
+                           ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
   verb->add_flag("--decoder", flags->options.decoder,
                  "of an encoder-decoder model: a layer of the decoder, not of the encoder");
   verb->add_flag("--float", flags->options.floatWeights,
@@ -268,7 +268,8 @@ Verb addImport(CLI::App &app) {
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   verb->add_flag("--strict", flags->options.strict,
                  "keys that look like experts, routing or an activation and that no rule reads are errors");
-  verb->add_flag("--layers", flags->layers, "which layers have experts and which are equal; writes no spec");
+  verb->add_flag("--layers", flags->layers, "which layers have experts and which are equal; writes no spec")
+      ->excludes(layer);
   verb->add_flag("--list", flags->list, "name the values of model_type that are known");
   verb->add_flag("--force", flags->force, "replace the file");
   verb->add_flag("--json", flags->json, "the mapping as one JSON document on stdout");

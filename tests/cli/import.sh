@@ -80,8 +80,14 @@ expect_in err 'the checkpoint is quantised (NVFP4)'
 # Which layers have experts, and which are equal.
 run import hf config.json --layers
 expect_status 0
-expect_out '  0       no experts
-  1-3     16 experts, top-4, equal'
+expect_out '  no experts                layer 0
+  16 experts, top-4, equal  layers 1-3'
+run import hf config.json --layers --layer 2
+expect_status 2
+sed 's/"first_k_dense_replace": 1/"first_k_dense_replace": 9/' config.json >dense.json
+run import hf dense.json --layers
+expect_status 3
+expect_in err 'error[E-IMPORT-LAYER]: no layer of this config has experts'
 run import hf config.json --layers --json
 expect_status 0
 expect_that 'import --layers --json lists the groups' python3 -c '
