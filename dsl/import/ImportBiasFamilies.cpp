@@ -15,7 +15,8 @@ static void deepseekExperts(I &i) {
   topK(i);
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.");
+  wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.",
+             {"shared_experts_intermediate_size", "moe_intermediate_size"});
 }
 
 void deepseekV1(I &i) {
@@ -79,6 +80,19 @@ void deepseekV3(I &i) {
   if (method == "group_limited_greedy")
     return groups(i, "max");
   i.ignore({"n_group", "topk_group"});
+}
+
+// The same with another name of the bias.
+void horizon(I &i) {
+  deepseekV3(i);
+  if (i.spec["weights"].contains("router.choice_bias"))
+    i.weight("router.choice_bias", "mlp.gate.bias");
+}
+
+// The same without groups: those of this family score 0 where they are not kept, and were never published.
+void axk2(I &i) {
+  refuseUnless(i, "n_group", 1, "groups of this family were never published");
+  deepseekV3(i);
 }
 
 // The same with a flag that must be there.

@@ -90,17 +90,18 @@ bool wideShared(I &i, Keys count, const std::string &stem, Keys width, BlockName
     i.missing(count, "shared");
     return false;
   }
-  std::string key;
+  std::string key, widthKey = *width.begin();
   const Json *value = i.find(count, &key);
+  i.find(width, &widthKey);
   if (!value || *value == 0)
     return false;
   constexpr int64_t most = 1 << 20;
   int64_t each = i.integerOr(width, 0), blocks = value->is_number_integer() ? value->get<int64_t>() : 0;
   if (blocks < 1 || blocks > most || each < 1 || each > most) {
-    i.fail("E-IMPORT-KEY", key, key + " and " + *width.begin() + " give no width of shared experts");
+    i.fail("E-IMPORT-KEY", key, key + " and " + widthKey + " give no width of shared experts");
     return false;
   }
-  i.put("shared.intermediate", blocks * each, key + " * " + *width.begin());
+  i.put("shared.intermediate", blocks * each, key + " * " + widthKey);
   i.sharedBlock(stem, names.gate, names.up, names.down);
   return true;
 }

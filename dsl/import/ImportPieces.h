@@ -64,6 +64,8 @@ void deepseekV1(I &i);
 void deepseekV2(I &i);
 void deepseekV3(I &i);
 void dots(I &i);
+void horizon(I &i);
+void axk2(I &i);
 void mimo(I &i);
 void exaone(I &i);
 void step(I &i);

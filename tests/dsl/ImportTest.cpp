@@ -167,6 +167,7 @@ const Refused refused[] = {
     {"no_experts_in_qwen", "qwen3", R"({"num_experts": 0})", "E-IMPORT-LAYER", "no experts"},
     {"type_of_eight_bytes", "qwen3", R"({"torch_dtype": "float64"})", "E-IMPORT-KEY", "float64"},
     {"type_of_router", "bailing_with_f32_router", R"({"router_dtype": "fp8"})", "E-IMPORT-KEY", "router_dtype must be"},
+    {"groups_of_axk2", "axk2", R"({"n_group": 4})", "E-IMPORT-KEY", "n_group is not 1"},
     {"latent_norm", "kimi_linear", R"({"routed_expert_hidden_size": 1024})", "E-UNSUPPORTED", "smaller space"},
     {"soft_caps", "kimi_linear", R"({"hidden_act": "situ"})", "E-IMPORT-KEY", "situ"},
     {"no_strategy", "cohere2", R"({"shared_expert_combination_strategy": null})", "E-IMPORT-KEY",
