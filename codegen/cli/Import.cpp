@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec import hf: a model's config.json -> a spec file, and where every value of it came from.
+// moec import hf: a model's config.json, or the folder that holds it -> a spec file, and where every value of it came
+// from; or a table of the model's layers.
 
 #include "TextOutput.h"
 #include "Verbs.h"
@@ -8,8 +9,10 @@
 #include "dsl/import/ImportConfig.h"
 #include "dsl/spec/SpecReader.h"
 
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -23,9 +26,9 @@ namespace moec {
 
 namespace {
 struct ImportFlags {
-  std::string kind, config, output = "layer.json", name, masked = "zero";
+  std::string kind, config, output = "layer.json", name, masked;
   int64_t layer = -1;
-  bool list = false, force = false, json = false;
+  bool list = false, layers = false, force = false, json = false;
   ImportOptions options;
 };
 } // namespace
@@ -80,10 +83,118 @@ static int checkImported(Session &session, const ImportResult &result) {
   return fail(session, "E-IMPORT-KEY", "the values of this config contradict each other, see above");
 }
 
-// Invalid outranks unsupported.
-static int sayError(Session &session, const Diagnostic &finding, int before) {
-  int exit = fail(session, finding.code, escaped(finding.message), escaped(finding.hint));
-  return before == ExitInvalid ? before : exit;
+// All findings; returns the exit code of the errors among them. Invalid outranks unsupported.
+static int sayFindings(Session &session, const std::vector<Diagnostic> &findings, const std::string &text) {
+  int code = ExitDone;
+  for (const Diagnostic &finding : findings) {
+    if (finding.severity == Severity::Warning) {
+      warn(session, finding.code, escaped(finding.message),
+           finding.hint.empty() ? "" : "chosen: " + escaped(finding.hint));
+      continue;
+    }
+    int exit = exitCodeOf(finding.code);
+    if (finding.line)
+      session.err << render(finding, SourceText(text), session.color);
+    else
+      fail(session, finding.code, escaped(finding.message), escaped(finding.hint));
+    code = code == ExitInvalid ? code : exit;
+  }
+  return code;
+}
+
+// The config's text, and that of the file beside it which some quantised checkpoints have. A folder is that of its
+// config.json; - is stdin.
+static int readConfig(Session &session, const ImportFlags &flags, ImportOptions &options, std::string &text) {
+  constexpr size_t most = size_t(4) << 20;
+  SmallString<256> path(flags.config == "-" ? "/dev/stdin" : flags.config);
+  if (sys::fs::is_directory(path))
+    sys::path::append(path, "config.json");
+  options.fileName = flags.config == "-" ? "-" : std::string(path);
+  if (int code = readTextFile(session, std::string(path), "config", most, text))
+    return code;
+  SmallString<256> beside = sys::path::parent_path(path);
+  sys::path::append(beside, "hf_quant_config.json");
+  if (flags.config == "-" || !sys::fs::exists(beside))
+    return ExitDone;
+  return readTextFile(session, std::string(beside), "quantisation config", most, options.quantText);
+}
+
+// "0-2, 5"
+static std::string rangesOf(const std::vector<int64_t> &layers) {
+  std::string text;
+  for (size_t i = 0; i < layers.size();) {
+    size_t last = i;
+    while (last + 1 < layers.size() && layers[last + 1] == layers[last] + 1)
+      ++last;
+    text += (i ? ", " : "") + std::to_string(layers[i]) + (last > i ? "-" + std::to_string(layers[last]) : "");
+    i = last + 1;
+  }
+  return text;
+}
+
+// What a person reads of a group: "none", or how many experts and choices each of its layers has.
+static std::string describe(const LayerGroup &group) {
+  if (!group.hasExperts)
+    return "no experts";
+  if (group.import.spec.empty())
+    return "refused";
+  std::string text;
+  for (const ImportedValue &value : group.import.mapping)
+    if (value.key == "experts.count")
+      text = value.value + " experts" + text;
+    else if (value.key == "router.top_k" || value.key == "router.select.k")
+      text += ", top-" + value.value;
+    else if (value.key == "router.kind")
+      text += ", router " + value.value;
+  return text + (group.layers.size() > 1 ? ", equal" : "");
+}
+
+static void printLayersJson(Session &session, const std::vector<LayerGroup> &groups) {
+  json::OStream os(session.out, 2);
+  os.object([&] {
+    os.attributeArray("groups", [&] {
+      for (const LayerGroup &group : groups)
+        os.object([&] {
+          os.attributeArray("layers", [&] {
+            for (int64_t layer : group.layers)
+              os.value(layer);
+          });
+          os.attribute("experts", group.hasExperts);
+          os.attribute("imported", !group.import.spec.empty());
+          os.attribute("prefix", escaped(group.hasExperts ? group.import.prefix : ""));
+        });
+    });
+  });
+  session.out << "\n";
+}
+
+// Which layers have experts and which of them are equal. Fails if a layer with experts cannot be imported, or if the
+// model has none.
+static int runLayers(Session &session, const ImportFlags &flags, const ImportOptions &options,
+                     const std::string &text) {
+  std::vector<LayerGroup> groups;
+  std::vector<Diagnostic> findings;
+  if (!importLayers(text, options, groups, findings))
+    return sayFindings(session, findings, text);
+  if (flags.json)
+    printLayersJson(session, groups);
+  size_t width = 0;
+  for (const LayerGroup &group : groups)
+    width = std::max(width, describe(group).size());
+  for (const LayerGroup &group : groups)
+    if (!flags.json)
+      session.out << "  " << left_justify(escaped(describe(group)), unsigned(width)) << "  layer"
+                  << (group.layers.size() > 1 ? "s " : " ") << rangesOf(group.layers) << "\n";
+  int code = ExitDone;
+  bool any = false;
+  for (const LayerGroup &group : groups) {
+    if (!group.hasExperts)
+      continue;
+    int exit = sayFindings(session, group.import.findings, text);
+    code = code == ExitInvalid || exit == ExitDone ? code : exit;
+    any = true;
+  }
+  return any ? code : fail(session, "E-IMPORT-LAYER", "no layer of this config has experts");
 }
 
 static int runImport(Session &session, const ImportFlags &flags) {
@@ -94,27 +205,24 @@ static int runImport(Session &session, const ImportFlags &flags) {
   }
   if (flags.config.empty())
     return fail(session, "E-USAGE", "import takes a format and a config", "moec import hf config.json");
+  ImportOptions options = flags.options;
+  if (!flags.masked.empty())
+    options.maskedNegInf = flags.masked == "neg_inf";
   std::string text;
-  if (int code = readTextFile(session, flags.config, "config", size_t(4) << 20, text))
+  if (int code = readConfig(session, flags, options, text))
     return code;
-  ImportResult result;
   std::string name = flags.name.empty() ? layerNameOf(flags.output == "-" ? flags.config : flags.output) : flags.name;
   if (!isLayerName(name) || isReservedName(name))
     return fail(session, "E-USAGE", "--name " + quoteText(name, 80) + " is not a valid name of a layer",
                 "[a-z][a-z0-9_]{0,62}");
-  ImportOptions options = flags.options;
   options.name = name;
-  options.maskedNegInf = flags.masked == "neg_inf";
+  if (flags.layers)
+    return runLayers(session, flags, options, text);
   if (flags.layer >= 0)
     options.layer = flags.layer;
+  ImportResult result;
   bool good = importConfig(text, options, result);
-  int code = ExitDone;
-  for (const Diagnostic &finding : result.findings)
-    if (finding.severity == Severity::Error)
-      code = sayError(session, finding, code);
-    else
-      warn(session, finding.code, escaped(finding.message),
-           finding.hint.empty() ? "" : "chosen: " + escaped(finding.hint));
+  int code = sayFindings(session, result.findings, text);
   if (!good)
     return code;
   if ((code = checkImported(session, result)))
@@ -138,9 +246,9 @@ Verb addImport(CLI::App &app) {
   verb->add_option("FORMAT", flags->kind, "hf: a config.json of a checkpoint")
       ->required()
       ->check(CLI::IsMember({"hf"}));
-  verb->add_option("CONFIG", flags->config, "the file");
-  verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
+  verb->add_option("CONFIG", flags->config, "the file, the checkpoint's folder, or - for stdin");
+  CLI::Option *layer = verb->add_option("--layer", flags->layer, "decoder layer; default: the first that has experts")
+                           ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
   verb->add_flag("--decoder", flags->options.decoder,
                  "of an encoder-decoder model: a layer of the decoder, not of the encoder");
   verb->add_flag("--float", flags->options.floatWeights,
@@ -148,13 +256,20 @@ Verb addImport(CLI::App &app) {
   verb->add_flag("--stacked", flags->options.stacked,
                  "experts were stacked after loading: gate_up_proj [E,2I,H], down_proj [E,H,I]");
   verb->add_flag("--losses", flags->options.losses, "training losses of the config too");
-  verb->add_option("--masked-groups", flags->masked, "what experts of groups that are not kept score: zero or neg_inf")
-      ->check(CLI::IsMember({"zero", "neg_inf"}))
-      ->capture_default_str();
+  verb->add_option("--masked-groups", flags->masked,
+                   "what experts of groups that are not kept score: zero or neg_inf; default: as in the published "
+                   "code")
+      ->check(CLI::IsMember({"zero", "neg_inf"}));
   verb->add_option("-o,--output", flags->output, "spec to write; - is stdout")
       ->type_name("FILE")
       ->capture_default_str();
   verb->add_option("--name", flags->name, "name of the layer; default: that of the file");
+  verb->add_option("--dtype", flags->options.dtype, "f32, bf16 or f16 in place of the config's type")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  verb->add_flag("--strict", flags->options.strict,
+                 "keys that look like experts, routing or an activation and that no rule reads are errors");
+  verb->add_flag("--layers", flags->layers, "which layers have experts and which are equal; writes no spec")
+      ->excludes(layer);
   verb->add_flag("--list", flags->list, "name the values of model_type that are known");
   verb->add_flag("--force", flags->force, "replace the file");
   verb->add_flag("--json", flags->json, "the mapping as one JSON document on stdout");

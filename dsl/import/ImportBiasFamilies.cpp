@@ -15,7 +15,8 @@ static void deepseekExperts(I &i) {
   topK(i);
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.");
+  wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.",
+             {"shared_experts_intermediate_size", "moe_intermediate_size"});
 }
 
 void deepseekV1(I &i) {
@@ -33,6 +34,7 @@ void deepseekV2(I &i) {
   std::string method = i.wordOr({"topk_method"}, "");
   if (method.empty())
     return i.missing({"topk_method"}, "router.groups");
+  i.ignore({"topk_group"});
   if (method == "group_limited_greedy")
     groups(i, "max");
   else if (method != "greedy")
@@ -76,7 +78,21 @@ void deepseekV3(I &i) {
     sumNorm(i, 1e-20);
   i.number("router.scale", {"routed_scaling_factor"}, 1);
   if (method == "group_limited_greedy")
-    groups(i, "max");
+    return groups(i, "max");
+  i.ignore({"n_group", "topk_group"});
+}
+
+// The same with another name of the bias.
+void horizon(I &i) {
+  deepseekV3(i);
+  if (i.spec["weights"].contains("router.choice_bias"))
+    i.weight("router.choice_bias", "mlp.gate.bias");
+}
+
+// The same without groups: those of this family score 0 where they are not kept, and were never published.
+void axk2(I &i) {
+  refuseUnless(i, "n_group", 1, "groups of this family were never published");
+  deepseekV3(i);
 }
 
 // The same with a flag that must be there.
@@ -88,6 +104,9 @@ void dots(I &i) {
 // Scale null means 1; one choice is never divided.
 void mimo(I &i) {
   deepseekExperts(i);
+  if (i.spec.contains("shared"))
+    i.quirk("n_shared_experts",
+            "some versions of the published code leave out the shared experts that the config names", "shared experts");
   f32Logits(i);
   score(i, "sigmoid");
   refuseUnless(i, "topk_method", "noaux_tc", "this family chooses by a bias");
@@ -102,6 +121,9 @@ void mimo(I &i) {
 
 // Limits of the activations by layer; experts stand stacked under one name each.
 void step(I &i) {
+  refuseUnless(i, "moe_router_activation", "sigmoid", "only the sigmoid of this family was published");
+  refuseUnless(i, "scoring_func", "sigmoid", "only the sigmoid of this family was published");
+  refuseUnless(i, "use_moe_router_bias", true, "this family chooses by a bias");
   experts(i, {"moe_num_experts"}, {"moe_intermediate_size"});
   topK(i, {"moe_top_k"});
   f32Logits(i);
@@ -117,10 +139,7 @@ void step(I &i) {
     i.fromFamily("experts.clamp.at", "post_act");
   }
   if (i.numberOr({"swiglu_limits_shared"}, 0) > 0)
-    return i.unsupported("swiglu_limits_shared",
-                         "a limit on the activations of the shared experts is not built, and layer " +
-                             std::to_string(i.layer()) + " has one",
-                         "layers whose entry is 0 are supported");
+    return limitedShared(i, "swiglu_limits_shared");
   i.integer("shared.intermediate", {"share_expert_dim"});
   i.sharedBlock("share_expert.", "gate_proj", "up_proj", "down_proj");
   i.weight("router.weight", "moe.gate.weight");
@@ -142,24 +161,48 @@ void exaone(I &i) {
   wideShared(i, {"num_shared_experts", "n_shared_experts"}, "mlp.shared_experts.");
 }
 
+// A layer's entry of mlp_layer_types, or the number of first layers that read a table.
+static bool readsTable(I &i) {
+  const Json *type = i.find({"mlp_layer_types"});
+  if (type && *type != "hash_moe" && *type != "moe")
+    i.fail("E-IMPORT-KEY", "mlp_layer_types", "mlp_layer_types must hold hash_moe and moe");
+  if (!type && !i.writes("num_hash_layers"))
+    i.missing({"num_hash_layers", "mlp_layer_types"}, "router.kind");
+  bool first = i.layer() < i.integerOr({"num_hash_layers"}, 0);
+  if (type && i.has("num_hash_layers") && first != (*type == "hash_moe"))
+    i.fail("E-IMPORT-KEY", "num_hash_layers", "num_hash_layers and mlp_layer_types contradict each other");
+  return type ? *type == "hash_moe" : first;
+}
+
 void deepseekV4(I &i) {
-  deepseekExperts(i);
+  experts(i, {"n_routed_experts"}, {"moe_intermediate_size"});
+  i.activation("experts.act", {"hidden_act"}, "silu");
+  topK(i);
   f32Logits(i);
   score(i, "sqrtsoftplus");
   sumNorm(i, 1e-20);
+  refuseUnless(i, "norm_topk_prob", true, "weights of this family are divided by their sum");
+  refuseUnless(i, "topk_method", "noaux_tc", "this family chooses by a bias or a table");
   i.number("router.scale", {"routed_scaling_factor"}, 1);
   if (i.has("swiglu_limit"))
     i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
   else
     i.fromFamily("experts.clamp.limit", 10);
-  if (i.layer() < i.integerOr({"num_hash_layers"}, 3)) {
+  if (i.integerOr({"vision_n_layers"}, 0) != 0)
+    i.unsupported("vision_n_layers", "a choice bias by the kind of a token is not built, and tokens of images have one",
+                  "models without vision_n_layers are supported");
+  i.weight("router.weight", "ffn.gate.weight");
+  i.perExpert("ffn.experts.{e}.", "w1", "w3", "w2");
+  if (wideShared(i, {"n_shared_experts"}, "ffn.shared_experts.", {"moe_intermediate_size"}, {"w1", "w3", "w2"}))
+    limitedShared(i, i.has("swiglu_limit") ? "swiglu_limit" : "model_type");
+  if (readsTable(i)) {
     i.fromFamily("router.kind", "table");
     i.integer("router.vocab", {"vocab_size"});
-    i.weight("router.table", "mlp.gate.tid2eid");
+    i.weight("router.table", "ffn.gate.tid2eid");
     return;
   }
   i.fromFamily("router.choice_bias", true);
-  i.weight("router.choice_bias", "mlp.gate.e_score_correction_bias");
+  i.weight("router.choice_bias", "ffn.gate.bias");
 }
 
 void lfm2(I &i) {
@@ -196,6 +239,7 @@ void bailing(I &i) {
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
+  routerDtype(i);
   if (!first && !i.has("score_function"))
     i.missing({"score_function"}, "router.score");
   score(i, "softmax", {"score_function"});
@@ -210,10 +254,10 @@ void bailing(I &i) {
   }
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  if (!i.has("moe_shared_expert_intermediate_size") || i.integerOr({"num_shared_experts"}, 1) == 0)
-    return wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
-  i.integer("shared.intermediate", {"moe_shared_expert_intermediate_size"});
-  i.sharedBlock("mlp.shared_experts.", "gate_proj", "up_proj", "down_proj");
+  if (i.has("moe_shared_expert_intermediate_size"))
+    wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.", {"moe_shared_expert_intermediate_size"});
+  else
+    wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
 }
 
 void ernie(I &i) {
@@ -258,8 +302,10 @@ void hunyuan(I &i) {
   sumNorm(i);
   i.weight("router.weight", "mlp.gate.wg.weight");
   mlpExperts(i);
-  if (i.writes("num_shared_expert"))
-    return wideShared(i, {"num_shared_expert"}, "mlp.shared_mlp.", {"intermediate_size"});
+  if (i.writes("num_shared_expert")) {
+    wideShared(i, {"num_shared_expert"}, "mlp.shared_mlp.", {"intermediate_size"});
+    return;
+  }
   i.put("shared.intermediate", width, "intermediate_size");
   i.sharedBlock("mlp.shared_mlp.", "gate_proj", "up_proj", "down_proj");
 }
@@ -321,7 +367,6 @@ void gemma4(I &i) {
   experts(i, {"num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_activation"}, "gelu_tanh");
   topK(i, {"top_k_experts"});
-  f32Logits(i);
   sumNorm(i);
   i.fromFamily("router.expert_scale", true);
   i.fromFamily("router.input.from", "residual");

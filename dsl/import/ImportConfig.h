@@ -29,7 +29,11 @@ struct ImportOptions {
   bool floatWeights = false; // the weights of a quantised checkpoint were converted: its quantization_config is ignored
   bool stacked = false; // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
   bool losses = false;  // also import the config's training losses
-  bool maskedNegInf = false; // groups that are not kept score -inf instead of 0
+  std::optional<bool> maskedNegInf;     // groups that are not kept score -inf or 0; unset: as in the published code
+  bool strict = false;                  // keys that no rule reads are errors
+  std::string dtype;                    // "f32", "bf16" or "f16" in place of the config's type; empty: the config's
+  std::string fileName = "config.json"; // of the text, in errors with a place
+  std::string quantText;                // of hf_quant_config.json beside the config; empty: there is none
 };
 
 struct ImportResult {
@@ -38,13 +42,25 @@ struct ImportResult {
   int64_t layer = 0;
   bool quantised = false;             // the config says that the checkpoint is quantised
   std::vector<ImportedValue> mapping; // in the order of the spec
-  // Errors E-IMPORT-* and E-UNSUPPORTED, warnings W-QUIRK and W-IMPORT-LAYER. The path is a key of the config; a
-  // warning's hint is what was chosen.
+  // Errors E-JSON (with its place), E-IMPORT-* and E-UNSUPPORTED, warnings W-QUIRK and W-IMPORT-*. The path is a key of
+  // the config; a warning's hint is what was chosen.
   std::vector<Diagnostic> findings;
 };
 
 // False: findings hold an error. Input is untrusted: every value is checked before it reaches the spec.
 bool importConfig(std::string_view text, const ImportOptions &options, ImportResult &out);
+
+// Layers of one model that have the same spec, or none.
+struct LayerGroup {
+  std::vector<int64_t> layers; // ascending
+  ImportResult import;         // of the first of them; its spec is empty if they have no experts or were refused
+  bool hasExperts = false;
+};
+
+// Every layer of the model, in the order of the groups' first layers; options.layer is not used. False: `findings`
+// holds an error that concerns the whole config.
+bool importLayers(std::string_view text, const ImportOptions &options, std::vector<LayerGroup> &groups,
+                  std::vector<Diagnostic> &findings);
 
 // Values of model_type that importConfig knows, sorted.
 std::vector<std::string> importableModels();

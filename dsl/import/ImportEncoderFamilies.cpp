@@ -49,6 +49,7 @@ static void nllbCapacity(I &i) {
   if (!i.has(key))
     i.missing({key}, "capacity");
   if (fraction > 0) {
+    i.ignore({"expert_capacity"});
     i.fromFamily("capacity.mode", "fraction");
     i.put("capacity.value", fraction, key);
   } else {

@@ -14,7 +14,7 @@ namespace {
 
 // A member that is a list of layer numbers.
 bool lists(const I &i, const char *key, int64_t l) {
-  for (const Json &layer : i.config.at(key))
+  for (const Json &layer : *i.whole(key))
     if (layer.is_number_integer() && layer.get<int64_t>() == l)
       return true;
   return false;
@@ -22,14 +22,14 @@ bool lists(const I &i, const char *key, int64_t l) {
 
 // A member that is a list with an entry per layer; null: none, or it is too short.
 const Json *entryOf(const I &i, const char *key, int64_t l) {
-  auto found = i.config.find(key);
-  return found != i.config.end() && found->is_array() && size_t(l) < found->size() ? &(*found)[size_t(l)] : nullptr;
+  const Json *list = i.whole(key);
+  return list && list->is_array() && size_t(l) < list->size() ? &(*list)[size_t(l)] : nullptr;
 }
 
 // Something that is there must be a list, unless it may be a number too.
 bool isList(const I &i, const char *key, bool orNumber = false) {
-  auto found = i.config.find(key);
-  if (found == i.config.end() || found->is_null())
+  const Json *found = i.whole(key);
+  if (!found)
     return false;
   if (!found->is_array() && !(orNumber && found->is_number_integer()))
     i.fail("E-IMPORT-KEY", key, std::string(key) + " must be a list");
@@ -53,6 +53,9 @@ bool afterFirstDense(const I &i, int64_t l) {
   if (isList(i, "mlp_layer_types"))
     if (const Json *type = entryOf(i, "mlp_layer_types", l))
       return *type == "sparse";
+  if (isList(i, "is_moe_layer"))
+    if (const Json *entry = entryOf(i, "is_moe_layer", l))
+      return *entry == true;
   if (isList(i, "moe_layer_freq", /*orNumber=*/true)) {
     const Json *entry = entryOf(i, "moe_layer_freq", l);
     return entry && *entry == 1;
@@ -98,18 +101,25 @@ bool nemotronLayers(const I &i, int64_t l) {
   if (isList(i, "layers_block_type"))
     if (const Json *type = entryOf(i, "layers_block_type", l))
       return *type == "moe";
-  auto found = i.config.find("hybrid_override_pattern");
-  if (found == i.config.end() || !found->is_string())
+  const Json *found = i.whole("hybrid_override_pattern");
+  if (!found || !found->is_string())
     return false;
   const std::string &pattern = found->get_ref<const std::string &>();
   return size_t(l) < pattern.size() && pattern[size_t(l)] == 'E';
 }
 
-// "3,4,5": their numbers in a text.
+// "3,4,5": their numbers in a text, or in a list.
 bool stepLayers(const I &i, int64_t l) {
-  auto found = i.config.find("moe_layers_enum");
-  if (found == i.config.end() || !found->is_string())
+  const char *key = "moe_layers_enum";
+  const Json *found = i.whole(key);
+  if (!found)
+    return afterFirstDense(i, l);
+  if (found->is_array())
+    return lists(i, key, l);
+  if (!found->is_string()) {
+    i.fail("E-IMPORT-KEY", key, std::string(key) + " must be a text or a list");
     return false;
+  }
   std::string text = "," + found->get<std::string>() + ",";
   text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
   return text.find("," + std::to_string(l) + ",") != std::string::npos;
@@ -118,101 +128,129 @@ bool stepLayers(const I &i, int64_t l) {
 } // namespace
 
 const std::vector<ImportFamily> &importFamilies() {
-  static const char *const decoder = "model.layers.{l}.", *const language = "model.language_model.layers.{l}.",
-                           *const languageModel = "language_model.model.layers.{l}.";
+  static const char *const decoder = "model.layers.{l}.";
   static const LayerRule every = {nullptr, "every layer has", {}};
   static const LayerRule steps = {sparseSteps,
                                   "those of decoder_sparse_step that are not in mlp_only_layers have",
                                   {"decoder_sparse_step", "mlp_only_layers"}};
-  static const LayerRule afterDense = {afterFirstDense,
-                                       "those from first_k_dense_replace on have",
-                                       {"first_k_dense_replace", "first_k_dense", "mlp_layer_types", "moe_layer_freq"}};
+  static const LayerRule afterDense = {
+      afterFirstDense,
+      "those from first_k_dense_replace on have",
+      {"first_k_dense_replace", "first_k_dense", "mlp_layer_types", "moe_layer_freq", "is_moe_layer"}};
   static const LayerRule afterDenseLayers = {
       afterFirstDense, "those from num_dense_layers on have", {"num_dense_layers", "mlp_layer_types"}};
   static const std::vector<ImportFamily> families = {
-      {{"mixtral", "minimax"}, every, decoder, nullptr, mixtral},
-      {{"minimax_m2"}, every, decoder, nullptr, minimaxM2},
-      {{"phimoe"}, every, decoder, nullptr, phi},
-      {{"arctic"},
-       {arcticLayers, "every moe_layer_frequency-th has", {"moe_layer_frequency"}},
-       decoder,
-       nullptr,
-       arctic},
-      {{"qwen2_moe"}, steps, decoder, nullptr, qwen2},
-      {{"qwen3_moe"}, steps, decoder, nullptr, qwen3},
-      {{"qwen3_next"}, steps, decoder, nullptr, qwen3Next},
-      {{"qwen3_5_moe", "qwen3_5_moe_text"}, steps, decoder, language, qwen35},
-      {{"qwen3_vl_moe", "qwen3_vl_moe_text"}, steps, decoder, language, qwen3Vl},
-      {{"olmoe", "flex_olmo"}, every, decoder, nullptr, olmoe},
+      {{"mixtral", "minimax"}, every, decoder, mixtral},
+      {{"minimax_m2"}, every, decoder, minimaxM2},
+      {{"phimoe"}, every, decoder, phi},
+      {{"arctic"}, {arcticLayers, "every moe_layer_frequency-th has", {"moe_layer_frequency"}}, decoder, arctic},
+      {{"qwen2_moe"}, steps, decoder, qwen2},
+      {{"qwen3_moe", "mellum", "sdar_moe"}, steps, decoder, qwen3},
+      {{"qwen3_omni_moe_text"}, steps, decoder, qwen3Omni},
+      {{"qwen3_next"}, steps, decoder, qwen3Next},
+      {{"qwen3_5_moe", "qwen3_5_moe_text"}, every, decoder, qwen35},
+      {{"qwen3_vl_moe", "qwen3_vl_moe_text"}, steps, decoder, qwen3Vl},
+      {{"olmoe", "flex_olmo"}, every, decoder, olmoe},
       {{"jamba"},
        {jambaLayers,
         "those at expert_layer_offset of every expert_layer_period have",
         {"expert_layer_period", "expert_layer_offset"}},
        decoder,
-       nullptr,
        jamba},
-      {{"dbrx"}, every, "transformer.blocks.{l}.", nullptr, dbrx},
-      {{"granitemoe", "granitemoeshared", "granitemoehybrid"}, every, decoder, nullptr, granite},
-      {{"jetmoe"}, every, decoder, nullptr, jetmoe},
-      {{"aria", "aria_text"}, every, decoder, languageModel, aria},
-      {{"gpt_oss"}, every, decoder, nullptr, gptOss},
+      {{"dbrx"}, every, "transformer.blocks.{l}.", dbrx},
+      {{"granitemoe", "granitemoeshared", "granitemoehybrid", "granitemoe_swa"}, every, decoder, granite},
+      {{"jetmoe"}, every, decoder, jetmoe},
+      {{"aria", "aria_text"}, every, decoder, aria},
+      {{"gpt_oss"}, every, decoder, gptOss},
       {{"llama4", "llama4_text"},
        {llamaLayers, "moe_layers, or every interleave_moe_layer_step-th", {"moe_layers", "interleave_moe_layer_step"}},
        decoder,
-       languageModel,
        llama4},
-      {{"grok-1", "grok"}, every, decoder, nullptr, grok1},
-      {{"deepseek"}, afterDense, decoder, nullptr, deepseekV1},
-      {{"deepseek_v2"}, afterDense, decoder, nullptr, deepseekV2},
-      {{"deepseek_v3", "kimi_k2", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa"},
+      {{"grok-1", "grok"}, every, decoder, grok1},
+      {{"deepseek"}, afterDense, decoder, deepseekV1},
+      {{"deepseek_v2", "deepseek_ocr2_text", "unlimited_ocr_text"}, afterDense, decoder, deepseekV2},
+      {{"deepseek_v3", "deepseek_v32", "kimi_k2", "kimi_vl", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa",
+        "glm4v_moe", "glm4v_moe_text", "dots3_note_text"},
        afterDense,
        decoder,
-       languageModel,
        deepseekV3},
-      {{"dots1"}, afterDense, decoder, nullptr, dots},
-      {{"mimo_v2_flash"}, afterDense, decoder, nullptr, mimo},
-      {{"step3p5"}, {stepLayers, "those in moe_layers_enum have", {"moe_layers_enum"}}, decoder, nullptr, step},
-      {{"exaone_moe"}, afterDense, decoder, nullptr, exaone},
-      {{"deepseek_v4"}, every, decoder, nullptr, deepseekV4},
-      {{"lfm2_moe"}, afterDenseLayers, decoder, nullptr, lfm2},
-      {{"afmoe"}, afterDenseLayers, decoder, nullptr, afmoe},
-      {{"bailing_moe", "bailing_moe_v2"}, afterDense, decoder, nullptr, bailing},
+      {{"k2_horizon"}, afterDense, decoder, horizon},
+      {{"axk2"}, afterDense, decoder, axk2},
+      {{"dots1"}, afterDense, decoder, dots},
+      {{"mimo_v2_flash"}, afterDense, decoder, mimo},
+      {{"step3p5", "step3p7"},
+       {stepLayers,
+        "those in moe_layers_enum, or from first_k_dense_replace on, have",
+        {"moe_layers_enum", "first_k_dense_replace", "mlp_layer_types"}},
+       decoder,
+       step},
+      {{"exaone_moe"}, afterDense, decoder, exaone},
+      {{"deepseek_v4", "deepseek_ref"}, every, "layers.{l}.", deepseekV4},
+      {{"lfm2_moe"}, afterDenseLayers, decoder, lfm2},
+      {{"afmoe"}, afterDenseLayers, decoder, afmoe},
+      {{"bailing_moe", "bailing_moe_v2", "bailing_hybrid", "bailing_moe_linear"}, afterDense, decoder, bailing},
       {{"ernie4_5_moe"},
        {ernieLayers,
         "every moe_layer_interval-th between moe_layer_start_index and moe_layer_end_index",
         {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
        decoder,
-       nullptr,
        ernie},
-      {{"ernie4_5_vl_moe"}, every, decoder, nullptr, ernieVl},
-      {{"hunyuan_v1_moe"}, every, decoder, nullptr, hunyuan},
-      {{"longcat_flash"}, every, decoder, nullptr, longcat},
+      {{"ernie4_5_vl_moe"}, every, decoder, ernieVl},
+      {{"kimi_linear"}, afterDense, decoder, kimiLinear},
+      {{"hy_v3"}, afterDense, decoder, hunyuanV3},
+      {{"laguna"}, afterDense, decoder, laguna},
+      {{"cohere2_moe"}, afterDense, decoder, cohere2},
+      {{"hunyuan_v1_moe"}, every, decoder, hunyuan},
+      {{"longcat_flash", "longcat_flash_ngram"}, every, decoder, longcat},
       {{"nemotron_h"},
        {nemotronLayers,
         "those with E in hybrid_override_pattern, or moe in layers_block_type, have",
         {"hybrid_override_pattern", "layers_block_type"}},
        "backbone.layers.{l}.",
-       nullptr,
        nemotron},
-      {{"gemma4", "gemma4_text"}, every, decoder, language, gemma4},
-      {{"Klear", "klear"}, steps, decoder, nullptr, klear},
-      {{"doge"}, every, decoder, nullptr, doge},
+      {{"gemma4", "gemma4_text", "diffusion_gemma_text"}, every, decoder, gemma4},
+      {{"Klear", "klear"}, steps, decoder, klear},
+      {{"doge"}, every, decoder, doge},
       {{"switch_transformers"},
        {switchLayers,
         "every (num_layers / num_sparse_encoder_layers)-th has, with --decoder as num_sparse_decoder_layers says",
         {"num_sparse_encoder_layers", "num_sparse_decoder_layers"}},
        "encoder.block.{l}.layer.1.",
-       nullptr,
        switchTransformers},
       {{"nllb-moe"},
        {nllbLayers,
         "every encoder_sparse_step-th has, with --decoder every decoder_sparse_step-th",
         {"encoder_sparse_step", "decoder_sparse_step"}},
        decoder,
-       nullptr,
        nllb},
+      {{"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"},
+       every,
+       decoder,
+       nullptr,
+       "shared experts with act_alpha, up_offset and a limit"},
+      {{"glm5_next", "glm5_next_text"}, every, decoder, nullptr, "a limit on the activations of the shared experts"},
+      {{"muse_spark_text"}, every, decoder, nullptr, "a norm before and after each expert"},
+      {{"inkling_text"}, every, decoder, nullptr, "shared experts that rows of the router weigh"},
+      {{"interns1_pro"}, every, decoder, nullptr, "a choice within every group of experts"},
+      {{"zaya", "zaya1_vl"}, every, decoder, nullptr, "a router that is an MLP with a state of the layer before"},
+      {{"axk1"}, every, decoder, nullptr, "a norm of the layer's output"},
+      {{"grove_moe"}, every, decoder, nullptr, "a second set of experts, one for each group"},
   };
   return families;
+}
+
+const char *prefixWithin(const std::string &outer) {
+  static const char *const language = "model.language_model.layers.{l}.", *const languageModel =
+                                                                              "language_model.model.layers.{l}.";
+  static const std::pair<const char *, const char *> wrappers[] = {
+      {"qwen3_5_moe", language},   {"qwen3_vl_moe", language}, {"glm4v_moe", language},
+      {"gemma4", language},        {"aria", languageModel},    {"llama4", languageModel},
+      {"kimi_k25", languageModel}, {"kimi_vl", languageModel}, {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+  };
+  for (auto [name, prefix] : wrappers)
+    if (outer == name)
+      return prefix;
+  return nullptr;
 }
 
 } // namespace moec

@@ -7,6 +7,9 @@
 namespace moec::families {
 
 void experts(I &i, Keys count, Keys width) {
+  std::string key;
+  if (const Json *number = i.find(count, &key); number && *number == 0)
+    return i.fail("E-IMPORT-LAYER", key, key + " is 0: this model has no experts");
   i.integer("experts.count", count);
   i.integer("experts.intermediate", width);
 }
@@ -29,21 +32,23 @@ void sumNormIfAsked(I &i, double eps, bool above1) {
     i.fromFamily("router.normalize.eps", eps);
 }
 
-// Absent or 1: no groups. The published code and the authors' differ in what masked groups score.
+// Absent or 1: no groups. Where a bias chooses, a score of 0 could win against one of a kept group.
 void groups(I &i, const char *score) {
-  if (!i.has("n_group") || i.integerOr({"n_group"}, 1) == 1)
+  i.ignore({"topk_group"}); // where there are no groups
+  static const Keys count = {"n_group", "num_expert_group"};
+  if (!i.has(count) || i.integerOr(count, 1) == 1)
     return;
-  i.integer("router.groups.count", {"n_group"});
+  i.integer("router.groups.count", count);
   i.integer("router.groups.keep", {"topk_group"});
   i.fromFamily("router.groups.score", score);
-  if (i.options.maskedNegInf)
-    i.put("router.groups.masked", "neg_inf", "--masked-groups");
-  else if (i.spec["router"].contains("choice_bias"))
+  bool biased = i.spec["router"].contains("choice_bias");
+  if (i.options.maskedNegInf.value_or(biased))
+    i.put("router.groups.masked", "neg_inf", i.options.maskedNegInf ? "--masked-groups" : "family " + i.out.family);
+  if (biased && !i.options.maskedNegInf)
     i.quirk("n_group",
-            "experts of groups that are not kept score 0 in the published code and -inf in its authors', which differs "
-            "where a "
-            "kept score with its bias is not above 0",
-            "router.groups.masked zero; --masked-groups neg_inf is the other");
+            "experts of groups that are not kept score -inf in the published code and 0 in transformers before 5.4 and "
+            "in mlx, which differs where a kept score with its bias is not above 0",
+            "router.groups.masked neg_inf; --masked-groups zero is the other");
 }
 
 void score(I &i, const char *family, Keys keys) {
@@ -56,25 +61,56 @@ void score(I &i, const char *family, Keys keys) {
   i.put("router.score", word, key);
 }
 
+void routerDtype(I &i) {
+  std::string key;
+  if (!i.find({"router_dtype", "moe_router_dtype"}, &key))
+    return;
+  std::string word = i.wordOr({key.c_str()}, "");
+  if (word == "fp32" || word == "float32")
+    i.put("router.logit_dtype", "f32", key);
+  else if (word != "bf16" && word != "bfloat16")
+    i.fail("E-IMPORT-KEY", key, key + " must be fp32 or bf16");
+}
+
+void alwaysSum(I &i) {
+  sumNorm(i);
+  if (!i.flagOr({"norm_topk_prob"}, true))
+    i.quirk("norm_topk_prob", "norm_topk_prob is false, but the published code of this family always divides",
+            "router.normalize sum");
+}
+
 void mlpExperts(I &i) { i.perExpert("mlp.experts.{e}.", "gate_proj", "up_proj", "down_proj"); }
 
 // One block of n times the experts' width, ungated. 0 or null: none. Absent: not assumed.
-void wideShared(I &i, Keys count, const std::string &stem, Keys width) {
+bool wideShared(I &i, Keys count, const std::string &stem, Keys width, BlockNames names) {
   bool written = false;
   for (const char *key : count)
     written |= i.writes(key);
-  if (!written)
-    return i.missing(count, "shared");
-  std::string key;
+  if (!written) {
+    i.missing(count, "shared");
+    return false;
+  }
+  std::string key, widthKey = *width.begin();
   const Json *value = i.find(count, &key);
+  i.find(width, &widthKey);
   if (!value || *value == 0)
-    return;
+    return false;
   constexpr int64_t most = 1 << 20;
   int64_t each = i.integerOr(width, 0), blocks = value->is_number_integer() ? value->get<int64_t>() : 0;
-  if (blocks < 1 || blocks > most || each < 1 || each > most)
-    return i.fail("E-IMPORT-KEY", key, key + " and " + *width.begin() + " give no width of shared experts");
-  i.put("shared.intermediate", blocks * each, key + " * " + *width.begin());
-  i.sharedBlock(stem, "gate_proj", "up_proj", "down_proj");
+  if (blocks < 1 || blocks > most || each < 1 || each > most) {
+    i.fail("E-IMPORT-KEY", key, key + " and " + widthKey + " give no width of shared experts");
+    return false;
+  }
+  i.put("shared.intermediate", blocks * each, key + " * " + widthKey);
+  i.sharedBlock(stem, names.gate, names.up, names.down);
+  return true;
+}
+
+void limitedShared(I &i, const char *key) {
+  i.unsupported(key,
+                "a limit on the activations of the shared experts is not built, and layer " +
+                    std::to_string(i.layer()) + " has one",
+                "layers whose shared experts have no limit are supported");
 }
 
 // The gate of Qwen's layers: sigmoid of one row.

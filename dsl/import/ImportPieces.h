@@ -17,10 +17,21 @@ void sumNorm(I &i, double eps = 0, const char *mode = "");
 // As norm_topk_prob says, which is required; `above1`: weights of a single choice are never divided.
 void sumNormIfAsked(I &i, double eps = 0, bool above1 = false);
 void groups(I &i, const char *score);
+// Families that divide the weights whatever norm_topk_prob says.
+void alwaysSum(I &i);
+// The type of the logits, where the config gives one.
+void routerDtype(I &i);
 // scoring_func if the config has it, otherwise the family's.
 void score(I &i, const char *family, Keys keys = {"scoring_func"});
 void mlpExperts(I &i);
-void wideShared(I &i, Keys count, const std::string &stem, Keys width = {"moe_intermediate_size"});
+struct BlockNames {
+  const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";
+};
+// True: the layer has them.
+bool wideShared(I &i, Keys count, const std::string &stem, Keys width = {"moe_intermediate_size"},
+                BlockNames names = {});
+// Refuses a layer whose shared experts have a limit, as `key` says.
+void limitedShared(I &i, const char *key);
 void gatedShared(I &i);
 void f32Logits(I &i);
 // Refuses the config unless `key` has the published value: other values change the layer in a way no rule describes.
@@ -36,6 +47,7 @@ void phi(I &i);
 void arctic(I &i);
 void qwen2(I &i);
 void qwen3(I &i);
+void qwen3Omni(I &i);
 void qwen3Next(I &i);
 void qwen35(I &i);
 void qwen3Vl(I &i);
@@ -52,6 +64,8 @@ void deepseekV1(I &i);
 void deepseekV2(I &i);
 void deepseekV3(I &i);
 void dots(I &i);
+void horizon(I &i);
+void axk2(I &i);
 void mimo(I &i);
 void exaone(I &i);
 void step(I &i);
@@ -69,6 +83,10 @@ void switchTransformers(I &i);
 void nllb(I &i);
 void doge(I &i);
 void ernieVl(I &i);
+void kimiLinear(I &i);
+void hunyuanV3(I &i);
+void laguna(I &i);
+void cohere2(I &i);
 
 } // namespace moec::families
 

@@ -4,6 +4,8 @@
 
 #include "dsl/import/ImportPieces.h"
 
+#include <cmath>
+
 namespace moec::families {
 
 // Training only, and in place: experts see it too.
@@ -98,6 +100,12 @@ void qwen3(I &i) {
   mlpExperts(i);
 }
 
+void qwen3Omni(I &i) {
+  qwenExperts(i);
+  alwaysSum(i);
+  mlpExperts(i);
+}
+
 void qwen3Next(I &i) {
   qwenExperts(i);
   sumNormIfAsked(i);
@@ -107,7 +115,7 @@ void qwen3Next(I &i) {
 
 void qwen35(I &i) {
   qwenExperts(i);
-  sumNorm(i);
+  alwaysSum(i);
   i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "", "first_half");
   i.weight("experts.up", "mlp.experts.gate_up_proj", "", "", "second_half");
   i.weight("experts.down", "mlp.experts.down_proj");
@@ -116,7 +124,7 @@ void qwen35(I &i) {
 
 void qwen3Vl(I &i) {
   qwenExperts(i);
-  sumNorm(i);
+  alwaysSum(i);
   i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "first_half");
   i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "second_half");
   i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
@@ -133,6 +141,8 @@ void olmoe(I &i) {
 }
 
 void jamba(I &i) {
+  if (i.integerOr({"num_experts"}, 0) == 1) // the published code builds a dense block then
+    return i.fail("E-IMPORT-LAYER", "num_experts", "num_experts is 1: this model has no experts");
   experts(i, {"num_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
@@ -170,8 +180,6 @@ void dbrx(I &i) {
 }
 
 void granite(I &i) {
-  if (i.integerOr({"num_local_experts"}, 1) == 0)
-    return i.fail("E-IMPORT-LAYER", "num_local_experts", "num_local_experts is 0: this model has no experts");
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
@@ -218,7 +226,11 @@ void gptOss(I &i) {
   topK(i);
   i.fromFamily("router.bias", true);
   i.fromFamily("router.score_over", "selected");
-  i.fromFamily("experts.act_alpha", 1.702);
+  if (i.has("swiglu_alpha"))
+    i.number("experts.act_alpha", {"swiglu_alpha"}, 1);
+  else
+    i.fromFamily("experts.act_alpha", 1.702);
+  refuseUnless(i, "hidden_act", "silu", "the gate of this family is x * sigmoid(alpha x)");
   i.fromFamily("experts.up_offset", 1);
   if (i.has("swiglu_limit"))
     i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
@@ -266,6 +278,13 @@ void grok1(I &i) {
     i.put("router.transform", OrderedJson::array({softcap}), "router_logit_softcapping");
   }
   keptRatios(i, "num_experts_per_tok");
+  if (i.flagOr({"residual_moe"}, false)) { // (dense block + experts) / sqrt(2)
+    i.integer("shared.intermediate", {"intermediate_size"});
+    i.fromFamily("shared.act", "gelu_tanh");
+    i.put("shared.scale", std::sqrt(0.5), "residual_moe");
+    i.put("router.scale", std::sqrt(0.5), "residual_moe");
+    i.sharedBlock("mlp.", "gate_proj", "up_proj", "down_proj");
+  }
   if (!native) {
     i.weight("router.weight", "block_sparse_moe.gate.weight");
     return i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");

@@ -9,11 +9,18 @@
 
 #include <nlohmann/json.hpp>
 
+#include <set>
+
 namespace moec {
 
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 using Keys = std::initializer_list<const char *>;
+
+constexpr size_t maxWord = 64; // characters of a config's text that a message repeats
+
+// The value at "ffn_config.moe_top_k"; null: none, or null.
+const Json *memberOf(const Json &object, const std::string &path);
 
 class ImportState;
 
@@ -36,11 +43,18 @@ public:
   bool stackedUsed = false;
 
   // -- what the config says
-  // The value of the first of `keys` that exists and is not null; "ffn_config.moe_top_k" names a nested key. If the
-  // value is a list with an entry per layer, returns this layer's entry. `key`: which key it was.
+  // The value of the first of `keys` that exists and is not null; "ffn_config.moe_top_k" names a nested key. A count of
+  // experts or of choices is also found under the names that other classes give it. If the value is a list with an
+  // entry per layer, returns this layer's entry. `key`: which key it was. All of `keys` count as read.
   const Json *find(Keys keys, std::string *key = nullptr) const;
   bool has(const char *key) const { return find({key}) != nullptr; }
-  bool writes(const char *key) const; // true also if the value is null
+  bool has(Keys keys) const { return find(keys) != nullptr; }
+  void ignore(Keys keys) const { find(keys); } // these mean nothing to this layer
+  bool writes(const char *key) const;          // true also if the value is null
+  // The whole value of a key, lists too; null: none, or null.
+  const Json *whole(const char *key) const;
+  // Keys that no find() and no whole() asked for although they look like experts, routing or an activation.
+  std::vector<std::string> unreadKeys() const;
   // `other` if none of `keys` exists; a value of another kind is an error.
   int64_t integerOr(Keys keys, int64_t other) const;
   double numberOr(Keys keys, double other) const;
@@ -70,24 +84,35 @@ public:
   // Chooses the layer: the requested one, which must have experts, otherwise the first that has experts. A config
   // without the rule's keys does not tell; then any layer is accepted, with a warning.
   void chooseLayer(const LayerRule &rule);
+  // As the config says, or as long as its lists with an entry per layer; unset: it does not say.
+  std::optional<int64_t> numLayers() const;
 
   void fail(const char *code, const std::string &key, const std::string &message, const std::string &hint = "") const;
   void unsupported(const std::string &key, const std::string &message, const std::string &hint);
   void missing(Keys keys, const char *path);
   void quirk(const std::string &key, const std::string &message, const std::string &chosen);
   bool failed() const;
+
+private:
+  mutable std::set<std::string> read;
 };
+
+// A quantised checkpoint is refused, because no package reads its weights; its layer in floating point can be had.
+void noteQuantisation(ImportState &import, const Json &root);
 
 // One family: its model types, which layers have experts, how the spec is filled.
 struct ImportFamily {
   std::vector<const char *> models;
   LayerRule rule;
   const char *prefix; // "model.layers.{l}."
-  const char *nested; // the same for a config whose text_config is used
   void (*fill)(ImportState &);
+  const char *refused = nullptr; // what a layer of this family has that no spec can say; then `fill` is null
 };
 
 const std::vector<ImportFamily> &importFamilies();
+
+// The prefix of a layer's tensors in a model of type `outer` around one that importFamilies() has; null: not known.
+const char *prefixWithin(const std::string &outer);
 
 } // namespace moec
 

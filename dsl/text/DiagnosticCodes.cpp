@@ -135,6 +135,11 @@ const Row rows[] = {
     {"W-IMPORT-LAYER", "The config does not say which of the model's layers have experts; the layer taken is named. A "
                        "wrong one is found when "
                        "its tensors are not in the checkpoint."},
+    {"W-IMPORT-KEY",
+     "The config has a key that looks like experts, routing or an activation, and no rule of the model's "
+     "family reads it. The layer may differ from its spec; --strict makes it an error."},
+    {"W-IMPORT-PREFIX", "The text model stands inside of a model whose names of tensors are not known. The prefix that "
+                        "is printed is that of the text model alone; compare it with the names in the checkpoint."},
     {"W-QUIRK",
      "The model does something its config does not say, or says otherwise; the message names it and what was "
      "chosen."},

@@ -9,8 +9,8 @@ cat >config.json <<'EOF'
 EOF
 run import hf config.json -o v3.json
 expect_status 0
-expect_err 'moec: warning[W-QUIRK]: experts of groups that are not kept score 0 in the published code and -inf in its authors'"'"', which differs where a kept score with its bias is not above 0
-  hint: chosen: router.groups.masked zero; --masked-groups neg_inf is the other'
+expect_err 'moec: warning[W-QUIRK]: experts of groups that are not kept score -inf in the published code and 0 in transformers before 5.4 and in mlx, which differs where a kept score with its bias is not above 0
+  hint: chosen: router.groups.masked neg_inf; --masked-groups zero is the other'
 expect_in out 'router.top_k           4               num_experts_per_tok'
 expect_in out 'names of tensors begin with "model.layers.1."; the third argument of moec_weights_load'
 run check v3.json
@@ -40,7 +40,8 @@ sed 's/deepseek_v3/deepsek_v3/' config.json >unknown.json
 run import hf unknown.json -o -
 expect_status 3
 expect_err 'moec: error[E-IMPORT-MODEL]: model_type "deepsek_v3" is not known
-  hint: did you mean "deepseek_v3"? else write the spec by hand: dsl/README.md'
+  hint: did you mean "deepseek_v3"? a model of another type may route in another way; else write the spec by
+        hand: dsl/README.md'
 sed 's/"hidden_size": 64, //' config.json >missing.json
 run import hf missing.json -o -
 expect_status 3
@@ -52,15 +53,65 @@ expect_status 4
 expect_in err 'error[E-UNSUPPORTED]: quantised experts are not built, and this checkpoint is quantised (fp8)'
 expect_in err '  hint: f32, bf16 and f16 weights are supported: convert the checkpoint and pass --float'
 expect_that 'no spec is printed' test ! -s out
-run import hf fp8.json -o - --float --masked-groups neg_inf
+run import hf fp8.json -o - --float --masked-groups zero
 expect_status 0
-expect_in out '"masked": "neg_inf"'
+expect_that 'the old form of groups has no neg_inf' sh -c '! grep -q neg_inf out'
 run import hf config.json -o - --stacked
 expect_status 0
 expect_in out '"tensor": "mlp.experts.gate_up_proj"'
 run import hf config.json -o - --decoder
 expect_status 3
 expect_in err 'error[E-IMPORT-KEY]: --decoder is for models with an encoder too'
+
+# A folder is that of its config.json; the file of a quantiser beside it is a sign too.
+mkdir model
+cp config.json model
+run import hf model -o - -q --dtype bf16
+expect_status 0
+expect_in out '"dtype": "bf16"'
+echo '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}' >model/hf_quant_config.json
+run import hf model -o -
+expect_status 4
+expect_in err 'this checkpoint is quantised (NVFP4)'
+run import hf model/config.json -o - --float
+expect_status 0
+expect_in err 'the checkpoint is quantised (NVFP4)'
+
+# Which layers have experts, and which are equal.
+run import hf config.json --layers
+expect_status 0
+expect_out '  no experts                layer 0
+  16 experts, top-4, equal  layers 1-3'
+run import hf config.json --layers --layer 2
+expect_status 2
+sed 's/"first_k_dense_replace": 1/"first_k_dense_replace": 9/' config.json >dense.json
+run import hf dense.json --layers
+expect_status 3
+expect_in err 'error[E-IMPORT-LAYER]: no layer of this config has experts'
+run import hf config.json --layers --json
+expect_status 0
+expect_that 'import --layers --json lists the groups' python3 -c '
+import json
+d = json.load(open("out"))
+assert [(g["layers"], g["experts"]) for g in d["groups"]] == [([0], False), ([1, 2, 3], True)], d'
+
+# A key that no rule reads is said; with --strict it is an error.
+sed 's/"hidden_size"/"swiglu_limit": 7.0, &/' config.json >unread.json
+run import hf unread.json -o -
+expect_status 0
+expect_in err 'warning[W-IMPORT-KEY]: swiglu_limit looks like experts, routing or an activation, and no rule of deepseek_v3 reads it'
+run import hf unread.json -o - --strict
+expect_status 3
+expect_in err 'error[E-IMPORT-KEY]: swiglu_limit looks like experts'
+
+# Invalid JSON has a place; the words of Python for numbers that are not finite are read.
+printf '{\n "model_type": "mixtral",\n "hidden_size": 64,\n}\n' >comma.json
+run import hf comma.json -o -
+expect_status 3
+expect_in err 'comma.json:4:1: error[E-JSON]'
+sed 's/"hidden_size"/"time_step_limit": [0.0, Infinity, -Infinity, NaN], &/' config.json >infinity.json
+run import hf infinity.json -o -
+expect_status 0
 run import hf --list
 expect_status 0
 expect_in out 'qwen3_moe'

@@ -2,62 +2,16 @@
 //
 // Configs with published values -> specs; where there is a preset of the same layer, it is that preset.
 
+#include "ImportedConfigs.h"
+
 #include "dsl/Presets.h"
-#include "dsl/import/ImportConfig.h"
 #include "dsl/spec/SpecPrinter.h"
-#include "dsl/spec/SpecReader.h"
 
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <fstream>
 #include <set>
 
 using namespace moec;
 
 namespace {
-
-LayerSpec specOf(const std::string &text) {
-  SpecSource source;
-  DiagnosticList diagnostics;
-  std::optional<LayerSpec> spec = readSpec(text, "spec", {}, source, diagnostics);
-  EXPECT_TRUE(spec) << render(diagnostics, false) << text;
-  return spec.value_or(LayerSpec{});
-}
-
-// One entry of published_configs.json: a config with the values a model was published with, and its layer: a preset's,
-// or the spec beside it.
-struct Published {
-  std::string label, config;
-  int64_t layer = 0; // that is found
-  nlohmann::json entry;
-};
-
-void PrintTo(const Published &published, std::ostream *os) { *os << published.label; }
-
-std::vector<Published> publishedConfigs() {
-  std::ifstream file(MOEC_SOURCE_DIR "/tests/dsl/published_configs.json");
-  std::vector<Published> all;
-  for (const nlohmann::json &entry : nlohmann::json::parse(file))
-    all.push_back({entry["label"], entry["config"].dump(), entry["layer"], entry});
-  return all;
-}
-
-Published publishedAs(const std::string &label) {
-  for (Published &published : publishedConfigs())
-    if (published.label == label)
-      return published;
-  ADD_FAILURE() << "no config is called " << label;
-  return {};
-}
-
-bool import(const std::string &config, std::optional<int64_t> layer, ImportResult &result) {
-  ImportOptions options;
-  options.layer = layer;
-  return importConfig(config, options, result);
-}
 
 class PublishedConfig : public testing::TestWithParam<Published> {};
 
@@ -67,6 +21,8 @@ TEST_P(PublishedConfig, is_its_layer) {
   ASSERT_TRUE(import(GetParam().config, std::nullopt, result))
       << (result.findings.empty() ? "" : result.findings.back().message);
   EXPECT_EQ(result.layer, GetParam().layer);
+  for (const Diagnostic &finding : result.findings)
+    EXPECT_NE(finding.code, "W-IMPORT-KEY") << finding.message; // every published key was read
   LayerSpec spec = specOf(result.spec),
             wanted = specOf(entry.contains("preset") ? presetText(entry["preset"].get<std::string>()).value()
                                                      : entry["spec"].dump());
@@ -86,29 +42,43 @@ TEST(Import, every_model_type_has_a_published_config) {
   for (const Published &published : publishedConfigs()) {
     const nlohmann::json &config = published.entry["config"];
     seen.insert(config["model_type"]);
-    if (config.contains("text_config"))
-      seen.insert(config["text_config"]["model_type"]);
+    for (const char *inside : {"/text_config/model_type", "/thinker_config/text_config/model_type"})
+      seen.insert(config.value(nlohmann::json::json_pointer(inside), ""));
   }
-  std::set<std::string> sameAsAnother = {"klear", "Klear"};
+  std::set<std::string> sameAsAnother = {"klear",
+                                         "Klear",
+                                         "mellum",
+                                         "sdar_moe",
+                                         "granitemoe_swa",
+                                         "longcat_flash_ngram",
+                                         "diffusion_gemma_text",
+                                         "bailing_hybrid",
+                                         "bailing_moe_linear",
+                                         "deepseek_ocr2_text",
+                                         "unlimited_ocr_text"};
   for (const std::string &model : importableModels())
     EXPECT_TRUE(seen.count(model) || sameAsAnother.count(model)) << model;
 }
 
-const Diagnostic *findingOf(const ImportResult &result, const std::string &code) {
-  auto found =
-      std::find_if(result.findings.begin(), result.findings.end(), [&](const Diagnostic &f) { return f.code == code; });
-  return found == result.findings.end() ? nullptr : &*found;
-}
-
-const char *const qwen3Config =
-    R"({"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32, "num_experts": 8,
-"num_experts_per_tok": 2, "norm_topk_prob": true, "decoder_sparse_step": 1})";
-
-// `config` with `keys` merged into it; a key that is null there is removed.
-std::string changed(const std::string &config, const char *keys) {
-  nlohmann::json merged = nlohmann::json::parse(config);
-  merged.merge_patch(nlohmann::json::parse(keys));
-  return merged.dump();
+// Models with the layer, the keys and the names of another.
+TEST(Import, kin_have_the_same_layer) {
+  const std::pair<const char *, const char *> kin[] = {{"mellum", "qwen3"},
+                                                       {"sdar_moe", "qwen3"},
+                                                       {"granitemoe_swa", "granitemoe"},
+                                                       {"bailing_hybrid", "bailing"},
+                                                       {"bailing_moe_linear", "bailing"},
+                                                       {"longcat_flash_ngram", "longcat"},
+                                                       {"deepseek_ocr2_text", "deepseek_v2_lite"},
+                                                       {"unlimited_ocr_text", "deepseek_v2_lite"}};
+  for (auto [model, label] : kin) {
+    ImportResult first, second;
+    nlohmann::json config = nlohmann::json::parse(publishedAs(label).config);
+    ASSERT_TRUE(import(config.dump(), std::nullopt, first)) << label;
+    config["model_type"] = model;
+    ASSERT_TRUE(import(config.dump(), std::nullopt, second)) << model;
+    EXPECT_EQ(first.spec, second.spec) << model;
+    EXPECT_EQ(first.prefix, second.prefix) << model;
+  }
 }
 
 TEST(Import, missing_key_is_named) {
@@ -179,6 +149,32 @@ const Refused refused[] = {
     {"compressed", "qwen3", R"({"quantization_config": {"quant_method": "compressed-tensors"}})", "E-UNSUPPORTED",
      "compressed-tensors"},
     {"quantised_around", "llama4", R"({"quantization_config": {"quant_method": "fp8"}})", "E-UNSUPPORTED", "fp8"},
+    {"modelopt", "qwen3", R"({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}})",
+     "E-UNSUPPORTED", "modelopt NVFP4"},
+    {"mlx", "lfm2", R"({"quantization": {"group_size": 64, "bits": 4}})", "E-UNSUPPORTED", "4 bits"},
+    {"older_compressed", "qwen3", R"({"compression_config": {"quant_method": "compressed-tensors"}})", "E-UNSUPPORTED",
+     "compressed-tensors"},
+    {"type_of_experts", "deepseek_v4", R"({"expert_dtype": "fp4"})", "E-UNSUPPORTED", "(fp4)"},
+    {"two_quantised_types", "deepseek_v4", R"({"expert_dtype": "fp4", "quantization_config": {"quant_method": "fp8"}})",
+     "E-UNSUPPORTED", "fp8, experts fp4"},
+    {"limited_shared_experts", "deepseek_v4", R"({"n_shared_experts": 1})", "E-UNSUPPORTED", "shared experts"},
+    {"bias_of_images", "deepseek_v4", R"({"vision_n_layers": 27})", "E-UNSUPPORTED", "kind of a token"},
+    {"no_tables_named", "deepseek_v4", R"({"num_hash_layers": null})", "E-IMPORT-KEY", "no num_hash_layers"},
+    {"two_kinds_of_layer", "deepseek_v4", R"({"mlp_layer_types": ["moe"]})", "E-IMPORT-KEY", "contradict each other"},
+    {"two_names_of_one_count", "qwen3", R"({"num_local_experts": 64})", "E-IMPORT-KEY",
+     "num_experts (128) and num_local_experts (64) contradict each other"},
+    {"dense_jamba", "jamba", R"({"num_experts": 1})", "E-IMPORT-LAYER", "no experts"},
+    {"no_experts_in_qwen", "qwen3", R"({"num_experts": 0})", "E-IMPORT-LAYER", "no experts"},
+    {"type_of_eight_bytes", "qwen3", R"({"torch_dtype": "float64"})", "E-IMPORT-KEY", "float64"},
+    {"type_of_router", "bailing_with_f32_router", R"({"router_dtype": "fp8"})", "E-IMPORT-KEY", "router_dtype must be"},
+    {"groups_of_axk2", "axk2", R"({"n_group": 4})", "E-IMPORT-KEY", "n_group is not 1"},
+    {"latent_norm", "kimi_linear", R"({"routed_expert_hidden_size": 1024})", "E-UNSUPPORTED", "smaller space"},
+    {"soft_caps", "kimi_linear", R"({"hidden_act": "situ"})", "E-IMPORT-KEY", "situ"},
+    {"no_strategy", "cohere2", R"({"shared_expert_combination_strategy": null})", "E-IMPORT-KEY",
+     "no shared_expert_comb"},
+    {"no_selection", "cohere2", R"({"expert_selection_fn": null})", "E-IMPORT-KEY", "no expert_selection_fn"},
+    {"limited_block", "qwen3", R"({"model_type": "minimax_m3"})", "E-UNSUPPORTED", "act_alpha, up_offset and a limit"},
+    {"norm_of_output", "qwen3", R"({"model_type": "axk1"})", "E-UNSUPPORTED", "a norm of the layer's output"},
     {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
     {"dense_doge", "doge", R"({"is_moe": false})", "E-IMPORT-LAYER", "no experts"},
     {"biases_of_doge", "doge", R"({"mlp_bias": true})", "E-IMPORT-KEY", "mlp_bias is not false"},
@@ -300,6 +296,11 @@ TEST(Import, layers_of_one_model_may_differ) {
   ASSERT_TRUE(import(v4, 3, ranked));
   EXPECT_EQ(specOf(table.spec).router.kind, RouterKind::Table);
   EXPECT_EQ(specOf(ranked.spec).router.kind, RouterKind::TokenChoice);
+  // The list of a config that is saved again; entries that are no kind of layer are refused.
+  std::string again = publishedAs("deepseek_v4_saved_again").config;
+  ASSERT_TRUE(import(again, 1, table));
+  EXPECT_EQ(specOf(table.spec).router.kind, RouterKind::Table);
+  EXPECT_FALSE(import(changed(again, R"({"mlp_layer_types": ["sparse"]})"), 0, table));
   ASSERT_TRUE(import(changed(step, R"({"moe_layers_enum": "2,3"})"), 2, table));
   EXPECT_FALSE(specOf(table.spec).experts.clamp);
   ASSERT_TRUE(import(changed(publishedAs("hunyuan").config, R"({"moe_topk": [8, 4]})"), 1, ranked));
