@@ -10,6 +10,7 @@
 #include "TuneConfirm.h"
 #include "TuneDb.h"
 #include "TuneOutput.h"
+#include "TunePrepare.h"
 #include "TuneSkew.h"
 #include "Verbs.h"
 
@@ -277,13 +278,15 @@ static int runTune(Session &session, const TuneFlags &flags) {
   if (!options.archs.empty())
     return fail(session, "E-UNSUPPORTED", "moec tune measures CPU targets",
                 "leave the cuda targets out; tests/cuda/run.sh measures CUDA kernels on a machine with a GPU");
-  for (int isa = MOEC_NUM_ISAS - 1; isa > moec_cpu_isa(); --isa)
+  for (int isa = MOEC_NUM_ISAS - 1; isa > moec_cpu_isa() && flags.prepare.empty(); --isa)
     if (options.isas.has(Isa(isa)))
       return fail(session, "E-MACHINE", std::string("this machine does not have ") + moec_isa_name(isa),
                   std::string("it has up to ") + moec_isa_name(moec_cpu_isa()));
   if (int code = loadSpec(session, flags.spec, compileFlags, input))
     return code;
   options.progress = nullptr;
+  if (!flags.prepare.empty())
+    return prepareTuning(session, flags, input, options);
   return TuneRun(session, flags, input, options).run();
 }
 
@@ -305,6 +308,10 @@ Verb addTune(CLI::App &app) {
   verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");
   verb->add_flag("!--no-confirm", flags->confirm, "leave out whole calls and verify at the end");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
+  verb->add_option("--prepare", flags->prepare,
+                   "measure nothing: write a folder whose program `run` measures the candidates on another machine")
+      ->type_name("DIR")
+      ->excludes("--budget", "--output", "--no-confirm", "--json");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runTune(session, *flags); }};
 }
