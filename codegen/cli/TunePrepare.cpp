@@ -129,8 +129,8 @@ bool Preparation::buildRunner() {
     ErrorOr<std::string> compilerPath = sys::findProgramByName(name);
     if (!compilerPath)
       continue;
-    std::vector<std::string> words = {*compilerPath, "-std=gnu11", "-O2", "-ffp-contract=off", "-I" + path(""),
-                                      "-o",          path("run")};
+    std::vector<std::string> words = {*compilerPath,   "-std=gnu11", "-O2",      "-ffp-contract=off",
+                                      "-I" + path(""), "-o",         path("run")};
     for (const std::string &source : sources)
       words.push_back(path(source));
     words.insert(words.end(), {"-ldl", "-lm", "-lpthread"});
@@ -183,8 +183,7 @@ int Preparation::run() {
     return fail(session, inTheWay(free.error()));
   if (int code = setUp())
     return code;
-  Result<std::unique_ptr<PackageFolder>> staged =
-      PackageFolder::stage(flags.prepare, PackageFolder::Existing::Refuse);
+  Result<std::unique_ptr<PackageFolder>> staged = PackageFolder::stage(flags.prepare, PackageFolder::Existing::Refuse);
   if (!staged)
     return fail(session, inTheWay(staged.error()));
   folder = std::move(*staged);

@@ -38,7 +38,8 @@ StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weig
 }
 
 int64_t StageMemory::blocksFor(int64_t rows, double seconds, double gflops, double gbps) const {
-  double flops = 2.0 * double(rows) * double(layout.itemPanels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
+  double flops =
+      2.0 * double(rows) * double(layout.itemPanels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
   double one = std::max(flops / (gflops * 1e9), double(layout.itemPanels * stage.panelBytes) / (gbps * 1e9));
   int64_t most = std::min(maxStageBlocks, (layout.totalRows - guardRows) / std::max<int64_t>(rows, 1));
   return std::clamp<int64_t>(int64_t(seconds / one), 2, std::max<int64_t>(most, 2));

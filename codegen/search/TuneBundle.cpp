@@ -37,6 +37,11 @@ static size_t countCandidates(const TuneBundle &bundle, bool failed) {
 size_t TuneBundle::numCandidates() const { return countCandidates(*this, false); }
 size_t TuneBundle::numFailed() const { return countCandidates(*this, true); }
 
+// Multiplications of a token.
+static double workOf(const MatmulStage &stage) {
+  return double(stage.n) * double(stage.k) * double(stage.parts * stage.rowsPerToken);
+}
+
 namespace {
 
 class BundleMaker {
@@ -89,6 +94,12 @@ private:
         if (!stage.ranges.empty())
           bundle.stages.push_back(std::move(stage));
       }
+    std::sort(bundle.stages.begin(), bundle.stages.end(), [&](const BundleStage &a, const BundleStage &b) {
+      auto order = [&](const BundleStage &s) {
+        return std::tuple(-workOf(compiler.stages()[s.step]), s.step, s.schedule.isa);
+      };
+      return order(a) < order(b);
+    });
     for (BundleStage &stage : bundle.stages)
       for (BundleRange &range : stage.ranges)
         tasks.push_back({&stage, &range, {}, {}});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer's stages -> a bundle: candidates of every row range as shared libraries, and bundle.json, the list of what its
-// runner (templates/runner) measures on a machine without the compiler.
+// A layer's stages -> a bundle: candidates of every row range as shared libraries, and bundle.json, the list of what
+// its runner (templates/runner) measures on a machine without the compiler.
 //
 //   {"moec_bundle": 1, "name": "tiny", "moec": "0.1.0", "stamp": a record's stamp up to its date,
 //    "tokens": 512, "minimum_gain_ppm": 10000,
@@ -73,7 +73,7 @@ struct BundleStage {
 
 struct TuneBundle {
   std::string layer;
-  std::vector<BundleStage> stages;
+  std::vector<BundleStage> stages; // most work first
   size_t numRanges() const;
   size_t numCandidates() const; // without defaults and those that failed
   size_t numFailed() const;

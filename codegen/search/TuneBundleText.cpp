@@ -81,8 +81,8 @@ static std::string stampOf(const TuneRecord &record) {
   return text.substr(begin, text.find(date, begin) + date.size() - begin);
 }
 
-static void writeRange(json::OStream &os, const BundleStage &stage, const BundleRange &range,
-                       const MatmulStage &facts, const BundleOptions &options) {
+static void writeRange(json::OStream &os, const BundleStage &stage, const BundleRange &range, const MatmulStage &facts,
+                       const BundleOptions &options) {
   const ScheduleEntry &standard = stage.schedule.entries[range.rows.entry];
   TuneRecord record = options.stamp;
   record.stage = tuneStageOf(facts, options.stamp.stage.spec, options.stamp.stage.layer);

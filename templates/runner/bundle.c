@@ -176,9 +176,7 @@ static int read_arguments(member_reader *r, bundle_stage *stage, const json_valu
   bundle_argument *a = stage->arguments;
   for (const json_value *v = values ? values->first : NULL; v; v = v->next, ++a) {
     const char *fill = text(r, v, "fill");
-    a->fill = strcmp(fill, "output") == 0      ? FILL_OUTPUT
-              : strcmp(fill, "row_token") == 0 ? FILL_ROW_TOKEN
-                                               : FILL_NORMAL;
+    a->fill = strcmp(fill, "output") == 0 ? FILL_OUTPUT : strcmp(fill, "row_token") == 0 ? FILL_ROW_TOKEN : FILL_NORMAL;
     if (a->fill == FILL_NORMAL && strcmp(fill, "normal") != 0 && !r->wrong)
       r->wrong = "fill";
     outputs += a->fill == FILL_OUTPUT;
@@ -231,7 +229,8 @@ static int read_stage(member_reader *r, bundle_stage *stage, const json_value *f
 static int read_document(bundle *out, const json_value *root, size_t bytes) {
   member_reader r = {NULL};
   if (integer(&r, root, "moec_bundle", 1, 1 << 20) != 1 || r.wrong)
-    return complain("E-FILE", "%s/bundle.json: moec_bundle is not 1, the only form that this runner reads", out->dir), 3;
+    return complain("E-FILE", "%s/bundle.json: moec_bundle is not 1, the only form that this runner reads", out->dir),
+           3;
   out->name = text(&r, root, "name");
   out->stamp = text(&r, root, "stamp");
   out->moec = text(&r, root, "moec");

@@ -25,7 +25,7 @@ typedef struct bundle_candidate {
 } bundle_candidate;
 
 typedef struct bundle_range {
-  const char *rows_text; /* "9..12" */
+  const char *rows_text;          /* "9..12" */
   const char *head, *choice_head; /* of a record, up to "machine": */
   const char *library;            /* below the folder */
   int64_t library_bytes;

@@ -89,8 +89,8 @@ static void child(stage_memory *memory, const bundle_range *range, const moec_ke
     int64_t rows;
     size_t bytes = 0;
     s->candidate = 0;
-    char *want = check_turn(memory, range, s->turn, &t, &rows) ? wanted(memory, range, kernels, &t, &parts, &bytes)
-                                                               : NULL;
+    char *want =
+        check_turn(memory, range, s->turn, &t, &rows) ? wanted(memory, range, kernels, &t, &parts, &bytes) : NULL;
     if (!want) {
       s->no_memory = 1;
       return;
@@ -164,7 +164,8 @@ static int run_children(stage_memory *memory, const bundle_range *range, const m
     if (!how[0])
       continue;
     if (s->candidate == 0)
-      return complain("E-MISMATCH", "the default kernel of %s, rows %s: %s", memory->stage->name, range->rows_text, how),
+      return complain("E-MISMATCH", "the default kernel of %s, rows %s: %s", memory->stage->name, range->rows_text,
+                      how),
              1;
     check_result *bad = &s->results[s->candidate];
     bad->result = OUTCOME_FAILED;

@@ -22,7 +22,7 @@ typedef struct span_us {
 
 typedef struct pair_times {
   span_us standard, candidate;
-  size_t pairs, wins;             /* wins: the candidate was faster */
+  size_t pairs, wins;               /* wins: the candidate was faster */
   double gain, gain_low, gain_high; /* default / candidate - 1; the interval is the gain itself below 6 pairs */
   double flops, bytes;              /* of one run; the caller sets them */
 } pair_times;

@@ -56,7 +56,8 @@ void machine_record(char *out, size_t size) {
     size_t used = strlen(isas);
     snprintf(isas + used, sizeof(isas) - used, "%s\"%s\"", isa ? "," : "", moec_isa_name(isa));
   }
-  snprintf(out, size, "{\"cpu\":{\"vendor\":\"%s\",\"family\":%u,\"model\":%u,\"stepping\":%u,\"name\":\"%s\",\"isas\":[%s]}}",
+  snprintf(out, size,
+           "{\"cpu\":{\"vendor\":\"%s\",\"family\":%u,\"model\":%u,\"stepping\":%u,\"name\":\"%s\",\"isas\":[%s]}}",
            cpu.vendor, cpu.family, cpu.model, stepping(), name, isas);
 }
 

@@ -83,71 +83,100 @@ static const char *own_folder(char *path, size_t size) {
   return path;
 }
 
-typedef int (*stage_work)(search_state *state, stage_memory *memory, const bundle_stage *stage);
+/* Work on ranges of a stage, whose memory is filled when the first of them needs it. */
+typedef struct stage_visit {
+  search_state *state;
+  const bundle_stage *stage;
+  stage_memory memory;
+  int open;
+} stage_visit;
 
-static int search_stage(search_state *state, stage_memory *memory, const bundle_stage *stage) {
+static int open_memory(stage_visit *visit) {
+  if (visit->open)
+    return 0;
+  visit->open = 1;
+  if (memory_open(&visit->memory, visit->stage, visit->state->from->tokens))
+    return 0;
+  return complain("E-MEMORY", "not enough memory for the cold weights of %s", visit->stage->name), 9;
+}
+
+typedef int (*range_work)(stage_visit *visit, const bundle_range *range);
+
+static int search_one(stage_visit *visit, const bundle_range *range) {
+  search_state *state = visit->state;
+  if (range_is_known(state, range))
+    return 0;
+  if (search_over(state)) {
+    ++state->not_reached;
+    ++state->ranges;
+    return 0;
+  }
+  int code = open_memory(visit);
+  return code ? code : search_range(state, &visit->memory, range);
+}
+
+static int print_reference(stage_visit *visit, const bundle_range *range) {
+  uint64_t reference;
+  char text[17];
+  int code = open_memory(visit);
+  code = code ? code : reference_of(visit->state->from, &visit->memory, range, &reference);
+  if (code)
+    return code;
+  hash_text(reference, text);
+  printf("%s %s\n", range->library, text);
+  return 0;
+}
+
+/* Ranges first .. last-1 of every stage; a range that fails by itself (1) does not keep others from their turn. */
+static int each_range(search_state *state, const run_flags *flags, range_work work, size_t first, size_t last) {
   int code = 0;
-  for (size_t r = 0; r < stage->num_ranges && (code == 0 || code == 1); ++r) {
-    if (search_over(state)) {
-      ++state->not_reached;
-      ++state->ranges;
+  for (size_t i = 0; i < state->from->num_stages; ++i) {
+    stage_visit visit = {state, &state->from->stages[i], {0}, 0};
+    if ((flags->stage && strcmp(flags->stage, visit.stage->name) != 0) || visit.stage->isa > moec_cpu_isa())
       continue;
+    for (size_t r = first; r < last && r < visit.stage->num_ranges && code < 2; ++r) {
+      int own = work(&visit, &visit.stage->ranges[r]);
+      code = own ? own : code;
     }
-    int own = search_range(state, memory, &stage->ranges[r]);
-    code = own ? own : code;
+    memory_close(&visit.memory);
   }
   return code;
 }
 
-static int print_references(search_state *state, stage_memory *memory, const bundle_stage *stage) {
-  for (size_t r = 0; r < stage->num_ranges; ++r) {
-    uint64_t reference;
-    char text[17];
-    int code = reference_of(state->from, memory, &stage->ranges[r], &reference);
-    if (code)
-      return code;
-    hash_text(reference, text);
-    printf("%s %s\n", stage->ranges[r].library, text);
-  }
-  return 0;
-}
-
-static int each_stage(search_state *state, const run_flags *flags, stage_work work) {
-  int code = 0;
-  size_t named = 0;
-  for (size_t i = 0; i < state->from->num_stages && (code == 0 || code == 1); ++i) {
+/* What matters most of every stage, then the rest. */
+static int each_stage(search_state *state, const run_flags *flags, range_work work) {
+  size_t named = 0, skipped = 0;
+  for (size_t i = 0; i < state->from->num_stages; ++i) {
     const bundle_stage *stage = &state->from->stages[i];
     if (flags->stage && strcmp(flags->stage, stage->name) != 0)
       continue;
     ++named;
-    if (stage->isa > moec_cpu_isa()) {
-      ++state->skipped;
-      fprintf(stderr, "run: %s is left out: this machine does not have %s\n", stage->name, stage->isa_name);
+    if (stage->isa <= moec_cpu_isa())
       continue;
-    }
-    stage_memory memory;
-    if (!memory_open(&memory, stage, state->from->tokens))
-      complain("E-MEMORY", "not enough memory for the cold weights of %s", stage->name), code = 9;
-    else {
-      int own = work(state, &memory, stage);
-      code = own ? own : code;
-    }
-    memory_close(&memory);
+    ++skipped;
+    if (!flags->reference)
+      fprintf(stderr, "run: %s is left out: this machine does not have %s\n", stage->name, stage->isa_name);
   }
   if (!named)
     return complain("E-USAGE", "the bundle has no stage \"%s\"", flags->stage), 2;
-  if (!code && state->skipped == named)
-    return complain("E-MACHINE", "this machine has none of the bundle's instruction sets, but %s",
-                    moec_isa_name(moec_cpu_isa())),
-           6;
+  if (skipped == named)
+    return flags->reference ? 6
+                            : (complain("E-MACHINE", "this machine has none of the bundle's instruction sets: up to %s",
+                                        moec_isa_name(moec_cpu_isa())),
+                               6);
+  int code = each_range(state, flags, work, 0, 1);
+  if (code < 2) {
+    int rest = each_range(state, flags, work, 1, (size_t)-1);
+    code = rest ? rest : code;
+  }
   return code;
 }
 
 static void print_end(const search_state *state) {
   printf("%s: %zu measurements; %zu of %zu range%s changed, %zu known before; candidates wrong: %zu, failed: %zu; not "
          "reached: %zu\n",
-         state->records->path, state->measured, state->changed, state->ranges, state->ranges == 1 ? "" : "s", state->known, state->wrong, state->failed,
-         state->not_reached);
+         state->records->path, state->measured, state->changed, state->ranges, state->ranges == 1 ? "" : "s",
+         state->known, state->wrong, state->failed, state->not_reached);
   if (state->wrong)
     fprintf(stderr,
             "run: warning[W-WRONG]: %zu %s something else than the default and will never be chosen\n"
@@ -163,12 +192,13 @@ static int search(search_state *state, const run_flags *flags) {
   if (!code) {
     state->records = &records;
     machine_name(name, sizeof(name));
-    printf("machine      %s, %s, 1 thread\nsearching    %zu stage%s of %s, prepared by moec %s; records of earlier runs: "
-           "%zu\n",
-           name[0] ? name : "unknown CPU", moec_isa_name(moec_cpu_isa()), state->from->num_stages,
-           state->from->num_stages == 1 ? "" : "s", state->from->name, state->from->moec, records.num_known);
+    printf(
+        "machine      %s, %s, 1 thread\nsearching    %zu stage%s of %s, prepared by moec %s; records of earlier runs: "
+        "%zu\n",
+        name[0] ? name : "unknown CPU", moec_isa_name(moec_cpu_isa()), state->from->num_stages,
+        state->from->num_stages == 1 ? "" : "s", state->from->name, state->from->moec, records.num_known);
     fflush(stdout);
-    code = each_stage(state, flags, search_stage);
+    code = each_stage(state, flags, search_one);
     if (code == 0 || code == 1)
       print_end(state);
     if (stopped) {
@@ -194,9 +224,11 @@ int main(int argc, char **argv) {
   if (!code) {
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    search_state state = {.from = &from, .stopped = &stopped, .end = wall_seconds() + flags.budget,
+    search_state state = {.from = &from,
+                          .stopped = &stopped,
+                          .end = wall_seconds() + flags.budget,
                           .live = isatty(2) && !flags.reference};
-    code = flags.reference ? each_stage(&state, &flags, print_references) : search(&state, &flags);
+    code = flags.reference ? each_stage(&state, &flags, print_reference) : search(&state, &flags);
   }
   bundle_free(&from);
   if (fflush(stdout) != 0 || ferror(stdout))

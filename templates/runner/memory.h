@@ -31,7 +31,7 @@ typedef struct stage_memory {
 } stage_memory;
 
 int memory_open(stage_memory *memory, const bundle_stage *stage, int64_t tokens); /* 0: not enough memory */
-void memory_close(stage_memory *memory);                                        /* also of a zeroed struct */
+void memory_close(stage_memory *memory);                                          /* also of a zeroed struct */
 
 /* `blocks` blocks of `rows` rows over the next groups. 0: not enough memory. */
 int turn_prepare(stage_memory *memory, turn *t, int64_t rows, int64_t blocks);

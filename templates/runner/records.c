@@ -121,8 +121,8 @@ void records_close(record_file *file) {
 /* The record up to its answer. */
 static size_t question_of(const record_file *file, const bundle_range *range, const char *candidate, char *out) {
   const char *standard = range->candidates[0].kernel;
-  int size = candidate ? snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",\"candidate\":\"%s\",", range->head,
-                                  file->machine, standard, candidate)
+  int size = candidate ? snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",\"candidate\":\"%s\",",
+                                  range->head, file->machine, standard, candidate)
                        : snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",", range->choice_head,
                                   file->machine, standard);
   return size > 0 && size < MAX_LINE ? (size_t)size : 0;
@@ -162,7 +162,8 @@ outcome records_find(const record_file *file, const bundle_range *range, size_t 
   return OUTCOME_UNKNOWN;
 }
 
-const char *records_find_choice(const record_file *file, const bundle_range *range, char *out, size_t size, double *gain) {
+const char *records_find_choice(const record_file *file, const bundle_range *range, char *out, size_t size,
+                                double *gain) {
   char question[MAX_LINE];
   size_t length = question_of(file, range, NULL, question);
   const char *answer = length ? find_answer(file, question, length) : NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * records.h - what was measured -> lines of a file of tuning records (moec.tune/1, codegen/tune/TuneRecord.h), and back.
+ * records.h - what was measured -> lines of a file of tuning records (moec.tune/1, codegen/tune/TuneRecord.h), and
+ * back.
  *
  * A line is appended with one write(2) under a lock, then synced. Whoever is killed loses at most that line; the next
  * append ends a line that was cut, and reading skips it.
@@ -35,7 +36,8 @@ void records_close(record_file *file);
 /* What an earlier run on such a machine found of the candidate; OUTCOME_UNKNOWN: nothing. *gain: of one that is ok. */
 outcome records_find(const record_file *file, const bundle_range *range, size_t candidate, double *gain);
 /* The text of an earlier choice, "default" or a kernel; NULL: there is none. `size` bytes of `out` hold it. */
-const char *records_find_choice(const record_file *file, const bundle_range *range, char *out, size_t size, double *gain);
+const char *records_find_choice(const record_file *file, const bundle_range *range, char *out, size_t size,
+                                double *gain);
 
 /* A measurement; `times` of one that is ok, `detail` of another. 0, else an exit code after a message. */
 int records_append(record_file *file, const bundle_range *range, size_t candidate, outcome result, const char *detail,

@@ -95,7 +95,7 @@ static void choose_blocks(range_search *s) {
   s->blocks = 2;
   once(s, 0);
   double two = once(s, 0), blocks = floor(2 * turn_us / two);
-  s->blocks = blocks < 2 ? 2 : blocks > (double)most ? most : (int64_t)blocks;
+  s->blocks = blocks<2 ? 2 : blocks>(double) most ? most : (int64_t)blocks;
   once(s, 0);
 }
 
@@ -132,7 +132,8 @@ static int check(range_search *s) {
   char found[17];
   hash_text(reference, found);
   if (!code && s->range->reference && strcmp(found, s->range->reference) != 0) {
-    complain("E-MISMATCH", "the default kernel of %s, rows %s, computes something else here than where the bundle was prepared",
+    complain("E-MISMATCH",
+             "the default kernel of %s, rows %s, computes something else here than where the bundle was prepared",
              s->memory->stage->name, s->range->rows_text);
     return 1;
   }
@@ -322,17 +323,18 @@ static int choose(range_search *s) {
   return records_append_choice(s->state->records, s->range, chosen, t);
 }
 
-/* Whether earlier runs have measured and chosen everything. */
-static int already_known(range_search *s, size_t left) {
+int range_is_known(search_state *state, const bundle_range *range) {
   char text[2100];
   double gain = 0;
-  const char *choice = left ? NULL : records_find_choice(s->state->records, s->range, text, sizeof(text), &gain);
+  const char *choice = records_find_choice(state->records, range, text, sizeof(text), &gain);
   if (!choice)
     return 0;
-  ++s->state->known;
-  for (size_t c = 1; c < s->range->num_candidates; ++c)
-    if (strcmp(choice, s->range->candidates[c].kernel) == 0)
-      ++s->state->changed;
+  for (size_t c = 1; c < range->num_candidates; ++c)
+    if (records_find(state->records, range, c, &gain) == OUTCOME_UNKNOWN)
+      return 0;
+  ++state->ranges;
+  ++state->known;
+  state->changed += strcmp(choice, "default") != 0;
   return 1;
 }
 
@@ -342,14 +344,10 @@ int search_range(search_state *state, stage_memory *memory, const bundle_range *
   ++state->ranges;
   if (!code) {
     size_t left = ask_records(&s);
-    if (already_known(&s, left)) {
-      end(&s);
-      return 0;
-    }
     code = load_kernels(&s);
     live_line(&s);
-    if (!code)
-      code = left ? check(&s) : 0;
+    if (!code && left)
+      code = check(&s);
     if (!code) {
       choose_blocks(&s);
       code = screen_all(&s, &complete);

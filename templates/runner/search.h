@@ -22,9 +22,11 @@ typedef struct search_state {
   volatile sig_atomic_t *stopped; /* set by a signal */
   double end;                     /* of the budget, as wall_seconds() */
   int live;                       /* a line on the terminal says what is going on */
-  size_t measured, wrong, failed, ranges, known, changed, not_reached, skipped;
+  size_t measured, wrong, failed, ranges, known, changed, not_reached;
 } search_state;
 
+/* Whether earlier runs have measured everything of the range and chosen; it is then counted. */
+int range_is_known(search_state *state, const bundle_range *range);
 /* 0, or an exit code after a message; E-MISMATCH (1) costs this range only. */
 int search_range(search_state *state, stage_memory *memory, const bundle_range *range);
 /* Of one range; -1: the library or a kernel cannot be loaded, or the default failed, after a message. */
