@@ -85,7 +85,7 @@ run tune small.json --stage up -o none.jsonl
 expect_status 2
 expect_err 'moec: error[E-USAGE]: the layer has no matmul stage "up"
   hint: moec explain lists the stages'
-run tune small.json --target cuda:sm_90a -o none.jsonl
+run tune small.json --target cuda:sm_90a,cpu:avx2 -o none.jsonl
 expect_status 4
 expect_in err 'moec: error[E-UNSUPPORTED]: moec tune measures CPU targets'
 run tune none.json -o none.jsonl
