@@ -47,8 +47,8 @@ public:
 
   // `entries` must be legal for the stage (checkEntry) on `isa`. One call uses one thread; several may run at once.
   Result<StageObject> compile(size_t step, Isa isa, const std::vector<ScheduleEntry> &entries);
-  // The same for a CUDA target, whatever the entries' ranges: figures by entry, in order. `ptxas` null: without what the
-  // assembler knows.
+  // The same for a CUDA target, whatever the entries' ranges: figures by entry, in order. `ptxas` null: without what
+  // the assembler knows.
   Result<std::vector<CudaKernelFigures>> compileCuda(size_t step, CudaArch arch, const std::vector<CudaEntry> &entries,
                                                      const Ptxas *ptxas);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A matmul stage, an entry of its CUDA schedule, what the assembler said of the kernel, and a device as data -> how long
-// a call's launch should take. No kernel runs; nothing here knows an architecture by name.
+// A matmul stage, an entry of its CUDA schedule, what the assembler said of the kernel, and a device as data -> how
+// long a call's launch should take. No kernel runs; nothing here knows an architecture by name.
 //
 //     blocks     of a multiprocessor at once: the least of  registers / (threads * registers of a thread, in eights),
 //                shared memory / (a block's + 1 KiB), threads, and what the launch asks for
