@@ -2,7 +2,8 @@
 # ROOT/{functions,kernels,kernels/cuda}/*.mlir, ROOT/package/*.in, ROOT/tuning/*.jsonl, ROOT/runner/* and the files
 # RUNTIME of ROOT/.. in -> OUTPUT, a C++ file that defines the table of codegen/TemplateFiles.h, out.
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
-     ${ROOT}/package/*.in ${ROOT}/tuning/*.jsonl ${ROOT}/runner/*.c ${ROOT}/runner/*.h ${ROOT}/runner/*.txt)
+     ${ROOT}/package/*.in ${ROOT}/tuning/*.jsonl ${ROOT}/runner/*.c ${ROOT}/runner/*.h ${ROOT}/runner/*.txt
+     ${ROOT}/runner/cuda/*.c ${ROOT}/runner/cuda/*.h)
 list(SORT files)
 separate_arguments(RUNTIME)
 set(text "// Generated from templates/.\n#include \"codegen/TemplateFiles.h\"\n\nnamespace moec {\n")

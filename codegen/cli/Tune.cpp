@@ -281,11 +281,11 @@ static int runTune(Session &session, const TuneFlags &flags) {
   if (int code = compileOptions(session, compileFlags, options))
     return code;
   bool cuda = !options.archs.empty();
-  if (cuda && (options.isas.mask || !flags.prepare.empty()))
-    return fail(session, "E-UNSUPPORTED",
-                flags.prepare.empty() ? "moec tune measures CPU targets and predicts CUDA targets, one or the other"
-                                      : "--prepare makes bundles for CPU targets",
-                "name cpu or cuda targets alone; tests/cuda/run.sh measures CUDA kernels on a machine with a GPU");
+  if (cuda && options.isas.mask)
+    return fail(session, "E-UNSUPPORTED", "moec tune measures CPU targets and predicts CUDA targets, one or the other",
+                "name cpu or cuda targets alone; --prepare makes what measures CUDA kernels on a machine with a GPU");
+  if (!flags.gpu.empty() && !findGpu(flags.gpu))
+    return fail(session, "E-USAGE", "--gpu is " + quoteText(flags.gpu) + ", expected " + gpuKeys());
   if (!cuda && !flags.gpu.empty())
     return fail(session, "E-USAGE", "--gpu is for cuda targets", "add --target cuda:sm_90a");
   for (int isa = MOEC_NUM_ISAS - 1; isa > moec_cpu_isa() && flags.prepare.empty(); --isa)
@@ -295,7 +295,7 @@ static int runTune(Session &session, const TuneFlags &flags) {
   if (int code = loadSpec(session, flags.spec, compileFlags, input))
     return code;
   options.progress = nullptr;
-  if (cuda)
+  if (cuda && flags.prepare.empty())
     return predictTuning(session, flags, input, options, recordsFile(flags));
   if (!flags.prepare.empty())
     return prepareTuning(session, flags, input, options);

@@ -76,8 +76,6 @@ private:
 } // namespace
 
 int Predicting::setUp() {
-  if (!flags.gpu.empty() && !findGpu(flags.gpu))
-    return fail(session, "E-USAGE", "--gpu is " + quoteText(flags.gpu) + ", expected " + gpuKeys());
   for (CudaArch arch : options.archs)
     if (gpuFor(arch).capability < int(cudaArchFacts(arch).sm))
       return fail(session, "E-USAGE", "--gpu " + std::string(gpuFor(arch).key) + " does not run " + targetOf(arch),

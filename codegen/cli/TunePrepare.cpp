@@ -11,8 +11,10 @@
 #include "TuneSkew.h"
 
 #include "codegen/TemplateFiles.h"
+#include "codegen/cuda/Ptxas.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageFolder.h"
+#include "codegen/search/CudaBundle.h"
 #include "codegen/search/TuneBundle.h"
 #include "codegen/tune/TuneSources.h"
 
@@ -39,11 +41,16 @@ public:
 
 private:
   int setUp();
+  int makeForGpu(StringRef workDir);
   int writeFolder();
   Result<> writeBundle();
   bool buildRunner();
+  bool cuda() const { return !options.archs.empty(); }
+  // The runner for CPU kernels needs a few files of the runtime, that for a GPU all.
+  bool carries(StringRef file) const;
   void askReference();
   void report(bool built);
+  void hint(bool built);
   std::string path(StringRef name) const { return folder->stagingPath() + "/" + name.str(); }
 
   Session &session;
@@ -54,6 +61,8 @@ private:
   std::unique_ptr<StageCompiler> compiler;
   BundleOptions bundleOptions;
   TuneBundle bundle;
+  CudaBundle gpuBundle;
+  std::optional<Ptxas> ptxas;
   std::unique_ptr<PackageFolder> folder;
   std::vector<std::string> sources; // of the runner: "runner/main.c"
 };
@@ -96,11 +105,43 @@ Result<> Preparation::writeBundle() {
   return folder->write({{name, bundleText(bundle, *compiler, bundleOptions)}});
 }
 
+bool Preparation::carries(StringRef file) const {
+  static constexpr StringLiteral few[] = {"runtime/cpu_features.c", "runtime/cpu_features.h",
+                                          "runtime/moec.h",         "runtime/moec_abi.h",
+                                          "runtime/moec_dtype.h",   "runtime/weights/float_convert.h"};
+  return (file.starts_with("runner/") && (cuda() || !file.starts_with("runner/cuda/"))) ||
+         (file.starts_with("runtime/") && (cuda() || is_contained(few, file)));
+}
+
+int Preparation::makeForGpu(StringRef workDir) {
+  CudaBundleOptions own;
+  own.rank.stamp = bundleOptions.stamp;
+  own.rank.routing = bundleOptions.routing;
+  own.rank.tokens = bundleOptions.tokens;
+  own.rank.templatesDir = options.templatesDir;
+  own.rank.otherBits = flags.allowBits;
+  ptxas = findPtxas();
+  own.rank.ptxas = ptxas ? &*ptxas : nullptr;
+  own.rank.gpu = flags.gpu.empty() ? nullptr : findGpu(flags.gpu);
+  own.stage = flags.stage;
+  if (isatty(2) && !session.quiet)
+    own.progress = [this](size_t packages) {
+      session.err << "\r  " << packages << " packages built ";
+      session.err.flush();
+    };
+  Result<CudaBundle> made = makeCudaBundle(*compiler, compileInput, options, own, workDir);
+  if (!made)
+    return fail(session, made.error());
+  gpuBundle = std::move(*made);
+  bundle.layer = bundleOptions.stamp.stage.layer;
+  return ExitDone;
+}
+
 int Preparation::writeFolder() {
-  std::vector<PackageFile> files;
+  std::vector<PackageFile> files = std::move(gpuBundle.files);
   for (unsigned i = 0; i < numEmbeddedTemplates; ++i) {
     StringRef file = embeddedTemplates[i].path;
-    if (!file.starts_with("runner/") && !file.starts_with("runtime/"))
+    if (!carries(file))
       continue;
     files.push_back({file == "runner/README.txt" ? "README.txt" : file.str(), embeddedTemplates[i].text});
     if (file.ends_with(".c"))
@@ -111,7 +152,7 @@ int Preparation::writeFolder() {
       files.push_back(range.library);
   if (Result<> written = folder->write(files); !written)
     return fail(session, written.error());
-  if (Result<> written = writeBundle(); !written)
+  if (Result<> written = cuda() ? Result<>() : writeBundle(); !written)
     return fail(session, written.error());
   return ExitDone;
 }
@@ -131,6 +172,8 @@ bool Preparation::buildRunner() {
       continue;
     std::vector<std::string> words = {*compilerPath,   "-std=gnu11", "-O2",      "-ffp-contract=off",
                                       "-I" + path(""), "-o",         path("run")};
+    if (cuda())
+      words.insert(words.end(), {"-DRUNNER_CUDA", "-I" + path("runtime")});
     for (const std::string &source : sources)
       words.push_back(path(source));
     words.insert(words.end(), {"-ldl", "-lm", "-lpthread"});
@@ -159,6 +202,12 @@ void Preparation::askReference() {
 }
 
 void Preparation::report(bool built) {
+  if (cuda()) {
+    session.out << flags.prepare << ": " << gpuBundle.ranges
+                << (gpuBundle.ranges == 1 ? " token range, " : " token ranges, ") << gpuBundle.candidates
+                << " candidates, a package each\n";
+    return hint(built);
+  }
   size_t known = 0;
   for (const BundleStage &stage : bundle.stages)
     for (const BundleRange &range : stage.ranges)
@@ -169,6 +218,10 @@ void Preparation::report(bool built) {
   if (size_t failed = bundle.numFailed())
     session.out << ", " << failed << " more that cannot be built";
   session.out << "; the defaults of " << known << " compared here\n";
+  hint(built);
+}
+
+void Preparation::hint(bool built) {
   if (session.quiet)
     return;
   if (!built)
@@ -191,14 +244,19 @@ int Preparation::run() {
   Result<std::string> workDir = folder->workDir();
   if (!workDir)
     return fail(session, workDir.error());
-  Result<TuneBundle> made = makeBundle(*compiler, bundleOptions, *workDir);
-  if (!made)
-    return fail(session, made.error());
-  bundle = std::move(*made);
+  if (cuda()) {
+    if (int code = makeForGpu(*workDir))
+      return code;
+  } else {
+    Result<TuneBundle> made = makeBundle(*compiler, bundleOptions, *workDir);
+    if (!made)
+      return fail(session, made.error());
+    bundle = std::move(*made);
+  }
   if (int code = writeFolder())
     return code;
   bool built = buildRunner();
-  if (built) {
+  if (built && !cuda()) {
     askReference();
     if (Result<> written = writeBundle(); !written)
       return fail(session, written.error());
@@ -210,7 +268,9 @@ int Preparation::run() {
   return ExitDone;
 }
 
-int prepareTuning(Session &session, const TuneFlags &flags, const SpecInput &input, const CompileOptions &options) {
+int prepareTuning(Session &session, const TuneFlags &flags, const SpecInput &input, CompileOptions options) {
+  if (!options.archs.empty()) // as predictTuning
+    options.maxTokens = std::max<int64_t>(options.maxTokens, 4096);
   return Preparation(session, flags, input, options).run();
 }
 

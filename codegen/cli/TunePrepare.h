@@ -11,7 +11,7 @@
 namespace moec {
 
 // Prints errors and returns their exit code.
-int prepareTuning(Session &session, const TuneFlags &flags, const SpecInput &input, const CompileOptions &options);
+int prepareTuning(Session &session, const TuneFlags &flags, const SpecInput &input, CompileOptions options);
 
 } // namespace moec
 

@@ -2,6 +2,7 @@
 //
 // A bundle -> bundle.json. Records are cut out of what printTuneRecord prints, so that their form is written once.
 
+#include "codegen/search/BundleText.h"
 #include "codegen/search/TuneBundle.h"
 
 #include "codegen/tune/TuneCandidate.h"
@@ -14,7 +15,7 @@ using namespace llvm;
 
 namespace moec {
 
-static std::string hashText(StringRef bytes) {
+std::string bundleHash(StringRef bytes) {
   uint64_t hash = 0xcbf29ce484222325u; // FNV-1a
   for (char c : bytes)
     hash = (hash ^ uint8_t(c)) * 0x100000001b3u;
@@ -81,6 +82,20 @@ static std::string stampOf(const TuneRecord &record) {
   return text.substr(begin, text.find(date, begin) + date.size() - begin);
 }
 
+void writeRecordHeads(json::OStream &os, TuneRecord record) {
+  os.attribute("head", fixed(headOf(record, TuneRecord::Measurement)));
+  os.attribute("choice_head", fixed(headOf(record, TuneRecord::Choice)));
+}
+
+void writeBundleHead(json::OStream &os, const TuneRecord &stamp, double minimumGain) {
+  os.attribute("moec_bundle", 1);
+  os.attribute("name", stamp.stage.layer);
+  os.attribute("moec", stamp.stamp.moec);
+  os.attribute("stamp", stampOf(stamp));
+  os.attribute("tokens", stageTokens);
+  os.attribute("minimum_gain_ppm", int64_t(minimumGain * 1e6 + 0.5));
+}
+
 static void writeRange(json::OStream &os, const BundleStage &stage, const BundleRange &range, const MatmulStage &facts,
                        const BundleOptions &options) {
   const ScheduleEntry &standard = stage.schedule.entries[range.rows.entry];
@@ -94,11 +109,10 @@ static void writeRange(json::OStream &os, const BundleStage &stage, const Bundle
     os.attribute("class", classText(record.rows));
     os.attribute("rows", range.rows.rows);
     writeNumbers(os, "checked", range.rows.checked);
-    os.attribute("head", fixed(headOf(record, TuneRecord::Measurement)));
-    os.attribute("choice_head", fixed(headOf(record, TuneRecord::Choice)));
+    writeRecordHeads(os, record);
     os.attribute("library", range.library.path);
     os.attribute("library_bytes", int64_t(range.library.bytes.size()));
-    os.attribute("library_hash", hashText(range.library.bytes));
+    os.attribute("library_hash", bundleHash(range.library.bytes));
     if (!range.reference.empty())
       os.attribute("reference", range.reference);
     writeCandidates(os, range, options);
@@ -134,12 +148,7 @@ std::string bundleText(const TuneBundle &bundle, const StageCompiler &compiler, 
   raw_string_ostream stream(text);
   json::OStream os(stream, 1);
   os.object([&] {
-    os.attribute("moec_bundle", 1);
-    os.attribute("name", bundle.layer);
-    os.attribute("moec", options.stamp.stamp.moec);
-    os.attribute("stamp", stampOf(options.stamp));
-    os.attribute("tokens", stageTokens);
-    os.attribute("minimum_gain_ppm", int64_t(options.minimumGain * 1e6 + 0.5));
+    writeBundleHead(os, options.stamp, options.minimumGain);
     os.attributeArray("stages", [&] {
       for (const BundleStage &stage : bundle.stages)
         writeStage(os, stage, compiler.stages()[stage.step], options);

@@ -118,7 +118,8 @@ static void *take(room *r, size_t count, size_t size) {
   return found;
 }
 
-static int read_candidates(member_reader *r, bundle_range *range, const json_value *from, room *memory) {
+/* `packages`: each candidate is a file. */
+static int read_candidates(member_reader *r, bundle_range *range, const json_value *from, room *memory, int packages) {
   const json_value *values = list(r, from, "candidates", 65536);
   range->num_candidates = json_count(values);
   if (!(range->candidates = take(memory, range->num_candidates, sizeof(bundle_candidate))))
@@ -128,8 +129,16 @@ static int read_candidates(member_reader *r, bundle_range *range, const json_val
     c->kernel = text(r, v, "kernel");
     c->changes = c == range->candidates ? "" : text(r, v, "changes");
     c->failed = json_text(v, "failed");
-    c->function = c->failed ? -1 : integer(r, v, "function", 0, 65535);
-    c->panel_m = integer(r, v, "panel_m", 1, 1 << 20);
+    if (packages) {
+      c->library = text(r, v, "library");
+      c->library_hash = text(r, v, "library_hash");
+      c->library_bytes = integer(r, v, "library_bytes", 1, max_bytes);
+      if (!stays_inside(c->library) && !r->wrong)
+        r->wrong = "library";
+    } else {
+      c->function = c->failed ? -1 : integer(r, v, "function", 0, 65535);
+    }
+    c->panel_m = packages ? 1 : integer(r, v, "panel_m", 1, 1 << 20);
     const json_value *same = json_member(v, "same_bits", JSON_BOOL);
     if (!same && !r->wrong)
       r->wrong = "same_bits";
@@ -164,7 +173,7 @@ static int read_range(member_reader *r, const bundle_stage *stage, bundle_range 
       r->wrong = "checked";
     *out++ = count >= 1 && count <= (double)stage->max_rows ? (int64_t)count : 1;
   }
-  return read_candidates(r, range, from, memory);
+  return read_candidates(r, range, from, memory, 0);
 }
 
 static int read_arguments(member_reader *r, bundle_stage *stage, const json_value *from, room *memory) {
@@ -226,6 +235,34 @@ static int read_stage(member_reader *r, bundle_stage *stage, const json_value *f
   return 1;
 }
 
+static int read_call(member_reader *r, bundle_call *call, const json_value *from, room *memory) {
+  call->stage = text(r, from, "stage");
+  call->target = text(r, from, "target");
+  call->sm = integer(r, from, "sm", 10, 9999);
+  const json_value *exact = json_member(from, "exact", JSON_BOOL);
+  if (!exact && !r->wrong)
+    r->wrong = "exact";
+  call->exact = exact && exact->number != 0;
+  call->range.rows_text = text(r, from, "class");
+  call->range.head = text(r, from, "head");
+  call->range.choice_head = text(r, from, "choice_head");
+  const json_value *tokens = list(r, from, "tokens", 64);
+  call->num_tokens = json_count(tokens);
+  int64_t *out = take(memory, call->num_tokens, sizeof(int64_t));
+  if (!out)
+    return 0;
+  call->tokens = out;
+  for (const json_value *v = tokens ? tokens->first : NULL; v; v = v->next) {
+    int good = v->kind == JSON_NUMBER && v->number >= 1 && v->number <= 1 << 24;
+    if (!good && !r->wrong)
+      r->wrong = "tokens";
+    *out++ = good ? (int64_t)v->number : 1;
+  }
+  if (json_count(json_member(from, "candidates", JSON_ARRAY)) > MAX_CALL_CANDIDATES && !r->wrong)
+    r->wrong = "candidates";
+  return read_candidates(r, &call->range, from, memory, 1);
+}
+
 static int read_document(bundle *out, const json_value *root, size_t bytes) {
   member_reader r = {NULL};
   if (integer(&r, root, "moec_bundle", 1, 1 << 20) != 1 || r.wrong)
@@ -236,8 +273,11 @@ static int read_document(bundle *out, const json_value *root, size_t bytes) {
   out->moec = text(&r, root, "moec");
   out->tokens = integer(&r, root, "tokens", 1, 1 << 20);
   out->minimum_gain = (double)integer(&r, root, "minimum_gain_ppm", 0, 1000000) * 1e-6;
-  const json_value *stages = list(&r, root, "stages", MAX_STAGES);
+  const json_value *calls = json_member(root, "calls", JSON_ARRAY);
+  calls = calls ? list(&r, root, "calls", MAX_RANGES) : NULL;
+  const json_value *stages = calls ? NULL : list(&r, root, "stages", MAX_STAGES);
   out->num_stages = json_count(stages);
+  out->num_calls = json_count(calls);
   /* Every struct here has fewer bytes than this many per byte of the text that describes it. */
   size_t size = bytes * 16 + 4096;
   char *memory = out->owned[1] = calloc(size, 1);
@@ -245,8 +285,12 @@ static int read_document(bundle *out, const json_value *root, size_t bytes) {
     return complain("E-MEMORY", "not enough memory to read %s/bundle.json", out->dir), 9;
   room left = {memory, memory + size};
   out->stages = take(&left, out->num_stages, sizeof(bundle_stage));
+  out->calls = take(&left, out->num_calls, sizeof(bundle_call));
   bundle_stage *stage = out->stages;
-  int fits = stage != NULL;
+  bundle_call *call = out->calls;
+  int fits = stage != NULL && call != NULL;
+  for (const json_value *v = calls ? calls->first : NULL; v && fits; v = v->next)
+    fits = read_call(&r, call++, v, &left);
   for (const json_value *v = stages ? stages->first : NULL; v && fits; v = v->next)
     fits = read_stage(&r, stage++, v, &left);
   if (r.wrong || !fits)
@@ -282,7 +326,11 @@ void bundle_free(bundle *b) {
 }
 
 int library_is_whole(const bundle *b, const bundle_range *range, char *path, size_t size) {
-  snprintf(path, size, "%s/%s", b->dir, range->library);
+  return file_is_whole(b, range->library, range->library_bytes, range->library_hash, path, size);
+}
+
+int file_is_whole(const bundle *b, const char *library, int64_t expected, const char *hash, char *path, size_t size) {
+  snprintf(path, size, "%s/%s", b->dir, library);
   size_t bytes = 0;
   char *content = read_file(path, &bytes);
   if (!content)
@@ -290,9 +338,9 @@ int library_is_whole(const bundle *b, const bundle_range *range, char *path, siz
   char found[17];
   hash_text(hash_bytes(HASH_START, content, bytes), found);
   free(content);
-  if ((int64_t)bytes == range->library_bytes && strcmp(found, range->library_hash) == 0)
+  if ((int64_t)bytes == expected && strcmp(found, hash) == 0)
     return 1;
   complain("E-FILE", "%s is not the file that was prepared: %zu bytes, hash %s; expected %lld, %s", path, bytes, found,
-           (long long)range->library_bytes, range->library_hash);
+           (long long)expected, hash);
   return 0;
 }

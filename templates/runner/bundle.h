@@ -16,12 +16,14 @@
 #include <stdint.h>
 
 typedef struct bundle_candidate {
-  const char *kernel;  /* as a record says it */
-  const char *changes; /* of the default, for people; "" for the default */
-  int64_t function;    /* in the library's table; -1: it could not be built */
-  const char *failed;  /* then: why */
-  int64_t panel_m;     /* rows of a block at most */
-  int same_bits;       /* as the default's, by the promise of its numeric */
+  const char *kernel;                 /* as a record says it */
+  const char *changes;                /* of the default, for people; "" for the default */
+  int64_t function;                   /* in the library's table; -1: it could not be built */
+  const char *failed;                 /* then: why */
+  int64_t panel_m;                    /* rows of a block at most */
+  int same_bits;                      /* as the default's, by the promise of its numeric */
+  const char *library, *library_hash; /* of a call: the package; else NULL */
+  int64_t library_bytes;
 } bundle_candidate;
 
 typedef struct bundle_range {
@@ -58,6 +60,18 @@ typedef struct bundle_stage {
   size_t num_ranges;
 } bundle_stage;
 
+/* A range of tokens of a stage for a GPU; every candidate is a package. Of `range` rows, counts and library are not
+ * used. */
+typedef struct bundle_call {
+  bundle_range range;
+  const char *stage, *target;
+  int64_t sm; /* least compute capability; the only one if `exact` */
+  int exact;
+  const int64_t *tokens; /* of the calls that are timed */
+  size_t num_tokens;
+} bundle_call;
+enum { MAX_CALL_CANDIDATES = 64 };
+
 typedef struct bundle {
   char *dir, *text;
   const char *name, *stamp; /* the layer; a record's stamp up to its date */
@@ -66,6 +80,8 @@ typedef struct bundle {
   double minimum_gain;
   bundle_stage *stages;
   size_t num_stages;
+  bundle_call *calls; /* a bundle has stages or calls */
+  size_t num_calls;
   void *owned[3]; /* freed by bundle_free */
 } bundle;
 
@@ -79,6 +95,7 @@ uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size);
 void hash_text(uint64_t hash, char out[17]);
 
 /* Whether the library is the one that was prepared; else a message is on stderr. */
+int file_is_whole(const bundle *b, const char *library, int64_t bytes, const char *hash, char *path, size_t size);
 int library_is_whole(const bundle *b, const bundle_range *range, char *path, size_t size);
 
 /* Prints "run: error[CODE]: ..." on stderr. */

@@ -115,9 +115,8 @@ static void child(stage_memory *memory, const bundle_range *range, const moec_ke
   s->done = 1;
 }
 
-/* Waits for the child. 0: it exited; else what ended it is in `how`. */
-static int wait_for(pid_t pid, const shared_state *s, char *how, size_t size) {
-  unsigned ticks = s->ticks;
+int wait_for_child(pid_t pid, const volatile unsigned *now, double silence, char *how, size_t size) {
+  unsigned ticks = *now;
   double since = wall_seconds();
   for (;;) {
     int status;
@@ -129,14 +128,14 @@ static int wait_for(pid_t pid, const shared_state *s, char *how, size_t size) {
       }
       return 0;
     }
-    if (ticks != s->ticks) {
-      ticks = s->ticks;
+    if (ticks != *now) {
+      ticks = *now;
       since = wall_seconds();
     }
-    if (wall_seconds() - since > silence_seconds) {
+    if (wall_seconds() - since > silence) {
       kill(pid, SIGKILL);
       waitpid(pid, &status, 0);
-      snprintf(how, size, "it did not end within %.0f s", silence_seconds);
+      snprintf(how, size, "it did not end within %.0f s", silence);
       return 1;
     }
     struct timespec pause = {0, 2000000};
@@ -156,7 +155,7 @@ static int run_children(stage_memory *memory, const bundle_range *range, const m
       _exit(0);
     }
     char how[100] = "";
-    int broken = wait_for(pid, s, how, sizeof(how));
+    int broken = wait_for_child(pid, &s->ticks, silence_seconds, how, sizeof(how));
     if (s->no_memory)
       return complain("E-MEMORY", "not enough memory to check %s", memory->stage->name), 9;
     if (!broken && !s->done)

@@ -11,6 +11,8 @@
 #include "memory.h"
 #include "records.h"
 
+#include <sys/types.h>
+
 typedef struct check_result {
   outcome result; /* OUTCOME_UNKNOWN: right so far */
   char detail[200];
@@ -20,6 +22,10 @@ typedef struct check_result {
  * the default computed. 0, or an exit code after a message; 1: the default itself failed. */
 int check_candidates(stage_memory *memory, const bundle_range *range, const moec_kernel_fn *kernels,
                      check_result *results, uint64_t *reference);
+
+/* Waits for a child. 0: it exited; 1: what ended it is in `how`: a signal, or that *ticks did not change for `silence`
+ * seconds, after which it is killed. */
+int wait_for_child(pid_t pid, const volatile unsigned *ticks, double silence, char *how, size_t size);
 
 /* The turn once more with both, in this process: where they differ, "" if nowhere. */
 void compare_turn(stage_memory *memory, const bundle_range *range, const moec_kernel_fn *kernels, size_t candidate,

@@ -12,6 +12,10 @@
 #include "machine.h"
 #include "search.h"
 
+#ifdef RUNNER_CUDA
+#include "cuda/search_calls.h"
+#endif
+
 #include "runtime/moec.h"
 
 #include <math.h>
@@ -172,6 +176,16 @@ static int each_stage(search_state *state, const run_flags *flags, range_work wo
   return code;
 }
 
+static int search_gpu(search_state *state, const run_flags *flags) {
+#ifdef RUNNER_CUDA
+  return search_calls(state, flags->stage);
+#else
+  (void)state;
+  (void)flags;
+  return complain("E-MACHINE", "this program was built without its CUDA half: README.txt says how to build it"), 6;
+#endif
+}
+
 static void print_end(const search_state *state) {
   printf("%s: %zu measurements; %zu of %zu range%s changed, %zu known before; candidates wrong: %zu, failed: %zu; not "
          "reached: %zu\n",
@@ -188,17 +202,17 @@ static int search(search_state *state, const run_flags *flags) {
   char path[4700], name[64];
   snprintf(path, sizeof(path), "%s/%s.tune.jsonl", state->from->dir, state->from->name);
   record_file records;
+  size_t gpu = state->from->num_calls, many = gpu ? gpu : state->from->num_stages;
   int code = records_open(&records, flags->output ? flags->output : path, state->from->stamp);
   if (!code) {
     state->records = &records;
     machine_name(name, sizeof(name));
-    printf(
-        "machine      %s, %s, 1 thread\nsearching    %zu stage%s of %s, prepared by moec %s; records of earlier runs: "
-        "%zu\n",
-        name[0] ? name : "unknown CPU", moec_isa_name(moec_cpu_isa()), state->from->num_stages,
-        state->from->num_stages == 1 ? "" : "s", state->from->name, state->from->moec, records.num_known);
+    printf("machine      %s, %s, 1 thread\nsearching    %zu %s%s of %s, prepared by moec %s; records of earlier runs: "
+           "%zu\n",
+           name[0] ? name : "unknown CPU", moec_isa_name(moec_cpu_isa()), many, gpu ? "token range" : "stage",
+           many == 1 ? "" : "s", state->from->name, state->from->moec, records.num_known);
     fflush(stdout);
-    code = each_stage(state, flags, search_one);
+    code = state->from->num_calls ? search_gpu(state, flags) : each_stage(state, flags, search_one);
     if (code == 0 || code == 1)
       print_end(state);
     if (stopped) {
@@ -228,7 +242,9 @@ int main(int argc, char **argv) {
                           .stopped = &stopped,
                           .end = wall_seconds() + flags.budget,
                           .live = isatty(2) && !flags.reference};
-    code = flags.reference ? each_stage(&state, &flags, print_reference) : search(&state, &flags);
+    code = flags.reference && from.num_calls ? 0
+           : flags.reference                 ? each_stage(&state, &flags, print_reference)
+                                             : search(&state, &flags);
   }
   bundle_free(&from);
   if (fflush(stdout) != 0 || ferror(stdout))

@@ -20,9 +20,9 @@ static uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/* Near-normal numbers of deviation 0.5, sums of four uniform ones. */
-static void fill_normal(void *data, int32_t type, int64_t count, uint64_t seed) {
-  const float scale = (float)(0.5 * 1.7320508075688772 / 65536), offset = -131070.0f * scale;
+/* Sums of four uniform numbers. */
+static void fill_normal(void *data, int32_t type, int64_t count, uint64_t seed, double deviation) {
+  const float scale = (float)(deviation * 1.7320508075688772 / 65536), offset = -131070.0f * scale;
   seed = mix(seed);
   for (int64_t i = 0; i < count; ++i) {
     uint64_t r = mix(seed + (uint64_t)i);
@@ -56,14 +56,13 @@ static void *map_pages(size_t bytes, size_t *mapped) {
   return pages;
 }
 
-/* One run of numbers, repeated: its length is prime, so that no two rows, panels or groups are equal. */
-static void fill(char *data, const bundle_argument *argument) {
-  int64_t size = moec_dtype_bytes((uint32_t)argument->type), count = argument->bytes / size;
-  int64_t drawn = count < 65521 ? count : 65521;
-  fill_normal(data, argument->type, drawn, argument->seed);
+/* The length of the run is prime, so that no two rows, panels or groups are equal. */
+void fill_repeated(void *data, int32_t type, int64_t count, uint64_t seed, double deviation) {
+  int64_t size = moec_dtype_bytes((uint32_t)type), drawn = count < 65521 ? count : 65521;
+  fill_normal(data, type, drawn, seed, deviation);
   for (int64_t done = drawn; done < count;) {
     int64_t next = drawn < count - done ? drawn : count - done;
-    memcpy(data + done * size, data, (size_t)(next * size));
+    memcpy((char *)data + done * size, data, (size_t)(next * size));
     done += next;
   }
 }
@@ -77,7 +76,8 @@ int memory_open(stage_memory *memory, const bundle_stage *stage, int64_t tokens)
     memory->args[i] = map_pages((size_t)argument->bytes + 4096, &memory->mapped[i]);
     if (!memory->args[i])
       return 0;
-    fill(memory->args[i], argument);
+    fill_repeated(memory->args[i], argument->type, argument->bytes / moec_dtype_bytes((uint32_t)argument->type),
+                  argument->seed, 0.5);
     if (argument->fill == FILL_OUTPUT)
       memory->out = memory->args[i];
     if (argument->fill == FILL_ROW_TOKEN)

@@ -46,6 +46,8 @@ double run_us(stage_memory *memory, moec_kernel_fn kernel, const turn *t); /* pr
 /* The turn's rows and GUARD_ROWS more become NaN, then the kernel runs. Their size in bytes is returned. */
 size_t run_poisoned(stage_memory *memory, moec_kernel_fn kernel, const turn *t);
 
+/* Near-normal numbers, one run of them repeated as often as `count` needs. */
+void fill_repeated(void *data, int32_t type, int64_t count, uint64_t seed, double deviation);
 double load_element(const void *data, int32_t type, int64_t index);
 
 #endif
