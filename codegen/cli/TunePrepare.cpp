@@ -114,6 +114,13 @@ bool Preparation::carries(StringRef file) const {
 }
 
 int Preparation::makeForGpu(StringRef workDir) {
+  const LaunchPlan &plan = compiler->plan();
+  for (const moec_buffer &buffer : plan.buffers)
+    if (buffer.kind == MOEC_BUFFER_INPUT && buffer.role != MOEC_ROLE_X)
+      return fail(session, "E-UNSUPPORTED",
+                  "--prepare makes bundles for CUDA targets of layers that read x alone; this one reads " +
+                      plan.string(buffer.name).str() + " as well",
+                  "CPU targets have no such limit");
   CudaBundleOptions own;
   own.rank.stamp = bundleOptions.stamp;
   own.rank.routing = bundleOptions.routing;

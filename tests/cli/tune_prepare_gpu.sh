@@ -100,4 +100,15 @@ run_runner agrees A=1 -o changed.jsonl
 expect_status 8
 expect_in err 'candidate_1.so is not the file that was prepared: '
 expect_that 'no record' test ! -s changed.jsonl
+
+# ---- a layer that the runner could not call
+python3 -c '
+import json
+layer = json.load(open("small.json"))
+layer["router"] = {"kind": "external", "top_k": layer["router"]["top_k"]}
+json.dump(layer, open("inputs.json", "w"))'
+run tune inputs.json --target cuda:sm_90a --prepare inputs
+expect_status 4
+expect_in err 'moec: error[E-UNSUPPORTED]: --prepare makes bundles for CUDA targets of layers that read x alone; this one reads '
+expect_that 'nothing is left' sh -c 'test ! -e inputs && ! ls -d inputs.tmp* 2>/dev/null'
 done_testing
