@@ -74,7 +74,9 @@ static constexpr CliCode table[] = {
      "A golden case is not what moec verify --golden reads. Exit 3. codegen/cli/README.md says what its two files "
      "hold."},
     {"W-PTXAS", ExitDone,
-     "ptxas was not found, so the package holds PTX, which the driver assembles when a layer is created."},
+     "ptxas was not found, so the package holds PTX, which the driver assembles when a layer is created. For moec "
+     "tune:\n"
+     "registers and spills of candidates are unknown, and those of their sums are assumed."},
     {"W-KERNEL", ExitDone,
      "A CUDA kernel is right but slower than it should be: it breaks one of the rules G1 to G4\n"
      "(codegen/cuda/CudaGates.h), for example it spills registers."},

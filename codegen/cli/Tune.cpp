@@ -10,10 +10,13 @@
 #include "TuneConfirm.h"
 #include "TuneDb.h"
 #include "TuneOutput.h"
+#include "TunePredict.h"
+#include "TunePrepare.h"
 #include "TuneSkew.h"
 #include "Verbs.h"
 
 #include "codegen/emit/Manifest.h"
+#include "codegen/search/CudaModel.h"
 #include "codegen/search/TuneSearch.h"
 #include "codegen/tune/TuneCandidate.h"
 #include "codegen/tune/TuneSources.h"
@@ -37,6 +40,10 @@
 using namespace llvm;
 
 namespace moec {
+
+static std::string recordsFile(const TuneFlags &flags) {
+  return flags.output.empty() ? projectTuneFile(flags.spec) : flags.output;
+}
 
 namespace {
 
@@ -66,7 +73,6 @@ private:
   void clearLine();
   void noteFailure(const TuneRecord &record);
   double secondsLeft() const { return budget - std::chrono::duration<double>(Clock::now() - begin).count(); }
-  std::string recordsFile() const { return flags.output.empty() ? projectTuneFile(flags.spec) : flags.output; }
 
   Session &session;
   const TuneFlags &flags;
@@ -105,7 +111,7 @@ int TuneRun::prepare() {
   budget = *seconds;
   if (int code = tokenCounts(session, flags.tokens, options.maxTokens, tokens))
     return code;
-  std::string path = recordsFile();
+  std::string path = recordsFile(flags);
   if (access(path.c_str(), F_OK) == 0) {
     Result<TuneFile> file = loadTuneFile(path);
     if (!file)
@@ -264,7 +270,7 @@ int TuneRun::run() {
 }
 
 int TuneRun::finish() {
-  std::string path = recordsFile();
+  std::string path = recordsFile(flags);
   int code = ExitDone;
   if (flags.json)
     writeTuneJson(session.out, summary);
@@ -293,22 +299,32 @@ static int runTune(Session &session, const TuneFlags &flags) {
     compileFlags.targets = {"cpu:" + std::string(moec_isa_name(moec_cpu_isa()))};
   if (int code = compileOptions(session, compileFlags, options))
     return code;
-  if (!options.archs.empty())
-    return fail(session, "E-UNSUPPORTED", "moec tune measures CPU targets",
-                "leave the cuda targets out; tests/cuda/run.sh measures CUDA kernels on a machine with a GPU");
-  for (int isa = MOEC_NUM_ISAS - 1; isa > moec_cpu_isa(); --isa)
+  bool cuda = !options.archs.empty();
+  if (cuda && options.isas.mask)
+    return fail(session, "E-UNSUPPORTED", "moec tune measures CPU targets and predicts CUDA targets, one or the other",
+                "name cpu or cuda targets alone; --prepare makes what measures CUDA kernels on a machine with a GPU");
+  if (!flags.gpu.empty() && !findGpu(flags.gpu))
+    return fail(session, "E-USAGE", "--gpu is " + quoteText(flags.gpu) + ", expected " + gpuKeys());
+  if (!cuda && !flags.gpu.empty())
+    return fail(session, "E-USAGE", "--gpu is for cuda targets", "add --target cuda:sm_90a");
+  for (int isa = MOEC_NUM_ISAS - 1; isa > moec_cpu_isa() && flags.prepare.empty(); --isa)
     if (options.isas.has(Isa(isa)))
       return fail(session, "E-MACHINE", std::string("this machine does not have ") + moec_isa_name(isa),
                   std::string("it has up to ") + moec_isa_name(moec_cpu_isa()));
   if (int code = loadSpec(session, flags.spec, compileFlags, input))
     return code;
   options.progress = nullptr;
+  if (cuda && flags.prepare.empty())
+    return predictTuning(session, flags, input, options, recordsFile(flags));
+  if (!flags.prepare.empty())
+    return prepareTuning(session, flags, input, options);
   return TuneRun(session, flags, input, options).run();
 }
 
 Verb addTune(CLI::App &app) {
   auto flags = std::make_shared<TuneFlags>();
-  CLI::App *verb = app.add_subcommand("tune", "find the fastest kernels of a layer on this machine");
+  CLI::App *verb =
+      app.add_subcommand("tune", "find the fastest kernels of a layer on this machine, or predict them for a GPU");
   verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset")->required();
   verb->add_option("--tokens", flags->tokens, "calls that matter: 1,2,4-64*2")
       ->type_name("RANGE")
@@ -324,6 +340,11 @@ Verb addTune(CLI::App &app) {
   verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");
   verb->add_flag("!--no-confirm", flags->confirm, "leave out whole calls and verify at the end");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
+  verb->add_option("--gpu", flags->gpu, "cuda targets: the device to predict for: " + gpuKeys())->type_name("NAME");
+  verb->add_option("--prepare", flags->prepare,
+                   "measure nothing: write a folder whose program `run` measures the candidates on another machine")
+      ->type_name("DIR")
+      ->excludes("--budget", "--output", "--no-confirm", "--json");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runTune(session, *flags); }};
 }

@@ -13,7 +13,7 @@ namespace moec {
 
 struct TuneFlags {
   CompileFlags compile;
-  std::string spec, tokens = "1,8,32,128,512", budget = "10m", output, stage, skew = "uniform";
+  std::string spec, tokens = "1,8,32,128,512", budget = "10m", output, stage, skew = "uniform", prepare, gpu;
   bool allowBits = false, confirm = true, json = false;
 };
 

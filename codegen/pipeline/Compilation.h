@@ -39,6 +39,7 @@ public:
   const LaunchPlan &plan() const { return launchPlan; }
   // Runs `job`, whose kernels may be others than those of the schedule.
   void runJob(ObjectJob &job, ObjectForm form);
+  void runJob(CudaJob &job, const Schedule &schedule, const Ptxas *ptxas);
 
 private:
   bool parseOrBuild();

@@ -183,6 +183,13 @@ void Compilation::runJob(ObjectJob &job, ObjectForm form) {
   job.run({fused, launchPlan, ordinals, options, form});
 }
 
+void Compilation::runJob(CudaJob &job, const Schedule &schedule, const Ptxas *ptxas) {
+  std::string fused;
+  std::vector<unsigned> ordinals;
+  shareModule(fused, ordinals);
+  job.run({fused, launchPlan, ordinals, options, ObjectForm::Object}, schedule, ptxas);
+}
+
 // One job per CUDA architecture and ISA, the heaviest first; a job that failed names its kernel.
 bool Compilation::runJobs(ObjectForm form) {
   std::string fused;

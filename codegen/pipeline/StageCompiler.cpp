@@ -6,6 +6,9 @@
 
 #include "Compilation.h"
 
+#include "codegen/fuse/JoinStages.h"
+
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 
@@ -52,6 +55,47 @@ Result<StageObject> StageCompiler::compile(size_t step, Isa isa, const std::vect
   object.file = {stages()[step].name + "_" + isaFacts(isa).name.str() + ".o", std::move(job.bytes)};
   object.scratchBytes = job.scratchBytes;
   return object;
+}
+
+// Each entry serves the calls of one number of tokens, beyond those in which stages share launches. Other stages keep
+// one entry, and no front takes the place of kernels.
+static Schedule scheduleOfCandidates(const Schedule &chosen, llvm::StringRef stage, CudaArch arch,
+                                     const std::vector<CudaEntry> &entries) {
+  Schedule schedule = chosen;
+  schedule.fronts.clear();
+  for (CudaStage &other : schedule.cudaStages) {
+    other.entries.erase(other.entries.begin(), std::prev(other.entries.end()));
+    other.entries.front().firstToken = 1;
+    if (other.stage != stage || other.arch != arch)
+      continue;
+    other.entries = entries;
+    for (size_t i = 0; i < entries.size(); ++i)
+      other.entries[i].firstToken = other.entries[i].lastToken = joinedTokens + 1 + int64_t(i);
+  }
+  return schedule;
+}
+
+Result<std::vector<CudaKernelFigures>>
+StageCompiler::compileCuda(size_t step, CudaArch arch, const std::vector<CudaEntry> &entries, const Ptxas *ptxas) {
+  Schedule schedule = scheduleOfCandidates(impl->compilation.schedules(), stages()[step].name, arch, entries);
+  CudaJob job(arch);
+  impl->compilation.runJob(job, schedule, ptxas);
+  if (job.error)
+    return *job.error;
+  std::vector<CudaKernelFigures> figures;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    std::string end = "_t" + std::to_string(joinedTokens + 1 + int64_t(i));
+    auto found = llvm::find_if(job.plan.launches, [&](const CudaPlannedLaunch &launch) {
+      return launch.launch.step == step && llvm::StringRef(launch.symbol).ends_with(end);
+    });
+    if (found == job.plan.launches.end())
+      return Diagnostic::error("E-INTERNAL",
+                               "the kernel of tokens " + std::to_string(joinedTokens + 1 + int64_t(i)) + " is missing");
+    const moec_cuda_launch &launch = found->launch;
+    figures.push_back({launch.block_threads, launch.shared_bytes, launch.blocks_per_sm, launch.registers,
+                       launch.spill_bytes, launch.local_bytes, ""});
+  }
+  return figures;
 }
 
 } // namespace moec

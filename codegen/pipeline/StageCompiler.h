@@ -6,6 +6,7 @@
 #ifndef MOEC_CODEGEN_PIPELINE_STAGECOMPILER_H
 #define MOEC_CODEGEN_PIPELINE_STAGECOMPILER_H
 
+#include "codegen/cuda/Ptxas.h"
 #include "codegen/pipeline/Pipeline.h"
 #include "codegen/schedule/Schedule.h"
 #include "codegen/tile/MatmulStage.h"
@@ -25,6 +26,14 @@ struct StageObject {
   int64_t scratchBytes = 0; // of a worker, for the hungriest kernel
 };
 
+// What a CUDA kernel needs, by the compiler and the assembler.
+struct CudaKernelFigures {
+  int64_t threads = 0, sharedBytes = 0;                  // of a block
+  int64_t blocksPerSm = 0;                               // that the launch asks for
+  int64_t registers = 0, spillBytes = 0, localBytes = 0; // of a thread; 0 without ptxas
+  std::string failed;                                    // for callers: why it has no figures
+};
+
 class StageCompiler {
 public:
   // Null: errors were appended. `input` and `options` must outlive the result.
@@ -38,6 +47,10 @@ public:
 
   // `entries` must be legal for the stage (checkEntry) on `isa`. One call uses one thread; several may run at once.
   Result<StageObject> compile(size_t step, Isa isa, const std::vector<ScheduleEntry> &entries);
+  // The same for a CUDA target, whatever the entries' ranges: figures by entry, in order. `ptxas` null: without what
+  // the assembler knows.
+  Result<std::vector<CudaKernelFigures>> compileCuda(size_t step, CudaArch arch, const std::vector<CudaEntry> &entries,
+                                                     const Ptxas *ptxas);
 
 private:
   StageCompiler();

@@ -333,9 +333,9 @@ private:
       return fail("D6", named + " is for sm_90a");
     if (!facts.halves())
       return fail("D6", named + " needs bf16 input and weights, or f16");
-    if (int64_t columns = 64 * facts.parts * values["consumers"]; isSwapped() && values["block_n"] % columns)
-      return fail("D6", "block_n is " + text(values["block_n"]) + ", expected a multiple of 64 * parts * consumers, " +
-                            text(columns));
+    if (int64_t columns = 64 * facts.parts * values["consumers"]; isSwapped() && values["block_n"] != columns)
+      return fail("D6",
+                  "block_n is " + text(values["block_n"]) + ", expected 64 * parts * consumers, " + text(columns));
     if (!isSwapped() && values["block_m"] != 64 * values["consumers"])
       return fail("D6", "block_m is " + text(values["block_m"]) + ", expected 64 * consumers, " +
                             text(64 * values["consumers"]));

@@ -12,7 +12,7 @@
 //         memory of a block: 99 KiB for sm_80, whose PTX later devices run, 227 KiB for sm_90a
 //     D5  32 * warps_m * warps_n threads, at most 512, with at most 128 accumulators each
 //     D6  a template with roles (it has consumers) needs sm_90a, bf16 or f16 input and weights, lag <= stages - 2, and
-//         block_m = 64 * consumers, or with unit_m 8 block_n a multiple of 64 * parts * consumers
+//         block_m = 64 * consumers, or with unit_m 8 block_n = 64 * parts * consumers
 //     D7  a template with unit_m 8 (weights first) needs tensor cores (bf16 or f16, f32 as tf32) and rows of at least
 // 64
 //         bytes

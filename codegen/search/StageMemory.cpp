@@ -4,84 +4,50 @@
 
 #include "codegen/search/StageMemory.h"
 
-#include "codegen/plan/StepArgs.h"
-
 #include <algorithm>
 #include <cstring>
 #include <sys/mman.h>
 
 namespace moec {
 
-namespace {
-constexpr int64_t tokens = 512;                  // rows of a gathered A
-constexpr int64_t maxBlocks = 256;               // of a turn
-constexpr int64_t itemBytes = int64_t(16) << 20; // weights of an item at most; deeper groups are cut by panels
-constexpr int64_t maxTurnRows = int64_t(16) << 10;
-constexpr size_t pageBytes = 4096;
+static constexpr size_t pageBytes = 4096;
 
-DataType dataType(moec_dtype type) { return DataType(type); }
-} // namespace
-
-void *StageMemory::buffer(int64_t bytes, DataType type, bool fill) {
-  memory.emplace_back(size_t(std::max<int64_t>(bytes, 1) + 4096));
+void *StageMemory::buffer(const StageArgument &argument) {
+  memory.emplace_back(size_t(argument.bytes + 4096));
   void *data = memory.back().data();
   if (!data) {
     good = false;
     return nullptr;
   }
-  if (!fill)
-    return data;
-  int64_t size = moec_dtype_bytes(uint32_t(type)), count = bytes / size;
+  // Left untouched, so that each process that writes it gets pages of its own, large ones where the system has them.
+  if (argument.fill == StageArgument::Output) {
+    outBuffer = memory.size() - 1;
+    return out = static_cast<char *>(data);
+  }
+  int64_t size = moec_dtype_bytes(uint32_t(argument.type)), count = argument.bytes / size;
   // One run of random numbers, repeated: drawing gigabytes would take longer than timing them. Its length is prime, so
   // that no two rows, panels or groups are equal and a kernel that reads the wrong one is found.
   int64_t drawn = std::min<int64_t>(count, 65521);
-  fillNormal(data, type, drawn, 0, 0.5, memory.size());
+  fillNormal(data, argument.type, drawn, 0, 0.5, argument.seed);
   for (int64_t done = drawn; done < count; done += std::min(drawn, count - done))
     std::memcpy(static_cast<char *>(data) + done * size, data, size_t(std::min(drawn, count - done) * size));
+  if (argument.fill == StageArgument::RowToken)
+    for (int64_t r = 0; r < layout.totalRows; ++r)
+      static_cast<int32_t *>(data)[r] = int32_t(r * 181 % stageTokens); // 181 and 512 have no common divisor
   return data;
 }
 
-std::vector<void *> StageMemory::operandBuffers(const llvm::SmallVector<MatmulOperand> &operands) {
-  std::vector<void *> buffers;
-  for (const MatmulOperand &operand : operands) {
-    DataType type = operand.element.isBF16() ? DataType::BF16 : operand.element.isF16() ? DataType::F16 : DataType::F32;
-    int64_t perRow = operand.kind == "elem" ? operand.stride : 4;
-    int64_t count = operand.kind == "col"      ? groups * operand.stride
-                    : operand.kind == "scalar" ? 64
-                                               : totalRows * perRow;
-    buffers.push_back(buffer(count + 64, type));
-  }
-  return buffers;
-}
-
 StageMemory::StageMemory(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes)
-    : stage(stage), maxRows(maxRows), good(true) {
-  int64_t groupBytes = stage.panels * stage.panelBytes;
-  groups = std::max<int64_t>(2, weightBytes / groupBytes);
-  itemPanels = std::clamp<int64_t>(itemBytes / stage.panelBytes, 1, stage.panels);
-  totalRows = std::max<int64_t>(maxTurnRows, 2 * maxRows) + guardRows;
-  MatmulArgs<void *> args;
-  args.a = buffer((stage.gathered ? tokens : totalRows) * stage.aStride, dataType(stage.in));
-  args.b = buffer(groups * groupBytes, dataType(stage.weight));
-  // Left untouched, so that each process that writes it gets pages of its own, large ones where the system has them.
-  outBuffer = memory.size();
-  out = static_cast<char *>(buffer(totalRows * stage.outStride, dataType(stage.result), /*fill=*/false));
-  args.out = out;
-  if (stage.gathered) {
-    auto *rowToken = static_cast<int32_t *>(buffer(totalRows * 4, DataType::F32));
-    for (int64_t r = 0; rowToken && r < totalRows; ++r)
-      rowToken[r] = int32_t(r * 181 % tokens); // 181 and 512 have no common divisor
-    args.rowToken = rowToken;
-  }
-  args.prologue = operandBuffers(stage.prologueOperands);
-  args.epilogue = operandBuffers(stage.epilogueOperands);
-  arguments = listArgs(args);
+    : stage(stage), layout(stageLayout(stage, maxRows, weightBytes)), good(true) {
+  for (const StageArgument &argument : listArgs(layout.arguments))
+    arguments.push_back(buffer(argument));
 }
 
 int64_t StageMemory::blocksFor(int64_t rows, double seconds, double gflops, double gbps) const {
-  double flops = 2.0 * double(rows) * double(itemPanels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
-  double one = std::max(flops / (gflops * 1e9), double(itemPanels * stage.panelBytes) / (gbps * 1e9));
-  int64_t most = std::min(maxBlocks, (totalRows - guardRows) / std::max<int64_t>(rows, 1));
+  double flops =
+      2.0 * double(rows) * double(layout.itemPanels * stage.columnsPerPanel() * stage.parts) * double(stage.k);
+  double one = std::max(flops / (gflops * 1e9), double(layout.itemPanels * stage.panelBytes) / (gbps * 1e9));
+  int64_t most = std::min(maxStageBlocks, (layout.totalRows - guardRows) / std::max<int64_t>(rows, 1));
   return std::clamp<int64_t>(int64_t(seconds / one), 2, std::max<int64_t>(most, 2));
 }
 
@@ -92,7 +58,7 @@ void StageMemory::add(Turn &turn, int64_t group, int64_t row, int64_t rows, int6
 }
 
 void StageMemory::finish(Turn &turn, int64_t rows) const {
-  turn.call.num_tokens = turn.call.sequence_tokens = tokens;
+  turn.call.num_tokens = turn.call.sequence_tokens = stageTokens;
   turn.call.num_rows = rows;
   turn.call.items = turn.items.data();
   turn.call.num_items = int64_t(turn.items.size());
@@ -102,17 +68,17 @@ void StageMemory::finish(Turn &turn, int64_t rows) const {
 // that are compared with each other would differ in their work.
 void StageMemory::advance(int64_t panels) {
   nextPanel += panels;
-  if (nextPanel + itemPanels <= stage.panels)
+  if (nextPanel + layout.itemPanels <= stage.panels)
     return;
   nextPanel = 0;
-  nextGroup = (nextGroup + 1) % groups;
+  nextGroup = (nextGroup + 1) % layout.groups;
 }
 
 void StageMemory::prepare(Turn &turn, int64_t rows, int64_t blocks) {
   turn = {};
   for (int64_t i = 0; i < blocks; ++i) {
-    add(turn, nextGroup, i * rows, rows, nextPanel, itemPanels);
-    advance(itemPanels);
+    add(turn, nextGroup, i * rows, rows, nextPanel, layout.itemPanels);
+    advance(layout.itemPanels);
   }
   finish(turn, blocks * rows);
 }
@@ -121,7 +87,7 @@ void StageMemory::prepareCheck(Turn &turn, int64_t rows) {
   turn = {};
   int64_t panels = std::min<int64_t>(stage.panels, 2);
   add(turn, nextGroup, 0, rows, 0, panels);
-  add(turn, (nextGroup + 1) % groups, rows, rows, stage.panels - panels, panels);
+  add(turn, (nextGroup + 1) % layout.groups, rows, rows, stage.panels - panels, panels);
   finish(turn, 2 * rows);
   advance(stage.panels);
 }

@@ -11,7 +11,7 @@
 #define MOEC_CODEGEN_SEARCH_STAGEMEMORY_H
 
 #include "codegen/check/RandomTensors.h"
-#include "codegen/tile/MatmulStage.h"
+#include "codegen/search/StageLayout.h"
 
 #include "runtime/moec_abi.h"
 
@@ -44,14 +44,14 @@ public:
 
   void *const *args() const { return arguments.data(); } // in the order of MatmulArgs (StepArgs.h)
   size_t numArgs() const { return arguments.size(); }
-  int64_t numGroups() const { return groups; }
-  int64_t mostRows() const { return maxRows; }
-  int64_t numRows() const { return totalRows; } // of the output
+  int64_t numGroups() const { return layout.groups; }
+  int64_t mostRows() const { return layout.maxRows; }
+  int64_t numRows() const { return layout.totalRows; } // of the output
   // The rows of `turn`, and guardRows more that no kernel may write, become NaN.
   void poisonOutput(const Turn &turn);
   // The same rows, for comparison bit by bit; columns of panels that `turn` leaves out are poison.
   std::vector<char> outputOf(const Turn &turn) const;
-  static constexpr int64_t guardRows = 64;
+  static constexpr int64_t guardRows = stageGuardRows;
 
   // Where the next turn begins.
   struct Position {
@@ -68,20 +68,18 @@ public:
   std::string ownerOf(uint64_t address) const;
 
 private:
-  std::vector<void *> operandBuffers(const llvm::SmallVector<MatmulOperand> &operands);
-  void *buffer(int64_t bytes, DataType type, bool fill = true);
-
+  void *buffer(const StageArgument &argument);
   void add(Turn &turn, int64_t group, int64_t row, int64_t rows, int64_t panel, int64_t panels) const;
   void finish(Turn &turn, int64_t rows) const;
   void advance(int64_t panels);
 
   const MatmulStage &stage;
-  int64_t groups = 0, itemPanels = 0, nextGroup = 0, nextPanel = 0;
+  StageLayout layout;
+  int64_t nextGroup = 0, nextPanel = 0;
   std::vector<PageBuffer> memory;
   std::vector<void *> arguments;
   char *out = nullptr;
   size_t outBuffer = 0; // of `memory`
-  int64_t maxRows = 0, totalRows = 0;
   bool good = false;
 };
 

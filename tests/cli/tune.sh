@@ -6,7 +6,7 @@ grep -q avx2 /proc/cpuinfo || { echo 'this machine has no AVX2'; exit 0; }
 quick='--target cpu:avx2 --no-confirm --tokens 16 --stage experts_down'
 
 # ---- a run, its records, and the same run again
-run tune small.json $quick --budget 20s
+run tune small.json $quick --budget 30s
 expect_status 0
 expect_err ''
 expect_that 'it names the machine' sh -c 'head -1 out | grep -q "^machine      .*, 1 thread; .* GFLOP/s (.*), .* GB/s$"'
@@ -104,7 +104,7 @@ run tune small.json --stage up -o none.jsonl
 expect_status 2
 expect_err 'moec: error[E-USAGE]: the layer has no matmul stage "up"
   hint: moec explain lists the stages'
-run tune small.json --target cuda:sm_90a -o none.jsonl
+run tune small.json --target cuda:sm_90a,cpu:avx2 -o none.jsonl
 expect_status 4
 expect_in err 'moec: error[E-UNSUPPORTED]: moec tune measures CPU targets'
 run tune none.json -o none.jsonl

@@ -124,7 +124,9 @@ TEST(cuda_schedule, d7_weights_first) {
   EXPECT_EQ(check(bf16Stage, stage(specialised, CudaArch::Sm80, roles)),
             "stage up sm_80 tokens 1..: D6: template 'cuda/swapped_specialised' is for sm_90a");
   EXPECT_EQ(check(bf16Stage, stage(with(specialised, "consumers", 2), CudaArch::Sm90a, roles)),
-            "stage up sm_90a tokens 1..: D6: block_n is 128, expected a multiple of 64 * parts * consumers, 256");
+            "stage up sm_90a tokens 1..: D6: block_n is 128, expected 64 * parts * consumers, 256");
+  EXPECT_EQ(check(bf16Stage, stage(with(specialised, "block_n", 256), CudaArch::Sm90a, roles)),
+            "stage up sm_90a tokens 1..: D6: block_n is 256, expected 64 * parts * consumers, 128");
 }
 
 TEST(cuda_schedule, d9_rows_by_tma) {
