@@ -190,9 +190,9 @@ expect_out '# experts_down cpu:avx512 1..8: a.jsonl:3, user, exact machine
 # experts_down cpu:avx512 13..: a.jsonl:4, user, exact machine
 schedule tiny
 stage experts_down avx512
-  rows 1..8  panel { block_k = 32, block_m = 8, heights = 1, panel_m = 8, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1 } numeric fma
-  rows 9..12 panel { block_k = 32, block_m = 6, heights = 1, panel_m = 12, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1 } numeric fma
-  rows 13..  panel { block_k = 32, block_m = 8, heights = 1, panel_m = 64, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1 } numeric fma'
+  rows 1..8  panel { block_k = 32, block_m = 8, heights = 1, panel_m = 8, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1, out_hint = none } numeric fma
+  rows 9..12 panel { block_k = 32, block_m = 6, heights = 1, panel_m = 12, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1, out_hint = none } numeric fma
+  rows 13..  panel { block_k = 32, block_m = 8, heights = 1, panel_m = 64, prefetch_block = 32, share = 1, streams = 4, tiles = 2, a_hint = none, hint = t1, out_hint = none } numeric fma'
 run tunedb export a.jsonl -o schedule.txt
 expect_status 0
 run tunedb export a.jsonl -o schedule.txt

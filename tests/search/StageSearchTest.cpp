@@ -294,7 +294,7 @@ TEST_F(StageSearchRun, survives_kernels_that_crash_hang_or_write_elsewhere) {
                       " -> (!acc) {"},
                {"          scf.yield %d : !acc\n        }", "          scf.yield %d : !acc\n        }\n"
                                                             "        scf.yield %inner : !acc\n        }"}});
-  overlay.add("panel_stray", {{"tile.epilogue %acc[%item, %n, %m] -> %out : !acc, !O",
+  overlay.add("panel_stray", {{"tile.epilogue %acc[%item, %n, %m] -> %out out_hint #out_hint : !acc, !O",
                                "tile.epilogue %acc[%item, %n, %m] -> %a : !acc, !A"}});
   SearchFixture fixture(smallLayer("f32", 64, 64), Isa::Avx2, overlay.path);
   std::unique_ptr<StageSearch> search = fixture.start("experts_down");

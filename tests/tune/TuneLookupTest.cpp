@@ -63,7 +63,7 @@ TEST(lookup, a_wrong_kernel_is_wrong_with_other_packed_rows) {
     record.candidate = panel(6, 12), record.result = TuneResult::Wrong, record.detail = "row 3", record.times.reset();
   });
   std::string answer = look({{choice({9, 12}, panel(6, 24))}, {wrong}});
-  EXPECT_EQ(answer.substr(0, 27), "none\n0 wrong: measured by f1");
+  EXPECT_EQ(answer.substr(0, 28), "none\n0 wrong: measured by f1");
   EXPECT_EQ(look({{choice({9, 12}, panel(4, 24))}, {wrong}}).substr(0, 6), "used 0");
 }
 
