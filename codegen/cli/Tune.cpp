@@ -68,6 +68,7 @@ private:
   int listTasks();
   int searchAll();
   int shareKernels();
+  int withdrawChoices();
   int finish();
   void live(const Task &task, size_t tried, size_t wrong, double gain);
   void clearLine();
@@ -264,19 +265,39 @@ int TuneRun::run() {
                 << ", 1 thread; "
                 << format("%.1f GFLOP/s (%s), %.2f GB/s\n", probe.best().gflops, peakName(probe.bound()),
                           probe.best().gbps);
+  begin = Clock::now(); // the budget is the search's
   if (int code = searchAll())
     return code;
   return finish();
 }
 
+// One of the chosen kernels is wrong in the layer, although it was right alone.
+int TuneRun::withdrawChoices() {
+  size_t withdrawn = 0;
+  for (TunedRow &row : summary.outcomes)
+    if (row.outcome.changed) {
+      if (Result<> kept = row.search->withdraw(row.outcome); !kept)
+        return fail(session, kept.error());
+      ++withdrawn;
+    }
+  warn(session, "W-WRONG",
+       "the tuned layer failed verify, so " + std::to_string(withdrawn) +
+           (withdrawn == 1 ? " choice was" : " choices were") + " taken back",
+       "please report the records, " + recordsFile(flags));
+  return ExitDone;
+}
+
 int TuneRun::finish() {
   std::string path = recordsFile(flags);
   int code = ExitDone;
+  if (summary.changed() && flags.confirm)
+    code = confirmTuning(session, flags, path);
+  if (code == ExitCheckFailed)
+    if (int failed = withdrawChoices())
+      return failed;
   if (flags.json)
     writeTuneJson(session.out, summary);
-  else if (summary.changed() && flags.confirm)
-    code = confirmTuning(session, flags, path);
-  if (!flags.json)
+  else
     printTuneEnd(session.out, summary, path);
   if (summary.wrong)
     warn(session, "W-WRONG",

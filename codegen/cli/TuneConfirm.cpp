@@ -12,6 +12,15 @@ using namespace llvm;
 
 namespace moec {
 
+// Flags under which `records` decide. A schedule was the default that the records were made beside; it would come
+// before them.
+static CompileFlags tunedFlags(const TuneFlags &flags, const std::string &records) {
+  CompileFlags tuned = flags.compile;
+  tuned.tuning = {records};
+  tuned.scheduleFile.clear();
+  return tuned;
+}
+
 static int compareCalls(Session &session, const TuneFlags &flags, const std::string &records) {
   BenchFlags bench;
   bench.compile = flags.compile;
@@ -20,8 +29,7 @@ static int compareCalls(Session &session, const TuneFlags &flags, const std::str
   bench.tokens = flags.tokens;
   if (flags.skew == "zipf") // bench draws no histograms
     bench.skew = flags.skew;
-  CompileFlags tuned = bench.compile;
-  tuned.tuning = {records};
+  CompileFlags tuned = tunedFlags(flags, records);
   Session quiet = {session.out, session.err};
   quiet.color = session.color;
   quiet.quiet = true;
@@ -51,8 +59,7 @@ static int compareCalls(Session &session, const TuneFlags &flags, const std::str
 
 static int verifyTuned(Session &session, const TuneFlags &flags, const std::string &records) {
   VerifyFlags verify;
-  verify.compile = flags.compile;
-  verify.compile.tuning = {records};
+  verify.compile = tunedFlags(flags, records);
   verify.spec = flags.spec;
   verify.json = true; // says nothing of skips
   SpecInput input;
@@ -79,7 +86,8 @@ static int verifyTuned(Session &session, const TuneFlags &flags, const std::stri
     if (first.empty())
       first = result.firstFailure;
   }
-  session.out << "verify       " << cases << " cases, " << failed << " failed with the tuned schedule\n";
+  if (!flags.json)
+    session.out << "verify       " << cases << " cases, " << failed << " failed with the tuned schedule\n";
   if (!failed)
     return ExitDone;
   session.err << escaped(first) << "\n";
@@ -87,6 +95,8 @@ static int verifyTuned(Session &session, const TuneFlags &flags, const std::stri
 }
 
 int confirmTuning(Session &session, const TuneFlags &flags, const std::string &records) {
+  if (flags.json)
+    return verifyTuned(session, flags, records);
   if (int code = compareCalls(session, flags, records))
     return code;
   return verifyTuned(session, flags, records);

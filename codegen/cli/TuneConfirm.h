@@ -17,7 +17,8 @@ struct TuneFlags {
   bool allowBits = false, confirm = true, json = false;
 };
 
-// Prints a row per T and the cases that verify ran. Returns 1 if one of them failed.
+// Prints a row per T and the cases that verify ran; with --json it verifies and prints nothing. Calls are compared
+// under uniform routing if `flags.skew` is a histogram. Returns 1 if verify failed.
 int confirmTuning(Session &session, const TuneFlags &flags, const std::string &records);
 
 } // namespace moec

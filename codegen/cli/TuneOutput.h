@@ -15,7 +15,7 @@
 namespace moec {
 
 struct TunedRow {
-  const StageSearch *search = nullptr;
+  StageSearch *search = nullptr;
   const StageSchedule *schedule = nullptr;
   SearchOutcome outcome;
 };

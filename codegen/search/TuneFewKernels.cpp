@@ -86,4 +86,12 @@ Result<> StageSearch::cover(std::vector<SearchOutcome *> outcomes) {
   return {};
 }
 
+Result<> StageSearch::withdraw(SearchOutcome &outcome) {
+  TuneRecord choice = recordOf(outcome.rows, candidateText(outcome.standard));
+  choice.kind = TuneRecord::Choice;
+  outcome.chosen = outcome.standard;
+  outcome.changed = outcome.shared = false;
+  return remember(choice);
+}
+
 } // namespace moec

@@ -93,6 +93,8 @@ public:
   Result<SearchOutcome> search(const RowClass &rows);
   // Outcomes of this search -> the same with fewer kernels. Every kernel is measured in the ranges of the others first.
   Result<> cover(std::vector<SearchOutcome *> outcomes);
+  // Records that the default stays after all, and makes it so.
+  Result<> withdraw(SearchOutcome &outcome);
 
 private:
   struct Measured {
