@@ -40,6 +40,7 @@ struct CompileOptions {
   std::string scheduleName;              // its file name, for messages
   std::vector<std::string> tuningFiles;  // of --tuning: where `tuning` is loaded from
   std::shared_ptr<const TuneSet> tuning; // records of measurements (codegen/tune), null = heuristics alone
+  bool allowBits = false;                // records may choose kernels that change a result's bits
   MathMode math = MathMode::Exact;
   Determinism determinism = Determinism::Run;
   unsigned jobs = 2;         // ISAs and CUDA architectures compiled in parallel

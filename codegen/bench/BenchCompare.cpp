@@ -5,6 +5,7 @@
 #include "BenchCompare.h"
 
 #include "FigureText.h"
+#include "RatioInterval.h"
 
 #include <algorithm>
 #include <map>
@@ -20,11 +21,15 @@ struct Sample {
   RatioRow call; // names it; no figures
   std::vector<const BenchResult *> results;
 
+  // Rounds of a run; of several runs one median each, because the rounds of one process vary together.
   std::vector<double> times() const {
-    std::vector<double> all;
+    if (results.size() == 1)
+      return results.front()->roundUs;
+    std::vector<double> medians;
     for (const BenchResult *result : results)
-      all.insert(all.end(), result->roundUs.begin(), result->roundUs.end());
-    return all;
+      if (!result->roundUs.empty())
+        medians.push_back(medianOf(result->roundUs));
+    return medians;
   }
 };
 } // namespace

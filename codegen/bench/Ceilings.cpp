@@ -121,8 +121,10 @@ CeilingProbe::~CeilingProbe() {
 }
 
 double CeilingProbe::readSlice(int pattern) {
+  constexpr size_t grain =
+      64 << 10; // a part is never empty: the buffer has more than one per thread that --threads allows
   const size_t slice = std::min<size_t>(bytes, 128 * mib);
-  const size_t part = slice / size_t(numThreads) / mib * mib;
+  const size_t part = slice / size_t(numThreads) / grain * grain;
   const uint8_t *from = buffer + turn++ % (bytes / slice) * slice;
   std::atomic<uint64_t> sink{0};
   double time = timeTogether(

@@ -38,10 +38,18 @@ static int judge(Session &session, const BenchComparison &comparison, double lim
       slower += (slower.empty() ? "" : "; ") + escaped(rowName(row)) + ": " + verdictOf(row) + " (" +
                 fixedText(100 * (row.ratio.low - 1), 1) + " to " + fixedText(100 * (row.ratio.high - 1), 1, " %)");
   }
+  for (const std::string &name : comparison.onlyA)
+    warn(session, "W-UNJUDGED", escaped(name) + ": only the first file has it, so --fail-on does not judge it",
+         "measure the same T, threads and routing");
   if (!slower.empty())
     return fail(session, "E-SLOWER", slower + "; --fail-on allows " + fixedText(100 * limit, 1, " %"));
   if (!judged)
     return fail(session, "E-UNJUDGED", "--fail-on found no call that it could judge",
+                "both files need accepted rounds of the same T, threads and routing");
+  if (!comparison.onlyA.empty())
+    return fail(session, "E-UNJUDGED",
+                "--fail-on found " + std::to_string(comparison.onlyA.size()) +
+                    " of the first file's calls missing in the second",
                 "both files need accepted rounds of the same T, threads and routing");
   return ExitDone;
 }

@@ -45,6 +45,7 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
                   "heuristics alone")
       ->delimiter(',')
       ->type_name("FILE");
+  verb.add_flag("--allow-bits", flags.allowBits, "also kernels of tuning that change a result's bits");
   addSpecFlags(verb, flags);
   verb.add_option("--math", flags.math,
                   "tf32: CUDA kernels may round f32 operands to tf32 and use tensor cores; routing "
@@ -104,6 +105,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   }
   options.jobs = flags.jobs;
   options.templatesDir = flags.templatesDir;
+  options.allowBits = flags.allowBits;
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
     return fail(session, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");

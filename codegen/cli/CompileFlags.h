@@ -23,6 +23,7 @@ struct CompileFlags : SpecFlags {
   std::string workspaceLimit; // "64MiB"; empty: none
   std::string scheduleFile, math = "exact", determinism = "run";
   std::vector<std::string> tuning; // files of records; "none": heuristics alone. Besides the project's and shipped ones
+  bool allowBits = false;
   unsigned jobs = 2;
 };
 

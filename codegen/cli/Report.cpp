@@ -31,7 +31,8 @@ static bool namesRecords(llvm::StringRef text) { return text.ltrim().split('\n')
 
 static int loadInput(Session &session, const std::string &path, ReportInputs &inputs) {
   std::string text;
-  if (int code = readTextFile(session, path, "result", benchFileBytes, text))
+  size_t limit = llvm::StringRef(path).ends_with(".jsonl") ? maxTuneFileBytes : benchFileBytes;
+  if (int code = readTextFile(session, path, "result", limit, text))
     return code;
   DiagnosticList diagnostics;
   diagnostics.setSource(path, text);

@@ -133,7 +133,7 @@ int TuneRun::prepare() {
   search.stamp.stamp = currentStamp(moecVersion());
   if (int code = readSkew(session, flags.skew, compiler->stages(), search.routing))
     return code;
-  search.space = candidateSpace(options.templatesDir, flags.allowBits);
+  search.space = candidateSpace(options.templatesDir, flags.compile.allowBits);
   search.expired = [this] { return secondsLeft() <= 0; };
   search.remember = [this](const TuneRecord &record) -> Result<> {
     ++summary.measurements;
@@ -358,7 +358,6 @@ Verb addTune(CLI::App &app) {
                    "routing: uniform, zipf, or a file with a JSON list of how often each expert was chosen")
       ->type_name("uniform|zipf|FILE")
       ->capture_default_str();
-  verb->add_flag("--allow-bits", flags->allowBits, "also kernels that change a result's bits");
   verb->add_flag("!--no-confirm", flags->confirm, "leave out whole calls and verify at the end");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   verb->add_option("--gpu", flags->gpu, "cuda targets: the device to predict for: " + gpuKeys())->type_name("NAME");

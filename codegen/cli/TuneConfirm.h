@@ -14,7 +14,7 @@ namespace moec {
 struct TuneFlags {
   CompileFlags compile;
   std::string spec, tokens = "1,8,32,128,512", budget = "10m", output, stage, skew = "uniform", prepare, gpu;
-  bool allowBits = false, confirm = true, json = false;
+  bool confirm = true, json = false;
 };
 
 // Prints a row per T and the cases that verify ran; with --json it verifies and prints nothing. Calls are compared

@@ -91,7 +91,7 @@ int Predicting::setUp() {
   rank.stamp.stage.layer = compiler->plan().string(compiler->plan().header.name).str();
   rank.stamp.stamp = currentStamp(moecVersion());
   rank.templatesDir = options.templatesDir;
-  rank.otherBits = flags.allowBits;
+  rank.otherBits = flags.compile.allowBits;
   ptxas = findPtxas();
   rank.ptxas = ptxas ? &*ptxas : nullptr;
   if (int code = readSkew(session, flags.skew, compiler->stages(), rank.routing))

@@ -83,7 +83,7 @@ int Preparation::setUp() {
   bundleOptions.tokens = std::move(tokens);
   bundleOptions.stage = flags.stage;
   bundleOptions.jobs = options.jobs;
-  bundleOptions.space = candidateSpace(options.templatesDir, flags.allowBits);
+  bundleOptions.space = candidateSpace(options.templatesDir, flags.compile.allowBits);
   if (isatty(2) && !session.quiet)
     bundleOptions.progress = [this](size_t done, size_t ranges) {
       session.err << "\r  " << done << " of " << ranges << " row ranges built" << (done == ranges ? "\n" : "");
@@ -126,7 +126,7 @@ int Preparation::makeForGpu(StringRef workDir) {
   own.rank.routing = bundleOptions.routing;
   own.rank.tokens = bundleOptions.tokens;
   own.rank.templatesDir = options.templatesDir;
-  own.rank.otherBits = flags.allowBits;
+  own.rank.otherBits = flags.compile.allowBits;
   ptxas = findPtxas();
   own.rank.ptxas = ptxas ? &*ptxas : nullptr;
   own.rank.gpu = flags.gpu.empty() ? nullptr : findGpu(flags.gpu);

@@ -53,7 +53,7 @@ public:
     if (!options.tuning)
       return standard;
     query.stage = tuneStageOf(facts, spec, layer);
-    query.numerics = numericsOf(standard);
+    query.numerics = options.allowBits ? std::vector<std::string>() : numericsOf(standard);
     TunedStage<Stage> tuned = tuneStage(facts, standard, *options.tuning, query);
     bool any = llvm::any_of(tuned.ranges, [](const TunedRange &range) { return range.item.has_value(); });
     for (const TunedRange &range : tuned.ranges)

@@ -20,7 +20,9 @@ static std::string stageName(const TuneRecord &record) {
 }
 
 static std::string cellName(const TuneRecord &record) {
-  return stageName(record) + ", " + (record.cuda() ? "tokens " : "rows ") + classText(record.rows);
+  return stageName(record) + ", " + (record.routing == "uniform" ? "" : record.routing + ", ") +
+         (record.threads == 1 ? "" : std::to_string(record.threads) + " threads, ") +
+         (record.cuda() ? "tokens " : "rows ") + classText(record.rows);
 }
 
 static LandscapeCandidate candidateOf(const TuneRecord &record) {
@@ -110,7 +112,8 @@ Landscape landscapeOf(const TuneFile &file) {
   std::vector<std::pair<const TuneRecord *, size_t>> inOrder; // with its cell
   for (const auto &[record, line] : file.records) {
     std::string name = cellName(record);
-    std::string key = name + shapeText(record.stage) + machineKey(record.machine, record.cuda());
+    std::string key = name + shapeText(record.stage) + record.stage.spec + " " + record.routing + " " +
+                      std::to_string(record.threads) + machineKey(record.machine, record.cuda());
     auto [place, added] = places.emplace(key, landscape.cells.size());
     if (added) {
       landscape.cells.push_back({name, {}, NAN});

@@ -282,6 +282,7 @@ Result<KernelTrial::Pairs> KernelTrial::duel(size_t a, size_t b, Turns turns, in
         (*times)[size_t(2 * pair + 1)] = swapped ? earlier : later;
         first.push_back(swapped ? later : earlier);
       }
+      first.push_back(timed(a, turns)); // the first kernel begins and ends
       auto third = int64_t(first.size() / 3);
       double begin = medianOf({first.begin(), first.begin() + third});
       if (std::abs(medianOf({first.end() - third, first.end()}) / begin - 1) <= mostDrift)

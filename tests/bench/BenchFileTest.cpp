@@ -227,5 +227,25 @@ TEST(BenchCompare, runs_of_one_file_are_one_sample_and_layers_are_kept_apart) {
   EXPECT_EQ(comparison.rows[0].layer, "other");
   EXPECT_EQ(comparison.rows[0].ratio.ratio, 1);
   EXPECT_EQ(comparison.onlyA.size(), 2u);
-  EXPECT_EQ(compareBenchFiles(*a, *a).rows[0].roundsA, 16u);
+  // two runs of a call are two medians, not sixteen rounds
+  EXPECT_EQ(compareBenchFiles(*a, *a).rows[0].roundsA, 2u);
+}
+
+// The rounds of a process vary together: four slow runs and four fast ones do not differ by what their rounds suggest.
+TEST(BenchCompare, runs_count_with_their_medians) {
+  auto runs = [](std::vector<double> factors) {
+    std::string text;
+    for (double factor : factors) {
+      BenchRun run = runOf(1);
+      for (BenchSeries &series : run.series)
+        for (BenchRound &round : series.rounds)
+          round.us *= factor;
+      text += textOf(run, "jsonl");
+    }
+    return *read(text);
+  };
+  BenchComparison same = compareBenchFiles(runs({1, 1.2, 1, 1.2}), runs({1.2, 1, 1.2, 1.02}));
+  EXPECT_EQ(same.rows[0].roundsA, 4u);
+  EXPECT_FALSE(same.rows[0].ratio.significant());
+  EXPECT_TRUE(compareBenchFiles(runs({1, 1.01, 1, 1.02}), runs({1.2, 1.21, 1.22, 1.2})).rows[0].ratio.significant());
 }

@@ -74,6 +74,17 @@ expect_in out 'only in b: T=32, 2 threads, uniform'
 run compare a.json elsewhere.json --fail-on 3%
 expect_status 1
 
+# A call that vanished is no success.
+two='[{"tokens": 32, "us_median": 100, "rounds": 8, "rounds_accepted": 8, "round_us": [97, 98, 99, 100, 101, 102, 103, 104]},
+      {"tokens": 64, "us_median": 100, "rounds": 8, "rounds_accepted": 8, "round_us": [97, 98, 99, 100, 101, 102, 103, 104]}]'
+result two.json 1 results "$two"
+run compare two.json a.json --fail-on 20%
+expect_status 1
+expect_in err 'moec: warning[W-UNJUDGED]: T=64, 1 thread, uniform: only the first file has it, so --fail-on does not judge it'
+expect_in err "moec: error[E-UNJUDGED]: --fail-on found 1 of the first file's calls missing in the second"
+run compare a.json two.json --fail-on 20%
+expect_status 0
+
 # What makes the comparison doubtful comes first.
 result other.json 1 machine '{"vendor": "GenuineIntel", "brand": "Intel(R) Xeon"}' moec_version '"0.2.0"' spec_sha256 '"b"' types '{"input": "bf16", "weight": "bf16", "output": "bf16"}'
 run compare a.json other.json

@@ -271,4 +271,13 @@ for verb in ls show merge export prune verify; do
 done
 run check --explain E-RECORD
 expect_in out 'Exit 3.'
+# Two merges, each into a file that the other reads, both end.
+cp a.jsonl one.jsonl
+cp a.jsonl two.jsonl
+for turn in 1 2 3 4 5; do
+  timeout 20 "$moec" tunedb merge one.jsonl two.jsonl -o one.jsonl >/dev/null 2>first.err &
+  last='two merges at once'
+  expect_that 'the second ends' timeout 20 "$moec" tunedb merge two.jsonl one.jsonl -o two.jsonl
+  expect_that 'the first ends' wait $!
+done
 done_testing

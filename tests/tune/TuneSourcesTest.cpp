@@ -44,6 +44,7 @@ TEST(sources, shipped_records_are_good) {
   for (const TuneItem &item : set.items)
     EXPECT_EQ(item.source, TuneSource::Shipped);
   EXPECT_EQ(set.skippedLines, 0u);
+  EXPECT_GT(set.items.size(), 0u);
   for (const Diagnostic &problem : auditRecords(set))
     ADD_FAILURE() << problem.placedMessage();
   TuneSet loaded = *loadTuneSet({}, "");

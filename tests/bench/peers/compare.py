@@ -23,7 +23,10 @@ COPIES = 3.5  # of the weights: the file's pages, moec's, the peer's, and what a
 
 
 def words(text):
-    return [word for word in text.split(",") if word]
+    found = [word for word in text.split(",") if word]
+    if not found:
+        raise argparse.ArgumentTypeError("found nothing, expected names with commas")
+    return found
 
 
 def numbers(text):
