@@ -115,10 +115,8 @@ fi
 "$python" -c 'import torch' 2>"$log" || refuse 5 "$python cannot import torch: $(tail -n 1 "$log")"
 
 cxx=${CXX:-c++}
-# shellcheck disable=SC2086 # CXX may have flags
-$cxx -std=c++20 -O3 -fPIC -shared -pthread -I"$root" -o "$venv/libpeers_probe.so" "$here/probe.cpp" \
-  "$root/codegen/bench/Ceilings.cpp" "$root/codegen/bench/CeilingKernels.cpp" "$root/codegen/bench/RatioInterval.cpp" \
-  -L"$root/build/lib" -lmoec -Wl,-rpath,"$root/build/lib" || refuse 8 "$cxx could not build $venv/libpeers_probe.so"
+sh "$here/build_probe.sh" "$root/build" "$venv/libpeers_probe.so" ||
+  refuse 8 "$cxx could not build $venv/libpeers_probe.so"
 if has onednn; then
   rm -f "$venv/libpeers_onednn.so"
   if ! echo '#include <oneapi/dnnl/dnnl.hpp>' | $cxx -std=c++20 -E -x c++ - >/dev/null 2>"$log"; then
