@@ -11,15 +11,13 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <numeric>
 #include <tuple>
 
 namespace moec {
 
 const char *tuneReasonName(TuneReason reason) {
-  static const char *const names[] = {"other target", "other shape",  "other rows",   "stale",     "wrong",
-                                      "failed",       "other bits",   "illegal",      "slower",    "evidence",
-                                      "undecided",    "other device", "other source", "superseded"};
+  static const char *const names[] = {"stale",    "wrong",     "failed",       "other bits",   "illegal",   "slower",
+                                      "evidence", "undecided", "other device", "other source", "superseded"};
   return names[unsigned(reason)];
 }
 
@@ -33,8 +31,8 @@ namespace {
 
 class Lookup {
 public:
-  Lookup(const TuneSet &set, const TuneQuery &query, int64_t rows, const WrongKernels &wrong)
-      : set(set), query(query), rows(rows), cuda(llvm::StringRef(query.target).starts_with("cuda:")), wrong(wrong) {}
+  Lookup(const TuneSet &set, const TuneQuery &query, const WrongKernels &wrong)
+      : set(set), query(query), cuda(llvm::StringRef(query.target).starts_with("cuda:")), wrong(wrong) {}
 
   // `items`, ascending, are all that is looked at.
   TuneAnswer run(const std::vector<size_t> &items) {
@@ -81,19 +79,12 @@ private:
 
   const TuneSet &set;
   const TuneQuery &query;
-  int64_t rows;
   bool cuda;
   const WrongKernels &wrong;
   TuneAnswer answer;
 };
 
 std::optional<Lookup::Why> Lookup::unusable(const TuneRecord &record) {
-  if (record.target != query.target)
-    return Why(TuneReason::Target, record.target);
-  if (!record.stage.sameShape(query.stage))
-    return Why(TuneReason::Shape, shapeText(record.stage) + ", this is " + shapeText(query.stage));
-  if (!record.rows.has(rows))
-    return Why(TuneReason::Rows, classText(record.rows));
   if (std::string stale = staleReason(record.stamp, query.now); !stale.empty())
     return Why(TuneReason::Stale, stale);
   if (record.kind == TuneRecord::Measurement && record.result != TuneResult::Ok)
@@ -162,13 +153,7 @@ TuneLookup::TuneLookup(const TuneSet &set, const TuneQuery &query)
 TuneAnswer TuneLookup::at(int64_t rows) const {
   std::vector<size_t> here;
   llvm::copy_if(items, std::back_inserter(here), [&](size_t i) { return set.items[i].record.rows.has(rows); });
-  return Lookup(set, query, rows, wrong).run(here);
-}
-
-TuneAnswer lookUp(const TuneSet &set, const TuneQuery &query, int64_t rows) {
-  std::vector<size_t> all(set.items.size());
-  std::iota(all.begin(), all.end(), size_t(0));
-  return Lookup(set, query, rows, WrongKernels(set, &query.now, query.templatesDir)).run(all);
+  return Lookup(set, query, wrong).run(here);
 }
 
 } // namespace moec

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Records and a question -> the choice to use for blocks of so many rows, and for every other record why not.
+// Records and a question -> the choice to use for blocks of so many rows, and why not the others that were measured for
+// the same.
 //
 // Only choices are used; measurements are what choices were made of. Every record is judged by itself: one that cannot
 // be used never makes another one unusable, except that a kernel that was measured wrong is never used.
@@ -41,9 +42,6 @@ struct TuneQuery {
 };
 
 enum class TuneReason {
-  Target,    // for another instruction set or architecture
-  Shape,     // for a stage of another shape or other types
-  Rows,      // for other row classes
   Stale,     // stamped by another major ABI or another way to time
   Wrong,     // the kernel computes something else
   Failed,    // the kernel could not be built or run, or took too long
@@ -56,25 +54,25 @@ enum class TuneReason {
   Source,    // a source that comes first has a choice
   Superseded // otherwise usable, but another one is better: measured, or by spec, threads or date
 };
-const char *tuneReasonName(TuneReason reason); // "other target", ...
+const char *tuneReasonName(TuneReason reason); // "stale", ...
 
 struct TuneRejection {
   size_t item = 0; // of TuneSet::items
-  TuneReason reason = TuneReason::Shape;
+  TuneReason reason = TuneReason::Stale;
   std::string text; // for people, begins with the reason's name: "stale: timing method 1, this is 2"
 };
 
 struct TuneAnswer {
   std::optional<size_t> used; // of TuneSet::items; nullopt: heuristics decide
   DeviceMatch match = DeviceMatch::Exact;
-  std::vector<TuneRejection> rejected; // every other record, in the order of the set
+  std::vector<TuneRejection> rejected; // others with this target, shape and rows, in the order of the set
 };
 
-// The same question for many numbers of rows. Refers to `set` and `query`.
+// Asks for one number of rows after the other. Refers to `set` and `query`.
 class TuneLookup {
 public:
   TuneLookup(const TuneSet &set, const TuneQuery &query);
-  // Rejects only records with the target, the shape and the rows: of others there may be thousands.
+  // `rows` of a block (CPU) or tokens of a call (CUDA), at least 1.
   TuneAnswer at(int64_t rows) const;
 
 private:
@@ -83,9 +81,6 @@ private:
   std::vector<size_t> items; // with the target and the shape
   WrongKernels wrong;
 };
-
-// `rows` of a block (CPU) or tokens of a call (CUDA), at least 1.
-TuneAnswer lookUp(const TuneSet &set, const TuneQuery &query, int64_t rows);
 
 } // namespace moec
 
