@@ -9,13 +9,13 @@
 #include "TokenRange.h"
 #include "TuneConfirm.h"
 #include "TuneDb.h"
+#include "TuneLayer.h"
 #include "TuneOutput.h"
 #include "TunePredict.h"
 #include "TunePrepare.h"
 #include "TuneSkew.h"
 #include "Verbs.h"
 
-#include "codegen/emit/Manifest.h"
 #include "codegen/search/CudaModel.h"
 #include "codegen/search/TuneSearch.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -126,11 +126,8 @@ int TuneRun::prepare() {
   compiler = StageCompiler::make(compileInput, options, errors);
   if (!compiler)
     return reportCompileErrors(session, input, errors);
-  const moec_plan_header &header = compiler->plan().header;
-  search.stamp.stage.spec = specHashText(compiler->plan());
-  search.stamp.stage.layer = compiler->plan().string(header.name).str();
+  search.stamp = recordOfLayer(*compiler);
   search.stamp.machine.cpu = thisCpu();
-  search.stamp.stamp = currentStamp(moecVersion());
   if (int code = readSkew(session, flags.skew, compiler->stages(), search.routing))
     return code;
   search.space = candidateSpace(options.templatesDir, flags.compile.allowBits);

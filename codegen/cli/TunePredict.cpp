@@ -6,10 +6,10 @@
 
 #include "Supervisor.h"
 #include "TuneDb.h"
+#include "TuneLayer.h"
 #include "TuneSkew.h"
 
 #include "codegen/cuda/Ptxas.h"
-#include "codegen/emit/Manifest.h"
 #include "codegen/schedule/CudaSchedule.h"
 #include "codegen/search/CudaRank.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -87,9 +87,7 @@ int Predicting::setUp() {
   compiler = StageCompiler::make(compileInput, options, errors);
   if (!compiler)
     return reportCompileErrors(session, input, errors);
-  rank.stamp.stage.spec = specHashText(compiler->plan());
-  rank.stamp.stage.layer = compiler->plan().string(compiler->plan().header.name).str();
-  rank.stamp.stamp = currentStamp(moecVersion());
+  rank.stamp = recordOfLayer(*compiler);
   rank.templatesDir = options.templatesDir;
   rank.otherBits = flags.compile.allowBits;
   ptxas = findPtxas();

@@ -8,11 +8,11 @@
 #include "TunePrepare.h"
 
 #include "Supervisor.h"
+#include "TuneLayer.h"
 #include "TuneSkew.h"
 
 #include "codegen/TemplateFiles.h"
 #include "codegen/cuda/Ptxas.h"
-#include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageFolder.h"
 #include "codegen/search/CudaBundle.h"
 #include "codegen/search/TuneBundle.h"
@@ -77,9 +77,7 @@ int Preparation::setUp() {
   compiler = StageCompiler::make(compileInput, options, errors);
   if (!compiler)
     return reportCompileErrors(session, input, errors);
-  bundleOptions.stamp.stage.spec = specHashText(compiler->plan());
-  bundleOptions.stamp.stage.layer = compiler->plan().string(compiler->plan().header.name).str();
-  bundleOptions.stamp.stamp = currentStamp(moecVersion());
+  bundleOptions.stamp = recordOfLayer(*compiler);
   bundleOptions.tokens = std::move(tokens);
   bundleOptions.stage = flags.stage;
   bundleOptions.jobs = options.jobs;
@@ -106,9 +104,18 @@ Result<> Preparation::writeBundle() {
 }
 
 bool Preparation::carries(StringRef file) const {
-  static constexpr StringLiteral few[] = {"runtime/cpu_features.c", "runtime/cpu_features.h",
-                                          "runtime/moec.h",         "runtime/moec_abi.h",
-                                          "runtime/moec_dtype.h",   "runtime/weights/float_convert.h"};
+  static constexpr StringLiteral few[] = {"runtime/cpu_features.c",
+                                          "runtime/cpu_features.h",
+                                          "runtime/moec.h",
+                                          "runtime/moec_abi.h",
+                                          "runtime/moec_dtype.h",
+                                          "runtime/status.c",
+                                          "runtime/status.h",
+                                          "runtime/weights/float_convert.h",
+                                          "runtime/weights/huge_pages.c",
+                                          "runtime/weights/huge_pages.h",
+                                          "runtime/weights/json_reader.c",
+                                          "runtime/weights/json_reader.h"};
   return (file.starts_with("runner/") && (cuda() || !file.starts_with("runner/cuda/"))) ||
          (file.starts_with("runtime/") && (cuda() || is_contained(few, file)));
 }
@@ -121,6 +128,10 @@ int Preparation::makeForGpu(StringRef workDir) {
                   "--prepare makes bundles for CUDA targets of layers that read x alone; this one reads " +
                       plan.string(buffer.name).str() + " as well",
                   "CPU targets have no such limit");
+  if (bundleOptions.routing.name != "uniform")
+    return fail(session, "E-UNSUPPORTED",
+                "--prepare for CUDA targets knows uniform routing only: its runner calls the layer with random x",
+                "leave out --skew, or prepare for a CPU target");
   CudaBundleOptions own;
   own.rank.stamp = bundleOptions.stamp;
   own.rank.routing = bundleOptions.routing;

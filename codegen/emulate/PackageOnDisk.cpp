@@ -12,10 +12,11 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/Archive.h"
 #include "llvm/Object/ELF.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 
 namespace fs = std::filesystem;
 
@@ -59,8 +60,8 @@ namespace {
 // manifest.json, as far as it is needed here.
 struct Manifest {
   std::string name, moec, abi;
-  llvm::json::Object files;
-  bool hasFile(const std::string &path) const { return files.getString(path).has_value(); }
+  std::map<std::string, std::string> files; // path -> "sha256:..."
+  bool hasFile(const std::string &path) const { return files.count(path) != 0; }
 };
 } // namespace
 
@@ -71,24 +72,26 @@ static Result<Manifest> readManifest(const std::string &folder) {
   Result<std::string> text = readFile(path, manifestBytes);
   if (!text)
     return text.takeError();
-  llvm::Expected<llvm::json::Value> value = llvm::json::parse(*text);
-  if (!value)
-    return damaged(folder, "manifest.json is not JSON: " + llvm::toString(value.takeError()));
-  const llvm::json::Object *root = value->getAsObject();
-  const llvm::json::Object *versions = root ? root->getObject("versions") : nullptr;
-  const llvm::json::Object *files = root ? root->getObject("files") : nullptr;
-  std::optional<llvm::StringRef> schema, name, moec, abi;
-  if (versions && files) {
-    schema = root->getString("schema"), name = root->getString("name");
-    moec = versions->getString("moec"), abi = versions->getString("abi");
-  }
-  if (!schema || *schema != "moec.manifest/1" || !name || !moec || !abi)
+  nlohmann::json root = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (root.is_discarded())
+    return damaged(folder, "manifest.json is not JSON");
+  auto stringAt = [&](const char *path) {
+    nlohmann::json::json_pointer pointer(path);
+    return root.contains(pointer) && root[pointer].is_string() ? root[pointer].get<std::string>() : std::string();
+  };
+  Manifest manifest = {stringAt("/name"), stringAt("/versions/moec"), stringAt("/versions/abi"), {}};
+  bool good = stringAt("/schema") == "moec.manifest/1" && !manifest.moec.empty() && !manifest.abi.empty() &&
+              root.contains("files") && root["files"].is_object();
+  if (!good)
     return damaged(folder, "manifest.json is not of the form moec.manifest/1");
-  bool word = !name->empty() && name->size() <= 63 &&
-              llvm::all_of(*name, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '_'; });
+  for (const auto &[path, hash] : root["files"].items())
+    if (hash.is_string())
+      manifest.files[path] = hash.get<std::string>();
+  const std::string &name = manifest.name;
+  bool word = !name.empty() && name.size() <= 63 &&
+              llvm::all_of(name, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '_'; });
   if (!word)
-    return damaged(folder, "the name in manifest.json is " + quoteText(name->str()) + ", expected [a-z0-9_]{1,63}");
-  Manifest manifest = {name->str(), moec->str(), abi->str(), *files};
+    return damaged(folder, "the name in manifest.json is " + quoteText(name) + ", expected [a-z0-9_]{1,63}");
   return manifest;
 }
 
@@ -96,7 +99,7 @@ static Result<Manifest> readManifest(const std::string &folder) {
 static Result<std::string> readListed(const std::string &folder, const Manifest &manifest, const std::string &path,
                                       uint64_t limit) {
   Result<std::string> bytes = readFile(folder + "/" + path, limit);
-  if (bytes && "sha256:" + hexText(sha256(*bytes)) != manifest.files.getString(path)->str())
+  if (bytes && "sha256:" + hexText(sha256(*bytes)) != manifest.files.at(path))
     return damaged(folder, path + " is not the file that manifest.json lists");
   return bytes;
 }

@@ -5,6 +5,7 @@
 #include "codegen/search/Candidates.h"
 
 #include "codegen/TemplateFiles.h"
+#include "codegen/schedule/CpuSchedule.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -166,6 +167,17 @@ size_t countChanges(const ScheduleEntry &from, const ScheduleEntry &to) {
   add(from.kernel.integers, to.kernel.integers);
   add(from.kernel.words, to.kernel.words);
   return count;
+}
+
+std::optional<ScheduleEntry> heuristicEntry(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
+                                            int64_t mostRows, const CandidateSpace &space) {
+  StageSchedule usual = cpuSchedule(stage, isa);
+  ScheduleEntry entry = usual.entries[usual.entryFor(rows)];
+  entry.firstRow = from.firstRow, entry.lastRow = from.lastRow;
+  int64_t height = entry.kernel.integers["block_m"];
+  entry.kernel.integers["panel_m"] = (mostRows + height - 1) / height * height;
+  bool fits = space.otherNumerics || haveSameBits(entry.numeric, from.numeric);
+  return fits && checkEntry(stage, isa, entry, space.templatesDir) ? std::optional(entry) : std::nullopt;
 }
 
 } // namespace moec

@@ -8,6 +8,7 @@
 #include "codegen/schedule/Schedule.h"
 #include "codegen/tile/MatmulStage.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,11 @@ std::vector<ScheduleEntry> neighbours(const MatmulStage &stage, Isa isa, const S
 // How many parameters of `from` have another value in `to`; the template and the numeric count as one each, panel_m,
 // which follows from block_m, does not.
 size_t countChanges(const ScheduleEntry &from, const ScheduleEntry &to);
+
+// What `compile` takes without records and without a schedule, for the rows of `from`: a choice must not replace what
+// it was not compared with. Nullopt: it is illegal there, or has other bits.
+std::optional<ScheduleEntry> heuristicEntry(const MatmulStage &stage, Isa isa, const ScheduleEntry &from, int64_t rows,
+                                            int64_t mostRows, const CandidateSpace &space);
 
 } // namespace moec
 

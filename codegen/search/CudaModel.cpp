@@ -5,8 +5,8 @@
 //     multiprocessors, peaks, dram     NVIDIA's data sheets: H100 SXM 132, 989 TFLOP/s dense bf16, 3.35 TB/s; H200 SXM
 //                                      the same with 4.8 TB/s; A100 SXM 80 GB 108, 312, 2.04 TB/s. FMA: 67 and 19.5
 //     registers, shared, threads       CUDA C++ Programming Guide, table of technical specifications
-//     l2, latency, reached             not on data sheets: what published microbenchmarks agree on within 20 %
-//     rates, epilogue, startup, early  as tests/cuda/bench/model.py has them: assumed until they are measured
+//     l2, latency, reached,            on no data sheet: assumed until they are measured, the last four as
+//     rates, epilogue, startup, early  tests/cuda/bench/model.py has them
 
 #include "codegen/search/CudaModel.h"
 

@@ -48,7 +48,7 @@ struct GpuFacts {
 // Null: no such device.
 const GpuFacts *findGpu(llvm::StringRef key);
 std::string gpuKeys(); // "h100, h200, a100"
-// The device that stands for an architecture: h100 for sm_90a, a100 for sm_80.
+// The device that is modelled for an architecture without --gpu: h100 for sm_90a, a100 for sm_80.
 const GpuFacts &gpuOf(CudaArch arch);
 
 struct CudaPrediction {

@@ -98,8 +98,8 @@ static void noteAddress(int number, siginfo_t *info, void *) {
   _exit(0);
 }
 
-// Until `child` ends, of which the pipe's end tells, or its call has taken too long. Returns how long that was; 0: the
-// child ended by itself.
+// Waits until the child ends, which closes the pipe, or until its call has taken too long. Returns how long that was;
+// 0: the child ended by itself.
 static double watch(int pipeEnd, const WatchedCall &watched) {
   uint64_t seen = 0;
   double waited = 0, last = wallSeconds();

@@ -131,6 +131,9 @@ private:
     int64_t mostRows = standard.lastRow < 0 ? standard.kernel.integers.at("panel_m") : standard.lastRow;
     std::vector<ScheduleEntry> entries =
         neighbours(facts, stage.schedule.isa, standard, range.rows.rows, mostRows, options.space);
+    if (auto usual = heuristicEntry(facts, stage.schedule.isa, standard, range.rows.rows, mostRows, options.space);
+        usual && candidateText(*usual) != candidateText(standard))
+      entries.insert(entries.begin(), std::move(*usual));
     entries.insert(entries.begin(), standard);
     std::vector<BundleCandidate> failed;
     Result<StageObject> object = compiler.compile(stage.step, stage.schedule.isa, entries);

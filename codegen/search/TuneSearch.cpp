@@ -5,7 +5,6 @@
 #include "codegen/search/TuneSearch.h"
 
 #include "codegen/Machine.h"
-#include "codegen/schedule/CpuSchedule.h"
 #include "codegen/search/TuneBatch.h"
 #include "codegen/search/TuneProof.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -83,20 +82,6 @@ Result<> StageSearch::remember(const TuneRecord &record) {
   return options.remember(record);
 }
 
-// What `compile` would take without records and without a schedule: a record must not replace what it was not compared
-// with.
-std::optional<ScheduleEntry> StageSearch::heuristicEntry(const RowClass &rows) const {
-  const ScheduleEntry &standard = schedule.entries[rows.entry];
-  StageSchedule usual = cpuSchedule(stage, schedule.isa);
-  ScheduleEntry entry = usual.entries[usual.entryFor(rows.rows)];
-  entry.firstRow = standard.firstRow, entry.lastRow = standard.lastRow;
-  int64_t height = entry.kernel.integers["block_m"];
-  entry.kernel.integers["panel_m"] = (mostRows(rows) + height - 1) / height * height;
-  bool sameBits = options.space.otherNumerics || haveSameBits(entry.numeric, standard.numeric);
-  return sameBits && checkEntry(stage, schedule.isa, entry, options.space.templatesDir) ? std::optional(entry)
-                                                                                        : std::nullopt;
-}
-
 // From neighbour to neighbour, as long as one is better.
 Result<std::vector<StageSearch::Measured>> StageSearch::walk(const RowClass &rows, SearchOutcome &outcome) {
   std::vector<Measured> measured;
@@ -106,7 +91,8 @@ Result<std::vector<StageSearch::Measured>> StageSearch::walk(const RowClass &row
   outcome.complete = true;
   for (int step = 0; step < maxSteps && outcome.complete; ++step) {
     std::vector<ScheduleEntry> next;
-    if (std::optional<ScheduleEntry> entry = step ? std::nullopt : heuristicEntry(rows))
+    if (std::optional<ScheduleEntry> entry =
+            step ? std::nullopt : heuristicEntry(stage, schedule.isa, at, rows.rows, mostRows(rows), options.space))
       if (tried.insert(candidateText(*entry)).second)
         next.push_back(std::move(*entry));
     for (ScheduleEntry &entry : neighbours(stage, schedule.isa, at, rows.rows, mostRows(rows), options.space))

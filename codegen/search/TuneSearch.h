@@ -116,7 +116,6 @@ private:
   Result<> measureBatch(const RowClass &rows, std::vector<ScheduleEntry> candidates, SearchOutcome &outcome,
                         std::vector<Measured> &measured);
   Result<> dropFailing(const RowClass &rows, std::vector<ScheduleEntry> &candidates, SearchOutcome &outcome);
-  std::optional<ScheduleEntry> heuristicEntry(const RowClass &rows) const;
   Result<std::vector<Measured>> walk(const RowClass &rows, SearchOutcome &outcome);
   Result<> check(Batch &batch, const RowClass &rows);
   Result<> time(Batch &batch, const RowClass &rows);

@@ -34,7 +34,7 @@ void sumNormIfAsked(I &i, double eps, bool above1) {
 
 // Absent or 1: no groups. Where a bias chooses, a score of 0 could win against one of a kept group.
 void groups(I &i, const char *score) {
-  i.ignore({"topk_group"}); // where there are no groups
+  i.ignore({"topk_group"}); // a config without groups may still have it
   static const Keys count = {"n_group", "num_expert_group"};
   if (!i.has(count) || i.integerOr(count, 1) == 1)
     return;

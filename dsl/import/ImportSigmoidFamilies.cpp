@@ -40,7 +40,7 @@ void kimiLinear(I &i) {
   wideShared(i, {"num_shared_experts"}, "block_sparse_moe.shared_experts.");
 }
 
-// Whether results are added in f32, as enable_moe_fp32_combine says, is no matter here: sums are f32.
+// enable_moe_fp32_combine asks for sums in f32, which a spec has by default.
 void hunyuanV3(I &i) {
   gatedExperts(i, {"moe_intermediate_size", "expert_hidden_dim"});
   topK(i);

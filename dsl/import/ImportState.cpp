@@ -316,7 +316,8 @@ void ImportState::chooseLayer(const LayerRule &rule) {
   if (options.layer) {
     if (out.layer < 0 || out.layer >= count)
       return fail("E-IMPORT-LAYER", "num_hidden_layers",
-                  "layer " + std::to_string(out.layer) + " is none of the model's " + std::to_string(count), "");
+                  "layer " + std::to_string(out.layer) + ": the model has layers 0 to " + std::to_string(count - 1),
+                  "");
     if (!has(out.layer))
       fail("E-IMPORT-LAYER", "", "layer " + std::to_string(out.layer) + " has no experts", rule.says);
     return;

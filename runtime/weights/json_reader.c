@@ -162,6 +162,15 @@ int moec_json_string(moec_json *json, char *out, size_t limit, size_t *out_lengt
   return 1;
 }
 
+int moec_json_keep(moec_json *json, char **free, size_t limit, const char **out_text) {
+  size_t length;
+  *out_text = *free;
+  if (!moec_json_string(json, *free, limit, &length))
+    return 0;
+  *free += length + 1;
+  return 1;
+}
+
 int moec_json_key(moec_json *json, char *out, size_t limit) {
   int64_t length;
   return read_string(json, out, limit, SKIPPED, &length) && moec_json_take(json, ':', "':'");

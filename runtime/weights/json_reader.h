@@ -37,6 +37,9 @@ int moec_json_more(moec_json *json, char close, int *out_more);
 /* Decodes a string into out[0..limit], NUL-terminated. Longer strings and strings with NUL are refused. */
 int moec_json_string(moec_json *json, char *out, size_t limit, size_t *out_length);
 
+/* The same into storage that grows: `*free` is its free part, which has room for `limit` + 1 bytes, and moves on. */
+int moec_json_keep(moec_json *json, char **free, size_t limit, const char **out_text);
+
 /* A key and the ':' after it. A key that has no room in out[0..limit], or that holds NUL, gives "". */
 int moec_json_key(moec_json *json, char *out, size_t limit);
 

@@ -18,12 +18,7 @@ typedef struct reader {
 
 /* Decodes a string into the table's storage. */
 static int keep_string(reader *r, const char **out_text) {
-  size_t length;
-  *out_text = r->strings_end;
-  if (!moec_json_string(&r->json, r->strings_end, MOEC_FILE_MAX_NAME, &length))
-    return 0;
-  r->strings_end += length + 1;
-  return 1;
+  return moec_json_keep(&r->json, &r->strings_end, MOEC_FILE_MAX_NAME, out_text);
 }
 
 /* [n, ...]: the first MOEC_FILE_MAX_RANK numbers, how many there are, and their product. */

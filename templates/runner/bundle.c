@@ -168,10 +168,10 @@ static int read_range(member_reader *r, const bundle_stage *stage, bundle_range 
     return 0;
   range->counts = out;
   for (const json_value *v = counts ? counts->first : NULL; v; v = v->next) {
-    double count = v->kind == JSON_NUMBER ? v->number : 0;
-    if (!(count >= 1 && count <= (double)stage->max_rows) && !r->wrong)
+    int good = v->kind == JSON_NUMBER && v->number >= 1 && v->number <= stage->max_rows;
+    if (!good && !r->wrong)
       r->wrong = "checked";
-    *out++ = count >= 1 && count <= (double)stage->max_rows ? (int64_t)count : 1;
+    *out++ = good ? v->number : 1;
   }
   return read_candidates(r, range, from, memory, 0);
 }
@@ -256,7 +256,7 @@ static int read_call(member_reader *r, bundle_call *call, const json_value *from
     int good = v->kind == JSON_NUMBER && v->number >= 1 && v->number <= 1 << 24;
     if (!good && !r->wrong)
       r->wrong = "tokens";
-    *out++ = good ? (int64_t)v->number : 1;
+    *out++ = good ? v->number : 1;
   }
   if (json_count(json_member(from, "candidates", JSON_ARRAY)) > MAX_CALL_CANDIDATES && !r->wrong)
     r->wrong = "candidates";
@@ -304,16 +304,19 @@ int bundle_read(bundle *out, const char *dir) {
   memset(out, 0, sizeof(*out));
   char path[4200];
   snprintf(path, sizeof(path), "%s/bundle.json", dir);
-  size_t size = 0, error_at = 0;
+  char reason[1024];
+  size_t size = 0;
   if (!(out->dir = strdup(dir)))
     return complain("E-MEMORY", "not enough memory"), 9;
   if (!(out->text = read_file(path, &size)))
     return complain("E-FILE", "cannot read %s: %s", path, strerror(errno)), 8;
-  if (strlen(out->text) != size)
-    return complain("E-FILE", "%s holds a NUL byte", path), 3;
-  json_value *root = json_read(out->text, &error_at);
-  if (!root)
-    return complain("E-FILE", "%s is not JSON: byte %zu of %zu does not fit", path, error_at, size), 3;
+  moec_status status = MOEC_OK;
+  json_value *root = json_read(path, out->text, size, &status);
+  if (!root) {
+    int memory = status == MOEC_OUT_OF_MEMORY;
+    moec_last_error(reason, sizeof(reason));
+    return complain(memory ? "E-MEMORY" : "E-FILE", "%s", reason), memory ? 9 : 3;
+  }
   out->owned[0] = root;
   return read_document(out, root, size);
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * json.c - recursive descent over one text; the values are one array, whose size the commas and brackets bound.
+ * json.c - the pieces that runtime/weights/json_reader.h reads -> values that are linked to each other.
  */
 #include "json.h"
+
+#include "runtime/status.h"
+#include "runtime/weights/json_reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,152 +13,79 @@
 enum { MAX_DEPTH = 16 };
 
 typedef struct reader {
-  char *begin, *at;
+  moec_json json;
   json_value *values;
   size_t used;
+  char *strings; /* free part of the storage behind the values */
 } reader;
 
-static void skip_blanks(reader *r) {
-  while (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r')
-    ++r->at;
-}
-
-static int hex_digit(char c) {
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
-}
-
-/* At the opening quote. NULL: not a string. */
-static char *read_string(reader *r) {
-  if (*r->at != '"')
-    return NULL;
-  char *text = ++r->at, *out = text;
-  for (;;) {
-    char c = *r->at;
-    if ((unsigned char)c < 0x20)
-      return NULL;
-    ++r->at;
-    if (c == '"') {
-      *out = '\0';
-      return text;
-    }
-    if (c == '\\') {
-      static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-      const char *known = *r->at ? strchr(from, *r->at) : NULL;
-      if (known) {
-        c = to[known - from];
-        ++r->at;
-      } else {
-        int code = 0;
-        for (int i = 1; i <= 4; ++i) {
-          int digit = *r->at == 'u' && (i == 1 || r->at[i - 1]) ? hex_digit(r->at[i]) : -1;
-          if (digit < 0)
-            return NULL;
-          code = code * 16 + digit;
-        }
-        if (code < 1 || code > 0x7f)
-          return NULL;
-        c = (char)code;
-        r->at += 5;
-      }
-    }
-    *out++ = c;
-  }
+static int take_word(reader *r, const char *word) {
+  size_t length = strlen(word);
+  if (r->json.bytes - r->json.at < length || memcmp(r->json.text + r->json.at, word, length) != 0)
+    return moec_json_fail(&r->json, "a value");
+  r->json.at += length;
+  return 1;
 }
 
 static int read_value(reader *r, json_value *value, int depth);
 
-static int read_list(reader *r, json_value *list, char close, int depth) {
+static int read_list(reader *r, json_value *list, char open, int depth) {
+  char close = open == '{' ? '}' : ']';
   json_value **link = &list->first;
-  ++r->at;
-  skip_blanks(r);
-  if (*r->at == close) {
-    ++r->at;
-    return 1;
-  }
-  for (;;) {
-    json_value *value = &r->values[r->used++];
-    memset(value, 0, sizeof(*value));
-    skip_blanks(r);
-    if (close == '}') {
-      if (!(value->key = read_string(r)))
-        return 0;
-      skip_blanks(r);
-      if (*r->at != ':')
-        return 0;
-      ++r->at;
-    }
-    if (!read_value(r, value, depth))
-      return 0;
-    *link = value;
-    link = &value->next;
-    skip_blanks(r);
-    if (*r->at != ',' && *r->at != close)
-      return 0;
-    if (*r->at++ == close)
-      return 1;
-  }
-}
-
-static int read_word(reader *r, const char *word) {
-  size_t length = strlen(word);
-  if (strncmp(r->at, word, length) != 0)
+  int has_more;
+  if (depth == MAX_DEPTH)
+    return moec_json_fail(&r->json, "at most 16 objects and arrays inside each other");
+  if (!moec_json_open(&r->json, open, &has_more))
     return 0;
-  r->at += length;
+  while (has_more) {
+    json_value *value = *link = &r->values[r->used++];
+    link = &value->next;
+    if (open == '{' &&
+        (!moec_json_keep(&r->json, &r->strings, r->json.bytes, &value->key) || !moec_json_take(&r->json, ':', "':'")))
+      return 0;
+    if (!read_value(r, value, depth) || !moec_json_more(&r->json, close, &has_more))
+      return 0;
+  }
   return 1;
 }
 
 static int read_value(reader *r, json_value *value, int depth) {
-  skip_blanks(r);
-  if (depth > MAX_DEPTH)
-    return 0;
-  switch (*r->at) {
+  char first = moec_json_peek(&r->json);
+  switch (first) {
   case '{':
-    value->kind = JSON_OBJECT;
-    return read_list(r, value, '}', depth + 1);
   case '[':
-    value->kind = JSON_ARRAY;
-    return read_list(r, value, ']', depth + 1);
+    value->kind = first == '{' ? JSON_OBJECT : JSON_ARRAY;
+    return read_list(r, value, first, depth + 1);
   case '"':
     value->kind = JSON_STRING;
-    return (value->text = read_string(r)) != NULL;
+    return moec_json_keep(&r->json, &r->strings, r->json.bytes, &value->text);
   case 't':
   case 'f':
     value->kind = JSON_BOOL;
-    value->number = *r->at == 't';
-    return read_word(r, *r->at == 't' ? "true" : "false");
+    value->number = first == 't';
+    return take_word(r, first == 't' ? "true" : "false");
   case 'n':
-    return read_word(r, "null");
-  default: {
-    char *end = r->at;
-    if (*r->at != '-' && (*r->at < '0' || *r->at > '9'))
-      return 0;
+    return take_word(r, "null");
+  default:
     value->kind = JSON_NUMBER;
-    value->number = strtod(r->at, &end);
-    if (end == r->at)
-      return 0;
-    r->at = end;
-    return 1;
-  }
+    return moec_json_integer(&r->json, &value->number);
   }
 }
 
-json_value *json_read(char *text, size_t *error_at) {
-  size_t most = 2; /* every value but the first follows one of these */
-  for (const char *c = text; *c; ++c)
-    most += *c == ',' || *c == '[' || *c == '{';
-  reader r = {text, text, calloc(most, sizeof(json_value)), 1};
-  *error_at = strlen(text);
-  if (!r.values)
+json_value *json_read(const char *path, const char *text, size_t bytes, moec_status *status) {
+  size_t most = 2; /* every value but the first follows one of these; a decoded string has fewer bytes than its text */
+  for (size_t i = 0; i < bytes; ++i)
+    most += text[i] == ',' || text[i] == '[' || text[i] == '{';
+  json_value *values = calloc(most * sizeof(json_value) + bytes + 1, 1);
+  if (!values) {
+    *status = moec_error(MOEC_OUT_OF_MEMORY, "not enough memory to read %s", path);
     return NULL;
-  int good = read_value(&r, &r.values[0], 0);
-  skip_blanks(&r);
-  if (good && !*r.at)
-    return r.values;
-  *error_at = (size_t)(r.at - r.begin);
-  free(r.values);
+  }
+  reader r = {{path, "text", text, bytes, 0, MOEC_OK}, values, 1, (char *)(values + most)};
+  if (read_value(&r, &values[0], 0) && moec_json_end(&r.json))
+    return values;
+  *status = r.json.status;
+  free(values);
   return NULL;
 }
 
@@ -173,7 +103,7 @@ const char *json_text(const json_value *object, const char *key) {
 
 int64_t json_integer(const json_value *object, const char *key, int64_t otherwise) {
   const json_value *member = json_member(object, key, JSON_NUMBER);
-  return member && member->number >= -9e15 && member->number <= 9e15 ? (int64_t)member->number : otherwise;
+  return member ? member->number : otherwise;
 }
 
 size_t json_count(const json_value *list) {

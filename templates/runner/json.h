@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * json.h - the text of a JSON document in -> its values, in place.
- *
- * Texts of values point into the given text, which is changed: strings are unescaped and ended by a NUL there. Escapes
- * beyond ASCII (\u0080 and more) are refused, because `moec tune --prepare` writes none.
+ * json.h - a JSON document in -> its values out, read by the runtime's reader. Numbers are whole and at least 0:
+ * `moec tune --prepare` writes no others.
  */
 #ifndef RUNNER_JSON_H
 #define RUNNER_JSON_H
+
+#include "runtime/moec.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,13 +17,13 @@ typedef struct json_value {
   json_kind kind;
   const char *key;  /* of a member; NULL: of an element */
   const char *text; /* JSON_STRING */
-  double number;    /* JSON_NUMBER; JSON_BOOL: 0 or 1 */
+  int64_t number;   /* JSON_NUMBER; JSON_BOOL: 0 or 1 */
   struct json_value *first, *next;
 } json_value;
 
-/* The document's value; free() of it frees all. NULL: the text is not JSON, *error_at is the offset of the first byte
- * that does not fit, or memory ran out and it is the length. */
-json_value *json_read(char *text, size_t *error_at);
+/* The document's value; free() of it frees all. NULL: `status` says why, and moec_last_error what was expected
+ * where. `path` is for messages. */
+json_value *json_read(const char *path, const char *text, size_t bytes, moec_status *status);
 
 /* The member of that kind; NULL: `object` is NULL or has none. */
 const json_value *json_member(const json_value *object, const char *key, json_kind kind);

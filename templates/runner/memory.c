@@ -8,6 +8,7 @@
 
 #include "runtime/moec_dtype.h"
 #include "runtime/weights/float_convert.h"
+#include "runtime/weights/huge_pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +49,7 @@ static void *map_pages(size_t bytes, size_t *mapped) {
   void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED)
     return NULL;
-#ifdef MADV_HUGEPAGE
-  if (bytes >= (size_t)4 << 20)
-    madvise(pages, bytes, MADV_HUGEPAGE);
-#endif
+  moec_advise_huge_pages(pages, bytes);
   *mapped = bytes;
   return pages;
 }

@@ -228,7 +228,7 @@ static pair_times prove(range_search *s, size_t candidate) {
   pair_times times = {0};
   for (int attempt = 0; attempt < ATTEMPTS && !*s->state->stopped; ++attempt) {
     pair_us pairs[PAIRS];
-    double standard[PAIRS];
+    double standard[PAIRS + 1];
     once(s, candidate);
     for (int p = 0; p < PAIRS; ++p) {
       int swapped = p % 2;
@@ -237,7 +237,8 @@ static pair_times prove(range_search *s, size_t candidate) {
       pairs[p].candidate = swapped ? first : second;
     }
     times = times_of(pairs, PAIRS);
-    double first = median_of(standard, PAIRS / 3), last = median_of(standard + PAIRS - PAIRS / 3, PAIRS / 3);
+    standard[PAIRS] = once(s, 0);
+    double first = median_of(standard, PAIRS / 3), last = median_of(standard + PAIRS + 1 - PAIRS / 3, PAIRS / 3);
     if (fabs(last / first - 1) <= most_drift)
       break;
   }

@@ -134,6 +134,10 @@ for change in 's/moec.manifest.1/moec.manifest.9/' 's/"name": "tiny"/"name": "..
   expect_in err 'moec: error[E-PACKAGE]: package folder "edited": '
 done
 rm edited/lib/libtiny.a
+python3 -c 'print("[" * 1000000)' >edited/share/tiny/manifest.json # deeper than a stack
+run -q bench tiny.json --against edited
+expect_status 3
+expect_in err 'manifest.json is not JSON'
 cp static/share/tiny/manifest.json edited/share/tiny/manifest.json
 run -q bench tiny.json --against edited
 expect_status 8

@@ -122,17 +122,7 @@ expect_status 8
 
 # ---- a kernel that leaves out the last step of depth where a block has more than 30 rows, and is right elsewhere
 mkdir -p overlay/kernels
-python3 - "$source_dir/templates/kernels/panel.mlir" >overlay/kernels/panel_fast.mlir <<'EOF'
-import sys
-text = open(sys.argv[1]).read().replace("@panel for", "@panel_fast for")
-text = text.replace("%steps = arith.constant #k_steps", """%all = arith.constant #k_steps
-  %fewer = arith.subi %all, %c1 : index
-  %row = arith.constant 30 : index""")
-text = text.replace("        %zero = ", """        %far = arith.cmpi eq, %m, %row : index
-        %steps = arith.select %far, %fewer, %all : index
-        %zero = """)
-print(text)
-EOF
+python3 "$source_dir/tests/cli/plant_fast_kernel.py" "$source_dir/templates/kernels/panel.mlir" >overlay/kernels/panel_fast.mlir
 run tune small.json $quick --budget full --templates overlay -o overlay.jsonl
 expect_status 0
 expect_that 'a warning' sh -c 'head -1 err | grep -q "^moec: warning\[W-WRONG\]: .* something else than the default and will never be chosen$"'

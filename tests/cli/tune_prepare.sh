@@ -56,7 +56,7 @@ questions = [(r["class"], r["candidate"]) for r in lines if r["kind"] == "measur
 assert len(questions) == len(set(questions)), "a candidate of the bundle was measured again"'
 
 # ---- the source in the bundle makes the same runner, without a warning
-(cd bundle && cc -std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Werror -I. -o again runner/*.c runtime/*.c -ldl -lm -lpthread) >out 2>err
+(cd bundle && cc -std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Werror -I. -o again runner/*.c runtime/*.c runtime/weights/*.c -ldl -lm -lpthread) >out 2>err
 status=$?
 last='cc'
 expect_status 0
@@ -82,17 +82,7 @@ expect_status 0
 # ---- a kernel that leaves out the last step of depth where a block has more than 30 rows; one that crashes; one hidden
 # in a file that changed
 mkdir -p overlay/kernels
-python3 - "$source_dir/templates/kernels/panel.mlir" >overlay/kernels/panel_fast.mlir <<'PYTHON'
-import sys
-text = open(sys.argv[1]).read().replace("@panel for", "@panel_fast for")
-text = text.replace("%steps = arith.constant #k_steps", """%all = arith.constant #k_steps
-  %fewer = arith.subi %all, %c1 : index
-  %row = arith.constant 30 : index""")
-text = text.replace("        %zero = ", """        %far = arith.cmpi eq, %m, %row : index
-        %steps = arith.select %far, %fewer, %all : index
-        %zero = """)
-print(text)
-PYTHON
+python3 "$source_dir/tests/cli/plant_fast_kernel.py" "$source_dir/templates/kernels/panel.mlir" >overlay/kernels/panel_fast.mlir
 run tune small.json $down --templates overlay --prepare planted -q
 expect_status 0
 run_runner planted --budget full
@@ -221,40 +211,8 @@ expect_that 'nothing is left' sh -c 'test ! -e other && ! ls -d other.tmp* 2>/de
 
 # ---- killed 20 times while it writes records
 rm -f killed.jsonl
-cat >kill.py <<'PYTHON'
-import json, os, random, signal, subprocess, time
-random.seed(2)
-size = lambda: os.path.getsize("killed.jsonl") if os.path.exists("killed.jsonl") else 0
-
-def lines():
-    good, torn = [], 0
-    for line in open("killed.jsonl", "rb").read().split(b"\n") if size() else []:
-        try:
-            good += [json.loads(line)] if line else []
-        except ValueError:
-            torn += 1
-    return good, torn
-
-good, torn = [], 0
-for kill in range(20):
-    begin = size()
-    process = subprocess.Popen(["all/run", "-o", "killed.jsonl", "--budget", "full"], stdout=subprocess.DEVNULL,
-                               start_new_session=True)
-    while size() == begin and process.poll() is None:
-        time.sleep(0.001)
-    time.sleep(random.uniform(0, 0.01))
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    assert process.wait() in (-signal.SIGKILL, 0), process.returncode
-    before, torn_before = len(good), torn
-    good, torn = lines()
-    assert len(good) >= before and torn <= torn_before + 1, (kill, len(good), before, torn, torn_before)
-questions = [json.dumps([r["stage"]["name"], r["class"], r["candidate"]]) for r in good if r["kind"] == "measurement"]
-assert questions and len(questions) == len(set(questions)), "a candidate was measured twice"
-PYTHON
-python3 kill.py >out 2>err || complain 'the records survive'
+python3 "$source_dir/tests/cli/kill_writer.py" killed.jsonl 20 0.01 all/run -o killed.jsonl --budget full >out 2>err ||
+  complain 'the records survive'
 run_runner all -o killed.jsonl --budget full
 expect_status 0
 expect_in out '; not reached: 0'

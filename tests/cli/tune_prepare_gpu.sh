@@ -107,6 +107,9 @@ import json
 layer = json.load(open("small.json"))
 layer["router"] = {"kind": "external", "top_k": layer["router"]["top_k"]}
 json.dump(layer, open("inputs.json", "w"))'
+run tune small.json --target cuda:sm_90a --skew zipf --prepare inputs
+expect_status 4
+expect_in err 'moec: error[E-UNSUPPORTED]: --prepare for CUDA targets knows uniform routing only'
 run tune inputs.json --target cuda:sm_90a --prepare inputs
 expect_status 4
 expect_in err 'moec: error[E-UNSUPPORTED]: --prepare makes bundles for CUDA targets of layers that read x alone; this one reads '
