@@ -22,7 +22,16 @@ std::optional<std::string> presetText(std::string_view name) {
   return std::nullopt;
 }
 
-std::optional<std::string> closestPreset(std::string_view name) { return closestSpelling(name, presetNames()); }
+std::vector<std::string> nearPresets(std::string_view name) {
+  std::vector<std::string> near, all = presetNames();
+  for (const std::string &preset : all)
+    if (!name.empty() && preset.compare(0, name.size(), name) == 0)
+      near.push_back(preset);
+  if (near.empty())
+    if (std::optional<std::string> closest = closestSpelling(name, all))
+      near.push_back(*closest);
+  return near;
+}
 
 std::string_view layerSchema() { return embeddedSchema; }
 

@@ -12,10 +12,11 @@
 
 namespace moec {
 
-std::vector<std::string> presetNames();                          // sorted: "deepseek-v2", ...
-std::optional<std::string> presetText(std::string_view name);    // nullopt: no such preset
-std::optional<std::string> closestPreset(std::string_view name); // for "did you mean"; nullopt: nothing near
-std::string_view layerSchema();                                  // JSON Schema, draft 2020-12
+std::vector<std::string> presetNames();                       // sorted: "deepseek-v2", ...
+std::optional<std::string> presetText(std::string_view name); // nullopt: no such preset
+// For "did you mean": presets that begin with the name, or the one spelled nearest to it. May be empty.
+std::vector<std::string> nearPresets(std::string_view name);
+std::string_view layerSchema(); // JSON Schema, draft 2020-12
 
 // What EmbedPresets.cmake writes.
 struct EmbeddedText {

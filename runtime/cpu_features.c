@@ -30,6 +30,12 @@ static const char *const isa_names[MOEC_NUM_ISAS] = {"baseline", "avx2", "avx512
 
 const char *moec_isa_name(int32_t isa) { return isa >= 0 && isa < MOEC_NUM_ISAS ? isa_names[isa] : "unknown"; }
 
+const char *moec_isa_features(int32_t isa) {
+  static const char *const features[MOEC_NUM_ISAS] = {"x86-64 (SSE2)", "AVX2 FMA BMI2 F16C", "AVX-512 F DQ CD BW VL",
+                                                      "AVX512-BF16", "AMX-TILE AMX-BF16"};
+  return isa >= 0 && isa < MOEC_NUM_ISAS ? features[isa] : "";
+}
+
 int32_t moec_isa_from_name(const char *name) {
   for (int32_t isa = 0; isa < MOEC_NUM_ISAS; ++isa)
     if (strcmp(name, isa_names[isa]) == 0)

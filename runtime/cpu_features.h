@@ -51,6 +51,10 @@ moec_cpu_model moec_this_cpu(void);
 /* Whether avx512_bf16 is preferred to avx512 on `cpu`: the instruction alone does not say that it is fast. */
 int moec_has_fast_bf16_dot(const moec_cpu_model *cpu);
 
+/* CPU features that kernels of `isa` (MOEC_ISA_*) use, "AVX2 FMA BMI2 F16C"; those of the instruction sets below it are
+ * not repeated. Static storage; "" for another number. */
+const char *moec_isa_features(int32_t isa);
+
 /* MOEC_ISA_* called `name`, -1 if there is none. */
 int32_t moec_isa_from_name(const char *name);
 

@@ -21,13 +21,13 @@ namespace {
 
 constexpr const char *code = "E-TEMPLATE";
 constexpr unsigned maxFunctionOps = 256;
-constexpr const char *allowedOps =
-    "arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,cmpf,select}, math.{exp,log,log1p,tanh,erf,sqrt,absf}";
+constexpr const char *allowedOps = "arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,cmpf,select}, "
+                                   "math.{exp,expm1,log,log1p,tanh,erf,sqrt,absf}";
 
 bool isAllowed(Operation &op) {
   return isa<arith::ConstantOp, arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
-             arith::MaximumFOp, arith::MinimumFOp, arith::CmpFOp, arith::SelectOp, math::ExpOp, math::LogOp,
-             math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::AbsFOp>(op);
+             arith::MaximumFOp, arith::MinimumFOp, arith::CmpFOp, arith::SelectOp, math::ExpOp, math::ExpM1Op,
+             math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::AbsFOp>(op);
 }
 
 bool isFunctionScalar(Type type) { return type.isF32() || type.isInteger(1); }

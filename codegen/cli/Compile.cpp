@@ -179,6 +179,9 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
   if (!output.empty())
     if (Result<> free = PackageFolder::check(output, existing); !free)
       return fail(session, free.error());
+  if (flags.emit == "shared")
+    if (Result<std::string> linker = requireLinker(); !linker)
+      return fail(session, linker.error());
   if (!session.quiet && !input.isMoeText)
     session.err << input.spec.name << ": " << specSummary(input.spec) << ", tokens 1.." << options.maxTokens << "\n";
   int exit = ExitDone;

@@ -32,7 +32,8 @@ void addCompileFlags(CLI::App &verb, CompileFlags &flags) {
                   "comma list")
       ->delimiter(',')
       ->type_name("TARGET");
-  verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call")
+  verb.add_option("--max-tokens", flags.maxTokens, "largest T of a call; 1-T is another way to write it")
+      ->transform([](std::string text) { return llvm::StringRef(text).starts_with("1-") ? text.substr(2) : text; })
       ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
       ->capture_default_str();
   verb.add_option("--workspace-limit", flags.workspaceLimit,

@@ -33,15 +33,14 @@ struct ImportFlags {
 };
 } // namespace
 
-static void printMapping(Session &session, const ImportResult &result) {
+static void printMapping(raw_ostream &out, const ImportResult &result) {
   size_t width = 0;
   for (const ImportedValue &value : result.mapping)
     width = std::max(width, value.key.size());
   for (const ImportedValue &value : result.mapping)
-    session.out << "  " << left_justify(value.key, unsigned(width)) << "  " << left_justify(escaped(value.value), 14)
-                << "  " << escaped(value.source) << "\n";
-  session.out << "names of tensors begin with \"" << escaped(result.prefix)
-              << "\"; the third argument of moec_weights_load\n";
+    out << "  " << left_justify(value.key, unsigned(width)) << "  " << left_justify(escaped(value.value), 14) << "  "
+        << escaped(value.source) << "\n";
+  out << "names of tensors begin with \"" << escaped(result.prefix) << "\"; the third argument of moec_weights_load\n";
 }
 
 static void printJson(Session &session, const ImportFlags &flags, const ImportResult &result) {
@@ -197,12 +196,24 @@ static int runLayers(Session &session, const ImportFlags &flags, const ImportOpt
   return any ? code : fail(session, "E-IMPORT-LAYER", "no layer of this config has experts");
 }
 
-static int runImport(Session &session, const ImportFlags &flags) {
-  if (flags.list) {
-    for (const std::string &name : importableModels())
-      session.out << name << "\n";
+static int listModels(Session &session, bool json) {
+  if (json) {
+    json::OStream os(session.out, 2);
+    os.array([&] {
+      for (const std::string &name : importableModels())
+        os.value(name);
+    });
+    session.out << "\n";
     return ExitDone;
   }
+  for (const std::string &name : importableModels())
+    session.out << name << "\n";
+  return ExitDone;
+}
+
+static int runImport(Session &session, const ImportFlags &flags) {
+  if (flags.list)
+    return listModels(session, flags.json);
   if (flags.config.empty())
     return fail(session, "E-USAGE", "import takes a format and a config", "moec import hf config.json");
   ImportOptions options = flags.options;
@@ -229,6 +240,8 @@ static int runImport(Session &session, const ImportFlags &flags) {
     return code;
   if (flags.output == "-") {
     session.out << result.spec;
+    if (!session.quiet)
+      printMapping(session.err, result);
     return ExitDone;
   }
   if ((code = writeTextFile(session, flags.output, result.spec, flags.force)))
@@ -236,7 +249,7 @@ static int runImport(Session &session, const ImportFlags &flags) {
   if (flags.json)
     printJson(session, flags, result);
   else if (!session.quiet)
-    printMapping(session, result);
+    printMapping(session.out, result);
   return ExitDone;
 }
 
@@ -260,7 +273,7 @@ Verb addImport(CLI::App &app) {
                    "what experts of groups that are not kept score: zero or neg_inf; default: as in the published "
                    "code")
       ->check(CLI::IsMember({"zero", "neg_inf"}));
-  verb->add_option("-o,--output", flags->output, "spec to write; - is stdout")
+  verb->add_option("-o,--output", flags->output, "spec to write; - is stdout, with the mapping on stderr")
       ->type_name("FILE")
       ->capture_default_str();
   verb->add_option("--name", flags->name, "name of the layer; default: that of the file");
@@ -272,7 +285,7 @@ Verb addImport(CLI::App &app) {
       ->excludes(layer);
   verb->add_flag("--list", flags->list, "name the values of model_type that are known");
   verb->add_flag("--force", flags->force, "replace the file");
-  verb->add_flag("--json", flags->json, "the mapping as one JSON document on stdout");
+  verb->add_flag("--json", flags->json, "the mapping, or the list, as one JSON document on stdout");
   return {verb, [flags](Session &session) { return runImport(session, *flags); }};
 }
 

@@ -6,6 +6,7 @@
 #include "Verbs.h"
 
 #include "dsl/Presets.h"
+#include "dsl/text/Spelling.h"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -30,9 +31,9 @@ static int runInit(Session &session, const InitFlags &flags) {
   }
   std::optional<std::string> text = presetText(flags.preset);
   if (!text) {
-    std::optional<std::string> closest = closestPreset(flags.preset);
+    std::vector<std::string> near = nearPresets(flags.preset);
     return fail(session, "E-USAGE", "unknown preset " + quoteText(flags.preset),
-                closest ? "did you mean \"" + *closest + "\"?" : "moec init --list names the presets");
+                near.empty() ? "moec init --list names the presets" : "did you mean " + quotedList(near) + "?");
   }
   if (flags.output == "-") {
     session.out << *text;

@@ -66,10 +66,10 @@ static int readArgument(Session &session, const std::string &argument, SpecInput
       out.text = *preset;
       return ExitDone;
     }
-    std::optional<std::string> closest = closestPreset(argument);
-    return fail(session, "E-FILE",
-                "cannot read the spec " + quoteText(argument, 256) + ": no file and no preset has this name",
-                closest ? "did you mean the preset \"" + *closest + "\"?" : "moec init --list names the presets");
+    std::vector<std::string> near = nearPresets(argument);
+    return fail(
+        session, "E-FILE", "cannot read the spec " + quoteText(argument, 256) + ": no file and no preset has this name",
+        near.empty() ? "moec init --list names the presets" : "did you mean the preset " + quotedList(near) + "?");
   }
   if (exists && S_ISDIR(info.st_mode))
     return refuseFolder(session, argument);
@@ -124,8 +124,7 @@ int loadSpec(Session &session, const std::string &argument, const SpecFlags &fla
   if (!flags.reports.empty())
     options.reports = reports;
   options.defaultName = layerNameOf(argument);
-  if (!flags.templatesDir.empty())
-    options.activations = templateNames(flags.templatesDir, "functions");
+  options.activations = templateNames(flags.templatesDir, "functions");
   DiagnosticList own;
   DiagnosticList &diagnostics = collected ? *collected : own;
   std::optional<LayerSpec> spec = readSpec(out.text, argument, options, out.source, diagnostics);

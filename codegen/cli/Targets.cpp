@@ -9,6 +9,10 @@
 #include "runtime/cuda/cuda_driver.h"
 #include "runtime/moec.h"
 
+extern "C" {
+#include "runtime/cpu_features.h"
+}
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -55,6 +59,22 @@ static bool runsHere(StringRef target) {
   return false;
 }
 
+// What the hardware of a target must have: "AVX-512 F DQ CD BW VL", "compute capability 8.0 and later".
+static std::string needs(StringRef target) {
+  if (std::vector<CudaArch> archs; parseTarget(target, archs)) {
+    std::vector<std::string> capabilities;
+    for (CudaArch arch : archs) {
+      const CudaArchFacts &facts = cudaArchFacts(arch);
+      capabilities.push_back(formatv("{0}.{1}{2}", facts.sm / 10, facts.sm % 10, facts.exact ? "" : " and later"));
+    }
+    return "compute capability " + join(capabilities, ", ");
+  }
+  for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    if (target == "cpu:" + isaFacts(Isa(isa)).name.str())
+      return moec_isa_features(isa);
+  return "the best below that the machine has";
+}
+
 static int runTargets(Session &session, bool json) {
   if (json) {
     json::OStream os(session.out, 2);
@@ -63,14 +83,18 @@ static int runTargets(Session &session, bool json) {
         os.object([&] {
           os.attribute("target", target);
           os.attribute("runs_here", runsHere(target));
+          os.attribute("needs", needs(target));
         });
     });
     session.out << "\n";
     return ExitDone;
   }
-  for (const std::string &target : targetNames())
-    session.out << left_justify(target, 17) << (runsHere(target) ? "runs here" : "not on this machine")
-                << (target == "cpu" ? std::string(", as ") + moec_isa_name(moec_cpu_isa()) : "") << "\n";
+  for (const std::string &target : targetNames()) {
+    std::string here = runsHere(target) ? "runs here" : "not on this machine";
+    if (target == "cpu")
+      here += std::string(", as ") + moec_isa_name(moec_cpu_isa());
+    session.out << left_justify(target, 17) << left_justify(here, 26) << needs(target) << "\n";
+  }
   return ExitDone;
 }
 

@@ -5,6 +5,8 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
+#include "codegen/emit/Manifest.h"
+
 #include "dsl/text/Spelling.h"
 
 #include <CLI/App.hpp>
@@ -46,8 +48,35 @@ static bool wantsColor(const std::string &mode) {
   return isatty(2) && !(noColor && *noColor) && !(term && std::string(term) == "dumb");
 }
 
+// "-o", "--output", ... of a verb and of moec itself.
+static std::vector<std::string> flagsOf(const CLI::App &verb) {
+  std::vector<std::string> names;
+  for (const CLI::App *app = &verb; app; app = app->get_parent())
+    for (const CLI::Option *option : app->get_options()) {
+      for (const std::string &name : option->get_snames())
+        names.push_back("-" + name);
+      for (const std::string &name : option->get_lnames())
+        names.push_back("--" + name);
+    }
+  return names;
+}
+
+// The first word of the command line that looks like a flag of the verb and is none; empty: there is no such word.
+static std::string unknownFlag(const CLI::App &verb, const std::vector<std::string> &words) {
+  std::vector<std::string> known = flagsOf(verb);
+  for (const std::string &word : words) {
+    std::string flag = word.substr(0, word.find('='));
+    if (flag == "--")
+      break;
+    if (flag.size() > 2 && flag.compare(0, 2, "--") == 0 && std::find(known.begin(), known.end(), flag) == known.end())
+      return flag;
+  }
+  return "";
+}
+
 // CLI11's own codes (100..127) never leave: asking for help is 0, everything else a usage error.
-static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError &error) {
+static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError &error,
+                    const std::vector<std::string> &argv) {
   const CLI::App *verb = &app;
   std::string command = "moec", parent;
   while (!verb->get_subcommands().empty()) { // verbs of verbs: moec tunedb ls
@@ -60,12 +89,24 @@ static int parseEnd(Session &session, const CLI::App &app, const CLI::ParseError
     session.out.flush();
     return ExitDone;
   }
+  if (error.get_name() == "CallForVersion") {
+    session.out << error.what() << "\n";
+    session.out.flush();
+    return ExitDone;
+  }
   std::string message = error.what();
   while (!message.empty() && (message.back() == '\n' || message.back() == '.'))
     message.pop_back();
   if (error.get_name() == "RequiredError" && verb->get_require_subcommand_min())
     message = verb == &app ? "no verb was named" : "no verb of " + command + " was named";
-  return fail(session, "E-USAGE", escaped(message), command + " --help lists what it takes");
+  std::string hint = command + " --help lists what it takes";
+  if (std::string flag = error.get_exit_code() == int(CLI::ExitCodes::ExtrasError) ? unknownFlag(*verb, argv) : "";
+      !flag.empty()) {
+    message = command + " takes no " + quoteText(flag);
+    if (std::optional<std::string> closest = closestSpelling(flag, flagsOf(*verb)))
+      hint = "did you mean \"" + *closest + "\"?";
+  }
+  return fail(session, "E-USAGE", escaped(message), hint);
 }
 
 // An unknown verb gets its own message; CLI11 would only ask for a subcommand.
@@ -84,6 +125,7 @@ static int runCommandLine(Session &session, int argc, char **argv) {
   addGlobalFlags(app, flags);
   app.require_subcommand(1);
   app.fallthrough();
+  app.set_version_flag("--version", "moec " + moecVersion());
   app.set_help_flag("-h,--help", "what moec, or one verb, takes");
   std::vector<Verb> verbs = {addInit(app),   addImport(app),  addCheck(app),   addCompile(app), addExplain(app),
                              addVerify(app), addBench(app),   addCompare(app), addReport(app),  addTune(app),
@@ -95,7 +137,7 @@ static int runCommandLine(Session &session, int argc, char **argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     session.color = wantsColor("auto");
-    return parseEnd(session, app, error);
+    return parseEnd(session, app, error, {argv + 1, argv + argc});
   }
   session.color = wantsColor(flags.color);
   session.quiet = flags.quiet;

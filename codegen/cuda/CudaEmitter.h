@@ -136,7 +136,8 @@ private:
   Values passThrough(std::string tag, std::string text, llvm::ArrayRef<mlir::Value> registers);
 };
 
-// Replaces math.exp, tanh, erf, log, log1p, rsqrt and every f32 division below `root` by arithmetic, ex2 and div:
+// Replaces math.exp, expm1, tanh, erf, log, log1p, rsqrt and every f32 division below `root` by arithmetic, ex2 and
+// div:
 //
 //     exp x = 2^h (1 + l ln 2),  h = x log2 e rounded, l = x log2 e - h exactly      4e-7 relative on [-87, 88]
 //

@@ -11,6 +11,7 @@
 
 #include "dsl/DataType.h"
 #include "dsl/text/SourceText.h"
+#include "runtime/moec.h"
 #include "runtime/moec_outputs.h"
 
 #include <algorithm>
@@ -18,6 +19,12 @@
 using namespace llvm;
 
 namespace moec {
+
+std::pair<std::string, std::string> compatibleVersions(int major, int minor) {
+  if (major == 0)
+    return {"0." + std::to_string(minor), "0." + std::to_string(minor + 1)};
+  return {std::to_string(major), std::to_string(major + 1)};
+}
 
 std::string libraryFileName(StringRef name, LibraryKind kind) {
   return "lib" + name.str() + (kind == LibraryKind::Static ? ".a" : ".so");
@@ -99,6 +106,10 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
   values.integer("num_losses", reportCount(package.plan, MOEC_ROLE_LOSSES));
   values.integer("num_choice_counts", reportCount(package.plan, MOEC_ROLE_CHOICE_COUNTS));
   values.word("version", moecVersion());
+  // Of 0.x only the same x, of later versions the same major: the rule of CHANGELOG.md.
+  auto [compatible, next] = compatibleVersions(MOEC_VERSION_MAJOR, MOEC_VERSION_MINOR);
+  values.word("compatible_version", compatible);
+  values.word("next_version", next);
   values.word("library", libraryFileName(package.name, kind));
   values.word("KIND", kind == LibraryKind::Static ? "STATIC" : "SHARED");
   values.integer("hidden", header.hidden);
@@ -136,6 +147,7 @@ Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, Li
   for (auto [path, source] :
        {std::pair("include/" + name + ".h", "header.h.in"), std::pair("lib/" + libraryFileName(name, kind), ""),
         std::pair("lib/cmake/" + name + "/" + name + "Config.cmake", "config.cmake.in"),
+        std::pair("lib/cmake/" + name + "/" + name + "ConfigVersion.cmake", "config_version.cmake.in"),
         std::pair("lib/pkgconfig/" + name + ".pc", "pkgconfig.pc.in")}) {
     Result<std::string> text = *source ? fillPackageTemplate(source, *values) : std::move(libraryBytes);
     if (!text)

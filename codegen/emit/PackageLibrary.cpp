@@ -59,12 +59,19 @@ static std::string inDir(StringRef dir, StringRef name) {
   return path.str().str();
 }
 
+Result<std::string> requireLinker() {
+  if (std::string linker = findLinker(); !linker.empty())
+    return linker;
+  return Diagnostic::error(toolCode, "no linker found: looked for ld.lld-22, ld.lld and ld in PATH",
+                           "moec doctor lists the programs moec runs; --emit static needs none");
+}
+
 Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef workDir) {
-  std::string linker = findLinker();
-  if (linker.empty())
-    return Diagnostic::error(toolCode, "no linker found: looked for ld.lld-22, ld.lld and ld in PATH");
+  Result<std::string> linker = requireLinker();
+  if (!linker)
+    return linker.takeError();
   std::string exports = inDir(workDir, "exports"), out = inDir(workDir, "out.so"), log = inDir(workDir, "log");
-  std::vector<std::string> owned = {linker,
+  std::vector<std::string> owned = {*linker,
                                     "-shared",
                                     "--version-script=" + exports,
                                     "-soname",
@@ -88,14 +95,14 @@ Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef
   std::vector<StringRef> args(owned.begin(), owned.end());
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
   std::string reason;
-  int code = sys::ExecuteAndWait(linker, args, std::nullopt, redirects, 0, 0, &reason);
+  int code = sys::ExecuteAndWait(*linker, args, std::nullopt, redirects, 0, 0, &reason);
   auto read = [](const std::string &path) {
     auto buffer = MemoryBuffer::getFile(path);
     return buffer ? (*buffer)->getBuffer().str() : std::string();
   };
   std::string bytes = code == 0 ? read(out) : std::string();
   if (bytes.empty())
-    return Diagnostic::error(toolCode, linker + " failed with code " + std::to_string(code) + ": " + reason +
+    return Diagnostic::error(toolCode, *linker + " failed with code " + std::to_string(code) + ": " + reason +
                                            StringRef(read(log)).trim().str());
   return bytes;
 }

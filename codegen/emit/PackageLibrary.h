@@ -24,6 +24,8 @@ Result<std::string> sharedLibraryBytes(const CompiledPackage &package, llvm::Str
 
 // Absolute path of the linker that sharedLibraryBytes runs; empty if PATH has none.
 std::string findLinker();
+// The same, or E-TOOL.
+Result<std::string> requireLinker();
 
 } // namespace moec
 

@@ -57,6 +57,8 @@ Result<std::string> fillPackageTemplate(StringRef name, const PackageValues &val
     return Diagnostic::error("E-INTERNAL", "no package template named " + name.str());
   std::string out;
   StringRef rest = (*read)->text;
+  if (rest.split('\n').first.contains("SPDX-License-Identifier"))
+    rest = rest.split('\n').second; // the licence of the template is not that of the file made from it
   while (true) {
     auto [plain, tail] = rest.split('@');
     out += plain;

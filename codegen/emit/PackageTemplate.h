@@ -34,7 +34,8 @@ private:
   std::map<std::string, std::string> values;
 };
 
-// Replaces every @key@ of templates/package/NAME, which is built into the binary. An error, E-INTERNAL: no such
+// Replaces every @key@ of templates/package/NAME, which is built into the binary, and leaves out the line of its
+// what moec writes belongs to its user (runtime/NOTICE). An error, E-INTERNAL: no such
 // template, or a key without a value.
 Result<std::string> fillPackageTemplate(llvm::StringRef name, const PackageValues &values);
 

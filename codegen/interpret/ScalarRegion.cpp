@@ -194,6 +194,7 @@ Function floatFunction(Operation &op) {
       .Case<arith::MinNumFOp>([](auto) { return REAL(std::fmin(a, b)); })
       .Case<arith::ExtFOp, arith::TruncFOp>([](auto) { return REAL(a); })
       .Case<math::ExpOp>([](auto) { return REAL(std::exp(a)); })
+      .Case<math::ExpM1Op>([](auto) { return REAL(std::expm1(a)); })
       .Case<math::LogOp>([](auto) { return REAL(std::log(a)); })
       .Case<math::Log1pOp>([](auto) { return REAL(std::log1p(a)); })
       .Case<math::TanhOp>([](auto) { return REAL(std::tanh(a)); })
@@ -305,7 +306,7 @@ LogicalResult setConstant(arith::ConstantOp op, Instruction &instruction) {
 double unitsOf(Operation &op) {
   if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, math::SqrtOp>(op))
     return 0.5;
-  return isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op) ? 2 : 0;
+  return isa<math::ExpOp, math::ExpM1Op, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op) ? 2 : 0;
 }
 
 unsigned bitsOf(Type type) { return type.isIntOrFloat() ? type.getIntOrFloatBitWidth() : 64; }

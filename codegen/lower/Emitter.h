@@ -138,7 +138,7 @@ public:
   llvm::SmallVector<mlir::Value> inlineVectorised(mlir::Region &region, mlir::ValueRange args, int64_t lanes);
 };
 
-// Replaces math.exp, tanh, erf, log and log1p below `root` by arithmetic: no kernel may call a math library.
+// Replaces math.exp, expm1, tanh, erf, log and log1p below `root` by arithmetic: no kernel may call a math library.
 void expandMath(mlir::Operation *root, const IsaFacts &isa);
 
 } // namespace moec

@@ -4,6 +4,7 @@
 // finite f32 inputs of the useful range; tests/cpu checks them.
 //
 //     exp x    = 2^n p(r), n = round(x / ln 2), r = x - n ln 2 in two parts, p of degree 7: 1 ulp
+//     expm1 x  = exp x - 1, and x times the Taylor series of (exp x - 1) / x to x^8 where |x| < 1/2: 4 ulp
 //     tanh x   = sign(x) (1 - 2 / (exp(2|x|) + 1)), and x times the Taylor series of tanh(x)/x to x^8 below 1/4: 3 ulp
 //     erf x    = Abramowitz and Stegun 7.1.26, absolute error 2e-7
 //     log x    = e ln 2 + log m, m in [sqrt(1/2), sqrt 2), log m through 2 atanh((m-1)/(m+1)): 2 ulp
@@ -27,6 +28,8 @@ public:
     Value x = op->getOperand(0);
     if (llvm::isa<math::ExpOp>(op))
       return exp(x);
+    if (llvm::isa<math::ExpM1Op>(op))
+      return expm1(x);
     if (llvm::isa<math::TanhOp>(op))
       return tanh(x);
     if (llvm::isa<math::ErfOp>(op))
@@ -78,6 +81,12 @@ private:
       return e.bitcast(arith::ShLIOp::create(e.b, e.loc, e.add(i, ki(127)), ki(23)), floats());
     };
     return mul(mul(p, power(half)), power(e.sub(bits, half)));
+  }
+
+  Value expm1(Value x) {
+    Value small =
+        mul(x, horner(x, {1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0}));
+    return e.select(cmp(arith::CmpFPredicate::OLT, abs(x), k(0.5)), small, sub(exp(x), k(1.0)));
   }
 
   Value tanh(Value x) {
@@ -139,7 +148,7 @@ private:
 void expandMath(Operation *root, const IsaFacts &isa) {
   SmallVector<Operation *> work;
   root->walk([&](Operation *op) {
-    if (llvm::isa<math::ExpOp, math::TanhOp, math::ErfOp, math::LogOp, math::Log1pOp>(op))
+    if (llvm::isa<math::ExpOp, math::ExpM1Op, math::TanhOp, math::ErfOp, math::LogOp, math::Log1pOp>(op))
       work.push_back(op);
   });
   for (Operation *op : work) {

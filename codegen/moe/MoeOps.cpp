@@ -119,14 +119,16 @@ LogicalResult checkRegion(Operation *op, StringRef label, Region &region, ArrayR
     return op->emitOpError(label) << ": the region must yield one " << result;
   for (Operation &inner : block.without_terminator()) {
     // math ops that kernels expand; any other, and remainders, would become a call of a math library
-    bool expanded = isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::AbsFOp,
-                        math::CopySignOp>(inner);
+    bool expanded = isa<math::ExpOp, math::ExpM1Op, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp,
+                        math::AbsFOp, math::CopySignOp>(inner);
     bool scalar = (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded;
     scalar &= inner.getNumRegions() == 0;
     for (Type type : inner.getResultTypes())
       scalar &= type.isIntOrFloat();
     if (!scalar)
-      return inner.emitOpError("C3: only scalar arith and math ops may be in a region of ") << op->getName();
+      return inner.emitOpError("C3: a region of ") << op->getName()
+                                                   << " may hold scalar ops of arith, except remf, and "
+                                                      "math.{exp,expm1,log,log1p,tanh,erf,sqrt,absf,copysign} only";
   }
   return success();
 }

@@ -92,7 +92,8 @@ def Moe_MapOp : Moe_Op<"map", [Pure, IsolatedFromAbove]> {
     The region is straight-line scalar arith and math.
       C1  every operand has the shape its kind asks for
       C2  the region takes one scalar per operand and yields one of the result's type
-      C3  the region holds only scalar arith and math ops
+      C3  the region holds only scalar ops of arith, except remf, and
+          math.{exp,expm1,log,log1p,tanh,erf,sqrt,absf,copysign}
     Example: tests/moe/map.mlir
   }];
   let arguments = (ins Variadic<AnyRankedTensor>:$inputs, Moe_KindArray:$kinds);

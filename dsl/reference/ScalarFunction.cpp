@@ -25,12 +25,24 @@ struct OpInfo {
 };
 
 constexpr OpInfo opTable[] = {
-    {"arith.constant", Op::Constant, 0}, {"arith.addf", Op::Add, 2},         {"arith.subf", Op::Sub, 2},
-    {"arith.mulf", Op::Mul, 2},          {"arith.divf", Op::Div, 2},         {"arith.negf", Op::Neg, 1},
-    {"arith.maximumf", Op::Maximum, 2},  {"arith.minimumf", Op::Minimum, 2}, {"arith.cmpf", Op::Compare, 2},
-    {"arith.select", Op::Select, 3},     {"math.exp", Op::Exp, 1},           {"math.log", Op::Log, 1},
-    {"math.log1p", Op::Log1p, 1},        {"math.tanh", Op::Tanh, 1},         {"math.erf", Op::Erf, 1},
-    {"math.sqrt", Op::Sqrt, 1},          {"math.absf", Op::Abs, 1},
+    {"arith.constant", Op::Constant, 0},
+    {"arith.addf", Op::Add, 2},
+    {"arith.subf", Op::Sub, 2},
+    {"arith.mulf", Op::Mul, 2},
+    {"arith.divf", Op::Div, 2},
+    {"arith.negf", Op::Neg, 1},
+    {"arith.maximumf", Op::Maximum, 2},
+    {"arith.minimumf", Op::Minimum, 2},
+    {"arith.cmpf", Op::Compare, 2},
+    {"arith.select", Op::Select, 3},
+    {"math.exp", Op::Exp, 1},
+    {"math.expm1", Op::Expm1, 1},
+    {"math.log", Op::Log, 1},
+    {"math.log1p", Op::Log1p, 1},
+    {"math.tanh", Op::Tanh, 1},
+    {"math.erf", Op::Erf, 1},
+    {"math.sqrt", Op::Sqrt, 1},
+    {"math.absf", Op::Abs, 1},
 };
 
 struct PredicateInfo {
@@ -303,6 +315,9 @@ double ScalarFunction::operator()(double x) const {
       break;
     case Op::Exp:
       y = std::exp(a);
+      break;
+    case Op::Expm1:
+      y = std::expm1(a);
       break;
     case Op::Log:
       y = std::log(a);

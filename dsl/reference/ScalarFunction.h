@@ -51,6 +51,7 @@ public:
     Compare,
     Select,
     Exp,
+    Expm1,
     Log,
     Log1p,
     Tanh,

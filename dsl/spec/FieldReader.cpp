@@ -400,7 +400,9 @@ void FieldReader::activation(std::string_view key, Activation &act, std::string 
     name = node->text;
     return;
   }
-  allowed.insert(allowed.end(), options.activations.begin(), options.activations.end());
+  for (const std::string &file : options.activations)
+    if (std::find(allowed.begin(), allowed.end(), file) == allowed.end())
+      allowed.push_back(file);
   if (std::find(options.activations.begin(), options.activations.end(), node->text) != options.activations.end()) {
     act = Activation::Custom;
     name = node->text;

@@ -96,6 +96,13 @@ std::optional<LayerSpec> readSpec(std::string_view text, std::string_view fileNa
                       "a spec must be an object, found " + std::string(kindName(source.tree().root().kind)));
     return std::nullopt;
   }
+  const JsonNode &root = source.tree().root();
+  auto has = [&](const char *key) { return source.tree().member(root, key) != nullptr; };
+  if (!has("moec") && (has("model_type") || has("architectures"))) {
+    diagnostics.error("E-MISSING", source.locate(""), "this is the config of a model; expected the spec of a layer",
+                      "moec import hf makes a spec of it");
+    return std::nullopt;
+  }
   LayerSpec spec;
   FieldReader reader(source.tree(), options, source, diagnostics);
   describeSpec(reader, spec);

@@ -19,7 +19,7 @@
 namespace moec {
 
 struct ReadOptions {
-  std::vector<std::string> activations; // names of function files, in addition to the built-in activations
+  std::vector<std::string> activations; // names of function files; those of the vocabulary may be among them
   std::string defaultName;              // `name` of a spec without one; other characters than [a-z0-9_] become _
   std::string dtype;                    // type name for a spec without `dtype`; empty: f32
   std::optional<unsigned> reports;      // bits (Reports.h) that replace those of `reports` in the spec

@@ -42,4 +42,11 @@ std::optional<std::string> closestSpelling(std::string_view word, const std::vec
   return found ? std::optional<std::string>(*found) : std::nullopt;
 }
 
+std::string quotedList(const std::vector<std::string> &words) {
+  std::string text;
+  for (size_t n = 0; n < words.size(); ++n)
+    text += (n == 0 ? "" : n + 1 < words.size() ? ", " : " or ") + ("\"" + words[n] + "\"");
+  return text;
+}
+
 } // namespace moec

@@ -19,6 +19,9 @@ size_t editDistance(std::string_view a, std::string_view b);
 // least 1, at most 4).
 std::optional<std::string> closestSpelling(std::string_view word, const std::vector<std::string> &words);
 
+// {"a", "b", "c"} -> "\"a\", \"b\" or \"c\"", for messages.
+std::string quotedList(const std::vector<std::string> &words);
+
 } // namespace moec
 
 #endif

@@ -4,6 +4,12 @@
 # CMAKE_PREFIX_PATH=build finds moec without installing it.
 include(CMakePackageConfigHelpers)
 
+# What a program that asks for this version also accepts: any 0.x.* for 0.x, any later 1.* for 1.x.
+set(moec_compatibility SameMajorVersion)
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(moec_compatibility SameMinorVersion)
+endif()
+
 # Files that differ between the two trees: where moec.h is.
 function(moec_configure_finders folder include_dir pc_include_dir)
   set(MOEC_CONFIG_INCLUDE_DIR "${include_dir}")
@@ -14,7 +20,7 @@ function(moec_configure_finders folder include_dir pc_include_dir)
   configure_file(${from}/moecTargets.cmake.in ${folder}/cmake/moec/moecTargets.cmake @ONLY)
   configure_file(${from}/moec.pc.in ${folder}/pkgconfig/moec.pc @ONLY)
   write_basic_package_version_file(${folder}/cmake/moec/moecConfigVersion.cmake VERSION ${PROJECT_VERSION}
-                                   COMPATIBILITY SameMinorVersion)
+                                   COMPATIBILITY ${moec_compatibility})
 endfunction()
 
 moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${PROJECT_SOURCE_DIR}/runtime" "${PROJECT_SOURCE_DIR}/runtime")
@@ -24,8 +30,10 @@ install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY
 install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h
   ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/runtime/NOTICE DESTINATION share/doc/moec)
 if(TARGET moec)
+  install(FILES ${PROJECT_SOURCE_DIR}/dsl/layer.schema.json DESTINATION share/moec)
   # The LLVM libraries stand in a folder of their own that the loader does not search.
-  set_target_properties(moec PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
-  install(TARGETS moec RUNTIME DESTINATION bin)
+  set_target_properties(moec moec-opt PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS moec moec-opt RUNTIME DESTINATION bin)
 endif()

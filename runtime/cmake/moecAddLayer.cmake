@@ -9,7 +9,8 @@
 #     [SCHEDULE <file>] [TEMPLATES <folder>])
 #
 # The package is called <name> whatever the spec calls itself, so every path is known when CMake configures and the
-# compiler runs in the build only. Sets <name>_PACKAGE_DIR and <name>_MANIFEST in the caller's scope.
+# compiler runs in the build only. Sets <name>_PACKAGE_DIR and <name>_MANIFEST in the caller's scope. The target is also
+# called <name>::<name>, as find_package(<name>) calls it.
 function(moec_add_layer name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "SPEC;TOKENS;KIND;SCHEDULE;TEMPLATES" "TARGETS")
   if(ARG_UNPARSED_ARGUMENTS)
@@ -83,7 +84,40 @@ function(moec_add_layer name)
   set_target_properties(${name} PROPERTIES
     IMPORTED_LOCATION "${library}"
     INTERFACE_INCLUDE_DIRECTORIES "${folder}/include"
-    INTERFACE_LINK_LIBRARIES moec::moec)
+    INTERFACE_LINK_LIBRARIES moec::moec
+    MOEC_PACKAGE_DIR "${folder}")
+  add_library(${name}::${name} ALIAS ${name})
   set(${name}_PACKAGE_DIR "${folder}" PARENT_SCOPE)
   set(${name}_MANIFEST "${manifest}" PARENT_SCOPE)
+endfunction()
+
+# Installs the package of a layer: header, library, manifest, CMake and pkg-config files, so that find_package(<name>)
+# finds it under the prefix.
+#
+#   moec_install_layer(<name>
+#     [DESTINATION <folder>]   below the prefix, default: the prefix itself
+#     [COMPONENT <component>])
+function(moec_install_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "DESTINATION;COMPONENT" "")
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "moec_install_layer(${name}): unknown argument ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  set(folder)
+  if(TARGET ${name})
+    get_target_property(folder ${name} MOEC_PACKAGE_DIR)
+  endif()
+  if(NOT folder)
+    message(FATAL_ERROR "moec_install_layer(${name}): moec_add_layer has made no layer of this name")
+  endif()
+  if(NOT ARG_DESTINATION)
+    set(ARG_DESTINATION .)
+  endif()
+  set(component)
+  if(ARG_COMPONENT)
+    set(component COMPONENT ${ARG_COMPONENT})
+  endif()
+  # A layer that nothing links is compiled too, because it is installed.
+  add_custom_target(${name}_to_install ALL)
+  add_dependencies(${name}_to_install ${name}_package)
+  install(DIRECTORY "${folder}/" DESTINATION ${ARG_DESTINATION} USE_SOURCE_PERMISSIONS ${component})
 endfunction()

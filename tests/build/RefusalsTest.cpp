@@ -128,7 +128,7 @@ struct Overlay {
 };
 
 const char *const allowedText = "allowed are at most 256 of arith.{constant,addf,subf,mulf,divf,negf,maximumf,minimumf,"
-                                "cmpf,select}, math.{exp,log,log1p,tanh,erf,sqrt,absf} on f32";
+                                "cmpf,select}, math.{exp,expm1,log,log1p,tanh,erf,sqrt,absf} on f32";
 
 Diagnostic refusalOfFunction(const Overlay &overlay) {
   BuiltLayer built;

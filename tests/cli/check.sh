@@ -101,6 +101,24 @@ run check qwen3-30b-a3
 expect_status 8
 expect_err 'moec: error[E-FILE]: cannot read the spec "qwen3-30b-a3": no file and no preset has this name
   hint: did you mean the preset "qwen3-30b-a3b"?'
+run check mixtral
+expect_status 8
+expect_err 'moec: error[E-FILE]: cannot read the spec "mixtral": no file and no preset has this name
+  hint: did you mean the preset "mixtral-8x22b" or "mixtral-8x7b"?'
+echo '{"model_type": "mixtral", "hidden_size": 64}' >config.json
+run check config.json
+expect_status 3
+expect_err 'config.json:1:1: error[E-MISSING]: this is the config of a model; expected the spec of a layer
+    1 | {"model_type": "mixtral", "hidden_size": 64}
+      | ^
+  hint: moec import hf makes a spec of it
+1 error. moec check --explain E-MISSING tells more.'
+# Every function file of templates/ is an activation, with and without an overlay.
+sed 's/"silu"/"softplus"/' "$source_dir/examples/tiny.json" >softplus.json
+run check softplus.json
+expect_status 0
+run verify softplus.json --tokens 1,7 -q
+expect_status 0
 mkdir folder
 run check folder
 expect_status 8

@@ -9,11 +9,11 @@ expect_status 0
 expect_out tiny
 expect_err ''
 files=$(cd tiny && find . -type f | sort | tr '\n' ' ')
-expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cmake/tiny/tinyConfig.cmake ./lib/libtiny.a ./lib/pkgconfig/tiny.pc ./share/tiny/manifest.json ./share/tiny/schedule.txt ./share/tiny/spec.json '
+expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cmake/tiny/tinyConfig.cmake ./lib/cmake/tiny/tinyConfigVersion.cmake ./lib/libtiny.a ./lib/pkgconfig/tiny.pc ./share/tiny/manifest.json ./share/tiny/schedule.txt ./share/tiny/spec.json '
 expect_that 'manifest digests are those of the files' python3 -c '
 import hashlib, json
 m = json.load(open("tiny/share/tiny/manifest.json"))
-assert len(m["files"]) == 6, m["files"]
+assert len(m["files"]) == 7, m["files"]
 for path, digest in m["files"].items():
     assert "sha256:" + hashlib.sha256(open("tiny/" + path, "rb").read()).hexdigest() == digest, path'
 
@@ -240,4 +240,13 @@ if mount -t tmpfs -o size=24k tmpfs small 2>/dev/null; then
 else
   echo 'SKIPPED: a full disk (no right to mount a tmpfs)'
 fi
+
+# A missing linker is said before anything is compiled.
+mkdir -p empty-path
+PATH=$work/empty-path "$moec" compile "$source_dir/examples/tiny.json" --emit shared -o no-linker >out 2>err
+status=$?
+expect_status 5
+expect_err 'moec: error[E-TOOL]: no linker found: looked for ld.lld-22, ld.lld and ld in PATH
+  hint: moec doctor lists the programs moec runs; --emit static needs none'
+expect_that 'nothing is left behind' test ! -e no-linker
 done_testing

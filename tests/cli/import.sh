@@ -32,6 +32,13 @@ d = json.load(open("out"))
 assert {"key": "router.top_k", "value": "4", "source": "num_experts_per_tok"} in d["mapping"], d
 assert [(w["code"], w["key"]) for w in d["warnings"]] == [("W-QUIRK", "n_group")], d'
 
+run import hf config.json -o -
+expect_status 0
+expect_that 'the spec alone is on stdout' python3 -c 'import json; json.load(open("out"))'
+expect_in err 'names of tensors begin with "model.layers.1."'
+run import hf --list --json
+expect_status 0
+expect_that 'the list is JSON' python3 -c 'import json; assert "deepseek_v3" in json.load(open("out"))'
 run import hf config.json -o - --layer 0
 expect_status 3
 expect_err 'moec: error[E-IMPORT-LAYER]: layer 0 has no experts

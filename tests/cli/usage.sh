@@ -8,6 +8,27 @@ expect_err 'moec: error[E-USAGE]: no verb was named
   hint: moec --help lists what it takes'
 expect_out ''
 
+run --version
+expect_status 0
+expect_in out 'moec 0.1.0'
+
+# README.md and `moec targets` say the same about instruction sets.
+run targets
+expect_status 0
+for isa in baseline avx2 avx512 avx512_bf16 amx; do
+  features=$(sed -n "s/^cpu:$isa  *\(runs here\|not on this machine\)  *//p" out)
+  written=$(sed -n "s/^ *| \`$isa\` | \([^|]*\) |\$/\1/p" "$source_dir/README.md")
+  expect_that "README.md says what $isa needs" test "$(echo "$written" | sed 's/ (bf16.*//; s/, and the kernel.*//; s/,//g')" = "$features"
+done
+run targets --json
+expect_status 0
+expect_that 'every target says what it needs' python3 -c '
+import json
+needs = {t["target"]: t["needs"] for t in json.load(open("out"))}
+assert all(needs.values()), needs
+assert needs["cuda"] == "compute capability 9.0, 8.0 and later", needs
+assert needs["cpu:avx512_bf16"] == "AVX512-BF16", needs'
+
 run chekc
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown verb "chekc"
@@ -17,6 +38,21 @@ run compile
 expect_status 2
 expect_err 'moec: error[E-USAGE]: SPEC is required
   hint: moec compile --help lists what it takes'
+
+run compile x.json --targets cpu
+expect_status 2
+expect_err 'moec: error[E-USAGE]: moec compile takes no "--targets"
+  hint: did you mean "--target"?'
+run compile x.json --quit
+expect_status 2
+expect_err 'moec: error[E-USAGE]: moec compile takes no "--quit"
+  hint: did you mean "--quiet"?'
+run compile x.json y.json
+expect_status 2
+expect_in err 'The following argument was not expected: y.json'
+run compile "$source_dir/examples/tiny.json" --max-tokens 1-64 -o range -q
+expect_status 0
+expect_that '1-64 are calls of up to 64 tokens' grep -q 'define TINY_MAX_TOKENS 64$' range/include/tiny.h
 
 run compile x.json --max-tokens 0
 expect_status 2

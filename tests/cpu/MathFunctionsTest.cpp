@@ -100,6 +100,7 @@ template <class Op> Value unary(Emitter &e, Value x) { return Op::create(e.b, e.
 
 const Function functions[] = {
     {"exp", unary<math::ExpOp>, std::exp, -87.3f, 88.7f, 1.5, 0},
+    {"expm1", unary<math::ExpM1Op>, std::expm1, -inf, 88.7f, 4, 0},
     {"tanh", unary<math::TanhOp>, std::tanh, -inf, inf, 6, 0},
     {"erf", unary<math::ErfOp>, std::erf, -inf, inf, 0, 7e-7},
     {"log", unary<math::LogOp>, std::log, 0, std::numeric_limits<float>::max(), 2, 0},
@@ -192,6 +193,8 @@ TEST_P(MathFunctions, special_values_are_exact) {
         {-110.0f, 0.0f},
         {-1e30f, 0.0f},
         {denormal, 1.0f}}},
+      {"expm1",
+       {{nan, nan}, {inf, inf}, {-inf, -1.0f}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {denormal, denormal}, {100.0f, inf}}},
       {"tanh",
        {{nan, nan}, {inf, 1.0f}, {-inf, -1.0f}, {0.0f, 0.0f}, {-0.0f, -0.0f}, {denormal, denormal}, {50.0f, 1.0f}}},
       {"erf", {{nan, nan}, {inf, 1.0f}, {-inf, -1.0f}, {10.0f, 1.0f}, {-10.0f, -1.0f}}},

@@ -248,7 +248,10 @@ TEST(spec_round_trip, presets_all) {
     EXPECT_EQ(readText(*presetText(name)).spec->name, layerNameOf(name + ".json"));
   }
   EXPECT_FALSE(presetText("no-such-preset"));
-  EXPECT_EQ(closestPreset("qwen3-30b-a3"), "qwen3-30b-a3b");
+  EXPECT_EQ(nearPresets("qwen3-30b-a33b"), std::vector<std::string>{"qwen3-30b-a3b"});
+  EXPECT_EQ(nearPresets("mixtral"), (std::vector<std::string>{"mixtral-8x22b", "mixtral-8x7b"}));
+  EXPECT_TRUE(nearPresets("").empty());
+  EXPECT_TRUE(nearPresets("zzz").empty());
 }
 
 TEST(spec_round_trip, tiny_canonical_text) {

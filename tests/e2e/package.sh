@@ -14,7 +14,7 @@ say install
 "$cmake" --install "$build" --prefix "$work/prefix" >/dev/null
 for file in bin/moec include/moec.h include/moec_abi.h include/moec_dtype.h lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
   lib/cmake/moec/moecTargets.cmake lib/cmake/moec/moecConfigVersion.cmake lib/cmake/moec/moecAddLayer.cmake \
-  lib/pkgconfig/moec.pc; do
+  lib/pkgconfig/moec.pc share/doc/moec/LICENSE share/doc/moec/NOTICE share/moec/layer.schema.json; do
   [ -e "$work/prefix/$file" ] || { echo "not installed: $file"; exit 1; }
 done
 if grep -rn "$source_dir" "$work/prefix/lib/cmake" "$work/prefix/lib/pkgconfig"; then
@@ -22,6 +22,19 @@ if grep -rn "$source_dir" "$work/prefix/lib/cmake" "$work/prefix/lib/pkgconfig";
   exit 1
 fi
 moec=$work/prefix/bin/moec
+version=$("$moec" --version)
+version=${version#moec }
+minor=${version%.*} next=${version%%.*}.$((${minor#*.} + 1))
+[ "$(readelf -d "$work/prefix/lib/libmoec.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')" = "libmoec.so.$minor" ] || {
+  echo "libmoec.so has another name than libmoec.so.$minor"
+  exit 1
+}
+
+say 'the runtime with a C compiler alone'
+"$cmake" -S "$source_dir" -B "$work/runtime-build" -DMOEC_RUNTIME_ONLY=ON -DCMAKE_C_COMPILER=cc \
+  -DCMAKE_CXX_COMPILER=/nonexistent -DCMAKE_INSTALL_PREFIX="$work/runtime" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$cmake" --build "$work/runtime-build" --target install -j 2 >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+[ ! -e "$work/runtime/bin" ] && [ -e "$work/runtime/lib/libmoec.so.$minor" ] && [ -e "$work/runtime/share/doc/moec/NOTICE" ]
 
 for kind in STATIC SHARED; do
   say "CMake, $kind"
@@ -67,16 +80,44 @@ mkdir consumer
 cat >consumer/CMakeLists.txt <<'END'
 cmake_minimum_required(VERSION 3.25)
 project(consumer LANGUAGES C)
-find_package(layer REQUIRED)
+find_package(layer ${VERSION} REQUIRED)
 add_executable(quickstart ${QUICKSTART}/quickstart.c)
 target_link_libraries(quickstart PRIVATE layer::layer m)
 END
 for kind in static shared; do
   "$cmake" -S consumer -B "consumer-$kind" -DCMAKE_PREFIX_PATH="$work/$kind;$work/prefix" \
-    -DQUICKSTART="$source_dir/examples/quickstart" >log || { cat log; exit 1; }
+    -DQUICKSTART="$source_dir/examples/quickstart" -DVERSION=$minor >log || { cat log; exit 1; }
   "$cmake" --build "consumer-$kind" >log 2>&1 || { cat log; exit 1; }
   "consumer-$kind/quickstart" >log || { cat log; exit 1; }
 done
+# VERSION of find_package, and whether the package serves it
+for case in "$version yes" "$minor...<$next yes" "$minor...$version yes" "$next no" "$next...2 no" "0.0 no" "9 no"; do
+  status=no
+  "$cmake" -S consumer -B consumer-static -DVERSION="${case% *}" -DCMAKE_PREFIX_PATH="$work/static;$work/prefix" \
+    >log 2>&1 && status=yes
+  [ $status = "${case#* }" ] || { echo "find_package(layer ${case% *}): found: $status"; cat log; exit 1; }
+done
+
+say 'a layer that a project installs, and the runtime alone'
+mkdir installer
+cat >installer/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(installer LANGUAGES C)
+find_package(moec REQUIRED COMPONENTS compiler)
+moec_add_layer(layer SPEC ${SPEC})
+moec_install_layer(layer)
+END
+"$cmake" -S installer -B installer-build -DCMAKE_PREFIX_PATH="$work/prefix" -DSPEC="$source_dir/examples/tiny.json" \
+  -DCMAKE_INSTALL_PREFIX="$work/runtime" >log || { cat log; exit 1; }
+"$cmake" --build installer-build --target install >log 2>&1 || { cat log; exit 1; }
+diff -r static "$work/runtime" | grep -v "^Only in $work/runtime" && { echo 'installed otherwise than compiled'; exit 1; }
+"$cmake" -S consumer -B consumer-installed -DCMAKE_PREFIX_PATH="$work/runtime" -DVERSION=$minor \
+  -DQUICKSTART="$source_dir/examples/quickstart" >log || { cat log; exit 1; }
+"$cmake" --build consumer-installed >log 2>&1 || { cat log; exit 1; }
+consumer-installed/quickstart >log || { cat log; exit 1; }
+sed 's/moec_install_layer(layer)/moec_install_layer(other)/' installer/CMakeLists.txt >CMakeLists.txt
+"$cmake" -S . -B installer-other -DCMAKE_PREFIX_PATH="$work/prefix" -DSPEC="$source_dir/examples/tiny.json" >log 2>&1 && exit 1
+grep -q 'moec_install_layer(other): moec_add_layer has made no layer of this name' log || { cat log; exit 1; }
 
 for cc in cc gcc-12 clang-22; do
   command -v $cc >/dev/null 2>&1 || { echo "SKIPPED: $cc is not here"; continue; }
@@ -86,6 +127,25 @@ for cc in cc gcc-12 clang-22; do
   $cc -std=c11 -Wall -Wextra -Werror -O1 "$source_dir/examples/quickstart/quickstart.c" -o "pc-$cc" $flags -lm -Wl,-rpath,"$work/prefix/lib"
   "./pc-$cc" >log || { cat log; exit 1; }
 done
+say 'pkg-config: the static runtime, and bounds of its version'
+flags=$(PKG_CONFIG_PATH=$work/static/lib/pkgconfig:$work/prefix/lib/pkgconfig pkg-config --cflags --libs \
+  --define-variable=moec_library=-l:libmoec.a layer)
+# shellcheck disable=SC2086
+cc -std=c11 -O1 "$source_dir/examples/quickstart/quickstart.c" -o pc-static $flags -lm
+./pc-static >log || { cat log; exit 1; }
+grep -qxF "Requires: moec >= $version, moec < $next" static/lib/pkgconfig/layer.pc
+mkdir later
+sed "s/^Version: .*/Version: $next.0/" "$work/prefix/lib/pkgconfig/moec.pc" >later/moec.pc
+if PKG_CONFIG_PATH=$work/static/lib/pkgconfig:later pkg-config --libs layer >log 2>&1; then
+  echo "a package of $version accepts the runtime of $next.0"
+  exit 1
+fi
+
+say 'what moec writes carries no licence of moec'
+if grep -rl 'Apache-2.0' static; then
+  echo 'a file of a package names the licence of moec'
+  exit 1
+fi
 
 say 'a layer that the quickstart does not know'
 sed 's/, *"normalize": *{[^}]*}//' "$source_dir/examples/tiny.json" >raw.json

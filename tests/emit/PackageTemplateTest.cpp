@@ -2,6 +2,7 @@
 // Typed values -> template text; nothing but identifiers and numbers gets in.
 
 #include "codegen/emit/PackageTemplate.h"
+#include "codegen/emit/PackageFiles.h"
 
 #include <gtest/gtest.h>
 
@@ -35,8 +36,16 @@ TEST(PackageTemplate, fill_needs_every_value) {
   EXPECT_EQ(text.error().message, "package template pkgconfig.pc.in asks for \"name\", which has no value");
   ASSERT_TRUE(values.identifier("name", "tiny"));
   values.word("version", "0.1.0");
+  values.word("next_version", "0.2");
   text = fillPackageTemplate("pkgconfig.pc.in", values);
   ASSERT_TRUE(text) << text.error().message;
   EXPECT_NE(text->find("Libs: -L${libdir} -ltiny\n"), std::string::npos);
   EXPECT_EQ(text->find('@'), std::string::npos);
+  EXPECT_EQ(text->find("SPDX"), std::string::npos) << "what moec writes does not carry moec's licence";
+}
+
+TEST(PackageTemplate, versions_that_work_together) {
+  EXPECT_EQ(compatibleVersions(0, 1), std::pair(std::string("0.1"), std::string("0.2")));
+  EXPECT_EQ(compatibleVersions(0, 9), std::pair(std::string("0.9"), std::string("0.10")));
+  EXPECT_EQ(compatibleVersions(1, 4), std::pair(std::string("1"), std::string("2")));
 }

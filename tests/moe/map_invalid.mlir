@@ -49,7 +49,7 @@ func.func @map_c2_yield_type(%x: tensor<?x8xbf16>) -> tensor<?x8xf32> {
 // -----
 func.func @map_c3_scalar_ops_only(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %y = moe.map (%a = %x elem : tensor<?x8xf32>) -> tensor<?x8xf32> {
-    // expected-error @below {{'vector.broadcast' op C3: only scalar arith and math ops may be in a region of moe.map}}
+    // expected-error @below {{'vector.broadcast' op C3: a region of moe.map may hold scalar ops of arith, except remf, and math.{exp,expm1,log,log1p,tanh,erf,sqrt,absf,copysign} only}}
     %v = vector.broadcast %a : f32 to vector<4xf32>
     moe.yield %a : f32
   }

@@ -151,7 +151,8 @@ TEST(ScalarFunction, errors_say_where_and_what) {
   EXPECT_EQ(errorOf(around("%x = arith.negf %x : f32\n")), "f.mlir:2: \"%x\" is defined twice");
   EXPECT_EQ(errorOf(around("%y = math.sin %x : f32\n")),
             "f.mlir:2: found \"math.sin\"; allowed are arith.constant, arith.addf, arith.subf, arith.mulf, arith.divf, "
-            "arith.negf, arith.maximumf, arith.minimumf, arith.cmpf, arith.select, math.exp, math.log, math.log1p, "
+            "arith.negf, arith.maximumf, arith.minimumf, arith.cmpf, arith.select, math.exp, math.expm1, math.log, "
+            "math.log1p, "
             "math.tanh, math.erf, math.sqrt, math.absf");
   EXPECT_EQ(errorOf(around("%y = arith.constant 1 : f32\n")),
             "f.mlir:2: found \"1\"; a constant of type f32 needs a decimal point");
