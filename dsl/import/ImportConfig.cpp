@@ -22,24 +22,27 @@ const ImportFamily *familyOf(const std::string &model) {
   return nullptr;
 }
 
-// The config of the model that is imported, and its key in the whole; empty: it is the whole.
+// The config of the model that is imported.
 struct InnerConfig {
   const Json *config = nullptr; // null: options.inner names no object
-  std::string at;
+  bool whole = false;           // it is the one that was read
+  std::string at;               // its key, if it is neither the whole nor the text model
 };
 
 // A config that describes several models inside of it keeps the text one under one of these keys.
+constexpr const char *textKeys[] = {"text_config", "llm_config", "language_config", "thinker_config.text_config"};
+
 InnerConfig innerConfig(const Json &root, const ImportOptions &options) {
   auto under = [&](const std::string &key) {
     const Json *inner = memberOf(root, key);
     return inner && inner->is_object() ? inner : nullptr;
   };
+  for (const char *key : textKeys)
+    if (const Json *text = under(key); text && (options.inner.empty() || options.inner == key))
+      return {text, false, ""};
   if (!options.inner.empty())
-    return {under(options.inner), options.inner};
-  for (const char *key : {"text_config", "llm_config", "language_config", "thinker_config.text_config"})
-    if (const Json *text = under(key))
-      return {text, key};
-  return {&root, ""};
+    return {under(options.inner), false, options.inner};
+  return {&root, true, ""};
 }
 
 const char *typeNamed(std::string word) {
@@ -132,10 +135,10 @@ static const ImportFamily *chooseFamily(const Json &config, const Json &root, Im
 }
 
 // Names of tensors in a model that holds the text model are those of the whole.
-static void choosePrefix(ImportState &import, const ImportFamily &family, const Json &root, const std::string &at) {
+static void choosePrefix(ImportState &import, const ImportFamily &family, const Json &root, const InnerConfig &inner) {
   const Json *type = memberOf(root, "model_type");
   std::string outer = type && type->is_string() ? type->get<std::string>() : "";
-  const char *within = at.empty() ? family.prefix : prefixWithin(root, outer, at);
+  const char *within = inner.whole ? family.prefix : prefixWithin(root, outer, inner.at);
   import.out.prefix = withLayer(within ? within : family.prefix, import.layer());
   if (!within)
     import.out.findings.push_back(
@@ -187,7 +190,7 @@ static bool importRoot(const Json &root, const ImportOptions &options, ImportRes
   import.chooseLayer(family->rule);
   if (import.failed())
     return false;
-  choosePrefix(import, *family, root, inner.at);
+  choosePrefix(import, *family, root, inner);
   fillHidden(import, family->hidden);
   fillTypes(import, root);
   family->fill(import);

@@ -313,7 +313,7 @@ const std::vector<ImportFamily> &importFamilies() {
 }
 
 const char *prefixWithin(const Json &root, const std::string &outer, const std::string &at) {
-  static const char *const language = "model.language_model.layers.{l}.",
+  static const char *const decoder = "model.layers.{l}.", *const language = "model.language_model.layers.{l}.",
                            *const languageModel = "language_model.model.layers.{l}.",
                            *const nemotron = "language_model.backbone.layers.{l}.";
   static const std::pair<const char *, const char *> wrappers[] = {
@@ -329,8 +329,11 @@ const char *prefixWithin(const Json &root, const std::string &outer, const std::
       {"qwen4_exp", language},
       {"mistral3", language},
       {"mistral_large4", "layers.{l}."},
-      {"step3_vl", "model.layers.{l}."},
+      {"step3_vl", decoder},
       {"deepseek_vl_v2", "language.model.layers.{l}."},
+      {"dots3_note", decoder},
+      {"deepseek_ocr2", decoder},
+      {"unlimited_ocr", decoder},
       {"internvl_chat", languageModel},
       {"interns1", language},
       {"NemotronH_Nano_VL_V2", nemotron},
@@ -338,15 +341,18 @@ const char *prefixWithin(const Json &root, const std::string &outer, const std::
       {"NemotronH_Super_Omni_Reasoning_V3", nemotron},
       {"NemotronH_Omni_Reasoning_V3", nemotron},
       // by architecture, where several models have one type
-      {"DeepseekOCRForCausalLM", "model.layers.{l}."},
-      {"DeepseekOCR2ForCausalLM", "model.layers.{l}."},
-      {"UnlimitedOCRForCausalLM", "model.layers.{l}."},
-      // by the key of a model inside that is not the text model
-      {"talker_config.text_config", "talker.model.layers.{l}."},
+      {"DeepseekOCRForCausalLM", decoder},
+      {"DeepseekOCR2ForCausalLM", decoder},
+      {"UnlimitedOCRForCausalLM", decoder},
+      // by type and key, where a model inside is not the text model
+      {"qwen3_omni_moe.talker_config.text_config", "talker.model.layers.{l}."},
+      {"dots3_note.vision_config", "vision_encoder.blocks.{l}."},
   };
   const Json *architecture = memberOf(root, "architectures");
   bool listed = architecture && architecture->is_array() && !architecture->empty() && (*architecture)[0].is_string();
-  const std::string names[] = {at, listed ? (*architecture)[0].get<std::string>() : "", outer};
+  std::vector<std::string> names = {outer + "." + at};
+  if (at.empty())
+    names = {listed ? (*architecture)[0].get<std::string>() : "", outer};
   for (const std::string &wanted : names)
     for (auto [name, prefix] : wrappers)
       if (wanted == name)

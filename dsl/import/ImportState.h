@@ -118,8 +118,8 @@ struct ImportFamily {
 
 const std::vector<ImportFamily> &importFamilies();
 
-// The prefix of a layer's tensors in a model of type `outer` around one that importFamilies() has, the one under
-// the key `at` of `root`; null: not known.
+// The prefix of a layer's tensors in a model of type `outer`, whose config is `root`, around one that importFamilies()
+// has: its text model, or the one under the key `at`. Null: not known.
 const char *prefixWithin(const Json &root, const std::string &outer, const std::string &at);
 
 } // namespace moec

@@ -123,6 +123,8 @@ TEST(ImportMore, names_within_known_models) {
        {Within{"mistral4", R"({"model_type": "mistral3"})", "text_config", "model.language_model.layers.0."},
         Within{"qwen3", R"({"model_type": "internvl_chat"})", "llm_config", "language_model.model.layers.0."},
         Within{"qwen3", R"({"model_type": "interns1"})", "text_config", "model.language_model.layers.0."},
+        Within{"dots3_note", R"({"model_type": "dots3_note"})", "text_config", "model.layers.1."},
+        Within{"deepseek_v2_lite", R"({"model_type": "deepseek_ocr2"})", "text_config", "model.layers.1."},
         Within{"nemotron", R"({"model_type": "NemotronH_Nano_VL_V2"})", "llm_config",
                "language_model.backbone.layers."},
         Within{"nemotron", R"({"model_type": "any", "architectures": ["NemotronH_Omni_Reasoning_V3"]})", "llm_config",
@@ -155,6 +157,18 @@ TEST(ImportMore, inner_model_is_chosen) {
   std::vector<Diagnostic> findings;
   ASSERT_TRUE(importLayers(config.dump(), options, groups, findings));
   EXPECT_EQ(groups[0].layers.size(), 20u);
+  options.inner = "thinker_config.text_config"; // the text model by its own key
+  ASSERT_TRUE(importConfig(config.dump(), options, result));
+  EXPECT_EQ(result.prefix, "thinker.model.layers.0.");
+  config["other"] = config["talker_config"]["text_config"]; // names under a key that is not known are not guessed
+  options.inner = "other";
+  ASSERT_TRUE(importConfig(config.dump(), options, result));
+  EXPECT_TRUE(findingOf(result, "W-IMPORT-PREFIX"));
+  options.inner = "vision_config";
+  nlohmann::json dots = {{"model_type", "dots3_note"},
+                         {"vision_config", nlohmann::json::parse(publishedAs("dots3_note_images").config)}};
+  ASSERT_TRUE(importConfig(dots.dump(), options, result));
+  EXPECT_EQ(result.prefix, "vision_encoder.blocks.25.");
   for (const char *none : {"talker_config.codec", "model_type", ".", "talker_config.text_config.model_type"}) {
     options.inner = none;
     EXPECT_FALSE(importConfig(config.dump(), options, result)) << none;
