@@ -260,6 +260,7 @@ const std::vector<ImportFamily> &importFamilies() {
        {"embed_dim"}},
       {{"qwen4_exp_text"}, every, decoder, qwen4},
       {{"qwen3_omni_moe_talker_text"}, every, decoder, qwen2},
+      {{"llada", "llada_moe"}, afterDense, decoder, llada},
       {{"minicpm"}, every, decoder, miniCpm},
       {{"xverse", "xverse_moe"}, every, decoder, xverse},
       {{"iquest_q1"}, steps, decoder, iquest},

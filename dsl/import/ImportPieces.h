@@ -104,6 +104,7 @@ void kolibri(I &i);
 void laraMini(I &i);
 void dotsVision(I &i);
 void qwen4(I &i);
+void llada(I &i);
 void miniCpm(I &i);
 void xverse(I &i);
 void iquest(I &i);

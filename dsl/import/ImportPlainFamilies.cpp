@@ -25,6 +25,22 @@ void qwen4(I &i) {
   gatedShared(i);
 }
 
+// Probabilities as they are; keys of other routers stand in the config without any code behind them.
+void llada(I &i) {
+  siluExperts(i, {"num_experts"}, {"expert_intermediate_size"});
+  topK(i);
+  refuseUnless(i, "moe_router_score_function", "softmax", "only the softmax of this family was published");
+  refuseUnless(i, "moe_router_enable_expert_bias", false, "a bias of this family was never published");
+  refuseUnless(i, "shared_expert_intermediate_size", nullptr, "shared experts of this family were never published");
+  refuseUnless(i, "routed_scaling_factor", 1, "a scale of this family was never published");
+  if (i.flagOr({"norm_topk_prob"}, false))
+    i.quirk("norm_topk_prob", "norm_topk_prob is true, but the published code of this family never divides",
+            "router.normalize none");
+  i.ignore({"router_num_group", "router_topk_group"});
+  i.weight("router.weight", "mlp.gate.weight");
+  mlpExperts(i);
+}
+
 void miniCpm(I &i) {
   siluExperts(i, {"num_experts"}, {"intermediate_size"});
   topK(i);

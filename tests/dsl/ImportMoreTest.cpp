@@ -28,6 +28,11 @@ TEST_P(RefusedMore, is_said) {
 
 const Changed refused[] = {
     {"unsaid_sum", "xverse", R"({"norm_topk_prob": null})", "or do not, and the config does not say which"},
+    {"bias_of_llada", "llada", R"({"moe_router_enable_expert_bias": true})", "moe_router_enable_expert_bias is not"},
+    {"sigmoid_of_llada", "llada", R"({"moe_router_score_function": "sigmoid"})", "moe_router_score_function is not"},
+    {"shared_in_llada", "llada", R"({"shared_expert_intermediate_size": 64})",
+     "shared_expert_intermediate_size is not"},
+    {"scale_of_llada", "llada", R"({"routed_scaling_factor": 2.0})", "routed_scaling_factor is not"},
     {"dense_minicpm", "minicpm", R"({"num_experts": null})", "no num_experts"},
     {"flag_of_mistral4", "mistral4", R"({"norm_topk_prob": null})", "no norm_topk_prob"},
     {"groups_of_pangu", "pangu", R"({"n_group": 8})", "n_group is not 1"},
@@ -98,6 +103,9 @@ TEST(ImportMore, keys_change_the_layer) {
   std::string large = changed(publishedAs("mistral_large4").config, R"({"text_config": {"norm_topk_prob": false}})");
   ASSERT_TRUE(import(large, 1, result));
   EXPECT_EQ(findingOf(result, "W-QUIRK")->path, "norm_topk_prob"); // its code divides whatever the config says
+  ASSERT_TRUE(import(changed(publishedAs("llada").config, R"({"norm_topk_prob": true})"), 0, result));
+  EXPECT_EQ(specOf(result.spec).router.normalize.kind, NormalizeKind::None); // and this one never does
+  ASSERT_TRUE(findingOf(result, "W-QUIRK"));
 }
 
 // Layers of one encoder have more and more experts, and the last ones as many choices as the config says.

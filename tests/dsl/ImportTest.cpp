@@ -54,6 +54,7 @@ TEST(Import, every_model_type_has_a_published_config) {
                                          "longcat_flash_sparse",
                                          "xverse_moe",
                                          "xllm",
+                                         "llada_moe",
                                          "diffusion_gemma_text",
                                          "bailing_hybrid",
                                          "bailing_moe_linear",
@@ -74,6 +75,7 @@ TEST(Import, kin_have_the_same_layer) {
                                                        {"longcat_flash_sparse", "longcat"},
                                                        {"xverse_moe", "xverse"},
                                                        {"xllm", "k2_horizon"},
+                                                       {"llada_moe", "llada"},
                                                        {"deepseek_ocr2_text", "deepseek_v2_lite"},
                                                        {"unlimited_ocr_text", "deepseek_v2_lite"}};
   for (auto [model, label] : kin) {
