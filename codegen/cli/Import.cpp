@@ -264,6 +264,9 @@ Verb addImport(CLI::App &app) {
                            ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
   verb->add_flag("--decoder", flags->options.decoder,
                  "of an encoder-decoder model: a layer of the decoder, not of the encoder");
+  verb->add_option("--inner", flags->options.inner,
+                   "key of a model inside of the config: talker_config.text_config; default: the text model")
+      ->type_name("KEY");
   verb->add_flag("--float", flags->options.floatWeights,
                  "a quantised checkpoint's weights were converted to floating point");
   verb->add_flag("--stacked", flags->options.stacked,

@@ -27,30 +27,6 @@ void deepseekV1(I &i) {
     keptRatios(i, "norm_topk_prob");
 }
 
-void deepseekV2(I &i) {
-  deepseekExperts(i);
-  f32Logits(i);
-  score(i, "softmax");
-  std::string method = i.wordOr({"topk_method"}, "");
-  if (method.empty())
-    return i.missing({"topk_method"}, "router.groups");
-  i.ignore({"topk_group"});
-  if (method == "group_limited_greedy")
-    groups(i, "max");
-  else if (method != "greedy")
-    i.fail("E-IMPORT-KEY", "topk_method", "topk_method is neither greedy nor group_limited_greedy");
-  if (!i.flagOr({"norm_topk_prob"}, false) || i.integerOr({"num_experts_per_tok"}, 0) == 1) {
-    i.number("router.scale", {"routed_scaling_factor"}, 1);
-    return keptRatios(i, "norm_topk_prob");
-  }
-  i.put("router.normalize.kind", "sum", "norm_topk_prob");
-  i.fromFamily("router.normalize.eps", 1e-20);
-  i.quirk("norm_topk_prob",
-          "the authors' code leaves out routed_scaling_factor where it normalises, other code scales and does not "
-          "normalise",
-          "router.normalize sum, router.scale 1");
-}
-
 // Sigmoid scores, a bias that chooses, weights divided by their sum.
 static void correctedSigmoid(I &i, const char *bias, Keys scale = {"routed_scaling_factor"}) {
   score(i, "sigmoid");
@@ -59,6 +35,40 @@ static void correctedSigmoid(I &i, const char *bias, Keys scale = {"routed_scali
   if (!i.has("norm_topk_prob") || i.flag("router.normalize", {"norm_topk_prob"}))
     sumNorm(i, 1e-20);
   i.number("router.scale", scale, 1);
+}
+
+// A choice by a bias came with the language model of VL2, and configs of that one and of those that followed it leave
+// out a scale of 1.
+void deepseekV2(I &i) {
+  deepseekExperts(i);
+  f32Logits(i);
+  std::string method = i.wordOr({"topk_method"}, "");
+  if (method.empty())
+    return i.missing({"topk_method"}, "router.groups");
+  if (method == "noaux_tc") {
+    correctedSigmoid(i, "mlp.gate.e_score_correction_bias");
+    return groups(i, "top2_sum");
+  }
+  score(i, "softmax");
+  i.ignore({"topk_group"});
+  if (method == "group_limited_greedy")
+    groups(i, "max");
+  else if (method != "greedy")
+    i.fail("E-IMPORT-KEY", "topk_method", "topk_method must be greedy, group_limited_greedy or noaux_tc");
+  if (!i.flagOr({"norm_topk_prob"}, false) || i.integerOr({"num_experts_per_tok"}, 0) == 1) {
+    const char *scale = "routed_scaling_factor";
+    i.optionalNumber("router.scale", {scale}, 1);
+    if (!i.has(scale))
+      i.quirk(scale, "the config has no routed_scaling_factor, and every published version of the code takes 1 then",
+              "router.scale 1");
+    return keptRatios(i, "norm_topk_prob");
+  }
+  i.put("router.normalize.kind", "sum", "norm_topk_prob");
+  i.fromFamily("router.normalize.eps", 1e-20);
+  i.quirk("norm_topk_prob",
+          "the authors' code leaves out routed_scaling_factor where it normalises, other code scales and does not "
+          "normalise",
+          "router.normalize sum, router.scale 1");
 }
 
 // topk_method, where the config has one: with noaux_tc a bias chooses and groups are scored by their best two; without
@@ -80,13 +90,6 @@ void deepseekV3(I &i) {
   if (method == "group_limited_greedy")
     return groups(i, "max");
   i.ignore({"n_group", "topk_group"});
-}
-
-// The same with another name of the bias.
-void horizon(I &i) {
-  deepseekV3(i);
-  if (i.spec["weights"].contains("router.choice_bias"))
-    i.weight("router.choice_bias", "mlp.gate.bias");
 }
 
 // The same without groups: those of this family score 0 where they are not kept, and were never published.

@@ -22,12 +22,27 @@ const ImportFamily *familyOf(const std::string &model) {
   return nullptr;
 }
 
+// The config of the model that is imported.
+struct InnerConfig {
+  const Json *config = nullptr; // null: options.inner names no object
+  bool whole = false;           // it is the one that was read
+  std::string at;               // its key, if it is neither the whole nor the text model
+};
+
 // A config that describes several models inside of it keeps the text one under one of these keys.
-const Json &textConfig(const Json &root) {
-  for (const char *key : {"text_config", "llm_config", "language_config", "thinker_config.text_config"})
-    if (const Json *text = memberOf(root, key); text && text->is_object())
-      return *text;
-  return root;
+constexpr const char *textKeys[] = {"text_config", "llm_config", "language_config", "thinker_config.text_config"};
+
+InnerConfig innerConfig(const Json &root, const ImportOptions &options) {
+  auto under = [&](const std::string &key) {
+    const Json *inner = memberOf(root, key);
+    return inner && inner->is_object() ? inner : nullptr;
+  };
+  for (const char *key : textKeys)
+    if (const Json *text = under(key); text && (options.inner.empty() || options.inner == key))
+      return {text, false, ""};
+  if (!options.inner.empty())
+    return {under(options.inner), false, options.inner};
+  return {&root, true, ""};
 }
 
 const char *typeNamed(std::string word) {
@@ -120,10 +135,10 @@ static const ImportFamily *chooseFamily(const Json &config, const Json &root, Im
 }
 
 // Names of tensors in a model that holds the text model are those of the whole.
-static void choosePrefix(ImportState &import, const ImportFamily &family, const Json &root) {
+static void choosePrefix(ImportState &import, const ImportFamily &family, const Json &root, const InnerConfig &inner) {
   const Json *type = memberOf(root, "model_type");
   std::string outer = type && type->is_string() ? type->get<std::string>() : "";
-  const char *within = &import.config == &root ? family.prefix : prefixWithin(outer);
+  const char *within = inner.whole ? family.prefix : prefixWithin(root, outer, inner.at);
   import.out.prefix = withLayer(within ? within : family.prefix, import.layer());
   if (!within)
     import.out.findings.push_back(
@@ -144,19 +159,39 @@ static void noteUnread(ImportState &import) {
   }
 }
 
+static void fillHidden(ImportState &import, const HiddenKey &hidden) {
+  if (hidden.published && !import.has({hidden.key, "hidden_size"}))
+    import.fromFamily("hidden", hidden.published);
+  else if (hidden.key)
+    import.integer("hidden", {hidden.key, "hidden_size"});
+  else
+    import.integer("hidden", {"hidden_size", "d_model", "emb_size"});
+}
+
+// The model's config and family; null: the reason is in `out`.
+static const ImportFamily *chooseModel(const Json &root, const ImportOptions &options, InnerConfig &inner,
+                                       ImportResult &out) {
+  inner = innerConfig(root, options);
+  if (inner.config)
+    return chooseFamily(*inner.config, options.inner.empty() ? root : *inner.config, out);
+  refuse(out, "E-IMPORT-KEY", "inner", "the config has no object under " + quoteText(options.inner),
+         "--inner names a key of the config, as in talker_config.text_config");
+  return nullptr;
+}
+
 static bool importRoot(const Json &root, const ImportOptions &options, ImportResult &out) {
-  const Json &config = textConfig(root);
-  const ImportFamily *family = chooseFamily(config, root, out);
+  InnerConfig inner;
+  const ImportFamily *family = chooseModel(root, options, inner, out);
   if (!family)
     return false;
-  ImportState import(config, options, out);
+  ImportState import(*inner.config, options, out);
   import.spec["moec"] = 1;
   import.spec["name"] = options.name;
   import.chooseLayer(family->rule);
   if (import.failed())
     return false;
-  choosePrefix(import, *family, root);
-  import.integer("hidden", {"hidden_size", "d_model", "emb_size"});
+  choosePrefix(import, *family, root, inner);
+  fillHidden(import, family->hidden);
   fillTypes(import, root);
   family->fill(import);
   families::finish(import);
@@ -182,11 +217,12 @@ bool importLayers(std::string_view text, const ImportOptions &options, std::vect
   if (!root)
     return false;
   ImportResult whole;
-  if (!chooseFamily(textConfig(*root), *root, whole)) {
+  InnerConfig inner;
+  if (!chooseModel(*root, options, inner, whole)) {
     findings = whole.findings;
     return false;
   }
-  std::optional<int64_t> count = ImportState(textConfig(*root), options, whole).numLayers();
+  std::optional<int64_t> count = ImportState(*inner.config, options, whole).numLayers();
   constexpr int64_t most = 1 << 12;
   if (whole.findings.empty() && (!count || *count < 1 || *count > most))
     refuse(whole, "E-IMPORT-KEY", "num_hidden_layers",

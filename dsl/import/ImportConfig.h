@@ -29,9 +29,10 @@ struct ImportOptions {
   bool floatWeights = false; // the weights of a quantised checkpoint were converted: its quantization_config is ignored
   bool stacked = false; // the experts of a per-expert checkpoint were stacked: gate_up_proj [E,2I,H], down_proj [E,H,I]
   bool losses = false;  // also import the config's training losses
-  std::optional<bool> maskedNegInf;     // groups that are not kept score -inf or 0; unset: as in the published code
-  bool strict = false;                  // keys that no rule reads are errors
-  std::string dtype;                    // "f32", "bf16" or "f16" in place of the config's type; empty: the config's
+  std::optional<bool> maskedNegInf; // groups that are not kept score -inf or 0; unset: as in the published code
+  bool strict = false;              // keys that no rule reads are errors
+  std::string dtype;                // "f32", "bf16" or "f16" in place of the config's type; empty: the config's
+  std::string inner; // key of the config of the model inside, "talker_config.text_config"; empty: the text model's
   std::string fileName = "config.json"; // of the text, in errors with a place
   std::string quantText;                // of hf_quant_config.json beside the config; empty: there is none
 };

@@ -108,6 +108,29 @@ bool nemotronLayers(const I &i, int64_t l) {
   return size_t(l) < pattern.size() && pattern[size_t(l)] == 'E';
 }
 
+bool pyramidLayers(const I &i, int64_t l) {
+  const char *key = "pyramid_num_routed";
+  if (!isList(i, key))
+    return afterFirstDense(i, l);
+  const Json *count = entryOf(i, key, l);
+  return count && count->is_number_integer() && count->get<int64_t>() > 0;
+}
+
+bool layoutLayers(const I &i, int64_t l) {
+  const char *key = "moe_layer_layout";
+  if (!isList(i, key))
+    return true;
+  const Json *entry = entryOf(i, key, l);
+  return entry && *entry == 1;
+}
+
+bool moondreamLayers(const I &i, int64_t l) { return l >= i.integerOr({"config.text.moe.start_layer"}, 4); }
+
+bool everySecondOf(const I &i, int64_t l) {
+  int64_t step = i.integerOr({"moe_every_n_layers"}, 0);
+  return step > 0 && l % step == 1;
+}
+
 // "3,4,5": their numbers in a text, or in a list.
 bool stepLayers(const I &i, int64_t l) {
   const char *key = "moe_layers_enum";
@@ -168,13 +191,13 @@ const std::vector<ImportFamily> &importFamilies() {
        llama4},
       {{"grok-1", "grok"}, every, decoder, grok1},
       {{"deepseek"}, afterDense, decoder, deepseekV1},
-      {{"deepseek_v2", "deepseek_ocr2_text", "unlimited_ocr_text"}, afterDense, decoder, deepseekV2},
+      {{"deepseek_v2", "deepseek_vl_v2", "deepseek_ocr2_text", "unlimited_ocr_text"}, afterDense, decoder, deepseekV2},
       {{"deepseek_v3", "deepseek_v32", "kimi_k2", "kimi_vl", "solar_open", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa",
         "glm4v_moe", "glm4v_moe_text", "dots3_note_text"},
        afterDense,
        decoder,
        deepseekV3},
-      {{"k2_horizon"}, afterDense, decoder, horizon},
+      {{"k2_horizon", "xllm"}, steps, decoder, horizon},
       {{"axk2"}, afterDense, decoder, axk2},
       {{"dots1"}, afterDense, decoder, dots},
       {{"mimo_v2_flash"}, afterDense, decoder, mimo},
@@ -188,7 +211,8 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"deepseek_v4", "deepseek_ref"}, every, "layers.{l}.", deepseekV4},
       {{"lfm2_moe"}, afterDenseLayers, decoder, lfm2},
       {{"afmoe"}, afterDenseLayers, decoder, afmoe},
-      {{"bailing_moe", "bailing_moe_v2", "bailing_hybrid", "bailing_moe_linear"}, afterDense, decoder, bailing},
+      {{"bailing_moe", "bailing_moe_v2", "bailing_moe_linear"}, afterDense, decoder, bailing},
+      {{"bailing_hybrid"}, afterDense, decoder, bailingHybrid},
       {{"ernie4_5_moe"},
        {ernieLayers,
         "every moe_layer_interval-th between moe_layer_start_index and moe_layer_end_index",
@@ -201,7 +225,7 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"laguna"}, afterDense, decoder, laguna},
       {{"cohere2_moe"}, afterDense, decoder, cohere2},
       {{"hunyuan_v1_moe"}, every, decoder, hunyuan},
-      {{"longcat_flash", "longcat_flash_ngram"}, every, decoder, longcat},
+      {{"longcat_flash", "longcat_flash_ngram", "longcat_flash_sparse"}, every, decoder, longcat},
       {{"nemotron_h"},
        {nemotronLayers,
         "those with E in hybrid_override_pattern, or moe in layers_block_type, have",
@@ -211,6 +235,56 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"gemma4", "gemma4_text", "diffusion_gemma_text"}, every, decoder, gemma4},
       {{"Klear", "klear"}, steps, decoder, klear},
       {{"doge"}, every, decoder, doge},
+      {{"mistral4"}, afterDense, decoder, mistral4},
+      {{"mistral_large4_text"}, afterDense, "layers.{l}.", mistralLarge4},
+      {{"beam"}, afterDense, decoder, beam},
+      {{"sarvam_moe"}, afterDense, decoder, sarvamMoe},
+      {{"sarvam_mla"}, afterDense, decoder, sarvamMla},
+      {{"param2moe"}, afterDense, decoder, param2},
+      {{"pangu_ultra_moe"},
+       {afterFirstDense,
+        "those from num_dense_layers on have",
+        {"num_dense_layers", "first_k_dense_replace", "mlp_layer_types"}},
+       decoder,
+       pangu},
+      {{"alice_ai"}, every, decoder, alice},
+      {{"gigachat3_5"}, afterDense, decoder, gigaChat},
+      {{"flint"}, steps, decoder, flint},
+      {{"kolibri1"}, every, decoder, kolibri},
+      {{"lara_mini"}, every, decoder, laraMini},
+      {{"dots3_note_vision_encoder"},
+       {pyramidLayers, "those with experts in pyramid_num_routed have", {"pyramid_num_routed", "mlp_layer_types"}},
+       "blocks.{l}.",
+       dotsVision,
+       nullptr,
+       {"embed_dim"}},
+      {{"qwen4_exp_text"}, every, decoder, qwen4},
+      {{"qwen3_omni_moe_talker_text"}, every, decoder, qwen2},
+      {{"llada", "llada_moe"}, afterDense, decoder, llada},
+      {{"minicpm"}, every, decoder, miniCpm},
+      {{"xverse", "xverse_moe"}, every, decoder, xverse},
+      {{"iquest_q1"}, steps, decoder, iquest},
+      {{"step3_text"}, {stepLayers, "those in moe_layers_enum have", {"moe_layers_enum"}}, decoder, step3},
+      {{"openai_privacy_filter"}, every, decoder, privacyFilter},
+      {{"moondream3"},
+       {moondreamLayers, "those from config.text.moe.start_layer on have", {"model_type"}},
+       "model.text.blocks.{l}.",
+       moondream,
+       nullptr,
+       {"config.text.dim", 2048}},
+      {{"nomic_bert"},
+       {everySecondOf, "those that leave 1 when divided by moe_every_n_layers have", {"moe_every_n_layers"}},
+       "encoder.layers.{l}.",
+       nomicBert,
+       nullptr,
+       {"n_embd"}},
+      {{"smallthinker"},
+       {layoutLayers, "those with 1 in moe_layer_layout have", {"model_type"}},
+       decoder,
+       smallThinker},
+      {{"interns2_mobius"}, every, decoder, nullptr, "a bank of experts that several layers share"},
+      {{"llada2_moe"}, every, decoder, nullptr, "candidates among the experts for each block of tokens"},
+      {{"vitpose_backbone"}, every, decoder, nullptr, "experts that compute a part of the output's columns"},
       {{"switch_transformers"},
        {switchLayers,
         "every (num_layers / num_sparse_encoder_layers)-th has, with --decoder as num_sparse_decoder_layers says",
@@ -239,17 +313,51 @@ const std::vector<ImportFamily> &importFamilies() {
   return families;
 }
 
-const char *prefixWithin(const std::string &outer) {
-  static const char *const language = "model.language_model.layers.{l}.", *const languageModel =
-                                                                              "language_model.model.layers.{l}.";
+const char *prefixWithin(const Json &root, const std::string &outer, const std::string &at) {
+  static const char *const decoder = "model.layers.{l}.", *const language = "model.language_model.layers.{l}.",
+                           *const languageModel = "language_model.model.layers.{l}.",
+                           *const nemotron = "language_model.backbone.layers.{l}.";
   static const std::pair<const char *, const char *> wrappers[] = {
-      {"qwen3_5_moe", language},   {"qwen3_vl_moe", language}, {"glm4v_moe", language},
-      {"gemma4", language},        {"aria", languageModel},    {"llama4", languageModel},
-      {"kimi_k25", languageModel}, {"kimi_vl", languageModel}, {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+      {"qwen3_5_moe", language},
+      {"qwen3_vl_moe", language},
+      {"glm4v_moe", language},
+      {"gemma4", language},
+      {"aria", languageModel},
+      {"llama4", languageModel},
+      {"kimi_k25", languageModel},
+      {"kimi_vl", languageModel},
+      {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+      {"qwen4_exp", language},
+      {"mistral3", language},
+      {"mistral_large4", "layers.{l}."},
+      {"step3_vl", decoder},
+      {"deepseek_vl_v2", "language.model.layers.{l}."},
+      {"dots3_note", decoder},
+      {"deepseek_ocr2", decoder},
+      {"unlimited_ocr", decoder},
+      {"internvl_chat", languageModel},
+      {"interns1", language},
+      {"NemotronH_Nano_VL_V2", nemotron},
+      {"NemotronH_Nano_Omni_Reasoning_V3", nemotron},
+      {"NemotronH_Super_Omni_Reasoning_V3", nemotron},
+      {"NemotronH_Omni_Reasoning_V3", nemotron},
+      // by architecture, where several models have one type
+      {"DeepseekOCRForCausalLM", decoder},
+      {"DeepseekOCR2ForCausalLM", decoder},
+      {"UnlimitedOCRForCausalLM", decoder},
+      // by type and key, where a model inside is not the text model
+      {"qwen3_omni_moe.talker_config.text_config", "talker.model.layers.{l}."},
+      {"dots3_note.vision_config", "vision_encoder.blocks.{l}."},
   };
-  for (auto [name, prefix] : wrappers)
-    if (outer == name)
-      return prefix;
+  const Json *architecture = memberOf(root, "architectures");
+  bool listed = architecture && architecture->is_array() && !architecture->empty() && (*architecture)[0].is_string();
+  std::vector<std::string> names = {outer + "." + at};
+  if (at.empty())
+    names = {listed ? (*architecture)[0].get<std::string>() : "", outer};
+  for (const std::string &wanted : names)
+    for (auto [name, prefix] : wrappers)
+      if (wanted == name)
+        return prefix;
   return nullptr;
 }
 

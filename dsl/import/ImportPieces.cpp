@@ -72,8 +72,8 @@ void routerDtype(I &i) {
     i.fail("E-IMPORT-KEY", key, key + " must be fp32 or bf16");
 }
 
-void alwaysSum(I &i) {
-  sumNorm(i);
+void alwaysSum(I &i, double eps) {
+  sumNorm(i, eps);
   if (!i.flagOr({"norm_topk_prob"}, true))
     i.quirk("norm_topk_prob", "norm_topk_prob is false, but the published code of this family always divides",
             "router.normalize sum");

@@ -18,7 +18,9 @@ void sumNorm(I &i, double eps = 0, const char *mode = "");
 void sumNormIfAsked(I &i, double eps = 0, bool above1 = false);
 void groups(I &i, const char *score);
 // Families that divide the weights whatever norm_topk_prob says.
-void alwaysSum(I &i);
+void alwaysSum(I &i, double eps = 0);
+// gpt_oss's choices and experts; `gate` and `up` are their parts of the tensor that holds both.
+void clampedExperts(I &i, const char *gate, const char *up);
 // The type of the logits, where the config gives one.
 void routerDtype(I &i);
 // scoring_func if the config has it, otherwise the family's.
@@ -87,6 +89,30 @@ void kimiLinear(I &i);
 void hunyuanV3(I &i);
 void laguna(I &i);
 void cohere2(I &i);
+void mistral4(I &i);
+void mistralLarge4(I &i);
+void beam(I &i);
+void sarvamMoe(I &i);
+void sarvamMla(I &i);
+void param2(I &i);
+void pangu(I &i);
+void bailingHybrid(I &i);
+void alice(I &i);
+void gigaChat(I &i);
+void flint(I &i);
+void kolibri(I &i);
+void laraMini(I &i);
+void dotsVision(I &i);
+void qwen4(I &i);
+void llada(I &i);
+void miniCpm(I &i);
+void xverse(I &i);
+void iquest(I &i);
+void step3(I &i);
+void privacyFilter(I &i);
+void moondream(I &i);
+void nomicBert(I &i);
+void smallThinker(I &i);
 
 } // namespace moec::families
 

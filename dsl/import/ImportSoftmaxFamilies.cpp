@@ -221,7 +221,7 @@ void aria(I &i) {
   i.weight("experts.down", "mlp.experts.fc2.weight", "", "in_out");
 }
 
-void gptOss(I &i) {
+void clampedExperts(I &i, const char *gate, const char *up) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   topK(i);
   i.fromFamily("router.bias", true);
@@ -241,13 +241,15 @@ void gptOss(I &i) {
   i.quirk("swiglu_limit", "the gate is limited from above only, the other branch on both sides", "experts.clamp");
   i.weight("router.weight", "mlp.router.weight");
   i.weight("router.bias", "mlp.router.bias");
-  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "even");
-  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "odd");
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", gate);
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", up);
   i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
-  i.weight("experts.gate_bias", "mlp.experts.gate_up_proj_bias", "", "", "even");
-  i.weight("experts.up_bias", "mlp.experts.gate_up_proj_bias", "", "", "odd");
+  i.weight("experts.gate_bias", "mlp.experts.gate_up_proj_bias", "", "", gate);
+  i.weight("experts.up_bias", "mlp.experts.gate_up_proj_bias", "", "", up);
   i.weight("experts.down_bias", "mlp.experts.down_proj_bias");
 }
+
+void gptOss(I &i) { clampedExperts(i, "even", "odd"); }
 
 void llama4(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});

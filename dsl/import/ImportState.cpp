@@ -289,7 +289,8 @@ void ImportState::sharedBlock(const std::string &stem, const char *gate, const c
 }
 
 std::optional<int64_t> ImportState::numLayers() const {
-  static const Keys encoderKeys = {"num_hidden_layers", "n_layers", "num_layers", "encoder_layers", "decoder_layers"};
+  static const Keys encoderKeys = {"num_hidden_layers",    "n_layers",       "num_layers",    "n_layer",
+                                   "config.text.n_layers", "encoder_layers", "decoder_layers"};
   static const Keys decoderKeys = {"num_decoder_layers", "decoder_layers", "num_hidden_layers", "num_layers"};
   const Keys &keys = options.decoder ? decoderKeys : encoderKeys;
   if (has(keys))

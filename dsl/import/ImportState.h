@@ -100,6 +100,12 @@ private:
 // A quantised checkpoint is refused, because no package reads its weights; its layer in floating point can be had.
 void noteQuantisation(ImportState &import, const Json &root);
 
+// Where a token's width is if not under hidden_size, and what it is where published configs leave it out.
+struct HiddenKey {
+  const char *key = nullptr;
+  int64_t published = 0;
+};
+
 // One family: its model types, which layers have experts, how the spec is filled.
 struct ImportFamily {
   std::vector<const char *> models;
@@ -107,12 +113,14 @@ struct ImportFamily {
   const char *prefix; // "model.layers.{l}."
   void (*fill)(ImportState &);
   const char *refused = nullptr; // what a layer of this family has that no spec can say; then `fill` is null
+  HiddenKey hidden = {};
 };
 
 const std::vector<ImportFamily> &importFamilies();
 
-// The prefix of a layer's tensors in a model of type `outer` around one that importFamilies() has; null: not known.
-const char *prefixWithin(const std::string &outer);
+// The prefix of a layer's tensors in a model of type `outer`, whose config is `root`, around one that importFamilies()
+// has: its text model, or the one under the key `at`. Null: not known.
+const char *prefixWithin(const Json &root, const std::string &outer, const std::string &at);
 
 } // namespace moec
 

@@ -111,6 +111,17 @@ run import hf unread.json -o - --strict
 expect_status 3
 expect_in err 'error[E-IMPORT-KEY]: swiglu_limit looks like experts'
 
+# Another model of the config than the text model.
+sed 's/.*"model_type"/{"model_type": "qwen3_omni_moe", "talker_config": {"text_config": {"model_type"/; s/}$/}}}/' config.json >whole.json
+run import hf whole.json -o - --inner talker_config.text_config -q
+expect_status 0
+run import hf whole.json -o spec.json --inner talker_config.text_config
+expect_in out 'names of tensors begin with "talker.model.layers.1."'
+run import hf whole.json -o - --inner talker_config.none
+expect_status 3
+expect_err 'moec: error[E-IMPORT-KEY]: the config has no object under "talker_config.none"
+  hint: --inner names a key of the config, as in talker_config.text_config'
+
 # Invalid JSON has a place; the words of Python for numbers that are not finite are read.
 printf '{\n "model_type": "mixtral",\n "hidden_size": 64,\n}\n' >comma.json
 run import hf comma.json -o -

@@ -51,6 +51,10 @@ TEST(Import, every_model_type_has_a_published_config) {
                                          "sdar_moe",
                                          "granitemoe_swa",
                                          "longcat_flash_ngram",
+                                         "longcat_flash_sparse",
+                                         "xverse_moe",
+                                         "xllm",
+                                         "llada_moe",
                                          "diffusion_gemma_text",
                                          "bailing_hybrid",
                                          "bailing_moe_linear",
@@ -68,6 +72,10 @@ TEST(Import, kin_have_the_same_layer) {
                                                        {"bailing_hybrid", "bailing"},
                                                        {"bailing_moe_linear", "bailing"},
                                                        {"longcat_flash_ngram", "longcat"},
+                                                       {"longcat_flash_sparse", "longcat"},
+                                                       {"xverse_moe", "xverse"},
+                                                       {"xllm", "k2_horizon"},
+                                                       {"llada_moe", "llada"},
                                                        {"deepseek_ocr2_text", "deepseek_v2_lite"},
                                                        {"unlimited_ocr_text", "deepseek_v2_lite"}};
   for (auto [model, label] : kin) {

@@ -25,8 +25,8 @@ inline LayerSpec specOf(const std::string &text) {
   return spec.value_or(LayerSpec{});
 }
 
-// One entry of published_configs.json: a config with the values a model was published with, and its layer: a preset's,
-// or the spec beside it.
+// One entry of published_configs.json or more_published_configs.json: a config with the values a model was published
+// with, and its layer: a preset's, or the spec beside it.
 struct Published {
   std::string label, config;
   int64_t layer = 0; // that is found
@@ -36,10 +36,12 @@ struct Published {
 inline void PrintTo(const Published &published, std::ostream *os) { *os << published.label; }
 
 inline std::vector<Published> publishedConfigs() {
-  std::ifstream file(MOEC_SOURCE_DIR "/tests/dsl/published_configs.json");
   std::vector<Published> all;
-  for (const nlohmann::json &entry : nlohmann::json::parse(file))
-    all.push_back({entry["label"], entry["config"].dump(), entry["layer"], entry});
+  for (const char *name : {"published_configs.json", "more_published_configs.json"}) {
+    std::ifstream file(std::string(MOEC_SOURCE_DIR "/tests/dsl/") + name);
+    for (const nlohmann::json &entry : nlohmann::json::parse(file))
+      all.push_back({entry["label"], entry["config"].dump(), entry["layer"], entry});
+  }
   return all;
 }
 

@@ -3,28 +3,23 @@
 // A checkpoint and its config.json, written from a golden case under the published names, through moec import hf, moec
 // compile and moec_weights_load -> the golden outputs. A wrong name stops it, a wrong layout gives other numbers.
 
+#include "ImportedCheckpoint.h"
 #include "CheckpointFile.h"
 
 #include "codegen/check/GoldenTensors.h"
-#include "dsl/Reports.h"
-#include "dsl/spec/SpecReader.h"
 
 #include "codegen/check/GoldenCheck.h"
 #include "codegen/check/OracleCheck.h"
-#include "codegen/check/RandomSpec.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include <cstdio>
-#include <cstdlib>
-#include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <sstream>
 
 using namespace moec;
+using namespace moec::layouts;
 
 namespace {
 
@@ -40,74 +35,6 @@ struct Checkpoint {
 
 void PrintTo(const Checkpoint &checkpoint, std::ostream *os) { *os << checkpoint.label; }
 
-// An empty folder that goes away with its owner.
-struct WorkFolder {
-  std::filesystem::path path;
-  WorkFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "moec-import-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~WorkFolder() { std::filesystem::remove_all(path); }
-  std::string operator/(const char *name) const { return (path / name).string(); }
-};
-
-std::string output(const std::string &command, int &status) {
-  std::string text;
-  FILE *pipe = popen((command + " 2>&1").c_str(), "r");
-  char buffer[4096];
-  for (size_t n; pipe && (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;)
-    text.append(buffer, n);
-  status = pipe ? pclose(pipe) : -1;
-  return text;
-}
-
-// moec import hf of folder/config.json: the spec as layer.json, and the prefix that was printed; empty after an error.
-std::string importIn(const WorkFolder &folder, const std::string &flags, std::string &error) {
-  int status = 0;
-  std::string said = output(std::string(MOEC_TOOL) + " import hf " + (folder / "config.json") + " -o " +
-                                (folder / "layer.json") + " " + flags,
-                            status);
-  const std::string before = "names of tensors begin with \"", after = "\"; the third argument of moec_weights_load";
-  size_t begin = said.find(before), end = said.find(after);
-  if (status == 0 && end != std::string::npos)
-    return said.substr(begin + before.size(), end - begin - before.size());
-  error = said;
-  return "";
-}
-
-LayerSpec specIn(const WorkFolder &folder) {
-  std::ostringstream text;
-  text << std::ifstream(folder / "layer.json").rdbuf();
-  SpecSource source;
-  DiagnosticList diagnostics;
-  std::optional<LayerSpec> spec = readSpec(text.str(), "layer.json", {}, source, diagnostics);
-  EXPECT_TRUE(spec) << render(diagnostics, false);
-  return spec.value_or(LayerSpec{});
-}
-
-// moec compile of folder/layer.json, loaded.
-struct Package {
-  void *library = nullptr;
-  const moec_package *package = nullptr;
-  std::string error;
-
-  explicit Package(const WorkFolder &folder) {
-    int status = 0;
-    error = output(std::string(MOEC_TOOL) + " compile " + (folder / "layer.json") +
-                       " --emit shared -q --reports all --max-tokens 64 -o " + (folder / "package"),
-                   status);
-    if (status == 0)
-      library = dlopen((folder / "package/lib/liblayer.so").c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (auto get = library ? reinterpret_cast<const moec_package *(*)()>(dlsym(library, "layer_package")) : nullptr)
-      package = get();
-  }
-  ~Package() {
-    if (library)
-      dlclose(library);
-  }
-  Package(const Package &) = delete;
-};
-
 nlohmann::json configOf(const Checkpoint &checkpoint, DataType type) {
   std::ifstream file(goldenFolder + "/" + checkpoint.golden + ".json");
   nlohmann::json entry = nlohmann::json::parse(file), config = entry.value("config", nlohmann::json::object());
@@ -118,22 +45,6 @@ nlohmann::json configOf(const Checkpoint &checkpoint, DataType type) {
     return config;
   config.erase("outer_model_type");
   return {{"model_type", outer}, {"text_config", config}};
-}
-
-// Every role under its name in `layout`, which must name all of them and no other.
-void storeRoles(const LayerSpec &spec, const std::map<std::string, GoldenTensor> &parameters, const std::string &prefix,
-                const std::string &layout, CheckpointFile &file) {
-  std::istringstream lines(layout);
-  std::map<std::string, Role> left;
-  for (const Role &role : rolesOf(spec))
-    left[role.name] = role;
-  for (std::string line; std::getline(lines, line);) {
-    auto role = left.find(line.substr(0, line.find(' ')));
-    ASSERT_TRUE(role != left.end()) << line;
-    file.store(prefix, line, parameters.at(role->first), role->second.expertAxis);
-    left.erase(role);
-  }
-  EXPECT_TRUE(left.empty()) << left.begin()->first;
 }
 
 void writeCheckpoint(const Checkpoint &checkpoint, const GoldenCase &golden, const WorkFolder &folder) {
@@ -213,86 +124,11 @@ TEST(WrongMap, is_found) {
   }
 }
 
-// Layers without a golden case: random parameters, the reference on a spec written by hand.
-struct Referenced {
-  std::string label, config, prefix, layout, spec;
-};
-
-void PrintTo(const Referenced &referenced, std::ostream *os) { *os << referenced.label; }
-
 class ReferencedCheckpoint : public testing::TestWithParam<Referenced> {};
 
-TEST_P(ReferencedCheckpoint, gives_the_references_outputs) {
-  WorkFolder folder;
-  std::ofstream(folder / "config.json") << GetParam().config;
-  std::string error;
-  SpecSource source;
-  DiagnosticList diagnostics;
-  ReadOptions options;
-  options.reports = allReports(); // as Package compiles
-  std::optional<LayerSpec> spec = readSpec(GetParam().spec, "spec", options, source, diagnostics);
-  ASSERT_TRUE(spec) << render(diagnostics, false);
-  RandomLayer weights;
-  ASSERT_TRUE(weights.make(*spec, 5));
-  std::map<std::string, GoldenTensor> parameters;
-  for (const auto &[role, tensor] : weights.tensors) {
-    size_t bytes = size_t(dataTypeBits(tensor.type) / 8);
-    for (int64_t extent : tensor.shape)
-      bytes *= size_t(extent);
-    auto *data = static_cast<const unsigned char *>(tensor.data);
-    parameters[role] = {tensor.type, tensor.shape, {data, data + bytes}};
-  }
-  CheckpointFile file;
-  ASSERT_NO_FATAL_FAILURE(storeRoles(*spec, parameters, GetParam().prefix, GetParam().layout, file));
-  file.write(folder / "model.safetensors");
-  std::string prefix = importIn(folder, "", error);
-  ASSERT_EQ(prefix, GetParam().prefix) << error;
-  Package package(folder);
-  ASSERT_TRUE(package.package) << package.error;
-  LayerRun layer(package.package);
-  Result<> loaded = layer.load(1, -1, folder / "model.safetensors", prefix);
-  ASSERT_TRUE(loaded) << loaded.error().message;
-  constexpr int64_t tokens = 9;
-  PageBuffer x(size_t(tokens * spec->hidden) * 4);
-  fillNormal(x.data(), spec->dtype.activation, tokens * spec->hidden, 0, 1, 3);
-  CallInputs given;
-  ReferenceInputs oracle;
-  randomInputs(*spec, tokens, 4, given, oracle);
-  layer.setInputs(&given);
-  CallOutputs out(layer.info(), tokens);
-  OracleResult result;
-  Result<> ran = out.run(layer, x.data());
-  ASSERT_TRUE(ran) << ran.error().message;
-  EXPECT_TRUE(compareToOracle(*spec, weights, x.data(), oracle, out, result, error)) << error;
-}
+TEST_P(ReferencedCheckpoint, gives_the_references_outputs) { checkReferenced(GetParam()); }
 
 // ---- the checkpoints ------------------------------------------------------------------------------------------------
-
-// Lines of a layout: `names` are those of gate (none: "-"), up and down behind `stem`, with `words` behind each.
-std::string lines(const std::string &block, const std::string &stem, const std::string &names,
-                  const std::string &words) {
-  std::istringstream text(names);
-  std::string gate, up, down;
-  text >> gate >> up >> down;
-  auto line = [&](const char *role, const std::string &name) {
-    return block + role + " " + stem + name + (words.empty() ? "" : " ") + words + "\n";
-  };
-  return (gate == "-" ? "" : line("gate", gate)) + line("up", up) + line("down", down);
-}
-std::string halves(const std::string &block, const std::string &both, const std::string &down,
-                   const std::string &axes) {
-  return block + "gate " + both + " " + axes + " first_half\n" + block + "up " + both + " " + axes + " second_half\n" +
-         block + "down " + down + " " + axes + "\n";
-}
-
-const std::string proj = "gate_proj.weight up_proj.weight down_proj.weight",
-                  plainProj = "- up_proj.weight down_proj.weight", w132 = "w1.weight w3.weight w2.weight";
-const std::string experts = lines("experts.", "mlp.experts.{e}.", proj, "per_expert"),
-                  gate = "router.weight mlp.gate.weight\n", shared = lines("shared.", "mlp.shared_experts.", proj, ""),
-                  sharedGated = lines("shared.", "mlp.shared_expert.", proj, "") +
-                                "shared.gate_weight mlp.shared_expert_gate.weight\n",
-                  mixtralLayout = "router.weight block_sparse_moe.gate.weight\n" +
-                                  lines("experts.", "block_sparse_moe.experts.{e}.", w132, "per_expert");
 
 const std::vector<Checkpoint> &checkpoints() {
   static const std::string layer0 = "model.layers.0.", mlp0 = "model.layers.0.mlp.",
