@@ -276,9 +276,9 @@ struct CapacitySpec {
 enum class CombineApply { Output, Input };
 struct CombineSpec {
   CombineApply apply = CombineApply::Output;
-  bool bias = false;         // role output.bias [H]
-  bool accumulateF32 = true; // false: in the activation type
-  bool rowsF32 = true;       // false: an expert's output is rounded to the activation type before it is weighted
+  bool bias = false;               // role output.bias [H]
+  bool accumulateF32 = true;       // false: in the activation type
+  bool rowsF32 = true;             // false: an expert's output is rounded to the activation type before it is weighted
   std::optional<NormSpec> normOut; // of routed and shared experts together, before a wrap; roles output.norm_*
 };
 

@@ -74,8 +74,8 @@ ExpertsValues ExpertsBuilder::routedOutputs(const ExpertSet &experts, const Rout
 ExpertsValues ExpertsBuilder::slotOutputs(const ExpertSet &experts, const RouterValues &router, Value tokens) {
   Value input = moe::SlotInputsOp::create(builder, loc, tokens.getType(), tokens, router.slotWeights, router.route);
   if (spec.experts.latent && spec.experts.latent->normIn)
-    input = norm.normalized(input, *spec.experts.latent->normIn, typeOf(input).getElementType(), layer,
-                            "latent.norm_in");
+    input =
+        norm.normalized(input, *spec.experts.latent->normIn, typeOf(input).getElementType(), layer, "latent.norm_in");
   Value rows = outputs(experts, input, router.route, Value());
   if (spec.experts.latent && spec.experts.latent->normOut)
     rows = norm.normalized(rows, *spec.experts.latent->normOut, f32(), layer, "latent.norm_out");
@@ -168,8 +168,8 @@ Value ExpertsBuilder::latentOut(Value combined, const RouterValues &router) {
     biasFactor = sumRows(router.weights);
   Type type = elementOf(spec.dtype.activation);
   bool normed = latent.normOut && !router.route; // slots are normalised before they are mixed
-  Value narrow = normed ? norm.normalized(combined, *latent.normOut, type, layer, "latent.norm_out")
-                        : rounded(combined, type);
+  Value narrow =
+      normed ? norm.normalized(combined, *latent.normOut, type, layer, "latent.norm_out") : rounded(combined, type);
   Value wide = matmul(narrow, layer.parameter("latent.out"), Value());
   if (!latent.bias)
     return wide;

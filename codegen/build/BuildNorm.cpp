@@ -40,9 +40,8 @@ Value NormBuilder::normalized(Value values, const NormSpec &norm, Type element, 
 
 Value NormBuilder::normalized(Value values, const NormSpec &norm, Type element, const LayerValues &layer,
                               const std::string &name) {
-  return normalized(values, norm, element, [&](const char *suffix) {
-    return Bound{layer.parameter(name + suffix), OperandKind::col};
-  });
+  return normalized(values, norm, element,
+                    [&](const char *suffix) { return Bound{layer.parameter(name + suffix), OperandKind::col}; });
 }
 
 } // namespace moec

@@ -176,8 +176,8 @@ Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterVa
   if (!spec.combine.normOut)
     return mixed(parts, &wrap, type);
   bool last = spec.layer.wrap == LayerWrap::None;
-  Value v = NormBuilder(*this).normalized(mixed(parts, nullptr, f32()), *spec.combine.normOut, last ? type : f32(), layer,
-                                          "output.norm");
+  Value v = NormBuilder(*this).normalized(mixed(parts, nullptr, f32()), *spec.combine.normOut, last ? type : f32(),
+                                          layer, "output.norm");
   return last ? v : mixed({v, Value(), Value(), Value(), std::nullopt}, &wrap, type);
 }
 

@@ -258,9 +258,10 @@ void bailing(I &i) {
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
   limit(i, "experts", "expert_swiglu_limit_list", "post_act");
-  bool shared = i.has("moe_shared_expert_intermediate_size")
-                    ? wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.", {"moe_shared_expert_intermediate_size"})
-                    : wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
+  bool shared =
+      i.has("moe_shared_expert_intermediate_size")
+          ? wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.", {"moe_shared_expert_intermediate_size"})
+          : wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
   if (shared)
     limit(i, "shared", "share_expert_swiglu_limit_list", "post_act");
 }

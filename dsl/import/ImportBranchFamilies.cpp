@@ -73,7 +73,8 @@ void minimaxM3(I &i) {
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.ignore({"moe_intermediate_size"});
   if (std::string act = i.wordOr({"hidden_act"}, "swigluoai"); act != "swigluoai" && act != "silu")
-    i.fail("E-IMPORT-KEY", "hidden_act", "hidden_act is neither swigluoai nor silu, which mean the same in this family");
+    i.fail("E-IMPORT-KEY", "hidden_act",
+           "hidden_act is neither swigluoai nor silu, which mean the same in this family");
   requiredLimit(i);
   swigluOai(i, "experts");
   topK(i);

@@ -139,7 +139,8 @@ const std::vector<ImportFamily> &importFamilies() {
       {"first_k_dense_replace", "first_k_dense", "mlp_layer_types", "moe_layer_freq", "is_moe_layer"}};
   static const LayerRule afterDenseLayers = {
       afterFirstDense, "those from num_dense_layers on have", {"num_dense_layers", "mlp_layer_types"}};
-  static const LayerRule sparseTypes = {afterFirstDense, "those that are sparse in mlp_layer_types have", {"mlp_layer_types"}};
+  static const LayerRule sparseTypes = {
+      afterFirstDense, "those that are sparse in mlp_layer_types have", {"mlp_layer_types"}};
   static const std::vector<ImportFamily> families = {
       {{"mixtral", "minimax"}, every, decoder, mixtral},
       {{"minimax_m2"}, every, decoder, minimaxM2},
@@ -242,11 +243,22 @@ const char *prefixWithin(const std::string &outer) {
   static const char *const language = "model.language_model.layers.{l}.", *const languageModel =
                                                                               "language_model.model.layers.{l}.";
   static const std::pair<const char *, const char *> wrappers[] = {
-      {"qwen3_5_moe", language},   {"qwen3_vl_moe", language}, {"glm4v_moe", language},
-      {"gemma4", language},        {"aria", languageModel},    {"llama4", languageModel},
-      {"kimi_k25", languageModel}, {"kimi_vl", languageModel}, {"qwen3_omni_moe", "thinker.model.layers.{l}."},
-      {"kimi_k3", languageModel}, {"minimax_m3_vl", languageModel}, {"glm5_next", language}, {"hy_v4_vl", language},
-      {"muse_spark", language}, {"inkling2", "model.llm.layers.{l}."}, {"inkling2_loop", "model.llm.layers.{l}."},
+      {"qwen3_5_moe", language},
+      {"qwen3_vl_moe", language},
+      {"glm4v_moe", language},
+      {"gemma4", language},
+      {"aria", languageModel},
+      {"llama4", languageModel},
+      {"kimi_k25", languageModel},
+      {"kimi_vl", languageModel},
+      {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+      {"kimi_k3", languageModel},
+      {"minimax_m3_vl", languageModel},
+      {"glm5_next", language},
+      {"hy_v4_vl", language},
+      {"muse_spark", language},
+      {"inkling2", "model.llm.layers.{l}."},
+      {"inkling2_loop", "model.llm.layers.{l}."},
   };
   for (auto [name, prefix] : wrappers)
     if (outer == name)

@@ -206,7 +206,8 @@ bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &ou
   if (experts.lora && experts.lora->at == LoraAt::Parallel &&
       !addParallelLora(run, *experts.lora, expert, outer, in, out))
     return false;
-  if (experts.normOut && !normalizeRows(run, *experts.normOut, "experts.norm", experts.normOut->perExpert ? expert : 0, outer, out))
+  if (experts.normOut &&
+      !normalizeRows(run, *experts.normOut, "experts.norm", experts.normOut->perExpert ? expert : 0, outer, out))
     return false;
   double scale = experts.outputScale;
   if (experts.outputDropout.scaleAtEval && !run.inputs.training)

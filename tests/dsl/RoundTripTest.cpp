@@ -288,9 +288,10 @@ TEST(spec_round_trip, tiny_canonical_text) {
 // A word, a block that says no more, and null.
 TEST(spec_round_trip, norms_have_a_short_form) {
   auto printed = [](const std::string &norm) {
-    ReadResult result = readText("{\"moec\": 1, \"name\": \"n\", \"hidden\": 8, \"router\": {\"top_k\": 1}, \"experts\": "
-                                 "{\"count\": 2, \"form\": \"linear\", \"norm_out\": " +
-                                 norm + "}}");
+    ReadResult result =
+        readText("{\"moec\": 1, \"name\": \"n\", \"hidden\": 8, \"router\": {\"top_k\": 1}, \"experts\": "
+                 "{\"count\": 2, \"form\": \"linear\", \"norm_out\": " +
+                 norm + "}}");
     EXPECT_TRUE(result.spec) << result.rendered();
     return result.spec ? printSpec(*result.spec) : "";
   };

@@ -433,9 +433,8 @@ const std::vector<Checkpoint> &checkpoints() {
       {"axk1", "axk1-f32", R"({"hidden_act": "silu", "first_k_dense_replace": 1})", "model.layers.1.",
        biased + experts + shared + "output.norm_weight post_mlp_layernorm.weight\n", ""},
       {"inkling2", "inkling2-f32", R"({"outer_model_type": "inkling2", "hidden_act": "silu"})", "model.llm.layers.0.",
-       gate +
-           "router.choice_bias mlp.gate.bias\nexperts.gate mlp.experts.w13_weight even\n"
-           "experts.up mlp.experts.w13_weight odd\nexperts.down mlp.experts.w2_weight\n",
+       gate + "router.choice_bias mlp.gate.bias\nexperts.gate mlp.experts.w13_weight even\n"
+              "experts.up mlp.experts.w13_weight odd\nexperts.down mlp.experts.w2_weight\n",
        ""},
       // cases computed from formulas
       {"kimi_k3", "kimi_k3",

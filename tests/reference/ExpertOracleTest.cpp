@@ -71,14 +71,15 @@ TEST(ExpertOracle, soft_caps_bound_both_branches) {
   };
   auto cap = [](double v, double c) { return c * std::tanh(v / c); };
   auto sigma = [](double v) { return 1 / (1 + std::exp(-v)); };
-  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 4.0, \"up\": 25.0}", 6, -40),
-              cap(6, 4) * sigma(6) * cap(-40, 25), 1e-12);
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 4.0, \"up\": 25.0}", 6, -40), cap(6, 4) * sigma(6) * cap(-40, 25),
+              1e-12);
   EXPECT_NEAR(hiddenOf("\"softcap\": {\"up\": 3.0}", -2, 5), silu(-2) * cap(5, 3), 1e-12);
   EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 2.0}, \"act_alpha\": 1.5", -3, 5), cap(-3, 2) * sigma(-4.5) * 5, 1e-12);
-  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 2.0, \"up\": 3.0}, \"clamp\": {\"limit\": 1.0}, \"up_offset\": 1.0", 5, 9),
-              cap(1, 2) * sigma(1) * (cap(1, 3) + 1), 1e-12);
   EXPECT_NEAR(
-      hiddenOf("\"softcap\": {\"gate\": 2.0}, \"clamp\": {\"limit\": 1.0, \"at\": \"post_act\"}", 5, -9), 1 * -1, 1e-12);
+      hiddenOf("\"softcap\": {\"gate\": 2.0, \"up\": 3.0}, \"clamp\": {\"limit\": 1.0}, \"up_offset\": 1.0", 5, 9),
+      cap(1, 2) * sigma(1) * (cap(1, 3) + 1), 1e-12);
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 2.0}, \"clamp\": {\"limit\": 1.0, \"at\": \"post_act\"}", 5, -9),
+              1 * -1, 1e-12);
 }
 
 // A shared block has the branches of an expert, with keys of its own.
@@ -177,7 +178,8 @@ TEST(ExpertOracle, norms_of_an_experts_output) {
   expectNear(yOf("{\"kind\": \"rms\", \"weight\": false}", {}), {3 * r, r});
   expectNear(yOf("{\"kind\": \"rms\", \"unit_offset\": true, \"eps\": 0.25}", {2, -1}), {9 * 2 / std::sqrt(5.25), 0});
   double before = 2 / std::sqrt((81 + 4) / 2.0 + 1e-5);
-  expectNear(yOf("{\"kind\": \"rms\", \"weight_at\": \"before\", \"unit_offset\": true}", {2, 1}), {9 * before, 2 * before});
+  expectNear(yOf("{\"kind\": \"rms\", \"weight_at\": \"before\", \"unit_offset\": true}", {2, 1}),
+             {9 * before, 2 * before});
   expectNear(yOf("{\"kind\": \"layernorm\", \"weight\": false, \"eps\": 0}", {}), {2, -2});
 }
 
@@ -246,7 +248,8 @@ TEST(ExpertOracle, norms_in_the_latent_space) {
     layer.set("latent.out", {1, 0, 0, 1});
     layer.set("latent.out_bias", {100, 0});
     bool in = norms.find("norm_in") != std::string::npos;
-    layer.set(in ? "latent.norm_in_weight" : "latent.norm_out_weight", in ? std::vector<float>{1, 2} : std::vector<float>{1, 3});
+    layer.set(in ? "latent.norm_in_weight" : "latent.norm_out_weight",
+              in ? std::vector<float>{1, 2} : std::vector<float>{1, 3});
     layer.setX({3, 0});
     return layer.run().y;
   };
@@ -258,8 +261,9 @@ TEST(ExpertOracle, norms_in_the_latent_space) {
 
 // Of routed, shared and bias together.
 TEST(ExpertOracle, norm_of_the_layers_output) {
-  OneExpert layer("\"form\": \"linear\"", ", \"shared\": {\"form\": \"linear\"}, \"combine\": {\"bias\": true, \"norm_out\": "
-                                          "{\"kind\": \"rms\", \"eps\": 0.5}}");
+  OneExpert layer("\"form\": \"linear\"",
+                  ", \"shared\": {\"form\": \"linear\"}, \"combine\": {\"bias\": true, \"norm_out\": "
+                  "{\"kind\": \"rms\", \"eps\": 0.5}}");
   layer.set("experts.up", {1, 0, 0, 1});
   layer.set("shared.up", {0, 1, 1, 0});
   layer.set("output.bias", {1, 0});
