@@ -129,10 +129,8 @@ void step(I &i) {
   f32Logits(i);
   i.fromFamily("router.score", "sigmoid");
   i.fromFamily("router.choice_bias", true);
-  if (i.flag("router.normalize", {"norm_expert_weight"})) {
-    i.put("router.normalize.kind", "sum", "norm_expert_weight");
-    i.fromFamily("router.normalize.eps", 1e-20);
-  }
+  if (!i.has("norm_expert_weight") || i.flag("router.normalize", {"norm_expert_weight"})) // absent: always divided
+    sumNorm(i, 1e-20);
   i.number("router.scale", {"moe_router_scaling_factor"}, 1);
   limit(i, "experts", "swiglu_limits", "post_act");
   limit(i, "shared", "swiglu_limits_shared", "post_act");

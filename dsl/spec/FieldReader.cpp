@@ -244,7 +244,7 @@ int FieldReader::readWord(const JsonNode &node, const std::string &path, const W
   if (const OutOfScope *row = outOfScope(path, node.text))
     fail(row->code, node, path, std::string(row->message), std::string(row->hint));
   else
-    fail("E-KEY", node, path, path + " does not know " + quoteText(node.text),
+    fail("E-KEY", node, path, escaped(path) + " does not know " + quoteText(node.text),
          spellingHint(node.text, allowed, "expected one of"));
   return -1;
 }
