@@ -169,12 +169,28 @@ struct ExpertClamp {
   double limit = 0.0; // gate <= limit, |up| <= limit
   ClampAt at = ClampAt::PreAct;
 };
+// c·tanh(v/c) for v of the up branch, and for the factor v of silu's v·σ(alpha·v) in the gate branch
+struct SoftCaps {
+  std::optional<double> gate, up; // c
+};
 struct ExpertBias {
   bool in = false, out = false;
+};
+enum class NormKind { Rms, LayerNorm };
+// rms: v / sqrt(mean(v²) + eps) · f. layernorm: (v - mean(v)) / sqrt(var(v) + eps) · f + bias, population variance.
+// With `before`, rms has its factor in front: u = v · f, u / sqrt(mean(u²) + eps).
+struct NormSpec {
+  NormKind kind = NormKind::Rms;
+  double eps = 1e-5;
+  bool weight = true;      // f is a role NAME_weight (and layernorm has NAME_bias); otherwise 1, without bias
+  bool unitOffset = false; // f is 1 + the role
+  bool before = false;
+  bool perExpert = true; // experts.norm_out: each expert has roles of its own
 };
 struct LatentSpec {
   int64_t dim = 0;
   bool bias = false;
+  std::optional<NormSpec> normIn, normOut; // of what the experts read, and of the sum of what they give
 };
 struct DropoutSpec {
   double p = 0.0;
@@ -194,22 +210,27 @@ struct QuantSpec {
   bool zeroPoint = false;
 };
 
-struct ExpertsSpec {
-  int64_t count = 0; // E
-  std::optional<ZeroExperts> zero;
-  std::vector<int64_t> intermediate; // one width for all experts, or E widths
+// What a block computes between its matrices; routed and shared experts are such blocks.
+struct FeedForward {
   ExpertForm form = ExpertForm::Glu;
   Activation act = Activation::Silu;
   std::string actName = "silu"; // name of the function file; differs from the enum's name only for Custom
   double actAlpha = 1.0;        // silu becomes v·σ(alpha·v)
   double upOffset = 0.0;        // added to the up branch
   std::optional<ExpertClamp> clamp;
+  std::optional<SoftCaps> softcap; // behind a clamp of the same branch, before up_offset
   ExpertBias bias;
+};
+
+struct ExpertsSpec : FeedForward {
+  int64_t count = 0; // E
+  std::optional<ZeroExperts> zero;
+  std::vector<int64_t> intermediate; // one width for all experts, or E widths
   std::optional<LatentSpec> latent;
   int64_t layers = 1;
   double outputScale = 1.0;
   DropoutSpec hiddenDropout, outputDropout;
-  bool normOut = false; // LayerNorm over H on the expert output, eps 1e-5
+  std::optional<NormSpec> normOut; // of an expert's output, before output_scale
   std::optional<LoraSpec> lora;
   QuantSpec quant;
 
@@ -219,16 +240,12 @@ struct ExpertsSpec {
 
 enum class SharedReduce { Sum, Mean };
 enum class SharedGate { None, Sigmoid, Softmax2 };
-struct SharedSpec {
+struct SharedSpec : FeedForward {
   int64_t intermediate = 0;
   int64_t count = 1; // separate blocks; a fused wide block is count 1
   SharedReduce reduce = SharedReduce::Sum;
   SharedGate gate = SharedGate::None;
   double scale = 1.0;
-  ExpertForm form = ExpertForm::Glu;
-  Activation act = Activation::Silu;
-  std::string actName = "silu";
-  ExpertBias bias;
   BranchInput input = BranchInput::X;
 };
 
@@ -259,9 +276,10 @@ struct CapacitySpec {
 enum class CombineApply { Output, Input };
 struct CombineSpec {
   CombineApply apply = CombineApply::Output;
-  bool bias = false;         // role output.bias [H]
-  bool accumulateF32 = true; // false: in the activation type
-  bool rowsF32 = true;       // false: an expert's output is rounded to the activation type before it is weighted
+  bool bias = false;               // role output.bias [H]
+  bool accumulateF32 = true;       // false: in the activation type
+  bool rowsF32 = true;             // false: an expert's output is rounded to the activation type before it is weighted
+  std::optional<NormSpec> normOut; // of routed and shared experts together, before a wrap; roles output.norm_*
 };
 
 // A loss keeps its options as text: kinds of losses share only kind and coefficient.

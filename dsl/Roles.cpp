@@ -22,6 +22,15 @@ struct RoleList {
   void expertMatrix(std::string name, int64_t experts, int64_t out, int64_t in) {
     roles.push_back({std::move(name), {experts, out, in}, true, true});
   }
+  // NAME_weight and NAME_bias of a norm over n columns, of every expert if there are `experts`.
+  void norm(const std::string &name, const std::optional<NormSpec> &norm, int64_t n, int64_t experts = 0) {
+    if (!norm || !norm->weight)
+      return;
+    auto add = [&](const std::string &role) { experts ? expertVector(role, experts, n) : vector(role, n); };
+    add(name + "_weight");
+    if (norm->kind == NormKind::LayerNorm)
+      add(name + "_bias");
+  }
 };
 
 void addTransformRoles(RoleList &list, const RouterSpec &router) {
@@ -97,6 +106,7 @@ void addExpertRoles(RoleList &list, const LayerSpec &spec) {
     list.matrix("latent.in", in, spec.hidden);
     if (experts.latent->bias)
       list.vector("latent.in_bias", in);
+    list.norm("latent.norm_in", experts.latent->normIn, in);
   }
   if (glu)
     list.expertMatrix("experts.gate", count, width, in);
@@ -114,14 +124,12 @@ void addExpertRoles(RoleList &list, const LayerSpec &spec) {
   }
   if (experts.bias.out && !linear)
     list.expertVector("experts.down_bias", count, in);
-  if (experts.normOut) {
-    list.expertVector("experts.norm_weight", count, in);
-    list.expertVector("experts.norm_bias", count, in);
-  }
+  list.norm("experts.norm", experts.normOut, in, experts.normOut && experts.normOut->perExpert ? count : 0);
   addLoraRoles(list, spec, in, width, in);
   if (experts.zero && experts.zero->kind == ZeroKind::Constant)
     list.matrix("experts.zero_constant", spec.hidden, experts.zero->count);
   if (experts.latent) {
+    list.norm("latent.norm_out", experts.latent->normOut, in);
     list.matrix("latent.out", spec.hidden, in);
     if (experts.latent->bias)
       list.vector("latent.out_bias", spec.hidden);
@@ -167,6 +175,7 @@ void addSharedRoles(RoleList &list, const LayerSpec &spec) {
 void addLayerRoles(RoleList &list, const LayerSpec &spec) {
   if (spec.combine.bias)
     list.vector("output.bias", spec.hidden);
+  list.norm("output.norm", spec.combine.normOut, spec.hidden);
   if (spec.layer.wrap == LayerWrap::Depth || spec.router.kind == RouterKind::Depth)
     list.matrix("depth.weight", 1, spec.hidden);
   if (spec.layer.wrap == LayerWrap::Skip) {

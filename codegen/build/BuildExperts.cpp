@@ -12,7 +12,7 @@ namespace moec {
 using moe::OperandKind;
 
 ExpertsValues ExpertsBuilder::build(const RouterValues &router) {
-  Value tokens = spec.experts.latent ? latentIn() : layer.x;
+  Value tokens = spec.experts.latent ? latentIn(bool(router.route)) : layer.x;
   ExpertsValues out;
   if (spec.experts.heterogeneous()) {
     out = classOutputs(router, tokens);
@@ -69,11 +69,18 @@ ExpertsValues ExpertsBuilder::routedOutputs(const ExpertSet &experts, const Rout
 }
 
 //   slot_s = Σ_t D[t,s]·x_t   o_s = expert_{s/P}(slot_s)   y_t = Σ_s C[t,s]·o_s
-// A latent projection before the slots is one after them, because every column of D sums to 1.
+// A latent projection before the slots is one after them, because every column of D sums to 1. The norms of the latent
+// space are those of slots.
 ExpertsValues ExpertsBuilder::slotOutputs(const ExpertSet &experts, const RouterValues &router, Value tokens) {
   Value input = moe::SlotInputsOp::create(builder, loc, tokens.getType(), tokens, router.slotWeights, router.route);
+  if (spec.experts.latent && spec.experts.latent->normIn)
+    input =
+        norm.normalized(input, *spec.experts.latent->normIn, typeOf(input).getElementType(), layer, "latent.norm_in");
+  Value rows = outputs(experts, input, router.route, Value());
+  if (spec.experts.latent && spec.experts.latent->normOut)
+    rows = norm.normalized(rows, *spec.experts.latent->normOut, f32(), layer, "latent.norm_out");
   ExpertsValues out;
-  out.combined = combine(outputs(experts, input, router.route, Value()), router.route, router.weights);
+  out.combined = combine(rows, router.route, router.weights);
   return out;
 }
 
@@ -87,7 +94,7 @@ Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route
   if (parallel)
     output = mlp.withLora(output, input, route, experts.prefix + ".", *spec.experts.lora);
   if (spec.experts.normOut)
-    output = layerNorm(experts, output, route, kept);
+    output = normalized(experts, output, route, kept);
   if (parallel || spec.experts.normOut)
     output = scaledRows(output, outputScale());
   return spec.combine.rowsF32 ? output : rounded(output, elementOf(spec.dtype.activation));
@@ -98,16 +105,11 @@ MlpShape ExpertsBuilder::shapeOf(const ExpertSet &set) const {
   MlpShape shape;
   shape.prefix = set.prefix;
   shape.gateBias = set.prefix + ".gate_bias";
-  shape.form = experts.form;
-  shape.activation = experts.actName;
+  shape.block = experts;
   shape.activationKey = "experts.act";
   shape.outputs = experts.latent ? experts.latent->dim : spec.hidden;
   shape.width = experts.form == ExpertForm::Linear ? shape.outputs : set.width;
   shape.layers = experts.layers;
-  shape.bias = experts.bias;
-  shape.actAlpha = experts.actAlpha;
-  shape.upOffset = experts.upOffset;
-  shape.clamp = experts.clamp;
   shape.hiddenScale = experts.hiddenDropout.scaleAtEval ? 1 - experts.hiddenDropout.p : 1.0;
   bool parallel = experts.lora && experts.lora->at == LoraAt::Parallel;
   shape.outputScale = parallel || experts.normOut ? 1.0 : outputScale(); // otherwise the factor comes after them
@@ -122,46 +124,40 @@ double ExpertsBuilder::outputScale() const {
   return spec.experts.outputScale * (dropout.scaleAtEval ? 1 - dropout.p : 1.0);
 }
 
-// (o - mean) / sqrt(var + 1e-5) · weight[e] + bias[e], over the columns of a row of expert e; population variance.
-Value ExpertsBuilder::layerNorm(const ExpertSet &experts, Value output, Value route, Value kept) {
-  double width = double(columnsOf(output));
-  RankedTensorType type = typeOf(output);
+// norm_out of every row, with the roles of its expert or of all
+Value ExpertsBuilder::normalized(const ExpertSet &experts, Value output, Value route, Value kept) {
+  if (!spec.experts.normOut->perExpert)
+    return norm.normalized(output, *spec.experts.normOut, f32(), layer, "experts.norm");
   Value groups = kept; // the group of every choice; slot s belongs to expert s / P
   if (!groups) {
     auto slots = cast<moe::RouteType>(route.getType());
     groups = map({{columns(slots.getChoices()), OperandKind::elem}}, rows(i32(), slots.getChoices()),
                  [&](ValueRange v) { return quotient(v[0], int32_t(slots.getChoices() / slots.getGroups())); });
   }
-  Value group = gatherChoices(groups, route);
-  auto own = [&](const char *role) -> Value {
-    return moe::LookupOp::create(builder, loc, type, layer.parameter(experts.prefix + role), group);
-  };
-  Value centred = map({{output, OperandKind::elem}, {sumRows(output), OperandKind::row}}, type,
-                      [&](ValueRange v) { return subtract(v[0], divide(v[1], number(width))); });
-  Value squares =
-      sumRows(map({{centred, OperandKind::elem}}, type, [&](ValueRange v) { return multiply(v[0], v[0]); }));
-  return map({{centred, OperandKind::elem},
-              {squares, OperandKind::row},
-              {own(".norm_weight"), OperandKind::elem},
-              {own(".norm_bias"), OperandKind::elem}},
-             type, [&](ValueRange v) {
-               Value variance = add(divide(v[1], number(width)), number(1e-5));
-               Value unit = divide(v[0], squareRoot(variance));
-               return add(multiply(unit, v[2]), v[3]);
-             });
+  Value group;
+  return norm.normalized(output, *spec.experts.normOut, f32(), [&](const char *suffix) -> Bound {
+    if (!group)
+      group = gatherChoices(groups, route);
+    Value table = layer.parameter(experts.prefix + ".norm" + suffix);
+    return {moe::LookupOp::create(builder, loc, typeOf(output), table, group), OperandKind::elem};
+  });
 }
 
 // ---- latent projections -----------------------------------------------------------------------------------------
 
-// x·Lᵀ + b in the activation type, which the experts read instead of x
-Value ExpertsBuilder::latentIn() {
+// x·Lᵀ + b in the activation type, which the experts read instead of x; normalised unless slots are
+Value ExpertsBuilder::latentIn(bool slots) {
   const LatentSpec &latent = *spec.experts.latent;
-  Type type = elementOf(spec.dtype.activation);
+  bool normed = latent.normIn && !slots;
+  Type stored = elementOf(spec.dtype.activation), type = normed ? f32() : stored;
   SmallVector<Bound> operands = {{matmul(layer.x, layer.parameter("latent.in"), Value()), OperandKind::elem}};
   if (latent.bias)
     operands.push_back({layer.parameter("latent.in_bias"), OperandKind::col});
-  return map(operands, rows(type, latent.dim),
-             [&](ValueRange v) { return fromF32(latent.bias ? add(v[0], v[1]) : v[0], type); });
+  Value narrow = operands[0].value;
+  if (latent.bias || !normed)
+    narrow = map(operands, rows(type, latent.dim),
+                 [&](ValueRange v) { return fromF32(latent.bias ? add(v[0], v[1]) : v[0], type); });
+  return normed ? norm.normalized(narrow, *latent.normIn, stored, layer, "latent.norm_in") : narrow;
 }
 
 // The weights of soft routing do not add up to 1, so they also weight the bias.
@@ -170,7 +166,10 @@ Value ExpertsBuilder::latentOut(Value combined, const RouterValues &router) {
   Value biasFactor;
   if (latent.bias && router.route)
     biasFactor = sumRows(router.weights);
-  Value narrow = rounded(combined, elementOf(spec.dtype.activation));
+  Type type = elementOf(spec.dtype.activation);
+  bool normed = latent.normOut && !router.route; // slots are normalised before they are mixed
+  Value narrow =
+      normed ? norm.normalized(combined, *latent.normOut, type, layer, "latent.norm_out") : rounded(combined, type);
   Value wide = matmul(narrow, layer.parameter("latent.out"), Value());
   if (!latent.bias)
     return wide;

@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_BUILD_BUILDEXPERTS_H
 
 #include "codegen/build/BuildMlp.h"
+#include "codegen/build/BuildNorm.h"
 
 namespace moec {
 
@@ -20,13 +21,14 @@ class ExpertsBuilder : RowOps {
 public:
   // All must outlive the object.
   ExpertsBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer)
-      : RowOps(ops), spec(spec), layer(layer), mlp(ops, elementOf(spec.dtype.activation), layer) {}
+      : RowOps(ops), spec(spec), layer(layer), norm(ops), mlp(ops, elementOf(spec.dtype.activation), layer) {}
 
   ExpertsValues build(const RouterValues &router);
 
 private:
   const LayerSpec &spec;
   const LayerValues &layer;
+  NormBuilder norm;
   MlpBuilder mlp;
 
   // Outputs of a set of experts, or of all classes, before the latent projection: `combined` is [T,width].
@@ -37,11 +39,11 @@ private:
 
   // Rows of a route -> their outputs, [R,width] in the type of combine.rows.
   mlir::Value outputs(const ExpertSet &experts, mlir::Value input, mlir::Value route, mlir::Value kept);
-  mlir::Value layerNorm(const ExpertSet &experts, mlir::Value output, mlir::Value route, mlir::Value kept);
+  mlir::Value normalized(const ExpertSet &experts, mlir::Value output, mlir::Value route, mlir::Value kept);
   MlpShape shapeOf(const ExpertSet &experts) const;
   double outputScale() const;
 
-  mlir::Value latentIn();
+  mlir::Value latentIn(bool slots);
   mlir::Value latentOut(mlir::Value combined, const RouterValues &router);
 };
 

@@ -4,20 +4,11 @@
 
 #include "codegen/build/Scores.h"
 
-#include "mlir/Dialect/Math/IR/Math.h"
-
 using namespace mlir;
 
 namespace moec {
 
 using moe::OperandKind;
-
-Value LogitsBuilder::squareSums(Value values) {
-  return sumRows(map({{values, OperandKind::elem}}, rows(f32(), columnsOf(values)), [&](ValueRange v) {
-    Value value = toF32(v[0]);
-    return multiply(value, value);
-  }));
-}
 
 // x or the residual, or x / sqrt(mean(x²) + eps) · scale ∘ weight in f32
 Value LogitsBuilder::input() {
@@ -76,7 +67,7 @@ Value LogitsBuilder::transformed(Value z, const LogitTransform &transform) {
     case TransformOp::Clamp:
       return atMost(atLeast(v[0], transform.min), transform.max);
     case TransformOp::SoftCap:
-      return scaled(math::TanhOp::create(builder, loc, divide(v[0], number(transform.value))), transform.value);
+      return softCapped(v[0], transform.value);
     case TransformOp::Temperature:
       return divide(v[0], learned ? v[1] : number(transform.value));
     case TransformOp::Cosine:

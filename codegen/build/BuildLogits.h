@@ -39,7 +39,6 @@ private:
   const LayerValues &layer;
 
   mlir::Value input();
-  mlir::Value squareSums(mlir::Value rows); // [T] f32
   mlir::Value cosine(mlir::Value z, mlir::Value input, mlir::Value weight, const LogitTransform &transform);
   mlir::Value transformed(mlir::Value z, const LogitTransform &transform);
   mlir::Value maskedByGroups(mlir::Value choice);

@@ -8,32 +8,39 @@ namespace moec {
 
 using moe::OperandKind;
 
+// silu is v·σ(v): act_alpha makes it v·σ(alpha·v), softcap.gate cap·tanh(v/cap)·σ(alpha·v).
 Value MlpBuilder::activated(Value value, const MlpShape &shape) {
-  if (shape.actAlpha == 1)
-    return apply(shape.activation, shape.activationKey, value);
-  return multiply(value, apply("sigmoid", shape.activationKey, scaled(value, shape.actAlpha)));
+  const FeedForward &block = shape.block;
+  std::optional<double> cap = block.softcap ? block.softcap->gate : std::nullopt;
+  if (block.actAlpha == 1 && !cap)
+    return apply(block.actName, shape.activationKey, value);
+  Value factor = apply("sigmoid", shape.activationKey, scaled(value, block.actAlpha));
+  return multiply(cap ? softCapped(value, *cap) : value, factor);
 }
 
-// h = act(min(g, L)) · (clamp(u, -L, L) + offset),   g = in·Gᵀ + b, u = in·Uᵀ + b;   post_act: min(act(g), L)
+// h = act(min(g, L)) · (cap(clamp(u, -L, L)) + offset),   g = in·Gᵀ + b, u = in·Uᵀ + b;   post_act: min(act(g), L)
 Value MlpBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
+  const FeedForward &block = shape.block;
   Value gate = projected(input, shape.prefix + ".gate", route, shape);
   Value up = projected(input, shape.prefix + ".up", route, shape);
   SmallVector<Bound> operands = {{gate, OperandKind::elem}, {up, OperandKind::elem}};
-  if (shape.bias.in) {
+  if (block.bias.in) {
     operands.push_back({layer.parameter(shape.gateBias), OperandKind::col});
     operands.push_back({layer.parameter(shape.prefix + ".up_bias"), OperandKind::col});
   }
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
-    Value g = shape.bias.in ? add(v[0], v[2]) : v[0];
-    Value u = shape.bias.in ? add(v[1], v[3]) : v[1];
-    bool before = shape.clamp && shape.clamp->at == ClampAt::PreAct;
-    g = activated(before ? atMost(g, shape.clamp->limit) : g, shape);
-    if (shape.clamp && !before)
-      g = atMost(g, shape.clamp->limit);
-    if (shape.clamp)
-      u = atLeast(atMost(u, shape.clamp->limit), -shape.clamp->limit);
-    if (shape.upOffset != 0)
-      u = add(u, number(shape.upOffset));
+    Value g = block.bias.in ? add(v[0], v[2]) : v[0];
+    Value u = block.bias.in ? add(v[1], v[3]) : v[1];
+    bool before = block.clamp && block.clamp->at == ClampAt::PreAct;
+    g = activated(before ? atMost(g, block.clamp->limit) : g, shape);
+    if (block.clamp && !before)
+      g = atMost(g, block.clamp->limit);
+    if (block.clamp)
+      u = atLeast(atMost(u, block.clamp->limit), -block.clamp->limit);
+    if (block.softcap && block.softcap->up)
+      u = softCapped(u, *block.softcap->up);
+    if (block.upOffset != 0)
+      u = add(u, number(block.upOffset));
     return fromF32(scaled(multiply(g, u), shape.hiddenScale), type);
   });
 }
@@ -56,15 +63,16 @@ Value MlpBuilder::projected(Value input, const std::string &role, Value route, c
 // h = factor · act(in·Wᵀ + b), within ±L before or after the activation where there is a clamp
 Value MlpBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role, double factor) {
   SmallVector<Bound> operands = {{projected(input, role, route, shape), OperandKind::elem}};
+  const std::optional<ExpertClamp> &clamp = shape.block.clamp;
   auto clamped = [&](Value value, ClampAt at) {
-    if (!shape.clamp || shape.clamp->at != at)
+    if (!clamp || clamp->at != at)
       return value;
-    return atLeast(atMost(value, shape.clamp->limit), -shape.clamp->limit);
+    return atLeast(atMost(value, clamp->limit), -clamp->limit);
   };
-  if (shape.bias.in)
+  if (shape.block.bias.in)
     operands.push_back({layer.parameter(role + "_bias"), OperandKind::col});
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
-    Value value = shape.bias.in ? add(v[0], v[1]) : v[0];
+    Value value = shape.block.bias.in ? add(v[0], v[1]) : v[0];
     value = clamped(activated(clamped(value, ClampAt::PreAct), shape), ClampAt::PostAct);
     return fromF32(scaled(value, factor), type);
   });
@@ -72,11 +80,11 @@ Value MlpBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, con
 
 // o = h·Dᵀ + b, times the output scale
 Value MlpBuilder::outputs(Value input, Value route, const MlpShape &shape) {
-  bool linear = shape.form == ExpertForm::Linear;
+  bool linear = shape.block.form == ExpertForm::Linear;
   Value hidden = input;
-  if (shape.form == ExpertForm::Glu)
+  if (shape.block.form == ExpertForm::Glu)
     hidden = gluHidden(input, route, shape);
-  if (shape.form == ExpertForm::Mlp) {
+  if (shape.block.form == ExpertForm::Mlp) {
     // Dropout applies only before the last matrix.
     auto factor = [&](int64_t n) { return n + 1 == shape.layers ? shape.hiddenScale : 1.0; };
     hidden = mlpHidden(input, route, shape, shape.prefix + ".up", factor(0));
@@ -85,7 +93,7 @@ Value MlpBuilder::outputs(Value input, Value route, const MlpShape &shape) {
   }
   std::string last = shape.prefix + (linear ? ".up" : ".down");
   Value output = projected(hidden, last, route, shape);
-  bool bias = linear ? shape.bias.in : shape.bias.out;
+  bool bias = linear ? shape.block.bias.in : shape.block.bias.out;
   if (!bias && shape.outputScale == 1)
     return output;
   SmallVector<Bound> operands = {{output, OperandKind::elem}};

@@ -15,15 +15,12 @@ namespace moec {
 struct MlpShape {
   std::string prefix;   // roles: PREFIX.gate, PREFIX.up, PREFIX.down, biases beside them
   std::string gateBias; // role
-  ExpertForm form = ExpertForm::Glu;
-  std::string activation;
+  FeedForward block;
   const char *activationKey = ""; // of the spec
   int64_t width = 0;              // hidden columns
   int64_t outputs = 0;            // output columns
   int64_t layers = 1;
-  ExpertBias bias;
-  double actAlpha = 1, upOffset = 0, hiddenScale = 1, outputScale = 1;
-  std::optional<ExpertClamp> clamp;
+  double hiddenScale = 1, outputScale = 1;
   std::optional<LoraSpec> matrixLora; // beside every matrix: NAME_lora_a, NAME_lora_b
 };
 

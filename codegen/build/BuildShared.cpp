@@ -12,12 +12,10 @@ MlpShape SharedBuilder::shape() const {
   MlpShape shape;
   shape.prefix = "shared";
   shape.gateBias = "shared.gate_in_bias";
-  shape.form = shared.form;
-  shape.activation = shared.actName;
+  shape.block = shared;
   shape.activationKey = "shared.act";
   shape.width = shared.form == ExpertForm::Linear ? spec.hidden : shared.intermediate;
   shape.outputs = spec.hidden;
-  shape.bias = shared.bias;
   if (!spec.combine.rowsF32)
     shape.outputScale = scale();
   return shape;

@@ -3,6 +3,7 @@
 #include "codegen/build/BuildWrap.h"
 
 #include "codegen/build/BuildMlp.h"
+#include "codegen/build/BuildNorm.h"
 #include "codegen/build/Routes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -79,8 +80,9 @@ Value WrapBuilder::dense(Value present) {
   Value route = moe::DispatchOp::create(builder, loc, moe::RouteType::get(builder.getContext(), 1, 1), ids);
   MlpShape shape;
   shape.prefix = "dense";
-  shape.form = dense.form;
-  shape.activation = dense.actName;
+  shape.block.form = dense.form;
+  shape.block.act = dense.act;
+  shape.block.actName = dense.actName;
   shape.activationKey = "layer.dense.act";
   shape.width = dense.form == ExpertForm::Linear ? spec.hidden : dense.intermediate;
   shape.outputs = spec.hidden;
@@ -109,30 +111,30 @@ struct SomeOperands {
 //   depth        y = [x +] r·v where present, [x] elsewhere      [ ] with residual
 //   skip         y = [x +] v where present, x elsewhere
 //   conditional  y = [x +] v where present, [x +] dense elsewhere
-Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterValues &router,
-                          const std::optional<SharedValues> &shared) {
-  LayerWrap kind = spec.layer.wrap;
-  bool adds = spec.layer.residual; // x to what the experts give
-  bool readsX = router.passed || adds || kind == LayerWrap::Skip;
+// Null `wrap`: v.
+Value WrapBuilder::mixed(const Summands &parts, const WrapValues *wrap, Type type) {
+  LayerWrap kind = wrap ? spec.layer.wrap : LayerWrap::None;
+  bool adds = wrap && spec.layer.residual; // x to what the experts give
+  bool readsX = parts.passed || adds || kind == LayerWrap::Skip;
+  const std::optional<SharedValues> &shared = parts.shared;
   SomeOperands operands;
-  operands.add(combined, OperandKind::elem);
-  auto passed = operands.add(router.passed, OperandKind::row);
+  operands.add(parts.combined, OperandKind::elem);
+  auto passed = operands.add(parts.passed, OperandKind::row);
   auto x = operands.add(readsX ? layer.x : Value(), OperandKind::elem);
-  auto added = operands.add(router.added, OperandKind::elem);
-  auto bias = operands.add(spec.combine.bias ? layer.parameter("output.bias") : Value(), OperandKind::col);
+  auto added = operands.add(parts.added, OperandKind::elem);
+  auto bias = operands.add(parts.bias, OperandKind::col);
   auto output = operands.add(shared ? shared->output : Value(), OperandKind::elem);
   auto factor = operands.add(shared ? shared->factor : Value(), OperandKind::row);
   auto own = operands.add(shared ? shared->own : Value(), OperandKind::row);
   Value present;
-  if (wrap.present)
-    present = sumRows(map({{wrap.present, OperandKind::elem}}, rows(f32(), 1),
+  if (wrap && wrap->present)
+    present = sumRows(map({{wrap->present, OperandKind::elem}}, rows(f32(), 1),
                           [&](ValueRange v) { return select(equal(v[0], 0), number(0), number(1)); }));
   auto there = operands.add(present, OperandKind::row);
-  auto depth = operands.add(wrap.factor, OperandKind::row);
-  auto other = operands.add(kind == LayerWrap::Conditional ? dense(wrap.present) : Value(), OperandKind::elem);
-  Type type = elementOf(spec.dtype.output);
+  auto depth = operands.add(wrap ? wrap->factor : Value(), OperandKind::row);
+  auto other = operands.add(kind == LayerWrap::Conditional ? dense(wrap->present) : Value(), OperandKind::elem);
   if (operands.all.size() == 1 && type.isF32())
-    return combined;
+    return parts.combined;
   return map(operands.all, rows(type, spec.hidden), [&](ValueRange v) {
     Value sum = v[0];
     if (passed) {
@@ -162,6 +164,21 @@ Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterVa
     sum = select(inside, sum, other ? v[*other] : number(0));
     return fromF32(adds ? add(sum, toF32(v[*x])) : sum, type);
   });
+}
+
+// With combine.norm_out v is normalised before the wrap.
+Value WrapBuilder::output(const WrapValues &wrap, Value combined, const RouterValues &router,
+                          const std::optional<SharedValues> &shared) {
+  Summands parts = {combined, router.passed, router.added, Value(), shared};
+  if (spec.combine.bias)
+    parts.bias = layer.parameter("output.bias");
+  Type type = elementOf(spec.dtype.output);
+  if (!spec.combine.normOut)
+    return mixed(parts, &wrap, type);
+  bool last = spec.layer.wrap == LayerWrap::None;
+  Value v = NormBuilder(*this).normalized(mixed(parts, nullptr, f32()), *spec.combine.normOut, last ? type : f32(),
+                                          layer, "output.norm");
+  return last ? v : mixed({v, Value(), Value(), Value(), std::nullopt}, &wrap, type);
 }
 
 } // namespace moec

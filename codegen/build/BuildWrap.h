@@ -29,11 +29,18 @@ public:
                      const std::optional<SharedValues> &shared);
 
 private:
+  // What y is the sum of; null: the layer does not have it.
+  struct Summands {
+    mlir::Value combined, passed, added, bias;
+    std::optional<SharedValues> shared;
+  };
+
   const LayerSpec &spec;
   const LayerValues &layer;
 
   mlir::Value logit();                    // [T,1] f32
   mlir::Value dense(mlir::Value present); // [T,H] f32
+  mlir::Value mixed(const Summands &parts, const WrapValues *wrap, mlir::Type type);
 };
 
 } // namespace moec

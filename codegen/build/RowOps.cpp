@@ -92,6 +92,13 @@ Value RowOps::reducedRuns(Value values, moe::ReduceKind kind, int64_t runs) {
 
 Value RowOps::sumRows(Value values) { return reduced(values, moe::ReduceKind::sum); }
 
+Value RowOps::squareSums(Value values) {
+  return sumRows(map({{values, OperandKind::elem}}, rows(f32(), columnsOf(values)), [&](ValueRange v) {
+    Value value = toF32(v[0]);
+    return multiply(value, value);
+  }));
+}
+
 Value RowOps::columnOf(Value values, int64_t column) {
   return sumRows(map({{values, OperandKind::elem}, {columns(columnsOf(values)), OperandKind::elem}}, typeOf(values),
                      [&](ValueRange v) { return select(equal(v[1], int32_t(column)), v[0], number(0)); }));

@@ -62,6 +62,7 @@ public:
   mlir::Value reduced(mlir::Value values, moe::ReduceKind kind);                   // [T,N] -> [T] f32
   mlir::Value reducedRuns(mlir::Value values, moe::ReduceKind kind, int64_t runs); // [T,N] -> [T,runs] f32
   mlir::Value sumRows(mlir::Value values);                                         // [T,N] -> [T] f32
+  mlir::Value squareSums(mlir::Value values);                                      // [T,N] -> [T] f32, of v²
   mlir::Value columnOf(mlir::Value values, int64_t column);                        // [T,N] -> [T] f32
   mlir::Value countChosen(mlir::Value ids);                                        // [T,N] -> [T] f32
   mlir::Value softmax(mlir::Value values, int64_t runs = 1);

@@ -37,6 +37,9 @@ Value ScalarOps::atLeast(Value a, double limit) {
 }
 
 Value ScalarOps::squareRoot(Value a) { return math::SqrtOp::create(builder, loc, a); }
+Value ScalarOps::softCapped(Value a, double cap) {
+  return scaled(math::TanhOp::create(builder, loc, divide(a, number(cap))), cap);
+}
 Value ScalarOps::isGreater(Value a, Value b) {
   return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b);
 }

@@ -38,6 +38,7 @@ public:
   mlir::Value atMost(mlir::Value a, double limit);  // NaN stays NaN
   mlir::Value atLeast(mlir::Value a, double limit);
   mlir::Value squareRoot(mlir::Value a);
+  mlir::Value softCapped(mlir::Value a, double cap);   // cap·tanh(a/cap)
   mlir::Value isGreater(mlir::Value a, mlir::Value b); // false for NaN
   mlir::Value isZero(mlir::Value a);
   mlir::Value apply(llvm::StringRef function, const char *key, mlir::Value x); // FunctionUses.h

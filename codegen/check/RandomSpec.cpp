@@ -41,6 +41,9 @@ private:
   Json wrap();
   void logitStages(Json &block, bool plainWeights);
   void feedForward(Json &block);
+  void branches(Json &block);
+  void laterKeys(Json &spec);
+  Json norm();
 
   RandomSource random;
   uint64_t seed;
@@ -381,6 +384,70 @@ Json RandomLayerSpec::wrap() {
   return block;
 }
 
+// Clamp, alpha and offset of a block that has none, and soft caps.
+void RandomLayerSpec::branches(Json &block) {
+  bool glu = block["form"] == "glu", silu = block.value("act", "") == "silu";
+  if (block["form"] == "linear")
+    return;
+  if (silu && random.chance(20))
+    block["act_alpha"] = 1.702;
+  if (glu && random.chance(20))
+    block["up_offset"] = 1;
+  if (random.chance(25))
+    block["clamp"] = {{"limit", 1.5}, {"at", random.of({"pre_act", "post_act"})}};
+  if (glu && random.chance(20))
+    block["softcap"]["up"] = 3;
+  if (glu && silu && random.chance(20))
+    block["softcap"]["gate"] = 2;
+}
+
+Json RandomLayerSpec::norm() {
+  std::string kind = random.of({"rms", "rms", "layernorm"});
+  if (random.chance(40))
+    return kind;
+  Json block = {{"kind", kind}, {"eps", random.chance(50) ? 1e-5 : 1e-2}};
+  if (random.chance(20)) {
+    block["weight"] = false;
+    return block;
+  }
+  block["unit_offset"] = random.chance(40);
+  if (kind == "rms")
+    block["weight_at"] = random.of({"after", "before"});
+  return block;
+}
+
+// Keys that came later, drawn after all others, so that a seed's layer has what it had before them.
+void RandomLayerSpec::laterKeys(Json &spec) {
+  Json &experts = spec["experts"];
+  bool wide = hidden >= 8; // a norm of few columns can be as sensitive as one likes
+  if (random.chance(35))
+    branches(experts);
+  if (spec.contains("shared") && random.chance(50)) {
+    branches(spec["shared"]);
+    if (random.chance(30)) // the same epilogue as the routed experts
+      for (const char *key : {"form", "act", "act_alpha", "up_offset", "clamp", "softcap", "intermediate"}) {
+        spec["shared"].erase(key);
+        if (experts.contains(key) && !experts[key].is_array())
+          spec["shared"][key] = experts[key];
+      }
+  }
+  if (wide && random.chance(8)) {
+    experts["norm_out"] = norm();
+    if (experts["norm_out"].contains("unit_offset"))
+      experts["norm_out"]["per_expert"] = random.chance(50);
+  }
+  if (experts.contains("latent") || random.chance(6)) {
+    if (!experts.contains("latent"))
+      experts["latent"] = {{"dim", 8 + random.size(sizes.most)}};
+    if (random.chance(50))
+      experts["latent"]["norm_in"] = norm();
+    if (random.chance(50))
+      experts["latent"]["norm_out"] = norm();
+  }
+  if (wide && random.chance(8))
+    spec["combine"]["norm_out"] = norm();
+}
+
 Json RandomLayerSpec::draw() {
   Json spec;
   spec["moec"] = 1;
@@ -406,8 +473,9 @@ Json RandomLayerSpec::draw() {
     spec["layer"] = wrap();
   if (random.chance(8))
     spec["inputs"] = {{"top_k", true}};
-  if (random.chance(30)) // the last draw, so that layers without it stay those of their seeds
+  if (random.chance(30))
     spec["combine"]["rows"] = "activation";
+  laterKeys(spec);
   return spec;
 }
 

@@ -132,17 +132,11 @@ void step(I &i) {
   f32Logits(i);
   i.fromFamily("router.score", "sigmoid");
   i.fromFamily("router.choice_bias", true);
-  if (i.flag("router.normalize", {"norm_expert_weight"})) {
-    i.put("router.normalize.kind", "sum", "norm_expert_weight");
-    i.fromFamily("router.normalize.eps", 1e-20);
-  }
+  if (!i.has("norm_expert_weight") || i.flag("router.normalize", {"norm_expert_weight"})) // absent: always divided
+    sumNorm(i, 1e-20);
   i.number("router.scale", {"moe_router_scaling_factor"}, 1);
-  if (i.numberOr({"swiglu_limits"}, 0) > 0) {
-    i.put("experts.clamp.limit", i.numberOr({"swiglu_limits"}, 0), "swiglu_limits");
-    i.fromFamily("experts.clamp.at", "post_act");
-  }
-  if (i.numberOr({"swiglu_limits_shared"}, 0) > 0)
-    return limitedShared(i, "swiglu_limits_shared");
+  limit(i, "experts", "swiglu_limits", "post_act");
+  limit(i, "shared", "swiglu_limits_shared", "post_act");
   i.integer("shared.intermediate", {"share_expert_dim"});
   i.sharedBlock("share_expert.", "gate_proj", "up_proj", "down_proj");
   i.weight("router.weight", "moe.gate.weight");
@@ -187,18 +181,25 @@ void deepseekV4(I &i) {
   refuseUnless(i, "norm_topk_prob", true, "weights of this family are divided by their sum");
   refuseUnless(i, "topk_method", "noaux_tc", "this family chooses by a bias or a table");
   i.number("router.scale", {"routed_scaling_factor"}, 1);
-  if (i.has("swiglu_limit"))
-    i.number("experts.clamp.limit", {"swiglu_limit"}, 0);
-  else
-    i.fromFamily("experts.clamp.limit", 10);
+  auto limited = [&](const std::string &block) {
+    if (i.has("swiglu_limit"))
+      limit(i, block, "swiglu_limit");
+    else
+      i.fromFamily(block + ".clamp.limit", 10);
+  };
+  limited("experts");
   if (i.integerOr({"vision_n_layers"}, 0) != 0)
     i.unsupported("vision_n_layers", "a choice bias by the kind of a token is not built, and tokens of images have one",
                   "models without vision_n_layers are supported");
   i.weight("router.weight", "ffn.gate.weight");
   i.perExpert("ffn.experts.{e}.", "w1", "w3", "w2");
   if (wideShared(i, {"n_shared_experts"}, "ffn.shared_experts.", {"moe_intermediate_size"}, {"w1", "w3", "w2"}))
-    limitedShared(i, i.has("swiglu_limit") ? "swiglu_limit" : "model_type");
-  if (readsTable(i)) {
+    limited("shared");
+  // A later model has no tables, and may divide its logits.
+  bool later = i.out.family == "deepseek_v41";
+  if (double divisor = i.numberOr({"gate_temp"}, 1); divisor != 1)
+    i.put("router.transform", OrderedJson::array({{{"op", "temperature"}, {"value", divisor}}}), "gate_temp");
+  if (!later && readsTable(i)) {
     i.fromFamily("router.kind", "table");
     i.integer("router.vocab", {"vocab_size"});
     i.weight("router.table", "ffn.gate.tid2eid");
@@ -257,10 +258,13 @@ void bailing(I &i) {
   }
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  if (i.has("moe_shared_expert_intermediate_size"))
-    wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.", {"moe_shared_expert_intermediate_size"});
-  else
-    wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
+  limit(i, "experts", "expert_swiglu_limit_list", "post_act");
+  bool shared =
+      i.has("moe_shared_expert_intermediate_size")
+          ? wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.", {"moe_shared_expert_intermediate_size"})
+          : wideShared(i, {"num_shared_experts"}, "mlp.shared_experts.");
+  if (shared)
+    limit(i, "shared", "share_expert_swiglu_limit_list", "post_act");
 }
 
 void ernie(I &i) {

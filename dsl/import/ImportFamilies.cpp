@@ -162,6 +162,8 @@ const std::vector<ImportFamily> &importFamilies() {
       {"first_k_dense_replace", "first_k_dense", "mlp_layer_types", "moe_layer_freq", "is_moe_layer"}};
   static const LayerRule afterDenseLayers = {
       afterFirstDense, "those from num_dense_layers on have", {"num_dense_layers", "mlp_layer_types"}};
+  static const LayerRule sparseTypes = {
+      afterFirstDense, "those that are sparse in mlp_layer_types have", {"mlp_layer_types"}};
   static const std::vector<ImportFamily> families = {
       {{"mixtral", "minimax"}, every, decoder, mixtral},
       {{"minimax_m2"}, every, decoder, minimaxM2},
@@ -208,7 +210,7 @@ const std::vector<ImportFamily> &importFamilies() {
        decoder,
        step},
       {{"exaone_moe"}, afterDense, decoder, exaone},
-      {{"deepseek_v4", "deepseek_ref"}, every, "layers.{l}.", deepseekV4},
+      {{"deepseek_v4", "deepseek_v41", "deepseek_ref"}, every, "layers.{l}.", deepseekV4},
       {{"lfm2_moe"}, afterDenseLayers, decoder, lfm2},
       {{"afmoe"}, afterDenseLayers, decoder, afmoe},
       {{"bailing_moe", "bailing_moe_v2", "bailing_moe_linear"}, afterDense, decoder, bailing},
@@ -222,6 +224,12 @@ const std::vector<ImportFamily> &importFamilies() {
       {{"ernie4_5_vl_moe"}, every, decoder, ernieVl},
       {{"kimi_linear"}, afterDense, decoder, kimiLinear},
       {{"hy_v3"}, afterDense, decoder, hunyuanV3},
+      {{"hy_v4", "hy_v4_vl_text"}, afterDense, decoder, hunyuanV4},
+      {{"glm5_next", "glm5_next_text"}, afterDense, decoder, glm5Next},
+      {{"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"}, afterDense, decoder, minimaxM3},
+      {{"muse_spark_text"}, sparseTypes, decoder, museSpark},
+      {{"axk1"}, afterDense, decoder, axk1},
+      {{"inkling2_text", "inkling2_loop_text"}, every, "model.llm.layers.{l}.", inkling2},
       {{"laguna"}, afterDense, decoder, laguna},
       {{"cohere2_moe"}, afterDense, decoder, cohere2},
       {{"hunyuan_v1_moe"}, every, decoder, hunyuan},
@@ -297,17 +305,9 @@ const std::vector<ImportFamily> &importFamilies() {
         {"encoder_sparse_step", "decoder_sparse_step"}},
        decoder,
        nllb},
-      {{"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"},
-       every,
-       decoder,
-       nullptr,
-       "shared experts with act_alpha, up_offset and a limit"},
-      {{"glm5_next", "glm5_next_text"}, every, decoder, nullptr, "a limit on the activations of the shared experts"},
-      {{"muse_spark_text"}, every, decoder, nullptr, "a norm before and after each expert"},
       {{"inkling_text"}, every, decoder, nullptr, "shared experts that rows of the router weigh"},
       {{"interns1_pro"}, every, decoder, nullptr, "a choice within every group of experts"},
       {{"zaya", "zaya1_vl"}, every, decoder, nullptr, "a router that is an MLP with a state of the layer before"},
-      {{"axk1"}, every, decoder, nullptr, "a norm of the layer's output"},
       {{"grove_moe"}, every, decoder, nullptr, "a second set of experts, one for each group"},
   };
   return families;
@@ -348,6 +348,13 @@ const char *prefixWithin(const Json &root, const std::string &outer, const std::
       // by type and key, where a model inside is not the text model
       {"qwen3_omni_moe.talker_config.text_config", "talker.model.layers.{l}."},
       {"dots3_note.vision_config", "vision_encoder.blocks.{l}."},
+      {"kimi_k3", languageModel},
+      {"minimax_m3_vl", languageModel},
+      {"glm5_next", language},
+      {"hy_v4_vl", language},
+      {"muse_spark", language},
+      {"inkling2", "model.llm.layers.{l}."},
+      {"inkling2_loop", "model.llm.layers.{l}."},
   };
   const Json *architecture = memberOf(root, "architectures");
   bool listed = architecture && architecture->is_array() && !architecture->empty() && (*architecture)[0].is_string();

@@ -106,13 +106,6 @@ bool wideShared(I &i, Keys count, const std::string &stem, Keys width, BlockName
   return true;
 }
 
-void limitedShared(I &i, const char *key) {
-  i.unsupported(key,
-                "a limit on the activations of the shared experts is not built, and layer " +
-                    std::to_string(i.layer()) + " has one",
-                "layers whose shared experts have no limit are supported");
-}
-
 // The gate of Qwen's layers: sigmoid of one row.
 void gatedShared(I &i) {
   i.integer("shared.intermediate", {"shared_expert_intermediate_size"});

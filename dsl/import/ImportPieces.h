@@ -32,8 +32,12 @@ struct BlockNames {
 // True: the layer has them.
 bool wideShared(I &i, Keys count, const std::string &stem, Keys width = {"moe_intermediate_size"},
                 BlockNames names = {});
-// Refuses a layer whose shared experts have a limit, as `key` says.
-void limitedShared(I &i, const char *key);
+// A clamp of the branches of `block`, experts or shared, where the layer's entry of `key` is above 0.
+void limit(I &i, const std::string &block, const char *key, const char *at = "pre_act");
+// An RMS norm at `path` with a learned factor; `eps` is the config's key.
+void rmsNorm(I &i, const std::string &path, const char *role, const std::string &tensor, const char *eps);
+// Soft caps of Kimi's activation "situ".
+void situ(I &i, const std::string &block);
 void gatedShared(I &i);
 void f32Logits(I &i);
 // Refuses the config unless `key` has the published value: other values change the layer in a way no rule describes.
@@ -113,6 +117,12 @@ void privacyFilter(I &i);
 void moondream(I &i);
 void nomicBert(I &i);
 void smallThinker(I &i);
+void glm5Next(I &i);
+void hunyuanV4(I &i);
+void minimaxM3(I &i);
+void museSpark(I &i);
+void axk1(I &i);
+void inkling2(I &i);
 
 } // namespace moec::families
 

@@ -17,8 +17,14 @@ static void gatedExperts(I &i, Keys width) {
   i.activation("experts.act", {"hidden_act"}, "silu");
 }
 
+// Experts may work in a smaller space, with a norm of their sum. The activation "situ" is silu with soft caps.
 void kimiLinear(I &i) {
-  gatedExperts(i, {"moe_intermediate_size"});
+  experts(i, {"num_experts"}, {"moe_intermediate_size"});
+  bool capped = i.wordOr({"hidden_act"}, "") == "situ";
+  if (capped)
+    situ(i, "experts");
+  else
+    i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i, {"num_experts_per_token"});
   f32Logits(i);
   score(i, "sigmoid", {"moe_router_activation_func"});
@@ -31,13 +37,19 @@ void kimiLinear(I &i) {
   }
   i.number("router.scale", {"routed_scaling_factor"}, 1);
   groups(i, "top2_sum");
-  if (i.has("routed_expert_hidden_size"))
-    i.unsupported("routed_expert_hidden_size",
-                  "experts of this family in a smaller space have a norm, which is not built",
-                  "models without routed_expert_hidden_size are supported");
   i.weight("router.weight", "block_sparse_moe.gate.weight");
   i.perExpert("block_sparse_moe.experts.{e}.", "w1", "w3", "w2");
-  wideShared(i, {"num_shared_experts"}, "block_sparse_moe.shared_experts.");
+  bool latent = i.has("routed_expert_hidden_size"), normed = i.flagOr({"latent_moe_use_norm"}, false);
+  if (latent) {
+    i.integer("experts.latent.dim", {"routed_expert_hidden_size"});
+    i.weight("latent.in", "block_sparse_moe.routed_expert_down_proj.weight");
+    i.weight("latent.out", "block_sparse_moe.routed_expert_up_proj.weight");
+  }
+  if (latent && normed)
+    rmsNorm(i, "experts.latent.norm_out", "latent.norm_out_weight", "block_sparse_moe.routed_expert_norm.weight",
+            "rms_norm_eps");
+  if (wideShared(i, {"num_shared_experts"}, "block_sparse_moe.shared_experts.") && capped)
+    situ(i, "shared");
 }
 
 // enable_moe_fp32_combine asks for sums in f32, which a spec has by default.

@@ -65,20 +65,23 @@ double referenceScore(Score score, double z) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-// act_alpha: silu becomes v·σ(alpha·v).
-bool activationOf(ReferenceRun &run, Activation act, const std::string &name, double alpha, ScalarFn &out) {
-  if (act == Activation::Silu && alpha != 1) {
-    out = [alpha](double v) { return gated(v, sigmoid(alpha * v)); };
+double softCapped(double v, double cap) { return cap * std::tanh(v / cap); }
+
+// silu is v·σ(v): act_alpha makes it v·σ(alpha·v), softcap.gate cap·tanh(v/cap)·σ(alpha·v).
+bool activationOf(ReferenceRun &run, const FeedForward &block, ScalarFn &out) {
+  std::optional<double> cap = block.softcap ? block.softcap->gate : std::nullopt;
+  if (block.act == Activation::Silu && (block.actAlpha != 1 || cap)) {
+    out = [alpha = block.actAlpha, cap](double v) { return gated(cap ? softCapped(v, *cap) : v, sigmoid(alpha * v)); };
     return true;
   }
-  if (act != Activation::Custom) {
-    out = [act](double v) { return referenceActivation(act, v); };
+  if (block.act != Activation::Custom) {
+    out = [act = block.act](double v) { return referenceActivation(act, v); };
     return true;
   }
-  auto text = run.inputs.functions.find(name);
+  auto text = run.inputs.functions.find(block.actName);
   if (text == run.inputs.functions.end())
-    return run.fail("activation '" + name + "' is not built in and no function text was given for it");
-  Result<ScalarFunction> function = ScalarFunction::parse(text->second, name + ".mlir");
+    return run.fail("activation '" + block.actName + "' is not built in and no function text was given for it");
+  Result<ScalarFunction> function = ScalarFunction::parse(text->second, block.actName + ".mlir");
   if (!function) {
     run.error = function.takeError();
     return false;

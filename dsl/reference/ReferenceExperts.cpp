@@ -2,7 +2,7 @@
 //
 // Assignments (token, expert, weight) -> y [T,H]: stages 12 to 14 of the oracle, and the shared and dense blocks.
 //
-//   glu     h = act(x·Gᵀ + bg) · (x·Uᵀ + bu + offset)     o = h·Dᵀ + bd
+//   glu     h = act(x·Gᵀ + bg) · (cap(x·Uᵀ + bu) + offset)     o = h·Dᵀ + bd
 //   mlp     h = act(x·Uᵀ + bu), layers-1 times h = act(h·Hnᵀ + bn)     o = h·Dᵀ + bd
 //   linear  o = x·Uᵀ + bu
 //
@@ -22,11 +22,10 @@ struct Block {
   std::string prefix; // "experts", "shared", "dense"
   int64_t index = 0;  // of the expert or shared block
   int64_t in = 0, width = 0;
-  ExpertForm form = ExpertForm::Glu;
-  ScalarFn act;
-  ExpertBias bias;
+  FeedForward does;
   std::string gateBias;                 // role of the gate's bias
-  const ExpertsSpec *options = nullptr; // clamp, offset, layers, lora, dropout; nullptr: none of them
+  const ExpertsSpec *options = nullptr; // layers, lora, dropout; nullptr: none of them
+  ScalarFn act = {};
 };
 
 // clamp: gate <= limit from above only, up within ±limit; NaN passes.
@@ -81,18 +80,24 @@ double activate(const ReferenceRun &run, const ScalarFn &act, double v) {
 }
 
 bool gluHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &h) {
+  const FeedForward &does = block.does;
   Doubles gate;
-  if (!project(run, block, "gate", block.bias.in ? block.gateBias : "", in, block.in, block.width, gate) ||
-      !project(run, block, "up", block.bias.in ? "up_bias" : "", in, block.in, block.width, h))
+  if (!project(run, block, "gate", does.bias.in ? block.gateBias : "", in, block.in, block.width, gate) ||
+      !project(run, block, "up", does.bias.in ? "up_bias" : "", in, block.in, block.width, h))
     return false;
-  const ExpertClamp *clamp = block.options && block.options->clamp ? &*block.options->clamp : nullptr;
-  double offset = block.options ? block.options->upOffset : 0;
+  const std::optional<ExpertClamp> &clamp = does.clamp;
+  std::optional<double> cap = does.softcap ? does.softcap->up : std::nullopt;
   for (size_t i = 0; i < h.size(); ++i) {
     bool before = clamp && clamp->at == ClampAt::PreAct;
     double g = activate(run, block.act, before ? clampAbove(gate[i], clamp->limit) : gate[i]);
     if (clamp && !before)
       g = clampAbove(g, clamp->limit);
-    h[i] = g * ((clamp ? clampBoth(h[i], clamp->limit) : h[i]) + offset);
+    double u = clamp ? clampBoth(h[i], clamp->limit) : h[i];
+    if (cap) {
+      u = softCapped(u, *cap);
+      u = run.operation(u, 8 * u);
+    }
+    h[i] = g * (u + does.upOffset);
   }
   run.operations(h, 4);
   run.round(h, run.spec.dtype.activation);
@@ -101,12 +106,12 @@ bool gluHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
 
 // The clamp of an mlp is that of an up branch: its values stay within ±limit, before or after the activation.
 bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &h) {
-  const ExpertClamp *clamp = block.options && block.options->clamp ? &*block.options->clamp : nullptr;
+  const std::optional<ExpertClamp> &clamp = block.does.clamp;
   int64_t layers = block.options ? block.options->layers : 1;
   for (int64_t n = 0; n < layers; ++n) {
     std::string name = n == 0 ? "up" : "hidden" + std::to_string(n);
     Doubles source = n == 0 ? in : h;
-    if (!project(run, block, name, block.bias.in ? name + "_bias" : "", source, n == 0 ? block.in : block.width,
+    if (!project(run, block, name, block.does.bias.in ? name + "_bias" : "", source, n == 0 ? block.in : block.width,
                  block.width, h))
       return false;
     for (double &v : h) {
@@ -120,17 +125,18 @@ bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
 }
 
 // Rows [n, in] -> rows [n, in].
-bool runBlock(ReferenceRun &run, const Block &block, const Doubles &in, Doubles &out) {
-  if (block.form == ExpertForm::Linear)
-    return project(run, block, "up", block.bias.in ? "up_bias" : "", in, block.in, block.in, out);
+bool runBlock(ReferenceRun &run, Block &block, const Doubles &in, Doubles &out) {
+  const FeedForward &does = block.does;
+  if (does.form == ExpertForm::Linear)
+    return project(run, block, "up", does.bias.in ? "up_bias" : "", in, block.in, block.in, out);
   Doubles h;
-  bool glu = block.form == ExpertForm::Glu;
-  if (!(glu ? gluHidden(run, block, in, h) : mlpHidden(run, block, in, h)))
+  bool glu = does.form == ExpertForm::Glu;
+  if (!activationOf(run, does, block.act) || !(glu ? gluHidden(run, block, in, h) : mlpHidden(run, block, in, h)))
     return false;
   if (block.options && block.options->hiddenDropout.scaleAtEval && !run.inputs.training)
     for (double &v : h)
       v *= 1 - block.options->hiddenDropout.p;
-  return project(run, block, "down", block.bias.out ? "down_bias" : "", h, block.width, block.in, out);
+  return project(run, block, "down", does.bias.out ? "down_bias" : "", h, block.width, block.in, out);
 }
 
 // o += (alpha/rank)·(x·Aᵀ)·Bᵀ
@@ -144,24 +150,32 @@ bool addParallelLora(ReferenceRun &run, const LoraSpec &lora, int64_t expert, in
   return true;
 }
 
-// LayerNorm: (o - mean) / sqrt(var + 1e-5) · weight + bias, population variance
-bool layerNorm(ReferenceRun &run, int64_t expert, int64_t width, Doubles &out) {
-  Doubles weight, bias;
-  if (!run.vector("experts.norm_weight", expert, width, weight) ||
-      !run.vector("experts.norm_bias", expert, width, bias))
+// Every row of `width` columns by NormSpec's formula, with the roles ROLE_weight and ROLE_bias.
+bool normalizeRows(ReferenceRun &run, const NormSpec &norm, const std::string &role, int64_t expert, int64_t width,
+                   Doubles &rows) {
+  bool centred = norm.kind == NormKind::LayerNorm;
+  Doubles factor(size_t(width), 1.0), bias(size_t(width), 0.0);
+  if (norm.weight && (!run.vector(role + "_weight", expert, width, factor) ||
+                      (centred && !run.vector(role + "_bias", expert, width, bias))))
     return false;
-  for (size_t start = 0; start < out.size(); start += width) {
-    double mean = 0, variance = 0;
+  for (double &f : factor)
+    f += norm.weight && norm.unitOffset ? 1 : 0;
+  for (size_t start = 0; start < rows.size(); start += size_t(width)) {
+    double *row = &rows[start], mean = 0, squares = 0;
+    for (int64_t c = 0; c < width && norm.before; ++c)
+      row[c] *= factor[c];
+    for (int64_t c = 0; c < width && centred; ++c)
+      mean += run.operation(row[c], 2 * row[c]) / double(width);
     for (int64_t c = 0; c < width; ++c)
-      mean += run.operation(out[start + c], 2 * out[start + c]) / width;
-    for (int64_t c = 0; c < width; ++c)
-      variance += (out[start + c] - mean) * (out[start + c] - mean) / width;
-    for (int64_t c = 0; c < width; ++c)
-      out[start + c] = (run.operation(out[start + c] - mean, std::fabs(out[start + c]) + std::fabs(mean)) /
-                        std::sqrt(variance + 1e-5) * weight[c]) +
-                       bias[c];
+      squares += (row[c] - mean) * (row[c] - mean) / double(width);
+    squares = run.operation(squares, std::sqrt(double(width)) * squares); // the error of a sum, one for the whole row
+    for (int64_t c = 0; c < width; ++c) {
+      double unit = (centred ? run.operation(row[c] - mean, std::fabs(row[c]) + std::fabs(mean)) : row[c]) /
+                    std::sqrt(squares + norm.eps);
+      row[c] = (norm.before ? unit : unit * factor[c]) + bias[c];
+    }
   }
-  run.operations(out, 8);
+  run.operations(rows, 8);
   return true;
 }
 
@@ -176,7 +190,7 @@ bool latentProject(ReferenceRun &run, bool back, const Doubles &in, Doubles &out
     return false;
   out = run.product(in, weight, true);
   addBias(run, bias, out);
-  return true;
+  return back || !latent.normIn || normalizeRows(run, *latent.normIn, "latent.norm_in", 0, to, out);
 }
 
 } // namespace
@@ -184,15 +198,16 @@ bool latentProject(ReferenceRun &run, bool back, const Doubles &in, Doubles &out
 bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out) {
   const ExpertsSpec &experts = run.spec.experts;
   int64_t outer = experts.latent ? experts.latent->dim : run.spec.hidden;
-  Block block{"experts", expert, outer, outer, experts.form, {}, experts.bias, "gate_bias", &experts};
+  Block block{"experts", expert, outer, outer, experts, "gate_bias", &experts};
   if (experts.form != ExpertForm::Linear)
     block.width = experts.width(expert);
-  if (!activationOf(run, experts.act, experts.actName, experts.actAlpha, block.act) || !runBlock(run, block, in, out))
+  if (!runBlock(run, block, in, out))
     return false;
   if (experts.lora && experts.lora->at == LoraAt::Parallel &&
       !addParallelLora(run, *experts.lora, expert, outer, in, out))
     return false;
-  if (experts.normOut && !layerNorm(run, expert, outer, out))
+  if (experts.normOut &&
+      !normalizeRows(run, *experts.normOut, "experts.norm", experts.normOut->perExpert ? expert : 0, outer, out))
     return false;
   double scale = experts.outputScale;
   if (experts.outputDropout.scaleAtEval && !run.inputs.training)
@@ -205,8 +220,11 @@ bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &ou
 
 bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out) {
   const DenseSpec &dense = *run.spec.layer.dense;
-  Block block{"dense", 0, run.spec.hidden, dense.intermediate, dense.form, {}, {}, "", nullptr};
-  return activationOf(run, dense.act, dense.actName, 1, block.act) && runBlock(run, block, in, out);
+  Block block{"dense", 0, run.spec.hidden, dense.intermediate, {}, ""};
+  block.does.form = dense.form;
+  block.does.act = dense.act;
+  block.does.actName = dense.actName;
+  return runBlock(run, block, in, out);
 }
 
 static void addOutputs(const std::vector<Assignment> &rows, const Doubles &out, int64_t width, int64_t tokens,
@@ -277,6 +295,9 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     y = std::move(sum);
     return true;
   }
+  const std::optional<NormSpec> &normOut = spec.experts.latent->normOut;
+  if (normOut && !normalizeRows(run, *normOut, "latent.norm_out", 0, width, sum))
+    return false;
   run.round(sum, spec.dtype.activation);
   return latentProject(run, true, sum, y);
 }
@@ -286,9 +307,7 @@ namespace {
 // Σ_b scale · block_b(x), or the mean.
 bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
   const SharedSpec &shared = *run.spec.shared;
-  Block block{"shared", 0, run.spec.hidden, shared.intermediate, shared.form, {}, shared.bias, "gate_in_bias", nullptr};
-  if (!activationOf(run, shared.act, shared.actName, 1, block.act))
-    return false;
+  Block block{"shared", 0, run.spec.hidden, shared.intermediate, shared, "gate_in_bias"};
   sum.assign(in.size(), 0.0);
   double factor = shared.scale / (shared.reduce == SharedReduce::Mean ? shared.count : 1);
   for (; block.index < shared.count; ++block.index) {
@@ -305,24 +324,16 @@ bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
   return true;
 }
 
-} // namespace
-
-// y += output.bias; then y += σ(x·g)·shared, or (a, b) = softmax(x·C + c), y = a·y + b·shared.
-bool finishOutput(ReferenceRun &run, Doubles &y) {
-  const LayerSpec &spec = run.spec;
-  int64_t hidden = spec.hidden;
-  Doubles bias(hidden, 0.0), in = run.x, sum;
-  if (spec.combine.bias && !run.vector("output.bias", 0, hidden, bias))
-    return false;
-  for (size_t i = 0; i < y.size() && spec.combine.bias; ++i)
-    y[i] = run.operation(y[i] + bias[i % hidden], std::fabs(y[i]) + std::fabs(bias[i % hidden]));
-  if (!spec.shared)
-    return true;
-  if (spec.shared->input == BranchInput::Residual && !run.extra("residual", hidden, "shared.input", in))
+// y += σ(x·g)·shared, or (a, b) = softmax(x·C + c), y = a·y + b·shared.
+bool addShared(ReferenceRun &run, Doubles &y) {
+  const SharedSpec &shared = *run.spec.shared;
+  int64_t hidden = run.spec.hidden;
+  Doubles in = run.x, sum;
+  if (shared.input == BranchInput::Residual && !run.extra("residual", hidden, "shared.input", in))
     return false;
   if (!sharedSum(run, in, sum))
     return false;
-  bool mixed = spec.shared->gate == SharedGate::Softmax2, gated = spec.shared->gate == SharedGate::Sigmoid;
+  bool mixed = shared.gate == SharedGate::Softmax2, gated = shared.gate == SharedGate::Sigmoid;
   Doubles gate, gateBias(2, 0.0);
   MatrixView weight;
   if ((mixed || gated) && !run.matrix("shared.gate_weight", 0, mixed ? 2 : 1, hidden, weight))
@@ -344,6 +355,22 @@ bool finishOutput(ReferenceRun &run, Doubles &y) {
       y[i] = run.operation(pair[0] * y[i], 8 * pair[0] * y[i]) + run.operation(pair[1] * sum[i], 8 * pair[1] * sum[i]);
   }
   return true;
+}
+
+} // namespace
+
+// y += output.bias; then shared experts; then combine.norm_out.
+bool finishOutput(ReferenceRun &run, Doubles &y) {
+  const CombineSpec &combine = run.spec.combine;
+  int64_t hidden = run.spec.hidden;
+  Doubles bias(hidden, 0.0);
+  if (combine.bias && !run.vector("output.bias", 0, hidden, bias))
+    return false;
+  for (size_t i = 0; i < y.size() && combine.bias; ++i)
+    y[i] = run.operation(y[i] + bias[i % hidden], std::fabs(y[i]) + std::fabs(bias[i % hidden]));
+  if (run.spec.shared && !addShared(run, y))
+    return false;
+  return !combine.normOut || normalizeRows(run, *combine.normOut, "output.norm", 0, hidden, y);
 }
 
 } // namespace moec

@@ -134,7 +134,8 @@ bool reportRun(ReferenceRun &run, const Routing &routing, const OutputSums &sums
 
 // ReferenceActivation.cpp
 using ScalarFn = std::function<double(double)>;
-bool activationOf(ReferenceRun &run, Activation act, const std::string &name, double alpha, ScalarFn &out);
+double softCapped(double v, double cap);                                       // cap·tanh(v/cap)
+bool activationOf(ReferenceRun &run, const FeedForward &block, ScalarFn &out); // of the gate, clamps apart
 
 // ReferenceMixing.cpp: routers in which experts or slots take tokens
 bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs);

@@ -120,7 +120,7 @@ FieldReader::FieldReader(const JsonTree &tree, const ReadOptions &options, SpecS
 }
 
 void FieldReader::push(const JsonNode *node, std::string path, bool open) {
-  frames.push_back({node, std::move(path), {}, open});
+  frames.push_back({node, std::move(path), {}, open, {}, nullptr});
 }
 
 std::string FieldReader::pathOf(std::string_view key) const {
@@ -139,7 +139,7 @@ void FieldReader::fail(std::string_view code, const JsonNode &node, const std::s
 const JsonNode *FieldReader::lookUp(std::string_view key, Need need) {
   Frame &frame = frames.back();
   frame.asked.emplace_back(key);
-  const JsonNode *node = frame.node ? tree.member(*frame.node, key) : nullptr;
+  const JsonNode *node = frame.node ? tree.member(*frame.node, key) : frame.mainKey == key ? frame.word : nullptr;
   if (!node && need == Need::Required && !frame.open) {
     std::string path = pathOf(key);
     source.markUnreadable(path);
@@ -244,7 +244,7 @@ int FieldReader::readWord(const JsonNode &node, const std::string &path, const W
   if (const OutOfScope *row = outOfScope(path, node.text))
     fail(row->code, node, path, std::string(row->message), std::string(row->hint));
   else
-    fail("E-KEY", node, path, path + " does not know " + quoteText(node.text),
+    fail("E-KEY", node, path, escaped(path) + " does not know " + quoteText(node.text),
          spellingHint(node.text, allowed, "expected one of"));
   return -1;
 }
@@ -253,7 +253,8 @@ void FieldReader::word(std::string_view key, int &value, int, const WordList &wo
   const JsonNode *node = lookUp(key, need);
   if (!node)
     return;
-  int found = readWord(*node, pathOf(key), words);
+  bool alone = frames.back().word; // the word stands for its block, and has the block's path
+  int found = readWord(*node, alone ? frames.back().path : pathOf(key), words);
   if (found >= 0)
     value = found;
 }
@@ -443,6 +444,26 @@ bool FieldReader::enter(std::string_view key, Presence presence) {
   if (!node || node->kind == JsonKind::Null || !expect(*node, JsonKind::Object, path, "an object or null"))
     return false;
   push(node, path, false);
+  return true;
+}
+
+bool FieldReader::enterShort(std::string_view key, Presence presence, std::string_view mainKey, const WordList &words) {
+  const JsonNode *node = frames.back().node ? tree.member(*frames.back().node, key) : nullptr;
+  std::string path = pathOf(key);
+  if (node && node->kind != JsonKind::String && node->kind != JsonKind::Object && node->kind != JsonKind::Null) {
+    lookUp(key, Need::Optional);
+    std::vector<std::string> allowed(words.begin(), words.end());
+    fail("E-TYPE", *node, path,
+         path + " must be one of " + listText(allowed) + ", an object or null, found " + foundText(*node));
+    return false;
+  }
+  if (!node || node->kind != JsonKind::String)
+    return enter(key, presence);
+  lookUp(key, Need::Optional);
+  source.addAlias(path + "." + std::string(mainKey), path);
+  push(nullptr, path, false);
+  frames.back().mainKey = mainKey;
+  frames.back().word = node;
   return true;
 }
 

@@ -35,6 +35,7 @@ public:
   void activation(std::string_view key, Activation &act, std::string &name) override;
   void topK(std::string_view shorthand, RouterSelect &select) override;
   bool enter(std::string_view key, Presence presence) override;
+  bool enterShort(std::string_view key, Presence presence, std::string_view mainKey, const WordList &words) override;
   size_t enterList(std::string_view key, size_t count) override;
   void enterItem(size_t index) override;
   std::vector<std::string> enterMap(std::string_view key, const std::vector<std::string> &present) override;
@@ -47,6 +48,8 @@ private:
     std::string path;
     std::vector<std::string> asked; // keys the description knows
     bool open = false;              // a map or list: its keys are not checked
+    std::string mainKey;            // of a block that is written as the word of this key alone ...
+    const JsonNode *word = nullptr; // ... which is here; then `node` is null
   };
 
   const JsonNode *lookUp(std::string_view key, Need need);

@@ -70,6 +70,8 @@ private:
   void checkUnusedNoise();
   void checkUnusedLevels();
   void checkUnusedExperts();
+  void checkUnusedFeedForward(const std::string &path, const FeedForward &block);
+  void checkUnusedNorm(const std::string &path, const std::optional<NormSpec> &norm);
   void checkUnusedLayer();
   void unused(const std::string &path, bool isDefault, const std::string &reason);
 

@@ -148,21 +148,52 @@ void SpecCheckList::checkUnusedNoise() {
   unused("router.noise.when", noise.kind != NoiseKind::None || noise.when == NoiseWhen::Train, "noise.kind is none");
 }
 
+// Keys that routed and shared experts have in common; `path` is "experts." or "shared.".
+void SpecCheckList::checkUnusedFeedForward(const std::string &path, const FeedForward &block) {
+  bool linear = block.form == ExpertForm::Linear, glu = block.form == ExpertForm::Glu;
+  std::string form = path + "form is " + std::string(formWords[int(block.form)]);
+  std::string act = linear ? form : path + "act is not silu";
+  bool silu = !linear && block.act == Activation::Silu;
+  unused(path + "act", !linear || block.act == Activation::Silu, form);
+  unused(path + "act_alpha", silu || block.actAlpha == 1, act);
+  unused(path + "up_offset", glu || block.upOffset == 0, form);
+  unused(path + "clamp", !linear || !block.clamp, form);
+  if (block.softcap && !glu)
+    unused(path + "softcap", false, form);
+  else if (block.softcap && !block.softcap->gate && !block.softcap->up)
+    unused(path + "softcap", false, "it names neither gate nor up");
+  else if (block.softcap)
+    unused(path + "softcap.gate", silu || !block.softcap->gate, act);
+  unused(path + "bias.out", !linear || !block.bias.out, form);
+}
+
+// `path` is the norm's key.
+void SpecCheckList::checkUnusedNorm(const std::string &path, const std::optional<NormSpec> &norm) {
+  if (!norm || source.unreadable(path))
+    return;
+  unused(path + ".unit_offset", norm->weight || !norm->unitOffset, "weight is false");
+  unused(path + ".per_expert", norm->weight || norm->perExpert, "weight is false");
+  bool layerNorm = norm->kind == NormKind::LayerNorm;
+  unused(path + ".weight_at", (norm->weight && !layerNorm) || !norm->before,
+         layerNorm ? "kind is layernorm, whose factor comes after" : "weight is false");
+}
+
 void SpecCheckList::checkUnusedExperts() {
   const ExpertsSpec &experts = spec.experts;
   if (readable({"experts.form", "experts.act"})) {
-    bool linear = experts.form == ExpertForm::Linear, glu = experts.form == ExpertForm::Glu;
+    bool linear = experts.form == ExpertForm::Linear;
     std::string form = "experts.form is " + std::string(formWords[int(experts.form)]);
     unused("experts.intermediate", !linear || experts.intermediate.empty(), form);
-    unused("experts.act", !linear || experts.act == Activation::Silu, form);
-    unused("experts.act_alpha", experts.actAlpha == 1 || (!linear && experts.act == Activation::Silu),
-           linear ? form : "experts.act is not silu");
-    unused("experts.up_offset", glu || experts.upOffset == 0, form);
-    unused("experts.clamp", !linear || !experts.clamp, form);
-    unused("experts.bias.out", !linear || !experts.bias.out, form);
+    checkUnusedFeedForward("experts.", experts);
     unused("experts.layers", experts.form == ExpertForm::Mlp || experts.layers == 1, form);
     unused("experts.hidden_dropout.p", !linear || experts.hiddenDropout.p == 0, form);
   }
+  if (experts.latent) {
+    checkUnusedNorm("experts.latent.norm_in", experts.latent->normIn);
+    checkUnusedNorm("experts.latent.norm_out", experts.latent->normOut);
+  }
+  checkUnusedNorm("experts.norm_out", experts.normOut);
+  checkUnusedNorm("combine.norm_out", spec.combine.normOut);
   unused("experts.hidden_dropout.eval", experts.hiddenDropout.p != 0 || !experts.hiddenDropout.scaleAtEval,
          "hidden_dropout.p is 0");
   unused("experts.output_dropout.eval", experts.outputDropout.p != 0 || !experts.outputDropout.scaleAtEval,
@@ -173,10 +204,10 @@ void SpecCheckList::checkUnusedExperts() {
     unused("experts.quant.scale_dtype", quant.scaleDType == DataType::F32, "quant.kind is none");
     unused("experts.quant.zero_point", !quant.zeroPoint, "quant.kind is none");
   }
-  if (spec.shared && spec.shared->form == ExpertForm::Linear && readable({"shared"})) {
-    unused("shared.intermediate", spec.shared->intermediate == 0, "shared.form is linear");
-    unused("shared.act", spec.shared->act == Activation::Silu, "shared.form is linear");
-    unused("shared.bias.out", !spec.shared->bias.out, "shared.form is linear");
+  if (spec.shared && readable({"shared"})) {
+    if (spec.shared->form == ExpertForm::Linear)
+      unused("shared.intermediate", spec.shared->intermediate == 0, "shared.form is linear");
+    checkUnusedFeedForward("shared.", *spec.shared);
   }
 }
 

@@ -64,6 +64,8 @@ public:
 
   // Blocks and lists. After enter() returned true, keys belong to the block until leave().
   virtual bool enter(std::string_view key, Presence presence) = 0;
+  // As enter(), of a block whose `mainKey` alone may stand for it: "norm_out": "rms" is {"kind": "rms"}.
+  virtual bool enterShort(std::string_view key, Presence presence, std::string_view mainKey, const WordList &words) = 0;
   virtual size_t enterList(std::string_view key, size_t count) = 0; // number of items; 0: no leave()
   virtual void enterItem(size_t index) = 0;                         // an object in the list, until leave()
   virtual std::vector<std::string> enterMap(std::string_view key, const std::vector<std::string> &present) = 0;
@@ -93,8 +95,18 @@ public:
   }
   template <class S>
   void optionalBlock(std::string_view key, std::optional<S> &value, void (*describe)(FieldVisitor &, S &)) {
-    if (!enter(key, value ? Presence::Present : Presence::Absent))
-      return;
+    if (enter(key, value ? Presence::Present : Presence::Absent))
+      entered(value, describe);
+  }
+  template <class S>
+  void shortBlock(std::string_view key, std::optional<S> &value, void (*describe)(FieldVisitor &, S &),
+                  std::string_view mainKey, const WordList &words) {
+    if (enterShort(key, value ? Presence::Present : Presence::Absent, mainKey, words))
+      entered(value, describe);
+  }
+
+private:
+  template <class S> void entered(std::optional<S> &value, void (*describe)(FieldVisitor &, S &)) {
     S block = value.value_or(S());
     describe(*this, block);
     value = block;
@@ -106,6 +118,7 @@ void describeSpec(FieldVisitor &visitor, LayerSpec &spec);
 void describeRouter(FieldVisitor &visitor, RouterSpec &router, bool level); // level: an item of router.levels
 void describeExperts(FieldVisitor &visitor, ExpertsSpec &experts);
 void describeShared(FieldVisitor &visitor, SharedSpec &shared);
+void describeNorm(FieldVisitor &visitor, std::string_view key, std::optional<NormSpec> &norm);
 void describeCapacity(FieldVisitor &visitor, CapacitySpec &capacity);
 void describeLoss(FieldVisitor &visitor, LossSpec &loss);
 void describeWrap(FieldVisitor &visitor, WrapSpec &layer);
@@ -122,7 +135,7 @@ constexpr int64_t maxVocab = 1 << 20;
 constexpr size_t maxLevels = 2;
 
 // Words of enums that more than one block or a message uses.
-extern const WordList formWords, activationWords, routerKindWords, selectKindWords, quantKindWords;
+extern const WordList formWords, activationWords, routerKindWords, selectKindWords, quantKindWords, normKindWords;
 
 } // namespace moec
 

@@ -8,6 +8,7 @@ namespace moec {
 
 const WordList formWords = {"glu", "mlp", "linear"};
 const WordList activationWords = {"silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "identity"};
+const WordList normKindWords = {"rms", "layernorm"};
 const WordList quantKindWords = {"none", "fp8_block", "mxfp4", "nvfp4", "int8", "int4_group"};
 
 namespace {
@@ -24,6 +25,11 @@ void describeClamp(FieldVisitor &v, ExpertClamp &clamp) {
   v.choice("at", clamp.at, ClampAt::PreAct, {"pre_act", "post_act"});
 }
 
+void describeSoftCaps(FieldVisitor &v, SoftCaps &caps) {
+  v.optionalNumber("gate", caps.gate, {0, big, true});
+  v.optionalNumber("up", caps.up, {0, big, true});
+}
+
 void describeBias(FieldVisitor &v, ExpertBias &bias) {
   v.flag("in", bias.in, false);
   v.flag("out", bias.out, false);
@@ -32,6 +38,8 @@ void describeBias(FieldVisitor &v, ExpertBias &bias) {
 void describeLatent(FieldVisitor &v, LatentSpec &latent) {
   v.integer("dim", latent.dim, 0, {1, maxHidden}, Need::Required);
   v.flag("bias", latent.bias, false);
+  describeNorm(v, "norm_in", latent.normIn);
+  describeNorm(v, "norm_out", latent.normOut);
 }
 
 void describeDropout(FieldVisitor &v, DropoutSpec &dropout) {
@@ -52,25 +60,46 @@ void describeQuant(FieldVisitor &v, QuantSpec &quant) {
   v.flag("zero_point", quant.zeroPoint, false);
 }
 
+void describeFeedForward(FieldVisitor &v, FeedForward &block) {
+  v.choice("form", block.form, ExpertForm::Glu, formWords);
+  v.activation("act", block.act, block.actName);
+  v.number("act_alpha", block.actAlpha, 1.0, {-big, big});
+  v.number("up_offset", block.upOffset, 0.0, {-big, big});
+  v.optionalBlock("clamp", block.clamp, describeClamp);
+  v.optionalBlock("softcap", block.softcap, describeSoftCaps);
+  v.block("bias", block.bias, describeBias);
+}
+
+void describeNormKeys(FieldVisitor &v, NormSpec &norm) {
+  v.requiredChoice("kind", norm.kind, normKindWords);
+  v.number("eps", norm.eps, 1e-5, {0, 1});
+  v.flag("weight", norm.weight, true);
+  v.flag("unit_offset", norm.unitOffset, false);
+  v.wordFlag("weight_at", norm.before, false, {"after", "before"});
+}
+
+void describeExpertNorm(FieldVisitor &v, NormSpec &norm) {
+  describeNormKeys(v, norm);
+  v.flag("per_expert", norm.perExpert, true);
+}
+
 } // namespace
+
+void describeNorm(FieldVisitor &v, std::string_view key, std::optional<NormSpec> &norm) {
+  v.shortBlock(key, norm, describeNormKeys, "kind", normKindWords);
+}
 
 void describeExperts(FieldVisitor &v, ExpertsSpec &experts) {
   v.integer("count", experts.count, 0, {1, maxExperts}, Need::Required);
   v.optionalBlock("zero", experts.zero, describeZero);
   v.integers("intermediate", experts.intermediate, {1, maxHidden}, true);
-  v.choice("form", experts.form, ExpertForm::Glu, formWords);
-  v.activation("act", experts.act, experts.actName);
-  v.number("act_alpha", experts.actAlpha, 1.0, {-big, big});
-  v.number("up_offset", experts.upOffset, 0.0, {-big, big});
-  v.optionalBlock("clamp", experts.clamp, describeClamp);
-  v.block("bias", experts.bias, describeBias);
+  describeFeedForward(v, experts);
   v.optionalBlock("latent", experts.latent, describeLatent);
   v.integer("layers", experts.layers, 1, {1, 64});
   v.number("output_scale", experts.outputScale, 1.0, {-big, big});
   v.block("hidden_dropout", experts.hiddenDropout, describeDropout);
   v.block("output_dropout", experts.outputDropout, describeDropout);
-  // null is the printed form of "no norm": absent.
-  v.wordFlag("norm_out", experts.normOut, false, {"", "layernorm"});
+  v.shortBlock("norm_out", experts.normOut, describeExpertNorm, "kind", normKindWords);
   v.optionalBlock("lora", experts.lora, describeLora);
   v.block("quant", experts.quant, describeQuant);
 }
@@ -81,9 +110,7 @@ void describeShared(FieldVisitor &v, SharedSpec &shared) {
   v.choice("reduce", shared.reduce, SharedReduce::Sum, {"sum", "mean"});
   v.choice("gate", shared.gate, SharedGate::None, {"none", "sigmoid", "softmax2"});
   v.number("scale", shared.scale, 1.0, {-big, big});
-  v.choice("form", shared.form, ExpertForm::Glu, formWords);
-  v.activation("act", shared.act, shared.actName);
-  v.block("bias", shared.bias, describeBias);
+  describeFeedForward(v, shared);
   v.choice("input", shared.input, BranchInput::X, {"x", "residual"});
 }
 

@@ -75,6 +75,7 @@ void describeCombine(FieldVisitor &v, CombineSpec &combine) {
   bool rounded = !combine.rowsF32;
   v.wordFlag("rows", rounded, false, {"f32", "activation"});
   combine.rowsF32 = !rounded;
+  describeNorm(v, "norm_out", combine.normOut);
 }
 
 void describeUpdate(FieldVisitor &v, UpdateSpec &update) {

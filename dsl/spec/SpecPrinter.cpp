@@ -20,7 +20,7 @@ std::string jsonString(std::string_view text) {
 
 class FieldPrinter : public FieldVisitor {
 public:
-  FieldPrinter() { containers.push_back({"", true, false, {}}); }
+  FieldPrinter() { containers.push_back({"", true, false, {}, {}}); }
 
   std::string take() { return render(containers[0], 0) + "\n"; }
 
@@ -110,15 +110,21 @@ public:
   bool enter(std::string_view key, Presence presence) override {
     if (presence == Presence::Absent)
       return false;
-    containers.push_back({std::string(key), true, presence == Presence::Present, {}});
+    containers.push_back({std::string(key), true, presence == Presence::Present, {}, {}});
+    return true;
+  }
+  bool enterShort(std::string_view key, Presence presence, std::string_view mainKey, const WordList &) override {
+    if (!enter(key, presence))
+      return false;
+    containers.back().mainKey = mainKey;
     return true;
   }
   size_t enterList(std::string_view key, size_t count) override {
     if (count)
-      containers.push_back({std::string(key), false, true, {}});
+      containers.push_back({std::string(key), false, true, {}, {}});
     return count;
   }
-  void enterItem(size_t) override { containers.push_back({"", true, true, {}}); }
+  void enterItem(size_t) override { containers.push_back({"", true, true, {}, {}}); }
   std::vector<std::string> enterMap(std::string_view key, const std::vector<std::string> &present) override {
     if (!present.empty())
       enter(key, Presence::Present);
@@ -127,6 +133,8 @@ public:
   void leave() override {
     Container done = std::move(containers.back());
     containers.pop_back();
+    if (!done.mainKey.empty() && done.entries.size() == 1 && done.entries[0].first == done.mainKey)
+      return put(done.key, done.entries[0].second);
     if (done.keepEmpty || !done.entries.empty())
       put(done.key, render(done, int(containers.size())));
   }
@@ -136,6 +144,7 @@ private:
     std::string key;
     bool object, keepEmpty;
     std::vector<std::pair<std::string, std::string>> entries;
+    std::string mainKey; // of a block that is printed as this key's value if it has no other; empty: none
   };
 
   void put(std::string_view key, std::string text) {

@@ -88,6 +88,11 @@ public:
     prefixes.push_back(prefixes.back() + std::string(key) + ".");
     return true;
   }
+  bool enterShort(std::string_view key, Presence, std::string_view, const WordList &words) override {
+    add(key, "word or block", {words.begin(), words.end()}, "", "null");
+    prefixes.push_back(prefixes.back() + std::string(key) + ".");
+    return true;
+  }
   size_t enterList(std::string_view key, size_t count) override {
     add(key, "list", {}, "", "[]");
     if (count)

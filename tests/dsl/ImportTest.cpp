@@ -59,7 +59,8 @@ TEST(Import, every_model_type_has_a_published_config) {
                                          "bailing_hybrid",
                                          "bailing_moe_linear",
                                          "deepseek_ocr2_text",
-                                         "unlimited_ocr_text"};
+                                         "unlimited_ocr_text",
+                                         "inkling2_loop_text"};
   for (const std::string &model : importableModels())
     EXPECT_TRUE(seen.count(model) || sameAsAnother.count(model)) << model;
 }
@@ -165,7 +166,6 @@ const Refused refused[] = {
     {"type_of_experts", "deepseek_v4", R"({"expert_dtype": "fp4"})", "E-UNSUPPORTED", "(fp4)"},
     {"two_quantised_types", "deepseek_v4", R"({"expert_dtype": "fp4", "quantization_config": {"quant_method": "fp8"}})",
      "E-UNSUPPORTED", "fp8, experts fp4"},
-    {"limited_shared_experts", "deepseek_v4", R"({"n_shared_experts": 1})", "E-UNSUPPORTED", "shared experts"},
     {"bias_of_images", "deepseek_v4", R"({"vision_n_layers": 27})", "E-UNSUPPORTED", "kind of a token"},
     {"no_tables_named", "deepseek_v4", R"({"num_hash_layers": null})", "E-IMPORT-KEY", "no num_hash_layers"},
     {"two_kinds_of_layer", "deepseek_v4", R"({"mlp_layer_types": ["moe"]})", "E-IMPORT-KEY", "contradict each other"},
@@ -176,14 +176,23 @@ const Refused refused[] = {
     {"type_of_eight_bytes", "qwen3", R"({"torch_dtype": "float64"})", "E-IMPORT-KEY", "float64"},
     {"type_of_router", "bailing_with_f32_router", R"({"router_dtype": "fp8"})", "E-IMPORT-KEY", "router_dtype must be"},
     {"groups_of_axk2", "axk2", R"({"n_group": 4})", "E-IMPORT-KEY", "n_group is not 1"},
-    {"latent_norm", "kimi_linear", R"({"routed_expert_hidden_size": 1024})", "E-UNSUPPORTED", "smaller space"},
-    {"soft_caps", "kimi_linear", R"({"hidden_act": "situ"})", "E-IMPORT-KEY", "situ"},
+    {"latent_norm_without_eps", "kimi_k3", R"({"text_config": {"rms_norm_eps": null}})", "E-IMPORT-KEY",
+     "no rms_norm_eps, which experts.latent.norm_out.eps"},
+    {"caps_of_another_family", "qwen3", R"({"hidden_act": "situ"})", "E-IMPORT-KEY", "situ"},
+    {"no_cap", "inkling2", R"({"text_config": {"mlp_up_softcap": null}})", "E-IMPORT-KEY", "no mlp_up_softcap"},
+    {"no_factor_of_logits", "muse_spark", R"({"text_config": {"output_multiplier": null}})", "E-IMPORT-KEY",
+     "output_multiplier"},
+    {"no_limit", "minimax_m3", R"({"swiglu_limit": null})", "E-IMPORT-KEY", "no swiglu_limit"},
+    {"another_activation", "minimax_m3", R"({"hidden_act": "gelu"})", "E-IMPORT-KEY", "neither swigluoai nor silu"},
+    {"several_shared_blocks", "minimax_m3", R"({"n_shared_experts": 2})", "E-IMPORT-KEY", "n_shared_experts is not 1"},
     {"no_strategy", "cohere2", R"({"shared_expert_combination_strategy": null})", "E-IMPORT-KEY",
      "no shared_expert_comb"},
     {"no_selection", "cohere2", R"({"expert_selection_fn": null})", "E-IMPORT-KEY", "no expert_selection_fn"},
-    {"limited_block", "qwen3", R"({"model_type": "minimax_m3"})", "E-UNSUPPORTED", "act_alpha, up_offset and a limit"},
-    {"norm_of_output", "qwen3", R"({"model_type": "axk1"})", "E-UNSUPPORTED", "a norm of the layer's output"},
-    {"limit_of_shared_experts", "step", R"({"moe_layers_enum": "4"})", "E-UNSUPPORTED", "shared experts"},
+    {"norm_of_output", "axk1", R"({"rms_norm_eps": null})", "E-IMPORT-KEY",
+     "no rms_norm_eps, which combine.norm_out.eps"},
+    {"adjugate_experts", "qwen3", R"({"model_type": "grove_moe"})", "E-UNSUPPORTED", "a second set of experts"},
+    {"limit_that_is_no_number", "step", R"({"swiglu_limits_shared": [1, 1, 1, "x", 1]})", "E-IMPORT-KEY",
+     "swiglu_limits_shared must be a number"},
     {"dense_doge", "doge", R"({"is_moe": false})", "E-IMPORT-LAYER", "no experts"},
     {"biases_of_doge", "doge", R"({"mlp_bias": true})", "E-IMPORT-KEY", "mlp_bias is not false"},
     {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "choice bias"},
@@ -311,6 +320,7 @@ TEST(Import, layers_of_one_model_may_differ) {
   EXPECT_FALSE(import(changed(again, R"({"mlp_layer_types": ["sparse"]})"), 0, table));
   ASSERT_TRUE(import(changed(step, R"({"moe_layers_enum": "2,3"})"), 2, table));
   EXPECT_FALSE(specOf(table.spec).experts.clamp);
+  EXPECT_FALSE(specOf(table.spec).shared->clamp);
   ASSERT_TRUE(import(changed(publishedAs("hunyuan").config, R"({"moe_topk": [8, 4]})"), 1, ranked));
   EXPECT_EQ(specOf(ranked.spec).choices(), 4);
 }

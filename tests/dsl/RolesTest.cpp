@@ -103,6 +103,21 @@ TEST(roles, shared_blocks) {
             "shared.gate_weight 2x8, shared.gate_bias 2, output.bias 8");
 }
 
+TEST(roles, norms) {
+  const std::string linear = "\"form\": \"linear\", ";
+  EXPECT_EQ(rolesText(spec("\"top_k\": 1", linear + "\"norm_out\": \"layernorm\"",
+                           ", \"combine\": {\"norm_out\": \"layernorm\"}")),
+            "router.weight 4x8, experts.up 4x8x8, experts.norm_weight 4x8, experts.norm_bias 4x8, "
+            "output.norm_weight 8, output.norm_bias 8");
+  EXPECT_EQ(rolesText(spec("\"top_k\": 1",
+                           linear + "\"norm_out\": {\"kind\": \"rms\", \"per_expert\": false}, "
+                                    "\"latent\": {\"dim\": 3, \"norm_in\": \"rms\", "
+                                    "\"norm_out\": \"layernorm\"}",
+                           ", \"combine\": {\"norm_out\": {\"kind\": \"rms\", \"weight\": false}}")),
+            "router.weight 4x8, latent.in 3x8, latent.norm_in_weight 3, experts.up 4x3x3, experts.norm_weight 3, "
+            "latent.norm_out_weight 3, latent.norm_out_bias 3, latent.out 8x3");
+}
+
 // Cases without a weights map store their parameters under role names.
 TEST(roles, golden_tensors_have_the_role_shapes) {
   int compared = 0;

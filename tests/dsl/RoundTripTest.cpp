@@ -126,16 +126,35 @@ const std::string fullCanonical = R"({
       "limit": 7,
       "at": "post_act"
     },
+    "softcap": {
+      "gate": 4,
+      "up": 25
+    },
     "bias": {
       "in": true,
       "out": true
+    },
+    "latent": {
+      "dim": 48,
+      "bias": true,
+      "norm_in": {
+        "kind": "rms",
+        "eps": 1e-06,
+        "weight": false
+      },
+      "norm_out": "rms"
     },
     "output_scale": 0.8,
     "hidden_dropout": {
       "p": 0.1,
       "eval": "scale"
     },
-    "norm_out": "layernorm",
+    "norm_out": {
+      "kind": "rms",
+      "unit_offset": true,
+      "weight_at": "before",
+      "per_expert": false
+    },
     "lora": {
       "rank": 4,
       "alpha": 8,
@@ -148,6 +167,14 @@ const std::string fullCanonical = R"({
     "reduce": "mean",
     "gate": "sigmoid",
     "scale": 0.5,
+    "act_alpha": 1.702,
+    "up_offset": 1,
+    "clamp": {
+      "limit": 10
+    },
+    "softcap": {
+      "up": 3
+    },
     "bias": {
       "in": true
     },
@@ -171,7 +198,8 @@ const std::string fullCanonical = R"({
   "combine": {
     "bias": true,
     "accumulate": "activation",
-    "rows": "activation"
+    "rows": "activation",
+    "norm_out": "layernorm"
   },
   "losses": [
     {
@@ -258,6 +286,21 @@ TEST(spec_round_trip, tiny_canonical_text) {
   ReadResult tiny = readText(fileText("examples/tiny.json"));
   ASSERT_TRUE(tiny.spec) << tiny.rendered();
   EXPECT_EQ(printSpec(*tiny.spec), tinyCanonical);
+}
+
+// A word, a block that says no more, and null.
+TEST(spec_round_trip, norms_have_a_short_form) {
+  auto printed = [](const std::string &norm) {
+    ReadResult result =
+        readText("{\"moec\": 1, \"name\": \"n\", \"hidden\": 8, \"router\": {\"top_k\": 1}, \"experts\": "
+                 "{\"count\": 2, \"form\": \"linear\", \"norm_out\": " +
+                 norm + "}}");
+    EXPECT_TRUE(result.spec) << result.rendered();
+    return result.spec ? printSpec(*result.spec) : "";
+  };
+  EXPECT_NE(printed("\"layernorm\"").find("\"norm_out\": \"layernorm\""), std::string::npos);
+  EXPECT_EQ(printed("{\"kind\": \"layernorm\", \"eps\": 1e-5, \"weight\": true}"), printed("\"layernorm\""));
+  EXPECT_EQ(printed("null").find("norm_out"), std::string::npos);
 }
 
 TEST(spec_round_trip, full_canonical_text) {

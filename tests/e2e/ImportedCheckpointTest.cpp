@@ -130,6 +130,9 @@ TEST_P(ReferencedCheckpoint, gives_the_references_outputs) { checkReferenced(Get
 
 // ---- the checkpoints ------------------------------------------------------------------------------------------------
 
+const std::string biased = gate + "router.choice_bias mlp.gate.e_score_correction_bias\n",
+                  sparseLayout = mixtralLayout + "router.choice_bias block_sparse_moe.e_score_correction_bias\n";
+
 const std::vector<Checkpoint> &checkpoints() {
   static const std::string layer0 = "model.layers.0.", mlp0 = "model.layers.0.mlp.",
                            sparse = "model.layers.0.block_sparse_moe.";
@@ -239,7 +242,51 @@ const std::vector<Checkpoint> &checkpoints() {
        "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") +
            lines("shared.", "share_expert.", proj, ""),
        ""},
+      {"minimax_m3", "minimax_m3-f32",
+       R"({"outer_model_type": "minimax_m3_vl", "use_routing_bias": true, "scoring_func": "sigmoid", "hidden_act": "swigluoai",
+           "moe_layer_freq": [0, 1]})",
+       "language_model.model.layers.1.", sparseLayout + lines("shared.", "block_sparse_moe.shared_experts.", proj, ""),
+       ""},
+      {"minimax_m3_bf16", "minimax_m3-bf16", R"({"model_type": "minimax_m3", "moe_layer_freq": [0, 1]})",
+       "model.layers.1.", sparseLayout + lines("shared.", "block_sparse_moe.shared_experts.", proj, ""), ""},
+      {"glm5_next", "glm5_next-f32",
+       R"({"outer_model_type": "glm5_next", "hidden_act": "silu", "mlp_layer_types": ["dense", "sparse"]})",
+       "model.language_model.layers.1.", biased + experts + shared, ""},
+      {"step3p7", "step3p7-f32",
+       R"({"model_type": "step3p5", "hidden_act": "silu", "norm_expert_weight": true, "moe_layers_enum": "1"})",
+       "model.layers.1.",
+       "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") +
+           lines("shared.", "share_expert.", proj, ""),
+       ""},
+      {"muse_spark", "muse_spark-f32",
+       R"({"outer_model_type": "muse_spark", "hidden_act": "silu", "mlp_layer_types": ["dense", "sparse"]})",
+       "model.language_model.layers.1.",
+       biased + halves("experts.", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "") +
+           "latent.in mlp.pre_expert_proj.weight\nlatent.out mlp.post_expert_proj.weight\n"
+           "latent.norm_in_weight mlp.pre_expert_norm.weight\nexperts.norm_weight "
+           "mlp.experts.post_expert_norm.weight\n",
+       ""},
+      {"axk1", "axk1-f32", R"({"hidden_act": "silu", "first_k_dense_replace": 1})", "model.layers.1.",
+       biased + experts + shared + "output.norm_weight post_mlp_layernorm.weight\n", ""},
+      {"inkling2", "inkling2-f32", R"({"outer_model_type": "inkling2", "hidden_act": "silu"})", "model.llm.layers.0.",
+       gate + "router.choice_bias mlp.gate.bias\nexperts.gate mlp.experts.w13_weight even\n"
+              "experts.up mlp.experts.w13_weight odd\nexperts.down mlp.experts.w2_weight\n",
+       ""},
       // cases computed from formulas
+      {"kimi_k3", "kimi_k3",
+       R"({"model_type": "kimi_linear", "outer_model_type": "kimi_k3", "hidden_size": 48, "moe_intermediate_size": 16, "num_experts": 8,
+           "num_experts_per_token": 3, "num_shared_experts": 2, "num_expert_group": 1, "moe_renormalize": true,
+           "moe_router_activation_func": "sigmoid", "routed_scaling_factor": 1.5, "routed_expert_hidden_size": 24,
+           "latent_moe_use_norm": true, "hidden_act": "situ", "activation_situ_beta": 0.75, "activation_situ_linear_beta": 1.25,
+           "rms_norm_eps": 1e-05, "first_k_dense_replace": 1})",
+       "language_model.model.layers.1.",
+       "router.weight block_sparse_moe.gate.weight\nrouter.choice_bias block_sparse_moe.gate.e_score_correction_bias\n"
+       "latent.in block_sparse_moe.routed_expert_down_proj.weight\nlatent.out "
+       "block_sparse_moe.routed_expert_up_proj.weight\nlatent.norm_out_weight "
+       "block_sparse_moe.routed_expert_norm.weight\n" +
+           lines("experts.", "block_sparse_moe.experts.{e}.", w132, "per_expert") +
+           lines("shared.", "block_sparse_moe.shared_experts.", proj, ""),
+       ""},
       {"deepseek_v4", "deepseek_v4",
        R"({"model_type": "deepseek_v4", "hidden_size": 32, "moe_intermediate_size": 16, "n_routed_experts": 6, "n_shared_experts": 0,
                                         "num_experts_per_tok": 2, "routed_scaling_factor": 1.5, "scoring_func": "sqrtsoftplus", "swiglu_limit": 2.0,

@@ -41,6 +41,22 @@ kind k_256 f32 '"score": "sigmoid", "top_k": 256' '"count": 300, "intermediate":
 kind groups_keep_130 f32 '"score": "sigmoid", "groups": {"count": 140, "keep": 130, "score": "max"}, "top_k": 100' \
   '"count": 280, "intermediate": 5'
 kind shared_256 f32 '"top_k": 1' '"count": 2, "intermediate": 5' '"shared": {"intermediate": 5, "count": 256}'
+limited='"act_alpha": 1.702, "up_offset": 1, "clamp": {"limit": 0.5}'
+kind shared_clamp_joined bf16 '"top_k": 2' "\"count\": 4, \"intermediate\": 24, $limited" "\"shared\": {\"intermediate\": 24, $limited}"
+kind shared_clamp_alone bf16 '"top_k": 2' '"count": 4, "intermediate": 24' "\"shared\": {\"intermediate\": 24, $limited}"
+kind shared_clamp_behind f32 '"top_k": 2' '"count": 4, "intermediate": 24' \
+  '"shared": {"intermediate": 16, "count": 2, "clamp": {"limit": 0.25, "at": "post_act"}}'
+caps='"softcap": {"gate": 0.5, "up": 0.75}'
+kind soft_caps bf16 '"top_k": 2' "\"count\": 4, \"intermediate\": 24, $caps" "\"shared\": {\"intermediate\": 24, $caps}"
+kind soft_caps_f32 f32 '"top_k": 2' "\"count\": 4, \"intermediate\": 24, $caps"
+kind latent_norms bf16 '"top_k": 3' '"count": 6, "intermediate": 24, "latent": {"dim": 24, "norm_in": {"kind": "rms",
+  "unit_offset": true}, "norm_out": "rms"}, "norm_out": {"kind": "rms", "weight_at": "before", "per_expert": false}'
+kind latent_norms_of_slots f32 '"kind": "soft", "slots": 2' '"count": 4, "intermediate": 24, "latent": {"dim": 24,
+  "bias": true, "norm_in": "layernorm", "norm_out": "rms"}'
+kind norm_of_each_expert f32 '"top_k": 2' '"count": 4, "intermediate": 24, "norm_out": {"kind": "rms", "unit_offset": true}'
+kind norm_of_output bf16 '"top_k": 2' '"count": 4, "intermediate": 24' '"shared": {"intermediate": 24}, "combine": {"norm_out": "rms"}'
+kind norm_of_output_in_a_wrap f32 '"top_k": 2' '"count": 4, "intermediate": 24' \
+  '"combine": {"norm_out": "layernorm"}, "layer": {"wrap": "skip"}'
 kind most_rows bf16 '"score": "sigmoid", "choice_bias": true, "top_k": 200, "input": {"norm": {"kind": "rms"}}' \
   '"count": 4096, "intermediate": 8, "zero": {"count": 1024}'
 echo "$ran layers, $failed failed"

@@ -59,6 +59,48 @@ TEST(ExpertOracle, clamp_before_and_after_the_activation) {
   EXPECT_NEAR(hiddenOf("post_act", 1.5, -9), silu(1.5) * -2, 1e-12);
 }
 
+// The sigmoid sees the gate itself; a clamp comes before a cap, an offset after it.
+TEST(ExpertOracle, soft_caps_bound_both_branches) {
+  auto hiddenOf = [](const std::string &keys, double gate, double up) {
+    OneExpert layer("\"intermediate\": 1, " + keys);
+    layer.set("experts.gate", {1, 0});
+    layer.set("experts.up", {0, 1});
+    layer.set("experts.down", {1, 0});
+    layer.setX({gate, up});
+    return layer.run().y[0];
+  };
+  auto cap = [](double v, double c) { return c * std::tanh(v / c); };
+  auto sigma = [](double v) { return 1 / (1 + std::exp(-v)); };
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 4.0, \"up\": 25.0}", 6, -40), cap(6, 4) * sigma(6) * cap(-40, 25),
+              1e-12);
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"up\": 3.0}", -2, 5), silu(-2) * cap(5, 3), 1e-12);
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 2.0}, \"act_alpha\": 1.5", -3, 5), cap(-3, 2) * sigma(-4.5) * 5, 1e-12);
+  EXPECT_NEAR(
+      hiddenOf("\"softcap\": {\"gate\": 2.0, \"up\": 3.0}, \"clamp\": {\"limit\": 1.0}, \"up_offset\": 1.0", 5, 9),
+      cap(1, 2) * sigma(1) * (cap(1, 3) + 1), 1e-12);
+  EXPECT_NEAR(hiddenOf("\"softcap\": {\"gate\": 2.0}, \"clamp\": {\"limit\": 1.0, \"at\": \"post_act\"}", 5, -9),
+              1 * -1, 1e-12);
+}
+
+// A shared block has the branches of an expert, with keys of its own.
+TEST(ExpertOracle, shared_experts_bound_their_branches) {
+  auto sharedOf = [](const std::string &keys, double gate, double up) {
+    OneExpert layer("\"form\": \"linear\"", ", \"shared\": {\"intermediate\": 1, " + keys + "}");
+    layer.set("experts.up", {0, 0, 0, 0});
+    layer.set("shared.gate", {1, 0});
+    layer.set("shared.up", {0, 1});
+    layer.set("shared.down", {1, 0});
+    layer.setX({gate, up});
+    return layer.run().y[0];
+  };
+  auto sigma = [](double v) { return 1 / (1 + std::exp(-v)); };
+  EXPECT_NEAR(sharedOf("\"clamp\": {\"limit\": 2.0}", 5, -9), silu(2) * -2, 1e-12);
+  EXPECT_NEAR(sharedOf("\"clamp\": {\"limit\": 2.0, \"at\": \"post_act\"}", 5, 9), 2 * 2, 1e-12);
+  EXPECT_NEAR(sharedOf("\"act_alpha\": 1.5, \"up_offset\": 1.0", -2, 3), -2 * sigma(-3) * 4, 1e-12);
+  EXPECT_NEAR(sharedOf("\"softcap\": {\"gate\": 4.0, \"up\": 2.0}", 3, 5),
+              4 * std::tanh(0.75) * sigma(3) * 2 * std::tanh(2.5), 1e-12);
+}
+
 TEST(ExpertOracle, mlp_hidden_layers) {
   OneExpert layer("\"form\": \"mlp\", \"act\": \"relu\", \"intermediate\": 2, \"layers\": 2, \"bias\": {\"in\": true}");
   layer.set("experts.up", {1, 0, 0, 1});
@@ -121,6 +163,43 @@ TEST(ExpertOracle, output_scale_dropout_and_norm) {
   expectNear(norm.run().y, {2 * r, -2 * r + 1});
 }
 
+// rms has no mean and no bias; unit_offset adds 1 to the factor; with weight_at before it is part of the mean square.
+TEST(ExpertOracle, norms_of_an_experts_output) {
+  auto yOf = [](const std::string &norm, std::vector<float> weight) {
+    OneExpert layer("\"form\": \"linear\", \"output_scale\": 2.0, \"norm_out\": " + norm);
+    layer.set("experts.up", {1, 0, 0, 1});
+    if (!weight.empty())
+      layer.set("experts.norm_weight", weight);
+    layer.setX({3, 1});
+    return layer.run().y;
+  };
+  double r = 2 / std::sqrt(5 + 1e-5);
+  expectNear(yOf("\"rms\"", {2, -1}), {2 * 3 * r, -r});
+  expectNear(yOf("{\"kind\": \"rms\", \"weight\": false}", {}), {3 * r, r});
+  expectNear(yOf("{\"kind\": \"rms\", \"unit_offset\": true, \"eps\": 0.25}", {2, -1}), {9 * 2 / std::sqrt(5.25), 0});
+  double before = 2 / std::sqrt((81 + 4) / 2.0 + 1e-5);
+  expectNear(yOf("{\"kind\": \"rms\", \"weight_at\": \"before\", \"unit_offset\": true}", {2, 1}),
+             {9 * before, 2 * before});
+  expectNear(yOf("{\"kind\": \"layernorm\", \"weight\": false, \"eps\": 0}", {}), {2, -2});
+}
+
+// One factor for all experts, or one of each.
+TEST(ExpertOracle, norm_factors_per_expert_or_for_all) {
+  auto yOf = [](const char *perExpert, std::vector<float> weight) {
+    TinyLayer layer(std::string("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 2, \"weight_mode\": \"one\"}, "
+                                "\"experts\": {\"count\": 2, \"form\": \"linear\", "
+                                "\"norm_out\": {\"kind\": \"rms\", \"eps\": 0, \"per_expert\": ") +
+                    perExpert + "}}}");
+    layer.fill("router.weight", 0);
+    layer.set("experts.up", {1, 0, 0, 1, 1, 0, 0, 1});
+    layer.set("experts.norm_weight", weight);
+    layer.setX({1, 1});
+    return layer.run().y;
+  };
+  expectNear(yOf("true", {1, 2, 10, 20}), {11, 22});
+  expectNear(yOf("false", {1, 2}), {2, 4});
+}
+
 TEST(ExpertOracle, lora_parallel_and_per_matrix) {
   OneExpert parallel("\"form\": \"linear\", \"lora\": {\"rank\": 1, \"alpha\": 3, \"at\": \"parallel\"}");
   parallel.set("experts.up", {1, 0, 0, 1});
@@ -153,6 +232,45 @@ TEST(ExpertOracle, latent_wraps_the_expert_sum) {
   layer.set("latent.out_bias", {0, 100});
   layer.setX({3, 4});
   expectNear(layer.run().y, {8 * 5, -8 * 5 + 100});
+}
+
+// norm_in before the experts, norm_out of their weighted sum; biases of the projections are before the one and after
+// the other.
+TEST(ExpertOracle, norms_in_the_latent_space) {
+  auto yOf = [](const std::string &norms) {
+    TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 2, \"weight_mode\": \"one\"}, \"experts\": "
+                    "{\"count\": 2, \"form\": \"linear\", \"latent\": {\"dim\": 2, \"bias\": true, " +
+                    norms + "}}}");
+    layer.fill("router.weight", 0);
+    layer.set("latent.in", {1, 0, 0, 1});
+    layer.set("latent.in_bias", {0, 1});
+    layer.set("experts.up", {1, 0, 0, 1, 1, 0, 0, 0});
+    layer.set("latent.out", {1, 0, 0, 1});
+    layer.set("latent.out_bias", {100, 0});
+    bool in = norms.find("norm_in") != std::string::npos;
+    layer.set(in ? "latent.norm_in_weight" : "latent.norm_out_weight",
+              in ? std::vector<float>{1, 2} : std::vector<float>{1, 3});
+    layer.setX({3, 0});
+    return layer.run().y;
+  };
+  // v = (3, 1); the experts' sum is (2 v0, v1)
+  double in = 1 / std::sqrt(5), out = 1 / std::sqrt((36 + 1) / 2.0);
+  expectNear(yOf("\"norm_in\": {\"kind\": \"rms\", \"eps\": 0}"), {2 * 3 * in + 100, 2 * in});
+  expectNear(yOf("\"norm_out\": {\"kind\": \"rms\", \"eps\": 0}"), {6 * out + 100, 3 * out});
+}
+
+// Of routed, shared and bias together.
+TEST(ExpertOracle, norm_of_the_layers_output) {
+  OneExpert layer("\"form\": \"linear\"",
+                  ", \"shared\": {\"form\": \"linear\"}, \"combine\": {\"bias\": true, \"norm_out\": "
+                  "{\"kind\": \"rms\", \"eps\": 0.5}}");
+  layer.set("experts.up", {1, 0, 0, 1});
+  layer.set("shared.up", {0, 1, 1, 0});
+  layer.set("output.bias", {1, 0});
+  layer.set("output.norm_weight", {2, 3});
+  layer.setX({1, 2});
+  double r = 1 / std::sqrt((16 + 9) / 2.0 + 0.5);
+  expectNear(layer.run().y, {2 * 4 * r, 3 * 3 * r});
 }
 
 TEST(ExpertOracle, heterogeneous_widths) {
