@@ -60,7 +60,7 @@ bool afterFirstDense(const I &i, int64_t l) {
     const Json *entry = entryOf(i, "moe_layer_freq", l);
     return entry && *entry == 1;
   }
-  int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense"}, 0);
+  int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense", "dense_mlp_idx"}, 0);
   return l >= first && l % stepOf(i, "moe_layer_freq") == 0;
 }
 
@@ -79,6 +79,24 @@ bool ernieLayers(const I &i, int64_t l) {
   int64_t end = i.integerOr({"moe_layer_end_index"}, -1);
   return (l + 1) % stepOf(i, "moe_layer_interval") == 0 && l >= i.integerOr({"moe_layer_start_index"}, 0) &&
          (end < 0 || l <= end);
+}
+
+// The first or last layer of text and of images: a list of both, or one number.
+int64_t indexOf(const I &i, const char *key, int64_t kind, int64_t other) {
+  const Json *found = i.whole(key);
+  if (found && found->is_array() && found->size() == 2)
+    found = &(*found)[size_t(kind)];
+  return found && found->is_number_integer() ? found->get<int64_t>() : other;
+}
+
+// Layers with experts of both kinds.
+bool ernieVlLayers(const I &i, int64_t l) {
+  for (int64_t kind : {0, 1}) {
+    int64_t end = indexOf(i, "moe_layer_end_index", kind, -1);
+    if (l < indexOf(i, "moe_layer_start_index", kind, 0) || (end >= 0 && l > end))
+      return false;
+  }
+  return (l + 1) % stepOf(i, "moe_layer_interval") == 0;
 }
 
 bool arcticLayers(const I &i, int64_t l) { return (l + 1) % stepOf(i, "moe_layer_frequency") == 0; }
@@ -195,7 +213,18 @@ const std::vector<ImportFamily> &importFamilies() {
         {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
        decoder,
        ernie},
-      {{"ernie4_5_vl_moe"}, every, decoder, ernieVl},
+      {{"ernie4_5_vl_moe", "ernie4_5_vl_moe_text", "ernie4_5_moe_vl"},
+       {ernieVlLayers,
+        "every moe_layer_interval-th between moe_layer_start_index and moe_layer_end_index of both kinds",
+        {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
+       decoder,
+       ernieVl},
+      {{"interns1_pro", "interns1_pro_text"}, steps, decoder, internPro},
+      {{"PanguProMoE"}, steps, decoder, panguPro},
+      {{"inkling_text", "inkling_mm_model"},
+       {afterFirstDense, "those from dense_mlp_idx on have", {"dense_mlp_idx", "mlp_layer_types"}},
+       "model.llm.layers.{l}.",
+       inkling},
       {{"kimi_linear"}, afterDense, decoder, kimiLinear},
       {{"hy_v3"}, afterDense, decoder, hunyuanV3},
       {{"laguna"}, afterDense, decoder, laguna},
@@ -230,11 +259,12 @@ const std::vector<ImportFamily> &importFamilies() {
        "shared experts with act_alpha, up_offset and a limit"},
       {{"glm5_next", "glm5_next_text"}, every, decoder, nullptr, "a limit on the activations of the shared experts"},
       {{"muse_spark_text"}, every, decoder, nullptr, "a norm before and after each expert"},
-      {{"inkling_text"}, every, decoder, nullptr, "shared experts that rows of the router weigh"},
-      {{"interns1_pro"}, every, decoder, nullptr, "a choice within every group of experts"},
       {{"zaya", "zaya1_vl"}, every, decoder, nullptr, "a router that is an MLP with a state of the layer before"},
       {{"axk1"}, every, decoder, nullptr, "a norm of the layer's output"},
       {{"grove_moe"}, every, decoder, nullptr, "a second set of experts, one for each group"},
+      {{"interns2_mobius"}, every, decoder, nullptr, "one set of experts for several layers"},
+      {{"llada2_moe"}, every, decoder, nullptr, "a choice of experts for blocks of tokens"},
+      {{"vitpose_backbone"}, every, decoder, nullptr, "experts that compute a part of the output"},
   };
   return families;
 }
@@ -243,9 +273,18 @@ const char *prefixWithin(const std::string &outer) {
   static const char *const language = "model.language_model.layers.{l}.", *const languageModel =
                                                                               "language_model.model.layers.{l}.";
   static const std::pair<const char *, const char *> wrappers[] = {
-      {"qwen3_5_moe", language},   {"qwen3_vl_moe", language}, {"glm4v_moe", language},
-      {"gemma4", language},        {"aria", languageModel},    {"llama4", languageModel},
-      {"kimi_k25", languageModel}, {"kimi_vl", languageModel}, {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+      {"qwen3_5_moe", language},
+      {"qwen3_vl_moe", language},
+      {"glm4v_moe", language},
+      {"gemma4", language},
+      {"aria", languageModel},
+      {"llama4", languageModel},
+      {"kimi_k25", languageModel},
+      {"kimi_vl", languageModel},
+      {"qwen3_omni_moe", "thinker.model.layers.{l}."},
+      {"interns1_pro", language},
+      {"inkling_mm_model", "model.llm.layers.{l}."},
+      {"ernie4_5_vl_moe", "model.layers.{l}."},
   };
   for (auto [name, prefix] : wrappers)
     if (outer == name)
