@@ -100,7 +100,7 @@ struct RouterGroups {
 };
 
 enum class GroupExperts { All, Own };
-// Kinds of tokens, told apart by inputs.group_ids. all: each has a choice bias of its own; own: each also has experts of
+// Groups of tokens, given by inputs.group_ids. all: each has a choice bias of its own; own: each also has experts of
 // its own, the g-th of `count` equal runs, and rows of the router for them.
 struct TokenGroups {
   int64_t count = 1;

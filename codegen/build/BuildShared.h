@@ -25,7 +25,7 @@ private:
 
   MlpShape shape() const;
   double scale() const; // of every block, with that of a mean
-  // [T,H] f32, the sum of all times `weights` (null: 1); a single one without weights, in the type of combine.rows
+  // [T,H] f32, the sum of all times `weights` (null: 1). Of one block: its output, in the type of combine.rows.
   mlir::Value blocks(mlir::Value tokens, mlir::Value weights);
   mlir::Value sigmoidGate(mlir::Value tokens);  // [T] f32
   mlir::Value softmaxGates(mlir::Value tokens); // [T,2] f32: own, factor

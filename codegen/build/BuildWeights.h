@@ -18,7 +18,7 @@ public:
   // Sets the weights of the chosen, and those of shared experts that the router weighs; not yet normalised.
   void gather(Choices &choices);
 
-  // [T,K] f32: w · scale · global_scale · expert_scale[id], rounded where the spec says so; `ids` null: no expert_scale.
+  // [T,K] f32: w · scale · global_scale · expert_scale[id], rounded where the spec says so; null ids: no expert_scale.
   mlir::Value scaledWeights(mlir::Value weights, mlir::Value ids);
 
   // `choices` has gathered weights. Sets ids, weights, shared, wanted, kept, passed and added.

@@ -37,8 +37,8 @@ int64_t placesPerExpert(const CapacitySpec &capacity, double given, int64_t toke
 }
 
 // order token: by position. score: token-major by the slot's own weight, choice-major by the weight of the token's
-// first choice. largest_per_expert: by the slot's own weight. random: by the caller's priority. Larger first, equal ones
-// by position. major choice: all first choices before all second ones.
+// first choice. largest_per_expert: by the slot's own weight. random: by the caller's priority. Larger first, then by
+// position. major choice: all first choices before all second ones.
 std::vector<Slot> queueOf(const CapacitySpec &capacity, const Routing &routing, const Doubles &priority, int64_t first,
                           int64_t last) {
   std::vector<std::pair<double, Slot>> keyed;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Columns of the router that not every token chooses among: those of other groups' experts, and those of shared experts.
+// Columns of the router that not every token chooses among: those of other groups' experts and of shared experts.
 //
 //   experts own   group g chooses among the g-th of `count` equal runs of experts, by rows of its own
 //   gate router   the last S columns weigh the shared experts

@@ -48,7 +48,7 @@ kind each_group bf16 '"score": "sigmoid", "choice_bias": true, "groups": {"count
 kind each_group_selected f32 '"score_over": "selected", "groups": {"count": 3, "choose": "each"}, "top_k": 6' '"count": 12, "intermediate": 21'
 kind own_experts bf16 '"bias": true, "choice_bias": true, "token_groups": {"count": 2, "experts": "own"}, "top_k": 2, "normalize": {"kind": "sum"}' \
   '"count": 6, "intermediate": [40, 40, 40, 8, 8, 8]' '"shared": {"intermediate": 48}'
-kind own_experts_relu f32 '"score": "relu", "token_groups": {"count": 3, "experts": "own"}, "top_k": 2, "transform": [{"op": "cosine"}]' \
+kind own_experts_relu f32 '"score": "relu", "token_groups": {"count": 3, "experts": "own"}, "top_k": 2, "transform": [{"op": "cosine", "scale": 4}]' \
   '"count": 12, "intermediate": 21' '"capacity": {"mode": "fixed", "value": 4}'
 kind bias_of_groups bf16 '"score": "sigmoid", "choice_bias": true, "token_groups": {"count": 3}, "groups": {"count": 3, "keep": 2}, "top_k": 3' \
   '"count": 12, "intermediate": 21'
