@@ -20,10 +20,11 @@
 
 namespace moec {
 
-// Element types of activations (x), parameters, accumulation and y. All four are f32 unless the spec says otherwise.
+// Element types of activations (x), matrices, accumulation and y. All are f32 unless the spec says otherwise.
 struct DataTypes {
   DataType activation = DataType::F32;
   DataType weight = DataType::F32;
+  DataType router = DataType::F32; // matrices that logits are made of; defaults to weight
   DataType accumulate = DataType::F32;
   DataType output = DataType::F32; // defaults to activation
 };
@@ -31,7 +32,7 @@ struct DataTypes {
 struct ExternalInputs {
   bool tokenIds = false;  // [T] i32, router.kind table
   bool expertIds = false; // [T,K] i32, router.kind external
-  bool groupIds = false;  // [T] i32, a given first level
+  bool groupIds = false;  // [T] i32, a given first level, or router.token_groups
   bool topK = false;      // [1] i32, choices to use of the compiled K
 };
 
@@ -87,12 +88,23 @@ struct RouterNoise {
   NoiseWhen when = NoiseWhen::Train;
 };
 
+enum class GroupChoose { Best, Each };
 enum class GroupScore { Max, Top2Sum, Sum };
 enum class GroupMasked { Zero, NegInf };
+// Runs of consecutive experts: best: k experts of the best `keep` groups; each: k / count experts of every group.
 struct RouterGroups {
-  int64_t count = 1, keep = 1;
+  int64_t count = 1, keep = 0;
   GroupScore score = GroupScore::Max;
   GroupMasked masked = GroupMasked::Zero;
+  GroupChoose choose = GroupChoose::Best;
+};
+
+enum class GroupExperts { All, Own };
+// Groups of tokens, given by inputs.group_ids. all: each has a choice bias of its own; own: each also has experts of
+// its own, the g-th of `count` equal runs, and rows of the router for them.
+struct TokenGroups {
+  int64_t count = 1;
+  GroupExperts experts = GroupExperts::All;
 };
 
 enum class SelectKind { TopK, SparseMixer, SecondPolicy, TopP, Threshold };
@@ -139,6 +151,7 @@ struct RouterSpec {
   ScoreOver scoreOver = ScoreOver::All;
   bool choiceBias = false;
   std::optional<RouterGroups> groups;
+  std::optional<TokenGroups> tokenGroups;
   RouterSelect select;
   RouterNormalize normalize;
   int64_t vocab = 0; // table: rows of router.table; 0: not known
@@ -150,6 +163,7 @@ struct RouterSpec {
   double randomReplace = 0.0;     // probability, training
   Unselected unselected = Unselected::Zero;
   double scale = 1.0;
+  bool globalScale = false; // role router.global_scale [1]
   bool expertScale = false;
   WeightDType weightDType = WeightDType::F32;
   WeightMode weightMode = WeightMode::Gathered;
@@ -239,7 +253,7 @@ struct ExpertsSpec : FeedForward {
 };
 
 enum class SharedReduce { Sum, Mean };
-enum class SharedGate { None, Sigmoid, Softmax2 };
+enum class SharedGate { None, Sigmoid, Softmax2, Router };
 struct SharedSpec : FeedForward {
   int64_t intermediate = 0;
   int64_t count = 1; // separate blocks; a fused wide block is count 1
@@ -252,7 +266,7 @@ struct SharedSpec : FeedForward {
 enum class CapacityMode { Fixed, Factor, Fraction, Dynamic };
 enum class CapacityRound { Floor, Ceil, Nearest };
 enum class CapacityScope { Batch, Sequence, Group };
-enum class CapacityOrder { Token, Score, Random };
+enum class CapacityOrder { Token, Score, Random, LargestPerExpert };
 enum class CapacityMajor { Choice, Token };
 enum class Overflow { Drop, NextBest };
 enum class Dropped { Zero, Identity };
@@ -375,8 +389,15 @@ struct LayerSpec {
   bool hasRouterWeight() const;
   // Whether there is a logit for every expert or slot. Product keys have logits of sub-keys instead.
   bool hasExpertLogits() const {
-    return router.kind == RouterKind::Soft || (hasRouterWeight() && router.kind != RouterKind::ProductKey);
+    return router.kind == RouterKind::Soft ||
+           (hasRouterWeight() && router.kind != RouterKind::ProductKey && !hasOwnExperts());
   }
+  // Whether each group of tokens has experts of its own: then no token has a logit for every expert.
+  bool hasOwnExperts() const { return router.tokenGroups && router.tokenGroups->experts == GroupExperts::Own; }
+  // Whether a token chooses the same number of experts in every group of experts.
+  bool choosesInEachGroup() const { return router.groups && router.groups->choose == GroupChoose::Each; }
+  // Rows of the router that weigh shared experts, behind those of routed and zero experts.
+  int64_t sharedRows() const { return shared && shared->gate == SharedGate::Router ? shared->count : 0; }
   // Noise is an input of a forward pass if it always acts, or in training.
   bool takesNoise() const {
     return router.noise.kind != NoiseKind::None &&
@@ -413,8 +434,14 @@ struct Role {
   int64_t expert = -1;          // ... and the expert
 };
 
+// Role of a group of tokens: "router.group1.choice_bias".
+std::string tokenGroupRole(int64_t group, const char *part);
+
 // All parameters of `spec`, in a fixed order. `spec` must be valid.
 std::vector<Role> rolesOf(const LayerSpec &spec);
+
+// The element type in which a layer keeps a parameter: vectors are f32, matrices of the router have dtype.router.
+DataType storedType(const LayerSpec &spec, const Role &role);
 
 // The tensors that a package takes for these roles. If experts differ in width, a role with an expert axis becomes one
 // tensor per expert, NAME.e, of that expert's shape. Only router.table still has an extent of -1.

@@ -9,6 +9,10 @@
 
 namespace moec {
 
+std::string tokenGroupRole(int64_t group, const char *part) {
+  return "router.group" + std::to_string(group) + "." + part;
+}
+
 namespace {
 
 // Collects roles in order.
@@ -42,11 +46,26 @@ void addTransformRoles(RoleList &list, const RouterSpec &router) {
   }
 }
 
+// Rows and biases of every group of tokens that has experts of its own.
+void addGroupRoles(RoleList &list, const LayerSpec &spec) {
+  const RouterSpec &router = spec.router;
+  int64_t groups = router.tokenGroups->count, each = spec.experts.count / groups;
+  for (int64_t g = 0; g < groups; ++g) {
+    list.matrix(tokenGroupRole(g, "weight"), each, spec.hidden);
+    if (router.bias)
+      list.vector(tokenGroupRole(g, "bias"), each);
+    if (router.choiceBias)
+      list.vector(tokenGroupRole(g, "choice_bias"), each);
+  }
+}
+
 void addRouterRoles(RoleList &list, const LayerSpec &spec) {
   const RouterSpec &router = spec.router;
-  int64_t rows = spec.routerRows();
-  if (spec.hasRouterWeight())
-    list.matrix("router.weight", spec.logitColumns(), spec.hidden);
+  int64_t rows = spec.routerRows(), weightRows = spec.logitColumns() + spec.sharedRows();
+  if (spec.hasOwnExperts())
+    addGroupRoles(list, spec);
+  else if (spec.hasRouterWeight())
+    list.matrix("router.weight", weightRows, spec.hidden);
   if (router.kind == RouterKind::Soft)
     list.matrix("router.slots", spec.experts.count * router.slots, spec.hidden);
   if (router.kind == RouterKind::Hierarchical) {
@@ -57,10 +76,15 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
         list.matrix("router.level" + std::to_string(n) + ".weight", levelRows, spec.hidden);
     }
   }
-  if (router.bias)
-    list.vector("router.bias", spec.logitColumns());
-  if (router.choiceBias)
+  if (router.bias && !spec.hasOwnExperts())
+    list.vector("router.bias", weightRows);
+  if (router.choiceBias && !router.tokenGroups)
     list.vector("router.choice_bias", rows);
+  if (router.choiceBias && router.tokenGroups && !spec.hasOwnExperts())
+    for (int64_t g = router.kind == RouterKind::Table ? 1 : 0; g < router.tokenGroups->count; ++g)
+      list.vector(tokenGroupRole(g, "choice_bias"), rows);
+  if (router.globalScale)
+    list.vector("router.global_scale", 1);
   if (router.expertScale)
     list.vector("router.expert_scale", rows);
   if (router.input.norm && router.input.norm->weight)
@@ -166,7 +190,7 @@ void addSharedRoles(RoleList &list, const LayerSpec &spec) {
     vector("shared.up_bias", width);
   if (shared.bias.out && !linear)
     vector("shared.down_bias", spec.hidden);
-  if (shared.gate != SharedGate::None)
+  if (shared.gate == SharedGate::Sigmoid || shared.gate == SharedGate::Softmax2)
     list.matrix("shared.gate_weight", shared.gate == SharedGate::Softmax2 ? 2 : 1, spec.hidden);
   if (shared.gate == SharedGate::Softmax2)
     list.vector("shared.gate_bias", 2);
@@ -253,7 +277,8 @@ std::vector<std::string> LayerSpec::inputNames() const {
   need(router.kind == RouterKind::Table, "token_ids");
   need(external || router.kind == RouterKind::Random, "expert_ids");
   need(external, "expert_weights");
-  need(router.kind == RouterKind::Hierarchical && router.levels[0].kind == RouterKind::Table, "group_ids");
+  bool givenLevel = router.kind == RouterKind::Hierarchical && router.levels[0].kind == RouterKind::Table;
+  need(givenLevel || router.tokenGroups, "group_ids");
   need(capacity && capacity->order == CapacityOrder::Random, "priority");
   need(capacity && capacity->mode == CapacityMode::Dynamic, "capacity");
   need(inputs.topK, "top_k");
@@ -267,6 +292,14 @@ std::vector<Role> rolesOf(const LayerSpec &spec) {
   addSharedRoles(list, spec);
   addLayerRoles(list, spec);
   return std::move(list.roles);
+}
+
+static bool isRouterMatrix(const Role &role) { return role.matrix && role.name.rfind("router.", 0) == 0; }
+
+DataType storedType(const LayerSpec &spec, const Role &role) {
+  if (!role.matrix)
+    return DataType::F32;
+  return isRouterMatrix(role) ? spec.dtype.router : spec.dtype.weight;
 }
 
 std::vector<Role> tensorsOf(const LayerSpec &spec) {

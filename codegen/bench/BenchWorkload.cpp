@@ -50,7 +50,7 @@ BenchFacts benchFacts(const LayerSpec &spec) {
   facts.choices = spec.choices();
   facts.activation = spec.dtype.activation;
   for (const Role &role : tensorsOf(spec))
-    facts.tensors.push_back({role, spec.dtype.weight});
+    facts.tensors.push_back({role, role.matrix ? storedType(spec, role) : spec.dtype.weight});
   facts.drawInputs = [spec](int64_t tokens, CallInputs &inputs) {
     ReferenceInputs unused;
     randomInputs(spec, tokens, 7, inputs, unused);

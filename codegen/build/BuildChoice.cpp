@@ -32,7 +32,7 @@ Choices ChoiceBuilder::choose(Value logits, const RouterScores &scores) {
       return pair(noise.withNoise(logits), scores);
     return ranked(scores);
   default:
-    return given();
+    return given(scores);
   }
 }
 
@@ -50,15 +50,22 @@ Value ChoiceBuilder::reachedBefore(Value scores, double p) {
              [&](ValueRange v) { return add(v[0], v[1]); });
 }
 
+// The k largest choice values, or k / count of every group.
+Value ChoiceBuilder::ordered(const RouterScores &scores) {
+  int64_t groups = spec.choosesInEachGroup() ? spec.router.groups->count : 1;
+  return topK(scores.choice, spec.choices() / groups, groups);
+}
+
 // The k best; of them the shortest prefix whose scores reach p, those above the threshold, the call's first top_k.
 Choices ChoiceBuilder::ranked(const RouterScores &scores) {
   const RouterSelect &chosen = spec.router.select;
   int64_t k = spec.choices();
   Choices out;
-  Value order = topK(scores.choice, k);
-  out.ids = order;
-  out.partial = chosen.kind != SelectKind::TopK || spec.inputs.topK;
-  if (!out.partial)
+  Value order = ordered(scores);
+  out.ids = noise.ofKnownGroup(order);
+  bool shorter = chosen.kind != SelectKind::TopK || spec.inputs.topK;
+  out.partial = shorter || spec.router.tokenGroups;
+  if (!shorter)
     return out;
   bool prefix = chosen.kind == SelectKind::TopP;
   SmallVector<Bound> operands = {{order, OperandKind::elem}, {columns(k), OperandKind::elem}};
@@ -74,6 +81,7 @@ Choices ChoiceBuilder::ranked(const RouterScores &scores) {
     Value more = prefix ? isZero(v[2]) : isGreater(v[2], number(chosen.threshold));
     return select(either(equal(v[1], 0), more), v[0], integer(-1)); // the best is always chosen
   });
+  out.ids = noise.ofKnownGroup(out.ids);
   return out;
 }
 
@@ -189,8 +197,8 @@ Choices ChoiceBuilder::productKeys(Value logits) {
 
 // ---- given ------------------------------------------------------------------------------------------------------
 
-// table[token_id], or the caller's ids; ids of no expert become -1.
-Choices ChoiceBuilder::given() {
+// table[token_id], or the caller's ids; ids of no expert become -1. Groups of tokens from 1 on take the best instead.
+Choices ChoiceBuilder::given(const RouterScores &scores) {
   int64_t k = spec.choices();
   bool table = spec.router.kind == RouterKind::Table;
   Value ids;
@@ -207,6 +215,12 @@ Choices ChoiceBuilder::given() {
       id = arith::FPToSIOp::create(builder, loc, i32(), v[0]);
     return select(isIndex(id, spec.routerRows()), id, integer(-1));
   });
+  if (!spec.router.tokenGroups)
+    return out;
+  Value chosen = noise.ofKnownGroup(ordered(scores));
+  out.ids =
+      map({{out.ids, OperandKind::elem}, {chosen, OperandKind::elem}, {layer.input("group_ids"), OperandKind::row}},
+          typeOf(out.ids), [&](ValueRange v) { return select(equal(v[2], 0), v[0], v[1]); });
   return out;
 }
 

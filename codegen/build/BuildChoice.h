@@ -15,6 +15,7 @@ struct Choices {
   // Null: weights are gathered from the scores of all experts.
   mlir::Value scores;  // [T,K] f32: scores of the chosen, or their logits with score_over selected
   mlir::Value weights; // [T,K] f32: the weights that selection has already made
+  mlir::Value shared;  // [T,S] f32: the weights of shared experts that the router weighs, made with those
 };
 
 // Kinds of one level in which tokens choose experts; BuildLevels.h has those of two.
@@ -33,11 +34,12 @@ private:
   LogitsBuilder noise;
 
   Choices ranked(const RouterScores &scores);
+  mlir::Value ordered(const RouterScores &scores); // [T,k] i32, the best first
   mlir::Value reachedBefore(mlir::Value scores, double p);
   Choices pair(const NoisyLogits &logits, const RouterScores &scores);
   Choices sparse(mlir::Value logits);
   Choices productKeys(mlir::Value logits);
-  Choices given();
+  Choices given(const RouterScores &scores);
 };
 
 } // namespace moec

@@ -61,7 +61,7 @@ NamedResults buildParts(RowOps &ops, const LayerSpec &spec, LayerValues layer) {
   ExpertsValues experts = ExpertsBuilder(ops, spec, layer).build(router);
   std::optional<SharedValues> shared;
   if (spec.shared)
-    shared = SharedBuilder(ops, spec, layer).build();
+    shared = SharedBuilder(ops, spec, layer).build(router.shared);
   NamedResults results = {{"y", wrap.output(around, experts.combined, router, shared)}};
   if (router.logits)
     results.push_back({"logits", router.logits});

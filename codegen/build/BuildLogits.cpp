@@ -28,14 +28,14 @@ Value LogitsBuilder::input() {
 }
 
 // z = x·Wᵀ + b, then the transforms. Always f32: a sum in f32 is never rounded to the activation type.
-Value LogitsBuilder::logits(const RouterSpec &router, const std::string &role) {
+Value LogitsBuilder::logits(const RouterSpec &router, const std::string &role, const std::string &biasRole) {
   Value from = input();
   Value weight = layer.parameter(role);
   Value z = matmul(from, weight, Value());
   if (!router.transform.empty() && router.transform[0].op == TransformOp::Cosine)
     z = cosine(z, from, weight, router.transform[0]);
   if (router.bias)
-    z = map({{z, OperandKind::elem}, {layer.parameter("router.bias"), OperandKind::col}}, typeOf(z),
+    z = map({{z, OperandKind::elem}, {layer.parameter(biasRole), OperandKind::col}}, typeOf(z),
             [&](ValueRange v) { return add(v[0], v[1]); });
   for (const LogitTransform &transform : router.transform)
     if (transform.op != TransformOp::Cosine)
@@ -109,14 +109,75 @@ RouterScores LogitsBuilder::scores(Value z) {
     return router.scoreOver == ScoreOver::All ? scored(*this, router.score, "router.score", logits) : logits;
   };
   RouterScores scores;
-  scores.weights = score(noisy.weights);
-  scores.choice = noisy.choice == noisy.weights ? scores.weights : score(noisy.choice);
+  scores.weights = score(ofOwnGroup(noisy.weights));
+  scores.choice = noisy.choice == noisy.weights ? scores.weights : score(ofOwnGroup(noisy.choice));
+  if (int64_t shared = spec.sharedRows()) {
+    int64_t routed = columnsOf(z) - shared;
+    scores.shared = part(scores.weights, routed, shared);
+    scores.choice = scores.weights = part(scores.weights, 0, routed);
+  }
   if (router.choiceBias)
-    scores.choice = map({{scores.choice, OperandKind::elem}, {layer.parameter("router.choice_bias"), OperandKind::col}},
-                        typeOf(scores.choice), [&](ValueRange v) { return add(v[0], v[1]); });
-  if (router.groups)
+    scores.choice = withChoiceBias(scores.choice);
+  scores.choice = ofOwnGroup(scores.choice); // a score of 0 could win against one of the own group
+  if (router.groups && router.groups->choose == GroupChoose::Best)
     scores.choice = maskedByGroups(scores.choice);
   return scores;
+}
+
+Value LogitsBuilder::routerLogits() {
+  if (!spec.hasOwnExperts())
+    return logits(spec.router, "router.weight");
+  SmallVector<Value> parts;
+  for (int64_t g = 0; g < spec.router.tokenGroups->count; ++g)
+    parts.push_back(logits(spec.router, tokenGroupRole(g, "weight"), tokenGroupRole(g, "bias")));
+  return joined(parts);
+}
+
+Value LogitsBuilder::ofOwnGroup(Value values) {
+  if (!spec.hasOwnExperts())
+    return values;
+  int32_t each = int32_t(spec.experts.count / spec.router.tokenGroups->count);
+  return map({{values, OperandKind::elem},
+              {columns(columnsOf(values)), OperandKind::elem},
+              {layer.input("group_ids"), OperandKind::row}},
+             typeOf(values),
+             [&](ValueRange v) { return select(equal(quotient(v[1], each), v[2]), v[0], number(negInf)); });
+}
+
+Value LogitsBuilder::ofKnownGroup(Value ids) {
+  if (!spec.router.tokenGroups)
+    return ids;
+  return map({{ids, OperandKind::elem}, {layer.input("group_ids"), OperandKind::row}}, typeOf(ids),
+             [&](ValueRange v) { return select(isIndex(v[1], spec.router.tokenGroups->count), v[0], integer(-1)); });
+}
+
+// c + b, or + b of the token's group: [R] for all experts, or [R / count] for those of the group.
+Value LogitsBuilder::withChoiceBias(Value choice) {
+  const std::optional<TokenGroups> &groups = spec.router.tokenGroups;
+  SmallVector<Bound> operands = {{choice, OperandKind::elem}};
+  if (!groups) {
+    operands.push_back({layer.parameter("router.choice_bias"), OperandKind::col});
+    return map(operands, typeOf(choice), [&](ValueRange v) { return add(v[0], v[1]); });
+  }
+  int64_t first = spec.router.kind == RouterKind::Table ? 1 : 0; // group 0 of a table's layer has none
+  operands.push_back({layer.input("group_ids"), OperandKind::row});
+  int32_t each = int32_t(columnsOf(choice) / groups->count);
+  for (int64_t g = first; g < groups->count; ++g) {
+    Value bias = layer.parameter(tokenGroupRole(g, "choice_bias"));
+    if (spec.hasOwnExperts()) {
+      Value place = map({{columns(columnsOf(choice)), OperandKind::elem}}, rows(i32(), columnsOf(choice)),
+                        [&](ValueRange v) { return plus(v[0], -int32_t(g) * each); });
+      operands.push_back({take(bias, place), OperandKind::elem});
+    } else {
+      operands.push_back({bias, OperandKind::col});
+    }
+  }
+  return map(operands, typeOf(choice), [&](ValueRange v) {
+    Value bias = number(0);
+    for (int64_t g = first; g < groups->count; ++g)
+      bias = select(equal(v[1], int32_t(g)), v[size_t(g - first) + 2], bias);
+    return add(v[0], bias);
+  });
 }
 
 // The columns of all but the best `keep` groups become 0 or -inf.

@@ -20,6 +20,7 @@ struct NoisyLogits {
 // logits. Null if the router has no logits of experts.
 struct RouterScores {
   mlir::Value choice, weights; // [T,R] f32
+  mlir::Value shared;          // [T,S] f32, as `weights`, of the shared experts that the router weighs; may be null
 };
 
 class LogitsBuilder : RowOps {
@@ -29,10 +30,13 @@ public:
       : RowOps(ops), spec(spec), layer(layer) {}
 
   // [T,R] f32: x · role^T of a router or of one of its levels, then bias and transforms.
-  mlir::Value logits(const RouterSpec &router, const std::string &role);
+  mlir::Value logits(const RouterSpec &router, const std::string &role, const std::string &biasRole = "router.bias");
+  // Those of the layer's router, of all groups of tokens; [T,R+S] with rows for S shared experts.
+  mlir::Value routerLogits();
   NoisyLogits withNoise(mlir::Value logits);
-  mlir::Value noiseDeviation(); // [T,R] of learned noise, without eps
-  RouterScores scores(mlir::Value logits);
+  mlir::Value noiseDeviation();              // [T,R] of learned noise, without eps
+  RouterScores scores(mlir::Value logits);   // of routerLogits()
+  mlir::Value ofKnownGroup(mlir::Value ids); // -1 for tokens whose group does not exist
 
 private:
   const LayerSpec &spec;
@@ -42,6 +46,8 @@ private:
   mlir::Value cosine(mlir::Value z, mlir::Value input, mlir::Value weight, const LogitTransform &transform);
   mlir::Value transformed(mlir::Value z, const LogitTransform &transform);
   mlir::Value maskedByGroups(mlir::Value choice);
+  mlir::Value ofOwnGroup(mlir::Value values); // -inf for experts of other groups of tokens
+  mlir::Value withChoiceBias(mlir::Value choice);
 };
 
 } // namespace moec

@@ -37,14 +37,16 @@ RouterValues buildRouter(RowOps &ops, const LayerSpec &spec, const LayerValues &
   } else {
     LogitsBuilder router(ops, spec, layer);
     if (spec.hasRouterWeight())
-      logits = router.logits(spec.router, "router.weight");
+      logits = router.routerLogits();
     if (logits && kind != RouterKind::ProductKey)
       scores = router.scores(logits);
+    if (int64_t shared = spec.sharedRows())
+      logits = ops.part(logits, 0, RowOps::columnsOf(logits) - shared);
     choices = ChoiceBuilder(ops, spec, layer).choose(logits, scores);
   }
   WeightsBuilder weights(ops, spec, layer, scores);
   if (!choices.weights)
-    choices.weights = weights.gathered(choices);
+    weights.gather(choices);
   if (layer.present)
     dropAbsent(ops, layer.present, choices);
   RouterValues out = weights.finished(choices);

@@ -26,7 +26,7 @@ double SharedBuilder::scale() const {
 }
 
 // Several blocks are groups that every token visits.
-Value SharedBuilder::blocks(Value tokens) {
+Value SharedBuilder::blocks(Value tokens, Value weights) {
   MlpBuilder mlp(*this, elementOf(spec.dtype.activation), layer);
   auto outputs = [&](Value input, Value route) {
     Value output = mlp.outputs(input, route, shape());
@@ -36,7 +36,7 @@ Value SharedBuilder::blocks(Value tokens) {
     return outputs(tokens, Value());
   auto routeType = moe::RouteType::get(builder.getContext(), shared.count, shared.count);
   Value route = moe::DispatchOp::create(builder, loc, routeType, columns(shared.count));
-  return combine(outputs(gather(tokens, route), route), route, Value());
+  return combine(outputs(gather(tokens, route), route), route, weights);
 }
 
 // σ(in·gᵀ)
@@ -56,10 +56,12 @@ Value SharedBuilder::softmaxGates(Value tokens) {
 
 // scale · (Σ or mean over blocks), and the gate, which reads what the blocks read. Rows that are rounded have their
 // factor before.
-SharedValues SharedBuilder::build() {
+SharedValues SharedBuilder::build(Value weights) {
   Value tokens = shared.input == BranchInput::Residual ? layer.input("residual") : layer.x;
   SharedValues out;
-  out.output = scaledRows(blocks(tokens), spec.combine.rowsF32 ? scale() : 1);
+  out.output = scaledRows(blocks(tokens, weights), spec.combine.rowsF32 ? scale() : 1);
+  if (weights && shared.count == 1)
+    out.factor = sumRows(weights);
   if (shared.gate == SharedGate::Sigmoid)
     out.factor = sigmoidGate(tokens);
   if (shared.gate == SharedGate::Softmax2) {

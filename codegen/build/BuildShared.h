@@ -15,7 +15,8 @@ public:
   SharedBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer)
       : RowOps(ops), spec(spec), shared(*spec.shared), layer(layer) {}
 
-  SharedValues build();
+  // `weights`: [T,S] f32 of the router where it weighs the shared experts, else null.
+  SharedValues build(mlir::Value weights);
 
 private:
   const LayerSpec &spec;
@@ -23,8 +24,9 @@ private:
   const LayerValues &layer;
 
   MlpShape shape() const;
-  double scale() const;                         // of every block, with that of a mean
-  mlir::Value blocks(mlir::Value tokens);       // [T,H] f32, the sum of all; a single one in the type of combine.rows
+  double scale() const; // of every block, with that of a mean
+  // [T,H] f32, the sum of all times `weights` (null: 1). Of one block: its output, in the type of combine.rows.
+  mlir::Value blocks(mlir::Value tokens, mlir::Value weights);
   mlir::Value sigmoidGate(mlir::Value tokens);  // [T] f32
   mlir::Value softmaxGates(mlir::Value tokens); // [T,2] f32: own, factor
 };

@@ -31,7 +31,43 @@ Value WeightsBuilder::equalWeights(const Choices &choices) {
              [&](ValueRange v) { return divide(v[0], atLeast(v[1], 1)); });
 }
 
-// w_j = s[id_j], or f over the chosen logits only
+// Columns of shared experts have the number 0: they are always there.
+Value WeightsBuilder::withShared(Value ids) {
+  if (!ids || !scores.shared)
+    return ids;
+  SmallVector<int32_t> none(size_t(columnsOf(scores.shared)), 0);
+  return joined({ids, numbers(none)});
+}
+
+// f over the chosen logits only; 0 where there is no choice
+Value WeightsBuilder::scoredSelection(Value logits, Value ids) {
+  if (ids && spec.router.score == Score::Softmax)
+    logits = maskedBy(logits, ids, negInf);
+  Value weights = scored(*this, spec.router.score, "router.score", logits);
+  return ids ? maskedBy(weights, ids, 0) : weights;
+}
+
+void WeightsBuilder::gather(Choices &choices) {
+  choices.weights = gathered(choices);
+  bool selected = spec.router.scoreOver == ScoreOver::Selected;
+  Value ids = choices.partial ? choices.ids : Value();
+  bool fromLogits = selected && spec.router.weightMode == WeightMode::Gathered &&
+                    spec.router.select.kind != SelectKind::SparseMixer && (scores.weights || choices.scores);
+  if (!scores.shared) {
+    if (fromLogits)
+      choices.weights = scoredSelection(choices.weights, ids);
+    return;
+  }
+  choices.shared = scores.shared;
+  if (!fromLogits)
+    return;
+  int64_t k = columnsOf(choices.weights);
+  Value all = scoredSelection(joined({choices.weights, scores.shared}), withShared(ids));
+  choices.weights = part(all, 0, k);
+  choices.shared = part(all, k, columnsOf(scores.shared));
+}
+
+// w_j = s[id_j], or the chosen logits
 Value WeightsBuilder::gathered(const Choices &choices) {
   const RouterSpec &router = spec.router;
   if (router.select.kind == SelectKind::SparseMixer)
@@ -40,19 +76,9 @@ Value WeightsBuilder::gathered(const Choices &choices) {
     return maskedBy(layer.input("expert_weights"), choices.ids, 0);
   if (router.weightMode != WeightMode::Gathered || (!scores.weights && !choices.scores))
     return equalWeights(choices);
-  Value weights;
   if (choices.scores)
-    weights = choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
-  else if (router.kind == RouterKind::Dense)
-    weights = scores.weights;
-  else
-    weights = take(scores.weights, choices.ids);
-  if (router.scoreOver == ScoreOver::All)
-    return weights;
-  if (choices.partial && router.score == Score::Softmax)
-    weights = maskedBy(weights, choices.ids, negInf);
-  weights = scored(*this, router.score, "router.score", weights);
-  return choices.partial ? maskedBy(weights, choices.ids, 0) : weights;
+    return choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
+  return router.kind == RouterKind::Dense ? scores.weights : take(scores.weights, choices.ids);
 }
 
 // ---- normalise and scale ----------------------------------------------------------------------------------------
@@ -61,23 +87,34 @@ Value WeightsBuilder::scaledWeights(Value weights, Value ids) {
   const RouterSpec &router = spec.router;
   bool rounds = router.weightDType == WeightDType::Activation && spec.dtype.activation != DataType::F32;
   SmallVector<Bound> operands = {{weights, OperandKind::elem}};
-  if (router.expertScale)
+  if (router.globalScale)
+    operands.push_back({layer.parameter("router.global_scale"), OperandKind::scalar});
+  if (router.expertScale && ids)
     operands.push_back({take(layer.parameter("router.expert_scale"), ids), OperandKind::elem});
   if (operands.size() == 1 && router.scale == 1 && !rounds)
     return weights;
   return map(operands, typeOf(weights), [&](ValueRange v) {
     Value weight = scaled(v[0], router.scale);
-    if (router.expertScale)
-      weight = multiply(weight, v[1]);
+    for (Value factor : v.drop_front())
+      weight = multiply(weight, factor);
     return rounds ? toF32(fromF32(weight, elementOf(spec.dtype.activation))) : weight;
   });
 }
 
 Value WeightsBuilder::normalized(const Choices &choices) {
-  return Normalizer(*this, spec.router.normalize).overChoices(choices.weights, choices.partial ? choices.ids : Value());
+  Value weights = choices.shared ? joined({choices.weights, choices.shared}) : choices.weights;
+  return Normalizer(*this, spec.router.normalize)
+      .overChoices(weights, choices.partial ? withShared(choices.ids) : Value());
 }
 
-Value WeightsBuilder::finalWeights(const Choices &choices) { return scaledWeights(normalized(choices), choices.ids); }
+Value WeightsBuilder::finalWeights(const Choices &choices, RouterValues &out) {
+  Value weights = normalized(choices);
+  if (!choices.shared)
+    return scaledWeights(weights, choices.ids);
+  int64_t k = columnsOf(choices.ids);
+  out.shared = scaledWeights(part(weights, k, columnsOf(choices.shared)), Value());
+  return scaledWeights(part(weights, 0, k), choices.ids);
+}
 
 // ---- which choices reach their experts --------------------------------------------------------------------------
 
@@ -139,9 +176,10 @@ static Places placesOf(const CapacitySpec &capacity, int64_t experts, int64_t ch
 // `ids` without those that find no place; those with larger weights may come first.
 Value WeightsBuilder::capacity(Value ids, Value weights) {
   const CapacitySpec &capacity = *spec.capacity;
-  bool tokenMajor = capacity.major == CapacityMajor::Token;
+  bool largest = capacity.order == CapacityOrder::LargestPerExpert;
+  bool tokenMajor = largest || capacity.major == CapacityMajor::Token;
   Value keys; // the order of the queues; null: by position
-  if (capacity.order == CapacityOrder::Score)
+  if (largest || capacity.order == CapacityOrder::Score)
     keys = tokenMajor ? weights : take(weights, columns(1));
   if (capacity.order == CapacityOrder::Random)
     keys = asColumn(layer.input("priority"));
@@ -169,14 +207,14 @@ RouterValues WeightsBuilder::finished(Choices choices) {
     choices.partial = true;
     if (next) {
       choices.ids = out.kept;
-      choices.weights = gathered(choices); // the score of the expert really used
+      gather(choices); // the score of the expert really used
     }
     Choices used = choices;
     used.ids = before ? before : out.kept;
     used.weights = maskedBy(choices.weights, used.ids, 0);
-    out.weights = finalWeights(used);
+    out.weights = finalWeights(used, out);
   } else {
-    out.weights = finalWeights(choices);
+    out.weights = finalWeights(choices, out);
     out.kept = limited ? capacity(out.wanted, out.weights) : out.wanted;
     if (out.kept != choices.ids)
       out.weights = maskedBy(out.weights, before ? before : out.kept, 0);

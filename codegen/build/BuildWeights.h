@@ -15,13 +15,13 @@ public:
   WeightsBuilder(const RowOps &ops, const LayerSpec &spec, const LayerValues &layer, RouterScores scores)
       : RowOps(ops), spec(spec), layer(layer), scores(scores) {}
 
-  // [T,K] f32, not yet normalised.
-  mlir::Value gathered(const Choices &choices);
+  // Sets the weights of the chosen, and those of shared experts that the router weighs; not yet normalised.
+  void gather(Choices &choices);
 
-  // [T,K] f32: w · scale · expert_scale[id], rounded where the spec says so.
+  // [T,K] f32: w · scale · global_scale · expert_scale[id], rounded where the spec says so; null ids: no expert_scale.
   mlir::Value scaledWeights(mlir::Value weights, mlir::Value ids);
 
-  // `choices` has gathered weights. Sets ids, weights, wanted, kept, passed and added.
+  // `choices` has gathered weights. Sets ids, weights, shared, wanted, kept, passed and added.
   RouterValues finished(Choices choices);
 
 private:
@@ -30,8 +30,11 @@ private:
   RouterScores scores;
 
   mlir::Value equalWeights(const Choices &choices);
-  mlir::Value normalized(const Choices &choices);
-  mlir::Value finalWeights(const Choices &choices);
+  mlir::Value gathered(const Choices &choices);
+  mlir::Value scoredSelection(mlir::Value logits, mlir::Value ids); // `ids` null: all are chosen
+  mlir::Value withShared(mlir::Value ids);                          // [T,K+S] i32, for columns of shared experts too
+  mlir::Value normalized(const Choices &choices);                   // [T,K], or [T,K+S]
+  mlir::Value finalWeights(const Choices &choices, RouterValues &out);
   mlir::Value keptSeconds(const Choices &choices);
   mlir::Value capacity(mlir::Value ids, mlir::Value weights);
   mlir::Value passed(mlir::Value weights, mlir::Value kept, mlir::Value before);

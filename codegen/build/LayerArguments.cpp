@@ -88,7 +88,7 @@ private:
   }
 
   void addRole(const Role &role) {
-    Type element = role.matrix ? ops.elementOf(spec.dtype.weight) : ops.f32();
+    Type element = ops.elementOf(storedType(spec, role));
     if (!role.expertAxis || !spec.experts.heterogeneous()) {
       bool stacked = role.expertAxis || (!role.matrix && role.shape.size() == 2);
       LayerArgument &argument = add(role.name, RankedTensorType::get(role.shape, element));

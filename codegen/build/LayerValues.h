@@ -28,6 +28,7 @@ struct RouterValues {
   mlir::Value logits;  // [T,R] f32, after transforms; R = routed plus zero experts; [T,2n] of product keys
   mlir::Value ids;     // [T,K] i32, -1 = none
   mlir::Value weights; // [T,K] f32; soft routing: [T,S] of slots, those that add outputs
+  mlir::Value shared;  // [T,S] f32, the weights of S shared experts that the router weighs
   mlir::Value wanted;  // [T,K] i32, the ids that ask for a place, -1 elsewhere
   mlir::Value kept;    // [T,K] i32, the ids that reach their experts, -1 elsewhere
   mlir::Value passed;  // [T] f32, the weight of x itself in the output

@@ -60,6 +60,8 @@ private:
 void RefusalWalk::checkTypes() {
   refuseType(spec.dtype.activation, "dtype.activation");
   refuseType(spec.dtype.weight, "dtype.weight");
+  if (spec.dtype.router != spec.dtype.weight)
+    refuseType(spec.dtype.router, "dtype.router");
   refuseType(spec.dtype.output, "dtype.output");
   refuse(spec.dtype.accumulate != DataType::F32, "dtype.accumulate",
          llvm::Twine("dtype.accumulate ") + std::string(dataTypeName(spec.dtype.accumulate)) +

@@ -127,6 +127,35 @@ Value RowOps::topK(Value values, int64_t k, int64_t runs) {
                              runs > 1 ? builder.getI64IntegerAttr(runs) : IntegerAttr());
 }
 
+Value RowOps::part(Value values, int64_t first, int64_t count) {
+  SmallVector<int32_t> numbers;
+  for (int64_t n = first; n < first + count; ++n)
+    numbers.push_back(int32_t(n));
+  return take(values, this->numbers(numbers));
+}
+
+// A column takes its own part's value, at its number less those before.
+Value RowOps::joined(ArrayRef<Value> parts) {
+  int64_t total = 0;
+  for (Value one : parts)
+    total += columnsOf(one);
+  Value all = columns(total);
+  SmallVector<Bound> operands = {{all, OperandKind::elem}};
+  SmallVector<int32_t> ends;
+  int32_t first = 0;
+  for (Value one : parts) {
+    Value place = map({{all, OperandKind::elem}}, rows(i32(), total), [&](ValueRange v) { return plus(v[0], -first); });
+    operands.push_back({take(one, place), OperandKind::elem});
+    ends.push_back(first += int32_t(columnsOf(one)));
+  }
+  return map(operands, rows(typeOf(parts[0]).getElementType(), total), [&](ValueRange v) {
+    Value value = v.back();
+    for (size_t i = parts.size() - 1; i-- > 0;)
+      value = select(isLess(v[0], integer(ends[i])), v[i + 1], value);
+    return value;
+  });
+}
+
 Value RowOps::matmul(Value a, Value b, Value route) {
   ArrayAttr none = builder.getArrayAttr({});
   int64_t columns = typeOf(b).getShape().drop_back().back();

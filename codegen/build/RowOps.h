@@ -69,6 +69,8 @@ public:
   mlir::Value take(mlir::Value values, mlir::Value ids);               // [T,N], [T,K] -> [T,K]
   mlir::Value put(mlir::Value values, mlir::Value ids, int64_t count); // [T,K], [T,K] -> [T,count] f32
   mlir::Value topK(mlir::Value values, int64_t k, int64_t runs = 1);   // [T,runs·k] i32
+  mlir::Value part(mlir::Value values, int64_t first, int64_t count);  // columns [first, first + count)
+  mlir::Value joined(llvm::ArrayRef<mlir::Value> parts);               // [T,N] of one type each -> side by side
   mlir::Value matmul(mlir::Value a, mlir::Value b, mlir::Value route); // f32; `route` null: one group
 
   // Several rows.

@@ -189,11 +189,19 @@ struct RoleStorage {
   }
 };
 
+// Halves of a vector may be the rows of a tensor [2, out].
+std::vector<int64_t> halvesJoined(std::vector<int64_t> shape, const Role &role, PartKind part) {
+  bool half = part == PartKind::FirstHalf || part == PartKind::SecondHalf;
+  if (half && !role.matrix && shape.size() == 2 && shape[0] == 2)
+    return {2 * shape[1]};
+  return shape;
+}
+
 Result<const GoldenTensor *> findStored(const std::string &name, const std::vector<int64_t> &shape, const Role &role,
-                                        const GoldenTensorMap &tensors) {
+                                        PartKind part, const GoldenTensorMap &tensors) {
   auto it = tensors.find(name);
   std::string found = it == tensors.end() ? "missing" : shapeText(it->second.shape);
-  if (it == tensors.end() || squeezed(it->second.shape) != squeezed(shape))
+  if (it == tensors.end() || halvesJoined(squeezed(it->second.shape), role, part) != squeezed(shape))
     return wrong("tensor " + quoteText(name) + " for " + role.name + " is " + found + "; expected " + shapeText(shape));
   return &it->second;
 }
@@ -214,7 +222,7 @@ Result<GoldenTensor> assembleRole(const Role &role, const WeightStorage &storage
         return wrong("storage of " + role.name + " is per_expert but its tensor " + quoteText(name) + " has no {e}");
       name.replace(brace, 3, std::to_string(e));
     }
-    Result<const GoldenTensor *> found = findStored(name, shape, role, tensors);
+    Result<const GoldenTensor *> found = findStored(name, shape, role, storage.part, tensors);
     if (!found)
       return found.takeError();
     const GoldenTensor *source = *found;

@@ -34,10 +34,10 @@ bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
       continue;
     }
     Distribution distribution = distributionOf(role);
-    fillNormal(buffer.data(), spec.dtype.weight, count, distribution.mean, distribution.deviation,
-               seed * 1000 + memory.size());
-    tensors[role.name] = {spec.dtype.weight, buffer.data(), role.shape};
-    view.add(role, spec.dtype.weight, buffer.data());
+    DataType type = role.matrix ? storedType(spec, role) : spec.dtype.weight;
+    fillNormal(buffer.data(), type, count, distribution.mean, distribution.deviation, seed * 1000 + memory.size());
+    tensors[role.name] = {type, buffer.data(), role.shape};
+    view.add(role, type, buffer.data());
     memory.push_back(std::move(buffer));
   }
   return true;

@@ -37,12 +37,14 @@ Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &na
                     : name == "noise"          ? spec.logitColumns()
                     : name == "expert_weights" ? choices
                                                : 1;
+  const std::optional<TokenGroups> &own = spec.router.tokenGroups;
+  int64_t groups = own ? own->count : spec.router.levels.empty() ? 1 : spec.router.levels[0].count;
   Doubles values;
   for (int64_t i = 0; i < numTokens * columns; ++i) {
     if (name == "token_ids")
       values.push_back(double(random.in(0, std::max<int64_t>(1, spec.router.vocab) - 1)));
     else if (name == "group_ids")
-      values.push_back(double(random.in(0, spec.router.levels[0].count - 1)));
+      values.push_back(double(random.in(0, groups - 1)));
     else
       values.push_back(name == "residual" || name == "noise" ? random.normal() : random.unit());
   }

@@ -488,7 +488,7 @@ std::string randomSpecText(uint64_t seed, const RandomSizes &sizes) {
     if (isValidSpec(text))
       break;
   }
-  return withRandomReports(withRandomLosses(text, seed), seed);
+  return withRandomReports(withRandomLosses(withRandomRouting(text, seed), seed), seed);
 }
 
 } // namespace moec

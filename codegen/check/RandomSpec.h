@@ -23,8 +23,10 @@ struct RandomSizes {
 // JSON text of the layer random_SEED. Every key of a forward pass on floating-point weights is used by some seed.
 std::string randomSpecText(uint64_t seed, const RandomSizes &sizes);
 
-// Parts of it: whether a text is a valid spec, and the text with losses or reports in some seeds.
+// Parts of it: whether a text is a valid spec, and the text with further ways of routing, losses or reports in some
+// seeds.
 bool isValidSpec(const std::string &text);
+std::string withRandomRouting(const std::string &text, uint64_t seed);
 std::string withRandomLosses(const std::string &text, uint64_t seed);
 std::string withRandomReports(const std::string &text, uint64_t seed);
 

@@ -165,6 +165,8 @@ std::string specSummary(const LayerSpec &spec) {
   text += ", " + std::string(weight);
   if (weight != activation)
     text += " weights, " + std::string(activation) + " activations";
+  if (spec.dtype.router != spec.dtype.weight)
+    text += ", " + std::string(dataTypeName(spec.dtype.router)) + " router";
   return text;
 }
 

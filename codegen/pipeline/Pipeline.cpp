@@ -101,11 +101,13 @@ bool Compilation::checkTypes() {
     return true;
   bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
   bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
+  bool router = input.spec && input.spec->dtype.router == DataType::F16;
   errors.push_back(Diagnostic::error("E-UNSUPPORTED",
                                      "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda",
                                      "use --target cuda or bf16",
                                      activation ? "dtype.activation"
                                      : weight   ? "dtype.weight"
+                                     : router   ? "dtype.router"
                                                 : "dtype.output"));
   return false;
 }

@@ -110,7 +110,7 @@ void mimo(I &i) {
   if (i.spec.contains("shared"))
     i.quirk("n_shared_experts",
             "some versions of the published code leave out the shared experts that the config names", "shared experts");
-  f32Logits(i);
+  f32Gate(i);
   score(i, "sigmoid");
   refuseUnless(i, "topk_method", "noaux_tc", "this family chooses by a bias");
   i.fromFamily("router.choice_bias", true);
@@ -188,9 +188,15 @@ void deepseekV4(I &i) {
       i.fromFamily(block + ".clamp.limit", 10);
   };
   limited("experts");
-  if (i.integerOr({"vision_n_layers"}, 0) != 0)
-    i.unsupported("vision_n_layers", "a choice bias by the kind of a token is not built, and tokens of images have one",
-                  "models without vision_n_layers are supported");
+  bool images = i.integerOr({"vision_n_layers"}, 0) != 0;
+  if (images) {
+    i.put("router.token_groups.count", 2, "vision_n_layers");
+    i.weight("router.group1.choice_bias", "ffn.gate.bias_vl");
+    i.quirk("vision_n_layers",
+            "tokens of images choose by a bias of their own, on layers with a table too; inputs.group_ids says which "
+            "tokens are text (0) and which are images (1)",
+            "router.token_groups");
+  }
   i.weight("router.weight", "ffn.gate.weight");
   i.perExpert("ffn.experts.{e}.", "w1", "w3", "w2");
   if (wideShared(i, {"n_shared_experts"}, "ffn.shared_experts.", {"moe_intermediate_size"}, {"w1", "w3", "w2"}))
@@ -203,10 +209,12 @@ void deepseekV4(I &i) {
     i.fromFamily("router.kind", "table");
     i.integer("router.vocab", {"vocab_size"});
     i.weight("router.table", "ffn.gate.tid2eid");
+    if (images)
+      i.put("router.choice_bias", true, "vision_n_layers");
     return;
   }
   i.fromFamily("router.choice_bias", true);
-  i.weight("router.choice_bias", "ffn.gate.bias");
+  i.weight(images ? "router.group0.choice_bias" : "router.choice_bias", "ffn.gate.bias");
 }
 
 void lfm2(I &i) {
@@ -271,7 +279,7 @@ void ernie(I &i) {
   experts(i, {"moe_num_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i, {"moe_k"});
-  f32Logits(i);
+  f32Gate(i);
   i.fromFamily("router.choice_bias", true);
   i.fromFamily("router.normalize.kind", "sum");
   if (i.has("moe_norm_min"))
@@ -286,16 +294,6 @@ void ernie(I &i) {
   wideShared(i, {"moe_num_shared_experts"}, "mlp.shared_experts.");
 }
 
-// A token's kind decides between text and vision experts, and each kind has a router and a bias of its own.
-void ernieVl(I &i) {
-  i.unsupported(
-      "model_type",
-      "a choice bias within a level of router.levels is not built, and text and vision experts of this family "
-      "are chosen with one each",
-      "levels without a bias are supported, the first by inputs.group_ids; the text experts alone are a layer as "
-      "those of ernie4_5_moe");
-}
-
 void hunyuan(I &i) {
   experts(i, {"num_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
@@ -305,7 +303,7 @@ void hunyuan(I &i) {
            "moe_intermediate_size (" + std::to_string(other) + ") and intermediate_size (" + std::to_string(width) +
                ") contradict each other: experts of this family have one width");
   topK(i, {"moe_topk"});
-  f32Logits(i);
+  f32Gate(i);
   sumNorm(i);
   i.weight("router.weight", "mlp.gate.wg.weight");
   mlpExperts(i);

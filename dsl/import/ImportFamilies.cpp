@@ -60,7 +60,7 @@ bool afterFirstDense(const I &i, int64_t l) {
     const Json *entry = entryOf(i, "moe_layer_freq", l);
     return entry && *entry == 1;
   }
-  int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense"}, 0);
+  int64_t first = i.integerOr({"first_k_dense_replace", "num_dense_layers", "first_k_dense", "dense_mlp_idx"}, 0);
   return l >= first && l % stepOf(i, "moe_layer_freq") == 0;
 }
 
@@ -79,6 +79,24 @@ bool ernieLayers(const I &i, int64_t l) {
   int64_t end = i.integerOr({"moe_layer_end_index"}, -1);
   return (l + 1) % stepOf(i, "moe_layer_interval") == 0 && l >= i.integerOr({"moe_layer_start_index"}, 0) &&
          (end < 0 || l <= end);
+}
+
+// The first or last layer of text and of images: a list of both, or one number.
+int64_t indexOf(const I &i, const char *key, int64_t kind, int64_t other) {
+  const Json *found = i.whole(key);
+  if (found && found->is_array() && found->size() == 2)
+    found = &(*found)[size_t(kind)];
+  return found && found->is_number_integer() ? found->get<int64_t>() : other;
+}
+
+// Layers with experts of both kinds.
+bool ernieVlLayers(const I &i, int64_t l) {
+  for (int64_t kind : {0, 1}) {
+    int64_t end = indexOf(i, "moe_layer_end_index", kind, -1);
+    if (l < indexOf(i, "moe_layer_start_index", kind, 0) || (end >= 0 && l > end))
+      return false;
+  }
+  return (l + 1) % stepOf(i, "moe_layer_interval") == 0;
 }
 
 bool arcticLayers(const I &i, int64_t l) { return (l + 1) % stepOf(i, "moe_layer_frequency") == 0; }
@@ -221,7 +239,18 @@ const std::vector<ImportFamily> &importFamilies() {
         {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
        decoder,
        ernie},
-      {{"ernie4_5_vl_moe"}, every, decoder, ernieVl},
+      {{"ernie4_5_vl_moe", "ernie4_5_vl_moe_text", "ernie4_5_moe_vl"},
+       {ernieVlLayers,
+        "every moe_layer_interval-th between moe_layer_start_index and moe_layer_end_index of both kinds",
+        {"moe_layer_interval", "moe_layer_start_index", "moe_layer_end_index"}},
+       decoder,
+       ernieVl},
+      {{"interns1_pro", "interns1_pro_text"}, steps, decoder, internPro},
+      {{"PanguProMoE"}, steps, decoder, panguPro},
+      {{"inkling_text", "inkling_mm_model"},
+       {afterFirstDense, "those from dense_mlp_idx on have", {"dense_mlp_idx", "mlp_layer_types"}},
+       "model.llm.layers.{l}.",
+       inkling},
       {{"kimi_linear"}, afterDense, decoder, kimiLinear},
       {{"hy_v3"}, afterDense, decoder, hunyuanV3},
       {{"hy_v4", "hy_v4_vl_text"}, afterDense, decoder, hunyuanV4},
@@ -305,10 +334,11 @@ const std::vector<ImportFamily> &importFamilies() {
         {"encoder_sparse_step", "decoder_sparse_step"}},
        decoder,
        nllb},
-      {{"inkling_text"}, every, decoder, nullptr, "shared experts that rows of the router weigh"},
-      {{"interns1_pro"}, every, decoder, nullptr, "a choice within every group of experts"},
       {{"zaya", "zaya1_vl"}, every, decoder, nullptr, "a router that is an MLP with a state of the layer before"},
       {{"grove_moe"}, every, decoder, nullptr, "a second set of experts, one for each group"},
+      {{"interns2_mobius"}, every, decoder, nullptr, "one set of experts for several layers"},
+      {{"llada2_moe"}, every, decoder, nullptr, "a choice of experts for blocks of tokens"},
+      {{"vitpose_backbone"}, every, decoder, nullptr, "experts that compute a part of the output"},
   };
   return families;
 }
@@ -355,6 +385,9 @@ const char *prefixWithin(const Json &root, const std::string &outer, const std::
       {"muse_spark", language},
       {"inkling2", "model.llm.layers.{l}."},
       {"inkling2_loop", "model.llm.layers.{l}."},
+      {"interns1_pro", language},
+      {"inkling_mm_model", "model.llm.layers.{l}."},
+      {"ernie4_5_vl_moe", "model.layers.{l}."},
   };
   const Json *architecture = memberOf(root, "architectures");
   bool listed = architecture && architecture->is_array() && !architecture->empty() && (*architecture)[0].is_string();

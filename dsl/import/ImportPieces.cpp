@@ -116,6 +116,15 @@ void gatedShared(I &i) {
 
 void f32Logits(I &i) { i.fromFamily("router.logit_dtype", "f32"); }
 
+void f32Gate(I &i) {
+  f32Logits(i);
+  OrderedJson type = i.spec["dtype"];
+  if (!type.is_string() || type == "f32")
+    return;
+  i.put("dtype", OrderedJson{{"activation", type}, {"weight", type}});
+  i.fromFamily("dtype.router", "f32");
+}
+
 void refuseUnless(I &i, const char *key, const Json &published, const char *why) {
   if (const Json *value = i.find({key}); value && *value != published)
     i.fail("E-IMPORT-KEY", key, std::string(key) + " is not " + published.dump() + ": " + why);

@@ -40,6 +40,8 @@ void rmsNorm(I &i, const std::string &path, const char *role, const std::string 
 void situ(I &i, const std::string &block);
 void gatedShared(I &i);
 void f32Logits(I &i);
+// Logits in f32 of a matrix that the checkpoint or the published code keeps in f32, whatever type the experts have.
+void f32Gate(I &i);
 // Refuses the config unless `key` has the published value: other values change the layer in a way no rule describes.
 void refuseUnless(I &i, const char *key, const Json &published, const char *why);
 void keptRatios(I &i, const char *key); // says that weights are not divided by their sum
@@ -89,6 +91,9 @@ void switchTransformers(I &i);
 void nllb(I &i);
 void doge(I &i);
 void ernieVl(I &i);
+void internPro(I &i);
+void panguPro(I &i);
+void inkling(I &i);
 void kimiLinear(I &i);
 void hunyuanV3(I &i);
 void laguna(I &i);

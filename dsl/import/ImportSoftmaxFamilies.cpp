@@ -34,6 +34,7 @@ void minimaxM2(I &i) {
   i.activation("experts.act", {"hidden_act"}, "silu");
   score(i, "sigmoid");
   topK(i);
+  f32Gate(i);
   sumNorm(i);
   if (!i.has("use_routing_bias") || i.flag("router.choice_bias", {"use_routing_bias"})) {
     i.put("router.choice_bias", true, i.has("use_routing_bias") ? "use_routing_bias" : "family " + i.out.family);

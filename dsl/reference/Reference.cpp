@@ -8,6 +8,7 @@
 #include "dsl/spec/SpecChecks.h"
 
 #include <cmath>
+#include <limits>
 
 namespace moec {
 
@@ -177,10 +178,19 @@ bool givenIds(ReferenceRun &run, Routing &routing) {
   }
   auto view = run.inputs.weights ? run.inputs.weights->find("router.table", 0) : std::nullopt;
   MatrixView table;
-  if (!run.extra("token_ids", 1, "router.kind table", given) ||
+  std::vector<int64_t> groups; // those from 1 on do not read the table
+  if (!groupsOfTokens(run, groups) || !run.extra("token_ids", 1, "router.kind table", given) ||
       !run.matrix("router.table", 0, view ? view->rows : 0, run.spec.router.select.k, table))
     return false;
+  routing.margins.assign(groups.size(), std::numeric_limits<double>::infinity());
+  for (size_t t = 0; t < groups.size(); ++t)
+    if (groups[t] > 0)
+      routing.margins[t] =
+          chooseRow(run.spec.router, &routing.scores[t * routing.rows], &routing.choice[t * routing.rows], routing.rows,
+                    choices, &routing.ids[t * choices]);
   for (int64_t i = 0; i < total; ++i) {
+    if (!groups.empty() && groups[i / choices] > 0)
+      continue;
     double token = given[i / choices];
     if (!(token >= 0 && token < table.rows))
       return run.fail("input 'token_ids' holds a value outside 0.." + std::to_string(table.rows - 1));
@@ -219,8 +229,7 @@ bool scoreTokens(ReferenceRun &run, Routing &routing) {
     routing.scores.assign(run.numTokens, 1); // softmax of one value
     return true;
   }
-  if (!transformedLogits(run, router, "router.weight", run.spec.logitColumns(), routing.logits) ||
-      !addNoise(run, routing))
+  if (!routerLogits(run, routing.logits) || !addNoise(run, routing))
     return false;
   return router.kind == RouterKind::ProductKey || computeScores(run, routing);
 }
@@ -311,6 +320,7 @@ bool runTokenChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   outputs.kept = std::move(routing.kept);
   outputs.counts = std::move(routing.counts);
   outputs.margins = std::move(routing.margins);
+  run.sharedWeights = std::move(routing.sharedWeights);
   return finishOutput(run, outputs.y);
 }
 

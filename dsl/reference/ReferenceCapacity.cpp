@@ -37,18 +37,19 @@ int64_t placesPerExpert(const CapacitySpec &capacity, double given, int64_t toke
 }
 
 // order token: by position. score: token-major by the slot's own weight, choice-major by the weight of the token's
-// first choice. random: by the caller's priority. Larger first, equal ones by position. major choice: all first
-// choices before all second ones.
+// first choice. largest_per_expert: by the slot's own weight. random: by the caller's priority. Larger first, then by
+// position. major choice: all first choices before all second ones.
 std::vector<Slot> queueOf(const CapacitySpec &capacity, const Routing &routing, const Doubles &priority, int64_t first,
                           int64_t last) {
   std::vector<std::pair<double, Slot>> keyed;
-  bool byChoice = capacity.major == CapacityMajor::Choice;
+  bool largest = capacity.order == CapacityOrder::LargestPerExpert;
+  bool byChoice = capacity.major == CapacityMajor::Choice && !largest;
   for (int64_t t = first; t < last; ++t)
     for (int64_t j = 0; j < routing.choices; ++j) {
       double weight = routing.weights[t * routing.choices + (byChoice ? 0 : j)];
-      double key = capacity.order == CapacityOrder::Score    ? weight
-                   : capacity.order == CapacityOrder::Random ? priority[t]
-                                                             : 0;
+      double key = capacity.order == CapacityOrder::Score || largest ? weight
+                   : capacity.order == CapacityOrder::Random         ? priority[t]
+                                                                     : 0;
       keyed.push_back({std::isnan(key) ? -HUGE_VAL : key, {t, j}});
     }
   std::sort(keyed.begin(), keyed.end(), [byChoice](const auto &a, const auto &b) {

@@ -304,7 +304,7 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
 
 namespace {
 
-// Σ_b scale · block_b(x), or the mean.
+// Σ_b scale · block_b(x), or the mean; each times its weight where the router gives them weights.
 bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
   const SharedSpec &shared = *run.spec.shared;
   Block block{"shared", 0, run.spec.hidden, shared.intermediate, shared, "gate_in_bias"};
@@ -318,8 +318,11 @@ bool sharedSum(ReferenceRun &run, const Doubles &in, Doubles &sum) {
       v *= factor;
     if (!run.spec.combine.rowsF32)
       run.round(out, run.spec.dtype.activation);
-    for (size_t i = 0; i < sum.size(); ++i)
-      addTerm(run, sum[i], out[i]);
+    for (size_t i = 0; i < sum.size(); ++i) {
+      int64_t token = int64_t(i) / run.spec.hidden;
+      bool weighed = shared.gate == SharedGate::Router;
+      addTerm(run, sum[i], weighed ? out[i] * run.sharedWeights[token * shared.count + block.index] : out[i]);
+    }
   }
   return true;
 }

@@ -103,9 +103,12 @@ bool runExpertChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   Doubles scale(routing.rows, 1.0);
   if (spec.router.expertScale && !run.vector("router.expert_scale", 0, routing.rows, scale))
     return false;
+  Doubles all(1, 1.0);
+  if (spec.router.globalScale && !run.vector("router.global_scale", 0, 1, all))
+    return false;
   std::vector<bool> reached(run.numTokens);
   for (Assignment &a : taken) {
-    a.weight *= spec.router.scale * scale[a.expert];
+    a.weight *= spec.router.scale * all[0] * scale[a.expert];
     a.weight = finalWeight(run, a.weight);
     reached[a.token] = true;
   }

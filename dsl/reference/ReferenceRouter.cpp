@@ -118,15 +118,15 @@ bool transform(ReferenceRun &run, const LogitTransform &step, Doubles &logits) {
 
 } // namespace
 
-bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows,
-                       Doubles &out) {
+bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows, Doubles &out,
+                       const std::string &biasRole) {
   Doubles input;
   MatrixView weight;
   if (!routerInput(run, input) || !run.matrix(role, 0, rows, run.spec.hidden, weight) ||
       !rawLogits(run, router, weight, std::move(input), out))
     return false;
   Doubles bias(rows, 0.0);
-  if (router.bias && !run.vector("router.bias", 0, rows, bias))
+  if (router.bias && !run.vector(biasRole, 0, rows, bias))
     return false;
   for (size_t i = 0; i < out.size(); ++i)
     out[i] += bias[i % rows];
@@ -191,18 +191,21 @@ void scoreInPlace(Score score, double *row, int64_t n) {
 // score_over all: s = f(h), c = f(h or its Gumbel form) + b. score_over selected: selection is on h itself.
 bool computeScores(ReferenceRun &run, Routing &routing) {
   const RouterSpec &router = run.spec.router;
-  routing.scores = routing.noisy;
-  for (int64_t t = 0; t < routing.numTokens && router.scoreOver == ScoreOver::All; ++t) {
-    scoreInPlace(router.score, &routing.scores[t * routing.rows], routing.rows);
-    scoreInPlace(router.score, &routing.choice[t * routing.rows], routing.rows);
-  }
-  if (!router.choiceBias)
-    return true;
-  Doubles bias;
-  if (!run.vector("router.choice_bias", 0, routing.rows, bias))
+  std::vector<int64_t> groups;
+  if (!groupsOfTokens(run, groups))
     return false;
-  for (size_t i = 0; i < routing.choice.size(); ++i)
-    routing.choice[i] += bias[i % routing.rows];
+  hideOtherGroups(run.spec, groups, routing.noisy);
+  hideOtherGroups(run.spec, groups, routing.choice);
+  routing.scores = routing.noisy;
+  int64_t columns = routing.rows + run.spec.sharedRows();
+  for (int64_t t = 0; t < routing.numTokens && router.scoreOver == ScoreOver::All; ++t) {
+    scoreInPlace(router.score, &routing.scores[t * columns], columns);
+    scoreInPlace(router.score, &routing.choice[t * columns], columns);
+  }
+  splitShared(run.spec, routing);
+  if (router.choiceBias && !addChoiceBias(run, groups, routing))
+    return false;
+  hideOtherGroups(run.spec, groups, routing.choice); // a score of 0 could win against one of the own group
   return true;
 }
 

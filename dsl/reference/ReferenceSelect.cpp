@@ -132,6 +132,31 @@ bool dispatchSecond(ReferenceRun &run, Routing &routing) {
 
 } // namespace
 
+double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k,
+                 int64_t *ids) {
+  const RouterSelect &select = router.select;
+  std::fill(ids, ids + k, -1);
+  double margin = -negInf;
+  if (router.groups && router.groups->choose == GroupChoose::Each) {
+    int64_t groups = router.groups->count, size = rows / groups, each = k / groups;
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t e : topIndices(choice + g * size, size, each))
+        *ids++ = g * size + e;
+      margin = std::min(margin, marginOf(choice + g * size, size, each));
+    }
+    return margin;
+  }
+  if (router.groups)
+    margin = maskGroups(*router.groups, choice, rows);
+  std::vector<int64_t> order = topIndices(choice, rows, k);
+  if (select.kind == SelectKind::TopP)
+    order.resize(topPCount(order, scores, select.p));
+  if (select.kind == SelectKind::Threshold)
+    order.resize(aboveCount(order, choice, select.threshold));
+  std::copy(order.begin(), order.end(), ids);
+  return std::min(margin, marginOf(choice, rows, int64_t(order.size())));
+}
+
 // Fills ids and kept; with sparsemixer weights as well.
 bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices, Routing &routing) {
   const RouterSelect &select = router.select;
@@ -141,7 +166,6 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
   routing.weights.assign(routing.numTokens * choices, 0);
   routing.margins.assign(routing.numTokens, -negInf);
   for (int64_t t = 0; t < routing.numTokens; ++t) {
-    double *choice = &routing.choice[t * rows];
     int64_t *ids = &routing.ids[t * choices];
     if (select.kind == SelectKind::SparseMixer) {
       const double *z = &routing.noisy[t * rows];
@@ -150,15 +174,7 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
       ids[1] = sparseMixerPick(z, rows, ids[0], select.eps, weights[1]);
       continue;
     }
-    if (router.groups)
-      routing.margins[t] = maskGroups(*router.groups, choice, rows);
-    std::vector<int64_t> order = topIndices(choice, rows, choices);
-    if (select.kind == SelectKind::TopP)
-      order.resize(topPCount(order, &routing.scores[t * rows], select.p));
-    if (select.kind == SelectKind::Threshold)
-      order.resize(aboveCount(order, choice, select.threshold));
-    routing.margins[t] = std::min(routing.margins[t], marginOf(choice, rows, order.size()));
-    std::copy(order.begin(), order.end(), ids);
+    routing.margins[t] = chooseRow(router, &routing.scores[t * rows], &routing.choice[t * rows], rows, choices, ids);
   }
   routing.kept.resize(routing.ids.size());
   for (size_t i = 0; i < routing.ids.size(); ++i)
@@ -172,9 +188,11 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
 void gatherWeights(const RouterSpec &router, Routing &routing) {
   if (router.select.kind == SelectKind::SparseMixer)
     return;
-  int64_t choices = routing.choices;
+  int64_t choices = routing.choices, shared = routing.sharedScores.size() / std::max<int64_t>(1, routing.numTokens);
+  routing.sharedWeights = routing.sharedScores;
   for (int64_t t = 0; t < routing.numTokens; ++t) {
     const int64_t *ids = &routing.ids[t * choices];
+    double *sharedRow = routing.sharedWeights.data() + t * shared;
     std::vector<int64_t> slots;
     for (int64_t j = 0; j < choices; ++j)
       if (ids[j] >= 0)
@@ -183,8 +201,11 @@ void gatherWeights(const RouterSpec &router, Routing &routing) {
     if (router.weightMode == WeightMode::Gathered) {
       for (size_t i = 0; i < slots.size(); ++i)
         values[i] = routing.scores[t * routing.rows + ids[slots[i]]];
-      if (router.scoreOver == ScoreOver::Selected)
+      if (router.scoreOver == ScoreOver::Selected) { // those of shared experts with them
+        values.insert(values.end(), sharedRow, sharedRow + shared);
         scoreInPlace(router.score, values.data(), values.size());
+        std::copy(values.end() - shared, values.end(), sharedRow);
+      }
     }
     for (int64_t j = 0; j < choices; ++j)
       routing.weights[t * choices + j] = 0;
@@ -218,18 +239,27 @@ namespace {
 bool normalizeAndScale(ReferenceRun &run, const std::vector<uint8_t> &used, Routing &routing) {
   const RouterSpec &router = run.spec.router;
   int64_t choices = routing.choices;
-  Doubles scale(routing.rows, 1.0);
+  Doubles scale(routing.rows, 1.0), all(1, 1.0);
   if (router.expertScale && !run.vector("router.expert_scale", 0, routing.rows, scale))
     return false;
+  if (router.globalScale && !run.vector("router.global_scale", 0, 1, all))
+    return false;
+  all[0] *= router.scale;
+  int64_t shared = routing.sharedWeights.size() / std::max<int64_t>(1, routing.numTokens);
   for (int64_t t = 0; t < routing.numTokens; ++t) {
+    double *sharedRow = routing.sharedWeights.data() + t * shared;
     Doubles values;
     for (int64_t i = t * choices; i < (t + 1) * choices; ++i)
       if (used[i])
         values.push_back(routing.weights[i]);
+    values.insert(values.end(), sharedRow, sharedRow + shared);
     normalizeInPlace(router.normalize, values.data(), values.size());
-    for (int64_t i = t * choices, next = 0; i < (t + 1) * choices; ++i)
+    int64_t next = 0;
+    for (int64_t i = t * choices; i < (t + 1) * choices; ++i)
       if (used[i])
-        routing.weights[i] = values[next++] * router.scale * scale[routing.ids[i]];
+        routing.weights[i] = values[next++] * all[0] * scale[routing.ids[i]];
+    for (int64_t s = 0; s < shared; ++s)
+      sharedRow[s] = values[next++] * all[0];
   }
   return true;
 }
@@ -254,8 +284,9 @@ void countChoices(Routing &routing) {
 }
 
 void roundWeights(const ReferenceRun &run, Routing &routing) {
-  for (double &weight : routing.weights)
-    weight = finalWeight(run, weight);
+  for (Doubles *weights : {&routing.weights, &routing.sharedWeights})
+    for (double &weight : *weights)
+      weight = finalWeight(run, weight);
 }
 
 } // namespace

@@ -34,6 +34,7 @@ struct ReferenceRun {
   std::vector<int64_t> tokens;      // [T] row of each token in the inputs
   std::vector<int64_t> sequence;    // [T] the sequence it belongs to, ascending
   OutputSums *outputSums = nullptr; // runExperts adds to it
+  Doubles sharedWeights;            // [T,S] of shared.gate router; finishOutput weighs with them
 
   ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, Diagnostic &error)
       : spec(spec), inputs(inputs), error(error) {}
@@ -69,6 +70,8 @@ struct Routing {
   std::vector<int64_t> ids;        // [T,K]
   std::vector<int64_t> wanted;     // [T,K] ids before capacity, -1 where there is none
   Doubles weights;                 // [T,K]
+  Doubles sharedScores;            // [T,S] of shared experts that the router weighs, or logits with score_over selected
+  Doubles sharedWeights;           // [T,S]
   std::vector<uint8_t> kept;       // [T,K]
   std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
   std::vector<int64_t> counts;     // [R]
@@ -101,18 +104,27 @@ Doubles product(const Doubles &in, const MatrixView &m);
 // ReferenceRouter.cpp, stages 1-5
 bool applyJitter(ReferenceRun &run, const RouterInput &options, Doubles &rows);
 bool routerInput(ReferenceRun &run, Doubles &out);
-bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows,
-                       Doubles &out);
+bool transformedLogits(ReferenceRun &run, const RouterSpec &router, const std::string &role, int64_t rows, Doubles &out,
+                       const std::string &biasRole = "router.bias");
 bool addNoise(ReferenceRun &run, Routing &routing);
 bool noiseDeviation(ReferenceRun &run, int64_t rows, Doubles &out); // [T,rows]
 void scoreInPlace(Score score, double *row, int64_t n);
 bool computeScores(ReferenceRun &run, Routing &routing);
+
+// ReferenceGroups.cpp: columns of the router that not every token chooses among
+bool routerLogits(ReferenceRun &run, Doubles &out);                // [T,R+S], S shared experts that the router weighs
+bool groupsOfTokens(ReferenceRun &run, std::vector<int64_t> &out); // [T]; empty without router.token_groups
+void hideOtherGroups(const LayerSpec &spec, const std::vector<int64_t> &groups, Doubles &values); // -inf
+bool addChoiceBias(ReferenceRun &run, const std::vector<int64_t> &groups, Routing &routing);
+void splitShared(const LayerSpec &spec, Routing &routing); // columns of shared experts leave the others
 
 // ReferenceSelect.cpp, stages 6-10
 bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices, Routing &routing);
 void gatherWeights(const RouterSpec &router, Routing &routing);
 void normalizeInPlace(const RouterNormalize &normalize, double *weights, int64_t n); // all n values belong together
 bool finishWeights(ReferenceRun &run, Routing &routing);
+// The k largest of one row of choice values -> ids, -1 behind the last; returns the margin.
+double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k, int64_t *ids);
 bool routeHierarchical(ReferenceRun &run, Routing &routing);
 
 // ReferenceProductKeys.cpp: ids from two sets of sub-keys, and the weights of ids

@@ -369,19 +369,21 @@ void FieldReader::dataTypes(std::string_view key, DataTypes &value) {
   std::string path = pathOf(key);
   if (!node) {
     if (std::optional<DataType> given = parseDataType(options.dtype))
-      value.activation = value.weight = value.output = *given;
+      value.activation = value.weight = value.router = value.output = *given;
     return;
   }
   if (node->kind != JsonKind::Object) {
     DataType one = DataType::F32;
     if (node->kind == JsonKind::String ? readDataType(*node, path, one)
                                        : expect(*node, JsonKind::Object, path, "the name of a type or an object"))
-      value.activation = value.weight = value.output = one;
+      value.activation = value.weight = value.router = value.output = one;
     return;
   }
   push(node, path, false);
   dataType("activation", value.activation, DataType::F32);
   dataType("weight", value.weight, DataType::F32);
+  value.router = value.weight;
+  dataType("router", value.router, value.weight);
   dataType("accumulate", value.accumulate, DataType::F32);
   value.output = value.activation;
   dataType("output", value.output, value.activation);

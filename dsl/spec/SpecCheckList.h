@@ -30,6 +30,8 @@ private:
   // SpecChecksRouting.cpp
   void checkTopK();            // E-K
   void checkGroups();          // E-GROUP-DIV, E-GROUP-SELECTED
+  void checkEachGroup();       // E-GROUP-EACH
+  void checkTokenGroups();     // E-TOKEN-GROUPS, E-GROUP-DIV
   void checkScoreNorm();       // E-SCORE-NORM
   void checkSparseMixer();     // E-BIAS-SPARSEMIXER
   void checkTokensTaken();     // E-TOKENS
@@ -43,7 +45,7 @@ private:
   void checkWidths();      // E-MISSING, E-HETERO
   void checkZeroExperts(); // E-ZERO
   void checkApplyInput();  // E-APPLY-INPUT
-  void checkShared();      // E-SHARED-DIM
+  void checkShared();      // E-SHARED-DIM, E-SHARED-ROUTER
   void checkTypes();       // E-DTYPE
   void checkQuant();       // E-QUANT-SHAPE, E-QUANT-BWD
   void checkLora();        // E-LORA-QUANT
@@ -77,6 +79,7 @@ private:
 
   void fail(std::string_view code, const std::string &path, std::string message, std::string hint = {});
   bool readable(std::initializer_list<const char *> paths) const;
+  std::string rowsText() const; // "experts.count (8)", or the sum with zero experts
   bool trains() const { return spec.passes.backward || spec.passes.backwardInput; }
 
   const LayerSpec &spec;

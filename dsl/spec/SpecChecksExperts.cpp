@@ -40,9 +40,7 @@ void SpecCheckList::checkZeroExperts() {
   if (!spec.experts.zero || !readable({"experts.zero", "router.kind", "combine.apply", "experts.latent"}))
     return;
   if (spec.experts.count + spec.experts.zero->count > maxExperts)
-    fail("E-ZERO", "experts.zero.count",
-         "experts.count + experts.zero.count (" + std::to_string(spec.routerRows()) + ") is larger than " +
-             std::to_string(maxExperts));
+    fail("E-ZERO", "experts.zero.count", rowsText() + " is larger than " + std::to_string(maxExperts));
   std::string with;
   if (spec.combine.apply == CombineApply::Input)
     with = "combine.apply input";
@@ -80,6 +78,20 @@ void SpecCheckList::checkShared() {
   if (shared.gate == SharedGate::Softmax2 && shared.reduce == SharedReduce::Mean)
     fail("E-SHARED-DIM", "shared.reduce", "shared.gate softmax2 does not go with shared.reduce mean",
          "softmax2 weighs the routed and the shared sum; use shared.reduce sum");
+  if (shared.gate != SharedGate::Router || !readable({"router"}))
+    return;
+  const RouterSpec &router = spec.router;
+  auto refuse = [&](bool bad, const std::string &with) {
+    if (bad)
+      fail("E-SHARED-ROUTER", "shared.gate", "shared.gate router does not go with " + with,
+           "rows of the router weigh the shared experts together with those that a token chooses by its logits");
+  };
+  refuse(router.kind != RouterKind::TokenChoice, "router.kind " + std::string(routerKindWords[int(router.kind)]));
+  refuse(router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy,
+         "select.kind " + std::string(selectKindWords[int(router.select.kind)]));
+  refuse(router.noise.kind != NoiseKind::None, "router.noise");
+  refuse(router.weightMode != WeightMode::Gathered, "fixed router.weight_mode");
+  refuse(spec.hasOwnExperts(), "token_groups.experts own");
 }
 
 void SpecCheckList::checkTypes() {
@@ -103,6 +115,8 @@ void SpecCheckList::checkTypes() {
   bool fp8 = types.weight == DataType::FP8E4M3 || types.weight == DataType::FP8E5M2;
   if (isFloat(types.activation) && !isFloat(types.weight) && !fp8)
     refuse("weight", types.weight, "f32, bf16, f16, fp8_e4m3 or fp8_e5m2", quantHint);
+  else if (types.router != types.weight && !isFloat(types.router))
+    refuse("router", types.router, "f32, bf16 or f16", {});
 }
 
 void SpecCheckList::checkQuant() {

@@ -58,6 +58,10 @@ void SpecCheckList::checkCapacityKind() {
     why = "select.kind sparsemixer";
   else if (takesTopK(kind) && spec.choices() >= spec.experts.count)
     why = "every expert chosen";
+  else if (spec.choosesInEachGroup())
+    why = "groups.choose each";
+  else if (spec.hasOwnExperts())
+    why = "token_groups.experts own";
   if (!why.empty())
     fail("E-CAP-NEXT", "capacity.overflow", "capacity.overflow next_best has no next expert with " + why,
          "use capacity.overflow drop");
@@ -128,7 +132,9 @@ void SpecCheckList::checkLosses() {
 // What a loss is made of must exist: logits of all experts, choices, groups of one size.
 void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string &path, bool logits) {
   RouterKind kind = spec.router.kind;
-  std::string with = " does not exist with router.kind " + std::string(routerKindWords[int(kind)]);
+  std::string with = spec.hasOwnExperts()
+                         ? " does not exist with router.token_groups.experts own"
+                         : " does not exist with router.kind " + std::string(routerKindWords[int(kind)]);
   bool importance = loss.kind == "cv2" && !loss.is("of", "load") && !loss.is("of", "counts");
   bool selected = loss.kind == "uniform_mse" && loss.is("over", "selected");
   bool onIds =
@@ -137,9 +143,12 @@ void SpecCheckList::checkLossQuantities(const LossSpec &loss, const std::string 
     fail("E-LOSS-KIND", path + ".kind", "loss " + loss.kind + with, "it is made of logits of all experts");
   if (kind == RouterKind::Soft && onIds)
     fail("E-LOSS-KIND", path + ".kind", "loss " + loss.kind + with, "tokens choose no experts there");
-  bool ranked = kind == RouterKind::TokenChoice && spec.router.select.kind == SelectKind::TopK;
+  bool ranked =
+      kind == RouterKind::TokenChoice && spec.router.select.kind == SelectKind::TopK && !spec.choosesInEachGroup();
   if (logits && loss.kind == "cv2" && loss.is("of", "load") && !ranked)
-    fail("E-LOSS-LOAD", path + ".of", "cv2 of load needs router.kind token_choice with select.kind topk",
+    fail("E-LOSS-LOAD", path + ".of",
+         spec.choosesInEachGroup() ? "cv2 of load does not go with groups.choose each"
+                                   : "cv2 of load needs router.kind token_choice with select.kind topk",
          "load is the chance to be among the k largest; use \"of\": \"importance\"");
   if (loss.is("probs", "normalized_score") && spec.router.score == Score::Identity)
     fail("E-SCORE-NORM", path + ".probs",
@@ -169,6 +178,9 @@ void SpecCheckList::checkUpdate() {
   if (spec.update && readable({"update", "router.choice_bias"}) && !spec.router.choiceBias)
     fail("E-UPDATE", "update", "update bias_sign moves router.choice_bias, which is false",
          "set router.choice_bias to true, or remove update");
+  if (spec.update && readable({"update", "router"}) && spec.router.tokenGroups)
+    fail("E-UPDATE", "update", "update bias_sign moves one choice bias, and router.token_groups has one for each group",
+         "leave out update");
 }
 
 void SpecCheckList::checkLayer() { checkWrap(); }

@@ -10,6 +10,7 @@ void SpecCheckList::checkRouting() {
   checkTopK();
   checkVariableChoices();
   checkGroups();
+  checkTokenGroups();
   checkScoreNorm();
   checkSparseMixer();
   checkTokensTaken();
@@ -18,6 +19,15 @@ void SpecCheckList::checkRouting() {
   checkProductKey();
   checkCausal();
   checkTableIds();
+}
+
+// The number of router rows under the names of the keys that make it.
+std::string SpecCheckList::rowsText() const {
+  std::string count = std::to_string(spec.experts.count);
+  if (!spec.experts.zero)
+    return "experts.count (" + count + ")";
+  return "experts.count + experts.zero.count (" + count + " + " + std::to_string(spec.experts.zero->count) + " = " +
+         std::to_string(spec.routerRows()) + ")";
 }
 
 // 1 <= k <= E + zero, and k <= experts left after groups.
@@ -31,7 +41,6 @@ void SpecCheckList::checkTopK() {
   int64_t k = router.select.k, rows = spec.routerRows();
   std::string name = source.spelled("router.select.k") == "router.top_k" ? "top_k" : "select.k";
   std::string found = name + " (" + std::to_string(k) + ")";
-  std::string total = spec.experts.zero ? "experts.count + experts.zero.count (" : "experts.count (";
   if (router.select.kind == SelectKind::SecondPolicy && k != 2)
     fail("E-K", "router.select.k", found + " must be 2 with select.kind second_policy",
          "second_policy decides about the second expert; use select.kind topk for other numbers");
@@ -39,19 +48,24 @@ void SpecCheckList::checkTopK() {
     fail("E-K", "router.select.k", found + " must be at least 1",
          name + " counts experts per token and must be 1.." + std::to_string(rows));
   else if (k > rows)
-    fail("E-K", "router.select.k", found + " is larger than " + total + std::to_string(rows) + ")",
+    fail("E-K", "router.select.k", found + " is larger than " + rowsText(),
          name + " counts experts per token and must be 1.." + std::to_string(rows) +
              (pair ? "" : "; did you swap the two numbers?"));
   else if (k > maxChoices)
     fail("E-K", "router.select.k", found + " is larger than the limit of " + std::to_string(maxChoices));
-  else if (router.groups && router.groups->count > 0 && rows % router.groups->count == 0) {
+  else if (router.groups && router.groups->keep > 0 && !spec.choosesInEachGroup() && rows % router.groups->count == 0) {
     int64_t left = router.groups->keep * (rows / router.groups->count);
     if (k > left)
       fail("E-K", "router.select.k",
            found + " is larger than the " + std::to_string(left) + " experts left in " +
                std::to_string(router.groups->keep) + " of " + std::to_string(router.groups->count) + " groups",
            "raise router.groups.keep or lower " + name);
-  }
+  } else if (spec.hasOwnExperts() && k > spec.experts.count / router.tokenGroups->count)
+    fail("E-K", "router.select.k",
+         found + " is larger than the " + std::to_string(spec.experts.count / router.tokenGroups->count) +
+             " experts of a group of tokens",
+         "each of the " + std::to_string(router.tokenGroups->count) + " groups has an equal share of experts.count (" +
+             std::to_string(spec.experts.count) + ")");
   if (router.kOverride && *router.kOverride > k)
     fail("E-K", "router.k_override",
          "k_override (" + std::to_string(*router.kOverride) + ") is larger than " + name + " (" + std::to_string(k) +
@@ -71,8 +85,7 @@ void SpecCheckList::checkVariableChoices() {
          "k_max is the largest number of experts one token takes");
   else if (select.kMax > spec.routerRows())
     fail("E-K", "router.select.k_max",
-         "select.k_max (" + std::to_string(select.kMax) + ") is larger than experts.count (" +
-             std::to_string(spec.routerRows()) + ")");
+         "select.k_max (" + std::to_string(select.kMax) + ") is larger than " + rowsText());
   if (topP && select.p == 0)
     fail("E-MISSING", "router.select.p", "key \"router.select.p\" is required with select.kind top_p",
          "p is the sum of scores to reach, between 0 and 1");
@@ -86,10 +99,14 @@ void SpecCheckList::checkGroups() {
   int64_t rows = spec.routerRows();
   std::string count = std::to_string(groups.count);
   if (rows % groups.count != 0)
-    fail("E-GROUP-DIV", "router.groups.count",
-         "experts.count (" + std::to_string(rows) + ") is not divisible by groups.count (" + count + ")",
+    fail("E-GROUP-DIV", "router.groups.count", rowsText() + " is not divisible by groups.count (" + count + ")",
          "groups are equally large runs of consecutive experts");
-  else if (groups.score == GroupScore::Top2Sum && rows / groups.count < 2)
+  if (groups.choose == GroupChoose::Each)
+    return checkEachGroup();
+  if (groups.keep == 0)
+    fail("E-MISSING", "router.groups.keep", "key \"router.groups.keep\" is required with groups.choose best",
+         "it is the number of groups that stay; \"choose\": \"each\" takes experts of every group");
+  if (rows % groups.count == 0 && groups.score == GroupScore::Top2Sum && rows / groups.count < 2)
     fail("E-GROUP-DIV", "router.groups.score",
          "groups.score top2_sum needs 2 experts per group, found " + std::to_string(rows / groups.count),
          "use groups.score max, or fewer groups");
@@ -100,6 +117,64 @@ void SpecCheckList::checkGroups() {
   if (spec.router.scoreOver == ScoreOver::Selected)
     fail("E-GROUP-SELECTED", "router.score_over", "groups cannot be ranked with score_over selected",
          "groups need comparable scores; use score_over all");
+}
+
+// Every group gives k / count experts, so their number is fixed.
+void SpecCheckList::checkEachGroup() {
+  const RouterSpec &router = spec.router;
+  int64_t count = router.groups->count;
+  std::string each = "groups.choose each takes an equal number of experts of all " + std::to_string(count) + " groups";
+  auto refuse = [&](bool bad, const char *path, const std::string &what) {
+    if (bad)
+      fail("E-GROUP-EACH", path, what + " does not go with groups.choose each",
+           each + "; use choose best, or leave the key out");
+  };
+  if (!readable({"router.select", "router.k_override", "inputs"}))
+    return;
+  refuse(router.select.kind != SelectKind::TopK, "router.select.kind",
+         "select.kind " + std::string(selectKindWords[int(router.select.kind)]));
+  refuse(spec.inputs.topK, "inputs.top_k", "inputs.top_k");
+  auto divides = [&](const char *path, int64_t k) {
+    if (k % count != 0)
+      fail("E-GROUP-EACH", path,
+           source.spelled(path).substr(source.spelled(path).rfind('.') + 1) + " (" + std::to_string(k) +
+               ") is not a multiple of groups.count (" + std::to_string(count) + ")",
+           each);
+  };
+  if (router.select.kind == SelectKind::TopK)
+    divides("router.select.k", router.select.k);
+  if (router.kOverride)
+    divides("router.k_override", *router.kOverride);
+}
+
+// Groups of tokens differ in their choice bias or in their experts.
+void SpecCheckList::checkTokenGroups() {
+  const RouterSpec &router = spec.router;
+  if (!router.tokenGroups || !readable({"router", "experts.count", "experts.zero", "capacity"}))
+    return;
+  bool own = spec.hasOwnExperts(), table = router.kind == RouterKind::Table && !own;
+  const char *path = "router.token_groups";
+  auto refuse = [&](bool bad, const std::string &with, const std::string &hint) {
+    if (bad)
+      fail("E-TOKEN-GROUPS", path, "token_groups does not go with " + with, hint);
+  };
+  refuse(router.kind != RouterKind::TokenChoice && !table,
+         "router.kind " + std::string(routerKindWords[int(router.kind)]),
+         "groups of tokens choose by score: use token_choice, or table with experts all");
+  refuse(table && router.weightMode != WeightMode::Gathered, "fixed weights of a table",
+         "tokens of groups from 1 on choose by score: use weight_mode gathered");
+  refuse(router.select.kind == SelectKind::SparseMixer || router.select.kind == SelectKind::SecondPolicy,
+         "select.kind " + std::string(selectKindWords[int(router.select.kind)]), "use select.kind topk");
+  refuse(own && router.groups, "router.groups with experts own", "the groups of tokens divide the experts already");
+  refuse(own && spec.experts.zero, "experts.zero with experts own", "use experts all, or leave experts.zero out");
+  if (!own && !router.choiceBias)
+    fail("E-TOKEN-GROUPS", path, "token_groups with experts all and without choice_bias changes nothing",
+         "each group has a choice bias of its own: set router.choice_bias to true, or use experts own");
+  if (own && spec.experts.count % router.tokenGroups->count != 0)
+    fail("E-GROUP-DIV", "router.token_groups.count",
+         "experts.count (" + std::to_string(spec.experts.count) + ") is not divisible by token_groups.count (" +
+             std::to_string(router.tokenGroups->count) + ")",
+         "each group of tokens has an equally large run of consecutive experts");
 }
 
 // Raw logits may be negative or sum to 0.
@@ -238,6 +313,7 @@ void SpecCheckList::checkTableIds() {
   bool fixedGroup =
       router.kind == RouterKind::Hierarchical && !router.levels.empty() && router.levels[0].kind == RouterKind::Table;
   need(fixedGroup, spec.inputs.groupIds, "group_ids", "a first level of kind table");
+  need(router.tokenGroups.has_value(), spec.inputs.groupIds, "group_ids", "router.token_groups");
 }
 
 } // namespace moec

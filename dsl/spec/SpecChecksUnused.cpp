@@ -69,8 +69,15 @@ void SpecCheckList::checkUnusedLogits() {
   unused("router.noise", !none || router.noise.kind == NoiseKind::None, why);
   unused("router.score", scores || router.score == Score::Softmax, why);
   unused("router.score_over", scores || router.scoreOver == ScoreOver::All, why);
-  unused("router.choice_bias", ranks || !router.choiceBias, why);
+  bool byGroup = router.kind == RouterKind::Table && router.tokenGroups; // groups from 1 on choose by it
+  unused("router.choice_bias", ranks || byGroup || !router.choiceBias, why);
   unused("router.groups", ranks || !router.groups, why);
+  if (spec.choosesInEachGroup()) {
+    const char *all = "groups.choose is each, which leaves out no group";
+    unused("router.groups.keep", router.groups->keep == 0, all);
+    unused("router.groups.score", router.groups->score == GroupScore::Max, all);
+    unused("router.groups.masked", router.groups->masked == GroupMasked::Zero, all);
+  }
   unused("router.normalize", scores || router.normalize.kind == NormalizeKind::None, why);
   if (scores && router.normalize.kind != NormalizeKind::None)
     unused("router.normalize", router.weightMode == WeightMode::Gathered, "router.weight_mode fixes the weights");
@@ -89,6 +96,7 @@ void SpecCheckList::checkUnusedRouter() {
   unused("router.unselected", leavesOut || router.unselected == Unselected::Zero, kind);
   unused("router.random_replace.p", takesTopK(router.kind) || router.randomReplace == 0, kind);
   unused("router.weight_mode", takesTopK(router.kind) || router.weightMode == WeightMode::Gathered, kind);
+  unused("router.global_scale", !soft || !router.globalScale, kind);
   unused("router.expert_scale", !soft || !router.expertScale, kind);
   unused("router.input.jitter_scope", router.input.jitter != 0 || router.input.jitterScope == JitterScope::Router,
          "router.input.jitter is 0");
@@ -99,12 +107,15 @@ void SpecCheckList::checkUnusedRouter() {
   unused("router.normalize.eps_mode", divides || normalize.epsMode == EpsMode::Add, "normalize.kind divides by no sum");
   unused("router.normalize.over", router.kind == RouterKind::ExpertChoice || normalize.over == NormalizeOver::Token,
          kind);
+  bool multiplies = spec.hasRouterWeight() || soft || router.kind == RouterKind::Hierarchical;
+  unused("dtype.router", multiplies || spec.dtype.router == spec.dtype.weight, kind + ", which has no logits");
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
   unused("inputs.expert_ids", router.kind == RouterKind::External || !spec.inputs.expertIds, kind);
   bool ranked = (router.kind == RouterKind::TokenChoice || router.kind == RouterKind::ProductKey) &&
                 router.select.kind == SelectKind::TopK;
   unused("inputs.top_k", ranked || !spec.inputs.topK, ranked ? kind : "only topk has a number of choices to lower");
-  unused("inputs.group_ids", router.kind == RouterKind::Hierarchical || !spec.inputs.groupIds, kind);
+  bool grouped = router.kind == RouterKind::Hierarchical || router.tokenGroups;
+  unused("inputs.group_ids", grouped || !spec.inputs.groupIds, kind);
 }
 
 // A level chooses by its own logits and nothing else.
@@ -119,6 +130,7 @@ void SpecCheckList::checkUnusedLevels() {
     unused(path + "noise", level.noise.kind == NoiseKind::None, why);
     unused(path + "choice_bias", !level.choiceBias, why);
     unused(path + "groups", !level.groups, why);
+    unused(path + "token_groups", !level.tokenGroups, why);
     unused(path + "select.tokens", !level.select.tokens, why);
     unused(path + "select.capacity_factor", !level.select.capacityFactor, why);
     unused(path + "vocab", level.vocab == 0, why);
@@ -128,6 +140,7 @@ void SpecCheckList::checkUnusedLevels() {
     unused(path + "random_replace.p", level.randomReplace == 0, why);
     unused(path + "unselected", level.unselected == Unselected::Zero, why);
     unused(path + "scale", level.scale == 1, why);
+    unused(path + "global_scale", !level.globalScale, why);
     unused(path + "expert_scale", !level.expertScale, why);
     unused(path + "weight_dtype", level.weightDType == WeightDType::F32, why);
     unused(path + "weight_mode", level.weightMode == WeightMode::Gathered, why);
@@ -221,6 +234,9 @@ void SpecCheckList::checkUnusedLayer() {
            "capacity.mode is not factor");
     unused("capacity.round", rounds || capacity.round == CapacityRound::Ceil,
            "nothing is rounded in this capacity.mode");
+    unused("capacity.major",
+           capacity.order != CapacityOrder::LargestPerExpert || capacity.major == CapacityMajor::Choice,
+           "capacity.order largest_per_expert ranks every choice by its own weight");
     unused("capacity.value", capacity.mode != CapacityMode::Dynamic || capacity.value == 0,
            "capacity.mode dynamic gets its value with every call");
   }

@@ -130,6 +130,7 @@ bool takesTopK(RouterKind kind);
 constexpr int64_t maxHidden = 1 << 20;
 constexpr int64_t maxExperts = 1 << 16;
 constexpr int64_t maxChoices = 256;
+constexpr int64_t maxTokenGroups = 16;
 constexpr int64_t maxTokensTaken = 1 << 30;
 constexpr int64_t maxVocab = 1 << 20;
 constexpr size_t maxLevels = 2;

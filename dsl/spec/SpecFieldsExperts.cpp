@@ -108,7 +108,7 @@ void describeShared(FieldVisitor &v, SharedSpec &shared) {
   v.integer("intermediate", shared.intermediate, 0, {1, maxHidden});
   v.integer("count", shared.count, 1, {1, maxExperts});
   v.choice("reduce", shared.reduce, SharedReduce::Sum, {"sum", "mean"});
-  v.choice("gate", shared.gate, SharedGate::None, {"none", "sigmoid", "softmax2"});
+  v.choice("gate", shared.gate, SharedGate::None, {"none", "sigmoid", "softmax2", "router"});
   v.number("scale", shared.scale, 1.0, {-big, big});
   describeFeedForward(v, shared);
   v.choice("input", shared.input, BranchInput::X, {"x", "residual"});

@@ -148,7 +148,7 @@ void describeCapacity(FieldVisitor &v, CapacitySpec &capacity) {
   v.integer("min", capacity.min, 0, {0, maxTokensTaken});
   v.choice("scope", capacity.scope, CapacityScope::Batch, {"batch", "sequence", "group"});
   v.integer("group_size", capacity.groupSize, 0, {1, maxTokensTaken});
-  v.choice("order", capacity.order, CapacityOrder::Token, {"token", "score", "random"});
+  v.choice("order", capacity.order, CapacityOrder::Token, {"token", "score", "random", "largest_per_expert"});
   v.choice("major", capacity.major, CapacityMajor::Choice, {"choice", "token"});
   v.choice("overflow", capacity.overflow, Overflow::Drop, {"drop", "next_best"});
   v.choice("dropped", capacity.dropped, Dropped::Zero, {"zero", "identity"});

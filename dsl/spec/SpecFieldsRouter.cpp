@@ -60,9 +60,15 @@ void describeNoise(FieldVisitor &v, RouterNoise &noise) {
 
 void describeGroups(FieldVisitor &v, RouterGroups &groups) {
   v.integer("count", groups.count, 1, {1, maxExperts}, Need::Required);
-  v.integer("keep", groups.keep, 1, {1, maxExperts}, Need::Required);
+  v.choice("choose", groups.choose, GroupChoose::Best, {"best", "each"});
+  v.integer("keep", groups.keep, 0, {1, maxExperts});
   v.choice("score", groups.score, GroupScore::Max, {"max", "top2_sum", "sum"});
   v.choice("masked", groups.masked, GroupMasked::Zero, {"zero", "neg_inf"});
+}
+
+void describeTokenGroups(FieldVisitor &v, TokenGroups &groups) {
+  v.integer("count", groups.count, 1, {1, maxTokenGroups}, Need::Required);
+  v.choice("experts", groups.experts, GroupExperts::All, {"all", "own"});
 }
 
 // `ranked`: the kind of router takes k experts per token, so k has no default and is always written.
@@ -142,6 +148,7 @@ void describeRouter(FieldVisitor &v, RouterSpec &router, bool level) {
   v.choice("score_over", router.scoreOver, ScoreOver::All, {"all", "selected"});
   v.flag("choice_bias", router.choiceBias, false);
   v.optionalBlock("groups", router.groups, describeGroups);
+  v.optionalBlock("token_groups", router.tokenGroups, describeTokenGroups);
   v.topK("top_k", router.select);
   if (v.enter("select", Presence::Always)) {
     describeSelect(v, router.select, takesTopK(router.kind));
@@ -157,6 +164,7 @@ void describeRouter(FieldVisitor &v, RouterSpec &router, bool level) {
   v.block("random_replace", router.randomReplace, describeReplace);
   v.choice("unselected", router.unselected, Unselected::Zero, {"zero", "identity"});
   v.number("scale", router.scale, 1.0, {-big, big});
+  v.flag("global_scale", router.globalScale, false);
   v.flag("expert_scale", router.expertScale, false);
   v.choice("weight_dtype", router.weightDType, WeightDType::F32, {"f32", "activation"});
   v.choice("weight_mode", router.weightMode, WeightMode::Gathered, {"gathered", "one", "mean"});

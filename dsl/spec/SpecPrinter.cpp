@@ -90,13 +90,15 @@ public:
       put(key, jsonString(dataTypeName(value)));
   }
   void dataTypes(std::string_view key, DataTypes &value) override {
-    if (value.accumulate == DataType::F32 && value.weight == value.activation && value.output == value.activation) {
+    if (value.accumulate == DataType::F32 && value.weight == value.activation && value.router == value.weight &&
+        value.output == value.activation) {
       dataType(key, value.activation, DataType::F32);
       return;
     }
     enter(key, Presence::Always);
     dataType("activation", value.activation, DataType::F32);
     dataType("weight", value.weight, DataType::F32);
+    dataType("router", value.router, value.weight);
     dataType("accumulate", value.accumulate, DataType::F32);
     dataType("output", value.output, value.activation);
     leave();

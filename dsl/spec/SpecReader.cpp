@@ -76,7 +76,7 @@ void implyInputs(LayerSpec &spec, const SpecSource &source) {
     spec.inputs.expertIds = true;
   bool given =
       router.kind == RouterKind::Hierarchical && !router.levels.empty() && router.levels[0].kind == RouterKind::Table;
-  if (given && !source.written("inputs.group_ids"))
+  if ((given || router.tokenGroups) && !source.written("inputs.group_ids"))
     spec.inputs.groupIds = true;
 }
 

@@ -74,7 +74,7 @@ public:
   }
   void dataTypes(std::string_view key, DataTypes &value) override {
     enter(key, Presence::Always);
-    for (const char *part : {"activation", "weight", "accumulate", "output"})
+    for (const char *part : {"activation", "weight", "router", "accumulate", "output"})
       dataType(part, value.activation, DataType::F32);
     leave();
   }

@@ -51,6 +51,14 @@ void DiagnosticList::setSource(std::string_view fileName, std::string_view bytes
   text = SourceText(std::string(bytes));
 }
 
+// A path in a message may hold a key as the text has it: its control characters become visible, line ends stay.
+static std::string visibleLines(std::string_view text) {
+  std::string out;
+  for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1))
+    out += escaped(text.substr(0, end)) + "\n";
+  return out + escaped(text);
+}
+
 void DiagnosticList::add(Severity severity, std::string_view code, SourcePlace place, std::string message,
                          std::string hint, std::string path) {
   if (isFull())
@@ -60,8 +68,8 @@ void DiagnosticList::add(Severity severity, std::string_view code, SourcePlace p
   diagnostic.code = code;
   diagnostic.file = name;
   diagnostic.setPlace(place);
-  diagnostic.message = std::move(message);
-  diagnostic.hint = std::move(hint);
+  diagnostic.message = visibleLines(message);
+  diagnostic.hint = visibleLines(hint);
   diagnostic.path = std::move(path);
   list.push_back(std::move(diagnostic));
 }

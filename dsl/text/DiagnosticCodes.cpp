@@ -48,6 +48,10 @@ const Row rows[] = {
                     "two experts in a group."},
     {"E-GROUP-SELECTED", "With score_over selected the choice is made on raw logits and scores exist only for chosen "
                          "experts, so groups have nothing comparable to be ranked by. Use score_over all."},
+    {"E-GROUP-EACH", "groups.choose each takes k / count experts of every group: count must divide k and k_override, "
+                     "and nothing may take fewer, so select.kind is topk and inputs.top_k is not there."},
+    {"E-TOKEN-GROUPS", "router.token_groups lets groups of tokens choose by a bias or among experts of their own. They "
+                       "choose by score: router.kind is token_choice, or table for the tokens of group 0 alone."},
     {"E-SCORE-NORM", "Dividing by the sum of weights (normalize sum or lp) needs weights that are not negative; score "
                      "identity gives raw logits. Use normalize softmax, or another score."},
     {"E-BIAS-SPARSEMIXER", "sparsemixer defines both experts and both weights by itself: choice_bias, groups, "
@@ -72,6 +76,10 @@ const Row rows[] = {
                       "dropped tokens passed through, that is not what any reference computes."},
     {"E-SHARED-DIM", "A shared block needs its inner width, and the gate softmax2 weighs one routed against one shared "
                      "sum, which a mean over blocks contradicts."},
+    {"E-SHARED-ROUTER",
+     "With shared.gate router the last rows of the router weigh the shared experts together with the "
+     "chosen ones. Tokens must choose by logits: router.kind token_choice with select.kind topk, "
+     "top_p or threshold, without noise, fixed weights and experts of their own."},
     {"E-HETERO",
      "Experts of different width: one width per expert, stored one tensor per expert (the default), not quantised."},
     {"E-DTYPE", "The element type is not possible there: activations and output are f32, bf16 or f16, weights also "

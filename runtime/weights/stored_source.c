@@ -7,6 +7,7 @@
  *   single, stacked  [E, out', in]     per_expert  E tensors [out', in]     flat_rows  [E*out', in]
  *   in_out swaps the last two          vectors have no in                   leading 1s are ignored
  *   first_half, second_half: rows 0.. or out.. of out'      even, odd: every second one
+ *   Halves of a vector may also be the rows of a tensor [2, out].
  */
 #include "runtime/weights/weight_source.h"
 
@@ -25,6 +26,7 @@ typedef struct stored_role {
   int32_t rank;
   int64_t tensors;                                     /* 1, or one per expert */
   int64_t out_stride, in_stride, first, expert_stride; /* in elements */
+  int half_vector;                                     /* a half of a vector             */
   int integers;                                        /* may be i32 or i64: vectors  */
   int only_integers;                                   /* may not be floats: ids      */
 } stored_role;
@@ -33,6 +35,8 @@ static stored_role storage_of(const moec_plan *plan, const moec_role *role) {
   moec_role_extent extent = moec_extent_of_role(role);
   stored_role s = {.role_name = plan->strings + role->name, .tensors = 1, .integers = !role->matrix};
   s.only_integers = s.integers && moec_holds_ids(plan, role);
+  s.half_vector =
+      !role->matrix && role->rank == 1 && (role->part == MOEC_PART_FIRST_HALF || role->part == MOEC_PART_SECOND_HALF);
   int64_t stored_out = role->part == MOEC_PART_ALL ? extent.out : 2 * extent.out;
   int64_t step = role->part == MOEC_PART_EVEN || role->part == MOEC_PART_ODD ? 2 : 1;
   int swapped = role->matrix && role->axes == MOEC_AXES_IN_OUT;
@@ -88,6 +92,8 @@ static int shape_agrees(const moec_file_tensor *tensor, const stored_role *s) {
   int32_t extra = tensor->rank - s->rank;
   if (extra < 0 || tensor->rank > MOEC_FILE_MAX_RANK)
     return 0;
+  if (s->half_vector && tensor->rank == 2 && tensor->dims[0] == 2 && 2 * tensor->dims[1] == s->dims[0])
+    return 1;
   for (int32_t i = 0; i < extra; ++i)
     if (tensor->dims[i] != 1)
       return 0;

@@ -61,8 +61,9 @@ bool LayerParameters::draw(const std::string &json, const std::string &fileName)
 void LayerParameters::set(const std::string &role, const std::vector<float> &values) {
   std::vector<float> &tensor = tensors.at(role);
   ASSERT_EQ(values.size(), tensor.size()) << role;
+  DataType type = roles.at(role).matrix ? storedType(spec, roles.at(role)) : spec.dtype.weight;
   for (size_t i = 0; i < values.size(); ++i)
-    tensor[i] = roundedTo(spec.dtype.weight, values[i]);
+    tensor[i] = roundedTo(type, values[i]);
 }
 
 void LayerParameters::fill(const std::string &role, float value) {

@@ -30,6 +30,7 @@ void onAllThreads(int64_t count, const std::function<void(int64_t)> &work) {
 namespace {
 struct Chunk {
   void *data;
+  DataType type;
   int64_t count;
   Distribution distribution;
   uint64_t seed;
@@ -38,12 +39,13 @@ struct Chunk {
 
 bool makeLargeWeights(const LayerSpec &spec, uint64_t seed, RandomLayer &weights, std::string &error) {
   std::vector<Chunk> chunks;
-  int64_t elementBytes = int64_t(dataTypeBits(spec.dtype.weight)) / 8;
   for (const Role &role : tensorsOf(spec)) {
     if (role.name == "router.table") {
       error = "a layer with a table of experts is not made here";
       return false;
     }
+    DataType type = role.matrix ? storedType(spec, role) : spec.dtype.weight;
+    int64_t elementBytes = int64_t(dataTypeBits(type)) / 8;
     int64_t count = 1;
     for (int64_t extent : role.shape)
       count *= extent;
@@ -53,16 +55,15 @@ bool makeLargeWeights(const LayerSpec &spec, uint64_t seed, RandomLayer &weights
       return false;
     }
     for (int64_t first = 0; first < count; first += chunkElements)
-      chunks.push_back({static_cast<char *>(buffer.data()) + first * elementBytes,
+      chunks.push_back({static_cast<char *>(buffer.data()) + first * elementBytes, type,
                         std::min(chunkElements, count - first), distributionOf(role), seed * 1000003 + chunks.size()});
-    weights.tensors[role.name] = {spec.dtype.weight, buffer.data(), role.shape};
-    weights.view.add(role, spec.dtype.weight, buffer.data());
+    weights.tensors[role.name] = {type, buffer.data(), role.shape};
+    weights.view.add(role, type, buffer.data());
     weights.memory.push_back(std::move(buffer));
   }
   onAllThreads(int64_t(chunks.size()), [&](int64_t i) {
     const Chunk &chunk = chunks[size_t(i)];
-    fillNormal(chunk.data, spec.dtype.weight, chunk.count, chunk.distribution.mean, chunk.distribution.deviation,
-               chunk.seed);
+    fillNormal(chunk.data, chunk.type, chunk.count, chunk.distribution.mean, chunk.distribution.deviation, chunk.seed);
   });
   return true;
 }

@@ -38,7 +38,7 @@ INSTANTIATE_TEST_SUITE_P(All, PublishedConfig, testing::ValuesIn(publishedConfig
                          [](const auto &info) { return info.param.label; });
 
 TEST(Import, every_model_type_has_a_published_config) {
-  std::set<std::string> seen = {"ernie4_5_vl_moe"}; // refused: the tests of refusals have it
+  std::set<std::string> seen;
   for (const Published &published : publishedConfigs()) {
     const nlohmann::json &config = published.entry["config"];
     seen.insert(config["model_type"]);
@@ -56,6 +56,8 @@ TEST(Import, every_model_type_has_a_published_config) {
                                          "xllm",
                                          "llada_moe",
                                          "diffusion_gemma_text",
+                                         "ernie4_5_vl_moe",
+                                         "ernie4_5_vl_moe_text",
                                          "bailing_hybrid",
                                          "bailing_moe_linear",
                                          "deepseek_ocr2_text",
@@ -166,7 +168,6 @@ const Refused refused[] = {
     {"type_of_experts", "deepseek_v4", R"({"expert_dtype": "fp4"})", "E-UNSUPPORTED", "(fp4)"},
     {"two_quantised_types", "deepseek_v4", R"({"expert_dtype": "fp4", "quantization_config": {"quant_method": "fp8"}})",
      "E-UNSUPPORTED", "fp8, experts fp4"},
-    {"bias_of_images", "deepseek_v4", R"({"vision_n_layers": 27})", "E-UNSUPPORTED", "kind of a token"},
     {"no_tables_named", "deepseek_v4", R"({"num_hash_layers": null})", "E-IMPORT-KEY", "no num_hash_layers"},
     {"two_kinds_of_layer", "deepseek_v4", R"({"mlp_layer_types": ["moe"]})", "E-IMPORT-KEY", "contradict each other"},
     {"two_names_of_one_count", "qwen3", R"({"num_local_experts": 64})", "E-IMPORT-KEY",
@@ -195,7 +196,18 @@ const Refused refused[] = {
      "swiglu_limits_shared must be a number"},
     {"dense_doge", "doge", R"({"is_moe": false})", "E-IMPORT-LAYER", "no experts"},
     {"biases_of_doge", "doge", R"({"mlp_bias": true})", "E-IMPORT-KEY", "mlp_bias is not false"},
-    {"two_kinds_of_experts", "ernie", R"({"model_type": "ernie4_5_vl_moe"})", "E-UNSUPPORTED", "choice bias"},
+    {"unequal_kinds", "ernie_vl", R"({"moe_num_experts": [4, 2]})", "E-UNSUPPORTED", "numbers of experts for text"},
+    {"three_kinds", "ernie_vl", R"({"moe_intermediate_size": [6, 2, 2]})", "E-IMPORT-KEY", "one for text and one for"},
+    {"no_kinds", "ernie_vl", R"({"moe_num_experts": null})", "E-IMPORT-KEY", "no moe_num_experts"},
+    {"unknown_shared", "ernie_vl", R"({"moe_num_shared_experts": "2"})", "E-IMPORT-KEY", "moe_num_shared_experts"},
+    {"gate_of_inkling", "inkling", R"({"text_config": {"gate_activation": "softmax"}})", "E-IMPORT-KEY",
+     "gate_activation is not"},
+    {"no_sink_of_inkling", "inkling", R"({"text_config": {"n_shared_experts": 0}})", "E-IMPORT-KEY",
+     "n_shared_experts"},
+    {"shared_of_pangu", "pangu_pro", R"({"shared_expert_intermediate_size": null})", "E-IMPORT-KEY",
+     "no shared_expert_intermediate_size"},
+    {"one_set_of_experts", "qwen3", R"({"model_type": "interns2_mobius"})", "E-UNSUPPORTED", "several layers"},
+    {"blocks_of_tokens", "qwen3", R"({"model_type": "llada2_moe"})", "E-UNSUPPORTED", "blocks of tokens"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused),

@@ -59,5 +59,22 @@ kind norm_of_output_in_a_wrap f32 '"top_k": 2' '"count": 4, "intermediate": 24' 
   '"combine": {"norm_out": "layernorm"}, "layer": {"wrap": "skip"}'
 kind most_rows bf16 '"score": "sigmoid", "choice_bias": true, "top_k": 200, "input": {"norm": {"kind": "rms"}}' \
   '"count": 4096, "intermediate": 8, "zero": {"count": 1024}'
+kind each_group bf16 '"score": "sigmoid", "choice_bias": true, "groups": {"count": 4, "choose": "each"}, "top_k": 8, "normalize": {"kind": "sum"}' \
+  '"count": 24, "intermediate": 21, "zero": {"count": 4}'
+kind each_group_selected f32 '"score_over": "selected", "groups": {"count": 3, "choose": "each"}, "top_k": 6' '"count": 12, "intermediate": 21'
+kind own_experts bf16 '"bias": true, "choice_bias": true, "token_groups": {"count": 2, "experts": "own"}, "top_k": 2, "normalize": {"kind": "sum"}' \
+  '"count": 6, "intermediate": [40, 40, 40, 8, 8, 8]' '"shared": {"intermediate": 48}'
+kind own_experts_relu f32 '"score": "relu", "token_groups": {"count": 3, "experts": "own"}, "top_k": 2, "transform": [{"op": "cosine", "scale": 4}]' \
+  '"count": 12, "intermediate": 21' '"capacity": {"mode": "fixed", "value": 4}'
+kind bias_of_groups bf16 '"score": "sigmoid", "choice_bias": true, "token_groups": {"count": 3}, "groups": {"count": 3, "keep": 2}, "top_k": 3' \
+  '"count": 12, "intermediate": 21'
+kind table_of_first_group f32 '"kind": "table", "vocab": 40, "choice_bias": true, "token_groups": {"count": 2}, "top_k": 3' \
+  '"count": 12, "intermediate": 21'
+kind shared_by_router bf16 '"score": "sigmoid", "choice_bias": true, "top_k": 3, "normalize": {"kind": "sum"}, "scale": 8, "global_scale": true' \
+  '"count": 12, "intermediate": 21' '"shared": {"intermediate": 21, "count": 2, "gate": "router"}'
+kind shared_by_router_dropped f32 '"bias": true, "top_k": 3, "score_over": "selected"' '"count": 12, "intermediate": 21' \
+  '"shared": {"intermediate": 17, "gate": "router"}, "capacity": {"mode": "fixed", "value": 4, "normalize_at": "after", "overflow": "next_best"}'
+kind largest_per_expert bf16 '"top_k": 4, "normalize": {"kind": "sum"}' '"count": 12, "intermediate": 21' \
+  '"capacity": {"mode": "factor", "value": 0.5, "order": "largest_per_expert"}'
 echo "$ran layers, $failed failed"
 [ "$failed" -eq 0 ]
