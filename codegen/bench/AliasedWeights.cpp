@@ -4,9 +4,9 @@
 
 #include "AliasedWeights.h"
 
+#include "codegen/MemoryNeed.h"
+
 #include <algorithm>
-#include <fstream>
-#include <string>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -69,15 +69,6 @@ AliasedWeights::AliasedWeights(const LaunchPlan &plan, int64_t distinct) : memor
     close(fd);
 }
 
-// MemAvailable of this machine; 0: it does not say.
-static int64_t availableBytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.rfind("MemAvailable:", 0) == 0)
-      return std::atoll(line.c_str() + 13) * 1024;
-  return 0;
-}
-
 bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
   return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
          a.header.packed_bytes == b.header.packed_bytes &&
@@ -88,8 +79,16 @@ bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
                     });
 }
 
+double packedBytes(const LaunchPlan &plan, int64_t distinct) {
+  double bytes = double(plan.header.packed_bytes);
+  for (const moec_weight &weight : plan.weights)
+    if (distinct && isPerExpert(weight, plan.header.num_experts))
+      bytes -= double(weight.bytes) * (1 - double(distinct) / double(weight.groups));
+  return bytes;
+}
+
 int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers) {
-  int64_t available = availableBytes(), perExpert = 0;
+  int64_t available = availableMemory(), perExpert = 0;
   for (const moec_weight &weight : plan.weights)
     if (isPerExpert(weight, plan.header.num_experts))
       perExpert += int64_t(weight.bytes / weight.groups);

@@ -22,6 +22,9 @@ namespace moec {
 // weights, the unpacked ones and the packed ones of another layer; `layers`: how many layers share what there is.
 int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers = 1);
 
+// Bytes of packed weights that have storage of their own.
+double packedBytes(const LaunchPlan &plan, int64_t distinct);
+
 // True if weights that are packed for one plan serve the other: the same layer in the same layout.
 bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b);
 

@@ -87,12 +87,22 @@ int64_t benchSourceBytes(const BenchFacts &facts) {
   return largest * bytesOf(facts.matrixType());
 }
 
+static constexpr size_t repeatedBytes = size_t(64) << 20;
+
+double benchWeightBytes(const BenchFacts &facts, bool repeat) {
+  double bytes = repeat ? double(repeatedBytes) : double(benchSourceBytes(facts));
+  for (const BenchTensor &tensor : facts.tensors)
+    if (!isShared(facts, tensor))
+      bytes += double(elements(tensor.role)) * double(bytesOf(tensor.type));
+  return bytes;
+}
+
 bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeights &out) {
   DataType type = facts.matrixType();
   int64_t bytes = benchSourceBytes(facts);
   PageBuffer whole(repeat ? 0 : size_t(bytes));
   if (repeat)
-    out.repeated = std::make_unique<RepeatedPages>(size_t(bytes), size_t(64) << 20);
+    out.repeated = std::make_unique<RepeatedPages>(size_t(bytes), repeatedBytes);
   void *shared = repeat ? out.repeated->data() : whole.data();
   if (!shared)
     return false;

@@ -57,7 +57,8 @@ struct BenchWeights {
 };
 bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeights &out);
 
-int64_t benchSourceBytes(const BenchFacts &facts); // of the shared block
+int64_t benchSourceBytes(const BenchFacts &facts);             // of the shared block
+double benchWeightBytes(const BenchFacts &facts, bool repeat); // of all that makeBenchWeights allocates
 
 // Lower bound of a call's work: only expert matrices (routed and shared), logical sizes without padding.
 struct CallWork {

@@ -15,8 +15,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <sys/mman.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -93,11 +95,20 @@ static double timeTogether(int threads, const std::function<void(int)> &body) {
     end[size_t(i)] = wallSeconds();
   };
   std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i)
-    others.emplace_back(run, i);
+  others.reserve(size_t(threads));
+  std::exception_ptr refused;
+  try {
+    for (int i = 1; i < threads; ++i)
+      others.emplace_back(run, i);
+  } catch (const std::system_error &) { // what runs waits for those that do not
+    refused = std::current_exception();
+    waiting.fetch_sub(threads - 1 - int(others.size()));
+  }
   run(0);
   for (std::thread &other : others)
     other.join();
+  if (refused) // fewer threads would measure something else
+    std::rethrow_exception(refused);
   return *std::max_element(end.begin(), end.end()) - *std::min_element(start.begin(), start.end());
 }
 

@@ -6,6 +6,7 @@
 
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
+#include "codegen/TextNesting.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -65,6 +66,8 @@ struct ParsedFunction {
 };
 
 Result<ParsedFunction> parseFunction(MLIRContext &context, const std::string &text, StringRef file, StringRef name) {
+  if (Result<> flat = checkNesting(text, file.str(), code); !flat)
+    return flat.takeError();
   CapturedDiagnostics said(context, code, file.str());
   ParsedFunction parsed;
   parsed.module = parseSourceString<ModuleOp>(text, ParserConfig(&context), /*sourceName=*/file);

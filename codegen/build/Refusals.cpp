@@ -18,6 +18,8 @@ namespace {
 
 // One token's logits, and what is computed of them, stay in the memory of a warp.
 constexpr int64_t maxExperts = 4096, maxRouterRows = 5120, maxConstantPairs = 8192, maxChoices = 256;
+// Columns of a row, rule L7 of LayerChecks.h.
+constexpr int64_t maxSlots = 1 << 20;
 // Experts of different width: columns beyond their own, as a share of these.
 constexpr double maxPadding = 0.5;
 
@@ -95,6 +97,11 @@ void RefusalWalk::checkSelection() {
          "the router has " + llvm::Twine(spec.routerRows()) + " rows, at most " + llvm::Twine(maxRouterRows) +
              " are built",
          "choose fewer zero experts");
+  int64_t slots = spec.experts.count * router.slots;
+  refuse(router.kind == RouterKind::Soft && slots > maxSlots, "router.slots",
+         llvm::Twine(spec.experts.count) + " experts of " + llvm::Twine(router.slots) + " slots are " +
+             llvm::Twine(slots) + " slots, at most " + llvm::Twine(maxSlots) + " are built",
+         "choose fewer slots or experts");
 }
 
 // The k + 1 largest logits tell how near an expert was to being chosen.

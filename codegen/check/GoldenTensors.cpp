@@ -10,8 +10,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace moec {
 
@@ -51,8 +54,9 @@ int64_t bytesOf(const std::vector<int64_t> &shape, int64_t elementBytes, int64_t
 Diagnostic wrong(std::string message) { return Diagnostic::error("E-GOLDEN", std::move(message)); }
 
 // The message of an error goes on after the tensor's name.
-Result<GoldenTensor> parseTensor(const nlohmann::json &entry, const char *data, int64_t dataBytes) {
-  GoldenTensor out;
+Result<TensorView> viewTensor(const nlohmann::json &entry, std::string_view data) {
+  TensorView out;
+  int64_t dataBytes = int64_t(data.size());
   auto field = [&](const char *key) {
     return entry.is_object() && entry.contains(key) ? entry[key] : nlohmann::json();
   };
@@ -70,7 +74,7 @@ Result<GoldenTensor> parseTensor(const nlohmann::json &entry, const char *data, 
   out.type = *type;
   if (bytesOf(out.shape, dataTypeBits(*type) / 8, dataBytes) != offsets[1] - offsets[0])
     return wrong("has shape " + shapeText(out.shape) + " but " + std::to_string(offsets[1] - offsets[0]) + " bytes");
-  out.bytes.assign(data + offsets[0], data + offsets[1]);
+  out.bytes = data.substr(size_t(offsets[0]), size_t(offsets[1] - offsets[0]));
   return out;
 }
 
@@ -82,60 +86,92 @@ Result<std::string> readGoldenFile(const std::string &path, size_t limit) {
     error.file = path;
     return error;
   };
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  std::streamoff size = file ? std::streamoff(file.tellg()) : -1;
-  if (size < 0)
-    return unusable("cannot be read");
-  if (uint64_t(size) > limit)
-    return unusable("has " + std::to_string(size) + " bytes; at most " + std::to_string(limit) + " are read");
-  std::string bytes(size_t(size), 0);
-  file.seekg(0);
-  if (!file.read(bytes.data(), size))
-    return unusable("cannot be read");
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe without a writer must not block
+  if (fd < 0)
+    return unusable(std::string("cannot be read: ") + std::strerror(errno));
+  struct stat info;
+  std::string bytes;
+  int number = fstat(fd, &info) != 0 ? errno : 0;
+  bool regular = !number && S_ISREG(info.st_mode);
+  bool fits = regular && uint64_t(info.st_size) <= limit;
+  if (fits)
+    bytes.resize(size_t(info.st_size));
+  for (size_t done = 0; !number && done < bytes.size();) {
+    ssize_t n = read(fd, bytes.data() + done, bytes.size() - done);
+    if (n > 0)
+      done += size_t(n);
+    else if (n == 0) // it became shorter
+      bytes.resize(done);
+    else if (errno != EINTR)
+      number = errno;
+  }
+  close(fd);
+  if (number)
+    return unusable(std::string("cannot be read: ") + std::strerror(number));
+  if (!regular)
+    return unusable("is not a regular file");
+  if (!fits)
+    return unusable("has " + std::to_string(info.st_size) + " bytes; at most " + std::to_string(limit) + " are read");
   return bytes;
 }
 
-Result<GoldenTensorMap> parseSafetensors(const std::string &bytes) {
+Result<TensorViewMap> viewSafetensors(std::string_view bytes) {
   uint64_t headerBytes = 0;
   if (bytes.size() >= 8)
     std::memcpy(&headerBytes, bytes.data(), 8); // little-endian, as every target of this project
   if (bytes.size() < 8 || headerBytes > bytes.size() - 8)
     return wrong("the header does not fit into the " + std::to_string(bytes.size()) + " bytes of the file");
-  const char *begin = bytes.data() + 8, *data = begin + headerBytes;
-  nlohmann::json header = nlohmann::json::parse(begin, data, nullptr, false);
+  std::string_view text = bytes.substr(8, headerBytes), data = bytes.substr(8 + headerBytes);
+  nlohmann::json header = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
   if (!header.is_object())
     return wrong("the header is not a JSON object");
-  GoldenTensorMap out;
-  int64_t dataBytes = int64_t(bytes.size() - 8 - headerBytes), total = 0;
+  TensorViewMap out;
+  size_t total = 0;
   for (const auto &[name, entry] : header.items()) {
     if (name == "__metadata__")
       continue;
-    Result<GoldenTensor> tensor = parseTensor(entry, data, dataBytes);
+    Result<TensorView> tensor = viewTensor(entry, data);
     if (!tensor)
       return wrong("tensor " + quoteText(name) + " " + tensor.error().message);
     // NOTE: tensors that share bytes would let a small file ask for any amount of memory.
-    total += int64_t(tensor->bytes.size());
-    if (total > dataBytes)
-      return wrong("tensors overlap: together they are larger than the " + std::to_string(dataBytes) +
+    total += tensor->bytes.size();
+    if (total > data.size())
+      return wrong("tensors overlap: together they are larger than the " + std::to_string(data.size()) +
                    " bytes of data");
     out[name] = std::move(*tensor);
   }
   return out;
 }
 
-std::vector<double> GoldenTensor::values() const {
-  std::vector<double> out(numElements());
+Result<GoldenTensorMap> parseSafetensors(const std::string &bytes) {
+  Result<TensorViewMap> views = viewSafetensors(bytes);
+  if (!views)
+    return views.takeError();
+  GoldenTensorMap out;
+  for (const auto &[name, view] : *views)
+    out[name] = {view.type, view.shape, {view.bytes.begin(), view.bytes.end()}};
+  return out;
+}
+
+static std::vector<double> decode(DataType type, const void *bytes, size_t count) {
+  std::vector<double> out(count);
   if (type == DataType::I64) {
-    for (size_t i = 0; i < out.size(); ++i) {
+    for (size_t i = 0; i < count; ++i) {
       int64_t value;
-      std::memcpy(&value, &bytes[i * 8], 8);
+      std::memcpy(&value, static_cast<const char *>(bytes) + i * 8, 8);
       out[i] = double(value);
     }
     return out;
   }
-  MatrixView{bytes.data(), type, 1, int64_t(out.size()), int64_t(out.size()), 1}.row(0, out.data());
+  MatrixView{bytes, type, 1, int64_t(count), int64_t(count), 1}.row(0, out.data());
   return out;
 }
+
+std::vector<double> TensorView::values(int64_t first, int64_t count) const {
+  return decode(type, bytes.data() + size_t(first) * size_t(dataTypeBits(type) / 8), size_t(count));
+}
+
+std::vector<double> GoldenTensor::values() const { return decode(type, bytes.data(), size_t(numElements())); }
 
 namespace {
 

@@ -18,10 +18,11 @@ bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
     int64_t count = 1;
     for (int64_t extent : role.shape)
       count *= extent;
-    PageBuffer buffer(size_t(count) * 4);
+    bool table = role.name == "router.table";
+    PageBuffer buffer(size_t(count) * (table ? 4 : size_t(dataTypeBits(spec.dtype.weight)) / 8));
     if (!buffer.data())
       return false;
-    if (role.name == "router.table") { // ids of experts
+    if (table) { // ids of experts
       RandomSource random(seed);
       int64_t columns = role.shape.back();
       for (int64_t i = 0, first = 0; i < count; ++i) { // distinct in a row

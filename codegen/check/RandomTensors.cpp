@@ -16,13 +16,20 @@ namespace moec {
 static constexpr size_t largePage = size_t(2) << 20;
 
 PageBuffer::PageBuffer(size_t size) : bytes(size ? size : 1) {
-  mapped = bytes + largePage;
+  bool large = bytes >= largePage; // a layer may have thousands of small tensors
+  mapped = bytes + (large ? largePage : 0);
+  if (mapped < bytes) { // no machine has that much
+    mapped = 0;
+    return;
+  }
   void *block = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED) {
     mapped = 0;
     return;
   }
-  mapping = block;
+  mapping = pointer = block;
+  if (!large)
+    return;
   pointer = reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(block) + largePage - 1) / largePage * largePage);
   madvise(pointer, bytes, MADV_HUGEPAGE);
 }

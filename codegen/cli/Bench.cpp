@@ -10,6 +10,7 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
+#include "codegen/MemoryNeed.h"
 #include "codegen/bench/BenchReport.h"
 #include "codegen/bench/BenchStages.h"
 #include "codegen/bench/BenchWorkload.h"
@@ -108,6 +109,8 @@ static int benchLayer(Session &session, const BenchFlags &flags, const BenchSubj
   int64_t distinct =
       flags.distinct ? std::min(flags.distinct, experts) : distinctExperts(subject.plan(), benchSourceBytes(facts));
   warnOfSharedExperts(session, flags, subject, distinct);
+  if (Result<> fits = checkMemory(benchMemory(subject, flags, distinct), "bench"); !fits)
+    return fail(session, fits.error());
   Result<std::unique_ptr<BenchedLayer>> loaded = BenchedLayer::load(subject, flags, distinct);
   if (!loaded)
     return fail(session, loaded.error());

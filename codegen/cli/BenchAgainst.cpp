@@ -6,6 +6,7 @@
 
 #include "Supervisor.h"
 
+#include "codegen/MemoryNeed.h"
 #include "codegen/bench/Ceilings.h"
 #include "codegen/bench/Clocks.h"
 #include "codegen/bench/FigureText.h"
@@ -122,6 +123,11 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
   warnOfSharedExperts(session, flags, subjectA, distinctA);
   if (distinctB != distinctA)
     warnOfSharedExperts(session, flags, subjectB, distinctB);
+  double bytes = benchMemory(subjectA, flags, distinctA) + benchMemory(subjectB, flags, distinctB);
+  if (distinctA == distinctB && samePackedWeights(subjectA.plan(), subjectB.plan())) // B uses those of A
+    bytes -= packedBytes(subjectB.plan(), distinctB);
+  if (Result<> fits = checkMemory(bytes, "bench"); !fits)
+    return fail(session, fits.error());
   Result<std::unique_ptr<BenchedLayer>> a = BenchedLayer::load(subjectA, flags, distinctA);
   if (!a)
     return fail(session, a.error());

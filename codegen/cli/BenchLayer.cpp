@@ -97,6 +97,15 @@ Result<std::unique_ptr<BenchedLayer>> BenchedLayer::load(const BenchSubject &sub
   return std::unique_ptr<BenchedLayer>(new BenchedLayer(subject, std::move(*package), flags, distinct));
 }
 
+double benchMemory(const BenchSubject &subject, const BenchFlags &flags, int64_t distinct) {
+  int64_t most = 0;
+  for (int64_t t : subject.tokens)
+    most = std::max(most, t);
+  return packedBytes(subject.plan(), distinct) + benchWeightBytes(subject.facts, distinct > 0) +
+         double(workspaceBytes(subject.plan(), most, flags.threads)) +
+         4.0 * double(numVariants(most) + 1) * double(most) * double(subject.facts.hidden);
+}
+
 static Diagnostic noMemory(const char *what) {
   return Diagnostic::error("E-MEMORY", std::string("not enough memory for ") + what);
 }

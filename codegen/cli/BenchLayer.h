@@ -55,6 +55,9 @@ int loadSubject(Session &session, const BenchFlags &flags, const CompileFlags &c
 // Opens the package in `folder` instead. Its inputs follow from the spec in it.
 int loadPackage(Session &session, const BenchFlags &flags, const std::string &folder, BenchSubject &out);
 
+// Bytes of memory that weights, inputs and the largest call of a subject will take; `distinct` as below.
+double benchMemory(const BenchSubject &subject, const BenchFlags &flags, int64_t distinct);
+
 // A subject that runs. It must not move once its weights are packed; the subject must outlive it.
 class BenchedLayer {
 public:

@@ -58,7 +58,8 @@ static Result<std::string> makeLibrary(const CompiledPackage &package, LibraryKi
   if (bytes)
     return bytes;
   Diagnostic error = bytes.takeError();
-  error.hint = "moec doctor lists the programs moec runs; --emit static needs none";
+  if (error.code == "E-TOOL")
+    error.hint = "moec doctor lists the programs moec runs; --emit static needs none";
   return error;
 }
 
@@ -116,7 +117,7 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
     return fail(session, written.error());
   if (Result<> committed = folder.commit(); !committed)
     return fail(session, committed.error());
-  ownStagingFolder("");
+  releaseStaging();
   if (!session.quiet) {
     const moec_plan_header &header = package.plan.header;
     session.err << "  package     " << libraryFileName(package.name, kind) << " " << sizeText(int64_t(librarySize))
@@ -196,11 +197,11 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
   if (!staged)
     return fail(session, staged.error());
   PackageFolder &folder = **staged;
-  ownStagingFolder(folder.stagingPath());
+  ownStaging(folder.stagingPath(), output);
   LibraryKind kind = flags.emit == "shared" ? LibraryKind::Shared : LibraryKind::Static;
   if (int code = writePackage(session, *package, kind, folder))
     return code;
-  session.out << output << "\n";
+  session.out << escaped(output) << "\n";
   return ExitDone;
 }
 

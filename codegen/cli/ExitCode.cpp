@@ -22,8 +22,9 @@ static constexpr CliCode table[] = {
      "the flags of a verb."},
     {"E-FILE", ExitFile, "A file or folder cannot be read. Exit 8. The message holds the system's reason."},
     {"E-WRITE", ExitFile,
-     "A file or folder cannot be written: no permission, no space, or a name in use. Exit 8. Nothing is left\n"
-     "half-written: the package folder is as before."},
+     "A file, a folder or standard output cannot be written: no permission, no space, a limit of the size of files,\n"
+     "or a stream that is closed. Exit 8. Nothing is left half-written: a file or package folder is as before, unless\n"
+     "the message says that it is complete and only the result could not be printed."},
     {"E-EXISTS", ExitFile,
      "The package folder exists. Exit 8. moec never mixes files of two compilations; --force replaces a\n"
      "folder that holds a package, and no other one."},
@@ -37,11 +38,16 @@ static constexpr CliCode table[] = {
     {"E-INTERNAL", ExitInternal,
      "A mistake in moec, not in the input. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the\n"
      "versions and the spec without its tensor names: attach it to a report."},
-    {"E-TIMEOUT", ExitLimit, "--timeout was reached. Exit 9. Nothing is left of the output."},
+    {"E-TIMEOUT", ExitLimit,
+     "--timeout was reached. Exit 9. Nothing is left of the output, unless the message says that it is complete."},
     {"E-MEMORY", ExitLimit,
      "--memory-limit or the machine's memory was reached. Exit 9. Nothing is left of the output."},
+    {"E-RESOURCE", ExitLimit,
+     "The machine or the caller does not allow more threads, processes, open files or CPU time (ulimit, a cgroup).\n"
+     "Exit 9. Nothing is left of the output. Raise the limit, or use fewer --threads and --jobs."},
     {"E-INTERRUPTED", ExitInterrupted,
-     "Interrupted by a signal. Exit 130. Nothing is left of the output, except the records of moec tune, which stay."},
+     "Interrupted by a signal. Exit 130. Nothing is left of the output, except the records of moec tune, which stay,\n"
+     "and what the message says is complete."},
     {"E-MOE", ExitInvalid,
      "Text of the moe dialect, or of a function, is not valid. Exit 3. The place is the op at fault; a label such as\n"
      "C2 or L5 names the constraint, which codegen/moe/MoeOps.td and LayerChecks.h spell out."},

@@ -144,6 +144,9 @@ int verifyGolden(Session &session, const std::string &folder, const CompileOptio
   Result<std::vector<std::string>> names = listGoldenCases(folder);
   if (!names)
     return fail(session, names.error());
+  if (names->empty())
+    return fail(session, "E-GOLDEN", "folder " + quoteText(folder, 256) + " holds no golden case",
+                "a case is NAME.json with NAME.safetensors, both regular files");
   CompileOptions quiet = options;
   quiet.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
   size_t counts[3] = {0, 0, 0};

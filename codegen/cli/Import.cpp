@@ -46,7 +46,7 @@ static void printMapping(raw_ostream &out, const ImportResult &result) {
 static void printJson(Session &session, const ImportFlags &flags, const ImportResult &result) {
   json::OStream os(session.out, 2);
   os.object([&] {
-    os.attribute("spec", flags.output);
+    os.attribute("spec", escaped(flags.output));
     os.attribute("family", escaped(result.family));
     os.attribute("layer", result.layer);
     os.attribute("prefix", escaped(result.prefix));

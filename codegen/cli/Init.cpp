@@ -41,7 +41,7 @@ static int runInit(Session &session, const InitFlags &flags) {
   }
   if (int code = writeTextFile(session, flags.output, *text, flags.force))
     return code;
-  session.out << flags.output << "\n";
+  session.out << escaped(flags.output) << "\n";
   return ExitDone;
 }
 

@@ -18,6 +18,8 @@ public:
   virtual int64_t hidden() const = 0;
   virtual DataType activation() const = 0; // of x
 
+  // Bytes of memory that the weights, and what the comparison keeps of them, will take.
+  virtual double weightBytes() const = 0;
   // Draws weights; `tf32`, `unordered`: how exact the kernels are that they are for. False: no memory.
   virtual bool drawWeights(uint64_t seed, bool tf32, bool unordered) = 0;
   virtual const RoleTensors &weights() const = 0; // those drawn last

@@ -17,6 +17,7 @@ namespace moec {
 namespace {
 
 constexpr size_t maxFileBytes = size_t(1) << 30, maxFiles = 10000, maxLabels = 1000, maxLabelName = 64;
+constexpr int64_t tokensOfPart = 1 << 14;
 
 int refuse(Session &session, const std::string &path, const std::string &why) {
   return fail(session, "E-ROUTINGS", quoteText(path, 256) + ": " + escaped(why),
@@ -60,23 +61,27 @@ Result<> readMetadata(const std::string &bytes, std::vector<std::string> &names)
 bool isInteger(DataType type) { return type == DataType::I32 || type == DataType::I64; }
 
 // The tensor, whose rank and kind of type must be these; null: there is no tensor of that name.
-Result<const GoldenTensor *> find(const GoldenTensorMap &tensors, const std::string &name, size_t rank, bool integer) {
+Result<const TensorView *> find(const TensorViewMap &tensors, const std::string &name, size_t rank, bool integer) {
   auto found = tensors.find(name);
-  const GoldenTensor *out = found == tensors.end() ? nullptr : &found->second;
+  const TensorView *out = found == tensors.end() ? nullptr : &found->second;
   if (!out || (out->shape.size() == rank && isInteger(out->type) == integer))
     return out;
   return wrong(name + " must be a tensor of rank " + std::to_string(rank) + (integer ? " of I32 or I64" : " of F32"));
 }
 
-template <typename T> std::vector<T> valuesOf(const GoldenTensor *tensor) {
+// Rows `first` to `first` + `rows` of a table.
+template <typename T> std::vector<T> valuesOf(const TensorView *tensor, int64_t first, int64_t rows) {
   std::vector<T> values;
-  for (double value : tensor ? tensor->values() : std::vector<double>()) // an id out of int32 is out of range anyway
+  if (!tensor || !rows)
+    return values;
+  int64_t columns = tensor->shape.size() > 1 ? tensor->shape[1] : 1;
+  for (double value : tensor->values(first * columns, rows * columns)) // an id out of int32 is out of range anyway
     values.push_back(std::is_integral_v<T> ? T(std::clamp(value, -2147483648.0, 2147483647.0)) : T(value));
   return values;
 }
 
 Result<> readRecord(const std::string &bytes, int64_t choices, RoutingStats &stats) {
-  Result<GoldenTensorMap> tensors = parseSafetensors(bytes);
+  Result<TensorViewMap> tensors = viewSafetensors(bytes);
   if (!tensors)
     return tensors.takeError();
   struct Wanted {
@@ -84,31 +89,39 @@ Result<> readRecord(const std::string &bytes, int64_t choices, RoutingStats &sta
     size_t rank;
     bool integer;
   };
-  std::vector<const GoldenTensor *> found;
+  std::vector<const TensorView *> found;
   for (const Wanted &wanted :
        {Wanted{"ids", 2, true}, Wanted{"weights", 2, false}, Wanted{"logits", 2, false}, Wanted{"labels", 1, true}}) {
-    Result<const GoldenTensor *> tensor = find(*tensors, wanted.name, wanted.rank, wanted.integer);
+    Result<const TensorView *> tensor = find(*tensors, wanted.name, wanted.rank, wanted.integer);
     if (!tensor)
       return tensor.takeError();
     found.push_back(*tensor);
   }
-  const GoldenTensor *ids = found[0], *weights = found[1], *logits = found[2], *labels = found[3];
-  RoutingRecord record;
+  const TensorView *ids = found[0], *weights = found[1], *logits = found[2], *labels = found[3];
   if (!ids)
     return wrong("the file has no tensor ids");
   if (ids->shape[1] != choices)
     return wrong("ids has " + std::to_string(ids->shape[1]) + " choices, the layer has " + std::to_string(choices));
-  record.tokens = ids->shape[0];
-  record.choices = choices;
+  int64_t tokens = ids->shape[0];
   for (auto [name, tensor] : {std::pair("weights", weights), std::pair("logits", logits), std::pair("labels", labels)})
-    if (tensor && tensor->shape[0] != record.tokens)
+    if (tensor && tensor->shape[0] != tokens)
       return wrong(std::string(name) + " has " + std::to_string(tensor->shape[0]) + " rows, ids has " +
-                   std::to_string(record.tokens));
-  record.ids = valuesOf<int32_t>(ids);
-  record.weights = valuesOf<float>(weights);
-  record.logits = valuesOf<float>(logits);
-  record.labels = valuesOf<int32_t>(labels);
-  return stats.add(record);
+                   std::to_string(tokens));
+  // Part by part, so that the file is the most that is held in memory.
+  int64_t first = 0;
+  do {
+    RoutingRecord part;
+    part.tokens = std::min(tokens - first, tokensOfPart);
+    part.choices = choices;
+    part.ids = valuesOf<int32_t>(ids, first, part.tokens);
+    part.weights = valuesOf<float>(weights, first, part.tokens);
+    part.logits = valuesOf<float>(logits, first, part.tokens);
+    part.labels = valuesOf<int32_t>(labels, first, part.tokens);
+    if (Result<> added = stats.add(part); !added)
+      return added;
+    first += part.tokens;
+  } while (first < tokens);
+  return {};
 }
 
 // Files of the folder in the order of their names.

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,23 +41,40 @@ void warn(Session &session, std::string code, std::string message, std::string h
   say(session, Severity::Warning, std::move(code), std::move(message), std::move(hint));
 }
 
-int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text) {
-  auto cannot = [&](const std::string &why) {
-    return fail(session, "E-FILE", "cannot read the " + std::string(what) + " " + quoteText(path, 256) + ": " + why);
-  };
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return cannot(std::strerror(errno));
-  text.clear();
+// The first bytes of a file, at most `limit` and some more; errno of what failed. A pipe is read as far as its writers
+// go, but one that nobody writes into would never end: ENXIO.
+static int readBytes(int fd, size_t limit, std::string &text) {
+  struct stat info;
+  bool pipe = fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode);
   char block[16384];
-  ssize_t n;
-  while (text.size() <= limit && ((n = read(fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR)))
+  while (text.size() <= limit) {
+    ssize_t n = read(fd, block, sizeof block);
     if (n > 0)
       text.append(block, size_t(n));
-  int number = n < 0 ? errno : 0;
+    else if (n == 0)
+      return pipe && text.empty() ? ENXIO : 0;
+    else if (errno == EAGAIN) {
+      pollfd waiting = {fd, POLLIN, 0};
+      poll(&waiting, 1, -1);
+    } else if (errno != EINTR)
+      return errno;
+  }
+  return 0;
+}
+
+int readTextFile(Session &session, const std::string &path, const char *what, size_t limit, std::string &text) {
+  auto cannot = [&](int number) {
+    std::string why = number == ENXIO ? "it is a pipe or device that holds nothing" : std::strerror(number);
+    return fail(session, "E-FILE", "cannot read the " + std::string(what) + " " + quoteText(path, 256) + ": " + why);
+  };
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0)
+    return cannot(errno);
+  text.clear();
+  int number = readBytes(fd, limit, text);
   close(fd);
   if (number)
-    return cannot(std::strerror(number));
+    return cannot(number);
   if (text.size() > limit)
     return fail(session, "E-LIMIT",
                 std::string(what) + " " + quoteText(path, 256) + " is larger than " + std::to_string(limit) + " bytes");

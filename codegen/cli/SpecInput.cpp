@@ -155,8 +155,20 @@ int reportCompileErrors(Session &session, const SpecInput &input, const std::vec
   return exit;
 }
 
+// How tokens and experts find each other: "top-2", "4 slots each".
+static std::string choicesText(const LayerSpec &spec) {
+  const RouterSpec &router = spec.router;
+  if (router.kind == RouterKind::Soft)
+    return std::to_string(router.slots) + (router.slots == 1 ? " slot each" : " slots each");
+  if (router.kind == RouterKind::ExpertChoice)
+    return "which choose tokens";
+  if (router.kind == RouterKind::Dense)
+    return "all chosen";
+  return "top-" + std::to_string(spec.choices());
+}
+
 std::string specSummary(const LayerSpec &spec) {
-  std::string text = std::to_string(spec.experts.count) + " experts, top-" + std::to_string(spec.choices()) + ", H " +
+  std::string text = std::to_string(spec.experts.count) + " experts, " + choicesText(spec) + ", H " +
                      std::to_string(spec.hidden) + ", I ";
   text += spec.experts.heterogeneous()        ? "mixed"
           : spec.experts.intermediate.empty() ? "?"

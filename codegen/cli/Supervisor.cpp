@@ -4,6 +4,8 @@
 
 #include "Supervisor.h"
 
+#include "ProcessTree.h"
+
 #include "codegen/emit/Manifest.h"
 
 #include "dsl/text/Sha256.h"
@@ -27,15 +29,25 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace moec {
 
 namespace {
+// Of a file or folder; a rename keeps it. Zeros: there was none.
+struct FileIdentity {
+  dev_t device;
+  ino_t number;
+  bool operator==(const FileIdentity &other) const { return device == other.device && number == other.number; }
+};
+
 // What parent and child share. Written by the child only; the parent reads it after the child's end.
 struct Shared {
   char stage[64];
   char staging[4096];
+  char target[4096];
+  FileIdentity staged, before; // of `staging`, and of what was at `target` when it was named
   char kept[4096];
   char spec[65536];
 };
@@ -50,7 +62,7 @@ static void store(char *to, size_t size, llvm::StringRef text) {
   to[n] = 0;
 }
 
-[[noreturn]] static void endForMemory() {
+void endForMemory() {
   static const char text[] = "moec: error[E-MEMORY]: out of memory\n"
                              "  hint: raise --memory-limit, or use a smaller layer or fewer --jobs\n";
   (void)!::write(2, text, sizeof text - 1);
@@ -80,9 +92,53 @@ void enterStage(llvm::StringRef stage) {
     injectFault(activeLimits->fault, stage);
 }
 
-void ownStagingFolder(llvm::StringRef path) {
+static FileIdentity identityOf(const char *path) {
+  struct stat info;
+  return lstat(path, &info) == 0 ? FileIdentity{info.st_dev, info.st_ino} : FileIdentity{};
+}
+
+void ownStaging(llvm::StringRef staging, llvm::StringRef target) {
+  if (!shared)
+    return;
+  store(shared->target, sizeof shared->target, target.rtrim('/'));
+  store(shared->staging, sizeof shared->staging, staging);
+  shared->staged = identityOf(shared->staging);
+  shared->before = identityOf(shared->target);
+}
+
+void releaseStaging() {
   if (shared)
-    store(shared->staging, sizeof shared->staging, path);
+    shared->staging[0] = 0;
+}
+
+// Whether the rename to `target` was done: it is what was staged, or, where that was not there yet when it was named,
+// something new.
+static bool isCommitted() {
+  if (!shared->target[0])
+    return false;
+  FileIdentity now = identityOf(shared->target), none = {};
+  return !(now == none) && (shared->staged == none ? !(now == shared->before) : now == shared->staged);
+}
+
+// "; "q" is complete": behind a message about what happened after the output was there. Else `otherwise`.
+static std::string completeText(const std::string &otherwise = {}) {
+  return isCommitted() ? "; " + quoteText(shared->target, 256) + " is complete" : otherwise;
+}
+
+// What the child could not remove. Where a file system cannot exchange two folders, a package is renamed to STAGING.old
+// for a moment (codegen/emit/PackageFolder.cpp): it returns if the new one did not get there.
+static void removeStaging() {
+  if (!shared->staging[0])
+    return;
+  std::error_code ignored;
+  std::string old = std::string(shared->staging) + ".old";
+  if (std::filesystem::exists(std::filesystem::symlink_status(old, ignored))) {
+    if (identityOf(shared->target) == FileIdentity{})
+      (void)rename(old.c_str(), shared->target);
+    else
+      std::filesystem::remove_all(old, ignored);
+  }
+  std::filesystem::remove_all(shared->staging, ignored);
 }
 
 void keepsOutput(llvm::StringRef path) {
@@ -108,6 +164,11 @@ static int runChild(Session &session, const Limits &limits, const std::function<
     return work();
   } catch (const std::bad_alloc &) {
     return fail(session, "E-MEMORY", "out of memory");
+  } catch (const std::system_error &e) { // of a thread that cannot start: a limit of processes
+    bool limit = e.code() == std::errc::resource_unavailable_try_again;
+    return fail(session, limit ? "E-RESOURCE" : "E-INTERNAL",
+                limit ? "cannot start a thread: " + e.code().message() : std::string("unexpected failure: ") + e.what(),
+                limit ? "raise the limit of processes (ulimit -u, pids.max), or use fewer --threads and --jobs" : "");
   } catch (const std::exception &e) {
     fail(session, "E-INTERNAL", std::string("unexpected failure: ") + e.what());
     return ExitInternal;
@@ -142,18 +203,33 @@ static int internalError(Session &session, const std::vector<std::string> &comma
 }
 
 // How the child ended, or what the parent decided while it ran.
-enum class Ending { Child, Timeout, Interrupted };
+enum class Ending { Child, Timeout, Interrupted, Lost };
 
-static Ending waitForChild(pid_t child, const Limits &limits, int &status) {
+// Signals that a caller ignores stay ignored: `nohup moec tune` outlives its terminal.
+static sigset_t awaitedSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int number : {SIGCHLD, SIGINT, SIGTERM, SIGHUP})
+  for (int number : {SIGCHLD, SIGINT, SIGTERM})
     sigaddset(&set, number);
+  struct sigaction action;
+  if (sigaction(SIGHUP, nullptr, &action) != 0 || action.sa_handler != SIG_IGN)
+    sigaddset(&set, SIGHUP);
+  return set;
+}
+
+static pid_t waitRetrying(pid_t child, int *status, int options, rusage *used) {
+  pid_t ended;
+  while ((ended = wait4(child, status, options, used)) < 0 && errno == EINTR)
+    ;
+  return ended;
+}
+
+static Ending waitForChild(pid_t child, const Limits &limits, const sigset_t &awaited, int &status, rusage &used) {
   timespec start, now;
   clock_gettime(CLOCK_MONOTONIC, &start);
   while (true) {
-    if (waitpid(child, &status, WNOHANG) == child)
-      return Ending::Child;
+    if (pid_t ended = waitRetrying(child, &status, WNOHANG, &used))
+      return ended == child ? Ending::Child : Ending::Lost;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double left =
         limits.timeoutSeconds - double(now.tv_sec - start.tv_sec) - 1e-9 * double(now.tv_nsec - start.tv_nsec);
@@ -163,16 +239,28 @@ static Ending waitForChild(pid_t child, const Limits &limits, int &status) {
     } else {
       double slice = limits.timeoutSeconds > 0 ? std::min(left, 1.0) : 1.0;
       timespec wait = {time_t(slice), long((slice - std::floor(slice)) * 1e9)};
-      int number = sigtimedwait(&set, nullptr, &wait);
+      int number = sigtimedwait(&awaited, nullptr, &wait);
       if (number == SIGINT || number == SIGTERM || number == SIGHUP)
         decided = Ending::Interrupted;
     }
     if (decided != Ending::Child) {
       kill(child, SIGKILL);
-      waitpid(child, &status, 0);
+      waitRetrying(child, &status, 0, &used);
       return decided;
     }
   }
+}
+
+// Whether the process was ended by its limit of CPU time: the soft one has a signal of its own, the hard one kills.
+static bool reachedCpuLimit(int number, const rusage &used) {
+  rlimit limit;
+  if (number == SIGXCPU)
+    return true;
+  if (number != SIGKILL || getrlimit(RLIMIT_CPU, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
+    return false;
+  return double(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+             1e-6 * double(used.ru_utime.tv_usec + used.ru_stime.tv_usec) >=
+         double(limit.rlim_max) - 0.5;
 }
 
 // As it was given: "0.2", "90".
@@ -183,24 +271,56 @@ static std::string secondsText(double seconds) {
 }
 
 static int answer(Session &session, const Limits &limits, const std::vector<std::string> &command, Ending ending,
-                  int status) {
+                  int status, const rusage &used) {
   int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  if (ending == Ending::Lost)
+    return fail(session, "E-RESOURCE", "the compiling process was lost" + completeText());
   if (ending == Ending::Timeout)
     return fail(session, "E-TIMEOUT",
-                "stopped after " + secondsText(limits.timeoutSeconds) + " s in stage \"" + shared->stage + "\"",
-                "raise --timeout");
+                "stopped after " + secondsText(limits.timeoutSeconds) + " s in stage \"" + shared->stage + "\"" +
+                    completeText(),
+                isCommitted() ? "" : "raise --timeout");
   if (ending == Ending::Interrupted || number == SIGINT || number == SIGTERM || number == SIGHUP)
     return fail(session, "E-INTERRUPTED",
-                shared->kept[0] ? std::string("interrupted; ") + shared->kept + " keeps what was measured"
-                                : "interrupted; no output was left behind");
-  if (number == SIGPIPE)
-    return ExitFile; // the reader of stdout left; there is nobody to tell
+                shared->kept[0] ? "interrupted; " + escaped(shared->kept) + " keeps what was measured"
+                                : "interrupted" + completeText("; no output was left behind"));
+  if (number == SIGPIPE) // the reader of stdout left: there is nobody to tell, unless there is more than it would read
+    return isCommitted() ? fail(session, "E-WRITE", "standard output was closed" + completeText()) : int(ExitFile);
+  if (reachedCpuLimit(number, used))
+    return fail(session, "E-RESOURCE", "stopped by the limit of CPU time" + completeText(), "raise ulimit -t");
   if (number == SIGKILL)
-    return fail(session, "E-MEMORY", "the compiling process was killed, most likely for lack of memory");
+    return fail(session, "E-MEMORY",
+                "the compiling process was killed, most likely for lack of memory" + completeText());
   if (number)
     return internalError(session, command, std::string("ended with signal ") + strsignal(number));
   int code = WEXITSTATUS(status);
   return code == ExitInternal ? internalError(session, command, "failed") : code;
+}
+
+// A result that did not reach its reader is a failure, but not of the work.
+static int checkOutput(Session &session, int code) {
+  auto &out = static_cast<llvm::raw_fd_ostream &>(session.out);
+  if (!out.has_error())
+    return code;
+  std::string why = out.error().message();
+  out.clear_error();
+  if (code != ExitDone)
+    return code;
+  return fail(session, "E-WRITE", "cannot write to standard output: " + why + completeText());
+}
+
+[[noreturn]] static void becomeChild(Session &session, const Limits &limits, const sigset_t &mask,
+                                     const std::function<int()> &work) {
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
+  llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
+    std::fprintf(stderr, "%s\n", reason);
+    std::abort(); // LLVM would exit with 1, which here means a failed check
+  });
+  int code = runChild(session, limits, work);
+  session.out.flush();
+  session.err.flush();
+  _exit(checkOutput(session, code));
 }
 
 int supervise(Session &session, const Limits &limits, const std::vector<std::string> &command,
@@ -210,43 +330,25 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
     return fail(session, "E-MEMORY", "out of memory");
   shared = static_cast<Shared *>(memory);
   activeLimits = &limits;
-  sigset_t blocked, before;
-  sigemptyset(&blocked);
-  for (int number : {SIGCHLD, SIGINT, SIGTERM, SIGHUP})
-    sigaddset(&blocked, number);
-  sigprocmask(SIG_BLOCK, &blocked, &before);
+  signal(SIGCHLD, SIG_DFL); // whoever ignores it hands that on, and then no child can be waited for
+  sigset_t awaited = awaitedSignals(), before;
+  sigprocmask(SIG_BLOCK, &awaited, &before);
   session.out.flush();
   session.err.flush();
+  ProcessTree tree;
   pid_t child = fork();
   if (child < 0)
-    return fail(session, "E-MEMORY", std::string("cannot start a process: ") + std::strerror(errno));
-  if (child == 0) {
-    sigprocmask(SIG_SETMASK, &before, nullptr);
-    signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
-    llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
-      std::fprintf(stderr, "%s\n", reason);
-      std::abort(); // LLVM would exit with 1, which here means a failed check
-    });
-    int code = runChild(session, limits, work);
-    session.out.flush();
-    session.err.flush();
-    // A result that did not reach its reader is a failure.
-    auto &out = static_cast<llvm::raw_fd_ostream &>(session.out);
-    if (out.has_error()) {
-      std::string why = out.error().message();
-      out.clear_error();
-      if (code == ExitDone)
-        code = fail(session, "E-WRITE", "cannot write to standard output: " + why);
-    }
-    _exit(code);
-  }
+    return fail(session, errno == ENOMEM ? "E-MEMORY" : "E-RESOURCE",
+                std::string("cannot start a process: ") + std::strerror(errno),
+                errno == EAGAIN ? "raise the limit of processes (ulimit -u, pids.max)" : "");
+  if (child == 0)
+    becomeChild(session, limits, before, work);
   int status = 0;
-  Ending ending = waitForChild(child, limits, status);
-  if (shared->staging[0]) {
-    std::error_code ignored;
-    std::filesystem::remove_all(shared->staging, ignored);
-  }
-  return answer(session, limits, command, ending, status);
+  rusage used = {};
+  Ending ending = waitForChild(child, limits, awaited, status, used);
+  tree.endOrphans();
+  removeStaging();
+  return answer(session, limits, command, ending, status, used);
 }
 
 } // namespace moec

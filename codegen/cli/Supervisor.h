@@ -2,8 +2,9 @@
 //
 // A verb's work and its limits -> an exit code, whatever happens inside.
 //
-// The work runs in a child process. The parent waits for it, passes interrupts on, enforces --timeout, and removes the
-// staging folder if the child could not, so that a crash, a kill or an interrupt leaves no incomplete output.
+// The work runs in a child process. The parent waits for it, enforces --timeout, ends the child and the programs that it
+// runs when it is interrupted itself, and removes the staging file or folder if the child could not, so that a crash, a
+// kill or an interrupt leaves no incomplete output.
 
 #ifndef MOEC_CODEGEN_CLI_SUPERVISOR_H
 #define MOEC_CODEGEN_CLI_SUPERVISOR_H
@@ -26,13 +27,20 @@ struct Limits {
 };
 
 // Runs `work` and returns its exit code. A crash or an exception gives 7 and saves moec-repro-HASH with `command`; a
-// limit gives 9, SIGINT and SIGTERM give 130. Call once, before any thread is started.
+// limit of moec, of the caller or of the machine gives 9, SIGINT and SIGTERM give 130. Output that was complete before
+// the end is named. Call once, before any thread is started.
 int supervise(Session &session, const Limits &limits, const std::vector<std::string> &command,
               const std::function<int()> &work);
 
+// Says that memory is used up, with none of its own, and ends the process with 9.
+[[noreturn]] void endForMemory();
+
 // Called by the work; the parent still has the texts after a crash.
-void enterStage(llvm::StringRef stage);           // for messages
-void ownStagingFolder(llvm::StringRef path);      // removed by the parent unless released; "" releases
+void enterStage(llvm::StringRef stage); // for messages
+// `staging` is removed by the parent unless released. A rename makes it `target`, which is then said to be complete.
+// Call it again, or at first, when `staging` exists.
+void ownStaging(llvm::StringRef staging, llvm::StringRef target);
+void releaseStaging();
 void keepsOutput(llvm::StringRef path);           // what an interrupted run has written stays there, and is of use
 void keepForReproducer(llvm::StringRef specText); // cut at 64 KiB
 

@@ -23,6 +23,17 @@ using interpret::Tensor;
 using interpret::TensorRef;
 using Doubles = std::vector<double>;
 
+double TextOracle::weightBytes() const {
+  double bytes = 0;
+  for (const TextTensor &tensor : text.tensors) {
+    double count = 1;
+    for (int64_t extent : tensor.role.shape)
+      count *= double(extent);
+    bytes += count * (dataTypeBits(tensor.type) / 8 + sizeof(double));
+  }
+  return bytes;
+}
+
 bool TextOracle::drawWeights(uint64_t seed, bool roundsTo32, bool) {
   memory.clear();
   tensors.clear();
@@ -33,7 +44,7 @@ bool TextOracle::drawWeights(uint64_t seed, bool roundsTo32, bool) {
     int64_t count = 1;
     for (int64_t extent : tensor.role.shape)
       count *= extent;
-    PageBuffer buffer(size_t(count) * 4);
+    PageBuffer buffer(size_t(count) * size_t(dataTypeBits(tensor.type)) / 8);
     if (!buffer.data())
       return false;
     Distribution distribution = distributionOf(tensor);

@@ -17,6 +17,7 @@ public:
   explicit TextOracle(const TextLayer &text) : text(text) {}
   int64_t hidden() const override { return text.hidden; }
   DataType activation() const override { return text.activation; }
+  double weightBytes() const override;
   bool drawWeights(uint64_t seed, bool tf32, bool unordered) override;
   const RoleTensors &weights() const override { return tensors; }
   void drawInputs(int64_t numTokens, uint64_t seed) override;

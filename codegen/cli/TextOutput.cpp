@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A text -> PATH.tmp-PID beside the file, which a rename turns into the file.
+// A text -> a staging file beside the file, which a rename turns into the file.
 
 #include "TextOutput.h"
 
 #include "Supervisor.h"
+
+#include "codegen/StagingPath.h"
+
+#include "dsl/text/SourceText.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -20,10 +24,10 @@ static int writeAll(int fd, const std::string &text, bool sync) {
   int number = fd < 0 ? errno : 0;
   for (size_t done = 0; !number && done < text.size();) {
     ssize_t n = write(fd, text.data() + done, text.size() - done);
-    if (n >= 0)
+    if (n > 0)
       done += size_t(n);
-    else if (errno != EINTR)
-      number = errno;
+    else if (n == 0 || errno != EINTR)
+      number = n == 0 ? ENOSPC : errno; // a write of nothing sets no errno
   }
   if (!number && sync && fsync(fd) != 0)
     number = errno;
@@ -34,11 +38,11 @@ static int writeAll(int fd, const std::string &text, bool sync) {
 
 // errno of what failed. Without `force` a file that appears meanwhile stays, too.
 static int writeBeside(const std::string &path, const std::string &text, bool force) {
-  std::string staging = path + ".tmp-" + std::to_string(getpid());
+  std::string staging = stagingPathOf(path);
   int fd = open(staging.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL | O_NOFOLLOW, 0666);
   if (fd < 0)
     return errno;
-  ownStagingFolder(staging);
+  ownStaging(staging, path);
   int number = writeAll(fd, text, /*sync=*/true);
   if (!number && force && rename(staging.c_str(), path.c_str()) != 0)
     number = errno;
@@ -48,7 +52,7 @@ static int writeBeside(const std::string &path, const std::string &text, bool fo
       number = rename(staging.c_str(), path.c_str()) == 0 ? 0 : errno;
   }
   unlink(staging.c_str());
-  ownStagingFolder("");
+  releaseStaging();
   return number;
 }
 

@@ -7,6 +7,7 @@
 #include "Supervisor.h"
 #include "TextOutput.h"
 
+#include "codegen/StagingPath.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/tune/TuneCandidate.h"
 #include "codegen/tune/TunePrune.h"
@@ -29,9 +30,10 @@ namespace moec {
 // replaceTuneFile that leaves nothing beside the file if the run is interrupted.
 static Result<> replaceOwned(const std::string &path,
                              function_ref<Result<std::string>(const std::string &content)> change) {
-  ownStagingFolder(tuneStagingPath(path));
-  Result<> replaced = replaceTuneFile(path, change);
-  ownStagingFolder("");
+  std::string staging = stagingPathOf(path);
+  ownStaging(staging, path);
+  Result<> replaced = replaceTuneFile(path, change, staging);
+  releaseStaging();
   return replaced;
 }
 

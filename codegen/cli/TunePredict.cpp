@@ -226,7 +226,7 @@ int Predicting::run() {
     return ExitDone;
   }
   size_t changed = size_t(count_if(rows, [](const Row &row) { return row.range.changed; }));
-  session.out << path << ": " << written << " predictions; " << changed << " of " << rows.size()
+  session.out << escaped(path) << ": " << written << " predictions; " << changed << " of " << rows.size()
               << (rows.size() == 1 ? " token range" : " token ranges")
               << " changed; candidates that spill, do not fit or "
               << "fail: " << failed << "\n";

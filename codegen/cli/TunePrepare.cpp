@@ -221,7 +221,7 @@ void Preparation::askReference() {
 
 void Preparation::report(bool built) {
   if (cuda()) {
-    session.out << flags.prepare << ": " << gpuBundle.ranges
+    session.out << escaped(flags.prepare) << ": " << gpuBundle.ranges
                 << (gpuBundle.ranges == 1 ? " token range, " : " token ranges, ") << gpuBundle.candidates
                 << " candidates, a package each\n";
     return hint(built);
@@ -230,9 +230,10 @@ void Preparation::report(bool built) {
   for (const BundleStage &stage : bundle.stages)
     for (const BundleRange &range : stage.ranges)
       known += !range.reference.empty();
-  session.out << flags.prepare << ": " << bundle.stages.size() << (bundle.stages.size() == 1 ? " stage, " : " stages, ")
-              << bundle.numRanges() << (bundle.numRanges() == 1 ? " row range, " : " row ranges, ")
-              << bundle.numCandidates() << " candidates";
+  session.out << escaped(flags.prepare) << ": " << bundle.stages.size()
+              << (bundle.stages.size() == 1 ? " stage, " : " stages, ") << bundle.numRanges()
+              << (bundle.numRanges() == 1 ? " row range, " : " row ranges, ") << bundle.numCandidates()
+              << " candidates";
   if (size_t failed = bundle.numFailed())
     session.out << ", " << failed << " more that cannot be built";
   session.out << "; the defaults of " << known << " compared here\n";
@@ -245,7 +246,7 @@ void Preparation::hint(bool built) {
   if (!built)
     session.err << "  no C compiler found: build the runner on the other machine, README.txt says how\n";
   session.err << "  there: ./run --budget 10m\n  here:  moec tunedb merge " << bundle.layer << ".tune.jsonl "
-              << projectTuneFile(flags.spec) << " -o " << projectTuneFile(flags.spec) << "\n";
+              << escaped(projectTuneFile(flags.spec)) << " -o " << escaped(projectTuneFile(flags.spec)) << "\n";
 }
 
 int Preparation::run() {
@@ -258,7 +259,7 @@ int Preparation::run() {
   if (!staged)
     return fail(session, inTheWay(staged.error()));
   folder = std::move(*staged);
-  ownStagingFolder(folder->stagingPath());
+  ownStaging(folder->stagingPath(), flags.prepare);
   Result<std::string> workDir = folder->workDir();
   if (!workDir)
     return fail(session, workDir.error());
@@ -281,7 +282,7 @@ int Preparation::run() {
   }
   if (Result<> committed = folder->commit(); !committed)
     return fail(session, inTheWay(committed.error()));
-  ownStagingFolder("");
+  releaseStaging();
   report(built);
   return ExitDone;
 }

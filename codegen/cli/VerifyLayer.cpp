@@ -9,10 +9,12 @@
 #include "TextOracle.h"
 #include "codegen/emulate/EmulatedDevice.h"
 
+#include "codegen/MemoryNeed.h"
 #include "codegen/TemplateFiles.h"
 #include "codegen/check/LayerRun.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/check/RandomSpec.h"
+#include "codegen/emit/Manifest.h"
 #include "codegen/emulate/LoadedPackage.h"
 
 #include <algorithm>
@@ -43,12 +45,25 @@ static std::map<std::string, std::string> functionTexts(const LayerSpec &spec, c
   return texts;
 }
 
+double elementsOf(const Role &role) {
+  double count = 1;
+  for (int64_t extent : role.shape)
+    count *= double(extent);
+  return count;
+}
+
 // A spec's layer is compared to the reference.
 class SpecOracle : public LayerOracle {
 public:
   SpecOracle(const LayerSpec &spec, const std::string &templatesDir) : spec(spec), templatesDir(templatesDir) {}
   int64_t hidden() const override { return spec.hidden; }
   DataType activation() const override { return spec.dtype.activation; }
+  double weightBytes() const override {
+    double bytes = 0;
+    for (const Role &role : tensorsOf(spec))
+      bytes += elementsOf(role) * (role.name == "router.table" ? 4 : dataTypeBits(spec.dtype.weight) / 8);
+    return bytes;
+  }
   bool drawWeights(uint64_t seed, bool tf32, bool unordered) override {
     layer = {};
     layer.tf32 = tf32;
@@ -91,28 +106,36 @@ static void noteRouting(RoutingStats *stats, const CallOutputs &out) {
   (void)stats->add(record);
 }
 
-// Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
-static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void *x, int64_t tokens, int threads,
-                       RoutingStats *routing, IsaResult &result, std::string &reason) {
+// Whether nothing could be run, for a reason that says nothing about the kernels.
+static bool isShortage(const Diagnostic &error) {
+  return error.code == "E-MEMORY" || error.code == "E-MACHINE" || error.code == "E-RESOURCE";
+}
+
+// An error of the runtime: a shortage stays one, everything else is a failure of the package, with its reason.
+static Result<bool> failedRun(const Diagnostic &error, std::string &reason, const std::string &where = {}) {
+  if (isShortage(error))
+    return error;
+  reason = where + error.placedMessage();
+  return false;
+}
+
+// Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values. False:
+// `reason` says what is wrong; an error: it could not be run.
+static Result<bool> verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void *x, int64_t tokens,
+                               int threads, RoutingStats *routing, IsaResult &result, std::string &reason) {
   std::unique_ptr<CallOutputs> first;
   for (int n = 1; n <= threads; ++n) {
-    if (Result<> prepared = layer.prepare(n, isa, nullptr); !prepared) {
-      reason = prepared.error().placedMessage();
-      return false;
-    }
+    if (Result<> prepared = layer.prepare(n, isa, nullptr); !prepared)
+      return failedRun(prepared.error(), reason);
     for (int repeat = 0; repeat < 2; ++repeat) {
       // once all reports together, then each by itself
       auto out = std::make_unique<CallOutputs>(layer.info(), tokens,
                                                repeat == 0 ? ~0u : 1u << ((tokens + n) % MOEC_NUM_REPORTS));
       layer.poisonWorkspace(repeat == 0);
-      if (!out->ready()) {
-        reason = "out of memory";
-        return false;
-      }
-      if (Result<> ran = out->run(layer, x); !ran) {
-        reason = ran.error().placedMessage();
-        return false;
-      }
+      if (!out->ready())
+        return Diagnostic::error("E-MEMORY", "no memory for the outputs of " + std::to_string(tokens) + " tokens");
+      if (Result<> ran = out->run(layer, x); !ran)
+        return failedRun(ran.error(), reason);
       if (tokens && first && !first->sameBits(*out)) {
         reason = "T=" + std::to_string(tokens) + ": bits differ between run 1 on 1 thread and run " +
                  std::to_string(repeat + 1) + " on " + std::to_string(n) + " threads";
@@ -128,11 +151,11 @@ static bool verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void
   return true;
 }
 
-// Prepares the layer for the oracle's weights, and runs T tokens of x (false: the reason).
+// Prepares the layer for the oracle's weights, and runs T tokens of x (false: the reason; an error: nothing was run).
 struct Machine {
   bool tf32 = false; // its kernels may round f32 operands
   std::function<Result<>(const RoleTensors &weights)> prepare;
-  std::function<bool(const void *x, int64_t tokens, IsaResult &result, std::string &reason)> run;
+  std::function<Result<bool>(const void *x, int64_t tokens, IsaResult &result, std::string &reason)> run;
 };
 
 // Every seed and token count on one machine. An error: nothing could be run.
@@ -153,9 +176,11 @@ static Result<> verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machin
       ++result.cases;
       oracle.drawInputs(t, uint64_t(seed) * 1000 + uint64_t(t));
       layer.setInputs(&oracle.inputs());
-      bool good = machine.run(x.data(), t, result, reason);
+      Result<bool> good = machine.run(x.data(), t, result, reason);
       layer.setInputs(nullptr);
-      if (good)
+      if (!good)
+        return good.error().within("T=" + std::to_string(t));
+      if (*good)
         continue;
       ++result.failed;
       if (result.firstFailure.empty())
@@ -188,8 +213,8 @@ static Result<> verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const s
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
 // The second time with fewer outputs, since what is not asked for is not launched and other kernels follow each other.
 // A package that promises no bits is compared both times.
-static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens, RoutingStats *routing,
-                             IsaResult &result, std::string &reason) {
+static Result<bool> verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens,
+                                     RoutingStats *routing, IsaResult &result, std::string &reason) {
   bool repeats = layer.info().determinism != 0;
   CallOutputs first(layer.info(), tokens);
   CallOutputs again = repeats && tokens % 2 == 0
@@ -200,10 +225,8 @@ static bool verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x
   layer.poisonWorkspace(false);
   if (ran)
     ran = again.run(layer, x);
-  if (!ran) {
-    reason = "T=" + std::to_string(tokens) + ": " + ran.error().placedMessage();
-    return false;
-  }
+  if (!ran)
+    return failedRun(ran.error(), reason, "T=" + std::to_string(tokens) + ": ");
   if (tokens && repeats && !first.sameBits(again)) {
     reason = "T=" + std::to_string(tokens) + ": bits differ between two runs";
     return false;
@@ -283,12 +306,28 @@ static int verifyCuda(Verification &v, LayerOracle &oracle, CompiledPackage &com
   return ExitDone;
 }
 
+// Weights as drawn and packed, x, and the largest call.
+static Result<> checkMemoryOf(const Verification &v, const LayerOracle &oracle, const CompiledPackage &compiled) {
+  const LaunchPlan &plan = compiled.plan;
+  int64_t most = *std::max_element(v.tokens.begin(), v.tokens.end());
+  double bytes = oracle.weightBytes() + 4.0 * double(most) * double(oracle.hidden());
+  if (plan.header.isa_mask)
+    return checkMemory(bytes + double(plan.header.packed_bytes) + double(workspaceBytes(plan, most, v.flags.threads)),
+                       "verify");
+  if (v.flags.emulate) // the device's memory is this machine's
+    for (const CudaTargetPlan &target : compiled.cuda.targets)
+      bytes += double(compiled.cuda.packedBytes) + double(cudaWorkspaceBytes(plan, target, most));
+  return checkMemory(bytes, "verify");
+}
+
 static int verifyWith(Verification &v, LayerOracle &oracle, const CompileOptions &options) {
   for (const CompileOptions &part : splitByDevice(options)) {
     int exit = ExitDone;
     std::unique_ptr<CompiledPackage> compiled = compile(v.session, v.input, part, exit);
     if (!compiled)
       return exit;
+    if (Result<> fits = checkMemoryOf(v, oracle, *compiled); !fits)
+      return fail(v.session, fits.error());
     enterStage("verify");
     exit = part.archs.empty() ? verifyCpu(v, oracle, *compiled) : verifyCuda(v, oracle, *compiled, part);
     if (exit != ExitDone)

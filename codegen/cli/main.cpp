@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fcntl.h>
 #include <unistd.h>
 
 using namespace moec;
@@ -148,7 +149,16 @@ static int runCommandLine(Session &session, int argc, char **argv) {
   return fail(session, "E-USAGE", "no verb was named", "moec --help lists them");
 }
 
+// A standard stream that is closed gets a descriptor that refuses reads or writes as the closed one would. Otherwise
+// the first file that is opened takes its number, and a result is printed into a package.
+static void occupyStandardStreams() {
+  for (int stream : {0, 1, 2})
+    if (fcntl(stream, F_GETFD) < 0)
+      (void)!open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
+  occupyStandardStreams();
   // The destructor of llvm::outs() aborts on a write error; these two streams are never destroyed.
   auto *out = new llvm::raw_fd_ostream(1, /*shouldClose=*/false);
   auto *err = new llvm::raw_fd_ostream(2, /*shouldClose=*/false, /*unbuffered=*/true);
@@ -156,11 +166,11 @@ int main(int argc, char **argv) {
   try {
     int code = runCommandLine(session, argc, argv);
     out->flush();
-    if (!out->has_error())
+    if (!out->has_error() || code != ExitDone)
       return code;
-    return code == ExitDone ? int(ExitFile) : code;
+    return fail(session, "E-WRITE", "cannot write to standard output: " + out->error().message());
   } catch (const std::bad_alloc &) {
-    return ExitLimit;
+    endForMemory();
   } catch (const std::exception &error) {
     return fail(session, "E-INTERNAL", std::string("unexpected failure: ") + error.what());
   }

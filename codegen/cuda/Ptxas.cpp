@@ -4,13 +4,17 @@
 
 #include "codegen/cuda/Ptxas.h"
 
+#include "codegen/ToolRun.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/BinaryFormat/ELF.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Program.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -105,16 +109,10 @@ private:
 };
 
 uint32_t versionOf(const std::string &path) {
-  MemoryFile log("ptxas-version");
-  if (!log.isOpen())
+  Result<std::string> text = runTool(path, {path, "--version"});
+  if (!text)
     return 0;
-  std::string where = log.path();
-  std::optional<StringRef> redirects[] = {StringRef(), StringRef(where), StringRef(where)};
-  StringRef args[] = {path, "--version"};
-  if (sys::ExecuteAndWait(path, args, std::nullopt, redirects) != 0)
-    return 0;
-  std::string text = log.read();
-  StringRef release = StringRef(text).split("release ").second.split(',').first;
+  StringRef release = StringRef(*text).split("release ").second.split(',').first;
   uint32_t major = 0, minor = 0;
   if (release.split('.').first.getAsInteger(10, major) || release.split('.').second.getAsInteger(10, minor))
     return 0;
@@ -194,31 +192,62 @@ void parsePtxasLog(StringRef log, Assembled &out) {
   }
 }
 
+// Lines of ptxas about a line of its input: "ptxas in.ptx, line 3; error   : Unknown symbol 'x'".
+static bool blamesPtx(StringRef said) {
+  size_t at = said.find(", line ");
+  StringRef kind = at == StringRef::npos ? StringRef() : said.substr(at).split(';').second.ltrim();
+  return kind.starts_with("error") || kind.starts_with("fatal");
+}
+
 Result<Assembled> runPtxas(const Ptxas &ptxas, StringRef ptx, CudaArch arch) {
-  MemoryFile input("kernels.ptx"), cubin("kernels.cubin"), log("ptxas.log");
-  if (!input.isOpen() || !cubin.isOpen() || !log.isOpen() || !input.write(ptx))
-    return Diagnostic::error("E-INTERNAL", std::string("no memory for the files of ptxas: ") + std::strerror(errno));
-  std::string target = "-arch=" + cudaArchFacts(arch).name.str(), from = input.path(), to = cubin.path(),
-              said = log.path();
-  StringRef args[] = {"ptxas", target, "-O3", "-v", "-o", to, from};
-  std::optional<StringRef> redirects[] = {StringRef(), StringRef(said), StringRef(said)};
-  std::string reason;
+  MemoryFile input("kernels.ptx"), cubin("kernels.cubin");
+  if (!input.isOpen() || !cubin.isOpen() || !input.write(ptx))
+    return Diagnostic::error("E-MEMORY", std::string("no memory for the files of ptxas: ") + std::strerror(errno));
   FixedAddresses sameInEveryRun;
-  int code = sys::ExecuteAndWait(ptxas.path, args, std::nullopt, redirects, 0, 0, &reason);
-  std::string text = log.read();
-  if (code == 0) {
-    Assembled out;
-    out.cubin = cubin.read();
-    parsePtxasLog(text, out);
-    if (!out.cubin.empty())
-      return out;
+  Result<std::string> said = runTool(
+      ptxas.path, {"ptxas", "-arch=" + cudaArchFacts(arch).name.str(), "-O3", "-v", "-o", cubin.path(), input.path()},
+      /*chatter=*/"ptxas info");
+  if (!said) {
+    Diagnostic error = said.takeError();
+    if (blamesPtx(error.message)) // which is moec's
+      error.code = "E-INTERNAL";
+    else if (error.code == "E-TOOL")
+      error.hint = "moec doctor says which ptxas is used; " + ptxasAdvice();
+    return error;
   }
-  SmallVector<StringRef> lines;
-  StringRef(text).split(lines, '\n', -1, /*KeepEmpty=*/false);
-  erase_if(lines, [](StringRef line) { return line.starts_with("ptxas info"); });
-  lines.truncate(std::min<size_t>(lines.size(), 3));
-  return Diagnostic::error("E-INTERNAL", ptxas.path + " failed with code " + std::to_string(code) + ": " + reason +
-                                             join(lines, "; "));
+  Assembled out;
+  out.cubin = cubin.read();
+  parsePtxasLog(*said, out);
+  if (!out.cubin.empty())
+    return out;
+  return Diagnostic::error("E-TOOL", escaped(ptxas.path) + " ended without an error and wrote no cubin",
+                           "moec doctor says which ptxas is used; " + ptxasAdvice());
+}
+
+Result<> checkCubin(StringRef cubin, StringRef ptx) {
+  auto refuse = [](const Twine &why) {
+    return Diagnostic::error("E-TOOL", ("what ptxas wrote is no cubin: " + why).str(),
+                             "moec doctor says which ptxas is used; " + ptxasAdvice());
+  };
+  auto object = object::ObjectFile::createELFObjectFile(MemoryBufferRef(cubin, "cubin"));
+  if (!object)
+    return refuse(toString(object.takeError()));
+  if (cast<object::ELFObjectFileBase>(**object).getEMachine() != ELF::EM_CUDA)
+    return refuse("it is for another machine");
+  StringSet<> sections;
+  for (const object::SectionRef &section : (*object)->sections())
+    if (Expected<StringRef> name = section.getName())
+      sections.insert(*name);
+    else
+      return refuse(toString(name.takeError()));
+  while (true) {
+    ptx = ptx.split(".visible .entry ").second;
+    StringRef kernel = ptx.take_until([](char c) { return !isAlnum(c) && c != '_' && c != '$'; });
+    if (kernel.empty())
+      return {};
+    if (!sections.contains((".text." + kernel).str()))
+      return refuse("kernel " + kernel + " is missing");
+  }
 }
 
 } // namespace moec

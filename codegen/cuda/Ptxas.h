@@ -43,9 +43,12 @@ struct Assembled {
   std::vector<std::string> messages;             // all other output: C75xx advice and warnings
 };
 
-// Runs `ptxas` on `ptx` (no shell; no file is made on disk). The error holds its exit code and first lines; it is
-// E-INTERNAL because the PTX is ours.
+// Runs `ptxas` on `ptx` (no shell; no file is made on disk). The error says how it ended, with its first lines: E-TOOL,
+// or E-INTERNAL if ptxas refuses a line of the PTX, which is ours; E-MEMORY and E-RESOURCE as of runTool.
 Result<Assembled> runPtxas(const Ptxas &ptxas, llvm::StringRef ptx, CudaArch arch);
+
+// Whether `cubin` is an object for NVIDIA GPUs with a section of code for every kernel of `ptx`. The error is E-TOOL.
+Result<> checkCubin(llvm::StringRef cubin, llvm::StringRef ptx);
 
 // Reads the output of ptxas -v.
 void parsePtxasLog(llvm::StringRef log, Assembled &out);

@@ -4,9 +4,12 @@
 
 #include "PackageFolder.h"
 
+#include "codegen/StagingPath.h"
+
 #include "dsl/text/SourceText.h"
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
@@ -40,14 +43,31 @@ static bool mayBeReplaced(const fs::path &dir) {
   return false;
 }
 
-Result<> PackageFolder::check(llvm::StringRef path, Existing existing) {
-  std::string dir = path.str();
+// The nearest folder that exists takes the new ones.
+static Result<> checkParent(const std::string &dir) {
+  fs::path parent = fs::path(dir).parent_path();
   struct stat info;
-  if (lstat(dir.c_str(), &info) != 0) {
-    if (errno == ENOENT)
-      return {};
-    return cannot("look at", dir, errno);
-  }
+  while (!parent.empty() && lstat(parent.c_str(), &info) != 0 && errno == ENOENT)
+    parent = parent.parent_path();
+  std::string folder = parent.empty() ? "." : parent.string();
+  if (stat(folder.c_str(), &info) == 0 && !S_ISDIR(info.st_mode))
+    return cannot("make a folder in", folder, ENOTDIR);
+  return access(folder.c_str(), W_OK | X_OK) == 0 ? Result<>() : cannot("make a folder in", folder, errno);
+}
+
+// Longest path of a file inside a package folder: lib/cmake/NAME/NAMEConfig.cmake of a name of 63 bytes, and the
+// suffix of the staging folder.
+static constexpr size_t insideBytes = 192;
+
+Result<> PackageFolder::check(llvm::StringRef path, Existing existing) {
+  std::string dir = path.rtrim('/').str();
+  if (dir.empty())
+    dir = path.str();
+  if (dir.size() + insideBytes > PATH_MAX)
+    return cannot("make folder", dir, ENAMETOOLONG);
+  struct stat info;
+  if (lstat(dir.c_str(), &info) != 0)
+    return errno == ENOENT ? checkParent(dir) : cannot("make folder", dir, errno);
   if (S_ISLNK(info.st_mode))
     return Diagnostic::error("E-SYMLINK",
                              quoteText(dir, 256) + " is a symbolic link; a package folder is never written through one",
@@ -82,8 +102,11 @@ Result<std::unique_ptr<PackageFolder>> PackageFolder::stage(llvm::StringRef path
     fs::create_directories(parent, code);
   if (code)
     return cannot("make folder", parent.string(), code.value());
-  std::string staging = folder->path + ".tmp-" + std::to_string(getpid());
-  if (mkdir(staging.c_str(), 0777) != 0)
+  std::string staging;
+  do
+    staging = stagingPathOf(folder->path);
+  while (mkdir(staging.c_str(), 0777) != 0 && errno == EEXIST);
+  if (access(staging.c_str(), F_OK) != 0)
     return cannot("make folder", staging, errno);
   folder->staging = staging;
   return folder;

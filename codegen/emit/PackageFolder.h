@@ -2,8 +2,8 @@
 //
 // Files of a package -> a folder on disk that appears whole or not at all.
 //
-// All files are written to DIR.tmp-PID beside DIR, synced, and renamed. An error or a destructor removes the staging
-// folder; only the rename touches DIR.
+// All files are written to DIR.tmp-XXXXXXXX beside DIR (codegen/StagingPath.h), synced, and renamed. An error or a
+// destructor removes the staging folder; only the rename touches DIR.
 
 #ifndef MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
 #define MOEC_CODEGEN_EMIT_PACKAGEFOLDER_H
@@ -28,8 +28,8 @@ class PackageFolder {
 public:
   enum class Existing { Refuse, Replace };
 
-  // Whether a package may be written to `path`: nothing exists there, or `existing` is Replace and `path` is a package
-  // or a folder without files. Writes nothing.
+  // Whether a package may be written to `path`: nothing exists there and the nearest folder above it takes a new one,
+  // or `existing` is Replace and `path` is a package or a folder without files. Writes nothing.
   static Result<> check(llvm::StringRef path, Existing existing);
 
   // Checks as above and makes the staging folder.

@@ -4,12 +4,17 @@
 
 #include "PackageLibrary.h"
 
+#include "codegen/ToolRun.h"
+
 #include "llvm/Object/ArchiveWriter.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 
+#include <cerrno>
+#include <cstring>
 #include <vector>
 
 using namespace llvm;
@@ -37,7 +42,7 @@ std::string findLinker() {
   return {};
 }
 
-static constexpr const char *toolCode = "E-TOOL";
+static constexpr const char *toolCode = "E-TOOL", *writeCode = "E-WRITE";
 
 static Result<> writeWorkFile(const std::string &path, StringRef bytes) {
   std::error_code code;
@@ -49,7 +54,7 @@ static Result<> writeWorkFile(const std::string &path, StringRef bytes) {
     os.clear_error();
   }
   if (code)
-    return Diagnostic::error(toolCode, "cannot write \"" + path + "\": " + code.message());
+    return Diagnostic::error(writeCode, "cannot write " + quoteText(path, 256) + ": " + code.message());
   return {};
 }
 
@@ -66,44 +71,71 @@ Result<std::string> requireLinker() {
                            "moec doctor lists the programs moec runs; --emit static needs none");
 }
 
+// A linker that finds no room says so in the words of the system.
+static bool foundNoRoom(StringRef said) {
+  return llvm::any_of(ArrayRef<int>{ENOSPC, EFBIG, EDQUOT},
+                      [&](int number) { return said.contains(std::strerror(number)); });
+}
+
+// The library must hold what its users look for.
+static Result<> checkLibrary(StringRef bytes, StringRef symbol, const std::string &linker) {
+  auto refuse = [&](const Twine &why) {
+    return Diagnostic::error(toolCode, ("what " + escaped(linker) + " wrote is no library: " + why).str());
+  };
+  auto object = object::ObjectFile::createELFObjectFile(MemoryBufferRef(bytes, "library"));
+  if (!object)
+    return refuse(toString(object.takeError()));
+  for (const object::ELFSymbolRef &found : cast<object::ELFObjectFileBase>(**object).getDynamicSymbolIterators()) {
+    Expected<StringRef> name = found.getName();
+    if (!name)
+      return refuse(toString(name.takeError()));
+    if (*name == symbol)
+      return {};
+  }
+  return refuse(symbol + " is missing");
+}
+
 Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef workDir) {
+  std::string symbol = package.name + "_package";
   Result<std::string> linker = requireLinker();
   if (!linker)
     return linker.takeError();
-  std::string exports = inDir(workDir, "exports"), out = inDir(workDir, "out.so"), log = inDir(workDir, "log");
-  std::vector<std::string> owned = {*linker,
-                                    "-shared",
-                                    "--version-script=" + exports,
-                                    "-soname",
-                                    "lib" + package.name + ".so",
-                                    "-z",
-                                    "noexecstack",
-                                    "-z",
-                                    "relro",
-                                    "-z",
-                                    "now",
-                                    "--build-id=none",
-                                    "-o",
-                                    out};
-  if (Result<> written = writeWorkFile(exports, "{ global: " + package.name + "_package; local: *; };\n"); !written)
+  std::string exports = inDir(workDir, "exports"), out = inDir(workDir, "out.so");
+  std::vector<std::string> args = {*linker,
+                                   "-shared",
+                                   "--version-script=" + exports,
+                                   "-soname",
+                                   "lib" + package.name + ".so",
+                                   "-z",
+                                   "noexecstack",
+                                   "-z",
+                                   "relro",
+                                   "-z",
+                                   "now",
+                                   "--build-id=none",
+                                   "-o",
+                                   out};
+  if (Result<> written = writeWorkFile(exports, "{ global: " + symbol + "; local: *; };\n"); !written)
     return written.takeError();
   for (auto [i, object] : enumerate(package.objects)) {
-    owned.push_back(inDir(workDir, std::to_string(i) + ".o"));
-    if (Result<> written = writeWorkFile(owned.back(), StringRef(object.bytes.data(), object.bytes.size())); !written)
+    args.push_back(inDir(workDir, std::to_string(i) + ".o"));
+    if (Result<> written = writeWorkFile(args.back(), StringRef(object.bytes.data(), object.bytes.size())); !written)
       return written.takeError();
   }
-  std::vector<StringRef> args(owned.begin(), owned.end());
-  std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
-  std::string reason;
-  int code = sys::ExecuteAndWait(*linker, args, std::nullopt, redirects, 0, 0, &reason);
-  auto read = [](const std::string &path) {
-    auto buffer = MemoryBuffer::getFile(path);
-    return buffer ? (*buffer)->getBuffer().str() : std::string();
-  };
-  std::string bytes = code == 0 ? read(out) : std::string();
-  if (bytes.empty())
-    return Diagnostic::error(toolCode, *linker + " failed with code " + std::to_string(code) + ": " + reason +
-                                           StringRef(read(log)).trim().str());
+  Result<std::string> said = runTool(*linker, args);
+  if (!said) {
+    Diagnostic error = said.takeError();
+    if (foundNoRoom(error.message))
+      error.code = writeCode;
+    return error;
+  }
+  ErrorOr<std::unique_ptr<MemoryBuffer>> buffer =
+      MemoryBuffer::getFile(out, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return Diagnostic::error(toolCode, escaped(*linker) + " ended without an error and wrote no library");
+  std::string bytes = (*buffer)->getBuffer().str();
+  if (Result<> checked = checkLibrary(bytes, symbol, *linker); !checked)
+    return checked.takeError();
   return bytes;
 }
 

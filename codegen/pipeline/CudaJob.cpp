@@ -103,6 +103,8 @@ private:
       Result<Assembled> run = runPtxas(*ptxas, job.ptx, job.arch);
       if (!run)
         return fail(run.error().within("target cuda:" + name()));
+      if (Result<> checked = checkCubin(run->cubin, job.ptx); !checked)
+        return fail(checked.error().within("target cuda:" + name()));
       assembled = std::move(*run);
     }
     job.plan.setCosts(assembled.kernels);

@@ -5,6 +5,7 @@
 #include "codegen/pipeline/LayerText.h"
 
 #include "codegen/CapturedDiagnostics.h"
+#include "codegen/TextNesting.h"
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/moe/LayerChecks.h"
@@ -18,6 +19,10 @@ namespace moec {
 
 std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::string &file,
                                           std::vector<Diagnostic> &errors) {
+  if (Result<> flat = checkNesting(text, file, "E-MOE"); !flat) {
+    errors.push_back(flat.takeError());
+    return nullptr;
+  }
   auto out = std::make_unique<LayerText>();
   loadMoeDialects(out->context);
   CapturedDiagnostics said(out->context, "E-MOE");
@@ -36,6 +41,8 @@ std::unique_ptr<LayerText> parseLayerText(const std::string &text, const std::st
 }
 
 bool isFunctionText(const std::string &text) {
+  if (!checkNesting(text, "", ""))
+    return false;
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadMoeDialects(context);
   CapturedDiagnostics ignored(context, "E-MOE");

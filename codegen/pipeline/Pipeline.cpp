@@ -6,6 +6,8 @@
 #include "Compilation.h"
 
 #include "codegen/CapturedDiagnostics.h"
+#include "codegen/TextNesting.h"
+#include "codegen/Workers.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ObjectEmitter.h"
@@ -29,7 +31,6 @@
 #include "llvm/Support/SourceMgr.h"
 
 #include <atomic>
-#include <thread>
 
 using namespace mlir;
 
@@ -72,6 +73,10 @@ bool Compilation::parseOrBuild() {
     if (!module)
       return false;
   } else {
+    if (Result<> flat = checkNesting(input.moeText, input.moeFile, "E-MOE"); !flat) {
+      errors.push_back(flat.takeError());
+      return false;
+    }
     bool parsed = collecting("E-MOE", [&] {
       llvm::SourceMgr sources;
       sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(input.moeText, input.moeFile), SMLoc());
@@ -213,12 +218,7 @@ bool Compilation::runJobs(ObjectForm form) {
       else
         objects[i - devices.size()].run(shared);
   };
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < std::min<size_t>(options.jobs, numJobs); ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
+  runOnThreads(unsigned(std::min<size_t>(options.jobs, numJobs)), work);
   for (const ObjectJob &object : objects) {
     if (object.error)
       errors.push_back(*object.error);

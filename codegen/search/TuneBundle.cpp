@@ -4,6 +4,7 @@
 
 #include "codegen/search/TuneBundle.h"
 
+#include "codegen/Workers.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/emit/PackageLibrary.h"
 #include "codegen/tune/TuneCandidate.h"
@@ -14,7 +15,6 @@
 #include <atomic>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <tuple>
 
 namespace moec {
@@ -115,12 +115,7 @@ private:
           options.progress(++done, tasks.size());
       }
     };
-    std::vector<std::thread> threads;
-    for (unsigned i = 1; i < options.jobs; ++i)
-      threads.emplace_back(work);
-    work();
-    for (std::thread &thread : threads)
-      thread.join();
+    runOnThreads(options.jobs, work);
   }
 
   void compile(Task &task) {

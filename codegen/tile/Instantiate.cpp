@@ -7,6 +7,7 @@
 
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
+#include "codegen/TextNesting.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Builders.h"
@@ -213,6 +214,8 @@ Result<OwningOpRef<ModuleOp>> instantiateKernel(MLIRContext &context, const Matm
   Result<std::string> text = bindParameters(source.text, stage, binding);
   if (!text)
     return inFile(text.takeError());
+  if (Result<> flat = checkNesting(*text, source.file, code); !flat)
+    return flat.takeError();
   CapturedDiagnostics said(context, code, source.file);
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(*text, source.file), SMLoc());

@@ -6,6 +6,8 @@
 
 #include "codegen/tune/TuneStore.h"
 
+#include "codegen/StagingPath.h"
+
 #include "llvm/ADT/ScopeExit.h"
 
 #include <cerrno>
@@ -246,9 +248,10 @@ static Result<> writeWhole(const std::string &path, const std::string &bytes, mo
   return cannot("E-WRITE", "write", path, number);
 }
 
-std::string tuneStagingPath(const std::string &path) { return path + ".tmp-" + std::to_string(getpid()); }
-
-Result<> replaceTuneFile(const std::string &path, function_ref<Result<std::string>(const std::string &)> change) {
+Result<> replaceTuneFile(const std::string &path, function_ref<Result<std::string>(const std::string &)> change,
+                         std::string staging) {
+  if (staging.empty())
+    staging = stagingPathOf(path);
   struct stat named;
   if (!lstat(path.c_str(), &named) && !S_ISREG(named.st_mode))
     return Diagnostic::error("E-WRITE", "cannot replace the tuning file " + quoteText(path, 256) + ": it is " +
@@ -272,7 +275,6 @@ Result<> replaceTuneFile(const std::string &path, function_ref<Result<std::strin
   mode_t mask = umask(0);
   umask(mask);
   mode_t mode = exists && !fstat(fd, &named) ? named.st_mode & 07777 : 0666 & ~mask;
-  std::string staging = tuneStagingPath(path);
   if (Result<> written = writeWhole(staging, *after, mode); !written)
     return written;
   // A file that appeared in the meantime is somebody else's: link() refuses to replace it, rename() would not.

@@ -70,14 +70,13 @@ void forEachTuneLine(llvm::StringRef text, llvm::function_ref<void(size_t number
 // The whole file, read under the lock. Errors as above.
 Result<std::string> readTuneBytes(const std::string &path);
 
-// The file beside `path` that replaceTuneFile of this process writes and renames; whoever kills the process removes it.
-std::string tuneStagingPath(const std::string &path);
-
 // Replaces the content of `path` by what `change` makes of it ("": there is no such file yet). Nobody appends between
 // the reading and the replacement, which readers see whole or not at all. If `change` fails, or returns what it was
-// given, the file is not touched. Errors: E-WRITE, those of readTuneBytes, and what `change` returns.
+// given, the file is not touched. Errors: E-WRITE, those of readTuneBytes, and what `change` returns. The new content
+// is first written to `staging` (default: stagingPathOf(path)); whoever kills the process removes it.
 Result<> replaceTuneFile(const std::string &path,
-                         llvm::function_ref<Result<std::string>(const std::string &content)> change);
+                         llvm::function_ref<Result<std::string>(const std::string &content)> change,
+                         std::string staging = {});
 
 } // namespace moec
 

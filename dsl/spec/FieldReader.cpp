@@ -47,7 +47,7 @@ std::string spellingHint(std::string_view found, const std::vector<std::string> 
   std::string hint;
   if (auto near = closestSpelling(found, words))
     hint = "did you mean \"" + *near + "\"? ";
-  return hint + std::string(what) + ": " + listText(words);
+  return escaped(hint + std::string(what) + ": " + listText(words)); // names of function files are among the words
 }
 
 // Names of model configuration files, where people copy sizes from.
@@ -171,14 +171,15 @@ bool FieldReader::readInteger(const JsonNode &node, const std::string &path, Int
   std::optional<int64_t> read = integerOf(node.text);
   bool isInteger = node.text.find_first_of(".eE") == std::string::npos;
   if (!isInteger) {
-    fail("E-TYPE", node, path, path + " must be an integer, found " + node.text,
+    fail("E-TYPE", node, path, escaped(path) + " must be an integer, found " + node.text,
          "write it without fraction and exponent");
     return false;
   }
   if (!read || *read < range.min || *read > range.max) {
     bool any = range.max == std::numeric_limits<int64_t>::max();
     fail("E-RANGE", node, path,
-         path + " (" + node.text + ") is out of range, expected " + (any ? "a 64-bit integer" : rangeText(range)));
+         escaped(path) + " (" + node.text + ") is out of range, expected " +
+             (any ? "a 64-bit integer" : rangeText(range)));
     return false;
   }
   value = *read;
@@ -191,7 +192,7 @@ bool FieldReader::readNumber(const JsonNode &node, const std::string &path, Numb
   std::optional<double> read = doubleOf(node.text);
   bool tooSmall = read && (range.aboveMin ? *read <= range.min : *read < range.min);
   if (!read || tooSmall || *read > range.max) {
-    fail("E-RANGE", node, path, path + " (" + node.text + ") is out of range, expected " + rangeText(range));
+    fail("E-RANGE", node, path, escaped(path) + " (" + node.text + ") is out of range, expected " + rangeText(range));
     return false;
   }
   value = *read + 0.0; // -0 is 0
@@ -277,7 +278,7 @@ void FieldReader::numberOrWord(std::string_view key, double &value, bool &isWord
     readNumber(*node, path, range, value);
   else
     fail(node->kind == JsonKind::String ? "E-KEY" : "E-TYPE", *node, path,
-         path + " must be a number or \"" + std::string(word) + "\", found " + foundText(*node));
+         escaped(path) + " must be a number or \"" + std::string(word) + "\", found " + foundText(*node));
 }
 
 void FieldReader::integers(std::string_view key, std::vector<int64_t> &value, IntRange range, bool alone) {
@@ -339,7 +340,7 @@ void FieldReader::wordsOrAll(std::string_view key, unsigned &bits, const WordLis
   if (node->kind == JsonKind::String && node->text == "all")
     bits = (1u << words.size()) - 1;
   else if (node->kind == JsonKind::String)
-    fail("E-KEY", *node, pathOf(key), pathOf(key) + " does not know " + quoteText(node->text),
+    fail("E-KEY", *node, pathOf(key), escaped(pathOf(key)) + " does not know " + quoteText(node->text),
          "expected \"all\" or a list of " + listText({words.begin(), words.end()}));
   else if (expect(*node, JsonKind::Array, pathOf(key), "\"all\" or a list of words"))
     bits = readWords(*node, pathOf(key), words);
@@ -351,7 +352,7 @@ bool FieldReader::readDataType(const JsonNode &node, const std::string &path, Da
     return false;
   std::optional<DataType> read = parseDataType(node.text);
   if (!read || std::find(names.begin(), names.end(), node.text) == names.end()) {
-    fail("E-KEY", node, path, path + " does not know the type " + quoteText(node.text),
+    fail("E-KEY", node, path, escaped(path) + " does not know the type " + quoteText(node.text),
          spellingHint(node.text, names, "expected one of"));
     return false;
   }
@@ -411,7 +412,7 @@ void FieldReader::activation(std::string_view key, Activation &act, std::string 
     name = node->text;
     return;
   }
-  fail("E-KEY", *node, pathOf(key), pathOf(key) + " does not know " + quoteText(node->text),
+  fail("E-KEY", *node, pathOf(key), escaped(pathOf(key)) + " does not know " + quoteText(node->text),
        spellingHint(node->text, allowed, "expected one of") + ", or a function file of --templates");
 }
 

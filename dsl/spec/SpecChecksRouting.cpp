@@ -218,12 +218,21 @@ void SpecCheckList::checkTokensTaken() {
          "add \"select\": {\"capacity_factor\": 2.0}; each expert then takes 2.0 * T / E tokens");
 }
 
+// Published routers have one or two, and each adds to the code of every logit.
+static constexpr size_t maxTransforms = 16;
+
 void SpecCheckList::checkTransforms() {
   if (!readable({"router.transform"}))
     return;
+  const std::vector<LogitTransform> &transforms = spec.router.transform;
+  if (transforms.size() > maxTransforms)
+    fail("E-TRANSFORM", "router.transform",
+         "a router has " + std::to_string(transforms.size()) + " transforms; at most " + std::to_string(maxTransforms) +
+             " are allowed",
+         "join neighbours of one kind: two temperatures are their product, of two clamps the narrower counts");
   int learned[2] = {0, 0};
-  for (size_t i = 0; i < spec.router.transform.size(); ++i) {
-    const LogitTransform &transform = spec.router.transform[i];
+  for (size_t i = 0; i < transforms.size(); ++i) {
+    const LogitTransform &transform = transforms[i];
     std::string path = "router.transform[" + std::to_string(i) + "]";
     if (transform.op == TransformOp::Clamp && transform.min >= transform.max)
       fail("E-TRANSFORM", path + ".max", "clamp needs min below max", "swap the two numbers");

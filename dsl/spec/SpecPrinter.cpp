@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The visitor that prints. Values equal to their fallback are skipped; blocks that stay empty are skipped with them.
+// The visitor that prints. Values equal to their fallback are skipped unless their key is required; blocks
+// that stay empty are skipped with them.
 
 #include "dsl/spec/SpecPrinter.h"
 
@@ -28,8 +29,8 @@ public:
     if (value != fallback)
       put(key, value ? "true" : "false");
   }
-  void integer(std::string_view key, int64_t &value, int64_t fallback, IntRange, Need) override {
-    if (value != fallback)
+  void integer(std::string_view key, int64_t &value, int64_t fallback, IntRange, Need need) override {
+    if (value != fallback || need == Need::Required)
       put(key, std::to_string(value));
   }
   void optionalInteger(std::string_view key, std::optional<int64_t> &value, IntRange) override {
@@ -44,12 +45,12 @@ public:
     if (value)
       put(key, printNumber(*value));
   }
-  void word(std::string_view key, int &value, int fallback, const WordList &words, Need) override {
-    if (value != fallback)
+  void word(std::string_view key, int &value, int fallback, const WordList &words, Need need) override {
+    if (value != fallback || need == Need::Required)
       put(key, jsonString(words[value]));
   }
-  void text(std::string_view key, std::string &value, Need) override {
-    if (!value.empty())
+  void text(std::string_view key, std::string &value, Need need) override {
+    if (!value.empty() || need == Need::Required)
       put(key, jsonString(value));
   }
   void numberOrWord(std::string_view key, double &value, bool &isWord, double, NumberRange,

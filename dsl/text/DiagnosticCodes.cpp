@@ -60,7 +60,7 @@ const Row rows[] = {
                  "number) and select.capacity_factor (that many times T / E)."},
     {"E-TRANSFORM",
      "A logit transform contradicts itself: clamp needs min < max, cosine replaces the product of tokens "
-     "and router rows and must come first, and each kind has one learned parameter."},
+     "and router rows and must come first, and each kind has one learned parameter. Or there are more than 16."},
     {"E-LEVELS", "A hierarchical router has two levels whose counts multiply to experts.count; level 0 chooses groups, "
                  "level 1 experts inside them. A product_key router needs a square number of experts."},
     {"E-CAUSAL", "`causal: true` promises that no token depends on a later one. expert_choice, soft and depth choose "

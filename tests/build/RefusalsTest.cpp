@@ -62,6 +62,14 @@ const RefusedField refusedFields[] = {
        s.experts.zero = ZeroExperts{1025, ZeroKind::Zero};
      },
      "experts.zero.count", "the router has 5121 rows, at most 5120 are built", "choose fewer zero experts"},
+    {"many_slots",
+     [](LayerSpec &s) {
+       s.router.kind = RouterKind::Soft;
+       s.router.slots = 4096;
+       s.experts.count = 4096;
+     },
+     "router.slots", "4096 experts of 4096 slots are 16777216 slots, at most 1048576 are built",
+     "choose fewer slots or experts"},
     {"many_constant_experts",
      [](LayerSpec &s) {
        s.experts.zero = ZeroExperts{1000, ZeroKind::Constant};

@@ -145,7 +145,7 @@ TEST(GoldenCase, safetensors_hostile_headers_are_refused) {
 
 TEST(GoldenCase, files_missing_or_wrong_are_named) {
   Folder folder;
-  EXPECT_EQ(folder.errorOf("absent"), "DIR/absent.json: cannot be read");
+  EXPECT_EQ(folder.errorOf("absent"), "DIR/absent.json: cannot be read: No such file or directory");
   folder.write("a.json", "{");
   EXPECT_EQ(folder.errorOf("a"), "DIR/a.json: a golden case is a JSON object with 'spec' and a list 'batches'");
   folder.write("b.json", "{\"spec\": {}, \"batches\": [], \"dtype\": \"q\"}");
@@ -154,7 +154,7 @@ TEST(GoldenCase, files_missing_or_wrong_are_named) {
       "{\"moec\": 1, \"hidden\": 2, \"router\": {\"top_k\": 1}, \"experts\": {\"count\": 1, \"form\": \"linear\"}}";
   folder.write("c.json",
                "{\"spec\": " + spec + ", \"batches\": [{\"index\": 0, \"batch\": 1, \"tokens_per_sequence\": 1}]}");
-  EXPECT_EQ(folder.errorOf("c"), "DIR/c.safetensors: cannot be read");
+  EXPECT_EQ(folder.errorOf("c"), "DIR/c.safetensors: cannot be read: No such file or directory");
   folder.write("c.safetensors", safetensors("{}", ""));
   EXPECT_EQ(folder.errorOf("c"), "DIR/c.safetensors: tensor 'b0.x' is missing; expected 1 tokens of 2");
   std::string header = "{\"b0.x\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]},"

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <unistd.h>
 
 using namespace moec;
 
@@ -52,4 +54,25 @@ TEST(RandomTensors, buffer_is_aligned_zeroed_and_movable) {
   PageBuffer moved(std::move(buffer));
   EXPECT_EQ(moved.data(), pointer);
   EXPECT_EQ(buffer.data(), nullptr);
+}
+
+// A layer may have thousands of tensors of a few bytes: each takes its pages, not a large page of address space.
+TEST(RandomTensors, small_buffers_take_little_address_space) {
+  auto addressSpace = [] { // pages
+    std::ifstream file("/proc/self/statm");
+    int64_t pages = 0;
+    file >> pages;
+    return pages;
+  };
+  int64_t before = addressSpace();
+  std::vector<PageBuffer> buffers;
+  for (int i = 0; i < 4096; ++i) {
+    buffers.emplace_back(100);
+    ASSERT_NE(buffers.back().data(), nullptr);
+    static_cast<char *>(buffers.back().data())[99] = 1;
+  }
+  EXPECT_LT((addressSpace() - before) * sysconf(_SC_PAGESIZE), int64_t(64) << 20);
+  PageBuffer large(size_t(4) << 20);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(large.data()) % (size_t(2) << 20), 0u);
+  EXPECT_EQ(PageBuffer(~size_t(0) - 5).data(), nullptr);
 }

@@ -72,6 +72,33 @@ run verify text.mlir
 expect_status 3
 expect_in err 'text.mlir:1:1: error[E-MOE]: '
 
+# Text that would use up the stack of the parser, or of whoever walks over what it made.
+deep() { # deep NAME EXPRESSION MESSAGE: a file of what python prints
+  python3 -c "n = 20000; print($2)" >"deep_$1.mlir"
+  for verb in check explain compile verify bench; do
+    run $verb "deep_$1.mlir"
+    expect_status 3
+    expect_in err "deep_$1.mlir:"
+    expect_in err "error[E-MOE]: $3"
+  done
+}
+deep list '"func.func private @f() attributes {a = " + "[" * n' 'brackets are nested deeper than 256 levels'
+deep affine '"#m = affine_map<(d0) -> (" + "(" * n' 'brackets are nested deeper than 256 levels'
+deep minus '"#m = affine_map<(d0) -> (" + "-" * n + "d0)>"' 'an expression has more than 256 operators'
+deep sum '"#m = affine_map<(d0) -> (d0" + " + d0" * n + ")>"' 'an expression has more than 256 operators'
+deep function '"func.func private @d() -> " + "(() -> " * n' 'brackets are nested deeper than 256 levels'
+deep tuple '"!t = " + "tuple<" * n' 'brackets are nested deeper than 256 levels'
+deep alias '"!t0 = tuple<i32>\n" + "".join(f"!t{i} = tuple<!t{i-1}>\n" for i in range(1, n))' \
+  'aliases are nested deeper than 256 levels'
+deep aliases '"!t0 = tuple<i32>\n" + "".join(f"!t{i} = tuple<!t{i-1}, !t{i-1}>\n" for i in range(1, 64))' \
+  'an alias stands for more than 65536 bytes'
+deep region '"\"a.b\"() ({\n" * n' 'brackets are nested deeper than 256 levels'
+printf 'this is no mlir \377\000' >garbage.mlir
+run check garbage.mlir
+expect_status 3
+expect_in err 'garbage.mlir:1:1: error[E-MOE]: '
+expect_in err '    1 | this is no mlir'
+
 # The layers of examples/routing, written in the dialect.
 for example in "$source_dir"/examples/routing/*.mlir; do
   run check "$example"

@@ -134,7 +134,7 @@ assert all(l["machine"]["flags"] and l["spec_sha256"] and l["ceilings"]["read_gb
 printf '%s\n' '{"moec": 1, "name": "deep", "hidden": 8, "router": {"top_k": 2}, "experts": {"count": 2, "intermediate": 65536, "form": "mlp", "act": "relu"}}' >deep.json
 run --memory-limit 3000 -q bench deep.json --target cpu:avx2 --tokens 8192 --rounds 1
 expect_status 9
-expect_in err 'moec: error[E-MEMORY]: T=8192: no memory for a workspace of '
+expect_in err 'moec: error[E-MEMORY]: bench needs about '
 run bench tiny.json -q --tokens 8 --rounds 3 --skew one-hot --format csv
 expect_status 0
 expect_that 'csv has a head and a row' test "$(wc -l <out)" = 2

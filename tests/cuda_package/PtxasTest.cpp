@@ -144,8 +144,39 @@ TEST(Ptxas, ThatWritesNothingHasFailed) {
   folder.program("ptxas", "exit 0");
   Result<Assembled> out = runPtxas({folder.in("ptxas"), 0}, ".version 8.0", CudaArch::Sm80);
   ASSERT_FALSE(out);
-  EXPECT_EQ(out.error().code, "E-INTERNAL");
-  EXPECT_EQ(out.error().message, folder.in("ptxas") + " failed with code 0: ");
+  EXPECT_EQ(out.error().code, "E-TOOL");
+  EXPECT_EQ(out.error().message, folder.in("ptxas") + " ended without an error and wrote no cubin");
+}
+
+// PTX is moec's; that ptxas was killed or did not start is not.
+TEST(Ptxas, WhatIsNotThePtxIsTheToolsFailure) {
+  Folder folder;
+  folder.program("ptxas", "echo 'ptxas fatal   : Value sm_999 is not defined'; exit 255");
+  EXPECT_EQ(runPtxas({folder.in("ptxas"), 0}, "", CudaArch::Sm80).error().code, "E-TOOL");
+  folder.program("ptxas", "kill -9 $$");
+  Result<Assembled> killed = runPtxas({folder.in("ptxas"), 0}, "", CudaArch::Sm80);
+  ASSERT_FALSE(killed);
+  EXPECT_EQ(killed.error().code, "E-TOOL");
+  EXPECT_EQ(killed.error().message,
+            folder.in("ptxas") + " was ended by a signal (Killed), most likely for lack of memory");
+  EXPECT_EQ(runPtxas({folder.in("none"), 0}, "", CudaArch::Sm80).error().message,
+            folder.in("none") + " cannot be started: No such file or directory");
+}
+
+TEST(Ptxas, CubinIsLookedAt) {
+  EXPECT_FALSE(checkCubin("", ""));
+  EXPECT_FALSE(checkCubin(std::string(100, 'x'), ""));
+  std::optional<Ptxas> ptxas = findPtxas();
+  if (!ptxas)
+    GTEST_SKIP() << "there is no ptxas";
+  std::string ptx = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry one() { ret; }\n";
+  Result<Assembled> out = runPtxas(*ptxas, ptx, CudaArch::Sm80);
+  ASSERT_TRUE(out) << out.error().message;
+  EXPECT_TRUE(checkCubin(out->cubin, ptx)) << checkCubin(out->cubin, ptx).error().message;
+  Result<> other = checkCubin(out->cubin, ptx + ".visible .entry two() { ret; }\n");
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().message, "what ptxas wrote is no cubin: kernel two is missing");
+  EXPECT_FALSE(checkCubin(llvm::StringRef(out->cubin).drop_back(200), ptx)) << "cut short";
 }
 
 TEST(Ptxas, RealOneRefusesBrokenText) {

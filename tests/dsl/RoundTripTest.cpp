@@ -312,6 +312,15 @@ TEST(spec_round_trip, full_canonical_text) {
   expectRoundTrip("full", fullCanonical, "");
 }
 
+// A required key is written though its value is the one that it would have by default.
+TEST(spec_round_trip, required_keys) {
+  for (const char *groups : {R"({"count": 4, "keep": 1})", R"({"count": 1, "keep": 1})"})
+    expectRoundTrip(groups,
+                    std::string(R"({"moec": 1, "name": "g", "hidden": 8, "router": {"top_k": 1, "groups": )") + groups +
+                        R"(}, "experts": {"count": 8, "intermediate": 6}})",
+                    "");
+}
+
 // One request has one text, and so one hash, however it is written.
 TEST(spec_round_trip, reports_that_mean_the_same) {
   const std::string layer = R"({"moec": 1, "name": "r", "hidden": 8, "router": {"kind": "KIND", "top_k": 2},

@@ -113,3 +113,38 @@ TEST_F(PackageFolderTest, parent_that_cannot_be_made_is_said) {
   for (const char *path : {"", "/", ".", ".."})
     EXPECT_FALSE(PackageFolder::stage(path, PackageFolder::Existing::Replace)) << path;
 }
+
+TEST_F(PackageFolderTest, names_as_long_as_a_file_system_takes) {
+  for (size_t bytes : {250u, 255u}) {
+    std::string name(bytes, 'n');
+    EXPECT_EQ(make(at(name.c_str()), PackageFolder::Existing::Refuse, "one"), "") << bytes;
+    EXPECT_EQ(make(at(name.c_str()), PackageFolder::Existing::Replace, "two"), "") << bytes;
+    EXPECT_EQ(read(at(name.c_str()) + "/lib/libx.a"), "two");
+  }
+  EXPECT_EQ(entries(), 2u);
+  Result<> tooLong = PackageFolder::check(at(std::string(256, 'n').c_str()), PackageFolder::Existing::Refuse);
+  ASSERT_FALSE(tooLong) << "before any work is done";
+  EXPECT_NE(tooLong.error().message.find("File name too long"), std::string::npos) << tooLong.error().message;
+  std::string deep = base.string();
+  while (deep.size() < 3960)
+    deep += "/" + std::string(50, 'd');
+  EXPECT_FALSE(PackageFolder::check(deep, PackageFolder::Existing::Refuse)) << "its files would have longer paths";
+}
+
+TEST_F(PackageFolderTest, staging_folders_are_never_in_the_way) {
+  auto first = PackageFolder::stage(at("p"), PackageFolder::Existing::Refuse);
+  auto second = PackageFolder::stage(at("p"), PackageFolder::Existing::Refuse); // the same process id
+  ASSERT_TRUE(first && second);
+  EXPECT_NE((*first)->stagingPath(), (*second)->stagingPath());
+  EXPECT_EQ(make(at("p"), PackageFolder::Existing::Refuse, "one"), "");
+}
+
+TEST_F(PackageFolderTest, a_parent_that_is_a_file_is_said_before_the_work) {
+  std::ofstream(at("file")) << "x";
+  for (const char *below : {"file/p", "file/new/p"}) {
+    Result<> checked = PackageFolder::check(at(below), PackageFolder::Existing::Refuse);
+    ASSERT_FALSE(checked) << below;
+    EXPECT_EQ(checked.error().code, "E-WRITE");
+  }
+  EXPECT_TRUE(PackageFolder::check(at("new/folders/p"), PackageFolder::Existing::Refuse));
+}
