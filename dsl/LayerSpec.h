@@ -330,7 +330,7 @@ struct WrapSpec {
   std::optional<DenseSpec> dense;
 };
 
-enum class StackKind { Single, PerExpert, Stacked, FlatRows };
+enum class StackKind { Single, PerExpert, Stacked, FlatRows, InterleavedColumns };
 enum class AxesKind { OutIn, InOut };
 enum class PartKind { All, FirstHalf, SecondHalf, Even, Odd };
 // Where a role is stored in a checkpoint.

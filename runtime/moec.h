@@ -40,6 +40,7 @@ typedef struct moec_package moec_package; /* what NAME_package() returns        
 #endif
 typedef struct moec_layer moec_layer;     /* opaque; immutable after create       */
 typedef struct moec_weights moec_weights; /* opaque; immutable                    */
+typedef struct moec_pool moec_pool;       /* opaque; threads that layers share    */
 
 typedef enum moec_status {
   MOEC_OK = 0,
@@ -69,22 +70,45 @@ typedef enum moec_status {
 typedef void (*moec_parallel_for)(void *context, int64_t count, void (*body)(void *body_arg, int64_t i, int32_t worker),
                                   void *body_arg);
 
+/* What a call does that finds its pool running another call. */
+enum {
+  MOEC_BUSY_ALONE = 0, /* runs on its own thread alone and never waits          */
+  MOEC_BUSY_WAIT = 1   /* waits for its turn, first come first served, and then has all workers */
+};
+
+typedef struct moec_pool_options {
+  size_t struct_size; /* sizeof(moec_pool_options)                                                     */
+  int32_t threads;    /* workers, the calling thread included; 0 = the CPUs that this thread may use   */
+  int32_t spin_us;    /* how long an idle worker spins before it sleeps; 0 = 50, -1 = sleeps at once   */
+  int32_t when_busy;  /* MOEC_BUSY_*                                                                   */
+  int32_t reserved;
+  /* Runs first on each thread that the pool starts, worker 1 .. threads-1: the place to set its affinity, priority or
+   * name. NULL: nothing. The pool itself sets none; threads inherit those of the thread whose call starts them. */
+  void (*on_thread_start)(void *context, int32_t worker);
+  void *on_thread_start_context;
+} moec_pool_options;
+
 /* Where a layer runs. */
 enum { MOEC_DEVICE_CPU = 0, MOEC_DEVICE_CUDA = 1 };
 
+/* Zeros in all fields but struct_size are the defaults, as is NULL in place of the options. */
 typedef struct moec_layer_options {
-  size_t struct_size;             /* sizeof(moec_layer_options); 40 (no `device` and below) is accepted too   */
-  int32_t max_threads;            /* workers, the calling thread included; 0 = 1                              */
-  int32_t max_isa;                /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)        */
-  moec_parallel_for parallel_for; /* host's threads; NULL = the layer's own pool, started by the first call that
-                                   * needs it                                                                 */
+  /* sizeof(moec_layer_options); 40 and 56 (ending with `reserved`, `cuda_driver`) are accepted too */
+  size_t struct_size;
+  int32_t max_threads; /* workers, the calling thread included; 0 = 1, or those of `pool`                      */
+  int32_t max_isa;     /* 0 = no limit; else 1 + highest MOEC_ISA_* to use (see moec_abi.h)                    */
+  moec_parallel_for parallel_for; /* the host's threads; NULL = `pool`, or a pool of the layer's own, whose
+                                   * threads the first call that needs them starts                             */
   void *parallel_for_context;
-  int32_t spin_us; /* how long an idle pool worker spins before it parks; -1 = default (50)    */
+  int32_t spin_us; /* of the layer's own pool, as in moec_pool_options                                         */
   int32_t reserved;
-  int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above apply to the CPU   */
-  int32_t cuda_device;     /* ordinal; -1 = the current context's device, or device 0 without a context */
+  int32_t device;          /* MOEC_DEVICE_CPU or MOEC_DEVICE_CUDA; the fields above, and pool, apply to the CPU */
+  int32_t cuda_device;     /* 0 (or -1) = the current context's device, or device 0 without a context; else
+                            * 1 + its ordinal                                                                  */
   const void *cuda_driver; /* NULL = this machine's driver; an emulator passes its moec_cuda_driver
-                            * (runtime/cuda/cuda_driver.h of the sources), which must outlive the layer */
+                            * (runtime/cuda/cuda_driver.h of the sources), which must outlive the layer        */
+  moec_pool *pool;         /* threads shared with other layers; NULL = none. Excludes parallel_for and spin_us;
+                            * max_threads is 0 or the pool's                                                   */
 } moec_layer_options;
 
 typedef struct moec_tensor {
@@ -97,8 +121,49 @@ typedef struct moec_tensor {
   int64_t dims[4]; /* the role's logical shape: [E, out, in], [out, in] or [n]; of one expert without E   */
 } moec_tensor;
 
+/* What a probe is told. */
+enum {
+  MOEC_PROBE_STEP_BEGIN = 0,
+  MOEC_PROBE_STEP_END = 1,   /* all of its units are done  */
+  MOEC_PROBE_UNIT_BEGIN = 2, /* `worker` begins `unit`     */
+  MOEC_PROBE_UNIT_END = 3
+};
+
+/* One event of a call. Strings live as long as the package. */
+typedef struct moec_probe_event {
+  int32_t event;                   /* MOEC_PROBE_*                                                              */
+  int32_t step;                    /* its number in the package; steps that nobody asks for are left out        */
+  const char *name;                /* "experts_gate_up", as moec explain prints it                              */
+  const char *kind;                /* "rows", "matmul", "columns", "dispatch", "slots", "counts", "capacity" or
+                                    * "top_tokens"                                                              */
+  int64_t first_token, num_tokens; /* of the call, or of its chunk in a call that runs in chunks                */
+  int64_t rows;                    /* rows that the step worked on; 0 in STEP_BEGIN                             */
+  int32_t units;                   /* of work that the step was cut into; 0 in STEP_BEGIN, and for steps that one
+                                    * thread does                                                               */
+  int32_t unit;                    /* 0 .. units-1; -1 in events of steps                                       */
+  int32_t worker;                  /* 0 .. max_threads-1 in events of units; -1 in events of steps              */
+  int32_t reserved;
+} moec_probe_event;
+
+/* Listens to one call. Step events come one at a time, in order, from whichever thread finished the step before, while
+ * no unit runs. Unit events come from the thread that runs the unit, at the same time as others'. on_event reads its
+ * own clock, may not start a call on the same pool, and delays the call by what it takes. A call without a probe tests
+ * a pointer once per step and unit.
+ *
+ * On CUDA the steps are those of the kernels, and the events lie before and after the launches are put on the stream,
+ * not when they run: on_event may put events of its own on the stream (cuEventRecord). rows and units are 0, and units
+ * have no events. */
+typedef struct moec_probe {
+  size_t struct_size; /* sizeof(moec_probe)  */
+  void (*on_event)(void *context, const moec_probe_event *event);
+  void *context;
+  int32_t units; /* 1: also unit events */
+  int32_t reserved;
+} moec_probe;
+
 typedef struct moec_forward_args {
-  /* sizeof(moec_forward_args); 80, 88 and 176 (ending with out_counts, stream, top_k) are accepted too */
+  /* sizeof(moec_forward_args); 80, 88, 176 and 232 (ending with out_counts, stream, top_k, out_dropped_tokens) are
+   * accepted too */
   size_t struct_size;
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
@@ -144,6 +209,7 @@ typedef struct moec_forward_args {
   float *out_diversity;        /* [1] mean over tokens with at least two experts of sum_{i<j} |o_i - o_j|^2 /
                                 * ((K-1) sum_j |o_j|^2): 0 if all outputs agree, 1 if they are orthogonal       */
   int32_t *out_dropped_tokens; /* [1] tokens that chose experts but reach none                                  */
+  const moec_probe *probe;     /* told of the steps of this call; NULL = none                                   */
 } moec_forward_args;
 
 /* Which reports a layer has, in moec_layer_info.reports. */
@@ -176,6 +242,20 @@ typedef struct moec_layer_info {
   uint32_t reports;          /* MOEC_REPORT_* bits */
   int32_t reserved;
 } moec_layer_info;
+
+/* The version of this runtime, "0.1.0"; MOEC_VERSION_* is that of the header. Static storage. */
+MOEC_API const char *moec_version(void);
+
+/* Threads for any number of layers of any packages (moec_layer_options.pool), so that a program has as many threads as
+ * it has CPUs, and not as many as layers. The first call that needs them starts them; idle ones spin for spin_us and
+ * then sleep. The pool runs one call at a time: when_busy says what others do meanwhile. Any number of threads may call
+ * at the same time. options may be NULL. MOEC_NULL_POINTER, MOEC_INVALID_ARGUMENT, MOEC_VERSION_MISMATCH,
+ * MOEC_OUT_OF_MEMORY. */
+MOEC_API moec_status moec_pool_create(const moec_pool_options *options, moec_pool **out_pool);
+
+/* NULL is allowed. The pool is usable until its last layer is destroyed; its threads are joined then, or here if it has
+ * none. Not during a call of this thread on it. */
+MOEC_API void moec_pool_destroy(moec_pool *pool);
 
 /* Creates a layer from a package for this machine. It uses the best ISA in the package that the machine has and that
  * neither options->max_isa nor the environment variable MOEC_MAX_ISA (amx, avx512_bf16, avx512, avx2, baseline; read
@@ -211,8 +291,8 @@ MOEC_API moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *o
 
 /* Packs the roles' tensors into `buffer` (moec_layer_weights_bytes bytes, 64-byte aligned). A role with an expert axis
  * [E, ...] is one tensor, or E tensors of one type, "ROLE.0" .. "ROLE.E-1" in any order, each at its own address. The
- * buffer then holds a header and every region. It may be written to a file unchanged and adopted later by
- * moec_weights_map.
+ * buffer then holds a header, with a checksum where the CPU packed it, and every region. It may be written to a file
+ * unchanged and adopted later by moec_weights_map; the program `moec pack` makes the same file.
  * MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE, MOEC_WORKSPACE_TOO_SMALL, MOEC_ALIGNMENT; the text names the role.
  *
  * On CUDA the call returns when the weights are on the device. Meanwhile it uses at most 64 MiB of host memory, or one
@@ -242,8 +322,29 @@ MOEC_API moec_status moec_weights_pack(const moec_layer *layer, const moec_tenso
 MOEC_API moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
                                        size_t buffer_bytes, moec_weights **out_weights);
 
-/* Adopts a buffer of weights that were packed for the same spec. MOEC_VERSION_MISMATCH if its header names another. */
-MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
+/* A checkpoint, as moec_weights_load takes it, and what goes before the names of the layer's tensors in it. */
+typedef struct moec_weights_source {
+  const char *path, *prefix; /* prefix may be NULL */
+} moec_weights_source;
+
+/* The same from 1 to 16 checkpoints together, for example a base and an adapter. A tensor is taken from the last source
+ * that has it behind its own prefix, so an adapter may also replace tensors of the base. Errors of
+ * moec_weights_load. */
+MOEC_API moec_status moec_weights_load_sources(const moec_layer *layer, const moec_weights_source *sources,
+                                               size_t count, void *buffer, size_t buffer_bytes,
+                                               moec_weights **out_weights);
+
+enum {
+  MOEC_MAP_VERIFY = 1 /* compare the buffer with the checksum that packing wrote into its header */
+};
+
+/* Adopts a buffer of weights that were packed for the same spec. `flags` is 0 or MOEC_MAP_*. Without VERIFY it looks at
+ * the first page only. VERIFY reads every byte once, on the layer's threads: about 0.2 s per GB on one thread if the
+ * bytes are in memory, else the time of the disk; on CUDA the buffer is copied to the host for it.
+ * MOEC_VERSION_MISMATCH if the header names another spec, layout or format, or if VERIFY finds no checksum in it,
+ * because an older moec or a GPU packed the weights. MOEC_FILE_FORMAT if the checksum differs; the text says where the
+ * buffer changed. MOEC_OUT_OF_MEMORY, MOEC_DEVICE_ERROR: VERIFY on CUDA. */
+MOEC_API moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes, uint32_t flags,
                                       moec_weights **out_weights);
 
 MOEC_API void moec_weights_destroy(moec_weights *weights); /* NULL is allowed; the buffer stays the caller's */

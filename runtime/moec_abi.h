@@ -254,7 +254,13 @@ typedef struct moec_step {
 /* ---- weights ------------------------------------------------------------------------------------------------- */
 
 /* A parameter the caller supplies. dims: logical shape, experts first, [out, in] last. `tensor` may be 0 (none). */
-enum moec_stack { MOEC_STACK_SINGLE = 0, MOEC_STACK_PER_EXPERT = 1, MOEC_STACK_STACKED = 2, MOEC_STACK_FLAT_ROWS = 3 };
+enum moec_stack {
+  MOEC_STACK_SINGLE = 0,
+  MOEC_STACK_PER_EXPERT = 1,
+  MOEC_STACK_STACKED = 2,
+  MOEC_STACK_FLAT_ROWS = 3,
+  MOEC_STACK_INTERLEAVED_COLUMNS = 4 /* [out, in * E]: column i of expert e is column i * E + e */
+};
 enum moec_axes { MOEC_AXES_OUT_IN = 0, MOEC_AXES_IN_OUT = 1 };
 enum moec_part {
   MOEC_PART_ALL = 0,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * status.c - status values -> their names; error texts -> a fixed buffer per thread.
+ * status.c - status values -> their names; error texts -> a fixed buffer per thread; the runtime's version.
  */
 #include "runtime/status.h"
 
@@ -31,6 +31,11 @@ static const char *const status_names[] = {
     "MOEC_FILE",
     "MOEC_FILE_FORMAT",
 };
+
+#define TEXT_OF(number) #number
+#define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+const char *moec_version(void) { return VERSION_TEXT(MOEC_VERSION_MAJOR, MOEC_VERSION_MINOR, MOEC_VERSION_PATCH); }
 
 const char *moec_status_name(moec_status status) {
   size_t index = (size_t)status;

@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define POOL_MAGIC UINT64_C(0x6d6f6563706f6f6c)
+
 enum { DEFAULT_SPIN_US = 50, SPINS_PER_CLOCK = 32 };
 
 typedef struct moec_worker {
@@ -36,8 +38,12 @@ typedef struct moec_worker {
 } moec_worker;
 
 struct moec_pool {
-  int32_t max_threads;
+  _Atomic uint64_t magic; /* cleared when its creator destroys it; layers may still use it */
+  atomic_int users;
+  int32_t max_threads, waits; /* waits: calls take turns */
   int64_t spin_ns;
+  void (*on_thread_start)(void *context, int32_t worker);
+  void *on_thread_start_context;
   atomic_long owner_pid; /* process the threads live in; 0 while a forked child takes the pool over */
   atomic_flag busy;      /* a region is running */
   int32_t num_started;   /* threads that exist, guarded by busy */
@@ -53,7 +59,11 @@ struct moec_pool {
   pthread_cond_t work, done; /* workers sleep on the first, the caller on the second */
   atomic_int work_sleepers, done_sleepers;
   atomic_int stop;
-  moec_worker workers[]; /* max_threads - 1 */
+
+  pthread_mutex_t turn_mutex; /* of the two counters; waiting callers sleep on `turn` */
+  pthread_cond_t turn;
+  uint64_t next_turn, turn_served; /* a caller takes the first; the one whose number is served has the pool */
+  moec_worker workers[];           /* max_threads - 1 */
 };
 
 static uint64_t step_of(unsigned long long word) { return word >> 32; }
@@ -132,6 +142,8 @@ static void wait_for_news(moec_pool *pool, int is_caller) {
 
 static void *worker_main(void *argument) {
   moec_worker *self = argument;
+  if (self->pool->on_thread_start)
+    self->pool->on_thread_start(self->pool->on_thread_start_context, self->index);
   moec_fp_mode_enter();
   while (!atomic_load(&self->pool->stop)) {
     run_units(self->pool, self->index);
@@ -171,15 +183,24 @@ static void reset_state(moec_pool *pool) {
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->work, NULL);
   pthread_cond_init(&pool->done, NULL);
+  pthread_mutex_init(&pool->turn_mutex, NULL);
+  pthread_cond_init(&pool->turn, NULL);
+  pool->next_turn = pool->turn_served = 0;
 }
 
-moec_pool *moec_pool_create(int32_t max_threads, int32_t spin_us) {
-  size_t bytes = sizeof(moec_pool) + (size_t)max_threads * sizeof(moec_worker);
+moec_pool *moec_pool_make(const moec_pool_options *options) {
+  size_t bytes = sizeof(moec_pool) + (size_t)options->threads * sizeof(moec_worker);
   moec_pool *pool = aligned_alloc(64, (bytes + 63) / 64 * 64);
   if (!pool)
     return NULL;
-  pool->max_threads = max_threads;
-  pool->spin_ns = (int64_t)(spin_us < 0 ? DEFAULT_SPIN_US : spin_us) * 1000;
+  int32_t spin_us = options->spin_us;
+  pool->max_threads = options->threads;
+  pool->waits = options->when_busy == MOEC_BUSY_WAIT;
+  pool->spin_ns = (int64_t)(spin_us == 0 ? DEFAULT_SPIN_US : spin_us < 0 ? 0 : spin_us) * 1000;
+  pool->on_thread_start = options->on_thread_start;
+  pool->on_thread_start_context = options->on_thread_start_context;
+  atomic_init(&pool->magic, POOL_MAGIC);
+  atomic_init(&pool->users, 1);
   pool->region = NULL;
   pool->step_units = 0;
   reset_state(pool);
@@ -188,8 +209,12 @@ moec_pool *moec_pool_create(int32_t max_threads, int32_t spin_us) {
   return pool;
 }
 
-void moec_pool_destroy(moec_pool *pool) {
-  if (!pool)
+void moec_pool_retain(moec_pool *pool) { atomic_fetch_add(&pool->users, 1); }
+
+int32_t moec_pool_threads(const moec_pool *pool) { return pool->max_threads; }
+
+void moec_pool_release(moec_pool *pool) {
+  if (!pool || atomic_fetch_sub(&pool->users, 1) > 1)
     return;
   if (atomic_load(&pool->owner_pid) == (long)getpid()) {
     pthread_mutex_lock(&pool->mutex);
@@ -201,12 +226,41 @@ void moec_pool_destroy(moec_pool *pool) {
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->done);
     pthread_mutex_destroy(&pool->mutex);
+    pthread_cond_destroy(&pool->turn);
+    pthread_mutex_destroy(&pool->turn_mutex);
   }
   free(pool);
 }
 
-/* Takes the pool for one region; 0 when another region has it. A forked child finds the parent's state without its
- * threads: one thread of the child resets it, others run alone meanwhile. */
+static void wait_for_turn(moec_pool *pool) {
+  pthread_mutex_lock(&pool->turn_mutex);
+  uint64_t own = pool->next_turn++;
+  while (own != pool->turn_served)
+    pthread_cond_wait(&pool->turn, &pool->turn_mutex);
+  pthread_mutex_unlock(&pool->turn_mutex);
+}
+
+static void end_turn(moec_pool *pool) {
+  pthread_mutex_lock(&pool->turn_mutex);
+  ++pool->turn_served;
+  if (pool->next_turn != pool->turn_served)
+    pthread_cond_broadcast(&pool->turn);
+  pthread_mutex_unlock(&pool->turn_mutex);
+}
+
+moec_status moec_check_pool(const moec_pool *pool) {
+  return atomic_load(&pool->magic) == POOL_MAGIC ? MOEC_OK
+                                                 : moec_error(MOEC_INVALID_HANDLE, "pool is not a live moec_pool");
+}
+
+void moec_pool_destroy(moec_pool *pool) {
+  if (!pool || atomic_exchange(&pool->magic, 0) != POOL_MAGIC)
+    return;
+  moec_pool_release(pool);
+}
+
+/* Takes the pool for one region, waiting for it if its callers do; 0 when another region has it. A forked child finds
+ * the parent's state without its threads: one thread of the child resets it, others run alone meanwhile. */
 static int acquire(moec_pool *pool) {
   long pid = (long)getpid();
   long owner = atomic_load(&pool->owner_pid);
@@ -217,7 +271,9 @@ static int acquire(moec_pool *pool) {
     atomic_flag_clear(&pool->busy);
     atomic_store(&pool->owner_pid, pid);
   }
-  return !atomic_flag_test_and_set_explicit(&pool->busy, memory_order_acquire);
+  if (pool->waits)
+    wait_for_turn(pool);
+  return pool->waits || !atomic_flag_test_and_set_explicit(&pool->busy, memory_order_acquire);
 }
 
 void moec_pool_run(moec_pool *pool, const moec_region *region) {
@@ -235,7 +291,10 @@ void moec_pool_run(moec_pool *pool, const moec_region *region) {
     if (!atomic_load(&pool->region_done))
       wait_for_news(pool, 1);
   }
-  atomic_flag_clear_explicit(&pool->busy, memory_order_release);
+  if (pool->waits)
+    end_turn(pool);
+  else
+    atomic_flag_clear_explicit(&pool->busy, memory_order_release);
 }
 
 void moec_region_run_alone(const moec_region *region) {

@@ -10,23 +10,36 @@
 
 #include "runtime/moec.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { MOEC_MAX_THREADS = 1024 };
+
 typedef struct moec_region {
   void *context;
   uint32_t (*next_step)(void *context);                           /* makes the next step ready: its units, 0 = done */
   void (*run_unit)(void *context, uint32_t unit, int32_t worker); /* worker is in [0, max_threads)                  */
 } moec_region;
 
-typedef struct moec_pool moec_pool;
+/* A pool of options->threads - 1 threads (options are checked, threads is at least 1), none of them started yet, with
+ * one user. NULL when out of memory. */
+moec_pool *moec_pool_make(const moec_pool_options *options);
 
-/* A pool of max_threads - 1 threads, none of them started yet. NULL when out of memory. */
-moec_pool *moec_pool_create(int32_t max_threads, int32_t spin_us);
+/* A pool has several users: who created it, and layers. The release of the last one joins the threads; no region may be
+ * running. In a forked child there is nothing to join. NULL may be released. */
+void moec_pool_retain(moec_pool *pool);
+void moec_pool_release(moec_pool *pool);
 
-/* Joins the threads. No region may be running. In a forked child there is nothing to join. */
-void moec_pool_destroy(moec_pool *pool);
+int32_t moec_pool_threads(const moec_pool *pool);
+
+/* MOEC_OK, or MOEC_INVALID_HANDLE: its creator destroyed it. */
+moec_status moec_check_pool(const moec_pool *pool);
 
 /* Runs `region` with the calling thread as worker 0. Between two steps next_step runs on one thread while no unit runs.
- * The first call starts the threads. While the pool runs another thread's region, this call runs on its own thread
- * alone, as worker 0. Never fails: if threads cannot be started, fewer workers do the same work. */
+ * The first call starts the threads. While the pool runs another thread's region, this call waits, or runs on its own
+ * thread alone, as worker 0, as the pool's options say. Never fails: if threads cannot be started, fewer workers do the
+ * same work. */
 void moec_pool_run(moec_pool *pool, const moec_region *region);
 
 /* Runs `region` on the calling thread alone. */
@@ -37,4 +50,7 @@ void moec_region_run_alone(const moec_region *region);
 moec_status moec_region_run_hosted(const moec_region *region, moec_parallel_for parallel_for,
                                    void *parallel_for_context, int32_t max_threads);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

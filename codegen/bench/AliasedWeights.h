@@ -5,8 +5,8 @@
 //
 //   packed region of E experts   | 0 | 1 | ... | D-1 | D ... E-1: one block of scratch, mapped again and again |
 //
-// Packing writes all of it; calls with moec_walk_probe.distinct_groups = D read only the first D. D experts are many
-// times larger than any cache, so weights come from memory as they would with E.
+// Packing writes all of it; calls of moec_layer_forward_aliased with D distinct groups read only the first D. D experts
+// are many times larger than any cache, so weights come from memory as they would with E.
 
 #ifndef MOEC_CODEGEN_BENCH_ALIASEDWEIGHTS_H
 #define MOEC_CODEGEN_BENCH_ALIASEDWEIGHTS_H

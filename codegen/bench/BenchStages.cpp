@@ -28,23 +28,33 @@ std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
   return steps;
 }
 
-void StageClock::onStep(void *context, uint32_t step) {
+moec_probe StageClock::probe() {
+  moec_probe probe = {};
+  probe.struct_size = sizeof probe;
+  probe.on_event = onEvent;
+  probe.context = this;
+  return probe;
+}
+
+void StageClock::onEvent(void *context, const moec_probe_event *event) {
   auto *clock = static_cast<StageClock *>(context);
+  if (event->event == MOEC_PROBE_STEP_BEGIN) {
+    clock->cpuBegin = clock->oneThread ? threadUs() : 0;
+    clock->begin = std::chrono::steady_clock::now();
+    return;
+  }
   auto end = std::chrono::steady_clock::now();
   double cpuEnd = clock->oneThread ? threadUs() : 0;
-  if (clock->open < clock->times.size()) {
-    clock->times[clock->open].us += std::chrono::duration<double, std::micro>(end - clock->begin).count();
-    clock->times[clock->open].cpuUs += cpuEnd - clock->cpuBegin;
-  }
-  clock->open = step;
-  clock->cpuBegin = cpuEnd;
-  clock->begin = std::chrono::steady_clock::now();
+  if (size_t(event->step) >= clock->times.size())
+    return;
+  StepTime &time = clock->times[size_t(event->step)];
+  time.us += std::chrono::duration<double, std::micro>(end - clock->begin).count();
+  time.cpuUs += cpuEnd - clock->cpuBegin;
 }
 
 std::vector<StepTime> StageClock::take() {
   std::vector<StepTime> taken(times.size());
   std::swap(taken, times);
-  open = SIZE_MAX;
   return taken;
 }
 
@@ -111,7 +121,7 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
       writeRow(os, series.tokens, "**all but expert matmuls** |", routing);
   }
   if (!csv)
-    os << "\nMedians of the accepted rounds above, each step from its begin to the next one's; shares are of the steps "
+    os << "\nMedians of the accepted rounds above, each step from its begin to its end; shares are of the steps "
           "of the "
           "same round"
        << (run.threads == 1 ? ", of processor time: a busy machine interrupts long steps only.\n" : ".\n");

@@ -9,7 +9,7 @@
 
 #include "codegen/plan/LaunchPlan.h"
 
-#include "runtime/layer/walk_probe.h"
+#include "runtime/moec.h"
 
 #include "llvm/Support/JSON.h"
 
@@ -21,19 +21,18 @@ namespace moec {
 // combine. The matmuls of routed and shared experts are not.
 std::vector<BenchStep> benchSteps(const LaunchPlan &plan);
 
-// Times of the steps of one call, in microseconds: from the start of a step to the start of the next. With one thread
+// Times of the steps of one call, in microseconds, from begin to end. With one thread
 // it also measures processor time, which other work on the machine does not lengthen.
 class StageClock {
 public:
   StageClock(size_t numSteps, bool oneThread) : times(numSteps), oneThread(oneThread) {}
-  moec_walk_probe probe(uint32_t distinctGroups) { return {onStep, this, distinctGroups}; }
+  moec_probe probe();
   std::vector<StepTime> take(); // returns and clears the times of the last call
 
 private:
-  static void onStep(void *context, uint32_t step);
+  static void onEvent(void *context, const moec_probe_event *event);
   std::vector<StepTime> times;
   bool oneThread;
-  size_t open = SIZE_MAX; // the running step
   std::chrono::steady_clock::time_point begin;
   double cpuBegin = 0;
 };

@@ -21,6 +21,8 @@ StringRef wordOf(StackKind stack) {
     return "per_expert";
   case StackKind::Stacked:
     return "stacked";
+  case StackKind::InterleavedColumns:
+    return "interleaved_columns";
   case StackKind::FlatRows:
     return "flat_rows";
   }

@@ -184,7 +184,7 @@ std::vector<int64_t> squeezed(std::vector<int64_t> shape) {
 // How one role lies in storage: `count` matrices [stored, in] (or [in, stored]), of whose rows some are the role's.
 struct RoleStorage {
   int64_t count, out, in, stored;
-  bool inOut, perExpert;
+  bool inOut, perExpert, interleaved;
   PartKind part;
 
   RoleStorage(const Role &role, const WeightStorage &storage) {
@@ -196,6 +196,7 @@ struct RoleStorage {
     stored = part == PartKind::All ? out : 2 * out;
     inOut = role.matrix && storage.axes == AxesKind::InOut;
     perExpert = role.expertAxis && storage.stack == StackKind::PerExpert;
+    interleaved = storage.stack == StackKind::InterleavedColumns;
   }
   // Row of the stored matrix that is row o of the role.
   int64_t row(int64_t o) const {
@@ -212,6 +213,12 @@ struct RoleStorage {
     }
     return o;
   }
+  // Where element (o, i) of expert e is in its tensor; interleaved columns have the expert fastest.
+  int64_t place(int64_t e, int64_t o, int64_t i) const {
+    int64_t wide = interleaved ? in * count : in, column = interleaved ? i * count + e : i;
+    int64_t base = perExpert || interleaved ? 0 : e * stored * in;
+    return base + (inOut ? column * stored + row(o) : row(o) * wide + column);
+  }
   // Shape of one stored tensor; flat_rows joins the experts' rows.
   std::vector<int64_t> shape(const Role &role, const WeightStorage &storage) const {
     std::vector<int64_t> one = inOut ? std::vector<int64_t>{in, stored} : std::vector<int64_t>{stored, in};
@@ -219,6 +226,8 @@ struct RoleStorage {
       one = {stored};
     if (storage.stack == StackKind::FlatRows)
       one[0] *= count;
+    else if (interleaved)
+      one[inOut ? 0 : 1] *= count;
     else if (!perExpert && role.shape.size() > one.size())
       one.insert(one.begin(), count);
     return one;
@@ -265,11 +274,11 @@ Result<GoldenTensor> assembleRole(const Role &role, const WeightStorage &storage
     if (e != 0 && source->type != out.type)
       return wrong("tensor " + quoteText(name) + " is of another type than the first expert's");
     out.type = source->type;
-    int64_t bytes = dataTypeBits(out.type) / 8, base = lay.perExpert ? 0 : e * lay.stored * lay.in;
+    int64_t bytes = dataTypeBits(out.type) / 8;
     out.bytes.resize((e + 1) * lay.out * lay.in * bytes);
     for (int64_t o = 0; o < lay.out; ++o)
       for (int64_t i = 0; i < lay.in; ++i) {
-        int64_t from = base + (lay.inOut ? i * lay.stored + lay.row(o) : lay.row(o) * lay.in + i);
+        int64_t from = lay.place(e, o, i);
         std::memcpy(&out.bytes[((e * lay.out + o) * lay.in + i) * bytes], &source->bytes[from * bytes], bytes);
       }
   }

@@ -4,6 +4,8 @@
 
 #include "codegen/check/LayerRun.h"
 
+#include "runtime/layer/aliased_forward.h"
+
 #include <cstring>
 
 namespace moec {
@@ -83,7 +85,6 @@ Result<size_t> LayerRun::createOnCpu(int threads, int maxIsa) {
   options.struct_size = sizeof options;
   options.max_threads = threads;
   options.max_isa = maxIsa + 1;
-  options.spin_us = -1;
   device = nullptr;
   return create(options);
 }
@@ -93,7 +94,7 @@ Result<> LayerRun::prepare(int threads, int maxIsa, const RoleTensors *tensors) 
   if (!bytes)
     return bytes.takeError();
   if (!tensors)
-    return check(moec_weights_map(layer, packed.data(), packed.size(), &weights));
+    return check(moec_weights_map(layer, packed.data(), packed.size(), 0, &weights));
   if (weightMemory.first && weightMemory.second >= *bytes)
     return pack(*tensors, weightMemory.first, *bytes);
   packed = PageBuffer(*bytes);
@@ -106,22 +107,25 @@ Result<> LayerRun::prepareShared(int threads, int maxIsa, const LayerRun &owner)
     return bytes.takeError();
   const void *buffer = owner.packed.data() ? owner.packed.data() : owner.weightMemory.first;
   size_t size = owner.packed.data() ? owner.packed.size() : owner.weightMemory.second;
-  return check(moec_weights_map(layer, buffer, size, &weights));
+  return check(moec_weights_map(layer, buffer, size, 0, &weights));
 }
 
 Result<> LayerRun::load(int threads, int maxIsa, const std::string &path, const std::string &prefix) {
+  return load(threads, maxIsa, {{path.c_str(), prefix.c_str()}});
+}
+
+Result<> LayerRun::load(int threads, int maxIsa, const std::vector<moec_weights_source> &sources) {
   Result<size_t> bytes = createOnCpu(threads, maxIsa);
   if (!bytes)
     return bytes.takeError();
   packed = PageBuffer(*bytes);
-  return check(moec_weights_load(layer, path.c_str(), prefix.c_str(), packed.data(), *bytes, &weights));
+  return check(moec_weights_load_sources(layer, sources.data(), sources.size(), packed.data(), *bytes, &weights));
 }
 
 Result<> LayerRun::prepare(const DeviceContext &context, const RoleTensors &tensors) {
   moec_layer_options options = {};
   options.struct_size = sizeof options;
   options.device = MOEC_DEVICE_CUDA;
-  options.cuda_device = -1;
   options.cuda_driver = context.driver;
   device = &context;
   Result<size_t> bytes = create(options);
@@ -149,7 +153,8 @@ Result<> LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forwa
   if (poison)
     std::memset(workspace.data(), 0xff, args.workspace_bytes);
   args.workspace = workspace.data();
-  return check(moec_layer_forward_probed(layer, weights, &args, probe));
+  args.probe = probe;
+  return check(moec_layer_forward_aliased(layer, weights, &args, distinctGroups));
 }
 
 namespace {

@@ -11,7 +11,6 @@
 #include "codegen/check/RandomTensors.h"
 
 #include "dsl/text/Result.h"
-#include "runtime/layer/walk_probe.h"
 #include "runtime/moec_outputs.h"
 
 #include <map>
@@ -47,6 +46,8 @@ public:
   Result<> prepare(const DeviceContext &context, const RoleTensors &tensors);
   // The same with weights from a safetensors file, in which this layer's tensor names begin with `prefix`.
   Result<> load(int threads, int maxIsa, const std::string &path, const std::string &prefix);
+  // The same with weights from several checkpoints.
+  Result<> load(int threads, int maxIsa, const std::vector<moec_weights_source> &sources);
 
   // One call of T tokens with its own workspace, filled with `poison`. Optional outputs may be null. Pointers are host
   // memory also for a device: buffers are copied there and back, each in an allocation of its exact size.
@@ -58,8 +59,10 @@ public:
   void poisonWorkspace(bool on) { poison = on; }
   // Sets the inputs besides x of later calls; must outlive them. Null: no further inputs.
   void setInputs(const CallInputs *given) { inputs = given; }
-  // Probes later calls; must outlive them. Null: no probe. CPU only.
-  void setProbe(const moec_walk_probe *given) { probe = given; }
+  // Probes later calls; must outlive them. Null: no probe.
+  void setProbe(const moec_probe *given) { probe = given; }
+  // Experts of later calls share the storage of the first `count` (aliased_forward.h); 0: none does. CPU only.
+  void setDistinctGroups(uint32_t count) { distinctGroups = count; }
   // Buffers of packed weights come from `given` instead of memory of their own; it must outlive this object.
   void setWeightMemory(void *given, size_t bytes) { weightMemory = {given, bytes}; }
   static moec_forward_args noOptional();
@@ -78,7 +81,8 @@ private:
   PageBuffer packed, workspace;
   const DeviceContext *device = nullptr;
   const CallInputs *inputs = nullptr;
-  const moec_walk_probe *probe = nullptr;
+  const moec_probe *probe = nullptr;
+  uint32_t distinctGroups = 0;
   std::pair<void *, size_t> weightMemory = {nullptr, 0};
   DeviceMemory devicePacked;
   bool poison = false;

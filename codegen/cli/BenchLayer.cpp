@@ -81,11 +81,10 @@ int loadPackage(Session &session, const BenchFlags &flags, const std::string &fo
 BenchedLayer::BenchedLayer(const BenchSubject &subject, std::unique_ptr<LoadedPackage> loaded, const BenchFlags &flags,
                            int64_t distinct)
     : subject(subject), package(std::move(loaded)), clock(subject.plan().steps.size(), flags.threads == 1),
-      watch(clock.probe(uint32_t(distinct))), layer(package->get()) {
-  if (!flags.stages)
-    watch.on_step = nullptr;
-  if (flags.stages || distinct)
+      watch(clock.probe()), distinct(distinct), layer(package->get()) {
+  if (flags.stages)
     layer.setProbe(&watch);
+  layer.setDistinctGroups(uint32_t(distinct));
 }
 
 Result<std::unique_ptr<BenchedLayer>> BenchedLayer::load(const BenchSubject &subject, const BenchFlags &flags,
@@ -111,7 +110,6 @@ static Diagnostic noMemory(const char *what) {
 }
 
 Result<> BenchedLayer::pack(const BenchFlags &flags) {
-  int64_t distinct = watch.distinct_groups;
   if (distinct && !(storage = std::make_unique<AliasedWeights>(subject.plan(), distinct))->ready())
     return noMemory("the weights");
   if (distinct)
@@ -123,8 +121,8 @@ Result<> BenchedLayer::pack(const BenchFlags &flags) {
 }
 
 Result<> BenchedLayer::packOrShare(const BenchFlags &flags, const BenchedLayer &other) {
-  shares = samePackedWeights(subject.plan(), other.subject.plan()) &&
-           watch.distinct_groups == other.watch.distinct_groups && layer.prepareShared(flags.threads, -1, other.layer);
+  shares = samePackedWeights(subject.plan(), other.subject.plan()) && distinct == other.distinct &&
+           layer.prepareShared(flags.threads, -1, other.layer);
   return shares ? Result<>() : pack(flags);
 }
 
@@ -151,7 +149,7 @@ Result<> BenchedLayer::describe(const BenchFlags &flags, BenchContext &context) 
   context.weightType = dataTypeName(subject.facts.matrixType());
   context.outputType = dataTypeName(DataType(plan.y_dtype));
   context.experts = plan.num_experts;
-  context.distinctExperts = watch.distinct_groups;
+  context.distinctExperts = distinct;
   context.machine = machineFacts();
   return {};
 }

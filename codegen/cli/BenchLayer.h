@@ -93,7 +93,8 @@ private:
   std::unique_ptr<LoadedPackage> package;
   std::unique_ptr<AliasedWeights> storage; // null: every expert has its own
   StageClock clock;
-  moec_walk_probe watch;
+  moec_probe watch;
+  int64_t distinct; // experts with storage of their own; 0: all
   LayerRun layer;
   bool shares = false;
 };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // moec check: specs, layers and function files of the dialect -> their errors, all of them, and what the target would
-// refuse; or one code -> what it means. No kernel is made.
+// refuse; a layer and a checkpoint -> where each role is; or one code -> what it means. No kernel is made.
 
 #include "CompileFlags.h"
 #include "SpecInput.h"
 #include "Verbs.h"
+#include "WeightFlags.h"
 
 #include "codegen/pipeline/LayerText.h"
 
@@ -23,7 +24,7 @@ using namespace llvm;
 namespace moec {
 
 namespace {
-struct CheckFlags : SpecFlags {
+struct CheckFlags : SpecFlags, WeightFlags {
   std::vector<std::string> specs;
   std::vector<std::string> targets = {"cpu"};
   std::string code;
@@ -41,14 +42,30 @@ static int explain(Session &session, const std::string &code) {
   return ExitDone;
 }
 
-// {"files": [{"file": ..., "valid": ..., "diagnostics": [...]}]}
-static void writeJson(json::OStream &os, const std::string &file, bool valid, const DiagnosticList &list) {
+namespace {
+// What one layer's checkpoints hold.
+struct CheckedLayer {
+  LayerSources layer;
+  CheckpointReport report;
+};
+} // namespace
+
+// {"files": [{"file": ..., "valid": ..., "diagnostics": [...], "weights": [{"layer": ..., ...}]}]}; weights only with
+// --weights.
+static void writeJson(json::OStream &os, const std::string &file, bool valid, const DiagnosticList &list,
+                      const std::vector<CheckedLayer> &checkpoints) {
   os.object([&] {
     os.attribute("file", escaped(file));
     os.attribute("valid", valid);
     os.attributeArray("diagnostics", [&] {
       for (const Diagnostic &diagnostic : list.all())
         os.rawValue(renderJson(diagnostic));
+    });
+    if (checkpoints.empty())
+      return;
+    os.attributeArray("weights", [&] {
+      for (const CheckedLayer &checked : checkpoints)
+        writeJson(os, checked.report, checked.layer.sources, checked.layer.layer);
     });
   });
 }
@@ -70,9 +87,56 @@ static int checkInput(const SpecInput &input, const CompileOptions &options, Dia
   return addCompileErrors(input, errors, list);
 }
 
+// What does not fit goes to `list`. Returns the exit code.
+static int checkWeights(Session &session, const SpecInput &input, const CompileOptions &options,
+                        const CheckFlags &flags, DiagnosticList &list, std::vector<CheckedLayer> &out) {
+  std::vector<LayerSources> layers;
+  LaunchPlan launchPlan;
+  if (int code = layerSources(session, flags, layers))
+    return code;
+  if (int code = planOfSpec(session, input, options, launchPlan))
+    return code;
+  WeightPlan plan(std::move(launchPlan), options.isas.mask ? WeightDevice::Cpu : WeightDevice::Cuda);
+  int exit = ExitDone;
+  for (LayerSources &layer : layers) {
+    Result<CheckpointReport> report = surveyCheckpoints(plan, layer.sources);
+    if (!report) {
+      list.add(report.error());
+      return exitCodeOf(report.error().code);
+    }
+    for (Diagnostic &problem : problemsOf(*report)) {
+      exit = exitCodeOf(problem.code);
+      if (layer.layer >= 0)
+        problem.message = "layer " + std::to_string(layer.layer) + ": " + problem.message;
+      list.add(problem);
+    }
+    out.push_back({std::move(layer), std::move(*report)});
+  }
+  return exit;
+}
+
+static void writeWeights(raw_ostream &os, const std::vector<CheckedLayer> &checkpoints) {
+  for (const CheckedLayer &checked : checkpoints) {
+    const CheckpointReport &report = checked.report;
+    if (checkpoints.size() == 1 || !report.fits())
+      writeText(os, report);
+    if (checked.layer.layer >= 0)
+      os << "layer " << checked.layer.layer << ": ";
+    os << (report.fits() ? "fits, " : "does not fit, ") << report.tensors() << " tensors of " << report.roles.size()
+       << " roles can be loaded";
+    if (size_t unused = report.unused.size())
+      os << ", " << unused << " under the prefix are not used";
+    os << "\n";
+  }
+}
+
 static int runCheck(Session &session, const CheckFlags &flags) {
   if (!flags.code.empty())
     return explain(session, flags.code);
+  if (flags.weights.empty() && !(flags.prefix.empty() && flags.adapter.empty() && flags.layers.empty()))
+    return fail(session, "E-USAGE", "--prefix, --adapter and --layers need --weights", "--weights PATH");
+  if (!flags.weights.empty() && flags.specs.size() > 1)
+    return fail(session, "E-USAGE", "--weights checks one spec, found " + std::to_string(flags.specs.size()));
   CompileFlags compile;
   CompileOptions options;
   compile.targets = flags.targets;
@@ -95,21 +159,26 @@ static int runCheck(Session &session, const CheckFlags &flags) {
     SpecInput input;
     DiagnosticList list;
     std::string what;
+    std::vector<CheckedLayer> checkpoints;
     int code = loadSpec(session, file, flags, input, &list);
     if (code == ExitDone)
       code = checkInput(input, options, list, what);
+    bool valid = code == ExitDone;
+    if (valid && !flags.weights.empty())
+      code = checkWeights(session, input, options, flags, list, checkpoints);
     exit = std::max(exit, code);
     errors += list.numErrors();
     for (const Diagnostic &diagnostic : list.all())
       if (first.empty() && diagnostic.severity == Severity::Error)
         first = diagnostic.code;
     if (flags.json) {
-      writeJson(os, file, code == ExitDone, list);
+      writeJson(os, file, valid, list, checkpoints);
       continue;
     }
     session.err << render(list, session.color);
-    if (code == ExitDone)
+    if (valid)
       session.out << escaped(file) << ": valid, " << what << "\n";
+    writeWeights(session.out, checkpoints);
   }
   if (flags.json) {
     os.arrayEnd();
@@ -131,6 +200,11 @@ Verb addCheck(CLI::App &app) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("TARGET");
+  verb->add_option(
+          "--weights", flags->weights,
+          "checkpoint to compare with the spec: safetensors file, model.safetensors.index.json, or their folder")
+      ->type_name("PATH");
+  addWeightFlags(*verb, *flags);
   verb->add_option("--explain", flags->code, "say what a diagnostic code means")->type_name("CODE");
   addSpecFlags(*verb, *flags);
   verb->add_flag("--json", flags->json, "one JSON document on stdout");

@@ -135,18 +135,6 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
   return ExitDone;
 }
 
-static int rename(Session &session, SpecInput &input, const std::string &name) {
-  if (name.empty())
-    return ExitDone;
-  if (input.isMoeText)
-    return fail(session, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
-  if (!isLayerName(name))
-    return fail(session, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
-                "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");
-  input.spec.name = name;
-  return ExitDone;
-}
-
 // Sanitizers do not see the memory that tiles touch, so AMX is left out.
 static int chooseSanitizer(Session &session, const std::string &name, CompileOptions &options) {
   if (name.empty())
@@ -170,7 +158,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return code;
   if (int code = loadSpec(session, flags.spec, flags.compile, input))
     return code;
-  if (int code = rename(session, input, flags.name))
+  if (int code = renameSpec(session, input, flags.name))
     return code;
   if (!flags.stopAfter.empty())
     return printAfterStage(session, input, options, flags.stopAfter);

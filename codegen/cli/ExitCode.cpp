@@ -32,6 +32,11 @@ static constexpr CliCode table[] = {
     {"E-PACKAGE", ExitInvalid,
      "A package folder cannot be used: a file is not the one that its manifest lists, the package is for another\n"
      "version of the ABI, or it has no kernels for CPUs. Exit 3. Compile it again."},
+    {"E-CHECKPOINT", ExitInvalid,
+     "A checkpoint does not hold the layer's tensors as the spec describes them: one is missing, or has another shape "
+     "or\n"
+     "type, or the file is damaged. Exit 3. moec check SPEC --weights PATH --prefix P lists every role with its "
+     "tensor."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
      "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},

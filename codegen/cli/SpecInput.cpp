@@ -139,6 +139,18 @@ int loadSpec(Session &session, const std::string &argument, const SpecFlags &fla
   return ExitDone;
 }
 
+int renameSpec(Session &session, SpecInput &input, const std::string &name) {
+  if (name.empty())
+    return ExitDone;
+  if (input.isMoeText)
+    return fail(session, "E-USAGE", "--name does not apply to a .mlir file", "the function's name is the package's");
+  if (!isLayerName(name))
+    return fail(session, "E-USAGE", "--name " + quoteText(name) + " is not a layer name",
+                "use [a-z][a-z0-9_]{0,62}; moec and moec_... are the runtime's");
+  input.spec.name = name;
+  return ExitDone;
+}
+
 int addCompileErrors(const SpecInput &input, const std::vector<Diagnostic> &errors, DiagnosticList &list) {
   list.setSource(input.fileName, input.text);
   for (const Diagnostic &error : errors)

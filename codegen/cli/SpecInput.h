@@ -43,6 +43,9 @@ void addSpecFlags(CLI::App &verb, SpecFlags &flags); // `flags` must outlive the
 int loadSpec(Session &session, const std::string &argument, const SpecFlags &flags, SpecInput &out,
              DiagnosticList *collected = nullptr);
 
+// --name: gives the layer of a spec another name; "" keeps its own. Prints errors and returns their exit code.
+int renameSpec(Session &session, SpecInput &input, const std::string &name);
+
 // Adds the errors of a compilation to `list`: those with a path at their key of the spec, those with a place in the
 // input there, all others at the input as a whole. Returns the exit code.
 int addCompileErrors(const SpecInput &input, const std::vector<Diagnostic> &errors, DiagnosticList &list);

@@ -36,6 +36,19 @@ static int writeAll(int fd, const std::string &text, bool sync) {
   return number;
 }
 
+int commitStagedFile(const std::string &staging, const std::string &path, bool force) {
+  int number = 0;
+  if (force && rename(staging.c_str(), path.c_str()) != 0)
+    number = errno;
+  if (!force && link(staging.c_str(), path.c_str()) != 0) {
+    number = errno;
+    if (number == EPERM || number == ENOSYS || number == EOPNOTSUPP) // no links in this file system
+      number = rename(staging.c_str(), path.c_str()) == 0 ? 0 : errno;
+  }
+  unlink(staging.c_str());
+  return number;
+}
+
 // errno of what failed. Without `force` a file that appears meanwhile stays, too.
 static int writeBeside(const std::string &path, const std::string &text, bool force) {
   std::string staging = stagingPathOf(path);
@@ -44,16 +57,18 @@ static int writeBeside(const std::string &path, const std::string &text, bool fo
     return errno;
   ownStaging(staging, path);
   int number = writeAll(fd, text, /*sync=*/true);
-  if (!number && force && rename(staging.c_str(), path.c_str()) != 0)
-    number = errno;
-  if (!number && !force && link(staging.c_str(), path.c_str()) != 0) {
-    number = errno;
-    if (number == EPERM || number == ENOSYS || number == EOPNOTSUPP) // no links in this file system
-      number = rename(staging.c_str(), path.c_str()) == 0 ? 0 : errno;
-  }
+  if (!number)
+    number = commitStagedFile(staging, path, force);
   unlink(staging.c_str());
   releaseStaging();
   return number;
+}
+
+int failedToWrite(Session &session, const std::string &path, int number) {
+  if (number == EEXIST)
+    return fail(session, "E-EXISTS", "file " + quoteText(path, 256) + " exists",
+                "choose another file with -o, or pass --force to replace it");
+  return fail(session, "E-WRITE", "cannot write " + quoteText(path, 256) + ": " + std::strerror(number));
 }
 
 int writeTextFile(Session &session, const std::string &path, const std::string &text, bool force) {
@@ -66,11 +81,8 @@ int writeTextFile(Session &session, const std::string &path, const std::string &
     number = writeAll(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW), text, /*sync=*/false);
   else
     number = writeBeside(path, text, force);
-  if (number == EEXIST)
-    return fail(session, "E-EXISTS", "file " + quoteText(path, 256) + " exists",
-                "choose another file with -o, or pass --force to replace it");
   if (number)
-    return fail(session, "E-WRITE", "cannot write " + quoteText(path, 256) + ": " + std::strerror(number));
+    return failedToWrite(session, path, number);
   return ExitDone;
 }
 

@@ -16,6 +16,13 @@ namespace moec {
 // code.
 int writeTextFile(Session &session, const std::string &path, const std::string &text, bool force);
 
+// Makes the finished file `staging`, which lies beside `path`, the file `path`; without `force` a file that appears
+// meanwhile stays. Returns errno of what failed, 0: done. `staging` is gone afterwards.
+int commitStagedFile(const std::string &staging, const std::string &path, bool force);
+
+// The error of writing a file for errno `number`: E-EXISTS or E-WRITE. Returns its exit code.
+int failedToWrite(Session &session, const std::string &path, int number);
+
 } // namespace moec
 
 #endif

@@ -27,6 +27,7 @@ struct Verb {
 Verb addInit(CLI::App &app);
 Verb addImport(CLI::App &app);
 Verb addCheck(CLI::App &app);
+Verb addPack(CLI::App &app);
 Verb addCompile(CLI::App &app);
 Verb addExplain(CLI::App &app);
 Verb addVerify(CLI::App &app);

@@ -128,9 +128,10 @@ static int runCommandLine(Session &session, int argc, char **argv) {
   app.fallthrough();
   app.set_version_flag("--version", "moec " + moecVersion());
   app.set_help_flag("-h,--help", "what moec, or one verb, takes");
-  std::vector<Verb> verbs = {addInit(app),   addImport(app),  addCheck(app),   addCompile(app), addExplain(app),
-                             addVerify(app), addBench(app),   addCompare(app), addReport(app),  addTune(app),
-                             addTuneDb(app), addTargets(app), addDoctor(app),  addSchema(app),  addVersion(app)};
+  std::vector<Verb> verbs = {addInit(app),    addImport(app),  addCheck(app),  addPack(app),
+                             addCompile(app), addExplain(app), addVerify(app), addBench(app),
+                             addCompare(app), addReport(app),  addTune(app),   addTuneDb(app),
+                             addTargets(app), addDoctor(app),  addSchema(app), addVersion(app)};
   bool word = argc > 1 && argv[1][0] != '-';
   if (word && std::none_of(verbs.begin(), verbs.end(), [&](const Verb &v) { return v.command->get_name() == argv[1]; }))
     return unknownVerb(session, argv[1], verbs);

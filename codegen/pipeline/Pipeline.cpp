@@ -402,6 +402,19 @@ std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const C
   return result;
 }
 
+std::optional<LaunchPlan> planLayer(const CompileInput &input, const CompileOptions &options,
+                                    std::vector<Diagnostic> &errors) {
+  std::vector<Diagnostic> own;
+  Compilation compilation(input, options, own);
+  bool planned = compilation.run(Stage::Plan);
+  errors.insert(errors.end(), own.begin(), own.end());
+  if (!planned)
+    return std::nullopt;
+  LaunchPlan plan = compilation.plan();
+  plan.stageOf.clear();
+  return plan;
+}
+
 bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
                 std::vector<Diagnostic> &errors) {
   std::vector<Diagnostic> own;

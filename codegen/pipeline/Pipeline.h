@@ -37,6 +37,11 @@ struct CompileInput {
 std::unique_ptr<CompiledPackage> compileLayer(const CompileInput &input, const CompileOptions &options,
                                               std::vector<Diagnostic> &errors);
 
+// The launch plan of the package that compileLayer would make, without kernels: roles, where a checkpoint stores them,
+// and the regions of packed weights are those of the package. nullopt: errors were appended.
+std::optional<LaunchPlan> planLayer(const CompileInput &input, const CompileOptions &options,
+                                    std::vector<Diagnostic> &errors);
+
 // Prints the form after `stage` (IR text, plan, schedule, LLVM IR or assembly). False: errors were appended.
 bool printStage(const CompileInput &input, const CompileOptions &options, Stage stage, llvm::raw_ostream &os,
                 std::vector<Diagnostic> &errors);

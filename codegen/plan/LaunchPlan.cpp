@@ -23,7 +23,7 @@ namespace {
 
 const char *const bufferKinds[] = {"input", "output", "weight", "workspace", "optional", "route"};
 const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
-const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows"};
+const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows", "interleaved_columns"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
 const char *const typeNames[] = {"f32", "bf16", "f16",   "i32", "fp8_e4m3", "fp8_e5m2",

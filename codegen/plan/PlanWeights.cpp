@@ -36,6 +36,7 @@ LogicalResult PlanBuilder::readStorage(StringRef name, DictionaryAttr storage, m
                       .Case("per_expert", MOEC_STACK_PER_EXPERT)
                       .Case("stacked", MOEC_STACK_STACKED)
                       .Case("flat_rows", MOEC_STACK_FLAT_ROWS)
+                      .Case("interleaved_columns", MOEC_STACK_INTERLEAVED_COLUMNS)
                       .Default(-1);
   int axesCode =
       llvm::StringSwitch<int>(axes).Case("out_in", MOEC_AXES_OUT_IN).Case("in_out", MOEC_AXES_IN_OUT).Default(-1);
@@ -49,10 +50,12 @@ LogicalResult PlanBuilder::readStorage(StringRef name, DictionaryAttr storage, m
   if (stackCode < 0 || axesCode < 0 || partCode < 0)
     return layer.emitOpError("P1: parameter ")
            << name << " has stack \"" << stack << "\", axes \"" << axes << "\", part \"" << part
-           << "\"; expected single, per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, "
-              "even or odd";
+           << "\"; expected single, per_expert, stacked, flat_rows or interleaved_columns; out_in or in_out; all, "
+              "first_half, second_half, even or odd";
   if (stackCode != MOEC_STACK_SINGLE && !role.expert_axis)
     return layer.emitOpError("P1: parameter ") << name << " has stack " << stack << " but no expert axis";
+  if (stackCode == MOEC_STACK_INTERLEAVED_COLUMNS && !role.matrix)
+    return layer.emitOpError("P1: parameter ") << name << " has stack " << stack << " but is not a matrix";
   role.stack = uint16_t(stackCode);
   role.axes = uint16_t(axesCode);
   role.part = uint16_t(partCode);

@@ -107,7 +107,7 @@ void SpecCheckList::checkStorageForm(const Role &role, const WeightStorage &stor
          "leave stack out, or use \"single\"");
   if (stack == StackKind::Single && role.expertAxis && role.shape[0] > 1)
     fail("E-WEIGHTS", path + ".stack", "role " + quoteText(role.name) + " has an expert axis and cannot be single",
-         "use \"stacked\", \"per_expert\" or \"flat_rows\"");
+         "use \"stacked\", \"per_expert\", \"flat_rows\" or \"interleaved_columns\"");
   bool placeholder = storage.tensor.find("{e}") != std::string::npos;
   if (placeholder && stack != StackKind::PerExpert)
     fail("E-WEIGHTS", path + ".tensor", "tensor name " + quoteText(storage.tensor) + " holds {e} but is not per_expert",
@@ -118,8 +118,11 @@ void SpecCheckList::checkStorageForm(const Role &role, const WeightStorage &stor
   if (storage.axes == AxesKind::InOut && !role.matrix)
     fail("E-WEIGHTS", path + ".axes", "role " + quoteText(role.name) + " is not a matrix and has no axes to swap",
          "leave axes out");
-  if (stack == StackKind::FlatRows && !role.matrix)
-    fail("E-WEIGHTS", path + ".stack", "role " + quoteText(role.name) + " is not a matrix and has no rows to flatten",
+  bool flat = stack == StackKind::FlatRows;
+  if ((flat || stack == StackKind::InterleavedColumns) && !role.matrix)
+    fail("E-WEIGHTS", path + ".stack",
+         "role " + quoteText(role.name) + " is not a matrix and has no " +
+             (flat ? "rows to flatten" : "columns to interleave"),
          "use \"stacked\"");
 }
 
@@ -145,6 +148,13 @@ void SpecCheckList::checkSiblings(const std::vector<Role> &roles) {
   }
 }
 
+// Adapters of a fused gate and up project x once: both roles are all of one tensor.
+static bool isSharedProjection(const std::string &a, const WeightStorage &one, const std::string &b,
+                               const WeightStorage &other) {
+  bool pair = a == "experts.gate_lora_a" && b == "experts.up_lora_a";
+  return pair && one.stack == other.stack && one.axes == other.axes && one.part == other.part;
+}
+
 // Two roles may share a tensor only as different parts of it.
 void SpecCheckList::checkSharedTensors() {
   for (auto a = spec.weights.begin(); a != spec.weights.end(); ++a)
@@ -155,6 +165,8 @@ void SpecCheckList::checkSharedTensors() {
       auto half = [](PartKind part) { return part == PartKind::FirstHalf || part == PartKind::SecondHalf; };
       auto turn = [](PartKind part) { return part == PartKind::Even || part == PartKind::Odd; };
       if (p != q && ((half(p) && half(q)) || (turn(p) && turn(q))))
+        continue;
+      if (isSharedProjection(a->first, a->second, b->first, b->second))
         continue;
       fail("E-WEIGHTS", "weights." + b->first + ".tensor",
            "roles " + quoteText(a->first) + " and " + quoteText(b->first) + " read the same part of tensor " +

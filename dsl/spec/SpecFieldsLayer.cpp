@@ -103,7 +103,7 @@ void describeStorage(FieldVisitor &v, WeightStorage &storage) {
   v.text("tensor", storage.tensor, Need::Required);
   // The default depends on the role, so a stack that is written stays written.
   int stack = storage.stack ? int(*storage.stack) : -1;
-  v.word("stack", stack, -1, {"single", "per_expert", "stacked", "flat_rows"});
+  v.word("stack", stack, -1, {"single", "per_expert", "stacked", "flat_rows", "interleaved_columns"});
   if (stack >= 0)
     storage.stack = StackKind(stack);
   v.choice("axes", storage.axes, AxesKind::OutIn, {"out_in", "in_out"});

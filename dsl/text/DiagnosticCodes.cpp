@@ -124,8 +124,9 @@ const Row rows[] = {
     {"E-WEIGHTS",
      "`weights` says where a checkpoint stores each parameter. A role must exist in the layer; per_expert "
      "names hold {e} and others do not; gate, up and down of a block are given together; two roles share a "
-     "tensor only as two halves, or as even and odd rows. A wrong choice gives wrong numbers without any "
-     "other sign, which is why nothing is guessed."},
+     "tensor only as two halves, or as even and odd rows, or are the first matrices of the adapters of gate and "
+     "up, which read the same input. A wrong choice gives wrong numbers without any other sign, which is why "
+     "nothing is guessed."},
     // Scope
     {"E-SCOPE-AGENTS", "A mixture of agents joins the text of several whole models; it is not a layer."},
     {"E-SCOPE-ATTN", "Attention is outside of a layer spec. Each of its projections can be a layer of linear experts."},

@@ -41,18 +41,21 @@ static moec_status choose_device(moec_cuda_layer *layer, const moec_layer_option
     return moec_cuda_error(driver, result, "the number of CUDA devices cannot be read");
   if (count < 1)
     return moec_error(MOEC_UNSUPPORTED_DEVICE, "the NVIDIA driver knows no CUDA device");
-  if (options->cuda_device >= count)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, the machine has %d",
+  int chosen = options->cuda_device - 1; /* its ordinal; below 0: none was chosen */
+  if (chosen >= count)
+    return moec_error(MOEC_INVALID_ARGUMENT,
+                      "options: cuda_device is %d, 1 + the ordinal of a device, and the machine "
+                      "has %d",
                       (int)options->cuda_device, count);
   if (driver->ctx_get_current(&current) != MOEC_CUDA_SUCCESS ||
       (current && driver->ctx_get_device(&device_of_current) != MOEC_CUDA_SUCCESS))
     current = NULL;
-  if (options->cuda_device == -1 && current) {
+  if (chosen < 0 && current) {
     device = device_of_current;
   } else {
-    result = driver->device_get(&device, options->cuda_device < 0 ? 0 : options->cuda_device);
+    result = driver->device_get(&device, chosen < 0 ? 0 : chosen);
     if (result != MOEC_CUDA_SUCCESS)
-      return moec_cuda_error(driver, result, "CUDA device %d cannot be opened", (int)options->cuda_device);
+      return moec_cuda_error(driver, result, "CUDA device %d cannot be opened", chosen < 0 ? 0 : chosen);
   }
   layer->device = device;
   if (current && device_of_current == device)

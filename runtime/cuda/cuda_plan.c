@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * cuda_plan.c - a CUDA blob of unknown origin in -> proof that loading and walking it stays inside the blob, the plan,
- * the workspace and the weights, or a status that names the entry. What is in an image is the driver's to judge.
+ * cuda_plan.c - a CUDA blob, which may be damaged, in -> proof that loading and walking it stays inside the blob, the
+ * plan, the workspace and the weights, or a status that names the entry. What is in an image is the driver's to judge.
  */
 #include "runtime/cuda/cuda_plan.h"
 

@@ -125,6 +125,41 @@ static moec_status launch_kernel(const walk *w, uint32_t index) {
   return MOEC_DEVICE_ERROR;
 }
 
+/* NOTE: several launches may follow each other in one step. */
+static void tell(const walk *w, int32_t kind, uint32_t index) {
+  const moec_step *step = &w->layer->plan.steps[index];
+  const moec_probe_event event = {.event = kind,
+                                  .step = (int32_t)index,
+                                  .name = w->layer->plan.strings + step->name,
+                                  .kind = moec_step_kind_name(step),
+                                  .num_tokens = w->args->num_tokens,
+                                  .unit = -1,
+                                  .worker = -1};
+  w->args->probe->on_event(w->args->probe->context, &event);
+}
+
+/* The launches of this call, in order; a probe hears of each run of launches of one step. */
+static moec_status launch_all(const walk *w) {
+  const moec_probe *probe = w->args->probe;
+  moec_status status = MOEC_OK;
+  int64_t open = -1;
+  for (uint32_t i = 0; status == MOEC_OK && i < w->cuda->target.target->launches.count; ++i) {
+    const moec_cuda_launch *launch = &w->cuda->target.launches[i];
+    if (!is_launched(w, launch))
+      continue;
+    if (probe && open != launch->step) {
+      if (open >= 0)
+        tell(w, MOEC_PROBE_STEP_END, (uint32_t)open);
+      open = launch->step;
+      tell(w, MOEC_PROBE_STEP_BEGIN, launch->step);
+    }
+    status = launch_kernel(w, i);
+  }
+  if (open >= 0)
+    tell(w, MOEC_PROBE_STEP_END, (uint32_t)open);
+  return status;
+}
+
 moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
   walk w;
   int pushed;
@@ -139,9 +174,7 @@ moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights,
     status = moec_cuda_enter(w.cuda, &pushed);
   if (status != MOEC_OK)
     return status;
-  for (uint32_t i = 0; status == MOEC_OK && i < w.cuda->target.target->launches.count; ++i)
-    if (is_launched(&w, &w.cuda->target.launches[i]))
-      status = launch_kernel(&w, i);
+  status = launch_all(&w);
   moec_cuda_leave(w.cuda, pushed);
   return status;
 }

@@ -37,7 +37,8 @@ static moec_status check_device(const moec_layer *layer, const moec_weights *wei
 moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args) {
   int known = caller->struct_size == offsetof(moec_forward_args, stream) ||
               caller->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
-              caller->struct_size == offsetof(moec_forward_args, out_probabilities);
+              caller->struct_size == offsetof(moec_forward_args, out_probabilities) ||
+              caller->struct_size == offsetof(moec_forward_args, probe);
   if (caller->struct_size < sizeof(*args) && !known)
     return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", caller->struct_size,
                       sizeof(*args));
@@ -59,6 +60,20 @@ static moec_status check_handles(const moec_layer *layer, const moec_weights *we
     return moec_error(MOEC_INVALID_HANDLE, "weights is not a live moec_weights");
   if (weights->plan != layer->plan.header)
     return moec_error(MOEC_INVALID_ARGUMENT, "weights belong to another package");
+  return MOEC_OK;
+}
+
+static moec_status check_probe(const moec_probe *probe) {
+  if (!probe)
+    return MOEC_OK;
+  if (probe->struct_size != sizeof(*probe))
+    return moec_error(probe->struct_size > sizeof(*probe) ? MOEC_VERSION_MISMATCH : MOEC_INVALID_ARGUMENT,
+                      "probe: struct_size is %zu, expected %zu", probe->struct_size, sizeof(*probe));
+  if (!probe->on_event)
+    return moec_error(MOEC_NULL_POINTER, "probe: on_event is NULL");
+  if (probe->units < 0 || probe->units > 1 || probe->reserved)
+    return moec_error(MOEC_INVALID_ARGUMENT, "probe: units is %d and reserved is %d, expected 0 or 1, and 0",
+                      (int)probe->units, (int)probe->reserved);
   return MOEC_OK;
 }
 
@@ -171,6 +186,8 @@ moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weig
     status = check_device(layer, weights, args);
   if (status == MOEC_OK)
     status = check_tokens(layer, args);
+  if (status == MOEC_OK)
+    status = check_probe(args->probe);
   if (status != MOEC_OK || args->num_tokens == 0)
     return status;
   if (!args->x || !args->y || !args->workspace)

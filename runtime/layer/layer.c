@@ -19,13 +19,30 @@ moec_status moec_check_layer(const moec_layer *layer) {
   return MOEC_OK;
 }
 
+/* The pool of other layers, and what contradicts it. */
+static moec_status check_shared_pool(const moec_layer_options *options) {
+  moec_status status = moec_check_pool(options->pool);
+  if (status != MOEC_OK)
+    return status;
+  int32_t threads = moec_pool_threads(options->pool);
+  if (options->parallel_for)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: pool and parallel_for are both set, expected one of them");
+  if (options->spin_us)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: spin_us is %d, expected 0: the pool has its own",
+                      (int)options->spin_us);
+  if (options->max_threads && options->max_threads != threads)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: max_threads is %d, expected 0 or the pool's %d",
+                      (int)options->max_threads, (int)threads);
+  return MOEC_OK;
+}
+
 static moec_status check_options(const moec_layer_options *options) {
-  if (options->struct_size < sizeof(*options) && options->struct_size != offsetof(moec_layer_options, device))
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", options->struct_size,
-                      sizeof(*options));
-  if (options->struct_size > sizeof(*options))
-    return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu",
-                      options->struct_size, sizeof(*options));
+  if (options->device != MOEC_DEVICE_CPU && options->device != MOEC_DEVICE_CUDA)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)",
+                      (int)options->device);
+  if (options->cuda_device < -1)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected 0, or 1 + a device's ordinal",
+                      (int)options->cuda_device);
   if (options->max_threads < 0 || options->max_threads > MOEC_MAX_THREADS)
     return moec_error(MOEC_INVALID_ARGUMENT, "options: max_threads is %d, expected 0 to %d", (int)options->max_threads,
                       MOEC_MAX_THREADS);
@@ -36,15 +53,21 @@ static moec_status check_options(const moec_layer_options *options) {
     return moec_error(MOEC_INVALID_ARGUMENT, "options: spin_us is %d, expected -1 or more", (int)options->spin_us);
   if (options->reserved)
     return moec_error(MOEC_INVALID_ARGUMENT, "options: reserved is %d, expected 0", (int)options->reserved);
-  if (options->struct_size < sizeof(*options))
-    return MOEC_OK;
-  if (options->device != MOEC_DEVICE_CPU && options->device != MOEC_DEVICE_CUDA)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: device is %d, expected 0 (CPU) or 1 (CUDA)",
-                      (int)options->device);
-  if (options->cuda_device < -1)
-    return moec_error(MOEC_INVALID_ARGUMENT, "options: cuda_device is %d, expected -1 or more",
-                      (int)options->cuda_device);
-  return MOEC_OK;
+  return options->pool && options->device == MOEC_DEVICE_CPU ? check_shared_pool(options) : MOEC_OK;
+}
+
+/* Copies options of any struct_size that this runtime knows; fields not passed become zero. */
+static moec_status read_options(const moec_layer_options *given, moec_layer_options *out) {
+  int known = given->struct_size == offsetof(moec_layer_options, device) ||
+              given->struct_size == offsetof(moec_layer_options, pool);
+  if (given->struct_size < sizeof(*out) && !known)
+    return moec_error(MOEC_INVALID_ARGUMENT, "options: struct_size is %zu, expected %zu", given->struct_size,
+                      sizeof(*out));
+  if (given->struct_size > sizeof(*out))
+    return moec_error(MOEC_VERSION_MISMATCH, "options: struct_size is %zu, this runtime knows %zu", given->struct_size,
+                      sizeof(*out));
+  memcpy(out, given, given->struct_size);
+  return check_options(out);
 }
 
 /* The best ISA the package has among those the machine, MOEC_MAX_ISA and the options allow. */
@@ -91,15 +114,31 @@ static moec_status choose_isa(const moec_plan *plan, const moec_layer_options *o
                     plan->strings + plan->header->name, moec_isa_name(lowest), moec_isa_name(limit));
 }
 
+/* Worker threads of a CPU layer: one, a host's, a shared pool's, or those of a pool of its own. */
+static moec_status choose_threads(moec_layer *layer, const moec_layer_options *options) {
+  if (options->pool)
+    layer->max_threads = moec_pool_threads(options->pool);
+  layer->parallel_for = options->parallel_for;
+  layer->parallel_for_context = options->parallel_for_context;
+  if (layer->max_threads == 1 || layer->parallel_for)
+    return MOEC_OK;
+  const moec_pool_options own = {
+      .struct_size = sizeof(own), .threads = layer->max_threads, .spin_us = options->spin_us};
+  layer->pool = options->pool ? options->pool : moec_pool_make(&own);
+  if (!layer->pool)
+    return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a pool of %d threads", (int)layer->max_threads);
+  if (options->pool)
+    moec_pool_retain(options->pool);
+  return MOEC_OK;
+}
+
 moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer) {
-  moec_layer_options chosen = {.struct_size = sizeof(chosen), .spin_us = -1};
+  moec_layer_options chosen = {.struct_size = sizeof(chosen)};
   if (!package || !out_layer)
     return moec_error(MOEC_NULL_POINTER, "%s is NULL", package ? "out_layer" : "package");
-  moec_status status = options ? check_options(options) : MOEC_OK;
+  moec_status status = options ? read_options(options, &chosen) : MOEC_OK;
   if (status != MOEC_OK)
     return status;
-  if (options)
-    memcpy(&chosen, options, options->struct_size);
   moec_layer *layer = calloc(1, sizeof(*layer));
   if (!layer)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a layer of %zu bytes", sizeof(*layer));
@@ -109,13 +148,8 @@ moec_status moec_layer_create(const moec_package *package, const moec_layer_opti
   else if (status == MOEC_OK)
     status = choose_isa(&layer->plan, &chosen, &layer->isa);
   layer->max_threads = chosen.max_threads ? chosen.max_threads : 1;
-  layer->parallel_for = chosen.parallel_for;
-  layer->parallel_for_context = chosen.parallel_for_context;
-  if (status == MOEC_OK && !layer->cuda && layer->max_threads > 1 && !layer->parallel_for) {
-    layer->pool = moec_pool_create(layer->max_threads, chosen.spin_us);
-    if (!layer->pool)
-      status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for a pool of %d threads", (int)layer->max_threads);
-  }
+  if (status == MOEC_OK && !layer->cuda)
+    status = choose_threads(layer, &chosen);
   if (status != MOEC_OK) {
     free(layer);
     return status;
@@ -129,7 +163,7 @@ void moec_layer_destroy(moec_layer *layer) {
   if (!layer || layer->magic != MOEC_LAYER_MAGIC)
     return;
   layer->magic = 0;
-  moec_pool_destroy(layer->pool);
+  moec_pool_release(layer->pool);
   moec_cuda_layer_destroy(layer->cuda);
   free(layer);
 }
@@ -211,24 +245,24 @@ moec_status moec_layer_role(const moec_layer *layer, int32_t index, const char *
   return MOEC_OK;
 }
 
-moec_status moec_layer_forward_probed(const moec_layer *layer, const moec_weights *weights,
-                                      const moec_forward_args *args, const moec_walk_probe *probe) {
+moec_status moec_layer_forward_aliased(const moec_layer *layer, const moec_weights *weights,
+                                       const moec_forward_args *args, uint32_t distinct_groups) {
   moec_forward_args checked;
   moec_status status = moec_check_forward(layer, weights, args, &checked);
   if (status != MOEC_OK || checked.num_tokens == 0)
     return status;
-  if (layer->cuda && probe)
-    return moec_error(MOEC_UNSUPPORTED_DEVICE, "a probe watches CPU layers only");
+  if (layer->cuda && distinct_groups)
+    return moec_error(MOEC_UNSUPPORTED_DEVICE, "groups are shared in CPU layers only");
   if (layer->cuda)
     return moec_cuda_walk(layer, weights, &checked);
   uint32_t mode = moec_fp_mode_enter();
-  status = moec_plan_walk(layer, weights, &checked, probe);
+  status = moec_plan_walk(layer, weights, &checked, distinct_groups);
   moec_fp_mode_leave(mode);
   return status;
 }
 
 moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
-  return moec_layer_forward_probed(layer, weights, args, NULL);
+  return moec_layer_forward_aliased(layer, weights, args, 0);
 }
 
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region) {

@@ -6,15 +6,16 @@
 #define MOEC_RUNTIME_LAYER_LAYER_H
 
 #include "runtime/cuda/cuda_layer.h"
-#include "runtime/layer/walk_probe.h"
+#include "runtime/layer/aliased_forward.h"
 #include "runtime/plan/plan_view.h"
 #include "runtime/threads.h"
+#include "runtime/weights/packed_header.h"
 
 /* First word of a live handle; cleared when it is destroyed. */
 #define MOEC_LAYER_MAGIC UINT64_C(0x6d6f65636c617972)
 #define MOEC_WEIGHTS_MAGIC UINT64_C(0x6d6f656377676874)
 
-enum { MOEC_MAX_THREADS = 1024, MOEC_WEIGHTS_HEADER_BYTES = 4096, MOEC_WEIGHTS_ALIGN = 64 };
+enum { MOEC_WEIGHTS_ALIGN = 64 };
 
 struct moec_layer {
   uint64_t magic;
@@ -22,7 +23,7 @@ struct moec_layer {
   int32_t isa, max_threads;
   moec_parallel_for parallel_for;
   void *parallel_for_context;
-  moec_pool *pool;       /* NULL with one thread, a host's parallel_for or CUDA */
+  moec_pool *pool;       /* a use of it; NULL with one thread, a host's parallel_for or CUDA */
   moec_cuda_layer *cuda; /* NULL on the CPU; otherwise isa, threads and pool are unused */
 };
 
@@ -64,9 +65,9 @@ moec_status moec_check_layer(const moec_layer *layer);
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                                moec_forward_args *out_args);
 
-/* Runs the plan on checked arguments with T >= 1; `probe` may be NULL. */
+/* Runs the plan on checked arguments with T >= 1; distinct_groups: see aliased_forward.h. */
 moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
-                           const moec_walk_probe *probe);
+                           uint32_t distinct_groups);
 
 /* Runs a region on the layer's threads, whichever they are. */
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);
@@ -91,6 +92,9 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
 
 /* Copies the caller's arguments of any struct_size that this runtime knows; fields not passed become zero. */
 moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *args);
+
+/* "matmul", "dispatch", ...: what a probe is told of a step's kind. */
+const char *moec_step_kind_name(const moec_step *step);
 
 /* Does the call ask for any report? */
 int moec_asks_reports(const moec_forward_args *args);

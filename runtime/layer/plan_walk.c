@@ -21,7 +21,8 @@ enum { UNITS_PER_WORKER = 32 };
 typedef struct walk {
   const moec_layer *layer;
   const moec_forward_args *args;
-  const moec_walk_probe *probe; /* NULL in every call but a measurement's */
+  uint32_t distinct_groups; /* 0 in every call but a measurement's */
+  int32_t open_step;        /* what args->probe was told to have begun, -1: nothing */
   void *buffers[MOEC_MAX_BUFFERS];
   moec_route routes[MOEC_MAX_ROUTES];
   moec_item *item_array;
@@ -129,10 +130,58 @@ static void build_items(walk *w, const moec_step *step, const moec_isa_variants 
   w->list.items = w->item_array;
   moec_items_build(isa, plan->covers + isa->cover, route ? route->offsets : all_tokens,
                    route ? plan->steps[step->route].num_groups : 1, (int32_t)step->num_panels, &w->list);
-  if (w->probe && w->probe->distinct_groups && route)
+  if (w->distinct_groups && route)
     for (int64_t i = 0; i < w->list.num_items; ++i)
-      w->list.items[i].group %= (int32_t)w->probe->distinct_groups;
+      w->list.items[i].group %= (int32_t)w->distinct_groups;
   moec_items_split(&w->list, (int32_t)step->num_panels, w->layer->max_threads);
+}
+
+/* ---- probe ----------------------------------------------------------------------------------------------------- */
+
+static moec_probe_event event_of(const walk *w, int32_t event, uint32_t index) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_step *step = &plan->steps[index];
+  return (moec_probe_event){.event = event,
+                            .step = (int32_t)index,
+                            .name = plan->strings + step->name,
+                            .kind = moec_step_kind_name(step),
+                            .first_token = w->first_token,
+                            .num_tokens = w->num_tokens,
+                            .unit = -1,
+                            .worker = -1};
+}
+
+static int32_t units_of(const walk *w) { return (int32_t)((w->total + w->chunk - 1) / w->chunk); }
+
+static void tell(const walk *w, const moec_probe_event *event) {
+  w->args->probe->on_event(w->args->probe->context, event);
+}
+
+static void tell_begin(walk *w, uint32_t index) {
+  const moec_probe_event event = event_of(w, MOEC_PROBE_STEP_BEGIN, index);
+  w->open_step = (int32_t)index;
+  tell(w, &event);
+}
+
+/* The end of the step that began last, if one is open. */
+static void tell_end(walk *w) {
+  if (w->open_step < 0)
+    return;
+  moec_probe_event event = event_of(w, MOEC_PROBE_STEP_END, (uint32_t)w->open_step);
+  int kernel = w->step == &w->layer->plan.steps[w->open_step];
+  event.rows = kernel ? w->call.num_rows : w->num_tokens;
+  event.units = kernel ? units_of(w) : 0;
+  w->open_step = -1;
+  tell(w, &event);
+}
+
+static void tell_unit(const walk *w, int32_t kind, uint32_t unit, int32_t worker) {
+  moec_probe_event event = event_of(w, kind, (uint32_t)(w->step - w->layer->plan.steps));
+  event.rows = w->call.num_rows;
+  event.units = units_of(w);
+  event.unit = (int32_t)unit;
+  event.worker = worker;
+  tell(w, &event);
 }
 
 /* Runs a step of the runtime; returns 0 for kernel steps. */
@@ -191,32 +240,33 @@ static uint32_t begin_kernel(walk *w, const moec_step *step) {
     w->chunk = w->total;
   if (w->chunk < 1)
     w->chunk = 1;
-  return (uint32_t)((w->total + w->chunk - 1) / w->chunk);
+  return (uint32_t)units_of(w);
 }
 
 static uint32_t next_step(void *context) {
   walk *w = context;
   const moec_plan *plan = &w->layer->plan;
+  tell_end(w);
   while (w->next_index < plan->header->steps.count) {
     uint32_t index = w->next_index++;
     const moec_step *step = &plan->steps[index];
     uint32_t units = 0;
     if (!moec_step_is_asked(w->args, step))
       continue;
-    if (w->probe && w->probe->on_step)
-      w->probe->on_step(w->probe->context, index);
+    if (w->args->probe)
+      tell_begin(w, index);
     gather_args(w, step);
     if (!run_integers(w, index))
       units = begin_kernel(w, step);
     if (units)
       return units;
+    tell_end(w);
   }
   return 0;
 }
 
 /* Rows or items [first, last) of the step; items are cut where the variant changes. */
-static void run_unit(void *context, uint32_t unit, int32_t worker) {
-  walk *w = context;
+static void compute_unit(walk *w, uint32_t unit, int32_t worker) {
   void *scratch = w->scratch + worker * w->scratch_stride;
   int64_t first = unit * w->chunk, end = first + w->chunk < w->total ? first + w->chunk : w->total;
   if (w->step->kind != MOEC_STEP_MATMUL) {
@@ -232,19 +282,29 @@ static void run_unit(void *context, uint32_t unit, int32_t worker) {
   }
 }
 
+static void run_unit(void *context, uint32_t unit, int32_t worker) {
+  walk *w = context;
+  int told = w->args->probe && w->args->probe->units;
+  if (told)
+    tell_unit(w, MOEC_PROBE_UNIT_BEGIN, unit, worker);
+  compute_unit(w, unit, worker);
+  if (told)
+    tell_unit(w, MOEC_PROBE_UNIT_END, unit, worker);
+}
+
 static void add_counts(int32_t *sums, const int32_t *counts, int64_t n, int first) {
   for (int64_t e = 0; e < n; ++e)
     sums[e] = first ? counts[e] : sums[e] + counts[e];
 }
 
 moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
-                           const moec_walk_probe *probe) {
+                           uint32_t distinct_groups) {
   walk w;
   moec_workspace_map map;
   moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, moec_asks_reports(args), &map);
   w.layer = layer;
   w.args = args;
-  w.probe = probe;
+  w.distinct_groups = distinct_groups;
   resolve_buffers(&w, weights, &map);
   int64_t chunk = moec_chunk_of(layer, args->num_tokens);
   int in_chunks = chunk < args->num_tokens;
@@ -256,9 +316,9 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
     w.num_tokens = left < chunk ? left : chunk;
     w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence : w.num_tokens;
     w.next_index = 0;
+    w.open_step = -1;
+    w.step = NULL;
     status = moec_layer_run(layer, &region);
-    if (probe && probe->on_step)
-      probe->on_step(probe->context, layer->plan.header->steps.count);
     if (in_chunks && args->out_counts)
       add_counts(sums, args->out_counts, layer->plan.header->num_experts, w.first_token == 0);
     advance_buffers(&w, w.num_tokens);

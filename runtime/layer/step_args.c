@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * step_args.c - a checked call in -> the address of each of the plan's buffers, and which optional steps it asks for.
+ * step_args.c - a checked call in -> the address of each of the plan's buffers, which optional steps it asks for, and
+ * what steps are called.
  */
 #include "runtime/layer/layer.h"
 
@@ -51,6 +52,14 @@ void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, 
   if (buffer->kind == MOEC_BUFFER_ROUTE)
     return workspace + map->route[plan->route_of_step[buffer->route]][buffer->slot];
   return asked ? asked : workspace + map->slot[buffer->slot];
+}
+
+const char *moec_step_kind_name(const moec_step *step) {
+  static const char *const names[] = {[MOEC_STEP_ROWS] = "rows",         [MOEC_STEP_MATMUL] = "matmul",
+                                      [MOEC_STEP_DISPATCH] = "dispatch", [MOEC_STEP_COUNTS] = "counts",
+                                      [MOEC_STEP_CAPACITY] = "capacity", [MOEC_STEP_TOP_TOKENS] = "top_tokens",
+                                      [MOEC_STEP_SLOTS] = "slots",       [MOEC_STEP_COLUMNS] = "columns"};
+  return step->kind < sizeof(names) / sizeof(names[0]) ? names[step->kind] : "unknown";
 }
 
 int moec_asks_reports(const moec_forward_args *args) {

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * weights.c - tensors by role, a checkpoint, or a packed buffer in -> a moec_weights handle out.
- *
- * The first page of a packed buffer says whose it is:
- *
- *   | magic, byte order, ABI, bytes, spec hash, layout hash | zeros ... | region 0 at 4096 | gap | region 1 | ...
+ * weights.c - tensors by role, checkpoints, or a packed buffer in -> a moec_weights handle out.
  */
 #include "runtime/layer/layer.h"
 #include "runtime/status.h"
@@ -12,44 +8,10 @@
 #include "runtime/weights/pack_regions.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct packed_header {
-  char magic[8];       /* "moecpack" */
-  uint32_t byte_order; /* 0x01020304 in the writer's order */
-  uint16_t abi_major, abi_minor;
-  uint64_t packed_bytes;
-  uint64_t layout_hash; /* of the region descriptors: one spec may be laid out in several ways */
-  uint8_t spec_hash[32];
-} packed_header;
-
-enum { BYTE_ORDER_MARK = 0x01020304 };
-
-static uint64_t layout_hash(const moec_weight_set *set) { /* FNV-1a */
-  const unsigned char *bytes = (const unsigned char *)set->weights;
-  size_t count = set->count * sizeof(moec_weight);
-  uint64_t hash = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < count; ++i)
-    hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
-static packed_header header_of(const moec_layer *layer) {
-  const moec_plan *plan = &layer->plan;
-  const moec_weight_set *set = moec_weight_set_of(layer);
-  packed_header header;
-  memset(&header, 0, sizeof(header));
-  memcpy(header.magic, "moecpack", sizeof(header.magic));
-  header.byte_order = BYTE_ORDER_MARK;
-  header.abi_major = plan->header->abi_major;
-  header.abi_minor = plan->header->abi_minor;
-  header.packed_bytes = set->packed_bytes;
-  header.layout_hash = layout_hash(set);
-  memcpy(header.spec_hash, plan->header->spec_hash, sizeof(header.spec_hash));
-  return header;
-}
+enum { VERIFY_STAGING = 16 << 20 };
 
 moec_status moec_layer_weights_bytes(const moec_layer *layer, size_t *out_bytes) {
   moec_status status = moec_check_layer(layer);
@@ -79,12 +41,6 @@ static moec_status check_buffer(const moec_layer *layer, const void *buffer, siz
 
 /* ---- handles --------------------------------------------------------------------------------------------------- */
 
-static void write_header_page(const moec_layer *layer, void *page) {
-  packed_header header = header_of(layer);
-  memset(page, 0, MOEC_WEIGHTS_HEADER_BYTES);
-  memcpy(page, &header, sizeof(header));
-}
-
 /* Keeps the status's text where it fails. */
 static moec_status new_handle(const moec_layer *layer, const void *buffer, moec_weights **out_weights) {
   moec_weights *weights = calloc(1, sizeof(*weights));
@@ -109,7 +65,8 @@ static moec_status new_handle(const moec_layer *layer, const void *buffer, moec_
 /* Fills the packed buffer and makes its handle. All sources must be filled. */
 static moec_status weights_from_sources(const moec_layer *layer, const moec_role_source *sources, void *buffer,
                                         moec_weights **out_weights) {
-  moec_packing packing = {&layer->plan, sources, buffer, 0};
+  const moec_weight_set *set = moec_weight_set_of(layer);
+  moec_packing packing = {.plan = &layer->plan, .set = set, .sources = sources, .base = buffer};
   moec_region region = moec_packing_region(&packing);
   char page[MOEC_WEIGHTS_HEADER_BYTES];
   moec_weights *weights = NULL;
@@ -117,13 +74,14 @@ static moec_status weights_from_sources(const moec_layer *layer, const moec_role
   if (status != MOEC_OK)
     return status;
   if (layer->cuda) {
-    write_header_page(layer, page);
+    moec_write_packed_header(&layer->plan, set, NULL, page);
     status = moec_cuda_pack(layer->cuda, &layer->plan, sources, page, sizeof(page), buffer);
   } else {
-    moec_advise_huge_pages(buffer, moec_weight_set_of(layer)->packed_bytes);
-    write_header_page(layer, buffer);
-    moec_clear_gaps(&layer->plan.weight_set, buffer);
+    moec_advise_huge_pages(buffer, set->packed_bytes);
     status = moec_layer_run(layer, &region);
+    /* last, so that a buffer whose packing failed is not taken for packed weights */
+    if (status == MOEC_OK)
+      moec_finish_packing(&packing);
   }
   if (status == MOEC_OK)
     *out_weights = weights;
@@ -151,65 +109,95 @@ moec_status moec_weights_pack(const moec_layer *layer, const moec_tensor *tensor
   return status;
 }
 
-moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
-                              size_t buffer_bytes, moec_weights **out_weights) {
+moec_status moec_weights_load_sources(const moec_layer *layer, const moec_weights_source *sources, size_t count,
+                                      void *buffer, size_t buffer_bytes, moec_weights **out_weights) {
+  moec_checkpoint_set set;
+  moec_role_source *roles = NULL;
   moec_status status = check_buffer(layer, buffer, buffer_bytes, out_weights);
   if (status != MOEC_OK)
     return status;
-  if (!path)
-    return moec_error(MOEC_NULL_POINTER, "path is NULL");
-  const moec_plan *plan = &layer->plan;
-  moec_checkpoint *checkpoint = NULL;
-  status = moec_checkpoint_open(path, &checkpoint);
-  if (status != MOEC_OK)
-    return status;
-  moec_role_source *sources = moec_sources_create(plan);
-  if (!sources)
+  status = moec_checkpoints_open(sources, count, &set);
+  if (status == MOEC_OK && !(roles = moec_sources_create(&layer->plan)))
     status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for the tensor table");
   if (status == MOEC_OK)
-    status = moec_sources_from_checkpoint(plan, checkpoint, prefix, sources);
+    status = moec_sources_from_checkpoints(&layer->plan, &set, roles);
   if (status == MOEC_OK)
-    status = weights_from_sources(layer, sources, buffer, out_weights);
-  moec_sources_destroy(plan, sources);
-  moec_checkpoint_close(checkpoint);
+    status = weights_from_sources(layer, roles, buffer, out_weights);
+  moec_sources_destroy(&layer->plan, roles);
+  moec_checkpoints_close(&set);
   return status;
 }
 
-static moec_status read_header(const moec_layer *layer, const void *buffer, packed_header *out_header) {
+moec_status moec_weights_load(const moec_layer *layer, const char *path, const char *prefix, void *buffer,
+                              size_t buffer_bytes, moec_weights **out_weights) {
+  const moec_weights_source source = {path, prefix};
+  return moec_weights_load_sources(layer, &source, 1, buffer, buffer_bytes, out_weights);
+}
+
+/* ---- packed buffers -------------------------------------------------------------------------------------------- */
+
+static moec_status read_header(const moec_layer *layer, const void *buffer, moec_packed_header *out_header) {
   if (layer->cuda)
     return moec_cuda_read(layer->cuda, buffer, sizeof(*out_header), out_header);
   memcpy(out_header, buffer, sizeof(*out_header));
   return MOEC_OK;
 }
 
-moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes,
+/* Adds up `count` bytes of host memory on the layer's threads. */
+static moec_status add_sum(const moec_layer *layer, const void *bytes, uint64_t offset, uint64_t count,
+                           moec_checksum *sum) {
+  moec_summing summing = {.bytes = bytes, .offset = offset, .count = count};
+  moec_region region = moec_summing_region(&summing);
+  moec_status status = moec_layer_run(layer, &region);
+  moec_checksum_add(sum, (moec_checksum){summing.sum[0], summing.sum[1]});
+  return status;
+}
+
+static moec_status sum_device_buffer(const moec_layer *layer, const char *buffer, uint64_t bytes, moec_checksum *sum) {
+  char *staging = malloc(VERIFY_STAGING);
+  if (!staging)
+    return moec_error(MOEC_OUT_OF_MEMORY, "no memory for %d bytes of staging", VERIFY_STAGING);
+  moec_status status = MOEC_OK;
+  for (uint64_t at = 0; status == MOEC_OK && at < bytes; at += VERIFY_STAGING) {
+    size_t count = bytes - at < VERIFY_STAGING ? (size_t)(bytes - at) : VERIFY_STAGING;
+    status = moec_cuda_read(layer->cuda, buffer + at, count, staging);
+    if (status == MOEC_OK)
+      moec_checksum_add(sum, moec_checksum_of(staging, at, count));
+  }
+  free(staging);
+  return status;
+}
+
+/* Compares the buffer with the checksum of its checked header. */
+static moec_status verify(const moec_layer *layer, const void *buffer, const moec_packed_header *header) {
+  const moec_weight_set *set = moec_weight_set_of(layer);
+  moec_checksum sum = {0, 0};
+  moec_status status = MOEC_OK;
+  if (header->checksum_kind != MOEC_CHECKSUM_NONE)
+    status = layer->cuda ? sum_device_buffer(layer, buffer, set->packed_bytes, &sum)
+                         : add_sum(layer, buffer, 0, set->packed_bytes, &sum);
+  return status == MOEC_OK ? moec_check_packed_sum(&layer->plan, set, header, sum) : status;
+}
+
+moec_status moec_weights_map(const moec_layer *layer, const void *buffer, size_t buffer_bytes, uint32_t flags,
                              moec_weights **out_weights) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
-  packed_header want = header_of(layer), have;
-  if (buffer && buffer_bytes >= sizeof(have) && (uintptr_t)buffer % MOEC_WEIGHTS_ALIGN == 0) {
-    status = read_header(layer, buffer, &have);
+  if (flags & ~(uint32_t)MOEC_MAP_VERIFY)
+    return moec_error(MOEC_INVALID_ARGUMENT, "flags is %" PRIu32 ", expected 0 or MOEC_MAP_VERIFY (1)", flags);
+  moec_packed_header header = {.format = 0};
+  if (buffer && buffer_bytes >= sizeof(header) && (uintptr_t)buffer % MOEC_WEIGHTS_ALIGN == 0) {
+    status = read_header(layer, buffer, &header);
+    if (status == MOEC_OK)
+      status = moec_check_packed_header(&layer->plan, moec_weight_set_of(layer), &header);
     if (status != MOEC_OK)
       return status;
-    if (memcmp(have.magic, want.magic, sizeof(want.magic)) != 0)
-      return moec_error(MOEC_VERSION_MISMATCH, "buffer does not hold packed weights");
-    if (have.byte_order != want.byte_order)
-      return moec_error(MOEC_VERSION_MISMATCH, "packed weights have the other byte order");
-    if (have.abi_major != want.abi_major)
-      return moec_error(MOEC_VERSION_MISMATCH, "packed weights were made for ABI %d, this package has %d",
-                        have.abi_major, want.abi_major);
-    if (memcmp(have.spec_hash, want.spec_hash, sizeof(want.spec_hash)) != 0)
-      return moec_error(MOEC_VERSION_MISMATCH, "packed weights belong to another spec than package %.64s",
-                        layer->plan.strings + layer->plan.header->name);
-    if (have.layout_hash != want.layout_hash || have.packed_bytes != want.packed_bytes)
-      return moec_error(MOEC_VERSION_MISMATCH, "packed weights have another layout than package %.64s; pack them again",
-                        layer->plan.strings + layer->plan.header->name);
   }
   status = check_buffer(layer, buffer, buffer_bytes, out_weights);
-  if (status != MOEC_OK)
-    return status;
-  return new_handle(layer, buffer, out_weights);
+  if (status == MOEC_OK && flags & MOEC_MAP_VERIFY)
+    status = verify(layer, buffer, &header);
+  return status == MOEC_OK ? new_handle(layer, buffer, out_weights) : status;
 }
 
 void moec_weights_destroy(moec_weights *weights) {

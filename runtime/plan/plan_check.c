@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * plan_check.c - a package of unknown origin in -> a moec_plan whose header, strings and buffers hold together, or a
- * status. Steps and weights are checked by step_check.c and weight_check.c.
+ * plan_check.c - a package, which may be damaged, in -> a moec_plan whose header, strings and buffers hold together, or
+ * a status. Steps and weights are checked by step_check.c and weight_check.c.
  */
 #include "runtime/plan/plan_check.h"
 

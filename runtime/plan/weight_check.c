@@ -33,9 +33,11 @@ static moec_status check_role(const moec_plan *plan, uint32_t index) {
              "rank %d with expert_axis %d and matrix %d", role->rank, role->expert_axis, role->matrix);
   CHECK_ROLE(role->rank <= role->expert_axis + 1 + role->matrix, "rank %d with expert_axis %d and matrix %d",
              role->rank, role->expert_axis, role->matrix);
-  CHECK_ROLE(role->stack <= MOEC_STACK_FLAT_ROWS && role->axes <= MOEC_AXES_IN_OUT && role->part <= MOEC_PART_ODD,
+  CHECK_ROLE(role->stack <= MOEC_STACK_INTERLEAVED_COLUMNS && role->axes <= MOEC_AXES_IN_OUT &&
+                 role->part <= MOEC_PART_ODD,
              "stack %d, axes %d, part %d", role->stack, role->axes, role->part);
   CHECK_ROLE(role->stack == MOEC_STACK_SINGLE || role->expert_axis, "stack %d without an expert axis", role->stack);
+  CHECK_ROLE(role->stack != MOEC_STACK_INTERLEAVED_COLUMNS || role->matrix, "stack %d of a vector", role->stack);
   CHECK_ROLE(role->part == MOEC_PART_ALL || role->rank > role->expert_axis, "part %d of a single number", role->part);
   CHECK_ROLE(!role->expert_axis || role->dims[0] <= 1 << 20, "%" PRId64 " experts", role->dims[0]);
   int64_t elements = 1;

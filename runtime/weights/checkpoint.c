@@ -130,6 +130,20 @@ moec_status moec_checkpoint_find(moec_checkpoint *checkpoint, const char *name, 
   return MOEC_OK;
 }
 
+void moec_checkpoint_names(const moec_checkpoint *checkpoint,
+                           void (*visit)(void *context, const char *name, const moec_file_tensor *tensor),
+                           void *context) {
+  for (size_t i = 0; checkpoint->single && i < moec_file_count(checkpoint->single); ++i) {
+    const moec_file_tensor *tensor = moec_file_at(checkpoint->single, i);
+    visit(context, tensor->name, tensor);
+  }
+  for (size_t i = 0; !checkpoint->single && i < checkpoint->index.count; ++i) {
+    const moec_index_entry *entry = &checkpoint->index.entries[i];
+    const moec_file *shard = checkpoint->shards[entry->number];
+    visit(context, entry->tensor, shard ? moec_file_find(shard, entry->tensor) : NULL);
+  }
+}
+
 /* The name of a shard by its number. */
 static const char *shard_name(const moec_checkpoint *checkpoint, size_t number) {
   for (size_t i = 0; i < checkpoint->index.count; ++i)

@@ -33,6 +33,11 @@ int moec_checkpoint_has(const moec_checkpoint *checkpoint, const char *name);
 moec_status moec_checkpoint_find(moec_checkpoint *checkpoint, const char *name, const moec_file **out_file,
                                  const moec_file_tensor **out_tensor);
 
+/* Calls `visit` for the name of every tensor, sorted. `tensor` is NULL where only an index names it. */
+void moec_checkpoint_names(const moec_checkpoint *checkpoint,
+                           void (*visit)(void *context, const char *name, const moec_file_tensor *tensor),
+                           void *context);
+
 /* Call it when all tensors are found: MOEC_FILE_FORMAT if one of them is in another open shard, too. */
 moec_status moec_checkpoint_check(const moec_checkpoint *checkpoint);
 

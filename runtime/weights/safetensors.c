@@ -147,6 +147,10 @@ moec_status moec_file_open(const char *path, moec_file **out_file) {
   return status;
 }
 
+size_t moec_file_count(const moec_file *file) { return file->table.count; }
+
+const moec_file_tensor *moec_file_at(const moec_file *file, size_t index) { return &file->table.tensors[index]; }
+
 void moec_file_close(moec_file *file) {
   if (!file)
     return;

@@ -40,6 +40,10 @@ void moec_file_close(moec_file *file);
 /* The tensor called `name`, NULL if there is none. O(log n). */
 const moec_file_tensor *moec_file_find(const moec_file *file, const char *name);
 
+/* All tensors, sorted by name. */
+size_t moec_file_count(const moec_file *file);
+const moec_file_tensor *moec_file_at(const moec_file *file, size_t index);
+
 /* First byte of a tensor, any alignment. Checks that the file has not become shorter since it was opened: MOEC_FILE. */
 moec_status moec_file_data(const moec_file *file, const moec_file_tensor *tensor, const void **out_data);
 

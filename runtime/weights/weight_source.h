@@ -6,7 +6,7 @@
 #define MOEC_RUNTIME_WEIGHTS_WEIGHT_SOURCE_H
 
 #include "runtime/plan/plan_view.h"
-#include "runtime/weights/checkpoint.h"
+#include "runtime/weights/checkpoint_set.h"
 #include "runtime/weights/pack.h"
 
 #ifdef __cplusplus
@@ -31,10 +31,9 @@ void moec_sources_destroy(const moec_plan *plan, moec_role_source *sources); /* 
 moec_status moec_sources_from_tensors(const moec_plan *plan, const moec_tensor *tensors, size_t count,
                                       const void *buffer, uint64_t packed_bytes, moec_role_source *sources);
 
-/* Points every role's source into an open checkpoint, which must outlive the sources. Errors as moec_weights_load
+/* Points every role's source into open checkpoints, which must outlive the sources. Errors as moec_weights_load
  * documents them. */
-moec_status moec_sources_from_checkpoint(const moec_plan *plan, moec_checkpoint *checkpoint, const char *prefix,
-                                         moec_role_source *sources);
+moec_status moec_sources_from_checkpoints(const moec_plan *plan, moec_checkpoint_set *set, moec_role_source *sources);
 
 moec_view moec_view_of(const moec_role_source *source, int64_t expert);
 

@@ -80,17 +80,23 @@ TEST(BenchStages, nothing_is_reported_without_an_accepted_round) {
 
 TEST(BenchStages, clock_gives_each_step_its_own_time) {
   StageClock clock(3, true);
-  moec_walk_probe probe = clock.probe(5);
-  EXPECT_EQ(probe.distinct_groups, 5u);
+  moec_probe probe = clock.probe();
+  auto tell = [&](int32_t event, int32_t step) {
+    moec_probe_event told = {};
+    told.event = event;
+    told.step = step;
+    probe.on_event(probe.context, &told);
+  };
   auto wait = [] {
     for (auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
          std::chrono::steady_clock::now() < end;) {
     }
   };
-  probe.on_step(probe.context, 0);
+  tell(MOEC_PROBE_STEP_BEGIN, 0);
   wait();
-  probe.on_step(probe.context, 2); // 1 is not asked for
-  probe.on_step(probe.context, 3);
+  tell(MOEC_PROBE_STEP_END, 0);
+  tell(MOEC_PROBE_STEP_BEGIN, 2); // 1 is not asked for
+  tell(MOEC_PROBE_STEP_END, 2);
   wait();
   std::vector<StepTime> times = clock.take();
   EXPECT_GE(times[0].us, 200);
@@ -101,10 +107,10 @@ TEST(BenchStages, clock_gives_each_step_its_own_time) {
   for (const StepTime &time : clock.take())
     EXPECT_EQ(time.us, 0);
   StageClock several(2, false);
-  probe = several.probe(0);
-  probe.on_step(probe.context, 0);
+  probe = several.probe();
+  tell(MOEC_PROBE_STEP_BEGIN, 0);
   wait();
-  probe.on_step(probe.context, 2);
+  tell(MOEC_PROBE_STEP_END, 0);
   EXPECT_EQ(several.take()[0].cpuUs, 0);
 }
 

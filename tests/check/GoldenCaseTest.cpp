@@ -83,10 +83,10 @@ struct Folder {
 
 TEST(GoldenCase, storage_every_stack_axes_and_part) {
   Role role{"experts.gate", {2, 2, 3}, true, true}; // [E=2, out=2, in=3]
-  GoldenTensorMap tensors = {{"w.all", counting({2, 2, 3})},  {"w.in_out", counting({2, 3, 2})},
-                             {"w.wide", counting({2, 4, 3})}, {"w.wide_in_out", counting({2, 3, 4})},
-                             {"w.flat", counting({4, 3})},    {"w.flat_in_out", counting({6, 2})},
-                             {"w.e0", counting({2, 3})},      {"w.e1", counting({2, 3})}};
+  GoldenTensorMap tensors = {
+      {"w.all", counting({2, 2, 3})},         {"w.in_out", counting({2, 3, 2})}, {"w.wide", counting({2, 4, 3})},
+      {"w.wide_in_out", counting({2, 3, 4})}, {"w.flat", counting({4, 3})},      {"w.flat_in_out", counting({6, 2})},
+      {"w.mixed", counting({2, 6})},          {"w.e0", counting({2, 3})},        {"w.e1", counting({2, 3})}};
   auto valuesOf = [&](const WeightStorage &storage) {
     Result<GoldenTensor> out = assembleRole(role, storage, "w.", tensors);
     EXPECT_TRUE(out) << out.error().message;
@@ -104,6 +104,9 @@ TEST(GoldenCase, storage_every_stack_axes_and_part) {
   EXPECT_EQ(valuesOf({"wide_in_out", {}, in_out, PartKind::Even}), (Values{1, 5, 9, 3, 7, 11, 13, 17, 21, 15, 19, 23}));
   EXPECT_EQ(valuesOf({"flat", StackKind::FlatRows}), (Values{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
   EXPECT_EQ(valuesOf({"flat_in_out", StackKind::FlatRows, in_out}), (Values{1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12}));
+  EXPECT_EQ(valuesOf({"mixed", StackKind::InterleavedColumns}), (Values{1, 3, 5, 7, 9, 11, 2, 4, 6, 8, 10, 12}));
+  EXPECT_EQ(valuesOf({"flat_in_out", StackKind::InterleavedColumns, in_out}),
+            (Values{1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12}));
   EXPECT_EQ(valuesOf({"e{e}", StackKind::PerExpert}), (Values{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6}));
 }
 

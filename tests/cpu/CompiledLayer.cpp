@@ -63,7 +63,6 @@ bool CompiledLayer::createLayers() {
     moec_layer_options options = {};
     options.struct_size = sizeof options;
     options.max_threads = threads;
-    options.spin_us = -1;
     moec_status status = moec_layer_create(loaded->get(), &options, &layers[threads - 1]);
     if (status != MOEC_OK) {
       ADD_FAILURE() << lastErrorText(status);
@@ -95,7 +94,7 @@ void CompiledLayer::pack() {
   ASSERT_EQ(status, MOEC_OK) << lastErrorText(status);
   packedBytes->makeReadOnly();
   for (int i = 1; i < 3; ++i) {
-    status = moec_weights_map(layers[i], packedBytes->data(), packedBytes->size(), &packed[i]);
+    status = moec_weights_map(layers[i], packedBytes->data(), packedBytes->size(), 0, &packed[i]);
     ASSERT_EQ(status, MOEC_OK) << lastErrorText(status);
   }
 }

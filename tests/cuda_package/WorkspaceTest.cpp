@@ -41,7 +41,6 @@ std::vector<int64_t> workspaces(Determinism determinism) {
   moec_layer_options made = {};
   made.struct_size = sizeof made;
   made.device = MOEC_DEVICE_CUDA;
-  made.cuda_device = -1;
   made.cuda_driver = (*device)->context().driver;
   moec_layer *layer = nullptr;
   EXPECT_EQ(moec_layer_create((*package)->get(), &made, &layer), MOEC_OK);

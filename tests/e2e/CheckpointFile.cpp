@@ -78,8 +78,11 @@ void CheckpointFile::store(const std::string &prefix, const std::string &line, c
   if (matrix)
     one = swapped ? std::vector<int64_t>{columns, storedRows} : std::vector<int64_t>{storedRows, columns};
   std::vector<int64_t> all = one;
+  bool mixed = storage.is("interleaved_columns");
   if (storage.is("flat_rows"))
     all.front() *= experts;
+  else if (mixed)
+    all[swapped ? 0 : 1] *= experts;
   else if (hasExperts && !perExpert)
     all.insert(all.begin(), experts);
   for (int64_t e = 0; e < experts; ++e) {
@@ -91,6 +94,8 @@ void CheckpointFile::store(const std::string &prefix, const std::string &line, c
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < columns; ++c) {
         int64_t row = storage.storedRow(r, rows), to = base + (swapped ? c * storedRows + row : row * columns + c);
+        if (mixed) // column c of expert e is one of E beside each other
+          to = swapped ? (c * experts + e) * storedRows + row : (row * columns + c) * experts + e;
         std::memcpy(&tensor.bytes[size_t(to * size)], &parameter.bytes[size_t(((e * rows + r) * columns + c) * size)],
                     size_t(size));
       }

@@ -15,8 +15,8 @@
 namespace moec {
 
 // Where one role stands: "experts.gate mlp.experts.gate_up_proj in_out first_half" or "router.weight mlp.gate.weight".
-// Words behind the tensor: per_expert or flat_rows (else stacked), in_out (else out_in), first_half, second_half, even,
-// odd.
+// Words behind the tensor: per_expert, flat_rows or interleaved_columns (else stacked), in_out (else out_in),
+// first_half, second_half, even, odd.
 class CheckpointFile {
 public:
   // Adds a tensor as it is.

@@ -54,6 +54,27 @@ say 'a block of four packages'
 "$cmake" --build "$work/switchall" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/switchall/switchall"
 
+say 'a model of 48 layers, from its checkpoint and from packed files'
+"$cmake" -S "$source_dir/examples/model48" -B "$work/model48" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+"$cmake" --build "$work/model48" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/model48/model48" "$work/model.safetensors"
+wide=3,7,11,15,19,23,27,31,35,39,43,47
+narrow=0-2,4-6,8-10,12-14,16-18,20-22,24-26,28-30,32-34,36-38,40-42,44-46
+for kind in narrow wide; do
+  [ $kind = wide ] && layers=$wide || layers=$narrow
+  "$moec" check "$source_dir/examples/model48/$kind.json" --weights "$work/model.safetensors" \
+    --prefix 'model.layers.{l}.' --layers $layers >"$work/log" || { cat "$work/log"; exit 1; }
+  "$moec" -q pack "$work/model48/moec/$kind" "$work/model.safetensors" --prefix 'model.layers.{l}.' --layers $layers \
+    -o "$work/packed/{l}" >"$work/log" || { cat "$work/log"; exit 1; }
+done
+"$work/model48/model48" "$work/model.safetensors" "$work/packed/{l}"
+printf 'x' | dd of="$work/packed/5" bs=1 seek=9000 conv=notrunc 2>/dev/null
+if "$work/model48/model48" "$work/model.safetensors" "$work/packed/{l}" 2>"$work/log"; then
+  echo 'a damaged packed file was taken'
+  exit 1
+fi
+grep -q '/packed/5: packed weights are damaged, probably at byte 9000, in experts.' "$work/log" || { cat "$work/log"; exit 1; }
+
 say 'the smallest program'
 cat >"$work/hello.txt" <<'END'
   0.512   0.302   0.008   0.037  -0.344  -0.146   0.157   0.464

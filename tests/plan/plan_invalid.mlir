@@ -2,7 +2,7 @@
 // What a layer must be for a launch plan: labels P1..P6 of PlanStages.h.
 // RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
 
-// expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked or flat_rows; out_in or in_out; all, first_half, second_half, even or odd}}
+// expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked, flat_rows or interleaved_columns; out_in or in_out; all, first_half, second_half, even or odd}}
 func.func @plan_p1_storage(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {moe.role = "w", moe.storage = {stack = "pile"}}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>

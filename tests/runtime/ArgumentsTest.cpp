@@ -316,6 +316,25 @@ TEST(CreateArguments, options) {
   expectCreate(options, MOEC_INVALID_ARGUMENT, "options: reserved is 1, expected 0");
 }
 
+// Options of zeros, and those of older structs, make the layer that no options make.
+TEST(CreateArguments, zeros_are_the_defaults) {
+  for (size_t size : {sizeof(moec_layer_options), size_t(56), size_t(40)}) {
+    moec_layer_options options = {};
+    options.struct_size = size;
+    moec_layer *layer = nullptr, *plain = nullptr;
+    ASSERT_EQ(moec_layer_create(tiny_package(), &options, &layer), MOEC_OK) << lastError();
+    ASSERT_EQ(moec_layer_create(tiny_package(), nullptr, &plain), MOEC_OK) << lastError();
+    moec_layer_info have = {}, want = {};
+    have.struct_size = want.struct_size = sizeof(have);
+    EXPECT_EQ(moec_layer_get_info(layer, &have), MOEC_OK);
+    EXPECT_EQ(moec_layer_get_info(plain, &want), MOEC_OK);
+    EXPECT_EQ(std::memcmp(&have, &want, sizeof(have)), 0);
+    EXPECT_EQ(have.max_threads, 1);
+    moec_layer_destroy(layer);
+    moec_layer_destroy(plain);
+  }
+}
+
 TEST(CreateArguments, null_pointers) {
   moec_layer *layer = nullptr;
   EXPECT_EQ(moec_layer_create(nullptr, nullptr, &layer), MOEC_NULL_POINTER);

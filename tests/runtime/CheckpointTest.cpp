@@ -293,6 +293,83 @@ TEST_F(Checkpoint, index_that_is_not_one) {
                    "router.weight: tensor \"router.weight\" is not in " + at(indexName));
 }
 
+// ---- several checkpoints ----------------------------------------------------------------------------------------
+
+namespace {
+moec_status loadSources(const moec_layer *layer, const std::vector<moec_weights_source> &sources,
+                        std::string *packed = nullptr) {
+  AlignedBytes buffer(packedBytes, 0x5a);
+  moec_weights *weights = nullptr;
+  moec_status status =
+      moec_weights_load_sources(layer, sources.data(), sources.size(), buffer.data(), packedBytes, &weights);
+  EXPECT_EQ(status == MOEC_OK, weights != nullptr);
+  moec_weights_destroy(weights);
+  if (packed)
+    packed->assign(static_cast<char *>(buffer.data()), packedBytes);
+  return status;
+}
+} // namespace
+
+TEST_F(Checkpoint, base_and_adapter) {
+  FileWriter base, adapter;
+  base.add("model.router.weight", {experts, hidden}, source.router);
+  base.add("model.experts.gate_up", {experts, hidden, 2 * inner}, gateUpEvenOdd(source));
+  for (int64_t e = 0; e < experts; ++e)
+    adapter.add("adapter.experts." + std::to_string(e) + ".down", {hidden, inner},
+                slice(source.down, e * hidden * inner, hidden * inner));
+  base.write(at("base"));
+  adapter.write(at("adapter"));
+  std::string basePath = at("base"), adapterPath = at("adapter"), packed;
+  const moec_weights_source one = {basePath.c_str(), "model."}, two = {adapterPath.c_str(), "adapter."};
+  EXPECT_EQ(loadSources(layer, {one, two}, &packed), MOEC_OK) << lastError();
+  EXPECT_TRUE(packed == want);
+  EXPECT_EQ(loadSources(layer, {two, one}, &packed), MOEC_OK) << lastError();
+  EXPECT_TRUE(packed == want);
+  EXPECT_EQ(loadSources(layer, {one}), MOEC_MISSING_WEIGHT);
+  EXPECT_EQ(lastError(), "experts.down: tensor \"model.experts.0.down\" is not in " + basePath);
+  const moec_weights_source wrong = {adapterPath.c_str(), "adapt."};
+  EXPECT_EQ(loadSources(layer, {one, wrong}), MOEC_MISSING_WEIGHT);
+  EXPECT_EQ(lastError(), "experts.down: tensor \"model.experts.0.down\" is not in " + basePath +
+                             ", nor \"adapt.experts.0.down\" in " + adapterPath);
+}
+
+// The last source that has a tensor gives it: a whole tensor, or an expert of its own.
+TEST_F(Checkpoint, adapter_replaces_tensors_of_its_base) {
+  writeShards();
+  TinyWeights changed = source;
+  for (int64_t i = 0; i < hidden * inner; ++i)
+    changed.down[size_t(2 * hidden * inner + i)] = float(i);
+  FileWriter adapter;
+  adapter.add("p.experts.2.down", {hidden, inner}, slice(changed.down, 2 * hidden * inner, hidden * inner));
+  adapter.write(at("adapter"));
+  std::string adapterPath = at("adapter"), packed;
+  const moec_weights_source base = {folder.c_str(), nullptr}, other = {adapterPath.c_str(), "p."};
+  EXPECT_EQ(loadSources(layer, {base, other}, &packed), MOEC_OK) << lastError();
+  AlignedBytes buffer(packedBytes);
+  std::vector<moec_tensor> tensors = changed.tensors();
+  moec_weights *weights = nullptr;
+  ASSERT_EQ(moec_weights_pack(layer, tensors.data(), tensors.size(), buffer.data(), packedBytes, &weights), MOEC_OK);
+  moec_weights_destroy(weights);
+  EXPECT_TRUE(packed == std::string(static_cast<char *>(buffer.data()), packedBytes));
+  EXPECT_EQ(loadSources(layer, {other, base}, &packed), MOEC_OK) << lastError();
+  EXPECT_TRUE(packed == want) << "the base is last";
+}
+
+TEST_F(Checkpoint, source_arguments) {
+  EXPECT_EQ(loadSources(layer, {}), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "sources is NULL");
+  const moec_weights_source none = {nullptr, nullptr}, missing = {"/nonexistent", nullptr};
+  EXPECT_EQ(loadSources(layer, {none}), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "path is NULL");
+  writeShards();
+  const moec_weights_source good = {folder.c_str(), nullptr};
+  EXPECT_EQ(loadSources(layer, {good, none}), MOEC_NULL_POINTER);
+  EXPECT_EQ(lastError(), "sources[1]: path is NULL");
+  EXPECT_EQ(loadSources(layer, {good, missing}), MOEC_FILE);
+  EXPECT_EQ(loadSources(layer, std::vector<moec_weights_source>(17, good)), MOEC_INVALID_ARGUMENT);
+  EXPECT_EQ(lastError(), "17 sources, expected 1 to 16");
+}
+
 TEST_F(Checkpoint, every_truncation_of_an_index_is_refused) {
   writeShards();
   std::string whole = read(indexName);

@@ -297,8 +297,9 @@ TEST_F(CudaLayer, context_that_cannot_be_made_current) {
 // ---- create -----------------------------------------------------------------------------------------------------
 
 TEST_F(CudaLayer, devices) {
-  expectCreate(MOEC_INVALID_ARGUMENT, "options: cuda_device is 2, the machine has 2", 2);
-  expectCreate(MOEC_INVALID_ARGUMENT, "options: cuda_device is -2, expected -1 or more", -2);
+  expectCreate(MOEC_INVALID_ARGUMENT, "options: cuda_device is 3, 1 + the ordinal of a device, and the machine has 2",
+               2);
+  expectCreate(MOEC_INVALID_ARGUMENT, "options: cuda_device is -2, expected 0, or 1 + a device's ordinal", -3);
   driver.numDevices = 0;
   expectCreate(MOEC_UNSUPPORTED_DEVICE, "the NVIDIA driver knows no CUDA device");
   driver.failAt("cuInit", 0, MOEC_CUDA_NO_DEVICE);

@@ -5,7 +5,9 @@
 
 #include "TinyCuda.h"
 #include "WeightFile.h"
+#include "runtime/cuda/cuda_plan.h"
 #include "runtime/weights/float_convert.h"
+#include "runtime/weights/pack_file.h"
 
 #include <gtest/gtest.h>
 
@@ -170,7 +172,7 @@ TEST_F(CudaWeights, vectors) {
 
 TEST_F(CudaWeights, file_in_every_storage_form) {
   for (bool bf16 : {false, true})
-    for (int stack : {MOEC_STACK_PER_EXPERT, MOEC_STACK_STACKED, MOEC_STACK_FLAT_ROWS})
+    for (int stack : {MOEC_STACK_PER_EXPERT, MOEC_STACK_STACKED, MOEC_STACK_FLAT_ROWS, MOEC_STACK_INTERLEAVED_COLUMNS})
       for (int axes : {MOEC_AXES_OUT_IN, MOEC_AXES_IN_OUT})
         for (int part : {MOEC_PART_ALL, MOEC_PART_FIRST_HALF, MOEC_PART_SECOND_HALF, MOEC_PART_EVEN, MOEC_PART_ODD}) {
           EditableCuda edited;
@@ -240,13 +242,55 @@ TEST_F(CudaWeights, packed_buffer_is_mapped_again) {
   DeviceBytes copy(driver, cudaPackedBytes);
   std::memcpy(copy.data(), tiny.packed.data(), cudaPackedBytes);
   moec_weights *weights = nullptr;
-  ASSERT_EQ(moec_weights_map(tiny.layer, copy.data(), cudaPackedBytes, &weights), MOEC_OK) << lastError();
+  ASSERT_EQ(moec_weights_map(tiny.layer, copy.data(), cudaPackedBytes, 0, &weights), MOEC_OK) << lastError();
   std::vector<float> x = randomInput(7, 1);
   TinyCall call(driver, tiny, x);
   std::memset(static_cast<char *>(tiny.packed.data()) + 4096, 0xff, cudaPackedBytes - 4096);
   ASSERT_EQ(moec_layer_forward(tiny.layer, weights, &call.args), MOEC_OK) << lastError();
   expectReference(source, x, call.result());
   moec_weights_destroy(weights);
+}
+
+// The rows of a GPU, packed in host memory as moec pack does it, are those that a GPU's layer packs; with a checksum.
+TEST_F(CudaWeights, rows_packed_by_the_host) {
+  for (bool bf16 : {false, true}) {
+    Bf16Package halves;
+    EditableCuda floats;
+    EditableCuda &edited = bf16 ? halves : floats;
+    create(&edited.package);
+    FileWriter file = fileWithDown(source, MOEC_STACK_PER_EXPERT, MOEC_AXES_OUT_IN, MOEC_PART_ALL, MOEC_F32);
+    Bytes want = load(file);
+    moec_plan plan;
+    moec_cuda_plan cuda;
+    ASSERT_EQ(moec_plan_open(&edited.package, &plan), MOEC_OK) << lastError();
+    ASSERT_EQ(moec_cuda_plan_open(&edited.package, &plan, &cuda), MOEC_OK) << lastError();
+    const moec_weights_source where = {path.c_str(), ""};
+    moec_checkpoint_set set;
+    ASSERT_EQ(moec_checkpoints_open(&where, 1, &set), MOEC_OK) << lastError();
+    AlignedBytes host(cudaPackedBytes, 0x5a);
+    ASSERT_EQ(moec_pack_checkpoints(&plan, &cuda.weight_set, &set, nullptr, host.data()), MOEC_OK) << lastError();
+    moec_checkpoints_close(&set);
+    EXPECT_EQ(regions(host), want) << bf16;
+    DeviceBytes device(driver, cudaPackedBytes);
+    std::memcpy(device.data(), host.data(), cudaPackedBytes);
+    moec_weights *weights = nullptr;
+    ASSERT_EQ(moec_weights_map(layer, device.data(), cudaPackedBytes, MOEC_MAP_VERIFY, &weights), MOEC_OK)
+        << lastError();
+    moec_weights_destroy(weights);
+    weights = nullptr;
+    static_cast<char *>(device.data())[8200] ^= 1;
+    EXPECT_EQ(moec_weights_map(layer, device.data(), cudaPackedBytes, MOEC_MAP_VERIFY, &weights), MOEC_FILE_FORMAT);
+    EXPECT_EQ(lastError(), "packed weights are damaged, probably at byte 8200, in experts.gate + experts.up, group 0");
+    EXPECT_EQ(weights, nullptr);
+  }
+}
+
+TEST_F(CudaWeights, gpu_writes_no_checksum) {
+  TinyCuda tiny(driver, source);
+  moec_weights *weights = nullptr;
+  EXPECT_EQ(moec_weights_map(tiny.layer, tiny.packed.data(), cudaPackedBytes, MOEC_MAP_VERIFY, &weights),
+            MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(lastError(), "packed weights hold no checksum: a GPU packed them; moec pack writes one");
 }
 
 TEST_F(CudaWeights, buffers_that_are_refused) {
@@ -258,11 +302,11 @@ TEST_F(CudaWeights, buffers_that_are_refused) {
   EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), host.data(), cudaPackedBytes, &weights),
             MOEC_INVALID_ARGUMENT);
   EXPECT_EQ(lastError(), "buffer is not device memory, expected memory of CUDA device 0");
-  EXPECT_EQ(moec_weights_map(tiny.layer, host.data(), cudaPackedBytes, &weights), MOEC_INVALID_ARGUMENT);
+  EXPECT_EQ(moec_weights_map(tiny.layer, host.data(), cudaPackedBytes, 0, &weights), MOEC_INVALID_ARGUMENT);
   EXPECT_EQ(lastError(), "buffer is not device memory, expected memory of CUDA device 0");
-  EXPECT_EQ(moec_weights_map(tiny.layer, empty.data(), cudaPackedBytes, &weights), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(moec_weights_map(tiny.layer, empty.data(), cudaPackedBytes, 0, &weights), MOEC_VERSION_MISMATCH);
   EXPECT_EQ(lastError(), "buffer does not hold packed weights");
-  EXPECT_EQ(moec_weights_map(tiny.layer, tiny.packed.data(), 5000, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(moec_weights_map(tiny.layer, tiny.packed.data(), 5000, 0, &weights), MOEC_WORKSPACE_TOO_SMALL);
   EXPECT_EQ(lastError(), "buffer has 5000 bytes, packed weights need 16384");
   EXPECT_EQ(moec_weights_pack(tiny.layer, tensors.data(), tensors.size(), static_cast<char *>(empty.data()) + 32,
                               cudaPackedBytes, &weights),
@@ -277,7 +321,7 @@ TEST_F(CudaWeights, buffers_that_are_refused) {
       MOEC_OK);
   std::memcpy(empty.data(), cpuPacked.data(), cudaPackedBytes);
   moec_weights_destroy(cpuWeights);
-  EXPECT_EQ(moec_weights_map(tiny.layer, empty.data(), cudaPackedBytes, &weights), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(moec_weights_map(tiny.layer, empty.data(), cudaPackedBytes, 0, &weights), MOEC_VERSION_MISMATCH);
   EXPECT_EQ(lastError(), "packed weights have another layout than package tiny; pack them again");
   EXPECT_EQ(weights, nullptr);
 }
@@ -310,7 +354,7 @@ TEST_F(CudaWeights, every_driver_call_of_pack_may_fail) {
   EXPECT_EQ(moec_weights_pack(layer, onDevice.tensors.data(), 4, packed.data(), packed.size(), &weights),
             MOEC_DEVICE_ERROR);
   EXPECT_EQ(lastError(), "weights cannot be copied: CUDA_ERROR_LAUNCH_FAILED (words)");
-  EXPECT_EQ(moec_weights_map(layer, packed.data(), packed.size(), &weights), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(moec_weights_map(layer, packed.data(), packed.size(), 0, &weights), MOEC_VERSION_MISMATCH);
 }
 
 TEST_F(CudaWeights, packing_waits_for_the_device) {

@@ -2,15 +2,17 @@
 //
 // Regions on the pool: every unit once, steps in order, whoever runs them.
 
-extern "C" {
+#include "TinyLayer.h"
+
 #include "runtime/threads.h"
-}
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
+
+using namespace moec::test;
 
 namespace {
 
@@ -44,6 +46,17 @@ struct Region {
   }
 };
 
+moec_pool *makePool(int32_t threads, int32_t spinUs, int32_t whenBusy = MOEC_BUSY_ALONE) {
+  moec_pool_options options = {};
+  options.struct_size = sizeof(options);
+  options.threads = threads;
+  options.spin_us = spinUs;
+  options.when_busy = whenBusy;
+  moec_pool *pool = nullptr;
+  EXPECT_EQ(moec_pool_create(&options, &pool), MOEC_OK) << lastError();
+  return pool;
+}
+
 void runMany(moec_pool *pool, int32_t maxThreads, int repeats) {
   for (int repeat = 0; repeat < repeats; ++repeat) {
     Region region;
@@ -61,25 +74,30 @@ void runMany(moec_pool *pool, int32_t maxThreads, int repeats) {
 
 TEST(Pool, every_unit_runs_once_and_steps_keep_their_order) {
   for (int32_t maxThreads : {2, 3, 5})
-    for (int32_t spinUs : {0, 50}) {
-      moec_pool *pool = moec_pool_create(maxThreads, spinUs);
+    for (int32_t spinUs : {-1, 50}) {
+      moec_pool *pool = makePool(maxThreads, spinUs);
       runMany(pool, maxThreads, 300);
       moec_pool_destroy(pool);
     }
 }
 
 TEST(Pool, callers_at_the_same_time_each_finish) {
-  moec_pool *pool = moec_pool_create(3, 0);
-  std::thread other([&] { runMany(pool, 3, 300); });
-  runMany(pool, 3, 300);
-  other.join();
-  moec_pool_destroy(pool);
+  for (int32_t whenBusy : {MOEC_BUSY_ALONE, MOEC_BUSY_WAIT}) {
+    moec_pool *pool = makePool(3, -1, whenBusy);
+    std::vector<std::thread> others;
+    for (int i = 0; i < 3; ++i)
+      others.emplace_back([&] { runMany(pool, 3, 200); });
+    runMany(pool, 3, 200);
+    for (std::thread &other : others)
+      other.join();
+    moec_pool_destroy(pool);
+  }
 }
 
-TEST(Pool, destroyed_without_having_run) { moec_pool_destroy(moec_pool_create(4, -1)); }
+TEST(Pool, destroyed_without_having_run) { moec_pool_destroy(makePool(4, 0)); }
 
 TEST(Pool, parked_threads_wake_up) {
-  moec_pool *pool = moec_pool_create(3, 0);
+  moec_pool *pool = makePool(3, -1);
   for (int i = 0; i < 20; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     runMany(pool, 3, 7);

@@ -40,6 +40,11 @@ TEST(Status, names_are_pinned) {
   EXPECT_STREQ(moec_isa_name(-1), "unknown");
 }
 
+TEST(Status, version_is_the_headers) {
+  EXPECT_EQ(moec_version(), std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
+                                std::to_string(MOEC_VERSION_PATCH));
+}
+
 TEST(Status, last_error_is_cut_and_terminated) {
   EXPECT_EQ(moec_layer_create(nullptr, nullptr, nullptr), MOEC_NULL_POINTER);
   char text[8] = "xxxxxxx";

@@ -137,7 +137,7 @@ void addTinyKernels(FakeDriver &driver) {
 moec_layer_options cudaOptions(const FakeDriver &driver, int32_t device) {
   moec_layer_options options = threadOptions(0);
   options.device = MOEC_DEVICE_CUDA;
-  options.cuda_device = device;
+  options.cuda_device = device + 1;
   options.cuda_driver = &driver.table;
   return options;
 }

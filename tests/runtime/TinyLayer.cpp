@@ -80,7 +80,6 @@ moec_layer_options threadOptions(int32_t maxThreads) {
   moec_layer_options options = {};
   options.struct_size = sizeof(options);
   options.max_threads = maxThreads;
-  options.spin_us = -1;
   return options;
 }
 

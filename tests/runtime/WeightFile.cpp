@@ -70,6 +70,16 @@ static std::vector<float> storedDown(const TinyWeights &w, int axes, int part) {
   return values;
 }
 
+// [E, rows, columns, run] -> [rows, columns, E, run].
+static std::vector<float> expertsInside(const std::vector<float> &values, int64_t rows, int64_t columns, int64_t run) {
+  std::vector<float> out;
+  for (int64_t place = 0; place < rows * columns; ++place)
+    for (int64_t e = 0; e < experts; ++e)
+      for (int64_t i = 0; i < run; ++i)
+        out.push_back(values[size_t((e * rows * columns + place) * run + i)]);
+  return out;
+}
+
 FileWriter fileWithDown(const TinyWeights &w, int stack, int axes, int part, moec_dtype dtype) {
   std::vector<float> values = storedDown(w, axes, part);
   int64_t stored = part == MOEC_PART_ALL ? hidden : 2 * hidden;
@@ -81,6 +91,10 @@ FileWriter fileWithDown(const TinyWeights &w, int stack, int axes, int part, moe
     file.add("experts.{e}.down", {experts, rows, columns}, values, dtype);
   else if (stack == MOEC_STACK_FLAT_ROWS)
     file.add("experts.{e}.down", {experts * rows, columns}, values, dtype);
+  else if (stack == MOEC_STACK_INTERLEAVED_COLUMNS && axes == MOEC_AXES_OUT_IN)
+    file.add("experts.{e}.down", {rows, columns * experts}, expertsInside(values, rows, columns, 1), dtype);
+  else if (stack == MOEC_STACK_INTERLEAVED_COLUMNS)
+    file.add("experts.{e}.down", {rows * experts, columns}, expertsInside(values, rows, 1, columns), dtype);
   else
     for (int64_t e = 0; e < experts; ++e)
       file.add("experts." + std::to_string(e) + ".down", {rows, columns},

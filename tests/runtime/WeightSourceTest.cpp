@@ -47,13 +47,14 @@ protected:
     plan.roles = roles.data();
     plan.strings = strings.c_str();
     file.write(path);
-    moec_checkpoint *checkpoint = nullptr;
-    moec_status status = moec_checkpoint_open(path.c_str(), &checkpoint);
+    const moec_weights_source source = {path.c_str(), "layers.3."};
+    moec_checkpoint_set set;
+    moec_status status = moec_checkpoints_open(&source, 1, &set);
     moec_role_source *sources = moec_sources_create(&plan);
     if (status == MOEC_OK)
-      status = moec_sources_from_checkpoint(&plan, checkpoint, "layers.3.", sources);
+      status = moec_sources_from_checkpoints(&plan, &set, sources);
     moec_sources_destroy(&plan, sources);
-    moec_checkpoint_close(checkpoint);
+    moec_checkpoints_close(&set);
     return status;
   }
 

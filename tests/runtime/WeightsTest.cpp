@@ -107,7 +107,7 @@ TEST_F(Weights, packed_buffer_is_saved_and_mapped_again) {
   AlignedBytes buffer(packedBytes);
   std::memcpy(buffer.data(), want.data(), packedBytes);
   moec_weights *weights = nullptr;
-  ASSERT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, &weights), MOEC_OK) << lastError();
+  ASSERT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, 0, &weights), MOEC_OK) << lastError();
   TinyLayer tiny(source);
   std::vector<float> x = randomInput(20, 1);
   TinyResult direct = runTiny(tiny, x);
@@ -126,7 +126,7 @@ TEST_F(Weights, map_refuses_other_buffers) {
     std::memcpy(buffer.data(), want.data(), packedBytes);
     spoil(static_cast<char *>(buffer.data()));
     moec_weights *weights = nullptr;
-    EXPECT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, &weights), status);
+    EXPECT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, 0, &weights), status);
     EXPECT_EQ(lastError(), text);
     EXPECT_EQ(weights, nullptr);
   };
@@ -141,6 +141,75 @@ TEST_F(Weights, map_refuses_other_buffers) {
             "packed weights have another layout than package tiny; pack them again");
   expectMap([](char *b) { b[16] ^= 1; }, MOEC_VERSION_MISMATCH,
             "packed weights have another layout than package tiny; pack them again");
+}
+
+// ---- checksums --------------------------------------------------------------------------------------------------
+
+namespace {
+// The status of moec_weights_map with MOEC_MAP_VERIFY after `spoil`.
+moec_status verified(const moec_layer *layer, const std::string &packed, const std::function<void(char *)> &spoil) {
+  AlignedBytes buffer(packedBytes);
+  std::memcpy(buffer.data(), packed.data(), packedBytes);
+  spoil(static_cast<char *>(buffer.data()));
+  moec_weights *weights = nullptr;
+  moec_status status = moec_weights_map(layer, buffer.data(), packedBytes, MOEC_MAP_VERIFY, &weights);
+  EXPECT_EQ(status == MOEC_OK, weights != nullptr);
+  moec_weights_destroy(weights);
+  return status;
+}
+} // namespace
+
+TEST_F(Weights, checksum_of_what_was_packed_agrees) {
+  EXPECT_EQ(verified(layer, want, [](char *) {}), MOEC_OK) << lastError();
+  moec_layer_options options = threadOptions(3);
+  moec_layer *parallel = nullptr;
+  ASSERT_EQ(moec_layer_create(tiny_package(), &options, &parallel), MOEC_OK);
+  EXPECT_EQ(verified(parallel, want, [](char *) {}), MOEC_OK) << lastError();
+  moec_layer_destroy(parallel);
+}
+
+TEST_F(Weights, flipped_byte_is_named) {
+  for (size_t byte = 88; byte < packedBytes; byte += byte < 4200 ? 1 : 97)
+    for (unsigned char flip : {1, 0x80}) {
+      ASSERT_EQ(verified(layer, want, [&](char *b) { b[byte] = static_cast<char>(b[byte] ^ flip); }), MOEC_FILE_FORMAT);
+      std::string begin = "packed weights are damaged, probably at byte " + std::to_string(byte);
+      ASSERT_EQ(lastError().rfind(begin, 0), 0u) << lastError();
+    }
+  auto expectDamage = [&](size_t byte, const std::string &where) {
+    EXPECT_EQ(verified(layer, want, [&](char *b) { b[byte] ^= 4; }), MOEC_FILE_FORMAT);
+    EXPECT_EQ(lastError(), "packed weights are damaged, probably at byte " + std::to_string(byte) + where);
+  };
+  expectDamage(4000, ", in the header page");
+  expectDamage(4096, ", in router.weight");
+  expectDamage(8192 + 2048 + 5, ", in experts.gate + experts.up, group 2");
+  EXPECT_EQ(verified(layer, want,
+                     [](char *b) {
+                       b[5000] ^= 1;
+                       b[9000] ^= 0x40;
+                     }),
+            MOEC_FILE_FORMAT);
+  EXPECT_EQ(lastError().rfind("packed weights are damaged, in more than one place: their checksum is ", 0), 0u)
+      << lastError();
+  EXPECT_EQ(verified(layer, want, [](char *b) { b[72] ^= 1; }), MOEC_FILE_FORMAT) << "the checksum itself";
+}
+
+TEST_F(Weights, formats_of_other_versions) {
+  auto older = [](char *b) { std::memset(b + 64, 0, 24); }; // as moec wrote it before checksums
+  AlignedBytes buffer(packedBytes);
+  std::memcpy(buffer.data(), want.data(), packedBytes);
+  older(static_cast<char *>(buffer.data()));
+  moec_weights *weights = nullptr;
+  EXPECT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, 0, &weights), MOEC_OK) << lastError();
+  moec_weights_destroy(weights);
+  EXPECT_EQ(verified(layer, want, older), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(lastError(), "packed weights hold no checksum: an older moec packed them; pack them again");
+  EXPECT_EQ(verified(layer, want, [](char *b) { b[64] = 2; }), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(lastError(),
+            "packed weights have format 2 with checksum 1, this runtime knows formats up to 1 and checksums "
+            "up to 1");
+  EXPECT_EQ(verified(layer, want, [](char *b) { b[68] = 2; }), MOEC_VERSION_MISMATCH);
+  EXPECT_EQ(moec_weights_map(layer, buffer.data(), packedBytes, 2, &weights), MOEC_INVALID_ARGUMENT);
+  EXPECT_EQ(lastError(), "flags is 2, expected 0 or MOEC_MAP_VERIFY (1)");
 }
 
 TEST_F(Weights, buffer_arguments) {
@@ -162,14 +231,14 @@ TEST_F(Weights, buffer_arguments) {
   EXPECT_EQ(lastError(), "buffer has 16383 bytes, packed weights need 16384");
   EXPECT_EQ(moec_weights_pack(layer, nullptr, 1, memory, packedBytes, &weights), MOEC_NULL_POINTER);
   EXPECT_EQ(lastError(), "tensors is NULL");
-  EXPECT_EQ(moec_weights_map(layer, nullptr, packedBytes, &weights), MOEC_NULL_POINTER);
-  EXPECT_EQ(moec_weights_map(nullptr, memory, packedBytes, &weights), MOEC_NULL_POINTER);
-  EXPECT_EQ(moec_weights_map(layer, memory + 1, packedBytes, &weights), MOEC_ALIGNMENT);
+  EXPECT_EQ(moec_weights_map(layer, nullptr, packedBytes, 0, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_map(nullptr, memory, packedBytes, 0, &weights), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_map(layer, memory + 1, packedBytes, 0, &weights), MOEC_ALIGNMENT);
   std::memcpy(memory, want.data(), packedBytes);
-  EXPECT_EQ(moec_weights_map(layer, memory, 5000, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(moec_weights_map(layer, memory, 5000, 0, &weights), MOEC_WORKSPACE_TOO_SMALL);
   EXPECT_EQ(lastError(), "buffer has 5000 bytes, packed weights need 16384");
-  EXPECT_EQ(moec_weights_map(layer, memory, 3, &weights), MOEC_WORKSPACE_TOO_SMALL);
-  EXPECT_EQ(moec_weights_map(layer, memory, packedBytes, nullptr), MOEC_NULL_POINTER);
+  EXPECT_EQ(moec_weights_map(layer, memory, 3, 0, &weights), MOEC_WORKSPACE_TOO_SMALL);
+  EXPECT_EQ(moec_weights_map(layer, memory, packedBytes, 0, nullptr), MOEC_NULL_POINTER);
   EXPECT_EQ(moec_weights_load(layer, nullptr, nullptr, memory, packedBytes, &weights), MOEC_NULL_POINTER);
   EXPECT_EQ(lastError(), "path is NULL");
   EXPECT_EQ(weights, nullptr);
@@ -278,7 +347,7 @@ TEST_F(Weights, file_with_a_prefix) { expectLoaded(wholeFile(source, "model.laye
 
 // Every storage form of experts.down: the same regions come out.
 TEST_F(Weights, file_in_every_storage_form) {
-  for (int stack : {MOEC_STACK_PER_EXPERT, MOEC_STACK_STACKED, MOEC_STACK_FLAT_ROWS})
+  for (int stack : {MOEC_STACK_PER_EXPERT, MOEC_STACK_STACKED, MOEC_STACK_FLAT_ROWS, MOEC_STACK_INTERLEAVED_COLUMNS})
     for (int axes : {MOEC_AXES_OUT_IN, MOEC_AXES_IN_OUT})
       for (int part : {MOEC_PART_ALL, MOEC_PART_FIRST_HALF, MOEC_PART_SECOND_HALF, MOEC_PART_EVEN, MOEC_PART_ODD}) {
         EditablePackage edited;

@@ -48,7 +48,6 @@ bool SanitizedLayer::create(const SanitizedPackage &package, int threads) {
   options.struct_size = sizeof options;
   options.max_threads = threads;
   options.max_isa = package.isa + 1;
-  options.spin_us = -1;
   moec_status status = moec_layer_create(package.package(), &options, &layer);
   info.struct_size = sizeof info;
   if (status == MOEC_OK)

@@ -79,9 +79,8 @@ int gpu_record(const moec_cuda_driver *driver, char *out, size_t size, int *capa
 
 static int create_layer(gpu_calls *g, const moec_package *package, gpu_layer *layer) {
   moec_layer_options options = {.struct_size = sizeof(options),
-                                .spin_us = -1,
                                 .device = MOEC_DEVICE_CUDA,
-                                .cuda_device = 0,
+                                .cuda_device = 1, /* the first */
                                 .cuda_driver = g->driver};
   return runtime_error(g, moec_layer_create(package, &options, &layer->layer));
 }
@@ -258,7 +257,7 @@ static int set_up(gpu_calls *g, const moec_package *standard, const moec_package
     return 1;
   g->out->result = OUTCOME_FAILED; /* from here on the candidate is at fault */
   return create_layer(g, candidate, &g->layers[1]) ||
-         runtime_error(g, moec_weights_map(g->layers[1].layer, (void *)(uintptr_t)g->packed, g->packed_bytes,
+         runtime_error(g, moec_weights_map(g->layers[1].layer, (void *)(uintptr_t)g->packed, g->packed_bytes, 0,
                                            &g->layers[1].weights)) ||
          allocate(g, tokens, num_tokens);
 }

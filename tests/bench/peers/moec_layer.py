@@ -69,7 +69,7 @@ class MoecLayer:
         self.library = c.CDLL(package)
         entry = getattr(self.library, os.path.basename(package)[len("lib"):-len(".so")] + "_package")
         entry.restype = c.c_void_p
-        options = Options(struct_size=c.sizeof(Options), max_threads=threads, spin_us=-1)
+        options = Options(struct_size=c.sizeof(Options), max_threads=threads)
         self.layer, self.weights = c.c_void_p(), c.c_void_p()
         self.check(self.api.moec_layer_create(c.c_void_p(entry()), c.byref(options), c.byref(self.layer)))
         size = c.c_size_t()

@@ -40,7 +40,7 @@ class Layer:
         self.package = c.CDLL(os.path.join(folder, "lib%s.so" % name))
         entry = getattr(self.package, name + "_package")
         entry.restype = c.c_void_p
-        options = Options(struct_size=c.sizeof(Options), spin_us=-1, device=1, cuda_device=-1)
+        options = Options(struct_size=c.sizeof(Options), device=1)
         self.layer, self.weights = c.c_void_p(), c.c_void_p()
         self.check(self.api.moec_layer_create(c.c_void_p(entry()), c.byref(options), c.byref(self.layer)))
         size = c.c_size_t()
@@ -48,7 +48,7 @@ class Layer:
         if isinstance(weights, Layer):
             self.packed = weights.packed
             packed = c.c_void_p(self.packed.data_ptr())
-            self.check(self.api.moec_weights_map(self.layer, packed, size, c.byref(self.weights)))
+            self.check(self.api.moec_weights_map(self.layer, packed, size, c.c_uint32(0), c.byref(self.weights)))
         else:
             self.packed = torch.empty(size.value, dtype=torch.uint8, device="cuda")
             self.pack(weights, size)
