@@ -164,9 +164,6 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
 
 namespace {
 
-// f32 cannot hold much smaller values: such a weight may be 0 on one side and not on the other.
-constexpr double weightless = 1e-30;
-
 // id -> weight of one token. False: an id stands twice.
 bool choicesOf(const std::vector<int64_t> &ids, const std::vector<double> &weights, int64_t token, int64_t choices,
                std::map<int64_t, double> &out) {

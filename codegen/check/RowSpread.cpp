@@ -8,9 +8,16 @@
 
 namespace moec {
 
-RowSpread::RowSpread(const std::vector<double> &want, int64_t tokens)
-    : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), most(this->tokens),
-      rms(this->tokens), errors(this->tokens, HUGE_VAL), alongRows(this->tokens) {}
+RowSpread::RowSpread(const std::vector<double> &want, int64_t tokens, double least)
+    : want(want), tokens(size_t(tokens)), columns(tokens ? want.size() / size_t(tokens) : 0), least(least),
+      counted(this->tokens), most(this->tokens), rms(this->tokens), errors(this->tokens, HUGE_VAL),
+      alongRows(this->tokens) {
+  for (size_t t = 0; t < this->tokens; ++t)
+    counted[t] = double(std::count_if(want.begin() + std::ptrdiff_t(t * columns),
+                                      want.begin() + std::ptrdiff_t((t + 1) * columns), [&](double v) {
+                                        return std::isfinite(v) && !(std::fabs(v) < least);
+                                      }));
+}
 
 void RowSpread::add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {
   if (run.size() != want.size())
@@ -22,14 +29,15 @@ void RowSpread::add(const std::vector<double> &run, const std::vector<uint8_t> &
     double along = 0, squares = 0, fourths = 0;
     for (size_t i = t * columns; i < (t + 1) * columns; ++i) {
       double d = run[i] - want[i];
-      if (!std::isfinite(d)) // infinite or NaN on both sides, or beyond the type: compared as such
+      // infinite or NaN on both sides, or beyond the type: compared as such
+      if (!std::isfinite(d) || std::fabs(want[i]) < least)
         continue;
       most[t] = std::max(most[t], std::fabs(d));
       squares += d * d;
       fourths += d * d * d * d;
       along += d * want[i];
     }
-    rms[t] = std::max(rms[t], std::sqrt(squares / double(columns)));
+    rms[t] = std::max(rms[t], std::sqrt(squares / std::max(counted[t], 1.0)));
     if (fourths > 0)
       errors[t] = std::min(errors[t], 3 * squares * squares / fourths);
     alongRows[t] += along * along;
@@ -46,7 +54,7 @@ RowSlack RowSpread::slack(double freedom) const {
     size += std::isfinite(v) ? v * v : 0;
   for (size_t t = 0; t < tokens; ++t) {
     out.most.push_back(2 * most[t]);
-    out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, double(columns), errors[t]}))) * rms[t]);
+    out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, std::max(counted[t], 1.0), errors[t]}))) * rms[t]);
     rows += alongRows[t] / std::max(runs, 1.0);
   }
   if (size > 0 && tokens > 0)

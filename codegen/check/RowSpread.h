@@ -6,8 +6,10 @@
 //
 //   most[t] = 2 · max over runs and columns of |d|
 //   rms[t]  = (1 + 4/√n) · max over runs of rms over columns of d
-//   n       = min(columns, I·K for y, min over runs of 3·(Σ d²)² / Σ d⁴)
+//   n       = min(columns that count, I·K for y, min over runs of 3·(Σ d²)² / Σ d⁴)
 //   gain    = 4 · (1 + 12/(P·T)) · max(rms over runs of Σ d·y, √Σ_t mean over runs of (Σ_c d·y)²) / Σ y²
+//
+// Columns count as in comparisons: those with a finite y, of weights those of experts that were chosen.
 //
 // Why these multiples: an error of a run has the largest size that rounding allows, which is √3 times the deviation
 // of one that is uniform up to that size. 2·max is then beyond 7 deviations of a kernel's errors from 30 values on,
@@ -28,8 +30,8 @@ namespace moec {
 
 class RowSpread {
 public:
-  // `want` [T, columns] is the exact output; it must outlive the spread.
-  RowSpread(const std::vector<double> &want, int64_t tokens);
+  // `want` [T, columns] is the exact output; it must outlive the spread. Values smaller than `least` do not count.
+  RowSpread(const std::vector<double> &want, int64_t tokens, double least = 0);
 
   // One run's output; rows whose `comparable` is 0 are left out. An output of another size adds nothing.
   void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable);
@@ -40,7 +42,8 @@ public:
 private:
   const std::vector<double> &want;
   size_t tokens, columns;
-  std::vector<double> most, rms, errors, alongRows;
+  double least;
+  std::vector<double> counted, most, rms, errors, alongRows;
   double alongAll = 0, runs = 0;
 };
 

@@ -93,7 +93,7 @@ void spreadTaken(const LayerSpec &spec, int64_t numTokens, ReferenceOutputs &out
 Result<Sensitivity> measureSensitivity(const LayerSpec &spec, const ReferenceInputs &inputs,
                                        const ReferenceOutputs &want, bool tf32) {
   int64_t tokens = inputs.numTokens;
-  RowSpread logits(want.logits, tokens), weights(want.weights, tokens), y(want.y, tokens),
+  RowSpread logits(want.logits, tokens), weights(want.weights, tokens, weightless), y(want.y, tokens),
       probabilities(want.probabilities, tokens);
   Sensitivity out;
   out.runs = runsFor(spec, tokens);

@@ -5,6 +5,7 @@
 #include "tests/reference/TinyLayer.h"
 
 #include "codegen/check/Compare.h"
+#include "codegen/check/RowSpread.h"
 
 #include <algorithm>
 #include <cmath>
@@ -33,6 +34,18 @@ Comparison against(const std::vector<double> &actual, const std::vector<double> 
 }
 
 } // namespace
+
+// A token of which few experts of many are chosen, and a row of which few columns are finite.
+TEST(RowSpread, limits_are_over_the_columns_that_are_compared) {
+  const std::vector<double> chosen = {2, 0, 0, 0, 0, 0, 0, 0}, infinite = {2, inf, inf, inf, inf, inf, inf, inf};
+  for (const std::vector<double> &want : {chosen, infinite}) {
+    std::vector<double> run = want;
+    run[0] += 0.01;
+    RowSpread spread(want, 1, weightless);
+    spread.add(run, {1});
+    EXPECT_NEAR(spread.slack().rms[0], 5 * 0.01, 1e-12); // 1 + 4/sqrt(1), of one column
+  }
+}
 
 TEST(Compare, rows_equal_and_nearly_equal_pass) {
   std::vector<double> y = honest(), rounded = y;

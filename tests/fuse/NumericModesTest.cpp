@@ -126,6 +126,25 @@ TEST(JoinStages, buffers_of_a_pair_have_slots_of_their_own) {
   }
 }
 
+// A limit is part of the epilogue: two blocks share a kernel only where both have the same.
+TEST(JoinStages, branches_must_be_bounded_alike) {
+  const std::string limit = R"(, "clamp": {"limit": 2}, "softcap": {"up": 3})",
+                    lower = R"(, "clamp": {"limit": 1}, "softcap": {"up": 3})";
+  auto joined = [](const std::string &routed, const std::string &shared) {
+    BuiltLayer built;
+    EXPECT_TRUE(built.read(layerText(R"(, "shared": {"intermediate": 6)" + shared + "}", routed)) && built.build() &&
+                built.fuse());
+    joinStages(built.layer, built.notes);
+    return marked(built, moe::joinedAttr);
+  };
+  EXPECT_NE(joined(limit, limit).find("shared_gate_up*"), std::string::npos);
+  for (const auto &[routed, shared] : {std::pair(limit, lower), std::pair(limit, std::string())}) {
+    std::string stages = joined(routed, shared);
+    EXPECT_EQ(stages.find("shared_gate_up*"), std::string::npos) << stages;
+    EXPECT_NE(stages.find("shared_down*"), std::string::npos) << stages;
+  }
+}
+
 TEST(JoinStages, other_widths_stay_alone) {
   BuiltLayer built;
   ASSERT_TRUE(built.read(layerText(widerShared)) && built.build() && built.fuse());
