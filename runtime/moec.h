@@ -184,7 +184,7 @@ typedef struct moec_forward_args {
   const int32_t *token_ids;    /* [T] rows of router.table                                                      */
   const int32_t *expert_ids;   /* [T,K], -1 = none                                                              */
   const float *expert_weights; /* [T,K]                                                                         */
-  const int32_t *group_ids;    /* [T] the group of each token, when the caller makes the first level's choice   */
+  const int32_t *group_ids;    /* [T] the group of each token: a given first level, or router.token_groups      */
   const float *priority;       /* [T] a larger value takes a place before a smaller one                         */
   const int32_t *capacity;     /* [1] places per expert                                                         */
   const int32_t *top_k;        /* [1] how many of the compiled K choices to use                                 */

@@ -116,6 +116,24 @@ TEST_F(WeightSource, more_experts_in_rows_of_one_matrix) {
   EXPECT_EQ(lastError(), "experts.gate: tensor \"layers.3.experts.w1\" has shape [9, 3], expected [8, 3]");
 }
 
+TEST_F(WeightSource, halves_of_a_vector_are_rows_too) {
+  for (int part : {MOEC_PART_FIRST_HALF, MOEC_PART_SECOND_HALF}) {
+    matrix("router.group" + std::to_string(roles.size()) + ".choice_bias", "bias", {5}, MOEC_STACK_SINGLE);
+    roles.back().matrix = 0;
+    roles.back().part = uint16_t(part);
+  }
+  for (const std::vector<int64_t> &shape : {std::vector<int64_t>{10}, {2, 5}}) {
+    FileWriter file;
+    add(file, "bias", shape);
+    EXPECT_EQ(take(file), MOEC_OK) << lastError();
+  }
+  for (const std::vector<int64_t> &shape : {std::vector<int64_t>{5, 2}, {2, 6}, {3, 5}}) {
+    FileWriter file;
+    add(file, "bias", shape);
+    EXPECT_EQ(take(file), MOEC_SHAPE);
+  }
+}
+
 TEST_F(WeightSource, table_of_ids_is_made_of_integers) {
   matrix("router.table", "table", {5, 2}, MOEC_STACK_STACKED);
   roles[0].expert_axis = 1; // its rows
