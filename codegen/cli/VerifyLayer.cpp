@@ -119,8 +119,8 @@ static Result<bool> failedRun(const Diagnostic &error, std::string &reason, cons
   return false;
 }
 
-// Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values. False:
-// `reason` says what is wrong; an error: it could not be run.
+// Runs T tokens on 1..N threads with poisoned memory: all must give the same bits, and these the oracle's values.
+// False: `reason` says what is wrong; an error: it could not be run.
 static Result<bool> verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, const void *x, int64_t tokens,
                                int threads, RoutingStats *routing, IsaResult &result, std::string &reason) {
   std::unique_ptr<CallOutputs> first;
