@@ -51,6 +51,10 @@ moec_status moec_error(moec_status status, const char *format, ...) {
   va_end(list);
   if (written < 0)
     last_error[0] = '\0';
+  /* Names in a text may come from a file, and whoever prints it may own a terminal. */
+  for (char *c = last_error; *c; ++c)
+    if ((unsigned char)*c < 0x20 || *c == 0x7f)
+      *c = '?';
   return status;
 }
 

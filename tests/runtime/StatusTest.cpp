@@ -61,3 +61,14 @@ TEST(Status, last_error_belongs_to_its_thread) {
   EXPECT_EQ(other, "");
   EXPECT_EQ(lastError(), "package is NULL");
 }
+
+// Names in a text may come from a file or a caller; a terminal acts on control characters.
+TEST(Status, last_error_is_printable) {
+  moec_layer *layer = nullptr;
+  ASSERT_EQ(moec_layer_create(tiny_package(), nullptr, &layer), MOEC_OK);
+  AlignedBytes packed(16384);
+  moec_weights *weights = nullptr;
+  EXPECT_EQ(moec_weights_load(layer, "no\x1b[31m\nsuch\x7f", "", packed.data(), packed.size(), &weights), MOEC_FILE);
+  EXPECT_EQ(lastError(), "no?[31m?such?: cannot be opened: No such file or directory");
+  moec_layer_destroy(layer);
+}
