@@ -135,6 +135,7 @@ void step(I &i) {
   if (!i.has("norm_expert_weight") || i.flag("router.normalize", {"norm_expert_weight"})) // absent: always divided
     sumNorm(i, 1e-20);
   i.number("router.scale", {"moe_router_scaling_factor"}, 1);
+  refuseUnless(i, "n_shared_experts", 1, "several shared experts of this family were never published");
   limit(i, "experts", "swiglu_limits", "post_act");
   limit(i, "shared", "swiglu_limits_shared", "post_act");
   i.integer("shared.intermediate", {"share_expert_dim"});
