@@ -159,19 +159,22 @@ Value LogitsBuilder::withChoiceBias(Value choice) {
     operands.push_back({layer.parameter("router.choice_bias"), OperandKind::col});
     return map(operands, typeOf(choice), [&](ValueRange v) { return add(v[0], v[1]); });
   }
-  int64_t first = spec.router.kind == RouterKind::Table ? 1 : 0; // group 0 of a table's layer has none
-  operands.push_back({layer.input("group_ids"), OperandKind::row});
-  int32_t each = int32_t(columnsOf(choice) / groups->count);
-  for (int64_t g = first; g < groups->count; ++g) {
-    Value bias = layer.parameter(tokenGroupRole(g, "choice_bias"));
-    if (spec.hasOwnExperts()) {
+  Value group = layer.input("group_ids");
+  if (spec.hasOwnExperts()) {
+    int32_t each = int32_t(columnsOf(choice) / groups->count);
+    for (int32_t g = 0; g < groups->count; ++g) {
       Value place = map({{columns(columnsOf(choice)), OperandKind::elem}}, rows(i32(), columnsOf(choice)),
-                        [&](ValueRange v) { return plus(v[0], -int32_t(g) * each); });
-      operands.push_back({take(bias, place), OperandKind::elem});
-    } else {
-      operands.push_back({bias, OperandKind::col});
+                        [&](ValueRange v) { return plus(v[0], -g * each); });
+      Value bias = take(layer.parameter(tokenGroupRole(g, "choice_bias")), place); // 0 for experts of other groups
+      choice = map({{choice, OperandKind::elem}, {bias, OperandKind::elem}}, typeOf(choice),
+                   [&](ValueRange v) { return add(v[0], v[1]); });
     }
+    return choice;
   }
+  int64_t first = spec.router.kind == RouterKind::Table ? 1 : 0; // group 0 of a table's layer has none
+  operands.push_back({group, OperandKind::row});
+  for (int64_t g = first; g < groups->count; ++g)
+    operands.push_back({layer.parameter(tokenGroupRole(g, "choice_bias")), OperandKind::col});
   return map(operands, typeOf(choice), [&](ValueRange v) {
     Value bias = number(0);
     for (int64_t g = first; g < groups->count; ++g)

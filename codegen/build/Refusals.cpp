@@ -138,6 +138,11 @@ void RefusalWalk::checkShared() {
          "shared.count (" + llvm::Twine(spec.shared->count) + ") is larger than " + llvm::Twine(maxChoices) +
              ", the largest built",
          "use one wide block, count 1");
+  int64_t rows = spec.routerRows() + spec.sharedRows();
+  refuse(spec.routerRows() <= maxRouterRows && rows > maxRouterRows, "shared.count",
+         "the router has " + llvm::Twine(rows) + " rows with those of shared experts, at most " +
+             llvm::Twine(maxRouterRows) + " are built",
+         "choose fewer shared experts");
 }
 
 void RefusalWalk::checkRest() {

@@ -134,26 +134,21 @@ Value RowOps::part(Value values, int64_t first, int64_t count) {
   return take(values, this->numbers(numbers));
 }
 
-// A column takes its own part's value, at its number less those before.
+// Part after part, so that few rows are alive at a time: columns from a part's first on take its values.
 Value RowOps::joined(ArrayRef<Value> parts) {
   int64_t total = 0;
   for (Value one : parts)
     total += columnsOf(one);
   Value all = columns(total);
-  SmallVector<Bound> operands = {{all, OperandKind::elem}};
-  SmallVector<int32_t> ends;
-  int32_t first = 0;
-  for (Value one : parts) {
-    Value place = map({{all, OperandKind::elem}}, rows(i32(), total), [&](ValueRange v) { return plus(v[0], -first); });
-    operands.push_back({take(one, place), OperandKind::elem});
-    ends.push_back(first += int32_t(columnsOf(one)));
+  Value out = take(parts[0], all);
+  int32_t first = int32_t(columnsOf(parts[0]));
+  for (Value one : parts.drop_front()) {
+    Value place = map({{all, OperandKind::elem}}, typeOf(all), [&](ValueRange v) { return plus(v[0], -first); });
+    out = map({{out, OperandKind::elem}, {take(one, place), OperandKind::elem}, {all, OperandKind::elem}}, typeOf(out),
+              [&](ValueRange v) { return select(isLess(v[2], integer(first)), v[0], v[1]); });
+    first += int32_t(columnsOf(one));
   }
-  return map(operands, rows(typeOf(parts[0]).getElementType(), total), [&](ValueRange v) {
-    Value value = v.back();
-    for (size_t i = parts.size() - 1; i-- > 0;)
-      value = select(isLess(v[0], integer(ends[i])), v[i + 1], value);
-    return value;
-  });
+  return out;
 }
 
 Value RowOps::matmul(Value a, Value b, Value route) {

@@ -22,6 +22,8 @@ struct RefusedField {
 const RefusedField refusedFields[] = {
     {"activation_type", [](LayerSpec &s) { s.dtype.activation = DataType::FP8E4M3; }, "dtype.activation",
      "dtype.activation fp8_e4m3 is not built; f32, bf16 and f16 are", "use bf16"},
+    {"router_type", [](LayerSpec &s) { s.dtype.router = DataType::FP8E5M2; }, "dtype.router",
+     "dtype.router fp8_e5m2 is not built; f32, bf16 and f16 are", "use bf16"},
     {"weight_type", [](LayerSpec &s) { s.dtype.weight = DataType::FP8E4M3; }, "dtype.weight",
      "dtype.weight fp8_e4m3 is not built; f32, bf16 and f16 are", "use bf16"},
     {"accumulate_type", [](LayerSpec &s) { s.dtype.accumulate = DataType::BF16; }, "dtype.accumulate",
@@ -70,6 +72,16 @@ const RefusedField refusedFields[] = {
      },
      "router.slots", "4096 experts of 4096 slots are 16777216 slots, at most 1048576 are built",
      "choose fewer slots or experts"},
+    {"many_shared_rows",
+     [](LayerSpec &s) {
+       s.experts.count = 4096;
+       s.experts.zero = ZeroExperts{1024, ZeroKind::Zero};
+       s.shared = SharedSpec();
+       s.shared->intermediate = 8;
+       s.shared->gate = SharedGate::Router;
+     },
+     "shared.count", "the router has 5121 rows with those of shared experts, at most 5120 are built",
+     "choose fewer shared experts"},
     {"many_constant_experts",
      [](LayerSpec &s) {
        s.experts.zero = ZeroExperts{1000, ZeroKind::Constant};

@@ -14,6 +14,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -387,6 +389,14 @@ const Referenced referenced[] = {
      "model.layers.1.", mixtralLayout + lines("shared.", "residual_mlp.", w132, ""),
      R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32", "router": {"top_k": 2, "normalize": {"kind": "sum"}},
          "experts": {"count": 4, "intermediate": 40}, "shared": {"intermediate": 48, "input": "residual"}})"},
+    {"pangu_pro",
+     R"({"model_type": "PanguProMoE", "hidden_size": 48, "moe_intermediate_size": 24, "num_experts": 16, "num_experts_per_tok": 4,
+                  "shared_expert_intermediate_size": 40, "hidden_act": "silu", "mlp_only_layers": [0], "num_hidden_layers": 2, "torch_dtype": "float32"})",
+     "model.layers.1.",
+     gate + "router.expert_scale mlp.router_scale\n" + experts + lines("shared.", "mlp.shared_expert.", proj, ""),
+     R"({"moec": 1, "name": "wanted", "hidden": 48, "dtype": "f32",
+         "router": {"groups": {"count": 4, "choose": "each"}, "top_k": 4, "expert_scale": true},
+         "experts": {"count": 16, "intermediate": 24}, "shared": {"intermediate": 40}})"},
     {"doge",
      R"({"model_type": "doge", "hidden_size": 48, "intermediate_size": 40, "is_moe": true, "num_experts": 25, "num_experts_per_tok": 3,
                   "hidden_act": "silu", "norm_topk_prob": true, "torch_dtype": "float32"})",
@@ -398,6 +408,38 @@ const Referenced referenced[] = {
          "router": {"kind": "product_key", "score_over": "selected", "top_k": 3, "normalize": {"kind": "sum"}},
          "experts": {"count": 25, "intermediate": 1, "form": "mlp"}, "shared": {"intermediate": 40}})"},
 };
+
+// Text and images, and tokens of groups that do not exist: these choose no expert and change no other token.
+TEST(GroupsOfTokens, tokens_of_no_group_choose_no_expert) {
+  WorkFolder folder;
+  std::string error;
+  auto checkpoint = std::find_if(checkpoints().begin(), checkpoints().end(),
+                                 [](const Checkpoint &one) { return one.label == "ernie_vl"; });
+  ASSERT_NE(checkpoint, checkpoints().end());
+  Result<GoldenCase> golden = readGoldenCase(goldenFolder, checkpoint->golden);
+  ASSERT_TRUE(golden) << golden.error().placedMessage();
+  ASSERT_NO_FATAL_FAILURE(writeCheckpoint(*checkpoint, *golden, folder));
+  std::string prefix = importIn(folder, "", error);
+  Package package(folder);
+  ASSERT_TRUE(package.package) << error << package.error;
+  LayerRun layer(package.package);
+  Result<> loaded = layer.load(1, -1, folder / "model.safetensors", prefix);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const GoldenBatch &batch = golden->batches[0];
+  CallInputs inputs = inputsOf(*golden, batch);
+  const int32_t missing[] = {-1, 2};
+  std::memcpy(&inputs.bytes.at("group_ids")[3 * 4], missing, sizeof(missing)); // tokens 3 and 4
+  layer.setInputs(&inputs);
+  CallOutputs out(layer.info(), batch.numTokens());
+  Result<> ran = out.run(layer, batch.tensors.at("x").bytes.data());
+  ASSERT_TRUE(ran) << ran.error().message;
+  std::vector<double> ids = batch.tensors.at("ids").values();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    bool none = i / 2 == 3 || i / 2 == 4;
+    EXPECT_EQ(out.ids[i], none ? -1 : int32_t(ids[i])) << "token " << i / 2;
+    EXPECT_EQ(out.weights[i] == 0, none) << "token " << i / 2;
+  }
+}
 
 INSTANTIATE_TEST_SUITE_P(All, ImportedCheckpoint, testing::ValuesIn(checkpoints()),
                          [](const auto &info) { return info.param.label; });

@@ -66,6 +66,8 @@ kind own_experts bf16 '"bias": true, "choice_bias": true, "token_groups": {"coun
   '"count": 6, "intermediate": [40, 40, 40, 8, 8, 8]' '"shared": {"intermediate": 48}'
 kind own_experts_relu f32 '"score": "relu", "token_groups": {"count": 3, "experts": "own"}, "top_k": 2, "transform": [{"op": "cosine", "scale": 4}]' \
   '"count": 12, "intermediate": 21' '"capacity": {"mode": "fixed", "value": 4}'
+kind own_experts_most bf16 '"score": "sigmoid", "choice_bias": true, "token_groups": {"count": 16, "experts": "own"}, "top_k": 8' \
+  '"count": 4096, "intermediate": 8'
 kind bias_of_groups bf16 '"score": "sigmoid", "choice_bias": true, "token_groups": {"count": 3}, "groups": {"count": 3, "keep": 2}, "top_k": 3' \
   '"count": 12, "intermediate": 21'
 kind table_of_first_group f32 '"kind": "table", "vocab": 40, "choice_bias": true, "token_groups": {"count": 2}, "top_k": 3' \

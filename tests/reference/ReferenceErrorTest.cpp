@@ -92,3 +92,21 @@ TEST(ReferenceError, hierarchical_group_ids_outside_are_refused) {
   layer.setExtra("group_ids", {1, 2});
   EXPECT_EQ(errorOf(layer), "input 'group_ids' holds a value outside 0..1");
 }
+
+// Groups of tokens: images (1) choose by scores where text (0) reads the table, whatever their token id is.
+TEST(ReferenceError, groups_of_tokens_outside_are_refused) {
+  TinyLayer layer("{\"moec\": 1, \"hidden\": 2, \"router\": {\"kind\": \"table\", \"top_k\": 1, "
+                  "\"choice_bias\": true, \"token_groups\": {\"count\": 2}}, "
+                  "\"experts\": {\"count\": 3, \"form\": \"linear\"}}");
+  layer.fill("router.weight", 0);
+  layer.set("router.table", {1, 2, 0, 0, 0});
+  layer.set("router.group1.choice_bias", {0.5, 0, 0});
+  layer.randomX(2);
+  layer.setExtra("token_ids", {1, -9});
+  layer.setExtra("group_ids", {0, 1});
+  EXPECT_EQ(layer.run().ids, (Ids{2, 0}));
+  layer.setExtra("group_ids", {0, 0});
+  EXPECT_EQ(errorOf(layer), "input 'token_ids' holds a value outside 0..4");
+  layer.setExtra("group_ids", {0, 2});
+  EXPECT_EQ(errorOf(layer), "input 'group_ids' holds a value outside 0..1");
+}
