@@ -339,7 +339,7 @@ enum {
 };
 
 /* Adopts a buffer of weights that were packed for the same spec. `flags` is 0 or MOEC_MAP_*. Without VERIFY it looks at
- * the first page only. VERIFY reads every byte once, on the layer's threads: about 0.2 s per GB on one thread if the
+ * the first page only. VERIFY reads every byte once, on the layer's threads: about 0.1 s per GB on one thread if the
  * bytes are in memory, else the time of the disk; on CUDA the buffer is copied to the host for it.
  * MOEC_VERSION_MISMATCH if the header names another spec, layout or format, or if VERIFY finds no checksum in it,
  * because an older moec or a GPU packed the weights. MOEC_FILE_FORMAT if the checksum differs; the text says where the

@@ -112,12 +112,10 @@ ReportedRole &Survey::roleOf(const moec_surveyed_tensor &tensor) {
 
 void Survey::take(const moec_surveyed_tensor &tensor) {
   ReportedRole &entry = roleOf(tensor);
-  if (tensor.found->tensor) {
-    taken.insert({tensor.found->source, tensor.found->name});
-    if (entry.type.empty()) {
-      entry.source = tensor.found->source;
-      entry.type = tensor.found->tensor->type;
-    }
+  taken.insert({tensor.found->source, tensor.found->name}); // also one whose shard cannot be opened
+  if (tensor.found->tensor && entry.type.empty()) {
+    entry.source = tensor.found->source;
+    entry.type = tensor.found->tensor->type;
   }
   if (tensor.status == MOEC_OK && entry.load.empty())
     entry.load = loadOf(tensor, plan.plan().roles[tensor.role]);
@@ -150,6 +148,11 @@ void Survey::findUnused() {
   }
 }
 
+Diagnostic checkpointError(moec_status status, const std::string &before) {
+  const char *code = status == MOEC_FILE ? "E-FILE" : status == MOEC_OUT_OF_MEMORY ? "E-MEMORY" : "E-CHECKPOINT";
+  return Diagnostic::error(code, before + lastRuntimeError(status));
+}
+
 Result<CheckpointReport> surveyCheckpoints(const WeightPlan &plan, const std::vector<WeightSource> &sources) {
   Survey survey(plan, sources);
   std::vector<moec_weights_source> list;
@@ -157,7 +160,7 @@ Result<CheckpointReport> surveyCheckpoints(const WeightPlan &plan, const std::ve
     list.push_back({source.path.c_str(), source.prefix.c_str()});
   moec_status status = moec_checkpoints_open(list.data(), list.size(), &survey.set);
   if (status != MOEC_OK)
-    return Diagnostic::error(status == MOEC_FILE ? "E-FILE" : "E-CHECKPOINT", lastRuntimeError(status));
+    return checkpointError(status);
   for (size_t i = 0; i < sources.size(); ++i) {
     survey.report.files.push_back(moec_checkpoint_path(survey.set.checkpoint[i]));
     survey.names.emplace_back();
@@ -173,7 +176,7 @@ Result<CheckpointReport> surveyCheckpoints(const WeightPlan &plan, const std::ve
       [](void *context, const moec_surveyed_tensor *tensor) { static_cast<Survey *>(context)->take(*tensor); },
       &survey);
   if (status == MOEC_OUT_OF_MEMORY)
-    return Diagnostic::error("E-MEMORY", lastRuntimeError(status));
+    return checkpointError(status);
   survey.findUnused();
   if (status != MOEC_OK && survey.report.fits())
     survey.report.problem = lastRuntimeError(status);

@@ -47,7 +47,10 @@ struct CheckpointReport {
   int64_t tensors() const;
 };
 
-// An error, E-CHECKPOINT or E-FILE, says that a checkpoint cannot be read at all.
+// The last error of a call of the runtime that reads checkpoints: E-CHECKPOINT, E-FILE or E-MEMORY.
+Diagnostic checkpointError(moec_status status, const std::string &before = "");
+
+// An error of checkpointError says that a checkpoint cannot be read at all.
 Result<CheckpointReport> surveyCheckpoints(const WeightPlan &plan, const std::vector<WeightSource> &sources);
 
 // What does not fit, one error E-CHECKPOINT for each role.

@@ -131,7 +131,7 @@ static int packLayer(Session &session, const WeightPlan &plan, const LayerSource
     status = moec_pack_checkpoints(&plan.plan(), &plan.weights(), &set, pool, file.data());
   moec_checkpoints_close(&set);
   if (status != MOEC_OK)
-    return fail(session, status == MOEC_FILE ? "E-FILE" : "E-CHECKPOINT", layerText(layer) + lastRuntimeError(status));
+    return fail(session, checkpointError(status, layerText(layer)));
   if (int number = file.commit(force))
     return failedToWrite(session, path, number);
   session.out << path << "\n";

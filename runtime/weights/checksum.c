@@ -4,29 +4,56 @@
  */
 #include "runtime/weights/checksum.h"
 
+#include "runtime/moec.h"
+#include "runtime/moec_abi.h"
+
 #include <string.h>
 
 enum { LANES = 8 };
 
-/* The inner sums of a block of rows of LANES words: a[l] = sum of w[r][l], b[l] = sum of r * w[r][l] is made from the
- * sums of all a[l] so far, as Fletcher does. */
-moec_checksum moec_checksum_of(const void *bytes, uint64_t offset, uint64_t count) {
-  const unsigned char *at = bytes;
-  uint64_t rows = count / (4 * LANES), a[LANES] = {0}, b[LANES] = {0};
-  moec_checksum out = {0, 0};
-  for (uint64_t row = 0; row < rows; ++row, at += 4 * LANES) {
+/* Sums over rows of LANES words, as Fletcher adds them up: a[l] of w[r][l], b[l] of (rows - 1 - r) * w[r][l]. */
+typedef struct row_sums {
+  uint64_t a[LANES], b[LANES];
+} row_sums;
+
+static inline __attribute__((always_inline)) row_sums sum_rows(const unsigned char *bytes, uint64_t rows) {
+  row_sums sums = {{0}, {0}};
+  for (uint64_t row = 0; row < rows; ++row, bytes += 4 * LANES) {
     uint32_t words[LANES];
-    memcpy(words, at, sizeof(words));
+    memcpy(words, bytes, sizeof(words));
     for (int lane = 0; lane < LANES; ++lane) {
-      b[lane] += a[lane];
-      a[lane] += words[lane];
+      sums.b[lane] += sums.a[lane];
+      sums.a[lane] += words[lane];
     }
   }
-  /* b[l] = sum of (rows - 1 - r) * w[r][l], and word (r, l) has the weight first + r * LANES + l */
+  return sums;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static row_sums sum_rows_avx2(const unsigned char *bytes, uint64_t rows) {
+  return sum_rows(bytes, rows);
+}
+#endif
+
+static row_sums sum_rows_here(const unsigned char *bytes, uint64_t rows) {
+#if defined(__x86_64__)
+  if (moec_cpu_isa() >= MOEC_ISA_AVX2)
+    return sum_rows_avx2(bytes, rows);
+#endif
+  return sum_rows(bytes, rows);
+}
+
+moec_checksum moec_checksum_of(const void *bytes, uint64_t offset, uint64_t count) {
+  const unsigned char *at = bytes;
+  uint64_t rows = count / (4 * LANES);
+  moec_checksum out = {0, 0};
+  row_sums sums = sum_rows_here(at, rows);
+  at += rows * 4 * LANES;
+  /* word (r, l) has the weight first + r * LANES + l */
   uint64_t first = offset / 4 + 1;
   for (uint64_t lane = 0; lane < LANES; ++lane) {
-    out.sum += a[lane];
-    out.weighted += (first + lane) * a[lane] + LANES * ((rows - 1) * a[lane] - b[lane]);
+    out.sum += sums.a[lane];
+    out.weighted += (first + lane) * sums.a[lane] + LANES * ((rows - 1) * sums.a[lane] - sums.b[lane]);
   }
   first += rows * LANES;
   for (uint64_t left = count % (4 * LANES); left > 0; ++first) {

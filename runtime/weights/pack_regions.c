@@ -6,8 +6,6 @@
 
 #include "runtime/moec_cuda_abi.h"
 #include "runtime/plan/weight_layout.h"
-#include "runtime/status.h"
-#include "runtime/weights/pack_file.h"
 #include "runtime/weights/packed_header.h"
 
 #include <string.h>
@@ -153,23 +151,4 @@ moec_region moec_packing_region(moec_packing *packing) { return (moec_region){pa
 void moec_finish_packing(moec_packing *packing) {
   const moec_checksum regions = {packing->sum[0], packing->sum[1]};
   moec_write_packed_header(packing->plan, packing->set, &regions, packing->base);
-}
-
-moec_status moec_pack_checkpoints(const moec_plan *plan, const moec_weight_set *set, moec_checkpoint_set *checkpoints,
-                                  moec_pool *pool, void *buffer) {
-  moec_role_source *sources = moec_sources_create(plan);
-  if (!sources)
-    return moec_error(MOEC_OUT_OF_MEMORY, "no memory for the tensor table");
-  moec_status status = moec_sources_from_checkpoints(plan, checkpoints, sources);
-  if (status == MOEC_OK) {
-    moec_packing packing = {.plan = plan, .set = set, .sources = sources, .base = buffer};
-    moec_region region = moec_packing_region(&packing);
-    if (pool)
-      moec_pool_run(pool, &region);
-    else
-      moec_region_run_alone(&region);
-    moec_finish_packing(&packing);
-  }
-  moec_sources_destroy(plan, sources);
-  return status;
 }

@@ -124,6 +124,7 @@ rm shards/two.safetensors
 run check layer.json --weights shards --prefix m.3.
 expect_status 3
 expect_in err 'shards/two.safetensors'
+expect_in out 'does not fit, 9 tensors of 4 roles can be loaded, 1 under the prefix are not used'
 
 # ---- pack -----------------------------------------------------------------------------------------------------------
 

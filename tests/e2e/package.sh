@@ -73,7 +73,7 @@ if "$work/model48/model48" "$work/model.safetensors" "$work/packed/{l}" 2>"$work
   echo 'a damaged packed file was taken'
   exit 1
 fi
-grep -q '/packed/5: packed weights are damaged, probably at byte 9000, in experts.' "$work/log" || { cat "$work/log"; exit 1; }
+grep -q '/packed/5: packed weights are damaged, probably at byte 9000, in router.weight' "$work/log" || { cat "$work/log"; exit 1; }
 
 say 'the smallest program'
 cat >"$work/hello.txt" <<'END'
