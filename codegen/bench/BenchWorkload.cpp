@@ -58,9 +58,13 @@ BenchFacts benchFacts(const LayerSpec &spec) {
   return facts;
 }
 
+// Rows of logits for all tokens, or for a group of tokens.
+static bool isRouter(const Role &role) {
+  return role.name == "router.weight" || (role.matrix && role.name.rfind("router.group", 0) == 0);
+}
+
 bool BenchFacts::hasRouter() const {
-  return std::any_of(tensors.begin(), tensors.end(),
-                     [](const BenchTensor &tensor) { return tensor.role.name == "router.weight"; });
+  return std::any_of(tensors.begin(), tensors.end(), [](const BenchTensor &tensor) { return isRouter(tensor.role); });
 }
 
 Factors BenchFacts::factors() const {
@@ -121,7 +125,7 @@ bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeig
     bool bias = role.name.find("bias") != std::string::npos; // a bias would add its own skew
     fillNormal(own.data(), tensor.type, elements(role), distribution.mean, bias ? 0 : distribution.deviation,
                out.memory.size() + 2);
-    if (role.name == "router.weight")
+    if (isRouter(role))
       for (int64_t e = 0; e < role.shape[0]; ++e)
         storeElement(own.data(), tensor.type, e * role.shape.back(), logPopularity(skew, e, facts.choices));
     out.tensors[role.name] = {tensor.type, own.data(), role.shape};

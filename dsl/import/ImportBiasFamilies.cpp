@@ -319,7 +319,10 @@ void hunyuan(I &i) {
 void longcat(I &i) {
   experts(i, {"n_routed_experts"}, {"expert_ffn_hidden_size"});
   topK(i, {"moe_topk"});
-  f32Logits(i);
+  if (i.wordOr({"router_dtype"}, "float32") == "float32")
+    f32Gate(i);
+  else
+    f32Logits(i);
   i.activation("experts.act", {"hidden_act"}, "silu");
   i.fromFamily("router.choice_bias", true);
   i.number("router.scale", {"routed_scaling_factor"}, 1);
@@ -346,7 +349,7 @@ void nemotron(I &i) {
   i.fromFamily("experts.form", "mlp");
   i.activation("experts.act", {"mlp_hidden_act"}, "relu2");
   topK(i);
-  f32Logits(i);
+  f32Gate(i);
   correctedSigmoid(i, "mixer.gate.e_score_correction_bias");
   groups(i, "top2_sum");
   refuseUnless(i, "mlp_bias", false, "expert biases of this family were never published");
