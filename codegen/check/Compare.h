@@ -56,8 +56,8 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
 constexpr double weightless = 1e-30;
 
 // ids [T,K] as sets per token and weights [T,K] aligned by id. Slots of id -1 or of a weight below `weightless` do not
-// count. Weights are compared like the elements of a row; rows are tokens, worstCol is an expert. A token without experts
-// is a row that passes when it has none.
+// count. Weights are compared like the elements of a row; rows are tokens, worstCol is an expert. A token without
+// experts is a row that passes when it has none.
 Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vector<double> &actualWeights,
                           const std::vector<int64_t> &expectedIds, const std::vector<double> &expectedWeights,
                           int64_t choices, const CompareOptions &options);
