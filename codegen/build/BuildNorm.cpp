@@ -18,6 +18,8 @@ Value NormBuilder::normalized(Value values, const NormSpec &norm, Type element, 
   double width = double(columnsOf(values));
   bool centred = norm.kind == NormKind::LayerNorm, first = norm.weight && norm.before;
   RankedTensorType wide = rows(f32(), columnsOf(values));
+  if (centred && typeOf(values) != wide)
+    values = map({{values, OperandKind::elem}}, wide, [&](ValueRange v) { return toF32(v[0]); });
   if (centred)
     values = map({{values, OperandKind::elem}, {sumRows(values), OperandKind::row}}, wide,
                  [&](ValueRange v) { return subtract(v[0], divide(v[1], number(width))); });

@@ -14,9 +14,8 @@ RowSpread::RowSpread(const std::vector<double> &want, int64_t tokens, double lea
       alongRows(this->tokens) {
   for (size_t t = 0; t < this->tokens; ++t)
     counted[t] = double(std::count_if(want.begin() + std::ptrdiff_t(t * columns),
-                                      want.begin() + std::ptrdiff_t((t + 1) * columns), [&](double v) {
-                                        return std::isfinite(v) && !(std::fabs(v) < least);
-                                      }));
+                                      want.begin() + std::ptrdiff_t((t + 1) * columns),
+                                      [&](double v) { return std::isfinite(v) && !(std::fabs(v) < least); }));
 }
 
 void RowSpread::add(const std::vector<double> &run, const std::vector<uint8_t> &comparable) {

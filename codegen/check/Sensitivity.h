@@ -25,7 +25,7 @@ struct Sensitivity {
   int64_t runs = 0;
   RowSlack logits, weights, y, probabilities;
   std::vector<uint8_t> undecided; // [T]
-  // by name, of reports that are f32 numbers of the whole call: the largest change that a run made, twice
+  // by name, of reports that are f32 numbers of the whole call: the largest change that a run of P made, times 2 + 4/√P
   std::map<std::string, std::vector<double>> totals;
 };
 

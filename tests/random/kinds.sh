@@ -55,7 +55,7 @@ kind soft_caps bf16 '"top_k": 2' "\"count\": 4, \"intermediate\": 24, $caps" "\"
 kind soft_caps_f32 f32 '"top_k": 2' "\"count\": 4, \"intermediate\": 24, $caps"
 kind latent_norms bf16 '"top_k": 3' '"count": 6, "intermediate": 24, "latent": {"dim": 24, "norm_in": {"kind": "rms",
   "unit_offset": true}, "norm_out": "rms"}, "norm_out": {"kind": "rms", "weight_at": "before", "per_expert": false}'
-kind latent_norms_of_slots f32 '"kind": "soft", "slots": 2' '"count": 4, "intermediate": 24, "latent": {"dim": 24,
+kind latent_norms_of_slots bf16 '"kind": "soft", "slots": 2' '"count": 4, "intermediate": 24, "latent": {"dim": 24,
   "bias": true, "norm_in": "layernorm", "norm_out": "rms"}'
 kind norm_of_each_expert f32 '"top_k": 2' '"count": 4, "intermediate": 24, "norm_out": {"kind": "rms", "unit_offset": true}'
 kind norm_of_output bf16 '"top_k": 2' '"count": 4, "intermediate": 24' '"shared": {"intermediate": 24}, "combine": {"norm_out": "rms"}'
