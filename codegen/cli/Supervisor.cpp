@@ -152,7 +152,6 @@ void keepForReproducer(llvm::StringRef specText) {
 }
 
 static int runChild(Session &session, const Limits &limits, const std::function<int()> &work) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (limits.memoryMib > 0) {
     rlimit bytes;
     bytes.rlim_cur = bytes.rlim_max = rlim_t(limits.memoryMib) << 20;
@@ -309,8 +308,11 @@ static int checkOutput(Session &session, int code) {
   return fail(session, "E-WRITE", "cannot write to standard output: " + why + completeText());
 }
 
-[[noreturn]] static void becomeChild(Session &session, const Limits &limits, const sigset_t &mask,
+[[noreturn]] static void becomeChild(Session &session, const Limits &limits, const sigset_t &mask, pid_t parent,
                                      const std::function<int()> &work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) // it ended before the line above
+    _exit(ExitInterrupted);
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
   llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
@@ -336,13 +338,13 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
   session.out.flush();
   session.err.flush();
   ProcessTree tree;
-  pid_t child = fork();
+  pid_t parent = getpid(), child = fork();
   if (child < 0)
     return fail(session, errno == ENOMEM ? "E-MEMORY" : "E-RESOURCE",
                 std::string("cannot start a process: ") + std::strerror(errno),
                 errno == EAGAIN ? "raise the limit of processes (ulimit -u, pids.max)" : "");
   if (child == 0)
-    becomeChild(session, limits, before, work);
+    becomeChild(session, limits, before, parent, work);
   int status = 0;
   rusage used = {};
   Ending ending = waitForChild(child, limits, awaited, status, used);

@@ -3,8 +3,8 @@
 // A verb's work and its limits -> an exit code, whatever happens inside.
 //
 // The work runs in a child process. The parent waits for it, enforces --timeout, ends the child and the programs that
-// it runs when it is interrupted itself, and removes the staging file or folder if the child could not, so that a crash,
-// a kill or an interrupt leaves no incomplete output.
+// it runs when it is interrupted itself, and removes the staging file or folder if the child could not. So a crash, a
+// kill or an interrupt leaves no incomplete output.
 
 #ifndef MOEC_CODEGEN_CLI_SUPERVISOR_H
 #define MOEC_CODEGEN_CLI_SUPERVISOR_H
