@@ -151,7 +151,32 @@ void keepForReproducer(llvm::StringRef specText) {
     store(shared->spec, sizeof shared->spec, specText);
 }
 
+// MLIR uses memory for operations without a look at whether it got any. A fault while there is none is not a mistake of
+// moec; every other one happens again without a handler.
+static void judgeFault(int number) {
+  constexpr size_t much = size_t(1) << 20; // more than an allocator asks for at once
+  void *probe = mmap(nullptr, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (probe == MAP_FAILED)
+    endForMemory();
+  munmap(probe, much);
+  signal(number, SIG_DFL);
+}
+
+// A handler needs a stack of its own: the fault may be an overflow of the other.
+static void watchFaults() {
+  static char handlerStack[1 << 16];
+  stack_t stack = {};
+  stack.ss_sp = handlerStack;
+  stack.ss_size = sizeof handlerStack;
+  sigaltstack(&stack, nullptr);
+  struct sigaction action = {};
+  action.sa_handler = judgeFault;
+  action.sa_flags = SA_ONSTACK;
+  sigaction(SIGSEGV, &action, nullptr);
+}
+
 static int runChild(Session &session, const Limits &limits, const std::function<int()> &work) {
+  watchFaults();
   if (limits.memoryMib > 0) {
     rlimit bytes;
     bytes.rlim_cur = bytes.rlim_max = rlim_t(limits.memoryMib) << 20;
