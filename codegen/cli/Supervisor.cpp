@@ -151,8 +151,32 @@ void keepForReproducer(llvm::StringRef specText) {
     store(shared->spec, sizeof shared->spec, specText);
 }
 
+// MLIR uses memory for operations without a look at whether it got any. A fault while there is none is not a mistake of
+// moec; every other one happens again without a handler.
+static void judgeFault(int number) {
+  constexpr size_t much = size_t(1) << 20; // more than an allocator asks for at once
+  void *probe = mmap(nullptr, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (probe == MAP_FAILED)
+    endForMemory();
+  munmap(probe, much);
+  signal(number, SIG_DFL);
+}
+
+// A handler needs a stack of its own: the fault may be an overflow of the other.
+static void watchFaults() {
+  static char handlerStack[1 << 16];
+  stack_t stack = {};
+  stack.ss_sp = handlerStack;
+  stack.ss_size = sizeof handlerStack;
+  sigaltstack(&stack, nullptr);
+  struct sigaction action = {};
+  action.sa_handler = judgeFault;
+  action.sa_flags = SA_ONSTACK;
+  sigaction(SIGSEGV, &action, nullptr);
+}
+
 static int runChild(Session &session, const Limits &limits, const std::function<int()> &work) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  watchFaults();
   if (limits.memoryMib > 0) {
     rlimit bytes;
     bytes.rlim_cur = bytes.rlim_max = rlim_t(limits.memoryMib) << 20;
@@ -309,8 +333,11 @@ static int checkOutput(Session &session, int code) {
   return fail(session, "E-WRITE", "cannot write to standard output: " + why + completeText());
 }
 
-[[noreturn]] static void becomeChild(Session &session, const Limits &limits, const sigset_t &mask,
+[[noreturn]] static void becomeChild(Session &session, const Limits &limits, const sigset_t &mask, pid_t parent,
                                      const std::function<int()> &work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) // it ended before the line above
+    _exit(ExitInterrupted);
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   signal(SIGXFSZ, SIG_IGN); // a file too large is then a failed write like a full disk
   llvm::install_fatal_error_handler([](void *, const char *reason, bool) {
@@ -336,13 +363,13 @@ int supervise(Session &session, const Limits &limits, const std::vector<std::str
   session.out.flush();
   session.err.flush();
   ProcessTree tree;
-  pid_t child = fork();
+  pid_t parent = getpid(), child = fork();
   if (child < 0)
     return fail(session, errno == ENOMEM ? "E-MEMORY" : "E-RESOURCE",
                 std::string("cannot start a process: ") + std::strerror(errno),
                 errno == EAGAIN ? "raise the limit of processes (ulimit -u, pids.max)" : "");
   if (child == 0)
-    becomeChild(session, limits, before, work);
+    becomeChild(session, limits, before, parent, work);
   int status = 0;
   rusage used = {};
   Ending ending = waitForChild(child, limits, awaited, status, used);

@@ -2,7 +2,7 @@
  *
  * fail_call.so, for LD_PRELOAD: one function of the C library fails, or is slow.
  *
- *   FAIL_CALL   malloc, mmap, open, write, fsync, mkdir, renameat2, fork, pthread_create
+ *   FAIL_CALL   malloc (then mmap too), mmap, open, write, fsync, mkdir, renameat2, fork, pthread_create
  *   FAIL_AT     the first call, from 1, that fails; all later ones fail too
  *   FAIL_SLEEP  seconds: instead of failing, the call is done and its caller then waits
  *
@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 static atomic_long calls;
+static atomic_int no_memory;
 
 /* Without memory of its own: malloc asks too. */
 static int is_chosen(const char *name) {
@@ -49,13 +50,14 @@ void *malloc(size_t size) {
     real = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
   if (!fails("malloc"))
     return real(size);
+  atomic_store(&no_memory, 1);
   errno = ENOMEM;
   return NULL;
 }
 
 void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset) {
   REAL(mmap);
-  if (!fails("mmap"))
+  if (!atomic_load(&no_memory) && !fails("mmap"))
     return real(address, size, protection, flags, fd, offset);
   errno = ENOMEM;
   return MAP_FAILED;

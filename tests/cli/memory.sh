@@ -23,6 +23,14 @@ for verb in verify bench; do
   expect_status 6
 done
 
+# Wherever a limit is met: MLIR does not look at every piece of memory that it gets.
+printf '{"moec": 1, "name": "small", "hidden": 8, "router": {"top_k": 2}, "experts": {"count": 4, "intermediate": 6}}' >small.json
+for limit in 50 200 300 $(seq 302 3 340) 400; do
+  run --memory-limit $limit compile small.json -q -o small --target cpu:avx2 --force
+  expect_that 'exit 0 or 9' test "$status" = 0 -o "$status" = 9
+done
+expect_that 'no reproducer' sh -c '! ls -d moec-repro-* 2>/dev/null'
+
 # A workspace that cannot be had is not a wrong result.
 printf '{"moec": 1, "name": "taken", "hidden": 8, "router": {"kind": "expert_choice", "select": {"tokens": 1073741824}},
   "experts": {"count": 4, "intermediate": 6}}' >taken.json
