@@ -103,6 +103,14 @@ expect_in out 'layer 3: fits, 13 tensors of 4 roles can be loaded'
 expect_in out 'layer 4: does not fit, 0 tensors'
 expect_in err 'error[E-CHECKPOINT]: layer 4: router.weight: tensor "m.4.mlp.gate.weight" is not in model.safetensors'
 
+# a layer and a function of the dialect
+run check "$source_dir/examples/routing/learned_activation.mlir" --weights model.safetensors
+expect_status 3
+expect_in err 'learned_activation.mlir: error[E-CHECKPOINT]: router.weight: tensor "router.weight" is not in model.safetensors'
+run check "$source_dir/templates/functions/silu.mlir" --weights model.safetensors
+expect_status 2
+expect_in err 'silu.mlir" is a function and has no weights'
+
 # an index of shards
 mkdir shards
 # shellcheck disable=SC2086
