@@ -92,6 +92,10 @@ static int checkWeights(Session &session, const SpecInput &input, const CompileO
                         const CheckFlags &flags, DiagnosticList &list, std::vector<CheckedLayer> &out) {
   std::vector<LayerSources> layers;
   LaunchPlan launchPlan;
+  if (input.isMoeText && isFunctionText(input.text))
+    return fail(session, "E-USAGE", quoteText(input.fileName, 256) + " is a function and has no weights",
+                "--weights applies to layers");
+  list.setSource(input.fileName, input.text);
   if (int code = layerSources(session, flags, layers))
     return code;
   if (int code = planOfSpec(session, input, options, launchPlan))

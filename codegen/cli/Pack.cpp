@@ -132,6 +132,7 @@ static int packLayer(Session &session, const WeightPlan &plan, const LayerSource
   moec_checkpoints_close(&set);
   if (status != MOEC_OK)
     return fail(session, checkpointError(status, layerText(layer)));
+  enterStage("write");
   if (int number = file.commit(force))
     return failedToWrite(session, path, number);
   session.out << path << "\n";

@@ -18,7 +18,7 @@ void addWeightFlags(CLI::App &verb, WeightFlags &flags) {
   verb.add_option("--prefix", flags.prefix,
                   "what the names of the layer's tensors begin with; moec import hf prints it")
       ->type_name("TEXT");
-  verb.add_option("--adapter", flags.adapter, "a second checkpoint, whose tensors come before those of the first")
+  verb.add_option("--adapter", flags.adapter, "a second checkpoint; a tensor that both have is taken from it")
       ->type_name("PATH");
   verb.add_option("--adapter-prefix", flags.adapterPrefix, "as --prefix, in the adapter; default: the same")
       ->type_name("TEXT");

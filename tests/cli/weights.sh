@@ -103,6 +103,14 @@ expect_in out 'layer 3: fits, 13 tensors of 4 roles can be loaded'
 expect_in out 'layer 4: does not fit, 0 tensors'
 expect_in err 'error[E-CHECKPOINT]: layer 4: router.weight: tensor "m.4.mlp.gate.weight" is not in model.safetensors'
 
+# a layer and a function of the dialect
+run check "$source_dir/examples/routing/learned_activation.mlir" --weights model.safetensors
+expect_status 3
+expect_in err 'learned_activation.mlir: error[E-CHECKPOINT]: router.weight: tensor "router.weight" is not in model.safetensors'
+run check "$source_dir/templates/functions/silu.mlir" --weights model.safetensors
+expect_status 2
+expect_in err 'silu.mlir" is a function and has no weights'
+
 # an index of shards
 mkdir shards
 # shellcheck disable=SC2086
@@ -125,6 +133,29 @@ run check layer.json --weights shards --prefix m.3.
 expect_status 3
 expect_in err 'shards/two.safetensors'
 expect_in out 'does not fit, 9 tensors of 4 roles can be loaded, 1 under the prefix are not used'
+
+# a base and an adapter
+# shellcheck disable=SC2086
+make base.safetensors $good
+make adapter.safetensors 'a.3.mlp.experts.{0-3}.down_proj.weight:BF16:8,6' a.3.rank:F32:1
+run check layer.json --weights base.safetensors --prefix m.3. --adapter adapter.safetensors --adapter-prefix a.3.
+expect_status 0
+expect_out 'layer.json: valid, 4 experts, top-2, H 8, I 6, f32
+1 base.safetensors
+2 adapter.safetensors
+  role           tensor                               shape   type  load              file
+  router.weight  mlp.gate.weight                      [4, 8]  BF16  converted to f32  1
+  experts.gate   mlp.experts.{0..3}.gate_proj.weight  [6, 8]  F32   as it is          1
+  experts.up     mlp.experts.{0..3}.up_proj.weight    [6, 8]  F32   as it is          1
+  experts.down   mlp.experts.{0..3}.down_proj.weight  [8, 6]  BF16  converted to f32  2
+  unused: a.3.rank [1] F32
+fits, 13 tensors of 4 roles can be loaded, 1 under the prefix are not used'
+run check layer.json --weights base.safetensors --prefix m.3. --adapter adapter.safetensors --adapter-prefix b.3.
+expect_status 3
+expect_in err 'tensor "m.3.mlp.experts.0.down_proj.weight" is not in base.safetensors, nor "b.3.mlp.experts.0.down_proj.weight" in adapter.safetensors, and 3 more of this role'
+expect_in err 'in "adapter.safetensors": it is there with the prefix "a.3."'
+run check layer.json --weights base.safetensors --adapter-prefix a.3.
+expect_status 2
 
 # ---- pack -----------------------------------------------------------------------------------------------------------
 
@@ -163,6 +194,12 @@ expect_that 'no file' test ! -e never
 run pack layer.json model.safetensors --prefix m.3. -o /dev/full/x
 expect_status 8
 (ulimit -f 8; run pack layer.json model.safetensors --prefix m.3. -o never; expect_status 8; done_testing) || failures=$((failures + 1))
+expect_that 'nothing is left' test -z "$(ls -d never* 2>/dev/null)"
+
+run pack layer.json model.safetensors --prefix m.3. -o never --fault crash@write
+expect_status 7
+run pack layer.json model.safetensors --prefix m.3. -o never --fault hang@write --timeout 2
+expect_status 9
 expect_that 'nothing is left' test -z "$(ls -d never* 2>/dev/null)"
 
 run compile layer.json -q -o package

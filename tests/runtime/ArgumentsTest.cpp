@@ -217,6 +217,15 @@ TEST_F(Arguments, forward_reports_the_package_lacks) {
   EXPECT_EQ(value, 7);
 }
 
+TEST_F(Arguments, caller_that_knows_no_probe) {
+  moec_probe broken = {};
+  args.probe = &broken;
+  expectForward(MOEC_INVALID_ARGUMENT, "probe: struct_size is 0, expected " + std::to_string(sizeof(moec_probe)));
+  EXPECT_EQ(offsetof(moec_forward_args, probe), 232u);
+  args.struct_size = 232;
+  EXPECT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &args), MOEC_OK) << lastError();
+}
+
 TEST_F(Arguments, workspace_of_the_very_call) {
   size_t plain = 0, call = 0;
   ASSERT_EQ(moec_layer_workspace_bytes(tiny.layer, args.num_tokens, &plain), MOEC_OK);

@@ -120,6 +120,24 @@ TEST(Probe, hears_every_unit_from_its_thread) {
   }
 }
 
+// Every chunk of a call walks the plan; its events say which tokens it has.
+TEST(Probe, hears_every_chunk) {
+  EditablePackage edited;
+  edited.header().chunk_tokens = 16;
+  TinyWeights source(1);
+  TinyLayer tiny(source, nullptr, &edited.package);
+  Listener listener(0);
+  Call call(tiny, randomInput(40, 2), &listener.probe);
+  ASSERT_EQ(moec_layer_forward(tiny.layer, tiny.weights, &call.args), MOEC_OK) << lastError();
+  std::string steps = allSteps;
+  EXPECT_EQ(listener.steps(), steps + " " + steps + " " + steps);
+  size_t each = listener.events.size() / 3;
+  for (size_t i = 0; i < listener.events.size(); ++i) {
+    EXPECT_EQ(listener.events[i].first_token, int64_t(i / each) * 16);
+    EXPECT_EQ(listener.events[i].num_tokens, i / each == 2 ? 8 : 16);
+  }
+}
+
 TEST(Probe, refused_call_says_nothing) {
   TinyWeights source(1);
   TinyLayer tiny(source);
