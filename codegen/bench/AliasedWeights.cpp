@@ -53,7 +53,7 @@ static bool isPerExpert(const moec_weight &weight, uint32_t experts) {
   return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
 }
 
-AliasedWeights::AliasedWeights(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
+AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
   int fd = memory.data() ? scratchFile(scratchBytes) : -1;
   good = fd >= 0;
   for (const moec_weight &weight : plan.weights) {
@@ -78,7 +78,7 @@ static int64_t availableBytes() {
   return 0;
 }
 
-bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
+bool samePackedWeights(const PlanTables &a, const PlanTables &b) {
   return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
          a.header.packed_bytes == b.header.packed_bytes &&
          std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
@@ -88,7 +88,7 @@ bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
                     });
 }
 
-int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers) {
+int64_t distinctExperts(const PlanTables &plan, int64_t otherBytes, int64_t layers) {
   int64_t available = availableBytes(), perExpert = 0;
   for (const moec_weight &weight : plan.weights)
     if (isPerExpert(weight, plan.header.num_experts))

@@ -21,11 +21,7 @@ using namespace llvm;
 
 namespace moec {
 
-std::string specHashText(const LaunchPlan &plan) {
-  Sha256Digest hash;
-  std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
-  return hexText(hash);
-}
+std::string specHashText(const LaunchPlan &plan) { return identityText(plan.header); }
 
 std::string moecVersion() {
   return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
@@ -102,8 +98,8 @@ int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target,
          cudaTableBytes(target, numTokens);
 }
 
-int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens) {
-  int64_t most = package.plan.header.isa_mask ? workspaceBytes(package.plan, numTokens, 1) : 0;
+int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens, int64_t workers) {
+  int64_t most = package.plan.header.isa_mask ? workspaceBytes(package.plan, numTokens, workers) : 0;
   for (const CudaTargetPlan &target : package.cuda.targets)
     most = std::max(most, cudaWorkspaceBytes(package.plan, target, numTokens));
   return most;
@@ -125,10 +121,11 @@ class ManifestWriter {
 public:
   ManifestWriter(const CompiledPackage &package, raw_ostream &os) : package(package), plan(package.plan), json(os, 2) {}
 
-  void write(const FileDigests &files);
+  void write(StringRef library, const FileDigests &files);
 
 private:
   void identity();
+  void madeFrom(StringRef library);
   void argumentList();
   void argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional);
   void workspace();
@@ -180,6 +177,52 @@ void ManifestWriter::identity() {
       json.attribute("chunk_tokens", plan.header.chunk_tokens);
   });
   json.attribute("determinism", determinismWord(plan.header.determinism));
+}
+
+// `moec compile share/NAME` reads this back (codegen/package/PackageManifest.h).
+void ManifestWriter::madeFrom(StringRef library) {
+  const PackageSources &sources = package.sources;
+  const PackageOptions &options = sources.options;
+  json.attributeObject("made_from", [&] {
+    json.attribute("source", package.canonicalSpec.empty() ? "layer.mlir" : "spec.json");
+    json.attributeObject("options", [&] {
+      json.attributeArray("targets", [&] {
+        for (const std::string &target : options.targets)
+          json.value(target);
+      });
+      json.attribute("max_tokens", options.maxTokens);
+      if (options.workspaceLimit)
+        json.attribute("workspace_limit", options.workspaceLimit);
+      json.attribute("math", options.math);
+      json.attribute("determinism", options.determinism);
+      json.attribute("library", library);
+      if (!options.sanitizer.empty())
+        json.attribute("sanitizer", options.sanitizer);
+    });
+    json.attributeObject("templates", [&] {
+      for (const TemplateUse &used : sources.templates)
+        json.attributeObject(used.path, [&] {
+          json.attribute("sha256", hexText(sha256(used.text)));
+          json.attribute("built_in", used.builtIn);
+        });
+    });
+    json.attributeObject("schedule", [&] {
+      json.attributeArray("given", [&] {
+        for (const std::string &stage : sources.schedule.given)
+          json.value(stage);
+      });
+      json.attributeArray("tuned", [&] {
+        for (const ScheduleOrigin::Tuned &tuned : sources.schedule.tuned)
+          json.object([&] {
+            json.attribute("stage", tuned.stage);
+            json.attribute("target", tuned.target);
+            json.attribute("rows", tuned.rows);
+            json.attribute("record_sha256", tuned.record);
+            json.attribute("exact", tuned.exact);
+          });
+      });
+    });
+  });
 }
 
 void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional) {
@@ -341,9 +384,10 @@ void ManifestWriter::steps() {
   });
 }
 
-void ManifestWriter::write(const FileDigests &files) {
+void ManifestWriter::write(StringRef library, const FileDigests &files) {
   json.object([&] {
     identity();
+    madeFrom(library);
     argumentList();
     workspace();
     weights();
@@ -358,10 +402,10 @@ void ManifestWriter::write(const FileDigests &files) {
   });
 }
 
-std::string manifestText(const CompiledPackage &package, const FileDigests &files) {
+std::string manifestText(const CompiledPackage &package, StringRef library, const FileDigests &files) {
   std::string text;
   raw_string_ostream os(text);
-  ManifestWriter(package, os).write(files);
+  ManifestWriter(package, os).write(library, files);
   os << '\n';
   return text;
 }

@@ -4,6 +4,8 @@
 
 #include "PackageLibrary.h"
 
+#include "codegen/package/LinkedArchive.h"
+
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -31,7 +33,7 @@ Result<std::string> archiveBytes(const CompiledPackage &package) {
 }
 
 std::string findLinker() {
-  for (StringRef name : {"ld.lld-22", "ld.lld", "ld"})
+  for (StringRef name : linkerNames)
     if (ErrorOr<std::string> path = sys::findProgramByName(name))
       return *path;
   return {};

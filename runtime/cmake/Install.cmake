@@ -22,8 +22,12 @@ moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" 
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
 install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h
-  ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
+  ${PROJECT_SOURCE_DIR}/runtime/moec_cuda_abi.h ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
+install(FILES ${PROJECT_SOURCE_DIR}/dsl/layer.schema.json DESTINATION share/moec)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
+if(TARGET moec-run)
+  install(TARGETS moec-run RUNTIME DESTINATION bin)
+endif()
 if(TARGET moec)
   # The LLVM libraries stand in a folder of their own that the loader does not search.
   set_target_properties(moec PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
