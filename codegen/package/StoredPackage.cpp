@@ -200,7 +200,8 @@ Result<> StoredPackage::refuseUnlistedTemplates() const {
     return {};
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     std::string path = "templates/" + it->path().lexically_relative(folder).string();
-    if (!it->is_directory(code) && !facts.lists(shareFile(path)))
+    bool folderOfItsOwn = it->is_directory(code) && !it->is_symlink(code); // its files come next
+    if (!folderOfItsOwn && !facts.lists(shareFile(path)))
       return damaged("manifest.json does not list " + quoteText(path, 256));
   }
   if (code)

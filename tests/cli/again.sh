@@ -126,6 +126,10 @@ cp "$source_dir/templates/kernels/panel.mlir" changed/templates/kernels/
 run compile changed -q -o none
 expect_status 3
 expect_err 'moec: error[E-PACKAGE]: package folder "changed": manifest.json does not list "templates/kernels/panel.mlir"'
+mv changed/templates/kernels elsewhere && ln -s ../../elsewhere changed/templates/kernels
+run compile changed -q -o none
+expect_status 3
+expect_err 'moec: error[E-PACKAGE]: package folder "changed": manifest.json does not list "templates/kernels"'
 rm -r changed
 cp -r tuned/share/tiny changed
 python3 - <<'PY'
