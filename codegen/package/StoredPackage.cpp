@@ -86,6 +86,17 @@ Diagnostic StoredPackage::damaged(const std::string &why) const {
   return Diagnostic::error("E-PACKAGE", what + quoteText(name, 256) + ": " + why);
 }
 
+// "pkg" of "pkg/share/tiny/"; empty if the path does not say it.
+static std::string rootOf(const fs::path &share, const std::string &name) {
+  fs::path path = share.lexically_normal();
+  if (path.filename().empty()) // it ends with a slash
+    path = path.parent_path();
+  if (path.filename() != name || path.parent_path().filename() != "share")
+    return "";
+  fs::path root = path.parent_path().parent_path();
+  return root.empty() ? "." : root.string();
+}
+
 Result<StoredPackage> StoredPackage::open(const std::string &path) {
   StoredPackage package;
   package.name = path;
@@ -104,11 +115,9 @@ Result<StoredPackage> StoredPackage::open(const std::string &path) {
   if (!manifest)
     return package.damaged(manifest.error().message);
   package.facts = std::move(*manifest);
-  fs::path whole = fs::absolute(share, code).lexically_normal();
-  if (whole.filename().empty()) // "share/tiny/"
-    whole = whole.parent_path();
-  if (whole.filename() == package.facts.name && whole.parent_path().filename() == "share")
-    package.root = whole.parent_path().parent_path().string();
+  package.root = rootOf(share, package.facts.name);
+  if (package.root.empty()) // "." of somebody who is there
+    package.root = rootOf(fs::absolute(share, code), package.facts.name);
   return package;
 }
 
@@ -191,7 +200,8 @@ Result<> StoredPackage::refuseUnlistedTemplates() const {
     return {};
   for (fs::recursive_directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     std::string path = "templates/" + it->path().lexically_relative(folder).string();
-    if (!it->is_directory(code) && !facts.lists(shareFile(path)))
+    bool folderOfItsOwn = it->is_directory(code) && !it->is_symlink(code); // its files come next
+    if (!folderOfItsOwn && !facts.lists(shareFile(path)))
       return damaged("manifest.json does not list " + quoteText(path, 256));
   }
   if (code)

@@ -128,7 +128,7 @@ TEST(BenchStages, tables_name_every_step) {
   run.distinctExperts = 2;
   run.experts = 8;
   writeReport(os, run, "md");
-  text = os.str();
+  std::string text = os.str();
   EXPECT_NE(os.str().find("| 4 | experts_down | matmul | 8.0 | 8.0 | 80.00 % |"), std::string::npos) << text;
   EXPECT_NE(os.str().find("| 4 | **all but expert matmuls** | | 2.0 | 2.0 | 20.00 % |"), std::string::npos) << text;
   EXPECT_NE(os.str().find("Experts share storage: 2 of 8 have their own."), std::string::npos) << text;

@@ -125,5 +125,5 @@ done
 run check edited
 expect_status 4
 expect_err 'moec: error[E-UNSUPPORTED]: "edited" is a package folder; this verb reads specs, .mlir files and presets
-  hint: the layer it was made from is "edited/share/edited/layer.mlir"'
+  hint: the layer it was made from is "edited/share/tiny/layer.mlir"'
 done_testing

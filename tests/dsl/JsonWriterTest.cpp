@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -79,7 +80,7 @@ TEST(JsonWriter, numbers_read_back) {
   for (double v : {0.0, -1.0, 0.1, 1e300, 5e-324, 123456789.123}) {
     std::ostringstream out;
     JsonWriter(out).value(v);
-    EXPECT_EQ(std::stod(out.str()), v) << out.str();
+    EXPECT_EQ(std::strtod(out.str().c_str(), nullptr), v) << out.str();
   }
   std::ostringstream out;
   JsonWriter json(out);
