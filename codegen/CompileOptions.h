@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_COMPILEOPTIONS_H
 #define MOEC_CODEGEN_COMPILEOPTIONS_H
 
+#include "codegen/PackageSources.h"
 #include "codegen/Target.h"
 
 #include "llvm/ADT/StringRef.h"
@@ -40,7 +41,10 @@ struct CompileOptions {
   std::string scheduleName;              // its file name, for messages
   std::vector<std::string> tuningFiles;  // of --tuning: where `tuning` is loaded from
   std::shared_ptr<const TuneSet> tuning; // records of measurements (codegen/tune), null = heuristics alone
-  bool allowBits = false;                // records may choose kernels that change a result's bits
+  // The schedule is that of a package with this origin, which the new package gets in place of --schedule; then
+  // `scheduleText` names every stage.
+  std::shared_ptr<const ScheduleOrigin> scheduleOrigin;
+  bool allowBits = false; // records may choose kernels that change a result's bits
   MathMode math = MathMode::Exact;
   Determinism determinism = Determinism::Run;
   unsigned jobs = 2;         // ISAs and CUDA architectures compiled in parallel

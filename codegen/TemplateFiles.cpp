@@ -20,6 +20,13 @@ static Diagnostic unusable(llvm::StringRef file, std::string why) {
   return error;
 }
 
+static const char *embeddedText(llvm::StringRef path) {
+  for (unsigned i = 0; i < numEmbeddedTemplates; ++i)
+    if (path == embeddedTemplates[i].path)
+      return embeddedTemplates[i].text;
+  return nullptr;
+}
+
 Result<std::optional<TemplateText>> readTemplate(llvm::StringRef overlayDir, llvm::StringRef path) {
   if (!overlayDir.empty()) {
     llvm::SmallString<256> file(overlayDir);
@@ -31,12 +38,12 @@ Result<std::optional<TemplateText>> readTemplate(llvm::StringRef overlayDir, llv
       auto buffer = llvm::MemoryBuffer::getFile(file, /*IsText=*/true);
       if (!buffer)
         return unusable(file, buffer.getError().message());
-      return TemplateText{(*buffer)->getBuffer().str(), file.str().str()};
+      const char *own = embeddedText(path);
+      return TemplateText{(*buffer)->getBuffer().str(), file.str().str(), own && (*buffer)->getBuffer() == own};
     }
   }
-  for (unsigned i = 0; i < numEmbeddedTemplates; ++i)
-    if (path == embeddedTemplates[i].path)
-      return TemplateText{embeddedTemplates[i].text, "templates/" + path.str()};
+  if (const char *text = embeddedText(path))
+    return TemplateText{text, "templates/" + path.str()};
   return std::nullopt;
 }
 

@@ -24,7 +24,8 @@ extern const unsigned numEmbeddedTemplates;
 
 struct TemplateText {
   std::string text;
-  std::string file; // for messages: the overlay's path, or "templates/functions/silu.mlir"
+  std::string file;    // for messages: the overlay's path, or "templates/functions/silu.mlir"
+  bool builtIn = true; // the text is the binary's own, also where an overlay repeats it
 };
 
 // The text of `path` ("functions/silu.mlir"); nullopt: the file does not exist. Error E-TEMPLATE: the file exists, but

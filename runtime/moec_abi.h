@@ -331,8 +331,9 @@ typedef struct moec_plan_header {
   uint32_t isa_mask;         /* bit i: the package holds kernels for ISA i */
   uint32_t determinism;      /* 0: CUDA kernels add a token's rows in any order, CPU kernels behave as with 1; 1: bits
                           * repeat from run to run; 2: a row's bits do not depend on other rows */
-  uint8_t spec_hash[32];     /* SHA-256 of the canonical spec; for a layer compiled from .mlir, of its text. Also
-                          * identifies packed weights */
+  uint8_t spec_hash[32];     /* the layer's identity: SHA-256 of the canonical spec and of the functions that the
+                          * layer applies; of a layer compiled from .mlir, of its text. Also identifies packed
+                          * weights */
   uint32_t name;             /* string offset */
   uint32_t x_dtype, y_dtype; /* moec_dtype */
   uint32_t num_experts, top_k;

@@ -53,7 +53,7 @@ static bool isPerExpert(const moec_weight &weight, uint32_t experts) {
   return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
 }
 
-AliasedWeights::AliasedWeights(const LaunchPlan &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
+AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
   int fd = memory.data() ? scratchFile(scratchBytes) : -1;
   good = fd >= 0;
   for (const moec_weight &weight : plan.weights) {
@@ -69,7 +69,7 @@ AliasedWeights::AliasedWeights(const LaunchPlan &plan, int64_t distinct) : memor
     close(fd);
 }
 
-bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
+bool samePackedWeights(const PlanTables &a, const PlanTables &b) {
   return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
          a.header.packed_bytes == b.header.packed_bytes &&
          std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
@@ -79,7 +79,7 @@ bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b) {
                     });
 }
 
-double packedBytes(const LaunchPlan &plan, int64_t distinct) {
+double packedBytes(const PlanTables &plan, int64_t distinct) {
   double bytes = double(plan.header.packed_bytes);
   for (const moec_weight &weight : plan.weights)
     if (distinct && isPerExpert(weight, plan.header.num_experts))
@@ -87,7 +87,7 @@ double packedBytes(const LaunchPlan &plan, int64_t distinct) {
   return bytes;
 }
 
-int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers) {
+int64_t distinctExperts(const PlanTables &plan, int64_t otherBytes, int64_t layers) {
   int64_t available = availableMemory(), perExpert = 0;
   for (const moec_weight &weight : plan.weights)
     if (isPerExpert(weight, plan.header.num_experts))

@@ -12,7 +12,7 @@
 #define MOEC_CODEGEN_BENCH_ALIASEDWEIGHTS_H
 
 #include "codegen/check/RandomTensors.h"
-#include "codegen/plan/LaunchPlan.h"
+#include "codegen/package/PlanTables.h"
 
 #include <cstdint>
 
@@ -20,13 +20,13 @@ namespace moec {
 
 // How many experts get their own storage; 0: all. `otherBytes`: of everything else that is in memory with the packed
 // weights, the unpacked ones and the packed ones of another layer; `layers`: how many layers share what there is.
-int64_t distinctExperts(const LaunchPlan &plan, int64_t otherBytes, int64_t layers = 1);
+int64_t distinctExperts(const PlanTables &plan, int64_t otherBytes, int64_t layers = 1);
 
 // Bytes of packed weights that have storage of their own.
-double packedBytes(const LaunchPlan &plan, int64_t distinct);
+double packedBytes(const PlanTables &plan, int64_t distinct);
 
 // True if weights that are packed for one plan serve the other: the same layer in the same layout.
-bool samePackedWeights(const LaunchPlan &a, const LaunchPlan &b);
+bool samePackedWeights(const PlanTables &a, const PlanTables &b);
 
 // Pages of one block of memory, mapped again and again. data() is null without memory.
 class RepeatedPages {
@@ -47,7 +47,7 @@ private:
 
 class AliasedWeights {
 public:
-  AliasedWeights(const LaunchPlan &plan, int64_t distinct);
+  AliasedWeights(const PlanTables &plan, int64_t distinct);
   bool ready() const { return good; }
   void *data() const { return memory.data(); }
   size_t size() const { return memory.size(); }

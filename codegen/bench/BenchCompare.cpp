@@ -11,8 +11,6 @@
 #include <map>
 #include <set>
 
-using namespace llvm;
-
 namespace moec {
 
 namespace {
@@ -156,18 +154,18 @@ BenchComparison compareBenchFiles(const BenchFile &a, const BenchFile &b) {
   return comparison;
 }
 
-static void writeJson(raw_ostream &out, const BenchComparison &comparison) {
-  json::OStream os(out, 2);
+static void writeJson(std::ostream &out, const BenchComparison &comparison) {
+  JsonWriter os(out, 2);
   auto list = [&](const char *key, const std::vector<std::string> &names) {
     os.attributeArray(key, [&] {
       for (const std::string &name : names)
-        os.value(json::fixUTF8(name));
+        os.value(name);
     });
   };
   os.object([&] {
     os.attribute("moec_compare", 1);
-    os.attribute("a", json::fixUTF8(comparison.a));
-    os.attribute("b", json::fixUTF8(comparison.b));
+    os.attribute("a", comparison.a);
+    os.attribute("b", comparison.b);
     writeNumber(os, "confidence", 0.95);
     os.attribute("method", "Hodges-Lehmann ratio of accepted rounds, Mann-Whitney interval");
     os.attributeArray("differences", [&] {
@@ -188,7 +186,7 @@ static void writeJson(raw_ostream &out, const BenchComparison &comparison) {
   out << "\n";
 }
 
-void writeComparison(raw_ostream &os, const BenchComparison &comparison, bool json) {
+void writeComparison(std::ostream &os, const BenchComparison &comparison, bool json) {
   if (json)
     return writeJson(os, comparison);
   os << "a: " << escaped(comparison.a) << "\nb: " << escaped(comparison.b) << "\n";

@@ -11,8 +11,7 @@
 #include "BenchFile.h"
 #include "RatioTable.h"
 
-#include "llvm/Support/raw_ostream.h"
-
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -33,7 +32,7 @@ struct BenchComparison {
 BenchComparison compareBenchFiles(const BenchFile &a, const BenchFile &b);
 
 // Differences first, then the table, then what was measured only once.
-void writeComparison(llvm::raw_ostream &os, const BenchComparison &comparison, bool json);
+void writeComparison(std::ostream &os, const BenchComparison &comparison, bool json);
 
 } // namespace moec
 

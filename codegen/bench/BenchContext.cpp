@@ -4,14 +4,12 @@
 
 #include "BenchContext.h"
 
-using namespace llvm;
-
 namespace moec {
 
-static void writeMachine(json::OStream &os, const MachineFacts &machine) {
+static void writeMachine(JsonWriter &os, const MachineFacts &machine) {
   os.attributeObject("machine", [&] {
-    os.attribute("vendor", json::fixUTF8(machine.vendor));
-    os.attribute("brand", json::fixUTF8(machine.brand));
+    os.attribute("vendor", machine.vendor);
+    os.attribute("brand", machine.brand);
     os.attribute("family", machine.family);
     os.attribute("model", machine.model);
     os.attribute("stepping", machine.stepping);
@@ -23,7 +21,7 @@ static void writeMachine(json::OStream &os, const MachineFacts &machine) {
   });
 }
 
-void writeContext(json::OStream &os, const BenchContext &context) {
+void writeContext(JsonWriter &os, const BenchContext &context) {
   os.attribute("name", context.name);
   os.attribute("isa", context.isa);
   os.attribute("threads", context.threads);

@@ -8,7 +8,7 @@
 
 #include "codegen/Machine.h"
 
-#include "llvm/Support/JSON.h"
+#include "dsl/text/JsonWriter.h"
 
 #include <cstdint>
 #include <string>
@@ -32,7 +32,7 @@ struct BenchContext {
 constexpr int64_t benchFormat = 1;
 
 // The members of a JSON object, which is open.
-void writeContext(llvm::json::OStream &os, const BenchContext &context);
+void writeContext(JsonWriter &os, const BenchContext &context);
 
 } // namespace moec
 

@@ -8,12 +8,7 @@
 #include "FigureText.h"
 #include "RatioInterval.h"
 
-#include "llvm/Support/Format.h"
-#include "llvm/Support/JSON.h"
-
 #include <algorithm>
-
-using namespace llvm;
 
 namespace moec {
 
@@ -99,7 +94,7 @@ BenchFigures figuresOf(const BenchSeries &series, const ProbeResult &best) {
   return figures;
 }
 
-static void writeUnits(json::OStream &os, const std::vector<PeakRate> &units) {
+static void writeUnits(JsonWriter &os, const std::vector<PeakRate> &units) {
   os.attributeArray("units", [&] {
     for (const PeakRate &unit : units)
       os.object([&] {
@@ -116,7 +111,7 @@ void BenchCeilings::take(const CeilingProbe &probe) {
   units = probe.units();
 }
 
-void writeCeilings(json::OStream &os, const BenchCeilings &ceilings) {
+void writeCeilings(JsonWriter &os, const BenchCeilings &ceilings) {
   writeNumber(os, "compute_gflops", ceilings.ceilings.gflops);
   os.attribute("compute_kind", ceilings.peak);
   writeNumber(os, "read_gbps", ceilings.ceilings.gbps);
@@ -125,7 +120,7 @@ void writeCeilings(json::OStream &os, const BenchCeilings &ceilings) {
 }
 
 // Members of a result, into an open object.
-static void writeResult(json::OStream &os, const BenchRun &run, const BenchSeries &series) {
+static void writeResult(JsonWriter &os, const BenchRun &run, const BenchSeries &series) {
   BenchFigures figures = figuresOf(series, run.ceilings);
   os.attribute("tokens", series.tokens);
   writeNumber(os, "us_median", figures.usMedian);
@@ -142,24 +137,22 @@ static void writeResult(json::OStream &os, const BenchRun &run, const BenchSerie
   os.attribute("rounds", int64_t(figures.rounds));
   os.attribute("rounds_accepted", int64_t(figures.accepted));
   os.attribute("rounds_rejected", int64_t(figures.rounds - figures.accepted));
-  os.attributeBegin("round_us");
   std::string times; // on one line, however many there are
   for (double us : acceptedTimes(series, run.ceilings))
     times += (times.empty() ? "" : ", ") + csvText(us);
-  os.rawValue("[" + times + "]");
-  os.attributeEnd();
+  os.rawAttribute("round_us", "[" + times + "]");
   writeStageMembers(os, run, series);
 }
 
-static void writeRun(json::OStream &os, const BenchRun &run) {
+static void writeRun(JsonWriter &os, const BenchRun &run) {
   os.attribute("moec_bench", benchFormat);
   writeContext(os, run);
   os.attributeObject("ceilings", [&] { writeCeilings(os, run); });
   writeNumber(os, "accepted_fraction", acceptedFraction);
 }
 
-static void writeJson(raw_ostream &out, const BenchRun &run) {
-  json::OStream os(out, 2);
+static void writeJson(std::ostream &out, const BenchRun &run) {
+  JsonWriter os(out, 2);
   os.object([&] {
     writeRun(os, run);
     os.attributeArray("results", [&] {
@@ -170,7 +163,7 @@ static void writeJson(raw_ostream &out, const BenchRun &run) {
   out << "\n";
 }
 
-static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
+static void writeTable(std::ostream &os, const BenchRun &run, bool csv) {
   if (csv && !run.steps.empty())
     return writeStageTable(os, run, csv);
   if (csv)
@@ -199,25 +192,25 @@ static void writeTable(raw_ostream &os, const BenchRun &run, bool csv) {
        << " of " << f.rounds << " |\n";
   }
   if (!csv)
-    os << format("\n%s on %s, %d thread%s, %s routing, %s weights. Ceilings probed beside it: %.1f GFLOP/s (%s), %.2f "
-                 "GB/s (%s). ",
-                 run.name.c_str(), run.isa.c_str(), run.threads, run.threads == 1 ? "" : "s", run.skew.c_str(),
-                 run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps,
-                 run.pattern.c_str())
-       << format("Rounds count when both probes around them reach %.2f of these.\n", acceptedFraction);
+    os << formatted(
+              "\n%s on %s, %d thread%s, %s routing, %s weights. Ceilings probed beside it: %.1f GFLOP/s (%s), %.2f "
+              "GB/s (%s). ",
+              run.name.c_str(), run.isa.c_str(), run.threads, run.threads == 1 ? "" : "s", run.skew.c_str(),
+              run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps, run.pattern.c_str())
+       << formatted("Rounds count when both probes around them reach %.2f of these.\n", acceptedFraction);
   if (!csv && run.distinctExperts)
-    os << format("Experts share storage: %lld of %lld have their own.\n", (long long)run.distinctExperts,
-                 (long long)run.experts);
+    os << formatted("Experts share storage: %lld of %lld have their own.\n", (long long)run.distinctExperts,
+                    (long long)run.experts);
   if (!csv && !run.steps.empty())
     writeStageTable(os, run, csv);
 }
 
-void writeReport(raw_ostream &os, const BenchRun &run, StringRef format) {
+void writeReport(std::ostream &os, const BenchRun &run, std::string_view format) {
   if (format == "json") {
     writeJson(os, run);
   } else if (format == "jsonl") {
     for (const BenchSeries &series : run.series) {
-      json::OStream line(os);
+      JsonWriter line(os);
       line.object([&] {
         writeRun(line, run);
         writeResult(line, run, series);

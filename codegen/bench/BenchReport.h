@@ -9,11 +9,12 @@
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/raw_ostream.h"
+#include "dsl/text/JsonWriter.h"
 
 #include <cmath>
+#include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace moec {
@@ -54,7 +55,7 @@ struct BenchCeilings {
 
 // Members of a JSON object, which is open. "units": [{"kind": "AVX-512 bf16 dot", "gflops": 236.1}, ...]; int8 units
 // count integer operations.
-void writeCeilings(llvm::json::OStream &os, const BenchCeilings &ceilings);
+void writeCeilings(JsonWriter &os, const BenchCeilings &ceilings);
 
 struct BenchRun : BenchContext, BenchCeilings {
   std::vector<BenchSeries> series;
@@ -88,7 +89,7 @@ constexpr size_t mostRoundTimes = 400;
 std::vector<double> acceptedTimes(const BenchSeries &series, const ProbeResult &best, size_t most = mostRoundTimes);
 
 // `format`: md, csv, json, jsonl. BenchFile.h reads the last two.
-void writeReport(llvm::raw_ostream &os, const BenchRun &run, llvm::StringRef format);
+void writeReport(std::ostream &os, const BenchRun &run, std::string_view format);
 
 } // namespace moec
 

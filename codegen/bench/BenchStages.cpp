@@ -10,21 +10,19 @@
 
 #include <algorithm>
 
-using namespace llvm;
-
 namespace moec {
 
 // A matmul whose weights do not belong to a router.
-static bool isExpertMatmul(const LaunchPlan &plan, const moec_step &step) {
+static bool isExpertMatmul(const PlanTables &plan, const moec_step &step) {
   const moec_weight *weight = plan.weightOf(step);
-  return weight && !plan.string(plan.roles[weight->role[0]].name).starts_with("router.");
+  return weight && plan.text(plan.roles[weight->role[0]].name).rfind("router.", 0) != 0;
 }
 
-std::vector<BenchStep> benchSteps(const LaunchPlan &plan) {
+std::vector<BenchStep> benchSteps(const PlanTables &plan) {
   std::vector<BenchStep> steps;
   for (const moec_step &step : plan.steps)
     steps.push_back(
-        {plan.string(step.name).str(), stepKindName(step).str(), !isExpertMatmul(plan, step), step.asked == 0});
+        {std::string(plan.text(step.name)), stepKindText(step), !isExpertMatmul(plan, step), step.asked == 0});
   return steps;
 }
 
@@ -93,12 +91,12 @@ StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
 }
 
 // `what`: the cells of name and kind.
-static void writeRow(raw_ostream &os, int64_t tokens, const std::string &what, const StageFigures &figures) {
+static void writeRow(std::ostream &os, int64_t tokens, const std::string &what, const StageFigures &figures) {
   os << "| " << tokens << " | " << what << " | " << fixedText(figures.usMedian, 1) << " | "
      << fixedText(figures.cpuMedian, 1) << " | " << fixedText(100 * figures.share, 2, " %") << " |\n";
 }
 
-void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
+void writeStageTable(std::ostream &os, const BenchRun &run, bool csv) {
   os << (csv ? "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
              : "\n| T | step | kind | time, us | processor time, us | share |\n|---:|---|---|---:|---:|---:|\n");
   for (const BenchSeries &series : run.series) {
@@ -127,7 +125,7 @@ void writeStageTable(raw_ostream &os, const BenchRun &run, bool csv) {
        << (run.threads == 1 ? ", of processor time: a busy machine interrupts long steps only.\n" : ".\n");
 }
 
-void writeStageMembers(json::OStream &os, const BenchRun &run, const BenchSeries &series) {
+void writeStageMembers(JsonWriter &os, const BenchRun &run, const BenchSeries &series) {
   std::vector<StageFigures> figures = stageFigures(series, run.ceilings);
   if (figures.empty())
     return;

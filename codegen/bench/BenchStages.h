@@ -7,11 +7,9 @@
 
 #include "BenchReport.h"
 
-#include "codegen/plan/LaunchPlan.h"
+#include "codegen/package/PlanTables.h"
 
 #include "runtime/moec.h"
-
-#include "llvm/Support/JSON.h"
 
 #include <chrono>
 
@@ -19,7 +17,7 @@ namespace moec {
 
 // Name and kind of every step of a plan, and whether it is routing: router, choice, capacity, dispatch, counts,
 // combine. The matmuls of routed and shared experts are not.
-std::vector<BenchStep> benchSteps(const LaunchPlan &plan);
+std::vector<BenchStep> benchSteps(const PlanTables &plan);
 
 // Times of the steps of one call, in microseconds, from begin to end. With one thread
 // it also measures processor time, which other work on the machine does not lengthen.
@@ -51,8 +49,8 @@ std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeRes
 StageFigures routingFigures(const BenchRun &run, const BenchSeries &series);
 
 // A table per T: after the table of calls (md), or replacing it (csv). For json: members of a result.
-void writeStageTable(llvm::raw_ostream &os, const BenchRun &run, bool csv);
-void writeStageMembers(llvm::json::OStream &os, const BenchRun &run, const BenchSeries &series);
+void writeStageTable(std::ostream &os, const BenchRun &run, bool csv);
+void writeStageMembers(JsonWriter &os, const BenchRun &run, const BenchSeries &series);
 
 } // namespace moec
 

@@ -7,6 +7,7 @@
 #include "codegen/check/RandomSpec.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 namespace moec {
@@ -136,14 +137,16 @@ bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeig
 }
 
 // Matrices of one class of experts that differ in width: rows of each expert, and its own sizes.
-static void addClass(const LaunchPlan &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf,
+static void addClass(const PlanTables &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf,
                      CallWork &work) {
   for (unsigned part = 0; part < weight.parts; ++part)
     for (uint32_t group = 0; group < weight.groups; ++group) {
       const moec_role &role = plan.roles[weight.role[part] + group];
       size_t expert = 0; // the number at the end of "experts.gate.3"
-      llvm::StringRef number = plan.string(role.name).rsplit('.').second;
-      if (number.getAsInteger(10, expert) || expert >= rowsOf.size() || !rowsOf[expert])
+      std::string_view name = plan.text(role.name), number = name.substr(name.rfind('.') + 1);
+      auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), expert);
+      bool read = error == std::errc() && end == number.data() + number.size() && !number.empty();
+      if (!read || expert >= rowsOf.size() || !rowsOf[expert])
         continue;
       double matrix = double(role.dims[0]) * double(role.dims[1]);
       work.flops += 2 * matrix * double(rowsOf[expert]);
@@ -151,7 +154,7 @@ static void addClass(const LaunchPlan &plan, const moec_weight &weight, const st
     }
 }
 
-CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts) {
+CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts) {
   CallWork work;
   std::vector<int64_t> rowsOf(counts.begin(), counts.end());
   if (!tokens)
@@ -169,7 +172,7 @@ CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_
   }
   for (const moec_step &step : plan.steps) {
     const moec_weight *of = plan.weightOf(step);
-    if (!of || plan.string(plan.roles[of->role[0]].name).starts_with("router."))
+    if (!of || plan.text(plan.roles[of->role[0]].name).rfind("router.", 0) == 0)
       continue;
     const moec_weight &weight = *of;
     if (weight.role_per_group) {

@@ -16,7 +16,7 @@
 
 #include "codegen/check/CallInputs.h"
 #include "codegen/check/LayerRun.h"
-#include "codegen/plan/LaunchPlan.h"
+#include "codegen/package/PlanTables.h"
 
 #include "dsl/LayerSpec.h"
 
@@ -65,7 +65,7 @@ struct CallWork {
   double flops = 0, weightBytes = 0;
   int64_t expertsTouched = 0, rows = 0, mostRows = 0; // mostRows: of the busiest expert
 };
-CallWork workOf(const LaunchPlan &plan, int64_t tokens, const std::vector<int32_t> &counts);
+CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts);
 
 // `variants` inputs of T rows for successive calls: each routes to different experts, so that weights are cold at T =
 // 1.

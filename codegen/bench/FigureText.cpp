@@ -4,34 +4,32 @@
 
 #include "FigureText.h"
 
-#include "llvm/Support/Format.h"
-
 #include <cmath>
+#include <cstdarg>
+#include <cstdio>
 
 namespace moec {
 
-std::string csvText(double value) {
-  std::string text;
-  if (!std::isnan(value))
-    llvm::raw_string_ostream(text) << llvm::format("%.6g", value);
+std::string formatted(const char *form, ...) {
+  va_list arguments, again;
+  va_start(arguments, form);
+  va_copy(again, arguments);
+  int size = std::vsnprintf(nullptr, 0, form, arguments);
+  std::string text(size > 0 ? size_t(size) : 0, '\0');
+  std::vsnprintf(text.data(), text.size() + 1, form, again);
+  va_end(again);
+  va_end(arguments);
   return text;
 }
 
-void writeNumber(llvm::json::OStream &os, llvm::StringRef key, double value) {
-  os.attributeBegin(key);
-  if (std::isfinite(value))
-    os.rawValue(csvText(value));
-  else
-    os.value(nullptr);
-  os.attributeEnd();
+std::string csvText(double value) { return std::isnan(value) ? "" : formatted("%.6g", value); }
+
+void writeNumber(JsonWriter &os, std::string_view key, double value) {
+  os.rawAttribute(key, std::isfinite(value) ? csvText(value) : "null");
 }
 
 std::string fixedText(double value, int digits, const char *unit) {
-  if (std::isnan(value))
-    return "-";
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::format("%.*f", digits, value) << unit;
-  return text;
+  return std::isnan(value) ? "-" : formatted("%.*f", digits, value) + unit;
 }
 
 } // namespace moec

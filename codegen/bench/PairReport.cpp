@@ -10,8 +10,6 @@
 
 #include <algorithm>
 
-using namespace llvm;
-
 namespace moec {
 
 std::vector<std::pair<double, double>> acceptedPairs(const PairSeries &series, const ProbeResult &best) {
@@ -54,12 +52,12 @@ template <class Visit> static void forEachPart(const PairSource &source, Visit v
       visit(what, name);
 }
 
-static void writeJson(raw_ostream &out, const PairRun &run) {
-  json::OStream os(out, 2);
+static void writeJson(std::ostream &out, const PairRun &run) {
+  JsonWriter os(out, 2);
   auto layer = [&](const char *key, const BenchContext &context, const PairSource &source) {
     os.attributeObject(key, [&] {
       writeContext(os, context);
-      forEachPart(source, [&](const char *what, const std::string &name) { os.attribute(what, json::fixUTF8(name)); });
+      forEachPart(source, [&](const char *what, const std::string &name) { os.attribute(what, name); });
     });
   };
   os.object([&] {
@@ -79,9 +77,7 @@ static void writeJson(raw_ostream &out, const PairRun &run) {
           std::string times; // on one line, however many there are
           for (auto [a, b] : acceptedPairs(series, run.ceilings))
             times += (times.empty() ? "[" : ", [") + csvText(a) + ", " + csvText(b) + "]";
-          os.attributeBegin("pair_us");
-          os.rawValue("[" + times + "]");
-          os.attributeEnd();
+          os.rawAttribute("pair_us", "[" + times + "]");
         });
     });
   });
@@ -98,7 +94,7 @@ static std::string describe(const BenchContext &context, const PairSource &sourc
   return text;
 }
 
-void writePairReport(raw_ostream &os, const PairRun &run, bool json) {
+void writePairReport(std::ostream &os, const PairRun &run, bool json) {
   if (json)
     return writeJson(os, run);
   os << "a: " << describe(run.a, run.sourceA) << "\nb: " << describe(run.b, run.sourceB) << "\n";

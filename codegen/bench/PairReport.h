@@ -45,7 +45,7 @@ std::vector<std::pair<double, double>> acceptedPairs(const PairSeries &series, c
 RatioRow ratioOf(const PairRun &run, const PairSeries &series);
 
 // `json`: one document; otherwise what differs, a markdown table and how it was measured.
-void writePairReport(llvm::raw_ostream &os, const PairRun &run, bool json);
+void writePairReport(std::ostream &os, const PairRun &run, bool json);
 
 } // namespace moec
 

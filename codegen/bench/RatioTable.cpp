@@ -6,8 +6,6 @@
 
 #include "FigureText.h"
 
-using namespace llvm;
-
 namespace moec {
 
 static std::string skewText(const RatioRow &row) { return row.skew + (row.cold ? "" : ", warm"); }
@@ -26,7 +24,7 @@ std::string verdictOf(const RatioRow &row) {
   return change > 0 ? fixedText(change, 1, " % slower") : fixedText(-change, 1, " % faster");
 }
 
-void writeRatioTable(raw_ostream &os, const std::vector<RatioRow> &rows) {
+void writeRatioTable(std::ostream &os, const std::vector<RatioRow> &rows) {
   bool layers = false;
   for (const RatioRow &row : rows)
     layers |= !row.layer.empty();
@@ -45,7 +43,7 @@ void writeRatioTable(raw_ostream &os, const std::vector<RatioRow> &rows) {
   }
 }
 
-void writeRatioMembers(json::OStream &os, const RatioRow &row) {
+void writeRatioMembers(JsonWriter &os, const RatioRow &row) {
   if (!row.layer.empty())
     os.attribute("name", row.layer);
   os.attribute("tokens", row.tokens);

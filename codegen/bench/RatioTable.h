@@ -7,10 +7,10 @@
 
 #include "RatioInterval.h"
 
-#include "llvm/Support/JSON.h"
-#include "llvm/Support/raw_ostream.h"
+#include "dsl/text/JsonWriter.h"
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -36,10 +36,10 @@ std::string rowName(const RatioRow &row);
 std::string verdictOf(const RatioRow &row);
 
 // A markdown table, one line per row.
-void writeRatioTable(llvm::raw_ostream &os, const std::vector<RatioRow> &rows);
+void writeRatioTable(std::ostream &os, const std::vector<RatioRow> &rows);
 
 // Members of the JSON object of a row, which is open.
-void writeRatioMembers(llvm::json::OStream &os, const RatioRow &row);
+void writeRatioMembers(JsonWriter &os, const RatioRow &row);
 
 } // namespace moec
 

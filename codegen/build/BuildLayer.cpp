@@ -12,6 +12,9 @@
 #include "codegen/build/LayerArguments.h"
 #include "codegen/moe/LayerIdentity.h"
 
+#include "dsl/spec/LayerHash.h"
+#include "dsl/spec/SpecPrinter.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -90,8 +93,8 @@ void loadMoeDialects(MLIRContext &context) {
   context.loadDialect<moe::MoeDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect>();
 }
 
-OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, const std::array<uint8_t, 32> &specHash,
-                                 FunctionLibrary &functions, std::vector<Diagnostic> &errors) {
+OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, FunctionLibrary &functions,
+                                 std::vector<Diagnostic> &errors) {
   std::vector<Diagnostic> unsupported = refusalsOf(spec);
   if (!unsupported.empty()) {
     llvm::append_range(errors, unsupported);
@@ -110,7 +113,7 @@ OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, co
   addResults(builder, function, buildParts(ops, spec, valuesOf(function, arguments)));
   if (errors.size() != before)
     return nullptr;
-  stampIdentity(function, specHash);
+  stampIdentity(function, layerHash(printSpec(spec), functions.texts()));
   if (failed(verify(*module))) {
     errors.push_back(
         Diagnostic::error("E-INTERNAL", "the layer built from this spec does not verify", "report the spec"));

@@ -12,7 +12,6 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
-#include <array>
 #include <vector>
 
 namespace moec {
@@ -23,12 +22,12 @@ class FunctionLibrary;
 void loadMoeDialects(mlir::MLIRContext &context);
 
 // The layer as row ops, routing and matmuls. The result never depends on a model's name. `spec` must be valid
-// (SpecChecks); `specHash` becomes the layer's identity (LayerIdentity.h). The module verifies. Null exactly if errors
-// were appended: E-UNSUPPORTED for each key that is not built, else E-TEMPLATE for each function file that cannot be
-// used, else E-INTERNAL.
+// (SpecChecks). The hash of the spec and of the functions that it applies (LayerHash.h) becomes the layer's identity
+// (LayerIdentity.h); `functions` must hold none of another layer. The module verifies. Null exactly if errors were
+// appended: E-UNSUPPORTED for each key that is not built, else E-TEMPLATE for each function file that cannot be used,
+// else E-INTERNAL.
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
-                                             const std::array<uint8_t, 32> &specHash, FunctionLibrary &functions,
-                                             std::vector<Diagnostic> &errors);
+                                             FunctionLibrary &functions, std::vector<Diagnostic> &errors);
 
 } // namespace moec
 

@@ -98,6 +98,7 @@ Result<> FunctionLibrary::load(StringRef name) {
   if (!parsed)
     return parsed.takeError();
   functions[name.str()] = parsed->function;
+  loadedTexts[name.str()] = (*text)->text;
   modules[name.str()] = std::move(parsed->module);
   return {};
 }

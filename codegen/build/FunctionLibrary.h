@@ -34,11 +34,15 @@ public:
   // f(x) at the builder's place; `name` must have been loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
 
+  // What was loaded: the text of each file by the function's name.
+  const std::map<std::string, std::string> &texts() const { return loadedTexts; }
+
 private:
   mlir::MLIRContext &context;
   std::string overlayDir;
   std::map<std::string, mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::map<std::string, mlir::func::FuncOp> functions;
+  std::map<std::string, std::string> loadedTexts;
 };
 
 } // namespace moec

@@ -13,16 +13,24 @@
 
 namespace moec {
 
+static bool isTable(const Role &role) { return role.name == "router.table"; }
+
+DataType drawnType(const LayerSpec &spec, const Role &role) {
+  if (isTable(role))
+    return DataType::F32;
+  return role.matrix ? storedType(spec, role) : spec.dtype.weight;
+}
+
 bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
   for (const Role &role : tensorsOf(spec)) {
     int64_t count = 1;
     for (int64_t extent : role.shape)
       count *= extent;
-    bool table = role.name == "router.table";
-    PageBuffer buffer(size_t(count) * (table ? 4 : size_t(dataTypeBits(spec.dtype.weight)) / 8));
+    DataType type = drawnType(spec, role);
+    PageBuffer buffer(size_t(count) * size_t(dataTypeBits(type)) / 8);
     if (!buffer.data())
       return false;
-    if (table) { // ids of experts
+    if (isTable(role)) { // ids of experts
       RandomSource random(seed);
       int64_t columns = role.shape.back();
       for (int64_t i = 0, first = 0; i < count; ++i) { // distinct in a row
@@ -35,7 +43,6 @@ bool RandomLayer::make(const LayerSpec &spec, uint64_t seed) {
       continue;
     }
     Distribution distribution = distributionOf(role);
-    DataType type = role.matrix ? storedType(spec, role) : spec.dtype.weight;
     fillNormal(buffer.data(), type, count, distribution.mean, distribution.deviation, seed * 1000 + memory.size());
     tensors[role.name] = {type, buffer.data(), role.shape};
     view.add(role, type, buffer.data());

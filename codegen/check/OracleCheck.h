@@ -17,6 +17,10 @@
 
 namespace moec {
 
+// The type in which the tensor of a role is drawn: what the layer stores, except that vectors have dtype.weight and the
+// ids of router.table are f32.
+DataType drawnType(const LayerSpec &spec, const Role &role);
+
 // One random set of weights; kept whole because the oracle reads the unpacked form.
 struct RandomLayer {
   std::vector<PageBuffer> memory;

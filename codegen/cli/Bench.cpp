@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec bench: a layer -> the time of a call for each T, beside what this machine could do at most in the same minute.
-//
-//   per round   probe, call, probe; the call's weights come from memory, because the probe before it read 128 MiB or
-//               more of something else and consecutive calls take inputs that reach other experts
+// moec bench: a spec, a layer or a package -> the time of a call for each T (codegen/bench/BenchCalls.cpp).
 
 #include "BenchAgainst.h"
 #include "BenchLayer.h"
@@ -12,159 +9,47 @@
 
 #include "codegen/MemoryNeed.h"
 #include "codegen/bench/BenchReport.h"
-#include "codegen/bench/BenchStages.h"
-#include "codegen/bench/BenchWorkload.h"
-#include "codegen/bench/Ceilings.h"
-#include "codegen/bench/Clocks.h"
-#include "codegen/check/OutputCheck.h"
-
-#include "llvm/Support/Format.h"
-#include "llvm/Support/JSON.h"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <cmath>
 #include <memory>
-
-using namespace llvm;
+#include <sstream>
 
 namespace moec {
 
-namespace {
-// A T whose rounds are being taken.
-struct Measuring {
-  BenchedLayer &layer;
-  const BenchInputs &inputs;
-  const std::vector<CallWork> &work; // per variant
-  CeilingProbe &probe;
-  const BenchFlags &flags;
-};
-} // namespace
-
-// Without --rounds: until 15 rounds are accepted, at most 45 rounds and 12 seconds, at least 5 rounds.
-static bool enough(const BenchFlags &flags, const BenchSeries &series, const ProbeResult &best, double spent) {
-  if (flags.rounds)
-    return int(series.rounds.size()) >= flags.rounds;
-  size_t good = 0;
-  for (const BenchRound &round : series.rounds)
-    good += accepted(round, best);
-  return series.rounds.size() >= 5 && (good >= 15 || series.rounds.size() >= 45 || spent > 12);
-}
-
-static Result<> measure(Measuring &m, BenchSeries &series) {
-  CallOutputs out(m.layer.info(), series.tokens, /*ask=*/0);
-  if (!out.ready())
-    return Diagnostic::error("E-MEMORY", "not enough memory for the outputs");
-  double begin = wallSeconds();
-  ProbeResult before = m.probe.probe();
-  for (int i = 0; !enough(m.flags, series, m.probe.best(), wallSeconds() - begin); ++i) {
-    int variant = m.flags.warm ? 0 : i % m.inputs.count();
-    Result<double> us = m.layer.timeCall(series.tokens, m.inputs.at(variant), out.y.data(), m.flags.warm);
-    if (!us)
-      return us.takeError();
-    BenchRound round;
-    round.us = *us;
-    if (m.flags.stages)
-      round.steps = m.layer.takeSteps();
-    round.work = m.work[size_t(variant)];
-    round.before = before;
-    round.after = before = m.probe.probe();
-    series.rounds.push_back(round);
-  }
-  return {};
-}
-
-// Two lines on stderr while it runs: nobody should wonder whether it hangs.
-static void sayProgress(Session &session, const BenchSeries &series, const ProbeResult &best) {
-  if (session.quiet)
-    return;
-  BenchFigures figures = figuresOf(series, best);
-  session.err << format("  T = %-6lld ", (long long)series.tokens);
-  if (figures.accepted)
-    session.err << format("%12.1f us  ", figures.usMedian);
-  if (figures.withheld == Withheld::Nothing)
-    session.err << format("%5.1f %% of the bound, ", 100 * figures.share);
-  session.err << figures.accepted << " of " << figures.rounds << " rounds accepted\n";
-}
-
-// Figures that are not reported, and why.
-static void warnOfWithheld(Session &session, const BenchRun &run) {
-  for (const BenchSeries &series : run.series) {
-    std::string at = "T=" + std::to_string(series.tokens) + ": ";
-    Withheld reason = figuresOf(series, run.ceilings).withheld;
-    if (reason == Withheld::NoRound)
-      warn(session, "W-SPREAD", at + "no round was accepted, so no time is reported",
-           "run again when the machine is quiet, or with more --rounds");
-    if (reason == Withheld::AboveCeiling)
-      warn(session, "W-CEILING", at + "the calls were faster than the probed ceilings allow, so no share is reported",
-           "run again, so that the ceilings are probed again");
-  }
-}
-
 static int benchLayer(Session &session, const BenchFlags &flags, const BenchSubject &subject) {
-  const BenchFacts &facts = subject.facts;
-  int64_t experts = subject.plan().header.num_experts;
-  int64_t distinct =
-      flags.distinct ? std::min(flags.distinct, experts) : distinctExperts(subject.plan(), benchSourceBytes(facts));
-  warnOfSharedExperts(session, flags, subject, distinct);
-  if (Result<> fits = checkMemory(benchMemory(subject, flags, distinct), "bench"); !fits)
+  int64_t distinct = chooseDistinct(flags, subject.plan(), subject.facts);
+  if (std::optional<Diagnostic> shared = sharedExpertsWarning(flags, subject.plan(), distinct))
+    warnAll(session, {*shared});
+  if (Result<> fits = checkMemory(benchMemory(flags, subject.plan(), subject.facts, subject.tokens, distinct), "bench");
+      !fits)
     return fail(session, fits.error());
-  Result<std::unique_ptr<BenchedLayer>> loaded = BenchedLayer::load(subject, flags, distinct);
+  Result<LoadedSubject> loaded = LoadedSubject::load(subject, flags, distinct);
   if (!loaded)
     return fail(session, loaded.error());
-  BenchedLayer &layer = **loaded;
-  if (Result<> packed = layer.pack(flags); !packed)
+  if (Result<> packed = loaded->layer->pack(); !packed)
     return fail(session, packed.error());
   BenchRun run;
-  if (Result<> described = layer.describe(flags, run); !described)
-    return fail(session, described.error());
-  CeilingProbe probe(facts.factors(), flags.threads);
-  if (!probe.ready())
-    return fail(session, "E-MEMORY", "not enough memory for the read probe");
-  probe.calibrate();
-  if (flags.stages)
-    run.steps = benchSteps(subject.plan());
-  for (int64_t t : subject.tokens) {
-    BenchInputs inputs(facts, t, numVariants(t));
-    if (!inputs.ready())
-      return fail(session, "E-MEMORY", "not enough memory for the inputs");
-    Result<std::vector<CallWork>> work = layer.route(inputs, t);
-    if (!work)
-      return fail(session, work.error().within("T=" + std::to_string(t)));
-    BenchSeries series;
-    series.tokens = t;
-    Measuring measuring{layer, inputs, *work, probe, flags};
-    if (Result<> measured = measure(measuring, series); !measured)
-      return fail(session, measured.error().within("T=" + std::to_string(t)));
-    sayProgress(session, series, probe.best());
-    run.series.push_back(std::move(series));
-  }
-  run.take(probe);
-  warnOfWithheld(session, run);
-  writeReport(session.out, run, flags.json ? "json" : flags.format);
+  auto progress = [&](const BenchSeries &series, const ProbeResult &best) {
+    if (!session.quiet)
+      session.err << progressText(series, best) << "\n";
+  };
+  if (Result<> measured = benchCalls(*loaded->layer, subject.tokens, progress, run); !measured)
+    return fail(session, measured.error());
+  warnAll(session, withheldWarnings(run));
+  std::ostringstream text;
+  writeReport(text, run, flags.json ? "json" : flags.format);
+  session.out << text.str();
   return ExitDone;
 }
 
-// The ceilings alone, for scripts that measure something else beside them.
 static int printCeilings(Session &session, const BenchFlags &flags) {
-  CeilingProbe probe(Factors::Bf16, flags.threads);
-  if (!probe.ready())
-    return fail(session, "E-MEMORY", "not enough memory for the read probe");
-  probe.calibrate();
-  probe.probe();
-  if (flags.json) {
-    BenchCeilings ceilings;
-    ceilings.take(probe);
-    json::OStream os(session.out, 2);
-    os.object([&] { writeCeilings(os, ceilings); });
-    session.out << "\n";
-    return ExitDone;
-  }
-  session.out << format("compute_gflops %.1f\nread_gbps %.2f\n", probe.best().gflops, probe.best().gbps);
-  for (const PeakRate &unit : probe.units())
-    session.out << format("%.1f G/s %s\n", unit.gflops, peakName(unit.kind));
+  Result<std::string> text = ceilingsText(flags.threads, flags.json);
+  if (!text)
+    return fail(session, text.error());
+  session.out << *text;
   return ExitDone;
 }
 
@@ -176,7 +61,7 @@ static int runBench(Session &session, const BenchFlags &flags) {
   if (flags.comparesTwo())
     return benchAgainst(session, flags);
   BenchSubject subject;
-  if (int code = loadSubject(session, flags, flags.compile, flags.spec, subject))
+  if (int code = loadAny(session, flags, flags.compile, flags.spec, subject))
     return code;
   enterStage("bench");
   return benchLayer(session, flags, subject);
@@ -185,7 +70,7 @@ static int runBench(Session &session, const BenchFlags &flags) {
 Verb addBench(CLI::App &app) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App *verb = app.add_subcommand("bench", "time a layer beside this machine's ceilings");
-  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, preset, or package");
   verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
       ->type_name("RANGE")
       ->capture_default_str();

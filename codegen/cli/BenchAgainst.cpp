@@ -18,6 +18,7 @@
 #include "llvm/Support/Format.h"
 
 #include <algorithm>
+#include <sstream>
 
 using namespace llvm;
 
@@ -45,10 +46,10 @@ static bool enough(const BenchFlags &flags, const PairSeries &series, const Prob
 }
 
 // A call between `before` and a new probe.
-static Result<BenchRound> takeRound(Side &side, const BenchFlags &flags, int64_t tokens, int variant,
-                                    CeilingProbe &probe, const ProbeResult &before) {
+static Result<BenchRound> takeRound(Side &side, int64_t tokens, int variant, CeilingProbe &probe,
+                                    const ProbeResult &before) {
   BenchRound round;
-  Result<double> us = side.layer.timeCall(tokens, side.inputs.at(variant), side.out.y.data(), flags.warm);
+  Result<double> us = side.layer.timeCall(tokens, side.inputs.at(variant), side.out.y.data());
   if (!us)
     return us.takeError();
   round.us = *us;
@@ -65,10 +66,10 @@ static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe 
   for (int i = 0; !enough(flags, series, probe.best(), wallSeconds() - begin); ++i) {
     int variant = flags.warm ? 0 : i % a.inputs.count();
     bool aFirst = i % 2 == 0;
-    Result<BenchRound> first = takeRound(aFirst ? a : b, flags, series.tokens, variant, probe, before);
+    Result<BenchRound> first = takeRound(aFirst ? a : b, series.tokens, variant, probe, before);
     if (!first)
       return first.takeError();
-    Result<BenchRound> second = takeRound(aFirst ? b : a, flags, series.tokens, variant, probe, first->after);
+    Result<BenchRound> second = takeRound(aFirst ? b : a, series.tokens, variant, probe, first->after);
     if (!second)
       return second.takeError();
     before = second->after;
@@ -120,34 +121,41 @@ static int fail(Session &session, int64_t tokens, const Diagnostic &error) {
 int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &subjectA, const BenchSubject &subjectB,
                  PairRun &run) {
   auto [distinctA, distinctB] = chooseDistinct(flags, subjectA, subjectB);
-  warnOfSharedExperts(session, flags, subjectA, distinctA);
+  auto warnOfShared = [&](const BenchSubject &subject, int64_t distinct) {
+    if (std::optional<Diagnostic> warning = sharedExpertsWarning(flags, subject.plan(), distinct))
+      warnAll(session, {*warning});
+  };
+  warnOfShared(subjectA, distinctA);
   if (distinctB != distinctA)
-    warnOfSharedExperts(session, flags, subjectB, distinctB);
-  double bytes = benchMemory(subjectA, flags, distinctA) + benchMemory(subjectB, flags, distinctB);
+    warnOfShared(subjectB, distinctB);
+  auto bytesOf = [&](const BenchSubject &subject, int64_t distinct) {
+    return benchMemory(flags, subject.plan(), subject.facts, subject.tokens, distinct);
+  };
+  double bytes = bytesOf(subjectA, distinctA) + bytesOf(subjectB, distinctB);
   if (distinctA == distinctB && samePackedWeights(subjectA.plan(), subjectB.plan())) // B uses those of A
     bytes -= packedBytes(subjectB.plan(), distinctB);
   if (Result<> fits = checkMemory(bytes, "bench"); !fits)
     return fail(session, fits.error());
-  Result<std::unique_ptr<BenchedLayer>> a = BenchedLayer::load(subjectA, flags, distinctA);
-  if (!a)
-    return fail(session, a.error());
-  Result<std::unique_ptr<BenchedLayer>> b = BenchedLayer::load(subjectB, flags, distinctB);
-  if (!b)
-    return fail(session, b.error());
-  if (Result<> packed = (*a)->pack(flags); !packed)
+  Result<LoadedSubject> loadedA = LoadedSubject::load(subjectA, flags, distinctA);
+  if (!loadedA)
+    return fail(session, loadedA.error());
+  Result<LoadedSubject> loadedB = LoadedSubject::load(subjectB, flags, distinctB);
+  if (!loadedB)
+    return fail(session, loadedB.error());
+  BenchedLayer &a = *loadedA->layer, &b = *loadedB->layer;
+  if (Result<> packed = a.pack(); !packed)
     return fail(session, packed.error());
-  if (Result<> packed = (*b)->packOrShare(flags, **a); !packed)
+  if (Result<> packed = b.packOrShare(a); !packed)
     return fail(session, packed.error());
-  run.sharedWeights = (*b)->sharesWeights();
-  for (auto [layer, context] : {std::pair(a->get(), &run.a), std::pair(b->get(), &run.b)})
-    if (Result<> described = layer->describe(flags, *context); !described)
-      return fail(session, described.error());
+  run.sharedWeights = b.sharesWeights();
+  a.describe(run.a);
+  b.describe(run.b);
   CeilingProbe probe(subjectA.facts.factors(), flags.threads);
   if (!probe.ready())
     return fail(session, "E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
   for (int64_t t : subjectA.tokens) {
-    Side sideA(**a, subjectA.facts, t), sideB(**b, subjectB.facts, t);
+    Side sideA(a, subjectA.facts, t), sideB(b, subjectB.facts, t);
     for (Side *side : {&sideA, &sideB})
       if (Result<> prepared = prepareSide(*side, t); !prepared)
         return fail(session, t, prepared.error());
@@ -167,39 +175,6 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
   return ExitDone;
 }
 
-// A package is compiled already.
-static int refuseCompileFlags(Session &session, const std::string &folder, const CompileFlags &flags) {
-  const char *flag = !flags.scheduleFile.empty() ? "a schedule" : !flags.tuning.empty() ? "records" : nullptr;
-  if (!flag)
-    return ExitDone;
-  return fail(session, "E-USAGE", quoteText(folder, 256) + " is a package folder, and " + flag + " cannot change it",
-              "name a spec, or compile a package with other flags");
-}
-
-static int loadSide(Session &session, const BenchFlags &flags, const CompileFlags &compileFlags,
-                    const std::string &argument, BenchSubject &out) {
-  if (!isPackageFolder(argument))
-    return loadSubject(session, flags, compileFlags, argument, out);
-  if (int code = refuseCompileFlags(session, argument, compileFlags))
-    return code;
-  return loadPackage(session, flags, argument, out);
-}
-
-// A package that was made from a .mlir file does not say what its inputs are; that file's layer beside it does.
-static int shareFacts(Session &session, BenchSubject &a, BenchSubject &b) {
-  for (auto [one, other] : {std::pair(&a, &b), std::pair(&b, &a)}) {
-    if (one->knowsFacts)
-      continue;
-    if (!other->knowsFacts || specHashText(one->plan()) != specHashText(other->plan()))
-      return fail(session, "E-UNSUPPORTED",
-                  quoteText(one->package->folder, 256) +
-                      " was made from a .mlir file, so only that file says what its calls are given",
-                  "compare it with that file, or with another package of it beside the file");
-    one->facts = other->facts;
-  }
-  return ExitDone;
-}
-
 int benchAgainst(Session &session, const BenchFlags &flags) {
   if (flags.stages)
     return fail(session, "E-USAGE", "--stages times the steps of one layer",
@@ -213,18 +188,24 @@ int benchAgainst(Session &session, const BenchFlags &flags) {
   if (flags.tuningB)
     second.tuning = {flags.tuningB->empty() ? "none" : *flags.tuningB};
   const std::string &other = flags.against.empty() ? flags.spec : flags.against;
-  bool packageB = isPackageFolder(other);
-  if (packageB && !flags.tuningB)
-    second.tuning.clear(); // --tuning is then the first layer's alone
+  // Flags of compilations are those of the layer that is compiled.
+  bool packageA = isPackageFolder(flags.spec), packageB = isPackageFolder(other);
+  auto only = [](std::string schedule, std::vector<std::string> tuning) {
+    CompileFlags own;
+    own.scheduleFile = std::move(schedule);
+    own.tuning = std::move(tuning);
+    return own;
+  };
+  CompileFlags first = packageA && !packageB ? only(flags.compile.scheduleFile, flags.compile.tuning) : flags.compile;
+  if (packageB)
+    second = only(flags.scheduleB, flags.tuningB ? second.tuning : std::vector<std::string>());
   BenchSubject a, b;
-  auto loadB = [&] { return loadSide(session, flags, second, other, b); };
+  auto loadB = [&] { return loadAny(session, flags, second, other, b); };
   if (int code = packageB ? loadB() : int(ExitDone)) // before the first layer is compiled
     return code;
-  if (int code = loadSide(session, flags, flags.compile, flags.spec, a))
+  if (int code = loadAny(session, flags, first, flags.spec, a))
     return code;
   if (int code = packageB ? int(ExitDone) : loadB())
-    return code;
-  if (int code = shareFacts(session, a, b))
     return code;
   enterStage("bench");
   PairRun run;
@@ -235,7 +216,9 @@ int benchAgainst(Session &session, const BenchFlags &flags) {
   run.sourceB = source(second, b);
   if (int code = measurePairs(session, flags, a, b, run))
     return code;
-  writePairReport(session.out, run, flags.json || flags.format == "json");
+  std::ostringstream text;
+  writePairReport(text, run, flags.json || flags.format == "json");
+  session.out << text.str();
   return ExitDone;
 }
 

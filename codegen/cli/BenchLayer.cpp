@@ -4,17 +4,13 @@
 
 #include "BenchLayer.h"
 
+#include "StoredInput.h"
 #include "Supervisor.h"
 
-#include "codegen/bench/Clocks.h"
-#include "codegen/check/OutputCheck.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageLibrary.h"
 
 #include "dsl/text/Sha256.h"
-
-#include <algorithm>
-#include <cmath>
 
 namespace moec {
 
@@ -63,135 +59,58 @@ int loadSubject(Session &session, const BenchFlags &flags, const CompileFlags &c
   return exit;
 }
 
-int loadPackage(Session &session, const BenchFlags &flags, const std::string &folder, BenchSubject &out) {
-  Result<std::unique_ptr<PackageOnDisk>> package = openPackage(folder);
-  if (!package)
-    return fail(session, package.error());
-  out.package = std::move(*package);
+static int loadPackage(Session &session, const BenchFlags &flags, const CompileFlags &compileFlags,
+                       const std::string &folder, BenchSubject &out) {
+  if (int code = openStored(session, folder, compileFlags, out.package))
+    return code;
+  if (!out.plan().header.isa_mask)
+    return fail(session, out.package->stored.damaged("it holds no kernels for CPUs"));
   if (int code = tokenCounts(session, flags.tokens, out.plan().header.max_tokens, out.tokens))
     return code;
-  out.knowsFacts = !out.package->specFile.empty();
-  if (!out.knowsFacts)
-    return ExitDone;
-  if (int code = loadSpec(session, out.package->specFile, flags.compile, out.input))
+  if (int code = loadStored(session, *out.package, out.input))
     return code;
   return loadFacts(session, flags, out);
 }
 
-BenchedLayer::BenchedLayer(const BenchSubject &subject, std::unique_ptr<LoadedPackage> loaded, const BenchFlags &flags,
-                           int64_t distinct)
-    : subject(subject), package(std::move(loaded)), clock(subject.plan().steps.size(), flags.threads == 1),
-      watch(clock.probe()), distinct(distinct), layer(package->get()) {
-  if (flags.stages)
-    layer.setProbe(&watch);
-  layer.setDistinctGroups(uint32_t(distinct));
+int loadAny(Session &session, const BenchFlags &flags, const CompileFlags &compileFlags, const std::string &argument,
+            BenchSubject &out) {
+  if (!isPackageFolder(argument))
+    return loadSubject(session, flags, compileFlags, argument, out);
+  return loadPackage(session, flags, compileFlags, argument, out);
 }
 
-Result<std::unique_ptr<BenchedLayer>> BenchedLayer::load(const BenchSubject &subject, const BenchFlags &flags,
-                                                         int64_t distinct) {
+// Its hash is that of the library: of the file, or of the archive that compile would write.
+static Result<BenchPackage> describeSubject(const BenchSubject &subject, const moec_package *package) {
+  BenchPackage of = {package, &subject.plan(), &subject.facts, subject.code().name, moecVersion(), ""};
+  if (subject.package) {
+    of.moecVersion = subject.package->stored.manifest().moecVersion;
+    of.packageHash = subject.package->libraryHash;
+    return of;
+  }
+  Result<std::string> library = archiveBytes(*subject.compiled);
+  if (!library)
+    return library.takeError();
+  of.packageHash = hexText(sha256(*library));
+  return of;
+}
+
+Result<LoadedSubject> LoadedSubject::load(const BenchSubject &subject, const BenchFlags &flags, int64_t distinct) {
+  LoadedSubject loaded;
   Result<std::unique_ptr<LoadedPackage>> package =
       subject.package ? subject.package->load() : LoadedPackage::load(*subject.compiled);
   if (!package)
     return package.takeError();
-  return std::unique_ptr<BenchedLayer>(new BenchedLayer(subject, std::move(*package), flags, distinct));
+  loaded.package = std::move(*package);
+  Result<BenchPackage> of = describeSubject(subject, loaded.package->get());
+  if (!of)
+    return of.takeError();
+  loaded.layer = std::make_unique<BenchedLayer>(std::move(*of), flags, distinct);
+  return loaded;
 }
 
-double benchMemory(const BenchSubject &subject, const BenchFlags &flags, int64_t distinct) {
-  int64_t most = 0;
-  for (int64_t t : subject.tokens)
-    most = std::max(most, t);
-  return packedBytes(subject.plan(), distinct) + benchWeightBytes(subject.facts, distinct > 0) +
-         double(workspaceBytes(subject.plan(), most, flags.threads)) +
-         4.0 * double(numVariants(most) + 1) * double(most) * double(subject.facts.hidden);
+void warnAll(Session &session, const std::vector<Diagnostic> &warnings) {
+  for (const Diagnostic &warning : warnings)
+    warn(session, warning.code, warning.message, warning.hint);
 }
-
-static Diagnostic noMemory(const char *what) {
-  return Diagnostic::error("E-MEMORY", std::string("not enough memory for ") + what);
-}
-
-Result<> BenchedLayer::pack(const BenchFlags &flags) {
-  if (distinct && !(storage = std::make_unique<AliasedWeights>(subject.plan(), distinct))->ready())
-    return noMemory("the weights");
-  if (distinct)
-    layer.setWeightMemory(storage->data(), storage->size());
-  BenchWeights weights;
-  if (!makeBenchWeights(subject.facts, *parseSkew(flags.skew), distinct > 0, weights))
-    return noMemory("the weights");
-  return layer.prepare(flags.threads, -1, &weights.tensors);
-}
-
-Result<> BenchedLayer::packOrShare(const BenchFlags &flags, const BenchedLayer &other) {
-  shares = samePackedWeights(subject.plan(), other.subject.plan()) && distinct == other.distinct &&
-           layer.prepareShared(flags.threads, -1, other.layer);
-  return shares ? Result<>() : pack(flags);
-}
-
-Result<> BenchedLayer::describe(const BenchFlags &flags, BenchContext &context) const {
-  context.moecVersion = moecVersion();
-  if (subject.package) {
-    context.moecVersion = subject.package->moecVersion;
-    context.packageHash = subject.package->libraryHash;
-  } else {
-    Result<std::string> library = archiveBytes(*subject.compiled);
-    if (!library)
-      return library.takeError();
-    context.packageHash = hexText(sha256(*library));
-  }
-  const moec_plan_header &plan = subject.plan().header;
-  context.name = subject.code().name;
-  context.isa = info().isa_name;
-  context.skew = flags.skew;
-  context.threads = flags.threads;
-  context.cold = !flags.warm;
-  context.specHash = specHashText(subject.plan());
-  context.date = utcDate();
-  context.inputType = dataTypeName(DataType(plan.x_dtype));
-  context.weightType = dataTypeName(subject.facts.matrixType());
-  context.outputType = dataTypeName(DataType(plan.y_dtype));
-  context.experts = plan.num_experts;
-  context.distinctExperts = distinct;
-  context.machine = machineFacts();
-  return {};
-}
-
-Result<std::vector<CallWork>> BenchedLayer::route(const BenchInputs &inputs, int64_t tokens) {
-  std::vector<CallWork> work;
-  layer.setInputs(&inputs.others());
-  for (int v = 0; v < inputs.count(); ++v) {
-    CallOutputs out(layer.info(), tokens, /*ask=*/0);
-    if (!out.ready())
-      return noMemory("the outputs");
-    if (Result<> ran = out.run(layer, inputs.at(v)); !ran)
-      return ran.takeError();
-    for (double value : tokens ? out.yRow(tokens - 1) : std::vector<double>())
-      if (!std::isfinite(value))
-        return Diagnostic::error("E-INTERNAL", "y is not finite; moec verify tells more");
-    work.push_back(workOf(subject.plan(), tokens, out.counts));
-  }
-  return work;
-}
-
-Result<double> BenchedLayer::timeCall(int64_t tokens, const void *x, void *y, bool warm) {
-  if (warm)
-    if (Result<> ran = layer.forward(tokens, x, y, LayerRun::noOptional()); !ran)
-      return ran.takeError();
-  clock.take();
-  double start = wallSeconds();
-  Result<> ran = layer.forward(tokens, x, y, LayerRun::noOptional());
-  double end = wallSeconds();
-  if (!ran)
-    return ran.takeError();
-  return (end - start) * 1e6;
-}
-
-void warnOfSharedExperts(Session &session, const BenchFlags &flags, const BenchSubject &subject, int64_t distinct) {
-  if (distinct && !flags.distinct)
-    warn(session, "W-SHARED",
-         "the experts do not all fit into memory: " + std::to_string(distinct) + " of " +
-             std::to_string(subject.plan().header.num_experts) + " have storage of their own, which the others share",
-         "times are those of weights that come from memory, results those of such a layer");
-}
-
-int numVariants(int64_t tokens) { return tokens <= 64 ? 16 : 4; }
 
 } // namespace moec

@@ -13,6 +13,7 @@
 #include <CLI/Formatter.hpp>
 
 #include <memory>
+#include <sstream>
 
 namespace moec {
 
@@ -65,7 +66,9 @@ static int runCompare(Session &session, const CompareFlags &flags) {
   if (int code = loadBenchFile(session, flags.b, b))
     return code;
   BenchComparison comparison = compareBenchFiles(a, b);
-  writeComparison(session.out, comparison, flags.json);
+  std::ostringstream text;
+  writeComparison(text, comparison, flags.json);
+  session.out << text.str();
   session.out.flush();
   return flags.failOn.empty() ? int(ExitDone) : judge(session, comparison, limit);
 }

@@ -3,6 +3,7 @@
 // moec compile: a spec -> a package folder that appears whole or not at all, or one stage's form on stdout.
 
 #include "CompileFlags.h"
+#include "PackageInput.h"
 #include "ScheduleInput.h"
 #include "Supervisor.h"
 #include "Verbs.h"
@@ -11,6 +12,7 @@
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/PackageFiles.h"
 #include "codegen/emit/PackageLibrary.h"
+#include "codegen/package/StoredPackage.h"
 
 #include "llvm/ADT/StringExtras.h"
 
@@ -47,20 +49,29 @@ static int printAfterStage(Session &session, const SpecInput &input, const Compi
   return reportCompileErrors(session, input, errors);
 }
 
-// The library's bytes: an archive in memory, or what the linker made in the staging folder.
-static Result<std::string> makeLibrary(const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
+// An archive in memory, what the linker made in the staging folder, or both.
+static Result<PackageLibraries> makeLibraries(const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
+  PackageLibraries libraries;
+  if (kind != LibraryKind::Shared) {
+    Result<std::string> archive = archiveBytes(package);
+    if (!archive)
+      return archive.takeError();
+    libraries.archive = std::move(*archive);
+  }
   if (kind == LibraryKind::Static)
-    return archiveBytes(package);
+    return libraries;
   Result<std::string> workDir = folder.workDir();
   if (!workDir)
-    return workDir;
-  Result<std::string> bytes = sharedLibraryBytes(package, *workDir);
-  if (bytes)
-    return bytes;
-  Diagnostic error = bytes.takeError();
-  if (error.code == "E-TOOL")
-    error.hint = "moec doctor lists the programs moec runs; --emit static needs none";
-  return error;
+    return workDir.takeError();
+  Result<std::string> shared = sharedLibraryBytes(package, *workDir);
+  if (!shared) {
+    Diagnostic error = shared.takeError();
+    if (error.code == "E-TOOL")
+      error.hint = "moec doctor lists the programs moec runs; --emit static needs none";
+    return error;
+  }
+  libraries.shared = std::move(*shared);
+  return libraries;
 }
 
 // Buffers grow with --max-tokens; past this size that is rather a mistake than a wish.
@@ -106,11 +117,11 @@ static std::string workspaceText(const CompiledPackage &package) {
 
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
   enterStage("package");
-  Result<std::string> bytes = makeLibrary(package, kind, folder);
-  if (!bytes)
-    return fail(session, bytes.error());
-  size_t librarySize = bytes->size();
-  Result<std::vector<PackageFile>> files = packageFiles(package, kind, std::move(*bytes));
+  Result<PackageLibraries> libraries = makeLibraries(package, kind, folder);
+  if (!libraries)
+    return fail(session, libraries.error());
+  size_t librarySize = (kind == LibraryKind::Shared ? libraries->shared : libraries->archive).size();
+  Result<std::vector<PackageFile>> files = packageFiles(package, std::move(*libraries));
   if (!files)
     return fail(session, files.error());
   if (Result<> written = folder.write(*files); !written)
@@ -149,9 +160,32 @@ static int chooseSanitizer(Session &session, const std::string &name, CompileOpt
   return ExitDone;
 }
 
-static int runCompile(Session &session, const CompileVerbFlags &flags) {
+// The flags of a package that is made again are those that made it.
+static int takePackageFlags(Session &session, const CLI::App &verb, CompileVerbFlags &flags,
+                            std::shared_ptr<const ScheduleOrigin> &origin) {
+  for (const CLI::Option *option : verb.get_options())
+    if (std::string name = option->get_name();
+        option->count() && name != "SPEC" && name != "--output" && name != "--force" && name != "--jobs")
+      return fail(session, "E-USAGE", quoteText(flags.spec, 256) + " is a package, which decides " + name,
+                  "a package is made again as it was; compile the spec in its share folder for other flags");
+  PackageInput package;
+  if (int code = loadPackageInput(session, flags.spec, package))
+    return code;
+  package.flags.jobs = flags.compile.jobs;
+  flags.compile = package.flags;
+  flags.spec = package.source;
+  flags.emit = package.library;
+  flags.sanitizer = package.sanitizer;
+  origin = package.origin;
+  return ExitDone;
+}
+
+static int runCompile(Session &session, const CLI::App &verb, CompileVerbFlags flags) {
   SpecInput input;
   CompileOptions options;
+  if (StoredPackage::isOne(flags.spec))
+    if (int code = takePackageFlags(session, verb, flags, options.scheduleOrigin))
+      return code;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
   if (int code = chooseSanitizer(session, flags.sanitizer, options))
@@ -168,7 +202,7 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
   if (!output.empty())
     if (Result<> free = PackageFolder::check(output, existing); !free)
       return fail(session, free.error());
-  if (flags.emit == "shared")
+  if (flags.emit != "static")
     if (Result<std::string> linker = requireLinker(); !linker)
       return fail(session, linker.error());
   if (!session.quiet && !input.isMoeText)
@@ -186,7 +220,9 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
     return fail(session, staged.error());
   PackageFolder &folder = **staged;
   ownStaging(folder.stagingPath(), output);
-  LibraryKind kind = flags.emit == "shared" ? LibraryKind::Shared : LibraryKind::Static;
+  LibraryKind kind = flags.emit == "both"     ? LibraryKind::Both
+                     : flags.emit == "shared" ? LibraryKind::Shared
+                                              : LibraryKind::Static;
   if (int code = writePackage(session, *package, kind, folder))
     return code;
   session.out << escaped(output) << "\n";
@@ -196,10 +232,11 @@ static int runCompile(Session &session, const CompileVerbFlags &flags) {
 Verb addCompile(CLI::App &app) {
   auto flags = std::make_shared<CompileVerbFlags>();
   CLI::App *verb = app.add_subcommand("compile", "build a package");
-  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset")->required();
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, preset, or share/NAME of a package")
+      ->required();
   verb->add_option("-o,--output", flags->output, "package folder; default ./NAME")->type_name("DIR");
-  verb->add_option("--emit", flags->emit, "static or shared library")
-      ->check(CLI::IsMember({"static", "shared"}))
+  verb->add_option("--emit", flags->emit, "static library, shared library, or both")
+      ->check(CLI::IsMember({"static", "shared", "both"}))
       ->capture_default_str();
   verb->add_option("--name", flags->name, "name of the package instead of the spec's")->type_name("NAME");
   verb->add_option("--stop-after", flags->stopAfter,
@@ -211,7 +248,7 @@ Verb addCompile(CLI::App &app) {
       ->check(CLI::IsMember({"address", "thread"}));
   verb->add_flag("--force", flags->force, "replace a package folder");
   addCompileFlags(*verb, flags->compile);
-  return {verb, [flags](Session &session) { return runCompile(session, *flags); }};
+  return {verb, [flags, verb](Session &session) { return runCompile(session, *verb, *flags); }};
 }
 
 } // namespace moec

@@ -6,8 +6,8 @@
 
 #include "ScheduleInput.h"
 #include "Supervisor.h"
-#include "TokenRange.h"
 #include "TuneDb.h"
+#include "codegen/check/TokenRange.h"
 #include "codegen/tune/TuneSources.h"
 
 #include "llvm/ADT/SmallVector.h"
@@ -151,6 +151,28 @@ std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &inpu
   if (!package)
     exit = reportCompileErrors(session, input, errors);
   return package;
+}
+
+int refuseCompileFlags(Session &session, const std::string &package, const CompileFlags &flags) {
+  const CompileFlags standard;
+  const std::pair<bool, const char *> asked[] = {
+      {!flags.scheduleFile.empty(), "a schedule"},
+      {!flags.tuning.empty(), "records"},
+      {!flags.templatesDir.empty(), "a folder of templates"},
+      {!flags.reports.empty(), "a list of reports"},
+      {flags.targets != standard.targets, "--target"},
+      {flags.maxTokens != standard.maxTokens, "--max-tokens"},
+      {!flags.workspaceLimit.empty(), "--workspace-limit"},
+      {flags.math != standard.math, "--math"},
+      {flags.determinism != standard.determinism, "--det"},
+      {flags.allowBits, "--allow-bits"},
+  };
+  for (auto [given, flag] : asked)
+    if (given)
+      return fail(session, "E-USAGE",
+                  quoteText(package, 256) + " is a package folder, and " + flag + " cannot change it",
+                  "name a spec, or compile a package with other flags");
+  return ExitDone;
 }
 
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options) {

@@ -36,6 +36,9 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
 std::unique_ptr<CompiledPackage> compile(Session &session, const SpecInput &input, const CompileOptions &options,
                                          int &exit);
 
+// A package is compiled already: refuses flags that say how. Prints the error and returns its exit code.
+int refuseCompileFlags(Session &session, const std::string &package, const CompileFlags &flags);
+
 // Splits `options` by device: the CPU instruction sets, and each CUDA architecture separately if kernels are emulated.
 std::vector<CompileOptions> splitByDevice(const CompileOptions &options);
 

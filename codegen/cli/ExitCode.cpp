@@ -37,6 +37,13 @@ static constexpr CliCode table[] = {
      "or\n"
      "type, or the file is damaged. Exit 3. moec check SPEC --weights PATH --prefix P lists every role with its "
      "tensor."},
+    {"E-CRASH", ExitCheckFailed,
+     "moec-run ended with a signal while it ran a package. Exit 1. A package of your own templates has their "
+     "mistakes;\n"
+     "one whose code crashes without them is a mistake in moec: please report it."},
+    {"W-PACKAGE", ExitDone,
+     "A package that is compiled again from its share folder was made by another moec, which may have made other\n"
+     "bytes. What the new package computes is the same layer."},
     {"E-TOOL", ExitTool, "A program that moec runs is missing or failed. Exit 5. `moec doctor` lists what is needed."},
     {"E-MACHINE", ExitDevice,
      "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},

@@ -5,6 +5,7 @@
 #include "CompileFlags.h"
 #include "RoutingFolder.h"
 #include "RoutingReport.h"
+#include "StoredInput.h"
 #include "Supervisor.h"
 #include "TextLayer.h"
 #include "Verbs.h"
@@ -12,6 +13,9 @@
 #include "codegen/build/ExpertClasses.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ManifestCuda.h"
+#include "codegen/package/PackageReport.h"
+
+#include "runtime/moec_outputs.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -23,6 +27,7 @@
 
 #include <cmath>
 #include <memory>
+#include <sstream>
 
 using namespace llvm;
 
@@ -32,6 +37,7 @@ namespace {
 struct ExplainFlags {
   CompileFlags compile;
   std::string spec, tokens = "1,32,512", routings;
+  int threads = 1;
   bool why = false, json = false;
 };
 
@@ -44,11 +50,11 @@ struct CallCost {
 } // namespace
 
 // Experts that R random choices reach: E * (1 - (1 - K/E)^T).
-static CallCost costOf(const CompiledPackage &package, int64_t tokens) {
+static CallCost costOf(const CompiledPackage &package, int64_t tokens, int threads) {
   const LaunchPlan &plan = package.plan;
   double experts = plan.header.num_experts, choices = plan.header.top_k;
   double touched = experts * (1 - std::pow(1 - std::min(1.0, choices / std::max(1.0, experts)), double(tokens)));
-  CallCost cost{tokens, 0, 0, touched, largestWorkspaceBytes(package, tokens)};
+  CallCost cost{tokens, 0, 0, touched, largestWorkspaceBytes(package, tokens, threads)};
   for (const moec_step &step : plan.steps) {
     if (step.kind != MOEC_STEP_MATMUL || step.asked)
       continue;
@@ -107,8 +113,17 @@ static void printRowsType(raw_ostream &os, const LayerSpec &spec) {
   os << "\n";
 }
 
+// The outputs for which a step runs, as calls ask for them; none: it always runs.
+static std::vector<std::string> outputsOf(const moec_step &step) {
+  std::vector<std::string> names;
+  for (const moec_output &output : moec_outputs)
+    if (step.asked >> output.role & 1)
+      names.emplace_back(output.name);
+  return names;
+}
+
 static void printText(Session &session, const SpecInput &input, const CompiledPackage &package,
-                      const std::vector<int64_t> &tokens) {
+                      const std::vector<int64_t> &tokens, int threads) {
   const LaunchPlan &plan = package.plan;
   raw_ostream &os = session.out;
   os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
@@ -134,28 +149,36 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
         kernels += (kernels.empty() ? "" : ", ") + isaFacts(Isa(isa)).name.str() + " " +
                    std::to_string(step.isa[isa].num_variants);
     if (step.asked)
-      kernels += kernels.empty() ? "if asked" : "; if asked";
+      kernels += (kernels.empty() ? "for " : "; for ") + join(outputsOf(step), ", ");
     os << format("%4zu  %-24s %-9s %8u %14lld %14lld  %s\n", i, plan.string(step.name).str().c_str(),
                  stepKindName(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
                  (long long)step.bytes_per_group, kernels.c_str());
   }
   os << "\n" << format("%8s %12s %14s %16s %12s\n", "tokens", "GFLOP", "experts read", "weights read", "workspace");
   for (int64_t t : tokens) {
-    CallCost cost = costOf(package, t);
+    CallCost cost = costOf(package, t, threads);
     os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
                  sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
   }
+  if (plan.header.isa_mask)
+    os << "workspace of " << threads << (threads == 1 ? " thread" : " threads") << "\n";
   printClasses(os, input.spec);
   for (const CudaTargetPlan &target : package.cuda.targets)
     printKernels(os, package, target);
   os << "\n" << package.scheduleText;
 }
 
+// `stored`: members that say what a package on disk is, as a JSON object; empty: it was compiled just now.
 static void printJson(Session &session, const SpecInput &input, const CompiledPackage &package,
-                      const std::vector<int64_t> &tokens) {
+                      const std::vector<int64_t> &tokens, int threads, const std::string &stored = "") {
   json::OStream os(session.out, 2);
   os.object([&] {
     os.attribute("name", package.name);
+    if (!stored.empty()) {
+      os.attributeBegin("package");
+      os.rawValue(stored);
+      os.attributeEnd();
+    }
     os.attribute("determinism", determinismWord(package.plan.header.determinism));
     if (!input.isMoeText)
       os.attribute("rows_type", StringRef(dataTypeName(rowsTypeOf(input.spec))));
@@ -169,6 +192,10 @@ static void printJson(Session &session, const SpecInput &input, const CompiledPa
           os.attribute("name", package.plan.string(step.name));
           os.attribute("kind", stepKindName(step));
           os.attribute("if_asked", step.asked != 0);
+          os.attributeArray("asked_for", [&] {
+            for (const std::string &output : outputsOf(step))
+              os.value(output);
+          });
           os.attribute("groups", step.num_groups);
           os.attribute("flops_per_row", step.flops_per_row);
           os.attribute("bytes_per_group", step.bytes_per_group);
@@ -179,9 +206,10 @@ static void printJson(Session &session, const SpecInput &input, const CompiledPa
           });
         });
     });
+    os.attribute("threads", threads);
     os.attributeArray("calls", [&] {
       for (int64_t t : tokens) {
-        CallCost cost = costOf(package, t);
+        CallCost cost = costOf(package, t, threads);
         os.object([&] {
           os.attribute("tokens", t);
           os.attribute("flops", cost.flops);
@@ -239,18 +267,61 @@ static int explainRoutings(Session &session, const ExplainFlags &flags) {
     printRouting(session.out, stats, labels);
     return ExitDone;
   }
-  json::OStream os(session.out, 2);
+  std::ostringstream document;
+  JsonWriter os(document, 2);
   os.object([&] {
-    os.attribute("name", text ? text->layer().getSymName() : StringRef(input.spec.name));
+    os.attribute("name", text ? text->layer().getSymName().str() : input.spec.name);
     os.attributeObject("routing", [&] { writeRouting(os, stats, labels); });
   });
-  session.out << "\n";
+  session.out << document.str() << "\n";
   return ExitDone;
+}
+
+// A package as it is: what moec-run inspect says, and its plan.
+static int explainPackage(Session &session, const ExplainFlags &flags) {
+  if (flags.why)
+    return fail(session, "E-USAGE", "--why follows a compilation, and " + quoteText(flags.spec, 256) + " is a package",
+                "name the spec in its share folder");
+  std::unique_ptr<PackageOnDisk> package;
+  if (int code = openStored(session, flags.spec, flags.compile, package))
+    return code;
+  const StoredPackage &stored = package->stored;
+  std::vector<int64_t> tokens;
+  if (int code = tokenCounts(session, flags.tokens, package->compiled.plan.header.max_tokens, tokens))
+    return code;
+  SpecInput input;
+  if (int code = loadStored(session, *package, input))
+    return code;
+  Result<std::string> schedule = stored.read(stored.shareFile("schedule.txt"), maxSourceBytes);
+  if (!schedule)
+    return fail(session, schedule.error());
+  package->compiled.scheduleText = std::move(*schedule);
+  Result<std::unique_ptr<LoadedPackage>> loaded = package->load();
+  if (!loaded)
+    return fail(session, loaded.error());
+  Result<PackageFacts> facts = factsOf(stored, (*loaded)->get());
+  if (!facts)
+    return fail(session, facts.error());
+  int exit = ExitDone;
+  for (const Diagnostic &error : fileErrors(stored, *facts))
+    exit = fail(session, error);
+  if (flags.json) {
+    std::ostringstream text;
+    JsonWriter json(text);
+    json.object([&] { writePackageMembers(json, stored, *facts); });
+    printJson(session, input, package->compiled, tokens, flags.threads, text.str());
+    return exit;
+  }
+  session.out << packageText(stored, *facts) << "\n";
+  printText(session, input, package->compiled, tokens, flags.threads);
+  return exit;
 }
 
 static int runExplain(Session &session, const ExplainFlags &flags) {
   if (!flags.routings.empty())
     return explainRoutings(session, flags);
+  if (isPackageFolder(flags.spec))
+    return explainPackage(session, flags);
   SpecInput input;
   CompileOptions options;
   std::vector<int64_t> tokens;
@@ -266,19 +337,22 @@ static int runExplain(Session &session, const ExplainFlags &flags) {
   if (!package)
     return exit;
   if (flags.json) {
-    printJson(session, input, *package, tokens);
+    printJson(session, input, *package, tokens, flags.threads);
     return ExitDone;
   }
-  printText(session, input, *package, tokens);
+  printText(session, input, *package, tokens, flags.threads);
   return flags.why ? printReasons(session, input, options, *package) : int(ExitDone);
 }
 
 Verb addExplain(CLI::App &app) {
   auto flags = std::make_shared<ExplainFlags>();
   CLI::App *verb = app.add_subcommand("explain", "the plan of a layer in numbers");
-  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file or preset")->required();
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file, preset, or package")->required();
   verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
       ->type_name("RANGE")
+      ->capture_default_str();
+  verb->add_option("--threads", flags->threads, "threads of a call, which its workspace grows with")
+      ->check(CLI::Range(1, 256))
       ->capture_default_str();
   verb->add_option("--routings", flags->routings,
                    "recorded routings instead of the plan: *.safetensors with ids [T,K] i32 and, if there are, weights "

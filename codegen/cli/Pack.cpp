@@ -8,6 +8,7 @@
 #include "Verbs.h"
 #include "WeightFlags.h"
 
+#include "codegen/StagingPath.h"
 #include "runtime/weights/pack_file.h"
 
 #include "llvm/Support/Format.h"
@@ -41,13 +42,13 @@ struct PackFlags : WeightFlags {
 class StagedMapping {
 public:
   StagedMapping(std::string path, uint64_t bytes) : path(std::move(path)), bytes(bytes) {
-    staging = this->path + ".tmp-" + std::to_string(getpid());
+    staging = stagingPathOf(this->path);
     fd = open(staging.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_EXCL | O_NOFOLLOW, 0666);
     if (fd < 0) {
       number = errno;
       return;
     }
-    ownStagingFolder(staging);
+    ownStaging(staging, this->path);
     // A write into a hole of a full disk would be a signal.
     number = posix_fallocate(fd, 0, off_t(bytes));
     if (number)
@@ -65,7 +66,7 @@ public:
       return;
     close(fd);
     unlink(staging.c_str());
-    ownStagingFolder("");
+    releaseStaging();
   }
   StagedMapping(const StagedMapping &) = delete;
   StagedMapping &operator=(const StagedMapping &) = delete;

@@ -83,12 +83,12 @@ void printRouting(raw_ostream &os, const RoutingStats &stats, const std::vector<
     printSpecialisation(os, stats, labelNames);
 }
 
-static void writeLabels(json::OStream &os, const RoutingStats &stats, const std::vector<std::string> &names) {
+static void writeLabels(JsonWriter &os, const RoutingStats &stats, const std::vector<std::string> &names) {
   os.attributeArray("labels", [&] {
     for (size_t l = 0; l < stats.labelTokens.size(); ++l)
       os.object([&] {
         int64_t best = bestExpert(stats, l);
-        os.attribute("name", json::fixUTF8(labelName(names, l)));
+        os.attribute("name", labelName(names, l));
         os.attribute("tokens", stats.labelTokens[l]);
         os.attribute("best_expert", best);
         writeNumber(os, "best_times", best < 0 ? 0 : labelLift(stats, l, best));
@@ -100,7 +100,7 @@ static void writeLabels(json::OStream &os, const RoutingStats &stats, const std:
   });
 }
 
-void writeRouting(json::OStream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames) {
+void writeRouting(JsonWriter &os, const RoutingStats &stats, const std::vector<std::string> &labelNames) {
   RoutingSummary summary = summaryOf(stats);
   os.attribute("tokens", stats.tokens);
   os.attribute("choices", stats.choices);

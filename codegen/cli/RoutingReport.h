@@ -9,7 +9,7 @@
 
 #include "codegen/check/RoutingStats.h"
 
-#include "llvm/Support/JSON.h"
+#include "dsl/text/JsonWriter.h"
 
 #include <string>
 #include <vector>
@@ -20,7 +20,7 @@ namespace moec {
 void printRouting(llvm::raw_ostream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
 
 // The same as members of an open object.
-void writeRouting(llvm::json::OStream &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
+void writeRouting(JsonWriter &os, const RoutingStats &stats, const std::vector<std::string> &labelNames);
 
 // Every warning on stderr.
 void warnOfRouting(Session &session, const RoutingStats &stats);

@@ -41,17 +41,18 @@ CompileInput SpecInput::compileInput() const {
   return input;
 }
 
-// A package is what compile makes and no input; the spec inside it is.
+// What a package was made from is an input of every verb, the package itself only of some.
 static int refuseFolder(Session &session, const std::string &folder) {
   std::error_code code;
   for (fs::directory_iterator it(fs::path(folder) / "share", code), end; !code && it != end; it.increment(code)) {
     if (!fs::is_regular_file(it->path() / "manifest.json", code))
       continue;
-    fs::path spec = it->path() / "spec.json";
+    fs::path layer = it->path() / "spec.json";
+    if (!fs::is_regular_file(layer, code))
+      layer = it->path() / "layer.mlir";
     return fail(session, "E-UNSUPPORTED",
-                quoteText(folder, 256) + " is a package folder; moec reads specs, .mlir files and presets",
-                fs::is_regular_file(spec, code) ? "the spec it was made from is " + quoteText(spec.string(), 256)
-                                                : "it was made from a .mlir file; name that one");
+                quoteText(folder, 256) + " is a package folder; this verb reads specs, .mlir files and presets",
+                "the layer it was made from is " + quoteText(layer.string(), 256));
   }
   return fail(session, "E-FILE", "the spec " + quoteText(folder, 256) + " is a folder",
               "name a JSON file, a .mlir file or a preset; moec init --list names the presets");

@@ -5,8 +5,8 @@
 #ifndef MOEC_CODEGEN_CLI_TEXTORACLE_H
 #define MOEC_CODEGEN_CLI_TEXTORACLE_H
 
-#include "LayerOracle.h"
 #include "TextLayer.h"
+#include "codegen/check/LayerOracle.h"
 
 #include "codegen/interpret/Interpreter.h"
 

@@ -6,7 +6,6 @@
 //   at the end      whole calls of the tuned layer beside the default one, and `verify` of the tuned one (TuneConfirm)
 
 #include "Supervisor.h"
-#include "TokenRange.h"
 #include "TuneConfirm.h"
 #include "TuneDb.h"
 #include "TuneLayer.h"
@@ -15,6 +14,7 @@
 #include "TunePrepare.h"
 #include "TuneSkew.h"
 #include "Verbs.h"
+#include "codegen/check/TokenRange.h"
 
 #include "codegen/search/CudaModel.h"
 #include "codegen/search/TuneSearch.h"

@@ -5,90 +5,63 @@
 
 #include "GoldenVerify.h"
 #include "RoutingReport.h"
+#include "StoredInput.h"
 #include "Supervisor.h"
 #include "Verbs.h"
 #include "VerifyLayer.h"
 
-#include "llvm/Support/Format.h"
-#include "llvm/Support/JSON.h"
+#include "codegen/check/VerifyReport.h"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
 #include <memory>
-
-using namespace llvm;
+#include <sstream>
 
 namespace moec {
 
 static int printResults(Verification &v) {
   Session &session = v.session;
-  const std::vector<IsaResult> &results = v.results;
   const VerifyFlags &flags = v.flags;
-  size_t skippedIsas = v.skipped;
-  size_t cases = 0, failures = 0, skipped = 0, perIsa = results.empty() ? 0 : results.front().cases;
-  for (const IsaResult &result : results) {
-    cases += result.cases;
-    failures += result.failed;
-  }
-  skipped = skippedIsas * perIsa;
-  cases += skipped;
+  int exit = countsOf(v.results, v.skipped).failed ? ExitCheckFailed : ExitDone;
   if (flags.json) {
-    json::OStream os(session.out, 2);
-    os.object([&] {
-      os.attribute("cases", cases);
-      os.attribute("passed", cases - failures - skipped);
-      os.attribute("failed", failures);
-      os.attribute("skipped", skipped);
-      os.attribute("math", flags.compile.math);
-      os.attribute("determinism", flags.compile.determinism);
-      os.attributeArray("isas", [&] {
-        for (const IsaResult &result : results)
-          os.object([&] {
-            os.attribute("isa", result.name);
-            os.attribute("cases", result.cases);
-            os.attribute("failed", result.failed);
-            os.attribute("rows_compared", result.compared.rows);
-            os.attribute("values_compared", result.compared.values);
-            os.attribute("calls_without_tokens", result.compared.empty);
-            os.attribute("ties", result.tied);
-            os.attribute("worst_relative_error", result.worst.value);
-            os.attribute("worst_share_of_limit", result.worst.ofLimit);
-            os.attribute("worst_nmse", result.worst.nmse);
-            os.attribute("first_failure", escaped(result.firstFailure));
-          });
-      });
+    std::ostringstream text;
+    JsonWriter json(text, 2);
+    json.object([&] {
+      writeVerifyMembers(json, v.results, v.skipped, flags.compile.math, flags.compile.determinism);
       if (v.routing)
-        os.attributeObject("routing", [&] { writeRouting(os, *v.routing, {}); });
+        json.attributeObject("routing", [&] { writeRouting(json, *v.routing, {}); });
     });
-    session.out << "\n";
-    return failures ? ExitCheckFailed : ExitDone;
+    session.out << text.str() << "\n";
+    return exit;
   }
-  session.out << format("%-15s %6s %6s %6s %6s %5s %12s %9s  %s\n", "isa", "cases", "pass", "fail", "rows", "ties",
-                        "worst error", "of limit", "nearest to its limit");
-  for (const IsaResult &result : results) {
-    session.out << format("%-15s %6zu %6zu %6zu %6zu %5zu %12.1e %8.0f%%  ", result.name.c_str(), result.cases,
-                          result.cases - result.failed, result.failed, result.compared.rows, result.tied,
-                          result.worst.value, 100 * result.worst.ofLimit)
-                << result.worst.place << "\n";
+  session.out << verifyTable(v.results, v.skipped);
+  for (const IsaResult &result : v.results)
     if (result.failed)
       fail(session, "E-MISMATCH", result.name + ": " + result.firstFailure);
-  }
-  if (!results.empty() && results.front().compared.empty)
-    session.out << "calls without tokens, which have nothing to compare: " << results.front().compared.empty
-                << " on each\n";
-  session.out << cases << " cases, " << cases - failures - skipped << " passed, " << failures << " failed, " << skipped
-              << " skipped\n";
-  return failures ? ExitCheckFailed : ExitDone;
+  return exit;
 }
 
-static int verifySpec(Session &session, const VerifyFlags &flags, const CompileOptions &options) {
+// A spec or a layer is compiled; a package is taken as it is.
+static int verifySpec(Session &session, const VerifyFlags &given, const CompileOptions &options) {
   SpecInput input;
+  VerifyFlags flags = given;
+  std::unique_ptr<PackageOnDisk> package;
+  if (isPackageFolder(flags.spec)) {
+    if (flags.emulate)
+      return fail(session, "E-USAGE", "--emulate compiles kernels anew, and a package has its own",
+                  "name the spec in the package's share folder");
+    if (int code = openStored(session, flags.spec, flags.compile, package))
+      return code;
+    flags.compile.math = package->stored.manifest().options.math;
+    flags.compile.determinism = package->stored.manifest().options.determinism;
+  }
   Verification v{session, flags, input, {}, {}};
-  if (int code = tokenCounts(session, flags.tokens, options.maxTokens, v.tokens))
+  int64_t most = package ? package->compiled.plan.header.max_tokens : options.maxTokens;
+  if (int code = tokenCounts(session, flags.tokens, most, v.tokens))
     return code;
-  if (int code = loadSpec(session, flags.spec, flags.compile, input))
+  if (int code = package ? loadStored(session, *package, input) : loadSpec(session, flags.spec, flags.compile, input))
     return code;
   std::unique_ptr<TextLayer> text;
   if (input.isMoeText && !(text = TextLayer::parse(session, input)))
@@ -100,7 +73,7 @@ static int verifySpec(Session &session, const VerifyFlags &flags, const CompileO
                 "tokens of this layer do not choose experts, so there is no routing to report", "leave --routing out");
   if (flags.routing)
     v.routing.emplace(text ? text->experts : input.spec.routerRows());
-  if (int code = verifyLayer(v, options))
+  if (int code = package ? verifyPackage(v, *package) : verifyLayer(v, options))
     return code;
   if (v.routing)
     warnOfRouting(session, *v.routing);
@@ -151,13 +124,14 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
 Verb addVerify(CLI::App &app) {
   auto flags = std::make_shared<VerifyFlags>();
   CLI::App *verb = app.add_subcommand("verify", "run a layer against the reference");
-  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, or preset");
+  verb->add_option("SPEC", flags->spec, "JSON file, .mlir file of the moe dialect, preset, or package");
   verb->add_option("--golden", flags->golden, "folder of golden vectors; every case is compiled and compared")
       ->type_name("DIR");
   verb->add_option("--random", flags->random, "random layers; each is compiled and compared")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000));
-  verb->add_option("--seed", flags->seed, "of the first random layer; layer i has seed S+i")
+  verb->add_option("--seed", flags->seed,
+                   "of the first random layer, layer i has seed S+i; of the first random weights")
       ->type_name("S")
       ->capture_default_str();
   verb->add_option("--most", flags->sizes.most, "largest width of random layers")

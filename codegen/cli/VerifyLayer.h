@@ -11,23 +11,16 @@
 #include "SpecInput.h"
 #include "TextLayer.h"
 
-#include "codegen/check/OracleCheck.h"
 #include "codegen/check/RandomSpec.h"
-
 #include "codegen/check/RoutingStats.h"
+#include "codegen/check/VerifyRun.h"
+#include "codegen/emulate/PackageOnDisk.h"
 
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace moec {
-
-// What happened on one instruction set or device.
-struct IsaResult : OracleResult {
-  std::string name;
-  size_t cases = 0, failed = 0;
-  std::string firstFailure;
-};
 
 struct VerifyFlags {
   CompileFlags compile;
@@ -65,6 +58,9 @@ struct Verification {
 
 // Compiles v.input for `options`, device by device, and runs it. Anything but ExitDone: the reason is said.
 int verifyLayer(Verification &v, const CompileOptions &options);
+
+// Runs a package as it is, on this machine's CPU and GPU; v.input is the layer in it.
+int verifyPackage(Verification &v, const PackageOnDisk &package);
 
 // moec verify --random: `count` random layers from `seed` on, each compiled and compared; what fails is said in a line
 // that makes it again.

@@ -6,6 +6,7 @@
 #define MOEC_CODEGEN_EMIT_COMPILEDPACKAGE_H
 
 #include "codegen/CompileOptions.h"
+#include "codegen/PackageSources.h"
 #include "codegen/cuda/CudaPlan.h"
 #include "codegen/plan/LaunchPlan.h"
 
@@ -40,6 +41,7 @@ struct CompiledPackage {
 
   std::string name;                       // symbol prefix
   std::string canonicalSpec;              // canonical JSON; empty when compiled from moe text
+  PackageSources sources;                 // what it was made from beside the spec
   LaunchPlan plan;                        // filled, isa variants included
   std::string scheduleText;               // the schedule used, printed
   std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why

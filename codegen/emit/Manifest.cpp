@@ -21,11 +21,7 @@ using namespace llvm;
 
 namespace moec {
 
-std::string specHashText(const LaunchPlan &plan) {
-  Sha256Digest hash;
-  std::copy(std::begin(plan.header.spec_hash), std::end(plan.header.spec_hash), hash.begin());
-  return hexText(hash);
-}
+std::string specHashText(const LaunchPlan &plan) { return identityText(plan.header); }
 
 std::string moecVersion() {
   return std::to_string(MOEC_VERSION_MAJOR) + "." + std::to_string(MOEC_VERSION_MINOR) + "." +
@@ -61,61 +57,17 @@ static StringRef dtypeText(uint32_t code) {
   return {name.data(), name.size()};
 }
 
-// The sizes of the buffers that share each slot; a slot is as large as its largest one.
-static std::vector<std::vector<moec_extent>> slotMembers(const LaunchPlan &plan,
-                                                         llvm::function_ref<bool(size_t)> isUsed) {
-  std::vector<std::vector<moec_extent>> members(plan.header.num_slots);
-  for (auto [i, buffer] : llvm::enumerate(plan.buffers))
-    if ((buffer.kind == MOEC_BUFFER_WORKSPACE || buffer.kind == MOEC_BUFFER_OPT_OUTPUT) &&
-        buffer.slot < plan.header.num_slots && isUsed(i))
-      members[buffer.slot].push_back(buffer.bytes);
-  return members;
-}
-
-static bool isAlwaysUsed(size_t) { return true; }
-
-static int64_t rounded(int64_t bytes) {
-  return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
-}
-
-// Slots and route tables, without reports.
-static int64_t sharedWorkspaceBytes(const LaunchPlan &plan, int64_t numTokens,
-                                    llvm::function_ref<bool(size_t)> isUsed) {
-  int64_t total = 0;
-  auto slots = slotMembers(plan, isUsed);
-  slots.resize(slots.size() - plan.header.num_report_slots);
-  for (const auto &slot : slots) {
-    int64_t largest = 0;
-    for (moec_extent extent : slot)
-      largest = std::max(largest, extent.per_token * numTokens + extent.per_sequence + extent.fixed);
-    total += rounded(largest);
-  }
-  for (const moec_step &step : plan.steps)
-    if (step.kind == MOEC_STEP_DISPATCH || step.kind == MOEC_STEP_SLOTS)
-      total += rounded(4 * (int64_t(step.num_groups) + 1)) + 3 * rounded(4 * numTokens * step.choices);
-  return total;
-}
-
 int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens) {
   std::set<size_t> used = target.buffers();
   return sharedWorkspaceBytes(plan, numTokens, [&](size_t i) { return used.count(i) != 0; }) +
          cudaTableBytes(target, numTokens);
 }
 
-int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens) {
-  int64_t most = package.plan.header.isa_mask ? workspaceBytes(package.plan, numTokens, 1) : 0;
+int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens, int64_t workers) {
+  int64_t most = package.plan.header.isa_mask ? workspaceBytes(package.plan, numTokens, workers) : 0;
   for (const CudaTargetPlan &target : package.cuda.targets)
     most = std::max(most, cudaWorkspaceBytes(package.plan, target, numTokens));
   return most;
-}
-
-int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers) {
-  if (int64_t chunk = plan.header.chunk_tokens; chunk && chunk < numTokens)
-    return workspaceBytes(plan, chunk, workers) + rounded(4 * int64_t(plan.header.num_experts));
-  int64_t total = sharedWorkspaceBytes(plan, numTokens, isAlwaysUsed);
-  int64_t items = plan.header.items.per_token * numTokens + plan.header.items.fixed;
-  total += rounded((items + MOEC_ITEMS_PER_WORKER * workers + 1) * int64_t(sizeof(moec_item)));
-  return total + workers * rounded(plan.header.scratch_bytes);
 }
 
 namespace {
@@ -125,10 +77,11 @@ class ManifestWriter {
 public:
   ManifestWriter(const CompiledPackage &package, raw_ostream &os) : package(package), plan(package.plan), json(os, 2) {}
 
-  void write(const FileDigests &files);
+  void write(StringRef library, const FileDigests &files);
 
 private:
   void identity();
+  void madeFrom(StringRef library);
   void argumentList();
   void argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional);
   void workspace();
@@ -180,6 +133,52 @@ void ManifestWriter::identity() {
       json.attribute("chunk_tokens", plan.header.chunk_tokens);
   });
   json.attribute("determinism", determinismWord(plan.header.determinism));
+}
+
+// `moec compile share/NAME` reads this back (codegen/package/PackageManifest.h).
+void ManifestWriter::madeFrom(StringRef library) {
+  const PackageSources &sources = package.sources;
+  const PackageOptions &options = sources.options;
+  json.attributeObject("made_from", [&] {
+    json.attribute("source", package.canonicalSpec.empty() ? "layer.mlir" : "spec.json");
+    json.attributeObject("options", [&] {
+      json.attributeArray("targets", [&] {
+        for (const std::string &target : options.targets)
+          json.value(target);
+      });
+      json.attribute("max_tokens", options.maxTokens);
+      if (options.workspaceLimit)
+        json.attribute("workspace_limit", options.workspaceLimit);
+      json.attribute("math", options.math);
+      json.attribute("determinism", options.determinism);
+      json.attribute("library", library);
+      if (!options.sanitizer.empty())
+        json.attribute("sanitizer", options.sanitizer);
+    });
+    json.attributeObject("templates", [&] {
+      for (const TemplateUse &used : sources.templates)
+        json.attributeObject(used.path, [&] {
+          json.attribute("sha256", hexText(sha256(used.text)));
+          json.attribute("built_in", used.builtIn);
+        });
+    });
+    json.attributeObject("schedule", [&] {
+      json.attributeArray("given", [&] {
+        for (const std::string &stage : sources.schedule.given)
+          json.value(stage);
+      });
+      json.attributeArray("tuned", [&] {
+        for (const ScheduleOrigin::Tuned &tuned : sources.schedule.tuned)
+          json.object([&] {
+            json.attribute("stage", tuned.stage);
+            json.attribute("target", tuned.target);
+            json.attribute("rows", tuned.rows);
+            json.attribute("record_sha256", tuned.record);
+            json.attribute("exact", tuned.exact);
+          });
+      });
+    });
+  });
 }
 
 void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional) {
@@ -237,7 +236,7 @@ void ManifestWriter::workspace() {
         "only in calls that ask for reports");
     json.attribute("report_slots", int64_t(plan.header.num_report_slots)); // the last ones
     json.attributeArray("slots", [&] {
-      for (const auto &slot : slotMembers(plan, isAlwaysUsed))
+      for (const auto &slot : slotMembers(plan))
         json.array([&] {
           for (moec_extent member : slot)
             json.object([&] {
@@ -341,9 +340,10 @@ void ManifestWriter::steps() {
   });
 }
 
-void ManifestWriter::write(const FileDigests &files) {
+void ManifestWriter::write(StringRef library, const FileDigests &files) {
   json.object([&] {
     identity();
+    madeFrom(library);
     argumentList();
     workspace();
     weights();
@@ -358,10 +358,10 @@ void ManifestWriter::write(const FileDigests &files) {
   });
 }
 
-std::string manifestText(const CompiledPackage &package, const FileDigests &files) {
+std::string manifestText(const CompiledPackage &package, StringRef library, const FileDigests &files) {
   std::string text;
   raw_string_ostream os(text);
-  ManifestWriter(package, os).write(files);
+  ManifestWriter(package, os).write(library, files);
   os << '\n';
   return text;
 }

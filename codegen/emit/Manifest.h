@@ -7,6 +7,7 @@
 #define MOEC_CODEGEN_EMIT_MANIFEST_H
 
 #include "codegen/emit/CompiledPackage.h"
+#include "codegen/package/CallMemory.h"
 
 #include "dsl/text/Sha256.h"
 
@@ -19,16 +20,14 @@ namespace moec {
 // "sha256 of every other file" of the package, by relative path, in the order given.
 using FileDigests = std::vector<std::pair<std::string, Sha256Digest>>;
 
-std::string manifestText(const CompiledPackage &package, const FileDigests &files);
+// `library`: as --emit names it.
+std::string manifestText(const CompiledPackage &package, llvm::StringRef library, const FileDigests &files);
 
-// Workspace bytes of a call without reports: the formula at moec_abi.h's workspace map. The runtime has its own
-// implementation; a test compares the two.
-int64_t workspaceBytes(const LaunchPlan &plan, int64_t numTokens, int64_t workers);
-
-// The same for a layer on a CUDA device: only buffers that the target's kernels use, and the target's tables.
+// Workspace bytes of a call without reports (codegen/package/CallMemory.h) on a CUDA device: only buffers that the
+// target's kernels use, and the target's tables.
 int64_t cudaWorkspaceBytes(const LaunchPlan &plan, const CudaTargetPlan &target, int64_t numTokens);
-// The maximum over the package's CPU code, with one thread, and its CUDA targets.
-int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens);
+// The maximum over the package's CPU code, with so many threads, and its CUDA targets.
+int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens, int64_t workers = 1);
 
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();

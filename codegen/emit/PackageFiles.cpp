@@ -26,8 +26,12 @@ std::pair<std::string, std::string> compatibleVersions(int major, int minor) {
   return {std::to_string(major), std::to_string(major + 1)};
 }
 
+StringRef libraryKindName(LibraryKind kind) {
+  return kind == LibraryKind::Static ? "static" : kind == LibraryKind::Shared ? "shared" : "both";
+}
+
 std::string libraryFileName(StringRef name, LibraryKind kind) {
-  return "lib" + name.str() + (kind == LibraryKind::Static ? ".a" : ".so");
+  return "lib" + name.str() + (kind == LibraryKind::Shared ? ".so" : ".a");
 }
 
 // x and y are of one of these.
@@ -111,7 +115,7 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
   values.word("compatible_version", compatible);
   values.word("next_version", next);
   values.word("library", libraryFileName(package.name, kind));
-  values.word("KIND", kind == LibraryKind::Static ? "STATIC" : "SHARED");
+  values.word("KIND", kind == LibraryKind::Shared ? "SHARED" : "STATIC");
   values.integer("hidden", header.hidden);
   values.integer("num_experts", header.num_experts);
   values.integer("top_k", header.top_k);
@@ -137,30 +141,49 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
   return values;
 }
 
-Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, LibraryKind kind,
-                                              std::string libraryBytes) {
+// share/NAME: the layer and what else its package was made from.
+static void addSources(const CompiledPackage &package, const std::string &share, std::vector<PackageFile> &files) {
+  const PackageSources &sources = package.sources;
+  files.push_back({share + "schedule.txt", package.scheduleText});
+  if (!sources.schedule.records.empty())
+    files.push_back({share + "tuning.jsonl", sources.schedule.records});
+  if (!package.canonicalSpec.empty())
+    files.push_back({share + "spec.json", package.canonicalSpec});
+  else if (!sources.layerText.empty())
+    files.push_back({share + "layer.mlir", sources.layerText});
+  for (const TemplateUse &used : sources.templates)
+    if (!used.builtIn || StringRef(used.path).starts_with("functions/"))
+      files.push_back({share + "templates/" + used.path, used.text});
+}
+
+Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, PackageLibraries libraries) {
+  LibraryKind kind = libraries.shared.empty()    ? LibraryKind::Static
+                     : libraries.archive.empty() ? LibraryKind::Shared
+                                                 : LibraryKind::Both;
   const std::string &name = package.name, share = "share/" + name + "/";
   Result<PackageValues> values = templateValues(package, kind);
   if (!values)
     return values.takeError();
   std::vector<PackageFile> files;
+  if (!libraries.archive.empty())
+    files.push_back({"lib/" + libraryFileName(name, LibraryKind::Static), std::move(libraries.archive)});
+  if (!libraries.shared.empty())
+    files.push_back({"lib/" + libraryFileName(name, LibraryKind::Shared), std::move(libraries.shared)});
   for (auto [path, source] :
-       {std::pair("include/" + name + ".h", "header.h.in"), std::pair("lib/" + libraryFileName(name, kind), ""),
+       {std::pair("include/" + name + ".h", "header.h.in"),
         std::pair("lib/cmake/" + name + "/" + name + "Config.cmake", "config.cmake.in"),
         std::pair("lib/cmake/" + name + "/" + name + "ConfigVersion.cmake", "config_version.cmake.in"),
         std::pair("lib/pkgconfig/" + name + ".pc", "pkgconfig.pc.in")}) {
-    Result<std::string> text = *source ? fillPackageTemplate(source, *values) : std::move(libraryBytes);
+    Result<std::string> text = fillPackageTemplate(source, *values);
     if (!text)
       return text.takeError();
     files.push_back({path, std::move(*text)});
   }
-  files.push_back({share + "schedule.txt", package.scheduleText});
-  if (!package.canonicalSpec.empty())
-    files.push_back({share + "spec.json", package.canonicalSpec});
+  addSources(package, share, files);
   FileDigests digests;
   for (const PackageFile &file : files)
     digests.emplace_back(file.path, sha256(file.bytes));
-  files.push_back({share + "manifest.json", manifestText(package, digests)});
+  files.push_back({share + "manifest.json", manifestText(package, libraryKindName(kind), digests)});
   return files;
 }
 

@@ -5,6 +5,7 @@
 #include "PackageLibrary.h"
 
 #include "codegen/ToolRun.h"
+#include "codegen/package/LinkedArchive.h"
 
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Object/ELFObjectFile.h"
@@ -36,7 +37,7 @@ Result<std::string> archiveBytes(const CompiledPackage &package) {
 }
 
 std::string findLinker() {
-  for (StringRef name : {"ld.lld-22", "ld.lld", "ld"})
+  for (StringRef name : linkerNames)
     if (ErrorOr<std::string> path = sys::findProgramByName(name))
       return *path;
   return {};

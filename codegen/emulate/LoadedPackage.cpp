@@ -5,14 +5,13 @@
 #include "codegen/emulate/LoadedPackage.h"
 
 #include "codegen/emulate/LoadedObject.h"
-
-#include <dlfcn.h>
+#include "codegen/package/LoadedLibrary.h"
 
 namespace moec {
 
 struct LoadedPackage::Impl {
-  std::unique_ptr<LoadedObject> objects; // null: a shared library
-  void *library = nullptr;
+  std::unique_ptr<LoadedObject> objects; // or a library
+  std::unique_ptr<LoadedLibrary> library;
   std::vector<std::string> images;
   std::vector<moec_cuda_image> imageTable;
   moec_package package; // a copy of the object's with other images
@@ -24,10 +23,6 @@ struct LoadedPackage::Impl {
       imageTable.push_back({image.data(), image.size()});
     package.images = imageTable.empty() ? nullptr : imageTable.data();
     package.num_images = imageTable.size();
-  }
-  ~Impl() {
-    if (library)
-      dlclose(library);
   }
 };
 
@@ -52,19 +47,13 @@ Result<std::unique_ptr<LoadedPackage>> LoadedPackage::load(const CompiledPackage
 }
 
 Result<std::unique_ptr<LoadedPackage>> LoadedPackage::open(const std::string &path, const std::string &name) {
-  auto refuse = [] {
-    const char *why = dlerror();
-    return Diagnostic::error("E-TOOL", why ? why : "the dynamic linker gives no reason");
-  };
+  Result<std::unique_ptr<LoadedLibrary>> library = LoadedLibrary::open(path, name);
+  if (!library)
+    return library.takeError();
   std::unique_ptr<LoadedPackage> loaded(new LoadedPackage);
   loaded->impl = std::make_unique<Impl>();
-  loaded->impl->library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!loaded->impl->library)
-    return refuse();
-  void *getter = dlsym(loaded->impl->library, (name + "_package").c_str());
-  if (!getter)
-    return refuse();
-  loaded->package = reinterpret_cast<const moec_package *(*)()>(getter)();
+  loaded->impl->library = std::move(*library);
+  loaded->package = loaded->impl->library->package();
   return loaded;
 }
 

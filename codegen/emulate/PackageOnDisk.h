@@ -2,15 +2,16 @@
 //
 // A package folder that `moec compile` wrote -> the package, callable in this process, and its launch plan.
 //
-// Nothing of the folder is trusted: the library and the spec must have the hashes of manifest.json, and the runtime
-// checks the plan before it is copied. Its code runs all the same, so a folder is as trustworthy as a program. A shared
-// library is opened by the dynamic linker, an archive by the JIT linker.
+// Nothing of the folder is trusted: the library, the spec and its functions must have the hashes of manifest.json, and
+// the runtime checks the plan before it is copied. Its code runs all the same, so a folder is as trustworthy as a
+// program. A shared library is opened by the dynamic linker, an archive by the JIT linker.
 
 #ifndef MOEC_CODEGEN_EMULATE_PACKAGEONDISK_H
 #define MOEC_CODEGEN_EMULATE_PACKAGEONDISK_H
 
 #include "codegen/emit/CompiledPackage.h"
 #include "codegen/emulate/LoadedPackage.h"
+#include "codegen/package/StoredPackage.h"
 
 #include <memory>
 #include <string>
@@ -18,10 +19,10 @@
 namespace moec {
 
 struct PackageOnDisk {
+  StoredPackage stored;
   std::string folder;
-  std::string moecVersion; // that made it
-  std::string libraryHash; // 64 hex digits
-  std::string specFile;    // share/NAME/spec.json; empty: it was made from a .mlir file
+  std::string libraryHash;                     // 64 hex digits
+  std::optional<StoredPackage::Source> source; // nullopt: it was made from a .mlir file
   // Name and plan; with an archive, its objects.
   CompiledPackage compiled;
   std::string sharedLibrary; // path; empty: an archive
@@ -33,8 +34,8 @@ struct PackageOnDisk {
 // Whether a folder holds a package: share/NAME/manifest.json exists.
 bool isPackageFolder(const std::string &folder);
 
-// Errors are E-FILE (a file cannot be read) and E-PACKAGE (it is not what the manifest says, is for another version of
-// the ABI, or has no kernels for CPUs).
+// Of two libraries the archive is taken. Errors are E-FILE (a file cannot be read) and E-PACKAGE (it is not what the
+// manifest says, or is for another version of the ABI).
 Result<std::unique_ptr<PackageOnDisk>> openPackage(const std::string &folder);
 
 } // namespace moec

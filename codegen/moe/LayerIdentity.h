@@ -7,8 +7,9 @@
 //     spec_hash   the identity
 //     text_hash   SHA-256 of the printed function without text_hash: the text that spec_hash belongs to
 //
-// A layer built from a spec keeps the spec's hash, even if its text is printed and read back. A text that differs in
-// more than white space and comments is another layer; its identity is the SHA-256 of its own text.
+// A layer built from a spec keeps the hash of its spec and functions (dsl/spec/LayerHash.h), even if its text is
+// printed and read back. A text that differs in more than white space and comments is another layer; its identity is
+// the SHA-256 of its own text.
 
 #ifndef MOEC_CODEGEN_MOE_LAYERIDENTITY_H
 #define MOEC_CODEGEN_MOE_LAYERIDENTITY_H

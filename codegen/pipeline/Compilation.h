@@ -53,6 +53,8 @@ private:
   bool runJobs(ObjectForm form);
   void addDevices(CompiledPackage &result);
   bool cutIntoChunks();
+  PackageOptions optionsUsed() const;
+  bool readTemplates(std::vector<TemplateUse> &out);
   // Runs `body` with MLIR's diagnostics collected; if it fails, they become errors of this code.
   bool collecting(const char *code, llvm::function_ref<bool()> body);
   // Of ops that MLIR finds wrong: text may hold such ops, but a spec's layer never does.
@@ -69,7 +71,9 @@ private:
   LaunchPlan launchPlan;
   std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
   Schedule chosen;
+  ScheduleOrigin origin;
   std::vector<std::string> tuningNotes;
+  std::map<std::string, std::string> functionTexts; // of the functions that a spec's layer applies
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
   std::vector<CudaJob> devices;

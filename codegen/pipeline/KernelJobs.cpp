@@ -13,6 +13,8 @@
 #include "codegen/tune/TuneSchedule.h"
 #include "codegen/tune/TuneSources.h"
 
+#include "dsl/text/Sha256.h"
+
 #include "llvm/ADT/StringExtras.h"
 
 namespace moec {
@@ -36,9 +38,9 @@ namespace {
 // Records of the layer's machine in place of heuristics.
 class Tuning {
 public:
-  Tuning(const LaunchPlan &plan, const CompileOptions &options, std::vector<std::string> &notes)
-      : options(options), notes(notes) {
-    if (!options.tuning)
+  Tuning(const LaunchPlan &plan, const CompileOptions &options, ScheduleOrigin &origin, std::vector<std::string> &notes)
+      : options(options), origin(origin), notes(notes) {
+    if (!options.tuning || options.scheduleOrigin)
       return;
     query.now = currentStamp(moecVersion());
     query.templatesDir = options.templatesDir;
@@ -50,15 +52,15 @@ public:
   }
 
   template <typename Stage> Stage apply(const MatmulStage &facts, Stage standard, llvm::StringRef target) {
-    if (!options.tuning)
+    if (!options.tuning || options.scheduleOrigin)
       return standard;
     query.stage = tuneStageOf(facts, spec, layer);
     query.numerics = options.allowBits ? std::vector<std::string>() : numericsOf(standard);
     TunedStage<Stage> tuned = tuneStage(facts, standard, *options.tuning, query);
     bool any = llvm::any_of(tuned.ranges, [](const TunedRange &range) { return range.item.has_value(); });
     for (const TunedRange &range : tuned.ranges)
-      if (target == isaFacts(Isa::Avx512Bf16).name && range.item && range.match == DeviceMatch::Exact)
-        dotTuned = options.tuning->items[*range.item].record.machine.cpu;
+      if (range.item)
+        addOrigin(facts.name, range);
     std::string where = facts.name + " " + target.str(), rejected = rejectedText(tuned.ranges);
     for (const TunedRange &range : tuned.ranges)
       if (any)
@@ -68,9 +70,15 @@ public:
     return std::move(tuned.schedule);
   }
 
-  std::optional<TuneCpu> dotTuned; // kernels of avx512_bf16 were tuned on this CPU
-
 private:
+  void addOrigin(const std::string &stage, const TunedRange &range) {
+    const TuneRecord &record = options.tuning->items[*range.item].record;
+    std::string line = printTuneRecord(record), hash = hexText(sha256(line));
+    bool known = llvm::any_of(origin.tuned, [&](const ScheduleOrigin::Tuned &other) { return other.record == hash; });
+    if (!known)
+      origin.records += line + "\n";
+    origin.tuned.push_back({stage, record.target, classText(range.rows), hash, range.match == DeviceMatch::Exact});
+  }
   // Those with the bits of the standard.
   static std::vector<std::string> numericsOf(const StageSchedule &standard) {
     std::vector<std::string> numerics;
@@ -82,6 +90,7 @@ private:
   static std::vector<std::string> numericsOf(const CudaStage &) { return {}; }
 
   const CompileOptions &options;
+  ScheduleOrigin &origin;
   std::vector<std::string> &notes;
   TuneQuery query;
   std::string spec, layer;
@@ -89,9 +98,22 @@ private:
 
 } // namespace
 
+// The CPU on which kernels of avx512_bf16 were tuned, if that is the one that compiles.
+static std::optional<TuneCpu> dotTunedCpu(const ScheduleOrigin &origin) {
+  std::optional<TuneCpu> cpu;
+  std::string target = targetOf(Isa::Avx512Bf16);
+  for (llvm::StringRef line : llvm::split(llvm::StringRef(origin.records), '\n'))
+    for (const ScheduleOrigin::Tuned &tuned : origin.tuned)
+      if (tuned.target == target && tuned.exact && tuned.record == hexText(sha256(line)))
+        if (Result<TuneRecord> record = parseTuneRecord(line); record)
+          cpu = record->machine.cpu;
+  return cpu;
+}
+
 bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<std::string> &notes, std::vector<Diagnostic> &errors) {
-  Tuning tuning(plan, options, notes);
+                    Schedule &out, ScheduleOrigin &origin, std::vector<std::string> &notes,
+                    std::vector<Diagnostic> &errors) {
+  Tuning tuning(plan, options, origin, notes);
   Schedule forced;
   auto fail = [&](std::string message, std::string hint = "") {
     errors.push_back(Diagnostic::error("E-SCHEDULE", std::move(message), std::move(hint)));
@@ -122,6 +144,8 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
     return fail(options.scheduleName + ": the layer has no front: no choices of its tokens go straight to a dispatch");
   for (CudaArch arch : fronts) {
     const CudaFrontEntry *chosen = forced.findFront(arch);
+    if (chosen)
+      origin.given.push_back("front " + targetOf(arch));
     out.fronts.push_back(chosen ? *chosen : cudaFront(arch));
   }
   for (const MatmulStage &stage : matmuls) {
@@ -132,6 +156,8 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
       if (out.find(stage.name, used))
         continue;
       const StageSchedule *chosen = forced.find(stage.name, used);
+      if (chosen)
+        origin.given.push_back(stage.name + " " + targetOf(used));
       out.stages.push_back(chosen ? *chosen : tuning.apply(stage, cpuSchedule(stage, used), isaFacts(used).name));
       if (Result<> legal = checkStage(stage, out.stages.back(), options.templatesDir); !legal)
         return failWith(legal.takeError());
@@ -143,17 +169,21 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
       if (out.find(stage.name, arch))
         continue;
       const CudaStage *chosen = forced.find(stage.name, arch);
+      if (chosen)
+        origin.given.push_back(stage.name + " " + targetOf(arch));
       out.cudaStages.push_back(chosen ? *chosen
                                       : tuning.apply(stage, cudaSchedule(stage, arch), cudaArchFacts(arch).name));
       if (Result<> legal = checkStage(stage, out.cudaStages.back(), options.templatesDir); !legal)
         return failWith(legal.takeError());
     }
   }
-  if (tuning.dotTuned && tuning.dotTuned->vendor.size() < sizeof plan.header.dot_vendor) {
+  if (options.scheduleOrigin)
+    origin = *options.scheduleOrigin;
+  if (std::optional<TuneCpu> cpu = dotTunedCpu(origin); cpu && cpu->vendor.size() < sizeof plan.header.dot_vendor) {
     plan.header.features |= MOEC_FEATURE_BF16_DOT_TUNED;
-    llvm::copy(tuning.dotTuned->vendor, plan.header.dot_vendor);
-    plan.header.dot_family = uint32_t(tuning.dotTuned->family);
-    plan.header.dot_model = uint32_t(tuning.dotTuned->model);
+    llvm::copy(cpu->vendor, plan.header.dot_vendor);
+    plan.header.dot_family = uint32_t(cpu->family);
+    plan.header.dot_model = uint32_t(cpu->model);
   }
   return true;
 }

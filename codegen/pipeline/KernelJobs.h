@@ -19,6 +19,7 @@
 namespace moec {
 
 struct CompileOptions;
+struct ScheduleOrigin;
 
 // One kernel function.
 struct KernelJob {
@@ -35,9 +36,11 @@ struct KernelJobs {
 
 // The schedule to use: the forced text for the stages that it names (checked here), for all others records of
 // measurements on this machine where there are some, else heuristics. `notes` says for each stage that has records
-// where its kernels come from. Sets the features of `plan` that follow from records.
+// where its kernels come from, for people, and `origin` for the package. Sets the features of `plan` that follow from
+// records.
 bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, std::vector<std::string> &notes, std::vector<Diagnostic> &errors);
+                    Schedule &out, ScheduleOrigin &origin, std::vector<std::string> &notes,
+                    std::vector<Diagnostic> &errors);
 
 // The ISA whose kernels a step runs on `isa`: AMX and AVX512-BF16 use AVX-512 kernels for what is not bf16 times bf16.
 Isa scheduledIsa(const MatmulStage &facts, Isa isa);

@@ -6,6 +6,7 @@
 #include "Compilation.h"
 
 #include "codegen/CapturedDiagnostics.h"
+#include "codegen/TemplateFiles.h"
 #include "codegen/TextNesting.h"
 #include "codegen/Workers.h"
 #include "codegen/build/FunctionLibrary.h"
@@ -31,6 +32,8 @@
 #include "llvm/Support/SourceMgr.h"
 
 #include <atomic>
+#include <set>
+#include <thread>
 
 using namespace mlir;
 
@@ -69,9 +72,10 @@ bool Compilation::collecting(const char *code, llvm::function_ref<bool()> body) 
 bool Compilation::parseOrBuild() {
   if (input.spec) {
     FunctionLibrary functions(context, options.templatesDir);
-    module = buildLayer(context, *input.spec, specHash(*input.spec), functions, errors);
+    module = buildLayer(context, *input.spec, functions, errors);
     if (!module)
       return false;
+    functionTexts = functions.texts();
   } else {
     if (Result<> flat = checkNesting(input.moeText, input.moeFile, "E-MOE"); !flat) {
       errors.push_back(flat.takeError());
@@ -160,7 +164,7 @@ bool Compilation::schedule() {
   for (size_t i = 0; i < matmuls.size(); ++i)
     if (auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]))
       matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
-  if (!chooseSchedule(launchPlan, matmuls, options, chosen, tuningNotes, errors))
+  if (!chooseSchedule(launchPlan, matmuls, options, chosen, origin, tuningNotes, errors))
     return false;
   if (options.determinism == Determinism::Batch)
     launchPlan.header.determinism = 2;
@@ -360,10 +364,62 @@ bool Compilation::cutIntoChunks() {
                 "give at least that");
 }
 
+// What took effect: --math and the weaker --det change nothing without CUDA targets.
+PackageOptions Compilation::optionsUsed() const {
+  PackageOptions used;
+  for (unsigned isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+    if (options.isas.has(Isa(isa)))
+      used.targets.push_back("cpu:" + isaFacts(Isa(isa)).name.str());
+  for (unsigned arch = 0; arch < numCudaArchs; ++arch)
+    if (llvm::is_contained(options.archs, CudaArch(arch)))
+      used.targets.push_back("cuda:" + cudaArchFacts(CudaArch(arch)).name.str());
+  used.maxTokens = options.maxTokens;
+  used.workspaceLimit = options.workspaceLimit;
+  if (!options.archs.empty() && options.math == MathMode::Tf32)
+    used.math = "tf32";
+  if (options.determinism == Determinism::Batch)
+    used.determinism = "batch";
+  else if (!options.archs.empty() && options.determinism == Determinism::Off)
+    used.determinism = "off";
+  if (options.sanitizer != Sanitizer::None)
+    used.sanitizer = options.sanitizer == Sanitizer::Address ? "address" : "thread";
+  return used;
+}
+
+// Every function that the layer applies and every kernel template that its schedule names.
+bool Compilation::readTemplates(std::vector<TemplateUse> &out) {
+  std::set<std::string> paths;
+  for (const auto &[name, text] : functionTexts)
+    paths.insert("functions/" + name + ".mlir");
+  auto addKernels = [&](const auto &stages) {
+    for (const auto &stage : stages)
+      for (const auto &entry : stage.entries)
+        paths.insert("kernels/" + entry.kernel.templateName + ".mlir");
+  };
+  addKernels(chosen.stages);
+  addKernels(chosen.cudaStages);
+  for (const std::string &path : paths) {
+    Result<std::optional<TemplateText>> read = readTemplate(options.templatesDir, path);
+    if (read && *read) {
+      out.push_back({path, std::move((*read)->text), (*read)->builtIn});
+      continue;
+    }
+    errors.push_back(read ? Diagnostic::error("E-TEMPLATE", "template " + path + " has gone while it was used")
+                          : read.takeError());
+    return false;
+  }
+  return true;
+}
+
 std::unique_ptr<CompiledPackage> Compilation::package() {
   if (!run(Stage::Emit) || !cutIntoChunks())
     return nullptr;
   auto result = std::make_unique<CompiledPackage>();
+  if (!readTemplates(result->sources.templates))
+    return nullptr;
+  result->sources.options = optionsUsed();
+  result->sources.layerText = input.moeText;
+  result->sources.schedule = origin;
   result->name = launchPlan.string(launchPlan.header.name).str();
   if (input.spec)
     result->canonicalSpec = printSpec(*input.spec);

@@ -4,8 +4,6 @@
 
 #include "codegen/plan/LaunchPlan.h"
 
-#include "codegen/plan/StepArgs.h"
-
 #include "runtime/plan/weight_layout.h"
 
 #include "llvm/ADT/ArrayRef.h"
@@ -22,7 +20,6 @@ namespace moec {
 namespace {
 
 const char *const bufferKinds[] = {"input", "output", "weight", "workspace", "optional", "route"};
-const char *const stepKinds[] = {"rows", "matmul", "dispatch", "counts", "capacity", "top_tokens", "slots", "columns"};
 const char *const stacks[] = {"single", "per_expert", "stacked", "flat_rows", "interleaved_columns"};
 const char *const axisOrders[] = {"out_in", "in_out"};
 const char *const partNames[] = {"all", "first_half", "second_half", "even", "odd"};
@@ -134,8 +131,6 @@ void printStep(const LaunchPlan &plan, const moec_step &step, llvm::raw_ostream 
 
 } // namespace
 
-llvm::StringRef stepKindName(const moec_step &step) { return nameIn(stepKinds, step.kind); }
-
 uint32_t LaunchPlan::addString(llvm::StringRef text) {
   for (size_t at = 0; at < strings.size(); at += std::strlen(strings.c_str() + at) + 1)
     if (text == strings.c_str() + at)
@@ -152,16 +147,6 @@ uint32_t LaunchPlan::appendString(llvm::StringRef text) {
 
 llvm::ArrayRef<uint16_t> LaunchPlan::argsOf(const moec_step &step) const {
   return llvm::ArrayRef(args).slice(step.first_arg, step.num_args);
-}
-
-// B comes before every optional argument, so that its position does not depend on the stage.
-const moec_weight *LaunchPlan::weightOf(const moec_step &matmul) const {
-  MatmulArgs<unsigned> positions = numberArgs(MatmulArgs<unsigned>());
-  return matmul.kind == MOEC_STEP_MATMUL ? &weights[buffers[argsOf(matmul)[positions.b]].slot] : nullptr;
-}
-
-llvm::StringRef LaunchPlan::string(uint32_t offset) const {
-  return offset < strings.size() ? llvm::StringRef(strings.c_str() + offset) : llvm::StringRef();
 }
 
 std::vector<char> LaunchPlan::serialize() {

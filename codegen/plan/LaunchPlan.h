@@ -6,6 +6,8 @@
 #ifndef MOEC_CODEGEN_PLAN_LAUNCHPLAN_H
 #define MOEC_CODEGEN_PLAN_LAUNCHPLAN_H
 
+#include "codegen/package/PlanTables.h"
+
 #include "runtime/moec_abi.h"
 
 #include "llvm/ADT/ArrayRef.h"
@@ -21,22 +23,13 @@ class Operation;
 
 namespace moec {
 
-struct LaunchPlan {
-  moec_plan_header header = {};
-  std::vector<moec_buffer> buffers;
-  std::vector<moec_step> steps;
-  std::vector<uint16_t> args;
-  std::vector<uint8_t> covers;
-  std::vector<moec_role> roles;
-  std::vector<moec_weight> weights;
-  std::string strings = std::string(1, '\0'); // offset 0 = the empty string
-  std::vector<mlir::Operation *> stageOf;     // per step: the stage op in the fused module, null for runtime steps
+struct LaunchPlan : PlanTables {
+  std::vector<mlir::Operation *> stageOf; // per step: the stage op in the fused module, null for runtime steps
 
   uint32_t addString(llvm::StringRef text);    // offset of `text`, shared when already there
   uint32_t appendString(llvm::StringRef text); // always a new copy
-  llvm::StringRef string(uint32_t offset) const;
+  llvm::StringRef string(uint32_t offset) const { return text(offset); }
   llvm::ArrayRef<uint16_t> argsOf(const moec_step &step) const; // its buffers, in the order of StepArgs.h
-  const moec_weight *weightOf(const moec_step &matmul) const;   // B of a matmul; null: not a matmul
   std::vector<char> serialize();           // fills the spans and sizes of `header`, returns the blob
   void print(llvm::raw_ostream &os) const; // the text of --stop-after=plan
 };
@@ -44,8 +37,7 @@ struct LaunchPlan {
 // The number of columns that one unit of a columns step reduces.
 constexpr int64_t tokenReduceBlock = 64;
 
-// "rows", "matmul", "dispatch", ...; "?" for a kind that moec_abi.h does not have.
-llvm::StringRef stepKindName(const moec_step &step);
+inline llvm::StringRef stepKindName(const moec_step &step) { return stepKindText(step); }
 
 // Steps that are kernels of the package, not calls of the runtime.
 inline bool isKernelStep(const moec_step &step) {

@@ -144,6 +144,8 @@ private:
           json.object([&] {
             std::string kernel = candidateText(entries[i]);
             json.attribute("kernel", kernel);
+            if (std::string hash = overlayHash(kernel, /*cuda=*/true, options.templatesDir); !hash.empty())
+              json.attribute("template", hash);
             json.attribute("changes",
                            changesText(candidateText(entries[0]), kernel, /*cuda=*/true, options.templatesDir));
             json.attribute("same_bits", haveSameCudaBits(entries[i], entries[0]));

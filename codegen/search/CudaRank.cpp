@@ -182,6 +182,7 @@ private:
     for (const RankedCandidate &candidate : range.candidates) {
       TuneRecord record = blank();
       record.candidate = candidateText(candidate.entry);
+      record.templateHash = overlayHash(record.candidate, /*cuda=*/true, options.templatesDir);
       record.result = candidate.failed.empty() ? TuneResult::Ok : TuneResult::Failed;
       record.detail = candidate.failed;
       if (candidate.failed.empty())
@@ -195,6 +196,7 @@ private:
     TuneRecord choice = blank();
     choice.kind = TuneRecord::Choice;
     choice.candidate = range.changed ? candidateText(first.entry) : choice.standard;
+    choice.templateHash = overlayHash(choice.candidate, /*cuda=*/true, options.templatesDir);
     choice.times = first.times;
     range.records.push_back(std::move(choice));
     if (range.changed)

@@ -58,6 +58,8 @@ static void writeCandidates(json::OStream &os, const BundleRange &range, const B
       os.object([&] {
         std::string text = candidateText(candidate.entry);
         os.attribute("kernel", text);
+        if (std::string hash = overlayHash(text, /*cuda=*/false, options.space.templatesDir); !hash.empty())
+          os.attribute("template", hash);
         os.attribute("changes", changesText(standardText, text, /*cuda=*/false, options.space.templatesDir));
         if (candidate.failed.empty())
           os.attribute("function", candidate.function);

@@ -53,6 +53,7 @@ TuneRecord StageSearch::recordOf(const RowClass &rows, const std::string &candid
   record.routing = options.routing.name;
   record.standard = candidateText(standard);
   record.candidate = candidate;
+  record.templateHash = overlayHash(candidate, /*cuda=*/false, options.space.templatesDir);
   record.share = std::min(rows.weight, 1.0);
   record.stamp.date = utcDate();
   return record;
@@ -68,7 +69,8 @@ const TuneRecord *StageSearch::earlierChoice(const RowClass &rows) const {
   for (llvm::StringRef numeric : numericNames) {
     TuneRecord question = recordOf(rows, "kernel numeric " + numeric.str());
     question.kind = TuneRecord::Choice;
-    if (const TuneRecord *found = earlier(question))
+    const TuneRecord *found = earlier(question);
+    if (found && found->templateHash == overlayHash(found->candidate, /*cuda=*/false, options.space.templatesDir))
       return found;
   }
   return nullptr;
@@ -226,6 +228,7 @@ Result<> StageSearch::prove(const RowClass &rows, const std::vector<Measured> &m
   if (outcome.changed) {
     outcome.chosen = finalists.measuredOf(decision.chosen).entry;
     choice.candidate = finalists.measuredOf(decision.chosen).text;
+    choice.templateHash = overlayHash(choice.candidate, /*cuda=*/false, options.space.templatesDir);
   }
   return remember(choice);
 }

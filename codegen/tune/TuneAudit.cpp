@@ -43,7 +43,17 @@ const std::string &WrongKernels::codeOf(const std::string &kernel, bool cuda) co
 }
 
 std::string WrongKernels::keyOf(const TuneRecord &record, const std::string &kernel) const {
-  return record.target + "\n" + shapeText(record.stage) + "\n" + codeOf(kernel, record.cuda());
+  return record.target + "\n" + shapeText(record.stage) + "\n" + record.templateHash + "\n" +
+         codeOf(kernel, record.cuda());
+}
+
+bool WrongKernels::hasTemplate(const TuneRecord &record, std::string &now) const {
+  std::string name = (record.cuda() ? "cuda " : "cpu ") + record.candidate.substr(0, record.candidate.find(' '));
+  auto [known, added] = templates.try_emplace(name);
+  if (added)
+    known->second = overlayHash(record.candidate, record.cuda(), templatesDir);
+  now = known->second;
+  return now == record.templateHash;
 }
 
 std::optional<size_t> WrongKernels::find(const TuneRecord &record, const std::string &kernel) const {

@@ -12,8 +12,9 @@
 
 namespace moec {
 
-// Kernels that were measured wrong: (target, shape, code) -> the item that says so. A measurement by another
-// version of moec that came later, for the same rows, and was right takes a kernel out again. Records that are stale
+// Kernels that were measured wrong: (target, shape, code, template) -> the item that says so. A measurement by another
+// version of moec that came later, for the same rows, and was right takes a kernel out again; so does another text of
+// its template. Records that are stale
 // for `now` do not count (null: all count).
 class WrongKernels {
 public:
@@ -24,12 +25,15 @@ public:
   // codeOfCandidate, each text read once.
   const std::string &codeOf(const std::string &kernel, bool cuda) const;
 
+  // Whether the template of the record's kernel is still the one that was measured. `now`: what it is instead.
+  bool hasTemplate(const TuneRecord &record, std::string &now) const;
+
 private:
   std::string keyOf(const TuneRecord &record, const std::string &kernel) const;
 
   std::string templatesDir;
   std::map<std::string, size_t> wrong;
-  mutable std::map<std::string, std::string> codes;
+  mutable std::map<std::string, std::string> codes, templates;
 };
 
 // One E-TUNE per record that has a problem, with its file and line, in the order of the set:

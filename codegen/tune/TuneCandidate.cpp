@@ -5,7 +5,13 @@
 
 #include "codegen/tune/TuneCandidate.h"
 
+#include "codegen/TemplateFiles.h"
+
 #include "dsl/DataType.h"
+#include "dsl/text/Sha256.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/Twine.h"
 
 #include <map>
 
@@ -199,6 +205,14 @@ std::string changesText(llvm::StringRef standard, llvm::StringRef candidate, boo
   }
   Result<ScheduleEntry> a = cpuCandidate(standard, {}, templatesDir), b = cpuCandidate(candidate, {}, templatesDir);
   return a && b ? changes(a->kernel, b->kernel, a->numeric, b->numeric) : candidate.str();
+}
+
+std::string overlayHash(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir) {
+  if (templatesDir.empty())
+    return "";
+  llvm::StringRef name = text.take_while([](char c) { return llvm::isAlnum(c) || c == '_'; });
+  auto read = readTemplate(templatesDir, ("kernels/" + llvm::Twine(cuda ? "cuda/" : "") + name + ".mlir").str());
+  return read && *read && !(*read)->builtIn ? hexText(sha256((*read)->text)) : "";
 }
 
 std::string numericOf(llvm::StringRef text) { return text.rsplit(" numeric ").second.trim().str(); }

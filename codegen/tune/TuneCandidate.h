@@ -45,6 +45,9 @@ std::string codeOfCandidate(ScheduleEntry entry);
 std::string changesText(llvm::StringRef standard, llvm::StringRef candidate, bool cuda,
                         llvm::StringRef templatesDir = "");
 
+// SHA-256 of the template that the kernel is made of, 64 hex digits; empty: it is moec's own, or there is none.
+std::string overlayHash(llvm::StringRef text, bool cuda, llvm::StringRef templatesDir);
+
 // "fma" of "... numeric fma"; empty for CUDA.
 std::string numericOf(llvm::StringRef text);
 

@@ -16,8 +16,9 @@
 namespace moec {
 
 const char *tuneReasonName(TuneReason reason) {
-  static const char *const names[] = {"stale",    "wrong",     "failed",       "other bits",   "illegal",   "slower",
-                                      "evidence", "undecided", "other device", "other source", "superseded"};
+  static const char *const names[] = {"stale",      "other template", "wrong",        "failed",
+                                      "other bits", "illegal",        "slower",       "evidence",
+                                      "undecided",  "other device",   "other source", "superseded"};
   return names[unsigned(reason)];
 }
 
@@ -87,6 +88,12 @@ private:
 std::optional<Lookup::Why> Lookup::unusable(const TuneRecord &record) {
   if (std::string stale = staleReason(record.stamp, query.now); !stale.empty())
     return Why(TuneReason::Stale, stale);
+  if (std::string now; !wrong.hasTemplate(record, now)) {
+    auto text = [](const std::string &hash) {
+      return hash.empty() ? "moec's own" : "of SHA-256 " + hash.substr(0, 12);
+    };
+    return Why(TuneReason::Template, "measured was one " + text(record.templateHash) + ", this is one " + text(now));
+  }
   if (record.kind == TuneRecord::Measurement && record.result != TuneResult::Ok)
     return record.result == TuneResult::Wrong
                ? Why(TuneReason::Wrong, escaped(record.detail))

@@ -43,6 +43,7 @@ struct TuneQuery {
 
 enum class TuneReason {
   Stale,     // stamped by another major ABI or another way to time
+  Template,  // its kernel's template has another text than the one that was measured
   Wrong,     // the kernel computes something else
   Failed,    // the kernel could not be built or run, or took too long
   Bits,      // the kernel has another numeric than the package may use

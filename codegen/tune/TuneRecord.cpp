@@ -73,6 +73,8 @@ std::string questionOf(const TuneRecord &record, bool withVersion) {
   add(record.kind == TuneRecord::Measurement ? record.candidate
       : numeric == std::string::npos         ? "choice"
                                              : "choice" + record.candidate.substr(numeric));
+  if (record.kind == TuneRecord::Measurement)
+    add(record.templateHash);
   add(s.spec);
   add(s.name);
   add(record.predicted ? "predicted" : "measured");

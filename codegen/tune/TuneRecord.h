@@ -14,8 +14,10 @@
 //              "gain": [0.061, 0.054, 0.068], "flops": 37748736, "bytes": 3145728},
 //    "stamp": {"moec": "0.1.0", "abi": "1.0", "timing": 1, "date": "2026-11-27T10:00:00Z"}}
 //
-// "share": 0.31 is the class's share of the stage's work in the calls that were tuned for, "unfinished": true a choice
-// among the candidates that the budget reached. "predicted": true marks times of a model of the machine, which is then
+// "template": 64 hex digits is the SHA-256 of the kernel's template if that is a file of --templates. Without it the
+// template is the built-in one of the version that measured, stamp.moec. "share": 0.31 is the class's share of the
+// stage's work in the calls that were tuned for, "unfinished": true a choice among the candidates that the budget
+// reached. "predicted": true marks times of a model of the machine, which is then
 // not necessarily there. A choice has "kind": "choice" and, instead of candidate and result, "choice": "default" or the
 // text of a kernel; its times are the proof: of the chosen kernel, or of the best rival if the default stayed. It may
 // have
@@ -112,6 +114,7 @@ struct TuneRecord {
   std::string standard;  // text of the default kernel that was measured beside the candidate
   std::string candidate; // text of the candidate, or of what was chosen
   TuneResult result = TuneResult::Ok;
+  std::string templateHash;       // of the candidate's template, 64 hex digits; empty: built in
   std::string detail;             // wrong: where; failed: why
   std::optional<TuneTimes> times; // present if the result is ok
   std::vector<TuneDuel> duels;    // of a choice: between finalists whose order the default left open
@@ -125,7 +128,8 @@ struct TuneRecord {
 };
 
 // Equal for two records that answer the same question on the same machine: a later measurement of the same candidate,
-// or a later choice for the same class. With the version of moec, it tells what `tune` need not measure again.
+// or a later choice for the same class. A kernel whose template has changed is another candidate. With the version of
+// moec, it tells what `tune` need not measure again.
 std::string questionOf(const TuneRecord &record, bool withVersion);
 
 constexpr size_t maxTuneLineBytes = 16384;

@@ -125,8 +125,11 @@ std::string printTuneRecord(const TuneRecord &record) {
       writeText(os, "choice", record.keepsDefault() ? "default" : record.candidate);
     } else {
       writeText(os, "candidate", record.candidate);
-      os.attribute("result", tuneResultName(record.result));
     }
+    if (!record.templateHash.empty())
+      writeText(os, "template", record.templateHash);
+    if (record.kind == TuneRecord::Measurement)
+      os.attribute("result", tuneResultName(record.result));
     if (!record.detail.empty())
       writeText(os, "detail", record.detail.substr(0, maxDetailBytes));
     if (record.predicted)
@@ -431,6 +434,8 @@ bool RecordReader::readOutcome(TuneRecord &record) {
   const JsonNode &root = tree.root();
   const char *kernel = "an entry of a schedule without its rows";
   if (tree.member(root, "detail") && !text(root, "", "detail", record.detail, isDetail, "a text of at most 4000 bytes"))
+    return false;
+  if (tree.member(root, "template") && !text(root, "", "template", record.templateHash, isHash, "64 hex digits"))
     return false;
   if (tree.member(root, "predicted") && !boolean(root, "", "predicted", record.predicted))
     return false;

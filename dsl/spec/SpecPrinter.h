@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// LayerSpec -> canonical JSON and its hash, the identity of a layer.
+// LayerSpec -> canonical JSON and its hash. LayerHash.h makes the identity of a layer of it.
 //
 // Canonical: keys in the order of SpecFields, keys with their default left out, two spaces per level, shortest numbers
 // that read back the same. Reading the text and printing it again gives the same text.

@@ -28,11 +28,16 @@ moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" 
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
 install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h
-  ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
+  ${PROJECT_SOURCE_DIR}/runtime/moec_cuda_abi.h ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/runtime/NOTICE DESTINATION share/doc/moec)
-if(TARGET moec)
+if(NOT MOEC_RUNTIME_ONLY)
   install(FILES ${PROJECT_SOURCE_DIR}/dsl/layer.schema.json DESTINATION share/moec)
+endif()
+if(TARGET moec-run)
+  install(TARGETS moec-run RUNTIME DESTINATION bin)
+endif()
+if(TARGET moec)
   # The LLVM libraries stand in a folder of their own that the loader does not search.
   set_target_properties(moec moec-opt PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS moec moec-opt RUNTIME DESTINATION bin)

@@ -129,6 +129,9 @@ static int read_candidates(member_reader *r, bundle_range *range, const json_val
     c->kernel = text(r, v, "kernel");
     c->changes = c == range->candidates ? "" : text(r, v, "changes");
     c->failed = json_text(v, "failed");
+    c->template_hash = json_text(v, "template");
+    if (c->template_hash && strspn(c->template_hash, "0123456789abcdef") != 64 && !r->wrong)
+      r->wrong = "template";
     if (packages) {
       c->library = text(r, v, "library");
       c->library_hash = text(r, v, "library_hash");

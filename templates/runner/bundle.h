@@ -17,6 +17,7 @@
 
 typedef struct bundle_candidate {
   const char *kernel;                 /* as a record says it */
+  const char *template_hash;          /* of the kernel's template; NULL: moec's own */
   const char *changes;                /* of the default, for people; "" for the default */
   int64_t function;                   /* in the library's table; -1: it could not be built */
   const char *failed;                 /* then: why */

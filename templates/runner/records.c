@@ -118,13 +118,26 @@ void records_close(record_file *file) {
   memset(file, 0, sizeof(*file));
 }
 
+enum { TEMPLATE_MEMBER = 96 };
+
+/* What a record says of the candidate's template; "": nothing. */
+static const char *template_member(const bundle_candidate *candidate, char *out) {
+  out[0] = '\0';
+  if (candidate->template_hash)
+    snprintf(out, TEMPLATE_MEMBER, "\"template\":\"%.64s\",", candidate->template_hash);
+  return out;
+}
+
 /* The record up to its answer. */
-static size_t question_of(const record_file *file, const bundle_range *range, const char *candidate, char *out) {
+static size_t question_of(const record_file *file, const bundle_range *range, const bundle_candidate *candidate,
+                          char *out) {
   const char *standard = range->candidates[0].kernel;
-  int size = candidate ? snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",\"candidate\":\"%s\",",
-                                  range->head, file->machine, standard, candidate)
-                       : snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",", range->choice_head,
-                                  file->machine, standard);
+  char own[TEMPLATE_MEMBER];
+  int size = candidate
+                 ? snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",\"candidate\":\"%s\",%s", range->head,
+                            file->machine, standard, candidate->kernel, template_member(candidate, own))
+                 : snprintf(out, MAX_LINE, "%s\"machine\":%s,\"default\":\"%s\",", range->choice_head, file->machine,
+                            standard);
   return size > 0 && size < MAX_LINE ? (size_t)size : 0;
 }
 
@@ -148,7 +161,7 @@ static const char *const outcome_names[] = {"", "ok", "wrong", "failed", "timeou
 
 outcome records_find(const record_file *file, const bundle_range *range, size_t candidate, double *gain) {
   char question[MAX_LINE];
-  size_t size = question_of(file, range, range->candidates[candidate].kernel, question);
+  size_t size = question_of(file, range, &range->candidates[candidate], question);
   const char *answer = size ? find_answer(file, question, size) : NULL;
   if (!answer || strncmp(answer, measured, sizeof(measured) - 1) != 0)
     return OUTCOME_UNKNOWN;
@@ -176,6 +189,16 @@ const char *records_find_choice(const record_file *file, const bundle_range *ran
   memcpy(out, answer, text);
   out[text] = '\0';
   *gain = gain_of(answer);
+  const char *after = answer + text + 1; /* what was chosen may be of a template that has changed */
+  after += *after == ',';
+  for (size_t c = 0; c < range->num_candidates; ++c) {
+    char own[TEMPLATE_MEMBER];
+    if (strcmp(out, c ? range->candidates[c].kernel : "default") != 0)
+      continue;
+    template_member(&range->candidates[c], own);
+    int same = *own ? strncmp(after, own, strlen(own)) == 0 : strncmp(after, "\"template\":", 11) != 0;
+    return same ? out : NULL;
+  }
   return out;
 }
 
@@ -202,7 +225,7 @@ static int append_record(record_file *file, char *line, size_t size, const char 
 int records_append(record_file *file, const bundle_range *range, size_t candidate, outcome result, const char *detail,
                    const pair_times *times) {
   char line[MAX_LINE], answer[1200];
-  size_t size = question_of(file, range, range->candidates[candidate].kernel, line);
+  size_t size = question_of(file, range, &range->candidates[candidate], line);
   int used = snprintf(answer, sizeof(answer), "%s%s\",", measured, outcome_names[result]);
   if (detail && *detail) {
     char clean[600];
@@ -216,8 +239,9 @@ int records_append(record_file *file, const bundle_range *range, size_t candidat
 }
 
 int records_append_choice(record_file *file, const bundle_range *range, size_t candidate, const pair_times *times) {
-  char line[MAX_LINE], answer[4096];
+  char line[MAX_LINE], answer[4096], own[TEMPLATE_MEMBER];
   size_t size = question_of(file, range, NULL, line);
-  snprintf(answer, sizeof(answer), "%s%s\",", chosen, candidate ? range->candidates[candidate].kernel : "default");
+  snprintf(answer, sizeof(answer), "%s%s\",%s", chosen, candidate ? range->candidates[candidate].kernel : "default",
+           template_member(&range->candidates[candidate], own));
   return append_record(file, line, size, answer, times);
 }

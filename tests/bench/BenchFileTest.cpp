@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <sstream>
 
 using namespace moec;
 
@@ -49,10 +50,9 @@ BenchRun runOf(double scale) {
 }
 
 std::string textOf(const BenchRun &run, const char *format) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
+  std::ostringstream os;
   writeReport(os, run, format);
-  return text;
+  return os.str();
 }
 
 std::optional<BenchFile> read(const std::string &text, std::string *errors = nullptr) {
@@ -168,9 +168,9 @@ TEST(BenchCompare, what_else_differs_is_said_once) {
   run.ceilings = {150, 10};
   std::optional<BenchFile> a = read(textOf(runOf(1), "json")), b = read(textOf(run, "json"));
   ASSERT_TRUE(a && b);
-  std::string text;
-  llvm::raw_string_ostream os(text);
+  std::ostringstream os;
   writeComparison(os, compareBenchFiles(*a, *b), false);
+  std::string text = os.str();
   EXPECT_EQ(text.substr(0, text.find("\n\n")),
             "a: a.json\nb: a.json\n"
             "warning: not the same CPU: a AMD EPYC, family 25, model 0, stepping 0; b AMD EPYC, family 25, model 17, "

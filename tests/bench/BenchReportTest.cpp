@@ -3,10 +3,13 @@
 
 #include "codegen/bench/BenchReport.h"
 
+#include "llvm/Support/JSON.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 using namespace moec;
 
@@ -99,8 +102,7 @@ TEST(BenchReport, csv_prints_one_row_per_t) {
   run.series.resize(1);
   run.series[0].tokens = 4;
   run.series[0].rounds = {round(20000, 1)};
-  std::string text;
-  llvm::raw_string_ostream os(text);
+  std::ostringstream os;
   writeReport(os, run, "csv");
   EXPECT_EQ(os.str(), "name,isa,threads,tokens,us_median,us_low,us_high,gflops,gbps,bound_us,share_of_bound,rounds,"
                       "rounds_accepted,compute_gflops,read_gbps,reason\n"
@@ -121,10 +123,9 @@ static BenchRun withheldRun() {
 }
 
 static std::string reportOf(const BenchRun &run, const char *format) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
+  std::ostringstream os;
   writeReport(os, run, format);
-  return text;
+  return os.str();
 }
 
 TEST(BenchReport, tables_have_a_dash_and_a_reason_for_what_is_withheld) {

@@ -3,9 +3,12 @@
 
 #include "codegen/bench/PairReport.h"
 
+#include "llvm/Support/JSON.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <sstream>
 
 using namespace moec;
 
@@ -39,10 +42,9 @@ PairRun runOf(size_t pairs, double factor) {
 }
 
 std::string textOf(const PairRun &run, bool json) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
+  std::ostringstream os;
   writePairReport(os, run, json);
-  return text;
+  return os.str();
 }
 
 } // namespace

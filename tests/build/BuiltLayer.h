@@ -12,6 +12,7 @@
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/plan/PlanStages.h"
 #include "dsl/Reports.h"
+#include "dsl/spec/LayerHash.h"
 #include "dsl/spec/SpecPrinter.h"
 #include "dsl/spec/SpecReader.h"
 
@@ -49,6 +50,7 @@ struct BuiltLayer {
   mlir::func::FuncOp layer;
   std::vector<FusionNote> notes;
   LaunchPlan plan;
+  FunctionTexts functionTexts; // that the layer applies
 
   bool read(const std::string &text, const std::string &dtype = "") {
     SpecSource source;
@@ -63,7 +65,8 @@ struct BuiltLayer {
   bool build(const std::string &templates = "") {
     loadMoeDialects(context);
     FunctionLibrary functions(context, templates);
-    module = buildLayer(context, *spec, specHash(*spec), functions, refusals);
+    module = buildLayer(context, *spec, functions, refusals);
+    functionTexts = functions.texts();
     return bool(module);
   }
   bool fuse() {

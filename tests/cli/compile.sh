@@ -9,7 +9,7 @@ expect_status 0
 expect_out tiny
 expect_err ''
 files=$(cd tiny && find . -type f | sort | tr '\n' ' ')
-expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cmake/tiny/tinyConfig.cmake ./lib/cmake/tiny/tinyConfigVersion.cmake ./lib/libtiny.a ./lib/pkgconfig/tiny.pc ./share/tiny/manifest.json ./share/tiny/schedule.txt ./share/tiny/spec.json '
+expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cmake/tiny/tinyConfig.cmake ./lib/cmake/tiny/tinyConfigVersion.cmake ./lib/libtiny.a ./lib/pkgconfig/tiny.pc ./share/tiny/manifest.json ./share/tiny/schedule.txt ./share/tiny/spec.json ./share/tiny/templates/functions/silu.mlir '
 expect_that 'manifest digests are those of the files' python3 -c '
 import hashlib, json
 m = json.load(open("tiny/share/tiny/manifest.json"))

@@ -31,6 +31,20 @@ for limit in 50 200 300 $(seq 302 3 340) 400; do
 done
 expect_that 'no reproducer' sh -c '! ls -d moec-repro-* 2>/dev/null'
 
+# Packages, by moec and by the program without the compiler.
+tool=$moec
+run -q compile big.json --target cpu:avx2 --emit shared -o big_package
+expect_status 0
+for program in moec moec-run; do
+  moec=$(dirname "$tool")/$program
+  for verb in verify bench; do
+    run $verb big_package --tokens 1
+    expect_status 6
+    expect_in err "$program: error[E-MACHINE]: $verb needs about "
+  done
+done
+moec=$tool
+
 # A workspace that cannot be had is not a wrong result.
 printf '{"moec": 1, "name": "taken", "hidden": 8, "router": {"kind": "expert_choice", "select": {"tokens": 1073741824}},
   "experts": {"count": 4, "intermediate": 6}}' >taken.json

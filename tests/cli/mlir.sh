@@ -11,8 +11,13 @@ run compile tiny.json -q --reports all -o from_spec
 run compile tiny.mlir -q -o from_text
 expect_status 0
 expect_that 'printed text gives the same library' cmp from_spec/lib/libtiny.a from_text/lib/libtiny.a
-expect_that 'the identity is the hash of spec.json' \
-  test "$(identity from_spec)" = "$(sha256sum <from_spec/share/tiny/spec.json | cut -d' ' -f1)"
+expect_that 'the identity is the hash of spec.json and of the functions' python3 -c '
+import glob, hashlib, os, re, sys
+text = open("from_spec/share/tiny/spec.json").read()
+for path in sorted(glob.glob("from_spec/share/tiny/templates/functions/*.mlir")):
+    body = " ".join(re.sub("//.*", "", open(path).read()).split())
+    text += "function %s\n%s\n" % (os.path.basename(path)[:-5], body)
+assert "function silu" in text and hashlib.sha256(text.encode()).hexdigest() == sys.argv[1], text' "$(identity from_spec)"
 expect_that 'and that of the text' test "$(identity from_text)" = "$(identity from_spec)"
 
 sed 's/constant 1.000000e+00/constant 2.000000e+00/' tiny.mlir >edited.mlir
@@ -111,14 +116,14 @@ for example in "$source_dir"/examples/routing/*.mlir; do
   expect_in out '6 cases, 6 passed, 0 failed'
 done
 
-for verb in bench verify; do
+for verb in check tune; do
   run $verb from_spec
   expect_status 4
-  expect_err 'moec: error[E-UNSUPPORTED]: "from_spec" is a package folder; moec reads specs, .mlir files and presets
-  hint: the spec it was made from is "from_spec/share/tiny/spec.json"'
+  expect_err 'moec: error[E-UNSUPPORTED]: "from_spec" is a package folder; this verb reads specs, .mlir files and presets
+  hint: the layer it was made from is "from_spec/share/tiny/spec.json"'
 done
-run verify edited
+run check edited
 expect_status 4
-expect_err 'moec: error[E-UNSUPPORTED]: "edited" is a package folder; moec reads specs, .mlir files and presets
-  hint: it was made from a .mlir file; name that one'
+expect_err 'moec: error[E-UNSUPPORTED]: "edited" is a package folder; this verb reads specs, .mlir files and presets
+  hint: the layer it was made from is "edited/share/tiny/layer.mlir"'
 done_testing

@@ -31,7 +31,15 @@ run explain two.json -q --json --target cpu:baseline --tokens 1
 expect_that 'explain --json lists them' python3 -c '
 import json
 d = json.load(open("out"))
-assert d["reports"] == ["logit_max", "dropped_tokens"] and any(s["if_asked"] for s in d["steps"]), d'
+assert d["reports"] == ["logit_max", "dropped_tokens"] and any(s["if_asked"] for s in d["steps"]), d
+asked = {output for s in d["steps"] for output in s["asked_for"]}
+assert asked == {"counts", "logit_max", "dropped_tokens"} and all(s["if_asked"] == bool(s["asked_for"]) for s in d["steps"]), d["steps"]
+few = d["calls"][0]["workspace_bytes"]
+assert d["threads"] == 1 and few > 0
+import subprocess, sys
+many = json.loads(subprocess.run(sys.argv[1:], capture_output=True, text=True).stdout)
+assert many["threads"] == 8 and many["calls"][0]["workspace_bytes"] > few, (many["calls"], few)' \
+  "$moec" -q explain two.json --json --target cpu:baseline --tokens 1 --threads 8
 
 # What cannot be asked for.
 run compile tiny.json --reports logit_max,drop_tokens -o nothing

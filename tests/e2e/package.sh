@@ -12,7 +12,8 @@ say() { printf '== %s\n' "$*"; }
 
 say install
 "$cmake" --install "$build" --prefix "$work/prefix" >/dev/null
-for file in bin/moec include/moec.h include/moec_abi.h include/moec_dtype.h lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
+for file in bin/moec bin/moec-run include/moec.h include/moec_abi.h include/moec_cuda_abi.h include/moec_dtype.h \
+  share/moec/layer.schema.json lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
   lib/cmake/moec/moecTargets.cmake lib/cmake/moec/moecConfigVersion.cmake lib/cmake/moec/moecAddLayer.cmake \
   lib/pkgconfig/moec.pc share/doc/moec/LICENSE share/doc/moec/NOTICE share/moec/layer.schema.json; do
   [ -e "$work/prefix/$file" ] || { echo "not installed: $file"; exit 1; }
@@ -87,6 +88,10 @@ END
 cc -std=c11 -Wall -Wextra -Werror -I"$work/tiny/include" -I"$work/prefix/include" "$source_dir/examples/hello.c" \
   "$work/tiny/lib/libtiny.a" "$work/prefix/lib/libmoec.a" -lpthread -ldl -o "$work/hello-cc"
 "$work/hello-cc" | diff "$work/hello.txt" -
+
+say 'a package judged without the compiler'
+"$work/prefix/bin/moec-run" inspect "$work/tiny" | grep '^files .* as manifest.json lists them'
+"$work/prefix/bin/moec-run" verify "$work/tiny" --tokens 1-4 | grep ' 0 failed, '
 
 say 'outputs of another program'
 python3 "$source_dir/examples/golden.py" "$work/golden"

@@ -13,8 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
-
+#include <filesystem>
 #include <set>
 
 using namespace moec;
@@ -58,10 +57,34 @@ TEST(LayerIdentity, printed_text_keeps_the_specs) {
     ASSERT_TRUE(built.read(*presetText(name))) << name;
     if (!built.build())
       continue; // refused: not built by this version
-    std::string text = built.text(), spec = hexText(specHash(*built.spec));
+    std::string text = built.text(), spec = hexText(layerHash(printSpec(*built.spec), built.functionTexts));
     EXPECT_EQ(identityOf(built), spec) << name;
     EXPECT_EQ(identityOfText(text), spec) << name;
   }
+}
+
+// A function's body is part of the layer, its comments are not; of functions that no layer applies nothing is.
+TEST(LayerIdentity, functions_are_part_of_the_layer) {
+  namespace fs = std::filesystem;
+  fs::path folder = fs::path(testing::TempDir()) / "identity_functions";
+  auto identityWith = [&](const std::string &name, const std::string &text) {
+    fs::remove_all(folder);
+    fs::create_directories(folder / "functions");
+    std::ofstream(folder / "functions" / (name + ".mlir")) << text;
+    BuiltLayer built;
+    EXPECT_TRUE(built.read(tinyText) && built.build(folder.string()));
+    EXPECT_EQ(built.functionTexts.count("silu"), 1u);
+    return identityOf(built);
+  };
+  std::string silu = readFile(MOEC_SOURCE_DIR "/templates/functions/silu.mlir");
+  BuiltLayer plain;
+  ASSERT_TRUE(plain.read(tinyText) && plain.build());
+  std::string own = identityOf(plain);
+  EXPECT_EQ(identityWith("silu", silu), own);
+  EXPECT_EQ(identityWith("silu", "// mine\n" + with(silu, "arith.negf %v", "arith.negf   %v")), own);
+  EXPECT_NE(identityWith("silu", with(silu, "-128.0", "-127.0")), own);
+  EXPECT_EQ(identityWith("unused", silu), own);
+  EXPECT_NE(own, hexText(specHash(*plain.spec))) << "the built-in function counts too";
 }
 
 TEST(LayerIdentity, comments_and_spaces_change_nothing) {

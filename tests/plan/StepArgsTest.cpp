@@ -73,6 +73,9 @@ MatmulArgs<std::string> matmul(bool gathered, bool prologue, bool epilogue) {
   return args;
 }
 
+// What reads plans without the compiler knows one position.
+TEST(StepArgs, weight_of_a_matmul) { EXPECT_EQ(numberArgs(MatmulArgs<unsigned>()).b, matmulWeightArgument); }
+
 TEST(StepArgs, matmul) {
   for (unsigned has = 0; has < 8; ++has) {
     bool gathered = has & 1, prologue = has & 2, epilogue = has & 4;

@@ -276,9 +276,25 @@ TEST_F(StageSearchRun, never_chooses_a_kernel_that_is_fast_and_wrong) {
       EXPECT_EQ(record.detail.find("blocks of "), 0u) << record.detail;
       EXPECT_NE(record.detail.find("row 0, column 0"), std::string::npos) << record.detail;
       EXPECT_FALSE(record.times);
+      EXPECT_EQ(record.templateHash.size(), 64u);
+    } else {
+      EXPECT_EQ(record.templateHash, "") << record.candidate;
     }
   }
   EXPECT_EQ(fixture.problems(), std::vector<std::string>{});
+  // Repaired it is another kernel, of which the records say nothing.
+  fixture.earlier = fixture.records;
+  fixture.records.clear();
+  overlay.add("panel_fast", {});
+  search = fixture.start("experts_down");
+  outcome = search->search(lastRange(*search));
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(outcome->wrong, 0u);
+  bool measured = false;
+  for (const TuneRecord &record : fixture.records)
+    measured |= record.candidate.find("panel_fast") == 0 && record.kind == TuneRecord::Measurement &&
+                record.result == TuneResult::Ok;
+  EXPECT_TRUE(measured);
 }
 
 // Kernels that read far beyond their weights, never end, or write to their input: each costs its own record only.

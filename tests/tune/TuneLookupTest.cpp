@@ -3,11 +3,14 @@
 // Which choice is used, in what order, and the reason given for every other record.
 
 #include "codegen/tune/TuneLookup.h"
+#include "codegen/TemplateFiles.h"
 #include "codegen/schedule/CpuSchedule.h"
 #include "codegen/tune/TuneCandidate.h"
 #include "codegen/tune/TuneSchedule.h"
 #include "tests/schedule/MatmulStages.h"
 #include "tests/tune/TuneRecords.h"
+
+#include "dsl/text/Sha256.h"
 
 namespace moec {
 namespace {
@@ -172,6 +175,33 @@ TEST(lookup, a_wrong_kernel_is_never_used) {
   EXPECT_EQ(look({{chosen()}, {wrong}, {right}}).substr(0, 4), "none") << "right elsewhere says nothing";
   wrong.stamp.timing = 0;
   EXPECT_EQ(look({{chosen()}, {wrong}}).substr(0, 6), "used 0") << "stale";
+}
+
+// A kernel of --templates that was repaired is another kernel, and records of the built-in one say nothing about it.
+TEST(lookup, a_record_is_about_one_text_of_its_template) {
+  TemporaryFolder folder;
+  std::filesystem::create_directories(folder.file("kernels"));
+  std::string text = (*readTemplate("", "kernels/panel.mlir"))->text + "// mine\n", hash = hexText(sha256(text));
+  writeFile(folder.file("kernels/panel.mlir"), text);
+  TuneQuery q = query();
+  q.templatesDir = folder.path;
+  auto of = [](TuneRecord record, const std::string &templateHash) {
+    record.templateHash = templateHash;
+    return record;
+  };
+  std::string other(64, 'c'), own = "measured was one moec's own, this is one of SHA-256 " + hash.substr(0, 12);
+  TuneRecord wrong =
+      changed(measurement(), [](TuneRecord &r) { r.result = TuneResult::Wrong, r.detail = "row 3", r.times.reset(); });
+  EXPECT_EQ(look({{chosen()}}, q), "none\n0 other template: " + own);
+  EXPECT_EQ(look({{of(chosen(), hash)}}, q), "used 0 exact");
+  EXPECT_EQ(look({{of(chosen(), hash)}}),
+            "none\n0 other template: measured was one of SHA-256 " + hash.substr(0, 12) + ", this is one moec's own");
+  EXPECT_EQ(look({{of(chosen(), hash)}, {wrong}}, q), "used 0 exact\n1 other template: " + own);
+  EXPECT_EQ(look({{of(chosen(), hash)}, {of(wrong, other)}}, q).substr(0, 12), "used 0 exact");
+  EXPECT_EQ(look({{of(chosen(), hash)}, {of(wrong, hash)}}, q).substr(0, 4), "none");
+  // a file that repeats the built-in text is the built-in template
+  writeFile(folder.file("kernels/panel.mlir"), (*readTemplate("", "kernels/panel.mlir"))->text);
+  EXPECT_EQ(look({{chosen()}}, q), "used 0 exact");
 }
 
 TEST(lookup, other_bits_are_refused) {

@@ -49,7 +49,7 @@ TEST(record, line_has_every_member) {
 
 TEST(record, reads_back_what_it_prints) {
   TuneRecord ok = measurement(), wrong = ok, chosen = choice({65, -1}, panel(8, 128)),
-             kept = choice({1, 1}, ok.standard), cuda = ok;
+             kept = choice({1, 1}, ok.standard), cuda = ok, overlay = ok, mine = chosen;
   wrong.result = TuneResult::Wrong;
   wrong.detail = "row 3, column 17: found 2, expected 1 \xe2\x80\x94 \"far\" off\n";
   wrong.times.reset();
@@ -57,7 +57,8 @@ TEST(record, reads_back_what_it_prints) {
   cuda.machine.gpu = TuneGpu{"NVIDIA H200", 90, 132, 13000};
   cuda.standard = cuda.candidate = "multistage { block_m = 16 }";
   cuda.predicted = true;
-  for (const TuneRecord &record : {ok, wrong, chosen, kept, cuda}) {
+  overlay.templateHash = mine.templateHash = std::string(64, 'c');
+  for (const TuneRecord &record : {ok, wrong, chosen, kept, cuda, overlay, mine}) {
     std::string line = printTuneRecord(record);
     EXPECT_EQ(line.find('\n'), std::string::npos);
     TuneRecord back = read(line);
@@ -65,6 +66,7 @@ TEST(record, reads_back_what_it_prints) {
     EXPECT_EQ(back.kind, record.kind);
     EXPECT_EQ(back.rows, record.rows);
     EXPECT_EQ(back.candidate, record.candidate);
+    EXPECT_EQ(back.templateHash, record.templateHash);
     EXPECT_EQ(back.detail, record.detail);
     EXPECT_EQ(back.predicted, record.predicted);
     EXPECT_EQ(back.times.has_value(), record.times.has_value());
@@ -171,6 +173,7 @@ TEST(record, every_member_is_checked) {
        "entry of a "
        "schedule without its rows"},
       {"\"times\"", "\"predicted\":1,\"times\"", "predicted: found \"1\", expected true or false"},
+      {"\"times\"", "\"template\":\"cafe\",\"times\"", "template: found \"cafe\", expected 64 hex digits"},
       {"\"ok\"", "\"fine\"", "result: found \"fine\", expected ok, wrong, failed or timeout"},
       {"\"ok\"", "\"wrong\"", "result is wrong, but member detail, which says where, is missing"},
       {"\"ok\"", "\"failed\"", "result is failed, but member detail, which says why, is missing"},
@@ -255,6 +258,7 @@ TEST(record, question_is_all_but_answer_and_date) {
   };
   EXPECT_TRUE(differs([](TuneRecord &r) { r.rows.last = 13; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.candidate = panel(4, 12); }));
+  EXPECT_TRUE(differs([](TuneRecord &r) { r.templateHash = std::string(64, 'c'); }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.threads = 2; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.predicted = true; }));
   EXPECT_TRUE(differs([](TuneRecord &r) { r.routing = "zipf"; }));

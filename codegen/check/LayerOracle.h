@@ -2,8 +2,8 @@
 //
 // What a layer that is being verified is compared to: random weights and inputs for it, and what it must make of them.
 
-#ifndef MOEC_CODEGEN_CLI_LAYERORACLE_H
-#define MOEC_CODEGEN_CLI_LAYERORACLE_H
+#ifndef MOEC_CODEGEN_CHECK_LAYERORACLE_H
+#define MOEC_CODEGEN_CHECK_LAYERORACLE_H
 
 #include "codegen/check/OracleCheck.h"
 

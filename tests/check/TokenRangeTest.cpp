@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Texts of token ranges -> numbers, or the sentence that says what is wrong.
 
-#include "codegen/cli/TokenRange.h"
+#include "codegen/check/TokenRange.h"
 
 #include <gtest/gtest.h>
 

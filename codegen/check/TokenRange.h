@@ -2,21 +2,20 @@
 //
 // "1,2,4-64*2,100-108,0-32+8" -> {1, 2, 4, 8, 16, 32, 64, 100, .. 108, 0, 8, 16, 24, 32}.
 
-#ifndef MOEC_CODEGEN_CLI_TOKENRANGE_H
-#define MOEC_CODEGEN_CLI_TOKENRANGE_H
+#ifndef MOEC_CODEGEN_CHECK_TOKENRANGE_H
+#define MOEC_CODEGEN_CHECK_TOKENRANGE_H
 
 #include "dsl/text/Result.h"
 
-#include "llvm/ADT/StringRef.h"
-
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace moec {
 
 // Items: N, FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR. An error, E-USAGE: a text of another form, a number over
 // `largest`, or more than 4096 numbers.
-Result<std::vector<int64_t>> parseTokenRange(llvm::StringRef text, int64_t largest);
+Result<std::vector<int64_t>> parseTokenRange(std::string_view text, int64_t largest);
 
 } // namespace moec
 
