@@ -42,8 +42,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string bytes = patched(good.text, data, size);
   GuardedBytes file(bytes.size(), 4096); // a read behind its end is a crash
   std::memcpy(file.data(), bytes.data(), bytes.size());
-  moec_weights *weights = nullptr;
-  moec_status status = moec_weights_map(good.layer, file.data(), bytes.size(), &weights);
+  moec_weights *weights = nullptr, *verified = nullptr;
+  moec_status strict = moec_weights_map(good.layer, file.data(), bytes.size(), MOEC_MAP_VERIFY, &verified);
+  moec_weights_destroy(verified);
+  moec_status status = moec_weights_map(good.layer, file.data(), bytes.size(), 0, &weights);
+  require(strict != MOEC_OK || status == MOEC_OK, "what passes the checksum is mapped without it, too");
   require((status == MOEC_OK) == (weights != nullptr), "weights are mapped or an error is said");
   if (!weights) {
     require(!lastError().empty(), "an error says something");
