@@ -50,7 +50,8 @@ if [ "$script" != - ]; then
 fi
 if [ ! -e "$made/not-built" ]; then
   mkdir -p "$case"
-  cp "$made"/lib/*.so "$made"/share/*/* "$case/"
+  cp "$made"/lib/*.so "$case/"
+  find "$made"/share/* -maxdepth 1 -type f -exec cp {} "$case/" \; # what it was made from stays behind
   [ -e "$case.json" ] || cp "$case/spec.json" "$case.json"
 fi
 [ -z "${FINISHED:-}" ] || echo . >>"$FINISHED"
