@@ -13,7 +13,7 @@ expect_that 'the files of a package' test "$files" = './include/tiny.h ./lib/cma
 expect_that 'manifest digests are those of the files' python3 -c '
 import hashlib, json
 m = json.load(open("tiny/share/tiny/manifest.json"))
-assert len(m["files"]) == 7, m["files"]
+assert len(m["files"]) == 8, m["files"]
 for path, digest in m["files"].items():
     assert "sha256:" + hashlib.sha256(open("tiny/" + path, "rb").read()).hexdigest() == digest, path'
 
