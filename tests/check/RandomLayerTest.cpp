@@ -14,8 +14,8 @@ TEST(RandomLayer, a_buffer_holds_all_elements_of_its_type) {
     DiagnosticList said;
     std::optional<LayerSpec> spec = readSpec(
         R"({"moec": 1, "name": "a", "hidden": 64, "router": {"top_k": 2}, "experts": {"count": 64, "intermediate": 8},
-            "dtype": )" + std::string(types) +
-            "}",
+            "dtype": )" +
+            std::string(types) + "}",
         "layer.json", {}, source, said);
     ASSERT_TRUE(spec) << types;
     RandomLayer layer;
