@@ -336,9 +336,6 @@ const std::vector<ImportFamily> &importFamilies() {
        nllb},
       {{"zaya", "zaya1_vl"}, every, decoder, nullptr, "a router that is an MLP with a state of the layer before"},
       {{"grove_moe"}, every, decoder, nullptr, "a second set of experts, one for each group"},
-      {{"interns2_mobius"}, every, decoder, nullptr, "one set of experts for several layers"},
-      {{"llada2_moe"}, every, decoder, nullptr, "a choice of experts for blocks of tokens"},
-      {{"vitpose_backbone"}, every, decoder, nullptr, "experts that compute a part of the output"},
   };
   return families;
 }

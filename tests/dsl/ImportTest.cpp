@@ -206,8 +206,6 @@ const Refused refused[] = {
      "n_shared_experts"},
     {"shared_of_pangu", "pangu_pro", R"({"shared_expert_intermediate_size": null})", "E-IMPORT-KEY",
      "no shared_expert_intermediate_size"},
-    {"one_set_of_experts", "qwen3", R"({"model_type": "interns2_mobius"})", "E-UNSUPPORTED", "several layers"},
-    {"blocks_of_tokens", "qwen3", R"({"model_type": "llada2_moe"})", "E-UNSUPPORTED", "blocks of tokens"},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(refused),

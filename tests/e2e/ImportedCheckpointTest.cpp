@@ -239,7 +239,8 @@ const std::vector<Checkpoint> &checkpoints() {
        gate + "router.choice_bias mlp.gate.e_score_correction_bias\n" + experts + shared, ""},
       {"step3p5", "kimi_k2-f32",
        R"({"model_type": "step3p5", "moe_num_experts": 8, "moe_top_k": 3, "share_expert_dim": 32, "norm_expert_weight": true,
-                                    "moe_router_scaling_factor": 2.827, "moe_layers_enum": "3,4", "num_hidden_layers": 5})",
+                                    "moe_router_scaling_factor": 2.827, "moe_layers_enum": "3,4", "num_hidden_layers": 5,
+                                    "n_shared_experts": 1})",
        "model.layers.3.",
        "router.weight moe.gate.weight\nrouter.choice_bias moe.router_bias\n" + lines("experts.", "moe.", proj, "") +
            lines("shared.", "share_expert.", proj, ""),
