@@ -55,5 +55,5 @@ moec_build() {
 # same folder adds them later and builds nothing twice.
 moec_build_tools() {
   [ -f "$2/build.ninja" ] || cmake --preset "$1" -DMOEC_BUILD_TESTS=OFF >&2 || return
-  cmake --build --preset "$1" --target moec moec_runtime moec_runtime_shared >&2
+  cmake --build --preset "$1" --target moec moec-run moec_runtime moec_runtime_shared >&2
 }
