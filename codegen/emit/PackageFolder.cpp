@@ -6,6 +6,8 @@
 
 #include "codegen/StagingPath.h"
 
+#include "codegen/package/PackageManifest.h"
+
 #include "dsl/text/SourceText.h"
 
 #include <cerrno>
@@ -14,6 +16,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +45,32 @@ static bool mayBeReplaced(const fs::path &dir) {
     if (fs::is_regular_file(it->path() / "manifest.json", code) && fs::is_directory(dir / "lib", code))
       return true;
   return false;
+}
+
+// A file in a package's folder that none of its manifests lists, so that somebody else put it there; empty: there is
+// none, or a manifest cannot be read.
+static std::string foreignFile(const fs::path &dir) {
+  std::error_code code;
+  std::set<std::string> known;
+  for (fs::directory_iterator it(dir / "share", code), end; !code && it != end; it.increment(code)) {
+    fs::path path = it->path() / "manifest.json";
+    if (!fs::is_regular_file(path, code))
+      continue;
+    uintmax_t bytes = fs::file_size(path, code);
+    std::ifstream file(path, std::ios::binary);
+    std::string text(code || bytes > maxManifestBytes ? 0 : size_t(bytes), '\0');
+    Result<PackageManifest> manifest = parseManifest(file.read(text.data(), std::streamsize(text.size())) ? text : "");
+    if (!manifest)
+      return "";
+    for (const auto &[name, hash] : manifest->files)
+      known.insert(name);
+    known.insert(path.lexically_relative(dir).string());
+  }
+  for (fs::recursive_directory_iterator it(dir, code), end; !code && it != end; it.increment(code))
+    if (!it->is_directory(code) || it->is_symlink(code))
+      if (std::string name = it->path().lexically_relative(dir).string(); !known.count(name))
+        return name;
+  return "";
 }
 
 // The nearest folder that exists takes the new ones.
@@ -82,6 +112,11 @@ Result<> PackageFolder::check(llvm::StringRef path, Existing existing) {
     return Diagnostic::error("E-EXISTS",
                              "folder " + quoteText(dir, 256) + " holds files and is not a package made by moec",
                              "--force replaces packages only; choose another folder with -o");
+  if (std::string name = foreignFile(dir); !name.empty())
+    return Diagnostic::error("E-EXISTS",
+                             "folder " + quoteText(dir, 256) + " holds " + quoteText(name, 256) +
+                                 ", which is not a file of the package in it",
+                             "--force replaces packages only; move the file, or choose another folder with -o");
   return {};
 }
 

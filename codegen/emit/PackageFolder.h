@@ -29,7 +29,8 @@ public:
   enum class Existing { Refuse, Replace };
 
   // Whether a package may be written to `path`: nothing exists there and the nearest folder above it takes a new one,
-  // or `existing` is Replace and `path` is a package or a folder without files. Writes nothing.
+  // or `existing` is Replace and `path` is a package to which nobody has added a file, or a folder without files.
+  // Writes nothing.
   static Result<> check(llvm::StringRef path, Existing existing);
 
   // Checks as above and makes the staging folder.

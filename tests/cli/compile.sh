@@ -31,6 +31,18 @@ expect_that 'no folder but the packages' test "$(ls -d tiny* again*)" = 'again
 tiny
 tiny.json'
 
+# Files of somebody else are not replaced with a package, files of the package are, whatever became of them.
+echo notes >tiny/share/tiny/notes.txt
+run compile tiny.json --force -q
+expect_status 8
+expect_err 'moec: error[E-EXISTS]: folder "tiny" holds "share/tiny/notes.txt", which is not a file of the package in it
+  hint: --force replaces packages only; move the file, or choose another folder with -o'
+expect_that 'the file stays' test "$(cat tiny/share/tiny/notes.txt)" = notes
+rm tiny/share/tiny/notes.txt
+echo changed >>tiny/include/tiny.h
+run compile tiny.json --force -q --max-tokens 64
+expect_status 0
+
 ln -s tiny link
 run compile tiny.json -o link --force
 expect_status 8
