@@ -15,7 +15,7 @@ namespace moec {
 
 static constexpr int64_t unlimited = INT64_MAX;
 
-// The first number of a file; -1: there is none ("max", or no such file).
+// The number that a file begins with; -1 if it begins with a word ("max") or cannot be read.
 static int64_t numberIn(const std::string &path) {
   std::ifstream file(path);
   int64_t number;

@@ -107,7 +107,7 @@ private:
     defined.bytes += known->second.bytes;
     nest(depth + known->second.nesting, "aliases");
     if (!defining.empty() && defined.bytes > maxAliasBytes)
-      refuse("an alias stands for more than " + Twine(maxAliasBytes) + " bytes of types and attributes");
+      refuse("an alias expands to more than " + Twine(maxAliasBytes) + " bytes of types and attributes");
   }
 
   void nest(int64_t levels, const char *what) {

@@ -39,7 +39,7 @@ Value WeightsBuilder::withShared(Value ids) {
   return joined({ids, numbers(none)});
 }
 
-// f over the chosen logits only; 0 where there is no choice
+// f of the chosen logits; places without a choice get the weight 0
 Value WeightsBuilder::scoredSelection(Value logits, Value ids) {
   if (ids && spec.router.score == Score::Softmax)
     logits = maskedBy(logits, ids, negInf);

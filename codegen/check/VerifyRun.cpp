@@ -210,7 +210,7 @@ Result<> verifyCpu(LayerOracle &oracle, const moec_package *package, uint32_t is
 }
 
 // Twice, with other contents of the workspace and, emulated, another order of the threads: the same bits, the oracle's.
-// The second time with fewer outputs, since what is not asked for is not launched and other kernels follow each other.
+// The second call asks for fewer outputs: fewer kernels are launched, so others follow each other.
 static Result<bool> verifyDeviceCall(LayerOracle &oracle, LayerRun &layer, const void *x, int64_t tokens,
                                      RoutingStats *routing, IsaResult &result, std::string &reason) {
   bool repeats = layer.info().determinism != 0;

@@ -4,9 +4,7 @@
 
 #include "codegen/emulate/PackageOnDisk.h"
 
-#include "codegen/package/LoadedLibrary.h"
-
-#include "dsl/text/Sha256.h"
+#include "codegen/package/StoredLibrary.h"
 
 #include "llvm/Object/Archive.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -54,33 +52,23 @@ Result<std::unique_ptr<PackageOnDisk>> openPackage(const std::string &folder) {
   if (Result<> abi = checkAbi(*stored); !abi)
     return abi.takeError();
   std::unique_ptr<PackageOnDisk> package(new PackageOnDisk{std::move(*stored), {}, {}, {}, {}, {}});
-  const PackageManifest &manifest = package->stored.manifest();
   package->folder = folder;
-  package->compiled.name = manifest.name;
-  std::string archive = "lib/lib" + manifest.name + ".a", shared = "lib/lib" + manifest.name + ".so";
-  bool isShared = !manifest.lists(archive);
-  if (isShared && !manifest.lists(shared))
-    return package->stored.damaged("manifest.json lists neither " + archive + " nor " + shared);
-  Result<std::string> library = package->stored.read(isShared ? shared : archive, maxLibraryBytes);
+  package->compiled.name = package->stored.manifest().name;
+  Result<StoredLibrary> library = readLibrary(package->stored, Preferred::Archive);
   if (!library)
     return library.takeError();
-  package->libraryHash = hexText(sha256(*library));
-  if (isShared) {
-    if (Result<> whole = checkSharedObject(*library); !whole)
-      return package->stored.damaged(whole.error().message);
-    package->sharedLibrary = package->stored.pathOf(shared);
-  } else if (Result<> taken = takeObjects(package->stored, *library, package->compiled); !taken) {
+  package->libraryHash = std::move(library->hash);
+  if (library->isShared)
+    package->sharedLibrary = std::move(library->path);
+  else if (Result<> taken = takeObjects(package->stored, library->bytes, package->compiled); !taken)
     return taken.takeError();
-  }
   Result<std::unique_ptr<LoadedPackage>> loaded = package->load();
   if (!loaded)
     return loaded.takeError();
-  Result<PlanTables> plan = readPlan((*loaded)->get());
+  Result<PlanTables> plan = readStoredPlan(package->stored, (*loaded)->get());
   if (!plan)
-    return package->stored.damaged(plan.error().message);
+    return plan.takeError();
   static_cast<PlanTables &>(package->compiled.plan) = std::move(*plan);
-  if (identityText(package->compiled.plan.header) != manifest.identity)
-    return package->stored.damaged("its library is of another layer than manifest.json says");
   Result<std::optional<StoredPackage::Source>> source = package->stored.source();
   if (!source)
     return source.takeError();

@@ -4,6 +4,8 @@
 
 #include "codegen/package/PackageReport.h"
 
+#include "codegen/package/StoredLibrary.h"
+
 #include "codegen/Machine.h"
 
 #include "dsl/DataType.h"
@@ -46,12 +48,10 @@ Result<PackageFacts> factsOf(const StoredPackage &stored, const moec_package *pa
   facts.files = stored.states();
   if (!package)
     return facts;
-  Result<PlanTables> plan = readPlan(package);
+  Result<PlanTables> plan = readStoredPlan(stored, package);
   if (!plan)
-    return stored.damaged(plan.error().message);
+    return plan.takeError();
   const moec_plan_header &header = plan->header;
-  if (identityText(header) != stored.manifest().identity)
-    return stored.damaged("its library is of another layer than manifest.json says");
   for (const moec_output &output : moec_outputs)
     if (moec_is_report(&output) && std::any_of(plan->buffers.begin(), plan->buffers.end(),
                                                [&](const moec_buffer &buffer) { return buffer.role == output.role; }))

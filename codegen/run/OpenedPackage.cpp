@@ -5,26 +5,17 @@
 #include "codegen/run/OpenedPackage.h"
 
 #include "codegen/package/LinkedArchive.h"
-
-#include "dsl/text/Sha256.h"
+#include "codegen/package/StoredLibrary.h"
 
 namespace moec {
 
 Result<std::unique_ptr<LoadedLibrary>> loadLibrary(const StoredPackage &stored, std::string &hash) {
-  const PackageManifest &manifest = stored.manifest();
-  const std::string shared = "lib/lib" + manifest.name + ".so", archive = "lib/lib" + manifest.name + ".a";
-  bool isShared = manifest.lists(shared);
-  if (!isShared && !manifest.lists(archive))
-    return stored.damaged("manifest.json lists neither " + archive + " nor " + shared);
-  Result<std::string> bytes = stored.read(isShared ? shared : archive, maxLibraryBytes);
-  if (!bytes)
-    return bytes.takeError();
-  hash = hexText(sha256(*bytes));
-  if (!isShared)
-    return linkArchive(*bytes, manifest.name);
-  if (Result<> whole = checkSharedObject(*bytes); !whole)
-    return stored.damaged(whole.error().message);
-  return LoadedLibrary::open(stored.pathOf(shared), manifest.name);
+  Result<StoredLibrary> library = readLibrary(stored, Preferred::Shared);
+  if (!library)
+    return library.takeError();
+  hash = library->hash;
+  const std::string &name = stored.manifest().name;
+  return library->isShared ? LoadedLibrary::open(library->path, name) : linkArchive(library->bytes, name);
 }
 
 Result<OpenedPackage> openPackage(const std::string &path) {
@@ -42,12 +33,10 @@ Result<OpenedPackage> openPackage(const std::string &path) {
   if (!library)
     return library.takeError();
   package.library = std::move(*library);
-  Result<PlanTables> plan = readPlan(package.library->package());
+  Result<PlanTables> plan = readStoredPlan(package.stored, package.library->package());
   if (!plan)
-    return package.stored.damaged(plan.error().message);
+    return plan.takeError();
   package.plan = std::move(*plan);
-  if (identityText(package.plan.header) != package.stored.manifest().identity)
-    return package.stored.damaged("its library is of another layer than manifest.json says");
   return package;
 }
 

@@ -156,9 +156,8 @@ static void prefetchLines(ScheduleEntry &entry, int64_t steps, int64_t stepBytes
   entry.kernel.words["hint"] = linear ? "none" : "t1";
 }
 
-// Combine reads f32 rows so much later that they went to memory. Written past the caches, they are not read first:
-// experts_down of qwen3-30b-a3b takes 57.8 instead of 60.9 ms at T = 512, 15.9 instead of 16.3 at
-// T = 128 (a Zen 4 core, avx512_bf16). Few rows stay in the caches, and so do a router's logits.
+// Combine reads f32 rows so much later that they went to memory. Written past the caches, they are not read first
+// (codegen/bench/README.md has the times). Few rows stay in the caches, and so do a router's logits.
 static bool writesPastCaches(const MatmulStage &facts, const ScheduleEntry &entry) {
   return facts.result == MOEC_F32 && facts.parts == 1 && facts.n >= 1024 && facts.n % 32 == 0 &&
          facts.outStride % 64 == 0 && entry.kernel.integers.at("panel_m") > fewRows;

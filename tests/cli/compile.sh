@@ -183,12 +183,7 @@ no_leftovers none
 last='interrupted compile'
 "$moec" compile tiny.json -o none -q --fault hang@package >out 2>err &
 pid=$!
-tries=0
-while [ $tries -lt 200 ] && ! ls -d none.tmp-* >/dev/null 2>&1; do
-  sleep 0.1
-  tries=$((tries + 1))
-done
-expect_that 'a staging folder while it runs' test $tries -lt 200
+expect_that 'a staging folder while it runs' wait_until 20 sh -c 'ls -d none.tmp-*'
 kill -INT $pid
 wait $pid
 status=$?

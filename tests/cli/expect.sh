@@ -39,4 +39,13 @@ expect_that() { # expect_that TEXT COMMAND...: the command succeeds
   shift
   "$@" || complain "expected: $what"
 }
+wait_until() { # wait_until SECONDS COMMAND...: tries it ten times a second; fails if it never succeeds
+  tries=$(($1 * 10))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
 done_testing() { [ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }; }

@@ -68,11 +68,7 @@ expect_that 'no control character is printed' sh -c '! tr -d "\n" <err | grep -q
 last='SIGKILL while the package is written'
 "$moec" compile tiny.json -q -o q --target cpu:avx2 --fault hang@package >out 2>err &
 pid=$!
-tries=0
-while [ $tries -lt 200 ] && ! ls -d q.tmp-* >/dev/null 2>&1; do
-  sleep 0.1
-  tries=$((tries + 1))
-done
+wait_until 20 sh -c 'ls -d q.tmp-*'
 kill -KILL $pid
 wait $pid 2>/dev/null
 for pid in 1 2 3 4 5 6 7 8 9 10; do mkdir -p "q.tmp-$pid"; done

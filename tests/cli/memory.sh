@@ -23,14 +23,6 @@ for verb in verify bench; do
   expect_status 6
 done
 
-# Wherever a limit is met: MLIR does not look at every piece of memory that it gets.
-printf '{"moec": 1, "name": "small", "hidden": 8, "router": {"top_k": 2}, "experts": {"count": 4, "intermediate": 6}}' >small.json
-for limit in 50 200 300 $(seq 302 3 340) 400; do
-  run --memory-limit $limit compile small.json -q -o small --target cpu:avx2 --force
-  expect_that 'exit 0 or 9' test "$status" = 0 -o "$status" = 9
-done
-expect_that 'no reproducer' sh -c '! ls -d moec-repro-* 2>/dev/null'
-
 # Packages, by moec and by the program without the compiler.
 tool=$moec
 run -q compile big.json --target cpu:avx2 --emit shared -o big_package

@@ -96,7 +96,7 @@ deep tuple '"!t = " + "tuple<" * n' 'brackets are nested deeper than 256 levels'
 deep alias '"!t0 = tuple<i32>\n" + "".join(f"!t{i} = tuple<!t{i-1}>\n" for i in range(1, n))' \
   'aliases are nested deeper than 256 levels'
 deep aliases '"!t0 = tuple<i32>\n" + "".join(f"!t{i} = tuple<!t{i-1}, !t{i-1}>\n" for i in range(1, 64))' \
-  'an alias stands for more than 65536 bytes'
+  'an alias expands to more than 65536 bytes'
 deep region '"\"a.b\"() ({\n" * n' 'brackets are nested deeper than 256 levels'
 printf 'this is no mlir \377\000' >garbage.mlir
 run check garbage.mlir

@@ -18,11 +18,7 @@ expect_out 'tiny.json: valid, 4 experts, top-2, H 8, I 6, f32'
 last='nohup'
 (trap '' HUP; exec "$moec" -q --timeout 60 compile tiny.json -o none --fault hang@package) >out 2>err &
 pid=$!
-tries=0
-while [ $tries -lt 200 ] && ! ls -d none.tmp-* >/dev/null 2>&1; do
-  sleep 0.1
-  tries=$((tries + 1))
-done
+wait_until 20 sh -c 'ls -d none.tmp-*'
 kill -HUP $pid
 sleep 0.5
 expect_that 'it goes on after SIGHUP' kill -0 $pid
@@ -35,12 +31,7 @@ expect_status 130
 mkdir bin
 gone() { # the processes whose ids are in the file
   for process in $(cat pids); do
-    tries=0
-    while [ $tries -lt 50 ] && kill -0 "$process" 2>/dev/null; do
-      sleep 0.1
-      tries=$((tries + 1))
-    done
-    expect_that "process $process is gone" test $tries -lt 50
+    expect_that "process $process is gone" wait_until 5 sh -c '! kill -0 "$1"' sh "$process"
     kill -9 "$process" 2>/dev/null
   done
 }
@@ -66,11 +57,7 @@ for tool in ptxas ld.lld-22; do
     # shellcheck disable=SC2086
     PATH=$work/bin:$PATH "$moec" compile tiny.json -q -o none $flags >out 2>err &
     pid=$!
-    tries=0
-    while [ $tries -lt 900 ] && [ ! -s pids ]; do
-      sleep 0.1
-      tries=$((tries + 1))
-    done
+    wait_until 90 test -s pids
     kill -$number $pid
     wait $pid 2>/dev/null
     status=$?
@@ -85,11 +72,7 @@ rm -r bin
 last='SIGINT after the rename'
 LD_PRELOAD=$preload FAIL_CALL=renameat2 FAIL_SLEEP=60 "$moec" compile tiny.json -q -o late >out 2>err &
 pid=$!
-tries=0
-while [ $tries -lt 600 ] && [ ! -d late ]; do
-  sleep 0.1
-  tries=$((tries + 1))
-done
+wait_until 60 test -d late
 kill -TERM $pid
 wait $pid
 status=$?

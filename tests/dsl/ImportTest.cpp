@@ -226,14 +226,8 @@ TEST(Import, traps_are_said) {
                                                          {"deepseek_v1", "norm_topk_prob"},
                                                          {"deepseek_v2", "norm_topk_prob"},
                                                          {"doge", "num_experts"}};
-  for (auto [label, key] : traps) {
-    ImportResult result;
-    ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;
-    const Diagnostic *finding = findingOf(result, "W-QUIRK");
-    ASSERT_TRUE(finding) << label;
-    EXPECT_EQ(finding->path, key) << label;
-    EXPECT_FALSE(finding->hint.empty()) << label;
-  }
+  for (auto [label, key] : traps)
+    expectTrap(label, key);
   ImportResult result;
   ASSERT_TRUE(import(changed(publishedAs("deepseek_v2").config, R"({"norm_topk_prob": true})"), std::nullopt, result));
   ASSERT_TRUE(findingOf(result, "W-QUIRK"));

@@ -65,6 +65,16 @@ inline const Diagnostic *findingOf(const ImportResult &result, const std::string
   return found == result.findings.end() ? nullptr : &*found;
 }
 
+// Imports a published config, whose trap at `path` must be said together with what was chosen.
+inline void expectTrap(const std::string &label, const std::string &path) {
+  ImportResult result;
+  ASSERT_TRUE(import(publishedAs(label).config, std::nullopt, result)) << label;
+  const Diagnostic *finding = findingOf(result, "W-QUIRK");
+  ASSERT_TRUE(finding) << label;
+  EXPECT_EQ(finding->path, path) << label;
+  EXPECT_FALSE(finding->hint.empty()) << label;
+}
+
 // `config` with `keys` merged into it; a key that is null there is removed.
 inline std::string changed(const std::string &config, const char *keys) {
   nlohmann::json merged = nlohmann::json::parse(config);

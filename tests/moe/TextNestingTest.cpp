@@ -60,7 +60,7 @@ TEST(TextNesting, aliases) {
   for (int i = 1; i < 40; ++i)
     twice += "!t" + std::to_string(i) + " = tuple<!t" + std::to_string(i - 1) + ", !t" + std::to_string(i - 1) + ">\n";
   EXPECT_NE(said(chain).find("aliases are nested deeper than 256 levels"), std::string::npos) << said(chain);
-  EXPECT_NE(said(twice).find("an alias stands for more than 65536 bytes"), std::string::npos) << said(twice);
+  EXPECT_NE(said(twice).find("an alias expands to more than 65536 bytes"), std::string::npos) << said(twice);
   // Uses in a function are no definition, and its lines do not belong to the last alias.
   std::string uses = "#map = affine_map<(d0) -> (d0 mod 4)>\n!t = tensor<?x4xf32>\nfunc.func @f(%x: !t) {\n";
   EXPECT_EQ(said(uses + repeated("  \"a.b\"(%x) {m = #map} : (!t) -> !t\n", 20000) + "}\n"), "");

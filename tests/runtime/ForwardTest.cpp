@@ -145,14 +145,6 @@ TEST(Forward, two_threads_share_one_layer) {
   }
 }
 
-// NOTE: the thread sanitizer refuses to start threads in the child of a process with threads.
-#if defined(__SANITIZE_THREAD__)
-#define MOEC_TEST_UNDER_TSAN
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MOEC_TEST_UNDER_TSAN
-#endif
-#endif
 #ifndef MOEC_TEST_UNDER_TSAN
 TEST(Forward, pool_works_in_a_forked_child) {
   TinyWeights weights(6);

@@ -226,14 +226,6 @@ TEST(SharedPool, zeros_are_the_defaults) {
   moec_pool_destroy(nullptr);
 }
 
-// NOTE: the thread sanitizer refuses to start threads in the child of a process with threads.
-#if defined(__SANITIZE_THREAD__)
-#define MOEC_TEST_UNDER_TSAN
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MOEC_TEST_UNDER_TSAN
-#endif
-#endif
 #ifndef MOEC_TEST_UNDER_TSAN
 TEST(SharedPool, forked_child_starts_threads_of_its_own) {
   for (int32_t whenBusy : {MOEC_BUSY_ALONE, MOEC_BUSY_WAIT}) {

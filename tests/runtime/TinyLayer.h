@@ -15,6 +15,15 @@
 
 extern "C" const moec_package *tiny_package(void);
 
+// NOTE: the thread sanitizer refuses to start threads in the child of a process with threads.
+#if defined(__SANITIZE_THREAD__)
+#define MOEC_TEST_UNDER_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MOEC_TEST_UNDER_TSAN
+#endif
+#endif
+
 namespace moec {
 namespace test {
 
