@@ -165,6 +165,11 @@ expect_status 7
 expect_in err 'moec: error[E-INTERNAL]: this is a mistake in moec: stage "spec" ended with signal Aborted'
 expect_that 'a reproducer' sh -c 'grep -q "^command: .*\"compile\" \"tiny.json\"" moec-repro-*/report.txt'
 no_leftovers none
+mkdir own_templates
+run compile tiny.json -o none --templates own_templates --fault crash@emit
+expect_status 7
+expect_in err 'this is a mistake in moec, or in a template of "own_templates": stage "emit" ended with signal Aborted'
+expect_in err 'hint: if it runs without --templates, look there first; otherwise please report it with the folder'
 run compile tiny.json -o none --fault hang --timeout 0.5
 expect_status 9
 expect_err 'moec: error[E-TIMEOUT]: stopped after 0.5 s in stage "spec"
