@@ -158,7 +158,21 @@ expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name
 run compile tiny.json --stop-after linking
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown stage "linking"
-  hint: stages are spec, build, fuse, plan, schedule, instantiate, lower, emit'
+  hint: stages are spec, build, grad, fuse, plan, schedule, instantiate, lower, emit'
+
+sed 's/"hidden"/"passes": ["forward", "backward"], "hidden"/' tiny.json >trained.json
+run compile trained.json --stop-after grad
+expect_status 0
+expect_in out 'moe.role = "grad.y"'
+expect_in out 'moe.role = "grad.experts.down"'
+expect_in out 'moe.grouped_outer'
+run compile trained.json -o none
+expect_status 4
+expect_in err 'of passes only forward is built'
+no_leftovers none
+run compile tiny.json --stop-after grad
+expect_status 3
+expect_in err 'a layer without a backward pass has no gradients'
 
 run compile tiny.json -o none --fault crash
 expect_status 7
