@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 SOFT, HARD, COLUMNS = 500, 800, 120
-SOURCES = (".h", ".cpp", ".c", ".td", ".mlir", ".py", ".sh", ".cmake", ".in", ".test")
+SOURCES = (".h", ".hpp", ".cpp", ".c", ".td", ".mlir", ".py", ".sh", ".cmake", ".in", ".test", ".rs", ".toml")
 BANNED = ("Utils", "Helpers", "Common", "Misc", "Manager", "New", "V2")
 TOP = {"dsl", "codegen", "templates", "runtime", "examples", "tests", "CMakeLists.txt", "README.md",
        "CMakePresets.json", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
