@@ -24,7 +24,8 @@ function(moec_configure_finders folder include_dir pc_include_dir)
 endfunction()
 
 set(headers ${PROJECT_SOURCE_DIR}/runtime)
-moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${headers};${headers}/bindings/cpp" "${headers} -I${headers}/bindings/cpp")
+moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${headers};${headers}/bindings/cpp"
+                       "${headers} -I${headers}/bindings/cpp")
 moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include")
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
