@@ -124,7 +124,7 @@ def extra_items(header, text):
     """Items of the crate that the header does not have."""
     known = set(header.constants) | set(header.structs) | set(header.opaque) | set(header.functions) | set(header.pointers)
     known |= {"moec_status", "moec_dtype", "c_int", "c_uint", "c_char"}
-    named = re.findall(r"^\s*pub (?:const|type|struct|fn) (\w+)", text, re.M)
+    named = re.findall(r"\bpub (?:const|type|struct|fn) (\w+)", text)
     named += re.search(r"^opaque!\((.*?)\)", text, re.M).group(1).split()
     fields = {name: re.findall(r"pub (\w+):", body)
               for name, body in re.findall(r"pub struct (moec_\w+) \{(.*?)\n\}", text, re.S)}

@@ -293,11 +293,7 @@ extern "C" {
         out_weights: *mut *mut moec_weights,
     ) -> moec_status;
     pub fn moec_weights_destroy(weights: *mut moec_weights);
-    pub fn moec_layer_workspace_bytes(
-        layer: *const moec_layer,
-        num_tokens: i64,
-        out_bytes: *mut usize,
-    ) -> moec_status;
+    pub fn moec_layer_workspace_bytes(layer: *const moec_layer, num_tokens: i64, out_bytes: *mut usize) -> moec_status;
     pub fn moec_layer_workspace_bytes_for(
         layer: *const moec_layer,
         num_tokens: i64,
