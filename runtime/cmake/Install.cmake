@@ -33,6 +33,7 @@ set(runtime ${PROJECT_SOURCE_DIR}/runtime)
 install(FILES ${runtime}/moec.h ${runtime}/moec_abi.h ${runtime}/moec_cuda_abi.h ${runtime}/moec_dtype.h
               ${runtime}/bindings/cpp/moec.hpp DESTINATION include)
 install(DIRECTORY ${runtime}/bindings/cpp/moec DESTINATION include)
+install(DIRECTORY ${runtime}/bindings/rust DESTINATION share/moec PATTERN target EXCLUDE)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/runtime/NOTICE DESTINATION share/doc/moec)
 if(NOT MOEC_RUNTIME_ONLY)

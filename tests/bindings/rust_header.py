@@ -102,7 +102,11 @@ def measured(clang, source, header, folder):
 def rust_program(header, values):
     lines = ["// generated from moec.h", "use moec_sys as sys;", "macro_rules! same {",
              "    ($what:expr, $got:expr, $expected:expr) => {",
-             '        assert_eq!($got as i64, $expected, "{}", $what);', "    };", "}", "fn main() {"]
+             '        assert_eq!($got as i64, $expected, "{}", $what);', "    };", "}", "macro_rules! offset {", "    ($type:ident, $field:ident) => {{",
+             "        let memory = core::mem::MaybeUninit::<sys::$type>::uninit();",
+             "        let start = memory.as_ptr();",
+             "        let field = unsafe { core::ptr::addr_of!((*start).$field) };",
+             "        field as usize - start as usize", "    }};", "}", "fn main() {"]
     lines += [f'    same!("{n}", sys::{n}, {values[n]});' for n in header.constants]
     for name, fields in header.structs.items():
         size = values["sizeof " + name]
@@ -110,7 +114,7 @@ def rust_program(header, values):
         for field, c_type in fields:
             lines.append(f"    let _: fn(&sys::{name}) -> &{rust_type(c_type)} = |s| &s.{field};")
             offset = values[f"{name}.{field}"]
-            lines.append(f'    same!("offset of {name}.{field}", core::mem::offset_of!(sys::{name}, {field}), {offset});')
+            lines.append(f'    same!("offset of {name}.{field}", offset!({name}, {field}), {offset});')
     lines += [f"    let _: *const sys::{name} = core::ptr::null();" for name in header.opaque]
     lines += [f"    let _: fn(sys::{n}) -> {rust_type(t)} = |pointer| pointer;" for n, t in header.pointers.items()]
     for name, c_type in header.functions.items():

@@ -183,3 +183,40 @@ pub(crate) unsafe extern "C" fn run_hosted(
     }
     region.work();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    fn region(count: i64, threads: usize, body: &(dyn Fn(i64, i32) + Sync)) -> Region<'_> {
+        let busy = std::array::from_fn(|_| AtomicU64::new(0));
+        Region { count, threads, next: AtomicI64::new(0), busy, body }
+    }
+
+    #[test]
+    fn every_piece_is_done_once_and_no_two_threads_are_one_worker() {
+        let done: Vec<AtomicU64> = (0..500).map(|_| AtomicU64::new(0)).collect();
+        let working: Vec<AtomicBool> = (0..3).map(|_| AtomicBool::new(false)).collect();
+        let body = |i: i64, worker: i32| {
+            assert!(!working[worker as usize].swap(true, Ordering::SeqCst), "worker {worker} is two threads");
+            std::thread::sleep(std::time::Duration::from_micros(20));
+            done[i as usize].fetch_add(1, Ordering::SeqCst);
+            working[worker as usize].store(false, Ordering::SeqCst);
+        };
+        let region = region(500, 3, &body);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| region.work());
+            }
+        });
+        assert!(done.iter().all(|count| count.load(Ordering::SeqCst) == 1));
+    }
+
+    #[test]
+    fn workers_are_numbered_over_several_words() {
+        let region = region(0, 130, &|_, _| {});
+        assert_eq!((0..130).map(|_| region.take_worker().unwrap()).collect::<Vec<_>>(), (0..130).collect::<Vec<_>>());
+        assert!(region.take_worker().is_none());
+    }
+}
