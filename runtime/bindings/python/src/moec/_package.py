@@ -142,4 +142,7 @@ class Library:
         entry = _dl.dlsym(handle, f"{source.name}_package".encode())
         if not entry:
             raise _errors.error("MOEC_FILE_FORMAT", f"{source.library} exports no {source.name}_package")
-        self.package: Optional[int] = ctypes.CFUNCTYPE(c_void_p)(entry)()
+        package: Optional[int] = ctypes.CFUNCTYPE(c_void_p)(entry)()
+        if not package:
+            raise _errors.error("MOEC_FILE_FORMAT", f"{source.library}: {source.name}_package() returned NULL")
+        self.package: int = package
