@@ -68,8 +68,8 @@ def compare(
               "torch": tensors of the layer's type, on its device
 
     A row whose choice of experts changes with the last bits of x and of the router's tensors is a tie and is not
-    compared, if the layer can say its choice (output "ids"); if only ties are left, the comparison fails. Of moec.Weights
-    only x can be changed. y is full of NaN before the call, so that a
+    compared, if the layer can say its choice (output "ids"); if only ties are left, the comparison fails. With
+    moec.Weights only x can be changed. y is full of NaN before the call, so that a
     value that was not written is found. Raises AssertionError with the place of the largest error.
 
     >>> def dense(x, tensors):
