@@ -47,6 +47,7 @@ class Results(unittest.TestCase):
         y, ids, counts = self.layer(x.reshape(2, 3, H), self.w, want=("ids", "counts"))
         self.assertEqual((y.shape, ids.shape, counts.shape), ((2, 3, H), (2, 3, K), (E,)))
         np.testing.assert_array_equal(y.reshape(6, H), flat)
+        self.assertEqual(self.layer(x[:5], self.w).shape, (5, H))  # not three tokens per sequence
         y, ids = self.layer(x[0], self.w, want="ids")
         self.assertEqual((y.shape, ids.shape), ((H,), (K,)))
         np.testing.assert_array_equal(y, flat[0])
