@@ -153,7 +153,7 @@ class Refusals(unittest.TestCase):
         memory = np.zeros(2 * H * 4 + 64, "uint8")
         start = -memory.__array_interface__["data"][0] % 64 + 4
         x = memory[start : start + 2 * H * 4].view("float32").reshape(2, H)
-        self.refused("MOEC_ALIGNMENT", "x is not 16-byte aligned", x)
+        self.refused("MOEC_ALIGNMENT", "x is not 16-byte aligned; a copy of it is", x)
 
     def test_number_of_tokens(self):
         text = "num_tokens is 513, expected 0 to 512"
