@@ -194,10 +194,10 @@ class Concurrency(unittest.TestCase):
         sys.setswitchinterval(1000)  # the interpreter changes threads only where one lets go of it
         try:
             x, end = tiny.x_of(512), time.monotonic() + 20
+            w = moec.load(tiny.package(), threads=1).pack(tiny.tensors())  # packing may start a pool, too
             while not any(entry[1] for entry in seen) and time.monotonic() < end:
                 pool = moec.Pool(threads=2, on_thread_start=start)
                 layer = moec.load(tiny.package(), pool=pool)
-                w = layer.pack(tiny.tensors())
                 for _ in range(20):
                     inside = True
                     layer(x, w)
@@ -231,8 +231,8 @@ class Concurrency(unittest.TestCase):
         try:
             layer = moec.load(tiny.package(), pool=moec.Pool(threads=2, on_thread_start=fail))
             x = tiny.x_of(300)
-            w = layer.pack(tiny.tensors())
-            end = time.monotonic() + 30
+            w, end = layer.pack(tiny.tensors()), time.monotonic() + 30
+            y = layer(x, w)
             while not seen and time.monotonic() < end:
                 y = layer(x, w)
                 time.sleep(0.001)
