@@ -12,7 +12,8 @@ BANNED = ("Utils", "Helpers", "Common", "Misc", "Manager", "New", "V2")
 TOP = {"dsl", "codegen", "templates", "runtime", "examples", "tests", "CMakeLists.txt", "README.md",
        "CMakePresets.json", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
 # Names that tools ask for.
-FIXED_NAMES = ("README.md", "CMakeLists.txt", "Cargo.toml", "build.rs", "lib.rs", "mod.rs")
+FIXED_NAMES = ("README.md", "CMakeLists.txt", "Cargo.toml", "build.rs", "lib.rs", "mod.rs", "__init__.py", "setup.py",
+               "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE", ".gitignore")
 WIDE_TESTS = (".mlir", ".sh", ".in", ".test")  # of tests: texts that are compared as they stand
 NOTES = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
