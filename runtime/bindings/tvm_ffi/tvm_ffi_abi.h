@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
   MOEC_FFI_NONE = 0,
   MOEC_FFI_INT = 1,
@@ -75,8 +79,10 @@ typedef struct moec_ffi_value {
   } as;
 } moec_ffi_value;
 
+#ifndef __cplusplus
 _Static_assert(sizeof(moec_ffi_value) == 16 && sizeof(moec_ffi_tensor) == 48 && sizeof(moec_ffi_object) == 24,
                "the ABI has these sizes");
+#endif
 
 /* Allocates a tensor of the prototype's dtype, shape and device from the allocator of the calling framework. */
 typedef int moec_ffi_allocate(moec_ffi_tensor *prototype, void **out_tensor);
@@ -90,4 +96,7 @@ __attribute__((weak)) moec_ffi_stream_of TVMFFIEnvGetStream;
 __attribute__((weak)) moec_ffi_allocate TVMFFIEnvTensorAlloc;
 __attribute__((weak)) moec_ffi_release TVMFFIObjectDecRef;
 
+#ifdef __cplusplus
+}
+#endif
 #endif
