@@ -63,9 +63,7 @@ static Result<PackageLibraries> makeLibraries(const CompiledPackage &package, Li
   Result<std::string> workDir = folder.workDir();
   if (!workDir)
     return workDir.takeError();
-  // Sanitizers are in the program that loads the kernels, and so is its runtime.
-  auto contents = package.sources.options.sanitizer.empty() ? LibraryContents::Calls : LibraryContents::Kernels;
-  Result<std::string> shared = sharedLibraryBytes(package, contents, *workDir);
+  Result<std::string> shared = sharedLibraryBytes(package, packageContents(package), *workDir);
   if (!shared) {
     Diagnostic error = shared.takeError();
     if (error.code == "E-TOOL")

@@ -22,6 +22,12 @@ namespace moec {
 static llvm::StringRef between(const char *begin, const char *end) { return {begin, size_t(end - begin)}; }
 
 llvm::StringRef embeddedRuntimeArchive() { return between(moec_runtime_archive_begin, moec_runtime_archive_end); }
+llvm::ArrayRef<llvm::StringLiteral> embeddedCalls() {
+  static constexpr llvm::StringLiteral calls[] = {"forward",         "call", "pack",    "load",      "weights_bytes",
+                                                  "workspace_bytes", "info", "options", "last_error"};
+  return calls;
+}
+
 llvm::StringRef embeddedLibcStub() { return between(moec_libc_stub_begin, moec_libc_stub_end); }
 llvm::StringRef embeddedLoaderStub() { return between(moec_loader_stub_begin, moec_loader_stub_end); }
 

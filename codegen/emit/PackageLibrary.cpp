@@ -40,6 +40,10 @@ Result<std::string> archiveBytes(const CompiledPackage &package) {
   return (*archive)->getBuffer().str();
 }
 
+LibraryContents packageContents(const CompiledPackage &package) {
+  return package.sources.options.sanitizer.empty() ? LibraryContents::Calls : LibraryContents::Kernels;
+}
+
 std::string findLinker() {
   for (StringRef name : linkerNames)
     if (ErrorOr<std::string> path = sys::findProgramByName(name))
@@ -100,9 +104,6 @@ static Result<> checkLibrary(StringRef bytes, const std::set<std::string> &symbo
   return missing.empty() ? Result<>() : refuse(join(missing, ", ") + " is missing");
 }
 
-// A function of the embedded runtime's exports; the linker takes the archive's members from there on.
-static constexpr const char *rootExport = "__tvm_ffi_forward";
-
 // Files of `workDir` for the linker, written one by one.
 namespace {
 struct LinkInputs {
@@ -155,9 +156,13 @@ Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryCo
   std::set<std::string> exported = {symbol};
   std::string script = symbol + "; ";
   if (contents == LibraryContents::Calls) {
-    args.insert(args.end(), {"--defsym=moec_bound_package=" + symbol, "-u", rootExport, "--gc-sections", "-z", "defs"});
-    exported.insert(rootExport);
-    script += "__tvm_ffi_*; ";
+    args.insert(args.end(), {"--defsym=moec_bound_package=" + symbol, "--gc-sections", "-z", "defs"});
+    for (StringRef call : embeddedCalls()) {
+      std::string function = ("__tvm_ffi_" + call).str();
+      args.insert(args.end(), {"-u", function}); // it is taken from the archive, and what it needs
+      script += function + "; ";
+      exported.insert(function);
+    }
   }
   if (Result<> written = writeWorkFile(exports, "{ global: " + script + "local: *; };\n"); !written)
     return written.takeError();

@@ -24,6 +24,10 @@ enum class LibraryContents {
   Calls    // also the runtime, under hidden names, and __tvm_ffi_*: it works alone, and needs libc.so.6 of glibc 2.34
 };
 
+// Of the shared library in a package folder: calls, but kernels with a sanitizer, which is in the program that loads
+// them, as is its runtime.
+LibraryContents packageContents(const CompiledPackage &package);
+
 // A shared library. Objects and the linker's files are written to `workDir`, which must exist; the caller removes it. An
 // error is E-TOOL, or E-WRITE if there is no room.
 Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryContents contents,
