@@ -43,6 +43,17 @@ int TVMFFIEnvTensorAlloc(moec_ffi_tensor *prototype, void **out) {
   return 0;
 }
 
+struct MadeFunction {
+  void *self;
+  moec_ffi_function *function;
+  void (*destroy)(void *);
+};
+
+int TVMFFIFunctionCreate(void *self, moec_ffi_function *function, void (*destroy)(void *), void **out) {
+  *out = new MadeFunction{self, function, destroy};
+  return 0;
+}
+
 int TVMFFIObjectDecRef(void *object) {
   using namespace moec::test;
   auto *made = static_cast<Tensor::Object *>(object);
@@ -109,6 +120,24 @@ std::string refusal(moec_ffi_function *function, const std::vector<moec_ffi_valu
   EXPECT_EQ(code, FakeFramework::kind.empty() ? 0 : -1);
   EXPECT_EQ(result.type, MOEC_FFI_NONE);
   return code ? FakeFramework::kind + ": " + FakeFramework::message : "";
+}
+
+BoundFunction::BoundFunction(const moec_ffi_value &result) : object(result.as.pointer) {
+  EXPECT_EQ(result.type, MOEC_FFI_FUNCTION);
+}
+
+BoundFunction::~BoundFunction() {
+  auto *made = static_cast<MadeFunction *>(object);
+  made->destroy(made->self);
+  delete made;
+}
+
+std::string BoundFunction::refusal(const std::vector<moec_ffi_value> &args) {
+  auto *made = static_cast<MadeFunction *>(object);
+  moec_ffi_value result = none();
+  return made->function(made->self, args.data(), int32_t(args.size()), &result)
+             ? FakeFramework::kind + ": " + FakeFramework::message
+             : "";
 }
 
 std::string textOf(const moec_ffi_value &result) {

@@ -17,8 +17,7 @@
 #include <vector>
 
 extern "C" {
-typedef int moec_ffi_function(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result);
-moec_ffi_function __tvm_ffi_forward, __tvm_ffi_call, __tvm_ffi_pack, __tvm_ffi_load, __tvm_ffi_weights_bytes,
+moec_ffi_function __tvm_ffi_forward, __tvm_ffi_call, __tvm_ffi_bind, __tvm_ffi_pack, __tvm_ffi_load, __tvm_ffi_weights_bytes,
     __tvm_ffi_workspace_bytes, __tvm_ffi_info, __tvm_ffi_options, __tvm_ffi_last_error;
 }
 
@@ -36,6 +35,17 @@ struct FakeFramework {
   static std::function<void *(size_t)> allocate;             // memory of a tensor; empty: it has no allocator
   static std::function<void(void *)> release;                // ... which is given back
   static int numAllocated, numReleased;
+};
+
+// A function object, until it is destroyed.
+class BoundFunction {
+public:
+  explicit BoundFunction(const moec_ffi_value &result);
+  ~BoundFunction();
+  std::string refusal(const std::vector<moec_ffi_value> &args); // as below; "" after a success
+
+private:
+  void *object;
 };
 
 // A tensor over memory that it does not own. `strides` empty: NULL, row-major.

@@ -44,9 +44,14 @@ TEST(FfiWeights, load_reads_a_checkpoint) {
   WeightsOf weights(3);
   std::vector<float> x = randomInput(9, 1);
   std::string path = testing::TempDir() + "ffi_weights_" + std::to_string(getpid()) + ".safetensors";
-  fileWithDown(weights.source, MOEC_STACK_STACKED, MOEC_AXES_OUT_IN, MOEC_PART_ALL, MOEC_F32).write(path);
+  fileWithDown(weights.source, MOEC_STACK_PER_EXPERT, MOEC_AXES_OUT_IN, MOEC_PART_ALL, MOEC_F32).write(path);
   AlignedBytes bytes(16384, 0xff);
   Tensor buffer(bytes.data(), {16384}, u8);
+  for (moec_ffi_value prefix : {none(), valueOf("")}) {
+    std::memset(bytes.data(), 0xff, bytes.size());
+    callFfi(__tvm_ffi_load, {valueOf(buffer), valueOf(path.c_str()), prefix});
+    EXPECT_EQ(run(buffer, x), weights.want(x).y);
+  }
   std::string missing = refusal(__tvm_ffi_load, {valueOf(buffer), valueOf(path.c_str()), valueOf("other.")});
   EXPECT_EQ(missing.compare(0, 18, "ValueError: load: "), 0) << missing;
   EXPECT_NE(missing.find("other."), std::string::npos) << missing;
@@ -62,6 +67,56 @@ TEST(FfiWeights, load_reads_a_checkpoint) {
   value.as.pointer = &nul;
   EXPECT_EQ(refusal(__tvm_ffi_load, {valueOf(buffer), value}), "ValueError: load: path holds a NUL byte");
   unlink(path.c_str());
+}
+
+TEST(FfiWeights, roles_may_come_first_and_the_buffer_last) {
+  WeightsOf weights(5);
+  std::vector<float> x = randomInput(9, 1);
+  TinyWeights &w = weights.source;
+  AlignedBytes bytes(16384, 0xff);
+  Tensor buffer(bytes.data(), {16384}, u8), router(w.router.data(), {experts, hidden}),
+      gate(w.gate.data(), {experts, inner, hidden}), up(w.up.data(), {experts, inner, hidden}),
+      down(w.down.data(), {experts, hidden, inner});
+  callFfi(__tvm_ffi_pack, {valueOf("router.weight, experts.up,experts.gate,experts.down"), valueOf(router), valueOf(up),
+                           valueOf(gate), valueOf(down), valueOf(buffer)});
+  EXPECT_EQ(run(buffer, x), weights.want(x).y);
+  EXPECT_EQ(refusal(__tvm_ffi_pack, {valueOf("router.weight,experts.up"), valueOf(router), valueOf(buffer)}),
+            "ValueError: pack: 1 tensors follow 2 roles, before the buffer");
+  EXPECT_EQ(refusal(__tvm_ffi_pack, {valueOf("router.weight"), valueOf(router), valueOf(int64_t(1))}),
+            "TypeError: pack: buffer is the number 1, expected a tensor of u8 with weights_bytes() elements");
+}
+
+TEST(FfiWeights, bound_functions_take_the_tensors_alone) {
+  WeightsOf weights(6);
+  std::vector<float> x = randomInput(9, 1);
+  TinyWeights &w = weights.source;
+  AlignedBytes bytes(16384, 0xff);
+  Tensor buffer(bytes.data(), {16384}, u8), router(w.router.data(), {experts, hidden}),
+      gate(w.gate.data(), {experts, inner, hidden}), up(w.up.data(), {experts, inner, hidden}),
+      down(w.down.data(), {experts, hidden, inner});
+  std::string roles = "router.weight,experts.gate,experts.up,experts.down", names = "x,weights,ids,y";
+  BoundFunction packing(callFfi(__tvm_ffi_bind, {valueOf("pack"), valueOf(roles.c_str())}));
+  BoundFunction calling(callFfi(__tvm_ffi_bind, {valueOf("call"), valueOf(names.c_str())}));
+  roles.assign(roles.size(), '?'); // they were copied
+  names.assign(names.size(), '?');
+  EXPECT_EQ(packing.refusal({valueOf(router), valueOf(gate), valueOf(up), valueOf(down), valueOf(buffer)}), "");
+  CpuCall call(x);
+  EXPECT_EQ(calling.refusal({valueOf(call.x), valueOf(buffer), valueOf(call.ids), valueOf(call.y)}), "");
+  EXPECT_EQ(call.result().y, weights.want(x).y);
+  EXPECT_EQ(call.result().ids, weights.want(x).ids);
+  EXPECT_EQ(calling.refusal({}), "ValueError: call: 0 arguments follow the names, expected 4");
+  EXPECT_EQ(calling.refusal(std::vector<moec_ffi_value>(100, valueOf(call.x))),
+            "ValueError: call: 100 arguments follow the names, expected 4");
+  BoundFunction loading(callFfi(__tvm_ffi_bind, {valueOf("load"), valueOf("/nonexistent"), valueOf("layers.0.")}));
+  EXPECT_EQ(loading.refusal({valueOf(buffer)}),
+            "RuntimeError: load: /nonexistent: cannot be opened: No such file or directory");
+  for (std::vector<moec_ffi_value> args : {std::vector<moec_ffi_value>{}, {valueOf("call")}, {valueOf("forward"), none()}})
+    EXPECT_EQ(refusal(__tvm_ffi_bind, args),
+              "ValueError: bind: expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
+  EXPECT_EQ(refusal(__tvm_ffi_bind, {valueOf("call"), valueOf(int64_t(1))}),
+            "TypeError: bind: a bound argument is the number 1, expected a string");
+  EXPECT_EQ(refusal(__tvm_ffi_bind, {valueOf("load"), valueOf("a"), valueOf("b"), valueOf("c")}),
+            "ValueError: bind: 3 texts, expected at most 2");
 }
 
 TEST(FfiWeights, pack_refuses_what_does_not_fit) {

@@ -18,7 +18,8 @@
   } while (0)
 
 moec_ffi_host moec_ffi_find_host(void) {
-  moec_ffi_host host = {TVMFFIErrorSetRaisedFromCStr, TVMFFIEnvGetStream, TVMFFIEnvTensorAlloc, TVMFFIObjectDecRef};
+  moec_ffi_host host = {TVMFFIErrorSetRaisedFromCStr, TVMFFIEnvGetStream, TVMFFIEnvTensorAlloc, TVMFFIObjectDecRef,
+                        TVMFFIFunctionCreate};
   if (host.raise)
     return host;
   void *library = dlopen("libtvm_ffi.so", RTLD_LAZY | RTLD_NOLOAD);
@@ -28,6 +29,7 @@ moec_ffi_host moec_ffi_find_host(void) {
   FIND(library, host.stream_of, "TVMFFIEnvGetStream");
   FIND(library, host.allocate, "TVMFFIEnvTensorAlloc");
   FIND(library, host.release, "TVMFFIObjectDecRef");
+  FIND(library, host.make_function, "TVMFFIFunctionCreate");
   dlclose(library); /* its other users keep it */
   return host;
 }

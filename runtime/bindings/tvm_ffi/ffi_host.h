@@ -13,6 +13,7 @@ typedef struct moec_ffi_host {
   moec_ffi_stream_of *stream_of;
   moec_ffi_allocate *allocate;
   moec_ffi_release *release;
+  moec_ffi_make_function *make_function;
 } moec_ffi_host;
 
 moec_ffi_host moec_ffi_find_host(void);

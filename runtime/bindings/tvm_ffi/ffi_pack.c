@@ -23,13 +23,14 @@ typedef struct packed_buffer {
   size_t bytes;
 } packed_buffer;
 
-static moec_status find_buffer(const moec_ffi_value *args, int32_t count, packed_buffer *out) {
-  const moec_ffi_tensor *tensor = count > 0 ? moec_ffi_tensor_of(&args[0]) : NULL;
+/* `value` may be NULL: the argument is missing. */
+static moec_status find_buffer(const moec_ffi_value *value, packed_buffer *out) {
+  const moec_ffi_tensor *tensor = value ? moec_ffi_tensor_of(value) : NULL;
   moec_ffi_device device;
   if (!tensor) {
     char found[192] = "nothing";
-    if (count > 0)
-      moec_ffi_describe(&args[0], found, sizeof(found));
+    if (value)
+      moec_ffi_describe(value, found, sizeof(found));
     return moec_error(MOEC_DTYPE, "buffer is %s, expected a tensor of u8 with weights_bytes() elements", found);
   }
   moec_status status = moec_ffi_device_of("buffer", tensor, &device);
@@ -68,17 +69,46 @@ static moec_status read_tensor(const moec_ffi_layer *layer, const char *role, co
   return status;
 }
 
-static moec_status pack_tensors(const packed_buffer *buffer, const moec_ffi_value *args, size_t count,
-                                moec_tensor *tensors, char **roles) {
+/* The arguments of pack, in one of its two orders. */
+typedef struct packing {
+  const moec_ffi_value *buffer; /* NULL: missing */
+  const moec_ffi_value *first;  /* role, tensor, role, tensor, ...; tensors alone with `named` */
+  size_t pairs;
+  int named;
+  moec_ffi_bytes names; /* "role,role", one for each tensor */
+} packing;
+
+static moec_status read_order(const moec_ffi_value *args, int32_t count, packing *out) {
+  *out = (packing){.buffer = count > 0 ? &args[0] : NULL, .first = args + 1, .pairs = (size_t)count / 2};
+  if (count > 1 && moec_ffi_text_of(&args[0], &out->names)) {
+    size_t roles = 0;
+    for (moec_ffi_bytes rest = out->names; rest.size; ++roles)
+      moec_ffi_next_name(&rest);
+    out->buffer = &args[count - 1];
+    out->pairs = roles;
+    out->named = 1;
+    return (size_t)count - 2 == roles ? MOEC_OK
+                                      : moec_error(MOEC_INVALID_ARGUMENT, "%d tensors follow %zu roles, before the buffer",
+                                                   (int)count - 2, roles);
+  }
+  return count % 2 || !count ? MOEC_OK
+                             : moec_error(MOEC_INVALID_ARGUMENT,
+                                          "%d arguments follow the buffer, expected a role before each tensor",
+                                          (int)count - 1);
+}
+
+static moec_status pack_tensors(const packed_buffer *buffer, packing *from, moec_tensor *tensors, char **roles) {
   moec_status status = MOEC_OK;
-  for (size_t i = 0; i < count && status == MOEC_OK; ++i) {
-    status = moec_ffi_copy_text("role", &args[2 * i], &roles[i]);
+  for (size_t i = 0; i < from->pairs && status == MOEC_OK; ++i) {
+    const moec_ffi_value *tensor = from->named ? &from->first[i] : &from->first[2 * i + 1];
+    status = from->named ? moec_ffi_copy_bytes("role", moec_ffi_next_name(&from->names), &roles[i])
+                         : moec_ffi_copy_text("role", &from->first[2 * i], &roles[i]);
     if (status == MOEC_OK)
-      status = read_tensor(buffer->layer, roles[i], &args[2 * i + 1], &tensors[i]);
+      status = read_tensor(buffer->layer, roles[i], tensor, &tensors[i]);
   }
   moec_weights *handle = NULL;
   if (status == MOEC_OK)
-    status = moec_weights_pack(buffer->layer->layer, tensors, count, buffer->data, buffer->bytes, &handle);
+    status = moec_weights_pack(buffer->layer->layer, tensors, from->pairs, buffer->data, buffer->bytes, &handle);
   if (status == MOEC_OK)
     moec_ffi_keep_weights(buffer->layer, buffer->data, handle);
   return status;
@@ -86,20 +116,19 @@ static moec_status pack_tensors(const packed_buffer *buffer, const moec_ffi_valu
 
 moec_status moec_ffi_pack(const moec_ffi_value *args, int32_t count) {
   packed_buffer buffer;
-  moec_status status = find_buffer(args, count, &buffer);
+  packing from;
+  moec_status status = read_order(args, count, &from);
+  if (status == MOEC_OK)
+    status = find_buffer(from.buffer, &buffer);
   if (status != MOEC_OK)
     return status;
-  if (count % 2 == 0)
-    return moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the buffer, expected a role before each tensor",
-                      (int)count - 1);
-  size_t pairs = (size_t)count / 2;
-  moec_tensor *tensors = calloc(pairs + 1, sizeof(*tensors));
-  char **roles = calloc(pairs + 1, sizeof(*roles));
+  moec_tensor *tensors = calloc(from.pairs + 1, sizeof(*tensors));
+  char **roles = calloc(from.pairs + 1, sizeof(*roles));
   if (tensors && roles)
-    status = pack_tensors(&buffer, args + 1, pairs, tensors, roles);
+    status = pack_tensors(&buffer, &from, tensors, roles);
   else
-    status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for %zu tensors", pairs);
-  for (size_t i = 0; roles && i < pairs; ++i)
+    status = moec_error(MOEC_OUT_OF_MEMORY, "no memory for %zu tensors", from.pairs);
+  for (size_t i = 0; roles && i < from.pairs; ++i)
     free(roles[i]);
   free(roles);
   free(tensors);
@@ -112,7 +141,7 @@ moec_status moec_ffi_load(const moec_ffi_value *args, int32_t count) {
   moec_weights *handle = NULL;
   if (count != 2 && count != 3)
     return moec_error(MOEC_INVALID_ARGUMENT, "%d arguments, expected buffer, path and, if wanted, prefix", (int)count);
-  moec_status status = find_buffer(args, count, &buffer);
+  moec_status status = find_buffer(&args[0], &buffer);
   if (status == MOEC_OK)
     status = moec_ffi_copy_text("path", &args[1], &path);
   if (status == MOEC_OK && count == 3 && args[2].type != MOEC_FFI_NONE)

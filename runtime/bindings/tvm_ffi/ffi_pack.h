@@ -9,7 +9,8 @@
 
 #include "runtime/moec.h"
 
-/* args: the buffer, then role, tensor, role, tensor, ... Errors of moec_weights_pack. */
+/* args: the buffer, then role, tensor, role, tensor, ...; or, for frameworks that pass results last, "role,role", then
+ * their tensors, then the buffer. Errors of moec_weights_pack. */
 moec_status moec_ffi_pack(const moec_ffi_value *args, int32_t count);
 
 /* args: the buffer, a path, and a prefix or nothing. Errors of moec_weights_load. */

@@ -55,10 +55,13 @@ int moec_ffi_integer_of(const moec_ffi_value *value, int64_t *out_number) {
 moec_status moec_ffi_copy_text(const char *name, const moec_ffi_value *value, char **out_text) {
   moec_ffi_bytes text;
   char found[160];
-  if (!moec_ffi_text_of(value, &text)) {
-    moec_ffi_describe(value, found, sizeof(found));
-    return moec_error(MOEC_DTYPE, "%s is %s, expected a string", name, found);
-  }
+  if (moec_ffi_text_of(value, &text))
+    return moec_ffi_copy_bytes(name, text, out_text);
+  moec_ffi_describe(value, found, sizeof(found));
+  return moec_error(MOEC_DTYPE, "%s is %s, expected a string", name, found);
+}
+
+moec_status moec_ffi_copy_bytes(const char *name, moec_ffi_bytes text, char **out_text) {
   if (memchr(text.data, 0, text.size))
     return moec_error(MOEC_INVALID_ARGUMENT, "%s holds a NUL byte", name);
   char *copy = malloc(text.size + 1);
@@ -68,6 +71,18 @@ moec_status moec_ffi_copy_text(const char *name, const moec_ffi_value *value, ch
   copy[text.size] = '\0';
   *out_text = copy;
   return MOEC_OK;
+}
+
+moec_ffi_bytes moec_ffi_next_name(moec_ffi_bytes *rest) {
+  const char *comma = memchr(rest->data, ',', rest->size);
+  moec_ffi_bytes name = {rest->data, comma ? (size_t)(comma - rest->data) : rest->size};
+  size_t used = name.size + (comma ? 1 : 0);
+  *rest = (moec_ffi_bytes){rest->data + used, rest->size - used};
+  while (name.size && name.data[0] == ' ')
+    name = (moec_ffi_bytes){name.data + 1, name.size - 1};
+  while (name.size && name.data[name.size - 1] == ' ')
+    --name.size;
+  return name;
 }
 
 void moec_ffi_describe(const moec_ffi_value *value, char *buffer, size_t n) {

@@ -3,8 +3,8 @@
  * tvm_ffi_abi.h - the part of the stable C ABI of tvm-ffi 0.1 that a package speaks: values of 16 bytes, DLPack tensors,
  * and the functions of libtvm_ffi that it uses where that library is loaded. Layouts of 64-bit machines.
  *
- * A function is `int __tvm_ffi_NAME(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result)`. It
- * returns 0 with *result set (it is None before), or -1 with an error raised.
+ * A package exports `int __tvm_ffi_NAME(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result)`.
+ * It returns 0 with *result set (it is None before), or -1 with an error raised.
  */
 #ifndef MOEC_BINDINGS_TVM_FFI_ABI_H
 #define MOEC_BINDINGS_TVM_FFI_ABI_H
@@ -30,6 +30,7 @@ enum {
   MOEC_FFI_SMALL_BYTES = 12,
   MOEC_FFI_STRING = 65, /* an object: header, then moec_ffi_bytes                           */
   MOEC_FFI_BYTES = 66,
+  MOEC_FFI_FUNCTION = 68,
   MOEC_FFI_TENSOR = 70 /* an object: header, then moec_ffi_tensor                           */
 };
 
@@ -84,6 +85,10 @@ _Static_assert(sizeof(moec_ffi_value) == 16 && sizeof(moec_ffi_tensor) == 48 && 
                "the ABI has these sizes");
 #endif
 
+typedef int moec_ffi_function(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result);
+/* A function object; `destroy` is called with `self` when it goes. */
+typedef int moec_ffi_make_function(void *self, moec_ffi_function *function, void (*destroy)(void *self),
+                                   void **out_function);
 /* Allocates a tensor of the prototype's dtype, shape and device from the allocator of the calling framework. */
 typedef int moec_ffi_allocate(moec_ffi_tensor *prototype, void **out_tensor);
 typedef void *moec_ffi_stream_of(int32_t device_type, int32_t device_id);
@@ -95,6 +100,7 @@ __attribute__((weak)) moec_ffi_raise TVMFFIErrorSetRaisedFromCStr;
 __attribute__((weak)) moec_ffi_stream_of TVMFFIEnvGetStream;
 __attribute__((weak)) moec_ffi_allocate TVMFFIEnvTensorAlloc;
 __attribute__((weak)) moec_ffi_release TVMFFIObjectDecRef;
+__attribute__((weak)) moec_ffi_make_function TVMFFIFunctionCreate;
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
  *
  * tvm_ffi_exports.c - the functions that a package offers to frameworks. README.md documents them.
  */
+#include "runtime/bindings/tvm_ffi/ffi_bind.h"
 #include "runtime/bindings/tvm_ffi/ffi_forward.h"
 #include "runtime/bindings/tvm_ffi/ffi_info.h"
 #include "runtime/bindings/tvm_ffi/ffi_layer.h"
@@ -18,8 +19,7 @@
 /* int __tvm_ffi_NAME(...) around moec_status NAME(args, count, result) */
 #define EXPORT(name)                                                                                                   \
   static moec_status name(const moec_ffi_value *args, int32_t count, moec_ffi_value *result);                          \
-  __attribute__((visibility("default"))) int __tvm_ffi_##name(void *self, const moec_ffi_value *args, int32_t count,   \
-                                                              moec_ffi_value *result);                                 \
+  __attribute__((visibility("default"))) moec_ffi_function __tvm_ffi_##name;                                           \
   int __tvm_ffi_##name(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result) {                \
     (void)self;                                                                                                        \
     return moec_ffi_finish(#name, name(args, count, result));                                                          \
@@ -50,19 +50,6 @@ EXPORT(forward) {
 }
 
 /* ---- call ---------------------------------------------------------------------------------------------------------- */
-
-/* The next name of a list "x, weights,y" and the rest of the list. */
-static moec_ffi_bytes next_name(moec_ffi_bytes *rest) {
-  const char *comma = memchr(rest->data, ',', rest->size);
-  moec_ffi_bytes name = {rest->data, comma ? (size_t)(comma - rest->data) : rest->size};
-  size_t used = name.size + (comma ? 1 : 0);
-  *rest = (moec_ffi_bytes){rest->data + used, rest->size - used};
-  while (name.size && name.data[0] == ' ')
-    name = (moec_ffi_bytes){name.data + 1, name.size - 1};
-  while (name.size && name.data[name.size - 1] == ' ')
-    --name.size;
-  return name;
-}
 
 static moec_status take_argument(moec_ffi_bytes name, const moec_ffi_value *value, moec_ffi_call *call) {
   char text[32];
@@ -112,7 +99,7 @@ EXPORT(call) {
                       found);
   }
   while (names.size) {
-    moec_ffi_bytes name = next_name(&names);
+    moec_ffi_bytes name = moec_ffi_next_name(&names);
     ++named;
     moec_status status = named < count ? take_argument(name, &args[named], &call) : MOEC_OK;
     if (status != MOEC_OK)
@@ -125,7 +112,7 @@ EXPORT(call) {
 
 /* ---- weights ------------------------------------------------------------------------------------------------------- */
 
-/* pack(buffer, role, tensor, role, tensor, ...) */
+/* pack(buffer, role, tensor, role, tensor, ...) or pack("role,role,...", tensor, tensor, ..., buffer) */
 EXPORT(pack) {
   (void)result;
   return moec_ffi_pack(args, count);
@@ -135,6 +122,22 @@ EXPORT(pack) {
 EXPORT(load) {
   (void)result;
   return moec_ffi_load(args, count);
+}
+
+/* bind("call", names), bind("pack", roles), bind("load", path[, prefix]): functions of their other arguments */
+EXPORT(bind) {
+  static const struct {
+    const char *name;
+    moec_ffi_function *function;
+    int behind; /* its texts come behind its tensors */
+  } functions[] = {{"call", __tvm_ffi_call, 0}, {"pack", __tvm_ffi_pack, 0}, {"load", __tvm_ffi_load, 1}};
+  moec_ffi_bytes name = {"", 0};
+  if (count > 1 && moec_ffi_text_of(&args[0], &name))
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); ++i)
+      if (name.size == 4 && memcmp(name.data, functions[i].name, 4) == 0)
+        return moec_ffi_bind(functions[i].function, args + 1, count - 1, functions[i].behind, result);
+  return moec_error(MOEC_INVALID_ARGUMENT,
+                    "expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
 }
 
 /* ---- facts --------------------------------------------------------------------------------------------------------- */
@@ -189,7 +192,7 @@ static moec_status find_reports(moec_ffi_bytes names, int *out_reports) {
   while (names.size) {
     uint32_t role;
     enum moec_ffi_call_word word;
-    moec_ffi_bytes name = next_name(&names);
+    moec_ffi_bytes name = moec_ffi_next_name(&names);
     if (!moec_ffi_find_argument(name, &role, &word))
       return moec_error(MOEC_INVALID_ARGUMENT, "\"%.*s\" is not the name of an argument; info() lists them",
                         (int)(name.size < 32 ? name.size : 32), name.data);
