@@ -8,7 +8,7 @@
   __asm__(".pushsection .rodata\n"                                                                                     \
           ".balign 16\n"                                                                                               \
           ".hidden " #symbol "_begin\n.globl " #symbol "_begin\n" #symbol "_begin:\n"                                  \
-          ".incbin \"" MOEC_LINK_INPUTS "/" file "\"\n"                                                                                     \
+          ".incbin \"" MOEC_LINK_INPUTS "/" file "\"\n"                                                                \
           ".hidden " #symbol "_end\n.globl " #symbol "_end\n" #symbol "_end:\n"                                        \
           ".popsection\n");                                                                                            \
   extern "C" __attribute__((visibility("hidden"))) const char symbol##_begin[], symbol##_end[];
@@ -23,8 +23,8 @@ static llvm::StringRef between(const char *begin, const char *end) { return {beg
 
 llvm::StringRef embeddedRuntimeArchive() { return between(moec_runtime_archive_begin, moec_runtime_archive_end); }
 llvm::ArrayRef<llvm::StringLiteral> embeddedCalls() {
-  static constexpr llvm::StringLiteral calls[] = {"forward", "call",          "pack",            "load", "bind",
-                                                  "options", "weights_bytes", "workspace_bytes", "info", "last_error"};
+  static constexpr llvm::StringLiteral calls[] = {
+      "forward", "call", "pack", "load", "bind", "options", "weights_bytes", "workspace_bytes", "info", "last_error"};
   return calls;
 }
 

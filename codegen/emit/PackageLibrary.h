@@ -28,8 +28,8 @@ enum class LibraryContents {
 // them, as is its runtime.
 LibraryContents packageContents(const CompiledPackage &package);
 
-// A shared library. Objects and the linker's files are written to `workDir`, which must exist; the caller removes it. An
-// error is E-TOOL, or E-WRITE if there is no room.
+// A shared library. Objects and the linker's files are written to `workDir`, which must exist; the caller removes it.
+// An error is E-TOOL, or E-WRITE if there is no room.
 Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryContents contents,
                                        llvm::StringRef workDir);
 

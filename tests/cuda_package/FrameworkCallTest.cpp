@@ -59,7 +59,8 @@ public:
     std::ofstream(path, std::ios::binary) << *bytes;
     handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     EXPECT_NE(handle, nullptr) << dlerror();
-    auto *package = const_cast<moec_package *>(reinterpret_cast<const moec_package *(*)()>(find(compiled.name + "_package"))());
+    auto *package =
+        const_cast<moec_package *>(reinterpret_cast<const moec_package *(*)()>(find(compiled.name + "_package"))());
     uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = uintptr_t(package) / page * page;
     mprotect(reinterpret_cast<void *>(first), uintptr_t(package + 1) - first, PROT_READ | PROT_WRITE);
     image = {compiled.images.front().data(), compiled.images.front().size()};
@@ -165,8 +166,13 @@ TEST_P(FrameworkCall, gives_the_bits_of_the_runtime) {
   std::vector<moec_ffi_value> packing = {valueOf(packed.tensor)};
   std::vector<moec_ffi_tensor> tensors(roles.size());
   for (size_t i = 0; i < roles.size(); ++i) {
-    tensors[i] = {roles[i].values.data(), {MOEC_FFI_CPU, 0}, int32_t(roles[i].shape.size()), f32,
-                  roles[i].shape.data(),  nullptr,          0};
+    tensors[i] = {roles[i].values.data(),
+                  {MOEC_FFI_CPU, 0},
+                  int32_t(roles[i].shape.size()),
+                  f32,
+                  roles[i].shape.data(),
+                  nullptr,
+                  0};
     packing.push_back(valueOf(roles[i].name));
     packing.push_back(valueOf(tensors[i]));
   }
@@ -182,8 +188,8 @@ TEST_P(FrameworkCall, gives_the_bits_of_the_runtime) {
       std::memcpy(&bits, &value, 4);
       rows.push_back(uint16_t(bits >> 16));
     }
-    DeviceTensor x(context, {t, 64}, bf16), y(context, {t, 64}, bf16), ids(context, {t, 2}, i32), want(context, {t, 64}, bf16),
-        wantIds(context, {t, 2}, i32);
+    DeviceTensor x(context, {t, 64}, bf16), y(context, {t, 64}, bf16), ids(context, {t, 2}, i32),
+        want(context, {t, 64}, bf16), wantIds(context, {t, 2}, i32);
     DeviceTensor workspace(context, {library.call("workspace_bytes", {valueOf(t)}).as.integer}, u8);
     x.memory.upload(rows.data());
     library.call("call", {valueOf("x,weights,workspace,y,ids"), valueOf(x.tensor), valueOf(packed.tensor),

@@ -17,8 +17,8 @@
 #include <vector>
 
 extern "C" {
-moec_ffi_function __tvm_ffi_forward, __tvm_ffi_call, __tvm_ffi_bind, __tvm_ffi_pack, __tvm_ffi_load, __tvm_ffi_weights_bytes,
-    __tvm_ffi_workspace_bytes, __tvm_ffi_info, __tvm_ffi_options, __tvm_ffi_last_error;
+moec_ffi_function __tvm_ffi_forward, __tvm_ffi_call, __tvm_ffi_bind, __tvm_ffi_pack, __tvm_ffi_load,
+    __tvm_ffi_weights_bytes, __tvm_ffi_workspace_bytes, __tvm_ffi_info, __tvm_ffi_options, __tvm_ffi_last_error;
 }
 
 namespace moec {
@@ -30,10 +30,10 @@ constexpr moec_ffi_device cuda(int32_t id) { return {2, id}; }
 
 // The framework, one for the process.
 struct FakeFramework {
-  thread_local static std::string kind, message;             // of the error raised last on this thread
-  static void *stream;                                       // what it says is current
-  static std::function<void *(size_t)> allocate;             // memory of a tensor; empty: it has no allocator
-  static std::function<void(void *)> release;                // ... which is given back
+  thread_local static std::string kind, message; // of the error raised last on this thread
+  static void *stream;                           // what it says is current
+  static std::function<void *(size_t)> allocate; // memory of a tensor; empty: it has no allocator
+  static std::function<void(void *)> release;    // ... which is given back
   static int numAllocated, numReleased;
 };
 

@@ -30,7 +30,8 @@ struct DeviceCall {
   explicit DeviceCall(const std::vector<float> &values, int32_t device = 0)
       : numTokens(int64_t(values.size()) / hidden), xBytes(driver(), values.size() * 4),
         yBytes(driver(), values.size() * 4), idsBytes(driver(), size_t(numTokens * choices * 4)),
-        x(xBytes.data(), {numTokens, hidden}, f32, cuda(device)), y(yBytes.data(), {numTokens, hidden}, f32, cuda(device)),
+        x(xBytes.data(), {numTokens, hidden}, f32, cuda(device)),
+        y(yBytes.data(), {numTokens, hidden}, f32, cuda(device)),
         ids(idsBytes.data(), {numTokens, choices}, i32, cuda(device)) {
     std::memcpy(xBytes.data(), values.data(), values.size() * 4);
   }
@@ -45,7 +46,8 @@ struct DeviceCall {
 
 class FfiCuda : public testing::Test {
 protected:
-  FfiCuda() : source(1), packedBytes(driver(), cudaPackedBytes), packed(packedBytes.data(), {cudaPackedBytes}, u8, cuda(0)) {
+  FfiCuda()
+      : source(1), packedBytes(driver(), cudaPackedBytes), packed(packedBytes.data(), {cudaPackedBytes}, u8, cuda(0)) {
     driver().contexts.clear();
     FakeFramework::stream = &here;
     FakeFramework::allocate = [this](size_t bytes) {
@@ -114,27 +116,29 @@ TEST_F(FfiCuda, without_an_allocator_the_caller_passes_memory) {
   FakeFramework::allocate = nullptr;
   std::string text = forward(call);
   EXPECT_EQ(text.find("MemoryError: forward: the framework gave no memory for a workspace of "), 0u) << text;
-  EXPECT_NE(text.find("pass a u8 tensor of that size: call(\"x,weights,workspace,y\", ...)"), std::string::npos) << text;
+  EXPECT_NE(text.find("pass a u8 tensor of that size: call(\"x,weights,workspace,y\", ...)"), std::string::npos)
+      << text;
   int64_t bytes = callFfi(__tvm_ffi_workspace_bytes, {valueOf(int64_t(9)), valueOf(cuda(0))}).as.integer;
   DeviceBytes memory(driver(), size_t(bytes) + 32);
   Tensor workspace(static_cast<char *>(memory.data()) + 32, {bytes}, u8, cuda(0));
-  callFfi(__tvm_ffi_call, {valueOf("x,weights,workspace,y"), valueOf(call.x), valueOf(packed), valueOf(workspace),
-                     valueOf(call.y)});
+  callFfi(__tvm_ffi_call,
+          {valueOf("x,weights,workspace,y"), valueOf(call.x), valueOf(packed), valueOf(workspace), valueOf(call.y)});
   expectNear(call.result());
 }
 
 TEST_F(FfiCuda, another_stream_needs_a_workspace) {
   DeviceCall call(x);
   moec_ffi_value stream = valueOf(int64_t(intptr_t(&there)));
-  EXPECT_EQ(refusal(__tvm_ffi_call, {valueOf("x,weights,stream,y"), valueOf(call.x), valueOf(packed), stream, valueOf(call.y)}),
+  EXPECT_EQ(refusal(__tvm_ffi_call,
+                    {valueOf("x,weights,stream,y"), valueOf(call.x), valueOf(packed), stream, valueOf(call.y)}),
             "ValueError: call: stream is not the framework's current one, in whose order it gives and takes memory: "
             "pass a workspace too");
   int64_t bytes = callFfi(__tvm_ffi_workspace_bytes, {valueOf(int64_t(9)), valueOf(call.x)}).as.integer;
   DeviceBytes memory(driver(), size_t(bytes));
   Tensor workspace(memory.data(), {bytes}, u8, cuda(0));
   driver().launches.clear();
-  callFfi(__tvm_ffi_call, {valueOf("x,weights,workspace,stream,y,ids"), valueOf(call.x), valueOf(packed), valueOf(workspace),
-                     stream, valueOf(call.y), valueOf(call.ids)});
+  callFfi(__tvm_ffi_call, {valueOf("x,weights,workspace,stream,y,ids"), valueOf(call.x), valueOf(packed),
+                           valueOf(workspace), stream, valueOf(call.y), valueOf(call.ids)});
   expectNear(call.result());
   for (const FakeLaunch &launch : driver().launches)
     EXPECT_EQ(launch.stream, &there);
@@ -172,8 +176,9 @@ TEST_F(FfiCuda, thousands_of_buffers) {
 
 TEST_F(FfiCuda, devices_have_layers_of_their_own) {
   DeviceCall second(x, 1);
-  EXPECT_EQ(forward(second), "ValueError: forward: weights is on cuda:0, expected cuda:1, where the first tensor of the "
-                             "call is");
+  EXPECT_EQ(forward(second),
+            "ValueError: forward: weights is on cuda:0, expected cuda:1, where the first tensor of the "
+            "call is");
   Tensor other(packedBytes.data(), {cudaPackedBytes}, u8, cuda(1));
   EXPECT_EQ(refusal(__tvm_ffi_forward, {valueOf(second.x), valueOf(other), valueOf(second.y)}), "");
   expectNear(second.result());

@@ -32,9 +32,8 @@ TEST(FfiForward, call_writes_every_output_that_it_names) {
   EXPECT_TRUE(all.result() == runTiny(tiny, x));
 
   CpuCall some(x), untouched(x);
-  callFfi(__tvm_ffi_call,
-          {valueOf(" out_ids, y ,counts,x, weights"), valueOf(some.ids), valueOf(some.y), none(), valueOf(some.x),
-           valueOf(packed.tensor)});
+  callFfi(__tvm_ffi_call, {valueOf(" out_ids, y ,counts,x, weights"), valueOf(some.ids), valueOf(some.y), none(),
+                           valueOf(some.x), valueOf(packed.tensor)});
   EXPECT_EQ(some.result().ids, all.result().ids);
   EXPECT_EQ(some.result().y, all.result().y);
   EXPECT_EQ(some.result().counts, untouched.result().counts);
@@ -81,12 +80,14 @@ TEST(FfiForward, takes_tensors_as_frameworks_pass_them) {
 TEST(FfiForward, a_call_without_tokens_touches_nothing) {
   TinyWeights source(1);
   PackedTiny packed(source);
-  Tensor x(nullptr, {0, hidden}), y(nullptr, {0, hidden}), deep(nullptr, {int64_t(1) << 40, int64_t(1) << 40, 0, hidden});
+  Tensor x(nullptr, {0, hidden}), y(nullptr, {0, hidden}),
+      deep(nullptr, {int64_t(1) << 40, int64_t(1) << 40, 0, hidden});
   AlignedBytes countsBytes(experts * 4, 0x77);
   Tensor counts(countsBytes.data(), {experts}, i32);
   callFfi(__tvm_ffi_forward, {valueOf(x), valueOf(packed.tensor), valueOf(y)});
   callFfi(__tvm_ffi_forward, {valueOf(deep), valueOf(packed.tensor), valueOf(y)});
-  callFfi(__tvm_ffi_call, {valueOf("x,weights,y,counts"), valueOf(x), valueOf(packed.tensor), valueOf(y), valueOf(counts)});
+  callFfi(__tvm_ffi_call,
+          {valueOf("x,weights,y,counts"), valueOf(x), valueOf(packed.tensor), valueOf(y), valueOf(counts)});
   EXPECT_EQ(static_cast<int32_t *>(countsBytes.data())[0], 0x77777777);
 }
 
@@ -129,8 +130,8 @@ TEST(FfiForward, a_workspace_may_be_the_callers) {
     CpuCall call(x);
     GuardedBytes memory(size_t(bytes) + size_t(shift), 1);
     Tensor workspace(static_cast<char *>(memory.data()) + shift, {bytes}, u8);
-    callFfi(__tvm_ffi_call, {valueOf("x,weights,workspace,y"), valueOf(call.x), valueOf(packed.tensor), valueOf(workspace),
-                       valueOf(call.y)});
+    callFfi(__tvm_ffi_call, {valueOf("x,weights,workspace,y"), valueOf(call.x), valueOf(packed.tensor),
+                             valueOf(workspace), valueOf(call.y)});
     EXPECT_EQ(call.result().y, runTiny(tiny, x).y) << shift;
   }
 }

@@ -37,12 +37,13 @@ protected:
 
 TEST_F(FfiRefusal, types) {
   EXPECT_EQ(withX({4, hidden}, bf16), "TypeError: forward: x is bf16 [4, 8] on cpu, expected f32 [4, 8]");
-  EXPECT_EQ(withX({4, hidden}, {6, 8, 1}), "TypeError: forward: x is bool of 8 bits [4, 8] on cpu, expected f32 [4, 8]");
+  EXPECT_EQ(withX({4, hidden}, {6, 8, 1}),
+            "TypeError: forward: x is bool of 8 bits [4, 8] on cpu, expected f32 [4, 8]");
   EXPECT_EQ(withX({4, hidden}, {2, 32, 4}),
             "TypeError: forward: x is elements of 32 bits [4, 8] on cpu, expected f32 [4, 8]");
   Tensor ids(call.idsBytes.data(), {4, choices}, i64);
-  EXPECT_EQ(refusal(__tvm_ffi_call, {valueOf("x,weights,y,ids"), valueOf(call.x), valueOf(packed.tensor), valueOf(call.y),
-                               valueOf(ids)}),
+  EXPECT_EQ(refusal(__tvm_ffi_call, {valueOf("x,weights,y,ids"), valueOf(call.x), valueOf(packed.tensor),
+                                     valueOf(call.y), valueOf(ids)}),
             "TypeError: call: ids is i64 [4, 2] on cpu, expected i32 [4, 2]");
   EXPECT_EQ(refusal(__tvm_ffi_forward, {valueOf(int64_t(3)), valueOf(packed.tensor), valueOf(call.y)}),
             "TypeError: forward: x is the number 3, expected a tensor");
@@ -63,7 +64,7 @@ TEST_F(FfiRefusal, shapes) {
   EXPECT_EQ(forward(call.x, packed.tensor, y), "ValueError: forward: y is f32 [8, 4] on cpu, expected f32 [4, 8]");
   Tensor counts(call.countsBytes.data(), {experts - 1}, i32);
   EXPECT_EQ(refusal(__tvm_ffi_call, {valueOf("x,weights,y,counts"), valueOf(call.x), valueOf(packed.tensor),
-                               valueOf(call.y), valueOf(counts)}),
+                                     valueOf(call.y), valueOf(counts)}),
             "ValueError: call: counts is i32 [3] on cpu, expected i32 [4]");
   std::vector<float> many(size_t((maxTokens + 1) * hidden));
   CpuCall large(many);
@@ -124,11 +125,13 @@ TEST_F(FfiRefusal, argument_lists) {
   const moec_ffi_value x = valueOf(call.x), w = valueOf(packed.tensor), y = valueOf(call.y);
   EXPECT_EQ(refusal(__tvm_ffi_call, {}),
             "TypeError: call: the first argument is missing, expected the names of the others: \"x,weights,y,ids\"");
-  EXPECT_EQ(refusal(__tvm_ffi_call, {x, w, y}), "TypeError: call: the first argument is f32 [4, 8] on cpu, expected the "
-                                         "names of the others: \"x,weights,y,ids\"");
+  EXPECT_EQ(refusal(__tvm_ffi_call, {x, w, y}),
+            "TypeError: call: the first argument is f32 [4, 8] on cpu, expected the "
+            "names of the others: \"x,weights,y,ids\"");
   EXPECT_EQ(named("x,weights,y", {x, w}), "ValueError: call: 2 arguments follow the names, expected 3");
   EXPECT_EQ(named("x,weights", {x, w, y}), "ValueError: call: 3 arguments follow the names, expected 2");
-  EXPECT_EQ(named("x,weights,z", {x, w, y}), "ValueError: call: \"z\" is not the name of an argument; info() lists them");
+  EXPECT_EQ(named("x,weights,z", {x, w, y}),
+            "ValueError: call: \"z\" is not the name of an argument; info() lists them");
   EXPECT_EQ(named("x,weights,,y", {x, w, y, y}),
             "ValueError: call: \"\" is not the name of an argument; info() lists them");
   EXPECT_EQ(named("x,weights,out_y", {x, w, y}),
@@ -151,7 +154,7 @@ TEST_F(FfiRefusal, workspaces) {
   AlignedBytes memory(4096);
   auto with = [&](Tensor &workspace) {
     return refusal(__tvm_ffi_call, {valueOf("x,weights,y,workspace"), valueOf(call.x), valueOf(packed.tensor),
-                              valueOf(call.y), valueOf(workspace)});
+                                    valueOf(call.y), valueOf(workspace)});
   };
   Tensor small(memory.data(), {256}, u8), floats(memory.data(), {64}), square(memory.data(), {64, 64}, u8);
   EXPECT_NE(with(small).find("ValueError: call: workspace has 256 bytes, 4 tokens need "), std::string::npos);

@@ -98,7 +98,8 @@ TEST(FfiUse, info_lists_arguments_and_roles) {
         "{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"T\", 8], \"optional\": false}",
         "{\"name\": \"out_weights\", \"dtype\": \"f32\", \"shape\": [\"T\", 2], \"optional\": true}",
         "{\"name\": \"counts\", \"dtype\": \"i32\", \"shape\": [4], \"optional\": true}",
-        "\"roles\": [\n    {\"name\": \"router.weight\", \"shape\": [4, 8]},\n    {\"name\": \"experts.gate\", \"shape\": "
+        "\"roles\": [\n    {\"name\": \"router.weight\", \"shape\": [4, 8]},\n    {\"name\": \"experts.gate\", "
+        "\"shape\": "
         "[4, 6, 8]}"})
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
 }

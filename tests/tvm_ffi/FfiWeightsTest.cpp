@@ -110,7 +110,8 @@ TEST(FfiWeights, bound_functions_take_the_tensors_alone) {
   BoundFunction loading(callFfi(__tvm_ffi_bind, {valueOf("load"), valueOf("/nonexistent"), valueOf("layers.0.")}));
   EXPECT_EQ(loading.refusal({valueOf(buffer)}),
             "RuntimeError: load: /nonexistent: cannot be opened: No such file or directory");
-  for (std::vector<moec_ffi_value> args : {std::vector<moec_ffi_value>{}, {valueOf("call")}, {valueOf("forward"), none()}})
+  for (std::vector<moec_ffi_value> args :
+       {std::vector<moec_ffi_value>{}, {valueOf("call")}, {valueOf("forward"), none()}})
     EXPECT_EQ(refusal(__tvm_ffi_bind, args),
               "ValueError: bind: expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
   EXPECT_EQ(refusal(__tvm_ffi_bind, {valueOf("call"), valueOf(int64_t(1))}),
@@ -145,9 +146,10 @@ TEST(FfiWeights, pack_refuses_what_does_not_fit) {
             "ValueError: pack: router.weight is f32 [] on cpu, expected 1 to 4 dimensions");
   EXPECT_EQ(packing({valueOf("router.weight"), valueOf(logical)}),
             "TypeError: pack: router.weight is bool of 8 bits [4, 8] on cpu, expected f32, bf16, f16, i32 or i64");
-  EXPECT_EQ(packing({valueOf("router.weight"), valueOf(across)}),
-            "ValueError: pack: router.weight is f32 [4, 8] on cpu with strides [1, 4], expected rows without gaps: pass "
-            "a contiguous tensor");
+  EXPECT_EQ(
+      packing({valueOf("router.weight"), valueOf(across)}),
+      "ValueError: pack: router.weight is f32 [4, 8] on cpu with strides [1, 4], expected rows without gaps: pass "
+      "a contiguous tensor");
   EXPECT_EQ(packing({valueOf("router.weight"), valueOf(far)}),
             "ValueError: pack: router.weight is on cuda:0, expected cpu, where the first tensor of the call is");
   EXPECT_EQ(static_cast<unsigned char *>(bytes.data())[0], 0xff); // nothing was packed

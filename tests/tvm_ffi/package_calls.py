@@ -193,8 +193,8 @@ class Runtime:
 
 def check_package(package, libmoec):
     calls, draw = Calls(package.library), random.Random(package.name)
-    exports = sorted(line.split()[-1] for line in subprocess.run(
-        ["nm", "-D", "--defined-only", package.library], check=True, capture_output=True, text=True).stdout.splitlines())
+    nm = subprocess.run(["nm", "-D", "--defined-only", package.library], check=True, capture_output=True, text=True)
+    exports = sorted(line.split()[-1] for line in nm.stdout.splitlines())
     functions = package.manifest["calls"]["functions"]
     assert exports == sorted([f"__tvm_ffi_{name}" for name in functions] + [package.name + "_package"]), exports
 

@@ -11,8 +11,8 @@
 #include "runtime/moec.h"
 
 /* Puts a function object into *result that calls `function` with its own arguments and copies of texts[0 .. count-1]:
- * these first, or behind the own ones. MOEC_DTYPE: one is no text; MOEC_UNSUPPORTED_DEVICE: the program has no
- * libtvm_ffi, whose objects functions are; MOEC_OUT_OF_MEMORY. */
+ * these first, or behind the own ones. MOEC_DTYPE: one is another kind of value; MOEC_UNSUPPORTED_DEVICE: the program
+ * does not have libtvm_ffi, whose objects functions are; MOEC_OUT_OF_MEMORY. */
 moec_status moec_ffi_bind(moec_ffi_function *function, const moec_ffi_value *texts, int32_t count, int behind,
                           moec_ffi_value *result);
 

@@ -87,14 +87,15 @@ static moec_status read_order(const moec_ffi_value *args, int32_t count, packing
     out->buffer = &args[count - 1];
     out->pairs = roles;
     out->named = 1;
-    return (size_t)count - 2 == roles ? MOEC_OK
-                                      : moec_error(MOEC_INVALID_ARGUMENT, "%d tensors follow %zu roles, before the buffer",
-                                                   (int)count - 2, roles);
+    return (size_t)count - 2 == roles
+               ? MOEC_OK
+               : moec_error(MOEC_INVALID_ARGUMENT, "%d tensors follow %zu roles, before the buffer", (int)count - 2,
+                            roles);
   }
-  return count % 2 || !count ? MOEC_OK
-                             : moec_error(MOEC_INVALID_ARGUMENT,
-                                          "%d arguments follow the buffer, expected a role before each tensor",
-                                          (int)count - 1);
+  return count % 2 || !count
+             ? MOEC_OK
+             : moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the buffer, expected a role before each tensor",
+                          (int)count - 1);
 }
 
 static moec_status pack_tensors(const packed_buffer *buffer, packing *from, moec_tensor *tensors, char **roles) {

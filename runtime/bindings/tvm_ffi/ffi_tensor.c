@@ -19,9 +19,8 @@ enum { TEXT_BYTES = 192 };
   } while (0)
 
 const char *moec_ffi_dtype_name(uint32_t dtype) {
-  static const char *const names[] = {
-      [MOEC_F32] = "f32", [MOEC_BF16] = "bf16", [MOEC_F16] = "f16", [MOEC_I32] = "i32", [MOEC_U8] = "u8",
-      [MOEC_I64] = "i64", [MOEC_F64] = "f64",   [MOEC_I8] = "i8"};
+  static const char *const names[] = {[MOEC_F32] = "f32", [MOEC_BF16] = "bf16", [MOEC_F16] = "f16", [MOEC_I32] = "i32",
+                                      [MOEC_U8] = "u8",   [MOEC_I64] = "i64",   [MOEC_F64] = "f64", [MOEC_I8] = "i8"};
   return dtype < sizeof(names) / sizeof(names[0]) && names[dtype] ? names[dtype] : "another type";
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * ffi_tensor.h - a DLPack tensor and what a call expects -> its address, or a status whose text says which argument, what
- * was found and what is expected.
+ * ffi_tensor.h - a DLPack tensor and what a call expects -> its address, or a status whose text says which argument,
+ * what was found and what is expected.
  */
 #ifndef MOEC_BINDINGS_FFI_TENSOR_H
 #define MOEC_BINDINGS_FFI_TENSOR_H

@@ -18,11 +18,11 @@ int moec_ffi_text_of(const moec_ffi_value *value, moec_ffi_bytes *out_text);
 /* The next name of a list "x, weights,y" without spaces around it, and in *rest the rest of the list. */
 moec_ffi_bytes moec_ffi_next_name(moec_ffi_bytes *rest);
 
-/* 1 and the number, 0: the value is no integer. Addresses count as integers. */
+/* 1 and the number, 0: the value is something else. Addresses count as integers. */
 int moec_ffi_integer_of(const moec_ffi_value *value, int64_t *out_number);
 
-/* A copy that ends with NUL, for the caller to free. MOEC_DTYPE: the value is no text; MOEC_INVALID_ARGUMENT: it holds a
- * NUL; MOEC_OUT_OF_MEMORY. `name` names the argument in errors. */
+/* A copy that ends with NUL, for the caller to free. MOEC_DTYPE: another kind of value; MOEC_INVALID_ARGUMENT: the text
+ * holds a NUL; MOEC_OUT_OF_MEMORY. `name` names the argument in errors. */
 moec_status moec_ffi_copy_text(const char *name, const moec_ffi_value *value, char **out_text);
 moec_status moec_ffi_copy_bytes(const char *name, moec_ffi_bytes text, char **out_text); /* the same of a text */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * ffi_workspace.h - bytes that a call needs -> memory for them: of the calling thread on the CPU, which it keeps for its
- * next calls and frees when it ends; of the framework's allocator on CUDA, in the order of the stream.
+ * ffi_workspace.h - bytes that a call needs -> memory for them: of the calling thread on the CPU, which it keeps for
+ * its next calls and frees when it ends; of the framework's allocator on CUDA, in the order of the stream.
  */
 #ifndef MOEC_BINDINGS_FFI_WORKSPACE_H
 #define MOEC_BINDINGS_FFI_WORKSPACE_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * tvm_ffi_abi.h - the part of the stable C ABI of tvm-ffi 0.1 that a package speaks: values of 16 bytes, DLPack tensors,
- * and the functions of libtvm_ffi that it uses where that library is loaded. Layouts of 64-bit machines.
+ * tvm_ffi_abi.h - the part of the stable C ABI of tvm-ffi 0.1 that a package speaks: values of 16 bytes, DLPack
+ * tensors, and the functions of libtvm_ffi that it uses where that library is loaded. Layouts of 64-bit machines.
  *
- * A package exports `int __tvm_ffi_NAME(void *self, const moec_ffi_value *args, int32_t count, moec_ffi_value *result)`.
- * It returns 0 with *result set (it is None before), or -1 with an error raised.
+ * A package exports functions __tvm_ffi_NAME of the type moec_ffi_function. They return 0 with *result set (it is None
+ * before), or -1 with an error raised.
  */
 #ifndef MOEC_BINDINGS_TVM_FFI_ABI_H
 #define MOEC_BINDINGS_TVM_FFI_ABI_H

@@ -49,7 +49,7 @@ EXPORT(forward) {
   return status == MOEC_OK ? moec_ffi_forward(&call) : status;
 }
 
-/* ---- call ---------------------------------------------------------------------------------------------------------- */
+/* ---- call -------------------------------------------------------------------------------------------------------- */
 
 static moec_status take_argument(moec_ffi_bytes name, const moec_ffi_value *value, moec_ffi_call *call) {
   char text[32];
@@ -110,7 +110,7 @@ EXPORT(call) {
   return moec_ffi_forward(&call);
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 /* pack(buffer, role, tensor, role, tensor, ...) or pack("role,role,...", tensor, tensor, ..., buffer) */
 EXPORT(pack) {
@@ -136,11 +136,10 @@ EXPORT(bind) {
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); ++i)
       if (name.size == 4 && memcmp(name.data, functions[i].name, 4) == 0)
         return moec_ffi_bind(functions[i].function, args + 1, count - 1, functions[i].behind, result);
-  return moec_error(MOEC_INVALID_ARGUMENT,
-                    "expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
+  return moec_error(MOEC_INVALID_ARGUMENT, "expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
 }
 
-/* ---- facts --------------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
 
 /* What the functions below take behind their own arguments, in any order. */
 typedef struct moec_ffi_facts {
