@@ -186,6 +186,11 @@ TEST_F(FfiCuda, devices_have_layers_of_their_own) {
             std::string::npos);
 }
 
+TEST_F(FfiCuda, devices_that_do_not_exist) {
+  EXPECT_EQ(refusal(__tvm_ffi_info, {valueOf(cuda(5))}),
+            "ValueError: info: options: cuda_device is 6, 1 + the ordinal of a device, and the machine has 2");
+}
+
 TEST_F(FfiCuda, an_error_of_the_driver_is_an_exception) {
   DeviceCall call(x);
   EXPECT_EQ(forward(call), "");

@@ -156,6 +156,14 @@ TEST_F(FfiRefusal, workspaces) {
     return refusal(__tvm_ffi_call, {valueOf("x,weights,y,workspace"), valueOf(call.x), valueOf(packed.tensor),
                                     valueOf(call.y), valueOf(workspace)});
   };
+  // what is left behind the next multiple of 256 counts
+  int64_t enough = callFfi(__tvm_ffi_workspace_bytes, {valueOf(int64_t(4))}).as.integer;
+  AlignedBytes large{size_t(enough)};
+  Tensor shifted(static_cast<char *>(large.data()) + 1, {enough - 2}, u8);
+  std::string text = with(shifted);
+  EXPECT_EQ(text.find("ValueError: call: workspace has " + std::to_string(enough - 2 - 255) + " bytes, 4 tokens need "),
+            0u)
+      << text;
   Tensor small(memory.data(), {256}, u8), floats(memory.data(), {64}), square(memory.data(), {64, 64}, u8);
   EXPECT_NE(with(small).find("ValueError: call: workspace has 256 bytes, 4 tokens need "), std::string::npos);
   EXPECT_EQ(with(floats), "TypeError: call: workspace is f32 [64] on cpu, expected u8 [64]");

@@ -90,6 +90,22 @@ TEST(FfiUse, threads_that_end_leave_no_memory) {
 }
 #endif
 
+TEST(FfiUse, memory_of_a_thread_grows_with_its_calls) {
+  TinyWeights source(1);
+  TinyLayer tiny(source);
+  PackedTiny packed(source);
+  auto bytesOf = [](int64_t tokens) { return callFfi(__tvm_ffi_workspace_bytes, {valueOf(tokens)}).as.integer; };
+  ASSERT_GT(bytesOf(maxTokens), 65536); // more than the least that a thread takes
+  std::thread([&] {
+    for (int64_t t : {int64_t(1), maxTokens, int64_t(2), maxTokens}) {
+      std::vector<float> x = randomInput(t, unsigned(t));
+      CpuCall call(x);
+      callFfi(__tvm_ffi_call, call.args(packed.tensor));
+      EXPECT_TRUE(call.result() == runTiny(tiny, x)) << t;
+    }
+  }).join();
+}
+
 TEST(FfiUse, info_lists_arguments_and_roles) {
   std::string text = textOf(callFfi(__tvm_ffi_info, {}));
   for (const char *part :

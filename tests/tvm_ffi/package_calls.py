@@ -155,7 +155,8 @@ class Package:
             json.dump({"moec": 1, "name": name, "hidden": 24, **({"dtype": "f32"} if "dtype" not in layer else {}),
                        **layer}, file)
         self.name, self.folder = name, os.path.join(folder, name)
-        self.command = [moec, "compile", spec, "-q", "--emit", "shared", "--target", "cpu:baseline", "--reports", "all", "-o"]
+        self.command = [moec, "compile", spec, "-q", "--emit", "shared", "--target", "cpu:baseline", "--reports", "all",
+                        "-o"]
         subprocess.run(self.command + [self.folder], check=True, stdout=subprocess.DEVNULL)
         self.library = os.path.join(self.folder, "lib", f"lib{name}.so")
         with open(os.path.join(self.folder, "share", name, "manifest.json"), encoding="utf-8") as file:

@@ -8,6 +8,7 @@
 #include "runtime/bindings/tvm_ffi/ffi_host.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* NOTE: C has no conversion from a data pointer to a function; POSIX says that the bytes are the same. */
@@ -35,10 +36,11 @@ moec_ffi_host moec_ffi_find_host(void) {
 }
 
 void moec_ffi_stay_loaded(void) {
+  static atomic_int done;
   Dl_info here;
   void *self;
   void (*const known)(void) = moec_ffi_stay_loaded;
   memcpy(&self, &known, sizeof(self));
-  if (dladdr(self, &here) && here.dli_fname)
+  if (!atomic_exchange(&done, 1) && dladdr(self, &here) && here.dli_fname)
     (void)dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }

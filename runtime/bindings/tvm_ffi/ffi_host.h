@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * ffi_host.h - the functions of libtvm_ffi -> where this program has them. It may be loaded before or after the package,
- * linked or opened; they are NULL as long as the program does not have it.
+ * ffi_host.h - the functions of libtvm_ffi -> where this program has them. That library may be loaded before or after
+ * the package, linked or opened; they are NULL as long as the program does not have it.
  */
 #ifndef MOEC_BINDINGS_FFI_HOST_H
 #define MOEC_BINDINGS_FFI_HOST_H
