@@ -63,7 +63,7 @@ static Result<PackageLibraries> makeLibraries(const CompiledPackage &package, Li
   Result<std::string> workDir = folder.workDir();
   if (!workDir)
     return workDir.takeError();
-  Result<std::string> shared = sharedLibraryBytes(package, *workDir);
+  Result<std::string> shared = sharedLibraryBytes(package, packageContents(package), *workDir);
   if (!shared) {
     Diagnostic error = shared.takeError();
     if (error.code == "E-TOOL")
