@@ -4,6 +4,8 @@
 
 #include "codegen/grad/GradientRules.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 
 namespace moec {
@@ -31,8 +33,44 @@ LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
   return success();
 }
 
+// The matmul whose result, rounded at most, is `rows`.
+static GroupedMatmulOp matmulOf(Value rows) {
+  if (auto map = rows.getDefiningOp<MapOp>())
+    if (map.getInputs().size() == 1 && kindAt(map.getKinds(), 0) == OperandKind::elem) {
+      Value yielded = map.getBody().front().getTerminator()->getOperand(0);
+      auto narrowed = yielded.getDefiningOp<arith::TruncFOp>();
+      if (narrowed && narrowed.getIn() == map.getBody().getArgument(0))
+        rows = map.getInputs()[0];
+    }
+  return rows.getDefiningOp<GroupedMatmulOp>();
+}
+
+// y_t = sum_j w_tj D h_tj:   u = Dᵀ dy   dh = w u   dw = <u, h>   dD = w dy hᵀ
+// <dy, D h> would need the experts' outputs again, which are as wide as x.
+void GradientRules::ofWeightedMatmul(GroupedMatmulOp matmul, CombineOp op, Value d) {
+  Value h = matmul.getA(), route = op.getRoute(), weights = op.getWeights();
+  Value dy = gather(d, route), w = gatherChoices(weights, route);
+  Value u = throughMatrices(matmul, dy);
+  add(h, scaledBy(u, w));
+  if (active.contains(weights)) {
+    Value products = map({{u, OperandKind::elem}, {h, OperandKind::elem}}, typeOf(u),
+                         [&](ValueRange v) { return multiply(v[0], toF32(v[1])); });
+    add(weights, SlotValuesOp::create(builder, loc, weights.getType(), sumRows(products), route));
+  }
+  addOuter(matmul, scaledBy(dy, w));
+}
+
+Value GradientRules::scaledBy(Value rows, Value factors) {
+  return map({{rows, OperandKind::elem}, {factors, OperandKind::row}}, gradientType(rows),
+             [&](ValueRange v) { return multiply(v[0], v[1]); });
+}
+
 void GradientRules::ofCombine(CombineOp op, Value d) {
   Value all = op.getRows(), route = op.getRoute(), weights = op.getWeights();
+  auto matmul = matmulOf(all);
+  if (matmul && weights && matmul.getRoute() == route && route.getDefiningOp<DispatchOp>() && matmul->hasOneUse() &&
+      (all == matmul.getResult() || all.hasOneUse()))
+    return ofWeightedMatmul(matmul, op, d);
   if (weights && active.contains(weights))
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), d, all, route));
   if (!active.contains(all))
@@ -44,8 +82,7 @@ void GradientRules::ofCombine(CombineOp op, Value d) {
   Value ofToken = gather(d, route);
   if (!weights)
     return add(all, ofToken);
-  add(all, map({{ofToken, OperandKind::elem}, {gatherChoices(weights, route), OperandKind::row}}, gradientType(all),
-               [&](ValueRange v) { return multiply(v[0], v[1]); }));
+  add(all, scaledBy(ofToken, gatherChoices(weights, route)));
 }
 
 void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
@@ -56,16 +93,24 @@ void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), x, d, route));
 }
 
-void GradientRules::ofMatmul(GroupedMatmulOp op, Value d) {
-  Value a = op.getA(), b = op.getB().front(), route = op.getRoute();
-  Value narrow = rounded(d, typeOf(a).getElementType());
-  if (active.contains(a)) {
-    auto kinds = kindArray(builder.getContext(), {});
-    add(a, GroupedMatmulOp::create(builder, loc, gradientType(a), narrow, b, route, ValueRange(), ValueRange(), kinds,
-                                   kinds, /*gathered=*/UnitAttr(), builder.getUnitAttr()));
-  }
+Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {
+  auto kinds = kindArray(builder.getContext(), {});
+  return GroupedMatmulOp::create(builder, loc, gradientType(op.getA()), rounded(d, typeOf(op.getA()).getElementType()),
+                                 op.getB().front(), op.getRoute(), ValueRange(), ValueRange(), kinds, kinds,
+                                 /*gathered=*/UnitAttr(), builder.getUnitAttr());
+}
+
+void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
+  Value a = op.getA(), b = op.getB().front();
   if (active.contains(b))
-    add(b, GroupedOuterOp::create(builder, loc, gradientType(b), narrow, a, route));
+    add(b, GroupedOuterOp::create(builder, loc, gradientType(b), rounded(d, typeOf(a).getElementType()), a,
+                                  op.getRoute()));
+}
+
+void GradientRules::ofMatmul(GroupedMatmulOp op, Value d) {
+  if (active.contains(op.getA()))
+    add(op.getA(), throughMatrices(op, d));
+  addOuter(op, d);
 }
 
 void GradientRules::ofTokenReduce(TokenReduceOp op, Value d) {

@@ -73,6 +73,15 @@ LogicalResult interpretGroupSum(Frame &frame, GroupSumOp op) {
   return success();
 }
 
+LogicalResult interpretRowsOf(Frame &frame, RowsOfOp op) {
+  Tensor out = frame.tensor(op.getInput());
+  out.route = frame.route(op.getRoute());
+  if (out.rows() != out.route->numRows())
+    return op.emitOpError("x has ") << out.rows() << " rows, the route " << out.route->numRows();
+  frame.set(op.getResult(), std::move(out));
+  return success();
+}
+
 LogicalResult interpretSlotValues(Frame &frame, SlotValuesOp op) {
   const Tensor &x = frame.tensor(op.getInput());
   RouteRef route = frame.route(op.getRoute());

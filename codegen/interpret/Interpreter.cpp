@@ -112,6 +112,7 @@ LogicalResult Frame::run(Operation *op) {
       .Case([&](SquareSumsOp o) { return interpretSquareSums(*this, o); })
       .Case([&](GroupedOuterOp o) { return interpretGroupedOuter(*this, o); })
       .Case([&](GroupSumOp o) { return interpretGroupSum(*this, o); })
+      .Case([&](RowsOfOp o) { return interpretRowsOf(*this, o); })
       .Case([&](SlotValuesOp o) { return interpretSlotValues(*this, o); })
       .Case([&](SlotProductsOp o) { return interpretSlotProducts(*this, o); })
       .Case([&](ParameterSumOp o) { return interpretParameterSum(*this, o); })

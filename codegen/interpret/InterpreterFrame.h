@@ -95,6 +95,7 @@ mlir::LogicalResult interpretSquareSums(Frame &frame, moe::SquareSumsOp op);
 
 mlir::LogicalResult interpretGroupedOuter(Frame &frame, moe::GroupedOuterOp op);
 mlir::LogicalResult interpretGroupSum(Frame &frame, moe::GroupSumOp op);
+mlir::LogicalResult interpretRowsOf(Frame &frame, moe::RowsOfOp op);
 mlir::LogicalResult interpretSlotValues(Frame &frame, moe::SlotValuesOp op);
 mlir::LogicalResult interpretSlotProducts(Frame &frame, moe::SlotProductsOp op);
 mlir::LogicalResult interpretParameterSum(Frame &frame, moe::ParameterSumOp op);

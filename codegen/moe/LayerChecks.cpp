@@ -263,7 +263,7 @@ bool isOfBackward(Operation *op) {
   if (auto matmul = dyn_cast<GroupedMatmulOp>(op))
     if (matmul.getTransposed())
       return true;
-  if (isa<GroupedOuterOp, GroupSumOp, SlotValuesOp, SlotProductsOp, ParameterSumOp, ScaledRowsOp>(op))
+  if (isa<GroupedOuterOp, GroupSumOp, RowsOfOp, SlotValuesOp, SlotProductsOp, ParameterSumOp, ScaledRowsOp>(op))
     return true;
   return op->walk([](ApplyOp) { return WalkResult::interrupt(); }).wasInterrupted();
 }
@@ -317,6 +317,8 @@ RowSpace rowSpaceOf(Value value) {
     return {};
   if (auto slots = dyn_cast<SlotInputsOp>(op))
     return slots.getRoute();
+  if (auto rows = dyn_cast<RowsOfOp>(op))
+    return rows.getRoute();
   if (auto gather = dyn_cast<GatherOp>(op)) {
     if (auto program = dyn_cast<RowProgramOp>(op->getParentOp()))
       return program.getInputs()[cast<BlockArgument>(gather.getRoute()).getArgNumber()];

@@ -63,6 +63,13 @@ LogicalResult GroupSumOp::verify() {
   return success();
 }
 
+LogicalResult RowsOfOp::verify() {
+  auto input = tensorOf(getInput());
+  bool rows = input.getRank() >= 1 && input.getRank() <= 2 && input.isDynamicDim(0) &&
+              (input.getRank() == 1 || !input.isDynamicDim(1));
+  return rows ? success() : emitOpError("C1: x must be [?,N] or [?], found ") << input;
+}
+
 LogicalResult SlotValuesOp::verify() {
   auto input = tensorOf(getInput());
   if (input.getRank() != 1 || !input.isDynamicDim(0) || !input.getElementType().isF32())

@@ -60,6 +60,24 @@ def Moe_GroupSumOp : Moe_Op<"group_sum", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Moe_RowsOfOp : Moe_Op<"rows_of", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "a saved tensor, as the rows of a route";
+  let description = [{
+    out[r,n] = x[r,n]
+
+    What forward saved per row comes back as an argument; this says of which route its rows are. The route has as many
+    rows as x: it is made of the same ids.
+
+    Shapes  x [R,N] -> the same
+      C1  x is a [?,N] or [?] tensor
+    Example: tests/moe/rows_of.mlir
+  }];
+  let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `over` $route attr-dict `:` type($input) `,` qualified(type($route))";
+  let hasVerifier = 1;
+}
+
 def Moe_SlotValuesOp : Moe_Op<"slot_values", [Pure]> {
   let summary = "values of rows, back in their slots";
   let description = [{
