@@ -403,19 +403,3 @@ def test_cuda(tmp_path, framework):
             layer.forward(device_x, packed, device_y)
         stream.synchronize()
     assert (device_y.cpu().double() - want.double()).abs().max() <= 2e-2 * want.double().abs().max()
-
-
-@pytest.mark.parametrize("page", ["jax.md", os.path.join("tvm_ffi", "README.md")])
-def test_pages(page, tmp_path):
-    """The code of the pages, as it stands there."""
-    if page == "jax.md":
-        pytest.importorskip("jax_tvm_ffi")
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "moec").symlink_to(MOEC)
-    (tools / "python3").write_text(f"#!/bin/sh\nexec {sys.executable} \"$@\"\n")
-    (tools / "python3").chmod(0o755)
-    done = subprocess.run([sys.executable, os.path.join(SOURCES, "tests", "pages", "page.py"),
-                           os.path.join(SOURCES, "runtime", "bindings", page), "--path", str(tools)],
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
