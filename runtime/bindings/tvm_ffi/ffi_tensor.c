@@ -65,8 +65,10 @@ static void numbers_text(const int64_t *numbers, int32_t count, char *buffer, si
 
 /* "bf16", "u16", "bool", "f32x4" */
 static void type_text(moec_ffi_dtype type, char *buffer, size_t n) {
-  static const char *const kinds[] = {
-      [MOEC_FFI_CODE_INT] = "i", [MOEC_FFI_CODE_UINT] = "u", [MOEC_FFI_CODE_FLOAT] = "f", [MOEC_FFI_CODE_BFLOAT] = "bf"};
+  static const char *const kinds[] = {[MOEC_FFI_CODE_INT] = "i",
+                                      [MOEC_FFI_CODE_UINT] = "u",
+                                      [MOEC_FFI_CODE_FLOAT] = "f",
+                                      [MOEC_FFI_CODE_BFLOAT] = "bf"};
   size_t used = 0;
   if (type.code == MOEC_FFI_CODE_BOOL)
     APPEND(buffer, n, used, "bool");
