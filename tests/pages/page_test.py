@@ -42,12 +42,14 @@ class Pages(unittest.TestCase):
                     "```text\nseen\nnew\n```\n")
 
     def test_a_failing_command_fails_the_page_and_names_its_line(self):
-        self.fails("intro\n```sh\necho one\nfalse\necho two\n```\n", "page.md: line 2: the commands end with status 1\none")
+        self.fails("intro\n```sh\necho one\nfalse\necho two\n```\n",
+                   "page.md: line 2: the commands end with status 1\none")
         self.fails("```sh\ntrue\n```\n```sh\nexit 3\n```\n", "line 4: the commands end with status 3")
         self.fails("```sh\nif\n```\n", "line 1: the shell does not take the page's commands")
 
     def test_other_output_than_the_page_says(self):
-        self.fails("```sh\necho one\n```\n```text\ntwo\n```\n", "line 4: the page says\ntwo\nbut the commands print\none")
+        self.fails("```sh\necho one\n```\n```text\ntwo\n```\n",
+                   "line 4: the page says\ntwo\nbut the commands print\none")
         self.fails("```sh\ntrue\n```\n```text\ntwo\n```\n", "line 4: the page says")
         self.fails("```sh\necho one; echo two\n```\n```text\none\n```\n", "but the commands print")
 
@@ -68,6 +70,10 @@ class Pages(unittest.TestCase):
     def test_where_moec_is_installed(self):
         self.passes("```sh\ntest \"$PREFIX\" = /nowhere/at\n[ \"${PATH%%:*}\" = /first ]\n[ $NAME = value=x ]\n```\n",
                     "--prefix", "/nowhere/at", "--path", "/first", "--set", "NAME=value=x")
+
+    def test_the_length_of_a_page(self):
+        self.passes("```sh\ntrue\n```\n", "--max-lines", "3")
+        self.fails("```sh\ntrue\n```\n\n", "4 lines, expected at most 3", "--max-lines", "3")
 
     def test_variables_of_moec_do_not_leak_into_the_page(self):
         os.environ["MOEC_MAX_ISA"] = "baseline"
