@@ -10,7 +10,7 @@
 //   lookup             sum of d over the rows of each number
 //   gather             combine;   of slots: slot_values
 //   combine            rows: gather(d) times the row's weight;   weights: slot_products(d, rows)
-//  combine of a matmul   y = sum w D h: u = Dᵀ gather(d), h: w u, weights: <u, h>, D: outer product of w gather(d) and h
+//   combine of matmul  y = sum w D h, u = Dᵀ gather(d): h: w u; weights: <u, h>; D: outer product of w gather(d) and h
 //   combine of slots   rows: slot_inputs(d, weights)
 //   slot_inputs        tokens: combine(d, weights);   weights: slot_products(x, d)
 //   grouped_matmul     A: grouped_matmul of d by the transposed matrices;   B: grouped_outer(d, A)

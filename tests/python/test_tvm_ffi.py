@@ -355,6 +355,25 @@ def test_numpy(libraries):
     assert numpy.abs(y - want.numpy()).max() <= 1e-5 * want.abs().max()
 
 
+def test_numpy_bf16(libraries):
+    numpy = pytest.importorskip("numpy")
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    layer = tvm_ffi.load_module(libraries["bf16"])
+    tensors = random_tensors(layer, torch.bfloat16)
+    packed = pack(layer, tensors)
+    memory = numpy.empty(layer.weights_bytes() + 63, numpy.uint8)
+    own = memory[-memory.ctypes.data % 64:][:layer.weights_bytes()]
+    layer.pack(own, *[part for name, tensor in tensors.items() for part in (name, tensor.float().numpy())])
+    assert bytes(own) == bytes(packed.numpy())
+    x = numpy.random.default_rng(1).standard_normal((6, HIDDEN)).astype(ml_dtypes.bfloat16)
+    y = numpy.empty_like(x)
+    layer.forward(x.view("uint16"), own, y.view("uint16"))
+    rows = torch.from_numpy(x.view("int16")).view(torch.bfloat16)
+    want = torch.empty_like(rows)
+    layer.forward(rows, packed, want)
+    assert bytes(y.view("uint16")) == bytes(want.view(torch.int16).numpy())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("framework", ["torch", "cupy"])
 def test_cuda(tmp_path, framework):
@@ -384,19 +403,3 @@ def test_cuda(tmp_path, framework):
             layer.forward(device_x, packed, device_y)
         stream.synchronize()
     assert (device_y.cpu().double() - want.double()).abs().max() <= 2e-2 * want.double().abs().max()
-
-
-@pytest.mark.parametrize("page", ["jax.md", os.path.join("tvm_ffi", "README.md")])
-def test_pages(page, tmp_path):
-    """The code of the pages, as it stands there."""
-    if page == "jax.md":
-        pytest.importorskip("jax_tvm_ffi")
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "moec").symlink_to(MOEC)
-    (tools / "python3").write_text(f"#!/bin/sh\nexec {sys.executable} \"$@\"\n")
-    (tools / "python3").chmod(0o755)
-    done = subprocess.run([sys.executable, os.path.join(SOURCES, "tests", "pages", "page.py"),
-                           os.path.join(SOURCES, "runtime", "bindings", page), "--path", str(tools)],
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout

@@ -37,10 +37,11 @@ protected:
 
 TEST_F(FfiRefusal, types) {
   EXPECT_EQ(withX({4, hidden}, bf16), "TypeError: forward: x is bf16 [4, 8] on cpu, expected f32 [4, 8]");
-  EXPECT_EQ(withX({4, hidden}, {6, 8, 1}),
-            "TypeError: forward: x is bool of 8 bits [4, 8] on cpu, expected f32 [4, 8]");
-  EXPECT_EQ(withX({4, hidden}, {2, 32, 4}),
-            "TypeError: forward: x is elements of 32 bits [4, 8] on cpu, expected f32 [4, 8]");
+  EXPECT_EQ(withX({4, hidden}, {6, 8, 1}), "TypeError: forward: x is bool [4, 8] on cpu, expected f32 [4, 8]");
+  EXPECT_EQ(withX({4, hidden}, {2, 32, 4}), "TypeError: forward: x is f32x4 [4, 8] on cpu, expected f32 [4, 8]");
+  EXPECT_EQ(withX({4, hidden}, {1, 16, 1}), "TypeError: forward: x is u16 [4, 8] on cpu, expected f32 [4, 8]");
+  EXPECT_EQ(withX({4, hidden}, {17, 4, 1}),
+            "TypeError: forward: x is DLPack type 17 of 4 bits [4, 8] on cpu, expected f32 [4, 8]");
   Tensor ids(call.idsBytes.data(), {4, choices}, i64);
   EXPECT_EQ(refusal(__tvm_ffi_call, {valueOf("x,weights,y,ids"), valueOf(call.x), valueOf(packed.tensor),
                                      valueOf(call.y), valueOf(ids)}),

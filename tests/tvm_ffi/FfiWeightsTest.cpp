@@ -145,7 +145,7 @@ TEST(FfiWeights, pack_refuses_what_does_not_fit) {
   EXPECT_EQ(packing({valueOf("router.weight"), valueOf(scalar)}),
             "ValueError: pack: router.weight is f32 [] on cpu, expected 1 to 4 dimensions");
   EXPECT_EQ(packing({valueOf("router.weight"), valueOf(logical)}),
-            "TypeError: pack: router.weight is bool of 8 bits [4, 8] on cpu, expected f32, bf16, f16, i32 or i64");
+            "TypeError: pack: router.weight is bool [4, 8] on cpu, expected f32, bf16, f16, i32 or i64");
   EXPECT_EQ(
       packing({valueOf("router.weight"), valueOf(across)}),
       "ValueError: pack: router.weight is f32 [4, 8] on cpu with strides [1, 4], expected rows without gaps: pass "

@@ -2,6 +2,7 @@
 """python3 package_calls.py MOEC LIBMOEC: shared packages of layers that together have every argument, called through
 __tvm_ffi_* by a program that has no libtvm_ffi, beside the same calls of libmoec.so: equal bits, errors with a text,
 equal libraries from run to run."""
+import _ctypes
 import ctypes
 import hashlib
 import json
@@ -295,6 +296,36 @@ def check_threads(package):
     assert not wrong, wrong
 
 
+def check_closed_libraries(package):
+    """A library may be closed while threads that called it still live: they end later, and so does its memory of them."""
+    pid = os.fork()
+    if pid:
+        status = os.waitpid(pid, 0)[1]
+        assert status == 0, f"a process that closed the library ended with status {status}"
+        return
+    for _ in range(3):
+        calls, called, closed = Calls(package.library), threading.Event(), threading.Event()
+
+        def run():
+            packed = Tensor("u8", [calls("weights_bytes")])
+            roles = []
+            for role in json.loads(calls("info"))["roles"]:
+                roles += [Text(role["name"]), Tensor("f32", role["shape"])]
+            calls("pack", packed, *roles)
+            calls("forward", input_of({"name": "x", "dtype": "f32", "shape": ["T", 24]}, 7, random.Random(1)), packed,
+                  Tensor("f32", [7, 24]))
+            called.set()
+            closed.wait()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        called.wait()
+        _ctypes.dlclose(calls.library._handle)
+        closed.set()
+        thread.join()
+    os._exit(0)
+
+
 def check_equal_libraries(package, folder):
     digests = set()
     for number in range(2):
@@ -313,6 +344,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, layer in LAYERS.items():
             package = Package(moec, folder, name, layer)
+            if name == "soft": # in a child, before this process opens the library and so keeps it
+                check_closed_libraries(package)
             info = check_package(package, libmoec)
             seen |= {argument["name"] for argument in info["inputs"] + info["outputs"]}
             if name == "soft":

@@ -63,17 +63,29 @@ static void numbers_text(const int64_t *numbers, int32_t count, char *buffer, si
   APPEND(buffer, n, used, "]");
 }
 
-void moec_ffi_describe_tensor(const moec_ffi_tensor *tensor, char *buffer, size_t n) {
-  char shape[96], device[32];
-  moec_dtype dtype;
+/* "bf16", "u16", "bool", "f32x4" */
+static void type_text(moec_ffi_dtype type, char *buffer, size_t n) {
+  static const char *const kinds[] = {[MOEC_FFI_CODE_INT] = "i",
+                                      [MOEC_FFI_CODE_UINT] = "u",
+                                      [MOEC_FFI_CODE_FLOAT] = "f",
+                                      [MOEC_FFI_CODE_BFLOAT] = "bf"};
   size_t used = 0;
+  if (type.code == MOEC_FFI_CODE_BOOL)
+    APPEND(buffer, n, used, "bool");
+  else if (type.code < sizeof(kinds) / sizeof(kinds[0]) && kinds[type.code])
+    APPEND(buffer, n, used, "%s%d", kinds[type.code], (int)type.bits);
+  else
+    APPEND(buffer, n, used, "DLPack type %d of %d bits", (int)type.code, (int)type.bits);
+  if (type.lanes != 1)
+    APPEND(buffer, n, used, "x%d", (int)type.lanes);
+}
+
+void moec_ffi_describe_tensor(const moec_ffi_tensor *tensor, char *buffer, size_t n) {
+  char shape[96], device[32], type[32];
   numbers_text(tensor->shape, tensor->rank, shape, sizeof(shape));
   moec_ffi_device_text(tensor->device, device);
-  if (moec_ffi_dtype_of(tensor, &dtype))
-    APPEND(buffer, n, used, "%s", moec_ffi_dtype_name(dtype));
-  else
-    APPEND(buffer, n, used, "%s of %d bits", tensor->dtype.code == 6 ? "bool" : "elements", (int)tensor->dtype.bits);
-  APPEND(buffer, n, used, " %s on %s", shape, device);
+  type_text(tensor->dtype, type, sizeof(type));
+  snprintf(buffer, n, "%s %s on %s", type, shape, device);
 }
 
 moec_status moec_ffi_elements_of(const char *name, const moec_ffi_tensor *tensor, int64_t *out_elements) {
@@ -156,12 +168,19 @@ static void wanted_text(const moec_ffi_wanted *wanted, char *buffer, size_t n) {
   APPEND(buffer, n, used, "%" PRId64 "]", wanted->columns);
 }
 
-static int fits(const moec_ffi_wanted *wanted, const moec_ffi_tensor *tensor, int64_t elements) {
+/* u16 is taken as the bits of a type of 16 bits, because NumPy has arrays of bf16 that it does not share. */
+static int has_type(const moec_ffi_wanted *wanted, const moec_ffi_tensor *tensor) {
   moec_dtype dtype;
+  moec_ffi_dtype type = tensor->dtype;
+  if (type.code == MOEC_FFI_CODE_UINT && type.bits == 16 && type.lanes == 1)
+    return wanted->dtype == MOEC_BF16 || wanted->dtype == MOEC_F16;
+  return moec_ffi_dtype_of(tensor, &dtype) && dtype == wanted->dtype;
+}
+
+static int has_shape(const moec_ffi_wanted *wanted, const moec_ffi_tensor *tensor, int64_t elements) {
   int64_t rows = wanted->rows < 0 ? 1 : wanted->rows;
   int64_t last = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
-  return moec_ffi_dtype_of(tensor, &dtype) && dtype == wanted->dtype && elements == rows * wanted->columns &&
-         (wanted->columns == 1 || last == wanted->columns);
+  return elements == rows * wanted->columns && (wanted->columns == 1 || last == wanted->columns);
 }
 
 moec_status moec_ffi_check_tensor(const moec_ffi_wanted *wanted, const moec_ffi_tensor *tensor, moec_ffi_device device,
@@ -170,13 +189,12 @@ moec_status moec_ffi_check_tensor(const moec_ffi_wanted *wanted, const moec_ffi_
   moec_status status = moec_ffi_elements_of(wanted->name, tensor, &elements);
   if (status != MOEC_OK)
     return status;
-  if (!fits(wanted, tensor, elements)) {
-    moec_dtype dtype;
+  int right_type = has_type(wanted, tensor);
+  if (!right_type || !has_shape(wanted, tensor, elements)) {
     char found[TEXT_BYTES], want[TEXT_BYTES];
     moec_ffi_describe_tensor(tensor, found, sizeof(found));
     wanted_text(wanted, want, sizeof(want));
-    int wrong_type = !moec_ffi_dtype_of(tensor, &dtype) || dtype != wanted->dtype;
-    return moec_error(wrong_type ? MOEC_DTYPE : MOEC_SHAPE, "%s is %s, expected %s", wanted->name, found, want);
+    return moec_error(right_type ? MOEC_SHAPE : MOEC_DTYPE, "%s is %s, expected %s", wanted->name, found, want);
   }
   status = moec_ffi_check_device(wanted->name, tensor, device);
   if (status == MOEC_OK)

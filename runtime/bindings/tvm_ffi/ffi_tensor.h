@@ -38,8 +38,8 @@ moec_status moec_ffi_check_strides(const char *name, const moec_ffi_tensor *tens
 moec_status moec_ffi_device_of(const char *name, const moec_ffi_tensor *tensor, moec_ffi_device *out_device);
 moec_status moec_ffi_check_device(const char *name, const moec_ffi_tensor *tensor, moec_ffi_device expected);
 
-/* The tensor may have more dimensions than two, or fewer, as long as its last one is `columns` and the others make up
- * `rows`. An empty tensor has no address: *out_data is NULL then. */
+/* The tensor may be u16 where 16 bits of bf16 or f16 are wanted. It may have more dimensions than two, or fewer, if its
+ * last one is `columns` and the others make up `rows`. An empty tensor has no address: *out_data is NULL then. */
 moec_status moec_ffi_check_tensor(const moec_ffi_wanted *wanted, const moec_ffi_tensor *tensor, moec_ffi_device device,
                                   void **out_data);
 

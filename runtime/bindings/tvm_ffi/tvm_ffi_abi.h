@@ -35,7 +35,13 @@ enum {
 };
 
 enum { MOEC_FFI_CPU = 1, MOEC_FFI_CUDA = 2, MOEC_FFI_CUDA_HOST = 3, MOEC_FFI_CUDA_MANAGED = 13 };
-enum { MOEC_FFI_CODE_INT = 0, MOEC_FFI_CODE_UINT = 1, MOEC_FFI_CODE_FLOAT = 2, MOEC_FFI_CODE_BFLOAT = 4 };
+enum {
+  MOEC_FFI_CODE_INT = 0,
+  MOEC_FFI_CODE_UINT = 1,
+  MOEC_FFI_CODE_FLOAT = 2,
+  MOEC_FFI_CODE_BFLOAT = 4,
+  MOEC_FFI_CODE_BOOL = 6
+};
 
 typedef struct moec_ffi_device {
   int32_t type, id;
