@@ -68,8 +68,7 @@ Value GradientRules::scaledBy(Value rows, Value factors) {
 void GradientRules::ofCombine(CombineOp op, Value d) {
   Value all = op.getRows(), route = op.getRoute(), weights = op.getWeights();
   auto matmul = matmulOf(all);
-  if (matmul && weights && matmul.getRoute() == route && route.getDefiningOp<DispatchOp>() && matmul->hasOneUse() &&
-      (all == matmul.getResult() || all.hasOneUse()))
+  if (matmul && weights && matmul.getRoute() == route && route.getDefiningOp<DispatchOp>())
     return ofWeightedMatmul(matmul, op, d);
   if (weights && active.contains(weights))
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), d, all, route));

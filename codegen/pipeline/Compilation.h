@@ -15,6 +15,7 @@
 
 #include "codegen/build/BuildLayer.h"
 #include "codegen/fuse/FuseStages.h"
+#include "codegen/grad/Partition.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -70,6 +71,7 @@ private:
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp layer;
+  std::optional<Partition> training; // after Stage::Grad; its forward is `layer`
   std::vector<FusionNote> fusionNotes;
   LaunchPlan launchPlan;
   std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name

@@ -10,6 +10,7 @@
 #include "codegen/grad/Differentiate.h"
 #include "codegen/moe/LayerChecks.h"
 
+#include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
@@ -44,6 +45,9 @@ bool Compilation::buildSpec(Stage last) {
       errors.push_back(made.takeError());
       return false;
     }
+    training = partition(layer, input.spec->save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices);
+    if (!collecting("E-INTERNAL", [&] { return succeeded(verify(*module)); }))
+      return false;
   }
   functionTexts = functions.texts();
   return true;

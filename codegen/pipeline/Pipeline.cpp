@@ -235,6 +235,8 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
   if (stage == Stage::Fuse)
     for (const FusionNote &n : fusionNotes)
       os << "// " << n.rule << "  " << n.text << "\n";
+  if (stage == Stage::Grad)
+    os << describe(*training);
   if (stage == Stage::Build || stage == Stage::Grad || stage == Stage::Fuse) {
     module->print(os);
     os << "\n";

@@ -166,6 +166,12 @@ expect_status 0
 expect_in out 'moe.role = "grad.y"'
 expect_in out 'moe.role = "grad.experts.down"'
 expect_in out 'moe.grouped_outer'
+expect_in out '// saved.2  experts.gate, f32, 48 bytes per token'
+expect_in out '// 120 bytes per token are saved, beside x; computed again:'
+sed 's/"hidden"/"save": "ids", "hidden"/' trained.json >recomputed.json
+run compile recomputed.json --stop-after grad
+expect_status 0
+expect_in out '// 8 bytes per token are saved, beside x; computed again: router.weight'
 run compile trained.json -o none
 expect_status 4
 expect_in err 'of passes only forward is built'

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Forward and backward put together again give the gradients of the whole; what is saved, in bytes.
+
+#include "tests/grad/GradientCase.h"
+
+#include "codegen/check/RandomSpec.h"
+#include "codegen/grad/Partition.h"
+#include "dsl/Presets.h"
+
+#include "mlir/IR/IRMapping.h"
+
+#include <gtest/gtest.h>
+
+using namespace moec;
+using namespace mlir;
+
+namespace {
+
+// The body of `backward` behind that of `forward`, in one function of all arguments but the saved ones.
+func::FuncOp joined(const Partition &parts) {
+  func::FuncOp forward = parts.forward, backward = parts.backward;
+  OpBuilder builder(forward.getContext());
+  builder.setInsertionPointAfter(backward);
+  unsigned own = forward.getNumResults() - unsigned(parts.saved.size());
+  unsigned given = backward.getNumArguments() - unsigned(parts.saved.size());
+  auto types = backward.getArgumentTypes().take_front(given);
+  SmallVector<Type> results = llvm::to_vector(forward.getResultTypes().take_front(own));
+  llvm::append_range(results, backward.getResultTypes());
+  auto both = func::FuncOp::create(builder, forward.getLoc(), "both", builder.getFunctionType(types, results));
+  for (unsigned i = 0; i < given; ++i)
+    both.setArgAttrs(i, backward.getArgAttrDict(i));
+  for (unsigned i = 0; i < both.getNumResults(); ++i)
+    both.setResultAttrs(i, i < own ? forward.getResultAttrDict(i) : backward.getResultAttrDict(i - own));
+  Block *block = both.addEntryBlock();
+  builder.setInsertionPointToEnd(block);
+  auto copy = [&](func::FuncOp from, ArrayRef<Value> arguments) {
+    IRMapping mapping;
+    mapping.map(from.getArguments(), arguments);
+    SmallVector<Value> values;
+    for (Operation &op : from.getBody().front().without_terminator())
+      builder.clone(op, mapping);
+    for (Value value : from.getBody().front().getTerminator()->getOperands())
+      values.push_back(mapping.lookup(value));
+    return values;
+  };
+  SmallVector<Value> arguments(both.getArguments().begin(), both.getArguments().end());
+  SmallVector<Value> first = copy(forward, ArrayRef<Value>(arguments).take_front(forward.getNumArguments()));
+  arguments.append(first.begin() + own, first.end());
+  SmallVector<Value> all(first.begin(), first.begin() + own);
+  llvm::append_range(all, copy(backward, arguments));
+  func::ReturnOp::create(builder, both.getLoc(), all);
+  return both;
+}
+
+void expectSame(GradientCase &one, SavePolicy policy) {
+  ASSERT_TRUE(one.prepare(7, 2));
+  ASSERT_TRUE(one.runInterpreter());
+  auto whole = one.gradients();
+  Partition parts = partition(one.both.built.layer, policy);
+  ASSERT_TRUE(succeeded(verify(*one.both.built.module)));
+  one.both.built.layer = joined(parts);
+  one.got = {};
+  ASSERT_TRUE(one.runInterpreter());
+  auto again = one.gradients();
+  ASSERT_EQ(whole.size(), again.size());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(whole[i].first, again[i].first);
+    for (size_t j = 0; j < whole[i].second->data.size(); ++j) {
+      double want = whole[i].second->data[j], got = again[i].second->data[j];
+      ASSERT_TRUE(want == got || (std::isnan(want) && std::isnan(got))) << whole[i].first << " " << j;
+    }
+  }
+}
+
+TEST(Partition, both_functions_together_give_the_same_gradients) {
+  RandomSizes sizes;
+  sizes.most = 16;
+  sizes.experts = 8;
+  int layers = 0;
+  for (uint64_t seed = 1; seed <= 120; ++seed)
+    for (SavePolicy policy : {SavePolicy::Matmuls, SavePolicy::Choices}) {
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      GradientCase one;
+      ASSERT_TRUE(one.both.built.read(randomSpecText(seed, sizes)));
+      if (one.both.built.spec->experts.act == Activation::Custom || !one.both.built.buildGradient())
+        continue;
+      expectSame(one, policy);
+      ++layers;
+    }
+  EXPECT_GE(layers, 180);
+}
+
+struct Kept {
+  int64_t choices = 0, other = 0; // bytes per token
+};
+
+Kept kept(const char *preset, SavePolicy policy) {
+  BuiltLayer built;
+  EXPECT_TRUE(built.read(std::string(*presetText(preset))));
+  EXPECT_TRUE(built.buildGradient());
+  Kept out;
+  for (const SavedValue &value : partition(built.layer, policy).saved)
+    (value.type.getElementType().isInteger(32) ? out.choices : out.other) += value.bytesPerToken();
+  return out;
+}
+
+// 2 parts of k·I in bf16, and 4 bytes per choice; x, 2·H bytes, stays with the caller.
+TEST(Partition, pre_activations_and_ids_are_all_that_is_kept) {
+  Kept qwen3 = kept("qwen3-30b-a3b", SavePolicy::Matmuls);
+  EXPECT_EQ(qwen3.other, 2 * 2 * 8 * 768);
+  EXPECT_EQ(qwen3.choices, 4 * 8);
+  Kept mixtral = kept("mixtral-8x7b", SavePolicy::Matmuls);
+  EXPECT_EQ(mixtral.other, 2 * 2 * 2 * 14336);
+  EXPECT_EQ(mixtral.choices, 4 * 2);
+  Kept least = kept("qwen3-30b-a3b", SavePolicy::Choices);
+  EXPECT_EQ(least.other, 0);
+  EXPECT_EQ(least.choices, 4 * 8);
+}
+
+} // namespace
