@@ -228,7 +228,7 @@ typedef struct moec_layer_info {
   size_t struct_size; /* sizeof(moec_layer_info); 96 and 104 (ending with `device`, `cuda_sm`) are accepted too */
   const char *name;   /* package's storage */
   int64_t hidden, num_experts, top_k, max_tokens;
-  int64_t num_logits; /* columns of out_logits */
+  int64_t num_logits; /* columns of out_logits, out_probabilities and noise */
   moec_dtype x_dtype, y_dtype;
   int32_t isa;          /* MOEC_ISA_* in use, -1 on CUDA */
   const char *isa_name; /* "amx", "avx512_bf16", ... "baseline"; "sm_90a", "sm_80": lives as long as the layer */

@@ -58,9 +58,10 @@ static StringRef dtypeText(uint32_t code) {
 }
 
 static int64_t numLogits(const LaunchPlan &plan) {
-  for (const moec_buffer &buffer : plan.buffers)
-    if (buffer.role == MOEC_ROLE_LOGITS)
-      return buffer.bytes.per_token / 4;
+  for (uint16_t role : {MOEC_ROLE_LOGITS, MOEC_ROLE_PROBABILITIES, MOEC_ROLE_NOISE}) // of equal columns: rule P7
+    for (const moec_buffer &buffer : plan.buffers)
+      if (buffer.role == role)
+        return buffer.bytes.per_token / 4;
   return plan.header.num_experts;
 }
 

@@ -314,10 +314,31 @@ LogicalResult PlanBuilder::addSlotInputs(SlotInputsOp op) {
 
 // ---- the whole --------------------------------------------------------------------------------------------------
 
+// Arrays of the caller whose rows are equally long, so that moec_layer_info has one number for all of them.
+struct SharedColumns {
+  StringRef label;
+  SmallVector<StringRef> roles;
+  StringRef first = {};
+  int64_t columns = 0;
+
+  // `role` has `found` columns; roles of other arrays are ignored.
+  LogicalResult add(func::FuncOp layer, StringRef role, int64_t found) {
+    if (!llvm::is_contained(roles, role))
+      return success();
+    if (first.empty())
+      first = role, columns = found;
+    if (found == columns)
+      return success();
+    return layer.emitOpError(label) << ": " << first << " have " << columns << " columns, " << role << " " << found;
+  }
+};
+
 LogicalResult PlanBuilder::checkResults() {
   Operation *end = layer.getBody().front().getTerminator();
   llvm::SmallPtrSet<void *, 4> seen;
-  int64_t hidden = 0, idColumns = 0, weightColumns = 0;
+  int64_t hidden = 0;
+  SharedColumns choices{"P5", {"ids", "weights", "expert_ids", "expert_weights"}};
+  SharedColumns logits{"P7", {"logits", "probabilities", "noise"}};
   for (BlockArgument argument : layer.getArguments())
     if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
       hidden = columnsOf(cast<RankedTensorType>(argument.getType()));
@@ -328,13 +349,16 @@ LogicalResult PlanBuilder::checkResults() {
     int64_t columns = columnsOf(cast<RankedTensorType>(value.getType()));
     if (role == "y" && columns != hidden)
       return layer.emitOpError("P2: y has ") << columns << " columns, x has " << hidden;
-    (role == "ids"       ? idColumns
-     : role == "weights" ? weightColumns
-                         : hidden) = role == "ids" || role == "weights" ? columns : hidden;
+    if (failed(choices.add(layer, role, columns)) || failed(logits.add(layer, role, columns)))
+      return failure();
   }
-  if (idColumns && weightColumns && idColumns != weightColumns)
-    return layer.emitOpError("P5: ids have ") << idColumns << " columns, weights " << weightColumns;
-  plan.header.top_k = uint32_t(std::max(idColumns, weightColumns));
+  for (BlockArgument argument : layer.getArguments())
+    if (const LayerInput *input = inputOf(argument)) {
+      int64_t columns = columnsOf(cast<RankedTensorType>(argument.getType()));
+      if (failed(choices.add(layer, input->name, columns)) || failed(logits.add(layer, input->name, columns)))
+        return failure();
+    }
+  plan.header.top_k = uint32_t(choices.columns);
   return success();
 }
 

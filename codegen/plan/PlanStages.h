@@ -25,8 +25,9 @@ struct PlanOptions {
 //   P2  y, logits, ids and weights are each made by a stage of their own; y has the columns of x
 //   P3  at most 256 buffers, 256 steps, 64 arguments of a step, 16 routes, and sizes within 2^52 bytes
 //   P4  a parameter is either a matrix (B of matmuls) or a vector of f32, and not x
-//   P5  ids and weights have the same number of columns
+//   P5  ids, weights and the inputs expert_ids and expert_weights have the same number of columns, the layer's top_k
 //   P6  moe.layer's spec_hash is 64 hex digits
+//   P7  logits, probabilities and the input noise have the same number of columns, the layer's num_logits
 mlir::LogicalResult planStages(mlir::func::FuncOp layer, const PlanOptions &options, LaunchPlan &plan);
 
 // After the schedule has filled every step's ISA variants: sets header.isa_mask (ISAs that all kernel steps have) and

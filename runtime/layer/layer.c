@@ -199,7 +199,6 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
                       sizeof(*out_info));
   const moec_plan *plan = &layer->plan;
   const moec_plan_header *header = plan->header;
-  int32_t logits = plan->buffer_of_role[MOEC_ROLE_LOGITS];
   size_t struct_size = out_info->struct_size;
   const moec_layer_info info = {
       .struct_size = struct_size,
@@ -208,7 +207,7 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
       .num_experts = header->num_experts,
       .top_k = header->top_k,
       .max_tokens = header->max_tokens,
-      .num_logits = logits < 0 ? 0 : plan->buffers[logits].bytes.per_token / 4,
+      .num_logits = moec_logit_columns(plan),
       .x_dtype = (moec_dtype)header->x_dtype,
       .y_dtype = (moec_dtype)header->y_dtype,
       .isa = layer->cuda ? -1 : layer->isa,

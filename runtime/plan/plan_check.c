@@ -170,9 +170,9 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
   case MOEC_ROLE_GROUP_IDS:
     return is_input(buffer, MOEC_I32, 1);
   case MOEC_ROLE_EXPERT_IDS:
-    return is_input(buffer, MOEC_I32, 0);
+    return header->top_k && is_input(buffer, MOEC_I32, header->top_k);
   case MOEC_ROLE_EXPERT_WEIGHTS:
-    return is_input(buffer, MOEC_F32, 0);
+    return header->top_k && is_input(buffer, MOEC_F32, header->top_k);
   case MOEC_ROLE_CAPACITY:
   case MOEC_ROLE_TOP_K:
     return is_input(buffer, MOEC_I32, -1);
@@ -234,6 +234,13 @@ static moec_status check_buffers(moec_plan *plan) {
     MOEC_CHECK_PLAN(plan->buffer_of_role[buffer->role] < 0,
                     "plan: buffer %" PRIu32 " (%.64s): second buffer of role %d", i, name, buffer->role);
     plan->buffer_of_role[buffer->role] = (int32_t)i;
+  }
+  /* callers know the columns of these by moec_layer_info.num_logits alone */
+  for (int i = 0; i < MOEC_NUM_LOGIT_ROLES; ++i) {
+    int32_t buffer = plan->buffer_of_role[moec_logit_roles[i]];
+    MOEC_CHECK_PLAN(buffer < 0 || plan->buffers[buffer].bytes.per_token == 4 * moec_logit_columns(plan),
+                    "plan: buffer %" PRId32 " (%.64s): other columns than logits", buffer,
+                    plan->strings + plan->buffers[buffer].name);
   }
   MOEC_CHECK_PLAN(plan->buffer_of_role[MOEC_ROLE_X] >= 0 && plan->buffer_of_role[MOEC_ROLE_Y] >= 0,
                   "plan: no buffer for x or y");

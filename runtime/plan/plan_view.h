@@ -57,6 +57,18 @@ static inline int64_t moec_extent_at(moec_extent extent, int64_t num_tokens, int
   return extent.per_token * num_tokens + extent.per_sequence * num_sequences + extent.fixed;
 }
 
+/* Arrays whose columns the caller knows by moec_layer_info.num_logits: equal in a checked plan. */
+static const uint16_t moec_logit_roles[] = {MOEC_ROLE_LOGITS, MOEC_ROLE_PROBABILITIES, MOEC_ROLE_NOISE};
+enum { MOEC_NUM_LOGIT_ROLES = sizeof(moec_logit_roles) / sizeof(moec_logit_roles[0]) };
+
+/* Their columns; 0: the layer has none of them. */
+static inline int64_t moec_logit_columns(const moec_plan *plan) {
+  for (int i = 0; i < MOEC_NUM_LOGIT_ROLES; ++i)
+    if (plan->buffer_of_role[moec_logit_roles[i]] >= 0)
+      return plan->buffers[plan->buffer_of_role[moec_logit_roles[i]]].bytes.per_token / 4;
+  return 0;
+}
+
 /* Positions of the args of a capacity step, by moec_capacity_arg; -1 for those that it does not have. Returns their
  * number. */
 static inline int32_t moec_capacity_positions(const moec_places *places, int32_t positions[MOEC_CAPACITY_NUM_ARGS]) {

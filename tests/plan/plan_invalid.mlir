@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a layer must be for a launch plan: labels P1..P6 of PlanStages.h.
+// What a layer must be for a launch plan: labels P1..P7 of PlanStages.h.
 // RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
 
 // expected-error @below {{'func.func' op P1: parameter w has stack "pile", axes "out_in", part "all"; expected single, per_expert, stacked, flat_rows or interleaved_columns; out_in or in_out; all, first_half, second_half, even or odd}}
@@ -54,6 +54,22 @@ func.func @plan_p5_columns(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8x
   %j = moe.top_k 3 of %x : tensor<?x8xf32> -> tensor<?x3xi32>
   %w = moe.take %x at %j : tensor<?x8xf32>, tensor<?x3xi32> -> tensor<?x3xf32>
   return %y, %i, %w : tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x3xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P5: ids have 2 columns, expert_weights 3}}
+func.func @plan_p5_input_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x3xf32> {moe.role = "expert_weights"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  return %y, %i : tensor<?x8xf32>, tensor<?x2xi32>
+}
+
+// -----
+// expected-error @below {{'func.func' op P7: logits have 8 columns, noise 3}}
+func.func @plan_p7_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %n: tensor<?x3xf32> {moe.role = "noise"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x8xf32> {moe.role = "logits"}) {
+  %y = moe.softmax %x : tensor<?x8xf32>
+  %z = moe.softmax %y : tensor<?x8xf32>
+  return %y, %z : tensor<?x8xf32>, tensor<?x8xf32>
 }
 
 // -----

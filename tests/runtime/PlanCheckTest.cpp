@@ -127,6 +127,12 @@ TEST(PlanCheck, buffers) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 1 (y): kind, type or size do not fit role 2",
           p.buffer(1).bytes.per_token = 28);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 4 (ids): kind, type or size do not fit role 4", p.header().top_k = 3);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (h): other columns than logits",
+          p.buffer(9).kind = MOEC_BUFFER_OPT_OUTPUT;
+          p.buffer(9).role = MOEC_ROLE_PROBABILITIES; p.buffer(9).bytes.per_token = 12);
+  REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (h): kind, type or size do not fit role 12",
+          p.buffer(9).kind = MOEC_BUFFER_INPUT;
+          p.buffer(9).role = MOEC_ROLE_EXPERT_WEIGHTS; p.buffer(9).bytes.per_token = 12);
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (logits): second buffer of role 3", p.buffer(9) = p.buffer(3));
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: no buffer for x or y", p.buffer(0) = p.buffer(9));
 }
