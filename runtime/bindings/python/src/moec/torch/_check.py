@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Two ways to compute a block -> whether they agree, on random tokens.
+
+A token agrees if |y - r| <= bound * |r|, with r what the model's own block gives, and |.| the Euclidean norm over the
+token's row. The bounds follow from the block's rounding: in bf16 published code rounds some ten times between input and
+output (gate, up, their product, down, the weighted sum over the chosen experts), each time by at most 2^-9 of a value,
+and errors of different elements add like independent ones: about 10^0.5 * 2^-9 = 2^-7.3. The bound is 2^-6, in f16
+2^-9. In f32 both ways add the same products in another order, which the bound 2^-13 allows for sums of up to 2^20 terms.
+
+A choice of experts is not continuous. Where two experts are equally good up to rounding, the block itself chooses one or
+the other as its input moves by one rounding step. Such a token is a tie: it counts as agreeing only if the block gives
+what was found for one of some inputs that are one rounding step away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import torch
+
+BOUNDS = {torch.float32: 2.0**-13, torch.bfloat16: 2.0**-6, torch.float16: 2.0**-9}
+TOKENS = 48
+_SCALES = (1.0, 0.25, 4.0)  # of tokens in turn: small and large ones reach different parts of an activation
+_NEIGHBOURS = 24
+_MOST_TIES = 1 / 3
+
+
+@dataclass
+class Agreement:
+    """worst: the largest |y - r| / |r| among tokens that are not ties."""
+
+    bound: float
+    tokens: int
+    ties: int
+    worst: float
+    problem: Optional[str] = None
+
+    def __bool__(self) -> bool:
+        return self.problem is None
+
+
+def random_tokens(shape, dtype: torch.dtype, device: torch.device, seed: int = 0) -> torch.Tensor:
+    """[..., H] of normal numbers; touches no global generator."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator)
+    scales = torch.tensor(_SCALES).repeat(x[..., 0].numel() // len(_SCALES) + 1)[: x[..., 0].numel()]
+    return (x * scales.view(x.shape[:-1]).unsqueeze(-1)).to(device=device, dtype=dtype)
+
+
+def agreement(
+    expected: torch.Tensor,
+    found: torch.Tensor,
+    x: torch.Tensor,
+    block: Callable[[torch.Tensor], torch.Tensor],
+    bound: float,
+) -> Agreement:
+    """expected = block(x), found, x: [T, H]."""
+    result = Agreement(bound, x.shape[0], 0, 0.0)
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        result.problem = f"gives {_kind(found)} where the block gives {_kind(expected)}"
+        return result
+    if not torch.isfinite(expected).all():
+        result.problem = "the block gives numbers that are not finite for random tokens"
+        return result
+    far = _distance(found, expected)
+    apart = ~(far <= bound)
+    for trial in range(_NEIGHBOURS):
+        if not apart.any():
+            break
+        rows = apart.nonzero().squeeze(1)
+        near = _distance(found[rows], block(_neighbour(x, trial))[rows]) <= bound
+        result.ties += int(near.sum())
+        apart[rows[near]] = False
+        far[rows[near]] = 0
+    result.worst = float(far.max()) if far.numel() else 0.0
+    if apart.any():
+        result.problem = (
+            f"{int(apart.sum())} of {x.shape[0]} random tokens differ from the block by up to {result.worst:.2g} of "
+            f"their norm; the bound is {bound:.2g}"
+        )
+    elif result.ties > _MOST_TIES * x.shape[0]:
+        result.problem = f"{result.ties} of {x.shape[0]} random tokens agree only if they move by a rounding step"
+    return result
+
+
+def _distance(y: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+    y, r = y.double(), r.double()
+    norm = r.norm(dim=-1)
+    difference = (y - r).norm(dim=-1)
+    return torch.where(difference == 0, difference, difference / norm)
+
+
+def _neighbour(x: torch.Tensor, seed: int) -> torch.Tensor:
+    """Every element moved by at most one rounding step of its type, at random."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    step = torch.randint(-1, 2, x.shape, generator=generator).to(x.device)
+    return (x.double() * (1 + step * torch.finfo(x.dtype).eps)).to(x.dtype)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{list(tensor.shape)} of {tensor.dtype}"

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A model's config -> the specs of its layers of experts, by `moec import hf`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import torch
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from .. import _errors
+from .._compile import program
+
+_DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+@dataclass
+class Group:
+    """Layers that the config describes in the same words, so that they share a spec."""
+
+    layers: List[int]
+    prefix: str  # of the first layer's tensors in the published checkpoint
+    decoder: bool  # of a model that has an encoder too
+
+
+class Importer:
+    """The config of one model; specs are made once per layer and type."""
+
+    def __init__(self, config: Any):
+        self._text = config.to_json_string(use_diff=False)
+        self._name = re.sub(r"[^a-z0-9_]", "_", str(getattr(config, "model_type", "") or "layer").lower())
+        self._halves = (False, True) if getattr(config, "is_encoder_decoder", False) else (False,)
+        self._specs: Dict[Tuple[int, bool, str], dict] = {}
+
+    def groups(self) -> List[Group]:
+        """The layers with experts; MoecError if the importer does not know the model or refuses its config."""
+        found = []
+        for decoder in self._halves:
+            for group in json.loads(self._run(decoder, "--layers", "--json"))["groups"]:
+                if group["experts"]:
+                    found.append(Group(group["layers"], group["prefix"], decoder))
+        return found
+
+    def spec(self, layer: int, decoder: bool, dtype: torch.dtype) -> dict:
+        """The spec of a layer whose weights and hidden states are of `dtype`."""
+        if dtype not in _DTYPES:
+            raise _errors.MoecError(f"its weights are of {dtype}; moec computes in f32, bf16 and f16")
+        key = (layer, decoder, _DTYPES[dtype])
+        if key not in self._specs:
+            text = self._run(decoder, "--layer", str(layer), "--dtype", key[2], "--name", self._name, "-o", "-")
+            self._specs[key] = json.loads(text)
+        return self._specs[key]
+
+    def _run(self, decoder: bool, *options: str) -> str:
+        command = [program(), "-q", "import", "hf", "-", *options, *(["--decoder"] if decoder else [])]
+        done = subprocess.run(command, input=self._text, capture_output=True, text=True)
+        if done.returncode:
+            raise _errors.MoecError(_first_error(done.stderr), exit=done.returncode)
+        return done.stdout
+
+
+def _first_error(text: str) -> str:
+    lines = text.strip().splitlines()
+    return next((line for line in lines if "error[" in line), lines[0] if lines else "moec import hf failed")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Packed layers as an operator of torch: moec::layer(x, handle, tokens_per_sequence) -> y.
+
+A handle is an integer, so that torch.compile sees a call of one operator and not the Python around it. The operator has
+no gradient: autograd refuses to go through it, in words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
+
+import torch
+
+from .. import _errors
+from .._compile import Package
+from .._layer import Layer, Weights
+from .._layer import load as load_layer
+
+_ALIGNMENT = 16  # bytes, of the rows that the runtime reads
+
+
+class Kernels:
+    """A package -> its layer on a device, for as many threads as torch uses."""
+
+    def __init__(self, package: Package, device: torch.device):
+        self.package = package
+        self.device = device
+        self._layers: Dict[int, Layer] = {}
+        self._lock = threading.Lock()
+
+    def layer(self, threads: int) -> Layer:
+        found = self._layers.get(threads)
+        if found is None:
+            with self._lock:
+                found = self._layers.get(threads)
+                if found is None:
+                    found = self._layers[threads] = load_layer(self.package, threads=threads)
+        return found
+
+
+class Watch:
+    """Notices that tensors are no longer those that were packed: replaced, moved, converted or written."""
+
+    def __init__(self, module: torch.nn.Module):
+        self._seen: List[Tuple[dict, str, int, Optional[int]]] = []
+        for part in module.modules():
+            for table in (part._parameters, part._buffers):
+                self._seen += [(table, key, t.data_ptr(), _version(t)) for key, t in table.items() if t is not None]
+
+    def changed(self) -> bool:
+        for table, key, address, version in self._seen:
+            tensor = table.get(key)
+            if tensor is None or tensor.data_ptr() != address or _version(tensor) != version:
+                return True
+        return False
+
+
+def _version(tensor: torch.Tensor) -> Optional[int]:
+    return None if tensor.is_inference() else tensor._version
+
+
+class Call:
+    """A layer with its weights, ready to be called by its handle."""
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        weights: Weights,
+        name: str,
+        threads: Optional[int] = None,
+        watch: Optional[Watch] = None,
+    ):
+        self.kernels = kernels
+        self.weights = weights
+        self.name = name
+        self.watch = watch
+        self._threads = threads
+
+    def __call__(self, x: torch.Tensor, tokens_per_sequence: int = 0) -> torch.Tensor:
+        """[T, H] -> [T, H]."""
+        if self.watch is not None and self.watch.changed():
+            raise _errors.MoecError(
+                f"the weights of {self.name} changed after they were packed; call moec.torch.accelerate(model) again, "
+                "or moec.torch.restore(model)"
+            )
+        layer = self.kernels.layer(self._threads or torch.get_num_threads())
+        x = _rows(x)
+        step = layer.max_tokens
+        if tokens_per_sequence:
+            step -= step % tokens_per_sequence
+        if x.shape[0] <= layer.max_tokens or step == 0:
+            return layer(x, self.weights, tokens_per_sequence=tokens_per_sequence)
+        y = torch.empty_like(x)
+        for begin in range(0, x.shape[0], step):
+            part = slice(begin, begin + step)
+            y[part] = layer(_rows(x[part]), self.weights, tokens_per_sequence=tokens_per_sequence)
+        return y
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """The same rows as the runtime reads them: without gaps, from an aligned address."""
+    x = x.detach().contiguous()
+    return x.clone() if x.data_ptr() % _ALIGNMENT else x
+
+
+_calls: Dict[int, Call] = {}
+_numbers = itertools.count(1)
+
+
+def register(call: Call) -> int:
+    """A handle for moec::layer, valid until `release`."""
+    handle = next(_numbers)
+    _calls[handle] = call
+    return handle
+
+
+def release(handle: Optional[int]) -> None:
+    _calls.pop(handle, None)  # type: ignore[arg-type]
+
+
+def call_of(handle: int) -> Call:
+    try:
+        return _calls[handle]
+    except KeyError:
+        raise _errors.MoecError(
+            f"the layer behind handle {handle} was given back: a graph that was traced before moec.torch.restore "
+            "must be compiled again"
+        ) from None
+
+
+@torch.library.custom_op("moec::layer", mutates_args=())
+def layer(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+    """y [T, H] = the layer of `handle` for x [T, H]."""
+    return call_of(handle)(x, tokens_per_sequence)
+
+
+@layer.register_fake
+def _(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
