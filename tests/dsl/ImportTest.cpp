@@ -254,8 +254,12 @@ TEST(Import, options_choose_the_form) {
   LayerSpec spec = specOf(result.spec);
   EXPECT_EQ(spec.weights["router.weight"].tensor, "mlp.gate.weight");
   EXPECT_EQ(spec.weights["experts.up"].tensor, "mlp.experts.gate_up_proj");
+  ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
+  EXPECT_EQ(specOf(result.spec).weights["experts.down"].axes, AxesKind::OutIn);
   EXPECT_FALSE(importConfig(publishedAs("dbrx").config, options, result));
   options = {};
+  ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
+  EXPECT_EQ(specOf(result.spec).weights["experts.down"].axes, AxesKind::InOut);
   options.decoder = true;
   ASSERT_TRUE(importConfig(publishedAs("nllb").config, options, result));
   EXPECT_EQ(result.prefix, "model.decoder.layers.3.");
@@ -286,6 +290,20 @@ TEST(Import, config_that_does_not_say_its_layers_is_taken_with_a_warning) {
              result));
   EXPECT_EQ(result.layer, 4);
   EXPECT_TRUE(findingOf(result, "W-IMPORT-LAYER"));
+}
+
+// A config that a class writes in full has keys at their defaults, which say nothing new of the layer.
+TEST(Import, keys_that_do_not_concern_the_layer_are_no_reason_to_warn) {
+  static const std::pair<const char *, const char *> full[] = {
+      {"llama4", R"({"text_config": {"router_jitter_noise": 0.0, "moe_layers": [0]}})"},
+      {"minimax_m2", R"({"router_jitter_noise": 0.0})"},
+      {"dbrx", R"({"ffn_config": {"moe_loss_weight": 0.01}})"},
+      {"switch", R"({"add_router_probs": false})"}};
+  for (auto [family, keys] : full) {
+    ImportResult result;
+    ASSERT_TRUE(import(changed(publishedAs(family).config, keys), std::nullopt, result)) << family;
+    EXPECT_FALSE(findingOf(result, "W-IMPORT-KEY")) << family;
+  }
 }
 
 TEST(Import, unknown_model_gets_a_suggestion) {

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 import torch
 
@@ -16,7 +16,7 @@ from .. import _errors
 from .._compile import Package
 from .._compile import compile as compile_spec
 from . import _check, _ops, _replace
-from ._find import Block, Finder
+from ._find import Block, Finder, dtype_of
 from ._import import Group, Importer
 from ._publish import safetensors_image
 from ._report import BlockReport, Report
@@ -93,64 +93,62 @@ class _Builder:
 
     def layer(self, group: Group, layer: int) -> List[BlockReport]:
         """One layer's block replaced, or why not."""
-        try:
-            candidates = self._candidates(group, layer)
-            first = next(candidates, None)
-        except _errors.MoecError as reason:
-            return [BlockReport(f"layer {layer}", layer, False, str(reason))]
-        if first is None:
-            where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
-            return [BlockReport(where, layer, False, "no module has the tensors that its spec names")]
         failed: List[BlockReport] = []
-        for block in [first, *candidates]:
+        for stacked in (False, True):
             try:
-                return [self._replaced(block)]
-            except (_errors.MoecError, _replace.CannotReplace, TypeError) as reason:
-                failed.append(BlockReport(block.name, layer, False, str(reason)))
+                blocks = self._finder.find(
+                    layer, lambda dtype: self._importer.spec(group, dtype, stacked), group.prefix_of(layer)
+                )
+            except _errors.MoecError as reason:
+                failed.append(BlockReport(f"layer {layer}", layer, False, str(reason)))
+                continue
+            for block in blocks:
+                if _replace.STATE in block.module.__dict__:
+                    continue
+                try:
+                    return [self._replaced(block)]
+                except (_errors.MoecError, _replace.CannotReplace) as reason:
+                    failed.append(BlockReport(block.name, layer, False, str(reason)))
+        if not failed:
+            where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
+            failed.append(BlockReport(where, layer, False, "no module has the tensors that its spec names"))
         return failed[:1]
 
-    def _candidates(self, group: Group, layer: int) -> Iterator[Block]:
-        prefix = group.prefix.replace(str(group.layers[0]), str(layer), 1)
-        spec = self._importer.spec(layer, group.decoder, torch.float32)
-        for block in self._finder.find(layer, spec, prefix):
-            if _replace.STATE in block.module.__dict__:
-                continue
-            dtype = _dtype_of(block.module)
-            yield from self._finder.find(layer, self._importer.spec(layer, group.decoder, dtype), prefix)
-            return
-
     def _replaced(self, block: Block) -> BlockReport:
-        module = block.module
-        dtype, device = _dtype_of(module), next(module.parameters()).device
-        hidden = block.spec["hidden"]
+        module, spec = block.module, block.spec
+        dtype, device, hidden = dtype_of(module), next(module.parameters()).device, spec["hidden"]
+        kernels = self._kernels_of(spec, device)
+        layer = kernels.layer(self._threads or torch.get_num_threads())
+        with safetensors_image(block.tensors(self._model)) as image:
+            weights = layer.load(image, block.prefix)
+        call = _ops.Call(kernels, weights, block.name, self._threads)
+        sequences = _looks_at_sequences(spec)
         x = _check.random_tokens((2, _check.TOKENS // 2, hidden), dtype, device)
         with torch.no_grad():
             recorded = _replace.record(module, x)
-            kernels = self._kernels_of(block.spec, device)
-            layer = kernels.layer(self._threads or torch.get_num_threads())
-            with safetensors_image(block.tensors(self._model)) as image:
-                weights = layer.load(image, block.prefix)
-            call = _ops.Call(kernels, weights, block.name, self._threads)
-            sequences = False
-            found = call(x.reshape(-1, hidden), x.shape[1] if sequences else 0)
-
-            def own(changed: torch.Tensor) -> torch.Tensor:
-                return _replace.record(module, changed.reshape(x.shape)).hidden
-
-            checked = _check.agreement(recorded.hidden, found, x.reshape(-1, hidden), own, self._bounds[dtype])
-        if not checked:
-            raise _errors.MoecError(f"the compiled layer {checked.problem}")
-        recorded.hidden = x[:0, 0]
-        state = _replace.State(
-            block.name, None, dtype, device, x.dim(), recorded, sequences, list(module.parameters())
-        )
+            checked = self._checked(module, call, x, sequences)
+            if sequences and checked:
+                self._checked(module, call, _check.repeated_tokens((2, 512, hidden), dtype, device), sequences)
+        state = _replace.State(block.name, None, dtype, device, x.dim(), recorded, sequences, list(module.parameters()))
         if self._release:
             state.released = _release(module, recorded)
         call.watch = _ops.Watch(module)
         state.handle = _ops.register(call)
         _replace.replace(module, state)
-        package = os.fspath(kernels.package)
-        return BlockReport(block.name, block.layer, True, "", package, checked, weights.nbytes)
+        return BlockReport(block.name, block.layer, True, "", os.fspath(kernels.package), checked, weights.nbytes)
+
+    def _checked(self, module, call: _ops.Call, x: torch.Tensor, sequences: bool) -> _check.Agreement:
+        """Compares the block with the call that replaces it; MoecError if they differ."""
+
+        def own(changed: torch.Tensor) -> torch.Tensor:
+            return _replace.hidden_of(module(changed.reshape(x.shape)), x).reshape(-1, x.shape[-1])
+
+        flat = x.reshape(-1, x.shape[-1])
+        found = call(flat, x.shape[1] if sequences else 0)
+        checked = _check.agreement(own(x.clone()), found, flat, own, self._bounds[x.dtype])
+        if not checked:
+            raise _errors.MoecError(f"the compiled layer {checked.problem}")
+        return checked
 
     def _kernels_of(self, spec: dict, device: torch.device) -> _ops.Kernels:
         text = json.dumps(spec, sort_keys=True)
@@ -177,12 +175,10 @@ class _Builder:
         return Package(folder)
 
 
-def _dtype_of(module: torch.nn.Module) -> torch.dtype:
-    """The type of most of its weights."""
-    elements: Dict[torch.dtype, int] = {}
-    for parameter in module.parameters():
-        elements[parameter.dtype] = elements.get(parameter.dtype, 0) + parameter.numel()
-    return max(elements, key=lambda dtype: elements[dtype])
+def _looks_at_sequences(spec: dict) -> bool:
+    """Whether a token's output depends on the other tokens of its sequence."""
+    kind = spec["router"].get("kind", "token_choice")
+    return "capacity" in spec or kind in ("expert_choice", "soft", "depth")
 
 
 def _release(module: torch.nn.Module, recorded: _replace.Recorded) -> bool:

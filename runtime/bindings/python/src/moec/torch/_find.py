@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Iterator, List, Tuple
+from typing import Callable, Dict, FrozenSet, List, Tuple
 
 import torch
 
-from ._publish import NAMINGS, Naming, Tensors, common_prefixes, matching, tensors_of
+from ._publish import NAMINGS, Naming, Tensors, common_prefixes, numbered, tensors_of
 
 
 @dataclass
@@ -29,10 +29,15 @@ class Block:
     naming: Naming
 
     def tensors(self, model: torch.nn.Module) -> Tensors:
-        """What the spec's `weights` take, with `prefix` before every name."""
+        """What the spec's `weights` take, with `prefix` before every name.
+
+        Tensors of experts that the spec does not count are left out: some modules have room for experts without
+        parameters too.
+        """
         tensors = self.naming(model, tensors_of(self.name, self.module))
-        taken = matching(tensors, [w["tensor"] for w in self.spec["weights"].values()], self.prefix)
-        return {name: tensors[name] for name in taken}
+        count = self.spec["experts"]["count"]
+        wanted = [name for _, pattern in _tensors(self.spec) for name in numbered(pattern, count)]
+        return {self.prefix + name: tensors[self.prefix + name] for name in wanted if self.prefix + name in tensors}
 
 
 class Finder:
@@ -43,13 +48,22 @@ class Finder:
         self._lists = _layers_of_lists(model)
         self._names: Dict[Tuple[str, Naming], FrozenSet[str]] = {}
 
-    def find(self, layer: int, spec: dict, prefix: str) -> Iterator[Block]:
-        """The blocks that `spec` may describe, most likely first. `prefix` is what the importer expects."""
-        routed = [w["tensor"] for role, w in spec["weights"].items() if not role.startswith("shared.")]
+    def find(self, layer: int, spec_of: Callable[[torch.dtype], dict], prefix: str) -> List[Block]:
+        """The blocks that a spec, made for the type of a block's weights, may describe; most likely first. `prefix` is
+        what the importer expects before the names of their tensors."""
+        spec = spec_of(torch.float32)
+        routed = [tensor for role, tensor in _tensors(spec) if not role.startswith("shared.")]
+        found = []
         for naming in NAMINGS:
             for name, module in self._lists.get(layer, []):
                 for at in common_prefixes(self._names_of(name, module, naming), routed, prefix):
-                    yield self._smallest(Block(layer, name, module, spec, at, naming), routed)
+                    block = self._smallest(Block(layer, name, module, spec, at, naming), routed)
+                    block.spec = spec_of(dtype_of(block.module))
+                    shared = [tensor for role, tensor in _tensors(spec) if role.startswith("shared.")]
+                    if shared and not self._has(block, block.name, block.module, shared):
+                        block.spec = _without_shared(block.spec)
+                    found.append(block)
+        return sorted(found, key=lambda block: block.prefix != prefix)
 
     def _names_of(self, name: str, module: torch.nn.Module, naming: Naming) -> FrozenSet[str]:
         key = (name, naming)
@@ -58,20 +72,30 @@ class Finder:
             self._names[key] = frozenset(naming(self._model, shapes))
         return self._names[key]
 
-    def _smallest(self, block: Block, routed: List[str]) -> Block:
-        def has(name: str, module: torch.nn.Module, wanted: List[str]) -> bool:
-            return block.prefix in common_prefixes(self._names_of(name, module, block.naming), wanted, block.prefix)
+    def _has(self, block: Block, name: str, module: torch.nn.Module, wanted: List[str]) -> bool:
+        names = self._names_of(name, module, block.naming)
+        return block.prefix in common_prefixes(names, wanted, block.prefix)
 
+    def _smallest(self, block: Block, routed: List[str]) -> Block:
         while True:
             children = ((f"{block.name}.{n}", c) for n, c in block.module.named_children())
-            smaller = next(((n, c) for n, c in children if has(n, c, routed)), None)
+            smaller = next(((n, c) for n, c in children if self._has(block, n, c, routed)), None)
             if smaller is None:
-                break
+                return block
             block.name, block.module = smaller
-        shared = [w["tensor"] for role, w in block.spec["weights"].items() if role.startswith("shared.")]
-        if shared and not has(block.name, block.module, shared):
-            block.spec = _without_shared(block.spec)
-        return block
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    """The type of most of its weights."""
+    elements: Dict[torch.dtype, int] = {}
+    for parameter in module.parameters():
+        elements[parameter.dtype] = elements.get(parameter.dtype, 0) + parameter.numel()
+    return max(elements, key=lambda dtype: elements[dtype])
+
+
+def _tensors(spec: dict) -> List[Tuple[str, str]]:
+    """Role, name of its tensor."""
+    return [(role, storage["tensor"]) for role, storage in spec["weights"].items()]
 
 
 def _layers_of_lists(model: torch.nn.Module) -> Dict[int, List[Tuple[str, torch.nn.Module]]]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import torch
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
+
+import torch
 
 from .. import _errors
 from .._compile import program
@@ -24,6 +25,10 @@ class Group:
     prefix: str  # of the first layer's tensors in the published checkpoint
     decoder: bool  # of a model that has an encoder too
 
+    def prefix_of(self, layer: int) -> str:
+        """The same for another layer of the group."""
+        return re.sub(rf"(?<![^.]){self.layers[0]}(?![^.])", str(layer), self.prefix, count=1)
+
 
 class Importer:
     """The config of one model; specs are made once per layer and type."""
@@ -32,7 +37,7 @@ class Importer:
         self._text = config.to_json_string(use_diff=False)
         self._name = re.sub(r"[^a-z0-9_]", "_", str(getattr(config, "model_type", "") or "layer").lower())
         self._halves = (False, True) if getattr(config, "is_encoder_decoder", False) else (False,)
-        self._specs: Dict[Tuple[int, bool, str], dict] = {}
+        self._specs: Dict[Tuple[int, bool, str, bool], dict] = {}
 
     def groups(self) -> List[Group]:
         """The layers with experts; MoecError if the importer does not know the model or refuses its config."""
@@ -43,14 +48,15 @@ class Importer:
                     found.append(Group(group["layers"], group["prefix"], decoder))
         return found
 
-    def spec(self, layer: int, decoder: bool, dtype: torch.dtype) -> dict:
-        """The spec of a layer whose weights and hidden states are of `dtype`."""
+    def spec(self, group: Group, dtype: torch.dtype, stacked: bool) -> dict:
+        """The spec of a group's layers if weights and hidden states are of `dtype`; `stacked`: with the experts' weights
+        as modules keep them, not as they are published."""
         if dtype not in _DTYPES:
             raise _errors.MoecError(f"its weights are of {dtype}; moec computes in f32, bf16 and f16")
-        key = (layer, decoder, _DTYPES[dtype])
+        key = (group.layers[0], group.decoder, _DTYPES[dtype], stacked)
         if key not in self._specs:
-            text = self._run(decoder, "--layer", str(layer), "--dtype", key[2], "--name", self._name, "-o", "-")
-            self._specs[key] = json.loads(text)
+            options = ["--layer", str(key[0]), "--dtype", key[2], "--name", self._name, "-o", "-"]
+            self._specs[key] = json.loads(self._run(group.decoder, *options, *(["--stacked"] if stacked else [])))
         return self._specs[key]
 
     def _run(self, decoder: bool, *options: str) -> str:

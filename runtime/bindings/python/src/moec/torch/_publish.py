@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import re
-from typing import Callable, Dict, Iterable, Iterator, Mapping, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import torch
 
@@ -55,17 +55,16 @@ def as_modules(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> T
 NAMINGS: Tuple[Naming, ...] = (published, as_modules)
 
 
-def matching(names: Iterable[str], wanted: Iterable[str], prefix: str) -> set:
-    """Those of `names` that are `prefix` and one of `wanted`, where `{e}` is any number."""
-    patterns = [_pattern(re.escape(prefix), w) for w in wanted]
-    return {name for name in names if any(p.fullmatch(name) for p in patterns)}
+def numbered(wanted: str, count: int) -> List[str]:
+    """The names of `count` tensors if `{e}` stands for their number, else the one name."""
+    return [wanted.replace("{e}", str(e)) for e in range(count)] if "{e}" in wanted else [wanted]
 
 
 def common_prefixes(names: Iterable[str], wanted: Iterable[str], prefer: str) -> Tuple[str, ...]:
     """Every text P such that P + w is among `names` for each w of `wanted`; `prefer` comes first if it is one."""
     names = list(names)
     found = None
-    for pattern in (_pattern(r"((?:.*\.)?)", w) for w in wanted):
+    for pattern in map(_pattern, dict.fromkeys(wanted)):
         here = {m.group(1) for m in map(pattern.fullmatch, names) if m}
         found = here if found is None else found & here
         if not found:
@@ -73,8 +72,8 @@ def common_prefixes(names: Iterable[str], wanted: Iterable[str], prefer: str) ->
     return tuple(sorted(found or (), key=lambda p: (p != prefer, p)))
 
 
-def _pattern(before: str, wanted: str) -> "re.Pattern[str]":
-    return re.compile(before + re.escape(wanted).replace(re.escape("{e}"), r"\d+"))
+def _pattern(wanted: str) -> "re.Pattern[str]":
+    return re.compile(r"((?:.*\.)?)" + re.escape(wanted).replace(re.escape("{e}"), r"\d+"))
 
 
 @contextlib.contextmanager

@@ -43,9 +43,8 @@ HIDDEN = object()
 
 @dataclass
 class Recorded:
-    """What one call of the block did. `outputs` has HIDDEN, a constant, or (index of a part, index of its output)."""
+    """What the block returns. `outputs` has HIDDEN, a constant, or (index of a part, index of its output)."""
 
-    hidden: torch.Tensor
     outputs: List[Any]
     spec: Any  # of pytree
     flat: bool  # hidden is [T, H], not of the shape of the input
@@ -74,24 +73,30 @@ def record(module: torch.nn.Module, x: torch.Tensor) -> Recorded:
     finally:
         for handle in handles:
             handle.remove()
+    hidden = hidden_of(output, x)
     leaves, spec = pytree.tree_flatten(output)
     parts, given = _parts(module, calls, x)
-    outputs, hidden = [], None
+    outputs: List[Any] = []
     for leaf in leaves:
         if not isinstance(leaf, torch.Tensor):
             outputs.append(leaf)
-        elif hidden is None and leaf.numel() == x.numel() and leaf.shape[-1] == x.shape[-1]:
+        elif leaf is hidden:
             outputs.append(HIDDEN)
-            hidden = leaf
         else:
             at = next(((i, j) for i, j, t in given if t.shape == leaf.shape and torch.equal(t, leaf)), None)
             if at is None:
                 raise CannotReplace("returns more than hidden states, and no part of it alone computes the rest")
             parts[at[0]].needed = True
             outputs.append(at)
-    if hidden is None:
-        raise CannotReplace("does not return hidden states")
-    return Recorded(hidden.reshape(-1, x.shape[-1]), outputs, spec, hidden.dim() == 2 and x.dim() != 2, parts)
+    return Recorded(outputs, spec, hidden.dim() == 2 and x.dim() != 2, parts)
+
+
+def hidden_of(output: Any, x: torch.Tensor) -> torch.Tensor:
+    """The hidden states among what a block returns for x."""
+    for leaf in pytree.tree_leaves(output):
+        if isinstance(leaf, torch.Tensor) and leaf.numel() == x.numel() and leaf.shape[-1] == x.shape[-1]:
+            return leaf
+    raise CannotReplace("does not return hidden states")
 
 
 def _parts(module, calls, x):
