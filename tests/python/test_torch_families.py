@@ -17,7 +17,8 @@ NEW_TOKENS = 24
 # |l - r| / |r| of a token's logits in f32: sums in another order, over a handful of layers.
 F32_LOGITS = 1e-4
 # The same in bf16. A block may differ by 2^-5 (moec.torch.BOUNDS), typically by 2^-7, and its output is added to a
-# residual stream of at least its size, three or four times: 2^-4 altogether.
+# residual stream of at least its size, three or four times: 2^-4 altogether. Models that magnify differences, as linear
+# attention does, magnify these too: twice what a rounding step of the input makes of a typical token is added.
 BF16_LOGITS = 2.0**-4
 
 
@@ -97,19 +98,21 @@ def test_the_same_tokens_in_f32(family, calls, recwarn):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_logits_within_the_bound_in_bf16(family):
-    """A token whose logits the model's own code moves by more than the bound when its input moves by one rounding step
-    is a tie: experts that are equally good up to rounding. Ties are counted, and most tokens must be none."""
+    """A choice of experts is not continuous: where two are equally good up to rounding, the model's own code chooses one
+    or the other as its input moves by one rounding step. A token beyond the bound must be such a tie: the model's own
+    code gives its logits, within the bound, for one of some inputs that are one rounding step away."""
     torch.manual_seed(1)
     model = families.model_of(family, torch.bfloat16)
     expected = logits(model)
-    unsure = torch.zeros(expected.shape[0])
-    for _ in range(16):
-        unsure = torch.maximum(unsure, apart(logits(model, torch.finfo(torch.bfloat16).eps), expected))
+    neighbours = [logits(model, torch.finfo(torch.bfloat16).eps) for _ in range(32)]
 
     report = moec.torch.accelerate(model, strict=True)
     assert len(report.replaced) == families.experts_of(family), str(report)
-    far = apart(logits(model), expected)
-    tie = unsure > BF16_LOGITS
-    assert float(far.median()) < BF16_LOGITS / 2
-    assert float(far[~tie].max()) < BF16_LOGITS, f"{far} {unsure}"
-    assert int(tie.sum()) * 2 <= len(tie)
+    found = logits(model)
+    far = apart(found, expected)
+    nearest = torch.stack([apart(found, other) for other in neighbours]).amin(dim=0)
+    bound = BF16_LOGITS + 2 * float(torch.stack([apart(other, expected) for other in neighbours]).median())
+    tie = far > bound
+    assert float(far.median()) < bound / 2
+    assert float(nearest[tie].max() if tie.any() else 0) < bound, f"{far} {nearest}"
+    assert int(tie.sum()) * 3 <= len(tie), f"{far}"
