@@ -7,45 +7,149 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
-from typing import Any, List, Mapping, Optional, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
-from . import _errors
+from . import _cache, _errors, _program
 from ._package import Package, Path
 
+Paths = Union[Path, Sequence[Path]]
 
-def program() -> str:
-    named = os.environ.get("MOEC")
-    if named:
-        return named
-    here = pathlib.Path(__file__).resolve()
-    if len(here.parents) > 5:
-        built = here.parents[5] / "build" / "bin" / "moec"
-        if built.is_file():
-            return str(built)
-    found = shutil.which("moec")
-    if found:
-        return found
-    raise _errors.MoecError("the program moec is not here: set MOEC to its path, or pip install moec[compiler]")
+
+def _list(value: Any) -> List[str]:
+    return [os.fspath(value)] if isinstance(value, (str, os.PathLike)) else [os.fspath(entry) for entry in value]
 
 
 def compile(
-    spec: Union[Path, Mapping[str, Any]], out: Optional[Path] = None, *, target: Optional[str] = None
+    spec: Union[Path, Mapping[str, Any]],
+    out: Optional[Path] = None,
+    *,
+    target: Union[str, Sequence[str]] = "cpu",
+    max_tokens: Optional[int] = None,
+    name: Optional[str] = None,
+    reports: Union[None, str, Sequence[str]] = None,
+    det: Optional[str] = None,
+    math: Optional[str] = None,
+    workspace_limit: Union[None, int, str] = None,
+    schedule: Optional[Path] = None,
+    tuning: Optional[Paths] = None,
+    allow_bits: bool = False,
+    templates: Optional[Path] = None,
+    emit: str = "shared",
+    force: bool = False,
+    jobs: Optional[int] = None,
+    timeout: Optional[float] = None,
 ) -> Package:
-    """Compiles a spec (a dict, a file, or a preset's name) to a package folder."""
-    folder = pathlib.Path(os.fspath(out)) if out is not None else pathlib.Path(tempfile.mkdtemp()) / "package"
-    command: List[str] = [program(), "-q", "compile", "--emit", "shared", "-o", str(folder)]
-    if target is not None:
-        command += ["--target", target]
-    with tempfile.TemporaryDirectory() as work:
-        if isinstance(spec, Mapping):
-            file = pathlib.Path(work) / "spec.json"
-            file.write_text(json.dumps(spec), "utf-8")
-            command.append(str(file))
-        else:
-            command.append(os.fspath(spec))
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise _errors.MoecError(done.stderr.strip(), exit=done.returncode)
-    return Package(folder)
+    """Compiles a layer. Runs the program moec (moec.program says which), a second or less for a layer of any size.
+
+    spec        a dict in the form of dsl/README.md, a .json or .mlir file, a package to make again, or a preset's name
+    out         the package folder. None: a folder of compiled packages, named by everything that determines their
+                bytes, so that a second call compiles nothing. MOEC_CACHE names that folder (~/.cache/moec); any number
+                of processes may use it at the same time, and it may be deleted at any time
+    target      "cpu" (all instruction sets), "cpu:avx2", "cuda", "cuda:sm_90a", ...; or a list
+    max_tokens  largest T of a call; None: 8192
+    name        instead of the spec's
+    reports     outputs on request: "all", "none" or names; None: those of the spec
+    det, math, workspace_limit, schedule, tuning, allow_bits, templates
+                as the flags of `moec compile`: "batch"; "tf32"; bytes or "64MiB"; files; folder
+    emit        "shared", or "both" for programs that link the package too (with `out`)
+    force       replaces `out` if it is a package
+    jobs        instruction sets compiled at a time
+    timeout     seconds
+
+    Errors: MoecError with `code` ("E-VALUE") and `exit`, and the compiler's messages as text.
+
+    >>> package = moec.compile(spec)
+    >>> package.name
+    'tiny'
+    """
+    command, parts = _flags(
+        values={
+            "--target": ",".join(_list(target)),
+            "--max-tokens": max_tokens,
+            "--name": name,
+            "--reports": reports if reports is None or isinstance(reports, str) else ",".join(reports) or "none",
+            "--det": det,
+            "--math": math,
+            "--workspace-limit": workspace_limit,
+        },
+        files={"--schedule": schedule, "--templates": templates, "--tuning": tuning},
+    )
+    if allow_bits:
+        command.append("--allow-bits")
+        parts.append(("--allow-bits", ""))
+    if jobs is not None:
+        command += ["--jobs", str(jobs)]
+    text, argument = None, ""
+    if isinstance(spec, Mapping):
+        try:
+            text, argument = json.dumps(spec, indent=2, allow_nan=False), "/dev/stdin"
+            parts.append(("spec", json.dumps(spec, sort_keys=True, allow_nan=False)))
+        except (TypeError, ValueError) as reason:
+            raise _errors.error("MOEC_DTYPE", f"spec is not JSON: {reason}") from None
+    else:
+        argument = os.fspath(spec)
+        parts += _source(pathlib.Path(argument))
+    if emit not in ("shared", "both"):
+        raise _errors.error("MOEC_INVALID_ARGUMENT", f'emit is {emit!r}, expected "shared" or "both"')
+    identity = _program.identity()
+    if out is not None:
+        force_flag = ["--force"] if force else []
+        _program.run([*command, "--emit", emit, *force_flag, "-o", os.fspath(out), argument], text, timeout)
+        return Package(out)
+    parts += [("program", identity), ("machine", _cache.machine(" ".join(_list(target))))]
+    return _cached(_cache.folder() / _cache.key(parts), [*command, "--emit", "shared"], argument, text, timeout)
+
+
+def _cached(
+    entry: pathlib.Path, command: List[str], argument: str, text: Optional[str], timeout: Optional[float]
+) -> Package:
+    if _cache.whole(entry):
+        return Package(entry)
+    with _cache.locked(entry):
+        if _cache.whole(entry):
+            return Package(entry)
+        if entry.exists():
+            shutil.rmtree(entry)
+        try:
+            work = tempfile.mkdtemp(prefix=f"{entry.name}.tmp-", dir=entry.parent)
+        except OSError as reason:
+            raise _errors.error("MOEC_FILE", f"cannot write {entry.parent}: {reason.strerror}") from None
+        try:
+            made = pathlib.Path(work) / "package"
+            _program.run([*command, "-o", str(made), argument], text, timeout)
+            try:
+                os.rename(made, entry)
+            except OSError:
+                if not _cache.whole(entry):  # on a file system without locks another process may have been first
+                    raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return Package(entry)
+
+
+def _flags(values: Mapping[str, Any], files: Mapping[str, Optional[Paths]]) -> Tuple[List[str], List[Tuple[str, Any]]]:
+    """Flags of `moec compile`, and what they contribute to the key of the package."""
+    command, parts = ["-q", "compile"], []
+    for flag, value in values.items():
+        if value is not None:
+            command += [flag, str(value)]
+            parts.append((flag, value))
+    for flag, paths in files.items():
+        for path in _list(paths) if paths is not None else []:
+            command += [flag, path]
+            found = pathlib.Path(path)
+            parts.append((flag, _cache.contents(found) if found.exists() else path))
+    return command, parts
+
+
+def _source(path: pathlib.Path) -> List[Tuple[str, Any]]:
+    """The bytes that a file, a package or a preset's name stands for. A file's records of tuning lie beside it."""
+    if not path.exists():
+        return [("preset", str(path))]
+    parts: List[Tuple[str, Any]] = [("file", path.suffix), ("bytes", _cache.contents(path))]
+    stem = path.with_suffix("") if path.suffix in (".json", ".mlir") else path
+    records = path.with_name(stem.name + ".tune.jsonl")
+    if records.is_file():
+        parts.append(("records", records.read_bytes()))
+    return parts

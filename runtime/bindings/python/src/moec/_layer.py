@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A package -> a layer that is called like a function: load, Layer, Weights."""
+"""A layer that is called like a function."""
 
 from __future__ import annotations
 
@@ -7,75 +7,57 @@ import ctypes
 import os
 import weakref
 from ctypes import byref, c_char_p, c_int32, c_int64, c_size_t, c_void_p
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _errors, _native
-from ._arrays import CPU, Device, kind_of
+from ._arrays import CPU, Device, Kind, kind_of, memory_kind
+from ._call import Binder, Call
 from ._memory import Memory
-from ._native import check, lib
+from ._native import check, forward, lib
 from ._package import Library, Package, Path
-
-_OUTPUTS = {
-    "logits": "float32",
-    "ids": "int32",
-    "weights": "float32",
-    "counts": "int32",
-    "probabilities": "float32",
-    "choice_counts": "int32",
-    "losses": "float32",
-    "logit_mean": "float32",
-    "logit_max": "float32",
-    "diversity": "float32",
-    "dropped_tokens": "int32",
-}
+from ._plan import Plan
+from ._weights import DeviceMemory, Weights, destroy
 
 
-class _Call:
-    """The arguments and the workspace of one call at a time."""
-
-    __slots__ = ("args", "pointer", "memory", "tokens", "bytes")
-
-    def __init__(self) -> None:
-        self.args = _native.ForwardArgs(struct_size=ctypes.sizeof(_native.ForwardArgs))
-        self.pointer = byref(self.args)
-        self.memory: Optional[Memory] = None
-        self.tokens = -1
-        self.bytes = 0
-
-
-def _destroy(function: Any, box: c_void_p, *keeps: object) -> None:
-    pointer, box.value = box.value, None
-    function(c_void_p(pointer))
-
-
-class _Handle:
-    """A moec_layer. Its users, the layer and its weights, hold it; it holds what the layer needs."""
+class Handle:
+    """A moec_layer. The layer and its weights hold it; it holds what it needs: the package's library, the pool."""
 
     def __init__(self, library: Library, options: _native.LayerOptions, keeps: object) -> None:
         self.box = c_void_p()
         check(lib.moec_layer_create(library.package, byref(options), byref(self.box)))
-        finalizer = weakref.finalize(self, _destroy, lib.moec_layer_destroy, self.box, library, keeps)
+        finalizer = weakref.finalize(self, destroy, lib.moec_layer_destroy, self.box, library, keeps)
         finalizer.atexit = False
-
-
-class Weights:
-    """Packed weights of a layer. Keeps the layer and the memory that it needs."""
-
-    def __init__(self, handle: _Handle, memory: Memory, box: c_void_p) -> None:
-        self._box = box
-        self._memory = memory
-        finalizer = weakref.finalize(self, _destroy, lib.moec_weights_destroy, box, handle, memory)
-        finalizer.atexit = False
-
-    @property
-    def nbytes(self) -> int:
-        return self._memory.nbytes
 
 
 class Layer:
-    def __init__(self, source: Package, library: Library, handle: _Handle) -> None:
+    """One MoE layer on this machine; made by moec.load, called as y = layer(x, w).
+
+    name, hidden, num_experts, top_k, max_tokens
+               as the spec says; E = num_experts, K = top_k, H = hidden
+    x_dtype, y_dtype
+               element types of x and y: "float32", "bfloat16" or "float16"
+    roles      the tensors that pack takes: {"experts.gate": (E, I, H), ...}
+    inputs     what calls take besides x: ("noise",), ("token_ids",), ...
+    outputs    what calls can return besides y: ("logits", "ids", "weights", "counts", ...)
+    device     "cpu" or "cuda:0"
+    isa        the instruction set in use, "avx512_bf16", or the GPU's "sm_90a"
+    threads    workers of a call, the calling thread included
+    determinism
+               "off": bits may differ from run to run; "run": they repeat; "batch": a row's bits do not depend on others
+    package    the moec.Package; manifest: its manifest.json
+
+    A layer is immutable; any number of threads may call it at the same time. A call releases the GIL. Each call at a
+    time has a workspace, which the layer keeps for later calls until trim().
+    """
+
+    def __init__(
+        self, source: Package, library: Library, handle: Handle, device: Device, memory: Optional[str]
+    ) -> None:
         self._handle = handle
         self._box = handle.box
+        self._device = device
+        self._memory_library = memory
+        self._calls: List[Call] = []
         self.package = source
         info = _native.LayerInfo(struct_size=ctypes.sizeof(_native.LayerInfo))
         check(lib.moec_layer_get_info(self._box, byref(info)))
@@ -84,74 +66,150 @@ class Layer:
         self.num_experts: int = info.num_experts
         self.top_k: int = info.top_k
         self.max_tokens: int = info.max_tokens
-        self.x_dtype = _native.DTYPES[info.x_dtype]
-        self.y_dtype = _native.DTYPES[info.y_dtype]
-        self._num = {"logits": info.num_logits, "choice_counts": info.num_choice_counts, "losses": info.num_losses}
-        self._device: Device = CPU
-        self._calls: List[_Call] = []
-        self.roles = self._read_roles(info.num_roles)
+        self.x_dtype: str = _native.DTYPES[info.x_dtype]
+        self.y_dtype: str = _native.DTYPES[info.y_dtype]
+        self.isa: str = info.isa_name.decode()
+        self.threads: int = info.max_threads
+        self.determinism: str = ("off", "run", "batch")[info.determinism]
+        self.device: str = "cpu" if device is CPU else f"{device[0]}:{device[1]}"
+        self.roles: Dict[str, Tuple[int, ...]] = dict(self._read_roles(info.num_roles))
+        plan = Plan(library.package)
+        self.inputs: Tuple[str, ...] = plan.inputs
+        self.outputs: Tuple[str, ...] = plan.outputs
+        self._binder = Binder(
+            layer=self.name,
+            device=device,
+            dtypes=(self.x_dtype, self.y_dtype),
+            inputs=plan.inputs,
+            outputs=plan.outputs,
+            columns={name: count // 4 for name, count in plan.row_bytes.items()},
+            lengths={
+                "counts": self.num_experts,
+                "choice_counts": info.num_choice_counts,
+                "losses": info.num_losses,
+            },
+        )
 
-    def _read_roles(self, count: int) -> Dict[str, Tuple[int, ...]]:
-        roles: Dict[str, Tuple[int, ...]] = {}
+    def _read_roles(self, count: int) -> Iterator[Tuple[str, Tuple[int, ...]]]:
         for index in range(count):
             name, rank, dims = c_char_p(), c_int32(), (c_int64 * 4)()
             check(lib.moec_layer_role(self._box, index, byref(name), byref(rank), byref(dims)))
-            roles[(name.value or b"").decode()] = tuple(dims[: rank.value])
-        return roles
+            yield (name.value or b"").decode(), tuple(dims[: rank.value])
+
+    @property
+    def manifest(self) -> Dict[str, Any]:
+        """The package's manifest.json; {} where there is only its library."""
+        return self.package.manifest
 
     @property
     def weights_nbytes(self) -> int:
+        """Bytes of the packed weights."""
         count = c_size_t()
         check(lib.moec_layer_weights_bytes(self._box, byref(count)))
         return count.value
 
-    def load(self, path: Path, prefix: str = "", adapters: Sequence[Tuple[Path, str]] = ()) -> Weights:
-        """Weights from a checkpoint; tensors of `adapters`, (path, prefix) each, replace those before them."""
+    def columns(self, name: str) -> int:
+        """Elements per token of an input or output: n of noise [T, n]. 0: it has none per token."""
+        return self._binder.columns.get(name, 0)
+
+    def workspace_nbytes(self, tokens: int, tokens_per_sequence: int = 0) -> int:
+        """Bytes of the workspace of a call of so many tokens, without reports."""
+        count = c_size_t()
+        check(lib.moec_layer_workspace_bytes_for(self._box, tokens, tokens_per_sequence, byref(count)))
+        return count.value
+
+    def trim(self) -> None:
+        """Frees the workspaces that the layer keeps for later calls."""
+        self._calls.clear()
+
+    def __repr__(self) -> str:
+        facts = f"{self.num_experts} experts, top-{self.top_k}, H {self.hidden}, {self.x_dtype}"
+        return f"<moec.Layer {self.name}: {facts}, {self.isa}, {self.threads} threads>"
+
+    # ---- weights ----------------------------------------------------------------------------------------------------
+
+    def _new_memory(self, nbytes: int) -> Union[Memory, DeviceMemory]:
+        if self._device is CPU:
+            return Memory(nbytes)
+        return DeviceMemory(memory_kind(self._memory_library), nbytes, self._device)
+
+    def _filled(self, function: Any, *arguments: Any) -> Weights:
+        memory, box = self._new_memory(self.weights_nbytes), c_void_p()
+        check(function(self._box, *arguments, memory.address, memory.nbytes, byref(box)))
+        return Weights(self._handle, memory, box, self.name)
+
+    def load(self, path: Path, prefix: str = "", *, adapters: Sequence[Tuple[Path, str]] = ()) -> Weights:
+        """Weights from a checkpoint.
+
+        path      a safetensors file, a model.safetensors.index.json, or the folder of either
+        prefix    what goes before the layer's tensor names in it: "model.layers.3."
+        adapters  (path, prefix) of further checkpoints; a tensor is taken from the last one that has it
+
+        Errors: MOEC_FILE, MOEC_FILE_FORMAT, MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE; the text names tensor and file.
+        """
         sources = (_native.WeightsSource * (1 + len(adapters)))()
         for source, (file, before) in zip(sources, [(path, prefix), *adapters]):
-            source.path, source.prefix = os.fsencode(file), before.encode()
-        memory = Memory(self.weights_nbytes)
-        box = c_void_p()
-        check(
-            lib.moec_weights_load_sources(self._box, sources, len(sources), memory.address, memory.nbytes, byref(box))
-        )
-        return Weights(self._handle, memory, box)
+            source.path = _native.text("path", os.fsencode(file))
+            source.prefix = _native.text("prefix", before.encode())
+        return self._filled(lib.moec_weights_load_sources, sources, len(sources))
 
-    def pack(self, tensors: Mapping[str, Any], dtype: Optional[str] = None) -> Weights:
-        """Weights from arrays, by role."""
-        structs = (_native.Tensor * len(tensors))()
-        keeps = []
-        for struct, (role, array) in zip(structs, tensors.items()):
+    def pack(self, tensors: Mapping[str, Any], *, dtype: Optional[str] = None) -> Weights:
+        """Weights from arrays.
+
+        tensors   {role: array} with the shapes of Layer.roles. A role with an expert axis [E, ...] may be a list of E
+                  arrays, or E roles "experts.gate.0", "experts.gate.1", ...
+        dtype     what arrays of uint16 hold: "bfloat16" or "float16"
+
+        Arrays of float32, bfloat16 and float16 are rounded to the package's type, to nearest even. Arrays with gaps
+        between their rows are copied first. Errors: MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE; the text names the
+        role.
+
+        >>> w = layer.pack(tensors)
+        """
+        parts: List[Tuple[str, Any]] = []
+        for role, array in tensors.items():
+            if isinstance(array, (list, tuple)):
+                parts += [(f"{role}.{expert}", part) for expert, part in enumerate(array)]
+            else:
+                parts.append((role, array))
+        structs = (_native.Tensor * len(parts))()
+        keeps = []  # copies, until they are packed
+        for struct, (role, array) in zip(structs, parts):
             kind = kind_of(array, role)
             array = kind.contiguous(array)
             keeps.append(array)
-            element = kind.element(array, role, dtype)
-            shape = tuple(array.shape)
-            struct.role, struct.rank, struct.dtype = role.encode(), len(shape), _native.DTYPE_NUMBERS[element]
-            struct.data = kind.address(array, role, element, CPU, dtype)
-            struct.dims = (c_int64 * 4)(*shape)
-        memory = Memory(self.weights_nbytes)
-        box = c_void_p()
-        check(lib.moec_weights_pack(self._box, structs, len(structs), memory.address, memory.nbytes, byref(box)))
-        return Weights(self._handle, memory, box)
+            element, device, shape = kind.element(array, role, dtype), kind.device(array), tuple(array.shape)
+            if len(shape) > 4:
+                raise _errors.error("MOEC_SHAPE", f"{role} has shape {shape}, expected at most 4 dimensions")
+            if device not in (CPU, self._device):
+                kind.address(array, role, element, self._device, dtype)
+            struct.role = _native.text("role", role.encode())
+            struct.dtype, struct.rank = _native.dtype_number(role, element), len(shape)
+            struct.data = kind.address(array, role, element, device, dtype)
+            struct.dims[: len(shape)] = shape
+        return self._filled(lib.moec_weights_pack, structs, len(structs))
 
-    def _shape(self, name: str, shape: Tuple[int, ...]) -> Tuple[int, ...]:
-        if name in ("logits", "probabilities"):
-            return (*shape[:-1], self._num["logits"])
-        if name in ("ids", "weights"):
-            return (*shape[:-1], self.top_k)
-        if name == "counts":
-            return (self.num_experts,)
-        return (self._num.get(name, 1),)
+    def map(self, path: Path, *, verify: bool = False) -> Weights:
+        """Weights from a file that Weights.save or `moec pack` wrote for this package.
 
-    def _reserve(self, call: _Call, tokens: int) -> None:
-        count = c_size_t()
-        check(lib.moec_layer_workspace_bytes_call(self._box, call.pointer, byref(count)))
-        if call.memory is None or count.value > call.memory.nbytes:
-            call.memory = Memory(count.value)
-            call.args.workspace = call.memory.address
-            call.args.workspace_bytes = count.value
-        call.tokens = tokens
+        The file is mapped: it is read as calls need it, and shared by all processes that map it. It may be replaced,
+        but not changed, as long as the weights live. For a GPU its bytes are copied. With verify every byte is
+        compared with the checksum in the file, at about 10 GB/s.
+
+        Errors: MOEC_FILE; MOEC_VERSION_MISMATCH, the file belongs to another layer; MOEC_FILE_FORMAT, it is damaged.
+        """
+        memory: Union[Memory, DeviceMemory] = Memory.of_file(path)
+        if self._device is not CPU:
+            file, memory = memory, self._new_memory(memory.nbytes)
+            assert isinstance(memory, DeviceMemory) and isinstance(file, Memory)
+            memory.kind.to_device(memory.owner, file.view())
+        box, flags = c_void_p(), _native.MAP_VERIFY if verify else 0
+        check(
+            lib.moec_weights_map(self._box, memory.address, memory.nbytes, flags, byref(box)), context=os.fspath(path)
+        )
+        return Weights(self._handle, memory, box, self.name)
+
+    # ---- calls ------------------------------------------------------------------------------------------------------
 
     def __call__(
         self,
@@ -161,54 +219,132 @@ class Layer:
         want: Union[str, Sequence[str]] = (),
         out: Any = None,
         dtype: Optional[str] = None,
-        tokens_per_sequence: int = 0,
+        stream: Any = None,
+        tokens_per_sequence: Optional[int] = None,
         **inputs: Any,
     ) -> Any:
+        """y = layer(x, w); or y, ids, counts = layer(x, w, want=("ids", "counts")).
+
+        x         [T, H] of x_dtype, or [..., S, H] for sequences of S tokens: an array of NumPy, torch, JAX or CuPy, or
+                  one with __dlpack__; C-contiguous, 16-byte aligned, on the layer's device. T = 0 .. max_tokens
+        w         what load, pack or map returned
+        want      names of Layer.outputs, returned behind y in this order. T is replaced by the axes of x:
+                      logits, probabilities   [T, n] float32     ids, weights    [T, K] int32, float32
+                      counts                  [E] int32          choice_counts   [n] int32
+                      losses                  [n] float32        others          [1]
+        out       the array that y is written to; with `want` a sequence of arrays, None for those to be made
+        dtype     what x and out hold if they are of uint16: "bfloat16", without ml_dtypes
+        stream    CUDA: the stream to run on, its address or an object of the library of x; default: its current one
+        tokens_per_sequence
+                  tokens of one sequence, if x does not say so
+        inputs    by name, those of Layer.inputs, on the layer's device:
+                      residual                [T, H] of x_dtype  noise           [T, n] float32
+                      expert_ids              [T, K] int32       expert_weights  [T, K] float32
+                      token_ids, group_ids    [T] int32          uniform, priority [T] float32
+                      capacity, top_k         an int, or [1] int32
+
+        Returns y, of the shape of x, of y_dtype and of the kind of x. On the CPU the call returns when y is written; on
+        a GPU it returns when the kernels are on the stream. Nothing is copied: an array that has another type, gaps or
+        another device is refused with what to pass instead.
+
+        Errors: MoecTypeError (MOEC_DTYPE), MoecValueError (MOEC_SHAPE, MOEC_STRIDE, MOEC_ALIGNMENT, MOEC_OVERLAP,
+        MOEC_TOKENS_OUT_OF_RANGE, MOEC_INVALID_ARGUMENT), MoecError (others).
+
+        >>> y = layer(x, w)
+        >>> y, counts = layer(x, w, want="counts")
+        >>> bool(counts.sum() == x.shape[0] * layer.top_k)
+        True
+        """
         kind = kind_of(x, "x")
-        shape = tuple(x.shape)
+        if self._device is not CPU:
+            with kind.on_stream(stream, self._device) as address:
+                return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, address)
+        if stream is not None:
+            raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
+        if want or inputs or out is not None or tokens_per_sequence is not None or len(x.shape) != 2:
+            return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs)
+        call = self._begin(kind, x, w, dtype)
+        args, tokens = call.args, x.shape[0]
+        args.num_tokens = tokens
+        y = kind.empty(x.shape, self.y_dtype, x, dtype)
+        args.y = kind.made_at(y)
+        if call.tokens < tokens:
+            self._reserve(call, kind)
+            call.tokens = tokens
+        status = forward(self._box, w._box, call.pointer)
+        if status:
+            check(status)
+        self._calls.append(call)
+        return kind.finish(y, x)
+
+    def _begin(self, kind: Kind, x: Any, w: Weights, dtype: Optional[str]) -> Call:
+        """The arguments of a call with x and w checked."""
+        if w.__class__ is not Weights:
+            text = f"w is of type {type(w).__name__}, expected moec.Weights: what layer.load or layer.pack returned"
+            raise _errors.error("MOEC_DTYPE", text)
+        shape = x.shape
         if not shape or shape[-1] != self.hidden:
-            raise _errors.error("MOEC_SHAPE", f"x has shape {shape}, expected [T, {self.hidden}]")
-        tokens = 1
-        for size in shape[:-1]:
-            tokens *= size
+            raise _errors.error("MOEC_SHAPE", f"x has shape {tuple(shape)}, expected [T, {self.hidden}]")
+        address = kind.address(x, "x", self.x_dtype, self._device, dtype)
         try:
             call = self._calls.pop()
         except IndexError:
-            call = _Call()
-        args = call.args
+            call = Call()
+        call.args.x = address
+        return call
+
+    def _reserve(self, call: Call, kind: Kind) -> None:
+        """A workspace that is large enough for the call. On a GPU it belongs to this call alone: the library of x hands
+        the memory on when the stream has passed it."""
+        count = c_size_t()
+        check(lib.moec_layer_workspace_bytes_call(self._box, call.pointer, byref(count)))
+        if call.memory is not None and count.value <= call.memory.nbytes:
+            return
+        if self._device is CPU:
+            call.memory = Memory(count.value)
+        else:
+            call.memory = DeviceMemory(kind, count.value, self._device)
+        call.args.workspace = call.memory.address
+        call.args.workspace_bytes = count.value
+
+    def _run(
+        self,
+        kind: Kind,
+        x: Any,
+        w: Weights,
+        want: Union[str, Sequence[str]],
+        out: Any,
+        dtype: Optional[str],
+        sequence: Optional[int],
+        inputs: Dict[str, Any],
+        stream: Optional[int] = None,
+    ) -> Any:
+        """A call of any form."""
+        bind = self._binder
+        names = bind.names(want)
+        outs = bind.outs(out, 1 + len(names))
+        call = self._begin(kind, x, w, dtype)
+        args, tokens = call.args, 1
+        for size in x.shape[:-1]:
+            tokens *= size
+        if sequence is None and len(x.shape) > 2:
+            sequence = x.shape[-2]
         args.num_tokens = tokens
-        args.x = kind.address(x, "x", self.x_dtype, self._device, dtype)
-        y = kind.empty(shape, self.y_dtype, x, dtype) if out is None else out
-        args.y = kind.address(y, "out", self.y_dtype, self._device, dtype)
-        args.tokens_per_sequence = tokens_per_sequence or (shape[-2] if len(shape) > 2 else 0)
-        results = [y]
-        names = (want,) if isinstance(want, str) else want
-        for name in names:
-            if name not in _OUTPUTS:
-                raise _errors.error("MOEC_INVALID_ARGUMENT", f"unknown output {name!r}")
-            array = kind.empty(self._shape(name, shape), _OUTPUTS[name], x, None)
-            setattr(args, "out_" + name, kind.address(array, name, _OUTPUTS[name], self._device, None))
-            results.append(array)
-        for name, array in inputs.items():
-            expected = (
-                self.x_dtype
-                if name == "residual"
-                else ("float32" if name in ("noise", "uniform", "expert_weights", "priority") else "int32")
-            )
-            setattr(args, name, kind_of(array, name).address(array, name, expected, self._device, dtype))
-        self._reserve(call, tokens)
-        check(_native.forward(self._box, w._box, call.pointer))
-        for name in names:
-            setattr(args, "out_" + name, None)
-        for name in inputs:
-            setattr(args, name, None)
-        self._calls.append(call)
-        return y if not names else tuple(results)
-
-
-def load(package: Union[Path, Package], *, threads: int = 1) -> Layer:
-    """A package that `moec compile` wrote, or its shared library -> a layer on this machine."""
-    source = package if isinstance(package, Package) else Package(package)
-    library = Library(source)
-    options = _native.LayerOptions(struct_size=ctypes.sizeof(_native.LayerOptions), max_threads=threads)
-    return Layer(source, library, _Handle(library, options, None))
+        args.tokens_per_sequence = _native.count("tokens_per_sequence", sequence) if tokens else 0
+        args.stream = stream
+        keeps = [bind.bind_input(args, name, value, kind, x, tokens, dtype) for name, value in inputs.items()]
+        results = [
+            bind.bind_output(args, name, given, kind, x, tokens, dtype) for name, given in zip(("y", *names), outs)
+        ]
+        self._reserve(call, kind)
+        check(forward(self._box, w._box, call.pointer))
+        del keeps
+        if self._device is CPU:
+            for name in names:
+                setattr(args, "out_" + name, None)
+            for name in inputs:
+                setattr(args, name, None)
+            args.tokens_per_sequence = 0
+            self._calls.append(call)
+        finished = [kind.finish(array, x) if given is None else given for array, given in zip(results, outs)]
+        return tuple(finished) if names else finished[0]

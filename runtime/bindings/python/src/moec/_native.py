@@ -32,6 +32,9 @@ DTYPE_NUMBERS = {name: number for number, name in enumerate(DTYPES)}
 ISAS = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 
 
+REPORTS = ("probabilities", "choice_counts", "losses", "logit_mean", "logit_max", "diversity", "dropped_tokens")
+
+
 class PoolOptions(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -201,6 +204,7 @@ _SIGNATURES = {
         POINTER(c_void_p),
     ],
     "moec_weights_map": [c_void_p, c_void_p, c_size_t, c_uint32, POINTER(c_void_p)],
+    "moec_layer_workspace_bytes_for": [c_void_p, c_int64, c_int64, POINTER(c_size_t)],
     "moec_layer_workspace_bytes_call": [c_void_p, POINTER(ForwardArgs), POINTER(c_size_t)],
     "moec_load_of_counts": [POINTER(c_int32), c_int64, POINTER(Load)],
     "moec_update_choice_bias": [POINTER(c_float), POINTER(c_int32), c_int64, c_float, c_int32],
@@ -222,6 +226,12 @@ forward = lib.moec_layer_forward
 forward.restype = c_int32
 
 
+def version() -> str:
+    """The version of the runtime, "0.1.0"."""
+    found: bytes = lib.moec_version()
+    return found.decode()
+
+
 def last_error() -> str:
     """The text of this thread's last error."""
     length = lib.moec_last_error(None, 0)
@@ -239,3 +249,28 @@ def check(status: int, context: Optional[str] = None) -> None:
     if status:
         text = last_error()
         raise _errors.error(status_name(status), f"{context}: {text}" if context else text)
+
+
+def count(name: str, value: Optional[int]) -> int:
+    """A number of 0 .. 2^31-1 as an option has it; None: 0, the default."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise _errors.error("MOEC_DTYPE", f"{name} is of type {type(value).__name__}, expected an int")
+    number = value.__index__()
+    if not 0 <= number < 1 << 31:
+        raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is {number}, expected 0 to {(1 << 31) - 1}")
+    return number
+
+
+def text(name: str, value: bytes) -> bytes:
+    """A text for the runtime, which ends at its first NUL."""
+    if b"\0" in value:
+        raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} has a NUL character: {value!r}")
+    return value
+
+
+def dtype_number(name: str, dtype: str) -> int:
+    if dtype not in DTYPE_NUMBERS:
+        raise _errors.error("MOEC_DTYPE", f"{name} is stated to be of {dtype!r}, expected one of {', '.join(DTYPES)}")
+    return DTYPE_NUMBERS[dtype]

@@ -61,15 +61,17 @@ class Package:
         if problem:
             hint = "; compile it with --emit shared (or both)" if data[:7] == b"!<arch>" else ""
             raise _errors.error("MOEC_FILE_FORMAT", f"{self.library} {problem}{hint}")
-        listed = self.manifest.get("files", {}).get(f"lib/lib{self.name}.so")
-        if isinstance(listed, str) and "sha256:" + hashlib.sha256(data).hexdigest() != listed:
-            raise _errors.error(
-                "MOEC_FILE_FORMAT",
-                f"{self.library} is damaged: its bytes are not those that manifest.json lists; compile the package again",
-            )
+        if self.manifest and self._listed() != "sha256:" + hashlib.sha256(data).hexdigest():
+            text = f"{self.library} is damaged: its bytes are not those that manifest.json lists; compile it again"
+            raise _errors.error("MOEC_FILE_FORMAT", text)
         if not self.name:
             self.name = self._only_name(_elf.packages(data))
         return data
+
+    def _listed(self) -> object:
+        """What the manifest says of the library's bytes."""
+        files = self.manifest.get("files")
+        return files.get(f"lib/lib{self.name}.so") if isinstance(files, dict) else None
 
     def _only_name(self, names: List[str]) -> str:
         stem = self.library.name.split(".so")[0]
@@ -90,7 +92,7 @@ def _manifest(folder: pathlib.Path) -> Dict[str, Any]:
         )
     try:
         manifest = json.loads(files[0].read_text("utf-8"))
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:
         raise _errors.error("MOEC_FILE_FORMAT", f"{files[0]} cannot be read: {reason}") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema != "moec.manifest/1":
@@ -142,4 +144,7 @@ class Library:
         entry = _dl.dlsym(handle, f"{source.name}_package".encode())
         if not entry:
             raise _errors.error("MOEC_FILE_FORMAT", f"{source.library} exports no {source.name}_package")
-        self.package: Optional[int] = ctypes.CFUNCTYPE(c_void_p)(entry)()
+        package: Optional[int] = ctypes.CFUNCTYPE(c_void_p)(entry)()
+        if not package:
+            raise _errors.error("MOEC_FILE_FORMAT", f"{source.library}: {source.name}_package() returned NULL")
+        self.package: int = package

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Arrays of NumPy, torch, JAX, CuPy and others -> addresses for the runtime, and results of the same kind.
+
+kind.py says what a kind of arrays knows. Nothing is copied here, except where a function's name says so.
+"""
+
+from ._find import kind_of, memory_kind, register
+from .kind import CPU, Device, Kind, place, wrong_device
+
+__all__ = ["CPU", "Device", "Kind", "kind_of", "memory_kind", "place", "register", "wrong_device"]

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""An open package -> the inputs and outputs that its calls have (runtime/moec_abi.h).
+
+Read after moec_layer_create has checked the plan: sizes of structs, offsets and counts are those of this runtime.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import Structure, c_char, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from typing import Dict, Tuple
+
+# moec_buffer_role, from 0. Outputs besides y, and inputs besides x, by their names in moec.h.
+_ROLES = (
+    *("", "x", "y", "logits", "ids", "weights", "counts", "residual", "noise", "uniform", "token_ids", "expert_ids"),
+    *("expert_weights", "group_ids", "priority", "capacity", "top_k", "probabilities", "choice_counts", "losses"),
+    *("logit_mean", "logit_max", "diversity", "dropped_tokens"),
+)
+_INPUT, _OPT_OUTPUT = 0, 4
+
+
+class _Span(Structure):
+    _fields_ = [("offset", c_uint32), ("count", c_uint32)]
+
+
+class _Extent(Structure):
+    _fields_ = [("per_token", c_int64), ("fixed", c_int64), ("per_sequence", c_int64)]
+
+
+class _Buffer(Structure):
+    _fields_ = [
+        *((name, c_uint16) for name in ("kind", "role", "slot", "route", "dtype")),
+        ("reserved", c_uint16 * 3),
+        ("bytes", _Extent),
+        ("name", c_uint32),
+        ("row_stride", c_uint32),
+    ]
+
+
+class _Header(Structure):
+    _fields_ = [
+        ("magic", c_uint32),
+        ("abi_major", c_uint16),
+        ("abi_minor", c_uint16),
+        *((name, c_uint32) for name in ("header_bytes", "buffer_bytes", "step_bytes", "role_bytes", "weight_bytes")),
+        *((name, c_uint32) for name in ("features", "isa_mask", "determinism")),
+        ("spec_hash", c_uint8 * 32),
+        *((name, c_uint32) for name in ("name", "x_dtype", "y_dtype", "num_experts", "top_k")),
+        ("hidden", c_int64),
+        ("max_tokens", c_int64),
+        ("num_slots", c_uint32),
+        ("scratch_bytes", c_uint32),
+        ("packed_bytes", c_uint64),
+        ("items", _Extent),
+        *((name, _Span) for name in ("buffers", "steps", "args", "covers", "roles", "weights", "strings")),
+        ("total_bytes", c_uint32),
+        ("num_report_slots", c_uint32),
+        ("chunk_tokens", c_int64),
+        ("dot_vendor", c_char * 16),
+        ("dot_family", c_uint32),
+        ("dot_model", c_uint32),
+    ]
+
+
+class _Package(Structure):
+    _fields_ = [
+        ("magic", c_uint32),
+        ("abi_major", c_uint16),
+        ("abi_minor", c_uint16),
+        ("plan", c_void_p),
+        ("plan_bytes", c_uint64),
+    ]
+
+
+class Plan:
+    """inputs besides x and outputs besides y, in the order of moec.h, and the layer's identity: the SHA-256 of its spec.
+
+    row_bytes  bytes that an input or output has per token, 0 if it has no row per token
+    """
+
+    def __init__(self, package: int) -> None:
+        address = _Package.from_address(package).plan
+        header = _Header.from_address(address)
+        assert header.header_bytes == ctypes.sizeof(_Header) and header.buffer_bytes == ctypes.sizeof(_Buffer)
+        self.identity = bytes(header.spec_hash).hex()
+        self.row_bytes: Dict[str, int] = {}
+        kinds: Dict[int, int] = {}
+        for buffer in (_Buffer * header.buffers.count).from_address(address + header.buffers.offset):
+            if buffer.kind in (_INPUT, _OPT_OUTPUT) and 2 < buffer.role < len(_ROLES):
+                kinds[buffer.role] = buffer.kind
+                self.row_bytes[_ROLES[buffer.role]] = buffer.bytes.per_token
+        self.inputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _INPUT)
+        self.outputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _OPT_OUTPUT)
