@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Models of transformers whose layers of experts run as compiled packages.
+"""Layers of experts of PyTorch models, run as compiled packages.
 
-    import moec.torch
-    print(moec.torch.accelerate(model))
+    report = moec.torch.accelerate(model)     # a model of transformers; print(report) names every layer
     model.generate(...)
+    moec.torch.restore(model)
+
+    layer = moec.torch.Layer(package, "checkpoint", "model.layers.3.")     # one layer, as a module
+    y = layer(x)
 """
 
 from ._accelerate import accelerate, restore
 from ._check import BOUNDS, Agreement
+from ._module import Layer
 from ._report import BlockReport, Report
 
-__all__ = ["BOUNDS", "Agreement", "BlockReport", "Report", "accelerate", "restore"]
+__all__ = ["BOUNDS", "Agreement", "BlockReport", "Layer", "Report", "accelerate", "restore"]

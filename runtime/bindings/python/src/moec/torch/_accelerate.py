@@ -13,8 +13,8 @@ from typing import Dict, List, Mapping, Optional, Tuple
 import torch
 
 from .. import _errors
-from .._compile import Package
 from .._compile import compile as compile_spec
+from .._package import Package
 from . import _check, _ops, _replace
 from ._find import Block, Finder, dtype_of
 from ._import import Group, Importer
@@ -37,7 +37,7 @@ def accelerate(
     compared with what replaces it, on random tokens; one that differs, or that moec cannot compile, stays as it was,
     and the report says why. Training, gradients, autocast and other types run as before too, call by call.
 
-    packages         a folder that keeps the compiled packages; None: a temporary one, for this process
+    packages         a folder for the compiled packages; None: that of moec.compile
     threads          of a call; None: torch.get_num_threads() at each call
     tolerance        type -> largest |y - r| / |r| of a token, in place of moec.torch.BOUNDS
     strict           raise MoecError instead of leaving a block as it was
@@ -147,7 +147,7 @@ class _Builder:
         found = call(flat, x.shape[1] if sequences else 0)
         checked = _check.agreement(own(x.clone()), found, flat, own, self._bounds[x.dtype])
         if not checked:
-            raise _errors.MoecError(f"the compiled layer {checked.problem}")
+            raise _errors.MoecError(f"its compiled form computes something else: {checked.problem}")
         return checked
 
     def _kernels_of(self, spec: dict, device: torch.device) -> _ops.Kernels:
@@ -157,7 +157,7 @@ class _Builder:
         return self._kernels[text, device]
 
     def _package(self, spec: dict, text: str, device: torch.device) -> Package:
-        target = None if device.type == "cpu" else device.type
+        target = device.type
         if self._packages is None:
             return compile_spec(spec, target=target)
         key = hashlib.sha256(f"{text} {target}".encode()).hexdigest()[:16]

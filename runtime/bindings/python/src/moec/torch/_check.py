@@ -66,7 +66,7 @@ def agreement(
     """expected = block(x), found, x: [T, H]."""
     result = Agreement(bound, x.shape[0], 0, 0.0)
     if found.shape != expected.shape or found.dtype != expected.dtype:
-        result.problem = f"gives {_kind(found)} where the block gives {_kind(expected)}"
+        result.problem = f"it gives {_kind(found)} where the block gives {_kind(expected)}"
         return result
     if not torch.isfinite(expected).all():
         result.problem = "the block gives numbers that are not finite for random tokens"

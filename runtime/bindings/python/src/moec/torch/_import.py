@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
 import torch
 
-from .. import _errors
-from .._compile import program
+from .. import _errors, _program
 
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -60,13 +58,10 @@ class Importer:
         return self._specs[key]
 
     def _run(self, decoder: bool, *options: str) -> str:
-        command = [program(), "-q", "import", "hf", "-", *options, *(["--decoder"] if decoder else [])]
-        done = subprocess.run(command, input=self._text, capture_output=True, text=True)
-        if done.returncode:
-            raise _errors.MoecError(_first_error(done.stderr), exit=done.returncode)
-        return done.stdout
-
-
-def _first_error(text: str) -> str:
-    lines = text.strip().splitlines()
-    return next((line for line in lines if "error[" in line), lines[0] if lines else "moec import hf failed")
+        half = ["--decoder"] if decoder else []
+        try:
+            return _program.run(["-q", "import", "hf", "-", *options, *half], self._text)
+        except _errors.MoecError as reason:
+            lines = str(reason).splitlines()
+            first = next((line for line in lines if "error[" in line), lines[0])
+            raise _errors.MoecError(first, code=reason.code, exit=reason.exit) from None

@@ -7,18 +7,29 @@ no gradient: autograd refuses to go through it, in words.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import threading
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 
 from .. import _errors
-from .._compile import Package
-from .._layer import Layer, Weights
-from .._layer import load as load_layer
+from .._layer import Layer
+from .._load import load
+from .._package import Package
+from .._pool import Pool
+from .._weights import Weights
 
 _ALIGNMENT = 16  # bytes, of the rows that the runtime reads
+
+_pools: Dict[int, Pool] = {}
+
+
+def _pool(threads: int) -> Pool:
+    """The pool of this many threads, one for all layers."""
+    found = _pools.get(threads)
+    return found if found is not None else _pools.setdefault(threads, Pool(threads))
 
 
 class Kernels:
@@ -36,25 +47,53 @@ class Kernels:
             with self._lock:
                 found = self._layers.get(threads)
                 if found is None:
-                    found = self._layers[threads] = load_layer(self.package, threads=threads)
+                    where = {} if self.device.type == "cpu" else {"device": self.device}
+                    pool = _pool(threads) if self.device.type == "cpu" else None
+                    found = self._layers[threads] = load(self.package, pool=pool, **where)
         return found
 
 
 class Watch:
-    """Notices that tensors are no longer those that were packed: replaced, moved, converted or written."""
+    """Notices that tensors are no longer those that were packed: replaced, moved, converted or written.
+
+    torch counts what it writes into a tensor, except through `tensor.data`. Therefore some places of each tensor on the
+    CPU are compared too, which finds changes of whole tensors (a merged adapter, a rescaling).
+    """
+
+    _PLACES = 16
 
     def __init__(self, module: torch.nn.Module):
         self._seen: List[Tuple[dict, str, int, Optional[int]]] = []
+        self._words: List[Tuple[ctypes.c_uint16, int]] = []
         for part in module.modules():
             for table in (part._parameters, part._buffers):
-                self._seen += [(table, key, t.data_ptr(), _version(t)) for key, t in table.items() if t is not None]
+                for key, tensor in table.items():
+                    if tensor is not None:
+                        self._seen.append((table, key, tensor.data_ptr(), _version(tensor)))
+                        self._words += [(word, word.value) for word in _some_words(tensor, self._PLACES)]
 
     def changed(self) -> bool:
         for table, key, address, version in self._seen:
             tensor = table.get(key)
             if tensor is None or tensor.data_ptr() != address or _version(tensor) != version:
                 return True
+        # Only now, when the tensors are known to be where they were.
+        for word, value in self._words:
+            if word.value != value:
+                return True
         return False
+
+
+def _some_words(tensor: torch.Tensor, count: int) -> List[ctypes.c_uint16]:
+    """Up to `count` pairs of bytes spread over a tensor's memory: views, not copies."""
+    size = tensor.numel() * tensor.element_size() // 2
+    if tensor.device.type != "cpu" or not tensor.is_contiguous() or size == 0:
+        return []
+    # The upper half of a 32-bit element changes with its value; the lower half may be zero in both.
+    step = max(1, tensor.element_size() // 2)
+    elements = size // step
+    places = sorted({elements * i // count for i in range(count)})
+    return [ctypes.c_uint16.from_address(tensor.data_ptr() + 2 * (place * step + step - 1)) for place in places]
 
 
 def _version(tensor: torch.Tensor) -> Optional[int]:
@@ -90,13 +129,11 @@ class Call:
         step = layer.max_tokens
         if tokens_per_sequence:
             step -= step % tokens_per_sequence
+        sequence = tokens_per_sequence or None
         if x.shape[0] <= layer.max_tokens or step == 0:
-            return layer(x, self.weights, tokens_per_sequence=tokens_per_sequence)
-        y = torch.empty_like(x)
-        for begin in range(0, x.shape[0], step):
-            part = slice(begin, begin + step)
-            y[part] = layer(_rows(x[part]), self.weights, tokens_per_sequence=tokens_per_sequence)
-        return y
+            return layer(x, self.weights, tokens_per_sequence=sequence)
+        parts = (_rows(x[begin : begin + step]) for begin in range(0, x.shape[0], step))
+        return torch.cat([layer(part, self.weights, tokens_per_sequence=sequence) for part in parts])
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
