@@ -74,7 +74,7 @@ def agreement(
     far = _distance(found, expected)
     apart = ~(far <= bound)
     for trial in range(_NEIGHBOURS):
-        if not apart.any():
+        if not 0 < int(apart.sum()) <= _MOST_TIES * x.shape[0]:
             break
         rows = apart.nonzero().squeeze(1)
         near = _distance(found[rows], block(_neighbour(x, trial))[rows]) <= bound
