@@ -23,12 +23,17 @@ function(moec_configure_finders folder include_dir pc_include_dir)
                                    COMPATIBILITY ${moec_compatibility})
 endfunction()
 
-moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${PROJECT_SOURCE_DIR}/runtime" "${PROJECT_SOURCE_DIR}/runtime")
+set(headers ${PROJECT_SOURCE_DIR}/runtime)
+moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${headers};${headers}/bindings/cpp"
+                       "${headers} -I${headers}/bindings/cpp")
 moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include")
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
-install(FILES ${PROJECT_SOURCE_DIR}/runtime/moec.h ${PROJECT_SOURCE_DIR}/runtime/moec_abi.h
-  ${PROJECT_SOURCE_DIR}/runtime/moec_cuda_abi.h ${PROJECT_SOURCE_DIR}/runtime/moec_dtype.h DESTINATION include)
+set(runtime ${PROJECT_SOURCE_DIR}/runtime)
+install(FILES ${runtime}/moec.h ${runtime}/moec_abi.h ${runtime}/moec_cuda_abi.h ${runtime}/moec_dtype.h
+              ${runtime}/bindings/cpp/moec.hpp DESTINATION include)
+install(DIRECTORY ${runtime}/bindings/cpp/moec DESTINATION include)
+install(DIRECTORY ${runtime}/bindings/rust DESTINATION share/moec PATTERN target EXCLUDE)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/install/cmake ${PROJECT_BINARY_DIR}/install/pkgconfig DESTINATION lib)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/runtime/NOTICE DESTINATION share/doc/moec)
 if(NOT MOEC_RUNTIME_ONLY)

@@ -13,7 +13,7 @@ say() { printf '== %s\n' "$*"; }
 say install
 "$cmake" --install "$build" --prefix "$work/prefix" >/dev/null
 for file in bin/moec bin/moec-run include/moec.h include/moec_abi.h include/moec_cuda_abi.h include/moec_dtype.h \
-  share/moec/layer.schema.json lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
+  include/moec.hpp include/moec/layer.hpp share/moec/layer.schema.json lib/libmoec.a lib/libmoec.so lib/cmake/moec/moecConfig.cmake \
   lib/cmake/moec/moecTargets.cmake lib/cmake/moec/moecConfigVersion.cmake lib/cmake/moec/moecAddLayer.cmake \
   lib/pkgconfig/moec.pc share/doc/moec/LICENSE share/doc/moec/NOTICE share/moec/layer.schema.json; do
   [ -e "$work/prefix/$file" ] || { echo "not installed: $file"; exit 1; }

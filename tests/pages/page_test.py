@@ -42,12 +42,14 @@ class Pages(unittest.TestCase):
                     "```text\nseen\nnew\n```\n")
 
     def test_a_failing_command_fails_the_page_and_names_its_line(self):
-        self.fails("intro\n```sh\necho one\nfalse\necho two\n```\n", "page.md: line 2: the commands end with status 1\none")
+        self.fails("intro\n```sh\necho one\nfalse\necho two\n```\n",
+                   "page.md: line 2: the commands end with status 1\none")
         self.fails("```sh\ntrue\n```\n```sh\nexit 3\n```\n", "line 4: the commands end with status 3")
         self.fails("```sh\nif\n```\n", "line 1: the shell does not take the page's commands")
 
     def test_other_output_than_the_page_says(self):
-        self.fails("```sh\necho one\n```\n```text\ntwo\n```\n", "line 4: the page says\ntwo\nbut the commands print\none")
+        self.fails("```sh\necho one\n```\n```text\ntwo\n```\n",
+                   "line 4: the page says\ntwo\nbut the commands print\none")
         self.fails("```sh\ntrue\n```\n```text\ntwo\n```\n", "line 4: the page says")
         self.fails("```sh\necho one; echo two\n```\n```text\none\n```\n", "but the commands print")
 

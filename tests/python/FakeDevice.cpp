@@ -20,5 +20,6 @@ static FakeDriver &driver() {
 extern "C" {
 const moec_cuda_driver *fake_driver(void) { return &driver().table; }
 void fake_register(void *start, size_t bytes) { driver().registerMemory(start, bytes); }
+void fake_forget(void *start) { driver().forgetMemory(start); }
 void *fake_last_stream(void) { return driver().launches.empty() ? nullptr : driver().launches.back().stream; }
 }

@@ -45,18 +45,18 @@ def x_of(tokens, seed=1):
     return np.random.default_rng(seed).standard_normal((tokens, H)).astype("float32")
 
 
-def route(x, roles):
-    """ids [T,K] in selection order, and weights [T,K]."""
-    logits = x.astype("float64") @ roles["router.weight"].astype("float64").T
+def route(x, roles, added=0):
+    """ids [T,K] in selection order, and weights [T,K]; `added` to the logits."""
+    logits = x.astype("float64") @ roles["router.weight"].astype("float64").T + added
     ids = np.argsort(-logits, axis=1, kind="stable")[:, :K]
     chosen = np.exp(np.take_along_axis(logits, ids, 1) - logits.max(axis=1, keepdims=True))
     return ids.astype("int32"), chosen / chosen.sum(axis=1, keepdims=True)
 
 
-def expected(x, roles):
+def expected(x, roles, added=0):
     """y [T,H], float64."""
     gate, up, down = (roles["experts." + name].astype("float64") for name in ("gate", "up", "down"))
-    ids, weights = route(x, roles)
+    ids, weights = route(x, roles, added)
     y = np.zeros(x.shape, "float64")
     for t, k in np.ndindex(ids.shape):
         e, row = ids[t, k], x[t].astype("float64")

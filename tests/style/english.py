@@ -20,7 +20,7 @@ PATTERNS = [
 ]
 ALLOWED = re.compile(r"\bthere (is|are) (no|none)\b|\.kind is none\b", re.I)
 DOCUMENTS = (".md",)
-HEADERS = (".h", ".td")
+HEADERS = (".h", ".hpp", ".td", ".rs")
 FOLDERS = ("dsl/", "codegen/", "runtime/", "templates/", "examples/")
 
 

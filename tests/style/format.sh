@@ -8,5 +8,5 @@ command -v clang-format-22 >/dev/null || { echo "clang-format-22 is not installe
 mode='--dry-run -Werror'
 [ "${2:-}" != --fix ] || mode=-i
 # shellcheck disable=SC2086 # two words
-find dsl codegen runtime templates examples tests \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print0 |
+find dsl codegen runtime templates examples tests \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.c' \) -print0 |
   xargs -0 clang-format-22 $mode

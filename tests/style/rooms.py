@@ -19,6 +19,8 @@ MAY = {
     "runtime/weights": ["runtime", "runtime/plan"],
     "runtime/cuda": ["runtime", "runtime/plan", "runtime/weights"],
     "runtime/layer": ["runtime", "runtime/cuda", "runtime/plan", "runtime/weights"],
+    "runtime/bindings/cpp": ["runtime/bindings/cpp/moec"],
+    "runtime/bindings/cpp/moec": [],
     "codegen": ["dsl/text", "runtime"],
     "codegen/moe": ["codegen", "dsl/text", "runtime"],
     "codegen/build": ["codegen", "codegen/moe", "dsl", "dsl/spec", "dsl/text"],
@@ -83,7 +85,7 @@ def sources(root):
     for top in ("dsl", "codegen", "runtime"):
         for folder, _, names in os.walk(os.path.join(root, top)):
             for name in sorted(names):
-                if name.endswith((".h", ".cpp", ".c", ".td")):
+                if name.endswith((".h", ".hpp", ".cpp", ".c", ".td")):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 

@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 SOFT, HARD, COLUMNS = 500, 800, 120
-SOURCES = (".h", ".cpp", ".c", ".td", ".mlir", ".py", ".sh", ".cmake", ".in", ".test")
+SOURCES = (".h", ".hpp", ".cpp", ".c", ".td", ".mlir", ".py", ".sh", ".cmake", ".in", ".test", ".rs", ".toml")
 BANNED = ("Utils", "Helpers", "Common", "Misc", "Manager", "New", "V2")
 TOP = {"dsl", "codegen", "templates", "runtime", "examples", "tests", "CMakeLists.txt", "README.md",
        "CMakePresets.json", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"}
+# Names that tools ask for.
+FIXED_NAMES = ("README.md", "CMakeLists.txt", "Cargo.toml", "build.rs", "lib.rs", "mod.rs", "__init__.py", "setup.py",
+               "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE", ".gitignore")
 WIDE_TESTS = (".mlir", ".sh", ".in", ".test")  # of tests: texts that are compared as they stand
 NOTES = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
@@ -81,7 +84,7 @@ def main():
         if is_source(path):
             problems += check_name(path)
         name = os.path.basename(path)
-        if path.startswith(("dsl/", "codegen/", "runtime/")) and name not in ("README.md", "CMakeLists.txt"):
+        if path.startswith(("dsl/", "codegen/", "runtime/")) and name not in FIXED_NAMES:
             if name in stems:
                 problems.append(f"{path}: same file name as {stems[name]}")
             stems[name] = path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Programs and libraries of a wheel -> its platform tag, by the newest symbols of glibc and libstdc++ that they need."""
+"""Programs and libraries of a wheel -> its platform tag, by the newest glibc and libstdc++ that they need."""
 
 import platform
 import re

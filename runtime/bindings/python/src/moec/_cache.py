@@ -74,7 +74,8 @@ def locked(entry: pathlib.Path) -> Iterator[None]:
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = open(entry.parent / f"{entry.name}.lock", "w", encoding="utf-8")
     except OSError as reason:
-        text = f"cannot write the folder of compiled packages {entry.parent}: {reason.strerror}; set MOEC_CACHE, or pass out"
+        text = f"cannot write the folder of compiled packages {entry.parent}: {reason.strerror}"
+        text += "; set MOEC_CACHE, or pass out"
         raise _errors.error("MOEC_FILE", text) from None
     with lock:
         with contextlib.suppress(OSError):  # a file system without locks: several processes may make the same

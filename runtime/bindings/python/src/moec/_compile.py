@@ -11,7 +11,7 @@ import tempfile
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _cache, _errors, _program
-from ._package import Package, Path
+from ._package import Package, Path, is_package
 
 Paths = Union[Path, Sequence[Path]]
 
@@ -24,7 +24,7 @@ def compile(
     spec: Union[Path, Mapping[str, Any]],
     out: Optional[Path] = None,
     *,
-    target: Union[str, Sequence[str]] = "cpu",
+    target: Union[None, str, Sequence[str]] = None,
     max_tokens: Optional[int] = None,
     name: Optional[str] = None,
     reports: Union[None, str, Sequence[str]] = None,
@@ -46,7 +46,7 @@ def compile(
     out         the package folder. None: a folder of compiled packages, named by everything that determines their
                 bytes, so that a second call compiles nothing. MOEC_CACHE names that folder (~/.cache/moec); any number
                 of processes may use it at the same time, and it may be deleted at any time
-    target      "cpu" (all instruction sets), "cpu:avx2", "cuda", "cuda:sm_90a", ...; or a list
+    target      "cpu:avx2", "cuda", "cuda:sm_90a", ..., or a list. None: "cpu", with all instruction sets
     max_tokens  largest T of a call; None: 8192
     name        instead of the spec's
     reports     outputs on request: "all", "none" or names; None: those of the spec
@@ -65,7 +65,7 @@ def compile(
     """
     command, parts = _flags(
         values={
-            "--target": ",".join(_list(target)),
+            "--target": None if target is None else ",".join(_list(target)),
             "--max-tokens": max_tokens,
             "--name": name,
             "--reports": reports if reports is None or isinstance(reports, str) else ",".join(reports) or "none",
@@ -92,13 +92,15 @@ def compile(
         parts += _source(pathlib.Path(argument))
     if emit not in ("shared", "both"):
         raise _errors.error("MOEC_INVALID_ARGUMENT", f'emit is {emit!r}, expected "shared" or "both"')
+    if text is not None or not is_package(argument):  # one that is made again decides itself
+        command += ["--emit", emit]
     identity = _program.identity()
     if out is not None:
         force_flag = ["--force"] if force else []
-        _program.run([*command, "--emit", emit, *force_flag, "-o", os.fspath(out), argument], text, timeout)
+        _program.run([*command, *force_flag, "-o", os.fspath(out), argument], text, timeout)
         return Package(out)
-    parts += [("program", identity), ("machine", _cache.machine(" ".join(_list(target))))]
-    return _cached(_cache.folder() / _cache.key(parts), [*command, "--emit", "shared"], argument, text, timeout)
+    parts += [("program", identity), ("machine", _cache.machine(" ".join(_list(target or "cpu"))))]
+    return _cached(_cache.folder() / _cache.key(parts), command, argument, text, timeout)
 
 
 def _cached(

@@ -145,7 +145,8 @@ class Layer:
         prefix    what goes before the layer's tensor names in it: "model.layers.3."
         adapters  (path, prefix) of further checkpoints; a tensor is taken from the last one that has it
 
-        Errors: MOEC_FILE, MOEC_FILE_FORMAT, MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE; the text names tensor and file.
+        The text of an error names tensor and file: MOEC_FILE, MOEC_FILE_FORMAT, MOEC_MISSING_WEIGHT, MOEC_SHAPE,
+        MOEC_DTYPE.
         """
         sources = (_native.WeightsSource * (1 + len(adapters)))()
         for source, (file, before) in zip(sources, [(path, prefix), *adapters]):

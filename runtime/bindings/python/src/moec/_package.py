@@ -83,6 +83,12 @@ class Package:
         raise _errors.error("MOEC_FILE_FORMAT", f"{self.library} is not a package of moec: it {found}")
 
 
+def is_package(path: Path) -> bool:
+    """Whether a path is a package's folder, or its share/NAME."""
+    folder = pathlib.Path(os.fspath(path))
+    return (folder / "manifest.json").is_file() or next(folder.glob("share/*/manifest.json"), None) is not None
+
+
 def _manifest(folder: pathlib.Path) -> Dict[str, Any]:
     files = sorted(folder.glob("share/*/manifest.json"))
     if len(files) != 1:

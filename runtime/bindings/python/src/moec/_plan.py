@@ -73,8 +73,8 @@ class _Package(Structure):
 
 
 class Plan:
-    """inputs besides x and outputs besides y, in the order of moec.h, and the layer's identity: the SHA-256 of its spec.
-
+    """inputs, outputs
+               names besides x and y, in the order of moec.h
     row_bytes  bytes that an input or output has per token, 0 if it has no row per token
     """
 
@@ -82,7 +82,6 @@ class Plan:
         address = _Package.from_address(package).plan
         header = _Header.from_address(address)
         assert header.header_bytes == ctypes.sizeof(_Header) and header.buffer_bytes == ctypes.sizeof(_Buffer)
-        self.identity = bytes(header.spec_hash).hex()
         self.row_bytes: Dict[str, int] = {}
         kinds: Dict[int, int] = {}
         for buffer in (_Buffer * header.buffers.count).from_address(address + header.buffers.offset):

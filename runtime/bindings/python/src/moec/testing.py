@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from . import _errors
 from ._arrays import kind_of
@@ -14,13 +14,13 @@ from ._weights import Weights
 
 __all__ = ["Comparison", "Row", "compare"]
 
-_TRIES = 4  # calls with x changed in its last bits, to find tokens whose choice is a tie
+_TRIES = 4  # calls with the last bits of x and of the router changed, to find tokens whose choice is a tie
 
 
 class Row(NamedTuple):
     """tokens  T of the call
     error   the largest error of a row, |y - function's y| over the row's largest |function's y|
-    ties    rows that were left out, because their choice of experts changes with the last bits of x
+    ties    rows that were left out, because their choice of experts changes with the last bits of x and of the router
     """
 
     tokens: int
@@ -67,8 +67,9 @@ def compare(
     arrays    "numpy": the function gets float32 arrays, which hold values of the layer's type exactly;
               "torch": tensors of the layer's type, on its device
 
-    A row whose choice of experts changes with the last bits of x is a tie and is not compared, if the layer can say
-    its choice (output "ids"); if only ties are left, the comparison fails. y is full of NaN before the call, so that a
+    A row whose choice of experts changes with the last bits of x and of the router's tensors is a tie and is not
+    compared, if the layer can say its choice (output "ids"); if only ties are left, the comparison fails. With
+    moec.Weights only x can be changed. y is full of NaN before the call, so that a
     value that was not written is found. Raises AssertionError with the place of the largest error.
 
     >>> def dense(x, tensors):
@@ -91,11 +92,13 @@ def compare(
     if bound is None:
         bound = 8 * (unit(layer.x_dtype) + math.sqrt(layer.hidden) * 2.0**-24)
     arguments: List[Any] = []
+    tensors: Mapping[str, Any] = {}
     if isinstance(weights, Weights):
-        packed = weights
+        packed, others = weights, [weights] * _TRIES
     else:
         tensors = dict(weights) if weights is not None else maker.tensors()
         packed = layer.pack(tensors)
+        others = [layer.pack(_moved_router(maker, tensors)) for _ in range(_TRIES)] if "ids" in layer.outputs else []
         arguments = [tensors if arrays == "numpy" else {role: _tensor(maker, tensors[role]) for role in tensors}]
     rows = []
     for count in tokens:
@@ -106,7 +109,7 @@ def compare(
         expected = _float64(maker, function(values if arrays == "numpy" else x, *arguments, **given))
         if expected.shape != found.shape:
             raise AssertionError(f"T {count}: the function returned shape {expected.shape}, expected {found.shape}")
-        ties = _ties(maker, packed, values, given)
+        ties = _ties(maker, packed, others, values, given)
         rows.append(_compare(np, count, found, expected, ties, bound))
     return Comparison(rows, bound, max(row.error for row in rows))
 
@@ -142,20 +145,33 @@ def _host(array: Any) -> Any:
     return numpy.asarray(array).astype("float64")
 
 
-def _ties(maker: Maker, packed: Weights, values: Any, given: Mapping[str, Any]) -> Any:
-    """Whether each row's choice of experts changes with the last bits of x. Where it does for one row, rows that compete
-    with it change too, and show it themselves."""
+def _moved(maker: Maker, values: Any) -> Any:
+    """float32 values, each changed by some units in the last place of x's type."""
+    dtype = maker.layer.x_dtype
+    step = maker.np.float32(4 * unit(dtype) if dtype == "float32" else unit(dtype))
+    return (values * (1 + step * maker.random.choice([-1.0, 1.0], values.shape))).astype("float32")
+
+
+def _moved_router(maker: Maker, tensors: Mapping[str, Any]) -> Dict[str, Any]:
+    """The tensors, those of the router changed in their last bits."""
+    result = dict(tensors)
+    for role, values in tensors.items():
+        if role.startswith("router.") and isinstance(values, maker.np.ndarray) and values.dtype == "float32":
+            result[role] = _moved(maker, values)
+    return result
+
+
+def _ties(maker: Maker, packed: Weights, others: List[Weights], values: Any, given: Mapping[str, Any]) -> Any:
+    """Whether each row's choice of experts changes with the last bits of its numbers."""
     layer, np = maker.layer, maker.np
     result = np.zeros(len(values), bool)
     if "ids" not in layer.outputs:
         return result
-    chosen = _host(layer(maker.native(values), packed, want="ids", **given)[1])
-    for _ in range(_TRIES):
-        signs = maker.random.choice([-1.0, 1.0], values.shape).astype("float32")
-        step = 4 * unit(layer.x_dtype) if layer.x_dtype == "float32" else unit(layer.x_dtype)
-        moved = maker.rounded((values * (1 + np.float32(step) * signs)).astype("float32"))
-        again = _host(layer(maker.native(moved), packed, want="ids", **given)[1])
-        result |= (np.sort(again, axis=1) != np.sort(chosen, axis=1)).any(axis=1)
+    chosen = np.sort(_host(layer(maker.native(values), packed, want="ids", **given)[1]), axis=1)
+    for other in others:
+        moved = maker.native(maker.rounded(_moved(maker, values)))
+        again = np.sort(_host(layer(moved, other, want="ids", **given)[1]), axis=1)
+        result |= (again != chosen).any(axis=1)
     return result
 
 

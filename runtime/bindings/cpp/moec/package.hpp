@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// package.hpp - a linked package, or the path of a shared one, in -> what layers are made from.
+#ifndef MOEC_PACKAGE_HPP
+#define MOEC_PACKAGE_HPP
+
+#include "result.hpp"
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dirent.h>
+#include <dlfcn.h>
+
+namespace moec {
+inline namespace v0 {
+
+// What NAME_package() returns. A linked package lives as long as the program, a loaded one as long as its last handle.
+class Package {
+public:
+  Package(const moec_package *linked) : handle(linked, [](const moec_package *) {}) {}
+
+  // A shared package: its folder, or its lib/libNAME.so. Runs the library's code, so load only what you would link.
+  static Result<Package> open(const std::string &path) {
+    std::string library = path;
+    if (DIR *folder = ::opendir((path + "/lib").c_str())) {
+      std::vector<std::string> found;
+      while (const dirent *entry = ::readdir(folder))
+        if (!name_in(entry->d_name).empty())
+          found.push_back(path + "/lib/" + entry->d_name);
+      ::closedir(folder);
+      if (found.size() != 1)
+        return Error{MOEC_FILE, path + ": " + std::to_string(found.size()) +
+                                    " libraries lib/libNAME.so, expected 1; moec compile --emit shared makes it"};
+      library = found[0];
+    }
+    std::string name = name_in(library.substr(library.rfind('/') + 1));
+    if (name.empty())
+      return Error{MOEC_FILE, library + ": expected a package's folder, or its lib/libNAME.so"};
+    if (library.find('/') == std::string::npos)
+      library = "./" + library; // otherwise the loader looks elsewhere
+    void *opened = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!opened)
+      return Error{MOEC_FILE, std::string("cannot load the package: ") + ::dlerror()};
+    std::shared_ptr<void> loaded(opened, [](void *at) { ::dlclose(at); });
+    void *symbol = ::dlsym(opened, (name + "_package").c_str());
+    if (!symbol)
+      return Error{MOEC_FILE_FORMAT, library + ": not a package: it has no " + name + "_package"};
+    const moec_package *(*entry)(void);
+    std::memcpy(&entry, &symbol, sizeof entry);
+    return Package(std::shared_ptr<const moec_package>(std::move(loaded), entry()));
+  }
+  const moec_package *get() const { return handle.get(); }
+
+private:
+  explicit Package(std::shared_ptr<const moec_package> loaded) : handle(std::move(loaded)) {}
+  // "mixtral" of "libmixtral.so", "" of other names
+  static std::string name_in(const std::string &file) {
+    bool fits = file.size() > 6 && file.compare(0, 3, "lib") == 0 && file.compare(file.size() - 3, 3, ".so") == 0;
+    return fits ? file.substr(3, file.size() - 6) : std::string();
+  }
+  std::shared_ptr<const moec_package> handle;
+};
+
+} // namespace v0
+} // namespace moec
+#endif
