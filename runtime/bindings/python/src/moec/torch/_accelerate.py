@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 
@@ -17,15 +17,16 @@ from .._compile import compile as compile_spec
 from .._package import Package
 from . import _check, _ops, _replace
 from ._find import Block, Finder, dtype_of
-from ._import import Group, Importer
+from ._import import Group, Importer, Spec
 from ._publish import safetensors_image
+from ._record import CannotReplace, Recorded, hidden_of, record
 from ._report import BlockReport, Report
 
 
 def accelerate(
     model: torch.nn.Module,
     *,
-    packages: Optional[os.PathLike] = None,
+    packages: Union[None, str, "os.PathLike[str]"] = None,
     threads: Optional[int] = None,
     tolerance: Optional[Mapping[torch.dtype, float]] = None,
     strict: bool = False,
@@ -81,7 +82,17 @@ def restore(model: torch.nn.Module) -> None:
 
 
 class _Builder:
-    def __init__(self, model, importer: Importer, packages, threads, bounds, release_weights: bool):
+    """Replaces one layer after another."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        importer: Importer,
+        packages: Union[None, str, "os.PathLike[str]"],
+        threads: Optional[int],
+        bounds: Mapping[torch.dtype, float],
+        release_weights: bool,
+    ):
         self._model = model
         self._importer = importer
         self._finder = Finder(model)
@@ -107,7 +118,7 @@ class _Builder:
                     continue
                 try:
                     return [self._replaced(block)]
-                except (_errors.MoecError, _replace.CannotReplace) as reason:
+                except (_errors.MoecError, CannotReplace) as reason:
                     failed.append(BlockReport(block.name, layer, False, str(reason)))
         if not failed:
             where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
@@ -125,11 +136,11 @@ class _Builder:
         sequences = _looks_at_sequences(spec)
         x = _check.random_tokens((2, _check.TOKENS // 2, hidden), dtype, device)
         with torch.no_grad():
-            recorded = _replace.record(module, x)
+            recorded = record(module, x)
             checked = self._checked(module, call, x, sequences)
             if sequences and checked:
                 self._checked(module, call, _check.repeated_tokens((2, 512, hidden), dtype, device), sequences)
-        state = _replace.State(block.name, None, dtype, device, x.dim(), recorded, sequences, list(module.parameters()))
+        state = _replace.State(block.name, None, dtype, device, x.dim(), recorded, sequences)
         if self._release:
             state.released = _release(module, recorded)
         call.watch = _ops.Watch(module)
@@ -137,11 +148,13 @@ class _Builder:
         _replace.replace(module, state)
         return BlockReport(block.name, block.layer, True, "", os.fspath(kernels.package), checked, weights.nbytes)
 
-    def _checked(self, module, call: _ops.Call, x: torch.Tensor, sequences: bool) -> _check.Agreement:
+    def _checked(
+        self, module: torch.nn.Module, call: _ops.Call, x: torch.Tensor, sequences: bool
+    ) -> _check.Agreement:
         """Compares the block with the call that replaces it; MoecError if they differ."""
 
         def own(changed: torch.Tensor) -> torch.Tensor:
-            return _replace.hidden_of(module(changed.reshape(x.shape)), x).reshape(-1, x.shape[-1])
+            return hidden_of(module(changed.reshape(x.shape)), x).reshape(-1, x.shape[-1])
 
         flat = x.reshape(-1, x.shape[-1])
         found = call(flat, x.shape[1] if sequences else 0)
@@ -150,13 +163,13 @@ class _Builder:
             raise _errors.MoecError(f"its compiled form computes something else: {checked.problem}")
         return checked
 
-    def _kernels_of(self, spec: dict, device: torch.device) -> _ops.Kernels:
+    def _kernels_of(self, spec: Spec, device: torch.device) -> _ops.Kernels:
         text = json.dumps(spec, sort_keys=True)
         if (text, device) not in self._kernels:
             self._kernels[text, device] = _ops.Kernels(self._package(spec, text, device), device)
         return self._kernels[text, device]
 
-    def _package(self, spec: dict, text: str, device: torch.device) -> Package:
+    def _package(self, spec: Spec, text: str, device: torch.device) -> Package:
         target = device.type
         if self._packages is None:
             return compile_spec(spec, target=target)
@@ -175,13 +188,13 @@ class _Builder:
         return Package(folder)
 
 
-def _looks_at_sequences(spec: dict) -> bool:
+def _looks_at_sequences(spec: Spec) -> bool:
     """Whether a token's output depends on the other tokens of its sequence."""
     kind = spec["router"].get("kind", "token_choice")
     return "capacity" in spec or kind in ("expert_choice", "soft", "depth")
 
 
-def _release(module: torch.nn.Module, recorded: _replace.Recorded) -> bool:
+def _release(module: torch.nn.Module, recorded: Recorded) -> bool:
     """Frees the weights that only the packed layer needs now."""
     kept = {id(p) for part in recorded.parts if part.needed for p in part.module.parameters()}
     for parameter in module.parameters():

@@ -16,7 +16,7 @@ what was found for one of some inputs that are one rounding step away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import torch
 
@@ -41,7 +41,7 @@ class Agreement:
         return self.problem is None
 
 
-def random_tokens(shape, dtype: torch.dtype, device: torch.device, seed: int = 0) -> torch.Tensor:
+def random_tokens(shape: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int = 0) -> torch.Tensor:
     """[..., H] of normal numbers; touches no global generator."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(shape, generator=generator)
@@ -49,7 +49,7 @@ def random_tokens(shape, dtype: torch.dtype, device: torch.device, seed: int = 0
     return (x * scales.view(x.shape[:-1]).unsqueeze(-1)).to(device=device, dtype=dtype)
 
 
-def repeated_tokens(shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def repeated_tokens(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """[B, S, H] of two tokens in random order: so many of a kind that experts with limited places run out of them."""
     kinds = random_tokens((2, shape[-1]), dtype, device, seed=1)
     order = torch.randint(2, shape[:-1], generator=torch.Generator().manual_seed(2)).to(device)

@@ -14,6 +14,7 @@ from typing import Callable, Dict, FrozenSet, List, Tuple
 
 import torch
 
+from ._import import Spec
 from ._publish import NAMINGS, Naming, Tensors, common_prefixes, numbered, tensors_of
 
 
@@ -24,7 +25,7 @@ class Block:
     layer: int
     name: str  # its path in the model
     module: torch.nn.Module
-    spec: dict  # without the shared expert if that lies outside
+    spec: Spec  # without the shared expert if that lies outside
     prefix: str  # of its tensors, as `naming` names them
     naming: Naming
 
@@ -48,7 +49,7 @@ class Finder:
         self._lists = _layers_of_lists(model)
         self._names: Dict[Tuple[str, Naming], FrozenSet[str]] = {}
 
-    def find(self, layer: int, spec_of: Callable[[torch.dtype], dict], prefix: str) -> List[Block]:
+    def find(self, layer: int, spec_of: Callable[[torch.dtype], Spec], prefix: str) -> List[Block]:
         """The blocks that a spec, made for the type of a block's weights, may describe; most likely first. `prefix` is
         what the importer expects before the names of their tensors."""
         spec = spec_of(torch.float32)
@@ -93,7 +94,7 @@ def dtype_of(module: torch.nn.Module) -> torch.dtype:
     return max(elements, key=lambda dtype: elements[dtype])
 
 
-def _tensors(spec: dict) -> List[Tuple[str, str]]:
+def _tensors(spec: Spec) -> List[Tuple[str, str]]:
     """Role, name of its tensor."""
     return [(role, storage["tensor"]) for role, storage in spec["weights"].items()]
 
@@ -114,7 +115,7 @@ def _layers_of_lists(model: torch.nn.Module) -> Dict[int, List[Tuple[str, torch.
     return found
 
 
-def _without_shared(spec: dict) -> dict:
+def _without_shared(spec: Spec) -> Spec:
     rest = copy.deepcopy(spec)
     rest.pop("shared", None)
     rest["weights"] = {role: w for role, w in rest["weights"].items() if not role.startswith("shared.")}

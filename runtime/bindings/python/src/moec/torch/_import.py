@@ -12,6 +12,8 @@ import torch
 
 from .. import _errors, _program
 
+Spec = Dict[str, Any]  # the JSON of a layer
+
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
@@ -35,7 +37,7 @@ class Importer:
         self._text = config.to_json_string(use_diff=False)
         self._name = re.sub(r"[^a-z0-9_]", "_", str(getattr(config, "model_type", "") or "layer").lower())
         self._halves = (False, True) if getattr(config, "is_encoder_decoder", False) else (False,)
-        self._specs: Dict[Tuple[int, bool, str, bool], dict] = {}
+        self._specs: Dict[Tuple[int, bool, str, bool], Spec] = {}
 
     def groups(self) -> List[Group]:
         """The layers with experts; MoecError if the importer does not know the model or refuses its config."""
@@ -46,7 +48,7 @@ class Importer:
                     found.append(Group(group["layers"], group["prefix"], decoder))
         return found
 
-    def spec(self, group: Group, dtype: torch.dtype, stacked: bool) -> dict:
+    def spec(self, group: Group, dtype: torch.dtype, stacked: bool) -> Spec:
         """The spec of a group's layers if weights and hidden states are of `dtype`; `stacked`: with the experts' weights
         as modules keep them, not as they are published."""
         if dtype not in _DTYPES:

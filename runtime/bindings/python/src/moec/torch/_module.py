@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
 
@@ -53,7 +53,7 @@ class Layer(torch.nn.Module):
     def extra_repr(self) -> str:
         return self._text
 
-    def __deepcopy__(self, memo: dict) -> "Layer":
+    def __deepcopy__(self, memo: Dict[int, Any]) -> "Layer":
         """Shares the packed weights, which never change."""
         copy = Layer.__new__(Layer)
         torch.nn.Module.__init__(copy)

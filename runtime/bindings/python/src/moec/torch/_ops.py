@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
@@ -63,7 +63,7 @@ class Watch:
     _PLACES = 16
 
     def __init__(self, module: torch.nn.Module):
-        self._seen: List[Tuple[dict, str, int, Optional[int]]] = []
+        self._seen: List[Tuple[Dict[str, Any], str, int, Optional[int]]] = []
         self._words: List[Tuple[ctypes.c_uint16, int]] = []
         for part in module.modules():
             for table in (part._parameters, part._buffers):

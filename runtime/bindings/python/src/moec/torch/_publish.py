@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import re
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import torch
 
@@ -100,7 +100,7 @@ def safetensors_image(tensors: Mapping[str, torch.Tensor]) -> Iterator[str]:
         os.close(file)
 
 
-def _write(file: int, data) -> None:
+def _write(file: int, data: Any) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(file, view[: 1 << 30]) :]
