@@ -2,9 +2,12 @@
 """What moec.torch.accelerate promises besides equal tokens: when a block runs as it was, and what is said about it."""
 
 import copy
+import doctest
+import importlib
 import os
 import pathlib
 import pickle
+import pkgutil
 import threading
 
 import pytest
@@ -369,6 +372,15 @@ def test_a_graph_of_a_restored_model_is_not_run(model):
 
 
 # ---- one layer as a module ----
+
+
+def test_examples_of_docstrings(model):
+    package = moec.Package(moec.torch.accelerate(model, strict=True).replaced[0].package)
+    tensors = {role: torch.randn(shape) for role, shape in moec.load(package).roles.items()}
+    names = {"moec": moec, "package": package, "tensors": tensors}
+    done = [doctest.testmod(importlib.import_module(m.name), extraglobs=names)
+            for m in pkgutil.walk_packages(moec.torch.__path__, "moec.torch.")]
+    assert sum(d.attempted for d in done) and not any(d.failed for d in done)
 
 
 def test_layer(model, tmp_path):
