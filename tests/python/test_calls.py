@@ -47,6 +47,7 @@ class Results(unittest.TestCase):
         y, ids, counts = self.layer(x.reshape(2, 3, H), self.w, want=("ids", "counts"))
         self.assertEqual((y.shape, ids.shape, counts.shape), ((2, 3, H), (2, 3, K), (E,)))
         np.testing.assert_array_equal(y.reshape(6, H), flat)
+        self.assertEqual(self.layer(x[:5], self.w).shape, (5, H))  # not three tokens per sequence
         y, ids = self.layer(x[0], self.w, want="ids")
         self.assertEqual((y.shape, ids.shape), ((H,), (K,)))
         np.testing.assert_array_equal(y, flat[0])
@@ -152,7 +153,7 @@ class Refusals(unittest.TestCase):
         memory = np.zeros(2 * H * 4 + 64, "uint8")
         start = -memory.__array_interface__["data"][0] % 64 + 4
         x = memory[start : start + 2 * H * 4].view("float32").reshape(2, H)
-        self.refused("MOEC_ALIGNMENT", "x is not 16-byte aligned", x)
+        self.refused("MOEC_ALIGNMENT", "x is not 16-byte aligned; a copy of it is", x)
 
     def test_number_of_tokens(self):
         text = "num_tokens is 513, expected 0 to 512"

@@ -184,16 +184,43 @@ class Concurrency(unittest.TestCase):
         self.assertLessEqual(len(layer._calls), 12)
 
     def test_a_call_releases_the_interpreter(self):
-        """While the runtime starts a pool's thread, that thread runs Python: it could not if the call held the GIL."""
+        """A pool's thread runs Python while the call that started it is inside of the runtime."""
+        inside, seen = False, []
+
+        def start(worker):
+            seen.append((worker, inside, threading.get_ident()))
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1000)  # the interpreter changes threads only where one lets go of it
+        try:
+            x, end = tiny.x_of(512), time.monotonic() + 20
+            w = moec.load(tiny.package(), threads=1).pack(tiny.tensors())  # packing may start a pool, too
+            while not any(entry[1] for entry in seen) and time.monotonic() < end:
+                pool = moec.Pool(threads=2, on_thread_start=start)
+                layer = moec.load(tiny.package(), pool=pool)
+                for _ in range(20):
+                    inside = True
+                    layer(x, w)
+                    inside = False
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertIn((1, True), [entry[:2] for entry in seen])
+        self.assertNotIn(threading.get_ident(), [entry[2] for entry in seen])
+
+    def test_a_callback_lives_as_long_as_its_pool(self):
+        from moec import _pool
+
         started = []
-        pool = moec.Pool(threads=2, on_thread_start=lambda worker: started.append((worker, threading.get_ident())))
+        pool = moec.Pool(threads=2, on_thread_start=started.append)
         layer = moec.load(tiny.package(), pool=pool)
-        w = layer.pack(tiny.tensors())
-        end = time.monotonic() + 30
+        del pool
+        gc.collect()
+        others = [_pool._ON_START(lambda _, worker: started.append("another")) for _ in range(300)]
+        w, end = layer.pack(tiny.tensors()), time.monotonic() + 20
         while not started and time.monotonic() < end:
             layer(tiny.x_of(300), w)
-        self.assertEqual([worker for worker, _ in started], [1])
-        self.assertNotEqual(started[0][1], threading.get_ident())
+            time.sleep(0.001)
+        self.assertEqual((started, len(others)), ([1], 300))
 
     def test_pool_that_raises_in_its_callback(self):
         def fail(worker):
@@ -204,10 +231,11 @@ class Concurrency(unittest.TestCase):
         try:
             layer = moec.load(tiny.package(), pool=moec.Pool(threads=2, on_thread_start=fail))
             x = tiny.x_of(300)
-            w = layer.pack(tiny.tensors())
-            end = time.monotonic() + 30
+            w, end = layer.pack(tiny.tensors()), time.monotonic() + 30
+            y = layer(x, w)
             while not seen and time.monotonic() < end:
                 y = layer(x, w)
+                time.sleep(0.001)
             self.assertTrue(tiny.near(y, tiny.expected(x, tiny.tensors())))
         finally:
             sys.unraisablehook = hook

@@ -108,6 +108,17 @@ class Compare(unittest.TestCase):
         moec.testing.compare(layer, hashed)
         self.fails("T 64", lambda x, tensors, token_ids: hashed(x, tensors, token_ids[::-1]), layer=layer, tokens=[64])
 
+    def test_numbers_that_the_layer_has_exactly(self):
+        from moec import _inputs
+
+        layer = moec.load(moec.compile({**tiny.SPEC, "name": "short", "dtype": "bf16"}), threads=1)
+        maker = _inputs.Maker(layer, "numpy", 0)
+        values = maker.normal(100, H)
+        rounded = maker.rounded(values)
+        self.assertEqual(int((rounded.view("uint32") & 0xFFFF).max()), 0)
+        self.assertLessEqual(np.abs(rounded / values - 1).max(), 2**-8)
+        self.assertLess(abs((rounded / values - 1).mean()), 2**-11)
+
     def test_bfloat16(self):
         layer = moec.load(moec.compile({**tiny.SPEC, "name": "short", "dtype": "bf16"}), threads=1)
         try:

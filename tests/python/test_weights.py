@@ -162,8 +162,9 @@ class Balance(unittest.TestCase):
         bias = np.zeros(4, "float32")
         moec.update_choice_bias(bias, counts, 0.25)
         self.assertEqual(bias.tolist(), [-0.25, 0.25, 0, 0])
+        bias[:] = 2
         moec.update_choice_bias(bias, counts, 0.5, centre=True)
-        self.assertEqual(bias.tolist(), [-0.75, 0.75, 0, 0])
+        self.assertEqual(bias.tolist(), [-0.5, 0.5, 0, 0])
         self.assertAlmostEqual(moec.next_capacity_factor(np.array([1, 1], "int32"), 1.5), 1.4)
 
     def test_refusals(self):

@@ -121,7 +121,7 @@ def test_compiler(environment, tmp_path):
     site = run(environment, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, compiler)
     output = run(environment, "-c", COMPILE, PATH="/nonexistent", MOEC_CACHE=str(tmp_path / "packages"))
-    assert output == "qwen3-30b-a3b 128\n"
+    assert output == "qwen3_30b_a3b 128\n"
     library = pathlib.Path(site) / "moec_compiler"
     for program in ("moec", "ld.lld"):
         for line in run("ldd", library / "bin" / program).splitlines():

@@ -247,8 +247,10 @@ def status_name(status: int) -> str:
 def check(status: int, context: Optional[str] = None) -> None:
     """Raises the error of a status other than MOEC_OK; `context` goes before its text."""
     if status:
-        text = last_error()
-        raise _errors.error(status_name(status), f"{context}: {text}" if context else text)
+        name, text = status_name(status), last_error()
+        if name == "MOEC_ALIGNMENT":
+            text += "; a copy of it is"
+        raise _errors.error(name, f"{context}: {text}" if context else text)
 
 
 def count(name: str, value: Optional[int]) -> int:

@@ -15,6 +15,7 @@ from . import _errors
 from ._version import VERSION
 
 _CODE = re.compile(r"\berror\[(E-[A-Z0-9-]+)\]")
+_environments: Dict[str, Dict[str, str]] = {}  # of programs that are not run in this process's own
 _versions: Dict[Tuple[str, int, int], str] = {}
 
 
@@ -24,7 +25,9 @@ def _candidates() -> Iterator[str]:
     except ImportError:
         pass
     else:
-        yield moec_compiler.program()
+        path = moec_compiler.program()
+        _environments[path] = moec_compiler.environment()
+        yield path
     parents = pathlib.Path(__file__).resolve().parents
     if len(parents) > 5 and (parents[5] / "runtime" / "moec.h").is_file():
         yield str(parents[5] / "build" / "bin" / "moec")
@@ -62,6 +65,7 @@ def run(arguments: List[str], text: Optional[str] = None, timeout: Optional[floa
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            env=_environments.get(path),
             timeout=timeout,
         )
     except OSError as reason:
