@@ -137,7 +137,8 @@ FAMILIES = {
                       dict(LATENT, num_layers=2, num_hidden_layers=4, ffn_hidden_size=56, expert_ffn_hidden_size=24,
                            n_routed_experts=8, zero_expert_num=2, moe_topk=3)),
     "switch_transformers": ("SwitchTransformersConfig", "SwitchTransformersForConditionalGeneration", 2,
-                            dict(d_model=40, d_kv=12, decoder_start_token_id=0, d_ff=24, num_layers=2, num_decoder_layers=2, num_heads=4,
+                            dict(d_model=40, d_kv=12, decoder_start_token_id=0, d_ff=24, num_layers=2,
+                                 num_decoder_layers=2, num_heads=4,
                                  num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=6)),
 }
 
@@ -145,7 +146,9 @@ FAMILIES = {
 def config_of(family: str):
     """The config of `family`, all of its layers with the attention that needs nothing but torch."""
     config_class, _, _, own = FAMILIES[family]
-    sizes = {k: v for k, v in SIZES.items() if k.endswith("_id") or k == "vocab_size"} if "d_model" in own else SIZES
+    sizes = SIZES
+    if "d_model" in own:  # other names for the sizes
+        sizes = {k: v for k, v in SIZES.items() if k.endswith("_id") or k == "vocab_size"}
     made = own if "text_config" in own else dict(sizes, **own)
     return getattr(transformers, config_class)(**{k: v for k, v in made.items() if v is not None or "token_id" in k})
 

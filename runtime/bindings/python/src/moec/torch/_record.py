@@ -85,11 +85,10 @@ def hidden_of(output: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def record(module: torch.nn.Module, x: torch.Tensor) -> Recorded:
-    """Calls the block with hidden states and looks at what its parts take and give; CannotReplace says what is amiss."""
+    """Calls the block with hidden states and looks at what its parts take and give; CannotReplace says what fails."""
     watcher = _Watcher()
-    hooks = [
-        part.register_forward_hook(watcher.hook(path), with_kwargs=True) for path, part in module.named_modules() if path
-    ]
+    named = [(path, part) for path, part in module.named_modules() if path]
+    hooks = [part.register_forward_hook(watcher.hook(path), with_kwargs=True) for path, part in named]
     try:
         output = module(x.clone())
     except Exception as reason:
