@@ -189,10 +189,14 @@ void granite(I &i) {
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
   i.fromFamily("router.score_over", "selected");
-  i.weight("router.weight", "block_sparse_moe.router.layer.weight");
-  i.weight("experts.gate", "block_sparse_moe.input_linear.weight", "", "", "first_half");
-  i.weight("experts.up", "block_sparse_moe.input_linear.weight", "", "", "second_half");
-  i.weight("experts.down", "block_sparse_moe.output_linear.weight");
+  // The checkpoints hold the experts stacked; code that loads them gives them other names.
+  i.stackedUsed = true;
+  const std::string at = "block_sparse_moe.",
+                    joined = at + (i.options.stacked ? "experts.gate_up_proj" : "input_linear.weight");
+  i.weight("router.weight", at + (i.options.stacked ? "router.weight" : "router.layer.weight"));
+  i.weight("experts.gate", joined, "", "", "first_half");
+  i.weight("experts.up", joined, "", "", "second_half");
+  i.weight("experts.down", at + (i.options.stacked ? "experts.down_proj" : "output_linear.weight"));
   if (i.integerOr({"shared_intermediate_size"}, 0) > 0) {
     i.integer("shared.intermediate", {"shared_intermediate_size"});
     i.weight("shared.gate", "shared_mlp.input_linear.weight", "", "", "first_half");

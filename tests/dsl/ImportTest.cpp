@@ -256,6 +256,11 @@ TEST(Import, options_choose_the_form) {
   EXPECT_EQ(spec.weights["experts.up"].tensor, "mlp.experts.gate_up_proj");
   ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
   EXPECT_EQ(specOf(result.spec).weights["experts.down"].axes, AxesKind::OutIn);
+  ASSERT_TRUE(importConfig(publishedAs("granitemoe").config, options, result));
+  spec = specOf(result.spec);
+  EXPECT_EQ(spec.weights["router.weight"].tensor, "block_sparse_moe.router.weight");
+  EXPECT_EQ(spec.weights["experts.up"].tensor, "block_sparse_moe.experts.gate_up_proj");
+  EXPECT_EQ(spec.weights["experts.down"].tensor, "block_sparse_moe.experts.down_proj");
   EXPECT_FALSE(importConfig(publishedAs("dbrx").config, options, result));
   options = {};
   ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
@@ -304,6 +309,15 @@ TEST(Import, keys_that_do_not_concern_the_layer_are_no_reason_to_warn) {
     ASSERT_TRUE(import(changed(publishedAs(family).config, keys), std::nullopt, result)) << family;
     EXPECT_FALSE(findingOf(result, "W-IMPORT-KEY")) << family;
   }
+}
+
+// A config that is saved again lacks keys that its class does not have.
+TEST(Import, key_of_shared_experts_may_be_absent_where_a_class_has_none) {
+  nlohmann::json config = nlohmann::json::parse(publishedAs("mimo").config);
+  config.erase("n_shared_experts");
+  ImportResult result;
+  ASSERT_TRUE(import(config.dump(), 1, result));
+  EXPECT_FALSE(specOf(result.spec).shared);
 }
 
 TEST(Import, unknown_model_gets_a_suggestion) {

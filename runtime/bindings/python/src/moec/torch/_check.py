@@ -4,13 +4,13 @@
 A token agrees if |y - r| <= bound * |r|, with r what the model's own block gives, and |.| the Euclidean norm over the
 token's row. The bounds follow from the block's rounding. In bf16 published code rounds gate, up, their product, down,
 the weight, the weighted output and each sum over K choices: 6 + K times, each time by at most 2^-9 of a value. All
-errors in one direction make (6 + K) * 2^-9, which is 2^-5 for K = 10, the bound. Errors of many elements are independent
-of each other and make about (6 + K)^0.5 * 2^-10, so over all tokens together half of the bound must suffice. f16 has
+errors in one direction make (6 + K) * 2^-9, which is 2^-5 for K = 10, the bound. Errors of many elements are
+independent and make about (6 + K)^0.5 * 2^-10, so over all tokens together half of the bound must suffice. f16 has
 three more bits: 2^-8. In f32 both ways add the same products in another order: 2^-13.
 
-A choice of experts is not continuous. Where two experts are equally good up to rounding, the block itself chooses one or
-the other as its input moves by one rounding step. Such a token is a tie: it counts as agreeing only if the block gives
-what was found for one of some inputs that are one rounding step away.
+A choice of experts is not continuous. Where two experts are equally good up to rounding, the block itself chooses one
+or the other as its input moves by one rounding step. Such a token is a tie: it counts as agreeing only if the block
+gives what was found for one of some inputs that are one rounding step away.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class Importer:
         return found
 
     def spec(self, group: Group, dtype: torch.dtype, stacked: bool) -> Spec:
-        """The spec of a group's layers if weights and hidden states are of `dtype`; `stacked`: with the experts' weights
-        as modules keep them, not as they are published."""
+        """The spec of a group's layers if weights and hidden states are of `dtype`; `stacked`: with the experts'
+        weights as modules keep them, not as they are published."""
         if dtype not in _DTYPES:
             raise _errors.MoecError(f"its weights are of {dtype}; moec computes in f32, bf16 and f16")
         key = (group.layers[0], group.decoder, _DTYPES[dtype], stacked)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A block -> what it returns besides hidden states, and which of its parts computes that.
 
-A part is a module inside of the block. One that reads the block's input, and otherwise only what the block owns, can be
-called again by whoever computes the hidden states in another way: a router, whose logits the block returns or whose hook
-records them.
+A part is a module inside of the block. One that reads the block's input, and otherwise only what the block owns, can
+be called again by whoever computes the hidden states in another way: a router, whose logits the block returns or whose
+hook records them.
 """
 
 from __future__ import annotations

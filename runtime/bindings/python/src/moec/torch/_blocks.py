@@ -54,14 +54,17 @@ class Finder:
         what the importer expects before the names of their tensors."""
         spec = spec_of(torch.float32)
         routed = [tensor for role, tensor in _tensors(spec) if not role.startswith("shared.")]
+        shared = [tensor for role, tensor in _tensors(spec) if role.startswith("shared.")]
         found = []
         for naming in NAMINGS:
             for name, module in self._lists.get(layer, []):
                 for at in common_prefixes(self._names_of(name, module, naming), routed, prefix):
-                    block = self._smallest(Block(layer, name, module, spec, at, naming), routed)
+                    block = Block(layer, name, module, spec, at, naming)
+                    if not self._has(block, name, module, shared):
+                        continue
+                    self._narrow(block, routed)
                     block.spec = spec_of(dtype_of(block.module))
-                    shared = [tensor for role, tensor in _tensors(spec) if role.startswith("shared.")]
-                    if shared and not self._has(block, block.name, block.module, shared):
+                    if not self._has(block, block.name, block.module, shared):
                         block.spec = _without_shared(block.spec)
                     found.append(block)
         return sorted(found, key=lambda block: block.prefix != prefix)
@@ -75,14 +78,15 @@ class Finder:
 
     def _has(self, block: Block, name: str, module: torch.nn.Module, wanted: List[str]) -> bool:
         names = self._names_of(name, module, block.naming)
-        return block.prefix in common_prefixes(names, wanted, block.prefix)
+        return not wanted or block.prefix in common_prefixes(names, wanted, block.prefix)
 
-    def _smallest(self, block: Block, routed: List[str]) -> Block:
+    def _narrow(self, block: Block, routed: List[str]) -> None:
+        """Goes down to the smallest module that has all of `routed`."""
         while True:
             children = ((f"{block.name}.{n}", c) for n, c in block.module.named_children())
             smaller = next(((n, c) for n, c in children if self._has(block, n, c, routed)), None)
             if smaller is None:
-                return block
+                return
             block.name, block.module = smaller
 
 
