@@ -66,7 +66,7 @@ def measure(model, prefill, decode):
         first = time.perf_counter()
         for _ in range(decode):
             token = out.logits[:, -1:].argmax(-1)
-            out = model(token, past_key_values=out.past_key_values, use_cache=True)
+            out = model(token, cache=out.past_key_values, use_cache=True)
         end = time.perf_counter()
     return first - begin, (end - first) / decode
 
@@ -77,8 +77,12 @@ def main():
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="default: torch's")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
+    transformers.utils.logging.set_verbosity_error()
 
     ways = {}
     model = build(options.layers)

@@ -139,7 +139,8 @@ FAMILIES = {
     "switch_transformers": ("SwitchTransformersConfig", "SwitchTransformersForConditionalGeneration", 2,
                             dict(d_model=40, d_kv=12, decoder_start_token_id=0, d_ff=24, num_layers=2,
                                  num_decoder_layers=2, num_heads=4,
-                                 num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=6)),
+                                 num_sparse_encoder_layers=1, num_sparse_decoder_layers=1, num_experts=6,
+                                 expert_capacity=3)),
 }
 
 

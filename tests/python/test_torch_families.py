@@ -49,12 +49,19 @@ def logits(model, moved_by=0.0):
         step = torch.randint(-1, 2, output.shape) * moved_by
         return (output.double() * (1 + step)).to(output.dtype)
 
-    hook = model.get_input_embeddings().register_forward_hook(move)
+    weight = model.get_input_embeddings().weight  # encoder and decoder may share it
+    hooks = [
+        part.register_forward_hook(move)
+        for part in model.modules()
+        if isinstance(part, torch.nn.Embedding) and part.weight is weight
+    ]
+    assert hooks
     try:
         with torch.no_grad():
             return model(input_ids=ids, attention_mask=mask, **more).logits.double()[mask.bool()]
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def apart(found, expected):
