@@ -10,10 +10,11 @@ if(PROJECT_VERSION_MAJOR EQUAL 0)
   set(moec_compatibility SameMinorVersion)
 endif()
 
-# Files that differ between the two trees: where moec.h is.
-function(moec_configure_finders folder include_dir pc_include_dir)
-  set(MOEC_CONFIG_INCLUDE_DIR "${include_dir}")
+# Files that differ between the two trees: where moec.h and moec.hpp are.
+function(moec_configure_finders folder include_dirs pc_include_dir pc_cflags)
+  set(MOEC_CONFIG_INCLUDE_DIRS "${include_dirs}")
   set(MOEC_PC_INCLUDE_DIR "${pc_include_dir}")
+  set(MOEC_PC_CFLAGS "${pc_cflags}")
   set(from ${PROJECT_SOURCE_DIR}/runtime/cmake)
   configure_file(${from}/moecConfig.cmake.in ${folder}/cmake/moec/moecConfig.cmake COPYONLY)
   configure_file(${from}/moecAddLayer.cmake ${folder}/cmake/moec/moecAddLayer.cmake COPYONLY)
@@ -24,9 +25,13 @@ function(moec_configure_finders folder include_dir pc_include_dir)
 endfunction()
 
 set(headers ${PROJECT_SOURCE_DIR}/runtime)
-moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${headers};${headers}/bindings/cpp"
-                       "${headers} -I${headers}/bindings/cpp")
-moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include")
+moec_configure_finders(${PROJECT_BINARY_DIR}/lib "${headers};${headers}/bindings/cpp" "${headers}"
+                       "-I\"${headers}\" -I\"${headers}/bindings/cpp\"")
+moec_configure_finders(${PROJECT_BINARY_DIR}/install "\${_moec_prefix}/include" "\${prefix}/include"
+                       "-I\${includedir}")
+if(NOT MOEC_INSTALL)
+  return()
+endif()
 
 install(TARGETS moec_runtime moec_runtime_shared ARCHIVE DESTINATION lib LIBRARY DESTINATION lib)
 set(runtime ${PROJECT_SOURCE_DIR}/runtime)

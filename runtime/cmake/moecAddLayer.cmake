@@ -6,13 +6,16 @@
 #     [TARGETS <target>...]    default: cpu
 #     [TOKENS <max>|1-<max>]   largest T, default 8192
 #     [KIND STATIC|SHARED]     default STATIC
-#     [SCHEDULE <file>] [TEMPLATES <folder>])
+#     [SCHEDULE <file>] [TEMPLATES <folder>]
+#     [OPTIONS <flag>...])     further flags of moec compile: --reports all
 #
 # The package is called <name> whatever the spec calls itself, so every path is known when CMake configures and the
 # compiler runs in the build only. Sets <name>_PACKAGE_DIR and <name>_MANIFEST in the caller's scope. The target is also
 # called <name>::<name>, as find_package(<name>) calls it.
+#
+# The compiler is moec_HOST_EXECUTABLE, otherwise that of the same build (moec::compiler), otherwise the one in PATH.
 function(moec_add_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "SPEC;TOKENS;KIND;SCHEDULE;TEMPLATES" "TARGETS")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "SPEC;TOKENS;KIND;SCHEDULE;TEMPLATES" "TARGETS;OPTIONS")
   if(ARG_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "moec_add_layer(${name}): unknown argument ${ARG_UNPARSED_ARGUMENTS}")
   endif()
@@ -22,7 +25,15 @@ function(moec_add_layer name)
   if(NOT name MATCHES "^[a-z][a-z0-9_]*$")
     message(FATAL_ERROR "moec_add_layer(${name}): the name is a symbol prefix: use [a-z][a-z0-9_]*")
   endif()
-  if(NOT moec_HOST_EXECUTABLE)
+  set(compiler "${moec_HOST_EXECUTABLE}")
+  if(NOT compiler AND TARGET moec::compiler)
+    set(compiler "$<TARGET_FILE:moec::compiler>")
+  endif()
+  if(NOT compiler)
+    find_program(moec_PROGRAM moec)
+    set(compiler "${moec_PROGRAM}")
+  endif()
+  if(NOT compiler)
     message(FATAL_ERROR "moec_add_layer(${name}): no moec program found; set moec_HOST_EXECUTABLE")
   endif()
   if(NOT ARG_KIND)
@@ -43,6 +54,10 @@ function(moec_add_layer name)
   set(max_tokens ${CMAKE_MATCH_2})
 
   get_filename_component(spec "${ARG_SPEC}" ABSOLUTE)
+  get_source_file_property(generated "${spec}" GENERATED)
+  if(NOT generated AND NOT EXISTS "${spec}")
+    message(FATAL_ERROR "moec_add_layer(${name}): SPEC does not exist: ${spec}")
+  endif()
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/moec/${name}")
   string(TOLOWER ${ARG_KIND} emit)
   set(library "${folder}/lib/lib${name}.a")
@@ -51,7 +66,11 @@ function(moec_add_layer name)
   endif()
   list(JOIN ARG_TARGETS "," targets)
   set(options --quiet --force --emit ${emit} --target ${targets} --max-tokens ${max_tokens} -o ${folder})
-  set(depends "${spec}" "${moec_HOST_EXECUTABLE}")
+  set(depends "${spec}" "${compiler}")
+  # Records of moec tune, which need not be there yet.
+  string(REGEX REPLACE "[.](json|mlir)$" "" stem "${spec}")
+  file(GLOB records CONFIGURE_DEPENDS "${stem}.tune.jsonl")
+  list(APPEND depends ${records})
   if(NOT spec MATCHES "[.]mlir$")
     list(APPEND options --name ${name})
   endif()
@@ -67,11 +86,13 @@ function(moec_add_layer name)
     list(APPEND depends ${template_files})
   endif()
 
+  list(APPEND options ${ARG_OPTIONS})
+
   set(header "${folder}/include/${name}.h")
   set(manifest "${folder}/share/${name}/manifest.json")
   add_custom_command(
     OUTPUT "${library}" "${header}" "${manifest}"
-    COMMAND "${moec_HOST_EXECUTABLE}" compile "${spec}" ${options}
+    COMMAND "${compiler}" compile "${spec}" ${options}
     DEPENDS ${depends}
     COMMENT "moec: compiling ${name}"
     VERBATIM)

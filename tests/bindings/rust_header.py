@@ -92,21 +92,33 @@ def measured(clang, source, header, folder):
         lines += [f'printf("%zu {name}.{field}\\n", offsetof({name}, {field}));' for field, _ in fields]
     program = os.path.join(folder, "measure")
     with open(program + ".c", "w", encoding="utf-8") as file:
-        file.write('#include "moec.h"\n#include "moec_abi.h"\n#include <stdio.h>\nint main(void) {\n' + "\n".join(lines) +
-                   "\n}\n")
+        file.write('#include "moec.h"\n#include "moec_abi.h"\n#include <stdio.h>\nint main(void) {\n')
+        file.write("\n".join(lines) + "\n}\n")
     subprocess.run([clang, "-I" + os.path.join(source, "runtime"), program + ".c", "-o", program], check=True)
     printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     return {line.split(" ", 1)[1]: int(line.split(" ", 1)[0]) for line in printed.splitlines()}
 
 
+RUST_BEGIN = """// generated from moec.h
+use moec_sys as sys;
+macro_rules! same {
+    ($what:expr, $got:expr, $expected:expr) => {
+        assert_eq!($got as i64, $expected, "{}", $what);
+    };
+}
+macro_rules! offset {
+    ($type:ident, $field:ident) => {{
+        let memory = core::mem::MaybeUninit::<sys::$type>::uninit();
+        let start = memory.as_ptr();
+        let field = unsafe { core::ptr::addr_of!((*start).$field) };
+        field as usize - start as usize
+    }};
+}
+fn main() {"""
+
+
 def rust_program(header, values):
-    lines = ["// generated from moec.h", "use moec_sys as sys;", "macro_rules! same {",
-             "    ($what:expr, $got:expr, $expected:expr) => {",
-             '        assert_eq!($got as i64, $expected, "{}", $what);', "    };", "}", "macro_rules! offset {", "    ($type:ident, $field:ident) => {{",
-             "        let memory = core::mem::MaybeUninit::<sys::$type>::uninit();",
-             "        let start = memory.as_ptr();",
-             "        let field = unsafe { core::ptr::addr_of!((*start).$field) };",
-             "        field as usize - start as usize", "    }};", "}", "fn main() {"]
+    lines = [RUST_BEGIN]
     lines += [f'    same!("{n}", sys::{n}, {values[n]});' for n in header.constants]
     for name, fields in header.structs.items():
         size = values["sizeof " + name]
@@ -126,8 +138,8 @@ def rust_program(header, values):
 
 def extra_items(header, text):
     """Items of the crate that the header does not have."""
-    known = set(header.constants) | set(header.structs) | set(header.opaque) | set(header.functions) | set(header.pointers)
-    known |= {"moec_status", "moec_dtype", "c_int", "c_uint", "c_char"}
+    known = {"moec_status", "moec_dtype", "c_int", "c_uint", "c_char"}
+    known.update(header.constants, header.structs, header.opaque, header.functions, header.pointers)
     named = re.findall(r"\bpub (?:const|type|struct|fn) (\w+)", text)
     named += re.search(r"^opaque!\((.*?)\)", text, re.M).group(1).split()
     fields = {name: re.findall(r"pub (\w+):", body)

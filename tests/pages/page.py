@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A page of the documentation in -> exit 0 when everything on it works as it stands there.
 
-    python3 page.py PAGE [--prefix DIR] [--path DIR]... [--set NAME=VALUE]... [--keep DIR]
+    python3 page.py PAGE [--prefix DIR] [--path DIR]... [--set NAME=VALUE]... [--max-lines N] [--keep DIR]
 
 A page is a Markdown file. Its fenced blocks are what a reader would copy:
 
@@ -112,6 +112,7 @@ def run(steps, folder, environment):
 
 def environment_of(options):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOEC_")}
+    environment["LC_ALL"] = "C.UTF-8"
     path = list(options.path)
     if options.prefix:
         prefix = os.path.abspath(options.prefix)
@@ -130,11 +131,14 @@ def main(arguments=None):
     parser.add_argument("--prefix", help="where moec is installed: $PREFIX")
     parser.add_argument("--path", action="append", default=[], help="a folder that comes first in PATH")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an environment variable")
+    parser.add_argument("--max-lines", type=int, help="how long the page may be")
     parser.add_argument("--keep", help="the folder to work in; it is not removed")
     options = parser.parse_args(arguments)
     with open(options.page, encoding="utf-8") as file:
         text = file.read()
     try:
+        if options.max_lines and text.count("\n") > options.max_lines:
+            raise ValueError(f"{text.count(chr(10))} lines, expected at most {options.max_lines}")
         files, steps = parts(blocks(text))
     except ValueError as error:
         print(f"error: {options.page}: {error}")

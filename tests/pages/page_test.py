@@ -71,6 +71,10 @@ class Pages(unittest.TestCase):
         self.passes("```sh\ntest \"$PREFIX\" = /nowhere/at\n[ \"${PATH%%:*}\" = /first ]\n[ $NAME = value=x ]\n```\n",
                     "--prefix", "/nowhere/at", "--path", "/first", "--set", "NAME=value=x")
 
+    def test_the_length_of_a_page(self):
+        self.passes("```sh\ntrue\n```\n", "--max-lines", "3")
+        self.fails("```sh\ntrue\n```\n\n", "4 lines, expected at most 3", "--max-lines", "3")
+
     def test_variables_of_moec_do_not_leak_into_the_page(self):
         os.environ["MOEC_MAX_ISA"] = "baseline"
         self.addCleanup(os.environ.pop, "MOEC_MAX_ISA")

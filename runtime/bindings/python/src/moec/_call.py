@@ -96,12 +96,16 @@ class Binder:
             setattr(args, field, kind.made_at(array))
         else:
             array, label = given, "out" if field == "y" else f"out for {name}"
-            kind = kind_of(array, label)
-            if tuple(array.shape) != shape:
-                raise _errors.error("MOEC_SHAPE", f"{label} has shape {tuple(array.shape)}, expected {shape}")
-            kind.check_writable(array, label)
-            setattr(args, field, kind.address(array, label, dtype, self.device, stated))
+            setattr(args, field, self.writable_at(array, label, shape, dtype, stated))
         return array
+
+    def writable_at(self, array: Any, label: str, shape: Tuple[int, ...], dtype: str, stated: Optional[str]) -> int:
+        """The address of an array that the caller gives for a result."""
+        kind = kind_of(array, label)
+        if array.shape != shape:
+            raise _errors.error("MOEC_SHAPE", f"{label} has shape {tuple(array.shape)}, expected {tuple(shape)}")
+        kind.check_writable(array, label)
+        return kind.address(array, label, dtype, self.device, stated)
 
     def bind_input(
         self, args: Any, name: str, value: Any, kind: Kind, x: Any, tokens: int, stated: Optional[str]

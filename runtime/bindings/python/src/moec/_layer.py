@@ -262,13 +262,17 @@ class Layer:
                 return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, address)
         if stream is not None:
             raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
-        if want or inputs or out is not None or tokens_per_sequence is not None or len(x.shape) != 2:
+        if want or inputs or tokens_per_sequence is not None or len(x.shape) != 2 or isinstance(out, (tuple, list)):
             return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs)
         call = self._begin(kind, x, w, dtype)
         args, tokens = call.args, x.shape[0]
         args.num_tokens = tokens
-        y = kind.empty(x.shape, self.y_dtype, x, dtype)
-        args.y = kind.made_at(y)
+        y = out
+        if y is None:
+            y = kind.empty(x.shape, self.y_dtype, x, dtype)
+            args.y = kind.made_at(y)
+        else:
+            args.y = self._binder.writable_at(y, "out", x.shape, self.y_dtype, dtype)
         if call.tokens < tokens:
             self._reserve(call, kind)
             call.tokens = tokens
@@ -276,7 +280,7 @@ class Layer:
         if status:
             check(status)
         self._calls.append(call)
-        return kind.finish(y, x)
+        return kind.finish(y, x) if out is None else out
 
     def _begin(self, kind: Kind, x: Any, w: Weights, dtype: Optional[str]) -> Call:
         """The arguments of a call with x and w checked."""

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import pathlib
-import threading
 import weakref
 from ctypes import c_char_p, c_int, c_void_p
 from typing import Any, Dict, List, Optional, Tuple, Union
@@ -119,7 +118,6 @@ _dl.dlsym.restype = c_void_p
 _dl.dlclose.argtypes = [c_void_p]
 _dl.dlerror.restype = c_char_p
 _aliases: Dict[str, List[Tuple[int, int]]] = {}
-_aliases_lock = threading.Lock()
 
 
 def _unique_path(path: str) -> str:
@@ -127,12 +125,11 @@ def _unique_path(path: str) -> str:
     a package may have been compiled again meanwhile; for a name that is new to it, it compares the files themselves."""
     facts = os.stat(path)
     folder, name = os.path.split(os.path.realpath(path))
-    with _aliases_lock:
-        seen = _aliases.setdefault(os.path.join(folder, name), [])
-        key = (facts.st_dev, facts.st_ino)
-        if key not in seen:
-            seen.append(key)
-        index = seen.index(key)
+    seen = _aliases.setdefault(os.path.join(folder, name), [])
+    key = (facts.st_dev, facts.st_ino)
+    if key not in seen:
+        seen.append(key)
+    index = seen.index(key)  # also if two threads have added it
     return os.path.join(folder + "/." * index, name)
 
 

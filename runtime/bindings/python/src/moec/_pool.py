@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
 from ctypes import byref, c_void_p
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 from . import _native
 from ._native import check, lib
@@ -55,14 +54,10 @@ class Pool:
         finalizer.atexit = False
 
 
-_default: Optional[Pool] = None
-_default_lock = threading.Lock()
+_default: Dict[str, Pool] = {}
 
 
 def default_pool() -> Pool:
-    """The pool of layers that name neither threads nor a pool: one in a process, with all its CPUs."""
-    global _default
-    with _default_lock:
-        if _default is None:
-            _default = Pool()
-        return _default
+    """The pool of layers that name neither threads nor a pool: one in a process, with all its CPUs. Without a lock,
+    which a fork in another thread would leave locked in the child."""
+    return _default.get("pool") or _default.setdefault("pool", Pool())

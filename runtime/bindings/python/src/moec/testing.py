@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
-from . import _errors
 from ._arrays import kind_of
 from ._inputs import Maker, unit
 from ._layer import Layer

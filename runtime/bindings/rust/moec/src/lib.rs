@@ -19,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! [`Package`], [`Pool`] and [`Layer`] are handles with shared ownership: a clone is the same object, and what is needed
-//! by something else stays alive. Layers and weights are immutable: any number of threads may use them, with one
+//! [`Package`], [`Pool`] and [`Layer`] are handles with shared ownership: a clone is the same object, and what something
+//! else needs stays alive. Layers and weights are immutable: any number of threads may use them, with one
 //! [`Workspace`] for each call at the same time. Arguments are checked here for type and number of elements, by the
 //! runtime for everything else. What runs on a GPU takes pointers of C ([`sys`]) through functions that end in `_raw`.
 //!

@@ -81,9 +81,8 @@ def _resolve(array: Any, name: str) -> Kind:
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(array, jax.Array):
         return _kind("jax")
-    if hasattr(array, "__array_interface__") or (
-        hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == 1
-    ):
+    on_cpu = hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == 1
+    if hasattr(array, "shape") and (on_cpu or hasattr(array, "__array_interface__")):
         return _kind("viewed")
     found = type(array).__name__
     text = f"{name} is of type {found}, expected an array of NumPy, torch, JAX or CuPy, or one with __dlpack__"
