@@ -38,7 +38,7 @@ export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 failed=0
 python -m pytest -q -rs -p no:cacheprovider tests/python "$@" || failed=$?
 for page in torch.md jax.md tvm_ffi/README.md python/README.md; do
-  [ ! -f "runtime/bindings/$page" ] || python tests/pages/page.py "runtime/bindings/$page" --path "$environment/bin" \
-    --set MOEC="$MOEC" --set MOEC_CACHE="$MOEC_CACHE" || failed=1
+  [ ! -f "runtime/bindings/$page" ] || python tests/pages/page.py "runtime/bindings/$page" --max-lines 60 --path "$environment/bin" \
+    --path "$root/build/bin" --set MOEC="$MOEC" --set MOEC_CACHE="$MOEC_CACHE" || failed=1
 done
 exit "$failed"

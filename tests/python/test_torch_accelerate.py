@@ -228,6 +228,10 @@ def test_what_cannot_be_accelerated_is_named():
         moec.torch.accelerate(families.model_of("qwen3_moe").train(), strict=True)
     report = moec.torch.accelerate(families.model_of("qwen3_moe").double())
     assert "torch.float64" in report.kept[0].reason
+    nowhere = families.model_of("qwen3_moe")
+    nowhere.model.layers[1].to("meta")
+    report = moec.torch.accelerate(nowhere)
+    assert [b.name for b in report.kept] == ["model.layers.1.mlp"] and "meta" in report.kept[0].reason
 
 
 # ---- one layer, many callers ----
@@ -397,5 +401,5 @@ def test_layer(model, tmp_path):
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(layer)
     y = layer(x.requires_grad_())
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="moec::layer has no gradient"):
         y.sum().backward()

@@ -121,6 +121,8 @@ class _Builder:
                     return [self._replaced(block)]
                 except (_errors.MoecError, CannotReplace) as reason:
                     failed.append(BlockReport(block.name, layer, False, str(reason)))
+                except Exception as reason:  # of the model's code, or of weights that are not in memory
+                    failed.append(BlockReport(block.name, layer, False, f"{type(reason).__name__}: {reason}"))
         if not failed:
             where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
             failed.append(BlockReport(where, layer, False, "no module has the tensors that its spec names"))

@@ -42,14 +42,15 @@ class Kernels:
         self._lock = threading.Lock()
 
     def layer(self, threads: int) -> Layer:
+        if self.device.type != "cpu":
+            threads = 0  # one layer: the device's own
         found = self._layers.get(threads)
         if found is None:
             with self._lock:
                 found = self._layers.get(threads)
                 if found is None:
-                    where = {} if self.device.type == "cpu" else {"device": self.device}
-                    pool = _pool(threads) if self.device.type == "cpu" else None
-                    found = self._layers[threads] = load(self.package, pool=pool, **where)
+                    pool = _pool(threads) if threads else None
+                    found = self._layers[threads] = load(self.package, device=self.device, pool=pool)
         return found
 
 
@@ -167,12 +168,40 @@ def call_of(handle: int) -> Call:
         ) from None
 
 
-@torch.library.custom_op("moec::layer", mutates_args=())
-def layer(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+# torch.library.custom_op would do, but adds 80 us to every call.
+_library = torch.library.Library("moec", "DEF")
+_library.define("layer(Tensor x, int handle, int tokens_per_sequence) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+
+
+def _run(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
     """y [T, H] = the layer of `handle` for x [T, H]."""
     return call_of(handle)(x, tokens_per_sequence)
 
 
-@layer.register_fake
-def _(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+def _shape(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+    """y without its values, for tracing."""
     return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+class _NoGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.moec.layer(x, handle, tokens_per_sequence)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        raise RuntimeError("moec::layer has no gradient; call it under torch.no_grad(), or train the model's own layers")
+
+
+def _below_autograd(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
+    if x.requires_grad and torch.is_grad_enabled():
+        return _NoGradient.apply(x, handle, tokens_per_sequence)
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.moec.layer(x, handle, tokens_per_sequence)
+
+
+_library.impl("layer", _run, "CPU")
+_library.impl("layer", _run, "CUDA")
+_library.impl("layer", _below_autograd, "Autograd")
+torch.library.register_fake("moec::layer", _shape, lib=_library)
