@@ -191,7 +191,7 @@ class _NoGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Any) -> Any:
-        raise RuntimeError("moec::layer has no gradient; call it under torch.no_grad(), or train the model's own layers")
+        raise RuntimeError("moec::layer has no gradient; call it under torch.no_grad(), or train the model's own block")
 
 
 def _below_autograd(x: torch.Tensor, handle: int, tokens_per_sequence: int) -> torch.Tensor:
