@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ROOT/{functions,kernels,kernels/cuda}/*.mlir, ROOT/package/*.in, ROOT/tuning/*.jsonl, ROOT/runner/* and the files
-# RUNTIME of ROOT/.. in -> OUTPUT, a C++ file that defines the table of codegen/TemplateFiles.h, out.
-file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
+# ROOT/{functions,derivatives,kernels,kernels/cuda}/*.mlir, ROOT/package/*.in, ROOT/tuning/*.jsonl, ROOT/runner/* and
+# the files RUNTIME of ROOT/.. in -> OUTPUT, a C++ file that defines the table of codegen/TemplateFiles.h, out.
+file(GLOB files RELATIVE ${ROOT} ${ROOT}/functions/*.mlir ${ROOT}/derivatives/*.mlir
+     ${ROOT}/kernels/*.mlir ${ROOT}/kernels/cuda/*.mlir
      ${ROOT}/package/*.in ${ROOT}/tuning/*.jsonl ${ROOT}/runner/*.c ${ROOT}/runner/*.h ${ROOT}/runner/*.txt
      ${ROOT}/runner/cuda/*.c ${ROOT}/runner/cuda/*.h)
 list(SORT files)

@@ -352,7 +352,7 @@ typedef struct moec_plan_header {
   uint32_t dot_family, dot_model;
 } moec_plan_header;
 
-/* The result of a package's only exported function, `const moec_package *NAME_package(void)`. All static storage. */
+/* The result of the function that packages export, `const moec_package *NAME_package(void)`. All static storage. */
 #ifndef MOEC_PACKAGE_DECLARED /* C99 allows one typedef of a name: moec.h and this header share it */
 #define MOEC_PACKAGE_DECLARED
 typedef struct moec_package moec_package;

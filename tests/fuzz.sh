@@ -38,7 +38,7 @@ fuzz() { # fuzz TARGET
   [ ! -d "tests/fuzz/found/$1" ] || found=tests/fuzz/found/$1
   mkdir -p "build-fuzz/corpus/$1"
   # shellcheck disable=SC2086 # no word if there is none
-  "build-fuzz/bin/fuzz-$1" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=16384 -reload=0 \
+  "build-fuzz/bin/fuzz-$1" -max_total_time="$seconds" -timeout=20 -report_slow_units=20 -rss_limit_mb=4096 -max_len=16384 -reload=0 \
     -print_final_stats=1 -artifact_prefix="build-fuzz/crashes/$1-" \
     "build-fuzz/corpus/$1" "build-fuzz/seeds/$1" $found >"build-fuzz/logs/$1" 2>&1 || echo "$1" >>build-fuzz/logs/failed
 }

@@ -160,7 +160,8 @@ Value ExpertsBuilder::latentIn(bool slots) {
   return normed ? norm.normalized(narrow, *latent.normIn, stored, layer, "latent.norm_in") : narrow;
 }
 
-// The weights of soft routing do not add up to 1, so they also weight the bias.
+// The weights of soft routing do not add up to 1, so they also weight the bias. A token that no expert took gets x in
+// place of what comes out here (unselected identity), which a bias or a norm would make of 0.
 Value ExpertsBuilder::latentOut(Value combined, const RouterValues &router) {
   const LatentSpec &latent = *spec.experts.latent;
   Value biasFactor;
@@ -171,12 +172,20 @@ Value ExpertsBuilder::latentOut(Value combined, const RouterValues &router) {
   Value narrow =
       normed ? norm.normalized(combined, *latent.normOut, type, layer, "latent.norm_out") : rounded(combined, type);
   Value wide = matmul(narrow, layer.parameter("latent.out"), Value());
-  if (!latent.bias)
+  bool replaced = spec.router.unselected == Unselected::Identity && (latent.bias || latent.normOut);
+  if (!latent.bias && !replaced)
     return wide;
-  SmallVector<Bound> operands = {{wide, OperandKind::elem}, {layer.parameter("latent.out_bias"), OperandKind::col}};
+  SmallVector<Bound> operands = {{wide, OperandKind::elem}};
+  if (latent.bias)
+    operands.push_back({layer.parameter("latent.out_bias"), OperandKind::col});
   if (biasFactor)
     operands.push_back({biasFactor, OperandKind::row});
-  return map(operands, typeOf(wide), [&](ValueRange v) { return add(v[0], biasFactor ? multiply(v[1], v[2]) : v[1]); });
+  if (replaced)
+    operands.push_back({router.passed, OperandKind::row});
+  return map(operands, typeOf(wide), [&](ValueRange v) {
+    Value sum = !latent.bias ? v[0] : add(v[0], biasFactor ? multiply(v[1], v[2]) : v[1]);
+    return replaced ? select(isZero(v.back()), sum, number(0)) : sum;
+  });
 }
 
 } // namespace moec

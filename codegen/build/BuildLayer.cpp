@@ -94,7 +94,7 @@ void loadMoeDialects(MLIRContext &context) {
 }
 
 OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, FunctionLibrary &functions,
-                                 std::vector<Diagnostic> &errors) {
+                                 std::vector<Diagnostic> &errors, FunctionUses::Form form) {
   std::vector<Diagnostic> unsupported = refusalsOf(spec);
   if (!unsupported.empty()) {
     llvm::append_range(errors, unsupported);
@@ -102,7 +102,7 @@ OwningOpRef<ModuleOp> buildLayer(MLIRContext &context, const LayerSpec &spec, Fu
   }
   loadMoeDialects(context);
   size_t before = errors.size();
-  FunctionUses uses(functions, errors);
+  FunctionUses uses(functions, errors, form);
   OpBuilder builder(&context);
   RowOps ops(builder, uses);
   OwningOpRef<ModuleOp> module = ModuleOp::create(builder.getUnknownLoc());

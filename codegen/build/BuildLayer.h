@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_BUILD_BUILDLAYER_H
 #define MOEC_CODEGEN_BUILD_BUILDLAYER_H
 
+#include "codegen/build/FunctionUses.h"
 #include "codegen/build/Refusals.h"
 #include "dsl/LayerSpec.h"
 #include "dsl/text/Diagnostic.h"
@@ -16,8 +17,6 @@
 
 namespace moec {
 
-class FunctionLibrary;
-
 // Loads the dialects a built layer needs.
 void loadMoeDialects(mlir::MLIRContext &context);
 
@@ -25,9 +24,10 @@ void loadMoeDialects(mlir::MLIRContext &context);
 // (SpecChecks). The hash of the spec and of the functions that it applies (LayerHash.h) becomes the layer's identity
 // (LayerIdentity.h); `functions` must hold none of another layer. The module verifies. Null exactly if errors were
 // appended: E-UNSUPPORTED for each key that is not built, else E-TEMPLATE for each function file that cannot be used,
-// else E-INTERNAL.
+// else E-INTERNAL. With `form` Apply functions are moe.apply, as differentiation wants them (grad/Differentiate.h).
 mlir::OwningOpRef<mlir::ModuleOp> buildLayer(mlir::MLIRContext &context, const LayerSpec &spec,
-                                             FunctionLibrary &functions, std::vector<Diagnostic> &errors);
+                                             FunctionLibrary &functions, std::vector<Diagnostic> &errors,
+                                             FunctionUses::Form form = FunctionUses::Form::Body);
 
 } // namespace moec
 

@@ -80,7 +80,7 @@ Value LossesBuilder::load() {
   if (learned)
     operands.push_back({logits.noiseDeviation(), OperandKind::elem});
   Value chance = map(operands, typeOf(router.logits), [&](ValueRange v) {
-    Value next = more ? v[3] : number(negInf);
+    Value next = more ? v[3] : number(-1e18); // low enough for any sigma, and finite, as gradients want it
     Value theta = select(v[1], next, v[2]);
     Value sigma = learned ? add(v.back(), number(noise.eps)) : number(noise.std);
     Value gap = divide(subtract(v[0], theta), multiply(atLeast(sigma, 1e-20), number(std::sqrt(2.0))));

@@ -7,6 +7,7 @@
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
 #include "codegen/TextNesting.h"
+#include "codegen/moe/MoeDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -30,6 +31,8 @@ bool isAllowed(Operation &op) {
              arith::MaximumFOp, arith::MinimumFOp, arith::CmpFOp, arith::SelectOp, math::ExpOp, math::ExpM1Op,
              math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp, math::AbsFOp>(op);
 }
+
+std::string derivativeName(StringRef name) { return name.str() + "_derivative"; }
 
 bool isFunctionScalar(Type type) { return type.isF32() || type.isInteger(1); }
 
@@ -82,26 +85,34 @@ Result<ParsedFunction> parseFunction(MLIRContext &context, const std::string &te
 
 } // namespace
 
-Result<> FunctionLibrary::load(StringRef name) {
-  if (functions.count(name.str()))
+Result<> FunctionLibrary::load(StringRef folder, StringRef name, StringRef function) {
+  if (functions.count(function.str()))
     return {};
   bool plain = !name.empty() && llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
   Result<std::optional<TemplateText>> text = std::nullopt;
+  std::string path = (folder + "/" + name + ".mlir").str();
   if (plain)
-    text = readTemplate(overlayDir, "functions/" + name.str() + ".mlir");
+    text = readTemplate(overlayDir, path);
   if (!text)
     return text.takeError();
+  if (!*text && folder == "derivatives")
+    return Diagnostic::error(code, "function '" + name.str() + "' has no derivative: " + path + " not found",
+                             "add the file, with func.func @" + function.str() +
+                                 "(%x: f32) -> f32, to the folder of --templates, or train without it");
   if (!*text)
     return Diagnostic::error(code, "function '" + name.str() + "' not found; available: " +
                                        llvm::join(templateNames(overlayDir, "functions"), ", "));
-  Result<ParsedFunction> parsed = parseFunction(context, (*text)->text, (*text)->file, name);
+  Result<ParsedFunction> parsed = parseFunction(context, (*text)->text, (*text)->file, function);
   if (!parsed)
     return parsed.takeError();
-  functions[name.str()] = parsed->function;
-  loadedTexts[name.str()] = (*text)->text;
-  modules[name.str()] = std::move(parsed->module);
+  functions[function.str()] = parsed->function;
+  loadedTexts[function.str()] = (*text)->text;
+  modules[function.str()] = std::move(parsed->module);
   return {};
 }
+
+Result<> FunctionLibrary::load(StringRef name) { return load("functions", name, name); }
+Result<> FunctionLibrary::loadDerivative(StringRef name) { return load("derivatives", name, derivativeName(name)); }
 
 Result<> FunctionLibrary::check(MLIRContext &context, const std::string &text, StringRef file, StringRef name) {
   Result<ParsedFunction> parsed = parseFunction(context, text, file, name);
@@ -116,6 +127,18 @@ Value FunctionLibrary::apply(OpBuilder &builder, Location loc, StringRef name, V
   for (Operation &op : block.without_terminator())
     builder.clone(op, mapping)->setLoc(loc);
   return mapping.lookup(block.getTerminator()->getOperand(0));
+}
+
+void FunctionLibrary::expand(func::FuncOp function) const {
+  SmallVector<moe::ApplyOp> applied;
+  function.walk([&](moe::ApplyOp op) { applied.push_back(op); });
+  for (moe::ApplyOp op : applied) {
+    OpBuilder builder(op);
+    StringRef name = op.getFunction();
+    op.replaceAllUsesWith(
+        apply(builder, op.getLoc(), op.getDerivative() ? derivativeName(name) : name.str(), op.getX()));
+    op.erase();
+  }
 }
 
 } // namespace moec

@@ -2,12 +2,16 @@
 
 #include "codegen/build/FunctionUses.h"
 
+#include "codegen/moe/MoeDialect.h"
+
 using namespace mlir;
 
 namespace moec {
 
 Value FunctionUses::apply(OpBuilder &builder, Location loc, StringRef name, const char *key, Value x) {
   Result<> loaded = library.load(name);
+  if (loaded && form == Form::Apply)
+    return moe::ApplyOp::create(builder, loc, x.getType(), x, name, /*derivative=*/false);
   if (loaded)
     return library.apply(builder, loc, name, x);
   Diagnostic error = loaded.takeError();

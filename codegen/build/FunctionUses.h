@@ -16,8 +16,12 @@ namespace moec {
 // A function file is read when the first builder applies it, so only files that the layer needs are read.
 class FunctionUses {
 public:
+  // What stands for f(x): the body of f, or a moe.apply, for layers that are differentiated.
+  enum class Form { Body, Apply };
+
   // Appends to `errors`. Both must outlive the object.
-  FunctionUses(FunctionLibrary &library, std::vector<Diagnostic> &errors) : library(library), errors(errors) {}
+  FunctionUses(FunctionLibrary &library, std::vector<Diagnostic> &errors, Form form = Form::Body)
+      : library(library), errors(errors), form(form) {}
 
   // f(x) at the builder's place. `key` is the path of the spec's key that asks for f. If f cannot be used, the result
   // is x, and `errors` has an entry: building goes on, so that all such functions are found in one run.
@@ -26,6 +30,7 @@ public:
 private:
   FunctionLibrary &library;
   std::vector<Diagnostic> &errors;
+  Form form;
 };
 
 } // namespace moec

@@ -148,8 +148,6 @@ void RefusalWalk::checkShared() {
 void RefusalWalk::checkRest() {
   refuse(!spec.combine.accumulateF32 && spec.dtype.activation != DataType::F32, "combine.accumulate",
          "sums over choices in the activation type are not built", "use accumulate: f32");
-  refuse(spec.passes.backward || spec.passes.backwardInput, "passes", "of passes only forward is built",
-         "use passes: [forward]");
 }
 
 } // namespace

@@ -46,6 +46,8 @@ Result<> readMeta(const nlohmann::json &root, GoldenCase &out) {
   if (root.contains("gradients") && root["gradients"].is_object() && root["gradients"].contains("batch") &&
       root["gradients"]["batch"].is_number_integer())
     out.lossBatch = root["gradients"]["batch"].get<int64_t>();
+  if (root.contains("loss_coef") && root["loss_coef"].is_number())
+    out.lossCoef = root["loss_coef"].get<double>();
   out.specText = root["spec"].dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
   return {};
 }
@@ -106,13 +108,17 @@ WeightStorage ofExpert(WeightStorage storage, int64_t expert) {
   return storage;
 }
 
+// Where a role's tensor lies, and one expert's own.
+WeightStorage storageOf(const LayerSpec &spec, const Role &role) {
+  auto named = spec.weights.find(role.expert < 0 ? role.name : role.stackedName);
+  WeightStorage storage = named == spec.weights.end() ? WeightStorage{role.name, {}} : named->second;
+  return role.expert >= 0 ? ofExpert(storage, role.expert) : storage;
+}
+
 // Cases made from formulas keep two parameters with their batch: b0.choice_bias and b0.table.
 Result<> readWeights(const GoldenTensorMap &tensors, GoldenCase &out) {
   for (Role role : tensorsOf(out.spec)) {
-    auto named = out.spec.weights.find(role.expert < 0 ? role.name : role.stackedName);
-    WeightStorage storage = named == out.spec.weights.end() ? WeightStorage{role.name, {}} : named->second;
-    if (role.expert >= 0)
-      storage = ofExpert(storage, role.expert);
+    WeightStorage storage = storageOf(out.spec, role);
     std::string prefix = "w.";
     bool beside = role.name == "router.choice_bias" || role.name == "router.table";
     std::string last = role.name.substr(role.name.find('.') + 1);
@@ -129,6 +135,26 @@ Result<> readWeights(const GoldenTensorMap &tensors, GoldenCase &out) {
     if (!assembled)
       return assembled.takeError();
     out.weights[role.name] = std::move(*assembled);
+  }
+  return {};
+}
+
+// Parameters that training leaves alone have none.
+Result<> readGradients(const GoldenTensorMap &tensors, GoldenCase &out) {
+  auto dy = tensors.find("g.dy"), x = tensors.find("g.x");
+  if (dy == tensors.end() || x == tensors.end())
+    return {};
+  out.dy = dy->second;
+  out.gradients["x"] = x->second;
+  for (const Role &role : tensorsOf(out.spec)) {
+    WeightStorage storage = storageOf(out.spec, role);
+    std::string prefix = "g.w.", first = ofExpert(storage, 0).tensor;
+    if (!tensors.count(prefix + first))
+      continue;
+    Result<GoldenTensor> assembled = assembleRole(role, storage, prefix, tensors);
+    if (!assembled)
+      return assembled.takeError();
+    out.gradients[role.name] = std::move(*assembled);
   }
   return {};
 }
@@ -205,6 +231,8 @@ Result<GoldenCase> readGoldenCase(const std::string &folder, const std::string &
   Result<> rest = readBatches(root["batches"], *tensors, out);
   if (rest)
     rest = readWeights(*tensors, out);
+  if (rest)
+    rest = readGradients(*tensors, out);
   if (!rest)
     return inFile(rest.takeError(), tensorPath);
   return out;

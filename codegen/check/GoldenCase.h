@@ -46,7 +46,12 @@ struct GoldenCase {
   std::map<std::string, GoldenTensor> weights; // role -> its logical shape, experts stacked, [out, in]
   std::vector<GoldenBatch> batches;            // every one has x and y of T·H elements
   std::map<std::string, double> losses;        // by the name behind "g.loss."
-  int64_t lossBatch = 0;                       // the batch they are of
+  int64_t lossBatch = 0;                       // the batch they, and the gradients, are of
+  // "x", and the parameters by role in their logical shapes: gradients of <dy, y> + sum of coef * loss, from "g.x" and
+  // "g.w.<name>". Empty: the case stores none.
+  std::map<std::string, GoldenTensor> gradients;
+  GoldenTensor dy;                // "g.dy"
+  std::optional<double> lossCoef; // of every loss of a case made from formulas, in place of the spec's
 
   // The stored value of spec.losses[index] on batch `batch`, if any: KIND, or KIND_OF.
   std::optional<double> lossOf(size_t index, int64_t batch) const;

@@ -39,7 +39,7 @@ static int printAfterStage(Session &session, const SpecInput &input, const Compi
   std::optional<Stage> stage = parseStage(name);
   if (!stage)
     return fail(session, "E-USAGE", "unknown stage " + quoteText(name),
-                "stages are spec, build, fuse, plan, schedule, instantiate, lower, emit");
+                "stages are spec, build, grad, fuse, plan, schedule, instantiate, lower, emit");
   if (int code = checkSchedule(session, input.compileInput(), options))
     return code;
   std::vector<Diagnostic> errors;
@@ -63,7 +63,7 @@ static Result<PackageLibraries> makeLibraries(const CompiledPackage &package, Li
   Result<std::string> workDir = folder.workDir();
   if (!workDir)
     return workDir.takeError();
-  Result<std::string> shared = sharedLibraryBytes(package, *workDir);
+  Result<std::string> shared = sharedLibraryBytes(package, packageContents(package), *workDir);
   if (!shared) {
     Diagnostic error = shared.takeError();
     if (error.code == "E-TOOL")
@@ -240,7 +240,7 @@ Verb addCompile(CLI::App &app) {
       ->capture_default_str();
   verb->add_option("--name", flags->name, "name of the package instead of the spec's")->type_name("NAME");
   verb->add_option("--stop-after", flags->stopAfter,
-                   "print the form after spec, build, fuse, plan, schedule, instantiate, lower or emit")
+                   "print the form after spec, build, grad, fuse, plan, schedule, instantiate, lower or emit")
       ->type_name("STAGE");
   verb->add_option("--sanitize", flags->sanitizer,
                    "for tests of moec itself: kernels without AMX that report every access to the address or thread "

@@ -110,6 +110,7 @@ int compileOptions(Session &session, const CompileFlags &flags, CompileOptions &
   struct stat info;
   if (!flags.templatesDir.empty() && (stat(flags.templatesDir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)))
     return fail(session, "E-FILE", "--templates " + quoteText(flags.templatesDir, 256) + " is not a folder");
+  usesTemplates(flags.templatesDir);
   options.tuningFiles = flags.tuning;
   options.scheduleName = flags.scheduleFile;
   if (!flags.scheduleFile.empty())

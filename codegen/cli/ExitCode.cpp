@@ -48,8 +48,9 @@ static constexpr CliCode table[] = {
     {"E-MACHINE", ExitDevice,
      "This machine lacks what was asked for: an instruction set, a GPU, or its driver. Exit 6."},
     {"E-INTERNAL", ExitInternal,
-     "A mistake in moec, not in the input. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the\n"
-     "versions and the spec without its tensor names: attach it to a report."},
+     "A mistake in moec, not in the input; with --templates also one in a template of yours, whose code runs in the\n"
+     "same process. Exit 7. The folder moec-repro-HASH holds the flags, the stage, the versions and the spec without\n"
+     "its tensor names: attach it to a report."},
     {"E-TIMEOUT", ExitLimit,
      "--timeout was reached. Exit 9. Nothing is left of the output, unless the message says that it is complete."},
     {"E-MEMORY", ExitLimit,

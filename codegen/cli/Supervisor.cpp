@@ -50,6 +50,7 @@ struct Shared {
   FileIdentity staged, before; // of `staging`, and of what was at `target` when it was named
   char kept[4096];
   char spec[65536];
+  char templates[4096]; // --templates; empty: only moec's own
 };
 } // namespace
 
@@ -151,6 +152,11 @@ void keepForReproducer(llvm::StringRef specText) {
     store(shared->spec, sizeof shared->spec, specText);
 }
 
+void usesTemplates(llvm::StringRef folder) {
+  if (shared)
+    store(shared->templates, sizeof shared->templates, folder);
+}
+
 // MLIR uses memory for operations without a look at whether it got any. A fault while there is none is not a mistake of
 // moec; every other one happens again without a handler.
 static void judgeFault(int number) {
@@ -220,10 +226,16 @@ static std::string saveReproducer(const std::vector<std::string> &command, const
 static int internalError(Session &session, const std::vector<std::string> &command, const std::string &ending) {
   std::string folder = saveReproducer(command, ending);
   std::string stage = shared->stage[0] ? std::string("stage \"") + shared->stage + "\"" : std::string("start-up");
-  return fail(session, "E-INTERNAL", "this is a mistake in moec: " + stage + " " + ending,
-              folder.empty()
-                  ? "the reproducer could not be saved in this folder"
-                  : "please report it with the folder " + folder + ", which holds no tensor names or weights");
+  // Kernels and functions of the user's own run in this process, or make code that does.
+  bool own = shared->templates[0];
+  return fail(session, "E-INTERNAL",
+              (own ? "this is a mistake in moec, or in a template of " + quoteText(shared->templates, 256) + ": "
+                   : "this is a mistake in moec: ") +
+                  stage + " " + ending,
+              (own ? "if it runs without --templates, look there first; otherwise " : "") +
+                  (folder.empty()
+                       ? "the reproducer could not be saved in this folder"
+                       : "please report it with the folder " + folder + ", which holds no tensor names or weights"));
 }
 
 // How the child ended, or what the parent decided while it ran.

@@ -43,6 +43,7 @@ void ownStaging(llvm::StringRef staging, llvm::StringRef target);
 void releaseStaging();
 void keepsOutput(llvm::StringRef path);           // what an interrupted run has written stays there, and is of use
 void keepForReproducer(llvm::StringRef specText); // cut at 64 KiB
+void usesTemplates(llvm::StringRef folder);       // of the user, who may have made the mistake
 
 } // namespace moec
 

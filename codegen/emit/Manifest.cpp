@@ -77,7 +77,7 @@ class ManifestWriter {
 public:
   ManifestWriter(const CompiledPackage &package, raw_ostream &os) : package(package), plan(package.plan), json(os, 2) {}
 
-  void write(StringRef library, const FileDigests &files);
+  void write(StringRef library, ArrayRef<StringLiteral> calls, const FileDigests &files);
 
 private:
   void identity();
@@ -340,9 +340,17 @@ void ManifestWriter::steps() {
   });
 }
 
-void ManifestWriter::write(StringRef library, const FileDigests &files) {
+void ManifestWriter::write(StringRef library, ArrayRef<StringLiteral> calls, const FileDigests &files) {
   json.object([&] {
     identity();
+    if (!calls.empty())
+      json.attributeObject("calls", [&] {
+        json.attribute("abi", "tvm-ffi 0.1");
+        json.attributeArray("functions", [&] {
+          for (StringRef call : calls)
+            json.value(call);
+        });
+      });
     madeFrom(library);
     argumentList();
     workspace();
@@ -358,10 +366,11 @@ void ManifestWriter::write(StringRef library, const FileDigests &files) {
   });
 }
 
-std::string manifestText(const CompiledPackage &package, StringRef library, const FileDigests &files) {
+std::string manifestText(const CompiledPackage &package, StringRef library, ArrayRef<StringLiteral> calls,
+                         const FileDigests &files) {
   std::string text;
   raw_string_ostream os(text);
-  ManifestWriter(package, os).write(library, files);
+  ManifestWriter(package, os).write(library, calls, files);
   os << '\n';
   return text;
 }

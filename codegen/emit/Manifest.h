@@ -11,6 +11,8 @@
 
 #include "dsl/text/Sha256.h"
 
+#include "llvm/ADT/ArrayRef.h"
+
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,8 +22,9 @@ namespace moec {
 // "sha256 of every other file" of the package, by relative path, in the order given.
 using FileDigests = std::vector<std::pair<std::string, Sha256Digest>>;
 
-// `library`: as --emit names it.
-std::string manifestText(const CompiledPackage &package, llvm::StringRef library, const FileDigests &files);
+// `library`: as --emit names it; `calls`: functions that it exports as __tvm_ffi_NAME.
+std::string manifestText(const CompiledPackage &package, llvm::StringRef library,
+                         llvm::ArrayRef<llvm::StringLiteral> calls, const FileDigests &files);
 
 // Workspace bytes of a call without reports (codegen/package/CallMemory.h) on a CUDA device: only buffers that the
 // target's kernels use, and the target's tables.

@@ -6,13 +6,17 @@
 
 #include "codegen/moe/LayerInputs.h"
 
+#include "EmbeddedRuntime.h"
 #include "Manifest.h"
+#include "PackageLibrary.h"
 #include "PackageTemplate.h"
 
 #include "dsl/DataType.h"
 #include "dsl/text/SourceText.h"
 #include "runtime/moec.h"
 #include "runtime/moec_outputs.h"
+
+#include "llvm/ADT/StringExtras.h"
 
 #include <algorithm>
 
@@ -87,7 +91,17 @@ static std::string reportLines(const LaunchPlan &plan, bool fromSpec) {
                   : " * reports    none; further results of the function would be reports.\n";
 }
 
-static Result<PackageValues> templateValues(const CompiledPackage &package, LibraryKind kind) {
+// How frameworks call the shared library, for the header.
+static std::string callLines(StringRef name, ArrayRef<StringLiteral> calls) {
+  if (calls.empty())
+    return "";
+  return " * tvm-ffi    " + libraryFileName(name, LibraryKind::Shared) +
+         " works alone, too: tvm_ffi.load_module gives torch, JAX and others its functions\n *            " +
+         join(calls, ", ") + ".\n";
+}
+
+static Result<PackageValues> templateValues(const CompiledPackage &package, LibraryKind kind,
+                                            ArrayRef<StringLiteral> calls) {
   const moec_plan_header &header = package.plan.header;
   PackageValues values;
   if (!values.identifier("name", package.name) || !values.upperIdentifier("NAME", package.name))
@@ -106,6 +120,7 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
         inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
                   input.shapeText.str() + ": " + input.text.str() + ".\n";
   values.word("inputs", inputs);
+  values.word("calls", callLines(package.name, calls));
   values.word("reports", reportLines(package.plan, !package.canonicalSpec.empty()));
   values.integer("num_losses", reportCount(package.plan, MOEC_ROLE_LOSSES));
   values.integer("num_choice_counts", reportCount(package.plan, MOEC_ROLE_CHOICE_COUNTS));
@@ -161,7 +176,9 @@ Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, Pa
                      : libraries.archive.empty() ? LibraryKind::Shared
                                                  : LibraryKind::Both;
   const std::string &name = package.name, share = "share/" + name + "/";
-  Result<PackageValues> values = templateValues(package, kind);
+  bool hasCalls = kind != LibraryKind::Static && packageContents(package) == LibraryContents::Calls;
+  ArrayRef<StringLiteral> calls = hasCalls ? embeddedCalls() : ArrayRef<StringLiteral>();
+  Result<PackageValues> values = templateValues(package, kind, calls);
   if (!values)
     return values.takeError();
   std::vector<PackageFile> files;
@@ -183,7 +200,7 @@ Result<std::vector<PackageFile>> packageFiles(const CompiledPackage &package, Pa
   FileDigests digests;
   for (const PackageFile &file : files)
     digests.emplace_back(file.path, sha256(file.bytes));
-  files.push_back({share + "manifest.json", manifestText(package, libraryKindName(kind), digests)});
+  files.push_back({share + "manifest.json", manifestText(package, libraryKindName(kind), calls, digests)});
   return files;
 }
 

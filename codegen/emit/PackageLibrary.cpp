@@ -4,9 +4,12 @@
 
 #include "PackageLibrary.h"
 
+#include "EmbeddedRuntime.h"
+
 #include "codegen/ToolRun.h"
 #include "codegen/package/LinkedArchive.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"
@@ -16,6 +19,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <vector>
 
 using namespace llvm;
@@ -34,6 +38,10 @@ Result<std::string> archiveBytes(const CompiledPackage &package) {
   if (!archive)
     return Diagnostic::error("E-INTERNAL", "the archive writer refused the objects: " + toString(archive.takeError()));
   return (*archive)->getBuffer().str();
+}
+
+LibraryContents packageContents(const CompiledPackage &package) {
+  return package.sources.options.sanitizer.empty() ? LibraryContents::Calls : LibraryContents::Kernels;
 }
 
 std::string findLinker() {
@@ -79,24 +87,53 @@ static bool foundNoRoom(StringRef said) {
 }
 
 // The library must hold what its users look for.
-static Result<> checkLibrary(StringRef bytes, StringRef symbol, const std::string &linker) {
+static Result<> checkLibrary(StringRef bytes, const std::set<std::string> &symbols, const std::string &linker) {
   auto refuse = [&](const Twine &why) {
     return Diagnostic::error(toolCode, ("what " + escaped(linker) + " wrote is no library: " + why).str());
   };
   auto object = object::ObjectFile::createELFObjectFile(MemoryBufferRef(bytes, "library"));
   if (!object)
     return refuse(toString(object.takeError()));
+  std::set<std::string> missing = symbols;
   for (const object::ELFSymbolRef &found : cast<object::ELFObjectFileBase>(**object).getDynamicSymbolIterators()) {
     Expected<StringRef> name = found.getName();
     if (!name)
       return refuse(toString(name.takeError()));
-    if (*name == symbol)
-      return {};
+    missing.erase(name->str());
   }
-  return refuse(symbol + " is missing");
+  return missing.empty() ? Result<>() : refuse(join(missing, ", ") + " is missing");
 }
 
-Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef workDir) {
+// Files of `workDir` for the linker, written one by one.
+namespace {
+struct LinkInputs {
+  StringRef workDir;
+  std::vector<std::string> paths;
+  Result<> add(const Twine &name, StringRef bytes) {
+    paths.push_back(inDir(workDir, name.str()));
+    return writeWorkFile(paths.back(), bytes);
+  }
+};
+} // namespace
+
+// The package's objects, and with calls the runtime and stubs of the libraries that it needs.
+static Result<std::vector<std::string>> writeInputs(const CompiledPackage &package, LibraryContents contents,
+                                                    StringRef workDir) {
+  LinkInputs inputs = {workDir, {}};
+  for (auto [i, object] : enumerate(package.objects))
+    if (Result<> written = inputs.add(Twine(i) + ".o", StringRef(object.bytes.data(), object.bytes.size())); !written)
+      return written.takeError();
+  if (contents == LibraryContents::Kernels)
+    return inputs.paths;
+  const std::pair<const char *, StringRef> embedded[] = {
+      {"runtime.a", embeddedRuntimeArchive()}, {"libc.so", embeddedLibcStub()}, {"loader.so", embeddedLoaderStub()}};
+  for (auto [name, bytes] : embedded)
+    if (Result<> written = inputs.add(name, bytes); !written)
+      return written.takeError();
+  return inputs.paths;
+}
+
+Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryContents contents, StringRef workDir) {
   std::string symbol = package.name + "_package";
   Result<std::string> linker = requireLinker();
   if (!linker)
@@ -116,13 +153,23 @@ Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef
                                    "--build-id=none",
                                    "-o",
                                    out};
-  if (Result<> written = writeWorkFile(exports, "{ global: " + symbol + "; local: *; };\n"); !written)
-    return written.takeError();
-  for (auto [i, object] : enumerate(package.objects)) {
-    args.push_back(inDir(workDir, std::to_string(i) + ".o"));
-    if (Result<> written = writeWorkFile(args.back(), StringRef(object.bytes.data(), object.bytes.size())); !written)
-      return written.takeError();
+  std::set<std::string> exported = {symbol};
+  std::string script = symbol + "; ";
+  if (contents == LibraryContents::Calls) {
+    args.insert(args.end(), {"--defsym=moec_bound_package=" + symbol, "--gc-sections", "-z", "defs"});
+    for (StringRef call : embeddedCalls()) {
+      std::string function = ("__tvm_ffi_" + call).str();
+      args.insert(args.end(), {"-u", function}); // it is taken from the archive, and what it needs
+      script += function + "; ";
+      exported.insert(function);
+    }
   }
+  if (Result<> written = writeWorkFile(exports, "{ global: " + script + "local: *; };\n"); !written)
+    return written.takeError();
+  Result<std::vector<std::string>> inputs = writeInputs(package, contents, workDir);
+  if (!inputs)
+    return inputs.takeError();
+  args.insert(args.end(), inputs->begin(), inputs->end());
   Result<std::string> said = runTool(*linker, args);
   if (!said) {
     Diagnostic error = said.takeError();
@@ -135,7 +182,7 @@ Result<std::string> sharedLibraryBytes(const CompiledPackage &package, StringRef
   if (!buffer)
     return Diagnostic::error(toolCode, escaped(*linker) + " ended without an error and wrote no library");
   std::string bytes = (*buffer)->getBuffer().str();
-  if (Result<> checked = checkLibrary(bytes, symbol, *linker); !checked)
+  if (Result<> checked = checkLibrary(bytes, exported, *linker); !checked)
     return checked.takeError();
   return bytes;
 }

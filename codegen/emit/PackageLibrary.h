@@ -18,9 +18,20 @@ namespace moec {
 // A GNU archive without times, owners or paths: equal objects give equal bytes. An error is E-INTERNAL.
 Result<std::string> archiveBytes(const CompiledPackage &package);
 
-// A shared library that exports only NAME_package. Objects and the linker's files are written to `workDir`, which must
-// exist; the caller removes it. An error is E-TOOL.
-Result<std::string> sharedLibraryBytes(const CompiledPackage &package, llvm::StringRef workDir);
+// What a shared library holds and exports.
+enum class LibraryContents {
+  Kernels, // NAME_package; it needs the three memory functions of any C library
+  Calls    // also the runtime, under hidden names, and __tvm_ffi_*: it works alone, and needs libc.so.6 of glibc 2.34
+};
+
+// Of the shared library in a package folder: calls, but kernels with a sanitizer, which is in the program that loads
+// them, as is its runtime.
+LibraryContents packageContents(const CompiledPackage &package);
+
+// A shared library. Objects and the linker's files are written to `workDir`, which must exist; the caller removes it.
+// An error is E-TOOL, or E-WRITE if there is no room.
+Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryContents contents,
+                                       llvm::StringRef workDir);
 
 // Absolute path of the linker that sharedLibraryBytes runs; empty if PATH has none.
 std::string findLinker();

@@ -108,7 +108,7 @@ MapOp absorb(MapOp map, unsigned index) {
 
 bool samePlace(GroupedMatmulOp a, GroupedMatmulOp b) {
   return a != b && a.getA() == b.getA() && a.getRoute() == b.getRoute() && a.getGathered() == b.getGathered() &&
-         a.getB().front().getType() == b.getB().front().getType();
+         a.getTransposed() == b.getTransposed() && a.getB().front().getType() == b.getB().front().getType();
 }
 
 // The matmuls of a map that can be the two parts, by operand; empty where there is no such pair.

@@ -27,8 +27,8 @@ static bool sameTypes(OperandRange one, OperandRange two) {
 // Kernels of both differ only in where rows come from.
 static bool sameKernel(GroupedMatmulOp dense, GroupedMatmulOp routed) {
   bool empty = dense.getPrologue().empty() && routed.getPrologue().empty();
-  return empty && dense.depth() == routed.depth() && dense.columns() == routed.columns() &&
-         elementOf(dense.getA()) == elementOf(routed.getA()) &&
+  return empty && dense.getTransposed() == routed.getTransposed() && dense.depth() == routed.depth() &&
+         dense.columns() == routed.columns() && elementOf(dense.getA()) == elementOf(routed.getA()) &&
          elementOf(dense.getResult()) == elementOf(routed.getResult()) && sameTypes(dense.getB(), routed.getB()) &&
          sameTypes(dense.getEpilogueOperands(), routed.getEpilogueOperands()) &&
          dense.getEpilogueKinds() == routed.getEpilogueKinds() &&

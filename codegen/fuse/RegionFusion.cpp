@@ -21,17 +21,18 @@ void RegionOperands::add(OperandRange range, ArrayAttr rangeKinds) {
 }
 
 MatmulPieces::MatmulPieces(GroupedMatmulOp op)
-    : a(op.getA()), route(op.getRoute()), parts(op.getB().begin(), op.getB().end()), gathered(op.getGathered()) {
+    : a(op.getA()), route(op.getRoute()), parts(op.getB().begin(), op.getB().end()), gathered(op.getGathered()),
+      transposed(op.getTransposed()) {
   prologue.add(op.getPrologueOperands(), op.getPrologueKinds());
   epilogue.add(op.getEpilogueOperands(), op.getEpilogueKinds());
 }
 
 GroupedMatmulOp createMatmul(OpBuilder &builder, Location loc, Type type, const MatmulPieces &pieces) {
   MLIRContext *context = builder.getContext();
-  return GroupedMatmulOp::create(builder, loc, type, pieces.a, pieces.parts, pieces.route, pieces.prologue.values,
-                                 pieces.epilogue.values, pieces.prologue.kindsAttr(context),
-                                 pieces.epilogue.kindsAttr(context),
-                                 pieces.gathered ? UnitAttr::get(context) : UnitAttr());
+  return GroupedMatmulOp::create(
+      builder, loc, type, pieces.a, pieces.parts, pieces.route, pieces.prologue.values, pieces.epilogue.values,
+      pieces.prologue.kindsAttr(context), pieces.epilogue.kindsAttr(context),
+      pieces.gathered ? UnitAttr::get(context) : UnitAttr(), pieces.transposed ? UnitAttr::get(context) : UnitAttr());
 }
 
 Block *startRegion(Region &region, ArrayRef<Type> leading, const RegionOperands &operands, Location loc) {

@@ -24,7 +24,7 @@ struct MatmulPieces {
   mlir::Value a, route;
   llvm::SmallVector<mlir::Value> parts;
   RegionOperands prologue, epilogue;
-  bool gathered = false;
+  bool gathered = false, transposed = false;
   explicit MatmulPieces(moe::GroupedMatmulOp op);
 };
 

@@ -165,6 +165,8 @@ public:
     auto isF32 = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType().isF32(); };
     bool exact = frame.shape.exact && frame.shape.exact->contains(op);
     tf32 = round.errors && round.errors->tf32 && !exact && isF32(op.getA()) && isF32(op.getB().front());
+    columns = cast<RankedTensorType>(op.getType()).getDimSize(1);
+    transposed = op.getTransposed();
   }
 
   // `row` of A becomes what the products see.
@@ -174,13 +176,15 @@ public:
     length = round.errors ? std::sqrt(std::inner_product(row.begin(), row.end(), row.begin(), 0.0)) : 0;
   }
 
-  double product(const std::vector<double> &row, size_t part, int64_t rowOfB) {
-    const double *column = b[part] + rowOfB * depth;
-    if (!round.errors)
+  // With column n of the matrix of `group`.
+  double product(const std::vector<double> &row, size_t part, int64_t group, int64_t n) {
+    const double *matrix = b[part] + group * columns * depth, *column = matrix + (transposed ? n : n * depth);
+    int64_t step = transposed ? columns : 1;
+    if (!round.errors && step == 1)
       return std::inner_product(row.begin(), row.end(), column, 0.0);
     double sum = 0, squares = 0;
     for (int64_t k = 0; k < depth; ++k) {
-      double v = tf32 ? round.errors->roundedToTf32(column[k]) : column[k];
+      double v = tf32 ? round.errors->roundedToTf32(column[k * step]) : column[k * step];
       sum += row[size_t(k)] * v;
       squares += v * v;
     }
@@ -191,7 +195,8 @@ private:
   const Roundings &round;
   const std::vector<const double *> &b;
   const int64_t depth;
-  bool tf32 = false;
+  int64_t columns = 0;
+  bool tf32 = false, transposed = false;
   double length = 0; // of the row of A
 };
 
@@ -230,7 +235,7 @@ LogicalResult interpretGroupedMatmul(Frame &frame, GroupedMatmulOp op) {
     errors.enter(row);
     for (int64_t n = 0; n < columns; ++n) {
       for (size_t p = 0; p < parts; ++p)
-        last[p] = errors.product(row, p, group * columns + n);
+        last[p] = errors.product(row, p, group, n);
       if (!epilogue.empty())
         after.fetch(r, n, columns, group, last.data() + parts);
       out.at(r, n) = epilogue.empty() ? last[0] : epilogue.run(last);

@@ -93,6 +93,14 @@ mlir::LogicalResult interpretCombine(Frame &frame, moe::CombineOp op);
 mlir::LogicalResult interpretGroupedMatmul(Frame &frame, moe::GroupedMatmulOp op);
 mlir::LogicalResult interpretSquareSums(Frame &frame, moe::SquareSumsOp op);
 
+mlir::LogicalResult interpretGroupedOuter(Frame &frame, moe::GroupedOuterOp op);
+mlir::LogicalResult interpretGroupSum(Frame &frame, moe::GroupSumOp op);
+mlir::LogicalResult interpretRowsOf(Frame &frame, moe::RowsOfOp op);
+mlir::LogicalResult interpretSlotValues(Frame &frame, moe::SlotValuesOp op);
+mlir::LogicalResult interpretSlotProducts(Frame &frame, moe::SlotProductsOp op);
+mlir::LogicalResult interpretParameterSum(Frame &frame, moe::ParameterSumOp op);
+mlir::LogicalResult interpretScaledRows(Frame &frame, moe::ScaledRowsOp op);
+
 mlir::LogicalResult interpretCapacity(Frame &frame, moe::CapacityOp op);
 mlir::LogicalResult interpretTopTokens(Frame &frame, moe::TopTokensOp op);
 mlir::LogicalResult interpretTokenReduce(Frame &frame, moe::TokenReduceOp op);

@@ -258,11 +258,23 @@ LogicalResult checkRows(Operation *op) {
       .Default(success());
 }
 
+// Ops that differentiation makes, and the forms of others.
+bool isOfBackward(Operation *op) {
+  if (auto matmul = dyn_cast<GroupedMatmulOp>(op))
+    if (matmul.getTransposed())
+      return true;
+  if (isa<GroupedOuterOp, GroupSumOp, RowsOfOp, SlotValuesOp, SlotProductsOp, ParameterSumOp, ScaledRowsOp>(op))
+    return true;
+  return op->walk([](ApplyOp) { return WalkResult::interrupt(); }).wasInterrupted();
+}
+
 LogicalResult checkOp(Operation *op) {
   if (isa<func::ReturnOp>(op))
     return success();
   if (!isa<MoeDialect>(op->getDialect()) || isa<YieldOp>(op))
     return op->emitOpError("L4: a layer holds only moe ops");
+  if (isOfBackward(op))
+    return op->emitOpError("L9: belongs to backward passes; moec makes them from the forward layer");
   if (auto topK = dyn_cast<TopKOp>(op))
     if (topK.getK() > uint64_t(maxTopK))
       return op->emitOpError("L7: k (") << topK.getK() << ") is larger than " << maxTopK;
@@ -301,10 +313,12 @@ RowSpace rowSpaceOf(Value value) {
       return rowSpaceOf(program.getInputs()[cast<BlockArgument>(value).getArgNumber()]);
   if (!op)
     return {};
-  if (isa<CombineOp, DispatchOp, SlotsOp, TokenTotalOp>(op))
+  if (isa<CombineOp, DispatchOp, SlotsOp, TokenTotalOp, SlotValuesOp, SlotProductsOp>(op))
     return {};
   if (auto slots = dyn_cast<SlotInputsOp>(op))
     return slots.getRoute();
+  if (auto rows = dyn_cast<RowsOfOp>(op))
+    return rows.getRoute();
   if (auto gather = dyn_cast<GatherOp>(op)) {
     if (auto program = dyn_cast<RowProgramOp>(op->getParentOp()))
       return program.getInputs()[cast<BlockArgument>(gather.getRoute()).getArgNumber()];

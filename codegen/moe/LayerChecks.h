@@ -29,6 +29,7 @@ RowSpace rowSpaceOf(mlir::Value value);
 //   L6  a per-group column operand [G,N] is used with the rows of a route of G groups
 //   L7  k is at most 256 and rows of row ops have at most 1,048,576 columns
 //   L8  a token_total is a result of the layer, and every result of the whole call comes from one
+//   L9  ops of backward passes (MoeGradOps.td) and transposed matmuls are not part of a layer
 mlir::func::FuncOp findLayer(mlir::ModuleOp module);
 
 } // namespace moec

@@ -121,7 +121,8 @@ LogicalResult checkRegion(Operation *op, StringRef label, Region &region, ArrayR
     // math ops that kernels expand; any other, and remainders, would become a call of a math library
     bool expanded = isa<math::ExpOp, math::ExpM1Op, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp,
                         math::AbsFOp, math::CopySignOp>(inner);
-    bool scalar = (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded;
+    bool scalar =
+        (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded || isa<ApplyOp>(inner);
     scalar &= inner.getNumRegions() == 0;
     for (Type type : inner.getResultTypes())
       scalar &= type.isIntOrFloat();
@@ -311,6 +312,8 @@ static LogicalResult verifyMatmulShapes(GroupedMatmulOp op) {
   if (b.getRank() == 3 && b.getDimSize(0) != op.groups())
     return op.emitOpError("C2: B has ") << b.getDimSize(0) << " groups, the route " << op.groups();
   int64_t n = b.getDimSize(b.getRank() - 2), k = b.getDimSize(b.getRank() - 1);
+  if (op.getTransposed())
+    std::swap(n, k);
   if (!isRows(a, 2) || !isStorageFloat(a.getElementType()) || columnsOf(a) != k)
     return op.emitOpError("C3: A must be [?,") << k << "] of f32, bf16 or f16 to fit B, found " << a;
   if (!isRows(output, 2) || !isStorageFloat(output.getElementType()) || columnsOf(output) != n)

@@ -13,6 +13,7 @@
 include "mlir/IR/OpBase.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
 def Moe_Dialect : Dialect {
@@ -491,6 +492,7 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
     out[r,n]   = epilogue(acc_0[r,n], .., acc_{parts-1}[r,n], v...)
 
     row(r) = row_token[r] where `gathered`, else r. Without a route there is one group and r counts the rows of A.
+    With `transposed` the matrices are B_p[g(r),k,n]: the gradient of A.
     The v are the operands' elements by kind as in `map`: of A's element in the prologue, of the output's in the
     epilogue.
 
@@ -512,7 +514,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
   }];
   let arguments = (ins AnyRankedTensor:$a, Variadic<AnyRankedTensor>:$b, Optional<Moe_RouteType>:$route,
                        Variadic<AnyRankedTensor>:$prologue_operands, Variadic<AnyRankedTensor>:$epilogue_operands,
-                       Moe_KindArray:$prologue_kinds, Moe_KindArray:$epilogue_kinds, UnitAttr:$gathered);
+                       Moe_KindArray:$prologue_kinds, Moe_KindArray:$epilogue_kinds, UnitAttr:$gathered,
+                       UnitAttr:$transposed);
   let results = (outs AnyRankedTensor:$result);
   let regions = (region AnyRegion:$prologue, AnyRegion:$epilogue);
   let hasCustomAssemblyFormat = 1;
@@ -524,6 +527,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [Pure, AttrSizedOperandSegmen
     unsigned parts() { return getB().size(); }
   }];
 }
+
+include "codegen/moe/MoeGradOps.td"
 
 // ---- made by fusion
 // --------------------------------------------------------------------------------------------------

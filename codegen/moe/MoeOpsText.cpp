@@ -206,7 +206,7 @@ void CombineOp::print(OpAsmPrinter &printer) {
                                            {getEpilogueKindsAttrName(), getOperandSegmentSizesAttrName()});
 }
 
-// ---- grouped_matmul: %a by %b, %c [over %route [gathered]] -> type [prologue ...] [epilogue ...] -----------------
+// ---- grouped_matmul: %a by %b, %c [transposed] [over %route [gathered]] -> type [prologue ...] [epilogue ...] ---
 
 namespace {
 
@@ -215,7 +215,7 @@ struct MatmulText {
   Type aType, routeType, type;
   SmallVector<OpAsmParser::UnresolvedOperand> parts;
   SmallVector<Type> partTypes;
-  bool routed = false, gathered = false;
+  bool routed = false, gathered = false, transposed = false;
   Bindings prologue, epilogue;
 };
 
@@ -226,6 +226,7 @@ ParseResult parseMatmulOperands(OpAsmParser &parser, MatmulText &text) {
     if (parser.parseOperand(text.parts.emplace_back()) || parser.parseColonType(text.partTypes.emplace_back()))
       return failure();
   } while (succeeded(parser.parseOptionalComma()));
+  text.transposed = succeeded(parser.parseOptionalKeyword("transposed"));
   if (succeeded(parser.parseOptionalKeyword("over"))) {
     text.routed = true;
     if (parser.parseOperand(text.route) || parser.parseColonType(text.routeType))
@@ -273,6 +274,8 @@ ParseResult GroupedMatmulOp::parse(OpAsmParser &parser, OperationState &result) 
   result.addAttribute(getEpilogueKindsAttrName(result.name), kindArray(context, text.epilogue.kinds));
   if (text.gathered)
     result.addAttribute(getGatheredAttrName(result.name), UnitAttr::get(context));
+  if (text.transposed)
+    result.addAttribute(getTransposedAttrName(result.name), UnitAttr::get(context));
   result.addTypes(text.type);
   return success();
 }
@@ -280,6 +283,8 @@ ParseResult GroupedMatmulOp::parse(OpAsmParser &parser, OperationState &result) 
 void GroupedMatmulOp::print(OpAsmPrinter &printer) {
   printer << ' ' << getA() << " : " << getA().getType() << " by ";
   llvm::interleaveComma(getB(), printer, [&](Value part) { printer << part << " : " << part.getType(); });
+  if (getTransposed())
+    printer << " transposed";
   if (getRoute())
     printer << " over " << getRoute() << " : " << getRoute().getType();
   if (getGathered())
@@ -295,9 +300,9 @@ void GroupedMatmulOp::print(OpAsmPrinter &printer) {
     printBindings(printer, getEpilogue(), parts(), getEpilogueOperands(), getEpilogueKinds());
     printBody(printer, getEpilogue());
   }
-  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
-                                           {getPrologueKindsAttrName(), getEpilogueKindsAttrName(),
-                                            getGatheredAttrName(), getOperandSegmentSizesAttrName()});
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {getPrologueKindsAttrName(), getEpilogueKindsAttrName(),
+                                                                 getGatheredAttrName(), getTransposedAttrName(),
+                                                                 getOperandSegmentSizesAttrName()});
 }
 
 } // namespace moec::moe

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// One compilation: what is known after each stage. Pipeline.cpp runs the stages, StageCompiler.cpp stops before the
+// One compilation: what is known after each stage. LayerInput.cpp makes the layer, Pipeline.cpp runs
+// the other stages, StageCompiler.cpp stops before the
 // kernels and makes others.
 
 #ifndef MOEC_CODEGEN_PIPELINE_COMPILATION_H
@@ -42,7 +43,9 @@ public:
   void runJob(CudaJob &job, const Schedule &schedule, const Ptxas *ptxas);
 
 private:
-  bool parseOrBuild();
+  bool trains() const; // the spec asks for a backward pass
+  bool buildSpec(Stage last);
+  bool parseOrBuild(Stage last);
   bool checkTypes();
   bool fuse();
   bool planSteps();

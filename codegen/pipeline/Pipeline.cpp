@@ -7,9 +7,7 @@
 
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/TemplateFiles.h"
-#include "codegen/TextNesting.h"
 #include "codegen/Workers.h"
-#include "codegen/build/FunctionLibrary.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emit/ObjectEmitter.h"
 #include "codegen/fuse/JoinStages.h"
@@ -25,11 +23,9 @@
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Support/SourceMgr.h"
 
 #include <atomic>
 #include <set>
@@ -39,7 +35,7 @@ using namespace mlir;
 
 namespace moec {
 
-static const llvm::StringLiteral stageNames[] = {"spec",     "build",       "fuse",  "plan",
+static const llvm::StringLiteral stageNames[] = {"spec",     "build",       "grad",  "fuse", "plan",
                                                  "schedule", "instantiate", "lower", "emit"};
 
 std::optional<Stage> parseStage(llvm::StringRef name) {
@@ -66,58 +62,6 @@ bool Compilation::collecting(const char *code, llvm::function_ref<bool()> body) 
   if (found.empty())
     found.push_back(Diagnostic::error(code, "failed without a message"));
   errors.insert(errors.end(), found.begin(), found.end());
-  return false;
-}
-
-bool Compilation::parseOrBuild() {
-  if (input.spec) {
-    FunctionLibrary functions(context, options.templatesDir);
-    module = buildLayer(context, *input.spec, functions, errors);
-    if (!module)
-      return false;
-    functionTexts = functions.texts();
-  } else {
-    if (Result<> flat = checkNesting(input.moeText, input.moeFile, "E-MOE"); !flat) {
-      errors.push_back(flat.takeError());
-      return false;
-    }
-    bool parsed = collecting("E-MOE", [&] {
-      llvm::SourceMgr sources;
-      sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(input.moeText, input.moeFile), SMLoc());
-      module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
-      return bool(module);
-    });
-    if (!parsed)
-      return false;
-  }
-  return collecting(moeCode(), [&] {
-    layer = findLayer(*module);
-    return bool(layer);
-  });
-}
-
-// CPU kernels convert f32 and bf16 only.
-bool Compilation::checkTypes() {
-  auto isHalf = [](Type type) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
-    return tensor && tensor.getElementType().isF16();
-  };
-  bool halves = false;
-  layer.walk([&](Operation *op) {
-    halves |= llvm::any_of(op->getOperandTypes(), isHalf) || llvm::any_of(op->getResultTypes(), isHalf);
-  });
-  if (!halves || !options.isas.mask)
-    return true;
-  bool activation = input.spec && input.spec->dtype.activation == DataType::F16;
-  bool weight = input.spec && input.spec->dtype.weight == DataType::F16;
-  bool router = input.spec && input.spec->dtype.router == DataType::F16;
-  errors.push_back(Diagnostic::error("E-UNSUPPORTED",
-                                     "f16 is not built for CPU targets; f32 and bf16 are, and f16 for cuda",
-                                     "use --target cuda or bf16",
-                                     activation ? "dtype.activation"
-                                     : weight   ? "dtype.weight"
-                                     : router   ? "dtype.router"
-                                                : "dtype.output"));
   return false;
 }
 
@@ -240,11 +184,16 @@ bool Compilation::runJobs(ObjectForm form) {
 bool Compilation::run(Stage last) {
   if (last == Stage::Spec)
     return true;
-  if (!parseOrBuild() || !checkTypes())
+  if (!parseOrBuild(last) || !checkTypes())
     return false;
   note(Stage::Build, "moe ops");
-  if (last == Stage::Build)
+  if (last == Stage::Build || last == Stage::Grad)
     return true;
+  if (trains()) {
+    errors.push_back(Diagnostic::error("E-UNSUPPORTED", "of passes only forward is built",
+                                       "use passes: [forward]; --stop-after grad prints the gradients", "passes"));
+    return false;
+  }
   if (!fuse())
     return false;
   note(Stage::Fuse, llvm::Twine(fusionNotes.size()) + " rules applied");
@@ -286,7 +235,7 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
   if (stage == Stage::Fuse)
     for (const FusionNote &n : fusionNotes)
       os << "// " << n.rule << "  " << n.text << "\n";
-  if (stage == Stage::Build || stage == Stage::Fuse) {
+  if (stage == Stage::Build || stage == Stage::Grad || stage == Stage::Fuse) {
     module->print(os);
     os << "\n";
   } else if (stage == Stage::Plan) {

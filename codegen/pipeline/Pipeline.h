@@ -22,7 +22,7 @@
 
 namespace moec {
 
-enum class Stage { Spec, Build, Fuse, Plan, Schedule, Instantiate, Lower, Emit };
+enum class Stage { Spec, Build, Grad, Fuse, Plan, Schedule, Instantiate, Lower, Emit };
 std::optional<Stage> parseStage(llvm::StringRef name);
 llvm::StringRef stageName(Stage stage);
 

@@ -110,7 +110,7 @@ private:
     std::unique_ptr<CompiledPackage> package = compileLayer(input, own, errors);
     if (!package)
       return errors.empty() ? Diagnostic::error("E-INTERNAL", "a candidate's package was not made") : errors.front();
-    Result<std::string> bytes = sharedLibraryBytes(*package, workDir);
+    Result<std::string> bytes = sharedLibraryBytes(*package, LibraryContents::Kernels, workDir);
     if (!bytes)
       return bytes.takeError();
     out.files.push_back({path, std::move(*bytes)});

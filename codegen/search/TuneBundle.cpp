@@ -193,7 +193,7 @@ private:
       return object.takeError();
     package.objects.push_back(std::move(task.object.file));
     package.objects.push_back({"table.o", std::move(*object)});
-    Result<std::string> bytes = sharedLibraryBytes(package, workDir);
+    Result<std::string> bytes = sharedLibraryBytes(package, LibraryContents::Kernels, workDir);
     if (!bytes)
       return bytes.takeError();
     task.range->library = {"kernels/" + name + ".so", std::move(*bytes)};

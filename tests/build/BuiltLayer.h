@@ -8,6 +8,7 @@
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/fuse/FuseStages.h"
+#include "codegen/grad/Differentiate.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/plan/PlanStages.h"
@@ -48,6 +49,7 @@ struct BuiltLayer {
   std::vector<Diagnostic> refusals;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp layer;
+  mlir::Operation *lastForward = nullptr; // of a layer with gradients
   std::vector<FusionNote> notes;
   LaunchPlan plan;
   FunctionTexts functionTexts; // that the layer applies
@@ -68,6 +70,20 @@ struct BuiltLayer {
     module = buildLayer(context, *spec, functions, refusals);
     functionTexts = functions.texts();
     return bool(module);
+  }
+  // The layer with gradients among its results.
+  bool buildGradient(const std::string &templates = "", const GradientOptions &options = {}) {
+    loadMoeDialects(context);
+    FunctionLibrary functions(context, templates);
+    module = buildLayer(context, *spec, functions, refusals, FunctionUses::Form::Apply);
+    if (!module)
+      return false;
+    layer = *module->getOps<mlir::func::FuncOp>().begin();
+    lastForward = layer.getBody().front().getTerminator()->getPrevNode();
+    Result<> made = differentiate(layer, functions, options);
+    if (!made)
+      refusals.push_back(made.takeError());
+    return bool(made);
   }
   bool fuse() {
     layer = findLayer(*module);

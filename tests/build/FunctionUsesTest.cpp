@@ -144,7 +144,7 @@ TEST(FunctionUses, all_missing_functions_are_found_in_one_run) {
 TEST(FunctionUses, functions_of_a_layer_that_is_not_built_are_not_read) {
   LayerSpec spec = plainSpec();
   spec.experts.actName = "swell";
-  spec.passes.backward = true;
+  spec.experts.quant.kind = QuantKind::Int8;
   BuiltLayer built;
   built.spec = spec;
   EXPECT_FALSE(built.build());

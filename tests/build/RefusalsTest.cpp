@@ -104,8 +104,6 @@ const RefusedField refusedFields[] = {
      "use fewer different widths"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
-    {"backward", [](LayerSpec &s) { s.passes.backward = true; }, "passes", "of passes only forward is built",
-     "use passes: [forward]"},
 };
 
 class RefusedSpec : public testing::TestWithParam<RefusedField> {};

@@ -158,13 +158,32 @@ expect_err 'moec: error[E-USAGE]: --name "a b" is not a layer name
 run compile tiny.json --stop-after linking
 expect_status 2
 expect_err 'moec: error[E-USAGE]: unknown stage "linking"
-  hint: stages are spec, build, fuse, plan, schedule, instantiate, lower, emit'
+  hint: stages are spec, build, grad, fuse, plan, schedule, instantiate, lower, emit'
+
+sed 's/"hidden"/"passes": ["forward", "backward"], "hidden"/' tiny.json >trained.json
+run compile trained.json --stop-after grad
+expect_status 0
+expect_in out 'moe.role = "grad.y"'
+expect_in out 'moe.role = "grad.experts.down"'
+expect_in out 'moe.grouped_outer'
+run compile trained.json -o none
+expect_status 4
+expect_in err 'of passes only forward is built'
+no_leftovers none
+run compile tiny.json --stop-after grad
+expect_status 3
+expect_in err 'a layer without a backward pass has no gradients'
 
 run compile tiny.json -o none --fault crash
 expect_status 7
 expect_in err 'moec: error[E-INTERNAL]: this is a mistake in moec: stage "spec" ended with signal Aborted'
 expect_that 'a reproducer' sh -c 'grep -q "^command: .*\"compile\" \"tiny.json\"" moec-repro-*/report.txt'
 no_leftovers none
+mkdir own_templates
+run compile tiny.json -o none --templates own_templates --fault crash@emit
+expect_status 7
+expect_in err 'this is a mistake in moec, or in a template of "own_templates": stage "emit" ended with signal Aborted'
+expect_in err 'hint: if it runs without --templates, look there first; otherwise please report it with the folder'
 run compile tiny.json -o none --fault hang --timeout 0.5
 expect_status 9
 expect_err 'moec: error[E-TIMEOUT]: stopped after 0.5 s in stage "spec"

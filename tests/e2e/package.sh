@@ -195,8 +195,20 @@ cc -std=c11 -O1 -Ishared/include "$source_dir/examples/quickstart/quickstart.c" 
 LAYER_LIBRARY=$work/shared/lib/liblayer.so ./dl
 
 say 'symbols'
-exported=$(nm -D --defined-only shared/lib/liblayer.so | awk '{print $3}')
+exported=$(nm -D --defined-only shared/lib/liblayer.so | awk '{print $3}' | grep -v '^__tvm_ffi_')
 [ "$exported" = layer_package ] || { echo "exported: $exported"; exit 1; }
+# it needs the C library of glibc 2.34 and its loader; what it takes of libtvm_ffi may be missing
+needed=$(readelf -d shared/lib/liblayer.so | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | sort | tr '\n' ' ')
+[ "$needed" = 'ld-linux-x86-64.so.2 libc.so.6 ' ] || { echo "needed: $needed"; exit 1; }
+if nm -D shared/lib/liblayer.so | awk '$1 == "U" {print $2}' |
+  grep -vE '^[a-z_0-9]+@GLIBC_2\.([0-9]|[12][0-9]|3[0-4])(\.[0-9]+)?$'; then
+  echo 'a shared package needs the symbols above'
+  exit 1
+fi
+weak=$(nm -D shared/lib/liblayer.so | awk '$1 == "w" {print $2}' | grep -v '^TVMFFI' || true)
+[ -z "$weak" ] || { echo "weak: $weak"; exit 1; }
+size=$(wc -c <shared/lib/liblayer.so)
+[ "$size" -le 2097152 ] || { echo "the shared library has $size bytes"; exit 1; }
 wanted=$(nm -u static/lib/liblayer.a | awk '$1 == "U" {print $2}' | sort -u |
   grep -vE '^(memcpy|memmove|memset|moec_[a-z0-9_]*|_GLOBAL_OFFSET_TABLE_)$' || true)
 defined=$(nm --defined-only static/lib/liblayer.a | awk 'NF == 3 {print $3}' | sort -u)

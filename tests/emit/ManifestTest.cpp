@@ -56,12 +56,13 @@ TEST(Manifest, text_is_json_with_every_part) {
   package.plan = tinyPlan();
   for (uint64_t i = 0; i < tiny_package()->num_functions; ++i)
     package.functionNames.push_back("f" + std::to_string(i));
-  std::string text = manifestText(package, "static", {{"include/tiny.h", sha256("")}});
+  std::string text = manifestText(package, "static", {}, {{"include/tiny.h", sha256("")}});
   llvm::Expected<llvm::json::Value> value = llvm::json::parse(text);
   ASSERT_TRUE(bool(value)) << llvm::toString(value.takeError());
   const llvm::json::Object *object = value->getAsObject();
   ASSERT_NE(object, nullptr);
   EXPECT_EQ(object->getString("entry"), llvm::StringRef("tiny_package"));
+  EXPECT_EQ(object->get("calls"), nullptr);
   EXPECT_EQ(object->getArray("arguments")->size(), 6u);
   EXPECT_EQ(object->getArray("steps")->size(), package.plan.steps.size());
   EXPECT_EQ(object->getArray("roles")->size(), 4u);

@@ -57,3 +57,13 @@ func.func @matmul_fused_values_with_an_empty_group(%i: tensor<?x1xi32> {moe.valu
   }
   return %h : tensor<?x1xf32>
 }
+
+// A transposed matrix is [G,K,N]: rows of group 0 by [[1, 2], [3, 4]].
+// CHECK: moe.grouped_matmul %{{.*}} : tensor<?x2xf32> by %{{.*}} : tensor<2x3xf32> transposed -> tensor<?x3xf32>
+// VALUE-LABEL: @transposed_values
+// VALUE-NEXT: 0: tensor<1x3> {{\[\[}}9, 12, 15{{\]\]}}
+func.func @transposed_values(%a: tensor<?x2xf32> {moe.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>},
+    %b: tensor<2x3xf32> {moe.value = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>}) -> tensor<?x3xf32> {
+  %0 = moe.grouped_matmul %a : tensor<?x2xf32> by %b : tensor<2x3xf32> transposed -> tensor<?x3xf32>
+  return %0 : tensor<?x3xf32>
+}

@@ -125,3 +125,10 @@ func.func @layer_l8_made(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf3
   %s = moe.square_sums %w : tensor<4x8xf32> -> tensor<4xf32>
   return %y, %s : tensor<?x8xf32>, tensor<4xf32>
 }
+
+// -----
+func.func @layer_l9(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {moe.role = "w"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  // expected-error @below {{'moe.grouped_matmul' op L9: belongs to backward passes; moec makes them from the forward layer}}
+  %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> transposed -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

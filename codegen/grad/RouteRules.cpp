@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Rules of ops that see more than one row.
+
+#include "codegen/grad/GradientRules.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+
+namespace moec {
+
+using namespace moe;
+
+Value GradientRules::total(Value values) {
+  auto type = RankedTensorType::get({columnsOf(values)}, f32());
+  return TokenTotalOp::create(builder, loc, type, values, TotalKind::sum);
+}
+
+Value GradientRules::perGroup(Value elements, Value route, ArrayRef<int64_t> shape) {
+  return GroupSumOp::create(builder, loc, RankedTensorType::get(shape, f32()), elements, route);
+}
+
+LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
+  Value x = op.getInput(), route = op.getRoute();
+  if (!active.contains(x))
+    return success();
+  if (route.getDefiningOp<SlotsOp>()) // every token has every slot of its scope, a slot has one token
+    return op.emitOpError("has no gradient rule over slots"), failure();
+  int64_t choices = cast<RouteType>(route.getType()).getChoices();
+  auto toSlots = [&]() -> Value { return SlotValuesOp::create(builder, loc, rows(f32(), choices), d, route); };
+  add(x, op.bySlot() ? toSlots() : typeOf(x).getRank() == 1 ? sumRows(toSlots()) : combine(d, route, {}));
+  return success();
+}
+
+// The matmul whose result, rounded at most, is `rows`.
+static GroupedMatmulOp matmulOf(Value rows) {
+  if (auto map = rows.getDefiningOp<MapOp>())
+    if (map.getInputs().size() == 1 && kindAt(map.getKinds(), 0) == OperandKind::elem) {
+      Value yielded = map.getBody().front().getTerminator()->getOperand(0);
+      auto narrowed = yielded.getDefiningOp<arith::TruncFOp>();
+      if (narrowed && narrowed.getIn() == map.getBody().getArgument(0))
+        rows = map.getInputs()[0];
+    }
+  return rows.getDefiningOp<GroupedMatmulOp>();
+}
+
+// y_t = sum_j w_tj D h_tj:   u = Dᵀ dy   dh = w u   dw = <u, h>   dD = w dy hᵀ
+// <dy, D h> would need the experts' outputs again, which are as wide as x.
+void GradientRules::ofWeightedMatmul(GroupedMatmulOp matmul, CombineOp op, Value d) {
+  Value h = matmul.getA(), route = op.getRoute(), weights = op.getWeights();
+  Value dy = gather(d, route), w = gatherChoices(weights, route);
+  Value u = throughMatrices(matmul, dy);
+  add(h, scaledBy(u, w));
+  if (active.contains(weights)) {
+    Value products = map({{u, OperandKind::elem}, {h, OperandKind::elem}}, typeOf(u),
+                         [&](ValueRange v) { return multiply(v[0], toF32(v[1])); });
+    add(weights, SlotValuesOp::create(builder, loc, weights.getType(), sumRows(products), route));
+  }
+  addOuter(matmul, scaledBy(dy, w));
+}
+
+Value GradientRules::scaledBy(Value rows, Value factors) {
+  return map({{rows, OperandKind::elem}, {factors, OperandKind::row}}, gradientType(rows),
+             [&](ValueRange v) { return multiply(v[0], v[1]); });
+}
+
+void GradientRules::ofCombine(CombineOp op, Value d) {
+  Value all = op.getRows(), route = op.getRoute(), weights = op.getWeights();
+  auto matmul = matmulOf(all);
+  if (matmul && weights && matmul.getRoute() == route && route.getDefiningOp<DispatchOp>() && matmul->hasOneUse() &&
+      (all == matmul.getResult() || all.hasOneUse()))
+    return ofWeightedMatmul(matmul, op, d);
+  if (weights && active.contains(weights))
+    add(weights, SlotProductsOp::create(builder, loc, weights.getType(), d, all, route));
+  if (!active.contains(all))
+    return;
+  if (route.getDefiningOp<SlotsOp>()) { // every token reads every slot of its scope
+    Value slots = weights ? weights : ones(cast<RouteType>(route.getType()).getChoices());
+    return add(all, SlotInputsOp::create(builder, loc, gradientType(all), d, slots, route));
+  }
+  Value ofToken = gather(d, route);
+  if (!weights)
+    return add(all, ofToken);
+  add(all, scaledBy(ofToken, gatherChoices(weights, route)));
+}
+
+void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
+  Value x = op.getInput(), weights = op.getWeights(), route = op.getRoute();
+  if (active.contains(x))
+    add(x, combine(d, route, weights));
+  if (active.contains(weights))
+    add(weights, SlotProductsOp::create(builder, loc, weights.getType(), x, d, route));
+}
+
+Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {
+  auto kinds = kindArray(builder.getContext(), {});
+  return GroupedMatmulOp::create(builder, loc, gradientType(op.getA()), rounded(d, typeOf(op.getA()).getElementType()),
+                                 op.getB().front(), op.getRoute(), ValueRange(), ValueRange(), kinds, kinds,
+                                 /*gathered=*/UnitAttr(), builder.getUnitAttr());
+}
+
+void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
+  Value a = op.getA(), b = op.getB().front();
+  if (active.contains(b))
+    add(b, GroupedOuterOp::create(builder, loc, gradientType(b), rounded(d, typeOf(a).getElementType()), a,
+                                  op.getRoute()));
+}
+
+void GradientRules::ofMatmul(GroupedMatmulOp op, Value d) {
+  if (active.contains(op.getA()))
+    add(op.getA(), throughMatrices(op, d));
+  addOuter(op, d);
+}
+
+void GradientRules::ofTokenReduce(TokenReduceOp op, Value d) {
+  Value x = op.getInput();
+  Value sum = tokenReduce(d, ReduceKind::sum, op.getScope());
+  if (op.getKind() == ReduceKind::sum)
+    return add(x, sum);
+  Value most = isMost(x, op.getResult(), OperandKind::elem);
+  Value count = tokenReduce(most, ReduceKind::sum, op.getScope());
+  add(x, map({{most, OperandKind::elem}, {sum, OperandKind::elem}, {count, OperandKind::elem}}, typeOf(x),
+             [&](ValueRange v) { return select(isGreater(v[0], number(0)), divide(v[1], v[2]), number(0)); }));
+}
+
+void GradientRules::ofTokenTotal(TokenTotalOp op, Value d) {
+  Value x = op.getInput();
+  if (op.getKind() == TotalKind::sum)
+    return add(x, everywhere(d, OperandKind::col, typeOf(x)));
+  if (op.getKind() == TotalKind::mean) {
+    Value tokens = total(ones(1));
+    return add(x, map({{d, OperandKind::col}, {tokens, OperandKind::scalar}}, gradientType(x),
+                      [&](ValueRange v) { return divide(v[0], v[1]); }));
+  }
+  Value most = isMost(x, op.getResult(), OperandKind::col);
+  Value count = total(most);
+  add(x, map({{most, OperandKind::elem}, {d, OperandKind::col}, {count, OperandKind::col}}, gradientType(x),
+             [&](ValueRange v) { return select(isGreater(v[0], number(0)), divide(v[1], v[2]), number(0)); }));
+}
+
+} // namespace moec

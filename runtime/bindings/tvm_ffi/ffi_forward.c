@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * ffi_forward.c - a call's tensors checked against the layer, memory found, the layer run.
+ */
+#include "runtime/bindings/tvm_ffi/ffi_forward.h"
+
+#include "runtime/bindings/tvm_ffi/ffi_host.h"
+#include "runtime/bindings/tvm_ffi/ffi_layer.h"
+#include "runtime/bindings/tvm_ffi/ffi_tensor.h"
+#include "runtime/bindings/tvm_ffi/ffi_weights.h"
+#include "runtime/bindings/tvm_ffi/ffi_workspace.h"
+
+#include "runtime/status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { ROW_ALIGN = 16, ELEMENT_ALIGN = 4 };
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+static int equal(moec_ffi_bytes text, const char *word) {
+  return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
+}
+
+int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ffi_call_word *out_word) {
+  static const struct {
+    const char *name;
+    enum moec_ffi_call_word word;
+  } words[] = {{"weights", MOEC_FFI_WEIGHTS},
+               {"workspace", MOEC_FFI_WORKSPACE},
+               {"tokens_per_sequence", MOEC_FFI_SEQUENCE},
+               {"stream", MOEC_FFI_STREAM}};
+  *out_role = MOEC_ROLE_NONE;
+  for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i)
+    if (equal(name, words[i].name)) {
+      *out_word = words[i].word;
+      return 1;
+    }
+  moec_ffi_bytes output = name; /* outputs may be spelt as in moec_forward_args */
+  if (name.size > 4 && memcmp(name.data, "out_", 4) == 0)
+    output = (moec_ffi_bytes){name.data + 4, name.size - 4};
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+    const char *known = moec_ffi_role_name(role);
+    int is_output = (role >= MOEC_ROLE_LOGITS && role <= MOEC_ROLE_COUNTS) || role >= MOEC_FIRST_REPORT;
+    if (equal(name, known) || (is_output && equal(output, known))) {
+      *out_role = role;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
+
+static const size_t field_of_role[MOEC_NUM_BUFFER_ROLES] = {
+    [MOEC_ROLE_X] = offsetof(moec_forward_args, x),
+    [MOEC_ROLE_Y] = offsetof(moec_forward_args, y),
+    [MOEC_ROLE_RESIDUAL] = offsetof(moec_forward_args, residual),
+    [MOEC_ROLE_NOISE] = offsetof(moec_forward_args, noise),
+    [MOEC_ROLE_UNIFORM] = offsetof(moec_forward_args, uniform),
+    [MOEC_ROLE_TOKEN_IDS] = offsetof(moec_forward_args, token_ids),
+    [MOEC_ROLE_EXPERT_IDS] = offsetof(moec_forward_args, expert_ids),
+    [MOEC_ROLE_EXPERT_WEIGHTS] = offsetof(moec_forward_args, expert_weights),
+    [MOEC_ROLE_GROUP_IDS] = offsetof(moec_forward_args, group_ids),
+    [MOEC_ROLE_PRIORITY] = offsetof(moec_forward_args, priority),
+    [MOEC_ROLE_CAPACITY] = offsetof(moec_forward_args, capacity),
+    [MOEC_ROLE_TOP_K] = offsetof(moec_forward_args, top_k),
+#define FIELD(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = offsetof(moec_forward_args, out_##name),
+    MOEC_OUTPUTS(FIELD)
+#undef FIELD
+};
+
+static moec_ffi_wanted wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens) {
+  const moec_ffi_buffer *buffer = &layer->buffers[role];
+  int is_row = role == MOEC_ROLE_X || role == MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL;
+  return (moec_ffi_wanted){.name = moec_ffi_role_name(role),
+                           .dtype = buffer->dtype,
+                           .rows = buffer->columns ? num_tokens : -1,
+                           .columns = buffer->columns ? buffer->columns : buffer->count,
+                           .align = is_row ? ROW_ALIGN : ELEMENT_ALIGN};
+}
+
+/* T of x: all its dimensions but the last. */
+static moec_status count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens) {
+  moec_ffi_wanted wanted = wanted_of(layer, MOEC_ROLE_X, 0);
+  int64_t elements, tokens = 1;
+  moec_status status = moec_ffi_elements_of("x", x, &elements);
+  if (status != MOEC_OK)
+    return status;
+  for (int32_t i = 0; i + 1 < x->rank; ++i)
+    tokens *= elements || x->shape[i] == 0 ? x->shape[i] : 1;
+  if (x->rank < 1 || x->shape[x->rank - 1] != wanted.columns) {
+    char found[192];
+    moec_ffi_describe_tensor(x, found, sizeof(found));
+    return moec_error(MOEC_SHAPE, "x is %s, expected rows of %" PRId64, found, wanted.columns);
+  }
+  *out_tokens = tokens;
+  return MOEC_OK;
+}
+
+/* What the layer reads must be there, what it does not have must not. */
+static moec_status check_presence(const moec_ffi_layer *layer, const moec_ffi_call *call) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+    const moec_ffi_buffer *buffer = &layer->buffers[role];
+    const char *name = moec_ffi_role_name(role);
+    if (call->tensors[role] && !buffer->exists)
+      return moec_error(MOEC_INVALID_ARGUMENT, "package %.64s does not have the argument %s%s%s", layer->info.name,
+                        name, role >= MOEC_FIRST_REPORT ? "; compile its spec with --reports " : "",
+                        role >= MOEC_FIRST_REPORT ? name : "");
+    if (!call->tensors[role] && (buffer->is_input || role == MOEC_ROLE_Y))
+      return moec_error(MOEC_NULL_POINTER,
+                        "package %.64s needs the argument %s, which was not passed; call(\"x,weights,...,%s,...\", "
+                        "...) passes more than forward",
+                        layer->info.name, name, name);
+  }
+  return MOEC_OK;
+}
+
+static moec_status fill_args(const moec_ffi_layer *layer, const moec_ffi_call *call, moec_forward_args *args) {
+  moec_status status = count_tokens(layer, call->tensors[MOEC_ROLE_X], &args->num_tokens);
+  if (status == MOEC_OK)
+    status = check_presence(layer, call);
+  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_BUFFER_ROLES; ++role) {
+    if (!call->tensors[role])
+      continue;
+    const moec_ffi_wanted wanted = wanted_of(layer, role, args->num_tokens);
+    void *data = NULL;
+    status = moec_ffi_check_tensor(&wanted, call->tensors[role], layer->device, &data);
+    memcpy((char *)args + field_of_role[role], &data, sizeof(data));
+  }
+  args->tokens_per_sequence = call->tokens_per_sequence;
+  return status;
+}
+
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
+
+static moec_status choose_stream(const moec_ffi_layer *layer, const moec_ffi_call *call, moec_forward_args *args) {
+  if (layer->device.type != MOEC_FFI_CUDA)
+    return call->has_stream && call->stream
+               ? moec_error(MOEC_INVALID_ARGUMENT, "stream is set, but x is on cpu, expected none")
+               : MOEC_OK;
+  moec_ffi_host host = moec_ffi_find_host();
+  void *current = host.stream_of ? host.stream_of(layer->device.type, layer->device.id) : NULL;
+  args->stream = call->has_stream ? call->stream : current;
+  if (args->stream != current && !call->workspace)
+    return moec_error(MOEC_INVALID_ARGUMENT, "stream is not the framework's current one, in whose order it gives and "
+                                             "takes memory: pass a workspace too");
+  return MOEC_OK;
+}
+
+static moec_status run(moec_ffi_layer *layer, const moec_ffi_call *call, const moec_weights *weights,
+                       moec_forward_args *args) {
+  moec_ffi_workspace workspace = {NULL, 0, NULL};
+  moec_status status = MOEC_OK;
+  if (call->workspace) {
+    status = moec_ffi_given_workspace(layer, call->workspace, &workspace);
+  } else if (args->num_tokens) {
+    size_t bytes = 0;
+    status = moec_layer_workspace_bytes_call(layer->layer, args, &bytes);
+    if (status == MOEC_OK)
+      status = moec_ffi_take_workspace(layer, bytes, &workspace);
+  }
+  if (status != MOEC_OK)
+    return status;
+  args->workspace = workspace.data;
+  args->workspace_bytes = workspace.bytes;
+  status = moec_layer_forward(layer->layer, weights, args);
+  moec_ffi_return_workspace(layer, &workspace);
+  return status;
+}
+
+moec_status moec_ffi_forward(const moec_ffi_call *call) {
+  moec_forward_args args = {.struct_size = sizeof(args)};
+  moec_ffi_weights weights = {NULL, NULL};
+  moec_ffi_device device;
+  moec_ffi_layer *layer = NULL;
+  void *packed = NULL;
+  size_t packed_bytes = 0;
+  if (!call->tensors[MOEC_ROLE_X] || !call->weights)
+    return moec_error(MOEC_NULL_POINTER, "the argument %s was not passed", call->weights ? "x" : "weights");
+  moec_status status = moec_ffi_device_of("x", call->tensors[MOEC_ROLE_X], &device);
+  if (status == MOEC_OK)
+    status = moec_ffi_layer_on(device, &layer);
+  if (status == MOEC_OK)
+    status = fill_args(layer, call, &args);
+  if (status == MOEC_OK)
+    status = moec_ffi_packed_buffer("weights", layer, call->weights, &packed, &packed_bytes);
+  if (status == MOEC_OK)
+    status = choose_stream(layer, call, &args);
+  if (status == MOEC_OK)
+    status = moec_ffi_use_weights(layer, packed, packed_bytes, &weights);
+  if (status != MOEC_OK)
+    return status;
+  status = run(layer, call, weights.handle, &args);
+  moec_ffi_release_weights(layer, &weights);
+  return status;
+}
