@@ -9,14 +9,16 @@
 
 namespace moec::families {
 
-static void deepseekExperts(I &i) {
+// `sharedByKey`: a config without n_shared_experts has none; otherwise it must say so.
+static void deepseekExperts(I &i, bool sharedByKey = false) {
   experts(i, {"n_routed_experts"}, {"moe_intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
   i.weight("router.weight", "mlp.gate.weight");
   mlpExperts(i);
-  wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.",
-             {"shared_experts_intermediate_size", "moe_intermediate_size"});
+  if (!sharedByKey || i.writes("n_shared_experts"))
+    wideShared(i, {"n_shared_experts"}, "mlp.shared_experts.",
+               {"shared_experts_intermediate_size", "moe_intermediate_size"});
 }
 
 void deepseekV1(I &i) {
@@ -106,7 +108,7 @@ void dots(I &i) {
 
 // Scale null means 1; one choice is never divided.
 void mimo(I &i) {
-  deepseekExperts(i);
+  deepseekExperts(i, /*sharedByKey=*/true); // transformers' class of this config has no such key
   if (i.spec.contains("shared"))
     i.quirk("n_shared_experts",
             "some versions of the published code leave out the shared experts that the config names", "shared experts");

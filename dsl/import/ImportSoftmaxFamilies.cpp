@@ -36,6 +36,7 @@ void minimaxM2(I &i) {
   topK(i);
   f32Gate(i);
   sumNorm(i);
+  layerJitter(i, "router_jitter_noise");
   if (!i.has("use_routing_bias") || i.flag("router.choice_bias", {"use_routing_bias"})) {
     i.put("router.choice_bias", true, i.has("use_routing_bias") ? "use_routing_bias" : "family " + i.out.family);
     i.weight("router.choice_bias", "block_sparse_moe.e_score_correction_bias");
@@ -123,12 +124,15 @@ void qwen35(I &i) {
   gatedShared(i);
 }
 
+// The published checkpoints hold the experts stacked, in by out; code that loads them turns the axes around.
 void qwen3Vl(I &i) {
   qwenExperts(i);
   alwaysSum(i);
-  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", "in_out", "first_half");
-  i.weight("experts.up", "mlp.experts.gate_up_proj", "", "in_out", "second_half");
-  i.weight("experts.down", "mlp.experts.down_proj", "", "in_out");
+  const char *axes = i.options.stacked ? "" : "in_out";
+  i.stackedUsed = true;
+  i.weight("experts.gate", "mlp.experts.gate_up_proj", "", axes, "first_half");
+  i.weight("experts.up", "mlp.experts.gate_up_proj", "", axes, "second_half");
+  i.weight("experts.down", "mlp.experts.down_proj", "", axes);
 }
 
 void olmoe(I &i) {
@@ -185,10 +189,14 @@ void granite(I &i) {
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);
   i.fromFamily("router.score_over", "selected");
-  i.weight("router.weight", "block_sparse_moe.router.layer.weight");
-  i.weight("experts.gate", "block_sparse_moe.input_linear.weight", "", "", "first_half");
-  i.weight("experts.up", "block_sparse_moe.input_linear.weight", "", "", "second_half");
-  i.weight("experts.down", "block_sparse_moe.output_linear.weight");
+  // The checkpoints hold the experts stacked; code that loads them gives them other names.
+  i.stackedUsed = true;
+  const std::string at = "block_sparse_moe.",
+                    joined = at + (i.options.stacked ? "experts.gate_up_proj" : "input_linear.weight");
+  i.weight("router.weight", at + (i.options.stacked ? "router.weight" : "router.layer.weight"));
+  i.weight("experts.gate", joined, "", "", "first_half");
+  i.weight("experts.up", joined, "", "", "second_half");
+  i.weight("experts.down", at + (i.options.stacked ? "experts.down_proj" : "output_linear.weight"));
   if (i.integerOr({"shared_intermediate_size"}, 0) > 0) {
     i.integer("shared.intermediate", {"shared_intermediate_size"});
     i.weight("shared.gate", "shared_mlp.input_linear.weight", "", "", "first_half");
@@ -253,6 +261,7 @@ void clampedExperts(I &i, const char *gate, const char *up) {
 void gptOss(I &i) { clampedExperts(i, "even", "odd"); }
 
 void llama4(I &i) {
+  i.ignore({"router_jitter_noise", "interleave_moe_layer_step"}); // the published code has no jitter
   experts(i, {"num_local_experts"}, {"intermediate_size"});
   i.activation("experts.act", {"hidden_act"}, "silu");
   topK(i);

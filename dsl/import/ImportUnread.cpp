@@ -27,7 +27,7 @@ bool concernsOthers(const std::string &key) {
        {"aux_loss_alpha", "aux_loss_coef", "router_aux_loss_coef", "router_z_loss_coef", "z_loss_coef", "seq_aux",
         "output_router_logits", "output_scores", "moe_shared_expert_overlap", "moe_router_bias_update_factor",
         "moe_router_bias_update_rate", "expert_model_parallel_size", "expert_parallel_size", "activation_dropout",
-        "router_ignore_padding_tokens", "moe_dropout_prob", "moe_layer_num"})
+        "router_ignore_padding_tokens", "moe_dropout_prob", "moe_layer_num", "moe_loss_weight", "add_router_probs"})
     if (key == name)
       return true;
   return key.rfind("index_", 0) == 0 || contains(key, "load_balanc");

@@ -254,8 +254,17 @@ TEST(Import, options_choose_the_form) {
   LayerSpec spec = specOf(result.spec);
   EXPECT_EQ(spec.weights["router.weight"].tensor, "mlp.gate.weight");
   EXPECT_EQ(spec.weights["experts.up"].tensor, "mlp.experts.gate_up_proj");
+  ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
+  EXPECT_EQ(specOf(result.spec).weights["experts.down"].axes, AxesKind::OutIn);
+  ASSERT_TRUE(importConfig(publishedAs("granitemoe").config, options, result));
+  spec = specOf(result.spec);
+  EXPECT_EQ(spec.weights["router.weight"].tensor, "block_sparse_moe.router.weight");
+  EXPECT_EQ(spec.weights["experts.up"].tensor, "block_sparse_moe.experts.gate_up_proj");
+  EXPECT_EQ(spec.weights["experts.down"].tensor, "block_sparse_moe.experts.down_proj");
   EXPECT_FALSE(importConfig(publishedAs("dbrx").config, options, result));
   options = {};
+  ASSERT_TRUE(importConfig(publishedAs("qwen3_vl").config, options, result));
+  EXPECT_EQ(specOf(result.spec).weights["experts.down"].axes, AxesKind::InOut);
   options.decoder = true;
   ASSERT_TRUE(importConfig(publishedAs("nllb").config, options, result));
   EXPECT_EQ(result.prefix, "model.decoder.layers.3.");
@@ -286,6 +295,29 @@ TEST(Import, config_that_does_not_say_its_layers_is_taken_with_a_warning) {
              result));
   EXPECT_EQ(result.layer, 4);
   EXPECT_TRUE(findingOf(result, "W-IMPORT-LAYER"));
+}
+
+// A config that a class writes in full has keys at their defaults, which say nothing new of the layer.
+TEST(Import, keys_that_do_not_concern_the_layer_are_no_reason_to_warn) {
+  static const std::pair<const char *, const char *> full[] = {
+      {"llama4", R"({"text_config": {"router_jitter_noise": 0.0, "moe_layers": [0]}})"},
+      {"minimax_m2", R"({"router_jitter_noise": 0.0})"},
+      {"dbrx", R"({"ffn_config": {"moe_loss_weight": 0.01}})"},
+      {"switch", R"({"add_router_probs": false})"}};
+  for (auto [family, keys] : full) {
+    ImportResult result;
+    ASSERT_TRUE(import(changed(publishedAs(family).config, keys), std::nullopt, result)) << family;
+    EXPECT_FALSE(findingOf(result, "W-IMPORT-KEY")) << family;
+  }
+}
+
+// A config that is saved again lacks keys that its class does not have.
+TEST(Import, key_of_shared_experts_may_be_absent_where_a_class_has_none) {
+  nlohmann::json config = nlohmann::json::parse(publishedAs("mimo").config);
+  config.erase("n_shared_experts");
+  ImportResult result;
+  ASSERT_TRUE(import(config.dump(), 1, result));
+  EXPECT_FALSE(specOf(result.spec).shared);
 }
 
 TEST(Import, unknown_model_gets_a_suggestion) {

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""accelerate(model) and restore(model): a model's layers of experts run by compiled packages, and as before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from typing import Dict, List, Mapping, Optional, Tuple, Union
+
+import torch
+
+from .. import _errors
+from .._compile import compile as compile_spec
+from .._package import Package
+from . import _check, _ops, _replace
+from ._blocks import Block, Finder, dtype_of
+from ._import import Group, Importer, Spec
+from ._publish import safetensors_image
+from ._record import CannotReplace, Recorded, hidden_of, record
+from ._report import BlockReport, Report
+
+
+def accelerate(
+    model: torch.nn.Module,
+    *,
+    packages: Union[None, str, "os.PathLike[str]"] = None,
+    threads: Optional[int] = None,
+    tolerance: Optional[Mapping[torch.dtype, float]] = None,
+    strict: bool = False,
+    release_weights: bool = False,
+) -> Report:
+    """Replaces the layers of experts of a transformers model by compiled ones, and says what it did.
+
+    Each layer's spec comes from `model.config` (`moec import hf`); equal specs are compiled once. Every block is
+    compared with what replaces it, on random tokens; one that differs, or that moec cannot compile, stays as it was,
+    and the report says why. Training, gradients, autocast and other types run as before too, call by call.
+
+    packages         a folder for the compiled packages; None: that of moec.compile
+    threads          of a call; None: torch.get_num_threads() at each call
+    tolerance        type -> largest |y - r| / |r| of a token, in place of moec.torch.BOUNDS
+    strict           raise MoecError instead of leaving a block as it was
+    release_weights  give back the memory of the weights that were packed. The model can then neither be restored
+                     nor saved, nor run without moec.
+    """
+    restore(model)
+    report = Report()
+    try:
+        if model.training:
+            raise _errors.MoecError("the model is in training mode; call model.eval() first")
+        if not hasattr(getattr(model, "config", None), "to_json_string"):
+            raise _errors.MoecError("the model has no config of transformers")
+        importer = Importer(model.config)
+        groups = importer.groups()
+        if not groups:
+            raise _errors.MoecError("the config says that no layer has experts")
+    except _errors.MoecError as reason:
+        if strict:
+            raise
+        report.problem = str(reason)
+        return report
+    builder = _Builder(model, importer, packages, threads, {**_check.BOUNDS, **(tolerance or {})}, release_weights)
+    for group in groups:
+        for layer in group.layers:
+            report.blocks += builder.layer(group, layer)
+    if strict and report.kept:
+        restore(model)
+        raise _errors.MoecError("; ".join(map(str, report.kept)))
+    return report
+
+
+def restore(model: torch.nn.Module) -> None:
+    """Undoes accelerate. MoecError if weights were released: then only loading the model again brings them back."""
+    states = [m.__dict__[_replace.STATE] for m in model.modules() if _replace.STATE in m.__dict__]
+    released = next((s for s in states if s.released), None)
+    if released is not None:
+        raise _errors.MoecError(f"the weights of {released.name} were released; load the model again")
+    for module in model.modules():
+        _replace.put_back(module)
+
+
+class _Builder:
+    """Replaces one layer after another."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        importer: Importer,
+        packages: Union[None, str, "os.PathLike[str]"],
+        threads: Optional[int],
+        bounds: Mapping[torch.dtype, float],
+        release_weights: bool,
+    ):
+        self._model = model
+        self._importer = importer
+        self._finder = Finder(model)
+        self._packages = pathlib.Path(packages) if packages is not None else None
+        self._threads = threads
+        self._bounds = bounds
+        self._release = release_weights
+        self._kernels: Dict[Tuple[str, torch.device], _ops.Kernels] = {}
+
+    def layer(self, group: Group, layer: int) -> List[BlockReport]:
+        """One layer's block replaced, or why not."""
+        failed: List[BlockReport] = []
+        for stacked in (False, True):
+            try:
+                blocks = self._finder.find(
+                    layer, lambda dtype: self._importer.spec(group, dtype, stacked), group.prefix_of(layer)
+                )
+            except _errors.MoecError as reason:
+                if not stacked:  # not every family has experts that are stacked after loading
+                    failed.append(BlockReport(f"layer {layer}", layer, False, str(reason)))
+                continue
+            for block in blocks:
+                if _replace.STATE in block.module.__dict__:
+                    continue
+                try:
+                    return [self._replaced(block)]
+                except (_errors.MoecError, CannotReplace) as reason:
+                    failed.append(BlockReport(block.name, layer, False, str(reason)))
+                except Exception as reason:  # of the model's code, or of weights that are not in memory
+                    failed.append(BlockReport(block.name, layer, False, f"{type(reason).__name__}: {reason}"))
+        if not failed:
+            where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
+            failed.append(BlockReport(where, layer, False, "no module has the tensors that its spec names"))
+        return failed[:1]
+
+    def _replaced(self, block: Block) -> BlockReport:
+        module, spec = block.module, block.spec
+        dtype, device, hidden = dtype_of(module), next(module.parameters()).device, spec["hidden"]
+        kernels = self._kernels_of(spec, device)
+        layer = kernels.layer(self._threads or torch.get_num_threads())
+        with safetensors_image(block.tensors(self._model)) as image:
+            weights = layer.load(image, block.prefix)
+        call = _ops.Call(kernels, weights, block.name, self._threads)
+        sequences = _looks_at_sequences(spec)
+        x = _check.random_tokens((2, _check.TOKENS // 2, hidden), dtype, device)
+        with torch.no_grad():
+            recorded = record(module, x)
+            checked = self._checked(module, call, x, sequences)
+            if sequences and checked:
+                self._checked(module, call, _check.repeated_tokens((2, 512, hidden), dtype, device), sequences)
+        state = _replace.State(block.name, None, dtype, device, x.dim(), recorded, sequences)
+        if self._release:
+            state.released = _release(module, recorded)
+        call.watch = _ops.Watch(module)
+        state.handle = _ops.register(call)
+        _replace.replace(module, state)
+        return BlockReport(block.name, block.layer, True, "", os.fspath(kernels.package), checked, weights.nbytes)
+
+    def _checked(
+        self, module: torch.nn.Module, call: _ops.Call, x: torch.Tensor, sequences: bool
+    ) -> _check.Agreement:
+        """Compares the block with the call that replaces it; MoecError if they differ."""
+
+        def own(changed: torch.Tensor) -> torch.Tensor:
+            return hidden_of(module(changed.reshape(x.shape)), x).reshape(-1, x.shape[-1])
+
+        flat = x.reshape(-1, x.shape[-1])
+        found = call(flat, x.shape[1] if sequences else 0)
+        checked = _check.agreement(own(x.clone()), found, flat, own, self._bounds[x.dtype])
+        if not checked:
+            raise _errors.MoecError(f"its compiled form computes something else: {checked.problem}")
+        return checked
+
+    def _kernels_of(self, spec: Spec, device: torch.device) -> _ops.Kernels:
+        text = json.dumps(spec, sort_keys=True)
+        if (text, device) not in self._kernels:
+            self._kernels[text, device] = _ops.Kernels(self._package(spec, text, device), device)
+        return self._kernels[text, device]
+
+    def _package(self, spec: Spec, text: str, device: torch.device) -> Package:
+        target = device.type
+        if self._packages is None:
+            return compile_spec(spec, target=target)
+        key = hashlib.sha256(f"{text} {target}".encode()).hexdigest()[:16]
+        folder = self._packages / f"{spec['name']}-{key}"
+        if not folder.exists():
+            self._packages.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._packages) as work:
+                made = pathlib.Path(work) / "package"
+                compile_spec(spec, made, target=target)
+                try:
+                    made.rename(folder)
+                except OSError:  # another process made the same one meanwhile
+                    if not folder.exists():
+                        raise
+        return Package(folder)
+
+
+def _looks_at_sequences(spec: Spec) -> bool:
+    """Whether a token's output depends on the other tokens of its sequence."""
+    kind = spec["router"].get("kind", "token_choice")
+    return "capacity" in spec or kind in ("expert_choice", "soft", "depth")
+
+
+def _release(module: torch.nn.Module, recorded: Recorded) -> bool:
+    """Frees the weights that only the packed layer needs now."""
+    kept = {id(p) for part in recorded.parts if part.needed for p in part.module.parameters()}
+    for parameter in module.parameters():
+        if id(parameter) not in kept:
+            parameter.data = parameter.data.new_empty(0)
+    return True
