@@ -98,6 +98,11 @@ TEST_F(CppError, options) {
   EXPECT_EQ(messageOf(Pool::create(pool)), "MOEC_INVALID_ARGUMENT: options: threads is 2000, expected 0 to 1024");
 }
 
+TEST_F(CppError, a_result_that_is_ok_has_no_error) {
+  EXPECT_EQ(layer.workspace_bytes(1).error().message(), "MOEC_OK: ");
+  EXPECT_EQ(call().run(workspace).error().message(), "MOEC_OK: ");
+}
+
 TEST_F(CppError, exceptions_carry_the_error) {
   try {
     or_throw(layer.pack({}));

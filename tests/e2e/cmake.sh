@@ -158,6 +158,13 @@ quietly "$cmake" -S consumer -B 'consumer sources' -DMOEC_SOURCES="$source_dir" 
 quietly "$cmake" --build 'consumer sources' -j 2
 'consumer sources/engine'
 
+say 'the compiler from its sources, too: what would be built, and in which order'
+quietly "$cmake" -S project -B whole -G Ninja -DMOEC_SOURCES="$source_dir" -DKIND=STATIC -DMOEC_RUNTIME_ONLY=OFF \
+  -DCMAKE_C_COMPILER=clang-22 -DCMAKE_CXX_COMPILER=clang++-22
+ninja -C whole -t commands engine/engine >log
+linked=$(grep -n ' -o moec/bin/moec ' log | cut -d: -f1) ran=$(grep -n '/moec/bin/moec. *compile\|/moec/bin/moec"* compile' log | cut -d: -f1)
+[ -n "$linked" ] && [ -n "$ran" ] && [ "$linked" -lt "$ran" ] || { tail -5 log; exit 1; }
+
 say 'mistakes are sentences'
 mistake() { # mistake TEXT ARGUMENTS-OF-MOEC_ADD_LAYER
   mkdir -p wrong

@@ -17,7 +17,7 @@ namespace moec {
 inline namespace v0 {
 
 struct Error {
-  moec_status status = MOEC_INTERNAL;
+  moec_status status = MOEC_OK;
   std::string text;
   std::string message() const { return std::string(moec_status_name(status)) + ": " + text; }
 };
@@ -42,8 +42,12 @@ public:
   Result(Error error) : state(std::move(error)) {}
   bool ok() const { return std::holds_alternative<T>(state); }
   explicit operator bool() const { return ok(); }
-  // Only of a result that is not ok.
-  const Error &error() const { return *std::get_if<Error>(&state); }
+  // MOEC_OK and no text if the result is ok.
+  const Error &error() const {
+    static const Error none;
+    const Error *found = std::get_if<Error>(&state);
+    return found ? *found : none;
+  }
   T &value() & { return *checked(); }
   T &&value() && { return std::move(*checked()); }
   T &operator*() & { return *checked(); }
