@@ -316,12 +316,36 @@ def test_many_python_threads(model):
     assert float(apart(logits(model), expected).max()) < 1e-4
 
 
+def test_a_refusal_releases_nothing(model):
+    expected = logits(model)
+    blocks(model)[1].gate.top_k = 3
+    with pytest.raises(moec.MoecError, match="model.layers.2.mlp: stays as it was"):
+        moec.torch.accelerate(model, strict=True, release_weights=True)
+    blocks(model)[1].gate.top_k = 4
+    assert torch.equal(logits(model), expected)
+
+
+def test_weights_that_others_have_too_are_kept(model):
+    """Two layers with one bank of experts, of which one cannot be replaced."""
+    blocks(model)[1].experts = blocks(model)[0].experts
+    blocks(model)[1].gate.top_k = 3
+    expected = logits(model)
+    report = moec.torch.accelerate(model, release_weights=True)
+    assert [b.name for b in report.replaced] == ["model.layers.1.mlp"]
+    assert float(apart(logits(model), expected).max()) < 1e-4
+
+
 def test_weights_can_be_released(model):
     expected = logits(model)
+    with torch.no_grad():
+        recorded = model(prompts()[0], output_router_logits=True).router_logits
     packed = moec.torch.accelerate(model, strict=True, release_weights=True).replaced
     assert float(apart(logits(model), expected).max()) < 1e-4
     assert all(block.experts.gate_up_proj.numel() == 0 for block in blocks(model))
     assert sum(b.weights_bytes for b in packed) > 0
+    with torch.no_grad():
+        again = model(prompts()[0], output_router_logits=True).router_logits
+    torch.testing.assert_close(again, recorded)
     with pytest.raises(moec.MoecError, match="weights of model.layers.1.mlp were released; load the model again"):
         moec.torch.restore(model)
     with pytest.raises(moec.MoecError, match="cannot run without moec, because its weights were released: gradients"):

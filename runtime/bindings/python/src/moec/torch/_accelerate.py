@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import os
@@ -12,14 +13,14 @@ from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 
-from .. import _errors
+from .. import _errors, _program
 from .._compile import compile as compile_spec
 from .._package import Package
 from . import _check, _ops, _replace
 from ._blocks import Block, Finder, dtype_of
 from ._import import Group, Importer, Spec
 from ._publish import safetensors_image
-from ._record import CannotReplace, Recorded, hidden_of, record
+from ._record import CannotReplace, hidden_of, record
 from ._report import BlockReport, Report
 
 
@@ -41,9 +42,9 @@ def accelerate(
     packages         a folder for the compiled packages; None: that of moec.compile
     threads          of a call; None: torch.get_num_threads() at each call
     tolerance        type -> largest |y - r| / |r| of a token, in place of moec.torch.BOUNDS
-    strict           raise MoecError instead of leaving a block as it was
-    release_weights  give back the memory of the weights that were packed. The model can then neither be restored
-                     nor saved, nor run without moec.
+    strict           raise MoecError instead of leaving a block as it was; the model is then as before
+    release_weights  give back the memory of the weights that were packed, block by block, with strict at the end. The
+                     model can then neither be restored nor saved, nor run without moec.
     """
     restore(model)
     report = Report()
@@ -61,13 +62,17 @@ def accelerate(
             raise
         report.problem = str(reason)
         return report
-    builder = _Builder(model, importer, packages, threads, {**_check.BOUNDS, **(tolerance or {})}, release_weights)
+    builder = _Builder(model, importer, packages, threads, {**_check.BOUNDS, **(tolerance or {})})
     for group in groups:
         for layer in group.layers:
             report.blocks += builder.layer(group, layer)
+            if release_weights and not strict:
+                builder.release()
     if strict and report.kept:
         restore(model)
         raise _errors.MoecError("; ".join(map(str, report.kept)))
+    if release_weights:
+        builder.release()
     return report
 
 
@@ -91,7 +96,6 @@ class _Builder:
         packages: Union[None, str, "os.PathLike[str]"],
         threads: Optional[int],
         bounds: Mapping[torch.dtype, float],
-        release_weights: bool,
     ):
         self._model = model
         self._importer = importer
@@ -99,8 +103,8 @@ class _Builder:
         self._packages = pathlib.Path(packages) if packages is not None else None
         self._threads = threads
         self._bounds = bounds
-        self._release = release_weights
         self._kernels: Dict[Tuple[str, torch.device], _ops.Kernels] = {}
+        self._packed: List[torch.nn.Module] = []  # blocks that still have their own weights too
 
     def layer(self, group: Group, layer: int) -> List[BlockReport]:
         """One layer's block replaced, or why not."""
@@ -110,19 +114,17 @@ class _Builder:
                 blocks = self._finder.find(
                     layer, lambda dtype: self._importer.spec(group, dtype, stacked), group.prefix_of(layer)
                 )
-            except _errors.MoecError as reason:
+            except Exception as reason:  # of the importer, or of transformers' conversion of names
                 if not stacked:  # not every family has experts that are stacked after loading
-                    failed.append(BlockReport(f"layer {layer}", layer, False, str(reason)))
+                    failed.append(BlockReport(f"layer {layer}", layer, False, _sentence(reason)))
                 continue
             for block in blocks:
                 if _replace.STATE in block.module.__dict__:
                     continue
                 try:
                     return [self._replaced(block)]
-                except (_errors.MoecError, CannotReplace) as reason:
-                    failed.append(BlockReport(block.name, layer, False, str(reason)))
-                except Exception as reason:  # of the model's code, or of weights that are not in memory
-                    failed.append(BlockReport(block.name, layer, False, f"{type(reason).__name__}: {reason}"))
+                except Exception as reason:  # also of the model's code, or of weights that are not in memory
+                    failed.append(BlockReport(block.name, layer, False, _sentence(reason)))
         if not failed:
             where = f"layer {layer} of the decoder" if group.decoder else f"layer {layer}"
             failed.append(BlockReport(where, layer, False, "no module has the tensors that its spec names"))
@@ -144,12 +146,27 @@ class _Builder:
             if sequences and checked:
                 self._checked(module, call, _check.repeated_tokens((2, 512, hidden), dtype, device), sequences)
         state = _replace.State(block.name, None, dtype, device, x.dim(), recorded, sequences)
-        if self._release:
-            state.released = _release(module, recorded)
         call.watch = _ops.Watch(module)
         state.handle = _ops.register(call)
         _replace.replace(module, state)
+        self._packed.append(module)
         return BlockReport(block.name, block.layer, True, "", os.fspath(kernels.package), checked, weights.nbytes)
+
+    def release(self) -> None:
+        """Frees the weights that only packed layers need now: not those of parts that may be called again, nor those
+        that other modules have too."""
+        everywhere = self._model.named_modules(remove_duplicate=False)
+        owners = collections.Counter(id(p) for _, module in everywhere for p in module._parameters.values())
+        for module in self._packed:
+            state: _replace.State = module.__dict__[_replace.STATE]
+            needed = {id(p) for part in state.recorded.parts for p in part.module.parameters()}
+            for parameter in module.parameters():
+                if id(parameter) not in needed and owners[id(parameter)] == 1:
+                    parameter.data = parameter.data.new_empty(0)
+            state.released = True
+            assert state.handle is not None
+            _ops.call_of(state.handle).watch = _ops.Watch(module)
+        self._packed.clear()
 
     def _checked(
         self, module: torch.nn.Module, call: _ops.Call, x: torch.Tensor, sequences: bool
@@ -176,7 +193,7 @@ class _Builder:
         target = device.type
         if self._packages is None:
             return compile_spec(spec, target=target)
-        key = hashlib.sha256(f"{text} {target}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{text} {target} {_program.identity()}".encode()).hexdigest()[:16]
         folder = self._packages / f"{spec['name']}-{key}"
         if not folder.exists():
             self._packages.mkdir(parents=True, exist_ok=True)
@@ -191,16 +208,13 @@ class _Builder:
         return Package(folder)
 
 
+def _sentence(reason: Exception) -> str:
+    """What an error says, with its kind if moec did not write it."""
+    own = isinstance(reason, (_errors.MoecError, CannotReplace))
+    return str(reason) if own else f"{type(reason).__name__}: {reason}"
+
+
 def _looks_at_sequences(spec: Spec) -> bool:
     """Whether a token's output depends on the other tokens of its sequence."""
     kind = spec["router"].get("kind", "token_choice")
     return "capacity" in spec or kind in ("expert_choice", "soft", "depth")
-
-
-def _release(module: torch.nn.Module, recorded: Recorded) -> bool:
-    """Frees the weights that only the packed layer needs now."""
-    kept = {id(p) for part in recorded.parts if part.needed for p in part.module.parameters()}
-    for parameter in module.parameters():
-        if id(parameter) not in kept:
-            parameter.data = parameter.data.new_empty(0)
-    return True
