@@ -112,13 +112,62 @@ Groups groupRowOps(Block &block, const ReportUse &reports) {
   return groups;
 }
 
+// The group of every row of `route`, [R] i32, at the builder's place; null: it comes from outside the layer.
+Value groupOfRows(OpBuilder &builder, Location loc, Value route) {
+  auto type = cast<RouteType>(route.getType());
+  auto i32 = builder.getI32Type();
+  Value ids;
+  if (auto dispatch = route.getDefiningOp<DispatchOp>())
+    ids = dispatch.getIds();
+  if (route.getDefiningOp<SlotsOp>()) {
+    SmallVector<int32_t> groups;
+    for (int64_t s = 0; s < type.getChoices(); ++s)
+      groups.push_back(int32_t(s / (type.getChoices() / type.getGroups())));
+    ids = ColumnsOp::create(builder, loc, RankedTensorType::get({ShapedType::kDynamic, type.getChoices()}, i32),
+                            builder.getDenseI32ArrayAttr(groups));
+  }
+  return ids ? GatherOp::create(builder, loc, RankedTensorType::get({ShapedType::kDynamic}, i32), ids, route)
+                   .getResult()
+             : Value();
+}
+
+// Operands with columns per group [G,N], which only epilogues can index, become rows of their table by group.
+void lookUpColumns(Block &block) {
+  DenseMap<Value, Value> groups; // by route
+  for (MapOp map : llvm::to_vector(block.getOps<MapOp>())) {
+    RowSpace route = rowSpaceOf(map.getResult());
+    SmallVector<OperandKind> kinds;
+    for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+      auto type = cast<RankedTensorType>(input.getType());
+      kinds.push_back(kindAt(map.getKinds(), unsigned(i)));
+      bool perGroup = kinds.back() == OperandKind::col && type.getRank() == 2;
+      if (!perGroup || !route || !type.getElementType().isF32() || input.getDefiningOp())
+        continue;
+      if (!groups.count(route)) { // where the route is made, so that later maps find it too
+        OpBuilder builder(map.getContext());
+        if (Operation *def = route.getDefiningOp())
+          builder.setInsertionPointAfter(def);
+        groups[route] = route.getDefiningOp() ? groupOfRows(builder, map.getLoc(), route) : Value();
+      }
+      if (!groups[route])
+        continue;
+      OpBuilder builder(map);
+      auto rows = RankedTensorType::get({ShapedType::kDynamic, type.getDimSize(1)}, type.getElementType());
+      map.getInputsMutable()[i].set(LookupOp::create(builder, map.getLoc(), rows, input, groups[route]));
+      kinds.back() = OperandKind::elem;
+    }
+    map.setKindsAttr(kindArray(map.getContext(), kinds));
+  }
+}
+
 LogicalResult checkMember(Operation *op) {
   auto map = dyn_cast<MapOp>(op);
   for (unsigned i = 0; map && i < map.getInputs().size(); ++i)
     if (kindAt(map.getKinds(), i) == OperandKind::col &&
         cast<RankedTensorType>(map.getInputs()[i].getType()).getRank() == 2)
       return op->emitOpError("F2: operand ")
-             << i << " has columns per group, which only the epilogue of a matmul of that route can use";
+             << i << " has columns per group of another type than f32, which only the epilogue of a matmul of that "
+             << "route can use";
   return success();
 }
 
@@ -166,6 +215,7 @@ void formProgram(ArrayRef<Operation *> members, Block &block, std::vector<Fusion
 
 LogicalResult formRowPrograms(func::FuncOp layer, std::vector<FusionNote> &notes) {
   Block &block = layer.getBody().front();
+  lookUpColumns(block);
   for (Operation &op : block)
     if (failed(checkMember(&op)))
       return failure();

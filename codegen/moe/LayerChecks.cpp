@@ -173,6 +173,9 @@ LogicalResult checkResults(func::FuncOp function) {
       return function.emitOpError("L3: result ") << i << " must be one of " << outputsText() << ", found \"" << role
                                                  << "\" " << function.getResultTypes()[i];
   }
+  if (seen.contains("ids") != seen.contains("weights"))
+    return function.emitOpError("L3: ids and weights come together, found only ")
+           << (seen.contains("ids") ? "ids" : "weights");
   return seen.contains("y") ? success() : function.emitOpError("L3: no result has the moe.role \"y\"");
 }
 

@@ -22,7 +22,7 @@ RowSpace rowSpaceOf(mlir::Value value);
 //       (LayerInputs.h) has its input's shape and occurs at most once. All others have static shapes of rank 1..3, and
 //       two of them may share a role only if types and storage agree
 //   L3  results have the moe.roles y [?,H] and any of logits [?,n] f32, ids [?,K] i32, weights [?,K] f32, or of a
-//       report of runtime/moec_outputs.h in its type and shape, each once
+//       report of runtime/moec_outputs.h in its type and shape, each once; ids and weights together
 //   L4  the function holds only moe ops, at most 4096
 //   L5  operands of an op have the same rows (all tokens, or all rows of one route); a route and a gathered or combined
 //       value agree

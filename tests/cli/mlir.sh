@@ -52,6 +52,23 @@ expect_err 'moec: error[E-UNSUPPORTED]: --skew zipf acts on the parameter router
   hint: give the router'"'"'s matrix that moe.role'
 
 # A parameter of 14 GiB under a limit of 4.
+cat >columns.mlir <<'EOF'
+func.func @percol(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<4x8xf32> {moe.role = "router.weight"}, %b: tensor<4x8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %z = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<4x8xf32> -> tensor<?x4xf32>
+  %i = moe.top_k 2 of %z : tensor<?x4xf32> -> tensor<?x2xi32>
+  %r = moe.dispatch %i {moe.experts} : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
+  %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
+    %s = arith.addf %a, %c : f32
+    moe.yield %s : f32
+  }
+  %y = moe.combine %h : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+EOF
+run verify columns.mlir -q --target cpu,cuda --emulate --tokens 0-5,17
+expect_status 0
+
 cat >large.mlir <<'EOF'
 func.func @large(%x: tensor<?x4xf32> {moe.role = "x"}, %table: tensor<900000000x4xf32> {moe.role = "table"},
                  %token: tensor<?xi32> {moe.role = "token_ids"}) -> (tensor<?x4xf32> {moe.role = "y"}) {

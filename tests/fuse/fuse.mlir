@@ -184,3 +184,22 @@ func.func @fuse_f2_rows_of_a_route(%x: tensor<?x8xf32> {moe.role = "x"}, %w: ten
   %y = moe.combine %p : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+// F2: columns per group, which row programs cannot index, are looked up by the group of the row.
+// WHY: F2 gather, gather, lookup, map: one row program
+// CHECK-LABEL: @fuse_f2_columns_of_groups
+// CHECK: moe.row_program (%[[I:.*]] = %{{.*}} : tensor<?x2xi32>
+// CHECK: %[[G:.*]] = moe.gather %[[I]], %{{.*}} : tensor<?x2xi32>, !moe.route<4 groups, 2 choices> -> tensor<?xi32>
+// CHECK: moe.lookup %{{.*}} at %[[G]] : tensor<4x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+func.func @fuse_f2_columns_of_groups(%x: tensor<?x8xf32> {moe.role = "x"}, %i: tensor<?x2xi32> {moe.role = "expert_ids"},
+    %b: tensor<4x8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
+  %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
+    %s = arith.addf %a, %c : f32
+    moe.yield %s : f32
+  }
+  %y = moe.combine %h : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

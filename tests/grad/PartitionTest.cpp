@@ -53,12 +53,17 @@ func::FuncOp joined(const Partition &parts) {
   return both;
 }
 
-void expectSame(GradientCase &one, SavePolicy policy) {
+void expectSame(GradientCase &one, SavePolicy policy, bool fused) {
   ASSERT_TRUE(one.prepare(7, 2));
   ASSERT_TRUE(one.runInterpreter());
   auto whole = one.gradients();
   Partition parts = partition(one.both.built.layer, policy);
   ASSERT_TRUE(succeeded(verify(*one.both.built.module)));
+  if (fused) {
+    std::vector<FusionNote> notes;
+    ASSERT_TRUE(succeeded(fuseStages(parts.forward, notes)) && succeeded(fuseStages(parts.backward, notes)));
+    ASSERT_TRUE(succeeded(verify(*one.both.built.module)));
+  }
   one.both.built.layer = joined(parts);
   one.got = {};
   ASSERT_TRUE(one.runInterpreter());
@@ -85,10 +90,27 @@ TEST(Partition, both_functions_together_give_the_same_gradients) {
       ASSERT_TRUE(one.both.built.read(randomSpecText(seed, sizes)));
       if (one.both.built.spec->experts.act == Activation::Custom || !one.both.built.buildGradient())
         continue;
-      expectSame(one, policy);
+      expectSame(one, policy, /*fused=*/false);
       ++layers;
     }
   EXPECT_GE(layers, 180);
+}
+
+TEST(Partition, fusion_changes_no_gradient) {
+  RandomSizes sizes;
+  sizes.most = 16;
+  sizes.experts = 8;
+  int layers = 0;
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    GradientCase one;
+    ASSERT_TRUE(one.both.built.read(randomSpecText(seed, sizes)));
+    if (one.both.built.spec->experts.act == Activation::Custom || !one.both.built.buildGradient())
+      continue;
+    expectSame(one, SavePolicy::Matmuls, /*fused=*/true);
+    ++layers;
+  }
+  EXPECT_GE(layers, 120);
 }
 
 struct Kept {

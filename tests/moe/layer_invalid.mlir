@@ -88,20 +88,20 @@ func.func @layer_l2_members_experts(%x: tensor<?x8xf32> {moe.role = "x"}, %b: te
 }
 
 // -----
-func.func @layer_l7_k(%x: tensor<?x300xf32> {moe.role = "x"}) -> (tensor<?x300xf32> {moe.role = "y"}, tensor<?x257xi32> {moe.role = "ids"}) {
+func.func @layer_l7_k(%x: tensor<?x300xf32> {moe.role = "x"}) -> (tensor<?x300xf32> {moe.role = "y"}) {
   // expected-error @below {{'moe.top_k' op L7: k (257) is larger than 256}}
   %i = moe.top_k 257 of %x : tensor<?x300xf32> -> tensor<?x257xi32>
   %y = moe.softmax %x : tensor<?x300xf32>
-  return %y, %i : tensor<?x300xf32>, tensor<?x257xi32>
+  return %y : tensor<?x300xf32>
 }
 
 // -----
-func.func @layer_f2_columns_per_group(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8xf32> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+func.func @layer_f2_columns_per_group(%x: tensor<?x8xf32> {moe.role = "x"}, %b: tensor<4x8xbf16> {moe.role = "b"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
   %r = moe.dispatch %i : tensor<?x2xi32> -> !moe.route<4 groups, 2 choices>
   %g = moe.gather %x, %r : tensor<?x8xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
-  // expected-error @below {{'moe.map' op F2: operand 1 has columns per group, which only the epilogue of a matmul of that route can use}}
-  %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xf32>) -> tensor<?x8xf32> {
+  // expected-error @below {{'moe.map' op F2: operand 1 has columns per group of another type than f32, which only the epilogue of a matmul of that route can use}}
+  %h = moe.map (%a = %g elem : tensor<?x8xf32>, %c = %b col : tensor<4x8xbf16>) -> tensor<?x8xf32> {
     moe.yield %a : f32
   }
   %y = moe.combine %h : tensor<?x8xf32> over %r : !moe.route<4 groups, 2 choices> -> tensor<?x8xf32>
@@ -131,4 +131,11 @@ func.func @layer_l9(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {m
   // expected-error @below {{'moe.grouped_matmul' op L9: belongs to backward passes; moec makes them from the forward layer}}
   %y = moe.grouped_matmul %x : tensor<?x8xf32> by %w : tensor<8x8xf32> transposed -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
+}
+
+// -----
+// expected-error @below {{'func.func' op L3: ids and weights come together, found only ids}}
+func.func @layer_l3_ids(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}) {
+  %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
+  return %x, %i : tensor<?x8xf32>, tensor<?x2xi32>
 }

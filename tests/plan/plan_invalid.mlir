@@ -58,10 +58,11 @@ func.func @plan_p5_columns(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8x
 
 // -----
 // expected-error @below {{'func.func' op P5: ids have 2 columns, expert_weights 3}}
-func.func @plan_p5_input_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x3xf32> {moe.role = "expert_weights"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}) {
+func.func @plan_p5_input_columns(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<?x3xf32> {moe.role = "expert_weights"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}, tensor<?x2xf32> {moe.role = "weights"}) {
   %y = moe.softmax %x : tensor<?x8xf32>
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
-  return %y, %i : tensor<?x8xf32>, tensor<?x2xi32>
+  %v = moe.take %x at %i : tensor<?x8xf32>, tensor<?x2xi32> -> tensor<?x2xf32>
+  return %y, %i, %v : tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xf32>
 }
 
 // -----
