@@ -22,6 +22,31 @@ StringRef roleOf(func::FuncOp layer, unsigned argument) {
   return layer.getArgAttrOfType<StringAttr>(argument, "moe.role").getValue();
 }
 
+// Groups of a parameter [G,...] without a gradient.
+SmallVector<int64_t> frozenGroups(func::FuncOp layer, unsigned argument, const Frozen &frozen) {
+  auto type = cast<RankedTensorType>(layer.getArgumentTypes()[argument]);
+  auto members = layer.getArgAttrOfType<DictionaryAttr>(argument, "moe.members");
+  StringRef role = members ? members.getAs<StringAttr>("role").getValue() : roleOf(layer, argument);
+  SmallVector<int64_t> groups, experts;
+  if (!frozen.experts || type.getRank() < 2)
+    return groups;
+  for (int64_t g = 0; g < type.getDimSize(0); ++g)
+    experts.push_back(members ? members.getAs<DenseI64ArrayAttr>("experts")[g] : g);
+  std::vector<bool> flags = frozen.experts(role, *llvm::max_element(experts) + 1);
+  for (auto [g, expert] : llvm::enumerate(experts))
+    if (!flags.empty() && flags[size_t(expert)])
+      groups.push_back(int64_t(g));
+  return groups;
+}
+
+bool isFrozenParameter(func::FuncOp layer, unsigned argument, const Frozen &frozen) {
+  auto members = layer.getArgAttrOfType<DictionaryAttr>(argument, "moe.members");
+  StringRef role = members ? members.getAs<StringAttr>("role").getValue() : roleOf(layer, argument);
+  auto type = cast<RankedTensorType>(layer.getArgumentTypes()[argument]);
+  return (frozen.whole && frozen.whole(role)) ||
+         int64_t(frozenGroups(layer, argument, frozen).size()) == type.getDimSize(0);
+}
+
 // Arguments whose gradients are wanted.
 SmallVector<BlockArgument> wantedOf(func::FuncOp layer, const GradientOptions &options) {
   SmallVector<BlockArgument> wanted;
@@ -29,7 +54,7 @@ SmallVector<BlockArgument> wantedOf(func::FuncOp layer, const GradientOptions &o
     StringRef role = roleOf(layer, argument.getArgNumber());
     auto type = cast<RankedTensorType>(argument.getType());
     bool input = role == "x" || findLayerInput(role);
-    bool parameter = !input && options.parameters && !(options.frozen && options.frozen(role));
+    bool parameter = !input && options.parameters && !isFrozenParameter(layer, argument.getArgNumber(), options.frozen);
     if (isa<FloatType>(type.getElementType()) && (input ? isDifferentiable(role) : parameter))
       wanted.push_back(argument);
   }
@@ -98,7 +123,11 @@ Result<> differentiate(func::FuncOp layer, FunctionLibrary &functions, const Gra
   OpBuilder builder(end);
   std::vector<Diagnostic> none;
   FunctionUses uses(functions, none, FunctionUses::Form::Apply);
-  GradientRules rules(builder, uses, active);
+  GradientRules::FrozenGroups frozen;
+  for (BlockArgument argument : wanted)
+    if (auto groups = frozenGroups(layer, argument.getArgNumber(), options.frozen); !groups.empty())
+      frozen[argument] = groups;
+  GradientRules rules(builder, uses, active, frozen);
   RowOps ops(builder, uses);
   Value y = end->getOperand(*resultOf(layer, "y"));
   Value dy = appendArgument(layer, cast<RankedTensorType>(y.getType()), "grad.y");

@@ -17,9 +17,16 @@
 
 namespace moec {
 
+// Parameters without a gradient, by role; for a parameter of several tensors (moe.members) by that of the tensors.
+struct Frozen {
+  std::function<bool(llvm::StringRef role)> whole = nullptr; // null: none
+  // One flag for each of `experts` experts, or none; null: none. Their gradients are 0 and not computed.
+  std::function<std::vector<bool>(llvm::StringRef role, int64_t experts)> experts = nullptr;
+};
+
 struct GradientOptions {
-  bool parameters = true;                                     // false: gradients of inputs only
-  std::function<bool(llvm::StringRef role)> frozen = nullptr; // parameters without a gradient; null: none
+  bool parameters = true; // false: gradients of inputs only
+  Frozen frozen;
 };
 
 // Inputs of a call that are differentiated: "x", "residual", "expert_weights".

@@ -177,7 +177,7 @@ Value GradientRules::summedTo(Value operand, OperandKind kind, Value elements, R
     return reducedRuns(elements, ReduceKind::sum, columnsOf(operand));
   case OperandKind::col:
     if (typeOf(operand).getRank() == 2)
-      return perGroup(elements, space, typeOf(operand).getShape());
+      return perGroup(elements, space, operand);
     return columnTotals(elements, space);
   case OperandKind::scalar:
     return columnTotals(asColumn(vector ? elements : sumRows(elements)), space);
@@ -186,7 +186,10 @@ Value GradientRules::summedTo(Value operand, OperandKind kind, Value elements, R
 }
 
 Value GradientRules::columnTotals(Value elements, RowSpace space) {
-  return space ? perGroup(elements, space, {columnsOf(elements)}) : total(elements);
+  if (!space)
+    return total(elements);
+  auto type = RankedTensorType::get({columnsOf(elements)}, f32());
+  return GroupSumOp::create(builder, loc, type, elements, space, DenseI64ArrayAttr());
 }
 
 // ---- rows --------------------------------------------------------------------------------------------------------
@@ -263,12 +266,12 @@ LogicalResult GradientRules::ofLookup(LookupOp op, Value d) {
   if (RowSpace route = rowSpaceOf(op.getResult())) {
     if (!readsOwnGroup(op, route))
       return op.emitOpError("has no gradient rule for numbers other than the groups of its rows"), failure();
-    return add(table, perGroup(d, route, typeOf(table).getShape())), success();
+    return add(table, perGroup(d, route, table)), success();
   }
   Value ids = map({{op.getIndex(), OperandKind::row}}, rows(i32(), 1), [&](ValueRange v) { return v[0]; });
   auto type = RouteType::get(builder.getContext(), typeOf(table).getDimSize(0), 1);
   Value route = DispatchOp::create(builder, loc, type, ids);
-  add(table, perGroup(gather(d, route), route, typeOf(table).getShape()));
+  add(table, perGroup(gather(d, route), route, table));
   return success();
 }
 

@@ -31,9 +31,12 @@ namespace moec {
 
 class GradientRules : private RowOps {
 public:
-  // `active` are the values whose gradients are wanted or lead to one that is. Both must outlive the object.
-  GradientRules(mlir::OpBuilder &builder, FunctionUses &functions, const llvm::DenseSet<mlir::Value> &active)
-      : RowOps(builder, functions), active(active) {}
+  using FrozenGroups = llvm::DenseMap<mlir::Value, llvm::SmallVector<int64_t>>; // by parameter
+
+  // `active` are the values whose gradients are wanted or lead to one that is. All must outlive the object.
+  GradientRules(mlir::OpBuilder &builder, FunctionUses &functions, const llvm::DenseSet<mlir::Value> &active,
+                const FrozenGroups &frozen)
+      : RowOps(builder, functions), active(active), frozen(frozen) {}
 
   // Whether the op passes the gradient of its results on to `operand`, if that is a float.
   static bool passesTo(mlir::OpOperand &operand);
@@ -68,14 +71,17 @@ private:
   mlir::FailureOr<mlir::Value> elementsOf(moe::MapOp op, unsigned index, mlir::Value d);
   // `elements` [L,N] or [L] of the rows of `space` -> the shape of `operand`, which has `kind`.
   mlir::Value summedTo(mlir::Value operand, moe::OperandKind kind, mlir::Value elements, RowSpace space);
-  mlir::Value columnTotals(mlir::Value elements, RowSpace space);                               // [L,N] -> [N]
-  mlir::Value perGroup(mlir::Value elements, mlir::Value route, llvm::ArrayRef<int64_t> shape); // [R,N] -> [G,N], [N]
-  mlir::Value everywhere(mlir::Value d, moe::OperandKind kind, mlir::RankedTensorType like);    // d repeated, f32
+  mlir::Value columnTotals(mlir::Value elements, RowSpace space); // [L,N] -> [N]
+  // [R,N] -> the shape of `parameter`, [G,N], without its frozen groups
+  mlir::Value perGroup(mlir::Value elements, mlir::Value route, mlir::Value parameter);
+  mlir::DenseI64ArrayAttr frozenOf(mlir::Value parameter);                                   // null: none
+  mlir::Value everywhere(mlir::Value d, moe::OperandKind kind, mlir::RankedTensorType like); // d repeated, f32
   // Where `values` equal `most`: 1, else 0.
   mlir::Value isMost(mlir::Value values, mlir::Value most, moe::OperandKind kind);
   mlir::Value total(mlir::Value values); // [T,N] -> [N], over all tokens
 
   const llvm::DenseSet<mlir::Value> &active;
+  const FrozenGroups &frozen;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<mlir::Value, 2>> parts;
 };
 

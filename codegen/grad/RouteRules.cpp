@@ -17,8 +17,13 @@ Value GradientRules::total(Value values) {
   return TokenTotalOp::create(builder, loc, type, values, TotalKind::sum);
 }
 
-Value GradientRules::perGroup(Value elements, Value route, ArrayRef<int64_t> shape) {
-  return GroupSumOp::create(builder, loc, RankedTensorType::get(shape, f32()), elements, route);
+DenseI64ArrayAttr GradientRules::frozenOf(Value parameter) {
+  auto found = frozen.find(parameter);
+  return found == frozen.end() ? DenseI64ArrayAttr() : builder.getDenseI64ArrayAttr(found->second);
+}
+
+Value GradientRules::perGroup(Value elements, Value route, Value parameter) {
+  return GroupSumOp::create(builder, loc, gradientType(parameter), elements, route, frozenOf(parameter));
 }
 
 LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
@@ -103,7 +108,7 @@ void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
   Value a = op.getA(), b = op.getB().front();
   if (active.contains(b))
     add(b, GroupedOuterOp::create(builder, loc, gradientType(b), rounded(d, typeOf(a).getElementType()), a,
-                                  op.getRoute()));
+                                  op.getRoute(), frozenOf(b)));
 }
 
 void GradientRules::ofMatmul(GroupedMatmulOp op, Value d) {

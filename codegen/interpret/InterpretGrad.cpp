@@ -17,6 +17,11 @@ static TokenRange groupRows(const RouteRef &route, int64_t rows, int64_t g) {
   return route ? TokenRange{route->offsets[size_t(g)], route->offsets[size_t(g + 1)]} : TokenRange{0, rows};
 }
 
+// Those that are computed: not frozen.
+template <typename Op> static bool isComputed(Op op, int64_t group) {
+  return !op.getFrozen() || !llvm::is_contained(*op.getFrozen(), group);
+}
+
 static LogicalResult expectRows(Operation *op, const Tensor &rows, const RouteRef &route) {
   return rows.route == route ? success() : op->emitOpError("the rows are not those of its route");
 }
@@ -31,7 +36,7 @@ LogicalResult interpretGroupedOuter(Frame &frame, GroupedOuterOp op) {
   Tensor out = frame.make(op.getResult(), 0);
   int64_t m = a.columns(), n = b.columns(), groups = int64_t(out.data.size()) / (m * n);
   for (int64_t g = 0; g < groups; ++g) {
-    TokenRange rows = groupRows(route, a.rows(), g);
+    TokenRange rows = isComputed(op, g) ? groupRows(route, a.rows(), g) : TokenRange{0, 0};
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0, ofA = 0, ofB = 0;
@@ -58,7 +63,7 @@ LogicalResult interpretGroupSum(Frame &frame, GroupSumOp op) {
   int64_t n = x.columns();
   bool all = out.shape.size() == 1;
   for (int64_t g = 0; g < (all ? 1 : route->groups); ++g) {
-    TokenRange rows = groupRows(all ? nullptr : route, x.rows(), g);
+    TokenRange rows = isComputed(op, g) ? groupRows(all ? nullptr : route, x.rows(), g) : TokenRange{0, 0};
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0, squares = 0;
       for (int64_t r = rows.first; r < rows.last; ++r) {

@@ -33,6 +33,10 @@ bool isSlots(Type type, Value route) {
   return isRows(tensor) && tensor.getDimSize(1) == cast<RouteType>(route.getType()).getChoices();
 }
 
+bool areGroups(std::optional<ArrayRef<int64_t>> frozen, int64_t groups) {
+  return !frozen || llvm::all_of(*frozen, [&](int64_t g) { return g >= 0 && g < groups; });
+}
+
 int64_t groupsOf(Value route) { return route ? cast<RouteType>(route.getType()).getGroups() : 1; }
 
 } // namespace
@@ -50,6 +54,8 @@ LogicalResult GroupedOuterOp::verify() {
   if (!isPerGroup(output, groups, {a.getDimSize(1), b.getDimSize(1)}))
     return emitOpError("C2: the result must be [")
            << groups << "," << a.getDimSize(1) << "," << b.getDimSize(1) << "] of f32, found " << output;
+  if (!areGroups(getFrozen(), groups))
+    return emitOpError("C3: frozen groups must be 0..") << groups - 1;
   return success();
 }
 
@@ -60,6 +66,8 @@ LogicalResult GroupSumOp::verify() {
   if (!isRows(input) || !isPerGroup(output, groups, {input.getDimSize(1)}))
     return emitOpError("C1: the input must be [?,N] of f32 and the result [N] or [")
            << groupsOf(getRoute()) << ",N] of f32, found " << input << " and " << output;
+  if (getFrozen() && (output.getRank() == 1 || !areGroups(getFrozen(), groups)))
+    return emitOpError("C2: frozen groups must be 0..") << groups - 1 << " of a result per group";
   return success();
 }
 

@@ -29,14 +29,16 @@ def Moe_GroupedOuterOp : Moe_Op<"grouped_outer", [Pure]> {
     out[g,m,n] = sum over the rows r of group g of A[r,m] * B[r,n]          ascending r, f32; 0 for a group without rows
 
     Without a route there is one group, of all rows. The gradient of a grouped_matmul's matrices: A is that of its
-    result, B its A.
+    result, B its A. The groups in `frozen` are not computed and 0.
 
     Shapes  A [R,M], B [R,N] of one type -> [G,M,N] f32, or [M,N] without a route or where G = 1
       C1  A and B are [?,M] and [?,N] of the same type, f32, bf16 or f16
       C2  the result is f32 and has the shape above
+      C3  frozen groups are 0..G-1
     Example: tests/moe/grouped_outer.mlir
   }];
-  let arguments = (ins AnyRankedTensor:$a, AnyRankedTensor:$b, Optional<Moe_RouteType>:$route);
+  let arguments = (ins AnyRankedTensor:$a, AnyRankedTensor:$b, Optional<Moe_RouteType>:$route,
+                       OptionalAttr<DenseI64ArrayAttr>:$frozen);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
     $a `,` $b (`over` $route^ `:` qualified(type($route)) `,`):(`:`)? type($a) `,` type($b) attr-dict `->` type($result)
@@ -49,12 +51,14 @@ def Moe_GroupSumOp : Moe_Op<"group_sum", [Pure]> {
   let description = [{
     out[g,n] = sum over the rows r of group g of x[r,n]          ascending r; 0 for a group without rows
     out[n]   = sum over all rows r of x[r,n]
+    The groups in `frozen` are not computed and 0.
 
     Shapes  x [R,N] f32 -> [G,N] or [N] f32
       C1  x is a [?,N] tensor of f32, the result is f32 and has the shape above
+      C2  frozen groups are 0..G-1, and the result is per group
     Example: tests/moe/group_sum.mlir
   }];
-  let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route);
+  let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route, OptionalAttr<DenseI64ArrayAttr>:$frozen);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input `over` $route attr-dict `:` type($input) `,` qualified(type($route)) `->` type($result)";
   let hasVerifier = 1;

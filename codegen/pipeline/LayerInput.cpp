@@ -10,6 +10,8 @@
 #include "codegen/grad/Differentiate.h"
 #include "codegen/moe/LayerChecks.h"
 
+#include "dsl/Frozen.h"
+
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/IR/LLVMContext.h"
@@ -40,6 +42,9 @@ bool Compilation::buildSpec(Stage last) {
   if (differentiates) {
     GradientOptions gradients;
     gradients.parameters = input.spec->passes.backward;
+    gradients.frozen = {
+        [&](StringRef role) { return isFrozen(*input.spec, role.str()); },
+        [&](StringRef role, int64_t experts) { return frozenExperts(*input.spec, role.str(), experts); }};
     layer = *module->getOps<func::FuncOp>().begin();
     if (Result<> made = differentiate(layer, functions, gradients); !made) {
       errors.push_back(made.takeError());

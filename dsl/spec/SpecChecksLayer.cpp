@@ -4,6 +4,7 @@
 
 #include "dsl/spec/SpecCheckList.h"
 
+#include "dsl/Frozen.h"
 #include "dsl/Reports.h"
 
 #include <algorithm>
@@ -85,7 +86,7 @@ void SpecCheckList::checkPasses() {
   const char *role = spec.layer.wrap == LayerWrap::Conditional ? "selector.weight"
                      : spec.layer.wrap == LayerWrap::Skip      ? "skip.weight"
                                                                : nullptr;
-  if (role && spec.passes.backward && std::find(spec.frozen.begin(), spec.frozen.end(), role) == spec.frozen.end())
+  if (role && spec.passes.backward && !isFrozen(spec, role))
     fail("E-LOSS-NOGRAD", "layer.wrap", std::string("no gradient reaches ") + role + ": the choice is a hard switch",
          std::string("add \"") + role + "\" to frozen");
 }

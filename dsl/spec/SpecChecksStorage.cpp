@@ -3,10 +3,11 @@
 // Constraints of `weights` and `frozen`: both name roles, so the roles must be known first.
 
 #include "dsl/spec/SpecCheckList.h"
+
+#include "dsl/Frozen.h"
 #include "dsl/text/Spelling.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace moec {
 
@@ -47,32 +48,28 @@ void SpecCheckList::checkStorage() {
   checkHeteroStorage(roles);
 }
 
-// "role" or "role[a:b]" with 0 <= a < b <= E.
 void SpecCheckList::checkFrozen(const std::vector<Role> &roles) {
   if (!readable({"frozen"}))
     return;
   for (size_t i = 0; i < spec.frozen.size(); ++i) {
-    std::string_view text = spec.frozen[i];
+    const std::string &text = spec.frozen[i];
     std::string path = "frozen[" + std::to_string(i) + "]";
-    size_t bracket = text.find('[');
-    const Role *role = findRole(roles, text.substr(0, bracket));
-    if (!role) {
-      fail("E-FROZEN", path,
-           "frozen names role " + quoteText(text.substr(0, bracket)) + ", which this layer does not have",
-           roleHint(roles, text.substr(0, bracket)));
+    std::string name = text.substr(0, text.find('['));
+    std::optional<FrozenEntry> entry = parseFrozen(text);
+    std::vector<const Role *> named;
+    for (const Role &role : roles)
+      if ((entry ? *entry : *parseFrozen(name)).names(role.name))
+        named.push_back(&role);
+    if (named.empty()) {
+      fail("E-FROZEN", path, "frozen names role " + quoteText(name) + ", which this layer does not have",
+           roleHint(roles, name));
       continue;
     }
-    if (bracket == std::string_view::npos)
-      continue;
-    int64_t first = -1, last = -1;
-    const char *end = text.data() + text.size();
-    auto one = std::from_chars(text.data() + bracket + 1, end, first);
-    bool formed = one.ec == std::errc() && one.ptr != end && *one.ptr == ':';
-    if (formed) {
-      auto two = std::from_chars(one.ptr + 1, end, last);
-      formed = two.ec == std::errc() && two.ptr + 1 == end && *two.ptr == ']';
-    }
-    if (!formed || first < 0 || first >= last || !role->expertAxis || last > role->shape[0])
+    // of several roles, those without an expert axis are left alone
+    bool fits = entry && (!entry->range || std::any_of(named.begin(), named.end(), [&](const Role *role) {
+                  return role->expertAxis && entry->range->second <= role->shape[0];
+                }));
+    if (!fits)
       fail("E-FROZEN", path, "range of " + quoteText(text) + " is not a range of experts",
            "write role[a:b] with 0 <= a < b <= experts.count, for a role with an expert axis");
   }
