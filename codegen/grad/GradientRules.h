@@ -63,6 +63,7 @@ private:
   void ofWeightedMatmul(moe::GroupedMatmulOp matmul, moe::CombineOp op, mlir::Value d);
   mlir::Value throughMatrices(moe::GroupedMatmulOp op, mlir::Value d); // the gradient of A
   void addOuter(moe::GroupedMatmulOp op, mlir::Value d);               // the gradient of B
+  mlir::Value narrowed(mlir::Value d, mlir::Type element);             // `d` rounded to `element`
   mlir::Value scaledBy(mlir::Value rows, mlir::Value factors);         // [R,N], [R] -> [R,N]
   void ofTokenReduce(moe::TokenReduceOp op, mlir::Value d);
   void ofTokenTotal(moe::TokenTotalOp op, mlir::Value d);

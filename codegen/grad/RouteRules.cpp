@@ -38,6 +38,17 @@ LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
   return success();
 }
 
+// v of `element` where `wide` is v, widened; null where it is not.
+static Value widenedFrom(Value wide, Type element) {
+  auto map = wide.getDefiningOp<MapOp>();
+  if (!map || map.getInputs().size() != 1 || kindAt(map.getKinds(), 0) != OperandKind::elem)
+    return {};
+  auto widening = map.getBody().front().getTerminator()->getOperand(0).getDefiningOp<arith::ExtFOp>();
+  bool plain = widening && widening.getIn() == map.getBody().getArgument(0);
+  Value from = map.getInputs()[0];
+  return plain && cast<RankedTensorType>(from.getType()).getElementType() == element ? from : Value();
+}
+
 // The matmul whose result, rounded at most, is `rows`.
 static GroupedMatmulOp matmulOf(Value rows) {
   if (auto map = rows.getDefiningOp<MapOp>())
@@ -97,9 +108,19 @@ void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), x, d, route));
 }
 
+// `d` in `element`, for a matmul. What was only widened, dy for one, and then perhaps brought to rows, is taken as it
+// was before.
+Value GradientRules::narrowed(Value d, Type element) {
+  if (auto gather = d.getDefiningOp<GatherOp>(); gather && !gather.bySlot())
+    if (Value before = widenedFrom(gather.getInput(), element))
+      return RowOps::gather(before, gather.getRoute());
+  Value before = widenedFrom(d, element);
+  return before ? before : rounded(d, element);
+}
+
 Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {
   auto kinds = kindArray(builder.getContext(), {});
-  return GroupedMatmulOp::create(builder, loc, gradientType(op.getA()), rounded(d, typeOf(op.getA()).getElementType()),
+  return GroupedMatmulOp::create(builder, loc, gradientType(op.getA()), narrowed(d, typeOf(op.getA()).getElementType()),
                                  op.getB().front(), op.getRoute(), ValueRange(), ValueRange(), kinds, kinds,
                                  /*gathered=*/UnitAttr(), builder.getUnitAttr());
 }
@@ -107,7 +128,7 @@ Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {
 void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
   Value a = op.getA(), b = op.getB().front();
   if (active.contains(b))
-    add(b, GroupedOuterOp::create(builder, loc, gradientType(b), rounded(d, typeOf(a).getElementType()), a,
+    add(b, GroupedOuterOp::create(builder, loc, gradientType(b), narrowed(d, typeOf(a).getElementType()), a,
                                   op.getRoute(), frozenOf(b)));
 }
 

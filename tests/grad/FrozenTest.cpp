@@ -14,8 +14,8 @@ namespace {
 
 std::string layer(const char *experts, const char *frozen) {
   return std::string(R"({"moec": 1, "name": "frozen", "dtype": "f32", "hidden": 6, "router": {"top_k": 2},)") +
-         R"("experts": {"count": 5, "bias": {"in": true, "out": true}, "act": "silu", "intermediate": )" + experts + "}," +
-         R"("passes": ["forward", "backward"], "frozen": )" + frozen + "}";
+         R"("experts": {"count": 5, "bias": {"in": true, "out": true}, "act": "silu", "intermediate": )" + experts +
+         "}," + R"("passes": ["forward", "backward"], "frozen": )" + frozen + "}";
 }
 
 std::map<std::string, interpret::TensorRef> gradients(GradientCase &one, const std::string &text) {

@@ -113,6 +113,20 @@ TEST(Partition, fusion_changes_no_gradient) {
   EXPECT_GE(layers, 120);
 }
 
+// dy of a bf16 layer reaches the matmuls as it comes.
+TEST(Partition, dy_is_not_widened_for_a_matmul) {
+  BuiltLayer built;
+  ASSERT_TRUE(built.read(std::string(*presetText("mixtral-8x7b"))) && built.buildGradient());
+  int wide = 0, narrow = 0;
+  for (BlockArgument argument : built.layer.getArguments())
+    if (built.layer.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "moe.role").getValue() == "grad.y")
+      for (Operation *user : argument.getUsers())
+        for (Operation *next : user->getUsers())
+          (isa<moe::GatherOp>(user) ? narrow : wide) += isa<moe::GroupedMatmulOp>(next);
+  EXPECT_EQ(narrow, 1);
+  EXPECT_EQ(wide, 0);
+}
+
 struct Kept {
   int64_t choices = 0, other = 0; // bytes per token
 };
