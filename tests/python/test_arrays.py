@@ -137,6 +137,8 @@ def test_torch_tensors_without_values():
     with pytest.raises(moec.MoecError, match="x is a FakeTensor"):
         layer(fake, w)
     parts = [torch.zeros(2, H), torch.zeros(2, H)]
+    with pytest.raises(moec.MoecError, match="x is a nested tensor"):
+        layer(torch.nested.nested_tensor(parts), w)
     for pattern, tensor in (
         (r"layout torch.sparse_coo.*; pass router.weight.to_dense\(\)", router.to_sparse()),
         ("router.weight is a nested tensor", torch.nested.nested_tensor(parts)),

@@ -189,6 +189,7 @@ class Balance(unittest.TestCase):
         counts = np.array([3, 1], "int32")
         for pattern, function, arguments in (
             ("counts is of int64", moec.load_of_counts, [counts.astype("int64")]),
+            ("rate is of type str", moec.update_choice_bias, [np.zeros(2, "f"), counts, "0.1"]),
             ("counts has shape", moec.load_of_counts, [counts.reshape(1, 2)]),
             ("count", moec.load_of_counts, [-counts]),
             ("bias has 3 elements and counts has 2", moec.update_choice_bias, [np.zeros(3, "f"), counts, 0.1]),

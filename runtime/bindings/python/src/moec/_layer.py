@@ -278,12 +278,17 @@ class Layer(Shared):
         True
         """
         kind = kind_of(x, "x")
+        try:
+            rank = len(x.shape)
+        except RuntimeError:  # a nested tensor of torch has none
+            kind.check_readable(x, "x")
+            raise
         if self._device is not CPU:
             with kind.on_stream(stream, self._device) as address:
                 return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, address)
         if stream is not None:
             raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
-        if want or inputs or tokens_per_sequence is not None or len(x.shape) != 2 or isinstance(out, (tuple, list)):
+        if want or inputs or tokens_per_sequence is not None or rank != 2 or isinstance(out, (tuple, list)):
             return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs)
         call = self._begin(kind, x, w, dtype)
         args, tokens = call.args, x.shape[0]
