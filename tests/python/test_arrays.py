@@ -2,6 +2,7 @@
 """Arrays of torch, JAX, ml_dtypes and others in and out; run by run.sh, where these are installed."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -114,6 +115,42 @@ def test_torch_refusals():
     assert tiny.near(layer(x, layer.pack(parameters)), tiny.expected(x.numpy(), tiny.tensors()))
 
 
+def test_torch_views_with_the_opposite_sign():
+    layer = moec.load(tiny.package(), threads=1)
+    roles, x = tiny.tensors(), torch.from_numpy(tiny.x_of(8))
+    w = layer.pack(roles)
+    with pytest.raises(moec.MoecError, match=r"opposite sign of its memory; pass x.resolve_neg\(\)"):
+        layer(torch._neg_view(x), w)
+    negative = {role: torch._neg_view(torch.from_numpy(-array)) for role, array in roles.items()}
+    assert torch.equal(layer(x, layer.pack(negative)), layer(x, w))
+
+
+def test_torch_tensors_without_values():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    layer = moec.load(tiny.package(), threads=1)
+    roles = tiny.tensors()
+    w = layer.pack(roles)
+    router = torch.from_numpy(roles["router.weight"])
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(torch.zeros(3, H))
+    with pytest.raises(moec.MoecError, match="x is a FakeTensor"):
+        layer(fake, w)
+    parts = [torch.zeros(2, H), torch.zeros(2, H)]
+    with pytest.raises(moec.MoecError, match="x is a nested tensor"):
+        layer(torch.nested.nested_tensor(parts), w)
+    for pattern, tensor in (
+        (r"layout torch.sparse_coo.*; pass router.weight.to_dense\(\)", router.to_sparse()),
+        ("router.weight is a nested tensor", torch.nested.nested_tensor(parts)),
+        ("router.weight is a nested tensor", torch.nested.nested_tensor(parts, layout=torch.jagged)),
+        ("router.weight is a FakeTensor", fake),
+        (r"is of float64, .*; pass router.weight.to\(torch.float32\)", router.double()),
+        (r"is of torch.int16, .*; pass router.weight.to\(torch.float32\)", router.to(torch.int16)),
+    ):
+        with pytest.raises(moec.MoecError, match=pattern):
+            layer.pack({**roles, "router.weight": tensor})
+
+
 def test_jax_refusals():
     layer = moec.load(tiny.package(), threads=1)
     w, x = layer.pack(tiny.tensors()), jnp.asarray(tiny.x_of(8))
@@ -125,8 +162,35 @@ def test_jax_refusals():
         layer(x.astype("float16"), w)
     deleted = jnp.asarray(tiny.x_of(8)) + 0
     deleted.delete()
-    with pytest.raises(RuntimeError, match="deleted"):
+    with pytest.raises(moec.MoecError, match="x was deleted"):
         layer(deleted, w)
+    with pytest.raises(moec.MoecError, match="traced by .*jax.vmap"):
+        jax.vmap(lambda row: layer(row[None], w))(x)
+    with pytest.raises(moec.MoecError, match="has no gradient"):
+        jax.grad(lambda x: layer(x, w).sum())(x)
+    roles = tiny.tensors()
+    for pattern, array in (("router.weight was deleted", deleted), ("router.weight is traced", None)):
+        with pytest.raises(moec.MoecError, match=pattern):
+            if array is None:
+                jax.jit(lambda t: layer.pack({**roles, "router.weight": t}).nbytes)(jnp.asarray(roles["router.weight"]))
+            else:
+                layer.pack({**roles, "router.weight": array})
+
+
+def test_sharded_arrays():
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import jax, numpy, tiny; from tiny import moec\n"
+        "layer = moec.load(tiny.package(), threads=1)\n"
+        "place = jax.sharding.NamedSharding(jax.make_mesh((2,), ('e',)), jax.sharding.PartitionSpec('e'))\n"
+        "roles = tiny.tensors(); roles['experts.up'] = jax.device_put(roles['experts.up'], place)\n"
+        "try: layer.pack(roles)\n"
+        "except moec.MoecError as error: assert 'experts.up is on several devices' in str(error), error\n"
+        "else: raise SystemExit('packed')\n"
+    )
+    paths = [str(tiny.ROOT / "tests" / "python"), str(tiny.ROOT / "runtime" / "bindings" / "python" / "src")]
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run([sys.executable, "-c", program, *paths], check=True, env=flags)
 
 
 def test_jax_results_stay_what_they_are():

@@ -69,6 +69,14 @@ class Results(unittest.TestCase):
         np.testing.assert_array_equal(ids, tiny.route(x, self.roles)[0])
         self.assertEqual(results[2].sum(), 10)
 
+    def test_no_tokens_fill_what_is_given(self):
+        """As they fill what the call makes."""
+        counts = np.full(E, 7, "int32")
+        x = tiny.x_of(5)[:0]
+        self.layer(x, self.w, want="counts", out=(None, counts))
+        np.testing.assert_array_equal(counts, self.layer(x, self.w, want="counts")[1])
+        self.assertEqual(counts.tolist(), [0] * E)
+
     def test_what_one_call_asked_for_the_next_one_does_not_write(self):
         x = tiny.x_of(5)
         ids = np.full((5, K), -7, "int32")
@@ -189,6 +197,19 @@ class Refusals(unittest.TestCase):
         text = f"want has 'diversity', {can}; moec.compile(..., reports=...) adds reports"
         self.refused("MOEC_INVALID_ARGUMENT", text, x, want=("ids", "diversity"))
         self.refused("MOEC_INVALID_ARGUMENT", "want names an output twice: ids, ids", x, want=("ids", "ids"))
+        text = "want is of type int, expected a name or a tuple of names"
+        self.refused("MOEC_DTYPE", text, x, want=3, kind=moec.MoecTypeError)
+
+    def test_stated_types(self):
+        """float32 of uint16 would be read beyond the end; the argument is checked for every x."""
+        for dtype in ("float32", "int32", "bf16", 3):
+            text = f'arrays of uint16 are stated to be of {dtype!r}, expected dtype="bfloat16" or dtype="float16"'
+            for x in (np.zeros((3, H), "uint16"), tiny.x_of(3)):
+                self.refused("MOEC_DTYPE", text, x, dtype=dtype, kind=moec.MoecTypeError)
+
+    def test_masked_arrays(self):
+        text = "x is a masked array, and a layer would not see its mask; pass x.filled(0)"
+        self.refused("MOEC_DTYPE", text, np.ma.masked_array(tiny.x_of(3)), kind=moec.MoecTypeError)
 
     def test_inputs_and_streams(self):
         x = tiny.x_of(3)
@@ -212,6 +233,9 @@ class Refusals(unittest.TestCase):
         refused("threads is 0, expected at least 1, or None for all CPUs", threads=0)
         refused("threads is -1, expected 0 to 2147483647", threads=-1)
         refused("threads is of type str, expected an int", threads="2")
+        refused("max_isa is of type list, expected a str", max_isa=[])
+        refused('memory is 3, expected "torch" or "cupy"', memory=3)
+        refused("cuda_driver is of type str, expected an address, an int", device="cuda", cuda_driver="x")
         refused("pool is of type int, expected moec.Pool", pool=2)
         isas = "baseline, avx2, avx512, avx512_bf16, amx"
         refused(f"max_isa is 'sse', expected one of {isas}", max_isa="sse")

@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 import tiny
-from tiny import moec
+from tiny import moec, np
 
 SOURCE = tiny.ROOT / "runtime" / "bindings" / "python" / "src"
 TARGET = "cpu:avx2"  # one instruction set compiles sooner than all
@@ -130,6 +130,32 @@ class Errors(CompileCase):
         self.script("exit 1")
         self.refused(None, "ended with exit status 1", tiny.SPEC)
 
+    def test_a_folder_is_not_read(self):
+        """A checkpoint's folder: refused before its files are read, here by a pipe that nobody writes."""
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "model.safetensors").write_bytes(b"x")
+            read, moec._compile._cache.contents = moec._compile._cache.contents, None
+            try:
+                with self.assertRaisesRegex(moec.MoecError, "is a folder, expected a package") as caught:
+                    moec.compile(folder)
+            finally:
+                moec._compile._cache.contents = read
+            self.assertEqual(caught.exception.code, "E-FILE")
+
+    def test_options_of_wrong_types(self):
+        for pattern, options in (
+            ("target is 3", {"target": 3}),
+            (r"target is \[\]", {"target": []}),
+            ("reports is 3", {"reports": 3}),
+            ("spec is of type NoneType, expected a path", {"spec": None}),
+            ("spec is of type int", {"spec": 3}),
+            ("spec is not JSON: it has a value of type set", {"spec": {"moec": {1}}}),
+        ):
+            with self.subTest(pattern), self.assertRaisesRegex(moec.MoecTypeError, pattern):
+                moec.compile(**{"spec": tiny.SPEC, **options})
+        whole = moec.compile({**tiny.SPEC, "hidden": np.int64(tiny.H)}, max_tokens=np.int32(64), target=TARGET)
+        self.assertEqual(moec.load(whole, threads=1).max_tokens, 64)
+
     def test_no_program(self):
         for name in ("MOEC", "PATH"):
             os.environ.pop(name, None)
@@ -141,7 +167,7 @@ class Errors(CompileCase):
         done = subprocess.run(
             [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, encoding="utf-8"
         )
-        self.assertIn("E-TOOL the program moec is not installed: pip install moec[compiler]", done.stdout)
+        self.assertIn("E-TOOL the program moec is not installed: build it in a checkout", done.stdout)
 
     def test_folder_that_cannot_be_written(self):
         file = self.folder / "file"

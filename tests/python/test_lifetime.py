@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Who lives how long: any order of deletion, cycles, many loads, many threads, forks, the end of the process."""
 
+import copy
 import ctypes
 import gc
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,20 @@ class Deletion(unittest.TestCase):
             else:
                 del w
                 self.assertTrue(tiny.near(layer(x, layer.pack(roles)), wanted))
+
+    def test_copies_are_the_object_and_pickles_are_refused(self):
+        pool = moec.Pool(threads=1)
+        layer = moec.load(tiny.package(), pool=pool)
+        w, x = layer.pack(tiny.tensors()), tiny.x_of(4)
+        for shared, hint in ((w, "use save"), (layer, "pass Layer.package"), (pool, "make one")):
+            self.assertIs(copy.copy(shared), shared)
+            self.assertIs(copy.deepcopy([shared])[0], shared)
+            with self.assertRaisesRegex(moec.MoecTypeError, f"is not pickled; {hint}"):
+                pickle.dumps(shared)
+        other = copy.copy(w)
+        del w
+        gc.collect()
+        self.assertTrue(tiny.near(layer(x, other), tiny.expected(x, tiny.tensors())))
 
     def test_the_library_is_closed_with_its_last_user(self):
         with tempfile.TemporaryDirectory() as folder:

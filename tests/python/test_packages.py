@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Packages that are damaged, of another version, or no packages: a sentence, and the process goes on."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -66,7 +67,7 @@ class Folders(PackageCase):
         layer = self.works(root)
         self.works(str(root))
         package = moec.Package(root)
-        self.assertEqual((package.name, os.fspath(package)), ("tiny", str(root)))
+        self.assertEqual((package.name, os.fspath(package), str(package)), ("tiny", str(root), str(root)))
         self.assertEqual(layer.manifest["schema"], "moec.manifest/1")
         self.works(package)
 
@@ -103,6 +104,7 @@ class Folders(PackageCase):
         self.refused("MOEC_FILE", "has no lib/libtiny.so: compile it with --emit shared", root)
 
     def test_no_package(self):
+        self.refused("MOEC_DTYPE", "package is of type NoneType, expected a path", None)
         self.refused("MOEC_FILE", "no package at .*nowhere", self.folder / "nowhere")
         self.refused("MOEC_FILE_FORMAT", "is not a package of moec", self.folder)
 
@@ -157,6 +159,36 @@ class Libraries(PackageCase):
                 self.assertTrue(str(error))
             path.unlink()
         self.assertGreater(refused, 8)
+
+    def test_compiled_again_while_somebody_else_has_the_old_one_open(self):
+        """ctypes knows the plain name for the old file."""
+        path = self.library(self.data)
+        other = ctypes.CDLL(str(path))
+        at = self.plan() + _plan._Header.max_tokens.offset
+        changed = self.data[:at] + (256).to_bytes(8, "little") + self.data[at + 8 :]
+        self.library(changed, "next.so").replace(path)
+        self.assertEqual(moec.load(path, threads=1).max_tokens, 256)
+        del other
+
+    def test_replaced_between_reading_and_opening(self):
+        path, read = self.library(self.data), moec.Package.read
+        at = self.plan() + _plan._Header.max_tokens.offset
+        changed = self.data[:at] + (256).to_bytes(8, "little") + self.data[at + 8 :]
+        reads = []
+
+        def replaced(package):
+            facts = read(package)
+            reads.append(facts)
+            if len(reads) == 1 or always:
+                self.library(changed, "next.so").replace(path)
+            return facts
+
+        moec.Package.read, always = replaced, False
+        self.addCleanup(setattr, moec.Package, "read", read)
+        self.assertEqual(moec.load(path, threads=1).max_tokens, 256)
+        self.assertEqual(len(reads), 2)
+        always = True
+        self.refused("MOEC_FILE", "is being replaced again and again", path)
 
     def test_compiled_again_while_the_old_one_is_in_use(self):
         path = self.library(self.data)

@@ -79,6 +79,40 @@ class Compare(unittest.TestCase):
 
         self.fails(r"T 7: y\[6, 0\] is nan, or was not written", dense, layer=Lazy(self.layer), tokens=[7])
 
+    def test_functions_that_are_not_numbers(self):
+        for name, value in (("nan", np.nan), ("inf", np.inf)):
+            self.fails(
+                rf"T 7: y\[0, 0\] is .*, the function has {name}", lambda x, t: np.full_like(x, value), tokens=[7]
+            )
+        with self.assertRaisesRegex(moec.MoecError, r"tokens is \[\], expected numbers of tokens"):
+            moec.testing.compare(self.layer, dense, tokens=[])
+
+        def both(x, w, out=None, **options):
+            y = self.layer(x, w, out=out, **options)
+            if out is not None:
+                out[...] = np.nan
+            return y
+
+        class Broken:
+            def __getattr__(self, name):
+                return getattr(Compare.layer, name)
+
+            __call__ = staticmethod(both)
+
+        everywhere = lambda x, t: np.full_like(x, np.nan)  # noqa: E731
+        self.fails("is nan, or was not written; the function has nan", everywhere, layer=Broken(), tokens=[7])
+
+    def test_numbers_of_other_libraries(self):
+        """A choice of so many experts: an int of Python or of NumPy, which fits the runtime's."""
+        spec = {**tiny.SPEC, "name": "less", "inputs": {"top_k": True}}
+        layer = moec.load(moec.compile(spec), threads=1)
+        self.assertEqual(layer.inputs, ("top_k",))
+        w, x = layer.pack(tiny.tensors()), tiny.x_of(5)
+        np.testing.assert_array_equal(layer(x, w, top_k=np.int64(1)), layer(x, w, top_k=1))
+        for value, pattern in ((10**12, "top_k is 1000000000000, expected 0 to"), (True, "top_k is of type bool")):
+            with self.assertRaisesRegex(moec.MoecError, pattern):
+                layer(x, w, top_k=value)
+
     def test_inputs(self):
         router = {**tiny.SPEC["router"], "noise": {"kind": "normal", "std": 0.5, "when": "always"}}
         layer = moec.load(moec.compile({**tiny.SPEC, "name": "noisy", "router": router}), threads=1)

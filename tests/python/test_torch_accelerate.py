@@ -3,12 +3,14 @@
 
 import copy
 import doctest
+import gc
 import importlib
 import os
 import pathlib
 import pickle
 import pkgutil
 import threading
+import weakref
 
 import pytest
 import torch
@@ -335,7 +337,7 @@ def test_weights_that_others_have_too_are_kept(model):
     assert float(apart(logits(model), expected).max()) < 1e-4
 
 
-def test_weights_can_be_released(model):
+def test_weights_can_be_released(model, tmp_path):
     expected = logits(model)
     with torch.no_grad():
         recorded = model(prompts()[0], output_router_logits=True).router_logits
@@ -352,6 +354,44 @@ def test_weights_can_be_released(model):
         model(prompts()[0])
     with pytest.raises(moec.MoecError, match="released"):
         logits(copy.deepcopy(model))
+    for save in (model.state_dict, lambda: model.save_pretrained(tmp_path / "saved")):
+        with pytest.raises(moec.MoecError, match="layers.1.mlp were released and cannot be saved; load the model"):
+            save()
+    report = moec.torch.accelerate(model)
+    assert "the weights of model.layers.1.mlp were released; load the model again" in str(report)
+    assert float(apart(logits(model), expected).max()) < 1e-4
+    with torch.no_grad():
+        blocks(model)[0].gate.weight.mul_(2)
+    with pytest.raises(moec.MoecError, match="changed after they were packed; their originals were released: load the"):
+        logits(model)
+
+
+def test_packed_weights_go_with_the_model():
+    gc.collect()  # models of other tests
+    model = families.model_of("qwen3_moe")
+    before = len(_ops._calls)
+    report = moec.torch.accelerate(model, strict=True)
+    calls = [weakref.ref(_ops.call_of(block.__dict__["_moec_state"].handle).weights) for block in blocks(model)]
+    assert len(_ops._calls) == before + len(calls) == before + 2
+    del model, report
+    gc.collect()
+    assert len(_ops._calls) == before and [call() for call in calls] == [None, None]
+
+
+def test_places_of_the_watch_meet_every_kind_of_expert():
+    """Experts that are not multiples of 4 changed through .data; 16 even places of 64 experts meet none of them."""
+    for experts, rows in ((64, 24), (128, 7), (16, 100)):
+        weights = torch.zeros(experts, rows)
+        part = torch.nn.Module()
+        part.weight = torch.nn.Parameter(weights, requires_grad=False)
+        watch = _ops.Watch(part)
+        for expert in range(experts):
+            if expert % 4:
+                weights.data[expert] = 1
+        assert watch.changed()
+        places = _ops._places(experts * rows, 16)
+        assert len({place // rows for place in places}) == 16 and len({place % rows for place in places}) > 4
+    assert _ops._places(3, 16) == [0, 1, 2] and _ops._places(0, 16) == []
 
 
 # ---- torch.compile ----

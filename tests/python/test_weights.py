@@ -70,6 +70,19 @@ class Pack(WeightCase):
         self.refused("MOEC_DTYPE", 'dtype="bfloat16"', pack, {**roles, "router.weight": np.zeros((E, H), "uint16")})
         bits = {**roles, "router.weight": np.zeros((E, H), "uint16")}
         self.refused("MOEC_DTYPE", "stated to be of 'bf16'", pack, bits, dtype="bf16")
+        for stated in ("float32", "int32", "int64", "uint8", np.float32, 7):  # not of 2 bytes
+            self.refused("MOEC_DTYPE", "are stated to be of", pack, bits, dtype=stated)
+            self.refused("MOEC_DTYPE", "are stated to be of", pack, roles, dtype=stated)
+        for dtype in ("float64", "int64", "uint8", "int16", "bool"):
+            other = {**roles, "router.weight": np.zeros((E, H), dtype)}
+            text = f'router.weight is of {dtype}, expected float32.*; pass router.weight.astype\\("float32"\\)'
+            self.refused("MOEC_DTYPE", text, pack, other)
+        masked = {**roles, "router.weight": np.ma.masked_array(roles["router.weight"])}
+        self.refused("MOEC_DTYPE", r"masked array.*; pass router.weight.filled\(0\)", pack, masked)
+        self.refused("MOEC_DTYPE", "tensors is of type NoneType", pack, None)
+        self.refused("MOEC_DTYPE", "tensors is of type list", pack, list(roles.values()))
+        self.refused("MOEC_DTYPE", "a role is of type int, expected a str", pack, {**roles, 3: roles["router.weight"]})
+        self.refused("MOEC_DTYPE", "router.weight is of type NoneType", pack, {**roles, "router.weight": None})
         self.refused("MOEC_DTYPE", "is of type float", pack, {**roles, "router.weight": 1.0})
         self.refused("MOEC_MISSING_WEIGHT", "experts.gate", pack, {**roles, "experts.gate": []})
         self.refused("MOEC_INVALID_ARGUMENT", "NUL", pack, {**roles, "router\0": roles["router.weight"]})
@@ -105,6 +118,11 @@ class Load(WeightCase):
         file.write_bytes(file.read_bytes()[:-8])
         self.refused("MOEC_FILE_FORMAT", "model.safetensors", self.layer.load, file)
         self.refused("MOEC_INVALID_ARGUMENT", "path has a NUL", self.layer.load, "a\0b")
+        self.refused("MOEC_DTYPE", "path is of type NoneType", self.layer.load, None)
+        self.refused("MOEC_DTYPE", "prefix is of type NoneType, expected a str", self.layer.load, file, None)
+        self.refused("MOEC_DTYPE", "adapters is 'a.b'", self.layer.load, file, adapters="a.b")
+        self.refused("MOEC_DTYPE", r"expected a list of \(path, prefix\)", self.layer.load, file, adapters=["ab"])
+        self.refused("MOEC_DTYPE", "path is of type int", self.layer.map, 3)
         many = [(file, "")] * 16
         self.refused("MOEC_INVALID_ARGUMENT", "17", self.layer.load, file, adapters=many)
 
@@ -171,6 +189,7 @@ class Balance(unittest.TestCase):
         counts = np.array([3, 1], "int32")
         for pattern, function, arguments in (
             ("counts is of int64", moec.load_of_counts, [counts.astype("int64")]),
+            ("rate is of type str", moec.update_choice_bias, [np.zeros(2, "f"), counts, "0.1"]),
             ("counts has shape", moec.load_of_counts, [counts.reshape(1, 2)]),
             ("count", moec.load_of_counts, [-counts]),
             ("bias has 3 elements and counts has 2", moec.update_choice_bias, [np.zeros(3, "f"), counts, 0.1]),

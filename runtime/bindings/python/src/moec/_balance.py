@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import numbers
 from ctypes import POINTER, byref, c_double, c_float, c_int32
 from typing import Any, NamedTuple
 
@@ -62,7 +63,9 @@ def update_choice_bias(bias: Any, counts: Any, rate: float, *, centre: bool = Fa
     if bias.shape[0] != counts.shape[0]:
         text = f"bias has {bias.shape[0]} elements and counts has {counts.shape[0]}, expected as many"
         raise _errors.error("MOEC_SHAPE", text)
-    check(lib.moec_update_choice_bias(target, source, counts.shape[0], rate, int(centre)))
+    if not isinstance(rate, numbers.Real):
+        raise _errors.error("MOEC_DTYPE", f"rate is of type {type(rate).__name__}, expected a float")
+    check(lib.moec_update_choice_bias(target, source, counts.shape[0], float(rate), int(centre)))
 
 
 def next_capacity_factor(counts: Any, factor: float) -> float:

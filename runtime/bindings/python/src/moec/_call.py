@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import numbers
 from ctypes import byref
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
@@ -54,6 +55,9 @@ class Binder:
 
     def names(self, want: Union[str, Sequence[str]]) -> Tuple[str, ...]:
         """The outputs that a caller wants; a sentence if the layer lacks one."""
+        if not isinstance(want, (str, tuple, list)):
+            text = f"want is of type {type(want).__name__}, expected a name or a tuple of names"
+            raise _errors.error("MOEC_DTYPE", text)
         names = (want,) if isinstance(want, str) else tuple(want)
         for name in names:
             if name not in self.outputs:
@@ -91,13 +95,17 @@ class Binder:
             stated = None
         if given is None:
             array = kind.empty(shape, dtype, x, stated)
-            if not tokens and field != "y":  # a call of 0 tokens writes nothing
-                kind.fill(array, 0 if dtype == "int32" else float("nan"))
             setattr(args, field, kind.made_at(array))
         else:
             array, label = given, "out" if field == "y" else f"out for {name}"
             setattr(args, field, self.writable_at(array, label, shape, dtype, stated))
         return array
+
+    def fill_unwritten(self, names: Sequence[str], arrays: Sequence[Any]) -> None:
+        """The values of outputs of a call of 0 tokens, which the runtime does not write: counts are 0, and there are no
+        means of nothing."""
+        for name, array in zip(names, arrays):
+            kind_of(array, name).fill(array, 0 if name in _INT_OUTPUTS else float("nan"))
 
     def writable_at(self, array: Any, label: str, shape: Tuple[int, ...], dtype: str, stated: Optional[str]) -> int:
         """The address of an array that the caller gives for a result."""
@@ -114,9 +122,9 @@ class Binder:
         if name not in self.inputs:
             takes = ", ".join(self.inputs) or "no inputs besides x"
             raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is not an input of {self.layer}, which takes {takes}")
-        if name in _NUMBERS and isinstance(value, int):
+        if name in _NUMBERS and isinstance(value, numbers.Integral):
             array = kind.empty((1,), "int32", x, None)
-            kind.fill(array, value)
+            kind.fill(array, _native.count(name, int(value) if not isinstance(value, bool) else value))
             setattr(args, name, kind.made_at(array))
             return array
         array, kind = value, kind_of(value, name)

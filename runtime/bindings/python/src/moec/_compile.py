@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import pathlib
 import shutil
@@ -11,13 +12,17 @@ import tempfile
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _cache, _errors, _program
-from ._package import Package, Path, is_package
+from ._package import Package, Path, is_package, path_of
 
 Paths = Union[Path, Sequence[Path]]
 
 
-def _list(value: Any) -> List[str]:
-    return [os.fspath(value)] if isinstance(value, (str, os.PathLike)) else [os.fspath(entry) for entry in value]
+def _list(name: str, value: Any) -> List[str]:
+    """An option that is a text or a path, or several."""
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    if not entries or not all(isinstance(entry, (str, os.PathLike)) for entry in entries):
+        raise _errors.error("MOEC_DTYPE", f"{name} is {value!r}, expected a text or a list of them")
+    return [os.fspath(entry) for entry in entries]
 
 
 def compile(
@@ -65,10 +70,10 @@ def compile(
     """
     command, parts = _flags(
         values={
-            "--target": None if target is None else ",".join(_list(target)),
+            "--target": None if target is None else ",".join(_list("target", target)),
             "--max-tokens": max_tokens,
             "--name": name,
-            "--reports": reports if reports is None or isinstance(reports, str) else ",".join(reports) or "none",
+            "--reports": None if reports is None else ",".join(_list("reports", reports or "none")),
             "--det": det,
             "--math": math,
             "--workspace-limit": workspace_limit,
@@ -83,12 +88,12 @@ def compile(
     text, argument = None, ""
     if isinstance(spec, Mapping):
         try:
-            text, argument = json.dumps(spec, indent=2, allow_nan=False), "/dev/stdin"
-            parts.append(("spec", json.dumps(spec, sort_keys=True, allow_nan=False)))
+            text, argument = json.dumps(spec, indent=2, allow_nan=False, default=_whole), "/dev/stdin"
+            parts.append(("spec", json.dumps(spec, sort_keys=True, allow_nan=False, default=_whole)))
         except (TypeError, ValueError) as reason:
             raise _errors.error("MOEC_DTYPE", f"spec is not JSON: {reason}") from None
     else:
-        argument = os.fspath(spec)
+        argument = path_of("spec", spec)
         parts += _source(pathlib.Path(argument))
     if emit not in ("shared", "both"):
         raise _errors.error("MOEC_INVALID_ARGUMENT", f'emit is {emit!r}, expected "shared" or "both"')
@@ -99,7 +104,7 @@ def compile(
         force_flag = ["--force"] if force else []
         _program.run([*command, *force_flag, "-o", os.fspath(out), argument], text, timeout)
         return Package(out)
-    parts += [("program", identity), ("machine", _cache.machine(" ".join(_list(target or "cpu"))))]
+    parts += [("program", identity), ("machine", _cache.machine(" ".join(_list("target", target or "cpu"))))]
     return _cached(_cache.folder() / _cache.key(parts), command, argument, text, timeout)
 
 
@@ -138,17 +143,27 @@ def _flags(values: Mapping[str, Any], files: Mapping[str, Optional[Paths]]) -> T
             command += [flag, str(value)]
             parts.append((flag, value))
     for flag, paths in files.items():
-        for path in _list(paths) if paths is not None else []:
+        for path in _list(flag[2:], paths) if paths is not None and paths != [] else []:
             command += [flag, path]
             found = pathlib.Path(path)
             parts.append((flag, _cache.contents(found) if found.exists() else path))
     return command, parts
 
 
+def _whole(value: object) -> int:
+    """An int of another library, for JSON."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    raise TypeError(f"it has a value of type {type(value).__name__}")
+
+
 def _source(path: pathlib.Path) -> List[Tuple[str, Any]]:
     """The bytes that a file, a package or a preset's name stands for. A file's records of tuning lie beside it."""
     if not path.exists():
         return [("preset", str(path))]
+    if path.is_dir() and not is_package(path):
+        text = f"{path} is a folder, expected a package, a .json or .mlir file, or a preset's name"
+        raise _errors.MoecError(f"{text}; layer.load reads checkpoints", code="E-FILE")
     parts: List[Tuple[str, Any]] = [("file", path.suffix), ("bytes", _cache.contents(path))]
     stem = path.with_suffix("") if path.suffix in (".json", ".mlir") else path
     records = path.with_name(stem.name + ".tune.jsonl")

@@ -10,13 +10,18 @@ from ctypes import byref, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _errors, _native
-from ._arrays import CPU, Device, Kind, kind_of, memory_kind
+from ._arrays import CPU, FLOATS, Device, Kind, check_stated, kind_of, memory_kind, wrong_dtype
 from ._call import Binder, Call
 from ._memory import Memory
 from ._native import check, forward, lib
-from ._package import Library, Package, Path
+from ._package import Library, Package, Path, path_of
 from ._plan import Plan
+from ._shared import Shared
 from ._weights import DeviceMemory, Weights, destroy
+
+
+_FLOAT_TYPES = ("float32", "bfloat16", "float16")
+_TABLE_TYPES = ("int32", "int64")
 
 
 class Handle:
@@ -29,7 +34,7 @@ class Handle:
         finalizer.atexit = False
 
 
-class Layer:
+class Layer(Shared):
     """One MoE layer on this machine; made by moec.load, called as y = layer(x, w).
 
     name, hidden, num_experts, top_k, max_tokens
@@ -49,6 +54,8 @@ class Layer:
     A layer is immutable; any number of threads may call it at the same time. A call releases the GIL. Each call at a
     time has a workspace, which the layer keeps for later calls until trim().
     """
+
+    HINT = "pass Layer.package, and call moec.load in the other process"
 
     def __init__(
         self, source: Package, library: Library, handle: Handle, device: Device, memory: Optional[str]
@@ -114,6 +121,8 @@ class Layer:
 
     def workspace_nbytes(self, tokens: int, tokens_per_sequence: int = 0) -> int:
         """Bytes of the workspace of a call of so many tokens, without reports."""
+        tokens = _native.count("tokens", tokens)
+        tokens_per_sequence = _native.count("tokens_per_sequence", tokens_per_sequence)
         count = c_size_t()
         check(lib.moec_layer_workspace_bytes_for(self._box, tokens, tokens_per_sequence, byref(count)))
         return count.value
@@ -148,10 +157,14 @@ class Layer:
         The text of an error names tensor and file: MOEC_FILE, MOEC_FILE_FORMAT, MOEC_MISSING_WEIGHT, MOEC_SHAPE,
         MOEC_DTYPE.
         """
+        if isinstance(adapters, (str, bytes, os.PathLike)) or not all(
+            isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in adapters
+        ):
+            raise _errors.error("MOEC_DTYPE", f"adapters is {adapters!r}, expected a list of (path, prefix)")
         sources = (_native.WeightsSource * (1 + len(adapters)))()
         for source, (file, before) in zip(sources, [(path, prefix), *adapters]):
-            source.path = _native.text("path", os.fsencode(file))
-            source.prefix = _native.text("prefix", before.encode())
+            source.path = _native.text("path", os.fsencode(path_of("path", file)))
+            source.prefix = _native.text("prefix", _native.string("prefix", before).encode())
         return self._filled(lib.moec_weights_load_sources, sources, len(sources))
 
     def pack(self, tensors: Mapping[str, Any], *, dtype: Optional[str] = None) -> Weights:
@@ -167,8 +180,12 @@ class Layer:
 
         >>> w = layer.pack(tensors)
         """
+        check_stated(dtype)
+        if not isinstance(tensors, Mapping):
+            raise _errors.error("MOEC_DTYPE", f"tensors is of type {type(tensors).__name__}, expected {{role: array}}")
         parts: List[Tuple[str, Any]] = []
         for role, array in tensors.items():
+            _native.string("a role", role)
             if isinstance(array, (list, tuple)):
                 parts += [(f"{role}.{expert}", part) for expert, part in enumerate(array)]
             else:
@@ -177,9 +194,13 @@ class Layer:
         keeps = []  # copies, until they are packed
         for struct, (role, array) in zip(structs, parts):
             kind = kind_of(array, role)
+            kind.check_readable(array, role)
             array = kind.contiguous(array)
             keeps.append(array)
             element, device, shape = kind.element(array, role, dtype), kind.device(array), tuple(array.shape)
+            if role in self.roles and element not in (_TABLE_TYPES if role == "router.table" else _FLOAT_TYPES):
+                expected, wanted = ("int32 or int64", "int32") if role == "router.table" else (FLOATS, "float32")
+                raise wrong_dtype(role, element, expected, f"; pass {kind.conversion(role, wanted)}")
             if len(shape) > 4:
                 raise _errors.error("MOEC_SHAPE", f"{role} has shape {shape}, expected at most 4 dimensions")
             if device not in (CPU, self._device):
@@ -199,7 +220,7 @@ class Layer:
 
         Errors: MOEC_FILE; MOEC_VERSION_MISMATCH, the file belongs to another layer; MOEC_FILE_FORMAT, it is damaged.
         """
-        memory: Union[Memory, DeviceMemory] = Memory.of_file(path)
+        memory: Union[Memory, DeviceMemory] = Memory.of_file(path_of("path", path))
         if self._device is not CPU:
             file, memory = memory, self._new_memory(memory.nbytes)
             assert isinstance(memory, DeviceMemory) and isinstance(file, Memory)
@@ -257,12 +278,17 @@ class Layer:
         True
         """
         kind = kind_of(x, "x")
+        try:
+            rank = len(x.shape)
+        except RuntimeError:  # a nested tensor of torch has none
+            kind.check_readable(x, "x")
+            raise
         if self._device is not CPU:
             with kind.on_stream(stream, self._device) as address:
                 return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, address)
         if stream is not None:
             raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
-        if want or inputs or tokens_per_sequence is not None or len(x.shape) != 2 or isinstance(out, (tuple, list)):
+        if want or inputs or tokens_per_sequence is not None or rank != 2 or isinstance(out, (tuple, list)):
             return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs)
         call = self._begin(kind, x, w, dtype)
         args, tokens = call.args, x.shape[0]
@@ -284,6 +310,8 @@ class Layer:
 
     def _begin(self, kind: Kind, x: Any, w: Weights, dtype: Optional[str]) -> Call:
         """The arguments of a call with x and w checked."""
+        if dtype is not None:
+            check_stated(dtype)
         if w.__class__ is not Weights:
             text = f"w is of type {type(w).__name__}, expected moec.Weights: what layer.load or layer.pack returned"
             raise _errors.error("MOEC_DTYPE", text)
@@ -344,6 +372,8 @@ class Layer:
         self._reserve(call, kind)
         check(forward(self._box, w._box, call.pointer))
         del keeps
+        if not tokens:
+            bind.fill_unwritten(names, results[1:])
         if self._device is CPU:
             for name in names:
                 setattr(args, "out_" + name, None)

@@ -63,7 +63,7 @@ def load(
     place = _device_of(str(device))
     options = _native.LayerOptions(struct_size=ctypes.sizeof(_native.LayerOptions))
     if max_isa is not None:
-        if max_isa not in _native.ISAS:
+        if _native.string("max_isa", max_isa) not in _native.ISAS:
             expected = ", ".join(_native.ISAS)
             raise _errors.error("MOEC_INVALID_ARGUMENT", f"max_isa is {max_isa!r}, expected one of {expected}")
         options.max_isa = 1 + _native.ISAS.index(max_isa)
@@ -79,7 +79,12 @@ def load(
         options.pool = pool._box if pool is not None else None
     else:
         options.device, options.cuda_device = _native.DEVICE_CUDA, 1 + place[1]
+        if cuda_driver is not None and not isinstance(cuda_driver, int):
+            text = f"cuda_driver is of type {type(cuda_driver).__name__}, expected an address, an int"
+            raise _errors.error("MOEC_DTYPE", text)
         options.cuda_driver = cuda_driver
+    if memory not in (None, "torch", "cupy"):
+        raise _errors.error("MOEC_INVALID_ARGUMENT", f'memory is {memory!r}, expected "torch" or "cupy"')
     source = package if isinstance(package, Package) else Package(package)
     library = Library(source)
     return Layer(source, library, Handle(library, options, pool), place, memory)

@@ -265,6 +265,13 @@ def count(name: str, value: Optional[int]) -> int:
     return number
 
 
+def string(name: str, value: object) -> str:
+    """An argument that is a str."""
+    if not isinstance(value, str):
+        raise _errors.error("MOEC_DTYPE", f"{name} is of type {type(value).__name__}, expected a str")
+    return value
+
+
 def text(name: str, value: bytes) -> bytes:
     """A text for the runtime, which ends at its first NUL."""
     if b"\0" in value:

@@ -27,7 +27,7 @@ class Package:
     """
 
     def __init__(self, path: Path) -> None:
-        given = pathlib.Path(os.fspath(path))
+        given = pathlib.Path(path_of("package", path))
         if not given.exists():
             raise _errors.error("MOEC_FILE", f"no package at {given}: no such file or folder")
         self.manifest: Dict[str, Any] = {}
@@ -47,13 +47,18 @@ class Package:
     def __fspath__(self) -> str:
         return os.fspath(self.path)
 
+    def __str__(self) -> str:
+        return os.fspath(self.path)
+
     def __repr__(self) -> str:
         return f"moec.Package({os.fspath(self.path)!r})"
 
-    def read(self) -> bytes:
-        """The library's bytes, which are whole and, if there is a manifest, those that it lists. Sets name."""
+    def read(self) -> os.stat_result:
+        """Checks that the library's bytes are whole and, if there is a manifest, those that it lists. Sets name;
+        returns which file it was."""
         try:
-            data = self.library.read_bytes()
+            with open(self.library, "rb") as file:
+                facts, data = os.fstat(file.fileno()), file.read()
         except OSError as reason:
             raise _errors.error("MOEC_FILE", f"cannot read {self.library}: {reason.strerror}") from None
         problem = _elf.problem(data)
@@ -65,7 +70,7 @@ class Package:
             raise _errors.error("MOEC_FILE_FORMAT", text)
         if not self.name:
             self.name = self._only_name(_elf.packages(data))
-        return data
+        return facts
 
     def _listed(self) -> object:
         """What the manifest says of the library's bytes."""
@@ -80,6 +85,13 @@ class Package:
             return names[0]
         found = "exports no NAME_package" if not names else "exports several packages, " + ", ".join(names)
         raise _errors.error("MOEC_FILE_FORMAT", f"{self.library} is not a package of moec: it {found}")
+
+
+def path_of(name: str, value: object) -> str:
+    """The text of an argument that is a path."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise _errors.error("MOEC_DTYPE", f"{name} is of type {type(value).__name__}, expected a path")
+    return os.fsdecode(value)
 
 
 def is_package(path: Path) -> bool:
@@ -117,31 +129,52 @@ _dl.dlsym.argtypes = [c_void_p, c_char_p]
 _dl.dlsym.restype = c_void_p
 _dl.dlclose.argtypes = [c_void_p]
 _dl.dlerror.restype = c_char_p
+_TRIES = 3
 _aliases: Dict[str, List[Tuple[int, int]]] = {}
 
 
-def _unique_path(path: str) -> str:
-    """A name of this very file. The dynamic linker takes a name that it knows for the file that had it before, although
-    a package may have been compiled again meanwhile; for a name that is new to it, it compares the files themselves."""
-    facts = os.stat(path)
+def _unique_path(path: str, facts: os.stat_result) -> str:
+    """A name of this very file that nobody else uses. The dynamic linker takes a name that it knows for the file that
+    had it before, although a package may have been compiled again meanwhile, and somebody else may have opened its
+    plain name (ctypes, tvm_ffi); for a name that is new to it, it compares the files themselves."""
     folder, name = os.path.split(os.path.realpath(path))
     seen = _aliases.setdefault(os.path.join(folder, name), [])
     key = (facts.st_dev, facts.st_ino)
     if key not in seen:
         seen.append(key)
-    index = seen.index(key)  # also if two threads have added it
+    index = 1 + seen.index(key)  # also if two threads have added it
     return os.path.join(folder + "/." * index, name)
+
+
+def _open(source: Package) -> int:
+    """The handle of the library that source.read has checked, not of one that took its place meanwhile."""
+    for _ in range(_TRIES):
+        read = source.read()
+        handle: Optional[int] = _dl.dlopen(
+            os.fsencode(_unique_path(os.fspath(source.library), read)), os.RTLD_NOW | os.RTLD_LOCAL
+        )
+        if not handle:
+            reason = (_dl.dlerror() or b"").decode("utf-8", "replace")
+            raise _errors.error("MOEC_FILE_FORMAT", f"{source.library} cannot be opened: {reason}")
+        try:
+            now = _which(os.stat(source.library))
+        except OSError:
+            now = ()
+        if now == _which(read):
+            return handle
+        _dl.dlclose(handle)
+    raise _errors.error("MOEC_FILE", f"{source.library} is being replaced again and again; load it when it is whole")
+
+
+def _which(facts: os.stat_result) -> Tuple[int, ...]:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 class Library:
     """The open library of a package: package, the address of its moec_package. Closed with its last user."""
 
     def __init__(self, source: Package) -> None:
-        source.read()
-        handle = _dl.dlopen(os.fsencode(_unique_path(os.fspath(source.library))), os.RTLD_NOW | os.RTLD_LOCAL)
-        if not handle:
-            reason = (_dl.dlerror() or b"").decode("utf-8", "replace")
-            raise _errors.error("MOEC_FILE_FORMAT", f"{source.library} cannot be opened: {reason}")
+        handle = _open(source)
         self._finalizer = weakref.finalize(self, _dl.dlclose, handle)
         self._finalizer.atexit = False
         entry = _dl.dlsym(handle, f"{source.name}_package".encode())

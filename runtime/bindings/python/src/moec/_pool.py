@@ -8,14 +8,15 @@ import weakref
 from ctypes import byref, c_void_p
 from typing import Callable, Dict, Optional
 
-from . import _native
+from . import _errors, _native
 from ._native import check, lib
+from ._shared import Shared
 from ._weights import destroy
 
 _ON_START = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_int32)
 
 
-class Pool:
+class Pool(Shared):
     """Threads that layers share: moec.load(package, pool=pool).
 
     threads          workers, the calling thread included; None: the CPUs that this thread may use
@@ -31,6 +32,8 @@ class Pool:
     >>> layer = moec.load(package, pool=moec.Pool(threads=2))
     """
 
+    HINT = "make one in the other process"
+
     def __init__(
         self,
         threads: Optional[int] = None,
@@ -45,6 +48,9 @@ class Pool:
         options.when_busy = 1 if wait else 0
         callback = None
         if on_thread_start is not None:
+            if not callable(on_thread_start):
+                text = f"on_thread_start is of type {type(on_thread_start).__name__}, expected a function of a number"
+                raise _errors.error("MOEC_DTYPE", text)
             call = on_thread_start
             callback = _ON_START(lambda _, worker: call(worker) and None)
             options.on_thread_start = ctypes.cast(callback, c_void_p)

@@ -39,8 +39,9 @@ def _candidates() -> Iterator[str]:
 def program() -> str:
     """The path of the program moec that moec.compile runs.
 
-    It is the first of: the environment variable MOEC; the distribution moec-compiler (`pip install moec[compiler]`);
-    build/bin of the checkout that this package lies in; moec in PATH; bin of the Python environment.
+    It is the first of: the environment variable MOEC; the distribution moec-compiler (a wheel that
+    `pip wheel runtime/bindings/python/compiler` makes in a checkout); build/bin of the checkout that this package lies
+    in; moec in PATH; bin of the Python environment.
     """
     named = os.environ.get("MOEC")
     if named:
@@ -50,7 +51,10 @@ def program() -> str:
     for path in _candidates():
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    text = "the program moec is not installed: pip install moec[compiler], put it into PATH, or set MOEC to its path"
+    text = (
+        "the program moec is not installed: build it in a checkout of moec (cmake --build build --target moec), then "
+        "put it into PATH, set MOEC to its path, or install the wheel that runtime/bindings/python/compiler makes of it"
+    )
     raise _errors.MoecError(text, code="E-TOOL")
 
 

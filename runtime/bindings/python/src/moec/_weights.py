@@ -13,6 +13,7 @@ from . import _errors
 from ._arrays import Device, Kind
 from ._memory import Memory
 from ._native import lib
+from ._shared import Shared
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -34,12 +35,14 @@ def destroy(function: Any, box: c_void_p, *keeps: object) -> None:
         function(c_void_p(pointer))
 
 
-class Weights:
+class Weights(Shared):
     """Packed weights, made by Layer.load, Layer.pack and Layer.map; immutable.
 
     They keep the layer and the memory that they need, and may be used with every layer of the same package and device.
     Deleting them frees both, in any order.
     """
+
+    HINT = "use save(path), and Layer.map(path) in the other process"
 
     def __init__(self, handle: object, memory: Union[Memory, DeviceMemory], box: c_void_p, layer: str) -> None:
         self._box = box

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
+from . import _errors
 from ._arrays import kind_of
 from ._inputs import Maker, unit
 from ._layer import Layer
@@ -86,6 +87,8 @@ def compare(
     >>> moec.testing.compare(layer, dense).error < 1e-5
     True
     """
+    if not tokens:
+        raise _errors.error("MOEC_INVALID_ARGUMENT", f"tokens is {tokens!r}, expected numbers of tokens")
     maker = Maker(layer, arrays, seed)
     np = maker.np
     if bound is None:
@@ -175,9 +178,20 @@ def _ties(maker: Maker, packed: Weights, others: List[Weights], values: Any, giv
 
 
 def _compare(np: Any, count: int, found: Any, expected: Any, ties: Any, bound: float) -> Row:
-    if not np.isfinite(found[np.isfinite(expected).all(axis=1)]).all():
-        row, column = np.argwhere(~np.isfinite(found))[0]
-        raise AssertionError(f"T {count}: y[{row}, {column}] is {found[row, column]}, or was not written")
+    compared = ~ties[:, None]
+    for bad in (np.isfinite(expected) & ~np.isfinite(found) & compared, ~np.isfinite(found) & compared):
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise AssertionError(
+                f"T {count}: y[{row}, {column}] is {found[row, column]}, or was not written; "
+                f"the function has {expected[row, column]:.6g}"
+            )
+    bad = ~np.isfinite(expected) & compared
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise AssertionError(
+            f"T {count}: y[{row}, {column}] is {found[row, column]:.6g}, the function has {expected[row, column]}"
+        )
     size = np.abs(expected).max(axis=1, keepdims=True)
     errors = np.abs(found - expected) / np.where(size > 0, size, 1)
     errors[ties] = 0

@@ -5,6 +5,18 @@ kind.py says what a kind of arrays knows. Nothing is copied here, except where a
 """
 
 from ._find import kind_of, memory_kind, register
-from .kind import CPU, Device, Kind, place, wrong_device
+from .kind import CPU, FLOATS, Device, Kind, check_stated, place, wrong_device, wrong_dtype
 
-__all__ = ["CPU", "Device", "Kind", "kind_of", "memory_kind", "place", "register", "wrong_device"]
+__all__ = [
+    "CPU",
+    "FLOATS",
+    "Device",
+    "Kind",
+    "check_stated",
+    "kind_of",
+    "memory_kind",
+    "place",
+    "register",
+    "wrong_device",
+    "wrong_dtype",
+]

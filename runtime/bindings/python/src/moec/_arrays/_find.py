@@ -74,8 +74,14 @@ def kind_of(array: Any, name: str) -> Kind:
 def _resolve(array: Any, name: str) -> Kind:
     for base in type(array).__mro__:
         root = base.__module__.partition(".")[0]
+        if base.__name__ == "MaskedArray" and root == "numpy":
+            text = f"{name} is a masked array, and a layer would not see its mask; pass {name}.filled(0)"
+            raise _errors.error("MOEC_DTYPE", text)
         if base.__name__ == "ndarray" and root in ("numpy", "cupy"):
             return _kind(root)
+        if base.__name__ == "FakeTensor" and root == "torch":
+            text = f"{name} is a FakeTensor, a shape without values; moec.torch.Layer can be traced with it"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         if base.__name__ == "Tensor" and root == "torch":
             return _kind("torch")
     jax = sys.modules.get("jax")

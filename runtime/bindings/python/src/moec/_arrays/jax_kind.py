@@ -26,13 +26,7 @@ class JaxKind(NumpyKind):
         return CPU if device.platform == "cpu" else ("cuda" if device.platform == "gpu" else device.platform, device.id)
 
     def address(self, array: Any, name: str, dtype: str, device: Device, stated: Optional[str]) -> int:
-        if isinstance(array, self.jax.core.Tracer):
-            text = (
-                f"{name} is traced by jax.jit; moec.Layer is called outside of jit, runtime/bindings has the way inside"
-            )
-            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
-        if len(array.devices()) != 1:
-            raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is on several devices, expected one")
+        self.check_readable(array, name)
         found = self.device(array)
         if found != CPU or device is not CPU:
             raise wrong_device(name, found, CPU)
@@ -40,6 +34,19 @@ class JaxKind(NumpyKind):
             self._check_type(array, name, dtype, stated)
         address: int = array.block_until_ready().unsafe_buffer_pointer()
         return address
+
+    def check_readable(self, array: Any, name: str) -> None:
+        if isinstance(array, self.jax.core.Tracer):
+            text = (
+                f"{name} is traced by jax.jit, jax.vmap or jax.grad, and has no values; moec.Layer is called outside "
+                "of them and has no gradient. runtime/bindings/jax.md has the way under jax.jit"
+            )
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
+        if array.is_deleted():
+            raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} was deleted, or donated to a function of jax.jit")
+        if len(array.devices()) != 1:
+            hint = f"; pass jax.device_put({name}, jax.devices()[0])"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is on several devices, expected one{hint}")
 
     def check_writable(self, array: Any, name: str) -> None:
         raise _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is an array of JAX, which cannot be written")

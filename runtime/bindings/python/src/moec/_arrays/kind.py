@@ -22,6 +22,14 @@ def wrong_dtype(name: str, found: object, expected: str, hint: str = "") -> _err
     return _errors.error("MOEC_DTYPE", f"{name} is of {found}, expected {expected}{hint}")
 
 
+def check_stated(dtype: Optional[str]) -> None:
+    """A sentence unless `dtype` is what arrays of uint16 may hold. Other types have other sizes: their arrays would be
+    read beyond their ends."""
+    if dtype is not None and not (isinstance(dtype, str) and dtype in ("bfloat16", "float16")):
+        text = f'arrays of uint16 are stated to be of {dtype!r}, expected dtype="bfloat16" or dtype="float16"'
+        raise _errors.error("MOEC_DTYPE", text)
+
+
 def wrong_device(name: str, found: Device, expected: Device) -> _errors.MoecError:
     return _errors.error("MOEC_INVALID_ARGUMENT", f"{name} is on {place(found)}, the layer runs on {place(expected)}")
 
@@ -42,6 +50,13 @@ class Kind:
     def check_writable(self, array: Any, name: str) -> None:
         """A sentence if the array may not be written."""
 
+    def check_readable(self, array: Any, name: str) -> None:
+        """A sentence if the array has no values that can be read: one of a trace, a deleted or a sharded one."""
+
+    def conversion(self, name: str, dtype: str) -> str:
+        """What converts an array, for sentences."""
+        return f'{name}.astype("{dtype}")'
+
     def element(self, array: Any, name: str, stated: Optional[str]) -> str:
         """The element type of an array."""
         raise NotImplementedError
@@ -50,7 +65,7 @@ class Kind:
         return CPU
 
     def contiguous(self, array: Any) -> Any:
-        """The array itself, or a copy of it without gaps."""
+        """The array itself, or a copy of it without gaps, that holds its values as they are."""
         raise NotImplementedError
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Any, stated: Optional[str]) -> Any:

@@ -40,7 +40,8 @@ class NumpyKind(Kind):
         if found is None and dtype.name == "bfloat16" and self.bfloat16() is not None:
             found = "bfloat16"
         if found is None:
-            hint = '; state what the bits mean: dtype="bfloat16"' if dtype == self.bits else ""
+            bits = '; state what the bits mean: dtype="bfloat16"'
+            hint = bits if dtype == self.bits else f"; pass {self.conversion(name, 'float32')}"
             raise wrong_dtype(name, dtype, "float32, bfloat16 (of ml_dtypes), float16, int32 or int64", hint)
         return found
 
@@ -98,15 +99,23 @@ class ViewedKind(NumpyKind):
     def element(self, array: Any, name: str, stated: Optional[str]) -> str:
         return super().element(self._view(array), name, stated)
 
-    def address(self, array: Any, name: str, dtype: str, device: Device, stated: Optional[str]) -> int:
+    def _viewed(self, array: Any, name: str) -> Any:
         try:
-            view = self._view(array)
+            return self._view(array)
         except (BufferError, RuntimeError, TypeError, ValueError) as reason:
             raise _errors.error("MOEC_DTYPE", f"{name} cannot be viewed as an array of NumPy: {reason}") from None
-        return super().address(view, name, dtype, device, stated)
+
+    def address(self, array: Any, name: str, dtype: str, device: Device, stated: Optional[str]) -> int:
+        return super().address(self._viewed(array, name), name, dtype, device, stated)
 
     def check_writable(self, array: Any, name: str) -> None:
         super().check_writable(self._view(array), name)
 
+    def check_readable(self, array: Any, name: str) -> None:
+        self._viewed(array, name)
+
     def contiguous(self, array: Any) -> Any:
         return self.np.ascontiguousarray(self._view(array))
+
+    def fill(self, array: Any, value: float) -> None:
+        self._view(array)[...] = value

@@ -29,12 +29,26 @@ class TorchKind(Kind):
         if found is None and stated is not None and array.dtype is self.bits:
             return stated
         if found is None:
-            raise wrong_dtype(name, array.dtype, "float32, bfloat16, float16, int32 or int64")
+            bits = '; state what the bits mean: dtype="bfloat16"'
+            hint = bits if array.dtype is self.bits else f"; pass {self.conversion(name, 'float32')}"
+            raise wrong_dtype(name, array.dtype, "float32, bfloat16, float16, int32 or int64", hint)
         return found
 
+    def conversion(self, name: str, dtype: str) -> str:
+        return f"{name}.to(torch.{dtype})"
+
+    def check_readable(self, array: Any, name: str) -> None:
+        if array.is_nested:
+            raise _errors.error("MOEC_STRIDE", f"{name} is a nested tensor, expected one of torch.strided")
+        if array.layout is not self.torch.strided:
+            text = f"{name} has the layout {array.layout}, expected torch.strided; pass {name}.to_dense()"
+            raise _errors.error("MOEC_STRIDE", text)
+
     def address(self, array: Any, name: str, dtype: str, device: Device, stated: Optional[str]) -> int:
-        if array.dtype is not self.types[dtype] and self.element(array, name, stated) != dtype:
-            raise wrong_dtype(name, array.dtype, f"torch.{dtype}", f"; pass {name}.to(torch.{dtype})")
+        if array.dtype is not self.types[dtype] and not (stated == dtype and array.dtype is self.bits):
+            unstated = array.dtype is self.bits and stated is None and dtype in ("bfloat16", "float16")
+            hint = f'state what the bits mean: dtype="{dtype}"' if unstated else f"pass {self.conversion(name, dtype)}"
+            raise wrong_dtype(name, array.dtype, f"torch.{dtype}", f"; {hint}")
         if not array.is_cpu or device is not CPU:
             found = self.device(array)
             if found != device:
@@ -45,7 +59,10 @@ class TorchKind(Kind):
             )
             raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         if array.layout is not self.torch.strided:
-            raise _errors.error("MOEC_STRIDE", f"{name} has the layout {array.layout}, expected torch.strided")
+            self.check_readable(array, name)
+        if array.is_neg():
+            text = f"{name} is a view with the opposite sign of its memory; pass {name}.resolve_neg()"
+            raise _errors.error("MOEC_STRIDE", text)
         if not array.is_contiguous():
             raise with_gaps(name, array.stride(), "elements", f"{name}.contiguous()")
         try:
@@ -55,7 +72,7 @@ class TorchKind(Kind):
         return address
 
     def contiguous(self, array: Any) -> Any:
-        return array.detach().contiguous()
+        return array.detach().resolve_neg().contiguous()
 
     def empty(self, shape: Tuple[int, ...], dtype: str, like: Any, stated: Optional[str]) -> Any:
         if stated == dtype and like.dtype is self.bits:

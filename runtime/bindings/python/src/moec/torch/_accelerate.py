@@ -46,9 +46,11 @@ def accelerate(
     release_weights  give back the memory of the weights that were packed, block by block, with strict at the end. The
                      model can then neither be restored nor saved, nor run without moec.
     """
-    restore(model)
     report = Report()
     try:
+        if not isinstance(model, torch.nn.Module):
+            raise _errors.error("MOEC_DTYPE", f"model is of type {type(model).__name__}, expected a torch.nn.Module")
+        restore(model)
         if model.training:
             raise _errors.MoecError("the model is in training mode; call model.eval() first")
         if not hasattr(getattr(model, "config", None), "to_json_string"):
@@ -73,6 +75,7 @@ def accelerate(
         raise _errors.MoecError("; ".join(map(str, report.kept)))
     if release_weights:
         builder.release()
+        builder.refuse_saving()
     return report
 
 
@@ -105,6 +108,7 @@ class _Builder:
         self._bounds = bounds
         self._kernels: Dict[Tuple[str, torch.device], _ops.Kernels] = {}
         self._packed: List[torch.nn.Module] = []  # blocks that still have their own weights too
+        self._released: List[torch.nn.Module] = []  # blocks that have them no more
 
     def layer(self, group: Group, layer: int) -> List[BlockReport]:
         """One layer's block replaced, or why not."""
@@ -166,7 +170,15 @@ class _Builder:
             state.released = True
             assert state.handle is not None
             _ops.call_of(state.handle).watch = _ops.Watch(module)
+            _ops.call_of(state.handle).released = True
+            self._released.append(module)
         self._packed.clear()
+
+    def refuse_saving(self) -> None:
+        """From here on a state_dict with released weights is refused. Not earlier: the search for blocks reads names by
+        it."""
+        for module in self._released:
+            module.register_state_dict_pre_hook(_replace.refuse_state)
 
     def _checked(
         self, module: torch.nn.Module, call: _ops.Call, x: torch.Tensor, sequences: bool

@@ -58,7 +58,8 @@ class Watch:
     """Notices that tensors are no longer those that were packed: replaced, moved, converted or written.
 
     torch counts what it writes into a tensor, except through `tensor.data`. Therefore some places of each tensor on the
-    CPU are compared too, which finds changes of whole tensors (a merged adapter, a rescaling).
+    CPU are compared too, which finds changes of whole tensors (a merged adapter, a rescaling). A change of a few
+    experts or rows through `.data` may be missed.
     """
 
     _PLACES = 16
@@ -93,8 +94,17 @@ def _some_words(tensor: torch.Tensor, count: int) -> List[ctypes.c_uint16]:
     # The upper half of a 32-bit element changes with its value; the lower half may be zero in both.
     step = max(1, tensor.element_size() // 2)
     elements = size // step
-    places = sorted({elements * i // count for i in range(count)})
+    places = _places(elements, count)
     return [ctypes.c_uint16.from_address(tensor.data_ptr() + 2 * (place * step + step - 1)) for place in places]
+
+
+def _places(elements: int, count: int) -> List[int]:
+    """One place in each of `count` parts of a tensor, at another distance from its beginning in every part, so that the
+    places do not fall together with the rows or experts of the tensor."""
+    begins = [elements * part // count for part in range(count + 1)]
+    distances = [(part + 1) * 0x9E3779B1 % 2**32 for part in range(count)]
+    parts = zip(begins, begins[1:], distances)
+    return [begin + distance * (end - begin) // 2**32 for begin, end, distance in parts if begin < end]
 
 
 def _version(tensor: torch.Tensor) -> Optional[int]:
@@ -116,15 +126,16 @@ class Call:
         self.weights = weights
         self.name = name
         self.watch = watch
+        self.released = False
         self._threads = threads
 
     def __call__(self, x: torch.Tensor, tokens_per_sequence: int = 0) -> torch.Tensor:
         """[T, H] -> [T, H]."""
         if self.watch is not None and self.watch.changed():
-            raise _errors.MoecError(
-                f"the weights of {self.name} changed after they were packed; call moec.torch.accelerate(model) again, "
-                "or moec.torch.restore(model)"
-            )
+            hint = "call moec.torch.accelerate(model) again, or moec.torch.restore(model)"
+            if self.released:
+                hint = "their originals were released: load the model again"
+            raise _errors.MoecError(f"the weights of {self.name} changed after they were packed; {hint}")
         layer = self.kernels.layer(self._threads or torch.get_num_threads())
         x = _rows(x)
         step = layer.max_tokens
@@ -139,7 +150,7 @@ class Call:
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
     """The same rows as the runtime reads them: without gaps, from an aligned address."""
-    x = x.detach().contiguous()
+    x = x.detach().resolve_neg().contiguous()
     return x.clone() if x.data_ptr() % _ALIGNMENT else x
 
 

@@ -92,7 +92,7 @@ def safetensors_image(tensors: Mapping[str, torch.Tensor]) -> Iterator[str]:
     try:
         _write(file, len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            host = tensor.detach().to("cpu").contiguous()
+            host = tensor.detach().to("cpu").resolve_neg().contiguous()
             if host.numel():
                 _write(file, host.view(-1).view(torch.uint8).numpy())
         yield f"/proc/self/fd/{file}"

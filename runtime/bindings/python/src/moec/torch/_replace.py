@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import types
 import warnings
+import weakref
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -114,7 +115,10 @@ def _as_before(
     module: torch.nn.Module, state: State, why: str, arguments: Tuple[Any, ...], keywords: Dict[str, Any]
 ) -> Any:
     if state.released:
-        raise _errors.MoecError(f"{state.name} cannot run without moec, because its weights were released: {why}")
+        raise _errors.MoecError(
+            f"{state.name} cannot run without moec, because its weights were released: {why}; "
+            "or load the model again, and accelerate it without release_weights"
+        )
     if not state.told and not torch.compiler.is_compiling():
         state.told = True
         warnings.warn(f"moec: {state.name} runs as it was: {why}", stacklevel=4)
@@ -131,8 +135,20 @@ def replace(module: torch.nn.Module, state: State) -> None:
     state.before = module.__dict__.get("forward")
     state.argument = next(iter(inspect.signature(module.forward).parameters), "")
     module.__dict__[STATE] = state
+    assert state.handle is not None
+    # The packed weights go with the module that calls them.
+    weakref.finalize(module, _ops.release, state.handle).atexit = False
     # The name `forward` lets pickle find the class's own forward for a copy.
     module.forward = types.MethodType(forward, module)
+
+
+def refuse_state(module: torch.nn.Module, prefix: str, keep_vars: bool) -> None:
+    """A hook before state_dict of a block without weights, which would save empty tensors."""
+    state = module.__dict__.get(STATE)
+    raise _errors.MoecError(
+        f"the weights of {state.name if state is not None else prefix} were released and cannot be saved; load the "
+        "model again, and save it before moec.torch.accelerate(model, release_weights=True)"
+    )
 
 
 def put_back(module: torch.nn.Module) -> None:
