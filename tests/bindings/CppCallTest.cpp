@@ -96,6 +96,21 @@ TEST(Cpp, a_loaded_package_lives_as_long_as_its_layers) {
   }
 }
 
+TEST(Cpp, a_handle_that_was_moved_from_is_as_before) {
+  TinyWeights source(3);
+  std::vector<float> x = randomInput(4, 1);
+  PoolOptions two;
+  two.threads = 2;
+  Pool pool = *Pool::create(two), movedPool = std::move(pool);
+  EXPECT_EQ(pool.get(), movedPool.get());
+  Package package = tiny_package(), movedPackage = std::move(package);
+  EXPECT_EQ(package.get(), movedPackage.get());
+  Layer layer = tinyLayer(), movedLayer = std::move(layer);
+  Weights weights = *layer.pack(tensorsOf(source)), movedWeights = std::move(weights);
+  EXPECT_EQ(layer.info().hidden, hidden);
+  expectReference(source, x, runCpp(layer, weights, x));
+}
+
 TEST(Cpp, a_package_that_was_replaced_is_opened_as_it_is_now) {
   namespace fs = std::filesystem;
   const fs::path folder = fs::path(testing::TempDir()) / ("replaced" + std::to_string(::getpid()));

@@ -23,6 +23,8 @@ inline namespace v0 {
 class Package {
 public:
   Package(const moec_package *linked) : handle(linked, [](const moec_package *) {}) {}
+  Package(const Package &) = default; // also for rvalues: a handle is never empty
+  Package &operator=(const Package &) = default;
 
   // A shared package: its folder, or its lib/libNAME.so. Runs the library's code, so load only what you would link.
   // A package that was compiled again is opened as it is now; earlier handles keep the library that they opened. This
