@@ -94,9 +94,9 @@ TEST(FfiForward, without_tokens_outputs_that_have_elements_are_zeros) {
   first = static_cast<const int32_t *>(std::memset(countsBytes.data(), 0x77, experts * 4)); // not of a call that fails
   AlignedBytes unpacked(packed.bytes.size());
   Tensor wrong(unpacked.data(), {int64_t(packed.bytes.size())}, u8);
-  EXPECT_NE(refusal(__tvm_ffi_call,
-                    {valueOf("x,weights,y,counts"), valueOf(x), valueOf(wrong), valueOf(y), valueOf(counts)}),
-            "");
+  EXPECT_NE(
+      refusal(__tvm_ffi_call, {valueOf("x,weights,y,counts"), valueOf(x), valueOf(wrong), valueOf(y), valueOf(counts)}),
+      "");
   EXPECT_EQ(first[0], 0x77777777);
 }
 

@@ -23,7 +23,7 @@ struct PoolOptions {
 
 class Pool {
 public:
-  Pool() = default; // no pool
+  Pool() = default;             // no pool
   Pool(const Pool &) = default; // also for rvalues: a handle is never empty
   Pool &operator=(const Pool &) = default;
   static Result<Pool> create(PoolOptions options = {}) {
