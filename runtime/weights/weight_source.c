@@ -117,16 +117,17 @@ static moec_status check_form(const moec_plan *plan, const moec_role *role, cons
                               const moec_tensor *tensor, const moec_role_source *source) {
   int skipped = part->expert >= 0; /* the expert axis */
   int32_t rank = role->rank - skipped;
+  char found[MOEC_DTYPE_TEXT], before[MOEC_DTYPE_TEXT];
   int integer = !role->matrix && (tensor->dtype == MOEC_I32 || tensor->dtype == MOEC_I64);
   if (tensor->dtype != MOEC_F32 && tensor->dtype != MOEC_BF16 && tensor->dtype != MOEC_F16 && !integer)
-    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, expected f32 (0), bf16 (1) or f16 (2)", tensor->role,
-                      (int)tensor->dtype);
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %s, expected f32, bf16 or f16", tensor->role,
+                      moec_dtype_text(tensor->dtype, found));
   if (moec_holds_ids(plan, role) && !integer && tensor->dtype != MOEC_F32)
-    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, expected i32 (3), i64 (10) or f32 (0): ids of experts",
-                      tensor->role, (int)tensor->dtype);
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %s, expected i32, i64 or f32: ids of experts", tensor->role,
+                      moec_dtype_text(tensor->dtype, found));
   if (source->given && tensor->dtype != source->dtype)
-    return moec_error(MOEC_DTYPE, "%.64s: dtype is %d, experts before it have %d", tensor->role, (int)tensor->dtype,
-                      (int)source->dtype);
+    return moec_error(MOEC_DTYPE, "%.64s: dtype is %s, experts before it have %s", tensor->role,
+                      moec_dtype_text(tensor->dtype, found), moec_dtype_text(source->dtype, before));
   if (tensor->rank < 0 || tensor->rank > 4)
     return moec_error(MOEC_SHAPE, "%.64s: rank is %d, expected %d", tensor->role, (int)tensor->rank, rank);
   if (tensor->rank != rank || memcmp(tensor->dims, role->dims + skipped, (size_t)rank * sizeof(int64_t)) != 0) {

@@ -4,6 +4,10 @@
 
 #include "CppLayer.h"
 
+#include <filesystem>
+
+#include <unistd.h>
+
 using namespace moec;
 using namespace moec::test;
 
@@ -90,6 +94,45 @@ TEST(Cpp, a_loaded_package_lives_as_long_as_its_layers) {
     layer = std::make_unique<Layer>(*Layer::create(*Package::open(std::string(SHARED_PACKAGE) + path)));
     expectReference(source, x, runCpp(*layer, *layer->pack(tensorsOf(source)), x));
   }
+}
+
+TEST(Cpp, a_handle_that_was_moved_from_is_as_before) {
+  TinyWeights source(3);
+  std::vector<float> x = randomInput(4, 1);
+  PoolOptions two;
+  two.threads = 2;
+  Pool pool = *Pool::create(two), movedPool = std::move(pool);
+  EXPECT_EQ(pool.get(), movedPool.get());
+  Package package = tiny_package(), movedPackage = std::move(package);
+  EXPECT_EQ(package.get(), movedPackage.get());
+  Layer layer = tinyLayer(), movedLayer = std::move(layer);
+  Weights weights = *layer.pack(tensorsOf(source)), movedWeights = std::move(weights);
+  EXPECT_EQ(layer.info().hidden, hidden);
+  expectReference(source, x, runCpp(layer, weights, x));
+}
+
+TEST(Cpp, a_package_that_was_replaced_is_opened_as_it_is_now) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(testing::TempDir()) / ("replaced" + std::to_string(::getpid()));
+  const fs::path library = folder / "lib/libtiny.so", copy = folder / "copy";
+  fs::create_directories(folder / "lib");
+  fs::copy_file(SHARED_PACKAGE "/lib/libtiny.so", library);
+  std::vector<Package> opened;
+  for (int version = 0; version < 3; ++version) {
+    opened.push_back(*Package::open(folder.string()));
+    EXPECT_EQ(Package::open(library.string())->get(), opened.back().get());
+    for (int earlier = 0; earlier < version; ++earlier)
+      EXPECT_NE(opened[size_t(earlier)].get(), opened.back().get());
+    fs::copy_file(library, copy);
+    fs::rename(copy, library);
+  }
+  TinyWeights source(3);
+  std::vector<float> x = randomInput(4, 1);
+  for (const Package &package : opened) {
+    Layer layer = *Layer::create(package);
+    expectReference(source, x, runCpp(layer, *layer.pack(tensorsOf(source)), x));
+  }
+  fs::remove_all(folder);
 }
 
 TEST(Cpp, a_probe_is_told_of_steps_and_units) {

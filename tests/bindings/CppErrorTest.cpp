@@ -55,6 +55,8 @@ TEST_F(CppError, what_the_layer_does_not_have) {
 TEST_F(CppError, missing_arguments) {
   Forward empty = layer.forward(weights).x(x);
   EXPECT_EQ(messageOfRun(empty), "MOEC_NULL_POINTER: y is NULL");
+  Forward outputs = layer.forward(weights).y(y); // no x: no tokens
+  EXPECT_EQ(messageOfRun(outputs), "MOEC_SHAPE: y has 16 elements, expected 0 for 0 tokens");
   EXPECT_EQ(messageOf(call().run(nullptr, 0)), "MOEC_NULL_POINTER: workspace is NULL");
   EXPECT_EQ(messageOf(call().y(x).run(workspace)), "MOEC_OVERLAP: x and y share bytes");
 }

@@ -237,8 +237,12 @@ void FakeDriver::fillTable() {
     std::memset(bytesAt(to), value, bytes);
     return 0;
   };
-  table.memset_d8_async = [](moec_cuda_pointer, unsigned char, size_t, void *) {
-    return active->enter("cuMemsetD8Async");
+  table.memset_d8_async = [](moec_cuda_pointer to, unsigned char value, size_t bytes, void *) {
+    ENTER("cuMemsetD8Async");
+    if (!active->isDevice(bytesAt(to), bytes))
+      return 1;
+    std::memset(bytesAt(to), value, bytes);
+    return 0;
   };
   table.stream_create = [](void **, unsigned) { return active->enter("cuStreamCreate"); };
   table.stream_synchronize = [](void *) { return active->enter("cuStreamSynchronize"); };

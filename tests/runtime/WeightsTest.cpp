@@ -265,7 +265,7 @@ TEST_F(Weights, tensor_errors) {
   expectPackError([](Tensors &t) { t[0].role = nullptr; }, MOEC_NULL_POINTER, "tensors[0]: role is NULL");
   expectPackError([](Tensors &t) { t[3].data = nullptr; }, MOEC_NULL_POINTER, "tensors[3]: data is NULL");
   expectPackError([](Tensors &t) { t[0].dtype = MOEC_I8; }, MOEC_DTYPE,
-                  "router.weight: dtype is 6, expected f32 (0), bf16 (1) or f16 (2)");
+                  "router.weight: dtype is i8, expected f32, bf16 or f16");
   expectPackError([](Tensors &t) { t[1].dims[2] = 9; }, MOEC_SHAPE,
                   "experts.gate: shape is [4, 6, 9], expected [4, 6, 8]");
   expectPackError([](Tensors &t) { t[0].rank = 3; }, MOEC_SHAPE, "router.weight: shape is [4, 8, 0], expected [4, 8]");
@@ -318,7 +318,7 @@ TEST_F(Weights, tensor_per_expert_errors) {
     expectError([&](Tensors &t) { t[2].role = name; }, MOEC_INVALID_ARGUMENT,
                 "tensors[2]: package tiny has no role \"" + std::string(name) + "\"");
   expectError([](Tensors &t) { t[4].dtype = MOEC_BF16; }, MOEC_DTYPE,
-              "experts.gate.2: dtype is 1, experts before it have 0");
+              "experts.gate.2: dtype is bf16, experts before it have f32");
   expectError([](Tensors &t) { t[2].rank = 3; }, MOEC_SHAPE, "experts.gate.3: shape is [6, 8, 0], expected [6, 8]");
   expectError([](Tensors &t) { t[2].dims[0] = 5; }, MOEC_SHAPE, "experts.gate.3: shape is [5, 8], expected [6, 8]");
   AlignedBytes buffer(packedBytes);

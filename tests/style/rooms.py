@@ -18,7 +18,7 @@ MAY = {
     "runtime/plan": ["runtime"],
     "runtime/weights": ["runtime", "runtime/plan"],
     "runtime/cuda": ["runtime", "runtime/plan", "runtime/weights"],
-    "runtime/bindings/tvm_ffi": ["runtime"],
+    "runtime/bindings/tvm_ffi": ["runtime", "runtime/layer"],
     "runtime/layer": ["runtime", "runtime/cuda", "runtime/plan", "runtime/weights"],
     "runtime/bindings/cpp": ["runtime/bindings/cpp/moec"],
     "runtime/bindings/cpp/moec": [],

@@ -111,6 +111,18 @@ TEST_F(FfiCuda, a_call_copies_nothing_and_waits_for_nothing) {
     EXPECT_TRUE(name.find("emcpy") == std::string::npos && name.find("ynchronize") == std::string::npos) << name;
 }
 
+TEST_F(FfiCuda, without_tokens_outputs_that_have_elements_are_zeros) {
+  Tensor none(nullptr, {0, hidden}, f32, cuda(0));
+  DeviceBytes bytes(driver(), experts * 4);
+  Tensor counts(bytes.data(), {experts}, i32, cuda(0));
+  driver().calls.clear();
+  callFfi(__tvm_ffi_call,
+          {valueOf("x,weights,y,counts"), valueOf(none), valueOf(packed), valueOf(none), valueOf(counts)});
+  const int32_t *first = static_cast<const int32_t *>(bytes.data());
+  EXPECT_EQ(std::vector<int32_t>(first, first + experts), std::vector<int32_t>(experts));
+  EXPECT_EQ(numCalls("cuMemsetD8Async"), 1);
+}
+
 TEST_F(FfiCuda, without_an_allocator_the_caller_passes_memory) {
   DeviceCall call(x);
   FakeFramework::allocate = nullptr;

@@ -77,7 +77,7 @@ TEST(FfiForward, takes_tensors_as_frameworks_pass_them) {
   EXPECT_EQ(one.result().y, runTiny(tiny, row).y);
 }
 
-TEST(FfiForward, a_call_without_tokens_touches_nothing) {
+TEST(FfiForward, without_tokens_outputs_that_have_elements_are_zeros) {
   TinyWeights source(1);
   PackedTiny packed(source);
   Tensor x(nullptr, {0, hidden}), y(nullptr, {0, hidden}),
@@ -88,7 +88,16 @@ TEST(FfiForward, a_call_without_tokens_touches_nothing) {
   callFfi(__tvm_ffi_forward, {valueOf(deep), valueOf(packed.tensor), valueOf(y)});
   callFfi(__tvm_ffi_call,
           {valueOf("x,weights,y,counts"), valueOf(x), valueOf(packed.tensor), valueOf(y), valueOf(counts)});
-  EXPECT_EQ(static_cast<int32_t *>(countsBytes.data())[0], 0x77777777);
+  const int32_t *first = static_cast<const int32_t *>(countsBytes.data());
+  EXPECT_EQ(std::vector<int32_t>(first, first + experts), std::vector<int32_t>(experts));
+
+  first = static_cast<const int32_t *>(std::memset(countsBytes.data(), 0x77, experts * 4)); // not of a call that fails
+  AlignedBytes unpacked(packed.bytes.size());
+  Tensor wrong(unpacked.data(), {int64_t(packed.bytes.size())}, u8);
+  EXPECT_NE(
+      refusal(__tvm_ffi_call, {valueOf("x,weights,y,counts"), valueOf(x), valueOf(wrong), valueOf(y), valueOf(counts)}),
+      "");
+  EXPECT_EQ(first[0], 0x77777777);
 }
 
 TEST(FfiForward, names_come_in_every_form_of_text) {

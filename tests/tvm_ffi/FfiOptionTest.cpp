@@ -12,7 +12,7 @@ TEST(FfiOption, options_hold_until_the_first_call) {
   auto set = [](const char *name, moec_ffi_value value) { return refusal(__tvm_ffi_options, {valueOf(name), value}); };
   EXPECT_EQ(set("colour", valueOf(int64_t(1))),
             "ValueError: options: \"colour\" is not an option, expected threads, spin_us, when_busy or cuda_driver");
-  EXPECT_EQ(set("threads", valueOf("two")), "TypeError: options: argument 2 is a string, expected a number");
+  EXPECT_EQ(set("threads", valueOf("two")), "TypeError: options: argument 2 is a string, expected an integer");
   EXPECT_EQ(refusal(__tvm_ffi_options, {valueOf(int64_t(2)), valueOf(int64_t(2))}),
             "TypeError: options: argument 1 is the number 2, expected a name");
   EXPECT_EQ(refusal(__tvm_ffi_options, {valueOf("threads")}),

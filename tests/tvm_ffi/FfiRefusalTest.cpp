@@ -146,7 +146,18 @@ TEST_F(FfiRefusal, argument_lists) {
   EXPECT_EQ(named("x,weights,y,losses", {x, w, y, x}),
             "ValueError: call: package tiny does not have the argument losses; compile its spec with --reports losses");
   EXPECT_EQ(named("x,weights,y,tokens_per_sequence", {x, w, y, y}),
-            "TypeError: call: tokens_per_sequence is f32 [4, 8] on cpu, expected a number");
+            "TypeError: call: tokens_per_sequence is f32 [4, 8] on cpu, expected an integer");
+  moec_ffi_value real = none();
+  real.type = MOEC_FFI_FLOAT;
+  real.as.real = 3;
+  EXPECT_EQ(named("x,weights,y,tokens_per_sequence", {x, w, y, real}),
+            "TypeError: call: tokens_per_sequence is the number 3, expected an integer");
+  EXPECT_EQ(
+      named("\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc", {x}),
+      "ValueError: call: "
+      "\"\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\" is not the name "
+      "of an "
+      "argument; info() lists them");
   EXPECT_EQ(named("x,weights,y,stream", {x, w, y, valueOf(int64_t(8))}),
             "ValueError: call: stream is set, but x is on cpu, expected none");
 }

@@ -10,6 +10,7 @@
 #include "runtime/bindings/tvm_ffi/ffi_weights.h"
 #include "runtime/bindings/tvm_ffi/ffi_workspace.h"
 
+#include "runtime/layer/layer.h"
 #include "runtime/status.h"
 
 #include <inttypes.h>
@@ -149,6 +150,33 @@ static moec_status choose_stream(const moec_ffi_layer *layer, const moec_ffi_cal
   return MOEC_OK;
 }
 
+/* Outputs that have elements without tokens, after a call without tokens: zeros. A framework hands over memory that it
+ * has not initialised, and moec_layer_forward touches nothing then. */
+static moec_status clear_outputs(const moec_ffi_layer *layer, const moec_ffi_call *call,
+                                 const moec_forward_args *args) {
+  const moec_cuda_layer *cuda = layer->layer->cuda;
+  int pushed = 0;
+  moec_status status = cuda ? moec_cuda_enter(cuda, &pushed) : MOEC_OK;
+  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_BUFFER_ROLES; ++role) {
+    const moec_ffi_buffer *buffer = &layer->buffers[role];
+    size_t bytes = (size_t)(buffer->count * moec_dtype_bytes(buffer->dtype));
+    void *data;
+    if (!call->tensors[role] || buffer->is_input || buffer->columns || !bytes)
+      continue;
+    memcpy(&data, (const char *)args + field_of_role[role], sizeof(data));
+    if (!cuda) {
+      memset(data, 0, bytes);
+      continue;
+    }
+    int result = cuda->driver->memset_d8_async((moec_cuda_pointer)(uintptr_t)data, 0, bytes, args->stream);
+    if (result)
+      status = moec_cuda_error(cuda->driver, result, "cannot clear %s", moec_ffi_role_name(role));
+  }
+  if (cuda)
+    moec_cuda_leave(cuda, pushed);
+  return status;
+}
+
 static moec_status run(moec_ffi_layer *layer, const moec_ffi_call *call, const moec_weights *weights,
                        moec_forward_args *args) {
   moec_ffi_workspace workspace = {NULL, 0, NULL};
@@ -167,7 +195,7 @@ static moec_status run(moec_ffi_layer *layer, const moec_ffi_call *call, const m
   args->workspace_bytes = workspace.bytes;
   status = moec_layer_forward(layer->layer, weights, args);
   moec_ffi_return_workspace(layer, &workspace);
-  return status;
+  return status == MOEC_OK && args->num_tokens == 0 ? clear_outputs(layer, call, args) : status;
 }
 
 moec_status moec_ffi_forward(const moec_ffi_call *call) {

@@ -18,7 +18,8 @@ typedef struct moec_ffi_call {
   void *stream;
 } moec_ffi_call;
 
-/* Checks every tensor and runs moec_layer_forward on x's device. An error leaves outputs untouched. */
+/* Checks every tensor and runs moec_layer_forward on x's device. Without tokens the outputs
+ * that do not depend on T are zeros. An error leaves outputs untouched. */
 moec_status moec_ffi_forward(const moec_ffi_call *call);
 
 /* The argument called `name`: 1 and its role, or MOEC_ROLE_NONE and one of the other words of moec_ffi_call_word. 0: no

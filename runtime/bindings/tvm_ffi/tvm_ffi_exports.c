@@ -55,7 +55,7 @@ static moec_status take_argument(moec_ffi_bytes name, const moec_ffi_value *valu
   char text[32];
   uint32_t role;
   enum moec_ffi_call_word word;
-  size_t length = name.size < sizeof(text) - 1 ? name.size : sizeof(text) - 1;
+  size_t length = moec_whole_characters(name.data, name.size, sizeof(text) - 1);
   memcpy(text, name.data, length);
   text[length] = '\0';
   if (!moec_ffi_find_argument(name, &role, &word))
@@ -67,7 +67,7 @@ static moec_status take_argument(moec_ffi_bytes name, const moec_ffi_value *valu
     char found[192];
     if (!moec_ffi_integer_of(value, &number)) {
       moec_ffi_describe(value, found, sizeof(found));
-      return moec_error(MOEC_DTYPE, "%s is %s, expected a number", text, found);
+      return moec_error(MOEC_DTYPE, "%s is %s, expected an integer", text, found);
     }
     if (word == MOEC_FFI_SEQUENCE) {
       call->tokens_per_sequence = number;
@@ -167,7 +167,7 @@ static moec_status read_facts(const moec_ffi_value *args, int32_t count, int max
     } else {
       moec_ffi_describe(&args[i], found, sizeof(found));
       return moec_error(MOEC_DTYPE, "argument %d is %s, expected %s%sa device or a tensor on it", (int)i + 1, found,
-                        max_numbers ? "a number, " : "", names ? "names of arguments, " : "");
+                        max_numbers ? "an integer, " : "", names ? "names of arguments, " : "");
     }
   }
   return MOEC_OK;
@@ -194,7 +194,7 @@ static moec_status find_reports(moec_ffi_bytes names, int *out_reports) {
     moec_ffi_bytes name = moec_ffi_next_name(&names);
     if (!moec_ffi_find_argument(name, &role, &word))
       return moec_error(MOEC_INVALID_ARGUMENT, "\"%.*s\" is not the name of an argument; info() lists them",
-                        (int)(name.size < 32 ? name.size : 32), name.data);
+                        (int)moec_whole_characters(name.data, name.size, 32), name.data);
     *out_reports |= role >= MOEC_FIRST_REPORT;
   }
   return MOEC_OK;
@@ -254,8 +254,8 @@ EXPORT(options) {
     int is_text = moec_ffi_text_of(&args[i], &name);
     if (!is_text || !moec_ffi_integer_of(&args[i + 1], &number)) {
       moec_ffi_describe(&args[is_text ? i + 1 : i], found, sizeof(found));
-      return moec_error(MOEC_DTYPE, "argument %d is %s, expected a %s", (int)(is_text ? i + 2 : i + 1), found,
-                        is_text ? "number" : "name");
+      return moec_error(MOEC_DTYPE, "argument %d is %s, expected %s", (int)(is_text ? i + 2 : i + 1), found,
+                        is_text ? "an integer" : "a name");
     }
     moec_status status = moec_ffi_set_option(name, number);
     if (status != MOEC_OK)

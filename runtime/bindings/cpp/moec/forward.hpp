@@ -187,7 +187,8 @@ private:
         return Error{MOEC_DTYPE, std::string(shape.name) + " holds " + dtype_name(got.dtype) + ", layer " +
                                      layer.info().name + " expects " + dtype_name(shape.dtype)};
       int64_t expected = shape.per_token * args.num_tokens + shape.fixed;
-      if (expected > 0 && got.count != static_cast<size_t>(expected)) // 0: the runtime says what the layer lacks
+      bool lacks = shape.per_token == 0 && shape.fixed == 0; // the runtime says so
+      if (!lacks && got.count != static_cast<size_t>(expected))
         return Error{MOEC_SHAPE, std::string(shape.name) + " has " + std::to_string(got.count) +
                                      " elements, expected " + std::to_string(expected) + " for " +
                                      std::to_string(args.num_tokens) + " tokens"};

@@ -54,6 +54,8 @@ class Weights;
 
 class Layer {
 public:
+  Layer(const Layer &) = default; // also for rvalues: a handle is never empty
+  Layer &operator=(const Layer &) = default;
   static Result<Layer> create(Package package, LayerOptions options = {}) {
     auto state = std::make_shared<State>(std::move(package), std::move(options));
     moec_layer_options c = {};
@@ -181,6 +183,8 @@ private:
 // A handle and, unless the caller gave it, the buffer it reads.
 class Weights {
 public:
+  Weights(const Weights &) = default; // also for rvalues: a handle is never empty
+  Weights &operator=(const Weights &) = default;
   moec_weights *get() const { return state->weights; }
   // The packed form: written to a file, it can be mapped by every program that has the package.
   Span<const char> packed() const { return {static_cast<const char *>(state->buffer), state->bytes}; }

@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <sys/stat.h>
 
 namespace moec {
 inline namespace v0 {
@@ -22,8 +23,12 @@ inline namespace v0 {
 class Package {
 public:
   Package(const moec_package *linked) : handle(linked, [](const moec_package *) {}) {}
+  Package(const Package &) = default; // also for rvalues: a handle is never empty
+  Package &operator=(const Package &) = default;
 
   // A shared package: its folder, or its lib/libNAME.so. Runs the library's code, so load only what you would link.
+  // A package that was compiled again is opened as it is now; earlier handles keep the library that they opened. This
+  // needs a new file, as moec compile makes one: never write into a library that is open.
   static Result<Package> open(const std::string &path) {
     std::string library = path;
     if (DIR *folder = ::opendir((path + "/lib").c_str())) {
@@ -42,7 +47,7 @@ public:
       return Error{MOEC_FILE, library + ": expected a package's folder, or its lib/libNAME.so"};
     if (library.find('/') == std::string::npos)
       library = "./" + library; // otherwise the loader looks elsewhere
-    void *opened = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void *opened = open_library(library);
     if (!opened)
       return Error{MOEC_FILE, std::string("cannot load the package: ") + ::dlerror()};
     std::shared_ptr<void> loaded(opened, [](void *at) { ::dlclose(at); });
@@ -61,6 +66,21 @@ private:
   static std::string name_in(const std::string &file) {
     bool fits = file.size() > 6 && file.compare(0, 3, "lib") == 0 && file.compare(file.size() - 3, 3, ".so") == 0;
     return fits ? file.substr(3, file.size() - 6) : std::string();
+  }
+  // NOTE: the dynamic linker takes a name that it knows for the file that had it first, and compares files only for a
+  // new name. So a known name is asked for again with the number of its file written in '/' (0) and '/.' (1).
+  static void *open_library(const std::string &path) {
+    void *known = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+    struct stat facts = {};
+    if (!known || ::stat(path.c_str(), &facts) != 0)
+      return known ? known : ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    size_t slash = path.rfind('/');
+    std::string numbered = path.substr(0, slash);
+    for (auto number = facts.st_ino; number; number >>= 1)
+      numbered += number & 1 ? "/." : "/";
+    void *opened = ::dlopen((numbered + path.substr(slash)).c_str(), RTLD_NOW | RTLD_LOCAL);
+    ::dlclose(known);
+    return opened;
   }
   std::shared_ptr<const moec_package> handle;
 };

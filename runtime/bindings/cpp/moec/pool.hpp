@@ -23,7 +23,9 @@ struct PoolOptions {
 
 class Pool {
 public:
-  Pool() = default; // no pool
+  Pool() = default;             // no pool
+  Pool(const Pool &) = default; // also for rvalues: a handle is never empty
+  Pool &operator=(const Pool &) = default;
   static Result<Pool> create(PoolOptions options = {}) {
     auto state = std::make_shared<State>();
     state->on_thread_start = std::move(options.on_thread_start);

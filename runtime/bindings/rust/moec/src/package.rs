@@ -4,6 +4,7 @@ use crate::error::{text_of, Error, Result, Status};
 use moec_sys as sys;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -54,6 +55,9 @@ impl Package {
 
     /// A shared package (`moec compile --emit shared`): its folder, or its `lib/libNAME.so`. It stays loaded as long as
     /// something made from it exists.
+    ///
+    /// A package that was compiled again is opened as it is now; earlier handles keep the library that they opened. This
+    /// needs a new file, as `moec compile` makes one: never write into a library that is open.
     ///
     /// # Safety
     ///
@@ -114,6 +118,21 @@ extern "C" {
     fn dlerror() -> *const sys::c_char;
 }
 const RTLD_NOW: i32 = 2;
+const RTLD_NOLOAD: i32 = 4;
+
+/// Another name of the file `path` that tells it from others that had this name: the folder is followed by the number of
+/// the file in `/` (0) and `/.` (1).
+fn numbered(path: &Path) -> Option<CString> {
+    let mut number = path.metadata().ok()?.ino();
+    let mut name = path.parent()?.as_os_str().as_bytes().to_vec();
+    while number != 0 {
+        name.extend_from_slice(if number & 1 == 1 { b"/." } else { b"/" });
+        number >>= 1;
+    }
+    name.push(b'/');
+    name.extend_from_slice(path.file_name()?.as_bytes());
+    CString::new(name).ok()
+}
 
 /// A library that is open.
 struct Library(NonNull<u8>);
@@ -126,7 +145,11 @@ impl Library {
         // without a slash the loader would look elsewhere
         let path = if path.components().count() == 1 { Path::new(".").join(path) } else { path.to_path_buf() };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| not_a_package(&path))?;
-        NonNull::new(dlopen(c_path.as_ptr(), RTLD_NOW)).map(Library).ok_or_else(|| {
+        // The dynamic linker takes a name that it knows for the file that had it first, and compares files only for a
+        // new name.
+        let known = NonNull::new(dlopen(c_path.as_ptr(), RTLD_NOW | RTLD_NOLOAD)).map(Library);
+        let name = known.as_ref().and_then(|_| numbered(&path)).unwrap_or(c_path);
+        NonNull::new(dlopen(name.as_ptr(), RTLD_NOW)).map(Library).ok_or_else(|| {
             let reason = dlerror();
             let reason = if reason.is_null() { "".into() } else { CStr::from_ptr(reason).to_string_lossy() };
             Error::new(Status::File, format!("cannot load the package: {}", reason))

@@ -174,6 +174,24 @@ fn packages_that_are_not_there() {
 }
 
 #[test]
+fn a_package_that_was_replaced_is_opened_as_it_is_now() {
+    let folder = tiny::Folder::new("replaced");
+    let (library, copy) = (folder.0.join("lib/libtiny.so"), folder.0.join("copy"));
+    std::fs::create_dir(folder.0.join("lib")).unwrap();
+    std::fs::copy(package_folder().join("lib/libtiny.so"), &library).unwrap();
+    let mut opened: Vec<Package> = Vec::new();
+    for _ in 0..3 {
+        let package = unsafe { Package::open(&folder.0) }.unwrap();
+        assert_eq!(unsafe { Package::open(&library) }.unwrap().as_ptr(), package.as_ptr());
+        assert!(opened.iter().all(|earlier| earlier.as_ptr() != package.as_ptr()));
+        assert_eq!(Layer::new(&package, Options::default()).unwrap().info().name, "tiny");
+        opened.push(package);
+        std::fs::copy(&library, &copy).unwrap();
+        std::fs::rename(&copy, &library).unwrap();
+    }
+}
+
+#[test]
 fn cuda_needs_kernels_for_it() {
     let created = unsafe { Layer::new(&tiny::package(), Options::default().cuda(None)) };
     assert_eq!(created.err().unwrap().status(), Status::IsaMissing);
