@@ -38,7 +38,7 @@ static std::string useOf(int isa, int taken) {
 }
 
 static std::string lastError(moec_status status) {
-  char text[512];
+  char text[1024];
   moec_last_error(text, sizeof text);
   return std::string(moec_status_name(status)) + ": " + escaped(text);
 }

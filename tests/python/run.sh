@@ -43,6 +43,6 @@ page() {
 }
 page torch.md 60
 page jax.md 60
-page tvm_ffi/README.md 100
+page tvm_ffi/README.md 60
 page python/README.md 100
 exit "$failed"

@@ -236,6 +236,8 @@ def check_package(package, libmoec):
             shape = [tokens if extent == "T" else extent for extent in argument["shape"]]
             field = name if name == "y" or name.startswith("out_") else "out_" + name
             ours, theirs = Tensor(argument["dtype"], shape), Tensor(argument["dtype"], shape)
+            if not tokens and "T" not in argument["shape"]: # moec_layer_forward leaves it as it was
+                theirs = Tensor(argument["dtype"], shape, bytes(theirs.bytes))
             names.append(name)
             args.append(ours)
             others[field] = theirs

@@ -56,8 +56,8 @@ impl Package {
     /// A shared package (`moec compile --emit shared`): its folder, or its `lib/libNAME.so`. It stays loaded as long as
     /// something made from it exists.
     ///
-    /// A package that was compiled again is opened as it is now; earlier handles keep the library that they opened. This
-    /// needs a new file, as `moec compile` makes one: never write into a library that is open.
+    /// A package that was compiled again is opened as it is now; earlier handles keep the library that they opened.
+    /// This needs a new file, as `moec compile` makes one: never write into a library that is open.
     ///
     /// # Safety
     ///
@@ -120,8 +120,8 @@ extern "C" {
 const RTLD_NOW: i32 = 2;
 const RTLD_NOLOAD: i32 = 4;
 
-/// Another name of the file `path` that tells it from others that had this name: the folder is followed by the number of
-/// the file in `/` (0) and `/.` (1).
+/// Another name of the file `path` that tells it from others that had this name: the folder is followed by the number
+/// of the file in `/` (0) and `/.` (1).
 fn numbered(path: &Path) -> Option<CString> {
     let mut number = path.metadata().ok()?.ino();
     let mut name = path.parent()?.as_os_str().as_bytes().to_vec();
