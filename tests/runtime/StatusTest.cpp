@@ -2,8 +2,8 @@
 //
 // Names of statuses and ISAs, and the rules of moec_last_error.
 
-#include "TinyLayer.h"
 #include "runtime/status.h"
+#include "TinyLayer.h"
 
 #include <gtest/gtest.h>
 
