@@ -70,7 +70,7 @@ public:
       refuse("is not JSON");
     else if (!root.is_object())
       refuse("is not a JSON object");
-    else if (readIdentity(root, out) && readFiles(root, out) && readMadeFrom(root, out))
+    else if (readIdentity(root, out) && readCalls(root, out) && readFiles(root, out) && readMadeFrom(root, out))
       return out;
     return error;
   }
@@ -128,6 +128,7 @@ private:
   }
 
   bool readIdentity(const json &root, PackageManifest &out);
+  bool readCalls(const json &root, PackageManifest &out);
   bool readFiles(const json &root, PackageManifest &out);
   bool readMadeFrom(const json &root, PackageManifest &out);
   bool readOptions(const json &from, PackageManifest &out);
@@ -162,6 +163,17 @@ bool ManifestReader::readIdentity(const json &root, PackageManifest &out) {
     out.cudaTargets.push_back(name);
   }
   return true;
+}
+
+bool ManifestReader::readCalls(const json &root, PackageManifest &out) {
+  if (!member(root, "calls"))
+    return true;
+  const json *calls = object(root, "calls", "calls");
+  return calls &&
+         text(
+             *calls, "abi", "calls.abi", out.callsAbi, [](std::string_view t) { return !t.empty(); },
+             "an ABI such as tvm-ffi 0.1") &&
+         texts(*calls, "functions", "calls.functions", out.calls, isName, "a name such as forward");
 }
 
 bool ManifestReader::readFiles(const json &root, PackageManifest &out) {

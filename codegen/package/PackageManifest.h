@@ -23,6 +23,8 @@ struct PackageManifest {
   std::string name, identity;                // identity: "spec_sha256", 64 hex digits
   std::string moecVersion, abi, llvmVersion; // "0.1.0", "1.0", "22.1.0"
   std::vector<std::string> cudaTargets;      // "sm_90a"
+  std::string callsAbi;                      // "tvm-ffi 0.1"; "": the package exports no calls
+  std::vector<std::string> calls;            // "forward"
   std::map<std::string, std::string> files;  // path in the package -> SHA-256, 64 hex digits
 
   // made_from, which an older package may lack; `source` is then empty

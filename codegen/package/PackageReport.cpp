@@ -155,6 +155,8 @@ std::string packageText(const StoredPackage &stored, const PackageFacts &facts) 
                               ", H " + std::to_string(header.hidden) + ", x " + typeText(header.x_dtype) + ", y " +
                               typeText(header.y_dtype));
   }
+  if (!manifest.callsAbi.empty())
+    text += line("calls", escaped(manifest.callsAbi) + ": " + joined(manifest.calls));
   if (!manifest.source.empty()) {
     text +=
         line("made from", manifest.source + ", targets " + joined(options.targets) + ", max-tokens " +
@@ -269,6 +271,13 @@ void writePackageMembers(JsonWriter &json, const StoredPackage &stored, const Pa
     json.attribute("llvm", manifest.llvmVersion);
   });
   json.attribute("library", manifest.library);
+  json.attributeObject("calls", [&] {
+    json.attribute("abi", manifest.callsAbi);
+    json.attributeArray("functions", [&] {
+      for (const std::string &call : manifest.calls)
+        json.value(call);
+    });
+  });
   json.attributeObject("made_from", [&] { writeMadeFrom(json, manifest); });
   json.attributeArray("cuda_targets", [&] {
     for (const std::string &target : manifest.cudaTargets)

@@ -26,6 +26,7 @@ for place in both both/share/tiny both/lib/libtiny.so; do
   runner inspect $place --json
   expect_status 0
   expect_err ''
+  says 'd["calls"]["abi"] == "tvm-ffi 0.1" and "forward" in d["calls"]["functions"]'
   says 'd["name"] == "tiny" and d["complete"] and d["experts"] == 4 and d["library"] == "both" and d["cannot_run"] == ""'
 done
 says 'sum(i["taken"] for i in d["isas"]) == 1 and d["isas"][-1]["isa"] == "baseline"'
@@ -37,6 +38,7 @@ expect_status 0
 expect_in out 'made from    spec.json, targets cpu:baseline cpu:avx2, max-tokens 8192, math exact, det run'
 expect_in out 'schedule     heuristics'
 expect_in out 'reports      probabilities'
+expect_in out 'calls        tvm-ffi 0.1: forward call pack load bind'
 MOEC_MAX_ISA=baseline
 export MOEC_MAX_ISA
 runner inspect shared --json

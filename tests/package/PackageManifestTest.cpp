@@ -104,6 +104,9 @@ TEST(PackageManifest, members_that_moec_never_writes_are_refused) {
       {"sha256:a", "sha1:a", "at files.lib/libtiny.a, expected sha256: and 64 hex digits"},
       {"[{\"name\": \"sm_80\"", "[7, {\"name\": \"sm_80\"",
        "manifest.json has 7 at cuda.targets[], expected an object"},
+      {"\"made_from\"", R"("calls": 7, "made_from")", "manifest.json has 7 at calls, expected an object"},
+      {"\"made_from\"", R"("calls": {"abi": ""}, "made_from")", "at calls.abi, expected an ABI such as tvm-ffi 0.1"},
+      {"\"made_from\"", R"("calls": {"abi": "a", "functions": ["a b"]}, "made_from")", "at calls.functions"},
       {"\"made_from\"", "\"made_from\": 7, \"other\"", "manifest.json has 7 at made_from, expected an object"},
   };
   for (const auto &c : cases)

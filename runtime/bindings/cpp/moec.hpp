@@ -5,8 +5,8 @@
 //
 // Ownership  Package, Pool, Layer and Weights are handles with shared ownership: a copy is the same object, the last
 //            copy destroys it. Moving copies, so a handle is never empty. Weights keep their layer, a layer its pool
-//            and package, so order does not matter. What a Span, map or pack_into names is the caller's and must outlive
-//            what uses it.
+//            and package, so order does not matter. What a Span, map or pack_into names is the caller's and must
+//            outlive what uses it.
 // Threads    as moec.h says: any number of threads may use one Layer and its Weights, with one workspace per call.
 // Errors     functions that can fail return Result<T>: a T, or an Error with status and text. value() of an error ends
 //            the program with the text; or_throw(result) throws moec::Exception where exceptions are on.
