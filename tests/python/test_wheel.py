@@ -91,7 +91,7 @@ def test_fresh_environment(environment, tmp_path):
     assert run(environment, "-c", USE, tiny.package()) == "0.0\n"
     check = "import moec\ntry: moec.compile({})\nexcept moec.MoecError as error: print(error.code, error)"
     output = run(environment, "-c", check, PATH=str(tmp_path))
-    assert output.startswith("E-TOOL the program moec is not installed: pip install moec[compiler]")
+    assert output.startswith("E-TOOL the program moec is not installed: build it in a checkout of moec")
 
 
 def test_the_runtime_of_the_wheel_is_its_own(environment):
