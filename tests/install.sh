@@ -3,7 +3,7 @@
 # builds.
 moec_packages='cmake ninja-build ccache g++ clang-22 lld-22 llvm-22-dev libmlir-22-dev mlir-22-tools nlohmann-json3-dev
 libcli11-dev'
-moec_test_packages='clang-format-22 llvm-22-tools libgtest-dev pkg-config python3 python3-numpy'
+moec_test_packages='clang-format-22 llvm-22-tools libgtest-dev make pkg-config python3 python3-numpy'
 moec_browser=chromium # one test looks at a report with it, and is skipped without it
 
 moec_has() {
