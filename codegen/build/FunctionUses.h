@@ -16,7 +16,7 @@ namespace moec {
 // A function file is read when the first builder applies it, so only files that the layer needs are read.
 class FunctionUses {
 public:
-  // What stands for f(x): the body of f, or a moe.apply, for layers that are differentiated.
+  // How f(x) is written: as the body of f, or as a moe.apply in layers that are differentiated.
   enum class Form { Body, Apply };
 
   // Appends to `errors`. Both must outlive the object.

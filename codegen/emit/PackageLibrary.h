@@ -29,7 +29,7 @@ enum class LibraryContents {
 LibraryContents packageContents(const CompiledPackage &package);
 
 // A shared library. Objects and the linker's files are written to `workDir`, which must exist; the caller removes it.
-// An error is E-TOOL, or E-WRITE if there is no room.
+// Errors: E-TOOL; E-WRITE if the disk is full.
 Result<std::string> sharedLibraryBytes(const CompiledPackage &package, LibraryContents contents,
                                        llvm::StringRef workDir);
 

@@ -22,17 +22,26 @@ StringRef roleOf(func::FuncOp layer, unsigned argument) {
   return layer.getArgAttrOfType<StringAttr>(argument, "moe.role").getValue();
 }
 
+DictionaryAttr membersOf(func::FuncOp layer, unsigned argument) {
+  return layer.getArgAttrOfType<DictionaryAttr>(argument, "moe.members");
+}
+
+// The role of a parameter's tensors: its own, or that of its members.
+StringRef roleOfTensors(func::FuncOp layer, unsigned argument) {
+  DictionaryAttr members = membersOf(layer, argument);
+  return members ? members.getAs<StringAttr>("role").getValue() : roleOf(layer, argument);
+}
+
 // Groups of a parameter [G,...] without a gradient.
 SmallVector<int64_t> frozenGroups(func::FuncOp layer, unsigned argument, const Frozen &frozen) {
   auto type = cast<RankedTensorType>(layer.getArgumentTypes()[argument]);
-  auto members = layer.getArgAttrOfType<DictionaryAttr>(argument, "moe.members");
-  StringRef role = members ? members.getAs<StringAttr>("role").getValue() : roleOf(layer, argument);
+  DictionaryAttr members = membersOf(layer, argument);
   SmallVector<int64_t> groups, experts;
   if (!frozen.experts || type.getRank() < 2)
     return groups;
   for (int64_t g = 0; g < type.getDimSize(0); ++g)
     experts.push_back(members ? members.getAs<DenseI64ArrayAttr>("experts")[g] : g);
-  std::vector<bool> flags = frozen.experts(role, *llvm::max_element(experts) + 1);
+  std::vector<bool> flags = frozen.experts(roleOfTensors(layer, argument), *llvm::max_element(experts) + 1);
   for (auto [g, expert] : llvm::enumerate(experts))
     if (!flags.empty() && flags[size_t(expert)])
       groups.push_back(int64_t(g));
@@ -40,10 +49,8 @@ SmallVector<int64_t> frozenGroups(func::FuncOp layer, unsigned argument, const F
 }
 
 bool isFrozenParameter(func::FuncOp layer, unsigned argument, const Frozen &frozen) {
-  auto members = layer.getArgAttrOfType<DictionaryAttr>(argument, "moe.members");
-  StringRef role = members ? members.getAs<StringAttr>("role").getValue() : roleOf(layer, argument);
   auto type = cast<RankedTensorType>(layer.getArgumentTypes()[argument]);
-  return (frozen.whole && frozen.whole(role)) ||
+  return (frozen.whole && frozen.whole(roleOfTensors(layer, argument))) ||
          int64_t(frozenGroups(layer, argument, frozen).size()) == type.getDimSize(0);
 }
 

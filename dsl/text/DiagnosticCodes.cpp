@@ -117,7 +117,7 @@ const Row rows[] = {
     {"E-UPDATE", "update bias_sign changes router.choice_bias after each step, so choice_bias must be true."},
     {"E-FROZEN",
      "An entry of `frozen` is a role of this layer, or role[a:b] with 0 <= a < b <= experts.count for a role "
-     "with an expert axis. A role may end in .*, which stands for all that begin so."},
+     "with an expert axis. \"experts.*\" names all roles that begin with \"experts.\"."},
     // Layer and storage
     {"E-WRAP", "layer.wrap depth needs exactly one of tokens and capacity; conditional needs the dense block that the "
                "other tokens take."},

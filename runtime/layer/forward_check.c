@@ -115,40 +115,24 @@ static moec_status missing_output(const char *field, const char *package, uint32
  * MOEC_NULL_POINTER for a missing input it has. */
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {[MOEC_ROLE_X] = "x",
-                                                           [MOEC_ROLE_Y] = "y",
-                                                           [MOEC_ROLE_RESIDUAL] = "residual",
-                                                           [MOEC_ROLE_NOISE] = "noise",
-                                                           [MOEC_ROLE_UNIFORM] = "uniform",
-                                                           [MOEC_ROLE_TOKEN_IDS] = "token_ids",
-                                                           [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
-                                                           [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
-                                                           [MOEC_ROLE_GROUP_IDS] = "group_ids",
-                                                           [MOEC_ROLE_PRIORITY] = "priority",
-                                                           [MOEC_ROLE_CAPACITY] = "capacity",
-                                                           [MOEC_ROLE_TOP_K] = "top_k",
-#define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
-                                                           MOEC_OUTPUTS(NAME)
-#undef NAME
-  };
   const moec_plan *plan = &layer->plan;
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
     void *pointer = moec_caller_buffer(args, role);
     int32_t buffer = plan->buffer_of_role[role];
     if (!pointer && buffer >= 0 && !is_written(role))
-      return moec_error(MOEC_NULL_POINTER, "%s is NULL, package %.64s reads it", names[role],
+      return moec_error(MOEC_NULL_POINTER, "%s is NULL, package %.64s reads it", moec_argument_name(role),
                         plan->strings + plan->header->name);
     if (!pointer)
       continue;
     if (buffer < 0 && is_written(role))
-      return missing_output(names[role], plan->strings + plan->header->name, role);
+      return missing_output(moec_argument_name(role), plan->strings + plan->header->name, role);
     if (buffer < 0)
-      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this input, expected NULL", names[role],
-                        plan->strings + plan->header->name);
+      return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this input, expected NULL",
+                        moec_argument_name(role), plan->strings + plan->header->name);
     uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, 0);
     uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
-    ranges[count++] = (caller_range){names[role], (uintptr_t)pointer, bytes, align, is_written(role)};
+    ranges[count++] = (caller_range){moec_argument_name(role), (uintptr_t)pointer, bytes, align, is_written(role)};
   }
   ranges[count++] = (caller_range){"workspace", (uintptr_t)args->workspace, workspace_bytes, MOEC_WORKSPACE_ALIGN, 1};
   ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, moec_weight_set_of(layer)->packed_bytes, 1, 0};

@@ -102,6 +102,9 @@ int moec_asks_reports(const moec_forward_args *args);
 /* Does the step run in this call: always, or because the call asks for one of its outputs (moec_step.asked)? */
 int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
 
+/* The field of moec_forward_args that holds the caller's buffer of a role, "x", "out_ids"; "" for other roles. */
+const char *moec_argument_name(uint32_t role);
+
 /* The caller's pointer for a buffer role, NULL if it gave none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
 

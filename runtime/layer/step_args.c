@@ -5,6 +5,26 @@
  */
 #include "runtime/layer/layer.h"
 
+const char *moec_argument_name(uint32_t role) {
+  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {[MOEC_ROLE_X] = "x",
+                                                           [MOEC_ROLE_Y] = "y",
+                                                           [MOEC_ROLE_RESIDUAL] = "residual",
+                                                           [MOEC_ROLE_NOISE] = "noise",
+                                                           [MOEC_ROLE_UNIFORM] = "uniform",
+                                                           [MOEC_ROLE_TOKEN_IDS] = "token_ids",
+                                                           [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
+                                                           [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
+                                                           [MOEC_ROLE_GROUP_IDS] = "group_ids",
+                                                           [MOEC_ROLE_PRIORITY] = "priority",
+                                                           [MOEC_ROLE_CAPACITY] = "capacity",
+                                                           [MOEC_ROLE_TOP_K] = "top_k",
+#define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
+                                                           MOEC_OUTPUTS(NAME)
+#undef NAME
+  };
+  return role < MOEC_NUM_BUFFER_ROLES && names[role] ? names[role] : "";
+}
+
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
   switch (role) {
   case MOEC_ROLE_X:

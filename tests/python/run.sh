@@ -39,10 +39,10 @@ failed=0
 python -m pytest -q -rs -p no:cacheprovider tests/python "$@" || failed=$?
 page() {
   python tests/pages/page.py "runtime/bindings/$1" --path "$environment/bin" --path "$root/build/bin" --set MOEC="$MOEC" \
-    --set MOEC_CACHE="$MOEC_CACHE" --max-lines "$2" || failed=1
+    --set MOEC_CACHE="$MOEC_CACHE" --max-lines 60 || failed=1
 }
-page torch.md 60
-page jax.md 60
-page tvm_ffi/README.md 60
-page python/README.md 100
+page torch.md
+page jax.md
+page tvm_ffi/README.md
+page python/README.md
 exit "$failed"

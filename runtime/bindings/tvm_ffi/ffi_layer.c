@@ -8,6 +8,7 @@
 #include "runtime/bindings/tvm_ffi/ffi_host.h"
 #include "runtime/bindings/tvm_ffi/ffi_tensor.h"
 
+#include "runtime/layer/layer.h"
 #include "runtime/status.h"
 
 #include <stdatomic.h>
@@ -21,26 +22,9 @@ static atomic_int option_threads, option_spin_us, option_when_busy;
 static _Atomic(const void *) option_cuda_driver;
 
 const char *moec_ffi_role_name(uint32_t role) {
-  static const char *const names[MOEC_NUM_BUFFER_ROLES] = {[MOEC_ROLE_X] = "x",
-                                                           [MOEC_ROLE_Y] = "y",
-                                                           [MOEC_ROLE_RESIDUAL] = "residual",
-                                                           [MOEC_ROLE_NOISE] = "noise",
-                                                           [MOEC_ROLE_UNIFORM] = "uniform",
-                                                           [MOEC_ROLE_TOKEN_IDS] = "token_ids",
-                                                           [MOEC_ROLE_EXPERT_IDS] = "expert_ids",
-                                                           [MOEC_ROLE_EXPERT_WEIGHTS] = "expert_weights",
-                                                           [MOEC_ROLE_GROUP_IDS] = "group_ids",
-                                                           [MOEC_ROLE_PRIORITY] = "priority",
-                                                           [MOEC_ROLE_CAPACITY] = "capacity",
-                                                           [MOEC_ROLE_TOP_K] = "top_k",
-#define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
-                                                           MOEC_OUTPUTS(NAME)
-#undef NAME
-  };
-  if (role >= MOEC_NUM_BUFFER_ROLES || !names[role])
-    return "";
-  int is_output = strncmp(names[role], "out_", 4) == 0;
-  return is_output && role != MOEC_ROLE_WEIGHTS ? names[role] + 4 : names[role];
+  const char *name = moec_argument_name(role);
+  int is_output = strncmp(name, "out_", 4) == 0;
+  return is_output && role != MOEC_ROLE_WEIGHTS ? name + 4 : name;
 }
 
 static void read_buffers(const moec_plan_header *plan, moec_ffi_buffer *out) {

@@ -5,29 +5,6 @@ from __future__ import annotations
 
 from typing import Dict, Optional, Type
 
-STATUS_NAMES = (
-    "MOEC_OK",
-    "MOEC_INVALID_ARGUMENT",
-    "MOEC_NULL_POINTER",
-    "MOEC_SHAPE",
-    "MOEC_DTYPE",
-    "MOEC_ALIGNMENT",
-    "MOEC_OVERLAP",
-    "MOEC_STRIDE",
-    "MOEC_WORKSPACE_TOO_SMALL",
-    "MOEC_TOKENS_OUT_OF_RANGE",
-    "MOEC_INVALID_HANDLE",
-    "MOEC_UNSUPPORTED_DEVICE",
-    "MOEC_ISA_MISSING",
-    "MOEC_OUT_OF_MEMORY",
-    "MOEC_DEVICE_ERROR",
-    "MOEC_VERSION_MISMATCH",
-    "MOEC_INTERNAL",
-    "MOEC_MISSING_WEIGHT",
-    "MOEC_FILE",
-    "MOEC_FILE_FORMAT",
-)
-
 
 class MoecError(Exception):
     """What went wrong, as a sentence.

@@ -219,6 +219,7 @@ for _name in ("moec_pool_destroy", "moec_layer_destroy", "moec_weights_destroy")
     _function.argtypes = [c_void_p]
     _function.restype = None
 lib.moec_last_error.argtypes = [c_char_p, c_size_t]
+lib.moec_status_name.restype = c_char_p
 lib.moec_last_error.restype = c_size_t
 lib.moec_cpu_isa.restype = c_int32
 # Every call of a layer: without argtypes ctypes takes the prebuilt arguments as they are.
@@ -241,7 +242,9 @@ def last_error() -> str:
 
 
 def status_name(status: int) -> str:
-    return _errors.STATUS_NAMES[status] if 0 <= status < len(_errors.STATUS_NAMES) else f"status {status}"
+    """ "MOEC_SHAPE" for 3, as the runtime calls it."""
+    found: bytes = lib.moec_status_name(status)
+    return found.decode()
 
 
 def check(status: int, context: Optional[str] = None) -> None:
