@@ -223,7 +223,8 @@ static double time_turn(gpu_calls *g, int layer, const int64_t *tokens, size_t n
 
 static int time_pairs(gpu_calls *g, const int64_t *tokens, size_t num_tokens, volatile unsigned *ticks) {
   pair_us pairs[TURNS];
-  for (int p = -2; p < TURNS; ++p) { /* the first two warm up */
+  int slow_pairs = 0;
+  for (int p = -2; p < TURNS; ++p) { /* the first two warm up, and both must be slow: one may have been interrupted */
     int swapped = p & 1;
     double first = time_turn(g, swapped, tokens, num_tokens), second = time_turn(g, !swapped, tokens, num_tokens);
     ++*ticks;
@@ -234,7 +235,10 @@ static int time_pairs(gpu_calls *g, const int64_t *tokens, size_t num_tokens, vo
     if (p >= 0) {
       pairs[p].standard = standard;
       pairs[p].candidate = candidate;
-    } else if (candidate > too_slow * standard && p == -1) {
+      continue;
+    }
+    slow_pairs += candidate > too_slow * standard;
+    if (slow_pairs == 2) {
       g->out->result = OUTCOME_TIMEOUT;
       snprintf(g->out->detail, sizeof(g->out->detail), "more than three times as long as the default");
       return 1;

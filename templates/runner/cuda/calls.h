@@ -23,7 +23,7 @@ int gpu_record(const moec_cuda_driver *driver, char *out, size_t size, int *capa
 
 /* Calls of each of `tokens` tokens, on random weights and inputs. `driver` NULL: this machine's. y is poisoned before
  * it is compared; with same_bits bit by bit, else row by row. *ticks grows as the work goes on. A candidate that takes
- * more than three times as long as the default is timed once. */
+ * more than three times as long as the default, in both pairs that warm up, is not timed further. */
 void compare_calls(const moec_cuda_driver *driver, const moec_package *standard, const moec_package *candidate,
                    const int64_t *tokens, size_t num_tokens, int same_bits, volatile unsigned *ticks, call_result *out);
 
