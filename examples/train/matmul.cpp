@@ -9,12 +9,14 @@ namespace train {
 template <int R, int W>
 static void tile(int64_t k, const real *a, int64_t lda, const real *b, int64_t ldb, real *c, int64_t ldc, bool add) {
   real sum[R][W] = {};
-  for (int64_t p = 0; p < k; ++p)
+  for (int64_t p = 0; p < k; ++p) {
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       real x = a[r * lda + p];
       for (int w = 0; w < W; ++w)
         sum[r][w] += x * b[p * ldb + w];
     }
+  }
   for (int r = 0; r < R; ++r)
     for (int w = 0; w < W; ++w)
       c[r * ldc + w] = add ? c[r * ldc + w] + sum[r][w] : sum[r][w];
@@ -35,8 +37,10 @@ static void row_block(int64_t n, int64_t k, const real *a, int64_t lda, const re
 void product(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b, int64_t ldb, real *c,
              int64_t ldc, bool add) {
   int64_t i = 0;
-  for (; i + 4 <= m; i += 4)
-    row_block<4>(n, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, add);
+  for (; i + 6 <= m; i += 6)
+    row_block<6>(n, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, add);
+  for (; i + 2 <= m; i += 2)
+    row_block<2>(n, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, add);
   for (; i < m; ++i)
     row_block<1>(n, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, add);
 }
@@ -51,7 +55,7 @@ void transpose(int64_t rows, int64_t columns, const real *from, int64_t step, re
 }
 
 void multiply(Threads &threads, int64_t m, int64_t n, int64_t k, const real *a, const real *b, real *c, bool add) {
-  constexpr int64_t rows = 32; // of c that one thread takes at a time
+  constexpr int64_t rows = 48; // of c that one thread takes at a time
   threads.run((m + rows - 1) / rows, [&](int64_t i, int) {
     int64_t first = i * rows, count = std::min(rows, m - first);
     product(count, n, k, a + first * k, k, b, n, c + first * n, n, add);
@@ -69,7 +73,7 @@ void multiply_by_transposed(Threads &threads, int64_t m, int64_t n, int64_t k, c
 
 void multiply_transposed(Threads &threads, int64_t m, int64_t n, int64_t k, const real *a, const real *b, real *c,
                          bool add) {
-  constexpr int64_t rows = 16;
+  constexpr int64_t rows = 24;
   static thread_local Values turned; // of each worker
   threads.run((m + rows - 1) / rows, [&](int64_t i, int) {
     int64_t first = i * rows, count = std::min(rows, m - first);
