@@ -31,9 +31,9 @@ private:
   Rope rope;
   const real *input = nullptr;
   int64_t sequences = 0, length = 0;
-  Values q, k, v;     // [B*S, heads*D], [B*S, kv_heads*D] twice
-  Values share;       // [B, heads, S, S]: how much a token takes from each earlier one; rows sum to 1
-  Values mixed;       // [B*S, heads*D]: weighted values
+  Values q, k, v; // [B*S, heads*D], [B*S, kv_heads*D] twice
+  Values share;   // [B, heads, S, S]: how much a token takes from each earlier one; rows sum to 1
+  Values mixed;   // [B*S, heads*D]: weighted values
   Values gq, gk, gv, gmixed;
 };
 

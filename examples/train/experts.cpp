@@ -51,8 +51,7 @@ template <class Visit> static void for_each_part(MoeLayer &layer, int64_t expert
 void copy_expert(MoeLayer &layer, int64_t from, int64_t to, double spread, Random &random) {
   for_each_part(layer, to, [&](Parameter &parameter, int64_t first, int64_t size) {
     for (int64_t i = 0; i < size; ++i)
-      parameter.value[first + i] =
-          parameter.value[from * size + i] * static_cast<real>(1 + spread * random.normal());
+      parameter.value[first + i] = parameter.value[from * size + i] * static_cast<real>(1 + spread * random.normal());
   });
   layer.changed();
 }

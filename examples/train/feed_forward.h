@@ -17,7 +17,7 @@ public:
   virtual ~FeedForward() = default;
   // x must stay as it is until backward.
   virtual void forward(const real *x, int64_t tokens, real *y, const Routing &routing) = 0;
-  virtual void backward(const real *grad_y, real *grad_x) = 0;      // overwrites grad_x, adds to parameters
+  virtual void backward(const real *grad_y, real *grad_x) = 0; // overwrites grad_x, adds to parameters
   virtual void collect(Parameters &out) = 0;
   virtual void draw(Random &random, double output_factor) = 0; // first values of the parameters
   virtual void changed() {}                                    // the parameters have other values than before

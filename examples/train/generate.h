@@ -11,8 +11,8 @@
 namespace train {
 
 struct GenerateOptions {
-  int64_t length = 400;      // characters
-  double temperature = 0.7;  // 0: always the likeliest one
+  int64_t length = 400;     // characters
+  double temperature = 0.7; // 0: always the likeliest one
   uint64_t seed = 1;
 };
 

@@ -61,7 +61,8 @@ void frame(std::ostream &out, const Chart &chart, const std::vector<Row> &histor
   }
   for (int i = 0; i <= 4; ++i) {
     double value = chart.low + (chart.high - chart.low) * i / 4, y = chart.y(value);
-    out << "<path d=\"M" << LEFT << " " << y << "H" << WIDTH - RIGHT << "\" stroke=\"#ced4da\" stroke-width=\"0.7\"/>\n";
+    out << "<path d=\"M" << LEFT << " " << y << "H" << WIDTH - RIGHT
+        << "\" stroke=\"#ced4da\" stroke-width=\"0.7\"/>\n";
     std::ostringstream number;
     number << std::setprecision(3) << value;
     text(out, LEFT - 6, y + 4, number.str(), "text-anchor=\"end\"");

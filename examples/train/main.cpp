@@ -51,10 +51,8 @@ void command_train(const Arguments &arguments) {
   run(session, arguments, next_character(session));
 }
 
-void command_resume(Arguments arguments) {
+void command_resume(const Arguments &arguments) {
   auto session = Session::open(arguments.model, arguments.threads);
-  if (arguments.out.empty())
-    arguments.out = arguments.model;
   run(*session, arguments, next_character(*session));
 }
 
@@ -91,7 +89,8 @@ void command_generate(const Arguments &arguments) {
 
 void add_training(CLI::App *command, Arguments &a) {
   command->add_option("--text", a.text, "text to learn; the last tenth is held out")->required();
-  command->add_option("-o,--out", a.out, "checkpoint to write; a picture of the run is beside it")->capture_default_str();
+  command->add_option("-o,--out", a.out, "checkpoint to write; a picture of the run is beside it")
+      ->capture_default_str();
   command->add_option("--stop-after", a.options.stop_after, "stop after this step, to resume later");
   command->add_option("--report-every", a.options.report_every, "steps between lines")->check(CLI::PositiveNumber);
   command->add_option("--check-every", a.options.check_every, "steps between losses on held-out text")
@@ -101,7 +100,9 @@ void add_training(CLI::App *command, Arguments &a) {
 
 void add_schedule(CLI::App *command, Arguments &a) {
   Schedule &s = a.settings.schedule;
-  command->add_option("--steps", s.steps, "steps of the whole schedule")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--steps", s.steps, "steps of the whole schedule")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--rate", s.rate, "largest learning rate")->capture_default_str();
   command->add_option("--router-rate", s.router_rate, "the same of routers")->capture_default_str();
   command->add_option("--sequences", a.settings.sequences, "sequences in a batch")->check(CLI::Range(1, 32));
@@ -113,16 +114,23 @@ void add_model(CLI::App *command, Arguments &a) {
   Schedule &s = a.settings.schedule;
   command->add_option("--layers", m.layers, "blocks")->check(CLI::Range(1, 64))->capture_default_str();
   command->add_option("--heads", m.heads, "query heads")->check(CLI::Range(1, 64))->capture_default_str();
-  command->add_option("--kv-heads", m.kv_heads, "heads of keys and values")->check(CLI::Range(1, 64))->capture_default_str();
-  command->add_option("--context", m.context, "characters that are read together")->check(CLI::Range(2, 128))
+  command->add_option("--kv-heads", m.kv_heads, "heads of keys and values")
+      ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command->add_option("--inner", m.inner, "width inside dense halves")->check(CLI::Range(1, 4096))->capture_default_str();
-  command->add_option("--moe-every", m.moe_every, "every so-manieth block has experts; 0: none")->check(CLI::Range(0, 64))
+  command->add_option("--context", m.context, "characters that are read together")
+      ->check(CLI::Range(2, 128))
+      ->capture_default_str();
+  command->add_option("--inner", m.inner, "width inside dense halves")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--moe-every", m.moe_every, "every so-manieth block has experts; 0: none")
+      ->check(CLI::Range(0, 64))
       ->capture_default_str();
   command->add_flag("--dynamics", m.dynamics, "a dynamics block behind each block");
   command->add_option("--top-k", s.top_k, "experts per token")->check(CLI::Range(1, 8))->capture_default_str();
   command->add_option("--noise", s.noise, "deviation of the noise on the router's logits")->capture_default_str();
-  command->add_option("--balance", s.balance_coefficient, "coefficient of the load-balance loss")->capture_default_str();
+  command->add_option("--balance", s.balance_coefficient, "coefficient of the load-balance loss")
+      ->capture_default_str();
   command->add_option("--z", s.z_coefficient, "coefficient of the z loss")->capture_default_str();
   command->add_option("--bias-rate", s.bias_rate, "step of the choice bias; 0: none")->capture_default_str();
 }
@@ -147,18 +155,23 @@ int command_line(int argc, char **argv) {
     add_schedule(command, a);
   add_model(train, a);
   finetune->add_option("--experts", a.grow_to, "experts of a layer afterwards")->capture_default_str();
-  resume->get_option("--out")->default_str("");
+  resume->get_option("--out")->default_str("the checkpoint itself");
   generate->add_option("--prompt", a.prompt, "how it begins")->capture_default_str();
-  generate->add_option("--length", a.generate.length, "characters")->check(CLI::Range(1, 1000000))->capture_default_str();
-  generate->add_option("--temperature", a.generate.temperature, "0: always the likeliest")->check(CLI::Range(0.0, 10.0))
+  generate->add_option("--length", a.generate.length, "characters")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  generate->add_option("--temperature", a.generate.temperature, "0: always the likeliest")
+      ->check(CLI::Range(0.0, 10.0))
       ->capture_default_str();
   generate->add_option("--seed", a.generate.seed, "another seed, another text")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (*train)
     command_train(a);
-  else if (*resume)
+  else if (*resume) {
+    if (!resume->count("--out"))
+      a.out = a.model;
     command_resume(a);
-  else if (*distil)
+  } else if (*distil)
     command_distil(a);
   else if (*finetune)
     command_finetune(a);

@@ -20,7 +20,7 @@ namespace train {
 
 struct ModelShape {
   int64_t vocabulary = 0, hidden = 128, layers = 4, heads = 4, kv_heads = 2, context = 128;
-  int64_t inner = 256;  // width inside dense feed-forward halves
+  int64_t inner = 256;   // width inside dense feed-forward halves
   int64_t moe_every = 2; // every so-manieth block has experts; 0: none has
   bool dynamics = false;
 };
@@ -39,9 +39,9 @@ public:
   std::unique_ptr<Dynamics> dynamics; // or NULL
 
 private:
-  Values start, middle;            // h before attention, before feed_forward
-  Values normed, normed_again;     // what attention and feed_forward read
-  Values change;                   // what either adds to h
+  Values start, middle;        // h before attention, before feed_forward
+  Values normed, normed_again; // what attention and feed_forward read
+  Values change;               // what either adds to h
 };
 
 class Model {

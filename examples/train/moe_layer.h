@@ -50,7 +50,7 @@ public:
 // What the router did in the last call.
 struct RouterReport {
   std::vector<int32_t> counts; // choices per expert, before drops
-  float losses[2] = {};        // load balance (top_k if all experts are chosen equally often) and z, as moe.json lists them
+  float losses[2] = {}; // load balance (top_k if all experts are chosen equally often) and z, as moe.json lists them
   int32_t dropped_tokens = 0;
   moec_load load = {}; // of the counts: experts that nobody chose, entropy, largest share
 };

@@ -19,8 +19,8 @@ using nlohmann::json;
   throw std::runtime_error(path + ": " + what);
 }
 
-static StoredTensor read_tensor(const std::string &path, const std::string &name, const json &entry,
-                                const char *data, size_t bytes) {
+static StoredTensor read_tensor(const std::string &path, const std::string &name, const json &entry, const char *data,
+                                size_t bytes) {
   if (entry.at("dtype") != "F32")
     fail(path, name + " is " + entry.at("dtype").get<std::string>() + ", expected F32");
   StoredTensor tensor;

@@ -24,7 +24,7 @@ struct Schedule {
   int32_t top_k = 2, experts = 8;
   double warm_up_capacity = 2, noise = 0.3;
   float balance_coefficient = 0.01f, z_coefficient = 0.001f;
-  float bias_rate = 1e-3f; // of the choice bias
+  float bias_rate = 1e-3f;    // of the choice bias
   int64_t look_for_dead = 50; // every so many steps of the main phase
   double dead_below = 0.05;   // share of an equal share
   uint64_t seed = 1;

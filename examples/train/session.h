@@ -20,8 +20,8 @@ namespace train {
 struct Settings {
   ModelShape shape;
   Schedule schedule;
-  int64_t experts = 8; // of a layer: decides which package is used; 0: no layer has experts
-  int64_t frozen = 0;  // the first so many of them never change
+  int64_t experts = 8;    // of a layer: decides which package is used; 0: no layer has experts
+  int64_t frozen = 0;     // the first so many of them never change
   int64_t sequences = 16; // of a batch
 };
 

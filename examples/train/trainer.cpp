@@ -58,8 +58,9 @@ public:
     while (session.step < last) {
       one_step(plan(schedule, session.step));
       int64_t done = ++session.step;
-      if (done % options.report_every == 0 || done == last)
-        report(done % options.check_every == 0 || done == last);
+      bool end = done == schedule.steps; // a run that stops earlier leaves the rows of one that did not stop
+      if (done % options.report_every == 0 || end)
+        report(done % options.check_every == 0 || end);
       if (done % options.save_every == 0 || done == last)
         save();
     }

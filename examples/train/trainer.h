@@ -11,7 +11,7 @@
 namespace train {
 
 struct TrainOptions {
-  std::string out;          // checkpoint; its picture is beside it, with .svg in place of the ending
+  std::string out;           // checkpoint; its picture is beside it, with .svg in place of the ending
   int64_t report_every = 10; // steps between lines, and rows of the history
   int64_t check_every = 50;  // steps between losses on held-out text
   int64_t save_every = 200;

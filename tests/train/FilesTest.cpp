@@ -63,7 +63,9 @@ TEST_F(TrainFiles, BrokenSafetensorsAreErrors) {
   EXPECT_EQ(error_of(write(std::string(8, '\xff'))), ": is not safetensors: the header is longer than the file");
   EXPECT_NE(error_of(write(with_header("{", ""))), "");
   EXPECT_NE(error_of(write(with_header("[1]", ""))), "");
-  auto one = [&](const std::string &entry) { return error_of(write(with_header("{\"a\":" + entry + "}", "12345678"))); };
+  auto one = [&](const std::string &entry) {
+    return error_of(write(with_header("{\"a\":" + entry + "}", "12345678")));
+  };
   EXPECT_EQ(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})"), "");
   EXPECT_EQ(one(R"({"dtype":"BF16","shape":[4],"data_offsets":[0,8]})"), ": a is BF16, expected F32");
   const char *outside = ": a lies outside of the file, or has another size than its shape";

@@ -34,7 +34,8 @@ TEST(Matmul, ThreeProductsAgreeWithLoops) {
   for (int64_t m : {1, 5, 37})
     for (int64_t n : {1, 8, 45})
       for (int64_t k : {1, 17}) {
-        Values a = random_values(m * k, 1), b = random_values(k * n, 2), c(m * n, 1), at(k * m), bt(n * k), expected = c;
+        Values a = random_values(m * k, 1), b = random_values(k * n, 2), c(m * n, 1), at(k * m), bt(n * k),
+               expected = c;
         for (int64_t i = 0; i < m; ++i)
           for (int64_t j = 0; j < n; ++j)
             for (int64_t p = 0; p < k; ++p)
@@ -184,8 +185,9 @@ TEST(Gradient, CrossEntropyAndDistillation) {
   EXPECT_LT(gradient_error([&] { return cross_entropy(logits, targets.data(), V, nullptr); }, logits, grad), TIGHT);
   Distillation how{0.7, 2};
   distillation(logits, targets.data(), teacher, V, how, &grad);
-  EXPECT_LT(gradient_error([&] { return distillation(logits, targets.data(), teacher, V, how, nullptr); }, logits, grad),
-            TIGHT);
+  EXPECT_LT(
+      gradient_error([&] { return distillation(logits, targets.data(), teacher, V, how, nullptr); }, logits, grad),
+      TIGHT);
   EXPECT_NEAR(distillation(teacher, targets.data(), teacher, V, {1, 2}, &grad), 0, 1e-12);
 }
 
