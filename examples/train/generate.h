@@ -16,8 +16,8 @@ struct GenerateOptions {
   uint64_t seed = 1;
 };
 
-// Calls `each` with every new character. The model reads the last `context` characters at most, and reads them again for
-// each new one.
+// Calls `each` with every new character. For each one the model reads all characters before it, at most the
+// last `context` ones.
 void generate(Session &session, const std::string &prompt, const GenerateOptions &options,
               const std::function<void(char)> &each);
 

@@ -21,7 +21,8 @@ struct TrainOptions {
 // The loss of a batch and, if `grad` is not NULL, the gradient of the logits.
 using Objective = std::function<double(const Batch &batch, const Values &logits, Values *grad)>;
 
-// From the session's step to the schedule's last one. Writes the checkpoint and the picture; prints a line now and then.
+// From the session's step to the schedule's last one. Writes the checkpoint and the picture and prints
+// lines.
 void train(Session &session, const Text &text, const TrainOptions &options, const Objective &objective);
 
 // Mean cross entropy on the first `sequences` sequences of the held-out text; 0: on all of it.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# python3 experts.py BEFORE AFTER: two checkpoints; the experts of BEFORE have the same bits in AFTER, and AFTER has more,
-# which differ from each other.
+# python3 experts.py BEFORE AFTER: two checkpoints; the experts of BEFORE have the same bits in AFTER, which has more.
 import json
 import struct
 import sys

@@ -180,8 +180,8 @@ LINES = ["{begin} {boat} and {person}", "{begin} {cargo}, {cargo} and {cargo}", 
 ENDS = ["and nothing is left but the {rhyme}", "so far from the {rhyme}", "and look for the {rhyme}",
         "until we have come to the {rhyme}"]
 
-WORDS = {"begin": BEGINS, "boat": BOATS, "person": [p[0] for p in PEOPLE], "cargo": CARGO, "thing": THINGS, "place": PLACES,
-         "wind": WINDS}
+WORDS = {"begin": BEGINS, "boat": BOATS, "person": [p[0] for p in PEOPLE], "cargo": CARGO, "thing": THINGS,
+         "place": PLACES, "wind": WINDS}
 
 
 def verse(dice):
