@@ -6,6 +6,7 @@
 #include <fstream>
 #include <functional>
 #include <iomanip>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 
@@ -13,42 +14,33 @@ namespace train {
 
 namespace {
 
-constexpr double WIDTH = 720, LEFT = 56, RIGHT = 130, HEIGHT = 220, TOP = 36, GAP = 44;
+constexpr double WIDTH = 720, LEFT = 40, RIGHT = 120, HEIGHT = 220, TOP = 36, GAP = 56, LINE = 15;
 
-// One chart: its box, and the values at its ends.
-struct Chart {
-  double top, low, high, last_step;
-  double x(double step) const { return LEFT + (WIDTH - LEFT - RIGHT) * step / last_step; }
-  double y(double value) const { return top + HEIGHT * (high - value) / (high - low); }
+struct Curve {
+  const char *colour, *label;
+  std::function<double(const Row &)> value; // a negative one is left out
 };
 
-using Value = std::function<double(const Row &)>; // a negative one is left out
+// One chart: its upper edge, and from 0 to which value it goes, with a line at every 1 / `parts` of it.
+struct Chart {
+  double top, high;
+  int parts;
+  double last_step;
+  double x(double step) const { return LEFT + (WIDTH - LEFT - RIGHT) * step / last_step; }
+  double y(double value) const { return top + HEIGHT * (1 - std::clamp(value / high, 0.0, 1.0)); }
+};
 
-void text(std::ostream &out, double x, double y, const std::string &what, const char *more = "") {
-  out << "<text x=\"" << x << "\" y=\"" << y << "\" " << more << ">" << what << "</text>\n";
+std::string number(double value, int digits) {
+  std::ostringstream out;
+  out << std::setprecision(digits) << value;
+  return out.str();
 }
 
-void curve(std::ostream &out, const Chart &chart, const std::vector<Row> &history, const char *colour,
-           const std::string &label, const Value &value) {
-  std::ostringstream points;
-  double last = -1;
-  for (const Row &row : history)
-    if (double v = value(row); v >= 0) {
-      points << std::fixed << std::setprecision(1) << chart.x(row.step) << ","
-             << chart.y(std::clamp(v, chart.low, chart.high)) << " ";
-      last = v;
-    }
-  if (last < 0)
-    return;
-  out << "<polyline fill=\"none\" stroke=\"" << colour << "\" stroke-width=\"1.8\" points=\"" << points.str()
-      << "\"/>\n";
-  std::ostringstream name;
-  name << label << " " << std::setprecision(3) << last;
-  text(out, WIDTH - RIGHT + 6, chart.y(std::clamp(last, chart.low, chart.high)) + 4, name.str(),
-       (std::string("fill=\"") + colour + "\"").c_str());
+void text(std::ostream &out, double x, double y, const std::string &what, const std::string &more = "") {
+  out << "<text x=\"" << number(x, 5) << "\" y=\"" << number(y, 5) << "\" " << more << ">" << what << "</text>\n";
 }
 
-// Box, horizontal lines with numbers, a darker ground behind every second phase.
+// A grey ground behind every second phase, lines with numbers, the title.
 void frame(std::ostream &out, const Chart &chart, const std::vector<Row> &history, const std::string &title) {
   double begin = 0;
   for (size_t i = 0; i < history.size(); ++i) {
@@ -59,15 +51,38 @@ void frame(std::ostream &out, const Chart &chart, const std::vector<Row> &histor
     if (ends)
       begin = history[i].step;
   }
-  for (int i = 0; i <= 4; ++i) {
-    double value = chart.low + (chart.high - chart.low) * i / 4, y = chart.y(value);
-    out << "<path d=\"M" << LEFT << " " << y << "H" << WIDTH - RIGHT
+  for (int i = 0; i <= chart.parts; ++i) {
+    double value = chart.high * i / chart.parts;
+    out << "<path d=\"M" << LEFT << " " << chart.y(value) << "H" << WIDTH - RIGHT
         << "\" stroke=\"#ced4da\" stroke-width=\"0.7\"/>\n";
-    std::ostringstream number;
-    number << std::setprecision(3) << value;
-    text(out, LEFT - 6, y + 4, number.str(), "text-anchor=\"end\"");
+    text(out, LEFT - 6, chart.y(value) + 4, number(value, 3), "text-anchor=\"end\"");
   }
   text(out, LEFT, chart.top - 10, title, "font-weight=\"bold\"");
+}
+
+// The curves, and behind the last point of each its name and value, moved down where two would meet.
+void curves(std::ostream &out, const Chart &chart, const std::vector<Row> &history, const std::vector<Curve> &all) {
+  std::vector<std::pair<double, const Curve *>> ends; // last value
+  for (const Curve &curve : all) {
+    double last = -1;
+    out << "<polyline fill=\"none\" stroke=\"" << curve.colour << "\" stroke-width=\"1.8\" points=\"";
+    for (const Row &row : history)
+      if (double value = curve.value(row); value >= 0) {
+        last = value;
+        out << number(chart.x(row.step), 5) << "," << number(chart.y(value), 5) << " ";
+      }
+    out << "\"/>\n";
+    if (last >= 0)
+      ends.push_back({last, &curve});
+  }
+  std::stable_sort(ends.begin(), ends.end(), [](const auto &a, const auto &b) { return a.first > b.first; });
+  double lowest = -std::numeric_limits<double>::infinity(), below = chart.top + HEIGHT + LINE;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    double room = below - LINE * static_cast<double>(ends.size() - i); // for those that follow
+    lowest = std::max(std::min(chart.y(ends[i].first) + 4, room), lowest + LINE);
+    text(out, WIDTH - RIGHT + 6, lowest, ends[i].second->label + (" " + number(ends[i].first, 3)),
+         std::string("fill=\"") + ends[i].second->colour + "\"");
+  }
 }
 
 } // namespace
@@ -75,19 +90,24 @@ void frame(std::ostream &out, const Chart &chart, const std::vector<Row> &histor
 void draw_history(const std::string &path, const std::vector<Row> &history, double entropy) {
   if (history.empty())
     return;
-  double last_step = std::max(1.0, double(history.back().step)), height = 2 * (TOP + HEIGHT) + GAP;
-  Chart loss{TOP, 0, std::ceil(entropy * 2) / 2, last_step}, use{TOP + HEIGHT + GAP, 0, 1, last_step};
+  double steps = history.back().step, most = std::ceil(entropy), second = TOP + HEIGHT + GAP;
+  Chart loss{TOP, most, static_cast<int>(most), steps}, use{second, 1, 4, steps};
   std::ostringstream out;
-  out << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << WIDTH << " " << height
+  out << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << WIDTH << " " << second + HEIGHT + TOP
       << "\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n";
   frame(out, loss, history, "loss, nats per character");
-  curve(out, loss, history, "#1971c2", "training", [](const Row &row) { return row.loss; });
-  curve(out, loss, history, "#e8590c", "held out", [](const Row &row) { return row.held_out > 0 ? row.held_out : -1; });
+  curves(out, loss, history,
+         {{"#1971c2", "training", [](const Row &row) { return row.loss; }},
+          {"#e8590c", "held out", [](const Row &row) { return row.held_out > 0 ? row.held_out : -1; }}});
   frame(out, use, history, "experts: use (1: all alike), largest share of choices, dropped tokens");
-  curve(out, use, history, "#2f9e44", "use", [](const Row &row) { return row.utilisation; });
-  curve(out, use, history, "#9c36b5", "largest", [](const Row &row) { return row.largest; });
-  curve(out, use, history, "#868e96", "dropped", [](const Row &row) { return row.dropped; });
-  text(out, LEFT, height - 12, "grey: warm-up and fine-tuning; " + std::to_string(int64_t(last_step)) + " steps");
+  curves(out, use, history,
+         {{"#2f9e44", "use", [](const Row &row) { return row.utilisation; }},
+          {"#9c36b5", "largest", [](const Row &row) { return row.largest; }},
+          {"#868e96", "dropped", [](const Row &row) { return row.dropped; }}});
+  text(out, LEFT, second + HEIGHT + 20, "step 1");
+  text(out, WIDTH - RIGHT, second + HEIGHT + 20, number(steps, 9), "text-anchor=\"end\"");
+  text(out, (LEFT + WIDTH - RIGHT) / 2, second + HEIGHT + 20, "grey: warm-up and fine-tuning",
+       "text-anchor=\"middle\"");
   out << "</svg>\n";
   std::ofstream file(path, std::ios::binary);
   file << out.str();
