@@ -9,7 +9,7 @@
 
 namespace train {
 
-// First values. The experts' matrices are drawn one by one, so that no two are alike, and the router's rows are at right
+// First values. The experts' matrices are drawn one by one, so that no two are alike. The router's rows are at right
 // angles to each other, so that each expert begins with tokens of its own direction.
 void draw_experts(MoeLayer &layer, Random &random, double output_factor);
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
 
 namespace train {
 namespace {
@@ -53,6 +54,8 @@ void command_train(const Arguments &arguments) {
 
 void command_resume(const Arguments &arguments) {
   auto session = Session::open(arguments.model, arguments.threads);
+  if (session->step >= session->settings.schedule.steps)
+    throw std::runtime_error(arguments.model + ": has done all of its " + std::to_string(session->step) + " steps");
   run(*session, arguments, next_character(*session));
 }
 

@@ -58,6 +58,7 @@ refused() { # refused MESSAGE ARGUMENT...: the program ends with 1 and says MESS
   [ $status = 1 ] && grep -qF "$message" log || fail "expected: $message"
 }
 refused "the model does not know the character '#' (35)" generate whole.safetensors --prompt '#'
+refused 'whole.safetensors: has done all of its 80 steps' resume whole.safetensors --text "$example/text/log.txt"
 refused 'none: cannot be read' generate none
 head -c 5000 whole.safetensors >damaged
 refused 'damaged: is not safetensors' generate damaged
