@@ -9,6 +9,7 @@
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/grad/Differentiate.h"
 #include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/LayerIdentity.h"
 
 #include "dsl/Frozen.h"
 
@@ -29,7 +30,7 @@ bool Compilation::trains() const {
 // The forward layer, with gradients among its results if `last` is the stage that makes them.
 bool Compilation::buildSpec(Stage last) {
   FunctionLibrary functions(context, options.templatesDir);
-  bool differentiates = trains() && last == Stage::Grad;
+  bool differentiates = trains() && last != Stage::Build;
   if (last == Stage::Grad && !trains()) {
     errors.push_back(Diagnostic::error("E-PASSES", "a layer without a backward pass has no gradients",
                                        R"(add "backward" or "backward_input" to passes)", "passes"));
@@ -51,10 +52,13 @@ bool Compilation::buildSpec(Stage last) {
       return false;
     }
     training = partition(layer, input.spec->save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices);
+    for (func::FuncOp pass : {training->forward, training->backward})
+      keepIdentity(pass);
     if (!collecting("E-INTERNAL", [&] { return succeeded(verify(*module)); }))
       return false;
   }
   functionTexts = functions.texts();
+  derivatives = functions.derivatives();
   return true;
 }
 
@@ -62,7 +66,7 @@ bool Compilation::parseOrBuild(Stage last) {
   if (input.spec) {
     if (!buildSpec(last))
       return false;
-    if (last == Stage::Grad) // no longer a layer: its function also takes and returns gradients
+    if (training) // no longer a layer: its function also returns what it saves
       return true;
   } else {
     if (Result<> flat = checkNesting(input.moeText, input.moeFile, "E-MOE"); !flat) {
