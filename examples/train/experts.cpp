@@ -63,7 +63,8 @@ int64_t revive_dead(MoeLayer &layer, double least, Random &random, Adam *adam) {
   double limit = least * total / static_cast<double>(counts.size());
   std::vector<int64_t> order(counts.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return counts[a] > counts[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](int64_t a, int64_t b) { return counts[a] != counts[b] ? counts[a] > counts[b] : a < b; });
   int64_t dead = 0;
   for (int64_t expert : order)
     if (total > 0 && static_cast<double>(counts[expert]) < limit) {
