@@ -75,9 +75,8 @@ void curves(std::ostream &out, const Chart &chart, const std::vector<Row> &histo
     if (last >= 0)
       ends.push_back({last, &curve});
   }
-  std::sort(ends.begin(), ends.end(), [](const auto &a, const auto &b) {
-    return a.first != b.first ? a.first > b.first : a.second < b.second;
-  });
+  std::sort(ends.begin(), ends.end(),
+            [](const auto &a, const auto &b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
   double lowest = -std::numeric_limits<double>::infinity(), below = chart.top + HEIGHT + LINE;
   for (size_t i = 0; i < ends.size(); ++i) {
     double room = below - LINE * static_cast<double>(ends.size() - i); // for those that follow

@@ -65,8 +65,7 @@ void multiply(Threads &threads, int64_t m, int64_t n, int64_t k, const real *a, 
 // Transposing costs a pass over one operand and lets every product read and write whole rows.
 void multiply_by_transposed(Threads &threads, int64_t m, int64_t n, int64_t k, const real *a, const real *b, real *c,
                             bool add) {
-  static thread_local Values turned;
-  turned.resize(static_cast<size_t>(n * k));
+  Values turned(n * k);
   transpose(n, k, b, k, turned.data());
   multiply(threads, m, n, k, a, turned.data(), c, add);
 }
@@ -74,10 +73,9 @@ void multiply_by_transposed(Threads &threads, int64_t m, int64_t n, int64_t k, c
 void multiply_transposed(Threads &threads, int64_t m, int64_t n, int64_t k, const real *a, const real *b, real *c,
                          bool add) {
   constexpr int64_t rows = 24;
-  static thread_local Values turned; // of each worker
   threads.run((m + rows - 1) / rows, [&](int64_t i, int) {
     int64_t first = i * rows, count = std::min(rows, m - first);
-    turned.resize(static_cast<size_t>(count * k));
+    Values turned(count * k);
     transpose(k, count, a + first, m, turned.data());
     product(count, n, k, turned.data(), k, b, n, c + first * n, n, add);
   });

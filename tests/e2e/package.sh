@@ -76,6 +76,13 @@ if "$work/model48/model48" "$work/model.safetensors" "$work/packed/{l}" 2>"$work
 fi
 grep -q '/packed/5: packed weights are damaged, probably at byte 9000, in router.weight' "$work/log" || { cat "$work/log"; exit 1; }
 
+say 'a transformer that trains'
+"$cmake" -S "$source_dir/examples/train" -B "$work/train" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Debug \
+  >"$work/log" || { cat "$work/log"; exit 1; }
+"$cmake" --build "$work/train" -j 2 >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/train/train" train --text "$source_dir/examples/train/text/songs.txt" --layers 2 --context 16 --sequences 4 --steps 2 \
+  -o "$work/train.safetensors" | grep '2/2 fine-tuning loss'
+
 say 'the smallest program'
 cat >"$work/hello.txt" <<'END'
   0.512   0.302   0.008   0.037  -0.344  -0.146   0.157   0.464

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # python3 experts.py BEFORE AFTER: two checkpoints; the experts of BEFORE have the same bits in AFTER, which has more.
+import array
 import json
+import math
 import struct
 import sys
 
@@ -25,6 +27,10 @@ for name in names:
     size = len(bytes_before) // old
     parts = {bytes_after[e * size:(e + 1) * size] for e in range(new)}
     assert len(parts) == new, f"{name}: two experts are the same"
+    for expert in range(old, new):  # it began as a copy of one that was there
+        here, there = (array.array("f", bytes_after[e * size:(e + 1) * size]) for e in (expert, expert - old))
+        cosine = sum(a * b for a, b in zip(here, there)) / math.hypot(*here) / math.hypot(*there)
+        assert 0.8 < cosine < 0.9999, f"{name}: expert {expert} and {expert - old} have the cosine {cosine}"
     moment = after["adam.first." + name][1]
     assert not any(moment[:len(bytes_before)]), f"{name}: a frozen expert had a gradient"
     assert any(moment[old * size:(old + 1) * size]) and any(moment[-size:]), f"{name}: a new expert has learned nothing"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# sh runs.sh TRAIN MOEC PYTHON EXAMPLE: short runs of the example: it learns, resumes with the same bits, writes, teaches a
+# sh runs.sh TRAIN MOEC PACKAGE PYTHON EXAMPLE: short runs of the example: it learns, resumes with the same bits, writes, teaches a
 # dense model, grows, and says what is wrong with what it is given.
 set -eu
-train=$1 moec=$2 python=$3 example=$4
+train=$1 moec=$2 package=$3 python=$4 example=$5
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/moec-train-XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -11,7 +11,7 @@ say() { printf '== %s\n' "$*"; }
 fail() { echo "$1"; cat log; exit 1; }
 # below NUMBER FILE: the last "held out" of a log is below NUMBER
 below() { awk -v most="$1" '/^held out: [0-9.]+$/ { loss = $3 } END { exit !(loss > 0 && loss < most) }' log || fail "held-out loss is not below $1"; }
-small="--text $example/text/log.txt --layers 2 --context 48 --sequences 12 --report-every 10 --check-every 40"
+small="--text $example/text/log.txt --layers 2 --context 40 --sequences 8 --report-every 10 --check-every 40"
 
 say learn
 "$train" --threads 2 train $small --steps 80 --dynamics -o whole.safetensors >log || fail 'train'
@@ -35,18 +35,25 @@ cmp one two
 
 say 'the checkpoint is one for moec, too'
 "$moec" check "$example/moe.json" --weights whole.safetensors --prefix layers.1.moe. >log || fail 'check'
+"$moec" -q pack "$package" whole.safetensors --prefix 'layers.{l}.moe.' --layers 1 -o 'packed/{l}' >log || fail 'pack'
+[ -s packed/1 ] || fail "packed"
 
 say 'a dense model learns from it'
-"$train" distil whole.safetensors $(echo "$small" | sed 's/--layers 2 --context 48//') --steps 50 -o dense.safetensors >log || fail 'distil'
+"$train" distil whole.safetensors $(echo "$small" | sed 's/--layers 2 --context 40//') --steps 40 -o dense.safetensors >log || fail 'distil'
 grep -q 'experts' log && fail 'the dense model has experts'
 below 2.9
 
 say 'new experts learn another text, old ones stay'
-"$train" finetune whole.safetensors --text "$example/text/songs.txt" --steps 30 --rate 1e-3 -o grown.safetensors >log || fail 'finetune'
+"$train" finetune whole.safetensors --text "$example/text/songs.txt" --steps 30 --rate 1e-3 --stop-after 20 \
+  -o grown.safetensors >log || fail 'finetune'
 grep -q '1 layers of 10 experts' log || fail 'it has not grown'
-"$python" "$here/experts.py" whole.safetensors grown.safetensors
 before=$(sed -n 's/^held out: \([0-9.]*\) before.*/\1/p' log)
 below "$before"
+# the losses of the model in memory and of the one that is read again are the same
+after=$(sed -n 's/^held out: \([0-9.]*\)$/\1/p' log)
+"$train" resume grown.safetensors --text "$example/text/songs.txt" >log || fail 'resume finetune'
+grep -qxF "held out: $after before step 21" log || fail "expected: held out: $after before step 21"
+"$python" "$here/experts.py" whole.safetensors grown.safetensors
 "$train" generate grown.safetensors --length 5 >/dev/null
 
 say errors

@@ -223,6 +223,9 @@ TEST(Experts, ChoiceBiasAndCapacityFollowCounts) {
   EXPECT_GT(bias.value[1], 0);
   EXPECT_NEAR(std::accumulate(bias.value.begin(), bias.value.end(), 0.0), 0, 1e-6);
   EXPECT_NEAR(f.layer.capacity_factor, factor + 0.1, 1e-12);
+  f.layer.follow_counts(2, false); // far enough that the next call chooses others
+  f.layer.forward(x.data(), T, y.data(), training(1));
+  EXPECT_EQ(f.layer.report().counts[0], 0);
 }
 
 } // namespace
