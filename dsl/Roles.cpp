@@ -275,13 +275,21 @@ std::vector<std::string> LayerSpec::inputNames() const {
   need(takesNoise() || (second && router.select.second == SecondPolicy::Gumbel), "noise");
   need(second && router.select.second == SecondPolicy::Random2P, "uniform");
   need(router.kind == RouterKind::Table, "token_ids");
-  need(external || router.kind == RouterKind::Random, "expert_ids");
+  need(external || router.kind == RouterKind::Random || takesSamples(), "expert_ids");
   need(external, "expert_weights");
   bool givenLevel = router.kind == RouterKind::Hierarchical && router.levels[0].kind == RouterKind::Table;
   need(givenLevel || router.tokenGroups, "group_ids");
   need(capacity && capacity->order == CapacityOrder::Random, "priority");
   need(capacity && capacity->mode == CapacityMode::Dynamic, "capacity");
   need(inputs.topK, "top_k");
+  // Those of training.
+  need(takesJitter() && (reads || router.input.jitterScope == JitterScope::Layer), "jitter");
+  need(replacesIds(), "replace");
+  need(replacesIds(), "replace_ids");
+  need(takesHiddenMask(), "hidden_mask");
+  need(takesOutputMask(), "output_mask");
+  need(takesExpertMask(), "expert_mask");
+  need(takesSamples(), "midpoint_mask");
   return names;
 }
 
