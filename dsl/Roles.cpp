@@ -293,6 +293,22 @@ std::vector<std::string> LayerSpec::inputNames() const {
   return names;
 }
 
+int64_t LayerSpec::inputColumns(const std::string &name) const {
+  if (name == "residual" || name == "jitter")
+    return hidden;
+  if (name == "noise")
+    return logitColumns();
+  if (name == "expert_mask")
+    return routerRows();
+  if (name == "hidden_mask")
+    return choices() * experts.widest();
+  if (name == "output_mask")
+    return choices() * expertOutputs();
+  bool perChoice = name == "expert_ids" || name == "expert_weights" || name == "replace" || name == "replace_ids" ||
+                   name == "midpoint_mask";
+  return perChoice ? choices() : 1;
+}
+
 std::vector<Role> rolesOf(const LayerSpec &spec) {
   RoleList list;
   addRouterRoles(list, spec);

@@ -84,13 +84,21 @@ enum moec_buffer_role {
   MOEC_ROLE_CAPACITY = 15,       /* [1]   i32          */
   MOEC_ROLE_TOP_K = 16,          /* [1]   i32          */
   /* reports, made only when asked for */
-  MOEC_ROLE_PROBABILITIES = 17, /* [T,n] f32, n = columns of the logits */
-  MOEC_ROLE_CHOICE_COUNTS = 18, /* [n]   i32          */
-  MOEC_ROLE_LOSSES = 19,        /* [L]   f32          */
-  MOEC_ROLE_LOGIT_MEAN = 20,    /* [1]   f32          */
-  MOEC_ROLE_LOGIT_MAX = 21,     /* [1]   f32          */
-  MOEC_ROLE_DIVERSITY = 22,     /* [1]   f32          */
-  MOEC_ROLE_DROPPED_TOKENS = 23 /* [1]   i32          */
+  MOEC_ROLE_PROBABILITIES = 17,  /* [T,n] f32, n = columns of the logits */
+  MOEC_ROLE_CHOICE_COUNTS = 18,  /* [n]   i32          */
+  MOEC_ROLE_LOSSES = 19,         /* [L]   f32          */
+  MOEC_ROLE_LOGIT_MEAN = 20,     /* [1]   f32          */
+  MOEC_ROLE_LOGIT_MAX = 21,      /* [1]   f32          */
+  MOEC_ROLE_DIVERSITY = 22,      /* [1]   f32          */
+  MOEC_ROLE_DROPPED_TOKENS = 23, /* [1]   i32          */
+  /* inputs of training */
+  MOEC_ROLE_JITTER = 24,       /* [T,H]   f32 */
+  MOEC_ROLE_REPLACE = 25,      /* [T,K]   f32 */
+  MOEC_ROLE_REPLACE_IDS = 26,  /* [T,K]   i32 */
+  MOEC_ROLE_HIDDEN_MASK = 27,  /* [T,K*I] f32 */
+  MOEC_ROLE_OUTPUT_MASK = 28,  /* [T,K*N] f32 */
+  MOEC_ROLE_EXPERT_MASK = 29,  /* [T,n]   f32 */
+  MOEC_ROLE_MIDPOINT_MASK = 30 /* [T,2]   f32 */
 };
 
 /* The route: integer tables that a dispatch step makes from ids [T,K], and a slots step without input. R = rows in use,

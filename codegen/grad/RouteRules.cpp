@@ -32,6 +32,8 @@ LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
     return success();
   if (route.getDefiningOp<SlotsOp>()) // every token has every slot of its scope, a slot has one token
     return op.emitOpError("has no gradient rule over slots"), failure();
+  if (op.bySlot() && typeOf(op.getResult()).getRank() == 2) // masks come this way, which have none
+    return op.emitOpError("has no gradient rule for columns of slots"), failure();
   int64_t choices = cast<RouteType>(route.getType()).getChoices();
   auto toSlots = [&]() -> Value { return SlotValuesOp::create(builder, loc, rows(f32(), choices), d, route); };
   add(x, op.bySlot() ? toSlots() : typeOf(x).getRank() == 1 ? sumRows(toSlots()) : combine(d, route, {}));

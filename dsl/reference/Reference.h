@@ -40,7 +40,7 @@ std::string shapeText(const std::vector<int64_t> &shape); // "[2,3]", for messag
 //                             (noise gumbel, select.second gumbel)
 //   uniform        [T]        draws u in [0,1): select.second random_2p keeps the second expert where 2·w2 > u
 //   token_ids      [T]        kind table
-//   expert_ids     [T,K]      kind external and random; outside 0..E-1: no expert. Training with sparsemixer: its samples
+//   expert_ids     [T,K]      kind external and random, in training the samples of sparsemixer; outside 0..E-1: none
 //   expert_weights [T,K]      kind external
 //   group_ids      [T]        hierarchical with a given first level
 //   priority       [T]        capacity.order random: larger first
@@ -50,9 +50,9 @@ std::string shapeText(const std::vector<int64_t> &shape); // "[2,3]", for messag
 //   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u
 //   replace        [T,K]      random_replace: draws u in [0,1); an id is replaced where u < p ...
 //   replace_ids    [T,K]      ... by this one
-//   hidden_mask    [T,K·I]    experts.hidden_dropout: factors of the inner values of choice j in columns j·I and up, I the
-//                             widest expert's
-//   output_mask    [T,K·N]    experts.output_dropout: factors of the outputs of choice j in columns j·N and up, N = H or
+//   hidden_mask    [T,K·I]    experts.hidden_dropout: factors of the inner values of choice j, from column j·I on; I is
+//                             the widest expert's
+//   output_mask    [T,K·N]    experts.output_dropout: factors of the outputs of choice j, from column j·N on; N = H or
 //                             latent.dim
 //   expert_mask    [T,R]      router.expert_dropout: 0 where the token does without the expert
 //   midpoint_mask  [T,2]      sparsemixer: 0 where the weight is a third of its score, the midpoint of Heun's method

@@ -125,8 +125,8 @@ bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
   return true;
 }
 
-// Dropout: values [n, width] of rows times their factors of a mask with `columns` columns per choice, or times 1 - p when
-// not in training. `values` may be narrower than the columns.
+// Dropout: values [n, width] of rows times their factors of a mask with `columns` columns per choice, or times 1 - p
+// when not in training. `values` may be narrower than the columns.
 bool drop(ReferenceRun &run, const DropoutSpec &dropout, const char *input, const char *key, int64_t columns,
           const std::vector<Assignment> &rows, Doubles &values) {
   int64_t width = rows.empty() ? 0 : int64_t(values.size() / rows.size()), choices = run.spec.choices();

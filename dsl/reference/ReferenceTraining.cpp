@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Draws and masks of training, inputs of a call -> choices and factors of the oracle. A run that is not in training reads
-// none of them.
+// Draws and masks of training, inputs of a call -> choices and factors of the oracle. A run that is not in training
+// reads none of them.
 
 #include "dsl/reference/ReferenceStages.h"
 

@@ -87,6 +87,7 @@ void SpecCheckList::checkUnusedRouter() {
   const RouterSpec &router = spec.router;
   std::string kind = kindText(router.kind);
   bool soft = router.kind == RouterKind::Soft;
+  bool sampled = router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::SparseMixer;
   bool leavesOut = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
   unused("router.vocab", router.kind == RouterKind::Table || router.vocab == 0, kind);
   unused("router.slots", soft || router.slots == 1, kind);
@@ -101,7 +102,7 @@ void SpecCheckList::checkUnusedRouter() {
   unused("router.straight_through", router.weightMode != WeightMode::Gathered || !router.straightThrough,
          "router.weight_mode is gathered, whose weights have a gradient already");
   if (router.straightThrough && router.weightMode != WeightMode::Gathered)
-    unused("router.straight_through", spec.hasRouterWeight(), kind + ", which has no scores");
+    unused("router.straight_through", spec.hasRouterWeight() && !sampled, kind + ", which has no scores to learn by");
   unused("router.weight_mode", takesTopK(router.kind) || router.weightMode == WeightMode::Gathered, kind);
   unused("router.global_scale", !soft || !router.globalScale, kind);
   unused("router.expert_scale", !soft || !router.expertScale, kind);
@@ -117,7 +118,6 @@ void SpecCheckList::checkUnusedRouter() {
   bool multiplies = spec.hasRouterWeight() || soft || router.kind == RouterKind::Hierarchical;
   unused("dtype.router", multiplies || spec.dtype.router == spec.dtype.weight, kind + ", which has no logits");
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
-  bool sampled = router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::SparseMixer;
   unused("inputs.expert_ids", router.kind == RouterKind::External || sampled || !spec.inputs.expertIds, kind);
   bool ranked = (router.kind == RouterKind::TokenChoice || router.kind == RouterKind::ProductKey) &&
                 router.select.kind == SelectKind::TopK;
