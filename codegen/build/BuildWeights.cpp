@@ -67,6 +67,24 @@ void WeightsBuilder::gather(Choices &choices) {
   choices.shared = part(all, k, columnsOf(scores.shared));
 }
 
+Value WeightsBuilder::gatheredScores(const Choices &choices) {
+  if (choices.scores)
+    return choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
+  return spec.router.kind == RouterKind::Dense ? scores.weights : take(scores.weights, choices.ids);
+}
+
+// With straight_through the gradient of a weight is that of its score.
+Value WeightsBuilder::fixedWeights(const Choices &choices) {
+  Value fixed = equalWeights(choices);
+  if (!spec.router.straightThrough || !spec.trains() || (!scores.weights && !choices.scores))
+    return fixed;
+  Value soft = gatheredScores(choices);
+  if (spec.router.scoreOver == ScoreOver::Selected)
+    soft = scoredSelection(soft, choices.partial ? choices.ids : Value());
+  return map({{fixed, OperandKind::elem}, {soft, OperandKind::elem}}, typeOf(fixed),
+             [&](ValueRange v) { return withGradientOf(v[0], v[1]); });
+}
+
 // w_j = s[id_j], or the chosen logits
 Value WeightsBuilder::gathered(const Choices &choices) {
   const RouterSpec &router = spec.router;
@@ -75,10 +93,8 @@ Value WeightsBuilder::gathered(const Choices &choices) {
   if (router.kind == RouterKind::External)
     return maskedBy(layer.input("expert_weights"), choices.ids, 0);
   if (router.weightMode != WeightMode::Gathered || (!scores.weights && !choices.scores))
-    return equalWeights(choices);
-  if (choices.scores)
-    return choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
-  return router.kind == RouterKind::Dense ? scores.weights : take(scores.weights, choices.ids);
+    return fixedWeights(choices);
+  return gatheredScores(choices);
 }
 
 // ---- normalise and scale ----------------------------------------------------------------------------------------
