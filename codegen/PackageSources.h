@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace moec {
@@ -23,6 +24,11 @@ struct ScheduleOrigin {
   std::vector<Tuned> tuned;       // by stage, then by target and rows
   std::string records;            // the lines that `tuned` names, each once, in order of their first use
 };
+
+// Whether a template is a function or the derivative of one: a package keeps their texts.
+inline bool isFunctionPath(std::string_view path) {
+  return path.rfind("functions/", 0) == 0 || path.rfind("derivatives/", 0) == 0;
+}
 
 // A file of templates/ or of the folder of --templates.
 struct TemplateUse {

@@ -162,8 +162,8 @@ typedef struct moec_probe {
 } moec_probe;
 
 typedef struct moec_forward_args {
-  /* sizeof(moec_forward_args); 80, 88, 176 and 232 (ending with out_counts, stream, top_k, out_dropped_tokens) are
-   * accepted too */
+  /* sizeof(moec_forward_args); 80, 88, 176, 232 and 240 (ending with out_counts, stream, top_k, out_dropped_tokens,
+   * probe) are accepted too */
   size_t struct_size;
   int64_t num_tokens;     /* T, 0 .. max_tokens; 0 is MOEC_OK and touches nothing                            */
   const void *x;          /* [T,H] in the layer's input type, 16-byte aligned                                */
@@ -210,7 +210,45 @@ typedef struct moec_forward_args {
                                 * ((K-1) sum_j |o_j|^2): 0 if all outputs agree, 1 if they are orthogonal       */
   int32_t *out_dropped_tokens; /* [1] tokens that chose experts but reach none                                  */
   const moec_probe *probe;     /* told of the steps of this call; NULL = none                                   */
+  /* Layers with a backward pass: where to keep what moec_layer_backward needs of this call, 256-byte aligned, or NULL */
+  void *saved;
+  size_t saved_bytes; /* at least moec_layer_saved_bytes                                                        */
 } moec_forward_args;
+
+/* A backward call: the gradients of  sum_{t,h} grad_y[t,h] y[t,h] + sum_l grad_losses[l] losses[l]. */
+typedef struct moec_backward_args {
+  size_t struct_size; /* sizeof(moec_backward_args)                                                         */
+  int64_t num_tokens; /* T and tokens_per_sequence of the forward call; 0 tokens is MOEC_OK: gradients of
+                           * parameters become 0, or stay if accumulate is 1                                    */
+  int64_t tokens_per_sequence;
+  const void *x;            /* [T,H] of the forward call, unchanged, as are all inputs below                      */
+  const void *grad_y;       /* [T,H] in the layer's output type, 16-byte aligned                                  */
+  const float *grad_losses; /* [num_losses] what each loss counts in the total, its coefficient; NULL = zeros   */
+  const void *saved;        /* what the forward call kept; any number of backward calls may read it               */
+  size_t saved_bytes;
+  void *workspace;            /* 256-byte aligned; its contents are undefined before and after the call             */
+  size_t workspace_bytes;     /* at least moec_layer_backward_workspace_bytes                                       */
+  void *grad_x;               /* [T,H] in the layer's input type, 16-byte aligned, or NULL                          */
+  void *grad_residual;        /* [T,H] in the layer's input type, 16-byte aligned, or NULL                          */
+  float *grad_expert_weights; /* [T,K] or NULL                                                                  */
+  /* [num_roles] by the index of moec_layer_role, each of the role's logical shape without gaps, 16-byte aligned. A NULL
+   * entry is not computed where nothing else needs it. NULL in place of the array: none. */
+  void *const *grad_parameters;
+  int32_t grad_dtype; /* of the gradients of matrices: MOEC_F32 or the weights' type; those of vectors are f32 */
+  int32_t accumulate; /* 0: gradients of parameters overwrite, 1: they are added to what the buffers hold    */
+  void *stream;       /* as in moec_forward_args                                                            */
+  const void *residual;
+  const float *noise;
+  const float *uniform;
+  const int32_t *token_ids;
+  const int32_t *expert_ids;
+  const float *expert_weights;
+  const int32_t *group_ids;
+  const float *priority;
+  const int32_t *capacity;
+  const int32_t *top_k;
+  const moec_probe *probe;
+} moec_backward_args;
 
 /* Which reports a layer has, in moec_layer_info.reports. */
 enum {
@@ -240,7 +278,7 @@ typedef struct moec_layer_info {
   int32_t num_losses;        /* of out_losses, 0: none */
   int32_t num_choice_counts; /* of out_choice_counts: routed plus zero experts, 0: none */
   uint32_t reports;          /* MOEC_REPORT_* bits */
-  int32_t reserved;
+  int32_t trains;            /* 1: the package has a backward pass */
 } moec_layer_info;
 
 /* The version of this runtime, "0.1.0"; MOEC_VERSION_* is that of the header. Static storage. */
@@ -376,6 +414,26 @@ MOEC_API moec_status moec_layer_workspace_bytes_call(const moec_layer *layer, co
  * is undefined. MOEC_TOKENS_OUT_OF_RANGE also means a grid of more than 2^31-1 blocks. */
 MOEC_API moec_status moec_layer_forward(const moec_layer *layer, const moec_weights *weights,
                                         const moec_forward_args *args);
+
+/* Bytes of moec_forward_args.saved for a call of num_tokens tokens in sequences of tokens_per_sequence (0: one): never
+ * smaller for more tokens, 0 for layers without a backward pass. */
+MOEC_API moec_status moec_layer_saved_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                            size_t *out_bytes);
+
+/* Workspace bytes of a backward call. MOEC_INVALID_ARGUMENT for layers without a backward pass. */
+MOEC_API moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer, int64_t num_tokens,
+                                                         int64_t tokens_per_sequence, size_t *out_bytes);
+
+/* Whether role `index` has a gradient: not if the spec freezes it, or nothing that y or a loss depends on reads it. */
+MOEC_API moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_has);
+
+/* The gradients of a forward call with `saved`, with the weights of that call. Allocates nothing, as
+ * moec_layer_forward; the bits depend only on the inputs and the ISA. An expert without tokens has gradients of exactly
+ * 0 (accumulate 1: its buffer is not touched). MOEC_INVALID_ARGUMENT for a layer without a backward pass
+ * ("passes": ["forward", "backward"] in its spec), a dtype that is not one of the two, or a gradient that the layer does
+ * not have; otherwise the errors of moec_layer_forward. */
+MOEC_API moec_status moec_layer_backward(const moec_layer *layer, const moec_weights *weights,
+                                         const moec_backward_args *args);
 
 /* Statistics of the load f_e = counts_e / sum, from counts [num_experts] in host memory: rows or choices per expert. */
 typedef struct moec_load {

@@ -28,7 +28,7 @@ extern "C" {
 
 #define MOEC_ABI_MAGIC 0x6365306du /* "m0ec" */
 #define MOEC_ABI_MAJOR 1
-#define MOEC_ABI_MINOR 0
+#define MOEC_ABI_MINOR 1
 #define MOEC_PLAN_ALIGN 64
 
 /* Instruction sets in rising order; a machine that has one also has all lower ones. A higher one is not always faster:
@@ -60,7 +60,9 @@ enum moec_buffer_kind {
   MOEC_BUFFER_WEIGHT = 2,     /* region `slot` of the packed weights (index into weights)             */
   MOEC_BUFFER_WORKSPACE = 3,  /* slot `slot` of the workspace                                         */
   MOEC_BUFFER_OPT_OUTPUT = 4, /* caller's pointer if given, otherwise workspace slot `slot`           */
-  MOEC_BUFFER_ROUTE = 5       /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
+  MOEC_BUFFER_ROUTE = 5,      /* part `slot` (moec_route_part) of the route of dispatch step `route`  */
+  MOEC_BUFFER_GRADIENT = 6    /* the caller's gradient of role `slot`, or, where the role is a member of
+                               * a class of experts, those of `route` roles from `slot` on            */
 };
 
 /* Buffers that the caller may pass: inputs, outputs and optional outputs. */
@@ -98,7 +100,17 @@ enum moec_buffer_role {
   MOEC_ROLE_HIDDEN_MASK = 27,  /* [T,K*I] f32 */
   MOEC_ROLE_OUTPUT_MASK = 28,  /* [T,K*N] f32 */
   MOEC_ROLE_EXPERT_MASK = 29,  /* [T,n]   f32 */
-  MOEC_ROLE_MIDPOINT_MASK = 30 /* [T,2]   f32 */
+  MOEC_ROLE_MIDPOINT_MASK = 30, /* [T,2]   f32 */
+  /* of backward plans, in the order of moec_backward_args */
+  MOEC_ROLE_GRAD_Y = 56,              /* [T,H] in y's type */
+  MOEC_ROLE_GRAD_LOSSES = 57,         /* [L]   f32         */
+  MOEC_ROLE_GRAD_X = 58,              /* [T,H] in x's type */
+  MOEC_ROLE_GRAD_RESIDUAL = 59,       /* [T,H] in x's type */
+  MOEC_ROLE_GRAD_EXPERT_WEIGHTS = 60, /* [T,K] f32         */
+  /* What forward saves: value i is role MOEC_ROLE_SAVED + i, an output of the forward plan and an input of the backward
+   * plan, of equal type and size. In the caller's `saved` they follow each other, each rounded up to 256 bytes. */
+  MOEC_ROLE_SAVED = 64,
+  MOEC_MAX_SAVED = 64
 };
 
 /* The route: integer tables that a dispatch step makes from ids [T,K], and a slots step without input. R = rows in use,
@@ -157,6 +169,8 @@ typedef struct moec_call {
   const moec_item *items;  /* matmul steps: all items of the step                  */
   int64_t num_items;       /* their number: a kernel may look ahead up to here     */
   int64_t sequence_tokens; /* tokens of one sequence; T if there is only one       */
+  int32_t accumulate;      /* 1: gradients are added to what their buffers hold     */
+  int32_t gradient_dtype;  /* moec_dtype of the gradients of matrices               */
 } moec_call;
 
 /* One kernel. `args` are the step's buffers in the order of its args, `scratch` is this worker's (256-byte aligned,
@@ -172,7 +186,10 @@ enum moec_step_kind {
   MOEC_STEP_CAPACITY = 4,   /* runtime: args = {ids, kept ids, ...}; see moec_places                              */
   MOEC_STEP_TOP_TOKENS = 5, /* runtime: args = {values, mask, ...}; see moec_places                             */
   MOEC_STEP_SLOTS = 6,      /* runtime: no args; fills the route tables                                           */
-  MOEC_STEP_COLUMNS = 7     /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
+  MOEC_STEP_COLUMNS = 7,    /* kernel over scopes times blocks of columns: unit = scope * choices + block         */
+  MOEC_STEP_GROUPS = 8,     /* kernel over groups times blocks: unit = group * choices + block                    */
+  MOEC_STEP_GRADIENT = 9,   /* runtime: args = {values f32, gradient}; adds or copies values of the whole call    */
+  MOEC_STEP_COPY = 10       /* runtime: args = {from, to}, of equal size; zeros where the caller gave no `from`   */
 };
 
 /* How many tokens of a scope one group takes. From n tokens it takes
@@ -215,6 +232,8 @@ typedef struct moec_places {
  * take no place: the ones behind them move up. */
 enum moec_dispatch_arg { MOEC_DISPATCH_IDS = 0, MOEC_DISPATCH_NUM_ARGS = 1 };
 enum moec_counts_arg { MOEC_COUNTS_COUNTS = 0, MOEC_COUNTS_NUM_ARGS = 1 };
+enum moec_gradient_arg { MOEC_GRADIENT_VALUES = 0, MOEC_GRADIENT_GRADIENT = 1, MOEC_GRADIENT_NUM_ARGS = 2 };
+enum moec_copy_arg { MOEC_COPY_FROM = 0, MOEC_COPY_TO = 1, MOEC_COPY_NUM_ARGS = 2 };
 enum moec_capacity_arg {
   MOEC_CAPACITY_IDS = 0,
   MOEC_CAPACITY_KEPT = 1,
@@ -248,8 +267,8 @@ typedef struct moec_step {
   uint32_t num_panels;    /* matmul: column panels of one group, what item.panel0 counts */
   uint32_t rows_per_task; /* rows steps: rows a worker claims at once */
   uint32_t num_groups;    /* dispatch, slots, capacity: G (other ids make no row); matmul: groups of its weights;
-                                 * top tokens: N */
-  uint32_t choices;       /* dispatch, slots, capacity: K; columns: blocks */
+                                 * top tokens: N; groups: those of its units */
+  uint32_t choices;       /* dispatch, slots, capacity: K; columns, groups: blocks */
   /* 0: runs in every call; otherwise only in calls that ask for an output of one of these roles, 1 << role */
   uint32_t asked;
   uint32_t reserved2;
@@ -315,7 +334,7 @@ typedef struct moec_weight {
   uint16_t derived;       /* moec_derived: vectors only */
   /* 1: group g of a part is role[part] + g, of rank 2 or 1 and at most [n, k]; zeros fill the rest */
   uint16_t role_per_group;
-  uint16_t reserved;
+  uint16_t transposed;   /* panels only. 1: the matrices are those of the roles transposed, n = in and k = out */
   uint32_t groups, n, k; /* logical; k = 1 for vectors */
   uint32_t panels;       /* per group (PANELS) */
   uint32_t n_padded, k_padded;
@@ -330,6 +349,10 @@ enum {
                                     * dot_model name: prefer them there, whatever runtime/cpu_features.c says of it  */
   MOEC_KNOWN_FEATURES = 3
 };
+
+/* What a plan computes. A backward plan has the roles of its forward plan, and its weights: more may follow them, which
+ * only backward reads. */
+enum moec_pass { MOEC_PASS_FORWARD = 0, MOEC_PASS_BACKWARD = 1 };
 
 typedef struct moec_plan_header {
   uint32_t magic;
@@ -358,6 +381,8 @@ typedef struct moec_plan_header {
   int64_t chunk_tokens;
   char dot_vendor[16]; /* MOEC_FEATURE_BF16_DOT_TUNED, from CPUID: "AuthenticAMD", NUL-terminated */
   uint32_t dot_family, dot_model;
+  uint32_t pass; /* moec_pass */
+  uint32_t reserved;
 } moec_plan_header;
 
 /* The result of the function that packages export, `const moec_package *NAME_package(void)`. All static storage. */
@@ -380,6 +405,7 @@ struct moec_package {
   uint64_t cuda_plan_bytes;
   const moec_cuda_image *images; /* cubins and PTX (NUL-terminated) */
   uint64_t num_images;
+  const moec_package *backward; /* since ABI 1.1: the same layer's backward pass, a package of its own; NULL: none */
 };
 
 /* Column splits: a matmul step with fewer than MOEC_ITEMS_PER_WORKER items per worker is split by panels into at most
@@ -398,13 +424,13 @@ MOEC_ABI_SIZE(moec_span, 8);
 MOEC_ABI_SIZE(moec_extent, 24);
 MOEC_ABI_SIZE(moec_buffer, 48);
 MOEC_ABI_SIZE(moec_item, 24);
-MOEC_ABI_SIZE(moec_call, 40);
+MOEC_ABI_SIZE(moec_call, 48);
 MOEC_ABI_SIZE(moec_places, 56);
 MOEC_ABI_SIZE(moec_isa_variants, 20);
 MOEC_ABI_SIZE(moec_step, 216);
 MOEC_ABI_SIZE(moec_role, 48);
 MOEC_ABI_SIZE(moec_weight, 56);
-MOEC_ABI_SIZE(moec_plan_header, 248);
+MOEC_ABI_SIZE(moec_plan_header, 256);
 MOEC_ABI_SIZE(moec_cuda_image, 16);
 
 #ifdef __cplusplus

@@ -73,11 +73,14 @@ static const moec_output moec_outputs[] = {
 enum {
   MOEC_FIRST_REPORT = MOEC_ROLE_PROBABILITIES,
   MOEC_NUM_REPORTS = MOEC_REPORTS(MOEC_OUTPUT_COUNTED),
-  MOEC_NUM_BUFFER_ROLES = MOEC_FIRST_REPORT + MOEC_NUM_REPORTS
+  MOEC_END_REPORTS = MOEC_FIRST_REPORT + MOEC_NUM_REPORTS,
+  MOEC_NUM_FORWARD_ROLES = MOEC_ROLE_GRAD_Y, /* those that moec_forward_args can name */
+  MOEC_NUM_BUFFER_ROLES = MOEC_ROLE_SAVED + MOEC_MAX_SAVED
 };
 #undef MOEC_OUTPUT_COUNTED
 
-static inline int moec_is_report(const moec_output *output) { return output->role >= MOEC_FIRST_REPORT; }
+static inline int moec_is_report_role(uint32_t role) { return role >= MOEC_FIRST_REPORT && role < MOEC_END_REPORTS; }
+static inline int moec_is_report(const moec_output *output) { return moec_is_report_role(output->role); }
 static inline uint32_t moec_report_bit(const moec_output *output) { return 1u << (output->role - MOEC_FIRST_REPORT); }
 
 #endif

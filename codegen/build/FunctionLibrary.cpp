@@ -106,7 +106,10 @@ Result<> FunctionLibrary::load(StringRef folder, StringRef name, StringRef funct
   if (!parsed)
     return parsed.takeError();
   functions[function.str()] = parsed->function;
-  loadedTexts[function.str()] = (*text)->text;
+  if (folder == "functions")
+    loadedTexts[name.str()] = (*text)->text;
+  else
+    loadedDerivatives.push_back(name.str());
   modules[function.str()] = std::move(parsed->module);
   return {};
 }

@@ -41,8 +41,9 @@ public:
   // functions must have been loaded.
   void expand(mlir::func::FuncOp function) const;
 
-  // What was loaded: the text of each file by its function's name, "silu" or "silu_derivative".
+  // What was loaded: the text of each function by its name, and the functions whose derivatives were.
   const std::map<std::string, std::string> &texts() const { return loadedTexts; }
+  const std::vector<std::string> &derivatives() const { return loadedDerivatives; }
 
 private:
   Result<> load(llvm::StringRef folder, llvm::StringRef name, llvm::StringRef function);
@@ -52,6 +53,7 @@ private:
   std::map<std::string, mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::map<std::string, mlir::func::FuncOp> functions;
   std::map<std::string, std::string> loadedTexts;
+  std::vector<std::string> loadedDerivatives;
 };
 
 } // namespace moec

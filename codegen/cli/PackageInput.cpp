@@ -56,7 +56,7 @@ static void warnOfDifferences(Session &session, const StoredPackage &package) {
   if (manifest.llvmVersion != LLVM_VERSION_STRING)
     add("it was made with LLVM " + manifest.llvmVersion + ", this is " LLVM_VERSION_STRING);
   for (const auto &[path, use] : manifest.templates) {
-    if (!use.builtIn || StringRef(path).starts_with("functions/"))
+    if (!use.builtIn || isFunctionPath(path))
       continue; // the package has its text
     Result<std::optional<TemplateText>> own = readTemplate("", path);
     if (!own || !*own || hexText(sha256((*own)->text)) != use.hash)

@@ -39,20 +39,21 @@ struct CompiledPackage {
   CompiledPackage();
   ~CompiledPackage();
 
-  std::string name;                       // symbol prefix
-  std::string canonicalSpec;              // canonical JSON; empty when compiled from moe text
-  PackageSources sources;                 // what it was made from beside the spec
-  LaunchPlan plan;                        // filled, isa variants included
-  std::string scheduleText;               // the schedule used, printed
-  std::vector<std::string> fusionNotes;   // "F1  ...": what was fused and why
-  std::vector<std::string> tuningNotes;   // where the kernels of each stage come from, if records were looked up
-  std::vector<std::string> functionNames; // kernel symbols in table order
-  std::vector<ObjectFile> objects;        // one per ISA, then the plan object that defines NAME_package
-  MathMode math = MathMode::Exact;        // of the CUDA kernels
-  CudaPlan cuda;                          // without targets: CPU only
-  std::vector<std::string> images;        // what cuda's targets name: cubins, and PTX with its NUL
-  std::vector<std::string> cudaFindings;  // violations that the gates (cuda/CudaGates.h) found in working kernels
-  bool ptxasMissing = false;              // images are only PTX, and only the gates that read PTX were checked
+  std::string name;                          // symbol prefix
+  std::string canonicalSpec;                 // canonical JSON; empty when compiled from moe text
+  PackageSources sources;                    // what it was made from beside the spec
+  LaunchPlan plan;                           // filled, isa variants included
+  std::unique_ptr<CompiledPackage> backward; // of a layer that trains; its objects are among those below
+  std::string scheduleText;                  // the schedule used, printed
+  std::vector<std::string> fusionNotes;      // "F1  ...": what was fused and why
+  std::vector<std::string> tuningNotes;      // where the kernels of each stage come from, if records were looked up
+  std::vector<std::string> functionNames;    // kernel symbols in table order
+  std::vector<ObjectFile> objects;           // one per ISA, then the plan object that defines NAME_package
+  MathMode math = MathMode::Exact;           // of the CUDA kernels
+  CudaPlan cuda;                             // without targets: CPU only
+  std::vector<std::string> images;           // what cuda's targets name: cubins, and PTX with its NUL
+  std::vector<std::string> cudaFindings;     // violations that the gates (cuda/CudaGates.h) found in working kernels
+  bool ptxasMissing = false;                 // images are only PTX, and only the gates that read PTX were checked
   // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
   std::vector<DeviceModule> deviceModules;
 };

@@ -45,6 +45,7 @@ struct PlanObjectInput {
   std::vector<std::string> functions; // kernel symbols in table order; an empty name is a null entry
   std::vector<char> cudaPlan;         // empty: CPU only
   std::vector<std::string> images;    // what cudaPlan's targets name
+  const PlanObjectInput *backward = nullptr;
 };
 
 // The object that defines NAME_package: the plans' bytes, the function table, the images and the moec_package that

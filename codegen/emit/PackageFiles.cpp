@@ -168,7 +168,7 @@ static void addSources(const CompiledPackage &package, const std::string &share,
   else if (!sources.layerText.empty())
     files.push_back({share + "layer.mlir", sources.layerText});
   for (const TemplateUse &used : sources.templates)
-    if (!used.builtIn || StringRef(used.path).starts_with("functions/"))
+    if (!used.builtIn || isFunctionPath(used.path))
       files.push_back({share + "templates/" + used.path, used.text});
 }
 

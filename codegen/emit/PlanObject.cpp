@@ -24,10 +24,13 @@ public:
 
   llvm::Constant *constant(llvm::Constant *value, const llvm::Twine &suffix, unsigned align) {
     auto *global = new llvm::GlobalVariable(module, value->getType(), true, llvm::GlobalValue::PrivateLinkage, value,
-                                            "moec_" + name + suffix);
+                                            "moec_" + name + pass + suffix);
     global->setAlignment(llvm::Align(align));
     return global;
   }
+
+  // The constants of one pass have names of their own.
+  void namePass(llvm::StringRef suffix) { pass = suffix.str(); }
 
   llvm::Constant *bytes(llvm::StringRef data, const llvm::Twine &suffix, unsigned align) {
     return constant(llvm::ConstantDataArray::getRaw(data, data.size(), builder.getInt8Ty()), suffix, align);
@@ -63,6 +66,25 @@ public:
   }
 
   void definePackage(const PlanObjectInput &input) {
+    llvm::Constant *backward = null();
+    if (input.backward) {
+      namePass("__backward");
+      backward = packageOf(*input.backward, null());
+      namePass("");
+    }
+    llvm::Constant *package = packageOf(input, backward);
+    auto *function = llvm::Function::Create(llvm::FunctionType::get(builder.getPtrTy(), false),
+                                            llvm::GlobalValue::ExternalLinkage, name + "_package", module);
+    function->addFnAttr(llvm::Attribute::NoUnwind);
+    builder.SetInsertPoint(llvm::BasicBlock::Create(context, "", function));
+    builder.CreateRet(package);
+  }
+
+  llvm::LLVMContext context;
+  llvm::Module module;
+
+private:
+  llvm::Constant *packageOf(const PlanObjectInput &input, llvm::Constant *backward) {
     bool cuda = !input.cudaPlan.empty();
     auto text = [](const std::vector<char> &data) { return llvm::StringRef(data.data(), data.size()); };
     llvm::Constant *package = llvm::ConstantStruct::getAnon(
@@ -71,20 +93,12 @@ public:
          functionTable(input.functions), builder.getInt64(input.functions.size()),
          cuda ? bytes(text(input.cudaPlan), "__cuda_plan", MOEC_PLAN_ALIGN) : null(),
          builder.getInt64(input.cudaPlan.size()), cuda ? imageTable(input.images) : null(),
-         builder.getInt64(cuda ? input.images.size() : 0)});
-    auto *function = llvm::Function::Create(llvm::FunctionType::get(builder.getPtrTy(), false),
-                                            llvm::GlobalValue::ExternalLinkage, name + "_package", module);
-    function->addFnAttr(llvm::Attribute::NoUnwind);
-    builder.SetInsertPoint(llvm::BasicBlock::Create(context, "", function));
-    builder.CreateRet(constant(package, "__package", 8));
+         builder.getInt64(cuda ? input.images.size() : 0), backward});
+    return constant(package, "__package", 8);
   }
 
-  llvm::LLVMContext context;
-  llvm::Module module;
-
-private:
   llvm::IRBuilder<> builder;
-  std::string name;
+  std::string name, pass;
 };
 
 } // namespace

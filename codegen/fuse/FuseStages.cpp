@@ -7,6 +7,7 @@
 #include "codegen/fuse/RegionFusion.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerIdentity.h"
+#include "codegen/moe/PassArguments.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
@@ -257,6 +258,26 @@ bool fuseGather(GroupedMatmulOp matmul, std::vector<FusionNote> &notes) {
   return true;
 }
 
+bool fuseGather(GroupedOuterOp outer, std::vector<FusionNote> &notes) {
+  bool any = false;
+  for (OpOperand *operand : {&outer.getAMutable(), &outer.getBMutable()}) {
+    auto gather = operand->get().getDefiningOp<GatherOp>();
+    bool isA = operand == &outer.getAMutable();
+    if (!gather || (isA ? outer.getGatheredA() : outer.getGatheredB()) || gather.getRoute() != outer.getRoute())
+      continue;
+    notes.push_back({"F3", "gather before an outer product: rows are read through the route"});
+    operand->set(gather.getInput());
+    if (isA)
+      outer.setGatheredA(true);
+    else
+      outer.setGatheredB(true);
+    if (gather->use_empty())
+      gather->erase();
+    any = true;
+  }
+  return any;
+}
+
 // ---- F4, F5 -----------------------------------------------------------------------------------------------------
 
 // The operand of `map` whose stage takes it as epilogue: a combine, else the matmul defined last.
@@ -306,8 +327,10 @@ bool fuseParts(func::FuncOp layer, std::vector<FusionNote> &notes) {
 }
 
 bool fuseAccess(func::FuncOp layer, std::vector<FusionNote> &notes) {
-  return untilDone<GroupedMatmulOp>(
+  bool matmuls = untilDone<GroupedMatmulOp>(
       layer, [&](GroupedMatmulOp matmul) { return fusePrologue(matmul, notes) || fuseGather(matmul, notes); });
+  bool outers = untilDone<GroupedOuterOp>(layer, [&](GroupedOuterOp outer) { return fuseGather(outer, notes); });
+  return matmuls || outers;
 }
 
 bool fuseEpilogues(func::FuncOp layer, std::vector<FusionNote> &notes) {
@@ -338,9 +361,22 @@ static std::string uniqueName(std::string name, llvm::StringSet<> &taken) {
   return unique;
 }
 
-// Names say what a stage computes: the role of its weights, "route" where ids are made.
+// The parameter whose gradient is made of `value`; "" where it is not one's alone.
+StringRef roleOfGradient(func::FuncOp layer, Value value) {
+  for (OpOperand &use : value.getUses())
+    if (isa<func::ReturnOp>(use.getOwner())) {
+      StringRef role = layer.getResultAttrOfType<StringAttr>(use.getOperandNumber(), "moe.role").getValue();
+      if (role.consume_front("grad."))
+        return role;
+    }
+  return "";
+}
+
+// Names say what a stage computes: the role of its weights, "route" where ids are made. Of a backward pass "dgrad" is
+// what goes through the transposed weights, "wgrad" a gradient of weights.
 void nameStages(func::FuncOp layer) {
   llvm::StringSet<> taken;
+  bool backward = layer->hasAttr(backwardAttr);
   for (Operation &op : layer.getBody().front().without_terminator()) {
     std::string name = op.getName().stripDialect().str();
     if (auto matmul = dyn_cast<GroupedMatmulOp>(op)) {
@@ -352,9 +388,17 @@ void nameStages(func::FuncOp layer) {
       StringRef stem = name;
       if (stem.consume_back(".weight"))
         name = stem.str();
+      name += matmul.getTransposed() ? "_dgrad" : "";
+    }
+    if (auto outer = dyn_cast<GroupedOuterOp>(op)) {
+      StringRef role = roleOfGradient(layer, outer.getResult());
+      role.consume_back(".weight");
+      name = (role.empty() ? "outer" : role.str()) + "_wgrad";
     }
     if (isa<RowProgramOp>(op))
       name = llvm::any_of(op.getUsers(), [](Operation *user) { return isa<DispatchOp>(user); }) ? "route" : "rows";
+    if (backward && !StringRef(name).ends_with("grad"))
+      name += "_backward";
     op.setAttr("moe.stage", StringAttr::get(op.getContext(), uniqueName(name, taken)));
   }
 }

@@ -36,7 +36,12 @@ struct FusionNote {
 mlir::LogicalResult fuseStages(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);
 
 // Single rules.
-bool fuseParts(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                      // F1
+bool fuseParts(mlir::func::FuncOp layer, std::vector<FusionNote> &notes); // F1
+// Whether a stage of that name belongs to a backward pass, in a layer that has one.
+inline bool isBackwardStage(llvm::StringRef name) {
+  return name.contains("_dgrad") || name.contains("_wgrad") || name.contains("_backward");
+}
+
 bool fuseAccess(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                     // F3
 bool fuseEpilogues(mlir::func::FuncOp layer, std::vector<FusionNote> &notes);                  // F4, F5
 mlir::LogicalResult formRowPrograms(mlir::func::FuncOp layer, std::vector<FusionNote> &notes); // F2

@@ -5,6 +5,7 @@
 #include "codegen/grad/Partition.h"
 
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/PassArguments.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
@@ -140,6 +141,14 @@ private:
     return op->getName().stripDialect().str();
   }
 
+  // The gradient of an input that is not f32 has the input's type.
+  RankedTensorType resultType(StringRef role, Value gradient) {
+    for (BlockArgument argument : layer.getArguments())
+      if (role.drop_front(StringRef("grad.").size()) == roleOf(layer, argument) && !tensorOf(argument).hasStaticShape())
+        return tensorOf(argument);
+    return tensorOf(gradient);
+  }
+
   func::FuncOp makeBackward(Partition &out) {
     SmallVector<Value> given(layer.getArguments().begin(), layer.getArguments().end());
     for (Operation &op : body().without_terminator())
@@ -153,11 +162,15 @@ private:
     for (unsigned i = 0; i < layer.getNumResults(); ++i)
       if (isGradient(resultRole(i))) {
         gradients.push_back(end()->getOperand(i));
-        results.push_back(gradients.back().getType());
+        results.push_back(resultType(resultRole(i), gradients.back()));
       }
     builder.setInsertionPointAfter(layer);
     auto backward = func::FuncOp::create(builder, layer.getLoc(), (layer.getSymName() + "_backward").str(),
                                          builder.getFunctionType(types, results));
+    for (StringRef name : {"moe.layer"})
+      if (Attribute facts = layer->getAttr(name))
+        backward->setAttr(name, facts);
+    backward->setAttr(backwardAttr, builder.getUnitAttr());
     for (unsigned i = 0; i < layer.getNumArguments(); ++i)
       backward.setArgAttrs(i, layer.getArgAttrDict(i));
     for (auto [i, value] : llvm::enumerate(stored)) {
@@ -195,8 +208,8 @@ private:
       builder.clone(op, mapping);
     }
     SmallVector<Value> values;
-    for (Value gradient : gradients)
-      values.push_back(mapping.lookup(gradient));
+    for (auto [gradient, type] : llvm::zip_equal(gradients, backward.getResultTypes()))
+      values.push_back(converted(mapping.lookup(gradient), cast<RankedTensorType>(type)));
     func::ReturnOp::create(builder, layer.getLoc(), values);
   }
 

@@ -29,8 +29,10 @@ static LogicalResult expectRows(Operation *op, const Tensor &rows, const RouteRe
 LogicalResult interpretGroupedOuter(Frame &frame, GroupedOuterOp op) {
   const Tensor &a = frame.tensor(op.getA()), &b = frame.tensor(op.getB());
   RouteRef route = op.getRoute() ? frame.route(op.getRoute()) : a.route;
-  if (failed(expectRows(op, a, route)) || failed(expectRows(op, b, route)))
+  if (failed(expectRows(op, a, op.getGatheredA() ? nullptr : route)) ||
+      failed(expectRows(op, b, op.getGatheredB() ? nullptr : route)))
     return failure();
+  auto rowOf = [&](bool gathered, int64_t r) { return gathered ? int64_t(route->rowToken[size_t(r)]) : r; };
   if (!op.getRoute())
     route = nullptr;
   Tensor out = frame.make(op.getResult(), 0);
@@ -41,9 +43,10 @@ LogicalResult interpretGroupedOuter(Frame &frame, GroupedOuterOp op) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0, ofA = 0, ofB = 0;
         for (int64_t r = rows.first; r < rows.last; ++r) {
-          sum += a.at(r, i) * b.at(r, j);
-          ofA += a.at(r, i) * a.at(r, i);
-          ofB += b.at(r, j) * b.at(r, j);
+          double x = a.at(rowOf(op.getGatheredA(), r), i), y = b.at(rowOf(op.getGatheredB(), r), j);
+          sum += x * y;
+          ofA += x * x;
+          ofB += y * y;
         }
         out.data[size_t((g * m + i) * n + j)] =
             frame.shape.round.sum(sum, std::sqrt(ofA), std::sqrt(ofB), double(rows.last - rows.first));

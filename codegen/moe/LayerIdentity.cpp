@@ -47,6 +47,14 @@ void stampIdentity(func::FuncOp layer, const Sha256Digest &identity) {
   setFacts(layer, facts);
 }
 
+void keepIdentity(func::FuncOp layer) {
+  NamedAttrList facts = factsOf(layer);
+  facts.erase(textHashName);
+  setFacts(layer, facts);
+  facts.set(textHashName, hexAttr(layer, textDigest(layer)));
+  setFacts(layer, facts);
+}
+
 void settleIdentity(func::FuncOp layer) {
   NamedAttrList facts = factsOf(layer);
   Attribute claimed = facts.erase(textHashName), identity = facts.get(specHashName);

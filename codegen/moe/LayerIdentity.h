@@ -23,6 +23,9 @@ namespace moec {
 // Writes both hashes into moe.layer: `identity` and the text's.
 void stampIdentity(mlir::func::FuncOp layer, const Sha256Digest &identity);
 
+// Makes the identity in moe.layer that of the function's present text: for functions that a layer was changed into.
+void keepIdentity(mlir::func::FuncOp layer);
+
 // Call before the first change of a layer, built or read. Afterwards spec_hash is its identity and text_hash is
 // removed. A malformed spec_hash stays unchanged; planStages refuses it (P6).
 void settleIdentity(mlir::func::FuncOp layer);

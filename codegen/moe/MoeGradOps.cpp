@@ -61,6 +61,8 @@ LogicalResult GroupedOuterOp::verify() {
            << groups << "," << a.getDimSize(1) << "," << b.getDimSize(1) << "] of f32, found " << output;
   if (!areGroups(getFrozen(), groups))
     return emitOpError("C3: frozen groups must be 0..") << groups - 1;
+  if ((getGatheredA() || getGatheredB()) && !getRoute())
+    return emitOpError("C4: gathered rows need a route");
   return success();
 }
 

@@ -44,16 +44,18 @@ def Moe_GroupedOuterOp : Moe_Op<"grouped_outer", [Pure]> {
     out[g,m,n] = sum over the rows r of group g of A[r,m] * B[r,n]          ascending r, f32; 0 for a group without rows
 
     Without a route there is one group, of all rows. The gradient of a grouped_matmul's matrices: A is that of its
-    result, B its A. The groups in `frozen` are not computed and 0.
+    result, B its A. The groups in `frozen` are not computed and 0. `gathered_a`, `gathered_b`: A or B [T,M] are tokens,
+    and the row r of them is that of its token, row_token[r].
 
     Shapes  A [R,M], B [R,N] of one type -> [G,M,N] f32, or [M,N] without a route or where G = 1
       C1  A and B are [?,M] and [?,N] of the same type, f32, bf16 or f16
       C2  the result is f32 and has the shape above
       C3  frozen groups are 0..G-1
+      C4  gathered_a and gathered_b need a route
     Example: tests/moe/grouped_outer.mlir
   }];
   let arguments = (ins AnyRankedTensor:$a, AnyRankedTensor:$b, Optional<Moe_RouteType>:$route,
-                       OptionalAttr<DenseI64ArrayAttr>:$frozen);
+                       OptionalAttr<DenseI64ArrayAttr>:$frozen, UnitAttr:$gathered_a, UnitAttr:$gathered_b);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
     $a `,` $b (`over` $route^ `:` qualified(type($route)) `,`):(`:`)? type($a) `,` type($b) attr-dict `->` type($result)

@@ -56,7 +56,7 @@ bool isPath(std::string_view text) {
   return true;
 }
 bool isTemplatePath(std::string_view text) {
-  return isPath(text) && (text.rfind("functions/", 0) == 0 || text.rfind("kernels/", 0) == 0);
+  return isPath(text) && (isFunctionPath(text) || text.rfind("kernels/", 0) == 0);
 }
 
 using Check = bool (*)(std::string_view);

@@ -48,8 +48,8 @@ Result<PlanTables> readPlan(const moec_package *package) {
 }
 
 const char *stepKindText(const moec_step &step) {
-  static const char *const names[] = {"rows",     "matmul",     "dispatch", "counts",
-                                      "capacity", "top_tokens", "slots",    "columns"};
+  static const char *const names[] = {"rows",  "matmul",  "dispatch", "counts",   "capacity", "top_tokens",
+                                      "slots", "columns", "groups",   "gradient", "copy"};
   return step.kind < std::size(names) ? names[step.kind] : "?";
 }
 

@@ -14,6 +14,7 @@
 #include "ObjectJob.h"
 
 #include "codegen/build/BuildLayer.h"
+#include "codegen/emit/ObjectEmitter.h"
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/grad/Partition.h"
 
@@ -35,6 +36,9 @@ public:
   bool print(Stage stage, llvm::raw_ostream &os);
   std::unique_ptr<CompiledPackage> package();
 
+  // The backward pass of a layer that trains; null before it is made, and for others.
+  const Compilation *backwardPass() const { return backward.get(); }
+
   // After Stage::Schedule. Per step, those of other kinds than matmuls without a name; and the schedule used.
   const std::vector<MatmulStage> &stages() const { return matmuls; }
   const Schedule &schedules() const { return chosen; }
@@ -44,7 +48,15 @@ public:
   void runJob(CudaJob &job, const Schedule &schedule, const Ptxas *ptxas);
 
 private:
-  bool trains() const; // the spec asks for a backward pass
+  // Of the backward pass of `forward`, whose plan it completes.
+  Compilation(const Compilation &forward, llvm::StringRef module);
+  bool isBackward() const { return forward != nullptr; }
+  bool trains() const;  // the spec asks for a backward pass
+  bool splitBackward(); // out of the module into a compilation of its own
+  bool runOwn(Stage last);
+  void write(Stage stage, llvm::raw_ostream &os);
+  std::unique_ptr<CompiledPackage> packageOf(PlanObjectInput &planInput); // without the plan's object
+  Schedule scheduleOfBoth() const;
   bool buildSpec(Stage last);
   bool parseOrBuild(Stage last);
   bool checkTypes();
@@ -71,7 +83,9 @@ private:
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp layer;
-  std::optional<Partition> training; // after Stage::Grad; its forward is `layer`
+  std::optional<Partition> training;     // after Stage::Grad; its forward is `layer`
+  const Compilation *forward = nullptr;  // set in a backward pass
+  std::unique_ptr<Compilation> backward; // set in the forward pass of a layer that trains
   std::vector<FusionNote> fusionNotes;
   LaunchPlan launchPlan;
   std::vector<MatmulStage> matmuls; // one per step; those of other kinds have no name
@@ -79,6 +93,7 @@ private:
   ScheduleOrigin origin;
   std::vector<std::string> tuningNotes;
   std::map<std::string, std::string> functionTexts; // of the functions that a spec's layer applies
+  std::vector<std::string> derivatives;             // those of the functions whose derivatives it applies
   KernelJobs jobs;
   std::vector<ObjectJob> objects;
   std::vector<CudaJob> devices;

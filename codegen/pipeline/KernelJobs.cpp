@@ -5,7 +5,9 @@
 #include "KernelJobs.h"
 
 #include "codegen/CompileOptions.h"
+#include "codegen/cpu/LowerOuter.h"
 #include "codegen/emit/Manifest.h"
+#include "codegen/fuse/FuseStages.h"
 #include "codegen/plan/RouteFront.h"
 #include "codegen/schedule/CpuSchedule.h"
 #include "codegen/schedule/CudaSchedule.h"
@@ -111,7 +113,7 @@ static std::optional<TuneCpu> dotTunedCpu(const ScheduleOrigin &origin) {
 }
 
 bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
-                    Schedule &out, ScheduleOrigin &origin, std::vector<std::string> &notes,
+                    bool trains, Schedule &out, ScheduleOrigin &origin, std::vector<std::string> &notes,
                     std::vector<Diagnostic> &errors) {
   Tuning tuning(plan, options, origin, notes);
   Schedule forced;
@@ -132,6 +134,13 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
     forced = std::move(*read);
   }
   out.layer = plan.string(plan.header.name).str();
+  // A file for a layer that trains has the stages of both passes.
+  bool backward = plan.header.pass == MOEC_PASS_BACKWARD;
+  auto isOfOtherPass = [&](const auto &stage) { return trains && isBackwardStage(stage.stage) != backward; };
+  llvm::erase_if(forced.stages, isOfOtherPass);
+  llvm::erase_if(forced.cudaStages, isOfOtherPass);
+  if (backward)
+    forced.fronts.clear();
   auto isStage = [&](const auto &stage) {
     return llvm::any_of(matmuls, [&](const MatmulStage &f) { return f.name == stage.stage; }) ||
            fail(options.scheduleName + ": the layer has no matmul stage '" + stage.stage + "'",
@@ -195,8 +204,12 @@ public:
   KernelPlanner(LaunchPlan &plan, const CompileOptions &options) : plan(plan), options(options) {}
   KernelJobs jobs;
 
-  void rows(size_t step, Isa isa) {
-    Isa module = options.emulateTiles ? Isa::Baseline : isaFacts(isa).bf16Dot ? Isa::Avx512 : isa;
+  // A kernel that the schedule does not choose. With `pairs` it multiplies pairs of bf16.
+  void rows(size_t step, Isa isa, bool pairs = false) {
+    Isa module = options.emulateTiles     ? Isa::Baseline
+                 : !isaFacts(isa).bf16Dot ? isa
+                 : pairs                  ? Isa::Avx512Bf16
+                                          : Isa::Avx512;
     uint32_t &function = known[{step, module, "rows"}];
     if (!function)
       function = add(step, module, nullptr, "rows");
@@ -234,8 +247,9 @@ private:
     for (char &c : stage)
       if (!llvm::isAlnum(c))
         c = '_';
-    std::string symbol = "moec_" + plan.string(plan.header.name).str() + "__" + std::to_string(step) + "_" + stage +
-                         "_" + variant + "_" + isaFacts(module).name.str();
+    bool backward = plan.header.pass == MOEC_PASS_BACKWARD;
+    std::string symbol = "moec_" + plan.string(plan.header.name).str() + (backward ? "__b" : "__") +
+                         std::to_string(step) + "_" + stage + "_" + variant + "_" + isaFacts(module).name.str();
     jobs.modules[module].push_back({symbol, step, entry});
     jobs.table.push_back(symbol);
     return uint32_t(jobs.table.size());
@@ -253,7 +267,9 @@ KernelJobs planKernels(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls
   KernelPlanner planner(plan, options);
   for (size_t step = 0; step < plan.steps.size(); ++step)
     for (Isa isa : isasOf(options)) {
-      if (plan.steps[step].kind == MOEC_STEP_ROWS || plan.steps[step].kind == MOEC_STEP_COLUMNS)
+      if (auto outer = mlir::dyn_cast_or_null<moe::GroupedOuterOp>(plan.stageOf[step]))
+        planner.rows(step, isa, multipliesPairs(outer));
+      else if (isKernelStep(plan.steps[step]) && plan.steps[step].kind != MOEC_STEP_MATMUL)
         planner.rows(step, isa);
       else if (plan.steps[step].kind == MOEC_STEP_MATMUL)
         planner.matmul(step, isa, *schedule.find(matmuls[step].name, scheduledIsa(matmuls[step], isa)));

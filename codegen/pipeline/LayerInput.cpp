@@ -9,11 +9,15 @@
 #include "codegen/build/FunctionLibrary.h"
 #include "codegen/grad/Differentiate.h"
 #include "codegen/moe/LayerChecks.h"
+#include "codegen/moe/LayerIdentity.h"
 
 #include "dsl/Frozen.h"
 
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Transforms/CSE.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/SourceMgr.h"
@@ -29,7 +33,7 @@ bool Compilation::trains() const {
 // The forward layer, with gradients among its results if `last` is the stage that makes them.
 bool Compilation::buildSpec(Stage last) {
   FunctionLibrary functions(context, options.templatesDir);
-  bool differentiates = trains() && last == Stage::Grad;
+  bool differentiates = trains() && last != Stage::Build;
   if (last == Stage::Grad && !trains()) {
     errors.push_back(Diagnostic::error("E-PASSES", "a layer without a backward pass has no gradients",
                                        R"(add "backward" or "backward_input" to passes)", "passes"));
@@ -51,10 +55,17 @@ bool Compilation::buildSpec(Stage last) {
       return false;
     }
     training = partition(layer, input.spec->save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices);
+    for (func::FuncOp pass : {training->forward, training->backward}) {
+      IRRewriter rewriter(&context);
+      DominanceInfo dominance(pass);
+      eliminateCommonSubExpressions(rewriter, dominance, pass);
+      keepIdentity(pass);
+    }
     if (!collecting("E-INTERNAL", [&] { return succeeded(verify(*module)); }))
       return false;
   }
   functionTexts = functions.texts();
+  derivatives = functions.derivatives();
   return true;
 }
 
@@ -62,7 +73,7 @@ bool Compilation::parseOrBuild(Stage last) {
   if (input.spec) {
     if (!buildSpec(last))
       return false;
-    if (last == Stage::Grad) // no longer a layer: its function also takes and returns gradients
+    if (training) // no longer a layer: its function also returns what it saves
       return true;
   } else {
     if (Result<> flat = checkNesting(input.moeText, input.moeFile, "E-MOE"); !flat) {

@@ -8,9 +8,12 @@
 
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/cpu/CpuLowering.h"
+#include "codegen/cpu/LowerGroups.h"
+#include "codegen/cpu/LowerOuter.h"
 #include "codegen/cpu/LowerRows.h"
 #include "codegen/cpu/LowerTokens.h"
 #include "codegen/emit/ObjectEmitter.h"
+#include "codegen/plan/StageArgs.h"
 #include "codegen/tile/DescribeMatmul.h"
 #include "codegen/tile/Instantiate.h"
 
@@ -79,10 +82,39 @@ private:
         scratch = lowerTokenTotal(total, isaFacts(job.isa), *output, kernel.symbol);
       else if (auto inputs = dyn_cast<moe::SlotInputsOp>(op))
         scratch = lowerSlotInputs(inputs, strides, isaFacts(job.isa), *output, kernel.symbol);
+      else if (isOfBackward(op))
+        scratch = lowerBackward(op, step, strides, kernel.symbol);
       else
         scratch = lowerCombine(cast<moe::CombineOp>(op), strides, isaFacts(job.isa), *output, kernel.symbol);
     }
     job.scratchBytes = std::max(job.scratchBytes, scratch);
+  }
+
+  static bool isOfBackward(Operation *op) {
+    return isa<moe::GroupedOuterOp, moe::GroupSumOp, moe::SlotValuesOp, moe::SlotProductsOp, moe::ParameterSumOp,
+               moe::ScaledRowsOp>(op);
+  }
+
+  int64_t lowerBackward(Operation *op, const moec_step &step, const RowStrides &strides, const std::string &symbol) {
+    const IsaFacts &isa = isaFacts(job.isa);
+    const LaunchPlan &plan = input.plan;
+    if (auto outer = dyn_cast<moe::GroupedOuterOp>(op)) {
+      bool toCaller = plan.buffers[buffersOf(outer, plan, step).out].kind == MOEC_BUFFER_GRADIENT;
+      return lowerGroupedOuter(outer, strides, toCaller, isa, *output, symbol);
+    }
+    if (auto sum = dyn_cast<moe::GroupSumOp>(op))
+      lowerGroupSum(sum, strides, isa, *output, symbol);
+    if (auto values = dyn_cast<moe::SlotValuesOp>(op))
+      lowerSlotValues(values, strides, isa, *output, symbol);
+    if (auto products = dyn_cast<moe::SlotProductsOp>(op))
+      lowerSlotProducts(products, strides, isa, *output, symbol);
+    if (auto sum = dyn_cast<moe::ParameterSumOp>(op))
+      lowerParameterSum(sum, isa, *output, symbol);
+    if (auto scaled = dyn_cast<moe::ScaledRowsOp>(op)) {
+      uint16_t matrix = buffersOf(scaled, plan, step).matrix;
+      lowerScaledRows(scaled, plan.weights[plan.buffers[matrix].slot], isa, *output, symbol);
+    }
+    return 0;
   }
 
   // Matmuls of different stages may have equal shapes, and blocks of different heights equal code: one function serves

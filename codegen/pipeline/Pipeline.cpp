@@ -23,6 +23,7 @@
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
@@ -84,6 +85,7 @@ bool Compilation::fuse() {
 bool Compilation::planSteps() {
   PlanOptions planOptions;
   planOptions.maxTokens = options.maxTokens;
+  planOptions.forward = forward ? &forward->launchPlan : nullptr;
   return collecting("E-PLAN", [&] { return succeeded(planStages(layer, planOptions, launchPlan)); }) && countRows();
 }
 
@@ -108,7 +110,7 @@ bool Compilation::schedule() {
   for (size_t i = 0; i < matmuls.size(); ++i)
     if (auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]))
       matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
-  if (!chooseSchedule(launchPlan, matmuls, options, chosen, origin, tuningNotes, errors))
+  if (!chooseSchedule(launchPlan, matmuls, options, trains(), chosen, origin, tuningNotes, errors))
     return false;
   if (options.determinism == Determinism::Batch)
     launchPlan.header.determinism = 2;
@@ -181,19 +183,43 @@ bool Compilation::runJobs(ObjectForm form) {
   return errors.empty();
 }
 
-bool Compilation::run(Stage last) {
-  if (last == Stage::Spec)
-    return true;
-  if (!parseOrBuild(last) || !checkTypes())
-    return false;
-  note(Stage::Build, "moe ops");
-  if (last == Stage::Build || last == Stage::Grad)
-    return true;
-  if (trains()) {
-    errors.push_back(Diagnostic::error("E-UNSUPPORTED", "of passes only forward is built",
-                                       "use passes: [forward]; --stop-after grad prints the gradients", "passes"));
+Compilation::Compilation(const Compilation &forward, llvm::StringRef module)
+    : input(forward.input), options(forward.options), errors(forward.errors), forward(&forward) {
+  loadMoeDialects(context);
+  this->module = parseSourceString<ModuleOp>(module, ParserConfig(&context));
+  layer = *this->module->getOps<func::FuncOp>().begin();
+}
+
+bool Compilation::splitBackward() {
+  if (!options.archs.empty()) {
+    errors.push_back(Diagnostic::error("E-UNSUPPORTED", "backward passes are built for CPU targets only",
+                                       "use --target cpu", "passes"));
     return false;
   }
+  OwningOpRef<ModuleOp> alone = ModuleOp::create(UnknownLoc::get(&context));
+  training->backward->remove();
+  alone->push_back(training->backward);
+  std::string bytes;
+  llvm::raw_string_ostream os(bytes);
+  (void)writeBytecodeToFile(*alone, os); // a string takes all of it
+  backward.reset(new Compilation(*this, bytes));
+  return true;
+}
+
+bool Compilation::run(Stage last) { return runOwn(last) && (!backward || backward->runOwn(last)); }
+
+bool Compilation::runOwn(Stage last) {
+  if (last == Stage::Spec)
+    return true;
+  if (!isBackward()) {
+    if (!parseOrBuild(last) || !checkTypes())
+      return false;
+    note(Stage::Build, "moe ops");
+  }
+  if (last == Stage::Build || last == Stage::Grad)
+    return true;
+  if (training && !splitBackward())
+    return false;
   if (!fuse())
     return false;
   note(Stage::Fuse, llvm::Twine(fusionNotes.size()) + " rules applied");
@@ -227,11 +253,32 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
     return true;
   }
   if (stage == Stage::Emit) {
-    if (!run(Stage::Schedule) || !runJobs(ObjectForm::Assembly))
+    if (!run(Stage::Schedule) || !runJobs(ObjectForm::Assembly) ||
+        (backward && !backward->runJobs(ObjectForm::Assembly)))
       return false;
   } else if (!run(stage)) {
     return false;
   }
+  if (backward && stage == Stage::Schedule) { // one text, which --schedule takes
+    os << printSchedule(scheduleOfBoth());
+    return true;
+  }
+  write(stage, os);
+  if (backward)
+    backward->write(stage, os);
+  return true;
+}
+
+Schedule Compilation::scheduleOfBoth() const {
+  Schedule both = chosen;
+  if (backward) {
+    llvm::append_range(both.stages, backward->chosen.stages);
+    llvm::append_range(both.cudaStages, backward->chosen.cudaStages);
+  }
+  return both;
+}
+
+void Compilation::write(Stage stage, llvm::raw_ostream &os) {
   if (stage == Stage::Fuse)
     for (const FusionNote &n : fusionNotes)
       os << "// " << n.rule << "  " << n.text << "\n";
@@ -251,7 +298,6 @@ bool Compilation::print(Stage stage, llvm::raw_ostream &os) {
     for (const ObjectJob &object : objects)
       os << comment << isaFacts(object.isa).name << "\n" << llvm::StringRef(object.bytes.data(), object.bytes.size());
   }
-  return true;
 }
 
 // Images in the order of the targets; a target's cubin comes before its PTX.
@@ -291,13 +337,15 @@ bool Compilation::cutIntoChunks() {
     return refuse("calls of CUDA kernels do not run in chunks", "leave the cuda targets or the limit out");
   if (workspaceBytes(launchPlan, header.max_tokens, 1) <= limit)
     return true;
+  if (trains())
+    return refuse("what forward saves is of all tokens of a call", "leave the backward pass or the limit out");
   for (const moec_step &step : launchPlan.steps)
     if (step.kind != MOEC_STEP_ROWS && step.kind != MOEC_STEP_MATMUL && step.kind != MOEC_STEP_DISPATCH &&
         step.kind != MOEC_STEP_COUNTS)
       return refuse("step " + launchPlan.string(step.name).str() + " looks at all tokens of a call",
                     "calls of this layer cannot run in chunks: use a smaller --max-tokens");
   for (const moec_buffer &buffer : launchPlan.buffers)
-    if (buffer.role >= MOEC_FIRST_REPORT)
+    if (moec_is_report_role(buffer.role))
       return refuse("report " + launchPlan.string(buffer.name).str() + " is about all tokens of a call",
                     "leave the report or the limit out");
   int64_t low = 0, high = header.max_tokens; // low fits, high does not
@@ -342,13 +390,16 @@ bool Compilation::readTemplates(std::vector<TemplateUse> &out) {
   std::set<std::string> paths;
   for (const auto &[name, text] : functionTexts)
     paths.insert("functions/" + name + ".mlir");
+  for (const std::string &name : derivatives)
+    paths.insert("derivatives/" + name + ".mlir");
   auto addKernels = [&](const auto &stages) {
     for (const auto &stage : stages)
       for (const auto &entry : stage.entries)
         paths.insert("kernels/" + entry.kernel.templateName + ".mlir");
   };
-  addKernels(chosen.stages);
-  addKernels(chosen.cudaStages);
+  Schedule both = scheduleOfBoth();
+  addKernels(both.stages);
+  addKernels(both.cudaStages);
   for (const std::string &path : paths) {
     Result<std::optional<TemplateText>> read = readTemplate(options.templatesDir, path);
     if (read && *read) {
@@ -365,6 +416,31 @@ bool Compilation::readTemplates(std::vector<TemplateUse> &out) {
 std::unique_ptr<CompiledPackage> Compilation::package() {
   if (!run(Stage::Emit) || !cutIntoChunks())
     return nullptr;
+  PlanObjectInput input, inputOfBackward;
+  std::unique_ptr<CompiledPackage> second;
+  if (backward && !(second = backward->packageOf(inputOfBackward)))
+    return nullptr;
+  std::unique_ptr<CompiledPackage> result = packageOf(input);
+  if (!result)
+    return nullptr;
+  if (second) {
+    input.backward = &inputOfBackward;
+    result->scheduleText = printSchedule(scheduleOfBoth());
+    for (ObjectFile &object : second->objects)
+      result->objects.push_back(std::move(object));
+    second->objects.clear();
+    result->backward = std::move(second);
+  }
+  Result<Bytes> bytes = emitPlanObject(input);
+  if (!bytes) {
+    errors.push_back(bytes.takeError());
+    return nullptr;
+  }
+  result->objects.push_back({result->name + "_plan.o", std::move(*bytes)});
+  return result;
+}
+
+std::unique_ptr<CompiledPackage> Compilation::packageOf(PlanObjectInput &planInput) {
   auto result = std::make_unique<CompiledPackage>();
   if (!readTemplates(result->sources.templates))
     return nullptr;
@@ -382,22 +458,15 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
   for (const FusionNote &n : fusionNotes)
     result->fusionNotes.push_back(n.rule + "  " + n.text);
   for (ObjectJob &object : objects)
-    result->objects.push_back({result->name + "_" + isaFacts(object.isa).name.str() + ".o", std::move(object.bytes)});
+    result->objects.push_back(
+        {result->name + (isBackward() ? "_backward_" : "_") + isaFacts(object.isa).name.str() + ".o",
+         std::move(object.bytes)});
   launchPlan.stageOf.clear();
   result->plan = launchPlan;
-  ObjectFile planObject;
-  planObject.name = result->name + "_plan.o";
   addDevices(*result);
-  PlanObjectInput input = {result->name, result->plan.serialize(), jobs.table, {}, result->images};
+  planInput = {result->name, result->plan.serialize(), jobs.table, {}, result->images, nullptr};
   if (!devices.empty())
-    input.cudaPlan = result->cuda.serialize();
-  Result<Bytes> bytes = emitPlanObject(input);
-  if (!bytes) {
-    errors.push_back(bytes.takeError());
-    return nullptr;
-  }
-  planObject.bytes = std::move(*bytes);
-  result->objects.push_back(std::move(planObject));
+    planInput.cudaPlan = result->cuda.serialize();
   return result;
 }
 

@@ -69,9 +69,9 @@ void printWeights(const LaunchPlan &plan, llvm::raw_ostream &os) {
        << nameIn(typeNames, weight.dtype);
     for (unsigned part = 0; part < weight.parts; ++part)
       os << ' ' << plan.string(plan.roles[weight.role[part]].name);
-    os << " groups " << weight.groups << " n " << weight.n << " k " << weight.k << " padded " << weight.n_padded << 'x'
-       << weight.k_padded << " panels " << weight.panels << " at " << weight.offset << " bytes " << weight.bytes
-       << '\n';
+    os << (weight.transposed ? " transposed" : "") << " groups " << weight.groups << " n " << weight.n << " k "
+       << weight.k << " padded " << weight.n_padded << 'x' << weight.k_padded << " panels " << weight.panels << " at "
+       << weight.offset << " bytes " << weight.bytes << '\n';
   }
 }
 
@@ -176,9 +176,9 @@ std::vector<char> LaunchPlan::serialize() {
 
 void LaunchPlan::print(llvm::raw_ostream &os) const {
   os << "plan " << string(header.name) << " x " << nameIn(typeNames, header.x_dtype) << " y "
-     << nameIn(typeNames, header.y_dtype) << " hidden " << header.hidden << " experts " << header.num_experts
-     << " top_k " << header.top_k << " max_tokens " << header.max_tokens
-     << (header.chunk_tokens ? " chunk_tokens " + std::to_string(header.chunk_tokens) : "") << '\n'
+     << nameIn(typeNames, header.y_dtype) << (header.pass == MOEC_PASS_BACKWARD ? " backward" : "") << " hidden "
+     << header.hidden << " experts " << header.num_experts << " top_k " << header.top_k << " max_tokens "
+     << header.max_tokens << (header.chunk_tokens ? " chunk_tokens " + std::to_string(header.chunk_tokens) : "") << '\n'
      << "slots " << header.num_slots << " scratch " << header.scratch_bytes << " packed " << header.packed_bytes
      << " items " << extentText(header.items) << '\n';
   printRoles(*this, os);

@@ -14,6 +14,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ namespace moec {
 
 struct LaunchPlan : PlanTables {
   std::vector<mlir::Operation *> stageOf; // per step: the stage op in the fused module, null for runtime steps
+  std::map<std::string, uint16_t> roleOfName, regionOfKey; // first of `roles`; of `weights`, by layout and roles
 
   uint32_t addString(llvm::StringRef text);    // offset of `text`, shared when already there
   uint32_t appendString(llvm::StringRef text); // always a new copy
@@ -37,11 +39,17 @@ struct LaunchPlan : PlanTables {
 // The number of columns that one unit of a columns step reduces.
 constexpr int64_t tokenReduceBlock = 64;
 
+// A unit of a grouped_outer: so many columns of A and of B.
+constexpr int64_t outerBlockA = 128, outerBlockB = 256;
+// A unit of other ops of whole parameters: so many elements.
+constexpr int64_t parameterBlock = 16384;
+
 inline llvm::StringRef stepKindName(const moec_step &step) { return stepKindText(step); }
 
 // Steps that are kernels of the package, not calls of the runtime.
 inline bool isKernelStep(const moec_step &step) {
-  return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS;
+  return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS ||
+         step.kind == MOEC_STEP_GROUPS;
 }
 
 // Packed layout of a weight region; sets panels, n_padded, k_padded and bytes from parts, groups, n, k and dtype.

@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_PLAN_PLANBUILDER_H
 #define MOEC_CODEGEN_PLAN_PLANBUILDER_H
 
+#include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/MoeDialect.h"
 #include "codegen/moe/ReportUse.h"
 #include "codegen/plan/PlanStages.h"
@@ -27,8 +28,7 @@ private:
   llvm::DenseMap<mlir::Value, uint16_t> buffers;
   llvm::DenseMap<mlir::Value, uint16_t> routeSteps;             // step of a !moe.route value
   std::map<std::pair<void *, uint16_t>, uint16_t> routeBuffers; // by route and part
-  std::map<std::string, uint16_t> weightBuffers;                // by layout and roles
-  std::map<std::string, uint16_t> roles;                        // index into plan.roles by name
+  std::map<uint16_t, uint16_t> weightBuffers;                   // by region
   mlir::LogicalResult weightStatus = mlir::success();           // of the last vectorBuffer
 
   // PlanStages.cpp
@@ -51,12 +51,27 @@ private:
   mlir::LogicalResult addTokenTotal(moe::TokenTotalOp op);
   mlir::LogicalResult addSlots(moe::SlotsOp op);
   mlir::LogicalResult addSlotInputs(moe::SlotInputsOp op);
+  bool addCopies(); // results that are another result too, and what is a result without a stage of its own
   mlir::LogicalResult checkResults();
   mlir::LogicalResult fillHeader(const PlanOptions &options);
   mlir::LogicalResult checkLimits();
 
+  // PlanGradients.cpp
+  bool backward() const { return plan.header.pass == MOEC_PASS_BACKWARD; }
+  uint16_t passArgument(mlir::BlockArgument argument, llvm::StringRef role); // grad.y, grad.losses, saved.N
+  mlir::LogicalResult addOuter(moe::GroupedOuterOp op);
+  mlir::LogicalResult addGroupSum(moe::GroupSumOp op);
+  mlir::LogicalResult addSlotValues(moe::SlotValuesOp op);
+  mlir::LogicalResult addSlotProducts(moe::SlotProductsOp op);
+  mlir::LogicalResult addParameterSum(moe::ParameterSumOp op);
+  mlir::LogicalResult addScaledRows(moe::ScaledRowsOp op);
+  // The caller's gradient that `value` is, if it goes to it at once: an outer product of one matrix parameter.
+  std::optional<uint16_t> directGradient(mlir::Value value);
+  mlir::LogicalResult addGradients(); // copies of the others to the caller
+
   // PlanWeights.cpp
   std::optional<uint16_t> panelBuffer(moe::GroupedMatmulOp op); // all parts in one region
+  std::optional<uint16_t> matrixBuffer(mlir::Value parameter);  // alone
   uint16_t vectorBuffer(mlir::Value parameter);
   uint16_t squaresBuffer(moe::SquareSumsOp op);
   uint16_t weightBuffer(moec_weight weight, const std::string &name);

@@ -8,6 +8,7 @@
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerInputs.h"
+#include "codegen/moe/PassArguments.h"
 #include "codegen/plan/PlanBuilder.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -51,19 +52,30 @@ uint16_t PlanBuilder::addBuffer(moec_buffer buffer, StringRef name) {
   return uint16_t(plan.buffers.size() - 1);
 }
 
-// The caller's name of a value that the layer returns.
+// The caller's argument that a result is; MOEC_ROLE_NONE: the gradient of a parameter.
+static uint16_t roleOfResult(StringRef name) {
+  unsigned saved;
+  if (name.starts_with("saved.") && !name.drop_front(6).getAsInteger(10, saved) && saved < MOEC_MAX_SAVED)
+    return uint16_t(MOEC_ROLE_SAVED + saved);
+  return llvm::StringSwitch<uint16_t>(name)
+      .Case("y", MOEC_ROLE_Y)
+      .Case("logits", MOEC_ROLE_LOGITS)
+      .Case("ids", MOEC_ROLE_IDS)
+      .Case("weights", MOEC_ROLE_WEIGHTS)
+      .Case("grad.x", MOEC_ROLE_GRAD_X)
+      .Case("grad.residual", MOEC_ROLE_GRAD_RESIDUAL)
+      .Case("grad.expert_weights", MOEC_ROLE_GRAD_EXPERT_WEIGHTS)
+      .Default(reportRole(name).value_or(MOEC_ROLE_NONE));
+}
+
+// The caller's name of a value that the layer returns: the first one, if it has several.
 static std::optional<std::pair<uint16_t, StringRef>> resultRole(func::FuncOp layer, Value value) {
   for (OpOperand &use : value.getUses()) {
     if (!isa<func::ReturnOp>(use.getOwner()))
       continue;
     StringRef name = cast<StringAttr>(layer.getResultAttr(use.getOperandNumber(), "moe.role")).getValue();
-    uint16_t role = llvm::StringSwitch<uint16_t>(name)
-                        .Case("y", MOEC_ROLE_Y)
-                        .Case("logits", MOEC_ROLE_LOGITS)
-                        .Case("ids", MOEC_ROLE_IDS)
-                        .Case("weights", MOEC_ROLE_WEIGHTS)
-                        .Default(reportRole(name).value_or(MOEC_ROLE_NONE));
-    return std::make_pair(role, name);
+    if (uint16_t role = roleOfResult(name))
+      return std::make_pair(role, name);
   }
   return std::nullopt;
 }
@@ -92,6 +104,15 @@ uint16_t PlanBuilder::bufferOf(Value value) {
   bool once = def && type.hasStaticShape(); // for the whole call
   if (once)
     stride = type.getNumElements() * elementBytesOf(type.getElementType());
+  if (auto rows = value.getDefiningOp<RowsOfOp>()) // saved rows are where the caller has them
+    return buffers[value] = bufferOf(rows.getInput());
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    StringRef role = cast<StringAttr>(layer.getArgAttr(argument.getArgNumber(), "moe.role")).getValue();
+    if (isPassArgument(role))
+      return buffers[value] = passArgument(argument, role);
+  }
+  if (std::optional<uint16_t> gradient = directGradient(value))
+    return buffers[value] = *gradient;
   if (!def) {
     const LayerInput *input = inputOf(value);
     buffer.kind = MOEC_BUFFER_INPUT;
@@ -116,6 +137,8 @@ uint16_t PlanBuilder::bufferOf(Value value) {
   buffer.bytes = once ? moec_extent{0, stride, 0}
                       : moec_extent{stride * rows.per_token, stride * rows.fixed, stride * rows.per_sequence};
   buffer.row_stride = once ? 0 : uint32_t(stride);
+  if (once && type.getRank() > 1)
+    buffer.row_stride = uint32_t(type.getShape().back() * elementBytesOf(type.getElementType()));
   return buffers[value] = addBuffer(buffer, name);
 }
 
@@ -140,8 +163,9 @@ uint16_t PlanBuilder::routeBuffer(Value route, uint16_t part) {
 uint16_t PlanBuilder::operandBuffer(Value value) {
   if (auto squares = value.getDefiningOp<SquareSumsOp>())
     return squaresBuffer(squares);
-  bool parameter =
-      !value.getDefiningOp() && cast<RankedTensorType>(value.getType()).hasStaticShape() && !inputOf(value);
+  auto argument = dyn_cast<BlockArgument>(value);
+  bool parameter = argument && cast<RankedTensorType>(value.getType()).hasStaticShape() && !inputOf(value) &&
+                   !isPassArgument(cast<StringAttr>(layer.getArgAttr(argument.getArgNumber(), "moe.role")).getValue());
   return parameter ? vectorBuffer(value) : bufferOf(value);
 }
 
@@ -155,6 +179,8 @@ uint16_t PlanBuilder::argument(const StageArg &arg) {
     return routeBuffer(arg.value, MOEC_ROUTE_ROW_SLOT);
   case StageArg::SlotRow:
     return routeBuffer(arg.value, MOEC_ROUTE_SLOT_ROW);
+  case StageArg::Offsets:
+    return routeBuffer(arg.value, MOEC_ROUTE_OFFSETS);
   default:
     return operandBuffer(arg.value);
   }
@@ -212,6 +238,8 @@ LogicalResult PlanBuilder::addCombine(CombineOp op) {
 }
 
 LogicalResult PlanBuilder::addDispatch(DispatchOp op) {
+  if (backward() && op.getRoute().use_empty())
+    return success();
   auto type = cast<RouteType>(op.getRoute().getType());
   moec_step &step = addStep(MOEC_STEP_DISPATCH, stageName(op), argsFor(op), nullptr);
   step.num_groups = uint32_t(type.getGroups());
@@ -224,7 +252,7 @@ LogicalResult PlanBuilder::addDispatch(DispatchOp op) {
   if (!op->hasAttr("moe.experts") &&
       (!resultRole(layer, op.getIds()) || resultRole(layer, op.getIds())->first != MOEC_ROLE_IDS))
     return success();
-  if (plan.header.num_experts)
+  if (plan.header.num_experts || backward())
     return success();
   plan.header.num_experts = step.num_groups;
   moec_buffer counts = {};
@@ -301,7 +329,7 @@ LogicalResult PlanBuilder::addSlots(SlotsOp op) {
   step.num_groups = uint32_t(type.getGroups());
   step.choices = uint32_t(type.getChoices());
   routeSteps[op.getRoute()] = uint16_t(plan.steps.size() - 1);
-  plan.header.num_experts += step.num_groups; // experts of different width have a route for each class
+  plan.header.num_experts += backward() ? 0 : step.num_groups; // experts of different width have a route for each class
   return success();
 }
 
@@ -310,6 +338,24 @@ LogicalResult PlanBuilder::addSlotInputs(SlotInputsOp op) {
   step.route = routeSteps.lookup(op.getRoute());
   step.rows_per_task = 1;
   return success();
+}
+
+// A buffer of the caller for every result that is not the first name of a value.
+bool PlanBuilder::addCopies() {
+  Operation *end = layer.getBody().front().getTerminator();
+  size_t before = plan.steps.size();
+  for (auto [i, value] : llvm::enumerate(end->getOperands())) {
+    StringRef name = cast<StringAttr>(layer.getResultAttr(unsigned(i), "moe.role")).getValue();
+    uint16_t role = roleOfResult(name), from = bufferOf(value);
+    if (!role || plan.buffers[from].role == role)
+      continue;
+    moec_buffer to = plan.buffers[from];
+    to.kind = MOEC_BUFFER_OPT_OUTPUT;
+    to.role = role;
+    CopyArgs<uint16_t> args = {from, addBuffer(to, name)};
+    addStep(MOEC_STEP_COPY, ("copy_" + name.str()), listArgs(args), nullptr);
+  }
+  return plan.steps.size() > before;
 }
 
 // ---- the whole --------------------------------------------------------------------------------------------------
@@ -340,11 +386,12 @@ LogicalResult PlanBuilder::checkResults() {
   SharedColumns choices{"P5", {"ids", "weights", "expert_ids", "expert_weights"}};
   SharedColumns logits{"P7", {"logits", "probabilities", "noise"}};
   for (BlockArgument argument : layer.getArguments())
-    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
+    if (cast<StringAttr>(layer.getArgAttr(argument.getArgNumber(), "moe.role")).getValue() == "x")
       hidden = columnsOf(cast<RankedTensorType>(argument.getType()));
   for (auto [i, value] : llvm::enumerate(end->getOperands())) {
     StringRef role = cast<StringAttr>(layer.getResultAttr(i, "moe.role")).getValue();
-    if (!value.getDefiningOp() || !seen.insert(value.getAsOpaquePointer()).second)
+    bool own = value.getDefiningOp() && seen.insert(value.getAsOpaquePointer()).second;
+    if (!own && !backward() && !role.starts_with("saved."))
       return layer.emitOpError("P2: result ") << role << " must be made by a stage of its own";
     int64_t columns = columnsOf(cast<RankedTensorType>(value.getType()));
     if (role == "y" && columns != hidden)
@@ -358,13 +405,14 @@ LogicalResult PlanBuilder::checkResults() {
       if (failed(choices.add(layer, input->name, columns)) || failed(logits.add(layer, input->name, columns)))
         return failure();
     }
-  plan.header.top_k = uint32_t(choices.columns);
+  plan.header.top_k = backward() ? plan.header.top_k : uint32_t(choices.columns);
   return success();
 }
 
 LogicalResult PlanBuilder::fillHeader(const PlanOptions &options) {
   moec_plan_header &header = plan.header;
-  header.name = plan.addString(layer.getName());
+  if (!backward())
+    header.name = plan.addString(layer.getName());
   header.max_tokens = options.maxTokens;
   header.determinism = 1;
   layer.walk([&](CombineOp combine) {
@@ -376,7 +424,7 @@ LogicalResult PlanBuilder::fillHeader(const PlanOptions &options) {
       header.x_dtype = buffer.dtype;
       header.hidden = buffer.row_stride / moec_dtype_bytes(buffer.dtype);
     }
-    if (buffer.role == MOEC_ROLE_Y)
+    if (buffer.role == MOEC_ROLE_Y || buffer.role == MOEC_ROLE_GRAD_Y)
       header.y_dtype = buffer.dtype;
   }
   auto facts = layer->getAttrOfType<DictionaryAttr>("moe.layer");
@@ -410,12 +458,27 @@ LogicalResult PlanBuilder::checkLimits() {
 }
 
 LogicalResult PlanBuilder::run(const PlanOptions &options) {
+  if (options.forward) {
+    const LaunchPlan &forward = *options.forward;
+    plan.strings = forward.strings;
+    plan.roles = forward.roles;
+    plan.weights = forward.weights;
+    plan.roleOfName = forward.roleOfName;
+    plan.regionOfKey = forward.regionOfKey;
+    plan.header.pass = MOEC_PASS_BACKWARD;
+    plan.header.name = forward.header.name;
+    plan.header.features = forward.header.features & MOEC_FEATURE_ROLE_PER_GROUP;
+    plan.header.num_experts = forward.header.num_experts;
+    plan.header.top_k = forward.header.top_k;
+  }
   nameStages(layer); // hand-written stages may come without names
   if (failed(checkResults()))
     return failure();
-  for (BlockArgument argument : layer.getArguments())
-    if (!cast<RankedTensorType>(argument.getType()).hasStaticShape() && !inputOf(argument))
-      bufferOf(argument); // x is buffer 0, used or not
+  for (BlockArgument argument : layer.getArguments()) {
+    StringRef role = cast<StringAttr>(layer.getArgAttr(argument.getArgNumber(), "moe.role")).getValue();
+    if (role == "x" || isPassArgument(role))
+      bufferOf(argument); // used or not; x is buffer 0
+  }
   for (Operation &op : layer.getBody().front().without_terminator()) {
     size_t before = plan.steps.size();
     LogicalResult added = llvm::TypeSwitch<Operation *, LogicalResult>(&op)
@@ -429,6 +492,13 @@ LogicalResult PlanBuilder::run(const PlanOptions &options) {
                               .Case([&](TokenTotalOp total) { return addTokenTotal(total); })
                               .Case([&](SlotsOp slots) { return addSlots(slots); })
                               .Case([&](SlotInputsOp inputs) { return addSlotInputs(inputs); })
+                              .Case([&](GroupedOuterOp outer) { return addOuter(outer); })
+                              .Case([&](GroupSumOp sum) { return addGroupSum(sum); })
+                              .Case([&](SlotValuesOp values) { return addSlotValues(values); })
+                              .Case([&](SlotProductsOp products) { return addSlotProducts(products); })
+                              .Case([&](ParameterSumOp sum) { return addParameterSum(sum); })
+                              .Case([&](ScaledRowsOp scaled) { return addScaledRows(scaled); })
+                              .Case([&](RowsOfOp) { return success(); })     // where the caller has them
                               .Case([&](SquareSumsOp) { return success(); }) // made when weights are packed
                               .Default([](Operation *other) { return other->emitOpError("is not a stage"); });
     if (failed(added) || failed(weightStatus))
@@ -436,6 +506,9 @@ LogicalResult PlanBuilder::run(const PlanOptions &options) {
     for (uint32_t asked = reports.askedBy(&op); before < plan.steps.size(); ++before)
       plan.steps[before].asked |= asked;
   }
+  addCopies();
+  if (failed(addGradients()) || failed(weightStatus))
+    return failure();
   if (failed(fillHeader(options)) || failed(finishWeights()) || failed(checkLimits()))
     return failure();
   assignSlots(plan);

@@ -14,6 +14,7 @@ namespace moec {
 
 struct PlanOptions {
   int64_t maxTokens = 8192;
+  const LaunchPlan *forward = nullptr; // of a backward pass: whose roles and weights the plan begins with
 };
 
 // StepArgs.h has the arguments of each kind of step; a slots step has none. A parameter used twice in the same form is

@@ -77,7 +77,7 @@ std::optional<uint16_t> PlanBuilder::roleOf(Value parameter, bool matrix) {
   role.matrix = matrix;
   role.expert_axis = type.getRank() == (matrix ? 3 : 2);
   std::copy(type.getShape().begin(), type.getShape().end(), role.dims);
-  if (auto found = roles.find(name.str()); found != roles.end()) {
+  if (auto found = plan.roleOfName.find(name.str()); found != plan.roleOfName.end()) {
     if (plan.roles[found->second].matrix == role.matrix)
       return found->second;
     layer.emitOpError("P4: parameter ") << name << " is used as a matrix and as a vector";
@@ -96,13 +96,13 @@ std::optional<uint16_t> PlanBuilder::roleOf(Value parameter, bool matrix) {
   if (hasMembers(parameter)) {
     if (failed(addMembers(index, role)))
       return std::nullopt;
-    return roles[name.str()] = uint16_t(first);
+    return plan.roleOfName[name.str()] = uint16_t(first);
   }
   role.name = plan.addString(name);
   if (failed(readStorage(name, layer.getArgAttrOfType<DictionaryAttr>(index, "moe.storage"), role)))
     return std::nullopt;
   plan.roles.push_back(role);
-  return roles[name.str()] = uint16_t(first);
+  return plan.roleOfName[name.str()] = uint16_t(first);
 }
 
 bool PlanBuilder::hasMembers(Value parameter) {
@@ -137,19 +137,26 @@ LogicalResult PlanBuilder::addMembers(unsigned index, moec_role role) {
 }
 
 uint16_t PlanBuilder::weightBuffer(moec_weight weight, const std::string &name) {
-  std::string key = (weight.layout == MOEC_LAYOUT_PANELS ? "panels " : "vector ") + name;
-  if (auto found = weightBuffers.find(key); found != weightBuffers.end())
-    return found->second;
-  finishWeightLayout(weight);
+  std::string key = (weight.transposed                     ? "transposed panels "
+                     : weight.layout == MOEC_LAYOUT_PANELS ? "panels "
+                                                           : "vector ") +
+                    name;
+  auto [found, isNew] = plan.regionOfKey.try_emplace(key, uint16_t(plan.weights.size()));
+  if (auto known = weightBuffers.find(found->second); known != weightBuffers.end())
+    return known->second;
+  if (isNew) {
+    finishWeightLayout(weight);
+    plan.weights.push_back(weight);
+  }
+  weight = plan.weights[found->second];
   moec_buffer buffer = {};
   buffer.kind = MOEC_BUFFER_WEIGHT;
-  buffer.slot = uint16_t(plan.weights.size());
+  buffer.slot = found->second;
   buffer.dtype = weight.dtype;
   buffer.bytes = {0, int64_t(weight.bytes), 0};
   if (weight.layout == MOEC_LAYOUT_VECTOR)
     buffer.row_stride = weight.n_padded * 4; // from one group to the next
-  plan.weights.push_back(weight);
-  return weightBuffers[key] = addBuffer(buffer, name);
+  return weightBuffers[found->second] = addBuffer(buffer, name);
 }
 
 std::optional<uint16_t> PlanBuilder::panelBuffer(GroupedMatmulOp op) {
@@ -161,6 +168,7 @@ std::optional<uint16_t> PlanBuilder::panelBuffer(GroupedMatmulOp op) {
   weight.groups = uint32_t(op.groups());
   weight.n = uint32_t(op.columns());
   weight.k = uint32_t(op.depth());
+  weight.transposed = op.getTransposed();
   std::string name;
   for (auto [i, part] : llvm::enumerate(op.getB())) {
     std::optional<uint16_t> role = roleOf(part, /*matrix=*/true);
@@ -171,6 +179,23 @@ std::optional<uint16_t> PlanBuilder::panelBuffer(GroupedMatmulOp op) {
     name += (i ? "+" : "") + plan.string(plan.roles[*role].name).str();
   }
   return weightBuffer(weight, name);
+}
+
+std::optional<uint16_t> PlanBuilder::matrixBuffer(Value parameter) {
+  std::optional<uint16_t> role = roleOf(parameter, /*matrix=*/true);
+  if (!role)
+    return std::nullopt;
+  RankedTensorType type = typeOf(parameter);
+  moec_weight weight = {};
+  weight.layout = MOEC_LAYOUT_PANELS;
+  weight.dtype = typeCodeOf(type.getElementType());
+  weight.parts = 1;
+  weight.role[0] = *role;
+  weight.groups = type.getRank() == 3 ? uint32_t(type.getDimSize(0)) : 1;
+  weight.n = uint32_t(type.getDimSize(type.getRank() - 2));
+  weight.k = uint32_t(type.getShape().back());
+  weight.role_per_group = hasMembers(parameter);
+  return weightBuffer(weight, plan.string(plan.roles[*role].name).str());
 }
 
 uint16_t PlanBuilder::vectorBuffer(Value parameter) {

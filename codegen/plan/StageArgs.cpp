@@ -82,4 +82,37 @@ SlotInputsArgs<StageArg> argsOf(moe::SlotInputsOp op) {
       {op.getInput()}, {op.getWeights()}, {op.getResult()}, {route, StageArg::RowToken}, {route, StageArg::RowSlot}};
 }
 
+OuterArgs<StageArg> argsOf(moe::GroupedOuterOp op) {
+  OuterArgs<StageArg> args;
+  args.a = {op.getA()};
+  args.b = {op.getB()};
+  args.out = {op.getResult()};
+  if (Value route = op.getRoute()) {
+    args.offsets = {route, StageArg::Offsets};
+    if (op.getGatheredA())
+      args.tokenA = {route, StageArg::RowToken};
+    if (op.getGatheredB())
+      args.tokenB = {route, StageArg::RowToken};
+  }
+  return args;
+}
+
+GroupSumArgs<StageArg> argsOf(moe::GroupSumOp op) {
+  return {{op.getInput()}, {op.getResult()}, {op.getRoute(), StageArg::Offsets}};
+}
+
+SlotValuesArgs<StageArg> argsOf(moe::SlotValuesOp op) {
+  return {{op.getInput()}, {op.getRoute(), StageArg::SlotRow}, {op.getResult()}};
+}
+
+SlotProductsArgs<StageArg> argsOf(moe::SlotProductsOp op) {
+  return {{op.getA()}, {op.getRows()}, {op.getRoute(), StageArg::SlotRow}, {op.getResult()}};
+}
+
+ParameterSumArgs<StageArg> argsOf(moe::ParameterSumOp op) { return {buffers(op.getInputs()), {op.getResult()}}; }
+
+ScaledRowsArgs<StageArg> argsOf(moe::ScaledRowsOp op) {
+  return {{op.getMatrix(), StageArg::Matrices}, {op.getValues()}, {op.getResult()}};
+}
+
 } // namespace moec

@@ -13,7 +13,7 @@ namespace moec {
 
 struct StageArg {
   // The value itself; the packed matrices of the matmul whose first is the value; or a table of the route that it is.
-  enum Kind { Buffer, Matrices, RowToken, RowSlot, SlotRow };
+  enum Kind { Buffer, Matrices, RowToken, RowSlot, SlotRow, Offsets };
   mlir::Value value;
   Kind kind = Buffer;
 };
@@ -27,6 +27,12 @@ TopTokensArgs<StageArg> argsOf(moe::TopTokensOp op);
 ColumnsArgs<StageArg> argsOf(moe::TokenReduceOp op);
 ColumnsArgs<StageArg> argsOf(moe::TokenTotalOp op);
 SlotInputsArgs<StageArg> argsOf(moe::SlotInputsOp op);
+OuterArgs<StageArg> argsOf(moe::GroupedOuterOp op);
+GroupSumArgs<StageArg> argsOf(moe::GroupSumOp op);
+SlotValuesArgs<StageArg> argsOf(moe::SlotValuesOp op);
+SlotProductsArgs<StageArg> argsOf(moe::SlotProductsOp op);
+ParameterSumArgs<StageArg> argsOf(moe::ParameterSumOp op);
+ScaledRowsArgs<StageArg> argsOf(moe::ScaledRowsOp op);
 
 // The buffers of `step`, which is the step of `op`, by name.
 template <typename Op> auto buffersOf(Op op, const LaunchPlan &plan, const moec_step &step) {

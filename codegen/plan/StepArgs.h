@@ -104,6 +104,55 @@ template <typename T> struct SlotInputsArgs {
   }
 };
 
+// ---- of backward passes
+
+// offsets: a route's, absent where all tokens are one group; tokenA, tokenB: row of A, B for each row, where gathered.
+template <typename T> struct OuterArgs {
+  T a = {}, b = {}, out = {};
+  std::optional<T> offsets, tokenA, tokenB;
+  template <typename Self> static auto fields(Self &self) {
+    return std::tie(self.a, self.b, self.out, self.offsets, self.tokenA, self.tokenB);
+  }
+};
+
+template <typename T> struct GroupSumArgs {
+  T values = {}, out = {}, offsets = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.values, self.out, self.offsets); }
+};
+
+template <typename T> struct SlotValuesArgs {
+  T values = {}, slotRow = {}, out = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.values, self.slotRow, self.out); }
+};
+
+template <typename T> struct SlotProductsArgs {
+  T a = {}, rows = {}, slotRow = {}, out = {};
+  template <typename Self> static auto fields(Self &self) {
+    return std::tie(self.a, self.rows, self.slotRow, self.out);
+  }
+};
+
+template <typename T> struct ParameterSumArgs {
+  std::vector<T> values;
+  T out = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.values, self.out); }
+};
+
+template <typename T> struct ScaledRowsArgs {
+  T matrix = {}, values = {}, out = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.matrix, self.values, self.out); }
+};
+
+// As moec_gradient_arg and moec_copy_arg of moec_abi.h.
+template <typename T> struct GradientArgs {
+  T values = {}, gradient = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.values, self.gradient); }
+};
+template <typename T> struct CopyArgs {
+  T from = {}, to = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.from, self.to); }
+};
+
 // ---- what every kind can do -------------------------------------------------------------------------------------
 
 namespace detail {

@@ -17,7 +17,8 @@ typedef struct walk {
   const moec_layer *layer;
   const moec_cuda_layer *cuda;
   const moec_weights *weights;
-  const moec_forward_args *args;
+  const moec_pass_args *pass;
+  const moec_forward_args *args; /* of the pass */
   int64_t num_sequences;
   moec_workspace_map map;
 } walk;
@@ -60,7 +61,7 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
   char *workspace = w->args->workspace;
   switch (param->kind) {
   case MOEC_CUDA_BUFFER:
-    return (uint64_t)(uintptr_t)moec_buffer_address(w->layer, w->weights, w->args, &w->map, param->index);
+    return (uint64_t)(uintptr_t)moec_buffer_address(w->layer, w->weights, w->pass, &w->map, param->index);
   case MOEC_CUDA_ROUTE:
     return (uint64_t)(uintptr_t)(workspace + w->map.route[w->layer->plan.route_of_step[param->index]][param->part]);
   case MOEC_CUDA_TABLE:
@@ -160,9 +161,11 @@ static moec_status launch_all(const walk *w) {
   return status;
 }
 
-moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_pass_args *pass) {
+  const moec_forward_args *args = pass->args;
   walk w;
   int pushed;
+  w.pass = pass;
   w.layer = layer;
   w.cuda = layer->cuda;
   w.weights = weights;

@@ -9,16 +9,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* One buffer of the caller: bytes [start, start + bytes). */
-typedef struct caller_range {
-  const char *name;
-  uintptr_t start;
-  uint64_t bytes;
-  uint32_t align;
-  int written;
-} caller_range;
+typedef moec_caller_range caller_range;
 
-enum { MAX_RANGES = MOEC_NUM_BUFFER_ROLES + 2 };
+enum { MAX_RANGES = MOEC_NUM_FORWARD_ROLES + 3 };
 
 /* The weights are where the layer runs and a stream is there for GPUs only. */
 static moec_status check_device(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
@@ -38,7 +31,8 @@ moec_status moec_read_args(const moec_forward_args *caller, moec_forward_args *a
   int known = caller->struct_size == offsetof(moec_forward_args, stream) ||
               caller->struct_size == offsetof(moec_forward_args, tokens_per_sequence) ||
               caller->struct_size == offsetof(moec_forward_args, out_probabilities) ||
-              caller->struct_size == offsetof(moec_forward_args, probe);
+              caller->struct_size == offsetof(moec_forward_args, probe) ||
+              caller->struct_size == offsetof(moec_forward_args, saved);
   if (caller->struct_size < sizeof(*args) && !known)
     return moec_error(MOEC_INVALID_ARGUMENT, "args: struct_size is %zu, expected %zu", caller->struct_size,
                       sizeof(*args));
@@ -89,7 +83,7 @@ static moec_status check_tokens(const moec_layer *layer, const moec_forward_args
 }
 
 static int is_written(uint32_t role) {
-  return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || role >= MOEC_FIRST_REPORT;
+  return (role >= MOEC_ROLE_Y && role <= MOEC_ROLE_COUNTS) || moec_is_report_role(role);
 }
 
 /* The message of an output that the package lacks, with what its caller can do. */
@@ -117,7 +111,7 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
   const moec_plan *plan = &layer->plan;
   int count = 0;
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
     void *pointer = moec_caller_buffer(args, role);
     int32_t buffer = plan->buffer_of_role[role];
     if (!pointer && buffer >= 0 && !is_written(role))
@@ -134,6 +128,18 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
     uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
     ranges[count++] = (caller_range){moec_argument_name(role), (uintptr_t)pointer, bytes, align, is_written(role)};
   }
+  if (args->saved) {
+    size_t saved_bytes;
+    moec_status status = moec_layer_saved_bytes(layer, args->num_tokens, args->tokens_per_sequence, &saved_bytes);
+    if (status != MOEC_OK)
+      return status;
+    if (!layer->backward)
+      return moec_check_trains(layer);
+    if (args->saved_bytes < saved_bytes)
+      return moec_error(MOEC_WORKSPACE_TOO_SMALL, "saved has %zu bytes, %" PRId64 " tokens need %zu", args->saved_bytes,
+                        args->num_tokens, saved_bytes);
+    ranges[count++] = (caller_range){"saved", (uintptr_t)args->saved, saved_bytes, MOEC_WORKSPACE_ALIGN, 1};
+  }
   ranges[count++] = (caller_range){"workspace", (uintptr_t)args->workspace, workspace_bytes, MOEC_WORKSPACE_ALIGN, 1};
   ranges[count++] = (caller_range){"weights", (uintptr_t)weights->base, moec_weight_set_of(layer)->packed_bytes, 1, 0};
   *out_count = count;
@@ -146,7 +152,7 @@ static int overlaps(const caller_range *a, const caller_range *b) {
   return low->bytes && high->bytes && high->start - low->start < low->bytes;
 }
 
-static moec_status check_ranges(const caller_range *ranges, int count) {
+moec_status moec_check_ranges(const caller_range *ranges, int count) {
   for (int i = 0; i < count; ++i) {
     if (ranges[i].start % ranges[i].align)
       return moec_error(MOEC_ALIGNMENT, "%s is not %" PRIu32 "-byte aligned", ranges[i].name, ranges[i].align);
@@ -161,17 +167,22 @@ static moec_status check_ranges(const caller_range *ranges, int count) {
   return MOEC_OK;
 }
 
+moec_status moec_check_call(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args) {
+  moec_status status = check_handles(layer, weights, args);
+  if (status == MOEC_OK)
+    status = check_device(layer, weights, args);
+  if (status == MOEC_OK)
+    status = check_tokens(layer, args);
+  return status == MOEC_OK ? check_probe(args->probe) : status;
+}
+
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *caller,
                                moec_forward_args *args) {
   moec_status status = check_handles(layer, weights, caller);
   if (status == MOEC_OK)
     status = moec_read_args(caller, args);
   if (status == MOEC_OK)
-    status = check_device(layer, weights, args);
-  if (status == MOEC_OK)
-    status = check_tokens(layer, args);
-  if (status == MOEC_OK)
-    status = check_probe(args->probe);
+    status = moec_check_call(layer, weights, args);
   if (status != MOEC_OK || args->num_tokens == 0)
     return status;
   if (!args->x || !args->y || !args->workspace)
@@ -187,5 +198,5 @@ moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weig
   caller_range ranges[MAX_RANGES];
   int count = 0;
   status = collect(layer, weights, args, workspace_bytes, ranges, &count);
-  return status == MOEC_OK ? check_ranges(ranges, count) : status;
+  return status == MOEC_OK ? moec_check_ranges(ranges, count) : status;
 }

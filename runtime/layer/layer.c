@@ -132,13 +132,10 @@ static moec_status choose_threads(moec_layer *layer, const moec_layer_options *o
   return MOEC_OK;
 }
 
-moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer) {
-  moec_layer_options chosen = {.struct_size = sizeof(chosen)};
-  if (!package || !out_layer)
-    return moec_error(MOEC_NULL_POINTER, "%s is NULL", package ? "out_layer" : "package");
-  moec_status status = options ? read_options(options, &chosen) : MOEC_OK;
-  if (status != MOEC_OK)
-    return status;
+/* A layer of one pass of the package. */
+static moec_status create_pass(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer) {
+  moec_layer_options chosen = *options;
+  moec_status status = MOEC_OK;
   moec_layer *layer = calloc(1, sizeof(*layer));
   if (!layer)
     return moec_error(MOEC_OUT_OF_MEMORY, "no memory for a layer of %zu bytes", sizeof(*layer));
@@ -159,10 +156,69 @@ moec_status moec_layer_create(const moec_package *package, const moec_layer_opti
   return MOEC_OK;
 }
 
+/* The backward plan has the forward plan's roles, and its packed weights begin with those of forward. */
+static moec_status check_backward(const moec_layer *layer) {
+  const moec_plan *forward = &layer->plan, *backward = &layer->backward->plan;
+  if (backward->header->pass != MOEC_PASS_BACKWARD || forward->header->pass != MOEC_PASS_FORWARD)
+    return moec_error(MOEC_INVALID_ARGUMENT, "package: passes are %d and %d, expected 0 and 1",
+                      (int)forward->header->pass, (int)backward->header->pass);
+  if (memcmp(forward->header->spec_hash, backward->header->spec_hash, sizeof(forward->header->spec_hash)) != 0 ||
+      forward->header->hidden != backward->header->hidden || forward->header->x_dtype != backward->header->x_dtype ||
+      forward->header->y_dtype != backward->header->y_dtype ||
+      forward->header->max_tokens != backward->header->max_tokens)
+    return moec_error(MOEC_INVALID_ARGUMENT, "package: forward and backward are of different layers");
+  if (forward->header->roles.count != backward->header->roles.count)
+    return moec_error(MOEC_INVALID_ARGUMENT, "package: forward has %d roles, backward %d",
+                      (int)forward->header->roles.count, (int)backward->header->roles.count);
+  const moec_weight_set *own = layer->cuda ? &layer->cuda->plan.weight_set : &forward->weight_set;
+  const moec_weight_set *all = moec_weight_set_of(layer);
+  if (own->count > all->count || memcmp(own->weights, all->weights, own->count * sizeof(*own->weights)) != 0)
+    return moec_error(MOEC_INVALID_ARGUMENT, "package: backward has other weights than forward");
+  for (uint32_t i = 0; i < MOEC_MAX_SAVED; ++i) {
+    int32_t made = forward->buffer_of_role[MOEC_ROLE_SAVED + i], read = backward->buffer_of_role[MOEC_ROLE_SAVED + i];
+    if ((made < 0) != (read < 0) ||
+        (made >= 0 && (forward->buffers[made].dtype != backward->buffers[read].dtype ||
+                       memcmp(&forward->buffers[made].bytes, &backward->buffers[read].bytes, sizeof(moec_extent)))))
+      return moec_error(MOEC_INVALID_ARGUMENT, "package: saved value %d differs between the passes", (int)i);
+  }
+  return MOEC_OK;
+}
+
+/* Backward runs on the threads, with the instruction set and on the device of forward. */
+static moec_status create_backward(const moec_package *package, const moec_layer_options *options, moec_layer *layer) {
+  moec_layer_options shared = *options;
+  if (layer->pool) {
+    shared.pool = layer->pool;
+    shared.max_threads = shared.spin_us = 0;
+  }
+  if (!layer->cuda)
+    shared.max_isa = layer->isa + 1;
+  moec_status status = create_pass(package, &shared, &layer->backward);
+  return status == MOEC_OK ? check_backward(layer) : status;
+}
+
+moec_status moec_layer_create(const moec_package *package, const moec_layer_options *options, moec_layer **out_layer) {
+  moec_layer_options chosen = {.struct_size = sizeof(chosen)};
+  if (!package || !out_layer)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", package ? "out_layer" : "package");
+  moec_status status = options ? read_options(options, &chosen) : MOEC_OK;
+  moec_layer *layer = NULL;
+  if (status == MOEC_OK)
+    status = create_pass(package, &chosen, &layer);
+  if (status == MOEC_OK && package->abi_minor >= 1 && package->backward)
+    status = create_backward(package->backward, &chosen, layer);
+  if (status == MOEC_OK)
+    *out_layer = layer;
+  else
+    moec_layer_destroy(layer);
+  return status;
+}
+
 void moec_layer_destroy(moec_layer *layer) {
   if (!layer || layer->magic != MOEC_LAYER_MAGIC)
     return;
   layer->magic = 0;
+  moec_layer_destroy(layer->backward);
   moec_pool_release(layer->pool);
   moec_cuda_layer_destroy(layer->cuda);
   free(layer);
@@ -221,6 +277,7 @@ moec_status moec_layer_get_info(const moec_layer *layer, moec_layer_info *out_in
       .num_losses = report_count(plan, MOEC_ROLE_LOSSES),
       .num_choice_counts = report_count(plan, MOEC_ROLE_CHOICE_COUNTS),
       .reports = reports_of(plan),
+      .trains = layer->backward != NULL,
   };
   memcpy(out_info, &info, struct_size < sizeof(info) ? struct_size : sizeof(info));
   return MOEC_OK;
@@ -252,10 +309,11 @@ moec_status moec_layer_forward_aliased(const moec_layer *layer, const moec_weigh
     return status;
   if (layer->cuda && distinct_groups)
     return moec_error(MOEC_UNSUPPORTED_DEVICE, "groups are shared in CPU layers only");
+  const moec_pass_args pass = {&checked, NULL};
   if (layer->cuda)
-    return moec_cuda_walk(layer, weights, &checked);
+    return moec_cuda_walk(layer, weights, &pass);
   uint32_t mode = moec_fp_mode_enter();
-  status = moec_plan_walk(layer, weights, &checked, distinct_groups);
+  status = moec_plan_walk(layer, weights, &pass, distinct_groups);
   moec_fp_mode_leave(mode);
   return status;
 }

@@ -25,6 +25,7 @@ struct moec_layer {
   void *parallel_for_context;
   moec_pool *pool;       /* a use of it; NULL with one thread, a host's parallel_for or CUDA */
   moec_cuda_layer *cuda; /* NULL on the CPU; otherwise isa, threads and pool are unused */
+  moec_layer *backward;  /* its backward pass, owned, whose weights begin with those of this layer; NULL: none */
 };
 
 struct moec_weights {
@@ -33,8 +34,16 @@ struct moec_weights {
   const char *base;               /* the caller's buffer, header page first; device memory on CUDA */
   const moec_cuda_target *target; /* what `maps` are for; NULL on the CPU */
   int32_t cuda_device;
-  void *maps; /* the target's TMA descriptors, owned; NULL if it has none */
+  void *maps;             /* the target's TMA descriptors, owned; NULL if it has none */
+  moec_weights *backward; /* the same buffer as weights of the layer's backward pass, owned; NULL: none */
 };
+
+/* One call: forward, or with the caller's arguments of backward, whose inputs, tokens, workspace, stream and probe are
+ * then in `args` too. */
+typedef struct moec_pass_args {
+  const moec_forward_args *args;
+  const moec_backward_args *backward; /* NULL: a forward call */
+} moec_pass_args;
 
 /* Byte offsets of the workspace's parts for one T; the map is drawn in moec_abi.h. */
 typedef struct moec_workspace_map {
@@ -44,7 +53,8 @@ typedef struct moec_workspace_map {
   int64_t scratch, scratch_stride;     /* worker 0, bytes from one worker to the next */
   int64_t counts;                      /* calls in chunks: counts of the chunks so far */
   int64_t table[MOEC_MAX_CUDA_TABLES]; /* CUDA: instead of items and scratch */
-  int64_t bytes;
+  int64_t saved[MOEC_MAX_SAVED];       /* in the caller's `saved`, by role */
+  int64_t bytes, saved_bytes;
 } moec_workspace_map;
 
 /* 0 <= num_tokens <= max_tokens; sequence_tokens divides num_tokens (0: one sequence); `reports`: the call asks for a
@@ -60,24 +70,28 @@ static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_to
 /* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
 moec_status moec_check_layer(const moec_layer *layer);
 
+/* The same, or MOEC_INVALID_ARGUMENT for a layer without a backward pass. */
+moec_status moec_check_trains(const moec_layer *layer);
+
 /* Checks everything about a call that can be wrong, in O(1). On MOEC_OK the plan may be walked with *out_args: the
  * caller's arguments, with zeros in fields beyond the end of the caller's struct. */
 moec_status moec_check_forward(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                                moec_forward_args *out_args);
 
 /* Runs the plan on checked arguments with T >= 1; distinct_groups: see aliased_forward.h. */
-moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_pass_args *pass,
                            uint32_t distinct_groups);
 
 /* Runs a region on the layer's threads, whichever they are. */
 moec_status moec_layer_run(const moec_layer *layer, const moec_region *region);
 
 /* CUDA: enqueues the target's launches on checked arguments with T >= 1. */
-moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+moec_status moec_cuda_walk(const moec_layer *layer, const moec_weights *weights, const moec_pass_args *pass);
 
-/* The regions of the packed weights this layer reads. */
+/* The regions of this layer's packed weights: those of its backward pass, which begin with its own, if it has one. */
 static inline const moec_weight_set *moec_weight_set_of(const moec_layer *layer) {
-  return layer->cuda ? &layer->cuda->plan.weight_set : &layer->plan.weight_set;
+  const moec_layer *all = layer->backward ? layer->backward : layer;
+  return all->cuda ? &all->cuda->plan.weight_set : &all->plan.weight_set;
 }
 
 /* Tokens that run at once in a call of `num_tokens`. */
@@ -87,7 +101,7 @@ static inline int64_t moec_chunk_of(const moec_layer *layer, int64_t num_tokens)
 }
 
 /* Address of buffer `index` in one call. */
-void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+void *moec_buffer_address(const moec_layer *layer, const moec_weights *weights, const moec_pass_args *pass,
                           const moec_workspace_map *map, uint32_t index);
 
 /* Copies the caller's arguments of any struct_size that this runtime knows; fields not passed become zero. */
@@ -105,7 +119,30 @@ int moec_step_is_asked(const moec_forward_args *args, const moec_step *step);
 /* The field of moec_forward_args that holds the caller's buffer of a role, "x", "out_ids"; "" for other roles. */
 const char *moec_argument_name(uint32_t role);
 
-/* The caller's pointer for a buffer role, NULL if it gave none. */
+/* The caller's pointer for a role of forward calls, NULL if it gave none. */
 void *moec_caller_buffer(const moec_forward_args *args, uint32_t role);
+
+/* The same for the roles that only backward calls have, MOEC_ROLE_GRAD_*. */
+void *moec_gradient_buffer(const moec_backward_args *args, uint32_t role);
+
+/* Handles, device, number of tokens and probe of a call. */
+moec_status moec_check_call(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args);
+
+/* Checks a backward call in O(roles). On MOEC_OK *out_pass, which points into the other two, may be walked on
+ * layer->backward. */
+moec_status moec_check_backward(const moec_layer *layer, const moec_weights *weights, const moec_backward_args *args,
+                                moec_forward_args *out_inputs, moec_backward_args *out_args, moec_pass_args *out_pass);
+
+/* One buffer of the caller: bytes [start, start + bytes). */
+typedef struct moec_caller_range {
+  const char *name;
+  uintptr_t start;
+  uint64_t bytes;
+  uint32_t align;
+  int written;
+} moec_caller_range;
+
+/* Alignment, the end of the address space, and that nothing written shares bytes with another range. */
+moec_status moec_check_ranges(const moec_caller_range *ranges, int count);
 
 #endif

@@ -8,6 +8,7 @@
  * that kernels prefetch across items. No bit depends on units: rows are independent and items never split a sum.
  */
 #include "runtime/layer/dispatch.h"
+#include "runtime/layer/gradients.h"
 #include "runtime/layer/items.h"
 #include "runtime/layer/layer.h"
 #include "runtime/layer/places.h"
@@ -20,9 +21,10 @@ enum { UNITS_PER_WORKER = 32 };
 /* One call; lives on the calling thread's stack. */
 typedef struct walk {
   const moec_layer *layer;
-  const moec_forward_args *args;
-  uint32_t distinct_groups; /* 0 in every call but a measurement's */
-  int32_t open_step;        /* what args->probe was told to have begun, -1: nothing */
+  const moec_pass_args *pass;
+  const moec_forward_args *args; /* of the pass */
+  uint32_t distinct_groups;      /* 0 in every call but a measurement's */
+  int32_t open_step;             /* what args->probe was told to have begun, -1: nothing */
   void *buffers[MOEC_MAX_BUFFERS];
   moec_route routes[MOEC_MAX_ROUTES];
   moec_item *item_array;
@@ -49,7 +51,7 @@ static void resolve_buffers(walk *w, const moec_weights *weights, const moec_wor
         (int32_t *)(base + map->route[r][MOEC_ROUTE_OFFSETS]), (int32_t *)(base + map->route[r][MOEC_ROUTE_ROW_TOKEN]),
         (int32_t *)(base + map->route[r][MOEC_ROUTE_ROW_SLOT]), (int32_t *)(base + map->route[r][MOEC_ROUTE_SLOT_ROW])};
   for (uint32_t i = 0; i < plan->header->buffers.count; ++i)
-    w->buffers[i] = moec_buffer_address(w->layer, weights, w->args, map, i);
+    w->buffers[i] = moec_buffer_address(w->layer, weights, w->pass, map, i);
   w->item_array = (moec_item *)(base + map->items);
   w->scratch = base + map->scratch;
   w->scratch_stride = map->scratch_stride;
@@ -121,6 +123,36 @@ static void run_counts(walk *w, const moec_step *step) {
   uint32_t num_groups = w->layer->plan.steps[step->route].num_groups;
   for (uint32_t g = 0; g < num_groups; ++g)
     counts[g] = route->offsets[g + 1] - route->offsets[g];
+}
+
+/* Not where the step makes the gradient of one role, whose buffer the caller did not give. */
+static int wants_gradient(const walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  for (uint32_t i = 0; step->kind == MOEC_STEP_GROUPS && i < step->num_args; ++i) {
+    uint16_t buffer = plan->args[step->first_arg + i];
+    if (plan->buffers[buffer].kind == MOEC_BUFFER_GRADIENT && !w->buffers[buffer])
+      return 0;
+  }
+  return 1;
+}
+
+static void run_gradient(walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  const uint16_t *args = plan->args + step->first_arg;
+  moec_store_gradient(plan, &plan->buffers[args[MOEC_GRADIENT_VALUES]], w->step_args[MOEC_GRADIENT_VALUES],
+                      &plan->buffers[args[MOEC_GRADIENT_GRADIENT]], w->pass->backward);
+}
+
+/* NOTE: only grad_losses may be missing. */
+static void run_copy(walk *w, const moec_step *step) {
+  const moec_plan *plan = &w->layer->plan;
+  const moec_buffer *to = &plan->buffers[plan->args[step->first_arg + MOEC_COPY_TO]];
+  size_t bytes =
+      (size_t)moec_extent_at(to->bytes, w->num_tokens, w->num_tokens / (w->sequence_tokens | !w->num_tokens));
+  if (w->step_args[MOEC_COPY_FROM])
+    memcpy(w->step_args[MOEC_COPY_TO], w->step_args[MOEC_COPY_FROM], bytes);
+  else
+    memset(w->step_args[MOEC_COPY_TO], 0, bytes);
 }
 
 static void build_items(walk *w, const moec_step *step, const moec_isa_variants *isa) {
@@ -200,6 +232,12 @@ static int run_integers(walk *w, uint32_t index) {
   case MOEC_STEP_SLOTS:
     run_slots(w, index);
     return 1;
+  case MOEC_STEP_GRADIENT:
+    run_gradient(w, step);
+    return 1;
+  case MOEC_STEP_COPY:
+    run_copy(w, step);
+    return 1;
   case MOEC_STEP_TOP_TOKENS:
     moec_top_tokens(&step->places, w->num_tokens, w->sequence_tokens, step->num_groups,
                     w->step_args[MOEC_TOP_TOKENS_VALUES],
@@ -224,11 +262,17 @@ static uint32_t begin_kernel(walk *w, const moec_step *step) {
   w->call.items = NULL;
   w->call.num_items = 0;
   w->call.sequence_tokens = w->sequence_tokens;
+  w->call.accumulate = w->pass->backward ? w->pass->backward->accumulate : 0;
+  w->call.gradient_dtype = w->pass->backward ? w->pass->backward->grad_dtype : 0;
   w->total = w->call.num_rows;
   w->chunk = step->rows_per_task;
   if (step->kind == MOEC_STEP_COLUMNS) {
     w->total = step->choices * (step->places.scope == MOEC_SCOPE_SEQUENCE ? w->num_tokens / w->sequence_tokens : 1);
     w->chunk = 1;
+  }
+  if (step->kind == MOEC_STEP_GROUPS) {
+    w->total = (int64_t)step->num_groups * step->choices;
+    w->chunk = w->total / ((int64_t)UNITS_PER_WORKER * workers);
   }
   if (step->kind == MOEC_STEP_MATMUL) {
     build_items(w, step, isa);
@@ -251,7 +295,7 @@ static uint32_t next_step(void *context) {
     uint32_t index = w->next_index++;
     const moec_step *step = &plan->steps[index];
     uint32_t units = 0;
-    if (!moec_step_is_asked(w->args, step))
+    if (!moec_step_is_asked(w->args, step) || !wants_gradient(w, step))
       continue;
     if (w->args->probe)
       tell_begin(w, index);
@@ -297,9 +341,11 @@ static void add_counts(int32_t *sums, const int32_t *counts, int64_t n, int firs
     sums[e] = first ? counts[e] : sums[e] + counts[e];
 }
 
-moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
+moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights, const moec_pass_args *pass,
                            uint32_t distinct_groups) {
+  const moec_forward_args *args = pass->args;
   walk w;
+  w.pass = pass;
   moec_workspace_map map;
   moec_workspace_map_at(layer, args->num_tokens, args->tokens_per_sequence, moec_asks_reports(args), &map);
   w.layer = layer;
@@ -311,7 +357,9 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
   int32_t *sums = (int32_t *)((char *)args->workspace + map.counts);
   moec_region region = {&w, next_step, run_unit};
   moec_status status = MOEC_OK;
-  for (w.first_token = 0; status == MOEC_OK && w.first_token < args->num_tokens; w.first_token += chunk) {
+  /* a backward call of no tokens still clears the gradients of parameters */
+  for (w.first_token = 0; status == MOEC_OK && (w.first_token < args->num_tokens || (pass->backward && !w.first_token));
+       w.first_token += chunk ? chunk : 1) {
     int64_t left = args->num_tokens - w.first_token;
     w.num_tokens = left < chunk ? left : chunk;
     w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence : w.num_tokens;

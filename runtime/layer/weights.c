@@ -58,8 +58,12 @@ static moec_status new_handle(const moec_layer *layer, const void *buffer, moec_
     }
   }
   weights->magic = MOEC_WEIGHTS_MAGIC;
-  *out_weights = weights;
-  return MOEC_OK;
+  moec_status status = layer->backward ? new_handle(layer->backward, buffer, &weights->backward) : MOEC_OK;
+  if (status == MOEC_OK)
+    *out_weights = weights;
+  else
+    moec_weights_destroy(weights);
+  return status;
 }
 
 /* Fills the packed buffer and makes its handle. All sources must be filled. */
@@ -204,6 +208,7 @@ void moec_weights_destroy(moec_weights *weights) {
   if (!weights || weights->magic != MOEC_WEIGHTS_MAGIC)
     return;
   weights->magic = 0;
+  moec_weights_destroy(weights->backward);
   free(weights->maps);
   free(weights);
 }

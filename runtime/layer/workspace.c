@@ -20,6 +20,16 @@ static int64_t take(moec_workspace_map *map, int64_t bytes) {
   return offset;
 }
 
+/* Saved values one after another, in the order of their roles. */
+static void map_saved(const moec_plan *plan, int64_t num_tokens, int64_t num_sequences, moec_workspace_map *map) {
+  map->saved_bytes = 0;
+  for (uint32_t i = 0; i < MOEC_MAX_SAVED && plan->buffer_of_role[MOEC_ROLE_SAVED + i] >= 0; ++i) {
+    const moec_buffer *buffer = &plan->buffers[plan->buffer_of_role[MOEC_ROLE_SAVED + i]];
+    map->saved[i] = map->saved_bytes;
+    map->saved_bytes += round_up(moec_extent_at(buffer->bytes, num_tokens, num_sequences));
+  }
+}
+
 void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t sequence_tokens, int reports,
                            moec_workspace_map *out_map) {
   const moec_plan *plan = &layer->plan;
@@ -38,6 +48,7 @@ void moec_workspace_map_at(const moec_layer *layer, int64_t num_tokens, int64_t 
         bytes > slot_bytes[buffer->slot])
       slot_bytes[buffer->slot] = bytes;
   }
+  map_saved(plan, num_tokens, num_sequences, out_map);
   out_map->bytes = 0;
   for (uint32_t slot = 0; slot < header->num_slots; ++slot)
     out_map->slot[slot] =
@@ -69,8 +80,8 @@ moec_status moec_layer_workspace_bytes(const moec_layer *layer, int64_t num_toke
   return moec_layer_workspace_bytes_for(layer, num_tokens, 0, out_bytes);
 }
 
-static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
-                                   int reports, size_t *out_bytes) {
+static moec_status map_of_call(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence, int reports,
+                               const size_t *out_bytes, moec_workspace_map *map) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
@@ -83,10 +94,32 @@ static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, 
     return moec_error(MOEC_INVALID_ARGUMENT,
                       "tokens_per_sequence is %" PRId64 ", expected 0 or a divisor of %" PRId64 " tokens",
                       tokens_per_sequence, num_tokens);
-  moec_workspace_map map;
-  moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, reports, &map);
-  *out_bytes = (size_t)map.bytes;
+  moec_workspace_map_at(layer, num_tokens, tokens_per_sequence, reports, map);
   return MOEC_OK;
+}
+
+static moec_status workspace_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                   int reports, size_t *out_bytes) {
+  moec_workspace_map map;
+  moec_status status = map_of_call(layer, num_tokens, tokens_per_sequence, reports, out_bytes, &map);
+  if (status == MOEC_OK)
+    *out_bytes = (size_t)map.bytes;
+  return status;
+}
+
+moec_status moec_layer_saved_bytes(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,
+                                   size_t *out_bytes) {
+  moec_workspace_map map;
+  moec_status status = map_of_call(layer, num_tokens, tokens_per_sequence, 0, out_bytes, &map);
+  if (status == MOEC_OK)
+    *out_bytes = (size_t)map.saved_bytes;
+  return status;
+}
+
+moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer, int64_t num_tokens,
+                                                int64_t tokens_per_sequence, size_t *out_bytes) {
+  moec_status status = moec_check_trains(layer);
+  return status == MOEC_OK ? workspace_bytes(layer->backward, num_tokens, tokens_per_sequence, 0, out_bytes) : status;
 }
 
 moec_status moec_layer_workspace_bytes_for(const moec_layer *layer, int64_t num_tokens, int64_t tokens_per_sequence,

@@ -97,6 +97,7 @@ static int is_activation_type(uint32_t dtype) { return dtype == MOEC_F32 || dtyp
 static moec_status check_header(const moec_package *package, const moec_plan_header *header) {
   MOEC_CHECK_PLAN(header->isa_mask || package->cuda_plan, "plan: isa_mask is 0x0");
   MOEC_CHECK_PLAN(header->isa_mask < 1u << MOEC_NUM_ISAS, "plan: isa_mask is 0x%" PRIx32, header->isa_mask);
+  MOEC_CHECK_PLAN(header->pass <= MOEC_PASS_BACKWARD, "plan: pass is %" PRIu32, header->pass);
   MOEC_CHECK_PLAN(header->determinism <= 2, "plan: determinism is %" PRIu32, header->determinism);
   MOEC_CHECK_PLAN(is_activation_type(header->x_dtype) && is_activation_type(header->y_dtype),
                   "plan: x_dtype %" PRIu32 " or y_dtype %" PRIu32 " is not f32, bf16 or f16", header->x_dtype,
@@ -152,10 +153,25 @@ static int is_output(const moec_plan_header *header, const moec_buffer *buffer, 
   }
 }
 
+/* A gradient [T,H] of x's type. */
+static int is_gradient(const moec_plan_header *header, const moec_buffer *buffer, uint32_t dtype, int64_t columns) {
+  moec_extent bytes = buffer->bytes;
+  return buffer->kind == MOEC_BUFFER_OPT_OUTPUT && header->pass == MOEC_PASS_BACKWARD && buffer->dtype == dtype &&
+         bytes.fixed == 0 && columns > 0 && bytes.per_token == columns * moec_dtype_bytes(dtype);
+}
+
+/* Rows of a token or of a route, or values of the whole call; made by forward and read by backward. */
+static int is_saved(const moec_plan_header *header, const moec_buffer *buffer) {
+  int backward = header->pass == MOEC_PASS_BACKWARD;
+  return buffer->kind == (backward ? MOEC_BUFFER_INPUT : MOEC_BUFFER_OPT_OUTPUT);
+}
+
 /* What the caller may name has a shape it can rely on: x, y [T,H], other outputs as moec_outputs.h has them, and the
  * further inputs as moec_buffer_role has them. */
 static int role_shape_holds(const moec_plan_header *header, const moec_buffer *buffer) {
   moec_extent bytes = buffer->bytes;
+  if (buffer->role >= MOEC_ROLE_SAVED)
+    return is_saved(header, buffer);
   if (buffer->role != MOEC_ROLE_NONE && bytes.per_sequence)
     return 0;
   switch (buffer->role) {
@@ -182,6 +198,16 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
   case MOEC_ROLE_Y:
     return buffer->kind == MOEC_BUFFER_OUTPUT && buffer->dtype == header->y_dtype && bytes.fixed == 0 &&
            bytes.per_token == header->hidden * moec_dtype_bytes(header->y_dtype);
+  case MOEC_ROLE_GRAD_Y:
+    return header->pass == MOEC_PASS_BACKWARD && is_input(buffer, header->y_dtype, header->hidden);
+  case MOEC_ROLE_GRAD_LOSSES:
+    return header->pass == MOEC_PASS_BACKWARD && buffer->kind == MOEC_BUFFER_INPUT && buffer->dtype == MOEC_F32 &&
+           bytes.per_token == 0 && bytes.fixed > 0 && bytes.fixed % 4 == 0;
+  case MOEC_ROLE_GRAD_X:
+  case MOEC_ROLE_GRAD_RESIDUAL:
+    return is_gradient(header, buffer, header->x_dtype, header->hidden);
+  case MOEC_ROLE_GRAD_EXPERT_WEIGHTS:
+    return is_gradient(header, buffer, MOEC_F32, header->top_k);
 #define OUTPUT(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                  \
   case MOEC_ROLE_##ROLE:                                                                                               \
     return is_output(header, buffer, MOEC_##DTYPE, MOEC_SHAPE_##SHAPE);
@@ -204,6 +230,9 @@ static int buffer_slot_holds(const moec_plan *plan, const moec_buffer *buffer) {
   case MOEC_BUFFER_WORKSPACE:
   case MOEC_BUFFER_OPT_OUTPUT:
     return buffer->slot < header->num_slots;
+  case MOEC_BUFFER_GRADIENT:
+    return header->pass == MOEC_PASS_BACKWARD &&
+           (uint32_t)buffer->slot + (buffer->route ? buffer->route : 1) <= header->roles.count;
   case MOEC_BUFFER_ROUTE:
     return buffer->slot <= MOEC_ROUTE_SLOT_ROW && buffer->route < header->steps.count &&
            moec_makes_route(&plan->steps[buffer->route]);
@@ -242,8 +271,12 @@ static moec_status check_buffers(moec_plan *plan) {
                     "plan: buffer %" PRId32 " (%.64s): other columns than logits", buffer,
                     plan->strings + plan->buffers[buffer].name);
   }
-  MOEC_CHECK_PLAN(plan->buffer_of_role[MOEC_ROLE_X] >= 0 && plan->buffer_of_role[MOEC_ROLE_Y] >= 0,
-                  "plan: no buffer for x or y");
+  for (int i = 1; i < MOEC_MAX_SAVED; ++i)
+    MOEC_CHECK_PLAN(plan->buffer_of_role[MOEC_ROLE_SAVED + i] < 0 || plan->buffer_of_role[MOEC_ROLE_SAVED + i - 1] >= 0,
+                    "plan: saved value %d without value %d", i, i - 1);
+  int result = header->pass == MOEC_PASS_FORWARD ? MOEC_ROLE_Y : MOEC_ROLE_GRAD_Y;
+  MOEC_CHECK_PLAN(plan->buffer_of_role[MOEC_ROLE_X] >= 0 && plan->buffer_of_role[result] >= 0,
+                  "plan: no buffer for x or %s", result == MOEC_ROLE_Y ? "y" : "grad_y");
   return MOEC_OK;
 }
 
@@ -257,9 +290,9 @@ moec_status moec_plan_open(const moec_package *package, moec_plan *out_plan) {
   if (status == MOEC_OK)
     status = check_buffers(out_plan);
   if (status == MOEC_OK)
-    status = moec_check_steps(out_plan);
-  if (status == MOEC_OK)
     status = moec_check_roles(out_plan);
+  if (status == MOEC_OK)
+    status = moec_check_steps(out_plan);
   if (status == MOEC_OK)
     status = moec_check_weight_set(out_plan, &out_plan->weight_set, MOEC_LAYOUT_PANELS, "plan");
   return status;

@@ -55,6 +55,9 @@ static moec_status check_args(const moec_plan *plan, uint32_t index) {
     CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_ROUTE ||
                    moec_runs_with(&plan->steps[plan->buffers[buffer].route], step),
                "arg %" PRIu32 " is a table that some calls do not make before this step runs", arg);
+    CHECK_STEP(plan->buffers[buffer].kind != MOEC_BUFFER_GRADIENT || step->kind == MOEC_STEP_GROUPS ||
+                   step->kind == MOEC_STEP_GRADIENT,
+               "arg %" PRIu32 " is a gradient, which kind %d does not make", arg, step->kind);
     CHECK_STEP(!in_report_slot(header, &plan->buffers[buffer]) || waits_for_report(step),
                "arg %" PRIu32 " is in a slot for reports, which the step does not wait for", arg);
   }
@@ -166,6 +169,42 @@ static moec_status check_capacity(moec_plan *plan, uint32_t index) {
   return status;
 }
 
+/* Values of all roles of a gradient buffer: those of the role, or of every member of a class as one rectangle. */
+static moec_status check_gradient(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(step->num_args == MOEC_GRADIENT_NUM_ARGS, "%d args, expected 2", step->num_args);
+  const moec_buffer *values = arg_buffer(plan, step, MOEC_GRADIENT_VALUES);
+  const moec_buffer *gradient = arg_buffer(plan, step, MOEC_GRADIENT_GRADIENT);
+  CHECK_STEP(gradient->kind == MOEC_BUFFER_GRADIENT && values->dtype == MOEC_F32 && values->bytes.per_token == 0 &&
+                 values->bytes.per_sequence == 0,
+             "%.64s are not f32 values of the whole call, or %.64s is not a gradient", plan->strings + values->name,
+             plan->strings + gradient->name);
+  int64_t members = gradient->route, stride = values->row_stride / 4;
+  for (int64_t g = 0; g < (members ? members : 1); ++g) {
+    const moec_role *role = &plan->roles[gradient->slot + g];
+    int64_t need = 1, have = values->bytes.fixed / 4 / (members ? members : 1);
+    for (int i = 0; i < role->rank && i < 3; ++i)
+      need *= role->dims[i];
+    if (members && role->rank == 2)
+      need = role->dims[1] <= stride ? (role->dims[0] - 1) * stride + role->dims[1] : INT64_MAX;
+    CHECK_STEP(role->rank <= 3 && need <= have && (!members || role->rank <= 2),
+               "%.64s has fewer values than role %.64s", plan->strings + values->name, plan->strings + role->name);
+  }
+  return MOEC_OK;
+}
+
+static moec_status check_copy(const moec_plan *plan, uint32_t index) {
+  const moec_step *step = &plan->steps[index];
+  CHECK_STEP(step->num_args == MOEC_COPY_NUM_ARGS, "%d args, expected 2", step->num_args);
+  const moec_buffer *from = arg_buffer(plan, step, MOEC_COPY_FROM), *to = arg_buffer(plan, step, MOEC_COPY_TO);
+  CHECK_STEP(to->kind == MOEC_BUFFER_WORKSPACE || to->kind == MOEC_BUFFER_OPT_OUTPUT, "%.64s cannot be written",
+             plan->strings + to->name);
+  CHECK_STEP(from->dtype == to->dtype && from->bytes.fixed == to->bytes.fixed &&
+                 from->bytes.per_token == to->bytes.per_token && from->bytes.per_sequence == to->bytes.per_sequence,
+             "%.64s and %.64s have different sizes", plan->strings + from->name, plan->strings + to->name);
+  return MOEC_OK;
+}
+
 static moec_status check_counts(const moec_plan *plan, uint32_t index) {
   const moec_step *step = &plan->steps[index];
   CHECK_STEP(step->num_args == MOEC_COUNTS_NUM_ARGS && step->route != MOEC_NO_ROUTE, "%d args and route %d",
@@ -228,6 +267,9 @@ static moec_status check_kernel(const moec_plan *plan, uint32_t index) {
     uint32_t groups = step->route == MOEC_NO_ROUTE ? 1 : plan->steps[step->route].num_groups;
     CHECK_STEP(step->num_groups >= groups, "%" PRIu32 " groups, its route has %" PRIu32, step->num_groups, groups);
     CHECK_STEP(step->num_panels >= 1 && step->num_panels <= 1u << 24, "%" PRIu32 " panels", step->num_panels);
+  } else if (step->kind == MOEC_STEP_GROUPS) {
+    CHECK_STEP(step->num_groups >= 1 && step->choices >= 1 && (int64_t)step->num_groups * step->choices <= INT32_MAX,
+               "%" PRIu32 " groups of %" PRIu32 " blocks", step->num_groups, step->choices);
   } else if (step->kind == MOEC_STEP_COLUMNS) {
     CHECK_STEP(step->choices >= 1 && (int64_t)step->choices * plan->header->max_tokens <= INT32_MAX &&
                    step->places.scope <= MOEC_SCOPE_SEQUENCE,
@@ -259,7 +301,7 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
   CHECK_STEP(!plan->header->chunk_tokens || step->kind == MOEC_STEP_ROWS || step->kind == MOEC_STEP_MATMUL ||
                  step->kind == MOEC_STEP_DISPATCH || step->kind == MOEC_STEP_COUNTS,
              "kind %d looks at all tokens, and the plan has chunks", step->kind);
-  CHECK_STEP(step->kind <= MOEC_STEP_COLUMNS, "kind is %d", step->kind);
+  CHECK_STEP(step->kind <= MOEC_STEP_COPY, "kind is %d", step->kind);
   CHECK_STEP(!step->reserved && !step->reserved2, "reserved words are %d and %" PRIu32, step->reserved,
              step->reserved2);
   CHECK_STEP(step->route == MOEC_NO_ROUTE || (step->route < index && moec_makes_route(&plan->steps[step->route])),
@@ -285,6 +327,10 @@ static moec_status check_step(moec_plan *plan, uint32_t index) {
     return check_top_tokens(plan, index);
   case MOEC_STEP_SLOTS:
     return check_slots(plan, index);
+  case MOEC_STEP_GRADIENT:
+    return check_gradient(plan, index);
+  case MOEC_STEP_COPY:
+    return check_copy(plan, index);
   default:
     return check_kernel(plan, index);
   }

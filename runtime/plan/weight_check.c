@@ -55,8 +55,9 @@ static int members_fit(const moec_plan *plan, const moec_weight *weight, int par
   if (weight->derived != MOEC_DERIVED_NONE || weight->role[part] + (int64_t)weight->groups > count)
     return 0;
   for (const moec_role *role = &plan->roles[weight->role[part]], *end = role + weight->groups; role < end; ++role)
-    if (role->expert_axis || role->rank != rank || role->matrix != (rank == 2) || role->dims[0] > weight->n ||
-        (rank == 2 && role->dims[1] > weight->k))
+    if (role->expert_axis || role->rank != rank || role->matrix != (rank == 2) ||
+        role->dims[0] > (weight->transposed ? weight->k : weight->n) ||
+        (rank == 2 && role->dims[1] > (weight->transposed ? weight->n : weight->k)))
       return 0;
   return 1;
 }
@@ -69,9 +70,10 @@ static int part_fits(const moec_plan *plan, const moec_weight *weight, int part)
     return 0;
   const moec_role *role = &plan->roles[weight->role[part]];
   int64_t groups = role->expert_axis ? role->dims[0] : 1;
+  int64_t out = weight->transposed ? weight->k : weight->n, in = weight->transposed ? weight->n : weight->k;
   if (weight->layout != MOEC_LAYOUT_VECTOR)
-    return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == weight->n &&
-           role->dims[role->rank - 1] == weight->k;
+    return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == out &&
+           role->dims[role->rank - 1] == in;
   int64_t elements = 1;
   if (weight->derived == MOEC_DERIVED_SQUARES)
     return role->matrix && groups == weight->groups && role->dims[role->rank - 2] == weight->n;
@@ -111,6 +113,7 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   moec_status status = MOEC_OK;
   CHECK_WEIGHT(weight->derived <= (weight->layout == MOEC_LAYOUT_VECTOR ? MOEC_DERIVED_SQUARES : MOEC_DERIVED_NONE),
                "derived is %d", weight->derived);
+  CHECK_WEIGHT(weight->transposed <= (weight->layout != MOEC_LAYOUT_VECTOR), "transposed is %d", weight->transposed);
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
     CHECK_WEIGHT(weight->dtype == MOEC_F32 && weight->parts == 1 && weight->k == 1,
                  "a vector of type %d with %d parts and k %" PRIu32, weight->dtype, weight->parts, weight->k);

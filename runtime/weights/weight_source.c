@@ -64,15 +64,20 @@ moec_view moec_view_of(const moec_role_source *source, int64_t expert) {
 moec_group_source moec_source_of_group(const moec_plan *plan, const moec_role_source *sources,
                                        const moec_weight *weight, int64_t part, int64_t group) {
   moec_group_source out = {.weight = *weight};
-  if (!weight->role_per_group) {
+  if (weight->role_per_group) {
+    int64_t index = weight->role[part] + group;
+    moec_role_extent extent = moec_extent_of_role(&plan->roles[index]);
+    out.view = moec_view_of(&sources[index], 0);
+    out.weight.n = (uint32_t)(weight->transposed ? extent.in : extent.out);
+    out.weight.k = (uint32_t)(weight->transposed ? extent.out : extent.in);
+  } else {
     out.view = moec_view_of(&sources[weight->role[part]], group);
-    return out;
   }
-  int64_t index = weight->role[part] + group;
-  moec_role_extent extent = moec_extent_of_role(&plan->roles[index]);
-  out.view = moec_view_of(&sources[index], 0);
-  out.weight.n = (uint32_t)extent.out;
-  out.weight.k = (uint32_t)extent.in;
+  if (weight->transposed) {
+    int64_t out_stride = out.view.out_stride;
+    out.view.out_stride = out.view.in_stride;
+    out.view.in_stride = out_stride;
+  }
   return out;
 }
 

@@ -41,9 +41,9 @@ int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ff
   moec_ffi_bytes output = name; /* outputs may be spelt as in moec_forward_args */
   if (name.size > 4 && memcmp(name.data, "out_", 4) == 0)
     output = (moec_ffi_bytes){name.data + 4, name.size - 4};
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
     const char *known = moec_ffi_role_name(role);
-    int is_output = (role >= MOEC_ROLE_LOGITS && role <= MOEC_ROLE_COUNTS) || role >= MOEC_FIRST_REPORT;
+    int is_output = (role >= MOEC_ROLE_LOGITS && role <= MOEC_ROLE_COUNTS) || moec_is_report_role(role);
     if (equal(name, known) || (is_output && equal(output, known))) {
       *out_role = role;
       return 1;
@@ -54,7 +54,7 @@ int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ff
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
 
-static const size_t field_of_role[MOEC_NUM_BUFFER_ROLES] = {
+static const size_t field_of_role[MOEC_NUM_FORWARD_ROLES] = {
     [MOEC_ROLE_X] = offsetof(moec_forward_args, x),
     [MOEC_ROLE_Y] = offsetof(moec_forward_args, y),
     [MOEC_ROLE_RESIDUAL] = offsetof(moec_forward_args, residual),
@@ -102,13 +102,13 @@ static moec_status count_tokens(const moec_ffi_layer *layer, const moec_ffi_tens
 
 /* What the layer reads must be there, what it does not have must not. */
 static moec_status check_presence(const moec_ffi_layer *layer, const moec_ffi_call *call) {
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
     const moec_ffi_buffer *buffer = &layer->buffers[role];
     const char *name = moec_ffi_role_name(role);
     if (call->tensors[role] && !buffer->exists)
       return moec_error(MOEC_INVALID_ARGUMENT, "package %.64s does not have the argument %s%s%s", layer->info.name,
-                        name, role >= MOEC_FIRST_REPORT ? "; compile its spec with --reports " : "",
-                        role >= MOEC_FIRST_REPORT ? name : "");
+                        name, moec_is_report_role(role) ? "; compile its spec with --reports " : "",
+                        moec_is_report_role(role) ? name : "");
     if (!call->tensors[role] && (buffer->is_input || role == MOEC_ROLE_Y))
       return moec_error(MOEC_NULL_POINTER,
                         "package %.64s needs the argument %s, which was not passed; call(\"x,weights,...,%s,...\", "
@@ -122,7 +122,7 @@ static moec_status fill_args(const moec_ffi_layer *layer, const moec_ffi_call *c
   moec_status status = count_tokens(layer, call->tensors[MOEC_ROLE_X], &args->num_tokens);
   if (status == MOEC_OK)
     status = check_presence(layer, call);
-  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_FORWARD_ROLES; ++role) {
     if (!call->tensors[role])
       continue;
     const moec_ffi_wanted wanted = wanted_of(layer, role, args->num_tokens);
@@ -157,7 +157,7 @@ static moec_status clear_outputs(const moec_ffi_layer *layer, const moec_ffi_cal
   const moec_cuda_layer *cuda = layer->layer->cuda;
   int pushed = 0;
   moec_status status = cuda ? moec_cuda_enter(cuda, &pushed) : MOEC_OK;
-  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_FORWARD_ROLES; ++role) {
     const moec_ffi_buffer *buffer = &layer->buffers[role];
     size_t bytes = (size_t)(buffer->count * moec_dtype_bytes(buffer->dtype));
     void *data;

@@ -11,8 +11,8 @@
 #include "runtime/moec_outputs.h"
 
 typedef struct moec_ffi_call {
-  const moec_ffi_tensor *tensors[MOEC_NUM_BUFFER_ROLES]; /* NULL: not passed */
-  const moec_ffi_tensor *weights, *workspace;            /* workspace may be NULL */
+  const moec_ffi_tensor *tensors[MOEC_NUM_FORWARD_ROLES]; /* NULL: not passed */
+  const moec_ffi_tensor *weights, *workspace;             /* workspace may be NULL */
   int64_t tokens_per_sequence;
   int has_stream; /* otherwise the framework's current one */
   void *stream;

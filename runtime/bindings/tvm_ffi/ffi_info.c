@@ -46,7 +46,7 @@ __attribute__((format(printf, 2, 3))) static void add(growing_text *text, const 
 static void add_arguments(growing_text *text, const moec_ffi_layer *layer, const char *key, int inputs) {
   const char *separator = "";
   add(text, ",\n  \"%s\": [", key);
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_BUFFER_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
     const moec_ffi_buffer *buffer = &layer->buffers[role];
     if (!buffer->exists || buffer->is_input != inputs)
       continue;

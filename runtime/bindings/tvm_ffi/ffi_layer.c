@@ -32,7 +32,7 @@ static void read_buffers(const moec_plan_header *plan, moec_ffi_buffer *out) {
   for (uint32_t i = 0; i < plan->buffers.count; ++i) {
     const moec_buffer *buffer = &buffers[i];
     int64_t element = moec_dtype_bytes(buffer->dtype);
-    if (buffer->role == MOEC_ROLE_NONE || buffer->role >= MOEC_NUM_BUFFER_ROLES || !element)
+    if (buffer->role == MOEC_ROLE_NONE || buffer->role >= MOEC_NUM_FORWARD_ROLES || !element)
       continue;
     int64_t count = buffer->bytes.fixed / element;
     out[buffer->role] = (moec_ffi_buffer){.exists = 1,

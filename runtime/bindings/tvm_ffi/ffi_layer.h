@@ -30,7 +30,7 @@ typedef struct moec_ffi_layer {
   moec_ffi_device device;
   size_t weights_bytes;
   const moec_plan_header *plan;
-  moec_ffi_buffer buffers[MOEC_NUM_BUFFER_ROLES];
+  moec_ffi_buffer buffers[MOEC_NUM_FORWARD_ROLES];
   struct moec_ffi_mapping *mappings; /* CUDA: buffers of packed weights that calls have used (ffi_weights.h) */
 } moec_ffi_layer;
 

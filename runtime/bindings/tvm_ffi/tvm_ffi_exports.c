@@ -195,7 +195,7 @@ static moec_status find_reports(moec_ffi_bytes names, int *out_reports) {
     if (!moec_ffi_find_argument(name, &role, &word))
       return moec_error(MOEC_INVALID_ARGUMENT, "\"%.*s\" is not the name of an argument; info() lists them",
                         (int)moec_whole_characters(name.data, name.size, 32), name.data);
-    *out_reports |= role >= MOEC_FIRST_REPORT;
+    *out_reports |= moec_is_report_role(role);
   }
   return MOEC_OK;
 }

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// out[g,m,n] = sum over the rows r of group g of A[r,m] B[r,n]: a matmul whose depth, the rows, differs by group.
+//
+// A unit is a block of outerBlockA columns of A by outerBlockB columns of B. Its rows are taken in chunks:
+//
+//   pack A    tiles of tileRows columns, each [step][lanes]        a step is a row, or a pair of rows for dot products
+//   per panel of two vectors of columns of B
+//     pack B  [step][2 * lanes]
+//     per tile of A: accumulators in registers, over all steps of the chunk
+//
+// Between chunks the accumulators wait in scratch; after the last one they go to the output. Rows are read through the
+// route where they are gathered, so that no copy of them is made.
+//
+// bf16 without dot products is multiplied as f32, the odd row of a pair first: the order of vdpbf16ps, so that the bits
+// are those of dot products.
+
+#include "codegen/cpu/LowerOuter.h"
+
+#include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/StageArgs.h"
+
+#include <cstddef>
+
+using namespace mlir;
+
+namespace moec {
+
+bool multipliesPairs(moe::GroupedOuterOp op) {
+  return cast<RankedTensorType>(op.getA().getType()).getElementType().isBF16();
+}
+
+namespace {
+
+constexpr int64_t chunkRows = 256, panelVectors = 2;
+
+class OuterLowering {
+public:
+  OuterLowering(moe::GroupedOuterOp op, const RowStrides &rowStrides, bool toCaller, const IsaFacts &isa)
+      : e(OpBuilder(op.getContext()), op.getLoc(), isa), op(op), strides(bindArgs<int64_t>(argsOf(op), rowStrides)),
+        toCaller(toCaller) {
+    auto a = cast<RankedTensorType>(op.getA().getType()), b = cast<RankedTensorType>(op.getB().getType());
+    element = a.getElementType();
+    m = a.getDimSize(1), n = b.getDimSize(1);
+    pairs = multipliesPairs(op);
+    dot = pairs && isa.bf16Dot;
+    lanes = isa.lanes;
+    tileRows = isa.registers >= 32 ? 14 : lanes >= 8 ? 6 : 4;
+    panel = panelVectors * lanes;
+    maxSteps = dot ? chunkRows / 2 : chunkRows;
+    tiles = (std::min(m, outerBlockA) + tileRows - 1) / tileRows;
+    panels = (std::min(n, outerBlockB) + panel - 1) / panel;
+  }
+
+  int64_t run(ModuleOp module, StringRef symbol) {
+    KernelFunction shell(e, module, symbol);
+    buffers = shell.bind(e, strides);
+    call = shell.call;
+    packedA = shell.scratch;
+    packedB = e.at(packedA, tiles * tileBytes());
+    sums = e.at(packedB, maxSteps * panel * 4);
+    e.loop(shell.first, shell.last, 1, [&](Value unit) { lowerUnit(unit); });
+    shell.finish(e);
+    return tiles * tileBytes() + maxSteps * panel * 4 + tiles * panels * tileRows * panel * 4;
+  }
+
+private:
+  int64_t size() const { return element.isBF16() ? 2 : 4; }
+  int64_t tileBytes() const { return maxSteps * lanes * 4; } // of packed A
+
+  // The unit at hand.
+  struct Unit {
+    Value group, firstRow, lastRow, m0, mEnd, n0, nEnd;
+  };
+  // Rows of it that are multiplied at once, and the steps they make.
+  struct Chunk {
+    Value row, count, steps;
+  };
+
+  void lowerUnit(Value index) {
+    int64_t blocksB = (n + outerBlockB - 1) / outerBlockB, blocks = (m + outerBlockA - 1) / outerBlockA * blocksB;
+    Unit u;
+    u.group = e.divU(index, blocks);
+    Value block = e.remU(index, blocks);
+    u.m0 = e.mul(e.divU(block, blocksB), outerBlockA);
+    u.n0 = e.mul(e.remU(block, blocksB), outerBlockB);
+    u.mEnd = e.minS(e.add(u.m0, e.c(outerBlockA)), e.c(m));
+    u.nEnd = e.minS(e.add(u.n0, e.c(outerBlockB)), e.c(n));
+    findRows(u);
+    e.when(e.less(u.firstRow, u.lastRow), [&] { multiply(u); }, [&] { clear(u); });
+  }
+
+  void findRows(Unit &u) {
+    u.firstRow = e.c(0);
+    if (!buffers.offsets) {
+      u.lastRow = e.load(e.i64(), e.at(call, int64_t(offsetof(moec_call, num_tokens))), 8);
+    } else {
+      auto offset = [&](int64_t next) {
+        return e.toI64(e.load(e.b.getI32Type(), e.at(*buffers.offsets, e.mul(e.add(u.group, e.c(next)), 4)), 4));
+      };
+      u.firstRow = offset(0), u.lastRow = offset(1);
+    }
+    if (!op.getFrozen())
+      return;
+    auto groups = op.getRoute() ? cast<moe::RouteType>(op.getRoute().getType()).getGroups() : 1;
+    SmallVector<int32_t> flags(size_t(groups), 0);
+    for (auto frozenGroups = *op.getFrozen(); int64_t g : frozenGroups)
+      flags[size_t(g)] = 1;
+    Value flag = e.toI64(e.load(e.b.getI32Type(), e.at(e.numberTable(flags, 0, 0), e.mul(u.group, 4)), 4));
+    u.lastRow = e.select(e.less(e.c(0), flag), u.firstRow, u.lastRow);
+  }
+
+  void multiply(const Unit &u) {
+    e.loop(u.firstRow, u.lastRow, chunkRows, [&](Value row) {
+      Chunk chunk;
+      chunk.row = row;
+      chunk.count = e.minS(e.c(chunkRows), e.sub(u.lastRow, row));
+      chunk.steps = dot ? e.ceilDiv(chunk.count, 2) : pairs ? e.mul(e.ceilDiv(chunk.count, 2), 2) : chunk.count;
+      Value isFirst = e.less(row, e.add(u.firstRow, e.c(1)));
+      Value isLast = e.less(u.lastRow, e.add(e.add(row, chunk.count), e.c(1)));
+      e.loop(u.m0, u.mEnd, tileRows, [&](Value column) {
+        Value tile = e.divU(e.sub(column, u.m0), tileRows);
+        pack(chunk, buffers.a, strides.a, buffers.tokenA, column, m, 1, e.at(packedA, e.mul(tile, tileBytes())));
+      });
+      e.loop(u.n0, u.nEnd, panel, [&](Value column) {
+        pack(chunk, buffers.b, strides.b, buffers.tokenB, column, n, panelVectors, packedB);
+        Value panelSums = e.at(sums, e.mul(e.divU(e.sub(column, u.n0), panel), tiles * tileRows * panel * 4));
+        e.loop(u.m0, u.mEnd, tileRows, [&](Value outRow) {
+          Value tile = e.divU(e.sub(outRow, u.m0), tileRows);
+          Value tileSums = e.at(panelSums, e.mul(tile, tileRows * panel * 4));
+          multiplyTile(e.at(packedA, e.mul(tile, tileBytes())), chunk.steps, isFirst, tileSums);
+          e.when(isLast, [&] { store(u, outRow, column, tileSums); });
+        });
+      });
+    });
+  }
+
+  // -- packing
+
+  Value rowAddress(Value base, int64_t stride, const std::optional<Value> &token, Value row) {
+    Value source = token ? e.toI64(e.load(e.b.getI32Type(), e.at(*token, e.mul(row, 4)), 4)) : row;
+    return e.at(base, e.mul(source, stride));
+  }
+
+  // `lanes` elements from `column` on, zeros behind the last one of the row.
+  Value loadColumns(Value address, Value column, int64_t columns) {
+    Type vector = e.vec(element, lanes);
+    Value from = e.at(address, e.mul(column, size()));
+    Value copy = e.stack(64), left = e.sub(e.c(columns), column);
+    auto branch = scf::IfOp::create(e.b, e.loc, TypeRange{vector}, e.less(left, e.c(lanes)), /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointToStart(branch.thenBlock());
+    e.store(e.constantI32(0, 16), copy, 64);
+    e.loop(e.c(0), e.maxS(left, e.c(0)), 1, [&](Value i) {
+      Value offset = e.mul(i, size());
+      e.store(e.load(element, e.at(from, offset), unsigned(size())), e.at(copy, offset), unsigned(size()));
+    });
+    scf::YieldOp::create(e.b, e.loc, e.load(vector, copy, 64));
+    e.b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(e.b, e.loc, e.load(vector, from, unsigned(size())));
+    return branch.getResult(0);
+  }
+
+  Value zeroColumns() {
+    auto type = e.vec(element, lanes);
+    return arith::ConstantOp::create(e.b, e.loc, type, e.b.getZeroAttr(type));
+  }
+
+  Value interleave(Value even, Value odd) {
+    SmallVector<int64_t> order;
+    for (int64_t i = 0; i < lanes; ++i) {
+      order.push_back(i);
+      order.push_back(i + lanes);
+    }
+    Value both = vector::ShuffleOp::create(e.b, e.loc, even, odd, order);
+    return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getI32Type(), lanes), both);
+  }
+
+  // `vectors` vectors of columns from `first` on of all rows of the chunk: [step][vectors * lanes] words.
+  void pack(const Chunk &chunk, Value base, int64_t stride, const std::optional<Value> &token, Value first,
+            int64_t columns, int64_t vectors, Value to) {
+    int64_t bytes = vectors * lanes * 4; // of a step
+    auto load = [&](Value address, int64_t v) { return loadColumns(address, e.add(first, e.c(v * lanes)), columns); };
+    if (!pairs) {
+      e.loop(e.c(0), chunk.count, 1, [&](Value step) {
+        Value address = rowAddress(base, stride, token, e.add(chunk.row, step));
+        for (int64_t v = 0; v < vectors; ++v)
+          e.store(load(address, v), e.at(to, e.add(e.mul(step, bytes), e.c(v * lanes * 4))), 16);
+      });
+      return;
+    }
+    e.loop(e.c(0), e.ceilDiv(chunk.count, 2), 1, [&](Value pair) {
+      Value row = e.mul(pair, 2), last = e.sub(chunk.count, e.c(1)), next = e.add(row, e.c(1));
+      Value isThere = e.less(row, last);
+      Value even = rowAddress(base, stride, token, e.add(chunk.row, row));
+      Value odd = rowAddress(base, stride, token, e.add(chunk.row, e.minS(next, last)));
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value x = load(even, v), y = e.select(isThere, load(odd, v), zeroColumns());
+        if (dot) {
+          e.store(interleave(x, y), e.at(to, e.add(e.mul(pair, bytes), e.c(v * lanes * 4))), 16);
+          continue;
+        }
+        Value place = e.at(to, e.add(e.mul(pair, 2 * bytes), e.c(v * lanes * 4)));
+        e.store(e.fromBf16(y), place, 16);
+        e.store(e.fromBf16(x), e.at(place, bytes), 16);
+      }
+    });
+  }
+
+  // -- multiplying
+
+  Value halves(Value words) {
+    return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getBF16Type(), 2 * lanes), words);
+  }
+
+  Value multiplyAdd(Value a, Value b, Value acc) {
+    if (!dot)
+      return e.fma(a, b, acc);
+    auto made =
+        LLVM::CallIntrinsicOp::create(e.b, e.loc, e.vecF32(), e.b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+                                      ValueRange{acc, halves(b), halves(a)});
+    return made.getResult(0);
+  }
+
+  // sums = (isFirst ? 0 : sums) + A tile times B panel, [tileRows][panel] f32.
+  void multiplyTile(Value a, Value steps, Value isFirst, Value to) {
+    SmallVector<Type> types(size_t(tileRows * panelVectors), e.vecF32());
+    auto start = scf::IfOp::create(e.b, e.loc, types, isFirst, /*withElseRegion=*/true);
+    {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPointToStart(start.thenBlock());
+      scf::YieldOp::create(e.b, e.loc, SmallVector<Value>(types.size(), e.constant(0, lanes)));
+      e.b.setInsertionPointToStart(start.elseBlock());
+      SmallVector<Value> saved;
+      for (size_t i = 0; i < types.size(); ++i)
+        saved.push_back(e.load(e.vecF32(), e.at(to, int64_t(i) * lanes * 4), 16));
+      scf::YieldOp::create(e.b, e.loc, saved);
+    }
+    auto loop = scf::ForOp::create(e.b, e.loc, e.c(0), steps, e.c(1), start.getResults());
+    {
+      OpBuilder::InsertionGuard guard(e.b);
+      e.b.setInsertionPointToEnd(loop.getBody());
+      SmallVector<Value> acc(loop.getRegionIterArgs());
+      Type word = dot ? Type(e.b.getI32Type()) : e.f32();
+      Value rowA = e.at(a, e.mul(loop.getInductionVar(), lanes * 4));
+      Value rowB = e.at(packedB, e.mul(loop.getInductionVar(), panel * 4));
+      SmallVector<Value> b;
+      for (int64_t j = 0; j < panelVectors; ++j)
+        b.push_back(e.load(e.vec(word, lanes), e.at(rowB, j * lanes * 4), 16));
+      for (int64_t i = 0; i < tileRows; ++i) {
+        Value x = e.splat(e.load(word, e.at(rowA, i * 4), 4), lanes);
+        for (int64_t j = 0; j < panelVectors; ++j)
+          acc[size_t(i * panelVectors + j)] = multiplyAdd(x, b[size_t(j)], acc[size_t(i * panelVectors + j)]);
+      }
+      scf::YieldOp::create(e.b, e.loc, acc);
+    }
+    for (auto [i, v] : llvm::enumerate(loop.getResults()))
+      e.store(v, e.at(to, int64_t(i) * lanes * 4), 16);
+  }
+
+  // -- storing
+
+  Value callWord(size_t offset) { return e.toI64(e.load(e.b.getI32Type(), e.at(call, int64_t(offset)), 4)); }
+  // Calls `store(type of out, adds)` for what the call asks for.
+  void asCallAsks(llvm::function_ref<void(Type, bool)> store) {
+    if (!toCaller)
+      return store(e.f32(), false);
+    auto ofType = [&](Type type) {
+      e.when(
+          e.less(e.c(0), callWord(offsetof(moec_call, accumulate))), [&] { store(type, true); },
+          [&] { store(type, false); });
+    };
+    Value isShort = e.less(e.c(0), callWord(offsetof(moec_call, gradient_dtype)));
+    e.when(isShort, [&] { ofType(e.b.getBF16Type()); }, [&] { ofType(e.f32()); });
+  }
+
+  Value outAddress(const Unit &u, Value row, Value column, Type type) {
+    Value at = e.add(e.mul(e.add(e.mul(u.group, m), row), n), column);
+    return e.at(buffers.out, e.mul(at, type.isBF16() ? 2 : 4));
+  }
+
+  // out = value, or out += value, at `width` elements.
+  void storeAt(Value to, Value value, Type type, bool adds, int64_t width) {
+    unsigned bytes = type.isBF16() ? 2 : 4;
+    Type loaded = width > 1 ? Type(e.vec(type, width)) : type;
+    if (adds) {
+      Value old = e.load(loaded, to, bytes);
+      value = e.addF(type.isBF16() ? e.fromBf16(old) : old, value);
+    }
+    e.store(type.isBF16() ? e.toBf16(value) : value, to, bytes);
+  }
+
+  void store(const Unit &u, Value row, Value column, Value from) {
+    asCallAsks([&](Type type, bool adds) {
+      e.loop(e.c(0), e.minS(e.c(tileRows), e.sub(u.mEnd, row)), 1, [&](Value i) {
+        for (int64_t j = 0; j < panelVectors; ++j) {
+          Value first = e.add(column, e.c(j * lanes)), left = e.sub(e.c(n), first);
+          Value source = e.at(from, e.add(e.mul(i, panel * 4), e.c(j * lanes * 4)));
+          Value to = outAddress(u, e.add(row, i), first, type);
+          auto whole = [&] { storeAt(to, e.load(e.vecF32(), source, 16), type, adds, lanes); };
+          if (n % panel == 0) {
+            whole();
+            continue;
+          }
+          e.when(
+              e.less(left, e.c(lanes)),
+              [&] {
+                e.loop(e.c(0), e.maxS(left, e.c(0)), 1, [&](Value c) {
+                  storeAt(e.at(to, e.mul(c, type.isBF16() ? 2 : 4)), e.load(e.f32(), e.at(source, e.mul(c, 4)), 4),
+                          type, adds, 1);
+                });
+              },
+              whole);
+        }
+      });
+    });
+  }
+
+  // A group without rows.
+  void clear(const Unit &u) {
+    asCallAsks([&](Type type, bool adds) {
+      if (adds)
+        return;
+      Value zero = arith::ConstantIntOp::create(e.b, e.loc, e.b.getI8Type(), 0);
+      Value bytes = e.mul(e.sub(u.nEnd, u.n0), type.isBF16() ? 2 : 4);
+      e.loop(u.m0, u.mEnd, 1, [&](Value row) {
+        LLVM::MemsetOp::create(e.b, e.loc, outAddress(u, row, u.n0, type), zero, bytes, /*isVolatile=*/false);
+      });
+    });
+  }
+
+  Emitter e;
+  moe::GroupedOuterOp op;
+  OuterArgs<int64_t> strides;
+  OuterArgs<Value> buffers;
+  bool toCaller, pairs = false, dot = false;
+  Type element;
+  int64_t m = 0, n = 0, lanes = 0, tileRows = 0, panel = 0, maxSteps = 0, tiles = 0, panels = 0;
+  Value call, packedA, packedB, sums;
+};
+
+} // namespace
+
+int64_t lowerGroupedOuter(moe::GroupedOuterOp op, const RowStrides &strides, bool toCaller, const IsaFacts &isa,
+                          ModuleOp module, StringRef symbol) {
+  return OuterLowering(op, strides, toCaller, isa).run(module, symbol);
+}
+
+} // namespace moec
