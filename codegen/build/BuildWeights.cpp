@@ -109,10 +109,19 @@ Value WeightsBuilder::scaledWeights(Value weights, Value ids) {
     operands.push_back({take(layer.parameter("router.expert_scale"), ids), OperandKind::elem});
   if (operands.size() == 1 && router.scale == 1 && !rounds)
     return weights;
+  bool learned = operands.size() > 1;
   return map(operands, typeOf(weights), [&](ValueRange v) {
-    Value weight = scaled(v[0], router.scale);
-    for (Value factor : v.drop_front())
-      weight = multiply(weight, factor);
+    auto times = [&](Value weight) {
+      weight = scaled(weight, router.scale);
+      for (Value factor : v.drop_front())
+        weight = multiply(weight, factor);
+      return weight;
+    };
+    Value weight = times(v[0]);
+    if (learned && differentiated()) { // a weight of 0 / 0 that capacity drops has no part in a factor's gradient
+      Value isNumber = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::ORD, v[0], v[0]);
+      weight = withGradientOf(weight, times(select(isNumber, v[0], number(0))));
+    }
     return rounds ? toF32(fromF32(weight, elementOf(spec.dtype.activation))) : weight;
   });
 }

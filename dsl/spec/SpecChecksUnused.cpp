@@ -33,9 +33,15 @@ void SpecCheckList::checkUnusedSelect() {
   bool takesTokens = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
   bool variable = select.kind == SelectKind::TopP || select.kind == SelectKind::Threshold;
   std::string selects = "select.kind is " + std::string(selectKindWords[int(select.kind)]);
-  bool ranksAll = topK && router.kind != RouterKind::ProductKey;
-  unused("router.select.kind", ranksAll || select.kind == SelectKind::TopK,
-         topK ? kind + ", which takes the k best" : kind);
+  bool ranksAll = router.kind == RouterKind::TokenChoice;
+  bool pairs = topK && router.kind != RouterKind::ProductKey && select.kind == SelectKind::SecondPolicy;
+  bool given = topK && router.kind != RouterKind::ProductKey;
+  unused("router.select.kind", ranksAll || pairs || select.kind == SelectKind::TopK,
+         given  ? kind + ", which is given its experts"
+         : topK ? kind + ", which takes the k best"
+                : kind);
+  if (pairs && !ranksAll)
+    unused("router.select.second", select.second != SecondPolicy::Gumbel, kind + ", which is given its experts");
   unused("router.select.k", (topK && !variable) || select.k == 1, topK ? selects + ", which has k_max" : kind);
   unused("router.select.eps", select.kind == SelectKind::SparseMixer || select.eps == 0, selects);
   unused("router.select.second", select.kind == SelectKind::SecondPolicy || select.second == SecondPolicy::Always,

@@ -206,7 +206,9 @@ TEST(TrainingGradient, scores_of_zero_that_capacity_drops_have_no_gradient) {
   GradientCase one;
   ASSERT_TRUE(readTrained(
       one,
-      layer(R"("top_k": 1, "score": "relu", "bias": true, "normalize": {"kind": "sum"})", "",
+      layer(R"("top_k": 1, "score": "relu", "bias": true, "normalize": {"kind": "sum"},
+                    "global_scale": true, "expert_scale": true)",
+            "",
             R"(, "capacity": {"value": 1}, "losses": [{"kind": "entropy", "eps": 0}, {"kind": "cv2", "eps": 0}])")));
   ASSERT_TRUE(one.both.built.buildGradient());
   ASSERT_TRUE(one.prepare(4, 4));
