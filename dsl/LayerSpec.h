@@ -12,6 +12,7 @@
 
 #include "DataType.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -31,7 +32,7 @@ struct DataTypes {
 
 struct ExternalInputs {
   bool tokenIds = false;  // [T] i32, router.kind table
-  bool expertIds = false; // [T,K] i32, router.kind external
+  bool expertIds = false; // [T,K] i32, router.kind external; training: the sampled ids of sparsemixer
   bool groupIds = false;  // [T] i32, a given first level, or router.token_groups
   bool topK = false;      // [1] i32, choices to use of the compiled K
 };
@@ -135,6 +136,13 @@ struct RouterNormalize {
   NormalizeOver over = NormalizeOver::Token;
 };
 
+enum class DropExpertsAt { Before, After };
+// Training: experts that a token does without. before: others are chosen in their place; after: their choices are lost.
+struct ExpertDropout {
+  double p = 0.0;
+  DropExpertsAt at = DropExpertsAt::Before;
+};
+
 enum class CombineWeights { Own, Dispatch };
 enum class WeightDType { F32, Activation };
 enum class WeightMode { Gathered, One, Mean };
@@ -161,6 +169,8 @@ struct RouterSpec {
   int64_t count = 0;              // number of groups or experts of a level (hierarchical only)
   std::vector<RouterSpec> levels; // hierarchical
   double randomReplace = 0.0;     // probability, training
+  ExpertDropout expertDropout;
+  bool straightThrough = false; // fixed weights get the gradient of the scores
   Unselected unselected = Unselected::Zero;
   double scale = 1.0;
   bool globalScale = false; // role router.global_scale [1]
@@ -206,6 +216,7 @@ struct LatentSpec {
   bool bias = false;
   std::optional<NormSpec> normIn, normOut; // of what the experts read, and of the sum of what they give
 };
+// Training: values times a mask, an input of the call. Forward only: nothing, or times 1 - p.
 struct DropoutSpec {
   double p = 0.0;
   bool scaleAtEval = false;
@@ -250,6 +261,9 @@ struct ExpertsSpec : FeedForward {
 
   bool heterogeneous() const { return intermediate.size() > 1; }
   int64_t width(int64_t expert) const { return intermediate.size() == 1 ? intermediate[0] : intermediate[expert]; }
+  int64_t widest() const {
+    return intermediate.empty() ? 0 : *std::max_element(intermediate.begin(), intermediate.end());
+  }
 };
 
 enum class SharedReduce { Sum, Mean };
@@ -398,13 +412,27 @@ struct LayerSpec {
   bool choosesInEachGroup() const { return router.groups && router.groups->choose == GroupChoose::Each; }
   // Rows of the router that weigh shared experts, behind those of routed and zero experts.
   int64_t sharedRows() const { return shared && shared->gate == SharedGate::Router ? shared->count : 0; }
+  // Whether the layer is built for training: draws and masks of training are then inputs of its calls.
+  bool trains() const { return passes.backward || passes.backwardInput; }
   // Noise is an input of a forward pass if it always acts, or in training.
   bool takesNoise() const {
-    return router.noise.kind != NoiseKind::None &&
-           (router.noise.when == NoiseWhen::Always || passes.backward || passes.backwardInput);
+    return router.noise.kind != NoiseKind::None && (router.noise.when == NoiseWhen::Always || trains());
   }
+  bool takesJitter() const { return trains() && router.input.jitter != 0; }
+  bool takesHiddenMask() const { return trains() && experts.hiddenDropout.p != 0; }
+  bool takesOutputMask() const { return trains() && experts.outputDropout.p != 0; }
+  bool takesExpertMask() const { return trains() && router.expertDropout.p != 0; }
+  bool replacesIds() const { return trains() && router.randomReplace != 0; }
+  // Whether the choices of sparsemixer are sampled by the caller.
+  bool takesSamples() const {
+    return trains() && router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::SparseMixer;
+  }
+  // Columns of what an expert returns.
+  int64_t expertOutputs() const { return experts.latent ? experts.latent->dim : hidden; }
   // Names of a forward pass's inputs besides x and parameters, as in the oracle and the runtime.
   std::vector<std::string> inputNames() const;
+  // Columns N of the input `name`, [T,N]; 1 for [T] and [1].
+  int64_t inputColumns(const std::string &name) const;
   // Rows of the router: routed plus zero experts.
   int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
   // n of product_key, E = n * n: sub-keys of each of its two sets.

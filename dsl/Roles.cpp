@@ -275,14 +275,38 @@ std::vector<std::string> LayerSpec::inputNames() const {
   need(takesNoise() || (second && router.select.second == SecondPolicy::Gumbel), "noise");
   need(second && router.select.second == SecondPolicy::Random2P, "uniform");
   need(router.kind == RouterKind::Table, "token_ids");
-  need(external || router.kind == RouterKind::Random, "expert_ids");
+  need(external || router.kind == RouterKind::Random || takesSamples(), "expert_ids");
   need(external, "expert_weights");
   bool givenLevel = router.kind == RouterKind::Hierarchical && router.levels[0].kind == RouterKind::Table;
   need(givenLevel || router.tokenGroups, "group_ids");
   need(capacity && capacity->order == CapacityOrder::Random, "priority");
   need(capacity && capacity->mode == CapacityMode::Dynamic, "capacity");
   need(inputs.topK, "top_k");
+  // Those of training.
+  need(takesJitter() && (reads || router.input.jitterScope == JitterScope::Layer), "jitter");
+  need(replacesIds(), "replace");
+  need(replacesIds(), "replace_ids");
+  need(takesHiddenMask(), "hidden_mask");
+  need(takesOutputMask(), "output_mask");
+  need(takesExpertMask(), "expert_mask");
+  need(takesSamples(), "midpoint_mask");
   return names;
+}
+
+int64_t LayerSpec::inputColumns(const std::string &name) const {
+  if (name == "residual" || name == "jitter")
+    return hidden;
+  if (name == "noise")
+    return logitColumns();
+  if (name == "expert_mask")
+    return routerRows();
+  if (name == "hidden_mask")
+    return choices() * experts.widest();
+  if (name == "output_mask")
+    return choices() * expertOutputs();
+  bool perChoice = name == "expert_ids" || name == "expert_weights" || name == "replace" || name == "replace_ids" ||
+                   name == "midpoint_mask";
+  return perChoice ? choices() : 1;
 }
 
 std::vector<Role> rolesOf(const LayerSpec &spec) {

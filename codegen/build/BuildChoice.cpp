@@ -15,7 +15,40 @@ namespace moec {
 
 using moe::OperandKind;
 
+// What random training does with choices comes last.
 Choices ChoiceBuilder::choose(Value logits, const RouterScores &scores) {
+  Choices out = chosen(logits, scores);
+  if (spec.router.kind != RouterKind::ProductKey) // which has replaced them before it made scores
+    out.ids = replaced(out.ids);
+  if (spec.takesExpertMask()) {
+    out.ids = dropped(out.ids);
+    out.partial = true;
+    if (out.weights)
+      out.weights = maskedBy(out.weights, out.ids, 0);
+  }
+  return out;
+}
+
+// replace_ids where replace < p; places without a choice stay without one
+Value ChoiceBuilder::replaced(Value ids) {
+  if (!spec.replacesIds())
+    return ids;
+  return map({{ids, OperandKind::elem},
+              {layer.input("replace"), OperandKind::elem},
+              {layer.input("replace_ids"), OperandKind::elem}},
+             typeOf(ids), [&](ValueRange v) {
+               Value other = select(isIndex(v[2], spec.routerRows()), v[2], v[0]);
+               Value now = select(isGreater(number(spec.router.randomReplace), v[1]), other, v[0]);
+               return select(isChosen(v[0]), now, v[0]);
+             });
+}
+
+Value ChoiceBuilder::dropped(Value ids) {
+  return map({{ids, OperandKind::elem}, {take(layer.input("expert_mask"), ids), OperandKind::elem}}, typeOf(ids),
+             [&](ValueRange v) { return select(isZero(v[1]), integer(-1), v[0]); });
+}
+
+Choices ChoiceBuilder::chosen(Value logits, const RouterScores &scores) {
   const RouterSpec &router = spec.router;
   switch (router.kind) {
   case RouterKind::Dense: {
@@ -95,14 +128,19 @@ Choices ChoiceBuilder::pair(const NoisyLogits &logits, const RouterScores &score
     return out;
   int64_t count = spec.routerRows();
   Value first = take(out.ids, columns(1));
-  Value race = map({{logits.weights, OperandKind::elem},
-                    {layer.input("noise"), OperandKind::elem},
-                    {columns(count), OperandKind::elem},
-                    {first, OperandKind::segment}},
-                   rows(f32(), count), [&](ValueRange v) {
-                     Value taken = equal(v[2], v[3]);
-                     return select(taken, number(std::numeric_limits<double>::quiet_NaN()), add(v[0], v[1]));
-                   });
+  SmallVector<Bound> racers = {{logits.weights, OperandKind::elem},
+                               {layer.input("noise"), OperandKind::elem},
+                               {columns(count), OperandKind::elem},
+                               {first, OperandKind::segment}};
+  bool drops = spec.takesExpertMask() && spec.router.expertDropout.at == DropExpertsAt::Before;
+  if (drops)
+    racers.push_back({layer.input("expert_mask"), OperandKind::elem});
+  Value race = map(racers, rows(f32(), count), [&](ValueRange v) {
+    Value taken = equal(v[2], v[3]);
+    if (drops)
+      taken = either(taken, isZero(v[4]));
+    return select(taken, number(std::numeric_limits<double>::quiet_NaN()), add(v[0], v[1]));
+  });
   out.ids = map({{out.ids, OperandKind::elem},
                  {columns(2), OperandKind::elem},
                  {first, OperandKind::segment},
@@ -115,16 +153,28 @@ Choices ChoiceBuilder::pair(const NoisyLogits &logits, const RouterScores &score
 }
 
 // Each pick i = argmax z of what is left, w = softmax at i over the j with (z_i - z_j) / max(|z_j|, z_i) <= 2ε. The
-// picks are therefore the two largest logits.
+// picks are therefore the two largest logits. In training the caller has sampled them; m, the largest of what is left,
+// takes the place of z_i.
 Choices ChoiceBuilder::sparse(Value z) {
   Choices out;
-  out.ids = topK(z, 2);
-  Value best = take(z, out.ids);
+  bool samples = spec.takesSamples();
+  out.ids = samples ? sampled() : topK(z, 2);
+  out.partial = samples;
+  Value best = samples ? Value() : take(z, out.ids);
   Value first = take(out.ids, columns(1));
   Value numbers = columns(columnsOf(z));
+  auto largest = [&](int32_t pick) {
+    if (!samples)
+      return columnOf(best, pick);
+    if (pick == 0)
+      return reduced(z, moe::ReduceKind::max);
+    Value others = map({{z, OperandKind::elem}, {numbers, OperandKind::elem}, {first, OperandKind::segment}}, typeOf(z),
+                       [&](ValueRange v) { return select(equal(v[1], v[2]), number(negInf), v[0]); });
+    return reduced(others, moe::ReduceKind::max);
+  };
   auto weightsOf = [&](int32_t pick) {
     Value left = map({{z, OperandKind::elem},
-                      {columnOf(best, pick), OperandKind::row},
+                      {largest(pick), OperandKind::row},
                       {numbers, OperandKind::elem},
                       {first, OperandKind::segment}},
                      typeOf(z), [&](ValueRange v) {
@@ -141,7 +191,16 @@ Choices ChoiceBuilder::sparse(Value z) {
   Value weights[] = {weightsOf(0), weightsOf(1)};
   out.weights = map({{weights[0], OperandKind::elem}, {weights[1], OperandKind::elem}, {columns(2), OperandKind::elem}},
                     rows(f32(), 2), [&](ValueRange v) { return select(equal(v[2], 0), v[0], v[1]); });
+  if (samples) // f(x) - f(0) = f'(x) / 4 + 3 f'(x / 3) / 4: the gradient is that of the score, at x or at its third
+    out.weights =
+        map({{out.weights, OperandKind::elem}, {layer.input("midpoint_mask"), OperandKind::elem}}, rows(f32(), 2),
+            [&](ValueRange v) { return withGradientOf(select(isZero(v[1]), scaled(v[0], 1.0 / 3), v[0]), v[0]); });
   return out;
+}
+
+Value ChoiceBuilder::sampled() {
+  return map({{layer.input("expert_ids"), OperandKind::elem}}, rows(i32(), 2),
+             [&](ValueRange v) { return select(isIndex(v[0], spec.routerRows()), v[0], integer(-1)); });
 }
 
 // ---- product keys -----------------------------------------------------------------------------------------------
@@ -182,6 +241,17 @@ Choices ChoiceBuilder::productKeys(Value logits) {
     Value id = arith::AddIOp::create(builder, loc, times(v[0], int32_t(n)), plus(v[1], int32_t(-n)));
     return out.partial ? select(isLess(v[2], v[3]), id, integer(-1)) : id;
   });
+  if (spec.replacesIds()) {
+    out.ids = replaced(out.ids);
+    auto column = [&](bool other) {
+      return map({{out.ids, OperandKind::elem}}, rows(i32(), k), [&](ValueRange v) {
+        Value own = other ? plus(remainder(v[0], int32_t(n)), int32_t(n)) : quotient(v[0], int32_t(n));
+        return select(isChosen(v[0]), own, v[0]);
+      });
+    };
+    first = column(false);
+    second = column(true);
+  }
   bool all = router.scoreOver == ScoreOver::All;
   if (all && router.score == Score::Softmax) {
     Value halves = softmax(noisy.weights, 2); // the softmax over all sums is the product of both

@@ -29,6 +29,9 @@ public:
   Choices choose(mlir::Value logits, const RouterScores &scores);
 
 private:
+  Choices chosen(mlir::Value logits, const RouterScores &scores);
+  mlir::Value replaced(mlir::Value ids); // router.random_replace; `ids` if it does not act
+  mlir::Value dropped(mlir::Value ids);  // router.expert_dropout: -1 for experts that a token does without
   const LayerSpec &spec;
   const LayerValues &layer;
   LogitsBuilder noise;
@@ -38,6 +41,7 @@ private:
   mlir::Value reachedBefore(mlir::Value scores, double p);
   Choices pair(const NoisyLogits &logits, const RouterScores &scores);
   Choices sparse(mlir::Value logits);
+  mlir::Value sampled(); // [T,2] i32, the caller's choices of sparsemixer
   Choices productKeys(mlir::Value logits);
   Choices given(const RouterScores &scores);
 };

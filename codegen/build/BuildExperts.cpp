@@ -89,6 +89,8 @@ ExpertsValues ExpertsBuilder::slotOutputs(const ExpertSet &experts, const Router
 // o of every row, with all that follows the last matrix
 Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route, Value kept) {
   MlpShape shape = shapeOf(experts);
+  if (spec.takesHiddenMask() && spec.experts.form != ExpertForm::Linear)
+    shape.hiddenMask = gatherColumns(layer.input("hidden_mask"), route, shape.width);
   Value output = mlp.outputs(input, route, shape);
   bool parallel = spec.experts.lora && spec.experts.lora->at == LoraAt::Parallel;
   if (parallel)
@@ -97,6 +99,10 @@ Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route
     output = normalized(experts, output, route, kept);
   if (parallel || spec.experts.normOut)
     output = scaledRows(output, outputScale());
+  if (spec.takesOutputMask())
+    output = map({{output, OperandKind::elem},
+                  {gatherColumns(layer.input("output_mask"), route, shape.outputs), OperandKind::elem}},
+                 typeOf(output), [&](ValueRange v) { return multiply(v[0], v[1]); });
   return spec.combine.rowsF32 ? output : rounded(output, elementOf(spec.dtype.activation));
 }
 
@@ -107,10 +113,10 @@ MlpShape ExpertsBuilder::shapeOf(const ExpertSet &set) const {
   shape.gateBias = set.prefix + ".gate_bias";
   shape.block = experts;
   shape.activationKey = "experts.act";
-  shape.outputs = experts.latent ? experts.latent->dim : spec.hidden;
+  shape.outputs = spec.expertOutputs();
   shape.width = experts.form == ExpertForm::Linear ? shape.outputs : set.width;
   shape.layers = experts.layers;
-  shape.hiddenScale = experts.hiddenDropout.scaleAtEval ? 1 - experts.hiddenDropout.p : 1.0;
+  shape.hiddenScale = experts.hiddenDropout.scaleAtEval && !spec.trains() ? 1 - experts.hiddenDropout.p : 1.0;
   bool parallel = experts.lora && experts.lora->at == LoraAt::Parallel;
   shape.outputScale = parallel || experts.normOut ? 1.0 : outputScale(); // otherwise the factor comes after them
   if (experts.lora && !parallel)
@@ -121,7 +127,7 @@ MlpShape ExpertsBuilder::shapeOf(const ExpertSet &set) const {
 // output_scale, and 1 - p of a dropout that scales at inference.
 double ExpertsBuilder::outputScale() const {
   const DropoutSpec &dropout = spec.experts.outputDropout;
-  return spec.experts.outputScale * (dropout.scaleAtEval ? 1 - dropout.p : 1.0);
+  return spec.experts.outputScale * (dropout.scaleAtEval && !spec.trains() ? 1 - dropout.p : 1.0);
 }
 
 // norm_out of every row, with the roles of its expert or of all

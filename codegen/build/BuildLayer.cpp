@@ -5,6 +5,7 @@
 #include "codegen/build/BuildLayer.h"
 
 #include "codegen/build/BuildExperts.h"
+#include "codegen/build/BuildLogits.h"
 #include "codegen/build/BuildReports.h"
 #include "codegen/build/BuildRouter.h"
 #include "codegen/build/BuildShared.h"
@@ -57,6 +58,9 @@ using NamedResults = std::vector<std::pair<StringRef, Value>>;
 
 // The parts of the layer in their order; its results by moe.role.
 NamedResults buildParts(RowOps &ops, const LayerSpec &spec, LayerValues layer) {
+  LayerValues given = layer;
+  if (spec.takesJitter() && spec.router.input.jitterScope == JitterScope::Layer)
+    layer.x = LogitsBuilder(ops, spec, given).jittered(given.x, RowOps::typeOf(given.x).getElementType());
   WrapBuilder wrap(ops, spec, layer);
   WrapValues around = wrap.presence();
   layer.present = around.present;

@@ -10,9 +10,23 @@ namespace moec {
 
 using moe::OperandKind;
 
-// x or the residual, or x / sqrt(mean(x²) + eps) · scale ∘ weight in f32
+// v · (1 - ε + 2ε·u), u drawn from [0,1)
+Value LogitsBuilder::jittered(Value values, Type type) {
+  double size = spec.router.input.jitter;
+  return map({{values, OperandKind::elem}, {layer.input("jitter"), OperandKind::elem}}, rows(type, spec.hidden),
+             [&](ValueRange v) {
+               Value factor = add(scaled(v[1], 2 * size), number(1 - size));
+               return fromF32(multiply(toF32(v[0]), factor), type);
+             });
+}
+
+// x or the residual, in training jittered, or of it v / sqrt(mean(v²) + eps) · scale ∘ weight in f32
 Value LogitsBuilder::input() {
-  Value from = spec.router.input.from == BranchInput::Residual ? layer.input("residual") : layer.x;
+  bool fromResidual = spec.router.input.from == BranchInput::Residual;
+  Value from = fromResidual ? layer.input("residual") : layer.x;
+  // With scope layer x is jittered already.
+  if (spec.takesJitter() && (spec.router.input.jitterScope == JitterScope::Router || fromResidual))
+    from = jittered(from, f32());
   const std::optional<RouterNorm> &norm = spec.router.input.norm;
   if (!norm)
     return from;
@@ -121,7 +135,14 @@ RouterScores LogitsBuilder::scores(Value z) {
   scores.choice = ofOwnGroup(scores.choice); // a score of 0 could win against one of the own group
   if (router.groups && router.groups->choose == GroupChoose::Best)
     scores.choice = maskedByGroups(scores.choice);
+  if (spec.takesExpertMask() && router.expertDropout.at == DropExpertsAt::Before)
+    scores.choice = withoutDropped(scores.choice);
   return scores;
+}
+
+Value LogitsBuilder::withoutDropped(Value choice) {
+  return map({{choice, OperandKind::elem}, {layer.input("expert_mask"), OperandKind::elem}}, typeOf(choice),
+             [&](ValueRange v) { return select(isZero(v[1]), number(negInf), v[0]); });
 }
 
 Value LogitsBuilder::routerLogits() {

@@ -34,9 +34,10 @@ public:
   // Those of the layer's router, of all groups of tokens; [T,R+S] with rows for S shared experts.
   mlir::Value routerLogits();
   NoisyLogits withNoise(mlir::Value logits);
-  mlir::Value noiseDeviation();              // [T,R] of learned noise, without eps
-  RouterScores scores(mlir::Value logits);   // of routerLogits()
-  mlir::Value ofKnownGroup(mlir::Value ids); // -1 for tokens whose group does not exist
+  mlir::Value jittered(mlir::Value rows, mlir::Type type); // [T,H] as `type`
+  mlir::Value noiseDeviation();                            // [T,R] of learned noise, without eps
+  RouterScores scores(mlir::Value logits);                 // of routerLogits()
+  mlir::Value ofKnownGroup(mlir::Value ids);               // -1 for tokens whose group does not exist
 
 private:
   const LayerSpec &spec;
@@ -48,6 +49,7 @@ private:
   mlir::Value maskedByGroups(mlir::Value choice);
   mlir::Value ofOwnGroup(mlir::Value values); // -inf for experts of other groups of tokens
   mlir::Value withChoiceBias(mlir::Value choice);
+  mlir::Value withoutDropped(mlir::Value choice); // -inf for experts that a token does without
 };
 
 } // namespace moec

@@ -186,7 +186,8 @@ Value LossesBuilder::entropy(const LossSpec &loss) {
     p = meanOver(p);
   Value sum = sumRows(map({{p, OperandKind::elem}}, typeOf(p), [&](ValueRange v) {
     Value none = isZero(v[0]); // 0 log 0, and eps below f32
-    return select(none, number(0), multiply(v[0], math::LogOp::create(builder, loc, add(v[0], number(eps)))));
+    Value inside = select(none, number(1), add(v[0], number(eps)));
+    return select(none, number(0), multiply(v[0], math::LogOp::create(builder, loc, inside)));
   }));
   return marginal ? sum : meanOfTokens(sum);
 }

@@ -28,6 +28,8 @@ Value MlpBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
     operands.push_back({layer.parameter(shape.gateBias), OperandKind::col});
     operands.push_back({layer.parameter(shape.prefix + ".up_bias"), OperandKind::col});
   }
+  if (shape.hiddenMask)
+    operands.push_back({shape.hiddenMask, OperandKind::elem});
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
     Value g = block.bias.in ? add(v[0], v[2]) : v[0];
     Value u = block.bias.in ? add(v[1], v[3]) : v[1];
@@ -41,7 +43,8 @@ Value MlpBuilder::gluHidden(Value input, Value route, const MlpShape &shape) {
       u = softCapped(u, *block.softcap->up);
     if (block.upOffset != 0)
       u = add(u, number(block.upOffset));
-    return fromF32(scaled(multiply(g, u), shape.hiddenScale), type);
+    Value h = scaled(multiply(g, u), shape.hiddenScale);
+    return fromF32(shape.hiddenMask ? multiply(h, v.back()) : h, type);
   });
 }
 
@@ -60,8 +63,8 @@ Value MlpBuilder::projected(Value input, const std::string &role, Value route, c
   return shape.matrixLora ? withLora(product, input, route, role + "_", *shape.matrixLora) : product;
 }
 
-// h = factor · act(in·Wᵀ + b), within ±L before or after the activation where there is a clamp
-Value MlpBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role, double factor) {
+// h = act(in·Wᵀ + b), within ±L before or after the activation where there is a clamp; the last one with its dropout
+Value MlpBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, const std::string &role, bool last) {
   SmallVector<Bound> operands = {{projected(input, role, route, shape), OperandKind::elem}};
   const std::optional<ExpertClamp> &clamp = shape.block.clamp;
   auto clamped = [&](Value value, ClampAt at) {
@@ -71,10 +74,14 @@ Value MlpBuilder::mlpHidden(Value input, Value route, const MlpShape &shape, con
   };
   if (shape.block.bias.in)
     operands.push_back({layer.parameter(role + "_bias"), OperandKind::col});
+  bool masked = last && shape.hiddenMask;
+  if (masked)
+    operands.push_back({shape.hiddenMask, OperandKind::elem});
   return map(operands, rows(type, shape.width), [&](ValueRange v) {
     Value value = shape.block.bias.in ? add(v[0], v[1]) : v[0];
     value = clamped(activated(clamped(value, ClampAt::PreAct), shape), ClampAt::PostAct);
-    return fromF32(scaled(value, factor), type);
+    value = scaled(value, last ? shape.hiddenScale : 1.0);
+    return fromF32(masked ? multiply(value, v.back()) : value, type);
   });
 }
 
@@ -85,11 +92,9 @@ Value MlpBuilder::outputs(Value input, Value route, const MlpShape &shape) {
   if (shape.block.form == ExpertForm::Glu)
     hidden = gluHidden(input, route, shape);
   if (shape.block.form == ExpertForm::Mlp) {
-    // Dropout applies only before the last matrix.
-    auto factor = [&](int64_t n) { return n + 1 == shape.layers ? shape.hiddenScale : 1.0; };
-    hidden = mlpHidden(input, route, shape, shape.prefix + ".up", factor(0));
+    hidden = mlpHidden(input, route, shape, shape.prefix + ".up", shape.layers == 1);
     for (int64_t n = 1; n < shape.layers; ++n)
-      hidden = mlpHidden(hidden, route, shape, shape.prefix + ".hidden" + std::to_string(n), factor(n));
+      hidden = mlpHidden(hidden, route, shape, shape.prefix + ".hidden" + std::to_string(n), n + 1 == shape.layers);
   }
   std::string last = shape.prefix + (linear ? ".up" : ".down");
   Value output = projected(hidden, last, route, shape);

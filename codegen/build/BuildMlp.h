@@ -21,6 +21,7 @@ struct MlpShape {
   int64_t outputs = 0;            // output columns
   int64_t layers = 1;
   double hiddenScale = 1, outputScale = 1;
+  mlir::Value hiddenMask;             // [R,width] f32, factors of the values before the last matrix; null: none
   std::optional<LoraSpec> matrixLora; // beside every matrix: NAME_lora_a, NAME_lora_b
 };
 
@@ -44,7 +45,7 @@ private:
   mlir::Value activated(mlir::Value value, const MlpShape &shape); // inside a map
   mlir::Value gluHidden(mlir::Value input, mlir::Value route, const MlpShape &shape);
   mlir::Value mlpHidden(mlir::Value input, mlir::Value route, const MlpShape &shape, const std::string &role,
-                        double factor);
+                        bool last);
 };
 
 } // namespace moec

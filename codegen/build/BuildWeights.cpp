@@ -67,6 +67,24 @@ void WeightsBuilder::gather(Choices &choices) {
   choices.shared = part(all, k, columnsOf(scores.shared));
 }
 
+Value WeightsBuilder::gatheredScores(const Choices &choices) {
+  if (choices.scores)
+    return choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
+  return spec.router.kind == RouterKind::Dense ? scores.weights : take(scores.weights, choices.ids);
+}
+
+// With straight_through the gradient of a weight is that of its score.
+Value WeightsBuilder::fixedWeights(const Choices &choices) {
+  Value fixed = equalWeights(choices);
+  if (!spec.router.straightThrough || !spec.trains() || (!scores.weights && !choices.scores))
+    return fixed;
+  Value soft = gatheredScores(choices);
+  if (spec.router.scoreOver == ScoreOver::Selected)
+    soft = scoredSelection(soft, choices.partial ? choices.ids : Value());
+  return map({{fixed, OperandKind::elem}, {soft, OperandKind::elem}}, typeOf(fixed),
+             [&](ValueRange v) { return withGradientOf(v[0], v[1]); });
+}
+
 // w_j = s[id_j], or the chosen logits
 Value WeightsBuilder::gathered(const Choices &choices) {
   const RouterSpec &router = spec.router;
@@ -75,10 +93,8 @@ Value WeightsBuilder::gathered(const Choices &choices) {
   if (router.kind == RouterKind::External)
     return maskedBy(layer.input("expert_weights"), choices.ids, 0);
   if (router.weightMode != WeightMode::Gathered || (!scores.weights && !choices.scores))
-    return equalWeights(choices);
-  if (choices.scores)
-    return choices.partial ? maskedBy(choices.scores, choices.ids, 0) : choices.scores;
-  return router.kind == RouterKind::Dense ? scores.weights : take(scores.weights, choices.ids);
+    return fixedWeights(choices);
+  return gatheredScores(choices);
 }
 
 // ---- normalise and scale ----------------------------------------------------------------------------------------
@@ -93,10 +109,19 @@ Value WeightsBuilder::scaledWeights(Value weights, Value ids) {
     operands.push_back({take(layer.parameter("router.expert_scale"), ids), OperandKind::elem});
   if (operands.size() == 1 && router.scale == 1 && !rounds)
     return weights;
+  bool learned = operands.size() > 1;
   return map(operands, typeOf(weights), [&](ValueRange v) {
-    Value weight = scaled(v[0], router.scale);
-    for (Value factor : v.drop_front())
-      weight = multiply(weight, factor);
+    auto times = [&](Value weight) {
+      weight = scaled(weight, router.scale);
+      for (Value factor : v.drop_front())
+        weight = multiply(weight, factor);
+      return weight;
+    };
+    Value weight = times(v[0]);
+    if (learned && differentiated()) { // a weight of 0 / 0 that capacity drops has no part in a factor's gradient
+      Value isNumber = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::ORD, v[0], v[0]);
+      weight = withGradientOf(weight, times(select(isNumber, v[0], number(0))));
+    }
     return rounds ? toF32(fromF32(weight, elementOf(spec.dtype.activation))) : weight;
   });
 }

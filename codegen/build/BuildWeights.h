@@ -30,6 +30,8 @@ private:
   RouterScores scores;
 
   mlir::Value equalWeights(const Choices &choices);
+  mlir::Value fixedWeights(const Choices &choices);   // equal ones, which may learn as scores do
+  mlir::Value gatheredScores(const Choices &choices); // s[id_j], or the chosen logits
   mlir::Value gathered(const Choices &choices);
   mlir::Value scoredSelection(mlir::Value logits, mlir::Value ids); // `ids` null: all are chosen
   mlir::Value withShared(mlir::Value ids);                          // [T,K+S] i32, for columns of shared experts too

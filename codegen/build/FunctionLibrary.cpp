@@ -133,6 +133,12 @@ Value FunctionLibrary::apply(OpBuilder &builder, Location loc, StringRef name, V
 }
 
 void FunctionLibrary::expand(func::FuncOp function) const {
+  SmallVector<moe::GradientOfOp> values;
+  function.walk([&](moe::GradientOfOp op) { values.push_back(op); });
+  for (moe::GradientOfOp op : values) {
+    op.replaceAllUsesWith(op.getValue());
+    op.erase();
+  }
   SmallVector<moe::ApplyOp> applied;
   function.walk([&](moe::ApplyOp op) { applied.push_back(op); });
   for (moe::ApplyOp op : applied) {

@@ -37,7 +37,8 @@ public:
 
   // f(x) at the builder's place; `name` must have been loaded.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::Value x) const;
-  // Puts the bodies in the place of every moe.apply of `function`. All of their functions must have been loaded.
+  // Puts the bodies in the place of every moe.apply of `function`, and the values in that of moe.gradient_of. All
+  // functions must have been loaded.
   void expand(mlir::func::FuncOp function) const;
 
   // What was loaded: the text of each function by its name, and the functions whose derivatives were.

@@ -27,6 +27,9 @@ public:
   // is x, and `errors` has an entry: building goes on, so that all such functions are found in one run.
   mlir::Value apply(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, const char *key, mlir::Value x);
 
+  // Whether the layer will be differentiated.
+  bool differentiated() const { return form == Form::Apply; }
+
 private:
   FunctionLibrary &library;
   std::vector<Diagnostic> &errors;

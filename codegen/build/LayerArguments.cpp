@@ -80,7 +80,7 @@ private:
     case InputShape::LikeX:
       return ops.rows(ops.elementOf(spec.dtype.activation), spec.hidden);
     case InputShape::Rows:
-      return ops.rows(element, name == "noise" ? spec.logitColumns() : spec.choices());
+      return ops.rows(element, spec.inputColumns(name));
     case InputShape::One:
       return RankedTensorType::get({1}, element);
     case InputShape::Tokens:

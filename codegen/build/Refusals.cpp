@@ -2,8 +2,9 @@
 //
 // Walks every field, so that nothing is ignored.
 //
-// Accepted without effect on a forward pass: losses, update, frozen, jitter, noise with when: train, random_replace and
-// dropout without eval: scale act in training only; causal is a promise that token choice keeps.
+// Accepted without effect on a layer that is not trained: losses, update, frozen, jitter, noise with when: train,
+// random_replace, expert_dropout, straight_through and dropout without eval: scale; causal is a promise that token
+// choice keeps.
 
 #include "codegen/build/Refusals.h"
 
@@ -127,6 +128,17 @@ void RefusalWalk::checkExperts() {
          "experts of these widths would compute " + llvm::Twine(int64_t(padded * 100)) +
              " % of columns that are zero; classes of one width each: " + llvm::Twine(expertClasses(experts).size()),
          "use fewer different widths");
+  bool soft = spec.router.kind == RouterKind::Soft;
+  refuse(soft && spec.takesHiddenMask(), "experts.hidden_dropout.p", "dropout of slots is not built for training",
+         "leave it out, or use a router.kind in which tokens choose");
+  refuse(soft && spec.takesOutputMask(), "experts.output_dropout.p", "dropout of slots is not built for training",
+         "leave it out, or use a router.kind in which tokens choose");
+  for (const char *mask : {"hidden_mask", "output_mask"})
+    refuse((mask[0] == 'h' ? spec.takesHiddenMask() : spec.takesOutputMask()) && spec.inputColumns(mask) > maxSlots,
+           mask[0] == 'h' ? "experts.hidden_dropout.p" : "experts.output_dropout.p",
+           llvm::Twine("the mask of this dropout has ") + llvm::Twine(spec.inputColumns(mask)) +
+               " values per token, at most " + llvm::Twine(maxSlots) + " are built",
+           "leave it out, or choose fewer experts per token");
   refuse(experts.quant.kind != QuantKind::None, "experts.quant.kind", "quantised experts are not built",
          "use quant.kind none and dtype.weight bf16");
 }

@@ -179,6 +179,10 @@ Value RowOps::gatherChoices(Value values, Value route) {
   return moe::GatherOp::create(builder, loc, rowVector(typeOf(values).getElementType()), values, route);
 }
 
+Value RowOps::gatherColumns(Value values, Value route, int64_t columns) {
+  return moe::GatherOp::create(builder, loc, rows(typeOf(values).getElementType(), columns), values, route);
+}
+
 Value RowOps::combine(Value values, Value route, Value weights) {
   return moe::CombineOp::create(builder, loc, rows(f32(), columnsOf(values)), values, route, weights, ValueRange(),
                                 builder.getArrayAttr({}));

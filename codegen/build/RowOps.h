@@ -79,6 +79,8 @@ public:
   mlir::Value topTokens(mlir::Value values, mlir::Value present, const Places &places);
   mlir::Value gather(mlir::Value tokens, mlir::Value route);        // [T,N] -> [R,N], rows of the route
   mlir::Value gatherChoices(mlir::Value values, mlir::Value route); // [T,K] -> [R], of each row's choice
+  // [T,K·M] -> [R,columns], the first of the M columns of each row's choice.
+  mlir::Value gatherColumns(mlir::Value values, mlir::Value route, int64_t columns);
   // Rows of the route -> [T,N] f32, the sum of a token's rows times `weights`; null: 1.
   mlir::Value combine(mlir::Value values, mlir::Value route, mlir::Value weights);
 };

@@ -2,6 +2,8 @@
 
 #include "codegen/build/ScalarOps.h"
 
+#include "codegen/moe/MoeDialect.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -46,6 +48,10 @@ Value ScalarOps::isGreater(Value a, Value b) {
 Value ScalarOps::isZero(Value a) {
   return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OEQ, a, number(0));
 }
+Value ScalarOps::withGradientOf(Value value, Value of) {
+  return functions.differentiated() ? moe::GradientOfOp::create(builder, loc, value, of) : value;
+}
+
 Value ScalarOps::apply(StringRef function, const char *key, Value x) {
   return functions.apply(builder, loc, function, key, x);
 }

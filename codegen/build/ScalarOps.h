@@ -42,6 +42,8 @@ public:
   mlir::Value isGreater(mlir::Value a, mlir::Value b); // false for NaN
   mlir::Value isZero(mlir::Value a);
   mlir::Value apply(llvm::StringRef function, const char *key, mlir::Value x); // FunctionUses.h
+  mlir::Value withGradientOf(mlir::Value value, mlir::Value of);               // `value` if nothing is differentiated
+  bool differentiated() const { return functions.differentiated(); }
 
   // i32
   mlir::Value integer(int32_t value);

@@ -245,11 +245,13 @@ ReferenceInputs referenceInputs(const GoldenCase &golden, const GoldenBatch &bat
   inputs.tokensPerSequence = batch.tokensPerSequence;
   inputs.weights = &weights;
   inputs.x = {batch.tensors.at("x").shape, batch.tensors.at("x").values()};
-  for (const char *name : {"residual", "jitter", "noise", "uniform", "token_ids", "expert_ids", "expert_weights",
-                           "group_ids", "replace", "replace_ids", "priority", "capacity"})
+  for (const char *name :
+       {"residual", "jitter", "noise", "uniform", "token_ids", "expert_ids", "expert_weights", "group_ids", "replace",
+        "replace_ids", "priority", "capacity", "top_k", "hidden_mask", "output_mask", "expert_mask", "midpoint_mask"})
     if (const GoldenTensor *tensor = batch.find(name))
       inputs.extra[name] = {tensor->shape, tensor->values()};
-  inputs.training = batch.find("noise") || batch.find("jitter") || batch.find("replace");
+  for (const char *name : {"noise", "jitter", "replace", "hidden_mask", "output_mask", "expert_mask", "midpoint_mask"})
+    inputs.training |= batch.find(name) != nullptr;
   return inputs;
 }
 

@@ -33,15 +33,22 @@ Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &na
     return {double(random.in(0, spec.capacity->max.value_or(8)))};
   if (name == "top_k")
     return {double(random.in(1, choices))};
-  int64_t columns = name == "residual"         ? spec.hidden
-                    : name == "noise"          ? spec.logitColumns()
-                    : name == "expert_weights" ? choices
-                                               : 1;
+  bool dropout = name == "hidden_mask" || name == "output_mask";
+  double p = name == "hidden_mask"   ? spec.experts.hiddenDropout.p
+             : name == "output_mask" ? spec.experts.outputDropout.p
+             : name == "expert_mask" ? spec.router.expertDropout.p
+                                     : 0.5;
   const std::optional<TokenGroups> &own = spec.router.tokenGroups;
   int64_t groups = own ? own->count : spec.router.levels.empty() ? 1 : spec.router.levels[0].count;
   Doubles values;
-  for (int64_t i = 0; i < numTokens * columns; ++i) {
-    if (name == "token_ids")
+  for (int64_t i = 0; i < numTokens * spec.inputColumns(name); ++i) {
+    if (dropout)
+      values.push_back(random.unit() < p ? 0 : 1 / (1 - p));
+    else if (name == "expert_mask" || name == "midpoint_mask")
+      values.push_back(random.unit() < p ? 0 : 1);
+    else if (name == "replace_ids")
+      values.push_back(double(random.in(0, rows - 1)));
+    else if (name == "token_ids")
       values.push_back(double(random.in(0, std::max<int64_t>(1, spec.router.vocab) - 1)));
     else if (name == "group_ids")
       values.push_back(double(random.in(0, groups - 1)));
@@ -64,6 +71,7 @@ void randomInputs(const LayerSpec &spec, int64_t numTokens, uint64_t seed, CallI
     layer.tokensPerSequence = length;
   }
   oracle.numTokens = numTokens;
+  oracle.training = spec.trains();
   oracle.batch = length ? numTokens / length : 0;
   oracle.tokensPerSequence = length;
   for (const std::string &name : spec.inputNames()) {

@@ -488,7 +488,8 @@ std::string randomSpecText(uint64_t seed, const RandomSizes &sizes) {
     if (isValidSpec(text))
       break;
   }
-  return withRandomReports(withRandomLosses(withRandomRouting(text, seed), seed), seed);
+  text = withRandomTraining(withRandomRouting(text, seed), seed);
+  return withRandomReports(withRandomLosses(text, seed), seed);
 }
 
 } // namespace moec

@@ -20,14 +20,15 @@ struct RandomSizes {
   int64_t experts = 140;
 };
 
-// JSON text of the layer random_SEED. Every key of a forward pass on floating-point weights is used by some seed.
+// JSON text of the layer random_SEED. Every key on floating-point weights is used by some seed.
 std::string randomSpecText(uint64_t seed, const RandomSizes &sizes);
 
-// Parts of it: whether a text is a valid spec, and the text with further ways of routing, losses or reports in some
-// seeds.
+// Parts of it: whether a text is a valid spec, and the text with further ways of routing, keys of training, losses or
+// reports in some seeds.
 bool isValidSpec(const std::string &text);
 std::string withRandomRouting(const std::string &text, uint64_t seed);
 std::string withRandomLosses(const std::string &text, uint64_t seed);
+std::string withRandomTraining(const std::string &text, uint64_t seed);
 std::string withRandomReports(const std::string &text, uint64_t seed);
 
 // Fills everything `spec` reads besides x, the same values for the layer and for the oracle, and sets a sequence length

@@ -464,8 +464,13 @@ void RowsLowering::lowerGather(moe::GatherOp gather) {
     values[gather.getResult()] = {e.load(element, e.at(x.value, e.mul(index, bytes)), unsigned(bytes)), element, 0};
     return;
   }
-  RowValue out = allocate(element, x.count);
-  e.copy(out.value, e.at(x.value, e.mul(token, x.stride)), x.count * bytes);
+  Value from = e.mul(token, x.stride);
+  if (gather.bySlot()) { // slot = token * K + choice
+    int64_t own = gather.slotColumns() * bytes;
+    from = e.add(e.mul(token, x.stride - x.count * bytes), e.mul(slot, own));
+  }
+  RowValue out = allocate(element, tensor(gather.getResult()).getDimSize(1));
+  e.copy(out.value, e.at(x.value, from), out.count * bytes);
   values[gather.getResult()] = out;
 }
 

@@ -524,7 +524,14 @@ void CudaRowsLowering::lowerGather(moe::GatherOp gather) {
     values[gather.getResult()] = {e.load(x.element, p, unsigned(size(x.element))), x.element};
     return;
   }
-  x.value = e.at(x.value, e.mul(token, x.stride));
+  if (gather.bySlot()) { // slot = token * K + choice
+    int64_t bytes = size(x.element), own = gather.slotColumns() * bytes;
+    x.value = e.at(x.value, e.add(e.mul(token, x.stride - x.count * bytes), e.mul(slot, own)));
+    x.count = tensor(gather.getResult()).getDimSize(1);
+    x.align = own % 16 ? bytes : x.align;
+  } else {
+    x.value = e.at(x.value, e.mul(token, x.stride));
+  }
   values[gather.getResult()] = x;
 }
 

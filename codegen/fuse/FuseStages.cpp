@@ -248,7 +248,7 @@ bool fusePrologue(GroupedMatmulOp matmul, std::vector<FusionNote> &notes) {
 
 bool fuseGather(GroupedMatmulOp matmul, std::vector<FusionNote> &notes) {
   auto gather = matmul.getA().getDefiningOp<GatherOp>();
-  if (!gather || matmul.getGathered() || gather.getRoute() != matmul.getRoute())
+  if (!gather || gather.bySlot() || matmul.getGathered() || gather.getRoute() != matmul.getRoute())
     return false;
   notes.push_back({"F3", "gather before " + describeOp(matmul) + ": rows are read through the route"});
   matmul.getAMutable().set(gather.getInput());

@@ -8,6 +8,10 @@
 //   level(row op) = max over operands: level(def) for row ops of the same rows, level(def) + 1 for everything else
 //   level(stage)  = max over operands: level(def)
 //
+// In a backward pass, where values of forward wait for what comes through the matrices, programs of the same rows are
+// joined where all ops of the earlier one can wait for the later one: least(op) raises their level, and with it that of
+// everything behind them.
+//
 // What depends on no value, columns and maps of them, goes along with what uses it.
 //
 // Ops that serve other reports (ReportUse.h) keep apart: no call does the work of a report that it does not ask for.
@@ -15,6 +19,7 @@
 #include "codegen/fuse/FuseStages.h"
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/PassArguments.h"
 #include "codegen/moe/ReportUse.h"
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
@@ -74,31 +79,83 @@ private:
   }
 };
 
-Groups groupRowOps(Block &block, const ReportUse &reports) {
-  DenseMap<Operation *, unsigned> levels;
+using Levels = DenseMap<Operation *, unsigned>;
+
+// The levels of ops that are in order, none below `least`. Row ops of tokens have copies of their own of `constants`.
+Levels levelsOf(ArrayRef<Operation *> ops, const ReportUse &reports,
+                const llvm::SmallPtrSetImpl<Operation *> &constants, const Levels &least) {
+  Levels levels;
+  for (Operation *op : ops) {
+    bool row = isRowOp(op);
+    void *space = row ? rowSpaceOf(op->getResult(0)).getAsOpaquePointer() : nullptr;
+    unsigned level = least.lookup(op);
+    for (Value operand : op->getOperands()) {
+      Operation *def = operand.getDefiningOp();
+      if (!def || (constants.contains(def) && row && !space)) // it gets a copy
+        continue;
+      bool together = isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space &&
+                      reports.askedBy(def) == reports.askedBy(op);
+      level = std::max(level, levels[def] + (row && !together));
+    }
+    levels[op] = level;
+  }
+  return levels;
+}
+
+// Joins programs: two of the same rows become one if the ops of the earlier one can wait.
+Levels joinedLevels(ArrayRef<Operation *> ops, const ReportUse &reports,
+                    const llvm::SmallPtrSetImpl<Operation *> &constants) {
+  // Rows in the order of their ops, those of routes first: they are more and longer. Then reports and level.
+  using Key = std::tuple<unsigned, uint32_t, unsigned>;
+  DenseMap<void *, unsigned> numbers;
+  auto programs = [&](const Levels &levels) {
+    std::map<Key, SmallVector<Operation *>> members;
+    for (Operation *op : ops) {
+      if (!isRowOp(op) || constants.contains(op))
+        continue;
+      void *rows = rowSpaceOf(op->getResult(0)).getAsOpaquePointer();
+      unsigned number = rows ? numbers.try_emplace(rows, unsigned(numbers.size())).first->second : ~0u;
+      members[{number, reports.askedBy(op), levels.lookup(op)}].push_back(op);
+    }
+    return members;
+  };
+  Levels least, levels = levelsOf(ops, reports, constants, least);
+  auto members = programs(levels);
+  for (bool joined = true; joined;) {
+    joined = false;
+    for (auto first = members.begin(); first != members.end(); ++first) {
+      auto next = std::next(first); // the same rows and reports, the next level
+      if (next == members.end() || std::get<0>(first->first) != std::get<0>(next->first) ||
+          std::get<1>(first->first) != std::get<1>(next->first))
+        continue;
+      Levels trial = least;
+      for (Operation *op : first->second)
+        trial[op] = std::get<2>(next->first);
+      Levels raised = levelsOf(ops, reports, constants, trial);
+      auto fewer = programs(raised);
+      if (fewer.size() >= members.size())
+        continue;
+      least = std::move(trial), levels = std::move(raised), members = std::move(fewer);
+      joined = true; // the iterators are those of the old programs
+      break;
+    }
+  }
+  return levels;
+}
+
+Groups groupRowOps(Block &block, const ReportUse &reports, bool joins) {
   Groups groups;
   SmallVector<Operation *> ops;
   for (Operation &op : block.without_terminator())
     ops.push_back(&op);
   OwnConstants constants(ops);
   llvm::SmallPtrSetImpl<Operation *> &originals = constants.originals;
+  Levels levels = joins ? joinedLevels(ops, reports, originals) : levelsOf(ops, reports, originals, Levels());
   for (Operation *op : ops) {
-    bool row = isRowOp(op);
-    void *space = row ? rowSpaceOf(op->getResult(0)).getAsOpaquePointer() : nullptr;
-    uint32_t report = reports.askedBy(op);
-    unsigned level = 0;
-    for (Value operand : op->getOperands()) {
-      Operation *def = operand.getDefiningOp();
-      if (!def || (originals.contains(def) && row && !space)) // it gets a copy
-        continue;
-      bool together =
-          isRowOp(def) && rowSpaceOf(operand).getAsOpaquePointer() == space && reports.askedBy(def) == report;
-      level = std::max(level, levels[def] + (row && !together));
-    }
-    levels[op] = level;
-    if (!row || originals.contains(op))
+    if (!isRowOp(op) || originals.contains(op))
       continue;
-    GroupKey key = {space, report, level};
+    void *space = rowSpaceOf(op->getResult(0)).getAsOpaquePointer();
+    GroupKey key = {space, reports.askedBy(op), levels[op]};
     if (!space)
       constants.give(op, key, groups[key]);
     groups[key].push_back(op);
@@ -219,9 +276,8 @@ LogicalResult formRowPrograms(func::FuncOp layer, std::vector<FusionNote> &notes
   for (Operation &op : block)
     if (failed(checkMember(&op)))
       return failure();
-  for (auto &[key, members] : groupRowOps(block, ReportUse(layer))) {
+  for (auto &[key, members] : groupRowOps(block, ReportUse(layer), layer->hasAttr(backwardAttr)))
     formProgram(members, block, notes);
-  }
   sortTopologically(&block);
   return success();
 }

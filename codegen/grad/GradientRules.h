@@ -10,7 +10,7 @@
 //   lookup             sum of d over the rows of each number
 //   gather             combine;   of slots: slot_values
 //   combine            rows: gather(d) times the row's weight;   weights: slot_products(d, rows)
-//   combine of matmul  y = sum w D h, u = Dᵀ gather(d): h: w u; weights: <u, h>; D: outer product of w gather(d) and h
+//   combine of matmul  y = sum w D h, u = Dᵀ gather(d): h: w u; weights: <u, h>; D: outer product of gather(d) and w h
 //   combine of slots   rows: slot_inputs(d, weights)
 //   slot_inputs        tokens: combine(d, weights);   weights: slot_products(x, d)
 //   grouped_matmul     A: grouped_matmul of d by the transposed matrices;   B: grouped_outer(d, A)
@@ -61,10 +61,10 @@ private:
   void ofSlotInputs(moe::SlotInputsOp op, mlir::Value d);
   void ofMatmul(moe::GroupedMatmulOp op, mlir::Value d);
   void ofWeightedMatmul(moe::GroupedMatmulOp matmul, moe::CombineOp op, mlir::Value d);
-  mlir::Value throughMatrices(moe::GroupedMatmulOp op, mlir::Value d); // the gradient of A
-  void addOuter(moe::GroupedMatmulOp op, mlir::Value d);               // the gradient of B
-  mlir::Value narrowed(mlir::Value d, mlir::Type element);             // `d` rounded to `element`
-  mlir::Value scaledBy(mlir::Value rows, mlir::Value factors);         // [R,N], [R] -> [R,N]
+  mlir::Value throughMatrices(moe::GroupedMatmulOp op, mlir::Value d);  // the gradient of A
+  void addOuter(moe::GroupedMatmulOp op, mlir::Value d, mlir::Value a); // the gradient of B from d and rows of A
+  mlir::Value narrowed(mlir::Value d, mlir::Type element);              // `d` rounded to `element`
+  mlir::Value scaledBy(mlir::Value rows, mlir::Value factors, mlir::Type element); // [R,N], [R] -> [R,N] of `element`
   void ofTokenReduce(moe::TokenReduceOp op, mlir::Value d);
   void ofTokenTotal(moe::TokenTotalOp op, mlir::Value d);
 

@@ -32,6 +32,8 @@ LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
     return success();
   if (route.getDefiningOp<SlotsOp>()) // every token has every slot of its scope, a slot has one token
     return op.emitOpError("has no gradient rule over slots"), failure();
+  if (op.bySlot() && typeOf(op.getResult()).getRank() == 2) // masks come this way, which have none
+    return op.emitOpError("has no gradient rule for columns of slots"), failure();
   int64_t choices = cast<RouteType>(route.getType()).getChoices();
   auto toSlots = [&]() -> Value { return SlotValuesOp::create(builder, loc, rows(f32(), choices), d, route); };
   add(x, op.bySlot() ? toSlots() : typeOf(x).getRank() == 1 ? sumRows(toSlots()) : combine(d, route, {}));
@@ -61,24 +63,27 @@ static GroupedMatmulOp matmulOf(Value rows) {
   return rows.getDefiningOp<GroupedMatmulOp>();
 }
 
-// y_t = sum_j w_tj D h_tj:   u = Dᵀ dy   dh = w u   dw = <u, h>   dD = w dy hᵀ
-// <dy, D h> would need the experts' outputs again, which are as wide as x.
+// y_t = sum_j w_tj D h_tj:   u = Dᵀ dy   dh = w u   dw = <u, h>   dD = dy (w h)ᵀ
+// <dy, D h> would need the experts' outputs again, which are as wide as x. The weight of dD multiplies h, which is
+// narrower than dy: so dy is only read through the route.
 void GradientRules::ofWeightedMatmul(GroupedMatmulOp matmul, CombineOp op, Value d) {
   Value h = matmul.getA(), route = op.getRoute(), weights = op.getWeights();
   Value dy = gather(d, route), w = gatherChoices(weights, route);
   Value u = throughMatrices(matmul, dy);
-  add(h, scaledBy(u, w));
+  add(h, scaledBy(u, w, f32()));
   if (active.contains(weights)) {
     Value products = map({{u, OperandKind::elem}, {h, OperandKind::elem}}, typeOf(u),
                          [&](ValueRange v) { return multiply(v[0], toF32(v[1])); });
     add(weights, SlotValuesOp::create(builder, loc, weights.getType(), sumRows(products), route));
   }
-  addOuter(matmul, scaledBy(dy, w));
+  if (active.contains(matmul.getB().front()))
+    addOuter(matmul, dy, scaledBy(h, w, typeOf(h).getElementType()));
 }
 
-Value GradientRules::scaledBy(Value rows, Value factors) {
-  return map({{rows, OperandKind::elem}, {factors, OperandKind::row}}, gradientType(rows),
-             [&](ValueRange v) { return multiply(v[0], v[1]); });
+Value GradientRules::scaledBy(Value rows, Value factors, Type element) {
+  auto type = RankedTensorType::get(typeOf(rows).getShape(), element);
+  return map({{rows, OperandKind::elem}, {factors, OperandKind::row}}, type,
+             [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), element); });
 }
 
 void GradientRules::ofCombine(CombineOp op, Value d) {
@@ -97,7 +102,7 @@ void GradientRules::ofCombine(CombineOp op, Value d) {
   Value ofToken = gather(d, route);
   if (!weights)
     return add(all, ofToken);
-  add(all, scaledBy(ofToken, gatherChoices(weights, route)));
+  add(all, scaledBy(ofToken, gatherChoices(weights, route), f32()));
 }
 
 void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
@@ -125,8 +130,8 @@ Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {
                                  /*gathered=*/UnitAttr(), builder.getUnitAttr());
 }
 
-void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
-  Value a = op.getA(), b = op.getB().front();
+void GradientRules::addOuter(GroupedMatmulOp op, Value d, Value a) {
+  Value b = op.getB().front();
   if (active.contains(b))
     add(b, GroupedOuterOp::create(builder, loc, gradientType(b), narrowed(d, typeOf(a).getElementType()), a,
                                   op.getRoute(), frozenOf(b)));
@@ -135,7 +140,7 @@ void GradientRules::addOuter(GroupedMatmulOp op, Value d) {
 void GradientRules::ofMatmul(GroupedMatmulOp op, Value d) {
   if (active.contains(op.getA()))
     add(op.getA(), throughMatrices(op, d));
-  addOuter(op, d);
+  addOuter(op, d, op.getA());
 }
 
 void GradientRules::ofTokenReduce(TokenReduceOp op, Value d) {

@@ -24,6 +24,13 @@ void ScalarGradient::add(Value to, Value d) {
   sum = sum ? ops.add(sum, d) : d;
 }
 
+Value ScalarGradient::unlessZero(Value d, Value part) { return ops.select(ops.isZero(d), ops.number(0), part); }
+
+Value ScalarGradient::quotient(Value d, Value b) {
+  Value part = ops.divide(d, b);
+  return b.getDefiningOp<arith::ConstantOp>() ? part : unlessZero(d, part);
+}
+
 static Value compare(OpBuilder &builder, arith::CmpFPredicate predicate, Value a, Value b) {
   return arith::CmpFOp::create(builder, a.getLoc(), predicate, a, b);
 }
@@ -74,11 +81,15 @@ LogicalResult ScalarGradient::differentiate(Operation *op, Value d) {
           to(1, ops.multiply(d, operand(0)));
         return success();
       })
+      .Case<moe::GradientOfOp>([&](auto) {
+        to(1, d);
+        return success();
+      })
       .Case<arith::DivFOp>([&](auto) {
-        Value part = ops.divide(d, operand(1));
+        Value part = quotient(d, operand(1));
         to(0, part);
         if (moving.contains(op->getOperand(1)))
-          to(1, arith::NegFOp::create(builder, op->getLoc(), ops.multiply(part, result)));
+          to(1, unlessZero(d, arith::NegFOp::create(builder, op->getLoc(), ops.multiply(part, result))));
         return success();
       })
       .Case<arith::MaximumFOp, arith::MaxNumFOp>([&](auto) {
@@ -108,11 +119,11 @@ LogicalResult ScalarGradient::differentiate(Operation *op, Value d) {
         return success();
       })
       .Case<math::LogOp>([&](auto) {
-        to(0, ops.divide(d, operand(0)));
+        to(0, quotient(d, operand(0)));
         return success();
       })
       .Case<math::Log1pOp>([&](auto) {
-        to(0, ops.divide(d, ops.add(operand(0), magnitude(1))));
+        to(0, quotient(d, ops.add(operand(0), magnitude(1))));
         return success();
       })
       .Case<math::TanhOp>([&](auto) {
@@ -126,7 +137,7 @@ LogicalResult ScalarGradient::differentiate(Operation *op, Value d) {
         return success();
       })
       .Case<math::SqrtOp>([&](auto) {
-        to(0, ops.divide(d, ops.scaled(result, 2)));
+        to(0, quotient(d, ops.scaled(result, 2)));
         return success();
       })
       .Case<math::AbsFOp>([&](auto) {

@@ -20,7 +20,9 @@ namespace moec {
 //   y = tanh(a)     d (1 - y²)                erf(a)               d 2/sqrt(pi) exp(-a²)
 //   y = sqrt(a)     d / (2 y)                 copysign(a, b)       d sign(a) sign(b)
 //   f(a)            d f'(a), moe.apply        extf, truncf         d
+//   gradient_of(value, a)   d
 //
+// Where d is 0, d / b is 0 for every b: what a mask leaves out has no gradient, whatever it was divided by.
 // Where a limit is written as a comparison and a select, or as max or min, it passes the gradient where the value is
 // inside or exactly on it. Integers and conversions between floats and integers have none. `d` is f32, and so is the
 // result.
@@ -34,6 +36,8 @@ public:
   mlir::FailureOr<mlir::Value> of(mlir::Region &region, mlir::ValueRange arguments, unsigned index, mlir::Value d);
 
 private:
+  mlir::Value quotient(mlir::Value d, mlir::Value b);      // d / b
+  mlir::Value unlessZero(mlir::Value d, mlir::Value part); // `part`, a multiple of d; 0 where d is 0
   mlir::LogicalResult differentiate(mlir::Operation *op, mlir::Value d);
   void add(mlir::Value to, mlir::Value d);
   mlir::Value wide(mlir::Value value) { return ops.toF32(value); }

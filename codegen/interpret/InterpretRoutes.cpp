@@ -75,10 +75,10 @@ LogicalResult interpretGather(Frame &frame, GatherOp op) {
   if (x.route || x.rows() != frame.shape.tokens)
     return op.emitOpError("gathers from rows of a route, expected tokens");
   Tensor out = frame.make(op.getResult(), route->numRows(), route);
-  bool bySlot = op.bySlot();
+  int64_t columns = op.bySlot() ? op.slotColumns() : 0;
   for (int64_t r = 0; r < out.rows(); ++r)
     for (int64_t h = 0; h < out.columns(); ++h)
-      out.at(r, h) = x.at(route->rowToken[size_t(r)], bySlot ? route->rowChoice[size_t(r)] : h);
+      out.at(r, h) = x.at(route->rowToken[size_t(r)], route->rowChoice[size_t(r)] * columns + h);
   out.rounded = x.rounded;
   frame.set(op.getResult(), std::move(out));
   return success();

@@ -268,7 +268,11 @@ bool isOfBackward(Operation *op) {
       return true;
   if (isa<GroupedOuterOp, GroupSumOp, RowsOfOp, SlotValuesOp, SlotProductsOp, ParameterSumOp, ScaledRowsOp>(op))
     return true;
-  return op->walk([](ApplyOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  return op
+      ->walk([](Operation *inner) {
+        return isa<ApplyOp, GradientOfOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
 }
 
 LogicalResult checkOp(Operation *op) {

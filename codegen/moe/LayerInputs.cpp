@@ -26,6 +26,18 @@ static const LayerInput inputs[] = {
      "the order in which tokens take places: larger first"},
     {"capacity", MOEC_ROLE_CAPACITY, InputShape::One, true, "[1] i32", "places per expert"},
     {"top_k", MOEC_ROLE_TOP_K, InputShape::One, true, "[1] i32", "choices to use"},
+    {"jitter", MOEC_ROLE_JITTER, InputShape::Rows, false, "[T,H] f32",
+     "draws of [0,1) that jitter what the router reads"},
+    {"replace", MOEC_ROLE_REPLACE, InputShape::Rows, false, "[T,K] f32", "draws of [0,1): which ids are replaced"},
+    {"replace_ids", MOEC_ROLE_REPLACE_IDS, InputShape::Rows, true, "[T,K] i32", "the experts that replace them"},
+    {"hidden_mask", MOEC_ROLE_HIDDEN_MASK, InputShape::Rows, false, "[T,K*I] f32",
+     "dropout: factors of every choice's inner values"},
+    {"output_mask", MOEC_ROLE_OUTPUT_MASK, InputShape::Rows, false, "[T,K*N] f32",
+     "dropout: factors of every choice's outputs"},
+    {"expert_mask", MOEC_ROLE_EXPERT_MASK, InputShape::Rows, false, "[T,E] f32",
+     "0 where a token does without an expert"},
+    {"midpoint_mask", MOEC_ROLE_MIDPOINT_MASK, InputShape::Rows, false, "[T,2] f32",
+     "0 where a weight is a third of its score"},
 };
 
 ArrayRef<LayerInput> layerInputs() { return inputs; }

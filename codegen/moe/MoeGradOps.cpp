@@ -45,6 +45,11 @@ LogicalResult ApplyOp::verify() {
   return getX().getType().isF32() ? success() : emitOpError("C1: x must be f32, found ") << getX().getType();
 }
 
+LogicalResult GradientOfOp::verify() {
+  return getValue().getType().isF32() ? success()
+                                      : emitOpError("C1: the values must be f32, found ") << getValue().getType();
+}
+
 LogicalResult GroupedOuterOp::verify() {
   auto a = tensorOf(getA()), b = tensorOf(getB()), output = cast<RankedTensorType>(getType());
   if (!isRows(a, true) || !isRows(b, true) || a.getElementType() != b.getElementType())

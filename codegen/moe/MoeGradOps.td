@@ -23,6 +23,21 @@ def Moe_ApplyOp : Moe_Op<"apply", [Pure, SameOperandsAndResultType]> {
   let hasVerifier = 1;
 }
 
+def Moe_GradientOfOp : Moe_Op<"gradient_of", [Pure, AllTypesMatch<["value", "of", "result"]>]> {
+  let summary = "a scalar whose gradient is that of another";
+  let description = [{
+    y = value          d of = d y, d value = 0          f32, inside a region
+
+    Weights that are fixed but learn as if they were their scores. Only layers that are differentiated have it, as
+    `apply`.
+      C1  the values are f32
+  }];
+  let arguments = (ins AnyType:$value, AnyType:$of);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$value `as` $of attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
 def Moe_GroupedOuterOp : Moe_Op<"grouped_outer", [Pure]> {
   let summary = "columns of A times columns of B, over the rows of every group";
   let description = [{

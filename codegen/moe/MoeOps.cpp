@@ -121,8 +121,8 @@ LogicalResult checkRegion(Operation *op, StringRef label, Region &region, ArrayR
     // math ops that kernels expand; any other, and remainders, would become a call of a math library
     bool expanded = isa<math::ExpOp, math::ExpM1Op, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp, math::SqrtOp,
                         math::AbsFOp, math::CopySignOp>(inner);
-    bool scalar =
-        (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded || isa<ApplyOp>(inner);
+    bool scalar = (isa<arith::ArithDialect>(inner.getDialect()) && !isa<arith::RemFOp>(inner)) || expanded ||
+                  isa<ApplyOp, GradientOfOp>(inner);
     scalar &= inner.getNumRegions() == 0;
     for (Type type : inner.getResultTypes())
       scalar &= type.isIntOrFloat();
@@ -258,7 +258,12 @@ LogicalResult DispatchOp::verify() {
 }
 
 bool GatherOp::bySlot() {
-  return tensorOf(getInput()).getRank() == 2 && cast<RankedTensorType>(getType()).getRank() == 1;
+  auto input = tensorOf(getInput()), output = cast<RankedTensorType>(getType());
+  return input.getRank() == 2 && (output.getRank() == 1 || columnsOf(input) != columnsOf(output));
+}
+
+int64_t GatherOp::slotColumns() {
+  return columnsOf(tensorOf(getInput())) / cast<RouteType>(getRoute().getType()).getChoices();
 }
 
 LogicalResult GatherOp::verify() {
@@ -267,10 +272,12 @@ LogicalResult GatherOp::verify() {
   bool rows = (isRows(input, 1) || isRows(input, 2)) &&
               (isStorageFloat(input.getElementType()) || input.getElementType().isInteger(32));
   bool same = rows && isRows(output, input.getRank()) && columnsOf(input) == columnsOf(output);
-  bool slots = rows && bySlot() && isRows(output, 1) && columnsOf(input) == choices;
+  bool slots = rows && bySlot() && columnsOf(input) % choices == 0 &&
+               (isRows(output, 1) ? slotColumns() == 1 : isRows(output, 2) && columnsOf(output) <= slotColumns());
   if ((!same && !slots) || input.getElementType() != output.getElementType())
-    return emitOpError("C1: cannot bring ") << input << " to rows as " << output
-                                            << "; expected [?,H] -> [?,H], [?] -> [?] or [?," << choices << "] -> [?]";
+    return emitOpError("C1: cannot bring ")
+           << input << " to rows as " << output << "; expected [?,H] -> [?,H], [?] -> [?], [?," << choices
+           << "] -> [?] or [?," << choices << "*M] -> [?,M]";
   return success();
 }
 

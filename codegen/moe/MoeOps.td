@@ -445,8 +445,9 @@ def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
     out[r,h] = x[row_token[r], h]          x [T,H] -> [R,H]
     out[r]   = x[row_token[r]]             x [T]   -> [R]
     out[r]   = x[token(r), choice(r)]      x [T,K] -> [R],   K = choices of the route
+    out[r,n] = x[token(r), choice(r)*M + n]                  x [T,K*M] -> [R,N], N <= M
 
-      C1  the shapes are one of the three lines, element types equal: f32, bf16, f16 or i32
+      C1  the shapes are one of the four lines, element types equal: f32, bf16, f16 or i32
     Example: tests/moe/gather.mlir
   }];
   let arguments = (ins AnyRankedTensor:$input, Moe_RouteType:$route);
@@ -454,8 +455,10 @@ def Moe_GatherOp : Moe_Op<"gather", [Pure]> {
   let assemblyFormat = "$input `,` $route attr-dict `:` type($input) `,` qualified(type($route)) `->` type($result)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
-    // True where one value per slot is brought to its row (third line of the formula).
+    // True where values of a slot are brought to its row (third and fourth line of the formula).
     bool bySlot();
+    // Columns of x that belong to one slot (M), where bySlot().
+    int64_t slotColumns();
   }];
 }
 

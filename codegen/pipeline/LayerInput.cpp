@@ -13,8 +13,11 @@
 
 #include "dsl/Frozen.h"
 
+#include "mlir/IR/Dominance.h"
+#include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Transforms/CSE.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/SourceMgr.h"
@@ -52,8 +55,12 @@ bool Compilation::buildSpec(Stage last) {
       return false;
     }
     training = partition(layer, input.spec->save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices);
-    for (func::FuncOp pass : {training->forward, training->backward})
+    for (func::FuncOp pass : {training->forward, training->backward}) {
+      IRRewriter rewriter(&context);
+      DominanceInfo dominance(pass);
+      eliminateCommonSubExpressions(rewriter, dominance, pass);
       keepIdentity(pass);
+    }
     if (!collecting("E-INTERNAL", [&] { return succeeded(verify(*module)); }))
       return false;
   }

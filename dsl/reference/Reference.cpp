@@ -158,6 +158,9 @@ Result<> checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs) {
     return refuse("router.kind depth has no reference");
   if (spec.experts.quant.kind != QuantKind::None)
     return refuse("experts.quant has no reference: give the experts in floating point");
+  bool drops = spec.experts.hiddenDropout.p != 0 || spec.experts.outputDropout.p != 0;
+  if (spec.router.kind == RouterKind::Soft && drops && inputs.training)
+    return refuse("dropout in training has no mask for the slots of router.kind soft");
   if (spec.capacity && spec.capacity->overflow == Overflow::NextBest && spec.router.kind != RouterKind::TokenChoice)
     return refuse("capacity.overflow next_best needs router.kind token_choice");
   return {};
@@ -202,20 +205,6 @@ bool givenIds(ReferenceRun &run, Routing &routing) {
   return true;
 }
 
-// random_replace, training: ids[i] = replace_ids[i] where replace[i] < p
-bool replaceIds(ReferenceRun &run, Routing &routing) {
-  if (run.spec.router.randomReplace == 0 || !run.inputs.training)
-    return true;
-  Doubles draws, ids;
-  if (!run.extra("replace", routing.choices, "router.random_replace", draws) ||
-      !run.extra("replace_ids", routing.choices, "router.random_replace", ids))
-    return false;
-  for (size_t i = 0; i < ids.size(); ++i)
-    if (draws[i] < run.spec.router.randomReplace && ids[i] >= 0 && ids[i] < routing.rows)
-      routing.ids[i] = int64_t(ids[i]);
-  return true;
-}
-
 // Stages 2-5 where the layer has logits.
 bool scoreTokens(ReferenceRun &run, Routing &routing) {
   const RouterSpec &router = run.spec.router;
@@ -251,6 +240,8 @@ bool keepFirst(ReferenceRun &run, Routing &routing) {
 bool chooseExperts(ReferenceRun &run, Routing &routing) {
   const RouterSpec &router = run.spec.router;
   routing.choices = run.spec.choices();
+  if (!readExpertMask(run, routing))
+    return false;
   if (router.kind == RouterKind::ProductKey) {
     chooseProductKeys(run.spec, routing);
     if (!keepFirst(run, routing))
@@ -267,6 +258,7 @@ bool chooseExperts(ReferenceRun &run, Routing &routing) {
   }
   if (!replaceIds(run, routing))
     return false;
+  dropChoices(run.spec, routing);
   routing.weights.resize(routing.ids.size());
   routing.kept.resize(routing.ids.size());
   for (size_t i = 0; i < routing.ids.size(); ++i)
@@ -300,7 +292,8 @@ bool runTokenChoice(ReferenceRun &run, ReferenceOutputs &outputs) {
   std::vector<Assignment> assignments;
   for (size_t i = 0; i < routing.ids.size(); ++i)
     if (routing.kept[i])
-      assignments.push_back({int64_t(i) / routing.choices, routing.ids[i], routing.weights[i]});
+      assignments.push_back(
+          {int64_t(i) / routing.choices, routing.ids[i], routing.weights[i], int64_t(i) % routing.choices});
   OutputSums sums;
   run.outputSums = &sums;
   bool ran = runExperts(run, assignments, outputs.y);
@@ -350,8 +343,12 @@ Result<ReferenceOutputs> runReference(const LayerSpec &spec, const ReferenceInpu
     run.tokens.push_back(t);
     run.sequence.push_back(t / length);
   }
-  if (spec.router.input.jitterScope == JitterScope::Layer && !applyJitter(run, spec.router.input, run.x))
-    return error;
+  if (spec.router.input.jitterScope == JitterScope::Layer) {
+    if (!applyJitter(run, spec.router.input, run.x))
+      return error;
+    if (spec.router.input.jitter != 0 && inputs.training)
+      run.round(run.x, spec.dtype.activation);
+  }
   if (!(spec.layer.wrap == LayerWrap::None ? runBody(run, outputs) : runWrapped(run, outputs)))
     return error;
   run.round(outputs.y, spec.dtype.output);

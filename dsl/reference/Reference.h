@@ -36,23 +36,30 @@ std::string shapeText(const std::vector<int64_t> &shape); // "[2,3]", for messag
 
 // Names of `extra` and the keys that need them. Integers are exact in double.
 //   residual       [T,H]      router.input.from, shared.input
-//   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u; training
 //   noise          [T,L]      L columns of logits; standard normal draws (noise normal, learned), standard Gumbel draws
 //                             (noise gumbel, select.second gumbel)
 //   uniform        [T]        draws u in [0,1): select.second random_2p keeps the second expert where 2·w2 > u
 //   token_ids      [T]        kind table
-//   expert_ids     [T,K]      kind external and random; outside 0..E-1: no expert
+//   expert_ids     [T,K]      kind external and random, in training the samples of sparsemixer; outside 0..E-1: none
 //   expert_weights [T,K]      kind external
 //   group_ids      [T]        hierarchical with a given first level
-//   replace        [T,K]      random_replace, training: draws u in [0,1), replaced where u < p ...
-//   replace_ids    [T,K]      ... by these ids
 //   priority       [T]        capacity.order random: larger first
 //   capacity       [1]        capacity.mode dynamic: places per expert
 //   top_k          [1]        inputs.top_k: choices to use, later ones are -1
+// Those of training:
+//   jitter         [T,H]      draws u in [0,1): the factor is 1 - jitter + 2·jitter·u
+//   replace        [T,K]      random_replace: draws u in [0,1); an id is replaced where u < p ...
+//   replace_ids    [T,K]      ... by this one
+//   hidden_mask    [T,K·I]    experts.hidden_dropout: factors of the inner values of choice j, from column j·I on; I is
+//                             the widest expert's
+//   output_mask    [T,K·N]    experts.output_dropout: factors of the outputs of choice j, from column j·N on; N = H or
+//                             latent.dim
+//   expert_mask    [T,R]      router.expert_dropout: 0 where the token does without the expert
+//   midpoint_mask  [T,2]      sparsemixer: 0 where the weight is a third of its score, the midpoint of Heun's method
 struct ReferenceInputs {
   int64_t numTokens = 0;                    // T
   int64_t batch = 0, tokensPerSequence = 0; // T = batch · tokensPerSequence; batch 0: one sequence of T tokens
-  bool training = false;                    // jitter, noise with `when: train`, random_replace
+  bool training = false;                    // inputs of training and noise with `when: train` act
   ReferenceTensor x;                        // [T,H] or [B,S,H]
   const ReferenceWeights *weights = nullptr;
   std::map<std::string, ReferenceTensor> extra;

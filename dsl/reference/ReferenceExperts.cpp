@@ -23,8 +23,9 @@ struct Block {
   int64_t index = 0;  // of the expert or shared block
   int64_t in = 0, width = 0;
   FeedForward does;
-  std::string gateBias;                 // role of the gate's bias
-  const ExpertsSpec *options = nullptr; // layers, lora, dropout; nullptr: none of them
+  std::string gateBias;                          // role of the gate's bias
+  const ExpertsSpec *options = nullptr;          // layers, lora, dropout; nullptr: none of them
+  const std::vector<Assignment> *rows = nullptr; // of a routed expert
   ScalarFn act = {};
 };
 
@@ -124,6 +125,23 @@ bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
   return true;
 }
 
+// Dropout: values [n, width] of rows times their factors of a mask with `columns` columns per choice, or times 1 - p
+// when not in training. `values` may be narrower than the columns.
+bool drop(ReferenceRun &run, const DropoutSpec &dropout, const char *input, const char *key, int64_t columns,
+          const std::vector<Assignment> &rows, Doubles &values) {
+  int64_t width = rows.empty() ? 0 : int64_t(values.size() / rows.size()), choices = run.spec.choices();
+  Doubles mask;
+  if (!run.dropoutMask(input, key, dropout.p, choices * columns, mask))
+    return false;
+  double factor = dropout.scaleAtEval && !run.inputs.training ? 1 - dropout.p : 1;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Assignment &row = rows[i / size_t(width)];
+    int64_t column = row.choice * columns + int64_t(i) % width;
+    values[i] *= mask.empty() ? factor : mask[size_t(row.token * choices * columns + column)];
+  }
+  return true;
+}
+
 // Rows [n, in] -> rows [n, in].
 bool runBlock(ReferenceRun &run, Block &block, const Doubles &in, Doubles &out) {
   const FeedForward &does = block.does;
@@ -133,9 +151,9 @@ bool runBlock(ReferenceRun &run, Block &block, const Doubles &in, Doubles &out) 
   bool glu = does.form == ExpertForm::Glu;
   if (!activationOf(run, does, block.act) || !(glu ? gluHidden(run, block, in, h) : mlpHidden(run, block, in, h)))
     return false;
-  if (block.options && block.options->hiddenDropout.scaleAtEval && !run.inputs.training)
-    for (double &v : h)
-      v *= 1 - block.options->hiddenDropout.p;
+  if (block.rows && !drop(run, block.options->hiddenDropout, "hidden_mask", "experts.hidden_dropout",
+                          block.options->widest(), *block.rows, h))
+    return false;
   return project(run, block, "down", does.bias.out ? "down_bias" : "", h, block.width, block.in, out);
 }
 
@@ -195,10 +213,11 @@ bool latentProject(ReferenceRun &run, bool back, const Doubles &in, Doubles &out
 
 } // namespace
 
-bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out) {
+bool runExpert(ReferenceRun &run, int64_t expert, const std::vector<Assignment> &rows, const Doubles &in,
+               Doubles &out) {
   const ExpertsSpec &experts = run.spec.experts;
-  int64_t outer = experts.latent ? experts.latent->dim : run.spec.hidden;
-  Block block{"experts", expert, outer, outer, experts, "gate_bias", &experts};
+  int64_t outer = run.spec.expertOutputs();
+  Block block{"experts", expert, outer, outer, experts, "gate_bias", &experts, &rows};
   if (experts.form != ExpertForm::Linear)
     block.width = experts.width(expert);
   if (!runBlock(run, block, in, out))
@@ -209,11 +228,10 @@ bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &ou
   if (experts.normOut &&
       !normalizeRows(run, *experts.normOut, "experts.norm", experts.normOut->perExpert ? expert : 0, outer, out))
     return false;
-  double scale = experts.outputScale;
-  if (experts.outputDropout.scaleAtEval && !run.inputs.training)
-    scale *= 1 - experts.outputDropout.p;
   for (double &v : out)
-    v *= scale;
+    v *= experts.outputScale;
+  if (!drop(run, experts.outputDropout, "output_mask", "experts.output_dropout", outer, rows, out))
+    return false;
   run.operations(out, 2);
   return true;
 }
@@ -278,7 +296,7 @@ bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, D
     if (onInput)
       run.round(in, spec.dtype.activation);
     if (expert < spec.experts.count) {
-      if (!runExpert(run, expert, in, out))
+      if (!runExpert(run, expert, rows, in, out))
         return false;
     } else if (!zeroExpert(run, expert - spec.experts.count, in, out)) {
       return false;

@@ -33,7 +33,7 @@ void takeTokens(const RouterSpec &router, const Routing &routing, int64_t expert
   if (router.normalize.over == NormalizeOver::Expert)
     normalizeInPlace(router.normalize, weights.data(), weights.size());
   for (size_t i = 0; i < order.size(); ++i)
-    taken.push_back({scope.first + order[i], expert, weights[i]});
+    taken.push_back({scope.first + order[i], expert, weights[i], expert});
 }
 
 // normalize over token: across the experts that took the token.
@@ -186,7 +186,7 @@ bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
     run.round(inner.x, spec.dtype.activation);
     std::vector<Assignment> own;
     for (int64_t s = 0; s < slots; ++s)
-      own.push_back({s, s / each, 1.0});
+      own.push_back({s, s / each, 1.0, 0});
     Doubles slotOut;
     if (!runExperts(inner, own, slotOut))
       return false;

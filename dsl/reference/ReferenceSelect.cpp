@@ -59,20 +59,11 @@ double maskGroups(const RouterGroups &groups, double *choice, int64_t rows) {
   return marginOf(score.data(), groups.count, groups.keep);
 }
 
-// One pick: i = argmax z over what is left; w = softmax at i over the j with (z_i - z_j) / max(|z_j|, z_i) <= 2ε.
+// i = argmax z over what is left; w = its score.
 int64_t sparseMixerPick(const double *z, int64_t rows, int64_t removed, double eps, double &weight) {
-  Doubles left(z, z + rows);
-  if (removed >= 0)
-    left[removed] = negInf;
-  int64_t best = topIndices(left.data(), rows, 1)[0];
-  if (best == removed)
-    best = removed == 0 && rows > 1 ? 1 : 0; // every other value is NaN or -infinity
-  double high = z[best];
-  for (int64_t j = 0; j < rows; ++j)
-    if ((high - z[j]) / std::max(std::fabs(z[j]), high) > 2 * eps)
-      left[j] = negInf;
-  softmaxInPlace(left.data(), rows);
-  weight = left[best];
+  Doubles p;
+  int64_t best = sparseMixerScores(z, rows, removed, eps, p);
+  weight = p[size_t(best)];
   return best;
 }
 
@@ -96,6 +87,11 @@ int64_t aboveCount(const std::vector<int64_t> &order, const double *choice, doub
   return std::max<int64_t>(count, 1);
 }
 
+// Whether experts that a mask leaves out are no candidates.
+bool leavesOutBefore(const RouterSpec &router, const Routing &routing) {
+  return !routing.expertMask.empty() && router.expertDropout.at == DropExpertsAt::Before;
+}
+
 // GShard's second by Gumbel-perturbed logits; the first is out of the race.
 bool gumbelSecond(ReferenceRun &run, Routing &routing) {
   Doubles draws;
@@ -103,8 +99,10 @@ bool gumbelSecond(ReferenceRun &run, Routing &routing) {
     return false;
   for (int64_t t = 0; t < routing.numTokens; ++t) {
     double *row = &draws[t * routing.rows];
-    for (int64_t e = 0; e < routing.rows; ++e)
-      row[e] += routing.noisy[t * routing.rows + e];
+    for (int64_t e = 0; e < routing.rows; ++e) {
+      bool leftOut = leavesOutBefore(run.spec.router, routing) && routing.expertMask[t * routing.rows + e] == 0;
+      row[e] = leftOut ? std::numeric_limits<double>::quiet_NaN() : row[e] + routing.noisy[t * routing.rows + e];
+    }
     row[routing.ids[2 * t]] = std::numeric_limits<double>::quiet_NaN();
     int64_t second = topIndices(row, routing.rows, 1)[0];
     routing.ids[2 * t + 1] = second == routing.ids[2 * t] ? routing.ids[2 * t + 1] : second;
@@ -132,22 +130,41 @@ bool dispatchSecond(ReferenceRun &run, Routing &routing) {
 
 } // namespace
 
-double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k,
-                 int64_t *ids) {
+int64_t sparseMixerScores(const double *z, int64_t rows, int64_t removed, double eps, Doubles &p) {
+  p.assign(z, z + rows);
+  if (removed >= 0)
+    p[removed] = negInf;
+  int64_t best = topIndices(p.data(), rows, 1)[0];
+  if (best == removed)
+    best = removed == 0 && rows > 1 ? 1 : 0; // every other value is NaN or -infinity
+  double high = z[best];
+  for (int64_t j = 0; j < rows; ++j)
+    if ((high - z[j]) / std::max(std::fabs(z[j]), high) > 2 * eps)
+      p[j] = negInf;
+  softmaxInPlace(p.data(), rows);
+  return best;
+}
+
+double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k, int64_t *ids,
+                 const double *mask) {
   const RouterSelect &select = router.select;
   std::fill(ids, ids + k, -1);
   double margin = -negInf;
-  if (router.groups && router.groups->choose == GroupChoose::Each) {
-    int64_t groups = router.groups->count, size = rows / groups, each = k / groups;
+  bool each = router.groups && router.groups->choose == GroupChoose::Each;
+  if (router.groups && !each)
+    margin = maskGroups(*router.groups, choice, rows);
+  for (int64_t e = 0; e < rows && mask; ++e)
+    if (mask[e] == 0)
+      choice[e] = negInf;
+  if (each) {
+    int64_t groups = router.groups->count, size = rows / groups, own = k / groups;
     for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t e : topIndices(choice + g * size, size, each))
+      for (int64_t e : topIndices(choice + g * size, size, own))
         *ids++ = g * size + e;
-      margin = std::min(margin, marginOf(choice + g * size, size, each));
+      margin = std::min(margin, marginOf(choice + g * size, size, own));
     }
     return margin;
   }
-  if (router.groups)
-    margin = maskGroups(*router.groups, choice, rows);
   std::vector<int64_t> order = topIndices(choice, rows, k);
   if (select.kind == SelectKind::TopP)
     order.resize(topPCount(order, scores, select.p));
@@ -165,6 +182,8 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
   routing.ids.assign(routing.numTokens * choices, -1);
   routing.weights.assign(routing.numTokens * choices, 0);
   routing.margins.assign(routing.numTokens, -negInf);
+  if (select.kind == SelectKind::SparseMixer && run.inputs.training && run.spec.inputs.expertIds)
+    return selectSampled(run, routing);
   for (int64_t t = 0; t < routing.numTokens; ++t) {
     int64_t *ids = &routing.ids[t * choices];
     if (select.kind == SelectKind::SparseMixer) {
@@ -174,7 +193,9 @@ bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices,
       ids[1] = sparseMixerPick(z, rows, ids[0], select.eps, weights[1]);
       continue;
     }
-    routing.margins[t] = chooseRow(router, &routing.scores[t * rows], &routing.choice[t * rows], rows, choices, ids);
+    const double *mask = leavesOutBefore(router, routing) ? &routing.expertMask[t * rows] : nullptr;
+    routing.margins[t] =
+        chooseRow(router, &routing.scores[t * rows], &routing.choice[t * rows], rows, choices, ids, mask);
   }
   routing.kept.resize(routing.ids.size());
   for (size_t i = 0; i < routing.ids.size(); ++i)

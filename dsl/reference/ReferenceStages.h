@@ -51,6 +51,8 @@ struct ReferenceRun {
   // in·mᵀ as a kernel may compute it: with the errors of the run's rounding, if it has one. `afterRouting`: no choice
   // follows from it, so operands may be tf32.
   Doubles product(const Doubles &in, const MatrixView &m, bool afterRouting);
+  // The masks of training; empty: none.
+  bool dropoutMask(const char *name, const char *key, double p, int64_t columns, Doubles &out);
   // Without a rounding these do nothing.
   void round(Doubles &values, DataType type) const;     // stored in `type`
   void operations(Doubles &values, double count) const; // `count` f32 operations on values of that size
@@ -76,12 +78,14 @@ struct Routing {
   std::vector<uint8_t> overflowed; // [T,K] dropped by capacity
   std::vector<int64_t> counts;     // [R]
   Doubles margins;                 // [T]
+  Doubles expertMask;              // [T,R] 0 where a token does without the expert; empty: all have all
 };
 
 // One row of an expert's input: y[token] += weight * expert(x[token]).
 struct Assignment {
   int64_t token, expert;
   double weight;
+  int64_t choice; // of its token
 };
 
 // A weight that nothing but its rounding changes any more.
@@ -119,13 +123,24 @@ bool addChoiceBias(ReferenceRun &run, const std::vector<int64_t> &groups, Routin
 void splitShared(const LayerSpec &spec, Routing &routing); // columns of shared experts leave the others
 
 // ReferenceSelect.cpp, stages 6-10
+// One pick of sparsemixer from a row of logits without the expert `removed` (-1: from all): p = softmax over the j with
+// (m - z_j) / max(|z_j|, m) <= 2·eps, m the largest that is left; 0 elsewhere. Returns the expert of m.
+int64_t sparseMixerScores(const double *z, int64_t rows, int64_t removed, double eps, Doubles &p);
 bool selectExperts(ReferenceRun &run, const RouterSpec &router, int64_t choices, Routing &routing);
 void gatherWeights(const RouterSpec &router, Routing &routing);
 void normalizeInPlace(const RouterNormalize &normalize, double *weights, int64_t n); // all n values belong together
 bool finishWeights(ReferenceRun &run, Routing &routing);
 // The k largest of one row of choice values -> ids, -1 behind the last; returns the margin.
-double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k, int64_t *ids);
+// Experts whose `mask` is 0 are behind all others; null: none.
+double chooseRow(const RouterSpec &router, const double *scores, double *choice, int64_t rows, int64_t k, int64_t *ids,
+                 const double *mask = nullptr);
 bool routeHierarchical(ReferenceRun &run, Routing &routing);
+
+// ReferenceTraining.cpp: what acts in training only
+bool replaceIds(ReferenceRun &run, Routing &routing);      // router.random_replace
+bool readExpertMask(ReferenceRun &run, Routing &routing);  // router.expert_dropout
+void dropChoices(const LayerSpec &spec, Routing &routing); // ids of left out experts: -1
+bool selectSampled(ReferenceRun &run, Routing &routing);   // sparsemixer
 
 // ReferenceProductKeys.cpp: ids from two sets of sub-keys, and the weights of ids
 void chooseProductKeys(const LayerSpec &spec, Routing &routing);
@@ -136,7 +151,8 @@ bool applyCapacity(ReferenceRun &run, Routing &routing);
 
 // ReferenceExperts.cpp, stages 12-14
 bool runExperts(ReferenceRun &run, const std::vector<Assignment> &assignments, Doubles &y);
-bool runExpert(ReferenceRun &run, int64_t expert, const Doubles &in, Doubles &out); // rows of H, or of latent.dim
+// Rows of H, or of latent.dim; `rows` says whose they are.
+bool runExpert(ReferenceRun &run, int64_t expert, const std::vector<Assignment> &rows, const Doubles &in, Doubles &out);
 bool runDense(ReferenceRun &run, const Doubles &in, Doubles &out);
 bool finishOutput(ReferenceRun &run, Doubles &y); // output.bias and shared
 

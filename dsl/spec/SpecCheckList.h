@@ -34,6 +34,7 @@ private:
   void checkTokenGroups();     // E-TOKEN-GROUPS, E-GROUP-DIV
   void checkScoreNorm();       // E-SCORE-NORM
   void checkSparseMixer();     // E-BIAS-SPARSEMIXER
+  void checkExpertDropout();   // E-DROPOUT
   void checkTokensTaken();     // E-TOKENS
   void checkVariableChoices(); // E-MISSING, E-K
   void checkTransforms();      // E-TRANSFORM
@@ -80,7 +81,6 @@ private:
   void fail(std::string_view code, const std::string &path, std::string message, std::string hint = {});
   bool readable(std::initializer_list<const char *> paths) const;
   std::string rowsText() const; // "experts.count (8)", or the sum with zero experts
-  bool trains() const { return spec.passes.backward || spec.passes.backwardInput; }
 
   const LayerSpec &spec;
   const SpecSource &source;

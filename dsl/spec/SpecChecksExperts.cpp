@@ -162,7 +162,7 @@ void SpecCheckList::checkLora() {
   if (!spec.experts.lora || !readable({"experts.lora", "experts.quant", "passes"}))
     return;
   bool perMatrix = spec.experts.lora->at == LoraAt::PerMatrix;
-  if (perMatrix && spec.experts.quant.kind != QuantKind::None && trains())
+  if (perMatrix && spec.experts.quant.kind != QuantKind::None && spec.trains())
     fail("E-LORA-QUANT", "experts.lora.at", "lora.at per_matrix has no backward pass over quantised weights",
          "use lora.at parallel, or \"passes\": [\"forward\"]");
 }

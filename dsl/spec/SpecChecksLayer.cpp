@@ -61,6 +61,8 @@ void SpecCheckList::checkCapacityKind() {
     why = "every expert chosen";
   else if (spec.choosesInEachGroup())
     why = "groups.choose each";
+  else if (spec.router.expertDropout.p != 0)
+    why = "router.expert_dropout, which leaves experts out";
   else if (spec.hasOwnExperts())
     why = "token_groups.experts own";
   if (!why.empty())
@@ -80,9 +82,10 @@ void SpecCheckList::checkPasses() {
     return;
   if (!spec.passes.forward)
     fail("E-PASSES", "passes", "passes must contain \"forward\"", "backward needs what forward keeps");
-  if (trains() && spec.router.select.kind == SelectKind::SparseMixer)
-    fail("E-TRAIN-SPARSEMIXER", "router.select.kind", "sparsemixer has no backward pass",
-         "training needs the sampled ids and masks as inputs; use \"passes\": [\"forward\"]");
+  if (spec.takesSamples() && !spec.inputs.expertIds && readable({"router.kind", "inputs"}))
+    fail("E-TRAIN-SPARSEMIXER", "router.select.kind", "sparsemixer cannot be trained without its sampled ids",
+         "add \"inputs\": {\"expert_ids\": true}: a call then takes expert_ids and midpoint_mask; or use \"passes\": "
+         "[\"forward\"]");
   const char *role = spec.layer.wrap == LayerWrap::Conditional ? "selector.weight"
                      : spec.layer.wrap == LayerWrap::Skip      ? "skip.weight"
                                                                : nullptr;

@@ -13,6 +13,7 @@ void SpecCheckList::checkRouting() {
   checkTokenGroups();
   checkScoreNorm();
   checkSparseMixer();
+  checkExpertDropout();
   checkTokensTaken();
   checkTransforms();
   checkLevels();
@@ -201,6 +202,22 @@ void SpecCheckList::checkSparseMixer() {
   refuse(router.groups.has_value(), "router.groups", "groups");
   refuse(router.normalize.kind != NormalizeKind::None, "router.normalize.kind", "normalize");
   refuse(router.select.k != 2, "router.select.k", "k " + std::to_string(router.select.k) + ", only 2");
+}
+
+// Only a choice by score can be made again without the experts that are left out.
+void SpecCheckList::checkExpertDropout() {
+  const RouterSpec &router = spec.router;
+  if (router.expertDropout.p == 0 || router.expertDropout.at == DropExpertsAt::After || !takesTopK(router.kind) ||
+      !readable({"router"}))
+    return;
+  std::string why;
+  if (router.kind != RouterKind::TokenChoice)
+    why = "router.kind " + std::string(routerKindWords[int(router.kind)]);
+  else if (router.select.kind == SelectKind::SparseMixer)
+    why = "select.kind sparsemixer";
+  if (!why.empty())
+    fail("E-DROPOUT", "router.expert_dropout.at", "expert_dropout before the choice does not go with " + why,
+         "use \"at\": \"after\": choices of experts that are left out are then lost");
 }
 
 // expert_choice and depth take tokens per expert: one of the two ways to say how many.

@@ -33,9 +33,15 @@ void SpecCheckList::checkUnusedSelect() {
   bool takesTokens = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
   bool variable = select.kind == SelectKind::TopP || select.kind == SelectKind::Threshold;
   std::string selects = "select.kind is " + std::string(selectKindWords[int(select.kind)]);
-  bool ranksAll = topK && router.kind != RouterKind::ProductKey;
-  unused("router.select.kind", ranksAll || select.kind == SelectKind::TopK,
-         topK ? kind + ", which takes the k best" : kind);
+  bool ranksAll = router.kind == RouterKind::TokenChoice;
+  bool pairs = topK && router.kind != RouterKind::ProductKey && select.kind == SelectKind::SecondPolicy;
+  bool given = topK && router.kind != RouterKind::ProductKey;
+  unused("router.select.kind", ranksAll || pairs || select.kind == SelectKind::TopK,
+         given  ? kind + ", which is given its experts"
+         : topK ? kind + ", which takes the k best"
+                : kind);
+  if (pairs && !ranksAll)
+    unused("router.select.second", select.second != SecondPolicy::Gumbel, kind + ", which is given its experts");
   unused("router.select.k", (topK && !variable) || select.k == 1, topK ? selects + ", which has k_max" : kind);
   unused("router.select.eps", select.kind == SelectKind::SparseMixer || select.eps == 0, selects);
   unused("router.select.second", select.kind == SelectKind::SecondPolicy || select.second == SecondPolicy::Always,
@@ -87,6 +93,7 @@ void SpecCheckList::checkUnusedRouter() {
   const RouterSpec &router = spec.router;
   std::string kind = kindText(router.kind);
   bool soft = router.kind == RouterKind::Soft;
+  bool sampled = router.kind == RouterKind::TokenChoice && router.select.kind == SelectKind::SparseMixer;
   bool leavesOut = router.kind == RouterKind::ExpertChoice || router.kind == RouterKind::Depth;
   unused("router.vocab", router.kind == RouterKind::Table || router.vocab == 0, kind);
   unused("router.slots", soft || router.slots == 1, kind);
@@ -95,6 +102,13 @@ void SpecCheckList::checkUnusedRouter() {
   unused("router.levels", router.kind == RouterKind::Hierarchical || router.levels.empty(), kind);
   unused("router.unselected", leavesOut || router.unselected == Unselected::Zero, kind);
   unused("router.random_replace.p", takesTopK(router.kind) || router.randomReplace == 0, kind);
+  unused("router.expert_dropout.p", takesTopK(router.kind) || router.expertDropout.p == 0, kind);
+  unused("router.expert_dropout.at", router.expertDropout.p != 0 || router.expertDropout.at == DropExpertsAt::Before,
+         "router.expert_dropout.p is 0");
+  unused("router.straight_through", router.weightMode != WeightMode::Gathered || !router.straightThrough,
+         "router.weight_mode is gathered, whose weights have a gradient already");
+  if (router.straightThrough && router.weightMode != WeightMode::Gathered)
+    unused("router.straight_through", spec.hasRouterWeight() && !sampled, kind + ", which has no scores to learn by");
   unused("router.weight_mode", takesTopK(router.kind) || router.weightMode == WeightMode::Gathered, kind);
   unused("router.global_scale", !soft || !router.globalScale, kind);
   unused("router.expert_scale", !soft || !router.expertScale, kind);
@@ -110,7 +124,7 @@ void SpecCheckList::checkUnusedRouter() {
   bool multiplies = spec.hasRouterWeight() || soft || router.kind == RouterKind::Hierarchical;
   unused("dtype.router", multiplies || spec.dtype.router == spec.dtype.weight, kind + ", which has no logits");
   unused("inputs.token_ids", router.kind == RouterKind::Table || !spec.inputs.tokenIds, kind);
-  unused("inputs.expert_ids", router.kind == RouterKind::External || !spec.inputs.expertIds, kind);
+  unused("inputs.expert_ids", router.kind == RouterKind::External || sampled || !spec.inputs.expertIds, kind);
   bool ranked = (router.kind == RouterKind::TokenChoice || router.kind == RouterKind::ProductKey) &&
                 router.select.kind == SelectKind::TopK;
   unused("inputs.top_k", ranked || !spec.inputs.topK, ranked ? kind : "only topk has a number of choices to lower");
@@ -138,6 +152,8 @@ void SpecCheckList::checkUnusedLevels() {
     unused(path + "scope", level.scope == SelectScope::Sequence, why);
     unused(path + "combine_weights", level.combineWeights == CombineWeights::Own, why);
     unused(path + "random_replace.p", level.randomReplace == 0, why);
+    unused(path + "expert_dropout", level.expertDropout.p == 0, why);
+    unused(path + "straight_through", !level.straightThrough, why);
     unused(path + "unselected", level.unselected == Unselected::Zero, why);
     unused(path + "scale", level.scale == 1, why);
     unused(path + "global_scale", !level.globalScale, why);
@@ -253,7 +269,7 @@ void SpecCheckList::checkUnusedLayer() {
     unused("layer.dense", layer.wrap == LayerWrap::Conditional || !layer.dense, why);
   }
   if (readable({"passes", "save"}))
-    unused("save", trains() || spec.save == Save::All, "passes has no backward");
+    unused("save", spec.trains() || spec.save == Save::All, "passes has no backward");
 }
 
 } // namespace moec

@@ -101,6 +101,11 @@ void describeNormalize(FieldVisitor &v, RouterNormalize &normalize) {
 
 void describeReplace(FieldVisitor &v, double &probability) { v.number("p", probability, 0.0, {0, 1}); }
 
+void describeExpertDropout(FieldVisitor &v, ExpertDropout &dropout) {
+  v.number("p", dropout.p, 0.0, {0, 1});
+  v.choice("at", dropout.at, DropExpertsAt::Before, {"before", "after"});
+}
+
 void describeLevels(FieldVisitor &v, RouterSpec &router) {
   size_t count = v.enterList("levels", router.levels.size());
   if (count == 0)
@@ -162,12 +167,14 @@ void describeRouter(FieldVisitor &v, RouterSpec &router, bool level) {
   if (!level)
     describeLevels(v, router);
   v.block("random_replace", router.randomReplace, describeReplace);
+  v.block("expert_dropout", router.expertDropout, describeExpertDropout);
   v.choice("unselected", router.unselected, Unselected::Zero, {"zero", "identity"});
   v.number("scale", router.scale, 1.0, {-big, big});
   v.flag("global_scale", router.globalScale, false);
   v.flag("expert_scale", router.expertScale, false);
   v.choice("weight_dtype", router.weightDType, WeightDType::F32, {"f32", "activation"});
   v.choice("weight_mode", router.weightMode, WeightMode::Gathered, {"gathered", "one", "mean"});
+  v.flag("straight_through", router.straightThrough, false);
   v.optionalInteger("k_override", router.kOverride, {1, maxChoices});
 }
 

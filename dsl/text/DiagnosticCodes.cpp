@@ -100,12 +100,15 @@ const Row rows[] = {
                    "capacity on top of it has no meaning."},
     {"E-CAP-NEXT",
      "overflow next_best sends a token to its next expert in rank. Tables, random routing and sparsemixer "
-     "rank nothing, and where every expert is chosen there is no next one."},
+     "rank nothing, where every expert is chosen there is no next one, and expert_dropout leaves experts out."},
     // Training
     {"E-PASSES", "`passes` must contain forward: the backward passes use what forward keeps."},
-    {"E-TRAIN-SPARSEMIXER",
-     "Training through sparsemixer needs the sampled ids and masks as inputs; only the inference "
-     "form is generated."},
+    {"E-TRAIN-SPARSEMIXER", "sparsemixer is trained on experts that the caller samples: inputs.expert_ids must be "
+                            "true, and a training call takes "
+                            "expert_ids and midpoint_mask. Forward only it takes the best and needs neither."},
+    {"E-DROPOUT",
+     "expert_dropout before the choice lets a token choose among the other experts by score; tables, ids "
+     "of the caller, product keys and sparsemixer have no such choice. After the choice it goes with all."},
     {"E-LOSS-NOGRAD", "No gradient exists: counts of tokens are constants and a hard switch has no slope. Such a loss "
                       "can be reported with coef 0, such a role must be frozen."},
     {"E-LOSS-LOAD", "The load of an expert is the probability to be chosen under noise, so cv2 of load needs "

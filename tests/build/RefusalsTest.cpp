@@ -104,6 +104,22 @@ const RefusedField refusedFields[] = {
      "use fewer different widths"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
+    {"dropout_of_slots",
+     [](LayerSpec &s) {
+       s.router.kind = RouterKind::Soft;
+       s.experts.hiddenDropout.p = 0.1;
+       s.passes.backward = true;
+     },
+     "experts.hidden_dropout.p", "dropout of slots is not built for training",
+     "leave it out, or use a router.kind in which tokens choose"},
+    {"mask_of_many",
+     [](LayerSpec &s) {
+       s.experts.outputDropout.p = 0.1;
+       s.passes.backwardInput = true;
+       s.hidden = 1 << 20;
+     },
+     "experts.output_dropout.p", "the mask of this dropout has 2097152 values per token, at most 1048576 are built",
+     "leave it out, or choose fewer experts per token"},
 };
 
 class RefusedSpec : public testing::TestWithParam<RefusedField> {};
@@ -129,8 +145,11 @@ TEST(Refusals, refusal_not_for_training_only_keys) {
   spec.router.noise.kind = NoiseKind::Normal;
   spec.router.randomReplace = 0.5;
   spec.experts.hiddenDropout.p = 0.1;
+  spec.router.expertDropout.p = 0.1;
   spec.losses.push_back({"load_balance", 0.01, {}});
   spec.update = UpdateSpec{"bias_sign", 0.001};
+  EXPECT_TRUE(refusalsOf(spec).empty());
+  spec.passes.backward = true;
   EXPECT_TRUE(refusalsOf(spec).empty());
 }
 

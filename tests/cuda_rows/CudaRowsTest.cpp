@@ -230,6 +230,35 @@ TEST(CudaRows, GatherOverARoute) {
   }
 }
 
+// Columns of a slot [T,K*M] -> [R,N], whole or their first ones, in rows that are aligned and not.
+TEST(CudaRows, GatherColumnsOfSlots) {
+  for (auto [columns, taken] : {std::pair(8, 8), {5, 5}, {40, 37}, {7, 1}}) {
+    SCOPED_TRACE(testing::Message() << columns << " columns, " << taken << " taken");
+    std::string text = R"(
+func.func @f(%h: tensor<?xNxf32>, %r: !moe.route<6 groups, 3 choices>, %m: tensor<?xMxf32>)
+    -> (tensor<?xNxf32>, tensor<?xNxf32>) {
+  %o:2 = moe.row_program (%b = %r : !moe.route<6 groups, 3 choices>, %c = %m : tensor<?xMxf32>,
+                          %a = %h : tensor<?xNxf32>)
+      -> (tensor<?xNxf32>, tensor<?xNxf32>) {
+    %1 = moe.gather %c, %b : tensor<?xMxf32>, !moe.route<6 groups, 3 choices> -> tensor<?xNxf32>
+    %2 = moe.map (%x = %1 elem : tensor<?xNxf32>, %y = %a elem : tensor<?xNxf32>) -> tensor<?xNxf32> {
+      %3 = arith.mulf %x, %y : f32
+      moe.yield %3 : f32
+    }
+    moe.yield %1, %2 : tensor<?xNxf32>, tensor<?xNxf32>
+  }
+  return %o#0, %o#1 : tensor<?xNxf32>, tensor<?xNxf32>
+})";
+    text = replaceAll(replaceAll(text, "xMx", "x" + std::to_string(3 * columns) + "x"), "xNx",
+                      "x" + std::to_string(taken) + "x");
+    BothKernels both(text, 3);
+    for (int64_t tokens : {0, 1, 11}) {
+      both.prepare(tokens);
+      check(both, 0);
+    }
+  }
+}
+
 // Ids of `take` and `member` come from the caller: those outside name nothing.
 TEST(CudaRows, TakeAndMemberOfAnyIds) {
   BothKernels both(R"(

@@ -312,6 +312,19 @@ TEST(spec_round_trip, full_canonical_text) {
   expectRoundTrip("full", fullCanonical, "");
 }
 
+TEST(spec_round_trip, keys_of_training) {
+  for (const char *router :
+       {R"("top_k": 2, "expert_dropout": {"p": 0.1, "at": "after"})",
+        R"("top_k": 2, "weight_mode": "one", "straight_through": true, "random_replace": {"p": 0.5})",
+        R"("select": {"kind": "sparsemixer", "eps": 0.1})"})
+    expectRoundTrip(router,
+                    std::string(R"({"moec": 1, "name": "t", "hidden": 8, "router": {)") + router +
+                        R"(}, "inputs": {"expert_ids": )" +
+                        (std::string(router).find("sparse") == std::string::npos ? "false" : "true") +
+                        R"(}, "experts": {"count": 8, "intermediate": 6}, "passes": ["forward", "backward"]})",
+                    "");
+}
+
 // A required key is written though its value is the one that it would have by default.
 TEST(spec_round_trip, required_keys) {
   for (const char *groups : {R"({"count": 4, "keep": 1})", R"({"count": 1, "keep": 1})"})

@@ -68,7 +68,8 @@ TEST(Gradient, random_specs_agree_with_differences_of_the_reference) {
   sizes.most = 16;
   sizes.experts = 8;
   Counts counts;
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
+  for (uint64_t n = 1; n <= 301; ++n) {
+    uint64_t seed = n <= 300 ? n : 2559; // which once had a NaN
     SCOPED_TRACE("seed " + std::to_string(seed));
     GradientCase one;
     ASSERT_TRUE(one.both.built.read(randomSpecText(seed, sizes)));

@@ -4,6 +4,7 @@
 
 #include "tests/grad/GradientCase.h"
 
+#include "codegen/build/RowOps.h"
 #include "codegen/check/RandomSpec.h"
 #include "codegen/grad/Partition.h"
 #include "dsl/Presets.h"
@@ -125,6 +126,29 @@ TEST(Partition, dy_is_not_widened_for_a_matmul) {
           (isa<moe::GatherOp>(user) ? narrow : wide) += isa<moe::GroupedMatmulOp>(next);
   EXPECT_EQ(narrow, 1);
   EXPECT_EQ(wide, 0);
+}
+
+// The weight of D's gradient multiplies h: dy is brought to the product as it comes, and no map reads it.
+TEST(Partition, dy_is_not_weighted_for_an_outer_product) {
+  BuiltLayer built;
+  ASSERT_TRUE(built.read(std::string(*presetText("mixtral-8x7b"))) && built.buildGradient());
+  int products = 0;
+  built.layer.walk([&](moe::GroupedOuterOp op) {
+    auto gather = op.getA().getDefiningOp<moe::GatherOp>();
+    auto argument = gather ? dyn_cast<BlockArgument>(gather.getInput()) : BlockArgument();
+    if (!argument || argument.getOwner()->getParentOp() != built.layer)
+      return;
+    ++products;
+    EXPECT_TRUE(op.getB().getDefiningOp<moe::MapOp>());
+    EXPECT_EQ(RowOps::columnsOf(op.getB()), 14336);
+    EXPECT_TRUE(RowOps::typeOf(op.getB()).getElementType().isBF16());
+  });
+  EXPECT_EQ(products, 1); // that of experts.down
+  built.layer.walk([&](moe::GatherOp op) {
+    if (isa<BlockArgument>(op.getInput()) && RowOps::columnsOf(op.getResult()) == 4096)
+      for (Operation *user : op->getUsers())
+        EXPECT_FALSE(isa<moe::MapOp>(user));
+  });
 }
 
 struct Kept {

@@ -71,3 +71,14 @@ func.func @transposed_depth(%a: tensor<?x3xf32>, %b: tensor<2x3xf32>) {
   %0 = moe.grouped_matmul %a : tensor<?x3xf32> by %b : tensor<2x3xf32> transposed -> tensor<?x2xf32>
   return
 }
+
+// -----
+
+func.func @gradient_of_type(%x: tensor<?x3xi32>) -> tensor<?x3xi32> {
+  %0 = moe.map (%a = %x elem : tensor<?x3xi32>) -> tensor<?x3xi32> {
+    // expected-error @below {{C1: the values must be f32, found 'i32'}}
+    %b = moe.gradient_of %a as %a : i32
+    moe.yield %b : i32
+  }
+  return %0 : tensor<?x3xi32>
+}

@@ -134,6 +134,16 @@ func.func @layer_l9(%x: tensor<?x8xf32> {moe.role = "x"}, %w: tensor<8x8xf32> {m
 }
 
 // -----
+func.func @layer_l9_gradient_of(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  // expected-error @below {{'moe.map' op L9: belongs to backward passes; moec makes them from the forward layer}}
+  %y = moe.map (%a = %x elem : tensor<?x8xf32>) -> tensor<?x8xf32> {
+    %b = moe.gradient_of %a as %a : f32
+    moe.yield %b : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
+// -----
 // expected-error @below {{'func.func' op L3: ids and weights come together, found only ids}}
 func.func @layer_l3_ids(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}) {
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>

@@ -21,9 +21,16 @@ func.func @dispatch_c2_choices(%i: tensor<?x3xi32>) -> !moe.route<4 groups, 2 ch
 
 // -----
 func.func @gather_c1_shapes(%w: tensor<?x3xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?xf32> {
-  // expected-error @below {{'moe.gather' op C1: cannot bring 'tensor<?x3xf32>' to rows as 'tensor<?xf32>'; expected [?,H] -> [?,H], [?] -> [?] or [?,2] -> [?]}}
+  // expected-error @below {{'moe.gather' op C1: cannot bring 'tensor<?x3xf32>' to rows as 'tensor<?xf32>'; expected [?,H] -> [?,H], [?] -> [?], [?,2] -> [?] or [?,2*M] -> [?,M]}}
   %c = moe.gather %w, %r : tensor<?x3xf32>, !moe.route<4 groups, 2 choices> -> tensor<?xf32>
   return %c : tensor<?xf32>
+}
+
+// -----
+func.func @gather_c1_columns(%w: tensor<?x6xf32>, %r: !moe.route<4 groups, 2 choices>) -> tensor<?x4xf32> {
+  // expected-error @below {{'moe.gather' op C1: cannot bring 'tensor<?x6xf32>' to rows as 'tensor<?x4xf32>'; expected [?,H] -> [?,H], [?] -> [?], [?,2] -> [?] or [?,2*M] -> [?,M]}}
+  %c = moe.gather %w, %r : tensor<?x6xf32>, !moe.route<4 groups, 2 choices> -> tensor<?x4xf32>
+  return %c : tensor<?x4xf32>
 }
 
 // -----

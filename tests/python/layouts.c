@@ -46,6 +46,24 @@ static void call(void) {
 #undef OUTPUT
 }
 
+static void backward(void) {
+  FIELD(moec_forward_args, saved), FIELD(moec_forward_args, saved_bytes);
+  SIZE(moec_backward_args);
+  FIELD(moec_backward_args, num_tokens), FIELD(moec_backward_args, tokens_per_sequence), FIELD(moec_backward_args, x);
+  FIELD(moec_backward_args, grad_y), FIELD(moec_backward_args, grad_losses), FIELD(moec_backward_args, saved);
+  FIELD(moec_backward_args, saved_bytes), FIELD(moec_backward_args, workspace);
+  FIELD(moec_backward_args, workspace_bytes), FIELD(moec_backward_args, grad_x);
+  FIELD(moec_backward_args, grad_residual), FIELD(moec_backward_args, grad_expert_weights);
+  FIELD(moec_backward_args, grad_parameters), FIELD(moec_backward_args, grad_dtype);
+  FIELD(moec_backward_args, accumulate), FIELD(moec_backward_args, stream), FIELD(moec_backward_args, residual);
+  FIELD(moec_backward_args, noise), FIELD(moec_backward_args, uniform), FIELD(moec_backward_args, token_ids);
+  FIELD(moec_backward_args, expert_ids), FIELD(moec_backward_args, expert_weights);
+  FIELD(moec_backward_args, group_ids), FIELD(moec_backward_args, priority), FIELD(moec_backward_args, capacity);
+  FIELD(moec_backward_args, top_k), FIELD(moec_backward_args, probe);
+  printf("gradient x %d\ngradient residual %d\n", MOEC_ROLE_GRAD_X, MOEC_ROLE_GRAD_RESIDUAL);
+  printf("gradient expert_weights %d\n", MOEC_ROLE_GRAD_EXPERT_WEIGHTS);
+}
+
 static void facts(void) {
   SIZE(moec_layer_info);
   FIELD(moec_layer_info, name), FIELD(moec_layer_info, hidden), FIELD(moec_layer_info, num_experts);
@@ -54,12 +72,18 @@ static void facts(void) {
   FIELD(moec_layer_info, isa_name), FIELD(moec_layer_info, determinism), FIELD(moec_layer_info, max_threads);
   FIELD(moec_layer_info, num_roles), FIELD(moec_layer_info, device), FIELD(moec_layer_info, cuda_sm);
   FIELD(moec_layer_info, num_losses), FIELD(moec_layer_info, num_choice_counts), FIELD(moec_layer_info, reports);
+  FIELD(moec_layer_info, trains);
   SIZE(moec_buffer);
   FIELD(moec_buffer, kind), FIELD(moec_buffer, role), FIELD(moec_buffer, dtype), FIELD(moec_buffer, bytes);
   SIZE(moec_plan_header);
   FIELD(moec_plan_header, header_bytes), FIELD(moec_plan_header, spec_hash), FIELD(moec_plan_header, buffers);
-  FIELD(moec_plan_header, weights), FIELD(moec_plan_header, dot_model);
-  FIELD(moec_package, plan);
+  FIELD(moec_plan_header, weights), FIELD(moec_plan_header, roles), FIELD(moec_plan_header, dot_model);
+  SIZE(moec_role);
+  FIELD(moec_role, rank), FIELD(moec_role, matrix), FIELD(moec_role, dims);
+  SIZE(moec_weight);
+  FIELD(moec_weight, layout), FIELD(moec_weight, dtype);
+  FIELD(moec_package, plan), FIELD(moec_package, backward);
+  printf("kind panels %d\n", MOEC_LAYOUT_PANELS);
   printf("kind input %d\nkind opt_output %d\n", MOEC_BUFFER_INPUT, MOEC_BUFFER_OPT_OUTPUT);
   printf("dtype float32 %d\ndtype bfloat16 %d\ndtype float16 %d\n", MOEC_F32, MOEC_BF16, MOEC_F16);
   printf("dtype int32 %d\ndtype int64 %d\ndtype float64 %d\n", MOEC_I32, MOEC_I64, MOEC_F64);
@@ -70,6 +94,7 @@ static void facts(void) {
 int main(void) {
   options();
   call();
+  backward();
   facts();
   return 0;
 }

@@ -23,9 +23,12 @@ STRUCTS = {
     "moec_weights_source": _native.WeightsSource,
     "moec_load": _native.Load,
     "moec_forward_args": _native.ForwardArgs,
+    "moec_backward_args": _native.BackwardArgs,
     "moec_layer_info": _native.LayerInfo,
     "moec_buffer": _plan._Buffer,
     "moec_plan_header": _plan._Header,
+    "moec_role": _plan._Role,
+    "moec_weight": _plan._Weight,
     "moec_package": _plan._Package,
 }
 OPTIONAL = ("moec.torch", "moec._arrays.torch_kind", "moec._arrays.jax_kind", "moec._arrays.cupy_kind")
@@ -47,7 +50,7 @@ class Header(unittest.TestCase):
             found = getattr(STRUCTS[struct], field).offset if field else ctypes.sizeof(STRUCTS[struct])
             self.assertEqual(found, int(value), name)
             fields += 1
-        self.assertGreater(fields, 90)
+        self.assertGreater(fields, 120)
 
     def test_outputs_and_roles(self):
         for word, name, dtype, role in (line for line in self.lines if line[0] == "output"):
@@ -57,6 +60,8 @@ class Header(unittest.TestCase):
             self.assertEqual(name in _call._INT_OUTPUTS, dtype == "I32", name)
         for word, name, value in (line for line in self.lines if line[0] == "kind"):
             self.assertEqual(getattr(_plan, "_" + name.upper()), int(value))
+        gradients = {int(value): name for word, name, value in (line for line in self.lines if line[0] == "gradient")}
+        self.assertEqual(_plan._GRADIENTS, gradients)
 
     def test_numbers(self):
         for word, name, value in (line for line in self.lines if line[0] == "dtype"):
@@ -86,7 +91,7 @@ class Documentation(unittest.TestCase):
         layer = moec.load(package)
         tensors = tiny.tensors()
         names = {"moec": moec, "numpy": np, "spec": tiny.SPEC, "package": package, "layer": layer, "tensors": tensors}
-        names.update(w=layer.pack(tensors), x=tiny.x_of(5))
+        names.update(w=layer.pack(tensors), x=tiny.x_of(5), trained=moec.load(moec.compile(tiny.TRAINED)))
         tried = 0
         for module in pkgutil.walk_packages(moec.__path__, "moec."):
             if module.name.startswith(OPTIONAL) or module.name == "moec.libmoec":  # the wheel's runtime is no module

@@ -16,7 +16,7 @@ from tiny import moec, np
 from moec import _plan
 
 MAGIC = (0x6365306D).to_bytes(4, "little")
-HEADER_BYTES = (248).to_bytes(4, "little")
+HEADER_BYTES = ctypes.sizeof(_plan._Header).to_bytes(4, "little")
 
 
 class PackageCase(unittest.TestCase):
@@ -57,6 +57,7 @@ class PackageCase(unittest.TestCase):
         """Where the plan of the library lies in its file."""
         at = self.data.find(MAGIC)
         while self.data[at + 8 : at + 12] != HEADER_BYTES:
+            self.assertGreaterEqual(at, 0, "the library has no plan of this runtime's size")
             at = self.data.find(MAGIC, at + 1)
         return at
 

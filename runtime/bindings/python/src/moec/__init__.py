@@ -5,11 +5,14 @@
     layer = moec.load(package)
     w = layer.load("checkpoint", "model.layers.3.")      # or layer.pack({role: array}), layer.map(file)
     y = layer(x, w)                                      # NumPy, torch, JAX, CuPy
+    y, saved = layer.forward_saved(x, w)                 # a spec with "passes": ["forward", "backward"] trains:
+    gradients = layer.backward(grad_y, saved)            # {"x": ..., "experts.gate": ...}
 
 Errors are moec.MoecError, with a sentence, and the runtime's status or the compiler's code.
 """
 
 from . import testing
+from ._backward import Saved
 from ._balance import Load, load_of_counts, next_capacity_factor, update_choice_bias
 from ._bench import Timing, bench
 from ._compile import compile
@@ -31,6 +34,7 @@ __all__ = [
     "MoecValueError",
     "Package",
     "Pool",
+    "Saved",
     "Timing",
     "Weights",
     "__version__",

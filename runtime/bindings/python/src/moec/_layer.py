@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import _errors, _native
 from ._arrays import CPU, FLOATS, Device, Kind, check_stated, kind_of, memory_kind, wrong_dtype
+from ._backward import Backward, Saved
 from ._call import Binder, Call
 from ._memory import Memory
 from ._native import check, forward, lib
@@ -47,6 +48,7 @@ class Layer(Shared):
     device     "cpu" or "cuda:0"
     isa        the instruction set in use, "avx512_bf16", or the GPU's "sm_90a"
     threads    workers of a call, the calling thread included
+    trains     whether the package has a backward pass; gradients: what it can give, "x" and names of roles
     determinism
                "off": bits may differ from run to run; "run": they repeat; "batch": a row's bits do not depend on others
     package    the moec.Package; manifest: its manifest.json
@@ -96,6 +98,10 @@ class Layer(Shared):
                 "losses": info.num_losses,
             },
         )
+        self.trains = bool(info.trains)
+        self._plan = plan
+        self._backward = Backward(self._box, device, self._binder, self.roles, plan, info.num_losses)
+        self.gradients: Tuple[str, ...] = self._backward.names
 
     def _read_roles(self, count: int) -> Iterator[Tuple[str, Tuple[int, ...]]]:
         for index in range(count):
@@ -127,9 +133,20 @@ class Layer(Shared):
         check(lib.moec_layer_workspace_bytes_for(self._box, tokens, tokens_per_sequence, byref(count)))
         return count.value
 
+    def saved_nbytes(self, tokens: int, tokens_per_sequence: int = 0) -> int:
+        """Bytes that forward_saved of so many tokens keeps besides x. 0: the layer does not train."""
+        tokens = _native.count("tokens", tokens)
+        return self._backward.saved_nbytes(tokens, _native.count("tokens_per_sequence", tokens_per_sequence))
+
+    def backward_workspace_nbytes(self, tokens: int, tokens_per_sequence: int = 0) -> int:
+        """Bytes of the workspace of a backward call of so many tokens."""
+        tokens = _native.count("tokens", tokens)
+        return self._backward.workspace_nbytes(tokens, _native.count("tokens_per_sequence", tokens_per_sequence))
+
     def trim(self) -> None:
-        """Frees the workspaces that the layer keeps for later calls."""
+        """Frees the memory that the layer keeps for later calls."""
         self._calls.clear()
+        self._backward.memory.free.clear()
 
     def __repr__(self) -> str:
         facts = f"{self.num_experts} experts, top-{self.top_k}, H {self.hidden}, {self.x_dtype}"
@@ -142,8 +159,8 @@ class Layer(Shared):
             return Memory(nbytes)
         return DeviceMemory(memory_kind(self._memory_library), nbytes, self._device)
 
-    def _filled(self, function: Any, *arguments: Any) -> Weights:
-        memory, box = self._new_memory(self.weights_nbytes), c_void_p()
+    def _filled(self, function: Any, *arguments: Any, memory: Union[None, Memory, DeviceMemory] = None) -> Weights:
+        memory, box = memory or self._new_memory(self.weights_nbytes), c_void_p()
         check(function(self._box, *arguments, memory.address, memory.nbytes, byref(box)))
         return Weights(self._handle, memory, box, self.name)
 
@@ -167,12 +184,16 @@ class Layer(Shared):
             source.prefix = _native.text("prefix", _native.string("prefix", before).encode())
         return self._filled(lib.moec_weights_load_sources, sources, len(sources))
 
-    def pack(self, tensors: Mapping[str, Any], *, dtype: Optional[str] = None) -> Weights:
+    def pack(
+        self, tensors: Mapping[str, Any], *, dtype: Optional[str] = None, reuse: Optional[Weights] = None
+    ) -> Weights:
         """Weights from arrays.
 
         tensors   {role: array} with the shapes of Layer.roles. A role with an expert axis [E, ...] may be a list of E
                   arrays, or E roles "experts.gate.0", "experts.gate.1", ...
         dtype     what arrays of uint16 hold: "bfloat16" or "float16"
+        reuse     weights of this layer that no call uses any more, such as those of the training step before: their
+                  memory is written, and every later use of them is refused
 
         Arrays of float32, bfloat16 and float16 are rounded to the package's type, to nearest even. Arrays with gaps
         between their rows are copied first. Errors: MOEC_MISSING_WEIGHT, MOEC_SHAPE, MOEC_DTYPE; the text names the
@@ -181,6 +202,8 @@ class Layer(Shared):
         >>> w = layer.pack(tensors)
         """
         check_stated(dtype)
+        if reuse is not None and (reuse.__class__ is not Weights or reuse.nbytes != self.weights_nbytes):
+            raise _errors.error("MOEC_INVALID_ARGUMENT", f"reuse is {reuse!r}, expected weights that this layer packed")
         if not isinstance(tensors, Mapping):
             raise _errors.error("MOEC_DTYPE", f"tensors is of type {type(tensors).__name__}, expected {{role: array}}")
         parts: List[Tuple[str, Any]] = []
@@ -209,7 +232,8 @@ class Layer(Shared):
             struct.dtype, struct.rank = _native.dtype_number(role, element), len(shape)
             struct.data = kind.address(array, role, element, device, dtype)
             struct.dims[: len(shape)] = shape
-        return self._filled(lib.moec_weights_pack, structs, len(structs))
+        memory = None if reuse is None else reuse.give_up()
+        return self._filled(lib.moec_weights_pack, structs, len(structs), memory=memory)
 
     def map(self, path: Path, *, verify: bool = False) -> Weights:
         """Weights from a file that Weights.save or `moec pack` wrote for this package.
@@ -351,8 +375,9 @@ class Layer(Shared):
         sequence: Optional[int],
         inputs: Dict[str, Any],
         stream: Optional[int] = None,
+        save: bool = False,
     ) -> Any:
-        """A call of any form."""
+        """A call of any form; with `save` its last result is a Saved."""
         bind = self._binder
         names = bind.names(want)
         outs = bind.outs(out, 1 + len(names))
@@ -370,6 +395,7 @@ class Layer(Shared):
             bind.bind_output(args, name, given, kind, x, tokens, dtype) for name, given in zip(("y", *names), outs)
         ]
         self._reserve(call, kind)
+        saved = self._saved_by(call, kind, x, w, dtype, inputs, keeps) if save else None
         check(forward(self._box, w._box, call.pointer))
         del keeps
         if not tokens:
@@ -380,6 +406,97 @@ class Layer(Shared):
             for name in inputs:
                 setattr(args, name, None)
             args.tokens_per_sequence = 0
+            args.saved = None
+            args.saved_bytes = 0
             self._calls.append(call)
         finished = [kind.finish(array, x) if given is None else given for array, given in zip(results, outs)]
-        return tuple(finished) if names else finished[0]
+        if saved is not None:
+            finished.append(saved)
+        return tuple(finished) if len(finished) > 1 else finished[0]
+
+    def _saved_by(
+        self, call: Call, kind: Kind, x: Any, w: Weights, dtype: Optional[str], inputs: Dict[str, Any], arrays: List[Any]
+    ) -> Saved:
+        """Memory for what the call saves, and all that a backward call reads again."""
+        args = call.args
+        nbytes = self._backward.saved_nbytes(args.num_tokens, args.tokens_per_sequence)
+        saved = Saved(nbytes, kind, x, w)
+        saved.memory = self._backward.new_memory(saved, nbytes, kind)
+        saved.tokens, saved.tokens_per_sequence, saved.stated = args.num_tokens, args.tokens_per_sequence, dtype
+        saved.inputs = dict(zip(inputs, arrays))
+        saved.addresses = {name: getattr(args, name) for name in ("x", *inputs)}
+        args.saved, args.saved_bytes = saved.memory.address, nbytes
+        return saved
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def forward_saved(
+        self,
+        x: Any,
+        w: Weights,
+        *,
+        want: Union[str, Sequence[str]] = (),
+        out: Any = None,
+        dtype: Optional[str] = None,
+        stream: Any = None,
+        tokens_per_sequence: Optional[int] = None,
+        **inputs: Any,
+    ) -> Any:
+        """y, saved = layer.forward_saved(x, w): a call that keeps what backward needs. Arguments and errors are those
+        of layer(x, w), saved is the last result: y, losses, saved = layer.forward_saved(x, w, want="losses").
+
+        x, the inputs and w must stay as they are until the last backward call. MOEC_INVALID_ARGUMENT if the spec does
+        not have "passes": ["forward", "backward"].
+        """
+        self._backward.check_trains()
+        kind = kind_of(x, "x")
+        kind.check_readable(x, "x")
+        if self._device is not CPU:
+            with kind.on_stream(stream, self._device) as address:
+                return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, address, save=True)
+        if stream is not None:
+            raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
+        return self._run(kind, x, w, want, out, dtype, tokens_per_sequence, inputs, save=True)
+
+    def backward(
+        self,
+        grad_y: Any,
+        saved: Saved,
+        *,
+        grad_losses: Any = None,
+        want: Union[None, str, Sequence[str]] = None,
+        out: Optional[Mapping[str, Any]] = None,
+        accumulate: bool = False,
+        grad_dtype: str = "float32",
+        stream: Any = None,
+    ) -> Dict[str, Any]:
+        """{name: gradient} of  sum(grad_y * y) + sum(grad_losses * losses),  y and losses those of the saved call.
+
+        grad_y       of the shape of y, of y_dtype
+        saved        what forward_saved returned
+        grad_losses  what each loss of the spec counts in the total: a list of numbers or [n] float32; None: nothing
+        want         names of Layer.gradients; None: those of out, or all. The others cost no work of their own
+        out          {name: array} that gradients are written to; the others are made
+        accumulate   add the gradients of parameters to what the arrays of out hold
+        grad_dtype   of the gradients of matrices: "float32", or the type of the packed weights. Those of vectors and of
+                     expert_weights are of float32, those of x and residual of x_dtype
+
+        Gradients of parameters have the shapes of Layer.roles. Experts without tokens have gradients of 0. Errors as of
+        a call.
+
+        >>> y, saved = trained.forward_saved(x, trained.pack(tensors))
+        >>> gradients = trained.backward(y, saved)   # of |y|^2 / 2
+        >>> better = {role: array - 1e-4 * gradients[role] for role, array in tensors.items()}
+        >>> bool((trained(x, trained.pack(better)) ** 2).sum() < (y**2).sum())
+        True
+        """
+        if saved.__class__ is not Saved:
+            text = f"saved is of type {type(saved).__name__}, expected moec.Saved: what forward_saved returned"
+            raise _errors.error("MOEC_DTYPE", text)
+        arguments = (saved, grad_y, grad_losses, want, out, bool(accumulate), grad_dtype)
+        if self._device is not CPU:
+            with saved.kind.on_stream(stream, self._device) as address:
+                return self._backward.run(*arguments, address)
+        if stream is not None:
+            raise _errors.error("MOEC_INVALID_ARGUMENT", "stream is given, but the layer runs on the CPU")
+        return self._backward.run(*arguments, None)

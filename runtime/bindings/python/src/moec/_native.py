@@ -105,6 +105,41 @@ class ForwardArgs(Structure):
         ("out_diversity", c_void_p),
         ("out_dropped_tokens", c_void_p),
         ("probe", c_void_p),
+        ("saved", c_void_p),
+        ("saved_bytes", c_size_t),
+    ]
+
+
+class BackwardArgs(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("num_tokens", c_int64),
+        ("tokens_per_sequence", c_int64),
+        ("x", c_void_p),
+        ("grad_y", c_void_p),
+        ("grad_losses", c_void_p),
+        ("saved", c_void_p),
+        ("saved_bytes", c_size_t),
+        ("workspace", c_void_p),
+        ("workspace_bytes", c_size_t),
+        ("grad_x", c_void_p),
+        ("grad_residual", c_void_p),
+        ("grad_expert_weights", c_void_p),
+        ("grad_parameters", POINTER(c_void_p)),
+        ("grad_dtype", c_int32),
+        ("accumulate", c_int32),
+        ("stream", c_void_p),
+        ("residual", c_void_p),
+        ("noise", c_void_p),
+        ("uniform", c_void_p),
+        ("token_ids", c_void_p),
+        ("expert_ids", c_void_p),
+        ("expert_weights", c_void_p),
+        ("group_ids", c_void_p),
+        ("priority", c_void_p),
+        ("capacity", c_void_p),
+        ("top_k", c_void_p),
+        ("probe", c_void_p),
     ]
 
 
@@ -129,7 +164,7 @@ class LayerInfo(Structure):
         ("num_losses", c_int32),
         ("num_choice_counts", c_int32),
         ("reports", c_uint32),
-        ("reserved", c_int32),
+        ("trains", c_int32),
     ]
 
 
@@ -206,6 +241,9 @@ _SIGNATURES = {
     "moec_weights_map": [c_void_p, c_void_p, c_size_t, c_uint32, POINTER(c_void_p)],
     "moec_layer_workspace_bytes_for": [c_void_p, c_int64, c_int64, POINTER(c_size_t)],
     "moec_layer_workspace_bytes_call": [c_void_p, POINTER(ForwardArgs), POINTER(c_size_t)],
+    "moec_layer_saved_bytes": [c_void_p, c_int64, c_int64, POINTER(c_size_t)],
+    "moec_layer_backward_workspace_bytes": [c_void_p, c_int64, c_int64, POINTER(c_size_t)],
+    "moec_layer_role_gradient": [c_void_p, c_int32, POINTER(c_int32)],
     "moec_load_of_counts": [POINTER(c_int32), c_int64, POINTER(Load)],
     "moec_update_choice_bias": [POINTER(c_float), POINTER(c_int32), c_int64, c_float, c_int32],
     "moec_next_capacity_factor": [POINTER(c_int32), c_int64, POINTER(c_double)],
@@ -223,8 +261,8 @@ lib.moec_status_name.restype = c_char_p
 lib.moec_last_error.restype = c_size_t
 lib.moec_cpu_isa.restype = c_int32
 # Every call of a layer: without argtypes ctypes takes the prebuilt arguments as they are.
-forward = lib.moec_layer_forward
-forward.restype = c_int32
+forward, backward = lib.moec_layer_forward, lib.moec_layer_backward
+forward.restype = backward.restype = c_int32
 
 
 def version() -> str:

@@ -48,13 +48,18 @@ class Weights(Shared):
         self._box = box
         self._memory = memory
         self._layer = layer
-        finalizer = weakref.finalize(self, destroy, lib.moec_weights_destroy, box, handle, memory)
-        finalizer.atexit = False
+        self._finalizer = weakref.finalize(self, destroy, lib.moec_weights_destroy, box, handle, memory)
+        self._finalizer.atexit = False
 
     @property
     def nbytes(self) -> int:
         """Bytes of the packed form."""
         return self._memory.nbytes
+
+    def give_up(self) -> Union[Memory, DeviceMemory]:
+        """Ends these weights and returns their memory."""
+        self._finalizer()
+        return self._memory
 
     def __repr__(self) -> str:
         return f"<moec.Weights of {self._layer}, {self.nbytes} bytes>"
