@@ -210,7 +210,7 @@ typedef struct moec_forward_args {
                                 * ((K-1) sum_j |o_j|^2): 0 if all outputs agree, 1 if they are orthogonal       */
   int32_t *out_dropped_tokens; /* [1] tokens that chose experts but reach none                                  */
   const moec_probe *probe;     /* told of the steps of this call; NULL = none                                   */
-  /* Layers with a backward pass: where to keep what moec_layer_backward needs of this call, 256-byte aligned, or NULL */
+  /* Layers with a backward pass: where to keep what moec_layer_backward needs of it, 256-byte aligned; or NULL */
   void *saved;
   size_t saved_bytes; /* at least moec_layer_saved_bytes                                                        */
 } moec_forward_args;
@@ -430,8 +430,8 @@ MOEC_API moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t i
 /* The gradients of a forward call with `saved`, with the weights of that call. Allocates nothing, as
  * moec_layer_forward; the bits depend only on the inputs and the ISA. An expert without tokens has gradients of exactly
  * 0 (accumulate 1: its buffer is not touched). MOEC_INVALID_ARGUMENT for a layer without a backward pass
- * ("passes": ["forward", "backward"] in its spec), a dtype that is not one of the two, or a gradient that the layer does
- * not have; otherwise the errors of moec_layer_forward. */
+ * ("passes": ["forward", "backward"] in its spec), a dtype that is not one of the two, or a gradient that the layer
+ * does not have; otherwise the errors of moec_layer_forward. */
 MOEC_API moec_status moec_layer_backward(const moec_layer *layer, const moec_weights *weights,
                                          const moec_backward_args *args);
 

@@ -6,9 +6,8 @@
 #include "codegen/cpu/LowerGroups.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/PanelLayout.h"
 #include "codegen/plan/StageArgs.h"
-
-#include "runtime/plan/weight_layout.h"
 
 #include <cstddef>
 
@@ -170,23 +169,23 @@ void GroupsLowering::parameterSum(moe::ParameterSumOp op, ModuleOp module, Strin
 
 // One element of the panels at a time: such matrices are small.
 void GroupsLowering::scaledRows(moe::ScaledRowsOp op, const moec_weight &weight, ModuleOp module, StringRef symbol) {
-  int64_t k = tensor(op.getResult()).getDimSize(1), panelElements = int64_t(weight.k_padded) * MOEC_PANEL_COLUMNS;
+  int64_t k = tensor(op.getResult()).getDimSize(1), panelElements = int64_t(weight.k_padded) * panelColumns;
   Type element = tensor(op.getMatrix()).getElementType();
   KernelFunction shell(e, module, symbol);
   ScaledRowsArgs<Value> buffers = shell.bind(e, argsOf(op));
   e.loop(shell.first, shell.last, 1, [&](Value row) {
     Value factor =
         e.mulF(number(op.getFactor().convertToDouble(), 1), e.load(e.f32(), e.at(buffers.values, e.mul(row, 4)), 4));
-    Value panel = e.divU(row, MOEC_PANEL_COLUMNS), v = e.remU(row, MOEC_PANEL_COLUMNS);
+    Value panel = e.divU(row, panelColumns), v = e.remU(row, panelColumns);
     e.loop(e.c(0), e.c(k), 1, [&](Value i) {
       Value inside;
       if (element.isF32()) {
-        inside = e.add(e.mul(i, MOEC_PANEL_COLUMNS), v);
+        inside = e.add(e.mul(i, panelColumns), v);
       } else {
-        Value tile = e.add(e.mul(e.divU(i, MOEC_BLOCK_K), 2 * MOEC_TILE_ELEMENTS),
-                           e.mul(e.divU(v, MOEC_HALF_PANEL), MOEC_TILE_ELEMENTS));
-        Value pair = e.mul(e.divU(e.remU(i, MOEC_BLOCK_K), 2), MOEC_PANEL_COLUMNS);
-        inside = e.add(e.add(tile, pair), e.add(e.mul(e.remU(v, MOEC_HALF_PANEL), 2), e.remU(i, 2)));
+        Value tile = e.add(e.mul(e.divU(i, panelDepth), 2 * tileElements),
+                           e.mul(e.divU(v, halfPanel), tileElements));
+        Value pair = e.mul(e.divU(e.remU(i, panelDepth), 2), panelColumns);
+        inside = e.add(e.add(tile, pair), e.add(e.mul(e.remU(v, halfPanel), 2), e.remU(i, 2)));
       }
       Value at = e.mul(e.add(e.mul(panel, panelElements), inside), size(element));
       Value value = e.mulF(factor, read(element, e.at(buffers.matrix, at), 1));
