@@ -100,7 +100,7 @@ enum moec_buffer_role {
   MOEC_ROLE_HIDDEN_MASK = 27,   /* [T,K*I] f32 */
   MOEC_ROLE_OUTPUT_MASK = 28,   /* [T,K*N] f32 */
   MOEC_ROLE_EXPERT_MASK = 29,   /* [T,n]   f32 */
-  MOEC_ROLE_MIDPOINT_MASK = 30, /* [T,2]  f32 */
+  MOEC_ROLE_MIDPOINT_MASK = 30, /* [T,2]   f32 */
   /* of backward plans, in the order of moec_backward_args */
   MOEC_ROLE_GRAD_Y = 56,              /* [T,H] in y's type */
   MOEC_ROLE_GRAD_LOSSES = 57,         /* [L]   f32         */

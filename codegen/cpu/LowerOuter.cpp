@@ -57,16 +57,25 @@ public:
     buffers = shell.bind(e, strides);
     call = shell.call;
     packedA = shell.scratch;
-    packedB = e.at(packedA, tiles * tileBytes());
+    packedB = e.at(packedA, tiles * maxSteps * stepBytes());
     sums = e.at(packedB, maxSteps * panel * 4);
+    fillsLines = toCaller && lanes == 16 && n % panel == 0;
+    if (fillsLines) {
+      Value base = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), buffers.out);
+      linesOnly = arith::AndIOp::create(e.b, e.loc, e.less(e.remU(base, 64), e.c(1)),
+                                        e.less(callWord(offsetof(moec_call, accumulate)), e.c(1)));
+    }
     e.loop(shell.first, shell.last, 1, [&](Value unit) { lowerUnit(unit); });
+    if (fillsLines) // such stores are not ordered with the one that ends the step
+      LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
     shell.finish(e);
-    return tiles * tileBytes() + maxSteps * panel * 4 + tiles * panels * tileRows * panel * 4;
+    return tiles * maxSteps * stepBytes() + maxSteps * panel * 4 + tiles * panels * tileRows * panel * 4;
   }
 
 private:
+  using Values = Emitter::Values;
   int64_t size() const { return element.isBF16() ? 2 : 4; }
-  int64_t tileBytes() const { return maxSteps * lanes * 4; } // of packed A
+  int64_t stepBytes() const { return lanes * 4; } // of a tile of packed A
 
   // The unit at hand.
   struct Unit {
@@ -118,18 +127,29 @@ private:
       chunk.steps = dot ? e.ceilDiv(chunk.count, 2) : pairs ? e.mul(e.ceilDiv(chunk.count, 2), 2) : chunk.count;
       Value isFirst = e.less(row, e.add(u.firstRow, e.c(1)));
       Value isLast = e.less(u.lastRow, e.add(e.add(row, chunk.count), e.c(1)));
-      e.loop(u.m0, u.mEnd, tileRows, [&](Value column) {
-        Value tile = e.divU(e.sub(column, u.m0), tileRows);
-        pack(chunk, buffers.a, strides.a, buffers.tokenA, column, m, 1, e.at(packedA, e.mul(tile, tileBytes())));
-      });
+      Value tileBytes = e.mul(chunk.steps, stepBytes());
+      auto tileAt = [&](Value column) {
+        return e.at(packedA, e.mul(e.divU(e.sub(column, u.m0), tileRows), tileBytes));
+      };
+      e.loop(u.m0, u.mEnd, tileRows,
+             [&](Value column) { pack(chunk, buffers.a, strides.a, buffers.tokenA, column, m, 1, tileAt(column)); });
       e.loop(u.n0, u.nEnd, panel, [&](Value column) {
         pack(chunk, buffers.b, strides.b, buffers.tokenB, column, n, panelVectors, packedB);
         Value panelSums = e.at(sums, e.mul(e.divU(e.sub(column, u.n0), panel), tiles * tileRows * panel * 4));
         e.loop(u.m0, u.mEnd, tileRows, [&](Value outRow) {
           Value tile = e.divU(e.sub(outRow, u.m0), tileRows);
           Value tileSums = e.at(panelSums, e.mul(tile, tileRows * panel * 4));
-          multiplyTile(e.at(packedA, e.mul(tile, tileBytes())), chunk.steps, isFirst, tileSums);
-          e.when(isLast, [&] { store(u, outRow, column, tileSums); });
+          Values acc = multiplyTile(tileAt(outRow), chunk.steps, isFirst, tileSums);
+          auto keep = [&] {
+            for (auto [i, v] : llvm::enumerate(acc))
+              e.store(v, e.at(tileSums, int64_t(i) * lanes * 4), 16);
+            e.when(isLast, [&] { store(u, outRow, column, tileSums); });
+          };
+          if (!fillsLines)
+            return keep();
+          Value whole = e.less(e.add(outRow, e.c(tileRows - 1)), u.mEnd);
+          Value atOnce = arith::AndIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, isLast, whole), linesOnly);
+          e.when(atOnce, [&] { storeLines(u, outRow, column, acc); }, keep);
         });
       });
     });
@@ -222,8 +242,8 @@ private:
     return made.getResult(0);
   }
 
-  // sums = (isFirst ? 0 : sums) + A tile times B panel, [tileRows][panel] f32.
-  void multiplyTile(Value a, Value steps, Value isFirst, Value to) {
+  // (isFirst ? 0 : sums) + A tile times B panel, [tileRows][panel] f32.
+  Values multiplyTile(Value a, Value steps, Value isFirst, Value to) {
     SmallVector<Type> types(size_t(tileRows * panelVectors), e.vecF32());
     auto start = scf::IfOp::create(e.b, e.loc, types, isFirst, /*withElseRegion=*/true);
     {
@@ -254,8 +274,7 @@ private:
       }
       scf::YieldOp::create(e.b, e.loc, acc);
     }
-    for (auto [i, v] : llvm::enumerate(loop.getResults()))
-      e.store(v, e.at(to, int64_t(i) * lanes * 4), 16);
+    return Values(loop.getResults());
   }
 
   // -- storing
@@ -290,29 +309,58 @@ private:
     e.store(type.isBF16() ? e.toBf16(value) : value, to, bytes);
   }
 
-  void store(const Unit &u, Value row, Value column, Value from) {
-    asCallAsks([&](Type type, bool adds) {
-      e.loop(e.c(0), e.minS(e.c(tileRows), e.sub(u.mEnd, row)), 1, [&](Value i) {
-        for (int64_t j = 0; j < panelVectors; ++j) {
-          Value first = e.add(column, e.c(j * lanes)), left = e.sub(e.c(n), first);
-          Value source = e.at(from, e.add(e.mul(i, panel * 4), e.c(j * lanes * 4)));
-          Value to = outAddress(u, e.add(row, i), first, type);
-          auto whole = [&] { storeAt(to, e.load(e.vecF32(), source, 16), type, adds, lanes); };
-          if (n % panel == 0) {
-            whole();
-            continue;
-          }
-          e.when(
-              e.less(left, e.c(lanes)),
-              [&] {
-                e.loop(e.c(0), e.maxS(left, e.c(0)), 1, [&](Value c) {
-                  storeAt(e.at(to, e.mul(c, type.isBF16() ? 2 : 4)), e.load(e.f32(), e.at(source, e.mul(c, 4)), 4),
-                          type, adds, 1);
-                });
-              },
-              whole);
+  // A whole tile, past the caches.
+  void storeLines(const Unit &u, Value row, Value column, const Values &acc) {
+    auto past = [&](Value line, Value to) {
+      LLVM::StoreOp::create(e.b, e.loc, line, to, 64, /*isVolatile=*/false, /*isNonTemporal=*/true);
+    };
+    auto ofType = [&](Type type) {
+      for (int64_t i = 0; i < tileRows; ++i) {
+        Value to = outAddress(u, e.add(row, e.c(i)), column, type);
+        const Value *values = acc.data() + i * panelVectors;
+        if (type.isF32()) {
+          past(values[0], to);
+          past(values[1], e.at(to, 64));
+          continue;
         }
-      });
+        SmallVector<int64_t> order;
+        for (int64_t c = 0; c < 2 * lanes; ++c)
+          order.push_back(c);
+        auto bits = [&](Value v) { return e.bitcast(e.toBf16(v), e.vec(e.b.getI16Type(), lanes)); };
+        Value line = vector::ShuffleOp::create(e.b, e.loc, bits(values[0]), bits(values[1]), order);
+        past(vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getI32Type(), lanes), line), to);
+      }
+    };
+    Value isShort = e.less(e.c(0), callWord(offsetof(moec_call, gradient_dtype)));
+    e.when(isShort, [&] { ofType(e.b.getBF16Type()); }, [&] { ofType(e.f32()); });
+  }
+
+  void store(const Unit &u, Value row, Value column, Value from) {
+    Value rows = e.minS(e.c(tileRows), e.sub(u.mEnd, row));
+    asCallAsks([&](Type type, bool adds) { storeRows(u, row, rows, column, from, type, adds); });
+  }
+
+  void storeRows(const Unit &u, Value row, Value rows, Value column, Value from, Type type, bool adds) {
+    e.loop(e.c(0), rows, 1, [&](Value i) {
+      for (int64_t j = 0; j < panelVectors; ++j) {
+        Value first = e.add(column, e.c(j * lanes)), left = e.sub(e.c(n), first);
+        Value source = e.at(from, e.add(e.mul(i, panel * 4), e.c(j * lanes * 4)));
+        Value to = outAddress(u, e.add(row, i), first, type);
+        auto whole = [&] { storeAt(to, e.load(e.vecF32(), source, 16), type, adds, lanes); };
+        if (n % panel == 0) {
+          whole();
+          continue;
+        }
+        e.when(
+            e.less(left, e.c(lanes)),
+            [&] {
+              e.loop(e.c(0), e.maxS(left, e.c(0)), 1, [&](Value c) {
+                storeAt(e.at(to, e.mul(c, type.isBF16() ? 2 : 4)), e.load(e.f32(), e.at(source, e.mul(c, 4)), 4), type,
+                        adds, 1);
+              });
+            },
+            whole);
+      }
     });
   }
 
@@ -334,6 +382,10 @@ private:
   OuterArgs<int64_t> strides;
   OuterArgs<Value> buffers;
   bool toCaller, pairs = false, dot = false;
+  // Rows of a panel are whole lines, and what is overwritten need not be read. Where the caller's buffer begins at a
+  // line and the call does not add, which linesOnly says, they go past the caches.
+  bool fillsLines = false;
+  Value linesOnly;
   Type element;
   int64_t m = 0, n = 0, lanes = 0, tileRows = 0, panel = 0, maxSteps = 0, tiles = 0, panels = 0;
   Value call, packedA, packedB, sums;

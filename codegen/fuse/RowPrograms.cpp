@@ -105,7 +105,8 @@ Levels levelsOf(ArrayRef<Operation *> ops, const ReportUse &reports,
 // Joins programs: two of the same rows become one if the ops of the earlier one can wait.
 Levels joinedLevels(ArrayRef<Operation *> ops, const ReportUse &reports,
                     const llvm::SmallPtrSetImpl<Operation *> &constants) {
-  using Key = std::tuple<unsigned, uint32_t, unsigned>; // rows in the order of their ops, reports, level
+  // Rows in the order of their ops, those of routes first: they are more and longer. Then reports and level.
+  using Key = std::tuple<unsigned, uint32_t, unsigned>;
   DenseMap<void *, unsigned> numbers;
   auto programs = [&](const Levels &levels) {
     std::map<Key, SmallVector<Operation *>> members;
@@ -113,7 +114,7 @@ Levels joinedLevels(ArrayRef<Operation *> ops, const ReportUse &reports,
       if (!isRowOp(op) || constants.contains(op))
         continue;
       void *rows = rowSpaceOf(op->getResult(0)).getAsOpaquePointer();
-      unsigned number = numbers.try_emplace(rows, unsigned(numbers.size())).first->second;
+      unsigned number = rows ? numbers.try_emplace(rows, unsigned(numbers.size())).first->second : ~0u;
       members[{number, reports.askedBy(op), levels.lookup(op)}].push_back(op);
     }
     return members;
@@ -122,7 +123,7 @@ Levels joinedLevels(ArrayRef<Operation *> ops, const ReportUse &reports,
   auto members = programs(levels);
   for (bool joined = true; joined;) {
     joined = false;
-    for (auto first = members.begin(); first != members.end() && !joined; ++first) {
+    for (auto first = members.begin(); first != members.end(); ++first) {
       auto next = std::next(first); // the same rows and reports, the next level
       if (next == members.end() || std::get<0>(first->first) != std::get<0>(next->first) ||
           std::get<1>(first->first) != std::get<1>(next->first))
@@ -135,7 +136,8 @@ Levels joinedLevels(ArrayRef<Operation *> ops, const ReportUse &reports,
       if (fewer.size() >= members.size())
         continue;
       least = std::move(trial), levels = std::move(raised), members = std::move(fewer);
-      joined = true;
+      joined = true; // the iterators are those of the old programs
+      break;
     }
   }
   return levels;

@@ -40,7 +40,7 @@ struct LaunchPlan : PlanTables {
 constexpr int64_t tokenReduceBlock = 64;
 
 // A unit of a grouped_outer: so many columns of A and of B.
-constexpr int64_t outerBlockA = 128, outerBlockB = 256;
+constexpr int64_t outerBlockA = 224, outerBlockB = 512;
 // A unit of other ops of whole parameters: so many elements.
 constexpr int64_t parameterBlock = 16384;
 

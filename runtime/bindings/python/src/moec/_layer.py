@@ -99,6 +99,7 @@ class Layer(Shared):
             },
         )
         self.trains = bool(info.trains)
+        self._plan = plan
         self._backward = Backward(self._box, device, self._binder, self.roles, plan, info.num_losses)
         self.gradients: Tuple[str, ...] = self._backward.names
 

@@ -10,6 +10,8 @@ import ctypes
 from ctypes import Structure, c_char, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import Dict, List, Optional, Tuple
 
+from ._stored import Stored, stored
+
 # moec_buffer_role, from 0. Outputs besides y, and inputs besides x, by their names in moec.h.
 _ROLES = (
     *("", "x", "y", "logits", "ids", "weights", "counts", "residual", "noise", "uniform", "token_ids", "expert_ids"),
@@ -20,6 +22,7 @@ _ROLES = (
 _GRADIENTS = {58: "x", 59: "residual", 60: "expert_weights"}  # of backward plans
 _INPUT, _OPT_OUTPUT = 0, 4
 _PANELS = 1  # moec_layout of matrices
+_SAVED, _SAVED_ALIGN = 64, 256  # the first role of values that forward saves; each is rounded up to so many bytes
 
 
 class _Span(Structure):
@@ -101,6 +104,8 @@ class Plan:
     matrices   whether each role's last two dimensions are a matrix [out, in]: the others are vectors of float32
     weight_dtype
                the moec_dtype of packed matrices; None: there are none
+    stored     how a checkpoint stores each role
+    saved      bytes that forward saves at most: per token, per sequence, and besides
     """
 
     def __init__(self, package: int) -> None:
@@ -114,8 +119,16 @@ class Plan:
                 self.row_bytes[_ROLES[buffer.role]] = buffer.bytes.per_token
         self.inputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _INPUT)
         self.outputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _OPT_OUTPUT)
+        strings = found.plan + header.strings.offset
         roles = (_Role * header.roles.count).from_address(found.plan + header.roles.offset)
         self.matrices: List[bool] = [bool(role.matrix) for role in roles]
+        self.stored: List[Stored] = [_stored(role, strings) for role in roles]
+        saves = [buffer.bytes for buffer in buffers if buffer.role >= _SAVED]
+        self.saved: Tuple[int, int, int] = (
+            sum(extent.per_token for extent in saves),
+            sum(extent.per_sequence for extent in saves),
+            sum(extent.fixed + _SAVED_ALIGN for extent in saves),
+        )
         weights = (_Weight * header.weights.count).from_address(found.plan + header.weights.offset)
         self.weight_dtype: Optional[int] = next((w.dtype for w in weights if w.layout == _PANELS), None)
         self.gradients: Tuple[str, ...] = ()
@@ -123,6 +136,12 @@ class Plan:
             _, buffers = _buffers(_Package.from_address(found.backward))
             roles_made = {buffer.role for buffer in buffers}
             self.gradients = tuple(name for role, name in _GRADIENTS.items() if role in roles_made)
+
+
+def _stored(role: _Role, strings: int) -> Stored:
+    name, tensor = (ctypes.string_at(strings + at).decode() for at in (role.name, role.tensor))
+    dims = tuple(role.dims[: role.rank])
+    return stored(dims, tensor or name, role.stack, role.axes, role.part, bool(role.expert_axis), bool(role.matrix))
 
 
 def _buffers(package: _Package) -> Tuple[_Header, "ctypes.Array[_Buffer]"]:

@@ -9,19 +9,20 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Dict, List, Mapping, Optional, Tuple, Union
+from typing import Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 
 from .. import _errors, _program
 from .._compile import compile as compile_spec
 from .._package import Package
-from . import _check, _ops, _replace
+from . import _check, _check_gradients, _ops, _replace, _train_ops
 from ._blocks import Block, Finder, dtype_of
 from ._import import Group, Importer, Spec
-from ._publish import safetensors_image
+from ._publish import NAMINGS, as_modules, safetensors_image
 from ._record import CannotReplace, hidden_of, record
 from ._report import BlockReport, Report
+from ._train import Trainable
 
 
 def accelerate(
@@ -32,12 +33,14 @@ def accelerate(
     tolerance: Optional[Mapping[torch.dtype, float]] = None,
     strict: bool = False,
     release_weights: bool = False,
+    train: bool = False,
 ) -> Report:
     """Replaces the layers of experts of a transformers model by compiled ones, and says what it did.
 
     Each layer's spec comes from `model.config` (`moec import hf`); equal specs are compiled once. Every block is
     compared with what replaces it, on random tokens; one that differs, or that moec cannot compile, stays as it was,
-    and the report says why. Training, gradients, autocast and other types run as before too, call by call.
+    and the report says why. Autocast, other types and, without `train`, training and gradients run as before too, call
+    by call.
 
     packages         a folder for the compiled packages; None: that of moec.compile
     threads          of a call; None: torch.get_num_threads() at each call
@@ -45,14 +48,20 @@ def accelerate(
     strict           raise MoecError instead of leaving a block as it was; the model is then as before
     release_weights  give back the memory of the weights that were packed, block by block, with strict at the end. The
                      model can then neither be restored nor saved, nor run without moec.
+    train            layers that train: gradients of hidden states and parameters, which are compared too. Parameters
+                     stay where they are, for any optimizer, and are packed again at the first call after a step
     """
     report = Report()
     try:
         if not isinstance(model, torch.nn.Module):
             raise _errors.error("MOEC_DTYPE", f"model is of type {type(model).__name__}, expected a torch.nn.Module")
+        if train and release_weights:
+            text = "train needs the weights that release_weights would give back; choose one of them"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         restore(model)
-        if model.training:
-            raise _errors.MoecError("the model is in training mode; call model.eval() first")
+        if model.training and not train:
+            hint = "call model.eval() first, or pass train=True"
+            raise _errors.MoecError(f"the model is in training mode; {hint}")
         if not hasattr(getattr(model, "config", None), "to_json_string"):
             raise _errors.MoecError("the model has no config of transformers")
         importer = Importer(model.config)
@@ -64,7 +73,7 @@ def accelerate(
             raise
         report.problem = str(reason)
         return report
-    builder = _Builder(model, importer, packages, threads, {**_check.BOUNDS, **(tolerance or {})})
+    builder = _Builder(model, importer, packages, threads, {**_check.BOUNDS, **(tolerance or {})}, train)
     for group in groups:
         for layer in group.layers:
             report.blocks += builder.layer(group, layer)
@@ -99,6 +108,7 @@ class _Builder:
         packages: Union[None, str, "os.PathLike[str]"],
         threads: Optional[int],
         bounds: Mapping[torch.dtype, float],
+        train: bool,
     ):
         self._model = model
         self._importer = importer
@@ -106,6 +116,7 @@ class _Builder:
         self._packages = pathlib.Path(packages) if packages is not None else None
         self._threads = threads
         self._bounds = bounds
+        self._train = train
         self._kernels: Dict[Tuple[str, torch.device], _ops.Kernels] = {}
         self._packed: List[torch.nn.Module] = []  # blocks that still have their own weights too
         self._released: List[torch.nn.Module] = []  # blocks that have them no more
@@ -116,7 +127,10 @@ class _Builder:
         for stacked in (False, True):
             try:
                 blocks = self._finder.find(
-                    layer, lambda dtype: self._importer.spec(group, dtype, stacked), group.prefix_of(layer)
+                    layer,
+                    lambda dtype: self._importer.spec(group, dtype, stacked),
+                    group.prefix_of(layer),
+                    (as_modules,) if self._train else NAMINGS,  # gradients go to the tensors of modules
                 )
             except Exception as reason:  # of the importer, or of transformers' conversion of names
                 if not stacked:  # not every family has experts that are stacked after loading
@@ -126,7 +140,7 @@ class _Builder:
                 if _replace.STATE in block.module.__dict__:
                     continue
                 try:
-                    return [self._replaced(block)]
+                    return [self._training(block) if self._train else self._replaced(block)]
                 except Exception as reason:  # also of the model's code, or of weights that are not in memory
                     failed.append(BlockReport(block.name, layer, False, _sentence(reason)))
         if not failed:
@@ -156,6 +170,37 @@ class _Builder:
         self._packed.append(module)
         return BlockReport(block.name, block.layer, True, "", os.fspath(kernels.package), checked, weights.nbytes)
 
+    def _training(self, block: Block) -> BlockReport:
+        """As _replaced, with a layer that takes the block's tensors at each call, and gives their gradients."""
+        module, spec = block.module, {**block.spec, "passes": ["forward", "backward"]}
+        dtype, device, hidden = dtype_of(module), next(module.parameters()).device, spec["hidden"]
+        trainable = Trainable(self._kernels_of(spec, device), block.name, self._threads)
+        slots = [_slot(self._model, block.prefix + name) for name in trainable.names]
+        trainable.check({name: getattr(owner, key) for name, (owner, key) in zip(trainable.names, slots)})
+        sequences = _looks_at_sequences(spec)
+        x = _check.random_tokens((2, _check.TOKENS // 2, hidden), dtype, device)
+
+        def call(flat: torch.Tensor, sequence: int) -> torch.Tensor:
+            tensors = [getattr(owner, key) for owner, key in slots]
+            y: torch.Tensor = torch.ops.moec.train(flat, tensors, [], handle, sequence)[0]
+            return y
+
+        handle = _train_ops.register(trainable)
+        try:
+            with torch.no_grad():
+                recorded = record(module, x)
+                checked = self._checked(module, call, x, sequences)
+            gradients = _check_gradients.compare(
+                module, call, x, x.shape[1] if sequences else 0, slots, 2 * self._bounds[dtype]
+            )
+            state = _replace.State(block.name, handle, dtype, device, x.dim(), recorded, sequences, tensors=slots)
+            _replace.replace(module, state)
+        except BaseException:
+            _train_ops.release(handle)
+            raise
+        nbytes, package = trainable.layer().weights_nbytes, os.fspath(trainable.kernels.package)
+        return BlockReport(block.name, block.layer, True, "", package, checked, nbytes, gradients)
+
     def release(self) -> None:
         """Frees the weights that only packed layers need now: not those of parts that may be called again, nor those
         that other modules have too."""
@@ -181,7 +226,11 @@ class _Builder:
             module.register_state_dict_pre_hook(_replace.refuse_state)
 
     def _checked(
-        self, module: torch.nn.Module, call: _ops.Call, x: torch.Tensor, sequences: bool
+        self,
+        module: torch.nn.Module,
+        call: Callable[[torch.Tensor, int], torch.Tensor],
+        x: torch.Tensor,
+        sequences: bool,
     ) -> _check.Agreement:
         """Compares the block with the call that replaces it; MoecError if they differ."""
 
@@ -218,6 +267,12 @@ class _Builder:
                     if not folder.exists():
                         raise
         return Package(folder)
+
+
+def _slot(model: torch.nn.Module, name: str) -> _replace.Slot:
+    """The module that has the tensor `name`, and its name there."""
+    path, _, key = name.rpartition(".")
+    return model.get_submodule(path), key
 
 
 def _sentence(reason: Exception) -> str:

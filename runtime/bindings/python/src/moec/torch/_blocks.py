@@ -49,14 +49,20 @@ class Finder:
         self._lists = _layers_of_lists(model)
         self._names: Dict[Tuple[str, Naming], FrozenSet[str]] = {}
 
-    def find(self, layer: int, spec_of: Callable[[torch.dtype], Spec], prefix: str) -> List[Block]:
+    def find(
+        self,
+        layer: int,
+        spec_of: Callable[[torch.dtype], Spec],
+        prefix: str,
+        namings: Tuple[Naming, ...] = NAMINGS,
+    ) -> List[Block]:
         """The blocks that a spec, made for the type of a block's weights, may describe; most likely first. `prefix` is
-        what the importer expects before the names of their tensors."""
+        what the importer expects before the names of their tensors, which are named by one of `namings`."""
         spec = spec_of(torch.float32)
         routed = [tensor for role, tensor in _tensors(spec) if not role.startswith("shared.")]
         shared = [tensor for role, tensor in _tensors(spec) if role.startswith("shared.")]
         found = []
-        for naming in NAMINGS:
+        for naming in namings:
             for name, module in self._lists.get(layer, []):
                 for at in common_prefixes(self._names_of(name, module, naming), routed, prefix):
                     block = Block(layer, name, module, spec, at, naming)

@@ -2,8 +2,8 @@
 """A block -> the same module whose forward calls a packed layer, and back.
 
 The module stays in its place with its parameters, names and hooks; only its `forward` is another. Whatever the packed
-layer cannot do runs as before: training, gradients, autocast, other arguments, other types, and calls that a hook of
-some part of the block watches.
+layer cannot do runs as before: autocast, other arguments, other types, calls that a hook of some part of the block
+watches, and, unless the layer trains, training and gradients.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .. import _errors
-from . import _ops
+from . import _ops, _train_ops
 from ._record import HIDDEN, Recorded
 
 STATE = "_moec_state"
+Slot = Tuple[torch.nn.Module, str]  # a tensor's place in a model
 
 
 @dataclass
@@ -43,6 +44,7 @@ class State:
     argument: str = ""  # the name of the hidden states
     released: bool = False
     told: bool = False
+    tensors: Optional[List[Slot]] = None  # of a layer that trains: what its handle takes at each call
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> "State":
         return _of_a_copy(self.name, self.released)
@@ -68,7 +70,12 @@ def forward(self: torch.nn.Module, *arguments: Any, **keywords: Any) -> Any:
     if why is not None:
         return _as_before(self, state, why, arguments, keywords)
     recorded = state.recorded
-    y = torch.ops.moec.layer(x.reshape(-1, x.shape[-1]), state.handle, x.shape[-2] if state.sequences else 0)
+    rows, sequence = x.reshape(-1, x.shape[-1]), x.shape[-2] if state.sequences else 0
+    if state.tensors is None:
+        y = torch.ops.moec.layer(rows, state.handle, sequence)
+    else:
+        tensors = [getattr(owner, key) for owner, key in state.tensors]
+        y = torch.ops.moec.train(rows, tensors, [], state.handle, sequence)[0]
     hidden = y if recorded.flat else y.view(x.shape)
     again: Dict[int, List[Any]] = {}
     for index, part in enumerate(recorded.parts):
@@ -88,15 +95,16 @@ def _why_not(module: torch.nn.Module, state: State, x: Any, others: List[Any]) -
         return "this model is a copy of one that was accelerated"
     if not isinstance(x, torch.Tensor) or any(value is not None for value in others):
         return "it is called with more than hidden states"
-    if module.training:
+    trains = state.tensors is not None
+    if module.training and not trains:
         return "it is in training mode; call model.eval()"
     if x.dtype is not state.dtype or x.device != state.device or x.dim() != state.rank:
         return (
             f"it is called with {x.dtype} of {x.dim()} axes on {x.device}, and was compared with {state.dtype} of "
             f"{state.rank} axes on {state.device}"
         )
-    if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in state.parameters)):
-        return "gradients are recorded; call the model under torch.no_grad()"
+    if not trains and torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in state.parameters)):
+        return "gradients are recorded; call the model under torch.no_grad(), or accelerate it with train=True"
     if torch.is_autocast_enabled(x.device.type):
         return "autocast is on"
     if _hooked(state.others):
@@ -137,7 +145,7 @@ def replace(module: torch.nn.Module, state: State) -> None:
     module.__dict__[STATE] = state
     assert state.handle is not None
     # The packed weights go with the module that calls them.
-    weakref.finalize(module, _ops.release, state.handle).atexit = False
+    weakref.finalize(module, _release(state), state.handle).atexit = False
     # The name `forward` lets pickle find the class's own forward for a copy.
     module.forward = types.MethodType(forward, module)
 
@@ -159,4 +167,8 @@ def put_back(module: torch.nn.Module) -> None:
     module.__dict__.pop("forward", None)
     if state.before is not None:
         module.forward = state.before
-    _ops.release(state.handle)
+    _release(state)(state.handle)
+
+
+def _release(state: State) -> Callable[[Optional[int]], None]:
+    return _ops.release if state.tensors is None else _train_ops.release

@@ -20,6 +20,7 @@ class BlockReport:
     package: str = ""  # the folder of its compiled layer
     agreement: Optional[Agreement] = None  # of the last comparison with the model's own block
     weights_bytes: int = 0
+    gradients: Optional[float] = None  # of a layer that trains: the largest |g - r| / |r| of a gradient
 
     def __str__(self) -> str:
         if not self.replaced:
@@ -27,7 +28,8 @@ class BlockReport:
         checked = self.agreement
         assert checked is not None
         ties = f", {checked.ties} of them ties" if checked.ties else ""
-        return f"{self.name}: replaced; {checked.tokens} tokens differ by at most {checked.worst:.1e}{ties}"
+        trains = f"; gradients differ by at most {self.gradients:.1e}" if self.gradients is not None else ""
+        return f"{self.name}: replaced; {checked.tokens} tokens differ by at most {checked.worst:.1e}{ties}{trains}"
 
 
 @dataclass
