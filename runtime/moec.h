@@ -213,6 +213,16 @@ typedef struct moec_forward_args {
   /* Layers with a backward pass: where to keep what moec_layer_backward needs of it, 256-byte aligned; or NULL */
   void *saved;
   size_t saved_bytes; /* at least moec_layer_saved_bytes                                                        */
+  /* Further inputs of layers with a backward pass, where their spec has what is random in training: as above, the
+   * package's header lists them. A call that is to do nothing random gets the values in brackets. K is the number of
+   * choices: experts for expert_choice and dense. */
+  const float *jitter;        /* [T,H] draws of [0,1): what the router reads times 1 - e + 2 e u (1/2)           */
+  const float *replace;       /* [T,K] draws of [0,1) that are below p where an id is replaced (1) ...           */
+  const int32_t *replace_ids; /* [T,K] ... by these                                                              */
+  const float *hidden_mask;   /* [T,K*I] factors of inner values, 0 or 1 / (1 - p); I: the widest expert's (1)   */
+  const float *output_mask;   /* [T,K*N] factors of experts' outputs; N = H, or the latent width (1)             */
+  const float *expert_mask;   /* [T,E] 0: the token does without the expert, zero experts last (1)               */
+  const float *midpoint_mask; /* [T,2] sparsemixer: 0 where a sample of expert_ids weighs a third (1)            */
 } moec_forward_args;
 
 /* A backward call: the gradients of  sum_{t,h} grad_y[t,h] y[t,h] + sum_l grad_losses[l] losses[l]. */
@@ -248,6 +258,13 @@ typedef struct moec_backward_args {
   const int32_t *capacity;
   const int32_t *top_k;
   const moec_probe *probe;
+  const float *jitter;
+  const float *replace;
+  const int32_t *replace_ids;
+  const float *hidden_mask;
+  const float *output_mask;
+  const float *expert_mask;
+  const float *midpoint_mask;
 } moec_backward_args;
 
 /* Which reports a layer has, in moec_layer_info.reports. */

@@ -16,11 +16,23 @@ const void **inputField(moec_forward_args &args, const std::string &name) {
     const void **pointer;
   };
   auto field = [](auto &pointer) { return reinterpret_cast<const void **>(&pointer); };
-  const Field fields[] = {{"residual", &args.residual},           {"noise", field(args.noise)},
-                          {"uniform", field(args.uniform)},       {"token_ids", field(args.token_ids)},
-                          {"expert_ids", field(args.expert_ids)}, {"expert_weights", field(args.expert_weights)},
-                          {"group_ids", field(args.group_ids)},   {"priority", field(args.priority)},
-                          {"capacity", field(args.capacity)},     {"top_k", field(args.top_k)}};
+  const Field fields[] = {{"residual", &args.residual},
+                          {"noise", field(args.noise)},
+                          {"uniform", field(args.uniform)},
+                          {"token_ids", field(args.token_ids)},
+                          {"expert_ids", field(args.expert_ids)},
+                          {"expert_weights", field(args.expert_weights)},
+                          {"group_ids", field(args.group_ids)},
+                          {"priority", field(args.priority)},
+                          {"capacity", field(args.capacity)},
+                          {"top_k", field(args.top_k)},
+                          {"jitter", field(args.jitter)},
+                          {"replace", field(args.replace)},
+                          {"replace_ids", field(args.replace_ids)},
+                          {"hidden_mask", field(args.hidden_mask)},
+                          {"output_mask", field(args.output_mask)},
+                          {"expert_mask", field(args.expert_mask)},
+                          {"midpoint_mask", field(args.midpoint_mask)}};
   for (const Field &entry : fields)
     if (name == entry.name)
       return entry.pointer;

@@ -69,7 +69,14 @@ static moec_forward_args inputs_of(const moec_backward_args *args) {
                              .priority = args->priority,
                              .capacity = args->capacity,
                              .top_k = args->top_k,
-                             .probe = args->probe};
+                             .probe = args->probe,
+                             .jitter = args->jitter,
+                             .replace = args->replace,
+                             .replace_ids = args->replace_ids,
+                             .hidden_mask = args->hidden_mask,
+                             .output_mask = args->output_mask,
+                             .expert_mask = args->expert_mask,
+                             .midpoint_mask = args->midpoint_mask};
 }
 
 static moec_status check_dtype(const moec_layer *layer, const moec_backward_args *args) {

@@ -18,6 +18,13 @@ const char *moec_argument_name(uint32_t role) {
                                                             [MOEC_ROLE_PRIORITY] = "priority",
                                                             [MOEC_ROLE_CAPACITY] = "capacity",
                                                             [MOEC_ROLE_TOP_K] = "top_k",
+                                                            [MOEC_ROLE_JITTER] = "jitter",
+                                                            [MOEC_ROLE_REPLACE] = "replace",
+                                                            [MOEC_ROLE_REPLACE_IDS] = "replace_ids",
+                                                            [MOEC_ROLE_HIDDEN_MASK] = "hidden_mask",
+                                                            [MOEC_ROLE_OUTPUT_MASK] = "output_mask",
+                                                            [MOEC_ROLE_EXPERT_MASK] = "expert_mask",
+                                                            [MOEC_ROLE_MIDPOINT_MASK] = "midpoint_mask",
 #define NAME(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = "out_" #name,
                                                             MOEC_OUTPUTS(NAME)
 #undef NAME
@@ -51,6 +58,20 @@ void *moec_caller_buffer(const moec_forward_args *args, uint32_t role) {
     return (void *)(uintptr_t)args->capacity;
   case MOEC_ROLE_TOP_K:
     return (void *)(uintptr_t)args->top_k;
+  case MOEC_ROLE_JITTER:
+    return (void *)(uintptr_t)args->jitter;
+  case MOEC_ROLE_REPLACE:
+    return (void *)(uintptr_t)args->replace;
+  case MOEC_ROLE_REPLACE_IDS:
+    return (void *)(uintptr_t)args->replace_ids;
+  case MOEC_ROLE_HIDDEN_MASK:
+    return (void *)(uintptr_t)args->hidden_mask;
+  case MOEC_ROLE_OUTPUT_MASK:
+    return (void *)(uintptr_t)args->output_mask;
+  case MOEC_ROLE_EXPERT_MASK:
+    return (void *)(uintptr_t)args->expert_mask;
+  case MOEC_ROLE_MIDPOINT_MASK:
+    return (void *)(uintptr_t)args->midpoint_mask;
 #define FIELD(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                   \
   case MOEC_ROLE_##ROLE:                                                                                               \
     return args->out_##name;

@@ -189,6 +189,18 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
     return header->top_k && is_input(buffer, MOEC_I32, header->top_k);
   case MOEC_ROLE_EXPERT_WEIGHTS:
     return header->top_k && is_input(buffer, MOEC_F32, header->top_k);
+  case MOEC_ROLE_JITTER:
+    return is_input(buffer, MOEC_F32, header->hidden);
+  case MOEC_ROLE_REPLACE:
+  case MOEC_ROLE_MIDPOINT_MASK:
+    return header->top_k && is_input(buffer, MOEC_F32, header->top_k);
+  case MOEC_ROLE_REPLACE_IDS:
+    return header->top_k && is_input(buffer, MOEC_I32, header->top_k);
+  case MOEC_ROLE_HIDDEN_MASK:
+  case MOEC_ROLE_OUTPUT_MASK:
+    return header->top_k && is_input(buffer, MOEC_F32, 0) && bytes.per_token % (4 * (int64_t)header->top_k) == 0;
+  case MOEC_ROLE_EXPERT_MASK:
+    return is_input(buffer, MOEC_F32, 0);
   case MOEC_ROLE_CAPACITY:
   case MOEC_ROLE_TOP_K:
     return is_input(buffer, MOEC_I32, -1);

@@ -48,6 +48,9 @@ static void call(void) {
 
 static void backward(void) {
   FIELD(moec_forward_args, saved), FIELD(moec_forward_args, saved_bytes);
+  FIELD(moec_forward_args, jitter), FIELD(moec_forward_args, replace), FIELD(moec_forward_args, replace_ids);
+  FIELD(moec_forward_args, hidden_mask), FIELD(moec_forward_args, output_mask), FIELD(moec_forward_args, expert_mask);
+  FIELD(moec_forward_args, midpoint_mask);
   SIZE(moec_backward_args);
   FIELD(moec_backward_args, num_tokens), FIELD(moec_backward_args, tokens_per_sequence), FIELD(moec_backward_args, x);
   FIELD(moec_backward_args, grad_y), FIELD(moec_backward_args, grad_losses), FIELD(moec_backward_args, saved);
@@ -60,6 +63,9 @@ static void backward(void) {
   FIELD(moec_backward_args, expert_ids), FIELD(moec_backward_args, expert_weights);
   FIELD(moec_backward_args, group_ids), FIELD(moec_backward_args, priority), FIELD(moec_backward_args, capacity);
   FIELD(moec_backward_args, top_k), FIELD(moec_backward_args, probe);
+  FIELD(moec_backward_args, jitter), FIELD(moec_backward_args, replace), FIELD(moec_backward_args, replace_ids);
+  FIELD(moec_backward_args, hidden_mask), FIELD(moec_backward_args, output_mask);
+  FIELD(moec_backward_args, expert_mask), FIELD(moec_backward_args, midpoint_mask);
   printf("gradient x %d\ngradient residual %d\n", MOEC_ROLE_GRAD_X, MOEC_ROLE_GRAD_RESIDUAL);
   printf("gradient expert_weights %d\n", MOEC_ROLE_GRAD_EXPERT_WEIGHTS);
 }

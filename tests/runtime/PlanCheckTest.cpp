@@ -133,6 +133,22 @@ TEST(PlanCheck, buffers) {
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (h): kind, type or size do not fit role 12",
           p.buffer(9).kind = MOEC_BUFFER_INPUT;
           p.buffer(9).role = MOEC_ROLE_EXPERT_WEIGHTS; p.buffer(9).bytes.per_token = 12);
+  for (auto [role, bytes] : {std::pair(MOEC_ROLE_JITTER, 36),
+                             {MOEC_ROLE_REPLACE, 12},
+                             {MOEC_ROLE_REPLACE_IDS, 8},
+                             {MOEC_ROLE_HIDDEN_MASK, 12},
+                             {MOEC_ROLE_OUTPUT_MASK, 12},
+                             {MOEC_ROLE_EXPERT_MASK, 6},
+                             {MOEC_ROLE_MIDPOINT_MASK, 4}}) {
+    std::string text = "plan: buffer 9 (h): kind, type or size do not fit role " + std::to_string(role);
+    expectRefused(
+        [role = role, bytes = bytes](EditablePackage &p) {
+          p.buffer(9).kind = MOEC_BUFFER_INPUT;
+          p.buffer(9).role = uint16_t(role);
+          p.buffer(9).bytes.per_token = bytes;
+        },
+        MOEC_INVALID_ARGUMENT, text);
+  }
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (logits): second buffer of role 3", p.buffer(9) = p.buffer(3));
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: no buffer for x or y", p.buffer(0) = p.buffer(9));
 }

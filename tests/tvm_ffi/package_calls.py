@@ -29,6 +29,12 @@ LAYERS = {
                 "experts": {"count": 6, "intermediate": 10}},
     "second": {"router": {"select": {"kind": "second_policy", "k": 2, "second": "random_2p"}},
                "experts": {"count": 4, "intermediate": 10}},
+    "trained": {"router": {"top_k": 2, "input": {"jitter": 0.1}, "random_replace": {"p": 0.2},
+                           "expert_dropout": {"p": 0.2}},
+                "experts": {"count": 4, "intermediate": 10, "hidden_dropout": {"p": 0.5}, "output_dropout": {"p": 0.5}},
+                "passes": ["forward", "backward"]},
+    "sampled": {"router": {"select": {"kind": "sparsemixer", "eps": 0.2}}, "inputs": {"expert_ids": True},
+                "experts": {"count": 4, "intermediate": 10}, "passes": ["forward", "backward"]},
     "soft": {"router": {"kind": "soft", "slots": 2}, "experts": {"count": 4, "intermediate": 10}},
 }
 DTYPES = {"f32": (2, 32, 4), "bf16": (4, 16, 2), "i32": (0, 32, 4), "u8": (1, 8, 1)}
@@ -52,11 +58,12 @@ class Value(ctypes.Structure):
     _fields_ = [("type", ctypes.c_int32), ("zero", ctypes.c_uint32), ("bits", ctypes.c_uint64)]
 
 
-# moec_forward_args of moec.h, up to `probe`
+# moec_forward_args of moec.h
 FIELDS = ("struct_size num_tokens x y workspace workspace_bytes out_logits out_ids out_weights out_counts stream "
           "tokens_per_sequence residual noise uniform token_ids expert_ids expert_weights group_ids priority capacity top_k "
           "out_probabilities out_choice_counts out_losses out_logit_mean out_logit_max out_diversity out_dropped_tokens "
-          "probe").split()
+          "probe saved saved_bytes jitter replace replace_ids hidden_mask output_mask expert_mask "
+          "midpoint_mask").split()
 
 
 class ForwardArgs(ctypes.Structure):
@@ -143,9 +150,13 @@ def input_of(argument, tokens, draw):
         count *= extent
     name, dtype = argument["name"], argument["dtype"]
     if dtype == "i32":
-        low, high = {"capacity": (1, 4), "top_k": (2, 2), "group_ids": (0, 1), "expert_ids": (-1, 4)}.get(name, (0, 49))
+        low, high = {"capacity": (1, 4), "top_k": (2, 2), "group_ids": (0, 1), "expert_ids": (-1, 4),
+                     "replace_ids": (0, 3)}.get(name, (0, 49))
         return Tensor(dtype, shape, struct.pack(f"<{count}i", *[draw.randint(low, high) for _ in range(count)]))
-    values = [draw.random() if name in ("uniform", "expert_weights") else draw.gauss(0, 1) for _ in range(count)]
+    unit = ("uniform", "expert_weights", "jitter", "replace")
+    values = [draw.random() if name in unit else draw.gauss(0, 1) for _ in range(count)]
+    if name.endswith("_mask"):
+        values = [float(value > 0) for value in values]
     return Tensor(dtype, shape, bf16(values) if dtype == "bf16" else struct.pack(f"<{count}f", *values))
 
 

@@ -67,6 +67,13 @@ static const size_t field_of_role[MOEC_NUM_FORWARD_ROLES] = {
     [MOEC_ROLE_PRIORITY] = offsetof(moec_forward_args, priority),
     [MOEC_ROLE_CAPACITY] = offsetof(moec_forward_args, capacity),
     [MOEC_ROLE_TOP_K] = offsetof(moec_forward_args, top_k),
+    [MOEC_ROLE_JITTER] = offsetof(moec_forward_args, jitter),
+    [MOEC_ROLE_REPLACE] = offsetof(moec_forward_args, replace),
+    [MOEC_ROLE_REPLACE_IDS] = offsetof(moec_forward_args, replace_ids),
+    [MOEC_ROLE_HIDDEN_MASK] = offsetof(moec_forward_args, hidden_mask),
+    [MOEC_ROLE_OUTPUT_MASK] = offsetof(moec_forward_args, output_mask),
+    [MOEC_ROLE_EXPERT_MASK] = offsetof(moec_forward_args, expert_mask),
+    [MOEC_ROLE_MIDPOINT_MASK] = offsetof(moec_forward_args, midpoint_mask),
 #define FIELD(ROLE, name, DTYPE, SHAPE, NEEDS, text) [MOEC_ROLE_##ROLE] = offsetof(moec_forward_args, out_##name),
     MOEC_OUTPUTS(FIELD)
 #undef FIELD

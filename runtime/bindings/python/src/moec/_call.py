@@ -14,8 +14,8 @@ from ._memory import Memory
 from ._weights import DeviceMemory
 
 _INT_OUTPUTS = ("ids", "counts", "choice_counts", "dropped_tokens")
-_FLOAT_INPUTS = ("noise", "uniform", "expert_weights", "priority")
-_ROW_INPUTS = ("residual", "noise", "expert_ids", "expert_weights")  # [T, n]; others are [T], or one number
+_INT_INPUTS = ("token_ids", "expert_ids", "group_ids", "capacity", "top_k", "replace_ids")
+_TOKEN_INPUTS = ("uniform", "token_ids", "group_ids", "priority")  # [T]; others are [T, n], or one number
 _NUMBERS = ("capacity", "top_k")
 
 
@@ -128,12 +128,12 @@ class Binder:
             setattr(args, name, kind.made_at(array))
             return array
         array, kind = value, kind_of(value, name)
-        dtype = self.x_dtype if name == "residual" else "float32" if name in _FLOAT_INPUTS else "int32"
+        dtype = self.x_dtype if name == "residual" else "int32" if name in _INT_INPUTS else "float32"
         tail: Tuple[int, ...] = (x.shape[-1] if name == "residual" else self.columns[name],)
         if name in _NUMBERS:
             shapes = [(1,), ()]
         else:
-            tail = tail if name in _ROW_INPUTS else ()
+            tail = () if name in _TOKEN_INPUTS else tail
             shapes = [(*x.shape[:-1], *tail), (tokens, *tail)]
         found = tuple(array.shape)
         if found not in shapes:

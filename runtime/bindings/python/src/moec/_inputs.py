@@ -74,6 +74,14 @@ class Maker:
                 result[name] = self.native(self.rounded(self.normal(tokens, layer.hidden)))
             elif name == "noise":
                 result[name] = self.normal(tokens, columns)
+            elif name in ("hidden_mask", "output_mask"):  # dropout of one in two
+                result[name] = (random.random((tokens, columns), "float32") < 0.5).astype("float32") * 2
+            elif name in ("expert_mask", "midpoint_mask"):
+                result[name] = (random.random((tokens, columns), "float32") < 0.8).astype("float32")
+            elif name in ("jitter", "replace"):
+                result[name] = random.random((tokens, columns), "float32")
+            elif name == "replace_ids":
+                result[name] = random.integers(0, layer.num_experts, (tokens, columns)).astype("int32")
             elif name in ("uniform", "priority"):
                 result[name] = random.random(tokens, "float32")
             elif name == "expert_weights":

@@ -288,6 +288,9 @@ class Layer(Shared):
                       expert_ids              [T, K] int32       expert_weights  [T, K] float32
                       token_ids, group_ids    [T] int32          uniform, priority [T] float32
                       capacity, top_k         an int, or [1] int32
+                  and of layers that train:
+                      jitter, replace, hidden_mask, output_mask, expert_mask, midpoint_mask [T, n] float32
+                      replace_ids             [T, K] int32
 
         Returns y, of the shape of x, of y_dtype and of the kind of x. On the CPU the call returns when y is written; on
         a GPU it returns when the kernels are on the stream. Nothing is copied: an array that has another type, gaps or

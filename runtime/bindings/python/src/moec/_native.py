@@ -107,6 +107,13 @@ class ForwardArgs(Structure):
         ("probe", c_void_p),
         ("saved", c_void_p),
         ("saved_bytes", c_size_t),
+        ("jitter", c_void_p),
+        ("replace", c_void_p),
+        ("replace_ids", c_void_p),
+        ("hidden_mask", c_void_p),
+        ("output_mask", c_void_p),
+        ("expert_mask", c_void_p),
+        ("midpoint_mask", c_void_p),
     ]
 
 
@@ -140,6 +147,13 @@ class BackwardArgs(Structure):
         ("capacity", c_void_p),
         ("top_k", c_void_p),
         ("probe", c_void_p),
+        ("jitter", c_void_p),
+        ("replace", c_void_p),
+        ("replace_ids", c_void_p),
+        ("hidden_mask", c_void_p),
+        ("output_mask", c_void_p),
+        ("expert_mask", c_void_p),
+        ("midpoint_mask", c_void_p),
     ]
 
 

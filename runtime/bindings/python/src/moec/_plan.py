@@ -16,7 +16,8 @@ from ._stored import Stored, stored
 _ROLES = (
     *("", "x", "y", "logits", "ids", "weights", "counts", "residual", "noise", "uniform", "token_ids", "expert_ids"),
     *("expert_weights", "group_ids", "priority", "capacity", "top_k", "probabilities", "choice_counts", "losses"),
-    *("logit_mean", "logit_max", "diversity", "dropped_tokens"),
+    *("logit_mean", "logit_max", "diversity", "dropped_tokens", "jitter", "replace", "replace_ids", "hidden_mask"),
+    *("output_mask", "expert_mask", "midpoint_mask"),
 )
 _GRADIENTS = {58: "x", 59: "residual", 60: "expert_weights"}  # of backward plans
 _INPUT, _OPT_OUTPUT = 0, 4

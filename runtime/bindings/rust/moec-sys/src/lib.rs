@@ -198,6 +198,15 @@ pub struct moec_forward_args {
     pub out_diversity: *mut f32,
     pub out_dropped_tokens: *mut i32,
     pub probe: *const moec_probe,
+    pub saved: *mut c_void,
+    pub saved_bytes: usize,
+    pub jitter: *const f32,
+    pub replace: *const f32,
+    pub replace_ids: *const i32,
+    pub hidden_mask: *const f32,
+    pub output_mask: *const f32,
+    pub expert_mask: *const f32,
+    pub midpoint_mask: *const f32,
 }
 
 #[repr(C)]
