@@ -205,6 +205,7 @@ bool compareToOracle(const LayerSpec &spec, const RandomLayer &weights, const vo
   all = int64_t(tokens.size()) == out.tokens;
   ReferenceInputs inputs;
   inputs.functions = weights.functions;
+  inputs.training = given.training;
   inputs.numTokens = int64_t(tokens.size());
   if (all) {
     inputs.batch = given.batch;

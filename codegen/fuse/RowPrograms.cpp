@@ -148,7 +148,7 @@ Groups groupRowOps(Block &block, const ReportUse &reports, bool joins) {
     ops.push_back(&op);
   OwnConstants constants(ops);
   llvm::SmallPtrSetImpl<Operation *> &originals = constants.originals;
-  Levels levels = joins ? joinedLevels(ops, reports, originals) : levelsOf(ops, reports, originals, {});
+  Levels levels = joins ? joinedLevels(ops, reports, originals) : levelsOf(ops, reports, originals, Levels());
   for (Operation *op : ops) {
     if (!isRowOp(op) || originals.contains(op))
       continue;
