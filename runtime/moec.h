@@ -441,7 +441,8 @@ MOEC_API moec_status moec_layer_saved_bytes(const moec_layer *layer, int64_t num
 MOEC_API moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer, int64_t num_tokens,
                                                          int64_t tokens_per_sequence, size_t *out_bytes);
 
-/* Whether role `index` has a gradient: not if the spec freezes it, or nothing that y or a loss depends on reads it. */
+/* Which gradient role `index` has. 0: none, because the spec freezes it, or nothing that y or a loss depends on reads
+ * it; 1: one in f32, of a vector; 2: one in moec_backward_args.grad_dtype, of a matrix. */
 MOEC_API moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_has);
 
 /* The gradients of a forward call with `saved`, with the weights of that call. Allocates nothing, as

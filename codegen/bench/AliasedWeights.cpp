@@ -53,10 +53,10 @@ static bool isPerExpert(const moec_weight &weight, uint32_t experts) {
   return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
 }
 
-AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memory(plan.header.packed_bytes) {
+AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memory(plan.packedBytes()) {
   int fd = memory.data() ? scratchFile(scratchBytes) : -1;
   good = fd >= 0;
-  for (const moec_weight &weight : plan.weights) {
+  for (const moec_weight &weight : plan.packedWeights()) {
     if (!good || !isPerExpert(weight, plan.header.num_experts))
       continue;
     uint64_t kept = weight.bytes / weight.groups * uint64_t(distinct);
@@ -71,8 +71,8 @@ AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memor
 
 bool samePackedWeights(const PlanTables &a, const PlanTables &b) {
   return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
-         a.header.packed_bytes == b.header.packed_bytes &&
-         std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
+         a.packedBytes() == b.packedBytes() &&
+         std::equal(a.packedWeights().begin(), a.packedWeights().end(), b.packedWeights().begin(), b.packedWeights().end(),
                     [](const moec_weight &x, const moec_weight &y) {
                       return x.offset == y.offset && x.bytes == y.bytes && x.layout == y.layout && x.dtype == y.dtype &&
                              x.groups == y.groups;
@@ -80,8 +80,8 @@ bool samePackedWeights(const PlanTables &a, const PlanTables &b) {
 }
 
 double packedBytes(const PlanTables &plan, int64_t distinct) {
-  double bytes = double(plan.header.packed_bytes);
-  for (const moec_weight &weight : plan.weights)
+  double bytes = double(plan.packedBytes());
+  for (const moec_weight &weight : plan.packedWeights())
     if (distinct && isPerExpert(weight, plan.header.num_experts))
       bytes -= double(weight.bytes) * (1 - double(distinct) / double(weight.groups));
   return bytes;
@@ -89,10 +89,10 @@ double packedBytes(const PlanTables &plan, int64_t distinct) {
 
 int64_t distinctExperts(const PlanTables &plan, int64_t otherBytes, int64_t layers) {
   int64_t available = availableMemory(), perExpert = 0;
-  for (const moec_weight &weight : plan.weights)
+  for (const moec_weight &weight : plan.packedWeights())
     if (isPerExpert(weight, plan.header.num_experts))
       perExpert += int64_t(weight.bytes / weight.groups);
-  if (!available || !perExpert || int64_t(plan.header.packed_bytes) + otherBytes <= available / 10 * 6)
+  if (!available || !perExpert || int64_t(plan.packedBytes()) + otherBytes <= available / 10 * 6)
     return 0;
   constexpr int64_t enough = int64_t(4) << 30; // a hundred times a large cache
   int64_t distinct = std::min(enough, available / 10 * 3 / layers) / perExpert;

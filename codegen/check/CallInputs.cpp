@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Names -> fields of moec_forward_args.
+// Names -> fields of moec_forward_args and moec_backward_args.
 
 #include "codegen/check/CallInputs.h"
 
@@ -10,7 +10,7 @@
 
 namespace moec {
 
-const void **inputField(moec_forward_args &args, const std::string &name) {
+template <typename Args> static const void **fieldOf(Args &args, const std::string &name) {
   struct Field {
     const char *name;
     const void **pointer;
@@ -39,6 +39,9 @@ const void **inputField(moec_forward_args &args, const std::string &name) {
   return nullptr;
 }
 
+const void **inputField(moec_forward_args &args, const std::string &name) { return fieldOf(args, name); }
+const void **inputField(moec_backward_args &args, const std::string &name) { return fieldOf(args, name); }
+
 bool CallInputs::set(const std::string &name, const std::vector<double> &values, DataType activation) {
   moec_forward_args args = {};
   if (!inputField(args, name))
@@ -58,10 +61,13 @@ bool CallInputs::set(const std::string &name, const std::vector<double> &values,
   return true;
 }
 
-void CallInputs::fill(moec_forward_args &args) const {
-  args.tokens_per_sequence = tokensPerSequence;
-  for (const auto &[name, data] : bytes)
+template <typename Args> static void fillWith(const CallInputs &inputs, Args &args) {
+  args.tokens_per_sequence = inputs.tokensPerSequence;
+  for (const auto &[name, data] : inputs.bytes)
     *inputField(args, name) = data.data();
 }
+
+void CallInputs::fill(moec_forward_args &args) const { fillWith(*this, args); }
+void CallInputs::fill(moec_backward_args &args) const { fillWith(*this, args); }
 
 } // namespace moec

@@ -25,10 +25,12 @@ struct CallInputs {
   bool set(const std::string &name, const std::vector<double> &values, DataType activation);
   // Points `args` at them; they must stay where they are.
   void fill(moec_forward_args &args) const;
+  void fill(moec_backward_args &args) const;
 };
 
 // The field of `args` called `name`; null: no such field.
 const void **inputField(moec_forward_args &args, const std::string &name);
+const void **inputField(moec_backward_args &args, const std::string &name);
 
 } // namespace moec
 

@@ -135,6 +135,16 @@ Result<> LayerRun::prepare(const DeviceContext &context, const RoleTensors &tens
   return pack(tensors, devicePacked.data(), *bytes);
 }
 
+Result<void *> LayerRun::workspaceOf(size_t bytes) {
+  if (workspace.size() < bytes)
+    workspace = PageBuffer(bytes);
+  if (!workspace.data())
+    return Diagnostic::error("E-MEMORY", "no memory for a workspace of " + std::to_string(bytes) + " bytes");
+  if (poison)
+    std::memset(workspace.data(), 0xff, bytes);
+  return workspace.data();
+}
+
 Result<> LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forward_args args) {
   args.num_tokens = numTokens;
   args.x = x;
@@ -145,16 +155,41 @@ Result<> LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forwa
     return sized;
   if (device)
     return forwardOnDevice(args);
-  if (workspace.size() < args.workspace_bytes)
-    workspace = PageBuffer(args.workspace_bytes);
-  if (!workspace.data())
-    return Diagnostic::error("E-MEMORY",
-                             "no memory for a workspace of " + std::to_string(args.workspace_bytes) + " bytes");
-  if (poison)
-    std::memset(workspace.data(), 0xff, args.workspace_bytes);
-  args.workspace = workspace.data();
+  Result<void *> space = workspaceOf(args.workspace_bytes);
+  if (!space)
+    return space.takeError();
+  args.workspace = *space;
   args.probe = probe;
   return check(moec_layer_forward_aliased(layer, weights, &args, distinctGroups));
+}
+
+Result<size_t> LayerRun::savedBytes(int64_t numTokens) const {
+  size_t bytes = 0;
+  Result<> sized =
+      check(moec_layer_saved_bytes(layer, numTokens, inputs ? inputs->tokensPerSequence : 0, &bytes));
+  if (!sized)
+    return sized.takeError();
+  return bytes;
+}
+
+Result<> LayerRun::backward(int64_t numTokens, const void *x, moec_backward_args args) {
+  args.struct_size = sizeof args;
+  args.num_tokens = numTokens;
+  args.x = x;
+  if (inputs)
+    inputs->fill(args);
+  if (device)
+    return Diagnostic::error("E-UNSUPPORTED", "backward passes run on CPUs only");
+  if (Result<> sized = check(moec_layer_backward_workspace_bytes(layer, numTokens, args.tokens_per_sequence,
+                                                                 &args.workspace_bytes));
+      !sized)
+    return sized;
+  Result<void *> space = workspaceOf(args.workspace_bytes);
+  if (!space)
+    return space.takeError();
+  args.workspace = *space;
+  args.probe = probe;
+  return check(moec_layer_backward(layer, weights, &args));
 }
 
 namespace {

@@ -53,6 +53,12 @@ public:
   // memory also for a device: buffers are copied there and back, each in an allocation of its exact size.
   Result<> forward(int64_t numTokens, const void *x, void *y, moec_forward_args optional);
 
+  // Bytes that a forward call of T tokens with these inputs saves for a backward call.
+  Result<size_t> savedBytes(int64_t numTokens) const;
+  // One backward call of T tokens with its own workspace, filled with `poison`. `args` has what is not of the forward
+  // call: dy, coefficients, saved values and gradients. Host memory; layers on devices are not run.
+  Result<> backward(int64_t numTokens, const void *x, moec_backward_args args);
+
   const moec_layer_info &info() const { return facts; }
   moec_layer *handle() const { return layer; }
   moec_weights *weightsHandle() const { return weights; }
@@ -73,6 +79,7 @@ private:
   Result<size_t> createOnCpu(int threads, int maxIsa);
   Result<> pack(const RoleTensors &tensors, void *buffer, size_t bytes);
   Result<> forwardOnDevice(moec_forward_args args);
+  Result<void *> workspaceOf(size_t bytes); // at least so many, poisoned if asked for
 
   const moec_package *package;
   moec_layer *layer = nullptr;

@@ -29,6 +29,8 @@ bool isValidSpec(const std::string &text);
 std::string withRandomRouting(const std::string &text, uint64_t seed);
 std::string withRandomLosses(const std::string &text, uint64_t seed);
 std::string withRandomTraining(const std::string &text, uint64_t seed);
+// The layer with a backward pass: of all parameters or of inputs only, some frozen, with every way to save.
+std::string withRandomPasses(const std::string &text, uint64_t seed);
 std::string withRandomReports(const std::string &text, uint64_t seed);
 
 // Fills everything `spec` reads besides x, the same values for the layer and for the oracle, and sets a sequence length

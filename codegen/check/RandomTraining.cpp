@@ -81,4 +81,28 @@ std::string withRandomTraining(const std::string &text, uint64_t seed) {
   return spec.dump(2) + "\n";
 }
 
+std::string withRandomPasses(const std::string &text, uint64_t seed) {
+  RandomSource random(seed * 7001 + 5);
+  Json spec = Json::parse(text, nullptr, false);
+  if (spec.is_discarded())
+    return text;
+  bool inputOnly = random.chance(8);
+  spec["passes"] = {"forward", inputOnly ? "backward_input" : "backward"};
+  std::string wrap = spec.contains("layer") ? spec["layer"].value("wrap", "") : "";
+  if (wrap == "skip" || wrap == "conditional") // a hard choice, which has no gradient
+    spec["frozen"] = {wrap == "skip" ? "skip.*" : "selector.*"};
+  if (random.chance(35))
+    spec["save"] = random.of({"inputs", "ids"});
+  int64_t count = spec["experts"].value("count", 1);
+  const std::string ranges[] = {"experts.*[0:" + std::to_string(random.in(1, count)) + "]", "experts.down",
+                                "router.weight", "experts.*", "shared.*"};
+  for (const std::string &frozen : ranges) {
+    Json changed = spec;
+    changed["frozen"].push_back(frozen);
+    if (random.chance(9) && isValidSpec(changed.dump()))
+      spec = changed;
+  }
+  return spec.dump(2) + "\n";
+}
+
 } // namespace moec

@@ -36,6 +36,8 @@ public:
   // One run's output; rows whose `comparable` is 0 are left out. An output of another size adds nothing.
   void add(const std::vector<double> &run, const std::vector<uint8_t> &comparable);
 
+  size_t rows() const { return tokens; }
+
   // The limits. `freedom`: how many errors of its own a row has, at most.
   RowSlack slack(double freedom = HUGE_VAL) const;
 

@@ -19,6 +19,27 @@ VerifyCounts countsOf(const std::vector<IsaResult> &results, size_t skippedMachi
   return counts;
 }
 
+// Nothing where no gradients were compared.
+static std::string gradientTable(const std::vector<IsaResult> &results) {
+  std::string text;
+  for (const IsaResult &result : results) {
+    const GradientResult &gradients = result.gradients;
+    if (!gradients.compared.values)
+      continue;
+    char line[256];
+    if (text.empty()) {
+      std::snprintf(line, sizeof line, "\n%-15s %13s %10s %5s %12s %9s  %s\n", "isa", "gradient rows", "values", "ties",
+                    "worst error", "of limit", "nearest to its limit");
+      text = line;
+    }
+    std::snprintf(line, sizeof line, "%-15s %13zu %10zu %5zu %12.1e %8.0f%%  ", result.name.c_str(),
+                  gradients.compared.rows, gradients.compared.values, gradients.undecided, gradients.worst.value,
+                  100 * gradients.worst.ofLimit);
+    text += line + gradients.worst.place + "\n";
+  }
+  return text;
+}
+
 std::string verifyTable(const std::vector<IsaResult> &results, size_t skippedMachines) {
   char line[256];
   std::snprintf(line, sizeof line, "%-15s %6s %6s %6s %6s %5s %12s %9s  %s\n", "isa", "cases", "pass", "fail", "rows",
@@ -30,6 +51,7 @@ std::string verifyTable(const std::vector<IsaResult> &results, size_t skippedMac
                   result.worst.value, 100 * result.worst.ofLimit);
     text += line + result.worst.place + "\n";
   }
+  text += gradientTable(results);
   if (!results.empty() && results.front().compared.empty)
     text += "calls without tokens, which have nothing to compare: " + std::to_string(results.front().compared.empty) +
             " on each\n";
@@ -60,6 +82,14 @@ void writeVerifyMembers(JsonWriter &json, const std::vector<IsaResult> &results,
         json.attribute("worst_relative_error", result.worst.value);
         json.attribute("worst_share_of_limit", result.worst.ofLimit);
         json.attribute("worst_nmse", result.worst.nmse);
+        if (result.gradients.compared.values)
+          json.attributeObject("gradients", [&] {
+            json.attribute("rows_compared", result.gradients.compared.rows);
+            json.attribute("values_compared", result.gradients.compared.values);
+            json.attribute("ties", result.gradients.undecided);
+            json.attribute("worst_relative_error", result.gradients.worst.value);
+            json.attribute("worst_share_of_limit", result.gradients.worst.ofLimit);
+          });
         json.attribute("first_failure", escaped(result.firstFailure));
       });
   });

@@ -4,6 +4,7 @@
 
 #include "codegen/check/VerifyRun.h"
 
+#include "codegen/check/GradientRun.h"
 #include "codegen/check/OutputCheck.h"
 #include "codegen/check/RandomSpec.h"
 
@@ -118,12 +119,28 @@ static Result<bool> verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, co
   return true;
 }
 
+// The same of a backward call, whose inputs the gradients' oracle draws.
+static Result<bool> verifyGradientCall(GradientOracle &gradients, const RoleTensors &weights, uint64_t seed,
+                                       LayerRun &layer, int isa, int64_t tokens, int threads, IsaResult &result,
+                                       std::string &reason) {
+  if (Result<> drawn = gradients.draw(weights, seed, tokens); !drawn)
+    return failedRun(drawn.error(), reason);
+  result.gradients.undecided += gradients.undecided();
+  result.gradients.decided += size_t(tokens) - gradients.undecided();
+  auto prepare = [&](int n) { return layer.prepare(n, isa, nullptr); };
+  Result<bool> good = verifyGradients(gradients, layer, threads, prepare, result.gradients, reason);
+  if (!good)
+    return failedRun(good.error(), reason);
+  return good;
+}
+
 namespace {
 // Prepares the layer for the oracle's weights, and runs T tokens of x (false: the reason; an error: nothing was run).
 struct Machine {
   bool tf32 = false; // its kernels may round f32 operands
   std::function<Result<>(const RoleTensors &weights)> prepare;
-  std::function<Result<bool>(const void *x, int64_t tokens, IsaResult &result, std::string &reason)> run;
+  // `seed`: of the weights.
+  std::function<Result<bool>(const void *x, int64_t tokens, uint64_t seed, IsaResult &result, std::string &reason)> run;
 };
 } // namespace
 
@@ -147,7 +164,7 @@ static Result<> verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machin
       ++result.cases;
       oracle.drawInputs(t, (seed - 1) * 1000 + uint64_t(t));
       layer.setInputs(&oracle.inputs());
-      Result<bool> good = machine.run(x.data(), t, result, reason);
+      Result<bool> good = machine.run(x.data(), t, seed, result, reason);
       layer.setInputs(nullptr);
       if (!good)
         return good.error().within("T=" + std::to_string(t));
@@ -157,6 +174,11 @@ static Result<> verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machin
       if (result.firstFailure.empty())
         result.firstFailure = "seed " + std::to_string(i) + ", " + reason;
     }
+  }
+  if (options.gradients && most > 0 && result.gradients.decided == 0 && result.failed == 0) {
+    ++result.failed;
+    result.firstFailure = "no gradient was compared: rounding decides about all of the " +
+                          std::to_string(result.gradients.undecided) + " tokens";
   }
   if (most > 0 && result.compared.rows == 0 && result.failed == 0) {
     ++result.failed;
@@ -175,8 +197,11 @@ static Result<> verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const V
       result.name = options.emulated ? "amx-emulated" : moec_isa_name(isa);
     return prepared;
   };
-  machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
-    return verifyCall(oracle, layer, isa, x, t, options.threads, routing, out, reason);
+  machine.run = [&](const void *x, int64_t t, uint64_t seed, IsaResult &out, std::string &reason) {
+    Result<bool> good = verifyCall(oracle, layer, isa, x, t, options.threads, routing, out, reason);
+    if (!good || !*good || !options.gradients)
+      return good;
+    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, isa, t, options.threads, out, reason);
   };
   return verifyMachine(oracle, layer, machine, options, result);
 }
@@ -247,7 +272,7 @@ Result<> verifyDevice(LayerOracle &oracle, const moec_package *package, const De
       result.name = std::string(layer.info().isa_name) + (options.emulated ? "-emulated" : "");
     return prepared;
   };
-  machine.run = [&](const void *x, int64_t t, IsaResult &out, std::string &reason) {
+  machine.run = [&](const void *x, int64_t t, uint64_t, IsaResult &out, std::string &reason) {
     return verifyDeviceCall(oracle, layer, x, t, routing, out, reason);
   };
   if (Result<> verified = verifyMachine(oracle, layer, machine, options, result); !verified)

@@ -8,6 +8,7 @@
 #ifndef MOEC_CODEGEN_CHECK_VERIFYRUN_H
 #define MOEC_CODEGEN_CHECK_VERIFYRUN_H
 
+#include "codegen/check/GradientOracle.h"
 #include "codegen/check/LayerOracle.h"
 #include "codegen/check/LayerRun.h"
 #include "codegen/check/RoutingStats.h"
@@ -27,14 +28,21 @@ struct VerifyOptions {
   bool tf32 = false;          // kernels may round f32 operands, ...
   bool unordered = false;     // ... and add rows in any order
   bool emulated = false;      // for names: "avx512-emulated"
+  GradientOracle *gradients = nullptr; // what gradients are compared to, on CPUs; null: they are not computed
 
   int64_t mostTokens() const; // of one call
+};
+
+// Rows of gradients, not of y.
+struct GradientResult : CheckResult {
+  size_t decided = 0, undecided = 0; // tokens; of the latter rounding decides, and their gradients are not compared
 };
 
 // What happened on one instruction set or device.
 struct IsaResult : OracleResult {
   std::string name;
   size_t cases = 0, failed = 0;
+  GradientResult gradients;
   std::string firstFailure;
 };
 

@@ -107,8 +107,8 @@ static std::pair<int64_t, int64_t> chooseDistinct(const BenchFlags &flags, const
     int64_t distinct = distinctExperts(a.plan(), source);
     return {distinct, distinct};
   }
-  int64_t ownA = distinctExperts(a.plan(), source + int64_t(b.plan().header.packed_bytes), 2),
-          ownB = distinctExperts(b.plan(), source + int64_t(a.plan().header.packed_bytes), 2);
+  int64_t ownA = distinctExperts(a.plan(), source + int64_t(b.plan().packedBytes()), 2),
+          ownB = distinctExperts(b.plan(), source + int64_t(a.plan().packedBytes()), 2);
   if (expertsA == expertsB && ownA && ownB)
     ownA = ownB = std::min(ownA, ownB);
   return {ownA, ownB};

@@ -115,6 +115,13 @@ static std::string workspaceText(const CompiledPackage &package) {
   return text;
 }
 
+// "; backward 12.0 MiB, saved 24.0 KiB a token"
+static std::string trainingText(const CompiledPackage &package) {
+  int64_t tokens = package.plan.header.max_tokens;
+  return "; backward " + sizeText(workspaceBytes(package.backward->plan, tokens, 1)) + " on one thread, saved " +
+         sizeText(savedBytes(package.plan, tokens) / std::max<int64_t>(1, tokens)) + " a token";
+}
+
 static int writePackage(Session &session, const CompiledPackage &package, LibraryKind kind, PackageFolder &folder) {
   enterStage("package");
   Result<PackageLibraries> libraries = makeLibraries(package, kind, folder);
@@ -136,8 +143,8 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
                 << "  workspace   " << workspaceText(package) << " at " << header.max_tokens << " tokens"
                 << (header.chunk_tokens ? " in chunks of " + std::to_string(header.chunk_tokens) : "")
                 << "; packed weights "
-                << sizeText(int64_t(package.plan.header.isa_mask ? header.packed_bytes : package.cuda.packedBytes))
-                << "; deterministic: "
+                << sizeText(int64_t(package.plan.header.isa_mask ? package.plan.packedBytes() : package.cuda.packedBytes))
+                << (package.backward ? trainingText(package) : "") << "; deterministic: "
                 << (header.determinism == 0   ? "no, rows are added in any order on CUDA"
                     : header.determinism == 2 ? "per row"
                                               : "run to run")

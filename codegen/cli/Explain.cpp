@@ -46,6 +46,7 @@ struct CallCost {
   int64_t tokens;
   double flops, weightBytes, touched;
   int64_t workspace;
+  int64_t saved = 0, backwardWorkspace = 0; // of a layer that trains
 };
 } // namespace
 
@@ -55,6 +56,10 @@ static CallCost costOf(const CompiledPackage &package, int64_t tokens, int threa
   double experts = plan.header.num_experts, choices = plan.header.top_k;
   double touched = experts * (1 - std::pow(1 - std::min(1.0, choices / std::max(1.0, experts)), double(tokens)));
   CallCost cost{tokens, 0, 0, touched, largestWorkspaceBytes(package, tokens, threads)};
+  if (package.backward) {
+    cost.saved = savedBytes(plan, tokens);
+    cost.backwardWorkspace = workspaceBytes(package.backward->plan, tokens, threads);
+  }
   for (const moec_step &step : plan.steps) {
     if (step.kind != MOEC_STEP_MATMUL || step.asked)
       continue;
@@ -122,23 +127,7 @@ static std::vector<std::string> outputsOf(const moec_step &step) {
   return names;
 }
 
-static void printText(Session &session, const SpecInput &input, const CompiledPackage &package,
-                      const std::vector<int64_t> &tokens, int threads) {
-  const LaunchPlan &plan = package.plan;
-  raw_ostream &os = session.out;
-  os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
-     << ", packed weights " << sizeText(int64_t(plan.header.packed_bytes)) << "\n";
-  if (!package.cuda.targets.empty())
-    os << "CUDA kernels: math " << (package.math == MathMode::Tf32 ? "tf32" : "exact") << ", determinism "
-       << determinismWord(plan.header.determinism) << "\n";
-  std::vector<StringRef> reports = reportsOf(plan);
-  os << "reports "
-     << (!reports.empty()  ? join(reports, " ")
-         : input.isMoeText ? "none; further results of the function would be reports"
-                           : "none; --reports NAME,... adds some")
-     << "\n";
-  if (!input.isMoeText)
-    printRowsType(os, input.spec);
+static void printSteps(raw_ostream &os, const LaunchPlan &plan) {
   os << "\n"
      << format("%4s  %-24s %-9s %8s %14s %14s  %s\n", "step", "name", "kind", "groups", "FLOP/row", "bytes/group",
                "kernels");
@@ -154,11 +143,55 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
                  stepKindName(step).str().c_str(), step.num_groups, (long long)step.flops_per_row,
                  (long long)step.bytes_per_group, kernels.c_str());
   }
-  os << "\n" << format("%8s %12s %14s %16s %12s\n", "tokens", "GFLOP", "experts read", "weights read", "workspace");
+}
+
+// What training adds: gradients, saved values, steps of the backward pass.
+static void printBackward(raw_ostream &os, const CompiledPackage &package) {
+  os << "\nbackward pass: gradients of " << join(gradientTexts(package.backward->plan), " ") << "\n";
+  int64_t sum = 0;
+  for (const SavedFacts::Value &value : package.saved.values)
+    sum += value.bytesPerToken;
+  if (!package.saved.values.empty())
+    os << "saved " << sum << " bytes per token, beside x:";
+  for (auto [i, value] : enumerate(package.saved.values))
+    os << (i ? ", " : " ") << value.what << " " << value.bytesPerToken;
+  if (!package.saved.again.empty())
+    os << "\ncomputed again: " << join(package.saved.again, " ");
+  os << (package.saved.values.empty() && package.saved.again.empty() ? "" : "\n");
+  printSteps(os, package.backward->plan);
+}
+
+static void printText(Session &session, const SpecInput &input, const CompiledPackage &package,
+                      const std::vector<int64_t> &tokens, int threads) {
+  const LaunchPlan &plan = package.plan;
+  raw_ostream &os = session.out;
+  os << package.name << ": tokens 0.." << plan.header.max_tokens << ", " << join(machineNames(package), " ")
+     << ", packed weights " << sizeText(int64_t(plan.packedBytes())) << "\n";
+  if (!package.cuda.targets.empty())
+    os << "CUDA kernels: math " << (package.math == MathMode::Tf32 ? "tf32" : "exact") << ", determinism "
+       << determinismWord(plan.header.determinism) << "\n";
+  std::vector<StringRef> reports = reportsOf(plan);
+  os << "reports "
+     << (!reports.empty()  ? join(reports, " ")
+         : input.isMoeText ? "none; further results of the function would be reports"
+                           : "none; --reports NAME,... adds some")
+     << "\n";
+  if (!input.isMoeText)
+    printRowsType(os, input.spec);
+  printSteps(os, plan);
+  if (package.backward)
+    printBackward(os, package);
+  os << "\n" << format("%8s %12s %14s %16s %12s", "tokens", "GFLOP", "experts read", "weights read", "workspace");
+  if (package.backward)
+    os << format(" %12s %20s", "saved", "backward workspace");
+  os << "\n";
   for (int64_t t : tokens) {
     CallCost cost = costOf(package, t, threads);
-    os << format("%8lld %12.3f %14.1f %16s %12s\n", (long long)t, cost.flops * 1e-9, cost.touched,
+    os << format("%8lld %12.3f %14.1f %16s %12s", (long long)t, cost.flops * 1e-9, cost.touched,
                  sizeText(int64_t(cost.weightBytes)).c_str(), sizeText(cost.workspace).c_str());
+    if (package.backward)
+      os << format(" %12s %20s", sizeText(cost.saved).c_str(), sizeText(cost.backwardWorkspace).c_str());
+    os << "\n";
   }
   if (plan.header.isa_mask)
     os << "workspace of " << threads << (threads == 1 ? " thread" : " threads") << "\n";
@@ -166,6 +199,29 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
   for (const CudaTargetPlan &target : package.cuda.targets)
     printKernels(os, package, target);
   os << "\n" << package.scheduleText;
+}
+
+static void writeSteps(json::OStream &os, const LaunchPlan &plan) {
+  os.attributeArray("steps", [&] {
+    for (const moec_step &step : plan.steps)
+      os.object([&] {
+        os.attribute("name", plan.string(step.name));
+        os.attribute("kind", stepKindName(step));
+        os.attribute("if_asked", step.asked != 0);
+        os.attributeArray("asked_for", [&] {
+          for (const std::string &output : outputsOf(step))
+            os.value(output);
+        });
+        os.attribute("groups", step.num_groups);
+        os.attribute("flops_per_row", step.flops_per_row);
+        os.attribute("bytes_per_group", step.bytes_per_group);
+        os.attributeObject("variants", [&] {
+          for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
+            if (step.isa[isa].num_variants)
+              os.attribute(isaFacts(Isa(isa)).name, step.isa[isa].num_variants);
+        });
+      });
+  });
 }
 
 // `stored`: members that say what a package on disk is, as a JSON object; empty: it was compiled just now.
@@ -186,26 +242,26 @@ static void printJson(Session &session, const SpecInput &input, const CompiledPa
       for (StringRef report : reportsOf(package.plan))
         os.value(report);
     });
-    os.attributeArray("steps", [&] {
-      for (const moec_step &step : package.plan.steps)
-        os.object([&] {
-          os.attribute("name", package.plan.string(step.name));
-          os.attribute("kind", stepKindName(step));
-          os.attribute("if_asked", step.asked != 0);
-          os.attributeArray("asked_for", [&] {
-            for (const std::string &output : outputsOf(step))
-              os.value(output);
-          });
-          os.attribute("groups", step.num_groups);
-          os.attribute("flops_per_row", step.flops_per_row);
-          os.attribute("bytes_per_group", step.bytes_per_group);
-          os.attributeObject("variants", [&] {
-            for (int isa = 0; isa < MOEC_NUM_ISAS; ++isa)
-              if (step.isa[isa].num_variants)
-                os.attribute(isaFacts(Isa(isa)).name, step.isa[isa].num_variants);
-          });
+    writeSteps(os, package.plan);
+    if (package.backward)
+      os.attributeObject("backward", [&] {
+        os.attributeArray("gradients", [&] {
+          for (const std::string &name : gradientTexts(package.backward->plan))
+            os.value(name);
         });
-    });
+        os.attributeArray("saved", [&] {
+          for (const SavedFacts::Value &value : package.saved.values)
+            os.object([&] {
+              os.attribute("what", value.what);
+              os.attribute("bytes_per_token", value.bytesPerToken);
+            });
+        });
+        os.attributeArray("computed_again", [&] {
+          for (const std::string &op : package.saved.again)
+            os.value(op);
+        });
+        writeSteps(os, package.backward->plan);
+      });
     os.attribute("threads", threads);
     os.attributeArray("calls", [&] {
       for (int64_t t : tokens) {
@@ -216,6 +272,10 @@ static void printJson(Session &session, const SpecInput &input, const CompiledPa
           os.attribute("experts_touched", cost.touched);
           os.attribute("weight_bytes", cost.weightBytes);
           os.attribute("workspace_bytes", cost.workspace);
+          if (package.backward) {
+            os.attribute("saved_bytes", cost.saved);
+            os.attribute("backward_workspace_bytes", cost.backwardWorkspace);
+          }
         });
       }
     });

@@ -5,8 +5,10 @@
 #include "GoldenVerify.h"
 
 #include "CompileFlags.h"
+#include "GoldenGradients.h"
 #include "Supervisor.h"
 #include "codegen/check/GoldenCheck.h"
+#include "codegen/check/TrainedSpec.h"
 #include "codegen/emulate/EmulatedDevice.h"
 #include "codegen/emulate/LoadedPackage.h"
 
@@ -50,8 +52,21 @@ static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::str
   return true;
 }
 
+// Gradients that the case stores, on the layer as it is prepared.
+static bool runGradients(GoldenGradients &gradients, LayerRun &layer, int isa, const std::string &machine,
+                         CaseResult &result) {
+  std::string reason;
+  auto prepare = [&](int threads) { return layer.prepare(threads, isa, nullptr); };
+  Result<bool> good = gradients.run(layer, /*threads=*/2, prepare, result, reason);
+  if (good && *good)
+    return true;
+  result = failed(machine + ", gradients: " + (good ? reason : good.error().placedMessage()));
+  return false;
+}
+
 // Every instruction set the package has and this machine can run.
-static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated, CaseResult &result) {
+static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulated, GoldenGradients *gradients,
+                          CaseResult &result) {
   RoleTensors tensors = tensorsOf(golden);
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa) {
     if (Result<> prepared = layer.prepare(2, isa, &tensors); !prepared) {
@@ -60,7 +75,11 @@ static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulat
       result = failed(prepared.error().message);
       return;
     }
-    if (layer.info().isa == isa && !runBatches(golden, layer, emulated ? "amx-emulated" : moec_isa_name(isa), result))
+    if (layer.info().isa != isa)
+      continue;
+    std::string machine = emulated ? "amx-emulated" : moec_isa_name(isa);
+    if (!runBatches(golden, layer, machine, result) ||
+        (gradients && !runGradients(*gradients, layer, isa, machine, result)))
       return;
   }
 }
@@ -84,7 +103,8 @@ static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device 
 }
 
 // One package: the CPU's, or a device's.
-static void verifyPart(const GoldenCase &golden, const CompileOptions &options, CaseResult &result) {
+static void verifyPart(const GoldenCase &golden, const CompileOptions &options, GoldenGradients *gradients,
+                       CaseResult &result) {
   CompileInput input;
   input.spec = &golden.spec;
   std::vector<Diagnostic> errors;
@@ -118,12 +138,34 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
   }
   LayerRun layer((*package)->get());
   if (options.archs.empty())
-    runOnEveryIsa(golden, layer, options.emulateTiles, result);
+    runOnEveryIsa(golden, layer, options.emulateTiles, gradients, result);
   else
     runOnDevice(golden, layer, device, options.math, result);
 }
 
-static CaseResult verifyCase(const std::string &folder, const std::string &name, const CompileOptions &options) {
+// Makes the case a layer that trains. Null: `result` says why not.
+static std::unique_ptr<GoldenGradients> makeGradients(GoldenCase &golden, const CompileOptions &options,
+                                                      CaseResult &result) {
+  if (golden.gradients.empty()) {
+    result = skipped("the case stores no gradients");
+    return nullptr;
+  }
+  Result<LayerSpec> trained = withBackwardPass(golden.spec);
+  if (!trained) {
+    result = skipped(trained.error().placedMessage());
+    return nullptr;
+  }
+  golden.spec = *trained;
+  Result<std::unique_ptr<GoldenGradients>> gradients = GoldenGradients::make(golden, options.templatesDir);
+  if (!gradients) {
+    result = failed(gradients.error().placedMessage());
+    return nullptr;
+  }
+  return std::move(*gradients);
+}
+
+static CaseResult verifyCase(const std::string &folder, const std::string &name, const CompileOptions &options,
+                             bool grad) {
   Result<GoldenCase> read = readGoldenCase(folder, name);
   if (!read)
     return failed(read.error().placedMessage());
@@ -132,15 +174,18 @@ static CaseResult verifyCase(const std::string &folder, const std::string &name,
   if (!fitPackage(golden, reason))
     return skipped(reason);
   CaseResult result;
+  std::unique_ptr<GoldenGradients> gradients;
+  if (grad && !(gradients = makeGradients(golden, options, result)))
+    return result;
   for (const CompileOptions &part : splitByDevice(options)) {
-    verifyPart(golden, part, result);
+    verifyPart(golden, part, gradients.get(), result);
     if (result.outcome != Outcome::Passed)
       return result;
   }
   return result.text.empty() ? skipped("this machine runs nothing of the target") : result;
 }
 
-int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options) {
+int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options, bool gradients) {
   Result<std::vector<std::string>> names = listGoldenCases(folder);
   if (!names)
     return fail(session, names.error());
@@ -151,7 +196,7 @@ int verifyGolden(Session &session, const std::string &folder, const CompileOptio
   quiet.progress = [](StringRef stage, StringRef, double) { enterStage(stage); };
   size_t counts[3] = {0, 0, 0};
   for (const std::string &name : *names) {
-    CaseResult result = verifyCase(folder, name, quiet);
+    CaseResult result = verifyCase(folder, name, quiet, gradients);
     ++counts[size_t(result.outcome)];
     static const char *words[] = {"pass", "FAIL", "skip"};
     session.out << words[size_t(result.outcome)] << " " << format("%-26s ", name.c_str());

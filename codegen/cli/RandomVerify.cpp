@@ -18,7 +18,7 @@ namespace {
 struct Tally {
   int passed = 0, failed = 0, refused = 0;
   size_t cases = 0, ties = 0;
-  Compared compared;
+  Compared compared, gradients;
   double worst = 0, ofLimit = 0;
   std::map<std::string, int> reasons; // of refusals
 };
@@ -36,11 +36,16 @@ static std::string reproducer(const VerifyFlags &flags, uint64_t seed) {
     text += " --math " + flags.compile.math;
   if (flags.compile.determinism != "run")
     text += " --det " + flags.compile.determinism;
-  return text + (flags.emulate ? " --emulate" : "");
+  return text + (flags.grad ? " --grad" : "") + (flags.emulate ? " --emulate" : "");
+}
+
+static std::string specText(const VerifyFlags &flags, uint64_t seed) {
+  std::string text = randomSpecText(seed, flags.sizes);
+  return flags.grad ? withRandomPasses(text, seed) : text;
 }
 
 static Result<> loadRandom(const VerifyFlags &flags, uint64_t seed, SpecInput &input) {
-  input.text = randomSpecText(seed, flags.sizes);
+  input.text = specText(flags, seed);
   input.fileName = "random_" + std::to_string(seed) + ".json";
   DiagnosticList diagnostics;
   std::optional<LayerSpec> spec = readSpec(input.text, input.fileName, {}, input.source, diagnostics);
@@ -65,6 +70,10 @@ static void verifyOne(Session &session, const VerifyFlags &flags, const CompileO
     tally.cases += result.cases;
     tally.ties += result.tied;
     tally.compared.add(result.compared);
+    tally.gradients.add(result.gradients.compared);
+    tally.worst = std::max(tally.worst, result.gradients.worst.value);
+    tally.ofLimit = std::max(tally.ofLimit, result.gradients.worst.ofLimit);
+    tally.ties += result.gradients.undecided;
     tally.worst = std::max(tally.worst, result.worst.value);
     tally.ofLimit = std::max(tally.ofLimit, result.worst.ofLimit);
     if (result.failed && error.empty())
@@ -90,7 +99,7 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
     return code;
   if (flags.printSpecs) {
     for (int i = 0; i < flags.random; ++i)
-      session.out << randomSpecText(flags.seed + uint64_t(i), flags.sizes);
+      session.out << specText(flags, flags.seed + uint64_t(i));
     return ExitDone;
   }
   CompileOptions quiet = options;
@@ -117,6 +126,8 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
       os.attribute("cases", int64_t(tally.cases));
       os.attribute("rows_compared", int64_t(tally.compared.rows));
       os.attribute("values_compared", int64_t(tally.compared.values));
+      if (flags.grad)
+        os.attribute("gradient_rows_compared", int64_t(tally.gradients.rows));
       os.attribute("calls_without_tokens", int64_t(tally.compared.empty));
       os.attribute("ties", int64_t(tally.ties));
       os.attribute("worst_relative_error", tally.worst);
@@ -127,8 +138,8 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
     for (const auto &[reason, count] : tally.reasons)
       session.out << "not built " << count << ": " << escaped(reason) << "\n";
     session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, "
-                << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows
-                << " rows compared, " << tally.ties
+                << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows << " rows"
+                << (flags.grad ? " and " + std::to_string(tally.gradients.rows) + " of gradients" : "") << " compared, " << tally.ties
                 << format(" ties, worst error %.1e, %.0f%% of its limit\n", tally.worst, 100 * tally.ofLimit);
   }
   return tally.failed ? ExitCheckFailed : ExitDone;

@@ -10,6 +10,7 @@
 #include "Verbs.h"
 #include "VerifyLayer.h"
 
+#include "codegen/check/TrainedSpec.h"
 #include "codegen/check/VerifyReport.h"
 
 #include <CLI/App.hpp>
@@ -64,6 +65,14 @@ static int verifySpec(Session &session, const VerifyFlags &given, const CompileO
   if (int code = package ? loadStored(session, *package, input) : loadSpec(session, flags.spec, flags.compile, input))
     return code;
   std::unique_ptr<TextLayer> text;
+  if (flags.grad && input.isMoeText)
+    return fail(session, "E-UNSUPPORTED", "a layer written in the dialect has no backward pass",
+                "--grad is for specs and packages");
+  if (flags.grad && !package)
+    if (Result<LayerSpec> trained = withBackwardPass(input.spec))
+      input.spec = *trained;
+    else
+      return reportCompileErrors(session, input, {trained.error()});
   if (input.isMoeText && !(text = TextLayer::parse(session, input)))
     return ExitInvalid;
   v.text = text.get();
@@ -95,7 +104,12 @@ static void sayTolerances(Session &session, const VerifyFlags &flags, const Comp
     session.out << "cuda, --det off: two runs are compared with the reference, not with each other\n";
 }
 
-static int runVerify(Session &session, const VerifyFlags &flags) {
+static constexpr const char *gradientTokens = "0-3,5,8,17,33"; // without --tokens: backward calls are many
+
+static int runVerify(Session &session, const VerifyFlags &given) {
+  VerifyFlags flags = given;
+  if (flags.tokens.empty())
+    flags.tokens = flags.grad ? gradientTokens : VerifyFlags::forwardTokens;
   CompileOptions options;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
@@ -118,7 +132,7 @@ static int runVerify(Session &session, const VerifyFlags &flags) {
   options.emulateCuda = flags.emulate;
   if (flags.random)
     return verifyRandom(session, flags, options);
-  return flags.golden.empty() ? verifySpec(session, flags, options) : verifyGolden(session, flags.golden, options);
+  return flags.golden.empty() ? verifySpec(session, flags, options) : verifyGolden(session, flags.golden, options, flags.grad);
 }
 
 Verb addVerify(CLI::App &app) {
@@ -141,9 +155,10 @@ Verb addVerify(CLI::App &app) {
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   verb->add_flag("--print-specs", flags->printSpecs, "print the random specs instead of running them");
-  verb->add_option("--tokens", flags->tokens, "token counts: 1,2,4-64*2,100-108")
-      ->type_name("RANGE")
-      ->capture_default_str();
+  verb->add_option("--tokens", flags->tokens,
+                   std::string("token counts: 1,2,4-64*2,100-108; default: ") + VerifyFlags::forwardTokens +
+                       ", with --grad " + gradientTokens)
+      ->type_name("RANGE");
   verb->add_option("--seeds", flags->seeds, "sets of random weights")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -155,6 +170,8 @@ Verb addVerify(CLI::App &app) {
       "run AMX and CUDA kernels on any machine: tile instructions as calls that do the same, CUDA threads on "
       "the host, with rules of the device checked");
   verb->add_flag("--routing", flags->routing, "how much each expert is used by the random tokens, and what that says");
+  verb->add_flag("--grad", flags->grad,
+                 "the backward pass too: every gradient, of layers whose specs do not ask for one as well");
   verb->add_flag("--json", flags->json, "one JSON document on stdout");
   addCompileFlags(*verb, flags->compile);
   return {verb, [flags](Session &session) { return runVerify(session, *flags); }};

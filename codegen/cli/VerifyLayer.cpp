@@ -13,6 +13,7 @@
 #include "codegen/TemplateFiles.h"
 #include "codegen/emit/Manifest.h"
 #include "codegen/emulate/LoadedPackage.h"
+#include "codegen/gradcheck/SpecGradients.h"
 
 #include <map>
 #include <memory>
@@ -41,6 +42,7 @@ static VerifyOptions optionsOf(const Verification &v) {
   options.tf32 = v.flags.compile.math == "tf32";
   options.unordered = v.flags.compile.determinism == "off";
   options.emulated = v.flags.emulate;
+  options.gradients = v.gradients;
   return options;
 }
 
@@ -91,9 +93,9 @@ static Result<> checkMemoryOf(const Verification &v, const LayerOracle &oracle, 
   const LaunchPlan &plan = compiled.plan;
   const VerifyOptions options = optionsOf(v);
   int64_t most = options.mostTokens();
-  double bytes = verifyMemory(oracle, options);
+  double bytes = verifyMemory(oracle, options) + (v.gradients ? v.gradients->bytes(most) : 0);
   if (plan.header.isa_mask)
-    return checkMemory(bytes + double(plan.header.packed_bytes) + double(workspaceBytes(plan, most, v.flags.threads)),
+    return checkMemory(bytes + double(plan.packedBytes()) + double(workspaceBytes(plan, most, v.flags.threads)),
                        "verify");
   if (v.flags.emulate) // the device's memory is this machine's
     for (const CudaTargetPlan &target : compiled.cuda.targets)
@@ -116,12 +118,27 @@ static int verifyWith(Verification &v, LayerOracle &oracle, const CompileOptions
   return ExitDone;
 }
 
+// The oracle of v.input's gradients, while it lives.
+static Result<std::unique_ptr<SpecGradients>> makeGradients(Verification &v, const std::string &templatesDir,
+                                                            std::map<std::string, std::string> functions) {
+  Result<std::unique_ptr<SpecGradients>> made = SpecGradients::make(v.input.spec, templatesDir, std::move(functions));
+  if (made)
+    v.gradients = made->get();
+  return made;
+}
+
 int verifyLayer(Verification &v, const CompileOptions &options) {
   if (v.text) {
     TextOracle oracle(*v.text);
     return verifyWith(v, oracle, options);
   }
-  SpecOracle oracle(v.input.spec, functionTexts(v.input.spec, v.flags.compile.templatesDir));
+  std::map<std::string, std::string> functions = functionTexts(v.input.spec, v.flags.compile.templatesDir);
+  SpecOracle oracle(v.input.spec, functions);
+  if (!v.flags.grad)
+    return verifyWith(v, oracle, options);
+  Result<std::unique_ptr<SpecGradients>> gradients = makeGradients(v, v.flags.compile.templatesDir, functions);
+  if (!gradients)
+    return reportCompileErrors(v.session, v.input, {gradients.takeError()});
   return verifyWith(v, oracle, options);
 }
 

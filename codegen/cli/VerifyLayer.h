@@ -24,7 +24,8 @@ namespace moec {
 
 struct VerifyFlags {
   CompileFlags compile;
-  std::string spec, golden, tokens = "0-17,31-33,64";
+  static constexpr const char *forwardTokens = "0-17,31-33,64";
+  std::string spec, golden, tokens; // tokens: empty, the default
   int seeds = 1, threads = 3;
   int random = 0;
   uint64_t seed = 1;
@@ -33,6 +34,7 @@ struct VerifyFlags {
   bool emulate = false;
   bool printSpecs = false;
   bool routing = false;
+  bool grad = false;
   bool quietSkips = false; // several layers: a machine that is not there is said once
 };
 
@@ -46,6 +48,7 @@ struct Verification {
   size_t skipped = 0;
   const TextLayer *text = nullptr;                    // the layer of v.input if that is a .mlir file
   std::optional<RoutingStats> routing = std::nullopt; // of every call on the first machine, where it is asked for
+  GradientOracle *gradients = nullptr;                // with --grad
 
   // Every machine routes the same tokens, so one of them is enough.
   RoutingStats *firstRouting() { return routing && results.empty() ? &*routing : nullptr; }

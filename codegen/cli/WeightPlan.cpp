@@ -16,8 +16,8 @@ WeightPlan::WeightPlan(LaunchPlan plan, WeightDevice device) : launchPlan(std::m
   view.header = header;
   view.roles = reinterpret_cast<const moec_role *>(blob.data() + header->roles.offset);
   view.strings = blob.data() + header->strings.offset;
-  uint64_t packedBytes = header->packed_bytes;
-  deviceWeights = device == WeightDevice::Cuda ? cudaWeights(launchPlan, packedBytes) : launchPlan.weights;
+  uint64_t packedBytes = launchPlan.packedBytes();
+  deviceWeights = device == WeightDevice::Cuda ? cudaWeights(launchPlan, packedBytes) : launchPlan.packedWeights();
   set = {deviceWeights.data(), uint32_t(deviceWeights.size()), packedBytes};
   view.weight_set = set;
 }

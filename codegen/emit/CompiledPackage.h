@@ -35,6 +35,16 @@ struct DeviceModule {
   std::unique_ptr<llvm::Module> module;
 };
 
+// What forward saves of a layer that trains, and what backward computes again (grad/Partition.h).
+struct SavedFacts {
+  struct Value {
+    std::string what; // "experts.gate", "ids"
+    int64_t bytesPerToken = 0;
+  };
+  std::vector<Value> values;
+  std::vector<std::string> again;
+};
+
 struct CompiledPackage {
   CompiledPackage();
   ~CompiledPackage();
@@ -44,6 +54,7 @@ struct CompiledPackage {
   PackageSources sources;                    // what it was made from beside the spec
   LaunchPlan plan;                           // filled, isa variants included
   std::unique_ptr<CompiledPackage> backward; // of a layer that trains; its objects are among those below
+  SavedFacts saved;                          // with `backward`; empty where a package was read from a folder
   std::string scheduleText;                  // the schedule used, printed
   std::vector<std::string> fusionNotes;      // "F1  ...": what was fused and why
   std::vector<std::string> tuningNotes;      // where the kernels of each stage come from, if records were looked up

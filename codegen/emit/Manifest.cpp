@@ -84,10 +84,12 @@ private:
   void madeFrom(StringRef library);
   void argumentList();
   void argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional);
-  void workspace();
+  void workspace(const LaunchPlan &plan);
   void weights();
-  void buffers();
-  void steps();
+  void buffers(const LaunchPlan &plan);
+  void steps(const CompiledPackage &package);
+  void saved();
+  void training(const CompiledPackage &backward);
   void extent(StringRef key, moec_extent value);
 
   const CompiledPackage &package;
@@ -224,7 +226,7 @@ void ManifestWriter::argumentList() {
   });
 }
 
-void ManifestWriter::workspace() {
+void ManifestWriter::workspace(const LaunchPlan &plan) {
   json.attributeObject("workspace", [&] {
     json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
     json.attribute(
@@ -263,7 +265,7 @@ void ManifestWriter::workspace() {
 }
 
 void ManifestWriter::weights() {
-  json.attribute("packed_weights_bytes", int64_t(plan.header.packed_bytes));
+  json.attribute("packed_weights_bytes", int64_t(plan.packedBytes()));
   json.attributeArray("roles", [&] {
     for (const moec_role &role : plan.roles)
       json.object([&] {
@@ -275,7 +277,7 @@ void ManifestWriter::weights() {
       });
   });
   json.attributeArray("regions", [&] {
-    for (const moec_weight &weight : plan.weights)
+    for (const moec_weight &weight : plan.packedWeights())
       json.object([&] {
         json.attribute("layout", weight.layout == MOEC_LAYOUT_PANELS ? "panels" : "vector");
         json.attribute("dtype", dtypeText(weight.dtype));
@@ -288,6 +290,8 @@ void ManifestWriter::weights() {
         // experts of different width: the roles of part 0, one per group, then those of part 1
         if (weight.role_per_group)
           json.attribute("role_per_group", true);
+        if (weight.transposed) // n is the roles' inner extent
+          json.attribute("transposed", true);
         json.attribute("groups", weight.groups);
         json.attribute("n", weight.n);
         json.attribute("k", weight.k);
@@ -297,8 +301,8 @@ void ManifestWriter::weights() {
   });
 }
 
-void ManifestWriter::buffers() {
-  static const char *kinds[] = {"input", "output", "weight", "workspace", "optional_output", "route"};
+void ManifestWriter::buffers(const LaunchPlan &plan) {
+  static const char *kinds[] = {"input", "output", "weight", "workspace", "optional_output", "route", "gradient"};
   json.attributeArray("buffers", [&] {
     for (const moec_buffer &buffer : plan.buffers)
       json.object([&] {
@@ -311,7 +315,8 @@ void ManifestWriter::buffers() {
   });
 }
 
-void ManifestWriter::steps() {
+void ManifestWriter::steps(const CompiledPackage &package) {
+  const LaunchPlan &plan = package.plan;
   json.attributeArray("steps", [&] {
     for (const moec_step &step : plan.steps)
       json.object([&] {
@@ -340,6 +345,43 @@ void ManifestWriter::steps() {
   });
 }
 
+// Of moec_forward_args.saved.
+void ManifestWriter::saved() {
+  json.attributeObject("saved", [&] {
+    json.attribute("alignment_bytes", MOEC_WORKSPACE_ALIGN);
+    json.attribute("formula", "sum over values of up(per_token*T + per_sequence*B + fixed); up(n) = n rounded up to "
+                              "256; B sequences");
+    json.attributeArray("values", [&] {
+      for (size_t i = 0; i < package.saved.values.size(); ++i)
+        for (const moec_buffer &buffer : plan.buffers)
+          if (buffer.role == MOEC_ROLE_SAVED + i)
+            json.object([&] {
+              json.attribute("what", package.saved.values[i].what);
+              json.attribute("dtype", dtypeText(buffer.dtype));
+              extent("bytes", buffer.bytes);
+            });
+    });
+    json.attributeArray("computed_again", [&] {
+      for (const std::string &op : package.saved.again)
+        json.value(op);
+    });
+  });
+}
+
+// The backward pass, and what connects it with forward.
+void ManifestWriter::training(const CompiledPackage &backward) {
+  json.attributeObject("backward", [&] {
+    saved();
+    json.attributeArray("gradients", [&] {
+      for (const std::string &name : gradientTexts(backward.plan))
+        json.value(name);
+    });
+    workspace(backward.plan);
+    buffers(backward.plan);
+    steps(backward);
+  });
+}
+
 void ManifestWriter::write(StringRef library, ArrayRef<StringLiteral> calls, const FileDigests &files) {
   json.object([&] {
     identity();
@@ -353,10 +395,12 @@ void ManifestWriter::write(StringRef library, ArrayRef<StringLiteral> calls, con
       });
     madeFrom(library);
     argumentList();
-    workspace();
+    workspace(plan);
     weights();
-    buffers();
-    steps();
+    buffers(plan);
+    steps(package);
+    if (package.backward)
+      training(*package.backward);
     if (!package.cuda.targets.empty())
       json.attributeObject("cuda", [&] { writeCudaManifest(package, json); });
     json.attributeObject("files", [&] {

@@ -101,6 +101,32 @@ static std::string callLines(StringRef name, ArrayRef<StringLiteral> calls) {
          join(calls, ", ") + ".\n";
 }
 
+// How a layer that trains is called; names of gradients, of members of one role once.
+static std::string trainingLines(const CompiledPackage &package) {
+  if (!package.backward)
+    return "";
+  std::string lines = " * Training   a forward call with args.saved keeps what moec_layer_backward needs of it:\n"
+                      " *            moec_layer_saved_bytes, moec_layer_backward_workspace_bytes. Weights are packed "
+                      "again\n"
+                      " *            after a step of the optimiser. Gradients:\n";
+  std::string line, last;
+  for (const std::string &name : gradientTexts(package.backward->plan)) {
+    StringRef role = name; // experts.up.3 is of experts.up
+    auto [head, number] = role.rsplit('.');
+    if (!number.empty() && all_of(number, isDigit))
+      role = head;
+    if (role == last)
+      continue;
+    last = role.str();
+    if (line.size() + last.size() > 90) {
+      lines += " *              " + line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + last;
+  }
+  return lines + (line.empty() ? "" : " *              " + line + "\n");
+}
+
 static Result<PackageValues> templateValues(const CompiledPackage &package, LibraryKind kind,
                                             ArrayRef<StringLiteral> calls) {
   const moec_plan_header &header = package.plan.header;
@@ -122,6 +148,8 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
                   input.shapeText.str() + ": " + input.text.str() + ".\n";
   values.word("inputs", inputs);
   values.word("calls", callLines(package.name, calls));
+  values.word("training", trainingLines(package));
+  values.integer("trains", package.backward != nullptr);
   values.word("reports", reportLines(package.plan, !package.canonicalSpec.empty()));
   values.integer("num_losses", reportCount(package.plan, MOEC_ROLE_LOSSES));
   values.integer("num_choice_counts", reportCount(package.plan, MOEC_ROLE_CHOICE_COUNTS));

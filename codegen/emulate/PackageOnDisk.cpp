@@ -69,6 +69,13 @@ Result<std::unique_ptr<PackageOnDisk>> openPackage(const std::string &folder) {
   if (!plan)
     return plan.takeError();
   static_cast<PlanTables &>(package->compiled.plan) = std::move(*plan);
+  if (const moec_package *pass = backwardOf((*loaded)->get())) {
+    Result<PlanTables> backward = readPlan(pass);
+    if (!backward)
+      return package->stored.damaged(backward.error().message);
+    package->compiled.backward = std::make_unique<CompiledPackage>();
+    static_cast<PlanTables &>(package->compiled.backward->plan) = std::move(*backward);
+  }
   Result<std::optional<StoredPackage::Source>> source = package->stored.source();
   if (!source)
     return source.takeError();

@@ -119,4 +119,25 @@ TensorRef argumentValue(func::FuncOp layer, unsigned index, const std::function<
   return out;
 }
 
+void eachTensor(func::FuncOp layer, unsigned index, const TensorRef &value,
+                const std::function<void(const std::string &, TensorRef)> &visit) {
+  auto members = layer.getArgAttrOfType<DictionaryAttr>(index, "moe.members");
+  if (!members)
+    return visit(roleOf(layer, index), value);
+  std::string base = members.getAs<StringAttr>("role").getValue().str();
+  bool wide = value->shape.size() == 3;
+  int64_t rows = wide ? value->shape[1] : 1, columns = value->shape.back();
+  ArrayRef<int64_t> shapes = members.getAs<DenseI64ArrayAttr>("shapes");
+  for (auto [g, expert] : llvm::enumerate(members.getAs<DenseI64ArrayAttr>("experts").asArrayRef())) {
+    auto part = std::make_shared<Tensor>();
+    int64_t ownRows = wide ? shapes[2 * g] : 1, ownColumns = wide ? shapes[2 * g + 1] : shapes[g];
+    part->shape = wide ? std::vector<int64_t>{ownRows, ownColumns} : std::vector<int64_t>{ownColumns};
+    for (int64_t r = 0; r < ownRows; ++r) {
+      auto from = value->data.begin() + (int64_t(g) * rows + r) * columns;
+      part->data.insert(part->data.end(), from, from + ownColumns);
+    }
+    visit(base + "." + std::to_string(expert), part);
+  }
+}
+
 } // namespace moec::interpret

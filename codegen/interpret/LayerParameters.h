@@ -33,6 +33,10 @@ std::vector<LayerParameter> parametersOf(mlir::func::FuncOp layer);
 TensorRef argumentValue(mlir::func::FuncOp layer, unsigned index,
                         const std::function<TensorRef(const std::string &role)> &find);
 
+// The opposite for a value of argument `index`, its gradient say: tensors by role, of the members without their padding.
+void eachTensor(mlir::func::FuncOp layer, unsigned index, const TensorRef &value,
+                const std::function<void(const std::string &role, TensorRef tensor)> &visit);
+
 // The largest id that means something to the layer, plus one: groups of the dispatch of its experts; 1 without one.
 int64_t numGroups(mlir::func::FuncOp layer);
 

@@ -39,6 +39,14 @@ int64_t sharedWorkspaceBytes(const PlanTables &plan, int64_t numTokens, const Bu
   return total;
 }
 
+int64_t savedBytes(const PlanTables &plan, int64_t numTokens) {
+  int64_t total = 0;
+  for (const moec_buffer &buffer : plan.buffers)
+    if (buffer.role >= MOEC_ROLE_SAVED)
+      total += rounded(buffer.bytes.per_token * numTokens + buffer.bytes.per_sequence + buffer.bytes.fixed);
+  return total;
+}
+
 int64_t workspaceBytes(const PlanTables &plan, int64_t numTokens, int64_t workers) {
   if (int64_t chunk = plan.header.chunk_tokens; chunk && chunk < numTokens)
     return workspaceBytes(plan, chunk, workers) + rounded(4 * int64_t(plan.header.num_experts));

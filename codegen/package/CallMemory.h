@@ -20,6 +20,9 @@ using BufferFilter = std::function<bool(size_t buffer)>; // empty: every buffer
 // Of a call without reports on the CPU, with so many threads.
 int64_t workspaceBytes(const PlanTables &plan, int64_t numTokens, int64_t workers);
 
+// What a forward call saves for a backward call, in one sequence. 0: the layer does not train.
+int64_t savedBytes(const PlanTables &plan, int64_t numTokens);
+
 // The part of it that every device has: slots of the buffers that are used, and route tables.
 int64_t sharedWorkspaceBytes(const PlanTables &plan, int64_t numTokens, const BufferFilter &isUsed = {});
 

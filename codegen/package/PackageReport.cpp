@@ -4,6 +4,7 @@
 
 #include "codegen/package/PackageReport.h"
 
+#include "codegen/package/CallMemory.h"
 #include "codegen/package/StoredLibrary.h"
 
 #include "codegen/Machine.h"
@@ -51,6 +52,12 @@ Result<PackageFacts> factsOf(const StoredPackage &stored, const moec_package *pa
   Result<PlanTables> plan = readStoredPlan(stored, package);
   if (!plan)
     return plan.takeError();
+  if (const moec_package *pass = backwardOf(package)) {
+    Result<PlanTables> backward = readPlan(pass);
+    if (!backward)
+      return stored.damaged("its backward pass: " + backward.error().message);
+    facts.backward = std::move(*backward);
+  }
   const moec_plan_header &header = plan->header;
   for (const moec_output &output : moec_outputs)
     if (moec_is_report(&output) && std::any_of(plan->buffers.begin(), plan->buffers.end(),
@@ -76,6 +83,10 @@ Result<PackageFacts> factsOf(const StoredPackage &stored, const moec_package *pa
     size_t bytes = 0;
     if (layer && moec_layer_workspace_bytes(layer, t, &bytes) == MOEC_OK)
       facts.workspace.push_back({t, int64_t(bytes)});
+    if (facts.backward) {
+      facts.saved.push_back({t, savedBytes(*plan, t)});
+      facts.backwardSpace.push_back({t, workspaceBytes(*facts.backward, t, 1)});
+    }
   }
   moec_layer_destroy(layer);
   for (int isa = MOEC_NUM_ISAS - 1; isa >= 0; --isa)
@@ -135,6 +146,14 @@ static std::string scheduleText(const ScheduleOrigin &origin) {
   return text.empty() ? "heuristics" : text + "; heuristics for the rest";
 }
 
+// "1.0 MiB at 1, 3.0 MiB at 32"
+static std::string spaceText(const std::vector<PackageFacts::CallSpace> &calls) {
+  std::string text;
+  for (const PackageFacts::CallSpace &call : calls)
+    text += (text.empty() ? "" : ", ") + sizeText(call.bytes) + " at " + std::to_string(call.tokens);
+  return text;
+}
+
 static std::string templatesText(const PackageManifest &manifest) {
   std::vector<std::string> words;
   for (const auto &[path, use] : manifest.templates)
@@ -175,14 +194,16 @@ std::string packageText(const StoredPackage &stored, const PackageFacts &facts) 
     if (!manifest.cudaTargets.empty())
       text += line("GPUs", joined(manifest.cudaTargets));
     text += line("reports", facts.reports.empty() ? "none" : joined(facts.reports));
-    std::string space;
-    for (const PackageFacts::CallSpace &call : facts.workspace)
-      space += (space.empty() ? "" : ", ") + sizeText(call.bytes) + " at " + std::to_string(call.tokens);
-    text += line("workspace", (space.empty() ? "unknown" : space + " tokens, one thread") +
+    text += line("workspace", (facts.workspace.empty() ? "unknown" : spaceText(facts.workspace) + " tokens, one thread") +
                                   (facts.plan->header.chunk_tokens
                                        ? ", in chunks of " + std::to_string(facts.plan->header.chunk_tokens)
                                        : ""));
-    text += line("weights", sizeText(int64_t(facts.plan->header.packed_bytes)) + " packed");
+    if (facts.backward) {
+      text += line("trains", joined(gradientTexts(*facts.backward)));
+      text += line("saved", spaceText(facts.saved) + " tokens");
+      text += line("backward", spaceText(facts.backwardSpace) + " tokens of workspace, one thread");
+    }
+    text += line("weights", sizeText(int64_t(facts.plan->packedBytes())) + " packed");
     for (const moec_role &role : facts.plan->roles)
       text += line("", escaped(facts.plan->text(role.name)) + " " + shapeText(role));
   }
@@ -218,6 +239,16 @@ static void writeMadeFrom(JsonWriter &json, const PackageManifest &manifest) {
   });
 }
 
+static void writeSpace(JsonWriter &json, const char *key, const std::vector<PackageFacts::CallSpace> &calls) {
+  json.attributeArray(key, [&] {
+    for (const PackageFacts::CallSpace &call : calls)
+      json.object([&] {
+        json.attribute("tokens", call.tokens);
+        json.attribute("bytes", call.bytes);
+      });
+  });
+}
+
 static void writePlan(JsonWriter &json, const PackageFacts &facts) {
   const moec_plan_header &header = facts.plan->header;
   json.attribute("experts", header.num_experts);
@@ -227,7 +258,8 @@ static void writePlan(JsonWriter &json, const PackageFacts &facts) {
   json.attribute("y_dtype", typeText(header.y_dtype));
   json.attribute("max_tokens", header.max_tokens);
   json.attribute("chunk_tokens", header.chunk_tokens);
-  json.attribute("packed_weights_bytes", header.packed_bytes);
+  json.attribute("packed_weights_bytes", facts.plan->packedBytes());
+  json.attribute("trains", facts.backward.has_value());
   json.attribute("cpu", machineFacts().brand);
   json.attributeArray("isas", [&] {
     for (const PackageFacts::IsaUse &isa : facts.isas)
@@ -242,13 +274,15 @@ static void writePlan(JsonWriter &json, const PackageFacts &facts) {
     for (const std::string &report : facts.reports)
       json.value(report);
   });
-  json.attributeArray("workspace", [&] {
-    for (const PackageFacts::CallSpace &call : facts.workspace)
-      json.object([&] {
-        json.attribute("tokens", call.tokens);
-        json.attribute("bytes", call.bytes);
-      });
-  });
+  writeSpace(json, "workspace", facts.workspace);
+  if (facts.backward) {
+    json.attributeArray("gradients", [&] {
+      for (const std::string &name : gradientTexts(*facts.backward))
+        json.value(name);
+    });
+    writeSpace(json, "saved", facts.saved);
+    writeSpace(json, "backward_workspace", facts.backwardSpace);
+  }
   json.attributeArray("roles", [&] {
     for (const moec_role &role : facts.plan->roles)
       json.object([&] {

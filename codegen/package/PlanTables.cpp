@@ -26,7 +26,7 @@ template <class T> static std::vector<T> copySpan(const void *blob, moec_span sp
   return std::vector<T>(first, first + span.count);
 }
 
-Result<PlanTables> readPlan(const moec_package *package) {
+static Result<PlanTables> readPass(const moec_package *package) {
   moec_plan view;
   if (moec_status status = moec_plan_open(package, &view); status != MOEC_OK) {
     char text[512];
@@ -45,6 +45,38 @@ Result<PlanTables> readPlan(const moec_package *package) {
   std::vector<char> strings = copySpan<char>(&header, header.strings);
   plan.strings.assign(strings.begin(), strings.end());
   return plan;
+}
+
+const moec_package *backwardOf(const moec_package *package) {
+  return package && package->abi_minor >= 1 ? package->backward : nullptr;
+}
+
+Result<PlanTables> readPlan(const moec_package *package) {
+  Result<PlanTables> plan = readPass(package);
+  const moec_package *pass = plan ? backwardOf(package) : nullptr;
+  if (!pass)
+    return plan;
+  Result<PlanTables> backward = readPass(pass);
+  if (!backward)
+    return backward.takeError().within("backward pass");
+  plan->takeWeightsOf(*backward);
+  return plan;
+}
+
+std::vector<std::string> gradientTexts(const PlanTables &backward) {
+  static const std::pair<uint16_t, const char *> inputs[] = {{MOEC_ROLE_GRAD_X, "x"},
+                                                             {MOEC_ROLE_GRAD_RESIDUAL, "residual"},
+                                                             {MOEC_ROLE_GRAD_EXPERT_WEIGHTS, "expert_weights"}};
+  std::vector<std::string> names;
+  for (const auto &[role, name] : inputs)
+    for (const moec_buffer &buffer : backward.buffers)
+      if (buffer.role == role)
+        names.push_back(name);
+  for (const moec_buffer &buffer : backward.buffers)
+    for (size_t i = 0; buffer.kind == MOEC_BUFFER_GRADIENT && i < std::max<size_t>(1, buffer.route); ++i)
+      if (buffer.slot + i < backward.roles.size())
+        names.emplace_back(backward.text(backward.roles[buffer.slot + i].name));
+  return names;
 }
 
 const char *stepKindText(const moec_step &step) {

@@ -430,6 +430,10 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
       result->objects.push_back(std::move(object));
     second->objects.clear();
     result->backward = std::move(second);
+    result->plan.takeWeightsOf(result->backward->plan);
+    for (const SavedValue &value : training->saved)
+      result->saved.values.push_back({value.what, value.bytesPerToken()});
+    result->saved.again = training->again;
   }
   Result<Bytes> bytes = emitPlanObject(input);
   if (!bytes) {
@@ -487,6 +491,8 @@ std::optional<LaunchPlan> planLayer(const CompileInput &input, const CompileOpti
   if (!planned)
     return std::nullopt;
   LaunchPlan plan = compilation.plan();
+  if (const Compilation *backward = compilation.backwardPass())
+    plan.takeWeightsOf(backward->plan());
   plan.stageOf.clear();
   return plan;
 }

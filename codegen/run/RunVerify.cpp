@@ -27,7 +27,7 @@ static std::map<std::string, std::string> functionsOf(const StoredPackage::Sourc
 static Result<> checkMemoryOf(const LayerOracle &oracle, const PlanTables &plan, const VerifyOptions &options) {
   double bytes = verifyMemory(oracle, options);
   if (plan.header.isa_mask)
-    bytes += double(plan.header.packed_bytes) + double(workspaceBytes(plan, options.mostTokens(), options.threads));
+    bytes += double(plan.packedBytes()) + double(workspaceBytes(plan, options.mostTokens(), options.threads));
   return checkMemory(bytes, "verify");
 }
 

@@ -40,7 +40,8 @@ moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int
   if (index < 0 || (uint32_t)index >= layer->plan.header->roles.count)
     return moec_error(MOEC_INVALID_ARGUMENT, "role %d, the layer has %d", (int)index,
                       (int)layer->plan.header->roles.count);
-  *out_has = layer->backward && gradient_of(&layer->backward->plan, (uint32_t)index) >= 0;
+  int has = layer->backward && gradient_of(&layer->backward->plan, (uint32_t)index) >= 0;
+  *out_has = has ? 1 + (layer->plan.roles[index].matrix != 0) : 0;
   return MOEC_OK;
 }
 

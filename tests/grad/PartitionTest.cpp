@@ -6,10 +6,8 @@
 
 #include "codegen/build/RowOps.h"
 #include "codegen/check/RandomSpec.h"
-#include "codegen/grad/Partition.h"
+#include "codegen/gradcheck/JoinedPasses.h"
 #include "dsl/Presets.h"
-
-#include "mlir/IR/IRMapping.h"
 
 #include <gtest/gtest.h>
 
@@ -17,42 +15,6 @@ using namespace moec;
 using namespace mlir;
 
 namespace {
-
-// The body of `backward` behind that of `forward`, in one function of all arguments but the saved ones.
-func::FuncOp joined(const Partition &parts) {
-  func::FuncOp forward = parts.forward, backward = parts.backward;
-  OpBuilder builder(forward.getContext());
-  builder.setInsertionPointAfter(backward);
-  unsigned own = forward.getNumResults() - unsigned(parts.saved.size());
-  unsigned given = backward.getNumArguments() - unsigned(parts.saved.size());
-  auto types = backward.getArgumentTypes().take_front(given);
-  SmallVector<Type> results = llvm::to_vector(forward.getResultTypes().take_front(own));
-  llvm::append_range(results, backward.getResultTypes());
-  auto both = func::FuncOp::create(builder, forward.getLoc(), "both", builder.getFunctionType(types, results));
-  for (unsigned i = 0; i < given; ++i)
-    both.setArgAttrs(i, backward.getArgAttrDict(i));
-  for (unsigned i = 0; i < both.getNumResults(); ++i)
-    both.setResultAttrs(i, i < own ? forward.getResultAttrDict(i) : backward.getResultAttrDict(i - own));
-  Block *block = both.addEntryBlock();
-  builder.setInsertionPointToEnd(block);
-  auto copy = [&](func::FuncOp from, ArrayRef<Value> arguments) {
-    IRMapping mapping;
-    mapping.map(from.getArguments(), arguments);
-    SmallVector<Value> values;
-    for (Operation &op : from.getBody().front().without_terminator())
-      builder.clone(op, mapping);
-    for (Value value : from.getBody().front().getTerminator()->getOperands())
-      values.push_back(mapping.lookup(value));
-    return values;
-  };
-  SmallVector<Value> arguments(both.getArguments().begin(), both.getArguments().end());
-  SmallVector<Value> first = copy(forward, ArrayRef<Value>(arguments).take_front(forward.getNumArguments()));
-  arguments.append(first.begin() + own, first.end());
-  SmallVector<Value> all(first.begin(), first.begin() + own);
-  llvm::append_range(all, copy(backward, arguments));
-  func::ReturnOp::create(builder, both.getLoc(), all);
-  return both;
-}
 
 void expectSame(GradientCase &one, SavePolicy policy, bool fused) {
   ASSERT_TRUE(one.prepare(7, 2));
@@ -65,7 +27,7 @@ void expectSame(GradientCase &one, SavePolicy policy, bool fused) {
     ASSERT_TRUE(succeeded(fuseStages(parts.forward, notes)) && succeeded(fuseStages(parts.backward, notes)));
     ASSERT_TRUE(succeeded(verify(*one.both.built.module)));
   }
-  one.both.built.layer = joined(parts);
+  one.both.built.layer = joinPasses(parts);
   one.got = {};
   ASSERT_TRUE(one.runInterpreter());
   auto again = one.gradients();
