@@ -100,14 +100,18 @@ class MoE(torch.nn.Module):
         """A parameter (a buffer for ids) under a name with dots: in modules that are named by its parts."""
         *path, key = name.split(".")
         module: torch.nn.Module = self
-        for part in path:
-            if part not in module._modules:
-                module.add_module(part, torch.nn.Module())
-            module = module._modules[part]  # type: ignore[assignment]
-        if value.is_floating_point():
-            module.register_parameter(key, torch.nn.Parameter(value, requires_grad=self._trainable.trained[name]))
-        else:
-            module.register_buffer(key, value)
+        try:
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, torch.nn.Module())
+                module = module._modules[part]  # type: ignore[assignment]
+            if value.is_floating_point():
+                module.register_parameter(key, torch.nn.Parameter(value, requires_grad=self._trainable.trained[name]))
+            else:
+                module.register_buffer(key, value)
+        except KeyError as reason:
+            text = f"no module can have a parameter {name}: {reason.args[0]}; name the tensor otherwise in the spec"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text) from None
 
     def _take(self, source: Mapping[str, torch.Tensor], prefix: str) -> None:
         found = {name: source[prefix + name] for name in self._trainable.names if prefix + name in source}

@@ -310,18 +310,31 @@ def _without_gaps(stored: Any) -> bool:
 
 
 class _Seen:
-    """Tensors as they were when they were packed. As _ops.Watch, it also compares some places of each. It keeps their
-    memory, so that no other tensor can have its address."""
+    """Tensors as they were when they were packed. Their memory is kept, so that no other tensor can have its address.
+
+    torch counts what it writes into a tensor, except through `tensor.data`. Therefore values are compared too: all of
+    them if they are few, otherwise some of each tensor, as _ops.Watch does.
+    """
+
+    _FEW = 1 << 20  # bytes of all tensors together: 0.1 ms
+    _PLACES = 4
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self._keeps = [tensor.detach() for tensor in tensors]
         self._facts = [(tensor.data_ptr(), _ops._version(tensor)) for tensor in tensors]
-        self._words = [(w, w.value) for tensor in tensors for w in _ops._some_words(tensor, 4)]
+        self._copies: List[torch.Tensor] = []
+        self._words: List[Tuple[ctypes.c_uint16, int]] = []
+        if sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= self._FEW:
+            self._copies = [tensor.clone() for tensor in self._keeps if tensor.is_cpu]
+        else:
+            self._words = [(w, w.value) for tensor in tensors for w in _ops._some_words(tensor, self._PLACES)]
 
     def same(self, tensors: Sequence[torch.Tensor]) -> bool:
         for tensor, (address, version) in zip(tensors, self._facts):
             if tensor.data_ptr() != address or _ops._version(tensor) != version:
                 return False
+        if any(not torch.equal(tensor, copy) for tensor, copy in zip(self._keeps, self._copies)):
+            return False
         return all(word.value == value for word, value in self._words)
 
 
