@@ -82,7 +82,7 @@ TEST_F(BackwardArguments, sizes) {
   REFUSED(MOEC_WORKSPACE_TOO_SMALL,
           "saved has " + std::to_string(saved - 1) + " bytes, 5 tokens need " + std::to_string(saved),
           --c.args.saved_bytes);
-  REFUSED(MOEC_TOO_MANY_TOKENS, "num_tokens is 65, the layer takes up to 64", c.args.num_tokens = 65);
+  REFUSED(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is 65, the layer takes up to 64", c.args.num_tokens = 65);
   REFUSED(MOEC_SHAPE, "num_tokens is -1", c.args.num_tokens = -1);
   REFUSED(MOEC_SHAPE, "tokens_per_sequence is 2, which does not divide 5 tokens", c.args.tokens_per_sequence = 2);
   REFUSED(MOEC_INVALID_ARGUMENT,
@@ -178,11 +178,11 @@ TEST_F(BackwardArguments, gradients_of_vectors_are_told_from_those_of_matrices) 
 TEST_F(BackwardArguments, questions_about_memory) {
   BackwardCall call(*trained, tokens);
   size_t bytes = 7;
-  EXPECT_EQ(moec_layer_saved_bytes(call.layer, 65, 0, &bytes), MOEC_TOO_MANY_TOKENS);
+  EXPECT_EQ(moec_layer_saved_bytes(call.layer, 65, 0, &bytes), MOEC_TOKENS_OUT_OF_RANGE);
   EXPECT_EQ(moec_layer_saved_bytes(call.layer, -1, 0, &bytes), MOEC_SHAPE);
   EXPECT_EQ(moec_layer_saved_bytes(call.layer, 1, 0, nullptr), MOEC_NULL_POINTER);
   EXPECT_EQ(moec_layer_saved_bytes(nullptr, 1, 0, &bytes), MOEC_NULL_POINTER);
-  EXPECT_EQ(moec_layer_backward_workspace_bytes(call.layer, 65, 0, &bytes), MOEC_TOO_MANY_TOKENS);
+  EXPECT_EQ(moec_layer_backward_workspace_bytes(call.layer, 65, 0, &bytes), MOEC_TOKENS_OUT_OF_RANGE);
   EXPECT_EQ(moec_layer_backward_workspace_bytes(call.layer, 1, 0, nullptr), MOEC_NULL_POINTER);
   EXPECT_EQ(moec_layer_backward_workspace_bytes(nullptr, 1, 0, &bytes), MOEC_NULL_POINTER);
   EXPECT_EQ(bytes, 7u);
