@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <map>
 
 namespace moec {
 
@@ -164,16 +163,26 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
 
 namespace {
 
-// id -> weight of one token. False: an id stands twice.
-bool choicesOf(const std::vector<int64_t> &ids, const std::vector<double> &weights, int64_t token, int64_t choices,
-               std::map<int64_t, double> &out) {
+using TokenChoices = std::vector<std::pair<int64_t, double>>; // ids and their weights, by id
+
+bool isSameId(const std::pair<int64_t, double> &a, const std::pair<int64_t, double> &b) { return a.first == b.first; }
+
+TokenChoices choicesOf(const std::vector<int64_t> &ids, const std::vector<double> &weights, int64_t token,
+                       int64_t choices) {
+  TokenChoices out;
   for (int64_t i = token * choices; i < (token + 1) * choices; ++i)
-    if (ids[i] != -1 && !(std::fabs(weights[i]) < weightless) && !out.emplace(ids[i], weights[i]).second)
-      return false;
-  return true;
+    if (ids[i] != -1 && !(std::fabs(weights[i]) < weightless))
+      out.push_back({ids[i], weights[i]});
+  std::stable_sort(out.begin(), out.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
+  return out;
 }
 
-std::string idsText(const std::map<int64_t, double> &choices) {
+// As tables and replaced ids may have it.
+bool hasOneTwice(const TokenChoices &choices) {
+  return std::adjacent_find(choices.begin(), choices.end(), isSameId) != choices.end();
+}
+
+std::string idsText(const TokenChoices &choices) {
   std::string text = "{";
   for (const auto &[id, weight] : choices)
     text += (text.size() > 1 ? ", " : "") + std::to_string(id);
@@ -193,23 +202,22 @@ Comparison compareChoices(const std::vector<int64_t> &actualIds, const std::vect
                       " weights; expected " + std::to_string(size) + " in rows of " + std::to_string(choices));
   Measure measure(options, "expert");
   for (int64_t t = 0; t < int64_t(size) / choices; ++t) {
-    std::map<int64_t, double> actual, expected;
     Row row;
     int64_t name = measure.nameOf(size_t(t));
     std::string token = "token " + std::to_string(name);
-    choicesOf(expectedIds, expectedWeights, t, choices, expected);
-    if (!choicesOf(actualIds, actualWeights, t, choices, actual))
+    TokenChoices expected = choicesOf(expectedIds, expectedWeights, t, choices);
+    TokenChoices actual = choicesOf(actualIds, actualWeights, t, choices);
+    if (hasOneTwice(actual) && !hasOneTwice(expected))
       return refuse(name, -1, token + " has one expert twice");
-    bool same =
-        actual.size() == expected.size() && std::equal(actual.begin(), actual.end(), expected.begin(),
-                                                       [](const auto &a, const auto &b) { return a.first == b.first; });
-    if (!same)
+    if (!std::equal(actual.begin(), actual.end(), expected.begin(), expected.end(), isSameId))
       return refuse(name, -1, token + " has experts " + idsText(actual) + "; expected " + idsText(expected));
-    for (const auto &[id, weight] : expected) {
-      if (auto why = refusal(actual[id], weight, options))
+    for (size_t i = 0; i < expected.size(); ++i) {
+      auto [id, weight] = expected[i];
+      double found = actual[i].second;
+      if (auto why = refusal(found, weight, options))
         return refuse(name, id, "the weight at " + place("expert", name, id) + " " + *why);
       if (std::isfinite(weight))
-        row.push_back({actual[id], weight, id});
+        row.push_back({found, weight, id});
     }
     measure.add(size_t(t), row);
   }

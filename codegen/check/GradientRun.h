@@ -21,8 +21,7 @@ namespace moec {
 // error: it could not be run.
 using PrepareThreads = std::function<Result<>(int threads)>;
 Result<bool> verifyGradients(GradientOracle &oracle, LayerRun &layer, int threads, const PrepareThreads &prepare,
-                             CheckResult &result, std::string &reason,
-                             std::unique_ptr<CallGradients> *first = nullptr);
+                             CheckResult &result, std::string &reason, std::unique_ptr<CallGradients> *first = nullptr);
 
 } // namespace moec
 

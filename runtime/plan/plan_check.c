@@ -226,7 +226,7 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
     MOEC_OUTPUTS(OUTPUT)
 #undef OUTPUT
   default:
-    return buffer->kind != MOEC_BUFFER_INPUT && buffer->kind != MOEC_BUFFER_OUTPUT &&
+    return buffer->role == MOEC_ROLE_NONE && buffer->kind != MOEC_BUFFER_INPUT && buffer->kind != MOEC_BUFFER_OUTPUT &&
            buffer->kind != MOEC_BUFFER_OPT_OUTPUT;
   }
 }

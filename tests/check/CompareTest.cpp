@@ -196,5 +196,9 @@ TEST(Compare, choices_as_sets_aligned_by_id) {
   EXPECT_EQ(compare({3, 3, 0, 2}, {0.75, 0.25, 1, 0}).text, "FAIL token 0 has one expert twice");
   EXPECT_EQ(compare({3, 1, 0, 2}, {notANumber, 0.25, 1, 0}).text,
             "FAIL the weight at row 0 expert 3 is nan; expected 0.75");
+  // ids that were replaced may name an expert twice
+  EXPECT_TRUE(compareChoices({3, 3}, {0.75, 0.25}, {3, 3}, {0.75, 0.25}, 2, options).pass);
+  EXPECT_FALSE(compareChoices({3, 3}, {0.25, 0.75}, {3, 3}, {0.75, 0.25}, 2, options).pass);
+  EXPECT_FALSE(compareChoices({3, 1}, {0.75, 0.25}, {3, 3}, {0.75, 0.25}, 2, options).pass);
   EXPECT_EQ(compare({3, 1}, {0.75, 0.25}).text, "FAIL 2 ids and 2 weights; expected 4 in rows of 2");
 }

@@ -60,8 +60,8 @@ void sometimesNothing(const moec_call *call, void *const *args, void *scratch, i
   if (++callsSoFar % 5)
     original(call, args, scratch, first, last);
 }
-template <int from> void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first,
-                                             int64_t last) {
+template <int from>
+void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last) {
   void *others[MOEC_MAX_STEP_ARGS];
   std::memcpy(others, args, sizeof(void *) * (from + 2));
   others[from] = args[from + 1];
@@ -177,9 +177,12 @@ bool sharedSlot(EditablePass &p, moec_step &step) {
 }
 
 const PlanMistake planMistakes[] = {
-    {"a stale buffer", staleBuffer},        {"the gradient of another parameter", otherParameter},
-    {"weights of another role", otherWeights}, {"two steps in the wrong order", exchangedSteps},
-    {"a gradient that is not stored", droppedStore}, {"a slot that is still in use", sharedSlot},
+    {"a stale buffer", staleBuffer},
+    {"the gradient of another parameter", otherParameter},
+    {"weights of another role", otherWeights},
+    {"two steps in the wrong order", exchangedSteps},
+    {"a gradient that is not stored", droppedStore},
+    {"a slot that is still in use", sharedSlot},
 };
 
 class Mistakes : public testing::Test {
@@ -229,8 +232,8 @@ TEST_F(Mistakes, each_in_a_kernel_is_seen) {
       std::vector<moec_kernel_fn> right = pass.functions;
       for (size_t s = 0; s < pass.header().steps.count && !seen; ++s) {
         const moec_step &step = pass.step(s);
-        const moec_isa_variants &isa = step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16)
-                                                                                     : moec_cpu_isa()];
+        const moec_isa_variants &isa =
+            step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16) : moec_cpu_isa()];
         if (step.kind != mistake.kind || !isa.num_variants)
           continue;
         original = right[isa.first_fn];
