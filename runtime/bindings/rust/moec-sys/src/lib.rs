@@ -90,6 +90,9 @@ pub const MOEC_REPORT_LOGIT_MEAN: c_uint = 8;
 pub const MOEC_REPORT_LOGIT_MAX: c_uint = 16;
 pub const MOEC_REPORT_DIVERSITY: c_uint = 32;
 pub const MOEC_REPORT_DROPPED_TOKENS: c_uint = 64;
+pub const MOEC_GRADIENT_NONE: c_int = 0;
+pub const MOEC_GRADIENT_VECTOR: c_int = 1;
+pub const MOEC_GRADIENT_MATRIX: c_int = 2;
 
 /// Runs `body(body_arg, i, worker)` for every i in `[0, count)`.
 pub type moec_parallel_for = Option<
@@ -198,6 +201,41 @@ pub struct moec_forward_args {
     pub out_diversity: *mut f32,
     pub out_dropped_tokens: *mut i32,
     pub probe: *const moec_probe,
+    pub saved: *mut c_void,
+    pub saved_bytes: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct moec_backward_args {
+    pub struct_size: usize,
+    pub num_tokens: i64,
+    pub tokens_per_sequence: i64,
+    pub x: *const c_void,
+    pub grad_y: *const c_void,
+    pub grad_losses: *const f32,
+    pub saved: *const c_void,
+    pub saved_bytes: usize,
+    pub workspace: *mut c_void,
+    pub workspace_bytes: usize,
+    pub grad_x: *mut c_void,
+    pub grad_residual: *mut c_void,
+    pub grad_expert_weights: *mut f32,
+    pub grad_parameters: *const *mut c_void,
+    pub grad_dtype: i32,
+    pub accumulate: i32,
+    pub stream: *mut c_void,
+    pub residual: *const c_void,
+    pub noise: *const f32,
+    pub uniform: *const f32,
+    pub token_ids: *const i32,
+    pub expert_ids: *const i32,
+    pub expert_weights: *const f32,
+    pub group_ids: *const i32,
+    pub priority: *const f32,
+    pub capacity: *const i32,
+    pub top_k: *const i32,
+    pub probe: *const moec_probe,
 }
 
 #[repr(C)]
@@ -222,7 +260,7 @@ pub struct moec_layer_info {
     pub num_losses: i32,
     pub num_choice_counts: i32,
     pub reports: u32,
-    pub reserved: i32,
+    pub trains: i32,
 }
 
 #[repr(C)]
@@ -309,6 +347,24 @@ extern "C" {
         layer: *const moec_layer,
         weights: *const moec_weights,
         args: *const moec_forward_args,
+    ) -> moec_status;
+    pub fn moec_layer_saved_bytes(
+        layer: *const moec_layer,
+        num_tokens: i64,
+        tokens_per_sequence: i64,
+        out_bytes: *mut usize,
+    ) -> moec_status;
+    pub fn moec_layer_backward_workspace_bytes(
+        layer: *const moec_layer,
+        num_tokens: i64,
+        tokens_per_sequence: i64,
+        out_bytes: *mut usize,
+    ) -> moec_status;
+    pub fn moec_layer_role_gradient(layer: *const moec_layer, index: i32, out_kind: *mut i32) -> moec_status;
+    pub fn moec_layer_backward(
+        layer: *const moec_layer,
+        weights: *const moec_weights,
+        args: *const moec_backward_args,
     ) -> moec_status;
     pub fn moec_load_of_counts(counts: *const i32, num_experts: i64, out_load: *mut moec_load) -> moec_status;
     pub fn moec_update_choice_bias(
