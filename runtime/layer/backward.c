@@ -31,17 +31,19 @@ static int32_t gradient_of(const moec_plan *backward, uint32_t index) {
   return -1;
 }
 
-moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_has) {
+moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_kind) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
-  if (!out_has)
-    return moec_error(MOEC_NULL_POINTER, "out_has is NULL");
+  if (!out_kind)
+    return moec_error(MOEC_NULL_POINTER, "out_kind is NULL");
   if (index < 0 || (uint32_t)index >= layer->plan.header->roles.count)
     return moec_error(MOEC_INVALID_ARGUMENT, "role %d, the layer has %d", (int)index,
                       (int)layer->plan.header->roles.count);
   int has = layer->backward && gradient_of(&layer->backward->plan, (uint32_t)index) >= 0;
-  *out_has = has ? 1 + (layer->plan.roles[index].matrix != 0) : 0;
+  *out_kind = !has                            ? MOEC_GRADIENT_NONE
+              : layer->plan.roles[index].matrix ? MOEC_GRADIENT_MATRIX
+                                                : MOEC_GRADIENT_VECTOR;
   return MOEC_OK;
 }
 
