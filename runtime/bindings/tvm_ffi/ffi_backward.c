@@ -142,7 +142,14 @@ static moec_status fill_inputs(backward_call *call) {
                 {MOEC_ROLE_GROUP_IDS, offsetof(moec_backward_args, group_ids)},
                 {MOEC_ROLE_PRIORITY, offsetof(moec_backward_args, priority)},
                 {MOEC_ROLE_CAPACITY, offsetof(moec_backward_args, capacity)},
-                {MOEC_ROLE_TOP_K, offsetof(moec_backward_args, top_k)}};
+                {MOEC_ROLE_TOP_K, offsetof(moec_backward_args, top_k)},
+                {MOEC_ROLE_JITTER, offsetof(moec_backward_args, jitter)},
+                {MOEC_ROLE_REPLACE, offsetof(moec_backward_args, replace)},
+                {MOEC_ROLE_REPLACE_IDS, offsetof(moec_backward_args, replace_ids)},
+                {MOEC_ROLE_HIDDEN_MASK, offsetof(moec_backward_args, hidden_mask)},
+                {MOEC_ROLE_OUTPUT_MASK, offsetof(moec_backward_args, output_mask)},
+                {MOEC_ROLE_EXPERT_MASK, offsetof(moec_backward_args, expert_mask)},
+                {MOEC_ROLE_MIDPOINT_MASK, offsetof(moec_backward_args, midpoint_mask)}};
   moec_status status = MOEC_OK;
   for (size_t i = 0; status == MOEC_OK && i < sizeof(inputs) / sizeof(inputs[0]); ++i) {
     const moec_ffi_tensor *tensor = call->forward.tensors[inputs[i].role];
