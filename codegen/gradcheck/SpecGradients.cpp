@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 using namespace mlir;
 
@@ -106,6 +107,23 @@ double SpecGradients::bytes(int64_t tokens) const {
   return 8 * elements;
 }
 
+// Ids of a table may be integers.
+static double elementOf(const RoleTensor &tensor, int64_t i) {
+  const char *at = static_cast<const char *>(tensor.data);
+  int64_t wide = 0;
+  int32_t narrow = 0;
+  switch (tensor.type) {
+  case DataType::I64:
+    std::memcpy(&wide, at + 8 * i, sizeof wide);
+    return double(wide);
+  case DataType::I32:
+    std::memcpy(&narrow, at + 4 * i, sizeof narrow);
+    return double(narrow);
+  default:
+    return loadElement(tensor.data, tensor.type, i);
+  }
+}
+
 void SpecGradients::setWeights(const RoleTensors &drawn, uint64_t seed) {
   if (seed && seed == weightSeed)
     return;
@@ -121,7 +139,7 @@ void SpecGradients::setWeights(const RoleTensors &drawn, uint64_t seed) {
     for (int64_t extent : tensor.shape)
       count *= extent;
     for (int64_t i = 0; i < count; ++i)
-      value->data.push_back(loadElement(tensor.data, tensor.type, i));
+      value->data.push_back(elementOf(tensor, i));
     weights[role] = std::move(value);
   }
 }

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { NUM_GRADIENT_ROLES = MOEC_ROLE_GRAD_EXPERT_WEIGHTS - MOEC_ROLE_GRAD_Y + 1 };
+enum { MAX_PAIRED_ROLES = 256, NUM_GRADIENT_ROLES = MOEC_ROLE_GRAD_EXPERT_WEIGHTS - MOEC_ROLE_GRAD_Y + 1 };
 
 moec_status moec_check_trains(const moec_layer *layer) {
   moec_status status = moec_check_layer(layer);
@@ -31,17 +31,19 @@ static int32_t gradient_of(const moec_plan *backward, uint32_t index) {
   return -1;
 }
 
-moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_has) {
+moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_kind) {
   moec_status status = moec_check_layer(layer);
   if (status != MOEC_OK)
     return status;
-  if (!out_has)
-    return moec_error(MOEC_NULL_POINTER, "out_has is NULL");
+  if (!out_kind)
+    return moec_error(MOEC_NULL_POINTER, "out_kind is NULL");
   if (index < 0 || (uint32_t)index >= layer->plan.header->roles.count)
     return moec_error(MOEC_INVALID_ARGUMENT, "role %d, the layer has %d", (int)index,
                       (int)layer->plan.header->roles.count);
   int has = layer->backward && gradient_of(&layer->backward->plan, (uint32_t)index) >= 0;
-  *out_has = has ? 1 + (layer->plan.roles[index].matrix != 0) : 0;
+  *out_kind = !has                            ? MOEC_GRADIENT_NONE
+              : layer->plan.roles[index].matrix ? MOEC_GRADIENT_MATRIX
+                                                : MOEC_GRADIENT_VECTOR;
   return MOEC_OK;
 }
 
@@ -125,21 +127,40 @@ static moec_status check_presence(const moec_layer *layer, const moec_backward_a
   return MOEC_OK;
 }
 
-static moec_status check_parameter(const moec_layer *layer, const moec_backward_args *args, uint32_t index,
-                                   const moec_caller_range *others, int num_others) {
+/* The caller's gradient of role `index`. */
+static moec_caller_range parameter_range(const moec_layer *layer, const moec_backward_args *args, uint32_t index) {
   const moec_plan *plan = &layer->plan;
   const moec_role *role = &plan->roles[index];
   int64_t elements = 1;
   for (int i = 0; i < role->rank; ++i)
     elements *= role->dims[i];
   int64_t size = role->matrix ? moec_dtype_bytes((uint32_t)args->grad_dtype) : 4;
-  moec_caller_range pair[2] = {
-      {plan->strings + role->name, (uintptr_t)args->grad_parameters[index], (uint64_t)(elements * size), 16, 1}};
+  return (moec_caller_range){plan->strings + role->name, (uintptr_t)args->grad_parameters[index],
+                             (uint64_t)(elements * size), 16, 1};
+}
+
+static moec_status check_parameter(const moec_layer *layer, const moec_backward_args *args, uint32_t index,
+                                   const moec_caller_range *others, int num_others) {
+  moec_caller_range pair[2] = {parameter_range(layer, args, index)};
   moec_status status = MOEC_OK;
   for (int i = 0; status == MOEC_OK && i < num_others; ++i) {
     pair[1] = others[i];
     status = moec_check_ranges(pair, 2);
   }
+  return status;
+}
+
+/* Gradients of parameters among each other. NOTE: not of thousands of experts' parts, whose pairs would take longer than
+ * a call. */
+static moec_status check_pairs(const moec_layer *layer, const moec_backward_args *args) {
+  uint32_t count = args->grad_parameters ? layer->plan.header->roles.count : 0;
+  moec_status status = MOEC_OK;
+  for (uint32_t i = 0; i < count && count <= MAX_PAIRED_ROLES; ++i)
+    for (uint32_t j = 0; status == MOEC_OK && j < i; ++j)
+      if (args->grad_parameters[i] && args->grad_parameters[j]) {
+        moec_caller_range pair[2] = {parameter_range(layer, args, j), parameter_range(layer, args, i)};
+        status = moec_check_ranges(pair, 2);
+      }
   return status;
 }
 
@@ -182,7 +203,7 @@ static moec_status check_memory(const moec_layer *layer, const moec_weights *wei
   for (uint32_t i = 0; status == MOEC_OK && args->grad_parameters && i < layer->plan.header->roles.count; ++i)
     if (args->grad_parameters[i])
       status = check_parameter(layer, args, i, ranges, count);
-  return status;
+  return status == MOEC_OK ? check_pairs(layer, args) : status;
 }
 
 moec_status moec_check_backward(const moec_layer *layer, const moec_weights *weights, const moec_backward_args *caller,

@@ -66,6 +66,15 @@ int useEverything(const moec_package *linked, const char *path) {
   call.x(std::span<const float>(x)).y(std::span<float>(y)).ids(std::span<int32_t>(ids));
 #endif
   moec::Result<void> result = call.run(workspace);
+  moec::Buffer kept = *layer.saved(2), space = *layer.backward_workspace(2);
+  call.saved(kept).saved(kept.data(), *layer.saved_bytes(2));
+  std::vector<moec::bf16> short_gradient(192);
+  moec::Backward backward = layer.backward(weights);
+  backward.x(x).grad_y(y).grad_losses(x).saved(kept).saved(kept.data(), kept.size()).stream(nullptr);
+  backward.grad_x(y).grad_residual(y).grad_expert_weights(y).gradient("experts.gate", gate).accumulate();
+  backward.gradient("experts.up", short_gradient).tokens_per_sequence(1).residual(x).noise(x).uniform(x);
+  backward.token_ids(ids).expert_ids(ids).expert_weights(x).group_ids(ids).priority(x).capacity({&one, 1});
+  result = backward.top_k({&one, 1}).run(space.data(), *layer.backward_workspace_bytes(2));
 #if defined(__cpp_exceptions)
   moec::or_throw(result);
   weights = moec::or_throw(layer.load(path));

@@ -42,6 +42,7 @@ page() {
     --set MOEC_CACHE="$MOEC_CACHE" --max-lines 60 || failed=1
 }
 page torch.md
+page training.md
 page jax.md
 page tvm_ffi/README.md
 page python/README.md

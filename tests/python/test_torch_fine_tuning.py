@@ -120,7 +120,8 @@ def test_gradient_checkpointing_and_torch_compile(model):
     torch.testing.assert_close(learn(saved, False, steps=3), expected, atol=1e-4, rtol=1e-4)
     moec.torch.accelerate(model, train=True, strict=True)
     torch._dynamo.reset()
-    torch.testing.assert_close(learn(torch.compile(model, backend="aot_eager"), False, steps=3), expected, atol=1e-4, rtol=1e-4)
+    compiled = torch.compile(model, backend="aot_eager")
+    torch.testing.assert_close(learn(compiled, False, steps=3), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_other_gradients_are_found(model):

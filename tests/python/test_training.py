@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Layer.forward_saved and Layer.backward with NumPy: gradients beside central differences, types, buffers, sentences."""
+"""Layer.forward_saved and Layer.backward with NumPy: gradients beside differences, types, buffers, sentences."""
 
 import gc
+import tempfile
 import unittest
 
 import tiny
@@ -196,14 +197,28 @@ class Training(unittest.TestCase):
                      lambda: layer.backward(dy, saved, out={"experts.up": np.zeros((4, 6), "float32")}))
         self.refused("accumulate adds to what arrays hold, but out has none for experts.up",
                      lambda: layer.backward(dy, saved, want=("x", "experts.up"), accumulate=True))
-        self.refused("grad_dtype is 'bfloat16', expected float32", lambda: layer.backward(dy, saved, grad_dtype="bfloat16"))
+        self.refused("grad_dtype is 'bfloat16', expected float32",
+                     lambda: layer.backward(dy, saved, grad_dtype="bfloat16"))
         self.refused("out for x .* is read only|x is read only",
                      lambda: layer.backward(dy, saved, out={"x": np.broadcast_to(np.float32(0), (9, H))}))
         old = layer.pack(self.tensors)
         layer.pack(self.tensors, reuse=old)
         self.refused("", lambda: layer(self.x, old))
-        self.refused("reuse is .*expected weights that this layer packed",
-                     lambda: layer.pack(self.tensors, reuse=saved))
+        self.refused("reuse is of type Saved, expected moec.Weights", lambda: layer.pack(self.tensors, reuse=saved))
+
+    def test_only_own_memory_is_used_again(self):
+        layer, other = self.layer, moec.load(tiny.package())
+        old = layer.pack(self.tensors)
+        new = layer.pack(self.tensors, reuse=old)
+        expected = layer(self.x, new)
+        with tempfile.TemporaryDirectory() as folder:
+            new.save(folder + "/weights")
+            mapped = layer.map(folder + "/weights")
+            for wrong in (old, mapped, other.pack(self.tensors)):
+                self.refused("expected weights that this layer packed or loaded, and that were not given up",
+                             lambda: layer.pack(self.tensors, reuse=wrong))
+            self.assertTrue((layer(self.x, mapped) == expected).all())
+        self.assertTrue((layer(self.x, new) == expected).all())
 
 
 if __name__ == "__main__":

@@ -35,14 +35,22 @@ std::vector<std::set<int64_t>> expertsOf(BackwardCall &call) {
 
 class BackwardResults : public testing::TestWithParam<const char *> {
 protected:
-  std::unique_ptr<TrainedLayer> make(const std::string &more = "") {
-    return TrainedLayer::make(smallTrainedSpec(more, GetParam()));
+  TrainedLayer *make(const std::string &more = "") {
+    std::unique_ptr<TrainedLayer> &known = made[GetParam() + more];
+    if (!known)
+      known = TrainedLayer::make(smallTrainedSpec(more, GetParam()));
+    return known.get();
   }
+  static void TearDownTestSuite() { made.clear(); }
+
+private:
+  static std::map<std::string, std::unique_ptr<TrainedLayer>> made; // compiled once each
 };
+std::map<std::string, std::unique_ptr<TrainedLayer>> BackwardResults::made;
 INSTANTIATE_TEST_SUITE_P(Types, BackwardResults, testing::Values("f32", "bf16"));
 
 TEST_P(BackwardResults, an_expert_without_tokens_has_gradients_of_exactly_zero) {
-  auto trained = make();
+  TrainedLayer *trained = make();
   ASSERT_TRUE(trained);
   for (DataType type : {DataType::F32, trained->spec.dtype.weight})
     for (int accumulate = 0; accumulate < 2; ++accumulate) {
@@ -73,7 +81,7 @@ TEST_P(BackwardResults, an_expert_without_tokens_has_gradients_of_exactly_zero) 
 }
 
 TEST_P(BackwardResults, nan_in_one_token_stays_in_what_that_token_touches) {
-  auto trained = make();
+  TrainedLayer *trained = make();
   ASSERT_TRUE(trained);
   constexpr int64_t tokens = 9, spoilt = 4;
   BackwardCall call(*trained, tokens), same(*trained, tokens);
@@ -105,7 +113,7 @@ TEST_P(BackwardResults, nan_in_one_token_stays_in_what_that_token_touches) {
 }
 
 TEST_P(BackwardResults, several_calls_add_up) {
-  auto trained = make();
+  TrainedLayer *trained = make();
   ASSERT_TRUE(trained);
   BackwardCall once(*trained, 6), twice(*trained, 6);
   ASSERT_EQ(once.run(), MOEC_OK);
@@ -120,7 +128,7 @@ TEST_P(BackwardResults, several_calls_add_up) {
 }
 
 TEST_P(BackwardResults, packed_weights_of_both_passes_come_back_from_a_file) {
-  auto trained = make();
+  TrainedLayer *trained = make();
   ASSERT_TRUE(trained);
   BackwardCall packed(*trained, 7), mapped(*trained, 7);
   ASSERT_EQ(packed.run(), MOEC_OK);
@@ -154,7 +162,7 @@ TEST_P(BackwardResults, packed_weights_of_both_passes_come_back_from_a_file) {
 }
 
 TEST_P(BackwardResults, frozen_experts_are_not_touched) {
-  auto trained = make(R"(, "frozen": ["experts.*[0:3]"])");
+  TrainedLayer *trained = make(R"(, "frozen": ["experts.*[0:3]"])");
   ASSERT_TRUE(trained);
   BackwardCall call(*trained, 20);
   ASSERT_EQ(call.run(), MOEC_OK);

@@ -6,6 +6,7 @@
 
 #include "codegen/check/GradientRun.h"
 #include "codegen/gradcheck/SpecGradients.h"
+#include "runtime/plan/plan_view.h"
 
 #include <gtest/gtest.h>
 
@@ -60,10 +61,10 @@ void sometimesNothing(const moec_call *call, void *const *args, void *scratch, i
   if (++callsSoFar % 5)
     original(call, args, scratch, first, last);
 }
-template <int from>
-void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last) {
-  void *others[MOEC_MAX_STEP_ARGS];
-  std::memcpy(others, args, sizeof(void *) * (from + 2));
+template <int from> void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first,
+                                             int64_t last) {
+  void *others[MOEC_MAX_STEP_ARGS]; // as many as the runtime has room for
+  std::memcpy(others, args, sizeof others);
   others[from] = args[from + 1];
   original(call, others, scratch, first, last);
 }
@@ -177,12 +178,9 @@ bool sharedSlot(EditablePass &p, moec_step &step) {
 }
 
 const PlanMistake planMistakes[] = {
-    {"a stale buffer", staleBuffer},
-    {"the gradient of another parameter", otherParameter},
-    {"weights of another role", otherWeights},
-    {"two steps in the wrong order", exchangedSteps},
-    {"a gradient that is not stored", droppedStore},
-    {"a slot that is still in use", sharedSlot},
+    {"a stale buffer", staleBuffer},        {"the gradient of another parameter", otherParameter},
+    {"weights of another role", otherWeights}, {"two steps in the wrong order", exchangedSteps},
+    {"a gradient that is not stored", droppedStore}, {"a slot that is still in use", sharedSlot},
 };
 
 class Mistakes : public testing::Test {
@@ -232,17 +230,19 @@ TEST_F(Mistakes, each_in_a_kernel_is_seen) {
       std::vector<moec_kernel_fn> right = pass.functions;
       for (size_t s = 0; s < pass.header().steps.count && !seen; ++s) {
         const moec_step &step = pass.step(s);
-        const moec_isa_variants &isa =
-            step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16) : moec_cpu_isa()];
-        if (step.kind != mistake.kind || !isa.num_variants)
+        const moec_isa_variants &isa = step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16)
+                                                                                     : moec_cpu_isa()];
+        if (step.kind != mistake.kind)
           continue;
-        original = right[isa.first_fn];
-        pass.functions[isa.first_fn] = mistake.wrong;
-        std::string why;
-        ++planted;
-        seen += isSeen(layer, why);
-        pass.functions = right;
-        pass.package.functions = pass.functions.data();
+        for (uint32_t variant = 0; variant < isa.num_variants && !seen; ++variant) { // some are for other numbers of rows
+          original = right[isa.first_fn + variant];
+          pass.functions[isa.first_fn + variant] = mistake.wrong;
+          std::string why;
+          ++planted;
+          seen += isSeen(layer, why);
+          pass.functions = right;
+          pass.package.functions = pass.functions.data();
+        }
       }
     }
     EXPECT_GT(planted, 0) << mistake.name;

@@ -19,10 +19,10 @@ LAYERS = {
     "noisy": {"dtype": "bf16", "inputs": {"top_k": True},
               "router": {"top_k": 3, "noise": {"kind": "normal", "std": 0.5, "when": "always"}},
               "experts": {"count": 6, "intermediate": 10},
-              "capacity": {"mode": "dynamic", "max": 40, "order": "random"},
+              "capacity": {"mode": "dynamic", "max": 40, "order": "random"}, "passes": ["forward", "backward"],
               "losses": [{"kind": "load_balance"}, {"kind": "z"}]},
     "outside": {"router": {"kind": "external", "top_k": 2}, "experts": {"count": 5, "intermediate": 10},
-                "shared": {"intermediate": 8, "input": "residual"}},
+                "shared": {"intermediate": 8, "input": "residual"}, "passes": ["forward", "backward"]},
     "table": {"dtype": {"activation": "bf16", "weight": "bf16", "output": "f32"},
               "router": {"kind": "table", "top_k": 2, "vocab": 50}, "experts": {"count": 5, "intermediate": 10}},
     "grouped": {"router": {"top_k": 2, "token_groups": {"count": 2, "experts": "own"}},
@@ -58,16 +58,24 @@ class Value(ctypes.Structure):
     _fields_ = [("type", ctypes.c_int32), ("zero", ctypes.c_uint32), ("bits", ctypes.c_uint64)]
 
 
-# moec_forward_args of moec.h
+# moec_forward_args and moec_backward_args of moec.h
 FIELDS = ("struct_size num_tokens x y workspace workspace_bytes out_logits out_ids out_weights out_counts stream "
           "tokens_per_sequence residual noise uniform token_ids expert_ids expert_weights group_ids priority capacity top_k "
           "out_probabilities out_choice_counts out_losses out_logit_mean out_logit_max out_diversity out_dropped_tokens "
           "probe saved saved_bytes jitter replace replace_ids hidden_mask output_mask expert_mask "
           "midpoint_mask").split()
+BACKWARD = ("struct_size num_tokens tokens_per_sequence x grad_y grad_losses saved saved_bytes workspace workspace_bytes "
+            "grad_x grad_residual grad_expert_weights grad_parameters types stream residual noise uniform token_ids "
+            "expert_ids expert_weights group_ids priority capacity top_k probe jitter replace "
+            "replace_ids hidden_mask output_mask expert_mask midpoint_mask").split()
 
 
 class ForwardArgs(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in FIELDS]
+
+
+class BackwardArgs(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in BACKWARD]  # types: grad_dtype, accumulate
 
 
 class Tensor:
@@ -203,6 +211,23 @@ class Runtime:
         args.workspace, args.workspace_bytes = workspace.address, size.value
         self.check(self.moec.moec_layer_forward(self.layer, self.weights, ctypes.byref(args)))
 
+    def size(self, function, tokens):
+        size = ctypes.c_size_t()
+        self.check(getattr(self.moec, function)(self.layer, ctypes.c_int64(tokens), ctypes.c_int64(0),
+                                                ctypes.byref(size)))
+        return size.value
+
+    def backward(self, tokens, tensors, parameters):
+        """parameters: a tensor or None for each role, all of f32."""
+        args = BackwardArgs(struct_size=ctypes.sizeof(BackwardArgs), num_tokens=tokens)
+        for field, tensor in tensors.items():
+            setattr(args, field, tensor.address)
+        pointers = (ctypes.c_void_p * len(parameters))(*[tensor and tensor.address for tensor in parameters])
+        args.grad_parameters, args.saved_bytes = ctypes.addressof(pointers), tensors["saved"].bytes
+        workspace = Tensor("u8", [self.size("moec_layer_backward_workspace_bytes", tokens)])
+        args.workspace, args.workspace_bytes = workspace.address, workspace.bytes
+        self.check(self.moec.moec_layer_backward(self.layer, self.weights, ctypes.byref(args)))
+
 
 def check_package(package, libmoec):
     calls, draw = Calls(package.library), random.Random(package.name)
@@ -267,6 +292,10 @@ def check_package(package, libmoec):
             calls("call", Text(",".join(["weights", "workspace"] + names)), packed, workspace, *again)
             assert again[len(info["inputs"])].content() == outputs[0][1].content()
 
+    if info["trains"]:
+        check_training(package, calls, runtime, info, packed, draw)
+    elif "backward" in functions:
+        refused(calls, "has no backward pass", "backward_workspace_bytes", Number(5))
     extra = [name for name in ("x", "weights", "y") if name != "weights"]
     try:
         calls("call", Text("weights," + ",".join(extra + ["stream"])), packed, args[0], args[len(info["inputs"])],
@@ -276,6 +305,80 @@ def check_package(package, libmoec):
         expected = "stream is set" if len(info["inputs"]) == 1 else "needs the argument"
         assert expected in str(error), error
     return info
+
+
+def refused(calls, text, *call):
+    try:
+        calls(*call)
+    except RuntimeError as error:
+        assert text in str(error), error
+        return
+    raise AssertionError(f"{call[0]} was expected to say: {text}")
+
+
+def check_training(package, calls, runtime, info, packed, draw):
+    """A forward call with saved, and a backward call, beside the same of libmoec.so."""
+    tokens, inputs = 9, {argument["name"]: input_of(argument, 9, draw) for argument in info["inputs"]}
+    y_like = next(argument for argument in info["outputs"] if argument["name"] == "y")
+    x_like = next(argument for argument in info["inputs"] if argument["name"] == "x")
+    losses = next((argument["shape"][0] for argument in info["outputs"] if argument["name"] == "losses"), 0)
+    names, values = ["weights", *inputs], [packed, *inputs.values()]
+    size = calls("saved_bytes", Number(tokens))
+    assert size == runtime.size("moec_layer_saved_bytes", tokens) + 256
+    saved = Tensor("u8", [size])
+    calls("call", Text(",".join([*names, "saved", "y"])), *values, saved, Tensor(y_like["dtype"], [tokens, 24]))
+    theirs = Tensor("u8", [size])
+    args = ForwardArgs(struct_size=ctypes.sizeof(ForwardArgs), num_tokens=tokens, saved=theirs.address,
+                       saved_bytes=size)
+    for name, tensor in inputs.items():
+        setattr(args, name, tensor.address)
+    y, space = Tensor(y_like["dtype"], [tokens, 24]), ctypes.c_size_t()
+    runtime.check(runtime.moec.moec_layer_workspace_bytes_call(runtime.layer, ctypes.byref(args), ctypes.byref(space)))
+    workspace = Tensor("u8", [space.value])
+    args.y, args.workspace, args.workspace_bytes = y.address, workspace.address, space.value
+    runtime.check(runtime.moec.moec_layer_forward(runtime.layer, runtime.weights, ctypes.byref(args)))
+
+    given = {"grad_y": input_of(y_like, tokens, draw)}
+    if losses:
+        given["grad_losses"] = Tensor("f32", [losses], struct.pack(f"<{losses}f", *[0.5 - i for i in range(losses)]))
+    made = {"grad_x": (x_like["dtype"], [tokens, 24])}
+    if "residual" in inputs:
+        made["grad_residual"] = (x_like["dtype"], [tokens, 24])
+    if "expert_weights" in inputs:
+        made["grad_expert_weights"] = ("f32", [tokens, 2])
+    made.update({role["name"]: ("f32", role["shape"]) for role in info["roles"] if role["gradient"]})
+    own = {name: Tensor(dtype, shape) for name, (dtype, shape) in made.items()}
+    other = {name: Tensor(dtype, shape) for name, (dtype, shape) in made.items()}
+    names = Text(",".join([*names, "saved", *given, *made]))
+    calls("backward", names, *values, saved, *given.values(), *own.values())
+    fields = {**inputs, **given, "saved": theirs, **{name: other[name] for name in made if name.startswith("grad_")}}
+    runtime.backward(tokens, fields, [other.get(role["name"]) for role in info["roles"]])
+    for name in made:
+        assert own[name].content() == other[name].content(), f"{package.name}: the gradient of {name} differs"
+        assert own[name].content().strip(b"\0\xff"), f"{package.name}: the gradient of {name} was not written"
+    before = {name: tensor.content() for name, tensor in own.items()}
+    calls("backward", Text(names.text.value.decode() + ",accumulate,workspace"), *values, saved, *given.values(),
+          *own.values(), Number(1), Tensor("u8", [calls("backward_workspace_bytes", Number(tokens))]))
+    role = info["roles"][-1]["name"]
+    floats = f"<{own[role].bytes // 4}f"
+    once, twice = struct.unpack(floats, before[role]), struct.unpack(floats, own[role].content())
+    assert all(abs(b - 2 * a) <= 1e-5 * abs(a) + 1e-6 for a, b in zip(once, twice)), "accumulate adds"
+
+    head = ",".join(["weights", *inputs, "saved", "grad_y"])
+    args = [*values, saved, given["grad_y"]]
+    refused(calls, '"experts.side" is not the name of an argument, a gradient or a role', "backward",
+            Text(head + ",experts.side"), *args, own[role])
+    refused(calls, f"{role} is named twice", "backward", Text(f"{head},{role},{role}"), *args, own[role], own[role])
+    refused(calls, f"{role} is f32 [2, 3] on cpu, expected f32", "backward", Text(f"{head},{role}"), *args,
+            Tensor("f32", [2, 3]))
+    refused(calls, "y is an output of forward calls", "backward", Text(head + ",y"), *args, y)
+    refused(calls, "saved is NULL", "backward", Text(head.replace(",saved", "") + ",grad_x"), *values, given["grad_y"],
+            own["grad_x"])
+    moved = Tensor("u8", [size + 64], bytes(64) + saved.content())
+    moved.tensor.byte_offset, moved.shape[0] = 64, size
+    refused(calls, "saved was moved after the forward call", "backward", Text(head + ",grad_x"), *values, moved,
+            given["grad_y"], own["grad_x"])
+    refused(calls, "arguments follow the names, expected 3", "backward", Text("x,weights,saved"), packed)
 
 
 def check_threads(package):
@@ -366,7 +469,7 @@ def main():
                 check_equal_libraries(package, folder)
     known = {"weights" if name == "out_weights" else name.removeprefix("out_") for name in FIELDS
              if name not in ("struct_size", "num_tokens", "workspace", "workspace_bytes", "stream",
-                             "tokens_per_sequence", "probe")}
+                             "tokens_per_sequence", "probe", "saved", "saved_bytes")}
     assert {name.removeprefix("out_") for name in seen} == known, known ^ {name.removeprefix("out_") for name in seen}
     print(f"{len(LAYERS)} packages, {len(seen)} arguments")
 

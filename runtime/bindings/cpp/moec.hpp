@@ -14,6 +14,7 @@
 #ifndef MOEC_HPP
 #define MOEC_HPP
 
+#include "moec/backward.hpp"
 #include "moec/balance.hpp"
 #include "moec/forward.hpp"
 #include "moec/layer.hpp"

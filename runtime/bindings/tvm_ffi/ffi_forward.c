@@ -18,40 +18,6 @@
 
 enum { ROW_ALIGN = 16, ELEMENT_ALIGN = 4 };
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
-
-static int equal(moec_ffi_bytes text, const char *word) {
-  return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
-}
-
-int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ffi_call_word *out_word) {
-  static const struct {
-    const char *name;
-    enum moec_ffi_call_word word;
-  } words[] = {{"weights", MOEC_FFI_WEIGHTS},
-               {"workspace", MOEC_FFI_WORKSPACE},
-               {"tokens_per_sequence", MOEC_FFI_SEQUENCE},
-               {"stream", MOEC_FFI_STREAM}};
-  *out_role = MOEC_ROLE_NONE;
-  for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i)
-    if (equal(name, words[i].name)) {
-      *out_word = words[i].word;
-      return 1;
-    }
-  moec_ffi_bytes output = name; /* outputs may be spelt as in moec_forward_args */
-  if (name.size > 4 && memcmp(name.data, "out_", 4) == 0)
-    output = (moec_ffi_bytes){name.data + 4, name.size - 4};
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
-    const char *known = moec_ffi_role_name(role);
-    int is_output = (role >= MOEC_ROLE_LOGITS && role <= MOEC_ROLE_COUNTS) || moec_is_report_role(role);
-    if (equal(name, known) || (is_output && equal(output, known))) {
-      *out_role = role;
-      return 1;
-    }
-  }
-  return 0;
-}
-
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 static const size_t field_of_role[MOEC_NUM_FORWARD_ROLES] = {
@@ -79,7 +45,7 @@ static const size_t field_of_role[MOEC_NUM_FORWARD_ROLES] = {
 #undef FIELD
 };
 
-static moec_ffi_wanted wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens) {
+moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens) {
   const moec_ffi_buffer *buffer = &layer->buffers[role];
   int is_row = role == MOEC_ROLE_X || role == MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL;
   return (moec_ffi_wanted){.name = moec_ffi_role_name(role),
@@ -89,9 +55,8 @@ static moec_ffi_wanted wanted_of(const moec_ffi_layer *layer, uint32_t role, int
                            .align = is_row ? ROW_ALIGN : ELEMENT_ALIGN};
 }
 
-/* T of x: all its dimensions but the last. */
-static moec_status count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens) {
-  moec_ffi_wanted wanted = wanted_of(layer, MOEC_ROLE_X, 0);
+moec_status moec_ffi_count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens) {
+  moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, MOEC_ROLE_X, 0);
   int64_t elements, tokens = 1;
   moec_status status = moec_ffi_elements_of("x", x, &elements);
   if (status != MOEC_OK)
@@ -126,32 +91,38 @@ static moec_status check_presence(const moec_ffi_layer *layer, const moec_ffi_ca
 }
 
 static moec_status fill_args(const moec_ffi_layer *layer, const moec_ffi_call *call, moec_forward_args *args) {
-  moec_status status = count_tokens(layer, call->tensors[MOEC_ROLE_X], &args->num_tokens);
+  moec_status status = moec_ffi_count_tokens(layer, call->tensors[MOEC_ROLE_X], &args->num_tokens);
   if (status == MOEC_OK)
     status = check_presence(layer, call);
   for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_FORWARD_ROLES; ++role) {
     if (!call->tensors[role])
       continue;
-    const moec_ffi_wanted wanted = wanted_of(layer, role, args->num_tokens);
+    const moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, role, args->num_tokens);
     void *data = NULL;
     status = moec_ffi_check_tensor(&wanted, call->tensors[role], layer->device, &data);
     memcpy((char *)args + field_of_role[role], &data, sizeof(data));
   }
   args->tokens_per_sequence = call->tokens_per_sequence;
+  if (status == MOEC_OK && call->saved) {
+    moec_ffi_workspace saved;
+    status = moec_ffi_given_saved(layer, call->saved, 1, &saved);
+    args->saved = saved.data;
+    args->saved_bytes = saved.bytes;
+  }
   return status;
 }
 
 /* ---- the call ---------------------------------------------------------------------------------------------------- */
 
-static moec_status choose_stream(const moec_ffi_layer *layer, const moec_ffi_call *call, moec_forward_args *args) {
+moec_status moec_ffi_choose_stream(const moec_ffi_layer *layer, const moec_ffi_call *call, void **out_stream) {
   if (layer->device.type != MOEC_FFI_CUDA)
     return call->has_stream && call->stream
                ? moec_error(MOEC_INVALID_ARGUMENT, "stream is set, but x is on cpu, expected none")
                : MOEC_OK;
   moec_ffi_host host = moec_ffi_find_host();
   void *current = host.stream_of ? host.stream_of(layer->device.type, layer->device.id) : NULL;
-  args->stream = call->has_stream ? call->stream : current;
-  if (args->stream != current && !call->workspace)
+  *out_stream = call->has_stream ? call->stream : current;
+  if (*out_stream != current && !call->workspace)
     return moec_error(MOEC_INVALID_ARGUMENT, "stream is not the framework's current one, in whose order it gives and "
                                              "takes memory: pass a workspace too");
   return MOEC_OK;
@@ -189,7 +160,7 @@ static moec_status run(moec_ffi_layer *layer, const moec_ffi_call *call, const m
   moec_ffi_workspace workspace = {NULL, 0, NULL};
   moec_status status = MOEC_OK;
   if (call->workspace) {
-    status = moec_ffi_given_workspace(layer, call->workspace, &workspace);
+    status = moec_ffi_given_memory("workspace", layer, call->workspace, &workspace);
   } else if (args->num_tokens) {
     size_t bytes = 0;
     status = moec_layer_workspace_bytes_call(layer->layer, args, &bytes);
@@ -222,7 +193,7 @@ moec_status moec_ffi_forward(const moec_ffi_call *call) {
   if (status == MOEC_OK)
     status = moec_ffi_packed_buffer("weights", layer, call->weights, &packed, &packed_bytes);
   if (status == MOEC_OK)
-    status = choose_stream(layer, call, &args);
+    status = moec_ffi_choose_stream(layer, call, &args.stream);
   if (status == MOEC_OK)
     status = moec_ffi_use_weights(layer, packed, packed_bytes, &weights);
   if (status != MOEC_OK)

@@ -5,14 +5,12 @@
 #ifndef MOEC_BINDINGS_FFI_FORWARD_H
 #define MOEC_BINDINGS_FFI_FORWARD_H
 
-#include "runtime/bindings/tvm_ffi/tvm_ffi_abi.h"
-
-#include "runtime/moec.h"
-#include "runtime/moec_outputs.h"
+#include "runtime/bindings/tvm_ffi/ffi_layer.h"
+#include "runtime/bindings/tvm_ffi/ffi_tensor.h"
 
 typedef struct moec_ffi_call {
   const moec_ffi_tensor *tensors[MOEC_NUM_FORWARD_ROLES]; /* NULL: not passed */
-  const moec_ffi_tensor *weights, *workspace;             /* workspace may be NULL */
+  const moec_ffi_tensor *weights, *workspace, *saved;     /* the last two may be NULL */
   int64_t tokens_per_sequence;
   int has_stream; /* otherwise the framework's current one */
   void *stream;
@@ -22,9 +20,13 @@ typedef struct moec_ffi_call {
  * that do not depend on T are zeros. An error leaves outputs untouched. */
 moec_status moec_ffi_forward(const moec_ffi_call *call);
 
-/* The argument called `name`: 1 and its role, or MOEC_ROLE_NONE and one of the other words of moec_ffi_call_word. 0: no
- * such argument. */
-enum moec_ffi_call_word { MOEC_FFI_WEIGHTS, MOEC_FFI_WORKSPACE, MOEC_FFI_SEQUENCE, MOEC_FFI_STREAM };
-int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ffi_call_word *out_word);
+/* What the tensor of a role must be; the layer has it. */
+moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens);
+
+/* T of x: all its dimensions but the last. */
+moec_status moec_ffi_count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens);
+
+/* The stream of a call: the framework's current one, or the named one. */
+moec_status moec_ffi_choose_stream(const moec_ffi_layer *layer, const moec_ffi_call *call, void **out_stream);
 
 #endif

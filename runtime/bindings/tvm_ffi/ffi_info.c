@@ -73,7 +73,9 @@ static void add_roles(growing_text *text, const moec_ffi_layer *layer) {
     add(text, "%s\n    {\"name\": \"%s\", \"shape\": [", i ? "," : "", name);
     for (int32_t d = 0; d < rank; ++d)
       add(text, "%s%" PRId64, d ? ", " : "", dims[d]);
-    add(text, "]}");
+    int32_t gradient = MOEC_GRADIENT_NONE;
+    moec_layer_role_gradient(layer->layer, i, &gradient);
+    add(text, "], \"gradient\": %s}", gradient ? "true" : "false");
   }
   add(text, "\n  ]");
 }
@@ -89,9 +91,9 @@ moec_status moec_ffi_info_text(const moec_ffi_layer *layer, char **out_text, siz
   add(&text,
       "\",\n  \"device\": \"%s\",\n  \"isa\": \"%s\",\n  \"threads\": %d,\n  \"hidden\": %" PRId64
       ",\n  \"num_experts\": %" PRId64 ",\n  \"top_k\": %" PRId64 ",\n  \"max_tokens\": %" PRId64
-      ",\n  \"determinism\": %d,\n  \"weights_bytes\": %zu",
+      ",\n  \"determinism\": %d,\n  \"weights_bytes\": %zu,\n  \"trains\": %s",
       device, info->isa_name, (int)info->max_threads, info->hidden, info->num_experts, info->top_k, info->max_tokens,
-      (int)info->determinism, layer->weights_bytes);
+      (int)info->determinism, layer->weights_bytes, info->trains ? "true" : "false");
   add_arguments(&text, layer, "inputs", 1);
   add_arguments(&text, layer, "outputs", 0);
   add_roles(&text, layer);

@@ -109,22 +109,38 @@ void moec_ffi_return_workspace(const moec_ffi_layer *layer, moec_ffi_workspace *
   workspace->owned = NULL;
 }
 
-moec_status moec_ffi_given_workspace(const moec_ffi_layer *layer, const moec_ffi_tensor *tensor,
-                                     moec_ffi_workspace *out_workspace) {
+moec_status moec_ffi_given_memory(const char *name, const moec_ffi_layer *layer, const moec_ffi_tensor *tensor,
+                                  moec_ffi_workspace *out_workspace) {
   int64_t elements;
-  moec_status status = moec_ffi_elements_of("workspace", tensor, &elements);
+  moec_status status = moec_ffi_elements_of(name, tensor, &elements);
   if (status != MOEC_OK)
     return status;
-  const moec_ffi_wanted wanted = {"workspace", MOEC_U8, -1, elements, 1};
+  const moec_ffi_wanted wanted = {name, MOEC_U8, -1, elements, 1};
   void *data = NULL;
   if (tensor->rank > 1) {
     char found[192];
     moec_ffi_describe_tensor(tensor, found, sizeof(found));
-    return moec_error(MOEC_SHAPE, "workspace is %s, expected u8 [n]", found);
+    return moec_error(MOEC_SHAPE, "%s is %s, expected u8 [n]", name, found);
   }
   status = moec_ffi_check_tensor(&wanted, tensor, layer->device, &data);
   *out_workspace = (moec_ffi_workspace){data, data ? (size_t)elements : 0, NULL};
   if (status == MOEC_OK)
     align_up(out_workspace);
   return status;
+}
+
+moec_status moec_ffi_given_saved(const moec_ffi_layer *layer, const moec_ffi_tensor *tensor, int written,
+                                 moec_ffi_workspace *out_saved) {
+  moec_status status = moec_ffi_given_memory("saved", layer, tensor, out_saved);
+  if (status != MOEC_OK || layer->device.type == MOEC_FFI_CUDA || !out_saved->bytes)
+    return status;
+  unsigned char *last = (unsigned char *)out_saved->data + --out_saved->bytes;
+  unsigned char shift = (unsigned char)((uintptr_t)out_saved->data - (uintptr_t)moec_ffi_data_of(tensor, 1));
+  if (written)
+    *last = shift;
+  else if (*last != shift)
+    return moec_error(MOEC_ALIGNMENT, "saved was moved after the forward call, to memory that begins elsewhere between "
+                                      "multiples of %d bytes, or no call wrote it",
+                      (int)MOEC_WORKSPACE_ALIGN);
+  return MOEC_OK;
 }

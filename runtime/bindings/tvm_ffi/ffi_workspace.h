@@ -19,8 +19,13 @@ moec_status moec_ffi_take_workspace(const moec_ffi_layer *layer, size_t bytes, m
 /* After the call's kernels are on the stream. */
 void moec_ffi_return_workspace(const moec_ffi_layer *layer, moec_ffi_workspace *workspace);
 
-/* A caller's tensor of u8, of any alignment. */
-moec_status moec_ffi_given_workspace(const moec_ffi_layer *layer, const moec_ffi_tensor *tensor,
-                                     moec_ffi_workspace *out_workspace);
+/* A caller's tensor of u8, of any alignment: the part of it that is aligned. */
+moec_status moec_ffi_given_memory(const char *name, const moec_ffi_layer *layer, const moec_ffi_tensor *tensor,
+                                  moec_ffi_workspace *out_workspace);
+
+/* A caller's tensor for what a forward call saves (written: 1), or what one saved. On the CPU its last byte says where
+ * the values begin: MOEC_ALIGNMENT if it was moved since, to memory that is aligned otherwise. */
+moec_status moec_ffi_given_saved(const moec_ffi_layer *layer, const moec_ffi_tensor *tensor, int written,
+                                 moec_ffi_workspace *out_saved);
 
 #endif

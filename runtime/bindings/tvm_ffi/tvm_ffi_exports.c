@@ -2,6 +2,8 @@
  *
  * tvm_ffi_exports.c - the functions that a package offers to frameworks. README.md documents them.
  */
+#include "runtime/bindings/tvm_ffi/ffi_arguments.h"
+#include "runtime/bindings/tvm_ffi/ffi_backward.h"
 #include "runtime/bindings/tvm_ffi/ffi_bind.h"
 #include "runtime/bindings/tvm_ffi/ffi_forward.h"
 #include "runtime/bindings/tvm_ffi/ffi_info.h"
@@ -26,88 +28,67 @@
   }                                                                                                                    \
   static moec_status name(const moec_ffi_value *args, int32_t count, moec_ffi_value *result)
 
-static moec_status expect_tensor(const char *name, const moec_ffi_value *value, const moec_ffi_tensor **out_tensor) {
-  char found[192];
-  *out_tensor = moec_ffi_tensor_of(value);
-  if (*out_tensor)
-    return MOEC_OK;
-  moec_ffi_describe(value, found, sizeof(found));
-  return moec_error(MOEC_DTYPE, "%s is %s, expected a tensor", name, found);
-}
-
 /* forward(x, weights, y) */
 EXPORT(forward) {
   moec_ffi_call call = {.weights = NULL};
   (void)result;
   if (count != 3)
     return moec_error(MOEC_INVALID_ARGUMENT, "%d arguments, expected x, weights, y", (int)count);
-  moec_status status = expect_tensor("x", &args[0], &call.tensors[MOEC_ROLE_X]);
+  moec_status status = moec_ffi_expect_tensor("x", &args[0], &call.tensors[MOEC_ROLE_X]);
   if (status == MOEC_OK)
-    status = expect_tensor("weights", &args[1], &call.weights);
+    status = moec_ffi_expect_tensor("weights", &args[1], &call.weights);
   if (status == MOEC_OK)
-    status = expect_tensor("y", &args[2], &call.tensors[MOEC_ROLE_Y]);
+    status = moec_ffi_expect_tensor("y", &args[2], &call.tensors[MOEC_ROLE_Y]);
   return status == MOEC_OK ? moec_ffi_forward(&call) : status;
 }
 
 /* ---- call -------------------------------------------------------------------------------------------------------- */
 
-static moec_status take_argument(moec_ffi_bytes name, const moec_ffi_value *value, moec_ffi_call *call) {
-  char text[32];
-  uint32_t role;
-  enum moec_ffi_call_word word;
-  size_t length = moec_whole_characters(name.data, name.size, sizeof(text) - 1);
-  memcpy(text, name.data, length);
-  text[length] = '\0';
-  if (!moec_ffi_find_argument(name, &role, &word))
-    return moec_error(MOEC_INVALID_ARGUMENT, "\"%s\" is not the name of an argument; info() lists them", text);
-  if (value->type == MOEC_FFI_NONE)
-    return MOEC_OK; /* as if it were not named */
-  if (role == MOEC_ROLE_NONE && (word == MOEC_FFI_SEQUENCE || word == MOEC_FFI_STREAM)) {
-    int64_t number;
-    char found[192];
-    if (!moec_ffi_integer_of(value, &number)) {
-      moec_ffi_describe(value, found, sizeof(found));
-      return moec_error(MOEC_DTYPE, "%s is %s, expected an integer", text, found);
-    }
-    if (word == MOEC_FFI_SEQUENCE) {
-      call->tokens_per_sequence = number;
-    } else {
-      call->has_stream = 1;
-      call->stream = (void *)(intptr_t)number;
-    }
+static moec_status expect_names(const moec_ffi_value *args, int32_t count, moec_ffi_bytes *out_names) {
+  char found[192] = "missing";
+  if (count > 0 && moec_ffi_text_of(&args[0], out_names))
     return MOEC_OK;
-  }
-  const moec_ffi_tensor **place = role != MOEC_ROLE_NONE     ? &call->tensors[role]
-                                  : word == MOEC_FFI_WEIGHTS ? &call->weights
-                                                             : &call->workspace;
-  if (*place)
-    return moec_error(MOEC_INVALID_ARGUMENT, "%s is named twice", text);
-  return expect_tensor(text, value, place);
+  if (count > 0)
+    moec_ffi_describe(&args[0], found, sizeof(found));
+  return moec_error(MOEC_DTYPE, "the first argument is %s, expected the names of the others: \"x,weights,y,ids\"",
+                    found);
+}
+
+static moec_status expect_as_many(int32_t values, int32_t named) {
+  return named == values ? MOEC_OK
+                         : moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the names, expected %d", (int)values,
+                                      (int)named);
 }
 
 /* call("x,weights,y,ids", x, weights, y, ids) */
 EXPORT(call) {
   moec_ffi_call call = {.weights = NULL};
-  moec_ffi_bytes names;
+  moec_ffi_bytes names = {"", 0};
   int32_t named = 0;
   (void)result;
-  if (count < 1 || !moec_ffi_text_of(&args[0], &names)) {
-    char found[192] = "missing";
-    if (count > 0)
-      moec_ffi_describe(&args[0], found, sizeof(found));
-    return moec_error(MOEC_DTYPE, "the first argument is %s, expected the names of the others: \"x,weights,y,ids\"",
-                      found);
-  }
-  while (names.size) {
+  moec_status status = expect_names(args, count, &names);
+  while (status == MOEC_OK && names.size) {
     moec_ffi_bytes name = moec_ffi_next_name(&names);
     ++named;
-    moec_status status = named < count ? take_argument(name, &args[named], &call) : MOEC_OK;
-    if (status != MOEC_OK)
-      return status;
+    if (named < count)
+      status = moec_ffi_take_argument(name, &args[named], &call);
   }
-  if (named != count - 1)
-    return moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the names, expected %d", (int)count - 1, (int)named);
-  return moec_ffi_forward(&call);
+  if (status == MOEC_OK)
+    status = expect_as_many(count - 1, named);
+  return status == MOEC_OK ? moec_ffi_forward(&call) : status;
+}
+
+/* backward("x,weights,saved,grad_y,grad_x,experts.gate", ...) */
+EXPORT(backward) {
+  moec_ffi_bytes names = {"", 0}, rest;
+  int32_t named = 0;
+  (void)result;
+  moec_status status = expect_names(args, count, &names);
+  for (rest = names; status == MOEC_OK && rest.size; ++named)
+    (void)moec_ffi_next_name(&rest);
+  if (status == MOEC_OK)
+    status = expect_as_many(count - 1, named);
+  return status == MOEC_OK ? moec_ffi_backward(names, args + 1, named) : status;
 }
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
@@ -124,19 +105,24 @@ EXPORT(load) {
   return moec_ffi_load(args, count);
 }
 
-/* bind("call", names), bind("pack", roles), bind("load", path[, prefix]): functions of their other arguments */
+/* bind("call", names), bind("backward", names), bind("pack", roles), bind("load", path[, prefix]): functions of their
+ * other arguments */
 EXPORT(bind) {
   static const struct {
     const char *name;
     moec_ffi_function *function;
     int behind; /* its texts come behind its tensors */
-  } functions[] = {{"call", __tvm_ffi_call, 0}, {"pack", __tvm_ffi_pack, 0}, {"load", __tvm_ffi_load, 1}};
+  } functions[] = {{"call", __tvm_ffi_call, 0},
+                   {"backward", __tvm_ffi_backward, 0},
+                   {"pack", __tvm_ffi_pack, 0},
+                   {"load", __tvm_ffi_load, 1}};
   moec_ffi_bytes name = {"", 0};
   if (count > 1 && moec_ffi_text_of(&args[0], &name))
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); ++i)
-      if (name.size == 4 && memcmp(name.data, functions[i].name, 4) == 0)
+      if (moec_ffi_equal(name, functions[i].name))
         return moec_ffi_bind(functions[i].function, args + 1, count - 1, functions[i].behind, result);
-  return moec_error(MOEC_INVALID_ARGUMENT, "expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
+  return moec_error(MOEC_INVALID_ARGUMENT, "expected \"call\" or \"backward\" and names, \"pack\" and roles, or \"load\" "
+                                           "and a path");
 }
 
 /* ---- facts ------------------------------------------------------------------------------------------------------- */
@@ -224,6 +210,30 @@ EXPORT(workspace_bytes) {
     moec_ffi_return_integer((int64_t)bytes + MOEC_WORKSPACE_ALIGN, result); /* of any alignment */
   return status;
 }
+
+/* Bytes that T tokens and tokens_per_sequence need, as one of the runtime's functions says, of any alignment. */
+static moec_status bytes_of(moec_status (*function)(const moec_layer *, int64_t, int64_t, size_t *),
+                            const moec_ffi_value *args, int32_t count, moec_ffi_value *result) {
+  moec_ffi_facts facts;
+  moec_ffi_layer *layer = NULL;
+  size_t bytes = 0;
+  moec_status status = read_facts(args, count, 2, 0, &facts);
+  if (status == MOEC_OK && !facts.num_numbers)
+    status = moec_error(MOEC_INVALID_ARGUMENT, "no number of tokens was passed");
+  if (status == MOEC_OK)
+    status = moec_ffi_layer_on(facts.device, &layer);
+  if (status == MOEC_OK)
+    status = function(layer->layer, facts.numbers[0], facts.numbers[1], &bytes);
+  if (status == MOEC_OK)
+    moec_ffi_return_integer((int64_t)bytes + MOEC_WORKSPACE_ALIGN, result);
+  return status;
+}
+
+/* saved_bytes(T[, tokens_per_sequence][, device]) */
+EXPORT(saved_bytes) { return bytes_of(moec_layer_saved_bytes, args, count, result); }
+
+/* backward_workspace_bytes(T[, tokens_per_sequence][, device]) */
+EXPORT(backward_workspace_bytes) { return bytes_of(moec_layer_backward_workspace_bytes, args, count, result); }
 
 /* info([device]) */
 EXPORT(info) {

@@ -54,6 +54,14 @@ public:
   Forward &diversity(Span<float> out) { return set(args.out_diversity, out, DIVERSITY); }
   Forward &dropped_tokens(Span<int32_t> out) { return set(args.out_dropped_tokens, out, DROPPED_TOKENS); }
 
+  // Where a layer with a backward pass keeps what backward needs of this call: Layer::saved.
+  Forward &saved(void *memory, size_t bytes) {
+    args.saved = memory;
+    args.saved_bytes = bytes;
+    return *this;
+  }
+  Forward &saved(Buffer &memory) { return saved(memory.data(), memory.size()); }
+
   // `listener` is told of the steps, with `units` also of the pieces of each, from the threads that run them.
   Forward &probe(std::function<void(const moec_probe_event &)> listener, bool units = false) {
     on_event = std::move(listener);

@@ -33,6 +33,7 @@ struct LayerOptions {
 struct Role {
   std::string name;
   std::vector<int64_t> dims;
+  int32_t gradient = MOEC_GRADIENT_NONE; // MOEC_GRADIENT_*
 };
 
 // Elements for one role, or for one expert of it ("experts.gate.3"). Without dims: the role's shape.
@@ -49,6 +50,7 @@ struct Source {
   std::string path, prefix;
 };
 
+class Backward;
 class Forward;
 class Weights;
 
@@ -90,8 +92,10 @@ public:
       const char *name = nullptr;
       int32_t rank = 0;
       int64_t dims[4] = {};
-      if (moec_layer_role(get(), i, &name, &rank, dims) == MOEC_OK)
-        all.push_back({name, std::vector<int64_t>(dims, dims + rank)});
+      int32_t gradient = MOEC_GRADIENT_NONE;
+      if (moec_layer_role(get(), i, &name, &rank, dims) == MOEC_OK &&
+          moec_layer_role_gradient(get(), i, &gradient) == MOEC_OK)
+        all.push_back({name, std::vector<int64_t>(dims, dims + rank), gradient});
     }
     return all;
   }
@@ -136,8 +140,26 @@ public:
     return Buffer::allocate(*bytes);
   }
 
+  // What a call that backward follows keeps, and the workspace of a backward call: layers of a spec with
+  // "passes": ["forward", "backward"].
+  Result<size_t> saved_bytes(int64_t tokens, int64_t tokens_per_sequence = 0) const {
+    return bytes_of(moec_layer_saved_bytes, tokens, tokens_per_sequence);
+  }
+  Result<Buffer> saved(int64_t tokens, int64_t tokens_per_sequence = 0) const {
+    return allocated(saved_bytes(tokens, tokens_per_sequence));
+  }
+  Result<size_t> backward_workspace_bytes(int64_t max_tokens, int64_t tokens_per_sequence = 0) const {
+    return bytes_of(moec_layer_backward_workspace_bytes, max_tokens, tokens_per_sequence);
+  }
+  Result<Buffer> backward_workspace(int64_t max_tokens, int64_t tokens_per_sequence = 0) const {
+    return allocated(backward_workspace_bytes(max_tokens, tokens_per_sequence));
+  }
+
   // A call: layer.forward(weights).x(x).y(y).run(workspace).
   Forward forward(const Weights &weights) const;
+  // Gradients of a call that kept `saved`, with its weights:
+  // layer.backward(weights).x(x).grad_y(dy).saved(kept).grad_x(dx).gradient("experts.gate", dgate).run(workspace).
+  Backward backward(const Weights &weights) const;
 
 private:
   friend class Weights;
@@ -155,6 +177,17 @@ private:
   static void run_hosted(void *context, int64_t count, void (*body)(void *, int64_t, int32_t),
                          void *argument) noexcept {
     static_cast<const State *>(context)->options.parallel_for(count, Body(body, argument));
+  }
+  using BytesOf = moec_status (*)(const moec_layer *, int64_t, int64_t, size_t *);
+  Result<size_t> bytes_of(BytesOf function, int64_t tokens, int64_t tokens_per_sequence) const {
+    size_t bytes = 0;
+    moec_status status = function(get(), tokens, tokens_per_sequence, &bytes);
+    if (status != MOEC_OK)
+      return last_error(status);
+    return bytes;
+  }
+  static Result<Buffer> allocated(Result<size_t> bytes) {
+    return bytes ? Buffer::allocate(*bytes) : Result<Buffer>(bytes.error());
   }
   using Owner = std::shared_ptr<const void>;
   Result<Weights> load(Owner owner, void *buffer, size_t bytes, const std::vector<Source> &sources) const;

@@ -76,7 +76,13 @@ class Backward:
     """
 
     def __init__(
-        self, box: c_void_p, device: Device, binder: Binder, roles: Mapping[str, Tuple[int, ...]], plan: Plan, losses: int
+        self,
+        box: c_void_p,
+        device: Device,
+        binder: Binder,
+        roles: Mapping[str, Tuple[int, ...]],
+        plan: Plan,
+        losses: int,
     ) -> None:
         self._box, self._device, self._binder, self._losses = box, device, binder, losses
         self._roles = dict(roles)

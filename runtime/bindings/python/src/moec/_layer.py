@@ -10,19 +10,16 @@ from ctypes import byref, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _errors, _native
-from ._arrays import CPU, FLOATS, Device, Kind, check_stated, kind_of, memory_kind, wrong_dtype
+from ._arrays import CPU, Device, Kind, check_stated, kind_of, memory_kind
 from ._backward import Backward, Saved
 from ._call import Binder, Call
 from ._memory import Memory
 from ._native import check, forward, lib
+from ._pack import tensor_structs
 from ._package import Library, Package, Path, path_of
 from ._plan import Plan
 from ._shared import Shared
 from ._weights import DeviceMemory, Weights, destroy
-
-
-_FLOAT_TYPES = ("float32", "bfloat16", "float16")
-_TABLE_TYPES = ("int32", "int64")
 
 
 class Handle:
@@ -202,38 +199,13 @@ class Layer(Shared):
         >>> w = layer.pack(tensors)
         """
         check_stated(dtype)
-        if reuse is not None and (reuse.__class__ is not Weights or reuse.nbytes != self.weights_nbytes):
-            raise _errors.error("MOEC_INVALID_ARGUMENT", f"reuse is {reuse!r}, expected weights that this layer packed")
-        if not isinstance(tensors, Mapping):
-            raise _errors.error("MOEC_DTYPE", f"tensors is of type {type(tensors).__name__}, expected {{role: array}}")
-        parts: List[Tuple[str, Any]] = []
-        for role, array in tensors.items():
-            _native.string("a role", role)
-            if isinstance(array, (list, tuple)):
-                parts += [(f"{role}.{expert}", part) for expert, part in enumerate(array)]
-            else:
-                parts.append((role, array))
-        structs = (_native.Tensor * len(parts))()
-        keeps = []  # copies, until they are packed
-        for struct, (role, array) in zip(structs, parts):
-            kind = kind_of(array, role)
-            kind.check_readable(array, role)
-            array = kind.contiguous(array)
-            keeps.append(array)
-            element, device, shape = kind.element(array, role, dtype), kind.device(array), tuple(array.shape)
-            if role in self.roles and element not in (_TABLE_TYPES if role == "router.table" else _FLOAT_TYPES):
-                expected, wanted = ("int32 or int64", "int32") if role == "router.table" else (FLOATS, "float32")
-                raise wrong_dtype(role, element, expected, f"; pass {kind.conversion(role, wanted)}")
-            if len(shape) > 4:
-                raise _errors.error("MOEC_SHAPE", f"{role} has shape {shape}, expected at most 4 dimensions")
-            if device not in (CPU, self._device):
-                kind.address(array, role, element, self._device, dtype)
-            struct.role = _native.text("role", role.encode())
-            struct.dtype, struct.rank = _native.dtype_number(role, element), len(shape)
-            struct.data = kind.address(array, role, element, device, dtype)
-            struct.dims[: len(shape)] = shape
-        memory = None if reuse is None else reuse.give_up()
-        return self._filled(lib.moec_weights_pack, structs, len(structs), memory=memory)
+        if reuse is not None and reuse.__class__ is not Weights:
+            raise _errors.error("MOEC_DTYPE", f"reuse is of type {type(reuse).__name__}, expected moec.Weights")
+        structs, keeps = tensor_structs(tensors, dtype, self.roles, self._device)
+        memory = None if reuse is None else reuse.give_up(self.weights_nbytes, self._device is CPU)
+        packed = self._filled(lib.moec_weights_pack, structs, len(structs), memory=memory)
+        del keeps
+        return packed
 
     def map(self, path: Path, *, verify: bool = False) -> Weights:
         """Weights from a file that Weights.save or `moec pack` wrote for this package.
@@ -418,7 +390,14 @@ class Layer(Shared):
         return tuple(finished) if len(finished) > 1 else finished[0]
 
     def _saved_by(
-        self, call: Call, kind: Kind, x: Any, w: Weights, dtype: Optional[str], inputs: Dict[str, Any], arrays: List[Any]
+        self,
+        call: Call,
+        kind: Kind,
+        x: Any,
+        w: Weights,
+        dtype: Optional[str],
+        inputs: Dict[str, Any],
+        arrays: List[Any],
     ) -> Saved:
         """Memory for what the call saves, and all that a backward call reads again."""
         args = call.args

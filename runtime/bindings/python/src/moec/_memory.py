@@ -32,6 +32,7 @@ class Memory:
             raise _errors.error(status, f"cannot map {nbytes} bytes: {os.strerror(number)}")
         self.address: int = address
         self.nbytes = nbytes
+        self.writable = fd < 0
         self._finalizer = weakref.finalize(self, _libc.munmap, address, size)
         self._finalizer.atexit = False  # the process ends anyway, and threads may still be inside a call
 

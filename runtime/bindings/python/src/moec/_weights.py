@@ -56,10 +56,15 @@ class Weights(Shared):
         """Bytes of the packed form."""
         return self._memory.nbytes
 
-    def give_up(self) -> Union[Memory, DeviceMemory]:
-        """Ends these weights and returns their memory."""
+    def give_up(self, nbytes: int, on_cpu: bool) -> Union[Memory, DeviceMemory]:
+        """Ends these weights and returns their memory, if it is the runtime's to write, of that size and place."""
+        memory = self._memory
+        fits = memory.nbytes == nbytes and isinstance(memory, Memory) == on_cpu
+        if not fits or not self._box.value or not getattr(memory, "writable", True):
+            text = f"reuse is {self!r}, expected weights that this layer packed or loaded, and that were not given up"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         self._finalizer()
-        return self._memory
+        return memory
 
     def __repr__(self) -> str:
         return f"<moec.Weights of {self._layer}, {self.nbytes} bytes>"

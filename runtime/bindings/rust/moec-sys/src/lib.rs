@@ -90,6 +90,9 @@ pub const MOEC_REPORT_LOGIT_MEAN: c_uint = 8;
 pub const MOEC_REPORT_LOGIT_MAX: c_uint = 16;
 pub const MOEC_REPORT_DIVERSITY: c_uint = 32;
 pub const MOEC_REPORT_DROPPED_TOKENS: c_uint = 64;
+pub const MOEC_GRADIENT_NONE: c_int = 0;
+pub const MOEC_GRADIENT_VECTOR: c_int = 1;
+pub const MOEC_GRADIENT_MATRIX: c_int = 2;
 
 /// Runs `body(body_arg, i, worker)` for every i in `[0, count)`.
 pub type moec_parallel_for = Option<
@@ -211,6 +214,46 @@ pub struct moec_forward_args {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct moec_backward_args {
+    pub struct_size: usize,
+    pub num_tokens: i64,
+    pub tokens_per_sequence: i64,
+    pub x: *const c_void,
+    pub grad_y: *const c_void,
+    pub grad_losses: *const f32,
+    pub saved: *const c_void,
+    pub saved_bytes: usize,
+    pub workspace: *mut c_void,
+    pub workspace_bytes: usize,
+    pub grad_x: *mut c_void,
+    pub grad_residual: *mut c_void,
+    pub grad_expert_weights: *mut f32,
+    pub grad_parameters: *const *mut c_void,
+    pub grad_dtype: i32,
+    pub accumulate: i32,
+    pub stream: *mut c_void,
+    pub residual: *const c_void,
+    pub noise: *const f32,
+    pub uniform: *const f32,
+    pub token_ids: *const i32,
+    pub expert_ids: *const i32,
+    pub expert_weights: *const f32,
+    pub group_ids: *const i32,
+    pub priority: *const f32,
+    pub capacity: *const i32,
+    pub top_k: *const i32,
+    pub probe: *const moec_probe,
+    pub jitter: *const f32,
+    pub replace: *const f32,
+    pub replace_ids: *const i32,
+    pub hidden_mask: *const f32,
+    pub output_mask: *const f32,
+    pub expert_mask: *const f32,
+    pub midpoint_mask: *const f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct moec_layer_info {
     pub struct_size: usize,
     pub name: *const c_char,
@@ -231,7 +274,7 @@ pub struct moec_layer_info {
     pub num_losses: i32,
     pub num_choice_counts: i32,
     pub reports: u32,
-    pub reserved: i32,
+    pub trains: i32,
 }
 
 #[repr(C)]
@@ -318,6 +361,24 @@ extern "C" {
         layer: *const moec_layer,
         weights: *const moec_weights,
         args: *const moec_forward_args,
+    ) -> moec_status;
+    pub fn moec_layer_saved_bytes(
+        layer: *const moec_layer,
+        num_tokens: i64,
+        tokens_per_sequence: i64,
+        out_bytes: *mut usize,
+    ) -> moec_status;
+    pub fn moec_layer_backward_workspace_bytes(
+        layer: *const moec_layer,
+        num_tokens: i64,
+        tokens_per_sequence: i64,
+        out_bytes: *mut usize,
+    ) -> moec_status;
+    pub fn moec_layer_role_gradient(layer: *const moec_layer, index: i32, out_kind: *mut i32) -> moec_status;
+    pub fn moec_layer_backward(
+        layer: *const moec_layer,
+        weights: *const moec_weights,
+        args: *const moec_backward_args,
     ) -> moec_status;
     pub fn moec_load_of_counts(counts: *const i32, num_experts: i64, out_load: *mut moec_load) -> moec_status;
     pub fn moec_update_choice_bias(

@@ -84,17 +84,17 @@ pub(crate) fn no_args() -> sys::moec_forward_args {
 }
 
 /// Elements of an argument: `per_token` * T + `fixed`.
-struct Shape {
-    name: &'static str,
-    per_token: usize,
-    fixed: usize,
+pub(crate) struct Shape<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) per_token: usize,
+    pub(crate) fixed: usize,
 }
 
 /// What was given for it.
-struct Given {
-    shape: Shape,
-    count: usize,
-    dtype: Option<(DType, DType)>, // found, expected
+pub(crate) struct Given<'a> {
+    pub(crate) shape: Shape<'a>,
+    pub(crate) count: usize,
+    pub(crate) dtype: Option<(DType, DType)>, // found, expected
 }
 
 type Listener<'a> = dyn Fn(&Event) + Sync + 'a;
@@ -167,12 +167,13 @@ pub struct Forward<'a> {
     args: sys::moec_forward_args,
     x_count: usize,
     tokens_per_sequence: usize,
-    given: Vec<Given>,
+    given: Vec<Given<'static>>,
     listener: Option<&'a Listener<'a>>,
     units: bool,
     memory: PhantomData<&'a mut [u8]>,
 }
 
+/// Inputs that forward and backward calls have.
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident: $type:ty, $shape:expr;)*) => {$(
         $(#[$doc])*
@@ -182,6 +183,8 @@ macro_rules! inputs {
         }
     )*};
 }
+
+pub(crate) use inputs;
 
 macro_rules! outputs {
     ($($(#[$doc:meta])* $name:ident -> $field:ident: $type:ty, $shape:expr;)*) => {$(
@@ -193,12 +196,12 @@ macro_rules! outputs {
     )*};
 }
 
-type ShapeOf = fn(&crate::Info) -> (usize, usize);
-const TOKEN: ShapeOf = |_| (1, 0);
-const CHOICES: ShapeOf = |info| (info.top_k, 0);
-const LOGITS: ShapeOf = |info| (info.num_logits, 0);
-const ROWS: ShapeOf = |info| (info.hidden, 0);
-const ONE: ShapeOf = |_| (0, 1);
+pub(crate) type ShapeOf = fn(&crate::Info) -> (usize, usize);
+pub(crate) const TOKEN: ShapeOf = |_| (1, 0);
+pub(crate) const CHOICES: ShapeOf = |info| (info.top_k, 0);
+pub(crate) const LOGITS: ShapeOf = |info| (info.num_logits, 0);
+pub(crate) const ROWS: ShapeOf = |info| (info.hidden, 0);
+pub(crate) const ONE: ShapeOf = |_| (0, 1);
 
 impl<'a> Forward<'a> {
     pub(crate) fn new(layer: &'a Layer, weights: &'a Weights<'_>) -> Forward<'a> {
@@ -304,6 +307,14 @@ impl<'a> Forward<'a> {
         dropped_tokens -> out_dropped_tokens: i32, ONE;
     }
 
+    /// Where a layer with a backward pass keeps what [`backward`](crate::Layer::backward) needs of this call: memory of
+    /// [`Layer::saved`](crate::Layer::saved).
+    pub fn saved(mut self, memory: &'a mut Workspace) -> Self {
+        self.args.saved = memory.start().cast();
+        self.args.saved_bytes = memory.bytes();
+        self
+    }
+
     /// `listener` is told when steps begin and end, from whichever thread that is. A panic in it goes on in the caller
     /// when the call has ended. It may not start a call on a pool whose calls wait for their turn.
     pub fn probe(mut self, listener: &'a (dyn Fn(&Event) + Sync + 'a)) -> Self {
@@ -369,8 +380,8 @@ impl<'a> Forward<'a> {
     }
 }
 
-impl Given {
-    fn check(&self, tokens: usize, layer: &str) -> Result<()> {
+impl Given<'_> {
+    pub(crate) fn check(&self, tokens: usize, layer: &str) -> Result<()> {
         let name = self.shape.name;
         match self.dtype {
             Some((found, expected)) if found != expected => {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //! A package and options -> a layer, and facts about it.
+use crate::backward::Backward;
 use crate::error::{checked, text_of, Error, Result, Status};
 use crate::forward::Forward;
 use crate::memory::{DType, Workspace};
@@ -159,6 +160,19 @@ pub struct Info {
     pub num_choice_counts: usize,
     /// Bits `sys::MOEC_REPORT_*` of the reports that the layer has.
     pub reports: u32,
+    /// Whether the layer has a backward pass.
+    pub trains: bool,
+}
+
+/// The gradient of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gradient {
+    /// It has none: the spec freezes it, or nothing depends on it.
+    None,
+    /// Of f32.
+    Vector,
+    /// Of f32, or of the type of the packed weights; of all matrices the same.
+    Matrix,
 }
 
 /// A parameter of a layer.
@@ -168,6 +182,8 @@ pub struct Role {
     pub name: String,
     /// `[E, out, in]`, `[out, in]` or `[n]`.
     pub dims: Vec<usize>,
+    /// What backward calls give for it.
+    pub gradient: Gradient,
 }
 
 /// A layer on this machine. A clone is the same layer, and any number of threads may use it at once.
@@ -237,7 +253,14 @@ impl Layer {
                     sys::moec_layer_role(self.as_ptr(), index, &mut name, &mut rank, dims.as_mut_ptr())
                 })?;
                 let dims = dims.iter().take(rank as usize).map(|&dim| dim as usize).collect();
-                Ok(Role { name: text_of(name).to_string(), dims })
+                let mut kind = sys::MOEC_GRADIENT_NONE;
+                checked(|| unsafe { sys::moec_layer_role_gradient(self.as_ptr(), index, &mut kind) })?;
+                let gradient = match kind {
+                    sys::MOEC_GRADIENT_MATRIX => Gradient::Matrix,
+                    sys::MOEC_GRADIENT_VECTOR => Gradient::Vector,
+                    _ => Gradient::None,
+                };
+                Ok(Role { name: text_of(name).to_string(), dims, gradient })
             })
             .collect()
     }
@@ -270,6 +293,40 @@ impl Layer {
         Workspace::new(self.workspace_bytes(max_tokens, 0, false)?)
     }
 
+    /// Bytes that a call of `tokens` tokens keeps for backward; 0 for layers without a backward pass.
+    pub fn saved_bytes(&self, tokens: usize, tokens_per_sequence: usize) -> Result<usize> {
+        let (tokens, sequence) = (to_i64(tokens, "tokens")?, to_i64(tokens_per_sequence, "tokens_per_sequence")?);
+        let mut bytes = 0;
+        checked(|| unsafe { sys::moec_layer_saved_bytes(self.as_ptr(), tokens, sequence, &mut bytes) })?;
+        Ok(bytes)
+    }
+
+    /// Workspace bytes of a backward call of `max_tokens` tokens. `InvalidArgument` without a backward pass.
+    pub fn backward_workspace_bytes(&self, max_tokens: usize, tokens_per_sequence: usize) -> Result<usize> {
+        let sequence = to_i64(tokens_per_sequence, "tokens_per_sequence")?;
+        let tokens = to_i64(max_tokens, "max_tokens")?;
+        let mut bytes = 0;
+        checked(|| unsafe { sys::moec_layer_backward_workspace_bytes(self.as_ptr(), tokens, sequence, &mut bytes) })?;
+        Ok(bytes)
+    }
+
+    /// Memory for what a call of `tokens` tokens keeps, as one sequence.
+    pub fn saved(&self, tokens: usize) -> Result<Workspace> {
+        self.host_only()?;
+        Workspace::new(self.saved_bytes(tokens, 0)?)
+    }
+
+    /// Workspace for backward calls of up to `max_tokens` tokens, as one sequence.
+    pub fn backward_workspace(&self, max_tokens: usize) -> Result<Workspace> {
+        self.host_only()?;
+        Workspace::new(self.backward_workspace_bytes(max_tokens, 0)?)
+    }
+
+    /// Gradients of a call that was [`saved`](Forward::saved): see [`Backward`].
+    pub fn backward<'a>(&'a self, weights: &'a Weights<'_>) -> Backward<'a> {
+        Backward::new(self, weights)
+    }
+
     /// A call: `layer.forward(&weights).x(&x).y(&mut y).run(&mut workspace)?`.
     pub fn forward<'a>(&'a self, weights: &'a Weights<'_>) -> Forward<'a> {
         Forward::new(self, weights)
@@ -282,6 +339,15 @@ impl Layer {
     /// Pointers in `args` are NULL or as `moec.h` says, and on CUDA they live until the call has run on its stream.
     pub unsafe fn forward_raw(&self, weights: &Weights<'_>, args: &sys::moec_forward_args) -> Result<()> {
         checked(|| sys::moec_layer_forward(self.as_ptr(), weights.as_ptr(), args))
+    }
+
+    /// A backward call with arguments of C.
+    ///
+    /// # Safety
+    ///
+    /// As for [`forward_raw`](Layer::forward_raw).
+    pub unsafe fn backward_raw(&self, weights: &Weights<'_>, args: &sys::moec_backward_args) -> Result<()> {
+        checked(|| sys::moec_layer_backward(self.as_ptr(), weights.as_ptr(), args))
     }
 
     /// Slices are memory of the host, which a GPU cannot read.
@@ -330,5 +396,6 @@ fn info_of(layer: *const sys::moec_layer) -> Result<Info> {
         num_losses: c.num_losses as usize,
         num_choice_counts: c.num_choice_counts as usize,
         reports: c.reports,
+        trains: c.trains != 0,
     })
 }

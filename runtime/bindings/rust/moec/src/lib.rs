@@ -19,6 +19,8 @@
 //! # }
 //! ```
 //!
+//! A package of a spec with `"passes": ["forward", "backward"]` trains: [`Forward::saved`], then [`Layer::backward`].
+//!
 //! [`Package`], [`Pool`] and [`Layer`] are handles with shared ownership: a clone is the same object, and what another
 //! one needs stays alive. Layers and weights are immutable: any number of threads may use them, with one [`Workspace`]
 //! for each call at the same time. Arguments are checked here for type and number of elements, by the runtime for
@@ -27,6 +29,7 @@
 //! `build.rs` of `moec-sys` says how libmoec is found: `MOEC_LIB_DIR`, or pkg-config.
 #![warn(missing_docs)]
 
+mod backward;
 mod balance;
 mod error;
 mod forward;
@@ -38,10 +41,11 @@ mod weights;
 
 pub use moec_sys as sys;
 
+pub use backward::Backward;
 pub use balance::{next_capacity_factor, update_choice_bias, Load};
 pub use error::{Error, Result, Status};
 pub use forward::{Event, EventKind, Forward};
-pub use layer::{Device, Info, Layer, Options, Role};
+pub use layer::{Device, Gradient, Info, Layer, Options, Role};
 pub use memory::{Bf16, Buffer, DType, Element, MappedFile, Workspace, F16};
 pub use package::{cpu_isa, version, Package};
 pub use pool::{Pool, PoolOptions, Region};

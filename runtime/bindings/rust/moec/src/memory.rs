@@ -233,6 +233,11 @@ impl Workspace {
     pub(crate) fn start(&mut self) -> *mut u8 {
         self.pages.start()
     }
+
+    /// For reading.
+    pub(crate) fn contents(&self) -> *const u8 {
+        self.pages.start()
+    }
 }
 
 extern "C" {

@@ -19,7 +19,7 @@ from .._package import Package
 from . import _check, _check_gradients, _ops, _replace, _train_ops
 from ._blocks import Block, Finder, dtype_of
 from ._import import Group, Importer, Spec
-from ._publish import NAMINGS, as_modules, safetensors_image
+from ._publish import IN_PLACE, NAMINGS, safetensors_image
 from ._record import CannotReplace, hidden_of, record
 from ._report import BlockReport, Report
 from ._train import Trainable
@@ -130,7 +130,7 @@ class _Builder:
                     layer,
                     lambda dtype: self._importer.spec(group, dtype, stacked),
                     group.prefix_of(layer),
-                    (as_modules,) if self._train else NAMINGS,  # gradients go to the tensors of modules
+                    IN_PLACE if self._train else NAMINGS,  # gradients go to the tensors of modules
                 )
             except Exception as reason:  # of the importer, or of transformers' conversion of names
                 if not stacked:  # not every family has experts that are stacked after loading
@@ -175,7 +175,7 @@ class _Builder:
         module, spec = block.module, {**block.spec, "passes": ["forward", "backward"]}
         dtype, device, hidden = dtype_of(module), next(module.parameters()).device, spec["hidden"]
         trainable = Trainable(self._kernels_of(spec, device), block.name, self._threads)
-        slots = [_slot(self._model, block.prefix + name) for name in trainable.names]
+        slots = block.slots(self._model, trainable.names)
         trainable.check({name: getattr(owner, key) for name, (owner, key) in zip(trainable.names, slots)})
         sequences = _looks_at_sequences(spec)
         x = _check.random_tokens((2, _check.TOKENS // 2, hidden), dtype, device)
@@ -267,12 +267,6 @@ class _Builder:
                     if not folder.exists():
                         raise
         return Package(folder)
-
-
-def _slot(model: torch.nn.Module, name: str) -> _replace.Slot:
-    """The module that has the tensor `name`, and its name there."""
-    path, _, key = name.rpartition(".")
-    return model.get_submodule(path), key
 
 
 def _sentence(reason: Exception) -> str:

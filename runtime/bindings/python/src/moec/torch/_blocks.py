@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Callable, Dict, FrozenSet, List, Tuple
+from typing import Callable, Dict, FrozenSet, List, Sequence, Tuple
 
 import torch
 
 from ._import import Spec
 from ._publish import NAMINGS, Naming, Tensors, common_prefixes, numbered, tensors_of
+
+
+Slot = Tuple[torch.nn.Module, str]  # a tensor's place in a model
 
 
 @dataclass
@@ -39,6 +42,19 @@ class Block:
         count = self.spec["experts"]["count"]
         wanted = [name for _, pattern in _tensors(self.spec) for name in numbered(pattern, count)]
         return {self.prefix + name: tensors[self.prefix + name] for name in wanted if self.prefix + name in tensors}
+
+
+    def slots(self, model: torch.nn.Module, names: Sequence[str]) -> List[Slot]:
+        """Where the tensors lie that a spec's `weights` call `names`: `naming` gives the module's own."""
+        places: Dict[Tuple[int, torch.Size], Slot] = {}
+        for part in self.module.modules():
+            for table in (part._parameters, part._buffers):
+                for key, tensor in table.items():
+                    if tensor is not None:
+                        places[tensor.data_ptr(), tensor.shape] = (part, key)
+        tensors = self.naming(model, tensors_of(self.name, self.module))
+        found = [tensors[self.prefix + name] for name in names]
+        return [places[tensor.data_ptr(), tensor.shape] for tensor in found]
 
 
 class Finder:

@@ -52,7 +52,17 @@ def as_modules(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> T
     return dict(tensors)
 
 
+def renamed(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """`tensors` of `model` as its modules shape them, under their published names where publishing does no more than
+    rename them."""
+    own = {id(tensor): name for name, tensor in tensors.items()}
+    found = {name: tensor for name, tensor in published(model, tensors).items() if id(tensor) in own}
+    moved = {own[id(tensor)] for tensor in found.values()}
+    return {**{name: tensor for name, tensor in tensors.items() if name not in moved}, **found}
+
+
 NAMINGS: Tuple[Naming, ...] = (published, as_modules)
+IN_PLACE: Tuple[Naming, ...] = (as_modules, renamed)  # those that give the tensors of modules, not others made of them
 
 
 def numbered(wanted: str, count: int) -> List[str]:

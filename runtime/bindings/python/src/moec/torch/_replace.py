@@ -20,10 +20,10 @@ from torch.utils import _pytree as pytree
 
 from .. import _errors
 from . import _ops, _train_ops
+from ._blocks import Slot
 from ._record import HIDDEN, Recorded
 
 STATE = "_moec_state"
-Slot = Tuple[torch.nn.Module, str]  # a tensor's place in a model
 
 
 @dataclass

@@ -25,7 +25,6 @@ from . import _ops
 
 _ALIGN = 256  # bytes, of what a call saves and of its workspace
 _NUMBERS = ("capacity", "top_k")  # inputs without a row per token
-DIFFERENTIABLE = ("residual", "expert_weights")  # inputs that a package may have a gradient of
 
 
 class Trainable:
@@ -157,7 +156,12 @@ class Trainable:
         return keeps
 
     def forward(
-        self, x: torch.Tensor, tensors: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], sequence: int, save: bool
+        self,
+        x: torch.Tensor,
+        tensors: Sequence[torch.Tensor],
+        inputs: Sequence[torch.Tensor],
+        sequence: int,
+        save: bool,
     ) -> List[torch.Tensor]:
         """[y, losses, saved, *want]; `saved` has no elements without `save`, losses none if the spec has none."""
         layer, kind = self.layer(), _kind()
@@ -262,9 +266,8 @@ class _RoleGradients:
         ]
         short = _kind().types[types]
         positions = {name: position for position, name in enumerate(trainable.names)}
-        matrices = [
-            tensors[positions[name]].dtype for index, _ in asked if plan.matrices[index] for name in plan.stored[index].names
-        ]
+        named = [name for index, _ in asked if plan.matrices[index] for name in plan.stored[index].names]
+        matrices = [tensors[positions[name]].dtype for name in named]
         matrix = short if all(dtype is short for dtype in matrices) else torch.float32
         self.dtype = _native.DTYPE_NUMBERS[str(matrix).partition(".")[2]]
         self.pointers = (c_void_p * max(len(trainable.roles), 1))()

@@ -4,8 +4,8 @@
     moec::train(x, tensors, inputs, handle, tokens_per_sequence, save) -> [y, losses, saved, ...]
     moec::train_backward(grad_y, grad_losses, x, tensors, inputs, saved, handle, tokens_per_sequence, wanted) -> [...]
 
-Autograd calls the second for gradients of the first: of x, of the tensors of parameters and of inputs, from gradients of
-y and losses. torch.compile sees two calls. There is no gradient of the gradients.
+Autograd calls the second for gradients of the first: of x, of the tensors of parameters and of inputs, from gradients
+of y and losses. torch.compile sees two calls. There is no gradient of the gradients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from .. import _errors
 from . import _ops
-from ._train import DIFFERENTIABLE, Trainable
+from ._train import Trainable
 
 _trainables: Dict[int, Trainable] = {}
 _numbers = itertools.count(1)
@@ -46,7 +46,8 @@ def trainable_of(handle: int) -> Trainable:
 _library = torch.library.Library("moec", "FRAGMENT")
 _tag = (torch.Tag.pt2_compliant_tag,)
 _library.define(
-    "train(Tensor x, Tensor[] tensors, Tensor[] inputs, int handle, int tokens_per_sequence, bool save=False) -> Tensor[]",
+    "train(Tensor x, Tensor[] tensors, Tensor[] inputs, int handle, int tokens_per_sequence, bool save=False) "
+    "-> Tensor[]",
     tags=_tag,
 )
 _library.define(
@@ -57,13 +58,23 @@ _library.define(
 
 
 def _run(
-    x: torch.Tensor, tensors: List[torch.Tensor], inputs: List[torch.Tensor], handle: int, sequence: int, save: bool = False
+    x: torch.Tensor,
+    tensors: List[torch.Tensor],
+    inputs: List[torch.Tensor],
+    handle: int,
+    sequence: int,
+    save: bool = False,
 ) -> List[torch.Tensor]:
     return trainable_of(handle).forward(x, tensors, inputs, sequence, save)
 
 
 def _shapes(
-    x: torch.Tensor, tensors: List[torch.Tensor], inputs: List[torch.Tensor], handle: int, sequence: int, save: bool = False
+    x: torch.Tensor,
+    tensors: List[torch.Tensor],
+    inputs: List[torch.Tensor],
+    handle: int,
+    sequence: int,
+    save: bool = False,
 ) -> List[torch.Tensor]:
     trainable = trainable_of(handle)
     layer = trainable.layer()
@@ -107,7 +118,9 @@ def _shapes_backward(
 
 class _Train(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, handle: int, sequence: int, count: int, *leaves: torch.Tensor) -> Tuple[torch.Tensor, ...]:
+    def forward(
+        context: Any, handle: int, sequence: int, count: int, *leaves: torch.Tensor
+    ) -> Tuple[torch.Tensor, ...]:
         x, tensors, inputs = leaves[0], list(leaves[1 : 1 + count]), list(leaves[1 + count :])
         with torch._C._AutoDispatchBelowAutograd():
             results = torch.ops.moec.train(x, tensors, inputs, handle, sequence, True)
@@ -120,14 +133,9 @@ class _Train(torch.autograd.Function):
     def backward(context: Any, grad_y: torch.Tensor, grad_losses: torch.Tensor, *rest: Any) -> Any:
         *leaves, saved = context.saved_tensors
         count, trainable = context.count, trainable_of(context.handle)
-        can = [True, *(trainable.trained[name] for name in trainable.names)]
-        can += [name in DIFFERENTIABLE for name in trainable.inputs]
-        have = trainable.plan.gradients
-        named = ["x", *trainable.names, *trainable.inputs]
-        can = [
-            flag and (name in have if index == 0 or index > count else True)
-            for index, (name, flag) in enumerate(zip(named, can))
-        ]
+        have = trainable.plan.gradients  # of x and inputs
+        can = ["x" in have, *(trainable.trained[name] for name in trainable.names)]
+        can += [name in have for name in trainable.inputs]
         wanted = [bool(need and flag) for need, flag in zip(context.needs_input_grad[3:], can)]
         found = iter(
             torch.ops.moec.train_backward(
@@ -162,7 +170,12 @@ class _Once(torch.autograd.Function):
 
 
 def _with_gradient(
-    x: torch.Tensor, tensors: List[torch.Tensor], inputs: List[torch.Tensor], handle: int, sequence: int, save: bool = False
+    x: torch.Tensor,
+    tensors: List[torch.Tensor],
+    inputs: List[torch.Tensor],
+    handle: int,
+    sequence: int,
+    save: bool = False,
 ) -> List[torch.Tensor]:
     leaves = [x, *tensors, *inputs]
     if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):
