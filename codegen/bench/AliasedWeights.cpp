@@ -72,8 +72,8 @@ AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memor
 bool samePackedWeights(const PlanTables &a, const PlanTables &b) {
   return std::equal(std::begin(a.header.spec_hash), std::end(a.header.spec_hash), std::begin(b.header.spec_hash)) &&
          a.packedBytes() == b.packedBytes() &&
-         std::equal(a.packedWeights().begin(), a.packedWeights().end(), b.packedWeights().begin(), b.packedWeights().end(),
-                    [](const moec_weight &x, const moec_weight &y) {
+         std::equal(a.packedWeights().begin(), a.packedWeights().end(), b.packedWeights().begin(),
+                    b.packedWeights().end(), [](const moec_weight &x, const moec_weight &y) {
                       return x.offset == y.offset && x.bytes == y.bytes && x.layout == y.layout && x.dtype == y.dtype &&
                              x.groups == y.groups;
                     });

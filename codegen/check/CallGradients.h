@@ -29,7 +29,7 @@ struct Gradient {
 };
 
 struct CallGradients {
-  std::vector<Gradient> all;              // of inputs, then of the roles in their order
+  std::vector<Gradient> all;         // of inputs, then of the roles in their order
   DataType matrices = DataType::F32; // type of the gradients of matrices
 
   // For a call of T tokens: of `inputs`, and of every role that has one. `matrices` is the type of matrices' gradients.

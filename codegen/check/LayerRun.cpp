@@ -165,8 +165,7 @@ Result<> LayerRun::forward(int64_t numTokens, const void *x, void *y, moec_forwa
 
 Result<size_t> LayerRun::savedBytes(int64_t numTokens) const {
   size_t bytes = 0;
-  Result<> sized =
-      check(moec_layer_saved_bytes(layer, numTokens, inputs ? inputs->tokensPerSequence : 0, &bytes));
+  Result<> sized = check(moec_layer_saved_bytes(layer, numTokens, inputs ? inputs->tokensPerSequence : 0, &bytes));
   if (!sized)
     return sized.takeError();
   return bytes;
@@ -180,8 +179,8 @@ Result<> LayerRun::backward(int64_t numTokens, const void *x, moec_backward_args
     inputs->fill(args);
   if (device)
     return Diagnostic::error("E-UNSUPPORTED", "backward passes run on CPUs only");
-  if (Result<> sized = check(moec_layer_backward_workspace_bytes(layer, numTokens, args.tokens_per_sequence,
-                                                                 &args.workspace_bytes));
+  if (Result<> sized =
+          check(moec_layer_backward_workspace_bytes(layer, numTokens, args.tokens_per_sequence, &args.workspace_bytes));
       !sized)
     return sized;
   Result<void *> space = workspaceOf(args.workspace_bytes);

@@ -23,11 +23,11 @@ namespace moec {
 
 struct VerifyOptions {
   std::vector<int64_t> tokens;
-  int seeds = 1, threads = 3; // sets of random weights; threads 1..N must give equal bits
-  uint64_t seed = 1;          // of the first set of weights
-  bool tf32 = false;          // kernels may round f32 operands, ...
-  bool unordered = false;     // ... and add rows in any order
-  bool emulated = false;      // for names: "avx512-emulated"
+  int seeds = 1, threads = 3;          // sets of random weights; threads 1..N must give equal bits
+  uint64_t seed = 1;                   // of the first set of weights
+  bool tf32 = false;                   // kernels may round f32 operands, ...
+  bool unordered = false;              // ... and add rows in any order
+  bool emulated = false;               // for names: "avx512-emulated"
   GradientOracle *gradients = nullptr; // what gradients are compared to, on CPUs; null: they are not computed
 
   int64_t mostTokens() const; // of one call

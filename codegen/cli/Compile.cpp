@@ -143,7 +143,8 @@ static int writePackage(Session &session, const CompiledPackage &package, Librar
                 << "  workspace   " << workspaceText(package) << " at " << header.max_tokens << " tokens"
                 << (header.chunk_tokens ? " in chunks of " + std::to_string(header.chunk_tokens) : "")
                 << "; packed weights "
-                << sizeText(int64_t(package.plan.header.isa_mask ? package.plan.packedBytes() : package.cuda.packedBytes))
+                << sizeText(
+                       int64_t(package.plan.header.isa_mask ? package.plan.packedBytes() : package.cuda.packedBytes))
                 << (package.backward ? trainingText(package) : "") << "; deterministic: "
                 << (header.determinism == 0   ? "no, rows are added in any order on CUDA"
                     : header.determinism == 2 ? "per row"

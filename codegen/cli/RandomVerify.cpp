@@ -139,7 +139,8 @@ int verifyRandom(Session &session, const VerifyFlags &flags, const CompileOption
       session.out << "not built " << count << ": " << escaped(reason) << "\n";
     session.out << flags.random << " layers, " << tally.passed << " passed, " << tally.failed << " failed, "
                 << tally.refused << " not built; " << tally.cases << " cases, " << tally.compared.rows << " rows"
-                << (flags.grad ? " and " + std::to_string(tally.gradients.rows) + " of gradients" : "") << " compared, " << tally.ties
+                << (flags.grad ? " and " + std::to_string(tally.gradients.rows) + " of gradients" : "") << " compared, "
+                << tally.ties
                 << format(" ties, worst error %.1e, %.0f%% of its limit\n", tally.worst, 100 * tally.ofLimit);
   }
   return tally.failed ? ExitCheckFailed : ExitDone;

@@ -132,7 +132,8 @@ static int runVerify(Session &session, const VerifyFlags &given) {
   options.emulateCuda = flags.emulate;
   if (flags.random)
     return verifyRandom(session, flags, options);
-  return flags.golden.empty() ? verifySpec(session, flags, options) : verifyGolden(session, flags.golden, options, flags.grad);
+  return flags.golden.empty() ? verifySpec(session, flags, options)
+                              : verifyGolden(session, flags.golden, options, flags.grad);
 }
 
 Verb addVerify(CLI::App &app) {

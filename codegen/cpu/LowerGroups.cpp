@@ -182,8 +182,7 @@ void GroupsLowering::scaledRows(moe::ScaledRowsOp op, const moec_weight &weight,
       if (element.isF32()) {
         inside = e.add(e.mul(i, panelColumns), v);
       } else {
-        Value tile = e.add(e.mul(e.divU(i, panelDepth), 2 * tileElements),
-                           e.mul(e.divU(v, halfPanel), tileElements));
+        Value tile = e.add(e.mul(e.divU(i, panelDepth), 2 * tileElements), e.mul(e.divU(v, halfPanel), tileElements));
         Value pair = e.mul(e.divU(e.remU(i, panelDepth), 2), panelColumns);
         inside = e.add(e.add(tile, pair), e.add(e.mul(e.remU(v, halfPanel), 2), e.remU(i, 2)));
       }

@@ -81,8 +81,7 @@ Slope ReferenceSlopes::along(const std::string &name, const std::vector<double> 
 }
 
 bool agrees(const Slope &slope, double relative) {
-  double tolerance =
-      relative * std::max(slope.size, std::fabs(slope.wanted)) + relative / 100 * (1 + slope.value);
+  double tolerance = relative * std::max(slope.size, std::fabs(slope.wanted)) + relative / 100 * (1 + slope.value);
   return !slope.steady || std::fabs(slope.found - slope.wanted) <= tolerance;
 }
 

@@ -58,8 +58,7 @@ Result<std::unique_ptr<DifferentiatedLayer>> DifferentiatedLayer::make(const Lay
   out->whole = function.clone();
   out->whole.setName("whole");
   out->module->push_back(out->whole);
-  out->passes =
-      joinPasses(partition(function, spec.save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices));
+  out->passes = joinPasses(partition(function, spec.save == Save::All ? SavePolicy::Matmuls : SavePolicy::Choices));
   if (failed(verify(*out->module)))
     return said.takeFirst("gradients are not valid ops");
   for (Operation &op : out->whole.getBody().front())

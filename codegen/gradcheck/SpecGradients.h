@@ -42,10 +42,10 @@ struct DifferentiatedLayer {
 // One call with all of its gradients.
 struct GradientExpectation {
   GradientCall call;
-  ReferenceInputs inputs;                       // of the same call
-  std::vector<double> dy, coefficients;         // of the call
+  ReferenceInputs inputs;                            // of the same call
+  std::vector<double> dy, coefficients;              // of the call
   std::map<std::string, interpret::TensorRef> exact; // by tensor: "x", "residual", "expert_weights" and roles
-  std::vector<uint64_t> choices;                // of each token, in both passes together
+  std::vector<uint64_t> choices;                     // of each token, in both passes together
   std::map<std::string, RowSpread> spreads;
   int64_t runs = 0;
   size_t undecided = 0;
@@ -96,7 +96,7 @@ private:
   DataType matrices = DataType::F32, activation = DataType::F32, output = DataType::F32;
   Tensors weights; // drawn last, by role
   uint64_t weightSeed = 0;
-  bool slopesChecked = false; // of these weights
+  bool slopesChecked = false;                                                         // of these weights
   std::map<std::pair<uint64_t, int64_t>, std::unique_ptr<GradientExpectation>> known; // of every machine the same
   GradientExpectation *now = nullptr;
 };

@@ -194,10 +194,11 @@ std::string packageText(const StoredPackage &stored, const PackageFacts &facts) 
     if (!manifest.cudaTargets.empty())
       text += line("GPUs", joined(manifest.cudaTargets));
     text += line("reports", facts.reports.empty() ? "none" : joined(facts.reports));
-    text += line("workspace", (facts.workspace.empty() ? "unknown" : spaceText(facts.workspace) + " tokens, one thread") +
-                                  (facts.plan->header.chunk_tokens
-                                       ? ", in chunks of " + std::to_string(facts.plan->header.chunk_tokens)
-                                       : ""));
+    text +=
+        line("workspace",
+             (facts.workspace.empty() ? "unknown" : spaceText(facts.workspace) + " tokens, one thread") +
+                 (facts.plan->header.chunk_tokens ? ", in chunks of " + std::to_string(facts.plan->header.chunk_tokens)
+                                                  : ""));
     if (facts.backward) {
       text += line("trains", joined(gradientTexts(*facts.backward)));
       text += line("saved", spaceText(facts.saved) + " tokens");

@@ -27,12 +27,12 @@ struct PackageFacts {
 
   std::vector<StoredPackage::FileState> files;
   // The rest is known if the package's code could be loaded.
-  std::optional<PlanTables> plan, backward; // backward: of a layer that trains
-  std::vector<IsaUse> isas;         // highest first
-  std::vector<std::string> reports; // that calls may ask for
-  std::vector<CallSpace> workspace; // of one thread on the CPU
+  std::optional<PlanTables> plan, backward;    // backward: of a layer that trains
+  std::vector<IsaUse> isas;                    // highest first
+  std::vector<std::string> reports;            // that calls may ask for
+  std::vector<CallSpace> workspace;            // of one thread on the CPU
   std::vector<CallSpace> saved, backwardSpace; // of a layer that trains: moec_forward_args.saved, backward's workspace
-  std::string cannotRun;            // why this machine runs none of the instruction sets; empty: it does
+  std::string cannotRun;                       // why this machine runs none of the instruction sets; empty: it does
 
   bool complete() const; // every file is as listed
 };
