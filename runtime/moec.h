@@ -443,12 +443,12 @@ MOEC_API moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer
 
 /* What moec_layer_role_gradient says of a role. */
 enum {
-  MOEC_GRADIENT_NONE = 0,  /* the spec freezes it, or nothing that y or a loss depends on reads it */
+  MOEC_GRADIENT_NONE = 0,   /* the spec freezes it, or nothing that y or a loss depends on reads it */
   MOEC_GRADIENT_VECTOR = 1, /* its gradient is f32                                                  */
   MOEC_GRADIENT_MATRIX = 2  /* its gradient is of moec_backward_args.grad_dtype                     */
 };
 
-/* Whether role `index` has a gradient, and of which type: MOEC_GRADIENT_*. */
+/* The gradient of role `index`: one of MOEC_GRADIENT_*. */
 MOEC_API moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int32_t *out_kind);
 
 /* The gradients of a forward call with `saved`, with the weights of that call. Allocates nothing, as

@@ -28,7 +28,7 @@ extern "C" {
 
 #define MOEC_ABI_MAGIC 0x6365306du /* "m0ec" */
 #define MOEC_ABI_MAJOR 1
-#define MOEC_ABI_MINOR 1
+#define MOEC_ABI_MINOR 0
 #define MOEC_PLAN_ALIGN 64
 
 /* Instruction sets in rising order; a machine that has one also has all lower ones. A higher one is not always faster:
@@ -405,7 +405,7 @@ struct moec_package {
   uint64_t cuda_plan_bytes;
   const moec_cuda_image *images; /* cubins and PTX (NUL-terminated) */
   uint64_t num_images;
-  const moec_package *backward; /* since ABI 1.1: the same layer's backward pass, a package of its own; NULL: none */
+  const moec_package *backward; /* the same layer's backward pass, a package of its own; NULL: none */
 };
 
 /* Column splits: a matmul step with fewer than MOEC_ITEMS_PER_WORKER items per worker is split by panels into at most

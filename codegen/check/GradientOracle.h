@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What gradients of a layer are compared to: a forward and a backward call, drawn at random, and what must come of them.
+// What gradients of a layer are compared to: a random forward and backward call, and what must come of them.
 
 #ifndef MOEC_CODEGEN_CHECK_GRADIENTORACLE_H
 #define MOEC_CODEGEN_CHECK_GRADIENTORACLE_H

@@ -17,8 +17,8 @@
 
 namespace moec {
 
-// Of the oracle's call. `first`, if given, gets the gradients of the first run, in f32. `prepare` readies the layer, whose weights are packed, for so many threads. False: `reason`; an
-// error: it could not be run.
+// Of the oracle's call. `first`, if given, gets the gradients of the first run, in f32. `prepare` readies the
+// layer, whose weights are packed, for so many threads. False: `reason`; an error: it could not be run.
 using PrepareThreads = std::function<Result<>(int threads)>;
 Result<bool> verifyGradients(GradientOracle &oracle, LayerRun &layer, int threads, const PrepareThreads &prepare,
                              CheckResult &result, std::string &reason, std::unique_ptr<CallGradients> *first = nullptr);

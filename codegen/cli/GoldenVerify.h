@@ -14,7 +14,7 @@
 namespace moec {
 
 // One line per case on stdout ("pass NAME ..."), then `N cases, P passed, F failed, S skipped`. Returns 0 when no
-// case failed, 1 when one did, 8 when the folder cannot be read. The folder is only read. `gradients`: of the cases that
+// case failed, 1 when one did, 8 when the folder cannot be read. The folder is only read. `gradients`: of cases that
 // store gradients, those too; others are skipped.
 int verifyGolden(Session &session, const std::string &folder, const CompileOptions &options, bool gradients);
 

@@ -23,11 +23,19 @@ static llvm::StringRef between(const char *begin, const char *end) { return {beg
 
 llvm::StringRef embeddedRuntimeArchive() { return between(moec_runtime_archive_begin, moec_runtime_archive_end); }
 llvm::ArrayRef<llvm::StringLiteral> embeddedCalls() {
-  static constexpr llvm::StringLiteral calls[] = {
-      "forward",         "call", "backward",    "pack",
-      "load",            "bind", "options",     "weights_bytes",
-      "workspace_bytes", "saved_bytes", "backward_workspace_bytes", "info",
-      "last_error"};
+  static constexpr llvm::StringLiteral calls[] = {"forward",
+                                                  "call",
+                                                  "backward",
+                                                  "pack",
+                                                  "load",
+                                                  "bind",
+                                                  "options",
+                                                  "weights_bytes",
+                                                  "workspace_bytes",
+                                                  "saved_bytes",
+                                                  "backward_workspace_bytes",
+                                                  "info",
+                                                  "last_error"};
   return calls;
 }
 

@@ -33,7 +33,7 @@ std::vector<LayerParameter> parametersOf(mlir::func::FuncOp layer);
 TensorRef argumentValue(mlir::func::FuncOp layer, unsigned index,
                         const std::function<TensorRef(const std::string &role)> &find);
 
-// The opposite for a value of argument `index`, its gradient say: tensors by role, of the members without their padding.
+// The opposite for a value of argument `index`, its gradient say: tensors by role, of members without padding.
 void eachTensor(mlir::func::FuncOp layer, unsigned index, const TensorRef &value,
                 const std::function<void(const std::string &role, TensorRef tensor)> &visit);
 

@@ -47,9 +47,7 @@ static Result<PlanTables> readPass(const moec_package *package) {
   return plan;
 }
 
-const moec_package *backwardOf(const moec_package *package) {
-  return package && package->abi_minor >= 1 ? package->backward : nullptr;
-}
+const moec_package *backwardOf(const moec_package *package) { return package ? package->backward : nullptr; }
 
 Result<PlanTables> readPlan(const moec_package *package) {
   Result<PlanTables> plan = readPass(package);

@@ -42,7 +42,7 @@ struct PlanTables {
 // The argument of a matmul that is B (MatmulArgs of codegen/plan/StepArgs.h).
 constexpr unsigned matmulWeightArgument = 1;
 
-// A copy of what moec_plan_open has checked, with the weights of a backward pass. The error is E-PACKAGE with the runtime's text.
+// A copy of what moec_plan_open has checked, with the weights of a backward pass. The error is E-PACKAGE.
 Result<PlanTables> readPlan(const moec_package *package);
 
 // Of a backward plan: "x", "residual", "expert_weights" and the roles that have a gradient.

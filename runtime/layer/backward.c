@@ -41,9 +41,7 @@ moec_status moec_layer_role_gradient(const moec_layer *layer, int32_t index, int
     return moec_error(MOEC_INVALID_ARGUMENT, "role %d, the layer has %d", (int)index,
                       (int)layer->plan.header->roles.count);
   int has = layer->backward && gradient_of(&layer->backward->plan, (uint32_t)index) >= 0;
-  *out_kind = !has                            ? MOEC_GRADIENT_NONE
-              : layer->plan.roles[index].matrix ? MOEC_GRADIENT_MATRIX
-                                                : MOEC_GRADIENT_VECTOR;
+  *out_kind = !has ? MOEC_GRADIENT_NONE : layer->plan.roles[index].matrix ? MOEC_GRADIENT_MATRIX : MOEC_GRADIENT_VECTOR;
   return MOEC_OK;
 }
 
@@ -150,8 +148,8 @@ static moec_status check_parameter(const moec_layer *layer, const moec_backward_
   return status;
 }
 
-/* Gradients of parameters among each other. NOTE: not of thousands of experts' parts, whose pairs would take longer than
- * a call. */
+/* Gradients of parameters among each other. NOTE: not of thousands of experts' parts, whose pairs would take longer
+ * than a call. */
 static moec_status check_pairs(const moec_layer *layer, const moec_backward_args *args) {
   uint32_t count = args->grad_parameters ? layer->plan.header->roles.count : 0;
   moec_status status = MOEC_OK;

@@ -205,7 +205,7 @@ moec_status moec_layer_create(const moec_package *package, const moec_layer_opti
   moec_layer *layer = NULL;
   if (status == MOEC_OK)
     status = create_pass(package, &chosen, &layer);
-  if (status == MOEC_OK && package->abi_minor >= 1 && package->backward)
+  if (status == MOEC_OK && package->backward)
     status = create_backward(package->backward, &chosen, layer);
   if (status == MOEC_OK)
     *out_layer = layer;

@@ -40,6 +40,8 @@ def rust_type(c):
         return f"Option<{function_type(pointer.group(1), pointer.group(2))}>"
     if c.endswith("*"):
         target = c[:-1].strip()
+        if target.endswith("const"): # pointers that stay as they are
+            return f"*const {rust_type(target[:-len('const')])}"
         constant = re.fullmatch(r"const (\w+)", target)
         return f"*{'const' if constant else 'mut'} {rust_type(constant.group(1) if constant else target)}"
     return SCALARS.get(c) or "sys::" + c

@@ -38,7 +38,7 @@ expect_status 0
 expect_in out 'made from    spec.json, targets cpu:baseline cpu:avx2, max-tokens 8192, math exact, det run'
 expect_in out 'schedule     heuristics'
 expect_in out 'reports      probabilities'
-expect_in out 'calls        tvm-ffi 0.1: forward call pack load bind'
+expect_in out 'calls        tvm-ffi 0.1: forward call backward pack load bind'
 MOEC_MAX_ISA=baseline
 export MOEC_MAX_ISA
 runner inspect shared --json

@@ -84,11 +84,11 @@ TEST_F(BackwardArguments, sizes) {
           --c.args.saved_bytes);
   REFUSED(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is 65, expected 0 to 64", c.args.num_tokens = 65);
   REFUSED(MOEC_TOKENS_OUT_OF_RANGE, "num_tokens is -1, expected 0 to 64", c.args.num_tokens = -1);
-  REFUSED(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is 2, expected 0 or a divisor of num_tokens 5", c.args.tokens_per_sequence = 2);
-  REFUSED(MOEC_INVALID_ARGUMENT,
-          "args: struct_size is 8, expected " + std::to_string(sizeof(moec_backward_args)), c.args.struct_size = 8);
-  REFUSED(MOEC_VERSION_MISMATCH,
-          "args: struct_size is 4096, expected " + std::to_string(sizeof(moec_backward_args)),
+  REFUSED(MOEC_INVALID_ARGUMENT, "tokens_per_sequence is 2, expected 0 or a divisor of num_tokens 5",
+          c.args.tokens_per_sequence = 2);
+  REFUSED(MOEC_INVALID_ARGUMENT, "args: struct_size is 8, expected " + std::to_string(sizeof(moec_backward_args)),
+          c.args.struct_size = 8);
+  REFUSED(MOEC_VERSION_MISMATCH, "args: struct_size is 4096, expected " + std::to_string(sizeof(moec_backward_args)),
           c.args.struct_size = 4096);
 }
 

@@ -61,8 +61,8 @@ void sometimesNothing(const moec_call *call, void *const *args, void *scratch, i
   if (++callsSoFar % 5)
     original(call, args, scratch, first, last);
 }
-template <int from> void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first,
-                                             int64_t last) {
+template <int from>
+void withTheNextArgument(const moec_call *call, void *const *args, void *scratch, int64_t first, int64_t last) {
   void *others[MOEC_MAX_STEP_ARGS]; // as many as the runtime has room for
   std::memcpy(others, args, sizeof others);
   others[from] = args[from + 1];
@@ -178,9 +178,12 @@ bool sharedSlot(EditablePass &p, moec_step &step) {
 }
 
 const PlanMistake planMistakes[] = {
-    {"a stale buffer", staleBuffer},        {"the gradient of another parameter", otherParameter},
-    {"weights of another role", otherWeights}, {"two steps in the wrong order", exchangedSteps},
-    {"a gradient that is not stored", droppedStore}, {"a slot that is still in use", sharedSlot},
+    {"a stale buffer", staleBuffer},
+    {"the gradient of another parameter", otherParameter},
+    {"weights of another role", otherWeights},
+    {"two steps in the wrong order", exchangedSteps},
+    {"a gradient that is not stored", droppedStore},
+    {"a slot that is still in use", sharedSlot},
 };
 
 class Mistakes : public testing::Test {
@@ -230,11 +233,12 @@ TEST_F(Mistakes, each_in_a_kernel_is_seen) {
       std::vector<moec_kernel_fn> right = pass.functions;
       for (size_t s = 0; s < pass.header().steps.count && !seen; ++s) {
         const moec_step &step = pass.step(s);
-        const moec_isa_variants &isa = step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16)
-                                                                                     : moec_cpu_isa()];
+        const moec_isa_variants &isa =
+            step.isa[moec_cpu_isa() > int(Isa::Avx512Bf16) ? int(Isa::Avx512Bf16) : moec_cpu_isa()];
         if (step.kind != mistake.kind)
           continue;
-        for (uint32_t variant = 0; variant < isa.num_variants && !seen; ++variant) { // some are for other numbers of rows
+        for (uint32_t variant = 0; variant < isa.num_variants && !seen;
+             ++variant) { // some are for other numbers of rows
           original = right[isa.first_fn + variant];
           pass.functions[isa.first_fn + variant] = mistake.wrong;
           std::string why;

@@ -64,8 +64,8 @@ FIELDS = ("struct_size num_tokens x y workspace workspace_bytes out_logits out_i
           "out_probabilities out_choice_counts out_losses out_logit_mean out_logit_max out_diversity out_dropped_tokens "
           "probe saved saved_bytes jitter replace replace_ids hidden_mask output_mask expert_mask "
           "midpoint_mask").split()
-BACKWARD = ("struct_size num_tokens tokens_per_sequence x grad_y grad_losses saved saved_bytes workspace workspace_bytes "
-            "grad_x grad_residual grad_expert_weights grad_parameters types stream residual noise uniform token_ids "
+BACKWARD = ("struct_size num_tokens tokens_per_sequence x grad_y grad_losses saved saved_bytes workspace "
+            "workspace_bytes grad_x grad_residual grad_expert_weights grad_parameters types stream residual noise uniform token_ids "
             "expert_ids expert_weights group_ids priority capacity top_k probe jitter replace "
             "replace_ids hidden_mask output_mask expert_mask midpoint_mask").split()
 

@@ -45,8 +45,7 @@ int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ff
   return 0;
 }
 
-moec_status moec_ffi_expect_tensor(const char *name, const moec_ffi_value *value,
-                                   const moec_ffi_tensor **out_tensor) {
+moec_status moec_ffi_expect_tensor(const char *name, const moec_ffi_value *value, const moec_ffi_tensor **out_tensor) {
   char found[192];
   *out_tensor = moec_ffi_tensor_of(value);
   if (*out_tensor)

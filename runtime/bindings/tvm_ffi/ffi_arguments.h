@@ -16,8 +16,7 @@ int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ff
 
 int moec_ffi_equal(moec_ffi_bytes text, const char *word);
 
-moec_status moec_ffi_expect_tensor(const char *name, const moec_ffi_value *value,
-                                   const moec_ffi_tensor **out_tensor);
+moec_status moec_ffi_expect_tensor(const char *name, const moec_ffi_value *value, const moec_ffi_tensor **out_tensor);
 moec_status moec_ffi_expect_integer(const char *name, const moec_ffi_value *value, int64_t *out_number);
 
 /* None counts as not passed. MOEC_INVALID_ARGUMENT: an unknown name, or one that was named before. */

@@ -217,8 +217,8 @@ static moec_status run(backward_call *call, const moec_weights *weights) {
   if (call->forward.workspace) {
     status = moec_ffi_given_memory("workspace", call->layer, call->forward.workspace, &workspace);
   } else {
-    status = moec_layer_backward_workspace_bytes(call->layer->layer, args->num_tokens, args->tokens_per_sequence,
-                                                 &bytes);
+    status =
+        moec_layer_backward_workspace_bytes(call->layer->layer, args->num_tokens, args->tokens_per_sequence, &bytes);
     if (status == MOEC_OK)
       status = moec_ffi_take_workspace(call->layer, bytes ? bytes : 1, &workspace);
   }

@@ -11,7 +11,7 @@
 
 /* Names separated by commas, and a value for each: the arguments of the forward call that `saved` comes from, grad_y,
  * grad_losses, grad_x, grad_residual, grad_expert_weights, roles for the gradients of parameters, and the integer
- * accumulate. Gradients of matrices are f32 or of the weights' type, all the same. An error leaves tensors untouched. */
+ * accumulate. Gradients of matrices are f32 or of the weights' type, all the same. Errors leave tensors untouched. */
 moec_status moec_ffi_backward(moec_ffi_bytes names, const moec_ffi_value *values, int32_t count);
 
 #endif

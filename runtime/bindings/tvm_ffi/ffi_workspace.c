@@ -139,8 +139,9 @@ moec_status moec_ffi_given_saved(const moec_ffi_layer *layer, const moec_ffi_ten
   if (written)
     *last = shift;
   else if (*last != shift)
-    return moec_error(MOEC_ALIGNMENT, "saved was moved after the forward call, to memory that begins elsewhere between "
-                                      "multiples of %d bytes, or no call wrote it",
+    return moec_error(MOEC_ALIGNMENT,
+                      "saved was moved after the forward call, to memory that begins elsewhere between "
+                      "multiples of %d bytes, or no call wrote it",
                       (int)MOEC_WORKSPACE_ALIGN);
   return MOEC_OK;
 }

@@ -55,9 +55,9 @@ static moec_status expect_names(const moec_ffi_value *args, int32_t count, moec_
 }
 
 static moec_status expect_as_many(int32_t values, int32_t named) {
-  return named == values ? MOEC_OK
-                         : moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the names, expected %d", (int)values,
-                                      (int)named);
+  return named == values
+             ? MOEC_OK
+             : moec_error(MOEC_INVALID_ARGUMENT, "%d arguments follow the names, expected %d", (int)values, (int)named);
 }
 
 /* call("x,weights,y,ids", x, weights, y, ids) */
@@ -121,8 +121,9 @@ EXPORT(bind) {
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); ++i)
       if (moec_ffi_equal(name, functions[i].name))
         return moec_ffi_bind(functions[i].function, args + 1, count - 1, functions[i].behind, result);
-  return moec_error(MOEC_INVALID_ARGUMENT, "expected \"call\" or \"backward\" and names, \"pack\" and roles, or \"load\" "
-                                           "and a path");
+  return moec_error(MOEC_INVALID_ARGUMENT,
+                    "expected \"call\" or \"backward\" and names, \"pack\" and roles, or \"load\" "
+                    "and a path");
 }
 
 /* ---- facts ------------------------------------------------------------------------------------------------------- */

@@ -29,9 +29,7 @@ public:
   Backward &grad_y(View rows) {
     return set(args.grad_y, "grad_y", rows.data, rows.count, rows.dtype, info().hidden, 0, info().y_dtype);
   }
-  Backward &grad_losses(Span<const float> in) {
-    return set(args.grad_losses, "grad_losses", in, 0, info().num_losses);
-  }
+  Backward &grad_losses(Span<const float> in) { return set(args.grad_losses, "grad_losses", in, 0, info().num_losses); }
   Backward &saved(const void *memory, size_t bytes) {
     args.saved = memory;
     args.saved_bytes = bytes;
@@ -113,8 +111,7 @@ private:
     given.push_back({name, count, dtype, expected, per_token, fixed});
     return *this;
   }
-  template <class T>
-  Backward &set(T *&field, const std::string &name, Span<T> span, int64_t per_token, int64_t fixed) {
+  template <class T> Backward &set(T *&field, const std::string &name, Span<T> span, int64_t per_token, int64_t fixed) {
     constexpr moec_dtype dtype = Element<std::remove_cv_t<T>>::dtype;
     return set(field, name, span.data(), span.size(), dtype, per_token, fixed, dtype);
   }
@@ -143,8 +140,8 @@ private:
     args.num_tokens = count / hidden;
     for (const Given &got : given) {
       if (got.dtype != got.expected)
-        return Error{MOEC_DTYPE, got.name + " holds " + dtype_name(got.dtype) + ", layer " + info().name +
-                                     " expects " + dtype_name(got.expected)};
+        return Error{MOEC_DTYPE, got.name + " holds " + dtype_name(got.dtype) + ", layer " + info().name + " expects " +
+                                     dtype_name(got.expected)};
       int64_t expected = got.per_token * args.num_tokens + got.fixed;
       bool lacks = got.per_token == 0 && got.fixed == 0; // the runtime says so
       if (!lacks && got.count != static_cast<size_t>(expected))
