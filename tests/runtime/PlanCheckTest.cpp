@@ -74,8 +74,8 @@ void exercise(const moec_layer *layer) {
 
 TEST(PlanCheck, versions) {
   REFUSED(MOEC_VERSION_MISMATCH, "package: magic is 0x00000001, expected 0x6365306d", p.package.magic = 1);
-  REFUSED(MOEC_VERSION_MISMATCH, "package: made for ABI 2.1, this runtime has 1.1", p.package.abi_major = 2);
-  REFUSED(MOEC_VERSION_MISMATCH, "package: made for ABI 1.2, this runtime has 1.1", p.package.abi_minor = 2);
+  REFUSED(MOEC_VERSION_MISMATCH, "package: made for ABI 2.0, this runtime has 1.0", p.package.abi_major = 2);
+  REFUSED(MOEC_VERSION_MISMATCH, "package: made for ABI 1.1, this runtime has 1.0", p.package.abi_minor = 1);
   REFUSED(MOEC_VERSION_MISMATCH, "plan: magic or ABI version differs from the package's", p.header().magic = 2);
   REFUSED(MOEC_VERSION_MISMATCH, "plan: struct sizes differ from this runtime's", p.header().step_bytes -= 8);
   REFUSED(MOEC_VERSION_MISMATCH, "plan: needs features 0x4 this runtime does not know", p.header().features = 4);
