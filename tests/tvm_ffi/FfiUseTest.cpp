@@ -114,8 +114,7 @@ TEST(FfiUse, info_lists_arguments_and_roles) {
         "{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"T\", 8], \"optional\": false}",
         "{\"name\": \"out_weights\", \"dtype\": \"f32\", \"shape\": [\"T\", 2], \"optional\": true}",
         "{\"name\": \"counts\", \"dtype\": \"i32\", \"shape\": [4], \"optional\": true}",
-        "\"roles\": [\n    {\"name\": \"router.weight\", \"shape\": [4, 8]},\n    {\"name\": \"experts.gate\", "
-        "\"shape\": "
-        "[4, 6, 8]}"})
+        "\"roles\": [\n    {\"name\": \"router.weight\", \"shape\": [4, 8], \"gradient\": false},\n"
+        "    {\"name\": \"experts.gate\", \"shape\": [4, 6, 8], \"gradient\": false}"})
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
 }

@@ -34,7 +34,7 @@ int moec_ffi_find_argument(moec_ffi_bytes name, uint32_t *out_role, enum moec_ff
   moec_ffi_bytes output = name; /* outputs may be spelt as in moec_forward_args */
   if (name.size > 4 && memcmp(name.data, "out_", 4) == 0)
     output = (moec_ffi_bytes){name.data + 4, name.size - 4};
-  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
+  for (uint32_t role = MOEC_ROLE_X; name.size && role < MOEC_NUM_FORWARD_ROLES; ++role) { /* some have no name */
     const char *known = moec_ffi_role_name(role);
     int is_output = (role >= MOEC_ROLE_LOGITS && role <= MOEC_ROLE_COUNTS) || moec_is_report_role(role);
     if (moec_ffi_equal(name, known) || (is_output && moec_ffi_equal(output, known))) {
