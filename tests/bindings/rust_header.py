@@ -40,7 +40,7 @@ def rust_type(c):
         return f"Option<{function_type(pointer.group(1), pointer.group(2))}>"
     if c.endswith("*"):
         target = c[:-1].strip()
-        constant = re.fullmatch(r"const (\w+)", target)
+        constant = re.fullmatch(r"const (\w+)", target) or re.fullmatch(r"(.*\*)\s*const", target)
         return f"*{'const' if constant else 'mut'} {rust_type(constant.group(1) if constant else target)}"
     return SCALARS.get(c) or "sys::" + c
 
