@@ -113,7 +113,7 @@ TEST(FfiWeights, bound_functions_take_the_tensors_alone) {
   for (std::vector<moec_ffi_value> args :
        {std::vector<moec_ffi_value>{}, {valueOf("call")}, {valueOf("forward"), none()}})
     EXPECT_EQ(refusal(__tvm_ffi_bind, args),
-              "ValueError: bind: expected \"call\" and names, \"pack\" and roles, or \"load\" and a path");
+              "ValueError: bind: expected \"call\" or \"backward\" and names, \"pack\" and roles, or \"load\" and a path");
   EXPECT_EQ(refusal(__tvm_ffi_bind, {valueOf("call"), valueOf(int64_t(1))}),
             "TypeError: bind: a bound argument is the number 1, expected a string");
   EXPECT_EQ(refusal(__tvm_ffi_bind, {valueOf("load"), valueOf("a"), valueOf("b"), valueOf("c")}),
