@@ -115,6 +115,24 @@ def check(moe, x, **options):
         return torch.autograd.gradcheck(call, inputs, **{**GRADCHECK, **options})
 
 
+def check_slopes(moe, x):
+    """Along its own gradient each parameter changes the sum of dy * y by |gradient|."""
+    dy = tokens(x.shape[0], seed=3)
+    leaves = {"x": x.clone().requires_grad_(), **{n: p for n, p in moe.named_parameters() if p.requires_grad}}
+    (moe(leaves["x"]) * dy).sum().backward()
+    for name, leaf in leaves.items():
+        norm = leaf.grad.double().norm()
+        assert norm > 0, name
+        step, values = 2e-3 * leaf.grad / norm, []
+        with torch.no_grad():
+            for sign in (1, -1):
+                leaf.add_(step, alpha=sign)
+                values.append(float((moe(leaves["x"]).double() * dy).sum()))
+                leaf.sub_(step, alpha=sign)
+        slope = (values[0] - values[1]) / 4e-3
+        assert abs(slope - float(norm)) < 1e-2 * float(norm), f"{name}: {slope} instead of {norm}"
+
+
 # ---- gradients ----
 
 
@@ -135,6 +153,7 @@ def test_every_form_of_storage(form, tmp_path):
         expected = layer(x, layer.load(image))
     assert torch.equal(moe(x), expected)
     assert check(moe, x, fast_mode=True)
+    check_slopes(moe, tokens(40))
     loaded = made({**SPEC, **STORAGE[form]}, seed=7)
     loaded.load_state_dict(moe.state_dict())
     assert torch.equal(loaded(x), expected)
@@ -192,6 +211,10 @@ def test_only_what_is_asked_for(moe):
     moe.experts.gate.requires_grad_(False)
     total(moe, tokens()).backward()
     assert moe.experts.gate.grad is None and moe.experts.up.grad is not None
+    half = made({**SPEC, **STORAGE["halves"], "frozen": ["experts.up"]})
+    half(tokens()).sum().backward()
+    gradient = half.get_parameter("mlp.gate_up").grad
+    assert gradient[:, :24].norm() > 0 and (gradient[:, 24:] == 0).all()
     frozen = made({**SPEC, "frozen": ["experts.*"]})
     assert [n for n, p in frozen.named_parameters() if p.requires_grad] == ["router.weight"]
     frozen(tokens()).sum().backward()

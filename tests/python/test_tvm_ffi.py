@@ -124,6 +124,32 @@ def test_errors_are_exceptions(layer):
     layer.forward(x, packed, y) # and everything is as before
 
 
+def test_gradients_with_torch(tmp_path):
+    layer = tvm_ffi.load_module(compile_layer(tmp_path, "trained", "f32", passes=["forward", "backward"]))
+    assert json.loads(layer.info())["trains"]
+    tensors = {name: tensor.requires_grad_() for name, tensor in random_tensors(layer, torch.float32).items()}
+    packed = pack(layer, {name: tensor.detach() for name, tensor in tensors.items()})
+    x = torch.randn(9, HIDDEN, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    dy = torch.randn(9, HIDDEN, generator=torch.Generator().manual_seed(2))
+    (reference(x, tensors)[0] * dy).sum().backward()
+
+    rows, y = x.detach(), torch.empty(9, HIDDEN)
+    saved = torch.empty(layer.saved_bytes(9), dtype=torch.uint8)
+    layer.call("x,weights,saved,y", rows, packed, saved, y)
+    leaves = {"grad_x": x, **tensors}
+    found = {name: torch.full_like(leaf, float("nan"), requires_grad=False) for name, leaf in leaves.items()}
+    names = ",".join(["x,weights,saved,grad_y", *found])
+    layer.backward(names, rows, packed, saved, dy, *found.values())
+    again = [torch.empty_like(gradient) for gradient in found.values()]
+    layer.bind("backward", names)(rows, packed, saved, dy, *again)
+    for (name, gradient), other in zip(found.items(), again):
+        want = leaves[name].grad
+        assert (gradient - want).abs().max() <= 1e-4 * want.abs().max(), name
+        assert torch.equal(gradient, other)
+    with pytest.raises(ValueError, match="grad_y is f32 \\[8, 64\\] on cpu, expected f32 \\[9, 64\\]"):
+        layer.backward("x,weights,saved,grad_y,grad_x", rows, packed, saved, dy[:8], found["grad_x"])
+
+
 def test_tvm_ffi_may_come_after_the_package(libraries):
     """The first to open the library does not have tvm-ffi; functions of it are found later all the same."""
     code = f"""if True:

@@ -54,13 +54,14 @@ class Pool:
         self.free: List[Memory] = []
 
     def take(self, nbytes: int) -> Memory:
-        fitting = [memory for memory in self.free if memory.nbytes >= nbytes]
-        if not fitting:
-            return Memory(nbytes)
-        best = min(fitting, key=lambda memory: memory.nbytes)
+        free = sorted(self.free, key=lambda memory: memory.nbytes)
+        best = next((memory for memory in free if memory.nbytes >= nbytes), free[-1] if free else None)
         try:
-            self.free.remove(best)
-        except ValueError:  # another thread has taken it meanwhile
+            self.free.remove(best)  # type: ignore[arg-type]
+        except ValueError:  # there was none, or another thread has taken it meanwhile
+            return Memory(nbytes)
+        if best is None or best.nbytes < nbytes:  # a larger one takes its place
+            del best
             return Memory(nbytes)
         return best
 

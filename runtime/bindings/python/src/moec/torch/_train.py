@@ -281,11 +281,10 @@ class _RoleGradients:
         found: Dict[str, torch.Tensor] = {}
         plan, names = self._trainable.plan, self._trainable.names
         tensors = dict(zip(names, self._tensors))
-        covered = {name: 0 for name in self._wanted}
+        covered = dict.fromkeys(self._wanted, 0)  # elements that roles give, counted for each
         for index, buffer in self._buffers.items():
-            for name in plan.stored[index].names:
-                if name in covered:
-                    covered[name] += buffer.numel() // len(plan.stored[index].names)
+            for name in self._wanted.intersection(plan.stored[index].names):
+                covered[name] += buffer.numel() // len(plan.stored[index].names)
         for index, buffer in self._buffers.items():
             stored = plan.stored[index]
             parts = [buffer] if stored.dims == buffer.shape else list(buffer.unbind(0))
@@ -293,13 +292,18 @@ class _RoleGradients:
                 if name not in self._wanted:
                     continue
                 tensor = tensors[name]
-                if part.numel() == tensor.numel() and _without_gaps(stored):
+                size = tensor.numel()
+                if covered[name] == part.numel() == size and _without_gaps(stored):
                     found[name] = part.view(tensor.shape).to(tensor.dtype)
                     continue
                 if name not in found:
-                    make = torch.empty if covered[name] == tensor.numel() else torch.zeros
+                    make = torch.empty if covered[name] == size else torch.zeros
                     found[name] = make(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-                torch.as_strided(found[name], stored.dims, stored.strides, stored.first).copy_(part)
+                place = torch.as_strided(found[name], stored.dims, stored.strides, stored.first)
+                if covered[name] > size:  # roles that are the same elements: adapters of gate and up with one A
+                    place.add_(part)
+                else:
+                    place.copy_(part)
         return found
 
 
