@@ -92,7 +92,7 @@ void addRouterRoles(RoleList &list, const LayerSpec &spec) {
   if (router.kind == RouterKind::Table)
     list.roles.push_back({"router.table", {router.vocab ? router.vocab : -1, router.select.k}, false, false});
   addTransformRoles(list, router);
-  if (router.noise.kind == NoiseKind::Learned && spec.takesNoise()) // noise of training has no part in other layers
+  if (router.noise.kind == NoiseKind::Learned)
     list.matrix("router.noise_weight", spec.logitColumns(), spec.hidden);
 }
 
