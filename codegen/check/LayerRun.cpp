@@ -63,11 +63,25 @@ Result<size_t> LayerRun::create(const moec_layer_options &options) {
   return weightBytes;
 }
 
+// NOTE: only layers that train read the weights of noise that is only of training.
+static bool isOfTrainingAlone(const moec_layer *layer, const moec_layer_info &facts, const std::string &role) {
+  bool known = false;
+  for (int32_t i = 0; i < facts.num_roles; ++i) {
+    const char *name = nullptr;
+    int32_t rank = 0;
+    int64_t dims[4];
+    known |= moec_layer_role(layer, i, &name, &rank, dims) == MOEC_OK && role == name;
+  }
+  return role == "router.noise_weight" && !facts.trains && !known;
+}
+
 Result<> LayerRun::pack(const RoleTensors &tensors, void *buffer, size_t bytes) {
   if (!buffer)
     return Diagnostic::error("E-MEMORY", "no memory for " + std::to_string(bytes) + " bytes of packed weights");
   std::vector<moec_tensor> list;
   for (const auto &[role, tensor] : tensors) {
+    if (isOfTrainingAlone(layer, facts, role))
+      continue;
     moec_tensor entry = {};
     entry.role = role.c_str();
     entry.data = tensor.data;
