@@ -325,18 +325,19 @@ typedef struct moec_role {
 enum moec_layout { MOEC_LAYOUT_VECTOR = 0, MOEC_LAYOUT_PANELS = 1 };
 
 /* What a vector holds: the role's own numbers, or the sum of squares of each row of a matrix [n, k]. */
-enum moec_derived { MOEC_DERIVED_NONE = 0, MOEC_DERIVED_SQUARES = 1 };
+/* shared: matrices of another region, which have its type: no bytes of its own, and nothing is packed */
+enum moec_derived { MOEC_DERIVED_NONE = 0, MOEC_DERIVED_SQUARES = 1, MOEC_DERIVED_SHARED = 2 };
 
 typedef struct moec_weight {
   uint16_t layout, dtype; /* packed element type */
   uint16_t parts;         /* 1 or 2 */
   uint16_t role[2];       /* role of each part */
-  uint16_t derived;       /* moec_derived: vectors only */
+  uint16_t derived;       /* moec_derived: squares of vectors only, shared of matrices on CUDA only */
   /* 1: group g of a part is role[part] + g, of rank 2 or 1 and at most [n, k]; zeros fill the rest */
   uint16_t role_per_group;
   uint16_t transposed;   /* panels only. 1: the matrices are those of the roles transposed, n = in and k = out */
   uint32_t groups, n, k; /* logical; k = 1 for vectors */
-  uint32_t panels;       /* per group (PANELS) */
+  uint32_t panels;       /* per group (PANELS); of a shared region the matrices from one group to the next, else 0 */
   uint32_t n_padded, k_padded;
   uint64_t offset, bytes; /* in the packed buffer, whose first 4096 bytes are the runtime's header */
 } moec_weight;

@@ -34,12 +34,16 @@ enum { MOEC_LAYOUT_ROWS = 2 };
 
 /* What a kernel parameter is. Pointers are device addresses, 8 bytes; a map is 128 bytes by value, 64-byte aligned. */
 enum moec_cuda_param_kind {
-  MOEC_CUDA_TOKENS = 0,  /* int64_t T                                                     */
-  MOEC_CUDA_BUFFER = 1,  /* pointer: buffer `index` of the plan                           */
-  MOEC_CUDA_ROUTE = 2,   /* pointer: part `part` of the route of dispatch step `index`    */
-  MOEC_CUDA_TABLE = 3,   /* pointer: table `index` of the target                          */
-  MOEC_CUDA_MAP = 4,     /* CUtensorMap: map `index` of the target; at most 2 of rows     */
-  MOEC_CUDA_SEQUENCE = 5 /* int64_t tokens of one sequence                               */
+  MOEC_CUDA_TOKENS = 0,   /* int64_t T                                                     */
+  MOEC_CUDA_BUFFER = 1,   /* pointer: buffer `index` of the plan                           */
+  MOEC_CUDA_ROUTE = 2,    /* pointer: part `part` of the route of dispatch step `index`    */
+  MOEC_CUDA_TABLE = 3,    /* pointer: table `index` of the target                          */
+  MOEC_CUDA_MAP = 4,      /* CUtensorMap: map `index` of the target; at most 2 of rows     */
+  MOEC_CUDA_SEQUENCE = 5, /* int64_t tokens of one sequence                               */
+  /* of backward plans */
+  MOEC_CUDA_GRADIENT = 6, /* pointer: the caller's gradient of role `index`; a launch whose gradient the caller did
+                           * not give does not happen */
+  MOEC_CUDA_FORM = 7      /* int64_t, how gradients are stored: accumulate + 2 * moec_dtype of those of matrices */
 };
 
 typedef struct moec_cuda_param {

@@ -4,6 +4,8 @@
 
 #include "codegen/check/LayerRun.h"
 
+#include "codegen/check/DeviceCall.h"
+
 #include "runtime/layer/aliased_forward.h"
 
 #include <cstring>
@@ -191,12 +193,12 @@ Result<> LayerRun::backward(int64_t numTokens, const void *x, moec_backward_args
   args.x = x;
   if (inputs)
     inputs->fill(args);
-  if (device)
-    return Diagnostic::error("E-UNSUPPORTED", "backward passes run on CPUs only");
   if (Result<> sized =
           check(moec_layer_backward_workspace_bytes(layer, numTokens, args.tokens_per_sequence, &args.workspace_bytes));
       !sized)
     return sized;
+  if (device)
+    return backwardOnDevice(args);
   Result<void *> space = workspaceOf(args.workspace_bytes);
   if (!space)
     return space.takeError();
@@ -204,14 +206,6 @@ Result<> LayerRun::backward(int64_t numTokens, const void *x, moec_backward_args
   args.probe = probe;
   return check(moec_layer_backward(layer, weights, &args));
 }
-
-namespace {
-// A host pointer of the call's arguments while it points at device memory.
-struct Moved {
-  void *host = nullptr;
-  DeviceMemory memory;
-};
-} // namespace
 
 int64_t outputElements(const moec_layer_info &info, const moec_output &output, int64_t tokens) {
   switch (output.shape) {
@@ -228,50 +222,53 @@ int64_t outputElements(const moec_layer_info &info, const moec_output &output, i
   }
 }
 
+static size_t bytesOf(int32_t dtype) { return size_t(dataTypeBits(DataType(dtype))) / 8; }
+
 Result<> LayerRun::forwardOnDevice(moec_forward_args args) {
-  size_t tokens = size_t(args.num_tokens);
-  std::vector<Moved> moved;
-  auto move = [&](auto &pointer, size_t bytes) {
-    if (!pointer)
-      return true;
-    void *host = const_cast<void *>(static_cast<const void *>(pointer));
-    moved.push_back({host, DeviceMemory(*device, bytes)});
-    pointer = static_cast<std::remove_reference_t<decltype(pointer)>>(moved.back().memory.data());
-    return pointer && moved.back().memory.upload(host);
-  };
-  auto elementBytes = [](uint32_t type) { return size_t(dataTypeBits(DataType(type))) / 8; };
-  std::vector<DeviceMemory> given;
-  bool complete = true;
-  for (const auto &[name, data] : inputs ? inputs->bytes : std::map<std::string, std::vector<char>>()) {
-    given.emplace_back(*device, data.size());
-    *inputField(args, name) = given.back().data();
-    complete = complete && given.back().data() && given.back().upload(data.data());
+  size_t wide = size_t(args.num_tokens) * size_t(facts.hidden);
+  DeviceCall call(*device);
+  call.readInputs(inputs, args);
+  call.read(args.x, wide * bytesOf(facts.x_dtype));
+  call.write(args.y, wide * bytesOf(facts.y_dtype));
+  call.write(args.saved, args.saved_bytes);
+  const moec_output *row = moec_outputs;
+#define WRITE(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                   \
+  call.write(args.out_##name, size_t(outputElements(facts, *row++, args.num_tokens)) * 4);
+  MOEC_OUTPUTS(WRITE)
+#undef WRITE
+  args.workspace = call.space(args.workspace_bytes, poison);
+  return call.finish([&] { return check(moec_layer_forward(layer, weights, &args)); });
+}
+
+Result<> LayerRun::backwardOnDevice(moec_backward_args args) {
+  size_t wide = size_t(args.num_tokens) * size_t(facts.hidden);
+  DeviceCall call(*device);
+  call.readInputs(inputs, args);
+  call.read(args.x, wide * bytesOf(facts.x_dtype));
+  call.read(args.grad_y, wide * bytesOf(facts.y_dtype));
+  call.read(args.grad_losses, size_t(facts.num_losses) * 4);
+  call.read(args.saved, args.saved_bytes);
+  call.write(args.grad_x, wide * bytesOf(facts.x_dtype));
+  call.write(args.grad_residual, wide * bytesOf(facts.x_dtype));
+  call.write(args.grad_expert_weights, size_t(args.num_tokens) * size_t(facts.top_k) * 4);
+  std::vector<void *> parameters(size_t(facts.num_roles), nullptr);
+  for (int32_t i = 0; args.grad_parameters && i < facts.num_roles; ++i) {
+    const char *name = nullptr;
+    int32_t rank = 0, kind = MOEC_GRADIENT_NONE;
+    int64_t dims[4];
+    if (Result<> known = check(moec_layer_role(layer, i, &name, &rank, dims)); !known)
+      return known;
+    if (Result<> known = check(moec_layer_role_gradient(layer, i, &kind)); !known)
+      return known;
+    size_t bytes = kind == MOEC_GRADIENT_MATRIX ? bytesOf(args.grad_dtype) : 4;
+    for (int32_t d = 0; d < rank; ++d)
+      bytes *= size_t(dims[d]);
+    parameters[size_t(i)] = args.grad_parameters[i];
+    call.write(parameters[size_t(i)], bytes);
   }
-  DeviceMemory space(*device, args.workspace_bytes);
-  args.workspace = space.data();
-  auto moveOutputs = [&] {
-    const moec_output *row = moec_outputs;
-#define MOVE(ROLE, name, DTYPE, SHAPE, NEEDS, text)                                                                    \
-  &&move(args.out_##name, size_t(outputElements(facts, *row++, args.num_tokens)) * 4)
-    return true MOEC_OUTPUTS(MOVE);
-#undef MOVE
-  };
-  if (!complete || !args.workspace || (poison && !space.fill(0xff)) ||
-      !move(args.x, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.x_dtype))) ||
-      !move(args.y, tokens * size_t(facts.hidden) * elementBytes(uint32_t(facts.y_dtype))) || !moveOutputs())
-    return Diagnostic::error("E-MEMORY", "no device memory for a call of " + std::to_string(tokens) + " tokens");
-  if (device->beforeRun)
-    device->beforeRun();
-  Result<> done = check(moec_layer_forward(layer, weights, &args));
-  if (done)
-    done = device->synchronize();
-  if (device->complaints)
-    if (std::string said = device->complaints(); !said.empty())
-      return Diagnostic::error("E-INTERNAL", said);
-  for (size_t i = 1; done && i < moved.size(); ++i) // all but x
-    if (!moved[i].memory.download(moved[i].host))
-      return Diagnostic::error("E-INTERNAL", "an output cannot be read from the device");
-  return done;
+  args.grad_parameters = parameters.data();
+  args.workspace = call.space(args.workspace_bytes, poison);
+  return call.finish([&] { return check(moec_layer_backward(layer, weights, &args)); });
 }
 
 } // namespace moec

@@ -56,7 +56,7 @@ public:
   // Bytes that a forward call of T tokens with these inputs saves for a backward call.
   Result<size_t> savedBytes(int64_t numTokens) const;
   // One backward call of T tokens with its own workspace, filled with `poison`. `args` has what is not of the forward
-  // call: dy, coefficients, saved values and gradients. Host memory; layers on devices are not run.
+  // call: dy, coefficients, saved values and gradients; in host memory, as for forward.
   Result<> backward(int64_t numTokens, const void *x, moec_backward_args args);
 
   const moec_layer_info &info() const { return facts; }
@@ -79,6 +79,7 @@ private:
   Result<size_t> createOnCpu(int threads, int maxIsa);
   Result<> pack(const RoleTensors &tensors, void *buffer, size_t bytes);
   Result<> forwardOnDevice(moec_forward_args args);
+  Result<> backwardOnDevice(moec_backward_args args);
   Result<void *> workspaceOf(size_t bytes); // at least so many, poisoned if asked for
 
   const moec_package *package;

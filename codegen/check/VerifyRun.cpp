@@ -121,13 +121,12 @@ static Result<bool> verifyCall(LayerOracle &oracle, LayerRun &layer, int isa, co
 
 // The same of a backward call, whose inputs the gradients' oracle draws.
 static Result<bool> verifyGradientCall(GradientOracle &gradients, const RoleTensors &weights, uint64_t seed,
-                                       LayerRun &layer, int isa, int64_t tokens, int threads, IsaResult &result,
-                                       std::string &reason) {
+                                       LayerRun &layer, int64_t tokens, int threads, const PrepareThreads &prepare,
+                                       IsaResult &result, std::string &reason) {
   if (Result<> drawn = gradients.draw(weights, seed, tokens); !drawn)
     return failedRun(drawn.error(), reason);
   result.gradients.undecided += gradients.undecided();
   result.gradients.decided += size_t(tokens) - gradients.undecided();
-  auto prepare = [&](int n) { return layer.prepare(n, isa, nullptr); };
   Result<bool> good = verifyGradients(gradients, layer, threads, prepare, result.gradients, reason);
   if (!good)
     return failedRun(good.error(), reason);
@@ -201,7 +200,9 @@ static Result<> verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const V
     Result<bool> good = verifyCall(oracle, layer, isa, x, t, options.threads, routing, out, reason);
     if (!good || !*good || !options.gradients)
       return good;
-    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, isa, t, options.threads, out, reason);
+    auto prepareThreads = [&](int n) { return layer.prepare(n, isa, nullptr); };
+    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, t, options.threads, prepareThreads, out,
+                              reason);
   };
   return verifyMachine(oracle, layer, machine, options, result);
 }
@@ -272,8 +273,13 @@ Result<> verifyDevice(LayerOracle &oracle, const moec_package *package, const De
       result.name = std::string(layer.info().isa_name) + (options.emulated ? "-emulated" : "");
     return prepared;
   };
-  machine.run = [&](const void *x, int64_t t, uint64_t, IsaResult &out, std::string &reason) {
-    return verifyDeviceCall(oracle, layer, x, t, routing, out, reason);
+  machine.run = [&](const void *x, int64_t t, uint64_t seed, IsaResult &out, std::string &reason) {
+    Result<bool> good = verifyDeviceCall(oracle, layer, x, t, routing, out, reason);
+    if (!good || !*good || !options.gradients)
+      return good;
+    auto prepared = [](int) { return Result<>(); }; // a device has no threads to choose
+    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, t, /*threads=*/1, prepared, out,
+                              reason);
   };
   if (Result<> verified = verifyMachine(oracle, layer, machine, options, result); !verified)
     return verified;

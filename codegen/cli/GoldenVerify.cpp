@@ -53,11 +53,10 @@ static bool runBatches(const GoldenCase &golden, LayerRun &layer, const std::str
 }
 
 // Gradients that the case stores, on the layer as it is prepared.
-static bool runGradients(GoldenGradients &gradients, LayerRun &layer, int isa, const std::string &machine,
-                         CaseResult &result) {
+static bool runGradients(GoldenGradients &gradients, LayerRun &layer, int threads, const PrepareThreads &prepare,
+                         const std::string &machine, CaseResult &result) {
   std::string reason;
-  auto prepare = [&](int threads) { return layer.prepare(threads, isa, nullptr); };
-  Result<bool> good = gradients.run(layer, /*threads=*/2, prepare, result, reason);
+  Result<bool> good = gradients.run(layer, threads, prepare, result, reason);
   if (good && *good)
     return true;
   result = failed(machine + ", gradients: " + (good ? reason : good.error().placedMessage()));
@@ -78,8 +77,9 @@ static void runOnEveryIsa(const GoldenCase &golden, LayerRun &layer, bool emulat
     if (layer.info().isa != isa)
       continue;
     std::string machine = emulated ? "amx-emulated" : moec_isa_name(isa);
+    auto prepare = [&](int threads) { return layer.prepare(threads, isa, nullptr); };
     if (!runBatches(golden, layer, machine, result) ||
-        (gradients && !runGradients(*gradients, layer, isa, machine, result)))
+        (gradients && !runGradients(*gradients, layer, /*threads=*/2, prepare, machine, result)))
       return;
   }
 }
@@ -91,15 +91,16 @@ struct Device {
 };
 
 static void runOnDevice(const GoldenCase &golden, LayerRun &layer, const Device &device, MathMode math,
-                        CaseResult &result) {
+                        GoldenGradients *gradients, CaseResult &result) {
   const DeviceContext &context = device.emulated ? device.emulated->context() : *device.real;
   if (Result<> prepared = layer.prepare(context, tensorsOf(golden)); !prepared) {
     if (prepared.error().code != "E-MACHINE")
       result = failed(prepared.error().message);
     return;
   }
-  runBatches(golden, layer, std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : ""), result,
-             math == MathMode::Tf32);
+  std::string machine = std::string(layer.info().isa_name) + (device.emulated ? "-emulated" : "");
+  if (runBatches(golden, layer, machine, result, math == MathMode::Tf32) && gradients)
+    runGradients(*gradients, layer, /*threads=*/1, [](int) { return Result<>(); }, machine, result);
 }
 
 // One package: the CPU's, or a device's.
@@ -140,7 +141,7 @@ static void verifyPart(const GoldenCase &golden, const CompileOptions &options, 
   if (options.archs.empty())
     runOnEveryIsa(golden, layer, options.emulateTiles, gradients, result);
   else
-    runOnDevice(golden, layer, device, options.math, result);
+    runOnDevice(golden, layer, device, options.math, gradients, result);
 }
 
 // Makes the case a layer that trains. Null: `result` says why not.

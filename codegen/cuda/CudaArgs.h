@@ -88,6 +88,12 @@ template <typename T> struct CudaPermuteArgs {
   }
 };
 
+// Values of a parameter's gradient go to the caller's buffer.
+template <typename T> struct CudaGradientArgs {
+  T values = {}, gradient = {};
+  template <typename Self> static auto fields(Self &self) { return std::tie(self.values, self.gradient); }
+};
+
 template <typename T> struct CudaClearArgs {
   T sums = {};
   template <typename Self> static auto fields(Self &self) { return std::tie(self.sums); }

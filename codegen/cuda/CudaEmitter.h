@@ -113,9 +113,9 @@ public:
   void fenceAsyncGlobal();
   void tmaLoad3d(mlir::Value to, mlir::Value map, llvm::ArrayRef<mlir::Value> xyz, mlir::Value mbarrier); // xyz: i32
   void tmaPrefetch(mlir::Value map);
-  // d: N/2 x f32, descriptors i64, scaleD i32 (0: d is not read) -> N/2 x f32
+  // d: N/2 x f32, descriptors i64, scaleD i32 (0: d is not read), which operands are depth first -> N/2 x f32
   Values wgmma(int64_t n, mlir::Type type, llvm::ArrayRef<mlir::Value> d, mlir::Value descA, mlir::Value descB,
-               mlir::Value scaleD);
+               mlir::Value scaleD, bool transA = false, bool transB = false);
   Values wgmmaFence(llvm::ArrayRef<mlir::Value> accumulators);
   void wgmmaCommit();
   Values wgmmaWait(int64_t n, llvm::ArrayRef<mlir::Value> accumulators);

@@ -29,7 +29,8 @@ CudaMatmulFacts CudaMatmulLowering::facts() const {
   facts.sharedBytes = shape.stages * (shape.slotBytes() + (shape.hasRoles() ? 16 : 0));
   if (shape.hasRoles()) {
     facts.aMapRows = shape.byTma() ? shape.a.rows : 0;
-    facts.mapRows = shape.columns(), facts.mapDepth = shape.b.rowBytes / shape.b.elementBytes();
+    facts.mapRows = shape.b.depthFirst ? shape.b.depth() : shape.columns();
+    facts.mapDepth = shape.b.depthFirst ? atomRows : shape.b.depth();
   }
   facts.unitsPerToken = shape.tileColumns() * shape.splits;
   facts.unitsFixed = shape.tileColumns() * shape.splits * (shape.a.rows - 1);

@@ -9,14 +9,20 @@ using namespace mlir;
 
 namespace moec {
 
-Value CudaMatmulCopies::copyRow(const SlotSide &side, int64_t i) {
+Value CudaMatmulCopies::copyLine(const SlotSide &side, int64_t i) {
+  if (linesAreLong(side))
+    return e.div32(e.add32(block.tid, i * shape.copyThreads()), side.chunks());
   return e.add32(e.div32(block.tid, side.chunks()), i * shape.copyThreads() / side.chunks());
 }
 
+Value CudaMatmulCopies::copyChunk(const SlotSide &side, int64_t i) {
+  return e.rem32(linesAreLong(side) ? e.add32(block.tid, i * shape.copyThreads()) : block.tid, side.chunks());
+}
+
 void CudaMatmulCopies::forCopy(const SlotSide &side, int64_t i, llvm::function_ref<void()> body) {
-  if ((i + 1) * shape.copyThreads() <= side.rows * side.chunks())
+  if ((i + 1) * shape.copyThreads() <= side.lines() * side.chunks())
     return body();
-  e.when(e.compare(arith::CmpIPredicate::ult, copyRow(side, i), e.c32(int32_t(side.rows))), body);
+  e.when(e.compare(arith::CmpIPredicate::ult, copyLine(side, i), e.c32(int32_t(side.lines()))), body);
 }
 
 // A row past the item uses the address of the item's first row; nothing is read through it.
@@ -26,7 +32,7 @@ void CudaMatmulCopies::findRows() {
     return;
   Value chunkOfA = e.mul(e.unsignedI64(e.rem32(block.tid, shape.a.chunks())), 16);
   for (int64_t i = 0; i < shape.copiesOf(shape.a); ++i) {
-    Value row = e.unsignedI64(copyRow(shape.a, i)), present = e.less(row, tiles.tile.rows);
+    Value row = e.unsignedI64(copyLine(shape.a, i)), present = e.less(row, tiles.tile.rows);
     row = e.add(tiles.tile.row0, e.select(present, row, e.c(0)));
     aSource.present.push_back(present);
     aSource.rows.push_back(row);
@@ -42,19 +48,36 @@ void CudaMatmulCopies::findWeights() {
   bSource = {};
   if (shape.hasRoles()) // by TMA
     return;
+  if (shape.b.depthFirst)
+    return findLines();
   int64_t n = shape.n;
   Value chunkOfB = e.mul(e.unsignedI64(e.rem32(block.tid, shape.b.chunks())), 16);
   for (int64_t i = 0; i < shape.copiesOf(shape.b); ++i) {
-    Value row = copyRow(shape.b, i), part = e.unsignedI64(e.div32(row, shape.columns()));
+    Value row = copyLine(shape.b, i), part = e.unsignedI64(e.div32(row, shape.columns()));
     Value column = e.add(tiles.tile.column0, e.unsignedI64(e.rem32(row, shape.columns())));
     Value present = e.less(column, e.c(n));
     // rows past the slot copy nothing, but their address is made
     if (shape.b.rows * shape.b.chunks() % shape.copyThreads() != 0)
       present = e.both(present, e.less(part, e.c(shape.parts)));
-    Value matrix = e.add(e.mul(tiles.tile.group, shape.parts), e.select(present, part, e.c(0)));
+    Value matrix = e.add(e.mul(tiles.tile.group, shape.matrices), e.select(present, part, e.c(0)));
     Value source = e.add(e.mul(matrix, n), e.select(present, column, e.c(0)));
     bSource.present.push_back(present);
     bSource.pointers.push_back(e.at(e.at(tiles.stage.b, e.mul(source, shape.paddedBytes())), chunkOfB));
+  }
+}
+
+// A thread's chunk of depth 0 of the matrix of each part; the tile's columns of a part are neighbours in a line of the
+// slot. A chunk past the end of the line uses the address of the line's first.
+void CudaMatmulCopies::findLines() {
+  int64_t chunksOfPart = shape.b.chunks() / shape.parts, count = linesAreLong(shape.b) ? shape.copiesOf(shape.b) : 1;
+  for (int64_t i = 0; i < count; ++i) {
+    Value chunk = copyChunk(shape.b, i), part = e.unsignedI64(e.div32(chunk, chunksOfPart));
+    Value at = e.mul(e.unsignedI64(e.rem32(chunk, chunksOfPart)), 16);
+    at = e.add(at, e.mul(tiles.tile.column0, shape.b.elementBytes()));
+    Value present = e.less(at, e.c(shape.paddedBytes()));
+    Value matrix = e.mul(e.add(e.mul(tiles.tile.group, shape.matrices), part), shape.matrixBytes());
+    bSource.present.push_back(present);
+    bSource.pointers.push_back(e.at(tiles.stage.b, e.add(matrix, e.select(present, at, e.c(0)))));
   }
 }
 
@@ -66,6 +89,8 @@ void CudaMatmulCopies::copyRows(Value step, Value slot) {
 }
 
 void CudaMatmulCopies::copyWeights(Value step, Value slot) {
+  if (shape.b.depthFirst)
+    return copyLines(step, slot);
   copyAsync(shape.b, bSource, step, slot, shape.paddedBytes());
 }
 
@@ -81,8 +106,26 @@ void CudaMatmulCopies::copyAsync(const SlotSide &side, const Source &source, Val
   }
   for (int64_t i = 0; i < shape.copiesOf(side); ++i)
     forCopy(side, i, [&] {
-      Value to = e.at(slot, e.toI64(block.chunkOffset(side, copyRow(side, i), chunk)));
+      Value to = e.at(slot, e.toI64(block.chunkOffset(side, copyLine(side, i), chunk)));
       e.cpAsync(to, e.at(source.pointers[size_t(i)], offset), e.select(source.present[size_t(i)], available, e.c32(0)));
+    });
+}
+
+// Lines of B at the step's depths; those behind the last are zeros.
+void CudaMatmulCopies::copyLines(Value step, Value slot) {
+  Value first = e.mul(step, shape.b.depth());
+  bool full = shape.k % (shape.b.depth() * shape.kSteps * shape.splits) == 0;
+  for (int64_t i = 0; i < shape.copiesOf(shape.b); ++i)
+    forCopy(shape.b, i, [&] {
+      size_t source = linesAreLong(shape.b) ? size_t(i) : 0;
+      Value line = copyLine(shape.b, i), depth = e.add(first, e.unsignedI64(line)), present = bSource.present[source];
+      if (!full) {
+        present = e.both(present, e.less(depth, e.c(shape.k)));
+        depth = e.select(present, depth, e.c(0));
+      }
+      Value to = e.at(slot, e.toI64(block.chunkOffset(shape.b, line, copyChunk(shape.b, i))));
+      e.cpAsync(to, e.at(bSource.pointers[source], e.mul(depth, shape.paddedBytes())),
+                e.select(present, e.c32(16), e.c32(0)));
     });
 }
 
@@ -106,7 +149,7 @@ void CudaMatmulCopies::copyThroughRegisters(Value step, Value slot) {
         elements.append(run.begin(), run.end());
       }
       Value packed = vector::FromElementsOp::create(e.b, e.loc, e.vec(shape.a.element, shape.a.perChunk()), elements);
-      e.store(packed, e.at(slot, e.toI64(block.chunkOffset(shape.a, copyRow(shape.a, i), chunk))), 16);
+      e.store(packed, e.at(slot, e.toI64(block.chunkOffset(shape.a, copyLine(shape.a, i), chunk))), 16);
     });
 }
 

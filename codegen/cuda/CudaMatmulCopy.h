@@ -29,10 +29,14 @@ private:
     Values rows;     // i64, row of the operation, for prologue operands; A only
   };
 
-  mlir::Value copyRow(const SlotSide &side, int64_t i); // i32 row of the slot
+  mlir::Value copyLine(const SlotSide &side, int64_t i);  // i32 line of the slot
+  mlir::Value copyChunk(const SlotSide &side, int64_t i); // i32 chunk of the line, the same for all i of short lines
+  bool linesAreLong(const SlotSide &side) const { return side.chunks() > shape.copyThreads(); }
   // Emits `body` for copy i, under a condition if not all threads have one.
   void forCopy(const SlotSide &side, int64_t i, llvm::function_ref<void()> body);
   void copyAsync(const SlotSide &side, const Source &source, mlir::Value step, mlir::Value slot, int64_t depthBytes);
+  void findLines();
+  void copyLines(mlir::Value step, mlir::Value slot);
   void copyThroughRegisters(mlir::Value step, mlir::Value slot);
   Values loadOrZero(mlir::Value exists, mlir::Value from, int64_t lanes, const Values &operands);
 

@@ -62,7 +62,7 @@ void CudaMatmulRoles::loadByTma(Value step, Value q) {
 // The one arrival of the thread that asks TMA, with the bytes of all it will ask for.
 void CudaMatmulRoles::expectBytes(Value q) {
   e.mbarExpect(barrier(q, true),
-               e.c32(int32_t(shape.b.rows * shape.b.rowBytes + (shape.byTma() ? shape.a.rows * shape.a.rowBytes : 0))));
+               e.c32(int32_t(shape.b.bytes() + (shape.byTma() ? shape.a.bytes() : 0))));
 }
 
 void CudaMatmulRoles::loadRows(Value step, Value q) {
@@ -70,13 +70,20 @@ void CudaMatmulRoles::loadRows(Value step, Value q) {
   e.tmaLoad3d(block.slotAddress(q, shape.a), tiles.stage.a, {x, e.toI32(tiles.tile.row0), e.c32(0)}, barrier(q, true));
 }
 
+// A box for the columns of each part, or, depth first, for each atom of them.
 void CudaMatmulRoles::loadWeights(Value step, Value q) {
   Value full = barrier(q, true), slot = block.slotAddress(q, shape.b);
-  Value x = e.toI32(e.mul(step, shape.b.rowBytes / shape.b.elementBytes())), y = e.toI32(tiles.tile.column0);
-  for (int64_t part = 0; part < shape.parts; ++part) {
-    Value z = e.toI32(e.add(e.mul(tiles.tile.group, shape.parts), e.c(part)));
-    Value to = e.at(slot, part * shape.columns() * shape.b.rowBytes);
-    auto load = [&](Value map) { e.tmaLoad3d(to, map, {x, y, z}, full); };
+  Value depth = e.toI32(e.mul(step, shape.b.depth())), column0 = e.toI32(tiles.tile.column0);
+  int64_t boxColumns = shape.b.depthFirst ? atomRows : shape.columns();
+  for (int64_t box = 0; box < shape.b.rows / boxColumns; ++box) {
+    int64_t part = box * boxColumns / shape.columns();
+    Value column = e.add32(column0, box * boxColumns % shape.columns());
+    Value z = e.toI32(e.add(e.mul(tiles.tile.group, shape.matrices), e.c(part)));
+    Value to = e.at(slot, box * boxColumns * shape.b.rowBytes);
+    auto load = [&](Value map) {
+      shape.b.depthFirst ? e.tmaLoad3d(to, map, {column, depth, z}, full)
+                         : e.tmaLoad3d(to, map, {depth, column, z}, full);
+    };
     if (shape.mode.joined)
       e.when(tiles.tile.isSecond, [&] { load(tiles.args.joined->b); }, [&] { load(tiles.args.stage.b); });
     else
@@ -125,14 +132,6 @@ CudaMatmulRoles::Values CudaMatmulRoles::permuted(const Values &acc, bool toInst
   return out;
 }
 
-// Descriptor of rows of 128 bytes in 128-byte swizzle: start and the distance of 8 rows, 1024 bytes, in units of 16.
-static Value descriptor(CudaEmitter &e, Value address) {
-  Value bits = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address);
-  bits = arith::AndIOp::create(e.b, e.loc, bits, e.c32(0x3ffff));
-  Value start = e.unsignedI64(arith::ShRUIOp::create(e.b, e.loc, bits, e.c32(4)));
-  return arith::OrIOp::create(e.b, e.loc, start, e.c(int64_t(1ull << 62 | 64ull << 32 | 1ull << 16)));
-}
-
 CudaMatmulRoles::Values CudaMatmulRoles::consume(const Values &acc, Value step) {
   Value q = e.add(tiles.tile.step0, step);
   e.mbarWait(barrier(q, true), arith::AndIOp::create(e.b, e.loc, block.turn(q), e.c32(1)));
@@ -147,21 +146,25 @@ CudaMatmulRoles::Values CudaMatmulRoles::consume(const Values &acc, Value step) 
 // all rows.
 CudaMatmulRoles::Values CudaMatmulRoles::multiplyAsync(Values sums, Value q) {
   Value warpgroup = e.div32(shape.columnsFirst ? block.warpN : block.warpM, 4),
-        rows = e.toI64(e.mul32(warpgroup, 64 * shape.a.rowBytes));
-  auto issue = [&](int64_t n, Values acc, Value first, Value second) {
+        rows = e.toI64(e.mul32(warpgroup, 64 * shape.a.rowBytes)); // 64 rows, and 64 columns, of either order
+  // 16 elements of depth: 32 bytes of a row, or 16 lines of an atom
+  auto perStep = [](const SlotSide &side) { return side.depthFirst ? 16 * 128 / 16 : 32 / 16; };
+  auto issue = [&](int64_t n, Values acc, const SlotSide &one, Value first, const SlotSide &two, Value second) {
     for (int64_t depth = 0; depth < shape.a.rowBytes / 32; ++depth)
-      acc = e.wgmma(n, shape.a.element, acc, e.add(first, e.c(2 * depth)), e.add(second, e.c(2 * depth)), e.c32(1));
+      acc = e.wgmma(n, shape.a.element, acc, e.add(first, e.c(perStep(one) * depth)),
+                    e.add(second, e.c(perStep(two) * depth)), e.c32(1), one.depthFirst, two.depthFirst);
     return acc;
   };
   if (!shape.columnsFirst)
-    return issue(shape.b.rows, sums, descriptor(e, e.at(block.slotAddress(q, shape.a), rows)),
-                 descriptor(e, block.slotAddress(q, shape.b)));
+    return issue(shape.b.rows, sums, shape.a, wgmmaDescriptor(e, shape.a, e.at(block.slotAddress(q, shape.a), rows)),
+                 shape.b, wgmmaDescriptor(e, shape.b, block.slotAddress(q, shape.b)));
   Values out;
   size_t count = size_t(shape.a.rows) / 2;
   for (int64_t part = 0; part < shape.parts; ++part) {
     Value first = e.at(e.at(block.slotAddress(q, shape.b), rows), part * shape.columns() * shape.b.rowBytes);
     Values own(llvm::ArrayRef(sums).slice(size_t(part) * count, count));
-    out.append(issue(shape.a.rows, own, descriptor(e, first), descriptor(e, block.slotAddress(q, shape.a))));
+    out.append(issue(shape.a.rows, own, shape.b, wgmmaDescriptor(e, shape.b, first), shape.a,
+                     wgmmaDescriptor(e, shape.a, block.slotAddress(q, shape.a))));
   }
   return out;
 }

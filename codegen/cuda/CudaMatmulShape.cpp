@@ -21,6 +21,8 @@ CudaMatmulShape::CudaMatmulShape(tile::KernelOp kernel, int64_t sm)
     : n(kernel.shape("n")), k(kernel.shape("k")), parts(kernel.shape("parts")), aStride(kernel.shape("a_stride")),
       outStride(kernel.shape("out_stride")), mode(kernel.mode()),
       access(cast<tile::RowsType>(kernel.args().a.getType()).getAccess().getValue()) {
+  b.depthFirst = mode.transposed;
+  matrices = kernel.getMatrices() ? kernel.getMatrices()->getSExtValue() : parts;
   if (sm >= 90 && kernel.getEarly())
     early = EarlyWork(kernel.getEarly()->getSExtValue());
   kernel.getBody().walk([&](Operation *op) {
@@ -53,11 +55,11 @@ CudaMatmulShape::CudaMatmulShape(tile::KernelOp kernel, int64_t sm)
 int64_t CudaMatmulShape::earlySteps() const { return std::min(hasRoles() ? stages : stages - 1, kSteps); }
 int64_t CudaMatmulShape::tileColumns() const { return quotientUp(n, columns()); }
 int64_t CudaMatmulShape::copiesOf(const SlotSide &side) const {
-  return quotientUp(side.rows * side.chunks(), copyThreads());
+  return quotientUp(side.lines() * side.chunks(), copyThreads());
 }
 bool CudaMatmulShape::copiesAsync() const { return aStride % 16 == 0 && (!prologue || prologue->empty()); }
 int64_t CudaMatmulShape::paddedBytes() const {
-  return int64_t(llvm::alignTo(uint64_t(k), uint64_t(b.perChunk()))) * b.elementBytes();
+  return int64_t(llvm::alignTo(uint64_t(b.depthFirst ? n : k), uint64_t(b.perChunk()))) * b.elementBytes();
 }
 
 CudaMatmulArgs<unsigned> cudaMatmulArgs(tile::KernelOp kernel) {

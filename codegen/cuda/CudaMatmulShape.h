@@ -7,6 +7,9 @@
 //
 //     | slot 0: A rows | B rows | slot 1: A rows | B rows | ...
 //
+// A side that is depth first, as matrices [k][n] and both sides of an outer product are, holds block_k lines of all its
+// rows. What wgmma reads of it comes in atoms of 64 rows, block_k lines of 128 bytes each.
+//
 // A thread's sums are a fragment of its warp's tile:
 //
 //     tensor cores   rows 16 i + lane/4 and + 8,     columns 8 j + 2 (lane%4) and + 1    (the D fragment of m16n8k16)
@@ -25,15 +28,22 @@ namespace moec {
 
 constexpr int64_t cudaWarpgroupThreads = 128;
 
-// One operand's half of a slot.
+// One operand's half of a slot. A line is what lies together: a row, or, depth first, one depth of all rows.
 struct SlotSide {
   mlir::Type element;
-  int64_t rows = 0, rowBytes = 0; // rows of a slot, bytes of a row
+  int64_t rows = 0, rowBytes = 0; // rows of a tile, bytes of a row's depth
   int64_t offset = 0;             // in the slot
+  bool depthFirst = false;
   int64_t elementBytes() const { return element.getIntOrFloatBitWidth() / 8; }
-  int64_t chunks() const { return rowBytes / 16; }
+  int64_t depth() const { return rowBytes / elementBytes(); }
+  int64_t lines() const { return depthFirst ? depth() : rows; }
+  int64_t lineBytes() const { return depthFirst ? rows * elementBytes() : rowBytes; }
+  int64_t chunks() const { return lineBytes() / 16; } // of a line
   int64_t perChunk() const { return 16 / elementBytes(); }
+  int64_t bytes() const { return rows * rowBytes; }
 };
+
+constexpr int64_t atomRows = 64; // of a depth-first side for wgmma, 128 bytes
 
 // What a kernel does before it waits for its predecessor.
 enum class EarlyWork { Nothing = 1, Barriers = 2, Weights = 3 };
@@ -49,11 +59,13 @@ struct RoleShape {
 };
 
 struct CudaMatmulShape {
+  CudaMatmulShape() = default; // of a kernel without a template
   CudaMatmulShape(tile::KernelOp kernel, int64_t sm);
 
   int64_t n = 0, k = 0, parts = 1, aStride = 0, outStride = 0; // of the stage; strides in bytes
+  int64_t matrices = 1;                                        // of B from one group to the next
   MatmulMode mode;
-  tile::Access access; // how rows of A arrive: direct, gathered through row_token, contiguous by TMA
+  tile::Access access = tile::Access::direct; // how rows of A arrive: direct, gathered through row_token, contiguous by TMA
   EarlyWork early = EarlyWork::Nothing;
   std::optional<RoleShape> roles;
   SlotSide a, b;
@@ -80,7 +92,7 @@ struct CudaMatmulShape {
 
   int64_t threads() const { return cudaWarpThreads * warpsM * warpsN + (hasRoles() ? cudaWarpgroupThreads : 0); }
   int64_t copyThreads() const { return hasRoles() ? cudaWarpgroupThreads : threads(); } // the first of the block
-  int64_t slotBytes() const { return a.rows * a.rowBytes + b.rows * b.rowBytes; }
+  int64_t slotBytes() const { return a.bytes() + b.bytes(); }
   int64_t columns() const { return b.rows / parts; } // output columns of a tile
   int64_t tileColumns() const;                       // tiles of a row of tiles
   int64_t rowsPerWarp() const { return a.rows / warpsM; }
@@ -88,7 +100,8 @@ struct CudaMatmulShape {
 
   int64_t copiesOf(const SlotSide &side) const; // of a thread
   bool copiesAsync() const;                     // rows of A start at multiples of 16 bytes; nothing computes on them
-  int64_t paddedBytes() const;                  // of a row of B in memory
+  int64_t paddedBytes() const;                  // of a line of B in memory
+  int64_t matrixBytes() const { return (b.depthFirst ? k : n) * paddedBytes(); }
 
   // The thread's accumulators are in order (part, row, column).
   int64_t fragmentRows() const { return rowsPerWarp() / (tensorCores() && !columnsFirst ? 8 : 4); }

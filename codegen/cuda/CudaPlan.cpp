@@ -9,6 +9,8 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
+#include <optional>
+#include <utility>
 
 namespace moec {
 namespace {
@@ -125,17 +127,51 @@ int64_t cudaPaddedDepth(int64_t k, int64_t elementBytes) {
   return int64_t(llvm::alignTo(uint64_t(k), uint64_t(16 / elementBytes)));
 }
 
+// Bytes of one matrix, [n, k].
+static uint64_t matrixBytes(const moec_weight &weight) {
+  return uint64_t(weight.n) * weight.k_padded * (weight.dtype == MOEC_F32 ? 4 : 2);
+}
+
+// The matrices of `weight`, if they are neighbours in every group of `owner`: which of the group's is the first.
+static std::optional<unsigned> partWithin(const moec_weight &weight, const moec_weight &owner) {
+  bool same = owner.layout == MOEC_LAYOUT_ROWS && owner.derived == MOEC_DERIVED_NONE && owner.dtype == weight.dtype &&
+              owner.groups == weight.groups && owner.n == weight.n && owner.k == weight.k &&
+              owner.role_per_group == weight.role_per_group;
+  for (unsigned first = 0; same && first + weight.parts <= owner.parts; ++first)
+    if (std::equal(weight.role, weight.role + weight.parts, owner.role + first))
+      return first;
+  return std::nullopt;
+}
+
+// What a matmul by transposed matrices reads: those of the roles, where a region before has them.
+static void shareMatrices(moec_weight &weight, llvm::ArrayRef<moec_weight> before) {
+  for (const moec_weight &owner : before)
+    if (std::optional<unsigned> first = partWithin(weight, owner)) {
+      weight.derived = MOEC_DERIVED_SHARED;
+      weight.panels = owner.parts;
+      weight.offset = owner.offset + *first * matrixBytes(owner);
+      weight.bytes = (uint64_t(weight.groups - 1) * owner.parts + weight.parts) * matrixBytes(owner);
+      return;
+    }
+}
+
 std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedBytes) {
   std::vector<moec_weight> weights = plan.weights;
   uint64_t end = regionAlign; // the runtime's header page
   for (moec_weight &weight : weights) {
     if (weight.layout == MOEC_LAYOUT_PANELS) {
-      int64_t elementBytes = weight.dtype == MOEC_F32 ? 4 : 2;
+      bool transposed = std::exchange(weight.transposed, uint16_t(0));
+      if (transposed)
+        std::swap(weight.n, weight.k);
       weight.layout = MOEC_LAYOUT_ROWS;
       weight.panels = 0;
       weight.n_padded = weight.n;
-      weight.k_padded = uint32_t(cudaPaddedDepth(weight.k, elementBytes));
-      weight.bytes = uint64_t(weight.groups) * weight.parts * weight.n * weight.k_padded * uint64_t(elementBytes);
+      weight.k_padded = uint32_t(cudaPaddedDepth(weight.k, weight.dtype == MOEC_F32 ? 4 : 2));
+      weight.bytes = uint64_t(weight.groups) * weight.parts * matrixBytes(weight);
+      if (transposed)
+        shareMatrices(weight, llvm::ArrayRef(weights).take_front(size_t(&weight - weights.data())));
+      if (weight.derived == MOEC_DERIVED_SHARED)
+        continue;
     }
     weight.offset = end;
     end = llvm::alignTo(end + weight.bytes, regionAlign);

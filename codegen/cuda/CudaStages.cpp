@@ -29,6 +29,8 @@ static int64_t blockRowsOf(const CudaEntry &entry) { return entry.kernel.integer
 CudaStages::CudaStages(const LaunchPlan &plan, const Schedule &schedule, CudaArch arch, ModuleOp module,
                        llvm::StringRef templatesDir)
     : plan(plan), schedule(schedule), arch(cudaArchFacts(arch)), module(module), templatesDir(templatesDir) {
+  uint64_t packedBytes;
+  weights = cudaWeights(plan, packedBytes);
   target.sm = uint32_t(this->arch.sm);
   target.exact = this->arch.exact;
   for (const moec_step &step : plan.steps) {
@@ -64,6 +66,8 @@ moec_cuda_param CudaStages::paramOf(uint16_t index) const {
   const moec_buffer &buffer = plan.buffers[index];
   if (buffer.kind == MOEC_BUFFER_ROUTE)
     return partOf(buffer.route, buffer.slot);
+  if (buffer.kind == MOEC_BUFFER_GRADIENT)
+    return {MOEC_CUDA_GRADIENT, buffer.slot, 0, 0};
   return {MOEC_CUDA_BUFFER, index, 0, 0};
 }
 
@@ -244,6 +248,9 @@ void CudaStages::addClear(size_t step, size_t combine, int64_t columns) {
 // The stage as a kernel of the entry computes it.
 MatmulStage CudaStages::describe(size_t step, moe::GroupedMatmulOp op, const CudaEntry &entry) const {
   MatmulStage stage = describeMatmul(op, plan, plan.steps[step]);
+  const moec_weight &packed = weights[plan.buffers[buffersOf(op, plan, plan.steps[step]).b].slot];
+  if (packed.derived == MOEC_DERIVED_SHARED && packed.panels != packed.parts)
+    stage.matrices = packed.panels;
   if (!stage.mode.routed && entry.lastToken > 0)
     stage.mode.splitRows = std::min(entry.lastToken, plan.header.max_tokens);
   return stage;
@@ -419,6 +426,8 @@ bool CudaStages::addStep(size_t step, Operation *op) {
       return tiles || addRowProgram(step, program);
     if (auto combine = dyn_cast<moe::CombineOp>(op))
       return tiles || addCombine(step, combine);
+    if (isa<moe::SlotValuesOp, moe::SlotProductsOp>(op))
+      return tiles || addGroups(step, op);
     return tiles || addTokens(step, op);
   case MOEC_STEP_CAPACITY:
   case MOEC_STEP_TOP_TOKENS:
@@ -426,6 +435,12 @@ bool CudaStages::addStep(size_t step, Operation *op) {
     return tiles || addTokens(step, op);
   case MOEC_STEP_SLOTS:
     return tiles || addSlots(step, op);
+  case MOEC_STEP_GROUPS:
+    return tiles || addGroups(step, op);
+  case MOEC_STEP_GRADIENT:
+    return tiles || addGradients(step);
+  case MOEC_STEP_COPY:
+    return tiles || addCopy(step);
   case MOEC_STEP_DISPATCH:
     return tiles || addDispatch(step);
   default:

@@ -35,6 +35,8 @@ namespace moec {
 //                     up to the schedule's tokens one kernel (CudaFront.h) in the row program's place, which also adds
 //                     the sums of a split router; for more tokens separate kernels
 //     counts          one kernel, if the call asks for counts
+//     groups, copy    one kernel
+//     gradient        one kernel for each of the caller's buffers that it fills
 //     matmul          one kernel per schedule entry, for its range of T. splits > 1: two launches, the second adds
 //                     partial sums. contiguous and gathered: two launches, the first permutes rows
 //     matmul without a route, marked joined
@@ -78,6 +80,9 @@ private:
   bool addTokens(size_t step, mlir::Operation *op);
   bool addSlots(size_t step, mlir::Operation *op);
   bool addCounts(size_t step);
+  bool addGroups(size_t step, mlir::Operation *op); // a kernel of backward passes only
+  bool addGradients(size_t step);
+  bool addCopy(size_t step);
   bool addMatmul(size_t step, moe::GroupedMatmulOp op);
   // A matmul kernel to generate for an entry and a part of its range of T; `second` is the op of the step before, if
   // that is joined to it, else null.
@@ -146,6 +151,7 @@ private:
   std::string templatesDir;
   llvm::raw_ostream *tiles = nullptr;
 
+  std::vector<moec_weight> weights; // as the target packs them
   CudaTargetPlan target;
   // of a route's matmuls: sizes, their T
   std::map<uint16_t, std::map<int64_t, std::vector<std::pair<int64_t, int64_t>>>> blockRows;

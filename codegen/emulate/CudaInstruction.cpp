@@ -16,10 +16,12 @@ enum class Extra : uint8_t { None, Regs, Wgmma, Matrices };
 struct Row {
   const char *name;
   CudaOpcode opcode;
-  const char *keys; // blank-separated; every one must be given, except threads
+  const char *keys; // blank-separated; every one must be given, except those of `isOptional`
   uint8_t operands, results;
   Extra extraOperands = Extra::None, extraResults = Extra::None;
 };
+
+bool isOptional(llvm::StringRef key) { return key == "threads" || key == "transa" || key == "transb"; }
 
 const Row rows[] = {
     {"tid", CudaOpcode::Tid, "", 0, 1},
@@ -51,7 +53,7 @@ const Row rows[] = {
     {"fence_async_global", CudaOpcode::FenceAsyncGlobal, "", 0, 0},
     {"tma_load_3d", CudaOpcode::TmaLoad3d, "", 6, 0},
     {"tma_prefetch", CudaOpcode::TmaPrefetch, "", 1, 0},
-    {"wgmma", CudaOpcode::Wgmma, "n type", 3, 0, Extra::Wgmma, Extra::Wgmma},
+    {"wgmma", CudaOpcode::Wgmma, "n type transa transb", 3, 0, Extra::Wgmma, Extra::Wgmma},
     {"wgmma_fence", CudaOpcode::WgmmaFence, "regs", 0, 0, Extra::Regs, Extra::Regs},
     {"wgmma_commit", CudaOpcode::WgmmaCommit, "", 0, 0},
     {"wgmma_wait", CudaOpcode::WgmmaWait, "n regs", 0, 0, Extra::Regs, Extra::Regs},
@@ -73,6 +75,8 @@ bool setNumber(CudaInstruction &instruction, llvm::StringRef key, uint32_t value
     instruction.regs = value;
   else if (key == "trans" && value <= 1)
     instruction.flag = value == 1;
+  else if ((key == "transa" || key == "transb") && value <= 1)
+    instruction.depthFirst[key == "transb"] = value == 1;
   else if (key == "n" || key == "id" || key == "mask" || key == "delta" || key == "at")
     instruction.n = value;
   else
@@ -160,7 +164,7 @@ llvm::Expected<CudaInstruction> parseCudaInstruction(llvm::StringRef assembly) {
     given.push_back(key);
   }
   for (llvm::StringRef key : keys)
-    if (key != "threads" && !llvm::is_contained(given, key))
+    if (!isOptional(key) && !llvm::is_contained(given, key))
       return malformed(tag, "no " + key + "=");
   if (llvm::StringRef limit = brokenLimit(instruction); !limit.empty())
     return malformed(tag, limit);

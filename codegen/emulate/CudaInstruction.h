@@ -62,6 +62,7 @@ struct CudaInstruction {
   CudaOpcode opcode = CudaOpcode::Tid;
   CudaElement type = CudaElement::None;
   bool flag = false;    // trans=1, dir=inc
+  bool depthFirst[2] = {false, false}; // transa=1, transb=1
   uint32_t n = 0;       // n=, mask=, delta=, id=, at=
   uint32_t threads = 0; // threads=; 0: the whole block
   uint32_t regs = 0;    // regs=

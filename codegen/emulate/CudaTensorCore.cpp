@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// wgmma.mma_async m64nNk16, A and B K-major in shared memory, by the PTX ISA's descriptors and fragments.
+// wgmma.mma_async m64nNk16, A and B in shared memory, by the PTX ISA's descriptors and fragments.
 //
 //   D register i of lane l in warp w:  row 16w + l/4 + 8*(i/2 % 2),  column 8*(i/4) + 2*(l%4) + i%2
 //
@@ -8,16 +8,20 @@
 //   swizzle piece of row r, k byte b (a multiple of 16), swizzle of S bytes:
 //       start + (r/8)*stride + (r%8)*S + b,  bits permuted as swizzleAddress      S = 32, 64, 128
 //       start + (r/8)*stride + (r%8)*16 + (b/16)*leading                          no swizzle
+//   piece of depth k, rows 8c .. 8c+7, of an operand that is depth first, u = S/16:
+//       start + (c/u)*leading + (k/8)*stride + (k%8)*S + (c%u)*16,  bits permuted as swizzleAddress
 
 #include "codegen/emulate/CudaTensorCore.h"
 
 #include "codegen/emulate/CudaFloats.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <algorithm>
 
 namespace moec {
 
-static constexpr uint32_t depth = 16, depthBytes = 32, rowsOfA = 64;
+static constexpr uint32_t depth = 16, rowsOfA = 64;
 
 // A quiet NaN: 7 bits of generation, never 0, 3 of warpgroup, 4 of slot, 7 of register. Neither poisoned memory (all
 // ones) nor the NaN that arithmetic makes of no NaN (0xFFC00000) looks like one.
@@ -33,29 +37,54 @@ void CudaTensorCore::reset(unsigned numWarpgroups) {
     warpgroups.push_back(nullptr);
 }
 
-uint32_t CudaTensorCore::Operand::at(uint32_t row, uint32_t byte) const {
+uint32_t CudaTensorCore::Operand::at(uint32_t line, uint32_t piece) const {
   if (swizzle == 0)
-    return start + row / 8 * stride + row % 8 * 16 + byte / 16 * leading;
-  return swizzleAddress(start + row / 8 * stride + row % 8 * swizzle + byte, swizzle);
+    return start + line / 8 * stride + line % 8 * 16 + piece * leading;
+  uint32_t across = depthFirst ? swizzle / 16 : 2; // pieces of a line that lie together
+  return swizzleAddress(
+      start + line / 8 * stride + line % 8 * swizzle + piece / across * leading + piece % across * 16, swizzle);
 }
 
-CudaTensorCore::Operand CudaTensorCore::decode(uint64_t descriptor, const char *name, uint32_t rows) {
+std::vector<uint32_t> CudaTensorCore::Operand::pieces(uint32_t first, uint32_t count) const {
+  std::vector<uint32_t> places;
+  for (uint32_t i = 0; i < 2 * count; ++i)
+    places.push_back(depthFirst ? at(i % depth, first / 8 + i / depth) : at(first + i / 2, i % 2));
+  return places;
+}
+
+void CudaTensorCore::Operand::load(const CudaShared &shared, CudaElement type, uint32_t rows, float *to,
+                                   uint32_t rowStep, uint32_t depthStep) const {
+  for (auto [i, place] : llvm::enumerate(pieces(0, rows))) {
+    uint16_t bits[8];
+    std::memcpy(bits, shared.at(place), 16);
+    uint32_t n = uint32_t(i);
+    for (uint32_t j = 0; j < 8; ++j) {
+      uint32_t row = depthFirst ? n / depth * 8 + j : n / 2, k = depthFirst ? n % depth : n % 2 * 8 + j;
+      to[row * rowStep + k * depthStep] = elementToFloat(bits[j], type);
+    }
+  }
+}
+
+CudaTensorCore::Operand CudaTensorCore::decode(uint64_t descriptor, const char *name, uint32_t rows,
+                                                       bool depthFirst) {
   static const uint32_t swizzles[4] = {0, 128, 64, 32};
   Operand operand;
   operand.start = uint32_t(descriptor & 0x3FFF) * 16;
   operand.leading = uint32_t(descriptor >> 16 & 0x3FFF) * 16;
   operand.stride = uint32_t(descriptor >> 32 & 0x3FFF) * 16;
   operand.swizzle = swizzles[descriptor >> 62];
+  operand.depthFirst = depthFirst;
   uint64_t unused = descriptor & ~(0x3FFFull | 0x3FFFull << 16 | 0x3FFFull << 32 | 3ull << 62);
   if (unused)
     block.stop(std::string("wgmma descriptor of ") + name + ": base offset and reserved bits are 0 here");
+  if (depthFirst && !operand.swizzle)
+    block.stop(std::string("wgmma descriptor of ") + name + ": a matrix that is depth first has a swizzle here");
   uint32_t span = operand.swizzle * 8;
   if (span && operand.start % span >= operand.swizzle)
     block.stop(std::string("wgmma descriptor of ") + name + ": start " + std::to_string(operand.start) +
                " is not in the first row of a pattern of " + std::to_string(span) + " bytes");
-  for (uint32_t row : {0u, rows - 1})
-    for (uint32_t byte : {0u, 16u})
-      block.sharedOffset(operand.at(row, byte), 16, 16, "wgmma reads");
+  for (uint32_t place : {operand.pieces(0, 8).front(), operand.pieces(rows - 8, 8).back()})
+    block.sharedOffset(place, 16, 16, "wgmma reads");
   return operand;
 }
 
@@ -88,8 +117,8 @@ CudaTensorCore::Issue &CudaTensorCore::issueOf(Warpgroup &group, Lane &lane, con
     issue.descriptors[0] = tail[0];
     issue.descriptors[1] = tail[1];
     issue.scale = scale;
-    issue.a = decode(tail[0], "A", rowsOfA);
-    issue.b = decode(tail[1], "B", instruction.n);
+    issue.a = decode(tail[0], "A", rowsOfA, instruction.depthFirst[0]);
+    issue.b = decode(tail[1], "B", instruction.n, instruction.depthFirst[1]);
     chooseAccumulator(group, issue, operands);
     group.issues.push_back(issue);
   }
@@ -144,38 +173,24 @@ void CudaTensorCore::issue(const CudaInstruction &instruction, uint64_t *results
 
 // Of A a warp reads its own 16 rows, of B all.
 void CudaTensorCore::read(const Issue &issue, unsigned warp, bool begin, unsigned threadOrActor) {
-  auto piece = [&](const Operand &operand, uint32_t row) {
-    for (uint32_t byte = 0; byte < depthBytes; byte += 16) {
-      uint32_t offset = operand.at(row, byte);
+  auto all = [&](const std::vector<uint32_t> &places) {
+    for (uint32_t place : places) {
       if (begin)
-        block.shared.beginTensorRead(threadOrActor, offset, 16);
+        block.shared.beginTensorRead(threadOrActor, place, 16);
       else
-        block.shared.endTensorRead(threadOrActor, offset, 16);
+        block.shared.endTensorRead(threadOrActor, place, 16);
     }
   };
-  for (uint32_t row = 16 * warp; row < 16 * warp + 16; ++row)
-    piece(issue.a, row);
-  for (uint32_t row = 0; row < issue.instruction->n; ++row)
-    piece(issue.b, row);
+  all(issue.a.pieces(16 * warp, 16));
+  all(issue.b.pieces(0, issue.instruction->n));
 }
 
 void CudaTensorCore::compute(Warpgroup &group, const Issue &issue) {
   float a[rowsOfA * depth], b[depth * 256];
   uint32_t n = issue.instruction->n;
   CudaElement type = issue.instruction->type;
-  for (uint32_t half = 0; half < 2; ++half) {
-    uint16_t bits[8];
-    for (uint32_t row = 0; row < rowsOfA; ++row) {
-      std::memcpy(bits, block.shared.at(issue.a.at(row, half * 16)), 16);
-      for (uint32_t k = 0; k < 8; ++k)
-        a[row * depth + half * 8 + k] = elementToFloat(bits[k], type);
-    }
-    for (uint32_t row = 0; row < n; ++row) {
-      std::memcpy(bits, block.shared.at(issue.b.at(row, half * 16)), 16);
-      for (uint32_t k = 0; k < 8; ++k)
-        b[(half * 8 + k) * n + row] = elementToFloat(bits[k], type);
-    }
-  }
+  issue.a.load(block.shared, type, rowsOfA, a, depth, 1);
+  issue.b.load(block.shared, type, n, b, 1, n);
   Accumulator &accumulator = group.accumulators[issue.slot];
   if (!issue.scale)
     std::fill(accumulator.values.begin(), accumulator.values.end(), 0.0f);

@@ -29,9 +29,15 @@ public:
 private:
   static constexpr unsigned numSlots = 16; // accumulators of a warpgroup that can be in flight
 
-  struct Operand { // a matrix of 16-byte row pieces in shared memory
+  struct Operand { // a matrix of 16-byte pieces in shared memory, of 8 elements of a row or, depth first, of 8 rows
     uint32_t start, leading, stride, swizzle;
-    uint32_t at(uint32_t row, uint32_t byte) const; // of a 16-byte piece
+    bool depthFirst;
+    uint32_t at(uint32_t line, uint32_t piece) const; // line: a row or a depth
+    // Addresses of pieces with rows first .. first + count - 1, both multiples of 8.
+    std::vector<uint32_t> pieces(uint32_t first, uint32_t count) const;
+    // Element (row, depth) of all rows, as to[row * rowStep + depth * depthStep].
+    void load(const CudaShared &shared, CudaElement type, uint32_t rows, float *to, uint32_t rowStep,
+              uint32_t depthStep) const;
   };
   struct Accumulator {
     std::vector<float> values; // [64][n]
@@ -64,7 +70,7 @@ private:
   Issue &issueOf(Warpgroup &group, Lane &lane, const CudaInstruction &instruction, const uint64_t *operands);
   void chooseAccumulator(Warpgroup &group, Issue &issue, const uint64_t *operands);
   void takeRegisters(Warpgroup &group, unsigned groupIndex, Issue &issue, Lane &lane, const uint64_t *operands);
-  Operand decode(uint64_t descriptor, const char *name, uint32_t rows);
+  Operand decode(uint64_t descriptor, const char *name, uint32_t rows, bool depthFirst);
   void read(const Issue &issue, unsigned warp, bool begin, unsigned threadOrActor);
   void compute(Warpgroup &group, const Issue &issue);
   void retire(Warpgroup &group, unsigned warp, uint64_t target);

@@ -10,12 +10,15 @@
 namespace moec {
 
 Result<std::unique_ptr<EmulatedDevice>> EmulatedDevice::make(CompiledPackage &compiled) {
-  DeviceModule &kernels = compiled.deviceModules.front();
-  std::unique_ptr<EmulatedDevice> device(new EmulatedDevice(uint32_t(cudaArchFacts(kernels.arch).sm)));
-  auto image = device->emulator.addModule(std::move(kernels.module), std::move(kernels.context));
-  if (!image)
-    return Diagnostic::error("E-INTERNAL", llvm::toString(image.takeError()));
-  compiled.images.front() = *image;
+  CudaArch arch = compiled.deviceModules.front().arch;
+  std::unique_ptr<EmulatedDevice> device(new EmulatedDevice(uint32_t(cudaArchFacts(arch).sm)));
+  for (CompiledPackage *pass = &compiled; pass; pass = pass->backward.get()) {
+    DeviceModule &kernels = pass->deviceModules.front();
+    auto image = device->emulator.addModule(std::move(kernels.module), std::move(kernels.context));
+    if (!image)
+      return Diagnostic::error("E-INTERNAL", llvm::toString(image.takeError()));
+    pass->images.front() = *image;
+  }
   Result<std::unique_ptr<DeviceContext>> opened = DeviceContext::open(device->emulator.driver());
   if (!opened)
     return Diagnostic::error("E-INTERNAL", opened.error().message);

@@ -12,18 +12,22 @@ namespace moec {
 struct LoadedPackage::Impl {
   std::unique_ptr<LoadedObject> objects; // or a library
   std::unique_ptr<LoadedLibrary> library;
-  std::vector<std::string> images;
-  std::vector<moec_cuda_image> imageTable;
-  moec_package package; // a copy of the object's with other images
+  // A copy of the object's package of one pass with other images.
+  struct Pass {
+    std::vector<std::string> images;
+    std::vector<moec_cuda_image> imageTable;
+    moec_package package;
 
-  void takeImages(const moec_package &linked, const std::vector<std::string> &from) {
-    package = linked;
-    images = from;
-    for (const std::string &image : images)
-      imageTable.push_back({image.data(), image.size()});
-    package.images = imageTable.empty() ? nullptr : imageTable.data();
-    package.num_images = imageTable.size();
-  }
+    void take(const moec_package &linked, const std::vector<std::string> &from) {
+      package = linked;
+      images = from;
+      for (const std::string &image : images)
+        imageTable.push_back({image.data(), image.size()});
+      package.images = imageTable.empty() ? nullptr : imageTable.data();
+      package.num_images = imageTable.size();
+    }
+  };
+  Pass forward, backward;
 };
 
 LoadedPackage::~LoadedPackage() = default;
@@ -41,8 +45,14 @@ Result<std::unique_ptr<LoadedPackage>> LoadedPackage::load(const CompiledPackage
   Result<void *> getter = loaded->impl->objects->address(compiled.name + "_package");
   if (!getter)
     return getter.takeError();
-  loaded->impl->takeImages(*reinterpret_cast<const moec_package *(*)()>(*getter)(), compiled.images);
-  loaded->package = &loaded->impl->package;
+  Impl &impl = *loaded->impl;
+  const moec_package &linked = *reinterpret_cast<const moec_package *(*)()>(*getter)();
+  impl.forward.take(linked, compiled.images);
+  if (compiled.backward && linked.backward) {
+    impl.backward.take(*linked.backward, compiled.backward->images);
+    impl.forward.package.backward = &impl.backward.package;
+  }
+  loaded->package = &impl.forward.package;
   return loaded;
 }
 

@@ -191,11 +191,6 @@ Compilation::Compilation(const Compilation &forward, llvm::StringRef module)
 }
 
 bool Compilation::splitBackward() {
-  if (!options.archs.empty()) {
-    errors.push_back(Diagnostic::error("E-UNSUPPORTED", "backward passes are built for CPU targets only",
-                                       "use --target cpu", "passes"));
-    return false;
-  }
   OwningOpRef<ModuleOp> alone = ModuleOp::create(UnknownLoc::get(&context));
   training->backward->remove();
   alone->push_back(training->backward);
@@ -431,6 +426,7 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
     second->objects.clear();
     result->backward = std::move(second);
     result->plan.takeWeightsOf(result->backward->plan);
+    result->cuda.packedBytes = result->backward->cuda.packedBytes;
     for (const SavedValue &value : training->saved)
       result->saved.values.push_back({value.what, value.bytesPerToken()});
     result->saved.again = training->again;

@@ -30,6 +30,7 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.outStride = plan.buffers[args.out].row_stride;
   stage.gathered = op.getGathered();
   stage.mode.routed = bool(op.getRoute());
+  stage.mode.transposed = op.getTransposed();
   stage.mode.tf32 = op->hasAttr(moe::tf32Attr);
   stage.mode.unordered = op->hasAttr(moe::unorderedAttr);
   if (stage.mode.unordered)

@@ -193,6 +193,8 @@ void describeStage(tile::KernelOp kernel, const MatmulStage &stage) {
   kernel.setPanelsAttr(builder.getIndexAttr(stage.panels));
   kernel.setPanelBytesAttr(builder.getIndexAttr(stage.panelBytes));
   kernel.setAStrideAttr(builder.getIndexAttr(stage.aStride));
+  if (stage.matrices)
+    kernel.setMatricesAttr(builder.getIndexAttr(stage.matrices));
   kernel.setOutStrideAttr(builder.getIndexAttr(kernel.mode().unordered ? 4 * stage.n : stage.outStride));
 }
 

@@ -100,7 +100,7 @@ MatmulArgs<Value> KernelOp::args() {
 }
 
 MatmulMode KernelOp::mode() {
-  MatmulMode mode = {getRouted(), getTf32(), getUnordered(), getWeighted(), getJoined()};
+  MatmulMode mode = {getRouted(), getTf32(), getUnordered(), getWeighted(), getJoined(), getTransposed()};
   mode.splitRows = getSplitRows() ? getSplitRows()->getSExtValue() : 0;
   return mode;
 }
@@ -111,6 +111,7 @@ void KernelOp::setMode(const MatmulMode &mode) {
   setUnordered(mode.unordered);
   setWeighted(mode.weighted);
   setJoined(mode.joined);
+  setTransposed(mode.transposed);
   if (mode.splitRows)
     setSplitRowsAttr(Builder(getContext()).getIndexAttr(mode.splitRows));
 }
@@ -127,11 +128,12 @@ static LogicalResult verifyStage(KernelOp kernel, bool cpu) {
     return kernel.emitOpError("C5: n, k, parts, panels, panel_bytes, a_stride and out_stride must come together, n, k "
                               "and parts positive");
   MatmulMode mode = kernel.mode();
-  bool cuda = mode.tf32 || mode.unordered || mode.weighted || mode.joined;
+  bool cuda = mode.tf32 || mode.unordered || mode.weighted || mode.joined || mode.transposed;
   if ((cpu && cuda) || (mode.weighted && !mode.unordered) || ((mode.unordered || mode.joined) && !mode.routed) ||
       (mode.splitRows && mode.routed))
-    return kernel.emitOpError("C6: tf32, unordered, weighted and joined must be of CUDA kernels, weighted of unordered "
-                              "ones, unordered and joined of routed ones, split_rows of kernels without a route");
+    return kernel.emitOpError("C6: tf32, unordered, weighted, joined and transposed must be of CUDA kernels, weighted of "
+                              "unordered ones, unordered and joined of routed ones, split_rows of kernels without a "
+                              "route");
   return success();
 }
 

@@ -99,15 +99,16 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
       C4  early is 1..3, and 2 only with tile.roles; of a CUDA kernel
     A kernel of a stage also has the stage's shapes, strides in bytes, and its mode (MatmulMode.h); a template has none.
       C5  n, k, parts, panels, panel_bytes, a_stride and out_stride come together, n, k and parts positive
-      C6  tf32, unordered, weighted and joined are of CUDA kernels; weighted is of unordered ones, unordered and joined
-          of routed ones; split_rows is of kernels without a route
+      C6  tf32, unordered, weighted, joined and transposed are of CUDA kernels; weighted is of unordered ones, unordered
+          and joined of routed ones; split_rows is of kernels without a route
+    Matrices of `transposed` are stored [k][n], and `matrices` lie from one group to the next; left out: parts.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target, OptionalAttr<IndexAttr>:$early,
                        OptionalAttr<IndexAttr>:$n, OptionalAttr<IndexAttr>:$k, OptionalAttr<IndexAttr>:$parts,
                        OptionalAttr<IndexAttr>:$panels, OptionalAttr<IndexAttr>:$panel_bytes,
                        OptionalAttr<IndexAttr>:$a_stride, OptionalAttr<IndexAttr>:$out_stride, UnitAttr:$routed,
                        UnitAttr:$tf32, UnitAttr:$unordered, UnitAttr:$weighted, UnitAttr:$joined,
-                       OptionalAttr<IndexAttr>:$split_rows);
+                       UnitAttr:$transposed, OptionalAttr<IndexAttr>:$matrices, OptionalAttr<IndexAttr>:$split_rows);
   let extraClassDeclaration = [{
     ::moec::MatmulMode mode();
     void setMode(const ::moec::MatmulMode &mode);

@@ -3,6 +3,7 @@
  * cuda_maps.c - packed weights in device memory in -> the target's TMA descriptors out.
  *
  * A region is the tensor [groups*parts][n][k] with rows of k_padded elements; what lies beyond n or k reads as zero.
+ * The matrices of a shared region have others between them, which the tensor has too.
  * Rows of a call are known at the call.
  */
 #include "runtime/cuda/cuda_layer.h"
@@ -22,7 +23,8 @@ static int swizzle_mode(uint32_t bytes) { return bytes == 128 ? 3 : (int)(bytes 
 static int encode(const moec_cuda_layer *layer, const moec_cuda_map *map, const char *base, void *out_map) {
   const moec_weight *weight = &layer->plan.weight_set.weights[map->weight];
   uint64_t row_bytes = weight->k_padded * (uint64_t)moec_dtype_bytes(weight->dtype);
-  const uint64_t dims[] = {weight->k, weight->n, (uint64_t)weight->groups * weight->parts};
+  uint64_t distance = weight->derived == MOEC_DERIVED_SHARED ? weight->panels : weight->parts;
+  const uint64_t dims[] = {weight->k, weight->n, (weight->groups - 1) * distance + weight->parts};
   const uint64_t strides[] = {row_bytes, row_bytes * weight->n};
   const uint32_t box[] = {map->box_k, map->box_n, 1}, steps[] = {1, 1, 1};
   void *address = (void *)(uintptr_t)(base + weight->offset);

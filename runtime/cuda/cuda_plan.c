@@ -185,6 +185,12 @@ static moec_status check_param(const target_check *c, uint32_t index, uint32_t n
   case MOEC_CUDA_TOKENS:
   case MOEC_CUDA_SEQUENCE:
     return MOEC_OK;
+  case MOEC_CUDA_FORM:
+    CHECK_LAUNCH(header->pass == MOEC_PASS_BACKWARD, "param %" PRIu32 ": gradients of a forward plan", number);
+    return MOEC_OK;
+  case MOEC_CUDA_GRADIENT:
+    count = header->pass == MOEC_PASS_BACKWARD ? header->roles.count : 0;
+    break;
   case MOEC_CUDA_BUFFER:
     count = header->buffers.count;
     break;

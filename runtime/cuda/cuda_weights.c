@@ -201,6 +201,8 @@ static moec_status pack_regions(packing *p, const moec_plan *plan, const void *p
   moec_status status = MOEC_OK;
   for (uint32_t i = 0; status == MOEC_OK && i < set->count; ++i) {
     const moec_weight *weight = &set->weights[i];
+    if (weight->derived == MOEC_DERIVED_SHARED)
+      continue;
     if (weight->derived == MOEC_DERIVED_SQUARES) {
       const moec_role *role = &plan->roles[weight->role[0]];
       for (int64_t group = 0; status == MOEC_OK && group < weight->groups; ++group)

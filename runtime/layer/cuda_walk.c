@@ -23,10 +23,20 @@ typedef struct walk {
   moec_workspace_map map;
 } walk;
 
+static void *gradient_of_role(const walk *w, uint32_t role) {
+  void *const *gradients = w->pass->backward->grad_parameters;
+  return gradients ? gradients[role] : NULL;
+}
+
 static int is_launched(const walk *w, const moec_cuda_launch *launch) {
   int64_t num_tokens = w->args->num_tokens;
   if (num_tokens < launch->min_tokens || num_tokens > launch->max_tokens)
     return 0;
+  for (uint32_t i = 0; w->pass->backward && i < launch->num_params; ++i) {
+    const moec_cuda_param *param = &w->cuda->target.params[launch->first_param + i];
+    if (param->kind == MOEC_CUDA_GRADIENT && !gradient_of_role(w, param->index))
+      return 0;
+  }
   return moec_step_is_asked(w->args, &w->layer->plan.steps[launch->step]);
 }
 
@@ -66,6 +76,10 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
     return (uint64_t)(uintptr_t)(workspace + w->map.route[w->layer->plan.route_of_step[param->index]][param->part]);
   case MOEC_CUDA_TABLE:
     return (uint64_t)(uintptr_t)(workspace + w->map.table[param->index]);
+  case MOEC_CUDA_GRADIENT:
+    return (uint64_t)(uintptr_t)gradient_of_role(w, param->index);
+  case MOEC_CUDA_FORM:
+    return (uint64_t)w->pass->backward->accumulate + 2 * (uint64_t)w->pass->backward->grad_dtype;
   case MOEC_CUDA_SEQUENCE:
     return (uint64_t)(w->args->num_tokens / w->num_sequences);
   default:

@@ -52,7 +52,7 @@ static moec_status check_role(const moec_plan *plan, uint32_t index) {
 /* Every group of a part has a role of its own, no larger than the group. */
 static int members_fit(const moec_plan *plan, const moec_weight *weight, int part) {
   int64_t count = plan->header->roles.count, rank = weight->layout == MOEC_LAYOUT_VECTOR ? 1 : 2;
-  if (weight->derived != MOEC_DERIVED_NONE || weight->role[part] + (int64_t)weight->groups > count)
+  if (weight->derived == MOEC_DERIVED_SQUARES || weight->role[part] + (int64_t)weight->groups > count)
     return 0;
   for (const moec_role *role = &plan->roles[weight->role[part]], *end = role + weight->groups; role < end; ++role)
     if (role->expert_axis || role->rank != rank || role->matrix != (rank == 2) ||
@@ -102,7 +102,10 @@ static moec_status check_rows(const checked_set *set, uint32_t index, int64_t *o
   int64_t row_bytes = (int64_t)weight->k_padded * moec_dtype_bytes(weight->dtype);
   CHECK_WEIGHT(weight->k_padded >= weight->k && row_bytes % 16 == 0, "k_padded %" PRIu32 " for k %" PRIu32,
                weight->k_padded, weight->k);
-  CHECK_WEIGHT(!__builtin_mul_overflow(row_bytes, (int64_t)weight->n * weight->parts, out_group_bytes),
+  int shared = weight->derived == MOEC_DERIVED_SHARED;
+  CHECK_WEIGHT(shared ? weight->panels >= weight->parts : !weight->panels, "%" PRIu32 " panels", weight->panels);
+  CHECK_WEIGHT(!__builtin_mul_overflow(row_bytes, (int64_t)weight->n * (shared ? weight->panels : weight->parts),
+                                       out_group_bytes),
                "%" PRIu32 " rows are too many", weight->n);
   return MOEC_OK;
 }
@@ -111,9 +114,11 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   const moec_weight *weight = &set->weights[index];
   int64_t need = 0;
   moec_status status = MOEC_OK;
-  CHECK_WEIGHT(weight->derived <= (weight->layout == MOEC_LAYOUT_VECTOR ? MOEC_DERIVED_SQUARES : MOEC_DERIVED_NONE),
-               "derived is %d", weight->derived);
-  CHECK_WEIGHT(weight->transposed <= (weight->layout != MOEC_LAYOUT_VECTOR), "transposed is %d", weight->transposed);
+  int derived = weight->derived == MOEC_DERIVED_NONE ||
+                (weight->derived == MOEC_DERIVED_SQUARES && weight->layout == MOEC_LAYOUT_VECTOR) ||
+                (weight->derived == MOEC_DERIVED_SHARED && weight->layout == MOEC_LAYOUT_ROWS);
+  CHECK_WEIGHT(derived, "derived is %d", weight->derived);
+  CHECK_WEIGHT(weight->transposed <= (weight->layout == MOEC_LAYOUT_PANELS), "transposed is %d", weight->transposed);
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
     CHECK_WEIGHT(weight->dtype == MOEC_F32 && weight->parts == 1 && weight->k == 1,
                  "a vector of type %d with %d parts and k %" PRIu32, weight->dtype, weight->parts, weight->k);
@@ -128,7 +133,10 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   }
   if (status != MOEC_OK)
     return status;
-  CHECK_WEIGHT(!__builtin_mul_overflow(need, (int64_t)weight->groups, &need) && (uint64_t)need <= weight->bytes,
+  /* the last group of a shared region ends with its own last matrix */
+  int64_t others = weight->derived == MOEC_DERIVED_SHARED ? need / weight->panels * (weight->panels - weight->parts) : 0;
+  CHECK_WEIGHT(!__builtin_mul_overflow(need, (int64_t)weight->groups, &need) &&
+                   (uint64_t)(need - others) <= weight->bytes,
                "%" PRIu64 " bytes are too few", weight->bytes);
   return MOEC_OK;
 }
@@ -141,11 +149,18 @@ static moec_status check_weight(const checked_set *set, uint32_t index, uint64_t
   moec_status status = check_layout(set, index);
   if (status != MOEC_OK)
     return status;
-  CHECK_WEIGHT(weight->offset % 4096 == 0 && weight->offset >= *end && weight->offset <= packed &&
+  if (weight->derived == MOEC_DERIVED_SHARED)
+    CHECK_WEIGHT(weight->offset % 16 == 0 && weight->offset >= 4096 && weight->offset <= *end &&
+                     weight->bytes <= *end - weight->offset,
+                 "offset %" PRIu64 " and %" PRIu64 " bytes are outside the regions before, 4096..%" PRIu64,
+                 weight->offset, weight->bytes, *end);
+  else
+    CHECK_WEIGHT(weight->offset % 4096 == 0 && weight->offset >= *end && weight->offset <= packed &&
                    weight->bytes <= packed - weight->offset,
                "offset %" PRIu64 " and %" PRIu64 " bytes, expected multiples of 4096 in %" PRIu64 "..%" PRIu64,
                weight->offset, weight->bytes, *end, packed);
-  *end = weight->offset + weight->bytes;
+  if (weight->derived != MOEC_DERIVED_SHARED)
+    *end = weight->offset + weight->bytes;
   for (int part = 0; part < weight->parts; ++part)
     CHECK_WEIGHT(part_fits(set->plan, weight, part), "role %d does not have its shape", weight->role[part]);
   return MOEC_OK;

@@ -13,6 +13,8 @@
 enum { SUM_UNIT = 1 << 20 };
 
 static uint32_t units_of_weight(const moec_weight *weight) {
+  if (weight->derived == MOEC_DERIVED_SHARED)
+    return 0;
   return weight->layout == MOEC_LAYOUT_VECTOR ? 1 : weight->groups * weight->parts;
 }
 
@@ -61,6 +63,8 @@ static void clear_gaps(const moec_packing *p) {
   uint64_t begin = MOEC_WEIGHTS_HEADER_BYTES;
   for (uint32_t i = 0; i < set->count; ++i) {
     const moec_weight *weight = &set->weights[i];
+    if (weight->derived == MOEC_DERIVED_SHARED)
+      continue;
     memset(p->base + begin, 0, (size_t)(weight->offset - begin));
     begin = weight->offset + packed_extent(weight);
   }
