@@ -143,7 +143,7 @@ static std::optional<unsigned> partWithin(const moec_weight &weight, const moec_
   return std::nullopt;
 }
 
-// What a matmul by transposed matrices reads: those of the roles, where a region before has them.
+// Matrices that a region before has: those of forward, read once more or in the other order.
 static void shareMatrices(moec_weight &weight, llvm::ArrayRef<moec_weight> before) {
   for (const moec_weight &owner : before)
     if (std::optional<unsigned> first = partWithin(weight, owner)) {
@@ -160,16 +160,14 @@ std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedByt
   uint64_t end = regionAlign; // the runtime's header page
   for (moec_weight &weight : weights) {
     if (weight.layout == MOEC_LAYOUT_PANELS) {
-      bool transposed = std::exchange(weight.transposed, uint16_t(0));
-      if (transposed)
+      if (std::exchange(weight.transposed, uint16_t(0)))
         std::swap(weight.n, weight.k);
       weight.layout = MOEC_LAYOUT_ROWS;
       weight.panels = 0;
       weight.n_padded = weight.n;
       weight.k_padded = uint32_t(cudaPaddedDepth(weight.k, weight.dtype == MOEC_F32 ? 4 : 2));
       weight.bytes = uint64_t(weight.groups) * weight.parts * matrixBytes(weight);
-      if (transposed)
-        shareMatrices(weight, llvm::ArrayRef(weights).take_front(size_t(&weight - weights.data())));
+      shareMatrices(weight, llvm::ArrayRef(weights).take_front(size_t(&weight - weights.data())));
       if (weight.derived == MOEC_DERIVED_SHARED)
         continue;
     }

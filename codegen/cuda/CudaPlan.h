@@ -53,8 +53,8 @@ struct CudaPlan {
   std::vector<char> serialize() const; // the blob; equal plans have equal bytes
 };
 
-// Weights of `plan` in the layout CUDA kernels read: panels become rows. Transposed matrices are read as they are for
-// forward, whose region the weights of backward share. Sets `packedBytes`.
+// Weights of `plan` in the layout CUDA kernels read: panels become rows. Matrices of backward, transposed or not,
+// are those of forward where that has them. Sets `packedBytes`.
 std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedBytes);
 
 // Elements from one row of B to the next: k rounded up to whole 16 bytes.

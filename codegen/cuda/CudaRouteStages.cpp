@@ -161,7 +161,9 @@ bool CudaStages::addTokens(size_t step, Operation *op) {
   if (!checkShared(symbol, facts))
     return false;
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
-  launch.launch.min_tokens = 1;
+  // without a token the gradient of a parameter is zero, and losses are not written
+  bool ofParameter = isa<moe::TokenTotalOp>(op) && plan.header.pass == MOEC_PASS_BACKWARD;
+  launch.launch.min_tokens = ofParameter ? 0 : 1;
   for (uint16_t buffer : plan.argsOf(plan.steps[step])) // the kernel has the step's arguments
     launch.params.push_back(paramOf(buffer));
   launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});

@@ -36,12 +36,13 @@ uint32_t rowsPerTask(int64_t columns) {
 
 } // namespace
 
-int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16() || type.isF16() ? 2 : 4; }
+// Kernels keep an i1 as an i32.
+int64_t elementBytesOf(Type type) { return type.isBF16() || type.isF16() ? 2 : 4; }
 
 uint16_t typeCodeOf(Type type) {
   if (type.isBF16() || type.isF16())
     return type.isBF16() ? MOEC_BF16 : MOEC_F16;
-  return type.isInteger(32) ? MOEC_I32 : type.isInteger(1) ? MOEC_U8 : MOEC_F32;
+  return isa<IntegerType>(type) ? MOEC_I32 : MOEC_F32;
 }
 
 // ---- buffers ----------------------------------------------------------------------------------------------------

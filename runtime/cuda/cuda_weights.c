@@ -193,8 +193,8 @@ static moec_status pack_vector_region(packing *p, const moec_weight *weight) {
   return status;
 }
 
-static moec_status pack_regions(packing *p, const moec_plan *plan, const void *page, size_t page_bytes) {
-  const moec_weight_set *set = &p->cuda->plan.weight_set;
+static moec_status pack_regions(packing *p, const moec_plan *plan, const moec_weight_set *set, const void *page,
+                                size_t page_bytes) {
   int result = p->cuda->driver->memset_d8(device_address(p->base), 0, (size_t)set->packed_bytes);
   if (result != MOEC_CUDA_SUCCESS)
     return moec_cuda_error(p->cuda->driver, result, "buffer cannot be written");
@@ -222,14 +222,14 @@ static moec_status pack_regions(packing *p, const moec_plan *plan, const void *p
 
 /* NOTE: a copy from pageable memory returns before the device has it, and forward may run in a stream that does not
  * wait for the default stream: so wait here. */
-moec_status moec_cuda_pack(const moec_cuda_layer *cuda, const moec_plan *plan, const moec_role_source *sources,
-                           const void *page, size_t page_bytes, void *buffer) {
+moec_status moec_cuda_pack(const moec_cuda_layer *cuda, const moec_plan *plan, const moec_weight_set *set,
+                           const moec_role_source *sources, const void *page, size_t page_bytes, void *buffer) {
   packing p = {.cuda = cuda, .sources = sources, .base = buffer};
   int pushed;
   moec_status status = moec_cuda_enter(p.cuda, &pushed);
   if (status != MOEC_OK)
     return status;
-  status = pack_regions(&p, plan, page, page_bytes);
+  status = pack_regions(&p, plan, set, page, page_bytes);
   int result = p.cuda->driver->stream_synchronize(NULL);
   if (status == MOEC_OK && result != MOEC_CUDA_SUCCESS)
     status = moec_cuda_error(p.cuda->driver, result, "weights cannot be copied");

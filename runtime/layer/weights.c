@@ -79,7 +79,7 @@ static moec_status weights_from_sources(const moec_layer *layer, const moec_role
     return status;
   if (layer->cuda) {
     moec_write_packed_header(&layer->plan, set, NULL, page);
-    status = moec_cuda_pack(layer->cuda, &layer->plan, sources, page, sizeof(page), buffer);
+    status = moec_cuda_pack(layer->cuda, &layer->plan, set, sources, page, sizeof(page), buffer);
   } else {
     moec_advise_huge_pages(buffer, set->packed_bytes);
     status = moec_layer_run(layer, &region);
