@@ -20,8 +20,12 @@ public:
   explicit DeviceCall(const DeviceContext &device) : device(device) {}
 
   // `pointer`, if it is not null, becomes that of a copy; finish() leaves the host's alone, or brings it up to date.
-  template <typename T> void read(T *&pointer, size_t bytes) { pointer = static_cast<T *>(moved(pointer, bytes, false)); }
-  template <typename T> void write(T *&pointer, size_t bytes) { pointer = static_cast<T *>(moved(pointer, bytes, true)); }
+  template <typename T> void read(T *&pointer, size_t bytes) {
+    pointer = static_cast<T *>(moved(pointer, bytes, false));
+  }
+  template <typename T> void write(T *&pointer, size_t bytes) {
+    pointer = static_cast<T *>(moved(pointer, bytes, true));
+  }
   template <typename Args> void readInputs(const CallInputs *inputs, Args &args) {
     if (inputs)
       for (const auto &[name, data] : inputs->bytes)

@@ -201,8 +201,8 @@ static Result<> verifyIsa(LayerOracle &oracle, LayerRun &layer, int isa, const V
     if (!good || !*good || !options.gradients)
       return good;
     auto prepareThreads = [&](int n) { return layer.prepare(n, isa, nullptr); };
-    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, t, options.threads, prepareThreads, out,
-                              reason);
+    return verifyGradientCall(*options.gradients, oracle.weights(), seed, layer, t, options.threads, prepareThreads,
+                              out, reason);
   };
   return verifyMachine(oracle, layer, machine, options, result);
 }

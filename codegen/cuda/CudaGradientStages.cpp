@@ -97,8 +97,8 @@ bool CudaStages::addGradients(size_t step) {
 bool CudaStages::addCopy(size_t step) {
   CopyArgs<uint16_t> buffers = bindArgs(CopyArgs<uint16_t>(), plan.argsOf(plan.steps[step]));
   std::string symbol = symbolOf(step, "");
-  CudaKernelFacts facts = lowerCudaCopy(plan.buffers[buffers.to].bytes, arch.sm,
-                                        UnknownLoc::get(module.getContext()), module, symbol);
+  CudaKernelFacts facts =
+      lowerCudaCopy(plan.buffers[buffers.to].bytes, arch.sm, UnknownLoc::get(module.getContext()), module, symbol);
   CudaPlannedLaunch &launch = addLaunch(step, symbol, facts);
   launch.launch.min_tokens = 0;
   pass(launch, CopyArgs<moec_cuda_param>{paramOf(buffers.from), paramOf(buffers.to)});

@@ -22,7 +22,9 @@ using Values = CudaEmitter::Values;
 RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 int64_t bytesOf(Type element) { return element.getIntOrFloatBitWidth() / 8; }
 
-Value word(CudaEmitter &e, Value table, Value index) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(index, 4)), 4)); }
+Value word(CudaEmitter &e, Value table, Value index) {
+  return e.toI64(e.load(e.i32(), e.at(table, e.mul(index, 4)), 4));
+}
 
 Value globalThread(CudaEmitter &e) { return e.add(e.mul(e.unsignedI64(e.ctaid()), threads), e.unsignedI64(e.tid())); }
 
@@ -106,8 +108,8 @@ CudaKernelFacts lowerCudaSlotValues(moe::SlotValuesOp op, const RowStrides &rowS
 }
 
 // Lanes take whole 16 bytes where rows of both are aligned to them, else one element; lane sums meet in a butterfly.
-CudaKernelFacts lowerCudaSlotProducts(moe::SlotProductsOp op, const RowStrides &rowStrides, int64_t sm,
-                                      ModuleOp module, StringRef symbol) {
+CudaKernelFacts lowerCudaSlotProducts(moe::SlotProductsOp op, const RowStrides &rowStrides, int64_t sm, ModuleOp module,
+                                      StringRef symbol) {
   CudaEmitter e(OpBuilder(op.getContext()), op.getLoc());
   int64_t choices = tensor(op.getResult()).getDimSize(1), n = tensor(op.getA()).getDimSize(1);
   Type ofA = tensor(op.getA()).getElementType(), ofRows = tensor(op.getRows()).getElementType();
@@ -192,9 +194,7 @@ CudaGradientForm::CudaGradientForm(CudaEmitter &e, Value form)
 
 void whenForm(CudaEmitter &e, const CudaGradientForm &form, ArrayRef<Type> shortTypes,
               llvm::function_ref<void(Type, bool)> store) {
-  auto ofType = [&](Type type) {
-    e.when(form.adds, [&] { store(type, true); }, [&] { store(type, false); });
-  };
+  auto ofType = [&](Type type) { e.when(form.adds, [&] { store(type, true); }, [&] { store(type, false); }); };
   for (Type type : shortTypes)
     e.when(e.equal(form.type, e.c(type.isBF16() ? MOEC_BF16 : MOEC_F16)), [&] { ofType(type); });
   e.when(e.equal(form.type, e.c(MOEC_F32)), [&] { ofType(e.f32()); });
@@ -209,10 +209,10 @@ void storeGradient(CudaEmitter &e, Value to, ArrayRef<Value> values, Type type, 
   for (auto [i, value] : llvm::enumerate(values)) {
     Value sum = value;
     if (adds)
-      sum = e.addF(
-          e.widen(count > 1 ? vector::ExtractOp::create(e.b, e.loc, old, ArrayRef<int64_t>{int64_t(i)}).getResult()
-                            : old),
-          value);
+      sum = e.addF(e.widen(count > 1
+                               ? vector::ExtractOp::create(e.b, e.loc, old, ArrayRef<int64_t>{int64_t(i)}).getResult()
+                               : old),
+                   value);
     sums.push_back(e.narrow(sum, type));
   }
   e.store(count > 1 ? vector::FromElementsOp::create(e.b, e.loc, e.vec(type, count), sums).getResult() : sums[0], to,

@@ -13,8 +13,6 @@
 
 namespace moec {
 
-
-
 // Kernel parameters: T, the struct of StepArgs.h that is named like the op. Units are whole parameters, so that a call
 // of no token stores zeros, except those of slot_values and slot_products, which are tokens.
 CudaKernelFacts lowerCudaGroupSum(moe::GroupSumOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,
@@ -31,9 +29,9 @@ CudaKernelFacts lowerCudaScaledRows(moe::ScaledRowsOp op, const moec_weight &wei
 
 // Where the values of one role lie among those of a step.
 struct CudaGradientShape {
-  int64_t first = 0;                           // element
+  int64_t first = 0;                            // element
   int64_t rows = 1, columns = 1, rowStride = 1; // in elements
-  bool matrix = false;                         // has the type that the call asks for; others are f32
+  bool matrix = false;                          // has the type that the call asks for; others are f32
 };
 
 // How a call wants gradients, MOEC_CUDA_FORM: what a kernel adds to, and the type of matrices.

@@ -132,8 +132,7 @@ void CudaMultiply::swapped(Values &acc, Value aSlot, Value bSlot) {
     for (int64_t part = 0; part < shape.parts; ++part)
       for (int64_t j = 0; j < columnTiles; ++j)
         for (int64_t half = 0; half < 2; ++half) {
-          Values piece =
-              firstPiece(shape.b, bSlot, e.add32(bRow, part * shape.columns() + 16 * j), depth + half);
+          Values piece = firstPiece(shape.b, bSlot, e.add32(bRow, part * shape.columns() + 16 * j), depth + half);
           for (int64_t i = 0; i < rowTiles; ++i) {
             const Values &rows = aPieces[size_t(i)];
             int64_t at[] = {shape.accumulatorIndex(part, 2 * i, 2 * j), shape.accumulatorIndex(part, 2 * i + 1, 2 * j),
@@ -155,8 +154,7 @@ CudaMultiply::Values CudaMultiply::loadDepth(const SlotSide &side, Value slot, V
     for (int64_t line = first; line < first + count; ++line) {
       Value offset = block.chunkOffset(side, e.c32(int32_t(line)), e.div32(row, side.perChunk()));
       offset = e.add(offset, e.mul32(e.rem32(row, side.perChunk()), side.elementBytes()));
-      out.push_back(
-          e.widen(e.load(side.element, e.at(slot, e.toI64(offset)), unsigned(side.elementBytes()))));
+      out.push_back(e.widen(e.load(side.element, e.at(slot, e.toI64(offset)), unsigned(side.elementBytes()))));
     }
     return out;
   }

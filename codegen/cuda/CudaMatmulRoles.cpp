@@ -61,8 +61,7 @@ void CudaMatmulRoles::loadByTma(Value step, Value q) {
 
 // The one arrival of the thread that asks TMA, with the bytes of all it will ask for.
 void CudaMatmulRoles::expectBytes(Value q) {
-  e.mbarExpect(barrier(q, true),
-               e.c32(int32_t(shape.b.bytes() + (shape.byTma() ? shape.a.bytes() : 0))));
+  e.mbarExpect(barrier(q, true), e.c32(int32_t(shape.b.bytes() + (shape.byTma() ? shape.a.bytes() : 0))));
 }
 
 void CudaMatmulRoles::loadRows(Value step, Value q) {

@@ -65,7 +65,8 @@ struct CudaMatmulShape {
   int64_t n = 0, k = 0, parts = 1, aStride = 0, outStride = 0; // of the stage; strides in bytes
   int64_t matrices = 1;                                        // of B from one group to the next
   MatmulMode mode;
-  tile::Access access = tile::Access::direct; // how rows of A arrive: direct, gathered through row_token, contiguous by TMA
+  tile::Access access =
+      tile::Access::direct; // how rows of A arrive: direct, gathered through row_token, contiguous by TMA
   EarlyWork early = EarlyWork::Nothing;
   std::optional<RoleShape> roles;
   SlotSide a, b;

@@ -105,17 +105,19 @@ void CudaEmitter::tmaLoad3d(Value to, Value map, ArrayRef<Value> xyz, Value mbar
 
 void CudaEmitter::tmaPrefetch(Value map) { effect("tma_prefetch", "prefetch.tensormap [$0];", "l", map); }
 
-CudaEmitter::Values CudaEmitter::wgmma(int64_t n, Type type, ArrayRef<Value> d, Value descA, Value descB,
-                                       Value scaleD, bool transA, bool transB) {
+CudaEmitter::Values CudaEmitter::wgmma(int64_t n, Type type, ArrayRef<Value> d, Value descA, Value descB, Value scaleD,
+                                       bool transA, bool transB) {
   int64_t count = n / 2, after = 2 * count;
   std::string name = typeName(type), size = std::to_string(n);
   std::string text = "{ .reg .pred p; setp.ne.b32 p, $" + std::to_string(after + 2) +
                      ", 0; wgmma.mma_async.sync.aligned.m64n" + size + "k16.f32." + name + "." + name + " {" +
-                     range(0, count) + "}, " + range(after, 2) + ", p, 1, 1, " + (transA ? "1, " : "0, ") + (transB ? "1" : "0") + "; }";
+                     range(0, count) + "}, " + range(after, 2) + ", p, 1, 1, " + (transA ? "1, " : "0, ") +
+                     (transB ? "1" : "0") + "; }";
   Values operands(d);
   operands.append({descA, descB, scaleD});
   return emitPtx(b, loc,
-                 {"wgmma n=" + size + " type=" + name + (transA ? " transa=1" : "") + (transB ? " transb=1" : ""), text, repeat("=f", count) + "," + tied(count) + ",l,l,r", false},
+                 {"wgmma n=" + size + " type=" + name + (transA ? " transa=1" : "") + (transB ? " transb=1" : ""), text,
+                  repeat("=f", count) + "," + tied(count) + ",l,l,r", false},
                  SmallVector<Type>(count, f32()), operands);
 }
 

@@ -50,9 +50,7 @@ private:
   int64_t tilesN() const { return int64_t(llvm::divideCeil(uint64_t(n), uint64_t(shape.b.rows))); }
 
   void findRows() {
-    auto word = [&](Value table, Value index) {
-      return e.toI64(e.load(e.i32(), e.at(table, e.mul(index, 4)), 4));
-    };
+    auto word = [&](Value table, Value index) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(index, 4)), 4)); };
     rows.first = args.offsets ? word(*args.offsets, group) : e.c(0);
     rows.last = args.offsets ? word(*args.offsets, e.add(group, e.c(1))) : block.numTokens;
     rows.last = e.select(e.less(e.c(0), block.numTokens), rows.last, rows.first);

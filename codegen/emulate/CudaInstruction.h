@@ -61,11 +61,11 @@ enum class CudaElement : uint8_t { None, Bf16, F16, Tf32 };
 struct CudaInstruction {
   CudaOpcode opcode = CudaOpcode::Tid;
   CudaElement type = CudaElement::None;
-  bool flag = false;    // trans=1, dir=inc
+  bool flag = false;                   // trans=1, dir=inc
   bool depthFirst[2] = {false, false}; // transa=1, transb=1
-  uint32_t n = 0;       // n=, mask=, delta=, id=, at=
-  uint32_t threads = 0; // threads=; 0: the whole block
-  uint32_t regs = 0;    // regs=
+  uint32_t n = 0;                      // n=, mask=, delta=, id=, at=
+  uint32_t threads = 0;                // threads=; 0: the whole block
+  uint32_t regs = 0;                   // regs=
   uint32_t numOperands = 0, numResults = 0;
   std::string text; // the tag, for messages
 };

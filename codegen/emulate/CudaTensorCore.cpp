@@ -41,8 +41,8 @@ uint32_t CudaTensorCore::Operand::at(uint32_t line, uint32_t piece) const {
   if (swizzle == 0)
     return start + line / 8 * stride + line % 8 * 16 + piece * leading;
   uint32_t across = depthFirst ? swizzle / 16 : 2; // pieces of a line that lie together
-  return swizzleAddress(
-      start + line / 8 * stride + line % 8 * swizzle + piece / across * leading + piece % across * 16, swizzle);
+  return swizzleAddress(start + line / 8 * stride + line % 8 * swizzle + piece / across * leading + piece % across * 16,
+                        swizzle);
 }
 
 std::vector<uint32_t> CudaTensorCore::Operand::pieces(uint32_t first, uint32_t count) const {
@@ -65,8 +65,7 @@ void CudaTensorCore::Operand::load(const CudaShared &shared, CudaElement type, u
   }
 }
 
-CudaTensorCore::Operand CudaTensorCore::decode(uint64_t descriptor, const char *name, uint32_t rows,
-                                                       bool depthFirst) {
+CudaTensorCore::Operand CudaTensorCore::decode(uint64_t descriptor, const char *name, uint32_t rows, bool depthFirst) {
   static const uint32_t swizzles[4] = {0, 128, 64, 32};
   Operand operand;
   operand.start = uint32_t(descriptor & 0x3FFF) * 16;

@@ -52,8 +52,14 @@ std::vector<RouteFront> routeFronts(const LaunchPlan &plan) {
 bool weightsKnownEarly(const LaunchPlan &plan, size_t step) {
   const moec_step &stage = plan.steps[step];
   auto isJoined = [&](size_t i) { return plan.stageOf[i] && plan.stageOf[i]->hasAttr(moe::joinedAttr); };
+  // the launches of others may be none: a call need not ask for a gradient
+  auto isAlwaysLaunched = [&](size_t i) {
+    uint16_t kind = plan.steps[i].kind;
+    return !plan.steps[i].asked && kind != MOEC_STEP_DISPATCH && kind != MOEC_STEP_GROUPS &&
+           kind != MOEC_STEP_GRADIENT && kind != MOEC_STEP_COPY && !isJoined(i);
+  };
   for (size_t i = stage.route == MOEC_NO_ROUTE ? 0 : stage.route + size_t(1); i < step; ++i)
-    if (!plan.steps[i].asked && plan.steps[i].kind != MOEC_STEP_DISPATCH && !isJoined(i))
+    if (isAlwaysLaunched(i))
       return true;
   return false;
 }

@@ -31,7 +31,7 @@ struct MatmulStage {
   int64_t parts = 1;                                              // matrices of B
   moec_dtype in = MOEC_F32, weight = MOEC_F32, result = MOEC_F32; // of elements: f32, bf16 or f16
   int64_t groups = 1;                                             // of B
-  int64_t matrices = 0; // CUDA: of B from one group to the next, where that is not `parts`; else 0
+  int64_t matrices = 0;     // CUDA: of B from one group to the next, where that is not `parts`; else 0
   int64_t rowsPerToken = 1; // choices of the route the stage runs over; 1 without one
   int64_t panels = 0;       // column panels of a group (moec_weight)
   int64_t panelBytes = 0;

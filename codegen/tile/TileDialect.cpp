@@ -131,9 +131,10 @@ static LogicalResult verifyStage(KernelOp kernel, bool cpu) {
   bool cuda = mode.tf32 || mode.unordered || mode.weighted || mode.joined || mode.transposed;
   if ((cpu && cuda) || (mode.weighted && !mode.unordered) || ((mode.unordered || mode.joined) && !mode.routed) ||
       (mode.splitRows && mode.routed))
-    return kernel.emitOpError("C6: tf32, unordered, weighted, joined and transposed must be of CUDA kernels, weighted of "
-                              "unordered ones, unordered and joined of routed ones, split_rows of kernels without a "
-                              "route");
+    return kernel.emitOpError(
+        "C6: tf32, unordered, weighted, joined and transposed must be of CUDA kernels, weighted of "
+        "unordered ones, unordered and joined of routed ones, split_rows of kernels without a "
+        "route");
   return success();
 }
 

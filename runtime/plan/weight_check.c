@@ -134,7 +134,8 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   if (status != MOEC_OK)
     return status;
   /* the last group of a shared region ends with its own last matrix */
-  int64_t others = weight->derived == MOEC_DERIVED_SHARED ? need / weight->panels * (weight->panels - weight->parts) : 0;
+  int64_t others =
+      weight->derived == MOEC_DERIVED_SHARED ? need / weight->panels * (weight->panels - weight->parts) : 0;
   CHECK_WEIGHT(!__builtin_mul_overflow(need, (int64_t)weight->groups, &need) &&
                    (uint64_t)(need - others) <= weight->bytes,
                "%" PRIu64 " bytes are too few", weight->bytes);
@@ -156,9 +157,9 @@ static moec_status check_weight(const checked_set *set, uint32_t index, uint64_t
                  weight->offset, weight->bytes, *end);
   else
     CHECK_WEIGHT(weight->offset % 4096 == 0 && weight->offset >= *end && weight->offset <= packed &&
-                   weight->bytes <= packed - weight->offset,
-               "offset %" PRIu64 " and %" PRIu64 " bytes, expected multiples of 4096 in %" PRIu64 "..%" PRIu64,
-               weight->offset, weight->bytes, *end, packed);
+                     weight->bytes <= packed - weight->offset,
+                 "offset %" PRIu64 " and %" PRIu64 " bytes, expected multiples of 4096 in %" PRIu64 "..%" PRIu64,
+                 weight->offset, weight->bytes, *end, packed);
   if (weight->derived != MOEC_DERIVED_SHARED)
     *end = weight->offset + weight->bytes;
   for (int part = 0; part < weight->parts; ++part)

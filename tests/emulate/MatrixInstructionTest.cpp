@@ -171,6 +171,7 @@ struct Wgmma {
   unsigned n = 16, swizzleBits = 1, leading = 0, stride = 1024;
   std::string type = "bf16";
   bool wait = true, fence = true;
+  bool depthFirst[2] = {false, false}; // A, B
 
   std::string descriptor(const std::string &name, unsigned start) const {
     uint64_t constant =
@@ -193,7 +194,10 @@ struct Wgmma {
                        "br i1 %more, label %loop, label %go\ngo:\n";
     std::string text = copy + (fence ? ptx("void", "fence_async") : "") + ptx("void", "barrier id=0") +
                        ptx("void", "wgmma_fence regs=0") + descriptor("%da", 0) + descriptor("%db", 8192) + "%acc = " +
-                       ptx(types, "wgmma n=" + num(n) + " type=" + type, operands + "i64 %da, i64 %db, i32 1") +
+                       ptx(types,
+                           "wgmma n=" + num(n) + " type=" + type + (depthFirst[0] ? " transa=1" : "") +
+                               (depthFirst[1] ? " transb=1" : ""),
+                           operands + "i64 %da, i64 %db, i32 1") +
                        ptx("void", "wgmma_commit") + extract("d", "acc", types, regs);
     if (wait)
       text += "%done = " + ptx(types, "wgmma_wait n=0 regs=" + num(regs), waited) + extract("r", "done", types, regs);
@@ -201,14 +205,17 @@ struct Wgmma {
   }
 };
 
-// Writes element (row, k) of a K-major operand as the descriptor of the swizzle mode reads it.
-void place(std::vector<uint16_t> &shared, unsigned start, unsigned row, unsigned k, uint16_t bits, const Wgmma &wgmma) {
-  unsigned widths[4] = {16, 128, 64, 32}, width = widths[wgmma.swizzleBits], byte = k * 2;
-  unsigned address = start + row / 8 * wgmma.stride + row % 8 * width;
+// Writes element (row, k) of an operand as the descriptor of the swizzle mode reads it. Depth first, k takes the place
+// of the row, and rows beyond the width of the swizzle go on `leading` bytes further.
+void place(std::vector<uint16_t> &shared, unsigned start, unsigned row, unsigned k, uint16_t bits, const Wgmma &wgmma,
+           bool depthFirst) {
+  unsigned widths[4] = {16, 128, 64, 32}, width = widths[wgmma.swizzleBits];
+  unsigned line = depthFirst ? k : row, byte = (depthFirst ? row : k) * 2;
+  unsigned address = start + line / 8 * wgmma.stride + line % 8 * width;
   if (wgmma.swizzleBits == 0)
     address += byte / 16 * wgmma.leading + byte % 16;
   else
-    address += byte;
+    address += byte / width * wgmma.leading + byte % width;
   unsigned masks[4] = {0, 7, 3, 1};
   address ^= (address >> 7 & masks[wgmma.swizzleBits]) << 4;
   shared[address / 2] = bits;
@@ -221,9 +228,9 @@ void expectWgmma(const Wgmma &wgmma) {
   auto bits = [&](int v) { return wgmma.type == "f16" ? f16Of(v) : bf16Of(float(v)); };
   for (unsigned k = 0; k < 16; ++k) {
     for (unsigned m = 0; m < 64; ++m)
-      place(shared, 0, m, k, bits(a(m, k)), wgmma);
+      place(shared, 0, m, k, bits(a(m, k)), wgmma, wgmma.depthFirst[0]);
     for (unsigned n = 0; n < wgmma.n; ++n)
-      place(shared, 8192, n, k, bits(b(n, k)), wgmma);
+      place(shared, 8192, n, k, bits(b(n, k)), wgmma, wgmma.depthFirst[1]);
   }
   auto *in = kernel.upload(shared);
   auto *out = kernel.allocate<float>(64 * wgmma.n);
@@ -251,6 +258,25 @@ TEST(MatrixInstruction, WgmmaReadsEverySwizzle) {
   wgmma.swizzleBits = 0;
   wgmma.leading = 128;
   expectWgmma(wgmma);
+}
+
+// Atoms of 64, 32 or 16 rows, 16 lines each.
+TEST(MatrixInstruction, WgmmaReadsMatricesThatAreDepthFirst) {
+  for (unsigned swizzle : {1u, 2u, 3u}) {
+    Wgmma wgmma;
+    wgmma.swizzleBits = swizzle;
+    wgmma.stride = 2048 >> swizzle;
+    wgmma.leading = 2 * wgmma.stride;
+    wgmma.n = 96;
+    wgmma.depthFirst[0] = wgmma.depthFirst[1] = true;
+    expectWgmma(wgmma);
+  }
+  for (unsigned which : {0u, 1u}) {
+    Wgmma wgmma;
+    wgmma.n = 64;
+    wgmma.depthFirst[which] = true;
+    expectWgmma(wgmma);
+  }
 }
 
 TEST(MatrixInstruction, WgmmaTakesEveryWidthAndType) {
