@@ -41,8 +41,8 @@ moec_status moec_cuda_check_device_memory(const moec_cuda_layer *layer, const vo
 /* Copies `bytes` bytes of device memory to the host and waits for them. */
 moec_status moec_cuda_read(const moec_cuda_layer *layer, const void *from, size_t bytes, void *to);
 
-/* Fills the packed buffer in device memory, the regions of `set`, padding and gaps with zeros, writes the `page_bytes` bytes of `page` at its
- * front, and waits for it. */
+/* Fills the packed buffer in device memory, the regions of `set` and zeros in padding and gaps, writes the `page_bytes`
+ * bytes of `page` at its front, and waits for it. */
 moec_status moec_cuda_pack(const moec_cuda_layer *cuda, const moec_plan *plan, const moec_weight_set *set,
                            const moec_role_source *sources, const void *page, size_t page_bytes, void *buffer);
 
