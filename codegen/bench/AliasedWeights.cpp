@@ -50,7 +50,8 @@ RepeatedPages::~RepeatedPages() {
 }
 
 static bool isPerExpert(const moec_weight &weight, uint32_t experts) {
-  return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS;
+  return weight.groups > 1 && weight.groups == experts && weight.layout == MOEC_LAYOUT_PANELS &&
+         weight.derived == MOEC_DERIVED_NONE;
 }
 
 AliasedWeights::AliasedWeights(const PlanTables &plan, int64_t distinct) : memory(plan.packedBytes()) {

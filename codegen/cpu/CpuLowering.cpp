@@ -5,6 +5,7 @@
 
 #include "codegen/cpu/CpuLowering.h"
 
+#include "codegen/cpu/TransposedPanels.h"
 #include "codegen/lower/KernelFunction.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -31,9 +32,9 @@ int64_t lowerKernel(tile::KernelOp kernel, const IsaFacts &isa, Multiply multipl
   return makeCpuAmx(kernel, isa, multiply == Multiply::EmulatedTiles)->run(module);
 }
 
-int64_t CpuLowering::stepBytes(tile::PanelsType type) {
-  return integer(type.getBlockK()) * 32 * (type.getElement().isF32() ? 4 : 2);
-}
+static int64_t elementBytes(tile::PanelsType type) { return type.getElement().isF32() ? 4 : 2; }
+
+int64_t CpuLowering::stepBytes(tile::PanelsType type) { return integer(type.getBlockK()) * 32 * elementBytes(type); }
 
 int64_t CpuLowering::run(ModuleOp module) {
   KernelFunction shell(e, module, kernel.getSymName());
@@ -48,6 +49,11 @@ int64_t CpuLowering::run(ModuleOp module) {
   });
   panels = pointers.b;
   rowToken = pointers.rowToken.value_or(Value());
+  if (std::optional<ArrayRef<int64_t>> from = kernel.getTransposedPanels()) {
+    transposed = {(*from)[0], (*from)[1], (*from)[2], (*from)[3], (*from)[4], (*from)[5]};
+    auto type = cast<tile::PanelsType>(arguments.b.getType());
+    transposedScratch = allocate(TransposedPanelEmitter::scratchBytes(shape("k"), elementBytes(type)));
+  }
   lowerBlock(kernel.getBody().front());
   if (needsFence) // such stores are not ordered with the one that ends the step
     LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
@@ -104,12 +110,18 @@ CpuLowering::Item CpuLowering::loadItem(Value index) {
   item.rows = field(offsetof(moec_item, rows));
   item.panel0 = field(offsetof(moec_item, panel0));
   item.panels = field(offsetof(moec_item, panels));
+  if (transposed) {
+    item.base = e.at(panels, e.mul(item.group, transposed->groupBytes));
+    return item;
+  }
   Value panel = e.add(e.mul(item.group, shape("panels")), item.panel0);
   item.base = e.at(panels, e.mul(panel, shape("panel_bytes")));
   return item;
 }
 
 void CpuLowering::lowerRows(tile::ForRowsOp op) {
+  if (transposed)
+    transposeFor(op);
   int64_t height = integer(cast<tile::PackedType>(op.getRange().getType()).getBlockM());
   auto walk = [&](Value from, Value to, int64_t rows, Value skipped) {
     e.loop(from, to, 1, [&](Value m) {
@@ -128,11 +140,24 @@ void CpuLowering::lowerRows(tile::ForRowsOp op) {
   walk(full, blocks, height - 1, full);
 }
 
+void CpuLowering::transposeFor(tile::ForRowsOp op) {
+  op.getBody().walk([&](tile::MmaOp mma) {
+    auto steps = cast<scf::ForOp>(mma->getParentOp());
+    const Item &item = items[mma.getItem()];
+    auto type = cast<tile::PanelsType>(mma.getB().getType());
+    TransposedPanelEmitter emitter(e, *transposed, elementBytes(type), integer(type.getBlockK()));
+    emitter.fill(item.base, e.add(item.panel0, e.toI64(value(mma.getColumn()))), e.toI64(value(steps.getLowerBound())),
+                 e.toI64(value(steps.getUpperBound())), transposedScratch);
+    return WalkResult::interrupt();
+  });
+}
+
 void CpuLowering::lowerItems(tile::ForItemsOp op) {
   e.loop(first, last, 1, [&](Value i) {
     Item item = loadItem(i);
     Value following = e.minS(e.add(i, e.c(1)), e.sub(numItems, e.c(1)));
-    item.nextBase = loadItem(following).base;
+    Item next = loadItem(following);
+    item.nextBase = next.base, item.nextPanel0 = next.panel0;
     items[op.getBody().getArgument(0)] = item;
     current = item;
     lowerBlock(op.getBody().front());
@@ -146,6 +171,8 @@ Value CpuLowering::rowPointer(tile::RowsType type, Value base, Value row) {
 }
 
 Value CpuLowering::stepAddress(tile::PanelsType type, const Item &item, Value column, Value step) {
+  if (transposed)
+    return e.at(transposedScratch, e.mul(e.toI64(step), stepBytes(type)));
   Value panel = e.at(item.base, e.mul(e.toI64(column), shape("panel_bytes")));
   return e.at(panel, e.mul(e.toI64(step), stepBytes(type)));
 }
@@ -153,7 +180,25 @@ Value CpuLowering::stepAddress(tile::PanelsType type, const Item &item, Value co
 // The flat walk over an item counts steps q = column * k_steps + step. While block q / block is consumed, block
 // q / block + 1 is fetched: step r of the block fetches lines [r*L, (r+1)*L) of each of its `streams` equal parts,
 // L = lines of a step / streams. A row block m < share fetches its share of those L lines only.
+// While a step of a column panel is multiplied, what the same step of the next one is made of is fetched, by the row
+// blocks m < share in parts.
+CpuLowering::Fetch CpuLowering::planTransposedFetch(tile::PrefetchOp op) {
+  auto type = cast<tile::PanelsType>(op.getPanels().getType());
+  const Item &item = items[op.getItem()];
+  constexpr int64_t streams = 2, lines = 16; // of a stream: a tile
+  int64_t own = (lines + op.getShare().getSExtValue() - 1) / op.getShare().getSExtValue(), share = lines / own;
+  Value m = e.minS(e.toI64(value(op.getRow())), e.c(share - 1)), next = e.add(e.toI64(value(op.getColumn())), e.c(1));
+  Value inside = e.less(next, item.panels);
+  Value base = e.select(inside, item.base, item.nextBase);
+  Value panel = e.select(inside, e.add(item.panel0, next), item.nextPanel0);
+  TransposedPanelEmitter emitter(e, *transposed, elementBytes(type), integer(type.getBlockK()));
+  Value from = e.at(emitter.source(base, panel, e.toI64(value(op.getStep()))), e.mul(m, own * 64));
+  return {from, own * streams, streams, emitter.distance(), 2};
+}
+
 CpuLowering::Fetch CpuLowering::planFetch(tile::PrefetchOp op) {
+  if (transposed)
+    return planTransposedFetch(op);
   auto type = cast<tile::PanelsType>(op.getPanels().getType());
   const Item &item = items[op.getItem()];
   int64_t bytes = stepBytes(type), steps = integer(type.getKSteps());
@@ -190,7 +235,8 @@ void CpuLowering::prefetchLine(const Fetch &fetch, Value line, int64_t ahead) {
 }
 
 void CpuLowering::lowerPrefetch(tile::PrefetchOp op) {
-  if (op.getHint() == tile::Hint::none || prefetchesAmong(op))
+  bool ofFloats = cast<tile::PanelsType>(op.getPanels().getType()).getElement().isF32();
+  if (op.getHint() == tile::Hint::none || prefetchesAmong(op) || (transposed && ofFloats))
     return;
   OpBuilder::InsertionGuard guard(e.b);
   if (prefetchesFirst())

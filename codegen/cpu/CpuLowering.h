@@ -7,11 +7,13 @@
 
 #include "codegen/Target.h"
 #include "codegen/lower/TemplateWalk.h"
+#include "codegen/tile/MatmulStage.h"
 #include "codegen/tile/TileDialect.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace moec {
@@ -50,7 +52,9 @@ protected:
   // -- the current item; i64 except for the pointers
   struct Item {
     mlir::Value group, row0, rows, panel0, panels;
-    mlir::Value base, nextBase; // first panel of this and of the following item
+    // First panel of this and of the following item; of transposed panels the group's first.
+    mlir::Value base, nextBase;
+    mlir::Value nextPanel0;
   };
 
   static int64_t integer(mlir::IntegerAttr attr) { return attr.getInt(); }
@@ -93,6 +97,9 @@ protected:
 
 private:
   bool lowerOp(mlir::Operation *op) override;
+  // Of transposed panels: fills the scratch with the steps that the products of the rows' body will read.
+  void transposeFor(tile::ForRowsOp op);
+  Fetch planTransposedFetch(tile::PrefetchOp op);
   void lowerItems(tile::ForItemsOp op);
   void lowerRows(tile::ForRowsOp op);
   void lowerPrefetch(tile::PrefetchOp op);
@@ -106,6 +113,8 @@ private:
   mlir::Value scratch, first, last, itemArray, numItems, panels, rowToken;
   mlir::Value accStore; // [48][32] f32 on the stack
   int64_t scratchBytes = 0;
+  std::optional<TransposedPanels> transposed; // the panels are made of these, in transposedScratch
+  mlir::Value transposedScratch;
   bool needsFence = false; // some stores went past the caches
 };
 

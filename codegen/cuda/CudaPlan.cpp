@@ -163,6 +163,7 @@ std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedByt
       if (std::exchange(weight.transposed, uint16_t(0)))
         std::swap(weight.n, weight.k);
       weight.layout = MOEC_LAYOUT_ROWS;
+      weight.derived = MOEC_DERIVED_NONE;
       weight.panels = 0;
       weight.n_padded = weight.n;
       weight.k_padded = uint32_t(cudaPaddedDepth(weight.k, weight.dtype == MOEC_F32 ? 4 : 2));

@@ -191,6 +191,18 @@ void LaunchPlan::print(llvm::raw_ostream &os) const {
   }
 }
 
+std::optional<SharedMatrices> sharedMatrices(llvm::ArrayRef<moec_weight> weights, const moec_weight &weight) {
+  for (auto [i, owner] : llvm::enumerate(weights)) {
+    bool same = owner.layout == weight.layout && owner.derived == MOEC_DERIVED_NONE && !owner.transposed &&
+                owner.dtype == weight.dtype && owner.groups == weight.groups &&
+                owner.role_per_group == weight.role_per_group;
+    for (unsigned part = 0; same && part < owner.parts && weight.parts == 1; ++part)
+      if (owner.role[part] == weight.role[0])
+        return SharedMatrices{i, part};
+  }
+  return std::nullopt;
+}
+
 void finishWeightLayout(moec_weight &weight) {
   uint64_t elementBytes = uint64_t(moec_dtype_bytes(weight.dtype));
   if (weight.layout == MOEC_LAYOUT_VECTOR) {

@@ -15,6 +15,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,13 @@ inline bool isKernelStep(const moec_step &step) {
   return step.kind == MOEC_STEP_ROWS || step.kind == MOEC_STEP_MATMUL || step.kind == MOEC_STEP_COLUMNS ||
          step.kind == MOEC_STEP_GROUPS;
 }
+
+// The region before `weight`, whose matrices have one part, that holds them too, and which of its parts they are.
+struct SharedMatrices {
+  size_t owner;
+  unsigned part;
+};
+std::optional<SharedMatrices> sharedMatrices(llvm::ArrayRef<moec_weight> weights, const moec_weight &weight);
 
 // Packed layout of a weight region; sets panels, n_padded, k_padded and bytes from parts, groups, n, k and dtype.
 void finishWeightLayout(moec_weight &weight);

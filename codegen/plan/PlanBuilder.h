@@ -74,6 +74,7 @@ private:
   std::optional<uint16_t> matrixBuffer(mlir::Value parameter);  // alone
   uint16_t vectorBuffer(mlir::Value parameter);
   uint16_t squaresBuffer(moe::SquareSumsOp op);
+  void shareMatrices(moec_weight &weight);
   uint16_t weightBuffer(moec_weight weight, const std::string &name);
   std::optional<uint16_t> roleOf(mlir::Value parameter, bool matrix);
   bool hasMembers(mlir::Value parameter); // one role per group, one behind the other

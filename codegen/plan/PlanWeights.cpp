@@ -146,6 +146,7 @@ uint16_t PlanBuilder::weightBuffer(moec_weight weight, const std::string &name) 
     return known->second;
   if (isNew) {
     finishWeightLayout(weight);
+    shareMatrices(weight);
     plan.weights.push_back(weight);
   }
   weight = plan.weights[found->second];
@@ -157,6 +158,15 @@ uint16_t PlanBuilder::weightBuffer(moec_weight weight, const std::string &name) 
   if (weight.layout == MOEC_LAYOUT_VECTOR)
     buffer.row_stride = weight.n_padded * 4; // from one group to the next
   return weightBuffers[found->second] = addBuffer(buffer, name);
+}
+
+// Transposed matrices are those of the region that has the role, read in the other order.
+void PlanBuilder::shareMatrices(moec_weight &weight) {
+  std::optional<SharedMatrices> shared = weight.transposed ? sharedMatrices(plan.weights, weight) : std::nullopt;
+  if (!shared)
+    return;
+  weight.derived = MOEC_DERIVED_SHARED;
+  weight.bytes = plan.weights[shared->owner].bytes;
 }
 
 std::optional<uint16_t> PlanBuilder::panelBuffer(GroupedMatmulOp op) {
@@ -237,6 +247,10 @@ uint16_t PlanBuilder::squaresBuffer(SquareSumsOp op) {
 LogicalResult PlanBuilder::finishWeights() {
   uint64_t end = regionAlign; // the runtime's header page
   for (moec_weight &weight : plan.weights) {
+    if (weight.derived == MOEC_DERIVED_SHARED) {
+      weight.offset = plan.weights[sharedMatrices(plan.weights, weight)->owner].offset;
+      continue;
+    }
     weight.offset = end;
     end = llvm::alignTo(end + weight.bytes, regionAlign);
     if (end > maxPackedBytes)

@@ -28,6 +28,13 @@ MatmulStage describeMatmul(moe::GroupedMatmulOp op, const LaunchPlan &plan, cons
   stage.panelBytes = int64_t(weight.k_padded) * 32 * moec_dtype_bytes(weight.dtype);
   stage.aStride = plan.buffers[args.a].row_stride;
   stage.outStride = plan.buffers[args.out].row_stride;
+  if (weight.derived == MOEC_DERIVED_SHARED) {
+    SharedMatrices shared = *sharedMatrices(plan.weights, weight);
+    const moec_weight &owner = plan.weights[shared.owner];
+    int64_t panelBytes = int64_t(owner.k_padded) * 32 * moec_dtype_bytes(owner.dtype);
+    stage.transposed = {
+        panelBytes * owner.panels, panelBytes, int64_t(owner.n_padded) / 16, owner.parts, shared.part, owner.k_padded};
+  }
   stage.gathered = op.getGathered();
   stage.mode.routed = bool(op.getRoute());
   stage.mode.transposed = op.getTransposed();

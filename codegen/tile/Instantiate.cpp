@@ -193,6 +193,9 @@ void describeStage(tile::KernelOp kernel, const MatmulStage &stage) {
   kernel.setPanelsAttr(builder.getIndexAttr(stage.panels));
   kernel.setPanelBytesAttr(builder.getIndexAttr(stage.panelBytes));
   kernel.setAStrideAttr(builder.getIndexAttr(stage.aStride));
+  if (const TransposedPanels &from = stage.transposed; cpu && from.any())
+    kernel.setTransposedPanels(
+        ArrayRef<int64_t>{from.groupBytes, from.panelBytes, from.blocks, from.parts, from.part, from.depth});
   if (stage.matrices)
     kernel.setMatricesAttr(builder.getIndexAttr(stage.matrices));
   kernel.setOutStrideAttr(builder.getIndexAttr(kernel.mode().unordered ? 4 * stage.n : stage.outStride));

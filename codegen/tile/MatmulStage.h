@@ -25,12 +25,20 @@ struct MatmulOperand {
   int64_t stride = 0; // bytes from one row (elem) or group (col) to the next
 };
 
+// CPU: where matrices of the other order lie in the panels that forward reads, of which the kernel transposes one
+// column panel at a time. Blocks are 16 columns of a part, a panel has one of each part or two of its one.
+struct TransposedPanels {
+  int64_t groupBytes = 0, panelBytes = 0, blocks = 0, parts = 1, part = 0, depth = 0; // depth: padded
+  bool any() const { return groupBytes != 0; }
+};
+
 struct MatmulStage {
   std::string name;                                               // "ffn_up"; empty: none
   int64_t n = 0, k = 0;                                           // columns of a part, depth; both at least 1
   int64_t parts = 1;                                              // matrices of B
   moec_dtype in = MOEC_F32, weight = MOEC_F32, result = MOEC_F32; // of elements: f32, bf16 or f16
   int64_t groups = 1;                                             // of B
+  TransposedPanels transposed;                                    // any(): of a CPU stage whose weights are shared
   int64_t matrices = 0;     // CUDA: of B from one group to the next, where that is not `parts`; else 0
   int64_t rowsPerToken = 1; // choices of the route the stage runs over; 1 without one
   int64_t panels = 0;       // column panels of a group (moec_weight)

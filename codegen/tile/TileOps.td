@@ -101,6 +101,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
       C5  n, k, parts, panels, panel_bytes, a_stride and out_stride come together, n, k and parts positive
       C6  tf32, unordered, weighted, joined and transposed are of CUDA kernels; weighted is of unordered ones, unordered
           and joined of routed ones; split_rows is of kernels without a route
+    `transposed_panels` of a CPU kernel: its matrices are those of other panels, transposed (TransposedPanels of
+    MatmulStage.h, in the order of its fields).
     Matrices of `transposed` are stored [k][n], and `matrices` lie from one group to the next; left out: parts.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$target, OptionalAttr<IndexAttr>:$early,
@@ -108,7 +110,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [Symbol]> {
                        OptionalAttr<IndexAttr>:$panels, OptionalAttr<IndexAttr>:$panel_bytes,
                        OptionalAttr<IndexAttr>:$a_stride, OptionalAttr<IndexAttr>:$out_stride, UnitAttr:$routed,
                        UnitAttr:$tf32, UnitAttr:$unordered, UnitAttr:$weighted, UnitAttr:$joined,
-                       UnitAttr:$transposed, OptionalAttr<IndexAttr>:$matrices, OptionalAttr<IndexAttr>:$split_rows);
+                       UnitAttr:$transposed, OptionalAttr<IndexAttr>:$matrices,
+                       OptionalAttr<DenseI64ArrayAttr>:$transposed_panels, OptionalAttr<IndexAttr>:$split_rows);
   let extraClassDeclaration = [{
     ::moec::MatmulMode mode();
     void setMode(const ::moec::MatmulMode &mode);

@@ -116,7 +116,7 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   moec_status status = MOEC_OK;
   int derived = weight->derived == MOEC_DERIVED_NONE ||
                 (weight->derived == MOEC_DERIVED_SQUARES && weight->layout == MOEC_LAYOUT_VECTOR) ||
-                (weight->derived == MOEC_DERIVED_SHARED && weight->layout == MOEC_LAYOUT_ROWS);
+                (weight->derived == MOEC_DERIVED_SHARED && weight->layout != MOEC_LAYOUT_VECTOR);
   CHECK_WEIGHT(derived, "derived is %d", weight->derived);
   CHECK_WEIGHT(weight->transposed <= (weight->layout == MOEC_LAYOUT_PANELS), "transposed is %d", weight->transposed);
   if (weight->layout == MOEC_LAYOUT_VECTOR) {
@@ -133,13 +133,30 @@ static moec_status check_layout(const checked_set *set, uint32_t index) {
   }
   if (status != MOEC_OK)
     return status;
-  /* the last group of a shared region ends with its own last matrix */
-  int64_t others =
-      weight->derived == MOEC_DERIVED_SHARED ? need / weight->panels * (weight->panels - weight->parts) : 0;
+  /* Shared panels lie in those of their owner, whose shape is another. Behind the last of shared rows there may be
+   * matrices of the owner's other part. */
+  int shared = weight->derived == MOEC_DERIVED_SHARED;
+  if (shared && weight->layout == MOEC_LAYOUT_PANELS)
+    return MOEC_OK;
+  int64_t others = shared ? need / weight->panels * (weight->panels - weight->parts) : 0;
   CHECK_WEIGHT(!__builtin_mul_overflow(need, (int64_t)weight->groups, &need) &&
                    (uint64_t)(need - others) <= weight->bytes,
                "%" PRIu64 " bytes are too few", weight->bytes);
   return MOEC_OK;
+}
+
+/* Shared matrices are of a region before, of the same type and groups, that has their first role. */
+static int lies_in_owner(const checked_set *set, uint32_t index) {
+  const moec_weight *weight = &set->weights[index];
+  for (const moec_weight *owner = set->weights; owner < weight; ++owner) {
+    uint64_t into = weight->offset - owner->offset;
+    int has_role = owner->role[0] == weight->role[0] || (owner->parts == 2 && owner->role[1] == weight->role[0]);
+    if (owner->derived == MOEC_DERIVED_NONE && owner->layout == weight->layout && owner->dtype == weight->dtype &&
+        owner->groups == weight->groups && has_role && weight->offset >= owner->offset && into % 16 == 0 &&
+        into <= owner->bytes && weight->bytes <= owner->bytes - into)
+      return 1;
+  }
+  return 0;
 }
 
 static moec_status check_weight(const checked_set *set, uint32_t index, uint64_t *end) {
@@ -150,18 +167,16 @@ static moec_status check_weight(const checked_set *set, uint32_t index, uint64_t
   moec_status status = check_layout(set, index);
   if (status != MOEC_OK)
     return status;
-  if (weight->derived == MOEC_DERIVED_SHARED)
-    CHECK_WEIGHT(weight->offset % 16 == 0 && weight->offset >= 4096 && weight->offset <= *end &&
-                     weight->bytes <= *end - weight->offset,
-                 "offset %" PRIu64 " and %" PRIu64 " bytes are outside the regions before, 4096..%" PRIu64,
-                 weight->offset, weight->bytes, *end);
-  else
+  if (weight->derived == MOEC_DERIVED_SHARED) {
+    CHECK_WEIGHT(lies_in_owner(set, index), "%" PRIu64 " bytes at %" PRIu64 " are not those of a region before",
+                 weight->bytes, weight->offset);
+  } else {
     CHECK_WEIGHT(weight->offset % 4096 == 0 && weight->offset >= *end && weight->offset <= packed &&
                      weight->bytes <= packed - weight->offset,
                  "offset %" PRIu64 " and %" PRIu64 " bytes, expected multiples of 4096 in %" PRIu64 "..%" PRIu64,
                  weight->offset, weight->bytes, *end, packed);
-  if (weight->derived != MOEC_DERIVED_SHARED)
     *end = weight->offset + weight->bytes;
+  }
   for (int part = 0; part < weight->parts; ++part)
     CHECK_WEIGHT(part_fits(set->plan, weight, part), "role %d does not have its shape", weight->role[part]);
   return MOEC_OK;
