@@ -111,7 +111,7 @@ std::string progressText(const BenchSeries &series, const ProbeResult &best) {
   BenchFigures figures = figuresOf(series, best);
   std::string text = formatted("  T = %-6lld ", (long long)series.tokens);
   if (series.pass != BenchPass::Forward)
-    text += formatted("%-18s", passText(series.pass));
+    text += formatted("%-19s", passText(series.pass));
   if (figures.accepted)
     text += formatted("%12.1f us  ", figures.usMedian);
   if (figures.withheld == Withheld::Nothing)
