@@ -11,6 +11,7 @@
 
 #include "codegen/check/OutputCheck.h"
 
+#include <algorithm>
 #include <sstream>
 
 namespace moec {
@@ -20,41 +21,54 @@ namespace {
 struct Measuring {
   BenchedLayer &layer;
   const BenchInputs &inputs;
-  const std::vector<CallWork> &work; // per variant
+  const std::vector<PassWork> &work; // per variant
   CeilingProbe &probe;
 };
 } // namespace
 
-// Without a number of rounds: until 15 rounds are accepted, at most 45 rounds and 12 seconds, at least 5 rounds.
-static bool enough(const BenchOptions &options, const BenchSeries &series, const ProbeResult &best, double spent) {
+// Without a number of rounds: until 15 rounds of each pass are accepted, at most 45 rounds and 12 seconds for each
+// pass, at least 5 rounds.
+static bool enough(const BenchOptions &options, const std::vector<BenchSeries> &passes, const ProbeResult &best,
+                   double spent) {
+  size_t rounds = passes.front().rounds.size(), good = rounds;
   if (options.rounds)
-    return int(series.rounds.size()) >= options.rounds;
-  size_t good = 0;
-  for (const BenchRound &round : series.rounds)
-    good += accepted(round, best);
-  return series.rounds.size() >= 5 && (good >= 15 || series.rounds.size() >= 45 || spent > 12);
+    return int(rounds) >= options.rounds;
+  for (const BenchSeries &series : passes)
+    good = std::min(good, size_t(std::count_if(series.rounds.begin(), series.rounds.end(),
+                                               [&](const BenchRound &round) { return accepted(round, best); })));
+  return rounds >= 5 && (good >= 15 || rounds >= 45 || spent > 12 * double(passes.size()));
 }
 
-static Result<> measure(Measuring &m, BenchSeries &series) {
+// One series per pass of the layer, all of the same T. Passes alternate: a backward call follows the forward call whose
+// values it reads, which is not timed if only backward calls are.
+static Result<> measure(Measuring &m, std::vector<BenchSeries> &passes) {
   const BenchOptions &options = m.layer.options();
-  CallOutputs out(m.layer.info(), series.tokens, /*ask=*/0);
+  int64_t tokens = passes.front().tokens;
+  CallOutputs out(m.layer.info(), tokens, /*ask=*/0);
   if (!out.ready())
     return Diagnostic::error("E-MEMORY", "not enough memory for the outputs");
   double begin = wallSeconds();
   ProbeResult before = m.probe.probe();
-  for (int i = 0; !enough(options, series, m.probe.best(), wallSeconds() - begin); ++i) {
+  for (int i = 0; !enough(options, passes, m.probe.best(), wallSeconds() - begin); ++i) {
     int variant = options.warm ? 0 : i % m.inputs.count();
-    Result<double> us = m.layer.timeCall(series.tokens, m.inputs.at(variant), out.y.data());
-    if (!us)
-      return us.takeError();
-    BenchRound round;
-    round.us = *us;
-    if (options.stages)
-      round.steps = m.layer.takeSteps();
-    round.work = m.work[size_t(variant)];
-    round.before = before;
-    round.after = before = m.probe.probe();
-    series.rounds.push_back(round);
+    if (passes.front().pass == BenchPass::Backward) {
+      if (Result<> saved = m.layer.call(BenchPass::Saving, tokens, m.inputs.at(variant), out.y.data()); !saved)
+        return saved;
+      before = m.probe.probe();
+    }
+    for (BenchSeries &series : passes) {
+      Result<double> us = m.layer.timeCall(series.pass, tokens, m.inputs.at(variant), out.y.data());
+      if (!us)
+        return us.takeError();
+      BenchRound round;
+      round.us = *us;
+      if (options.stages)
+        round.steps = m.layer.takeSteps(series.pass);
+      round.work = m.work[size_t(variant)].of(series.pass);
+      round.before = before;
+      round.after = before = m.probe.probe();
+      series.rounds.push_back(round);
+    }
   }
   return {};
 }
@@ -66,23 +80,27 @@ Result<> benchCalls(BenchedLayer &layer, const std::vector<int64_t> &tokens, con
   if (!probe.ready())
     return Diagnostic::error("E-MEMORY", "not enough memory for the read probe");
   probe.calibrate();
-  if (layer.options().stages)
-    run.steps = benchSteps(layer.plan());
+  for (BenchPass pass : layer.passes())
+    if (layer.options().stages)
+      run.steps[pass] = benchSteps(layer.planOf(pass));
   for (int64_t t : tokens) {
     BenchInputs inputs(layer.facts(), t, numVariants(t));
     if (!inputs.ready())
       return Diagnostic::error("E-MEMORY", "not enough memory for the inputs");
-    Result<std::vector<CallWork>> work = layer.route(inputs, t);
+    Result<std::vector<PassWork>> work = layer.route(inputs, t);
     if (!work)
       return work.error().within("T=" + std::to_string(t));
-    BenchSeries series;
-    series.tokens = t;
+    std::vector<BenchSeries> passes;
+    for (BenchPass pass : layer.passes())
+      passes.push_back({t, pass, {}});
     Measuring measuring{layer, inputs, *work, probe};
-    if (Result<> measured = measure(measuring, series); !measured)
+    if (Result<> measured = measure(measuring, passes); !measured)
       return measured.error().within("T=" + std::to_string(t));
-    if (progress)
-      progress(series, probe.best());
-    run.series.push_back(std::move(series));
+    for (BenchSeries &series : passes) {
+      if (progress)
+        progress(series, probe.best());
+      run.series.push_back(std::move(series));
+    }
   }
   run.take(probe);
   return {};
@@ -92,6 +110,8 @@ Result<> benchCalls(BenchedLayer &layer, const std::vector<int64_t> &tokens, con
 std::string progressText(const BenchSeries &series, const ProbeResult &best) {
   BenchFigures figures = figuresOf(series, best);
   std::string text = formatted("  T = %-6lld ", (long long)series.tokens);
+  if (series.pass != BenchPass::Forward)
+    text += formatted("%-19s", passText(series.pass));
   if (figures.accepted)
     text += formatted("%12.1f us  ", figures.usMedian);
   if (figures.withheld == Withheld::Nothing)
@@ -102,7 +122,7 @@ std::string progressText(const BenchSeries &series, const ProbeResult &best) {
 std::vector<Diagnostic> withheldWarnings(const BenchRun &run) {
   std::vector<Diagnostic> warnings;
   for (const BenchSeries &series : run.series) {
-    std::string at = "T=" + std::to_string(series.tokens) + ": ";
+    std::string at = callName(series.tokens, series.pass) + ": ";
     Withheld reason = figuresOf(series, run.ceilings).withheld;
     if (reason == Withheld::NoRound)
       warnings.push_back(Diagnostic::warning("W-SPREAD", at + "no round was accepted, so no time is reported",

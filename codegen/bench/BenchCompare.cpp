@@ -45,6 +45,7 @@ static std::vector<Sample> samplesOf(const BenchFile &file, bool byLayer) {
     Sample own;
     own.call.layer = byLayer ? result.context.name : "";
     own.call.tokens = result.tokens;
+    own.call.pass = result.pass;
     own.call.threads = result.context.threads;
     own.call.skew = result.context.skew;
     own.call.cold = result.context.cold;

@@ -37,6 +37,8 @@ void writeContext(JsonWriter &os, const BenchContext &context) {
     os.attribute("input", context.inputType);
     os.attribute("weight", context.weightType);
     os.attribute("output", context.outputType);
+    if (!context.gradientType.empty())
+      os.attribute("gradients", context.gradientType);
   });
   writeMachine(os, context.machine);
 }

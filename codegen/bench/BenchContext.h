@@ -24,6 +24,7 @@ struct BenchContext {
   std::string packageHash;                       // 64 hex digits: of libNAME.a, as manifest.json lists it
   std::string date;                              // "2026-11-23T14:05:59Z"
   std::string inputType, weightType, outputType; // "bf16"
+  std::string gradientType;                      // of matrices; empty: no backward call was timed
   int64_t experts = 0, distinctExperts = 0;      // distinctExperts: how many have their own storage; 0: all
   MachineFacts machine;
 };

@@ -117,6 +117,7 @@ static BenchContext readContext(Members &members, const JsonNode &object) {
     context.inputType = members.word(*types, "input");
     context.weightType = members.word(*types, "weight");
     context.outputType = members.word(*types, "output");
+    context.gradientType = members.word(*types, "gradients");
   }
   context.machine = readMachine(members, object);
   return context;
@@ -164,6 +165,13 @@ static void readSteps(Members &members, const JsonNode &object, BenchResult &res
 // `result` has what is common to the run.
 static BenchResult readResult(Members &members, const JsonNode &object, BenchResult result) {
   result.tokens = members.integer(object, "tokens", true, 0);
+  if (const JsonNode *node = members.get(object, "pass", JsonKind::String)) {
+    if (std::optional<BenchPass> pass = passOfName(node->text))
+      result.pass = *pass;
+    else
+      members.wrong(*node, "\"pass\" is " + quoteText(node->text) +
+                               "; expected \"forward\", \"forward_saving\" or \"backward\"");
+  }
   result.usMedian = members.figure(object, "us_median");
   result.usLow = members.figure(object, "us_low");
   result.usHigh = members.figure(object, "us_high");

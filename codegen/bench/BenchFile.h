@@ -8,6 +8,7 @@
 #define MOEC_CODEGEN_BENCH_BENCHFILE_H
 
 #include "BenchContext.h"
+#include "BenchPass.h"
 
 #include "dsl/text/Diagnostic.h"
 #include "dsl/text/JsonTree.h"
@@ -32,6 +33,7 @@ struct BenchResult {
   std::string peak;                                  // what does peakGflops: "AVX-512 f32 FMA"
   std::vector<std::pair<std::string, double>> units; // further probed units and their GFLOP/s
   int64_t tokens = 0;
+  BenchPass pass = BenchPass::Forward; // of results without one, which older versions wrote, too
   double usMedian = NAN, usLow = NAN, usHigh = NAN, gflops = NAN, gbps = NAN, boundUs = NAN, share = NAN;
   std::string reason;
   int64_t rounds = 0, accepted = 0;

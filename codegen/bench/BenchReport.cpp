@@ -25,6 +25,11 @@ static double boundOf(const CallWork &work, const ProbeResult &best, bool &compu
   return std::max(byFlops, byBytes);
 }
 
+bool BenchRun::isOfForward() const {
+  return std::all_of(series.begin(), series.end(),
+                     [](const BenchSeries &one) { return one.pass == BenchPass::Forward; });
+}
+
 const char *withheldText(Withheld reason) {
   switch (reason) {
   case Withheld::Nothing:
@@ -123,6 +128,7 @@ void writeCeilings(JsonWriter &os, const BenchCeilings &ceilings) {
 static void writeResult(JsonWriter &os, const BenchRun &run, const BenchSeries &series) {
   BenchFigures figures = figuresOf(series, run.ceilings);
   os.attribute("tokens", series.tokens);
+  os.attribute("pass", passName(series.pass));
   writeNumber(os, "us_median", figures.usMedian);
   writeNumber(os, "us_low", figures.usLow);
   writeNumber(os, "us_high", figures.usHigh);
@@ -166,12 +172,14 @@ static void writeJson(std::ostream &out, const BenchRun &run) {
 static void writeTable(std::ostream &os, const BenchRun &run, bool csv) {
   if (csv && !run.steps.empty())
     return writeStageTable(os, run, csv);
+  bool passes = !run.isOfForward();
   if (csv)
     os << "name,isa,threads,tokens,us_median,us_low,us_high,gflops,gbps,bound_us,share_of_bound,rounds,rounds_accepted,"
-          "compute_gflops,read_gbps,reason\n";
+          "compute_gflops,read_gbps,reason,pass\n";
   else
-    os << "| T | time, us | low .. high | GFLOP/s | GB/s | bound, us | share of bound | rounds |\n"
-          "|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+    os << (passes ? "| T | pass " : "| T ")
+       << "| time, us | low .. high | GFLOP/s | GB/s | bound, us | share of bound | rounds |\n"
+       << (passes ? "|---:|---" : "|---:") << "|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const BenchSeries &series : run.series) {
     BenchFigures f = figuresOf(series, run.ceilings);
     std::string reason = withheldText(f.withheld);
@@ -180,10 +188,11 @@ static void writeTable(std::ostream &os, const BenchRun &run, bool csv) {
       for (double value : {f.usMedian, f.usLow, f.usHigh, f.gflops, f.gbps, f.boundUs, f.share})
         os << "," << csvText(value);
       os << "," << f.rounds << "," << f.accepted << "," << csvText(run.ceilings.gflops) << ","
-         << csvText(run.ceilings.gbps) << "," << reason << "\n";
+         << csvText(run.ceilings.gbps) << "," << reason << "," << passName(series.pass) << "\n";
       continue;
     }
-    os << "| " << series.tokens << " | " << fixedText(f.usMedian, 1) << " | ";
+    os << "| " << series.tokens << " | " << (passes ? passText(series.pass) + std::string(" | ") : "")
+       << fixedText(f.usMedian, 1) << " | ";
     if (f.accepted)
       os << fixedText(f.usLow, 1) << " .. ";
     os << fixedText(f.usHigh, 1) << " | " << fixedText(f.gflops, 1) << " | " << fixedText(f.gbps, 2) << " | "
@@ -198,6 +207,9 @@ static void writeTable(std::ostream &os, const BenchRun &run, bool csv) {
               run.name.c_str(), run.isa.c_str(), run.threads, run.threads == 1 ? "" : "s", run.skew.c_str(),
               run.cold ? "cold" : "warm", run.ceilings.gflops, run.peak.c_str(), run.ceilings.gbps, run.pattern.c_str())
        << formatted("Rounds count when both probes around them reach %.2f of these.\n", acceptedFraction);
+  if (!csv && !run.gradientType.empty())
+    os << "Backward calls make every gradient, those of matrices in " << run.gradientType
+       << "; their bytes count as those of weights do.\n";
   if (!csv && run.distinctExperts)
     os << formatted("Experts share storage: %lld of %lld have their own.\n", (long long)run.distinctExperts,
                     (long long)run.experts);

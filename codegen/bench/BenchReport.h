@@ -6,12 +6,14 @@
 #define MOEC_CODEGEN_BENCH_BENCHREPORT_H
 
 #include "BenchContext.h"
+#include "BenchPass.h"
 #include "BenchWorkload.h"
 #include "Ceilings.h"
 
 #include "dsl/text/JsonWriter.h"
 
 #include <cmath>
+#include <map>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -32,7 +34,7 @@ struct BenchRound {
   std::vector<StepTime> steps; // per step of the plan; empty unless asked for
 };
 
-// One step of the plan. `routing` is false for the experts' matmuls and true for all other steps.
+// One step of the plan. `routing` is false for the experts' matmuls and their gradients, and true for all other steps.
 struct BenchStep {
   std::string name, kind;
   bool routing = false;
@@ -41,6 +43,7 @@ struct BenchStep {
 
 struct BenchSeries {
   int64_t tokens = 0;
+  BenchPass pass = BenchPass::Forward;
   std::vector<BenchRound> rounds;
 };
 
@@ -57,9 +60,12 @@ struct BenchCeilings {
 // count integer operations.
 void writeCeilings(JsonWriter &os, const BenchCeilings &ceilings);
 
+// One call for each T, or calls of several passes.
 struct BenchRun : BenchContext, BenchCeilings {
-  std::vector<BenchSeries> series;
-  std::vector<BenchStep> steps; // empty unless times of steps were asked for
+  std::vector<BenchSeries> series;                   // by T, then by pass
+  std::map<BenchPass, std::vector<BenchStep>> steps; // of each pass; empty unless times of steps were asked for
+
+  bool isOfForward() const; // no pass but BenchPass::Forward
 };
 
 // Why a figure is not reported:

@@ -12,12 +12,6 @@
 
 namespace moec {
 
-// A matmul whose weights do not belong to a router.
-static bool isExpertMatmul(const PlanTables &plan, const moec_step &step) {
-  const moec_weight *weight = plan.weightOf(step);
-  return weight && plan.text(plan.roles[weight->role[0]].name).rfind("router.", 0) != 0;
-}
-
 std::vector<BenchStep> benchSteps(const PlanTables &plan) {
   std::vector<BenchStep> steps;
   for (const moec_step &step : plan.steps)
@@ -85,38 +79,50 @@ std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeRes
   return figures;
 }
 
-StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
-  return figuresOfSteps(series, run.ceilings,
-                        [&](size_t step) { return step < run.steps.size() && run.steps[step].routing; });
+const std::vector<BenchStep> &stepsOf(const BenchRun &run, const BenchSeries &series) {
+  static const std::vector<BenchStep> none;
+  auto found = run.steps.find(series.pass);
+  return found == run.steps.end() ? none : found->second;
 }
 
-// `what`: the cells of name and kind.
-static void writeRow(std::ostream &os, int64_t tokens, const std::string &what, const StageFigures &figures) {
-  os << "| " << tokens << " | " << what << " | " << fixedText(figures.usMedian, 1) << " | "
+StageFigures routingFigures(const BenchRun &run, const BenchSeries &series) {
+  const std::vector<BenchStep> &steps = stepsOf(run, series);
+  return figuresOfSteps(series, run.ceilings, [&](size_t step) { return step < steps.size() && steps[step].routing; });
+}
+
+// `call`: the cells of T and, in a table of several passes, of the pass; `what`: those of name and kind.
+static void writeRow(std::ostream &os, const std::string &call, const std::string &what, const StageFigures &figures) {
+  os << "| " << call << " | " << what << " | " << fixedText(figures.usMedian, 1) << " | "
      << fixedText(figures.cpuMedian, 1) << " | " << fixedText(100 * figures.share, 2, " %") << " |\n";
 }
 
 void writeStageTable(std::ostream &os, const BenchRun &run, bool csv) {
-  os << (csv ? "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
-             : "\n| T | step | kind | time, us | processor time, us | share |\n|---:|---|---|---:|---:|---:|\n");
+  bool passes = !run.isOfForward();
+  if (csv)
+    os << "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted,pass\n";
+  else
+    os << (passes ? "\n| T | pass " : "\n| T ") << "| step | kind | time, us | processor time, us | share |\n"
+       << (passes ? "|---:|---" : "|---:") << "|---|---|---:|---:|---:|\n";
   for (const BenchSeries &series : run.series) {
+    const std::vector<BenchStep> &steps = stepsOf(run, series);
+    std::string place = std::to_string(series.tokens) + (passes ? std::string(" | ") + passText(series.pass) : "");
     std::vector<StageFigures> figures = stageFigures(series, run.ceilings);
     BenchFigures call = figuresOf(series, run.ceilings);
     for (size_t i = 0; i < figures.size(); ++i) {
-      const BenchStep &step = run.steps[i];
+      const BenchStep &step = steps[i];
       if (!step.always)
         continue;
       if (csv)
         os << run.name << "," << run.isa << "," << run.threads << "," << series.tokens << "," << step.name << ","
            << step.kind << "," << (step.routing ? "yes" : "no") << "," << csvText(figures[i].usMedian) << ","
            << csvText(figures[i].cpuMedian) << "," << csvText(figures[i].share) << "," << call.rounds << ","
-           << call.accepted << "\n";
+           << call.accepted << "," << passName(series.pass) << "\n";
       else
-        writeRow(os, series.tokens, step.name + " | " + step.kind, figures[i]);
+        writeRow(os, place, step.name + " | " + step.kind, figures[i]);
     }
     StageFigures routing = routingFigures(run, series);
     if (!csv)
-      writeRow(os, series.tokens, "**all but expert matmuls** |", routing);
+      writeRow(os, place, "**all but expert matmuls** |", routing);
   }
   if (!csv)
     os << "\nMedians of the accepted rounds above, each step from its begin to its end; shares are of the steps "
@@ -127,16 +133,17 @@ void writeStageTable(std::ostream &os, const BenchRun &run, bool csv) {
 
 void writeStageMembers(JsonWriter &os, const BenchRun &run, const BenchSeries &series) {
   std::vector<StageFigures> figures = stageFigures(series, run.ceilings);
+  const std::vector<BenchStep> &steps = stepsOf(run, series);
   if (figures.empty())
     return;
   os.attributeArray("steps", [&] {
     for (size_t i = 0; i < figures.size(); ++i) {
-      if (!run.steps[i].always)
+      if (!steps[i].always)
         continue;
       os.object([&] {
-        os.attribute("name", run.steps[i].name);
-        os.attribute("kind", run.steps[i].kind);
-        os.attribute("routing", run.steps[i].routing);
+        os.attribute("name", steps[i].name);
+        os.attribute("kind", steps[i].kind);
+        os.attribute("routing", steps[i].routing);
         writeNumber(os, "us_median", figures[i].usMedian);
         writeNumber(os, "cpu_us_median", figures[i].cpuMedian);
         writeNumber(os, "share", figures[i].share);

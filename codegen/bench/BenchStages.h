@@ -16,7 +16,7 @@
 namespace moec {
 
 // Name and kind of every step of a plan, and whether it is routing: router, choice, capacity, dispatch, counts,
-// combine. The matmuls of routed and shared experts are not.
+// combine. The matmuls of routed and shared experts are not, nor those of their gradients.
 std::vector<BenchStep> benchSteps(const PlanTables &plan);
 
 // Times of the steps of one call, in microseconds, from begin to end. With one thread
@@ -44,6 +44,9 @@ struct StageFigures {
   double usMedian = NAN, cpuMedian = NAN, share = NAN; // NaN: no round was accepted
 };
 std::vector<StageFigures> stageFigures(const BenchSeries &series, const ProbeResult &best);
+
+// Steps of the plan that a series ran; empty unless times of steps were asked for.
+const std::vector<BenchStep> &stepsOf(const BenchRun &run, const BenchSeries &series);
 
 // The same for all steps of routing together.
 StageFigures routingFigures(const BenchRun &run, const BenchSeries &series);

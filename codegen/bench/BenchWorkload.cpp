@@ -136,25 +136,50 @@ bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeig
   return true;
 }
 
-// Matrices of one class of experts that differ in width: rows of each expert, and its own sizes.
-static void addClass(const PlanTables &plan, const moec_weight &weight, const std::vector<int64_t> &rowsOf,
-                     CallWork &work) {
-  for (unsigned part = 0; part < weight.parts; ++part)
-    for (uint32_t group = 0; group < weight.groups; ++group) {
-      const moec_role &role = plan.roles[weight.role[part] + group];
-      size_t expert = 0; // the number at the end of "experts.gate.3"
-      std::string_view name = plan.text(role.name), number = name.substr(name.rfind('.') + 1);
-      auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), expert);
-      bool read = error == std::errc() && end == number.data() + number.size() && !number.empty();
-      if (!read || expert >= rowsOf.size() || !rowsOf[expert])
-        continue;
-      double matrix = double(role.dims[0]) * double(role.dims[1]);
-      work.flops += 2 * matrix * double(rowsOf[expert]);
-      work.weightBytes += matrix * (dataTypeBits(DataType(weight.dtype)) / 8);
-    }
+// Matrices of one class of experts that differ in width: rows of each expert, and its own sizes. `idle`: those of
+// experts without rows count too.
+static void addClass(const PlanTables &plan, uint32_t firstRole, uint32_t groups, DataType type, bool idle,
+                     const std::vector<int64_t> &rowsOf, CallWork &work) {
+  for (uint32_t group = 0; group < groups; ++group) {
+    const moec_role &role = plan.roles[firstRole + group];
+    size_t expert = 0; // the number at the end of "experts.gate.3"
+    std::string_view name = plan.text(role.name), number = name.substr(name.rfind('.') + 1);
+    auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), expert);
+    bool read = error == std::errc() && end == number.data() + number.size() && !number.empty();
+    int64_t rows = read && expert < rowsOf.size() ? rowsOf[expert] : 0;
+    double matrix = double(role.dims[0]) * double(role.dims[1]);
+    work.flops += 2 * matrix * double(rows);
+    if (rows || (read && idle))
+      work.weightBytes += matrix * (dataTypeBits(type) / 8);
+  }
 }
 
-CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts) {
+// The gradient that an outer product makes, or another step of its result. Null: it is another step.
+static const moec_buffer *gradientOf(const PlanTables &plan, const moec_step &step) {
+  constexpr unsigned outArgument = 2; // OuterArgs of codegen/plan/StepArgs.h
+  if (step.kind != MOEC_STEP_GROUPS || !step.flops_per_row)
+    return nullptr;
+  uint16_t out = plan.args[step.first_arg + outArgument];
+  if (plan.buffers[out].kind == MOEC_BUFFER_GRADIENT)
+    return &plan.buffers[out];
+  for (const moec_step &later : plan.steps)
+    if (later.kind == MOEC_STEP_GRADIENT && plan.args[later.first_arg] == out)
+      return &plan.buffers[plan.args[later.first_arg + 1]];
+  return nullptr;
+}
+
+static bool isOfRouter(const PlanTables &plan, uint32_t role) {
+  return plan.text(plan.roles[role].name).rfind("router.", 0) == 0;
+}
+
+bool isExpertMatmul(const PlanTables &plan, const moec_step &step) {
+  if (const moec_weight *weight = plan.weightOf(step))
+    return !isOfRouter(plan, weight->role[0]);
+  const moec_buffer *gradient = gradientOf(plan, step);
+  return gradient && !isOfRouter(plan, gradient->slot);
+}
+
+CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts, DataType gradients) {
   CallWork work;
   std::vector<int64_t> rowsOf(counts.begin(), counts.end());
   if (!tokens)
@@ -171,16 +196,26 @@ CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_
     work.mostRows = std::max(work.mostRows, rows);
   }
   for (const moec_step &step : plan.steps) {
-    const moec_weight *of = plan.weightOf(step);
-    if (!of || plan.text(plan.roles[of->role[0]].name).rfind("router.", 0) == 0)
+    if (!isExpertMatmul(plan, step))
       continue;
-    const moec_weight &weight = *of;
+    bool routed = step.route != MOEC_NO_ROUTE;
+    if (const moec_buffer *gradient = gradientOf(plan, step)) {
+      if (gradient->route) { // so many members
+        addClass(plan, gradient->slot, gradient->route, gradients, /*idle=*/true, rowsOf, work);
+        continue;
+      }
+      double matrix = double(step.flops_per_row) / 2;
+      work.flops += 2 * matrix * double(routed ? work.rows : tokens);
+      work.weightBytes += matrix * (dataTypeBits(gradients) / 8) * double(step.num_groups);
+      continue;
+    }
+    const moec_weight &weight = *plan.weightOf(step);
     if (weight.role_per_group) {
-      addClass(plan, weight, rowsOf, work);
+      for (unsigned part = 0; part < weight.parts; ++part)
+        addClass(plan, weight.role[part], weight.groups, DataType(weight.dtype), /*idle=*/false, rowsOf, work);
       continue;
     }
     double matrix = double(weight.n) * double(weight.k) * weight.parts;
-    bool routed = step.route != MOEC_NO_ROUTE;
     work.flops += 2 * matrix * double(routed ? work.rows : tokens);
     work.weightBytes += matrix * (dataTypeBits(DataType(weight.dtype)) / 8) *
                         double(routed   ? work.expertsTouched

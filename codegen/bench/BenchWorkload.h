@@ -60,12 +60,18 @@ bool makeBenchWeights(const BenchFacts &facts, Skew skew, bool repeat, BenchWeig
 int64_t benchSourceBytes(const BenchFacts &facts);             // of the shared block
 double benchWeightBytes(const BenchFacts &facts, bool repeat); // of all that makeBenchWeights allocates
 
-// Lower bound of a call's work: only expert matrices (routed and shared), logical sizes without padding.
+// Lower bound of a call's work: only expert matrices (routed and shared), logical sizes without padding. Of a backward
+// call also the gradients of these matrices: it writes every byte of them, also for experts without rows.
 struct CallWork {
-  double flops = 0, weightBytes = 0;
+  double flops = 0, weightBytes = 0;                  // weightBytes: of weights that are read, and of gradients
   int64_t expertsTouched = 0, rows = 0, mostRows = 0; // mostRows: of the busiest expert
 };
-CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts);
+// `counts`: rows of each expert. `gradients`: the type of the gradients that a backward plan makes.
+CallWork workOf(const PlanTables &plan, int64_t tokens, const std::vector<int32_t> &counts,
+                DataType gradients = DataType::F32);
+
+// Whether a step multiplies rows with matrices of experts, or makes the gradients of such matrices.
+bool isExpertMatmul(const PlanTables &plan, const moec_step &step);
 
 // `variants` inputs of T rows for successive calls: each routes to different experts, so that weights are cold at T =
 // 1.

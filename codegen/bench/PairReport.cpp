@@ -25,6 +25,7 @@ std::vector<std::pair<double, double>> acceptedPairs(const PairSeries &series, c
 RatioRow ratioOf(const PairRun &run, const PairSeries &series) {
   RatioRow row;
   row.tokens = series.tokens;
+  row.pass = series.pass;
   row.threads = run.a.threads;
   row.skew = run.a.skew;
   row.cold = run.a.cold;

@@ -21,6 +21,7 @@ namespace moec {
 
 struct PairSeries {
   int64_t tokens = 0;
+  BenchPass pass = BenchPass::Forward;
   std::vector<std::pair<BenchRound, BenchRound>> pairs; // {a, b}, in the order of measuring
 };
 
@@ -41,7 +42,7 @@ struct PairRun : BenchCeilings {
 // Times of the pairs that count, {a, b}: all of them, or mostRoundTimes at equal distances.
 std::vector<std::pair<double, double>> acceptedPairs(const PairSeries &series, const ProbeResult &best);
 
-// One row per T.
+// One row per T and pass.
 RatioRow ratioOf(const PairRun &run, const PairSeries &series);
 
 // `json`: one document; otherwise what differs, a markdown table and how it was measured.

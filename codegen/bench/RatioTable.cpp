@@ -12,7 +12,8 @@ static std::string skewText(const RatioRow &row) { return row.skew + (row.cold ?
 
 std::string rowName(const RatioRow &row) {
   return (row.layer.empty() ? "" : row.layer + ", ") + "T=" + std::to_string(row.tokens) + ", " +
-         std::to_string(row.threads) + (row.threads == 1 ? " thread, " : " threads, ") + skewText(row);
+         std::to_string(row.threads) + (row.threads == 1 ? " thread, " : " threads, ") + skewText(row) +
+         (row.pass == BenchPass::Forward ? "" : std::string(", ") + passText(row.pass));
 }
 
 std::string verdictOf(const RatioRow &row) {
@@ -25,17 +26,20 @@ std::string verdictOf(const RatioRow &row) {
 }
 
 void writeRatioTable(std::ostream &os, const std::vector<RatioRow> &rows) {
-  bool layers = false;
-  for (const RatioRow &row : rows)
+  bool layers = false, passes = false;
+  for (const RatioRow &row : rows) {
     layers |= !row.layer.empty();
-  os << (layers ? "| layer " : "")
-     << "| T | threads | routing | a, us | b, us | b / a | 95 % interval | b is | rounds of a, b |\n"
-     << (layers ? "|---" : "") << "|---:|---:|---|---:|---:|---:|---:|---|---:|\n";
+    passes |= row.pass != BenchPass::Forward;
+  }
+  os << (layers ? "| layer " : "") << (passes ? "| T | pass " : "| T ")
+     << "| threads | routing | a, us | b, us | b / a | 95 % interval | b is | rounds of a, b |\n"
+     << (layers ? "|---" : "") << (passes ? "|---:|---" : "|---:") << "|---:|---|---:|---:|---:|---:|---|---:|\n";
   for (const RatioRow &row : rows) {
     if (layers)
       os << "| " << row.layer << " ";
-    os << "| " << row.tokens << " | " << row.threads << " | " << skewText(row) << " | " << fixedText(row.usA, 1)
-       << " | " << fixedText(row.usB, 1) << " | " << fixedText(row.ratio.ratio, 4) << " | ";
+    os << "| " << row.tokens << (passes ? std::string(" | ") + passText(row.pass) : "") << " | " << row.threads << " | "
+       << skewText(row) << " | " << fixedText(row.usA, 1) << " | " << fixedText(row.usB, 1) << " | "
+       << fixedText(row.ratio.ratio, 4) << " | ";
     if (row.ratio.known())
       os << fixedText(row.ratio.low, 4) << " .. ";
     os << fixedText(row.ratio.high, 4) << " | " << verdictOf(row) << " | " << row.roundsA << ", " << row.roundsB
@@ -47,6 +51,7 @@ void writeRatioMembers(JsonWriter &os, const RatioRow &row) {
   if (!row.layer.empty())
     os.attribute("name", row.layer);
   os.attribute("tokens", row.tokens);
+  os.attribute("pass", passName(row.pass));
   os.attribute("threads", row.threads);
   os.attribute("skew", row.skew);
   os.attribute("weights", row.cold ? "cold" : "warm");

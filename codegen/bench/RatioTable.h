@@ -5,6 +5,7 @@
 #ifndef MOEC_CODEGEN_BENCH_RATIOTABLE_H
 #define MOEC_CODEGEN_BENCH_RATIOTABLE_H
 
+#include "BenchPass.h"
 #include "RatioInterval.h"
 
 #include "dsl/text/JsonWriter.h"
@@ -20,6 +21,7 @@ namespace moec {
 struct RatioRow {
   std::string layer; // empty: the table is of one layer
   int64_t tokens = 0;
+  BenchPass pass = BenchPass::Forward;
   int threads = 1;
   std::string skew;
   bool cold = true;

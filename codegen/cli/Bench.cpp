@@ -7,7 +7,6 @@
 #include "Supervisor.h"
 #include "Verbs.h"
 
-#include "codegen/MemoryNeed.h"
 #include "codegen/bench/BenchReport.h"
 
 #include <CLI/App.hpp>
@@ -20,11 +19,13 @@
 namespace moec {
 
 static int benchLayer(Session &session, const BenchFlags &flags, const BenchSubject &subject) {
-  int64_t distinct = chooseDistinct(flags, subject.plan(), subject.facts);
+  BenchPackage of = subject.tables();
+  if (Result<std::vector<BenchPass>> passes = benchPasses(flags, of.backward); !passes)
+    return fail(session, passes.error());
+  int64_t distinct = chooseDistinct(flags, of);
   if (std::optional<Diagnostic> shared = sharedExpertsWarning(flags, subject.plan(), distinct))
     warnAll(session, {*shared});
-  if (Result<> fits = checkMemory(benchMemory(flags, subject.plan(), subject.facts, subject.tokens, distinct), "bench");
-      !fits)
+  if (Result<> fits = checkBenchMemory(flags, of, subject.tokens, distinct); !fits)
     return fail(session, fits.error());
   Result<LoadedSubject> loaded = LoadedSubject::load(subject, flags, distinct);
   if (!loaded)
@@ -82,6 +83,10 @@ Verb addBench(CLI::App &app) {
   verb->add_option("--skew", flags->skew, "routing: uniform, zipf, one-hot")
       ->check(CLI::IsMember({"uniform", "zipf", "one-hot"}))
       ->capture_default_str();
+  verb->add_option("--pass", flags->pass,
+                   "calls to time: forward (saves nothing), backward, or both: forward that saves, and backward; "
+                   "default: both of a layer that trains")
+      ->check(CLI::IsMember({"forward", "backward", "both"}));
   verb->add_option("--format", flags->format, "md, csv, json or jsonl")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();

@@ -30,50 +30,66 @@ struct Side {
   BenchedLayer &layer;
   BenchInputs inputs;
   CallOutputs out;
-  std::vector<CallWork> work; // per variant
+  std::vector<PassWork> work; // per variant
 
   Side(BenchedLayer &layer, const BenchFacts &facts, int64_t tokens)
       : layer(layer), inputs(facts, tokens, numVariants(tokens)), out(layer.info(), tokens, /*ask=*/0) {}
 };
 } // namespace
 
-// Without --rounds: until 15 pairs count, at most 45 pairs and 24 seconds, at least 6 pairs, which an interval needs.
-static bool enough(const BenchFlags &flags, const PairSeries &series, const ProbeResult &best, double spent) {
-  size_t taken = series.pairs.size();
+// Without --rounds: until 15 pairs of each pass count, at most 45 pairs and 24 seconds for each pass, at least 6 pairs,
+// which an interval needs.
+static bool enough(const BenchFlags &flags, const std::vector<PairSeries> &passes, const ProbeResult &best,
+                   double spent) {
+  size_t taken = passes.front().pairs.size(), good = taken;
   if (flags.rounds)
     return int(taken) >= flags.rounds;
-  return taken >= 6 && (acceptedPairs(series, best).size() >= 15 || taken >= 45 || spent > 24);
+  for (const PairSeries &series : passes)
+    good = std::min(good, acceptedPairs(series, best).size());
+  return taken >= 6 && (good >= 15 || taken >= 45 || spent > 24 * double(passes.size()));
 }
 
 // A call between `before` and a new probe.
-static Result<BenchRound> takeRound(Side &side, int64_t tokens, int variant, CeilingProbe &probe,
+static Result<BenchRound> takeRound(Side &side, const PairSeries &series, int variant, CeilingProbe &probe,
                                     const ProbeResult &before) {
   BenchRound round;
-  Result<double> us = side.layer.timeCall(tokens, side.inputs.at(variant), side.out.y.data());
+  Result<double> us = side.layer.timeCall(series.pass, series.tokens, side.inputs.at(variant), side.out.y.data());
   if (!us)
     return us.takeError();
   round.us = *us;
-  round.work = side.work[size_t(variant)];
+  round.work = side.work[size_t(variant)].of(series.pass);
   round.before = before;
   round.after = probe.probe();
   return round;
 }
 
 // Both calls of a pair take inputs of the same variant, so that equal layers route alike.
-static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe &probe, PairSeries &series) {
+// One series per pass, all of the same T; the passes alternate.
+static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe &probe,
+                        std::vector<PairSeries> &passes) {
   double begin = wallSeconds();
   ProbeResult before = probe.probe();
-  for (int i = 0; !enough(flags, series, probe.best(), wallSeconds() - begin); ++i) {
+  for (int i = 0; !enough(flags, passes, probe.best(), wallSeconds() - begin); ++i) {
     int variant = flags.warm ? 0 : i % a.inputs.count();
     bool aFirst = i % 2 == 0;
-    Result<BenchRound> first = takeRound(aFirst ? a : b, series.tokens, variant, probe, before);
-    if (!first)
-      return first.takeError();
-    Result<BenchRound> second = takeRound(aFirst ? b : a, series.tokens, variant, probe, first->after);
-    if (!second)
-      return second.takeError();
-    before = second->after;
-    series.pairs.emplace_back(aFirst ? *first : *second, aFirst ? *second : *first);
+    if (passes.front().pass == BenchPass::Backward) { // what it reads
+      for (Side *side : {&a, &b})
+        if (Result<> saved = side->layer.call(BenchPass::Saving, passes.front().tokens, side->inputs.at(variant),
+                                              side->out.y.data());
+            !saved)
+          return saved;
+      before = probe.probe();
+    }
+    for (PairSeries &series : passes) {
+      Result<BenchRound> first = takeRound(aFirst ? a : b, series, variant, probe, before);
+      if (!first)
+        return first.takeError();
+      Result<BenchRound> second = takeRound(aFirst ? b : a, series, variant, probe, first->after);
+      if (!second)
+        return second.takeError();
+      before = second->after;
+      series.pairs.emplace_back(aFirst ? *first : *second, aFirst ? *second : *first);
+    }
   }
   return {};
 }
@@ -81,7 +97,7 @@ static Result<> measure(Side &a, Side &b, const BenchFlags &flags, CeilingProbe 
 static Result<> prepareSide(Side &side, int64_t tokens) {
   if (!side.inputs.ready() || !side.out.ready())
     return Diagnostic::error("E-MEMORY", "not enough memory for inputs and outputs");
-  Result<std::vector<CallWork>> work = side.layer.route(side.inputs, tokens);
+  Result<std::vector<PassWork>> work = side.layer.route(side.inputs, tokens);
   if (!work)
     return work.takeError();
   side.work = std::move(*work);
@@ -92,13 +108,17 @@ static void sayProgress(Session &session, const PairRun &run, const PairSeries &
   if (session.quiet)
     return;
   RatioRow row = ratioOf(run, series);
-  session.err << format("  T = %-6lld ", (long long)series.tokens) << "b / a " << fixedText(row.ratio.ratio, 4) << ", "
-              << row.roundsA << " of " << series.pairs.size() << " pairs accepted\n";
+  session.err << format("  T = %-6lld ", (long long)series.tokens)
+              << (series.pass == BenchPass::Forward ? "" : std::string(passText(series.pass)) + " ") << "b / a "
+              << fixedText(row.ratio.ratio, 4) << ", " << row.roundsA << " of " << series.pairs.size()
+              << " pairs accepted\n";
 }
 
 // Experts with storage of their own, for both. Layers with equally many experts get equally many.
 static std::pair<int64_t, int64_t> chooseDistinct(const BenchFlags &flags, const BenchSubject &a,
                                                   const BenchSubject &b) {
+  if (flags.pass != "forward")
+    return {0, 0};
   int64_t expertsA = a.plan().header.num_experts, expertsB = b.plan().header.num_experts;
   if (flags.distinct)
     return {std::min(flags.distinct, expertsA), std::min(flags.distinct, expertsB)};
@@ -118,8 +138,21 @@ static int fail(Session &session, int64_t tokens, const Diagnostic &error) {
   return fail(session, error.within("T=" + std::to_string(tokens)));
 }
 
-int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &subjectA, const BenchSubject &subjectB,
+// Backward calls are compared if both layers have them.
+static int choosePasses(Session &session, const BenchSubject &a, const BenchSubject &b, BenchFlags &flags) {
+  bool both = a.trains() && b.trains();
+  if (Result<std::vector<BenchPass>> passes = benchPasses(flags, both); !passes)
+    return fail(session, passes.error());
+  if (flags.pass.empty())
+    flags.pass = both ? "both" : "forward";
+  return ExitDone;
+}
+
+int measurePairs(Session &session, const BenchFlags &given, const BenchSubject &subjectA, const BenchSubject &subjectB,
                  PairRun &run) {
+  BenchFlags flags = given;
+  if (int code = choosePasses(session, subjectA, subjectB, flags))
+    return code;
   auto [distinctA, distinctB] = chooseDistinct(flags, subjectA, subjectB);
   auto warnOfShared = [&](const BenchSubject &subject, int64_t distinct) {
     if (std::optional<Diagnostic> warning = sharedExpertsWarning(flags, subject.plan(), distinct))
@@ -129,7 +162,7 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
   if (distinctB != distinctA)
     warnOfShared(subjectB, distinctB);
   auto bytesOf = [&](const BenchSubject &subject, int64_t distinct) {
-    return benchMemory(flags, subject.plan(), subject.facts, subject.tokens, distinct);
+    return benchMemory(flags, subject.tables(), subject.tokens, distinct);
   };
   double bytes = bytesOf(subjectA, distinctA) + bytesOf(subjectB, distinctB);
   if (distinctA == distinctB && samePackedWeights(subjectA.plan(), subjectB.plan())) // B uses those of A
@@ -159,18 +192,21 @@ int measurePairs(Session &session, const BenchFlags &flags, const BenchSubject &
     for (Side *side : {&sideA, &sideB})
       if (Result<> prepared = prepareSide(*side, t); !prepared)
         return fail(session, t, prepared.error());
-    PairSeries series;
-    series.tokens = t;
-    if (Result<> measured = measure(sideA, sideB, flags, probe, series); !measured)
+    std::vector<PairSeries> passes;
+    for (BenchPass pass : a.passes())
+      passes.push_back({t, pass, {}});
+    if (Result<> measured = measure(sideA, sideB, flags, probe, passes); !measured)
       return fail(session, t, measured.error());
     run.take(probe);
-    sayProgress(session, run, series);
-    run.series.push_back(std::move(series));
+    for (PairSeries &series : passes) {
+      sayProgress(session, run, series);
+      run.series.push_back(std::move(series));
+    }
   }
   for (const PairSeries &series : run.series)
     if (acceptedPairs(series, run.ceilings).empty())
       warn(session, "W-SPREAD",
-           "T=" + std::to_string(series.tokens) + ": no pair was accepted, so no ratio is reported",
+           callName(series.tokens, series.pass) + ": no pair was accepted, so no ratio is reported",
            "run again when the machine is quiet, or with more --rounds");
   return ExitDone;
 }

@@ -79,9 +79,15 @@ int loadAny(Session &session, const BenchFlags &flags, const CompileFlags &compi
   return loadPackage(session, flags, compileFlags, argument, out);
 }
 
+BenchPackage BenchSubject::tables() const {
+  const CompiledPackage &own = code();
+  return {nullptr, &own.plan, own.backward ? &own.backward->plan : nullptr, &facts, own.name, moecVersion(), ""};
+}
+
 // Its hash is that of the library: of the file, or of the archive that compile would write.
 static Result<BenchPackage> describeSubject(const BenchSubject &subject, const moec_package *package) {
-  BenchPackage of = {package, &subject.plan(), &subject.facts, subject.code().name, moecVersion(), ""};
+  BenchPackage of = subject.tables();
+  of.package = package;
   if (subject.package) {
     of.moecVersion = subject.package->stored.manifest().moecVersion;
     of.packageHash = subject.package->libraryHash;

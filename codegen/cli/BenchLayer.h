@@ -42,6 +42,8 @@ struct BenchSubject {
 
   const CompiledPackage &code() const { return package ? package->compiled : *compiled; }
   const LaunchPlan &plan() const { return code().plan; }
+  bool trains() const { return code().backward != nullptr; }
+  BenchPackage tables() const; // without the loaded package and its hash
 };
 
 // Loads and compiles `spec`. Prints errors and returns their exit code.

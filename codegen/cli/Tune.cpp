@@ -22,6 +22,7 @@
 #include "codegen/tune/TuneSources.h"
 #include "codegen/tune/TuneStore.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -66,6 +67,7 @@ public:
 private:
   int prepare();
   int listTasks();
+  void listPass(StageCompiler &pass);
   int searchAll();
   int shareKernels();
   int withdrawChoices();
@@ -162,33 +164,39 @@ void TuneRun::noteFailure(const TuneRecord &record) {
 
 // Row ranges by their share of the work, the stages in turn: what a short budget reaches is what matters most.
 int TuneRun::listTasks() {
-  const std::vector<MatmulStage> &stages = compiler->stages();
-  size_t numStages = 0;
-  for (size_t step = 0; step < stages.size(); ++step)
-    for (const StageSchedule &schedule : compiler->schedule().stages) {
-      if (schedule.stage != stages[step].name || (!flags.stage.empty() && flags.stage != schedule.stage))
-        continue;
-      ++numStages;
-      searches.push_back(std::make_unique<StageSearch>(*compiler, step, schedule, search, earlier));
-      for (RowClass &rows : searches.back()->classes(tokens))
-        tasks.push_back({searches.back().get(), &schedule, std::move(rows)});
-    }
-  if (!numStages)
-    return fail(session, "E-USAGE", "the layer has no matmul stage " + quoteText(flags.stage),
-                "moec explain lists the stages");
+  for (StageCompiler *pass : compiler->passes()) {
+    size_t before = summary.stages;
+    listPass(*pass);
+    if (pass != compiler.get())
+      summary.backwardStages = summary.stages - before;
+  }
+  if (!summary.stages)
+    return fail(session, compiler->nothingToTune(flags.stage));
   std::sort(tasks.begin(), tasks.end(), [](const Task &a, const Task &b) {
     return std::tuple(-a.rows.weight, a.schedule->stage, a.rows.entry) <
            std::tuple(-b.rows.weight, b.schedule->stage, b.rows.entry);
   });
-  summary.stages = numStages;
   return ExitDone;
+}
+
+void TuneRun::listPass(StageCompiler &pass) {
+  const std::vector<MatmulStage> &stages = pass.stages();
+  for (size_t step = 0; step < stages.size(); ++step)
+    for (const StageSchedule &schedule : pass.schedule().stages) {
+      if (schedule.stage != stages[step].name || (!flags.stage.empty() && flags.stage != schedule.stage))
+        continue;
+      ++summary.stages;
+      searches.push_back(std::make_unique<StageSearch>(pass, step, schedule, search, earlier));
+      for (RowClass &rows : searches.back()->classes(tokens))
+        tasks.push_back({searches.back().get(), &schedule, std::move(rows)});
+    }
+  if (flags.stage.empty())
+    append_range(summary.fixed, pass.fixedStages());
 }
 
 int TuneRun::searchAll() {
   if (!flags.json)
-    session.out << "searching    " << summary.stages << (summary.stages == 1 ? " stage, " : " stages, ") << tasks.size()
-                << (tasks.size() == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier.size()
-                << "\n";
+    printTuneBegin(session.out, summary, tasks.size(), earlier.size());
   session.out.flush();
   for (const Task &task : tasks) {
     search.progress = [&](size_t tried, size_t wrong, double gain) { live(task, tried, wrong, gain); };

@@ -6,6 +6,8 @@
 #include "Supervisor.h"
 #include "VerifyLayer.h"
 
+#include "codegen/MemoryNeed.h"
+
 #include "llvm/Support/Format.h"
 
 using namespace llvm;
@@ -38,13 +40,19 @@ static int compareCalls(Session &session, const TuneFlags &flags, const std::str
     return code;
   if (int code = loadSubject(quiet, bench, tuned, flags.spec, b))
     return code;
+  // Both layers have gradients of every expert; a layer without memory for them has its forward calls compared.
+  if (a.trains() && !checkMemory(2 * benchMemory(bench, a.tables(), a.tokens, /*distinct=*/0), "bench"))
+    bench.pass = "forward";
   PairRun run;
   if (int code = measurePairs(quiet, bench, a, b, run))
     return code;
-  session.out << "  T        default          tuned\n";
+  session.out << "  T     " << (a.trains() && bench.pass.empty() ? "call                 " : "   ")
+              << "default          tuned\n";
   for (const PairSeries &series : run.series) {
     RatioRow row = ratioOf(run, series);
     session.out << format("  %-6lld", (long long)series.tokens);
+    if (series.pass != BenchPass::Forward)
+      session.out << format("%-18s", passText(series.pass));
     if (acceptedPairs(series, run.ceilings).empty()) {
       session.out << "  no pair accepted\n";
       continue;
@@ -57,6 +65,51 @@ static int compareCalls(Session &session, const TuneFlags &flags, const std::str
   return ExitDone;
 }
 
+namespace {
+struct Verified {
+  size_t cases = 0, failed = 0;
+  std::string firstFailure;
+  bool skipped = false; // too large
+};
+} // namespace
+
+// Calls of `tokens`, with gradients if `verify` asks for them.
+static int verifyTuned(Session &session, const VerifyFlags &verify, const SpecInput &input, CompileOptions options,
+                       const char *tokens, Verified &out) {
+  std::vector<int64_t> counts;
+  if (int code = tokenCounts(session, tokens, options.maxTokens, counts))
+    return code;
+  std::unique_ptr<TextLayer> text;
+  if (input.isMoeText && !(text = TextLayer::parse(session, input)))
+    return ExitInvalid;
+  Verification verification{session, verify, input, counts, {}, 0, text.get()};
+  verification.gradientsMaySkip = true;
+  if (int code = verifyLayer(verification, options))
+    return code;
+  out.skipped = verification.results.empty();
+  for (const IsaResult &result : verification.results) {
+    out.cases += result.cases;
+    out.failed += result.failed;
+    if (out.firstFailure.empty())
+      out.firstFailure = result.firstFailure;
+  }
+  return ExitDone;
+}
+
+// `what` follows the number of cases: "", " of gradients".
+static int sayVerified(Session &session, const TuneFlags &flags, const char *what, const Verified &verified) {
+  if (!flags.json && verified.skipped)
+    session.out << "verify       cases" << what << " do not fit into memory\n";
+  else if (!flags.json)
+    session.out << "verify       " << verified.cases << " cases" << what << ", " << verified.failed
+                << " failed with the tuned schedule\n";
+  if (!verified.failed)
+    return ExitDone;
+  session.err << escaped(verified.firstFailure) << "\n";
+  return ExitCheckFailed;
+}
+
+// A layer that trains has its gradients compared at fewer numbers of tokens, after y.
 static int verifyTuned(Session &session, const TuneFlags &flags, const std::string &records) {
   VerifyFlags verify;
   verify.compile = tunedFlags(flags, records);
@@ -69,29 +122,17 @@ static int verifyTuned(Session &session, const TuneFlags &flags, const std::stri
   options.progress = nullptr;
   if (int code = loadSpec(session, flags.spec, verify.compile, input))
     return code;
-  std::vector<int64_t> tokens;
-  if (int code = tokenCounts(session, "0-9,16,31-33,64", options.maxTokens, tokens))
+  Verified forward, gradients;
+  if (int code = verifyTuned(session, verify, input, options, "0-9,16,31-33,64", forward))
     return code;
-  std::unique_ptr<TextLayer> text;
-  if (input.isMoeText && !(text = TextLayer::parse(session, input)))
-    return ExitInvalid;
-  Verification verification{session, verify, input, tokens, {}, 0, text.get()};
-  if (int code = verifyLayer(verification, options))
+  if (int code = sayVerified(session, flags, "", forward))
     return code;
-  size_t cases = 0, failed = 0;
-  std::string first;
-  for (const IsaResult &result : verification.results) {
-    cases += result.cases;
-    failed += result.failed;
-    if (first.empty())
-      first = result.firstFailure;
-  }
-  if (!flags.json)
-    session.out << "verify       " << cases << " cases, " << failed << " failed with the tuned schedule\n";
-  if (!failed)
+  verify.grad = !input.isMoeText && (input.spec.passes.backward || input.spec.passes.backwardInput);
+  if (!verify.grad)
     return ExitDone;
-  session.err << escaped(first) << "\n";
-  return ExitCheckFailed;
+  if (int code = verifyTuned(session, verify, input, options, VerifyFlags::gradientTokens, gradients))
+    return code;
+  return sayVerified(session, flags, " of gradients", gradients);
 }
 
 int confirmTuning(Session &session, const TuneFlags &flags, const std::string &records) {

@@ -95,6 +95,15 @@ void printRange(raw_ostream &os, const TunedRow &row, const std::string &templat
   os << "\n";
 }
 
+void printTuneBegin(raw_ostream &os, const TuneSummaryLines &summary, size_t ranges, size_t earlier) {
+  os << "searching    " << summary.stages << (summary.stages == 1 ? " stage, " : " stages, ");
+  if (summary.backwardStages)
+    os << summary.backwardStages << " of the backward pass, ";
+  os << ranges << (ranges == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier << "\n";
+  if (!summary.fixed.empty())
+    os << "not tuned    " << join(summary.fixed, ", ") << ": their blocks have one size\n";
+}
+
 void TuneSummaryLines::noteProgress(double seconds, size_t ranges) {
   double sum = 0;
   for (const TunedRow &row : outcomes)
@@ -181,6 +190,12 @@ void writeTuneJson(raw_ostream &os, const TuneSummaryLines &summary) {
     json.attribute("stuck", int64_t(summary.stuck()));
     json.attribute("changed", int64_t(summary.changed()));
     json.attribute("not_reached", int64_t(summary.notReached()));
+    json.attribute("stages", int64_t(summary.stages));
+    json.attribute("stages_backward", int64_t(summary.backwardStages));
+    json.attributeArray("stages_not_tuned", [&] {
+      for (const std::string &stage : summary.fixed)
+        json.value(stage);
+    });
     json.attributeObject("default_over_best", [&] {
       json.attribute("geometric_mean", distance.mean);
       json.attribute("worst", distance.worst);

@@ -31,6 +31,8 @@ struct TuneSummaryLines {
   std::vector<TuneProgress> progress;
   std::vector<std::string> failures; // candidates of this run that are wrong, failed or never returned, and why
   size_t stages = 0, measurements = 0, wrong = 0, failed = 0;
+  size_t backwardStages = 0;      // of `stages`
+  std::vector<std::string> fixed; // names of stages that have nothing to tune (StageCompiler::fixedStages)
 
   size_t changed() const;
   void noteProgress(double seconds, size_t ranges); // after an outcome; `ranges`: of the whole run
@@ -41,6 +43,10 @@ struct TuneSummaryLines {
 
 // "experts_gate_up avx512_bf16 rows 9..12   block_m 12 -> 6    +6.1 % (+5.4 .. +6.8)   11 of 11 pairs"
 void printRange(llvm::raw_ostream &os, const TunedRow &row, const std::string &templatesDir);
+
+// What the run will search: "searching    7 stages, 3 of the backward pass, 12 row ranges; records of ...", and which
+// stages it does not.
+void printTuneBegin(llvm::raw_ostream &os, const TuneSummaryLines &summary, size_t ranges, size_t earlier);
 
 // How far the defaults are from the best, and how that grew over time; what failed and why; what the budget did not
 // reach; what the run measured.

@@ -42,6 +42,7 @@ public:
 private:
   int setUp();
   int rankArch(CudaArch arch);
+  int rankPass(StageCompiler &pass, CudaArch arch);
   const GpuFacts &gpuFor(CudaArch arch) const { return flags.gpu.empty() ? gpuOf(arch) : *findGpu(flags.gpu); }
   int keep(const RankedRange &range);
   void print(const CudaStage &stage, const RankedRange &range);
@@ -94,10 +95,9 @@ int Predicting::setUp() {
   rank.ptxas = ptxas ? &*ptxas : nullptr;
   if (int code = readSkew(session, flags.skew, compiler->stages(), rank.routing))
     return code;
-  if (none_of(compiler->schedule().cudaStages,
-              [&](const CudaStage &stage) { return flags.stage.empty() || stage.stage == flags.stage; }))
-    return fail(session, "E-USAGE", "the layer has no matmul stage " + quoteText(flags.stage),
-                "moec explain lists the stages");
+  auto isAsked = [&](const CudaStage &stage) { return flags.stage.empty() || stage.stage == flags.stage; };
+  if (none_of(compiler->passes(), [&](StageCompiler *pass) { return any_of(pass->schedule().cudaStages, isAsked); }))
+    return fail(session, compiler->nothingToTune(flags.stage));
   if (access(path.c_str(), F_OK) == 0) {
     Result<TuneFile> file = loadTuneFile(path);
     if (!file)
@@ -156,13 +156,20 @@ int Predicting::rankArch(CudaArch arch) {
                 << format(" (sm_%d, %d multiprocessors, %.2f TB/s, %.0f TFLOP/s bf16); nothing is measured\n",
                           rank.gpu->capability, rank.gpu->multiprocessors, rank.gpu->dramBytes * 1e-12,
                           rank.gpu->tensorFlops * 1e-12);
-  for (size_t step = 0; step < compiler->stages().size(); ++step)
-    for (const CudaStage &stage : compiler->schedule().cudaStages) {
-      if (stage.arch != arch || stage.stage != compiler->stages()[step].name ||
+  for (StageCompiler *pass : compiler->passes())
+    if (int code = rankPass(*pass, arch))
+      return code;
+  return ExitDone;
+}
+
+int Predicting::rankPass(StageCompiler &pass, CudaArch arch) {
+  for (size_t step = 0; step < pass.stages().size(); ++step)
+    for (const CudaStage &stage : pass.schedule().cudaStages) {
+      if (stage.arch != arch || stage.stage != pass.stages()[step].name ||
           (!flags.stage.empty() && stage.stage != flags.stage))
         continue;
       ++stages;
-      Result<std::vector<RankedRange>> ranges = rankCudaStage(*compiler, step, stage, rank);
+      Result<std::vector<RankedRange>> ranges = rankCudaStage(pass, step, stage, rank);
       if (!ranges)
         return fail(session, ranges.error().within(stage.stage));
       for (RankedRange &range : *ranges) {

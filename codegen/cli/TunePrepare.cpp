@@ -100,7 +100,7 @@ static Diagnostic inTheWay(Diagnostic error) {
 Result<> Preparation::writeBundle() {
   std::string name = "bundle.json";
   sys::fs::remove(path(name)); // the one without references
-  return folder->write({{name, bundleText(bundle, *compiler, bundleOptions)}});
+  return folder->write({{name, bundleText(bundle, bundleOptions)}});
 }
 
 bool Preparation::carries(StringRef file) const {

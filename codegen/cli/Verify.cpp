@@ -104,12 +104,10 @@ static void sayTolerances(Session &session, const VerifyFlags &flags, const Comp
     session.out << "cuda, --det off: two runs are compared with the reference, not with each other\n";
 }
 
-static constexpr const char *gradientTokens = "0-3,5,8,17,33"; // without --tokens: backward calls are many
-
 static int runVerify(Session &session, const VerifyFlags &given) {
   VerifyFlags flags = given;
   if (flags.tokens.empty())
-    flags.tokens = flags.grad ? gradientTokens : VerifyFlags::forwardTokens;
+    flags.tokens = flags.grad ? VerifyFlags::gradientTokens : VerifyFlags::forwardTokens;
   CompileOptions options;
   if (int code = compileOptions(session, flags.compile, options))
     return code;
@@ -158,7 +156,7 @@ Verb addVerify(CLI::App &app) {
   verb->add_flag("--print-specs", flags->printSpecs, "print the random specs instead of running them");
   verb->add_option("--tokens", flags->tokens,
                    std::string("token counts: 1,2,4-64*2,100-108; default: ") + VerifyFlags::forwardTokens +
-                       ", with --grad " + gradientTokens)
+                       ", with --grad " + VerifyFlags::gradientTokens)
       ->type_name("RANGE");
   verb->add_option("--seeds", flags->seeds, "sets of random weights")
       ->check(CLI::Range(1, 1000))

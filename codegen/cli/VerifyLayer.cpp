@@ -109,7 +109,12 @@ static int verifyWith(Verification &v, LayerOracle &oracle, const CompileOptions
     std::unique_ptr<CompiledPackage> compiled = compile(v.session, v.input, part, exit);
     if (!compiled)
       return exit;
-    if (Result<> fits = checkMemoryOf(v, oracle, *compiled); !fits)
+    Result<> fits = checkMemoryOf(v, oracle, *compiled);
+    if (!fits && v.gradients && v.gradientsMaySkip) {
+      v.skip("gradients", fits.error().message);
+      return ExitDone;
+    }
+    if (!fits)
       return fail(v.session, fits.error());
     enterStage("verify");
     if ((exit = verifyCompiled(v, oracle, *compiled, part)))

@@ -25,7 +25,8 @@ namespace moec {
 struct VerifyFlags {
   CompileFlags compile;
   static constexpr const char *forwardTokens = "0-17,31-33,64";
-  std::string spec, golden, tokens; // tokens: empty, the default
+  static constexpr const char *gradientTokens = "0-3,5,8,17,33"; // fewer: backward calls are many
+  std::string spec, golden, tokens;                              // tokens: empty, the default
   int seeds = 1, threads = 3;
   int random = 0;
   uint64_t seed = 1;
@@ -49,6 +50,8 @@ struct Verification {
   const TextLayer *text = nullptr;                    // the layer of v.input if that is a .mlir file
   std::optional<RoutingStats> routing = std::nullopt; // of every call on the first machine, where it is asked for
   GradientOracle *gradients = nullptr;                // with --grad
+  // In place of an error where there is not enough memory to check gradients: skips them.
+  bool gradientsMaySkip = false;
 
   // Every machine routes the same tokens, so one of them is enough.
   RoutingStats *firstRouting() { return routing && results.empty() ? &*routing : nullptr; }

@@ -38,6 +38,7 @@ public:
 
   // The backward pass of a layer that trains; null before it is made, and for others.
   const Compilation *backwardPass() const { return backward.get(); }
+  Compilation *backwardPass() { return backward.get(); }
 
   // After Stage::Schedule. Per step, those of other kinds than matmuls without a name; and the schedule used.
   const std::vector<MatmulStage> &stages() const { return matmuls; }
@@ -57,6 +58,7 @@ private:
   void write(Stage stage, llvm::raw_ostream &os);
   std::unique_ptr<CompiledPackage> packageOf(PlanObjectInput &planInput); // without the plan's object
   Schedule scheduleOfBoth() const;
+  void takeOrigins();
   bool buildSpec(Stage last);
   bool parseOrBuild(Stage last);
   bool checkTypes();

@@ -188,13 +188,18 @@ bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, c
   }
   if (options.scheduleOrigin)
     origin = *options.scheduleOrigin;
-  if (std::optional<TuneCpu> cpu = dotTunedCpu(origin); cpu && cpu->vendor.size() < sizeof plan.header.dot_vendor) {
-    plan.header.features |= MOEC_FEATURE_BF16_DOT_TUNED;
-    llvm::copy(cpu->vendor, plan.header.dot_vendor);
-    plan.header.dot_family = uint32_t(cpu->family);
-    plan.header.dot_model = uint32_t(cpu->model);
-  }
+  markTunedCpu(plan, origin);
   return true;
+}
+
+void markTunedCpu(LaunchPlan &plan, const ScheduleOrigin &origin) {
+  std::optional<TuneCpu> cpu = dotTunedCpu(origin);
+  if (!cpu || cpu->vendor.size() >= sizeof plan.header.dot_vendor)
+    return;
+  plan.header.features |= MOEC_FEATURE_BF16_DOT_TUNED;
+  llvm::copy(cpu->vendor, plan.header.dot_vendor);
+  plan.header.dot_family = uint32_t(cpu->family);
+  plan.header.dot_model = uint32_t(cpu->model);
 }
 
 namespace {

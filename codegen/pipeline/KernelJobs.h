@@ -36,11 +36,15 @@ struct KernelJobs {
 
 // The schedule to use: the forced text for the stages that it names (checked here), for all others records of
 // measurements on this machine where there are some, else heuristics. `notes` says for each stage that has records
-// where its kernels come from, for people, and `origin` for the package. Sets the features of `plan` that follow from
-// records. `trains`: the plan is one of two, and the text may name stages of the other.
+// where its kernels come from, for people, and adds to `origin`, which may hold the other pass's, for the package. Sets
+// the features of `plan` that follow from `origin`. `trains`: the plan is one of two, and the text may name stages of
+// the other.
 bool chooseSchedule(LaunchPlan &plan, const std::vector<MatmulStage> &matmuls, const CompileOptions &options,
                     bool trains, Schedule &out, ScheduleOrigin &origin, std::vector<std::string> &notes,
                     std::vector<Diagnostic> &errors);
+
+// Sets the features of `plan` that follow from where the kernels of its package come from.
+void markTunedCpu(LaunchPlan &plan, const ScheduleOrigin &origin);
 
 // The ISA whose kernels a step runs on `isa`: AMX and AVX512-BF16 use AVX-512 kernels for what is not bf16 times bf16.
 Isa scheduledIsa(const MatmulStage &facts, Isa isa);

@@ -110,6 +110,8 @@ bool Compilation::schedule() {
   for (size_t i = 0; i < matmuls.size(); ++i)
     if (auto op = dyn_cast_or_null<moe::GroupedMatmulOp>(launchPlan.stageOf[i]))
       matmuls[i] = describeMatmul(op, launchPlan, launchPlan.steps[i]);
+  if (forward)
+    origin = forward->origin;
   if (!chooseSchedule(launchPlan, matmuls, options, trains(), chosen, origin, tuningNotes, errors))
     return false;
   if (options.determinism == Determinism::Batch)
@@ -273,6 +275,13 @@ Schedule Compilation::scheduleOfBoth() const {
   return both;
 }
 
+// The backward pass, whose kernels are chosen after those of forward, knows where both come from.
+void Compilation::takeOrigins() {
+  origin = backward->origin;
+  markTunedCpu(launchPlan, origin);
+  llvm::append_range(tuningNotes, backward->tuningNotes);
+}
+
 void Compilation::write(Stage stage, llvm::raw_ostream &os) {
   if (stage == Stage::Fuse)
     for (const FusionNote &n : fusionNotes)
@@ -411,6 +420,8 @@ bool Compilation::readTemplates(std::vector<TemplateUse> &out) {
 std::unique_ptr<CompiledPackage> Compilation::package() {
   if (!run(Stage::Emit) || !cutIntoChunks())
     return nullptr;
+  if (backward)
+    takeOrigins();
   PlanObjectInput input, inputOfBackward;
   std::unique_ptr<CompiledPackage> second;
   if (backward && !(second = backward->packageOf(inputOfBackward)))

@@ -7,6 +7,7 @@
 #include "Compilation.h"
 
 #include "codegen/fuse/JoinStages.h"
+#include "codegen/moe/MoeDialect.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/IR/LLVMContext.h"
@@ -14,29 +15,65 @@
 
 namespace moec {
 
-struct StageCompiler::Impl {
+namespace {
+struct OwnedCompilation {
   std::vector<Diagnostic> errors;
   Compilation compilation;
-  Impl(const CompileInput &input, const CompileOptions &options) : compilation(input, options, errors) {}
+  OwnedCompilation(const CompileInput &input, const CompileOptions &options) : compilation(input, options, errors) {}
+};
+} // namespace
+
+struct StageCompiler::Impl {
+  Compilation &compilation;
+  std::unique_ptr<OwnedCompilation> both;  // null in a backward pass, whose compilation is part of the forward pass's
+  std::unique_ptr<StageCompiler> backward; // null in a backward pass, and where there is none
 };
 
-StageCompiler::StageCompiler() = default;
+StageCompiler::StageCompiler(Compilation &compilation) : impl(new Impl{compilation, nullptr, nullptr}) {}
 StageCompiler::~StageCompiler() = default;
 
 std::unique_ptr<StageCompiler> StageCompiler::make(const CompileInput &input, const CompileOptions &options,
                                                    std::vector<Diagnostic> &errors) {
-  std::unique_ptr<StageCompiler> compiler(new StageCompiler);
-  compiler->impl = std::make_unique<Impl>(input, options);
-  if (compiler->impl->compilation.run(Stage::Schedule))
-    return compiler;
-  std::vector<Diagnostic> &own = compiler->impl->errors;
-  errors.insert(errors.end(), own.begin(), own.end());
-  return nullptr;
+  auto both = std::make_unique<OwnedCompilation>(input, options);
+  if (!both->compilation.run(Stage::Schedule)) {
+    errors.insert(errors.end(), both->errors.begin(), both->errors.end());
+    return nullptr;
+  }
+  std::unique_ptr<StageCompiler> compiler(new StageCompiler(both->compilation));
+  if (Compilation *backward = both->compilation.backwardPass())
+    compiler->impl->backward.reset(new StageCompiler(*backward));
+  compiler->impl->both = std::move(both);
+  return compiler;
+}
+
+std::vector<StageCompiler *> StageCompiler::passes() {
+  std::vector<StageCompiler *> both = {this};
+  if (impl->backward)
+    both.push_back(impl->backward.get());
+  return both;
 }
 
 const LaunchPlan &StageCompiler::plan() const { return impl->compilation.plan(); }
 const std::vector<MatmulStage> &StageCompiler::stages() const { return impl->compilation.stages(); }
 const Schedule &StageCompiler::schedule() const { return impl->compilation.schedules(); }
+
+std::vector<std::string> StageCompiler::fixedStages() const {
+  std::vector<std::string> names;
+  for (size_t step = 0; step < plan().steps.size(); ++step)
+    if (llvm::isa_and_nonnull<moe::GroupedOuterOp>(plan().stageOf[step]))
+      names.push_back(plan().string(plan().steps[step].name).str());
+  return names;
+}
+
+Diagnostic StageCompiler::nothingToTune(const std::string &stage) {
+  for (StageCompiler *pass : passes())
+    if (llvm::is_contained(pass->fixedStages(), stage))
+      return Diagnostic::error("E-USAGE",
+                               "stage " + quoteText(stage) + " has nothing to tune: its blocks have one size",
+                               "moec tune tunes the stages that have a schedule in moec explain");
+  return Diagnostic::error("E-USAGE", "the layer has no matmul stage " + quoteText(stage),
+                           "moec explain lists the stages");
+}
 
 Result<StageObject> StageCompiler::compile(size_t step, Isa isa, const std::vector<ScheduleEntry> &entries) {
   StageObject object;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A layer -> its matmul stages, their default schedule, and kernels for any other schedule entries of a stage: what
-// `moec tune` times. The kernels are those that a package with these entries would hold.
+// `moec tune` times. The kernels are those that a package with these entries would hold. A layer that trains has a
+// compiler for each of its two passes.
 
 #ifndef MOEC_CODEGEN_PIPELINE_STAGECOMPILER_H
 #define MOEC_CODEGEN_PIPELINE_STAGECOMPILER_H
@@ -34,6 +35,8 @@ struct CudaKernelFigures {
   std::string failed;                                    // for callers: why it has no figures
 };
 
+class Compilation;
+
 class StageCompiler {
 public:
   // Null: errors were appended. `input` and `options` must outlive the result.
@@ -41,9 +44,16 @@ public:
                                              std::vector<Diagnostic> &errors);
   ~StageCompiler();
 
+  // The forward pass, which this is, and after it the backward pass, if the layer trains. They live as long as this.
+  std::vector<StageCompiler *> passes();
+
   const LaunchPlan &plan() const;
   const std::vector<MatmulStage> &stages() const; // per step of the plan; those of other kinds have no name
   const Schedule &schedule() const;               // what a package would use: forced entries, records, heuristics
+  // Names of stages that no schedule chooses kernels for: gradients of weights on a CPU, whose blocks have one size.
+  std::vector<std::string> fixedStages() const;
+  // E-USAGE that says why there is nothing to tune in `stage`, a name that no schedule of any pass has.
+  Diagnostic nothingToTune(const std::string &stage);
 
   // `entries` must be legal for the stage (checkEntry) on `isa`. One call uses one thread; several may run at once.
   Result<StageObject> compile(size_t step, Isa isa, const std::vector<ScheduleEntry> &entries);
@@ -53,7 +63,7 @@ public:
                                                      const Ptxas *ptxas);
 
 private:
-  StageCompiler();
+  explicit StageCompiler(Compilation &compilation);
   struct Impl;
   std::unique_ptr<Impl> impl;
 };

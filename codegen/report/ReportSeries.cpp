@@ -13,8 +13,9 @@
 
 namespace moec {
 
-static std::string keyOf(const std::string &file, const BenchContext &context) {
-  std::string key = file;
+static std::string keyOf(const std::string &file, const BenchResult &result) {
+  const BenchContext &context = result.context;
+  std::string key = file + '\n' + passName(result.pass);
   for (const std::string &part : {context.name, context.isa, std::to_string(context.threads), context.skew,
                                   std::string(context.cold ? "cold" : "warm"), context.weightType})
     key += '\n' + part;
@@ -53,6 +54,7 @@ static bool areDistinct(const std::vector<ReportSeries> &series) {
 
 static void nameSeries(std::vector<ReportSeries> &series) {
   addPart(series, [](const ReportSeries &one) { return one.context().name; });
+  addPart(series, [](const ReportSeries &one) { return std::string(passText(one.pass())); });
   addPart(series, [](const ReportSeries &one) { return one.context().weightType; });
   addPart(series, [](const ReportSeries &one) { return one.context().isa; });
   addPart(series, [](const ReportSeries &one) {
@@ -74,7 +76,7 @@ std::vector<ReportSeries> seriesOf(const std::vector<BenchFile> &files) {
   for (size_t i = 0; i < files.size(); ++i) {
     std::map<std::string, size_t> places;
     for (const BenchResult &result : files[i].results) {
-      auto [place, added] = places.emplace(keyOf(files[i].name, result.context), series.size());
+      auto [place, added] = places.emplace(keyOf(files[i].name, result), series.size());
       if (added)
         series.push_back({"", files[i].name, {}});
       addResult(series[place->second], result);

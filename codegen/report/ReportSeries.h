@@ -19,6 +19,7 @@ struct ReportSeries {
   std::vector<const BenchResult *> results; // by T, one each: the one with most accepted rounds; never empty
 
   const BenchContext &context() const { return results.front()->context; }
+  BenchPass pass() const { return results.front()->pass; } // of all results
 };
 
 // The series point into `files`, which must outlive them.

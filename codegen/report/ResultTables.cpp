@@ -76,9 +76,10 @@ static std::string card(const ReportSeries &one) {
          fact("CPU", cpu) + fact("logical CPUs", machine.logicalCpus ? std::to_string(machine.logicalCpus) : "") +
          fact("instruction set", context.isa) + fact("flags", flags) +
          fact("threads", std::to_string(context.threads)) + fact("ceilings", ceilings) + fact("routing", context.skew) +
-         fact("weights", weights) + fact("types", types) + fact("moec", context.moecVersion) +
-         hash("spec", context.specHash) + hash("package", context.packageHash) + fact("date", context.date) +
-         fact("file", one.file) + "</dl></section>\n";
+         fact("weights", weights) + fact("types", types) +
+         fact("calls", one.pass() == BenchPass::Forward ? "" : passText(one.pass())) +
+         fact("moec", context.moecVersion) + hash("spec", context.specHash) + hash("package", context.packageHash) +
+         fact("date", context.date) + fact("file", one.file) + "</dl></section>\n";
 }
 
 Section resourceSection(const std::vector<ReportSeries> &series) {

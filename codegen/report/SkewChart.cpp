@@ -30,7 +30,8 @@ static std::vector<SkewGroup> groupsOf(const std::vector<ReportSeries> &series) 
     const BenchContext &context = one.context();
     std::string name = context.name + ", " + context.weightType + ", " + context.isa + ", " +
                        std::to_string(context.threads) + (context.threads == 1 ? " thread" : " threads") +
-                       (context.cold ? "" : ", warm");
+                       (context.cold ? "" : ", warm") +
+                       (one.pass() == BenchPass::Forward ? "" : std::string(", ") + passText(one.pass()));
     auto same = std::find_if(groups.begin(), groups.end(), [&](const SkewGroup &group) { return group.name == name; });
     if (same == groups.end())
       same = groups.insert(groups.end(), {name, {}});

@@ -72,6 +72,10 @@ static CLI::App *addBench(CLI::App &app, RunBenchFlags &flags) {
   verb->add_option("--skew", flags.skew, "routing: uniform, zipf, one-hot")
       ->check(CLI::IsMember({"uniform", "zipf", "one-hot"}))
       ->capture_default_str();
+  verb->add_option("--pass", flags.pass,
+                   "calls to time: forward (saves nothing), backward, or both: forward that saves, and backward; "
+                   "default: both of a layer that trains")
+      ->check(CLI::IsMember({"forward", "backward", "both"}));
   verb->add_option("--format", flags.format, "md, csv, json or jsonl")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();

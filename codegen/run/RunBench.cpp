@@ -5,7 +5,6 @@
 #include "codegen/run/OpenedPackage.h"
 #include "codegen/run/RunVerbs.h"
 
-#include "codegen/MemoryNeed.h"
 #include "codegen/check/TokenRange.h"
 
 #include <iostream>
@@ -33,12 +32,27 @@ int runBench(const RunBenchFlags &flags) {
     return say(tokens.error());
   BenchFacts facts = benchFacts(package->source->spec);
   const PackageManifest &manifest = package->stored.manifest();
-  BenchPackage of = {package->library->package(), &package->plan,      &facts, manifest.name,
-                     manifest.moecVersion,        package->libraryHash};
-  int64_t distinct = chooseDistinct(flags, package->plan, facts);
+  const moec_package *library = package->library->package();
+  std::optional<PlanTables> backward;
+  if (const moec_package *pass = backwardOf(library)) {
+    Result<PlanTables> plan = readPlan(pass);
+    if (!plan)
+      return say(package->stored.damaged(plan.error().message));
+    backward = std::move(*plan);
+  }
+  BenchPackage of = {library,
+                     &package->plan,
+                     backward ? &*backward : nullptr,
+                     &facts,
+                     manifest.name,
+                     manifest.moecVersion,
+                     package->libraryHash};
+  if (Result<std::vector<BenchPass>> passes = benchPasses(flags, of.backward); !passes)
+    return say(passes.error());
+  int64_t distinct = chooseDistinct(flags, of);
   if (std::optional<Diagnostic> shared = sharedExpertsWarning(flags, package->plan, distinct))
     say(*shared);
-  if (Result<> fits = checkMemory(benchMemory(flags, package->plan, facts, *tokens, distinct), "bench"); !fits)
+  if (Result<> fits = checkBenchMemory(flags, of, *tokens, distinct); !fits)
     return say(fits.error());
   BenchedLayer layer(std::move(of), flags, distinct);
   if (Result<> packed = layer.pack(); !packed)

@@ -53,8 +53,7 @@ public:
     bundle.layer = options.stamp.stage.layer;
     listRanges();
     if (bundle.stages.empty())
-      return Diagnostic::error("E-USAGE", "the layer has no matmul stage " + quoteText(options.stage),
-                               "moec explain lists the stages");
+      return compiler.nothingToTune(options.stage);
     compileAll();
     for (Task &task : tasks)
       if (task.error)
@@ -76,12 +75,28 @@ private:
   };
 
   void listRanges() {
-    for (size_t step = 0; step < compiler.stages().size(); ++step)
-      for (const StageSchedule &schedule : compiler.schedule().stages) {
-        const MatmulStage &facts = compiler.stages()[step];
+    std::vector<StageCompiler *> passes = compiler.passes();
+    for (StageCompiler *pass : passes)
+      listPass(*pass);
+    std::sort(bundle.stages.begin(), bundle.stages.end(), [&](const BundleStage &a, const BundleStage &b) {
+      auto order = [&](const BundleStage &s) {
+        return std::tuple(-workOf(s.facts()), llvm::find(passes, s.pass), s.step, s.schedule.isa);
+      };
+      return order(a) < order(b);
+    });
+    for (BundleStage &stage : bundle.stages)
+      for (BundleRange &range : stage.ranges)
+        tasks.push_back({&stage, &range, {}, {}});
+  }
+
+  void listPass(StageCompiler &pass) {
+    for (size_t step = 0; step < pass.stages().size(); ++step)
+      for (const StageSchedule &schedule : pass.schedule().stages) {
+        const MatmulStage &facts = pass.stages()[step];
         if (schedule.stage != facts.name || (!options.stage.empty() && options.stage != schedule.stage))
           continue;
         BundleStage stage;
+        stage.pass = &pass;
         stage.step = step;
         stage.schedule = schedule;
         for (RowClass &rows : rowClasses(facts, schedule, options.tokens, options.routing)) {
@@ -94,15 +109,6 @@ private:
         if (!stage.ranges.empty())
           bundle.stages.push_back(std::move(stage));
       }
-    std::sort(bundle.stages.begin(), bundle.stages.end(), [&](const BundleStage &a, const BundleStage &b) {
-      auto order = [&](const BundleStage &s) {
-        return std::tuple(-workOf(compiler.stages()[s.step]), s.step, s.schedule.isa);
-      };
-      return order(a) < order(b);
-    });
-    for (BundleStage &stage : bundle.stages)
-      for (BundleRange &range : stage.ranges)
-        tasks.push_back({&stage, &range, {}, {}});
   }
 
   void compileAll() {
@@ -122,7 +128,7 @@ private:
     const BundleStage &stage = *task.stage;
     BundleRange &range = *task.range;
     const ScheduleEntry &standard = stage.schedule.entries[range.rows.entry];
-    const MatmulStage &facts = compiler.stages()[stage.step];
+    const MatmulStage &facts = stage.facts();
     int64_t mostRows = standard.lastRow < 0 ? standard.kernel.integers.at("panel_m") : standard.lastRow;
     std::vector<ScheduleEntry> entries =
         neighbours(facts, stage.schedule.isa, standard, range.rows.rows, mostRows, options.space);
@@ -131,10 +137,10 @@ private:
       entries.insert(entries.begin(), std::move(*usual));
     entries.insert(entries.begin(), standard);
     std::vector<BundleCandidate> failed;
-    Result<StageObject> object = compiler.compile(stage.step, stage.schedule.isa, entries);
+    Result<StageObject> object = stage.pass->compile(stage.step, stage.schedule.isa, entries);
     if (!object) {
       dropFailing(stage, entries, failed);
-      object = compiler.compile(stage.step, stage.schedule.isa, entries);
+      object = stage.pass->compile(stage.step, stage.schedule.isa, entries);
     }
     if (!object) {
       task.error = object.takeError();
@@ -155,7 +161,7 @@ private:
                    std::vector<BundleCandidate> &failed) {
     std::vector<ScheduleEntry> good = {entries.front()};
     for (ScheduleEntry &entry : llvm::drop_begin(entries)) {
-      Result<StageObject> object = compiler.compile(stage.step, stage.schedule.isa, {entry});
+      Result<StageObject> object = stage.pass->compile(stage.step, stage.schedule.isa, {entry});
       if (object)
         good.push_back(std::move(entry));
       else
@@ -207,7 +213,7 @@ private:
       most = std::max(most, range.rows.rows);
       most = std::max(most, *std::max_element(range.rows.checked.begin(), range.rows.checked.end()));
     }
-    stage.layout = stageLayout(compiler.stages()[stage.step], most, options.coldBytes);
+    stage.layout = stageLayout(stage.facts(), most, options.coldBytes);
   }
 
   StageCompiler &compiler;

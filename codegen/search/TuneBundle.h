@@ -64,11 +64,14 @@ struct BundleRange {
 };
 
 struct BundleStage {
-  size_t step = 0;
+  StageCompiler *pass = nullptr; // must outlive this
+  size_t step = 0;               // of the pass
   StageSchedule schedule;
   StageLayout layout;
   int64_t scratchBytes = 0;
   std::vector<BundleRange> ranges; // most work first
+
+  const MatmulStage &facts() const { return pass->stages()[step]; }
 };
 
 struct TuneBundle {
@@ -79,12 +82,13 @@ struct TuneBundle {
   size_t numFailed() const;
 };
 
-// Libraries are linked in `workDir`, which must exist. Errors: E-USAGE if the layer has no such stage, E-TOOL of the
+// The stages of all passes of `compiler`, which must outlive the bundle. Libraries are linked in `workDir`, which must
+// exist. Errors: E-USAGE if the layer has no such stage, E-TOOL of the
 // linker, E-INTERNAL if a default cannot be built.
 Result<TuneBundle> makeBundle(StageCompiler &compiler, const BundleOptions &options, llvm::StringRef workDir);
 
 // bundle.json.
-std::string bundleText(const TuneBundle &bundle, const StageCompiler &compiler, const BundleOptions &options);
+std::string bundleText(const TuneBundle &bundle, const BundleOptions &options);
 
 } // namespace moec
 

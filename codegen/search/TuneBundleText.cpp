@@ -98,11 +98,11 @@ void writeBundleHead(json::OStream &os, const TuneRecord &stamp, double minimumG
   os.attribute("minimum_gain_ppm", int64_t(minimumGain * 1e6 + 0.5));
 }
 
-static void writeRange(json::OStream &os, const BundleStage &stage, const BundleRange &range, const MatmulStage &facts,
+static void writeRange(json::OStream &os, const BundleStage &stage, const BundleRange &range,
                        const BundleOptions &options) {
   const ScheduleEntry &standard = stage.schedule.entries[range.rows.entry];
   TuneRecord record = options.stamp;
-  record.stage = tuneStageOf(facts, options.stamp.stage.spec, options.stamp.stage.layer);
+  record.stage = tuneStageOf(stage.facts(), options.stamp.stage.spec, options.stamp.stage.layer);
   record.target = targetOf(stage.schedule.isa);
   record.rows = {standard.firstRow, standard.lastRow};
   record.routing = options.routing.name;
@@ -121,8 +121,8 @@ static void writeRange(json::OStream &os, const BundleStage &stage, const Bundle
   });
 }
 
-static void writeStage(json::OStream &os, const BundleStage &stage, const MatmulStage &facts,
-                       const BundleOptions &options) {
+static void writeStage(json::OStream &os, const BundleStage &stage, const BundleOptions &options) {
+  const MatmulStage &facts = stage.facts();
   os.object([&] {
     os.attribute("stage", stage.schedule.stage);
     os.attribute("isa", isaFacts(stage.schedule.isa).name);
@@ -140,12 +140,12 @@ static void writeStage(json::OStream &os, const BundleStage &stage, const Matmul
     writeArguments(os, stage.layout);
     os.attributeArray("ranges", [&] {
       for (const BundleRange &range : stage.ranges)
-        writeRange(os, stage, range, facts, options);
+        writeRange(os, stage, range, options);
     });
   });
 }
 
-std::string bundleText(const TuneBundle &bundle, const StageCompiler &compiler, const BundleOptions &options) {
+std::string bundleText(const TuneBundle &bundle, const BundleOptions &options) {
   std::string text;
   raw_string_ostream stream(text);
   json::OStream os(stream, 1);
@@ -153,7 +153,7 @@ std::string bundleText(const TuneBundle &bundle, const StageCompiler &compiler, 
     writeBundleHead(os, options.stamp, options.minimumGain);
     os.attributeArray("stages", [&] {
       for (const BundleStage &stage : bundle.stages)
-        writeStage(os, stage, compiler.stages()[stage.step], options);
+        writeStage(os, stage, options);
     });
   });
   stream << "\n";

@@ -61,16 +61,17 @@ private:
   Why measured(const TuneRecord &record);
 
   // Less is better.
-  using Rank = std::tuple<bool, DeviceMatch, TuneSource, bool, bool, std::string, size_t>;
+  using Rank = std::tuple<bool, DeviceMatch, TuneSource, bool, bool, bool, std::string, size_t>;
   Rank rank(size_t i) const {
     const TuneItem &item = set.items[i];
     const TuneRecord &record = item.record;
     bool otherSpec = !query.stage.spec.empty() && record.stage.spec != query.stage.spec;
+    bool otherStage = !query.stage.name.empty() && record.stage.name != query.stage.name;
     bool otherThreads = query.threads && record.threads != query.threads;
     std::string lateness = record.stamp.date;
     for (char &c : lateness)
       c = char(127 - c);
-    return Rank(record.predicted, matchDevice(record.machine, query.machine, cuda), item.source, otherSpec,
+    return Rank(record.predicted, matchDevice(record.machine, query.machine, cuda), item.source, otherSpec, otherStage,
                 otherThreads, lateness, set.items.size() - i);
   }
   void reject(size_t i, const Why &why) {

@@ -29,7 +29,7 @@
 namespace moec {
 
 struct TuneQuery {
-  TuneStage stage;     // a record needs the same shape; the spec's hash, if there is one, only prefers
+  TuneStage stage;     // a record needs the same shape; the spec's hash and the name only prefer
   std::string target;  // "cpu:avx512", "cuda:sm_90a"
   TuneMachine machine; // that the kernels will run on
   TuneStamp now;       // currentStamp
@@ -53,7 +53,7 @@ enum class TuneReason {
   Undecided, // a measurement, and no choice is used
   Device,    // a nearer device has a choice
   Source,    // a source that comes first has a choice
-  Superseded // otherwise usable, but another one is better: measured, or by spec, threads or date
+  Superseded // otherwise usable, but another one is better: measured, or by spec, stage, threads or date
 };
 const char *tuneReasonName(TuneReason reason); // "stale", ...
 

@@ -227,7 +227,7 @@ void moec_top_tokens(const moec_places *places, int64_t num_tokens, int64_t sequ
 
 void moec_make_slots(int64_t num_tokens, int64_t sequence_tokens, int64_t choices, int64_t num_groups,
                      const moec_route *route) {
-  int64_t each = choices / num_groups, sequences = num_tokens / sequence_tokens;
+  int64_t each = choices / num_groups, sequences = num_tokens ? num_tokens / sequence_tokens : 0;
   for (int64_t g = 0; g <= num_groups; ++g)
     route->offsets[g] = (int32_t)(g * sequences * each);
   for (int64_t b = 0; b < sequences; ++b)

@@ -147,8 +147,7 @@ static void run_gradient(walk *w, const moec_step *step) {
 static void run_copy(walk *w, const moec_step *step) {
   const moec_plan *plan = &w->layer->plan;
   const moec_buffer *to = &plan->buffers[plan->args[step->first_arg + MOEC_COPY_TO]];
-  size_t bytes =
-      (size_t)moec_extent_at(to->bytes, w->num_tokens, w->num_tokens / (w->sequence_tokens | !w->num_tokens));
+  size_t bytes = (size_t)moec_extent_at(to->bytes, w->num_tokens, w->num_tokens / w->sequence_tokens);
   if (w->step_args[MOEC_COPY_FROM])
     memcpy(w->step_args[MOEC_COPY_TO], w->step_args[MOEC_COPY_FROM], bytes);
   else
@@ -362,7 +361,9 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
        w.first_token += chunk ? chunk : 1) {
     int64_t left = args->num_tokens - w.first_token;
     w.num_tokens = left < chunk ? left : chunk;
-    w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence : w.num_tokens;
+    w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence
+                        : w.num_tokens                          ? w.num_tokens
+                                                                : 1; /* of 0 sequences: it divides */
     w.next_index = 0;
     w.open_step = -1;
     w.step = NULL;

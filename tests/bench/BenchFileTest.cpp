@@ -31,7 +31,7 @@ BenchRun runOf(double scale) {
   run.machine.logicalCpus = 8;
   run.peak = "AVX2 f32 FMA";
   run.ceilings = {100, 10};
-  run.steps = {{"router", "matmul", true}, {"experts_down", "matmul", false}};
+  run.steps[BenchPass::Forward] = {{"router", "matmul", true}, {"experts_down", "matmul", false}};
   for (int64_t tokens : {1, 32}) {
     BenchSeries series;
     series.tokens = tokens;
@@ -98,6 +98,36 @@ TEST(BenchFile, both_forms_hold_what_was_written) {
   }
 }
 
+TEST(BenchFile, passes_are_read_and_compared_apart) {
+  BenchRun both = runOf(1), slower = runOf(1);
+  for (BenchRun *run : {&both, &slower}) {
+    run->series[0].pass = BenchPass::Saving;
+    run->series[1].pass = BenchPass::Backward;
+    run->series[1].tokens = 1;
+    run->steps[BenchPass::Saving] = run->steps[BenchPass::Backward] = run->steps[BenchPass::Forward];
+    run->gradientType = "bf16";
+  }
+  for (BenchRound &round : slower.series[1].rounds)
+    round.us *= 2;
+  std::optional<BenchFile> a = read(textOf(both, "json")), b = read(textOf(slower, "jsonl")),
+                           forward = read(textOf(runOf(1), "json"));
+  ASSERT_TRUE(a && b && forward);
+  EXPECT_EQ(a->results[0].pass, BenchPass::Saving);
+  EXPECT_EQ(a->results[1].pass, BenchPass::Backward);
+  EXPECT_EQ(b->results[1].context.gradientType, "bf16");
+  EXPECT_EQ(forward->results[0].pass, BenchPass::Forward);
+  BenchComparison comparison = compareBenchFiles(*a, *b);
+  ASSERT_EQ(comparison.rows.size(), 2u);
+  EXPECT_EQ(comparison.rows[0].ratio.ratio, 1);
+  EXPECT_EQ(comparison.rows[1].ratio.ratio, 2);
+  EXPECT_EQ(rowName(comparison.rows[1]), "T=1, 2 threads, uniform, backward");
+  std::ostringstream os;
+  writeComparison(os, comparison, false);
+  EXPECT_NE(os.str().find("\n| T | pass | threads |"), std::string::npos) << os.str();
+  EXPECT_NE(os.str().find("\n| 1 | backward | 2 | uniform |"), std::string::npos) << os.str();
+  EXPECT_EQ(compareBenchFiles(*a, *forward).rows.size(), 0u) << "a call that saves is another call";
+}
+
 TEST(BenchFile, withheld_figures_stay_unknown) {
   BenchRun run = runOf(1);
   for (BenchRound &round : run.series[0].rounds)
@@ -127,6 +157,9 @@ TEST(BenchFile, what_is_wrong_is_said_at_its_place) {
   EXPECT_EQ(errorsOf("{\"moec_bench\": 2}"), "E-RESULT a.json:1:16: \"moec_bench\" is 2; this moec reads 1\n");
   EXPECT_EQ(errorsOf(head + "\"results\": []}"), "E-RESULT a.json: the file holds no result\n");
   EXPECT_EQ(errorsOf(head + "\"results\": [\n 5]}"), "E-RESULT a.json:3:2: a result is a number; expected an object\n");
+  EXPECT_EQ(
+      errorsOf(head + "\"tokens\": 1, \"rounds\": 1, \"pass\": \"back\",\n\"rounds_accepted\": 1, \"round_us\": []}"),
+      "E-RESULT a.json:2:35: \"pass\" is \"back\"; expected \"forward\", \"forward_saving\" or \"backward\"\n");
   EXPECT_EQ(errorsOf(head + "\"tokens\": 1.5, \"rounds\": 1,\n\"rounds_accepted\": 1, \"round_us\": [3, -4, \"x\"]}"),
             "E-RESULT a.json:2:11: \"tokens\" is 1.5; expected a whole number from 0\n"
             "E-RESULT a.json:3:39: a time of \"round_us\" is -4; expected a positive number\n"

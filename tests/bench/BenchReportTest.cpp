@@ -105,8 +105,8 @@ TEST(BenchReport, csv_prints_one_row_per_t) {
   std::ostringstream os;
   writeReport(os, run, "csv");
   EXPECT_EQ(os.str(), "name,isa,threads,tokens,us_median,us_low,us_high,gflops,gbps,bound_us,share_of_bound,rounds,"
-                      "rounds_accepted,compute_gflops,read_gbps,reason\n"
-                      "tiny,avx2,1,4,20000,20000,20000,50,5,10000,0.5,1,1,100,10,\n");
+                      "rounds_accepted,compute_gflops,read_gbps,reason,pass\n"
+                      "tiny,avx2,1,4,20000,20000,20000,50,5,10000,0.5,1,1,100,10,,forward\n");
 }
 
 static BenchRun withheldRun() {
@@ -138,10 +138,32 @@ TEST(BenchReport, tables_have_a_dash_and_a_reason_for_what_is_withheld) {
   EXPECT_NE(table.find("| 8 | - | - | - | - | 10000.0 (read) | - (no round accepted) | 0 of 1 |\n"), std::string::npos)
       << table;
   std::string csv = reportOf(withheldRun(), "csv");
-  EXPECT_NE(csv.find("tiny,avx2,1,4,5000,5000,5000,200,20,,,1,1,100,10,above the ceiling: probe again\n"
-                     "tiny,avx2,1,8,,,,,,10000,,1,0,100,10,no round accepted\n"),
+  EXPECT_NE(csv.find("tiny,avx2,1,4,5000,5000,5000,200,20,,,1,1,100,10,above the ceiling: probe again,forward\n"
+                     "tiny,avx2,1,8,,,,,,10000,,1,0,100,10,no round accepted,forward\n"),
             std::string::npos)
       << csv;
+}
+
+TEST(BenchReport, a_run_of_several_passes_says_which) {
+  BenchRun run = withheldRun();
+  EXPECT_TRUE(run.isOfForward());
+  EXPECT_EQ(reportOf(run, "md").find("pass"), std::string::npos);
+  run.series[1].tokens = 4;
+  run.series[1].pass = BenchPass::Backward;
+  run.gradientType = "bf16";
+  EXPECT_FALSE(run.isOfForward());
+  std::string table = reportOf(run, "md");
+  EXPECT_EQ(table.find("| T | pass | time, us |"), 0u) << table;
+  EXPECT_NE(table.find("\n| 4 | forward | 5000.0 |"), std::string::npos) << table;
+  EXPECT_NE(table.find("\n| 4 | backward | - |"), std::string::npos) << table;
+  EXPECT_NE(table.find("those of matrices in bf16"), std::string::npos) << table;
+  EXPECT_NE(reportOf(run, "csv").find(",no round accepted,backward\n"), std::string::npos);
+  llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(reportOf(run, "json"));
+  ASSERT_TRUE(bool(parsed));
+  const llvm::json::Array &results = *parsed->getAsObject()->getArray("results");
+  EXPECT_EQ(results[0].getAsObject()->getString("pass"), llvm::StringRef("forward"));
+  EXPECT_EQ(results[1].getAsObject()->getString("pass"), llvm::StringRef("backward"));
+  EXPECT_EQ(parsed->getAsObject()->getObject("types")->getString("gradients"), llvm::StringRef("bf16"));
 }
 
 TEST(BenchReport, json_has_null_and_a_reason_for_what_is_withheld) {

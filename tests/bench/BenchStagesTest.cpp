@@ -31,7 +31,8 @@ BenchRun runOf(std::vector<BenchRound> rounds) {
   run.name = "tiny";
   run.isa = "avx2";
   run.ceilings = {100, 10};
-  run.steps = {{"router", "matmul", true}, {"experts_down", "matmul", false}, {"combine", "rows", true}};
+  run.steps[BenchPass::Forward] = {
+      {"router", "matmul", true}, {"experts_down", "matmul", false}, {"combine", "rows", true}};
   run.series.resize(1);
   run.series[0].tokens = 4;
   run.series[0].rounds = std::move(rounds);
@@ -77,7 +78,7 @@ TEST(BenchStages, nothing_is_reported_without_an_accepted_round) {
   os.str("");
   writeReport(os, run, "csv");
   text = os.str();
-  EXPECT_NE(text.find("tiny,avx2,1,4,router,matmul,yes,,,,1,0\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("tiny,avx2,1,4,router,matmul,yes,,,,1,0,forward\n"), std::string::npos) << text;
 }
 
 TEST(BenchStages, clock_gives_each_step_its_own_time) {
@@ -120,10 +121,11 @@ TEST(BenchStages, tables_name_every_step) {
   BenchRun run = runOf({round({1, 8, 1})});
   std::ostringstream os;
   writeReport(os, run, "csv");
-  EXPECT_EQ(os.str(), "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted\n"
-                      "tiny,avx2,1,4,router,matmul,yes,1,1,0.1,1,1\n"
-                      "tiny,avx2,1,4,experts_down,matmul,no,8,8,0.8,1,1\n"
-                      "tiny,avx2,1,4,combine,rows,yes,1,1,0.1,1,1\n");
+  EXPECT_EQ(os.str(), "name,isa,threads,tokens,step,kind,routing,us_median,cpu_us_median,share,rounds,rounds_accepted,"
+                      "pass\n"
+                      "tiny,avx2,1,4,router,matmul,yes,1,1,0.1,1,1,forward\n"
+                      "tiny,avx2,1,4,experts_down,matmul,no,8,8,0.8,1,1,forward\n"
+                      "tiny,avx2,1,4,combine,rows,yes,1,1,0.1,1,1,forward\n");
   os.str("");
   run.distinctExperts = 2;
   run.experts = 8;
@@ -132,6 +134,25 @@ TEST(BenchStages, tables_name_every_step) {
   EXPECT_NE(os.str().find("| 4 | experts_down | matmul | 8.0 | 8.0 | 80.00 % |"), std::string::npos) << text;
   EXPECT_NE(os.str().find("| 4 | **all but expert matmuls** | | 2.0 | 2.0 | 20.00 % |"), std::string::npos) << text;
   EXPECT_NE(os.str().find("Experts share storage: 2 of 8 have their own."), std::string::npos) << text;
+}
+
+// Each pass has the steps of its own plan, and its rows say which it is.
+TEST(BenchStages, passes_have_their_own_steps) {
+  BenchRun run = runOf({round({1, 8, 1})});
+  run.series[0].pass = BenchPass::Saving;
+  run.steps[BenchPass::Saving] = run.steps[BenchPass::Forward];
+  run.steps[BenchPass::Backward] = {{"experts_down_dgrad", "matmul", false}, {"rows_backward", "rows", true}};
+  run.series.push_back({4, BenchPass::Backward, {round({6, 2})}});
+  std::ostringstream os;
+  writeReport(os, run, "md");
+  std::string text = os.str();
+  EXPECT_NE(text.find("| 4 | forward that saves | experts_down | matmul | 8.0 | 8.0 | 80.00 % |"), std::string::npos);
+  EXPECT_NE(text.find("| 4 | backward | experts_down_dgrad | matmul | 6.0 | 6.0 | 75.00 % |"), std::string::npos);
+  EXPECT_NE(text.find("| 4 | backward | **all but expert matmuls** | | 2.0 | 2.0 | 25.00 % |"), std::string::npos)
+      << text;
+  os.str("");
+  writeReport(os, run, "csv");
+  EXPECT_NE(os.str().find("tiny,avx2,1,4,rows_backward,rows,yes,2,2,0.25,1,1,backward\n"), std::string::npos);
 }
 
 TEST(AliasedWeights, only_the_first_have_pages_of_their_own) {

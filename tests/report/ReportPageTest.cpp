@@ -352,6 +352,20 @@ TEST(ReportSeries, labels_name_what_differs) {
   EXPECT_EQ(labelsOf(seriesOf(files)), std::vector<std::string>{"tiny"});
 }
 
+TEST(ReportSeries, passes_are_lines_of_their_own) {
+  BenchFile file = fileOf();
+  size_t calls = file.results.size();
+  for (size_t i = 0; i < calls; ++i) {
+    file.results.push_back(file.results[i]);
+    file.results[i].pass = BenchPass::Saving;
+    file.results.back().pass = BenchPass::Backward;
+  }
+  std::vector<ReportSeries> series = seriesOf({file});
+  EXPECT_EQ(labelsOf(series), (std::vector<std::string>{"forward that saves", "backward"}));
+  EXPECT_EQ(series[0].results.size(), calls);
+  EXPECT_EQ(series[1].results.size(), calls);
+}
+
 // Of a call that was measured twice, the better measurement is shown.
 TEST(ReportSeries, repeated_calls_are_one_mark) {
   std::vector<BenchFile> files = {fileOf()};

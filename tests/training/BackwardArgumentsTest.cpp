@@ -226,6 +226,27 @@ TEST_F(BackwardArguments, no_tokens) {
   }
 }
 
+// Layers in which tokens of a sequence, or of the call, depend on each other; the caller names no sequences.
+TEST(BackwardWithoutTokens, clears_the_gradients_of_layers_with_sequences) {
+  for (const char *json : {R"({"moec": 1, "name": "slots", "hidden": 16, "passes": ["forward", "backward"],
+                               "router": {"kind": "soft", "slots": 2, "scope": "sequence"},
+                               "experts": {"count": 3, "intermediate": 8}})",
+                           R"({"moec": 1, "name": "slots", "hidden": 16, "passes": ["forward", "backward"],
+                               "router": {"kind": "soft", "slots": 2, "scope": "batch"},
+                               "experts": {"count": 3, "intermediate": 8}})",
+                           R"({"moec": 1, "name": "losses", "hidden": 16, "passes": ["forward", "backward"],
+                               "router": {"top_k": 2}, "experts": {"count": 3, "intermediate": 8},
+                               "losses": [{"kind": "load_balance", "scope": "sequence", "coef": 0.01}]})"}) {
+    std::unique_ptr<TrainedLayer> layer = TrainedLayer::make(json);
+    ASSERT_TRUE(layer) << json;
+    BackwardCall call(*layer, 0);
+    ASSERT_EQ(call.run(), MOEC_OK) << json << lastError();
+    for (const Gradient &gradient : call.gradients.all)
+      for (double v : gradient.values())
+        ASSERT_EQ(v, 0) << json << gradient.name;
+  }
+}
+
 TEST_F(BackwardArguments, a_layer_that_does_not_train) {
   EditablePass alone(*trained->loaded->get());
   alone.package.backward = nullptr;

@@ -71,6 +71,20 @@ TEST(lookup, a_wrong_kernel_is_wrong_with_other_packed_rows) {
   EXPECT_EQ(look({{choice({9, 12}, panel(4, 24))}, {wrong}}).substr(0, 6), "used 0");
 }
 
+// Stages of one shape in one layer, as those of a forward and a backward pass: each prefers its own record.
+TEST(lookup, the_stage_of_the_name_comes_before_a_newer_one_of_its_shape) {
+  TuneRecord other = changed(chosen(4), [](TuneRecord &record) {
+    record.stage.name = "experts_up_dgrad", record.stamp.date = "2026-11-28T10:00:00Z";
+  });
+  EXPECT_EQ(look({{chosen()}, {other}}), "used 0 exact\n1 superseded: by f0:1");
+  TuneQuery dgrad = query();
+  dgrad.stage.name = "experts_up_dgrad";
+  EXPECT_EQ(look({{chosen()}, {other}}, dgrad), "used 1 exact\n0 superseded: by f1:1");
+  EXPECT_EQ(look({{chosen()}}, dgrad), "used 0 exact");
+  TuneRecord otherSpec = changed(other, [](TuneRecord &record) { record.stage.spec = std::string(64, 'b'); });
+  EXPECT_EQ(look({{chosen()}, {otherSpec}}, dgrad), "used 0 exact\n1 superseded: by f0:1");
+}
+
 TEST(lookup, nothing_known) { EXPECT_EQ(look({}), "none"); }
 
 TEST(lookup, one_choice_is_used_at_its_rows) {
