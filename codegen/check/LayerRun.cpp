@@ -4,7 +4,7 @@
 
 #include "codegen/check/LayerRun.h"
 
-#include "codegen/check/DeviceCall.h"
+#include "codegen/check/DeviceArguments.h"
 
 #include "runtime/layer/aliased_forward.h"
 
@@ -226,7 +226,7 @@ static size_t bytesOf(int32_t dtype) { return size_t(dataTypeBits(DataType(dtype
 
 Result<> LayerRun::forwardOnDevice(moec_forward_args args) {
   size_t wide = size_t(args.num_tokens) * size_t(facts.hidden);
-  DeviceCall call(*device);
+  DeviceArguments call(*device);
   call.readInputs(inputs, args);
   call.read(args.x, wide * bytesOf(facts.x_dtype));
   call.write(args.y, wide * bytesOf(facts.y_dtype));
@@ -242,7 +242,7 @@ Result<> LayerRun::forwardOnDevice(moec_forward_args args) {
 
 Result<> LayerRun::backwardOnDevice(moec_backward_args args) {
   size_t wide = size_t(args.num_tokens) * size_t(facts.hidden);
-  DeviceCall call(*device);
+  DeviceArguments call(*device);
   call.readInputs(inputs, args);
   call.read(args.x, wide * bytesOf(facts.x_dtype));
   call.read(args.grad_y, wide * bytesOf(facts.y_dtype));

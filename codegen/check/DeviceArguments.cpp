@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "codegen/check/DeviceCall.h"
+#include "codegen/check/DeviceArguments.h"
 
 namespace moec {
 
 // NOTE: results are copied there too, so that what a call leaves as it was shows as what the host had.
-void *DeviceCall::moved(const void *host, size_t bytes, bool isWritten) {
+void *DeviceArguments::moved(const void *host, size_t bytes, bool isWritten) {
   if (!host)
     return nullptr;
   buffers.push_back({isWritten ? const_cast<void *>(host) : nullptr, DeviceMemory(device, bytes)});
@@ -14,14 +14,14 @@ void *DeviceCall::moved(const void *host, size_t bytes, bool isWritten) {
   return memory.data();
 }
 
-void *DeviceCall::space(size_t bytes, bool poison) {
+void *DeviceArguments::space(size_t bytes, bool poison) {
   buffers.push_back({nullptr, DeviceMemory(device, bytes)});
   DeviceMemory &memory = buffers.back().memory;
   complete = complete && memory.data() && (!poison || memory.fill(0xff));
   return memory.data();
 }
 
-Result<> DeviceCall::finish(const std::function<Result<>()> &call) {
+Result<> DeviceArguments::finish(const std::function<Result<>()> &call) {
   if (!complete)
     return Diagnostic::error("E-MEMORY", "no device memory for a call");
   if (device.beforeRun)

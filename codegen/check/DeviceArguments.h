@@ -2,8 +2,8 @@
 //
 // A call's arguments in host memory -> the same in device memory, each in an allocation of its exact size, and back.
 
-#ifndef MOEC_CODEGEN_CHECK_DEVICECALL_H
-#define MOEC_CODEGEN_CHECK_DEVICECALL_H
+#ifndef MOEC_CODEGEN_CHECK_DEVICEARGUMENTS_H
+#define MOEC_CODEGEN_CHECK_DEVICEARGUMENTS_H
 
 #include "codegen/check/CallInputs.h"
 #include "codegen/check/DeviceMemory.h"
@@ -15,9 +15,9 @@
 namespace moec {
 
 // One call. Pointers it changes are of device memory that it owns.
-class DeviceCall {
+class DeviceArguments {
 public:
-  explicit DeviceCall(const DeviceContext &device) : device(device) {}
+  explicit DeviceArguments(const DeviceContext &device) : device(device) {}
 
   // `pointer`, if it is not null, becomes that of a copy; finish() leaves the host's alone, or brings it up to date.
   template <typename T> void read(T *&pointer, size_t bytes) {
