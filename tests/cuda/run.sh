@@ -12,6 +12,7 @@
 #   presets           every preset with narrow experts and its own schedule: all kernels that presets have         60
 #   golden-watched    stored vectors, each launch waited for                                                       40
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
+#   backward          layers that train: gradients against stored ones, watched, then overlapping                  40
 #   big               layers of real size against float64 of sampled tokens                                        70
 #   random            layers of every kind, in 16 processes                                                        60
 #   graph             captured calls, replayed; two streams; calls behind each other on one workspace              40
@@ -33,7 +34,7 @@
 # Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results
 # cannot be written, 9 nothing failed but a limit of time cut the run.
 set -u
-all_parts='device units core presets golden-watched golden-unwatched big random graph bench profile sanitizer'
+all_parts='device units core presets golden-watched golden-unwatched backward big random graph bench profile sanitizer'
 
 usage() {
   echo "usage: sh run.sh BUNDLE RESULTS [PART...], parts: $all_parts" >&2
@@ -166,6 +167,20 @@ run_presets() {
   wait
 }
 
+# Its kernels wait for each other at first.
+run_backward() {
+  end=$(($(date +%s) + $1))
+  for form in backward "backward-unwatched --unwatched"; do
+    i=0
+    while [ $i -lt 8 ]; do
+      # shellcheck disable=SC2086 # an option is a word
+      (cases backward $((end - $(date +%s))) $i --share $i/8 --as $form backward "$folder/backward") &
+      i=$((i + 1))
+    done
+    wait
+  done
+}
+
 # A line of `big` names the packages of one layer, which share their weights.
 run_big() {
   [ -s "$folder/big" ] || say "skip big: the bundle has no layers of real size"
@@ -287,6 +302,7 @@ part() { # PART
   presets) run_presets "$2" ;;
   golden-watched) cases golden-watched "$2" 0 golden "$folder/golden" ;;
   golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;
+  backward) run_backward "$2" ;;
   big) run_big "$2" ;;
   random) run_random "$2" ;;
   graph) run_graph "$2" ;;

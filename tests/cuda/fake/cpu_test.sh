@@ -55,6 +55,31 @@ expect 0 '^golden: 2 checks, 2 passed' golden "$work/golden"
 expect 0 '^golden: 1 checks, 1 passed' --after mixtral-f32 golden "$work/golden"
 expect 0 '^golden: 1 checks, 1 passed' --share 1/2 golden "$work/golden"
 expect 0 '^golden: 0 checks' --after olmoe-f32 golden "$work/golden"
+
+# Stored gradients; layers of another activation, and gradients that are cut short.
+mkdir "$work/backward"
+export GRADIENTS="$1/bin/moec-cuda-gradients" GRADIENTS_HASH=none TEMPLATES="$root/templates"
+python3 "$here/../trained.py" "$here/../trained.txt" "$work/backward" rows-f32 odd-f32 >"$work/list" || failed=1
+for name in rows-f32 odd-f32; do
+  package "$work/backward/$name" "$work/backward/$name.json" - - --max-tokens 64
+  sh "$here/../gradients.sh" "$work/backward/$name.gradients" "$work/backward/$name.json" 0 3 17 || failed=1
+done
+expect 0 '^pass backward rows-f32: 3 calls, ' backward "$work/backward"
+mkdir "$work/other"
+edited "$work/backward/rows-f32.json" "$work/other/act.json" 's["experts"]["act"] = "gelu"'
+edited "$work/backward/rows-f32.json" "$work/other/frozen.json" 's["frozen"] = ["experts.*[1:3]"]'
+edited "$work/backward/rows-f32.json" "$work/other/loss.json" 's["losses"].pop()'
+for name in act frozen loss; do
+  package "$work/other/$name" "$work/other/$name.json" - - --max-tokens 64
+  cp "$work/backward/rows-f32.gradients" "$work/other/$name.gradients"
+done
+cp -r "$work/backward/rows-f32" "$work/other/short"
+cp "$work/backward/rows-f32.json" "$work/other/short.json"
+head -c 5000 "$work/backward/rows-f32.gradients" >"$work/other/short.gradients"
+expect 1 '^FAIL backward act: T=3: gradient of ' backward "$work/other" act
+expect 1 '^FAIL backward frozen: T=3: gradient of ' backward "$work/other" frozen
+expect 1 '^FAIL backward loss: T=3: gradient of ' backward "$work/other" loss
+expect 1 '^FAIL backward short: short.gradients cannot be read' backward "$work/other" short
 mkdir "$work/empty"
 expect 1 '^golden: 0 checks' golden "$work/empty"
 expect 2 '^usage: ' --on-cpu graph "$work/golden"
