@@ -234,8 +234,8 @@ struct WgmmaOperand {
   int64_t stepBytes() const { return depthFirst ? 16 * 128 : 32; } // of 16 elements of depth
 };
 
-// The input to shared memory as it is; n columns, `steps` times 16 of depth.
-void emitWgmma(Body &b, int64_t bytes, bool half, int64_t n, int64_t steps, WgmmaOperand one, WgmmaOperand two) {
+// The input to shared memory as it is, for wgmma.
+void fillForWgmma(Body &b, int64_t bytes) {
   CudaEmitter &e = b.e;
   for (int64_t i = 0; i < bytes; i += 2048) {
     Value offset = e.add(b.times(b.tid, 16), e.c32(int32_t(i)));
@@ -246,6 +246,11 @@ void emitWgmma(Body &b, int64_t bytes, bool half, int64_t n, int64_t steps, Wgmm
   }
   e.fenceAsync();
   e.barrier(0, 128);
+}
+
+// n columns, `steps` times 16 of depth; sums to the output from byte `to` on.
+void emitWgmma(Body &b, int64_t to, bool half, int64_t n, int64_t steps, WgmmaOperand one, WgmmaOperand two) {
+  CudaEmitter &e = b.e;
   Type type = half ? Type(e.b.getF16Type()) : Type(e.b.getBF16Type());
   Body::Values sums(size_t(n / 2), e.f(0));
   sums = e.wgmmaFence(sums);
@@ -258,7 +263,7 @@ void emitWgmma(Body &b, int64_t bytes, bool half, int64_t n, int64_t steps, Wgmm
   sums = e.wgmmaWait(0, sums);
   Value own = b.own(b.out, n * 2);
   for (auto [i, sum] : llvm::enumerate(sums))
-    e.store(sum, e.at(own, int64_t(4 * i)), 4);
+    e.store(sum, e.at(own, to + int64_t(4 * i)), 4);
 }
 
 // A: the first 8192 bytes of the input, 64 rows of 64; B: n rows behind it; both as they are, so swizzled rows. An
@@ -278,14 +283,19 @@ void addWgmma(std::vector<UnitKernel> &list) {
         std::string name = "wgmma" + std::string(a.depthFirst ? "_transa" : "") + (b.depthFirst ? "_transb" : "");
         list.push_back({name + "_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 0,
                         size_t(bytes), size_t(n) * 256, true,
-                        [=](Body &body) { emitWgmma(body, bytes, half, n, 4, a, b); }, true});
+                        [=](Body &body) {
+                          fillForWgmma(body, bytes);
+                          emitWgmma(body, 0, half, n, 4, a, b);
+                        },
+                        true});
       }
 }
 
 // Which element an operand that is depth first is read from, told by f16 numbers that stand for places: place % 1024,
-// and place / 1024. The other operand is a unit matrix: row m of A chooses depth m % 16 of B, and column n of B depth n
-// of A, so that every word of the output is one element. Distances are those of no kernel, and far from each other:
-// where the hardware takes one for the other, every second column or line comes from a place that says so.
+// and then, from as many bytes behind, place / 1024. The other operand is a unit matrix: row m of A chooses depth m % 16
+// of B, and column n of B depth n of A, so that every word of the output is one element. Distances are those of no
+// kernel, and far from each other: where the hardware takes one for the other, every second column or line comes from a
+// place that says so.
 constexpr int64_t placesBytes = 16384;
 
 void storeHalf(std::vector<char> &bytes, int64_t element, uint16_t bits) {
@@ -299,34 +309,41 @@ uint16_t halfOf(int64_t number) { // 0 .. 2047
   return number ? uint16_t((exponent + 15) << 10 | ((number << 10 >> exponent) & 0x3ff)) : uint16_t(0);
 }
 
-void fillPlaces(std::vector<char> &bytes, int64_t divisor, int64_t unitRows) {
-  for (int64_t i = 0; i < placesBytes / 2; ++i)
-    storeHalf(bytes, i, halfOf(i / divisor % 1024));
+void fillPlaces(std::vector<char> &bytes, int64_t unitRows) {
+  for (int64_t i = 0; i < placesBytes / 2; ++i) {
+    storeHalf(bytes, i, halfOf(i % 1024));
+    storeHalf(bytes, placesBytes / 2 + i, halfOf(i / 1024));
+  }
   for (int64_t row = 0; row < unitRows; ++row)
     for (int64_t k = 0; k < 64; ++k) {
       int64_t swizzled = row * 64 + ((k / 8) ^ (row % 8)) * 8 + k % 8;
-      storeHalf(bytes, placesBytes / 2 + swizzled, halfOf(k == row % 16));
+      storeHalf(bytes, placesBytes + swizzled, halfOf(k == row % 16));
     }
 }
 
 void addPlaces(std::vector<UnitKernel> &list) {
-  for (bool ofB : {false, true})
-    for (bool high : {false, true}) {
-      WgmmaOperand read = {0, true, 1024, 5120}, unit;
-      unit.at = placesBytes;
-      int64_t n = ofB ? 256 : 16, unitRows = ofB ? 64 : n, bytes = placesBytes + unitRows * 128;
-      UnitKernel kernel = {
-          std::string("wgmma_places_") + (ofB ? "b" : "a") + (high ? "_high" : "_low"),
-          128,
-          unsigned(bytes),
-          0,
-          size_t(bytes),
-          size_t(n) * 256,
-          true,
-          [=](Body &body) { emitWgmma(body, bytes, true, n, 1, ofB ? unit : read, ofB ? read : unit); }};
-      kernel.fill = [=](std::vector<char> &input) { fillPlaces(input, high ? 1024 : 1, unitRows); };
-      list.push_back(std::move(kernel));
-    }
+  for (bool ofB : {false, true}) {
+    int64_t n = ofB ? 256 : 16, unitRows = ofB ? 64 : n, bytes = 2 * placesBytes + unitRows * 128;
+    auto build = [=](Body &body) {
+      fillForWgmma(body, bytes);
+      WgmmaOperand unit;
+      unit.at = 2 * placesBytes;
+      for (int64_t part : {0, 1}) {
+        WgmmaOperand read = {part * placesBytes, true, 1024, 5120};
+        emitWgmma(body, part * n * 256, true, n, 1, ofB ? unit : read, ofB ? read : unit);
+      }
+    };
+    UnitKernel kernel = {ofB ? "wgmma_places_b" : "wgmma_places_a",
+                         128,
+                         unsigned(bytes),
+                         0,
+                         size_t(bytes),
+                         size_t(n) * 512,
+                         true,
+                         build};
+    kernel.fill = [=](std::vector<char> &input) { fillPlaces(input, unitRows); };
+    list.push_back(std::move(kernel));
+  }
 }
 
 std::vector<char> inputOf(const UnitKernel &kernel) {

@@ -110,7 +110,7 @@ num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$variants")" $cases)
 set +f
 mkdir "$work/trained"
 # shellcheck disable=SC2086 # one word per glob
-(set -f && python3 "$here/trained.py" "$here/trained.txt" "$work/trained" ${trained:-none}) >"$work/trained.list"
+(set -f && python3 "$here/trained.py" table "$here/trained.txt" "$work/trained" ${trained:-none}) >"$work/trained.list"
 set -f
 num_trained=$(wc -l <"$work/trained.list")
 packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs + num_trained))
@@ -174,17 +174,23 @@ done <"$work/trained.list"
 # CASE | PRESET | T checked | T timed | flags | script
 grep '|' "$variants" | grep -v '^#' >"$work/variants"
 : >"$folder/measured"
+: >"$folder/trained"
 while IFS='|' read -r case preset checked timed flags script; do
   case=$(echo $case) preset=$(echo $preset)
   is_chosen "$case" $cases || continue
   echo $checked >"$folder/bench/$case.tokens"
+  spec=$root/dsl/presets/$preset.json
   case $timed in
+  *backward*)
+    python3 "$here/trained.py" spec "$spec" "$work/trained/$case.json"
+    spec=$work/trained/$case.json
+    echo $case $(echo $timed | sed 's/backward *//') >>"$folder/trained" ;;
   *with*) sed -i "/^$(echo $timed | sed 's/with *//') /s/\$/,$case/" "$folder/measured" ;;
   *) echo $case $timed '' >>"$folder/measured" ;;
   esac
   script=$(printf '%s\n' "$script" | sed 's/^ *//; s/ *$//; s/^$/-/')
-  job "$folder/bench/$case" "$root/dsl/presets/$preset.json" - "$script" --max-tokens 32768 $flags
-  echo "$preset $case" >>"$work/big"
+  job "$folder/bench/$case" "$spec" - "$script" --max-tokens 32768 $flags
+  case $timed in *backward*) ;; *) echo "$preset $case" >>"$work/big" ;; esac
 done <"$work/variants"
 sed -i 's/ ,/ /' "$folder/measured"
 touch "$work/big"

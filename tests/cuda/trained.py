@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# trained.py TABLE FOLDER [GLOB...] -> FOLDER/CASE.json, the spec of each layer of trained.txt whose name a glob
-# chooses, and on stdout "CASE|T...|FLAG..." a line.
+# trained.py table TABLE FOLDER [GLOB...]   FOLDER/CASE.json, the spec of each layer of trained.txt whose name a glob
+#                                           chooses, and on stdout "CASE|T...|FLAG..." a line
+# trained.py spec SPEC OUT                  the spec of the same layer with a backward pass
 import fnmatch
 import json
 import os
@@ -16,20 +17,30 @@ def spec_of(name, dtype, sizes, extra):
             **json.loads("{" + extra + "}"), "passes": ["forward", "backward"]}
 
 
-def main(words):
-    if len(words) < 2:
-        print("usage: trained.py TABLE FOLDER [GLOB...]", file=sys.stderr)
-        return 2
-    table, folder, globs = words[0], words[1], words[2:] or ["*"]
+def make_table(table, folder, globs):
     with open(table) as file:
         lines = [line.strip() for line in file if "|" in line and not line.startswith("#")]
     for line in lines:
         name, dtype, *sizes, tokens, flags, extra = [field.strip() for field in line.split("|", 8)]
-        if not any(fnmatch.fnmatchcase(name, glob) for glob in globs):
-            continue
-        with open(os.path.join(folder, name + ".json"), "w") as out:
-            out.write(json.dumps(spec_of(name, dtype, sizes, extra), indent=1) + "\n")
-        print("%s|%s|%s" % (name, tokens, flags))
+        if any(fnmatch.fnmatchcase(name, glob) for glob in globs or ["*"]):
+            write(os.path.join(folder, name + ".json"), spec_of(name, dtype, sizes, extra))
+            print("%s|%s|%s" % (name, tokens, flags))
+
+
+def write(path, spec):
+    with open(path, "w") as out:
+        out.write(json.dumps(spec, indent=1) + "\n")
+
+
+def main(words):
+    if len(words) > 2 and words[0] == "table":
+        make_table(words[1], words[2], words[3:])
+    elif len(words) == 3 and words[0] == "spec":
+        with open(words[1]) as file:
+            write(words[2], {**json.load(file), "passes": ["forward", "backward"]})
+    else:
+        print("usage: trained.py table TABLE FOLDER [GLOB...] | spec SPEC OUT", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -45,6 +45,19 @@ expect 1 '^FAIL large other-act: T=' --tokens 2,40 large "$work/wrong" other-act
 expect 1 '^FAIL large other-scale: T=' --tokens 2,40 large "$work/wrong" other-scale
 expect 1 '^FAIL large other-capacity: T=' --tokens 256 large "$work/wrong" other-capacity
 
+# Gradients of layers of real size; frozen experts in place of others, and a layer that the formulas do not hold for.
+mkdir "$work/trained"
+python3 "$here/../trained.py" table "$here/../trained.txt" "$work/trained" tiles-flat >"$work/list" || failed=1
+package "$work/trained/tiles-flat" "$work/trained/tiles-flat.json" - - --max-tokens 512
+expect 0 '^pass large tiles-flat: 2 calls, .* gradients, at most ' --tokens 2,300 large "$work/trained"
+edited "$work/trained/tiles-flat.json" "$work/frozen.json" 's["frozen"] = ["experts.down[0:136]"]'
+package "$work/wrong/frozen" "$work/frozen.json" - - --max-tokens 512
+cp "$work/trained/tiles-flat.json" "$work/wrong/frozen.json"
+expect 1 '^FAIL large frozen: T=300: gradient of experts.down of expert ' --tokens 300 large "$work/wrong" frozen
+cp -r "$work/trained/tiles-flat" "$work/wrong/losses"
+edited "$work/trained/tiles-flat.json" "$work/wrong/losses.json" 's["losses"] = [{"kind": "z", "coef": 0.1}]'
+expect 1 '^FAIL large losses: T=2: gradients of such a layer are not known here' --tokens 2 large "$work/wrong" losses
+
 # Stored vectors; cases behind another, shares of cases.
 for name in mixtral-f32 olmoe-f32; do
   "$check" spec "$root/tests/golden" $name >"$work/$name.json"
@@ -59,7 +72,7 @@ expect 0 '^golden: 0 checks' --after olmoe-f32 golden "$work/golden"
 # Stored gradients; layers of another activation, and gradients that are cut short.
 mkdir "$work/backward"
 export GRADIENTS="$1/bin/moec-cuda-gradients" GRADIENTS_HASH=none TEMPLATES="$root/templates"
-python3 "$here/../trained.py" "$here/../trained.txt" "$work/backward" rows-f32 odd-f32 >"$work/list" || failed=1
+python3 "$here/../trained.py" table "$here/../trained.txt" "$work/backward" rows-f32 odd-f32 >"$work/list" || failed=1
 for name in rows-f32 odd-f32; do
   package "$work/backward/$name" "$work/backward/$name.json" - - --max-tokens 64
   sh "$here/../gradients.sh" "$work/backward/$name.gradients" "$work/backward/$name.json" 0 3 17 || failed=1
