@@ -63,8 +63,8 @@ public:
   Row xOf(int64_t t) const { return elements(x, activation, t * hidden, 1, hidden); }
   Row dyOf(int64_t t) const { return elements(dy, output, t * hidden, 1, hidden); }
 
-  // A gradient, and the size that its roundings are measured by: that of its tokens' parts, each as large as it would be
-  // if no rounded factor of it were near 0.
+  // A gradient, and the size that its roundings are measured by: that of its tokens' parts, each as large as it would
+  // be if no rounded factor of it were near 0.
   struct Sum {
     Row values;
     double squares = 0;

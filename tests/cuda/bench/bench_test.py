@@ -115,6 +115,9 @@ class BenchTest(unittest.TestCase):
         with open(results, "w") as file:
             file.write("device: NVIDIA H200, sm_90\ncall qwen3-30b-a3b 8 150.00\ncall qwen3-30b-a3b 32 300.00\n"
                        f"stage qwen3-30b-a3b 8 {down} 264 384 104544 1 4.00\n"
+                       "call qwen3-30b-a3b/saving 8192 1546.19\ncall qwen3-30b-a3b/backward 8192 6184.75\n"
+                       "stage qwen3-30b-a3b/backward 8192 moec_qwen3_30b_a3b__3_wgrad 4096 256 131072 1 3092.00\n"
+                       "stage qwen3-30b-a3b/backward 8192 moec_qwen3_30b_a3b__2_dgrad 4096 256 131072 1 3092.00\n"
                        "stage cut off\n")
         times = lambda us: {"us_median": us, "us_low": us, "us_high": us}
         head = {"case": "qwen3-30b-a3b", "routing": "uniform", "tokens": 8}
@@ -133,6 +136,10 @@ class BenchTest(unittest.TestCase):
         self.assertIn("predicted for h200", lines[0])
         self.assertTrue(find("qwen3-30b-a3b ", "uniform", " 8 ", "140.0", "900.0"))
         self.assertTrue(find("qwen3-30b-a3b-lag2 ", "150.0"))
+        # 2 x 618.5 GFLOP of 8192 tokens
+        self.assertTrue(find("qwen3-30b-a3b ", "8192", " backward", "6184.8", " 4.00 ", " 200 ", " 25%"))
+        self.assertTrue(find("3_wgrad", "4096", "3092.0", " 50.0%"))
+        self.assertFalse(find("qwen3-30b-a3b/backward ", "uniform"))
         self.assertTrue(find("qwen3-30b-a3b ", " 32 ", "300.0~"))  # of the profile, where the benchmark has none
         self.assertTrue(find("_experts_down_t3", "4.0", "(2 assumed)"))
         self.assertTrue(find("FAIL qwen3-30b-a3b uniform T=8: lag2: wrong"))

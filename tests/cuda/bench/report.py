@@ -6,8 +6,9 @@
 #             beside
 #   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its
 #             blocks fit onto a multiprocessor, which is said where the grid assumes more
-#   training  per layer that trains and T: a forward call that saves, backward calls with gradients in the weights' type
-#             and in f32, their rates (a backward pass multiplies twice what a forward pass does), and the kernels of each
+#   training  per layer that trains and T: a forward call that saves, backward calls with gradients in the weights'
+#             type and in f32, their rates (a backward pass multiplies twice what a forward pass does), and the kernels
+#             of each
 #
 # Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked
 # `~`.
@@ -136,8 +137,9 @@ def print_training(packages, calls, profiled, gpu):
             continue
         flops = experts_flops(package, tokens) * (1 if which == "saving" else 2)
         forward = calls.get((name + "/saving", tokens), own)
+        rate = flops / own * 1e6
         print("%-26s %6d %14s %s %10.2f %7.0f %9.0f%%" %
-              (name, tokens, which, micro(own), own / forward, flops / own * 1e-6, 100 * flops / own * 1e6 / gpu["peak"]))
+              (name, tokens, which, micro(own), own / forward, rate * 1e-12, 100 * rate / gpu["peak"]))
     for (case, tokens), kernels in profiled.items():
         if "/" not in case:
             continue
