@@ -76,7 +76,7 @@ job() {
 compile() {
   total=$(wc -l <"$jobs_file")
   : >"$FINISHED"
-  xargs -P "$jobs" -L 1 sh "$here/${2:-package.sh}" <"$jobs_file" &
+  xargs -r -P "$jobs" -L 1 sh "$here/${2:-package.sh}" <"$jobs_file" &
   compiling=$!
   while sleep 1 && kill -0 $compiling 2>/dev/null; do
     finished=$(wc -l <"$FINISHED")
@@ -115,8 +115,8 @@ set -f
 num_trained=$(wc -l <"$work/trained.list")
 packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs + num_trained))
 # KiB packed, measured: 1200 programs and units, 66 a golden case, 80 a preset or layer of real size, 95 a random layer,
-# 500 a layer that trains, most of it gradients
-estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs) + 500 * num_trained))
+# 350 a layer that trains, most of it gradients
+estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs) + 350 * num_trained))
 [ $estimate -le $most ] || die 1 "$packages packages are about $estimate KiB, at most $most; set RANDOM_LAYERS lower"
 say "$packages packages, about $estimate KiB, at $jobs a time"
 
