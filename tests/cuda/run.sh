@@ -14,7 +14,7 @@
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
 #   backward          layers that train: gradients against stored ones, watched, then overlapping                  40
 #   big               layers of real size against float64 of sampled tokens                                        70
-#   trained           the same of layers that train, and their gradients                                           70
+#   trained           the same of layers that train, and their gradients                                           80
 #   random            layers of every kind, in 16 processes                                                        60
 #   graph             captured calls, replayed; two streams; calls behind each other on one workspace              40
 #   bench             beside PyTorch, one process per layer                                                       110
@@ -170,6 +170,7 @@ run_presets() {
 
 # Its kernels wait for each other at first.
 run_backward() {
+  ls "$folder"/backward/*.gradients >/dev/null 2>&1 || { say "skip backward: the bundle has no layers that train"; return; }
   end=$(($(date +%s) + $1))
   for form in backward "backward-unwatched --unwatched"; do
     i=0
@@ -275,8 +276,9 @@ trained_for_graphs() {
 run_graph() {
   end=$(($(date +%s) + $1))
   cases graph "$1" 0 graph "$folder/core"
-  # shellcheck disable=SC2046 # one word per case
-  cases graph $((end - $(date +%s))) 0 graph "$folder/backward" $(trained_for_graphs)
+  some=$(trained_for_graphs)
+  # shellcheck disable=SC2086 # one word per case
+  [ -z "$some" ] || cases graph $((end - $(date +%s))) 0 graph "$folder/backward" $some
   cases graph $((end - $(date +%s))) 0 graph "$folder/graph"
 }
 
