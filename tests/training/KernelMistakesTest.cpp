@@ -144,7 +144,7 @@ bool otherWeights(EditablePass &p, moec_step &step) {
     return false;
   moec_buffer &buffer = p.buffer(p.arg(step.first_arg + 1));
   for (uint32_t w = 0; w < p.header().weights.count; ++w)
-    if (w != buffer.slot && p.weight(w).bytes == p.weight(buffer.slot).bytes &&
+    if (p.weight(w).offset != p.weight(buffer.slot).offset && p.weight(w).bytes == p.weight(buffer.slot).bytes &&
         p.weight(w).layout == p.weight(buffer.slot).layout) {
       buffer.slot = uint16_t(w);
       return true;
