@@ -36,12 +36,12 @@ uint32_t rowsPerTask(int64_t columns) {
 
 } // namespace
 
-int64_t elementBytesOf(Type type) { return type.isInteger(1) ? 1 : type.isBF16() || type.isF16() ? 2 : 4; }
+int64_t elementBytesOf(Type type) { return type.isBF16() || type.isF16() ? 2 : 4; }
 
 uint16_t typeCodeOf(Type type) {
   if (type.isBF16() || type.isF16())
     return type.isBF16() ? MOEC_BF16 : MOEC_F16;
-  return type.isInteger(32) ? MOEC_I32 : type.isInteger(1) ? MOEC_U8 : MOEC_F32;
+  return isa<FloatType>(type) ? MOEC_F32 : MOEC_I32;
 }
 
 // ---- buffers ----------------------------------------------------------------------------------------------------
