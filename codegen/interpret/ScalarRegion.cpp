@@ -38,8 +38,8 @@ double roundedTo(Type type, double v) {
   return v;
 }
 
-// NOTE: with errors the element is half a step off, and none that the type holds. A draw between the two neighbours would
-// be off by the middle of both on average, so that sums of many lay around another value than the exact one.
+// NOTE: with errors the element is half a step off, and none that the type holds. A draw between the two neighbours
+// would be off by the middle of both on average, so that sums of many lay around another value than the exact one.
 double Roundings::stored(Type type, double v) const {
   if (!narrow)
     return v;

@@ -30,8 +30,8 @@ bool Compilation::trains() const {
   return input.spec && (input.spec->passes.backward || input.spec->passes.backwardInput);
 }
 
-// Results of a forward pass that are equal and now one value, as the probabilities and the weights of a dense layer: each
-// is made by an op of its own again, because a call may ask for one of them only.
+// Results of a forward pass that are equal and now one value, as the probabilities and the weights of a dense layer:
+// each is made by an op of its own again, because a call may ask for one of them only.
 static void makeApart(func::FuncOp pass) {
   Operation *end = pass.getBody().front().getTerminator();
   llvm::SmallPtrSet<void *, 4> seen;
