@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// moec.hpp: the inputs of training of a compiled layer (masked.json), in calls that are random in nothing and in others.
+// moec.hpp: the inputs of training of a compiled layer (masked.json), in calls that are random in nothing and others.
 
 #include "masked.h"
 

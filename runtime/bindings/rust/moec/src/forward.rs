@@ -279,8 +279,8 @@ impl<'a> Forward<'a> {
         capacity: i32, ONE;
         /// `[1]` how many of the compiled choices to use.
         top_k: i32, ONE;
-        /// `[T, hidden]` draws of `[0, 1)` that jitter what the router reads: layers that train, as those below; 1/2 does
-        /// nothing.
+        /// `[T, hidden]` draws of `[0, 1)` that jitter what the router reads, 1/2 does nothing: of layers that train,
+        /// as those below.
         jitter: f32, ROWS;
         /// `[T, top_k]` draws of `[0, 1)`: which ids are replaced; 1: none.
         replace: f32, CHOICES;
