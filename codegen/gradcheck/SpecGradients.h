@@ -34,6 +34,7 @@ struct DifferentiatedLayer {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp whole, passes;
   bool looksAtAllTokens = false; // a token's choices depend on other tokens
+  bool learnsOtherwise = false;  // weights have the gradient of another value (moe.gradient_of)
 
   // Errors: those of the compiler.
   static Result<std::unique_ptr<DifferentiatedLayer>> make(const LayerSpec &spec, const std::string &templatesDir);
