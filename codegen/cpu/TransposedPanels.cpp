@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Matrices are transposed in rounds of two-vector shuffles: round d exchanges the halves of 2 d x 2 d squares. A tile of
-// 16 n by 32 k takes 48 shuffles; r rows of A multiply with it in 16 r dot products.
+// Matrices are transposed in rounds of two-vector shuffles: round d exchanges the halves of 2 d x 2 d squares. A tile
+// of 16 n by 32 k takes 48 shuffles; r rows of A multiply with it in 16 r dot products.
 
 #include "codegen/cpu/TransposedPanels.h"
 

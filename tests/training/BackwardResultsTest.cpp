@@ -112,8 +112,8 @@ TEST_P(BackwardResults, nan_in_one_token_stays_in_what_that_token_touches) {
   EXPECT_GT(clean, 100u);
 }
 
-// Forward that saves nothing has gate and up in one region. Of 20 columns its panels hold two blocks of 16, and a depth of
-// 32 has two: with 40 there are three and four. What lies behind an expert's last block is the next expert's.
+// Forward that saves nothing has gate and up in one region. Of 20 columns its panels hold two blocks of 16, and a depth
+// of 32 has two: with 40 there are three and four. What lies behind an expert's last block is the next expert's.
 TEST_P(BackwardResults, matrices_of_one_expert_stay_out_of_the_gradients_of_others) {
   for (const char *width : {"20", "40"}) {
     std::string more = std::string(R"(, "experts": {"count": 5, "intermediate": )") + width + "}";
