@@ -110,8 +110,8 @@ static bool isWrapTied(const ReferenceOutputs &want, int64_t row) {
 }
 
 // Whether rounding decides about the token: by its wrap, by a choice, because every disturbed run of the reference
-// routed it otherwise, or because some run did and the layer does. Jitter rounds what the router reads to the type of x,
-// and an expert may then take another token.
+// routed it otherwise, or because some run did and the layer does. Jitter rounds what the router reads to the type of
+// x, and an expert may then take another token.
 static bool isTied(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
                    int64_t row, bool absent, const Sensitivity &sensitivity) {
   if (isWrapTied(want, row))
