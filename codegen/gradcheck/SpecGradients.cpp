@@ -32,7 +32,7 @@ using interpret::Tensor;
 using interpret::TensorRef;
 
 static constexpr double clearChoice = 1e-5; // f32 and float64 decide alike on larger relative differences
-static constexpr int64_t firstRuns = 4, mostRuns = 32, mostDraws = 8;
+static constexpr int64_t firstRuns = 4, mostRuns = 96, mostDraws = 8;
 
 static StringRef roleOfArgument(func::FuncOp function, unsigned i) {
   return function.getArgAttrOfType<StringAttr>(i, "moe.role").getValue();

@@ -7,7 +7,7 @@
 // runs of the interpreter with the largest errors that kernels may make (ReferenceRounding.h), on the forward and the
 // backward function with what is saved between them as it is kept: rows of a gradient are limited as rows of y are
 // (RowSpread.h). A gradient has few errors of its own where few tokens reach an expert, and then a few runs may come
-// out near the exact one: where a limit is exceeded, 28 more runs decide.
+// out near the exact one: where a limit is exceeded, 92 more runs decide.
 //
 // A token about which rounding decides gets other gradients. Such calls are drawn anew; after 8 of them dy of those
 // tokens, and the losses' coefficients, are 0.
