@@ -5,6 +5,7 @@
 #include "codegen/check/RowSpread.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace moec {
 
@@ -46,18 +47,34 @@ void RowSpread::add(const std::vector<double> &run, const std::vector<uint8_t> &
   ++runs;
 }
 
+double RowSpread::sizeOf(size_t row) const {
+  double size = 0;
+  for (size_t i = row * columns; i < (row + 1) * columns; ++i)
+    size += std::isfinite(want[i]) ? want[i] * want[i] : 0;
+  return size;
+}
+
 RowSlack RowSpread::slack(double freedom) const {
+  std::vector<int64_t> all(tokens);
+  std::iota(all.begin(), all.end(), 0);
+  return slackOf(all, freedom);
+}
+
+RowSlack RowSpread::slackOf(const std::vector<int64_t> &some, double freedom) const {
   RowSlack out;
-  double size = 0, rows = 0;
-  for (double v : want)
-    size += std::isfinite(v) ? v * v : 0;
-  for (size_t t = 0; t < tokens; ++t) {
+  double size = 0, whole = 0, rows = 0;
+  for (size_t t = 0; t < tokens; ++t)
+    whole += sizeOf(t);
+  for (int64_t row : some) {
+    auto t = size_t(row);
+    size += sizeOf(t);
     out.most.push_back(2 * most[t]);
     out.rms.push_back((1 + 4 / std::sqrt(std::min({freedom, std::max(counted[t], 1.0), errors[t]}))) * rms[t]);
     rows += alongRows[t] / std::max(runs, 1.0);
   }
-  if (size > 0 && tokens > 0)
-    out.gain = 4 * (1 + 12 / (runs * double(tokens))) * std::sqrt(std::max(alongAll / runs, rows)) / size;
+  if (size > 0)
+    out.gain = 4 * (1 + 12 / (runs * double(some.size()))) *
+               std::max(std::sqrt(alongAll / runs) / whole, std::sqrt(rows) / size);
   return out;
 }
 

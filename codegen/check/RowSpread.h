@@ -40,8 +40,12 @@ public:
 
   // The limits. `freedom`: how many errors of its own a row has, at most.
   RowSlack slack(double freedom = HUGE_VAL) const;
+  // Those of some rows, compared without the others: for the gain Σ goes over these rows, and what moves all rows alike
+  // is taken from all.
+  RowSlack slackOf(const std::vector<int64_t> &some, double freedom = HUGE_VAL) const;
 
 private:
+  double sizeOf(size_t row) const; // Σ y²
   const std::vector<double> &want;
   size_t tokens, columns;
   double least;

@@ -7,9 +7,9 @@
 #include "codegen/CapturedDiagnostics.h"
 #include "codegen/build/BuildLayer.h"
 #include "codegen/build/FunctionLibrary.h"
+#include "codegen/check/GradientCompare.h"
 #include "codegen/check/OracleCheck.h"
 #include "codegen/check/RandomSpec.h"
-#include "codegen/check/RowsToCompare.h"
 #include "codegen/grad/Differentiate.h"
 #include "codegen/gradcheck/JoinedPasses.h"
 #include "codegen/gradcheck/ReferenceSlopes.h"
@@ -293,6 +293,10 @@ Result<> SpecGradients::take(const RoleTensors &given, std::unique_ptr<GradientE
   return {};
 }
 
+Result<> SpecGradients::settle() {
+  return now->call.tokens == 0 || now->runs >= mostRuns ? Result<>() : addRuns(*now, mostRuns - now->runs, nullptr);
+}
+
 Result<> SpecGradients::draw(const RoleTensors &drawn, uint64_t seed, int64_t tokens) {
   setWeights(drawn, seed);
   auto found = known.find({seed, tokens});
@@ -377,85 +381,12 @@ Result<> SpecGradients::checkSlopes(const GradientExpectation &of) const {
   return {};
 }
 
-namespace {
-
-// The kernel's gradient of one tensor beside the expected one.
-struct OneGradient {
-  std::vector<double> actual, expected;
-  CompareOptions options;
-};
-
-} // namespace
-
-// What f32, or the type of the gradient, loses where a value is added to another or stored.
-static double stepOf(DataType type) {
-  return type == DataType::BF16 ? 0x1p-8 : type == DataType::F16 ? 0x1p-11 : 0x1p-23;
-}
-
-static OneGradient sideBySide(const Gradient &got, const Gradient *before, const Tensor *exact, RowSlack slack) {
-  OneGradient out;
-  out.actual = got.values();
-  out.expected = exact ? exact->data : std::vector<double>(out.actual.size(), 0);
-  out.options.maxRel = shareOfRow;
-  out.options.slack = std::move(slack);
-  size_t columns = size_t(got.columns()), rows = columns ? out.expected.size() / columns : 0;
-  out.options.slack.most.resize(rows);
-  out.options.slack.rms.resize(rows);
-  std::vector<double> sum = before ? before->values() : std::vector<double>(out.expected.size(), 0);
-  for (size_t r = 0; r < rows; ++r) {
-    double most = 0;
-    bool any = false;
-    for (size_t i = r * columns; i < (r + 1) * columns && i < sum.size(); ++i) {
-      any |= out.expected[i] != 0;
-      most = std::max(most, std::fabs(sum[i]) + (std::isfinite(out.expected[i]) ? std::fabs(out.expected[i]) : 0));
-      out.expected[i] += sum[i];
-    }
-    if (!any) { // nothing is added to it, not even a rounding
-      if (before)
-        out.options.maxRel = 0;
-      continue;
-    }
-    double step = before || got.type != DataType::F32 ? stepOf(got.type) * most : 0;
-    out.options.slack.most[r] += step + 1e-36; // kernels flush what is smaller
-    out.options.slack.rms[r] += step + 1e-36;
-  }
-  if (before)
-    out.options.slack.gain = std::max(out.options.slack.gain, HUGE_VAL);
-  return out;
-}
-
-static bool isNowhereFinite(const std::vector<double> &values) {
-  return std::none_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
-}
-
 std::string SpecGradients::wrongGradient(const CallGradients &got, const CallGradients *before,
                                          CheckResult &result) const {
+  std::map<std::string, WantedGradient> wanted;
   for (const auto &[name, tensor] : now->exact)
-    if (!got.find(name))
-      return "the package has no gradient of " + name;
-  for (const Gradient &gradient : got.all) {
-    const Gradient *sum = before && gradient.role >= 0 ? before->find(gradient.name) : nullptr;
-    auto exact = now->exact.find(gradient.name);
-    if (exact == now->exact.end() && now->call.tokens > 0)
-      return "the package has a gradient of " + gradient.name + ", which the layer has not";
-    if (gradient.numElements() == 0)
-      continue;
-    bool empty = exact == now->exact.end();
-    if (!empty && isNowhereFinite(exact->second->data)) {
-      if (isNowhereFinite(gradient.values()))
-        continue;
-      return "the gradient of " + gradient.name + " is finite, expected NaN";
-    }
-    RowSlack slack = empty ? RowSlack() : now->spreads.at(gradient.name).slack();
-    OneGradient one = sideBySide(gradient, sum, empty ? nullptr : exact->second.get(), std::move(slack));
-    Comparison compared = compareRows(one.actual, one.expected, gradient.columns(), one.options);
-    std::string reason;
-    if (!result.worst.take(compared, ("gradient of " + gradient.name).c_str(), reason))
-      return reason;
-    result.compared.rows += size_t(compared.rows);
-    result.compared.values += size_t(compared.values);
-  }
-  return {};
+    wanted[name] = {&tensor->data, {}, now->spreads.at(name).slack()};
+  return moec::wrongGradient(got, before, wanted, now->call.tokens, result);
 }
 
 bool SpecGradients::compare(const CallGradients &got, const CallGradients *before, CheckResult &result,
@@ -469,7 +400,7 @@ bool SpecGradients::compare(const CallGradients &got, const CallGradients *befor
     }
     if (now->runs >= mostRuns || now->call.tokens == 0)
       break;
-    if (Result<> added = addRuns(*now, mostRuns - now->runs, nullptr); !added) {
+    if (Result<> added = settle(); !added) {
       reason = added.error().message;
       return false;
     }

@@ -71,6 +71,8 @@ public:
   // A call that is given instead of drawn: its number of tokens, inputs, x among them, dy and coefficients.
   Result<> take(const RoleTensors &weights, std::unique_ptr<GradientExpectation> call);
   const GradientExpectation &expectation() const { return *now; }
+  // Makes all runs of the call that is expected now, whose limits then change no more.
+  Result<> settle();
 
 private:
   SpecGradients(const LayerSpec &spec) : spec(spec) {}

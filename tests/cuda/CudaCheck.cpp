@@ -4,6 +4,7 @@
 //
 //     golden  NAME.json + NAME.safetensors + NAME/lib*.so, stored outputs
 //     random  NAME.json (a spec) + NAME/lib*.so, the float64 reference at several T
+//     backward  as random + NAME.gradients, stored gradients (StoredGradients.h)
 //     large   as random, of any size and T: sampled tokens (LargeCheck.h)
 //     graph   as random: captured once, replayed 1,000 times with other inputs; two streams at once
 //     profile as random: microseconds of calls and of their kernels
@@ -15,6 +16,7 @@
 // Exit: 0 no case failed, 1 one did, 2 usage, 6 no GPU, 8 the results cannot be written, 20 a kernel faulted, 21 one
 // hung; after these two the cases behind the one under way wait for a fresh process (--after).
 
+#include "BackwardCheck.h"
 #include "CheckedPackage.h"
 #include "GraphCheck.h"
 #include "LargeCheck.h"
@@ -39,7 +41,7 @@ using namespace moec;
 namespace {
 
 const char usage[] =
-    "usage: moec-cuda-check [OPTION...] golden|random|large|graph|profile|unit FOLDER [CASE...]\n"
+    "usage: moec-cuda-check [OPTION...] golden|random|backward|large|graph|profile|unit FOLDER [CASE...]\n"
     "       moec-cuda-check device | spec FOLDER NAME | takes-x-alone FILE\n"
     "  --unwatched        launches do not wait for their kernels\n"
     "  --hang-after S     seconds a kernel may take (default 10)\n"
@@ -48,7 +50,7 @@ const char usage[] =
     "  --after CASE       the cases behind this one\n"
     "  --share I/N        every N-th case from the I-th on, counted from 0\n"
     "  --begun FILE       holds the case under way\n"
-    "  --on-cpu           golden, random, large: the packages' CPU kernels, to try the checks themselves\n"
+    "  --on-cpu           golden, random, backward, large: the packages' CPU kernels, to try the checks themselves\n"
     "  --kernels FILE     gets \"KIND/CASE KERNEL\" for every kernel of a case that passed\n";
 
 struct Arguments {
@@ -181,14 +183,17 @@ int run(const Arguments &arguments, const DeviceContext *device) {
   const std::string &folder = words[1];
   CaseOptions cases = arguments.cases;
   cases.names.assign(words.begin() + 2, words.end());
+  const std::string &as = arguments.as.empty() ? kind : arguments.as;
   if (kind == "golden")
     return checkGolden(folder, cases, device);
   if (kind == "random")
     return checkRandom(folder, cases, device);
+  if (kind == "backward")
+    return checkBackward(as, folder, cases, device);
   if (kind == "graph")
     return checkGraphs(folder, cases, *device);
   if (kind == "large")
-    return checkLarge(arguments.as.empty() ? kind : arguments.as, folder, arguments.tokens, cases, device);
+    return checkLarge(as, folder, arguments.tokens, cases, device);
   return kind == "unit" ? checkUnits(folder, cases, *device) : profileCalls(folder, arguments.tokens, cases, *device);
 }
 
@@ -203,9 +208,11 @@ int main(int argc, char **argv) {
     return printGoldenSpec(arguments.words[1], arguments.words[2]);
   if (kind == "takes-x-alone" && words == 2)
     return takesXAlone(arguments.words[1]);
-  bool onCpu = arguments.onCpu && (kind == "golden" || kind == "random" || kind == "large");
-  bool ofFolder =
-      kind == "golden" || kind == "random" || kind == "large" || kind == "graph" || kind == "profile" || kind == "unit";
+  auto isOneOf = [&](std::initializer_list<const char *> kinds) {
+    return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  };
+  bool onCpu = arguments.onCpu && isOneOf({"golden", "random", "backward", "large"});
+  bool ofFolder = isOneOf({"golden", "random", "backward", "large", "graph", "profile", "unit"});
   if (!good || !(kind == "device" ? words == 1 : ofFolder && words >= 2) || (arguments.onCpu && !onCpu)) {
     std::fputs(usage, stderr);
     return 2;

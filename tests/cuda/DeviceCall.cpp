@@ -67,11 +67,19 @@ bool isWritten(const LayerRun &layer, const std::vector<char> &y) {
   return count > 0;
 }
 
-std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed) {
+static std::vector<char> normalRows(const LayerRun &layer, moec_dtype type, int64_t tokens, uint64_t seed) {
   const moec_layer_info &info = layer.info();
-  std::vector<char> bytes(rowBytes(info, info.x_dtype, tokens));
-  fillNormal(bytes.data(), DataType(info.x_dtype), tokens * info.hidden, 0, 1, seed);
+  std::vector<char> bytes(rowBytes(info, type, tokens));
+  fillNormal(bytes.data(), DataType(type), tokens * info.hidden, 0, 1, seed);
   return bytes;
+}
+
+std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed) {
+  return normalRows(layer, layer.info().x_dtype, tokens, seed);
+}
+
+std::vector<char> normalGradient(const LayerRun &layer, int64_t tokens, uint64_t seed) {
+  return normalRows(layer, layer.info().y_dtype, tokens, seed);
 }
 
 } // namespace moec

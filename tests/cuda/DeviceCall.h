@@ -45,6 +45,8 @@ bool isWritten(const LayerRun &layer, const std::vector<char> &y);
 
 // Normal x for `tokens` tokens, in the layer's type.
 std::vector<char> normalInput(const LayerRun &layer, int64_t tokens, uint64_t seed);
+// The same of dy, in the type of y.
+std::vector<char> normalGradient(const LayerRun &layer, int64_t tokens, uint64_t seed);
 
 } // namespace moec
 

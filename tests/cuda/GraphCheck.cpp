@@ -6,6 +6,7 @@
 
 #include "CheckedPackage.h"
 #include "DeviceCall.h"
+#include "TrainingCall.h"
 #include "WatchedDriver.h"
 
 #include "codegen/check/OracleCheck.h"
@@ -40,18 +41,62 @@ struct GraphFunctions {
 
 constexpr int numInputs = 50, numReplays = 1000, numRounds = 200;
 
-class Replays {
+// A captured call.
+class Captured {
 public:
-  Replays(const GraphFunctions &graphs, const LayerRun &layer, const DeviceContext &device, int64_t tokens)
-      : graphs(graphs), layer(layer), tokens(tokens), plain(layer, device, tokens), captured(layer, device, tokens) {}
-  ~Replays() {
+  explicit Captured(const GraphFunctions &graphs) : graphs(graphs) {}
+  ~Captured() {
     if (executable)
       graphs.destroyExecutable(executable);
     if (graph)
       graphs.destroy(graph);
   }
+  Captured(const Captured &) = delete;
+  Captured &operator=(const Captured &) = delete;
 
-  bool check(std::string &error) { return runPlain(error) && capture(error) && replay(error); }
+  // `enqueue` gives a moec_status.
+  template <typename Enqueue> bool capture(void *stream, Enqueue enqueue, std::string &error) {
+    UnwatchedLaunches unwatched;
+    const int relaxed = 2; // CU_STREAM_CAPTURE_MODE_RELAXED
+    if (graphs.begin(stream, relaxed)) {
+      error = "the driver does not capture the stream";
+      return false;
+    }
+    moec_status status = enqueue();
+    bool good = status == MOEC_OK && !graphs.end(stream, &graph) && !graphs.instantiate(&executable, graph, 0);
+    if (!good)
+      error = "the call cannot be captured: " + lastRuntimeError(status);
+    return good;
+  }
+  int launch(void *stream) const {
+    int result = graphs.launch(executable, stream);
+    watchGraph();
+    return result;
+  }
+
+private:
+  const GraphFunctions &graphs;
+  void *graph = nullptr, *executable = nullptr;
+};
+
+// False: `error` says what of replay i.
+bool isReplayed(int64_t tokens, int i, int result, bool same, std::string &error) {
+  if (result || !same)
+    error = "T=" + std::to_string(tokens) + " replay " + std::to_string(i) +
+            (result ? ": the graph cannot be launched, CUDA error " + std::to_string(result)
+                    : " differs from the plain call");
+  return !result && same;
+}
+
+class Replays {
+public:
+  Replays(const GraphFunctions &graphs, const LayerRun &layer, const DeviceContext &device, int64_t tokens)
+      : layer(layer), tokens(tokens), plain(layer, device, tokens), captured(layer, device, tokens), graph(graphs) {}
+
+  bool check(std::string &error) {
+    return runPlain(error) &&
+           graph.capture(captured.ownStream(), [&] { return captured.enqueue(); }, error) && replay(error);
+  }
 
 private:
   bool runPlain(std::string &error) {
@@ -71,43 +116,52 @@ private:
     return true;
   }
 
-  bool capture(std::string &error) {
-    UnwatchedLaunches unwatched;
-    const int relaxed = 2; // CU_STREAM_CAPTURE_MODE_RELAXED
-    if (graphs.begin(captured.ownStream(), relaxed)) {
-      error = "the driver does not capture the stream";
-      return false;
-    }
-    moec_status status = captured.enqueue();
-    bool good =
-        status == MOEC_OK && !graphs.end(captured.ownStream(), &graph) && !graphs.instantiate(&executable, graph, 0);
-    if (!good)
-      error = "the call cannot be captured: " + lastRuntimeError(status);
-    return good;
-  }
-
   bool replay(std::string &error) {
     for (int i = 0; i < numReplays; ++i) {
       size_t which = size_t(i * 7 % numInputs);
-      int result = captured.setInput(in[which]) ? graphs.launch(executable, captured.ownStream()) : -1;
-      watchGraph();
-      if (!result && captured.output() == want[which])
-        continue;
-      error = "T=" + std::to_string(tokens) + " replay " + std::to_string(i) +
-              (result ? ": the graph cannot be launched, CUDA error " + std::to_string(result)
-                      : " differs from the plain call");
-      return false;
+      int result = captured.setInput(in[which]) ? graph.launch(captured.ownStream()) : -1;
+      if (!isReplayed(tokens, i, result, !result && captured.output() == want[which], error))
+        return false;
     }
     return true;
   }
 
-  const GraphFunctions &graphs;
   const LayerRun &layer;
   int64_t tokens;
   DeviceCall plain, captured;
+  Captured graph;
   std::vector<std::vector<char>> in, want;
-  void *graph = nullptr, *executable = nullptr;
 };
+
+// A step of training, forward and backward in one graph, replayed with other x and dy.
+bool checkTraining(const GraphFunctions &graphs, const LayerRun &layer, const DeviceContext &device, int64_t tokens,
+                   std::string &error) {
+  constexpr int steps = 10, replays = 50;
+  TrainingCall call(layer, device, tokens, DataType::F32);
+  std::vector<std::vector<char>> want;
+  Captured graph(graphs);
+  error = "T=" + std::to_string(tokens) + ": a plain backward call failed, or leaves gradients unwritten";
+  auto step = [&] {
+    moec_status status = call.forward();
+    return status == MOEC_OK ? call.backward() : status;
+  };
+  auto give = [&](int i) {
+    return call.setInput(normalInput(layer, tokens, uint64_t(i) + 5), normalGradient(layer, tokens, uint64_t(i) + 105));
+  };
+  for (int i = 0; i < steps; ++i) {
+    if (!call.ready() || !give(i) || step() != MOEC_OK || !call.isWritten())
+      return false;
+    want.push_back(call.gradients());
+  }
+  if (!graph.capture(call.ownStream(), step, error))
+    return false;
+  for (int i = 0; i < replays; ++i) {
+    int which = i * 7 % steps, result = give(which) ? graph.launch(call.ownStream()) : -1;
+    if (!isReplayed(tokens, i, result, !result && call.gradients() == want[size_t(which)], error))
+      return false;
+  }
+  return true;
+}
 
 bool checkStreams(const LayerRun &layer, const DeviceContext &device, int64_t tokens, std::string &error) {
   DeviceCall one(layer, device, tokens), two(layer, device, tokens);
@@ -189,9 +243,14 @@ int checkGraphs(const std::string &folder, const CaseOptions &options, const Dev
     // around the T where a front ends and where other kernels begin
     for (const std::vector<int64_t> &tokens : {std::vector<int64_t>{1}, {16, 17}, {33, 1, 130}})
       good = good && checkSequence(layer, device, tokens, error);
+    bool trains = good && layer.info().trains;
+    for (int64_t tokens : {1, 150})
+      good = good && (!trains || checkTraining(graphs, layer, device, tokens, error));
     if (good)
       report.pass(name,
-                  "1000 replays and two streams at 1 and 40 tokens, sequences of 1, 16 and 17, and 33, 1 and 130");
+                  std::string("1000 replays and two streams at 1 and 40 tokens, sequences of 1, 16 and 17, and 33, 1 "
+                              "and 130") +
+                      (trains ? ", 50 replayed steps of training at 1 and 150" : ""));
     else
       report.fail(name, error);
   }

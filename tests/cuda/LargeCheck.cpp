@@ -5,6 +5,7 @@
 #include "LargeCheck.h"
 
 #include "CheckedPackage.h"
+#include "LargeGradients.h"
 #include "LargeWeights.h"
 
 #include "dsl/spec/SpecPrinter.h"
@@ -107,6 +108,7 @@ public:
   LargeLayer(const LayerSpec &spec, const RandomLayer &weights, LayerRun &layer)
       : spec(spec), weights(weights), layer(layer) {}
   OracleResult result; // the worst of all calls
+  LargeGradientResult gradients;
 
   bool check(int64_t tokens, std::string &error) {
     PageBuffer x(size_t(tokens * spec.hidden) * 4);
@@ -126,7 +128,8 @@ public:
     layer.poisonWorkspace(false);
     layer.setInputs(nullptr);
     return ran && checkWhole(first, error) && checkWhole(again, error) && checkRepeats(first, again, error) &&
-           checkSamples(first, x.data(), samplesOf(tokens, unit), error);
+           checkSamples(first, x.data(), samplesOf(tokens, unit), error) &&
+           (!layer.info().trains || checkLargeGradients(spec, weights, layer, x.data(), first, gradients, error));
   }
 
 private:
@@ -181,12 +184,15 @@ std::vector<int64_t> tokensOf(const std::string &folder, const std::string &name
   return tokens;
 }
 
-std::string resultText(const OracleResult &result, size_t calls) {
-  char text[160];
+std::string resultText(const OracleResult &result, const LargeGradientResult &gradients, size_t calls) {
+  char text[160], ofGradients[80] = "";
   std::snprintf(text, sizeof text,
                 "%zu calls, %zu rows, |y - want| / |want| at most %.1e, %.0f%% of its limit, %zu ties of the router",
                 calls, result.compared.rows, std::sqrt(result.worst.nmse), 100 * result.worst.ofLimit, result.tied);
-  return text;
+  if (gradients.rows)
+    std::snprintf(ofGradients, sizeof ofGradients, "; %zu rows of gradients, at most %.1e", gradients.rows,
+                  gradients.worst);
+  return std::string(text) + ofGradients;
 }
 
 // One package at every T; `text` is what to say of it.
@@ -201,7 +207,7 @@ bool checkPackage(const LayerSpec &spec, const RandomLayer &weights, LayerRun &l
     }
   bool compared = large.result.compared.rows > 0;
   text = tokens.empty() ? "no number of tokens is given for it"
-         : compared     ? resultText(large.result, tokens.size())
+         : compared     ? resultText(large.result, large.gradients, tokens.size())
                         : "no row was compared: rounding decides about all sampled tokens";
   return compared;
 }

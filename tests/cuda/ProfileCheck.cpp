@@ -7,10 +7,13 @@
 #include "CheckedPackage.h"
 #include "DeviceCall.h"
 #include "LargeWeights.h"
+#include "TrainingCall.h"
 #include "WatchedDriver.h"
 
 #include <algorithm>
 #include <dlfcn.h>
+#include <functional>
+#include <memory>
 
 namespace moec {
 namespace {
@@ -84,21 +87,28 @@ private:
   DeviceMemory memory;
 };
 
-bool timeCalls(const EventFunctions &events, const Backlog &backlog, DeviceCall &call, double &least,
+// What is timed: `enqueue` gives a moec_status, `finish` waits and is false where results cannot be read.
+struct TimedCall {
+  void *stream;
+  std::function<moec_status()> enqueue;
+  std::function<bool()> finish;
+};
+
+bool timeCalls(const EventFunctions &events, const Backlog &backlog, const TimedCall &call, double &least,
                std::string &error) {
   UnwatchedLaunches unwatched;
   least = -1;
   for (int i = 0; i < numCalls; ++i) {
     Interval interval(events);
-    if (!backlog.enqueue(call.ownStream())) {
+    if (!backlog.enqueue(call.stream)) {
       error = "no device memory for work ahead of a call";
       return false;
     }
-    interval.begin(call.ownStream());
+    interval.begin(call.stream);
     moec_status status = call.enqueue();
-    interval.end(call.ownStream());
-    if (status != MOEC_OK || call.output().empty()) {
-      error = status != MOEC_OK ? lastRuntimeError(status) : "y cannot be read";
+    interval.end(call.stream);
+    if (status != MOEC_OK || !call.finish()) {
+      error = status != MOEC_OK ? lastRuntimeError(status) : "results cannot be read";
       return false;
     }
     double took = interval.microseconds();
@@ -107,11 +117,11 @@ bool timeCalls(const EventFunctions &events, const Backlog &backlog, DeviceCall 
   return true;
 }
 
-bool timeStages(const EventFunctions &events, const Backlog &backlog, DeviceCall &call, std::vector<Stage> &stages,
-                std::vector<char> &y, std::string &error) {
+bool timeStages(const EventFunctions &events, const Backlog &backlog, const TimedCall &call, std::vector<Stage> &stages,
+                std::string &error) {
   UnwatchedLaunches unwatched;
   std::vector<std::unique_ptr<Interval>> intervals;
-  backlog.enqueue(call.ownStream());
+  backlog.enqueue(call.stream);
   aroundLaunches([&](const LaunchedKernel &kernel, void *stream, const std::function<int()> &launch) {
     intervals.push_back(std::make_unique<Interval>(events));
     stages.push_back({kernel});
@@ -122,11 +132,10 @@ bool timeStages(const EventFunctions &events, const Backlog &backlog, DeviceCall
   });
   moec_status status = call.enqueue();
   aroundLaunches(nullptr);
-  if (status != MOEC_OK) {
-    error = lastRuntimeError(status);
+  if (status != MOEC_OK || !call.finish()) {
+    error = status != MOEC_OK ? lastRuntimeError(status) : "results cannot be read";
     return false;
   }
-  y = call.output();
   for (size_t i = 0; i < stages.size(); ++i) {
     Stage &stage = stages[i];
     stage.microseconds = intervals[i]->microseconds();
@@ -143,30 +152,71 @@ std::string number(double value) {
   return text;
 }
 
-bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceContext &device, const std::string &name,
-             int64_t tokens, Report &report, std::string &error) {
-  DeviceCall call(layer, device, tokens);
-  double least;
-  if (!call.ready() || !call.setInput(normalInput(layer, tokens, 3))) {
-    error = "no device memory";
-    return false;
-  }
+// Lines of one call; `name` is what they call it.
+bool profileCall(const EventFunctions &events, const DeviceContext &device, const TimedCall &call,
+                 const std::string &name, int64_t tokens, Report &report, std::string &error) {
   Backlog backlog(device);
+  double least;
   if (!timeCalls(events, backlog, call, least, error))
     return false;
   std::string head = name + " " + std::to_string(tokens) + " ";
   report.say("call " + head + number(least));
-  std::vector<char> y;
   std::vector<Stage> stages;
-  if (!timeStages(events, backlog, call, stages, y, error))
+  if (!timeStages(events, backlog, call, stages, error))
     return false;
   for (const Stage &stage : stages)
     report.say("stage " + head + stage.kernel.name + " " + std::to_string(stage.kernel.grid) + " " +
                std::to_string(stage.kernel.block) + " " + std::to_string(stage.kernel.shared) + " " +
                std::to_string(stage.resident) + " " + number(stage.microseconds));
+  return true;
+}
+
+bool profile(const EventFunctions &events, const LayerRun &layer, const DeviceContext &device, const std::string &name,
+             int64_t tokens, Report &report, std::string &error) {
+  DeviceCall call(layer, device, tokens);
+  if (!call.ready() || !call.setInput(normalInput(layer, tokens, 3))) {
+    error = "no device memory";
+    return false;
+  }
+  std::vector<char> y;
+  TimedCall timed = {call.ownStream(), [&] { return call.enqueue(); },
+                     [&] {
+                       y = call.output();
+                       return !y.empty();
+                     }};
+  if (!profileCall(events, device, timed, name, tokens, report, error))
+    return false;
   if (!isWritten(layer, y))
     error = "values of y are not written or not finite";
   return error.empty();
+}
+
+// A forward call that saves, and backward calls with gradients of either type.
+bool profileTraining(const EventFunctions &events, const LayerSpec &spec, const LayerRun &layer,
+                     const DeviceContext &device, const std::string &name, int64_t tokens, Report &report,
+                     std::string &error) {
+  for (DataType type : {spec.dtype.weight, DataType::F32}) {
+    TrainingCall call(layer, device, tokens, type);
+    if (!call.ready() || !call.setInput(normalInput(layer, tokens, 3), normalGradient(layer, tokens, 5))) {
+      error = "no device memory for gradients";
+      return false;
+    }
+    auto wait = [&] { return device.driver->stream_synchronize(call.ownStream()) == MOEC_CUDA_SUCCESS; };
+    TimedCall forward = {call.ownStream(), [&] { return call.forward(); }, wait};
+    TimedCall backward = {call.ownStream(), [&] { return call.backward(); }, wait};
+    bool first = type == spec.dtype.weight;
+    if (first && !profileCall(events, device, forward, name + "/saving", tokens, report, error))
+      return false;
+    if (!profileCall(events, device, backward, name + (first ? "/backward" : "/backward-f32"), tokens, report, error))
+      return false;
+    if (!call.isWritten()) {
+      error = "values of gradients are not written or not finite";
+      return false;
+    }
+    if (spec.dtype.weight == DataType::F32)
+      break;
+  }
+  return true;
 }
 
 } // namespace
@@ -190,9 +240,15 @@ int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, 
     bool good = package && makeLargeWeights(*spec, 1, weights, error) &&
                 succeeded(layer.prepare(device, weights.tensors), error);
     weights = RandomLayer(); // the device has them
-    for (size_t i = 0; good && i < tokens.size(); ++i)
-      if (good = profile(events, layer, device, name, tokens[i], report, error); !good)
-        error = "T=" + std::to_string(tokens[i]) + ": " + error;
+    for (size_t i = 0; good && i < tokens.size(); ++i) {
+      std::string ofTraining; // which is timed where y is wrong, too
+      good = profile(events, layer, device, name, tokens[i], report, error);
+      bool trained =
+          !layer.info().trains || profileTraining(events, *spec, layer, device, name, tokens[i], report, ofTraining);
+      if (!good || !trained)
+        error = "T=" + std::to_string(tokens[i]) + ": " + error + (good || trained ? "" : "; ") + ofTraining;
+      good = good && trained;
+    }
     if (good)
       report.pass(name, std::to_string(tokens.size()) + " calls");
     else

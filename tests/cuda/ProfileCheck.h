@@ -21,6 +21,9 @@ namespace moec {
 //                                                       of one call with an event around every launch: no overlap.
 //                                                       RESIDENT blocks fit onto a multiprocessor, -1: not known
 //
+// Of a layer that trains also, in place of NAME: NAME/saving, a forward call that saves; NAME/backward, a backward call
+// with gradients in the weights' type; NAME/backward-f32.
+//
 // Times are the events' of the device; a stage's holds 1 to 2 microseconds of the events themselves. Exit code.
 int profileCalls(const std::string &folder, const std::vector<int64_t> &tokens, const CaseOptions &options,
                  const DeviceContext &device);

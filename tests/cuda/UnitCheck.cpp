@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -100,17 +101,34 @@ static bool isNearSum(float want, float got, float sum) {
   return std::fabs(double(want) - double(got)) <= lost * double(sum);
 }
 
-size_t differingWords(const Unit &unit, const std::vector<char> &output) {
-  size_t differing = 0;
+std::vector<size_t> differingWords(const Unit &unit, const std::vector<char> &output) {
+  std::vector<size_t> differing;
   for (size_t i = 0; i + 4 <= unit.output.size(); i += 4) {
     uint32_t want, got;
     std::memcpy(&want, &unit.output[i], 4);
     std::memcpy(&got, &output[i], 4);
     bool right = unit.sums.empty() ? std::llabs(ordered(want) - ordered(got)) <= int64_t(unit.ulp)
                                    : isNearSum(floatAt(unit.output, i), floatAt(output, i), floatAt(unit.sums, i));
-    differing += !right;
+    if (!right)
+      differing.push_back(i / 4);
   }
   return differing;
+}
+
+// Some of the words, spread over all: the one who reads them has no device.
+static std::string examples(const Unit &unit, const std::vector<char> &output, const std::vector<size_t> &differing) {
+  constexpr size_t most = 6;
+  std::string text;
+  for (size_t i = 0, count = std::min(most, differing.size()); i < count; ++i) {
+    size_t word = differing[i * differing.size() / count];
+    uint32_t bits;
+    std::memcpy(&bits, &output[4 * word], 4);
+    char one[112];
+    std::snprintf(one, sizeof one, "%s word %zu is %.9g (%08x), expected %.9g", i ? "," : ";", word,
+                  double(floatAt(output, 4 * word)), bits, double(floatAt(unit.output, 4 * word)));
+    text += one;
+  }
+  return text;
 }
 
 int checkUnits(const std::string &folder, const CaseOptions &options, const DeviceContext &device) {
@@ -121,9 +139,10 @@ int checkUnits(const std::string &folder, const CaseOptions &options, const Devi
     std::vector<char> output;
     std::string error = "the file cannot be read";
     bool ran = readUnit(folder + "/" + name + ".unit", unit) && runUnit(device, unit, output, error = "");
-    size_t wrong = ran ? differingWords(unit, output) : 0;
-    std::string words = std::to_string(wrong) + " of " + std::to_string(output.size() / 4) + " words differ";
-    if (ran && !wrong)
+    std::vector<size_t> wrong = ran ? differingWords(unit, output) : std::vector<size_t>();
+    std::string words = std::to_string(wrong.size()) + " of " + std::to_string(output.size() / 4) + " words differ" +
+                        examples(unit, output, wrong);
+    if (ran && wrong.empty())
       report.pass(name, words);
     else
       report.fail(name, ran ? words : error);

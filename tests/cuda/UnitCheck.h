@@ -40,8 +40,8 @@ bool readUnit(const std::string &path, Unit &unit);
 // Loads the image and runs it once. False: `error`.
 bool runUnit(const DeviceContext &device, const Unit &unit, std::vector<char> &output, std::string &error);
 
-// Number of 4-byte words of the two outputs that differ by more than the unit allows.
-size_t differingWords(const Unit &unit, const std::vector<char> &output);
+// The 4-byte words of the two outputs that differ by more than the unit allows, in order.
+std::vector<size_t> differingWords(const Unit &unit, const std::vector<char> &output);
 
 int checkUnits(const std::string &folder, const CaseOptions &options, const DeviceContext &device); // exit code
 

@@ -64,6 +64,7 @@ struct UnitKernel {
   bool halves = false;                    // input is bf16 and f16 of moderate size, else f32 in -4..4
   std::function<void(Body &)> build;
   bool products = false; // the output is sums of products of input: tolerance by their magnitudes
+  std::function<void(std::vector<char> &)> fill = {}; // the input; empty: random numbers
 };
 
 void addArithmetic(std::vector<UnitKernel> &list) {
@@ -216,51 +217,141 @@ void addMatrices(std::vector<UnitKernel> &list) {
   mma("mma_tf32", [](CudaEmitter &e) { return e.f32(); }, false);
 }
 
-Value descriptor(CudaEmitter &e, Value address) {
+// Of lines of 128 bytes in 128-byte swizzle; the two distances in bytes.
+Value descriptor(CudaEmitter &e, Value address, uint64_t leading, uint64_t stride) {
   Value bits = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address);
   bits = arith::AndIOp::create(e.b, e.loc, bits, e.c32(0x3ffff));
   Value start = e.unsignedI64(arith::ShRUIOp::create(e.b, e.loc, bits, e.c32(4)));
-  return arith::OrIOp::create(e.b, e.loc, start, e.c(int64_t(1ull << 62 | 64ull << 32 | 1ull << 16)));
+  uint64_t distances = (stride / 16) << 32 | (leading / 16) << 16;
+  return arith::OrIOp::create(e.b, e.loc, start, e.c(int64_t(1ull << 62 | distances)));
 }
 
-// A: the first 8192 bytes of the input, 64 rows of 64; B: n rows behind it; both as they are, so swizzled rows.
+// An operand of wgmma in shared memory.
+struct WgmmaOperand {
+  int64_t at = 0; // its first byte
+  bool depthFirst = false;
+  uint64_t leading = 16, stride = 1024;                            // of its descriptor
+  int64_t stepBytes() const { return depthFirst ? 16 * 128 : 32; } // of 16 elements of depth
+};
+
+// The input to shared memory as it is, for wgmma.
+void fillForWgmma(Body &b, int64_t bytes) {
+  CudaEmitter &e = b.e;
+  for (int64_t i = 0; i < bytes; i += 2048) {
+    Value offset = e.add(b.times(b.tid, 16), e.c32(int32_t(i)));
+    auto copy = [&] {
+      e.store(e.load(e.vec(e.i32(), 4), e.at(b.in, e.unsignedI64(offset)), 16), b.sharedAt(offset), 16);
+    };
+    e.when(e.compare(arith::CmpIPredicate::ult, offset, e.c32(int32_t(bytes))), copy);
+  }
+  e.fenceAsync();
+  e.barrier(0, 128);
+}
+
+// n columns, `steps` times 16 of depth; sums to the output from byte `to` on.
+void emitWgmma(Body &b, int64_t to, bool half, int64_t n, int64_t steps, WgmmaOperand one, WgmmaOperand two) {
+  CudaEmitter &e = b.e;
+  Type type = half ? Type(e.b.getF16Type()) : Type(e.b.getBF16Type());
+  Body::Values sums(size_t(n / 2), e.f(0));
+  sums = e.wgmmaFence(sums);
+  auto start = [&](WgmmaOperand x) { return descriptor(e, e.at(e.shared(), x.at), x.leading, x.stride); };
+  Value first = start(one), second = start(two);
+  for (int64_t k = 0; k < steps; ++k)
+    sums = e.wgmma(n, type, sums, e.add(first, e.c(one.stepBytes() / 16 * k)),
+                   e.add(second, e.c(two.stepBytes() / 16 * k)), e.c32(1), one.depthFirst, two.depthFirst);
+  e.wgmmaCommit();
+  sums = e.wgmmaWait(0, sums);
+  Value own = b.own(b.out, n * 2);
+  for (auto [i, sum] : llvm::enumerate(sums))
+    e.store(sum, e.at(own, to + int64_t(4 * i)), 4);
+}
+
+// A: the first 8192 bytes of the input, 64 rows of 64; B: n rows behind it; both as they are, so swizzled rows. An
+// operand that is depth first is atoms of 64 columns, as kernels have them: 64 lines of 128 bytes.
 void addWgmma(std::vector<UnitKernel> &list) {
-  for (int64_t n : {8, 16, 64, 128, 256})
-    for (bool half : {false, true}) {
-      size_t bytes = 8192 + size_t(n) * 128;
-      list.push_back({"wgmma_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 0, bytes,
-                      size_t(n) * 256, true,
-                      [=](Body &b) {
-                        CudaEmitter &e = b.e;
-                        b.fillShared(8192, 128);
-                        for (int64_t i = 8192; i < int64_t(bytes); i += 2048) {
-                          Value offset = e.add(b.times(b.tid, 16), e.c32(int32_t(i)));
-                          auto copy = [&] {
-                            e.store(e.load(e.vec(e.i32(), 4), e.at(b.in, e.unsignedI64(offset)), 16),
-                                    b.sharedAt(offset), 16);
-                          };
-                          e.when(e.compare(arith::CmpIPredicate::ult, offset, e.c32(int32_t(bytes))), copy);
-                        }
-                        e.fenceAsync();
-                        e.barrier(0, 128);
-                        Type type = half ? Type(e.b.getF16Type()) : Type(e.b.getBF16Type());
-                        Body::Values sums(size_t(n / 2), e.f(0));
-                        sums = e.wgmmaFence(sums);
-                        Value a = descriptor(e, e.shared()), bRows = descriptor(e, e.at(e.shared(), int64_t(8192)));
-                        for (int64_t k = 0; k < 4; ++k)
-                          sums = e.wgmma(n, type, sums, e.add(a, e.c(2 * k)), e.add(bRows, e.c(2 * k)), e.c32(1));
-                        e.wgmmaCommit();
-                        sums = e.wgmmaWait(0, sums);
-                        Value own = b.own(b.out, n * 2);
-                        for (auto [i, sum] : llvm::enumerate(sums))
-                          e.store(sum, e.at(own, int64_t(4 * i)), 4);
-                      },
-                      true});
+  for (int orders = 0; orders < 4; ++orders)
+    for (int64_t n : {8, 16, 64, 128, 256})
+      for (bool half : {false, true}) {
+        WgmmaOperand a, b;
+        b.at = 8192;
+        a.depthFirst = orders & 1, b.depthFirst = orders & 2;
+        if (b.depthFirst && n < 64)
+          continue; // no slot is narrower than an atom
+        for (WgmmaOperand *x : {&a, &b})
+          x->leading = x->depthFirst ? 8192 : 16;
+        int64_t bytes = 8192 + n * 128;
+        std::string name = "wgmma" + std::string(a.depthFirst ? "_transa" : "") + (b.depthFirst ? "_transb" : "");
+        list.push_back({name + "_n" + std::to_string(n) + (half ? "_f16" : "_bf16"), 128, unsigned(bytes), 0,
+                        size_t(bytes), size_t(n) * 256, true,
+                        [=](Body &body) {
+                          fillForWgmma(body, bytes);
+                          emitWgmma(body, 0, half, n, 4, a, b);
+                        },
+                        true});
+      }
+}
+
+// Which element an operand that is depth first is read from, told by f16 numbers that stand for places: place % 1024,
+// and then, from as many bytes behind, place / 1024. The other operand is a unit matrix: row m of A chooses depth m % 16
+// of B, and column n of B depth n of A, so that every word of the output is one element. Distances are those of no
+// kernel, and far from each other: where the hardware takes one for the other, every second column or line comes from a
+// place that says so.
+constexpr int64_t placesBytes = 16384;
+
+void storeHalf(std::vector<char> &bytes, int64_t element, uint16_t bits) {
+  std::memcpy(&bytes[size_t(element) * 2], &bits, 2);
+}
+
+uint16_t halfOf(int64_t number) { // 0 .. 2047
+  int exponent = 0;
+  while (number >> (exponent + 1))
+    ++exponent;
+  return number ? uint16_t((exponent + 15) << 10 | ((number << 10 >> exponent) & 0x3ff)) : uint16_t(0);
+}
+
+void fillPlaces(std::vector<char> &bytes, int64_t unitRows) {
+  for (int64_t i = 0; i < placesBytes / 2; ++i) {
+    storeHalf(bytes, i, halfOf(i % 1024));
+    storeHalf(bytes, placesBytes / 2 + i, halfOf(i / 1024));
+  }
+  for (int64_t row = 0; row < unitRows; ++row)
+    for (int64_t k = 0; k < 64; ++k) {
+      int64_t swizzled = row * 64 + ((k / 8) ^ (row % 8)) * 8 + k % 8;
+      storeHalf(bytes, placesBytes + swizzled, halfOf(k == row % 16));
     }
+}
+
+void addPlaces(std::vector<UnitKernel> &list) {
+  for (bool ofB : {false, true}) {
+    int64_t n = ofB ? 256 : 16, unitRows = ofB ? 64 : n, bytes = 2 * placesBytes + unitRows * 128;
+    auto build = [=](Body &body) {
+      fillForWgmma(body, bytes);
+      WgmmaOperand unit;
+      unit.at = 2 * placesBytes;
+      for (int64_t part : {0, 1}) {
+        WgmmaOperand read = {part * placesBytes, true, 1024, 5120};
+        emitWgmma(body, part * n * 256, true, n, 1, ofB ? unit : read, ofB ? read : unit);
+      }
+    };
+    UnitKernel kernel = {ofB ? "wgmma_places_b" : "wgmma_places_a",
+                         128,
+                         unsigned(bytes),
+                         0,
+                         size_t(bytes),
+                         size_t(n) * 512,
+                         true,
+                         build};
+    kernel.fill = [=](std::vector<char> &input) { fillPlaces(input, unitRows); };
+    list.push_back(std::move(kernel));
+  }
 }
 
 std::vector<char> inputOf(const UnitKernel &kernel) {
   std::vector<char> bytes(kernel.inputBytes ? kernel.inputBytes : 16 * kernel.threads);
+  if (kernel.fill) {
+    kernel.fill(bytes);
+    return bytes;
+  }
   std::minstd_rand random(7);
   for (size_t i = 0; i + 4 <= bytes.size(); i += 4) {
     // bf16 and f16 alike: exponents of small numbers, every fraction
@@ -354,6 +445,7 @@ int main(int argc, char **argv) {
   addCopies(list);
   addMatrices(list);
   addWgmma(list);
+  addPlaces(list);
   int failed = 0;
   for (const UnitKernel &kernel : list) {
     Unit unit;

@@ -8,13 +8,15 @@
 #   units     unit kernels                                    random   layers of every kind, every fourth for sm_80
 #   core      tests/cuda/specs: expert kernels at toy size    graph    layers that take x alone
 #   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt)
-#   golden    tests/golden                                    classes, preset-classes   what kernels those are
+#   golden    tests/golden                                    backward small layers that train (trained.txt)
+#   classes, preset-classes   what kernels those are
 #
 # Finished packages are kept in BUILD/cuda-bundle by the hash of what they are made of: a second run, after an interrupt
 # too, makes only what is missing. For a smaller bundle:
 #
 #   RANDOM_LAYERS (40), GRAPH_LAYERS (12)     how many
 #   GOLDEN (*), PRESETS (*), LAYERS (*)       names of golden cases, of presets, of cases of the table; globs
+#   TRAINED (*)                               names of layers that train, of trained.txt; globs
 #   VARIANTS                                  another table than variants.txt
 #   CACHE (BUILD/cuda-bundle)                 finished packages
 #   JOBS                                      compilers at a time (all processors)
@@ -27,7 +29,7 @@ build=${BUILD:-$root/build}
 out=${1:-$root/moec-cuda-bundle.tar.xz}
 layers=${RANDOM_LAYERS:-40} graphs=${GRAPH_LAYERS:-12} jobs=${JOBS:-$(nproc)}
 variants=${VARIANTS:-$here/variants.txt}
-golden=${GOLDEN-*} presets=${PRESETS-*} cases=${LAYERS-*}
+golden=${GOLDEN-*} presets=${PRESETS-*} cases=${LAYERS-*} trained=${TRAINED-*}
 most=49152 # KiB of the packed bundle
 
 say() { echo "bundle.sh: $*" >&2; }
@@ -35,21 +37,22 @@ die() { code=$1; shift; say "$*"; exit "$code"; }
 for tool in python3 xz sha256sum; do
   command -v $tool >/dev/null || die 5 "$tool is not installed"
 done
-for program in moec moec-cuda-check moec-cuda-units; do
+for program in moec moec-cuda-check moec-cuda-units moec-cuda-gradients; do
   [ -x "$build/bin/$program" ] || die 2 "no $build/bin/$program; build first: sh tests/run.sh"
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 export MOEC="$build/bin/moec" CACHE="${CACHE:-$build/cuda-bundle}" FINISHED="$work/finished" PYTHONDONTWRITEBYTECODE=1
-MOEC_HASH=$(sha256sum "$MOEC" | cut -d' ' -f1)
-export MOEC_HASH
+export GRADIENTS="$build/bin/moec-cuda-gradients" TEMPLATES="$root/templates"
+MOEC_HASH=$(sha256sum "$MOEC" | cut -d' ' -f1) GRADIENTS_HASH=$(sha256sum "$GRADIENTS" | cut -d' ' -f1)
+export MOEC_HASH GRADIENTS_HASH
 mkdir -p "$CACHE"
 for left in "$CACHE"/tmp.*; do # of compilers that are gone; another bundle.sh may be at work
   kill -0 "${left##*.}" 2>/dev/null || rm -rf "$left"
 done
 folder=$work/moec-cuda-bundle
-for part in bin lib units core presets golden random graph bench; do mkdir -p "$folder/$part"; done
+for part in bin lib units core presets golden random backward graph bench; do mkdir -p "$folder/$part"; done
 jobs_file=$work/jobs
 : >"$jobs_file"
 is_chosen() { # NAME GLOB...
@@ -69,19 +72,19 @@ job() {
   for word; do printf " '%s'" "$word"; done >>"$jobs_file"
   echo >>"$jobs_file"
 }
-# Compiles the jobs of the file; says how far it is.
+# compile WHAT [SCRIPT]: package.sh, or another script, for every job of the file; says how far it is.
 compile() {
   total=$(wc -l <"$jobs_file")
   : >"$FINISHED"
-  xargs -P "$jobs" -L 1 sh "$here/package.sh" <"$jobs_file" &
+  xargs -P "$jobs" -L 1 sh "$here/${2:-package.sh}" <"$jobs_file" &
   compiling=$!
   while sleep 1 && kill -0 $compiling 2>/dev/null; do
     finished=$(wc -l <"$FINISHED")
     [ $((finished % 10)) -ne 0 ] || [ "$finished" = "${said:-}" ] ||
-      say "$1: $finished of $total packages, $(($(date +%s) - began)) s"
+      say "$1: $finished of $total, $(($(date +%s) - began)) s"
     said=$finished
   done
-  wait $compiling || die 1 "$1: a package failed"
+  wait $compiling || die 1 "$1: one failed"
   : >"$jobs_file"
   check_size "$1"
 }
@@ -104,9 +107,16 @@ count() { # NAMES GLOB...: how many of the names a glob chooses
 }
 num_golden=$(count "$golden_names" $golden) num_presets=$(count "$preset_names" $presets)
 num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$variants")" $cases)
-packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs))
-# KiB packed, measured: 1200 programs and units, 66 a golden case, 80 a preset or layer of real size, 95 a random layer
-estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs)))
+set +f
+mkdir "$work/trained"
+# shellcheck disable=SC2086 # one word per glob
+(set -f && python3 "$here/trained.py" table "$here/trained.txt" "$work/trained" ${trained:-none}) >"$work/trained.list"
+set -f
+num_trained=$(wc -l <"$work/trained.list")
+packages=$((2 + num_golden + 2 * num_presets + num_cases + layers + graphs + num_trained))
+# KiB packed, measured: 1200 programs and units, 66 a golden case, 80 a preset or layer of real size, 95 a random layer,
+# 500 a layer that trains, most of it gradients
+estimate=$((1200 + 66 * num_golden + 80 * (num_presets + num_cases) + 95 * (layers + graphs) + 500 * num_trained))
 [ $estimate -le $most ] || die 1 "$packages packages are about $estimate KiB, at most $most; set RANDOM_LAYERS lower"
 say "$packages packages, about $estimate KiB, at $jobs a time"
 
@@ -157,20 +167,30 @@ while [ $found -lt $((graphs + graphs / 4)) ]; do # a few more than needed: some
   fi
   seed=$((seed + 1))
 done
+while IFS='|' read -r name tokens flags; do
+  cp "$work/trained/$name.json" "$folder/backward/"
+  job "$folder/backward/$name" "$folder/backward/$name.json" - - --max-tokens 512 $flags
+done <"$work/trained.list"
 # CASE | PRESET | T checked | T timed | flags | script
 grep '|' "$variants" | grep -v '^#' >"$work/variants"
 : >"$folder/measured"
+: >"$folder/trained"
 while IFS='|' read -r case preset checked timed flags script; do
   case=$(echo $case) preset=$(echo $preset)
   is_chosen "$case" $cases || continue
   echo $checked >"$folder/bench/$case.tokens"
+  spec=$root/dsl/presets/$preset.json
   case $timed in
+  *backward*)
+    python3 "$here/trained.py" spec "$spec" "$work/trained/$case.json"
+    spec=$work/trained/$case.json
+    echo $case $(echo $timed | sed 's/backward *//') >>"$folder/trained" ;;
   *with*) sed -i "/^$(echo $timed | sed 's/with *//') /s/\$/,$case/" "$folder/measured" ;;
   *) echo $case $timed '' >>"$folder/measured" ;;
   esac
   script=$(printf '%s\n' "$script" | sed 's/^ *//; s/ *$//; s/^$/-/')
-  job "$folder/bench/$case" "$root/dsl/presets/$preset.json" - "$script" --max-tokens 32768 $flags
-  echo "$preset $case" >>"$work/big"
+  job "$folder/bench/$case" "$spec" - "$script" --max-tokens 32768 $flags
+  case $timed in *backward*) ;; *) echo "$preset $case" >>"$work/big" ;; esac
 done <"$work/variants"
 sed -i 's/ ,/ /' "$folder/measured"
 touch "$work/big"
@@ -178,6 +198,11 @@ touch "$work/big"
 awk '{ if (!($1 in names)) order[++n] = $1; names[$1] = names[$1] " " $2 }
   END { for (i = 1; i <= n; ++i) print names[order[i]] }' "$work/big" | sed 's/^ //' >"$folder/big"
 compile "packages"
+
+while IFS='|' read -r name tokens flags; do
+  job "$folder/backward/$name.gradients" "$folder/backward/$name.json" $tokens
+done <"$work/trained.list"
+compile "gradients in float64" gradients.sh
 
 # Presets with narrow experts, by the schedules of the whole ones.
 for name in $preset_names; do
@@ -217,7 +242,7 @@ if [ -n "$(named "$work/whole")" ]; then
     die 1 "kernels of presets are in no package that is checked"
   say "$(wc -l <"$folder/preset-classes") classes of kernels that presets have, each in a package that is checked"
 fi
-for part in core presets golden random graph; do
+for part in core presets golden random backward graph; do
   rm -f "$folder/$part"/*/manifest.json "$folder/$part"/*/schedule.txt "$folder/$part"/*/spec.json
 done
 

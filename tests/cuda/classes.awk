@@ -3,10 +3,10 @@
 # awk -f classes.awk CLASSES KERNELS PRESET_CLASSES -> "ran CLASS" or "MISSING CLASS", for each class of the third file.
 #
 #   CLASSES         CASE KERNEL CLASS...    what class a kernel of a package is of
-#   KERNELS         CASE KERNEL             what ran in cases that passed; cases of big are packages of the folder bench
+#   KERNELS         CASE KERNEL             what ran in cases that passed; cases of big and trained are packages of the folder bench
 #   PRESET_CLASSES  CLASS...  [PRESET...]   what presets have, with the presets in brackets
 {
-  sub(/^big\//, "bench/")
+  sub(/^(big|trained)\//, "bench/")
   sub(/^core-unwatched\//, "core/")
 }
 FILENAME == ARGV[1] {

@@ -12,11 +12,13 @@
 #   presets           every preset with narrow experts and its own schedule: all kernels that presets have         60
 #   golden-watched    stored vectors, each launch waited for                                                       40
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
+#   backward          layers that train: gradients against stored ones, watched, then overlapping                  40
 #   big               layers of real size against float64 of sampled tokens                                        70
+#   trained           the same of layers that train, and their gradients                                           70
 #   random            layers of every kind, in 16 processes                                                        60
 #   graph             captured calls, replayed; two streams; calls behind each other on one workspace              40
 #   bench             beside PyTorch, one process per layer                                                       110
-#   profile           microseconds of every kernel of a call                                                       45
+#   profile           microseconds of every kernel of a call, of backward passes first                             70
 #   sanitizer         memcheck and racecheck of a core case; memcheck of a red one comes with core                 80
 #
 # Every line is in RESULTS/results.txt when it is known. A kernel that hangs or faults ends its case, is named with
@@ -33,7 +35,7 @@
 # Exit: 0 green, 1 a check failed, 2 usage, 6 no GPU that the bundle runs on, 8 the bundle cannot be read or the results
 # cannot be written, 9 nothing failed but a limit of time cut the run.
 set -u
-all_parts='device units core presets golden-watched golden-unwatched big random graph bench profile sanitizer'
+all_parts='device units core presets golden-watched golden-unwatched backward big trained random graph bench profile sanitizer'
 
 usage() {
   echo "usage: sh run.sh BUNDLE RESULTS [PART...], parts: $all_parts" >&2
@@ -166,6 +168,20 @@ run_presets() {
   wait
 }
 
+# Its kernels wait for each other at first.
+run_backward() {
+  end=$(($(date +%s) + $1))
+  for form in backward "backward-unwatched --unwatched"; do
+    i=0
+    while [ $i -lt 8 ]; do
+      # shellcheck disable=SC2086 # an option is a word
+      (cases backward $((end - $(date +%s))) $i --share $i/8 --as $form backward "$folder/backward") &
+      i=$((i + 1))
+    done
+    wait
+  done
+}
+
 # A line of `big` names the packages of one layer, which share their weights.
 run_big() {
   [ -s "$folder/big" ] || say "skip big: the bundle has no layers of real size"
@@ -174,6 +190,15 @@ run_big() {
     # shellcheck disable=SC2086 # one word per case
     cases big $((end - $(date +%s))) 0 --unwatched --as big large "$folder/bench" $names
   done <"$folder/big"
+}
+
+# Every layer has weights of its own.
+run_trained() {
+  [ -s "$folder/trained" ] || say "skip trained: the bundle has no layers of real size that train"
+  end=$(($(date +%s) + $1))
+  while read -r name _; do
+    cases trained $((end - $(date +%s))) 0 --unwatched --as trained large "$folder/bench" "$name"
+  done <"$folder/trained"
 }
 
 run_bench() {
@@ -205,7 +230,7 @@ run_bench() {
 # The largest layers last: their weights take the host longest.
 run_profile() {
   end=$(($(date +%s) + $1))
-  { grep -v '^deepseek' "$folder/measured"; grep '^deepseek' "$folder/measured"; } >"$work/profiled"
+  { cat "$folder/trained"; grep -v '^deepseek' "$folder/measured"; grep '^deepseek' "$folder/measured"; } >"$work/profiled"
   while read -r name tokens _; do
     cases profile $((end - $(date +%s))) 0 --unwatched --tokens "$tokens" profile "$folder/bench" "$name"
   done <"$work/profiled"
@@ -239,10 +264,19 @@ run_core() {
   [ -z "$red" ] || sanitize memcheck 40 "$red"
 }
 
+# Some of the small layers that train, those the bundle has.
+trained_for_graphs() {
+  for name in rows-bf16 rows-f16 odd; do
+    [ ! -e "$folder/backward/$name.json" ] || echo $name
+  done
+}
+
 # The core cases too: their kernels of experts overlap as those of real layers do.
 run_graph() {
   end=$(($(date +%s) + $1))
   cases graph "$1" 0 graph "$folder/core"
+  # shellcheck disable=SC2046 # one word per case
+  cases graph $((end - $(date +%s))) 0 graph "$folder/backward" $(trained_for_graphs)
   cases graph $((end - $(date +%s))) 0 graph "$folder/graph"
 }
 
@@ -287,7 +321,9 @@ part() { # PART
   presets) run_presets "$2" ;;
   golden-watched) cases golden-watched "$2" 0 golden "$folder/golden" ;;
   golden-unwatched) cases golden-unwatched "$2" 0 --unwatched golden "$folder/golden" ;;
+  backward) run_backward "$2" ;;
   big) run_big "$2" ;;
+  trained) run_trained "$2" ;;
   random) run_random "$2" ;;
   graph) run_graph "$2" ;;
   bench) run_bench "$2" ;;

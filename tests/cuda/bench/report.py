@@ -6,6 +6,8 @@
 #             beside
 #   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its
 #             blocks fit onto a multiprocessor, which is said where the grid assumes more
+#   training  per layer that trains and T: a forward call that saves, backward calls with gradients in the weights' type
+#             and in f32, their rates (a backward pass multiplies twice what a forward pass does), and the kernels of each
 #
 # Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked
 # `~`.
@@ -82,7 +84,8 @@ def measured_calls(rows, profiled):
                 table[case, row["routing"], row["tokens"]] = {"own": own, "dense": row.get("dense_tflops"),
                                                               **{peer: times.get(peer) for peer in PEERS}}
     for (case, tokens), least in profiled.items():
-        table.setdefault((case, "uniform", tokens), {"own": least, "profiled": True})
+        if "/" not in case:
+            table.setdefault((case, "uniform", tokens), {"own": least, "profiled": True})
     return table
 
 
@@ -106,7 +109,7 @@ def print_calls(packages, table, gpu):
 
 def print_stages(packages, profiled, gpu):
     for (case, tokens), kernels in profiled.items():
-        package = packages.find(case)
+        package = packages.find(case) if "/" not in case else None
         if not package:
             continue
         want = {launch.symbol: (took * 1e6, cause) for launch, took, cause in stages(package, tokens, gpu)}
@@ -121,6 +124,28 @@ def print_stages(packages, profiled, gpu):
             short = " (%d assumed)" % assumed[symbol] if 0 <= resident < assumed.get(symbol, 0) else ""
             print("  %-44s %8d %8d %s %s %s  %s%s" %
                   (symbol.split("__")[-1], grid, resident, micro(predicted), micro(us), ratio, cause, short))
+
+
+def print_training(packages, calls, profiled, gpu):
+    print("\n%-26s %6s %14s %10s %10s %7s %10s" %
+          ("training", "T", "pass", "measured", "of forward", "TFLOP/s", "of peak"))
+    for (case, tokens), own in calls.items():
+        name, _, which = case.partition("/")
+        package = packages.find(name)
+        if not which or not package:
+            continue
+        flops = experts_flops(package, tokens) * (1 if which == "saving" else 2)
+        forward = calls.get((name + "/saving", tokens), own)
+        print("%-26s %6d %14s %s %10.2f %7.0f %9.0f%%" %
+              (name, tokens, which, micro(own), own / forward, flops / own * 1e-6, 100 * flops / own * 1e6 / gpu["peak"]))
+    for (case, tokens), kernels in profiled.items():
+        if "/" not in case:
+            continue
+        total = sum(us for _, _, _, us in kernels)
+        print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, total, len(kernels)))
+        for symbol, grid, resident, us in kernels:
+            print("  %-60s %8d %8d %s %5.1f%%" %
+                  (symbol.split("__", 1)[-1], grid, resident, micro(us), 100 * us / total if total else 0))
 
 
 def print_others(rows):
@@ -149,6 +174,8 @@ def main(words):
     print("microseconds; predicted for %s: %s\n" % (name, ", ".join("%s %.3g" % pair for pair in SPEC[name].items())))
     print_calls(packages, measured_calls(rows, calls), SPEC[name])
     print_stages(packages, kernels, SPEC[name])
+    if any("/" in case for case, _ in calls):
+        print_training(packages, calls, kernels, SPEC[name])
     print()
     print_others(rows)
     return 0

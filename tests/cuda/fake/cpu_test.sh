@@ -45,6 +45,19 @@ expect 1 '^FAIL large other-act: T=' --tokens 2,40 large "$work/wrong" other-act
 expect 1 '^FAIL large other-scale: T=' --tokens 2,40 large "$work/wrong" other-scale
 expect 1 '^FAIL large other-capacity: T=' --tokens 256 large "$work/wrong" other-capacity
 
+# Gradients of layers of real size; frozen experts in place of others, and a layer that the formulas do not hold for.
+mkdir "$work/trained"
+python3 "$here/../trained.py" table "$here/../trained.txt" "$work/trained" tiles-flat >"$work/list" || failed=1
+package "$work/trained/tiles-flat" "$work/trained/tiles-flat.json" - - --max-tokens 512
+expect 0 '^pass large tiles-flat: 2 calls, .* gradients, at most ' --tokens 2,300 large "$work/trained"
+edited "$work/trained/tiles-flat.json" "$work/frozen.json" 's["frozen"] = ["experts.down[0:136]"]'
+package "$work/wrong/frozen" "$work/frozen.json" - - --max-tokens 512
+cp "$work/trained/tiles-flat.json" "$work/wrong/frozen.json"
+expect 1 '^FAIL large frozen: T=300: gradient of experts.down of expert ' --tokens 300 large "$work/wrong" frozen
+cp -r "$work/trained/tiles-flat" "$work/wrong/losses"
+edited "$work/trained/tiles-flat.json" "$work/wrong/losses.json" 's["losses"] = [{"kind": "z", "coef": 0.1}]'
+expect 1 '^FAIL large losses: T=2: gradients of such a layer are not known here' --tokens 2 large "$work/wrong" losses
+
 # Stored vectors; cases behind another, shares of cases.
 for name in mixtral-f32 olmoe-f32; do
   "$check" spec "$root/tests/golden" $name >"$work/$name.json"
@@ -55,6 +68,31 @@ expect 0 '^golden: 2 checks, 2 passed' golden "$work/golden"
 expect 0 '^golden: 1 checks, 1 passed' --after mixtral-f32 golden "$work/golden"
 expect 0 '^golden: 1 checks, 1 passed' --share 1/2 golden "$work/golden"
 expect 0 '^golden: 0 checks' --after olmoe-f32 golden "$work/golden"
+
+# Stored gradients; layers of another activation, and gradients that are cut short.
+mkdir "$work/backward"
+export GRADIENTS="$1/bin/moec-cuda-gradients" GRADIENTS_HASH=none TEMPLATES="$root/templates"
+python3 "$here/../trained.py" table "$here/../trained.txt" "$work/backward" rows-f32 odd-f32 >"$work/list" || failed=1
+for name in rows-f32 odd-f32; do
+  package "$work/backward/$name" "$work/backward/$name.json" - - --max-tokens 64
+  sh "$here/../gradients.sh" "$work/backward/$name.gradients" "$work/backward/$name.json" 0 3 17 || failed=1
+done
+expect 0 '^pass backward rows-f32: 3 calls, ' backward "$work/backward"
+mkdir "$work/other"
+edited "$work/backward/rows-f32.json" "$work/other/act.json" 's["experts"]["act"] = "gelu"'
+edited "$work/backward/rows-f32.json" "$work/other/frozen.json" 's["frozen"] = ["experts.*[1:3]"]'
+edited "$work/backward/rows-f32.json" "$work/other/loss.json" 's["losses"].pop()'
+for name in act frozen loss; do
+  package "$work/other/$name" "$work/other/$name.json" - - --max-tokens 64
+  cp "$work/backward/rows-f32.gradients" "$work/other/$name.gradients"
+done
+cp -r "$work/backward/rows-f32" "$work/other/short"
+cp "$work/backward/rows-f32.json" "$work/other/short.json"
+head -c 5000 "$work/backward/rows-f32.gradients" >"$work/other/short.gradients"
+expect 1 '^FAIL backward act: T=3: gradient of ' backward "$work/other" act
+expect 1 '^FAIL backward frozen: T=3: gradient of ' backward "$work/other" frozen
+expect 1 '^FAIL backward loss: T=3: gradient of ' backward "$work/other" loss
+expect 1 '^FAIL backward short: short.gradients cannot be read' backward "$work/other" short
 mkdir "$work/empty"
 expect 1 '^golden: 0 checks' golden "$work/empty"
 expect 2 '^usage: ' --on-cpu graph "$work/golden"

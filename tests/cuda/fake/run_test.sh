@@ -58,6 +58,12 @@ has '^FAIL core hopper-core: T=1: y of token 0 is not written or not finite'
 has '^FAIL presets small-4x1: '
 has '^FAIL golden mixtral-f32: logits'
 has '^FAIL big small-4x1-det-off: '
+has '^FAIL backward rows-f16: '
+has '^FAIL backward-unwatched odd-f32: '
+has '^FAIL trained small-4x1-trained: T=8: y of token 0 is not written'
+has '^call small-4x1-trained/backward 8 [0-9.]*$'
+has '^stage small-4x1-trained/backward 8 moec_small_4x1.*wgrad'
+has '^FAIL profile small-4x1-trained: T=8: values of y .*; values of gradients are not written'
 has '^FAIL random random_1: '
 has '^FAIL graph random_[0-9]*: T=1: a plain call leaves values of y unwritten'
 has '^stage small-4x1 1 moec_small_4x1__[0-9]*_combine [0-9]+ [0-9]+ [0-9]+ -1 [0-9.]+$'
@@ -66,6 +72,7 @@ has '^skip bench: '
 has '^FAIL classes: [0-9]* of [0-9]* kernels of presets did not run'
 has '^MISSING sm_90a rows combine .*\[small-4x1\]$' classes.txt
 has '^small-4x1  *uniform  *1  *[0-9.]* ' bench.txt
+has '^small-4x1-trained  *8  *backward  *[0-9.]* ' bench.txt
 [ "$(find "$work/nothing" -type f | wc -l)" -le 8 ] || bad "more than 8 files of results"
 
 # A kernel that never ends: its case ends, is named with its kernel, and the cases behind it run.
