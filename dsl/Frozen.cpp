@@ -36,8 +36,16 @@ bool isFrozen(const LayerSpec &spec, std::string_view role) {
   });
 }
 
+static bool hasExpertAxis(const LayerSpec &spec, std::string_view name) {
+  std::vector<Role> roles = rolesOf(spec);
+  return std::any_of(roles.begin(), roles.end(),
+                     [&](const Role &role) { return role.expertAxis && role.name == name; });
+}
+
 std::vector<bool> frozenExperts(const LayerSpec &spec, std::string_view role, int64_t experts) {
   std::vector<bool> flags;
+  if (spec.frozen.empty() || !hasExpertAxis(spec, role))
+    return flags;
   for (const std::string &text : spec.frozen) {
     std::optional<FrozenEntry> entry = parseFrozen(text);
     if (!entry || !entry->range || !entry->names(role))

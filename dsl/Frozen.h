@@ -32,7 +32,7 @@ std::optional<FrozenEntry> parseFrozen(std::string_view text);
 
 // Whether `role` has no gradient at all. `spec` must be valid.
 bool isFrozen(const LayerSpec &spec, std::string_view role);
-// Experts of `role` without a gradient, of `experts`: one flag each. Empty: none.
+// Experts of `role` without a gradient, of `experts`: one flag each. Empty: none, or the role has no expert axis.
 std::vector<bool> frozenExperts(const LayerSpec &spec, std::string_view role, int64_t experts);
 
 } // namespace moec

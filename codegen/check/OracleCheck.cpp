@@ -109,8 +109,9 @@ static bool isWrapTied(const ReferenceOutputs &want, int64_t row) {
   return !want.wrapMargins.empty() && want.wrapMargins[size_t(row)] < 1e-6;
 }
 
-// Whether rounding decides about the token: by its wrap, by a choice, or because every disturbed run of the reference
-// routed it otherwise.
+// Whether rounding decides about the token: by its wrap, by a choice, because every disturbed run of the reference
+// routed it otherwise, or because some run did and the layer does. Jitter rounds what the router reads to the type of
+// x, and an expert may then take another token.
 static bool isTied(const LayerSpec &spec, const CallOutputs &out, int64_t token, const ReferenceOutputs &want,
                    int64_t row, bool absent, const Sensitivity &sensitivity) {
   if (isWrapTied(want, row))
@@ -122,6 +123,8 @@ static bool isTied(const LayerSpec &spec, const CallOutputs &out, int64_t token,
   std::set<int64_t> gotSet(got.begin(), got.end());
   if (gotSet == std::set<int64_t>(ids.begin(), ids.end()))
     return sensitivity.undecided[size_t(row)];
+  if (sensitivity.moved[size_t(row)])
+    return true;
   bool comparable = int64_t(want.logits.size()) > row && !absent;
   return comparable && isTie(spec, want, row, rowOf(out.logits, token, out.numLogits), gotSet, 1e-5);
 }

@@ -52,7 +52,7 @@ void sparseMixer(Json &spec, RandomSource &) {
 
 // Without its samples a layer of sparsemixer cannot be trained.
 void samples(Json &spec, RandomSource &) {
-  if (spec["router"].contains("select") && spec["router"]["select"]["kind"] == "sparsemixer")
+  if (spec["router"].contains("select") && spec["router"]["select"].value("kind", "") == "sparsemixer")
     spec["inputs"]["expert_ids"] = true;
 }
 
@@ -87,6 +87,7 @@ std::string withRandomPasses(const std::string &text, uint64_t seed) {
   if (spec.is_discarded())
     return text;
   bool inputOnly = random.chance(8);
+  samples(spec, random);
   spec["passes"] = {"forward", inputOnly ? "backward_input" : "backward"};
   std::string wrap = spec.contains("layer") ? spec["layer"].value("wrap", "") : "";
   if (wrap == "skip" || wrap == "conditional") // a hard choice, which has no gradient

@@ -99,6 +99,7 @@ Result<Sensitivity> measureSensitivity(const LayerSpec &spec, const ReferenceInp
   Sensitivity out;
   out.runs = runsFor(spec, tokens);
   out.undecided.assign(size_t(tokens), 1);
+  out.moved.assign(size_t(tokens), 0);
   for (const moec_output &output : moec_outputs)
     if (isTotal(output))
       out.totals[output.name].assign(reportValues(want, output.name).size(), 0);
@@ -121,6 +122,7 @@ Result<Sensitivity> measureSensitivity(const LayerSpec &spec, const ReferenceInp
     bool allSame = true;
     for (size_t t = 0; t < same.size(); ++t) {
       out.undecided[t] &= !same[t];
+      out.moved[t] |= !same[t];
       allSame &= same[t] != 0;
     }
     for (const moec_output &output : moec_outputs)

@@ -24,7 +24,8 @@ namespace moec {
 struct Sensitivity {
   int64_t runs = 0;
   RowSlack logits, weights, y, probabilities;
-  std::vector<uint8_t> undecided; // [T]
+  std::vector<uint8_t> undecided; // [T], in every run otherwise
+  std::vector<uint8_t> moved;     // [T], in some run otherwise: rounding may decide about the row
   // by name, of reports that are f32 numbers of the whole call: the largest change that a run of P made, times 2 + 4/√P
   std::map<std::string, std::vector<double>> totals;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// 16 x 16 words are transposed in four rounds of two-vector shuffles: round d exchanges the halves of 2 d x 2 d squares.
-// A tile of 16 n by 32 k takes 80 shuffles; r rows of A multiply with it in 16 r products.
+// Matrices are transposed in rounds of two-vector shuffles: round d exchanges the halves of 2 d x 2 d squares. A tile
+// of 16 n by 32 k takes 48 shuffles; r rows of A multiply with it in 16 r dot products.
 
 #include "codegen/cpu/TransposedPanels.h"
 
@@ -38,26 +38,55 @@ TransposedPanelEmitter::Values TransposedPanelEmitter::transposed(Values rows) {
   return rows;
 }
 
+// Eight vectors of eight squares, a square being two n by two k: halves [n0 k0, n0 k1, n1 k0, n1 k1] of a word pair
+// become [n0 k0, n1 k0, n0 k1, n1 k1] in the first round, and the squares are transposed.
+TransposedPanelEmitter::Values TransposedPanelEmitter::turnedSquares(Values rows) {
+  Type halves = e.vec(e.b.getI16Type(), 32), squares = e.vec(e.i64(), 8);
+  for (int64_t d = 4; d; d /= 2) {
+    bool isFirst = d == 4;
+    for (int64_t i = 0; i < 8; ++i) {
+      if (i & d)
+        continue;
+      SmallVector<int64_t> low, high;
+      for (int64_t q = 0; q < 8; ++q) {
+        int64_t ofLow = q & d ? 8 + q - d : q, ofHigh = q & d ? 8 + q : q + d;
+        if (!isFirst) {
+          low.push_back(ofLow);
+          high.push_back(ofHigh);
+          continue;
+        }
+        for (int64_t half : {0, 2, 1, 3}) {
+          low.push_back(4 * ofLow + half);
+          high.push_back(4 * ofHigh + half);
+        }
+      }
+      Value a = rows[size_t(i)], b = rows[size_t(i + d)];
+      auto exchange = [&](ArrayRef<int64_t> order) -> Value {
+        Value made = vector::ShuffleOp::create(e.b, e.loc, a, b, order);
+        return isFirst ? vector::BitCastOp::create(e.b, e.loc, squares, made).getResult() : made;
+      };
+      if (isFirst) {
+        a = vector::BitCastOp::create(e.b, e.loc, halves, a);
+        b = vector::BitCastOp::create(e.b, e.loc, halves, b);
+      }
+      rows[size_t(i)] = exchange(low);
+      rows[size_t(i + d)] = exchange(high);
+    }
+  }
+  return rows;
+}
+
 // `from`: the tile. Block b of 16 n is half b % 2 of the pairs of step b / 2.
 void TransposedPanelEmitter::turnHalves(Value from, Value block, Value to) {
-  Type words = e.vec(e.b.getI32Type(), 16), halves = e.vec(e.b.getI16Type(), 32);
-  Values rows;
-  for (int64_t pair = 0; pair < 16; ++pair)
-    rows.push_back(e.load(words, e.at(from, pair * 64), 4));
-  rows = transposed(std::move(rows));
+  Type words = e.vec(e.b.getI32Type(), 16);
   Value step = e.at(to, e.add(e.mul(e.divU(block, 2), 2048), e.mul(e.remU(block, 2), 8 * 64)));
-  for (int64_t pair = 0; pair < 8; ++pair) {
-    Value even = vector::BitCastOp::create(e.b, e.loc, halves, rows[size_t(2 * pair)]);
-    Value odd = vector::BitCastOp::create(e.b, e.loc, halves, rows[size_t(2 * pair + 1)]);
-    for (int64_t half = 0; half < 2; ++half) {
-      SmallVector<int64_t> order;
-      for (int64_t c = 0; c < 16; ++c) {
-        order.push_back(16 * half + c);
-        order.push_back(32 + 16 * half + c);
-      }
-      Value line = vector::ShuffleOp::create(e.b, e.loc, even, odd, order);
-      e.store(line, e.at(step, half * 1024 + pair * 64), 64);
-    }
+  for (int64_t half = 0; half < 2; ++half) { // 16 of the 32 k
+    Values rows;
+    for (int64_t pair = 0; pair < 8; ++pair)
+      rows.push_back(e.load(words, e.at(from, (8 * half + pair) * 64), 4));
+    rows = turnedSquares(std::move(rows));
+    for (int64_t pair = 0; pair < 8; ++pair)
+      e.store(rows[size_t(pair)], e.at(step, half * 1024 + pair * 64), 64);
   }
 }
 

@@ -5,9 +5,8 @@
 // Column panel P of the transpose has depth n of the owner and columns 32 P .. of its depth k. 2-byte elements lie in
 // tiles of 16 columns n by 32 k, words of two k; a tile becomes eight pairs of n in each half of the panel:
 //
-//     owner     [pair of k][16 n][2 k]          16 vectors of words
-//     turned    [16 n][pair of k][2 k]          words transposed: a vector has 32 k of one n
-//     panel     [half of k][pair of n][16 k][2 n]        two vectors interleaved
+//     owner     [pair of k][pair of n][2 n][2 k]              16 vectors
+//     panel     [half of k][pair of n][pair of k][2 k][2 n]   squares of 2 x 2 turned, and transposed 8 x 8
 //
 // f32: the owner's [k][32 n], 16 x 16 at a time, become [n][32 k].
 
@@ -44,7 +43,8 @@ private:
   void fillBlock(mlir::Value base, mlir::Value panel, mlir::Value block, mlir::Value to);
   void turnHalves(mlir::Value from, mlir::Value block, mlir::Value to);
   void turnFloats(mlir::Value from, mlir::Value panel, mlir::Value block, mlir::Value to);
-  Values transposed(Values rows);
+  Values transposed(Values rows);    // 16 x 16 words
+  Values turnedSquares(Values rows); // 8 x 8 squares
 
   Emitter &e;
   const TransposedPanels &owner;

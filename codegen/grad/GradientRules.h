@@ -11,6 +11,7 @@
 //   gather             combine;   of slots: slot_values
 //   combine            rows: gather(d) times the row's weight;   weights: slot_products(d, rows)
 //   combine of matmul  y = sum w D h, u = Dᵀ gather(d): h: w u; weights: <u, h>; D: outer product of gather(d) and w h
+//                      the same of every matmul and parameter that the rows are a sum of (WeightedRules.cpp)
 //   combine of slots   rows: slot_inputs(d, weights)
 //   slot_inputs        tokens: combine(d, weights);   weights: slot_products(x, d)
 //   grouped_matmul     A: grouped_matmul of d by the transposed matrices;   B: grouped_outer(d, A)
@@ -60,10 +61,22 @@ private:
   void ofCombine(moe::CombineOp op, mlir::Value d);
   void ofSlotInputs(moe::SlotInputsOp op, mlir::Value d);
   void ofMatmul(moe::GroupedMatmulOp op, mlir::Value d);
-  void ofWeightedMatmul(moe::GroupedMatmulOp matmul, moe::CombineOp op, mlir::Value d);
+  // A combine whose rows are linear in what they are made of, which is visited with the gradient of the rows before
+  // their weights. `products` [R] each: the gradient of a row's weight is their sum.
+  struct WeightedSum {
+    mlir::Value route, weights;
+    bool wantsWeights;
+    llvm::SmallVector<mlir::Value> products;
+  };
+  bool isLinear(mlir::Value rows, mlir::Value route);
+  void ofWeightedSum(moe::CombineOp op, mlir::Value d);
+  void visitTerm(mlir::Value rows, mlir::Value d, WeightedSum &sum);
+  void visitMatmul(moe::GroupedMatmulOp matmul, mlir::Value d, WeightedSum &sum);
+  void visitParameter(mlir::Value parameter, mlir::Value elements, WeightedSum &sum);
   mlir::Value throughMatrices(moe::GroupedMatmulOp op, mlir::Value d);  // the gradient of A
   void addOuter(moe::GroupedMatmulOp op, mlir::Value d, mlir::Value a); // the gradient of B from d and rows of A
-  mlir::Value narrowed(mlir::Value d, mlir::Type element);              // `d` rounded to `element`
+  mlir::Value unwidened(mlir::Value d);                                 // `d` in the type that it had before f32
+  mlir::Value narrowed(mlir::Value d, mlir::Type element);              // `d` rounded to `element`, for a matmul
   mlir::Value scaledBy(mlir::Value rows, mlir::Value factors, mlir::Type element); // [R,N], [R] -> [R,N] of `element`
   void ofTokenReduce(moe::TokenReduceOp op, mlir::Value d);
   void ofTokenTotal(moe::TokenTotalOp op, mlir::Value d);

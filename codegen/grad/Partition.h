@@ -16,8 +16,8 @@
 //   P5  what mixes rows (combine, slot_inputs) is saved, in the type of the rows; sums over tokens are done again.
 //
 // The policy Choices saves what P1 says and does all matmuls again. With Matmuls and experts of a gated MLP this keeps
-// 2·I values per choice beside x: the activation is computed again, and the experts' outputs are never needed
-// (GradientRules.h, combine of matmul).
+// 2·I values per choice beside x: the activation is computed again, and the experts' outputs are needed for a norm of
+// theirs only (GradientRules.h, combine of matmul).
 
 #ifndef MOEC_CODEGEN_GRAD_PARTITION_H
 #define MOEC_CODEGEN_GRAD_PARTITION_H

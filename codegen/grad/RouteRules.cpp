@@ -40,44 +40,14 @@ LogicalResult GradientRules::ofGather(GatherOp op, Value d) {
   return success();
 }
 
-// v of `element` where `wide` is v, widened; null where it is not.
-static Value widenedFrom(Value wide, Type element) {
+// v where `wide` is v, widened; null where it is not.
+static Value widenedFrom(Value wide) {
   auto map = wide.getDefiningOp<MapOp>();
   if (!map || map.getInputs().size() != 1 || kindAt(map.getKinds(), 0) != OperandKind::elem)
     return {};
   auto widening = map.getBody().front().getTerminator()->getOperand(0).getDefiningOp<arith::ExtFOp>();
   bool plain = widening && widening.getIn() == map.getBody().getArgument(0);
-  Value from = map.getInputs()[0];
-  return plain && cast<RankedTensorType>(from.getType()).getElementType() == element ? from : Value();
-}
-
-// The matmul whose result, rounded at most, is `rows`.
-static GroupedMatmulOp matmulOf(Value rows) {
-  if (auto map = rows.getDefiningOp<MapOp>())
-    if (map.getInputs().size() == 1 && kindAt(map.getKinds(), 0) == OperandKind::elem) {
-      Value yielded = map.getBody().front().getTerminator()->getOperand(0);
-      auto narrowed = yielded.getDefiningOp<arith::TruncFOp>();
-      if (narrowed && narrowed.getIn() == map.getBody().getArgument(0))
-        rows = map.getInputs()[0];
-    }
-  return rows.getDefiningOp<GroupedMatmulOp>();
-}
-
-// y_t = sum_j w_tj D h_tj:   u = Dᵀ dy   dh = w u   dw = <u, h>   dD = dy (w h)ᵀ
-// <dy, D h> would need the experts' outputs again, which are as wide as x. The weight of dD multiplies h, which is
-// narrower than dy: so dy is only read through the route.
-void GradientRules::ofWeightedMatmul(GroupedMatmulOp matmul, CombineOp op, Value d) {
-  Value h = matmul.getA(), route = op.getRoute(), weights = op.getWeights();
-  Value dy = gather(d, route), w = gatherChoices(weights, route);
-  Value u = throughMatrices(matmul, dy);
-  add(h, scaledBy(u, w, f32()));
-  if (active.contains(weights)) {
-    Value products = map({{u, OperandKind::elem}, {h, OperandKind::elem}}, typeOf(u),
-                         [&](ValueRange v) { return multiply(v[0], toF32(v[1])); });
-    add(weights, SlotValuesOp::create(builder, loc, weights.getType(), sumRows(products), route));
-  }
-  if (active.contains(matmul.getB().front()))
-    addOuter(matmul, dy, scaledBy(h, w, typeOf(h).getElementType()));
+  return plain ? map.getInputs()[0] : Value();
 }
 
 Value GradientRules::scaledBy(Value rows, Value factors, Type element) {
@@ -88,9 +58,8 @@ Value GradientRules::scaledBy(Value rows, Value factors, Type element) {
 
 void GradientRules::ofCombine(CombineOp op, Value d) {
   Value all = op.getRows(), route = op.getRoute(), weights = op.getWeights();
-  auto matmul = matmulOf(all);
-  if (matmul && weights && matmul.getRoute() == route && route.getDefiningOp<DispatchOp>())
-    return ofWeightedMatmul(matmul, op, d);
+  if (weights && route.getDefiningOp<DispatchOp>() && isLinear(all, route))
+    return ofWeightedSum(op, d);
   if (weights && active.contains(weights))
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), d, all, route));
   if (!active.contains(all))
@@ -113,14 +82,18 @@ void GradientRules::ofSlotInputs(SlotInputsOp op, Value d) {
     add(weights, SlotProductsOp::create(builder, loc, weights.getType(), x, d, route));
 }
 
-// `d` in `element`, for a matmul. What was only widened, dy for one, and then perhaps brought to rows, is taken as it
-// was before.
-Value GradientRules::narrowed(Value d, Type element) {
+// What was only widened, dy for one, and then perhaps brought to rows, as it was before.
+Value GradientRules::unwidened(Value d) {
   if (auto gather = d.getDefiningOp<GatherOp>(); gather && !gather.bySlot())
-    if (Value before = widenedFrom(gather.getInput(), element))
+    if (Value before = widenedFrom(gather.getInput()))
       return RowOps::gather(before, gather.getRoute());
-  Value before = widenedFrom(d, element);
-  return before ? before : rounded(d, element);
+  Value before = widenedFrom(d);
+  return before ? before : d;
+}
+
+Value GradientRules::narrowed(Value d, Type element) {
+  Value before = unwidened(d);
+  return typeOf(before).getElementType() == element ? before : rounded(d, element);
 }
 
 Value GradientRules::throughMatrices(GroupedMatmulOp op, Value d) {

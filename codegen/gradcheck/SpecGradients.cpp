@@ -32,7 +32,7 @@ using interpret::Tensor;
 using interpret::TensorRef;
 
 static constexpr double clearChoice = 1e-5; // f32 and float64 decide alike on larger relative differences
-static constexpr int64_t firstRuns = 4, mostRuns = 32, mostDraws = 8;
+static constexpr int64_t firstRuns = 4, mostRuns = 96, mostDraws = 8;
 
 static StringRef roleOfArgument(func::FuncOp function, unsigned i) {
   return function.getArgAttrOfType<StringAttr>(i, "moe.role").getValue();
@@ -49,6 +49,7 @@ Result<std::unique_ptr<DifferentiatedLayer>> DifferentiatedLayer::make(const Lay
   if (!out->module)
     return errors.front();
   auto function = *out->module->getOps<func::FuncOp>().begin();
+  function.walk([&](moe::GradientOfOp) { out->learnsOtherwise = true; });
   GradientOptions options;
   options.parameters = spec.passes.backward;
   options.frozen = {[&](StringRef role) { return isFrozen(spec, role.str()); },
@@ -292,8 +293,9 @@ Result<> SpecGradients::take(const RoleTensors &given, std::unique_ptr<GradientE
   return {};
 }
 
-Result<> SpecGradients::settle() {
-  return now->call.tokens == 0 || now->runs >= mostRuns ? Result<>() : addRuns(*now, mostRuns - now->runs, nullptr);
+Result<> SpecGradients::settle(int64_t runs) {
+  runs = now->call.tokens == 0 ? 0 : std::min(runs, mostRuns);
+  return now->runs >= runs ? Result<>() : addRuns(*now, runs - now->runs, nullptr);
 }
 
 Result<> SpecGradients::draw(const RoleTensors &drawn, uint64_t seed, int64_t tokens) {
@@ -332,14 +334,23 @@ Result<> SpecGradients::draw(const RoleTensors &drawn, uint64_t seed, int64_t to
   return {};
 }
 
-// Not along frozen experts, which L depends on all the same.
-static void freeze(const LayerSpec &spec, const std::string &role, const Tensor &gradient,
-                   std::vector<double> &direction) {
-  int64_t groups = gradient.shape.empty() ? 1 : gradient.shape.front();
-  std::vector<bool> frozen = frozenExperts(spec, role, groups);
-  for (size_t i = 0; !frozen.empty() && i < direction.size(); ++i)
-    if (frozen[i * frozen.size() / direction.size()])
-      direction[i] = 0;
+// Whether weights that have the gradient of another value change that of the tensor: it is then no slope.
+static bool reachesWeights(StringRef tensor) {
+  return tensor == "x" || tensor == "residual" || tensor.starts_with("router.");
+}
+
+// Frozen experts stay where they are.
+static void keepFrozen(const LayerSpec &spec, const std::string &tensor, std::vector<double> &direction) {
+  for (const Role &role : tensorsOf(spec)) {
+    if (role.name != tensor)
+      continue;
+    const std::string &name = role.expert < 0 ? role.name : role.stackedName;
+    std::vector<bool> frozen = frozenExperts(spec, name, spec.experts.count);
+    size_t first = role.expert < 0 ? 0 : size_t(role.expert), count = role.expert < 0 ? frozen.size() : 1;
+    for (size_t i = 0; !frozen.empty() && i < direction.size(); ++i)
+      if (frozen[first + i / (direction.size() / count)])
+        direction[i] = 0;
+  }
 }
 
 // Every tensor along one direction.
@@ -356,9 +367,10 @@ Result<> SpecGradients::checkSlopes(const GradientExpectation &of) const {
     if (auto extra = of.inputs.extra.find(name); extra != of.inputs.extra.end())
       slopes.tensors[name] = extra->second.data;
   for (const auto &[name, gradient] : of.exact) {
+    if (layer->learnsOtherwise && reachesWeights(name))
+      continue;
     std::vector<double> direction = normalNumbers(int64_t(gradient->data.size()), 31 + weightSeed);
-    if (weights.count(name))
-      freeze(spec, name, *gradient, direction);
+    keepFrozen(spec, name, direction);
     Slope slope = slopes.along(name, direction, gradient->data);
     if (!slopes.error.empty())
       return Diagnostic::error("E-INTERNAL", "the reference: " + slopes.error);

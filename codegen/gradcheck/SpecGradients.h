@@ -7,7 +7,7 @@
 // runs of the interpreter with the largest errors that kernels may make (ReferenceRounding.h), on the forward and the
 // backward function with what is saved between them as it is kept: rows of a gradient are limited as rows of y are
 // (RowSpread.h). A gradient has few errors of its own where few tokens reach an expert, and then a few runs may come
-// out near the exact one: where a limit is exceeded, 28 more runs decide.
+// out near the exact one: where a limit is exceeded, 92 more runs decide.
 //
 // A token about which rounding decides gets other gradients. Such calls are drawn anew; after 8 of them dy of those
 // tokens, and the losses' coefficients, are 0.
@@ -21,6 +21,7 @@
 
 #include "dsl/reference/Reference.h"
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,6 +35,7 @@ struct DifferentiatedLayer {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp whole, passes;
   bool looksAtAllTokens = false; // a token's choices depend on other tokens
+  bool learnsOtherwise = false;  // weights have the gradient of another value (moe.gradient_of)
 
   // Errors: those of the compiler.
   static Result<std::unique_ptr<DifferentiatedLayer>> make(const LayerSpec &spec, const std::string &templatesDir);
@@ -70,8 +72,9 @@ public:
   // A call that is given instead of drawn: its number of tokens, inputs, x among them, dy and coefficients.
   Result<> take(const RoleTensors &weights, std::unique_ptr<GradientExpectation> call);
   const GradientExpectation &expectation() const { return *now; }
-  // Makes all runs of the call that is expected now, whose limits then change no more.
-  Result<> settle();
+  // Makes runs of the call that is expected now until it has `runs`, at most all, after which its limits change no
+  // more.
+  Result<> settle(int64_t runs = INT64_MAX);
 
 private:
   SpecGradients(const LayerSpec &spec) : spec(spec) {}

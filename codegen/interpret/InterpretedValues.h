@@ -24,7 +24,7 @@ struct Roundings {
   double sum(double v, double lengthOfA, double lengthOfB, double count) const {
     return errors ? errors->sumOfProducts(v, lengthOfA, lengthOfB, count) : v;
   }
-  // `v` as an element of `type` holds it: to nearest without errors, else to one of its two neighbours.
+  // `v` as an element of `type` holds it: to nearest without errors, else half a step off.
   double stored(mlir::Type type, double v) const;
 };
 

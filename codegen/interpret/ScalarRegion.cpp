@@ -38,13 +38,15 @@ double roundedTo(Type type, double v) {
   return v;
 }
 
-// One of the neighbours, unless the type holds `v`: half a step up or down decides which is nearest.
+// NOTE: with errors the element is half a step off, and none that the type holds. A draw between the two neighbours
+// would be off by the middle of both on average, so that sums of many lay around another value than the exact one.
 double Roundings::stored(Type type, double v) const {
   if (!narrow)
     return v;
-  if (errors && (type.isBF16() || type.isF16()))
-    v = errors->rounded(v, type.isBF16() ? DataType::BF16 : DataType::F16);
-  return roundedTo(type, v);
+  double nearest = roundedTo(type, v);
+  if (!errors || !std::isfinite(nearest) || !(type.isBF16() || type.isF16()))
+    return nearest;
+  return errors->rounded(v, type.isBF16() ? DataType::BF16 : DataType::F16);
 }
 
 namespace {

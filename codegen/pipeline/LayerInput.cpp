@@ -30,6 +30,21 @@ bool Compilation::trains() const {
   return input.spec && (input.spec->passes.backward || input.spec->passes.backwardInput);
 }
 
+// Results of a forward pass that are equal and now one value, as the probabilities and the weights of a dense layer:
+// each is made by an op of its own again, because a call may ask for one of them only.
+static void makeApart(func::FuncOp pass) {
+  Operation *end = pass.getBody().front().getTerminator();
+  llvm::SmallPtrSet<void *, 4> seen;
+  for (OpOperand &operand : end->getOpOperands()) {
+    auto role = pass.getResultAttrOfType<StringAttr>(operand.getOperandNumber(), "moe.role");
+    auto made = dyn_cast<OpResult>(operand.get());
+    if (!made || role.getValue().starts_with("saved.") || seen.insert(made.getAsOpaquePointer()).second)
+      continue;
+    Operation *again = OpBuilder(end).clone(*made.getOwner());
+    operand.set(again->getResult(made.getResultNumber()));
+  }
+}
+
 // The forward layer, with gradients among its results if `last` is the stage that makes them.
 bool Compilation::buildSpec(Stage last) {
   FunctionLibrary functions(context, options.templatesDir);
@@ -59,6 +74,8 @@ bool Compilation::buildSpec(Stage last) {
       IRRewriter rewriter(&context);
       DominanceInfo dominance(pass);
       eliminateCommonSubExpressions(rewriter, dominance, pass);
+      if (pass == training->forward)
+        makeApart(pass);
       keepIdentity(pass);
     }
     if (!collecting("E-INTERNAL", [&] { return succeeded(verify(*module)); }))

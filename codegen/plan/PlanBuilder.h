@@ -88,7 +88,7 @@ private:
 void assignSlots(LaunchPlan &plan);
 
 moec_extent rowBound(moe::RouteType type); // the most rows that a route of this type can have
-int64_t elementBytesOf(mlir::Type type);   // i1 is stored as a byte
+int64_t elementBytesOf(mlir::Type type);   // i1 is stored as i32, as kernels of rows do
 uint16_t typeCodeOf(mlir::Type type);      // moec_dtype
 
 } // namespace moec

@@ -25,8 +25,8 @@ struct MatmulOperand {
   int64_t stride = 0; // bytes from one row (elem) or group (col) to the next
 };
 
-// CPU: where matrices of the other order lie in the panels that forward reads, of which the kernel transposes one
-// column panel at a time. Blocks are 16 columns of a part, a panel has one of each part or two of its one.
+// CPU: where matrices of the other order lie in the panels that forward reads. The kernel transposes one column panel
+// at a time. Blocks are 16 columns of a part; a panel has one of each part, or two of its one.
 struct TransposedPanels {
   int64_t groupBytes = 0, panelBytes = 0, blocks = 0, parts = 1, part = 0, depth = 0; // depth: padded
   bool any() const { return groupBytes != 0; }

@@ -170,8 +170,10 @@ void SpecCheckList::checkUnusedNoise() {
   unused("router.noise.std", noise.kind == NoiseKind::Normal || noise.std == 1, "noise.kind is not normal");
   unused("router.noise.std_fn", learned || noise.stdFn == NoiseStdFn::Softplus, "noise.kind is not learned");
   unused("router.noise.eps", learned || noise.eps == 0, "noise.kind is not learned");
-  bool clean = spec.router.kind == RouterKind::Soft ||
-               (spec.router.kind == RouterKind::TokenChoice && spec.router.select.kind == SelectKind::SparseMixer);
+  RouterKind kind = spec.router.kind;
+  bool given = kind == RouterKind::Random || (kind == RouterKind::Table && !spec.router.tokenGroups);
+  bool clean = kind == RouterKind::Soft || kind == RouterKind::Dense || given ||
+               (kind == RouterKind::TokenChoice && spec.router.select.kind == SelectKind::SparseMixer);
   if (noise.kind == NoiseKind::Gumbel)
     unused("router.noise", !clean, "gumbel noise is for choosing only, and nothing is chosen by it here");
   unused("router.noise.when", noise.kind != NoiseKind::None || noise.when == NoiseWhen::Train, "noise.kind is none");

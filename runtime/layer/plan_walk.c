@@ -31,8 +31,8 @@ typedef struct walk {
   char *scratch;
   int64_t scratch_stride;
   int64_t first_token, num_tokens; /* of this chunk; the whole call unless the plan has chunks */
-  int64_t sequence_tokens;
-  uint32_t next_index; /* step that next_step looks at */
+  int64_t sequence_tokens;         /* at least 1, also where there are no tokens, and so no sequence */
+  uint32_t next_index;             /* step that next_step looks at */
 
   /* the step in work: constant while its units run */
   const moec_step *step;
@@ -110,9 +110,11 @@ static void run_capacity(walk *w, const moec_step *step) {
   moec_keep_capacity(&call);
 }
 
+static int64_t at_least_one(int64_t tokens) { return tokens ? tokens : 1; }
+
 static void run_slots(walk *w, uint32_t index) {
   const moec_step *step = &w->layer->plan.steps[index];
-  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : w->num_tokens;
+  int64_t tokens = step->places.scope == MOEC_SCOPE_SEQUENCE ? w->sequence_tokens : at_least_one(w->num_tokens);
   moec_make_slots(w->num_tokens, tokens, step->choices, step->num_groups,
                   &w->routes[w->layer->plan.route_of_step[index]]);
 }
@@ -361,9 +363,8 @@ moec_status moec_plan_walk(const moec_layer *layer, const moec_weights *weights,
        w.first_token += chunk ? chunk : 1) {
     int64_t left = args->num_tokens - w.first_token;
     w.num_tokens = left < chunk ? left : chunk;
-    w.sequence_tokens = args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence
-                        : w.num_tokens                          ? w.num_tokens
-                                                                : 1; /* of 0 sequences: it divides */
+    w.sequence_tokens =
+        args->tokens_per_sequence && !in_chunks ? args->tokens_per_sequence : at_least_one(w.num_tokens);
     w.next_index = 0;
     w.open_step = -1;
     w.step = NULL;

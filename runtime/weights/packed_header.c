@@ -16,12 +16,14 @@ _Static_assert(offsetof(moec_packed_header, format) == 64 && offsetof(moec_packe
                    sizeof(moec_packed_header) == 88,
                "packed files have this layout");
 
-static uint64_t layout_hash(const moec_weight_set *set) { /* FNV-1a */
-  const unsigned char *bytes = (const unsigned char *)set->weights;
-  size_t count = set->count * sizeof(moec_weight);
+/* FNV-1a of the regions that have bytes of their own: how a pass reads them makes no other file. */
+static uint64_t layout_hash(const moec_weight_set *set) {
   uint64_t hash = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < count; ++i)
-    hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+  for (uint32_t i = 0; i < set->count; ++i) {
+    const unsigned char *bytes = (const unsigned char *)&set->weights[i];
+    for (size_t b = 0; set->weights[i].derived != MOEC_DERIVED_SHARED && b < sizeof(moec_weight); ++b)
+      hash = (hash ^ bytes[b]) * UINT64_C(0x100000001b3);
+  }
   return hash;
 }
 

@@ -135,9 +135,57 @@ TEST(Partition, pre_activations_and_ids_are_all_that_is_kept) {
   Kept mixtral = kept("mixtral-8x7b", SavePolicy::Matmuls);
   EXPECT_EQ(mixtral.other, 2 * 2 * 2 * 14336);
   EXPECT_EQ(mixtral.choices, 4 * 2);
+  Kept gptOss = kept("gpt-oss-20b", SavePolicy::Matmuls); // whose experts have biases
+  EXPECT_EQ(gptOss.other, 2 * 2 * 4 * 2880);
+  EXPECT_EQ(gptOss.choices, 4 * 4);
   Kept least = kept("qwen3-30b-a3b", SavePolicy::Choices);
   EXPECT_EQ(least.other, 0);
   EXPECT_EQ(least.choices, 4 * 8);
+}
+
+std::vector<std::string> keptOf(const std::string &experts, const std::string &widths = "48") {
+  BuiltLayer built;
+  EXPECT_TRUE(built.read(R"({"moec": 1, "name": "kept", "dtype": "bf16", "hidden": 64, "router": {"top_k": 2},)"
+                         R"("passes": ["forward", "backward"], "experts": {"count": 8, "intermediate": )" +
+                         widths + experts + "}"))
+      << experts;
+  EXPECT_TRUE(built.buildGradient()) << experts;
+  std::vector<std::string> names;
+  for (const SavedValue &value : partition(built.layer, SavePolicy::Matmuls).saved)
+    names.push_back(value.what);
+  return names;
+}
+
+// What is linear in the last matmuls needs their results for no gradient. A norm does.
+TEST(Partition, outputs_of_experts_are_kept_for_a_norm_only) {
+  const std::vector<std::string> least = {"top_k", "experts.gate", "experts.up"};
+  EXPECT_EQ(keptOf("}"), least);
+  for (const char *experts :
+       {R"(, "bias": {"in": false, "out": true}})", R"(, "bias": {"in": true, "out": true}, "output_scale": 2.5})",
+        R"(, "output_scale": 0.5}, "combine": {"rows": "activation"})",
+        R"(, "bias": {"in": false, "out": true}}, "combine": {"rows": "activation"})",
+        R"(, "output_dropout": {"p": 0.5}, "bias": {"in": false, "out": true}})",
+        R"(, "lora": {"rank": 2, "alpha": 4, "at": "parallel"}})"})
+    EXPECT_EQ(keptOf(experts), least) << experts;
+  std::vector<std::string> ofClasses =
+      keptOf(R"(, "bias": {"in": false, "out": true}})", "[48, 48, 48, 48, 32, 32, 32, 32]");
+  EXPECT_EQ(ofClasses.size(), 5u); // ids, gate and up of two classes
+  EXPECT_EQ(keptOf(R"(, "norm_out": "rms"})").size(), 4u);
+}
+
+// The gradient of a weight by a bias reads dy as it comes, in bf16.
+TEST(Partition, dy_is_not_widened_for_a_bias) {
+  BuiltLayer built;
+  ASSERT_TRUE(built.read(std::string(*presetText("gpt-oss-20b"))) && built.buildGradient());
+  int reads = 0;
+  for (BlockArgument argument : built.layer.getArguments())
+    if (built.layer.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "moe.role").getValue() == "grad.y")
+      for (Operation *user : argument.getUsers()) {
+        EXPECT_TRUE(isa<moe::GatherOp>(user));
+        for (Operation *next : user->getUsers())
+          reads += isa<moe::MapOp>(next);
+      }
+  EXPECT_EQ(reads, 2); // weights, and the bias itself
 }
 
 } // namespace

@@ -76,6 +76,21 @@ public:
   Backward &priority(Span<const float> in) { return set(args.priority, "priority", in, 1, 0); }
   Backward &capacity(Span<const int32_t> in) { return set(args.capacity, "capacity", in, 0, 1); }
   Backward &top_k(Span<const int32_t> in) { return set(args.top_k, "top_k", in, 0, 1); }
+  Backward &jitter(Span<const float> in) { return set(args.jitter, "jitter", in, info().hidden, 0); }
+  Backward &replace(Span<const float> in) { return set(args.replace, "replace", in, info().top_k, 0); }
+  Backward &replace_ids(Span<const int32_t> in) { return set(args.replace_ids, "replace_ids", in, info().top_k, 0); }
+  Backward &hidden_mask(Span<const float> in) {
+    return set(args.hidden_mask, "hidden_mask", in, layer.mask_columns().hidden, 0);
+  }
+  Backward &output_mask(Span<const float> in) {
+    return set(args.output_mask, "output_mask", in, layer.mask_columns().output, 0);
+  }
+  Backward &expert_mask(Span<const float> in) {
+    return set(args.expert_mask, "expert_mask", in, layer.mask_columns().expert, 0);
+  }
+  Backward &midpoint_mask(Span<const float> in) {
+    return set(args.midpoint_mask, "midpoint_mask", in, info().top_k, 0);
+  }
 
   // On CUDA: puts the call on the stream; `workspace` is memory of the device.
   Result<void> run(void *workspace, size_t bytes) {

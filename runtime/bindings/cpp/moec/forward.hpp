@@ -44,6 +44,14 @@ public:
   Forward &priority(Span<const float> in) { return set(args.priority, in, PRIORITY); }
   Forward &capacity(Span<const int32_t> in) { return set(args.capacity, in, CAPACITY); }
   Forward &top_k(Span<const int32_t> in) { return set(args.top_k, in, TOP_K); }
+  // of layers that train, where their spec has what is random in training; the masks have Layer::mask_columns
+  Forward &jitter(Span<const float> in) { return set(args.jitter, in, JITTER); }
+  Forward &replace(Span<const float> in) { return set(args.replace, in, REPLACE); }
+  Forward &replace_ids(Span<const int32_t> in) { return set(args.replace_ids, in, REPLACE_IDS); }
+  Forward &hidden_mask(Span<const float> in) { return set(args.hidden_mask, in, HIDDEN_MASK); }
+  Forward &output_mask(Span<const float> in) { return set(args.output_mask, in, OUTPUT_MASK); }
+  Forward &expert_mask(Span<const float> in) { return set(args.expert_mask, in, EXPERT_MASK); }
+  Forward &midpoint_mask(Span<const float> in) { return set(args.midpoint_mask, in, MIDPOINT_MASK); }
 
   // reports: a call that asks for any needs workspace(max_tokens, tokens_per_sequence, true)
   Forward &probabilities(Span<float> out) { return set(args.out_probabilities, out, PROBABILITIES); }
@@ -120,6 +128,13 @@ private:
     PRIORITY,
     CAPACITY,
     TOP_K,
+    JITTER,
+    REPLACE,
+    REPLACE_IDS,
+    HIDDEN_MASK,
+    OUTPUT_MASK,
+    EXPERT_MASK,
+    MIDPOINT_MASK,
     PROBABILITIES,
     CHOICE_COUNTS,
     LOSSES,
@@ -143,6 +158,7 @@ private:
 
   Shape shape_of(int argument) const {
     const moec_layer_info &i = layer.info();
+    const MaskColumns &masks = layer.mask_columns();
     const Shape shapes[NUM_ARGUMENTS] = {{"x", i.hidden, 0, i.x_dtype},
                                          {"y", i.hidden, 0, i.y_dtype},
                                          {"logits", i.num_logits, 0, MOEC_F32},
@@ -159,6 +175,13 @@ private:
                                          {"priority", 1, 0, MOEC_F32},
                                          {"capacity", 0, 1, MOEC_I32},
                                          {"top_k", 0, 1, MOEC_I32},
+                                         {"jitter", i.hidden, 0, MOEC_F32},
+                                         {"replace", i.top_k, 0, MOEC_F32},
+                                         {"replace_ids", i.top_k, 0, MOEC_I32},
+                                         {"hidden_mask", masks.hidden, 0, MOEC_F32},
+                                         {"output_mask", masks.output, 0, MOEC_F32},
+                                         {"expert_mask", masks.expert, 0, MOEC_F32},
+                                         {"midpoint_mask", i.top_k, 0, MOEC_F32},
                                          {"probabilities", i.num_logits, 0, MOEC_F32},
                                          {"choice_counts", 0, i.num_choice_counts, MOEC_I32},
                                          {"losses", 0, i.num_losses, MOEC_F32},

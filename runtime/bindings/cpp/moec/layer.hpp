@@ -8,6 +8,7 @@
 #include "package.hpp"
 #include "pool.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,13 @@ struct Role {
   std::string name;
   std::vector<int64_t> dims;
   int32_t gradient = MOEC_GRADIENT_NONE; // MOEC_GRADIENT_*
+};
+
+// Columns n of the masks [T,n] of calls that train.
+struct MaskColumns {
+  int64_t hidden = 0; // K·I: the inner values of every choice, I those of the widest expert
+  int64_t output = 0; // K·N: the outputs of every choice, N = H or the latent width
+  int64_t expert = 0; // routed experts, then zero experts
 };
 
 // Elements for one role, or for one expert of it ("experts.gate.3"). Without dims: the role's shape.
@@ -80,10 +88,13 @@ public:
     }
     if (status != MOEC_OK)
       return last_error(status);
-    return Layer(std::move(state));
+    Layer layer(state);
+    state->masks = layer.find_mask_columns();
+    return layer;
   }
 
   const moec_layer_info &info() const { return state->info; }
+  const MaskColumns &mask_columns() const { return state->masks; }
   moec_layer *get() const { return state->layer; }
 
   std::vector<Role> roles() const {
@@ -168,6 +179,7 @@ private:
     LayerOptions options;
     moec_layer *layer = nullptr;
     moec_layer_info info = {};
+    MaskColumns masks;
     State(Package of, LayerOptions with) : package(std::move(of)), options(std::move(with)) {}
     State(const State &) = delete;
     State &operator=(const State &) = delete;
@@ -177,6 +189,22 @@ private:
   static void run_hosted(void *context, int64_t count, void (*body)(void *, int64_t, int32_t),
                          void *argument) noexcept {
     static_cast<const State *>(context)->options.parallel_for(count, Body(body, argument));
+  }
+  MaskColumns find_mask_columns() const {
+    const moec_layer_info &i = info();
+    MaskColumns columns;
+    columns.expert = i.num_choice_counts ? i.num_choice_counts : std::max(i.num_logits, i.num_experts);
+    for (const Role &role : roles()) {
+      size_t rank = role.dims.size();
+      if (role.name == "experts.down" ||
+          role.name.rfind("experts.down.", 0) == 0) { // [..,N,I] of all experts, or of one
+        columns.hidden = std::max(columns.hidden, i.top_k * role.dims[rank - 1]);
+        columns.output = i.top_k * role.dims[rank - 2];
+      } else if (role.name == "experts.up" && columns.output == 0) { // of linear experts, which have nothing else
+        columns.output = i.top_k * role.dims[rank - 2];
+      }
+    }
+    return columns;
   }
   using BytesOf = moec_status (*)(const moec_layer *, int64_t, int64_t, size_t *);
   Result<size_t> bytes_of(BytesOf function, int64_t tokens, int64_t tokens_per_sequence) const {

@@ -187,6 +187,20 @@ impl<'a> Backward<'a> {
         capacity: i32, ONE;
         /// `[1]`
         top_k: i32, ONE;
+        /// `[T, hidden]`
+        jitter: f32, ROWS;
+        /// `[T, top_k]`
+        replace: f32, CHOICES;
+        /// `[T, top_k]`
+        replace_ids: i32, CHOICES;
+        /// `[T, hidden_mask_columns]`
+        hidden_mask: f32, |info| (info.hidden_mask_columns, 0);
+        /// `[T, output_mask_columns]`
+        output_mask: f32, |info| (info.output_mask_columns, 0);
+        /// `[T, expert_mask_columns]`
+        expert_mask: f32, |info| (info.expert_mask_columns, 0);
+        /// `[T, top_k]`
+        midpoint_mask: f32, CHOICES;
     }
 
     /// Runs the call in `workspace`, memory of [`Layer::backward_workspace`].

@@ -279,6 +279,21 @@ impl<'a> Forward<'a> {
         capacity: i32, ONE;
         /// `[1]` how many of the compiled choices to use.
         top_k: i32, ONE;
+        /// `[T, hidden]` draws of `[0, 1)` that jitter what the router reads, 1/2 does nothing: of layers that train,
+        /// as those below.
+        jitter: f32, ROWS;
+        /// `[T, top_k]` draws of `[0, 1)`: which ids are replaced; 1: none.
+        replace: f32, CHOICES;
+        /// `[T, top_k]` the experts that replace them.
+        replace_ids: i32, CHOICES;
+        /// `[T, hidden_mask_columns]` factors of inner values; 1 does nothing, as in the masks below.
+        hidden_mask: f32, |info| (info.hidden_mask_columns, 0);
+        /// `[T, output_mask_columns]` factors of experts' outputs.
+        output_mask: f32, |info| (info.output_mask_columns, 0);
+        /// `[T, expert_mask_columns]` 0: the token does without the expert.
+        expert_mask: f32, |info| (info.expert_mask_columns, 0);
+        /// `[T, top_k]` of sparsemixer: 0 where a sample of `expert_ids` weighs a third.
+        midpoint_mask: f32, CHOICES;
     }
 
     outputs! {

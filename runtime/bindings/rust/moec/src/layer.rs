@@ -162,6 +162,12 @@ pub struct Info {
     pub reports: u32,
     /// Whether the layer has a backward pass.
     pub trains: bool,
+    /// Columns of `hidden_mask`: the inner values of every choice, as many as those of the widest expert.
+    pub hidden_mask_columns: usize,
+    /// Columns of `output_mask`: the outputs of every choice, each `hidden` or the latent width.
+    pub output_mask_columns: usize,
+    /// Columns of `expert_mask`: routed experts, then zero experts.
+    pub expert_mask_columns: usize,
 }
 
 /// The gradient of a parameter.
@@ -248,11 +254,7 @@ impl Layer {
         let raw = raw_info(self.as_ptr())?;
         (0..raw.num_roles)
             .map(|index| {
-                let (mut name, mut rank, mut dims) = (std::ptr::null(), 0, [0i64; 4]);
-                checked(|| unsafe {
-                    sys::moec_layer_role(self.as_ptr(), index, &mut name, &mut rank, dims.as_mut_ptr())
-                })?;
-                let dims = dims.iter().take(rank as usize).map(|&dim| dim as usize).collect();
+                let (name, dims) = role_of(self.as_ptr(), index)?;
                 let mut kind = sys::MOEC_GRADIENT_NONE;
                 checked(|| unsafe { sys::moec_layer_role_gradient(self.as_ptr(), index, &mut kind) })?;
                 let gradient = match kind {
@@ -260,7 +262,7 @@ impl Layer {
                     sys::MOEC_GRADIENT_VECTOR => Gradient::Vector,
                     _ => Gradient::None,
                 };
-                Ok(Role { name: text_of(name).to_string(), dims, gradient })
+                Ok(Role { name, dims, gradient })
             })
             .collect()
     }
@@ -380,6 +382,7 @@ fn raw_info(layer: *const sys::moec_layer) -> Result<sys::moec_layer_info> {
 
 fn info_of(layer: *const sys::moec_layer) -> Result<Info> {
     let c = raw_info(layer)?;
+    let (inner, outputs) = expert_widths(layer, c.num_roles)?;
     Ok(Info {
         name: text_of(c.name).to_string(),
         hidden: c.hidden as usize,
@@ -397,5 +400,37 @@ fn info_of(layer: *const sys::moec_layer) -> Result<Info> {
         num_choice_counts: c.num_choice_counts as usize,
         reports: c.reports,
         trains: c.trains != 0,
+        hidden_mask_columns: c.top_k as usize * inner,
+        output_mask_columns: c.top_k as usize * outputs,
+        expert_mask_columns: match c.num_choice_counts {
+            0 => c.num_logits.max(c.num_experts) as usize,
+            count => count as usize,
+        },
     })
+}
+
+/// Inner values of the widest routed expert, and what an expert returns: the last matrix is `experts.down`
+/// `[.., out, in]` of all experts or of one, or, of linear experts, `experts.up`.
+fn expert_widths(layer: *const sys::moec_layer, num_roles: i32) -> Result<(usize, usize)> {
+    let (mut inner, mut outputs) = (0, 0);
+    for index in 0..num_roles {
+        let (name, dims) = role_of(layer, index)?;
+        if let [.., rows, columns] = dims[..] {
+            if name == "experts.down" || name.starts_with("experts.down.") {
+                inner = inner.max(columns);
+                outputs = rows;
+            } else if name == "experts.up" && outputs == 0 {
+                outputs = rows;
+            }
+        }
+    }
+    Ok((inner, outputs))
+}
+
+/// Name and dims of a parameter.
+fn role_of(layer: *const sys::moec_layer, index: i32) -> Result<(String, Vec<usize>)> {
+    let (mut name, mut rank, mut dims) = (std::ptr::null(), 0, [0i64; 4]);
+    checked(|| unsafe { sys::moec_layer_role(layer, index, &mut name, &mut rank, dims.as_mut_ptr()) })?;
+    let dims = dims.iter().take(rank as usize).map(|&dim| dim as usize).collect();
+    Ok((text_of(name).to_string(), dims))
 }

@@ -118,3 +118,42 @@ fn adds_to_what_buffers_hold_and_says_what_is_wrong() {
     assert!(!plain.info().trains && plain.roles().unwrap()[0].gradient == Gradient::None);
     assert_eq!(plain.backward_workspace(T).map(drop).unwrap_err().status(), Status::InvalidArgument);
 }
+
+/// The inputs of training reach the layer, in both passes, and their lengths are checked: the package of
+/// tests/bindings/masked.json, which `MOEC_TEST_MASKED` names.
+#[test]
+fn masks_are_inputs_of_both_passes() {
+    let folder = match std::env::var("MOEC_TEST_MASKED") {
+        Ok(folder) => folder,
+        Err(_) => return,
+    };
+    let layer = Layer::new(&unsafe { Package::open(folder) }.unwrap(), Options::default()).unwrap();
+    let info = layer.info();
+    let lengths = (info.hidden_mask_columns, info.output_mask_columns, info.expert_mask_columns);
+    assert_eq!(lengths, (2 * 6, 2 * 5, 3));
+    let roles = layer.roles().unwrap();
+    let values: Vec<_> = roles.iter().map(|role| numbers(role.dims.iter().product(), 3)).collect();
+    let tensors: Vec<_> = roles.iter().zip(&values).map(|(role, v)| moec::Tensor::new(role.name.as_str(), v)).collect();
+    let weights = layer.pack(&tensors).unwrap();
+    let (x, dy, jitter) = (numbers(T * H, 5), numbers(T * H, 6), vec![0.5; T * H]);
+    let (replace, replace_ids, experts) = (vec![1.0; T * 2], vec![0; T * 2], vec![1.0; T * 3]);
+    let hidden = vec![1.0; T * lengths.0];
+    let run = |output: &[f32]| {
+        let (mut y, mut down) = (vec![0f32; T * H], vec![7f32; 5 * 6]);
+        let mut kept = layer.saved(T).unwrap();
+        let call = layer.forward(&weights).x(&x).y(&mut y).jitter(&jitter).replace(&replace).replace_ids(&replace_ids);
+        let call = call.hidden_mask(&hidden).output_mask(output).expert_mask(&experts).saved(&mut kept);
+        call.run(&mut layer.workspace(T).unwrap())?;
+        let call = layer.backward(&weights).x(&x).grad_y(&dy).jitter(&jitter).replace(&replace);
+        let call = call.replace_ids(&replace_ids).hidden_mask(&hidden).output_mask(output).expert_mask(&experts);
+        let call = call.saved(&kept).gradient("experts.down.1", &mut down);
+        call.run(&mut layer.backward_workspace(T).unwrap())?;
+        Ok::<_, moec::Error>((y, down))
+    };
+    let (y, down) = run(&vec![1.0; T * lengths.1]).unwrap();
+    assert!(y.iter().any(|&v| v != 0.0) && down.iter().any(|&v| v != 0.0));
+    let (y, down) = run(&vec![0.0; T * lengths.1]).unwrap();
+    assert!(y.iter().chain(&down).all(|&v| v == 0.0));
+    let error = run(&[1.0; T]).unwrap_err();
+    assert_eq!(error.to_string(), "MOEC_SHAPE: output_mask has 6 elements, expected 60 for 6 tokens");
+}
