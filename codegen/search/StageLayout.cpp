@@ -14,7 +14,8 @@ constexpr int64_t maxTurnRows = int64_t(16) << 10;
 class Layout {
 public:
   Layout(const MatmulStage &stage, int64_t maxRows, int64_t weightBytes) : stage(stage) {
-    int64_t groupBytes = stage.panels * stage.panelBytes;
+    // of shared matrices the panels are those of their owner, in another shape
+    groupBytes = stage.transposed.any() ? stage.transposed.groupBytes : stage.panels * stage.panelBytes;
     layout.maxRows = maxRows;
     layout.groups = std::max<int64_t>(2, weightBytes / groupBytes);
     layout.itemPanels = std::clamp<int64_t>(itemBytes / stage.panelBytes, 1, stage.panels);
@@ -24,7 +25,7 @@ public:
   StageLayout run() {
     auto &args = layout.arguments;
     args.a = buffer((stage.gathered ? stageTokens : layout.totalRows) * stage.aStride, DataType(stage.in));
-    args.b = buffer(layout.groups * stage.panels * stage.panelBytes, DataType(stage.weight));
+    args.b = buffer(layout.groups * groupBytes, DataType(stage.weight));
     args.out = buffer(layout.totalRows * stage.outStride, DataType(stage.result), StageArgument::Output);
     if (stage.gathered)
       args.rowToken = buffer(layout.totalRows * 4, DataType::F32, StageArgument::RowToken);
@@ -56,6 +57,7 @@ private:
   const MatmulStage &stage;
   StageLayout layout;
   uint64_t seed = 0;
+  int64_t groupBytes = 0; // of B
 };
 
 } // namespace

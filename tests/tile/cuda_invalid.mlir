@@ -169,7 +169,7 @@ tile.kernel @shapes for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matric
 
 // -----
 
-// expected-error @below {{'tile.kernel' op C6: tf32, unordered, weighted and joined must be of CUDA kernels, weighted of unordered ones, unordered and joined of routed ones, split_rows of kernels without a route}}
+// expected-error @below {{'tile.kernel' op C6: tf32, unordered, weighted, joined and transposed must be of CUDA kernels, weighted of unordered ones, unordered and joined of routed ones, split_rows of kernels without a route}}
 tile.kernel @mode for(sm_80) (%a: !tile.rows<bf16, <direct>>, %b: !tile.matrices<bf16>, %o: !tile.rows<f32, <direct>>, %i: !tile.items) attributes {routed, weighted} {
   %r = tile.ring : !tile.ring<bf16, bf16, 16 : index, 64 : index, 64 : index, 4 : index>
   %c = tile.clear : !tile.fragment<16 : index, 64 : index, 1 : index, 2 : index>
