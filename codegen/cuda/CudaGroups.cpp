@@ -7,8 +7,6 @@
 
 #include "codegen/plan/StageArgs.h"
 
-#include <limits>
-
 using namespace mlir;
 
 namespace moec {
@@ -48,6 +46,22 @@ CudaKernelFacts forElements(CudaEmitter &e, CudaKernelShell &shell, int64_t coun
 
 } // namespace
 
+CudaGroupRows rowsOfGroup(CudaEmitter &e, std::optional<Value> offsets, int64_t groups, Value group, Value numTokens,
+                          std::optional<ArrayRef<int64_t>> frozen) {
+  Value first = offsets && group ? word(e, *offsets, group) : e.c(0), last = numTokens;
+  if (offsets) {
+    last = word(e, *offsets, group ? e.add(group, e.c(1)) : e.c(groups));
+    last = e.select(e.less(e.c(0), numTokens), last, first);
+  }
+  if (frozen) {
+    SmallVector<int32_t> flags(size_t(groups), 0);
+    for (int64_t g : *frozen)
+      flags[size_t(g)] = 1;
+    last = e.select(e.less(e.c(0), word(e, e.numberTable(flags, 0, 1), group)), first, last);
+  }
+  return {first, last};
+}
+
 CudaKernelFacts lowerCudaGroupSum(moe::GroupSumOp op, const RowStrides &rowStrides, int64_t sm, ModuleOp module,
                                   StringRef symbol) {
   CudaEmitter e(OpBuilder(op.getContext()), op.getLoc());
@@ -62,15 +76,8 @@ CudaKernelFacts lowerCudaGroupSum(moe::GroupSumOp op, const RowStrides &rowStrid
   Value group = e.divU(unit, blocks), strand = e.divU(tid, width), own = e.remU(tid, width);
   Value column = e.add(e.mul(e.remU(unit, blocks), width), own), live = e.less(column, e.c(n));
   Value at = e.mul(e.select(live, column, e.c(0)), 4);
-  Value first = perGroup ? word(e, args.offsets, group) : e.c(0);
-  Value last = word(e, args.offsets, perGroup ? e.add(group, e.c(1)) : e.c(groups));
-  last = e.select(e.less(e.c(0), shell.numTokens), last, first);
-  if (op.getFrozen()) {
-    SmallVector<int32_t> flags(size_t(groups), 0);
-    for (auto frozen = *op.getFrozen(); int64_t g : frozen)
-      flags[size_t(g)] = 1;
-    last = e.select(e.less(e.c(0), word(e, e.numberTable(flags, 0, 1), group)), first, last);
-  }
+  auto [first, last] =
+      rowsOfGroup(e, args.offsets, groups, perGroup ? group : Value(), shell.numTokens, op.getFrozen());
   auto join = [&](Value a, Value b) { return e.addF(a, b); };
   auto step = [&](const Values &acc, Value row) -> Values {
     return {e.addF(acc[0], e.load(e.f32(), e.at(args.values, e.add(e.mul(row, strides.values), at)), 4))};

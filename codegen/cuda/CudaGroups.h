@@ -27,6 +27,14 @@ CudaKernelFacts lowerCudaParameterSum(moe::ParameterSumOp op, int64_t sm, mlir::
 CudaKernelFacts lowerCudaScaledRows(moe::ScaledRowsOp op, const moec_weight &weight, int64_t sm, mlir::ModuleOp module,
                                     llvm::StringRef symbol);
 
+// Rows first .. last - 1 of group `group`; of all groups where `group` is null, of all tokens where `offsets` is. None
+// of a frozen group, nor in a call of no token, which leaves the route as it was.
+struct CudaGroupRows {
+  mlir::Value first, last; // i64
+};
+CudaGroupRows rowsOfGroup(CudaEmitter &e, std::optional<mlir::Value> offsets, int64_t groups, mlir::Value group,
+                          mlir::Value numTokens, std::optional<llvm::ArrayRef<int64_t>> frozen);
+
 // Where the values of one role lie among those of a step.
 struct CudaGradientShape {
   int64_t first = 0;                            // element

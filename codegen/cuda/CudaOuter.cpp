@@ -50,16 +50,8 @@ private:
   int64_t tilesN() const { return int64_t(llvm::divideCeil(uint64_t(n), uint64_t(shape.b.rows))); }
 
   void findRows() {
-    auto word = [&](Value table, Value index) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(index, 4)), 4)); };
-    rows.first = args.offsets ? word(*args.offsets, group) : e.c(0);
-    rows.last = args.offsets ? word(*args.offsets, e.add(group, e.c(1))) : block.numTokens;
-    rows.last = e.select(e.less(e.c(0), block.numTokens), rows.last, rows.first);
-    if (op.getFrozen()) {
-      SmallVector<int32_t> flags(size_t(groups), 0);
-      for (auto frozen = *op.getFrozen(); int64_t g : frozen)
-        flags[size_t(g)] = 1;
-      rows.last = e.select(e.less(e.c(0), word(e.numberTable(flags, 0, 1), group)), rows.first, rows.last);
-    }
+    CudaGroupRows own = rowsOfGroup(e, args.offsets, groups, group, block.numTokens, op.getFrozen());
+    rows.first = own.first, rows.last = own.last;
     rows.steps = e.ceilDiv(e.sub(rows.last, rows.first), tile.depth());
   }
 

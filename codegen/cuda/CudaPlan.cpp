@@ -132,27 +132,16 @@ static uint64_t matrixBytes(const moec_weight &weight) {
   return uint64_t(weight.n) * weight.k_padded * (weight.dtype == MOEC_F32 ? 4 : 2);
 }
 
-// The matrices of `weight`, if they are neighbours in every group of `owner`: which of the group's is the first.
-static std::optional<unsigned> partWithin(const moec_weight &weight, const moec_weight &owner) {
-  bool same = owner.layout == MOEC_LAYOUT_ROWS && owner.derived == MOEC_DERIVED_NONE && owner.dtype == weight.dtype &&
-              owner.groups == weight.groups && owner.n == weight.n && owner.k == weight.k &&
-              owner.role_per_group == weight.role_per_group;
-  for (unsigned first = 0; same && first + weight.parts <= owner.parts; ++first)
-    if (std::equal(weight.role, weight.role + weight.parts, owner.role + first))
-      return first;
-  return std::nullopt;
-}
-
 // Matrices that a region before has: those of forward, read once more or in the other order.
 static void shareMatrices(moec_weight &weight, llvm::ArrayRef<moec_weight> before) {
-  for (const moec_weight &owner : before)
-    if (std::optional<unsigned> first = partWithin(weight, owner)) {
-      weight.derived = MOEC_DERIVED_SHARED;
-      weight.panels = owner.parts;
-      weight.offset = owner.offset + *first * matrixBytes(owner);
-      weight.bytes = (uint64_t(weight.groups - 1) * owner.parts + weight.parts) * matrixBytes(owner);
-      return;
-    }
+  std::optional<SharedMatrices> shared = sharedMatrices(before, weight);
+  if (!shared)
+    return;
+  const moec_weight &owner = before[shared->owner];
+  weight.derived = MOEC_DERIVED_SHARED;
+  weight.panels = owner.parts;
+  weight.offset = owner.offset + shared->part * matrixBytes(owner);
+  weight.bytes = (uint64_t(weight.groups - 1) * owner.parts + weight.parts) * matrixBytes(owner);
 }
 
 std::vector<moec_weight> cudaWeights(const LaunchPlan &plan, uint64_t &packedBytes) {

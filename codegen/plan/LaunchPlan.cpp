@@ -196,8 +196,8 @@ std::optional<SharedMatrices> sharedMatrices(llvm::ArrayRef<moec_weight> weights
     bool same = owner.layout == weight.layout && owner.derived == MOEC_DERIVED_NONE && !owner.transposed &&
                 owner.dtype == weight.dtype && owner.groups == weight.groups &&
                 owner.role_per_group == weight.role_per_group;
-    for (unsigned part = 0; same && part < owner.parts && weight.parts == 1; ++part)
-      if (owner.role[part] == weight.role[0])
+    for (unsigned part = 0; same && part + weight.parts <= owner.parts; ++part)
+      if (std::equal(weight.role, weight.role + weight.parts, owner.role + part))
         return SharedMatrices{i, part};
   }
   return std::nullopt;

@@ -53,7 +53,8 @@ inline bool isKernelStep(const moec_step &step) {
          step.kind == MOEC_STEP_GROUPS;
 }
 
-// The region before `weight`, whose matrices have one part, that holds them too, and which of its parts they are.
+// The region of `weights` that holds the matrices of `weight` too, side by side in every group, and which of its parts
+// is their first.
 struct SharedMatrices {
   size_t owner;
   unsigned part;

@@ -162,7 +162,8 @@ uint16_t PlanBuilder::weightBuffer(moec_weight weight, const std::string &name) 
 
 // Transposed matrices are those of the region that has the role, read in the other order.
 void PlanBuilder::shareMatrices(moec_weight &weight) {
-  std::optional<SharedMatrices> shared = weight.transposed ? sharedMatrices(plan.weights, weight) : std::nullopt;
+  bool may = weight.transposed && weight.parts == 1; // as kernels transpose them
+  std::optional<SharedMatrices> shared = may ? sharedMatrices(plan.weights, weight) : std::nullopt;
   if (!shared)
     return;
   weight.derived = MOEC_DERIVED_SHARED;

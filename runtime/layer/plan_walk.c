@@ -31,7 +31,7 @@ typedef struct walk {
   char *scratch;
   int64_t scratch_stride;
   int64_t first_token, num_tokens; /* of this chunk; the whole call unless the plan has chunks */
-  int64_t sequence_tokens;         /* at least 1, also where there are no tokens, and so no sequence */
+  int64_t sequence_tokens;         /* at least 1, even in a call of 0 tokens: divisions by it are safe */
   uint32_t next_index;             /* step that next_step looks at */
 
   /* the step in work: constant while its units run */

@@ -4,29 +4,19 @@
 
 #include "masked.h"
 
+#include "CppNumbers.h"
+
 #include <moec.hpp>
 
 #include <gtest/gtest.h>
 
 #include <map>
-#include <random>
 
 using namespace moec;
 
 namespace {
 
 constexpr size_t T = 6, H = MASKED_HIDDEN, K = 2, I = 6, N = 5, E = 3;
-using Values = std::vector<float>;
-
-Values numbers(size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  Values values(count);
-  for (float &value : values)
-    value = static_cast<float>(random() % 2001) * 0.001f - 1;
-  return values;
-}
-
-std::string messageOf(const Result<void> &result) { return result ? "no error" : result.error().message(); }
 
 struct Inputs { // random in nothing
   Values jitter = Values(T * H, 0.5f), replace = Values(T * K, 1), hidden = Values(T * K * I, 1);

@@ -4,30 +4,20 @@
 
 #include "noisy.h"
 
+#include "CppNumbers.h"
+
 #include <moec.hpp>
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
-#include <random>
 
 using namespace moec;
 
 namespace {
 
 constexpr size_t T = 6, E = NOISY_NUM_EXPERTS, H = NOISY_HIDDEN, L = NOISY_NUM_LOSSES;
-using Values = std::vector<float>;
-
-Values numbers(size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  Values values(count);
-  for (float &value : values)
-    value = static_cast<float>(random() % 2001) * 0.001f - 1;
-  return values;
-}
-
-std::string messageOf(const Result<void> &result) { return result ? "no error" : result.error().message(); }
 
 class CppTraining : public testing::Test {
 protected:

@@ -53,7 +53,8 @@ expect_status 2
 expect_in err 'error[E-USAGE]: --distinct-experts is for forward calls'
 run bench train.json $quick --distinct-experts 2 --pass forward
 expect_status 0
-printf '%s\n' '{"moec": 1, "name": "wide", "passes": ["forward", "backward"], "hidden": 4096, "router": {"top_k": 2}, "experts": {"count": 16, "intermediate": 4096}}' >wide.json
+printf '{"moec": 1, "name": "wide", "passes": ["forward", "backward"], "hidden": 4096, "router": {"top_k": 2}, %s}\n' \
+  '"experts": {"count": 16, "intermediate": 4096}' >wide.json
 run --memory-limit 6000 bench wide.json $quick
 expect_status 9
 expect_in err '; --pass forward needs no'

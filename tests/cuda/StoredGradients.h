@@ -39,7 +39,7 @@ public:
   std::vector<StoredCall> calls;
 
   bool write(const std::string &path) const;
-  bool read(const std::string &path); // false: it cannot be read, or is no such file
+  bool read(const std::string &path); // false: the file is missing, cut or of another form
 
   const std::vector<std::string> &inputs() const override { return inputNames; }
   DataType weightType() const override { return matrices; }

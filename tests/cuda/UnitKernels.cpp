@@ -291,11 +291,11 @@ void addWgmma(std::vector<UnitKernel> &list) {
       }
 }
 
-// Which element an operand that is depth first is read from, told by f16 numbers that stand for places: place % 1024,
-// and then, from as many bytes behind, place / 1024. The other operand is a unit matrix: row m of A chooses depth
-// m % 16 of B, and column n of B depth n of A, so that every word of the output is one element. Distances are those of
-// no kernel, and far from each other: where the hardware takes one for the other, every second column or line comes
-// from a place that says so.
+// Shows where wgmma reads each element of a depth-first operand. Every element holds its own place as two f16 numbers:
+// place % 1024, and in a second copy behind the first place / 1024. The other operand is a unit matrix: row m of A
+// picks depth m % 16 of B, and column n of B picks depth n of A, so every word of the output is one element. The two
+// distances of the descriptor differ widely and no kernel uses them: if the hardware swaps them, every second column or
+// line shows a wrong place.
 constexpr int64_t placesBytes = 16384;
 
 void storeHalf(std::vector<char> &bytes, int64_t element, uint16_t bits) {
