@@ -272,7 +272,7 @@ std::vector<std::string> LayerSpec::inputNames() const {
   bool second = router.select.kind == SelectKind::SecondPolicy, external = router.kind == RouterKind::External;
   need((router.input.from == BranchInput::Residual && reads) || (shared && shared->input == BranchInput::Residual),
        "residual");
-  need(takesNoise() || (second && router.select.second == SecondPolicy::Gumbel), "noise");
+  need((takesNoise() && reads) || (second && router.select.second == SecondPolicy::Gumbel), "noise");
   need(second && router.select.second == SecondPolicy::Random2P, "uniform");
   need(router.kind == RouterKind::Table, "token_ids");
   need(external || router.kind == RouterKind::Random || takesSamples(), "expert_ids");

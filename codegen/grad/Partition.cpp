@@ -94,8 +94,16 @@ private:
       need(operand);
   }
 
+  // Numbers in, integers out: a limit of shares, a threshold, a chance.
+  static bool decides(Operation *op) {
+    auto isInteger = [](Type type) { return getElementTypeOrSelf(type).isInteger(); };
+    return op->getNumResults() == 1 && isInteger(op->getResult(0).getType()) &&
+           llvm::any_of(op->getOperandTypes(),
+                        [&](Type type) { return isa<RankedTensorType>(type) && !isInteger(type); });
+  }
+
   bool isSaved(Operation *op) {
-    if (isa<TopKOp, CapacityOp, TopTokensOp>(op)) // P1
+    if (isa<TopKOp, CapacityOp, TopTokensOp>(op) || decides(op)) // P1
       return true;
     if (isa<DispatchOp, SlotsOp, GatherOp, SquareSumsOp, ColumnsOp>(op)) // P2
       return false;
@@ -106,12 +114,18 @@ private:
     return isa<CombineOp, SlotInputsOp>(op); // P5
   }
 
+  bool makesLogits(Operation *op) {
+    auto matmul = dyn_cast<GroupedMatmulOp>(op);
+    return matmul && isa<BlockArgument>(matmul.getB().front()) &&
+           roleOf(layer, matmul.getB().front()).starts_with("router.");
+  }
+
   // The type in which `value` is kept.
   RankedTensorType storedType(Value value) {
     auto type = tensorOf(value);
     Type element = type.getElementType();
     Operation *op = value.getDefiningOp();
-    if (isa<GroupedMatmulOp, CombineOp>(op))
+    if (isa<GroupedMatmulOp, CombineOp>(op) && !makesLogits(op))
       element = tensorOf(op->getOperand(0)).getElementType();
     return RankedTensorType::get(type.getShape(), element);
   }

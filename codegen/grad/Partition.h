@@ -8,11 +8,13 @@
 // x, parameters and inputs stay with the caller between the two. Of the other values of forward that backward reads,
 // the first rule that applies decides:
 //
-//   P1  choices are saved: ids, tokens taken, places. Made again they could come out otherwise where values tie.
+//   P1  choices are saved: ids, tokens taken, places, every integer that follows from numbers. Made again they could
+//       come out otherwise: values tie, another kernel makes them.
 //   P2  a route, and what brings values to its rows, is made again.
 //   P3  ops of rows (map, softmax, take, ...) are done again.
 //   P4  a matmul is done again if it costs at most 1/20 of all matmuls of a token: a router. Otherwise it is saved, in
-//       the type of its A: what an activation is computed from.
+//       the type of its A: what an activation is computed from. Logits keep their own type: in bf16 a logit of 8
+//       would be off by up to 1/32, and so would the weights that follow from it.
 //   P5  what mixes rows (combine, slot_inputs) is saved, in the type of the rows; sums over tokens are done again.
 //
 // The policy Choices saves what P1 says and does all matmuls again. With Matmuls and experts of a gated MLP this keeps

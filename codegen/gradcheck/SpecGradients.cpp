@@ -231,9 +231,13 @@ Result<> SpecGradients::addRuns(GradientExpectation &out, int64_t count, std::ve
     Result<interpret::CallResults> ran = run(layer->passes, out, &errors);
     if (!ran)
       return ran.takeError();
-    bool same = ran->choices == out.choices;
-    for (size_t t = 0; moved && t < out.choices.size(); ++t)
-      (*moved)[t] |= ran->choices[t] != out.choices[t];
+    bool same = true;
+    for (size_t t = 0; t < out.choices.size(); ++t) {
+      bool otherwise = ran->choices[t] != out.choices[t];
+      same &= !otherwise || (t < out.silent.size() && out.silent[t]);
+      if (moved)
+        (*moved)[t] |= otherwise;
+    }
     if (!same)
       continue;
     for (auto &[name, tensor] : gradientsOf(layer->passes, *ran)) {
@@ -265,16 +269,25 @@ Result<> SpecGradients::expect(GradientExpectation &out, std::vector<uint8_t> &o
   return addRuns(out, firstRuns, &open);
 }
 
-void SpecGradients::silence(GradientExpectation &out, std::vector<uint8_t> open) const {
-  if (layer->looksAtAllTokens)
-    std::fill(open.begin(), open.end(), 1);
+void SpecGradients::silence(GradientExpectation &out, const std::vector<uint8_t> &open) const {
+  out.silent.resize(open.size());
+  for (size_t t = 0; t < open.size(); ++t)
+    out.silent[t] |= open[t] || layer->looksAtAllTokens;
   for (size_t i = 0; i < out.dy.size(); ++i)
-    if (open[i / size_t(spec.hidden)])
+    if (out.silent[i / size_t(spec.hidden)])
       out.dy[i] = 0;
   out.call.dy = stored(out.dy, output);
   std::fill(out.coefficients.begin(), out.coefficients.end(), 0);
   std::fill(out.call.coefficients.begin(), out.call.coefficients.end(), 0.0f);
-  out.undecided = size_t(std::count(open.begin(), open.end(), 1));
+  out.undecided = size_t(std::count(out.silent.begin(), out.silent.end(), 1));
+}
+
+// Whether one of these tokens still has a part in L.
+static bool isHeard(const GradientExpectation &of, const std::vector<uint8_t> &tokens) {
+  for (size_t t = 0; t < tokens.size(); ++t)
+    if (tokens[t] && !of.silent[t])
+      return true;
+  return false;
 }
 
 Result<> SpecGradients::take(const RoleTensors &given, std::unique_ptr<GradientExpectation> call) {
@@ -320,9 +333,12 @@ Result<> SpecGradients::draw(const RoleTensors &drawn, uint64_t seed, int64_t to
       break;
     if (i + 1 < mostDraws)
       continue;
-    silence(*out, open);
-    if (Result<> expected = expect(*out, open); !expected)
-      return expected;
+    // More runs move more tokens; in the end every one of the first runs counts.
+    do {
+      silence(*out, open);
+      if (Result<> expected = expect(*out, open); !expected)
+        return expected;
+    } while (isHeard(*out, open));
   }
   if (tokens > 1 && !slopesChecked) {
     if (Result<> checked = checkSlopes(*out); !checked)

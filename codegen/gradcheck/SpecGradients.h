@@ -10,7 +10,7 @@
 // out near the exact one: where a limit is exceeded, 92 more runs decide.
 //
 // A token about which rounding decides gets other gradients. Such calls are drawn anew; after 8 of them dy of those
-// tokens, and the losses' coefficients, are 0.
+// tokens, and the losses' coefficients, are 0. What such a token chooses then changes none of the gradients.
 
 #ifndef MOEC_CODEGEN_GRADCHECK_SPECGRADIENTS_H
 #define MOEC_CODEGEN_GRADCHECK_SPECGRADIENTS_H
@@ -48,6 +48,7 @@ struct GradientExpectation {
   std::vector<double> dy, coefficients;              // of the call
   std::map<std::string, interpret::TensorRef> exact; // by tensor: "x", "residual", "expert_weights" and roles
   std::vector<uint64_t> choices;                     // of each token, in both passes together
+  std::vector<uint8_t> silent;                       // by token: 1 where dy was set to 0; empty: nowhere
   std::map<std::string, RowSpread> spreads;
   int64_t runs = 0;
   size_t undecided = 0;
@@ -84,12 +85,12 @@ private:
   void drawCall(GradientExpectation &out, int64_t tokens, uint64_t seed) const;
   // Exact gradients and the first runs; `open` gets the tokens whose choices rounding may change.
   Result<> expect(GradientExpectation &out, std::vector<uint8_t> &open) const;
-  // Takes these tokens out of L.
-  void silence(GradientExpectation &out, std::vector<uint8_t> open) const;
+  // Takes these tokens out of L, beside those that already are.
+  void silence(GradientExpectation &out, const std::vector<uint8_t> &open) const;
   Result<interpret::CallResults> run(mlir::func::FuncOp function, const GradientExpectation &of,
                                      ReferenceRounding *errors) const;
   Tensors gradientsOf(mlir::func::FuncOp function, const interpret::CallResults &results) const;
-  // Adds runs; a run in which some token chose otherwise is left out, and those tokens are added to `moved`.
+  // Adds runs; a run in which a token of L chose otherwise is left out. `moved` gets all that did.
   Result<> addRuns(GradientExpectation &out, int64_t count, std::vector<uint8_t> *moved) const;
   Result<> checkSlopes(const GradientExpectation &of) const;
   std::string wrongGradient(const CallGradients &got, const CallGradients *before, CheckResult &result) const;

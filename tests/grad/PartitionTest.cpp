@@ -188,4 +188,41 @@ TEST(Partition, dy_is_not_widened_for_a_bias) {
   EXPECT_EQ(reads, 2); // weights, and the bias itself
 }
 
+// ids of a token follow from scores, which backward makes of other roundings.
+TEST(Partition, no_choice_is_made_again) {
+  for (const char *router :
+       {R"({"select": {"kind": "top_p", "p": 0.6, "k_max": 3}})",
+        R"({"select": {"kind": "threshold", "threshold": 0.1, "k_max": 3}})",
+        R"({"select": {"kind": "second_policy", "k": 2, "second": "threshold", "threshold": 0.3}})",
+        R"({"select": {"kind": "second_policy", "k": 2, "second": "random_2p"}})"})
+    for (SavePolicy policy : {SavePolicy::Matmuls, SavePolicy::Choices}) {
+      BuiltLayer built;
+      ASSERT_TRUE(built.read(R"({"moec": 1, "name": "kept", "dtype": "bf16", "hidden": 64, "passes": ["forward", )"
+                             R"("backward"], "experts": {"count": 8, "intermediate": 48}, "router": )" +
+                             std::string(router) + "}"))
+          << router;
+      ASSERT_TRUE(built.buildGradient()) << router;
+      partition(built.layer, policy).backward.walk([&](Operation *op) {
+        auto some = [](TypeRange types, bool integers) {
+          return llvm::any_of(types, [&](Type type) {
+            return isa<RankedTensorType>(type) && getElementTypeOrSelf(type).isInteger() == integers;
+          });
+        };
+        EXPECT_FALSE(some(op->getResultTypes(), true) && some(op->getOperandTypes(), false))
+            << router << ": " << op->getName().getStringRef().str();
+      });
+    }
+}
+
+// Half of this layer's work are its logits.
+TEST(Partition, logits_are_kept_in_f32) {
+  BuiltLayer built;
+  ASSERT_TRUE(built.read(R"({"moec": 1, "name": "kept", "dtype": "bf16", "hidden": 64, "router": {"top_k": 1}, )"
+                         R"("passes": ["forward", "backward"], "experts": {"count": 32, "intermediate": 8}})"));
+  ASSERT_TRUE(built.buildGradient());
+  SavedValue logits = partition(built.layer, SavePolicy::Matmuls).saved.front();
+  EXPECT_EQ(logits.what, "router.weight");
+  EXPECT_TRUE(logits.type.getElementType().isF32());
+}
+
 } // namespace
