@@ -23,6 +23,12 @@ static void dropAbsent(RowOps &ops, Value present, Choices &choices) {
   choices.weights = ops.maskedBy(choices.weights, choices.ids, 0);
 }
 
+// Nor do shared experts have a part in them: a weight that is NaN stays out of gradients.
+static Value withoutAbsent(RowOps &ops, Value present, Value shared) {
+  return ops.map({{shared, OperandKind::elem}, {present, OperandKind::segment}}, RowOps::typeOf(shared),
+                 [&](ValueRange v) { return ops.select(ops.equal(v[1], 0), ops.number(0), v[0]); });
+}
+
 RouterValues buildRouter(RowOps &ops, const LayerSpec &spec, const LayerValues &layer) {
   RouterKind kind = spec.router.kind;
   if (kind == RouterKind::Soft)
@@ -51,6 +57,8 @@ RouterValues buildRouter(RowOps &ops, const LayerSpec &spec, const LayerValues &
     dropAbsent(ops, layer.present, choices);
   RouterValues out = weights.finished(choices);
   out.logits = logits;
+  if (layer.present && out.shared)
+    out.shared = withoutAbsent(ops, layer.present, out.shared);
   return out;
 }
 

@@ -158,7 +158,7 @@ Comparison compareRows(const std::vector<double> &actual, const std::vector<doub
     }
     measure.add(row, finite);
   }
-  return measure.finish(false);
+  return measure.finish(options.mayBeUndefined);
 }
 
 namespace {

@@ -33,6 +33,7 @@ struct CompareOptions {
   RowSlack slack;
   std::vector<int64_t> names;   // of the rows, to say where; empty: 0, 1, 2 ...
   std::optional<double> poison; // what the output held before the call: an element that still does was not written
+  bool mayBeUndefined = false;  // `expected` may have nothing finite; the caller looks at Comparison::values
 };
 
 struct Comparison {
@@ -47,8 +48,8 @@ struct Comparison {
 };
 
 // actual, expected: [rows, cols], row-major. Refused whatever the limits: another number of elements, no rows, NaN or
-// infinity where `expected` is finite (where it is not, `actual` must be the same), nothing finite at all, poison where
-// `expected` is another value, and anything but zeros in a row of zeros without slack.
+// infinity where `expected` is finite (where it is not, `actual` must be the same), nothing finite at all unless
+// mayBeUndefined, poison where `expected` is another value, and anything but zeros in a row of zeros without slack.
 Comparison compareRows(const std::vector<double> &actual, const std::vector<double> &expected, int64_t cols,
                        const CompareOptions &options);
 

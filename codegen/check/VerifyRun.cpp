@@ -184,6 +184,10 @@ static Result<> verifyMachine(LayerOracle &oracle, LayerRun &layer, const Machin
     result.firstFailure =
         "no row of y was compared: rounding decides about all of the " + std::to_string(result.tied) + " tokens";
   }
+  if (result.compared.rows > 0 && result.compared.values == 0 && result.failed == 0) {
+    ++result.failed;
+    result.firstFailure = "no value of y was compared: the reference has none that is finite";
+  }
   return {};
 }
 

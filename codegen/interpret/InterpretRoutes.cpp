@@ -109,7 +109,7 @@ LogicalResult interpretSlotInputs(Frame &frame, SlotInputsOp op) {
       out.at(r, h) = round.stored(element, sum);
     }
   }
-  out.rounded = x.rounded || w.rounded || !element.isF32();
+  out.rounded = x.rounded || w.rounded || (round.narrow && !element.isF32());
   frame.set(op.getResult(), std::move(out));
   return success();
 }

@@ -144,6 +144,10 @@ TEST(Compare, rows_nothing_compared_does_not_pass) {
   EXPECT_EQ(against(some, some).values, 1);
   EXPECT_FALSE(against(nothing, some).pass);
   CompareOptions options;
+  options.mayBeUndefined = true;
+  EXPECT_TRUE(compareRows(nothing, nothing, 8, options).pass);
+  EXPECT_FALSE(compareRows(std::vector<double>(32, 1), nothing, 8, options).pass);
+  options.mayBeUndefined = false;
   EXPECT_EQ(compareChoices({}, {}, {}, {}, 2, options).text, "FAIL no row was compared");
 }
 

@@ -223,6 +223,26 @@ TEST(TrainingGradient, scores_of_zero_that_capacity_drops_have_no_gradient) {
     EXPECT_TRUE(isFinite(tensor->data)) << name;
 }
 
+// The same where a wrap leads such tokens around the experts, shared ones too.
+TEST(TrainingGradient, scores_of_zero_that_a_wrap_leads_around_have_no_gradient) {
+  GradientCase one;
+  ASSERT_TRUE(readTrained(one, layer(R"("top_k": 1, "score": "relu", "normalize": {"kind": "sum"})", "",
+                                     R"(, "shared": {"intermediate": 4, "gate": "router"}, "layer": {"wrap":
+                                          "conditional", "dense": {"intermediate": 3}})")));
+  ASSERT_TRUE(one.both.built.buildGradient());
+  ASSERT_TRUE(one.prepare(4, 4));
+  one.tensors["router.weight"].assign(36, 0);
+  one.tensors["router.weight"][0] = 1;
+  one.tensors["selector.weight"].assign(6, 0);
+  one.tensors["selector.weight"][0] = 1;
+  one.tensors["selector.bias"] = {0};
+  for (size_t t = 0; t < 4; ++t)
+    one.tensors["x"][6 * t] = t == 0 ? 1 : -8; // the first token has experts; scores of 0 for all others
+  ASSERT_TRUE(one.runInterpreter());
+  for (const auto &[name, tensor] : one.gradients())
+    EXPECT_TRUE(isFinite(tensor->data)) << name;
+}
+
 // All tokens of a sequence go around the slots.
 TEST(TrainingGradient, a_sequence_without_tokens_in_slots) {
   GradientCase one;
