@@ -2,12 +2,16 @@
 //
 // out[g,m,n] = sum over the rows r of group g of A[r,m] B[r,n]: a matmul whose depth, the rows, differs by group.
 //
-// A unit is a block of outerBlockA columns of A by outerBlockB columns of B. Its rows are taken in chunks:
+// A unit is a block of at most outerBlockA columns of A by outerBlockB columns of B; the blocks of a matrix are as equal
+// as whole tiles allow. Its rows are taken in chunks:
 //
 //   pack A    tiles of tileRows columns, each [step][lanes]        a step is a row, or a pair of rows for dot products
-//   per panel of two vectors of columns of B
-//     pack B  [step][2 * lanes]
-//     per tile of A: accumulators in registers, over all steps of the chunk
+//   pack B    panels of two vectors of columns, each [step][2 * lanes]
+//   per tile of A
+//     per panel of B: accumulators in registers, over all steps of the chunk
+//
+// The tile is the outer loop for the memory's sake: tileRows rows of out are written along their columns, so that
+// neighbouring lines leave the processor soon after each other.
 //
 // Between chunks the accumulators wait in scratch; after the last one they go to the output. Rows are read through the
 // route where they are gathered, so that no copy of them is made.
@@ -34,6 +38,12 @@ namespace {
 
 constexpr int64_t chunkRows = 256, panelVectors = 2;
 
+// Columns of a block of `most` or less, in whole `tile`s where that leaves as many blocks. No block is empty.
+int64_t evenBlock(int64_t columns, int64_t most, int64_t tile) {
+  int64_t blocks = llvm::divideCeil(columns, most);
+  return std::min(most, int64_t(llvm::divideCeil(llvm::divideCeil(columns, tile), blocks)) * tile);
+}
+
 class OuterLowering {
 public:
   OuterLowering(moe::GroupedOuterOp op, const RowStrides &rowStrides, bool toCaller, const IsaFacts &isa)
@@ -48,8 +58,10 @@ public:
     tileRows = isa.registers >= 32 ? 14 : lanes >= 8 ? 6 : 4;
     panel = panelVectors * lanes;
     maxSteps = dot ? chunkRows / 2 : chunkRows;
-    tiles = (std::min(m, outerBlockA) + tileRows - 1) / tileRows;
-    panels = (std::min(n, outerBlockB) + panel - 1) / panel;
+    blockA = evenBlock(m, outerBlockA, tileRows);
+    blockB = evenBlock(n, outerBlockB, panel);
+    tiles = llvm::divideCeil(std::min(m, blockA), tileRows);
+    panels = llvm::divideCeil(std::min(n, blockB), panel);
   }
 
   int64_t run(ModuleOp module, StringRef symbol) {
@@ -58,7 +70,7 @@ public:
     call = shell.call;
     packedA = shell.scratch;
     packedB = e.at(packedA, tiles * maxSteps * stepBytes());
-    sums = e.at(packedB, maxSteps * panel * 4);
+    sums = e.at(packedB, panels * maxSteps * panel * 4);
     fillsLines = toCaller && lanes == 16 && n % panel == 0;
     if (fillsLines) {
       Value base = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), buffers.out);
@@ -69,7 +81,7 @@ public:
     if (fillsLines) // such stores are not ordered with the one that ends the step
       LLVM::CallIntrinsicOp::create(e.b, e.loc, e.b.getStringAttr("llvm.x86.sse.sfence"), ValueRange{});
     shell.finish(e);
-    return tiles * maxSteps * stepBytes() + maxSteps * panel * 4 + tiles * panels * tileRows * panel * 4;
+    return tiles * maxSteps * stepBytes() + panels * maxSteps * panel * 4 + tiles * panels * tileRows * panel * 4;
   }
 
 private:
@@ -87,14 +99,14 @@ private:
   };
 
   void lowerUnit(Value index) {
-    int64_t blocksB = (n + outerBlockB - 1) / outerBlockB, blocks = (m + outerBlockA - 1) / outerBlockA * blocksB;
+    int64_t blocksB = llvm::divideCeil(n, outerBlockB), blocks = llvm::divideCeil(m, outerBlockA) * blocksB;
     Unit u;
     u.group = e.divU(index, blocks);
     Value block = e.remU(index, blocks);
-    u.m0 = e.mul(e.divU(block, blocksB), outerBlockA);
-    u.n0 = e.mul(e.remU(block, blocksB), outerBlockB);
-    u.mEnd = e.minS(e.add(u.m0, e.c(outerBlockA)), e.c(m));
-    u.nEnd = e.minS(e.add(u.n0, e.c(outerBlockB)), e.c(n));
+    u.m0 = e.mul(e.divU(block, blocksB), blockA);
+    u.n0 = e.mul(e.remU(block, blocksB), blockB);
+    u.mEnd = e.minS(e.add(u.m0, e.c(blockA)), e.c(m));
+    u.nEnd = e.minS(e.add(u.n0, e.c(blockB)), e.c(n));
     findRows(u);
     e.when(e.less(u.firstRow, u.lastRow), [&] { multiply(u); }, [&] { clear(u); });
   }
@@ -127,19 +139,22 @@ private:
       chunk.steps = dot ? e.ceilDiv(chunk.count, 2) : pairs ? e.mul(e.ceilDiv(chunk.count, 2), 2) : chunk.count;
       Value isFirst = e.less(row, e.add(u.firstRow, e.c(1)));
       Value isLast = e.less(u.lastRow, e.add(e.add(row, chunk.count), e.c(1)));
-      Value tileBytes = e.mul(chunk.steps, stepBytes());
-      auto tileAt = [&](Value column) {
-        return e.at(packedA, e.mul(e.divU(e.sub(column, u.m0), tileRows), tileBytes));
+      auto packed = [&](Value all, Value column, Value first, int64_t width, int64_t bytes) {
+        return e.at(all, e.mul(e.divU(e.sub(column, first), width), e.mul(chunk.steps, bytes)));
       };
+      auto tileAt = [&](Value column) { return packed(packedA, column, u.m0, tileRows, stepBytes()); };
+      auto panelAt = [&](Value column) { return packed(packedB, column, u.n0, panel, panel * 4); };
       e.loop(u.m0, u.mEnd, tileRows,
              [&](Value column) { pack(chunk, buffers.a, strides.a, buffers.tokenA, column, m, 1, tileAt(column)); });
       e.loop(u.n0, u.nEnd, panel, [&](Value column) {
-        pack(chunk, buffers.b, strides.b, buffers.tokenB, column, n, panelVectors, packedB);
-        Value panelSums = e.at(sums, e.mul(e.divU(e.sub(column, u.n0), panel), tiles * tileRows * panel * 4));
-        e.loop(u.m0, u.mEnd, tileRows, [&](Value outRow) {
-          Value tile = e.divU(e.sub(outRow, u.m0), tileRows);
-          Value tileSums = e.at(panelSums, e.mul(tile, tileRows * panel * 4));
-          Values acc = multiplyTile(tileAt(outRow), chunk.steps, isFirst, tileSums);
+        pack(chunk, buffers.b, strides.b, buffers.tokenB, column, n, panelVectors, panelAt(column));
+      });
+      e.loop(u.m0, u.mEnd, tileRows, [&](Value outRow) {
+        Value a = tileAt(outRow), whole = e.less(e.add(outRow, e.c(tileRows - 1)), u.mEnd);
+        Value rowSums = e.at(sums, e.mul(e.divU(e.sub(outRow, u.m0), tileRows), panels * tileRows * panel * 4));
+        e.loop(u.n0, u.nEnd, panel, [&](Value column) {
+          Value tileSums = e.at(rowSums, e.mul(e.divU(e.sub(column, u.n0), panel), tileRows * panel * 4));
+          Values acc = multiplyTile(a, panelAt(column), chunk.steps, isFirst, tileSums);
           auto keep = [&] {
             for (auto [i, v] : llvm::enumerate(acc))
               e.store(v, e.at(tileSums, int64_t(i) * lanes * 4), 16);
@@ -147,7 +162,6 @@ private:
           };
           if (!fillsLines)
             return keep();
-          Value whole = e.less(e.add(outRow, e.c(tileRows - 1)), u.mEnd);
           Value atOnce = arith::AndIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, isLast, whole), linesOnly);
           e.when(atOnce, [&] { storeLines(u, outRow, column, acc); }, keep);
         });
@@ -243,7 +257,7 @@ private:
   }
 
   // (isFirst ? 0 : sums) + A tile times B panel, [tileRows][panel] f32.
-  Values multiplyTile(Value a, Value steps, Value isFirst, Value to) {
+  Values multiplyTile(Value a, Value b, Value steps, Value isFirst, Value to) {
     SmallVector<Type> types(size_t(tileRows * panelVectors), e.vecF32());
     auto start = scf::IfOp::create(e.b, e.loc, types, isFirst, /*withElseRegion=*/true);
     {
@@ -263,14 +277,14 @@ private:
       SmallVector<Value> acc(loop.getRegionIterArgs());
       Type word = dot ? Type(e.b.getI32Type()) : e.f32();
       Value rowA = e.at(a, e.mul(loop.getInductionVar(), lanes * 4));
-      Value rowB = e.at(packedB, e.mul(loop.getInductionVar(), panel * 4));
-      SmallVector<Value> b;
+      Value rowB = e.at(b, e.mul(loop.getInductionVar(), panel * 4));
+      SmallVector<Value> vectors;
       for (int64_t j = 0; j < panelVectors; ++j)
-        b.push_back(e.load(e.vec(word, lanes), e.at(rowB, j * lanes * 4), 16));
+        vectors.push_back(e.load(e.vec(word, lanes), e.at(rowB, j * lanes * 4), 16));
       for (int64_t i = 0; i < tileRows; ++i) {
         Value x = e.splat(e.load(word, e.at(rowA, i * 4), 4), lanes);
         for (int64_t j = 0; j < panelVectors; ++j)
-          acc[size_t(i * panelVectors + j)] = multiplyAdd(x, b[size_t(j)], acc[size_t(i * panelVectors + j)]);
+          acc[size_t(i * panelVectors + j)] = multiplyAdd(x, vectors[size_t(j)], acc[size_t(i * panelVectors + j)]);
       }
       scf::YieldOp::create(e.b, e.loc, acc);
     }
@@ -309,6 +323,23 @@ private:
     e.store(type.isBF16() ? e.toBf16(value) : value, to, bytes);
   }
 
+  // Two vectors of f32 as one of bf16, in words.
+  Value wholeLine(Value first, Value second) {
+    Type words = e.vec(e.b.getI32Type(), lanes);
+    if (e.isa.bf16Dot) {
+      auto made = LLVM::CallIntrinsicOp::create(e.b, e.loc, e.vec(e.b.getBF16Type(), 2 * lanes),
+                                                e.b.getStringAttr("llvm.x86.avx512bf16.cvtne2ps2bf16.512"),
+                                                ValueRange{second, first});
+      return vector::BitCastOp::create(e.b, e.loc, words, made.getResult(0));
+    }
+    SmallVector<int64_t> order;
+    for (int64_t c = 0; c < 2 * lanes; ++c)
+      order.push_back(c);
+    auto bits = [&](Value v) { return e.bitcast(e.toBf16(v), e.vec(e.b.getI16Type(), lanes)); };
+    return vector::BitCastOp::create(e.b, e.loc, words,
+                                     vector::ShuffleOp::create(e.b, e.loc, bits(first), bits(second), order));
+  }
+
   // A whole tile, past the caches.
   void storeLines(const Unit &u, Value row, Value column, const Values &acc) {
     auto past = [&](Value line, Value to) {
@@ -323,12 +354,7 @@ private:
           past(values[1], e.at(to, 64));
           continue;
         }
-        SmallVector<int64_t> order;
-        for (int64_t c = 0; c < 2 * lanes; ++c)
-          order.push_back(c);
-        auto bits = [&](Value v) { return e.bitcast(e.toBf16(v), e.vec(e.b.getI16Type(), lanes)); };
-        Value line = vector::ShuffleOp::create(e.b, e.loc, bits(values[0]), bits(values[1]), order);
-        past(vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getI32Type(), lanes), line), to);
+        past(wholeLine(values[0], values[1]), to);
       }
     };
     Value isShort = e.less(e.c(0), callWord(offsetof(moec_call, gradient_dtype)));
@@ -387,7 +413,7 @@ private:
   bool fillsLines = false;
   Value linesOnly;
   Type element;
-  int64_t m = 0, n = 0, lanes = 0, tileRows = 0, panel = 0, maxSteps = 0, tiles = 0, panels = 0;
+  int64_t m = 0, n = 0, blockA = 0, blockB = 0, lanes = 0, tileRows = 0, panel = 0, maxSteps = 0, tiles = 0, panels = 0;
   Value call, packedA, packedB, sums;
 };
 

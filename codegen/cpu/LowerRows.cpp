@@ -2,6 +2,9 @@
 //
 // Row programs. A value of a row is a scalar (shape [L]) or a run of elements (shape [L,N]) kept in scratch, padded to
 // whole vectors; i1 runs are kept as i32. Parameters are read where they lie: packed vectors are padded too.
+//
+// Maps over runs of one length share a loop: what one of them reads of another stays in a register, and terms that they
+// have in common, as the sigmoid of an activation and of its slope, are computed once.
 
 #include "codegen/cpu/LowerRows.h"
 
@@ -48,10 +51,19 @@ private:
   Type stored(Type element) { return element.isInteger(1) ? Type(e.b.getI32Type()) : element; }
   static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 
+  // A map over a run, and how many elements are computed at once.
+  static bool isRun(Operation &op) { return isa<moe::MapOp>(op) && tensor(op.getResult(0)).getRank() == 2; }
+  bool isKnown(Value v) const { return values.contains(v) || routes.contains(v); }
+  bool sharesLoop(moe::MapOp map, ArrayRef<moe::MapOp> loop);
+  int64_t widthOf(moe::MapOp map);
+
   void lowerRow(Value row);
+  void lowerBody(Block &body);
   void bindInput(BlockArgument argument, Value row);
   void lowerOp(Operation &op);
-  void lowerMap(moe::MapOp op);
+  void lowerScalarMap(moe::MapOp op);
+  void lowerMaps(ArrayRef<moe::MapOp> maps);
+  SmallVector<Value> operandsAt(moe::MapOp map, const DenseMap<Value, Value> &inRegisters, Value n, int64_t width);
   void lowerReduce(moe::ReduceOp op);
   void lowerSoftmax(moe::SoftmaxOp op);
   void lowerTopK(moe::TopKOp op);
@@ -133,12 +145,38 @@ void RowsLowering::lowerRow(Value row) {
   // routes first: gathered inputs need the row's token
   for (BlockArgument argument : body.getArguments())
     bindInput(argument, row);
-  for (Operation &inner : body.without_terminator()) {
-    e.loc = inner.getLoc();
-    lowerOp(inner);
-  }
+  lowerBody(body);
   for (auto [i, result] : llvm::enumerate(body.getTerminator()->getOperands()))
     storeResult(result, result.getType(), row, buffers.results[i], strides.results[i]);
+}
+
+// Ops in any order that their operands allow: a loop of maps gets all that can be in it.
+void RowsLowering::lowerBody(Block &body) {
+  SmallVector<Operation *> open;
+  for (Operation &inner : body.without_terminator())
+    open.push_back(&inner);
+  while (!open.empty()) {
+    SmallVector<moe::MapOp> loop;
+    SmallVector<Operation *> later;
+    for (Operation *inner : open) {
+      if (!isRun(*inner) && llvm::all_of(inner->getOperands(), [&](Value v) { return isKnown(v); })) {
+        e.loc = inner->getLoc();
+        lowerOp(*inner);
+      } else {
+        later.push_back(inner);
+      }
+    }
+    open.swap(later);
+    later.clear();
+    for (Operation *inner : open)
+      if (isRun(*inner) && sharesLoop(cast<moe::MapOp>(inner), loop))
+        loop.push_back(cast<moe::MapOp>(inner));
+      else
+        later.push_back(inner);
+    if (!loop.empty())
+      lowerMaps(loop);
+    open.swap(later);
+  }
 }
 
 void RowsLowering::bindInput(BlockArgument argument, Value row) {
@@ -184,7 +222,7 @@ void RowsLowering::bindInput(BlockArgument argument, Value row) {
 
 void RowsLowering::lowerOp(Operation &inner) {
   TypeSwitch<Operation *>(&inner)
-      .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
+      .Case<moe::MapOp>([&](auto o) { lowerScalarMap(o); })
       .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
       .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
       .Case<moe::ColumnsOp>([&](auto o) { lowerColumns(o); })
@@ -197,38 +235,78 @@ void RowsLowering::lowerOp(Operation &inner) {
       .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
 }
 
-void RowsLowering::lowerMap(moe::MapOp map) {
-  auto type = tensor(map.getResult());
-  int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0, width = count ? lanes() : 1;
+int64_t RowsLowering::widthOf(moe::MapOp map) {
+  int64_t count = tensor(map.getResult()).getDimSize(1);
   for (auto [i, input] : llvm::enumerate(map.getInputs()))
     if (moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment && count / values[input].count % lanes())
-      width = 1;
-  auto operands = [&](Value n) {
-    SmallVector<Value> out;
-    for (auto [i, input] : llvm::enumerate(map.getInputs())) {
-      RowValue v = values[input];
-      moe::OperandKind kind = moe::kindAt(map.getKinds(), unsigned(i));
-      bool whole = count && (kind == moe::OperandKind::elem || kind == moe::OperandKind::col);
-      if (whole) {
-        out.push_back(loadVector(v, n, width));
-        continue;
-      }
-      Value scalar = v.count == 0
-                         ? v.value
-                         : loadVector(v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0), 1);
-      out.push_back(width == 1 ? scalar : e.splat(scalar, width));
-    }
-    return out;
-  };
-  Type element = type.getElementType();
-  if (!count) {
-    values[map.getResult()] = {e.inlineVectorised(map.getBody(), operands(Value()), 1)[0], element, 0};
-    return;
+      return 1;
+  return lanes();
+}
+
+// Whether the map can be computed behind the others, whose results are known element by element only.
+bool RowsLowering::sharesLoop(moe::MapOp map, ArrayRef<moe::MapOp> loop) {
+  for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+    bool made = llvm::is_contained(loop, input.getDefiningOp<moe::MapOp>());
+    if (!isKnown(input) && !(made && moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::elem))
+      return false;
   }
-  RowValue out = allocate(element, count);
-  e.loop(e.c(0), e.c(count), width,
-         [&](Value n) { storeVector(out, n, e.inlineVectorised(map.getBody(), operands(n), width)[0]); });
-  values[map.getResult()] = out;
+  if (loop.empty())
+    return true;
+  moe::MapOp first = loop.front();
+  return tensor(map.getResult()).getDimSize(1) == tensor(first.getResult()).getDimSize(1) &&
+         widthOf(map) == widthOf(first);
+}
+
+SmallVector<Value> RowsLowering::operandsAt(moe::MapOp map, const DenseMap<Value, Value> &inRegisters, Value n,
+                                            int64_t width) {
+  auto type = tensor(map.getResult());
+  int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0;
+  SmallVector<Value> out;
+  for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+    if (Value made = inRegisters.lookup(input)) {
+      out.push_back(made);
+      continue;
+    }
+    RowValue v = values[input];
+    moe::OperandKind kind = moe::kindAt(map.getKinds(), unsigned(i));
+    if (count && (kind == moe::OperandKind::elem || kind == moe::OperandKind::col)) {
+      out.push_back(loadVector(v, n, width));
+      continue;
+    }
+    Value scalar = v.count == 0
+                       ? v.value
+                       : loadVector(v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0), 1);
+    out.push_back(width == 1 ? scalar : e.splat(scalar, width));
+  }
+  return out;
+}
+
+void RowsLowering::lowerScalarMap(moe::MapOp map) {
+  values[map.getResult()] = {
+      e.inlineVectorised(map.getBody(), operandsAt(map, DenseMap<Value, Value>(), Value(), 1), 1)[0],
+      tensor(map.getResult()).getElementType(), 0};
+}
+
+// One loop over the elements of a row. What only these maps read is kept in registers.
+void RowsLowering::lowerMaps(ArrayRef<moe::MapOp> maps) {
+  moe::MapOp first = maps.front();
+  int64_t count = tensor(first.getResult()).getDimSize(1), width = widthOf(first);
+  auto isRead = [&](Operation *user) { return !llvm::is_contained(maps, dyn_cast<moe::MapOp>(user)); };
+  DenseMap<Value, RowValue> kept;
+  for (auto map : maps)
+    if (llvm::any_of(map->getUsers(), isRead))
+      kept[map.getResult()] = allocate(tensor(map.getResult()).getElementType(), count);
+  e.loop(e.c(0), e.c(count), width, [&](Value n) {
+    DenseMap<Value, Value> inRegisters;
+    for (moe::MapOp map : maps) {
+      e.loc = map.getLoc();
+      Value made = e.inlineVectorised(map.getBody(), operandsAt(map, inRegisters, n, width), width)[0];
+      inRegisters[map.getResult()] = made;
+      if (auto place = kept.find(map.getResult()); place != kept.end())
+        storeVector(place->second, n, made);
+    }
+  });
+  values.insert(kept.begin(), kept.end());
 }
 
 Value RowsLowering::foldLanes(Value vector, llvm::function_ref<Value(Value, Value)> join) {
