@@ -55,7 +55,9 @@ double freedomOf(const LayerSpec &spec) {
 int64_t runsFor(const LayerSpec &spec, int64_t tokens) {
   bool linear = spec.experts.form == ExpertForm::Linear;
   double width = double(linear ? spec.hidden : spec.experts.width(0));
-  return disturbedRuns(spec.hidden,
+  // Jitter of the layer rounds x once more: a logit then has an error of many terms, in every run another one.
+  bool jitters = spec.takesJitter() && spec.router.input.jitterScope == JitterScope::Layer && spec.logitColumns();
+  return disturbedRuns(jitters ? std::min(spec.hidden, spec.logitColumns()) : spec.hidden,
                        double(tokens) * double(spec.hidden) * width * double(std::max<int64_t>(1, spec.choices())));
 }
 

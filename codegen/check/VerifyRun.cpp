@@ -125,9 +125,9 @@ static Result<bool> verifyGradientCall(GradientOracle &gradients, const RoleTens
                                        IsaResult &result, std::string &reason) {
   if (Result<> drawn = gradients.draw(weights, seed, tokens); !drawn)
     return failedRun(drawn.error(), reason);
+  Result<bool> good = verifyGradients(gradients, layer, threads, prepare, result.gradients, reason);
   result.gradients.undecided += gradients.undecided();
   result.gradients.decided += size_t(tokens) - gradients.undecided();
-  Result<bool> good = verifyGradients(gradients, layer, threads, prepare, result.gradients, reason);
   if (!good)
     return failedRun(good.error(), reason);
   return good;

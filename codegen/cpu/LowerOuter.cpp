@@ -2,8 +2,8 @@
 //
 // out[g,m,n] = sum over the rows r of group g of A[r,m] B[r,n]: a matmul whose depth, the rows, differs by group.
 //
-// A unit is a block of at most outerBlockA columns of A by outerBlockB columns of B; the blocks of a matrix are as equal
-// as whole tiles allow. Its rows are taken in chunks:
+// A unit is a block of columns of A by columns of B (plan/OuterBlocks.h); the blocks of a matrix are as equal as whole
+// tiles allow. Its rows are taken in chunks:
 //
 //   pack A    tiles of tileRows columns, each [step][lanes]        a step is a row, or a pair of rows for dot products
 //   pack B    panels of two vectors of columns, each [step][2 * lanes]
@@ -22,6 +22,7 @@
 #include "codegen/cpu/LowerOuter.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/plan/OuterBlocks.h"
 #include "codegen/plan/StageArgs.h"
 
 #include <cstddef>
@@ -58,8 +59,10 @@ public:
     tileRows = isa.registers >= 32 ? 14 : lanes >= 8 ? 6 : 4;
     panel = panelVectors * lanes;
     maxSteps = dot ? chunkRows / 2 : chunkRows;
-    blockA = evenBlock(m, outerBlockA, tileRows);
-    blockB = evenBlock(n, outerBlockB, panel);
+    int64_t groups = op.getRoute() ? cast<moe::RouteType>(op.getRoute().getType()).getGroups() : 1;
+    most = OuterBlocks::of(groups);
+    blockA = evenBlock(m, most.a, tileRows);
+    blockB = evenBlock(n, most.b, panel);
     tiles = llvm::divideCeil(std::min(m, blockA), tileRows);
     panels = llvm::divideCeil(std::min(n, blockB), panel);
   }
@@ -99,7 +102,7 @@ private:
   };
 
   void lowerUnit(Value index) {
-    int64_t blocksB = llvm::divideCeil(n, outerBlockB), blocks = llvm::divideCeil(m, outerBlockA) * blocksB;
+    int64_t blocksB = llvm::divideCeil(n, most.b), blocks = llvm::divideCeil(m, most.a) * blocksB;
     Unit u;
     u.group = e.divU(index, blocks);
     Value block = e.remU(index, blocks);
@@ -144,11 +147,8 @@ private:
       };
       auto tileAt = [&](Value column) { return packed(packedA, column, u.m0, tileRows, stepBytes()); };
       auto panelAt = [&](Value column) { return packed(packedB, column, u.n0, panel, panel * 4); };
-      e.loop(u.m0, u.mEnd, tileRows,
-             [&](Value column) { pack(chunk, buffers.a, strides.a, buffers.tokenA, column, m, 1, tileAt(column)); });
-      e.loop(u.n0, u.nEnd, panel, [&](Value column) {
-        pack(chunk, buffers.b, strides.b, buffers.tokenB, column, n, panelVectors, panelAt(column));
-      });
+      pack(chunk, {buffers.a, strides.a, buffers.tokenA, u.m0, u.mEnd, m}, tileRows, 1, packedA);
+      pack(chunk, {buffers.b, strides.b, buffers.tokenB, u.n0, u.nEnd, n}, panel, panelVectors, packedB);
       e.loop(u.m0, u.mEnd, tileRows, [&](Value outRow) {
         Value a = tileAt(outRow), whole = e.less(e.add(outRow, e.c(tileRows - 1)), u.mEnd);
         Value rowSums = e.at(sums, e.mul(e.divU(e.sub(outRow, u.m0), tileRows), panels * tileRows * panel * 4));
@@ -210,34 +210,52 @@ private:
     return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getI32Type(), lanes), both);
   }
 
-  // `vectors` vectors of columns from `first` on of all rows of the chunk: [step][vectors * lanes] words.
-  void pack(const Chunk &chunk, Value base, int64_t stride, const std::optional<Value> &token, Value first,
-            int64_t columns, int64_t vectors, Value to) {
+  // Rows of A or B, of which a unit takes the columns [first, last).
+  struct Source {
+    Value base;
+    int64_t stride;
+    std::optional<Value> token;
+    Value first, last;
+    int64_t columns; // of a row
+  };
+
+  // All rows of the chunk: for every `width` columns [step][vectors * lanes] words. A row is read once, from its begin to
+  // its end.
+  void pack(const Chunk &chunk, const Source &from, int64_t width, int64_t vectors, Value to) {
     int64_t bytes = vectors * lanes * 4; // of a step
-    auto load = [&](Value address, int64_t v) { return loadColumns(address, e.add(first, e.c(v * lanes)), columns); };
+    Value parts = e.ceilDiv(e.sub(from.last, from.first), width), partBytes = e.mul(chunk.steps, bytes);
+    auto load = [&](Value address, Value part, int64_t v) {
+      return loadColumns(address, e.add(e.add(from.first, e.mul(part, width)), e.c(v * lanes)), from.columns);
+    };
+    auto eachPart = [&](Value at, llvm::function_ref<void(Value part, Value place)> body) {
+      e.loop(e.c(0), parts, 1, [&](Value part) { body(part, e.at(at, e.mul(part, partBytes))); });
+    };
+    auto address = [&](Value row) { return rowAddress(from.base, from.stride, from.token, e.add(chunk.row, row)); };
     if (!pairs) {
       e.loop(e.c(0), chunk.count, 1, [&](Value step) {
-        Value address = rowAddress(base, stride, token, e.add(chunk.row, step));
-        for (int64_t v = 0; v < vectors; ++v)
-          e.store(load(address, v), e.at(to, e.add(e.mul(step, bytes), e.c(v * lanes * 4))), 16);
+        Value row = address(step);
+        eachPart(e.at(to, e.mul(step, bytes)), [&](Value part, Value place) {
+          for (int64_t v = 0; v < vectors; ++v)
+            e.store(load(row, part, v), e.at(place, v * lanes * 4), 16);
+        });
       });
       return;
     }
     e.loop(e.c(0), e.ceilDiv(chunk.count, 2), 1, [&](Value pair) {
       Value row = e.mul(pair, 2), last = e.sub(chunk.count, e.c(1)), next = e.add(row, e.c(1));
-      Value isThere = e.less(row, last);
-      Value even = rowAddress(base, stride, token, e.add(chunk.row, row));
-      Value odd = rowAddress(base, stride, token, e.add(chunk.row, e.minS(next, last)));
-      for (int64_t v = 0; v < vectors; ++v) {
-        Value x = load(even, v), y = e.select(isThere, load(odd, v), zeroColumns());
-        if (dot) {
-          e.store(interleave(x, y), e.at(to, e.add(e.mul(pair, bytes), e.c(v * lanes * 4))), 16);
-          continue;
+      Value isThere = e.less(row, last), even = address(row), odd = address(e.minS(next, last));
+      eachPart(e.at(to, e.mul(pair, dot ? bytes : 2 * bytes)), [&](Value part, Value place) {
+        for (int64_t v = 0; v < vectors; ++v) {
+          Value x = load(even, part, v), y = e.select(isThere, load(odd, part, v), zeroColumns());
+          Value at = e.at(place, v * lanes * 4);
+          if (dot) {
+            e.store(interleave(x, y), at, 16);
+            continue;
+          }
+          e.store(e.fromBf16(y), at, 16);
+          e.store(e.fromBf16(x), e.at(at, bytes), 16);
         }
-        Value place = e.at(to, e.add(e.mul(pair, 2 * bytes), e.c(v * lanes * 4)));
-        e.store(e.fromBf16(y), place, 16);
-        e.store(e.fromBf16(x), e.at(place, bytes), 16);
-      }
+      });
     });
   }
 
@@ -406,6 +424,7 @@ private:
   Emitter e;
   moe::GroupedOuterOp op;
   OuterArgs<int64_t> strides;
+  OuterBlocks most;
   OuterArgs<Value> buffers;
   bool toCaller, pairs = false, dot = false;
   // Rows of a panel are whole lines, and what is overwritten need not be read. Where the caller's buffer begins at a

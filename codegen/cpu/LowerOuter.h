@@ -12,7 +12,7 @@ namespace moec {
 // Whether the outer products of `op` are dot products of bf16 pairs where the ISA has them.
 bool multipliesPairs(moe::GroupedOuterOp op);
 
-// Arguments: OuterArgs; [first, last) are groups times blocks of outerBlockA x outerBlockB elements. `toCaller`: out is
+// Arguments: OuterArgs; [first, last) are groups times OuterBlocks of elements. `toCaller`: out is
 // a gradient of the caller, whose type and whether it adds up moec_call says; otherwise it is f32 and overwritten.
 // Returns the scratch it needs in bytes.
 int64_t lowerGroupedOuter(moe::GroupedOuterOp op, const RowStrides &strides, bool toCaller, const IsaFacts &isa,

@@ -7,7 +7,8 @@
 // runs of the interpreter with the largest errors that kernels may make (ReferenceRounding.h), on the forward and the
 // backward function with what is saved between them as it is kept: rows of a gradient are limited as rows of y are
 // (RowSpread.h). A gradient has few errors of its own where few tokens reach an expert, and then a few runs may come
-// out near the exact one: where a limit is exceeded, 92 more runs decide.
+// out near the exact one: where a limit is exceeded, 92 more runs decide. If a token chooses otherwise in one of them,
+// the kernel may have done so too, and the call says nothing.
 //
 // A token about which rounding decides gets other gradients. Such calls are drawn anew; after 8 of them dy of those
 // tokens, and the losses' coefficients, are 0. What such a token chooses then changes none of the gradients.
@@ -52,6 +53,7 @@ struct GradientExpectation {
   std::map<std::string, RowSpread> spreads;
   int64_t runs = 0;
   size_t undecided = 0;
+  bool isOpen = false; // rounding decides about tokens that are not silent
 };
 
 class SpecGradients : public GradientOracle {
@@ -66,7 +68,7 @@ public:
   double bytes(int64_t tokens) const override;
   Result<> draw(const RoleTensors &weights, uint64_t weightSeed, int64_t tokens) override;
   const GradientCall &call() const override { return now->call; }
-  size_t undecided() const override { return now->undecided; }
+  size_t undecided() const override { return now->isOpen ? size_t(now->call.tokens) : now->undecided; }
   bool compare(const CallGradients &got, const CallGradients *before, CheckResult &result,
                std::string &reason) override;
 
@@ -74,8 +76,8 @@ public:
   Result<> take(const RoleTensors &weights, std::unique_ptr<GradientExpectation> call);
   const GradientExpectation &expectation() const { return *now; }
   // Makes runs of the call that is expected now until it has `runs`, at most all, after which its limits change no
-  // more.
-  Result<> settle(int64_t runs = INT64_MAX);
+  // more. `moved`, [T], if given, gets 1 for tokens that chose otherwise.
+  Result<> settle(int64_t runs = INT64_MAX, std::vector<uint8_t> *moved = nullptr);
 
 private:
   SpecGradients(const LayerSpec &spec) : spec(spec) {}

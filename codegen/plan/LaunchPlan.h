@@ -40,9 +40,7 @@ struct LaunchPlan : PlanTables {
 // The number of columns that one unit of a columns step reduces.
 constexpr int64_t tokenReduceBlock = 64;
 
-// A unit of a grouped_outer: so many columns of A and of B.
-constexpr int64_t outerBlockA = 224, outerBlockB = 512;
-// A unit of other ops of whole parameters: so many elements.
+// A unit of ops of whole parameters: so many elements.
 constexpr int64_t parameterBlock = 16384;
 
 inline llvm::StringRef stepKindName(const moec_step &step) { return stepKindText(step); }

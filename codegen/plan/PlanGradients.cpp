@@ -6,6 +6,7 @@
 // kernel to the caller's buffer; the others are made in the workspace, and a step of the runtime stores them.
 
 #include "codegen/moe/PassArguments.h"
+#include "codegen/plan/OuterBlocks.h"
 #include "codegen/plan/PlanBuilder.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -125,7 +126,7 @@ LogicalResult PlanBuilder::addOuter(GroupedOuterOp op) {
   if (op.getRoute())
     step.route = routeSteps.lookup(op.getRoute());
   step.num_groups = op.getRoute() ? uint32_t(cast<RouteType>(op.getRoute().getType()).getGroups()) : 1;
-  step.choices = uint32_t(llvm::divideCeil(m, outerBlockA) * llvm::divideCeil(n, outerBlockB));
+  step.choices = uint32_t(OuterBlocks::of(step.num_groups).count(m, n));
   step.flops_per_row = 2 * m * n;
   step.bytes_per_group = 4 * m * n;
   return success();

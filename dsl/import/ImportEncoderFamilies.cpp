@@ -31,6 +31,7 @@ void switchTransformers(I &i) {
   i.activation("experts.act", {"dense_act_fn"}, "relu");
   i.fromFamily("router.top_k", 1);
   i.optionalNumber("router.input.jitter", {"router_jitter_noise"}, 0);
+  i.optionalNumber("experts.hidden_dropout.p", {"dropout_rate"}, 0);
   fixedCapacity(i);
   i.fromFamily("capacity.scope", "sequence");
   i.quirk("expert_capacity",

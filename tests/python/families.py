@@ -154,15 +154,17 @@ def config_of(family: str):
     return getattr(transformers, config_class)(**{k: v for k, v in made.items() if v is not None or "token_id" in k})
 
 
-def model_of(family: str, dtype=torch.float32, seed: int = 7):
-    """A model of `family` with random weights, in `dtype`, ready for inference.
+def model_of(family: str, dtype=torch.float32, seed: int = 7, **more):
+    """A model of `family` with random weights, in `dtype`, ready for inference; `more` of its config.
 
     The weights are larger than transformers' own initial ones, so that experts differ and every token's output does;
     biases that choose experts are random too (they begin as zeros).
     """
     torch.manual_seed(seed)
     _, model_class, _, _ = FAMILIES[family]
-    model = getattr(transformers, model_class)(config_of(family))
+    config = config_of(family)
+    config.update(more)
+    model = getattr(transformers, model_class)(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):

@@ -445,7 +445,10 @@ def test_a_graph_of_a_restored_model_is_not_run(model):
 def test_examples_of_docstrings(model):
     package = moec.Package(moec.torch.accelerate(model, strict=True).replaced[0].package)
     tensors = {role: torch.randn(shape) for role, shape in moec.load(package).roles.items()}
-    names = {"moec": moec, "package": package, "tensors": tensors}
+    trained = moec.compile({"moec": 1, "name": "trained", "hidden": 40, "passes": ["forward", "backward"],
+                            "experts": {"count": 4, "intermediate": 8}, "router": {"top_k": 2},
+                            "losses": [{"kind": "load_balance"}, {"kind": "z"}]})
+    names = {"moec": moec, "torch": torch, "package": package, "tensors": tensors, "trained": trained}
     done = [doctest.testmod(importlib.import_module(m.name), extraglobs=names)
             for m in pkgutil.walk_packages(moec.torch.__path__, "moec.torch.")]
     assert sum(d.attempted for d in done) and not any(d.failed for d in done)

@@ -88,6 +88,31 @@ def test_gradients_of_other_families(family):
     assert max(block.gradients for block in report.replaced) < 2**-15
 
 
+def test_jitter_in_training():
+    """Mixtral multiplies what a layer reads by random numbers in training; torch draws the same ones for its package."""
+    model = families.model_of("mixtral", router_jitter_noise=0.1).train()
+    own = copy.deepcopy(model)
+    name = moec.torch.accelerate(model, train=True, strict=True).replaced[0].name
+
+    def step(module, seed):
+        torch.manual_seed(seed)
+        return module(torch.randn(2, 4, 40, generator=torch.Generator().manual_seed(1)))
+
+    block, reference = model.get_submodule(name), own.get_submodule(name)
+    assert block.training
+    torch.testing.assert_close(step(block, 3), step(reference, 3), atol=1e-5, rtol=1e-3)
+    assert not torch.equal(step(block, 4), step(block, 3))
+    torch.testing.assert_close(step(block.eval(), 4), step(reference.eval(), 5), atol=1e-5, rtol=1e-3)
+
+
+def test_dropout_that_a_package_does_not_have():
+    model = families.model_of("mixtral")
+    for layer in model.model.layers:
+        layer.mlp.add_module("dropout", torch.nn.Dropout(0.2))
+    report = moec.torch.accelerate(model, train=True)
+    assert not report.replaced and "dropout drops values in training" in str(report.kept[0])
+
+
 def test_evaluation_and_generation_use_the_weights_of_now(model, calls):
     expected = copy.deepcopy(model)
     moec.torch.accelerate(model, train=True, strict=True)

@@ -125,10 +125,11 @@ def check_slopes(moe, x):
         assert norm > 0, name
         step, values = 2e-3 * leaf.grad / norm, []
         with torch.no_grad():
+            before = leaf.clone()
             for sign in (1, -1):
-                leaf.add_(step, alpha=sign)
+                leaf.copy_(before + sign * step)
                 values.append(float((moe(leaves["x"]).double() * dy).sum()))
-                leaf.sub_(step, alpha=sign)
+            leaf.copy_(before)
         slope = (values[0] - values[1]) / 4e-3
         assert abs(slope - float(norm)) < 1e-2 * float(norm), f"{name}: {slope} instead of {norm}"
 
@@ -329,6 +330,54 @@ def test_training_and_evaluation_of_noise():
     given = moe(x, noise=torch.zeros(30, 6))
     moe.eval()
     assert torch.equal(moe(x), given) and not torch.equal(given, first)
+
+
+DRAWN = {
+    "router": {
+        "top_k": 2,
+        "input": {"jitter": 0.1},
+        "noise": {"kind": "gumbel"},
+        "random_replace": {"p": 0.25},
+        "expert_dropout": {"p": 0.25},
+    },
+    "experts": {"count": 6, "intermediate": 24, "hidden_dropout": {"p": 0.25}, "output_dropout": {"p": 0.5}},
+}
+
+
+def test_what_is_random_in_training_is_drawn():
+    """Every step otherwise, again with the same seed; evaluation is the layer without any of it."""
+    moe, x = made({**SPEC, **DRAWN}), tokens(30)
+    torch.manual_seed(5)
+    first = moe(x)
+    assert not torch.equal(moe(x), first)
+    torch.manual_seed(5)
+    assert torch.equal(moe(x), first)
+    plain = made({**SPEC, "router": {"top_k": 2}})
+    plain.load_state_dict(moe.state_dict())
+    assert torch.equal(moe.eval()(x), plain.eval()(x))
+
+
+def test_distributions_of_what_is_drawn():
+    moe = made({**SPEC, **DRAWN})
+    torch.manual_seed(5)
+    device = torch.device("cpu")
+    drawn = {name: moe._draws.value(name, 4000, device, True) for name in moe._input_names}
+    means = {"jitter": 0.5, "noise": 0.5772, "replace": 0.5, "replace_ids": 2.5}
+    means.update({"expert_mask": 0.75, "hidden_mask": 1, "output_mask": 1})
+    assert sorted(drawn) == sorted(means)
+    for name, value in drawn.items():
+        assert abs(float(value.double().mean()) - means[name]) < 0.05, name
+    assert sorted(drawn["replace_ids"].unique().tolist()) == list(range(6))
+    assert torch.equal(drawn["output_mask"].unique(), torch.tensor([0.0, 2.0]))
+    assert torch.equal(drawn["hidden_mask"].unique(), torch.tensor([0.0, 1 / (1 - 0.25)]))
+
+
+def test_a_library_alone_does_not_say_what_is_random():
+    package = moec.compile({**SPEC, **DRAWN})
+    moe = moec.torch.MoE(package.library)
+    with pytest.raises(moec.MoecError, match="layer needs the input (noise|jitter)"):
+        moe(tokens())
+    moe.eval()(tokens())
 
 
 def test_reports():

@@ -35,7 +35,7 @@ def stored(
     whole, step = out if part == _ALL else 2 * out, 2 if part in (_EVEN, _ODD) else 1
     swapped = matrix and axes == _IN_OUT
     if stack == _INTERLEAVED_COLUMNS:
-        shape = (inner * experts, whole) if swapped else (whole, inner * experts)
+        shape: Tuple[int, ...] = (inner * experts, whole) if swapped else (whole, inner * experts)
         out_pitch, in_pitch = (1, whole * experts) if swapped else (inner * experts, experts)
         expert_stride = whole if swapped else 1
     else:

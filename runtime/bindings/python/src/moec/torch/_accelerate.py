@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import tempfile
-from typing import Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
 
@@ -18,6 +19,7 @@ from .._compile import compile as compile_spec
 from .._package import Package
 from . import _check, _check_gradients, _ops, _replace, _train_ops
 from ._blocks import Block, Finder, dtype_of
+from ._draws import Draws
 from ._import import Group, Importer, Spec
 from ._publish import IN_PLACE, NAMINGS, safetensors_image
 from ._record import CannotReplace, hidden_of, record
@@ -174,7 +176,13 @@ class _Builder:
         """As _replaced, with a layer that takes the block's tensors at each call, and gives their gradients."""
         module, spec = block.module, {**block.spec, "passes": ["forward", "backward"]}
         dtype, device, hidden = dtype_of(module), next(module.parameters()).device, spec["hidden"]
-        trainable = Trainable(self._kernels_of(spec, device), block.name, self._threads)
+        kernels = self._kernels_of(spec, device)
+        layer = kernels.layer(self._threads or torch.get_num_threads())
+        trainable = Trainable(kernels, block.name, self._threads)
+        dropout = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Dropout) and part.p > 0]
+        if dropout and not {"hidden_mask", "output_mask"} & set(layer.inputs):
+            raise CannotReplace(f"{dropout[0]} drops values in training, which its compiled form does not")
+        draws = Draws(block.name, spec, {name: layer.columns(name) for name in layer.inputs})
         slots = block.slots(self._model, trainable.names)
         trainable.check({name: getattr(owner, key) for name, (owner, key) in zip(trainable.names, slots)})
         sequences = _looks_at_sequences(spec)
@@ -182,18 +190,23 @@ class _Builder:
 
         def call(flat: torch.Tensor, sequence: int) -> torch.Tensor:
             tensors = [getattr(owner, key) for owner, key in slots]
-            y: torch.Tensor = torch.ops.moec.train(flat, tensors, [], handle, sequence)[0]
+            drawn = draws.values(layer.inputs, flat.shape[0], flat.device, training=False)
+            y: torch.Tensor = torch.ops.moec.train(flat, tensors, drawn, handle, sequence)[0]
             return y
 
         handle = _train_ops.register(trainable)
         try:
-            with torch.no_grad():
-                recorded = record(module, x)
-                checked = self._checked(module, call, x, sequences)
-            gradients = _check_gradients.compare(
-                module, call, x, x.shape[1] if sequences else 0, slots, 2 * self._bounds[dtype]
+            with _in_evaluation(module):  # what is random in training would differ
+                with torch.no_grad():
+                    recorded = record(module, x)
+                    checked = self._checked(module, call, x, sequences)
+                gradients = _check_gradients.compare(
+                    module, call, x, x.shape[1] if sequences else 0, slots, 2 * self._bounds[dtype]
+                )
+            state = _replace.State(
+                block.name, handle, dtype, device, x.dim(), recorded, sequences, tensors=slots, draws=draws,
+                inputs=tuple(layer.inputs)
             )
-            state = _replace.State(block.name, handle, dtype, device, x.dim(), recorded, sequences, tensors=slots)
             _replace.replace(module, state)
         except BaseException:
             _train_ops.release(handle)
@@ -279,3 +292,14 @@ def _looks_at_sequences(spec: Spec) -> bool:
     """Whether a token's output depends on the other tokens of its sequence."""
     kind = spec["router"].get("kind", "token_choice")
     return "capacity" in spec or kind in ("expert_choice", "soft", "depth")
+
+
+@contextlib.contextmanager
+def _in_evaluation(module: torch.nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

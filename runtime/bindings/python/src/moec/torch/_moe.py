@@ -12,11 +12,8 @@ import torch
 from .. import _errors
 from .._package import Package
 from . import _ops, _train_ops
+from ._draws import INTS, Draws
 from ._train import Trainable
-
-_ROWS = ("residual", "noise", "expert_ids", "expert_weights")  # inputs [T, n]; others are [T], or one number
-_INTS = ("token_ids", "expert_ids", "group_ids", "capacity", "top_k")
-_DRAWN = ("noise", "uniform")  # inputs that are random in training and 0 otherwise, if a call does not give them
 
 
 class MoE(torch.nn.Module):
@@ -43,8 +40,9 @@ class MoE(torch.nn.Module):
     >>> sorted(name for name, p in moe.named_parameters() if p.grad is not None)[-1]
     'router.weight'
 
-    Inputs of the layer besides x are given by name, as to moec.Layer. Random ones that are not given (noise, uniform)
-    are drawn from torch's generator in training mode and 0 in evaluation. Second derivatives are refused.
+    Inputs of the layer besides x are given by name, as to moec.Layer. What is random in training (noise, jitter, the
+    masks of dropout, ...) is drawn from torch's generator in training mode, and changes nothing in evaluation, unless
+    a call gives it. Second derivatives are refused.
     """
 
     def __init__(
@@ -66,7 +64,8 @@ class MoE(torch.nn.Module):
         self._own(Trainable(kernels, layer.name, threads, (want,) if isinstance(want, str) else want))
         self._text, self.hidden, self.num_losses = repr(layer), layer.hidden, self._trainable.num_losses
         self._name, self._input_names = layer.name, layer.inputs
-        self._columns = {name: self.hidden if name == "residual" else layer.columns(name) for name in layer.inputs}
+        columns = {name: self.hidden if name == "residual" else layer.columns(name) for name in layer.inputs}
+        self._draws = Draws(layer.name, Draws.spec_of(made), columns)
         self._x_dtype: torch.dtype = getattr(torch, layer.x_dtype)
         short: torch.dtype = getattr(torch, layer._backward.weight_dtype)
         if dtype not in (None, short, torch.float32):
@@ -104,7 +103,8 @@ class MoE(torch.nn.Module):
             for part in path:
                 if part not in module._modules:
                     module.add_module(part, torch.nn.Module())
-                module = module._modules[part]  # type: ignore[assignment]
+                child: Any = module._modules[part]
+                module = child
             if value.is_floating_point():
                 module.register_parameter(key, torch.nn.Parameter(value, requires_grad=self._trainable.trained[name]))
             else:
@@ -144,12 +144,11 @@ class MoE(torch.nn.Module):
                 raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         result = []
         for name in self._input_names:
-            rows = (tokens, self._columns[name]) if name in _ROWS else (tokens,)
-            shape = (1,) if name in ("capacity", "top_k") else rows
-            dtype = torch.int32 if name in _INTS else x.dtype if name == "residual" else torch.float32
+            shape = self._draws.shape(name, tokens)
+            dtype = torch.int32 if name in INTS else x.dtype if name == "residual" else torch.float32
             value = given.get(name)
             if value is None:
-                value = self._drawn(name, shape, x)
+                value = self._draws.value(name, tokens, x.device, self.training)
             elif isinstance(value, int):
                 value = torch.full((1,), value, dtype=torch.int32, device=x.device)
             size = 1
@@ -160,16 +159,6 @@ class MoE(torch.nn.Module):
                 raise _errors.error("MOEC_SHAPE", text)
             result.append(value.reshape(shape).to(dtype))
         return result
-
-    def _drawn(self, name: str, shape: Tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
-        if name not in _DRAWN:
-            raise _errors.error("MOEC_NULL_POINTER", f"the layer needs the input {name}, which was not given")
-        if not self.training:
-            return torch.zeros(shape, device=x.device)
-        uniform = torch.rand(shape, device=x.device)
-        if name == "uniform":
-            return uniform
-        return torch.randn(shape, device=x.device)
 
     def forward(self, x: torch.Tensor, *, tokens_per_sequence: Optional[int] = None, **inputs: Any) -> Any:
         if x.dtype is not self._x_dtype and torch.is_autocast_enabled(x.device.type):

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from .. import _errors
 from . import _ops, _train_ops
 from ._blocks import Slot
+from ._draws import Draws
 from ._record import HIDDEN, Recorded
 
 STATE = "_moec_state"
@@ -45,6 +46,8 @@ class State:
     released: bool = False
     told: bool = False
     tensors: Optional[List[Slot]] = None  # of a layer that trains: what its handle takes at each call
+    inputs: Tuple[str, ...] = ()  # of a layer that trains: what is random there
+    draws: Optional[Draws] = None
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> "State":
         return _of_a_copy(self.name, self.released)
@@ -75,7 +78,9 @@ def forward(self: torch.nn.Module, *arguments: Any, **keywords: Any) -> Any:
         y = torch.ops.moec.layer(rows, state.handle, sequence)
     else:
         tensors = [getattr(owner, key) for owner, key in state.tensors]
-        y = torch.ops.moec.train(rows, tensors, [], state.handle, sequence)[0]
+        assert state.draws is not None
+        drawn = state.draws.values(state.inputs, rows.shape[0], x.device, self.training)
+        y = torch.ops.moec.train(rows, tensors, drawn, state.handle, sequence)[0]
     hidden = y if recorded.flat else y.view(x.shape)
     again: Dict[int, List[Any]] = {}
     for index, part in enumerate(recorded.parts):

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Inputs of a layer in training that a call does not give: what is random there, drawn from torch's generator, or the
+values that change nothing outside of training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import torch
+
+from .. import _errors
+from .._package import Package
+
+INTS = ("token_ids", "expert_ids", "group_ids", "capacity", "top_k", "replace_ids")
+_NUMBERS = ("capacity", "top_k")  # [1]
+_OF_TOKENS = ("token_ids", "group_ids", "uniform", "priority")  # [T]; others are [T, n]
+_NEUTRAL: Dict[str, float] = {
+    "noise": 0,
+    "uniform": 0,
+    "jitter": 0.5,
+    "replace": 1,
+    "replace_ids": 0,
+    "expert_mask": 1,
+    "hidden_mask": 1,
+    "output_mask": 1,
+}
+_DROPOUT = {
+    "expert_mask": ("router", "expert_dropout"),
+    "hidden_mask": ("experts", "hidden_dropout"),
+    "output_mask": ("experts", "output_dropout"),
+}
+
+
+class Draws:
+    """
+    spec     the layer's spec; {}: of a shared library alone, whose random inputs every call in training gives
+    columns  {name: n} of the layer's inputs
+    """
+
+    def __init__(self, layer: str, spec: Mapping[str, Any], columns: Mapping[str, int]) -> None:
+        self._layer, self._spec, self._columns = layer, spec, columns
+
+    @staticmethod
+    def spec_of(package: Package) -> Mapping[str, Any]:
+        file = Path(package) / "share" / package.name / "spec.json"
+        if not file.is_file():  # a shared library, or a layer that was written in the moe dialect
+            return {}
+        spec: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
+        return spec
+
+    def shape(self, name: str, tokens: int) -> Tuple[int, ...]:
+        if name in _NUMBERS:
+            return (1,)
+        return (tokens,) if name in _OF_TOKENS else (tokens, self._columns[name])
+
+    def values(self, names: Sequence[str], tokens: int, device: torch.device, training: bool) -> List[torch.Tensor]:
+        return [self.value(name, tokens, device, training) for name in names]
+
+    def value(self, name: str, tokens: int, device: torch.device, training: bool) -> torch.Tensor:
+        """MOEC_NULL_POINTER: an input that is not random, or whose distribution is not known."""
+        shape = self.shape(name, tokens)
+        if name not in _NEUTRAL or (training and not self._spec):
+            raise _errors.error("MOEC_NULL_POINTER", f"the layer {self._layer} needs the input {name}; it was not given")
+        if not training:
+            dtype = torch.int32 if name in INTS else torch.float32
+            return torch.full(shape, _NEUTRAL[name], dtype=dtype, device=device)
+        if name == "replace_ids":
+            return torch.randint(0, self._router_rows(), shape, dtype=torch.int32, device=device)
+        if name == "noise" and self._key("router", "noise", "kind") != "gumbel":
+            return torch.randn(shape, device=device)
+        uniform = torch.rand(shape, device=device)
+        if name == "noise":
+            tiny = torch.finfo(torch.float32).tiny
+            return -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
+        if name not in _DROPOUT:
+            return uniform
+        p = float(self._key(*_DROPOUT[name], "p") or 0)
+        kept = (uniform >= p).to(torch.float32)
+        return kept if name == "expert_mask" else kept / (1 - p)
+
+    def _key(self, *path: str) -> Any:
+        value: Any = self._spec
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def _router_rows(self) -> int:
+        return int(self._key("experts", "count")) + int(self._key("experts", "zero", "count") or 0)
