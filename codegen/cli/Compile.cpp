@@ -115,10 +115,10 @@ static std::string workspaceText(const CompiledPackage &package) {
   return text;
 }
 
-// "; backward 12.0 MiB, saved 24.0 KiB a token"
+// "; backward 12.0 MiB on one thread, saved 24.0 KiB a token"
 static std::string trainingText(const CompiledPackage &package) {
   int64_t tokens = package.plan.header.max_tokens;
-  return "; backward " + sizeText(workspaceBytes(package.backward->plan, tokens, 1)) + " on one thread, saved " +
+  return "; backward " + workspaceText(*package.backward) + ", saved " +
          sizeText(savedBytes(package.plan, tokens) / std::max<int64_t>(1, tokens)) + " a token";
 }
 

@@ -58,7 +58,7 @@ static CallCost costOf(const CompiledPackage &package, int64_t tokens, int threa
   CallCost cost{tokens, 0, 0, touched, largestWorkspaceBytes(package, tokens, threads)};
   if (package.backward) {
     cost.saved = savedBytes(plan, tokens);
-    cost.backwardWorkspace = workspaceBytes(package.backward->plan, tokens, threads);
+    cost.backwardWorkspace = largestWorkspaceBytes(*package.backward, tokens, threads);
   }
   for (const moec_step &step : plan.steps) {
     if (step.kind != MOEC_STEP_MATMUL || step.asked)
@@ -75,17 +75,19 @@ static CallCost costOf(const CompiledPackage &package, int64_t tokens, int threa
   return cost;
 }
 
-static void printKernels(raw_ostream &os, const CompiledPackage &package, const CudaTargetPlan &target) {
+// `name` says which pass, behind the architecture.
+static void printKernels(raw_ostream &os, const CompiledPackage &pass, const char *name, const CudaTargetPlan &target) {
   os << "\n"
-     << "sm_" << target.sm << (target.exact ? "a" : "") << (package.cuda.cudaVersion ? "" : ", without ptxas") << "\n"
+     << "sm_" << target.sm << (target.exact ? "a" : "") << name << (pass.cuda.cudaVersion ? "" : ", without ptxas")
+     << "\n"
      << format("%4s  %-44s %14s %8s %10s %8s %7s %7s\n", "step", "kernel", "tokens", "threads", "registers", "shared",
                "spills", "local");
   for (const CudaPlannedLaunch &planned : target.launches) {
     const moec_cuda_launch &launch = planned.launch;
-    bool open = launch.max_tokens >= package.plan.header.max_tokens;
+    bool open = launch.max_tokens >= pass.plan.header.max_tokens;
     std::string tokens = std::to_string(launch.min_tokens) + ".." + (open ? "" : std::to_string(launch.max_tokens));
     StringRef symbol = planned.symbol;
-    symbol.consume_front("moec_" + package.name + "__");
+    symbol.consume_front("moec_" + pass.name + "__");
     os << format("%4u  %-44s %14s %8u %10u %8u %7u %7u\n", unsigned(launch.step), symbol.str().c_str(), tokens.c_str(),
                  launch.block_threads, launch.registers, launch.shared_bytes, launch.spill_bytes, launch.local_bytes);
   }
@@ -197,7 +199,10 @@ static void printText(Session &session, const SpecInput &input, const CompiledPa
     os << "workspace of " << threads << (threads == 1 ? " thread" : " threads") << "\n";
   printClasses(os, input.spec);
   for (const CudaTargetPlan &target : package.cuda.targets)
-    printKernels(os, package, target);
+    printKernels(os, package, "", target);
+  if (package.backward)
+    for (const CudaTargetPlan &target : package.backward->cuda.targets)
+      printKernels(os, *package.backward, ", backward pass", target);
   os << "\n" << package.scheduleText;
 }
 
@@ -261,6 +266,8 @@ static void printJson(Session &session, const SpecInput &input, const CompiledPa
             os.value(op);
         });
         writeSteps(os, package.backward->plan);
+        if (!package.backward->cuda.targets.empty())
+          os.attributeObject("cuda", [&] { writeCudaPass(*package.backward, "backward", os); });
       });
     os.attribute("threads", threads);
     os.attributeArray("calls", [&] {

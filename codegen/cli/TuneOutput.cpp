@@ -100,8 +100,12 @@ void printTuneBegin(raw_ostream &os, const TuneSummaryLines &summary, size_t ran
   if (summary.backwardStages)
     os << summary.backwardStages << " of the backward pass, ";
   os << ranges << (ranges == 1 ? " row range" : " row ranges") << "; records of earlier runs: " << earlier << "\n";
-  if (!summary.fixed.empty())
-    os << "not tuned    " << join(summary.fixed, ", ") << ": their blocks have one size\n";
+  printFixedStages(os, summary.fixed);
+}
+
+void printFixedStages(raw_ostream &os, const std::vector<std::string> &names) {
+  if (!names.empty())
+    os << "not tuned    " << join(names, ", ") << ": their blocks have one size\n";
 }
 
 void TuneSummaryLines::noteProgress(double seconds, size_t ranges) {

@@ -48,6 +48,10 @@ void printRange(llvm::raw_ostream &os, const TunedRow &row, const std::string &t
 // stages it does not.
 void printTuneBegin(llvm::raw_ostream &os, const TuneSummaryLines &summary, size_t ranges, size_t earlier);
 
+// "not tuned    experts_down_wgrad, ...: their blocks have one size", the names those of StageCompiler::fixedStages;
+// nothing where there are none.
+void printFixedStages(llvm::raw_ostream &os, const std::vector<std::string> &names);
+
 // How far the defaults are from the best, and how that grew over time; what failed and why; what the budget did not
 // reach; what the run measured.
 void printTuneEnd(llvm::raw_ostream &os, const TuneSummaryLines &summary, const std::string &recordsFile);

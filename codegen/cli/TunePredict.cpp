@@ -7,6 +7,7 @@
 #include "Supervisor.h"
 #include "TuneDb.h"
 #include "TuneLayer.h"
+#include "TuneOutput.h"
 #include "TuneSkew.h"
 
 #include "codegen/cuda/Ptxas.h"
@@ -71,7 +72,8 @@ private:
   std::optional<Ptxas> ptxas;
   CudaRankOptions rank;
   std::vector<Row> rows;
-  size_t stages = 0, written = 0, failed = 0;
+  std::vector<std::string> fixed; // stages that have nothing to tune
+  size_t written = 0, failed = 0;
 };
 
 } // namespace
@@ -98,6 +100,9 @@ int Predicting::setUp() {
   auto isAsked = [&](const CudaStage &stage) { return flags.stage.empty() || stage.stage == flags.stage; };
   if (none_of(compiler->passes(), [&](StageCompiler *pass) { return any_of(pass->schedule().cudaStages, isAsked); }))
     return fail(session, compiler->nothingToTune(flags.stage));
+  for (StageCompiler *pass : compiler->passes())
+    if (flags.stage.empty())
+      append_range(fixed, pass->fixedStages());
   if (access(path.c_str(), F_OK) == 0) {
     Result<TuneFile> file = loadTuneFile(path);
     if (!file)
@@ -168,7 +173,6 @@ int Predicting::rankPass(StageCompiler &pass, CudaArch arch) {
       if (stage.arch != arch || stage.stage != pass.stages()[step].name ||
           (!flags.stage.empty() && stage.stage != flags.stage))
         continue;
-      ++stages;
       Result<std::vector<RankedRange>> ranges = rankCudaStage(pass, step, stage, rank);
       if (!ranges)
         return fail(session, ranges.error().within(stage.stage));
@@ -190,6 +194,10 @@ void Predicting::writeJson() {
     json.attribute("predicted", true);
     json.attribute("records", int64_t(written));
     json.attribute("failed", int64_t(failed));
+    json.attributeArray("stages_not_tuned", [&] {
+      for (const std::string &stage : fixed)
+        json.value(stage);
+    });
     json.attributeArray("ranges", [&] {
       for (const Row &row : rows)
         json.object([&] {
@@ -225,6 +233,8 @@ int Predicting::run() {
   enterStage("tune");
   if (int code = setUp())
     return code;
+  if (!flags.json)
+    printFixedStages(session.out, fixed);
   for (CudaArch arch : options.archs)
     if (int code = rankArch(arch))
       return code;

@@ -63,8 +63,8 @@ struct CompiledPackage {
   MathMode math = MathMode::Exact;           // of the CUDA kernels
   CudaPlan cuda;                             // without targets: CPU only
   std::vector<std::string> images;           // what cuda's targets name: cubins, and PTX with its NUL
-  std::vector<std::string> cudaFindings;     // violations that the gates (cuda/CudaGates.h) found in working kernels
-  bool ptxasMissing = false;                 // images are only PTX, and only the gates that read PTX were checked
+  std::vector<std::string> cudaFindings; // what the gates (cuda/CudaGates.h) found in working kernels, of both passes
+  bool ptxasMissing = false;             // images are only PTX, and only the gates that read PTX were checked
   // with emulateCuda, one per target of `cuda`; image i is the emulator's of module i
   std::vector<DeviceModule> deviceModules;
 };

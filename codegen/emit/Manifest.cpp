@@ -379,6 +379,8 @@ void ManifestWriter::training(const CompiledPackage &backward) {
     workspace(backward.plan);
     buffers(backward.plan);
     steps(backward);
+    if (!backward.cuda.targets.empty())
+      json.attributeObject("cuda", [&] { writeCudaPass(backward, "backward", json); });
   });
 }
 

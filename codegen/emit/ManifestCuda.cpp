@@ -15,21 +15,23 @@ static void writeExtent(StringRef key, moec_extent value, json::OStream &json) {
   });
 }
 
-static void writeLaunch(const CompiledPackage &package, const CudaPlannedLaunch &planned, json::OStream &json) {
+static void writeLaunch(const CompiledPackage &pass, StringRef name, const CudaPlannedLaunch &planned,
+                        json::OStream &json) {
   const moec_cuda_launch &launch = planned.launch;
   json.object([&] {
     json.attribute("kernel", planned.symbol);
+    json.attribute("pass", name);
     json.attribute("step", int64_t(launch.step));
     json.attribute("min_tokens", launch.min_tokens);
     json.attribute("max_tokens", launch.max_tokens);
-    json.attribute("if_asked", package.plan.steps[launch.step].asked != 0);
+    json.attribute("if_asked", pass.plan.steps[launch.step].asked != 0);
     json.attribute("overlap", (launch.flags & MOEC_CUDA_OVERLAP) != 0);
     json.attribute("block_threads", launch.block_threads);
     json.attribute("shared_bytes", launch.shared_bytes);
     writeExtent("units", launch.units, json);
     json.attribute("units_per_block", launch.units_per_block);
     json.attribute("blocks_per_sm", launch.blocks_per_sm);
-    if (!package.cuda.cudaVersion)
+    if (!pass.cuda.cudaVersion)
       return;
     json.attribute("registers", launch.registers);
     json.attribute("spill_bytes", launch.spill_bytes);
@@ -37,15 +39,16 @@ static void writeLaunch(const CompiledPackage &package, const CudaPlannedLaunch 
   });
 }
 
-static void writeTarget(const CompiledPackage &package, const CudaTargetPlan &target, json::OStream &json) {
+static void writeTarget(const CompiledPackage &pass, StringRef name, const CudaTargetPlan &target,
+                        json::OStream &json) {
   json.object([&] {
     json.attribute("name", "sm_" + std::to_string(target.sm) + (target.exact ? "a" : ""));
     json.attribute("runs_on_later", !target.exact);
     json.attributeArray("images", [&] {
-      for (uint32_t i = target.firstImage; i < target.firstImage + target.numImages && i < package.images.size(); ++i)
+      for (uint32_t i = target.firstImage; i < target.firstImage + target.numImages && i < pass.images.size(); ++i)
         json.object([&] {
-          json.attribute("kind", StringRef(package.images[i]).starts_with("\177ELF") ? "cubin" : "ptx");
-          json.attribute("bytes", int64_t(package.images[i].size()));
+          json.attribute("kind", StringRef(pass.images[i]).starts_with("\177ELF") ? "cubin" : "ptx");
+          json.attribute("bytes", int64_t(pass.images[i].size()));
         });
     });
     json.attributeArray("workspace_buffers", [&] {
@@ -61,7 +64,7 @@ static void writeTarget(const CompiledPackage &package, const CudaTargetPlan &ta
     });
     json.attributeArray("launches", [&] {
       for (const CudaPlannedLaunch &launch : target.launches)
-        writeLaunch(package, launch, json);
+        writeLaunch(pass, name, launch, json);
     });
   });
 }
@@ -72,12 +75,16 @@ void writeCudaManifest(const CompiledPackage &package, json::OStream &json) {
                                   std::to_string(package.cuda.cudaVersion % 1000 / 10));
   json.attribute("math", package.math == MathMode::Tf32 ? "tf32" : "exact");
   json.attribute("packed_weights_bytes", int64_t(package.cuda.packedBytes));
+  writeCudaPass(package, "forward", json);
+}
+
+void writeCudaPass(const CompiledPackage &pass, StringRef name, json::OStream &json) {
   json.attribute("workspace_formula",
                  "slots and routes as above, of slots the members among the target's workspace_buffers, "
                  "without items and scratch, + sum over the target's tables of up(per_token*T + fixed)");
   json.attributeArray("targets", [&] {
-    for (const CudaTargetPlan &target : package.cuda.targets)
-      writeTarget(package, target, json);
+    for (const CudaTargetPlan &target : pass.cuda.targets)
+      writeTarget(pass, name, target, json);
   });
 }
 

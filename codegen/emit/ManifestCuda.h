@@ -11,9 +11,13 @@
 
 namespace moec {
 
-// The object's attributes: toolkit, packed bytes, targets with their images, tables and launches. Registers, spill and
-// local bytes of a launch are per thread, from ptxas, and absent without it.
+// The object's attributes: toolkit, math, packed bytes, and the targets of the forward pass.
 void writeCudaManifest(const CompiledPackage &package, llvm::json::OStream &json);
+
+// The targets of one pass with their images, tables and launches, and how a call's workspace follows from them. `name`,
+// "forward" or "backward", is in every launch; steps and buffers are numbered as in the plan of `pass`. Registers,
+// spill and local bytes of a launch are per thread, from ptxas, and absent without it.
+void writeCudaPass(const CompiledPackage &pass, llvm::StringRef name, llvm::json::OStream &json);
 
 } // namespace moec
 

@@ -435,6 +435,7 @@ std::unique_ptr<CompiledPackage> Compilation::package() {
     for (ObjectFile &object : second->objects)
       result->objects.push_back(std::move(object));
     second->objects.clear();
+    llvm::append_range(result->cudaFindings, second->cudaFindings);
     result->backward = std::move(second);
     result->plan.takeWeightsOf(result->backward->plan);
     result->cuda.packedBytes = result->backward->cuda.packedBytes;

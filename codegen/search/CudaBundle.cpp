@@ -9,6 +9,7 @@
 #include "codegen/search/CudaCandidates.h"
 #include "codegen/tune/TuneCandidate.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -32,39 +33,39 @@ public:
     json.object([&] {
       writeBundleHead(json, bundle.rank.stamp, bundle.minimumGain);
       json.attributeArray("calls", [&] {
-        for (size_t step = 0; step < compiler.stages().size() && made; ++step)
-          for (const CudaStage &stage : compiler.schedule().cudaStages)
-            if (made && stage.stage == compiler.stages()[step].name &&
-                (bundle.stage.empty() || bundle.stage == stage.stage)) {
-              any = true;
-              made = addStage(step, stage);
-            }
+        for (StageCompiler *pass : compiler.passes())
+          for (size_t step = 0; step < pass->stages().size() && made; ++step)
+            for (const CudaStage &stage : pass->schedule().cudaStages)
+              if (made && stage.stage == pass->stages()[step].name &&
+                  (bundle.stage.empty() || bundle.stage == stage.stage)) {
+                any = true;
+                made = addStage(*pass, step, stage);
+              }
       });
     });
     if (!made)
       return made.takeError();
     if (!any)
-      return Diagnostic::error("E-USAGE", "the layer has no matmul stage " + quoteText(bundle.stage),
-                               "moec explain lists the stages");
+      return compiler.nothingToTune(bundle.stage);
     out.files.push_back({"bundle.json", text + "\n"});
     return std::move(out);
   }
 
 private:
-  Result<> addStage(size_t step, const CudaStage &stage) {
+  Result<> addStage(StageCompiler &pass, size_t step, const CudaStage &stage) {
     CudaRankOptions rank = bundle.rank;
     rank.gpu = rank.gpu ? rank.gpu : &gpuOf(stage.arch);
     rank.built = std::max(rank.built, bundle.candidates);
-    Result<std::vector<RankedRange>> ranges = rankCudaStage(compiler, step, stage, rank);
+    Result<std::vector<RankedRange>> ranges = rankCudaStage(pass, step, stage, rank);
     if (!ranges)
       return ranges.takeError();
     for (RankedRange &range : *ranges)
-      if (Result<> added = addRange(step, stage, range); !added)
+      if (Result<> added = addRange(pass, step, stage, range); !added)
         return added;
     return {};
   }
 
-  Result<> addRange(size_t step, const CudaStage &stage, const RankedRange &range) {
+  Result<> addRange(StageCompiler &pass, size_t step, const CudaStage &stage, const RankedRange &range) {
     std::vector<CudaEntry> entries = {range.standard};
     for (const RankedCandidate &candidate : range.candidates)
       if (candidate.failed.empty() && entries.size() <= bundle.candidates)
@@ -80,14 +81,23 @@ private:
     }
     ++out.ranges;
     out.candidates += entries.size() - 1;
-    write(step, stage, range, entries, libraries);
+    write(pass, step, stage, range, entries, libraries);
     return {};
+  }
+
+  // Of both passes, as a package has it.
+  Schedule scheduleOfAll() {
+    Schedule all = compiler.schedule();
+    all.stages.clear();
+    all.cudaStages.clear();
+    for (StageCompiler *pass : compiler.passes())
+      llvm::append_range(all.cudaStages, pass->schedule().cudaStages);
+    return all;
   }
 
   // The default's is shared by all ranges.
   Result<PackageFile> packageOf(const CudaStage &stage, const CudaEntry &entry) {
-    Schedule schedule = compiler.schedule();
-    schedule.stages.clear();
+    Schedule schedule = scheduleOfAll();
     std::string name = "default";
     for (CudaStage &own : schedule.cudaStages)
       if (own.stage == stage.stage && own.arch == stage.arch)
@@ -119,16 +129,17 @@ private:
     return out.files.back();
   }
 
-  void write(size_t step, const CudaStage &stage, const RankedRange &range, const std::vector<CudaEntry> &entries,
-             const std::vector<PackageFile> &libraries) {
+  void write(StageCompiler &pass, size_t step, const CudaStage &stage, const RankedRange &range,
+             const std::vector<CudaEntry> &entries, const std::vector<PackageFile> &libraries) {
     TuneRecord record = bundle.rank.stamp;
-    record.stage = tuneStageOf(compiler.stages()[step], bundle.rank.stamp.stage.spec, bundle.rank.stamp.stage.layer);
+    record.stage = tuneStageOf(pass.stages()[step], bundle.rank.stamp.stage.spec, bundle.rank.stamp.stage.layer);
     record.target = targetOf(stage.arch);
     record.rows = {range.standard.firstToken, range.standard.lastToken};
     record.routing = bundle.rank.routing.name;
     record.machine = {};
     json.object([&] {
       json.attribute("stage", stage.stage);
+      json.attribute("pass", &pass == &compiler ? "forward" : "backward");
       json.attribute("target", record.target);
       json.attribute("sm", cudaArchFacts(stage.arch).sm);
       json.attribute("exact", cudaArchFacts(stage.arch).exact);

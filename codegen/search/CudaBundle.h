@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A layer's stages -> a bundle for a GPU: packages that differ from the default in one range of tokens of one stage,
-// and bundle.json, the list of what its runner (templates/runner/cuda) compares and times in whole calls.
+// A layer's stages, of both passes -> a bundle for a GPU: packages that differ from the default in one range of tokens
+// of one stage, and bundle.json, the list of what its runner (templates/runner/cuda) compares and times in whole calls.
 //
 //   {"moec_bundle": 1, "name": "tiny", "moec", "stamp", "tokens", "minimum_gain_ppm": TuneBundle.h,
-//    "calls": [{"stage": "experts_down", "target": "cuda:sm_90a", "sm": 90, "exact": true,
+//    "calls": [{"stage": "experts_down", "pass": "forward" | "backward", whose calls are timed,
+//               "target": "cuda:sm_90a", "sm": 90, "exact": true,
 //               "class": "1..8", "tokens": [1, 8], "head", "choice_head",
 //               "candidates": [the default first; {"kernel", "changes", "same_bits",
 //                              "library": "kernels/...so", "library_bytes", "library_hash"}]}]}

@@ -168,6 +168,8 @@ private:
   double dram(int64_t tokens) {
     double weights = groups * double(stage.n * stage.parts) * double(stage.k * stage.weightBytes());
     double in = (stage.gathered || !stage.mode.routed ? double(tokens) : rows) * double(stage.k * stage.inputBytes());
+    for (const MatmulOperand &operand : stage.epilogueOperands)
+      in += operand.kind == "elem" ? rows * double(operand.stride) : 0;
     out.bytes = weights + in + outBytes();
     if (splits() > 1) // partial sums, written and read once
       out.bytes += 2 * double(splits()) * rows * double(stage.parts * stage.n) * 4;

@@ -14,7 +14,8 @@
 //     busy       min(1, warps that multiply at once / 4), or / 8 where mma or FMA multiply: one warp of four cannot
 //                issue for the others, and waits for its own results
 //     L2         tiles * block_k * steps * (block_m * A bytes + block_n * B bytes) / l2, and the output
-//     DRAM       (weights of groups that have rows, once; rows in; rows out) / min(dram, bytes in flight / latency)
+//     DRAM       (weights of groups that have rows, once; rows in, of A and of the epilogue; rows out)
+//                / min(dram, bytes in flight / latency)
 //                bytes in flight: (stages - 1) * a slot * the blocks that have a tile
 //     time       max(tensor, L2, DRAM) + startup - what `early` does before the launch in front ends
 //

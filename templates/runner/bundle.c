@@ -246,6 +246,10 @@ static int read_call(member_reader *r, bundle_call *call, const json_value *from
   if (!exact && !r->wrong)
     r->wrong = "exact";
   call->exact = exact && exact->number != 0;
+  const char *pass = text(r, from, "pass");
+  call->backward = strcmp(pass, "backward") == 0;
+  if (!call->backward && strcmp(pass, "forward") != 0 && !r->wrong)
+    r->wrong = "pass";
   call->range.rows_text = text(r, from, "class");
   call->range.head = text(r, from, "head");
   call->range.choice_head = text(r, from, "choice_head");

@@ -68,7 +68,8 @@ typedef struct bundle_call {
   const char *stage, *target;
   int64_t sm; /* least compute capability; the only one if `exact` */
   int exact;
-  const int64_t *tokens; /* of the calls that are timed */
+  int backward;          /* the stage's pass, whose calls are compared and timed */
+  const int64_t *tokens; /* of these calls */
   size_t num_tokens;
 } bundle_call;
 enum { MAX_CALL_CANDIDATES = 64 };

@@ -175,6 +175,30 @@ expect_in out '// 8 bytes per token are saved, beside x; computed again: router.
 run compile trained.json -o trained_cuda --target cuda:sm_80
 expect_status 0
 expect_in err 'saved 120 B a token'
+expect_that 'the workspace of backward is that of its target' grep -Eq '; backward [0-9.]+ [KM]iB on sm_80, saved ' err
+expect_that 'the manifest lists the launches of both passes' python3 -c '
+import json
+m = json.load(open("trained_cuda/share/tiny/manifest.json"))
+forward, backward = m["cuda"]["targets"], m["backward"]["cuda"]["targets"]
+assert [t["name"] for t in backward] == [t["name"] for t in forward] == ["sm_80"], backward
+for name, part, target in ("forward", m, forward[0]), ("backward", m["backward"], backward[0]):
+    launches = target["launches"]
+    assert {l["pass"] for l in launches} == {name}, launches
+    assert {l["step"] for l in launches} == set(range(len(part["steps"]))), launches
+    assert max(target["workspace_buffers"]) < len(part["buffers"]), target
+    assert launches[0].keys() == forward[0]["launches"][0].keys() and target["images"] and target["tables"], target
+assert any(l["kernel"].endswith("_experts_down_wgrad") for l in backward[0]["launches"]), backward
+assert "workspace_formula" in m["backward"]["cuda"], m["backward"]["cuda"].keys()'
+run explain trained.json --target cuda:sm_80 -q
+expect_status 0
+expect_that 'explain lists the kernels of both passes' sh -c '
+  sed -n "/^sm_80/,/^$/p" out | grep -q " [0-9]*_experts_down_t1 " &&
+  sed -n "/^sm_80, backward pass/,/^$/p" out | grep -q " [0-9]*_experts_down_wgrad "'
+run explain trained.json --target cuda:sm_80 -q --json
+expect_that 'explain --json too' python3 -c '
+import json
+launches = json.load(open("out"))["backward"]["cuda"]["targets"][0]["launches"]
+assert {l["pass"] for l in launches} == {"backward"}, launches'
 run compile trained.json -o trained --target cpu:avx2
 expect_status 0
 expect_in err 'saved 120 B a token'

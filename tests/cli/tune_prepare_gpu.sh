@@ -86,7 +86,7 @@ for download in 2 4; do
   run_runner agrees "WRONG=$download" -o "wrong$download.jsonl"
   expect_status 0
   expect_in out 'candidates wrong: 4, failed: 0'
-  expect_that 'each is named, none chosen' sh -c "[ \"\$(grep -c '\"result\":\"wrong\",\"detail\":\"T = 64, token 0\"' wrong$download.jsonl)\" = 4 ] && ! grep -q choice wrong$download.jsonl"
+  expect_that 'each is named, none chosen' sh -c "[ \"\$(grep -c '\"result\":\"wrong\",\"detail\":\"T = 64, y of token 0\"' wrong$download.jsonl)\" = 4 ] && ! grep -q choice wrong$download.jsonl"
   run tunedb verify "wrong$download.jsonl"
   expect_status 0
 done

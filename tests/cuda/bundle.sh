@@ -7,7 +7,8 @@
 #
 #   units     unit kernels                                    random   layers of every kind, every fourth for sm_80
 #   core      tests/cuda/specs: expert kernels at toy size    graph    layers that take x alone
-#   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt)
+#   presets   every preset with narrow experts (narrow.py)    bench    layers of real size (variants.txt), those that
+#                                                                      train with narrow experts too
 #   golden    tests/golden                                    backward small layers that train (trained.txt)
 #   classes, preset-classes   what kernels those are
 #
@@ -107,6 +108,7 @@ count() { # NAMES GLOB...: how many of the names a glob chooses
 }
 num_golden=$(count "$golden_names" $golden) num_presets=$(count "$preset_names" $presets)
 num_cases=$(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*/\1/p' "$variants")" $cases)
+num_cases=$((num_cases + $(count "$(sed -n 's/^\([a-z0-9-]*\)  *|.*| *backward .*/\1/p' "$variants")" $cases))) # narrow
 set +f
 mkdir "$work/trained"
 # shellcheck disable=SC2086 # one word per glob
@@ -169,6 +171,7 @@ while [ $found -lt $((graphs + graphs / 4)) ]; do # a few more than needed: some
 done
 while IFS='|' read -r name tokens flags; do
   cp "$work/trained/$name.json" "$folder/backward/"
+  echo $tokens >"$folder/backward/$name.tokens"
   job "$folder/backward/$name" "$folder/backward/$name.json" - - --max-tokens 512 $flags
 done <"$work/trained.list"
 # CASE | PRESET | T checked | T timed | flags | script
@@ -184,7 +187,8 @@ while IFS='|' read -r case preset checked timed flags script; do
   *backward*)
     python3 "$here/trained.py" spec "$spec" "$work/trained/$case.json"
     spec=$work/trained/$case.json
-    echo $case $(echo $timed | sed 's/backward *//') >>"$folder/trained" ;;
+    echo $case $(echo $timed | sed 's/backward *//') >>"$folder/trained"
+    echo "$case $flags" >>"$work/narrow" ;;
   *with*) sed -i "/^$(echo $timed | sed 's/with *//') /s/\$/,$case/" "$folder/measured" ;;
   *) echo $case $timed '' >>"$folder/measured" ;;
   esac
@@ -193,7 +197,7 @@ while IFS='|' read -r case preset checked timed flags script; do
   case $timed in *backward*) ;; *) echo "$preset $case" >>"$work/big" ;; esac
 done <"$work/variants"
 sed -i 's/ ,/ /' "$folder/measured"
-touch "$work/big"
+touch "$work/big" "$work/narrow"
 # A process of run.sh per preset, whose cases share their weights.
 awk '{ if (!($1 in names)) order[++n] = $1; names[$1] = names[$1] " " $2 }
   END { for (i = 1; i <= n; ++i) print names[order[i]] }' "$work/big" | sed 's/^ //' >"$folder/big"
@@ -211,7 +215,17 @@ for name in $preset_names; do
   python3 "$here/narrow.py" tokens "$work/whole/$name" "$folder/presets/$name.tokens"
   job "$folder/presets/$name" "$folder/presets/$name.json" "$work/whole/$name/schedule.txt" - --max-tokens 32768
 done
-compile "narrow presets"
+# Layers that train in the same way: their calls reach the ranges of T that are too slow to check at real size.
+: >"$folder/narrow"
+while read -r name flags; do
+  [ -d "$folder/bench/$name" ] || continue # this version does not build it
+  python3 "$here/narrow.py" spec "$work/trained/$name.json" "$folder/bench/$name-narrow.json"
+  python3 "$here/narrow.py" tokens "$folder/bench/$name" "$folder/bench/$name-narrow.tokens"
+  echo "$name-narrow" >>"$folder/narrow"
+  job "$folder/bench/$name-narrow" "$folder/bench/$name-narrow.json" "$folder/bench/$name/schedule.txt" - \
+    --max-tokens 32768 $flags
+done <"$work/narrow"
+compile "narrow layers"
 
 # Cases that this version does not build go; of graph layers those beyond the number.
 set +f
@@ -229,18 +243,21 @@ for spec in "$folder"/graph/*.json; do
 done
 [ $kept -ge "$graphs" ] || die 1 "$kept graph layers are built, expected $graphs"
 
-# Every kernel of a preset must be one of the packages that are checked.
+# Every kernel of a preset, and of a layer that trains, must be one of the packages that are checked.
 named() { for case in "$1"/*/; do [ ! -d "$case" ] || echo "$(basename "$case")=${case%/}"; done; }
-for part in core presets golden random graph bench; do
+trained_layers() { while read -r case _; do [ ! -d "$folder/bench/$case" ] || echo "$case=$folder/bench/$case"; done; }
+for part in core presets golden random backward graph bench; do
   # shellcheck disable=SC2046 # one word per case; paths have no blanks
   python3 "$here/kernel_classes.py" of $part $(named "$folder/$part")
 done >"$folder/classes"
-if [ -n "$(named "$work/whole")" ]; then
-  # shellcheck disable=SC2046
-  python3 "$here/kernel_classes.py" presets $(named "$work/whole") >"$folder/preset-classes"
+# shellcheck disable=SC2046
+set -- $(named "$work/whole") $(trained_layers <"$folder/trained")
+if [ $# -gt 0 ]; then
+  python3 "$here/kernel_classes.py" presets "$@" >"$folder/preset-classes"
   python3 "$here/kernel_classes.py" missing "$folder/classes" "$folder/preset-classes" >&2 ||
     die 1 "kernels of presets are in no package that is checked"
-  say "$(wc -l <"$folder/preset-classes") classes of kernels that presets have, each in a package that is checked"
+  say "$(wc -l <"$folder/preset-classes") classes of kernels that presets have, $(grep -c '^[^ ]* backward ' \
+    "$folder/preset-classes") of backward passes, each in a package that is checked"
 fi
 for part in core presets golden random backward graph; do
   rm -f "$folder/$part"/*/manifest.json "$folder/$part"/*/schedule.txt "$folder/$part"/*/spec.json

@@ -14,7 +14,7 @@
 #   golden-unwatched  the same, kernels overlapping as in a program                                                30
 #   backward          layers that train: gradients against stored ones, watched, then overlapping                  40
 #   big               layers of real size against float64 of sampled tokens                                        70
-#   trained           the same of layers that train, and their gradients                                           80
+#   trained           the same of layers that train, and their gradients; with narrow experts at every range of T  80
 #   random            layers of every kind, in 16 processes                                                        60
 #   graph             captured calls, replayed; two streams; calls behind each other on one workspace              40
 #   bench             beside PyTorch, one process per layer                                                       110
@@ -197,9 +197,10 @@ run_big() {
 run_trained() {
   [ -s "$folder/trained" ] || say "skip trained: the bundle has no layers of real size that train"
   end=$(($(date +%s) + $1))
+  cat "$folder/trained" "$folder/narrow" >"$work/trained"
   while read -r name _; do
     cases trained $((end - $(date +%s))) 0 --unwatched --as trained large "$folder/bench" "$name"
-  done <"$folder/trained"
+  done <"$work/trained"
 }
 
 run_bench() {

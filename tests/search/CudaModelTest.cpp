@@ -74,6 +74,16 @@ TEST(cuda_model, few_tokens_are_bound_by_memory) {
   EXPECT_NEAR(h100.flops, 2.0 * 32 * 8 * 768 * 2 * 2048, h100.flops * 0.05);
 }
 
+// A gradient of x that is added to another's reads as many rows more as it writes.
+TEST(cuda_model, rows_that_an_epilogue_adds_are_read) {
+  MatmulStage added = wideStage();
+  double before = predictCuda(added, multistage(64), figures(), *findGpu("h100"), 8192, {}).bytes;
+  added.epilogueOperands.push_back({mlir::Type(), "elem", added.n * 4});
+  added.epilogueOperands.push_back({mlir::Type(), "col", added.n * 4});
+  double after = predictCuda(added, multistage(64), figures(), *findGpu("h100"), 8192, {}).bytes;
+  EXPECT_NEAR(after - before, 8192.0 * 8 * 768 * 4, 0.05 * 8192.0 * 8 * 768 * 4);
+}
+
 TEST(cuda_model, many_tokens_are_bound_by_the_tensor_cores_or_l2) {
   CudaPrediction found = predictCuda(wideStage(), multistage(64), figures(), *findGpu("h100"), 8192, {});
   EXPECT_STRNE(found.bound, "DRAM");

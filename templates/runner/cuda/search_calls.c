@@ -40,9 +40,9 @@ static const moec_package *load_package(const bundle *from, const bundle_candida
 static void child(const bundle *from, const bundle_call *call, size_t candidate, shared_result *s) {
   const bundle_candidate *all = call->range.candidates;
   const moec_package *standard = load_package(from, &all[0]), *other = load_package(from, &all[candidate]);
+  call_question question = {standard, other, call->backward, call->tokens, call->num_tokens, all[candidate].same_bits};
   if (standard && other)
-    compare_calls(NULL, standard, other, call->tokens, call->num_tokens, all[candidate].same_bits, &s->ticks,
-                  &s->found);
+    compare_calls(NULL, &question, &s->ticks, &s->found);
   else
     snprintf(s->found.detail, sizeof(s->found.detail), "a package cannot be loaded: %s", dlerror());
   s->done = 1;

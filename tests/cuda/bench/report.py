@@ -7,8 +7,8 @@
 #   stages    per layer and T of one profiled call: every kernel, predicted, measured, their ratio, and how many of its
 #             blocks fit onto a multiprocessor, which is said where the grid assumes more
 #   training  per layer that trains and T: a forward call that saves, backward calls with gradients in the weights'
-#             type and in f32, their rates (a backward pass multiplies twice what a forward pass does), and the kernels
-#             of each
+#             type and in f32, predicted and measured, their rates (a backward pass multiplies twice what a forward pass
+#             does), and the kernels of each
 #
 # Measured is the benchmark's median of a captured call where there is one, else the least of the profiled calls, marked
 # `~`.
@@ -18,7 +18,7 @@ import os
 import sys
 
 from model import SPEC, experts_flops, predict, stages
-from package_facts import Package
+from package_facts import BYTES, Package
 
 PEERS = ("grouped_mm", "cublas_loop")
 
@@ -127,27 +127,46 @@ def print_stages(packages, profiled, gpu):
                   (symbol.split("__")[-1], grid, resident, micro(predicted), micro(us), ratio, cause, short))
 
 
+def trained_pass(package, which):
+    """The pass that "saving", "backward" or "backward-f32" times, and bytes of an element of matrices' gradients."""
+    if which == "saving":
+        return package, 4
+    weights = [BYTES[region["dtype"]] for region in package.regions if region["layout"] == "panels"]
+    return package.backward, 4 if which.endswith("-f32") else min(weights)
+
+
 def print_training(packages, calls, profiled, gpu):
-    print("\n%-26s %6s %14s %10s %10s %7s %10s" %
-          ("training", "T", "pass", "measured", "of forward", "TFLOP/s", "of peak"))
+    print("\n%-26s %6s %14s %10s %10s %6s %10s %7s %10s" %
+          ("training", "T", "pass", "predicted", "measured", "ratio", "of forward", "TFLOP/s", "of peak"))
     for (case, tokens), own in calls.items():
         name, _, which = case.partition("/")
         package = packages.find(name)
-        if not which or not package:
+        if not which or not package or not package.backward:
             continue
+        owner, gradient_bytes = trained_pass(package, which)
+        seconds, _ = predict(owner, tokens, gpu, gradient_bytes)
         flops = experts_flops(package, tokens) * (1 if which == "saving" else 2)
         forward = calls.get((name + "/saving", tokens), own)
         rate = flops / own * 1e6
-        print("%-26s %6d %14s %s %10.2f %7.0f %9.0f%%" %
-              (name, tokens, which, micro(own), own / forward, rate * 1e-12, 100 * rate / gpu["peak"]))
+        print("%-26s %6d %14s %10.1f %s %6.2f %10.2f %7.0f %9.0f%%" %
+              (name, tokens, which, seconds * 1e6, micro(own), own / (seconds * 1e6), own / forward, rate * 1e-12,
+               100 * rate / gpu["peak"]))
     for (case, tokens), kernels in profiled.items():
-        if "/" not in case:
+        name, _, which = case.partition("/")
+        package = packages.find(name)
+        if not which or not package or not package.backward:
             continue
         total = sum(us for _, _, _, us in kernels)
+        owner, gradient_bytes = trained_pass(package, which)
+        made = stages(owner, tokens, gpu, gradient_bytes)
+        want = {launch.symbol: (took * 1e6, cause) for launch, took, cause in made}
         print("\n%s T=%d: %.1f us in %d kernels, each alone" % (case, tokens, total, len(kernels)))
+        print("  %-60s %8s %8s %10s %10s %6s  %s" %
+              ("kernel", "grid", "resident", "predicted", "measured", "of all", "bound by"))
         for symbol, grid, resident, us in kernels:
-            print("  %-60s %8d %8d %s %5.1f%%" %
-                  (symbol.split("__", 1)[-1], grid, resident, micro(us), 100 * us / total if total else 0))
+            predicted, cause = want.get(symbol, (None, "not predicted"))
+            print("  %-60s %8d %8d %s %s %5.1f%%  %s" % (symbol.split("__", 1)[-1], grid, resident, micro(predicted),
+                                                         micro(us), 100 * us / total if total else 0, cause))
 
 
 def print_others(rows):

@@ -61,6 +61,7 @@ has '^FAIL big small-4x1-det-off: '
 has '^FAIL backward rows-f16: '
 has '^FAIL backward-unwatched odd-f32: '
 has '^FAIL trained small-4x1-trained: T=8: y of token 0 is not written'
+has '^FAIL trained small-4x1-trained-narrow: T=1: y of token 0 is not written'
 has '^call small-4x1-trained/backward 8 [0-9.]*$'
 has '^stage small-4x1-trained/backward 8 moec_small_4x1.*wgrad'
 has '^FAIL profile small-4x1-trained: T=8: values of y .*; values of gradients are not written'
@@ -71,6 +72,7 @@ has '^FAIL profile small-4x1: T=1: values of y are not written'
 has '^skip bench: '
 has '^FAIL classes: [0-9]* of [0-9]* kernels of presets did not run'
 has '^MISSING sm_90a rows combine .*\[small-4x1\]$' classes.txt
+has '^MISSING sm_90a backward matmul .*experts_down_dgrad.*\[small-4x1-trained\]$' classes.txt
 has '^small-4x1  *uniform  *1  *[0-9.]* ' bench.txt
 has '^small-4x1-trained  *8  *backward  *[0-9.]* ' bench.txt
 [ "$(find "$work/nothing" -type f | wc -l)" -le 8 ] || bad "more than 8 files of results"
@@ -163,10 +165,13 @@ sh "$here/../run.sh" "$bundle" >"$work/$name.out" 2>&1 || code=$?
 
 # A class of kernels that no checked package has is said.
 name=classes
+grep -q '^bench/small-4x1-trained-narrow moec_small_4x1__.*_dgrad_t.* sm_90a backward ' "$bundle/classes" ||
+  bad "no kernel of the layer that trains with narrow experts"
 grep -v '^presets/\|^bench/' "$bundle/classes" >"$work/classes"
 code=0
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$here/../kernel_classes.py" missing "$work/classes" "$bundle/preset-classes" >"$work/classes.out" || code=$?
 [ $code -eq 1 ] && grep -q '^MISSING sm_90a ' "$work/classes.out" || bad "exit $code, expected 1 and names"
+grep -q '^MISSING sm_90a backward matmul ' "$work/classes.out" || bad "expected names of kernels of backward passes"
 [ $failed -eq 0 ] && echo "run.sh: all as expected"
 exit $failed
