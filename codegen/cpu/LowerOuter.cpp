@@ -219,8 +219,8 @@ private:
     int64_t columns; // of a row
   };
 
-  // All rows of the chunk: for every `width` columns [step][vectors * lanes] words. A row is read once, from its begin to
-  // its end.
+  // All rows of the chunk: for every `width` columns [step][vectors * lanes] words. A row is read once, from its begin
+  // to its end.
   void pack(const Chunk &chunk, const Source &from, int64_t width, int64_t vectors, Value to) {
     int64_t bytes = vectors * lanes * 4; // of a step
     Value parts = e.ceilDiv(e.sub(from.last, from.first), width), partBytes = e.mul(chunk.steps, bytes);

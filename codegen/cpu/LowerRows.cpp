@@ -2,13 +2,11 @@
 //
 // Row programs. A value of a row is a scalar (shape [L]) or a run of elements (shape [L,N]) kept in scratch, padded to
 // whole vectors; i1 runs are kept as i32. Parameters are read where they lie: packed vectors are padded too.
-//
-// Maps over runs of one length share a loop: what one of them reads of another stays in a register, and terms that they
-// have in common, as the sigmoid of an activation and of its slope, are computed once.
 
 #include "codegen/cpu/LowerRows.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/lower/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -51,18 +49,13 @@ private:
   Type stored(Type element) { return element.isInteger(1) ? Type(e.b.getI32Type()) : element; }
   static RankedTensorType tensor(Value v) { return cast<RankedTensorType>(v.getType()); }
 
-  // A map over a run, and how many elements are computed at once.
-  static bool isRun(Operation &op) { return isa<moe::MapOp>(op) && tensor(op.getResult(0)).getRank() == 2; }
-  bool isKnown(Value v) const { return values.contains(v) || routes.contains(v); }
-  bool sharesLoop(moe::MapOp map, ArrayRef<moe::MapOp> loop);
-  int64_t widthOf(moe::MapOp map);
+  int64_t widthOf(moe::MapOp map); // elements of a run that are computed at once
 
   void lowerRow(Value row);
-  void lowerBody(Block &body);
   void bindInput(BlockArgument argument, Value row);
   void lowerOp(Operation &op);
   void lowerScalarMap(moe::MapOp op);
-  void lowerMaps(ArrayRef<moe::MapOp> maps);
+  void lowerMaps(const RowStep &maps);
   SmallVector<Value> operandsAt(moe::MapOp map, const DenseMap<Value, Value> &inRegisters, Value n, int64_t width);
   void lowerReduce(moe::ReduceOp op);
   void lowerSoftmax(moe::SoftmaxOp op);
@@ -145,38 +138,15 @@ void RowsLowering::lowerRow(Value row) {
   // routes first: gathered inputs need the row's token
   for (BlockArgument argument : body.getArguments())
     bindInput(argument, row);
-  lowerBody(body);
+  for (const RowStep &step : rowSteps(body, [&](moe::MapOp a, moe::MapOp b) { return widthOf(a) == widthOf(b); })) {
+    e.loc = step.front()->getLoc();
+    if (isRunMap(step.front()))
+      lowerMaps(step);
+    else
+      lowerOp(*step.front());
+  }
   for (auto [i, result] : llvm::enumerate(body.getTerminator()->getOperands()))
     storeResult(result, result.getType(), row, buffers.results[i], strides.results[i]);
-}
-
-// Ops in any order that their operands allow: a loop of maps gets all that can be in it.
-void RowsLowering::lowerBody(Block &body) {
-  SmallVector<Operation *> open;
-  for (Operation &inner : body.without_terminator())
-    open.push_back(&inner);
-  while (!open.empty()) {
-    SmallVector<moe::MapOp> loop;
-    SmallVector<Operation *> later;
-    for (Operation *inner : open) {
-      if (!isRun(*inner) && llvm::all_of(inner->getOperands(), [&](Value v) { return isKnown(v); })) {
-        e.loc = inner->getLoc();
-        lowerOp(*inner);
-      } else {
-        later.push_back(inner);
-      }
-    }
-    open.swap(later);
-    later.clear();
-    for (Operation *inner : open)
-      if (isRun(*inner) && sharesLoop(cast<moe::MapOp>(inner), loop))
-        loop.push_back(cast<moe::MapOp>(inner));
-      else
-        later.push_back(inner);
-    if (!loop.empty())
-      lowerMaps(loop);
-    open.swap(later);
-  }
 }
 
 void RowsLowering::bindInput(BlockArgument argument, Value row) {
@@ -235,26 +205,18 @@ void RowsLowering::lowerOp(Operation &inner) {
       .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
 }
 
+// Ends of segments must fall on the borders of vectors.
 int64_t RowsLowering::widthOf(moe::MapOp map) {
   int64_t count = tensor(map.getResult()).getDimSize(1);
-  for (auto [i, input] : llvm::enumerate(map.getInputs()))
-    if (moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment && count / values[input].count % lanes())
-      return 1;
-  return lanes();
-}
-
-// Whether the map can be computed behind the others, whose results are known element by element only.
-bool RowsLowering::sharesLoop(moe::MapOp map, ArrayRef<moe::MapOp> loop) {
   for (auto [i, input] : llvm::enumerate(map.getInputs())) {
-    bool made = llvm::is_contained(loop, input.getDefiningOp<moe::MapOp>());
-    if (!isKnown(input) && !(made && moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::elem))
-      return false;
+    if (moe::kindAt(map.getKinds(), unsigned(i)) != moe::OperandKind::segment)
+      continue;
+    auto type = tensor(input);
+    int64_t segments = type.getRank() == 2 ? type.getDimSize(1) : type.getNumElements();
+    if (count / segments % lanes())
+      return 1;
   }
-  if (loop.empty())
-    return true;
-  moe::MapOp first = loop.front();
-  return tensor(map.getResult()).getDimSize(1) == tensor(first.getResult()).getDimSize(1) &&
-         widthOf(map) == widthOf(first);
+  return lanes();
 }
 
 SmallVector<Value> RowsLowering::operandsAt(moe::MapOp map, const DenseMap<Value, Value> &inRegisters, Value n,
@@ -287,18 +249,18 @@ void RowsLowering::lowerScalarMap(moe::MapOp map) {
       tensor(map.getResult()).getElementType(), 0};
 }
 
-// One loop over the elements of a row. What only these maps read is kept in registers.
-void RowsLowering::lowerMaps(ArrayRef<moe::MapOp> maps) {
-  moe::MapOp first = maps.front();
+void RowsLowering::lowerMaps(const RowStep &maps) {
+  auto first = cast<moe::MapOp>(maps.front());
   int64_t count = tensor(first.getResult()).getDimSize(1), width = widthOf(first);
-  auto isRead = [&](Operation *user) { return !llvm::is_contained(maps, dyn_cast<moe::MapOp>(user)); };
-  DenseMap<Value, RowValue> kept;
-  for (auto map : maps)
-    if (llvm::any_of(map->getUsers(), isRead))
-      kept[map.getResult()] = allocate(tensor(map.getResult()).getElementType(), count);
+  auto isOther = [&](Operation *user) { return !llvm::is_contained(maps, user); };
+  DenseMap<Value, RowValue> kept; // what other ops read too
+  for (Operation *map : maps)
+    if (llvm::any_of(map->getUsers(), isOther))
+      kept[map->getResult(0)] = allocate(tensor(map->getResult(0)).getElementType(), count);
   e.loop(e.c(0), e.c(count), width, [&](Value n) {
     DenseMap<Value, Value> inRegisters;
-    for (moe::MapOp map : maps) {
+    for (Operation *op : maps) {
+      auto map = cast<moe::MapOp>(op);
       e.loc = map.getLoc();
       Value made = e.inlineVectorised(map.getBody(), operandsAt(map, inRegisters, n, width), width)[0];
       inRegisters[map.getResult()] = made;

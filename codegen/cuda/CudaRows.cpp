@@ -6,12 +6,15 @@
 //
 //     shared memory   | warp 0: runs | warp 1: runs | ...      the same offsets for every warp
 //
+// Maps that share a loop (lower/MapLoops.h) hand their elements on in registers, to sums over the row as well.
+//
 // Lanes exchange elements through shared memory only between ops, where there is a warp_sync.
 
 #include "codegen/cuda/CudaRows.h"
 
 #include "codegen/cuda/CudaRun.h"
 #include "codegen/cuda/CudaTopK.h"
+#include "codegen/lower/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -46,9 +49,13 @@ private:
   arith::ConstantOp settledLater() { return arith::ConstantIntOp::create(e.b, e.loc, e.i64(), 0); }
   void lowerRow();
   void bindInput(BlockArgument argument);
+  void lowerStep(const RowStep &step);
   void lowerOp(Operation &op);
-  void lowerMap(moe::MapOp op);
-  Values mapOperands(moe::MapOp op, int64_t count, Value n);
+  void lowerScalarMap(moe::MapOp op);
+  void lowerMaps(const RowStep &maps);
+  using Elements = DenseMap<Value, Value>; // of runs, at one column
+  void loadElements(const RowStep &maps, Value n, Elements &at);
+  Values mapOperands(moe::MapOp op, int64_t count, Value n, const Elements &at);
   void lowerReduce(moe::ReduceOp op);
   void reduceSegments(const RowRun &x, const RowRun &out, int64_t segments, bool sum);
   void lowerSoftmax(moe::SoftmaxOp op);
@@ -67,8 +74,9 @@ private:
     int64_t offset = memory.allocate(count * 4);
     return {e.at(warpMemory, offset), element, count, 4, offset, 4};
   }
-  RowRun place(Value result);
-  void release(Operation &op);
+  RowRun place(Value result, const RowStep &step);
+  RowRun place(Value result) { return place(result, {result.getDefiningOp()}); }
+  void release(const RowStep &step);
   Value lane32() { return e.toI32(runs.lane); }
   void byFirstLane(llvm::function_ref<void()> body) { e.when(e.equal(runs.lane, e.c(0)), body); }
 
@@ -95,7 +103,8 @@ private:
   DenseMap<Value, RowRun> values;
   DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
   llvm::DenseSet<Value> stored;                    // results that their op writes itself
-  bool touched = false;                            // shared memory since the last warp_sync
+  llvm::SmallPtrSet<Operation *, 32> done;
+  bool touched = false; // shared memory since the last warp_sync
 };
 
 static moe::RouteType routeOf(moe::RowProgramOp op) {
@@ -180,11 +189,9 @@ void CudaRowsLowering::lowerRow() {
   Block &body = op.getBody().front();
   for (BlockArgument argument : body.getArguments())
     bindInput(argument);
-  for (Operation &inner : body.without_terminator()) {
-    e.loc = inner.getLoc();
-    lowerOp(inner);
-    release(inner);
-  }
+  for (const RowStep &step : rowSteps(body, [](moe::MapOp, moe::MapOp) { return true; }))
+    if (!done.contains(step.front())) // a sum that a loop made
+      lowerStep(step);
   if (touched)
     e.warpSync();
   for (auto [i, result] : llvm::enumerate(body.getTerminator()->getOperands()))
@@ -227,15 +234,19 @@ void CudaRowsLowering::bindInput(BlockArgument argument) {
     values[argument] = {e.load(element, p, unsigned(bytes)), element};
 }
 
-// Where an op writes its run: straight to the result that alone reads it, else to shared memory.
-RowRun CudaRowsLowering::place(Value result) {
+// Where an op, one of `step`, writes its run: straight to the result that alone reads it behind the step, else to shared
+// memory.
+RowRun CudaRowsLowering::place(Value result, const RowStep &step) {
   auto type = tensor(result);
   Type element = type.getElementType();
   int64_t count = type.getDimSize(1);
-  Operation *yield = op.getBody().front().getTerminator();
-  if (!result.hasOneUse() || *result.user_begin() != yield)
+  SmallVector<OpOperand *> later;
+  for (OpOperand &use : result.getUses())
+    if (!llvm::is_contained(step, use.getOwner()))
+      later.push_back(&use);
+  if (later.size() != 1 || later.front()->getOwner() != op.getBody().front().getTerminator())
     return allocate(element, count);
-  unsigned index = result.use_begin()->getOperandNumber();
+  unsigned index = later.front()->getOperandNumber();
   stored.insert(result);
   return {e.at(buffers.results[index], e.mul(row, strides.results[index])),
           element,
@@ -246,31 +257,44 @@ RowRun CudaRowsLowering::place(Value result) {
 }
 
 // Runs that no later op reads give their memory back.
-void CudaRowsLowering::release(Operation &inner) {
-  auto readLater = [&](Value v) {
-    return llvm::any_of(v.getUsers(), [&](Operation *user) { return inner.isBeforeInBlock(user); });
-  };
+void CudaRowsLowering::release(const RowStep &step) {
   llvm::SmallDenseSet<Value> seen;
   auto releaseOne = [&](Value v) {
     auto found = values.find(v);
-    if (seen.insert(v).second && found != values.end() && found->second.offset >= 0 && !readLater(v))
+    bool readLater = llvm::any_of(v.getUsers(), [&](Operation *user) { return !done.contains(user); });
+    if (seen.insert(v).second && found != values.end() && found->second.offset >= 0 && !readLater)
       memory.release(found->second.offset);
   };
-  for (Value v : inner.getOperands())
-    releaseOne(v);
-  for (Value v : inner.getResults())
-    releaseOne(v);
+  for (Operation *inner : step) {
+    llvm::for_each(inner->getOperands(), releaseOne);
+    llvm::for_each(inner->getResults(), releaseOne);
+  }
 }
 
-void CudaRowsLowering::lowerOp(Operation &inner) {
+void CudaRowsLowering::lowerStep(const RowStep &step) {
   auto isRun = [&](Value v) { return isa<RankedTensorType>(v.getType()) && tensor(v).getRank() == 2; };
-  bool touches = llvm::any_of(inner.getOperands(), isRun) || llvm::any_of(inner.getResults(), isRun);
-  if (touched && touches) {
+  auto any = [&](llvm::function_ref<bool(Value)> is) {
+    return llvm::any_of(step, [&](Operation *inner) {
+      return llvm::any_of(inner->getOperands(), is) || llvm::any_of(inner->getResults(), is);
+    });
+  };
+  if (touched && any(isRun)) {
     e.warpSync();
     touched = false;
   }
+  e.loc = step.front()->getLoc();
+  if (isRunMap(step.front()))
+    lowerMaps(step);
+  else
+    lowerOp(*step.front());
+  touched |= any([&](Value v) { return values.contains(v) && values[v].offset >= 0; });
+  done.insert(step.begin(), step.end());
+  release(step);
+}
+
+void CudaRowsLowering::lowerOp(Operation &inner) {
   TypeSwitch<Operation *>(&inner)
-      .Case<moe::MapOp>([&](auto o) { lowerMap(o); })
+      .Case<moe::MapOp>([&](auto o) { lowerScalarMap(o); })
       .Case<moe::ReduceOp>([&](auto o) { lowerReduce(o); })
       .Case<moe::SoftmaxOp>([&](auto o) { lowerSoftmax(o); })
       .Case<moe::ColumnsOp>([&](auto o) { lowerColumns(o); })
@@ -281,40 +305,93 @@ void CudaRowsLowering::lowerOp(Operation &inner) {
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
       .Case<moe::PutOp>([&](auto o) { lowerPut(o); })
       .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
-  auto inShared = [&](Value v) { return values.contains(v) && values[v].offset >= 0; };
-  touched |= llvm::any_of(inner.getOperands(), inShared) || llvm::any_of(inner.getResults(), inShared);
 }
 
-CudaRowsLowering::Values CudaRowsLowering::mapOperands(moe::MapOp map, int64_t count, Value n) {
+static bool isElementwise(moe::MapOp map, unsigned operand) {
+  moe::OperandKind kind = moe::kindAt(map.getKinds(), operand);
+  return kind == moe::OperandKind::elem || kind == moe::OperandKind::col;
+}
+
+// What maps of a loop read at column n and none of them makes.
+void CudaRowsLowering::loadElements(const RowStep &maps, Value n, Elements &at) {
+  for (Operation *op : maps)
+    for (auto [i, input] : llvm::enumerate(cast<moe::MapOp>(op).getInputs())) {
+      auto known = values.find(input);
+      if (known != values.end() && known->second.count && isElementwise(cast<moe::MapOp>(op), unsigned(i)) &&
+          !at.contains(input))
+        at[input] = loadElement(e, known->second, n);
+    }
+}
+
+CudaRowsLowering::Values CudaRowsLowering::mapOperands(moe::MapOp map, int64_t count, Value n, const Elements &at) {
   Values out;
   for (auto [i, input] : llvm::enumerate(map.getInputs())) {
+    Value made = count && isElementwise(map, unsigned(i)) ? at.lookup(input) : Value();
+    if (made) {
+      out.push_back(made);
+      continue;
+    }
     const RowRun &v = values[input];
-    moe::OperandKind kind = moe::kindAt(map.getKinds(), unsigned(i));
-    if (v.count == 0)
-      out.push_back(v.value);
-    else if (count && (kind == moe::OperandKind::elem || kind == moe::OperandKind::col))
-      out.push_back(loadElement(e, v, n));
-    else
-      out.push_back(loadElement(e, v, kind == moe::OperandKind::segment ? e.divU(n, count / v.count) : e.c(0)));
+    bool segment = moe::kindAt(map.getKinds(), unsigned(i)) == moe::OperandKind::segment;
+    out.push_back(v.count == 0 ? v.value : loadElement(e, v, segment ? e.divU(n, count / v.count) : e.c(0)));
   }
   return out;
 }
 
-void CudaRowsLowering::lowerMap(moe::MapOp map) {
-  auto type = tensor(map.getResult());
-  if (type.getRank() == 1) {
-    values[map.getResult()] = {e.inlineScalar(map.getBody(), mapOperands(map, 0, Value()))[0], type.getElementType()};
-    return;
-  }
-  RowRun out = place(map.getResult());
-  runs.forEach(out.count, [&](ArrayRef<Value> columns) {
-    SmallVector<Values> operands;
-    for (Value n : columns)
-      operands.push_back(mapOperands(map, out.count, n));
-    for (auto [n, inputs] : llvm::zip(columns, operands))
-      storeElement(e, out, n, e.inlineScalar(map.getBody(), inputs)[0]);
+void CudaRowsLowering::lowerScalarMap(moe::MapOp map) {
+  Values made = e.inlineScalar(map.getBody(), mapOperands(map, 0, Value(), Elements()));
+  values[map.getResult()] = {made[0], tensor(map.getResult()).getElementType()};
+}
+
+// One loop; sums and maxima of what the maps make are taken along.
+void CudaRowsLowering::lowerMaps(const RowStep &maps) {
+  RowStep loop = maps;
+  SmallVector<moe::ReduceOp> reductions;
+  for (Operation *map : maps)
+    for (Operation *user : map->getUsers())
+      if (auto reduce = dyn_cast<moe::ReduceOp>(user); reduce && !reduce.getSegments() && !done.contains(user)) {
+        done.insert(user);
+        loop.push_back(user);
+        reductions.push_back(reduce);
+      }
+  SmallVector<std::pair<Value, RowRun>> kept; // what other ops read too
+  for (Operation *map : maps)
+    if (llvm::any_of(map->getUsers(), [&](Operation *user) { return !llvm::is_contained(loop, user); }))
+      kept.push_back({map->getResult(0), place(map->getResult(0), loop)});
+  int64_t count = tensor(maps.front()->getResult(0)).getDimSize(1);
+  Values sums;
+  for (moe::ReduceOp reduce : reductions)
+    sums.push_back(neutral(reduce.getKind() == moe::ReduceKind::sum));
+  sums = runs.fold(count, sums, [&](Values acc, ArrayRef<Value> columns, Value valid) -> Values {
+    SmallVector<Elements> at(columns.size());
+    for (auto [n, elements] : llvm::zip(columns, at))
+      loadElements(maps, n, elements);
+    for (auto [n, elements] : llvm::zip(columns, at))
+      for (Operation *op : maps) {
+        auto map = cast<moe::MapOp>(op);
+        elements[map.getResult()] = e.inlineScalar(map.getBody(), mapOperands(map, count, n, elements))[0];
+      }
+    auto store = [&] {
+      for (auto [n, elements] : llvm::zip(columns, at))
+        for (auto &[value, run] : kept)
+          storeElement(e, run, n, elements[value]);
+    };
+    if (valid && !kept.empty())
+      e.when(valid, store);
+    else
+      store();
+    for (const Elements &elements : at)
+      for (auto [i, reduce] : llvm::enumerate(reductions)) {
+        bool sum = reduce.getKind() == moe::ReduceKind::sum;
+        Value v = elements.lookup(reduce.getInput());
+        acc[i] = join(sum, acc[i], valid ? e.select(valid, v, neutral(sum)) : v);
+      }
+    return acc;
   });
-  values[map.getResult()] = out;
+  values.insert(kept.begin(), kept.end());
+  for (auto [sum, reduce] : llvm::zip(sums, reductions))
+    values[reduce.getResult()] = {foldWarp(sum, reduce.getKind() == moe::ReduceKind::sum),
+                                  tensor(reduce.getResult()).getElementType()};
 }
 
 Value CudaRowsLowering::foldLane(const RowRun &x, Value begin, int64_t count, bool sum,
