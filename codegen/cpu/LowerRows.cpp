@@ -6,7 +6,7 @@
 #include "codegen/cpu/LowerRows.h"
 
 #include "codegen/lower/KernelFunction.h"
-#include "codegen/lower/MapLoops.h"
+#include "codegen/moe/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"

@@ -6,7 +6,7 @@
 //
 //     shared memory   | warp 0: runs | warp 1: runs | ...      the same offsets for every warp
 //
-// Maps that share a loop (lower/MapLoops.h) hand their elements on in registers, to sums over the row as well.
+// Maps that share a loop (moe/MapLoops.h) hand their elements on in registers, to sums over the row as well.
 //
 // Lanes exchange elements through shared memory only between ops, where there is a warp_sync.
 
@@ -14,7 +14,7 @@
 
 #include "codegen/cuda/CudaRun.h"
 #include "codegen/cuda/CudaTopK.h"
-#include "codegen/lower/MapLoops.h"
+#include "codegen/moe/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -234,8 +234,8 @@ void CudaRowsLowering::bindInput(BlockArgument argument) {
     values[argument] = {e.load(element, p, unsigned(bytes)), element};
 }
 
-// Where an op, one of `step`, writes its run: straight to the result that alone reads it behind the step, else to shared
-// memory.
+// Where an op, one of `step`, writes its run: straight to the result that alone reads it behind the step, else to
+// shared memory.
 RowRun CudaRowsLowering::place(Value result, const RowStep &step) {
   auto type = tensor(result);
   Type element = type.getElementType();

@@ -178,22 +178,40 @@ func.func @f(%h: tensor<?x1030xbf16>, %g: tensor<1030xf32>) -> tensor<?x1030xbf1
   return %n : tensor<?x1030xbf16>
 })";
 
+// The squares are summed where they are made: nothing is kept, however wide the row is.
 TEST(CudaRows, WideNorm) {
-  BothKernels both(wideNorm, 3);
+  for (const char *columns : {"1030", "14336"}) {
+    BothKernels both(replaceAll(wideNorm, "1030", columns), 3);
+    both.prepare(5);
+    check(both, 1.0 / 128);
+    EXPECT_EQ(both.facts.blockThreads, 128);
+    EXPECT_EQ(both.facts.sharedBytes, 0);
+  }
+}
+
+// Two runs: softmax reads one several times and makes the other.
+std::string wideSoftmax(const char *columns) {
+  std::string text = replaceAll(wideNorm, "%s = moe.reduce sum %q",
+                                "%p = moe.softmax %q : tensor<?x1030xf32>\n    %s = moe.reduce sum %p");
+  return replaceAll(text, "1030", columns);
+}
+
+TEST(CudaRows, RunsThatOtherOpsReadAreInSharedMemory) {
+  BothKernels both(wideSoftmax("1030"), 3);
   both.prepare(5);
   check(both, 1.0 / 128);
   EXPECT_EQ(both.facts.blockThreads, 128);
-  EXPECT_EQ(both.facts.sharedBytes, 4 * 4128); // one run of 1030 elements per warp, in 16-byte steps
+  EXPECT_EQ(both.facts.sharedBytes, 4 * 2 * 4128); // runs of 1030 elements per warp, in 16-byte steps
 }
 
-// 16384 elements live at once are 64 KiB: one warp per block.
+// 16384 elements of two runs live at once are 128 KiB: one warp per block.
 TEST(CudaRows, AVeryWideRowHasABlockOfItsOwn) {
-  BothKernels both(replaceAll(wideNorm, "1030", "16384"), 4);
+  BothKernels both(wideSoftmax("16384"), 4);
   both.prepare(2);
   check(both, 1.0 / 128);
   EXPECT_EQ(both.facts.blockThreads, 32);
   EXPECT_EQ(both.facts.unitsPerBlock, 1);
-  EXPECT_EQ(both.facts.sharedBytes, 65536);
+  EXPECT_EQ(both.facts.sharedBytes, 131072);
 }
 
 std::string gatherProgram(int64_t hidden) {

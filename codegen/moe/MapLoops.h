@@ -5,8 +5,8 @@
 // Maps that share a loop pass what one reads of another in registers: it needs memory only if other ops read it, and
 // terms that they have in common, as the sigmoid of an activation and of its slope, are computed once.
 
-#ifndef MOEC_CODEGEN_LOWER_MAPLOOPS_H
-#define MOEC_CODEGEN_LOWER_MAPLOOPS_H
+#ifndef MOEC_CODEGEN_MOE_MAPLOOPS_H
+#define MOEC_CODEGEN_MOE_MAPLOOPS_H
 
 #include "codegen/moe/MoeDialect.h"
 

@@ -2,7 +2,7 @@
 //
 // What can be done is done, other ops first: a loop then gets all maps that can be in it.
 
-#include "codegen/lower/MapLoops.h"
+#include "codegen/moe/MapLoops.h"
 
 #include "llvm/ADT/DenseSet.h"
 
