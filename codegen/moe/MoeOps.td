@@ -567,7 +567,8 @@ def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
     row. Inputs that are parameters ([N], [1]) are the same for all rows.
 
       C1  the body takes the inputs' types and yields the results' types
-      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put and gather only
+      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put, gather and
+          slot_rows only
     Example: tests/moe/row_program.mlir
   }];
   let arguments = (ins Variadic<AnyType>:$inputs);

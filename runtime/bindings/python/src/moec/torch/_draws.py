@@ -73,7 +73,8 @@ class Draws:
         """MOEC_NULL_POINTER: an input that is not random, or whose distribution is not known."""
         shape = self.shape(name, tokens, sequence)
         if name not in _NEUTRAL or (training and not self._spec):
-            raise _errors.error("MOEC_NULL_POINTER", f"the layer {self._layer} needs the input {name}; it was not given")
+            text = f"the layer {self._layer} needs the input {name}; it was not given"
+            raise _errors.error("MOEC_NULL_POINTER", text)
         if not training:
             dtype = torch.int32 if name in INTS else torch.float32
             return torch.full(shape, _NEUTRAL[name], dtype=dtype, device=device)
