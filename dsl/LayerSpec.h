@@ -431,8 +431,12 @@ struct LayerSpec {
   int64_t expertOutputs() const { return experts.latent ? experts.latent->dim : hidden; }
   // Names of a forward pass's inputs besides x and parameters, as in the oracle and the runtime.
   std::vector<std::string> inputNames() const;
-  // Columns N of the input `name`, [T,N]; 1 for [T] and [1].
+  // Columns N of the input `name`, [T,N]; 1 for [T] and [1]. Masks of slots have a row for each slot.
   int64_t inputColumns(const std::string &name) const;
+  // Rows of the input in a call of `tokens` tokens in `sequences` sequences; 1 for [1].
+  int64_t inputRows(const std::string &name, int64_t tokens, int64_t sequences) const;
+  // Slots of a scope, with soft routing: those of expert 0 first.
+  int64_t slots() const { return experts.count * router.slots; }
   // Rows of the router: routed plus zero experts.
   int64_t routerRows() const { return experts.count + (experts.zero ? experts.zero->count : 0); }
   // n of product_key, E = n * n: sub-keys of each of its two sets.

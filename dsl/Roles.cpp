@@ -300,13 +300,22 @@ int64_t LayerSpec::inputColumns(const std::string &name) const {
     return logitColumns();
   if (name == "expert_mask")
     return routerRows();
+  int64_t perRow = router.kind == RouterKind::Soft ? 1 : choices();
   if (name == "hidden_mask")
-    return choices() * experts.widest();
+    return perRow * experts.widest();
   if (name == "output_mask")
-    return choices() * expertOutputs();
+    return perRow * expertOutputs();
   bool perChoice = name == "expert_ids" || name == "expert_weights" || name == "replace" || name == "replace_ids" ||
                    name == "midpoint_mask";
   return perChoice ? choices() : 1;
+}
+
+int64_t LayerSpec::inputRows(const std::string &name, int64_t tokens, int64_t sequences) const {
+  if (name == "capacity" || name == "top_k")
+    return 1;
+  if (router.kind == RouterKind::Soft && (name == "hidden_mask" || name == "output_mask"))
+    return slots() * (router.scope == SelectScope::Batch ? 1 : sequences);
+  return tokens;
 }
 
 std::vector<Role> rolesOf(const LayerSpec &spec) {

@@ -215,7 +215,9 @@ typedef struct moec_forward_args {
   size_t saved_bytes; /* at least moec_layer_saved_bytes                                                        */
   /* Further inputs of layers with a backward pass, where their spec has what is random in training: as above, the
    * package's header lists them. A call that is to do nothing random gets the values in brackets. K is the number of
-   * choices: experts for expert_choice and dense. */
+   * choices: experts for expert_choice and dense. With soft routing hidden_mask is [B,S,I] and output_mask [B,S,N], a
+   * row for each slot: S = experts * slots, slots of expert 0 first; B is the number of sequences, or 1 where slots mix
+   * all tokens of a call (router.scope batch). moec_layer_input_elements says how long an input is. */
   const float *jitter;        /* [T,H] draws of [0,1): what the router reads times 1 - e + 2 e u (1/2)           */
   const float *replace;       /* [T,K] draws of [0,1) that are below p where an id is replaced (1) ...           */
   const int32_t *replace_ids; /* [T,K] ... by these                                                              */
@@ -440,6 +442,13 @@ MOEC_API moec_status moec_layer_saved_bytes(const moec_layer *layer, int64_t num
 /* Workspace bytes of a backward call. MOEC_INVALID_ARGUMENT for layers without a backward pass. */
 MOEC_API moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer, int64_t num_tokens,
                                                          int64_t tokens_per_sequence, size_t *out_bytes);
+
+/* Elements of the input `name` ("x", or the name of an input's field of moec_forward_args) in calls of num_tokens
+ * tokens in sequences of tokens_per_sequence (0: one). Any number of threads may call at the same time.
+ * MOEC_INVALID_ARGUMENT: the layer lacks the input, or tokens_per_sequence does not divide num_tokens;
+ * MOEC_TOKENS_OUT_OF_RANGE, MOEC_NULL_POINTER. */
+MOEC_API moec_status moec_layer_input_elements(const moec_layer *layer, const char *name, int64_t num_tokens,
+                                               int64_t tokens_per_sequence, int64_t *out_elements);
 
 /* What moec_layer_role_gradient says of a role. */
 enum {

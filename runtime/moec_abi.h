@@ -93,7 +93,7 @@ enum moec_buffer_role {
   MOEC_ROLE_LOGIT_MAX = 21,      /* [1]   f32          */
   MOEC_ROLE_DIVERSITY = 22,      /* [1]   f32          */
   MOEC_ROLE_DROPPED_TOKENS = 23, /* [1]   i32          */
-  /* inputs of training */
+  /* inputs of training; of slots the first two masks are [B,S,I] and [B,S,N], or [1,S,I] and [1,S,N] */
   MOEC_ROLE_JITTER = 24,        /* [T,H]   f32 */
   MOEC_ROLE_REPLACE = 25,       /* [T,K]   f32 */
   MOEC_ROLE_REPLACE_IDS = 26,   /* [T,K]   i32 */

@@ -54,6 +54,7 @@ RouterValues ClassesBuilder::routerOf(size_t number) {
   Value at = numbers(slots);
   own.slotWeights = take(router.slotWeights, at);
   own.weights = take(router.weights, at);
+  own.slotNumbers = slots;
   moe::RouteType type = slotRoute(builder.getContext(), spec, int64_t(experts.size()));
   own.route = moe::SlotsOp::create(builder, loc, type, scopeOf(spec.router.scope));
   return own;

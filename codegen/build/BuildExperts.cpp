@@ -62,7 +62,7 @@ ExpertsValues ExpertsBuilder::routedOutputs(const ExpertSet &experts, const Rout
                 [&](ValueRange v) { return fromF32(multiply(toF32(v[0]), v[1]), element); });
   }
   ExpertsValues out;
-  Value rows = outputs(experts, input, route, router.kept);
+  Value rows = outputs(experts, input, route, router);
   out.combined = combine(rows, route, weightsInput ? Value() : router.weights);
   out.routed.push_back({rows, route});
   return out;
@@ -76,7 +76,7 @@ ExpertsValues ExpertsBuilder::slotOutputs(const ExpertSet &experts, const Router
   if (spec.experts.latent && spec.experts.latent->normIn)
     input =
         norm.normalized(input, *spec.experts.latent->normIn, typeOf(input).getElementType(), layer, "latent.norm_in");
-  Value rows = outputs(experts, input, router.route, Value());
+  Value rows = outputs(experts, input, router.route, router);
   if (spec.experts.latent && spec.experts.latent->normOut)
     rows = norm.normalized(rows, *spec.experts.latent->normOut, f32(), layer, "latent.norm_out");
   ExpertsValues out;
@@ -87,23 +87,33 @@ ExpertsValues ExpertsBuilder::slotOutputs(const ExpertSet &experts, const Router
 // ---- rows of a route --------------------------------------------------------------------------------------------
 
 // o of every row, with all that follows the last matrix
-Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route, Value kept) {
+Value ExpertsBuilder::outputs(const ExpertSet &experts, Value input, Value route, const RouterValues &router) {
   MlpShape shape = shapeOf(experts);
   if (spec.takesHiddenMask() && spec.experts.form != ExpertForm::Linear)
-    shape.hiddenMask = gatherColumns(layer.input("hidden_mask"), route, shape.width);
+    shape.hiddenMask = maskRows("hidden_mask", route, shape.width, router);
   Value output = mlp.outputs(input, route, shape);
   bool parallel = spec.experts.lora && spec.experts.lora->at == LoraAt::Parallel;
   if (parallel)
     output = mlp.withLora(output, input, route, experts.prefix + ".", *spec.experts.lora);
   if (spec.experts.normOut)
-    output = normalized(experts, output, route, kept);
+    output = normalized(experts, output, route, router.kept);
   if (parallel || spec.experts.normOut)
     output = scaledRows(output, outputScale());
   if (spec.takesOutputMask())
-    output = map({{output, OperandKind::elem},
-                  {gatherColumns(layer.input("output_mask"), route, shape.outputs), OperandKind::elem}},
-                 typeOf(output), [&](ValueRange v) { return multiply(v[0], v[1]); });
+    output =
+        map({{output, OperandKind::elem}, {maskRows("output_mask", route, shape.outputs, router), OperandKind::elem}},
+            typeOf(output), [&](ValueRange v) { return multiply(v[0], v[1]); });
   return spec.combine.rowsF32 ? output : rounded(output, elementOf(spec.dtype.activation));
+}
+
+// The rows of a dropout mask: of tokens, K runs of columns each, or of slots.
+Value ExpertsBuilder::maskRows(const std::string &name, Value route, int64_t columns, const RouterValues &router) {
+  Value mask = layer.input(name);
+  if (!router.route)
+    return gatherColumns(mask, route, columns);
+  auto numbers = router.slotNumbers.empty() ? DenseI32ArrayAttr() : builder.getDenseI32ArrayAttr(router.slotNumbers);
+  return moe::SlotRowsOp::create(builder, loc, rows(f32(), columns), scopeOf(spec.router.scope), mask, route,
+                                 uint64_t(spec.slots()), numbers);
 }
 
 MlpShape ExpertsBuilder::shapeOf(const ExpertSet &set) const {

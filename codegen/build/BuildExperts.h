@@ -38,7 +38,8 @@ private:
   ExpertsValues classOutputs(const RouterValues &router, mlir::Value tokens);
 
   // Rows of a route -> their outputs, [R,width] in the type of combine.rows.
-  mlir::Value outputs(const ExpertSet &experts, mlir::Value input, mlir::Value route, mlir::Value kept);
+  mlir::Value outputs(const ExpertSet &experts, mlir::Value input, mlir::Value route, const RouterValues &router);
+  mlir::Value maskRows(const std::string &name, mlir::Value route, int64_t columns, const RouterValues &router);
   mlir::Value normalized(const ExpertSet &experts, mlir::Value output, mlir::Value route, mlir::Value kept);
   MlpShape shapeOf(const ExpertSet &experts) const;
   double outputScale() const;

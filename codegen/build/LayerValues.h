@@ -34,8 +34,9 @@ struct RouterValues {
   mlir::Value passed;  // [T] f32, the weight of x itself in the output
   mlir::Value added;   // [T,H] f32, the sum of the constant experts
   // Soft routing.
-  mlir::Value route;       // the route of slots
-  mlir::Value slotWeights; // [T,S] f32, those that make the slots' inputs
+  mlir::Value route;                      // the route of slots
+  mlir::Value slotWeights;                // [T,S] f32, those that make the slots' inputs
+  llvm::SmallVector<int32_t> slotNumbers; // the layer's slots that the route has; empty: all
 };
 
 // Outputs of routed experts, before weights.

@@ -128,11 +128,6 @@ void RefusalWalk::checkExperts() {
          "experts of these widths would compute " + llvm::Twine(int64_t(padded * 100)) +
              " % of columns that are zero; classes of one width each: " + llvm::Twine(expertClasses(experts).size()),
          "use fewer different widths");
-  bool soft = spec.router.kind == RouterKind::Soft;
-  refuse(soft && spec.takesHiddenMask(), "experts.hidden_dropout.p", "dropout of slots is not built for training",
-         "leave it out, or use a router.kind in which tokens choose");
-  refuse(soft && spec.takesOutputMask(), "experts.output_dropout.p", "dropout of slots is not built for training",
-         "leave it out, or use a router.kind in which tokens choose");
   for (const char *mask : {"hidden_mask", "output_mask"})
     refuse((mask[0] == 'h' ? spec.takesHiddenMask() : spec.takesOutputMask()) && spec.inputColumns(mask) > maxSlots,
            mask[0] == 'h' ? "experts.hidden_dropout.p" : "experts.output_dropout.p",

@@ -181,7 +181,8 @@ static void takeTokens(const ReferenceInputs &all, const std::vector<int64_t> &t
   for (const auto &[name, tensor] : all.extra) {
     ReferenceTensor &part = out.extra[name];
     int64_t size = int64_t(tensor.data.size());
-    if (name == "capacity" || name == "top_k" || all.numTokens == 0) {
+    bool whole = int64_t(tokens.size()) == all.numTokens; // so are layers whose inputs have rows of slots
+    if (name == "capacity" || name == "top_k" || whole) {
       part = tensor;
       continue;
     }

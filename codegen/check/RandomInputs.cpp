@@ -25,7 +25,8 @@ Doubles randomIds(RandomSource &random, int64_t numTokens, int64_t choices, int6
   return ids;
 }
 
-Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &name, int64_t numTokens) {
+Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &name, int64_t numTokens,
+              int64_t sequences) {
   int64_t choices = spec.choices(), rows = spec.routerRows();
   if (name == "expert_ids")
     return randomIds(random, numTokens, choices, rows);
@@ -41,7 +42,8 @@ Doubles drawn(RandomSource &random, const LayerSpec &spec, const std::string &na
   const std::optional<TokenGroups> &own = spec.router.tokenGroups;
   int64_t groups = own ? own->count : spec.router.levels.empty() ? 1 : spec.router.levels[0].count;
   Doubles values;
-  for (int64_t i = 0; i < numTokens * spec.inputColumns(name); ++i) {
+  int64_t count = spec.inputRows(name, numTokens, sequences) * spec.inputColumns(name);
+  for (int64_t i = 0; i < count; ++i) {
     if (dropout)
       values.push_back(random.unit() < p ? 0 : 1 / (1 - p));
     else if (name == "expert_mask" || name == "midpoint_mask")
@@ -75,7 +77,7 @@ void randomInputs(const LayerSpec &spec, int64_t numTokens, uint64_t seed, CallI
   oracle.batch = length ? numTokens / length : 0;
   oracle.tokensPerSequence = length;
   for (const std::string &name : spec.inputNames()) {
-    Doubles values = drawn(random, spec, name, numTokens);
+    Doubles values = drawn(random, spec, name, numTokens, oracle.batch);
     DataType type = name == "residual" ? spec.dtype.activation : DataType::F32;
     for (double &value : values) { // as the layer will read it
       uint64_t room = 0;

@@ -9,6 +9,7 @@
 #include "codegen/interpret/LayerParameters.h"
 #include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/SlotInputRows.h"
 
 #include <algorithm>
 
@@ -96,12 +97,15 @@ class InputDraws {
 public:
   InputDraws(const TextLayer &layer, int64_t tokens, uint64_t seed)
       : layer(layer), tokens(tokens), random(seed ^ 0x5bd1e995) {}
+  int64_t tokensPerSequence = 0;
 
   RandomSource &source() { return random; }
 
   std::vector<double> of(unsigned argument, StringRef name) {
     RankedTensorType type = typeOf(layer.layer(), argument);
-    int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1, count = type.isDynamicDim(0) ? tokens * columns : 1;
+    int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1, count = 1;
+    if (type.isDynamicDim(0))
+      count = columns * rowsOfInput(layer.layer().getArgument(argument), tokens, tokensPerSequence);
     if (name == "expert_ids")
       return ids(columns);
     std::vector<double> values;
@@ -160,6 +164,7 @@ void TextLayer::randomInputs(int64_t tokens, uint64_t seed, CallInputs &call,
     call.tokensPerSequence = draws.source().in(1, tokens);
     while (tokens % call.tokensPerSequence)
       --call.tokensPerSequence;
+    draws.tokensPerSequence = call.tokensPerSequence;
   }
   for (unsigned i = 0; i < layer().getNumArguments(); ++i) {
     StringRef name = roleOf(layer(), i);

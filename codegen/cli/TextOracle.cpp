@@ -11,6 +11,7 @@
 #include "codegen/fuse/NumericModes.h"
 #include "codegen/interpret/LayerParameters.h"
 #include "codegen/moe/LayerInputs.h"
+#include "codegen/moe/SlotInputRows.h"
 
 #include <algorithm>
 #include <set>
@@ -88,6 +89,14 @@ std::vector<int64_t> TextOracle::sampledTokens(int64_t numTokens) const {
   return {chosen.begin(), chosen.end()};
 }
 
+static TensorRef wholeRows(const Doubles &all, RankedTensorType type) {
+  auto out = std::make_shared<Tensor>();
+  int64_t columns = type.getDimSize(1);
+  out->shape = {int64_t(all.size()) / columns, columns};
+  out->data = all;
+  return out;
+}
+
 // Rows `tokens` of [numTokens, ...] values; what has another number of rows is the whole call's.
 static TensorRef rowsAt(const Doubles &all, RankedTensorType type, const std::vector<int64_t> &tokens) {
   auto out = std::make_shared<Tensor>();
@@ -119,7 +128,10 @@ bool TextOracle::interpret(const void *x, const std::vector<int64_t> &tokens, in
         all.push_back(loadElement(x, text.activation, n));
       arguments.push_back({rowsAt(all, type, tokens), nullptr});
     } else {
-      arguments.push_back({rowsAt(values[role.str()], type, tokens), nullptr});
+      // rows of slots are those of scopes, which are whole
+      bool ofSlots = bool(slotReaderOf(layer.getArgument(i)));
+      arguments.push_back(
+          {ofSlots ? wholeRows(values[role.str()], type) : rowsAt(values[role.str()], type, tokens), nullptr});
     }
   }
   interpret::CallShape shape;

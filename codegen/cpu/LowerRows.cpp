@@ -27,6 +27,12 @@ struct RowValue {
   int64_t stride = 0; // of what a gather or lookup indexes: bytes from one row to the next
 };
 
+// What a route says of the row in hand, i64.
+struct RouteRow {
+  Value token, slot; // slot = token * K + choice
+  Value choice;      // null: not of a route of slots
+};
+
 class RowsLowering {
 public:
   RowsLowering(moe::RowProgramOp op, const RowStrides &strides, const IsaFacts &isa)
@@ -34,7 +40,7 @@ public:
 
   int64_t run(ModuleOp module, StringRef symbol) {
     KernelFunction shell(e, module, symbol);
-    scratch = shell.scratch;
+    scratch = shell.scratch, call = shell.call;
     buffers = shell.bind(e, strides);
     e.loop(shell.first, shell.last, 1, [&](Value row) { lowerRow(row); });
     shell.finish(e);
@@ -67,6 +73,7 @@ private:
   void lowerTake(moe::TakeOp op);
   void lowerPut(moe::PutOp op);
   void lowerGather(moe::GatherOp op);
+  void lowerSlotRows(moe::SlotRowsOp op);
   void storeResult(Value result, Type type, Value row, Value buffer, int64_t stride);
 
   RowValue allocate(Type element, int64_t count) {
@@ -127,9 +134,9 @@ private:
   moe::RowProgramOp op;
   RowProgramArgs<int64_t> strides;
   RowProgramArgs<Value> buffers;
-  Value scratch;
+  Value scratch, call;
   DenseMap<Value, RowValue> values;
-  DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
+  DenseMap<Value, RouteRow> routes;
   int64_t scratchBytes = 0;
 };
 
@@ -153,10 +160,12 @@ void RowsLowering::bindInput(BlockArgument argument, Value row) {
   const RowInputArgs<Value> &buffer = buffers.inputs[argument.getArgNumber()];
   if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.b.getI32Type(), e.at(table, e.mul(row, 4)), 4)); };
-    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot);
-    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
+    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot), choice;
+    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) { // row_slot is the choice alone
+      choice = slot;
       slot = e.add(e.mul(token, route.getChoices()), slot);
-    routes[argument] = {token, slot};
+    }
+    routes[argument] = {token, slot, choice};
     return;
   }
   auto type = tensor(argument);
@@ -164,8 +173,7 @@ void RowsLowering::bindInput(BlockArgument argument, Value row) {
   Value base = buffer.value;
   int64_t stride = strides.inputs[argument.getArgNumber()].value;
   bool gathered = llvm::all_of(argument.getUsers(), [&](Operation *user) {
-    auto gather = dyn_cast<moe::GatherOp>(user);
-    return gather && gather.getInput() == argument;
+    return isa<moe::GatherOp, moe::SlotRowsOp>(user) && user->getOperand(0) == argument;
   });
   if (!type.isDynamicDim(0)) { // a parameter
     values[argument] = {base, element, type.getNumElements(), true, stride};
@@ -202,7 +210,8 @@ void RowsLowering::lowerOp(Operation &inner) {
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
       .Case<moe::PutOp>([&](auto o) { lowerPut(o); })
-      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
+      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); })
+      .Case<moe::SlotRowsOp>([&](auto o) { lowerSlotRows(o); });
 }
 
 // Ends of segments must fall on the borders of vectors.
@@ -495,7 +504,7 @@ void RowsLowering::lowerPut(moe::PutOp put) {
 }
 
 void RowsLowering::lowerGather(moe::GatherOp gather) {
-  auto [token, slot] = routes[gather.getRoute()];
+  auto [token, slot, choice] = routes[gather.getRoute()];
   RowValue x = values[gather.getInput()];
   Type element = x.element;
   int64_t bytes = size(element);
@@ -512,6 +521,23 @@ void RowsLowering::lowerGather(moe::GatherOp gather) {
   RowValue out = allocate(element, tensor(gather.getResult()).getDimSize(1));
   e.copy(out.value, e.at(x.value, from), out.count * bytes);
   values[gather.getResult()] = out;
+}
+
+// Row scope * S + slot; row_token is the first token of the row's scope.
+void RowsLowering::lowerSlotRows(moe::SlotRowsOp op) {
+  const RouteRow &own = routes[op.getRoute()];
+  RowValue x = values[op.getInput()];
+  Value row = own.choice;
+  if (auto numbers = op.getNumbers())
+    row = e.toI64(e.load(e.b.getI32Type(), e.at(e.numberTable(*numbers, 0, 0), e.mul(row, 4)), 4));
+  if (op.getScope() == moe::Scope::sequence) {
+    Value length = e.load(e.i64(), e.at(call, int64_t(offsetof(moec_call, sequence_tokens))), 8);
+    Value scope = arith::DivUIOp::create(e.b, e.loc, own.token, length);
+    row = e.add(e.mul(scope, int64_t(op.getSlots())), row);
+  }
+  RowValue out = allocate(x.element, tensor(op.getResult()).getDimSize(1));
+  e.copy(out.value, e.at(x.value, e.mul(row, x.stride)), out.count * size(x.element));
+  values[op.getResult()] = out;
 }
 
 void RowsLowering::storeResult(Value result, Type type, Value row, Value buffer, int64_t stride) {

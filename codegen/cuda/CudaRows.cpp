@@ -26,6 +26,12 @@ using namespace mlir;
 namespace moec {
 namespace {
 
+// What a route says of the row in hand, i64.
+struct RouteRow {
+  Value token, slot; // slot = token * K + choice
+  Value choice;      // null: not of a route of slots
+};
+
 class CudaRowsLowering {
 public:
   CudaRowsLowering(moe::RowProgramOp op, const RowStrides &strides)
@@ -67,6 +73,7 @@ private:
   void lowerTake(moe::TakeOp op);
   void lowerPut(moe::PutOp op);
   void lowerGather(moe::GatherOp op);
+  void lowerSlotRows(moe::SlotRowsOp op);
   void storeResult(Value result, Value buffer, int64_t stride);
   void copyWide(Value to, Value from, int64_t bytes);
 
@@ -101,9 +108,10 @@ private:
   RowProgramArgs<Value> buffers;
   Value warp, warpMemory, row;
   DenseMap<Value, RowRun> values;
-  DenseMap<Value, std::pair<Value, Value>> routes; // token and slot of the row, i64
-  llvm::DenseSet<Value> stored;                    // results that their op writes itself
+  DenseMap<Value, RouteRow> routes;
+  llvm::DenseSet<Value> stored; // results that their op writes itself
   llvm::SmallPtrSet<Operation *, 32> done;
+  Value sequenceTokens; // where readsSequence
   bool touched = false; // shared memory since the last warp_sync
 };
 
@@ -128,9 +136,12 @@ CudaKernelFacts CudaRowsLowering::run(ModuleOp module, StringRef symbol, int64_t
   CudaRowProgramArgs<unsigned> like = {numberArgs(strides), std::nullopt};
   if (route)
     like.offsets.emplace();
-  CudaKernelShell shell(e, module, symbol, countArgs(like), sm);
+  bool sequence = readsSequence(op);
+  CudaKernelShell shell(e, module, symbol, countArgs(like), sm, {}, sequence);
   CudaRowProgramArgs<Value> args = shell.bind(like);
   buffers = args.program;
+  if (sequence)
+    sequenceTokens = shell.sequence();
   begin();
   arith::ConstantOp warps = settledLater(), warpBytes = settledLater();
   placeWarp(warpBytes);
@@ -203,10 +214,12 @@ void CudaRowsLowering::bindInput(BlockArgument argument) {
   const RowInputArgs<Value> &buffer = buffers.inputs[argument.getArgNumber()];
   if (auto route = dyn_cast<moe::RouteType>(argument.getType())) {
     auto entry = [&](Value table) { return e.toI64(e.load(e.i32(), e.at(table, e.mul(row, 4)), 4)); };
-    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot);
-    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) // row_slot is the choice alone
+    Value token = entry(buffer.value), slot = entry(*buffer.rowSlot), choice;
+    if (op.getInputs()[argument.getArgNumber()].getDefiningOp<moe::SlotsOp>()) { // row_slot is the choice alone
+      choice = slot;
       slot = e.add(e.mul(token, route.getChoices()), slot);
-    routes[argument] = {token, slot};
+    }
+    routes[argument] = {token, slot, choice};
     return;
   }
   auto type = tensor(argument);
@@ -220,8 +233,7 @@ void CudaRowsLowering::bindInput(BlockArgument argument) {
   }
   int64_t count = type.getRank() == 2 ? type.getDimSize(1) : 0;
   bool gathered = !argument.use_empty() && llvm::all_of(argument.getUsers(), [&](Operation *user) {
-    auto gather = dyn_cast<moe::GatherOp>(user);
-    return gather && gather.getInput() == argument;
+    return isa<moe::GatherOp, moe::SlotRowsOp>(user) && user->getOperand(0) == argument;
   });
   if (gathered) { // the gather adds the row it wants
     values[argument] = {base, element, count, bytes, -1, align, stride};
@@ -304,7 +316,8 @@ void CudaRowsLowering::lowerOp(Operation &inner) {
       .Case<moe::MemberOp>([&](auto o) { lowerMember(o); })
       .Case<moe::TakeOp>([&](auto o) { lowerTake(o); })
       .Case<moe::PutOp>([&](auto o) { lowerPut(o); })
-      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); });
+      .Case<moe::GatherOp>([&](auto o) { lowerGather(o); })
+      .Case<moe::SlotRowsOp>([&](auto o) { lowerSlotRows(o); });
 }
 
 static bool isElementwise(moe::MapOp map, unsigned operand) {
@@ -594,7 +607,7 @@ void CudaRowsLowering::lowerPut(moe::PutOp put) {
 }
 
 void CudaRowsLowering::lowerGather(moe::GatherOp gather) {
-  auto [token, slot] = routes[gather.getRoute()];
+  auto [token, slot, choice] = routes[gather.getRoute()];
   RowRun x = values[gather.getInput()];
   if (tensor(gather.getResult()).getRank() == 1) {
     Value p = e.at(x.value, e.mul(gather.bySlot() ? slot : token, size(x.element)));
@@ -610,6 +623,24 @@ void CudaRowsLowering::lowerGather(moe::GatherOp gather) {
     x.value = e.at(x.value, e.mul(token, x.stride));
   }
   values[gather.getResult()] = x;
+}
+
+// Row scope * S + slot; row_token is the first token of the row's scope. The caller's masks need be aligned to 4 bytes
+// only.
+void CudaRowsLowering::lowerSlotRows(moe::SlotRowsOp op) {
+  const RouteRow &own = routes[op.getRoute()];
+  RowRun x = values[op.getInput()];
+  Value from = own.choice;
+  if (auto numbers = op.getNumbers())
+    from = e.toI64(e.load(e.i32(), e.at(e.numberTable(*numbers, 0, 1), e.mul(from, 4)), 4));
+  if (op.getScope() == moe::Scope::sequence) {
+    Value scope = arith::DivUIOp::create(e.b, e.loc, own.token, sequenceTokens);
+    from = e.add(e.mul(scope, int64_t(op.getSlots())), from);
+  }
+  x.value = e.at(x.value, e.mul(from, x.stride));
+  x.count = tensor(op.getResult()).getDimSize(1);
+  x.align = size(x.element);
+  values[op.getResult()] = x;
 }
 
 void CudaRowsLowering::storeResult(Value result, Value buffer, int64_t stride) {
@@ -647,6 +678,11 @@ void CudaRowsLowering::copyWide(Value to, Value from, int64_t bytes) {
 }
 
 } // namespace
+
+bool readsSequence(moe::RowProgramOp op) {
+  return llvm::any_of(op.getBody().front().getOps<moe::SlotRowsOp>(),
+                      [](moe::SlotRowsOp rows) { return rows.getScope() == moe::Scope::sequence; });
+}
 
 int64_t emitCudaRowProgram(CudaEmitter &e, CudaKernelShell &shell, moe::RowProgramOp op, const RowStrides &strides,
                            const RowProgramArgs<Value> &args, int64_t threads, int64_t mostBytes) {

@@ -11,7 +11,11 @@
 
 namespace moec {
 
-// Kernel parameters: T, CudaRowProgramArgs; `strides` are those of the step's. Units are rows: T, or the route's bound.
+// Whether the kernel of a program has the tokens of one sequence as its last parameter.
+bool readsSequence(moe::RowProgramOp op);
+
+// Kernel parameters: T, CudaRowProgramArgs, and where readsSequence the tokens of one sequence; `strides` are those of
+// the step's. Units are rows: T, or the route's bound.
 // Shared memory is the program's peak for one row times the warps of a block (4, 2 or 1). It exceeds 48 KiB only if one
 // row needs that. If facts.sharedBytes exceeds the device's limit, the program is too wide for this target.
 CudaKernelFacts lowerCudaRowProgram(moe::RowProgramOp op, const RowStrides &strides, int64_t sm, mlir::ModuleOp module,

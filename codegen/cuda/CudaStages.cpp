@@ -124,6 +124,8 @@ bool CudaStages::addRowProgram(size_t step, moe::RowProgramOp program) {
   if (uint16_t route = plan.steps[step].route; route != MOEC_NO_ROUTE)
     args.offsets = partOf(route, MOEC_ROUTE_OFFSETS);
   pass(launch, args);
+  if (readsSequence(program))
+    launch.params.push_back({MOEC_CUDA_SEQUENCE, 0, 0, 0});
   return true;
 }
 

@@ -84,6 +84,8 @@ private:
   void madeFrom(StringRef library);
   void argumentList();
   void argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional);
+  void argument(StringRef name, uint32_t dtype, bool optional, llvm::function_ref<void()> shape);
+  void slotRows(const moec_buffer &buffer);
   void workspace(const LaunchPlan &plan);
   void weights();
   void buffers(const LaunchPlan &plan);
@@ -184,14 +186,29 @@ void ManifestWriter::madeFrom(StringRef library) {
 }
 
 void ManifestWriter::argument(StringRef name, uint32_t dtype, StringRef columns, int64_t extent, bool optional) {
+  argument(name, dtype, optional, [&] {
+    if (columns != "E" && extent)
+      json.value("T");
+    json.value(extent ? extent : 1);
+  });
+}
+
+// Rows of slots: [B,S,n] of B sequences, or [S,n] of the whole call.
+void ManifestWriter::slotRows(const moec_buffer &buffer) {
+  moec_extent bytes = buffer.bytes;
+  argument(plan.string(buffer.name), buffer.dtype, false, [&] {
+    if (bytes.per_sequence)
+      json.value("B");
+    json.value((bytes.per_sequence + bytes.fixed) / buffer.row_stride);
+    json.value(int64_t(buffer.row_stride / 4));
+  });
+}
+
+void ManifestWriter::argument(StringRef name, uint32_t dtype, bool optional, llvm::function_ref<void()> shape) {
   json.object([&] {
     json.attribute("name", name);
     json.attribute("dtype", dtypeText(dtype));
-    json.attributeArray("shape", [&] {
-      if (columns != "E" && extent)
-        json.value("T");
-      json.value(extent ? extent : 1);
-    });
+    json.attributeArray("shape", shape);
     json.attribute("strides", "row-major without gaps");
     json.attribute("alignment_bytes", optional ? 4 : 16);
     json.attribute("bytes_read_past_end", 0);
@@ -218,7 +235,9 @@ void ManifestWriter::argumentList() {
           if (output.role == buffer.role)
             argument(output.name, buffer.dtype, columnsOf(output),
                      (buffer.bytes.per_token ? buffer.bytes.per_token : buffer.bytes.fixed) / 4, true);
-        if (buffer.kind == MOEC_BUFFER_INPUT)
+        if (buffer.kind == MOEC_BUFFER_INPUT && !buffer.bytes.per_token && buffer.row_stride)
+          slotRows(buffer);
+        else if (buffer.kind == MOEC_BUFFER_INPUT)
           argument(plan.string(buffer.name), buffer.dtype, "", buffer.bytes.per_token / 4, false);
         break;
       }

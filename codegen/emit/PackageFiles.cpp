@@ -65,6 +65,22 @@ static int64_t numLogits(const LaunchPlan &plan) {
   return plan.header.num_experts;
 }
 
+// A mask with a row for each slot.
+static bool ofSlots(const moec_buffer &buffer) {
+  bool mask = buffer.role == MOEC_ROLE_HIDDEN_MASK || buffer.role == MOEC_ROLE_OUTPUT_MASK;
+  return mask && !buffer.bytes.per_token && buffer.row_stride;
+}
+
+// "[B,8,64] f32: dropout: factors of every slot's inner values, for each of B sequences"
+static std::string slotText(const moec_buffer &buffer) {
+  moec_extent bytes = buffer.bytes;
+  bool hidden = buffer.role == MOEC_ROLE_HIDDEN_MASK;
+  return std::string(bytes.per_sequence ? "[B," : "[") +
+         std::to_string((bytes.per_sequence + bytes.fixed) / buffer.row_stride) + "," +
+         std::to_string(buffer.row_stride / 4) + "] f32: dropout: factors of every slot's " +
+         (hidden ? "inner values" : "outputs") + (bytes.per_sequence ? ", for each of B sequences" : "");
+}
+
 // Values of an output that is one vector per call; 0: the layer has none.
 static int64_t reportCount(const LaunchPlan &plan, uint16_t role) {
   for (const moec_buffer &buffer : plan.buffers)
@@ -145,7 +161,7 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
     for (const moec_buffer &buffer : package.plan.buffers)
       if (buffer.kind == MOEC_BUFFER_INPUT && buffer.role == input.role)
         inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
-                  input.shapeText.str() + ": " + input.text.str() + ".\n";
+                  (ofSlots(buffer) ? slotText(buffer) : input.shapeText.str() + ": " + input.text.str()) + ".\n";
   values.word("inputs", inputs);
   values.word("calls", callLines(package.name, calls));
   values.word("training", trainingLines(package));

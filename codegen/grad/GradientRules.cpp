@@ -34,7 +34,7 @@ bool GradientRules::passesTo(OpOperand &operand) {
   if (!type || !isa<FloatType>(type.getElementType()))
     return false;
   Operation *op = operand.getOwner();
-  if (isa<TopKOp, MemberOp, CapacityOp, TopTokensOp, DispatchOp, ColumnsOp, SlotsOp>(op))
+  if (isa<TopKOp, MemberOp, CapacityOp, TopTokensOp, DispatchOp, ColumnsOp, SlotsOp, SlotRowsOp>(op))
     return false;
   return llvm::all_of(op->getResultTypes(),
                       [](Type result) { return isa<FloatType>(cast<RankedTensorType>(result).getElementType()); });
@@ -94,7 +94,7 @@ LogicalResult GradientRules::differentiate(Operation *op) {
       })
       .Case([&](TokenReduceOp o) { return ofTokenReduce(o, d), success(); })
       .Case([&](TokenTotalOp o) { return ofTokenTotal(o, d), success(); })
-      .Case<TopKOp, MemberOp, CapacityOp, TopTokensOp, DispatchOp, ColumnsOp, SlotsOp>(done)
+      .Case<TopKOp, MemberOp, CapacityOp, TopTokensOp, DispatchOp, ColumnsOp, SlotsOp, SlotRowsOp>(done)
       .Default([](Operation *other) { return other->emitOpError("has no gradient rule"), failure(); });
 }
 

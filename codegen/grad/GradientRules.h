@@ -18,7 +18,7 @@
 //   square_sums        2 d[n] w[n,k]
 //   token_reduce sum   token_reduce sum d;   max: d to the tokens that have the maximum, in equal parts
 //   token_total        d to every token, over their number for a mean
-//   ids                none: top_k, member, capacity, top_tokens, dispatch, columns
+//   ids, masks         none: top_k, member, capacity, top_tokens, dispatch, columns; slot_rows
 //
 // Gradients are f32, whatever the value's type; operands of matmuls are rounded to the type of the other operand.
 

@@ -105,7 +105,7 @@ private:
   bool isSaved(Operation *op) {
     if (isa<TopKOp, CapacityOp, TopTokensOp>(op) || decides(op)) // P1
       return true;
-    if (isa<DispatchOp, SlotsOp, GatherOp, SquareSumsOp, ColumnsOp>(op)) // P2
+    if (isa<DispatchOp, SlotsOp, SlotRowsOp, GatherOp, SquareSumsOp, ColumnsOp>(op)) // P2
       return false;
     if (policy == SavePolicy::Choices)
       return false;

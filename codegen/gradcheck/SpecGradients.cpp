@@ -15,6 +15,7 @@
 #include "codegen/gradcheck/ReferenceSlopes.h"
 #include "codegen/interpret/LayerParameters.h"
 #include "codegen/moe/MoeDialect.h"
+#include "codegen/moe/SlotInputRows.h"
 
 #include "dsl/Frozen.h"
 
@@ -176,7 +177,9 @@ Result<interpret::CallResults> SpecGradients::run(func::FuncOp function, const G
     std::string role = roleOfArgument(function, i).str();
     auto value = std::make_shared<Tensor>();
     for (int64_t extent : type.getShape())
-      value->shape.push_back(ShapedType::isDynamic(extent) ? of.call.tokens : extent);
+      value->shape.push_back(ShapedType::isDynamic(extent) ? rowsOfInput(function.getArgument(i), of.call.tokens,
+                                                                         of.call.inputs.tokensPerSequence)
+                                                           : extent);
     auto extra = of.inputs.extra.find(role);
     if (role == "grad.y")
       value->data = of.dy;

@@ -84,6 +84,27 @@ LogicalResult interpretGather(Frame &frame, GatherOp op) {
   return success();
 }
 
+LogicalResult interpretSlotRows(Frame &frame, SlotRowsOp op) {
+  const Tensor &x = frame.tensor(op.getInput());
+  RouteRef route = frame.route(op.getRoute());
+  int64_t slots = int64_t(op.getSlots());
+  std::vector<TokenRange> scopes = scopesOf(frame, op.getScope(), 0);
+  std::optional<ArrayRef<int32_t>> numbers = op.getNumbers();
+  Tensor out = frame.make(op.getResult(), route->numRows(), route);
+  for (int64_t r = 0; r < out.rows(); ++r) {
+    int64_t token = route->rowToken[size_t(r)], choice = route->rowChoice[size_t(r)];
+    int64_t scope = llvm::find_if(scopes, [&](TokenRange range) { return range.first == token; }) - scopes.begin();
+    int64_t row = scope * slots + (numbers ? (*numbers)[size_t(choice)] : choice);
+    if (row >= x.rows())
+      return op.emitOpError("reads row ") << row << " of " << x.rows();
+    for (int64_t n = 0; n < out.columns(); ++n)
+      out.at(r, n) = x.at(row, n);
+  }
+  out.rounded = x.rounded;
+  frame.set(op.getResult(), std::move(out));
+  return success();
+}
+
 LogicalResult interpretSlotInputs(Frame &frame, SlotInputsOp op) {
   const Tensor &x = frame.tensor(op.getInput()), &w = frame.tensor(op.getWeights());
   RouteRef route = frame.route(op.getRoute());

@@ -5,6 +5,8 @@
 #include "codegen/interpret/Interpreter.h"
 
 #include "codegen/interpret/InterpreterFrame.h"
+#include "codegen/moe/LayerInputs.h"
+#include "codegen/moe/SlotInputRows.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -106,6 +108,7 @@ LogicalResult Frame::run(Operation *op) {
       .Case([&](DispatchOp o) { return interpretDispatch(*this, o); })
       .Case([&](SlotsOp o) { return interpretSlots(*this, o); })
       .Case([&](GatherOp o) { return interpretGather(*this, o); })
+      .Case([&](SlotRowsOp o) { return interpretSlotRows(*this, o); })
       .Case([&](SlotInputsOp o) { return interpretSlotInputs(*this, o); })
       .Case([&](CombineOp o) { return interpretCombine(*this, o); })
       .Case([&](GroupedMatmulOp o) { return interpretGroupedMatmul(*this, o); })
@@ -124,14 +127,14 @@ LogicalResult Frame::run(Operation *op) {
       .Default([](Operation *other) { return other->emitOpError("the interpreter does not know this op"); });
 }
 
-// Whether `given` is a value of `type` with T rows.
-static bool fits(const Evaluated &given, Type type, int64_t tokens) {
+// Whether `given` is a value of `type` with `rows` rows.
+static bool fits(const Evaluated &given, Type type, int64_t rows) {
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (!tensor || !given.tensor || given.tensor->shape.size() != size_t(tensor.getRank()))
     return false;
   int64_t count = 1;
   for (auto [found, extent] : llvm::zip(given.tensor->shape, tensor.getShape())) {
-    if (found != (ShapedType::isDynamic(extent) ? tokens : extent))
+    if (found != (ShapedType::isDynamic(extent) ? rows : extent))
       return false;
     count *= found;
   }
@@ -186,7 +189,9 @@ LogicalResult interpret(func::FuncOp function, ArrayRef<Evaluated> arguments, co
   Frame frame(shape, out.margins, out.choices);
   Block &block = function.getBody().front();
   for (auto [i, argument] : llvm::enumerate(block.getArguments())) {
-    if (!fits(arguments[i], argument.getType(), shape.tokens))
+    int64_t rows = rowsOfInput(argument, shape.tokens, shape.tokensPerSequence);
+    bool known = !argument.use_empty() || !inputOf(argument); // what reads an input says how many rows it has
+    if (known && !fits(arguments[i], argument.getType(), rows))
       return function.emitOpError("the value of argument ")
              << i << " does not have the shape " << argument.getType() << " at " << shape.tokens << " tokens";
     frame.values[argument] = arguments[i];

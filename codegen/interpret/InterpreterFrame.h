@@ -88,6 +88,7 @@ mlir::LogicalResult interpretRowProgram(Frame &frame, moe::RowProgramOp op);
 mlir::LogicalResult interpretDispatch(Frame &frame, moe::DispatchOp op);
 mlir::LogicalResult interpretSlots(Frame &frame, moe::SlotsOp op);
 mlir::LogicalResult interpretGather(Frame &frame, moe::GatherOp op);
+mlir::LogicalResult interpretSlotRows(Frame &frame, moe::SlotRowsOp op);
 mlir::LogicalResult interpretSlotInputs(Frame &frame, moe::SlotInputsOp op);
 mlir::LogicalResult interpretCombine(Frame &frame, moe::CombineOp op);
 mlir::LogicalResult interpretGroupedMatmul(Frame &frame, moe::GroupedMatmulOp op);

@@ -221,15 +221,44 @@ LogicalResult checkMatmul(GroupedMatmulOp op) {
   return success();
 }
 
+// Whether slot_rows alone reads `input`, as `op` does.
+bool isReadAs(SlotRowsOp op, Value input) {
+  return llvm::all_of(input.getUses(), [&](OpOperand &use) {
+    if (auto program = dyn_cast<RowProgramOp>(use.getOwner()))
+      return isReadAs(op, program.getBody().getArgument(use.getOperandNumber()));
+    auto reader = dyn_cast<SlotRowsOp>(use.getOwner());
+    return reader && reader.getSlots() == op.getSlots() && reader.getScope() == op.getScope();
+  });
+}
+
+// L10. `input` and `route` are those of the layer, also for an op in a row program.
+LogicalResult checkSlotRows(SlotRowsOp op, Value input, Value route) {
+  auto slots = route ? route.getDefiningOp<SlotsOp>() : SlotsOp();
+  if (!slots || slots.getScope() != op.getScope())
+    return op.emitOpError("L10: the route must come from slots of scope ") << stringifyScope(op.getScope());
+  if (!input || !inputOf(input) || !isReadAs(op, input))
+    return op.emitOpError("L10: x must be an input of the layer that slot_rows alone reads, with ")
+           << op.getSlots() << " slots of each scope";
+  return success();
+}
+
 // Inside a row_program all rows are those of its route, or tokens; only gather reads tokens beside a route.
 LogicalResult checkProgram(RowProgramOp program) {
   RowSpace space = rowSpaceOf(program.getResults().front());
   if (program.getBody().front().getOperations().size() > maxOps)
     return program.emitOpError("L4: a row_program has at most ") << maxOps << " ops";
-  for (Operation &op : program.getBody().front())
+  auto inputOfProgram = [&](Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    return argument ? program.getInputs()[argument.getArgNumber()] : Value();
+  };
+  for (Operation &op : program.getBody().front()) {
     for (Value operand : op.getOperands())
-      if (failed(expectRows(&op, operand, isa<GatherOp>(op) ? RowSpace() : space)))
+      if (failed(expectRows(&op, operand, isa<GatherOp, SlotRowsOp>(op) ? RowSpace() : space)))
         return failure();
+    if (auto rows = dyn_cast<SlotRowsOp>(op))
+      if (failed(checkSlotRows(rows, inputOfProgram(rows.getInput()), inputOfProgram(rows.getRoute()))))
+        return failure();
+  }
   return success();
 }
 
@@ -237,6 +266,7 @@ LogicalResult checkRows(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([](GroupedMatmulOp matmul) { return checkMatmul(matmul); })
       .Case([](GatherOp gather) { return expectRows(gather, gather.getInput(), RowSpace()); })
+      .Case([](SlotRowsOp rows) { return checkSlotRows(rows, rows.getInput(), rows.getRoute()); })
       .Case([](DispatchOp dispatch) { return expectRows(dispatch, dispatch.getIds(), RowSpace()); })
       .Case<CapacityOp, TopTokensOp, TokenReduceOp, TokenTotalOp, SlotInputsOp>([](Operation *tokens) {
         for (Value operand : tokens->getOperands())
@@ -292,7 +322,7 @@ LogicalResult checkOp(Operation *op) {
   for (Value value : op->getOperands())
     if (value.getDefiningOp<TokenTotalOp>())
       return op->emitOpError("L8: a token_total is a result of the layer, no stage reads it");
-  bool rowOp = isRowOp(op) && !isa<GatherOp>(op);
+  bool rowOp = isRowOp(op) && !isa<GatherOp, SlotRowsOp>(op);
   RowSpace space = rowsOfOperands(op->getOperands());
   for (Value operand : op->getOperands())
     if (rowOp && failed(expectRows(op, operand, space)))
@@ -326,10 +356,11 @@ RowSpace rowSpaceOf(Value value) {
     return slots.getRoute();
   if (auto rows = dyn_cast<RowsOfOp>(op))
     return rows.getRoute();
-  if (auto gather = dyn_cast<GatherOp>(op)) {
+  if (isa<GatherOp, SlotRowsOp>(op)) {
+    Value route = op->getOperand(1);
     if (auto program = dyn_cast<RowProgramOp>(op->getParentOp()))
-      return program.getInputs()[cast<BlockArgument>(gather.getRoute()).getArgNumber()];
-    return gather.getRoute();
+      return program.getInputs()[cast<BlockArgument>(route).getArgNumber()];
+    return route;
   }
   if (auto matmul = dyn_cast<GroupedMatmulOp>(op))
     return matmul.getRoute() ? RowSpace(matmul.getRoute()) : rowSpaceOf(matmul.getA());

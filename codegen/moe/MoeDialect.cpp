@@ -37,8 +37,8 @@ void MoeDialect::initialize() {
 }
 
 bool isRowOp(Operation *op) {
-  return isa<MapOp, ReduceOp, SoftmaxOp, ColumnsOp, PrefixSumOp, LookupOp, TopKOp, MemberOp, TakeOp, PutOp, GatherOp>(
-      op);
+  return isa<MapOp, ReduceOp, SoftmaxOp, ColumnsOp, PrefixSumOp, LookupOp, TopKOp, MemberOp, TakeOp, PutOp, GatherOp,
+             SlotRowsOp>(op);
 }
 
 OperandKind kindAt(ArrayAttr kinds, unsigned i) { return cast<OperandKindAttr>(kinds[i]).getValue(); }

@@ -424,6 +424,30 @@ def Moe_SlotInputsOp : Moe_Op<"slot_inputs", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Moe_SlotRowsOp : Moe_Op<"slot_rows", [Pure]> {
+  let summary = "bring rows that the caller has for every slot to the rows of a route of slots";
+  let description = [{
+    out[r,n] = x[scope(r) * S + slot(r), n]      scope(r) = 0, 1, ... in the order of their tokens
+
+    x has S rows for each scope. slot(r) is the row's choice, or numbers[choice(r)] where the route has some of the
+    slots.
+
+    Shapes  x [B*S,M], route of `slots` -> [R,N] of x's type, N <= M
+      C1  x and the result are [?,M] and [?,N] of f32, N <= M
+      C2  S is the number of choices, or `numbers` has one of 0..S-1 for each choice
+      C3  the scope is batch or sequence
+    Example: tests/moe/slot_rows.mlir
+  }];
+  let arguments = (ins Moe_Scope:$scope, AnyRankedTensor:$input, Moe_RouteType:$route,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$slots, OptionalAttr<DenseI32ArrayAttr>:$numbers);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $scope $input `,` $route `of` $slots (`at` $numbers^)? attr-dict `:` type($input) `,` qualified(type($route)) `->`
+    type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 def Moe_SquareSumsOp : Moe_Op<"square_sums", [Pure]> {
   let summary = "sum of squares of every row of a parameter matrix, once, when weights are packed";
   let description = [{
@@ -543,7 +567,8 @@ def Moe_RowProgramOp : Moe_Op<"row_program", [Pure, IsolatedFromAbove]> {
     row. Inputs that are parameters ([N], [1]) are the same for all rows.
 
       C1  the body takes the inputs' types and yields the results' types
-      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put and gather only
+      C2  the body holds map, reduce, softmax, columns, prefix_sum, lookup, top_k, member, take, put, gather and
+          slot_rows only
     Example: tests/moe/row_program.mlir
   }];
   let arguments = (ins Variadic<AnyType>:$inputs);

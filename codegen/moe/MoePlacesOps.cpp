@@ -154,6 +154,20 @@ LogicalResult SlotInputsOp::verify() {
   return success();
 }
 
+LogicalResult SlotRowsOp::verify() {
+  auto input = tensorOf(getInput()), output = cast<RankedTensorType>(getType());
+  if (!isTokens(input, false) || !isTokens(output, false) || output.getDimSize(1) > input.getDimSize(1))
+    return emitOpError("C1: x and the result must be [?,M] and [?,N] of f32 with N <= M, found ")
+           << input << " and " << output;
+  int64_t choices = cast<RouteType>(getRoute().getType()).getChoices(), slots = int64_t(getSlots());
+  std::optional<ArrayRef<int32_t>> numbers = getNumbers();
+  bool inside = !numbers || llvm::all_of(*numbers, [&](int32_t slot) { return slot >= 0 && slot < slots; });
+  if (!inside || int64_t(numbers ? numbers->size() : size_t(slots)) != choices)
+    return emitOpError("C2: expected ") << choices << " slots as the route has, or a slot of 0.." << slots - 1
+                                        << " for each of them";
+  return getScope() != Scope::group ? success() : emitOpError("C3: the scope must be batch or sequence");
+}
+
 LogicalResult SquareSumsOp::verify() {
   auto matrix = tensorOf(getMatrix()), output = cast<RankedTensorType>(getType());
   Type element = matrix.getElementType();

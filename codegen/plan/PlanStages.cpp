@@ -9,6 +9,7 @@
 #include "codegen/moe/LayerChecks.h"
 #include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/PassArguments.h"
+#include "codegen/moe/SlotInputRows.h"
 #include "codegen/plan/PlanBuilder.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -135,6 +136,10 @@ uint16_t PlanBuilder::bufferOf(Value value) {
   }
   RowSpace space = rowSpaceOf(value);
   moec_extent rows = space ? rowBound(cast<RouteType>(space.getType())) : moec_extent{1, 0, 0};
+  if (SlotRowsOp reader = def ? SlotRowsOp() : slotReaderOf(value)) {
+    int64_t slots = int64_t(reader.getSlots());
+    rows = reader.getScope() == Scope::batch ? moec_extent{0, slots, 0} : moec_extent{0, 0, slots};
+  }
   buffer.bytes = once ? moec_extent{0, stride, 0}
                       : moec_extent{stride * rows.per_token, stride * rows.fixed, stride * rows.per_sequence};
   buffer.row_stride = once ? 0 : uint32_t(stride);

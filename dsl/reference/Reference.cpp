@@ -158,9 +158,6 @@ Result<> checkInputs(const LayerSpec &spec, const ReferenceInputs &inputs) {
     return refuse("router.kind depth has no reference");
   if (spec.experts.quant.kind != QuantKind::None)
     return refuse("experts.quant has no reference: give the experts in floating point");
-  bool drops = spec.experts.hiddenDropout.p != 0 || spec.experts.outputDropout.p != 0;
-  if (spec.router.kind == RouterKind::Soft && drops && inputs.training)
-    return refuse("dropout in training has no mask for the slots of router.kind soft");
   if (spec.capacity && spec.capacity->overflow == Overflow::NextBest && spec.router.kind != RouterKind::TokenChoice)
     return refuse("capacity.overflow next_best needs router.kind token_choice");
   return {};

@@ -54,6 +54,7 @@ std::string shapeText(const std::vector<int64_t> &shape); // "[2,3]", for messag
 //                             the widest expert's
 //   output_mask    [T,K·N]    experts.output_dropout: factors of the outputs of choice j, from column j·N on; N = H or
 //                             latent.dim
+//                             kind soft: [B·S,I] and [B·S,N], row b·S + s for slot s of sequence b; scope batch: B = 1
 //   expert_mask    [T,R]      router.expert_dropout: 0 where the token does without the expert
 //   midpoint_mask  [T,2]      sparsemixer: 0 where the weight is a third of its score, the midpoint of Heun's method
 struct ReferenceInputs {

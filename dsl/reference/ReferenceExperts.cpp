@@ -126,10 +126,11 @@ bool mlpHidden(ReferenceRun &run, const Block &block, const Doubles &in, Doubles
 }
 
 // Dropout: values [n, width] of rows times their factors of a mask with `columns` columns per choice, or times 1 - p
-// when not in training. `values` may be narrower than the columns.
+// when not in training. `values` may be narrower than the columns. A slot is a token of one choice here.
 bool drop(ReferenceRun &run, const DropoutSpec &dropout, const char *input, const char *key, int64_t columns,
           const std::vector<Assignment> &rows, Doubles &values) {
-  int64_t width = rows.empty() ? 0 : int64_t(values.size() / rows.size()), choices = run.spec.choices();
+  int64_t width = rows.empty() ? 0 : int64_t(values.size() / rows.size()),
+          choices = run.slotScope < 0 ? run.spec.choices() : 1;
   Doubles mask;
   if (!run.dropoutMask(input, key, dropout.p, choices * columns, mask))
     return false;

@@ -174,6 +174,7 @@ bool runSoft(ReferenceRun &run, ReferenceOutputs &outputs) {
     // The slots are the tokens of the experts' run.
     ReferenceRun inner = run;
     inner.numTokens = slots;
+    inner.slotScope = spec.router.scope == SelectScope::Sequence ? run.sequence[size_t(first)] : 0;
     inner.x = transposedProduct(dispatch, slots, &run.x[first * hidden], hidden, tokens);
     if (run.inputs.rounding) { // of a sum over tokens, by what was added
       Doubles sizes(run.x.begin() + first * hidden, run.x.begin() + last * hidden);

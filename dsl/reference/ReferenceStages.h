@@ -35,6 +35,7 @@ struct ReferenceRun {
   std::vector<int64_t> sequence;    // [T] the sequence it belongs to, ascending
   OutputSums *outputSums = nullptr; // runExperts adds to it
   Doubles sharedWeights;            // [T,S] of shared.gate router; finishOutput weighs with them
+  int64_t slotScope = -1;           // the tokens are the slots of this scope, 0..B-1; -1: they are tokens
 
   ReferenceRun(const LayerSpec &spec, const ReferenceInputs &inputs, Diagnostic &error)
       : spec(spec), inputs(inputs), error(error) {}
@@ -48,10 +49,11 @@ struct ReferenceRun {
   bool vector(const std::string &role, int64_t index, int64_t n, Doubles &out);
   // inputs.extra[name] for this run's tokens: [T, cols]. `reason` is the key that needs it.
   bool extra(const std::string &name, int64_t cols, const char *reason, Doubles &out);
+  bool slotRows(const std::string &name, int64_t columns, const char *reason, Doubles &out);
   // in·mᵀ as a kernel may compute it: with the errors of the run's rounding, if it has one. `afterRouting`: no choice
   // follows from it, so operands may be tf32.
   Doubles product(const Doubles &in, const MatrixView &m, bool afterRouting);
-  // The masks of training; empty: none.
+  // The masks of training for this run's tokens or slots: [T, columns]; empty: none.
   bool dropoutMask(const char *name, const char *key, double p, int64_t columns, Doubles &out);
   // Without a rounding these do nothing.
   void round(Doubles &values, DataType type) const;     // stored in `type`

@@ -5,11 +5,30 @@
 
 #include "dsl/reference/ReferenceStages.h"
 
+#include <algorithm>
+
 namespace moec {
 
 bool ReferenceRun::dropoutMask(const char *name, const char *key, double p, int64_t columns, Doubles &out) {
   out.clear();
-  return p == 0 || !inputs.training || extra(name, columns, key, out);
+  if (p == 0 || !inputs.training)
+    return true;
+  return slotScope < 0 ? extra(name, columns, key, out) : slotRows(name, columns, key, out);
+}
+
+// The rows of one scope's slots.
+bool ReferenceRun::slotRows(const std::string &name, int64_t columns, const char *reason, Doubles &out) {
+  auto found = inputs.extra.find(name);
+  if (found == inputs.extra.end())
+    return fail("input '" + name + "' is missing; " + reason + " needs it");
+  const Doubles &all = found->second.data;
+  int64_t rows = spec.inputRows(name, inputs.numTokens, std::max<int64_t>(inputs.batch, 1));
+  if (int64_t(all.size()) != rows * columns)
+    return fail("input '" + name + "' has " + std::to_string(all.size()) + " values; expected " +
+                shapeText({rows, columns}));
+  int64_t count = numTokens * columns;
+  out.assign(all.begin() + slotScope * count, all.begin() + (slotScope + 1) * count);
+  return true;
 }
 
 // ids[i] = replace_ids[i] where replace[i] < p

@@ -179,6 +179,7 @@ static moec_status check_memory(const moec_layer *layer, const moec_weights *wei
     return moec_error(MOEC_WORKSPACE_TOO_SMALL, "saved has %zu bytes, %" PRId64 " tokens need %zu", args->saved_bytes,
                       args->num_tokens, saved_bytes);
   moec_caller_range ranges[MOEC_NUM_FORWARD_ROLES + NUM_GRADIENT_ROLES + 3];
+  int64_t sequences = moec_caller_sequences(args->num_tokens, args->tokens_per_sequence);
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role <= MOEC_ROLE_GRAD_EXPERT_WEIGHTS; ++role) {
     void *pointer = role < MOEC_NUM_FORWARD_ROLES ? moec_caller_buffer(inputs, role) : moec_gradient_buffer(args, role);
@@ -189,7 +190,7 @@ static moec_status check_memory(const moec_layer *layer, const moec_weights *wei
                role == MOEC_ROLE_GRAD_X || role == MOEC_ROLE_GRAD_RESIDUAL;
     ranges[count++] = (moec_caller_range){
         role < MOEC_NUM_FORWARD_ROLES ? moec_argument_name(role) : gradient_name(role), (uintptr_t)pointer,
-        (uint64_t)moec_extent_at(backward->buffers[buffer].bytes, args->num_tokens, 0), wide ? 16 : 4,
+        (uint64_t)moec_extent_at(backward->buffers[buffer].bytes, args->num_tokens, sequences), wide ? 16 : 4,
         role >= MOEC_ROLE_GRAD_X};
   }
   ranges[count++] = (moec_caller_range){"saved", (uintptr_t)args->saved, saved_bytes, MOEC_WORKSPACE_ALIGN, 0};

@@ -110,6 +110,7 @@ static moec_status missing_output(const char *field, const char *package, uint32
 static moec_status collect(const moec_layer *layer, const moec_weights *weights, const moec_forward_args *args,
                            uint64_t workspace_bytes, caller_range *ranges, int *out_count) {
   const moec_plan *plan = &layer->plan;
+  int64_t sequences = moec_caller_sequences(args->num_tokens, args->tokens_per_sequence);
   int count = 0;
   for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
     void *pointer = moec_caller_buffer(args, role);
@@ -124,7 +125,7 @@ static moec_status collect(const moec_layer *layer, const moec_weights *weights,
     if (buffer < 0)
       return moec_error(MOEC_INVALID_ARGUMENT, "%s: package %.64s does not have this input, expected NULL",
                         moec_argument_name(role), plan->strings + plan->header->name);
-    uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, 0);
+    uint64_t bytes = (uint64_t)moec_extent_at(plan->buffers[buffer].bytes, args->num_tokens, sequences);
     uint32_t align = role <= MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL ? 16 : 4;
     ranges[count++] = (caller_range){moec_argument_name(role), (uintptr_t)pointer, bytes, align, is_written(role)};
   }

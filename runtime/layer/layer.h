@@ -67,6 +67,11 @@ static inline int64_t moec_num_sequences(int64_t num_tokens, int64_t sequence_to
   return sequence_tokens > 0 ? num_tokens / sequence_tokens : 1;
 }
 
+/* The same of what callers pass: a call without tokens has no sequence. */
+static inline int64_t moec_caller_sequences(int64_t num_tokens, int64_t sequence_tokens) {
+  return num_tokens ? moec_num_sequences(num_tokens, sequence_tokens) : 0;
+}
+
 /* MOEC_OK, MOEC_NULL_POINTER or MOEC_INVALID_HANDLE. */
 moec_status moec_check_layer(const moec_layer *layer);
 

@@ -8,6 +8,7 @@
 #include "runtime/status.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static int64_t round_up(int64_t bytes) {
   return (bytes + MOEC_WORKSPACE_ALIGN - 1) / MOEC_WORKSPACE_ALIGN * MOEC_WORKSPACE_ALIGN;
@@ -114,6 +115,28 @@ moec_status moec_layer_saved_bytes(const moec_layer *layer, int64_t num_tokens, 
   if (status == MOEC_OK)
     *out_bytes = (size_t)map.saved_bytes;
   return status;
+}
+
+moec_status moec_layer_input_elements(const moec_layer *layer, const char *name, int64_t num_tokens,
+                                      int64_t tokens_per_sequence, int64_t *out_elements) {
+  size_t unused;
+  moec_status status = moec_layer_workspace_bytes_for(layer, num_tokens, tokens_per_sequence, &unused);
+  if (status != MOEC_OK)
+    return status;
+  if (!name || !out_elements)
+    return moec_error(MOEC_NULL_POINTER, "%s is NULL", name ? "out_elements" : "name");
+  const moec_plan *plan = &layer->plan;
+  for (uint32_t role = MOEC_ROLE_X; role < MOEC_NUM_FORWARD_ROLES; ++role) {
+    int32_t index = plan->buffer_of_role[role];
+    const moec_buffer *buffer = index < 0 ? NULL : &plan->buffers[index];
+    if (!buffer || buffer->kind != MOEC_BUFFER_INPUT || strcmp(moec_argument_name(role), name))
+      continue;
+    int64_t bytes = moec_extent_at(buffer->bytes, num_tokens, moec_caller_sequences(num_tokens, tokens_per_sequence));
+    *out_elements = bytes / moec_dtype_bytes(buffer->dtype);
+    return MOEC_OK;
+  }
+  return moec_error(MOEC_INVALID_ARGUMENT, "package %.64s does not have an input %.64s",
+                    plan->strings + plan->header->name, name);
 }
 
 moec_status moec_layer_backward_workspace_bytes(const moec_layer *layer, int64_t num_tokens,

@@ -135,6 +135,18 @@ static int is_input(const moec_buffer *buffer, uint32_t dtype, int64_t columns) 
          (columns ? bytes.per_token == columns * element : bytes.per_token % element == 0);
 }
 
+/* A mask of dropout: values of every choice of a token, or, in a plan without choices, rows of slots, of every sequence
+ * or of the whole call. */
+static int is_mask(const moec_plan_header *header, const moec_buffer *buffer) {
+  moec_extent bytes = buffer->bytes;
+  if (header->top_k)
+    return is_input(buffer, MOEC_F32, 0) && bytes.per_sequence == 0 &&
+           bytes.per_token % (4 * (int64_t)header->top_k) == 0;
+  int64_t rows = bytes.fixed + bytes.per_sequence; /* one of the two is 0 */
+  return buffer->kind == MOEC_BUFFER_INPUT && buffer->dtype == MOEC_F32 && bytes.per_token == 0 &&
+         (bytes.fixed == 0 || bytes.per_sequence == 0) && rows > 0 && rows % 4 == 0;
+}
+
 static int is_output(const moec_plan_header *header, const moec_buffer *buffer, uint32_t dtype, uint32_t shape) {
   moec_extent bytes = buffer->bytes;
   if (buffer->kind != MOEC_BUFFER_OPT_OUTPUT || buffer->dtype != dtype)
@@ -172,6 +184,8 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
   moec_extent bytes = buffer->bytes;
   if (buffer->role >= MOEC_ROLE_SAVED)
     return is_saved(header, buffer);
+  if (buffer->role == MOEC_ROLE_HIDDEN_MASK || buffer->role == MOEC_ROLE_OUTPUT_MASK)
+    return is_mask(header, buffer);
   if (buffer->role != MOEC_ROLE_NONE && bytes.per_sequence)
     return 0;
   switch (buffer->role) {
@@ -196,9 +210,6 @@ static int role_shape_holds(const moec_plan_header *header, const moec_buffer *b
     return header->top_k && is_input(buffer, MOEC_F32, header->top_k);
   case MOEC_ROLE_REPLACE_IDS:
     return header->top_k && is_input(buffer, MOEC_I32, header->top_k);
-  case MOEC_ROLE_HIDDEN_MASK:
-  case MOEC_ROLE_OUTPUT_MASK:
-    return header->top_k && is_input(buffer, MOEC_F32, 0) && bytes.per_token % (4 * (int64_t)header->top_k) == 0;
   case MOEC_ROLE_EXPERT_MASK:
     return is_input(buffer, MOEC_F32, 0);
   case MOEC_ROLE_CAPACITY:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# sh rust.sh SOURCE BUILD MOEC CARGO FAKE_CUDA NOISY MASKED: the Rust crates, without a network: their tests and documented
+# sh rust.sh SOURCE BUILD MOEC CARGO FAKE_CUDA NOISY MASKED SLOTTED: the Rust crates, without a network: their tests and documented
 # examples, nothing to complain about for the compiler, rustdoc, clippy and rustfmt, the static and the shared library.
-# FAKE_CUDA is the library of fake_cuda.cpp, NOISY the package of noisy.json, MASKED that of masked.json. Everything is
-# built in BUILD/rust.
+# FAKE_CUDA is the library of fake_cuda.cpp, NOISY the package of noisy.json, MASKED that of masked.json, SLOTTED that of
+# slotted.json. Everything is built in BUILD/rust.
 set -eu
 source_dir=$1
 build=$2
 moec=$3
 cargo=$4
-export MOEC_TEST_CUDA="$5" MOEC_TEST_NOISY="$6" MOEC_TEST_MASKED="$7"
+export MOEC_TEST_CUDA="$5" MOEC_TEST_NOISY="$6" MOEC_TEST_MASKED="$7" MOEC_TEST_SLOTTED="$8"
 crates=$source_dir/runtime/bindings/rust
 export CARGO_TARGET_DIR="$build/rust" CARGO_NET_OFFLINE=true MOEC_LIB_DIR="$build/lib" RUST_BACKTRACE=0
 unset MOEC_LINK MOEC_MAX_ISA

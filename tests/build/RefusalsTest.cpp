@@ -104,14 +104,6 @@ const RefusedField refusedFields[] = {
      "use fewer different widths"},
     {"quant", [](LayerSpec &s) { s.experts.quant.kind = QuantKind::Int8; }, "experts.quant.kind",
      "quantised experts are not built", "use quant.kind none and dtype.weight bf16"},
-    {"dropout_of_slots",
-     [](LayerSpec &s) {
-       s.router.kind = RouterKind::Soft;
-       s.experts.hiddenDropout.p = 0.1;
-       s.passes.backward = true;
-     },
-     "experts.hidden_dropout.p", "dropout of slots is not built for training",
-     "leave it out, or use a router.kind in which tokens choose"},
     {"mask_of_many",
      [](LayerSpec &s) {
        s.experts.outputDropout.p = 0.1;
@@ -151,6 +143,20 @@ TEST(Refusals, refusal_not_for_training_only_keys) {
   EXPECT_TRUE(refusalsOf(spec).empty());
   spec.passes.backward = true;
   EXPECT_TRUE(refusalsOf(spec).empty());
+}
+
+// Masks of slots have a row each, however many they are.
+TEST(Refusals, dropout_of_slots_trains) {
+  LayerSpec spec = plainSpec();
+  spec.router.kind = RouterKind::Soft;
+  spec.router.slots = 4096;
+  spec.experts.hiddenDropout.p = 0.1;
+  spec.experts.outputDropout.p = 0.1;
+  spec.passes.backward = true;
+  for (SelectScope scope : {SelectScope::Batch, SelectScope::Sequence}) {
+    spec.router.scope = scope;
+    EXPECT_TRUE(refusalsOf(spec).empty());
+  }
 }
 
 // A temporary overlay folder with one function file.

@@ -2,6 +2,8 @@
 
 #include "tests/grad/GradientCase.h"
 
+#include "codegen/moe/SlotInputRows.h"
+
 namespace moec {
 
 static std::vector<double> normal(int64_t count, uint64_t seed) {
@@ -95,7 +97,9 @@ bool GradientCase::runInterpreter() {
     std::string role = layer.getArgAttrOfType<mlir::StringAttr>(i, "moe.role").getValue().str();
     std::vector<int64_t> shape = type.getShape().vec();
     for (int64_t &extent : shape)
-      extent = mlir::ShapedType::isDynamic(extent) ? both.inputs.numTokens : extent;
+      extent = mlir::ShapedType::isDynamic(extent)
+                   ? rowsOfInput(layer.getArgument(i), both.inputs.numTokens, both.inputs.tokensPerSequence)
+                   : extent;
     auto find = [&](const std::string &name) -> interpret::TensorRef {
       auto found = tensors.find(name);
       return found == tensors.end() ? nullptr : tensorOf({int64_t(found->second.size())}, found->second);

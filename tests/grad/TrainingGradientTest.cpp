@@ -243,6 +243,31 @@ TEST(TrainingGradient, scores_of_zero_that_a_wrap_leads_around_have_no_gradient)
     EXPECT_TRUE(isFinite(tensor->data)) << name;
 }
 
+// Masks of slots: gradients are differences of the reference, in one sequence and in several.
+TEST(TrainingGradient, masks_of_slots) {
+  const std::string dropout = R"(, "hidden_dropout": {"p": 0.4}, "output_dropout": {"p": 0.3})";
+  for (const char *scope : {"batch", "sequence"}) {
+    const std::string router = R"("kind": "soft", "slots": 2, "scope": ")" + std::string(scope) + '"';
+    const std::string mixed = R"({"moec": 1, "name": "trained", "hidden": 6, "router": {)" + router +
+                              R"(}, "experts": {"count": 4, "intermediate": [7, 40, 7, 40])" + dropout + "}}";
+    for (const std::string &text :
+         {layer(router, dropout), layer(router, dropout + R"(, "form": "mlp", "layers": 2, "bias": {"out": true})"),
+          layer(router, dropout + R"(, "latent": {"dim": 4}, "norm_out": "rms")"),
+          layer(router, dropout, R"(, "layer": {"wrap": "skip"})"), mixed,
+          layer(R"("kind": "soft", "scope": ")" + std::string(scope) + '"',
+                R"(, "output_scale": 0.5, "output_dropout": {"p": 0.5})")})
+      for (uint64_t seed : {3, 4, 5}) {
+        SCOPED_TRACE(text + ", seed " + std::to_string(seed));
+        GradientCase one;
+        ASSERT_TRUE(readTrained(one, text));
+        ASSERT_TRUE(one.both.built.buildGradient());
+        int tensors = 0;
+        expectGradients(one, 8, seed, tensors);
+        EXPECT_GT(tensors, 3);
+      }
+  }
+}
+
 // All tokens of a sequence go around the slots.
 TEST(TrainingGradient, a_sequence_without_tokens_in_slots) {
   GradientCase one;

@@ -12,6 +12,7 @@
 #include "codegen/check/RandomSpec.h"
 #include "codegen/interpret/Interpreter.h"
 #include "codegen/interpret/LayerParameters.h"
+#include "codegen/moe/SlotInputRows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -82,7 +83,9 @@ struct BothAnswers {
       std::string role = built.layer.getArgAttrOfType<mlir::StringAttr>(i, "moe.role").getValue().str();
       std::vector<int64_t> shape = type.getShape().vec();
       for (int64_t &extent : shape)
-        extent = mlir::ShapedType::isDynamic(extent) ? inputs.numTokens : extent;
+        extent = mlir::ShapedType::isDynamic(extent)
+                     ? rowsOfInput(built.layer.getArgument(i), inputs.numTokens, inputs.tokensPerSequence)
+                     : extent;
       if (role == "x")
         out.push_back({tensorOf(shape, inputs.x.data), nullptr});
       else if (auto extra = inputs.extra.find(role); extra != inputs.extra.end())

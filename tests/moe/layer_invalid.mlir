@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a layer as a whole must be: labels L1..L8 of LayerChecks.h and F2.
+// What a layer as a whole must be: labels L1..L10 of LayerChecks.h and F2.
 // RUN: moec-opt %s -split-input-file --moe-fuse-stages --moe-print-plan -verify-diagnostics
 
 // expected-error @below {{L1: a layer is one func.func with one block}}
@@ -148,4 +148,32 @@ func.func @layer_l9_gradient_of(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor
 func.func @layer_l3_ids(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}, tensor<?x2xi32> {moe.role = "ids"}) {
   %i = moe.top_k 2 of %x : tensor<?x8xf32> -> tensor<?x2xi32>
   return %x, %i : tensor<?x8xf32>, tensor<?x2xi32>
+}
+
+// -----
+func.func @layer_l10_scope(%x: tensor<?x8xf32> {moe.role = "x"}, %m: tensor<?x8xf32> {moe.role = "output_mask"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
+  // expected-error @below {{'moe.slot_rows' op L10: the route must come from slots of scope sequence}}
+  %a = moe.slot_rows sequence %m, %r of 2 : tensor<?x8xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %y = moe.combine %a : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l10_tokens(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
+  // expected-error @below {{'moe.slot_rows' op L10: x must be an input of the layer that slot_rows alone reads, with 2 slots of each scope}}
+  %a = moe.slot_rows batch %x, %r of 2 : tensor<?x8xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %y = moe.combine %a : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+func.func @layer_l10_shared(%x: tensor<?x8xf32> {moe.role = "x"}, %m: tensor<?x8xf32> {moe.role = "output_mask"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
+  %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
+  %s = moe.softmax %m : tensor<?x8xf32>
+  // expected-error @below {{'moe.slot_rows' op L10: x must be an input of the layer that slot_rows alone reads, with 2 slots of each scope}}
+  %a = moe.slot_rows batch %m, %r of 2 : tensor<?x8xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  %y = moe.combine %a : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
 }

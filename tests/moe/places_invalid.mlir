@@ -148,6 +148,37 @@ func.func @slot_inputs_c3(%x: tensor<?x8xf32>, %w: tensor<?x5xf32>) -> tensor<?x
 }
 
 // -----
+func.func @slot_rows_c1(%m: tensor<?x8xf32>) -> tensor<?x9xf32> {
+  %r = moe.slots batch : !moe.route<3 groups, 6 choices, rows 0 0 6>
+  // expected-error @below {{'moe.slot_rows' op C1: x and the result must be [?,M] and [?,N] of f32 with N <= M, found 'tensor<?x8xf32>' and 'tensor<?x9xf32>'}}
+  %a = moe.slot_rows batch %m, %r of 6 : tensor<?x8xf32>, !moe.route<3 groups, 6 choices, rows 0 0 6> -> tensor<?x9xf32>
+  return %a : tensor<?x9xf32>
+}
+
+// -----
+func.func @slot_rows_c2(%m: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %r = moe.slots batch : !moe.route<3 groups, 6 choices, rows 0 0 6>
+  // expected-error @below {{'moe.slot_rows' op C2: expected 6 slots as the route has, or a slot of 0..7 for each of them}}
+  %a = moe.slot_rows batch %m, %r of 8 : tensor<?x8xf32>, !moe.route<3 groups, 6 choices, rows 0 0 6> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
+func.func @slot_rows_c2_numbers(%m: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %r = moe.slots batch : !moe.route<1 groups, 2 choices, rows 0 0 2>
+  // expected-error @below {{'moe.slot_rows' op C2: expected 2 slots as the route has, or a slot of 0..7 for each of them}}
+  %a = moe.slot_rows batch %m, %r of 8 at [0, 8] : tensor<?x8xf32>, !moe.route<1 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
+func.func @slot_rows_c3(%m: tensor<?x8xf32>, %r: !moe.route<1 groups, 2 choices>) -> tensor<?x8xf32> {
+  // expected-error @below {{'moe.slot_rows' op C3: the scope must be batch or sequence}}
+  %a = moe.slot_rows group %m, %r of 2 : tensor<?x8xf32>, !moe.route<1 groups, 2 choices> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}
+
+// -----
 func.func @square_sums_c1(%w: tensor<4x8xf32>) -> tensor<5xf32> {
   // expected-error @below {{'moe.square_sums' op C1: expected a parameter [N,K] and [N] of f32, found 'tensor<4x8xf32>' and 'tensor<5xf32>'}}
   %a = moe.square_sums %w : tensor<4x8xf32> -> tensor<5xf32>

@@ -380,6 +380,36 @@ def test_a_library_alone_does_not_say_what_is_random():
     moe.eval()(tokens())
 
 
+@pytest.mark.parametrize("scope", ["batch", "sequence"])
+def test_masks_of_slots(scope):
+    """A row for each slot of a sequence, or of the call; parts of a call have theirs."""
+    experts = {"count": 3, "intermediate": 24, "hidden_dropout": {"p": 0.5}, "output_dropout": {"p": 0.5}}
+    moe = made({**SPEC, "router": {"kind": "soft", "slots": 2, "scope": scope}, "experts": experts})
+    x, count = tokens(6).view(2, 3, 40), 2 if scope == "sequence" else 1
+    hidden, output = torch.ones(count, 6, 24), torch.ones(count, 6, 40)
+    plain = moe(x, hidden_mask=hidden, output_mask=output)
+    hidden[-1] = 0  # the last sequence, or all
+    silent = moe(x, hidden_mask=hidden, output_mask=output)
+    assert torch.equal(silent[0], plain[0]) == (scope == "sequence") and not silent[1].any()
+    with pytest.raises(moec.MoecError, match="hidden_mask has shape"):
+        moe(x, hidden_mask=torch.ones(6, 24 * count + 1), output_mask=output)
+    silent[0].sum().backward()
+    assert bool(moe.experts.down.grad.any()) == (scope == "sequence")
+    torch.manual_seed(5)
+    assert not torch.equal(moe(x), plain)  # drawn
+    moe.eval()
+    assert torch.equal(moe(x), plain)
+
+
+def test_masks_of_slots_in_parts():
+    """Sequences beyond what a package takes in one call."""
+    experts = {"count": 3, "intermediate": 24, "output_dropout": {"p": 0.5}}
+    moe = made({**SPEC, "router": {"kind": "soft"}, "experts": experts})
+    x, mask = tokens(9000).view(9, 1000, 40), torch.rand(9, 3, 40)
+    y = moe(x, output_mask=mask)
+    assert torch.equal(y[8], moe(x[8:], output_mask=mask[8:])[0])
+
+
 def test_reports():
     moe = made({**SPEC, "losses": LOSSES}, want=("counts", "ids"))
     y, losses, found = moe(tokens(6))

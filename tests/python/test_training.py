@@ -206,6 +206,30 @@ class Training(unittest.TestCase):
         self.refused("", lambda: layer(self.x, old))
         self.refused("reuse is of type Saved, expected moec.Weights", lambda: layer.pack(self.tensors, reuse=saved))
 
+    def test_masks_of_slots(self):
+        dropout = {"hidden_dropout": {"p": 0.5}, "output_dropout": {"p": 0.5}}
+        for scope, count in (("sequence", 3), ("batch", 1)):
+            layer = moec.load(moec.compile({
+                "moec": 1, "name": "slots", "hidden": H, "passes": ["forward", "backward"],
+                "router": {"kind": "soft", "slots": 2, "scope": scope},
+                "experts": {"count": 2, "intermediate": 5, **dropout},
+            }))
+            shapes = {"hidden_mask": (count, 4, 5), "output_mask": (count, 4, H)}
+            self.assertEqual({name: layer.input_shape(name, 9, 3) for name in layer.inputs}, shapes)
+            w = layer.pack({r: np.ones(s, "float32") * 0.3 for r, s in layer.roles.items()})
+            ones = {name: np.ones(shape, "float32") for name, shape in shapes.items()}
+            x = self.x.reshape(3, 3, H)
+            y, saved = layer.forward_saved(x, w, **ones)
+            flat = {name: mask.reshape(-1, mask.shape[-1]) for name, mask in ones.items()}
+            self.assertTrue((layer(self.x, w, tokens_per_sequence=3, **flat).reshape(y.shape) == y).all())
+            self.assertTrue(layer.backward(self.dy.reshape(x.shape), saved)["experts.up"].any())
+            ones["output_mask"][-1] = 0
+            silent, saved = layer.forward_saved(x, w, **ones)
+            self.assertTrue(not silent[2].any() and (silent[0] == y[0]).all() == (count == 3))
+            self.assertFalse(layer.backward(self.dy.reshape(x.shape), saved)["x"][2].any())
+            self.refused(r"hidden_mask has shape \(5, 5\), expected \(%d, 4, 5\)" % count,
+                         lambda: layer(x, w, hidden_mask=np.ones((5, 5), "float32"), output_mask=ones["output_mask"]))
+
     def test_only_own_memory_is_used_again(self):
         layer, other = self.layer, moec.load(tiny.package())
         old = layer.pack(self.tensors)

@@ -139,9 +139,57 @@ TEST(TrainingOracle, sparsemixer_takes_samples) {
   EXPECT_EQ(layer.run().ids, (Ids{0, 1, 0, 1}));
 }
 
-TEST(TrainingOracle, slots_have_no_masks) {
-  Trained layer("\"kind\": \"soft\"", "\"form\": \"linear\", \"output_dropout\": {\"p\": 0.5}");
-  layer.randomX(3);
-  EXPECT_FALSE(layer.tryRun());
-  EXPECT_EQ(layer.error, "dropout in training has no mask for the slots of router.kind soft");
+// Logits of 0: a slot is the mean of its scope, and a token reads a quarter of every slot.
+struct Slots : Trained {
+  explicit Slots(const std::string &scope, const std::string &experts)
+      : Trained("\"kind\": \"soft\", \"scope\": \"" + scope + "\"", experts) {
+    fill("router.slots", 0);
+    inputs.batch = 2;
+    inputs.tokensPerSequence = 1;
+    setX({4, 0, 0, 0, 8, 0, 0, 0});
+  }
+};
+
+// Experts return their slot.
+TEST(TrainingOracle, slots_have_a_row_of_a_mask_each) {
+  const std::string experts = "\"form\": \"linear\", \"output_dropout\": {\"p\": 0.5}";
+  std::vector<float> same;
+  for (int e = 0; e < 4; ++e)
+    for (float v : identityMatrix(4))
+      same.push_back(v);
+  std::vector<double> mask(4 * 4, 1), second(4 * 4, 1);
+  mask[4 * 1] = 2, mask[4 * 3] = 0;     // slot 1 twice, slot 3 not
+  second[4 * 0] = 4, second[4 * 2] = 6; // of sequence 1
+  Slots batch("batch", experts);
+  batch.set("experts.up", same);
+  batch.setExtra("output_mask", mask);
+  expectNear(batch.run().y, {6, 0, 0, 0, 6, 0, 0, 0}); // mean 6 · (1 + 2 + 1 + 0) / 4
+  mask[4 * 3] = 1;
+  batch.setExtra("output_mask", mask);
+  expectNear(batch.run().y, {7.5, 0, 0, 0, 7.5, 0, 0, 0});
+  Slots sequences("sequence", experts);
+  sequences.set("experts.up", same);
+  std::vector<double> both = mask;
+  both.insert(both.end(), second.begin(), second.end());
+  sequences.setExtra("output_mask", both);
+  expectNear(sequences.run().y, {5, 0, 0, 0, 24, 0, 0, 0}); // 4 · 5 / 4 and 8 · 12 / 4
+  sequences.setExtra("output_mask", mask);
+  EXPECT_FALSE(sequences.tryRun());
+  EXPECT_EQ(sequences.error, "input 'output_mask' has 16 values; expected [8,4]");
+  sequences.inputs.extra.erase("output_mask");
+  EXPECT_FALSE(sequences.tryRun());
+  EXPECT_EQ(sequences.error, "input 'output_mask' is missing; experts.output_dropout needs it");
+  sequences.inputs.training = false;
+  expectNear(sequences.run().y, {4, 0, 0, 0, 8, 0, 0, 0});
+}
+
+// Inner values (x0, x0, x0) of expert 1 and (x0) of the others; o = their sum in every column.
+TEST(TrainingOracle, slots_of_other_widths_share_a_mask) {
+  Slots layer("batch", "\"form\": \"mlp\", \"act\": \"identity\", \"intermediate\": [1, 3, 1, 1], "
+                       "\"hidden_dropout\": {\"p\": 0.5}");
+  for (const char *role : {"experts.up.", "experts.down."})
+    for (int e = 0; e < 4; ++e)
+      layer.fill(role + std::to_string(e), 1);
+  layer.setExtra("hidden_mask", {1, 9, 9, 2, 0, 5, 0, 9, 9, 3, 9, 9});
+  EXPECT_NEAR(layer.run().y[0], 6 * (1 + 7 + 0 + 3) / 4.0, 1e-12);
 }

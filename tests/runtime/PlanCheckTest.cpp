@@ -149,6 +149,20 @@ TEST(PlanCheck, buffers) {
         },
         MOEC_INVALID_ARGUMENT, text);
   }
+  // masks of slots, in a plan without choices, have rows of every sequence or of the call
+  for (moec_extent bytes : {moec_extent{12, 0, 0}, {0, 12, 12}, {0, 6, 0}, {0, 0, 0}, {4, 0, 12}})
+    expectRefused(
+        [bytes](EditablePackage &p) {
+          p.buffer(4).kind = MOEC_BUFFER_WORKSPACE; // ids and weights
+          p.buffer(4).role = MOEC_ROLE_NONE;
+          p.buffer(5).kind = MOEC_BUFFER_WORKSPACE;
+          p.buffer(5).role = MOEC_ROLE_NONE;
+          p.header().top_k = 0;
+          p.buffer(9).kind = MOEC_BUFFER_INPUT;
+          p.buffer(9).role = MOEC_ROLE_HIDDEN_MASK;
+          p.buffer(9).bytes = bytes;
+        },
+        MOEC_INVALID_ARGUMENT, "plan: buffer 9 (h): kind, type or size do not fit role 27");
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: buffer 9 (logits): second buffer of role 3", p.buffer(9) = p.buffer(3));
   REFUSED(MOEC_INVALID_ARGUMENT, "plan: no buffer for x or y", p.buffer(0) = p.buffer(9));
 }

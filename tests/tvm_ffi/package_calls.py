@@ -36,6 +36,12 @@ LAYERS = {
     "sampled": {"router": {"select": {"kind": "sparsemixer", "eps": 0.2}}, "inputs": {"expert_ids": True},
                 "experts": {"count": 4, "intermediate": 10}, "passes": ["forward", "backward"]},
     "soft": {"router": {"kind": "soft", "slots": 2}, "experts": {"count": 4, "intermediate": 10}},
+    "slots": {"router": {"kind": "soft", "slots": 2},
+              "experts": {"count": 4, "intermediate": 10, "hidden_dropout": {"p": 0.5}, "output_dropout": {"p": 0.5}},
+              "passes": ["forward", "backward"]},
+    "slots_of_all": {"router": {"kind": "soft", "scope": "batch"},
+                     "experts": {"count": 4, "intermediate": 10, "hidden_dropout": {"p": 0.5}},
+                     "passes": ["forward", "backward"]},
 }
 DTYPES = {"f32": (2, 32, 4), "bf16": (4, 16, 2), "i32": (0, 32, 4), "u8": (1, 8, 1)}
 
@@ -152,7 +158,7 @@ def bf16(values):
 
 def input_of(argument, tokens, draw):
     """A tensor of values that mean something to the layer."""
-    shape = [tokens if extent == "T" else extent for extent in argument["shape"]]
+    shape = [{"T": tokens, "B": 1 if tokens else 0}.get(extent, extent) for extent in argument["shape"]]
     count = 1
     for extent in shape:
         count *= extent

@@ -159,7 +159,8 @@ static moec_status fill_inputs(backward_call *call) {
     if (!call->layer->buffers[inputs[i].role].exists)
       return moec_error(MOEC_INVALID_ARGUMENT, "package %.64s does not have the argument %s", call->layer->info.name,
                         moec_ffi_role_name(inputs[i].role));
-    const moec_ffi_wanted wanted = moec_ffi_wanted_of(call->layer, inputs[i].role, call->args.num_tokens);
+    const moec_ffi_wanted wanted =
+        moec_ffi_wanted_of(call->layer, inputs[i].role, call->args.num_tokens, call->args.tokens_per_sequence);
     status = moec_ffi_check_tensor(&wanted, tensor, call->layer->device, &data);
     memcpy((char *)&call->args + inputs[i].field, &data, sizeof(data));
   }

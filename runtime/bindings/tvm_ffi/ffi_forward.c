@@ -45,18 +45,22 @@ static const size_t field_of_role[MOEC_NUM_FORWARD_ROLES] = {
 #undef FIELD
 };
 
-moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens) {
+moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens,
+                                   int64_t tokens_per_sequence) {
   const moec_ffi_buffer *buffer = &layer->buffers[role];
+  int64_t slots = buffer->rows + buffer->rows_per_sequence * moec_caller_sequences(num_tokens, tokens_per_sequence);
   int is_row = role == MOEC_ROLE_X || role == MOEC_ROLE_Y || role == MOEC_ROLE_RESIDUAL;
   return (moec_ffi_wanted){.name = moec_ffi_role_name(role),
                            .dtype = buffer->dtype,
-                           .rows = buffer->columns ? num_tokens : -1,
+                           .rows = buffer->rows || buffer->rows_per_sequence ? slots
+                                   : buffer->columns                         ? num_tokens
+                                                                             : -1,
                            .columns = buffer->columns ? buffer->columns : buffer->count,
                            .align = is_row ? ROW_ALIGN : ELEMENT_ALIGN};
 }
 
 moec_status moec_ffi_count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens) {
-  moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, MOEC_ROLE_X, 0);
+  moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, MOEC_ROLE_X, 0, 0);
   int64_t elements, tokens = 1;
   moec_status status = moec_ffi_elements_of("x", x, &elements);
   if (status != MOEC_OK)
@@ -97,7 +101,7 @@ static moec_status fill_args(const moec_ffi_layer *layer, const moec_ffi_call *c
   for (uint32_t role = MOEC_ROLE_X; status == MOEC_OK && role < MOEC_NUM_FORWARD_ROLES; ++role) {
     if (!call->tensors[role])
       continue;
-    const moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, role, args->num_tokens);
+    const moec_ffi_wanted wanted = moec_ffi_wanted_of(layer, role, args->num_tokens, call->tokens_per_sequence);
     void *data = NULL;
     status = moec_ffi_check_tensor(&wanted, call->tensors[role], layer->device, &data);
     memcpy((char *)args + field_of_role[role], &data, sizeof(data));

@@ -20,8 +20,9 @@ typedef struct moec_ffi_call {
  * that do not depend on T are zeros. An error leaves outputs untouched. */
 moec_status moec_ffi_forward(const moec_ffi_call *call);
 
-/* What the tensor of a role must be; the layer has it. */
-moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens);
+/* What the tensor of a role must be; the layer has it. tokens_per_sequence is the caller's. */
+moec_ffi_wanted moec_ffi_wanted_of(const moec_ffi_layer *layer, uint32_t role, int64_t num_tokens,
+                                   int64_t tokens_per_sequence);
 
 /* T of x: all its dimensions but the last. */
 moec_status moec_ffi_count_tokens(const moec_ffi_layer *layer, const moec_ffi_tensor *x, int64_t *out_tokens);

@@ -52,7 +52,11 @@ static void add_arguments(growing_text *text, const moec_ffi_layer *layer, const
       continue;
     add(text, "%s\n    {\"name\": \"%s\", \"dtype\": \"%s\", \"shape\": [", separator, moec_ffi_role_name(role),
         moec_ffi_dtype_name(buffer->dtype));
-    if (buffer->columns)
+    if (buffer->rows_per_sequence)
+      add(text, "\"B\", %" PRId64 ", %" PRId64 "]", buffer->rows_per_sequence, buffer->columns);
+    else if (buffer->rows)
+      add(text, "%" PRId64 ", %" PRId64 "]", buffer->rows, buffer->columns);
+    else if (buffer->columns)
       add(text, "\"T\", %" PRId64 "]", buffer->columns);
     else
       add(text, "%" PRId64 "]", buffer->count);

@@ -40,6 +40,12 @@ static void read_buffers(const moec_plan_header *plan, moec_ffi_buffer *out) {
                                           .dtype = buffer->dtype,
                                           .columns = buffer->bytes.per_token / element,
                                           .count = count > 0 ? count : 1};
+    int is_mask = buffer->role == MOEC_ROLE_HIDDEN_MASK || buffer->role == MOEC_ROLE_OUTPUT_MASK;
+    if (is_mask && !buffer->bytes.per_token && buffer->row_stride) {
+      out[buffer->role].columns = buffer->row_stride / element;
+      out[buffer->role].rows = buffer->bytes.fixed / buffer->row_stride;
+      out[buffer->role].rows_per_sequence = buffer->bytes.per_sequence / buffer->row_stride;
+    }
   }
 }
 

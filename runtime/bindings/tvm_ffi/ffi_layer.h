@@ -20,6 +20,8 @@ typedef struct moec_ffi_buffer {
   int exists, is_input; /* is_input: calls must pass it                      */
   uint32_t dtype;
   int64_t columns, count; /* [T, columns], or [count] where columns is 0       */
+  /* masks of slots: [sequences * rows_per_sequence + rows, columns]; otherwise both are 0 */
+  int64_t rows, rows_per_sequence;
 } moec_ffi_buffer;
 
 struct moec_ffi_mapping;

@@ -159,6 +159,11 @@ private:
                                      dtype_name(got.expected)};
       int64_t expected = got.per_token * args.num_tokens + got.fixed;
       bool lacks = got.per_token == 0 && got.fixed == 0; // the runtime says so
+      if (got.name == "hidden_mask" || got.name == "output_mask") {
+        Result<size_t> elements = layer.input_elements(got.name, args.num_tokens, args.tokens_per_sequence);
+        lacks = !elements;
+        expected = elements ? static_cast<int64_t>(*elements) : 0;
+      }
       if (!lacks && got.count != static_cast<size_t>(expected))
         return Error{MOEC_SHAPE, got.name + " has " + std::to_string(got.count) + " elements, expected " +
                                      std::to_string(expected) + " for " + std::to_string(args.num_tokens) + " tokens"};

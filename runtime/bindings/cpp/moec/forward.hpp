@@ -219,6 +219,11 @@ private:
                                      layer.info().name + " expects " + dtype_name(shape.dtype)};
       int64_t expected = shape.per_token * args.num_tokens + shape.fixed;
       bool lacks = shape.per_token == 0 && shape.fixed == 0; // the runtime says so
+      if (argument == HIDDEN_MASK || argument == OUTPUT_MASK) {
+        Result<size_t> elements = layer.input_elements(shape.name, args.num_tokens, args.tokens_per_sequence);
+        lacks = !elements;
+        expected = elements ? static_cast<int64_t>(*elements) : 0;
+      }
       if (!lacks && got.count != static_cast<size_t>(expected))
         return Error{MOEC_SHAPE, std::string(shape.name) + " has " + std::to_string(got.count) +
                                      " elements, expected " + std::to_string(expected) + " for " +

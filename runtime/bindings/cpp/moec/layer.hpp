@@ -37,7 +37,8 @@ struct Role {
   int32_t gradient = MOEC_GRADIENT_NONE; // MOEC_GRADIENT_*
 };
 
-// Columns n of the masks [T,n] of calls that train.
+// Columns n of the masks [T,n] of calls that train. With soft routing those of dropout are [B,n], a row for each
+// sequence, or [1,n] with scope batch, and their runs of columns are slots instead of choices.
 struct MaskColumns {
   int64_t hidden = 0; // K·I: the inner values of every choice, I those of the widest expert
   int64_t output = 0; // K·N: the outputs of every choice, N = H or the latent width
@@ -166,6 +167,15 @@ public:
     return allocated(backward_workspace_bytes(max_tokens, tokens_per_sequence));
   }
 
+  // Elements of the input `name` of a call: "x", or as Forward names it.
+  Result<size_t> input_elements(const std::string &name, int64_t tokens, int64_t tokens_per_sequence = 0) const {
+    int64_t count = 0;
+    moec_status status = moec_layer_input_elements(get(), name.c_str(), tokens, tokens_per_sequence, &count);
+    if (status != MOEC_OK)
+      return last_error(status);
+    return static_cast<size_t>(count);
+  }
+
   // A call: layer.forward(weights).x(x).y(y).run(workspace).
   Forward forward(const Weights &weights) const;
   // Gradients of a call that kept `saved`, with its weights:
@@ -194,14 +204,15 @@ private:
     const moec_layer_info &i = info();
     MaskColumns columns;
     columns.expert = i.num_choice_counts ? i.num_choice_counts : std::max(i.num_logits, i.num_experts);
+    int64_t runs = i.top_k ? i.top_k : i.num_logits; // choices of a token, or slots of a sequence
     for (const Role &role : roles()) {
       size_t rank = role.dims.size();
       if (role.name == "experts.down" ||
           role.name.rfind("experts.down.", 0) == 0) { // [..,N,I] of all experts, or of one
-        columns.hidden = std::max(columns.hidden, i.top_k * role.dims[rank - 1]);
-        columns.output = i.top_k * role.dims[rank - 2];
+        columns.hidden = std::max(columns.hidden, runs * role.dims[rank - 1]);
+        columns.output = runs * role.dims[rank - 2];
       } else if (role.name == "experts.up" && columns.output == 0) { // of linear experts, which have nothing else
-        columns.output = i.top_k * role.dims[rank - 2];
+        columns.output = runs * role.dims[rank - 2];
       }
     }
     return columns;

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import numbers
 from ctypes import byref
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import _errors, _native
 from ._arrays import Device, Kind, kind_of
@@ -37,6 +37,7 @@ class Binder:
     inputs, outputs  names besides x and y
     columns          elements per token of those that have some
     lengths          elements of outputs that have none per token: {"counts": E, ...}
+    slots            of masks with a row for each slot: rows of a call, rows of each sequence, columns
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Binder:
         outputs: Tuple[str, ...],
         columns: Dict[str, int],
         lengths: Dict[str, int],
+        slots: Dict[str, Tuple[int, int, int]],
     ) -> None:
         self.layer, self.device = layer, device
         self.x_dtype, self.y_dtype = dtypes
-        self.inputs, self.outputs, self.columns, self.lengths = inputs, outputs, columns, lengths
+        self.inputs, self.outputs, self.columns, self.lengths, self.slots = inputs, outputs, columns, lengths, slots
 
     def names(self, want: Union[str, Sequence[str]]) -> Tuple[str, ...]:
         """The outputs that a caller wants; a sentence if the layer lacks one."""
@@ -67,6 +69,17 @@ class Binder:
         if len(set(names)) != len(names):
             raise _errors.error("MOEC_INVALID_ARGUMENT", f"want names an output twice: {', '.join(names)}")
         return names
+
+    def shapes_of(self, name: str, tokens: int, sequence: int) -> List[Tuple[int, ...]]:
+        """What an input may look like in a call of so many tokens in sequences of `sequence` (0: one)."""
+        if name in self.slots:
+            fixed, per_sequence, columns = self.slots[name]
+            sequences = 1 if fixed else 0 if not tokens else tokens // sequence if sequence else 1
+            rows = fixed + per_sequence
+            return [(sequences, rows, columns), (sequences * rows, columns)]
+        if name in _NUMBERS:
+            return [(1,), ()]
+        return [(tokens,) if name in _TOKEN_INPUTS else (tokens, self.columns[name])]
 
     def outs(self, out: Any, count: int) -> Tuple[Any, ...]:
         """What `out` gives for y and each output: an array or None."""
@@ -129,12 +142,12 @@ class Binder:
             return array
         array, kind = value, kind_of(value, name)
         dtype = self.x_dtype if name == "residual" else "int32" if name in _INT_INPUTS else "float32"
-        tail: Tuple[int, ...] = (x.shape[-1] if name == "residual" else self.columns[name],)
-        if name in _NUMBERS:
-            shapes = [(1,), ()]
+        if name == "residual":
+            shapes = [tuple(x.shape), (tokens, x.shape[-1])]
         else:
-            tail = () if name in _TOKEN_INPUTS else tail
-            shapes = [(*x.shape[:-1], *tail), (tokens, *tail)]
+            shapes = self.shapes_of(name, tokens, args.tokens_per_sequence)
+            if name not in _NUMBERS and name not in self.slots:
+                shapes.insert(0, (*x.shape[:-1], *shapes[0][1:]))
         found = tuple(array.shape)
         if found not in shapes:
             raise _errors.error("MOEC_SHAPE", f"{name} has shape {found}, expected {shapes[0]}")

@@ -65,7 +65,7 @@ class Maker:
         return result
 
     def inputs(self, tokens: int) -> Dict[str, Any]:
-        """A value for every input of the layer besides x."""
+        """A value for every input of the layer besides x, whose tokens are one sequence."""
         layer, np, random = self.layer, self.np, self.random
         result: Dict[str, Any] = {}
         for name in layer.inputs:
@@ -75,7 +75,7 @@ class Maker:
             elif name == "noise":
                 result[name] = self.normal(tokens, columns)
             elif name in ("hidden_mask", "output_mask"):  # dropout of one in two
-                result[name] = (random.random((tokens, columns), "float32") < 0.5).astype("float32") * 2
+                result[name] = (random.random(layer.input_shape(name, tokens), "float32") < 0.5).astype("float32") * 2
             elif name in ("expert_mask", "midpoint_mask"):
                 result[name] = (random.random((tokens, columns), "float32") < 0.8).astype("float32")
             elif name in ("jitter", "replace"):

@@ -94,6 +94,7 @@ class Layer(Shared):
                 "choice_counts": info.num_choice_counts,
                 "losses": info.num_losses,
             },
+            slots=plan.slots,
         )
         self.trains = bool(info.trains)
         self._plan = plan
@@ -121,6 +122,12 @@ class Layer(Shared):
     def columns(self, name: str) -> int:
         """Elements per token of an input or output: n of noise [T, n]. 0: it has none per token."""
         return self._binder.columns.get(name, 0)
+
+    def input_shape(self, name: str, tokens: int, tokens_per_sequence: int = 0) -> Tuple[int, ...]:
+        """The shape of an input in a call of so many tokens; with sequences the axes of x may take the place of T."""
+        if name == "residual":
+            return (tokens, self.hidden)
+        return self._binder.shapes_of(name, tokens, tokens_per_sequence)[0]
 
     def workspace_nbytes(self, tokens: int, tokens_per_sequence: int = 0) -> int:
         """Bytes of the workspace of a call of so many tokens, without reports."""
@@ -263,6 +270,8 @@ class Layer(Shared):
                   and of layers that train:
                       jitter, replace, hidden_mask, output_mask, expert_mask, midpoint_mask [T, n] float32
                       replace_ids             [T, K] int32
+                  With soft routing of S slots hidden_mask and output_mask are [B, S, n], B sequences; [1, S, n] with
+                  router.scope batch. input_shape(name, T) says it of every input
 
         Returns y, of the shape of x, of y_dtype and of the kind of x. On the CPU the call returns when y is written; on
         a GPU it returns when the kernels are on the stream. Nothing is copied: an array that has another type, gaps or

@@ -100,6 +100,8 @@ class Plan:
     """inputs, outputs
                names besides x and y, in the order of moec.h
     row_bytes  bytes that an input or output has per token, 0 if it has no row per token
+    slots      of masks with a row for each slot: rows of the whole call, rows of each sequence (one of both is 0),
+               columns
     gradients  what backward calls can give besides gradients of parameters: ("x", "residual", "expert_weights")
     matrices   whether each role's last two dimensions are a matrix [out, in]: the others are vectors of float32
     weight_dtype
@@ -112,11 +114,15 @@ class Plan:
         found = _Package.from_address(package)
         header, buffers = _buffers(found)
         self.row_bytes: Dict[str, int] = {}
+        self.slots: Dict[str, Tuple[int, int, int]] = {}
         kinds: Dict[int, int] = {}
         for buffer in buffers:
             if buffer.kind in (_INPUT, _OPT_OUTPUT) and 2 < buffer.role < len(_ROLES):
                 kinds[buffer.role] = buffer.kind
-                self.row_bytes[_ROLES[buffer.role]] = buffer.bytes.per_token
+                name, size, stride = _ROLES[buffer.role], buffer.bytes, buffer.row_stride
+                self.row_bytes[name] = size.per_token
+                if name in ("hidden_mask", "output_mask") and not size.per_token:
+                    self.slots[name] = (size.fixed // stride, size.per_sequence // stride, stride // 4)
         self.inputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _INPUT)
         self.outputs: Tuple[str, ...] = tuple(_ROLES[role] for role in sorted(kinds) if kinds[role] == _OPT_OUTPUT)
         strings = found.plan + header.strings.offset

@@ -374,6 +374,13 @@ extern "C" {
         tokens_per_sequence: i64,
         out_bytes: *mut usize,
     ) -> moec_status;
+    pub fn moec_layer_input_elements(
+        layer: *const moec_layer,
+        name: *const c_char,
+        num_tokens: i64,
+        tokens_per_sequence: i64,
+        out_elements: *mut i64,
+    ) -> moec_status;
     pub fn moec_layer_role_gradient(layer: *const moec_layer, index: i32, out_kind: *mut i32) -> moec_status;
     pub fn moec_layer_backward(
         layer: *const moec_layer,

@@ -213,7 +213,7 @@ impl<'a> Backward<'a> {
         }
         let tokens = self.x_count / info.hidden;
         for given in &self.given {
-            given.check(tokens, &info.name)?;
+            given.check_input(self.layer, tokens, self.tokens_per_sequence)?;
         }
         let mut args = self.args;
         args.num_tokens = to_i64(tokens, "x")?;

@@ -286,7 +286,8 @@ impl<'a> Forward<'a> {
         replace: f32, CHOICES;
         /// `[T, top_k]` the experts that replace them.
         replace_ids: i32, CHOICES;
-        /// `[T, hidden_mask_columns]` factors of inner values; 1 does nothing, as in the masks below.
+        /// `[T, hidden_mask_columns]` factors of inner values; 1 does nothing, as in the masks below. With soft routing
+        /// this mask and the next have a row for each sequence, or one for the call.
         hidden_mask: f32, |info| (info.hidden_mask_columns, 0);
         /// `[T, output_mask_columns]` factors of experts' outputs.
         output_mask: f32, |info| (info.output_mask_columns, 0);
@@ -386,7 +387,7 @@ impl<'a> Forward<'a> {
         }
         let tokens = self.x_count / info.hidden;
         for given in &self.given {
-            given.check(tokens, &info.name)?;
+            given.check_input(self.layer, tokens, self.tokens_per_sequence)?;
         }
         let mut args = self.args;
         args.num_tokens = to_i64(tokens, "x")?;
@@ -396,6 +397,21 @@ impl<'a> Forward<'a> {
 }
 
 impl Given<'_> {
+    /// The same of an argument of a call: masks of dropout may have a row for each sequence.
+    pub(crate) fn check_input(&self, layer: &Layer, tokens: usize, tokens_per_sequence: usize) -> Result<()> {
+        let name = self.shape.name;
+        if !matches!(name, "hidden_mask" | "output_mask") {
+            return self.check(tokens, &layer.info().name);
+        }
+        match layer.input_elements(name, tokens, tokens_per_sequence) {
+            Ok(expected) if expected != self.count => {
+                let text = format!("{} has {} elements, expected {} for {} tokens", name, self.count, expected, tokens);
+                Err(Error::new(Status::Shape, text))
+            }
+            _ => Ok(()), // what else is wrong the runtime says
+        }
+    }
+
     pub(crate) fn check(&self, tokens: usize, layer: &str) -> Result<()> {
         let name = self.shape.name;
         match self.dtype {

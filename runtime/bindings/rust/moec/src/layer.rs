@@ -162,9 +162,10 @@ pub struct Info {
     pub reports: u32,
     /// Whether the layer has a backward pass.
     pub trains: bool,
-    /// Columns of `hidden_mask`: the inner values of every choice, as many as those of the widest expert.
+    /// Columns of `hidden_mask`: the inner values of every choice, as many as those of the widest expert. With soft
+    /// routing of every slot, and a row of the mask is a sequence or the whole call: [`Layer::input_elements`].
     pub hidden_mask_columns: usize,
-    /// Columns of `output_mask`: the outputs of every choice, each `hidden` or the latent width.
+    /// Columns of `output_mask`: the outputs of every choice or slot, each `hidden` or the latent width.
     pub output_mask_columns: usize,
     /// Columns of `expert_mask`: routed experts, then zero experts.
     pub expert_mask_columns: usize,
@@ -312,6 +313,18 @@ impl Layer {
         Ok(bytes)
     }
 
+    /// Elements of the input `name` of a call, `"x"` or as [`Forward`] names it. `InvalidArgument`: the layer lacks it.
+    pub fn input_elements(&self, name: &str, tokens: usize, tokens_per_sequence: usize) -> Result<usize> {
+        let (tokens, sequence) = (to_i64(tokens, "tokens")?, to_i64(tokens_per_sequence, "tokens_per_sequence")?);
+        let unknown = || Error::new(Status::InvalidArgument, format!("{:?} is not the name of an input", name));
+        let name = std::ffi::CString::new(name).map_err(|_| unknown())?;
+        let mut count = 0;
+        checked(|| unsafe {
+            sys::moec_layer_input_elements(self.as_ptr(), name.as_ptr(), tokens, sequence, &mut count)
+        })?;
+        Ok(count as usize)
+    }
+
     /// Memory for what a call of `tokens` tokens keeps, as one sequence.
     pub fn saved(&self, tokens: usize) -> Result<Workspace> {
         self.host_only()?;
@@ -383,6 +396,7 @@ fn raw_info(layer: *const sys::moec_layer) -> Result<sys::moec_layer_info> {
 fn info_of(layer: *const sys::moec_layer) -> Result<Info> {
     let c = raw_info(layer)?;
     let (inner, outputs) = expert_widths(layer, c.num_roles)?;
+    let runs = if c.top_k == 0 { c.num_logits } else { c.top_k } as usize; // choices of a token, or slots
     Ok(Info {
         name: text_of(c.name).to_string(),
         hidden: c.hidden as usize,
@@ -400,8 +414,8 @@ fn info_of(layer: *const sys::moec_layer) -> Result<Info> {
         num_choice_counts: c.num_choice_counts as usize,
         reports: c.reports,
         trains: c.trains != 0,
-        hidden_mask_columns: c.top_k as usize * inner,
-        output_mask_columns: c.top_k as usize * outputs,
+        hidden_mask_columns: runs * inner,
+        output_mask_columns: runs * outputs,
         expert_mask_columns: match c.num_choice_counts {
             0 => c.num_logits.max(c.num_experts) as usize,
             count => count as usize,

@@ -157,3 +157,44 @@ fn masks_are_inputs_of_both_passes() {
     let error = run(&[1.0; T]).unwrap_err();
     assert_eq!(error.to_string(), "MOEC_SHAPE: output_mask has 6 elements, expected 60 for 6 tokens");
 }
+
+/// Masks of slots have a row for each slot of every sequence: the package of tests/bindings/slotted.json, which
+/// `MOEC_TEST_SLOTTED` names.
+#[test]
+fn masks_of_slots_follow_the_sequences() {
+    let folder = match std::env::var("MOEC_TEST_SLOTTED") {
+        Ok(folder) => folder,
+        Err(_) => return,
+    };
+    let layer = Layer::new(&unsafe { Package::open(folder) }.unwrap(), Options::default()).unwrap();
+    let (slots, inner, sequences, sequence) = (6, 6, 2, 3);
+    let info = layer.info();
+    assert_eq!((info.hidden_mask_columns, info.output_mask_columns), (slots * inner, slots * H));
+    assert_eq!(layer.input_elements("hidden_mask", T, sequence).unwrap(), sequences * slots * inner);
+    assert_eq!(layer.input_elements("output_mask", T, 0).unwrap(), slots * H);
+    let error = layer.input_elements("noise", T, 0).unwrap_err();
+    assert_eq!(error.to_string(), "MOEC_INVALID_ARGUMENT: package slotted does not have an input noise");
+    assert_eq!(layer.input_elements("x\0", T, 0).unwrap_err().status(), Status::InvalidArgument);
+    let roles = layer.roles().unwrap();
+    let values: Vec<_> = roles.iter().map(|role| numbers(role.dims.iter().product(), 3)).collect();
+    let tensors: Vec<_> = roles.iter().zip(&values).map(|(role, v)| moec::Tensor::new(role.name.as_str(), v)).collect();
+    let weights = layer.pack(&tensors).unwrap();
+    let (x, dy, output) = (numbers(T * H, 5), numbers(T * H, 6), vec![1.0; sequences * slots * H]);
+    let run = |hidden: &[f32]| {
+        let (mut y, mut down) = (vec![0f32; T * H], vec![7f32; H * inner]);
+        let mut kept = moec::Workspace::new(layer.saved_bytes(T, sequence)?)?;
+        let mut workspace = moec::Workspace::new(layer.workspace_bytes(T, sequence, false)?)?;
+        let mut space = moec::Workspace::new(layer.backward_workspace_bytes(T, sequence)?)?;
+        let call = layer.forward(&weights).x(&x).y(&mut y).tokens_per_sequence(sequence).saved(&mut kept);
+        call.hidden_mask(hidden).output_mask(&output).run(&mut workspace)?;
+        let call = layer.backward(&weights).x(&x).grad_y(&dy).tokens_per_sequence(sequence).saved(&kept);
+        call.hidden_mask(hidden).output_mask(&output).gradient("experts.down.1", &mut down).run(&mut space)?;
+        Ok::<_, moec::Error>((y, down))
+    };
+    let (y, down) = run(&vec![1.0; sequences * slots * inner]).unwrap();
+    assert!(y.iter().any(|&v| v != 0.0) && down.iter().any(|&v| v != 0.0));
+    let (y, down) = run(&vec![0.0; sequences * slots * inner]).unwrap();
+    assert!(y.iter().chain(&down).all(|&v| v == 0.0));
+    let error = run(&vec![1.0; slots * inner]).unwrap_err();
+    assert_eq!(error.to_string(), "MOEC_SHAPE: hidden_mask has 36 elements, expected 72 for 6 tokens");
+}

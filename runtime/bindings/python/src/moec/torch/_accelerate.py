@@ -182,7 +182,8 @@ class _Builder:
         dropout = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Dropout) and part.p > 0]
         if dropout and not {"hidden_mask", "output_mask"} & set(layer.inputs):
             raise CannotReplace(f"{dropout[0]} drops values in training, which its compiled form does not")
-        draws = Draws(block.name, spec, {name: layer.columns(name) for name in layer.inputs})
+        columns = {name: layer.columns(name) for name in layer.inputs}
+        draws = Draws(block.name, spec, columns, layer._plan.slots)
         slots = block.slots(self._model, trainable.names)
         trainable.check({name: getattr(owner, key) for name, (owner, key) in zip(trainable.names, slots)})
         sequences = _looks_at_sequences(spec)
@@ -190,7 +191,7 @@ class _Builder:
 
         def call(flat: torch.Tensor, sequence: int) -> torch.Tensor:
             tensors = [getattr(owner, key) for owner, key in slots]
-            drawn = draws.values(layer.inputs, flat.shape[0], flat.device, training=False)
+            drawn = draws.values(layer.inputs, flat.shape[0], flat.device, False, sequence)
             y: torch.Tensor = torch.ops.moec.train(flat, tensors, drawn, handle, sequence)[0]
             return y
 

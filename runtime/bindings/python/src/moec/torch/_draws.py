@@ -37,10 +37,13 @@ class Draws:
     """
     spec     the layer's spec; {}: of a shared library alone, whose random inputs every call in training gives
     columns  {name: n} of the layer's inputs
+    slots    of masks with a row for each slot: rows of a call, rows of each sequence (one of both is 0), columns
     """
 
-    def __init__(self, layer: str, spec: Mapping[str, Any], columns: Mapping[str, int]) -> None:
-        self._layer, self._spec, self._columns = layer, spec, columns
+    def __init__(
+        self, layer: str, spec: Mapping[str, Any], columns: Mapping[str, int], slots: Mapping[str, Tuple[int, int, int]]
+    ) -> None:
+        self._layer, self._spec, self._columns, self._slots = layer, spec, columns, slots
 
     @staticmethod
     def spec_of(package: Package) -> Mapping[str, Any]:
@@ -50,17 +53,25 @@ class Draws:
         spec: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
         return spec
 
-    def shape(self, name: str, tokens: int) -> Tuple[int, ...]:
+    def shape(self, name: str, tokens: int, sequence: int) -> Tuple[int, ...]:
+        """As the runtime reads it, of tokens in sequences of `sequence` (0: one)."""
         if name in _NUMBERS:
             return (1,)
+        if name in self._slots:
+            fixed, per_sequence, columns = self._slots[name]
+            return (fixed + per_sequence * (tokens // sequence if sequence else 1), columns)
         return (tokens,) if name in _OF_TOKENS else (tokens, self._columns[name])
 
-    def values(self, names: Sequence[str], tokens: int, device: torch.device, training: bool) -> List[torch.Tensor]:
-        return [self.value(name, tokens, device, training) for name in names]
+    def values(
+        self, names: Sequence[str], tokens: int, device: torch.device, training: bool, sequence: int
+    ) -> List[torch.Tensor]:
+        return [self.value(name, tokens, device, training, sequence) for name in names]
 
-    def value(self, name: str, tokens: int, device: torch.device, training: bool) -> torch.Tensor:
+    def value(
+        self, name: str, tokens: int, device: torch.device, training: bool, sequence: int = 0
+    ) -> torch.Tensor:
         """MOEC_NULL_POINTER: an input that is not random, or whose distribution is not known."""
-        shape = self.shape(name, tokens)
+        shape = self.shape(name, tokens, sequence)
         if name not in _NEUTRAL or (training and not self._spec):
             text = f"the layer {self._layer} needs the input {name}, which was not given"
             raise _errors.error("MOEC_NULL_POINTER", text)

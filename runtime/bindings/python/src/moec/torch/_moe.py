@@ -65,7 +65,7 @@ class MoE(torch.nn.Module):
         self._text, self.hidden, self.num_losses = repr(layer), layer.hidden, self._trainable.num_losses
         self._name, self._input_names = layer.name, layer.inputs
         columns = {name: self.hidden if name == "residual" else layer.columns(name) for name in layer.inputs}
-        self._draws = Draws(layer.name, Draws.spec_of(made), columns)
+        self._draws = Draws(layer.name, Draws.spec_of(made), columns, layer._plan.slots)
         self._x_dtype: torch.dtype = getattr(torch, layer.x_dtype)
         short: torch.dtype = getattr(torch, layer._backward.weight_dtype)
         if dtype not in (None, short, torch.float32):
@@ -134,7 +134,7 @@ class MoE(torch.nn.Module):
             result.append(value)
         return result
 
-    def _inputs(self, x: torch.Tensor, given: Dict[str, Any]) -> List[torch.Tensor]:
+    def _inputs(self, x: torch.Tensor, given: Dict[str, Any], sequence: int) -> List[torch.Tensor]:
         """The layer's inputs in order, of T = all tokens of x."""
         tokens = x.shape[0]
         for name in given:
@@ -144,11 +144,11 @@ class MoE(torch.nn.Module):
                 raise _errors.error("MOEC_INVALID_ARGUMENT", text)
         result = []
         for name in self._input_names:
-            shape = self._draws.shape(name, tokens)
+            shape = self._draws.shape(name, tokens, sequence)
             dtype = torch.int32 if name in INTS else x.dtype if name == "residual" else torch.float32
             value = given.get(name)
             if value is None:
-                value = self._draws.value(name, tokens, x.device, self.training)
+                value = self._draws.value(name, tokens, x.device, self.training, sequence)
             elif isinstance(value, int):
                 value = torch.full((1,), value, dtype=torch.int32, device=x.device)
             size = 1
@@ -171,7 +171,8 @@ class MoE(torch.nn.Module):
             raise _errors.error("MOEC_SHAPE", f"x has shape {tuple(x.shape)}, expected [..., {self.hidden}]")
         sequence = tokens_per_sequence or (x.shape[-2] if x.dim() > 2 else 0)
         rows = x.reshape(-1, self.hidden)
-        results = torch.ops.moec.train(rows, self._tensors(), self._inputs(rows, inputs), self._handle, sequence)
+        given = self._inputs(rows, inputs, sequence)
+        results = torch.ops.moec.train(rows, self._tensors(), given, self._handle, sequence)
         y = results[0].view(x.shape)
         if not self.num_losses and not self._trainable.want:
             return y

@@ -79,7 +79,7 @@ def forward(self: torch.nn.Module, *arguments: Any, **keywords: Any) -> Any:
     else:
         tensors = [getattr(owner, key) for owner, key in state.tensors]
         assert state.draws is not None
-        drawn = state.draws.values(state.inputs, rows.shape[0], x.device, self.training)
+        drawn = state.draws.values(state.inputs, rows.shape[0], x.device, self.training, sequence)
         y = torch.ops.moec.train(rows, tensors, drawn, state.handle, sequence)[0]
     hidden = y if recorded.flat else y.view(x.shape)
     again: Dict[int, List[Any]] = {}

@@ -140,6 +140,14 @@ class Trainable:
         sequences = tokens // sequence + 1 if sequence else chunks
         return tokens * per_token + sequences * per_sequence + chunks * fixed + _ALIGN + 1
 
+    def _rows_of(self, name: str, part: Tuple[int, int], sequence: int) -> Tuple[int, int]:
+        """The rows of an input that a part of the tokens reads."""
+        if name not in self.plan.slots:
+            return part
+        fixed, per_sequence, _ = self.plan.slots[name]
+        first, last = (end // sequence if sequence else index for index, end in enumerate(part))
+        return per_sequence * first, per_sequence * last + fixed
+
     def _fill_inputs(
         self, args: Any, x: torch.Tensor, inputs: Sequence[torch.Tensor], part: Tuple[int, int], sequence: int
     ) -> List[torch.Tensor]:
@@ -149,7 +157,7 @@ class Trainable:
         args.num_tokens, args.tokens_per_sequence = end - begin, sequence
         args.x = keeps[0].data_ptr()
         for name, value in zip(self.inputs, inputs):
-            keeps.append(_ops._rows(value if name in _NUMBERS else value[begin:end]))
+            keeps.append(_ops._rows(value if name in _NUMBERS else value[slice(*self._rows_of(name, part, sequence))]))
             setattr(args, name, keeps[-1].data_ptr())
         if x.device.type != "cpu":
             args.stream = torch.cuda.current_stream(x.device).cuda_stream
