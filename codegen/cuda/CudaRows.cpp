@@ -14,6 +14,7 @@
 
 #include "codegen/cuda/CudaRun.h"
 #include "codegen/cuda/CudaTopK.h"
+#include "codegen/moe/LayerInputs.h"
 #include "codegen/moe/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
@@ -225,8 +226,10 @@ void CudaRowsLowering::bindInput(BlockArgument argument) {
   auto type = tensor(argument);
   Type element = type.getElementType();
   Value base = buffer.value;
-  int64_t stride = strides.inputs[argument.getArgNumber()].value, bytes = size(element),
-          align = stride % 16 ? bytes : 16;
+  int64_t stride = strides.inputs[argument.getArgNumber()].value, bytes = size(element);
+  const LayerInput *input = inputOf(op.getInputs()[argument.getArgNumber()]);
+  bool byElement = input && input->shape != InputShape::LikeX; // callers align such inputs to their elements alone
+  int64_t align = byElement || stride % 16 ? bytes : 16;
   if (!type.isDynamicDim(0)) { // a parameter, the same for all rows
     values[argument] = {base, element, type.getNumElements(), bytes, -1, bytes, stride};
     return;
