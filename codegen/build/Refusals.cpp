@@ -128,12 +128,13 @@ void RefusalWalk::checkExperts() {
          "experts of these widths would compute " + llvm::Twine(int64_t(padded * 100)) +
              " % of columns that are zero; classes of one width each: " + llvm::Twine(expertClasses(experts).size()),
          "use fewer different widths");
+  bool soft = spec.router.kind == RouterKind::Soft;
   for (const char *mask : {"hidden_mask", "output_mask"})
     refuse((mask[0] == 'h' ? spec.takesHiddenMask() : spec.takesOutputMask()) && spec.inputColumns(mask) > maxSlots,
            mask[0] == 'h' ? "experts.hidden_dropout.p" : "experts.output_dropout.p",
-           llvm::Twine("the mask of this dropout has ") + llvm::Twine(spec.inputColumns(mask)) +
-               " values per token, at most " + llvm::Twine(maxSlots) + " are built",
-           "leave it out, or choose fewer experts per token");
+           llvm::Twine("the mask of this dropout has ") + llvm::Twine(spec.inputColumns(mask)) + " values per " +
+               (soft ? "slot" : "token") + ", at most " + llvm::Twine(maxSlots) + " are built",
+           soft ? "leave it out, or choose narrower experts" : "leave it out, or choose fewer experts per token");
   refuse(experts.quant.kind != QuantKind::None, "experts.quant.kind", "quantised experts are not built",
          "use quant.kind none and dtype.weight bf16");
 }

@@ -34,7 +34,7 @@ public:
   // the reference failed (E-MISMATCH).
   virtual Result<> draw(const RoleTensors &weights, uint64_t weightSeed, int64_t tokens) = 0;
   virtual const GradientCall &call() const = 0; // drawn last
-  virtual size_t undecided() const = 0;         // its tokens about which rounding decides; their dy is 0
+  virtual size_t undecided() const = 0;         // its tokens about which rounding decides
   // Gradients of that call; `before`: what the buffers of parameters held, to which the call added. False: `reason`
   // says which is wrong.
   virtual bool compare(const CallGradients &got, const CallGradients *before, CheckResult &result,

@@ -134,7 +134,9 @@ static bool compareTokens(const LayerSpec &spec, const CallOutputs &out, const s
                           const ReferenceOutputs &want, const Sensitivity &sensitivity, OracleResult &result,
                           std::string &reason) {
   RowsToCompare logits(sensitivity.logits), weights(sensitivity.weights), y(sensitivity.y);
-  y.options.mayBeUndefined = true; // weights of one token may be 0 / 0; verifyMachine looks at all calls
+  // Weights may be 0 / 0, and y with them; verifyMachine looks at all calls.
+  y.options.mayBeUndefined =
+      std::any_of(want.weights.begin(), want.weights.end(), [](double v) { return std::isnan(v); });
   for (int64_t row = 0; row < int64_t(tokens.size()); ++row) {
     int64_t token = tokens[size_t(row)];
     bool absent = !want.routed.empty() && !want.routed[size_t(row)]; // by a wrap: the oracle has no logits for it

@@ -72,6 +72,8 @@ void randomInputs(const LayerSpec &spec, int64_t numTokens, uint64_t seed, CallI
       --length;
     layer.tokensPerSequence = length;
   }
+  if (numTokens == 0 && random.chance(50)) // any length divides 0
+    layer.tokensPerSequence = length = 4;
   oracle.numTokens = numTokens;
   oracle.training = spec.trains();
   oracle.batch = length ? numTokens / length : 0;

@@ -8,7 +8,7 @@
 // backward function with what is saved between them as it is kept: rows of a gradient are limited as rows of y are
 // (RowSpread.h). A gradient has few errors of its own where few tokens reach an expert, and then a few runs may come
 // out near the exact one: where a limit is exceeded, 92 more runs decide. If a token chooses otherwise in one of them,
-// the kernel may have done so too, and the call says nothing.
+// the kernel may have done so too: of such a call only NaN is an error, and its tokens count as undecided.
 //
 // A token about which rounding decides gets other gradients. Such calls are drawn anew; after 8 of them dy of those
 // tokens, and the losses' coefficients, are 0. What such a token chooses then changes none of the gradients.
@@ -96,6 +96,7 @@ private:
   Result<> addRuns(GradientExpectation &out, int64_t count, std::vector<uint8_t> *moved) const;
   Result<> checkSlopes(const GradientExpectation &of) const;
   std::string wrongGradient(const CallGradients &got, const CallGradients *before, CheckResult &result) const;
+  std::string unwrittenGradient(const CallGradients &got) const;
 
   const LayerSpec &spec;
   std::map<std::string, std::string> functions;

@@ -236,8 +236,9 @@ LogicalResult checkSlotRows(SlotRowsOp op, Value input, Value route) {
   auto slots = route ? route.getDefiningOp<SlotsOp>() : SlotsOp();
   if (!slots || slots.getScope() != op.getScope())
     return op.emitOpError("L10: the route must come from slots of scope ") << stringifyScope(op.getScope());
-  if (!input || !inputOf(input) || !isReadAs(op, input))
-    return op.emitOpError("L10: x must be an input of the layer that slot_rows alone reads, with ")
+  const LayerInput *mask = input ? inputOf(input) : nullptr;
+  if (!mask || (mask->name != "hidden_mask" && mask->name != "output_mask") || !isReadAs(op, input))
+    return op.emitOpError("L10: x must be a mask of the layer that slot_rows alone reads, with ")
            << op.getSlots() << " slots of each scope";
   return success();
 }

@@ -30,8 +30,8 @@ RowSpace rowSpaceOf(mlir::Value value);
 //   L7  k is at most 256 and rows of row ops have at most 1,048,576 columns
 //   L8  a token_total is a result of the layer, and every result of the whole call comes from one
 //   L9  ops of backward passes (MoeGradOps.td) and transposed matmuls are not part of a layer
-//   L10  slot_rows reads an input of the layer, which has S rows for each scope and is read by nothing else, over a
-//       route of slots of its scope
+//   L10  slot_rows reads a mask of dropout, an input of the layer, which has S rows for each scope and is read by
+//       nothing else, over a route of slots of its scope
 mlir::func::FuncOp findLayer(mlir::ModuleOp module);
 
 } // namespace moec

@@ -80,8 +80,8 @@ static uint64_t param_value(const walk *w, const moec_cuda_param *param) {
     return (uint64_t)(uintptr_t)gradient_of_role(w, param->index);
   case MOEC_CUDA_FORM:
     return (uint64_t)w->pass->backward->accumulate + 2 * (uint64_t)w->pass->backward->grad_dtype;
-  case MOEC_CUDA_SEQUENCE:
-    return (uint64_t)(w->args->num_tokens / w->num_sequences);
+  case MOEC_CUDA_SEQUENCE: /* at least 1, which kernels divide by even in a call of 0 tokens */
+    return w->args->num_tokens ? (uint64_t)(w->args->num_tokens / w->num_sequences) : 1;
   default:
     return (uint64_t)w->args->num_tokens;
   }

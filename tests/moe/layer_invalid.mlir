@@ -162,7 +162,7 @@ func.func @layer_l10_scope(%x: tensor<?x8xf32> {moe.role = "x"}, %m: tensor<?x8x
 // -----
 func.func @layer_l10_tokens(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
-  // expected-error @below {{'moe.slot_rows' op L10: x must be an input of the layer that slot_rows alone reads, with 2 slots of each scope}}
+  // expected-error @below {{'moe.slot_rows' op L10: x must be a mask of the layer that slot_rows alone reads, with 2 slots of each scope}}
   %a = moe.slot_rows batch %x, %r of 2 : tensor<?x8xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
   %y = moe.combine %a : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
@@ -172,7 +172,7 @@ func.func @layer_l10_tokens(%x: tensor<?x8xf32> {moe.role = "x"}) -> (tensor<?x8
 func.func @layer_l10_shared(%x: tensor<?x8xf32> {moe.role = "x"}, %m: tensor<?x8xf32> {moe.role = "output_mask"}) -> (tensor<?x8xf32> {moe.role = "y"}) {
   %r = moe.slots batch : !moe.route<2 groups, 2 choices, rows 0 0 2>
   %s = moe.softmax %m : tensor<?x8xf32>
-  // expected-error @below {{'moe.slot_rows' op L10: x must be an input of the layer that slot_rows alone reads, with 2 slots of each scope}}
+  // expected-error @below {{'moe.slot_rows' op L10: x must be a mask of the layer that slot_rows alone reads, with 2 slots of each scope}}
   %a = moe.slot_rows batch %m, %r of 2 : tensor<?x8xf32>, !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
   %y = moe.combine %a : tensor<?x8xf32> over %r : !moe.route<2 groups, 2 choices, rows 0 0 2> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>

@@ -375,9 +375,26 @@ def test_distributions_of_what_is_drawn():
 def test_a_library_alone_does_not_say_what_is_random():
     package = moec.compile({**SPEC, **DRAWN})
     moe = moec.torch.MoE(package.library)
-    with pytest.raises(moec.MoecError, match="layer needs the input (noise|jitter)"):
+    with pytest.raises(moec.MoecError, match="the layer needs the input (noise|replace_ids|expert_mask|hidden_mask)"):
         moe(tokens())
     moe.eval()(tokens())
+
+
+@pytest.mark.parametrize("second, mean", [("gumbel", 0.5772), ("threshold", 0.0)])
+def test_noise_of_second_experts(second, mean):
+    select = {"kind": "second_policy", "k": 2, "second": second}
+    if second == "threshold":
+        select["threshold"] = 0.3
+    noise = {} if second == "gumbel" else {"noise": {"kind": "normal"}}
+    moe = made({**SPEC, "router": {"select": select, **noise}})
+    torch.manual_seed(5)
+    drawn = moe._draws.value("noise", 4000, torch.device("cpu"), True)
+    assert abs(float(drawn.double().mean()) - mean) < 0.05
+
+
+def test_dropout_of_everything():
+    moe = made({**SPEC, "experts": {**SPEC["experts"], "hidden_dropout": {"p": 1}}})
+    assert not moe(tokens()).any()
 
 
 @pytest.mark.parametrize("scope", ["batch", "sequence"])

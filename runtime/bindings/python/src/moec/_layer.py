@@ -124,8 +124,15 @@ class Layer(Shared):
         return self._binder.columns.get(name, 0)
 
     def input_shape(self, name: str, tokens: int, tokens_per_sequence: int = 0) -> Tuple[int, ...]:
-        """The shape of an input in a call of so many tokens; with sequences the axes of x may take the place of T."""
-        if name == "residual":
+        """The shape of an input, x too, in a call of so many tokens; with sequences x's axes may take the place of T.
+
+        MOEC_INVALID_ARGUMENT: the layer lacks the input, or tokens_per_sequence does not divide tokens."""
+        if name != "x" and name not in self.inputs:
+            raise _errors.error("MOEC_INVALID_ARGUMENT", f"{self} does not have an input {name}")
+        if tokens_per_sequence and tokens % tokens_per_sequence:
+            text = f"tokens_per_sequence is {tokens_per_sequence}, which does not divide {tokens} tokens"
+            raise _errors.error("MOEC_INVALID_ARGUMENT", text)
+        if name in ("x", "residual"):
             return (tokens, self.hidden)
         return self._binder.shapes_of(name, tokens, tokens_per_sequence)[0]
 

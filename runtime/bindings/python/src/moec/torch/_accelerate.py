@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
 
@@ -179,11 +179,9 @@ class _Builder:
         kernels = self._kernels_of(spec, device)
         layer = kernels.layer(self._threads or torch.get_num_threads())
         trainable = Trainable(kernels, block.name, self._threads)
-        dropout = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Dropout) and part.p > 0]
-        if dropout and not {"hidden_mask", "output_mask"} & set(layer.inputs):
-            raise CannotReplace(f"{dropout[0]} drops values in training, which its compiled form does not")
+        _same_dropout(module, spec)
         columns = {name: layer.columns(name) for name in layer.inputs}
-        draws = Draws(block.name, spec, columns, layer._plan.slots)
+        draws = Draws(spec, columns, layer._plan.slots)
         slots = block.slots(self._model, trainable.names)
         trainable.check({name: getattr(owner, key) for name, (owner, key) in zip(trainable.names, slots)})
         sequences = _looks_at_sequences(spec)
@@ -304,3 +302,18 @@ def _in_evaluation(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+def _same_dropout(module: torch.nn.Module, spec: Spec) -> None:
+    """CannotReplace: the block drops values in training that its compiled form keeps, or the reverse."""
+    experts: Mapping[str, Any] = spec["experts"]
+    known = {float(experts.get(key, {}).get("p", 0)) for key in ("hidden_dropout", "output_dropout")} - {0.0}
+    found = {}
+    for name, part in module.named_modules():
+        if isinstance(part, torch.nn.modules.dropout._DropoutNd) and part.p > 0:
+            found[float(part.p)] = name
+    for p, name in found.items():
+        if p not in known:
+            raise CannotReplace(f"{name} drops values in training, which its compiled form does not")
+    if known - set(found):
+        raise CannotReplace("its compiled form drops values in training, which the block does not")

@@ -26,6 +26,7 @@ _NEUTRAL: Dict[str, float] = {
     "hidden_mask": 1,
     "output_mask": 1,
 }
+_UNIFORM = ("uniform", "jitter", "replace")  # of [0,1), whatever the spec says
 _DROPOUT = {
     "expert_mask": ("router", "expert_dropout"),
     "hidden_mask": ("experts", "hidden_dropout"),
@@ -35,15 +36,16 @@ _DROPOUT = {
 
 class Draws:
     """
-    spec     the layer's spec; {}: of a shared library alone, whose random inputs every call in training gives
+    spec     the layer's spec; {}: of a shared library alone, which does not say how noise and masks are distributed:
+             every call in training gives them
     columns  {name: n} of the layer's inputs
     slots    of masks with a row for each slot: rows of a call, rows of each sequence (one of both is 0), columns
     """
 
     def __init__(
-        self, layer: str, spec: Mapping[str, Any], columns: Mapping[str, int], slots: Mapping[str, Tuple[int, int, int]]
+        self, spec: Mapping[str, Any], columns: Mapping[str, int], slots: Mapping[str, Tuple[int, int, int]]
     ) -> None:
-        self._layer, self._spec, self._columns, self._slots = layer, spec, columns, slots
+        self._spec, self._columns, self._slots = spec, columns, slots
 
     @staticmethod
     def spec_of(package: Package) -> Mapping[str, Any]:
@@ -59,7 +61,8 @@ class Draws:
             return (1,)
         if name in self._slots:
             fixed, per_sequence, columns = self._slots[name]
-            return (fixed + per_sequence * (tokens // sequence if sequence else 1), columns)
+            sequences = 0 if not tokens else tokens // sequence if sequence else 1
+            return (fixed + per_sequence * sequences, columns)
         return (tokens,) if name in _OF_TOKENS else (tokens, self._columns[name])
 
     def values(
@@ -72,15 +75,16 @@ class Draws:
     ) -> torch.Tensor:
         """MOEC_NULL_POINTER: an input that is not random, or whose distribution is not known."""
         shape = self.shape(name, tokens, sequence)
-        if name not in _NEUTRAL or (training and not self._spec):
-            text = f"the layer {self._layer} needs the input {name}, which was not given"
+        if name not in _NEUTRAL or (training and not self._spec and name not in _UNIFORM):
+            text = f"the layer needs the input {name}, which was not given"
             raise _errors.error("MOEC_NULL_POINTER", text)
         if not training:
             dtype = torch.int32 if name in INTS else torch.float32
             return torch.full(shape, _NEUTRAL[name], dtype=dtype, device=device)
         if name == "replace_ids":
             return torch.randint(0, self._router_rows(), shape, dtype=torch.int32, device=device)
-        if name == "noise" and self._key("router", "noise", "kind") != "gumbel":
+        gumbel = "gumbel" in (self._key("router", "noise", "kind"), self._key("router", "select", "second"))
+        if name == "noise" and not gumbel:
             return torch.randn(shape, device=device)
         uniform = torch.rand(shape, device=device)
         if name == "noise":
@@ -90,7 +94,7 @@ class Draws:
             return uniform
         p = float(self._key(*_DROPOUT[name], "p") or 0)
         kept = (uniform >= p).to(torch.float32)
-        return kept if name == "expert_mask" else kept / (1 - p)
+        return kept if name == "expert_mask" or p == 1 else kept / (1 - p)
 
     def _key(self, *path: str) -> Any:
         value: Any = self._spec

@@ -42,7 +42,8 @@ class MoE(torch.nn.Module):
 
     Inputs of the layer besides x are given by name, as to moec.Layer. What is random in training (noise, jitter, the
     masks of dropout, ...) is drawn from torch's generator in training mode, and changes nothing in evaluation, unless
-    a call gives it. Second derivatives are refused.
+    a call gives it; of a shared library without its folder calls in training give noise and masks. Second derivatives
+    are refused.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class MoE(torch.nn.Module):
         self._text, self.hidden, self.num_losses = repr(layer), layer.hidden, self._trainable.num_losses
         self._name, self._input_names = layer.name, layer.inputs
         columns = {name: self.hidden if name == "residual" else layer.columns(name) for name in layer.inputs}
-        self._draws = Draws(layer.name, Draws.spec_of(made), columns, layer._plan.slots)
+        self._draws = Draws(Draws.spec_of(made), columns, layer._plan.slots)
         self._x_dtype: torch.dtype = getattr(torch, layer.x_dtype)
         short: torch.dtype = getattr(torch, layer._backward.weight_dtype)
         if dtype not in (None, short, torch.float32):
