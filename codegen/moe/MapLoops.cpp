@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What can be done is done, other ops first: a loop then gets all maps that can be in it.
+// The order of the body, except for what costs no memory before its turn: ops that make scalars, and maps whose runs
+// only a loop reads.
 
 #include "codegen/moe/MapLoops.h"
 
@@ -42,10 +43,18 @@ private:
     return llvm::all_of(op->getOperands(), [&](Value v) { return known.contains(v); });
   }
 
+  static bool makesRun(Operation *op) {
+    return llvm::any_of(op->getResultTypes(), [](Type type) {
+      auto tensor = dyn_cast<RankedTensorType>(type);
+      return tensor && tensor.getRank() == 2;
+    });
+  }
+
+  // Other ops in their turn, and before it what makes scalars: those take no memory.
   void takeOthers() {
     std::vector<Operation *> later;
     for (Operation *op : open) {
-      if (isRunMap(op) || !isReady(op)) {
+      if (isRunMap(op) || !isReady(op) || (makesRun(op) && !later.empty())) {
         later.push_back(op);
         continue;
       }
@@ -67,18 +76,40 @@ private:
     return runOf(map).getDimSize(1) == runOf(first).getDimSize(1) && alike(first, map);
   }
 
+  // All maps that fit, without those that would only lie in memory for longer than in the order of the body.
   RowStep takeLoop() {
     RowStep loop;
-    std::vector<Operation *> later;
     for (Operation *op : open)
       if (isRunMap(op) && fits(cast<moe::MapOp>(op), loop))
         loop.push_back(op);
-      else
-        later.push_back(op);
+    while (removeWaiting(loop)) {
+    }
     for (Operation *op : loop)
       known.insert_range(op->getResults());
-    open = std::move(later);
+    llvm::erase_if(open, [&](Operation *op) { return llvm::is_contained(loop, op); });
     return loop;
+  }
+
+  // Takes a map out of the loop that comes before its turn and is read behind the loop, or that reads one taken out.
+  bool removeWaiting(RowStep &loop) const {
+    size_t turn = 0; // of the first op that has to wait for another
+    while (turn < open.size() && llvm::is_contained(loop, open[turn]))
+      ++turn;
+    for (Operation *op : llvm::drop_begin(loop, std::min(std::max<size_t>(turn, 1), loop.size()))) {
+      bool waits = llvm::any_of(op->getUsers(), [&](Operation *user) {
+        auto reduce = dyn_cast<moe::ReduceOp>(user);
+        return !user->hasTrait<OpTrait::IsTerminator>() && !(reduce && !reduce.getSegments()) &&
+               !llvm::is_contained(loop, user);
+      });
+      bool reads = llvm::any_of(op->getOperands(), [&](Value v) {
+        return !known.contains(v) && !llvm::is_contained(loop, v.getDefiningOp());
+      });
+      if (waits || reads) {
+        llvm::erase(loop, op);
+        return true;
+      }
+    }
+    return false;
   }
 
   llvm::function_ref<bool(moe::MapOp, moe::MapOp)> alike;
