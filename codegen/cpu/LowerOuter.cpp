@@ -210,7 +210,7 @@ private:
     return vector::BitCastOp::create(e.b, e.loc, e.vec(e.b.getI32Type(), lanes), both);
   }
 
-  // Rows of A or B, of which a unit takes the columns [first, last).
+  // Rows of A or B. A unit takes their columns [first, last).
   struct Source {
     Value base;
     int64_t stride;

@@ -33,24 +33,11 @@ template <class Call> Call &&with(Call &&call, const Inputs &in) {
 class CppMasks : public testing::Test {
 protected:
   Layer layer = *Layer::create(masked_package());
-  Weights weights = packed();
+  Weights weights = packedNumbers(layer);
   Values x = numbers(T * H, 1), dy = numbers(T * H, 2);
   Buffer kept = *layer.saved(T), workspace = *layer.workspace(T), space = *layer.backward_workspace(T);
   std::vector<int32_t> ids = std::vector<int32_t>(T * K);
 
-  Weights packed() const {
-    std::map<std::string, Values> values;
-    std::vector<Tensor> list;
-    unsigned seed = 3;
-    for (const Role &role : layer.roles()) {
-      size_t count = 1;
-      for (int64_t dim : role.dims)
-        count *= static_cast<size_t>(dim);
-      values[role.name] = numbers(count, seed++);
-      list.emplace_back(role.name, values[role.name]);
-    }
-    return *layer.pack(list);
-  }
   Values forward(const Inputs &in) {
     Values y(T * H);
     Result<void> ran = with(layer.forward(weights), in).x(x).y(y).ids(ids).saved(kept).run(workspace);

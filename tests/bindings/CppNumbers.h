@@ -7,6 +7,7 @@
 
 #include <moec.hpp>
 
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,6 +21,21 @@ inline Values numbers(size_t count, unsigned seed) {
   for (float &value : values)
     value = static_cast<float>(random() % 2001) * 0.001f - 1;
   return values;
+}
+
+// Weights of numbers, every role's from a seed of its own.
+inline moec::Weights packedNumbers(const moec::Layer &layer) {
+  std::map<std::string, Values> values;
+  std::vector<moec::Tensor> list;
+  unsigned seed = 3;
+  for (const moec::Role &role : layer.roles()) {
+    size_t count = 1;
+    for (int64_t dim : role.dims)
+      count *= static_cast<size_t>(dim);
+    values[role.name] = numbers(count, seed++);
+    list.emplace_back(role.name, values[role.name]);
+  }
+  return *layer.pack(list);
 }
 
 inline std::string messageOf(const moec::Result<void> &result) {

@@ -22,24 +22,11 @@ constexpr int64_t perSequence = 3;
 class CppSlotMasks : public testing::Test {
 protected:
   Layer layer = *Layer::create(slotted_package());
-  Weights weights = packed();
+  Weights weights = packedNumbers(layer);
   Values x = numbers(T * H, 1), dy = numbers(T * H, 2), ones = Values(B * S * H, 1);
   Buffer kept = *layer.saved(T, perSequence), workspace = *layer.workspace(T, perSequence);
   Buffer space = *layer.backward_workspace(T, perSequence);
 
-  Weights packed() const {
-    std::map<std::string, Values> values;
-    std::vector<Tensor> list;
-    unsigned seed = 3;
-    for (const Role &role : layer.roles()) {
-      size_t count = 1;
-      for (int64_t dim : role.dims)
-        count *= static_cast<size_t>(dim);
-      values[role.name] = numbers(count, seed++);
-      list.emplace_back(role.name, values[role.name]);
-    }
-    return *layer.pack(list);
-  }
   Values forward(const Values &hidden, const Values &output) {
     Values y(T * H);
     Result<void> ran = layer.forward(weights)

@@ -12,35 +12,8 @@ expect_out 'bundle: 1 token range, 4 candidates, a package each'
 expect_that 'packages' sh -c '[ "$(ls bundle/kernels | wc -l)" = 5 ] && [ -f bundle/kernels/default.so ]'
 expect_that 'no folder in between' test ! -e bundle/link
 
-# fake: kernels do nothing. agrees: besides, what poisons memory clears it, so y is 0 in every call. WRONG=N: from the
-# N-th download of a process on, the first byte of what is read back is another.
-mkdir fake agrees
-cat >agrees.c <<'EOC'
-#define cuMemsetD8_v2 fake_memset
-#define cuMemcpyDtoH_v2 fake_download
-#include "tests/cuda/fake/libcuda.c"
-#undef cuMemsetD8_v2
-#undef cuMemcpyDtoH_v2
-int cuMemsetD8_v2(moec_cuda_pointer to, unsigned char value, size_t bytes) { return fake_memset(to, 0, bytes); }
-int cuMemcpyDtoH_v2(void *to, moec_cuda_pointer from, size_t bytes) {
-  static int downloads;
-  int result = fake_download(to, from, bytes);
-  const char *wrong = getenv("WRONG");
-  if (wrong && ++downloads == atoi(wrong))
-    *(char *)to = 1;
-  return result;
-}
-EOC
-include="-D_GNU_SOURCE -I$source_dir -I$source_dir/runtime"
-cc -shared -fPIC $include -o fake/libcuda.so.1 "$source_dir/tests/cuda/fake/libcuda.c" || complain 'the fake driver compiles'
-cc -shared -fPIC $include -o agrees/libcuda.so.1 agrees.c || complain 'agrees.c compiles'
+. "$source_dir/tests/cli/fake_gpu.sh"
 (cd bundle && cc -std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Wpedantic -Wconversion -Werror -DRUNNER_CUDA -I. -Iruntime -o again runner/*.c runner/cuda/*.c runtime/*.c runtime/*/*.c -ldl -lm -lpthread) >out 2>err || complain 'the source in the bundle compiles without a warning'
-
-run_runner() { # run_runner DRIVER SETTING WORD...
-  last="run ($1 $2) $3 $4"
-  env "LD_LIBRARY_PATH=$work/$1" "$2" bundle/run "$3" "$4" >out 2>err </dev/null
-  status=$?
-}
 
 # ---- no driver, no device, a device that nothing in the bundle runs on
 run_runner nowhere A=1 -o none.jsonl

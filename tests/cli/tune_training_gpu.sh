@@ -76,32 +76,7 @@ run tune train.json --target cuda:sm_90a --tokens 16 --stage experts_up_dgrad --
 expect_status 0
 expect_in out 'bundle: 1 token range, '
 expect_that 'calls of the backward pass' grep -q '"pass": "backward"' bundle/bundle.json
-cat >agrees.c <<'EOC'
-#define cuMemsetD8_v2 fake_memset
-#define cuMemcpyDtoH_v2 fake_download
-#include "tests/cuda/fake/libcuda.c"
-#undef cuMemsetD8_v2
-#undef cuMemcpyDtoH_v2
-/* What poisons memory clears it, so gradients are 0 in every call, but of the WRONG-th download, if it is asked for. */
-int cuMemsetD8_v2(moec_cuda_pointer to, unsigned char value, size_t bytes) { return fake_memset(to, 0, bytes); }
-int cuMemcpyDtoH_v2(void *to, moec_cuda_pointer from, size_t bytes) {
-  static int downloads;
-  int result = fake_download(to, from, bytes);
-  const char *wrong = getenv("WRONG");
-  if (wrong && ++downloads == atoi(wrong))
-    *(char *)to = 1;
-  return result;
-}
-EOC
-mkdir fake agrees
-include="-D_GNU_SOURCE -I$source_dir -I$source_dir/runtime"
-cc -shared -fPIC $include -o fake/libcuda.so.1 "$source_dir/tests/cuda/fake/libcuda.c" || complain 'the fake driver compiles'
-cc -shared -fPIC $include -o agrees/libcuda.so.1 agrees.c || complain 'agrees.c compiles'
-run_runner() { # run_runner DRIVER SETTING WORD...
-  last="run ($1 $2) $3 $4"
-  env "LD_LIBRARY_PATH=$work/$1" "$2" bundle/run "$3" "$4" >out 2>err </dev/null
-  status=$?
-}
+. "$source_dir/tests/cli/fake_gpu.sh"
 run_runner fake A=1 -o none.jsonl
 expect_status 1
 expect_in err 'run: error[E-MISMATCH]: experts_up_dgrad cuda:sm_90a, tokens 9..24: the default: the default leaves the gradient of x of token 0 unwritten, or NaN'
