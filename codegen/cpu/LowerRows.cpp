@@ -6,6 +6,7 @@
 #include "codegen/cpu/LowerRows.h"
 
 #include "codegen/lower/KernelFunction.h"
+#include "codegen/lower/RouteRow.h"
 #include "codegen/moe/MapLoops.h"
 #include "codegen/plan/StageArgs.h"
 
@@ -25,12 +26,6 @@ struct RowValue {
   int64_t count = 0;  // 0: a scalar
   bool param = false; // the same for all rows
   int64_t stride = 0; // of what a gather or lookup indexes: bytes from one row to the next
-};
-
-// What a route says of the row in hand, i64.
-struct RouteRow {
-  Value token, slot; // slot = token * K + choice
-  Value choice;      // null: not of a route of slots
 };
 
 class RowsLowering {

@@ -21,6 +21,11 @@ using namespace llvm;
 
 namespace moec {
 
+bool isMaskOfSlots(const moec_buffer &buffer) {
+  bool mask = buffer.role == MOEC_ROLE_HIDDEN_MASK || buffer.role == MOEC_ROLE_OUTPUT_MASK;
+  return mask && !buffer.bytes.per_token && buffer.row_stride;
+}
+
 std::string specHashText(const LaunchPlan &plan) { return identityText(plan.header); }
 
 std::string moecVersion() {
@@ -235,7 +240,7 @@ void ManifestWriter::argumentList() {
           if (output.role == buffer.role)
             argument(output.name, buffer.dtype, columnsOf(output),
                      (buffer.bytes.per_token ? buffer.bytes.per_token : buffer.bytes.fixed) / 4, true);
-        if (buffer.kind == MOEC_BUFFER_INPUT && !buffer.bytes.per_token && buffer.row_stride)
+        if (isMaskOfSlots(buffer))
           slotRows(buffer);
         else if (buffer.kind == MOEC_BUFFER_INPUT)
           argument(plan.string(buffer.name), buffer.dtype, "", buffer.bytes.per_token / 4, false);

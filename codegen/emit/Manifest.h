@@ -35,6 +35,8 @@ int64_t largestWorkspaceBytes(const CompiledPackage &package, int64_t numTokens,
 // "0.1.0", of runtime/moec.h.
 std::string moecVersion();
 std::string specHashText(const LaunchPlan &plan); // 64 hex digits
+// Whether it is a mask of dropout with a row for each slot.
+bool isMaskOfSlots(const moec_buffer &buffer);
 
 // Names of the reports that calls of the package may ask for.
 std::vector<llvm::StringRef> reportsOf(const LaunchPlan &plan);

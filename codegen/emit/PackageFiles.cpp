@@ -65,12 +65,6 @@ static int64_t numLogits(const LaunchPlan &plan) {
   return plan.header.num_experts;
 }
 
-// A mask with a row for each slot.
-static bool ofSlots(const moec_buffer &buffer) {
-  bool mask = buffer.role == MOEC_ROLE_HIDDEN_MASK || buffer.role == MOEC_ROLE_OUTPUT_MASK;
-  return mask && !buffer.bytes.per_token && buffer.row_stride;
-}
-
 // "[B,8,64] f32: dropout: factors of every slot's inner values, for each of B sequences"
 static std::string slotText(const moec_buffer &buffer) {
   moec_extent bytes = buffer.bytes;
@@ -161,7 +155,7 @@ static Result<PackageValues> templateValues(const CompiledPackage &package, Libr
     for (const moec_buffer &buffer : package.plan.buffers)
       if (buffer.kind == MOEC_BUFFER_INPUT && buffer.role == input.role)
         inputs += " * " + input.name.str() + std::string(input.name.size() < 11 ? 11 - input.name.size() : 1, ' ') +
-                  (ofSlots(buffer) ? slotText(buffer) : input.shapeText.str() + ": " + input.text.str()) + ".\n";
+                  (isMaskOfSlots(buffer) ? slotText(buffer) : input.shapeText.str() + ": " + input.text.str()) + ".\n";
   values.word("inputs", inputs);
   values.word("calls", callLines(package.name, calls));
   values.word("training", trainingLines(package));
